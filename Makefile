@@ -1,0 +1,86 @@
+# WaveNet Studio: `make app` and `make test` set up all they need on a fresh machine.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help app test lint clean browser FORCE
+
+PORT ?= 7860
+PYTHON ?=
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+
+help:
+	@echo "make app     start the studio at http://127.0.0.1:$(PORT)   (PORT=8000 for another port)"
+	@echo "make test    check style, types and imports, then run the tests   (PYTEST_ARGS='-k codec')"
+	@echo "make lint    the checks without the tests"
+	@echo "make clean   remove the environment and what the tools left behind"
+	@echo "All of them set up $(VENV) first where it is missing; PYTHON=/path/to/python3.12 chooses its Python."
+
+app: $(VENV)/.project
+	@exec $(BIN)/wavenet ui --port $(PORT)
+
+test: lint browser
+	@echo "Running the tests"
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev $(VENV)/.project
+	@echo "Checking style (ruff), types (mypy) and imports (import-linter)"
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- The environment -------------------------------------------------------------------------------
+# Each step ends by writing its stamp, so an interrupted one is done again and a finished one is not.
+
+SUITABLE := import ensurepip, ssl, sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
+
+# .made holds the folder it was made in: an environment that was copied, moved or broken is made anew.
+MADE_IN := $(shell $(BIN)/python -c "" 2>/dev/null && cat $(VENV)/.made 2>/dev/null)
+
+$(VENV)/.made: $(if $(filter $(CURDIR),$(MADE_IN)),,FORCE)
+	@python=; \
+	for candidate in $(or $(PYTHON),python3.12 python3.11 python3); do \
+	  if "$$candidate" -c '$(SUITABLE)' >/dev/null 2>&1 </dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "WaveNet Studio needs Python 3.11 or 3.12 with its venv module," \
+	    "and $(if $(PYTHON),$(PYTHON) is not one,none was found):" \
+	    "install one, or name another with PYTHON=/path/to/python3.12." >&2; \
+	  exit 1; \
+	fi; \
+	echo "Creating the environment $(VENV) with $$("$$python" --version)"; \
+	rm -rf $(VENV) && "$$python" -m venv $(VENV) && echo "$(CURDIR)" > $@
+
+$(VENV)/.runtime: requirements.txt $(VENV)/.made
+	@echo "Installing the packages of requirements.txt (on Linux PyTorch brings several GB with CUDA: this takes minutes)"
+	@$(PIP) install --requirement requirements.txt
+	@touch $@
+
+$(VENV)/.project: pyproject.toml $(VENV)/.runtime
+	@echo "Installing WaveNet Studio itself"
+	@$(PIP) install --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	@echo "Installing the tools of requirements-dev.txt"
+	@$(PIP) install --requirement requirements.txt --requirement requirements-dev.txt
+	@touch $@
+
+# Some tests drive a browser. Without one they skip and say so; where we may install one, we do.
+browser:
+	@for name in chromium chromium-browser google-chrome; do \
+	  if "$$name" --version >/dev/null 2>&1 </dev/null; then exit 0; fi; \
+	done; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then exit 0; fi; \
+	echo "Installing Chromium for the browser tests"; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	{ timeout 120 apt-get -qq update && timeout 600 apt-get -qq install --yes --no-install-recommends chromium; } \
+	  >/dev/null 2>&1 </dev/null || echo "Chromium could not be installed: the browser tests will skip"
