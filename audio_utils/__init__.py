@@ -1,0 +1,1 @@
+"""Signals: read and write audio, features, pictures. Knows no model; never imports wavenet."""

@@ -1,0 +1,187 @@
+"""Pictures: what they show, that they line up, and that they need no global state."""
+
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from audio_utils import plots
+from audio_utils.errors import AudioError
+from audio_utils.features import FeatureConfig, hz_to_mel
+
+ROOT = Path(__file__).resolve().parents[2]
+RATE = 16_000
+ALL = [plots.plot_waveform, plots.plot_spectrogram, plots.plot_mel, plots.plot_mfcc]
+PICTURES = ALL[1:]
+
+
+def image_of(figure):
+    return figure.axes[0].images[0]
+
+
+def test_pyplot_is_never_imported(tmp_path):
+    code = (
+        "import sys, torch, audio_utils.plots as plots;"
+        "plots.save_figure(plots.plot_mel(torch.zeros(2000), 16000), sys.argv[1]);"
+        "print('matplotlib.figure' in sys.modules, 'matplotlib.pyplot' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.png")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
+
+
+@pytest.mark.parametrize("plot", ALL)
+def test_every_axis_has_its_unit_and_the_whole_time(voice, plot):
+    waveform = voice(RATE, 0.73)
+    figure = plot(waveform, RATE)
+    assert isinstance(figure, Figure)
+    assert tuple(figure.get_size_inches()) == plots.SIZE_INCHES
+    axes = figure.axes[0]
+    assert axes.get_xlabel() == "time (s)"
+    assert axes.get_xlim() == (0, len(waveform) / RATE)
+    assert any(unit in axes.get_ylabel() for unit in ("amplitude", "(Hz)", "(index)"))
+    assert axes.get_title(loc="left")
+    if plot in PICTURES:
+        assert "(dB" in figure.axes[1].get_ylabel()
+
+
+@pytest.mark.parametrize("samples", [1, 300, 16_000, 400_000])
+def test_the_time_axes_of_all_four_line_up(samples):
+    places, limits = set(), set()
+    for plot in ALL:
+        figure = plot(torch.full((samples,), 0.1), RATE)
+        figure.draw_without_rendering()
+        places.add(figure.axes[0].get_window_extent().bounds)
+        limits.add(figure.axes[0].get_xlim())
+    assert len(places) == len(limits) == 1
+
+
+@pytest.mark.parametrize("plot", ALL)
+def test_labels_stay_inside_the_picture(voice, plot):
+    figure = plot(voice(48_000, 0.5), 48_000)
+    box = figure.get_tightbbox()
+    assert box.x0 > 0
+    assert box.y0 > 0
+    assert box.x1 < plots.SIZE_INCHES[0]
+    assert box.y1 < plots.SIZE_INCHES[1]
+
+
+def test_a_sine_stands_at_its_frequency_and_a_click_at_its_time(sine):
+    figure = plots.plot_spectrogram(sine(3000, RATE, RATE), RATE)
+    image = image_of(figure)
+    left, right, low, high = image.get_extent()
+    values = np.asarray(image.get_array())
+    row = values[:, 50].argmax()
+    assert low + (row + 0.5) * (high - low) / len(values) == pytest.approx(3000, abs=20)
+    assert values.max() == 0
+
+    click = torch.zeros(RATE)
+    click[RATE // 4] = 1
+    for plot in PICTURES[:2]:
+        image = image_of(plot(click, RATE))
+        left, right, _, _ = image.get_extent()
+        values = np.asarray(image.get_array())
+        column = values.max(0).argmax()
+        assert left + (column + 0.5) * (right - left) / values.shape[1] == pytest.approx(
+            0.25, abs=0.005
+        )
+
+
+def test_mel_ticks_stand_at_their_filters(sine):
+    axes = plots.plot_mel(torch.ones(RATE), RATE).axes[0]
+    ticks = {
+        int(label.get_text()): row
+        for row, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
+    }
+    assert {500, 1000, 2000, 4000} <= ticks.keys()
+    for hz in (500, 1000, 2000, 4000):
+        values = np.asarray(image_of(plots.plot_mel(sine(hz, RATE, RATE), RATE)).get_array())
+        assert abs(values[:, 60].argmax() - ticks[hz]) <= 0.51
+    config = FeatureConfig.default_for(RATE)
+    step = hz_to_mel(RATE / 2) / (config.n_mels + 1)
+    assert ticks[1000] == pytest.approx(15 / step - 1)
+
+
+def test_silence_is_dark_and_a_quiet_voice_is_not(voice):
+    for plot in PICTURES[:2]:
+        assert np.asarray(image_of(plot(torch.zeros(RATE), RATE)).get_array()).max() <= -80
+        quiet = np.asarray(image_of(plot(0.001 * voice(RATE), RATE)).get_array())
+        assert quiet.max() == 0
+
+
+def test_a_long_recording_is_drawn_by_its_envelope_and_keeps_every_peak():
+    waveform = torch.zeros(3_000_001)
+    waveform[1_234_567], waveform[-1] = 0.9, -0.8
+    start = time.perf_counter()
+    figure = plots.plot_waveform(waveform, RATE)
+    figure.draw_without_rendering()
+    assert time.perf_counter() - start < 5
+    points = figure.axes[0].collections[0].get_paths()[0].vertices
+    assert len(points) < 3 * 2000 + 10
+    assert points[:, 1].max() == pytest.approx(0.9)
+    assert points[:, 1].min() == pytest.approx(-0.8)
+    peak = points[points[:, 1].argmax(), 0]
+    assert peak == pytest.approx(1_234_567 / RATE, abs=3_000_001 / RATE / 2000)
+
+
+def test_long_pictures_have_a_bounded_number_of_columns():
+    for plot in PICTURES:
+        image = image_of(plot(torch.ones(1_000_000), RATE))
+        columns = np.asarray(image.get_array()).shape[1]
+        assert 1900 <= columns <= 2002
+        assert image.get_extent()[1] >= 1_000_000 / RATE
+
+
+@pytest.mark.parametrize("plot", ALL)
+@pytest.mark.parametrize(
+    ("waveform", "rate", "words"),
+    [
+        (torch.zeros(0), RATE, r"shape \(T,\)"),
+        (torch.zeros(2, 10), RATE, r"shape \(T,\)"),
+        (torch.zeros(10, dtype=torch.int64), RATE, "floating point"),
+        (torch.tensor([0.0, math.nan]), RATE, "not finite"),
+        (torch.zeros(10), 0, "at least 1 Hz"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(plot, waveform, rate, words):
+    with pytest.raises(AudioError, match=words):
+        plot(waveform, rate)
+
+
+@pytest.mark.parametrize("plot", PICTURES)
+def test_settings_of_another_rate_are_refused(plot):
+    with pytest.raises(AudioError, match="settings are for 8000 Hz"):
+        plot(torch.zeros(100), RATE, FeatureConfig.default_for(8000))
+
+
+def test_a_saved_figure_is_a_png_and_replaces_the_old_one(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+    plots.save_figure(plots.plot_waveform(torch.zeros(100), RATE), path)
+    assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_figure_that_cannot_be_saved_leaves_nothing(tmp_path, monkeypatch):
+    figure = plots.plot_waveform(torch.zeros(100), RATE)
+    with pytest.raises(AudioError, match=r"ending in \.png"):
+        plots.save_figure(figure, tmp_path / "a.jpg")
+    with pytest.raises(AudioError, match="does not exist; make it first"):
+        plots.save_figure(figure, tmp_path / "missing" / "a.png")
+
+    def half(path, **options):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(figure, "savefig", half)
+    with pytest.raises(AudioError, match="disk is full"):
+        plots.save_figure(figure, tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
