@@ -1,0 +1,40 @@
+"""`wavenet analyse`: pictures of a recording."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wavenet.cli.options import JsonOption, say_converted
+
+
+def analyse(
+    file: Annotated[Path, typer.Argument(help="A WAV, FLAC, OGG or MP3 file.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Save waveform, spectrogram, mel and MFCC pictures and print their paths."""
+    from audio_utils import io, plots
+    from wavenet.cli.options import say
+
+    recording = io.read(file)
+    say_converted(file, recording)
+    folder = out or Path()
+    paths = {}
+    for name, draw in plots.PICTURES.items():
+        paths[name] = folder / f"{file.stem}_{name}.png"
+        plots.save_figure(draw(recording.waveform, recording.sample_rate), paths[name])
+    waveform = recording.waveform
+    facts = {
+        "seconds": waveform.numel() / recording.sample_rate,
+        "sample_rate": recording.sample_rate,
+        "peak": float(waveform.abs().max()),
+        "rms": float(waveform.square().mean().sqrt()),
+    }
+    if json_:
+        typer.echo(json.dumps({**facts, "pictures": {n: str(p) for n, p in paths.items()}}))
+        return
+    for path in paths.values():
+        typer.echo(str(path))
+    say(", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in facts.items()))

@@ -1,0 +1,142 @@
+"""`wavenet generate`: labels, a seed and perhaps a prompt -> audio files."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wavenet.cli.options import (
+    DEFAULT_CHECKPOINT,
+    CheckpointOption,
+    EngineOption,
+    JsonOption,
+    SetOption,
+    parse_labels,
+    say,
+    say_converted,
+)
+from wavenet.errors import ConditionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from wavenet.checkpoint import Checkpoint
+    from wavenet.config import SamplingConfig
+    from wavenet.synthesis.generate import Item
+
+
+def generate(
+    checkpoint: CheckpointOption = DEFAULT_CHECKPOINT,
+    set_: SetOption = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length to generate; the checkpoint's usual length.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same audio.")] = 0,
+    temperature: Annotated[float, typer.Option(help="Above 0; below 1 is calmer.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest codes.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Draw from the likeliest codes that hold this share.")
+    ] = None,
+    greedy: Annotated[bool, typer.Option("--greedy", help="Take the likeliest code.")] = False,
+    prompt: Annotated[Path | None, typer.Option(help="Audio to continue.")] = None,
+    with_prompt: Annotated[bool, typer.Option(help="Begin the file with the prompt.")] = True,
+    engine: EngineOption = "auto",
+    count: Annotated[int, typer.Option(help="How many clips; their seeds count up.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="A file (.wav, .flac, .ogg, .mp3) or a folder.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Generate audio and print the path of each file written."""
+    labels = parse_labels(set_)
+    if count < 1:
+        raise ConditionError(f"--count must be at least 1, found {count}")
+    seeds = range(seed, seed + count)
+    paths = plan_outputs(out, checkpoint.name, labels, seeds, overwrite)
+
+    import torch
+
+    from audio_utils import io
+    from wavenet import checkpoint as checkpoints
+    from wavenet.config import SamplingConfig, make
+    from wavenet.synthesis.generate import Item, samples_for
+
+    values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
+    sampling = make(SamplingConfig, "sampling", **values)
+    loaded = checkpoints.load(checkpoint)
+    rate = loaded.config.audio.sample_rate
+    samples = samples_for(loaded.config.default_seconds if seconds is None else seconds, rate)
+    given = None
+    if prompt is not None:
+        recording = io.read(prompt, rate)
+        say_converted(prompt, recording)
+        given = recording.waveform
+    items = [Item(samples, labels, s, prompt=given) for s in seeds]
+    began = time.perf_counter()
+    waveforms = make_all(loaded, items, sampling, engine)
+    took = time.perf_counter() - began
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
+    for path, item, waveform in zip(paths, items, waveforms, strict=True):
+        whole = torch.cat([given, waveform]) if given is not None and with_prompt else waveform
+        io.write(path, whole, rate)
+        record = {
+            "file": str(path),
+            "seconds": whole.numel() / rate,
+            "sample_rate": rate,
+            "seed": item.seed,
+            "labels": labels,
+            "rtf": took * rate / (samples * count),
+        }
+        typer.echo(json.dumps(record) if json_ else str(path))
+    say(
+        f"{samples * count / rate:.2f} s of audio in {took:.2f} s, "
+        f"{samples * count / rate / took:.2f} times real time"
+    )
+
+
+def make_all(
+    loaded: "Checkpoint", items: "list[Item]", sampling: "SamplingConfig", engine: str
+) -> "list[Tensor]":
+    """Generate all items to their end behind a progress bar."""
+    import torch
+
+    from wavenet.cli.progress import bar
+    from wavenet.synthesis.generate import generate as stream
+
+    parts: list[list[Tensor]] = [[] for _ in items]
+    with bar("samples", sum(item.samples for item in items)) as advance:
+        for chunk in stream(loaded, items, sampling, engine):
+            for part, waveform in zip(parts, chunk.waveforms, strict=True):
+                part.append(waveform)
+                advance(waveform.numel())
+    return [torch.cat(part) for part in parts]
+
+
+def plan_outputs(
+    out: Path | None, name: str, labels: dict[str, str], seeds: range, overwrite: bool
+) -> list[Path]:
+    """Name the files and see that they can be written, before any work is done.
+
+    Raises:
+        ConditionError: a file that exists, a folder that cannot be written, one file for many.
+    """
+    if out is not None and out.suffix and not out.is_dir():
+        if len(seeds) > 1:
+            raise ConditionError(f"--count {len(seeds)} needs a folder for --out, found file {out}")
+        paths = [out]
+    else:
+        stem = "_".join([name, *labels.values()])
+        safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in stem)
+        paths = [(out or Path()) / f"{safe}_seed{seed}.wav" for seed in seeds]
+    folder = paths[0].parent
+    nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise ConditionError(f"the folder {folder} cannot be written; choose another with --out")
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise ConditionError(f"{path} exists already; choose another --out or add --overwrite")
+    return paths

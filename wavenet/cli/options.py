@@ -1,0 +1,63 @@
+"""Options that several commands share, and what they turn into."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wavenet.errors import ConditionError
+
+if TYPE_CHECKING:
+    from audio_utils.io import Recording
+
+DEFAULT_CHECKPOINT = Path("checkpoints/digits")
+
+CheckpointOption = Annotated[
+    Path, typer.Option("--checkpoint", help="Folder of the checkpoint.", show_default=True)
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="A label, as in --set digit=7. Repeatable.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON lines.")]
+EngineOption = Annotated[str, typer.Option("--engine", help="auto, cpu, cached or reference.")]
+
+
+def parse_labels(assignments: Sequence[str] | None) -> dict[str, str]:
+    """Turn ["digit=7", ..] into labels by name.
+
+    Raises:
+        ConditionError: no equals sign, or a name given twice.
+    """
+    labels: dict[str, str] = {}
+    for text in assignments or ():
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise ConditionError(f"--set expects NAME=VALUE, as in digit=7; found {text!r}")
+        if name in labels:
+            raise ConditionError(f"--set gives {name} twice: {labels[name]} and {value}")
+        labels[name] = value
+    return labels
+
+
+def say(text: str) -> None:
+    """Print words, which belong on stderr."""
+    typer.echo(text, err=True)
+
+
+def say_converted(path: Path, recording: "Recording") -> None:
+    """Mention what reading changed."""
+    changes = []
+    if recording.channels > 1:
+        changes.append(f"mixed {recording.channels} channels to one")
+    if recording.original_rate != recording.sample_rate:
+        changes.append(f"resampled {recording.original_rate} Hz to {recording.sample_rate} Hz")
+    if recording.clipped:
+        changes.append(f"limited {recording.clipped} samples to full scale")
+    if changes:
+        say(f"{path}: {', '.join(changes)}")
+
+
+def model_labels(fields: Mapping[str, str], known: Sequence[str]) -> dict[str, str]:
+    """Keep the fields that the model is conditioned on."""
+    return {name: fields[name] for name in known if name in fields}

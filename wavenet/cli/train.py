@@ -1,0 +1,122 @@
+"""`wavenet train`: a recipe and a folder of audio -> a checkpoint."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wavenet.cli.options import say
+
+if TYPE_CHECKING:
+    from wavenet.config import RecipeConfig
+
+
+def train(
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe file, or the name of one of the project's own.")
+    ] = "small",
+    data: Annotated[Path | None, typer.Option(help="Folder of audio.")] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="Labels from file names, as {digit}_{speaker}_{index}.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="A field to condition on. Repeatable.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stands.")] = False,
+    steps: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    sample_rate: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+) -> None:
+    """Train a model; Ctrl-C stops after the step and keeps what is there."""
+    from wavenet.training.recipe import checkpoint_config, load_recipe
+
+    chosen = amend(load_recipe(recipe), data, pattern, label, steps, sample_rate)
+    folder = out or Path("runs") / chosen.name
+
+    import torch
+
+    from wavenet.training.data import read_dataset
+    from wavenet.training.loop import train as run
+    from wavenet.training.report import reporter
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    say("reading the recordings")
+    rate, field = chosen.audio.sample_rate, chosen.model.receptive_field
+    dataset = read_dataset(chosen.data, rate, field)
+    for sentence in dataset.skipped:
+        say(f"skipped: {sentence}")
+    seconds = sum(c.samples - c.context for c in dataset.train) / rate
+    say(
+        f"{len(dataset.train)} clips to train on ({seconds / 60:.1f} minutes), "
+        f"{len(dataset.validation)} to validate, {len(dataset.skipped)} files skipped"
+    )
+    config = checkpoint_config(chosen, dataset)
+    with interruptible() as stopped, reporter(chosen.train.steps, folder) as report:
+        state = run(config, chosen.train, dataset, folder, resume, report, stopped)
+    if state.step < chosen.train.steps:
+        say(f"stopped after step {state.step}; go on with the same command and --resume")
+        raise typer.Exit(130)
+    typer.echo(str(folder / "checkpoint"))
+
+
+def amend(
+    recipe: "RecipeConfig",
+    data: Path | None,
+    pattern: str | None,
+    labels: list[str] | None,
+    steps: int | None,
+    sample_rate: int | None,
+) -> "RecipeConfig":
+    """Let options win over the recipe.
+
+    Raises:
+        ConfigError: a value out of its range.
+    """
+    from wavenet.config import (
+        AudioConfig,
+        DataConfig,
+        LabelCondition,
+        ModelConfig,
+        TrainConfig,
+        make,
+    )
+
+    parts: dict[str, Any] = dict(recipe)
+    given = {"folder": str(data) if data else None, "pattern": pattern}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    parts["data"] = make(DataConfig, "data", **{**dict(recipe.data), **chosen})
+    if labels:
+        conditions = tuple(make(LabelCondition, "--label", name=name) for name in labels)
+        parts["model"] = make(
+            ModelConfig, "model", **{**dict(recipe.model), "conditions": conditions}
+        )
+    if steps is not None:
+        parts["train"] = make(TrainConfig, "--steps", **{**dict(recipe.train), "steps": steps})
+    if sample_rate is not None:
+        parts["audio"] = make(AudioConfig, "--sample-rate", sample_rate=sample_rate)
+    return make(type(recipe), recipe.name, **parts)
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a wish to stop; the second one ends at once."""
+    wished = False
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal wished
+        if wished:
+            raise KeyboardInterrupt
+        wished = True
+        say("stopping after this step; Ctrl-C again to end at once")
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield lambda: wished
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,1 @@
+"""Engines: the same numbers as the model's definition, sooner."""

@@ -1,0 +1,41 @@
+"""The errors that a user can meet; each message says what was expected, found, and what to do.
+
+WaveNetError
+├── ConfigError          a setting is out of its range, unknown, or contradicts another
+├── ConditionError       a label or another condition is unknown, missing or of the wrong kind
+├── CheckpointError      a checkpoint folder is missing, damaged or does not fit its own config
+├── EngineUnavailable    the engine asked for does not exist or cannot run this model here
+├── DataError            a training folder, its labels or a clip in it cannot be used
+└── TrainingError        training had to stop: a loss that is not finite, nothing to resume
+
+`audio_utils.errors.AudioError` stands beside them. The command line and the studio turn all of
+these into one sentence; any other exception is a bug and keeps its traceback.
+"""
+
+
+class WaveNetError(Exception):
+    """Parent of every error of this package."""
+
+
+class ConfigError(WaveNetError):
+    """A setting is out of its range, unknown, or contradicts another."""
+
+
+class ConditionError(WaveNetError):
+    """A label or another condition is unknown, missing or of the wrong kind."""
+
+
+class CheckpointError(WaveNetError):
+    """A checkpoint folder is missing, damaged or does not fit its own config."""
+
+
+class EngineUnavailable(WaveNetError):
+    """The engine asked for does not exist or cannot run this model here."""
+
+
+class DataError(WaveNetError):
+    """A training folder, its labels or a clip in it cannot be used."""
+
+
+class TrainingError(WaveNetError):
+    """Training had to stop before its end."""

@@ -1,0 +1,1 @@
+"""Likelihood: how well a model predicts a recording."""

@@ -1,0 +1,69 @@
+"""Bits per sample of a recording, exactly, and where in it the model was surprised.
+
+A checkpoint, a waveform and labels enter; a `Score` leaves. The parallel forward is used, in
+windows that each bring one receptive field of context, so that length costs no memory.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wavenet import codec
+from wavenet.checkpoint import Checkpoint
+from wavenet.errors import ConditionError
+
+WINDOW = 65_536  # samples predicted at a time
+
+
+@dataclass(frozen=True)
+class Score:
+    """The surprise of each sample.
+
+    Attributes:
+        bits: (T,) float32, -log2 of the probability of each code given those before it.
+    """
+
+    bits: Tensor
+
+    @property
+    def samples(self) -> int:
+        """Number of samples scored."""
+        return self.bits.numel()
+
+    @property
+    def bits_per_sample(self) -> float:
+        """Mean over the recording."""
+        return float(self.bits.double().mean())
+
+
+@torch.no_grad()
+def score(
+    checkpoint: Checkpoint, waveform: Tensor, labels: Mapping[str, str] | None = None
+) -> Score:
+    """Score a recording.
+
+    Args:
+        checkpoint: a loaded model.
+        waveform: (T,) float32 in [-1, 1], at the model's rate.
+        labels: label by condition name.
+    Raises:
+        ConditionError: an empty recording, a label missing or unknown.
+    """
+    if waveform.ndim != 1 or not waveform.numel():
+        raise ConditionError("there is nothing to score: the recording has no samples")
+    model = checkpoint.model
+    codes = codec.encode(waveform, checkpoint.config.codec.bits)[None]
+    total = codes.shape[1]
+    conditioning = model.conditioning([labels or {}], [total])
+    codes = codes.to(conditioning.total.device)
+    bits = []
+    for first in range(0, total, WINDOW):
+        start = max(0, first - model.receptive_field)
+        window = codes[:, start : min(total, first + WINDOW)]
+        params = model(window, conditioning, torch.tensor([start], device=codes.device))
+        nats = -model.distribution.log_prob(params, window)[0, first - start :]
+        bits.append(nats.float().cpu() / math.log(2))
+    return Score(torch.cat(bits))

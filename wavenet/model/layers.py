@@ -1,0 +1,74 @@
+"""The building blocks: a causal dilated convolution and the gated residual block around it.
+
+Activations are (B, T, C) here, channels last: a convolution is then one matrix product over the
+concatenated taps, which is what a CPU does best. Every block sees zeros before the first sample
+of a clip. Nothing is kept between calls.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class CausalConv1d(nn.Module):
+    """A dilated convolution whose output at t sees inputs at t, t - d, .., t - (k - 1) d only.
+
+    `linear.weight` is (out, kernel_size * in): the taps side by side, the oldest first.
+    Source: van den Oord et al. 2016, section 2.1.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, dilation: int):
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.dilation = dilation
+        self.linear = nn.Linear(kernel_size * in_channels, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve (B, T, in) to (B, T, out), zeros standing before the first sample."""
+        samples = x.shape[1]
+        padded = F.pad(x, (0, 0, (self.kernel_size - 1) * self.dilation, 0))
+        taps = [
+            padded[:, k * self.dilation : k * self.dilation + samples]
+            for k in range(self.kernel_size)
+        ]
+        out: Tensor = self.linear(torch.cat(taps, dim=2))
+        return out
+
+
+class ResidualBlock(nn.Module):
+    """Gated unit with a residual path: z = tanh(a) sigmoid(b), x' = x + W z.
+
+    a and b are the two halves of the convolution's output, the condition's bias added. The skip
+    path is one product over the z of all layers and lives in `WaveNet`. The last layer has no
+    residual product, since nothing would read it.
+
+    Source: van den Oord et al. 2016, sections 2.3 to 2.5.
+    """
+
+    def __init__(
+        self,
+        residual_channels: int,
+        gate_channels: int,
+        kernel_size: int,
+        dilation: int,
+        last: bool,
+    ):
+        super().__init__()
+        self.conv = CausalConv1d(residual_channels, 2 * gate_channels, kernel_size, dilation)
+        self.residual = None if last else nn.Linear(gate_channels, residual_channels)
+
+    def forward(self, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Run one layer.
+
+        Args:
+            x: (B, T, residual_channels).
+            bias: (B, T, 2 * gate_channels) of the condition, or None.
+        Returns:
+            x of the next layer (x itself after the last), and z: (B, T, gate_channels).
+        """
+        gates = self.conv(x)
+        if bias is not None:
+            gates = gates + bias
+        a, b = gates.chunk(2, dim=2)
+        z = torch.tanh(a) * torch.sigmoid(b)
+        return (x if self.residual is None else x + self.residual(z)), z

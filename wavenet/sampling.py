@@ -1,0 +1,68 @@
+"""How a class is drawn: temperature, top-k, top-p, greedy, then the inverse CDF of a uniform.
+
+Logits and one uniform per row enter, codes leave. Pure functions; the uniforms come from the
+caller, so that every engine draws the same class from the same logits. Compiled engines repeat
+these rules in their own loop and are tested against this file.
+
+The order is fixed: temperature divides the logits; top-k keeps the k likeliest classes (and any
+that tie with the k-th); top-p keeps, of what is left, the likeliest classes whose probability
+strictly before them is below p; the rest is renormalised. The CDF runs in the order of the codes.
+"""
+
+import torch
+from torch import Tensor
+
+from wavenet.config import SamplingConfig
+
+
+def probabilities(logits: Tensor, sampling: SamplingConfig) -> Tensor:
+    """Turn logits into the probabilities that are drawn from.
+
+    Args:
+        logits: (..., P) float.
+        sampling: temperature, top-k, top-p, greedy.
+    Returns:
+        (..., P) float64, summing to 1; classes that may not be drawn are exactly 0.
+    """
+    logits = logits.to(torch.float64)
+    if sampling.greedy:
+        return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(torch.float64)
+    logits = logits / sampling.temperature
+    if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
+        kth = logits.topk(sampling.top_k, dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < kth, -torch.inf)
+    p = logits.softmax(-1)
+    if sampling.top_p is not None and sampling.top_p < 1:
+        ordered, order = p.sort(dim=-1, descending=True, stable=True)
+        before = ordered.cumsum(-1) - ordered
+        keep = torch.zeros_like(p, dtype=torch.bool).scatter(-1, order, before < sampling.top_p)
+        p = p.masked_fill(~keep, 0)
+        p = p / p.sum(-1, keepdim=True)
+    return p
+
+
+def inverse_cdf(p: Tensor, uniforms: Tensor) -> Tensor:
+    """Draw the first class whose cumulative probability exceeds the uniform.
+
+    Args:
+        p: (..., P) probabilities, summing to 1.
+        uniforms: (...), in [0, 1).
+    Returns:
+        (...) int64 codes; a class of probability 0 is never drawn.
+    Source: inverse transform sampling, Devroye 1986, chapter III.2.
+    """
+    cdf = p.cumsum(-1)
+    below = (cdf <= uniforms.to(p.dtype)[..., None] * cdf[..., -1:]).sum(-1)
+    last = p.shape[-1] - 1 - (p > 0).flip(-1).to(torch.int8).argmax(-1)
+    return torch.minimum(below, last)
+
+
+def draw(logits: Tensor, uniforms: Tensor, sampling: SamplingConfig) -> Tensor:
+    """Draw one class per row.
+
+    Args:
+        logits: (..., P); uniforms: (...), in [0, 1).
+    Returns:
+        (...) int64 codes.
+    """
+    return inverse_cdf(probabilities(logits, sampling), uniforms)

@@ -1,0 +1,1 @@
+"""Generation: labels, a seed and perhaps a prompt -> audio, as it is made."""

@@ -1,0 +1,172 @@
+"""Prime, loop, yield chunks: the one generator behind the command line, the studio and Python.
+
+A checkpoint and items enter; chunks of codes and waveforms leave as soon as they are made. Closing
+the generator stops the work.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wavenet import codec
+from wavenet.checkpoint import Checkpoint
+from wavenet.config import SamplingConfig
+from wavenet.engines.base import Engine
+from wavenet.engines.registry import make_engine
+from wavenet.errors import ConditionError
+from wavenet.synthesis.noise import uniforms
+
+MAX_SECONDS = 600.0  # of one clip; more is a slip of the finger far more often than a wish
+MAX_SEED = (1 << 63) - 1
+MIN_PROMPT_SECONDS = 0.01
+SILENCE = 1e-3  # a prompt whose peak is below this has nothing to continue
+CHUNK_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Item:
+    """One clip to be made.
+
+    Attributes:
+        samples: to generate, those of the prompt not counted.
+        labels: label by condition name.
+        seed: 0 to 2**63 - 1; the same seed gives the same audio.
+        item: a second key beside the seed, for the parts of one job.
+        prompt: (T,) float32 in [-1, 1] at the model's rate, audio to continue; or None.
+    """
+
+    samples: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    item: int = 0
+    prompt: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What was made since the chunk before.
+
+    Attributes:
+        start: generated samples before this chunk, the same for all items.
+        codes: per item (n,) int64; empty for an item that is complete.
+        waveforms: per item (n,) float32.
+    """
+
+    start: int
+    codes: list[Tensor]
+    waveforms: list[Tensor]
+
+
+def generate(
+    checkpoint: Checkpoint,
+    items: Sequence[Item],
+    sampling: SamplingConfig | None = None,
+    engine: str | Engine[Any] = "auto",
+    chunk_samples: int | None = None,
+) -> Iterator[Chunk]:
+    """Generate clips, yielding chunks as they are made.
+
+    Everything is checked before this returns; the work begins with the first chunk asked for.
+
+    Args:
+        checkpoint: a loaded model.
+        items: may differ in length, labels, seed and prompt; items that are complete retire.
+        sampling: how samples are drawn; ancestral at temperature 1 when left out.
+        engine: a name of `engines.registry`, or an engine made before for this model.
+        chunk_samples: longest chunk, a tenth of a second when left out; no effect on the audio.
+    Raises:
+        ConditionError: a length, label or prompt that cannot be used.
+        EngineUnavailable: no such engine here.
+    """
+    rate = checkpoint.config.audio.sample_rate
+    if not items:
+        raise ConditionError("nothing to generate: give at least one item")
+    for item in items:
+        check_item(item, rate)
+    runner = make_engine(engine, checkpoint.model) if isinstance(engine, str) else engine
+    prompts = [_prompt_codes(checkpoint, item) for item in items]
+    totals = [prompt.numel() + item.samples for prompt, item in zip(prompts, items, strict=True)]
+    conditioning = checkpoint.model.conditioning([item.labels for item in items], totals)
+    longest = chunk_samples or max(1, round(CHUNK_SECONDS * rate))
+
+    def chunks() -> Iterator[Chunk]:
+        state = runner.start(conditioning)
+        runner.prefill(state, prompts)
+        running, made = list(range(len(items))), 0
+        device = conditioning.total.device
+        while running:
+            n = min(longest, min(items[row].samples for row in running) - made)
+            noise = [uniforms(items[row].seed, items[row].item, made, n) for row in running]
+            drawn = runner.run(
+                state, n, sampling or SamplingConfig(), torch.stack(noise).to(device)
+            )
+            codes = [torch.empty(0, dtype=torch.int64)] * len(items)
+            for row, row_codes in zip(running, drawn.cpu(), strict=True):
+                codes[row] = row_codes
+            yield Chunk(made, codes, [codec.decode(c, checkpoint.config.codec.bits) for c in codes])
+            made += n
+            staying = [k for k, row in enumerate(running) if items[row].samples > made]
+            if staying and len(staying) < len(running):
+                state = runner.select(state, staying)
+            running = [running[k] for k in staying]
+
+    return chunks()
+
+
+def synthesize(
+    checkpoint: Checkpoint,
+    items: Sequence[Item],
+    sampling: SamplingConfig | None = None,
+    engine: str | Engine[Any] = "auto",
+) -> list[Tensor]:
+    """Generate clips to their end: per item (samples,) float32."""
+    parts: list[list[Tensor]] = [[] for _ in items]
+    for chunk in generate(checkpoint, items, sampling, engine):
+        for part, waveform in zip(parts, chunk.waveforms, strict=True):
+            part.append(waveform)
+    return [torch.cat(part) for part in parts]
+
+
+def samples_for(seconds: float, sample_rate: int) -> int:
+    """Turn a length in seconds into samples.
+
+    Raises:
+        ConditionError: not above 0, or above `MAX_SECONDS`.
+    """
+    if not 0 < seconds <= MAX_SECONDS:
+        raise ConditionError(
+            f"the length must be above 0 and at most {MAX_SECONDS:g} seconds, found {seconds:g}"
+        )
+    return max(1, round(seconds * sample_rate))
+
+
+def check_item(item: Item, sample_rate: int) -> None:
+    """Refuse a length, seed or prompt that cannot be used.
+
+    Raises:
+        ConditionError: with the limit and what was found.
+    """
+    samples_for(item.samples / sample_rate, sample_rate)
+    if not 0 <= item.seed <= MAX_SEED:
+        raise ConditionError(f"the seed must be 0 to {MAX_SEED}, found {item.seed}")
+    if item.prompt is None:
+        return
+    least = max(1, round(MIN_PROMPT_SECONDS * sample_rate))
+    if item.prompt.ndim != 1 or item.prompt.numel() < least:
+        raise ConditionError(
+            f"the prompt has {item.prompt.shape[-1]} samples; at least {least} "
+            f"({MIN_PROMPT_SECONDS:g} s at {sample_rate} Hz) are needed to continue it"
+        )
+    if not float(item.prompt.abs().max()) >= SILENCE:
+        raise ConditionError("the prompt is silent; give audio that there is something to continue")
+    samples_for(item.prompt.numel() / sample_rate, sample_rate)
+
+
+def _prompt_codes(checkpoint: Checkpoint, item: Item) -> Tensor:
+    device = checkpoint.model.embedding.weight.device
+    if item.prompt is None:
+        return torch.empty(0, dtype=torch.int64, device=device)
+    return codec.encode(item.prompt, checkpoint.config.codec.bits).to(device)

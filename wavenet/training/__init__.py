@@ -1,0 +1,1 @@
+"""Training: a folder of audio -> a checkpoint."""

@@ -1,0 +1,206 @@
+"""The training loop: a recipe and a dataset -> checkpoints and metrics.
+
+It knows no widgets and no terminal: it yields nothing and prints nothing, but calls `report` with
+one record per step and asks `should_stop` whether to end early, keeping what it has.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from wavenet import checkpoint
+from wavenet.config import CheckpointConfig, TrainConfig
+from wavenet.errors import TrainingError
+from wavenet.model.wavenet import WaveNet
+from wavenet.training import snapshots
+from wavenet.training.data import Batch, Clip, Dataset, batches, collate, plan_epoch
+
+VALIDATION_SAMPLES = 40_000  # padded samples per validation batch
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class TrainState:
+    """Every part that changes while training."""
+
+    model: WaveNet
+    ema: AveragedModel
+    optimizer: torch.optim.AdamW
+    step: int = 0
+    best_bits: float = math.inf
+
+    @property
+    def average(self) -> WaveNet:
+        """The model with the averaged weights."""
+        return cast(WaveNet, self.ema.module)
+
+
+def train(
+    config: CheckpointConfig,
+    settings: TrainConfig,
+    dataset: Dataset,
+    folder: Path,
+    resume: bool = False,
+    report: Report = lambda record: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> TrainState:
+    """Train to the last step of the settings, or until `should_stop`.
+
+    Writes into the folder: `checkpoint/`, the averaged weights that validated best; `step-N/`, all
+    that a resumed run needs; `metrics.jsonl`.
+
+    Args:
+        config: of the model to be trained.
+        settings: the optimisation.
+        dataset: clips for training and validation.
+        folder: of this run.
+        resume: go on from the newest `step-N/`.
+        report: called with a record per step, and one with `bits_per_sample` per validation.
+        should_stop: asked after every step.
+    Raises:
+        TrainingError: a loss that is not finite (the weights are left as they were), nothing to
+            resume, or a run that is there already and is not to be resumed.
+    """
+    accelerator = Accelerator(mixed_precision=mixed_precision(settings.precision))
+    state = make_state(config, settings)
+    metrics = snapshots.open_run(folder, state, settings, resume)
+    state.model, state.optimizer = accelerator.prepare(state.model, state.optimizer)
+    state.ema.to(accelerator.device)
+
+    def validate_and_save(record: dict[str, Any]) -> None:
+        bits = validate(state.average, config, dataset.validation)
+        record["bits_per_sample"] = bits
+        if bits < state.best_bits:
+            state.best_bits = bits
+            checkpoint.save(folder / "checkpoint", config, state.average)
+
+    feed = batches(
+        dataset.train,
+        config.codec.bits,
+        config.model.condition_hop,
+        settings.samples_per_step,
+        settings.gain_db,
+        settings.seed,
+        state.step,
+    )
+    began = time.perf_counter()
+    seen = 0
+    while state.step < settings.steps:
+        batch = next(feed)
+        record = train_step(state, batch, settings, accelerator)
+        seen += int(record["samples"])
+        record["samples_per_second"] = seen / (time.perf_counter() - began)
+        last = state.step == settings.steps or should_stop()
+        if state.step % settings.validate_every == 0 or last:
+            validate_and_save(record)
+        if state.step % settings.save_every == 0 or last:
+            snapshots.save(folder, state, settings)
+        report(record)
+        metrics.write(record)
+        if last:
+            break
+    metrics.close()
+    return state
+
+
+def make_state(config: CheckpointConfig, settings: TrainConfig) -> TrainState:
+    """Build model, average and optimiser from the seed."""
+    torch.manual_seed(settings.seed)
+    model = checkpoint.build(config)
+    decay = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": decay, "weight_decay": settings.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ],
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        fused=True,
+    )
+    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
+    return TrainState(model, ema, optimizer)
+
+
+def train_step(
+    state: TrainState, batch: Batch, settings: TrainConfig, accelerator: Accelerator
+) -> dict[str, Any]:
+    """Make one step; the weights change only when loss and gradient are finite."""
+    rate = learning_rate(settings, state.step)
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    with accelerator.autocast():
+        loss = masked_nll(state.model, batch, accelerator.device)
+    state.optimizer.zero_grad(set_to_none=True)
+    accelerator.backward(loss)
+    norm = accelerator.clip_grad_norm_(state.model.parameters(), settings.gradient_clip)
+    value, gradient = loss.item(), float(norm)
+    if not (math.isfinite(value) and math.isfinite(gradient)):
+        raise TrainingError(
+            f"the loss of step {state.step + 1} is not finite (loss {value}, gradient {gradient}); "
+            "the weights were left as they were; lower the learning rate and resume"
+        )
+    state.optimizer.step()
+    state.ema.update_parameters(state.model)
+    state.step += 1
+    return {
+        "step": state.step,
+        "loss_bits": value / math.log(2),
+        "gradient": gradient,
+        "learning_rate": rate,
+        "samples": int(batch.mask.sum()),
+    }
+
+
+def masked_nll(model: WaveNet, batch: Batch, device: torch.device) -> Tensor:
+    """Average the negative log-likelihood, in nats, over the targets of a batch."""
+    codes, mask = batch.codes.to(device), batch.mask.to(device)
+    names = [condition.name for condition in model.config.labels]
+    labels = [{name: row[name] for name in names} for row in batch.labels]
+    conditioning = model.conditioning(labels, batch.totals)
+    params = model(codes, conditioning, batch.start.to(device)).float()
+    # the same as -distribution.log_prob, as one fused operation over the targets alone
+    return F.cross_entropy(params.transpose(1, 2)[mask], codes[mask])
+
+
+def learning_rate(settings: TrainConfig, step: int) -> float:
+    """Warm up linearly, then fall along half a cosine to the final rate."""
+    if step < settings.warmup_steps:
+        return settings.learning_rate * (step + 1) / settings.warmup_steps
+    share = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+    fall = settings.learning_rate - settings.final_learning_rate
+    return settings.final_learning_rate + fall * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+
+@torch.no_grad()
+def validate(model: WaveNet, config: CheckpointConfig, clips: list[Clip]) -> float:
+    """Measure bits per sample over all targets of the clips; infinity when there are none."""
+    device = next(model.parameters()).device
+    plan = plan_epoch([c.samples for c in clips], VALIDATION_SAMPLES, 0, 0) if clips else []
+    nats, targets = 0.0, 0
+    for index in plan:
+        chosen = [clips[i] for i in index]
+        batch = collate(chosen, config.codec.bits, config.model.condition_hop, [1.0] * len(chosen))
+        count = int(batch.mask.sum())
+        nats += masked_nll(model, batch, device).item() * count
+        targets += count
+    return nats / targets / math.log(2) if targets else math.inf
+
+
+def mixed_precision(precision: str) -> str:
+    """Choose what accelerate calls it: bf16 pays on a GPU and on a CPU with bf16 arithmetic."""
+    if precision == "auto":
+        cpu = torch.cpu.get_capabilities()
+        fast = torch.cuda.is_available() or cpu.get("avx512_bf16") or cpu.get("amx_bf16")
+        precision = "bf16" if fast else "fp32"
+    return "bf16" if precision == "bf16" else "no"
