@@ -18,7 +18,7 @@ help:
 	@echo "make test    check style, types and imports, then run the tests   (PYTEST_ARGS='-k codec')"
 	@echo "make lint    the checks without the tests"
 	@echo "make clean   remove the environment and what the tools left behind"
-	@echo "All of them set up $(VENV) first where it is missing; PYTHON=/path/to/python3.12 chooses its Python."
+	@echo "app, test and lint set up $(VENV) first where it is missing; PYTHON=/path/to/python3.12 chooses its Python."
 
 app: $(VENV)/.project
 	@exec $(BIN)/wavenet ui --port $(PORT)

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from audio_utils.files import atomic_file
 from wavenet.config import CheckpointConfig, parse
@@ -39,7 +39,15 @@ class Checkpoint:
 
 
 def build(config: CheckpointConfig) -> WaveNet:
-    """Make the network of a config, with fresh weights."""
+    """Make the network of a config, with fresh weights.
+
+    Raises:
+        ConfigError: a condition bears a name that torch has taken, such as "type".
+    """
+    taken = nn.ModuleDict()
+    for condition in config.model.labels:
+        if hasattr(taken, condition.name):
+            raise ConfigError(f"a condition cannot be named {condition.name}; choose another name")
     return WaveNet(config.model, config.codec.bits, config.audio.sample_rate)
 
 
@@ -69,7 +77,10 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
     """
     folder = Path(folder)
     config = load_config(folder)
-    model = build(config)
+    try:
+        model = build(config)
+    except ConfigError as error:
+        raise CheckpointError(f"{folder / CONFIG}: {error}") from None
     tensors = _read_weights(folder / WEIGHTS, model.state_dict())
     model.load_state_dict(tensors)
     model.requires_grad_(False)
@@ -83,7 +94,11 @@ def load_config(folder: str | Path) -> CheckpointConfig:
         CheckpointError: as `load`.
     """
     path = Path(folder) / CONFIG
-    if not path.parent.is_dir():
+    try:
+        found = path.parent.is_dir()
+    except OSError as error:
+        raise CheckpointError(f"{path.parent} cannot be read: {error.strerror}") from None
+    if not found:
         raise CheckpointError(
             f"{path.parent} is not a checkpoint folder; expected one with {CONFIG} and {WEIGHTS}"
         )
@@ -128,10 +143,6 @@ def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _header(path: Path, data: bytes) -> dict[str, tuple[tuple[int, ...], str]]:
     """Give shape and dtype by name: 8 bytes of length, then JSON, begin a safetensors file."""
-    if data[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        raise CheckpointError(
-            f"{path} is a pickle, which could run code when it is read; expected safetensors"
-        )
     try:
         (length,) = struct.unpack_from("<Q", data)
         if length > min(MAX_HEADER_BYTES, len(data) - 8):
@@ -140,6 +151,11 @@ def _header(path: Path, data: bytes) -> dict[str, tuple[tuple[int, ...], str]]:
         header.pop("__metadata__", None)
         return {name: (tuple(h["shape"]), str(h["dtype"])) for name, h in header.items()}
     except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        # only now: the length of a sound header can begin with the same two bytes
+        if data[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+            raise CheckpointError(
+                f"{path} is a pickle, which could run code when it is read; expected safetensors"
+            ) from None
         raise CheckpointError(f"{path} is truncated or no safetensors file: {error}") from None
 
 

@@ -17,6 +17,7 @@ MAX_RING_VALUES = 50_000_000  # 200 MB of float32 ring buffers for one stream
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 Width = Annotated[int, Field(ge=1, le=4096)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Strict(BaseModel):
@@ -65,12 +66,22 @@ class LabelCondition(Strict):
             raise ValueError(f"the labels of {self.name} must differ from each other")
         return self
 
+    @property
+    def features(self) -> int:
+        """Width of what enters the frame-rate network."""
+        return self.channels
+
 
 class PositionCondition(Strict):
     """Where in the clip a sample lies, as a share of its length, and its time in seconds."""
 
     kind: Literal["position"] = "position"
     harmonics: int = Field(default=6, ge=0, le=16)
+
+    @property
+    def features(self) -> int:
+        """Width of what enters the frame-rate network."""
+        return 3 + 4 * self.harmonics
 
 
 Condition = Annotated[LabelCondition | PositionCondition, Field(discriminator="kind")]
@@ -120,16 +131,19 @@ class ModelConfig(Strict):
         """Number of weights, biases left out, for a 10-bit alphabet: an upper estimate."""
         gate, residual, skip = self.gate_channels, self.residual_channels, self.skip_channels
         block = 2 * gate * (self.kernel_size * residual + 1) + gate * (residual + skip) + residual
+        frames = 0
         if self.conditions:
-            block += 2 * gate * self.condition_channels
-        labels = sum(len(c.values) * c.channels for c in self.labels)
-        return len(self.dilations) * block + skip * (skip + 1024) + 1024 * residual + labels
+            hidden = self.condition_channels
+            block += 2 * gate * hidden
+            frames = hidden * (hidden + sum(c.features for c in self.conditions))
+            frames += sum(len(c.values) * c.channels for c in self.labels)
+        return len(self.dilations) * block + skip * (skip + 1024) + 1024 * residual + frames
 
 
 class SamplingConfig(Strict):
     """How each sample is drawn (see `sampling`)."""
 
-    temperature: float = Field(default=1.0, gt=0, le=100)
+    temperature: float = Field(default=1.0, ge=1e-6, le=100)  # lower ones overflow: use greedy
     top_k: int | None = Field(default=None, ge=1)
     top_p: float | None = Field(default=None, gt=0, le=1)
     greedy: bool = False
@@ -174,12 +188,12 @@ class TrainConfig(Strict):
     final_learning_rate: float = Field(default=2e-5, ge=0, le=1)
     warmup_steps: int = Field(default=200, ge=0)
     weight_decay: float = Field(default=0.01, ge=0, le=10)
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[Share, Share] = (0.9, 0.99)
     gradient_clip: float = Field(default=1.0, gt=0)
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     gain_db: float = Field(default=0.0, ge=0, le=24)  # clips are made louder or softer by up to it
     precision: Literal["fp32", "bf16", "auto"] = "auto"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=(1 << 63) - 1)
     validate_every: int = Field(default=500, ge=1)
     save_every: int = Field(default=500, ge=1)
 
@@ -214,7 +228,7 @@ def parse(kind: type[ConfigT], text: str | bytes, source: str) -> ConfigT:
         raise ConfigError(f"{source}: {explain(error, kind)}") from None
 
 
-def make(kind: type[ConfigT], source: str, **values: object) -> ConfigT:
+def make(kind: type[ConfigT], source: str, /, **values: object) -> ConfigT:
     """Build a config from values that a person gave.
 
     Raises:
@@ -227,21 +241,30 @@ def make(kind: type[ConfigT], source: str, **values: object) -> ConfigT:
 
 
 def explain(error: ValidationError, kind: type[BaseModel]) -> str:
-    """Put the first fault of a validation into one sentence."""
-    first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "the whole"
+    """Put one fault of a validation into one sentence, an unknown key before all others."""
+    faults = error.errors(include_url=False)
+    first = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
+    field = _plain(".".join(str(part) for part in first["loc"])) or "the whole"
     if first["type"] == "extra_forbidden":
         return f"the key {field} is not known ({_siblings(kind, first['loc'])})"
-    message = first["msg"].removeprefix("Value error, ")
+    message = _plain(first["msg"].removeprefix("Value error, "))
+    if first["type"] == "missing":
+        return f"the key {field} is missing"
     found = repr(first.get("input"))
     return f"{field}: {message}" + (f", found {found}" if len(found) <= 60 else "")
 
 
 def _siblings(kind: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    conditions = {"label": LabelCondition, "position": PositionCondition}
     fields = kind.model_fields
-    for part in loc[:-1]:
-        inner = fields[part].annotation if isinstance(part, str) and part in fields else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return "see the format in the README"
-        fields = inner.model_fields
+    for part in map(str, loc[:-1]):
+        inner: object = fields[part].annotation if part in fields else conditions.get(part)
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            fields = inner.model_fields
     return "known keys: " + ", ".join(fields)
+
+
+def _plain(text: str) -> str:
+    """Keep words that came from a file short, and in one line that a terminal can show."""
+    short = text if len(text) <= 300 else text[:300] + ".."
+    return "".join(c if c.isprintable() else "?" for c in short)

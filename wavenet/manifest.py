@@ -5,6 +5,7 @@ per audio file leaves. Called by training and by the commands that take many fil
 """
 
 import csv
+import io
 import json
 import re
 from collections.abc import Mapping
@@ -69,7 +70,7 @@ def match(pattern: str, stem: str) -> dict[str, str] | None:
     Raises:
         DataError: the pattern has no {field}, or names one twice.
     """
-    parts = re.split(r"\{([A-Za-z_]\w*)\}", pattern)
+    parts = re.split(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", pattern)
     names = parts[1::2]
     if not names or len(set(names)) != len(names):
         raise DataError(
@@ -93,13 +94,14 @@ def read_table(path: Path) -> list[Entry]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from None
-    lines = [line for line in text.splitlines() if line.strip()]
+    # not splitlines, which would also cut at U+2028 and others that a text may hold
+    lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
     if path.suffix == ".jsonl":
-        rows = [_json_row(path, n, line) for n, line in enumerate(lines, 1)]
-    elif lines and "|" in lines[0] and "file_name" not in lines[0]:
-        rows = [_ljspeech_row(line) for line in lines]
+        rows = [_json_row(path, n, line) for n, line in lines]
+    elif lines and "|" in lines[0][1] and "file_name" not in lines[0][1]:
+        rows = [_ljspeech_row(line) for _, line in lines]
     else:
-        rows = [dict(row) for row in csv.DictReader(lines)]
+        rows = _csv_rows(path, text)
     entries = [_entry(path, n, row) for n, row in enumerate(rows, 1)]
     if not entries:
         raise DataError(f"{path} lists no file")
@@ -109,11 +111,20 @@ def read_table(path: Path) -> list[Entry]:
 def _json_row(path: Path, number: int, line: str) -> dict[str, object]:
     try:
         row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
         raise DataError(f"{path} line {number} is not a JSON object")
     return row
+
+
+def _csv_rows(path: Path, text: str) -> list[dict[str, object]]:
+    reader = csv.DictReader(io.StringIO(text), strict=True)
+    try:
+        rows = [dict(row) for row in reader]
+    except csv.Error as error:
+        raise DataError(f"{path} cannot be read as a table: {error}") from None
+    return [row for row in rows if any(str(value or "").strip() for value in row.values())]
 
 
 def _ljspeech_row(line: str) -> dict[str, object]:
@@ -126,8 +137,13 @@ def _entry(table: Path, number: int, row: Mapping[str, object]) -> Entry:
     if column is None:
         raise DataError(f"{table} row {number} names no file; expected a column file_name")
     folder = table.parent.resolve()
-    path = (folder / str(row[column])).resolve()
+    try:
+        path = (folder / str(row[column])).resolve()
+    except (ValueError, OSError, RuntimeError):  # NUL, a lone surrogate, a loop of links
+        raise DataError(
+            f"{table} row {number} names no file that can be: {row[column]!r}"
+        ) from None
     if not path.is_relative_to(folder):
-        raise DataError(f"{table} row {number} names a file outside its folder: {row[column]}")
+        raise DataError(f"{table} row {number} names a file outside its folder: {row[column]!r}")
     fields = {str(k): str(v) for k, v in row.items() if k and k != column and v is not None}
     return Entry(path, fields)

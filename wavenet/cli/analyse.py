@@ -16,11 +16,12 @@ def analyse(
 ) -> None:
     """Save waveform, spectrogram, mel and MFCC pictures and print their paths."""
     from audio_utils import io, plots
-    from wavenet.cli.options import say
+    from wavenet.cli.options import make_folder, say
 
     recording = io.read(file)
     say_converted(file, recording)
     folder = out or Path()
+    make_folder(folder)
     paths = {}
     for name, draw in plots.PICTURES.items():
         paths[name] = folder / f"{file.stem}_{name}.png"

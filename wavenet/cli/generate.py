@@ -14,6 +14,7 @@ from wavenet.cli.options import (
     EngineOption,
     JsonOption,
     SetOption,
+    make_folder,
     parse_labels,
     say,
     say_converted,
@@ -79,7 +80,7 @@ def generate(
     began = time.perf_counter()
     waveforms = make_all(loaded, items, sampling, engine)
     took = time.perf_counter() - began
-    paths[0].parent.mkdir(parents=True, exist_ok=True)
+    make_folder(paths[0].parent)
     for path, item, waveform in zip(paths, items, waveforms, strict=True):
         whole = torch.cat([given, waveform]) if given is not None and with_prompt else waveform
         io.write(path, whole, rate)

@@ -1,6 +1,6 @@
 """Options that several commands share, and what they turn into."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,6 +58,13 @@ def say_converted(path: Path, recording: "Recording") -> None:
         say(f"{path}: {', '.join(changes)}")
 
 
-def model_labels(fields: Mapping[str, str], known: Sequence[str]) -> dict[str, str]:
-    """Keep the fields that the model is conditioned on."""
-    return {name: fields[name] for name in known if name in fields}
+def make_folder(folder: Path) -> None:
+    """Make a folder to write into.
+
+    Raises:
+        ConditionError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConditionError(f"the folder {folder} cannot be made: {error.strerror}") from None

@@ -1,0 +1,201 @@
+"""Every engine against the reference: the same params, and the same codes for the same noise."""
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.conftest import tiny_config, tiny_model
+from wavenet.config import SamplingConfig
+from wavenet.engines.registry import NAMES, make_engine
+from wavenet.errors import EngineUnavailable
+from wavenet.model.wavenet import WaveNet
+
+ATOL = {torch.float32: 1e-5}
+SAMPLINGS = {
+    "ancestral": SamplingConfig(),
+    "cool": SamplingConfig(temperature=0.7),
+    "top-k": SamplingConfig(top_k=5),
+    "top-p": SamplingConfig(top_p=0.6),
+    "both": SamplingConfig(temperature=1.3, top_k=9, top_p=0.9),
+    "greedy": SamplingConfig(greedy=True),
+}
+FAST = [name for name in NAMES if name != "reference"]
+
+
+@pytest.fixture(autouse=True)
+def poisoned(monkeypatch):
+    """What is not written must not be read: fresh memory holds NaN."""
+    real = torch.empty
+
+    def empty(*args, **kwargs):
+        out = real(*args, **kwargs)
+        return out.fill_(float("nan")) if out.is_floating_point() else out.fill_(-1)
+
+    monkeypatch.setattr(torch, "empty", empty)
+
+
+def conditioning_for(model: WaveNet, batch: int, total: int):
+    names = [condition.name for condition in model.config.labels]
+    labels = [dict.fromkeys(names, "abc"[row % 3]) for row in range(batch)]
+    return model.conditioning(labels, [total + 3 * row for row in range(batch)])
+
+
+def teacher_forced(name: str, model: WaveNet, codes: Tensor, prompts: list[Tensor]) -> Tensor:
+    """Step an engine through codes (B, T) after the prompts: params (B, P, T)."""
+    engine = make_engine(name, model)
+    state = engine.start(conditioning_for(model, codes.shape[0], 80))
+    engine.prefill(state, prompts)
+    steps = [engine.step(state, codes[:, t]) for t in range(codes.shape[1])]
+    return torch.stack(steps, dim=2)
+
+
+def draw(name, model, noise, prompts, sampling=None, chunks=(40,)) -> Tensor:
+    engine = make_engine(name, model)
+    state = engine.start(conditioning_for(model, noise.shape[0], 80))
+    engine.prefill(state, prompts)
+    pieces, done = [], 0
+    for n in itertools.cycle(chunks):
+        n = min(n, noise.shape[1] - done)
+        pieces.append(engine.run(state, n, sampling or SamplingConfig(), noise[:, done : done + n]))
+        done += n
+        if done == noise.shape[1]:
+            return torch.cat(pieces, dim=1)
+    raise AssertionError
+
+
+def prompts_of(model: WaveNet, *lengths: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    return [torch.randint(0, model.n_classes, (n,), generator=generator) for n in lengths]
+
+
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("conditions", ["none", "label", "position", "both"])
+@pytest.mark.parametrize("kernel_size", [1, 2, 3])
+def test_predictions_equal_the_reference(name, conditions, kernel_size):
+    model = tiny_model(tiny_config(kernel_size, conditions=conditions))
+    codes = torch.randint(0, model.n_classes, (3, 30))
+    prompts = prompts_of(model, 0, 4, 50)
+    expected = teacher_forced("reference", model, codes, prompts)
+    got = teacher_forced(name, model, codes, prompts)
+    torch.testing.assert_close(got, expected, atol=ATOL[got.dtype], rtol=1e-5)
+    # the control: one code changed early must be seen later
+    if kernel_size > 1:
+        codes = codes.clone()
+        codes[:, 3] = (codes[:, 3] + 1) % model.n_classes
+        other = teacher_forced(name, model, codes, prompts)
+        assert (other[:, :, 5] - expected[:, :, 5]).abs().max() > 100 * ATOL[got.dtype]
+
+
+def test_the_reference_equals_the_parallel_forward():
+    model = tiny_model()
+    codes = torch.randint(0, model.n_classes, (1, 60))
+    expected = model(codes, conditioning_for(model, 1, 80))
+    got = teacher_forced("reference", model, codes, prompts_of(model, 0))
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("kind", SAMPLINGS)
+def test_the_same_noise_draws_the_same_codes(name, kind):
+    model = tiny_model()
+    noise = torch.rand(2, 40, generator=torch.Generator().manual_seed(1))
+    prompts = prompts_of(model, 0, 30)
+    expected = draw("reference", model, noise, prompts, SAMPLINGS[kind])
+    assert torch.equal(draw(name, model, noise, prompts, SAMPLINGS[kind]), expected)
+    if kind != "greedy":  # the control: other noise, other codes
+        assert not torch.equal(draw(name, model, 1 - noise, prompts, SAMPLINGS[kind]), expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("chunks", [(1,), (7,), (3, 1, 16)])
+def test_chunks_do_not_matter(name, chunks):
+    model = tiny_model()
+    noise = torch.rand(2, 40, generator=torch.Generator().manual_seed(2))
+    prompts = prompts_of(model, 9, 0)
+    whole = draw(name, model, noise, prompts)
+    assert torch.equal(draw(name, model, noise, prompts, chunks=chunks), whole)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_row_of_a_batch_equals_the_clip_alone(name):
+    model = tiny_model()
+    noise = torch.rand(3, 30, generator=torch.Generator().manual_seed(3))
+    prompts = prompts_of(model, 2, 0, 33)
+    together = draw(name, model, noise, prompts)
+    engine = make_engine(name, model)
+    for row in range(3):
+        state = engine.start(conditioning_for(model, 3, 80).select([row]))
+        engine.prefill(state, [prompts[row]])
+        alone = engine.run(state, 30, SamplingConfig(), noise[row : row + 1])
+        assert torch.equal(alone[0], together[row])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_that_retire_leave_the_others_as_they_were(name):
+    model = tiny_model()
+    noise = torch.rand(3, 30, generator=torch.Generator().manual_seed(4))
+    prompts = prompts_of(model, 0, 12, 5)
+    whole = draw(name, model, noise, prompts)
+    engine = make_engine(name, model)
+    state = engine.start(conditioning_for(model, 3, 80))
+    engine.prefill(state, prompts)
+    engine.run(state, 11, SamplingConfig(), noise[:, :11])
+    state = engine.select(state, [2, 0])
+    rest = engine.run(state, 19, SamplingConfig(), noise[[2, 0], 11:])
+    assert torch.equal(rest, whole[[2, 0], 11:])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_prompt_read_at_once_equals_a_prompt_stepped_through(name):
+    model = tiny_model()
+    prompt = prompts_of(model, 45)[0]
+    noise = torch.rand(1, 20, generator=torch.Generator().manual_seed(6))
+    engine = make_engine(name, model)
+    state = engine.start(conditioning_for(model, 1, 80))
+    for code in prompt:
+        engine.step(state, code[None])
+    stepped = engine.run(state, 20, SamplingConfig(), noise)
+    assert torch.equal(stepped, draw(name, model, noise, [prompt]))
+    assert not torch.equal(stepped, draw(name, model, noise, [prompt.flip(0)]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_streams_can_be_interleaved(name):
+    """No engine keeps a stream inside itself."""
+    model = tiny_model()
+    engine = make_engine(name, model)
+    noise = torch.rand(1, 12, generator=torch.Generator().manual_seed(7))
+    alone = draw(name, model, noise, prompts_of(model, 0))
+    states = [engine.start(conditioning_for(model, 1, 80)) for _ in range(2)]
+    pieces = []
+    for t in range(0, 12, 4):
+        pieces.append(engine.run(states[0], 4, SamplingConfig(), noise[:, t : t + 4]))
+        engine.run(states[1], 3, SamplingConfig(), 1 - noise[:, :3])
+    assert torch.equal(torch.cat(pieces, dim=1), alone)
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_wide_and_odd_shapes_equal_the_reference(name):
+    config = tiny_config(kernel_size=4, dilations=(1, 5, 3), widths=(13, 7, 21), hop=16)
+    model = tiny_model(config, bits=8)
+    codes = torch.randint(0, 256, (2, 40))
+    prompts = prompts_of(model, 0, 3)
+    expected = teacher_forced("reference", model, codes, prompts)
+    got = teacher_forced(name, model, codes, prompts)
+    torch.testing.assert_close(got, expected, atol=3e-5, rtol=1e-5)
+
+
+def test_auto_takes_the_compiled_engine_on_a_cpu():
+    assert make_engine("auto", tiny_model()).name == "cpu"
+
+
+def test_an_unknown_engine_is_refused_with_the_known_ones():
+    with pytest.raises(EngineUnavailable, match=r"'warp' is not known; choose one of auto, "):
+        make_engine("warp", tiny_model())
+
+
+def test_the_cpu_engine_refuses_a_model_that_lies_elsewhere():
+    with pytest.raises(EngineUnavailable, match="needs the model in main memory"):
+        make_engine("cpu", tiny_model().to("meta"))

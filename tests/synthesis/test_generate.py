@@ -1,0 +1,131 @@
+"""Generation: a seed is a promise, streaming equals one shot, a batch equals singles."""
+
+import pytest
+import torch
+
+from tests.conftest import RATE, sine
+from wavenet.config import SamplingConfig
+from wavenet.engines.registry import NAMES, make_engine
+from wavenet.errors import ConditionError, EngineUnavailable
+from wavenet.synthesis.generate import Item, check_item, generate, samples_for, synthesize
+from wavenet.synthesis.noise import uniforms
+
+A = {"digit": "a"}
+
+
+def test_uniforms_are_a_function_of_seed_item_and_sample():
+    whole = uniforms(3, 1, 0, 1000)
+    for first in (0, 1, 3, 4, 37, 998):
+        assert torch.equal(uniforms(3, 1, first, 1000 - first), whole[first:])
+    assert not torch.equal(uniforms(4, 1, 0, 1000), whole)
+    assert not torch.equal(uniforms(3, 2, 0, 1000), whole)
+
+
+def test_uniforms_are_uniform():
+    """Chi-square over 100 bins: 99 degrees, above 161 by chance once in 10,000."""
+    u = uniforms(7, 0, 0, 100_000)
+    assert float(u.min()) >= 0
+    assert float(u.max()) < 1
+
+    def chi_square(values):
+        return float(((torch.histc(values, 100, 0, 1) - 1000) ** 2 / 1000).sum())
+
+    assert chi_square(u) < 161
+    assert chi_square(u**1.05) > 161  # the control
+
+
+def test_a_seed_means_the_same_audio_with_every_engine(make_checkpoint):
+    loaded = make_checkpoint()
+    items = [Item(150, A, seed=5)]
+    made = [synthesize(loaded, items, engine=name)[0] for name in NAMES]
+    assert all(torch.equal(made[0], other) for other in made[1:])
+    assert not torch.equal(made[0], synthesize(loaded, [Item(150, A, seed=6)])[0])
+
+
+def test_a_seed_means_the_same_audio_with_every_chunk_size(make_checkpoint):
+    loaded = make_checkpoint()
+    items = [Item(150, A, seed=5)]
+    whole = synthesize(loaded, items)[0]
+    for size in (1, 7, 64, 1000):
+        chunks = list(generate(loaded, items, chunk_samples=size))
+        assert torch.equal(torch.cat([c.waveforms[0] for c in chunks]), whole)
+        assert all(c.codes[0].numel() <= size for c in chunks)
+        assert [c.start for c in chunks] == list(range(0, 150, size))
+
+
+@pytest.mark.parametrize("engine", ["cached", "cpu"])
+def test_a_batch_of_different_items_equals_each_alone(make_checkpoint, engine):
+    loaded = make_checkpoint()
+    items = [
+        Item(30, A, seed=1),
+        Item(95, {"digit": "b"}, seed=2, prompt=sine(0.02)),
+        Item(1, {"digit": "c"}, seed=3),
+        Item(60, A, seed=1, item=4),
+    ]
+    together = synthesize(loaded, items, engine=engine)
+    assert [w.numel() for w in together] == [30, 95, 1, 60]
+    for item, waveform in zip(items, together, strict=True):
+        assert torch.equal(synthesize(loaded, [item], engine=engine)[0], waveform)
+    assert not torch.equal(together[0], together[3][:30])
+
+
+def test_a_prompt_changes_what_follows(make_checkpoint):
+    loaded = make_checkpoint()
+    free = synthesize(loaded, [Item(100, A)])[0]
+    after = synthesize(loaded, [Item(100, A, prompt=sine(0.1))])[0]
+    assert not torch.equal(free, after)
+
+
+def test_sampling_reaches_the_engine(make_checkpoint):
+    loaded = make_checkpoint()
+    plain = synthesize(loaded, [Item(100, A)])[0]
+    assert not torch.equal(synthesize(loaded, [Item(100, A)], SamplingConfig(top_k=2))[0], plain)
+
+
+def test_closing_the_generator_stops_the_work(make_checkpoint):
+    loaded = make_checkpoint()
+    engine = make_engine("cached", loaded.model)
+    runs = []
+    real = engine.run
+    engine.run = lambda *args: runs.append(1) or real(*args)  # type: ignore[method-assign]
+    chunks = generate(loaded, [Item(8000, A)], engine=engine, chunk_samples=10)
+    next(chunks)
+    next(chunks)
+    chunks.close()
+    assert len(runs) == 2
+    assert next(chunks, None) is None
+
+
+def test_everything_is_checked_before_the_first_chunk_is_asked_for(make_checkpoint):
+    loaded = make_checkpoint()
+    with pytest.raises(ConditionError, match="digit cannot be 'z'; choose one of a, b, c"):
+        generate(loaded, [Item(10, {"digit": "z"})])
+    with pytest.raises(ConditionError, match="the label 'digit' is missing"):
+        generate(loaded, [Item(10)])
+    with pytest.raises(ConditionError, match="'pitch' is not known to this model; it has digit"):
+        generate(loaded, [Item(10, {**A, "pitch": "1"})])
+    with pytest.raises(ConditionError, match="at least one item"):
+        generate(loaded, [])
+    with pytest.raises(EngineUnavailable):
+        generate(loaded, [Item(10, A)], engine="warp")
+
+
+@pytest.mark.parametrize(
+    ("item", "sentence"),
+    [
+        (Item(0), "above 0 and at most 600 seconds, found 0"),
+        (Item(3600 * RATE), "at most 600 seconds, found 3600"),
+        (Item(10, seed=-1), "the seed must be 0 to"),
+        (Item(10, prompt=torch.zeros(8000)), "the prompt is silent"),
+        (Item(10, prompt=torch.ones(3)), "has 3 samples; at least 80"),
+    ],
+)
+def test_items_out_of_bounds_are_refused_with_the_bound(item, sentence):
+    with pytest.raises(ConditionError, match=sentence):
+        check_item(item, RATE)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 3600.0, float("nan")])
+def test_lengths_out_of_bounds_are_refused(seconds):
+    with pytest.raises(ConditionError, match="the length must be above 0"):
+        samples_for(seconds, RATE)

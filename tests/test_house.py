@@ -1,0 +1,71 @@
+"""The project as a whole: what it says about itself is so."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[1]
+SOURCES = [
+    p for folder in ("audio_utils", "wavenet") for p in sorted((ROOT / folder).rglob("*.py"))
+]
+
+
+def requirements(name: str) -> dict[str, Requirement]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    found = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {r.name.lower().replace("_", "-"): r for r in found}
+
+
+def test_pinned_requirements_are_the_dependencies_within_their_ranges():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    ranges = [Requirement(text) for text in project["dependencies"]]
+    pins = requirements("requirements.txt")
+    assert sorted(pins) == sorted(r.name.lower().replace("_", "-") for r in ranges)
+    for wanted in ranges:
+        (pin,) = pins[wanted.name.lower().replace("_", "-")].specifier
+        assert pin.operator == "=="
+        assert wanted.specifier.contains(pin.version), wanted
+
+
+def test_torch_and_torchaudio_are_the_pair_that_imports():
+    pins = requirements("requirements.txt")
+    assert {str(pins[name].specifier) for name in ("torch", "torchaudio")} == {"==2.11.0"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_stay_short_and_say_what_they_are(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 300
+    assert text.startswith('"""')
+
+
+def test_the_readme_map_names_what_is_there():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| (`.+?) \|", readme, flags=re.MULTILINE)
+    named = {
+        name
+        for cell in table
+        for name in re.findall(r"`([\w/.]+)`", cell)
+        if "/" in name or "." in name
+    }
+    paths = {name if (ROOT / name).exists() else f"wavenet/{name}" for name in named}
+    assert [name for name in sorted(paths) if not (ROOT / name).exists()] == []
+    parts = [p for p in sorted((ROOT / "wavenet").iterdir()) if p.name[0] not in "._"]
+    missing = [p.name for p in parts if not any(p.name in name for name in paths)]
+    assert [name for name in missing if name != "errors.py"] == []
+
+
+def test_links_in_the_readme_lead_somewhere():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", readme) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_nothing_reads_pickles():
+    words = re.compile(r"torch\.load\(|pickle\.load|\beval\(|shell=True|yaml\.load\(")
+    found = [p.name for p in SOURCES if words.search(p.read_text().replace(".eval()", ""))]
+    assert found == []
