@@ -97,8 +97,8 @@ def read_dataset(data: DataConfig, sample_rate: int, receptive_field: int) -> Da
         clips = segments(
             recording.waveform,
             entry.fields,
-            round(data.max_seconds * sample_rate),
-            receptive_field - 1,
+            max(1, round(data.max_seconds * sample_rate)),
+            receptive_field,
             entry.path.name,
         )
         _split(dataset, data, n, entry.fields).extend(clips)
@@ -195,7 +195,13 @@ def batches(
     seed: int,
     first_step: int = 0,
 ) -> Iterator[Batch]:
-    """Yield training batches for ever, beginning with the batch of `first_step`."""
+    """Yield training batches for ever, beginning with the batch of `first_step`.
+
+    Raises:
+        DataError: there are no clips.
+    """
+    if not clips:
+        raise DataError("there is no clip to train on; give a folder that holds audio")
     lengths = [clip.samples for clip in clips]
     step = 0
     for epoch in count():
@@ -213,6 +219,7 @@ def _split(dataset: Dataset, data: DataConfig, n: int, fields: Mapping[str, str]
     if data.validation:
         held = any(fields.get(name) in values for name, values in data.validation.items())
     else:
-        every = round(1 / data.validation_share) if data.validation_share else 0
-        held = every > 0 and n % every == every - 1
+        # the share of the files so far, counted in whole files, grows with this one
+        before, now = (math.floor(k * data.validation_share + 1e-9) for k in (n, n + 1))
+        held = now > before
     return dataset.validation if held else dataset.train

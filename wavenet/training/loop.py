@@ -4,24 +4,26 @@ It knows no widgets and no terminal: it yields nothing and prints nothing, but c
 one record per step and asks `should_stop` whether to end early, keeping what it has.
 """
 
+import copy
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from wavenet import checkpoint
 from wavenet.config import CheckpointConfig, TrainConfig
 from wavenet.errors import TrainingError
 from wavenet.model.wavenet import WaveNet
 from wavenet.training import snapshots
+from wavenet.training.card import write_card
 from wavenet.training.data import Batch, Clip, Dataset, batches, collate, plan_epoch
 
 VALIDATION_SAMPLES = 40_000  # padded samples per validation batch
@@ -34,15 +36,10 @@ class TrainState:
     """Every part that changes while training."""
 
     model: WaveNet
-    ema: AveragedModel
+    average: WaveNet  # its weights are the moving average of the model's
     optimizer: torch.optim.AdamW
     step: int = 0
     best_bits: float = math.inf
-
-    @property
-    def average(self) -> WaveNet:
-        """The model with the averaged weights."""
-        return cast(WaveNet, self.ema.module)
 
 
 def train(
@@ -73,17 +70,9 @@ def train(
     """
     accelerator = Accelerator(mixed_precision=mixed_precision(settings.precision))
     state = make_state(config, settings)
-    metrics = snapshots.open_run(folder, state, settings, resume)
     state.model, state.optimizer = accelerator.prepare(state.model, state.optimizer)
-    state.ema.to(accelerator.device)
-
-    def validate_and_save(record: dict[str, Any]) -> None:
-        bits = validate(state.average, config, dataset.validation)
-        record["bits_per_sample"] = bits
-        if bits < state.best_bits:
-            state.best_bits = bits
-            checkpoint.save(folder / "checkpoint", config, state.average)
-
+    state.average.to(accelerator.device)
+    metrics = snapshots.open_run(folder, state, settings, resume)
     feed = batches(
         dataset.train,
         config.codec.bits,
@@ -102,15 +91,33 @@ def train(
         record["samples_per_second"] = seen / (time.perf_counter() - began)
         last = state.step == settings.steps or should_stop()
         if state.step % settings.validate_every == 0 or last:
-            validate_and_save(record)
+            record |= keep_best(state, config, dataset, folder)
+        # before the step is saved: a resumed run drops lines it is yet to make, and lacks none
+        metrics.write(record)
         if state.step % settings.save_every == 0 or last:
             snapshots.save(folder, state, settings)
         report(record)
-        metrics.write(record)
         if last:
             break
-    metrics.close()
+    write_card(folder / "checkpoint", config, state.average, dataset, state.step, state.best_bits)
     return state
+
+
+def keep_best(
+    state: TrainState, config: CheckpointConfig, dataset: Dataset, folder: Path
+) -> dict[str, float]:
+    """Validate the averaged weights and save them when they are the best so far.
+
+    Without held-out clips the newest are the best.
+    """
+    if not dataset.validation:
+        checkpoint.save(folder / "checkpoint", config, state.average)
+        return {}
+    bits = validate(state.average, config, dataset.validation)
+    if bits < state.best_bits:
+        state.best_bits = bits
+        checkpoint.save(folder / "checkpoint", config, state.average)
+    return {"bits_per_sample": bits}
 
 
 def make_state(config: CheckpointConfig, settings: TrainConfig) -> TrainState:
@@ -128,8 +135,8 @@ def make_state(config: CheckpointConfig, settings: TrainConfig) -> TrainState:
         betas=settings.betas,
         fused=True,
     )
-    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
-    return TrainState(model, ema, optimizer)
+    average = copy.deepcopy(model).requires_grad_(False).eval()
+    return TrainState(model, average, optimizer)
 
 
 def train_step(
@@ -148,11 +155,11 @@ def train_step(
     if not (math.isfinite(value) and math.isfinite(gradient)):
         raise TrainingError(
             f"the loss of step {state.step + 1} is not finite (loss {value}, gradient {gradient}); "
-            "the weights were left as they were; lower the learning rate and resume"
+            "the weights were left as they were; start a new run with a lower learning rate"
         )
     state.optimizer.step()
-    state.ema.update_parameters(state.model)
     state.step += 1
+    update_average(state, settings.ema_decay)
     return {
         "step": state.step,
         "loss_bits": value / math.log(2),
@@ -162,11 +169,22 @@ def train_step(
     }
 
 
+def update_average(state: TrainState, decay: float) -> None:
+    """Move the averaged weights towards the model's, faster in the first steps.
+
+    A fixed decay of 0.999 would show the random beginning for thousands of steps.
+    """
+    decay = min(decay, (1 + state.step) / (10 + state.step))
+    with torch.no_grad():
+        move = get_ema_multi_avg_fn(decay)
+        move(list(state.average.parameters()), list(state.model.parameters()), state.step)
+
+
 def masked_nll(model: WaveNet, batch: Batch, device: torch.device) -> Tensor:
     """Average the negative log-likelihood, in nats, over the targets of a batch."""
     codes, mask = batch.codes.to(device), batch.mask.to(device)
     names = [condition.name for condition in model.config.labels]
-    labels = [{name: row[name] for name in names} for row in batch.labels]
+    labels = [{name: row[name] for name in names if name in row} for row in batch.labels]
     conditioning = model.conditioning(labels, batch.totals)
     params = model(codes, conditioning, batch.start.to(device)).float()
     # the same as -distribution.log_prob, as one fused operation over the targets alone

@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from wavenet.config import Strict, TrainConfig, parse
-from wavenet.errors import TrainingError
+from wavenet.config import ModelConfig, Strict, TrainConfig, parse
+from wavenet.errors import ConfigError, TrainingError
 
 if TYPE_CHECKING:
     from wavenet.training.loop import TrainState
@@ -32,6 +32,7 @@ class Progress(Strict):
     step: int = Field(ge=1)
     best_bits: float | None
     settings: TrainConfig
+    model: ModelConfig | None = None  # None: a step saved before this was kept
 
 
 class Metrics:
@@ -43,16 +44,19 @@ class Metrics:
             lines = path.read_text(encoding="utf-8").splitlines()
             kept = [line for line in lines if _step_of(line) <= step]
         path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        self._file = path.open("a", encoding="utf-8")
+        self._path = path
 
     def write(self, record: dict[str, Any]) -> None:
-        """Append one record."""
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        """Append one record.
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        Raises:
+            TrainingError: the file cannot be written.
+        """
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise TrainingError(f"{self._path} cannot be written: {error}") from None
 
 
 def open_run(folder: Path, state: "TrainState", settings: TrainConfig, resume: bool) -> Metrics:
@@ -84,7 +88,8 @@ def save(folder: Path, state: "TrainState", settings: TrainConfig) -> None:
         temporary.mkdir(parents=True)
         save_file(_tensors(state), temporary / "state.safetensors")
         best = state.best_bits if state.best_bits < float("inf") else None
-        progress = Progress(step=state.step, best_bits=best, settings=settings)
+        model = state.average.config
+        progress = Progress(step=state.step, best_bits=best, settings=settings, model=model)
         (temporary / "state.json").write_text(progress.model_dump_json(), encoding="utf-8")
         for path in temporary.iterdir():
             with path.open("rb") as file:
@@ -105,9 +110,9 @@ def load(path: Path, state: "TrainState", settings: TrainConfig) -> None:
         TrainingError: the snapshot is damaged, or was made with other settings or another model.
     """
     try:
-        progress = parse(Progress, (path / "state.json").read_text(encoding="utf-8"), str(path))
+        progress = parse(Progress, (path / "state.json").read_bytes(), str(path))
         stored = load_file(path / "state.safetensors")
-    except (OSError, SafetensorError) as error:
+    except (OSError, ConfigError, SafetensorError) as error:
         raise TrainingError(f"{path} is damaged: {error}; delete it to resume one before") from None
     if progress.settings != settings:
         changed = [
@@ -116,11 +121,15 @@ def load(path: Path, state: "TrainState", settings: TrainConfig) -> None:
             if getattr(progress.settings, n) != getattr(settings, n)
         ]
         raise TrainingError(f"{path} was made with other settings of {', '.join(changed)}")
+    if progress.model not in (None, state.average.config):
+        raise TrainingError(f"{path} belongs to another model; choose another folder")
     optimizer = state.optimizer.state
     for parameter in state.model.parameters():
-        optimizer[parameter] = {key: torch.zeros(()) for key in ("step", "exp_avg", "exp_avg_sq")}
-        optimizer[parameter]["exp_avg"] = torch.zeros_like(parameter)
-        optimizer[parameter]["exp_avg_sq"] = torch.zeros_like(parameter)
+        optimizer[parameter] = {
+            "step": torch.zeros((), device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
     wanted = _tensors(state)
     if {n: t.shape for n, t in stored.items()} != {n: t.shape for n, t in wanted.items()}:
         raise TrainingError(f"{path} belongs to a model of another shape; choose another folder")
@@ -134,7 +143,7 @@ def load(path: Path, state: "TrainState", settings: TrainConfig) -> None:
 def _tensors(state: "TrainState") -> dict[str, Tensor]:
     """Name every tensor of the state; they are the live ones, not copies."""
     tensors = {f"model.{n}": t for n, t in state.model.state_dict().items()}
-    tensors |= {f"ema.{n}": t for n, t in state.ema.state_dict().items()}
+    tensors |= {f"average.{n}": t for n, t in state.average.state_dict().items()}
     optimizer = state.optimizer.state
     for name, parameter in state.model.named_parameters():
         for key, value in optimizer[parameter].items():

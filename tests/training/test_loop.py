@@ -1,0 +1,329 @@
+"""The training loop: it learns, resumes bit for bit, and stops before a bad step."""
+
+import itertools
+import json
+import math
+
+import pytest
+import torch
+
+from wavenet import checkpoint
+from wavenet.config import LabelCondition, PositionCondition
+from wavenet.errors import DataError, TrainingError
+from wavenet.training import loop, snapshots
+from wavenet.training.data import Dataset
+from wavenet.training.loop import learning_rate, train, validate
+
+from . import make_clip, make_config, make_dataset, make_settings
+
+TIMING = "samples_per_second"
+
+
+@pytest.fixture(autouse=True)
+def one_thread_of_the_cpu(monkeypatch):
+    """Bit for bit holds on one thread of a CPU."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def conditioned():
+    """Return a config and a dataset with a label and a position."""
+    conditions = (LabelCondition(name="digit", values=("0", "1")), PositionCondition(harmonics=1))
+    return make_config(conditions), make_dataset({"digit": "1"})
+
+
+def stop_after(count):
+    """Return a should_stop that is true when asked for the count-th time."""
+    asked = itertools.count(1)
+    return lambda: next(asked) == count
+
+
+def lines(folder):
+    """Return the records of a run, without what depends on the clock."""
+    text = (folder / "metrics.jsonl").read_text()
+    records = [json.loads(line) for line in text.splitlines()]
+    return [{k: v for k, v in record.items() if k != TIMING} for record in records]
+
+
+def last_step(folder):
+    return sorted(folder.glob("step-*"))[-1]
+
+
+def equal(one, other):
+    """Compare every tensor of two states."""
+    a, b = snapshots._tensors(one), snapshots._tensors(other)
+    assert a.keys() == b.keys()
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_tiny_model_learns_a_sine(tmp_path):
+    clips = [make_clip(200, 0)] * 2
+    config = make_config(dilations=(1, 2, 4, 8))
+    settings = make_settings(
+        steps=120, samples_per_step=400, learning_rate=0.03, gain_db=0.0, validate_every=60
+    )
+    state = train(config, settings, Dataset(train=clips, validation=clips[:1]), tmp_path)
+    records = lines(tmp_path)
+    assert records[0]["loss_bits"] == pytest.approx(8, abs=0.3)
+    assert records[-1]["loss_bits"] < 4
+    kept = checkpoint.load(tmp_path / "checkpoint").model
+    assert validate(kept, config, clips[:1]) == pytest.approx(state.best_bits)
+    assert state.best_bits < 4.5
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {},
+        {"residual_channels": 2, "gate_channels": 2, "skip_channels": 2},
+        {"residual_channels": 64, "gate_channels": 32, "skip_channels": 128},
+        {"kernel_size": 3, "dilations": tuple(2**n for n in range(8))},
+    ],
+    ids=["tiny", "tinier", "wide", "deep"],
+)
+def test_training_begins_near_the_bits_of_the_alphabet(sizes):
+    dataset = make_dataset({"digit": "0"})
+    for conditions in [(), (LabelCondition(name="digit", values=("0",)), PositionCondition())]:
+        config = make_config(conditions, **sizes)
+        state = loop.make_state(config, make_settings())
+        assert 7.5 < validate(state.model, config, dataset.train) < 8.5
+
+
+def test_a_record_is_reported_and_kept_for_every_step(tmp_path, conditioned):
+    reported = []
+    train(conditioned[0], make_settings(), conditioned[1], tmp_path, report=reported.append)
+    assert [record["step"] for record in reported] == list(range(1, 13))
+    assert [r["step"] for r in reported if "bits_per_sample" in r] == [4, 8, 12]
+    untimed = [{k: v for k, v in record.items() if k != TIMING} for record in reported]
+    assert untimed == lines(tmp_path)
+    assert all(math.isfinite(v) for record in reported for v in record.values())
+    assert all(60 <= record["samples"] <= 250 for record in reported)
+
+
+@pytest.mark.parametrize("stops", [[4], [1, 4], [4, 8]])
+def test_a_run_that_was_interrupted_and_resumed_equals_one_that_was_not(
+    tmp_path, conditioned, stops
+):
+    settings = make_settings(validate_every=1 if 1 in stops else 4)
+    whole = train(conditioned[0], settings, conditioned[1], tmp_path / "whole")
+    done, folder = 0, tmp_path / "parts"
+    for stop in stops:
+        should_stop = stop_after(stop - done)
+        part = train(
+            conditioned[0], settings, conditioned[1], folder, done > 0, should_stop=should_stop
+        )
+        assert part.step == stop
+        done = stop
+    parts = train(conditioned[0], settings, conditioned[1], folder, resume=True)
+    assert parts.step == whole.step == 12
+    assert parts.best_bits == whole.best_bits
+    assert equal(parts, whole)
+    assert lines(folder) == lines(tmp_path / "whole")
+    for name in ("state.safetensors", "state.json"):
+        one, other = (last_step(f) / name for f in (folder, tmp_path / "whole"))
+        assert one.read_bytes() == other.read_bytes()
+    weights = [f / "checkpoint" / "model.safetensors" for f in (folder, tmp_path / "whole")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_an_extra_validation_is_all_that_an_interruption_adds(tmp_path, conditioned):
+    config, dataset = conditioned
+    whole = train(config, make_settings(), dataset, tmp_path / "whole")
+    train(config, make_settings(), dataset, tmp_path / "parts", should_stop=stop_after(6))
+    parts = train(config, make_settings(), dataset, tmp_path / "parts", resume=True)
+    assert equal(parts, whole)
+    stopped, straight = lines(tmp_path / "parts"), lines(tmp_path / "whole")
+    assert "bits_per_sample" in stopped[5]
+    del stopped[5]["bits_per_sample"]
+    assert stopped == straight
+
+
+@pytest.mark.parametrize("lost", ["order", "optimizer", "average"])
+def test_the_comparison_of_runs_notices_what_a_resumed_run_lost(
+    tmp_path, conditioned, monkeypatch, lost
+):
+    config, dataset = conditioned
+    whole = train(config, make_settings(), dataset, tmp_path / "whole")
+    train(config, make_settings(), dataset, tmp_path / "parts", should_stop=stop_after(4))
+    if lost == "order":
+        feed = loop.batches
+        monkeypatch.setattr(loop, "batches", lambda *args: feed(*args[:-1], 0))
+    else:
+        load = snapshots.load
+
+        def forgetful(path, state, settings):
+            load(path, state, settings)
+            for name, tensor in snapshots._tensors(state).items():
+                if name.startswith(lost):
+                    tensor.zero_()
+
+        monkeypatch.setattr(snapshots, "load", forgetful)
+    parts = train(config, make_settings(), dataset, tmp_path / "parts", resume=True)
+    assert not equal(parts, whole)
+
+
+def test_two_runs_of_one_seed_are_equal_and_of_two_seeds_differ(tmp_path):
+    config, dataset = make_config(), make_dataset()
+    seeds = {"a": 4, "b": 4, "c": 5}
+    states = {
+        name: train(config, make_settings(steps=3, seed=seed), dataset, tmp_path / name)
+        for name, seed in seeds.items()
+    }
+    assert equal(states["a"], states["b"])
+    assert not equal(states["a"], states["c"])
+
+
+def test_the_largest_seed_works(tmp_path):
+    settings = make_settings(steps=1, seed=(1 << 63) - 1)
+    assert train(make_config(), settings, make_dataset(), tmp_path).step == 1
+
+
+def test_a_run_that_has_ended_can_be_resumed_and_stays_as_it_is(tmp_path):
+    config, dataset = make_config(), make_dataset()
+    train(config, make_settings(), dataset, tmp_path)
+    before = lines(tmp_path)
+    assert train(config, make_settings(), dataset, tmp_path, resume=True).step == 12
+    assert lines(tmp_path) == before
+
+
+@pytest.mark.parametrize("where", ["weight", "loss", "gradient"])
+def test_training_stops_before_a_step_that_is_not_finite(tmp_path, monkeypatch, where):
+    config, dataset = make_config(), make_dataset()
+    seen = {}
+    step, nll, count = loop.train_step, loop.masked_nll, itertools.count(1)
+
+    def poisoned_nll(model, *args):
+        loss = nll(model, *args)
+        if next(count) != 3 or not model.output.weight.requires_grad:
+            return loss
+        if where == "loss":
+            return loss * torch.nan
+        # finite, with a gradient that is not
+        return loss + (model.output.weight[0, 0] - model.output.weight[0, 0].detach()).sqrt()
+
+    def watched(state, *args):
+        if where == "weight" and state.step == 2:
+            with torch.no_grad():
+                state.model.hidden.weight[0, 0] = torch.nan
+        seen["state"] = state
+        seen["before"] = (
+            {n: t.clone() for n, t in snapshots._tensors(state).items()} if (state.step) else {}
+        )
+        return step(state, *args)
+
+    if where != "weight":
+        monkeypatch.setattr(loop, "masked_nll", poisoned_nll)
+    monkeypatch.setattr(loop, "train_step", watched)
+    settings = make_settings(save_every=1, validate_every=100)
+    words = "the loss of step 3 is not finite .*; the weights were left as they were"
+    with pytest.raises(TrainingError, match=words) as caught:
+        train(config, settings, dataset, tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+    after = snapshots._tensors(seen["state"])
+    assert seen["state"].step == 2
+    for name, tensor in seen["before"].items():
+        torch.testing.assert_close(after[name], tensor, rtol=0, atol=0, equal_nan=True)
+    assert last_step(tmp_path).name == "step-000000002"
+    assert [record["step"] for record in lines(tmp_path)] == [1, 2]
+
+
+def test_a_step_with_an_absurd_learning_rate_is_limited_by_the_clipped_gradient(tmp_path):
+    config, dataset = make_config(), make_dataset()
+    settings = make_settings(learning_rate=1.0, warmup_steps=0, gradient_clip=1e-3, steps=5)
+    state = train(config, settings, dataset, tmp_path)
+    assert all(p.isfinite().all() for p in state.model.parameters())
+
+
+def test_the_learning_rate_warms_up_linearly_and_falls_along_a_cosine():
+    settings = make_settings(
+        steps=110, warmup_steps=10, learning_rate=0.01, final_learning_rate=0.001
+    )
+    rates = [learning_rate(settings, step) for step in range(111)]
+    assert rates[:10] == pytest.approx([0.001 * (n + 1) for n in range(10)])
+    assert rates[10] == max(rates) == pytest.approx(0.01)
+    assert rates[60] == pytest.approx((0.01 + 0.001) / 2)
+    assert rates[110] == min(rates[10:]) == pytest.approx(0.001)
+    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
+    assert learning_rate(settings, 1_000) == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 12, 50])
+def test_the_learning_rate_stays_in_its_bounds_however_long_the_warm_up(warmup):
+    settings = make_settings(warmup_steps=warmup)
+    rates = [learning_rate(settings, step) for step in range(12)]
+    assert 0 < min(rates) <= max(rates) <= settings.learning_rate
+
+
+def test_the_optimiser_runs_at_the_learning_rate_of_its_step(tmp_path):
+    settings = make_settings(steps=6)
+    train(make_config(), settings, make_dataset(), tmp_path)
+    assert [r["learning_rate"] for r in lines(tmp_path)] == [
+        learning_rate(settings, step) for step in range(6)
+    ]
+
+
+def test_the_best_average_is_the_checkpoint_that_is_kept(tmp_path, monkeypatch):
+    config, dataset = make_config(), make_dataset()
+    bits = iter([7.0, 5.0, 6.0])
+    monkeypatch.setattr(loop, "validate", lambda *args: next(bits))
+    averages = []
+    save = checkpoint.save
+
+    def watched(folder, config, model):
+        averages.append(model.output.bias.clone())
+        save(folder, config, model)
+
+    monkeypatch.setattr(checkpoint, "save", watched)
+    state = train(config, make_settings(), dataset, tmp_path)
+    assert state.best_bits == 5.0
+    assert len(averages) == 2
+    kept = checkpoint.load(tmp_path / "checkpoint").model.output.bias
+    assert torch.equal(kept, averages[1])
+    assert not torch.equal(kept, state.average.output.bias)
+
+
+def test_without_held_out_clips_the_newest_average_is_the_checkpoint(tmp_path):
+    """Fewer than 20 files left nothing to validate on, and no checkpoint was ever written."""
+    config, dataset = make_config(), make_dataset(validation=0)
+    state = train(config, make_settings(), dataset, tmp_path)
+    loaded = checkpoint.load(tmp_path / "checkpoint")
+    assert torch.equal(loaded.model.output.weight, state.average.output.weight)
+    assert "bits_per_sample" not in lines(tmp_path)[-1]
+    assert "Infinity" not in (tmp_path / "metrics.jsonl").read_text()
+    assert validate(state.average, config, []) == math.inf
+
+
+def test_the_average_lags_behind_the_model(tmp_path):
+    state = train(make_config(), make_settings(), make_dataset(), tmp_path)
+    start = loop.make_state(make_config(), make_settings()).model.output.weight
+    far = (state.model.output.weight - start).norm()
+    assert 0 < (state.average.output.weight - start).norm() < far
+
+
+def test_a_run_can_be_stopped_after_any_step(tmp_path):
+    config, dataset = make_config(), make_dataset()
+    state = train(config, make_settings(), dataset, tmp_path, should_stop=lambda: True)
+    assert state.step == 1
+    assert checkpoint.load(tmp_path / "checkpoint").config == config
+    assert last_step(tmp_path).name == "step-000000001"
+
+
+def test_the_bits_of_a_validation_are_those_of_each_clip_alone(monkeypatch):
+    config, dataset = make_config(), make_dataset()
+    model = loop.make_state(config, make_settings()).model
+    samples = [clip.samples for clip in dataset.train]
+    alone = [validate(model, config, [clip]) for clip in dataset.train]
+    mean = sum(n * bits for n, bits in zip(samples, alone, strict=True)) / sum(samples)
+    assert validate(model, config, dataset.train) == pytest.approx(mean, abs=1e-5)
+    assert abs(sum(alone) / len(alone) - mean) > 1e-5  # the control: clips weigh by length
+    monkeypatch.setattr(loop, "VALIDATION_SAMPLES", 1)
+    assert validate(model, config, dataset.train) == pytest.approx(mean, abs=1e-5)
+
+
+def test_a_dataset_without_clips_is_refused(tmp_path):
+    with pytest.raises(DataError, match="no clip to train on"):
+        train(make_config(), make_settings(), Dataset(), tmp_path)

@@ -1,0 +1,81 @@
+"""The card of a trained checkpoint: what it is, what it was trained on, how well it does.
+
+What a run knows enters, a README.md beside the weights leaves. A card that is there already is
+kept: a person may have written into it.
+"""
+
+from pathlib import Path
+
+from audio_utils.files import atomic_file
+from wavenet.checkpoint import CARD, WEIGHTS
+from wavenet.config import CheckpointConfig
+from wavenet.model.wavenet import WaveNet
+from wavenet.training.data import Dataset
+
+CARD_TEXT = """\
+---
+library_name: wavenet-studio
+pipeline_tag: text-to-audio
+tags: [audio, wavenet]
+---
+# {name}
+
+A WaveNet trained with WaveNet Studio. Before you pass it on, add what the data's licence asks for,
+and whose voices these are and that they agreed.
+
+| | |
+|---|---|
+| sample rate | {rate} Hz |
+| codec | {law}, {bits} bits |
+| conditions | {conditions} |
+| receptive field | {field} samples, {milliseconds:.0f} ms |
+| parameters | {parameters:,} ({megabytes:.1f} MB) |
+| trained on | {clips} clips, {minutes:.1f} minutes |
+| steps | {steps} |
+| held-out clips | {held} clips, {score} |
+
+```
+wavenet generate --checkpoint {folder}{labels} --out out.wav
+```
+"""
+
+
+def write_card(
+    folder: Path,
+    config: CheckpointConfig,
+    model: WaveNet,
+    dataset: Dataset,
+    steps: int,
+    best: float,
+) -> None:
+    """Write the card, unless there is one.
+
+    Args:
+        folder: of the checkpoint.
+        best: bits per sample on the held-out clips; infinite when there were none.
+    """
+    if (folder / CARD).exists() or not (folder / WEIGHTS).exists():
+        return
+    kinds = [f"{c.name} ({', '.join(c.values[:20])})" for c in config.model.labels]
+    kinds += [c.kind for c in config.model.conditions if c.kind != "label"]
+    rate = config.audio.sample_rate
+    text = CARD_TEXT.format(
+        name=config.name,
+        rate=rate,
+        law=config.codec.law,
+        bits=config.codec.bits,
+        conditions="; ".join(kinds) or "none",
+        field=model.receptive_field,
+        milliseconds=1000 * model.receptive_seconds,
+        parameters=model.parameter_count,
+        megabytes=(folder / WEIGHTS).stat().st_size / 1e6,
+        clips=len(dataset.train),
+        minutes=sum(c.samples - c.context for c in dataset.train) / rate / 60,
+        steps=steps,
+        held=len(dataset.validation),
+        score=f"{best:.4f} bits per sample" if dataset.validation else "none",
+        folder=folder,
+        labels="".join(f" --set {c.name}={c.values[0]}" for c in config.model.labels),
+    )
+    with atomic_file(folder / CARD) as path:
+        path.write_text(text, encoding="utf-8")
