@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wavenet import checkpoint, codec
@@ -25,6 +25,14 @@ from wavenet.training.data import (
 from wavenet.training.loop import masked_nll
 
 from . import RATE, make_clip, make_config, sine
+
+# seeded, and however slow the machine is
+RULES = settings(
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 CPU = torch.device("cpu")
 
@@ -49,7 +57,7 @@ def model_of(config):
     return model
 
 
-@settings(deadline=None, max_examples=200, derandomize=True)
+@RULES
 @given(st.integers(1, 500), st.integers(1, 120), st.integers(0, 80))
 def test_segments_cover_every_sample_exactly_once(samples, longest, context):
     waveform = torch.arange(samples, dtype=torch.float32)
@@ -142,7 +150,7 @@ def test_a_gain_never_clips(gain):
     assert (collate([silent], 8, 10, [gain]).codes == 128).all()
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@RULES
 @given(
     st.lists(st.integers(1, 300), min_size=1, max_size=200),
     st.integers(1, 2_000),

@@ -1,7 +1,7 @@
 """The card of a trained checkpoint: what it is, what it was trained on, how well it does.
 
-What a run knows enters, a README.md beside the weights leaves. A card that is there already is
-kept: a person may have written into it.
+What a run knows enters, a README.md beside the weights leaves. It holds a line that a person who
+edits it takes out; without that line it is never written over.
 """
 
 from pathlib import Path
@@ -12,12 +12,14 @@ from wavenet.config import CheckpointConfig
 from wavenet.model.wavenet import WaveNet
 from wavenet.training.data import Dataset
 
+MARK = "<!-- Written by `wavenet train`. Take this line out to keep what you change. -->"
 CARD_TEXT = """\
 ---
 library_name: wavenet-studio
 pipeline_tag: text-to-audio
 tags: [audio, wavenet]
 ---
+{mark}
 # {name}
 
 A WaveNet trained with WaveNet Studio. Before you pass it on, add what the data's licence asks for,
@@ -48,18 +50,22 @@ def write_card(
     steps: int,
     best: float,
 ) -> None:
-    """Write the card, unless there is one.
+    """Write the card, unless a person has made it theirs.
 
     Args:
         folder: of the checkpoint.
         best: bits per sample on the held-out clips; infinite when there were none.
     """
-    if (folder / CARD).exists() or not (folder / WEIGHTS).exists():
+    card = folder / CARD
+    if not (folder / WEIGHTS).exists():
+        return
+    if card.exists() and MARK not in card.read_text(encoding="utf-8"):
         return
     kinds = [f"{c.name} ({', '.join(c.values[:20])})" for c in config.model.labels]
     kinds += [c.kind for c in config.model.conditions if c.kind != "label"]
     rate = config.audio.sample_rate
     text = CARD_TEXT.format(
+        mark=MARK,
         name=config.name,
         rate=rate,
         law=config.codec.law,
@@ -77,5 +83,5 @@ def write_card(
         folder=folder,
         labels="".join(f" --set {c.name}={c.values[0]}" for c in config.model.labels),
     )
-    with atomic_file(folder / CARD) as path:
+    with atomic_file(card) as path:
         path.write_text(text, encoding="utf-8")

@@ -47,7 +47,7 @@ def reporter(steps: int, folder: Path) -> Iterator[Callable[[dict[str, Any]], No
                     f"{record['samples_per_second']:,.0f} samples/s"
                 )
                 progress.update(task, bits=f"{record['bits_per_sample']:.3f}")
-                console.print(line, highlight=False)
+                console.print(line, highlight=False, soft_wrap=True)
             if writer is not None:
                 for name in SHOWN:
                     if name in record:

@@ -1,0 +1,13 @@
+"""The studio in the browser: one file per tab, callbacks that call the library.
+
+Gradio reads these settings when it is imported, so they stand here, before any file of this
+package imports it: no usage statistics, no history of runs, no flagging.
+"""
+
+import os
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["GRADIO_RUN_HISTORY"] = "false"
+os.environ["GRADIO_FLAGGING_MODE"] = "never"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["DO_NOT_TRACK"] = "1"

@@ -1,0 +1,261 @@
+"""The whole studio, driven through a real browser: `wavenet ui` in a child process, Chromium here.
+
+What the page hands to the sound card is recorded, so that a chunk that is lost, altered or late is
+seen.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from .conftest import RATE
+
+pytestmark = pytest.mark.browser
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+# Records every buffer that is scheduled, and lets the test measure what sounds now.
+RECORDER = """
+window.scheduled = [];
+const start = AudioBufferSourceNode.prototype.start;
+AudioBufferSourceNode.prototype.start = function (when) {
+  const samples = Array.from(this.buffer.getChannelData(0), (x) => Math.round(x * 32768));
+  window.scheduled.push({ when, rate: this.buffer.sampleRate, samples, at: performance.now() });
+  return start.call(this, when);
+};
+const connect = AudioNode.prototype.connect;
+AudioNode.prototype.connect = function (target, ...rest) {
+  if (!(target instanceof AudioDestinationNode)) return connect.call(this, target, ...rest);
+  if (!target.meter) {
+    target.meter = target.context.createAnalyser();
+    connect.call(target.meter, target);
+  }
+  window.meter = target.meter;
+  return connect.call(this, target.meter);
+};
+window.level = () => {
+  if (!window.meter) return 0;
+  const samples = new Float32Array(window.meter.fftSize);
+  window.meter.getFloatTimeDomainData(samples);
+  return Math.max(...samples.map(Math.abs));
+};
+document.addEventListener('click', () => { window.clicked = performance.now(); }, true);
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def url(root: Path) -> Iterator[str]:
+    """The studio as `wavenet ui` serves it, with the checkpoints of the folder it starts in."""
+    port = free_port()
+    source = str(Path(__file__).parents[2])
+    command = "from wavenet.cli.main import main; main()"
+    log = root.parent / "studio.log"
+    with log.open("w") as output:
+        studio = subprocess.Popen(
+            [sys.executable, "-c", command, "ui", "--port", str(port)],
+            cwd=root.parent,
+            env=os.environ | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 90
+        while not answers(address):
+            assert studio.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        yield address
+    finally:
+        studio.terminate()
+        studio.wait(10)
+
+
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, headless, or a skip that says what is missing."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(url: str, browser: Any) -> Iterator[Any]:
+    """The open studio. Whatever a test does, no request may leave the machine, no script fail."""
+    sheet = browser.new_page(viewport={"width": 1280, "height": 900})
+    sheet.set_default_timeout(30_000)
+    requests: list[str] = []
+    faults: list[str] = []
+    sheet.on("request", lambda request: requests.append(request.url))
+    sheet.on("pageerror", lambda error: faults.append(str(error)))
+    sheet.add_init_script(RECORDER)
+    sheet.goto(url)
+    # The length comes from the checkpoint, once the page has it.
+    sheet.wait_for_function("document.querySelector('#seconds input')?.value === '0.5'")
+    yield sheet
+    outside = [r for r in requests if not r.startswith((url, "blob:", "data:"))]
+    sheet.close()
+    assert requests
+    assert not outside
+    assert not faults
+
+
+def wait_for_status(page: Any, start: str) -> str:
+    page.wait_for_function(
+        "start => document.querySelector('#live-player .status').textContent.startsWith(start)",
+        arg=start,
+    )
+    return str(page.inner_text("#live-player .status"))
+
+
+def generate(page: Any, **numbers: float) -> None:
+    for name, value in numbers.items():
+        page.fill(f"#{name} input", str(value))
+        page.press(f"#{name} input", "Tab")
+    page.evaluate("scheduled.length = 0")
+    page.click("#generate")
+
+
+def test_what_the_page_plays_is_the_saved_file_without_a_gap(page: Any) -> None:
+    generate(page, seed=11)
+    assert wait_for_status(page, "Finished") == "Finished: 0.50 s."
+    chunks = page.evaluate("scheduled")
+    assert {chunk["rate"] for chunk in chunks} == {RATE}
+    played = np.concatenate([chunk["samples"] for chunk in chunks])
+    assert len(played) == 0.5 * RATE
+    link = page.wait_for_selector("#result a[download]")
+    assert link.get_attribute("download") == "digits_7_jackson_seed11.wav"
+    answer = page.request.get(link.evaluate("link => link.href"))
+    saved, rate = soundfile.read(BytesIO(answer.body()), dtype="int16")
+    assert rate == RATE
+    assert np.array_equal(saved, played)
+    assert page.inner_text('[data-key="lost"]') == "0"
+    if page.inner_text('[data-key="gaps"]') == "0":
+        ends = [chunk["when"] + len(chunk["samples"]) / RATE for chunk in chunks]
+        assert np.allclose([chunk["when"] for chunk in chunks[1:]], ends[:-1], atol=1e-6)
+    assert page.input_value("#used-seed input") == "11"
+    for name in ("waveform", "mel", "mfcc"):
+        page.wait_for_function(
+            f"document.querySelector('#{name} img')?.naturalWidth > 400", polling=100
+        )
+
+
+def test_stop_silences_at_once_and_frees_the_model(page: Any) -> None:
+    generate(page, seconds=20, seed=1)
+    page.wait_for_function("level() > 0.01")
+    # So much lies ready that it would go on sounding for longer than we wait.
+    page.wait_for_function("parseFloat(document.querySelector('[data-key=ahead]').textContent) > 4")
+    page.click("#stop")
+    assert wait_for_status(page, "Stopped")
+    page.wait_for_function("level() === 0", timeout=2000)
+    # An engine so slow that the clip would take minutes: it has to be given up.
+    page.click("text=Sampling")
+    page.click("#engine input")
+    page.click("[role=option]:has-text('cached')")
+    generate(page, seconds=30)
+    page.wait_for_function("document.querySelector('[data-key=\"speed\"]').textContent !== '–'")
+    page.click("#stop")
+    wait_for_status(page, "Stopped")
+    page.click("#engine input")
+    page.click("[role=option]:has-text('auto')")
+    generate(page, seconds=0.5)
+    assert wait_for_status(page, "Finished") == "Finished: 0.50 s."
+
+
+def test_a_text_file_as_prompt_shows_the_sentence(page: Any, tmp_path: Path) -> None:
+    prompt = tmp_path / "notes.wav"
+    prompt.write_text("this is no sound")
+    page.click("text=Continue a recording")
+    page.set_input_files("#prompt input[type=file]", prompt)
+    page.wait_for_selector("#prompt >> text=notes.wav", state="attached")
+    generate(page)
+    assert "notes.wav is not audio" in wait_for_status(page, "notes.wav")
+    page.wait_for_selector("[data-testid=toast-body] >> text=notes.wav is not audio")
+
+
+def test_another_checkpoint_brings_its_labels_and_its_rate(page: Any) -> None:
+    page.click("#checkpoint input")
+    page.click("[role=option]:has-text('notes')")
+    page.wait_for_selector("text=Instrument")
+    assert not page.is_visible("label:has-text('Speaker')")
+    generate(page, seconds=0.25)
+    wait_for_status(page, "Finished")
+    chunks = page.evaluate("scheduled")
+    assert {chunk["rate"] for chunk in chunks} == {2 * RATE}
+    assert sum(len(chunk["samples"]) for chunk in chunks) == 0.25 * 2 * RATE
+
+
+def lit(page: Any) -> int:
+    """Count the nodes of the cone that are drawn as points."""
+    return int(page.get_attribute("#field-picture .lit", "d").count("M"))
+
+
+def test_the_cone_follows_pointer_and_keys_and_can_be_pinned(page: Any) -> None:
+    page.get_by_role("tab", name="Receptive field").click()
+    picture = page.wait_for_selector("#field-picture svg")
+    # Kernel 2, dilations 1 to 8: one output, 2, 4 and 8 nodes, 16 inputs.
+    assert lit(page) == 1 + 2 + 4 + 8 + 16
+    box = picture.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 1.5 * 46)
+    assert lit(page) == 1 + 2 + 4 + 8
+    page.mouse.down()
+    page.mouse.up()
+    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 2.5 * 46)
+    assert "pinned" in page.inner_text("#field-picture p >> nth=0")
+    assert lit(page) == 1 + 2 + 4 + 8
+    picture.focus()
+    before = int(picture.get_attribute("aria-valuenow"))
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowDown")
+    assert int(picture.get_attribute("aria-valuenow")) == before - 1
+    assert lit(page) == 1 + 2 + 4
+
+
+def test_the_book_example_is_drawn_and_counted(page: Any) -> None:
+    page.get_by_role("tab", name="Receptive field").click()
+    page.click("#preset input")
+    page.click("[role=option]:has-text('The book example')")
+    page.wait_for_selector("text=2,047 samples")
+    assert "127.9 ms" in page.inner_text("#field-facts")
+    page.wait_for_function(
+        "document.querySelector('#field-picture p').textContent.includes('over 2,047 samples')"
+    )
+    page.fill("#dilations input, #dilations textarea", "1, 2, x")
+    page.wait_for_selector("#field-facts [role=alert]")

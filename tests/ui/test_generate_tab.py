@@ -1,0 +1,254 @@
+"""The Generate tab without a browser: its callbacks, called as Gradio calls them."""
+
+import base64
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+import soundfile
+import torch
+from matplotlib.figure import Figure
+
+from audio_utils import io
+from wavenet.ui import generate, jobs, live
+from wavenet.ui.api import make_api
+from wavenet.ui.player import pcm16
+from wavenet.ui.studio import build_studio, launch_options
+
+from .conftest import RATE, SPEAKERS, save_checkpoint
+
+SETTINGS: dict[str, Any] = {
+    "run": 5,
+    "name": "digits",
+    "seconds": 0.15,
+    "seed": 3,
+    "temperature": 1.0,
+    "top_k": 0,
+    "top_p": 1.0,
+    "engine": "auto",
+    "prompt": None,
+    "with_prompt": True,
+}
+
+
+def press(root: Path, *labels: str, **changes: Any) -> Iterator[tuple[Any, ...]]:
+    """Press Generate, with other values in some controls."""
+    hidden = [None] * generate.MAX_LABEL_SETS
+    return live.run_live(
+        root, *(SETTINGS | changes).values(), *(labels or ("7", "jackson")), *hidden
+    )
+
+
+def heard(outputs: list[tuple[Any, ...]]) -> np.ndarray:
+    """What the player would play, as int16."""
+    messages = [output[0] for output in outputs if "pcm" in output[0]]
+    assert [message["seq"] for message in messages] == list(range(len(messages)))
+    return np.frombuffer(b"".join(base64.b64decode(m["pcm"]) for m in messages), "<i2")
+
+
+def run(root: Path, *labels: str, **changes: Any) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...]]:
+    """Press and wait: what was heard, what was saved, the last outputs."""
+    outputs, saved = [], np.empty(0)
+    for output in press(root, *labels, **changes):
+        outputs.append(output)
+        if isinstance(output[4], str):
+            saved, rate = soundfile.read(output[4], dtype="int16")
+            assert rate == outputs[0][0]["sr"]
+    return heard(outputs), saved, outputs[-1]
+
+
+def test_what_is_heard_is_what_is_saved(root: Path) -> None:
+    sound, saved, last = run(root)
+    assert len(saved) == round(0.15 * RATE)
+    assert np.array_equal(sound, saved)
+    assert Path(last[4]).name == "digits_7_jackson_seed3.wav"
+    assert not Path(last[4]).exists(), "the temporary file stays"
+    assert all(isinstance(picture, Figure) for picture in last[5:])
+    assert last[0] == {"run": 5, "seq": last[0]["seq"], "end": True, "error": None}
+
+
+def test_a_seed_repeats_and_minus_one_draws_one_and_shows_it(root: Path) -> None:
+    first, again, other = run(root)[1], run(root)[1], run(root, seed=4)[1]
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    drawn = [run(root, seed=-1, seconds=0.01)[2][2] for _ in range(2)]
+    assert min(drawn) >= 0
+    assert drawn[0] != drawn[1]
+
+
+def test_labels_and_sampling_reach_the_model(root: Path) -> None:
+    plain = run(root)[1]
+    assert not np.array_equal(plain, run(root, "8", "jackson")[1])
+    assert not np.array_equal(plain, run(root, temperature=0.5)[1])
+    assert not np.array_equal(plain, run(root, top_k=3)[1])
+    assert not np.array_equal(plain, run(root, top_p=0.3)[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seconds": 0}, "seconds"),
+        ({"seconds": jobs.MAX_SECONDS + 1}, "seconds"),
+        ({"seconds": None}, "seconds"),
+        ({"seconds": math.nan}, "seconds"),
+        ({"seed": -2}, "seed"),
+        ({"seed": None}, "seed"),
+        ({"seed": jobs.MAX_SEED + 1}, "seed"),
+        ({"temperature": 0}, "temperature"),
+        ({"top_k": -1}, "top_k"),
+        ({"top_p": 0.0}, "top_p"),
+        ({"engine": "warp"}, "engine 'warp' is not known"),
+        ({"name": "../digits"}, "no checkpoint '../digits'"),
+        ({"name": None}, "no checkpoint"),
+    ],
+)
+def test_a_bad_setting_is_one_sentence(root: Path, changes: dict[str, Any], words: str) -> None:
+    outputs = press(root, **changes)
+    shown = next(outputs)[0]["error"]
+    assert words in shown
+    with pytest.raises(gr.Error) as caught:
+        next(outputs)
+    assert caught.value.message == shown
+
+
+def test_an_unknown_label_is_one_sentence(root: Path) -> None:
+    assert "Digit cannot be 'x'" in next(press(root, "x", "jackson"))[0]["error"]
+
+
+def make_prompt(folder: Path, kind: str) -> str:
+    path = folder / f"{kind}.wav"
+    if kind == "text":
+        path.write_text("this is no sound")
+    else:
+        length = 3 if kind == "short" else 4000
+        sine = 0.5 * torch.sin(torch.arange(length) * 0.2)
+        io.write(path, sine * (kind != "silent"), RATE)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("text", "not audio"), ("silent", "silent"), ("short", "has 3 samples")],
+)
+def test_a_bad_prompt_is_one_sentence_without_our_paths(
+    root: Path, tmp_path: Path, kind: str, words: str
+) -> None:
+    shown = next(press(root, prompt=make_prompt(tmp_path, kind)))[0]["error"]
+    assert words in shown
+    assert str(tmp_path) not in shown
+
+
+def test_a_prompt_is_heard_before_its_continuation_unless_left_out(
+    root: Path, tmp_path: Path
+) -> None:
+    prompt = make_prompt(tmp_path, "sine")
+    given, _ = soundfile.read(prompt, dtype="int16")
+    sound, saved, _ = run(root, prompt=prompt)
+    assert np.array_equal(sound, saved)
+    assert np.array_equal(saved[:4000], given)
+    alone = run(root, prompt=prompt, with_prompt=False)[1]
+    assert np.array_equal(saved[4000:], alone)
+    assert not np.array_equal(alone, run(root)[1]), "the prompt changed nothing"
+
+
+def test_a_label_from_a_checkpoint_is_no_html(root: Path) -> None:
+    summary = run(root, "7", SPEAKERS[2], seconds=0.01)[2][1]
+    assert "&lt;img" in summary
+    assert "<img" not in summary
+
+
+def test_the_controls_follow_the_checkpoint(root: Path) -> None:
+    about, seconds, player, *dropdowns = generate.show_checkpoint(root, "digits")
+    assert "8,000 Hz" in about
+    assert "32 samples" in about
+    assert (seconds, player) == (0.5, {"rate": RATE})
+    assert [d["value"] for d in dropdowns[:2]] == ["7", "jackson"]
+    assert [d["visible"] for d in dropdowns] == [True] * 2 + [False] * 6
+    _, _, player, *dropdowns = generate.show_checkpoint(root, "notes")
+    assert player == {"rate": 2 * RATE}
+    assert dropdowns[0]["choices"] == ["flute", "horn"]
+    assert [d["visible"] for d in dropdowns] == [True] + [False] * 7
+
+
+def test_a_changed_checkpoint_is_loaded_anew(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, "one", RATE, {"digit": ("a", "b")})
+    before = jobs.load_named(tmp_path, "one")
+    assert jobs.load_named(tmp_path, "one") is before
+    save_checkpoint(tmp_path, "one", 2 * RATE, {"digit": ("a", "b")})
+    assert jobs.load_named(tmp_path, "one").config.audio.sample_rate == 2 * RATE
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_the_studio_opens_without_a_usable_checkpoint(tmp_path: Path, is_damaged: bool) -> None:
+    if is_damaged:
+        (tmp_path / "bad").mkdir()
+        (tmp_path / "bad" / "config.json").write_text("{}")
+    build_studio(tmp_path)
+    about = generate.show_page(tmp_path)[1]
+    assert "role='alert'" in about
+    assert str(tmp_path) + "/" not in about
+    assert list(generate.prepare(tmp_path, "bad"))
+
+
+def test_preparing_says_so_and_is_taken_back(root: Path) -> None:
+    first, last = generate.prepare(root, "digits")
+    assert "Preparing" in first
+    assert "Preparing" not in last
+
+
+def test_chunks_that_come_fast_are_joined_and_none_is_lost() -> None:
+    pieces = list(torch.arange(12.0).split(2))
+    joined = list(jobs.paced(iter(pieces), seconds=60))
+    assert [len(piece) for piece in joined] == [2, 10]
+    assert torch.equal(torch.cat(joined), torch.arange(12.0))
+
+    def slow() -> Iterator[torch.Tensor]:
+        for piece in pieces:
+            time.sleep(0.01)
+            yield piece
+
+    assert len(list(jobs.paced(slow(), seconds=0.001))) == len(pieces)
+
+
+def test_the_player_gets_the_samples_that_the_file_gets(tmp_path: Path) -> None:
+    waveform = torch.cat([torch.linspace(-1, 1, 70_001), torch.tensor([0.5 / 32768, 1.5 / 32768])])
+    io.write(tmp_path / "a.wav", waveform, RATE)
+    saved, _ = soundfile.read(tmp_path / "a.wav", dtype="int16")
+    assert np.array_equal(np.frombuffer(pcm16(waveform), "<i2"), saved)
+
+
+def test_one_function_is_public_and_gives_a_file(root: Path) -> None:
+    endpoints = build_studio(root).get_api_info()["named_endpoints"]
+    assert list(endpoints) == ["/generate"]
+    make = make_api(root)
+    answer = make("digits", {"digit": "7", "speaker": "jackson"}, seconds=0.15, seed=3)
+    saved, rate = soundfile.read(answer["path"], dtype="int16")
+    assert rate == RATE
+    assert np.array_equal(saved, run(root)[1])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"labels": {}}, {"labels": 3}, {"seconds": "1"}, {"checkpoint": ["digits"]}, {"seed": 0.5}],
+)
+def test_the_public_function_refuses_in_a_sentence(root: Path, changes: dict[str, Any]) -> None:
+    good = {"labels": {"digit": "7", "speaker": "jackson"}, "seconds": 0.01}
+    make_api(root)(**good)
+    with pytest.raises(gr.Error):
+        make_api(root)(**(good | changes))
+
+
+def test_the_studio_stays_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    monkeypatch.delenv("GRADIO_SERVER_NAME", raising=False)
+    options = launch_options(8000)
+    assert (options["server_name"], options["server_port"]) == ("127.0.0.1", 8000)
+    assert not options["share"]
+    assert not options["show_error"]
+    monkeypatch.setenv("SPACE_ID", "me/studio")
+    assert launch_options()["server_name"] == "0.0.0.0"

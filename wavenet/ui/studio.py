@@ -1,0 +1,96 @@
+"""Put the tabs together and say how to serve them.
+
+Enters: a folder of checkpoints. Leaves: the Gradio app, and the options to launch it with. Callers:
+`app.py` and `wavenet ui`.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from wavenet.ui import generate, receptive_field
+
+HEADER = """
+<h1>WaveNet Studio</h1>
+<p>A neural network writes sound one sample after the other, and you listen while it does.</p>
+"""
+_HERE = Path(__file__).parent
+# Fonts of the person's own system: the page asks no other server for anything.
+_FONTS = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
+_MONOSPACE = ["ui-monospace", "Menlo", "Consolas", "monospace"]
+
+
+def build_studio(checkpoints: Path | None = None) -> gr.Blocks:
+    """Build the app.
+
+    Args:
+        checkpoints: folder of checkpoint folders; the project's own when left out.
+    """
+    root = checkpoints or default_checkpoints()
+    with gr.Blocks(
+        title="WaveNet Studio", analytics_enabled=False, delete_cache=(300, 1800)
+    ) as studio:
+        gr.HTML(HEADER, elem_classes="header")
+        with gr.Tabs():
+            with gr.Tab("Generate", id="generate"):
+                generate.tab(root)
+            with gr.Tab("Receptive field", id="receptive-field"):
+                receptive_field.tab(root)
+    studio.queue(max_size=16, default_concurrency_limit=1, api_open=False)
+    return studio
+
+
+def default_checkpoints() -> Path:
+    """Find `checkpoints`: in the working folder, or else beside the packages."""
+    here = Path.cwd() / "checkpoints"
+    return here if here.is_dir() else _HERE.parents[1] / "checkpoints"
+
+
+def launch_options(port: int = 7860) -> dict[str, Any]:
+    """Give the arguments of `Blocks.launch`: this machine only, unless a Space is to serve it."""
+    options: dict[str, Any] = {
+        "server_port": port,
+        "ssr_mode": False,
+        "share": False,
+        "mcp_server": False,
+        "max_file_size": "20mb",
+        "max_threads": 8,
+        "state_session_capacity": 200,
+        "show_error": False,
+        "allowed_paths": [],
+        "strict_cors": True,
+        "enable_monitoring": False,
+        "run_history": False,
+        "footer_links": ["api", "settings"],
+        "theme": _theme(),
+        "css_paths": [_HERE / "studio.css"],
+    }
+    # Gradio reads GRADIO_SERVER_NAME by itself, where nothing else is said.
+    if "GRADIO_SERVER_NAME" not in os.environ:
+        options["server_name"] = "0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1"
+    return options
+
+
+def _theme() -> gr.themes.Base:
+    theme = gr.themes.Soft(
+        primary_hue="teal", secondary_hue="slate", font=_FONTS, font_mono=_MONOSPACE
+    )
+    # Labels as plain words, not as pills.
+    return theme.set(
+        body_background_fill="*neutral_100",
+        body_text_color_subdued="*neutral_500",
+        block_border_width="1px",
+        block_title_background_fill="transparent",
+        block_title_padding="0",
+        block_title_text_color="*body_text_color",
+        block_title_text_weight="500",
+        block_label_background_fill="*block_background_fill",
+        block_label_text_color="*body_text_color",
+        block_label_text_weight="500",
+        block_title_background_fill_dark="transparent",
+        block_title_text_color_dark="*body_text_color",
+        block_label_background_fill_dark="*block_background_fill",
+        block_label_text_color_dark="*body_text_color",
+    )
