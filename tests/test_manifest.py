@@ -3,11 +3,19 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wavenet.errors import DataError
 from wavenet.manifest import Entry, find_entries, match, read_table
+
+# seeded, and however slow the machine is
+RULES = settings(
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 
 @pytest.fixture
@@ -83,7 +91,7 @@ def test_a_pattern_without_fields_or_with_one_twice_is_refused(pattern):
     assert "must name each field once" in refusal(match, pattern, "x")
 
 
-@settings(deadline=None, max_examples=100, derandomize=True)
+@RULES
 @given(st.text(max_size=12), st.text(max_size=12))
 def test_any_pattern_fits_or_is_refused(pattern, stem):
     try:
@@ -93,7 +101,7 @@ def test_any_pattern_fits_or_is_refused(pattern, stem):
     assert fields is None or all(fields.values())
 
 
-@settings(deadline=None, max_examples=100, derandomize=True)
+@RULES
 @given(st.lists(st.text("abc012é -", min_size=1, max_size=5), min_size=2, max_size=4))
 def test_fields_joined_by_a_sign_that_is_not_in_them_come_back(values):
     pattern = "_".join(f"{{f{n}}}" for n in range(len(values)))

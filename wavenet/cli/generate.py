@@ -56,16 +56,14 @@ def generate(
     labels = parse_labels(set_)
     if count < 1:
         raise ConditionError(f"--count must be at least 1, found {count}")
-    seeds = range(seed, seed + count)
-    paths = plan_outputs(out, checkpoint.name, labels, seeds, overwrite)
-
-    import torch
 
     from audio_utils import io
     from wavenet import checkpoint as checkpoints
     from wavenet.config import SamplingConfig, make
-    from wavenet.synthesis.generate import Item, samples_for
+    from wavenet.synthesis.generate import Item, clip_name, samples_for
 
+    seeds = range(seed, seed + count)
+    paths = plan_outputs(out, [clip_name(checkpoint.name, labels, s) for s in seeds], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     sampling = make(SamplingConfig, "sampling", **values)
     loaded = checkpoints.load(checkpoint)
@@ -80,23 +78,39 @@ def generate(
     began = time.perf_counter()
     waveforms = make_all(loaded, items, sampling, engine)
     took = time.perf_counter() - began
+    made = samples * count / rate
     make_folder(paths[0].parent)
     for path, item, waveform in zip(paths, items, waveforms, strict=True):
-        whole = torch.cat([given, waveform]) if given is not None and with_prompt else waveform
-        io.write(path, whole, rate)
-        record = {
-            "file": str(path),
-            "seconds": whole.numel() / rate,
-            "sample_rate": rate,
-            "seed": item.seed,
-            "labels": labels,
-            "rtf": took * rate / (samples * count),
-        }
-        typer.echo(json.dumps(record) if json_ else str(path))
-    say(
-        f"{samples * count / rate:.2f} s of audio in {took:.2f} s, "
-        f"{samples * count / rate / took:.2f} times real time"
-    )
+        write(path, item, waveform, with_prompt, rate, took / made, json_)
+    say(f"{made:.2f} s of audio in {took:.2f} s, {made / took:.2f} times real time")
+
+
+def write(
+    path: Path,
+    item: "Item",
+    waveform: "Tensor",
+    with_prompt: bool,
+    rate: int,
+    rtf: float,
+    as_json: bool,
+) -> None:
+    """Write one clip and print its path, or a record about it."""
+    import torch
+
+    from audio_utils import io
+
+    if item.prompt is not None and with_prompt:
+        waveform = torch.cat([item.prompt, waveform])
+    io.write(path, waveform, rate)
+    record = {
+        "file": str(path),
+        "seconds": waveform.numel() / rate,
+        "sample_rate": rate,
+        "seed": item.seed,
+        "labels": dict(item.labels),
+        "rtf": rtf,
+    }
+    typer.echo(json.dumps(record) if as_json else str(path))
 
 
 def make_all(
@@ -117,22 +131,22 @@ def make_all(
     return [torch.cat(part) for part in parts]
 
 
-def plan_outputs(
-    out: Path | None, name: str, labels: dict[str, str], seeds: range, overwrite: bool
-) -> list[Path]:
+def plan_outputs(out: Path | None, names: list[str], overwrite: bool) -> list[Path]:
     """Name the files and see that they can be written, before any work is done.
 
+    Args:
+        out: a file, a folder, or None for the current folder.
+        names: of the clips, without suffix, for a folder.
+        overwrite: whether files that are there may be replaced.
     Raises:
         ConditionError: a file that exists, a folder that cannot be written, one file for many.
     """
     if out is not None and out.suffix and not out.is_dir():
-        if len(seeds) > 1:
-            raise ConditionError(f"--count {len(seeds)} needs a folder for --out, found file {out}")
+        if len(names) > 1:
+            raise ConditionError(f"--count {len(names)} needs a folder for --out, found file {out}")
         paths = [out]
     else:
-        stem = "_".join([name, *labels.values()])
-        safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in stem)
-        paths = [(out or Path()) / f"{safe}_seed{seed}.wav" for seed in seeds]
+        paths = [(out or Path()) / f"{name}.wav" for name in names]
     folder = paths[0].parent
     nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):

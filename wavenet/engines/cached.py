@@ -1,35 +1,18 @@
 """Ring buffers in torch: any model, any device, O(layers) a sample.
 
-Every layer remembers what entered it over the last (kernel_size - 1) * dilation samples, so that
-one sample costs one small product per layer.
-Source: Le Paine et al. 2016, "Fast Wavenet Generation Algorithm".
+One sample costs one small product per layer; what the layers remember is a `rings.RingState`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from wavenet.config import SamplingConfig
-from wavenet.engines.base import State
-from wavenet.engines.prefill import read_prompts, ring_edges
+from wavenet.engines.rings import RingState, empty_state, read_prompts, ring_edges, select_rows
 from wavenet.model.conditioning import Conditioning, frames_needed
 from wavenet.model.wavenet import WaveNet
-
-
-@dataclass
-class CachedState(State):
-    """What the layers remember.
-
-    Attributes:
-        rings: (B, sum of ring lengths, R), layer behind layer.
-        cursor: inputs since the start; the slot written next, modulo each ring's length.
-    """
-
-    rings: Tensor
-    cursor: int
 
 
 class CachedEngine:
@@ -41,23 +24,16 @@ class CachedEngine:
         self.model = model
         self._edges = ring_edges(model)
 
-    def start(self, conditioning: Conditioning) -> CachedState:
-        """Begin with zeros, which is what the model's layers see before a clip."""
-        device = conditioning.total.device
-        position = torch.zeros(conditioning.batch, dtype=torch.int64, device=device)
-        last = torch.full_like(position, self.model.start_code)
-        width = self.model.config.residual_channels
-        rings = torch.zeros(conditioning.batch, self._edges[-1], width, device=device)
-        return CachedState(conditioning, position, last, rings, 0)
+    def start(self, conditioning: Conditioning) -> RingState:
+        """Begin with zeros."""
+        return empty_state(self.model, conditioning)
 
-    def prefill(self, state: CachedState, prompts: Sequence[Tensor]) -> None:
+    def prefill(self, state: RingState, prompts: Sequence[Tensor]) -> None:
         """Fill the rings by one parallel pass per clip."""
-        read_prompts(
-            self.model, state.conditioning, prompts, state.rings, state.position, state.last
-        )
+        read_prompts(self.model, state, prompts)
 
     @torch.no_grad()
-    def step(self, state: CachedState, codes: Tensor) -> Tensor:
+    def step(self, state: RingState, codes: Tensor) -> Tensor:
         """Predict, then take the codes."""
         params = self._predict(state, self._biases(state, 1), 0)
         state.last = codes.clone()
@@ -65,7 +41,7 @@ class CachedEngine:
         return params
 
     @torch.no_grad()
-    def run(self, state: CachedState, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
+    def run(self, state: RingState, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
         """Predict, draw, take, n times."""
         biases = self._biases(state, n)
         drawn = torch.empty(noise.shape[0], n, dtype=torch.int64, device=noise.device)
@@ -76,18 +52,11 @@ class CachedEngine:
         state.position = state.position + n
         return drawn
 
-    def select(self, state: CachedState, rows: Sequence[int]) -> CachedState:
+    def select(self, state: RingState, rows: Sequence[int]) -> RingState:
         """Keep some clips."""
-        index = list(rows)
-        return CachedState(
-            state.conditioning.select(rows),
-            state.position[index],
-            state.last[index],
-            state.rings[index],
-            state.cursor,
-        )
+        return select_rows(state, rows)
 
-    def _biases(self, state: CachedState, n: int) -> tuple[Tensor, Tensor] | None:
+    def _biases(self, state: RingState, n: int) -> tuple[Tensor, Tensor] | None:
         """Compute the condition frames under the next n samples, and how far into them we are."""
         hop = state.conditioning.hop
         lead = state.position % hop
@@ -103,7 +72,7 @@ class CachedEngine:
         left, right = frames[rows, offset // hop], frames[rows, offset // hop + 1]
         return torch.lerp(left, right, ((offset % hop) / hop)[:, None, None])
 
-    def _predict(self, state: CachedState, biases: tuple[Tensor, Tensor] | None, t: int) -> Tensor:
+    def _predict(self, state: RingState, biases: tuple[Tensor, Tensor] | None, t: int) -> Tensor:
         """Send the newest code through the layers and remember it: params (B, P)."""
         model, kernel_size = self.model, self.model.config.kernel_size
         bias = None if biases is None else self._bias(biases, t, state.conditioning.hop)

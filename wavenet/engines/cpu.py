@@ -5,7 +5,6 @@ the other. The loop itself is in `cpu_kernels`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,19 +12,10 @@ from torch import Tensor
 
 from wavenet.config import SamplingConfig
 from wavenet.engines import cpu_kernels
-from wavenet.engines.base import State
-from wavenet.engines.prefill import read_prompts, ring_edges
+from wavenet.engines.rings import RingState, empty_state, read_prompts, ring_edges, select_rows
 from wavenet.errors import EngineUnavailable
 from wavenet.model.conditioning import Conditioning, frames_needed
 from wavenet.model.wavenet import WaveNet
-
-
-@dataclass
-class CpuState(State):
-    """As `cached.CachedState`: rings (B, sum of ring lengths, R) and the inputs so far."""
-
-    rings: Tensor
-    cursor: int
 
 
 class CpuEngine:
@@ -43,24 +33,17 @@ class CpuEngine:
                 "the cpu engine needs the model in main memory; use the engine cached on a GPU"
             )
         self.model = model
-        self._edges = ring_edges(model)
         self._weights = gather_weights(model)
 
-    def start(self, conditioning: Conditioning) -> CpuState:
+    def start(self, conditioning: Conditioning) -> RingState:
         """Begin with zeros."""
-        position = torch.zeros(conditioning.batch, dtype=torch.int64)
-        last = torch.full_like(position, self.model.start_code)
-        width = self.model.config.residual_channels
-        rings = torch.zeros(conditioning.batch, self._edges[-1], width)
-        return CpuState(conditioning, position, last, rings, 0)
+        return empty_state(self.model, conditioning)
 
-    def prefill(self, state: CpuState, prompts: Sequence[Tensor]) -> None:
+    def prefill(self, state: RingState, prompts: Sequence[Tensor]) -> None:
         """Fill the rings by one parallel pass per clip."""
-        read_prompts(
-            self.model, state.conditioning, prompts, state.rings, state.position, state.last
-        )
+        read_prompts(self.model, state, prompts)
 
-    def step(self, state: CpuState, codes: Tensor) -> Tensor:
+    def step(self, state: RingState, codes: Tensor) -> Tensor:
         """Predict, then take the codes."""
         params = torch.empty(codes.shape[0], self.model.distribution.n_params)
         frames, hop = self._frames(state, 1)
@@ -81,7 +64,7 @@ class CpuEngine:
         state.cursor += 1
         return params
 
-    def run(self, state: CpuState, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
+    def run(self, state: RingState, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
         """Generate n samples of each row by the compiled loop."""
         codes = torch.empty(noise.shape[0], n, dtype=torch.int64)
         if n == 0:
@@ -108,19 +91,12 @@ class CpuEngine:
         state.cursor += n
         return codes
 
-    def select(self, state: CpuState, rows: Sequence[int]) -> CpuState:
+    def select(self, state: RingState, rows: Sequence[int]) -> RingState:
         """Keep some clips."""
-        index = list(rows)
-        return CpuState(
-            state.conditioning.select(rows),
-            state.position[index],
-            state.last[index],
-            state.rings[index],
-            state.cursor,
-        )
+        return select_rows(state, rows)
 
     @torch.no_grad()
-    def _frames(self, state: CpuState, n: int) -> tuple[np.ndarray, int]:
+    def _frames(self, state: RingState, n: int) -> tuple[np.ndarray, int]:
         """Compute the condition frames (B, F, L, 2G) under the next n samples, and their hop."""
         hop = state.conditioning.hop
         count = frames_needed(int((state.position % hop).max()), n, hop)

@@ -130,6 +130,12 @@ def synthesize(
     return [torch.cat(part) for part in parts]
 
 
+def clip_name(name: str, labels: Mapping[str, str], seed: int) -> str:
+    """Name a clip without suffix, checkpoint_labels_seed, in letters that every system takes."""
+    stem = "_".join([name, *labels.values()])[:100]
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in stem) + f"_seed{seed}"
+
+
 def samples_for(seconds: float, sample_rate: int) -> int:
     """Turn a length in seconds into samples.
 

@@ -25,7 +25,7 @@ from wavenet.config import SamplingConfig, Strict, make
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import NAMES, make_engine
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
-from wavenet.synthesis.generate import Item, generate, samples_for
+from wavenet.synthesis.generate import Item, clip_name, generate, samples_for
 
 # The reference recomputes the whole past for every sample: for tests, not for ears.
 ENGINES = ("auto", *(name for name in NAMES if name != "reference"))
@@ -82,9 +82,8 @@ class Job:
     @property
     def file_name(self) -> str:
         """checkpoint_labels_seed.wav, safe on every system."""
-        stem = "_".join([self.checkpoint.config.name, *self.item.labels.values()])
-        safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in stem)
-        return f"{safe[:100]}_seed{self.item.seed}.wav"
+        name = self.checkpoint.config.name
+        return clip_name(name, self.item.labels, self.item.seed) + ".wav"
 
     def waveforms(self) -> Iterator[Tensor]:
         """Yield the opening, then the chunks as they are made."""
