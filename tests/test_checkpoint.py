@@ -50,13 +50,13 @@ def folder(tmp_path):
 
 
 def refusal(folder):
-    """Load, and return the sentence of the refusal."""
+    """Load, and return the sentence of the refusal, the folder (which has the test's name) cut."""
     with pytest.raises(CheckpointError) as caught:
         checkpoint.load(folder)
     sentence = str(caught.value)
     assert len(sentence.splitlines()) == 1
     assert str(folder) in sentence
-    return sentence
+    return sentence.replace(str(folder), "")
 
 
 def split(folder):
@@ -198,7 +198,7 @@ def test_a_header_whose_length_looks_like_the_start_of_a_pickle_is_read(folder, 
 def test_an_absurd_header_length_is_refused(folder, length):
     data = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(struct.pack("<Q", length) + data[8:])
-    assert "header" in refusal(folder)
+    assert "its header is longer than the file" in refusal(folder)
 
 
 @pytest.mark.parametrize(

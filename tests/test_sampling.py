@@ -177,6 +177,14 @@ def test_a_uniform_on_an_edge_belongs_to_the_class_above():
     assert inverse_cdf(p, torch.tensor([0.0, 0.25, 0.5, 0.75])).tolist() == [0, 1, 2, 3]
 
 
+def test_probabilities_whose_sum_is_rounded_favour_no_class():
+    p = probabilities(peaked(32, 0), SamplingConfig())
+    drawn = torch.linspace(0, LARGEST, 500)
+    whole = inverse_cdf(p.expand(500, -1), drawn)
+    for scale in (0.5, 2.0):  # much more than rounding, and exact
+        assert torch.equal(inverse_cdf((p * scale).expand(500, -1), drawn), whole)
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize(
     "sampling",

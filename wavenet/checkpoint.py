@@ -75,7 +75,7 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
         CheckpointError: no such folder, a file missing or damaged, a config out of bounds, or
             weights that do not fit the config.
     """
-    folder = Path(folder)
+    folder = find(folder)
     config = load_config(folder)
     try:
         model = build(config)
@@ -87,13 +87,19 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
     return Checkpoint(config, model.eval().to(device), folder)
 
 
+def find(folder: str | Path) -> Path:
+    """Look a folder up in the working folder, else beside the packages, where ours are."""
+    beside = Path(__file__).parents[1] / folder
+    return beside if beside.is_dir() and not Path(folder).exists() else Path(folder)
+
+
 def load_config(folder: str | Path) -> CheckpointConfig:
     """Read the config of a checkpoint folder alone.
 
     Raises:
         CheckpointError: as `load`.
     """
-    path = Path(folder) / CONFIG
+    path = find(folder) / CONFIG
     try:
         found = path.parent.is_dir()
     except OSError as error:

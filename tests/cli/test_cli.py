@@ -1,6 +1,7 @@
 """The commands, run in this process: what they write, print and answer to bad input."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -275,6 +276,21 @@ def test_a_model_is_trained_scored_and_heard_from_the_command_line(wavenet, tmp_
     code, out, err = wavenet("train", recipe, "--data", data)
     assert (code, out) == (1, "")
     assert "already holds a run" in err
+
+
+def test_the_shipped_checkpoint_is_found_from_any_folder(wavenet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = wavenet("info")
+    assert code == 0
+    assert "digits" in out
+
+
+def test_ui_refuses_a_port_that_is_in_use(wavenet):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused(wavenet("ui", "--port", port), f"the port {port} is in use", "--port")
 
 
 def test_train_refuses_folders_and_recipes_it_cannot_use(wavenet, tmp_path):

@@ -37,7 +37,7 @@ def refusal(folder, config=None, resume=True, **settings):
     sentence = str(caught.value)
     assert len(sentence.splitlines()) == 1
     assert str(folder) in sentence
-    return sentence
+    return sentence.replace(str(folder), "")
 
 
 def metrics_of(folder):
