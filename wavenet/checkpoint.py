@@ -6,6 +6,7 @@ exactly.
 """
 
 import json
+import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -90,7 +91,8 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
 def find(folder: str | Path) -> Path:
     """Look a folder up in the working folder, else beside the packages, where ours are."""
     beside = Path(__file__).parents[1] / folder
-    return beside if beside.is_dir() and not Path(folder).exists() else Path(folder)
+    # not pathlib's, which raise for a name too long or a folder closed to us
+    return beside if os.path.isdir(beside) and not os.path.exists(folder) else Path(folder)
 
 
 def load_config(folder: str | Path) -> CheckpointConfig:

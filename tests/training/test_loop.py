@@ -260,10 +260,10 @@ def test_the_learning_rate_stays_in_its_bounds_however_long_the_warm_up(warmup):
 
 def test_the_optimiser_runs_at_the_learning_rate_of_its_step(tmp_path):
     settings = make_settings(steps=6)
-    train(make_config(), settings, make_dataset(), tmp_path)
-    assert [r["learning_rate"] for r in lines(tmp_path)] == [
-        learning_rate(settings, step) for step in range(6)
-    ]
+    state = train(make_config(), settings, make_dataset(), tmp_path)
+    rates = [learning_rate(settings, step) for step in range(6)]
+    assert [record["learning_rate"] for record in lines(tmp_path)] == rates
+    assert [group["lr"] for group in state.optimizer.param_groups] == [rates[-1]] * 2
 
 
 def test_the_best_average_is_the_checkpoint_that_is_kept(tmp_path, monkeypatch):

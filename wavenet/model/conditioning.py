@@ -31,7 +31,7 @@ class ConditionNetwork(nn.Module):
         self.embeddings = nn.ModuleDict(
             {c.name: nn.Embedding(len(c.values), c.channels) for c in config.labels}
         )
-        width = sum(_feature_channels(c) for c in config.conditions)
+        width = sum(c.features for c in config.conditions)
         hidden = config.condition_channels
         self.network = nn.Sequential(
             nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU()
@@ -161,9 +161,3 @@ def label_indices(config: ModelConfig, labels: Mapping[str, str]) -> list[int]:
             raise ConditionError(f"{condition.name} cannot be {value!r}; choose one of {choices}")
         indices.append(condition.values.index(value))
     return indices
-
-
-def _feature_channels(condition: LabelCondition | PositionCondition) -> int:
-    if isinstance(condition, LabelCondition):
-        return condition.channels
-    return 3 + 4 * condition.harmonics
