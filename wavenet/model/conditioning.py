@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from wavenet.config import LabelCondition, ModelConfig, PositionCondition
+from wavenet.config import LabelCondition, ModelConfig
 from wavenet.errors import ConditionError
 
 
