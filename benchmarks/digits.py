@@ -26,7 +26,7 @@ from wavenet import checkpoint
 from wavenet.config import SamplingConfig
 from wavenet.likelihood.score import score
 from wavenet.manifest import find_entries
-from wavenet.synthesis.generate import Item, generate, synthesize
+from wavenet.synthesis.generate import Item, synthesize, warm_up
 
 RATE = 8000
 FRAMES = 16  # every clip is stretched to as many MFCC frames
@@ -90,8 +90,7 @@ def main() -> None:
 
     items = plan(train, arguments.count)
     sampling = SamplingConfig(temperature=arguments.temperature)
-    # the first sample compiles the loop, or reads the compiled one
-    next(generate(loaded, [Item(1, items[0].labels)], sampling))
+    warm_up(loaded)
     began = time.perf_counter()
     clips = synthesize(loaded, items, sampling)
     took = time.perf_counter() - began

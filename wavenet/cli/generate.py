@@ -75,9 +75,7 @@ def generate(
         say_converted(prompt, recording)
         given = recording.waveform
     items = [Item(samples, labels, s, prompt=given) for s in seeds]
-    began = time.perf_counter()
-    waveforms = make_all(loaded, items, sampling, engine)
-    took = time.perf_counter() - began
+    waveforms, took = make_all(loaded, items, sampling, engine)
     made = samples * count / rate
     make_folder(paths[0].parent)
     for path, item, waveform in zip(paths, items, waveforms, strict=True):
@@ -115,20 +113,27 @@ def write(
 
 def make_all(
     loaded: "Checkpoint", items: "list[Item]", sampling: "SamplingConfig", engine: str
-) -> "list[Tensor]":
-    """Generate all items to their end behind a progress bar."""
+) -> "tuple[list[Tensor], float]":
+    """Generate all items to their end behind a progress bar; also gives the seconds it took."""
     import torch
 
-    from wavenet.cli.progress import bar
+    from wavenet.cli.progress import bar, waiting
+    from wavenet.engines.registry import make_engine
     from wavenet.synthesis.generate import generate as stream
+    from wavenet.synthesis.generate import warm_up
 
+    runner = make_engine(engine, loaded.model)
+    chunks = stream(loaded, items, sampling, runner)  # checks everything before the wait
+    with waiting("preparing the engine (compiled once on a machine, in about ten seconds)"):
+        warm_up(loaded, runner)
     parts: list[list[Tensor]] = [[] for _ in items]
+    began = time.perf_counter()
     with bar("samples", sum(item.samples for item in items)) as advance:
-        for chunk in stream(loaded, items, sampling, engine):
+        for chunk in chunks:
             for part, waveform in zip(parts, chunk.waveforms, strict=True):
                 part.append(waveform)
                 advance(waveform.numel())
-    return [torch.cat(part) for part in parts]
+    return [torch.cat(part) for part in parts], time.perf_counter() - began
 
 
 def plan_outputs(out: Path | None, names: list[str], overwrite: bool) -> list[Path]:

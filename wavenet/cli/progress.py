@@ -1,4 +1,4 @@
-"""A progress bar on stderr; nothing at all when stderr is no terminal."""
+"""Progress on stderr; nothing at all when stderr is no terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,3 +19,16 @@ def bar(unit: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as it:
         task = it.add_task(unit, total=total)
         yield lambda done: it.advance(task, done)
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Say what is being waited for, while it lasts."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(text):
+        yield

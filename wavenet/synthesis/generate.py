@@ -130,6 +130,12 @@ def synthesize(
     return [torch.cat(part) for part in parts]
 
 
+def warm_up(checkpoint: Checkpoint, engine: str | Engine[Any] = "auto") -> None:
+    """Generate one sample, so that compiling is over before anybody waits for sound."""
+    labels = {condition.name: condition.values[0] for condition in checkpoint.config.model.labels}
+    next(generate(checkpoint, [Item(1, labels)], engine=engine))
+
+
 def clip_name(name: str, labels: Mapping[str, str], seed: int) -> str:
     """Name a clip without suffix, checkpoint_labels_seed, in letters that every system takes."""
     stem = "_".join([name, *labels.values()])[:100]

@@ -15,6 +15,7 @@ import gradio as gr
 
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import WaveNetError
+from wavenet.synthesis.generate import warm_up
 from wavenet.ui import jobs
 from wavenet.ui.api import make_api
 from wavenet.ui.live import run_live
@@ -250,5 +251,5 @@ def prepare(root: Path, name: str | None) -> Iterator[Any]:
         yield gr.skip()
         return
     yield describe(checkpoint) + "<p>Preparing the engine; the first time takes about 15 s …</p>"
-    jobs.warm_up(checkpoint)
+    warm_up(checkpoint)
     yield describe(checkpoint)

@@ -6,7 +6,7 @@ Callers: the Generate tab and the public API function.
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -174,13 +174,6 @@ def _load(folder: Path, modified: tuple[int, ...]) -> Checkpoint:
         return load(folder)
     except CheckpointError as error:
         raise CheckpointError(str(error).replace(str(folder), folder.name)) from None
-
-
-def warm_up(checkpoint: Checkpoint) -> None:
-    """Run a few samples, so that compiling is over before a person waits for sound."""
-    labels: Mapping[str, str] = {c.name: c.values[0] for c in checkpoint.config.model.labels}
-    for _ in generate(checkpoint, [Item(2, labels)]):
-        pass
 
 
 @contextlib.contextmanager
