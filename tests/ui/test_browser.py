@@ -259,3 +259,19 @@ def test_the_book_example_is_drawn_and_counted(page: Any) -> None:
     )
     page.fill("#dilations input, #dilations textarea", "1, 2, x")
     page.wait_for_selector("#field-facts [role=alert]")
+
+
+def test_a_press_at_the_first_moment_works_on_a_slow_machine(url: str, browser: Any) -> None:
+    """On a new machine the page was once slower than the hand: the press came to nothing."""
+    sheet = browser.new_page()
+    sheet.set_default_timeout(30_000)
+
+    def late(route: Any) -> None:
+        time.sleep(0.5)
+        route.continue_()
+
+    sheet.route(lambda address: "/run/" in address or "/queue/join" in address, late)
+    sheet.goto(url)
+    sheet.click("#generate")  # as soon as the page lets it be clicked
+    assert wait_for_status(sheet, "Finished") == "Finished: 0.50 s."
+    sheet.close()

@@ -102,7 +102,10 @@ def tab(root: Path) -> None:
     controls.checkpoint.input(partial(show_checkpoint, root), controls.checkpoint, shown, **quick)
     page = gr.context.Context.root_block
     assert page is not None
-    page.load(partial(show_page, root), None, [controls.checkpoint, *shown], **quick).then(
+    loaded = page.load(partial(show_page, root), None, [controls.checkpoint, *shown], **quick)
+    # Only now do the dropdowns hold labels: a press before would lack them.
+    loaded.then(lambda: gr.update(interactive=True), None, generate, **quick)
+    loaded.then(
         partial(prepare, root),
         controls.checkpoint,
         about,
@@ -129,7 +132,9 @@ def _controls(root: Path) -> tuple[Controls, gr.HTML, gr.Button, gr.Button]:
             -1, label="Seed (−1: any)", precision=0, minimum=-1, min_width=120, elem_id="seed"
         )
     with gr.Row():
-        generate = gr.Button("Generate", variant="primary", elem_id="generate", min_width=120)
+        generate = gr.Button(
+            "Generate", variant="primary", elem_id="generate", min_width=120, interactive=False
+        )
         stop = gr.Button("Stop", elem_id="stop", min_width=120)
     with gr.Accordion("Sampling", open=False):
         temperature = gr.Slider(0.1, 2, 1, step=0.05, label="Temperature (below 1 is calmer)")

@@ -29,7 +29,12 @@ _TEMPLATE = """
 """
 # In the handler of the click, for Safari lets sound begin nowhere else. The run's number goes
 # with the inputs, in place of the first.
-START_JS = f"(run, ...rest) => [document.getElementById('{ELEMENT_ID}').player.start(), ...rest]"
+# On a slow machine the page may show the button before the player is there: then it waits.
+START_JS = f"""async (run, ...rest) => {{
+  const player = () => document.getElementById('{ELEMENT_ID}')?.player;
+  while (!player()) await new Promise((done) => setTimeout(done, 50));
+  return [player().start(), ...rest];
+}}"""
 STOP_JS = f"() => document.getElementById('{ELEMENT_ID}').player.stop()"
 SETTLE_JS = f"() => document.getElementById('{ELEMENT_ID}').player.settle()"
 
