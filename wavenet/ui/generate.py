@@ -87,8 +87,7 @@ def tab(root: Path) -> None:
         controls.listed(),
         list(vars(results).values()),
         js=START_JS,
-        show_progress="minimal",
-        show_progress_on=results.summary,
+        show_progress="hidden",  # the player tells more, and Gradio's badge would cover figures
         # The player keeps the button shut while a run is on. Gradio's own guard would also swallow
         # the first press after Stop, until the server has answered.
         trigger_mode="multiple",
@@ -146,6 +145,7 @@ def _controls(root: Path) -> tuple[Controls, gr.HTML, gr.Button, gr.Button]:
             type="filepath",
             sources=["upload", "microphone"],
             format=None,
+            buttons=["download"],
             label="Prompt: WAV, FLAC, OGG or MP3",
             elem_id="prompt",
         )
