@@ -39,11 +39,14 @@ def test_ctrl_c_leaves_a_checkpoint_and_a_step_to_resume(tmp_path):
     )
     metrics = tmp_path / "runs" / "tones" / "metrics.jsonl"
     deadline = time.monotonic() + 120
-    while not (metrics.exists() and metrics.stat().st_size):
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    try:
+        while not (metrics.exists() and metrics.stat().st_size):
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, err
     assert out == ""
     assert "go on with the same command and --resume" in err
