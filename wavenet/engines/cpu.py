@@ -1,10 +1,14 @@
-"""The compiled engine for a CPU: numba, one core, float32.
+"""The compiled engine for a CPU: numba, one core or two, float32 arithmetic.
 
-Same protocol and same numbers as `cached`, some thirty times sooner. Rows of a batch run one after
-the other. The loop itself is in `cpu_kernels`.
+Same protocol and same numbers as `cached`, many times sooner. Weights are kept in float32 or, to
+read half as much memory, in 16 bits. Few streams share every layer between two threads; many are
+divided among them. The loop is in `cpu_kernels`.
 """
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,32 +16,58 @@ from torch import Tensor
 
 from wavenet.config import SamplingConfig
 from wavenet.engines import cpu_kernels
-from wavenet.engines.rings import RingState, empty_state, read_prompts, ring_edges, select_rows
+from wavenet.engines.cpu_draw import rules_of
+from wavenet.engines.cpu_room import Frames, Room, Team, make_room, share_room
+from wavenet.engines.cpu_threads import CAN_WAIT, available_cores, make_counters, run_side_by_side
+from wavenet.engines.cpu_weights import gate_panels, gather_weights, round_weights, shape_of
+from wavenet.engines.rings import RingState, empty_state, read_prompts, select_rows
 from wavenet.errors import EngineUnavailable
 from wavenet.model.conditioning import Conditioning, frames_needed
 from wavenet.model.wavenet import WaveNet
+
+MAX_THREADS = 2
+SHARED_ROWS = 3  # up to here rows go through the layers together, both threads at each product
+FEW_SAMPLES = 64  # below this a second thread is not worth starting
+PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds without a second thread that was in the way
+
+# Two streams that spin for each other on two cores would only be in each other's way: whoever
+# comes second runs on one.
+_second_core = threading.Lock()
 
 
 class CpuEngine:
     """See the module.
 
+    Attributes:
+        model: what this engine runs; in 16 bits a copy that has the rounded weights.
+
+    Args:
+        model: in main memory.
+        precision: "fp32" or "bf16", how the weights are stored.
+        threads: 1 or 2; None for as many as there are cores, two at most.
     Raises:
-        EngineUnavailable: the model lies on another device.
+        EngineUnavailable: the model lies on another device, or the settings are not to be had.
     """
 
     name = "cpu"
 
-    def __init__(self, model: WaveNet):
+    def __init__(self, model: WaveNet, precision: str = "fp32", threads: int | None = None):
         if model.embedding.weight.device.type != "cpu":
             raise EngineUnavailable(
                 "the cpu engine needs the model in main memory; use the engine cached on a GPU"
             )
-        self.model = model
-        self._weights = gather_weights(model)
+        if threads not in (None, 1, 2):
+            raise EngineUnavailable(f"the cpu engine runs on 1 or 2 threads; found {threads}")
+        self.precision = precision
+        self.threads = min(threads or MAX_THREADS, available_cores()) if CAN_WAIT else 1
+        self.model = round_weights(model, precision)
+        self._shape = shape_of(model)
+        self._weights = gather_weights(self.model, precision)
+        self._alone_until, self._pause = 0.0, PAUSE
 
     def start(self, conditioning: Conditioning) -> RingState:
         """Begin with zeros."""
-        return empty_state(self.model, conditioning)
+        return empty_state(self.model, conditioning, self._shape.ring_width)
 
     def prefill(self, state: RingState, prompts: Sequence[Tensor]) -> None:
         """Fill the rings by one parallel pass per clip."""
@@ -45,94 +75,110 @@ class CpuEngine:
 
     def step(self, state: RingState, codes: Tensor) -> Tensor:
         """Predict, then take the codes."""
-        params = torch.empty(codes.shape[0], self.model.distribution.n_params)
-        frames, hop = self._frames(state, 1)
-        for row in range(codes.shape[0]):
-            share = np.float32(int(state.position[row]) % hop / hop if hop else 0.0)
-            cpu_kernels.predict(
-                self._weights,
-                state.rings[row].numpy(),
-                state.cursor,
-                int(state.last[row]),
-                frames[row, 0],
-                frames[row, -1 if hop else 0],
-                share,
-                params[row].numpy(),
-            )
-        state.last = codes.clone()
-        state.position = state.position + 1
-        state.cursor += 1
-        return params
+        shape, batch = self._shape, codes.shape[0]
+        room = make_room(shape, batch)
+        job = _Job(state, SamplingConfig(), torch.zeros(batch, 1), torch.empty_like(codes)[:, None])
+        self._call(job, range(batch), room, self._alone())()  # what it draws is of no use
+        _advance(state, codes[:, None])
+        return torch.from_numpy(room.logits.reshape(batch, -1)[:, : shape.params].copy())
 
     def run(self, state: RingState, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
         """Generate n samples of each row by the compiled loop."""
-        codes = torch.empty(noise.shape[0], n, dtype=torch.int64)
-        if n == 0:
-            return codes
-        frames, hop = self._frames(state, n)
-        for row in range(noise.shape[0]):
-            cpu_kernels.run(
-                self._weights,
-                state.rings[row].numpy(),
-                state.cursor,
-                int(state.last[row]),
-                frames[row],
-                int(state.position[row]) % hop if hop else 0,
-                hop,
-                noise[row].numpy(),
-                sampling.temperature,
-                sampling.top_k or 0,
-                1.0 if sampling.top_p is None else sampling.top_p,
-                sampling.greedy,
-                codes[row].numpy(),
-            )
-        state.last = codes[:, -1].clone()
-        state.position = state.position + n
-        state.cursor += n
-        return codes
+        pieces, made = [noise.new_empty(noise.shape[0], 0, dtype=torch.int64)], 0
+        while made < n:
+            pieces.append(self._some(state, sampling, noise[:, made:n].contiguous()))
+            _advance(state, pieces[-1])
+            made += pieces[-1].shape[1]
+        return torch.cat(pieces, dim=1)
 
     def select(self, state: RingState, rows: Sequence[int]) -> RingState:
         """Keep some clips."""
         return select_rows(state, rows)
 
+    def _some(self, state: RingState, sampling: SamplingConfig, noise: Tensor) -> Tensor:
+        """Generate as many samples as there is noise, or fewer if the second thread gave up."""
+        batch, n = noise.shape
+        job = _Job(state, sampling, noise, torch.empty(batch, n, dtype=torch.int64))
+        welcome = self.threads > 1 and n >= FEW_SAMPLES and time.monotonic() >= self._alone_until
+        if not welcome or not _second_core.acquire(blocking=False):
+            self._call(job, range(batch), make_room(self._shape, batch), self._alone())()
+            return job.codes
+        try:
+            made = self._on_two(job)
+        finally:
+            _second_core.release()
+        if made < n:
+            self._alone_until = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        else:
+            self._pause = PAUSE
+        return job.codes[:, :made]
+
+    def _on_two(self, job: "_Job") -> int:
+        """Share each product of few rows; divide many. Gives how many samples were made."""
+        shape, batch = self._shape, job.noise.shape[0]
+        counters = make_counters(shape.layers + 3)
+        if batch <= SHARED_ROWS:
+            room, rows = make_room(shape, batch), range(batch)
+            here = self._call(job, rows, room, Team(0, 2, counters))
+            there = self._call(job, rows, share_room(room, shape), Team(1, 2, counters))
+        else:
+            here, there = (
+                self._call(job, rows, make_room(shape, len(rows)), self._alone())
+                for rows in (range(batch // 2), range(batch // 2, batch))
+            )
+        return min(run_side_by_side(here, there, counters))
+
+    def _call(self, job: "_Job", rows: range, room: Room, team: Team) -> Callable[[], int]:
+        """Make the compiled call for some rows, or for one thread's share of them."""
+        state, of = job.state, slice(rows.start, rows.stop)
+        rings = state.rings[of]
+        if team.part > 0:  # remember alone: fetching from the other core's cache costs more
+            rings = rings.clone()
+        arguments = (
+            self._weights,
+            self._shape,
+            rings.numpy().reshape(-1),
+            room,
+            self._frames(state, job.noise.shape[1], rows),
+            state.cursor,
+            state.last[of].numpy().copy(),
+            job.noise[of].numpy(),
+            rules_of(job.sampling),
+            team,
+            job.codes[of].numpy(),
+        )
+        return lambda: int(cpu_kernels.run(*arguments))
+
+    def _alone(self) -> Team:
+        return Team(0, 1, make_counters(0))
+
     @torch.no_grad()
-    def _frames(self, state: RingState, n: int) -> tuple[np.ndarray, int]:
-        """Compute the condition frames (B, F, L, 2G) under the next n samples, and their hop."""
-        hop = state.conditioning.hop
-        count = frames_needed(int((state.position % hop).max()), n, hop)
-        frames = state.conditioning.frames(state.position // hop, count)
+    def _frames(self, state: RingState, n: int, rows: range) -> Frames:
+        """Compute the condition frames under the next n samples of some rows."""
+        conditioning, shape = state.conditioning.select(rows), self._shape
+        position, hop = state.position[rows.start : rows.stop], conditioning.hop
+        count = frames_needed(int((position % hop).max()), n, hop)
+        frames = conditioning.frames(position // hop, count)
         if frames is None:
-            layers, gates = self._weights.conv_bias.shape
-            return np.zeros((state.position.shape[0], 1, layers, gates), np.float32), 0
-        return np.ascontiguousarray(frames.numpy()), hop
+            nothing = np.zeros(len(rows) * shape.layers * 2 * shape.z_width, np.float32)
+            return Frames(nothing, 1, np.zeros(len(rows), np.int64), 0)
+        biases = gate_panels(frames.numpy(), shape).reshape(-1)
+        return Frames(biases, count, (position % hop).numpy(), hop)
 
 
-def gather_weights(model: WaveNet) -> cpu_kernels.Weights:
-    """Lay the weights out as the compiled loop wants them, (in, out) and contiguous."""
-    config = model.config
-    layers, gate, width = len(config.dilations), config.gate_channels, config.residual_channels
-    residual = np.zeros((layers, gate, width), np.float32)
-    residual_bias = np.zeros((layers, width), np.float32)
-    for n, block in enumerate(model.blocks):
-        if block.residual is not None:
-            residual[n] = _array(block.residual.weight.T)
-            residual_bias[n] = _array(block.residual.bias)
-    return cpu_kernels.Weights(
-        embedding=_array(model.embedding.weight),
-        conv=np.stack([_array(block.conv.linear.weight.T) for block in model.blocks]),
-        conv_bias=np.stack([_array(block.conv.linear.bias) for block in model.blocks]),
-        residual=residual,
-        residual_bias=residual_bias,
-        skip=_array(model.skip.weight.T).reshape(layers, gate, -1),
-        skip_bias=_array(model.skip.bias),
-        hidden=_array(model.hidden.weight.T),
-        hidden_bias=_array(model.hidden.bias),
-        output=_array(model.output.weight.T),
-        output_bias=_array(model.output.bias),
-        dilations=np.array(config.dilations, np.int64),
-        edges=np.array(ring_edges(model), np.int64),
-    )
+@dataclass(frozen=True)
+class _Job:
+    """One call of `run`: noise (B, n) enters, codes (B, n) are written."""
+
+    state: RingState
+    sampling: SamplingConfig
+    noise: Tensor
+    codes: Tensor
 
 
-def _array(tensor: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(tensor.detach().numpy(), dtype=np.float32)
+def _advance(state: RingState, codes: Tensor) -> None:
+    """Count the codes (B, n) that were taken."""
+    state.last = codes[:, -1].clone()
+    state.position = state.position + codes.shape[1]
+    state.cursor += codes.shape[1]

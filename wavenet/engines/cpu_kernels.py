@@ -1,174 +1,141 @@
-"""The compiled loop of the CPU engine: one stream, all samples of a run, without Python between.
+"""The compiled loop of the CPU engine: all samples of a run, without Python between.
 
-Arrays enter, codes are written into an array. Weights are (in, out), so that the inner loop over
-outputs is contiguous and becomes vector instructions; four inputs are taken at a time, so that
-each load and store of an output serves four multiply-adds. Compiled code is kept on disk.
+A batch of streams goes through the layers together, so that a weight that is read serves every
+row; a single stream takes its old taps, which are known long before they are needed, for several
+samples at once, to the same end.
+
+One stream can be shared by two threads. Both run this loop, each for its half of the outputs of
+every product, and meet once a layer, when z is complete. What may come later, the skip product and
+the old taps of the layer before, is done between publishing and waiting, so that the way from core
+to core costs no time. The residual product is small and done by both. Every sum is that of one
+thread, so the codes are too.
+
+The steps are in `cpu_layers`, the meeting in `cpu_threads`, drawing in `cpu_draw`.
 """
 
-from typing import NamedTuple
-
-import numpy as np
-from numba import njit
-from numpy.typing import NDArray
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
-
-
-class Weights(NamedTuple):
-    """A network of L layers, K taps, widths R, G, S, alphabet P, as (in, out) matrices."""
-
-    embedding: Floats  # (P, R)
-    conv: Floats  # (L, K * R, 2G), the oldest tap first
-    conv_bias: Floats  # (L, 2G)
-    residual: Floats  # (L, G, R), zeros for the last layer
-    residual_bias: Floats  # (L, R)
-    skip: Floats  # (L, G, S)
-    skip_bias: Floats  # (S,)
-    hidden: Floats  # (S, S)
-    hidden_bias: Floats  # (S,)
-    output: Floats  # (S, P)
-    output_bias: Floats  # (P,)
-    dilations: Ints  # (L,)
-    edges: Ints  # (L + 1,), where each layer's ring begins
+from wavenet.engines.cpu_cache import compiled, inlined
+from wavenet.engines.cpu_draw import draw
+from wavenet.engines.cpu_layers import (
+    add_residual,
+    add_skips,
+    begin,
+    embed,
+    multiply,
+    pass_gates,
+    rectify,
+    remember,
+    take_old_taps,
+)
+from wavenet.engines.cpu_llvm import PANEL
+from wavenet.engines.cpu_threads import is_last, publish, stop_if_slow, wait
 
 
-@njit(cache=True, fastmath=True, nogil=True, inline="always")
-def _multiply(w, x, y):  # type: ignore[no-untyped-def]
-    """Add x @ w to y: x (m,), w (m, n), y (n,)."""
-    inputs, outputs = w.shape
-    whole = inputs - inputs % 4
-    for k in range(0, whole, 4):
-        x0, x1, x2, x3 = x[k], x[k + 1], x[k + 2], x[k + 3]
-        for n in range(outputs):
-            y[n] += w[k, n] * x0 + w[k + 1, n] * x1 + w[k + 2, n] * x2 + w[k + 3, n] * x3
-    for k in range(whole, inputs):
-        for n in range(outputs):
-            y[n] += w[k, n] * x[k]
+@inlined
+def _share(width, team):  # type: ignore[no-untyped-def]
+    """Bound this thread's panels of outputs."""
+    panels = width // PANEL
+    return team.part * panels // team.parts, (team.part + 1) * panels // team.parts
 
 
-@njit(cache=True, fastmath=True, nogil=True)
-def predict(w, rings, cursor, code, left, right, share, logits):  # type: ignore[no-untyped-def]
-    """Send one code through all layers and write the logits of the next.
+@inlined
+def _prepare(w, shape, rings, room, cursor, samples, team):  # type: ignore[no-untyped-def]
+    """Begin the gates of the first samples of a run."""
+    first, last = _share(2 * shape.z_width, team)
+    for layer in range(shape.layers):
+        count = min(w.dilations[layer], room.ahead, samples)
+        take_old_taps(w, shape, rings, room, layer, cursor, count, first, last)
+
+
+@inlined
+def _predict(w, shape, rings, room, frames, cursor, codes, sample, samples, team):  # type: ignore[no-untyped-def]
+    """Send the newest code of each row through the network: room.logits of the next.
 
     Args:
-        w: the weights.
-        rings: (sum of ring lengths, R), changed in place.
-        cursor: inputs since the start.
-        code: the newest code.
-        left, right: (L, 2G) condition frames around this sample; share: how far between, 0 to 1.
-        logits: (P,), written.
+        w, shape: weights and sizes.
+        rings: (B, slots, ring_width), flat, changed.
+        room, frames, team: see their classes.
+        cursor: inputs since the start, at the first sample of this run.
+        codes: (B,), the newest.
+        sample: of this run, of `samples`.
+    Returns:
+        False if the other thread called it off.
     """
-    layers, width, gates = w.conv.shape[0], w.embedding.shape[1], w.conv.shape[2]
-    half, taps = gates // 2, w.conv.shape[1] // width
-    one, two = np.float32(1), np.float32(2)
-    x = w.embedding[code].copy()
-    window = np.empty(taps * width, np.float32)
-    g = np.empty(gates, np.float32)
-    z = np.empty(half, np.float32)
-    s = w.skip_bias.copy()
-    for n in range(layers):
-        begin, length = w.edges[n], w.edges[n + 1] - w.edges[n]
-        for k in range(taps - 1):
-            slot = begin + (cursor + k * w.dilations[n]) % length
-            for i in range(width):
-                window[k * width + i] = rings[slot, i]
-        for i in range(width):
-            window[(taps - 1) * width + i] = x[i]
-        if length > 0:
-            slot = begin + cursor % length
-            for i in range(width):
-                rings[slot, i] = x[i]
-        for i in range(gates):
-            g[i] = w.conv_bias[n, i] + left[n, i] + (right[n, i] - left[n, i]) * share
-        _multiply(w.conv[n], window, g)
-        for i in range(half):
-            tanh = two / (one + np.exp(-two * g[i])) - one
-            z[i] = tanh / (one + np.exp(-g[half + i]))
-        for i in range(width):
-            x[i] += w.residual_bias[n, i]
-        _multiply(w.residual[n], z, x)
-        _multiply(w.skip[n], z, s)
-    h = w.hidden_bias.copy()
-    for i in range(s.shape[0]):
-        s[i] = max(s[i], np.float32(0))
-    _multiply(w.hidden, s, h)
-    for i in range(h.shape[0]):
-        h[i] = max(h[i], np.float32(0))
-    for i in range(logits.shape[0]):
-        logits[i] = w.output_bias[i]
-    _multiply(w.output, h, logits)
+    g_first, g_last = _share(2 * shape.z_width, team)
+    s_first, s_last = _share(shape.s_width, team)
+    embed(w, shape, room, codes)
+    begin(room.skips, 0, w.skip_bias, 0, shape.s_width, room.batch, s_first, s_last)
+    for layer in range(shape.layers + 1):
+        if layer < shape.layers:
+            slot = sample % min(w.dilations[layer], room.ahead)
+            pass_gates(w, shape, room, frames, layer, slot, sample, g_first, g_last)
+            publish(team, layer, sample)
+            remember(w, shape, rings, room, layer, cursor + sample)
+        if layer > 0:
+            add_skips(w, shape, room, layer - 1, s_first, s_last)
+            if layer == shape.layers:
+                rectify(room.skips, shape.s_width, room.batch, s_first, s_last)
+                publish(team, layer, sample)
+            span = min(w.dilations[layer - 1], room.ahead)
+            count = min(span, samples - sample - 1)
+            if count > 0 and (sample + 1) % span == 0:
+                after = cursor + sample + 1
+                take_old_taps(w, shape, rings, room, layer - 1, after, count, g_first, g_last)
+        if not wait(team, layer, sample):
+            return False
+        if layer < shape.layers - 1:
+            add_residual(w, shape, room, layer)
+    return _head(w, shape, room, sample, team)
 
 
-@njit(cache=True, nogil=True)
-def draw(logits, uniform, temperature, top_k, top_p, greedy, p):  # type: ignore[no-untyped-def]
-    """Draw a code by the rules of `wavenet.sampling`; p (P,) float64 is room to work in.
-
-    top_k 0 and top_p 1 stand for off.
-    """
-    classes = logits.shape[0]
-    best = 0
-    for i in range(1, classes):
-        if logits[i] > logits[best]:
-            best = i
-    if greedy:
-        return best
-    top = np.float64(logits[best]) / temperature
-    for i in range(classes):
-        p[i] = np.float64(logits[i]) / temperature
-    least = -np.inf
-    if 0 < top_k < classes:
-        least = np.sort(p)[classes - top_k]
-    total = 0.0
-    for i in range(classes):
-        p[i] = np.exp(p[i] - top) if p[i] >= least else 0.0
-        total += p[i]
-    if top_p < 1:
-        total = _keep_likeliest(p, top_p * total)
-    before, code = 0.0, best
-    for i in range(classes):
-        if p[i] > 0:
-            code = i
-            before += p[i]
-            if before > uniform * total:
-                break
-    return code
+@inlined
+def _head(w, shape, room, sample, team):  # type: ignore[no-untyped-def]
+    """Turn the rectified skips into logits."""
+    first, last = _share(shape.s_width, team)
+    begin(room.hidden, 0, w.hidden_bias, 0, shape.s_width, room.batch, first, last)
+    multiply(
+        room.hidden, 0, shape.s_width, w.hidden, 0,
+        room.skips, 0, shape.s_width, room.batch, shape.s_pairs, first, last
+    )  # fmt: skip
+    rectify(room.hidden, shape.s_width, room.batch, first, last)
+    publish(team, shape.layers + 1, sample)
+    if not wait(team, shape.layers + 1, sample):
+        return False
+    first, last = _share(shape.p_width, team)
+    begin(room.logits, 0, w.output_bias, 0, shape.p_width, room.batch, first, last)
+    multiply(
+        room.logits, 0, shape.p_width, w.output, 0,
+        room.hidden, 0, shape.s_width, room.batch, shape.s_pairs, first, last
+    )  # fmt: skip
+    publish(team, shape.layers + 2, sample)
+    return wait(team, shape.layers + 2, sample)
 
 
-@njit(cache=True, nogil=True)
-def _keep_likeliest(p, mass):  # type: ignore[no-untyped-def]
-    """Set to 0 all but the likeliest classes that reach the mass; return what is left."""
-    kept = 0.0
-    for i in np.argsort(-p, kind="mergesort"):
-        if kept < mass:
-            kept += p[i]
-        else:
-            p[i] = 0.0
-    return kept
-
-
-@njit(cache=True, nogil=True)
-def run(  # type: ignore[no-untyped-def]
-    w, rings, cursor, last, frames, lead, hop, noise, temperature, top_k, top_p, greedy, codes
-):
-    """Generate len(codes) samples of one stream.
+@compiled
+def run(w, shape, rings, room, frames, cursor, last, noise, rules, team, codes):  # type: ignore[no-untyped-def]
+    """Generate samples of a batch of streams.
 
     Args:
-        w, rings, cursor: as in `predict`.
-        last: the newest code.
-        frames: (F, L, 2G) condition frames; lead: samples between the first frame and now;
-            hop: samples between frames, 0 when one frame serves for ever.
-        noise: (n,) uniforms.
-        codes: (n,) int64, written.
+        last: (B,) the newest codes, changed.
+        noise: (B, n) uniforms; rules: of drawing.
+        codes: (B, n) int64, written by part 0.
+        the others: as in `predict`.
+    Returns:
+        how many samples were made: fewer than n where two threads were in each other's way, and
+        -1 if the other thread called it off.
     """
-    logits = np.empty(w.output_bias.shape[0], np.float32)
-    p = np.empty(logits.shape[0], np.float64)
-    for t in range(codes.shape[0]):
-        frame, share = 0, np.float32(0)
-        if hop > 0:
-            frame = (lead + t) // hop
-            share = np.float32((lead + t) % hop) / np.float32(hop)
-        right = frame + 1 if hop > 0 else frame
-        predict(w, rings, cursor + t, last, frames[frame], frames[right], share, logits)
-        last = draw(logits, noise[t], temperature, top_k, top_p, greedy, p)
-        codes[t] = last
+    batch, samples = noise.shape
+    _prepare(w, shape, rings, room, cursor, samples, team)
+    for n in range(samples):
+        stop_if_slow(team, n)
+        if not _predict(w, shape, rings, room, frames, cursor, last, n, samples, team):
+            return -1
+        for row in range(batch):
+            last[row] = draw(
+                room.logits, row * shape.p_width, shape.params, noise[row, n], rules,
+                room.p, room.sums
+            )  # fmt: skip
+            if team.part == 0:
+                codes[row, n] = last[row]
+        if is_last(team, n):
+            return n + 1
+    return samples

@@ -10,29 +10,41 @@ from wavenet.errors import EngineUnavailable
 from wavenet.model.wavenet import WaveNet
 
 NAMES = ("reference", "cached", "cpu")
+PRECISIONS = ("fp32", "bf16")
 
 
-def make_engine(name: str, model: WaveNet) -> Engine[Any]:
+def make_engine(
+    name: str, model: WaveNet, precision: str = "fp32", threads: int | None = None
+) -> Engine[Any]:
     """Make an engine for a model.
 
     Args:
         name: one of `NAMES`, or "auto" for the fastest that takes this model on its device.
+        precision: one of `PRECISIONS`, how the weights are stored; bf16 is for the engine cpu.
+        threads: of the engine cpu, 1 or 2; None for as many as help.
     Raises:
         EngineUnavailable: the name is not known, or the engine cannot run this model here.
     """
+    if precision not in PRECISIONS:
+        known = ", ".join(PRECISIONS)
+        raise EngineUnavailable(f"the precision {precision!r} is not known; choose one of {known}")
     if name == "auto":
         name = "cpu" if model.embedding.weight.device.type == "cpu" else "cached"
     if name == "cpu":
         from wavenet.engines.cpu import CpuEngine  # numba takes a second to import
 
-        return CpuEngine(model)
+        return CpuEngine(model, precision, threads)
+    if name not in NAMES:
+        known = ", ".join(("auto", *NAMES))
+        raise EngineUnavailable(f"the engine {name!r} is not known; choose one of {known}")
+    if precision != "fp32":
+        raise EngineUnavailable(
+            f"the engine {name} keeps weights in fp32 only; for {precision} use the engine cpu"
+        )
     if name == "cached":
         from wavenet.engines.cached import CachedEngine
 
         return CachedEngine(model)
-    if name == "reference":
-        from wavenet.engines.reference import ReferenceEngine
+    from wavenet.engines.reference import ReferenceEngine
 
-        return ReferenceEngine(model)
-    known = ", ".join(("auto", *NAMES))
-    raise EngineUnavailable(f"the engine {name!r} is not known; choose one of {known}")
+    return ReferenceEngine(model)

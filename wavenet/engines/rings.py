@@ -24,7 +24,7 @@ class RingState(State):
     """What the layers of a batch of streams remember.
 
     Attributes:
-        rings: (B, sum of ring lengths, R), layer behind layer, edges by `ring_edges`.
+        rings: (B, sum of ring lengths, R or wider), layer behind layer, edges by `ring_edges`.
         cursor: inputs since the start, the same for all rows. In a ring of length n the newest
             input lies in slot (cursor - 1) % n, the oldest in slot cursor % n, written next.
     """
@@ -39,15 +39,19 @@ def ring_edges(model: WaveNet) -> list[int]:
     return list(accumulate(lengths, initial=0))
 
 
-def empty_state(model: WaveNet, conditioning: Conditioning) -> RingState:
+def empty_state(model: WaveNet, conditioning: Conditioning, width: int | None = None) -> RingState:
     """Make the state of a batch of clips of which no sample is there yet.
 
     The rings hold zeros, which is what the model's layers see before a clip.
+
+    Args:
+        width: R or more, of what a ring keeps of one input; R when left out.
     """
     device = conditioning.total.device
     position = torch.zeros(conditioning.batch, dtype=torch.int64, device=device)
     last = torch.full_like(position, model.start_code)
-    shape = (conditioning.batch, ring_edges(model)[-1], model.config.residual_channels)
+    width = width or model.config.residual_channels
+    shape = (conditioning.batch, ring_edges(model)[-1], width)
     return RingState(conditioning, position, last, torch.zeros(shape, device=device), 0)
 
 
@@ -71,7 +75,7 @@ def read_prompts(model: WaveNet, state: RingState, prompts: Sequence[Tensor]) ->
         for x, (begin, end) in zip(entering, pairwise(ring_edges(model)), strict=True):
             kept = min(end - begin, window.numel())
             if kept:  # the cursor is 0, so the newest input belongs into the last slot
-                state.rings[row, end - kept : end] = x[0, -kept:]
+                state.rings[row, end - kept : end, : x.shape[2]] = x[0, -kept:]
         state.position[row] = prompt.numel()
         state.last[row] = prompt[-1]
 

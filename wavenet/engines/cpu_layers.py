@@ -1,0 +1,174 @@
+"""The steps of one sample through the network, compiled into the loop of `cpu_kernels`.
+
+Flat arrays of `cpu_weights` and `cpu_room` enter and are changed. `first` and `last` bound the
+panels of outputs that are computed: a thread's share.
+"""
+
+import numpy as np
+
+from wavenet.engines.cpu_cache import compiled, inlined
+from wavenet.engines.cpu_llvm import LANES, PANEL, WIDE
+from wavenet.engines.cpu_products import (
+    ROWS,
+    panel_of_one,
+    panel_of_rows,
+    panel_of_two,
+    words_of,
+)
+from wavenet.engines.cpu_vectors import add_block, copy_block, gate, rectify_block
+
+
+@inlined
+def multiply(y, y_at, y_stride, w, w_at, x, x_at, x_stride, rows, pairs, first, last):  # type: ignore[no-untyped-def]
+    """Add the product of some rows of x with panels first to last of the matrix at w_at to y."""
+    if rows > 1:
+        _multiply_rows(y, y_at, y_stride, w, w_at, x, x_at, x_stride, rows, pairs, first, last)
+        return
+    words = words_of(w)
+    for panel in range(first, last):
+        at = w_at + panel * pairs * words
+        panel_of_one(y, y_at + panel * PANEL, y_stride, w, at, x, x_at, x_stride, pairs)
+
+
+@compiled
+def _multiply_rows(y, y_at, y_stride, w, w_at, x, x_at, x_stride, rows, pairs, first, last):  # type: ignore[no-untyped-def]
+    """Do `multiply` for several rows, which take turns with a panel while it is close by.
+
+    Unpacking weights of 16 bits takes registers, so that they serve fewer rows at once where
+    there are only 16.
+    """
+    words = words_of(w)
+    for panel in range(first, last):
+        out, at, row = y_at + panel * PANEL, w_at + panel * pairs * words, 0
+        while rows - row >= ROWS and (WIDE or words > PANEL):
+            panel_of_rows(
+                y, out + row * y_stride, y_stride, w, at, x, x_at + row * x_stride, x_stride, pairs
+            )
+            row += ROWS
+        while rows - row >= 2:
+            panel_of_two(
+                y, out + row * y_stride, y_stride, w, at, x, x_at + row * x_stride, x_stride, pairs
+            )
+            row += 2
+        if rows > row:
+            panel_of_one(
+                y, out + row * y_stride, y_stride, w, at, x, x_at + row * x_stride, x_stride, pairs
+            )
+
+
+@inlined
+def matrix(w, n, pairs, outputs):  # type: ignore[no-untyped-def]
+    """Give where the n-th matrix of so many pairs of inputs and so many outputs begins in w."""
+    return n * pairs * words_of(w) * (outputs // PANEL)
+
+
+@inlined
+def begin(y, y_at, bias, bias_at, width, rows, first, last):  # type: ignore[no-untyped-def]
+    """Put a bias into every row of y."""
+    for row in range(rows):
+        for i in range(first * PANEL, last * PANEL, LANES):
+            copy_block(y, y_at + row * width + i, bias, bias_at + i)
+
+
+@inlined
+def rectify(y, width, rows, first, last):  # type: ignore[no-untyped-def]
+    """Set what is below zero to zero."""
+    for row in range(rows):
+        for i in range(first * PANEL, last * PANEL, LANES):
+            rectify_block(y, row * width + i, y, row * width + i)
+
+
+@inlined
+def embed(w, shape, room, codes):  # type: ignore[no-untyped-def]
+    """Begin x with the embedding of each row's code."""
+    for row in range(room.batch):
+        for i in range(0, shape.x_width, LANES):
+            copy_block(room.x, row * shape.x_width + i, w.embedding, codes[row] * shape.x_width + i)
+
+
+@inlined
+def take_old_taps(w, shape, rings, room, layer, cursor, count, first, last):  # type: ignore[no-untyped-def]
+    """Begin the gates of `count` samples from `cursor` on: the bias and all taps but the current.
+
+    Every input that these taps read is there already.
+    """
+    width, inputs = 2 * shape.z_width, 2 * shape.old_pairs
+    start, length = w.edges[layer], w.edges[layer + 1] - w.edges[layer]
+    base = layer * room.ahead * room.batch * width
+    begin(room.gates, base, w.conv_bias, layer * width, width, count * room.batch, first, last)
+    for tap in range(shape.taps - 1):
+        for n in range(count):
+            slot = start + (cursor + n + tap * w.dilations[layer]) % length
+            for row in range(room.batch):
+                source = (row * w.edges[shape.layers] + slot) * shape.ring_width
+                target = (n * room.batch + row) * inputs + tap * shape.ring_width
+                for i in range(0, shape.ring_width, LANES):
+                    copy_block(room.window, target + i, rings, source + i)
+    if shape.taps > 1:
+        multiply(
+            room.gates, base, width, w.old, matrix(w.old, layer, shape.old_pairs, width),
+            room.window, 0, inputs, count * room.batch, shape.old_pairs, first, last
+        )  # fmt: skip
+
+
+@inlined
+def pass_gates(w, shape, room, frames, layer, slot, sample, first, last):  # type: ignore[no-untyped-def]
+    """Add the current tap and the condition to the gates, and make z of them."""
+    width = 2 * shape.z_width
+    base = (layer * room.ahead + slot) * room.batch * width
+    multiply(
+        room.gates, base, width, w.current, matrix(w.current, layer, shape.x_pairs, width),
+        room.x, 0, shape.x_width, room.batch, shape.x_pairs, first, last
+    )  # fmt: skip
+    for row in range(room.batch):
+        frame, share = 0, np.float32(0)
+        if frames.hop > 0:
+            offset = frames.leads[row] + sample
+            frame = offset // frames.hop
+            share = np.float32(offset - frame * frames.hop) / np.float32(frames.hop)
+        left = ((row * frames.frames + frame) * shape.layers + layer) * width
+        right = left + shape.layers * width if frames.hop > 0 else left
+        at, out = base + row * width, (layer * room.batch + row) * shape.z_width
+        for n in range(first, last):
+            more = n * PANEL
+            gate(
+                room.z, out + n * LANES, room.gates, at + more,
+                frames.biases, left + more, right + more, share
+            )  # fmt: skip
+
+
+@inlined
+def remember(w, shape, rings, room, layer, cursor):  # type: ignore[no-untyped-def]
+    """Put what entered a layer into its ring."""
+    length = w.edges[layer + 1] - w.edges[layer]
+    if length > 0:
+        slot = w.edges[layer] + cursor % length
+        for row in range(room.batch):
+            target = (row * w.edges[shape.layers] + slot) * shape.ring_width
+            for i in range(0, shape.ring_width, LANES):
+                copy_block(rings, target + i, room.x, row * shape.x_width + i)
+
+
+@inlined
+def add_skips(w, shape, room, layer, first, last):  # type: ignore[no-untyped-def]
+    """Add what one layer gives to the skip path."""
+    multiply(
+        room.skips, 0, shape.s_width, w.skip, matrix(w.skip, layer, shape.z_pairs, shape.s_width),
+        room.z, layer * room.batch * shape.z_width, shape.z_width, room.batch, shape.z_pairs,
+        first, last
+    )  # fmt: skip
+
+
+@inlined
+def add_residual(w, shape, room, layer):  # type: ignore[no-untyped-def]
+    """Turn x into what enters the next layer."""
+    for row in range(room.batch):
+        for i in range(0, shape.x_width, LANES):
+            more = layer * shape.x_width + i
+            add_block(room.x, row * shape.x_width + i, w.residual_bias, more)
+    multiply(
+        room.x, 0, shape.x_width,
+        w.residual, matrix(w.residual, layer, shape.z_pairs, shape.x_width),
+        room.z, layer * room.batch * shape.z_width, shape.z_width, room.batch, shape.z_pairs,
+        0, shape.x_width // PANEL
+    )  # fmt: skip

@@ -1,0 +1,188 @@
+"""How two threads of compiled code meet: counters in memory, read and written as atoms.
+
+Each side has a counter for every place where they meet, on a cache line of its own. It publishes
+what it wrote by raising its counter, and waits until the other's has come as far. A wait spins for
+some microseconds, then gives its core to whoever wants it, then sleeps between looks. Python sets
+the first counter to call the whole thing off, so that nobody waits for a thread that is no more.
+Where waits are often long, the two agree on a last sample, and one goes on alone.
+"""
+
+import os
+import platform
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numpy.typing import NDArray
+
+from wavenet.engines.cpu_cache import compiled, inlined, intrinsic
+from wavenet.errors import EngineUnavailable
+
+LINE = 16  # int64 between counters: two cache lines, which some machines fetch together
+ABORT, STOP, LONG_WAITS, PLACES = 0, LINE, 2 * LINE, 4 * LINE
+NEVER = 1 << 62
+CAN_WAIT = os.name == "posix"  # where the two calls below are in the C library
+
+_SPINS = 2000
+_YIELDS = 200
+_PATIENCE = 8  # long waits, and samples for each more: a quiet machine has one in fifty samples
+_sched_yield: Any = types.ExternalFunction("sched_yield", types.int32())
+_usleep: Any = types.ExternalFunction("usleep", types.int32(types.int64))
+_PAUSES = {
+    "x86_64": ("llvm.x86.sse2.pause", []),
+    "AMD64": ("llvm.x86.sse2.pause", []),
+    "aarch64": ("llvm.aarch64.hint", [1]),
+    "arm64": ("llvm.aarch64.hint", [1]),
+}
+
+
+def _pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    return builder.gep(array.data, [arguments[1]])
+
+
+@intrinsic
+def _load(context, counters, at):  # type: ignore[no-untyped-def]
+    """Read a counter; what was written before it was raised is seen afterwards."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.load_atomic(_pointer(context, builder, signature, arguments), "acquire", 8)
+
+    return types.int64(counters, types.intp), codegen
+
+
+@intrinsic
+def _store(context, counters, at, value):  # type: ignore[no-untyped-def]
+    """Raise a counter; what was written before is published with it."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        pointer = _pointer(context, builder, signature, arguments)
+        builder.store_atomic(arguments[2], pointer, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(counters, types.intp, types.int64), codegen
+
+
+@intrinsic
+def _pause(context):  # type: ignore[no-untyped-def]
+    """Tell the core that this is a loop that waits."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        if platform.machine() in _PAUSES:
+            name, values = _PAUSES[platform.machine()]
+            kinds = [ir.IntType(32)] * len(values)
+            kind = ir.FunctionType(ir.VoidType(), kinds)
+            function = cgutils.get_or_insert_function(builder.module, kind, name)
+            builder.call(function, [ir.Constant(k, v) for k, v in zip(kinds, values, strict=True)])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+def make_counters(places: int) -> NDArray[np.int64]:
+    """Make the counters of two threads that meet in so many places.
+
+    Those in front are: called off, the last sample to make, and each thread's long waits.
+    """
+    counters = np.zeros(PLACES + 2 * places * LINE, np.int64)
+    counters[STOP] = NEVER
+    return counters
+
+
+@inlined
+def publish(team, place, sample):  # type: ignore[no-untyped-def]
+    """Say that this thread has come to a place in a sample."""
+    if team.parts > 1:
+        _store(team.counters, PLACES + (2 * place + team.part) * LINE, sample + 1)
+
+
+@inlined
+def wait(team, place, sample):  # type: ignore[no-untyped-def]
+    """Wait until the other thread has come there too; False when it was called off."""
+    if team.parts == 1:
+        return True
+    other = PLACES + (2 * place + 1 - team.part) * LINE
+    for _ in range(_SPINS):
+        if _load(team.counters, other) > sample:
+            return True
+        _pause()
+    return _wait_long(team, other, sample)
+
+
+@compiled
+def _wait_long(team, other, sample):  # type: ignore[no-untyped-def]
+    mine = LONG_WAITS + team.part * LINE
+    _store(team.counters, mine, _load(team.counters, mine) + 1)
+    tries = 0
+    while _load(team.counters, other) <= sample:
+        if _load(team.counters, ABORT) != 0:
+            return False
+        if CAN_WAIT:
+            if tries < _YIELDS:
+                _sched_yield()
+            else:
+                _usleep(50)
+        tries += 1
+    return True
+
+
+@inlined
+def stop_if_slow(team, sample):  # type: ignore[no-untyped-def]
+    """Let this sample be the last if waits have been long: something else wants the cores.
+
+    Called by both threads at the start of a sample; the first decides, and says so before they
+    meet next.
+    """
+    if team.parts > 1 and team.part == 0:
+        waits = _load(team.counters, LONG_WAITS) + _load(team.counters, LONG_WAITS + LINE)
+        if waits > _PATIENCE + sample // _PATIENCE:
+            _store(team.counters, STOP, sample)
+
+
+@inlined
+def is_last(team, sample):  # type: ignore[no-untyped-def]
+    """Say at the end of a sample whether no more are to be made."""
+    return team.parts > 1 and _load(team.counters, STOP) == sample
+
+
+def run_side_by_side(
+    here: Callable[[], int], there: Callable[[], int], counters: NDArray[np.int64]
+) -> tuple[int, int]:
+    """Run two compiled calls, one of them in a thread of its own.
+
+    Returns:
+        what they return.
+    Raises:
+        EngineUnavailable: one ended before its work was done, and the other was called off.
+    """
+    results = [-1, -1]
+
+    def call(n: int, function: Callable[[], int]) -> None:
+        try:
+            results[n] = function()
+        finally:
+            if results[n] < 0:
+                counters[ABORT] = 1
+
+    thread = threading.Thread(target=call, args=(1, there), daemon=True)
+    thread.start()
+    try:
+        call(0, here)
+    finally:
+        thread.join()
+    if min(results) < 0:
+        raise EngineUnavailable(
+            "the second thread of the cpu engine ended early; use the engine on one thread"
+        )
+    return results[0], results[1]
+
+
+def available_cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
