@@ -13,7 +13,7 @@ import soundfile
 from tests.conftest import RATE, sine
 from wavenet.cli.main import app, run
 
-COMMANDS = ["generate", "score", "train", "info", "analyse", "ui"]
+COMMANDS = ["generate", "score", "train", "info", "analyse", "bench", "ui"]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,9 @@ from wavenet.cli.options import (
     CheckpointOption,
     EngineOption,
     JsonOption,
+    PrecisionOption,
     SetOption,
+    ThreadsOption,
     make_folder,
     parse_labels,
     say,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from wavenet.checkpoint import Checkpoint
     from wavenet.config import SamplingConfig
+    from wavenet.engines.base import Engine
     from wavenet.synthesis.generate import Item
 
 
@@ -45,6 +48,8 @@ def generate(
     prompt: Annotated[Path | None, typer.Option(help="Audio to continue.")] = None,
     with_prompt: Annotated[bool, typer.Option(help="Begin the file with the prompt.")] = True,
     engine: EngineOption = "auto",
+    precision: PrecisionOption = "fp32",
+    threads: ThreadsOption = None,
     count: Annotated[int, typer.Option(help="How many clips; their seeds count up.")] = 1,
     out: Annotated[
         Path | None, typer.Option(help="A file (.wav, .flac, .ogg, .mp3) or a folder.")
@@ -60,6 +65,7 @@ def generate(
     from audio_utils import io
     from wavenet import checkpoint as checkpoints
     from wavenet.config import SamplingConfig, make
+    from wavenet.engines.registry import make_engine
     from wavenet.synthesis.generate import Item, clip_name, samples_for
 
     seeds = range(seed, seed + count)
@@ -75,7 +81,8 @@ def generate(
         say_converted(prompt, recording)
         given = recording.waveform
     items = [Item(samples, labels, s, prompt=given) for s in seeds]
-    waveforms, took = make_all(loaded, items, sampling, engine)
+    runner = make_engine(engine, loaded.model, precision, threads)
+    waveforms, took = make_all(loaded, items, sampling, runner)
     made = samples * count / rate
     make_folder(paths[0].parent)
     for path, item, waveform in zip(paths, items, waveforms, strict=True):
@@ -112,17 +119,15 @@ def write(
 
 
 def make_all(
-    loaded: "Checkpoint", items: "list[Item]", sampling: "SamplingConfig", engine: str
+    loaded: "Checkpoint", items: "list[Item]", sampling: "SamplingConfig", runner: "Engine[Any]"
 ) -> "tuple[list[Tensor], float]":
     """Generate all items to their end behind a progress bar; also gives the seconds it took."""
     import torch
 
     from wavenet.cli.progress import bar, waiting
-    from wavenet.engines.registry import make_engine
     from wavenet.synthesis.generate import generate as stream
     from wavenet.synthesis.generate import warm_up
 
-    runner = make_engine(engine, loaded.model)
     chunks = stream(loaded, items, sampling, runner)  # checks everything before the wait
     with waiting("preparing the engine (compiled once on a machine, in about ten seconds)"):
         warm_up(loaded, runner)

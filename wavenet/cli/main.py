@@ -9,7 +9,7 @@ import sys
 import typer
 
 import wavenet
-from wavenet.cli import analyse, generate, info, score, studio, train
+from wavenet.cli import analyse, bench, generate, info, score, studio, train
 from wavenet.errors import ConditionError, ConfigError, EngineUnavailable, WaveNetError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("score")(score.score)
 app.command("train")(train.train)
 app.command("info")(info.info)
 app.command("analyse")(analyse.analyse)
+app.command("bench")(bench.bench)
 app.command("ui")(studio.studio)
 
 

@@ -21,6 +21,12 @@ SetOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON lines.")]
 EngineOption = Annotated[str, typer.Option("--engine", help="auto, cpu, cached or reference.")]
+PrecisionOption = Annotated[
+    str, typer.Option("--precision", help="fp32, or bf16: weights of 16 bits, faster on a CPU.")
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", help="Of the engine cpu: 1 or 2; two where they help.")
+]
 
 
 def parse_labels(assignments: Sequence[str] | None) -> dict[str, str]:

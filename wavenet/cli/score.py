@@ -1,6 +1,7 @@
 """`wavenet score`: bits per sample of recordings under a model."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,9 @@ import typer
 from wavenet.cli.options import (
     DEFAULT_CHECKPOINT,
     CheckpointOption,
+    EngineOption,
     JsonOption,
+    PrecisionOption,
     SetOption,
     parse_labels,
     say,
@@ -30,17 +33,24 @@ def score(
     csv: Annotated[
         Path | None, typer.Option(help="Labels from a table with a column file_name.")
     ] = None,
+    engine: EngineOption = "auto",
+    precision: PrecisionOption = "fp32",
     json_: JsonOption = False,
 ) -> None:
-    """Print bits per sample for each file and over all of them (lower is better)."""
+    """Print bits per sample for each file and over all of them (lower is better).
+
+    What is scored is the model that the engine runs: with --precision bf16 the rounded weights.
+    """
     from audio_utils import io
     from audio_utils.errors import AudioError
     from wavenet import checkpoint as checkpoints
+    from wavenet.engines.registry import make_engine
     from wavenet.likelihood.score import score as score_waveform
 
     fixed = parse_labels(set_)
     entries = list_entries(files, pattern, csv)
     loaded = checkpoints.load(checkpoint)
+    loaded = replace(loaded, model=make_engine(engine, loaded.model, precision).model)
     known = [condition.name for condition in loaded.config.model.labels]
     bits, samples, failed = 0.0, 0, 0
     for entry in entries:

@@ -7,7 +7,7 @@ end to the other. Widths are padded with zeros to whole panels.
 In 16 bits, the two weights of a pair share one 32-bit word. The even input's is a bfloat16 in the
 lower half. The odd input's is the whole word read as a float32: its upper half is a bfloat16, and
 the bits below are those of its neighbour, reckoned with when the upper half is rounded. So both
-are off by at most half a unit of a bfloat16, and unpacking the second costs nothing.
+are off by one part in 256 at most, as a bfloat16 is, and unpacking the second costs nothing.
 """
 
 import copy

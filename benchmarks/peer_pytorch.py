@@ -1,0 +1,188 @@
+"""How fast is our engine beside a well-known WaveNet in PyTorch, all in one run?
+
+    python benchmarks/peer_pytorch.py [--environment FOLDER] [--configuration A] [--runs 5]
+
+The peer is the package wavenet_vocoder 0.1.1 from PyPI (MIT licence), used as its own synthesis
+uses it: `incremental_forward` of one stream after `make_generation_fast_`, sampling from a softmax
+of 256 classes, random weights. It gets an environment of its own, with the torch and numpy of our
+requirements: in FOLDER, where it is kept and found again, or in a temporary one (several GB on
+Linux). Networks and numbers of threads are those of `wavenet bench`; ours runs the engine cpu in
+float32. Where the peer cannot be had, one sentence says why. The last line is one JSON document.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+PEER = "wavenet_vocoder==0.1.1"
+ROOT = Path(__file__).parents[1]
+SECONDS = 1.0  # of one run of the peer
+THREADS = (1, 2)
+PROBE = 50  # samples from which the length of a run is worked out
+
+
+class PeerUnavailable(Exception):
+    """The peer cannot be installed, imported or run; the message says why."""
+
+
+# --- In the peer's environment, which knows nothing of ours --------------------------------------
+
+
+def measure_peer(sizes: dict[str, Any], threads: int, runs: int) -> dict[str, Any]:
+    """Generate one stream with the peer: median of samples/s."""
+    import torch
+    from wavenet_vocoder import WaveNet
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    model = WaveNet(**sizes).eval()
+    model.make_generation_fast_()
+
+    def run(samples: int) -> float:
+        began = time.perf_counter()
+        model.incremental_forward(T=samples)
+        return time.perf_counter() - began
+
+    with torch.no_grad():
+        run(PROBE)
+        samples = max(PROBE, round(PROBE * SECONDS / run(PROBE)))
+        took = statistics.median(run(samples) for _ in range(runs))
+    return {"samples_per_second": samples / took, "torch": torch.__version__}
+
+
+# --- In ours -------------------------------------------------------------------------------------
+
+
+def call(command: list[str], what: str) -> str:
+    """Run a program and give its stdout.
+
+    Raises:
+        PeerUnavailable: it failed.
+    """
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
+        raise PeerUnavailable(f"{what} failed: {last}")
+    return done.stdout
+
+
+def prepare(folder: Path) -> str:
+    """Make the peer's environment where it is not there yet; give its Python.
+
+    Raises:
+        PeerUnavailable: a package cannot be installed or imported.
+    """
+    python = str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    checking = [python, "-W", "ignore", "-c", "import wavenet_vocoder"]
+    if Path(python).exists() and subprocess.run(checking, capture_output=True).returncode == 0:
+        return python
+    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    ours = [pin for pin in pins if pin.startswith(("torch==", "numpy=="))]
+    print(f"installing {', '.join([PEER, *ours])}", file=sys.stderr)
+    call([sys.executable, "-m", "venv", str(folder)], "making the environment")
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    call([*install, *ours], f"installing {', '.join(ours)}")
+    # it also asks for scipy, which generating does not need
+    call([*install, "--no-deps", PEER], f"installing {PEER}")
+    call(checking, f"importing {PEER}")
+    return python
+
+
+def peer_sizes(config: Any) -> dict[str, Any]:
+    """Say in the peer's words what a `ModelConfig` is; its gate counts both halves."""
+    return {
+        "out_channels": 256,
+        "layers": len(config.dilations),
+        "stacks": config.dilations.count(1),
+        "residual_channels": config.residual_channels,
+        "gate_channels": 2 * config.gate_channels,
+        "skip_out_channels": config.skip_channels,
+        "kernel_size": config.kernel_size,
+    }
+
+
+def compare(name: str, python: str, runs: int) -> list[dict[str, Any]]:
+    """Measure one configuration with both, for every number of threads."""
+    from wavenet.bench.configurations import make_network
+    from wavenet.bench.measuring import measure, plan
+
+    network, rows = make_network(name), []
+    for case in plan([name], ["cpu"], [1], ["fp32"], THREADS):
+        task = [peer_sizes(network.model.config), case.threads, runs]
+        child = [python, "-W", "ignore", __file__, "--task", json.dumps(task)]
+        peer = json.loads(call(child, f"measuring {PEER}"))
+        ours = measure(case, network, runs)
+        rows.append(
+            {
+                "configuration": name,
+                "threads": case.threads,
+                "peer_samples_per_second": peer["samples_per_second"],
+                "peer_torch": peer["torch"],
+                "cpu_samples_per_second": ours,
+                "ratio": ours / peer["samples_per_second"],
+            }
+        )
+        print(
+            f"{name:13} {case.threads:7} {peer['samples_per_second']:14,.0f} {ours:14,.0f} "
+            f"{rows[-1]['ratio']:7.1f}"
+        )
+    return rows
+
+
+def run(names: list[str], folder: Path, runs: int) -> dict[str, Any]:
+    """Install, measure, print; give everything for programs to read."""
+    from wavenet.bench.probes import describe_machine
+
+    result: dict[str, Any] = {"peer": PEER, "machine": describe_machine(), "runs": runs}
+    try:
+        python = prepare(folder)
+        print(f"{'network':13} {'threads':>7} {'peer samples/s':>14} {'our samples/s':>14}   ratio")
+        rows = [row for name in names for row in compare(name, python, runs)]
+    except PeerUnavailable as error:
+        print(f"the peer cannot be measured here: {error}", file=sys.stderr)
+        return {**result, "available": False, "reason": str(error)}
+    return {**result, "available": True, "rows": rows, "best_against_best": best(rows)}
+
+
+def best(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Compare, per configuration, each side's better number of threads."""
+    ratios = {}
+    for name in dict.fromkeys(row["configuration"] for row in rows):
+        own = [row for row in rows if row["configuration"] == name]
+        ours, peers = (
+            max(row[f"{side}_samples_per_second"] for row in own) for side in ("cpu", "peer")
+        )
+        ratios[name] = ours / peers
+        print(f"{name}: {ratios[name]:.1f} times, each with its better number of threads")
+    return ratios
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--environment", type=Path, help="keep the peer's environment here")
+    parser.add_argument("--configuration", action="append", choices=("A", "B", "S"))
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--task", type=json.loads, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.task:
+        print(json.dumps(measure_peer(*arguments.task)))
+        return
+    names = arguments.configuration or ["A", "B", "S"]
+    if arguments.environment:
+        result = run(names, arguments.environment.resolve(), arguments.runs)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            result = run(names, Path(folder), arguments.runs)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

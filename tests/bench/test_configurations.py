@@ -1,0 +1,51 @@
+"""Networks to measure: named ones and checkpoints."""
+
+import pytest
+import torch
+
+from wavenet.bench.configurations import CONFIGURATIONS, load_network, make_network
+from wavenet.errors import CheckpointError, ConditionError
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "weights", "receptive_field"),
+    # weights by hand: layers * 2G * K * R, (layers - 1) * G * R, layers * G * S, S * S, S * 256
+    [
+        ("A", 20, 20 * 16384 + 19 * 4096 + 20 * 16384 + 65536 + 65536, 2047),
+        ("B", 30, 30 * 98304 + 29 * 16384 + 30 * 16384 + 16384 + 32768, 6139),
+        ("S", 24, 24 * 4096 + 23 * 1024 + 24 * 4096 + 16384 + 32768, 766),
+    ],
+)
+def test_named_networks_have_the_sizes_they_are_known_for(name, layers, weights, receptive_field):
+    network = make_network(name)
+    assert len(network.model.config.dilations) == layers
+    assert network.model.receptive_field == receptive_field
+    assert network.model.n_classes == 256
+    assert network.weights == weights
+    assert (network.weight_bytes("fp32"), network.weight_bytes("bf16")) == (
+        4 * weights,
+        2 * weights,
+    )
+
+
+def test_a_named_network_has_the_same_weights_every_time_and_leaves_the_random_state_alone():
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    first = make_network("S").model
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(8)
+    second = make_network("S").model
+    assert all(map(torch.equal, first.parameters(), second.parameters()))
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(ConditionError, match="'C' is not known; choose one of A, B, S"):
+        make_network("C")
+    assert list(CONFIGURATIONS) == ["A", "B", "S"]
+
+
+def test_a_checkpoint_is_measured_with_the_first_of_its_labels(make_checkpoint, tmp_path):
+    network = load_network(make_checkpoint().folder)
+    assert (network.name, network.labels) == ("tiny", {"digit": "a"})
+    with pytest.raises(CheckpointError, match="none"):
+        load_network(tmp_path / "none")

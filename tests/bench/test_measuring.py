@@ -1,0 +1,151 @@
+"""What is measured, and what a speed means: exact numbers from made-up clocks."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from tests.conftest import tiny_config, tiny_model
+from wavenet.bench import measuring
+from wavenet.bench.configurations import Network
+from wavenet.bench.measuring import Case, make_row, measure, measure_all, plan
+from wavenet.bench.probes import Ceilings
+from wavenet.errors import ConditionError, EngineUnavailable
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch):
+    monkeypatch.setattr(measuring, "available_cores", lambda: 2)
+    monkeypatch.setattr(measuring, "CAN_WAIT", True)
+
+
+@pytest.fixture
+def network():
+    return Network("tiny", tiny_model(tiny_config(conditions="label")), {"digit": "b"})
+
+
+def test_a_plan_leaves_out_what_engines_do_not_offer():
+    cases = plan(["A"], ["cpu", "cached"], [1, 64], ["fp32", "bf16"], [1, 2])
+    assert [(c.streams, c.engine, c.precision, c.threads) for c in cases] == [
+        (streams, *rest)
+        for streams in (1, 64)
+        for rest in (
+            ("cached", "fp32", 1),
+            ("cpu", "fp32", 1),
+            ("cpu", "fp32", 2),
+            ("cpu", "bf16", 1),
+            ("cpu", "bf16", 2),
+        )
+    ]
+
+
+def test_a_plan_names_nothing_twice():
+    cases = plan(["S", "S"], ["cpu", "cpu"], [1, 1], ["fp32"], [1, 1])
+    assert cases == [Case("cpu", "S", 1, "fp32", 1)]
+
+
+def test_a_second_thread_needs_a_second_core(monkeypatch):
+    monkeypatch.setattr(measuring, "available_cores", lambda: 1)
+    assert [c.threads for c in plan(["A"], ["cpu"], [1], ["fp32"], [1, 2])] == [1]
+    with pytest.raises(EngineUnavailable, match="nothing to measure: cpu cannot run in fp32 on 2"):
+        plan(["A"], ["cpu"], [1], ["fp32"], [2])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"engines": ["gpu"]}, EngineUnavailable, "'gpu' is not known; .*reference, cached, cpu"),
+        ({"precisions": ["int8"]}, EngineUnavailable, "'int8' is not known; .*fp32, bf16"),
+        ({"streams": [1, 0]}, ConditionError, "--streams takes 1 to 1,024; found 0"),
+        ({"streams": [2000]}, ConditionError, "found 2,000"),
+        ({"threads": [3]}, ConditionError, "--threads takes 1 to 2; found 3"),
+        ({"engines": ["cached"], "precisions": ["bf16"]}, EngineUnavailable, "cached cannot run"),
+        ({"engines": ["reference"], "threads": [2]}, EngineUnavailable, "nothing to measure"),
+    ],
+)
+def test_a_plan_refuses_what_nobody_can_measure(change, error, words):
+    asked = {"engines": ["cpu"], "streams": [1], "precisions": ["fp32"], "threads": [1]}
+    with pytest.raises(error, match=words):
+        plan(["A"], **(asked | change))
+
+
+def test_a_row_of_one_stream_is_bound_by_reading():
+    ceilings = Ceilings({(4_000_000, 2): 80e9}, {2: 50e9})
+    case = Case("cpu", "A", 1, "fp32", 2)
+    row = make_row(case, 1_000_000, 16_000.0, ceilings, baseline=500.0)
+    assert (row.engine, row.configuration, row.streams) == ("cpu", "A", 1)
+    assert (row.precision, row.threads) == ("fp32", 2)
+    assert row.samples_per_second == 16_000
+    assert row.times_real_time == 1
+    assert row.macs_per_second == 16e9
+    assert row.weight_bytes_per_second == 64e9
+    assert row.share_of_ceiling == 0.8  # 64 of 80 GB/s; 16 of 50 GMAC/s would be 0.32
+    assert row.ratio_to_cached == 32
+
+
+def test_a_row_of_many_streams_reads_once_a_step_and_is_bound_by_multiplying():
+    ceilings = Ceilings({(2_000_000, 1): 80e9}, {1: 50e9})
+    case = Case("cpu", "A", 64, "bf16", 1)
+    row = make_row(case, 1_000_000, 32_000.0, ceilings, baseline=None)
+    assert row.times_real_time == 2
+    assert row.macs_per_second == 32e9
+    assert row.weight_bytes_per_second == 1e9  # 500 steps a second of 2 MB
+    assert row.share_of_ceiling == 0.64
+    assert row.ratio_to_cached is None
+
+
+def test_a_measurement_is_the_median_of_runs_after_the_warm_up(monkeypatch, network):
+    """A clock that only the engine moves: 100 s to compile, 0.01 s a step, then 0.8, 2.4, 1.6 s."""
+    seconds, ran, asked, measured = [0.0], [], [], iter([0.8, 2.4, 1.6])
+
+    class Engine:
+        model = network.model
+
+        def start(self, conditioning):
+            assert conditioning.labels.tolist() == [[1], [1]]
+            return "state"
+
+        def run(self, state, n, sampling, noise):
+            assert (state, noise.shape) == ("state", (2, n))
+            assert torch.get_num_threads() == 1
+            ran.append(n)
+            seconds[0] += 100 if len(ran) == 1 else next(measured) if n == 80 else 0.01 * n
+
+    monkeypatch.setattr(measuring, "time", SimpleNamespace(perf_counter=lambda: seconds[0]))
+    monkeypatch.setattr(measuring, "make_engine", lambda *given: asked.append(given) or Engine())
+    torch.set_num_threads(2)
+    speed = measure(Case("cpu", "tiny", 2, "bf16", 2), network, runs=3, seconds=0.8)
+    assert asked == [("cpu", network.model, "bf16", 2)]
+    assert ran[-3:] == [80, 80, 80]
+    assert speed == pytest.approx(2 * 80 / 1.6)
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("engine", ["reference", "cached"])
+@pytest.mark.parametrize("streams", [1, 3])
+def test_the_torch_engines_are_measured_too(network, engine, streams):
+    assert measure(Case(engine, "tiny", streams, "fp32", 1), network, runs=1, seconds=1e-3) > 0
+
+
+def test_the_reference_pays_for_a_whole_receptive_field(monkeypatch, network):
+    seen = []
+    engine = measuring.make_engine("reference", network.model)
+    run = engine.run
+    engine.run = lambda state, *rest: seen.append(state.position.tolist()) or run(state, *rest)
+    monkeypatch.setattr(measuring, "make_engine", lambda *arguments: engine)
+    measure(Case("reference", "tiny", 2, "fp32", 1), network, runs=1, seconds=1e-3)
+    assert seen[0] == [network.model.receptive_field] * 2
+
+
+def test_each_engine_is_compared_to_cached_on_as_many_streams(monkeypatch, network):
+    speeds = {("cached", 1): 10.0, ("cached", 2): 30.0, ("cpu", 1): 40.0, ("cpu", 2): 90.0}
+    monkeypatch.setattr(measuring, "measure", lambda case, *_: speeds[case.engine, case.streams])
+    ceilings, shown = Ceilings({(network.weight_bytes("fp32"), 1): 1e9}, {1: 1e9}), []
+    monkeypatch.setattr(measuring, "measure_ceilings", lambda sizes, threads: ceilings)
+    cases = [Case(e, "tiny", n, "fp32", 1) for e in ("cached", "cpu") for n in (1, 2)]
+    found, rows = measure_all({"tiny": network}, cases, 1, shown.append, shown.append)
+    assert found is ceilings
+    assert shown == [ceilings, *rows]
+    assert [(r.engine, r.streams, r.ratio_to_cached) for r in rows] == [
+        ("cached", 1, 1.0), ("cached", 2, 1.0), ("cpu", 1, 4.0), ("cpu", 2, 3.0),
+    ]  # fmt: skip

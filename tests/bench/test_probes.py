@@ -1,0 +1,104 @@
+"""What the machine can do at most: arithmetic with made-up clocks, and that the real ones run."""
+
+import threading
+import time
+
+import pytest
+import torch
+
+from wavenet.bench import probes
+
+
+def test_the_probes_give_positive_rates_and_leave_torch_as_it_was():
+    torch.set_num_threads(2)
+    ceilings = probes.measure_ceilings([1000], [1])
+    assert torch.get_num_threads() == 2
+    assert list(ceilings.read) == [(1000, 1)]
+    assert list(ceilings.multiply) == [1]
+    assert min(*ceilings.read.values(), *ceilings.multiply.values()) > 0
+
+
+def test_two_threads_read_and_multiply_too():
+    assert probes.measure_read(4096, 2, seconds=1e-4) > 0
+    assert probes.measure_multiply(2, seconds=1e-4) > 0
+
+
+@pytest.mark.parametrize(("threads", "read"), [(1, 4096), (2, 4096), (2, 4100), (2, 1)])
+def test_reading_counts_the_words_of_every_thread(monkeypatch, threads, read):
+    shares = []
+
+    def fake(calls):
+        shares[:] = [(call.args[0].nbytes, call.args[1]) for call in calls]
+        return 0.25 * calls[0].args[1]  # each pass takes a quarter of a second
+
+    monkeypatch.setattr(probes, "time_together", fake)
+    rate = probes.measure_read(read, threads, seconds=2.0)
+    whole = max(read // 64 * 64, 64)  # to 4 words of 8 bytes in each of two threads
+    assert shares == [(whole // threads, 8)] * threads
+    assert rate == whole / 0.25
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_multiplying_counts_the_products_of_every_thread(monkeypatch, threads):
+    counts = []
+
+    def fake(calls):
+        counts.append((len(calls), calls[0].args[-1]))
+        return 0.5 * calls[0].args[-1]
+
+    monkeypatch.setattr(probes, "time_together", fake)
+    assert probes.measure_multiply(threads, seconds=3.0) == threads * 512**3 / 0.5
+    assert counts[-1] == (threads, 6)
+
+
+def test_the_buffer_is_read_to_its_end_in_every_pass():
+    buffer = torch.arange(64).numpy()
+    assert probes._read(buffer, 3) == 3 * 64 * 63 / 2
+
+
+def test_the_best_try_counts():
+    tries = iter([9.0, 1.0, *[3.0] * (probes.TRIES - 1), 0.5])
+    # the first two are warm-up and calibration, which finds once to be enough
+    assert probes.best_rate(lambda times: next(tries), amount=10, seconds=1.0) == 10 / 0.5
+    assert next(tries, None) is None
+
+
+@pytest.mark.parametrize(("each", "times"), [(0.001, 500), (0.1, 5), (0.5, 1), (7.0, 1)])
+def test_calibration_fills_the_seconds_asked_for(each, times):
+    calls = []
+
+    def run(n):
+        calls.append(n)
+        # the first run compiles, which must not be taken for the speed
+        return 100.0 if len(calls) == 1 else n * each
+
+    assert probes.calibrate(run, 0.5) == times
+    assert sum(calls) <= 2 * times + 1
+
+
+def test_calls_run_at_once_and_the_time_is_that_of_the_longest():
+    meeting = threading.Barrier(2)  # neither call would end without the other
+
+    def call():
+        meeting.wait(timeout=60)
+        time.sleep(0.01)
+
+    assert 0.01 <= probes.time_together([call, call]) < 60
+
+
+def test_more_threads_are_never_said_to_do_less(monkeypatch):
+    assert probes.rising([3.0, 2.0, 5.0]) == [3.0, 3.0, 5.0]
+    monkeypatch.setattr(probes, "measure_read", lambda size, threads: size / threads)
+    monkeypatch.setattr(probes, "measure_multiply", lambda threads: 10.0 * threads)
+    ceilings = probes.measure_ceilings([8, 16, 8], [2, 1, 2])
+    assert ceilings.read == {(8, 1): 8, (8, 2): 8, (16, 1): 16, (16, 2): 16}
+    assert ceilings.multiply == {1: 10, 2: 20}
+
+
+def test_the_machine_is_described():
+    machine = probes.describe_machine()
+    assert set(machine) == {
+        "processor", "cores", "load", "system", "python", "torch", "numba", "date",
+    }  # fmt: skip
+    assert machine["torch"] == torch.__version__
+    assert machine["processor"]

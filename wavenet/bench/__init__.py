@@ -1,0 +1,1 @@
+"""How fast the engines are here, beside what this machine could do at most."""

@@ -1,0 +1,214 @@
+"""Speeds: engines x networks x streams x precisions x threads.
+
+What a person asks for enters; a `Row` per measurement leaves, with its share of what the machine
+could do and its ratio to the plain torch engine, all of one run.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+
+from wavenet.bench.configurations import BYTES_PER_WEIGHT, Network
+from wavenet.bench.probes import Ceilings, calibrate, measure_ceilings, torch_threads
+from wavenet.config import SamplingConfig
+from wavenet.engines.cpu_threads import CAN_WAIT, available_cores
+from wavenet.engines.registry import NAMES, PRECISIONS, make_engine
+from wavenet.errors import ConditionError, EngineUnavailable
+
+BASELINE = "cached"  # the engine in plain torch, to which the others are compared
+REAL_TIME = 16_000  # Hz, whatever the rate of the model, so that rows compare
+SECONDS = 0.5  # of one run
+MAX_STREAMS = 1024  # the rings of B take 3 MB a stream
+MAX_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement to make.
+
+    Attributes:
+        engine: one of `registry.NAMES`.
+        configuration: name of the network.
+        streams: how many are generated at once.
+        precision: how the weights are stored.
+        threads: of the engine.
+    """
+
+    engine: str
+    configuration: str
+    streams: int
+    precision: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Row(Case):
+    """One measurement made, of all streams together.
+
+    Attributes:
+        samples_per_second: the median of some runs.
+        times_real_time: samples_per_second / 16,000.
+        macs_per_second: multiply-adds.
+        weight_bytes_per_second: every weight counted once a step, however many streams share it.
+        share_of_ceiling: the larger of the shares of reading and of multiplying that are reached.
+        ratio_to_cached: to the engine cached, as many streams; None where it was not measured.
+    """
+
+    samples_per_second: float
+    times_real_time: float
+    macs_per_second: float
+    weight_bytes_per_second: float
+    share_of_ceiling: float
+    ratio_to_cached: float | None
+
+
+def plan(
+    configurations: Sequence[str],
+    engines: Sequence[str],
+    streams: Sequence[int],
+    precisions: Sequence[str],
+    threads: Sequence[int],
+) -> list[Case]:
+    """List what can be measured, for every number of streams the baseline first.
+
+    Combinations that an engine does not offer are left out: 16 bits and a second thread are for
+    the engine cpu, and two threads for two cores.
+
+    Raises:
+        ConditionError: a number of streams or threads out of bounds.
+        EngineUnavailable: an engine or a precision is not known, or nothing can be measured.
+    """
+    _check("engine", engines, NAMES)
+    _check("precision", precisions, PRECISIONS)
+    for name, values, most in (
+        ("streams", streams, MAX_STREAMS),
+        ("threads", threads, MAX_THREADS),
+    ):
+        for value in values:
+            if not 1 <= value <= most:
+                raise ConditionError(f"--{name} takes 1 to {most:,}; found {value:,}")
+    ordered = sorted(dict.fromkeys(engines), key=lambda name: name != BASELINE)
+    every = product(configurations, streams, ordered, precisions, threads)
+    cases = dict.fromkeys(Case(e, c, s, p, t) for c, s, e, p, t in every)
+    possible = [case for case in cases if _is_possible(case)]
+    if not possible:
+        raise EngineUnavailable(
+            f"nothing to measure: {', '.join(ordered)} cannot run in {', '.join(precisions)} on "
+            f"{' or '.join(map(str, threads))} threads here; cached and reference take fp32 and "
+            f"one thread, cpu as many threads as there are cores, {MAX_THREADS} at most"
+        )
+    return possible
+
+
+def _check(what: str, found: Iterable[str], known: Sequence[str]) -> None:
+    for name in found:
+        if name not in known:
+            raise EngineUnavailable(
+                f"the {what} {name!r} is not known; choose one of {', '.join(known)}"
+            )
+
+
+def _is_possible(case: Case) -> bool:
+    if case.engine != "cpu":
+        return case.precision == "fp32" and case.threads == 1
+    return case.threads == 1 or (CAN_WAIT and available_cores() >= case.threads)
+
+
+def measure_all(
+    networks: Mapping[str, Network],
+    cases: Sequence[Case],
+    runs: int,
+    show_ceilings: Callable[[Ceilings], None],
+    show_row: Callable[[Row], None],
+) -> tuple[Ceilings, list[Row]]:
+    """Measure the machine, then every case in turn.
+
+    Args:
+        networks: by the name that the cases give.
+        cases: from `plan`.
+        runs: per case.
+        show_ceilings, show_row: called as soon as there is something to show.
+    """
+    sizes = [networks[case.configuration].weight_bytes(case.precision) for case in cases]
+    ceilings = measure_ceilings(sizes, [case.threads for case in cases])
+    show_ceilings(ceilings)
+    baselines: dict[tuple[str, int], float] = {}
+    rows = []
+    for case in cases:
+        network, key = networks[case.configuration], (case.configuration, case.streams)
+        speed = measure(case, network, runs)
+        if case.engine == BASELINE:
+            baselines[key] = speed
+        rows.append(make_row(case, network.weights, speed, ceilings, baselines.get(key)))
+        show_row(rows[-1])
+    return ceilings, rows
+
+
+def measure(case: Case, network: Network, runs: int, seconds: float = SECONDS) -> float:
+    """Generate with one engine, after a warm-up.
+
+    Args:
+        case: what to measure.
+        network: the one that the case names.
+        runs: of which the median is taken.
+        seconds: about as long as each run lasts.
+    Returns:
+        samples/s of all streams together.
+    """
+    engine = make_engine(case.engine, network.model, case.precision, case.threads)
+    total = 60 * network.model.sample_rate
+    conditioning = engine.model.conditioning(
+        [network.labels] * case.streams, [total] * case.streams
+    )
+    state = engine.start(conditioning)
+    if case.engine == "reference":
+        # it reads one receptive field for a sample, but at first there is less
+        prompt = torch.full((network.model.receptive_field,), network.model.start_code)
+        engine.prefill(state, [prompt] * case.streams)
+    generator = torch.Generator().manual_seed(0)
+
+    def run(n: int) -> float:
+        noise = torch.rand(case.streams, n, generator=generator)
+        began = time.perf_counter()
+        engine.run(state, n, SamplingConfig(), noise)
+        return time.perf_counter() - began
+
+    with torch_threads(1):  # small products: a second thread of torch only gets in the way
+        n = calibrate(run, seconds)
+        took = statistics.median(run(n) for _ in range(runs))
+    return case.streams * n / took
+
+
+def make_row(
+    case: Case, weights: int, speed: float, ceilings: Ceilings, baseline: float | None
+) -> Row:
+    """Work out what a speed means.
+
+    Args:
+        case: what was measured.
+        weights: of all matrices of the network.
+        speed: samples/s of all streams together.
+        ceilings: of this run.
+        baseline: samples/s of the engine cached, on the same network and as many streams.
+    """
+    size = weights * BYTES_PER_WEIGHT[case.precision]
+    macs, read = speed * weights, speed / case.streams * size
+    return Row(
+        case.engine,
+        case.configuration,
+        case.streams,
+        case.precision,
+        case.threads,
+        samples_per_second=speed,
+        times_real_time=speed / REAL_TIME,
+        macs_per_second=macs,
+        weight_bytes_per_second=read,
+        share_of_ceiling=max(
+            read / ceilings.read[size, case.threads], macs / ceilings.multiply[case.threads]
+        ),
+        ratio_to_cached=None if baseline is None else speed / baseline,
+    )
