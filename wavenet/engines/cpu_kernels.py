@@ -94,7 +94,8 @@ def _head(w, shape, room, sample, team):  # type: ignore[no-untyped-def]
     begin(room.hidden, 0, w.hidden_bias, 0, shape.s_width, room.batch, first, last)
     multiply(
         room.hidden, 0, shape.s_width, w.hidden, 0,
-        room.skips, 0, shape.s_width, room.batch, shape.s_pairs, first, last
+        room.skips, 0, shape.s_width, room.batch, shape.s_pairs, first, last,
+        room.panel
     )  # fmt: skip
     rectify(room.hidden, shape.s_width, room.batch, first, last)
     publish(team, shape.layers + 1, sample)
@@ -104,7 +105,8 @@ def _head(w, shape, room, sample, team):  # type: ignore[no-untyped-def]
     begin(room.logits, 0, w.output_bias, 0, shape.p_width, room.batch, first, last)
     multiply(
         room.logits, 0, shape.p_width, w.output, 0,
-        room.hidden, 0, shape.s_width, room.batch, shape.s_pairs, first, last
+        room.hidden, 0, shape.s_width, room.batch, shape.s_pairs, first, last,
+        room.panel
     )  # fmt: skip
     publish(team, shape.layers + 2, sample)
     return wait(team, shape.layers + 2, sample)

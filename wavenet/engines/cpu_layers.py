@@ -15,45 +15,67 @@ from wavenet.engines.cpu_products import (
     panel_of_two,
     words_of,
 )
-from wavenet.engines.cpu_vectors import add_block, copy_block, gate, rectify_block
+from wavenet.engines.cpu_vectors import add_block, copy_block, gate, rectify_block, unpack_block
+
+ENOUGH_ROWS = 6  # from here on unpacking a panel first pays
 
 
 @inlined
-def multiply(y, y_at, y_stride, w, w_at, x, x_at, x_stride, rows, pairs, first, last):  # type: ignore[no-untyped-def]
-    """Add the product of some rows of x with panels first to last of the matrix at w_at to y."""
+def multiply(y, y_at, y_stride, w, w_at, x, x_at, x_stride, rows, pairs, first, last, panel):  # type: ignore[no-untyped-def]
+    """Add the product of some rows of x with panels first to last of the matrix at w_at to y.
+
+    panel: room for one panel of unpacked weights.
+    """
     if rows > 1:
-        _multiply_rows(y, y_at, y_stride, w, w_at, x, x_at, x_stride, rows, pairs, first, last)
+        _multiply_rows(
+            y, y_at, y_stride, w, w_at, x, x_at, x_stride, rows, pairs, first, last, panel
+        )
         return
     words = words_of(w)
-    for panel in range(first, last):
-        at = w_at + panel * pairs * words
-        panel_of_one(y, y_at + panel * PANEL, y_stride, w, at, x, x_at, x_stride, pairs)
+    for n in range(first, last):
+        at = w_at + n * pairs * words
+        panel_of_one(y, y_at + n * PANEL, y_stride, w, at, x, x_at, x_stride, pairs)
 
 
 @compiled
-def _multiply_rows(y, y_at, y_stride, w, w_at, x, x_at, x_stride, rows, pairs, first, last):  # type: ignore[no-untyped-def]
+def _multiply_rows(y, y_at, y_stride, w, w_at, x, x_at, x_stride, rows, pairs, first, last, panel):  # type: ignore[no-untyped-def]
     """Do `multiply` for several rows, which take turns with a panel while it is close by.
 
-    Unpacking weights of 16 bits takes registers, so that they serve fewer rows at once where
-    there are only 16.
+    Many rows unpack weights of 16 bits once for all of them.
     """
     words = words_of(w)
-    for panel in range(first, last):
-        out, at, row = y_at + panel * PANEL, w_at + panel * pairs * words, 0
-        while rows - row >= ROWS and (WIDE or words > PANEL):
-            panel_of_rows(
-                y, out + row * y_stride, y_stride, w, at, x, x_at + row * x_stride, x_stride, pairs
-            )
-            row += ROWS
-        while rows - row >= 2:
-            panel_of_two(
-                y, out + row * y_stride, y_stride, w, at, x, x_at + row * x_stride, x_stride, pairs
-            )
-            row += 2
-        if rows > row:
-            panel_of_one(
-                y, out + row * y_stride, y_stride, w, at, x, x_at + row * x_stride, x_stride, pairs
-            )
+    for n in range(first, last):
+        out, at = y_at + n * PANEL, w_at + n * pairs * words
+        if words == PANEL and rows >= ENOUGH_ROWS:
+            for pair in range(pairs):
+                for i in range(0, PANEL, LANES):
+                    unpack_block(panel, pair * 2 * PANEL + i, w, at + pair * PANEL + i)
+            _turns(y, out, y_stride, panel, 0, x, x_at, x_stride, rows, pairs)
+        else:
+            _turns(y, out, y_stride, w, at, x, x_at, x_stride, rows, pairs)
+
+
+@inlined
+def _turns(y, out, y_stride, w, at, x, x_at, x_stride, rows, pairs):  # type: ignore[no-untyped-def]
+    """Multiply rows by one panel, as many at once as the registers take.
+
+    Unpacking takes registers too, so that packed weights serve fewer rows where there are only 16.
+    """
+    row = 0
+    while rows - row >= ROWS and (WIDE or words_of(w) > PANEL):
+        panel_of_rows(
+            y, out + row * y_stride, y_stride, w, at, x, x_at + row * x_stride, x_stride, pairs
+        )
+        row += ROWS
+    while rows - row >= 2:
+        panel_of_two(
+            y, out + row * y_stride, y_stride, w, at, x, x_at + row * x_stride, x_stride, pairs
+        )
+        row += 2
+    if rows > row:
+        panel_of_one(
+            y, out + row * y_stride, y_stride, w, at, x, x_at + row * x_stride, x_stride, pairs
+        )
 
 
 @inlined
@@ -107,7 +129,8 @@ def take_old_taps(w, shape, rings, room, layer, cursor, count, first, last):  # 
     if shape.taps > 1:
         multiply(
             room.gates, base, width, w.old, matrix(w.old, layer, shape.old_pairs, width),
-            room.window, 0, inputs, count * room.batch, shape.old_pairs, first, last
+            room.window, 0, inputs, count * room.batch, shape.old_pairs, first, last,
+            room.panel
         )  # fmt: skip
 
 
@@ -118,7 +141,8 @@ def pass_gates(w, shape, room, frames, layer, slot, sample, first, last):  # typ
     base = (layer * room.ahead + slot) * room.batch * width
     multiply(
         room.gates, base, width, w.current, matrix(w.current, layer, shape.x_pairs, width),
-        room.x, 0, shape.x_width, room.batch, shape.x_pairs, first, last
+        room.x, 0, shape.x_width, room.batch, shape.x_pairs, first, last,
+        room.panel
     )  # fmt: skip
     for row in range(room.batch):
         frame, share = 0, np.float32(0)
@@ -155,7 +179,7 @@ def add_skips(w, shape, room, layer, first, last):  # type: ignore[no-untyped-de
     multiply(
         room.skips, 0, shape.s_width, w.skip, matrix(w.skip, layer, shape.z_pairs, shape.s_width),
         room.z, layer * room.batch * shape.z_width, shape.z_width, room.batch, shape.z_pairs,
-        first, last
+        first, last, room.panel
     )  # fmt: skip
 
 
@@ -170,5 +194,5 @@ def add_residual(w, shape, room, layer):  # type: ignore[no-untyped-def]
         room.x, 0, shape.x_width,
         w.residual, matrix(w.residual, layer, shape.z_pairs, shape.x_width),
         room.z, layer * room.batch * shape.z_width, shape.z_width, room.batch, shape.z_pairs,
-        0, shape.x_width // PANEL
+        0, shape.x_width // PANEL, room.panel
     )  # fmt: skip

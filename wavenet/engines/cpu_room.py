@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wavenet.engines.cpu_llvm import LANES
+from wavenet.engines.cpu_llvm import LANES, PANEL
 from wavenet.engines.cpu_weights import Floats, Shape, aligned
 
 AHEAD = 8  # samples whose old taps are taken at once, of one stream
@@ -21,6 +21,7 @@ class Room(NamedTuple):
     ahead: int  # samples whose old taps are taken at once
     x: Floats  # (B, x_width), what enters the layer
     window: Floats  # (ahead * B, 2 * old_pairs), old taps side by side
+    panel: Floats  # (most pairs, 2, 32), weights that were unpacked
     gates: Floats  # (L, ahead, B, 2 * z_width), sums of the gates, the old taps first
     z: Floats  # (L, B, z_width)
     skips: Floats  # (B, s_width)
@@ -56,6 +57,7 @@ def make_room(shape: Shape, batch: int) -> Room:
         ahead=ahead,
         x=_zeros(batch * shape.x_width),
         window=_zeros(ahead * batch * 2 * shape.old_pairs),
+        panel=_zeros(max(shape.x_pairs, shape.old_pairs, shape.z_pairs, shape.s_pairs) * 2 * PANEL),
         gates=_zeros(shape.layers * ahead * batch * 2 * shape.z_width),
         z=_zeros(shape.layers * batch * shape.z_width),
         skips=_zeros(batch * shape.s_width),
@@ -67,9 +69,9 @@ def make_room(shape: Shape, batch: int) -> Room:
 
 
 def share_room(room: Room, shape: Shape) -> Room:
-    """Make the second thread's view: x, window and the places for drawing are its own."""
+    """Make the second thread's view: what the two do not share is its own."""
     own = make_room(shape, room.batch)
-    return room._replace(x=own.x, window=own.window, p=own.p, sums=own.sums)
+    return room._replace(x=own.x, window=own.window, panel=own.panel, p=own.p, sums=own.sums)
 
 
 def _zeros(size: int) -> Floats:

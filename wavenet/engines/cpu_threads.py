@@ -7,10 +7,14 @@ the first counter to call the whole thing off, so that nobody waits for a thread
 Where waits are often long, the two agree on a last sample, and one goes on alone.
 """
 
+import ctypes
 import os
 import platform
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -152,7 +156,7 @@ def is_last(team, sample):  # type: ignore[no-untyped-def]
 def run_side_by_side(
     here: Callable[[], int], there: Callable[[], int], counters: NDArray[np.int64]
 ) -> tuple[int, int]:
-    """Run two compiled calls, one of them in a thread of its own.
+    """Run two compiled calls, one of them in a thread of its own and on a core of its own.
 
     Returns:
         what they return.
@@ -168,17 +172,60 @@ def run_side_by_side(
             if results[n] < 0:
                 counters[ABORT] = 1
 
-    thread = threading.Thread(target=call, args=(1, there), daemon=True)
-    thread.start()
-    try:
-        call(0, here)
-    finally:
-        thread.join()
+    def helper(cores: set[int]) -> None:
+        _move_to(cores)
+        call(1, there)
+
+    with _apart() as cores:
+        thread = threading.Thread(target=helper, args=(cores,), daemon=True)
+        thread.start()
+        try:
+            call(0, here)
+        finally:
+            thread.join()
     if min(results) < 0:
         raise EngineUnavailable(
             "the second thread of the cpu engine ended early; use the engine on one thread"
         )
     return results[0], results[1]
+
+
+@contextmanager
+def _apart() -> Iterator[set[int]]:
+    """Keep this thread on its core and name the cores for the other, none where that is unknown.
+
+    Left alone, Linux likes to put a thread that was just started beside the one that started it,
+    and needs some milliseconds to see that the other core is idle.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield set()
+        return
+    allowed = os.sched_getaffinity(0)
+    core = int(ctypes.CDLL(None).sched_getcpu())
+    others = allowed - _siblings(core) or allowed - {core}
+    _move_to({core} & allowed)
+    try:
+        yield others
+    finally:
+        _move_to(allowed)
+
+
+def _move_to(cores: set[int]) -> None:
+    """Put the calling thread on some of these cores."""
+    if cores:
+        with suppress(OSError):  # a core that was just taken away
+            os.sched_setaffinity(0, cores)
+
+
+@cache
+def _siblings(core: int) -> set[int]:
+    """Name the logical cores that share a physical one with this."""
+    listed = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
+    try:
+        parts = [part.split("-") for part in listed.read_text().strip().split(",")]
+        return {n for part in parts for n in range(int(part[0]), int(part[-1]) + 1)}
+    except (OSError, ValueError):
+        return {core}
 
 
 def available_cores() -> int:

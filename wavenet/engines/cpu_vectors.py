@@ -18,6 +18,7 @@ from wavenet.engines.cpu_llvm import (
     FLOAT,
     INT32,
     LANES,
+    PANEL,
     Builder,
     call,
     constant,
@@ -131,6 +132,24 @@ def _rectified(builder: Builder, _: Any, x: Any) -> Any:
 copy_block = _make_block_operation(lambda builder, _, x: x)
 add_block = _make_block_operation(lambda builder, y, x: builder.fadd(y, x))
 rectify_block = _make_block_operation(_rectified)
+
+
+@intrinsic
+def unpack_block(context, y, y_at, words, at):  # type: ignore[no-untyped-def]
+    """Write the even weights of one block of packed words to y, the odd ones a panel further."""
+    signature = types.void(y, types.intp, words, types.intp)
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        y, y_at, words, at = arguments
+        y = data(context, builder, signature.args[0], y)
+        words = data(context, builder, signature.args[2], words)
+        both = load(builder, words, at, BLOCK_INT)
+        even = builder.shl(both, integers(16))
+        store(builder, builder.bitcast(even, BLOCK), y, y_at)
+        store(builder, builder.bitcast(both, BLOCK), y, plus(builder, y_at, PANEL))
+        return context.get_dummy_value()
+
+    return signature, codegen
 
 
 def _fold(builder: Builder, value: Any, combine: Callable[[Any, Any], Any]) -> Any:
