@@ -27,7 +27,7 @@ from wavenet.model.wavenet import WaveNet
 
 MAX_THREADS = 2
 SHARED_ROWS = 3  # up to here rows go through the layers together, both threads at each product
-FEW_SAMPLES = 64  # below this a second thread is not worth starting
+FEW_SAMPLES = 64  # of all rows: for fewer a second thread is not worth starting
 PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds without a second thread that was in the way
 
 # Two streams that spin for each other on two cores would only be in each other's way: whoever
@@ -99,8 +99,9 @@ class CpuEngine:
         """Generate as many samples as there is noise, or fewer if the second thread gave up."""
         batch, n = noise.shape
         job = _Job(state, sampling, noise, torch.empty(batch, n, dtype=torch.int64))
-        welcome = self.threads > 1 and n >= FEW_SAMPLES and time.monotonic() >= self._alone_until
-        if not welcome or not _second_core.acquire(blocking=False):
+        worth_it = self.threads > 1 and batch * n >= FEW_SAMPLES
+        in_the_way = time.monotonic() < self._alone_until
+        if not worth_it or in_the_way or not _second_core.acquire(blocking=False):
             self._call(job, range(batch), make_room(self._shape, batch), self._alone())()
             return job.codes
         try:

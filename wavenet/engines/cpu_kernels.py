@@ -39,9 +39,9 @@ def _share(width, team):  # type: ignore[no-untyped-def]
 
 @inlined
 def _prepare(w, shape, rings, room, cursor, samples, team):  # type: ignore[no-untyped-def]
-    """Begin the gates of the first samples of a run."""
+    """Begin the gates of the first samples of a run, where they are begun ahead."""
     first, last = _share(2 * shape.z_width, team)
-    for layer in range(shape.layers):
+    for layer in range(shape.layers if room.ahead > 1 else 0):
         count = min(w.dilations[layer], room.ahead, samples)
         take_old_taps(w, shape, rings, room, layer, cursor, count, first, last)
 
@@ -66,6 +66,8 @@ def _predict(w, shape, rings, room, frames, cursor, codes, sample, samples, team
     begin(room.skips, 0, w.skip_bias, 0, shape.s_width, room.batch, s_first, s_last)
     for layer in range(shape.layers + 1):
         if layer < shape.layers:
+            if room.ahead == 1:
+                take_old_taps(w, shape, rings, room, layer, cursor + sample, 1, g_first, g_last)
             slot = sample % min(w.dilations[layer], room.ahead)
             pass_gates(w, shape, room, frames, layer, slot, sample, g_first, g_last)
             publish(team, layer, sample)
@@ -77,7 +79,7 @@ def _predict(w, shape, rings, room, frames, cursor, codes, sample, samples, team
                 publish(team, layer, sample)
             span = min(w.dilations[layer - 1], room.ahead)
             count = min(span, samples - sample - 1)
-            if count > 0 and (sample + 1) % span == 0:
+            if room.ahead > 1 and count > 0 and (sample + 1) % span == 0:
                 after = cursor + sample + 1
                 take_old_taps(w, shape, rings, room, layer - 1, after, count, g_first, g_last)
         if not wait(team, layer, sample):

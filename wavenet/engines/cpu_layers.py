@@ -109,6 +109,13 @@ def embed(w, shape, room, codes):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def gates_at(shape, room, layer, slot):  # type: ignore[no-untyped-def]
+    """Give where the gates of a layer begin: all layers share a place unless begun ahead."""
+    place = layer * room.ahead + slot if room.ahead > 1 else 0
+    return place * room.batch * 2 * shape.z_width
+
+
+@inlined
 def take_old_taps(w, shape, rings, room, layer, cursor, count, first, last):  # type: ignore[no-untyped-def]
     """Begin the gates of `count` samples from `cursor` on: the bias and all taps but the current.
 
@@ -116,7 +123,7 @@ def take_old_taps(w, shape, rings, room, layer, cursor, count, first, last):  # 
     """
     width, inputs = 2 * shape.z_width, 2 * shape.old_pairs
     start, length = w.edges[layer], w.edges[layer + 1] - w.edges[layer]
-    base = layer * room.ahead * room.batch * width
+    base = gates_at(shape, room, layer, 0)
     begin(room.gates, base, w.conv_bias, layer * width, width, count * room.batch, first, last)
     for tap in range(shape.taps - 1):
         for n in range(count):
@@ -138,7 +145,7 @@ def take_old_taps(w, shape, rings, room, layer, cursor, count, first, last):  # 
 def pass_gates(w, shape, room, frames, layer, slot, sample, first, last):  # type: ignore[no-untyped-def]
     """Add the current tap and the condition to the gates, and make z of them."""
     width = 2 * shape.z_width
-    base = (layer * room.ahead + slot) * room.batch * width
+    base = gates_at(shape, room, layer, slot)
     multiply(
         room.gates, base, width, w.current, matrix(w.current, layer, shape.x_pairs, width),
         room.x, 0, shape.x_width, room.batch, shape.x_pairs, first, last,

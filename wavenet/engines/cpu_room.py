@@ -22,7 +22,7 @@ class Room(NamedTuple):
     x: Floats  # (B, x_width), what enters the layer
     window: Floats  # (ahead * B, 2 * old_pairs), old taps side by side
     panel: Floats  # (most pairs, 2, 32), weights that were unpacked
-    gates: Floats  # (L, ahead, B, 2 * z_width), sums of the gates, the old taps first
+    gates: Floats  # (L, ahead, B, 2 * z_width), sums, old taps first; (B, ..) if not ahead
     z: Floats  # (L, B, z_width)
     skips: Floats  # (B, s_width)
     hidden: Floats  # (B, s_width)
@@ -58,7 +58,7 @@ def make_room(shape: Shape, batch: int) -> Room:
         x=_zeros(batch * shape.x_width),
         window=_zeros(ahead * batch * 2 * shape.old_pairs),
         panel=_zeros(max(shape.x_pairs, shape.old_pairs, shape.z_pairs, shape.s_pairs) * 2 * PANEL),
-        gates=_zeros(shape.layers * ahead * batch * 2 * shape.z_width),
+        gates=_zeros((shape.layers * ahead if ahead > 1 else 1) * batch * 2 * shape.z_width),
         z=_zeros(shape.layers * batch * shape.z_width),
         skips=_zeros(batch * shape.s_width),
         hidden=_zeros(batch * shape.s_width),
