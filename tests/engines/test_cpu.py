@@ -160,7 +160,7 @@ def test_a_second_thread_in_the_way_is_given_up(monkeypatch, two_cores):
     def impatient(places):
         counters = make_counters(places)
         if places:
-            counters[cpu_threads.LONG_WAITS] = 1000
+            counters[cpu_threads.SLEEPS] = 1000
         return counters
 
     monkeypatch.setattr(cpu, "make_counters", impatient)
@@ -209,6 +209,22 @@ def test_one_core_gets_one_thread(monkeypatch):
     monkeypatch.setattr(cpu, "available_cores", lambda: 1)
     assert CpuEngine(tiny_model()).threads == 1
     assert CpuEngine(tiny_model(), threads=2).threads == 1
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("100000 100000", 1), ("max 100000", 2), ("5 9", 1)])
+def test_a_quota_counts_as_cores(monkeypatch, tmp_path, quota, cores):
+    monkeypatch.setattr(cpu_threads.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(cpu_threads, "_QUOTA", tmp_path / "cpu.max")
+    assert cpu_threads.available_cores() == 2
+    (tmp_path / "cpu.max").write_text(quota)
+    assert cpu_threads.available_cores() == cores
+
+
+def test_cores_are_given_back(two_cores):
+    """A run keeps two threads apart, and leaves the caller where it may run as before."""
+    before = cpu_threads.os.sched_getaffinity(0)
+    generate(CpuEngine(tiny_model(), threads=2), noise_for(1), prompts_of(tiny_model(), 0))
+    assert cpu_threads.os.sched_getaffinity(0) == before
 
 
 def test_settings_that_are_not_to_be_had_are_refused():

@@ -133,13 +133,15 @@ class CpuEngine:
     def _call(self, job: "_Job", rows: range, room: Room, team: Team) -> Callable[[], int]:
         """Make the compiled call for some rows, or for one thread's share of them."""
         state, of = job.state, slice(rows.start, rows.stop)
-        rings = state.rings[of]
-        if team.part > 0:  # remember alone: fetching from the other core's cache costs more
-            rings = rings.clone()
+        rings = state.rings[of].numpy().reshape(-1)
+        if team.part > 0:
+            # Remember alone: fetching from the other core's cache costs more. Copied by numpy, for
+            # torch's second thread goes on spinning for milliseconds on the core wanted here.
+            rings = rings.copy()
         arguments = (
             self._weights,
             self._shape,
-            rings.numpy().reshape(-1),
+            rings,
             room,
             self._frames(state, job.noise.shape[1], rows),
             state.cursor,

@@ -50,7 +50,7 @@ def compiled(function: Callable[..., Any]) -> Any:
     before = _config.CACHE_DIR
     _config.CACHE_DIR = _FOLDER  # read when the function is wrapped, not later
     try:
-        return _njit(cache=True, nogil=True, _nrt=False)(function)
+        return _njit(cache=True, nogil=True, _nrt=False, no_cfunc_wrapper=True)(function)
     finally:
         _config.CACHE_DIR = before
 
@@ -60,8 +60,3 @@ def inlined(function: Callable[..., Any]) -> Any:
     return _njit(
         nogil=True, _nrt=False, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
     )(function)
-
-
-def is_compiled() -> bool:
-    """Say whether the machine code of an earlier process is there, or the first run will wait."""
-    return any(Path(_FOLDER).rglob("*.nbc"))

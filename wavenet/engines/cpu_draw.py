@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wavenet.config import SamplingConfig
-from wavenet.engines.cpu_cache import compiled
+from wavenet.engines.cpu_cache import compiled, inlined
 from wavenet.engines.cpu_llvm import LANES
 from wavenet.engines.cpu_vectors import exponentials, float_of_bits, largest, sum_above
 
@@ -83,13 +83,13 @@ def _kth_largest(logits, at, classes, k):  # type: ignore[no-untyped-def]
     return _float_in_order(low)
 
 
-@compiled
+@inlined
 def _float_in_order(key):  # type: ignore[no-untyped-def]
     """Count from minus infinity to infinity: the bits of negative floats run the other way."""
     return float_of_bits(np.int32(key if key >= 0 else -0x80000000 - key - 1))
 
 
-@compiled
+@inlined
 def _find(p, sums, blocks, mass):  # type: ignore[no-untyped-def]
     """Give the first class whose cumulative p exceeds the mass; one of p 0 is never given."""
     before, block = np.float32(0), 0
@@ -107,7 +107,7 @@ def _find(p, sums, blocks, mass):  # type: ignore[no-untyped-def]
     return 0
 
 
-@compiled
+@inlined
 def _mass_above(p, blocks, threshold):  # type: ignore[no-untyped-def]
     total = np.float32(0)
     for n in range(blocks):

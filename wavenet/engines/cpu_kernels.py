@@ -13,6 +13,8 @@ thread, so the codes are too.
 The steps are in `cpu_layers`, the meeting in `cpu_threads`, drawing in `cpu_draw`.
 """
 
+import numpy as np
+
 from wavenet.engines.cpu_cache import compiled, inlined
 from wavenet.engines.cpu_draw import draw
 from wavenet.engines.cpu_layers import (
@@ -29,6 +31,8 @@ from wavenet.engines.cpu_layers import (
 from wavenet.engines.cpu_llvm import PANEL
 from wavenet.engines.cpu_threads import is_last, publish, stop_if_slow, wait
 
+ONE = np.int64(1)  # not a constant of Python's: numba would compile what takes it once more
+
 
 @inlined
 def _share(width, team):  # type: ignore[no-untyped-def]
@@ -38,55 +42,11 @@ def _share(width, team):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _prepare(w, shape, rings, room, cursor, samples, team):  # type: ignore[no-untyped-def]
+def _prepare(w, shape, rings, room, cursor, samples, first, last):  # type: ignore[no-untyped-def]
     """Begin the gates of the first samples of a run, where they are begun ahead."""
-    first, last = _share(2 * shape.z_width, team)
     for layer in range(shape.layers if room.ahead > 1 else 0):
         count = min(w.dilations[layer], room.ahead, samples)
         take_old_taps(w, shape, rings, room, layer, cursor, count, first, last)
-
-
-@inlined
-def _predict(w, shape, rings, room, frames, cursor, codes, sample, samples, team):  # type: ignore[no-untyped-def]
-    """Send the newest code of each row through the network: room.logits of the next.
-
-    Args:
-        w, shape: weights and sizes.
-        rings: (B, slots, ring_width), flat, changed.
-        room, frames, team: see their classes.
-        cursor: inputs since the start, at the first sample of this run.
-        codes: (B,), the newest.
-        sample: of this run, of `samples`.
-    Returns:
-        False if the other thread called it off.
-    """
-    g_first, g_last = _share(2 * shape.z_width, team)
-    s_first, s_last = _share(shape.s_width, team)
-    embed(w, shape, room, codes)
-    begin(room.skips, 0, w.skip_bias, 0, shape.s_width, room.batch, s_first, s_last)
-    for layer in range(shape.layers + 1):
-        if layer < shape.layers:
-            if room.ahead == 1:
-                take_old_taps(w, shape, rings, room, layer, cursor + sample, 1, g_first, g_last)
-            slot = sample % min(w.dilations[layer], room.ahead)
-            pass_gates(w, shape, room, frames, layer, slot, sample, g_first, g_last)
-            publish(team, layer, sample)
-            remember(w, shape, rings, room, layer, cursor + sample)
-        if layer > 0:
-            add_skips(w, shape, room, layer - 1, s_first, s_last)
-            if layer == shape.layers:
-                rectify(room.skips, shape.s_width, room.batch, s_first, s_last)
-                publish(team, layer, sample)
-            span = min(w.dilations[layer - 1], room.ahead)
-            count = min(span, samples - sample - 1)
-            if room.ahead > 1 and count > 0 and (sample + 1) % span == 0:
-                after = cursor + sample + 1
-                take_old_taps(w, shape, rings, room, layer - 1, after, count, g_first, g_last)
-        if not wait(team, layer, sample):
-            return False
-        if layer < shape.layers - 1:
-            add_residual(w, shape, room, layer)
-    return _head(w, shape, room, sample, team)
 
 
 @inlined
@@ -116,24 +76,55 @@ def _head(w, shape, room, sample, team):  # type: ignore[no-untyped-def]
 
 @compiled
 def run(w, shape, rings, room, frames, cursor, last, noise, rules, team, codes):  # type: ignore[no-untyped-def]
-    """Generate samples of a batch of streams.
+    """Generate samples of a batch of streams; room.logits are those of the last sample.
+
+    All in one function, or numba would compile the loop twice.
 
     Args:
+        w, shape: weights and sizes.
+        rings: (B, slots, ring_width), flat, changed.
+        room, frames, team: see their classes.
+        cursor: inputs since the start.
         last: (B,) the newest codes, changed.
         noise: (B, n) uniforms; rules: of drawing.
         codes: (B, n) int64, written by part 0.
-        the others: as in `predict`.
     Returns:
         how many samples were made: fewer than n where two threads were in each other's way, and
         -1 if the other thread called it off.
     """
-    batch, samples = noise.shape
-    _prepare(w, shape, rings, room, cursor, samples, team)
+    samples = noise.shape[1]
+    first, end = _share(2 * shape.z_width, team)
+    s_first, s_end = _share(shape.s_width, team)
+    _prepare(w, shape, rings, room, cursor, samples, first, end)
     for n in range(samples):
         stop_if_slow(team, n)
-        if not _predict(w, shape, rings, room, frames, cursor, last, n, samples, team):
+        embed(w, shape, room, last)
+        begin(room.skips, 0, w.skip_bias, 0, shape.s_width, room.batch, s_first, s_end)
+        for layer in range(shape.layers + 1):
+            if layer < shape.layers:
+                if room.ahead == 1:
+                    take_old_taps(w, shape, rings, room, layer, cursor + n, ONE, first, end)
+                slot = n % min(w.dilations[layer], room.ahead)
+                pass_gates(w, shape, room, frames, layer, slot, n, first, end)
+                publish(team, layer, n)
+                remember(w, shape, rings, room, layer, cursor + n)
+            if layer > 0:
+                add_skips(w, shape, room, layer - 1, s_first, s_end)
+                if layer == shape.layers:
+                    rectify(room.skips, shape.s_width, room.batch, s_first, s_end)
+                    publish(team, layer, n)
+                span = min(w.dilations[layer - 1], room.ahead)
+                count = min(span, samples - n - 1)
+                if room.ahead > 1 and count > 0 and (n + 1) % span == 0:
+                    now = cursor + n + 1
+                    take_old_taps(w, shape, rings, room, layer - 1, now, count, first, end)
+            if not wait(team, layer, n):
+                return -1
+            if layer < shape.layers - 1:
+                add_residual(w, shape, room, layer)
+        if not _head(w, shape, room, n, team):
             return -1
-        for row in range(batch):
+        for row in range(room.batch):
             last[row] = draw(
                 room.logits, row * shape.p_width, shape.params, noise[row, n], rules,
                 room.p, room.sums

@@ -27,9 +27,11 @@ def multiply(y, y_at, y_stride, w, w_at, x, x_at, x_stride, rows, pairs, first, 
     panel: room for one panel of unpacked weights.
     """
     if rows > 1:
+        # as int64: numba would compile it again for every pattern of constants
         _multiply_rows(
-            y, y_at, y_stride, w, w_at, x, x_at, x_stride, rows, pairs, first, last, panel
-        )
+            y, np.int64(y_at), y_stride, w, np.int64(w_at), x, np.int64(x_at), x_stride,
+            rows, pairs, np.int64(first), last, panel
+        )  # fmt: skip
         return
     words = words_of(w)
     for n in range(first, last):
@@ -115,7 +117,7 @@ def gates_at(shape, room, layer, slot):  # type: ignore[no-untyped-def]
     return place * room.batch * 2 * shape.z_width
 
 
-@inlined
+@compiled
 def take_old_taps(w, shape, rings, room, layer, cursor, count, first, last):  # type: ignore[no-untyped-def]
     """Begin the gates of `count` samples from `cursor` on: the bias and all taps but the current.
 

@@ -2,17 +2,17 @@
 
 Each side has a counter for every place where they meet, on a cache line of its own. It publishes
 what it wrote by raising its counter, and waits until the other's has come as far. A wait spins for
-some microseconds, then gives its core to whoever wants it, then sleeps between looks. Python sets
-the first counter to call the whole thing off, so that nobody waits for a thread that is no more.
-Where waits are often long, the two agree on a last sample, and one goes on alone.
+some hundred microseconds, then sleeps between looks and so gives its core back. Python sets the
+first counter to call the whole thing off, so that nobody waits for a thread that is no more. Where
+there is much sleep, the two agree on a last sample, and one goes on alone.
 """
 
 import ctypes
 import os
 import platform
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,15 @@ from wavenet.engines.cpu_cache import compiled, inlined, intrinsic
 from wavenet.errors import EngineUnavailable
 
 LINE = 16  # int64 between counters: two cache lines, which some machines fetch together
-ABORT, STOP, LONG_WAITS, PLACES = 0, LINE, 2 * LINE, 4 * LINE
+ABORT, STOP, SLEEPS, PLACES = 0, LINE, 2 * LINE, 4 * LINE
 NEVER = 1 << 62
-CAN_WAIT = os.name == "posix"  # where the two calls below are in the C library
+CAN_WAIT = os.name == "posix"  # where the call below is in the C library
 
-_SPINS = 2000
-_YIELDS = 200
-_PATIENCE = 8  # long waits, and samples for each more: a quiet machine has one in fifty samples
-_sched_yield: Any = types.ExternalFunction("sched_yield", types.int32())
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+# about 0.3 ms, longer than a sleep: two threads that sleep in turns would never get out of it
+_SPINS = 15_000
+_PATIENCE = 40  # sleeps, and samples for each more: a quiet machine has far fewer
+_SLEEP = 50  # microseconds; the system adds as many
 _usleep: Any = types.ExternalFunction("usleep", types.int32(types.int64))
 _PAUSES = {
     "x86_64": ("llvm.x86.sse2.pause", []),
@@ -90,7 +91,7 @@ def _pause(context):  # type: ignore[no-untyped-def]
 def make_counters(places: int) -> NDArray[np.int64]:
     """Make the counters of two threads that meet in so many places.
 
-    Those in front are: called off, the last sample to make, and each thread's long waits.
+    Those in front are: called off, the last sample to make, and each thread's sleeps.
     """
     counters = np.zeros(PLACES + 2 * places * LINE, np.int64)
     counters[STOP] = NEVER
@@ -119,31 +120,27 @@ def wait(team, place, sample):  # type: ignore[no-untyped-def]
 
 @compiled
 def _wait_long(team, other, sample):  # type: ignore[no-untyped-def]
-    mine = LONG_WAITS + team.part * LINE
-    _store(team.counters, mine, _load(team.counters, mine) + 1)
-    tries = 0
+    """Wait without holding the core, and count the sleeps."""
+    mine = SLEEPS + team.part * LINE
     while _load(team.counters, other) <= sample:
         if _load(team.counters, ABORT) != 0:
             return False
         if CAN_WAIT:
-            if tries < _YIELDS:
-                _sched_yield()
-            else:
-                _usleep(50)
-        tries += 1
+            _usleep(_SLEEP)
+        _store(team.counters, mine, _load(team.counters, mine) + 1)
     return True
 
 
 @inlined
 def stop_if_slow(team, sample):  # type: ignore[no-untyped-def]
-    """Let this sample be the last if waits have been long: something else wants the cores.
+    """Let this sample be the last if there was much sleep: something else wants the cores.
 
     Called by both threads at the start of a sample; the first decides, and says so before they
     meet next.
     """
     if team.parts > 1 and team.part == 0:
-        waits = _load(team.counters, LONG_WAITS) + _load(team.counters, LONG_WAITS + LINE)
-        if waits > _PATIENCE + sample // _PATIENCE:
+        sleeps = _load(team.counters, SLEEPS) + _load(team.counters, SLEEPS + LINE)
+        if sleeps > _PATIENCE + sample // _PATIENCE:
             _store(team.counters, STOP, sample)
 
 
@@ -172,17 +169,21 @@ def run_side_by_side(
             if results[n] < 0:
                 counters[ABORT] = 1
 
-    def helper(cores: set[int]) -> None:
-        _move_to(cores)
+    allowed, mine, others = _places()
+
+    def helper() -> None:
+        _move_to(others)
         call(1, there)
 
-    with _apart() as cores:
-        thread = threading.Thread(target=helper, args=(cores,), daemon=True)
-        thread.start()
-        try:
-            call(0, here)
-        finally:
-            thread.join()
+    # started before this thread is bound to its core, or it would begin bound to the same
+    thread = threading.Thread(target=helper, daemon=True)
+    thread.start()
+    _move_to(mine)
+    try:
+        call(0, here)
+    finally:
+        thread.join()
+        _move_to(allowed)
     if min(results) < 0:
         raise EngineUnavailable(
             "the second thread of the cpu engine ended early; use the engine on one thread"
@@ -190,24 +191,17 @@ def run_side_by_side(
     return results[0], results[1]
 
 
-@contextmanager
-def _apart() -> Iterator[set[int]]:
-    """Keep this thread on its core and name the cores for the other, none where that is unknown.
+def _places() -> tuple[set[int], set[int], set[int]]:
+    """Name the cores allowed, that of this thread, and those for another; none where unknown.
 
     Left alone, Linux likes to put a thread that was just started beside the one that started it,
     and needs some milliseconds to see that the other core is idle.
     """
     if not hasattr(os, "sched_setaffinity"):
-        yield set()
-        return
+        return set(), set(), set()
     allowed = os.sched_getaffinity(0)
     core = int(ctypes.CDLL(None).sched_getcpu())
-    others = allowed - _siblings(core) or allowed - {core}
-    _move_to({core} & allowed)
-    try:
-        yield others
-    finally:
-        _move_to(allowed)
+    return allowed, {core} & allowed, allowed - _siblings(core) or allowed - {core}
 
 
 def _move_to(cores: set[int]) -> None:
@@ -229,7 +223,12 @@ def _siblings(core: int) -> set[int]:
 
 
 def available_cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Count the cores that this process may use, by affinity and by a container's quota."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = _QUOTA.read_text().split()
+        return min(cores, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such file, or no limit
+        return cores
