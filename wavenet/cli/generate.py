@@ -129,7 +129,7 @@ def make_all(
     from wavenet.synthesis.generate import warm_up
 
     chunks = stream(loaded, items, sampling, runner)  # checks everything before the wait
-    with waiting("preparing the engine (compiled once on a machine, in about ten seconds)"):
+    with waiting("preparing the engine (compiled once on a machine, in ten to twenty seconds)"):
         warm_up(loaded, runner)
     parts: list[list[Tensor]] = [[] for _ in items]
     began = time.perf_counter()
