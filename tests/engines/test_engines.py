@@ -191,6 +191,14 @@ def test_auto_takes_the_compiled_engine_on_a_cpu():
     assert make_engine("auto", tiny_model()).name == "cpu"
 
 
+def test_auto_falls_back_to_the_engine_that_takes_the_model():
+    model = tiny_model().double()
+    with pytest.raises(EngineUnavailable, match="in float32, found float64; use the engine cached"):
+        make_engine("cpu", model)
+    assert make_engine("auto", model).name == "cached"
+    assert make_engine("auto", tiny_model().to("meta")).name == "cached"
+
+
 def test_an_unknown_engine_is_refused_with_the_known_ones():
     with pytest.raises(EngineUnavailable, match=r"'warp' is not known; choose one of auto, "):
         make_engine("warp", tiny_model())

@@ -46,7 +46,8 @@ class CpuEngine:
         precision: "fp32" or "bf16", how the weights are stored.
         threads: 1 or 2; None for as many as there are cores, two at most.
     Raises:
-        EngineUnavailable: the model lies on another device, or the settings are not to be had.
+        EngineUnavailable: the model lies on another device or is not in float32, or the settings
+            are not to be had.
     """
 
     name = "cpu"
@@ -55,6 +56,11 @@ class CpuEngine:
         if model.embedding.weight.device.type != "cpu":
             raise EngineUnavailable(
                 "the cpu engine needs the model in main memory; use the engine cached on a GPU"
+            )
+        if model.embedding.weight.dtype != torch.float32:
+            found = str(model.embedding.weight.dtype).removeprefix("torch.")
+            raise EngineUnavailable(
+                f"the cpu engine takes models in float32, found {found}; use the engine cached"
             )
         if threads not in (None, 1, 2):
             raise EngineUnavailable(f"the cpu engine runs on 1 or 2 threads; found {threads}")

@@ -5,6 +5,8 @@ A name and a model enter, an engine leaves, or one sentence saying why it is not
 
 from typing import Any
 
+import torch
+
 from wavenet.engines.base import Engine
 from wavenet.errors import EngineUnavailable
 from wavenet.model.wavenet import WaveNet
@@ -29,7 +31,9 @@ def make_engine(
         known = ", ".join(PRECISIONS)
         raise EngineUnavailable(f"the precision {precision!r} is not known; choose one of {known}")
     if name == "auto":
-        name = "cpu" if model.embedding.weight.device.type == "cpu" else "cached"
+        weight = model.embedding.weight
+        compiled = weight.device.type == "cpu" and weight.dtype == torch.float32
+        name = "cpu" if compiled else "cached"
     if name == "cpu":
         from wavenet.engines.cpu import CpuEngine  # numba takes a second to import
 

@@ -1,0 +1,39 @@
+"""`--precision` and `--threads` on the command line."""
+
+import json
+
+from tests.cli.conftest import refused
+
+
+def test_generate_takes_precision_and_threads(wavenet, tiny, tmp_path):
+    for number, options in enumerate((["--threads", 1], ["--threads", 2], ["--precision", "bf16"])):
+        out = tmp_path / f"{number}.wav"
+        code, printed, _ = wavenet(
+            "generate", "--checkpoint", tiny, "--set", "digit=a", "--out", out, *options
+        )
+        assert code == 0 and printed.strip() == str(out)
+    one, two, half = (tmp_path / f"{number}.wav" for number in range(3))
+    assert one.read_bytes() == two.read_bytes() != half.read_bytes()
+
+
+def test_score_takes_the_rounded_weights(wavenet, tiny, tone):
+    def bits(*options):
+        out = wavenet("score", tone, "--checkpoint", tiny, "--set", "digit=a", "--json", *options)[
+            1
+        ]
+        return json.loads(out.splitlines()[-1])["bits_per_sample"]
+
+    assert bits("--engine", "cpu") == bits() == bits("--engine", "reference")
+    assert 0 < abs(bits("--engine", "cpu", "--precision", "bf16") - bits()) < 0.1
+
+
+def test_what_is_not_to_be_had_is_one_sentence(wavenet, tiny, tone, tmp_path):
+    common = ["--checkpoint", tiny, "--set", "digit=a"]
+    out = ["--out", tmp_path / "no.wav"]
+    refused(wavenet("generate", *common, *out, "--threads", 3), "runs on 1 or 2 threads")
+    refused(wavenet("generate", *common, *out, "--precision", "int4"), "fp32, bf16")
+    refused(
+        wavenet("score", tone, *common, "--engine", "cached", "--precision", "bf16"),
+        "use the engine cpu",
+    )
+    assert not (tmp_path / "no.wav").exists()
