@@ -5,6 +5,7 @@ read half as much memory, in 16 bits. Few streams share every layer between two 
 divided among them. The loop is in `cpu_kernels`.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ from wavenet.model.wavenet import WaveNet
 MAX_THREADS = 2
 SHARED_ROWS = 3  # up to here rows go through the layers together, both threads at each product
 FEW_SAMPLES = 64  # of all rows: for fewer a second thread is not worth starting
+LOOK_EVERY = 16  # runs, one of which tries the way, one thread or two, that was slower last time
 PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds without a second thread that was in the way
 
 # Two streams that spin for each other on two cores would only be in each other's way: whoever
@@ -70,6 +72,8 @@ class CpuEngine:
         self._shape = shape_of(model)
         self._weights = gather_weights(self.model, precision)
         self._alone_until, self._pause = 0.0, PAUSE
+        self._runs = 0
+        self._cost: dict[tuple[int, bool], float] = {}  # seconds a sample, by rows and way
 
     def start(self, conditioning: Conditioning) -> RingState:
         """Begin with zeros."""
@@ -107,19 +111,36 @@ class CpuEngine:
         job = _Job(state, sampling, noise, torch.empty(batch, n, dtype=torch.int64))
         worth_it = self.threads > 1 and batch * n >= FEW_SAMPLES
         in_the_way = time.monotonic() < self._alone_until
-        if not worth_it or in_the_way or not _second_core.acquire(blocking=False):
+        wanted = worth_it and not in_the_way and self._two_are_better(batch)
+        two = wanted and _second_core.acquire(blocking=False)
+        began = time.perf_counter()
+        if two:
+            try:
+                made = self._on_two(job)
+            finally:
+                _second_core.release()
+            self._note_patience(made == n)
+        else:
             self._call(job, range(batch), make_room(self._shape, batch), self._alone())()
-            return job.codes
-        try:
-            made = self._on_two(job)
-        finally:
-            _second_core.release()
-        if made < n:
+            made = n
+        if worth_it:
+            self._cost[batch, two] = (time.perf_counter() - began) / made
+        return job.codes[:, :made]
+
+    def _two_are_better(self, batch: int) -> bool:
+        """Say whether two threads were faster than one last time; now and then, try the other."""
+        self._runs += 1
+        one, two = (self._cost.get((batch, way), math.inf) for way in (False, True))
+        better = two <= one
+        return better if self._runs % LOOK_EVERY != 4 else not better
+
+    def _note_patience(self, held: bool) -> None:
+        """Leave a second thread that was in the way alone for a while, longer each time."""
+        if held:
+            self._pause = PAUSE
+        else:
             self._alone_until = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
-        else:
-            self._pause = PAUSE
-        return job.codes[:, :made]
 
     def _on_two(self, job: "_Job") -> int:
         """Share each product of few rows; divide many. Gives how many samples were made."""
