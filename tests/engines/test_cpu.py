@@ -266,3 +266,12 @@ def test_a_long_run_does_not_drift():
 @pytest.mark.slow
 def test_ten_million_samples_do_not_drift():
     soak(10_000_000)
+
+
+def test_the_way_that_was_slower_is_left_and_tried_again(two_cores):
+    engine = CpuEngine(tiny_model(), threads=2)
+    engine._cost = {(1, False): 1.0, (1, True): 2.0, (2, False): 2.0, (2, True): 1.0}
+    turns = [engine._two_are_better(1) for _ in range(cpu.LOOK_EVERY)]
+    assert turns.count(True) == 1  # one look at the slower way
+    assert [engine._two_are_better(2) for _ in range(cpu.LOOK_EVERY)].count(False) == 1
+    assert engine._two_are_better(3)  # not known yet: two
