@@ -98,6 +98,7 @@ def measure_multiply(threads: int, seconds: float = SECONDS) -> Rate:
     matrices = torch.ones(threads, 3, SIDE, SIDE)
 
     def multiply(share: torch.Tensor, times: int) -> None:
+        torch.set_num_threads(1)  # again in this thread: MKL keeps a number for each
         a, b, product = share
         for _ in range(times):
             torch.mm(a, b, out=product)
