@@ -18,7 +18,7 @@ from torch import Tensor
 from wavenet.config import SamplingConfig
 from wavenet.engines import cpu_kernels
 from wavenet.engines.cpu_draw import rules_of
-from wavenet.engines.cpu_room import Frames, Room, Team, make_room, share_room
+from wavenet.engines.cpu_room import Frames, Room, Team, make_room, make_team, share_room
 from wavenet.engines.cpu_threads import CAN_WAIT, available_cores, make_counters, run_side_by_side
 from wavenet.engines.cpu_weights import gate_panels, gather_weights, round_weights, shape_of
 from wavenet.engines.rings import RingState, empty_state, read_prompts, select_rows
@@ -27,7 +27,7 @@ from wavenet.model.conditioning import Conditioning, frames_needed
 from wavenet.model.wavenet import WaveNet
 
 MAX_THREADS = 2
-SHARED_ROWS = 3  # up to here rows go through the layers together, both threads at each product
+AT_ONCE = {"fp32": 1, "bf16": 2}  # panels that a row reads together where L2 holds a thread's half
 FEW_SAMPLES = 64  # of all rows: for fewer a second thread is not worth starting
 LOOK_EVERY = 16  # runs, one of which tries the way, one thread or two, that was slower last time
 PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds without a second thread that was in the way
@@ -145,11 +145,13 @@ class CpuEngine:
     def _on_two(self, job: "_Job") -> int:
         """Share each product of few rows; divide many. Gives how many samples were made."""
         shape, batch = self._shape, job.noise.shape[0]
-        counters = make_counters(shape.layers + 3)
-        if batch <= SHARED_ROWS:
-            room, rows = make_room(shape, batch), range(batch)
-            here = self._call(job, rows, room, Team(0, 2, counters))
-            there = self._call(job, rows, share_room(room, shape), Team(1, 2, counters))
+        counters = make_counters(shape.layers + 4)
+        if batch == 1:
+            room, rows = make_room(shape, 1, AT_ONCE[self.precision]), range(1)
+            here = self._call(job, rows, room, make_team(shape, 0, 2, counters))
+            there = self._call(
+                job, rows, share_room(room, shape), make_team(shape, 1, 2, counters)
+            )
         else:
             here, there = (
                 self._call(job, rows, make_room(shape, len(rows)), self._alone())
@@ -161,16 +163,14 @@ class CpuEngine:
         """Make the compiled call for some rows, or for one thread's share of them."""
         state, of = job.state, slice(rows.start, rows.stop)
         rings = state.rings[of].numpy().reshape(-1)
-        if team.part > 0:
-            # Remember alone: fetching from the other core's cache costs more. Copied by numpy, for
-            # torch's second thread goes on spinning for milliseconds on the core wanted here.
-            rings = rings.copy()
+        # only the leader reads conditions
+        frames = self._frames(state, job.noise.shape[1] if team.part == 0 else 0, rows)
         arguments = (
             self._weights,
             self._shape,
             rings,
             room,
-            self._frames(state, job.noise.shape[1], rows),
+            frames,
             state.cursor,
             state.last[of].numpy().copy(),
             job.noise[of].numpy(),
@@ -181,7 +181,7 @@ class CpuEngine:
         return lambda: int(cpu_kernels.run(*arguments))
 
     def _alone(self) -> Team:
-        return Team(0, 1, make_counters(0))
+        return make_team(self._shape, 0, 1, make_counters(0))
 
     @torch.no_grad()
     def _frames(self, state: RingState, n: int, rows: range) -> Frames:

@@ -31,44 +31,42 @@ from wavenet.engines.cpu_layers import (
 from wavenet.engines.cpu_llvm import PANEL
 from wavenet.engines.cpu_threads import is_last, publish, stop_if_slow, wait
 
-ONE = np.int64(1)  # not a constant of Python's: numba would compile what takes it once more
+# not constants of Python's: numba would compile what takes them once more
+ZERO, ONE = np.int64(0), np.int64(1)
 
 
 @inlined
-def _share(width, team):  # type: ignore[no-untyped-def]
-    """Bound this thread's panels of outputs."""
-    panels = width // PANEL
-    return team.part * panels // team.parts, (team.part + 1) * panels // team.parts
+def _old_taps(w, shape, rings, room, layer, cursor, n, samples, bounds):  # type: ignore[no-untyped-def]
+    """Begin the gates of the samples behind the n-th, if those that were begun are used up.
 
-
-@inlined
-def _prepare(w, shape, rings, room, cursor, samples, first, last):  # type: ignore[no-untyped-def]
-    """Begin the gates of the first samples of a run, where they are begun ahead."""
-    for layer in range(shape.layers if room.ahead > 1 else 0):
-        count = min(w.dilations[layer], room.ahead, samples)
-        take_old_taps(w, shape, rings, room, layer, cursor, count, first, last)
+    Layers take turns, so that every sample has about as much to do.
+    """
+    span = min(w.dilations[layer], room.ahead)
+    slot = (n + 1 + layer) % span
+    if room.ahead > 1 and (slot == 0 or n < 0):
+        count = min(span - slot, samples - n - 1)
+        if count > 0:
+            take_old_taps(w, shape, rings, room, layer, slot, cursor + n + 1, count, bounds)
 
 
 @inlined
 def _head(w, shape, room, sample, team):  # type: ignore[no-untyped-def]
     """Turn the rectified skips into logits."""
-    first, last = _share(shape.s_width, team)
-    begin(room.hidden, 0, w.hidden_bias, 0, shape.s_width, room.batch, first, last)
+    begin(room.hidden, 0, w.hidden_bias, 0, shape.s_width, room.batch, team.hidden)
     multiply(
         room.hidden, 0, shape.s_width, w.hidden, 0,
-        room.skips, 0, shape.s_width, room.batch, shape.s_pairs, first, last,
-        room.panel
+        room.skips, 0, shape.s_width, room.batch, shape.s_pairs, team.hidden[0], team.hidden[1],
+        room
     )  # fmt: skip
-    rectify(room.hidden, shape.s_width, room.batch, first, last)
+    rectify(room.hidden, shape.s_width, room.batch, team.hidden)
     publish(team, shape.layers + 1, sample)
     if not wait(team, shape.layers + 1, sample):
         return False
-    first, last = _share(shape.p_width, team)
-    begin(room.logits, 0, w.output_bias, 0, shape.p_width, room.batch, first, last)
+    begin(room.logits, 0, w.output_bias, 0, shape.p_width, room.batch, team.output)
     multiply(
         room.logits, 0, shape.p_width, w.output, 0,
-        room.hidden, 0, shape.s_width, room.batch, shape.s_pairs, first, last,
-        room.panel
+        room.hidden, 0, shape.s_width, room.batch, shape.s_pairs, team.output[0], team.output[1],
+        room
     )  # fmt: skip
     publish(team, shape.layers + 2, sample)
     return wait(team, shape.layers + 2, sample)
@@ -92,45 +90,48 @@ def run(w, shape, rings, room, frames, cursor, last, noise, rules, team, codes):
         how many samples were made: fewer than n where two threads were in each other's way, and
         -1 if the other thread called it off.
     """
-    samples = noise.shape[1]
-    first, end = _share(2 * shape.z_width, team)
-    s_first, s_end = _share(shape.s_width, team)
-    _prepare(w, shape, rings, room, cursor, samples, first, end)
+    samples, layers = noise.shape[1], shape.layers
+    whole = (ZERO, 2 * shape.z_width // PANEL)
+    for layer in range(layers):
+        _old_taps(w, shape, rings, room, layer, cursor, -ONE, samples, team.old)
+    publish(team, layers + 3, ZERO)
+    if not wait(team, layers + 3, ZERO):
+        return -1
     for n in range(samples):
         stop_if_slow(team, n)
-        embed(w, shape, room, last)
-        begin(room.skips, 0, w.skip_bias, 0, shape.s_width, room.batch, s_first, s_end)
-        for layer in range(shape.layers + 1):
-            if layer < shape.layers:
+        if team.part == 0:
+            embed(w, shape, room, last)
+        begin(room.skips, 0, w.skip_bias, 0, shape.s_width, room.batch, team.skip)
+        for layer in range(layers + 1):
+            if team.part == 0 and layer < layers:
                 if room.ahead == 1:
-                    take_old_taps(w, shape, rings, room, layer, cursor + n, ONE, first, end)
-                slot = n % min(w.dilations[layer], room.ahead)
-                pass_gates(w, shape, room, frames, layer, slot, n, first, end)
-                publish(team, layer, n)
+                    take_old_taps(w, shape, rings, room, layer, ZERO, cursor + n, ONE, whole)
+                if layer == layers - 1 and not wait(team, layers + 3, n):
+                    return -1
+                slot = (n + layer) % min(w.dilations[layer], room.ahead)
+                pass_gates(w, shape, room, frames, layer, slot, n)
                 remember(w, shape, rings, room, layer, cursor + n)
+                publish(team, layer, n)
             if layer > 0:
-                add_skips(w, shape, room, layer - 1, s_first, s_end)
-                if layer == shape.layers:
-                    rectify(room.skips, shape.s_width, room.batch, s_first, s_end)
-                    publish(team, layer, n)
-                span = min(w.dilations[layer - 1], room.ahead)
-                count = min(span, samples - n - 1)
-                if room.ahead > 1 and count > 0 and (n + 1) % span == 0:
-                    now = cursor + n + 1
-                    take_old_taps(w, shape, rings, room, layer - 1, now, count, first, end)
-            if not wait(team, layer, n):
-                return -1
-            if layer < shape.layers - 1:
+                if team.part == 1 and not wait(team, layer - 1, n):
+                    return -1
+                add_skips(w, shape, room, layer - 1, team.skip)
+                if layer < layers:
+                    _old_taps(w, shape, rings, room, layer - 1, cursor, n, samples, team.old)
+            if team.part == 0 and layer < layers - 1:
                 add_residual(w, shape, room, layer)
-        if not _head(w, shape, room, n, team):
+        rectify(room.skips, shape.s_width, room.batch, team.skip)
+        publish(team, layers, n)
+        if not wait(team, layers, n) or not _head(w, shape, room, n, team):
             return -1
-        for row in range(room.batch):
-            last[row] = draw(
-                room.logits, row * shape.p_width, shape.params, noise[row, n], rules,
-                room.p, room.sums
-            )  # fmt: skip
-            if team.part == 0:
-                codes[row, n] = last[row]
+        _old_taps(w, shape, rings, room, layers - 1, cursor, n, samples, team.old)
+        publish(team, layers + 3, n + 1)
+        if team.part == 0:
+            for row in range(room.batch):
+                last[row] = codes[row, n] = draw(
+                    room.logits, row * shape.p_width, shape.params, noise[row, n], rules,
+                    room.p, room.sums
+                )  # fmt: skip
         if is_last(team, n):
             return n + 1
     return samples

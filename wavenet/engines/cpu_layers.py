@@ -1,7 +1,7 @@
 """The steps of one sample through the network, compiled into the loop of `cpu_kernels`.
 
-Flat arrays of `cpu_weights` and `cpu_room` enter and are changed. `first` and `last` bound the
-panels of outputs that are computed: a thread's share.
+Flat arrays of `cpu_weights` and `cpu_room` enter and are changed. `bounds` are the first
+panel of outputs that is computed and the one behind the last: a thread's share.
 """
 
 import numpy as np
@@ -13,6 +13,7 @@ from wavenet.engines.cpu_products import (
     panel_of_one,
     panel_of_rows,
     panel_of_two,
+    panels_of_one,
     words_of,
 )
 from wavenet.engines.cpu_vectors import add_block, copy_block, gate, rectify_block, unpack_block
@@ -21,22 +22,26 @@ ENOUGH_ROWS = 6  # from here on unpacking a panel first pays
 
 
 @inlined
-def multiply(y, y_at, y_stride, w, w_at, x, x_at, x_stride, rows, pairs, first, last, panel):  # type: ignore[no-untyped-def]
+def multiply(y, y_at, y_stride, w, w_at, x, x_at, x_stride, rows, pairs, first, last, room):  # type: ignore[no-untyped-def]
     """Add the product of some rows of x with panels first to last of the matrix at w_at to y.
 
-    panel: room for one panel of unpacked weights.
+    room: what of it is used: memory for unpacked weights, and how many panels one row reads at once.
     """
     if rows > 1:
         # as int64: numba would compile it again for every pattern of constants
         _multiply_rows(
             y, np.int64(y_at), y_stride, w, np.int64(w_at), x, np.int64(x_at), x_stride,
-            rows, pairs, np.int64(first), last, panel
+            rows, pairs, np.int64(first), last, room.panel
         )  # fmt: skip
         return
-    words = words_of(w)
-    for n in range(first, last):
-        at = w_at + n * pairs * words
-        panel_of_one(y, y_at + n * PANEL, y_stride, w, at, x, x_at, x_stride, pairs)
+    size = pairs * words_of(w)
+    n = first
+    while WIDE and room.at_once == 2 and last - n >= 2:
+        panels_of_one(y, y_at + n * PANEL, y_stride, w, w_at + n * size, x, x_at, x_stride, pairs)
+        n += 2
+    while n < last:
+        panel_of_one(y, y_at + n * PANEL, y_stride, w, w_at + n * size, x, x_at, x_stride, pairs)
+        n += 1
 
 
 @compiled
@@ -87,16 +92,18 @@ def matrix(w, n, pairs, outputs):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def begin(y, y_at, bias, bias_at, width, rows, first, last):  # type: ignore[no-untyped-def]
+def begin(y, y_at, bias, bias_at, width, rows, bounds):  # type: ignore[no-untyped-def]
     """Put a bias into every row of y."""
+    first, last = bounds
     for row in range(rows):
         for i in range(first * PANEL, last * PANEL, LANES):
             copy_block(y, y_at + row * width + i, bias, bias_at + i)
 
 
 @inlined
-def rectify(y, width, rows, first, last):  # type: ignore[no-untyped-def]
+def rectify(y, width, rows, bounds):  # type: ignore[no-untyped-def]
     """Set what is below zero to zero."""
+    first, last = bounds
     for row in range(rows):
         for i in range(first * PANEL, last * PANEL, LANES):
             rectify_block(y, row * width + i, y, row * width + i)
@@ -118,40 +125,41 @@ def gates_at(shape, room, layer, slot):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def take_old_taps(w, shape, rings, room, layer, cursor, count, first, last):  # type: ignore[no-untyped-def]
+def take_old_taps(w, shape, rings, room, layer, slot, cursor, count, bounds):  # type: ignore[no-untyped-def]
     """Begin the gates of `count` samples from `cursor` on: the bias and all taps but the current.
 
     Every input that these taps read is there already.
     """
+    first, last = bounds
     width, inputs = 2 * shape.z_width, 2 * shape.old_pairs
     start, length = w.edges[layer], w.edges[layer + 1] - w.edges[layer]
-    base = gates_at(shape, room, layer, 0)
-    begin(room.gates, base, w.conv_bias, layer * width, width, count * room.batch, first, last)
+    base = gates_at(shape, room, layer, slot)
+    begin(room.gates, base, w.conv_bias, layer * width, width, count * room.batch, bounds)
     for tap in range(shape.taps - 1):
         for n in range(count):
-            slot = start + (cursor + n + tap * w.dilations[layer]) % length
+            now = start + (cursor + n + tap * w.dilations[layer]) % length
             for row in range(room.batch):
-                source = (row * w.edges[shape.layers] + slot) * shape.ring_width
+                source = (row * w.edges[shape.layers] + now) * shape.ring_width
                 target = (n * room.batch + row) * inputs + tap * shape.ring_width
                 for i in range(0, shape.ring_width, LANES):
                     copy_block(room.window, target + i, rings, source + i)
-    if shape.taps > 1:
+    if shape.taps > 1 and last > first:
         multiply(
             room.gates, base, width, w.old, matrix(w.old, layer, shape.old_pairs, width),
             room.window, 0, inputs, count * room.batch, shape.old_pairs, first, last,
-            room.panel
+            room
         )  # fmt: skip
 
 
 @inlined
-def pass_gates(w, shape, room, frames, layer, slot, sample, first, last):  # type: ignore[no-untyped-def]
+def pass_gates(w, shape, room, frames, layer, slot, sample):  # type: ignore[no-untyped-def]
     """Add the current tap and the condition to the gates, and make z of them."""
     width = 2 * shape.z_width
     base = gates_at(shape, room, layer, slot)
     multiply(
         room.gates, base, width, w.current, matrix(w.current, layer, shape.x_pairs, width),
-        room.x, 0, shape.x_width, room.batch, shape.x_pairs, first, last,
-        room.panel
+        room.x, 0, shape.x_width, room.batch, shape.x_pairs, 0, width // PANEL,
+        room
     )  # fmt: skip
     for row in range(room.batch):
         frame, share = 0, np.float32(0)
@@ -162,7 +170,7 @@ def pass_gates(w, shape, room, frames, layer, slot, sample, first, last):  # typ
         left = ((row * frames.frames + frame) * shape.layers + layer) * width
         right = left + shape.layers * width if frames.hop > 0 else left
         at, out = base + row * width, (layer * room.batch + row) * shape.z_width
-        for n in range(first, last):
+        for n in range(width // PANEL):
             more = n * PANEL
             gate(
                 room.z, out + n * LANES, room.gates, at + more,
@@ -183,12 +191,13 @@ def remember(w, shape, rings, room, layer, cursor):  # type: ignore[no-untyped-d
 
 
 @inlined
-def add_skips(w, shape, room, layer, first, last):  # type: ignore[no-untyped-def]
+def add_skips(w, shape, room, layer, bounds):  # type: ignore[no-untyped-def]
     """Add what one layer gives to the skip path."""
+    first, last = bounds
     multiply(
         room.skips, 0, shape.s_width, w.skip, matrix(w.skip, layer, shape.z_pairs, shape.s_width),
         room.z, layer * room.batch * shape.z_width, shape.z_width, room.batch, shape.z_pairs,
-        first, last, room.panel
+        first, last, room
     )  # fmt: skip
 
 
@@ -203,5 +212,5 @@ def add_residual(w, shape, room, layer):  # type: ignore[no-untyped-def]
         room.x, 0, shape.x_width,
         w.residual, matrix(w.residual, layer, shape.z_pairs, shape.x_width),
         room.z, layer * room.batch * shape.z_width, shape.z_width, room.batch, shape.z_pairs,
-        0, shape.x_width // PANEL, room.panel
+        0, shape.x_width // PANEL, room
     )  # fmt: skip

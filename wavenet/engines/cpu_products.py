@@ -5,6 +5,7 @@ into one sum, odd ones into another, the two added at the end. So a stream gives
 alone and in a batch. `cpu_weights` has the layout of panels, `cpu_layers` calls these.
 """
 
+from itertools import product
 from typing import Any
 
 from llvmlite import ir
@@ -32,10 +33,10 @@ from wavenet.engines.cpu_llvm import (
 ROWS = 6 if WIDE else 3  # rows whose sums fit into the registers of the machine
 
 
-def _make_panel(rows: int, columns: int) -> Any:
-    """Make the product of some rows with one panel, `columns` of it at a time.
+def _make_panel(rows: int, columns: int, panels: int = 1) -> Any:
+    """Make the product of some rows with one panel or more, `columns` of each at a time.
 
-    The operation is y[r, c] += sum over k of x[r, k] * w[k, c], for 32 columns c.
+    The operation is y[r, c] += sum over k of x[r, k] * w[k, c], for 32 columns c of each panel.
     Weights are float32, or uint32 of which each holds two weights of 16 bits (see `cpu_weights`).
     """
     kind, kind_int = ir.VectorType(FLOAT, columns), ir.VectorType(INT32, columns)
@@ -52,35 +53,39 @@ def _make_panel(rows: int, columns: int) -> Any:
     def columns_from(builder: Builder, first: int, packed: bool, arguments: Any) -> None:
         """Write the loop over the inputs for one group of columns."""
         y, y_at, y_stride, w, w_at, x, x_at, x_stride, pairs = arguments
+        panel_size = builder.mul(pairs, ir.Constant(INT64, PANEL if packed else 2 * PANEL))
         before = builder.block
         loop, after = builder.append_basic_block("pairs"), builder.append_basic_block("sums")
         builder.branch(loop)
         builder.position_at_end(loop)
         pair = builder.phi(INT64)
         pair.add_incoming(ir.Constant(INT64, 0), before)
-        sums = [builder.phi(kind) for _ in range(2 * rows)]
+        sums = [builder.phi(kind) for _ in range(2 * panels * rows)]
         for total in sums:
             total.add_incoming(constant(0.0, columns), before)
         new = list(sums)
         # first all even inputs, then all odd ones: one weight at a time, or registers run out
-        for k in range(2):
-            weight = weights(builder, w, w_at, pair, first, packed, k)
+        for k, panel in product(range(2), range(panels)):
+            at = builder.add(w_at, builder.mul(panel_size, ir.Constant(INT64, panel)))
+            weight = weights(builder, w, at, pair, first, packed, k)
             for r in range(rows):
                 row = builder.add(x_at, builder.mul(x_stride, ir.Constant(INT64, r)))
                 row = plus(builder, builder.add(row, builder.shl(pair, ir.Constant(INT64, 1))), k)
                 value = builder.load(builder.gep(x, [row]), align=4)
                 factor = splat(builder, value, columns)
-                new[2 * r + k] = call(builder, "fmuladd", weight, factor, sums[2 * r + k])
+                n = 2 * (panel * rows + r) + k
+                new[n] = call(builder, "fmuladd", weight, factor, sums[n])
         following = plus(builder, pair, 1)
         pair.add_incoming(following, builder.block)
         for total, value in zip(sums, new, strict=True):
             total.add_incoming(value, builder.block)
         builder.cbranch(builder.icmp_signed("<", following, pairs), loop, after)
         builder.position_at_end(after)
-        for r in range(rows):
+        for panel, r in product(range(panels), range(rows)):
             offset = builder.add(y_at, builder.mul(y_stride, ir.Constant(INT64, r)))
-            offset = plus(builder, offset, first)
-            total = builder.fadd(new[2 * r], new[2 * r + 1])
+            offset = plus(builder, offset, panel * PANEL + first)
+            n = 2 * (panel * rows + r)
+            total = builder.fadd(new[n], new[n + 1])
             old = load(builder, y, offset, kind)
             store(builder, builder.fadd(old, total), y, offset)
 
@@ -115,5 +120,6 @@ def words_of(context, w):  # type: ignore[no-untyped-def]
 
 
 panel_of_one = _make_panel(1, PANEL)
+panels_of_one = _make_panel(1, PANEL, panels=2)
 panel_of_two = _make_panel(2, PANEL if WIDE else LANES)
 panel_of_rows = _make_panel(ROWS, PANEL if WIDE else LANES)
