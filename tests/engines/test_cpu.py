@@ -12,7 +12,9 @@ from tests.engines.test_engines import SAMPLINGS, conditioning_for, prompts_of
 from wavenet.config import SamplingConfig
 from wavenet.engines import cpu, cpu_room, cpu_threads
 from wavenet.engines.cpu import CpuEngine
+from wavenet.engines.cpu_room import make_team
 from wavenet.engines.cpu_threads import make_counters, run_side_by_side
+from wavenet.engines.cpu_weights import shape_of
 from wavenet.engines.reference import ReferenceEngine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import EngineUnavailable
@@ -76,6 +78,41 @@ def test_odd_widths_predict_what_the_reference_does(precision, widths, bits):
         state = chosen.start(conditioning_for(model, 2, 80))
         params.append(torch.stack([chosen.step(state, codes[:, t]) for t in range(40)], dim=2))
     torch.testing.assert_close(params[0], params[1], atol=3e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("batch", [2, 3, 4, 5, 6, 7])
+@pytest.mark.parametrize("conditions", ["none", "both"])
+def test_streams_shared_or_divided_draw_what_they_draw_alone(
+    precision, batch, conditions, two_cores
+):
+    """Few go through two threads together, of many an odd one is halved: no code may change."""
+    model = tiny_model(tiny_config(3, conditions=conditions, widths=(40, 40, 96)), bits=8)
+    noise, prompts = noise_for(batch, seed=4, n=LONG + 1), prompts_of(model, *range(batch))
+    together = generate(CpuEngine(model, precision, 2), noise, prompts)
+    engine = CpuEngine(model, precision, 1)
+    state = engine.start(conditioning_for(engine.model, batch, 200))
+    engine.prefill(state, prompts)
+    for row in range(batch):
+        alone = engine.select(state, [row])
+        codes = engine.run(alone, LONG + 1, SamplingConfig(), noise[row : row + 1])
+        assert torch.equal(codes[0], together[row])
+
+
+@pytest.mark.parametrize(
+    "sizes", [(2, 64, 64, 256), (3, 128, 128, 128), (1, 8, 8, 8), (16, 9, 70, 33)]
+)
+def test_two_threads_have_every_panel_once(sizes):
+    kernel_size, *widths = sizes
+    shape = shape_of(tiny_model(tiny_config(kernel_size, widths=tuple(widths))))
+    lead, follow, alone = (
+        make_team(shape, part, parts, make_counters(1)) for part, parts in ((0, 2), (1, 2), (0, 1))
+    )
+    for field in ("old", "skip", "hidden", "output"):
+        whole = getattr(alone, field)
+        assert whole[0] == 0 == getattr(lead, field)[0]
+        assert getattr(lead, field)[1] == getattr(follow, field)[0]
+        assert getattr(follow, field)[1] == whole[1] > 0
 
 
 def test_two_threads_draw_what_one_does_at_a_real_size(two_cores):

@@ -1,8 +1,8 @@
 """The compiled engine for a CPU: numba, one core or two, float32 arithmetic.
 
 Same protocol and same numbers as `cached`, many times sooner. Weights are kept in float32 or, to
-read half as much memory, in 16 bits. Few streams share every layer between two threads; many are
-divided among them. The loop is in `cpu_kernels`.
+read half as much memory, in 16 bits. Two threads go through few streams together, and divide many.
+The loop is in `cpu_kernels`.
 """
 
 import math
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from wavenet.config import SamplingConfig
@@ -28,6 +29,9 @@ from wavenet.model.wavenet import WaveNet
 
 MAX_THREADS = 2
 AT_ONCE = {"fp32": 1, "bf16": 2}  # panels that a row reads together where L2 holds a thread's half
+SHARED = {"fp32": 3, "bf16": 1}  # streams that two threads go through together, at most
+# streams from which on an odd one is halved: few in fp32 wait for memory, and one more is cheap
+HALVE_FROM = {"fp32": 7, "bf16": 3}
 FEW_SAMPLES = 64  # of all rows: for fewer a second thread is not worth starting
 LOOK_EVERY = 16  # runs, one of which tries the way, one thread or two, that was slower last time
 PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds without a second thread that was in the way
@@ -87,8 +91,8 @@ class CpuEngine:
         """Predict, then take the codes."""
         shape, batch = self._shape, codes.shape[0]
         room = make_room(shape, batch)
-        job = _Job(state, SamplingConfig(), torch.zeros(batch, 1), torch.empty_like(codes)[:, None])
-        self._call(job, range(batch), room, self._alone())()  # what it draws is of no use
+        job = _Job.of(state, SamplingConfig(), torch.zeros(batch, 1))
+        self._call(job, range(batch), range(1), room)()  # what it draws is of no use
         _advance(state, codes[:, None])
         return torch.from_numpy(room.logits.reshape(batch, -1)[:, : shape.params].copy())
 
@@ -108,7 +112,7 @@ class CpuEngine:
     def _some(self, state: RingState, sampling: SamplingConfig, noise: Tensor) -> Tensor:
         """Generate as many samples as there is noise, or fewer if the second thread gave up."""
         batch, n = noise.shape
-        job = _Job(state, sampling, noise, torch.empty(batch, n, dtype=torch.int64))
+        job = _Job.of(state, sampling, noise)
         worth_it = self.threads > 1 and batch * n >= FEW_SAMPLES
         in_the_way = time.monotonic() < self._alone_until
         wanted = worth_it and not in_the_way and self._two_are_better(batch)
@@ -121,7 +125,7 @@ class CpuEngine:
                 _second_core.release()
             self._note_patience(made == n)
         else:
-            self._call(job, range(batch), make_room(self._shape, batch), self._alone())()
+            self._call(job, range(batch), range(n))()
             made = n
         if worth_it:
             self._cost[batch, two] = (time.perf_counter() - began) / made
@@ -143,52 +147,81 @@ class CpuEngine:
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     def _on_two(self, job: "_Job") -> int:
-        """Share each product of few rows; divide many. Gives how many samples were made."""
-        shape, batch = self._shape, job.noise.shape[0]
-        counters = make_counters(shape.layers + 4)
-        if batch == 1:
-            room, rows = make_room(shape, 1, AT_ONCE[self.precision]), range(1)
-            here = self._call(job, rows, room, make_team(shape, 0, 2, counters))
-            there = self._call(
-                job, rows, share_room(room, shape), make_team(shape, 1, 2, counters)
-            )
-        else:
-            here, there = (
-                self._call(job, rows, make_room(shape, len(rows)), self._alone())
-                for rows in (range(batch // 2), range(batch // 2, batch))
-            )
+        """Share few streams, divide many. Gives how many samples were made."""
+        counters = make_counters(self._shape.layers + 4)
+        here, there = (
+            self._share(job, counters) if job.batch <= SHARED[self.precision] else self._divide(job)
+        )
         return min(run_side_by_side(here, there, counters))
 
-    def _call(self, job: "_Job", rows: range, room: Room, team: Team) -> Callable[[], int]:
-        """Make the compiled call for some rows, or for one thread's share of them."""
-        state, of = job.state, slice(rows.start, rows.stop)
-        rings = state.rings[of].numpy().reshape(-1)
-        # only the leader reads conditions
-        frames = self._frames(state, job.noise.shape[1] if team.part == 0 else 0, rows)
+    def _share(self, job: "_Job", counters: NDArray[np.int64]) -> list[Callable[[], int]]:
+        """Make the calls of two threads that go through a few streams together."""
+        rows = range(job.batch)
+        room = make_room(self._shape, len(rows), AT_ONCE[self.precision])
+        rooms = (room, share_room(room, self._shape))
+        teams = (make_team(self._shape, part, 2, counters) for part in range(2))
+        return [self._call(job, rows, range(job.n), *one) for one in zip(rooms, teams, strict=True)]
+
+    def _divide(self, job: "_Job") -> tuple[Callable[[], int], Callable[[], int]]:
+        """Make the calls of two threads that have as many streams each, and half of an odd one."""
+        half, n = job.batch // 2, job.n
+        whole = job.batch % 2 == 0 or job.batch < HALVE_FROM[self.precision]
+        one = self._call(job, range(half), range(n))
+        two = self._call(job, range(half, job.batch if whole else 2 * half), range(n))
+        if whole:
+            return one, two
+        odd, ready = range(2 * half, job.batch), threading.Event()
+        begin, end = (self._call(job, odd, part) for part in (range(n // 2), range(n // 2, n)))
+
+        def here() -> int:
+            try:
+                begin()
+            finally:
+                ready.set()  # even if it failed: the other is called off, and must not wait
+            return one()
+
+        def there() -> int:
+            made = two()
+            ready.wait()
+            end()
+            return made
+
+        return here, there
+
+    def _call(
+        self,
+        job: "_Job",
+        rows: range,
+        samples: range,
+        room: Room | None = None,
+        team: Team | None = None,
+    ) -> Callable[[], int]:
+        """Make the compiled call for some rows and samples, alone unless there is a team."""
+        team = team or make_team(self._shape, 0, 1, make_counters(0))
+        of, span = slice(rows.start, rows.stop), slice(samples.start, samples.stop)
         arguments = (
             self._weights,
             self._shape,
-            rings,
-            room,
-            frames,
-            state.cursor,
-            state.last[of].numpy().copy(),
-            job.noise[of].numpy(),
+            job.state.rings[of].numpy().reshape(-1),
+            room or make_room(self._shape, len(rows)),
+            # only the leader reads conditions
+            self._frames(job.state, samples if team.part == 0 else range(0), rows),
+            job.state.cursor + samples.start,
+            job.last[of],
+            job.noise[of, span].numpy(),
             rules_of(job.sampling),
             team,
-            job.codes[of].numpy(),
+            job.codes[of, span].numpy(),
         )
         return lambda: int(cpu_kernels.run(*arguments))
 
-    def _alone(self) -> Team:
-        return make_team(self._shape, 0, 1, make_counters(0))
-
     @torch.no_grad()
-    def _frames(self, state: RingState, n: int, rows: range) -> Frames:
-        """Compute the condition frames under the next n samples of some rows."""
+    def _frames(self, state: RingState, samples: range, rows: range) -> Frames:
+        """Compute the condition frames under some of the next samples of some rows."""
         conditioning, shape = state.conditioning.select(rows), self._shape
-        position, hop = state.position[rows.start : rows.stop], conditioning.hop
-        count = frames_needed(int((position % hop).max()), n, hop)
+        position = state.position[rows.start : rows.stop] + samples.start
+        hop = conditioning.hop
+        count = frames_needed(int((position % hop).max()), len(samples), hop)
         frames = conditioning.frames(position // hop, count)
         if frames is None:
             nothing = np.zeros(len(rows) * shape.layers * 2 * shape.z_width, np.float32)
@@ -199,12 +232,28 @@ class CpuEngine:
 
 @dataclass(frozen=True)
 class _Job:
-    """One call of `run`: noise (B, n) enters, codes (B, n) are written."""
+    """One call of `run`: noise (B, n) enters, codes (B, n) are written, last (B,) changed."""
 
     state: RingState
     sampling: SamplingConfig
     noise: Tensor
     codes: Tensor
+    last: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, state: RingState, sampling: SamplingConfig, noise: Tensor) -> "_Job":
+        """Gather what a call needs; the state is left as it is."""
+        codes = torch.empty(noise.shape, dtype=torch.int64)
+        return cls(state, sampling, noise, codes, state.last.numpy().copy())
+
+    @property
+    def batch(self) -> int:
+        return self.noise.shape[0]
+
+    @property
+    def n(self) -> int:
+        """Count the samples of each row."""
+        return self.noise.shape[1]
 
 
 def _advance(state: RingState, codes: Tensor) -> None:

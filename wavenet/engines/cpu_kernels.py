@@ -4,11 +4,12 @@ A batch of streams goes through the layers together, so that a weight that is re
 row; a single stream takes its old taps, which are known long before they are needed, for several
 samples at once, to the same end.
 
-One stream can be shared by two threads. Both run this loop, each for its half of the outputs of
-every product, and meet once a layer, when z is complete. What may come later, the skip product and
-the old taps of the layer before, is done between publishing and waiting, so that the way from core
-to core costs no time. The residual product is small and done by both. Every sum is that of one
-thread, so the codes are too.
+A few streams can be shared by two threads. The first leads: current tap, gate and residual of one
+layer after the other, which nothing can shorten. The second follows with what may come later, skips
+and old taps, and where it would have more to do than the first, the first takes some of it. They
+meet three times a sample, around the two products of the head, of which each does half; else the
+second only has to stay behind the first, so the way from core to core costs next to nothing. Every
+sum is that of one thread, so the codes are too.
 
 The steps are in `cpu_layers`, the meeting in `cpu_threads`, drawing in `cpu_draw`.
 """

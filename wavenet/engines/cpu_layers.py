@@ -12,6 +12,7 @@ from wavenet.engines.cpu_products import (
     ROWS,
     panel_of_one,
     panel_of_rows,
+    panel_of_three,
     panel_of_two,
     panels_of_one,
     words_of,
@@ -25,7 +26,7 @@ ENOUGH_ROWS = 6  # from here on unpacking a panel first pays
 def multiply(y, y_at, y_stride, w, w_at, x, x_at, x_stride, rows, pairs, first, last, room):  # type: ignore[no-untyped-def]
     """Add the product of some rows of x with panels first to last of the matrix at w_at to y.
 
-    room: what of it is used: memory for unpacked weights, and how many panels one row reads at once.
+    room: memory for unpacked weights, and how many panels one row reads at once.
     """
     if rows > 1:
         # as int64: numba would compile it again for every pattern of constants
@@ -74,6 +75,11 @@ def _turns(y, out, y_stride, w, at, x, x_at, x_stride, rows, pairs):  # type: ig
             y, out + row * y_stride, y_stride, w, at, x, x_at + row * x_stride, x_stride, pairs
         )
         row += ROWS
+    while WIDE and rows - row >= 3 and rows - row != 4:
+        panel_of_three(
+            y, out + row * y_stride, y_stride, w, at, x, x_at + row * x_stride, x_stride, pairs
+        )
+        row += 3
     while rows - row >= 2:
         panel_of_two(
             y, out + row * y_stride, y_stride, w, at, x, x_at + row * x_stride, x_stride, pairs

@@ -122,4 +122,5 @@ def words_of(context, w):  # type: ignore[no-untyped-def]
 panel_of_one = _make_panel(1, PANEL)
 panels_of_one = _make_panel(1, PANEL, panels=2)
 panel_of_two = _make_panel(2, PANEL if WIDE else LANES)
+panel_of_three = _make_panel(3, PANEL if WIDE else LANES)
 panel_of_rows = _make_panel(ROWS, PANEL if WIDE else LANES)
