@@ -12,6 +12,7 @@ from tests.engines.test_engines import SAMPLINGS, conditioning_for, prompts_of
 from wavenet.config import SamplingConfig
 from wavenet.engines import cpu, cpu_room, cpu_threads
 from wavenet.engines.cpu import CpuEngine
+from wavenet.engines.cpu_choice import Choice
 from wavenet.engines.cpu_room import make_team
 from wavenet.engines.cpu_threads import make_counters, run_side_by_side
 from wavenet.engines.cpu_weights import shape_of
@@ -97,6 +98,21 @@ def test_streams_shared_or_divided_draw_what_they_draw_alone(
         alone = engine.select(state, [row])
         codes = engine.run(alone, LONG + 1, SamplingConfig(), noise[row : row + 1])
         assert torch.equal(codes[0], together[row])
+
+
+def test_the_second_half_of_an_odd_stream_waits_for_the_first(monkeypatch, two_cores):
+    model = tiny_model()
+    noise, prompts = noise_for(3), prompts_of(model, 0, 0, 0)
+    expected = generate(CpuEngine(model, "bf16", 1), noise, prompts)
+    real = cpu.cpu_kernels.run
+
+    def slow_first_half(*arguments):
+        if arguments[7].shape == (1, LONG // 2) and arguments[5] == 0:
+            time.sleep(0.2)
+        return real(*arguments)
+
+    monkeypatch.setattr(cpu.cpu_kernels, "run", slow_first_half)
+    assert torch.equal(generate(CpuEngine(model, "bf16", 2), noise, prompts), expected)
 
 
 @pytest.mark.parametrize(
@@ -305,10 +321,31 @@ def test_ten_million_samples_do_not_drift():
     soak(10_000_000)
 
 
-def test_the_way_that_was_slower_is_left_and_tried_again(two_cores):
+def test_the_faster_way_is_taken_and_the_slower_one_tried_again():
+    costs = {True: 2.0, False: 1.0}
+    choice, ways = Choice(), []
+    for run in range(300):
+        if run == 200:
+            costs[True] = 0.5  # whatever was in the way of two is gone
+        ways.append(choice.pick())
+        choice.note(ways[-1], costs[ways[-1]])
+    assert ways[0] and ways[:10].count(False) >= 5
+    assert 1 <= ways[100:200].count(True) <= 3  # looks
+    assert ways[290:].count(True) >= 9
+
+
+def test_one_slow_run_changes_little():
+    choice, ways = Choice(), []
+    for run in range(100):
+        ways.append(choice.pick())
+        choice.note(ways[-1], 1.0 if ways[-1] else 2.0)
+        if run in (40, 70):
+            choice.note(choice.best, 9.0)  # an accident
+    assert ways.count(False) <= 10 and choice.best
+
+
+def test_long_runs_learn_nothing_from_short_ones(two_cores):
     engine = CpuEngine(tiny_model(), threads=2)
-    engine._cost = {(1, False): 1.0, (1, True): 2.0, (2, False): 2.0, (2, True): 1.0}
-    turns = [engine._two_are_better(1) for _ in range(cpu.LOOK_EVERY)]
-    assert turns.count(True) == 1  # one look at the slower way
-    assert [engine._two_are_better(2) for _ in range(cpu.LOOK_EVERY)].count(False) == 1
-    assert engine._two_are_better(3)  # not known yet: two
+    generate(engine, noise_for(1), prompts_of(engine.model, 0))
+    generate(engine, noise_for(1, n=4 * LONG), prompts_of(engine.model, 0))
+    assert len(engine._choices) == 2

@@ -5,9 +5,9 @@ read half as much memory, in 16 bits. Two threads go through few streams togethe
 The loop is in `cpu_kernels`.
 """
 
-import math
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from wavenet.config import SamplingConfig
 from wavenet.engines import cpu_kernels
+from wavenet.engines.cpu_choice import Choice
 from wavenet.engines.cpu_draw import rules_of
 from wavenet.engines.cpu_room import Frames, Room, Team, make_room, make_team, share_room
 from wavenet.engines.cpu_threads import CAN_WAIT, available_cores, make_counters, run_side_by_side
@@ -33,7 +34,6 @@ SHARED = {"fp32": 3, "bf16": 1}  # streams that two threads go through together,
 # streams from which on an odd one is halved: few in fp32 wait for memory, and one more is cheap
 HALVE_FROM = {"fp32": 7, "bf16": 3}
 FEW_SAMPLES = 64  # of all rows: for fewer a second thread is not worth starting
-LOOK_EVERY = 16  # runs, one of which tries the way, one thread or two, that was slower last time
 PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds without a second thread that was in the way
 
 # Two streams that spin for each other on two cores would only be in each other's way: whoever
@@ -76,8 +76,8 @@ class CpuEngine:
         self._shape = shape_of(model)
         self._weights = gather_weights(self.model, precision)
         self._alone_until, self._pause = 0.0, PAUSE
-        self._runs = 0
-        self._cost: dict[tuple[int, bool], float] = {}  # seconds a sample, by rows and way
+        # one thread or two, by rows and by how many samples they make, in powers of two
+        self._choices: defaultdict[tuple[int, int], Choice] = defaultdict(Choice)
 
     def start(self, conditioning: Conditioning) -> RingState:
         """Begin with zeros."""
@@ -115,7 +115,8 @@ class CpuEngine:
         job = _Job.of(state, sampling, noise)
         worth_it = self.threads > 1 and batch * n >= FEW_SAMPLES
         in_the_way = time.monotonic() < self._alone_until
-        wanted = worth_it and not in_the_way and self._two_are_better(batch)
+        choice = self._choices[batch, n.bit_length()]
+        wanted = worth_it and not in_the_way and choice.pick()
         two = wanted and _second_core.acquire(blocking=False)
         began = time.perf_counter()
         if two:
@@ -128,15 +129,8 @@ class CpuEngine:
             self._call(job, range(batch), range(n))()
             made = n
         if worth_it:
-            self._cost[batch, two] = (time.perf_counter() - began) / made
+            choice.note(two, (time.perf_counter() - began) / made)
         return job.codes[:, :made]
-
-    def _two_are_better(self, batch: int) -> bool:
-        """Say whether two threads were faster than one last time; now and then, try the other."""
-        self._runs += 1
-        one, two = (self._cost.get((batch, way), math.inf) for way in (False, True))
-        better = two <= one
-        return better if self._runs % LOOK_EVERY != 4 else not better
 
     def _note_patience(self, held: bool) -> None:
         """Leave a second thread that was in the way alone for a while, longer each time."""
