@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from wavenet.config import ModelConfig
 from wavenet.model.wavenet import WaveNet
 from wavenet.training.data import Batch
-from wavenet.training.loop import masked_nll, mixed_precision
+from wavenet.training.loop import in_bf16, masked_nll
 
 CPU = torch.device("cpu")
 TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}  # nats, of the first loss
@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("auto", "fp32", "both"), default="auto")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    fast = arguments.precision == "auto" and mixed_precision("auto") == "bf16"
+    fast = arguments.precision == "auto" and in_bf16("auto")
     precisions = ("fp32", "bf16") if fast or arguments.precision == "both" else ("fp32",)
     runners = make_runners([f"{f} {p}" for p in precisions for f in ("Conv1d", "definition")])
     clips, samples = arguments.batch, arguments.samples

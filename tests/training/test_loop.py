@@ -327,3 +327,14 @@ def test_the_bits_of_a_validation_are_those_of_each_clip_alone(monkeypatch):
 def test_a_dataset_without_clips_is_refused(tmp_path):
     with pytest.raises(DataError, match="no clip to train on"):
         train(make_config(), make_settings(), Dataset(), tmp_path)
+
+
+def test_runs_of_different_precision_follow_each_other_in_one_process(tmp_path, conditioned):
+    config, dataset = conditioned
+    losses = {}
+    for n, precision in enumerate(("bf16", "fp32", "bf16")):
+        settings = make_settings(steps=3, precision=precision)
+        train(config, settings, dataset, tmp_path / str(n))
+        losses[n] = [record["loss_bits"] for record in lines(tmp_path / str(n))]
+    assert losses[0] == losses[2] != losses[1]  # the precision is that of the run
+    assert losses[0] == pytest.approx(losses[1], abs=0.05)

@@ -68,7 +68,8 @@ def train(
         TrainingError: a loss that is not finite (the weights are left as they were), nothing to
             resume, or a run that is there already and is not to be resumed.
     """
-    accelerator = Accelerator(mixed_precision=mixed_precision(settings.precision))
+    # not given to accelerate, which refuses another precision than that of a process's first run
+    accelerator = Accelerator(mixed_precision="no")
     state = make_state(config, settings)
     state.model, state.optimizer = accelerator.prepare(state.model, state.optimizer)
     state.average.to(accelerator.device)
@@ -146,7 +147,8 @@ def train_step(
     rate = learning_rate(settings, state.step)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    with accelerator.autocast():
+    bf16 = in_bf16(settings.precision)
+    with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=bf16):
         loss = masked_nll(state.model, batch, accelerator.device)
     state.optimizer.zero_grad(set_to_none=True)
     accelerator.backward(loss)
@@ -215,10 +217,9 @@ def validate(model: WaveNet, config: CheckpointConfig, clips: list[Clip]) -> flo
     return nats / targets / math.log(2) if targets else math.inf
 
 
-def mixed_precision(precision: str) -> str:
-    """Choose what accelerate calls it: bf16 pays on a GPU and on a CPU with bf16 arithmetic."""
+def in_bf16(precision: str) -> bool:
+    """Say whether products run in bf16: it pays on a GPU and on a CPU with bf16 arithmetic."""
     if precision == "auto":
         cpu = torch.cpu.get_capabilities()
-        fast = torch.cuda.is_available() or cpu.get("avx512_bf16") or cpu.get("amx_bf16")
-        precision = "bf16" if fast else "fp32"
-    return "bf16" if precision == "bf16" else "no"
+        return bool(torch.cuda.is_available() or cpu.get("avx512_bf16") or cpu.get("amx_bf16"))
+    return precision == "bf16"
