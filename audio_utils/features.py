@@ -1,4 +1,4 @@
-"""The one implementation of spectrogram, mel and MFCC, for training, scores and pictures.
+"""The one implementation of spectrogram, mel, MFCC, loudness and pitch, wherever they are used.
 
 Enters: a waveform (..., T) on any device. Leaves: features (..., bins, frames) there. It agrees
 with librosa at the same settings: Slaney mel scale and norm, frames centred, zeros outside.
@@ -125,10 +125,7 @@ def stft_magnitude(waveform: Tensor, config: FeatureConfig) -> Tensor:
     Raises:
         AudioError: no samples, or not floating point.
     """
-    if waveform.ndim < 1 or not waveform.numel():
-        raise AudioError(f"Expected at least one sample, got shape {tuple(waveform.shape)}.")
-    if waveform.dtype not in (torch.float32, torch.float64):
-        raise AudioError(f"Expected float32 or float64 samples, got {waveform.dtype}.")
+    _check_samples(waveform)
     window = torch.hann_window(config.win_length, dtype=waveform.dtype, device=waveform.device)
     spectrum = torch.stft(
         waveform.reshape(-1, waveform.shape[-1]),
@@ -213,6 +210,72 @@ def mfcc(waveform: Tensor, config: FeatureConfig) -> Tensor:
     basis = functional.create_dct(config.n_mfcc, config.n_mels, norm="ortho")
     coefficients: Tensor = basis.T.to(mel) @ decibels.reshape(mel.shape)
     return coefficients
+
+
+def loudness(waveform: Tensor, window: int, hop_length: int) -> Tensor:
+    """Return the level of the waveform, frame by frame.
+
+    Args:
+        waveform: (T,), float32 or float64, T >= 1.
+        window: samples of each frame, a Hann window, centred; zeros outside.
+        hop_length: samples from frame to frame.
+    Returns:
+        (1 + T // hop_length,), dB re full scale, the RMS of a sample; never below -100 dB.
+    Raises:
+        AudioError: an unusable waveform or size.
+    """
+    if window < 1 or hop_length < 1:
+        raise AudioError(f"window and hop_length must be at least 1, not {window}, {hop_length}.")
+    _check_samples(waveform)
+    weights = torch.hann_window(window, periodic=True, dtype=waveform.dtype) + 1e-12
+    padded = torch.nn.functional.pad(waveform**2, (window // 2, window - window // 2))
+    frames = padded.unfold(0, window, hop_length)[: 1 + waveform.shape[0] // hop_length]
+    power = frames @ (weights / weights.sum())
+    return 10 * power.clamp(min=FLOOR_POWER).log10()
+
+
+def pitch(
+    waveform: Tensor, sample_rate: int, hop_length: int, low_hz: float, high_hz: float
+) -> Tensor:
+    """Return the fundamental frequency, frame by frame, by probabilistic YIN.
+
+    Args:
+        waveform: (T,), float32 or float64, T >= 1.
+        sample_rate: Hz.
+        hop_length: samples from frame to frame.
+        low_hz, high_hz: where it is looked for; four periods of the lowest are one window.
+    Returns:
+        (1 + T // hop_length,) float32, Hz; 0 where there is no pitch.
+    Raises:
+        AudioError: an unusable waveform, or bounds beyond half the sample rate.
+    Source: Mauch and Dixon 2014; librosa.pyin.
+    """
+    _check_samples(waveform)
+    if not 0 < low_hz < high_hz <= sample_rate / 2:
+        raise AudioError(
+            f"pitch must be looked for between 0 and {sample_rate / 2:g} Hz, half the sample "
+            f"rate, not from {low_hz:g} to {high_hz:g} Hz."
+        )
+    import librosa
+
+    window = 2 ** math.ceil(math.log2(4 * sample_rate / low_hz))
+    hertz, _, _ = librosa.pyin(
+        waveform.detach().cpu().double().numpy(),
+        fmin=low_hz,
+        fmax=high_hz,
+        sr=sample_rate,
+        frame_length=window,
+        hop_length=hop_length,
+        fill_na=0.0,
+    )
+    return torch.from_numpy(hertz).float()
+
+
+def _check_samples(waveform: Tensor) -> None:
+    if waveform.ndim < 1 or not waveform.numel():
+        raise AudioError(f"Expected at least one sample, got shape {tuple(waveform.shape)}.")
+    if waveform.dtype not in (torch.float32, torch.float64):
+        raise AudioError(f"Expected float32 or float64 samples, got {waveform.dtype}.")
 
 
 def _torchaudio_functional() -> Any:

@@ -2,20 +2,21 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from wavenet import checkpoint
-from wavenet.config import (
-    AudioConfig,
-    CheckpointConfig,
-    CodecConfig,
+from wavenet.conditions import (
+    FramesCondition,
     LabelCondition,
-    ModelConfig,
+    NumberCondition,
     PositionCondition,
+    VectorCondition,
 )
+from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, ModelConfig
 from wavenet.model.wavenet import WaveNet
 
 RATE = 8000
@@ -39,12 +40,20 @@ def tiny_config(
     hop: int = 7,
     widths: tuple[int, int, int] = (8, 12, 10),
 ) -> ModelConfig:
-    """Make a small network; conditions: none, label, position or both."""
-    chosen: list[LabelCondition | PositionCondition] = []
+    """Make a small network; conditions: none, label, position, both, frames or all."""
+    chosen: list[Any] = []
     if conditions in ("label", "both"):
         chosen.append(LabelCondition(name="digit", values=("a", "b", "c"), channels=4))
     if conditions in ("position", "both"):
         chosen.append(PositionCondition(harmonics=2))
+    if conditions in ("frames", "all"):
+        chosen.append(FramesCondition(name="curve", columns=3, channels=4, context=2))
+    if conditions == "all":
+        chosen.append(LabelCondition(name="voice", values=("a", "b", "c"), channels=3, dropout=0.2))
+        chosen.append(NumberCondition(name="level", low=-40.0, high=0.0, unit="dB"))
+        chosen.append(VectorCondition(name="timbre", size=4, dropout=0.1))
+        chosen.append(FramesCondition(name="other", columns=2, channels=5, context=0))
+        chosen.append(PositionCondition(harmonics=1))
     return ModelConfig(
         residual_channels=widths[0],
         gate_channels=widths[1],
@@ -55,6 +64,24 @@ def tiny_config(
         condition_channels=8,
         condition_hop=hop,
     )
+
+
+def given_for(model: WaveNet, row: int) -> dict[str, Any]:
+    """Choose what clip `row` is conditioned on; some leave out what may be left out."""
+    given: dict[str, Any] = {c.name: "abc"[row % 3] for c in model.config.labels}
+    for condition in model.config.globals:
+        numbers = torch.linspace(-1, 1, condition.width) * (row + 1)
+        given[condition.name] = -7.0 * row if condition.width == 1 else numbers
+    left_out = {c.name for c in (*model.config.labels, *model.config.globals) if c.dropout}
+    return {name: value for name, value in given.items() if row % 3 != 1 or name not in left_out}
+
+
+def local_for(model: WaveNet, row: int, samples: int) -> torch.Tensor:
+    """Make frames for clip `row`, (F, columns)."""
+    frames = 1 + samples // model.config.condition_hop
+    columns = sum(condition.columns for condition in model.config.locals)
+    generator = torch.Generator().manual_seed(row)
+    return torch.randn(frames if columns else 0, columns, generator=generator)
 
 
 def tiny_model(config: ModelConfig | None = None, bits: int = 5, seed: int = 0) -> WaveNet:

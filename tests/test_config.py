@@ -9,17 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wavenet import checkpoint
+from wavenet.conditions import LabelCondition, PositionCondition, Strict
 from wavenet.config import (
     AudioConfig,
     CheckpointConfig,
     CodecConfig,
     DataConfig,
-    LabelCondition,
     ModelConfig,
-    PositionCondition,
     RecipeConfig,
     SamplingConfig,
-    Strict,
     TrainConfig,
     parse,
 )
@@ -99,7 +97,7 @@ def test_an_unknown_key_of_a_part_is_named_beside_the_keys_of_that_part():
 def test_an_unknown_key_of_a_condition_is_named_beside_the_keys_of_its_kind():
     condition = changed(DIGIT, chanels=16)
     sentence = refusal(ModelConfig, changed(MODEL, conditions=[condition]))
-    assert "chanels is not known (known keys: kind, name, values, channels)" in sentence
+    assert "chanels is not known (known keys: kind, name, values, channels, dropout)" in sentence
 
 
 def test_a_missing_key_is_named():
@@ -145,7 +143,7 @@ def test_nan_and_infinity_are_refused(kind, base, name, value):
         ({"model": {**MODEL, "conditions": [DIGIT, DIGIT]}}, "the same name"),
         ({"model": {**MODEL, "conditions": [{"kind": "position"}] * 2}}, "can be given once"),
         ({"model": {**MODEL, "conditions": [{**DIGIT, "values": []}]}}, "has no values"),
-        ({"model": {**MODEL, "conditions": [{"kind": "mel"}]}}, "'label', 'position'"),
+        ({"model": {**MODEL, "conditions": [{"kind": "smell"}]}}, "'label', 'position'"),
         ({"format_version": 2}, "format_version: "),
         ({"format_version": 0}, "format_version: "),
         ({"name": "../x"}, "name: "),

@@ -7,23 +7,30 @@ one sentence that names the field (`parse`).
 
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from wavenet.conditions import (
+    Condition,
+    FramesCondition,
+    GlobalCondition,
+    LabelCondition,
+    LocalCondition,
+    LoudnessCondition,
+    MelCondition,
+    MfccCondition,
+    Name,
+    NumberCondition,
+    PitchCondition,
+    PositionCondition,
+    Share,
+    Strict,
+    VectorCondition,
+    Width,
+)
 from wavenet.errors import ConfigError
 
 MAX_PARAMETERS = 100_000_000  # 400 MB in float32; no model of this project comes near
 MAX_RING_VALUES = 50_000_000  # 200 MB of float32 ring buffers for one stream
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
-Label = Annotated[str, Field(min_length=1, max_length=100)]
-Width = Annotated[int, Field(ge=1, le=4096)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Strict(BaseModel):
-    """Parent of every config: frozen, no coercion, no unknown keys, no NaN."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class AudioConfig(Strict):
@@ -52,41 +59,6 @@ class CodecConfig(Strict):
         return 1 << self.bits
 
 
-class LabelCondition(Strict):
-    """A named set of labels, such as digit or speaker; one is chosen per clip."""
-
-    kind: Literal["label"] = "label"
-    name: Name
-    values: tuple[Label, ...] = Field(default=(), max_length=10_000)  # a recipe may leave it empty
-    channels: int = Field(default=16, ge=1, le=512)
-
-    @model_validator(mode="after")
-    def _values_differ(self) -> Self:
-        if len(set(self.values)) != len(self.values):
-            raise ValueError(f"the labels of {self.name} must differ from each other")
-        return self
-
-    @property
-    def features(self) -> int:
-        """Width of what enters the frame-rate network."""
-        return self.channels
-
-
-class PositionCondition(Strict):
-    """Where in the clip a sample lies, as a share of its length, and its time in seconds."""
-
-    kind: Literal["position"] = "position"
-    harmonics: int = Field(default=6, ge=0, le=16)
-
-    @property
-    def features(self) -> int:
-        """Width of what enters the frame-rate network."""
-        return 3 + 4 * self.harmonics
-
-
-Condition = Annotated[LabelCondition | PositionCondition, Field(discriminator="kind")]
-
-
 class ModelConfig(Strict):
     """The network. `dilations`, one per layer, is the single truth about its depth."""
 
@@ -103,7 +75,7 @@ class ModelConfig(Strict):
 
     @model_validator(mode="after")
     def _is_buildable(self) -> Self:
-        names = [c.name for c in self.conditions if isinstance(c, LabelCondition)]
+        names = [c.name for c in self.conditions if not isinstance(c, PositionCondition)]
         if len(set(names)) != len(names):
             raise ValueError("two conditions have the same name")
         if len(self.conditions) - len(names) > 1:
@@ -127,6 +99,16 @@ class ModelConfig(Strict):
         return tuple(c for c in self.conditions if isinstance(c, LabelCondition))
 
     @property
+    def globals(self) -> tuple[GlobalCondition, ...]:
+        """The conditions that are numbers or vectors of a clip."""
+        return tuple(c for c in self.conditions if isinstance(c, GlobalCondition))
+
+    @property
+    def locals(self) -> tuple[LocalCondition, ...]:
+        """The conditions that come in frames."""
+        return tuple(c for c in self.conditions if isinstance(c, LocalCondition))
+
+    @property
     def approximate_parameters(self) -> int:
         """Number of weights, biases left out, for a 10-bit alphabet: an upper estimate."""
         gate, residual, skip = self.gate_channels, self.residual_channels, self.skip_channels
@@ -136,7 +118,8 @@ class ModelConfig(Strict):
             hidden = self.condition_channels
             block += 2 * gate * hidden
             frames = hidden * (hidden + sum(c.features for c in self.conditions))
-            frames += sum(len(c.values) * c.channels for c in self.labels)
+            frames += sum((len(c.values) + 1) * c.channels for c in self.labels)
+            frames += sum((2 * c.context + 1) * c.columns * c.channels for c in self.locals)
         return len(self.dilations) * block + skip * (skip + 1024) + 1024 * residual + frames
 
 
@@ -255,7 +238,9 @@ def explain(error: ValidationError, kind: type[BaseModel]) -> str:
 
 
 def _siblings(kind: type[BaseModel], loc: tuple[int | str, ...]) -> str:
-    conditions = {"label": LabelCondition, "position": PositionCondition}
+    kinds = (LabelCondition, PositionCondition, NumberCondition, VectorCondition)
+    frames = (MelCondition, MfccCondition, PitchCondition, LoudnessCondition, FramesCondition)
+    conditions = {str(c.model_fields["kind"].default): c for c in kinds + frames}
     fields = kind.model_fields
     for part in map(str, loc[:-1]):
         inner: object = fields[part].annotation if part in fields else conditions.get(part)

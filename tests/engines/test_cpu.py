@@ -56,7 +56,7 @@ def test_every_setting_draws_the_codes_of_the_reference(
 
 
 @pytest.mark.parametrize(("precision", "threads"), SETTINGS)
-@pytest.mark.parametrize("conditions", ["none", "label", "position", "both"])
+@pytest.mark.parametrize("conditions", ["none", "label", "position", "all"])
 @pytest.mark.parametrize("kind", SAMPLINGS)
 def test_conditions_and_ways_to_draw(precision, threads, conditions, kind, two_cores):
     model = tiny_model(tiny_config(3, conditions=conditions))
@@ -83,7 +83,7 @@ def test_odd_widths_predict_what_the_reference_does(precision, widths, bits):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("batch", [2, 3, 4, 5, 6, 7])
-@pytest.mark.parametrize("conditions", ["none", "both"])
+@pytest.mark.parametrize("conditions", ["none", "all"])
 def test_streams_shared_or_divided_draw_what_they_draw_alone(
     precision, batch, conditions, two_cores
 ):

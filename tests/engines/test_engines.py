@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.conftest import tiny_config, tiny_model
+from tests.conftest import given_for, local_for, tiny_config, tiny_model
 from wavenet.config import SamplingConfig
 from wavenet.engines.registry import NAMES, make_engine
 from wavenet.errors import EngineUnavailable
@@ -37,9 +37,9 @@ def poisoned(monkeypatch):
 
 
 def conditioning_for(model: WaveNet, batch: int, total: int):
-    names = [condition.name for condition in model.config.labels]
-    labels = [dict.fromkeys(names, "abc"[row % 3]) for row in range(batch)]
-    return model.conditioning(labels, [total + 3 * row for row in range(batch)])
+    totals = [total + 3 * row for row in range(batch)]
+    local = [local_for(model, row, samples) for row, samples in enumerate(totals)]
+    return model.conditioning([given_for(model, row) for row in range(batch)], totals, local)
 
 
 def teacher_forced(name: str, model: WaveNet, codes: Tensor, prompts: list[Tensor]) -> Tensor:
@@ -71,7 +71,7 @@ def prompts_of(model: WaveNet, *lengths: int) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("name", FAST)
-@pytest.mark.parametrize("conditions", ["none", "label", "position", "both"])
+@pytest.mark.parametrize("conditions", ["none", "label", "position", "both", "frames", "all"])
 @pytest.mark.parametrize("kernel_size", [1, 2, 3])
 def test_predictions_equal_the_reference(name, conditions, kernel_size):
     model = tiny_model(tiny_config(kernel_size, conditions=conditions))

@@ -8,14 +8,8 @@ import torch
 
 from wavenet import checkpoint
 from wavenet.checkpoint import Checkpoint
-from wavenet.config import (
-    AudioConfig,
-    CheckpointConfig,
-    CodecConfig,
-    LabelCondition,
-    ModelConfig,
-    PositionCondition,
-)
+from wavenet.conditions import LabelCondition, PositionCondition
+from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, ModelConfig
 from wavenet.errors import ConditionError
 from wavenet.likelihood import score as score_module
 from wavenet.likelihood.score import score

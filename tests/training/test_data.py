@@ -1,6 +1,7 @@
 """Training data: every sample is a target once, padding never counts, the order is a function."""
 
 import collections
+import dataclasses
 from itertools import islice
 
 import numpy as np
@@ -11,7 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wavenet import checkpoint, codec
-from wavenet.config import DataConfig, LabelCondition, PositionCondition
+from wavenet.conditions import (
+    FramesCondition,
+    LabelCondition,
+    MelCondition,
+    NumberCondition,
+    PositionCondition,
+    VectorCondition,
+)
+from wavenet.config import DataConfig
 from wavenet.errors import ConditionError, DataError
 from wavenet.training.data import (
     Batch,
@@ -48,6 +57,10 @@ def folder(tmp_path):
     return tmp_path / "audio"
 
 
+MODEL = make_config().model
+NO_FRAMES = torch.zeros(0, 0)
+
+
 def model_of(config):
     torch.manual_seed(0)
     model = checkpoint.build(config).eval()
@@ -57,11 +70,16 @@ def model_of(config):
     return model
 
 
+def with_field(samples):
+    """Describe a network that sees so many samples, two or more."""
+    return make_config(dilations=(samples - 1,)).model
+
+
 @RULES
-@given(st.integers(1, 500), st.integers(1, 120), st.integers(0, 80))
+@given(st.integers(1, 500), st.integers(1, 120), st.integers(2, 80))
 def test_segments_cover_every_sample_exactly_once(samples, longest, context):
     waveform = torch.arange(samples, dtype=torch.float32)
-    clips = segments(waveform, {"a": "b"}, longest, context, "x.wav")
+    clips = segments(waveform, {"a": "b"}, longest, with_field(context), "x.wav", NO_FRAMES)
     targets = torch.cat([clip.waveform[clip.context :] for clip in clips])
     assert torch.equal(targets, waveform)
     for clip in clips:
@@ -72,7 +90,7 @@ def test_segments_cover_every_sample_exactly_once(samples, longest, context):
 
 
 def test_segments_are_of_about_one_length():
-    clips = segments(torch.zeros(1001), {}, 250, 10, "x.wav")
+    clips = segments(torch.zeros(1001), {}, 250, with_field(10), "x.wav", NO_FRAMES)
     assert {clip.samples - clip.context for clip in clips} <= {200, 201}
 
 
@@ -80,7 +98,7 @@ def losses(model, clips):
     """Give the mean loss over the targets of clips, one clip at a time."""
     total, count = 0.0, 0
     for clip in clips:
-        batch = collate([clip], 8, 10, [1.0])
+        batch = collate([clip], 8, MODEL, [1.0])
         targets = int(batch.mask.sum())
         total += masked_nll(model, batch, CPU).item() * targets
         count += targets
@@ -93,17 +111,86 @@ def test_cutting_a_long_file_does_not_change_what_the_model_sees(tmp_path, kerne
     soundfile.write(tmp_path / "long.wav", sine(900, noise=0.1).numpy(), RATE)
     config = make_config((PositionCondition(harmonics=1),), kernel_size=kernel_size)
     model = model_of(config)
-    field = config.model.receptive_field
+    short_sighted = config.model.model_copy(update={"dilations": (1, 2, 3)})
 
-    def read(seconds, field):
+    def read(seconds, model):
         data = DataConfig(folder=str(tmp_path), max_seconds=seconds)
-        return read_dataset(data, RATE, field).train
+        return read_dataset(data, RATE, model).train
 
-    whole, cut = read(1.0, field), read(10 / RATE, field)
+    whole, cut = read(1.0, config.model), read(10 / RATE, config.model)
     assert (len(whole), len(cut)) == (1, 90)
     assert losses(model, cut) == pytest.approx(losses(model, whole), abs=1e-6)
-    short = read(10 / RATE, field - 1)  # the control
+    short = read(10 / RATE, short_sighted)  # the control
     assert losses(model, short) != pytest.approx(losses(model, whole), abs=1e-6)
+
+
+FRAMES = MelCondition(bands=20, channels=4, context=2), FramesCondition(name="curve", columns=2)
+
+
+@pytest.fixture
+def long_file(tmp_path):
+    """A recording with frames and a vector beside it."""
+    soundfile.write(tmp_path / "long.wav", sine(900, noise=0.1).numpy(), RATE)
+    rng = np.random.default_rng(3)
+    np.save(tmp_path / "long.curve.npy", rng.standard_normal((91, 2)))
+    np.save(tmp_path / "long.timbre.npy", rng.standard_normal(3))
+    return tmp_path
+
+
+def test_segments_bring_the_frames_that_they_need(long_file):
+    config = make_config((*FRAMES, VectorCondition(name="timbre", size=3)))
+    model = model_of(config)
+
+    def read(seconds):
+        data = DataConfig(folder=str(long_file), max_seconds=seconds)
+        return read_dataset(data, RATE, config.model).train
+
+    whole, cut = read(1.0), read(50 / RATE)
+    assert (len(whole), len(cut)) == (1, 18)
+    assert all(clip.local.shape[0] < 20 for clip in cut)
+    assert losses(model, cut) == pytest.approx(losses(model, whole), abs=1e-5)
+    moved = [dataclasses.replace(clip, first=clip.first + 1) for clip in cut]  # the control
+    assert losses(model, moved) != pytest.approx(losses(model, whole), abs=1e-4)
+
+
+def test_frames_that_are_missing_or_too_few_cost_the_file_not_the_run(long_file):
+    config = make_config(FRAMES)
+    soundfile.write(long_file / "other.wav", sine(900).numpy(), RATE)
+    np.save(long_file / "other.curve.npy", np.zeros((60, 2)))
+    soundfile.write(long_file / "third.wav", sine(900).numpy(), RATE)
+    dataset = read_dataset(DataConfig(folder=str(long_file)), RATE, config.model)
+    assert len(dataset.train) == 1
+    assert len(dataset.skipped) == 2
+    assert "found mel 91, curve 60" in dataset.skipped[0]
+    assert "third.curve.npy" in dataset.skipped[1]
+
+
+def test_frames_are_made_louder_with_the_recording(long_file):
+    config = make_config(FRAMES[:1])
+    (clip,) = read_dataset(DataConfig(folder=str(long_file)), RATE, config.model).train
+    soundfile.write(long_file / "long.wav", (clip.waveform * 0.5).numpy(), RATE, subtype="FLOAT")
+    (softer,) = read_dataset(DataConfig(folder=str(long_file)), RATE, config.model).train
+    batch = collate([clip], 8, config.model, [0.5])
+    torch.testing.assert_close(batch.local[0], softer.local, atol=1e-3, rtol=1e-3)
+    assert (clip.local - softer.local).abs().max() > 0.1  # the control
+
+
+def test_labels_are_left_out_as_often_as_their_condition_says():
+    conditions = (
+        LabelCondition(name="digit", values=("0", "1"), dropout=0.3),
+        LabelCondition(name="speaker", values=("x",)),
+        NumberCondition(name="level", low=0.0, high=1.0, dropout=0.6),
+    )
+    labels = {"digit": "1", "speaker": "x", "level": "0.5"}
+    clips = [make_clip(30, 0, labels)] * 10
+    feed = batches(clips, 8, make_config(conditions).model, 300, 0.0, 7)
+    rows = [row for _ in range(100) for row in next(feed).labels]
+    shares = {name: sum(name in row for row in rows) / len(rows) for name in labels}
+    assert shares["speaker"] == 1
+    assert shares["digit"] == pytest.approx(0.7, abs=0.06)  # 4 standard deviations of 1,000 draws
+    assert shares["level"] == pytest.approx(0.4, abs=0.07)
+    both = sum("digit" in row and "level" in row for row in rows) / len(rows)
+    assert both == pytest.approx(0.28, abs=0.06)  # each by itself
 
 
 def test_padding_never_enters_the_loss():
@@ -115,7 +202,7 @@ def test_padding_never_enters_the_loss():
         make_clip(n, seed, labels[seed], context, start)
         for seed, (n, context, start) in enumerate(shapes)
     ]
-    batch = collate(clips, 8, 10, [1.0] * 3)
+    batch = collate(clips, 8, MODEL, [1.0] * 3)
     assert batch.codes.shape == (3, 90)
     assert masked_nll(model, batch, CPU).item() == pytest.approx(losses(model, clips), abs=1e-5)
     everything = Batch(
@@ -126,7 +213,7 @@ def test_padding_never_enters_the_loss():
 
 def test_a_batch_is_padded_with_silence_to_whole_frames():
     clips = [make_clip(37, 0), make_clip(51, 1, context=5, start=40)]
-    batch = collate(clips, 8, 20, [1.0, 1.0])
+    batch = collate(clips, 8, MODEL.model_copy(update={"condition_hop": 20}), [1.0, 1.0])
     assert batch.codes.shape == (2, 60)
     assert torch.equal(batch.codes[0, :37], codec.encode(clips[0].waveform))
     assert (batch.codes[0, 37:] == 128).all()
@@ -142,12 +229,12 @@ def test_a_batch_is_padded_with_silence_to_whole_frames():
 def test_a_gain_never_clips(gain):
     clip = make_clip(50)
     peak = clip.waveform.abs().max().item()
-    batch = collate([clip], 8, 10, [gain])
+    batch = collate([clip], 8, MODEL, [gain])
     expected = (clip.waveform * min(gain, 1 / peak)).clamp(-1, 1)
     assert torch.equal(batch.codes[0, :50], codec.encode(expected))
     silent = make_clip(50)
     silent.waveform.zero_()
-    assert (collate([silent], 8, 10, [gain]).codes == 128).all()
+    assert (collate([silent], 8, MODEL, [gain]).codes == 128).all()
 
 
 @RULES
@@ -184,7 +271,7 @@ def test_clips_of_one_batch_are_of_similar_length():
 
 
 def stream(clips, count, first_step=0, seed=3):
-    feed = batches(clips, 8, 10, 300, 6.0, seed, first_step)
+    feed = batches(clips, 8, MODEL, 300, 6.0, seed, first_step)
     return [(b.codes, b.mask, b.start, b.totals) for b in islice(feed, count)]
 
 
@@ -214,7 +301,7 @@ def test_a_clip_has_another_gain_in_every_epoch():
 
 def test_a_feed_without_clips_is_refused_instead_of_waiting_for_ever():
     with pytest.raises(DataError, match="no clip"):
-        next(batches([], 8, 10, 300, 0.0, 0))
+        next(batches([], 8, MODEL, 300, 0.0, 0))
 
 
 def test_unreadable_files_are_skipped_each_with_a_sentence(folder):
@@ -222,7 +309,7 @@ def test_unreadable_files_are_skipped_each_with_a_sentence(folder):
     whole = (folder / "0_theo_0.wav").read_bytes()
     (folder / "cut.wav").write_bytes(whole[:-100])
     (folder / "folder.wav").mkdir()
-    dataset = read_dataset(DataConfig(folder=str(folder)), RATE, 16)
+    dataset = read_dataset(DataConfig(folder=str(folder)), RATE, with_field(16))
     assert len(dataset.train) == 7
     assert len(dataset.skipped) == 3
     for name, sentence in zip(("broken", "cut", "folder"), dataset.skipped, strict=True):
@@ -234,18 +321,18 @@ def test_a_folder_whose_files_are_all_unreadable_is_refused(tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.wav").write_bytes(b"")
     with pytest.raises(DataError, match=r"leaves no clip to train on; the first fault: .*a\.wav"):
-        read_dataset(DataConfig(folder=str(tmp_path)), RATE, 16)
+        read_dataset(DataConfig(folder=str(tmp_path)), RATE, with_field(16))
 
 
 def test_a_folder_without_audio_or_no_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds no audio"):
-        read_dataset(DataConfig(folder=str(tmp_path)), RATE, 16)
+        read_dataset(DataConfig(folder=str(tmp_path)), RATE, with_field(16))
     with pytest.raises(DataError, match=r"set data\.folder in the recipe or --data"):
-        read_dataset(DataConfig(), RATE, 16)
+        read_dataset(DataConfig(), RATE, with_field(16))
 
 
 def test_files_are_resampled_to_the_rate_of_the_model(folder):
-    dataset = read_dataset(DataConfig(folder=str(folder)), 2 * RATE, 16)
+    dataset = read_dataset(DataConfig(folder=str(folder)), 2 * RATE, with_field(16))
     assert sorted(clip.total for clip in dataset.train) == [2 * (200 + 10 * n) for n in range(7)]
 
 
@@ -256,7 +343,7 @@ def test_fields_decide_what_is_held_out(folder):
         validation={"digit": ("1", "2")},
         test={"digit": ("2",), "speaker": ("nobody",)},
     )
-    dataset = read_dataset(data, RATE, 16)
+    dataset = read_dataset(data, RATE, with_field(16))
     digits = {
         part: sorted(clip.labels["digit"] for clip in getattr(dataset, part))
         for part in ("train", "validation", "test")
@@ -273,7 +360,9 @@ def test_a_share_of_the_files_is_held_out(tmp_path, monkeypatch, share, held):
         (tmp_path / f"{n:02}.wav").touch()
     recording = collections.namedtuple("Recording", "waveform")
     monkeypatch.setattr("wavenet.training.data.io.read", lambda *args: recording(torch.zeros(10)))
-    dataset = read_dataset(DataConfig(folder=str(tmp_path), validation_share=share), RATE, 16)
+    dataset = read_dataset(
+        DataConfig(folder=str(tmp_path), validation_share=share), RATE, with_field(16)
+    )
     assert (len(dataset.train), len(dataset.validation)) == (100 - held, held)
 
 
@@ -282,13 +371,13 @@ def test_the_share_is_spread_over_the_folder(tmp_path, monkeypatch):
         (tmp_path / f"{n:02}.wav").touch()
     recording = collections.namedtuple("Recording", "waveform")
     monkeypatch.setattr("wavenet.training.data.io.read", lambda *args: recording(torch.zeros(10)))
-    held = read_dataset(DataConfig(folder=str(tmp_path)), RATE, 16).validation
+    held = read_dataset(DataConfig(folder=str(tmp_path)), RATE, with_field(16)).validation
     assert [clip.source for clip in held] == ["19.wav", "39.wav"]
 
 
 def test_segments_shorter_than_a_sample_are_no_reason_to_fail(folder):
     """A length that rounds to no samples once ended in a division by zero."""
-    dataset = read_dataset(DataConfig(folder=str(folder), max_seconds=1e-9), RATE, 2)
+    dataset = read_dataset(DataConfig(folder=str(folder), max_seconds=1e-9), RATE, with_field(2))
     assert {clip.samples - clip.context for clip in dataset.train} == {1}
 
 
@@ -309,12 +398,12 @@ def test_a_label_that_a_clip_lacks_is_named():
 def test_a_clip_without_the_label_of_the_model_is_refused_with_a_sentence(labels):
     """A missing label once ended in a KeyError."""
     model = model_of(make_config((LabelCondition(name="digit", values=("0", "1")),)))
-    batch = collate([make_clip(30, 0, labels)], 8, 10, [1.0])
+    batch = collate([make_clip(30, 0, labels)], 8, MODEL, [1.0])
     with pytest.raises(ConditionError, match="digit"):
         masked_nll(model, batch, CPU)
 
 
 def test_fields_that_the_model_does_not_know_are_left_alone():
     model = model_of(make_config((LabelCondition(name="digit", values=("0", "1")),)))
-    batch = collate([make_clip(30, 0, {"digit": "1", "speaker": "x"})], 8, 10, [1.0])
+    batch = collate([make_clip(30, 0, {"digit": "1", "speaker": "x"})], 8, MODEL, [1.0])
     assert masked_nll(model, batch, CPU).isfinite()

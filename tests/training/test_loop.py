@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from wavenet import checkpoint
-from wavenet.config import LabelCondition, PositionCondition
+from wavenet.conditions import LabelCondition, PositionCondition
 from wavenet.errors import DataError, TrainingError
 from wavenet.training import loop, snapshots
 from wavenet.training.data import Dataset

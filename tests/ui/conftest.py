@@ -6,14 +6,8 @@ import pytest
 import torch
 
 from wavenet import checkpoint
-from wavenet.config import (
-    AudioConfig,
-    CheckpointConfig,
-    CodecConfig,
-    LabelCondition,
-    ModelConfig,
-    PositionCondition,
-)
+from wavenet.conditions import LabelCondition, PositionCondition
+from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, ModelConfig
 
 RATE = 8000
 SPEAKERS = ("george", "jackson", "<img src=x onerror=alert(1)>")

@@ -47,8 +47,8 @@ def train(
     if threads is not None:
         torch.set_num_threads(threads)
     say("reading the recordings")
-    rate, field = chosen.audio.sample_rate, chosen.model.receptive_field
-    dataset = read_dataset(chosen.data, rate, field)
+    rate = chosen.audio.sample_rate
+    dataset = read_dataset(chosen.data, rate, chosen.model)
     for sentence in dataset.skipped:
         say(f"skipped: {sentence}")
     seconds = sum(c.samples - c.context for c in dataset.train) / rate
@@ -78,10 +78,10 @@ def amend(
     Raises:
         ConfigError: a value out of its range.
     """
+    from wavenet.conditions import LabelCondition
     from wavenet.config import (
         AudioConfig,
         DataConfig,
-        LabelCondition,
         ModelConfig,
         TrainConfig,
         make,

@@ -14,6 +14,8 @@ from torch import Tensor
 from wavenet import codec
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import ConditionError
+from wavenet.model.conditioning import Given
+from wavenet.model.features import frames_of
 
 WINDOW = 65_536  # samples predicted at a time
 
@@ -41,23 +43,28 @@ class Score:
 
 @torch.no_grad()
 def score(
-    checkpoint: Checkpoint, waveform: Tensor, labels: Mapping[str, str] | None = None
+    checkpoint: Checkpoint,
+    waveform: Tensor,
+    labels: Mapping[str, Given] | None = None,
+    arrays: Mapping[str, Tensor] | None = None,
 ) -> Score:
     """Score a recording.
 
     Args:
         checkpoint: a loaded model.
         waveform: (T,) float32 in [-1, 1], at the model's rate.
-        labels: label by condition name.
+        labels: label, number or vector by condition name.
+        arrays: frames (F, columns) by condition name that are not computed of the recording.
     Raises:
-        ConditionError: an empty recording, a label missing or unknown.
+        ConditionError: an empty recording, a condition missing or unknown.
     """
     if waveform.ndim != 1 or not waveform.numel():
         raise ConditionError("there is nothing to score: the recording has no samples")
     model = checkpoint.model
     codes = codec.encode(waveform, checkpoint.config.codec.bits)[None]
     total = codes.shape[1]
-    conditioning = model.conditioning([labels or {}], [total])
+    local = frames_of(model.config, model.sample_rate, waveform.cpu(), arrays)
+    conditioning = model.conditioning([labels or {}], [total], [local])
     codes = codes.to(conditioning.total.device)
     bits = []
     for first in range(0, total, WINDOW):

@@ -1,23 +1,35 @@
 """Conditions -> one bias per layer, at frame rate.
 
-Labels and the length of each clip enter; biases (B, frames, layers, 2 * gate_channels) leave, one
+What each clip is conditioned on enters; biases (B, frames, layers, 2 * gate_channels) leave, one
 frame every `hop` samples, linearly interpolated between frames by whoever runs the network.
 Interpolation and a 1x1 projection commute, so no engine ever runs this network per sample.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from wavenet.config import LabelCondition, ModelConfig
+from wavenet.conditions import (
+    GlobalCondition,
+    LabelCondition,
+    NumberCondition,
+    PositionCondition,
+)
+from wavenet.config import ModelConfig
 from wavenet.errors import ConditionError
+
+Given = str | float | Tensor  # a label, a number, a vector (size,)
 
 
 class ConditionNetwork(nn.Module):
-    """All conditions of a model: embeddings and position features, two hidden layers, biases.
+    """All conditions of a model: a small network for each, two hidden layers, biases.
+
+    A label has an embedding; numbers and vectors enter as they are, each with a 1 behind it, or
+    zeros where it is left out; frames pass one linear layer over a few neighbours; a position has
+    fixed features.
 
     Args:
         config: the model; `config.conditions` says what there is.
@@ -29,7 +41,14 @@ class ConditionNetwork(nn.Module):
         self.config = config
         self.sample_rate = sample_rate
         self.embeddings = nn.ModuleDict(
-            {c.name: nn.Embedding(len(c.values), c.channels) for c in config.labels}
+            {
+                # the row behind the last label stands for none
+                c.name: nn.Embedding(len(c.values) + (c.dropout > 0), c.channels)
+                for c in config.labels
+            }
+        )
+        self.windows = nn.ModuleDict(
+            {c.name: nn.Linear((2 * c.context + 1) * c.columns, c.channels) for c in config.locals}
         )
         width = sum(c.features for c in config.conditions)
         hidden = config.condition_channels
@@ -38,25 +57,39 @@ class ConditionNetwork(nn.Module):
         )
         self.project = nn.Linear(hidden, len(config.dilations) * 2 * config.gate_channels)
 
-    def forward(self, labels: Tensor, samples: Tensor, total: Tensor) -> Tensor:
+    def forward(
+        self, labels: Tensor, given: Tensor, windows: Tensor, samples: Tensor, total: Tensor
+    ) -> Tensor:
         """Compute the biases of some frames.
 
         Args:
             labels: (B, number of label conditions) int64, in the order of the config.
+            given: (B, features of the global conditions), see `global_row`.
+            windows: (B, F, 2 * widest_context + 1, columns), frames around each frame wanted.
             samples: (B, F) int64, the sample at which each frame stands.
             total: (B,) int64, length of each clip in samples.
         Returns:
             (B, F, layers, 2 * gate_channels).
         """
         frames = samples.shape[1]
-        features, column = [], 0
+        features, label, place, column = [], 0, 0, 0
         for condition in self.config.conditions:
             if isinstance(condition, LabelCondition):
-                embedded: Tensor = self.embeddings[condition.name](labels[:, column])
+                embedded: Tensor = self.embeddings[condition.name](labels[:, label])
                 features.append(embedded[:, None].expand(-1, frames, -1))
-                column += 1
-            else:
+                label += 1
+            elif isinstance(condition, PositionCondition):
                 features.append(self._position(samples, total, condition.harmonics))
+            elif isinstance(condition, GlobalCondition):
+                numbers = given[:, place : place + condition.features]
+                features.append(numbers[:, None].expand(-1, frames, -1))
+                place += condition.features
+            else:
+                beside = widest_context(self.config) - condition.context
+                seen = windows[:, :, beside : windows.shape[2] - beside]
+                seen = seen[..., column : column + condition.columns].flatten(2)
+                features.append(self.windows[condition.name](seen))
+                column += condition.columns
         hidden = self.network(torch.cat(features, dim=2))
         return torch.unflatten(self.project(hidden), 2, (len(self.config.dilations), -1))
 
@@ -85,12 +118,19 @@ class Conditioning:
     Attributes:
         network: None for a model without conditions.
         labels: (B, label conditions) int64.
+        given: (B, features of the global conditions) float32.
+        local: (B, F, columns of the local conditions) float32; before the first and behind the
+            last frame these two go on for ever.
+        first: (B,) int64, the frame of the clip at which `local` begins.
         total: (B,) int64, length of each clip in samples, what was given before included.
         hop: samples between frames.
     """
 
     network: ConditionNetwork | None
     labels: Tensor
+    given: Tensor
+    local: Tensor
+    first: Tensor
     total: Tensor
     hop: int
 
@@ -104,13 +144,40 @@ class Conditioning:
         if self.network is None:
             return None
         index = first[:, None] + torch.arange(count, device=first.device)
-        biases: Tensor = self.network(self.labels, index * self.hop, self.total)
+        biases: Tensor = self.network(
+            self.labels, self.given, self._windows(index), index * self.hop, self.total
+        )
         return biases
 
     def select(self, rows: Sequence[int]) -> "Conditioning":
         """Keep some clips of the batch, in the order given."""
         index = torch.as_tensor(rows, dtype=torch.int64, device=self.total.device)
-        return Conditioning(self.network, self.labels[index], self.total[index], self.hop)
+        return replace(
+            self,
+            labels=self.labels[index],
+            given=self.given[index],
+            local=self.local[index],
+            first=self.first[index],
+            total=self.total[index],
+        )
+
+    def _windows(self, index: Tensor) -> Tensor:
+        """Gather the frames around frames index (B, F): (B, F, 2 * widest + 1, columns)."""
+        assert self.network is not None
+        batch, count = index.shape
+        known, columns = self.local.shape[1:]
+        widest = widest_context(self.network.config)
+        around = torch.arange(-widest, widest + 1, device=index.device)
+        if not known:
+            return self.local.new_zeros(batch, count, len(around), columns)
+        wanted = (index - self.first[:, None])[..., None] + around
+        rows = torch.arange(batch, device=index.device)[:, None, None]
+        return self.local[rows, wanted.clamp(0, known - 1)]
+
+
+def widest_context(config: ModelConfig) -> int:
+    """Give the frames to each side that the local conditions see at most."""
+    return max((condition.context for condition in config.locals), default=0)
 
 
 def interpolate(frames: Tensor, lead: int, samples: int, hop: int) -> Tensor:
@@ -136,13 +203,28 @@ def frames_needed(lead: int, samples: int, hop: int) -> int:
     return -(-(lead + samples) // hop) + 1
 
 
-def label_indices(config: ModelConfig, labels: Mapping[str, str]) -> list[int]:
+def stack_frames(parts: Sequence[Tensor]) -> Tensor:
+    """Put the frames of clips (F, columns) side by side, each one's last going on to the longest.
+
+    Returns:
+        (B, longest F, columns).
+    """
+    longest = max(part.shape[0] for part in parts)
+    index = torch.arange(longest)
+    return torch.stack(
+        [part[index.clamp(max=part.shape[0] - 1)] if longest else part for part in parts]
+    )
+
+
+def label_indices(config: ModelConfig, labels: Mapping[str, Given]) -> list[int]:
     """Look up the labels of one clip, in the order of the config.
+
+    A label that may be left out, and is, has the index behind the last.
 
     Raises:
         ConditionError: a label is missing, unknown, or names no condition of this model.
     """
-    known = {c.name: c for c in config.labels}
+    known = [condition.name for condition in (*config.labels, *config.globals)]
     for name in labels:
         if name not in known:
             allowed = ", ".join(known) or "none: it takes no labels"
@@ -153,11 +235,56 @@ def label_indices(config: ModelConfig, labels: Mapping[str, str]) -> list[int]:
     for condition in config.labels:
         value = labels.get(condition.name)
         choices = ", ".join(condition.values[:30]) + (", .." if len(condition.values) > 30 else "")
-        if value is None:
+        if value is None and condition.dropout == 0:
             raise ConditionError(
                 f"the label {condition.name!r} is missing; choose one of {choices}"
             )
-        if value not in condition.values:
+        if value is not None and value not in condition.values:
             raise ConditionError(f"{condition.name} cannot be {value!r}; choose one of {choices}")
-        indices.append(condition.values.index(value))
+        indices.append(
+            len(condition.values) if value is None else condition.values.index(str(value))
+        )
     return indices
+
+
+def global_row(config: ModelConfig, labels: Mapping[str, Given]) -> list[float]:
+    """Look up the numbers and vectors of one clip, in the order of the config.
+
+    A number is scaled from its range to -1 .. 1. Behind each stands 1; both are zeros where a
+    condition that may be left out is.
+
+    Raises:
+        ConditionError: a value is missing, out of range or of another size.
+    """
+    row: list[float] = []
+    for condition in config.globals:
+        value = labels.get(condition.name)
+        if value is None and condition.dropout == 0:
+            raise ConditionError(f"the value {condition.name!r} is missing; {_expected(condition)}")
+        row += [0.0] * condition.features if value is None else [*_numbers(condition, value), 1.0]
+    return row
+
+
+def _numbers(condition: GlobalCondition, value: Given) -> list[float]:
+    try:
+        number = float(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ConditionError(f"{condition.name}: {_expected(condition)}; found {value!r}") from None
+    numbers = torch.as_tensor(number, dtype=torch.float32).reshape(-1).tolist()
+    fits = len(numbers) == condition.width and all(map(math.isfinite, numbers))
+    if fits and isinstance(condition, NumberCondition):
+        fits = condition.low <= numbers[0] <= condition.high
+    if not fits:
+        found = f"{numbers[0]:g}" if len(numbers) == 1 else f"{len(numbers)} numbers"
+        raise ConditionError(f"{condition.name}: {_expected(condition)}; found {found}")
+    if isinstance(condition, NumberCondition):
+        middle, span = (condition.high + condition.low) / 2, (condition.high - condition.low) / 2
+        return [(numbers[0] - middle) / span]
+    return numbers
+
+
+def _expected(condition: GlobalCondition) -> str:
+    if isinstance(condition, NumberCondition):
+        unit = f" {condition.unit}" if condition.unit else ""
+        return f"give a number from {condition.low:g} to {condition.high:g}{unit}"
+    return f"give a vector of {condition.size} finite numbers"

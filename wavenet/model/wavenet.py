@@ -12,14 +12,19 @@ from torch import Tensor, nn
 
 from wavenet.codec import silence_code
 from wavenet.config import ModelConfig
+from wavenet.errors import ConditionError
 from wavenet.model.conditioning import (
     Conditioning,
     ConditionNetwork,
+    Given,
     frames_needed,
+    global_row,
     interpolate,
     label_indices,
+    stack_frames,
 )
 from wavenet.model.distributions import Categorical
+from wavenet.model.features import describe_missing
 from wavenet.model.layers import ResidualBlock
 
 OUTPUT_GAIN = 0.1  # shrinks the first predictions, so that training starts at log2(n_classes) bits
@@ -113,21 +118,41 @@ class WaveNet(nn.Module):
         return params
 
     def conditioning(
-        self, labels: Sequence[Mapping[str, str]], totals: Sequence[int]
+        self,
+        labels: Sequence[Mapping[str, Given]],
+        totals: Sequence[int],
+        local: Sequence[Tensor] | None = None,
+        first: Sequence[int] | None = None,
     ) -> Conditioning:
         """Gather what a batch of clips is conditioned on.
 
         Args:
-            labels: per clip, label by condition name.
+            labels: per clip, label, number or vector by condition name.
             totals: per clip, its length in samples.
+            local: per clip, the frames (F, columns) of `model.features`.
+            first: per clip, the frame at which its `local` begins; 0 when left out.
         Raises:
-            ConditionError: a label is missing or unknown.
+            ConditionError: something is missing or unknown, or does not fit.
         """
-        device = self.embedding.weight.device
-        indices = [label_indices(self.config, chosen) for chosen in labels]
-        rows = torch.tensor(indices, dtype=torch.int64, device=device).reshape(len(totals), -1)
-        total = torch.tensor(totals, dtype=torch.int64, device=device)
-        return Conditioning(self.condition, rows, total, self.config.condition_hop)
+        config, device, batch = self.config, self.embedding.weight.device, len(totals)
+        indices = [label_indices(config, chosen) for chosen in labels]
+        given = [global_row(config, chosen) for chosen in labels]
+        columns = sum(condition.columns for condition in config.locals)
+        if columns and local is None:
+            raise ConditionError(
+                describe_missing(config.locals[0], config.condition_hop, self.sample_rate)
+            )
+        frames = stack_frames(local) if local and columns else torch.zeros(batch, 0, 0)
+        starts = torch.tensor(first or [0] * batch, dtype=torch.int64)
+        return Conditioning(
+            self.condition,
+            torch.tensor(indices, dtype=torch.int64).reshape(batch, -1).to(device),
+            torch.tensor(given).reshape(batch, -1).to(device),
+            frames.to(device),
+            starts.to(device),
+            torch.tensor(totals, dtype=torch.int64, device=device),
+            config.condition_hop,
+        )
 
     @property
     def receptive_field(self) -> int:

@@ -13,10 +13,13 @@ from torch import Tensor
 
 from wavenet import codec
 from wavenet.checkpoint import Checkpoint
-from wavenet.config import SamplingConfig
+from wavenet.conditions import NumberCondition
+from wavenet.config import ModelConfig, SamplingConfig
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
+from wavenet.model.conditioning import Given
+from wavenet.model.features import describe_missing, frame_count
 from wavenet.synthesis.noise import uniforms
 
 MAX_SECONDS = 600.0  # of one clip; more is a slip of the finger far more often than a wish
@@ -32,17 +35,20 @@ class Item:
 
     Attributes:
         samples: to generate, those of the prompt not counted.
-        labels: label by condition name.
+        labels: label, number or vector by condition name.
         seed: 0 to 2**63 - 1; the same seed gives the same audio.
         item: a second key beside the seed, for the parts of one job.
         prompt: (T,) float32 in [-1, 1] at the model's rate, audio to continue; or None.
+        local: (F, columns) the frames of `model.features`, from the first sample of the prompt on;
+            or None for a model without local conditions.
     """
 
     samples: int
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, Given] = field(default_factory=dict)
     seed: int = 0
     item: int = 0
     prompt: Tensor | None = None
+    local: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,8 @@ def generate(
     runner = make_engine(engine, checkpoint.model) if isinstance(engine, str) else engine
     prompts = [_prompt_codes(checkpoint, item) for item in items]
     totals = [prompt.numel() + item.samples for prompt, item in zip(prompts, items, strict=True)]
-    conditioning = checkpoint.model.conditioning([item.labels for item in items], totals)
+    local = [check_local(checkpoint, *pair) for pair in zip(items, totals, strict=True)]
+    conditioning = checkpoint.model.conditioning([item.labels for item in items], totals, local)
     longest = chunk_samples or max(1, round(CHUNK_SECONDS * rate))
 
     def chunks() -> Iterator[Chunk]:
@@ -132,13 +139,25 @@ def synthesize(
 
 def warm_up(checkpoint: Checkpoint, engine: str | Engine[Any] = "auto") -> None:
     """Generate one sample, so that compiling is over before anybody waits for sound."""
-    labels = {condition.name: condition.values[0] for condition in checkpoint.config.model.labels}
-    next(generate(checkpoint, [Item(1, labels)], engine=engine))
+    next(generate(checkpoint, [example_item(checkpoint.config.model)], engine=engine))
 
 
-def clip_name(name: str, labels: Mapping[str, str], seed: int) -> str:
+def example_item(model: ModelConfig) -> Item:
+    """Make an item of one sample for any model: first labels, lowest numbers, zeros."""
+    labels: dict[str, Given] = {c.name: c.values[0] for c in model.labels}
+    for condition in model.globals:
+        if isinstance(condition, NumberCondition):
+            labels[condition.name] = condition.low
+        else:
+            labels[condition.name] = torch.zeros(condition.size)
+    columns = sum(condition.columns for condition in model.locals)
+    return Item(1, labels, local=torch.zeros(1, columns) if columns else None)
+
+
+def clip_name(name: str, labels: Mapping[str, Given], seed: int) -> str:
     """Name a clip without suffix, checkpoint_labels_seed, in letters that every system takes."""
-    stem = "_".join([name, *labels.values()])[:100]
+    words = [str(value) for value in labels.values() if not isinstance(value, Tensor)]
+    stem = "_".join([name, *words])[:100]
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in stem) + f"_seed{seed}"
 
 
@@ -175,6 +194,32 @@ def check_item(item: Item, sample_rate: int) -> None:
     if not float(item.prompt.abs().max()) >= SILENCE:
         raise ConditionError("the prompt is silent; give audio that there is something to continue")
     samples_for(item.prompt.numel() / sample_rate, sample_rate)
+
+
+def check_local(checkpoint: Checkpoint, item: Item, total: int) -> Tensor:
+    """Take the frames of an item, (0, 0) for a model without local conditions.
+
+    Raises:
+        ConditionError: missing, not wanted, or too few or too many for the length: what was
+            expected, what was found.
+    """
+    model, rate = checkpoint.config.model, checkpoint.config.audio.sample_rate
+    columns = sum(condition.columns for condition in model.locals)
+    if item.local is None:
+        if columns:
+            raise ConditionError(describe_missing(model.locals[0], model.condition_hop, rate))
+        return torch.zeros(0, 0)
+    if not columns:
+        raise ConditionError("frames were given to a model that takes none")
+    expected, found = frame_count(total, model.condition_hop), item.local.shape[0]
+    # one more or less is the rounding of whoever computed them
+    if item.local.shape[1] != columns or abs(found - expected) > 1:
+        raise ConditionError(
+            f"{total} samples need {expected} frames x {columns}, one every "
+            f"{model.condition_hop} samples ({rate / model.condition_hop:g} a second); found "
+            f"{found} x {item.local.shape[1]}"
+        )
+    return item.local
 
 
 def _prompt_codes(checkpoint: Checkpoint, item: Item) -> Tensor:

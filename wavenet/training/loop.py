@@ -77,7 +77,7 @@ def train(
     feed = batches(
         dataset.train,
         config.codec.bits,
-        config.model.condition_hop,
+        config.model,
         settings.samples_per_step,
         settings.gain_db,
         settings.seed,
@@ -185,9 +185,9 @@ def update_average(state: TrainState, decay: float) -> None:
 def masked_nll(model: WaveNet, batch: Batch, device: torch.device) -> Tensor:
     """Average the negative log-likelihood, in nats, over the targets of a batch."""
     codes, mask = batch.codes.to(device), batch.mask.to(device)
-    names = [condition.name for condition in model.config.labels]
+    names = [c.name for c in (*model.config.labels, *model.config.globals)]
     labels = [{name: row[name] for name in names if name in row} for row in batch.labels]
-    conditioning = model.conditioning(labels, batch.totals)
+    conditioning = model.conditioning(labels, batch.totals, batch.local, batch.first)
     params = model(codes, conditioning, batch.start.to(device)).float()
     # the same as -distribution.log_prob, as one fused operation over the targets alone
     return F.cross_entropy(params.transpose(1, 2)[mask], codes[mask])
@@ -210,7 +210,7 @@ def validate(model: WaveNet, config: CheckpointConfig, clips: list[Clip]) -> flo
     nats, targets = 0.0, 0
     for index in plan:
         chosen = [clips[i] for i in index]
-        batch = collate(chosen, config.codec.bits, config.model.condition_hop, [1.0] * len(chosen))
+        batch = collate(chosen, config.codec.bits, config.model, [1.0] * len(chosen))
         count = int(batch.mask.sum())
         nats += masked_nll(model, batch, device).item() * count
         targets += count

@@ -8,7 +8,8 @@ import statistics
 import tomllib
 from pathlib import Path
 
-from wavenet.config import CheckpointConfig, LabelCondition, RecipeConfig, make, parse
+from wavenet.conditions import LabelCondition
+from wavenet.config import CheckpointConfig, RecipeConfig, make, parse
 from wavenet.errors import ConfigError
 from wavenet.training.data import Dataset, label_values
 

@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from wavenet.config import ModelConfig, Strict, TrainConfig, parse
+from wavenet.conditions import Strict
+from wavenet.config import ModelConfig, TrainConfig, parse
 from wavenet.errors import ConfigError, TrainingError
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from torch import Tensor
 from audio_utils import io
 from audio_utils.errors import AudioError
 from wavenet.checkpoint import CONFIG, WEIGHTS, Checkpoint, load
-from wavenet.config import SamplingConfig, Strict, make
+from wavenet.conditions import Strict
+from wavenet.config import SamplingConfig, make
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import NAMES, make_engine
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError

@@ -131,7 +131,7 @@ def summarise(job: jobs.Job, waveform: Tensor, speed: float) -> str:
         "Real-time factor": f"{1 / speed:.2f}",
         "Speed": f"{speed:.1f} × real time",
         "Engine": job.engine.name,
-        **job.item.labels,
+        **{name: str(value) for name, value in job.item.labels.items()},
     }
     return fact_list(facts)
 
