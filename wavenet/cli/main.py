@@ -9,7 +9,7 @@ import sys
 import typer
 
 import wavenet
-from wavenet.cli import analyse, bench, generate, info, score, studio, train
+from wavenet.cli import analyse, bench, generate, info, score, studio, train, vocode
 from wavenet.errors import ConditionError, ConfigError, EngineUnavailable, WaveNetError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("generate")(generate.generate)
+app.command("vocode")(vocode.vocode)
 app.command("score")(score.score)
 app.command("train")(train.train)
 app.command("info")(info.info)

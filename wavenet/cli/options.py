@@ -17,7 +17,8 @@ CheckpointOption = Annotated[
     Path, typer.Option("--checkpoint", help="Folder of the checkpoint.", show_default=True)
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="A label, as in --set digit=7. Repeatable.")
+    list[str] | None,
+    typer.Option("--set", help="A label or number, as in --set digit=7. Repeatable."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON lines.")]
 EngineOption = Annotated[str, typer.Option("--engine", help="auto, cpu, cached or reference.")]
@@ -27,6 +28,17 @@ PrecisionOption = Annotated[
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", help="Of the engine cpu: 1 or 2; two where they help.")
 ]
+SeedOption = Annotated[int, typer.Option("--seed", help="The same seed gives the same audio.")]
+TemperatureOption = Annotated[
+    float, typer.Option("--temperature", help="Above 0; below 1 is calmer.")
+]
+TopKOption = Annotated[int | None, typer.Option("--top-k", help="Draw from the k likeliest codes.")]
+TopPOption = Annotated[
+    float | None,
+    typer.Option("--top-p", help="Draw from the likeliest codes that hold this share."),
+]
+GreedyOption = Annotated[bool, typer.Option("--greedy", help="Take the likeliest code.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace files.")]
 
 
 def parse_labels(assignments: Sequence[str] | None) -> dict[str, str]:
@@ -35,15 +47,26 @@ def parse_labels(assignments: Sequence[str] | None) -> dict[str, str]:
     Raises:
         ConditionError: no equals sign, or a name given twice.
     """
-    labels: dict[str, str] = {}
+    return parse_assignments("--set", assignments, "digit=7")
+
+
+def parse_assignments(
+    option: str, assignments: Sequence[str] | None, example: str = "curve=FILE.npy"
+) -> dict[str, str]:
+    """Turn what an option gave, ["name=value", ..], into values by name.
+
+    Raises:
+        ConditionError: no equals sign, or a name given twice.
+    """
+    found: dict[str, str] = {}
     for text in assignments or ():
         name, equals, value = text.partition("=")
         if not (name and equals and value):
-            raise ConditionError(f"--set expects NAME=VALUE, as in digit=7; found {text!r}")
-        if name in labels:
-            raise ConditionError(f"--set gives {name} twice: {labels[name]} and {value}")
-        labels[name] = value
-    return labels
+            raise ConditionError(f"{option} expects NAME=VALUE, as in {example}; found {text!r}")
+        if name in found:
+            raise ConditionError(f"{option} gives {name} twice: {found[name]} and {value}")
+        found[name] = value
+    return found
 
 
 def say(text: str) -> None:

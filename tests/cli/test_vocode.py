@@ -1,0 +1,121 @@
+"""`wavenet vocode`, and frames and beams of `wavenet generate`."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.cli.conftest import refused
+from tests.conftest import RATE, tiny_config
+from wavenet import checkpoint
+from wavenet.conditions import FramesCondition, MelCondition
+
+HOP = 80
+
+
+@pytest.fixture
+def vocoder(make_checkpoint):
+    """A checkpoint that turns mel frames into sound, badly."""
+    mel = MelCondition(bands=20, window=256, channels=4, context=1)
+    config = tiny_config(hop=HOP).model_copy(update={"conditions": (mel,)})
+    return make_checkpoint(config, name="vocoder").folder
+
+
+@pytest.fixture
+def curve(make_checkpoint):
+    """A checkpoint that takes frames of three numbers."""
+    config = tiny_config(conditions="frames", hop=HOP)
+    return make_checkpoint(config, name="curve").folder
+
+
+def test_a_recording_is_said_again_at_its_own_length(wavenet, vocoder, tone, tmp_path):
+    outs = [tmp_path / f"{n}.wav" for n in range(3)]
+    for out, seed in zip(outs, (1, 1, 2), strict=True):
+        code, shown, _ = wavenet(
+            "vocode", tone, "--checkpoint", vocoder, "--seed", seed, "--out", out
+        )
+        assert (code, shown) == (0, f"{out}\n")
+        assert soundfile.info(out).frames == soundfile.info(tone).frames
+    assert outs[0].read_bytes() == outs[1].read_bytes() != outs[2].read_bytes()
+
+
+def test_the_features_are_those_of_the_checkpoint(wavenet, vocoder, tone, tmp_path):
+    """The frames computed by hand give the same clip; of another recording, another."""
+    from audio_utils import io
+    from wavenet.model.features import frames_of
+
+    config = checkpoint.load_config(vocoder)
+    frames = frames_of(config.model, RATE, io.read(tone, RATE).waveform)
+    array = tmp_path / "frames.npy"
+    made = {}
+    for name, source in (("given", frames.numpy()), ("other", frames.numpy()[::-1] - 1.0)):
+        np.save(array, source)
+        code, _, _ = wavenet(
+            "vocode", array, "--checkpoint", vocoder, "--out", tmp_path / f"{name}.wav"
+        )
+        assert code == 0
+        made[name] = soundfile.read(tmp_path / f"{name}.wav")[0]
+    wavenet("vocode", tone, "--checkpoint", vocoder, "--out", tmp_path / "tone.wav")
+    tone_again = soundfile.read(tmp_path / "tone.wav")[0]
+    assert np.array_equal(made["given"], tone_again[: len(made["given"])])
+    assert not np.array_equal(made["other"], made["given"])
+
+
+def test_frames_say_how_long_the_clip_is(wavenet, curve, tmp_path):
+    array, out = tmp_path / "c.npy", tmp_path / "out.wav"
+    np.save(array, np.random.default_rng(0).standard_normal((11, 3)))
+    settings = ("generate", "--checkpoint", curve, "--frames", f"curve={array}", "--out", out)
+    code, shown, _ = wavenet(*settings, "--json")
+    assert code == 0
+    assert json.loads(shown)["seconds"] == 10 * HOP / RATE
+    refused(wavenet(*settings), "exists already")
+    words = "need 51 frames x 3, one every 80 samples (100 a second); found 11 x 3"
+    refused(wavenet(*settings, "--overwrite", "--seconds", 0.5), words)
+
+
+def test_frames_that_do_not_fit_are_refused_in_one_sentence(
+    wavenet, curve, vocoder, tiny, tone, tmp_path
+):
+    array, out = tmp_path / "c.npy", ("--out", tmp_path / "out.wav")
+    refused(wavenet("generate", "--checkpoint", curve, *out), "give --frames curve=FILE.npy")
+    refused(wavenet("vocode", tone, "--checkpoint", tiny, *out), "takes no frames")
+    words = "'curve' is missing; give an array of frames x 3"
+    refused(wavenet("vocode", tone, "--checkpoint", curve, *out), words)
+    np.save(array, np.zeros((5, 2)))
+    refused(wavenet("vocode", array, "--checkpoint", curve, *out), "frames x 3; found 5 x 2")
+    refused(wavenet("vocode", tmp_path / "no.npy", "--checkpoint", curve, *out), "there is no file")
+    array.write_bytes(b"RIFF")
+    refused(wavenet("vocode", array, "--checkpoint", vocoder, *out), "cannot be read as an array")
+    frames = ("--frames", f"curve={array}", "--frames", "curve=x.npy")
+    refused(wavenet("generate", "--checkpoint", curve, *frames, *out), "--frames gives curve twice")
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_several_arrays_are_given_by_name(wavenet, make_checkpoint, tmp_path):
+    frames = tuple(FramesCondition(name=name, columns=2, channels=4) for name in ("a", "b"))
+    config = tiny_config(hop=HOP).model_copy(update={"conditions": frames})
+    both = make_checkpoint(config, name="both").folder
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", np.zeros((4, 2)))
+    arguments = ("--checkpoint", both, "--out", tmp_path / "out.wav")
+    refused(wavenet("vocode", tmp_path / "a.npy", *arguments), "this model takes a, b")
+    given = [part for name in ("a", "b") for part in ("--frames", f"{name}={tmp_path / name}.npy")]
+    assert wavenet("generate", *given, *arguments)[0] == 0
+
+
+def test_beams_give_a_likelier_clip_than_drawing_and_say_how_likely(wavenet, tiny, tmp_path):
+    given = ("--checkpoint", tiny, "--set", "digit=a")
+    bits = {}
+    for way in ("--beams", "--seed"):
+        out = tmp_path / f"{way[2:]}.wav"
+        code, _, err = wavenet("generate", *given, "--seconds", 0.01, way, 4, "--out", out)
+        assert code == 0
+        scored = wavenet("score", *given, out, "--json")[1].splitlines()
+        bits[way] = json.loads(scored[-1])["bits_per_sample"]
+        if way == "--beams":
+            said = float(err.split(" nats, ")[1].split()[0])
+    assert bits["--beams"] == pytest.approx(said, abs=1e-3)
+    assert bits["--beams"] < bits["--seed"] - 0.5
+    many = ("generate", *given, "--beams", 4, "--count", 2)
+    refused(wavenet(*many, "--out", tmp_path), "--beams finds one clip")

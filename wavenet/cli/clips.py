@@ -1,0 +1,113 @@
+"""What the commands that make clips share: where files go, the work behind a bar, writing them."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from wavenet.errors import ConditionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from wavenet.checkpoint import Checkpoint
+    from wavenet.config import SamplingConfig
+    from wavenet.engines.base import Engine
+    from wavenet.synthesis.generate import Item
+
+
+def write(
+    path: Path,
+    item: "Item",
+    waveform: "Tensor",
+    with_prompt: bool,
+    rate: int,
+    rtf: float,
+    as_json: bool,
+) -> None:
+    """Write one clip and print its path, or a record about it."""
+    import torch
+
+    from audio_utils import io
+
+    if item.prompt is not None and with_prompt:
+        waveform = torch.cat([item.prompt, waveform])
+    io.write(path, waveform, rate)
+    labels = {
+        name: value.tolist() if isinstance(value, torch.Tensor) else value
+        for name, value in item.labels.items()
+    }
+    record = {
+        "file": str(path),
+        "seconds": waveform.numel() / rate,
+        "sample_rate": rate,
+        "seed": item.seed,
+        "labels": labels,
+        "rtf": rtf,
+    }
+    typer.echo(json.dumps(record) if as_json else str(path))
+
+
+def make_all(
+    loaded: "Checkpoint", items: "list[Item]", sampling: "SamplingConfig", runner: "Engine[Any]"
+) -> "tuple[list[Tensor], float]":
+    """Generate all items to their end behind a progress bar; also gives the seconds it took."""
+    import torch
+
+    from wavenet.cli.progress import bar, waiting
+    from wavenet.synthesis.generate import generate as stream
+    from wavenet.synthesis.generate import warm_up
+
+    chunks = stream(loaded, items, sampling, runner)  # checks everything before the wait
+    with waiting("preparing the engine (compiled once on a machine, in ten to twenty seconds)"):
+        warm_up(loaded, runner)
+    parts: list[list[Tensor]] = [[] for _ in items]
+    began = time.perf_counter()
+    with bar("samples", sum(item.samples for item in items)) as advance:
+        for chunk in chunks:
+            for part, waveform in zip(parts, chunk.waveforms, strict=True):
+                part.append(waveform)
+                advance(waveform.numel())
+    return [torch.cat(part) for part in parts], time.perf_counter() - began
+
+
+def plan_outputs(out: Path | None, names: list[str], overwrite: bool) -> list[Path]:
+    """Name the files and see that they can be written, before any work is done.
+
+    Args:
+        out: a file, a folder, or None for the current folder.
+        names: of the clips, without suffix, for a folder.
+        overwrite: whether files that are there may be replaced.
+    Raises:
+        ConditionError: a file that exists, a folder that cannot be written, one file for many.
+    """
+    if out is not None and out.suffix and not out.is_dir():
+        if len(names) > 1:
+            raise ConditionError(f"--count {len(names)} needs a folder for --out, found file {out}")
+        paths = [out]
+    else:
+        paths = [(out or Path()) / f"{name}.wav" for name in names]
+    folder = paths[0].parent
+    nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise ConditionError(f"the folder {folder} cannot be written; choose another with --out")
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise ConditionError(f"{path} exists already; choose another --out or add --overwrite")
+    return paths
+
+
+def find_likeliest(loaded: "Checkpoint", item: "Item", beams: int) -> "tuple[list[Tensor], float]":
+    """Search for the likeliest clip behind a progress bar; also gives the seconds it took."""
+    from wavenet.cli.options import say
+    from wavenet.cli.progress import bar
+    from wavenet.synthesis.beams import search
+
+    began = time.perf_counter()
+    with bar("samples", item.samples) as advance:
+        found = search(loaded, item, beams, report=lambda _: advance(1))
+    say(f"log-probability {found.log_prob:.2f} nats, {found.bits_per_sample:.4f} bits per sample")
+    return [found.waveform], time.perf_counter() - began

@@ -1,0 +1,103 @@
+"""`wavenet vocode`: a recording, or its spectrogram, said again by a model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wavenet.cli.clips import make_all, plan_outputs, write
+from wavenet.cli.options import (
+    EngineOption,
+    GreedyOption,
+    JsonOption,
+    OverwriteOption,
+    PrecisionOption,
+    SeedOption,
+    SetOption,
+    TemperatureOption,
+    ThreadsOption,
+    TopKOption,
+    TopPOption,
+    make_folder,
+    parse_labels,
+    say,
+    say_converted,
+)
+from wavenet.errors import ConditionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from wavenet.checkpoint import Checkpoint
+
+
+def vocode(
+    source: Annotated[Path, typer.Argument(help="A recording, or frames as .npy.")],
+    checkpoint: Annotated[
+        Path, typer.Option("--checkpoint", help="Folder of a checkpoint that takes frames.")
+    ] = Path("checkpoints/vocoder"),
+    set_: SetOption = None,
+    seed: SeedOption = 0,
+    temperature: TemperatureOption = 1.0,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    greedy: GreedyOption = False,
+    engine: EngineOption = "auto",
+    precision: PrecisionOption = "fp32",
+    threads: ThreadsOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A file (.wav, .flac, .ogg, .mp3) or a folder.")
+    ] = None,
+    overwrite: OverwriteOption = False,
+    json_: JsonOption = False,
+) -> None:
+    """Turn features of a recording back into sound and print the path of the file written.
+
+    The checkpoint says which features, and how they are computed; nothing else of the recording
+    reaches the model.
+    """
+    labels = parse_labels(set_)
+    from wavenet import checkpoint as checkpoints
+    from wavenet.config import SamplingConfig, make
+    from wavenet.engines.registry import make_engine
+    from wavenet.synthesis.generate import Item
+
+    paths = plan_outputs(out, [f"{source.stem}_{checkpoint.name}_seed{seed}"], overwrite)
+    values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
+    sampling = make(SamplingConfig, "sampling", **values)
+    loaded = checkpoints.load(checkpoint)
+    local, samples = read_source(loaded, source)
+    item = Item(samples, labels, seed, local=local)
+    runner = make_engine(engine, loaded.model, precision, threads)
+    (waveform,), took = make_all(loaded, [item], sampling, runner)
+    rate = loaded.config.audio.sample_rate
+    make_folder(paths[0].parent)
+    write(paths[0], item, waveform, False, rate, took * rate / samples, json_)
+    say(f"{samples / rate:.2f} s of audio in {took:.2f} s, {samples / rate / took:.2f} x real time")
+
+
+def read_source(loaded: "Checkpoint", source: Path) -> "tuple[Tensor, int]":
+    """Read a recording or an array: its frames, and how many samples they stand for.
+
+    Raises:
+        ConditionError: the model takes no frames, or these do not fit it.
+    """
+    from audio_utils import io
+    from wavenet.model.features import frames_of, read_array
+
+    config, rate = loaded.config.model, loaded.config.audio.sample_rate
+    if not config.locals:
+        raise ConditionError(
+            f"{loaded.folder} takes no frames; `wavenet vocode` needs a checkpoint that does"
+        )
+    if source.suffix.lower() != ".npy":
+        recording = io.read(source, rate)
+        say_converted(source, recording)
+        return frames_of(config, rate, recording.waveform), recording.waveform.numel()
+    if len(config.locals) > 1:
+        names = ", ".join(condition.name for condition in config.locals)
+        raise ConditionError(
+            f"this model takes {names}; give an array for each to `wavenet generate --frames`"
+        )
+    frames = frames_of(config, rate, None, {config.locals[0].name: read_array(source)})
+    return frames, max(1, (frames.shape[0] - 1) * config.condition_hop)
