@@ -11,8 +11,9 @@ from safetensors.torch import save as to_bytes
 
 from wavenet import checkpoint
 from wavenet.checkpoint import CONFIG, WEIGHTS
-from wavenet.config import CheckpointConfig, parse
+from wavenet.config import CheckpointConfig
 from wavenet.errors import CheckpointError, ConfigError
+from wavenet.parsing import parse
 
 TINY = {
     "format_version": 1,

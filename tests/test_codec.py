@@ -81,11 +81,11 @@ def test_shape_is_kept_and_nothing_stays_nothing():
     assert codec.decode(torch.zeros(0, dtype=torch.int64)).shape == (0,)
 
 
-@pytest.mark.parametrize("bits", [3, 11, 0, -1])
-def test_a_depth_outside_4_to_10_bits_is_refused(bits):
-    with pytest.raises(ValueError, match="bits must lie in 4 to 10"):
+@pytest.mark.parametrize("bits", [3, 11, 15, 17, 0, -1])
+def test_a_depth_that_has_no_law_is_refused(bits):
+    with pytest.raises(ValueError, match=f"bits must be 4 to 10 or 16, found {bits}"):
         codec.encode(torch.zeros(1), bits)
-    with pytest.raises(ValueError, match="bits must lie in 4 to 10"):
+    with pytest.raises(ValueError, match=f"bits must be 4 to 10 or 16, found {bits}"):
         codec.decode(torch.zeros(1, dtype=torch.int64), bits)
 
 
@@ -99,3 +99,21 @@ def test_a_sample_outside_full_scale_is_refused(value):
 def test_a_code_outside_the_alphabet_is_refused(code):
     with pytest.raises(ValueError, match="codes must lie in 0 to 255"):
         codec.decode(torch.tensor([0, code]))
+
+
+def test_16_bits_are_linear_and_come_back_exactly():
+    codes = torch.arange(1 << 16)
+    waveform = codec.decode(codes, 16)
+    assert torch.equal(codec.encode(waveform, 16), codes)
+    assert waveform[[0, -1]].tolist() == [-1.0, 1.0]
+    assert codec.encode(torch.zeros(1), 16).item() == codec.silence_code(16) == 32_768
+    steps = waveform.double().diff()
+    assert (steps - 2 / 65_535).abs().max() < 1e-7  # equal steps: no companding
+
+
+def test_a_16_bit_file_keeps_its_samples():
+    """A PCM sample n / 32768 lies within one step of its code, and distinct ones stay distinct."""
+    pcm = torch.arange(-32_768, 32_768) / 32_768
+    codes = codec.encode(pcm, 16)
+    assert (codes.diff() >= 0).all() and codes.unique().numel() >= 65_535
+    assert (codec.decode(codes, 16) - pcm).abs().max() <= 1 / 65_535 + 1e-7

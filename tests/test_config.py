@@ -19,9 +19,9 @@ from wavenet.config import (
     RecipeConfig,
     SamplingConfig,
     TrainConfig,
-    parse,
 )
 from wavenet.errors import ConfigError
+from wavenet.parsing import parse
 
 # seeded, and however slow the machine is
 RULES = settings(
@@ -131,13 +131,28 @@ def test_nan_and_infinity_are_refused(kind, base, name, value):
     assert f"{name}: " in refusal(kind, text)
 
 
+LINEAR = {"law": "linear", "bits": 16, "silence_code": 32_768}
+GAUSS = {"kind": "gaussian-mixture"}
+
+
 @pytest.mark.parametrize(
     "change, words",
     [
         ({"codec": {"bits": 8, "silence_code": 127}}, "silence_code must be 128 for 8 bits"),
         ({"codec": {"bits": 10}}, "silence_code must be 512 for 10 bits"),
         ({"codec": {"bits": 3, "silence_code": 4}}, "codec.bits: "),
-        ({"codec": {"bits": 11, "silence_code": 1024}}, "codec.bits: "),
+        ({"codec": {"bits": 11, "silence_code": 1024}}, "the mu-law has 4 to 10 bits, found 11"),
+        ({"codec": {"law": "linear"}}, "the linear law has 16 bits, found 8"),
+        ({"codec": LINEAR}, "a categorical output needs codec.law 'mu-law', found 'linear'"),
+        (
+            {"model": {**MODEL, "output": {"kind": "logistic-mixture"}}},
+            "a logistic-mixture output needs codec.law 'linear', found 'mu-law'",
+        ),
+        ({"codec": LINEAR, "model": {**MODEL, "output": {"kind": "x"}}}, "'gaussian-mixture'"),
+        (
+            {"codec": LINEAR, "model": {**MODEL, "output": {**GAUSS, "components": 65}}},
+            "components: ",
+        ),
         ({"codec": {"law": "a-law"}}, "codec.law: "),
         ({"model": {**MODEL, "conditions": [{**DIGIT, "values": ["0", "0"]}]}}, "must differ"),
         ({"model": {**MODEL, "conditions": [DIGIT, DIGIT]}}, "the same name"),

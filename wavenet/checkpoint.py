@@ -19,9 +19,10 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from audio_utils.files import atomic_file
-from wavenet.config import CheckpointConfig, parse
+from wavenet.config import CheckpointConfig
 from wavenet.errors import CheckpointError, ConfigError
 from wavenet.model.wavenet import WaveNet
+from wavenet.parsing import parse
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"

@@ -2,32 +2,24 @@
 
 JSON or TOML text enters, checked values leave. A checkpoint's `config.json` is `CheckpointConfig`;
 a recipe is `RecipeConfig`. An unknown key, a wrong type, NaN or a contradiction is refused with
-one sentence that names the field (`parse`).
+one sentence that names the field (`parsing`).
 """
 
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from wavenet.conditions import (
     Condition,
-    FramesCondition,
     GlobalCondition,
     LabelCondition,
     LocalCondition,
-    LoudnessCondition,
-    MelCondition,
-    MfccCondition,
     Name,
-    NumberCondition,
-    PitchCondition,
     PositionCondition,
     Share,
     Strict,
-    VectorCondition,
     Width,
 )
-from wavenet.errors import ConfigError
 
 MAX_PARAMETERS = 100_000_000  # 400 MB in float32; no model of this project comes near
 MAX_RING_VALUES = 50_000_000  # 200 MB of float32 ring buffers for one stream
@@ -40,15 +32,19 @@ class AudioConfig(Strict):
 
 
 class CodecConfig(Strict):
-    """The mu-law convention, written out so that no reader has to guess (see `codec`)."""
+    """The convention of the codes, written out so that no reader has to guess (see `codec`)."""
 
-    law: Literal["mu-law"] = "mu-law"
-    bits: int = Field(default=8, ge=4, le=10)
+    law: Literal["mu-law", "linear"] = "mu-law"
+    bits: int = Field(default=8, ge=4, le=16)
     rounding: Literal["half-up"] = "half-up"
     silence_code: int = 128
 
     @model_validator(mode="after")
-    def _silence_fits(self) -> Self:
+    def _fits_together(self) -> Self:
+        if self.law == "linear" and self.bits != 16:
+            raise ValueError(f"the linear law has 16 bits, found {self.bits}")
+        if self.law == "mu-law" and self.bits > 10:
+            raise ValueError(f"the mu-law has 4 to 10 bits, found {self.bits}")
         if self.silence_code != 1 << (self.bits - 1):
             raise ValueError(f"silence_code must be {1 << (self.bits - 1)} for {self.bits} bits")
         return self
@@ -57,6 +53,29 @@ class CodecConfig(Strict):
     def n_classes(self) -> int:
         """Size of the alphabet."""
         return 1 << self.bits
+
+
+class CategoricalOutput(Strict):
+    """One logit per class of a mu-law alphabet."""
+
+    kind: Literal["categorical"] = "categorical"
+
+
+class LogisticOutput(Strict):
+    """A mixture of logistics over 16-bit samples."""
+
+    kind: Literal["logistic-mixture"] = "logistic-mixture"
+    components: int = Field(default=10, ge=1, le=64)
+
+
+class GaussianOutput(Strict):
+    """A mixture of Gaussians over 16-bit samples; one component is the single Gaussian."""
+
+    kind: Literal["gaussian-mixture"] = "gaussian-mixture"
+    components: int = Field(default=1, ge=1, le=64)
+
+
+Output = Annotated[CategoricalOutput | LogisticOutput | GaussianOutput, Field(discriminator="kind")]
 
 
 class ModelConfig(Strict):
@@ -69,6 +88,7 @@ class ModelConfig(Strict):
     dilations: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(
         min_length=1, max_length=1000
     )
+    output: Output = CategoricalOutput()
     conditions: tuple[Condition, ...] = Field(default=(), max_length=32)
     condition_channels: Width = 64  # hidden width of the frame-rate network
     condition_hop: int = Field(default=80, ge=1, le=65_536)  # samples between condition frames
@@ -143,6 +163,11 @@ class CheckpointConfig(Strict):
     default_seconds: float = Field(default=1.0, gt=0, le=600)
 
     @model_validator(mode="after")
+    def _output_fits_the_codec(self) -> Self:
+        check_output(self.model, self.codec)
+        return self
+
+    @model_validator(mode="after")
     def _labels_are_known(self) -> Self:
         for condition in self.model.labels:
             if not condition.values:
@@ -191,65 +216,16 @@ class RecipeConfig(Strict):
     data: DataConfig = DataConfig()
     train: TrainConfig
 
-
-ConfigT = TypeVar("ConfigT", bound=BaseModel)
-
-
-def parse(kind: type[ConfigT], text: str | bytes, source: str) -> ConfigT:
-    """Read a config from JSON text.
-
-    Args:
-        kind: the config class.
-        text: JSON.
-        source: named in the error, usually the file's path.
-    Raises:
-        ConfigError: one sentence naming the field, what was found and what is allowed.
-    """
-    try:
-        return kind.model_validate_json(text)
-    except ValidationError as error:
-        raise ConfigError(f"{source}: {explain(error, kind)}") from None
+    @model_validator(mode="after")
+    def _output_fits_the_codec(self) -> Self:
+        check_output(self.model, self.codec)
+        return self
 
 
-def make(kind: type[ConfigT], source: str, /, **values: object) -> ConfigT:
-    """Build a config from values that a person gave.
-
-    Raises:
-        ConfigError: as `parse`.
-    """
-    try:
-        return kind(**values)
-    except ValidationError as error:
-        raise ConfigError(f"{source}: {explain(error, kind)}") from None
-
-
-def explain(error: ValidationError, kind: type[BaseModel]) -> str:
-    """Put one fault of a validation into one sentence, an unknown key before all others."""
-    faults = error.errors(include_url=False)
-    first = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
-    field = _plain(".".join(str(part) for part in first["loc"])) or "the whole"
-    if first["type"] == "extra_forbidden":
-        return f"the key {field} is not known ({_siblings(kind, first['loc'])})"
-    message = _plain(first["msg"].removeprefix("Value error, "))
-    if first["type"] == "missing":
-        return f"the key {field} is missing"
-    found = repr(first.get("input"))
-    return f"{field}: {message}" + (f", found {found}" if len(found) <= 60 else "")
-
-
-def _siblings(kind: type[BaseModel], loc: tuple[int | str, ...]) -> str:
-    kinds = (LabelCondition, PositionCondition, NumberCondition, VectorCondition)
-    frames = (MelCondition, MfccCondition, PitchCondition, LoudnessCondition, FramesCondition)
-    conditions = {str(c.model_fields["kind"].default): c for c in kinds + frames}
-    fields = kind.model_fields
-    for part in map(str, loc[:-1]):
-        inner: object = fields[part].annotation if part in fields else conditions.get(part)
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            fields = inner.model_fields
-    return "known keys: " + ", ".join(fields)
-
-
-def _plain(text: str) -> str:
-    """Keep words that came from a file short, and in one line that a terminal can show."""
-    short = text if len(text) <= 300 else text[:300] + ".."
-    return "".join(c if c.isprintable() else "?" for c in short)
+def check_output(model: ModelConfig, codec: CodecConfig) -> None:
+    """Refuse an output distribution over an alphabet that it is not for."""
+    law = "mu-law" if model.output.kind == "categorical" else "linear"
+    if codec.law != law:
+        raise ValueError(
+            f"a {model.output.kind} output needs codec.law {law!r}, found {codec.law!r}"
+        )

@@ -25,7 +25,9 @@ def make_config(conditions=(), bits=8, **model):
     return CheckpointConfig(
         name="tiny",
         audio=AudioConfig(sample_rate=RATE),
-        codec=CodecConfig(bits=bits, silence_code=1 << (bits - 1)),
+        codec=CodecConfig(
+            law="linear" if bits == 16 else "mu-law", bits=bits, silence_code=1 << (bits - 1)
+        ),
         model=ModelConfig(
             **{**sizes, **model}, conditions=conditions, condition_channels=8, condition_hop=10
         ),

@@ -9,6 +9,7 @@ import torch
 
 from wavenet import checkpoint
 from wavenet.conditions import LabelCondition, PositionCondition
+from wavenet.config import GaussianOutput, LogisticOutput
 from wavenet.errors import DataError, TrainingError
 from wavenet.training import loop, snapshots
 from wavenet.training.data import Dataset
@@ -338,3 +339,21 @@ def test_runs_of_different_precision_follow_each_other_in_one_process(tmp_path, 
         losses[n] = [record["loss_bits"] for record in lines(tmp_path / str(n))]
     assert losses[0] == losses[2] != losses[1]  # the precision is that of the run
     assert losses[0] == pytest.approx(losses[1], abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "output", [LogisticOutput(components=2), GaussianOutput()], ids=lambda o: o.kind
+)
+def test_a_mixture_learns_a_sine_in_16_bits(tmp_path, output):
+    clips = [make_clip(200, 0)] * 2
+    config = make_config(bits=16, output=output, dilations=(1, 2, 4, 8))
+    settings = make_settings(
+        steps=150, samples_per_step=400, learning_rate=0.02, gain_db=0.0, validate_every=150
+    )
+    train(config, settings, Dataset(train=clips, validation=clips[:1]), tmp_path)
+    records = lines(tmp_path)
+    # the noise in the sine has 0.1 of full scale: log2(0.1 * sqrt(2 pi e) * 32768) = 13.7 bits
+    assert records[0]["loss_bits"] > 16
+    assert 13 < records[-1]["loss_bits"] < 15.2
+    kept = checkpoint.load(tmp_path / "checkpoint").model
+    assert validate(kept, config, clips[:1]) == pytest.approx(records[-1]["bits_per_sample"])

@@ -73,8 +73,9 @@ def generate(
         raise ConditionError("--beams finds one clip, whatever the seed; leave --count out")
 
     from wavenet import checkpoint as checkpoints
-    from wavenet.config import SamplingConfig, make
+    from wavenet.config import SamplingConfig
     from wavenet.engines.registry import make_engine
+    from wavenet.parsing import make
     from wavenet.synthesis.generate import Item, clip_name, samples_for
 
     seeds = range(seed, seed + count)

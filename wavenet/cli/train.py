@@ -84,8 +84,8 @@ def amend(
         DataConfig,
         ModelConfig,
         TrainConfig,
-        make,
     )
+    from wavenet.parsing import make
 
     parts: dict[str, Any] = dict(recipe)
     given = {"folder": str(data) if data else None, "pattern": pattern}

@@ -58,8 +58,9 @@ def vocode(
     """
     labels = parse_labels(set_)
     from wavenet import checkpoint as checkpoints
-    from wavenet.config import SamplingConfig, make
+    from wavenet.config import SamplingConfig
     from wavenet.engines.registry import make_engine
+    from wavenet.parsing import make
     from wavenet.synthesis.generate import Item
 
     paths = plan_outputs(out, [f"{source.stem}_{checkpoint.name}_seed{seed}"], overwrite)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from wavenet import sampling
-from wavenet.config import SamplingConfig
+from wavenet.config import GaussianOutput, LogisticOutput, Output, SamplingConfig
+from wavenet.model.mixtures import GaussianMixture, LogisticMixture
 
 
 class Categorical:
@@ -30,3 +31,17 @@ class Categorical:
     def sample(self, params: Tensor, uniforms: Tensor, config: SamplingConfig) -> Tensor:
         """Draw codes (B, T) from params (B, P, T) and uniforms (B, T) in [0, 1)."""
         return sampling.draw(params.transpose(1, 2), uniforms, config)
+
+
+Distribution = Categorical | LogisticMixture | GaussianMixture
+
+
+def make_distribution(output: Output, bits: int) -> Distribution:
+    """Make the distribution that a config asks for, over 2**bits classes."""
+    match output:
+        case LogisticOutput():
+            return LogisticMixture(output.components, bits)
+        case GaussianOutput():
+            return GaussianMixture(output.components, bits)
+        case _:
+            return Categorical(1 << bits)

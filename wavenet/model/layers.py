@@ -35,6 +35,24 @@ class CausalConv1d(nn.Module):
         return out
 
 
+class ScalarInput(nn.Linear):
+    """Codes of an alphabet too large for a table enter as their values in [-1, 1].
+
+    Args:
+        n_classes: code c stands for 2 c / (n_classes - 1) - 1.
+        channels: of what leaves.
+    """
+
+    def __init__(self, n_classes: int, channels: int):
+        super().__init__(1, channels)
+        self.n_classes = n_classes
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Turn codes (...) int64 into (..., channels)."""
+        values = codes.to(self.weight.dtype) * (2 / (self.n_classes - 1)) - 1
+        return super().forward(values[..., None])
+
+
 class ResidualBlock(nn.Module):
     """Gated unit with a residual path: z = tanh(a) sigmoid(b), x' = x + W z.
 

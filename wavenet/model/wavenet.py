@@ -23,18 +23,19 @@ from wavenet.model.conditioning import (
     label_indices,
     stack_frames,
 )
-from wavenet.model.distributions import Categorical
+from wavenet.model.distributions import Categorical, make_distribution
 from wavenet.model.features import describe_missing
-from wavenet.model.layers import ResidualBlock
+from wavenet.model.layers import ResidualBlock, ScalarInput
 
 OUTPUT_GAIN = 0.1  # shrinks the first predictions, so that training starts at log2(n_classes) bits
 
 
 class WaveNet(nn.Module):
-    """Gated residual dilated causal convolutions over mu-law codes.
+    """Gated residual dilated causal convolutions over codes.
 
-    An embedding of the previous code; one `ResidualBlock` per dilation; the skip path, one product
-    over the gated outputs of all layers; a post-net ReLU, 1x1, ReLU, 1x1; a categorical output.
+    An embedding of the previous code, or of its value where there are 65,536; one `ResidualBlock`
+    per dilation; the skip path, one product over the gated outputs of all layers; a post-net ReLU,
+    1x1, ReLU, 1x1; the params of a distribution.
 
     Args:
         config: widths, kernel size, dilations, conditions.
@@ -49,9 +50,11 @@ class WaveNet(nn.Module):
         self.sample_rate = sample_rate
         self.n_classes = 1 << bits
         self.start_code = silence_code(bits)
-        self.distribution = Categorical(self.n_classes)
+        self.distribution = make_distribution(config.output, bits)
         layers, gate, skip = len(config.dilations), config.gate_channels, config.skip_channels
-        self.embedding = nn.Embedding(self.n_classes, config.residual_channels)
+        takes_classes = isinstance(self.distribution, Categorical)
+        make_input = nn.Embedding if takes_classes else ScalarInput
+        self.embedding = make_input(self.n_classes, config.residual_channels)
         # a ModuleList, typed as what it holds
         self.blocks = cast(
             list[ResidualBlock],

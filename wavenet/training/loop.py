@@ -21,6 +21,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from wavenet import checkpoint
 from wavenet.config import CheckpointConfig, TrainConfig
 from wavenet.errors import TrainingError
+from wavenet.model.distributions import Categorical
 from wavenet.model.wavenet import WaveNet
 from wavenet.training import snapshots
 from wavenet.training.card import write_card
@@ -189,7 +190,9 @@ def masked_nll(model: WaveNet, batch: Batch, device: torch.device) -> Tensor:
     labels = [{name: row[name] for name in names if name in row} for row in batch.labels]
     conditioning = model.conditioning(labels, batch.totals, batch.local, batch.first)
     params = model(codes, conditioning, batch.start.to(device)).float()
-    # the same as -distribution.log_prob, as one fused operation over the targets alone
+    if not isinstance(model.distribution, Categorical):
+        return -model.distribution.log_prob(params, codes)[mask].mean()
+    # the same, as one fused operation over the targets alone
     return F.cross_entropy(params.transpose(1, 2)[mask], codes[mask])
 
 

@@ -9,8 +9,9 @@ import tomllib
 from pathlib import Path
 
 from wavenet.conditions import LabelCondition
-from wavenet.config import CheckpointConfig, RecipeConfig, make, parse
+from wavenet.config import CheckpointConfig, RecipeConfig
 from wavenet.errors import ConfigError
+from wavenet.parsing import make, parse
 from wavenet.training.data import Dataset, label_values
 
 BUILT_IN = Path(__file__).parent / "recipes"

@@ -18,8 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from wavenet.conditions import Strict
-from wavenet.config import ModelConfig, TrainConfig, parse
+from wavenet.config import ModelConfig, TrainConfig
 from wavenet.errors import ConfigError, TrainingError
+from wavenet.parsing import parse
 
 if TYPE_CHECKING:
     from wavenet.training.loop import TrainState

@@ -14,8 +14,8 @@ from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 
 from audio_utils import io
-from wavenet.config import make
 from wavenet.errors import ConditionError
+from wavenet.parsing import make
 from wavenet.ui import jobs
 
 

@@ -22,10 +22,11 @@ from audio_utils import io
 from audio_utils.errors import AudioError
 from wavenet.checkpoint import CONFIG, WEIGHTS, Checkpoint, load
 from wavenet.conditions import Strict
-from wavenet.config import SamplingConfig, make
+from wavenet.config import SamplingConfig
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import NAMES, make_engine
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
+from wavenet.parsing import make
 from wavenet.synthesis.generate import Item, clip_name, generate, samples_for
 
 # The reference recomputes the whole past for every sample: for tests, not for ears.

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from audio_utils import io, plots
 from audio_utils.errors import AudioError
-from wavenet.config import make
 from wavenet.errors import WaveNetError
+from wavenet.parsing import make
 from wavenet.ui import jobs
 from wavenet.ui.player import chunk_message, end_message
 

@@ -12,8 +12,9 @@ from typing import Any
 import gradio as gr
 
 from wavenet.checkpoint import load_config
-from wavenet.config import ModelConfig, make
+from wavenet.config import ModelConfig
 from wavenet.errors import ConfigError, WaveNetError
+from wavenet.parsing import make
 from wavenet.ui.jobs import list_checkpoints, sentence
 from wavenet.ui.live import fact_list
 
