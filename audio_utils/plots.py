@@ -5,6 +5,7 @@ without global state. Callers: the command line, the studio, training reports.
 """
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -135,6 +136,44 @@ def plot_mfcc(waveform: Tensor, sample_rate: int, config: FeatureConfig | None =
     limit = max(1.0, float(shape.abs().flatten().quantile(0.98)))
     image.set_clim(-limit, limit)
     figure.colorbar(image, cax=figure.add_axes(_BAR), label="value (dB)", extend="both")
+    return figure
+
+
+def plot_side_by_side(
+    waveforms: Mapping[str, Tensor], sample_rate: int, config: FeatureConfig | None = None
+) -> Figure:
+    """Draw the mel spectrograms of several waveforms of one length, one shared scale of level.
+
+    Args:
+        waveforms: (T,) each, by the title that it is to have; the first is what levels refer to.
+        sample_rate: Hz.
+        config: as for `plot_spectrogram`.
+    Returns:
+        A figure of 9 x 2.6 inches.
+    Raises:
+        AudioError: a waveform, the rate or the settings cannot be used.
+    """
+    figure = Figure(figsize=SIZE_INCHES)
+    left, bottom, width, height = _PLOT
+    gap = 0.02
+    wide = (width + gap) / len(waveforms) - gap
+    loudest = None
+    for n, (title, waveform) in enumerate(waveforms.items()):
+        samples, settings = _prepared(waveform, sample_rate, config)
+        values = log_mel(samples, settings)
+        loudest = float(values.max()) if loudest is None else loudest
+        axes = figure.add_axes((left + n * (wide + gap), bottom, wide, height))
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.set_xlim(0, len(samples) / sample_rate)
+        rows = (-0.5, settings.n_mels - 0.5)
+        image = _draw(axes, values - loudest, settings, rows, "magma")
+        image.set_clim(-_RANGE_DB, 0)
+        axes.set_xlabel("time (s)")
+        if n == 0:
+            axes.set_ylabel("mel band")
+        else:
+            axes.set_yticks([])
+    figure.colorbar(image, cax=figure.add_axes(_BAR), label="level (dB re loudest)")
     return figure
 
 

@@ -9,7 +9,7 @@ import sys
 import typer
 
 import wavenet
-from wavenet.cli import analyse, bench, generate, info, score, studio, train, vocode
+from wavenet.cli import analyse, bench, evaluate, generate, info, score, studio, train, vocode
 from wavenet.errors import ConditionError, ConfigError, EngineUnavailable, WaveNetError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("info")(info.info)
 app.command("analyse")(analyse.analyse)
 app.command("bench")(bench.bench)
 app.command("ui")(studio.studio)
+app.add_typer(evaluate.app, name="evaluate")
 
 
 def _version(wanted: bool) -> None:

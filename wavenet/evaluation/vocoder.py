@@ -1,0 +1,162 @@
+"""A vocoder beside Griffin-Lim: both turn the same mel spectrograms back into recordings.
+
+Recordings in named groups enter; one `Measure` per recording and method leaves, and their means
+per group. Both methods get what the checkpoint's mel condition holds of a recording, and nothing
+else: same bands, same window, same hop.
+"""
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from audio_utils import metrics
+from audio_utils.errors import AudioError
+from audio_utils.griffin_lim import griffin_lim
+from wavenet.checkpoint import Checkpoint
+from wavenet.conditions import MelCondition
+from wavenet.config import SamplingConfig
+from wavenet.engines.base import Engine
+from wavenet.errors import ConditionError
+from wavenet.model.features import frames_of, mel_settings
+from wavenet.synthesis.generate import Item, synthesize
+
+METHODS = ("wavenet", "griffin-lim")
+TOGETHER = 16  # recordings that are generated at once
+ITERATIONS = 60  # of Griffin-Lim
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One recording made again by one method; None where a measure is not defined for it.
+
+    Attributes:
+        pesq: opinion score of narrow-band speech, 1 to 4.5, higher is better.
+        stoi: intelligibility, 0 to 1, higher is better.
+        mel_cepstral: distance in dB, lower is better.
+        stft: multi-resolution distance, lower is better.
+    """
+
+    group: str
+    name: str
+    method: str
+    pesq: float | None
+    stoi: float | None
+    mel_cepstral: float | None
+    stft: float | None
+
+
+MEASURES = ("pesq", "stoi", "mel_cepstral", "stft")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A recording to be made again: waveform (T,) at the model's rate."""
+
+    group: str
+    name: str
+    waveform: Tensor
+
+
+def evaluate(
+    checkpoint: Checkpoint,
+    recordings: Sequence[Recorded],
+    sampling: SamplingConfig,
+    engine: str | Engine[Any] = "auto",
+    seed: int = 0,
+    keep: Callable[[Recorded, Mapping[str, Tensor]], None] = lambda recorded, made: None,
+) -> Iterator[Measure]:
+    """Make every recording again by both methods, and measure.
+
+    Args:
+        checkpoint: conditioned on mel frames alone.
+        recordings: at the model's rate.
+        sampling: how the model draws.
+        engine: as for `generate`.
+        seed: of the first recording; the others count up, so that each can be repeated alone.
+        keep: called with each recording and what the methods made of it.
+    Yields:
+        a `Measure` for each recording and method, in the order given.
+    Raises:
+        ConditionError: the checkpoint is no vocoder.
+    """
+    condition = mel_condition(checkpoint)
+    rate, config = checkpoint.config.audio.sample_rate, checkpoint.config.model
+    settings = mel_settings(condition, rate, config.condition_hop)
+    for begin in range(0, len(recordings), TOGETHER):
+        chosen = recordings[begin : begin + TOGETHER]
+        items = [
+            Item(
+                one.waveform.numel(),
+                seed=seed + begin + n,
+                local=frames_of(config, rate, one.waveform),
+            )
+            for n, one in enumerate(chosen)
+        ]
+        waveforms = synthesize(checkpoint, items, sampling, engine)
+        for one, waveform in zip(chosen, waveforms, strict=True):
+            baseline = griffin_lim(one.waveform, rate, settings, ITERATIONS)
+            made = dict(zip(METHODS, (waveform, baseline), strict=True))
+            keep(one, made)
+            for method, estimate in made.items():
+                yield measure(one, method, estimate, rate)
+
+
+def mel_condition(checkpoint: Checkpoint) -> MelCondition:
+    """Give the one condition of a vocoder.
+
+    Raises:
+        ConditionError: the checkpoint has others, or none.
+    """
+    conditions = checkpoint.config.model.conditions
+    if len(conditions) != 1 or not isinstance(conditions[0], MelCondition):
+        found = ", ".join(condition.kind for condition in conditions) or "nothing"
+        raise ConditionError(
+            f"{checkpoint.folder} is conditioned on {found}; a vocoder is conditioned on mel alone"
+        )
+    return conditions[0]
+
+
+def measure(recorded: Recorded, method: str, estimate: Tensor, sample_rate: int) -> Measure:
+    """Compare what a method made with the recording."""
+    reference = recorded.waveform
+
+    def value(function: Callable[..., float], *rate: int) -> float | None:
+        try:
+            return function(reference, estimate, *rate)
+        except AudioError:  # too short or too quiet for this measure
+            return None
+
+    return Measure(
+        recorded.group,
+        recorded.name,
+        method,
+        pesq=value(metrics.pesq, sample_rate),
+        stoi=value(metrics.stoi, sample_rate),
+        mel_cepstral=value(metrics.mel_cepstral_distance, sample_rate),
+        stft=value(metrics.stft_distance, sample_rate),
+    )
+
+
+def summarise(measures: Sequence[Measure]) -> list[dict[str, Any]]:
+    """Average per group and method, over the recordings that both methods could be measured on.
+
+    Returns:
+        per group and method: group, method, clips, and for each measure its mean (None without
+        any) and how many recordings it is over.
+    """
+    rows: list[dict[str, Any]] = []
+    groups = dict.fromkeys(one.group for one in measures)
+    for group in groups:
+        for method in METHODS:
+            mine = [asdict(m) for m in measures if (m.group, m.method) == (group, method)]
+            row: dict[str, Any] = {"group": group, "method": method, "clips": len(mine)}
+            for name in MEASURES:
+                undefined = {m.name for m in measures if m.group == group and vars(m)[name] is None}
+                values = [m[name] for m in mine if m["name"] not in undefined]
+                row[name] = statistics.fmean(values) if values else None
+                row[f"{name}_clips"] = len(values)
+            rows.append(row)
+    return rows
