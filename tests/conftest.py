@@ -80,7 +80,7 @@ def given_for(model: WaveNet, row: int) -> dict[str, Any]:
     given: dict[str, Any] = {c.name: "abc"[row % 3] for c in model.config.labels}
     for condition in model.config.globals:
         numbers = torch.linspace(-1, 1, condition.width) * (row + 1)
-        given[condition.name] = -5.0 * row if condition.width == 1 else numbers
+        given[condition.name] = -5.0 * (row % 8) if condition.width == 1 else numbers
     left_out = {c.name for c in (*model.config.labels, *model.config.globals) if c.dropout}
     return {name: value for name, value in given.items() if row % 3 != 1 or name not in left_out}
 

@@ -150,6 +150,7 @@ class SamplingConfig(Strict):
     top_k: int | None = Field(default=None, ge=1)
     top_p: float | None = Field(default=None, gt=0, le=1)
     greedy: bool = False
+    guidance: float = Field(default=1.0, ge=0, le=20)  # 1: off; needs conditions to leave out
 
 
 class CheckpointConfig(Strict):

@@ -4,15 +4,41 @@ Logits and one uniform per row enter, codes leave. Pure functions; the uniforms 
 caller, so that every engine draws the same class from the same logits. Compiled engines repeat
 these rules in their own loop and are tested against this file.
 
-The order is fixed: temperature divides the logits; top-k keeps the k likeliest classes (and any
-that tie with the k-th); top-p keeps, of what is left, the likeliest classes whose probability
-strictly before them is below p; the rest is renormalised. The CDF runs in the order of the codes.
+The order is fixed: guidance, if any, makes one set of logits of two; temperature divides them;
+top-k keeps the k likeliest classes (and any that tie with the k-th); top-p keeps, of what is left,
+the likeliest classes whose probability strictly before them is below p; the rest is renormalised.
+The CDF runs in the order of the codes.
 """
 
 import torch
 from torch import Tensor
 
 from wavenet.config import SamplingConfig
+
+
+def rows_per_clip(sampling: SamplingConfig) -> int:
+    """Say how many rows of a batch stand for one clip: with guidance, the second has no labels."""
+    return 1 if sampling.guidance == 1 else 2
+
+
+def guide(logits: Tensor, sampling: SamplingConfig) -> Tensor:
+    """Push the logits with conditions away from those without: without + w (with - without).
+
+    At w = 1 nothing changes, at 0 the conditions have no say, above 1 they have more than they
+    had in the data.
+
+    Args:
+        logits: (rows_per_clip * B, P, ...), each clip's row with its conditions before the one
+            without.
+    Returns:
+        (B, P, ...).
+    Source: Ho and Salimans 2022, Classifier-free diffusion guidance, equation 6, there with
+        w + 1 for w; for autoregressive logits Sanchez et al. 2023, equation 5.
+    """
+    if rows_per_clip(sampling) == 1:
+        return logits
+    given, free = logits[0::2], logits[1::2]
+    return free + sampling.guidance * (given - free)
 
 
 def probabilities(logits: Tensor, sampling: SamplingConfig) -> Tensor:

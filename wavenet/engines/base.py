@@ -64,7 +64,8 @@ class Engine(Protocol[StateT]):
         """Generate n samples of each clip.
 
         Args:
-            state: changed in place.
+            state: changed in place. With guidance it has two rows for each clip, the first with
+                its conditions and the second without (see `sampling.guide`); both take the code.
             noise: (B, n) float32 uniforms in [0, 1), one per sample.
         Returns:
             codes (B, n) int64.

@@ -13,6 +13,7 @@ from wavenet.config import SamplingConfig
 from wavenet.engines.rings import RingState, empty_state, read_prompts, ring_edges, select_rows
 from wavenet.model.conditioning import Conditioning, frames_needed
 from wavenet.model.wavenet import WaveNet
+from wavenet.sampling import guide, rows_per_clip
 
 
 class CachedEngine:
@@ -46,9 +47,11 @@ class CachedEngine:
         biases = self._biases(state, n)
         drawn = torch.empty(noise.shape[0], n, dtype=torch.int64, device=noise.device)
         for t in range(n):
-            params = self._predict(state, biases, t)[:, :, None]
-            codes = self.model.distribution.sample(params, noise[:, t : t + 1], sampling)
-            drawn[:, t] = state.last = codes[:, 0]
+            params = guide(self._predict(state, biases, t)[:, :, None], sampling)
+            drawn[:, t] = self.model.distribution.sample(params, noise[:, t : t + 1], sampling)[
+                :, 0
+            ]
+            state.last = drawn[:, t].repeat_interleave(rows_per_clip(sampling))
         state.position = state.position + n
         return drawn
 

@@ -28,6 +28,7 @@ from wavenet.errors import EngineUnavailable
 from wavenet.model.conditioning import Conditioning, frames_needed
 from wavenet.model.distributions import Categorical
 from wavenet.model.wavenet import WaveNet
+from wavenet.sampling import rows_per_clip
 
 MAX_THREADS = 2
 AT_ONCE = {"fp32": 1, "bf16": 2}  # panels that a row reads together where L2 holds a thread's half
@@ -99,7 +100,7 @@ class CpuEngine:
         room = make_room(shape, batch)
         job = _Job.of(state, SamplingConfig(), torch.zeros(batch, 1))
         self._call(job, range(batch), range(1), room)()  # what it draws is of no use
-        _advance(state, codes[:, None])
+        _advance(state, codes[:, None], 1)
         return torch.from_numpy(room.logits.reshape(batch, -1)[:, : shape.params].copy())
 
     def run(self, state: RingState, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
@@ -107,7 +108,7 @@ class CpuEngine:
         pieces, made = [noise.new_empty(noise.shape[0], 0, dtype=torch.int64)], 0
         while made < n:
             pieces.append(self._some(state, sampling, noise[:, made:n].contiguous()))
-            _advance(state, pieces[-1])
+            _advance(state, pieces[-1], rows_per_clip(sampling))
             made += pieces[-1].shape[1]
         return torch.cat(pieces, dim=1)
 
@@ -117,11 +118,11 @@ class CpuEngine:
 
     def _some(self, state: RingState, sampling: SamplingConfig, noise: Tensor) -> Tensor:
         """Generate as many samples as there is noise, or fewer if the second thread gave up."""
-        batch, n = noise.shape
         job = _Job.of(state, sampling, noise)
-        worth_it = self.threads > 1 and batch * n >= FEW_SAMPLES
+        n = job.n
+        worth_it = self.threads > 1 and job.rows * n >= FEW_SAMPLES
         in_the_way = time.monotonic() < self._alone_until
-        choice = self._choices[batch, n.bit_length()]
+        choice = self._choices[job.rows, n.bit_length()]
         wanted = worth_it and not in_the_way and choice.pick()
         two = wanted and _second_core.acquire(blocking=False)
         began = time.perf_counter()
@@ -132,7 +133,7 @@ class CpuEngine:
                 _second_core.release()
             self._note_patience(made == n)
         else:
-            self._call(job, range(batch), range(n))()
+            self._call(job, range(job.clips), range(n))()
             made = n
         if worth_it:
             choice.note(two, (time.perf_counter() - began) / made)
@@ -149,28 +150,29 @@ class CpuEngine:
     def _on_two(self, job: "_Job") -> int:
         """Share few streams, divide many. Gives how many samples were made."""
         counters = make_counters(self._shape.layers + 4)
-        here, there = (
-            self._share(job, counters) if job.batch <= SHARED[self.precision] else self._divide(job)
-        )
+        few = job.clips == 1 or job.rows <= SHARED[self.precision]
+        here, there = self._share(job, counters) if few else self._divide(job)
         return min(run_side_by_side(here, there, counters))
 
     def _share(self, job: "_Job", counters: NDArray[np.int64]) -> list[Callable[[], int]]:
         """Make the calls of two threads that go through a few streams together."""
-        rows = range(job.batch)
-        room = make_room(self._shape, len(rows), AT_ONCE[self.precision])
+        clips = range(job.clips)
+        room = make_room(self._shape, job.rows, AT_ONCE[self.precision])
         rooms = (room, share_room(room, self._shape))
         teams = (make_team(self._shape, part, 2, counters) for part in range(2))
-        return [self._call(job, rows, range(job.n), *one) for one in zip(rooms, teams, strict=True)]
+        return [
+            self._call(job, clips, range(job.n), *one) for one in zip(rooms, teams, strict=True)
+        ]
 
     def _divide(self, job: "_Job") -> tuple[Callable[[], int], Callable[[], int]]:
         """Make the calls of two threads that have as many streams each, and half of an odd one."""
-        half, n = job.batch // 2, job.n
-        whole = job.batch % 2 == 0 or job.batch < HALVE_FROM[self.precision]
+        half, n = job.clips // 2, job.n
+        whole = job.clips % 2 == 0 or job.rows < HALVE_FROM[self.precision]
         one = self._call(job, range(half), range(n))
-        two = self._call(job, range(half, job.batch if whole else 2 * half), range(n))
+        two = self._call(job, range(half, job.clips if whole else 2 * half), range(n))
         if whole:
             return one, two
-        odd, ready = range(2 * half, job.batch), threading.Event()
+        odd, ready = range(2 * half, job.clips), threading.Event()
         begin, end = (self._call(job, odd, part) for part in (range(n // 2), range(n // 2, n)))
 
         def here() -> int:
@@ -191,23 +193,26 @@ class CpuEngine:
     def _call(
         self,
         job: "_Job",
-        rows: range,
+        clips: range,
         samples: range,
         room: Room | None = None,
         team: Team | None = None,
     ) -> Callable[[], int]:
-        """Make the compiled call for some rows and samples, alone unless there is a team."""
+        """Make the compiled call for some clips and samples, alone unless there is a team."""
         team = team or make_team(self._shape, 0, 1, make_counters(0))
-        of, span = slice(rows.start, rows.stop), slice(samples.start, samples.stop)
+        per_clip = rows_per_clip(job.sampling)
+        rows = range(clips.start * per_clip, clips.stop * per_clip)
+        of, span = slice(clips.start, clips.stop), slice(samples.start, samples.stop)
+        of_rows = slice(rows.start, rows.stop)
         arguments = (
             self._weights,
             self._shape,
-            job.state.rings[of].numpy().reshape(-1),
+            job.state.rings[of_rows].numpy().reshape(-1),
             room or make_room(self._shape, len(rows)),
             # only the leader reads conditions
             self._frames(job.state, samples if team.part == 0 else range(0), rows),
             job.state.cursor + samples.start,
-            job.last[of],
+            job.last[of_rows],
             job.noise[of, span].numpy(),
             rules_of(job.sampling),
             team,
@@ -232,7 +237,7 @@ class CpuEngine:
 
 @dataclass(frozen=True)
 class _Job:
-    """One call of `run`: noise (B, n) enters, codes (B, n) are written, last (B,) changed."""
+    """One call of `run`: noise (clips, n) enters, codes (clips, n) are written, last changed."""
 
     state: RingState
     sampling: SamplingConfig
@@ -247,8 +252,13 @@ class _Job:
         return cls(state, sampling, noise, codes, state.last.numpy().copy())
 
     @property
-    def batch(self) -> int:
+    def clips(self) -> int:
         return self.noise.shape[0]
+
+    @property
+    def rows(self) -> int:
+        """Count the rows of the batch: with guidance, two for each clip."""
+        return self.clips * rows_per_clip(self.sampling)
 
     @property
     def n(self) -> int:
@@ -256,8 +266,8 @@ class _Job:
         return self.noise.shape[1]
 
 
-def _advance(state: RingState, codes: Tensor) -> None:
-    """Count the codes (B, n) that were taken."""
-    state.last = codes[:, -1].clone()
+def _advance(state: RingState, codes: Tensor, rows: int) -> None:
+    """Count the codes (B, n) that were taken by so many rows each."""
+    state.last = codes[:, -1].repeat_interleave(rows)
     state.position = state.position + codes.shape[1]
     state.cursor += codes.shape[1]

@@ -21,6 +21,7 @@ class Rules(NamedTuple):
     top_k: int
     top_p: float
     greedy: bool
+    guidance: float
 
 
 def rules_of(sampling: SamplingConfig) -> Rules:
@@ -30,7 +31,17 @@ def rules_of(sampling: SamplingConfig) -> Rules:
         int(sampling.top_k or 0),
         1.0 if sampling.top_p is None else float(sampling.top_p),
         bool(sampling.greedy),
+        float(sampling.guidance),
     )
+
+
+@compiled
+def guide(logits, at, width, rules):  # type: ignore[no-untyped-def]
+    """Make the logits at `at` those that are drawn from; those without conditions lie behind."""
+    share = np.float32(rules.guidance)
+    for n in range(at, at + width):
+        free = logits[n + width]
+        logits[n] = free + share * (logits[n] - free)
 
 
 @compiled

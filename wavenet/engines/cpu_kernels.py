@@ -17,7 +17,7 @@ The steps are in `cpu_layers`, the meeting in `cpu_threads`, drawing in `cpu_dra
 import numpy as np
 
 from wavenet.engines.cpu_cache import compiled, inlined
-from wavenet.engines.cpu_draw import draw
+from wavenet.engines.cpu_draw import draw, guide
 from wavenet.engines.cpu_layers import (
     add_residual,
     add_skips,
@@ -73,6 +73,22 @@ def _head(w, shape, room, sample, team):  # type: ignore[no-untyped-def]
     return wait(team, shape.layers + 2, sample)
 
 
+@inlined
+def _draw_all(shape, room, last, noise, rules, codes, sample):  # type: ignore[no-untyped-def]
+    """Draw the code of each clip, which all of its rows take."""
+    rows = room.batch // codes.shape[0]
+    for clip in range(codes.shape[0]):
+        at = clip * rows * shape.p_width
+        if rows > 1:
+            guide(room.logits, at, shape.p_width, rules)
+        code = draw(
+            room.logits, at, shape.params, noise[clip, sample], rules, room.p, room.sums
+        )  # fmt: skip
+        codes[clip, sample] = code
+        for row in range(clip * rows, (clip + 1) * rows):
+            last[row] = code
+
+
 @compiled
 def run(w, shape, rings, room, frames, cursor, last, noise, rules, team, codes):  # type: ignore[no-untyped-def]
     """Generate samples of a batch of streams; room.logits are those of the last sample.
@@ -85,8 +101,8 @@ def run(w, shape, rings, room, frames, cursor, last, noise, rules, team, codes):
         room, frames, team: see their classes.
         cursor: inputs since the start.
         last: (B,) the newest codes, changed.
-        noise: (B, n) uniforms; rules: of drawing.
-        codes: (B, n) int64, written by part 0.
+        noise: (C, n) uniforms of C clips, B or, with guidance, half as many; rules: of drawing.
+        codes: (C, n) int64, written by part 0.
     Returns:
         how many samples were made: fewer than n where two threads were in each other's way, and
         -1 if the other thread called it off.
@@ -128,11 +144,7 @@ def run(w, shape, rings, room, frames, cursor, last, noise, rules, team, codes):
         _old_taps(w, shape, rings, room, layers - 1, cursor, n, samples, team.old)
         publish(team, layers + 3, n + 1)
         if team.part == 0:
-            for row in range(room.batch):
-                last[row] = codes[row, n] = draw(
-                    room.logits, row * shape.p_width, shape.params, noise[row, n], rules,
-                    room.p, room.sums
-                )  # fmt: skip
+            _draw_all(shape, room, last, noise, rules, codes, n)
         if is_last(team, n):
             return n + 1
     return samples

@@ -14,6 +14,7 @@ from wavenet.config import SamplingConfig
 from wavenet.engines.base import State
 from wavenet.model.conditioning import Conditioning
 from wavenet.model.wavenet import WaveNet
+from wavenet.sampling import guide, rows_per_clip
 
 
 @dataclass
@@ -56,9 +57,9 @@ class ReferenceEngine:
         """Predict, draw, append, n times."""
         drawn = [noise.new_zeros(noise.shape[0], 0, dtype=torch.int64)]
         for t in range(n):
-            params = self._predict(state)[:, :, None]
+            params = guide(self._predict(state)[:, :, None], sampling)
             codes = self.model.distribution.sample(params, noise[:, t : t + 1], sampling)
-            self._append(state, codes[:, 0])
+            self._append(state, codes[:, 0].repeat_interleave(rows_per_clip(sampling)))
             drawn.append(codes)
         return torch.cat(drawn, dim=1)
 

@@ -1,0 +1,79 @@
+"""Guidance: two rows a clip, with its conditions and without, in every engine."""
+
+import pytest
+import torch
+
+from tests.conftest import given_for, local_for, tiny_config, tiny_model
+from tests.engines.test_engines import SAMPLINGS, prompts_of
+from wavenet.config import SamplingConfig
+from wavenet.engines import cpu
+from wavenet.engines.cpu import CpuEngine
+from wavenet.engines.registry import make_engine
+from wavenet.sampling import guide, rows_per_clip
+
+SETTINGS = [("fp32", 1), ("fp32", 2), ("bf16", 1), ("bf16", 2)]
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch):
+    monkeypatch.setattr(cpu, "available_cores", lambda: 2)
+
+
+def run_guided(engine, clips, sampling, noise, with_labels=True):
+    """Generate clips; each has a row with its conditions and one that leaves out what it may."""
+    model = engine.model
+    totals = [200 + 3 * (n // 2) for n in range(2 * clips)]
+    given = []
+    for n in range(clips):
+        whole = given_for(model, 3 * n)  # clips 0, 3, .. leave nothing out
+        droppable = {c.name for c in (*model.config.labels, *model.config.globals) if c.dropout}
+        free = {name: value for name, value in whole.items() if name not in droppable}
+        given += [whole if with_labels else free, free]
+    local = [local_for(model, n // 2, total) for n, total in enumerate(totals)]
+    state = engine.start(model.conditioning(given, totals, local))
+    prompts = prompts_of(model, *range(clips))
+    engine.prefill(state, [prompts[n // 2] for n in range(2 * clips)])
+    codes = engine.run(state, noise.shape[1] // 2, sampling, noise[:, : noise.shape[1] // 2])
+    rest = engine.run(state, noise.shape[1] - codes.shape[1], sampling, noise[:, codes.shape[1] :])
+    return torch.cat([codes, rest], dim=1)
+
+
+def noise_for(clips, n=150):
+    return torch.rand(clips, n, generator=torch.Generator().manual_seed(clips))
+
+
+def test_guidance_is_a_line_through_two_sets_of_logits():
+    logits = torch.randn(6, 5, 2)
+    for w, expected in ((0.0, logits[1::2]), (2.0, 2 * logits[0::2] - logits[1::2])):
+        torch.testing.assert_close(guide(logits, SamplingConfig(guidance=w)), expected)
+    assert guide(logits, SamplingConfig()) is logits
+    assert [rows_per_clip(SamplingConfig(guidance=w)) for w in (0.0, 1.0, 1.5)] == [2, 1, 2]
+
+
+@pytest.mark.parametrize(("precision", "threads"), [("cached", 1), *SETTINGS])
+@pytest.mark.parametrize("clips", [1, 2, 3, 5])
+@pytest.mark.parametrize("kind", ["ancestral", "both"])
+def test_engines_draw_the_codes_of_the_reference(precision, threads, clips, kind):
+    model = tiny_model(tiny_config(conditions="all"))
+    if precision == "cached":
+        engine = make_engine("cached", model)
+    else:
+        engine = CpuEngine(model, precision, threads)
+    sampling = SAMPLINGS[kind].model_copy(update={"guidance": 2.5})
+    noise = noise_for(clips)
+    expected = run_guided(make_engine("reference", engine.model), clips, sampling, noise)
+    assert torch.equal(run_guided(engine, clips, sampling, noise), expected)
+    other = run_guided(engine, clips, sampling.model_copy(update={"guidance": 0.0}), noise)
+    assert not torch.equal(other, expected)  # the control
+
+
+@pytest.mark.parametrize("engine", ["cached", "cpu"])
+def test_without_a_say_of_the_conditions_only_what_is_left_counts(engine):
+    """At 0 the row with conditions has no say; at 1 guidance is off and one row is enough."""
+    made = make_engine(engine, tiny_model(tiny_config(conditions="all")))
+    nothing, noise = SamplingConfig(guidance=0.0), noise_for(2)
+    with_labels, without = (run_guided(made, 2, nothing, noise, given) for given in (True, False))
+    assert torch.equal(with_labels, without)
+    some = SamplingConfig(guidance=0.5)
+    with_labels, without = (run_guided(made, 2, some, noise, given) for given in (True, False))
+    assert not torch.equal(with_labels, without)  # the control
