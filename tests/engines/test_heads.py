@@ -1,16 +1,22 @@
 """Engines with mixture outputs over 16-bit samples, against the reference."""
 
+import numpy as np
 import pytest
 import torch
 
 from tests.conftest import tiny_config, tiny_model
 from tests.engines.test_engines import conditioning_for, draw, prompts_of, teacher_forced
 from wavenet.config import GaussianOutput, LogisticOutput, SamplingConfig
+from wavenet.engines import cpu
+from wavenet.engines.cpu import CpuEngine
+from wavenet.engines.cpu_draw import rules_of
+from wavenet.engines.cpu_mixture import draw_mixture
+from wavenet.engines.cpu_weights import shape_of
 from wavenet.engines.registry import make_engine
-from wavenet.errors import ConditionError, EngineUnavailable
+from wavenet.errors import ConditionError
 
 HEADS = [LogisticOutput(components=3), GaussianOutput(components=1), GaussianOutput(components=2)]
-FAST = ["cached"]
+FAST = ["cached", "cpu"]
 
 
 def model_with(output, conditions="all"):
@@ -54,17 +60,52 @@ def test_the_same_noise_draws_what_the_params_say(name, output, sampling):
     assert (codes - other).abs().float().mean() > 100
 
 
-@pytest.mark.parametrize("output", HEADS[:2], ids=lambda o: o.kind)
-def test_auto_takes_an_engine_that_can(output):
+@pytest.mark.parametrize("engine", FAST)
+@pytest.mark.parametrize("way", [{"top_k": 3}, {"top_p": 0.5}, {"guidance": 2.0}])
+def test_some_ways_to_draw_are_for_classes(engine, way):
+    made = make_engine(engine, model_with(HEADS[0]))
+    state = made.start(conditioning_for(made.model, 2, 40))
+    with pytest.raises(ConditionError, match="top-k, top-p and guidance are for categorical"):
+        made.run(state, 2, SamplingConfig(**way), torch.rand(1 if "guidance" in way else 2, 2))
+
+
+@pytest.mark.parametrize("output", HEADS, ids=lambda o: f"{o.kind}-{o.components}")
+@pytest.mark.parametrize(
+    "sampling", [SamplingConfig(), SamplingConfig(temperature=0.3), SamplingConfig(greedy=True)]
+)
+def test_the_compiled_draw_is_that_of_the_distribution(output, sampling):
+    """Over params and uniforms of all sizes, the ends of both included."""
     model = model_with(output)
-    assert make_engine("auto", model).name == "cached"
-    with pytest.raises(EngineUnavailable, match=f"not from a {output.kind}; use the engine cached"):
-        make_engine("cpu", model)
+    shape = shape_of(model)
+    generator = torch.Generator().manual_seed(4)
+    params = torch.randn(400, shape.params, generator=generator)
+    params[:, : output.components] *= 3
+    params[:, 2 * output.components :] = params[:, 2 * output.components :] * 4 - 6
+    params[:50, output.components : 2 * output.components] *= 20  # means far outside
+    uniforms = torch.rand(400, generator=generator)
+    uniforms[::10], uniforms[5::10] = 0.0, 1 - 2**-24
+    work = np.empty(2 * output.components)
+    got = [
+        draw_mixture(row, 0, shape, uniform, rules_of(sampling), work)
+        for row, uniform in zip(params.numpy(), uniforms.numpy(), strict=True)
+    ]
+    expected = model.distribution.sample(params[..., None], uniforms[:, None], sampling)[:, 0]
+    off = (torch.tensor(got) - expected).abs()
+    assert not off[uniforms > 0].any()
+    assert off.max() <= 1  # at 0 the first code whose probability is not 0 but 1e-300
+    assert len(set(got)) > 50
+    params[3, 1] = torch.nan
+    assert draw_mixture(params[3].numpy(), 0, shape, 0.5, rules_of(sampling), work) == -1
 
 
-def test_top_k_is_for_classes():
+def test_two_threads_and_16_bit_weights_serve_mixtures_too(monkeypatch):
+    monkeypatch.setattr(cpu, "available_cores", lambda: 2)
     model = model_with(HEADS[0])
-    engine = make_engine("cached", model)
-    state = engine.start(conditioning_for(model, 1, 40))
-    with pytest.raises(ConditionError, match="top"):
-        engine.run(state, 2, SamplingConfig(top_k=3), torch.rand(1, 2))
+    noise = torch.rand(3, 150, generator=torch.Generator().manual_seed(6))
+    for precision in ("fp32", "bf16"):
+        codes = []
+        for threads in (1, 2):
+            engine = CpuEngine(model, precision, threads)
+            state = engine.start(conditioning_for(engine.model, 3, 200))
+            codes.append(engine.run(state, 150, SamplingConfig(), noise))
+        assert torch.equal(*codes)

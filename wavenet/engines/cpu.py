@@ -26,7 +26,6 @@ from wavenet.engines.cpu_weights import gate_panels, gather_weights, round_weigh
 from wavenet.engines.rings import RingState, empty_state, read_prompts, select_rows
 from wavenet.errors import EngineUnavailable
 from wavenet.model.conditioning import Conditioning, frames_needed
-from wavenet.model.distributions import Categorical
 from wavenet.model.wavenet import WaveNet
 from wavenet.sampling import rows_per_clip
 
@@ -54,8 +53,8 @@ class CpuEngine:
         precision: "fp32" or "bf16", how the weights are stored.
         threads: 1 or 2; None for as many as there are cores, two at most.
     Raises:
-        EngineUnavailable: the model lies on another device, is not in float32 or has another
-            output than classes, or the settings are not to be had.
+        EngineUnavailable: the model lies on another device or is not in float32, or the settings
+            are not to be had.
     """
 
     name = "cpu"
@@ -69,11 +68,6 @@ class CpuEngine:
             found = str(model.embedding.weight.dtype).removeprefix("torch.")
             raise EngineUnavailable(
                 f"the cpu engine takes models in float32, found {found}; use the engine cached"
-            )
-        if not isinstance(model.distribution, Categorical):
-            raise EngineUnavailable(
-                f"the cpu engine draws from classes, not from a {model.config.output.kind}; "
-                "use the engine cached"
             )
         if threads not in (None, 1, 2):
             raise EngineUnavailable(f"the cpu engine runs on 1 or 2 threads; found {threads}")
@@ -104,7 +98,8 @@ class CpuEngine:
         return torch.from_numpy(room.logits.reshape(batch, -1)[:, : shape.params].copy())
 
     def run(self, state: RingState, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
-        """Generate n samples of each row by the compiled loop."""
+        """Generate n samples of each clip by the compiled loop."""
+        self.model.distribution.check(sampling)
         pieces, made = [noise.new_empty(noise.shape[0], 0, dtype=torch.int64)], 0
         while made < n:
             pieces.append(self._some(state, sampling, noise[:, made:n].contiguous()))

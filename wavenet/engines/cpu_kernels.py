@@ -30,6 +30,7 @@ from wavenet.engines.cpu_layers import (
     take_old_taps,
 )
 from wavenet.engines.cpu_llvm import PANEL
+from wavenet.engines.cpu_mixture import draw_mixture
 from wavenet.engines.cpu_threads import is_last, publish, stop_if_slow, wait
 
 # not constants of Python's: numba would compile what takes them once more
@@ -81,9 +82,12 @@ def _draw_all(shape, room, last, noise, rules, codes, sample):  # type: ignore[n
         at = clip * rows * shape.p_width
         if rows > 1:
             guide(room.logits, at, shape.p_width, rules)
-        code = draw(
-            room.logits, at, shape.params, noise[clip, sample], rules, room.p, room.sums
-        )  # fmt: skip
+        if shape.family > 0:
+            code = draw_mixture(room.logits, at, shape, noise[clip, sample], rules, room.mixture)
+        else:
+            code = draw(
+                room.logits, at, shape.params, noise[clip, sample], rules, room.p, room.sums
+            )  # fmt: skip
         codes[clip, sample] = code
         for row in range(clip * rows, (clip + 1) * rows):
             last[row] = code

@@ -117,8 +117,14 @@ def rectify(y, width, rows, bounds):  # type: ignore[no-untyped-def]
 
 @inlined
 def embed(w, shape, room, codes):  # type: ignore[no-untyped-def]
-    """Begin x with the embedding of each row's code."""
+    """Begin x with the embedding of each row's code, or of its value."""
     for row in range(room.batch):
+        if shape.family > 0:
+            value = np.float32(codes[row]) * np.float32(2 / (shape.classes - 1)) - np.float32(1)
+            for i in range(shape.x_width):
+                scaled = w.embedding[i] * value
+                room.x[row * shape.x_width + i] = scaled + w.embedding[shape.x_width + i]
+            continue
         for i in range(0, shape.x_width, LANES):
             copy_block(room.x, row * shape.x_width + i, w.embedding, codes[row] * shape.x_width + i)
 

@@ -33,6 +33,7 @@ class Room(NamedTuple):
     logits: Floats  # (B, p_width)
     p: Floats  # (p_width,), for drawing
     sums: Floats  # (p_width / 16,), for drawing
+    mixture: NDArray[np.float64]  # (2 * components,), for drawing
 
 
 class Frames(NamedTuple):
@@ -106,6 +107,7 @@ def make_room(shape: Shape, batch: int, at_once: int = 1) -> Room:
         logits=_zeros(batch * shape.p_width),
         p=_zeros(shape.p_width),
         sums=_zeros(shape.p_width // LANES),
+        mixture=np.zeros(2 * shape.components),
     )
 
 

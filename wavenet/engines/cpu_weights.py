@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wavenet.engines.cpu_llvm import LANES, PANEL
+from wavenet.engines.cpu_mixture import GAUSSIAN, LOGISTIC
 from wavenet.engines.rings import ring_edges
+from wavenet.model.layers import ScalarInput
+from wavenet.model.mixtures import GaussianMixture, LogisticMixture
 from wavenet.model.wavenet import WaveNet
 
 Floats = NDArray[np.float32]
@@ -42,12 +45,15 @@ class Shape(NamedTuple):
     old_pairs: int  # of the taps before the current one
     z_pairs: int
     s_pairs: int
+    classes: int  # of the alphabet
+    family: int  # of the mixture that is drawn from, see `cpu_mixture`; 0 for classes
+    components: int  # of the mixture
 
 
 class Weights(NamedTuple):
     """Flat arrays, layer behind layer. Gates lie in panels of 16 channels of a, then 16 of b."""
 
-    embedding: Floats  # (P * x_width,)
+    embedding: Floats  # (P * x_width,); of a scalar input weight and bias, (2 * x_width,)
     old: Packed  # of the taps before the current one
     current: Packed
     conv_bias: Floats  # (L * 2 * z_width,)
@@ -81,7 +87,20 @@ def shape_of(model: WaveNet) -> Shape:
         old_pairs=(config.kernel_size - 1) * ring_width(model) // 2,
         z_pairs=z_width // 2,
         s_pairs=-(-config.skip_channels // 2),
+        classes=model.n_classes,
+        family=_family(model),
+        components=getattr(config.output, "components", 0),
     )
+
+
+def _family(model: WaveNet) -> int:
+    match model.distribution:
+        case LogisticMixture():
+            return LOGISTIC
+        case GaussianMixture():
+            return GAUSSIAN
+        case _:
+            return 0
 
 
 def ring_width(model: WaveNet) -> int:
@@ -113,7 +132,7 @@ def gather_weights(model: WaveNet, precision: str) -> Weights:
         of_layer = model.skip.weight[:, begin : begin + config.gate_channels]
         skip.append(pack(_matrix(of_layer), precision, shape.z_width))
     return Weights(
-        embedding=aligned(_pad(_array(model.embedding.weight), shape.x_width)),
+        embedding=aligned(_pad(_input_rows(model), shape.x_width)),
         old=aligned(np.concatenate(old)),
         current=aligned(np.concatenate(current)),
         conv_bias=aligned(np.concatenate(conv_bias)),
@@ -214,6 +233,13 @@ def _whole(width: int, of: int) -> int:
 def _pad(values: Floats, width: int) -> Floats:
     """Add zeros to the last axis."""
     return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, width - values.shape[-1])])
+
+
+def _input_rows(model: WaveNet) -> Floats:
+    """Give what the input layer adds up: a row for each class, or weight and bias of a scalar."""
+    if isinstance(model.embedding, ScalarInput):
+        return np.stack([_array(model.embedding.weight)[:, 0], _array(model.embedding.bias)])
+    return _array(model.embedding.weight)
 
 
 def _array(tensor: Tensor) -> Floats:

@@ -9,7 +9,6 @@ import torch
 
 from wavenet.engines.base import Engine
 from wavenet.errors import EngineUnavailable
-from wavenet.model.distributions import Categorical
 from wavenet.model.wavenet import WaveNet
 
 NAMES = ("reference", "cached", "cpu")
@@ -34,7 +33,6 @@ def make_engine(
     if name == "auto":
         weight = model.embedding.weight
         compiled = weight.device.type == "cpu" and weight.dtype == torch.float32
-        compiled = compiled and isinstance(model.distribution, Categorical)
         name = "cpu" if compiled else "cached"
     if name == "cpu":
         from wavenet.engines.cpu import CpuEngine  # numba takes a second to import

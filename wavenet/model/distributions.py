@@ -28,6 +28,9 @@ class Categorical:
         chosen = params.gather(1, codes[:, None]).squeeze(1)
         return chosen - torch.logsumexp(params, dim=1)
 
+    def check(self, config: SamplingConfig) -> None:
+        """Take any settings: classes can be drawn in every way."""
+
     def sample(self, params: Tensor, uniforms: Tensor, config: SamplingConfig) -> Tensor:
         """Draw codes (B, T) from params (B, P, T) and uniforms (B, T) in [0, 1)."""
         return sampling.draw(params.transpose(1, 2), uniforms, config)

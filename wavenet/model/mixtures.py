@@ -77,6 +77,14 @@ class LogisticMixture:
         """
         return _log_prob(params, codes, self.components, self.bits, _LOGISTIC)
 
+    def check(self, config: SamplingConfig) -> None:
+        """Refuse settings that this distribution cannot draw by.
+
+        Raises:
+            ConditionError: top_k, top_p or guidance is given.
+        """
+        _check(config)
+
     def sample(self, params: Tensor, uniforms: Tensor, config: SamplingConfig) -> Tensor:
         """Draw codes: the first whose cumulative probability exceeds the uniform, in float64.
 
@@ -117,9 +125,25 @@ class GaussianMixture:
         """Give the log-probability, in nats, of each code; as `LogisticMixture.log_prob`."""
         return _log_prob(params, codes, self.components, self.bits, _GAUSSIAN)
 
+    def check(self, config: SamplingConfig) -> None:
+        """Refuse settings that this distribution cannot draw by.
+
+        Raises:
+            ConditionError: top_k, top_p or guidance is given.
+        """
+        _check(config)
+
     def sample(self, params: Tensor, uniforms: Tensor, config: SamplingConfig) -> Tensor:
         """Draw codes (B, T) by the inverse CDF; as `LogisticMixture.sample`."""
         return _sample(params, uniforms, config, self.components, self.bits, _GAUSSIAN)
+
+
+def _check(sampling: SamplingConfig) -> None:
+    if sampling.top_k is not None or sampling.top_p is not None or sampling.guidance != 1:
+        raise ConditionError(
+            "top-k, top-p and guidance are for categorical outputs and this model draws from a "
+            "mixture; leave them out and use temperature"
+        )
 
 
 def _count_params(components: int, bits: int) -> int:
@@ -216,11 +240,7 @@ def _sample(
     bits: int,
     family: _Family,
 ) -> Tensor:
-    if sampling.top_k is not None or sampling.top_p is not None:
-        raise ConditionError(
-            "top-k and top-p are for categorical outputs and this model draws from a mixture; "
-            "leave them out and use temperature"
-        )
+    _check(sampling)
     logits, means, log_scales = _split(params.to(torch.float64), components)
     if sampling.greedy:
         codes = _highest_peak(logits, means, log_scales, bits)
