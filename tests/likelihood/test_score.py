@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from wavenet import checkpoint
+from tests.conftest import RATE, sine, tiny_config
+from wavenet import checkpoint, codec
 from wavenet.checkpoint import Checkpoint
-from wavenet.conditions import LabelCondition, PositionCondition
-from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, ModelConfig
+from wavenet.conditions import LabelCondition, MelCondition, PositionCondition
+from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, LogisticOutput, ModelConfig
 from wavenet.errors import ConditionError
 from wavenet.likelihood import score as score_module
 from wavenet.likelihood.score import score
+from wavenet.model.features import frames_of
 
 CONDITIONS = (
     LabelCondition(name="digit", values=("0", "1"), channels=3),
@@ -128,3 +130,29 @@ def test_a_label_that_is_missing_or_unknown_is_refused(waveform, labels, words):
 def test_what_is_no_recording_is_refused(shape):
     with pytest.raises(ConditionError, match="nothing to score"):
         score(make(), torch.zeros(shape))
+
+
+def test_frames_are_computed_of_the_recording_unless_they_are_given(make_checkpoint):
+    mel = MelCondition(bands=20, window=256, channels=4, context=1)
+    config = tiny_config(hop=80).model_copy(update={"conditions": (mel,)})
+    loaded = make_checkpoint(config, name="vocoder")
+    waveform, other = sine(0.2), sine(0.2, 900.0)
+    local = frames_of(config, RATE, waveform)
+    plain = score(loaded, waveform).bits
+    assert torch.equal(score(loaded, waveform, local=local).bits, plain)
+    assert torch.equal(score(loaded, waveform, arrays={"mel": local}).bits, plain)
+    strange = score(loaded, waveform, local=frames_of(config, RATE, other)).bits
+    assert (strange - plain).abs().max() > 0.01  # the control
+
+
+def test_mixtures_are_scored_in_bits_of_16(make_checkpoint):
+    """Under a scale of 1/e of full range, a sample costs about 16 bits and never much less."""
+    config = tiny_config(conditions="none", output=LogisticOutput(components=2))
+    loaded = make_checkpoint(config, bits=16, name="mixture")
+    waveform = sine(0.1)
+    result = score(loaded, waveform)
+    codes = codec.encode(waveform, 16)[None]
+    params = loaded.model(codes, loaded.model.conditioning([{}], [codes.shape[1]]))
+    expected = -loaded.model.distribution.log_prob(params, codes)[0] / math.log(2)
+    torch.testing.assert_close(result.bits, expected, atol=1e-3, rtol=1e-4)
+    assert 8 < result.bits_per_sample < 40

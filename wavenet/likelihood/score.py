@@ -47,6 +47,7 @@ def score(
     waveform: Tensor,
     labels: Mapping[str, Given] | None = None,
     arrays: Mapping[str, Tensor] | None = None,
+    local: Tensor | None = None,
 ) -> Score:
     """Score a recording.
 
@@ -55,6 +56,8 @@ def score(
         waveform: (T,) float32 in [-1, 1], at the model's rate.
         labels: label, number or vector by condition name.
         arrays: frames (F, columns) by condition name that are not computed of the recording.
+        local: all frames (F, columns), where they are not those of this recording: a generated
+            clip is scored under the frames that it was made from.
     Raises:
         ConditionError: an empty recording, a condition missing or unknown.
     """
@@ -63,7 +66,8 @@ def score(
     model = checkpoint.model
     codes = codec.encode(waveform, checkpoint.config.codec.bits)[None]
     total = codes.shape[1]
-    local = frames_of(model.config, model.sample_rate, waveform.cpu(), arrays)
+    if local is None:
+        local = frames_of(model.config, model.sample_rate, waveform.cpu(), arrays)
     conditioning = model.conditioning([labels or {}], [total], [local])
     codes = codes.to(conditioning.total.device)
     bits = []
