@@ -5,6 +5,7 @@ is compared with frame n. Callers: training reports, benchmarks, the command lin
 need the extra `eval`; each package is imported in this file only, when it is asked for.
 """
 
+import importlib.util
 import math
 import warnings
 
@@ -29,6 +30,11 @@ _PESQ_MAX_SECONDS = 18.0
 _STOI_MIN_SECONDS = 0.42
 # What pystoi returns, with a warning, where the reference is mostly pause.
 _STOI_TOO_SHORT = 1e-5
+
+
+def missing_packages() -> list[str]:
+    """Name the packages of the extra `eval` that are not installed."""
+    return [name for name in ("pesq", "pystoi") if importlib.util.find_spec(name) is None]
 
 
 def snr(reference: Tensor, estimate: Tensor) -> float:

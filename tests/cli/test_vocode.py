@@ -119,3 +119,14 @@ def test_beams_give_a_likelier_clip_than_drawing_and_say_how_likely(wavenet, tin
     assert bits["--beams"] < bits["--seed"] - 0.5
     many = ("generate", *given, "--beams", 4, "--count", 2)
     refused(wavenet(*many, "--out", tmp_path), "--beams finds one clip")
+
+
+def test_info_names_every_condition_with_what_it_takes(wavenet, make_checkpoint):
+    folder = make_checkpoint(tiny_config(conditions="all", hop=HOP), name="all").folder
+    facts = json.loads(wavenet("info", folder, "--json")[1])["conditions"]
+    assert facts["voice"] == ["a", "b", "c"]
+    assert facts["level"] == "-40 to 0 dB"
+    assert facts["timbre"] == "4 numbers"
+    assert facts["curve"] == "frames x 3, one every 80 samples"
+    shown = wavenet("info", folder)[1]
+    assert "voice: a b c; level: -40 to 0 dB; timbre: 4 numbers; curve: frames x 3" in shown

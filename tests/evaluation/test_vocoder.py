@@ -138,6 +138,17 @@ def test_the_command_prints_a_table_and_keeps_what_it_measured(tiny_vocoder, tmp
     assert len(json.loads(capsys.readouterr().out)["recordings"]) in (2, 4)
 
 
+def test_a_measure_that_is_not_installed_is_said_once(tiny_vocoder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(metrics, "missing_packages", lambda: ["pesq"])
+    soundfile.write(tmp_path / "a.wav", sine(0.3).numpy(), RATE)
+    assert (
+        run(["evaluate", "vocoder", str(tmp_path), "--checkpoint", str(tiny_vocoder.folder)]) == 0
+    )
+    said = capsys.readouterr().err
+    assert said.count("pesq is not installed, its column stays empty: pip install") == 1
+    assert "pystoi" not in said
+
+
 @pytest.mark.parametrize("folder", ["nowhere", "empty"])
 def test_bad_folders_end_in_one_sentence(tiny_vocoder, tmp_path, capsys, folder):
     (tmp_path / "empty").mkdir()

@@ -60,6 +60,7 @@ def vocoder(
     PESQ and STOI rise with quality, the mel-cepstral (MCD) and the STFT distance fall. A recording
     that one of them is not defined for, such as a very short one, is left out of its mean.
     """
+    from audio_utils.metrics import missing_packages
     from wavenet import checkpoint as checkpoints
     from wavenet.cli.progress import bar
     from wavenet.config import SamplingConfig
@@ -73,6 +74,10 @@ def vocoder(
     mel_condition(loaded)
     rate = loaded.config.audio.sample_rate
     recordings = [one for folder in folders for one in read_group(folder, rate, limit)]
+    for package in missing_packages():
+        say(
+            f'{package} is not installed, its column stays empty: pip install "wavenet-studio[eval]"'
+        )
     keep = keeper(out, rate)
     runner = make_engine(engine, loaded.model, precision, threads)
     measures = []

@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wavenet.cli.options import DEFAULT_CHECKPOINT, JsonOption
+
+if TYPE_CHECKING:
+    from wavenet.config import ModelConfig
 
 
 def info(
@@ -41,15 +44,32 @@ def describe(checkpoint: Path) -> dict[str, Any]:
         "receptive_field_ms": round(1000 * model.receptive_seconds, 1),
         "parameters": model.parameter_count,
         "macs_per_sample": model.macs_per_sample,
-        "conditions": {c.name: list(c.values) for c in config.model.labels},
+        "conditions": describe_conditions(config.model),
         "position": any(c.kind == "position" for c in config.model.conditions),
         "default_seconds": config.default_seconds,
     }
 
 
+def describe_conditions(model: "ModelConfig") -> dict[str, Any]:
+    """Say by name what a model takes: the values of a label, the range or shape of the others."""
+    from wavenet.conditions import NumberCondition
+
+    facts: dict[str, Any] = {c.name: list(c.values) for c in model.labels}
+    for condition in model.globals:
+        if isinstance(condition, NumberCondition):
+            unit = f" {condition.unit}" if condition.unit else ""
+            facts[condition.name] = f"{condition.low:g} to {condition.high:g}{unit}"
+        else:
+            facts[condition.name] = f"{condition.size} numbers"
+    for local in model.locals:
+        facts[local.name] = f"frames x {local.columns}, one every {model.condition_hop} samples"
+    return facts
+
+
 def _readable(value: object) -> str:
     if isinstance(value, dict):
-        return "; ".join(f"{name}: {' '.join(values)}" for name, values in value.items()) or "none"
+        parts = {name: v if isinstance(v, str) else " ".join(v) for name, v in value.items()}
+        return "; ".join(f"{name}: {text}" for name, text in parts.items()) or "none"
     if isinstance(value, list):
         return " ".join(str(part) for part in value)
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

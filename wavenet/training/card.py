@@ -37,7 +37,7 @@ and whose voices these are and that they agreed.
 | held-out clips | {held} clips, {score} |
 
 ```
-wavenet generate --checkpoint {folder}{labels} --out out.wav
+wavenet {command} --checkpoint {folder}{labels} --out out.wav
 ```
 """
 
@@ -81,6 +81,7 @@ def write_card(
         held=len(dataset.validation),
         score=f"{best:.4f} bits per sample" if dataset.validation else "none",
         folder=folder,
+        command="vocode recording.wav" if config.model.locals else "generate",
         labels="".join(f" --set {c.name}={c.values[0]}" for c in config.model.labels),
     )
     with atomic_file(card) as path:
