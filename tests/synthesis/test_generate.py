@@ -88,7 +88,7 @@ def test_closing_the_generator_stops_the_work(make_checkpoint):
     runs = []
     real = engine.run
     engine.run = lambda *args: runs.append(1) or real(*args)  # type: ignore[method-assign]
-    chunks = generate(loaded, [Item(8000, A)], engine=engine, chunk_samples=10)
+    chunks = generate(loaded, [Item(8000, A)], engine=engine, chunk_samples=10, guard=None)
     next(chunks)
     next(chunks)
     chunks.close()

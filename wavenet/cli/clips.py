@@ -3,11 +3,14 @@
 import json
 import os
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wavenet.cli.options import say
 from wavenet.errors import ConditionError
 
 if TYPE_CHECKING:
@@ -17,6 +20,29 @@ if TYPE_CHECKING:
     from wavenet.config import SamplingConfig
     from wavenet.engines.base import Engine
     from wavenet.synthesis.generate import Item
+    from wavenet.synthesis.guard import Rescue
+
+GuardOption = Annotated[
+    bool,
+    typer.Option(
+        "--guard/--no-guard", help="Draw again, and say so, where a clip turns to noise or silence."
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Made:
+    """Clips and how they came about.
+
+    Attributes:
+        waveforms: per item (samples,).
+        took: seconds.
+        rescues: per item, what the guard had drawn again.
+    """
+
+    waveforms: "list[Tensor]"
+    took: float
+    rescues: "list[list[Rescue]]"
 
 
 def write(
@@ -27,11 +53,15 @@ def write(
     rate: int,
     rtf: float,
     as_json: bool,
+    rescues: "Sequence[Rescue]" = (),
 ) -> None:
-    """Write one clip and print its path, or a record about it."""
+    """Write one clip and print its path, or a record about it; say what was drawn again."""
     import torch
 
     from audio_utils import io
+
+    for rescue in rescues:
+        say(f"{path}: {describe(rescue, rate)}")
 
     if item.prompt is not None and with_prompt:
         waveform = torch.cat([item.prompt, waveform])
@@ -47,31 +77,61 @@ def write(
         "seed": item.seed,
         "labels": labels,
         "rtf": rtf,
+        "rescues": [
+            {
+                "reason": rescue.reason,
+                "first": rescue.first,
+                "last": rescue.last,
+                "attempts": rescue.attempts,
+                "solved": rescue.solved,
+            }
+            for rescue in rescues
+        ],
     }
     typer.echo(json.dumps(record) if as_json else str(path))
 
 
+def describe(rescue: "Rescue", rate: int) -> str:
+    """Put a rescue into one sentence; its seconds are those generated."""
+    where = f"{rescue.reason} by {rescue.last / rate:.2f} s"
+    if not rescue.attempts:
+        return f"{where}; greedy draws nothing else, so it was left"
+    times = "once" if rescue.attempts == 1 else f"{rescue.attempts} times"
+    again = f"{where}; drawn again from {rescue.first / rate:.2f} s {times}"
+    return again if rescue.solved else f"{again}, without success; another --seed may help"
+
+
 def make_all(
-    loaded: "Checkpoint", items: "list[Item]", sampling: "SamplingConfig", runner: "Engine[Any]"
-) -> "tuple[list[Tensor], float]":
-    """Generate all items to their end behind a progress bar; also gives the seconds it took."""
+    loaded: "Checkpoint",
+    items: "list[Item]",
+    sampling: "SamplingConfig",
+    runner: "Engine[Any]",
+    guarded: bool = True,
+) -> Made:
+    """Generate all items to their end behind a progress bar."""
     import torch
 
     from wavenet.cli.progress import bar, waiting
+    from wavenet.synthesis.generate import GUARD, warm_up
     from wavenet.synthesis.generate import generate as stream
-    from wavenet.synthesis.generate import warm_up
 
-    chunks = stream(loaded, items, sampling, runner)  # checks everything before the wait
+    guard = GUARD if guarded else None
+    chunks = stream(
+        loaded, items, sampling, runner, guard=guard
+    )  # checks everything before the wait
     with waiting("preparing the engine (compiled once on a machine, in ten to twenty seconds)"):
         warm_up(loaded, runner)
     parts: list[list[Tensor]] = [[] for _ in items]
+    rescues: list[list[Rescue]] = [[] for _ in items]
     began = time.perf_counter()
     with bar("samples", sum(item.samples for item in items)) as advance:
         for chunk in chunks:
             for part, waveform in zip(parts, chunk.waveforms, strict=True):
                 part.append(waveform)
                 advance(waveform.numel())
-    return [torch.cat(part) for part in parts], time.perf_counter() - began
+            for rescue in chunk.rescues:
+                rescues[rescue.item].append(rescue)
+    return Made([torch.cat(part) for part in parts], time.perf_counter() - began, rescues)
 
 
 def plan_outputs(out: Path | None, names: list[str], overwrite: bool) -> list[Path]:
@@ -100,9 +160,8 @@ def plan_outputs(out: Path | None, names: list[str], overwrite: bool) -> list[Pa
     return paths
 
 
-def find_likeliest(loaded: "Checkpoint", item: "Item", beams: int) -> "tuple[list[Tensor], float]":
-    """Search for the likeliest clip behind a progress bar; also gives the seconds it took."""
-    from wavenet.cli.options import say
+def find_likeliest(loaded: "Checkpoint", item: "Item", beams: int) -> Made:
+    """Search for the likeliest clip behind a progress bar."""
     from wavenet.cli.progress import bar
     from wavenet.synthesis.beams import search
 
@@ -110,4 +169,4 @@ def find_likeliest(loaded: "Checkpoint", item: "Item", beams: int) -> "tuple[lis
     with bar("samples", item.samples) as advance:
         found = search(loaded, item, beams, report=lambda _: advance(1))
     say(f"log-probability {found.log_prob:.2f} nats, {found.bits_per_sample:.4f} bits per sample")
-    return [found.waveform], time.perf_counter() - began
+    return Made([found.waveform], time.perf_counter() - began, [[]])

@@ -75,9 +75,8 @@ def vocoder(
     rate = loaded.config.audio.sample_rate
     recordings = [one for folder in folders for one in read_group(folder, rate, limit)]
     for package in missing_packages():
-        say(
-            f'{package} is not installed, its column stays empty: pip install "wavenet-studio[eval]"'
-        )
+        words = "is not installed, its column stays empty:"
+        say(f'{package} {words} pip install "wavenet-studio[eval]"')
     keep = keeper(out, rate)
     runner = make_engine(engine, loaded.model, precision, threads)
     measures = []

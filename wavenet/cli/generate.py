@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.cli.clips import find_likeliest, make_all, plan_outputs, write
+from wavenet.cli.clips import GuardOption, find_likeliest, make_all, plan_outputs, write
 from wavenet.cli.options import (
     DEFAULT_CHECKPOINT,
     CheckpointOption,
@@ -62,6 +62,7 @@ def generate(
         Path | None, typer.Option(help="A file (.wav, .flac, .ogg, .mp3) or a folder.")
     ] = None,
     overwrite: OverwriteOption = False,
+    guard: GuardOption = True,
     json_: JsonOption = False,
 ) -> None:
     """Generate audio and print the path of each file written."""
@@ -93,15 +94,16 @@ def generate(
         samples = samples_for(loaded.config.default_seconds if seconds is None else seconds, rate)
     items = [Item(samples, labels, s, prompt=given, local=local) for s in seeds]
     if beams is not None:
-        waveforms, took = find_likeliest(loaded, items[0], beams)
+        made = find_likeliest(loaded, items[0], beams)
     else:
         runner = make_engine(engine, loaded.model, precision, threads)
-        waveforms, took = make_all(loaded, items, sampling, runner)
-    made = samples * count / rate
+        made = make_all(loaded, items, sampling, runner, guard)
+    audio, took = samples * count / rate, made.took
     make_folder(paths[0].parent)
-    for path, item, waveform in zip(paths, items, waveforms, strict=True):
-        write(path, item, waveform, with_prompt, rate, took / made, json_)
-    say(f"{made:.2f} s of audio in {took:.2f} s, {made / took:.2f} times real time")
+    clips = zip(paths, items, made.waveforms, made.rescues, strict=True)
+    for path, item, waveform, rescues in clips:
+        write(path, item, waveform, with_prompt, rate, took / audio, json_, rescues)
+    say(f"{audio:.2f} s of audio in {took:.2f} s, {audio / took:.2f} times real time")
 
 
 def read_prompt(path: Path | None, rate: int) -> "Tensor | None":

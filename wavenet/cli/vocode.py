@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.cli.clips import make_all, plan_outputs, write
+from wavenet.cli.clips import GuardOption, make_all, plan_outputs, write
 from wavenet.cli.options import (
     EngineOption,
     GreedyOption,
@@ -49,6 +49,7 @@ def vocode(
         Path | None, typer.Option(help="A file (.wav, .flac, .ogg, .mp3) or a folder.")
     ] = None,
     overwrite: OverwriteOption = False,
+    guard: GuardOption = True,
     json_: JsonOption = False,
 ) -> None:
     """Turn features of a recording back into sound and print the path of the file written.
@@ -70,10 +71,11 @@ def vocode(
     local, samples = read_source(loaded, source)
     item = Item(samples, labels, seed, local=local)
     runner = make_engine(engine, loaded.model, precision, threads)
-    (waveform,), took = make_all(loaded, [item], sampling, runner)
-    rate = loaded.config.audio.sample_rate
+    made = make_all(loaded, [item], sampling, runner, guard)
+    rate, took = loaded.config.audio.sample_rate, made.took
     make_folder(paths[0].parent)
-    write(paths[0], item, waveform, False, rate, took * rate / samples, json_)
+    rtf = took * rate / samples
+    write(paths[0], item, made.waveforms[0], False, rate, rtf, json_, made.rescues[0])
     say(f"{samples / rate:.2f} s of audio in {took:.2f} s, {samples / rate / took:.2f} x real time")
 
 

@@ -1,7 +1,7 @@
 """Prime, loop, yield chunks: the one generator behind the command line, the studio and Python.
 
-A checkpoint and items enter; chunks of codes and waveforms leave as soon as they are made. Closing
-the generator stops the work.
+A checkpoint and items enter; chunks of codes and waveforms leave as soon as they are made and, with
+a guard, found sane. Closing the generator stops the work.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,13 +20,16 @@ from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
 from wavenet.model.conditioning import Given
 from wavenet.model.features import describe_missing, frame_count
+from wavenet.synthesis.guard import Guard, Rescue, Stretch, Watch
 from wavenet.synthesis.noise import uniforms
+from wavenet.synthesis.stretches import Work
 
 MAX_SECONDS = 600.0  # of one clip; more is a slip of the finger far more often than a wish
 MAX_SEED = (1 << 63) - 1
 MIN_PROMPT_SECONDS = 0.01
 SILENCE = 1e-3  # a prompt whose peak is below this has nothing to continue
 CHUNK_SECONDS = 0.1
+GUARD = Guard()
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,15 @@ class Chunk:
 
     Attributes:
         start: generated samples before this chunk, the same for all items.
-        codes: per item (n,) int64; empty for an item that is complete.
+        codes: per item (n,) int64; shorter for an item that ends in this chunk, then empty.
         waveforms: per item (n,) float32.
+        rescues: what the guard had drawn again, from a sample of this chunk on.
     """
 
     start: int
     codes: list[Tensor]
     waveforms: list[Tensor]
+    rescues: Sequence[Rescue] = ()
 
 
 def generate(
@@ -72,6 +77,7 @@ def generate(
     sampling: SamplingConfig | None = None,
     engine: str | Engine[Any] = "auto",
     chunk_samples: int | None = None,
+    guard: Guard | None = GUARD,
 ) -> Iterator[Chunk]:
     """Generate clips, yielding chunks as they are made.
 
@@ -83,6 +89,8 @@ def generate(
         sampling: how samples are drawn; ancestral at temperature 1 when left out.
         engine: a name of `engines.registry`, or an engine made before for this model.
         chunk_samples: longest chunk, a tenth of a second when left out; no effect on the audio.
+        guard: when to go back and draw again with other noise; None for never. No effect on the
+            audio of a clip that does not run away.
     Raises:
         ConditionError: a length, label or prompt that cannot be used.
         EngineUnavailable: no such engine here.
@@ -98,27 +106,24 @@ def generate(
     local = [check_local(checkpoint, *pair) for pair in zip(items, totals, strict=True)]
     conditioning = checkpoint.model.conditioning([item.labels for item in items], totals, local)
     longest = chunk_samples or max(1, round(CHUNK_SECONDS * rate))
+    work = Work(
+        runner,
+        [item.samples for item in items],
+        sampling or SamplingConfig(),
+        lambda row, first, n: uniforms(items[row].seed, items[row].item, first, n),
+        lambda codes: codec.decode(codes, checkpoint.config.codec.bits),
+    )
 
     def chunks() -> Iterator[Chunk]:
         state = runner.start(conditioning)
         runner.prefill(state, prompts)
-        running, made = list(range(len(items))), 0
-        device = conditioning.total.device
-        while running:
-            n = min(longest, min(items[row].samples for row in running) - made)
-            noise = [uniforms(items[row].seed, items[row].item, made, n) for row in running]
-            drawn = runner.run(
-                state, n, sampling or SamplingConfig(), torch.stack(noise).to(device)
-            )
-            codes = [torch.empty(0, dtype=torch.int64)] * len(items)
-            for row, row_codes in zip(running, drawn.cpu(), strict=True):
-                codes[row] = row_codes
-            yield Chunk(made, codes, [codec.decode(c, checkpoint.config.codec.bits) for c in codes])
-            made += n
-            staying = [k for k, row in enumerate(running) if items[row].samples > made]
-            if staying and len(staying) < len(running):
-                state = runner.select(state, staying)
-            running = [running[k] for k in staying]
+        if guard is None:
+            stretches = work.draw_all(state, longest)
+        else:
+            watch = Watch(checkpoint, conditioning, prompts, guard)
+            stretches = work.draw_guarded(state, watch)
+        for stretch, rescues in stretches:
+            yield from _cut(stretch, rescues, longest)
 
     return chunks()
 
@@ -128,10 +133,11 @@ def synthesize(
     items: Sequence[Item],
     sampling: SamplingConfig | None = None,
     engine: str | Engine[Any] = "auto",
+    guard: Guard | None = GUARD,
 ) -> list[Tensor]:
     """Generate clips to their end: per item (samples,) float32."""
     parts: list[list[Tensor]] = [[] for _ in items]
-    for chunk in generate(checkpoint, items, sampling, engine):
+    for chunk in generate(checkpoint, items, sampling, engine, guard=guard):
         for part, waveform in zip(parts, chunk.waveforms, strict=True):
             part.append(waveform)
     return [torch.cat(part) for part in parts]
@@ -227,3 +233,11 @@ def _prompt_codes(checkpoint: Checkpoint, item: Item) -> Tensor:
     if item.prompt is None:
         return torch.empty(0, dtype=torch.int64, device=device)
     return codec.encode(item.prompt, checkpoint.config.codec.bits).to(device)
+
+
+def _cut(stretch: Stretch, rescues: Sequence[Rescue], longest: int) -> Iterator[Chunk]:
+    """Cut a stretch into chunks; what was drawn again is told with the first."""
+    for at in range(0, stretch.last - stretch.first, longest):
+        codes = [c[at : at + longest] for c in stretch.codes]
+        waveforms = [w[at : at + longest] for w in stretch.waveforms]
+        yield Chunk(stretch.first + at, codes, waveforms, () if at else tuple(rescues))
