@@ -9,7 +9,7 @@ import soundfile
 from tests.cli.conftest import refused
 from tests.conftest import RATE, tiny_config
 from wavenet import checkpoint
-from wavenet.conditions import FramesCondition, MelCondition
+from wavenet.conditions import FramesCondition, LabelCondition, MelCondition
 
 HOP = 80
 
@@ -130,3 +130,39 @@ def test_info_names_every_condition_with_what_it_takes(wavenet, make_checkpoint)
     assert facts["curve"] == "frames x 3, one every 80 samples"
     shown = wavenet("info", folder)[1]
     assert "voice: a b c; level: -40 to 0 dB; timbre: 4 numbers; curve: frames x 3" in shown
+
+
+def test_guidance_on_the_command_line(wavenet, make_checkpoint, tiny, tmp_path):
+    conditions = (LabelCondition(name="digit", values=("a", "b"), channels=4, dropout=0.1),)
+    config = tiny_config(hop=HOP).model_copy(update={"conditions": conditions})
+    folder = make_checkpoint(config, name="free").folder
+    made = {}
+    for guidance in (1, 4):
+        out = tmp_path / f"{guidance}.wav"
+        code, _, _ = wavenet(
+            "generate", "--checkpoint", folder, "--set", "digit=a", "--seconds", 0.1,
+            "--guidance", guidance, "--no-guard", "--out", out,
+        )  # fmt: skip
+        assert code == 0
+        made[guidance] = out.read_bytes()
+    assert made[1] != made[4]
+    words = "not trained to leave any out"
+    given = ("generate", "--checkpoint", tiny, "--set", "digit=a", "--out", tmp_path / "x.wav")
+    refused(wavenet(*given, "--guidance", 2), words)
+    refused(wavenet(*given, "--guidance", -1), "guidance")
+
+
+def test_a_clip_tells_its_own_bits_the_prompt_not_counted(wavenet, vocoder, tiny, tone, tmp_path):
+    given = ("--checkpoint", tiny, "--set", "digit=a", "--json")
+    alone = tmp_path / "alone.wav"
+    record = json.loads(wavenet("generate", *given, "--seconds", 0.1, "--out", alone)[1])
+    scored = json.loads(wavenet("score", *given, alone)[1].splitlines()[-1])
+    assert record["bits_per_sample"] == pytest.approx(scored["bits_per_sample"], abs=0.02)
+    longer = tmp_path / "longer.wav"
+    more = ("--seconds", 0.1, "--prompt", tone, "--out", longer)
+    record = json.loads(wavenet("generate", *given, *more)[1])
+    whole = json.loads(wavenet("score", *given, longer)[1].splitlines()[-1])
+    assert abs(record["bits_per_sample"] - whole["bits_per_sample"]) > 0.05  # it is of the new part
+    again = tmp_path / "again.wav"
+    said = wavenet("vocode", tone, "--checkpoint", vocoder, "--json", "--out", again)[1]
+    assert 1 < json.loads(said)["bits_per_sample"] < 20

@@ -1,9 +1,11 @@
 """Generation: a seed is a promise, streaming equals one shot, a batch equals singles."""
 
+import dataclasses
+
 import pytest
 import torch
 
-from tests.conftest import RATE, sine
+from tests.conftest import RATE, given_for, local_for, sine, tiny_config
 from wavenet.config import SamplingConfig
 from wavenet.engines.registry import NAMES, make_engine
 from wavenet.errors import ConditionError, EngineUnavailable
@@ -129,3 +131,45 @@ def test_items_out_of_bounds_are_refused_with_the_bound(item, sentence):
 def test_lengths_out_of_bounds_are_refused(seconds):
     with pytest.raises(ConditionError, match="the length must be above 0"):
         samples_for(seconds, RATE)
+
+
+GUIDED = tiny_config(conditions="all")
+
+
+def guided_items(loaded, samples=(300, 180)):
+    return [
+        Item(n, given_for(loaded.model, 3 * row), seed=row, local=local_for(loaded.model, row, n))
+        for row, n in enumerate(samples)
+    ]
+
+
+@pytest.mark.parametrize("engine", ["cpu", "cached", "reference"])
+def test_guidance_is_the_same_from_every_engine_and_for_every_batch(make_checkpoint, engine):
+    loaded = make_checkpoint(GUIDED, bits=5)
+    items, sampling = guided_items(loaded), SamplingConfig(guidance=3.0)
+    together = synthesize(loaded, items, sampling, engine, guard=None)
+    expected = synthesize(loaded, items, sampling, "reference", guard=None)
+    for row, item in enumerate(items):
+        assert torch.equal(together[row], expected[row])
+        (alone,) = synthesize(loaded, [item], sampling, engine, guard=None)
+        assert torch.equal(alone, together[row])
+    plain = synthesize(loaded, items, SamplingConfig(), engine, guard=None)
+    assert not torch.equal(plain[0], together[0])  # the control
+
+
+def test_guidance_without_a_say_of_the_labels_is_the_clip_without_them(make_checkpoint):
+    loaded = make_checkpoint(GUIDED, bits=5)
+    (item, _) = guided_items(loaded)
+    left_out = {name: v for name, v in item.labels.items() if name not in ("voice", "timbre")}
+    free = dataclasses.replace(item, labels=left_out)
+    (none,) = synthesize(loaded, [item], SamplingConfig(guidance=0.0), guard=None)
+    (expected,) = synthesize(loaded, [free], guard=None)
+    assert torch.equal(none, expected)
+    (with_all,) = synthesize(loaded, [item], guard=None)
+    assert not torch.equal(none, with_all)  # the control
+
+
+def test_guidance_needs_something_to_leave_out(make_checkpoint):
+    loaded = make_checkpoint(tiny_config(conditions="both"))
+    with pytest.raises(ConditionError, match="not trained to leave any out"):
+        generate(loaded, [Item(10, {"digit": "a"})], SamplingConfig(guidance=2.0))

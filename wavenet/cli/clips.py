@@ -46,11 +46,11 @@ class Made:
 
 
 def write(
+    loaded: "Checkpoint",
     path: Path,
     item: "Item",
     waveform: "Tensor",
     with_prompt: bool,
-    rate: int,
     rtf: float,
     as_json: bool,
     rescues: "Sequence[Rescue]" = (),
@@ -60,9 +60,10 @@ def write(
 
     from audio_utils import io
 
+    rate = loaded.config.audio.sample_rate
     for rescue in rescues:
         say(f"{path}: {describe(rescue, rate)}")
-
+    bits = bits_per_sample(loaded, item, waveform) if as_json else None
     if item.prompt is not None and with_prompt:
         waveform = torch.cat([item.prompt, waveform])
     io.write(path, waveform, rate)
@@ -73,6 +74,7 @@ def write(
     record = {
         "file": str(path),
         "seconds": waveform.numel() / rate,
+        "bits_per_sample": bits,
         "sample_rate": rate,
         "seed": item.seed,
         "labels": labels,
@@ -160,11 +162,26 @@ def plan_outputs(out: Path | None, names: list[str], overwrite: bool) -> list[Pa
     return paths
 
 
+def bits_per_sample(loaded: "Checkpoint", item: "Item", waveform: "Tensor") -> float:
+    """Give what the model itself thinks of a clip that it made, the prompt not counted."""
+    import torch
+
+    from wavenet.likelihood.score import score
+
+    prompt = torch.zeros(0) if item.prompt is None else item.prompt
+    whole = torch.cat([prompt, waveform])
+    bits = score(loaded, whole, item.labels, local=item.local).bits[prompt.numel() :]
+    return float(bits.double().mean())
+
+
 def find_likeliest(loaded: "Checkpoint", item: "Item", beams: int) -> Made:
     """Search for the likeliest clip behind a progress bar."""
+    import torch
+
     from wavenet.cli.progress import bar
     from wavenet.synthesis.beams import search
 
+    torch.set_num_threads(1)  # small products: a second thread only gets in the way
     began = time.perf_counter()
     with bar("samples", item.samples) as advance:
         found = search(loaded, item, beams, report=lambda _: advance(1))

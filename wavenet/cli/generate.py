@@ -11,6 +11,7 @@ from wavenet.cli.options import (
     CheckpointOption,
     EngineOption,
     GreedyOption,
+    GuidanceOption,
     JsonOption,
     OverwriteOption,
     PrecisionOption,
@@ -45,6 +46,7 @@ def generate(
     top_k: TopKOption = None,
     top_p: TopPOption = None,
     greedy: GreedyOption = False,
+    guidance: GuidanceOption = 1.0,
     beams: Annotated[
         int | None, typer.Option(help="Search for the likeliest clip with so many beams, slowly.")
     ] = None,
@@ -82,7 +84,7 @@ def generate(
     seeds = range(seed, seed + count)
     paths = plan_outputs(out, [clip_name(checkpoint.name, labels, s) for s in seeds], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
-    sampling = make(SamplingConfig, "sampling", **values)
+    sampling = make(SamplingConfig, "sampling", guidance=guidance, **values)
     loaded = checkpoints.load(checkpoint)
     rate = loaded.config.audio.sample_rate
     given = read_prompt(prompt, rate)
@@ -102,7 +104,7 @@ def generate(
     make_folder(paths[0].parent)
     clips = zip(paths, items, made.waveforms, made.rescues, strict=True)
     for path, item, waveform, rescues in clips:
-        write(path, item, waveform, with_prompt, rate, took / audio, json_, rescues)
+        write(loaded, path, item, waveform, with_prompt, took / audio, json_, rescues)
     say(f"{audio:.2f} s of audio in {took:.2f} s, {audio / took:.2f} times real time")
 
 

@@ -38,6 +38,9 @@ TopPOption = Annotated[
     typer.Option("--top-p", help="Draw from the likeliest codes that hold this share."),
 ]
 GreedyOption = Annotated[bool, typer.Option("--greedy", help="Take the likeliest code.")]
+GuidanceOption = Annotated[
+    float, typer.Option("--guidance", help="Above 1: heed labels more; where they may be left out.")
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace files.")]
 
 

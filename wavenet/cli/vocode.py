@@ -9,6 +9,7 @@ from wavenet.cli.clips import GuardOption, make_all, plan_outputs, write
 from wavenet.cli.options import (
     EngineOption,
     GreedyOption,
+    GuidanceOption,
     JsonOption,
     OverwriteOption,
     PrecisionOption,
@@ -42,6 +43,7 @@ def vocode(
     top_k: TopKOption = None,
     top_p: TopPOption = None,
     greedy: GreedyOption = False,
+    guidance: GuidanceOption = 1.0,
     engine: EngineOption = "auto",
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
@@ -66,7 +68,7 @@ def vocode(
 
     paths = plan_outputs(out, [f"{source.stem}_{checkpoint.name}_seed{seed}"], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
-    sampling = make(SamplingConfig, "sampling", **values)
+    sampling = make(SamplingConfig, "sampling", guidance=guidance, **values)
     loaded = checkpoints.load(checkpoint)
     local, samples = read_source(loaded, source)
     item = Item(samples, labels, seed, local=local)
@@ -75,7 +77,7 @@ def vocode(
     rate, took = loaded.config.audio.sample_rate, made.took
     make_folder(paths[0].parent)
     rtf = took * rate / samples
-    write(paths[0], item, made.waveforms[0], False, rate, rtf, json_, made.rescues[0])
+    write(loaded, paths[0], item, made.waveforms[0], False, rtf, json_, made.rescues[0])
     say(f"{samples / rate:.2f} s of audio in {took:.2f} s, {samples / rate / took:.2f} x real time")
 
 

@@ -18,8 +18,9 @@ from wavenet.config import ModelConfig, SamplingConfig
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
-from wavenet.model.conditioning import Given
+from wavenet.model.conditioning import Conditioning, Given
 from wavenet.model.features import describe_missing, frame_count
+from wavenet.sampling import rows_per_clip
 from wavenet.synthesis.guard import Guard, Rescue, Stretch, Watch
 from wavenet.synthesis.noise import uniforms
 from wavenet.synthesis.stretches import Work
@@ -92,7 +93,8 @@ def generate(
         guard: when to go back and draw again with other noise; None for never. No effect on the
             audio of a clip that does not run away.
     Raises:
-        ConditionError: a length, label or prompt that cannot be used.
+        ConditionError: a length, label or prompt that cannot be used, or a way to draw that the
+            model does not have.
         EngineUnavailable: no such engine here.
     """
     rate = checkpoint.config.audio.sample_rate
@@ -100,23 +102,27 @@ def generate(
         raise ConditionError("nothing to generate: give at least one item")
     for item in items:
         check_item(item, rate)
+    sampling = sampling or SamplingConfig()
+    checkpoint.model.distribution.check(sampling)
     runner = make_engine(engine, checkpoint.model) if isinstance(engine, str) else engine
     prompts = [_prompt_codes(checkpoint, item) for item in items]
     totals = [prompt.numel() + item.samples for prompt, item in zip(prompts, items, strict=True)]
     local = [check_local(checkpoint, *pair) for pair in zip(items, totals, strict=True)]
     conditioning = checkpoint.model.conditioning([item.labels for item in items], totals, local)
+    pairs = _with_and_without(checkpoint, items, totals, local, sampling)
     longest = chunk_samples or max(1, round(CHUNK_SECONDS * rate))
     work = Work(
         runner,
         [item.samples for item in items],
-        sampling or SamplingConfig(),
+        sampling,
         lambda row, first, n: uniforms(items[row].seed, items[row].item, first, n),
         lambda codes: codec.decode(codes, checkpoint.config.codec.bits),
     )
 
     def chunks() -> Iterator[Chunk]:
-        state = runner.start(conditioning)
-        runner.prefill(state, prompts)
+        state = runner.start(conditioning if pairs is None else pairs)
+        each = rows_per_clip(sampling)
+        runner.prefill(state, [prompt for prompt in prompts for _ in range(each)])
         if guard is None:
             stretches = work.draw_all(state, longest)
         else:
@@ -226,6 +232,39 @@ def check_local(checkpoint: Checkpoint, item: Item, total: int) -> Tensor:
             f"{found} x {item.local.shape[1]}"
         )
     return item.local
+
+
+def _with_and_without(
+    checkpoint: Checkpoint,
+    items: Sequence[Item],
+    totals: Sequence[int],
+    local: Sequence[Tensor],
+    sampling: SamplingConfig,
+) -> Conditioning | None:
+    """Gather two rows for each item, the second without what may be left out; None if unguided.
+
+    Raises:
+        ConditionError: nothing of this model may be left out.
+    """
+    each = rows_per_clip(sampling)
+    if each == 1:
+        return None
+    model = checkpoint.config.model
+    droppable = {c.name for c in (*model.labels, *model.globals) if c.dropout > 0}
+    if not droppable:
+        raise ConditionError(
+            "guidance pushes away from what a model does without its conditions, and this one was "
+            "not trained to leave any out; use one whose conditions have dropout above 0"
+        )
+    labels: list[Mapping[str, Given]] = []
+    for item in items:
+        free = {name: value for name, value in item.labels.items() if name not in droppable}
+        labels += [item.labels, free]
+    return checkpoint.model.conditioning(
+        labels,
+        [total for total in totals for _ in range(each)],
+        [frames for frames in local for _ in range(each)],
+    )
 
 
 def _prompt_codes(checkpoint: Checkpoint, item: Item) -> Tensor:
