@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from wavenet.bench.configurations import CONFIGURATIONS, load_network, make_network
+from wavenet.bench.configurations import CONFIGURATIONS, VARIANTS, load_network, make_network
+from wavenet.bench.measuring import Case, measure
 from wavenet.errors import CheckpointError, ConditionError
 
 
@@ -44,8 +45,25 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
     assert list(CONFIGURATIONS) == ["A", "B", "S"]
 
 
-def test_a_checkpoint_is_measured_with_the_first_of_its_labels(make_checkpoint, tmp_path):
+def test_a_checkpoint_is_loaded_under_its_name(make_checkpoint, tmp_path):
     network = load_network(make_checkpoint().folder)
-    assert (network.name, network.labels) == ("tiny", {"digit": "a"})
+    assert network.name == "tiny"
     with pytest.raises(CheckpointError, match="none"):
         load_network(tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_differ_from_a_by_one_thing(name):
+    config = make_network(name).model.config
+    changed = {
+        field
+        for field in type(config).model_fields
+        if getattr(config, field) != getattr(CONFIGURATIONS["A"], field)
+    }
+    assert changed in ({"conditions"}, {"output"})
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_can_be_measured(name):
+    case = Case("cpu", name, 2, "bf16", 1)
+    assert measure(case, make_network(name), runs=1, seconds=0.01) > 0

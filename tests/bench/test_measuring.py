@@ -21,7 +21,7 @@ def two_cores(monkeypatch):
 
 @pytest.fixture
 def network():
-    return Network("tiny", tiny_model(tiny_config(conditions="label")), {"digit": "b"})
+    return Network("tiny", tiny_model(tiny_config(conditions="label")))
 
 
 def test_a_plan_leaves_out_what_engines_do_not_offer():
@@ -102,7 +102,7 @@ def test_a_measurement_is_the_median_of_runs_after_the_warm_up(monkeypatch, netw
         model = network.model
 
         def start(self, conditioning):
-            assert conditioning.labels.tolist() == [[1], [1]]
+            assert conditioning.labels.tolist() == [[0], [0]]  # the first label
             return "state"
 
         def run(self, state, n, sampling, noise):

@@ -11,7 +11,9 @@ from pathlib import Path
 import torch
 
 from wavenet import checkpoint
-from wavenet.config import ModelConfig
+from wavenet.codec import LINEAR_BITS
+from wavenet.conditions import MelCondition
+from wavenet.config import GaussianOutput, LogisticOutput, ModelConfig
 from wavenet.errors import ConditionError
 from wavenet.model.wavenet import WaveNet
 
@@ -20,7 +22,7 @@ BITS = 8
 SEED = 0
 BYTES_PER_WEIGHT = {"fp32": 4, "bf16": 2}
 
-# without conditions: their network runs at frame rate and costs next to nothing
+# without conditions, and with classes as outputs; see below for what others cost
 CONFIGURATIONS: Mapping[str, ModelConfig] = {
     "A": ModelConfig(
         residual_channels=64,
@@ -45,6 +47,15 @@ CONFIGURATIONS: Mapping[str, ModelConfig] = {
     ),
 }
 
+# A with conditions or another output: asked for by name, to be compared with A
+VARIANTS: Mapping[str, ModelConfig] = {
+    "A-mel": CONFIGURATIONS["A"].model_copy(
+        update={"conditions": (MelCondition(bands=80, window=1024),)}
+    ),
+    "A-logistic": CONFIGURATIONS["A"].model_copy(update={"output": LogisticOutput()}),
+    "A-gaussian": CONFIGURATIONS["A"].model_copy(update={"output": GaussianOutput()}),
+}
+
 
 @dataclass(frozen=True)
 class Network:
@@ -52,12 +63,10 @@ class Network:
 
     Attributes:
         name: of its configuration or checkpoint.
-        labels: label by condition name, given to every stream.
     """
 
     name: str
     model: WaveNet
-    labels: Mapping[str, str]
 
     @property
     def weights(self) -> int:
@@ -75,21 +84,23 @@ def make_network(name: str) -> Network:
     Raises:
         ConditionError: no configuration has this name.
     """
-    if name not in CONFIGURATIONS:
-        known = ", ".join(CONFIGURATIONS)
+    configurations = {**CONFIGURATIONS, **VARIANTS}
+    if name not in configurations:
+        known = ", ".join(configurations)
         raise ConditionError(f"the configuration {name!r} is not known; choose one of {known}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        model = WaveNet(CONFIGURATIONS[name], BITS, SAMPLE_RATE)
-    return Network(name, model.requires_grad_(False).eval(), {})
+        config = configurations[name]
+        bits = BITS if config.output.kind == "categorical" else LINEAR_BITS
+        model = WaveNet(config, bits, SAMPLE_RATE)
+    return Network(name, model.requires_grad_(False).eval())
 
 
 def load_network(folder: Path) -> Network:
-    """Load a checkpoint, to be measured with the first label of each of its conditions.
+    """Load a checkpoint, to be measured with an example of each of its conditions.
 
     Raises:
         CheckpointError: it cannot be loaded.
     """
     loaded = checkpoint.load(folder)
-    labels = {condition.name: condition.values[0] for condition in loaded.config.model.labels}
-    return Network(loaded.config.name, loaded.model, labels)
+    return Network(loaded.config.name, loaded.model)

@@ -19,6 +19,7 @@ from wavenet.engines.cpu_threads import CAN_WAIT, available_cores
 from wavenet.engines.registry import NAMES, PRECISIONS, make_engine
 from wavenet.engines.rings import RingState
 from wavenet.errors import ConditionError, EngineUnavailable
+from wavenet.model.features import example
 
 BASELINE = "cached"  # the engine in plain torch, to which the others are compared
 REAL_TIME = 16_000  # Hz, whatever the rate of the model, so that rows compare
@@ -162,8 +163,9 @@ def measure(case: Case, network: Network, runs: int, seconds: float = SECONDS) -
     """
     engine = make_engine(case.engine, network.model, case.precision, case.threads)
     total = 60 * network.model.sample_rate
+    labels, frame = example(engine.model.config)
     conditioning = engine.model.conditioning(
-        [network.labels] * case.streams, [total] * case.streams
+        [labels] * case.streams, [total] * case.streams, [frame] * case.streams
     )
     state = engine.start(conditioning)
     if case.engine == "reference":

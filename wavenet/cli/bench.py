@@ -24,7 +24,8 @@ BUSY = 0.5  # load of the last minute above which a person is warned
 
 def bench(
     configuration: Annotated[
-        list[str] | None, typer.Option(help="A named network, repeatable: A, B, S.")
+        list[str] | None,
+        typer.Option(help="A named network, repeatable: A, B, S; A-mel, A-logistic, A-gaussian."),
     ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Measure this checkpoint instead of named networks.")

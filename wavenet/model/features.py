@@ -23,10 +23,12 @@ from wavenet.conditions import (
     LoudnessCondition,
     MelCondition,
     MfccCondition,
+    NumberCondition,
     PitchCondition,
 )
 from wavenet.config import ModelConfig
 from wavenet.errors import ConditionError
+from wavenet.model.conditioning import Given
 
 MEL_MIDDLE, MEL_SPAN = -30.0, 30.0  # dB: speech lies between -100 and 30
 MFCC_SPAN = 100.0  # dB
@@ -186,6 +188,18 @@ def mfcc_settings(condition: MfccCondition, sample_rate: int, hop: int) -> Featu
         n_mels=condition.bands,
         n_mfcc=condition.coefficients,
     )
+
+
+def example(config: ModelConfig) -> tuple[dict[str, Given], Tensor]:
+    """Give something to condition any clip on: first labels, lowest numbers, one frame of zeros."""
+    given: dict[str, Given] = {c.name: c.values[0] for c in config.labels}
+    for condition in config.globals:
+        if isinstance(condition, NumberCondition):
+            given[condition.name] = condition.low
+        else:
+            given[condition.name] = torch.zeros(condition.size)
+    columns = sum(condition.columns for condition in config.locals)
+    return given, torch.zeros(1 if columns else 0, columns)
 
 
 def check_frames(condition: LocalCondition, frames: Tensor) -> Tensor:

@@ -13,13 +13,12 @@ from torch import Tensor
 
 from wavenet import codec
 from wavenet.checkpoint import Checkpoint
-from wavenet.conditions import NumberCondition
 from wavenet.config import ModelConfig, SamplingConfig
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
 from wavenet.model.conditioning import Conditioning, Given
-from wavenet.model.features import describe_missing, frame_count
+from wavenet.model.features import describe_missing, example, frame_count
 from wavenet.sampling import rows_per_clip
 from wavenet.synthesis.guard import Guard, Rescue, Stretch, Watch
 from wavenet.synthesis.noise import uniforms
@@ -155,15 +154,9 @@ def warm_up(checkpoint: Checkpoint, engine: str | Engine[Any] = "auto") -> None:
 
 
 def example_item(model: ModelConfig) -> Item:
-    """Make an item of one sample for any model: first labels, lowest numbers, zeros."""
-    labels: dict[str, Given] = {c.name: c.values[0] for c in model.labels}
-    for condition in model.globals:
-        if isinstance(condition, NumberCondition):
-            labels[condition.name] = condition.low
-        else:
-            labels[condition.name] = torch.zeros(condition.size)
-    columns = sum(condition.columns for condition in model.locals)
-    return Item(1, labels, local=torch.zeros(1, columns) if columns else None)
+    """Make an item of one sample for any model."""
+    labels, local = example(model)
+    return Item(1, labels, local=local if local.numel() else None)
 
 
 def clip_name(name: str, labels: Mapping[str, Given], seed: int) -> str:
