@@ -8,6 +8,7 @@ fixed numbers to about -1 to 1, and the scale is part of its definition here.
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def extract(condition: LocalCondition, waveform: Tensor, sample_rate: int, hop: 
                 decibels = log_mel(waveform, mel_settings(condition, sample_rate, hop))
                 frames = (decibels - MEL_MIDDLE) / MEL_SPAN
             case MfccCondition():
-                frames = mfcc(waveform, mfcc_settings(condition, sample_rate, hop)) / MFCC_SPAN
+                frames = mfcc(waveform, mel_settings(condition, sample_rate, hop)) / MFCC_SPAN
             case LoudnessCondition():
                 level = loudness(waveform, condition.window, hop)
                 frames = ((level - LOUDNESS_MIDDLE) / LOUDNESS_SPAN)[None]
@@ -164,30 +165,21 @@ def read_array(path: Path) -> Tensor:
     return torch.from_numpy(np.array(array, dtype=np.float32))
 
 
-def mel_settings(condition: MelCondition, sample_rate: int, hop: int) -> FeatureConfig:
-    """Give the settings of a mel condition as the feature code takes them."""
-    return FeatureConfig(
+def mel_settings(
+    condition: MelCondition | MfccCondition, sample_rate: int, hop: int
+) -> FeatureConfig:
+    """Give the settings of a mel or MFCC condition as the feature code takes them."""
+    settings = FeatureConfig(
         sample_rate,
         n_fft=_whole(condition.window),
         win_length=condition.window,
         hop_length=hop,
         n_mels=condition.bands,
         n_mfcc=1,
-        f_min=condition.low_hz,
-        f_max=condition.high_hz,
     )
-
-
-def mfcc_settings(condition: MfccCondition, sample_rate: int, hop: int) -> FeatureConfig:
-    """Give the settings of an MFCC condition as the feature code takes them."""
-    return FeatureConfig(
-        sample_rate,
-        n_fft=_whole(condition.window),
-        win_length=condition.window,
-        hop_length=hop,
-        n_mels=condition.bands,
-        n_mfcc=condition.coefficients,
-    )
+    if isinstance(condition, MfccCondition):
+        return replace(settings, n_mfcc=condition.coefficients)
+    return replace(settings, f_min=condition.low_hz, f_max=condition.high_hz)
 
 
 def example(config: ModelConfig) -> tuple[dict[str, Given], Tensor]:
