@@ -1,5 +1,6 @@
 """The alphabet: torchaudio's convention, exact round trips, refused bounds."""
 
+import numpy as np
 import pytest
 import torch
 from torchaudio.functional import mu_law_decoding, mu_law_encoding
@@ -117,3 +118,72 @@ def test_a_16_bit_file_keeps_its_samples():
     codes = codec.encode(pcm, 16)
     assert (codes.diff() >= 0).all() and codes.unique().numel() >= 65_535
     assert (codec.decode(codes, 16) - pcm).abs().max() <= 1 / 65_535 + 1e-7
+
+
+def by_formula(x, mu, largest, offset=0.0):
+    """Compute where codes lie before rounding down, in float64."""
+    x = x.double().numpy()
+    f = np.sign(x) * np.log(1 + mu * np.abs(x)) / np.log(1 + mu)
+    return (f + 1) / 2 * largest + offset
+
+
+def expanded(f, mu):
+    """Invert the companding, in float64."""
+    return np.sign(f) * ((1 + mu) ** np.abs(f) - 1) / mu
+
+
+@pytest.mark.parametrize(
+    ("bits", "rounding", "mu"), [*((b, "down", 2**b - 1) for b in ALL_BITS), (8, "down-256", 256)]
+)
+def test_codes_rounded_down_are_those_of_the_formula(waveform, bits, rounding, mu):
+    exact = by_formula(waveform, mu, 2**bits - 1)
+    codes = codec.encode(waveform, bits, rounding).numpy()
+    # an edge may be met from either side
+    clear = np.abs(exact - np.round(exact)) > 2 * codec.EDGE
+    assert clear.mean() > 0.99
+    assert (codes == np.floor(exact))[clear].all()
+    assert codec.encode(torch.tensor([-1.0, 0.0, 1.0]), bits, rounding).tolist() == [
+        0,
+        (1 << (bits - 1)) - 1,
+        (1 << bits) - 1,
+    ]
+    assert (codes != codec.encode(waveform, bits).numpy()).mean() > 0.3
+
+
+@pytest.mark.parametrize("bits", ALL_BITS)
+def test_rounded_down_every_code_comes_back(bits):
+    codes = torch.arange(1 << bits)
+    waveform = codec.decode(codes, bits, "down")
+    assert torch.equal(codec.encode(waveform, bits, "down"), codes)
+    expected = expanded(codes.numpy() * 2 / (2**bits - 1) - 1, 2**bits - 1)
+    np.testing.assert_allclose(waveform.numpy(), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_down_256_decodes_by_its_own_formula_and_does_not_undo_itself():
+    codes = torch.arange(256)
+    waveform = codec.decode(codes, 8, "down-256")
+    np.testing.assert_allclose(
+        waveform.numpy(), expanded(codes.numpy() * 2 / 256 - 1, 256), atol=1e-6, rtol=1e-5
+    )
+    assert waveform[128] == 0
+    assert torch.equal(codec.encode(waveform, 8, "down-256"), (codes - 1).clamp(min=0))
+
+
+def test_each_rounding_has_its_silence_code():
+    assert [codec.silence_code(8, r) for r in ("half-up", "down", "down-256")] == [128, 127, 128]
+    assert codec.silence_code(10, "down") == 511
+
+
+@pytest.mark.parametrize(
+    ("bits", "rounding", "words"),
+    [
+        (16, "down", "16 bits are rounded half-up, found 'down'"),
+        (16, "down-256", "16 bits are rounded half-up"),
+        (9, "down-256", "the rounding down-256 has 8 bits, found 9"),
+    ],
+)
+def test_a_rounding_that_does_not_fit_the_bits_is_refused(bits, rounding, words):
+    with pytest.raises(ValueError, match=words):
+        codec.encode(torch.zeros(1), bits, rounding)
+    with pytest.raises(ValueError, match=words):
+        codec.decode(torch.zeros(1, dtype=torch.int64), bits, rounding)

@@ -153,6 +153,16 @@ GAUSS = {"kind": "gaussian-mixture"}
             {"codec": LINEAR, "model": {**MODEL, "output": {**GAUSS, "components": 65}}},
             "components: ",
         ),
+        ({"codec": {"rounding": "down"}}, "silence_code must be 127 for 8 bits rounded 'down'"),
+        ({"codec": {"rounding": "up"}}, "codec.rounding: "),
+        (
+            {"codec": {"rounding": "down-256", "bits": 9, "silence_code": 256}},
+            "the rounding 'down-256' has 8 bits, found 9",
+        ),
+        (
+            {"codec": {**LINEAR, "rounding": "down", "silence_code": 32_767}},
+            "the linear law is rounded 'half-up', found 'down'",
+        ),
         ({"codec": {"law": "a-law"}}, "codec.law: "),
         ({"model": {**MODEL, "conditions": [{**DIGIT, "values": ["0", "0"]}]}}, "must differ"),
         ({"model": {**MODEL, "conditions": [DIGIT, DIGIT]}}, "the same name"),

@@ -65,7 +65,12 @@ def test_links_in_the_readme_lead_somewhere():
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_nothing_reads_pickles():
+def test_nothing_reads_pickles_but_the_importer_and_it_only_tensors():
     words = re.compile(r"torch\.load\(|pickle\.load|\beval\(|shell=True|yaml\.load\(")
-    found = [p.name for p in SOURCES if words.search(p.read_text().replace(".eval()", ""))]
-    assert found == []
+    safe = 'torch.load(path, map_location="cpu", weights_only=True)'
+    texts = {p: p.read_text().replace(".eval()", "") for p in SOURCES}
+    importer = ROOT / "wavenet/importing/pickles.py"
+    assert texts[importer].count(safe) == 1
+    texts[importer] = texts[importer].replace(safe, "")
+    assert [p.name for p, text in texts.items() if words.search(text)] == []
+    assert [p.name for p, text in texts.items() if re.search(r"weights_only\s*=\s*F", text)] == []

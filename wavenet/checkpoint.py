@@ -50,7 +50,8 @@ def build(config: CheckpointConfig) -> WaveNet:
     for condition in config.model.labels:
         if hasattr(taken, condition.name):
             raise ConfigError(f"a condition cannot be named {condition.name}; choose another name")
-    return WaveNet(config.model, config.codec.bits, config.audio.sample_rate)
+    codec = config.codec
+    return WaveNet(config.model, codec.bits, config.audio.sample_rate, codec.silence_code)
 
 
 def save(folder: Path, config: CheckpointConfig, model: WaveNet) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from wavenet.codec import Rounding, silence_code
 from wavenet.conditions import (
     Condition,
     GlobalCondition,
@@ -36,8 +37,8 @@ class CodecConfig(Strict):
 
     law: Literal["mu-law", "linear"] = "mu-law"
     bits: int = Field(default=8, ge=4, le=16)
-    rounding: Literal["half-up"] = "half-up"
-    silence_code: int = 128
+    rounding: Rounding = "half-up"
+    silence_code: int = 128  # stands before the first sample
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -45,8 +46,14 @@ class CodecConfig(Strict):
             raise ValueError(f"the linear law has 16 bits, found {self.bits}")
         if self.law == "mu-law" and self.bits > 10:
             raise ValueError(f"the mu-law has 4 to 10 bits, found {self.bits}")
-        if self.silence_code != 1 << (self.bits - 1):
-            raise ValueError(f"silence_code must be {1 << (self.bits - 1)} for {self.bits} bits")
+        if self.law == "linear" and self.rounding != "half-up":
+            raise ValueError(f"the linear law is rounded 'half-up', found {self.rounding!r}")
+        if self.rounding == "down-256" and self.bits != 8:
+            raise ValueError(f"the rounding 'down-256' has 8 bits, found {self.bits}")
+        silence = silence_code(self.bits, self.rounding)
+        if self.silence_code != silence:
+            rounded = "" if self.rounding == "half-up" else f" rounded {self.rounding!r}"
+            raise ValueError(f"silence_code must be {silence} for {self.bits} bits{rounded}")
         return self
 
     @property

@@ -14,7 +14,7 @@ from tests.cli.conftest import refused
 from tests.conftest import RATE, sine
 from wavenet.cli.main import app
 
-COMMANDS = ["generate", "vocode", "score", "train", "info", "analyse", "bench", "ui"]
+COMMANDS = ["generate", "vocode", "score", "train", "info", "analyse", "bench", "import", "ui"]
 
 
 def test_help_answers_at_once_and_loads_nothing_heavy():

@@ -9,7 +9,18 @@ import sys
 import typer
 
 import wavenet
-from wavenet.cli import analyse, bench, evaluate, generate, info, score, studio, train, vocode
+from wavenet.cli import (
+    analyse,
+    bench,
+    evaluate,
+    generate,
+    import_,
+    info,
+    score,
+    studio,
+    train,
+    vocode,
+)
 from wavenet.errors import ConditionError, ConfigError, EngineUnavailable, WaveNetError
 
 app = typer.Typer(
@@ -26,6 +37,7 @@ app.command("train")(train.train)
 app.command("info")(info.info)
 app.command("analyse")(analyse.analyse)
 app.command("bench")(bench.bench)
+app.command("import")(import_.import_)
 app.command("ui")(studio.studio)
 app.add_typer(evaluate.app, name="evaluate")
 

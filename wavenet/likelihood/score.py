@@ -63,8 +63,8 @@ def score(
     """
     if waveform.ndim != 1 or not waveform.numel():
         raise ConditionError("there is nothing to score: the recording has no samples")
-    model = checkpoint.model
-    codes = codec.encode(waveform, checkpoint.config.codec.bits)[None]
+    model, alphabet = checkpoint.model, checkpoint.config.codec
+    codes = codec.encode(waveform, alphabet.bits, alphabet.rounding)[None]
     total = codes.shape[1]
     if local is None:
         local = frames_of(model.config, model.sample_rate, waveform.cpu(), arrays)

@@ -41,15 +41,18 @@ class WaveNet(nn.Module):
         config: widths, kernel size, dilations, conditions.
         bits: of the codec; the alphabet has 2**bits classes.
         sample_rate: Hz.
+        start_code: stands before the first sample of every clip; `silence_code` when left out.
     Source: van den Oord et al. 2016, "WaveNet: A Generative Model for Raw Audio".
     """
 
-    def __init__(self, config: ModelConfig, bits: int, sample_rate: int):
+    def __init__(
+        self, config: ModelConfig, bits: int, sample_rate: int, start_code: int | None = None
+    ):
         super().__init__()
         self.config = config
         self.sample_rate = sample_rate
         self.n_classes = 1 << bits
-        self.start_code = silence_code(bits)
+        self.start_code = silence_code(bits) if start_code is None else start_code
         self.distribution = make_distribution(config.output, bits)
         layers, gate, skip = len(config.dilations), config.gate_channels, config.skip_channels
         takes_classes = isinstance(self.distribution, Categorical)

@@ -76,11 +76,12 @@ def search(
         ConditionError: a number of beams, length, condition or prompt that cannot be used; an
             output that is not categorical.
     """
-    model, bits = checkpoint.model, checkpoint.config.codec.bits
+    model, alphabet = checkpoint.model, checkpoint.config.codec
     _check(checkpoint, item, beams)
     engine = make_engine("cached", model)
     given = torch.empty(0) if item.prompt is None else item.prompt
-    prompt = codec.encode(given, bits).to(model.embedding.weight.device)
+    prompt = codec.encode(given, alphabet.bits, alphabet.rounding)
+    prompt = prompt.to(model.embedding.weight.device)
     total = prompt.numel() + item.samples
     local = check_local(checkpoint, item, total)
     state = engine.start(model.conditioning([item.labels], [total], [local]))
@@ -99,7 +100,7 @@ def search(
         if should_stop():
             break
     best = _trace(parents[:made], codes[:made])
-    return Beam(best, codec.decode(best, bits), float(totals[0]))
+    return Beam(best, codec.decode(best, alphabet.bits, alphabet.rounding), float(totals[0]))
 
 
 def _check(checkpoint: Checkpoint, item: Item, beams: int) -> None:

@@ -104,6 +104,7 @@ def generate(
     sampling = sampling or SamplingConfig()
     checkpoint.model.distribution.check(sampling)
     runner = make_engine(engine, checkpoint.model) if isinstance(engine, str) else engine
+    alphabet = checkpoint.config.codec
     prompts = [_prompt_codes(checkpoint, item) for item in items]
     totals = [prompt.numel() + item.samples for prompt, item in zip(prompts, items, strict=True)]
     local = [check_local(checkpoint, *pair) for pair in zip(items, totals, strict=True)]
@@ -115,7 +116,7 @@ def generate(
         [item.samples for item in items],
         sampling,
         lambda row, first, n: uniforms(items[row].seed, items[row].item, first, n),
-        lambda codes: codec.decode(codes, checkpoint.config.codec.bits),
+        lambda codes: codec.decode(codes, alphabet.bits, alphabet.rounding),
     )
 
     def chunks() -> Iterator[Chunk]:
@@ -264,7 +265,8 @@ def _prompt_codes(checkpoint: Checkpoint, item: Item) -> Tensor:
     device = checkpoint.model.embedding.weight.device
     if item.prompt is None:
         return torch.empty(0, dtype=torch.int64, device=device)
-    return codec.encode(item.prompt, checkpoint.config.codec.bits).to(device)
+    alphabet = checkpoint.config.codec
+    return codec.encode(item.prompt, alphabet.bits, alphabet.rounding).to(device)
 
 
 def _cut(stretch: Stretch, rescues: Sequence[Rescue], longest: int) -> Iterator[Chunk]:

@@ -28,7 +28,7 @@ and whose voices these are and that they agreed.
 | | |
 |---|---|
 | sample rate | {rate} Hz |
-| codec | {law}, {bits} bits |
+| codec | {law}, {bits} bits, rounded {rounding} |
 | conditions | {conditions} |
 | receptive field | {field} samples, {milliseconds:.0f} ms |
 | parameters | {parameters:,} ({megabytes:.1f} MB) |
@@ -70,6 +70,7 @@ def write_card(
         rate=rate,
         law=config.codec.law,
         bits=config.codec.bits,
+        rounding=config.codec.rounding,
         conditions="; ".join(kinds) or "none",
         field=model.receptive_field,
         milliseconds=1000 * model.receptive_seconds,

@@ -179,6 +179,7 @@ def collate(
     model: ModelConfig,
     gains: Sequence[float],
     labels: Sequence[Mapping[str, Given]] | None = None,
+    rounding: codec.Rounding = "half-up",
 ) -> Batch:
     """Pad clips to one length, a multiple of the condition hop, and encode them.
 
@@ -188,6 +189,7 @@ def collate(
         model: condition frames then fit without a remainder.
         gains: factor per clip; a clip is never made louder than full scale.
         labels: those of the clips unless some are left out.
+        rounding: of the codec.
     """
     hop = model.condition_hop
     longest = -(-max(clip.samples for clip in clips) // hop) * hop
@@ -200,7 +202,7 @@ def collate(
         local.append(louder(model, clip.local, 20 * math.log10(gain)))
         mask[row, clip.context : clip.samples] = True
     return Batch(
-        codec.encode(waveform.clamp(-1, 1), bits),
+        codec.encode(waveform.clamp(-1, 1), bits, rounding),
         mask,
         torch.tensor([clip.start for clip in clips]),
         list(labels or [clip.labels for clip in clips]),
@@ -244,6 +246,7 @@ def batches(
     gain_db: float,
     seed: int,
     first_step: int = 0,
+    rounding: codec.Rounding = "half-up",
 ) -> Iterator[Batch]:
     """Yield training batches for ever, beginning with the batch of `first_step`.
 
@@ -261,7 +264,7 @@ def batches(
                 gains = 10 ** (rng.uniform(-gain_db, gain_db, len(index)) / 20)
                 chosen = [clips[i] for i in index]
                 labels = [leave_out(model, clip.labels, rng) for clip in chosen]
-                yield collate(chosen, bits, model, gains.tolist(), labels)
+                yield collate(chosen, bits, model, gains.tolist(), labels, rounding)
             step += 1
 
 

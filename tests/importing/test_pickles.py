@@ -1,0 +1,116 @@
+"""Files that could run code: none of it runs, and each refusal is a sentence."""
+
+import pickle
+import zipfile
+
+import pytest
+import torch
+
+from wavenet.errors import CheckpointError, ConfigError
+from wavenet.importing import pickles
+from wavenet.importing.pickles import Husk
+
+
+class Hostile:
+    """Its pickle writes a file when it is read in the usual way."""
+
+    def __init__(self, path, function):
+        self.path, self.function = path, function
+
+    def __reduce__(self):
+        return self.function, (f"touch {self.path}",)
+
+
+def write(folder, content, legacy=False):
+    torch.save(content, folder / "model.pth", _use_new_zipfile_serialization=not legacy)
+    return folder / "model.pth"
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("name", ["os.system", "eval", "subprocess.getoutput"])
+def test_a_hostile_file_is_refused_and_does_nothing(tmp_path, trusted, legacy, name):
+    room, _, function = name.rpartition(".")
+    called = getattr(__import__(room or "builtins"), function)
+    mark = tmp_path / "mark"
+    path = write(tmp_path, {"a": torch.ones(2), "b": Hostile(mark, called)}, legacy)
+    expected = CheckpointError if trusted else ConfigError
+    with pytest.raises(expected) as caught:
+        pickles.read(path, trusted, ["wavenet_model.WaveNetModel"])
+    sentence = str(caught.value)
+    assert len(sentence.splitlines()) == 1
+    words = f"{function}, which is neither a tensor nor of this layout" if trusted else "--trusted"
+    assert words in sentence
+    assert not mark.exists()
+    if name == "os.system":  # it is as hostile as it says
+        with path.open("rb") as file:
+            raw = file.read() if legacy else zipfile.ZipFile(file).read("model/data.pkl")
+        assert b"system" in raw
+
+
+def test_a_plain_pickle_is_refused(tmp_path):
+    mark = tmp_path / "mark"
+    with (tmp_path / "model.pth").open("wb") as file:
+        pickle.dump(Hostile(mark, __import__("os").system), file)
+    with pytest.raises(CheckpointError):
+        pickles.read(tmp_path / "model.pth", True)
+    assert not mark.exists()
+
+
+def test_nothing_is_opened_without_trust(tmp_path):
+    with pytest.raises(ConfigError, match=r"can carry a program; only its tensors .* --trusted"):
+        pickles.read(tmp_path / "none.pth", False)
+    with pytest.raises(CheckpointError, match="there is no file"):
+        pickles.read(tmp_path / "none.pth", True)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_tensors_numbers_and_words_come_back(tmp_path, legacy):
+    content = {"a": torch.arange(3.0), "n": 3, "words": ["x", None]}
+    found = pickles.read(write(tmp_path, content, legacy), True)
+    assert torch.equal(found["a"], content["a"])
+    assert (found["n"], found["words"]) == (3, ["x", None])
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, -30])
+def test_a_damaged_file_is_refused(tmp_path, keep):
+    path = write(tmp_path, {"a": torch.ones(1000)})
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CheckpointError, match="cannot be read") as caught:
+        pickles.read(path, True)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_file_that_is_or_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    path = write(tmp_path, {"a": torch.ones(1000)})
+    monkeypatch.setattr(pickles, "MAX_BYTES", 3000)
+    with pytest.raises(CheckpointError, match="at most 3,000 are read"):
+        pickles.read(path, True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model/data.pkl", bytes(100_000))
+    assert path.stat().st_size < 3000
+    with pytest.raises(CheckpointError, match="has 100,000 bytes"):
+        pickles.read(path, True)
+
+
+def test_the_names_that_were_allowed_are_not_for_others(tmp_path):
+    pickles.read(write(tmp_path, {"a": torch.ones(2)}), True, ["wavenet_model.WaveNetModel"])
+    assert "Husk" not in str(torch.serialization.get_safe_globals())
+
+
+def module(**children):
+    husk = Husk()
+    husk.__setstate__(
+        {"_parameters": {"weight": torch.ones(1), "bias": None}, "_modules": children}
+    )
+    return husk
+
+
+def test_parameters_are_gathered_from_modules_within_modules():
+    found = pickles.state_dict(module(a=module(), b=module(c=module())), "x")
+    assert list(found) == ["weight", "a.weight", "b.weight", "b.c.weight"]
+    endless = module()
+    endless.state["_modules"]["again"] = endless
+    for wrong in (endless, Husk(), module(a=Husk())):
+        with pytest.raises(CheckpointError, match="has not the structure of a module"):
+            pickles.state_dict(wrong, "x")
