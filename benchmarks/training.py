@@ -5,12 +5,14 @@
 
 The network is configuration A of `wavenet bench`: 20 layers, dilations 1..512 twice, R = 64, gate
 64 (each half), S = 256, kernel 2, 256 classes, no conditions; random weights and codes. A step is
-forward, loss, backward, clipping and AdamW. All formulations begin with the same weights, and the
-first loss of each must be that of the definition. They take turns in one process, so that what
-disturbs the machine disturbs all; a figure is the median over the rounds, and a ratio is the median
-of the ratios within each round. The CPU column, processor time of a step, suffers less from other
-programs. bf16 is torch's autocast: it pays only where the processor has bf16 arithmetic, and is
-measured elsewhere only with `--precision both` (slow). The last line is one JSON document.
+forward, loss, backward, clipping and AdamW. "Definition" is `WaveNet.forward`; "stack" is what the
+training loop runs on a CPU (`wavenet.training.stack`). All formulations begin with the same
+weights, and the first loss of each must be that of the definition. They take turns in one process,
+so that what disturbs the machine disturbs all; a figure is the median over the rounds, and a ratio
+is the median of the ratios within each round. The CPU column, processor time of a step, suffers
+less from other programs. bf16 is torch's autocast: it pays only where the processor has bf16
+arithmetic, and is measured elsewhere only with `--precision both` (slow). The last line is one
+JSON document.
 """
 
 import argparse
@@ -95,7 +97,13 @@ def plain_nll(model: nn.Module, batch: Batch) -> Tensor:
 
 
 def definition_nll(model: nn.Module, batch: Batch) -> Tensor:
-    """Average the loss as the training loop does, in nats."""
+    """Average the loss of the network as it is defined, in nats."""
+    conditioning = model.conditioning(batch.labels, batch.totals)
+    return F.cross_entropy(model(batch.codes, conditioning).float(), batch.codes)
+
+
+def stack_nll(model: nn.Module, batch: Batch) -> Tensor:
+    """Average the loss as the training loop does on a CPU, in nats."""
     return masked_nll(model, batch, CPU)
 
 
@@ -133,6 +141,8 @@ def make_runners(names: list[str]) -> dict[str, Runner]:
         DEFINITION: lambda: Runner(copy.deepcopy(model), definition_nll, "fp32"),
         "Conv1d bf16": lambda: Runner(PlainConv(model), plain_nll, "bf16"),
         "definition bf16": lambda: Runner(copy.deepcopy(model), definition_nll, "bf16"),
+        "stack fp32": lambda: Runner(copy.deepcopy(model), stack_nll, "fp32"),
+        "stack bf16": lambda: Runner(copy.deepcopy(model), stack_nll, "bf16"),
     }
     return {name: make() for name, make in made.items() if name in names or name == DEFINITION}
 
@@ -173,7 +183,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     fast = arguments.precision == "auto" and in_bf16("auto")
     precisions = ("fp32", "bf16") if fast or arguments.precision == "both" else ("fp32",)
-    runners = make_runners([f"{f} {p}" for p in precisions for f in ("Conv1d", "definition")])
+    runners = make_runners(
+        [f"{f} {p}" for p in precisions for f in ("Conv1d", "definition", "stack")]
+    )
     clips, samples = arguments.batch, arguments.samples
     codes = torch.randint(0, 256, (clips, samples))
     zeros = torch.zeros(clips, dtype=torch.int64)
