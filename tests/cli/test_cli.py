@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -243,6 +244,19 @@ def test_a_model_is_trained_scored_and_heard_from_the_command_line(wavenet, tmp_
     code, out, err = wavenet("train", recipe, "--data", data)
     assert (code, out) == (1, "")
     assert "already holds a run" in err
+    more = ("train", "small", "--data", data, "--pattern", "{tone}_{index}", "--out", "runs/more")
+    more += ("--from", "runs/tones/checkpoint", "--steps", "2")
+    code, _, err = wavenet(*more)
+    assert code == 0, err
+    assert "from the weights of `tones`" in Path("runs/more/checkpoint/README.md").read_text()
+    assert wavenet("generate", "--checkpoint", "runs/more/checkpoint", "--set", "tone=b")[0] == 0
+    refused(wavenet(*more, "--resume"), "--from begins a new run", "--resume")
+    (data / "a_2.wav").rename(data / "c_2.wav")
+    code, out, err = wavenet(*more, "--out", "runs/c")
+    assert (code, out) == (2, "")
+    assert err.endswith("wavenet: the data has tone 'c', not in the recipe\n")
+    assert not Path("runs/c").exists()
+    refused(wavenet(*more, "--from", "none"), "none is not a checkpoint folder", code=1)
 
 
 def test_the_shipped_checkpoint_is_found_from_any_folder(wavenet, tmp_path, monkeypatch):

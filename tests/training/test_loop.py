@@ -325,6 +325,24 @@ def test_the_bits_of_a_validation_are_those_of_each_clip_alone(monkeypatch):
     assert validate(model, config, dataset.train) == pytest.approx(mean, abs=1e-5)
 
 
+def test_a_run_can_begin_with_the_weights_of_a_checkpoint(tmp_path):
+    config, dataset = make_config(), make_dataset()
+    train(config, make_settings(steps=4), dataset, tmp_path / "first")
+    start = checkpoint.load(tmp_path / "first" / "checkpoint")
+    still = make_settings(steps=1, learning_rate=1e-9, final_learning_rate=0.0, seed=9)
+    states = [
+        train(config, still, dataset, tmp_path / str(n), start=begin)
+        for n, begin in enumerate([start, None])
+    ]
+    kept, fresh = (state.average.hidden.weight for state in states)
+    torch.testing.assert_close(kept, start.model.hidden.weight, atol=1e-6, rtol=0)
+    torch.testing.assert_close(states[0].model.hidden.weight.detach(), kept, atol=1e-6, rtol=0)
+    assert (fresh - start.model.hidden.weight).abs().max() > 0.01
+    words = (tmp_path / "0" / "checkpoint" / "README.md").read_text()
+    assert "| steps | 1, from the weights of `tiny` |" in words
+    assert "from the weights" not in (tmp_path / "1" / "checkpoint" / "README.md").read_text()
+
+
 def test_a_dataset_without_clips_is_refused(tmp_path):
     with pytest.raises(DataError, match="no clip to train on"):
         train(make_config(), make_settings(), Dataset(), tmp_path)

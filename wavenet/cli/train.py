@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wavenet.cli.options import say
+from wavenet.errors import ConfigError
 
 if TYPE_CHECKING:
+    from wavenet.checkpoint import Checkpoint
     from wavenet.config import RecipeConfig
 
 
@@ -28,15 +30,26 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stands.")] = False,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="Begin with the weights and the model of this checkpoint."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     sample_rate: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
-    """Train a model; Ctrl-C stops after the step and keeps what is there."""
+    """Train a model; Ctrl-C stops after the step and keeps what is there.
+
+    With --from, a checkpoint learns more, such as another voice: its model takes the place of the
+    recipe's, which then says only how to train, and on what.
+    """
     from wavenet.training.recipe import checkpoint_config, load_recipe
 
     chosen = amend(load_recipe(recipe), data, pattern, label, steps, sample_rate)
     folder = out or Path("runs") / chosen.name
+    began = None
+    if start is not None:
+        began, chosen = begin_with(start, chosen, resume or bool(label) or sample_rate is not None)
 
     import torch
 
@@ -58,7 +71,7 @@ def train(
     )
     config = checkpoint_config(chosen, dataset)
     with interruptible() as stopped, reporter(chosen.train.steps, folder) as report:
-        state = run(config, chosen.train, dataset, folder, resume, report, stopped)
+        state = run(config, chosen.train, dataset, folder, resume, report, stopped, began)
     if state.step < chosen.train.steps:
         say(f"stopped after step {state.step}; go on with the same command and --resume")
         raise typer.Exit(130)
@@ -101,6 +114,30 @@ def amend(
     if sample_rate is not None:
         parts["audio"] = make(AudioConfig, "--sample-rate", sample_rate=sample_rate)
     return make(type(recipe), recipe.name, **parts)
+
+
+def begin_with(
+    folder: Path, recipe: "RecipeConfig", contradicted: bool
+) -> tuple["Checkpoint", "RecipeConfig"]:
+    """Load the checkpoint that a run begins with, and put its model into the recipe.
+
+    Raises:
+        ConfigError: an option says otherwise.
+        CheckpointError: it cannot be used.
+    """
+    from wavenet import checkpoint
+    from wavenet.config import RecipeConfig
+    from wavenet.parsing import make
+
+    if contradicted:
+        raise ConfigError(
+            "--from begins a new run with the model of a checkpoint; leave out --resume, --label "
+            "and --sample-rate"
+        )
+    loaded = checkpoint.load(folder)
+    model = {"audio": loaded.config.audio, "codec": loaded.config.codec}
+    model |= {"model": loaded.config.model}
+    return loaded, make(RecipeConfig, recipe.name, **{**dict(recipe), **model})
 
 
 @contextmanager

@@ -7,7 +7,7 @@ edits it takes out; without that line it is never written over.
 from pathlib import Path
 
 from audio_utils.files import atomic_file
-from wavenet.checkpoint import CARD, WEIGHTS
+from wavenet.checkpoint import CARD, WEIGHTS, Checkpoint
 from wavenet.config import CheckpointConfig
 from wavenet.model.wavenet import WaveNet
 from wavenet.training.data import Dataset
@@ -33,7 +33,7 @@ and whose voices these are and that they agreed.
 | receptive field | {field} samples, {milliseconds:.0f} ms |
 | parameters | {parameters:,} ({megabytes:.1f} MB) |
 | trained on | {clips} clips, {minutes:.1f} minutes |
-| steps | {steps} |
+| steps | {steps}{origin} |
 | held-out clips | {held} clips, {score} |
 
 ```
@@ -49,12 +49,14 @@ def write_card(
     dataset: Dataset,
     steps: int,
     best: float,
+    start: Checkpoint | None = None,
 ) -> None:
     """Write the card, unless a person has made it theirs.
 
     Args:
         folder: of the checkpoint.
         best: bits per sample on the held-out clips; infinite when there were none.
+        start: whose weights the run began with.
     """
     card = folder / CARD
     if not (folder / WEIGHTS).exists():
@@ -79,6 +81,7 @@ def write_card(
         clips=len(dataset.train),
         minutes=sum(c.samples - c.context for c in dataset.train) / rate / 60,
         steps=steps,
+        origin=f", from the weights of `{start.config.name}`" if start else "",
         held=len(dataset.validation),
         score=f"{best:.4f} bits per sample" if dataset.validation else "none",
         folder=folder,

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from wavenet import checkpoint
+from wavenet.checkpoint import Checkpoint
 from wavenet.config import CheckpointConfig, TrainConfig
 from wavenet.errors import TrainingError
 from wavenet.model.distributions import Categorical
@@ -52,6 +53,7 @@ def train(
     resume: bool = False,
     report: Report = lambda record: None,
     should_stop: Callable[[], bool] = lambda: False,
+    start: Checkpoint | None = None,
 ) -> TrainState:
     """Train to the last step of the settings, or until `should_stop`.
 
@@ -66,13 +68,14 @@ def train(
         resume: go on from the newest `step-N/`.
         report: called with a record per step, and one with `bits_per_sample` per validation.
         should_stop: asked after every step.
+        start: a new run begins with these weights; random ones when left out.
     Raises:
         TrainingError: a loss that is not finite (the weights are left as they were), nothing to
             resume, or a run that is there already and is not to be resumed.
     """
     # not given to accelerate, which refuses another precision than that of a process's first run
     accelerator = Accelerator(mixed_precision="no")
-    state = make_state(config, settings)
+    state = make_state(config, settings, start)
     state.model, state.optimizer = accelerator.prepare(state.model, state.optimizer)
     state.average.to(accelerator.device)
     metrics = snapshots.open_run(folder, state, settings, resume)
@@ -103,7 +106,9 @@ def train(
         report(record)
         if last:
             break
-    write_card(folder / "checkpoint", config, state.average, dataset, state.step, state.best_bits)
+    write_card(
+        folder / "checkpoint", config, state.average, dataset, state.step, state.best_bits, start
+    )
     return state
 
 
@@ -124,10 +129,14 @@ def keep_best(
     return {"bits_per_sample": bits}
 
 
-def make_state(config: CheckpointConfig, settings: TrainConfig) -> TrainState:
-    """Build model, average and optimiser from the seed."""
+def make_state(
+    config: CheckpointConfig, settings: TrainConfig, start: Checkpoint | None = None
+) -> TrainState:
+    """Build model, average and optimiser, with the weights of `start` or by the seed."""
     torch.manual_seed(settings.seed)
     model = checkpoint.build(config)
+    if start is not None:
+        model.load_state_dict(start.model.state_dict())
     decay = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
