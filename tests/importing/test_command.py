@@ -11,6 +11,8 @@ from tests.importing import normed, r9_settings, r9_tensors, random, vh_tensors
 from tests.importing.test_r9y9 import upsampling
 from wavenet import checkpoint
 from wavenet.cli.main import run
+from wavenet.likelihood.score import score
+from wavenet.synthesis.generate import Item, generate
 
 
 @pytest.fixture
@@ -118,3 +120,17 @@ def test_an_odd_file_name_does_not_break_the_card(wavenet, theirs, tmp_path):
     out = tmp_path / "out"
     assert wavenet("import", "r9y9", odd, *theirs[2:], "--trusted", "--out", out)[0] == 0
     assert "| file | `a?b?c.pth` |" in (out / "README.md").read_text()
+
+
+def test_a_clip_tells_the_bits_of_the_codes_it_was_drawn_with(wavenet, other, tmp_path):
+    """Its waveform, encoded again, has codes one lower in that convention."""
+    out = tmp_path / "other"
+    assert wavenet("import", *other, "--trusted", "--out", out)[0] == 0
+    loaded = checkpoint.load(out)
+    (chunk,) = generate(loaded, [Item(160, seed=5)], engine="reference", chunk_samples=160)
+    told = score(loaded, chunk.waveforms[0], codes=chunk.codes[0]).bits_per_sample
+    common = ("--checkpoint", out, "--seconds", "0.02", "--seed", "5", "--engine", "reference")
+    code, printed, words = wavenet("generate", *common, "--json", "--out", tmp_path / "a.wav")
+    assert code == 0, words
+    assert json.loads(printed)["bits_per_sample"] == pytest.approx(told, abs=1e-4)
+    assert abs(score(loaded, chunk.waveforms[0]).bits_per_sample - told) > 1e-3

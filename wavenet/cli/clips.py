@@ -3,7 +3,6 @@
 import json
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,12 +34,13 @@ class Made:
     """Clips and how they came about.
 
     Attributes:
-        waveforms: per item (samples,).
+        waveforms: per item (samples,); codes: the same, int64.
         took: seconds.
         rescues: per item, what the guard had drawn again.
     """
 
     waveforms: "list[Tensor]"
+    codes: "list[Tensor]"
     took: float
     rescues: "list[list[Rescue]]"
 
@@ -49,21 +49,22 @@ def write(
     loaded: "Checkpoint",
     path: Path,
     item: "Item",
-    waveform: "Tensor",
+    made: Made,
+    n: int,
     with_prompt: bool,
     rtf: float,
     as_json: bool,
-    rescues: "Sequence[Rescue]" = (),
 ) -> None:
-    """Write one clip and print its path, or a record about it; say what was drawn again."""
+    """Write clip n and print its path, or a record about it; say what was drawn again."""
     import torch
 
     from audio_utils import io
 
+    waveform, rescues = made.waveforms[n], made.rescues[n]
     rate = loaded.config.audio.sample_rate
     for rescue in rescues:
         say(f"{path}: {describe(rescue, rate)}")
-    bits = bits_per_sample(loaded, item, waveform) if as_json else None
+    bits = bits_per_sample(loaded, item, waveform, made.codes[n]) if as_json else None
     if item.prompt is not None and with_prompt:
         waveform = torch.cat([item.prompt, waveform])
     io.write(path, waveform, rate)
@@ -124,6 +125,7 @@ def make_all(
     with waiting("preparing the engine (compiled once on a machine, in ten to twenty seconds)"):
         warm_up(loaded, runner)
     parts: list[list[Tensor]] = [[] for _ in items]
+    codes: list[list[Tensor]] = [[] for _ in items]
     rescues: list[list[Rescue]] = [[] for _ in items]
     began = time.perf_counter()
     with bar("samples", sum(item.samples for item in items)) as advance:
@@ -131,9 +133,12 @@ def make_all(
             for part, waveform in zip(parts, chunk.waveforms, strict=True):
                 part.append(waveform)
                 advance(waveform.numel())
+            for of_item, new in zip(codes, chunk.codes, strict=True):
+                of_item.append(new)
             for rescue in chunk.rescues:
                 rescues[rescue.item].append(rescue)
-    return Made([torch.cat(part) for part in parts], time.perf_counter() - began, rescues)
+    took = time.perf_counter() - began
+    return Made([torch.cat(p) for p in parts], [torch.cat(c) for c in codes], took, rescues)
 
 
 def plan_outputs(out: Path | None, names: list[str], overwrite: bool) -> list[Path]:
@@ -162,15 +167,19 @@ def plan_outputs(out: Path | None, names: list[str], overwrite: bool) -> list[Pa
     return paths
 
 
-def bits_per_sample(loaded: "Checkpoint", item: "Item", waveform: "Tensor") -> float:
+def bits_per_sample(
+    loaded: "Checkpoint", item: "Item", waveform: "Tensor", codes: "Tensor"
+) -> float:
     """Give what the model itself thinks of a clip that it made, the prompt not counted."""
     import torch
 
+    from wavenet import codec
     from wavenet.likelihood.score import score
 
-    prompt = torch.zeros(0) if item.prompt is None else item.prompt
+    prompt, alphabet = torch.zeros(0) if item.prompt is None else item.prompt, loaded.config.codec
     whole = torch.cat([prompt, waveform])
-    bits = score(loaded, whole, item.labels, local=item.local).bits[prompt.numel() :]
+    codes = torch.cat([codec.encode(prompt, alphabet.bits, alphabet.rounding), codes.cpu()])
+    bits = score(loaded, whole, item.labels, local=item.local, codes=codes).bits[prompt.numel() :]
     return float(bits.double().mean())
 
 
@@ -186,4 +195,4 @@ def find_likeliest(loaded: "Checkpoint", item: "Item", beams: int) -> Made:
     with bar("samples", item.samples) as advance:
         found = search(loaded, item, beams, report=lambda _: advance(1))
     say(f"log-probability {found.log_prob:.2f} nats, {found.bits_per_sample:.4f} bits per sample")
-    return Made([found.waveform], time.perf_counter() - began, [[]])
+    return Made([found.waveform], [found.codes], time.perf_counter() - began, [[]])

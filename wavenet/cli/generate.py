@@ -102,9 +102,8 @@ def generate(
         made = make_all(loaded, items, sampling, runner, guard)
     audio, took = samples * count / rate, made.took
     make_folder(paths[0].parent)
-    clips = zip(paths, items, made.waveforms, made.rescues, strict=True)
-    for path, item, waveform, rescues in clips:
-        write(loaded, path, item, waveform, with_prompt, took / audio, json_, rescues)
+    for n, (path, item) in enumerate(zip(paths, items, strict=True)):
+        write(loaded, path, item, made, n, with_prompt, took / audio, json_)
     say(f"{audio:.2f} s of audio in {took:.2f} s, {audio / took:.2f} times real time")
 
 

@@ -77,7 +77,7 @@ def vocode(
     rate, took = loaded.config.audio.sample_rate, made.took
     make_folder(paths[0].parent)
     rtf = took * rate / samples
-    write(loaded, paths[0], item, made.waveforms[0], False, rtf, json_, made.rescues[0])
+    write(loaded, paths[0], item, made, 0, False, rtf, json_)
     say(f"{samples / rate:.2f} s of audio in {took:.2f} s, {samples / rate / took:.2f} x real time")
 
 

@@ -33,8 +33,8 @@ N_CLASSES = 256
 
 FACTS = (
     "Codes are those of that program: mu = 256, rounded down, decoded as 2 code / 256 - 1; "
-    "generation starts from code 128. A decoded waveform has codes one lower, so bits per sample "
-    "of generated audio are not those it was drawn with; of recordings they are.",
+    "generation starts from code 128. A decoded waveform has codes one lower, so a generated file "
+    "scored again has not the bits per sample that it was drawn with; recordings have theirs.",
     "Nothing was scaled. Biases that the file does not have are zeros, and so are rows and columns "
     "added where the skip path and the layer behind it differ in width.",
 )

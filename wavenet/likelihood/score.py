@@ -48,6 +48,7 @@ def score(
     labels: Mapping[str, Given] | None = None,
     arrays: Mapping[str, Tensor] | None = None,
     local: Tensor | None = None,
+    codes: Tensor | None = None,
 ) -> Score:
     """Score a recording.
 
@@ -58,18 +59,21 @@ def score(
         arrays: frames (F, columns) by condition name that are not computed of the recording.
         local: all frames (F, columns), where they are not those of this recording: a generated
             clip is scored under the frames that it was made from.
+        codes: (T,) int64, where they are known, as those of a generated clip; not every convention
+            gives a decoded waveform its codes back.
     Raises:
         ConditionError: an empty recording, a condition missing or unknown.
     """
     if waveform.ndim != 1 or not waveform.numel():
         raise ConditionError("there is nothing to score: the recording has no samples")
     model, alphabet = checkpoint.model, checkpoint.config.codec
-    codes = codec.encode(waveform, alphabet.bits, alphabet.rounding)[None]
-    total = codes.shape[1]
+    if codes is None:
+        codes = codec.encode(waveform, alphabet.bits, alphabet.rounding)
+    total = codes.numel()
     if local is None:
         local = frames_of(model.config, model.sample_rate, waveform.cpu(), arrays)
     conditioning = model.conditioning([labels or {}], [total], [local])
-    codes = codes.to(conditioning.total.device)
+    codes = codes[None].to(conditioning.total.device)
     bits = []
     for first in range(0, total, WINDOW):
         start = max(0, first - model.receptive_field)
