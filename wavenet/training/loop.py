@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -22,12 +21,11 @@ from wavenet import checkpoint
 from wavenet.checkpoint import Checkpoint
 from wavenet.config import CheckpointConfig, TrainConfig
 from wavenet.errors import TrainingError
-from wavenet.model.distributions import Categorical
 from wavenet.model.wavenet import WaveNet
 from wavenet.training import snapshots
 from wavenet.training.card import write_card
+from wavenet.training.clips import nll, total_nll
 from wavenet.training.data import Batch, Clip, Dataset, batches, collate, plan_epoch
-from wavenet.training.stack import ROWS, gated_outputs
 
 VALIDATION_SAMPLES = 40_000  # padded samples per validation batch
 
@@ -196,34 +194,14 @@ def update_average(state: TrainState, decay: float) -> None:
 
 def masked_nll(model: WaveNet, batch: Batch, device: torch.device) -> Tensor:
     """Average the negative log-likelihood, in nats, over the targets of a batch."""
-    codes, mask, start = (x.to(device) for x in (batch.codes, batch.mask, batch.start))
     names = [c.name for c in (*model.config.labels, *model.config.globals)]
     labels = [{name: row[name] for name in names if name in row} for row in batch.labels]
     conditioning = model.conditioning(labels, batch.totals, batch.local, batch.first)
-    if device.type != "cpu" or not isinstance(model, WaveNet):
-        params = model(codes, conditioning, start)
-        return _total_nll(model, params.transpose(1, 2).flatten(0, 1), codes, mask) / mask.sum()
-    # neither padding nor context reaches the post-net, but for what fills up whole rows
-    codes, mask = (F.pad(x, (0, -x.shape[1] % ROWS)) for x in (codes, mask))
-    wanted = mask.unflatten(1, (-1, ROWS)).any(2)
-    begins = wanted.int().argmax(1) * ROWS
-    ends = (wanted * torch.arange(1, wanted.shape[1] + 1)).amax(1).clamp(min=1) * ROWS
-    losses = []
-    clips = gated_outputs(model, codes, conditioning, start, ends.tolist())
-    for row, begin, gated in zip(range(len(codes)), begins.tolist(), clips, strict=True):
-        these = slice(begin, len(gated))
-        params = model.post_net(gated[begin:] if begin else gated)
-        losses.append(_total_nll(model, params, codes[row, these], mask[row, these]))
-    return torch.stack(losses).sum() / mask.sum()
-
-
-def _total_nll(model: WaveNet, params: Tensor, codes: Tensor, mask: Tensor) -> Tensor:
-    """Add up the negative log-likelihood, in nats, of the codes (N) of a mask; params: (N, P)."""
-    params, codes, mask = params.float(), codes.flatten(), mask.flatten()
-    if isinstance(model.distribution, Categorical):
-        # the same, as one fused operation
-        return F.cross_entropy(params, codes.masked_fill(~mask, -100), reduction="sum")
-    return -model.distribution.log_prob(params[mask].t()[None], codes[mask][None]).sum()
+    codes, mask, start = (x.to(device) for x in (batch.codes, batch.mask, batch.start))
+    if device.type == "cpu" and isinstance(model, WaveNet):
+        return total_nll(model, codes, mask, start, conditioning) / mask.sum()
+    params = model(codes, conditioning, start).transpose(1, 2).flatten(0, 1)
+    return nll(model, params, codes.flatten(), mask.flatten()) / mask.sum()
 
 
 def learning_rate(settings: TrainConfig, step: int) -> float:
