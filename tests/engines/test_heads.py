@@ -90,12 +90,24 @@ def test_the_compiled_draw_is_that_of_the_distribution(output, sampling):
         for row, uniform in zip(params.numpy(), uniforms.numpy(), strict=True)
     ]
     expected = model.distribution.sample(params[..., None], uniforms[:, None], sampling)[:, 0]
-    off = (torch.tensor(got) - expected).abs()
-    assert not off[uniforms > 0].any()
-    assert off.max() <= 1  # at 0 the first code whose probability is not 0 but 1e-300
+    assert got == expected.tolist()
     assert len(set(got)) > 50
     params[3, 1] = torch.nan
     assert draw_mixture(params[3].numpy(), 0, shape, 0.5, rules_of(sampling), work) == -1
+
+
+@pytest.mark.parametrize("output", HEADS, ids=lambda o: f"{o.kind}-{o.components}")
+def test_a_uniform_of_zero_draws_no_click(output):
+    """A code as far from the mean as once in 2**25 samples: 17.3 scales of logistics at most."""
+    model = model_with(output)
+    parts = torch.tensor([0, 0.25, -5])  # logits, means, log scales
+    params = parts.repeat_interleave(output.components)
+    work = np.empty(2 * output.components)
+    rules = rules_of(SamplingConfig())
+    compiled = draw_mixture(params.numpy(), 0, shape_of(model), np.float32(0), rules, work)
+    defined = model.distribution.sample(params[None, :, None], torch.zeros(1, 1), SamplingConfig())
+    assert compiled == defined.item()
+    assert 5 < (0.25 - (2 * compiled / 65535 - 1)) / np.exp(-5) < 17.5
 
 
 def test_two_threads_and_16_bit_weights_serve_mixtures_too(monkeypatch):

@@ -1,8 +1,8 @@
 """Drawing from a mixture inside the compiled loop, by the rules of `model.mixtures`.
 
 Logits, means and log scales of a few components and one uniform enter, a code leaves: the first
-whose cumulative probability exceeds the uniform, found by halving the range of codes. In float64,
-as there: a code is a 65,536th of the range.
+whose cumulative probability exceeds the middle of the uniform's cell, found by halving the range of
+codes. In float64, as there: a code is a 65,536th of the range.
 """
 
 import math
@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from wavenet.engines.cpu_cache import compiled, inlined
-from wavenet.model.mixtures import LOG_SCALE_FLOOR
+from wavenet.model.mixtures import HALF_CELL, LOG_SCALE_FLOOR
 
 LOGISTIC, GAUSSIAN = 1, 2  # families, as `Shape.family` counts them; 0 are classes
 
@@ -22,7 +22,7 @@ def draw_mixture(params, at, shape, uniform, rules, work):  # type: ignore[no-un
     Args:
         params: flat; those of this stream begin at `at`: M logits, M means, M log scales.
         shape: says how many components, of which family, over how many classes.
-        uniform: in [0, 1); rules: temperature, greedy.
+        uniform: a multiple of 2**-24 in [0, 1); rules: temperature, greedy.
         work: (2 * M,) float64 room to work in.
     Returns:
         0 to classes - 1; -1 where a param is not finite.
@@ -49,14 +49,15 @@ def draw_mixture(params, at, shape, uniform, rules, work):  # type: ignore[no-un
         floored = max(np.float64(params[scales + m]), LOG_SCALE_FLOOR)
         work[count + m] = math.exp(floored) * rules.temperature
         total += work[m]
-    low, high = _bracket(params, means, shape, uniform, work)
+    level = np.float64(uniform) + HALF_CELL
+    low, high = _bracket(params, means, shape, level, work)
     while low < high:
         middle = (low + high) // 2
         edge, below = (2.0 * middle + 1) / last - 1, 0.0
         for m in range(count):
             distance = (edge - params[means + m]) / work[count + m]
             below += work[m] / total * _cdf(distance, shape.family)
-        if below > uniform:
+        if below > level:
             high = middle
         else:
             low = middle + 1
@@ -64,14 +65,14 @@ def draw_mixture(params, at, shape, uniform, rules, work):  # type: ignore[no-un
 
 
 @inlined
-def _bracket(params, means, shape, uniform, work):  # type: ignore[no-untyped-def]
+def _bracket(params, means, shape, level, work):  # type: ignore[no-untyped-def]
     """Bound the code: a mixture's quantile lies between the least and largest of its components'.
 
     Two codes wider than that, for rounding. Gaussians have no simple quantile and take all codes.
     """
     low, high = 0, shape.classes - 1
-    if shape.family == LOGISTIC and uniform > 0:
-        odds, least, most = math.log(uniform / (1 - uniform)), 1.0, -1.0
+    if shape.family == LOGISTIC:
+        odds, least, most = math.log(level / (1 - level)), 1.0, -1.0
         for m in range(shape.components):
             place = params[means + m] + odds * work[shape.components + m]
             least, most = min(least, place), max(most, place)

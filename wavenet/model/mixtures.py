@@ -28,6 +28,10 @@ LOG_SCALE_FLOOR = -11.0
 
 MAX_BITS = 16
 
+# Uniforms are multiples of 2**-24; each stands for its cell and is moved to the middle of it. As it
+# is, a 0, once in 2**24 samples, would draw the lowest code however unlikely that is: a click.
+HALF_CELL = 2.0**-25
+
 # A bin of a Gaussian is narrow below both of these, its width and |middle| times width, in scales:
 # density times width and two terms of a series leave out less than 1e-6 nats there. Above either,
 # the difference of two CDFs errs by 3e-5 nats or 1e-6 of the result, the larger, in float32.
@@ -86,13 +90,13 @@ class LogisticMixture:
         _check(config)
 
     def sample(self, params: Tensor, uniforms: Tensor, config: SamplingConfig) -> Tensor:
-        """Draw codes: the first whose cumulative probability exceeds the uniform, in float64.
+        """Draw codes: the first whose cumulative probability exceeds uniform + 2**-25, in float64.
 
         Temperature divides the logits and multiplies the scales. Greedy takes the code at the mean
         of the component whose peak, weight / scale, is highest, whatever the temperature.
 
         Args:
-            params: (B, P, T), as in `log_prob`; uniforms: (B, T), in [0, 1).
+            params: (B, P, T), as in `log_prob`; uniforms: (B, T), multiples of 2**-24 in [0, 1).
             config: temperature, greedy.
         Returns:
             (B, T) int64, 0 to 2**bits - 1; -1, outside the alphabet, where a param is not finite.
@@ -267,16 +271,16 @@ def _inverse_cdf(
     bits: int,
     family: _Family,
 ) -> Tensor:
-    """Give the first code (B, T) whose cumulative probability exceeds the uniform, by bisection."""
-    uniforms = uniforms.to(torch.float64)
-    low = torch.zeros_like(uniforms, dtype=torch.int64)
+    """Give, by bisection, the first code (B, T) whose cumulative probability exceeds the level."""
+    levels = uniforms.to(torch.float64) + HALF_CELL
+    low = torch.zeros_like(levels, dtype=torch.int64)
     high = torch.full_like(low, 2**bits - 1)
     # The last code is never asked about, so it takes what is left, the upper tail.
     for _ in range(bits):
         middle = (low + high) // 2
         edges = _upper_edges(middle, bits)[:, None]  # (B, 1, T)
         cumulative = (weights * family.cdf((edges - means) / scales)).sum(dim=1)
-        exceeds = cumulative > uniforms
+        exceeds = cumulative > levels
         high = torch.where(exceeds, middle, high)
         low = torch.where(exceeds, low, middle + 1)
     return low

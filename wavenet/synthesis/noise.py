@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wavenet.errors import ConditionError
+
 WORDS_PER_BLOCK = 4  # Philox-4x64 turns one counter value into four 64-bit words
 
 
@@ -20,9 +22,17 @@ def uniforms(seed: int, item: int, first: int, count: int) -> Tensor:
         count: how many.
     Returns:
         (count,) float32 in [0, 1), multiples of 2**-24.
+    Raises:
+        ConditionError: seed or item lies outside that range.
     Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3" (Philox).
     """
+    if not (0 <= seed < 2**64 and 0 <= item < 2**64):
+        raise ConditionError(
+            f"the seed and the item must be 0 to {2**64 - 1}, found {seed} and {item}"
+        )
+    # of a list with a small number and one of 2**63 or more numpy would make rounded floats
+    key = np.array([seed, item], dtype=np.uint64)
     block, skip = divmod(first, WORDS_PER_BLOCK)
-    words = np.random.Philox(key=[seed, item], counter=[block, 0, 0, 0]).random_raw(skip + count)
+    words = np.random.Philox(key=key, counter=[block, 0, 0, 0]).random_raw(skip + count)
     # the top 24 bits: exactly what a float32 holds
     return torch.from_numpy((words[skip:] >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))

@@ -1,0 +1,59 @@
+"""What the guard goes back to: copies of states that share nothing, and noise not used before."""
+
+import pytest
+import torch
+
+from tests.conftest import given_for, local_for, sine, tiny_config
+from tests.synthesis import Stub
+from wavenet import codec
+from wavenet.config import SamplingConfig
+from wavenet.engines.registry import NAMES, make_engine
+from wavenet.synthesis.generate import GUARD, MAX_SECONDS
+from wavenet.synthesis.guard import SILENCE
+from wavenet.synthesis.noise import uniforms
+from wavenet.synthesis.stretches import FAR, copy_state
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_copied_state_shares_nothing_that_an_engine_changes(make_checkpoint, name):
+    loaded = make_checkpoint(tiny_config(conditions="all"))
+    engine, model = make_engine(name, loaded.model), loaded.model
+    given = [given_for(model, row) for row in range(3)]
+    local = [local_for(model, row, 300) for row in range(3)]
+    state = engine.start(model.conditioning(given, [300] * 3, local))
+    engine.prefill(state, [codec.encode(sine(0.01 * row)) for row in range(3)])
+    noise = torch.rand(3, 90, generator=torch.Generator().manual_seed(0))
+    selected, copied = engine.select(state, range(3)), copy_state(engine, state)
+    expected = engine.run(state, 90, SamplingConfig(), noise)
+    for kept in (copied, selected):
+        again = copy_state(engine, kept)
+        assert torch.equal(engine.run(kept, 90, SamplingConfig(), noise), expected)
+        assert not torch.equal(engine.run(kept, 90, SamplingConfig(), noise), expected)  # control
+        assert torch.equal(engine.run(again, 90, SamplingConfig(), noise), expected)
+
+
+def test_a_state_of_unknown_parts_is_copied_by_its_engine(flat):
+    engine = Stub(flat.model, SILENCE)
+    state = engine.start(flat.model.conditioning([{}] * 2, [9] * 2))
+    state.extra = {"unknown": 1}
+    copied = copy_state(engine, state)
+    assert not hasattr(copied, "extra")
+    state.bad += 1
+    assert copied.bad.tolist() == [0, 0]
+
+
+def test_lists_in_a_state_are_copied_with_what_they_hold(flat):
+    engine = Stub(flat.model, SILENCE)
+    state = engine.start(flat.model.conditioning([{}], [9]))
+    state.history = [torch.zeros(2)]
+    copied = copy_state(engine, state)
+    state.history[0] += 1
+    state.history.append(torch.zeros(0))
+    assert [part.tolist() for part in copied.history] == [[0, 0]]
+
+
+def test_noise_of_attempts_is_beyond_every_clip():
+    assert MAX_SECONDS * 192_000 < FAR
+    most = 4 * int(MAX_SECONDS / GUARD.window) * FAR  # attempts of the longest clip
+    last = uniforms(2**63 - 1, 2**63 - 1, most, 5)
+    assert not torch.equal(last, uniforms(2**63 - 1, 2**63 - 1, 0, 5))
