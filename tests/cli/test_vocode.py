@@ -40,6 +40,22 @@ def test_a_recording_is_said_again_at_its_own_length(wavenet, vocoder, tone, tmp
     assert outs[0].read_bytes() == outs[1].read_bytes() != outs[2].read_bytes()
 
 
+def test_candidates_come_nearer_to_the_frames(wavenet, vocoder, tone, tmp_path):
+    made = {}
+    for count in (1, 8):
+        out = tmp_path / f"{count}.wav"
+        common = ("vocode", tone, "--checkpoint", vocoder, "--out", out, "--json")
+        code, shown, _ = wavenet(*common, "--candidates", count)
+        assert code == 0
+        assert json.loads(shown)["bits_per_sample"] > 0
+        made[count] = soundfile.read(out)[0]
+        assert made[count].shape == soundfile.read(tone)[0].shape
+    assert (made[1] != made[8]).any()
+    common = ("vocode", tone, "--checkpoint", vocoder, "--out", tmp_path / "x.wav")
+    refused(wavenet(*common, "--candidates", 99), "candidates must be 1 to 64, found 99")
+    assert not (tmp_path / "x.wav").exists()
+
+
 def test_the_features_are_those_of_the_checkpoint(wavenet, vocoder, tone, tmp_path):
     """The frames computed by hand give the same clip; of another recording, another."""
     from audio_utils import io

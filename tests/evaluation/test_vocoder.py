@@ -16,6 +16,9 @@ from wavenet.config import SamplingConfig
 from wavenet.errors import ConditionError
 from wavenet.evaluation import vocoder
 from wavenet.evaluation.vocoder import Measure, Recorded, evaluate, measure, summarise
+from wavenet.model.features import frames_of
+from wavenet.synthesis.candidates import draw_nearest
+from wavenet.synthesis.generate import Item
 
 MEL = MelCondition(bands=20, window=256, channels=4, context=1)
 
@@ -50,6 +53,17 @@ def test_every_recording_is_made_again_by_both_methods(tiny_vocoder):
     by_method = {m: [one for one in measures if one.method == m] for m in vocoder.METHODS}
     for ours, baseline in zip(*by_method.values(), strict=True):
         assert baseline.stft < ours.stft
+
+
+def test_candidates_are_drawn_as_for_one_clip(tiny_vocoder):
+    kept = {}
+    (one,) = recordings(0.3)
+    keep = lambda r, m: kept.update(m)  # noqa: E731
+    list(evaluate(tiny_vocoder, [one], SamplingConfig(), seed=4, keep=keep, candidates=3))
+    local = frames_of(tiny_vocoder.config.model, RATE, one.waveform)
+    item = Item(one.waveform.numel(), seed=4, local=local)
+    assert torch.equal(kept["wavenet"], draw_nearest(tiny_vocoder, item, 3).waveform)
+    assert not torch.equal(kept["wavenet"], draw_nearest(tiny_vocoder, item, 2).waveform)
 
 
 def test_a_recording_can_be_repeated_alone_by_its_seed(tiny_vocoder, monkeypatch):

@@ -183,6 +183,23 @@ def bits_per_sample(
     return float(bits.double().mean())
 
 
+def find_nearest(
+    loaded: "Checkpoint",
+    item: "Item",
+    candidates: int,
+    sampling: "SamplingConfig",
+    runner: "Engine[Any]",
+) -> Made:
+    """Draw candidates and keep what fits the frames best, behind a progress bar."""
+    from wavenet.cli.progress import bar
+    from wavenet.synthesis.candidates import draw_nearest
+
+    began = time.perf_counter()
+    with bar("samples", item.samples) as advance:
+        found = draw_nearest(loaded, item, candidates, sampling, runner, advance)
+    return Made([found.waveform], [found.codes], time.perf_counter() - began, [[]])
+
+
 def find_likeliest(loaded: "Checkpoint", item: "Item", beams: int) -> Made:
     """Search for the likeliest clip behind a progress bar."""
     import torch

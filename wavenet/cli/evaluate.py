@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wavenet.cli.options import (
+    CandidatesOption,
     EngineOption,
     JsonOption,
     PrecisionOption,
@@ -43,6 +44,7 @@ def vocoder(
     ] = Path("checkpoints/vocoder"),
     seed: SeedOption = 0,
     temperature: TemperatureOption = 1.0,
+    candidates: CandidatesOption = 1,
     engine: EngineOption = "auto",
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
@@ -81,11 +83,12 @@ def vocoder(
     runner = make_engine(engine, loaded.model, precision, threads)
     measures = []
     with bar("recordings", len(recordings) * len(METHODS)) as advance:
-        for one in run(loaded, recordings, sampling, runner, seed, keep):
+        for one in run(loaded, recordings, sampling, runner, seed, keep, candidates):
             measures.append(one)
             advance(1)
     rows = summarise(measures)
     report = {"checkpoint": loaded.config.name, "seed": seed, "temperature": temperature}
+    report |= {"candidates": candidates}
     report |= {"groups": rows, "recordings": [vars(one) for one in measures]}
     if out is not None:
         (out / "metrics.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

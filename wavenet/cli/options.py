@@ -29,6 +29,10 @@ ThreadsOption = Annotated[
     int | None, typer.Option("--threads", help="Of the engine cpu: 1 or 2; two where they help.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="The same seed gives the same audio.")]
+CandidatesOption = Annotated[
+    int,
+    typer.Option(help="Draw so many at once; at every frame what fits its mel best goes on."),
+]
 TemperatureOption = Annotated[
     float, typer.Option("--temperature", help="Above 0; below 1 is calmer.")
 ]

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.cli.clips import GuardOption, make_all, plan_outputs, write
+from wavenet.cli.clips import GuardOption, find_nearest, make_all, plan_outputs, write
 from wavenet.cli.options import (
+    CandidatesOption,
     EngineOption,
     GreedyOption,
     GuidanceOption,
@@ -44,6 +45,7 @@ def vocode(
     top_p: TopPOption = None,
     greedy: GreedyOption = False,
     guidance: GuidanceOption = 1.0,
+    candidates: CandidatesOption = 1,
     engine: EngineOption = "auto",
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
@@ -73,7 +75,10 @@ def vocode(
     local, samples = read_source(loaded, source)
     item = Item(samples, labels, seed, local=local)
     runner = make_engine(engine, loaded.model, precision, threads)
-    made = make_all(loaded, [item], sampling, runner, guard)
+    if candidates == 1:
+        made = make_all(loaded, [item], sampling, runner, guard)
+    else:
+        made = find_nearest(loaded, item, candidates, sampling, runner)
     rate, took = loaded.config.audio.sample_rate, made.took
     make_folder(paths[0].parent)
     rtf = took * rate / samples

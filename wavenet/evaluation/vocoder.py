@@ -21,6 +21,7 @@ from wavenet.config import SamplingConfig
 from wavenet.engines.base import Engine
 from wavenet.errors import ConditionError
 from wavenet.model.features import frames_of, mel_settings
+from wavenet.synthesis.candidates import draw_nearest
 from wavenet.synthesis.generate import Item, synthesize
 
 METHODS = ("wavenet", "griffin-lim")
@@ -67,6 +68,7 @@ def evaluate(
     engine: str | Engine[Any] = "auto",
     seed: int = 0,
     keep: Callable[[Recorded, Mapping[str, Tensor]], None] = lambda recorded, made: None,
+    candidates: int = 1,
 ) -> Iterator[Measure]:
     """Make every recording again by both methods, and measure.
 
@@ -77,6 +79,7 @@ def evaluate(
         engine: as for `generate`.
         seed: of the first recording; the others count up, so that each can be repeated alone.
         keep: called with each recording and what the methods made of it.
+        candidates: above 1, see `draw_nearest`.
     Yields:
         a `Measure` for each recording and method, in the order given.
     Raises:
@@ -95,7 +98,13 @@ def evaluate(
             )
             for n, one in enumerate(chosen)
         ]
-        waveforms = synthesize(checkpoint, items, sampling, engine)
+        if candidates == 1:
+            waveforms = synthesize(checkpoint, items, sampling, engine)
+        else:
+            waveforms = [
+                draw_nearest(checkpoint, item, candidates, sampling, engine).waveform
+                for item in items
+            ]
         for one, waveform in zip(chosen, waveforms, strict=True):
             baseline = griffin_lim(one.waveform, rate, settings, ITERATIONS)
             made = dict(zip(METHODS, (waveform, baseline), strict=True))
