@@ -156,7 +156,18 @@ def mel_spectrogram(waveform: Tensor, config: FeatureConfig, power: float = 2.0)
     if not power > 0:
         raise AudioError(f"power must be above 0, not {power}.")
     magnitude = stft_magnitude(waveform, config)
-    filters = _torchaudio_functional().melscale_fbanks(
+    filters = mel_filters(config).to(magnitude)
+    mel: Tensor = filters @ (magnitude if power == 1 else magnitude**power)
+    return mel
+
+
+def mel_filters(config: FeatureConfig) -> Tensor:
+    """Return the triangles of equal area: (n_mels, n_fft // 2 + 1) float32, 0 or more.
+
+    Raises:
+        AudioError: torchaudio cannot be imported.
+    """
+    filters: Tensor = _torchaudio_functional().melscale_fbanks(
         config.n_fft // 2 + 1,
         config.f_min,
         config.highest,
@@ -165,10 +176,7 @@ def mel_spectrogram(waveform: Tensor, config: FeatureConfig, power: float = 2.0)
         norm="slaney",
         mel_scale="slaney",
     )
-    # (F, n_mels) -> (n_mels, F)
-    filters = filters.T.to(magnitude)
-    mel: Tensor = filters @ (magnitude if power == 1 else magnitude**power)
-    return mel
+    return filters.T
 
 
 def log_mel(waveform: Tensor, config: FeatureConfig) -> Tensor:

@@ -70,7 +70,7 @@ def esr(reference: Tensor, estimate: Tensor) -> float:
         AudioError: an unusable pair, or a silent reference.
     Source: Wright et al. 2020, Real-time guitar amplifier emulation with deep learning.
     """
-    reference, estimate = _checked(reference, estimate)
+    reference, estimate = checked_pair(reference, estimate)
     error = (reference - estimate).square().sum() / reference.square().sum()
     return float(error)
 
@@ -101,7 +101,7 @@ def mel_cepstral_distance(reference: Tensor, estimate: Tensor, sample_rate: int)
         AudioError: an unusable pair or rate, or silence.
     Source: Kubichek 1993, Mel-cepstral distance measure for objective speech quality assessment.
     """
-    reference, estimate = _checked(reference, estimate, sample_rate)
+    reference, estimate = checked_pair(reference, estimate, sample_rate)
     if not estimate.any():
         raise AudioError(
             "Expected an estimate that is not silent: silence has no spectral envelope; use "
@@ -109,7 +109,7 @@ def mel_cepstral_distance(reference: Tensor, estimate: Tensor, sample_rate: int)
         )
     default = FeatureConfig.default_for(sample_rate)
     # At a peak of 1 both stay clear of the floor of mfcc, which does not follow the level.
-    pair = torch.stack([_to_peak(reference), _to_peak(estimate)])
+    pair = torch.stack([to_peak(reference), to_peak(estimate)])
     cepstra = mfcc(pair, default)  # (2, n_mfcc, frames)
     difference = (cepstra[0] - cepstra[1])[1 : MCD_ORDER + 1]
     return float(difference.norm(dim=0).mean() / math.sqrt(default.n_mels))
@@ -136,7 +136,7 @@ def stft_distance(reference: Tensor, estimate: Tensor, sample_rate: int) -> floa
         AudioError: an unusable pair or rate, or a silent reference.
     Source: Yamamoto et al. 2020, Parallel WaveGAN, section 2.2.
     """
-    reference, estimate = _checked(reference, estimate, sample_rate)
+    reference, estimate = checked_pair(reference, estimate, sample_rate)
     pair = torch.stack([reference, estimate]) / reference.abs().max()
     total = 0.0
     for seconds in STFT_WINDOW_SECONDS:
@@ -167,7 +167,7 @@ def pesq(reference: Tensor, estimate: Tensor, sample_rate: int) -> float:
             extra `eval` is missing.
     Source: ITU-T P.862 and P.862.1.
     """
-    reference, estimate = _checked(reference, estimate, sample_rate)
+    reference, estimate = checked_pair(reference, estimate, sample_rate)
     seconds = len(reference) / sample_rate
     if not _PESQ_MIN_SECONDS <= seconds <= _PESQ_MAX_SECONDS:
         raise AudioError(
@@ -180,7 +180,7 @@ def pesq(reference: Tensor, estimate: Tensor, sample_rate: int) -> float:
         from pesq import pesq as score
     except (ImportError, OSError, ValueError) as error:
         raise _missing("pesq", error) from error
-    pair = torch.stack([_to_peak(reference), _to_peak(estimate)], dim=1).numpy()  # (T, 2)
+    pair = torch.stack([to_peak(reference), to_peak(estimate)], dim=1).numpy()  # (T, 2)
     pair = soxr.resample(pair, sample_rate, _PESQ_RATE, quality="HQ")
     try:
         value = float(score(_PESQ_RATE, pair[:, 0].copy(), pair[:, 1].copy(), "nb"))
@@ -214,7 +214,7 @@ def stoi(reference: Tensor, estimate: Tensor, sample_rate: int) -> float:
     Source: Taal et al. 2011, An algorithm for intelligibility prediction of time-frequency
         weighted noisy speech.
     """
-    reference, estimate = _checked(reference, estimate, sample_rate)
+    reference, estimate = checked_pair(reference, estimate, sample_rate)
     try:
         from pystoi import stoi as score
     except (ImportError, OSError, ValueError) as error:
@@ -223,7 +223,7 @@ def stoi(reference: Tensor, estimate: Tensor, sample_rate: int) -> float:
     if len(reference) >= _STOI_MIN_SECONDS * sample_rate:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
-            pair = _to_peak(reference).numpy(), _to_peak(estimate).numpy()
+            pair = to_peak(reference).numpy(), to_peak(estimate).numpy()
             value = float(score(*pair, sample_rate))
     if value == _STOI_TOO_SHORT:
         raise AudioError(
@@ -240,12 +240,12 @@ def _missing(package: str, error: Exception) -> AudioError:
     )
 
 
-def _to_peak(waveform: Tensor) -> Tensor:
+def to_peak(waveform: Tensor) -> Tensor:
     """Scale to a peak of 1, for measures blind to level; silence stays."""
     return waveform / (waveform.abs().max() or 1)
 
 
-def _checked(
+def checked_pair(
     reference: Tensor, estimate: Tensor, sample_rate: int = MIN_RATE
 ) -> tuple[Tensor, Tensor]:
     """Return the float32 values of both as float64 on the CPU; refuse what none is defined for."""

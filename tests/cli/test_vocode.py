@@ -56,6 +56,26 @@ def test_candidates_come_nearer_to_the_frames(wavenet, vocoder, tone, tmp_path):
     assert not (tmp_path / "x.wav").exists()
 
 
+def test_a_clip_is_filtered_to_its_mel_unless_told_not_to(wavenet, vocoder, curve, tone, tmp_path):
+    from audio_utils import io
+    from wavenet.model.features import frames_of
+
+    config = checkpoint.load_config(vocoder).model
+    wanted = frames_of(config, RATE, io.read(tone, RATE).waveform)
+    off = {}
+    for name, given in {"plain": ("--match", 0), "usual": (), "one": ("--match", 1)}.items():
+        out = tmp_path / f"{name}.wav"
+        assert wavenet("vocode", tone, "--checkpoint", vocoder, *given, "--out", out)[0] == 0
+        made = frames_of(config, RATE, io.read(out, RATE).waveform)
+        off[name] = float((made - wanted).abs().mean())
+    assert off["usual"] < off["one"] < off["plain"] / 2
+    array = tmp_path / "curve.npy"
+    np.save(array, np.zeros((5, 3), np.float32))
+    common = ("vocode", array, "--checkpoint", curve, "--out", tmp_path / "curve.wav")
+    refused(wavenet(*common, "--match", 3), "not conditioned on mel")
+    assert wavenet(*common)[0] == 0
+
+
 def test_the_features_are_those_of_the_checkpoint(wavenet, vocoder, tone, tmp_path):
     """The frames computed by hand give the same clip; of another recording, another."""
     from audio_utils import io

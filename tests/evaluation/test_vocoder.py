@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from audio_utils import metrics
+from audio_utils import metrics, voicing
 from audio_utils.errors import AudioError
 from tests.conftest import RATE, sine, tiny_config
 from wavenet.cli.main import run
@@ -33,7 +33,7 @@ def recordings(*seconds):
     return [Recorded("tones", f"{n}.wav", sine(s, 300.0 + 100 * n)) for n, s in enumerate(seconds)]
 
 
-def test_every_recording_is_made_again_by_both_methods(tiny_vocoder):
+def test_every_recording_is_made_again_by_all_methods(tiny_vocoder):
     kept = {}
     chosen = recordings(0.5, 0.3, 0.4)
     measures = list(
@@ -51,8 +51,10 @@ def test_every_recording_is_made_again_by_both_methods(tiny_vocoder):
         assert all(made.shape == one.waveform.shape for made in kept[one.name].values())
     # the baseline knows nothing of phase but all of the spectrum; weights at random know nothing
     by_method = {m: [one for one in measures if one.method == m] for m in vocoder.METHODS}
-    for ours, baseline in zip(*by_method.values(), strict=True):
+    for ours, matched, noise, baseline in zip(*by_method.values(), strict=True):
         assert baseline.stft < ours.stft
+        assert baseline.pitch < ours.pitch
+        assert max(matched.mel_cepstral, noise.mel_cepstral) < ours.mel_cepstral
 
 
 def test_candidates_are_drawn_as_for_one_clip(tiny_vocoder):
@@ -83,11 +85,14 @@ def test_a_recording_can_be_repeated_alone_by_its_seed(tiny_vocoder, monkeypatch
 
 def test_a_perfect_copy_measures_perfect_and_noise_does_not():
     one = recordings(0.6)[0]
-    perfect = measure(one, "wavenet", one.waveform, RATE)
-    assert (perfect.mel_cepstral, perfect.stft) == (0, 0)
+    voice = voicing.track(one.waveform, RATE)
+    perfect = measure(one, "wavenet", one.waveform, RATE, voice)
+    assert (perfect.mel_cepstral, perfect.stft, perfect.pitch) == (0, 0, 0)
     noisy = one.waveform + 0.1 * torch.randn(one.waveform.shape)
-    worse = measure(one, "wavenet", noisy, RATE)
+    worse = measure(one, "wavenet", noisy, RATE, voice)
     assert worse.mel_cepstral > 1 and worse.stft > 0.1
+    other = measure(one, "wavenet", sine(0.6, 450.0), RATE, voice)
+    assert other.pitch > 0.8
 
 
 def test_what_cannot_be_measured_is_none(monkeypatch):
@@ -95,17 +100,17 @@ def test_what_cannot_be_measured_is_none(monkeypatch):
         raise AudioError("too short")
 
     monkeypatch.setattr(metrics, "pesq", refuse)
-    assert measure(recordings(0.3)[0], "wavenet", sine(0.3), RATE).pesq is None
+    assert measure(recordings(0.3)[0], "wavenet", sine(0.3), RATE, torch.zeros(31)).pesq is None
 
 
 def test_means_are_over_the_recordings_that_both_methods_have():
     measures = [
-        Measure("g", "a", "wavenet", 3.0, None, 1.0, 1.0),
-        Measure("g", "a", "griffin-lim", 2.0, None, 2.0, 2.0),
-        Measure("g", "b", "wavenet", None, None, 3.0, 3.0),
-        Measure("g", "b", "griffin-lim", 1.0, None, 4.0, 4.0),
-        Measure("h", "a", "wavenet", 4.0, 0.5, 0.0, 0.0),
-        Measure("h", "a", "griffin-lim", 1.0, 0.5, 0.0, 0.0),
+        Measure("g", "a", "wavenet", 3.0, None, 1.0, 1.0, 0.1),
+        Measure("g", "a", "griffin-lim", 2.0, None, 2.0, 2.0, 0.1),
+        Measure("g", "b", "wavenet", None, None, 3.0, 3.0, 0.1),
+        Measure("g", "b", "griffin-lim", 1.0, None, 4.0, 4.0, 0.1),
+        Measure("h", "a", "wavenet", 4.0, 0.5, 0.0, 0.0, 0.1),
+        Measure("h", "a", "griffin-lim", 1.0, 0.5, 0.0, 0.0, 0.1),
     ]
     rows = {(row["group"], row["method"]): row for row in summarise(measures)}
     ours, baseline = rows["g", "wavenet"], rows["g", "griffin-lim"]
@@ -131,9 +136,21 @@ def test_the_command_prints_a_table_and_keeps_what_it_measured(tiny_vocoder, tmp
     assert run([*given, "--out", str(out)]) == 0
     shown, said = capsys.readouterr()
     lines = shown.splitlines()
-    assert lines[0].split() == ["group", "method", "clips", "PESQ", "STOI", "MCD", "dB", "STFT"]
+    assert lines[0].split() == [
+        "group",
+        "method",
+        "clips",
+        "PESQ",
+        "STOI",
+        "MCD",
+        "dB",
+        "STFT",
+        "pitch",
+    ]
     assert [line.split()[:3] for line in lines[1:]] == [
         ["tones", "wavenet", "3"],
+        ["tones", "matched", "3"],
+        ["tones", "noise", "3"],
         ["tones", "griffin-lim", "3"],
     ]
     assert "broken.wav" in said
@@ -143,13 +160,15 @@ def test_the_command_prints_a_table_and_keeps_what_it_measured(tiny_vocoder, tmp
         "tones.png",
         "tones_original.wav",
         "tones_wavenet.wav",
+        "tones_matched.wav",
+        "tones_noise.wav",
         "tones_griffin-lim.wav",
     }
     report = json.loads((out / "metrics.json").read_text())
-    assert len(report["recordings"]) == 6
+    assert len(report["recordings"]) == 12
     assert all(math.isfinite(row["stft"]) for row in report["groups"])
     assert run([*given, "--limit", "2", "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["recordings"]) in (2, 4)
+    assert len(json.loads(capsys.readouterr().out)["recordings"]) in (4, 8)
 
 
 def test_a_measure_that_is_not_installed_is_said_once(tiny_vocoder, tmp_path, monkeypatch, capsys):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from wavenet.evaluation.vocoder import Recorded
 
 app = typer.Typer(help="Measure what a model makes, beside a baseline.", no_args_is_help=True)
-HEADER = "group                method       clips   PESQ   STOI  MCD dB   STFT"
+HEADER = "group                method       clips   PESQ   STOI  MCD dB   STFT  pitch"
 
 
 @app.callback()
@@ -59,8 +59,10 @@ def vocoder(
 ) -> None:
     """Compare a vocoder with Griffin-Lim on the same mel spectrograms: PESQ, STOI and distances.
 
-    PESQ and STOI rise with quality, the mel-cepstral (MCD) and the STFT distance fall. A recording
-    that one of them is not defined for, such as a very short one, is left out of its mean.
+    PESQ and STOI rise with quality; the mel-cepstral (MCD) and the STFT distance fall, and so does
+    the share of frames whose voicing or pitch is wrong. A recording that one of them is not defined
+    for, such as a very short one, is left out of its mean. Two rows are filtered to the mel frames:
+    "matched" is what the model made, "noise" is white noise: what the filter does by itself.
     """
     from audio_utils.metrics import missing_packages
     from wavenet import checkpoint as checkpoints
@@ -152,6 +154,12 @@ def show(row: dict[str, Any]) -> None:
     """Print one line of the table; a dash where a measure is defined for no recording."""
     values = [
         f"{'-' if row[name] is None else format(row[name], '.3f'):>{width}}"
-        for name, width in (("pesq", 6), ("stoi", 6), ("mel_cepstral", 7), ("stft", 6))
+        for name, width in (
+            ("pesq", 6),
+            ("stoi", 6),
+            ("mel_cepstral", 7),
+            ("stft", 6),
+            ("pitch", 6),
+        )
     ]
     typer.echo(f"{row['group'][:20]:20} {row['method']:12} {row['clips']:5} {' '.join(values)}")

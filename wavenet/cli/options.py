@@ -33,6 +33,14 @@ CandidatesOption = Annotated[
     int,
     typer.Option(help="Draw so many at once; at every frame what fits its mel best goes on."),
 ]
+MatchOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=100,
+        help="Filter so many times towards the mel asked for, 8 if left out; 0: off.",
+    ),
+]
 TemperatureOption = Annotated[
     float, typer.Option("--temperature", help="Above 0; below 1 is calmer.")
 ]

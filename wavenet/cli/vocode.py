@@ -1,17 +1,19 @@
 """`wavenet vocode`: a recording, or its spectrogram, said again by a model."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.cli.clips import GuardOption, find_nearest, make_all, plan_outputs, write
+from wavenet.cli.clips import GuardOption, Made, find_nearest, make_all, plan_outputs, write
 from wavenet.cli.options import (
     CandidatesOption,
     EngineOption,
     GreedyOption,
     GuidanceOption,
     JsonOption,
+    MatchOption,
     OverwriteOption,
     PrecisionOption,
     SeedOption,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wavenet.checkpoint import Checkpoint
+    from wavenet.synthesis.generate import Item
 
 
 def vocode(
@@ -46,6 +49,7 @@ def vocode(
     greedy: GreedyOption = False,
     guidance: GuidanceOption = 1.0,
     candidates: CandidatesOption = 1,
+    match: MatchOption = None,
     engine: EngineOption = "auto",
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
@@ -59,7 +63,7 @@ def vocode(
     """Turn features of a recording back into sound and print the path of the file written.
 
     The checkpoint says which features, and how they are computed; nothing else of the recording
-    reaches the model.
+    reaches the model. Made from mel frames, the clip is filtered in the end until it has them.
     """
     labels = parse_labels(set_)
     from wavenet import checkpoint as checkpoints
@@ -79,11 +83,29 @@ def vocode(
         made = make_all(loaded, [item], sampling, runner, guard)
     else:
         made = find_nearest(loaded, item, candidates, sampling, runner)
+    made = matched(loaded, made, item, match)
     rate, took = loaded.config.audio.sample_rate, made.took
     make_folder(paths[0].parent)
     rtf = took * rate / samples
     write(loaded, paths[0], item, made, 0, False, rtf, json_)
     say(f"{samples / rate:.2f} s of audio in {took:.2f} s, {samples / rate / took:.2f} x real time")
+
+
+def matched(loaded: "Checkpoint", made: Made, item: "Item", iterations: int | None) -> Made:
+    """Filter the clip to its mel frames, unless told not to, or there are none.
+
+    Raises:
+        ConditionError: wanted of a model that is not conditioned on mel.
+    """
+    has_mel = any(condition.kind == "mel" for condition in loaded.config.model.locals)
+    if iterations == 0 or (iterations is None and not has_mel) or item.local is None:
+        return made
+    from audio_utils.matching import ITERATIONS
+    from wavenet.synthesis.matching import match_frames
+
+    wanted = ITERATIONS if iterations is None else iterations
+    waveform = match_frames(loaded, made.waveforms[0], item.local, wanted).clamp(-1, 1)
+    return replace(made, waveforms=[waveform])
 
 
 def read_source(loaded: "Checkpoint", source: Path) -> "tuple[Tensor, int]":

@@ -1,8 +1,13 @@
-"""A vocoder beside Griffin-Lim: both turn the same mel spectrograms back into recordings.
+"""A vocoder beside Griffin-Lim: all methods turn the same mel spectrograms back into recordings.
 
 Recordings in named groups enter; one `Measure` per recording and method leaves, and their means
-per group. Both methods get what the checkpoint's mel condition holds of a recording, and nothing
+per group. The methods get what the checkpoint's mel condition holds of a recording, and nothing
 else: same bands, same window, same hop.
+
+    wavenet      as drawn by the model
+    matched      the same, filtered to the mel frames (`synthesis.matching`)
+    noise        white noise filtered the same way, the control: what the filter does by itself
+    griffin-lim  the baseline
 """
 
 import statistics
@@ -12,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from audio_utils import metrics
+from audio_utils import metrics, voicing
 from audio_utils.errors import AudioError
 from audio_utils.griffin_lim import griffin_lim
 from wavenet.checkpoint import Checkpoint
@@ -23,8 +28,10 @@ from wavenet.errors import ConditionError
 from wavenet.model.features import frames_of, mel_settings
 from wavenet.synthesis.candidates import draw_nearest
 from wavenet.synthesis.generate import Item, synthesize
+from wavenet.synthesis.matching import match_frames
+from wavenet.synthesis.noise import uniforms
 
-METHODS = ("wavenet", "griffin-lim")
+METHODS = ("wavenet", "matched", "noise", "griffin-lim")
 TOGETHER = 16  # recordings that are generated at once
 ITERATIONS = 60  # of Griffin-Lim
 
@@ -38,6 +45,7 @@ class Measure:
         stoi: intelligibility, 0 to 1, higher is better.
         mel_cepstral: distance in dB, lower is better.
         stft: multi-resolution distance, lower is better.
+        pitch: share of frames with wrong voicing or pitch, 0 to 1, lower is better.
     """
 
     group: str
@@ -47,9 +55,10 @@ class Measure:
     stoi: float | None
     mel_cepstral: float | None
     stft: float | None
+    pitch: float | None
 
 
-MEASURES = ("pesq", "stoi", "mel_cepstral", "stft")
+MEASURES = ("pesq", "stoi", "mel_cepstral", "stft", "pitch")
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ def evaluate(
     keep: Callable[[Recorded, Mapping[str, Tensor]], None] = lambda recorded, made: None,
     candidates: int = 1,
 ) -> Iterator[Measure]:
-    """Make every recording again by both methods, and measure.
+    """Make every recording again by all methods, and measure.
 
     Args:
         checkpoint: conditioned on mel frames alone.
@@ -105,12 +114,19 @@ def evaluate(
                 draw_nearest(checkpoint, item, candidates, sampling, engine).waveform
                 for item in items
             ]
-        for one, waveform in zip(chosen, waveforms, strict=True):
-            baseline = griffin_lim(one.waveform, rate, settings, ITERATIONS)
-            made = dict(zip(METHODS, (waveform, baseline), strict=True))
+        for one, item, waveform in zip(chosen, items, waveforms, strict=True):
+            assert item.local is not None
+            hiss = uniforms(item.seed, 1, 0, item.samples) - 0.5
+            made = {
+                "wavenet": waveform,
+                "matched": match_frames(checkpoint, waveform, item.local),
+                "noise": match_frames(checkpoint, hiss, item.local),
+                "griffin-lim": griffin_lim(one.waveform, rate, settings, ITERATIONS),
+            }
             keep(one, made)
-            for method, estimate in made.items():
-                yield measure(one, method, estimate, rate)
+            voice = voicing.track(one.waveform, rate)
+            for method in METHODS:
+                yield measure(one, method, made[method], rate, voice)
 
 
 def mel_condition(checkpoint: Checkpoint) -> MelCondition:
@@ -128,8 +144,10 @@ def mel_condition(checkpoint: Checkpoint) -> MelCondition:
     return conditions[0]
 
 
-def measure(recorded: Recorded, method: str, estimate: Tensor, sample_rate: int) -> Measure:
-    """Compare what a method made with the recording."""
+def measure(
+    recorded: Recorded, method: str, estimate: Tensor, sample_rate: int, voice: Tensor
+) -> Measure:
+    """Compare what a method made with the recording, whose pitch is `voice`."""
     reference = recorded.waveform
 
     def value(function: Callable[..., float], *rate: int) -> float | None:
@@ -137,6 +155,9 @@ def measure(recorded: Recorded, method: str, estimate: Tensor, sample_rate: int)
             return function(reference, estimate, *rate)
         except AudioError:  # too short or too quiet for this measure
             return None
+
+    def pitch(reference: Tensor, estimate: Tensor, rate: int) -> float:
+        return voicing.pitch_error(voice, voicing.track(estimate, rate))
 
     return Measure(
         recorded.group,
@@ -146,11 +167,12 @@ def measure(recorded: Recorded, method: str, estimate: Tensor, sample_rate: int)
         stoi=value(metrics.stoi, sample_rate),
         mel_cepstral=value(metrics.mel_cepstral_distance, sample_rate),
         stft=value(metrics.stft_distance, sample_rate),
+        pitch=value(pitch, sample_rate),
     )
 
 
 def summarise(measures: Sequence[Measure]) -> list[dict[str, Any]]:
-    """Average per group and method, over the recordings that both methods could be measured on.
+    """Average per group and method, over the recordings that all methods could be measured on.
 
     Returns:
         per group and method: group, method, clips, and for each measure its mean (None without

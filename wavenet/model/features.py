@@ -182,6 +182,33 @@ def mel_settings(
     return replace(settings, f_min=condition.low_hz, f_max=condition.high_hz)
 
 
+def find_mel(config: ModelConfig, local: Tensor, samples: int) -> tuple[MelCondition, Tensor]:
+    """Take the mel frames out of those of all local conditions, as many as the samples need.
+
+    Args:
+        local: (F, columns of all local conditions).
+        samples: of the clip; one frame too many or few is the rounding of whoever computed them.
+    Returns:
+        the condition, and (1 + samples // hop, bands), scaled.
+    Raises:
+        ConditionError: the model is not conditioned on mel.
+    """
+    column = 0
+    for condition in config.locals:
+        if isinstance(condition, MelCondition):
+            index = torch.arange(frame_count(samples, config.condition_hop))
+            frames = local[index.clamp(max=local.shape[0] - 1)]
+            return condition, frames[:, column : column + condition.columns]
+        column += condition.columns
+    raise ConditionError("the model is not conditioned on mel, which this needs; leave it out")
+
+
+def mel_energies(frames: Tensor) -> Tensor:
+    """Undo the scale of mel frames (F, bands): energies (bands, F)."""
+    decibels: Tensor = frames.T * MEL_SPAN + MEL_MIDDLE
+    return 10 ** (decibels / 10)
+
+
 def example(config: ModelConfig) -> tuple[dict[str, Given], Tensor]:
     """Give something to condition any clip on: first labels, lowest numbers, one frame of zeros."""
     given: dict[str, Given] = {c.name: c.values[0] for c in config.labels}

@@ -24,7 +24,7 @@ from wavenet.config import SamplingConfig
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
-from wavenet.model.features import extract
+from wavenet.model.features import extract, find_mel
 from wavenet.sampling import rows_per_clip
 from wavenet.synthesis.generate import Item, check_item, check_local
 from wavenet.synthesis.noise import uniforms
@@ -138,17 +138,6 @@ def _check(
         raise ConditionError("candidates begin with frames alone; leave the prompt out")
     check_item(item, rate)
     checkpoint.model.distribution.check(sampling)
-    column = 0
-    for condition in config.locals:
-        if isinstance(condition, MelCondition):
-            local = check_local(checkpoint, item, item.samples)
-            frames = local[:, column : column + condition.columns]
-            # one more or less is the rounding of whoever computed them
-            whole = torch.arange(1 + item.samples // config.condition_hop)
-            frames = frames[whole.clamp(max=frames.shape[0] - 1)]
-            return _Target(frames, condition, rate, config.condition_hop)
-        column += condition.columns
-    raise ConditionError(
-        f"candidates are compared by their mel frames, and {checkpoint.folder} is not conditioned "
-        "on mel; leave --candidates out"
-    )
+    local = check_local(checkpoint, item, item.samples)
+    condition, frames = find_mel(config, local, item.samples)
+    return _Target(frames, condition, rate, config.condition_hop)
