@@ -17,9 +17,12 @@ def info(
         DEFAULT_CHECKPOINT
     ),
     json_: JsonOption = False,
+    engines: Annotated[
+        bool, typer.Option("--engines", help="Say which engines can run it here, and why not.")
+    ] = False,
 ) -> None:
     """Show the sizes, the conditions and the receptive field of a checkpoint."""
-    facts = describe(checkpoint)
+    facts = describe_engines(checkpoint) if engines else describe(checkpoint)
     if json_:
         typer.echo(json.dumps(facts))
         return
@@ -48,6 +51,19 @@ def describe(checkpoint: Path) -> dict[str, Any]:
         "position": any(c.kind == "position" for c in config.model.conditions),
         "default_seconds": config.default_seconds,
     }
+
+
+def describe_engines(checkpoint: Path) -> dict[str, Any]:
+    """Say of each engine, the fastest first, whether it can be had; "auto" takes the first."""
+    import torch
+
+    from wavenet import checkpoint as checkpoints
+    from wavenet.engines.registry import explain_auto
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    reasons = explain_auto(checkpoints.load(checkpoint, device).model)
+    taken = next(name for name, reason in reasons if not reason)
+    return {name: reason or ("taken" if name == taken else "yes") for name, reason in reasons}
 
 
 def describe_conditions(model: "ModelConfig") -> dict[str, Any]:

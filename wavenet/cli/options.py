@@ -21,7 +21,9 @@ SetOption = Annotated[
     typer.Option("--set", help="A label or number, as in --set digit=7. Repeatable."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON lines.")]
-EngineOption = Annotated[str, typer.Option("--engine", help="auto, cpu, cached or reference.")]
+EngineOption = Annotated[
+    str, typer.Option("--engine", help="auto, cpu, gpu, graph, cached or reference.")
+]
 PrecisionOption = Annotated[
     str, typer.Option("--precision", help="fp32, or bf16: weights of 16 bits, faster on a CPU.")
 ]

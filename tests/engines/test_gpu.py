@@ -1,0 +1,302 @@
+"""The kernel of the GPU engine against the reference: through Triton's interpreter, on the CPU.
+
+The interpreter runs the same source with NumPy, so shapes are tiny. That the source also compiles
+is tested below without a GPU; marked `gpu`, the same comparisons run compiled at real sizes.
+"""
+
+import os
+
+import pytest
+import torch
+
+from tests.conftest import tiny_config, tiny_model
+from tests.engines.test_engines import (
+    SAMPLINGS,
+    conditioning_for,
+    draw,
+    poisoned,  # noqa: F401  (used by every test here)
+    prompts_of,
+    teacher_forced,
+)
+from tests.engines.test_guidance import run_guided
+from wavenet.config import GaussianOutput, LogisticOutput, SamplingConfig
+from wavenet.engines import gpu
+from wavenet.engines.gpu import GpuEngine
+from wavenet.engines.reference import ReferenceEngine
+from wavenet.engines.registry import make_engine
+from wavenet.errors import ConditionError, EngineUnavailable
+
+ON_A_GPU = torch.cuda.is_available()
+if not ON_A_GPU:
+    # read when triton is imported, which nothing else here does
+    os.environ["TRITON_INTERPRET"] = "1"
+triton = pytest.importorskip("triton", reason="triton is not installed, so there is no kernel")
+tl = pytest.importorskip("triton.language")
+
+interpreted = pytest.mark.skipif(ON_A_GPU, reason="the interpreter is for machines without a GPU")
+compiled = pytest.mark.skipif(not ON_A_GPU, reason="there is no GPU to run the compiled kernel on")
+pytestmark = [
+    # NumPy says where an exponential is infinite or a sum no number, which is as it should be
+    pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning"),
+    # the interpreter of Triton 3.6 counts by arrays, which is why NumPy is held below 2.4
+    pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0:DeprecationWarning"),
+]
+
+HEADS = [LogisticOutput(components=3), GaussianOutput(components=1), GaussianOutput(components=2)]
+SHORT = (1, 3, 2)  # dilations: the interpreter takes about 10 ms for a layer
+# weights are the same numbers; activations in two bfloat16 each are off by one part in 2**16
+ATOL = {"fp32": 1e-5, "bf16": 1e-4}
+
+
+def noise_for(batch, n=12, seed=1):
+    return torch.rand(batch, n, generator=torch.Generator().manual_seed(seed))
+
+
+def step_through(engine, codes, prompts):
+    """Step an engine, made already, through codes (B, T): params (B, P, T)."""
+    state = engine.start(conditioning_for(engine.model, codes.shape[0], 80))
+    engine.prefill(state, prompts)
+    return torch.stack([engine.step(state, codes[:, t]) for t in range(codes.shape[1])], dim=2)
+
+
+def generate(engine, noise, prompts, sampling=None):
+    state = engine.start(conditioning_for(engine.model, noise.shape[0], 80))
+    engine.prefill(state, prompts)
+    return engine.run(state, noise.shape[1], sampling or SamplingConfig(), noise)
+
+
+@interpreted
+@pytest.mark.parametrize(
+    ("kernel_size", "conditions"),
+    [(1, "none"), (1, "all"), (2, "none"), (2, "both"), (3, "all"), (4, "none"), (4, "frames")],
+)
+def test_predictions_equal_the_reference(kernel_size, conditions):
+    model = tiny_model(tiny_config(kernel_size, conditions=conditions))
+    codes = torch.randint(0, 32, (3, 10), generator=torch.Generator().manual_seed(2))
+    prompts = prompts_of(model, 0, 4, 50)
+    expected = teacher_forced("reference", model, codes, prompts)
+    got = teacher_forced("gpu", model, codes, prompts)
+    torch.testing.assert_close(got, expected, atol=ATOL["fp32"], rtol=1e-5)
+    codes[:, 3] = (codes[:, 3] + 1) % 32  # the control
+    other = teacher_forced("gpu", model, codes[:, :5], prompts)
+    assert (other[:, :, 4] - expected[:, :, 4]).abs().max() > 1e-3
+
+
+@interpreted
+@pytest.mark.parametrize("kind", SAMPLINGS)
+def test_the_same_noise_draws_the_same_codes(kind):
+    model = tiny_model()
+    noise, prompts = noise_for(2), prompts_of(model, 0, 30)
+    expected = draw("reference", model, noise, prompts, SAMPLINGS[kind])
+    assert torch.equal(draw("gpu", model, noise, prompts, SAMPLINGS[kind]), expected)
+    # the control: other noise, or another way to draw, gives other codes
+    other = draw("reference", model, 1 - noise, prompts)
+    assert not torch.equal(other, expected)
+
+
+@interpreted
+@pytest.mark.parametrize(
+    ("kernel_size", "chunk"), [(1, 7), (2, 1), (2, 64), (3, 7), (4, 1), (4, 7)]
+)
+def test_chunks_do_not_matter(kernel_size, chunk):
+    model = tiny_model(tiny_config(kernel_size, SHORT, "all"))
+    noise, prompts = noise_for(2, seed=2), prompts_of(model, 9, 0)
+    expected = draw("reference", model, noise, prompts)
+    assert torch.equal(draw("gpu", model, noise, prompts, chunks=(chunk,)), expected)
+
+
+@interpreted
+@pytest.mark.parametrize("batch", [1, 3, 17])
+def test_streams_of_one_tile_or_two_draw_the_codes_of_the_reference(batch):
+    model = tiny_model(tiny_config(2, SHORT, "all"))
+    noise, prompts = noise_for(batch, 8, 3), prompts_of(model, *range(batch))
+    expected = draw("reference", model, noise, prompts)
+    assert torch.equal(draw("gpu", model, noise, prompts), expected)
+    assert batch == 1 or not torch.equal(expected[:1].expand_as(expected), expected)
+
+
+@interpreted
+@pytest.mark.parametrize(
+    ("kernel_size", "widths"),
+    [(3, (1, 1, 1)), (3, (13, 7, 21)), (3, (33, 70, 65)), (1, (70, 20, 9))],
+)
+def test_odd_widths_predict_what_the_reference_does(kernel_size, widths):
+    model = tiny_model(tiny_config(kernel_size, (1, 9, 3), widths=widths), bits=8)
+    codes = torch.randint(0, 256, (2, 8), generator=torch.Generator().manual_seed(2))
+    prompts = prompts_of(model, 0, 3)
+    expected = teacher_forced("reference", model, codes, prompts)
+    got = teacher_forced("gpu", model, codes, prompts)
+    torch.testing.assert_close(got, expected, atol=3e-5, rtol=1e-5)
+    assert GpuEngine(model)._shape.wide == (max(widths) >= 70)  # cut products, too
+
+
+@interpreted
+def test_rows_that_retire_leave_the_others_as_they_were():
+    model = tiny_model()
+    noise, prompts = noise_for(3, seed=4), prompts_of(model, 0, 12, 5)
+    whole = draw("reference", model, noise, prompts)
+    engine = make_engine("gpu", model)
+    state = engine.start(conditioning_for(model, 3, 80))
+    engine.prefill(state, prompts)
+    begin = engine.run(state, 5, SamplingConfig(), noise[:, :5])
+    state = engine.select(state, [2, 0])
+    rest = engine.run(state, 7, SamplingConfig(), noise[[2, 0], 5:])
+    assert torch.equal(begin, whole[:, :5])
+    assert torch.equal(rest, whole[[2, 0], 5:])
+
+
+@interpreted
+def test_steps_and_runs_can_follow_each_other():
+    model = tiny_model()
+    (prompt,), noise = prompts_of(model, 9), noise_for(1, 6)
+    engine = make_engine("gpu", model)
+    state = engine.start(conditioning_for(model, 1, 80))
+    engine.prefill(state, [prompt[:4]])
+    for code in prompt[4:]:
+        engine.step(state, code[None])
+    stepped = engine.run(state, 6, SamplingConfig(), noise)
+    assert torch.equal(stepped, draw("reference", model, noise, [prompt]))
+    assert not torch.equal(stepped, draw("reference", model, noise, [prompt.flip(0)]))
+
+
+@interpreted
+def test_frames_that_take_much_memory_come_in_pieces(monkeypatch):
+    model = tiny_model(tiny_config(2, SHORT, "all"))
+    noise, prompts = noise_for(2, 16), prompts_of(model, 3, 0)
+    of_a_frame = 2 * len(SHORT) * 2 * 16 * 4  # streams, layers, halves, padded channels, bytes
+    monkeypatch.setattr(gpu, "FRAME_BYTES", 3 * of_a_frame)
+    engine = GpuEngine(model)
+    assert engine._most_samples(engine.start(conditioning_for(model, 2, 80))) == 7  # one hop
+    expected = draw("reference", model, noise, prompts)
+    assert torch.equal(generate(engine, noise, prompts), expected)
+
+
+@interpreted
+@pytest.mark.parametrize("output", HEADS, ids=lambda o: f"{o.kind}-{o.components}")
+@pytest.mark.parametrize("sampling", [SamplingConfig(temperature=0.5), SamplingConfig(greedy=True)])
+def test_mixtures_draw_what_the_params_say(output, sampling):
+    """Teacher-forced, since a difference in the last bit of a mean moves a code by one."""
+    model = tiny_model(tiny_config(2, (1, 3), "both", output=output), bits=16)
+    noise, prompts = noise_for(2), prompts_of(model, 0, 12)
+    codes = draw("gpu", model, noise, prompts, sampling, chunks=(7, 1, 4))
+    params = teacher_forced("reference", model, codes, prompts)
+    expected = model.distribution.sample(params, noise, sampling)
+    assert (codes - expected).abs().max() <= 1
+    assert (codes == expected).float().mean() > 0.9
+    got = teacher_forced("gpu", model, codes[:, :4], prompts)
+    torch.testing.assert_close(got, params[:, :, :4], atol=1e-5, rtol=1e-5)
+    other = model.distribution.sample(params, 1 - noise, SamplingConfig())  # the control
+    assert (codes - other).abs().float().mean() > 100
+
+
+@interpreted
+def test_mixtures_refuse_what_is_for_classes():
+    model = tiny_model(tiny_config(output=HEADS[0]), bits=16)
+    engine = make_engine("gpu", model)
+    state = engine.start(conditioning_for(model, 2, 40))
+    with pytest.raises(ConditionError, match="top-k, top-p and guidance are for categorical"):
+        engine.run(state, 2, SamplingConfig(top_k=3), noise_for(2, 2))
+
+
+@interpreted
+@pytest.mark.parametrize("clips", [1, 9])
+def test_two_rows_of_a_clip_are_drawn_as_one(clips):
+    model = tiny_model(tiny_config(2, (1, 3), "all"))
+    sampling = SAMPLINGS["both"].model_copy(update={"guidance": 2.5})
+    noise = noise_for(clips, 8 if clips == 1 else 4)
+    expected = run_guided(make_engine("reference", model), clips, sampling, noise)
+    assert torch.equal(run_guided(make_engine("gpu", model), clips, sampling, noise), expected)
+    plain = sampling.model_copy(update={"guidance": 0.0})  # the control
+    assert not torch.equal(
+        run_guided(make_engine("reference", model), clips, plain, noise), expected
+    )
+
+
+@interpreted
+def test_16_bit_weights_are_those_of_the_rounded_model():
+    model = tiny_model(tiny_config(3, SHORT, "all"))
+    engine = GpuEngine(model, "bf16")
+    codes = torch.randint(0, 32, (2, 8), generator=torch.Generator().manual_seed(2))
+    prompts = prompts_of(model, 0, 20)
+    expected = step_through(ReferenceEngine(engine.model), codes, prompts)
+    got = step_through(engine, codes, prompts)
+    torch.testing.assert_close(got, expected, atol=ATOL["bf16"], rtol=1e-4)
+    as_they_were = step_through(ReferenceEngine(model), codes, prompts)  # the control
+    assert (got - as_they_were).abs().max() > 10 * ATOL["bf16"]
+    noise = noise_for(2)
+    assert torch.equal(
+        generate(engine, noise, prompts), generate(ReferenceEngine(engine.model), noise, prompts)
+    )
+
+
+@interpreted
+@pytest.mark.parametrize("greedy", [False, True])
+@pytest.mark.parametrize("output", [None, HEADS[0]])
+def test_what_is_no_number_ends_as_in_the_engine_cached(greedy, output):
+    model = tiny_model(tiny_config(output=output), bits=5 if output is None else 16)
+    model.blocks[2].conv.linear.weight[0, 0] = torch.nan
+    noise, prompts = noise_for(2, 2), prompts_of(model, 0, 3)
+    sampling = SamplingConfig(greedy=greedy)
+    expected = draw("cached", model, noise, prompts, sampling)
+    assert torch.equal(draw("gpu", model, noise, prompts, sampling), expected)
+    assert (expected == (0 if output is None else -1)).all()
+
+
+@interpreted
+def test_what_the_kernel_does_not_take_is_refused_in_one_sentence(monkeypatch):
+    with pytest.raises(EngineUnavailable, match="in float32, found float64; use the engine graph"):
+        make_engine("gpu", tiny_model().double())
+    with pytest.raises(EngineUnavailable, match="on a CUDA device, found meta"):
+        make_engine("gpu", tiny_model().to("meta"))
+    wide = tiny_model(tiny_config(dilations=(1,), widths=(40, 3000, 10)))
+    with pytest.raises(
+        EngineUnavailable, match=r"at most 160 KiB .*, found 256 KiB in fp32 for 64"
+    ):
+        make_engine("gpu", wide)
+    assert make_engine("gpu", wide, "bf16").name == "gpu"
+    with monkeypatch.context() as patch:
+        patch.setattr(gpu, "find_spec", lambda _: None)
+        with pytest.raises(EngineUnavailable, match="needs triton, which cannot be imported here"):
+            make_engine("gpu", tiny_model())
+    monkeypatch.delenv("TRITON_INTERPRET")
+    with pytest.raises(EngineUnavailable, match="CUDA device, found cpu; use the engine cpu"):
+        make_engine("gpu", tiny_model())
+
+
+def test_many_streams_share_a_program():
+    assert [gpu.tile_for(n)[0] for n in (1, 2_048, 2_049, 8_192, 8_193)] == [16, 16, 32, 32, 64]
+
+
+@pytest.fixture
+def real_model():
+    dilations = tuple(2**n for n in range(10)) * 2
+    return tiny_model(tiny_config(2, dilations, "both", widths=(64, 64, 256)), bits=8).cuda()
+
+
+@pytest.mark.gpu
+@compiled
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(("streams", "tile"), [(1, 16), (33, 16), (100, 32), (100, 64)])
+def test_compiled_predictions_at_a_real_size(precision, streams, tile, real_model, monkeypatch):
+    monkeypatch.setattr(gpu, "TILES", ((streams, (tile, 8)),))
+    engine = GpuEngine(real_model, precision)
+    prompts = [prompt.cuda() for prompt in prompts_of(real_model, *[n % 5 for n in range(streams)])]
+    codes = torch.randint(0, 256, (streams, 12), generator=torch.Generator().manual_seed(2)).cuda()
+    expected = step_through(make_engine("cached", engine.model), codes, prompts)
+    got = step_through(engine, codes, prompts)
+    torch.testing.assert_close(got, expected, atol=10 * ATOL[precision], rtol=1e-3)
+
+
+@pytest.mark.gpu
+@compiled
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("kind", SAMPLINGS)
+def test_compiled_draws_at_a_real_size(precision, kind, real_model):
+    engine = GpuEngine(real_model, precision)
+    prompts = [prompt.cuda() for prompt in prompts_of(real_model, *[n % 5 for n in range(100)])]
+    noise = noise_for(100, 40).cuda()
+    expected = generate(make_engine("cached", engine.model), noise, prompts, SAMPLINGS[kind])
+    got = generate(engine, noise, prompts, SAMPLINGS[kind])
+    # a uniform next to an edge of the CDF parts two clips, which is rare
+    same = (got == expected).all(dim=1).float().mean()
+    assert same > (0.97 if precision == "fp32" else 0.8)
