@@ -1,0 +1,210 @@
+"""How fast are the engines of a GPU, and do they compute what the reference does on that device?
+
+    python benchmarks/gpu.py [--configuration A] [--streams 4096] [--seconds 450] [--device cuda]
+
+For configurations A, B and S of `wavenet bench` and A with 128 skip channels (the shape that
+nv-wavenet was measured with): every engine is first compared with `reference` on the device, its
+predictions of given codes by several streams, and is not measured where it fails. Then one stream
+and many: a run is as long as fits into a quarter of a second, timed by events of the device, and a
+figure is the median of 5 runs. Training is one step of batches of a second, in bf16, with its share
+of the rate that a large matrix product reaches in the same run. After --seconds nothing new is
+begun; what was left out is named. The last line is one JSON document.
+
+With --device cpu the same runs eagerly and very slowly: a test of this file, not a measurement.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from wavenet.bench.configurations import BITS, CONFIGURATIONS, SAMPLE_RATE
+from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, SamplingConfig, TrainConfig
+from wavenet.engines.registry import make_engine
+from wavenet.errors import EngineUnavailable
+from wavenet.model.wavenet import WaveNet
+from wavenet.training.data import Batch
+from wavenet.training.loop import make_state, train_step
+
+SHAPES = {
+    **{name: CONFIGURATIONS[name] for name in ("A", "B", "S")},
+    "A-S128": CONFIGURATIONS["A"].model_copy(update={"skip_channels": 128}),
+}
+ENGINES = (("gpu", "fp32"), ("gpu", "bf16"), ("graph", "fp32"))
+STREAMS = (1, 64, 1024, 4096, 8192)
+RUN_SECONDS, RUNS = 0.25, 5
+CHECKED_STREAMS, CHECKED_SAMPLES = 3, 12
+TOLERANCE = {"fp32": 1e-3, "bf16": 5e-3}  # of logits of about 1; bf16 against rounded weights
+MATRIX = 8192  # rows and columns of the product that shows the matrix rate
+TRAINED = ("A", "B")
+TRAINING_BATCH = 32  # clips of a second
+
+
+def make_model(name: str, device: str) -> WaveNet:
+    """Make a network with the same random weights every time."""
+    torch.manual_seed(0)
+    return WaveNet(SHAPES[name], BITS, SAMPLE_RATE).requires_grad_(False).eval().to(device)
+
+
+def seconds_of(work: Callable[[], object], device: str) -> float:
+    """Time some work by the events of the device, or by the clock on a CPU."""
+    if device == "cpu":
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
+    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    first.record()
+    work()
+    last.record()
+    torch.cuda.synchronize()
+    return float(first.elapsed_time(last)) / 1000
+
+
+def check(engine: Any, device: str) -> float:
+    """Give the largest difference from the reference, given the same codes."""
+    model = engine.model
+    reference = make_engine("reference", model)
+    codes = torch.randint(0, model.n_classes, (CHECKED_STREAMS, CHECKED_SAMPLES), device=device)
+    worst = 0.0
+    conditioning = model.conditioning([{}] * CHECKED_STREAMS, [CHECKED_SAMPLES] * CHECKED_STREAMS)
+    ours, right = engine.start(conditioning), reference.start(conditioning)
+    for t in range(CHECKED_SAMPLES):
+        found, expected = engine.step(ours, codes[:, t]), reference.step(right, codes[:, t])
+        worst = max(worst, float((found - expected).abs().max()))
+    return worst
+
+
+def measure(engine: Any, streams: int, device: str, samples: int | None) -> dict[str, float]:
+    """Time runs of some streams: samples a second of all together, and the memory they take."""
+    total = 1 << 30
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+    state = engine.start(engine.model.conditioning([{}] * streams, [total] * streams))
+
+    def run(n: int) -> float:
+        noise = torch.rand(streams, n, device=device)
+        return seconds_of(lambda: engine.run(state, n, SamplingConfig(), noise), device)
+
+    n = samples or 16
+    run(n)  # compiles, or captures
+    if samples is None:
+        for _ in range(2):
+            n = max(8, min(100_000, round(n * RUN_SECONDS / max(run(n), 1e-6))))
+    taken = statistics.median(run(n) for _ in range(RUNS))
+    memory = 0 if device == "cpu" else torch.cuda.max_memory_allocated()
+    return {"samples_per_second": streams * n / taken, "samples": n, "memory_bytes": memory}
+
+
+def matrix_rate(device: str) -> float:
+    """Give multiply-adds a second of one large product in bf16."""
+    size = MATRIX if device != "cpu" else 256
+    left, right = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
+    seconds_of(lambda: left @ right, device)
+    return size**3 / statistics.median(seconds_of(lambda: left @ right, device) for _ in range(9))
+
+
+def train(name: str, device: str, samples: int | None) -> dict[str, float]:
+    """Time steps of training in bf16."""
+    clips, length = (TRAINING_BATCH, SAMPLE_RATE) if samples is None else (2, 64)
+    config = CheckpointConfig(
+        name=name,
+        audio=AudioConfig(sample_rate=SAMPLE_RATE),
+        codec=CodecConfig(bits=BITS),
+        model=SHAPES[name],
+    )
+    settings = TrainConfig(steps=100, precision="bf16")
+    accelerator = Accelerator(mixed_precision="no", cpu=device == "cpu")
+    state = make_state(config, settings)
+    state.model, state.optimizer = accelerator.prepare(state.model, state.optimizer)
+    state.average.to(accelerator.device)
+    codes = torch.randint(0, 1 << BITS, (clips, length))
+    mask, start = torch.ones_like(codes, dtype=torch.bool), torch.zeros(clips, dtype=torch.int64)
+    batch = Batch(codes, mask, start, [{}] * clips, [length] * clips)
+    for _ in range(2):
+        train_step(state, batch, settings, accelerator)
+    taken = statistics.median(
+        seconds_of(lambda: train_step(state, batch, settings, accelerator), device)
+        for _ in range(RUNS)
+    )
+    # forward, and in the backward pass once for inputs and once for weights
+    products = 3 * state.average.macs_per_sample
+    rate = clips * length / taken
+    return {"samples_per_second": rate, "macs_per_second": rate * products}
+
+
+def cases(arguments: argparse.Namespace) -> Iterator[tuple[str, str, str, list[int]]]:
+    """List networks, engines, precisions, numbers of streams."""
+    for name, (engine, precision) in product(arguments.configuration or SHAPES, ENGINES):
+        yield name, engine, precision, arguments.streams or list(STREAMS)
+
+
+def measure_engines(arguments: argparse.Namespace, began: float) -> tuple[list[Any], list[str]]:
+    """Compare and time every engine; give rows, and what was left out and why."""
+    rows, left_out = [], []
+    device = arguments.device
+    for name, engine_name, precision, streams in cases(arguments):
+        what = f"{name} {engine_name} {precision}"
+        try:
+            engine = make_engine(engine_name, make_model(name, device), precision)
+            off = check(engine, device)
+        except EngineUnavailable as error:
+            left_out.append(f"{what}: {error}")
+            continue
+        if off > TOLERANCE[precision]:
+            left_out.append(f"{what}: WRONG, predictions are {off:.2g} off the reference")
+            continue
+        for count in streams:
+            if time.perf_counter() - began > arguments.seconds:
+                left_out.append(f"{what}, {count} streams: no time left")
+                continue
+            try:
+                found = measure(engine, count, device, arguments.samples)
+            except torch.OutOfMemoryError:
+                left_out.append(f"{what}, {count} streams: too little memory")
+                continue
+            rows.append({"configuration": name, "engine": engine_name, "precision": precision})
+            rows[-1] |= {"streams": count, "off": off, **found}
+            speed, memory = found["samples_per_second"], found["memory_bytes"] / 1e9
+            print(f"{what:18} {count:6,} streams {speed:16,.0f} samples/s {memory:8.2f} GB")
+    return rows, left_out
+
+
+def main() -> None:
+    """Check, measure, print a table and one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--configuration", action="append", choices=list(SHAPES))
+    parser.add_argument("--streams", action="append", type=int)
+    parser.add_argument("--seconds", type=float, default=450.0, help="begin nothing after these")
+    parser.add_argument("--samples", type=int, help="of a run, instead of what fits its time")
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
+    arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("there is no CUDA device here; --device cpu only tests this file")
+    began, device = time.perf_counter(), arguments.device
+    rows, left_out = measure_engines(arguments, began)
+    peak = matrix_rate(device)
+    trained = {}
+    for name in [name for name in TRAINED if name in (arguments.configuration or SHAPES)]:
+        trained[name] = train(name, device, arguments.samples)
+        share = trained[name]["macs_per_second"] / peak
+        speed = trained[name]["samples_per_second"]
+        print(f"training {name} bf16 {speed:,.0f} samples/s, {share:.0%} of the matrix rate")
+    for sentence in left_out:
+        print(f"left out: {sentence}")
+    about = {
+        "device": torch.cuda.get_device_name() if device == "cuda" else "CPU",
+        "torch": torch.__version__,
+        "bf16_macs_per_second": peak,
+        "seconds": round(time.perf_counter() - began),
+    }
+    print(json.dumps({**about, "rows": rows, "training": trained, "left_out": left_out}))
+
+
+if __name__ == "__main__":
+    main()
