@@ -11,6 +11,7 @@ noise that is filtered the same way.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from audio_utils.errors import AudioError
@@ -42,8 +43,12 @@ def match_mel(
     # each bin takes the mean of the bands that it lies in; one that lies in none stays as it is
     spread = torch.where(reach > 0, filters / reach.clamp(min=1e-12), 0.0).T
     goal = target.to(waveform).clamp(min=FLOOR_POWER)
+    samples, frames = len(waveform), target.shape[1]
+    # with frames behind the end as well: where but the edge of one window lies, joining divides by
+    # next to nothing
+    waveform = F.pad(waveform, (0, -samples % config.hop_length + config.win_length))
     for _ in range(iterations):
-        own = mel_spectrogram(waveform, config).clamp(min=FLOOR_POWER)
+        own = mel_spectrogram(waveform, config)[:, :frames].clamp(min=FLOOR_POWER)
         gains = spread @ (10 * (goal / own).log10()).clamp(-LIMIT_DB, LIMIT_DB)
         spectrum = torch.stft(
             waveform,
@@ -55,8 +60,9 @@ def match_mel(
             pad_mode="constant",
             return_complex=True,
         )
+        behind = gains[:, -1:].expand(-1, spectrum.shape[1] - frames)
         waveform = torch.istft(
-            spectrum * 10 ** (gains / 20),
+            spectrum * 10 ** (torch.cat([gains, behind], dim=1) / 20),
             config.n_fft,
             config.hop_length,
             config.win_length,
@@ -64,7 +70,8 @@ def match_mel(
             center=True,
             length=len(waveform),
         )
-    return waveform
+        waveform[samples:] = 0
+    return waveform[:samples]
 
 
 def _check(waveform: Tensor, target: Tensor, config: FeatureConfig, iterations: int) -> None:

@@ -59,6 +59,14 @@ def test_pitch_and_place_are_kept():
     assert (made[inside] - (noise(RATE) * slope)[inside]).abs().max() > 0.1  # the control
 
 
+@pytest.mark.parametrize("samples", [RATE // 2 + n for n in (0, 1, 79, 80, 158, 159)])
+def test_the_end_is_no_louder_than_the_rest(samples):
+    """A clip that ends beside its last frame once ended in a click."""
+    config = CONFIGS[0]
+    made = match_mel(noise(samples), mel_spectrogram(noise(samples, 1), config), config)
+    assert made[-200:].abs().max() < 1.5 * made[:-200].abs().max()
+
+
 def test_a_gain_has_a_limit_and_silence_stays_silent():
     config = CONFIGS[0]
     target = torch.ones(24, 1 + RATE // 160)
