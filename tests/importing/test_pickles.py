@@ -114,3 +114,14 @@ def test_parameters_are_gathered_from_modules_within_modules():
     for wrong in (endless, Husk(), module(a=Husk())):
         with pytest.raises(CheckpointError, match="has not the structure of a module"):
             pickles.state_dict(wrong, "x")
+
+
+def test_no_advice_to_read_unsafely_is_passed_on(tmp_path):
+    """What torch says of a text file ends in the advice to turn weights_only off."""
+    path = tmp_path / "notes.pth"
+    path.write_text("no weights\n")
+    with pytest.raises(CheckpointError) as caught:
+        pickles.read(path, trusted=True)
+    assert str(caught.value) == (
+        f"{path} cannot be read as a PyTorch file: it is damaged or was not written by torch.save"
+    )

@@ -95,6 +95,8 @@ def _why(error: Exception) -> str:
             "is a whole module in the layout of PyTorch before 1.6, which cannot be read safely; "
             "where it was made, save its state_dict() instead"
         )
+    if "weights_only" in text:  # torch's own words advise to read it unsafely
+        return "cannot be read as a PyTorch file: it is damaged or was not written by torch.save"
     words = "".join(c if c.isprintable() else " " for c in text).strip()[:200]
     return f"cannot be read as a PyTorch file: {words or type(error).__name__}"
 
