@@ -5,6 +5,7 @@ seen.
 """
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -195,6 +196,27 @@ def test_stop_silences_at_once_and_frees_the_model(page: Any) -> None:
     wait_for_status(page, "Stopped")
     page.click("#engine input")
     page.click("[role=option]:has-text('auto')")
+    generate(page, seconds=0.5)
+    assert wait_for_status(page, "Finished") == "Finished: 0.50 s."
+
+
+def test_a_late_answer_to_stop_leaves_the_next_run_alone(page: Any) -> None:
+    """The page once ended the run after a stopped one, when the server took long to answer."""
+    stop = re.compile("/run/predict|/cancel")
+
+    def hold(route: Any) -> None:
+        page.wait_for_timeout(500)
+        route.continue_()
+
+    page.route(stop, hold)
+    generate(page, seconds=20)
+    page.wait_for_function("level() > 0.01")
+    with page.expect_request(stop):
+        page.click("#stop")
+    generate(page, seconds=20, seed=2)
+    # The second run can be stopped as well, and leaves the model free.
+    page.click("#stop")
+    assert wait_for_status(page, "Stopped")
     generate(page, seconds=0.5)
     assert wait_for_status(page, "Finished") == "Finished: 0.50 s."
 

@@ -36,11 +36,17 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def press(root: Path, *labels: str, **changes: Any) -> Iterator[tuple[Any, ...]]:
+def press(
+    root: Path, *labels: str, stops: live.Stops | None = None, **changes: Any
+) -> Iterator[tuple[Any, ...]]:
     """Press Generate, with other values in some controls."""
     hidden = [None] * generate.MAX_LABEL_SETS
     return live.run_live(
-        root, *(SETTINGS | changes).values(), *(labels or ("7", "jackson")), *hidden
+        root,
+        stops or live.Stops(),
+        *(SETTINGS | changes).values(),
+        *(labels or ("7", "jackson")),
+        *hidden,
     )
 
 
@@ -70,6 +76,29 @@ def test_what_is_heard_is_what_is_saved(root: Path) -> None:
     assert not Path(last[4]).exists(), "the temporary file stays"
     assert all(isinstance(picture, Figure) for picture in last[5:])
     assert last[0] == {"run": 5, "seq": last[0]["seq"], "end": True, "error": None}
+
+
+def test_a_stopped_run_makes_no_more_sound_and_no_file(root: Path) -> None:
+    stops = live.Stops()
+    stops.add(4)
+    stops.add(None)
+    outputs = press(root, stops=stops, seconds=jobs.MAX_SECONDS)
+    began = time.monotonic()
+    assert "pcm" in next(outputs)[0], "it ended although another run was stopped"
+    stops.add(5)
+    rest = list(outputs)
+    assert time.monotonic() - began < 5, "the clip was made to its end"
+    assert all("pcm" in output[0] for output in rest)
+    assert list(press(root, stops=stops)) == [], "a run stopped before it began was made"
+
+
+def test_stops_that_nobody_asks_for_are_forgotten() -> None:
+    stops = live.Stops()
+    for run in range(stops.KEPT + 5):
+        stops.add(run)
+    assert 4 not in stops
+    assert 5 in stops
+    assert stops.KEPT + 4 in stops
 
 
 def test_a_seed_repeats_and_minus_one_draws_one_and_shows_it(root: Path) -> None:

@@ -18,7 +18,7 @@ from wavenet.errors import WaveNetError
 from wavenet.synthesis.generate import warm_up
 from wavenet.ui import jobs
 from wavenet.ui.api import make_api
-from wavenet.ui.live import run_live
+from wavenet.ui.live import Stops, run_live
 from wavenet.ui.player import SETTLE_JS, START_JS, STOP_JS, make_player
 
 # More label sets than this, and a page of dropdowns is the wrong tool: use the command line.
@@ -82,8 +82,9 @@ def tab(root: Path) -> None:
             results, reuse = _results()
     private: dict[str, Any] = {"api_visibility": "private"}
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", **private}
+    stops = Stops()
     event = generate.click(
-        partial(run_live, root),
+        partial(run_live, root, stops),
         controls.listed(),
         list(vars(results).values()),
         js=START_JS,
@@ -94,8 +95,8 @@ def tab(root: Path) -> None:
         **MODEL_QUEUE,
         **private,
     )
-    event.then(None, js=SETTLE_JS, **quick)
-    stop.click(None, js=STOP_JS, cancels=[event], **quick)
+    event.failure(None, js=SETTLE_JS, **quick)
+    stop.click(stops.add, controls.run, js=STOP_JS, trigger_mode="multiple", **quick)
     reuse.click(lambda seed: seed, results.used_seed, controls.seed, **quick)
     shown = [about, controls.seconds, results.player, *controls.labels]
     controls.checkpoint.input(partial(show_checkpoint, root), controls.checkpoint, shown, **quick)

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from html import escape
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,32 @@ from wavenet.ui.player import chunk_message, end_message
 OTHER_OUTPUTS = 7
 
 
+class Stops:
+    """The runs that are to end, by their numbers; safe to use from many threads.
+
+    Gradio's own `cancels` cannot serve: when its answer is late, the page takes the next run for
+    the stopped one, which then ends early and can no longer be stopped (seen with Gradio 6.31).
+    """
+
+    KEPT = 1000  # a run that was over before it was stopped never asks
+
+    def __init__(self) -> None:
+        self._runs: dict[int, None] = {}
+
+    def add(self, run: int | None) -> None:
+        """End a run, or one that has yet to begin; None ends nothing."""
+        if run is not None:
+            self._runs[run] = None
+        for old in list(self._runs)[: -self.KEPT]:
+            self._runs.pop(old, None)
+
+    def __contains__(self, run: int) -> bool:
+        return run in self._runs
+
+
 def run_live(
     root: Path,
+    stops: Stops,
     run: int,
     name: str | None,
     seconds: float | None,
@@ -44,6 +69,7 @@ def run_live(
 
     Args:
         root: folder of checkpoint folders.
+        stops: asked between two pieces whether this run is to end.
         run: the browser's number of this run.
         chosen: one label per set of the checkpoint, then the values of unused dropdowns.
     """
@@ -61,22 +87,26 @@ def run_live(
             top_p=top_p,
             labels=labels,
         )
-        yield from perform(jobs.make_job(checkpoint, wish, engine, prompt, with_prompt), run)
+        job = jobs.make_job(checkpoint, wish, engine, prompt, with_prompt)
+        yield from perform(job, run, stops)
     except (WaveNetError, AudioError) as error:
         yield (end_message(run, 0, jobs.sentence(error)), *[gr.skip()] * OTHER_OUTPUTS)
         with jobs.shown_errors():
             raise
 
 
-def perform(job: jobs.Job, run: int) -> Iterator[tuple[Any, ...]]:
+def perform(job: jobs.Job, run: int, stops: Stops) -> Iterator[tuple[Any, ...]]:
     """Yield the sound of a job in pieces, then everything that is left to show."""
     total = job.opening.numel() + job.item.samples
     parts: list[Tensor] = []
     clock = Clock(job)
-    for number, part in enumerate(jobs.paced(clock.timed())):
+    wanted = takewhile(lambda _: run not in stops, clock.timed())
+    for number, part in enumerate(jobs.paced(wanted)):
         parts.append(part)
         message = chunk_message(run, number, job.rate, total, clock.speed, part)
         yield (message, *[gr.skip()] * OTHER_OUTPUTS)
+    if run in stops:
+        return
     waveform = torch.cat(parts)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / job.file_name

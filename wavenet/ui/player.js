@@ -183,7 +183,7 @@ function animate() {
 const player = {
   start() {
     silence();
-    run = Date.now();
+    run = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER); // no other page can stop it
     r = freshRun();
     lock();
     openContext(rate);
@@ -192,10 +192,13 @@ const player = {
     animate();
     return run;
   },
+  // Gives the number of the run that is no longer wanted.
   stop() {
+    const stopped = run;
     if (run !== null) end('idle', `Stopped after ${(r.made / rate).toFixed(2)} s were made.`);
+    return stopped;
   },
-  // The server is through with the event: without a sound or an end, it failed.
+  // The server failed without a word of its own.
   settle() {
     if (run !== null && !r.ended) end('idle', 'It ended early; see the message.');
   },

@@ -35,6 +35,7 @@ START_JS = f"""async (run, ...rest) => {{
   while (!player()) await new Promise((done) => setTimeout(done, 50));
   return [player().start(), ...rest];
 }}"""
+# Gives the number of the run that was stopped, or null, to the server.
 STOP_JS = f"() => document.getElementById('{ELEMENT_ID}').player.stop()"
 SETTLE_JS = f"() => document.getElementById('{ELEMENT_ID}').player.settle()"
 
