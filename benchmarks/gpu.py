@@ -29,7 +29,7 @@ from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, SamplingC
 from wavenet.engines.registry import make_engine
 from wavenet.errors import EngineUnavailable
 from wavenet.model.wavenet import WaveNet
-from wavenet.training.data import Batch
+from wavenet.training.batches import Batch
 from wavenet.training.loop import make_state, train_step
 
 SHAPES = {

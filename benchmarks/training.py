@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from wavenet.config import ModelConfig
 from wavenet.model.wavenet import WaveNet
-from wavenet.training.data import Batch
+from wavenet.training.batches import Batch
 from wavenet.training.loop import in_bf16, masked_nll
 
 CPU = torch.device("cpu")

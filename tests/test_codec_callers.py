@@ -14,7 +14,8 @@ from wavenet.likelihood.score import score
 from wavenet.synthesis.beams import search
 from wavenet.synthesis.generate import Item, generate
 from wavenet.training import loop
-from wavenet.training.data import Clip, collate
+from wavenet.training.batches import collate
+from wavenet.training.data import Clip
 
 ROUNDINGS = ["half-up", "down", "down-256"]
 
@@ -75,7 +76,7 @@ def test_a_run_trains_on_the_codes_of_its_config(tmp_path, monkeypatch, rounding
         seen.append(collate(*arguments, **named))
         return seen[-1]
 
-    monkeypatch.setattr("wavenet.training.data.collate", spy)
+    monkeypatch.setattr("wavenet.training.batches.collate", spy)
     config = make_config()
     config = CheckpointConfig(**dict(config) | {"codec": codec_of(rounding)})
     clip = Clip(sine(0.05), {}, 0, 400, 0, "x")

@@ -191,7 +191,8 @@ class DataConfig(Strict):
     metadata: str | None = None  # file name in the folder; found by itself when left out
     validation: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # field -> values
     test: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    validation_share: float = Field(default=0.05, ge=0, lt=1)  # used when `validation` is empty
+    # Used when `validation` is empty: of the files, or of each long one where they are few.
+    validation_share: float = Field(default=0.05, ge=0, lt=1)
     max_seconds: float = Field(default=4.0, gt=0, le=600)  # longer files are cut into segments
 
 

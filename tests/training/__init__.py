@@ -4,11 +4,24 @@ import math
 
 import numpy as np
 import torch
+from hypothesis import HealthCheck, settings
 
+from wavenet import checkpoint
 from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, ModelConfig, TrainConfig
+from wavenet.training.batches import collate
 from wavenet.training.data import Clip, Dataset
+from wavenet.training.loop import masked_nll
 
 RATE = 8000
+# seeded, and however slow the machine is
+RULES = settings(
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+CPU = torch.device("cpu")
 
 
 def sine(samples, frequency=400.0, amplitude=0.5, noise=0.0, seed=0):
@@ -65,3 +78,27 @@ def make_dataset(labels=None, validation=3):
     clips = [make_clip(n, seed, labels) for seed, n in enumerate(lengths)]
     held = [make_clip(70 + 10 * n, 50 + n, labels) for n in range(validation)]
     return Dataset(train=clips, validation=held)
+
+
+MODEL = make_config().model
+
+
+def model_of(config):
+    """Build a model in which every input matters."""
+    torch.manual_seed(0)
+    model = checkpoint.build(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)
+    return model
+
+
+def losses(model, clips):
+    """Give the mean loss over the targets of clips, one clip at a time."""
+    total, count = 0.0, 0
+    for clip in clips:
+        batch = collate([clip], 8, MODEL, [1.0])
+        targets = int(batch.mask.sum())
+        total += masked_nll(model, batch, CPU).item() * targets
+        count += targets
+    return total / count

@@ -10,7 +10,7 @@ from tests.conftest import given_for, local_for, tiny_config
 from wavenet.config import GaussianOutput, LogisticOutput
 from wavenet.model.wavenet import WaveNet
 from wavenet.training import loop, stack
-from wavenet.training.data import Batch
+from wavenet.training.batches import Batch
 
 CPU = torch.device("cpu")
 CONTEXT, TOTAL = 11, 700

@@ -1,22 +1,20 @@
-"""Audio files -> clips -> batches of codes.
+"""Audio files -> clips to train on and clips held out.
 
-A folder enters (through `manifest`), batches of codes with masks leave, in an order that is a pure
-function of the seed and the step, so that a resumed run goes on with the very next batch.
+A folder enters (through `manifest`); clips leave, with their labels and frames. `batches` puts them
+side by side.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from audio_utils import io
 from audio_utils.errors import AudioError
-from wavenet import codec
 from wavenet.conditions import (
     FramesCondition,
     GlobalCondition,
@@ -27,11 +25,9 @@ from wavenet.config import DataConfig, ModelConfig
 from wavenet.errors import ConditionError, DataError
 from wavenet.manifest import find_entries
 from wavenet.model.conditioning import Given, widest_context
-from wavenet.model.features import frames_of, louder, read_array
+from wavenet.model.features import frames_of, read_array
 
 Arrays = dict[str, Tensor]
-
-BUCKET = 64  # clips that are sorted by length together, before they are cut into batches
 
 
 @dataclass(frozen=True)
@@ -74,25 +70,6 @@ class Dataset:
     skipped: list[str] = field(default_factory=list)  # one sentence per unreadable file
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Clips side by side, padded at their end.
-
-    Attributes:
-        codes: (B, T) int64; padding has the silence code.
-        mask: (B, T) bool, true where a sample is a target.
-        start: (B,) int64; labels, totals, local and first: one per row, see `Clip`.
-    """
-
-    codes: Tensor
-    mask: Tensor
-    start: Tensor
-    labels: list[Mapping[str, Given]]
-    totals: list[int]
-    local: list[Tensor] = field(default_factory=list)
-    first: list[int] = field(default_factory=list)
-
-
 def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Dataset:
     """Read a folder, compute the frames that the model asks for, cut long files, split.
 
@@ -105,7 +82,8 @@ def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Data
     if data.folder is None:
         raise DataError("no folder of audio is given; set data.folder in the recipe or --data")
     dataset = Dataset()
-    for n, entry in enumerate(find_entries(Path(data.folder), data.pattern, data.metadata)):
+    entries = find_entries(Path(data.folder), data.pattern, data.metadata)
+    for number, entry in enumerate(entries):
         try:
             waveform = io.read(entry.path, sample_rate).waveform
             local = frames_of(model, sample_rate, waveform, read_arrays(entry.path, model.locals))
@@ -116,7 +94,7 @@ def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Data
             continue
         longest = max(1, round(data.max_seconds * sample_rate))
         clips = segments(waveform, fields, longest, model, entry.path.name, local)
-        _split(dataset, data, n, entry.fields).extend(clips)
+        _split(dataset, data, entry.fields, clips, number, len(entries))
     if not dataset.train:
         why = f"; the first fault: {dataset.skipped[0]}" if dataset.skipped else ""
         raise DataError(f"{data.folder} leaves no clip to train on{why}")
@@ -173,120 +151,31 @@ def label_values(clips: Sequence[Clip], name: str) -> tuple[str, ...]:
     return tuple(sorted({str(clip.labels[name]) for clip in clips}))
 
 
-def collate(
-    clips: Sequence[Clip],
-    bits: int,
-    model: ModelConfig,
-    gains: Sequence[float],
-    labels: Sequence[Mapping[str, Given]] | None = None,
-    rounding: codec.Rounding = "half-up",
-) -> Batch:
-    """Pad clips to one length, a multiple of the condition hop, and encode them.
-
-    Args:
-        clips: of any length.
-        bits: of the codec.
-        model: condition frames then fit without a remainder.
-        gains: factor per clip; a clip is never made louder than full scale.
-        labels: those of the clips unless some are left out.
-        rounding: of the codec.
-    """
-    hop = model.condition_hop
-    longest = -(-max(clip.samples for clip in clips) // hop) * hop
-    local = []
-    waveform = torch.zeros(len(clips), longest)
-    mask = torch.zeros(len(clips), longest, dtype=torch.bool)
-    for row, (clip, gain) in enumerate(zip(clips, gains, strict=True)):
-        gain = min(gain, 1 / max(float(clip.waveform.abs().max()), 1e-6))
-        waveform[row, : clip.samples] = clip.waveform * gain
-        local.append(louder(model, clip.local, 20 * math.log10(gain)))
-        mask[row, clip.context : clip.samples] = True
-    return Batch(
-        codec.encode(waveform.clamp(-1, 1), bits, rounding),
-        mask,
-        torch.tensor([clip.start for clip in clips]),
-        list(labels or [clip.labels for clip in clips]),
-        [clip.total for clip in clips],
-        local,
-        [clip.first for clip in clips],
-    )
-
-
-def plan_epoch(
-    lengths: Sequence[int], samples_per_step: int, seed: int, epoch: int
-) -> list[list[int]]:
-    """Shuffle clips, sort them by length in buckets, cut into batches, shuffle those.
-
-    Args:
-        lengths: of each clip, in samples.
-        samples_per_step: a batch takes clips while its padded size stays within this; at least one.
-        seed, epoch: the plan is a pure function of these.
-    Returns:
-        clip indices per batch; every clip occurs once.
-    """
-    rng = np.random.Generator(np.random.Philox(key=[seed, epoch]))
-    order = rng.permutation(len(lengths))
-    plan: list[list[int]] = []
-    for begin in range(0, len(order), BUCKET):
-        batch: list[int] = []
-        for index in sorted(order[begin : begin + BUCKET].tolist(), key=lambda i: lengths[i]):
-            if batch and (len(batch) + 1) * lengths[index] > samples_per_step:
-                plan.append(batch)
-                batch = []
-            batch.append(index)
-        plan.append(batch)
-    return [plan[i] for i in rng.permutation(len(plan))]
-
-
-def batches(
-    clips: Sequence[Clip],
-    bits: int,
-    model: ModelConfig,
-    samples_per_step: int,
-    gain_db: float,
-    seed: int,
-    first_step: int = 0,
-    rounding: codec.Rounding = "half-up",
-) -> Iterator[Batch]:
-    """Yield training batches for ever, beginning with the batch of `first_step`.
-
-    Raises:
-        DataError: there are no clips.
-    """
-    if not clips:
-        raise DataError("there is no clip to train on; give a folder that holds audio")
-    lengths = [clip.samples for clip in clips]
-    step = 0
-    for epoch in count():
-        for index in plan_epoch(lengths, samples_per_step, seed, epoch):
-            if step >= first_step:
-                rng = np.random.Generator(np.random.Philox(key=[seed + 1, step]))
-                gains = 10 ** (rng.uniform(-gain_db, gain_db, len(index)) / 20)
-                chosen = [clips[i] for i in index]
-                labels = [leave_out(model, clip.labels, rng) for clip in chosen]
-                yield collate(chosen, bits, model, gains.tolist(), labels, rounding)
-            step += 1
-
-
-def leave_out(
-    model: ModelConfig, labels: Mapping[str, Given], rng: np.random.Generator
-) -> Mapping[str, Given]:
-    """Drop what a clip is conditioned on at random, each condition by its own share.
-
-    So one model learns to do with and without, and guidance can push from the one to the other.
-    """
-    shares = {c.name: c.dropout for c in (*model.labels, *model.globals) if c.dropout}
-    gone = {name for name, share in shares.items() if rng.random() < share}
-    return {name: label for name, label in labels.items() if name not in gone}
-
-
-def _split(dataset: Dataset, data: DataConfig, n: int, fields: Mapping[str, Given]) -> list[Clip]:
+def _split(
+    dataset: Dataset,
+    data: DataConfig,
+    fields: Mapping[str, Given],
+    clips: list[Clip],
+    number: int,
+    files: int,
+) -> None:
+    """Put the clips of a recording, which is the `number`th of so many files, where they belong."""
+    share = data.validation_share
     if any(fields.get(name) in values for name, values in data.test.items()):
-        return dataset.test
+        dataset.test.extend(clips)
+        return
     if data.validation:
         held = any(fields.get(name) in values for name, values in data.validation.items())
-    else:
+        keep = 0 if held else len(clips)
+    elif _whole(files * share):
         # the share of the files so far, counted in whole files, grows with this one
-        before, now = (math.floor(k * data.validation_share + 1e-9) for k in (n, n + 1))
-        held = now > before
-    return dataset.validation if held else dataset.train
+        keep = len(clips) if _whole((number + 1) * share) == _whole(number * share) else 0
+    else:
+        # Too few files to spare one: the end of each that is long enough to be cut.
+        keep = max(1, len(clips) - math.ceil(len(clips) * share))
+    dataset.train.extend(clips[:keep])
+    dataset.validation.extend(clips[keep:])
+
+
+def _whole(files: float) -> int:
+    return math.floor(files + 1e-9)

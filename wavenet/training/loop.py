@@ -23,9 +23,10 @@ from wavenet.config import CheckpointConfig, TrainConfig
 from wavenet.errors import TrainingError
 from wavenet.model.wavenet import WaveNet
 from wavenet.training import snapshots
+from wavenet.training.batches import Batch, batches, collate, plan_epoch
 from wavenet.training.card import write_card
 from wavenet.training.clips import nll, total_nll
-from wavenet.training.data import Batch, Clip, Dataset, batches, collate, plan_epoch
+from wavenet.training.data import Clip, Dataset
 
 VALIDATION_SAMPLES = 40_000  # padded samples per validation batch
 
