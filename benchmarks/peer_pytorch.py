@@ -118,7 +118,7 @@ def compare(name: str, python: str, runs: int) -> list[dict[str, Any]]:
         task = [peer_sizes(network.model.config), case.threads, runs]
         child = [python, "-W", "ignore", __file__, "--task", json.dumps(task)]
         peer = json.loads(call(child, f"measuring {PEER}"))
-        ours = measure(case, network, runs)
+        ours, _ = measure(case, network, runs)
         rows.append(
             {
                 "configuration": name,

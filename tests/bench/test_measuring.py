@@ -114,17 +114,23 @@ def test_a_measurement_is_the_median_of_runs_after_the_warm_up(monkeypatch, netw
     monkeypatch.setattr(measuring, "time", SimpleNamespace(perf_counter=lambda: seconds[0]))
     monkeypatch.setattr(measuring, "make_engine", lambda *given: asked.append(given) or Engine())
     torch.set_num_threads(2)
-    speed = measure(Case("cpu", "tiny", 2, "bf16", 2), network, runs=3, seconds=0.8)
+    handovers = iter([3e-7, 1e-7, 2e-7])
+    monkeypatch.setattr(measuring, "measure_handover", lambda: next(handovers))
+    speed, handover = measure(Case("cpu", "tiny", 2, "bf16", 2), network, runs=3, seconds=0.8)
     assert asked == [("cpu", network.model, "bf16", 2)]
     assert ran[-3:] == [80, 80, 80]
     assert speed == pytest.approx(2 * 80 / 1.6)
+    assert handover == 2e-7
     assert torch.get_num_threads() == 2
 
 
 @pytest.mark.parametrize("engine", ["reference", "cached"])
 @pytest.mark.parametrize("streams", [1, 3])
 def test_the_torch_engines_are_measured_too(network, engine, streams):
-    assert measure(Case(engine, "tiny", streams, "fp32", 1), network, runs=1, seconds=1e-3) > 0
+    case = Case(engine, "tiny", streams, "fp32", 1)
+    speed, handover = measure(case, network, runs=1, seconds=1e-3)
+    assert speed > 0
+    assert handover is None  # one thread hands nothing over
 
 
 def test_the_reference_pays_for_a_whole_receptive_field(monkeypatch, network):
@@ -139,13 +145,16 @@ def test_the_reference_pays_for_a_whole_receptive_field(monkeypatch, network):
 
 def test_each_engine_is_compared_to_cached_on_as_many_streams(monkeypatch, network):
     speeds = {("cached", 1): 10.0, ("cached", 2): 30.0, ("cpu", 1): 40.0, ("cpu", 2): 90.0}
-    monkeypatch.setattr(measuring, "measure", lambda case, *_: speeds[case.engine, case.streams])
+    monkeypatch.setattr(
+        measuring, "measure", lambda case, *_: (speeds[case.engine, case.streams], 1e-7)
+    )
     ceilings, shown = Ceilings({(network.weight_bytes("fp32"), 1): 1e9}, {1: 1e9}), []
     monkeypatch.setattr(measuring, "measure_ceilings", lambda sizes, threads: ceilings)
     cases = [Case(e, "tiny", n, "fp32", 1) for e in ("cached", "cpu") for n in (1, 2)]
     found, rows = measure_all({"tiny": network}, cases, 1, shown.append, shown.append)
     assert found is ceilings
     assert shown == [ceilings, *rows]
+    assert {r.handover for r in rows} == {1e-7}
     assert [(r.engine, r.streams, r.ratio_to_cached) for r in rows] == [
         ("cached", 1, 1.0), ("cached", 2, 1.0), ("cpu", 1, 4.0), ("cpu", 2, 3.0),
     ]  # fmt: skip

@@ -1,12 +1,15 @@
 """What the machine can do at most: arithmetic with made-up clocks, and that the real ones run."""
 
+import itertools
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from wavenet.bench import probes
+from wavenet.engines.cpu_threads import available_cores
 
 
 def test_the_probes_give_positive_rates_and_leave_torch_as_it_was():
@@ -84,6 +87,22 @@ def test_calls_run_at_once_and_the_time_is_that_of_the_longest():
         time.sleep(0.01)
 
     assert 0.01 <= probes.time_together([call, call]) < 60
+
+
+@pytest.mark.skipif(available_cores() < 2, reason="one core has none to hand over to")
+def test_handing_over_takes_its_time_and_is_counted_one_way(monkeypatch):
+    assert 1e-9 < probes.measure_handover() < 1e-2
+    turns = []
+
+    def side_by_side(here, there, counters):
+        turns.append(here.args[1])
+        assert there.args[1] == turns[-1]
+        assert (here.args[0].part, there.args[0].part) == (0, 1)
+
+    ticks = itertools.count()  # every run takes a second
+    monkeypatch.setattr(probes, "run_side_by_side", side_by_side)
+    monkeypatch.setattr(probes, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    assert probes.measure_handover() == pytest.approx(1 / turns[-1] / 2)
 
 
 def test_more_threads_are_never_said_to_do_less(monkeypatch):

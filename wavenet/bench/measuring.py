@@ -7,13 +7,19 @@ could do and its ratio to the plain torch engine, all of one run.
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
 
 from wavenet.bench.configurations import BYTES_PER_WEIGHT, Network
-from wavenet.bench.probes import Ceilings, calibrate, measure_ceilings, torch_threads
+from wavenet.bench.probes import (
+    Ceilings,
+    calibrate,
+    measure_ceilings,
+    measure_handover,
+    torch_threads,
+)
 from wavenet.config import SamplingConfig
 from wavenet.engines.cpu_threads import CAN_WAIT, available_cores
 from wavenet.engines.registry import NAMES, PRECISIONS, make_engine
@@ -58,6 +64,7 @@ class Row(Case):
         weight_bytes_per_second: every weight counted once a step, however many streams share it.
         share_of_ceiling: the larger of the shares of reading and of multiplying that are reached.
         ratio_to_cached: to the engine cached, as many streams; None where it was not measured.
+        handover: seconds from core to core, the median of one before each run; None for one thread.
     """
 
     samples_per_second: float
@@ -66,6 +73,7 @@ class Row(Case):
     weight_bytes_per_second: float
     share_of_ceiling: float
     ratio_to_cached: float | None
+    handover: float | None = None
 
 
 def plan(
@@ -142,15 +150,18 @@ def measure_all(
     rows = []
     for case in cases:
         network, key = networks[case.configuration], (case.configuration, case.streams)
-        speed = measure(case, network, runs)
+        speed, handover = measure(case, network, runs)
         if case.engine == BASELINE:
             baselines[key] = speed
-        rows.append(make_row(case, network.weights, speed, ceilings, baselines.get(key)))
+        row = make_row(case, network.weights, speed, ceilings, baselines.get(key))
+        rows.append(replace(row, handover=handover))
         show_row(rows[-1])
     return ceilings, rows
 
 
-def measure(case: Case, network: Network, runs: int, seconds: float = SECONDS) -> float:
+def measure(
+    case: Case, network: Network, runs: int, seconds: float = SECONDS
+) -> tuple[float, float | None]:
     """Generate with one engine, after a warm-up.
 
     Args:
@@ -159,7 +170,7 @@ def measure(case: Case, network: Network, runs: int, seconds: float = SECONDS) -
         runs: of which the median is taken.
         seconds: about as long as each run lasts.
     Returns:
-        samples/s of all streams together.
+        samples/s of all streams together, and the seconds from core to core if two threads work.
     """
     engine = make_engine(case.engine, network.model, case.precision, case.threads)
     total = 60 * network.model.sample_rate
@@ -185,8 +196,13 @@ def measure(case: Case, network: Network, runs: int, seconds: float = SECONDS) -
 
     with torch_threads(1):  # small products: a second thread of torch only gets in the way
         n = calibrate(run, seconds)
-        took = statistics.median(run(n) for _ in range(runs))
-    return case.streams * n / took
+        took, handovers = [], []
+        for _ in range(runs):
+            if case.threads > 1:
+                handovers.append(measure_handover())
+            took.append(run(n))
+    speed = case.streams * n / statistics.median(took)
+    return speed, statistics.median(handovers) if handovers else None
 
 
 def make_row(

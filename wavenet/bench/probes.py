@@ -1,4 +1,4 @@
-"""What this machine is, and the most it can do: reading memory, and multiplying matrices.
+"""What this machine is, and the most it can do: reading memory, multiplying matrices, handing over.
 
 Sizes and numbers of threads enter, measured rates leave. An engine has to read every weight once a
 step and to do one multiply-add for each of them, so these two rates bound it from above. They are
@@ -23,10 +23,14 @@ import numba
 import numpy as np
 import torch
 
+from wavenet.engines.cpu_room import Team
+from wavenet.engines.cpu_threads import make_counters, publish, run_side_by_side, wait
+
 SIDE = 512  # of the matrices that are multiplied: large enough for a library to do its best
 # many short tries: some find all cores free, even where others are at work
 SECONDS = 0.01  # of one try
 TRIES = 40
+HANDOVERS = 5  # tries of a fifth of those seconds
 STREAMS = 4  # places from which the buffer is read at once; one chain of sums would be too slow
 WORD = 8  # bytes of an int64
 
@@ -108,6 +112,28 @@ def measure_multiply(threads: int, seconds: float = SECONDS) -> Rate:
 
     with torch_threads(1):
         return best_rate(run, threads * SIDE**3, seconds)
+
+
+def measure_handover() -> float:
+    """Let two cores hand a number to and fro.
+
+    Where a virtual machine's cores lie is its host's choice, and it changes: one that is far away
+    sees what the other wrote several times later, and two threads on one stream lose all they gain.
+
+    Returns:
+        seconds from one core's writing until the other has read, the best of some tries.
+    """
+    nobody = (0, 0)
+
+    def run(times: int) -> float:
+        counters = make_counters(1)
+        teams = [Team(part, 2, counters, nobody, nobody, nobody, nobody) for part in range(2)]
+        began = time.perf_counter()
+        run_side_by_side(*(partial(_hand_over, team, times) for team in teams), counters)
+        return time.perf_counter() - began
+
+    times = calibrate(run, SECONDS / 5)
+    return min(run(times) for _ in range(HANDOVERS)) / times / 2
 
 
 def best_rate(run: Callable[[int], float], amount: float, seconds: float) -> Rate:
@@ -196,3 +222,16 @@ def _read(buffer, passes):  # type: ignore[no-untyped-def]
             c += buffer[2 * quarter + k]
             d += buffer[3 * quarter + k]
     return a + b + c + d
+
+
+@_njit(nogil=True)
+def _hand_over(team, times):  # type: ignore[no-untyped-def]
+    """Answer the other thread so many times; the first thread begins."""
+    for turn in range(times):
+        if team.part == 0:
+            publish(team, 0, turn)
+        if not wait(team, 0, turn):
+            return -1
+        if team.part == 1:
+            publish(team, 0, turn)
+    return times

@@ -78,18 +78,20 @@ def gather(names: list[str] | None, checkpoint: Path | None) -> "dict[str, Netwo
 
 HEADER = (
     f"{'network':10} {'streams':>7} {'engine':9} {'weights':7} {'threads':>7} {'samples/s':>10} "
-    f"{'x real time':>11} {'GMAC/s':>7} {'GB/s':>6} {'ceiling':>7} {'x cached':>8}"
+    f"{'x real time':>11} {'GMAC/s':>7} {'GB/s':>6} {'ceiling':>7} {'x cached':>8} "
+    f"{'handover':>8}"
 )
 
 
 def show_row(row: "Row") -> None:
     """Print one measurement."""
     ratio = "" if row.ratio_to_cached is None else f"{row.ratio_to_cached:.2f}"
+    handover = "" if row.handover is None else f"{row.handover * 1e9:.0f} ns"
     typer.echo(
         f"{row.configuration:10} {row.streams:7} {row.engine:9} {row.precision:7} {row.threads:7} "
         f"{row.samples_per_second:10,.0f} {row.times_real_time:11.2f} "
         f"{row.macs_per_second / 1e9:7.1f} {row.weight_bytes_per_second / 1e9:6.1f} "
-        f"{row.share_of_ceiling:7.0%} {ratio:>8}"
+        f"{row.share_of_ceiling:7.0%} {ratio:>8} {handover:>8}"
     )
 
 
