@@ -1,5 +1,6 @@
 """What many tests share: tiny models, tiny checkpoints, sounds made here, one thread."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from wavenet.config import (
 from wavenet.model.wavenet import WaveNet
 
 RATE = 8000
+if not torch.cuda.is_available():
+    # read when triton is imported, as parts of torch do: then its interpreter takes the kernels
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,6 @@ The interpreter runs the same source with NumPy, so shapes are tiny. That the so
 is tested below without a GPU; marked `gpu`, the same comparisons run compiled at real sizes.
 """
 
-import os
-
 import pytest
 import torch
 
@@ -27,9 +25,6 @@ from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError, EngineUnavailable
 
 ON_A_GPU = torch.cuda.is_available()
-if not ON_A_GPU:
-    # read when triton is imported, which nothing else here does
-    os.environ["TRITON_INTERPRET"] = "1"
 triton = pytest.importorskip("triton", reason="triton is not installed, so there is no kernel")
 tl = pytest.importorskip("triton.language")
 

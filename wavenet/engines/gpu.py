@@ -1,10 +1,11 @@
-"""The compiled engine for a GPU: one Triton kernel goes through all layers and all samples.
+"""The compiled engine for a GPU: one kernel goes through all layers and all samples.
 
 Same protocol and same numbers as `cached`, for few streams or thousands. Weights are kept in
 float32 or in 16 bits; arithmetic is float32 to the last few bits either way. The kernel is in
-`gpu_kernels`. Triton comes with torch where there is a GPU. On a CPU its interpreter can stand in,
-very slowly: with TRITON_INTERPRET=1 in the environment before triton is first imported, which is
-how this engine is tested without a device.
+`gpu_kernels`; few streams have one of their own, in `gpu_stream`, where the device takes it. Triton
+comes with torch where there is a GPU. On a CPU its interpreter can stand in, very slowly: with
+TRITON_INTERPRET=1 in the environment before triton is first imported, which is how this engine is
+tested without a device.
 """
 
 import os
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from wavenet.config import SamplingConfig
+from wavenet.engines.gpu_stream import StreamKernel
 from wavenet.engines.gpu_weights import (
     SHARED_MEMORY,
     Shape,
@@ -49,6 +51,7 @@ class GpuEngine:
 
     Attributes:
         model: what this engine runs; in 16 bits a copy that has the rounded weights.
+        shared_reason: why few streams run in the kernel for many; "" if they have their own.
 
     Args:
         model: on a CUDA device.
@@ -72,6 +75,7 @@ class GpuEngine:
         self._packed = pack_weights(self.model, precision)
         layout = [ring_edges(model)[:-1], model.config.dilations]
         self._layout = torch.tensor(layout, dtype=torch.int32, device=device)
+        self._few, self.shared_reason = _make_stream_kernel(self.model, precision)
 
     def start(self, conditioning: Conditioning) -> RingState:
         """Begin with zeros."""
@@ -129,10 +133,14 @@ class GpuEngine:
         """
         shape, streams, device = self._shape, state.position.shape[0], state.position.device
         n = 1 if noise is None else noise.shape[1]
+        frames, count = self._frames(state, n)
+        if self._few and self._few.takes(streams, sampling):
+            params = self._few.launch(state, sampling, noise, codes, frames, count)
+            state.cursor += n
+            return params[:, : shape.params]
         tile, warps = tile_for(streams)
         whole = -(-streams // tile) * tile
         last = state.last.clone()
-        frames, count = self._frames(state, n)
         # of a kernel of one tap the rings have no slots
         lengths = ((shape.taps - 1) * self._layout[1]).clamp(min=1)
         oldest = (state.cursor % lengths).to(torch.int32)
@@ -269,6 +277,14 @@ def _load_kernels() -> Any:
             "triton was imported before TRITON_INTERPRET=1 was set; set it before python starts"
         )
     return gpu_kernels
+
+
+def _make_stream_kernel(model: WaveNet, precision: str) -> tuple[StreamKernel | None, str]:
+    """Make the kernel for few streams, or say why there is none."""
+    try:
+        return StreamKernel(model, precision), ""
+    except EngineUnavailable as error:
+        return None, str(error)
 
 
 def _on(device: torch.device) -> AbstractContextManager[Any]:

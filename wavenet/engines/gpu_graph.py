@@ -191,6 +191,8 @@ def _record(body: Callable[[], None], device: torch.device) -> torch.cuda.CUDAGr
         # other threads may go on with their own work meanwhile
         with torch.cuda.device(device), torch.cuda.graph(graph, capture_error_mode="thread_local"):
             body()
+    except (torch.OutOfMemoryError, torch.AcceleratorError):
+        raise  # a fault of the device, not of the step
     except RuntimeError as error:
         raise EngineUnavailable(
             f"the step of this model cannot be recorded ({error}); use the engine cached"

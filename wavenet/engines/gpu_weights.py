@@ -145,40 +145,40 @@ def pack_weights(model: WaveNet, precision: str) -> Packed:
     for block in model.blocks:
         conv = block.conv.linear
         taps = conv.weight.unflatten(0, (2, -1)).unflatten(2, (shape.taps, -1))  # (2, G, K, R)
-        weights.append(_pad(taps.permute(2, 0, 3, 1), r, g))
-        biases.append(_pad(conv.bias.unflatten(0, (2, -1)), g))
+        weights.append(pad(taps.permute(2, 0, 3, 1), r, g))
+        biases.append(pad(conv.bias.unflatten(0, (2, -1)), g))
         if block.residual is None:  # the last layer: what nobody reads is zeros
             weights.append(conv.weight.new_zeros(g, r))
             biases.append(conv.bias.new_zeros(r))
         else:
-            weights.append(_pad(block.residual.weight.T, g, r))
-            biases.append(_pad(block.residual.bias, r))
+            weights.append(pad(block.residual.weight.T, g, r))
+            biases.append(pad(block.residual.bias, r))
     skips = model.skip.weight.unflatten(1, (shape.layers, config.gate_channels))  # (S, L, G)
-    weights.append(_pad(skips.permute(1, 2, 0), g, s))
-    weights.append(_pad(model.hidden.weight.T, s, s))
-    weights.append(_pad(model.output.weight.T, s, shape.out))
-    biases += [_pad(model.skip.bias, s), _pad(model.hidden.bias, s)]
-    biases.append(_pad(model.output.bias, shape.out))
+    weights.append(pad(skips.permute(1, 2, 0), g, s))
+    weights.append(pad(model.hidden.weight.T, s, s))
+    weights.append(pad(model.output.weight.T, s, shape.out))
+    biases += [pad(model.skip.bias, s), pad(model.hidden.bias, s)]
+    biases.append(pad(model.output.bias, shape.out))
     kind = torch.float32 if precision == "fp32" else torch.bfloat16
     return Packed(
         torch.cat([part.flatten() for part in weights]).to(kind),
-        _pad(_input_rows(model), r).contiguous(),
+        pad(input_rows(model), r).contiguous(),
         torch.cat([part.flatten() for part in biases]),
     )
 
 
 def pad_frames(frames: Tensor, shape: Shape) -> Tensor:
     """Pad condition biases (B, F, layers, 2G) to (B, F, layers, 2, padded G)."""
-    return _pad(frames.unflatten(3, (2, -1)), shape.gate).contiguous()
+    return pad(frames.unflatten(3, (2, -1)), shape.gate).contiguous()
 
 
-def _pad(values: Tensor, *widths: int) -> Tensor:
+def pad(values: Tensor, *widths: int) -> Tensor:
     """Add zeros behind the last axes, up to these widths."""
     missing = [w - have for w, have in zip(widths, values.shape[-len(widths) :], strict=True)]
     return F.pad(values, [side for more in reversed(missing) for side in (0, more)])
 
 
-def _input_rows(model: WaveNet) -> Tensor:
+def input_rows(model: WaveNet) -> Tensor:
     """Give what the input layer adds up: a row for each class, or weight and bias of a scalar."""
     if isinstance(model.embedding, ScalarInput):
         return torch.stack([model.embedding.weight[:, 0], model.embedding.bias])

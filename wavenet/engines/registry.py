@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from wavenet.devices import AUTO, choose_device
 from wavenet.engines.base import Engine
 from wavenet.errors import EngineUnavailable
 from wavenet.model.wavenet import WaveNet
@@ -76,20 +77,38 @@ def explain_auto(model: WaveNet, precision: str = "fp32") -> list[tuple[str, str
 
     Returns:
         engines from the fastest on, each with the reason why it cannot be had; "" for one that
-        can, and the first of those is taken.
+        can, and the first of those is taken. Behind "gpu", where it can, stands "gpu, few streams",
+        which is its kernel for them.
     """
-    reasons = []
+    reasons: list[tuple[str, str]] = []
     for name in ("gpu", "graph", "cpu", "cached"):
-        reason = ""
         if name in GPU_NAMES and model.embedding.weight.device.type != "cuda":
             reason = f"the model is not on a CUDA device, for which the engine {name} is made"
-        else:
-            try:
-                make_engine(name, model, precision)
-            except EngineUnavailable as error:
-                reason = str(error)
-        reasons.append((name, reason))
+            reasons.append((name, reason))
+            continue
+        try:
+            engine = make_engine(name, model, precision)
+        except EngineUnavailable as error:
+            reasons.append((name, str(error)))
+            continue
+        reasons.append((name, ""))
+        if name == "gpu":
+            reasons.append(("gpu, few streams", getattr(engine, "shared_reason", "")))
     return reasons
+
+
+def device_for(engine: str, device: str = AUTO) -> torch.device:
+    """Find the device on which the model of an engine belongs.
+
+    Args:
+        engine: a name for `make_engine`.
+        device: auto, cpu, cuda or cuda:N; auto is a GPU where there is one and the engine uses it.
+    Raises:
+        ConfigError: the device is not known or not there.
+    """
+    if device == AUTO and engine == "cpu":
+        return torch.device("cpu")
+    return choose_device(device, f"the engine {engine}" if engine in GPU_NAMES else "")
 
 
 def _preferred(model: WaveNet, precision: str) -> tuple[str, ...]:
