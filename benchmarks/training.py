@@ -33,7 +33,8 @@ from torch import Tensor, nn
 from wavenet.config import ModelConfig
 from wavenet.model.wavenet import WaveNet
 from wavenet.training.batches import Batch
-from wavenet.training.loop import in_bf16, masked_nll
+from wavenet.training.loop import masked_nll
+from wavenet.training.schedule import in_bf16
 
 CPU = torch.device("cpu")
 TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}  # nats, of the first loss
@@ -181,7 +182,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("auto", "fp32", "both"), default="auto")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    fast = arguments.precision == "auto" and in_bf16("auto")
+    fast = arguments.precision == "auto" and in_bf16("auto", CPU)
     precisions = ("fp32", "bf16") if fast or arguments.precision == "both" else ("fp32",)
     runners = make_runners(
         [f"{f} {p}" for p in precisions for f in ("Conv1d", "definition", "stack")]

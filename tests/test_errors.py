@@ -19,7 +19,7 @@ def test_every_error_belongs_to_the_one_family():
 
 
 def test_the_tree_in_the_docstring_lists_exactly_the_errors_there_are():
-    lines = errors.__doc__.splitlines()
+    lines = [line.removeprefix("│").strip() for line in errors.__doc__.splitlines()]
     drawn = {line.split()[1] for line in lines if line.startswith(("├── ", "└── "))}
     assert drawn == {kind.__name__ for kind in classes()} - {"WaveNetError"}
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from audio_utils.files import atomic_file
 from wavenet.config import CheckpointConfig
+from wavenet.devices import device_faults
 from wavenet.errors import CheckpointError, ConfigError
 from wavenet.model.wavenet import WaveNet
 from wavenet.parsing import parse
@@ -77,6 +78,7 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
     Raises:
         CheckpointError: no such folder, a file missing or damaged, a config out of bounds, or
             weights that do not fit the config.
+        OutOfMemory, DeviceError: they do not fit the device, or it is lost.
     """
     folder = find(folder)
     config = load_config(folder)
@@ -87,7 +89,8 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
     tensors = _read_weights(folder / WEIGHTS, model.state_dict())
     model.load_state_dict(tensors)
     model.requires_grad_(False)
-    return Checkpoint(config, model.eval().to(device), folder)
+    with device_faults():
+        return Checkpoint(config, model.eval().to(device), folder)
 
 
 def find(folder: str | Path) -> Path:

@@ -6,6 +6,9 @@ WaveNetError
 ├── CheckpointError      a checkpoint folder is missing, damaged or does not fit its own config
 ├── EngineUnavailable    the engine asked for does not exist or cannot run this model here
 ├── DataError            a training folder, its labels or a clip in it cannot be used
+├── DeviceError          a GPU was lost in the middle of the work
+│   └── OutOfMemory      a device has too little memory for what it was asked to do
+├── HubError             the Hugging Face Hub cannot be reached, or refuses
 └── TrainingError        training had to stop: a loss that is not finite, nothing to resume
 
 `audio_utils.errors.AudioError` stands beside them. The command line and the studio turn all of
@@ -35,6 +38,18 @@ class EngineUnavailable(WaveNetError):
 
 class DataError(WaveNetError):
     """A training folder, its labels or a clip in it cannot be used."""
+
+
+class DeviceError(WaveNetError):
+    """A GPU was lost in the middle of the work."""
+
+
+class OutOfMemory(DeviceError):
+    """A device has too little memory for what it was asked to do."""
+
+
+class HubError(WaveNetError):
+    """The Hugging Face Hub cannot be reached, or refuses."""
 
 
 class TrainingError(WaveNetError):

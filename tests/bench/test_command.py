@@ -3,8 +3,9 @@
 import json
 
 import pytest
+import torch
 
-from wavenet.bench import probes
+from wavenet.bench import measuring, probes
 from wavenet.bench.probes import Ceilings
 from wavenet.cli.bench import document
 from wavenet.cli.main import run
@@ -76,7 +77,12 @@ def test_with_json_there_is_nothing_but_the_document(bench, make_checkpoint):
     ("arguments", "words"),
     [
         (("--configuration", "Z"), "'Z' is not known; choose one of A, B, S"),
-        (("--engine", "gpu"), "'gpu' is not known"),
+        (
+            ("--engine", "tpu"),
+            "'tpu' is not known; choose one of reference, cached, cpu, gpu, graph",
+        ),
+        (("--engine", "gpu"), "the engine gpu needs a CUDA GPU, and none was found here"),
+        (("--engine", "cpu", "--engine", "graph"), "the engine graph needs a CUDA GPU"),
         (("--precision", "int8"), "'int8' is not known"),
         (("--streams", 0), "--streams takes 1"),
         (("--threads", 3), "--threads takes 1 to 2"),
@@ -84,9 +90,39 @@ def test_with_json_there_is_nothing_but_the_document(bench, make_checkpoint):
         (("--configuration", "S", "--checkpoint", "here"), "exclude each other"),
     ],
 )
-def test_bad_values_are_refused_with_one_sentence(bench, arguments, words):
+def test_bad_values_are_refused_with_one_sentence(bench, arguments, words, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     code, out, err = bench(*arguments)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert err.startswith("wavenet: ")
     assert words in err
+
+
+def test_an_engine_for_a_gpu_is_measured_without_the_ceilings_of_the_processor(
+    bench, make_checkpoint, monkeypatch
+):
+    """There is no GPU here: the step of `graph` runs from Python."""
+    monkeypatch.setattr(measuring, "device_for", lambda *_: torch.device("cpu"))
+    folder = make_checkpoint().folder
+    code, out, err = bench(
+        "--checkpoint", folder, "--engine", "graph", "--streams", 2000, "--runs", 1
+    )
+    assert code == 0, err
+    row = out.splitlines()[1].split()
+    assert row[:5] == ["tiny", "2000", "graph", "fp32", "1"] and "%" not in out
+    (found,) = json.loads(out.splitlines()[-1])["rows"]
+    assert found["share_of_ceiling"] is None and found["samples_per_second"] > 0
+    assert json.loads(out.splitlines()[-1])["ceilings"] == {"read": [], "multiply": []}
+
+
+def test_a_gpu_takes_both_precisions_where_its_engine_does(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    cases = measuring.plan(["A"], ["gpu", "graph"], [1, 8192], ["fp32", "bf16"], [1, 2])
+    assert {(c.engine, c.precision, c.threads) for c in cases} == {
+        ("gpu", "fp32", 1),
+        ("gpu", "bf16", 1),
+        ("graph", "fp32", 1),
+    }
+    assert {c.streams for c in cases} == {1, 8192}

@@ -54,7 +54,7 @@ def test_a_second_thread_needs_a_second_core(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"engines": ["gpu"]}, EngineUnavailable, "'gpu' is not known; .*reference, cached, cpu"),
+        ({"engines": ["tpu"]}, EngineUnavailable, "'tpu' is not known; .*reference, cached, cpu"),
         ({"precisions": ["int8"]}, EngineUnavailable, "'int8' is not known; .*fp32, bf16"),
         ({"streams": [1, 0]}, ConditionError, "--streams takes 1 to 1,024; found 0"),
         ({"streams": [2000]}, ConditionError, "found 2,000"),

@@ -13,9 +13,10 @@ from wavenet.config import GaussianOutput, LogisticOutput
 from wavenet.errors import DataError, TrainingError
 from wavenet.training import loop, snapshots
 from wavenet.training.data import Dataset
-from wavenet.training.loop import learning_rate, train, validate
+from wavenet.training.loop import train, validate
+from wavenet.training.schedule import learning_rate
 
-from . import make_clip, make_config, make_dataset, make_settings
+from . import CPU, make_clip, make_config, make_dataset, make_settings
 
 TIMING = "samples_per_second"
 
@@ -23,7 +24,7 @@ TIMING = "samples_per_second"
 @pytest.fixture(autouse=True)
 def one_thread_of_the_cpu(monkeypatch):
     """Bit for bit holds on one thread of a CPU."""
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
+    monkeypatch.setattr(loop, "choose_device", lambda: CPU)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -152,7 +153,7 @@ def test_the_comparison_of_runs_notices_what_a_resumed_run_lost(
     train(config, make_settings(), dataset, tmp_path / "parts", should_stop=stop_after(4))
     if lost == "order":
         feed = loop.batches
-        monkeypatch.setattr(loop, "batches", lambda *args: feed(*args[:-1], 0))
+        monkeypatch.setattr(loop, "batches", lambda *args: feed(*args[:-2], 0, args[-1]))
     else:
         load = snapshots.load
 
@@ -195,7 +196,7 @@ def test_a_run_that_has_ended_can_be_resumed_and_stays_as_it_is(tmp_path):
 def test_training_stops_before_a_step_that_is_not_finite(tmp_path, monkeypatch, where):
     config, dataset = make_config(), make_dataset()
     seen = {}
-    step, nll, count = loop.train_step, loop.masked_nll, itertools.count(1)
+    step, nll, count = loop.train_step, loop.fed_nll, itertools.count(1)
 
     def poisoned_nll(model, *args):
         loss = nll(model, *args)
@@ -217,7 +218,7 @@ def test_training_stops_before_a_step_that_is_not_finite(tmp_path, monkeypatch, 
         return step(state, *args)
 
     if where != "weight":
-        monkeypatch.setattr(loop, "masked_nll", poisoned_nll)
+        monkeypatch.setattr(loop, "fed_nll", poisoned_nll)
     monkeypatch.setattr(loop, "train_step", watched)
     settings = make_settings(save_every=1, validate_every=100)
     words = "the loss of step 3 is not finite .*; the weights were left as they were"

@@ -10,14 +10,15 @@ import torch
 from wavenet.errors import TrainingError
 from wavenet.training import loop, snapshots
 from wavenet.training.loop import train
+from wavenet.training.results import Result
 
-from . import make_config, make_dataset, make_settings
+from . import CPU, make_config, make_dataset, make_settings
 
 
 @pytest.fixture(autouse=True)
 def cpu(monkeypatch):
-    """Keep accelerate on the CPU."""
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
+    """Stay on the CPU wherever this runs."""
+    monkeypatch.setattr(loop, "choose_device", lambda: CPU)
 
 
 @pytest.fixture
@@ -190,7 +191,7 @@ def test_metrics_that_cannot_be_written_are_named(tmp_path, monkeypatch):
     def remove(state, *args):
         state.step += 1
         shutil.rmtree(tmp_path / "run")
-        return {"samples": 1}
+        return Result({"step": state.step, "samples": 1}, torch.zeros(2))
 
     monkeypatch.setattr(loop, "train_step", remove)
     assert "metrics.jsonl cannot be written" in refusal(tmp_path / "run", resume=False)

@@ -21,8 +21,9 @@ from wavenet.bench.probes import (
     torch_threads,
 )
 from wavenet.config import SamplingConfig
+from wavenet.devices import device_faults
 from wavenet.engines.cpu_threads import CAN_WAIT, available_cores
-from wavenet.engines.registry import NAMES, PRECISIONS, make_engine
+from wavenet.engines.registry import GPU_NAMES, NAMES, PRECISIONS, device_for, make_engine
 from wavenet.engines.rings import RingState
 from wavenet.errors import ConditionError, EngineUnavailable
 from wavenet.model.features import example
@@ -31,6 +32,7 @@ BASELINE = "cached"  # the engine in plain torch, to which the others are compar
 REAL_TIME = 16_000  # Hz, whatever the rate of the model, so that rows compare
 SECONDS = 0.5  # of one run
 MAX_STREAMS = 1024  # the rings of B take 3 MB a stream
+MAX_GPU_STREAMS = 8192
 MAX_THREADS = 2
 
 
@@ -39,7 +41,7 @@ class Case:
     """One measurement to make.
 
     Attributes:
-        engine: one of `registry.NAMES`.
+        engine: one of `registry.NAMES` or `registry.GPU_NAMES`.
         configuration: name of the network.
         streams: how many are generated at once.
         precision: how the weights are stored.
@@ -62,8 +64,10 @@ class Row(Case):
         times_real_time: samples_per_second / 16,000.
         macs_per_second: multiply-adds.
         weight_bytes_per_second: every weight counted once a step, however many streams share it.
-        share_of_ceiling: the larger of the shares of reading and of multiplying that are reached.
-        ratio_to_cached: to the engine cached, as many streams; None where it was not measured.
+        share_of_ceiling: the larger of the shares of reading and of multiplying that are reached;
+            None on a GPU, whose ceilings `benchmarks/gpu.py` measures.
+        ratio_to_cached: to the engine cached, on the CPU, as many streams; None where that was not
+            measured.
         handover: seconds from core to core, the median of one before each run; None for one thread.
     """
 
@@ -71,7 +75,7 @@ class Row(Case):
     times_real_time: float
     macs_per_second: float
     weight_bytes_per_second: float
-    share_of_ceiling: float
+    share_of_ceiling: float | None
     ratio_to_cached: float | None
     handover: float | None = None
 
@@ -85,17 +89,21 @@ def plan(
 ) -> list[Case]:
     """List what can be measured, for every number of streams the baseline first.
 
-    Combinations that an engine does not offer are left out: 16 bits and a second thread are for
-    the engine cpu, and two threads for two cores.
+    Combinations that an engine does not offer are left out: 16 bits are for the engines cpu and
+    gpu, a second thread is for the engine cpu, and two threads are for two cores.
 
     Raises:
         ConditionError: a number of streams or threads out of bounds.
+        ConfigError: an engine for a GPU, and there is none.
         EngineUnavailable: an engine or a precision is not known, or nothing can be measured.
     """
-    _check("engine", engines, NAMES)
+    _check("engine", engines, (*NAMES, *GPU_NAMES))
     _check("precision", precisions, PRECISIONS)
+    for engine in engines:
+        device_for(engine)
+    on_gpu = all(engine in GPU_NAMES for engine in engines)
     for name, values, most in (
-        ("streams", streams, MAX_STREAMS),
+        ("streams", streams, MAX_GPU_STREAMS if on_gpu else MAX_STREAMS),
         ("threads", threads, MAX_THREADS),
     ):
         for value in values:
@@ -108,8 +116,9 @@ def plan(
     if not possible:
         raise EngineUnavailable(
             f"nothing to measure: {', '.join(ordered)} cannot run in {', '.join(precisions)} on "
-            f"{' or '.join(map(str, threads))} threads here; cached and reference take fp32 and "
-            f"one thread, cpu as many threads as there are cores, {MAX_THREADS} at most"
+            f"{' or '.join(map(str, threads))} threads here; cached, reference and graph take "
+            f"fp32 and one thread, gpu one thread, cpu as many threads as there are cores, "
+            f"{MAX_THREADS} at most"
         )
     return possible
 
@@ -124,7 +133,7 @@ def _check(what: str, found: Iterable[str], known: Sequence[str]) -> None:
 
 def _is_possible(case: Case) -> bool:
     if case.engine != "cpu":
-        return case.precision == "fp32" and case.threads == 1
+        return case.threads == 1 and (case.precision == "fp32" or case.engine == "gpu")
     return case.threads == 1 or (CAN_WAIT and available_cores() >= case.threads)
 
 
@@ -143,8 +152,9 @@ def measure_all(
         runs: per case.
         show_ceilings, show_row: called as soon as there is something to show.
     """
-    sizes = [networks[case.configuration].weight_bytes(case.precision) for case in cases]
-    ceilings = measure_ceilings(sizes, [case.threads for case in cases])
+    on_cpu = [case for case in cases if case.engine not in GPU_NAMES]
+    sizes = [networks[case.configuration].weight_bytes(case.precision) for case in on_cpu]
+    ceilings = measure_ceilings(sizes, [case.threads for case in on_cpu])
     show_ceilings(ceilings)
     baselines: dict[tuple[str, int], float] = {}
     rows = []
@@ -159,6 +169,7 @@ def measure_all(
     return ceilings, rows
 
 
+@device_faults(smaller="ask for fewer --streams")
 def measure(
     case: Case, network: Network, runs: int, seconds: float = SECONDS
 ) -> tuple[float, float | None]:
@@ -172,7 +183,9 @@ def measure(
     Returns:
         samples/s of all streams together, and the seconds from core to core if two threads work.
     """
-    engine = make_engine(case.engine, network.model, case.precision, case.threads)
+    # whatever else runs on the CPU is measured there, a GPU or none
+    device = device_for(case.engine, "auto" if case.engine in GPU_NAMES else "cpu")
+    engine = make_engine(case.engine, network.model.to(device), case.precision, case.threads)
     total = 60 * network.model.sample_rate
     labels, frame = example(engine.model.config)
     conditioning = engine.model.conditioning(
@@ -189,9 +202,11 @@ def measure(
     generator = torch.Generator().manual_seed(0)
 
     def run(n: int) -> float:
-        noise = torch.rand(case.streams, n, generator=generator)
+        noise = torch.rand(case.streams, n, generator=generator).to(device)
         began = time.perf_counter()
         engine.run(state, n, SamplingConfig(), noise)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         return time.perf_counter() - began
 
     with torch_threads(1):  # small products: a second thread of torch only gets in the way
@@ -229,8 +244,8 @@ def make_row(
         times_real_time=speed / REAL_TIME,
         macs_per_second=macs,
         weight_bytes_per_second=read,
-        share_of_ceiling=max(
-            read / ceilings.read[size, case.threads], macs / ceilings.multiply[case.threads]
-        ),
+        share_of_ceiling=None
+        if case.engine in GPU_NAMES
+        else max(read / ceilings.read[size, case.threads], macs / ceilings.multiply[case.threads]),
         ratio_to_cached=None if baseline is None else speed / baseline,
     )

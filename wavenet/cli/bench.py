@@ -31,13 +31,14 @@ def bench(
         Path | None, typer.Option(help="Measure this checkpoint instead of named networks.")
     ] = None,
     engine: Annotated[
-        list[str] | None, typer.Option(help="Repeatable: cpu, cached; or reference, slow.")
+        list[str] | None,
+        typer.Option(help="Repeatable: cpu, cached; reference, slow; on a GPU gpu, graph."),
     ] = None,
     streams: Annotated[
         list[int] | None, typer.Option(help="Generated at once, repeatable: 1, 64.")
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option(help="Repeatable: fp32, bf16 (cpu only).")
+        list[str] | None, typer.Option(help="Repeatable: fp32, bf16 (cpu and gpu only).")
     ] = None,
     threads: Annotated[list[int] | None, typer.Option(help="Repeatable: 1, 2 (cpu only).")] = None,
     runs: Annotated[int, typer.Option(min=1, help="Each result is the median of so many.")] = 5,
@@ -86,12 +87,13 @@ HEADER = (
 def show_row(row: "Row") -> None:
     """Print one measurement."""
     ratio = "" if row.ratio_to_cached is None else f"{row.ratio_to_cached:.2f}"
+    ceiling = "" if row.share_of_ceiling is None else f"{row.share_of_ceiling:.0%}"
     handover = "" if row.handover is None else f"{row.handover * 1e9:.0f} ns"
     typer.echo(
         f"{row.configuration:10} {row.streams:7} {row.engine:9} {row.precision:7} {row.threads:7} "
         f"{row.samples_per_second:10,.0f} {row.times_real_time:11.2f} "
         f"{row.macs_per_second / 1e9:7.1f} {row.weight_bytes_per_second / 1e9:6.1f} "
-        f"{row.share_of_ceiling:7.0%} {ratio:>8} {handover:>8}"
+        f"{ceiling:>7} {ratio:>8} {handover:>8}"
     )
 
 

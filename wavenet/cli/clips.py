@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,51 +32,60 @@ GuardOption = Annotated[
 
 @dataclass(frozen=True)
 class Made:
-    """Clips and how they came about.
+    """A clip and how it came about.
 
     Attributes:
-        waveforms: per item (samples,); codes: the same, int64.
-        took: seconds.
-        rescues: per item, what the guard had drawn again.
+        waveform: (samples,) float32; codes: the same, int64.
+        took: seconds until it was there, since the work began.
+        rescues: what the guard had drawn again.
     """
 
-    waveforms: "list[Tensor]"
-    codes: "list[Tensor]"
+    waveform: "Tensor"
+    codes: "Tensor"
     took: float
-    rescues: "list[list[Rescue]]"
+    rescues: "Sequence[Rescue]" = ()
 
 
-def write(
-    loaded: "Checkpoint",
-    path: Path,
-    item: "Item",
-    made: Made,
-    n: int,
-    with_prompt: bool,
-    rtf: float,
-    as_json: bool,
-) -> None:
-    """Write clip n and print its path, or a record about it; say what was drawn again."""
+def write(loaded: "Checkpoint", path: Path, item: "Item", made: Made, with_prompt: bool) -> None:
+    """Write a clip, whole or not at all."""
     import torch
 
     from audio_utils import io
 
-    waveform, rescues = made.waveforms[n], made.rescues[n]
-    rate = loaded.config.audio.sample_rate
-    for rescue in rescues:
-        say(f"{path}: {describe(rescue, rate)}")
-    bits = bits_per_sample(loaded, item, waveform, made.codes[n]) if as_json else None
+    waveform = made.waveform
     if item.prompt is not None and with_prompt:
         waveform = torch.cat([item.prompt, waveform])
-    io.write(path, waveform, rate)
+    io.write(path, waveform, loaded.config.audio.sample_rate)
+
+
+def tell(
+    loaded: "Checkpoint",
+    path: Path,
+    item: "Item",
+    made: Made,
+    with_prompt: bool,
+    rtf: float,
+    as_json: bool,
+    scored: bool = True,
+) -> None:
+    """Print the path of a clip that was written, or a record; say what was drawn again."""
+    import torch
+
+    rate = loaded.config.audio.sample_rate
+    for rescue in made.rescues:
+        say(f"{path}: {describe(rescue, rate)}")
+    if not as_json:
+        typer.echo(str(path))
+        return
+    given = 0 if item.prompt is None or not with_prompt else item.prompt.numel()
     labels = {
         name: value.tolist() if isinstance(value, torch.Tensor) else value
         for name, value in item.labels.items()
     }
     record = {
         "file": str(path),
-        "seconds": waveform.numel() / rate,
-        "bits_per_sample": bits,
+        "seconds": (given + made.waveform.numel()) / rate,
+        "bits_per_sample": bits_per_sample(loaded, item, made) if scored else None,
         "sample_rate": rate,
         "seed": item.seed,
         "labels": labels,
@@ -88,10 +98,10 @@ def write(
                 "attempts": rescue.attempts,
                 "solved": rescue.solved,
             }
-            for rescue in rescues
+            for rescue in made.rescues
         ],
     }
-    typer.echo(json.dumps(record) if as_json else str(path))
+    typer.echo(json.dumps(record))
 
 
 def describe(rescue: "Rescue", rate: int) -> str:
@@ -110,35 +120,24 @@ def make_all(
     sampling: "SamplingConfig",
     runner: "Engine[Any]",
     guarded: bool = True,
-) -> Made:
-    """Generate all items to their end behind a progress bar."""
-    import torch
-
+) -> "Iterator[tuple[int, Made]]":
+    """Generate all items behind a progress bar; each leaves, with its number, when it is made."""
     from wavenet.cli.progress import bar, waiting
     from wavenet.synthesis.generate import GUARD, warm_up
-    from wavenet.synthesis.generate import generate as stream
+    from wavenet.synthesis.many import make_clips
 
     guard = GUARD if guarded else None
-    chunks = stream(
-        loaded, items, sampling, runner, guard=guard
-    )  # checks everything before the wait
+    # checks everything before the wait
+    clips = make_clips(
+        loaded, items, sampling, runner, guard, lambda samples: advance(samples), say
+    )
     with waiting("preparing the engine (compiled once on a machine, in ten to twenty seconds)"):
         warm_up(loaded, runner)
-    parts: list[list[Tensor]] = [[] for _ in items]
-    codes: list[list[Tensor]] = [[] for _ in items]
-    rescues: list[list[Rescue]] = [[] for _ in items]
     began = time.perf_counter()
     with bar("samples", sum(item.samples for item in items)) as advance:
-        for chunk in chunks:
-            for part, waveform in zip(parts, chunk.waveforms, strict=True):
-                part.append(waveform)
-                advance(waveform.numel())
-            for of_item, new in zip(codes, chunk.codes, strict=True):
-                of_item.append(new)
-            for rescue in chunk.rescues:
-                rescues[rescue.item].append(rescue)
-    took = time.perf_counter() - began
-    return Made([torch.cat(p) for p in parts], [torch.cat(c) for c in codes], took, rescues)
+        for clip in clips:
+            took = time.perf_counter() - began
+            yield clip.item, Made(clip.waveform, clip.codes, took, clip.rescues)
 
 
 def plan_outputs(out: Path | None, names: list[str], overwrite: bool) -> list[Path]:
@@ -167,9 +166,7 @@ def plan_outputs(out: Path | None, names: list[str], overwrite: bool) -> list[Pa
     return paths
 
 
-def bits_per_sample(
-    loaded: "Checkpoint", item: "Item", waveform: "Tensor", codes: "Tensor"
-) -> float:
+def bits_per_sample(loaded: "Checkpoint", item: "Item", made: Made) -> float:
     """Give what the model itself thinks of a clip that it made, the prompt not counted."""
     import torch
 
@@ -177,8 +174,8 @@ def bits_per_sample(
     from wavenet.likelihood.score import score
 
     prompt, alphabet = torch.zeros(0) if item.prompt is None else item.prompt, loaded.config.codec
-    whole = torch.cat([prompt, waveform])
-    codes = torch.cat([codec.encode(prompt, alphabet.bits, alphabet.rounding), codes.cpu()])
+    whole = torch.cat([prompt, made.waveform])
+    codes = torch.cat([codec.encode(prompt, alphabet.bits, alphabet.rounding), made.codes.cpu()])
     bits = score(loaded, whole, item.labels, local=item.local, codes=codes).bits[prompt.numel() :]
     return float(bits.double().mean())
 
@@ -197,7 +194,7 @@ def find_nearest(
     began = time.perf_counter()
     with bar("samples", item.samples) as advance:
         found = draw_nearest(loaded, item, candidates, sampling, runner, advance)
-    return Made([found.waveform], [found.codes], time.perf_counter() - began, [[]])
+    return Made(found.waveform, found.codes, time.perf_counter() - began)
 
 
 def find_likeliest(loaded: "Checkpoint", item: "Item", beams: int) -> Made:
@@ -212,4 +209,4 @@ def find_likeliest(loaded: "Checkpoint", item: "Item", beams: int) -> Made:
     with bar("samples", item.samples) as advance:
         found = search(loaded, item, beams, report=lambda _: advance(1))
     say(f"log-probability {found.log_prob:.2f} nats, {found.bits_per_sample:.4f} bits per sample")
-    return Made([found.waveform], [found.codes], time.perf_counter() - began, [[]])
+    return Made(found.waveform, found.codes, time.perf_counter() - began)

@@ -9,6 +9,7 @@ import typer
 
 from wavenet.cli.options import (
     CandidatesOption,
+    DeviceOption,
     EngineOption,
     JsonOption,
     PrecisionOption,
@@ -46,6 +47,7 @@ def vocoder(
     temperature: TemperatureOption = 1.0,
     candidates: CandidatesOption = 1,
     engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
     limit: Annotated[
@@ -68,13 +70,13 @@ def vocoder(
     from wavenet import checkpoint as checkpoints
     from wavenet.cli.progress import bar
     from wavenet.config import SamplingConfig
-    from wavenet.engines.registry import make_engine
+    from wavenet.engines.registry import device_for, make_engine
     from wavenet.evaluation.vocoder import METHODS, mel_condition, summarise
     from wavenet.evaluation.vocoder import evaluate as run
     from wavenet.parsing import make
 
     sampling = make(SamplingConfig, "sampling", temperature=temperature)
-    loaded = checkpoints.load(checkpoint)
+    loaded = checkpoints.load(checkpoint, device_for(engine, device))
     mel_condition(loaded)
     rate = loaded.config.audio.sample_rate
     recordings = [one for folder in folders for one in read_group(folder, rate, limit)]
@@ -85,7 +87,7 @@ def vocoder(
     runner = make_engine(engine, loaded.model, precision, threads)
     measures = []
     with bar("recordings", len(recordings) * len(METHODS)) as advance:
-        for one in run(loaded, recordings, sampling, runner, seed, keep, candidates):
+        for one in run(loaded, recordings, sampling, runner, seed, keep, candidates, say):
             measures.append(one)
             advance(1)
     rows = summarise(measures)

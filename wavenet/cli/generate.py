@@ -1,14 +1,16 @@
 """`wavenet generate`: labels, a seed and perhaps a prompt -> audio files."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.cli.clips import GuardOption, find_likeliest, make_all, plan_outputs, write
+from wavenet.cli.clips import GuardOption, Made, find_likeliest, make_all, plan_outputs, tell, write
 from wavenet.cli.options import (
     DEFAULT_CHECKPOINT,
     CheckpointOption,
+    DeviceOption,
     EngineOption,
     GreedyOption,
     GuidanceOption,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wavenet.checkpoint import Checkpoint
+    from wavenet.synthesis.generate import Item
 
 
 def generate(
@@ -57,6 +60,7 @@ def generate(
     prompt: Annotated[Path | None, typer.Option(help="Audio to continue.")] = None,
     with_prompt: Annotated[bool, typer.Option(help="Begin the file with the prompt.")] = True,
     engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
     count: Annotated[int, typer.Option(help="How many clips; their seeds count up.")] = 1,
@@ -77,7 +81,7 @@ def generate(
 
     from wavenet import checkpoint as checkpoints
     from wavenet.config import SamplingConfig
-    from wavenet.engines.registry import make_engine
+    from wavenet.engines.registry import device_for, make_engine
     from wavenet.parsing import make
     from wavenet.synthesis.generate import Item, clip_name, samples_for
 
@@ -85,7 +89,7 @@ def generate(
     paths = plan_outputs(out, [clip_name(checkpoint.name, labels, s) for s in seeds], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     sampling = make(SamplingConfig, "sampling", guidance=guidance, **values)
-    loaded = checkpoints.load(checkpoint)
+    loaded = checkpoints.load(checkpoint, device_for(engine, device))
     rate = loaded.config.audio.sample_rate
     given = read_prompt(prompt, rate)
     local = read_frames(loaded, arrays)
@@ -96,14 +100,38 @@ def generate(
         samples = samples_for(loaded.config.default_seconds if seconds is None else seconds, rate)
     items = [Item(samples, labels, s, prompt=given, local=local) for s in seeds]
     if beams is not None:
-        made = find_likeliest(loaded, items[0], beams)
+        found = iter([(0, find_likeliest(loaded, items[0], beams))])
     else:
         runner = make_engine(engine, loaded.model, precision, threads)
-        made = make_all(loaded, items, sampling, runner, guard)
-    audio, took = samples * count / rate, made.took
-    make_folder(paths[0].parent)
-    for n, (path, item) in enumerate(zip(paths, items, strict=True)):
-        write(loaded, path, item, made, n, with_prompt, took / audio, json_)
+        found = make_all(loaded, items, sampling, runner, guard)
+    keep(loaded, paths, items, found, with_prompt, json_)
+
+
+def keep(
+    loaded: "Checkpoint",
+    paths: list[Path],
+    items: "list[Item]",
+    found: "Iterator[tuple[int, Made]]",
+    with_prompt: bool,
+    as_json: bool,
+) -> None:
+    """Write every clip as soon as it is made, and then say so, even if not all could be made."""
+    made: dict[int, Made] = {}
+    try:
+        for n, clip in found:
+            make_folder(paths[n].parent)
+            write(loaded, paths[n], items[n], clip, with_prompt)
+            made[n] = clip
+    finally:
+        complete = len(made) == len(items)
+        samples = sum(clip.waveform.numel() for clip in made.values())
+        audio = samples / loaded.config.audio.sample_rate
+        took = max((clip.took for clip in made.values()), default=0.0)
+        for n, clip in sorted(made.items()):
+            # a device that was lost does not score, either
+            tell(loaded, paths[n], items[n], clip, with_prompt, took / audio, as_json, complete)
+        if made and not complete:
+            say(f"{len(made)} of {len(items)} clips were made")
     say(f"{audio:.2f} s of audio in {took:.2f} s, {audio / took:.2f} times real time")
 
 

@@ -55,13 +55,10 @@ def describe(checkpoint: Path) -> dict[str, Any]:
 
 def describe_engines(checkpoint: Path) -> dict[str, Any]:
     """Say of each engine, the fastest first, whether it can be had; "auto" takes the first."""
-    import torch
-
     from wavenet import checkpoint as checkpoints
-    from wavenet.engines.registry import explain_auto
+    from wavenet.engines.registry import device_for, explain_auto
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    reasons = explain_auto(checkpoints.load(checkpoint, device).model)
+    reasons = explain_auto(checkpoints.load(checkpoint, device_for("auto")).model)
     taken = next(name for name, reason in reasons if not reason)
     return {name: reason or ("taken" if name == taken else "yes") for name, reason in reasons}
 

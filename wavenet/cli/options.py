@@ -24,6 +24,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON lines.")]
 EngineOption = Annotated[
     str, typer.Option("--engine", help="auto, cpu, gpu, graph, cached or reference.")
 ]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="auto (a GPU where there is one), cpu, cuda or cuda:N.")
+]
 PrecisionOption = Annotated[
     str, typer.Option("--precision", help="fp32, or bf16: weights of 16 bits, faster on a CPU.")
 ]

@@ -10,6 +10,7 @@ import typer
 from wavenet.cli.options import (
     DEFAULT_CHECKPOINT,
     CheckpointOption,
+    DeviceOption,
     EngineOption,
     JsonOption,
     PrecisionOption,
@@ -34,6 +35,7 @@ def score(
         Path | None, typer.Option(help="Labels from a table with a column file_name.")
     ] = None,
     engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     json_: JsonOption = False,
 ) -> None:
@@ -44,12 +46,12 @@ def score(
     from audio_utils import io
     from audio_utils.errors import AudioError
     from wavenet import checkpoint as checkpoints
-    from wavenet.engines.registry import make_engine
+    from wavenet.engines.registry import device_for, make_engine
     from wavenet.likelihood.score import score as score_waveform
 
     fixed = parse_labels(set_)
     entries = list_entries(files, pattern, csv)
-    loaded = checkpoints.load(checkpoint)
+    loaded = checkpoints.load(checkpoint, device_for(engine, device))
     loaded = replace(loaded, model=make_engine(engine, loaded.model, precision).model)
     known = [condition.name for condition in loaded.config.model.labels]
     bits, samples, failed = 0.0, 0, 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wavenet.cli.options import say
+from wavenet.cli.options import DeviceOption, say
 from wavenet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     sample_rate: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    device: DeviceOption = "auto",
 ) -> None:
     """Train a model; Ctrl-C stops after the step and keeps what is there.
 
@@ -53,12 +54,14 @@ def train(
 
     import torch
 
+    from wavenet.devices import choose_device
     from wavenet.training.data import read_dataset
     from wavenet.training.loop import train as run
     from wavenet.training.report import reporter
 
     if threads is not None:
         torch.set_num_threads(threads)
+    place = choose_device(device)  # before minutes are spent on recordings
     say("reading the recordings")
     rate = chosen.audio.sample_rate
     dataset = read_dataset(chosen.data, rate, chosen.model)
@@ -71,7 +74,7 @@ def train(
     )
     config = checkpoint_config(chosen, dataset)
     with interruptible() as stopped, reporter(chosen.train.steps, folder) as report:
-        state = run(config, chosen.train, dataset, folder, resume, report, stopped, began)
+        state = run(config, chosen.train, dataset, folder, resume, report, stopped, began, place)
     if state.step < chosen.train.steps:
         say(f"stopped after step {state.step}; go on with the same command and --resume")
         raise typer.Exit(130)

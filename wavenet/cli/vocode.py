@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.cli.clips import GuardOption, Made, find_nearest, make_all, plan_outputs, write
+from wavenet.cli.clips import GuardOption, Made, find_nearest, make_all, plan_outputs, tell, write
 from wavenet.cli.options import (
     CandidatesOption,
+    DeviceOption,
     EngineOption,
     GreedyOption,
     GuidanceOption,
@@ -51,6 +52,7 @@ def vocode(
     candidates: CandidatesOption = 1,
     match: MatchOption = None,
     engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
     out: Annotated[
@@ -68,26 +70,27 @@ def vocode(
     labels = parse_labels(set_)
     from wavenet import checkpoint as checkpoints
     from wavenet.config import SamplingConfig
-    from wavenet.engines.registry import make_engine
+    from wavenet.engines.registry import device_for, make_engine
     from wavenet.parsing import make
     from wavenet.synthesis.generate import Item
 
     paths = plan_outputs(out, [f"{source.stem}_{checkpoint.name}_seed{seed}"], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     sampling = make(SamplingConfig, "sampling", guidance=guidance, **values)
-    loaded = checkpoints.load(checkpoint)
+    loaded = checkpoints.load(checkpoint, device_for(engine, device))
     local, samples = read_source(loaded, source)
     item = Item(samples, labels, seed, local=local)
     runner = make_engine(engine, loaded.model, precision, threads)
     if candidates == 1:
-        made = make_all(loaded, [item], sampling, runner, guard)
+        ((_, made),) = make_all(loaded, [item], sampling, runner, guard)
     else:
         made = find_nearest(loaded, item, candidates, sampling, runner)
     made = matched(loaded, made, item, match)
     rate, took = loaded.config.audio.sample_rate, made.took
     make_folder(paths[0].parent)
     rtf = took * rate / samples
-    write(loaded, paths[0], item, made, 0, False, rtf, json_)
+    write(loaded, paths[0], item, made, False)
+    tell(loaded, paths[0], item, made, False, rtf, json_)
     say(f"{samples / rate:.2f} s of audio in {took:.2f} s, {samples / rate / took:.2f} x real time")
 
 
@@ -104,8 +107,8 @@ def matched(loaded: "Checkpoint", made: Made, item: "Item", iterations: int | No
     from wavenet.synthesis.matching import match_frames
 
     wanted = ITERATIONS if iterations is None else iterations
-    waveform = match_frames(loaded, made.waveforms[0], item.local, wanted).clamp(-1, 1)
-    return replace(made, waveforms=[waveform])
+    waveform = match_frames(loaded, made.waveform, item.local, wanted).clamp(-1, 1)
+    return replace(made, waveform=waveform)
 
 
 def read_source(loaded: "Checkpoint", source: Path) -> "tuple[Tensor, int]":

@@ -27,7 +27,8 @@ from wavenet.engines.base import Engine
 from wavenet.errors import ConditionError
 from wavenet.model.features import frames_of, mel_settings
 from wavenet.synthesis.candidates import draw_nearest
-from wavenet.synthesis.generate import Item, synthesize
+from wavenet.synthesis.generate import Item
+from wavenet.synthesis.many import make_clips
 from wavenet.synthesis.matching import match_frames
 from wavenet.synthesis.noise import uniforms
 
@@ -78,6 +79,7 @@ def evaluate(
     seed: int = 0,
     keep: Callable[[Recorded, Mapping[str, Tensor]], None] = lambda recorded, made: None,
     candidates: int = 1,
+    warn: Callable[[str], None] = lambda sentence: None,
 ) -> Iterator[Measure]:
     """Make every recording again by all methods, and measure.
 
@@ -89,6 +91,7 @@ def evaluate(
         seed: of the first recording; the others count up, so that each can be repeated alone.
         keep: called with each recording and what the methods made of it.
         candidates: above 1, see `draw_nearest`.
+        warn: called with a sentence when memory is too little for as many clips at once.
     Yields:
         a `Measure` for each recording and method, in the order given.
     Raises:
@@ -108,7 +111,8 @@ def evaluate(
             for n, one in enumerate(chosen)
         ]
         if candidates == 1:
-            waveforms = synthesize(checkpoint, items, sampling, engine)
+            clips = make_clips(checkpoint, items, sampling, engine, warn=warn)
+            waveforms = [clip.waveform for clip in sorted(clips, key=lambda clip: clip.item)]
         else:
             waveforms = [
                 draw_nearest(checkpoint, item, candidates, sampling, engine).waveform

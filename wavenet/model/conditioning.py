@@ -6,7 +6,7 @@ Interpolation and a 1x1 projection commute, so no engine ever runs this network 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -152,13 +152,17 @@ class Conditioning:
     def select(self, rows: Sequence[int]) -> "Conditioning":
         """Keep some clips of the batch, in the order given."""
         index = torch.as_tensor(rows, dtype=torch.int64, device=self.total.device)
+        return self.mapped(lambda part: part[index])
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "Conditioning":
+        """Change every tensor in the same way, such as where it lies."""
         return replace(
             self,
-            labels=self.labels[index],
-            given=self.given[index],
-            local=self.local[index],
-            first=self.first[index],
-            total=self.total[index],
+            labels=change(self.labels),
+            given=change(self.given),
+            local=change(self.local),
+            first=change(self.first),
+            total=change(self.total),
         )
 
     def _windows(self, index: Tensor) -> Tensor:

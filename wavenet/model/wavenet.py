@@ -86,7 +86,8 @@ class WaveNet(nn.Module):
             conditioning: of the whole clips.
             start: (B,) int64, where in its clip each row begins; None for the beginning. A row
                 that begins later sees zeros where its past would be: give it one receptive field
-                of context and leave the predictions of that context out.
+                of context and leave the predictions of that context out. Numbers are read from it:
+                where it lies on the CPU, nothing has to wait for another device.
         Returns:
             params (B, P, T); params[:, :, t] depend on codes[:, :t] only.
         """
@@ -104,11 +105,20 @@ class WaveNet(nn.Module):
         Returns:
             what enters each layer: layers x (B, T, R); the gated outputs: (B, T, layers * G).
         """
-        samples, hop = inputs.shape[1], conditioning.hop
-        first = torch.zeros_like(conditioning.total) if start is None else start // hop
-        leads = [0] if start is None else (start % hop).tolist()
+        return self.run_blocks(self.embedding(inputs), conditioning, start)
+
+    def run_blocks(
+        self, x: Tensor, conditioning: Conditioning, start: Tensor | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """Do as `layers`, behind the embedding: x (B, T, R) enters the first block."""
+        samples, hop = x.shape[1], conditioning.hop
+        first, leads = torch.zeros_like(conditioning.total), [0]
+        if start is not None:
+            first, leads = (
+                (start // hop).to(first.device, non_blocking=True),
+                (start % hop).tolist(),
+            )
         frames = conditioning.frames(first, frames_needed(max(leads), samples, hop))
-        x = self.embedding(inputs)
         entering, gated = [], []
         for n, block in enumerate(self.blocks):
             entering.append(x)
@@ -129,6 +139,7 @@ class WaveNet(nn.Module):
         totals: Sequence[int],
         local: Sequence[Tensor] | None = None,
         first: Sequence[int] | None = None,
+        device: torch.device | None = None,
     ) -> Conditioning:
         """Gather what a batch of clips is conditioned on.
 
@@ -137,10 +148,12 @@ class WaveNet(nn.Module):
             totals: per clip, its length in samples.
             local: per clip, the frames (F, columns) of `model.features`.
             first: per clip, the frame at which its `local` begins; 0 when left out.
+            device: where it is gathered; that of the model when left out.
         Raises:
             ConditionError: something is missing or unknown, or does not fit.
         """
-        config, device, batch = self.config, self.embedding.weight.device, len(totals)
+        config, batch = self.config, len(totals)
+        device = self.embedding.weight.device if device is None else device
         indices = [label_indices(config, chosen) for chosen in labels]
         given = [global_row(config, chosen) for chosen in labels]
         columns = sum(condition.columns for condition in config.locals)
@@ -186,5 +199,7 @@ def _stretch(frames: Tensor, leads: list[int], samples: int, hop: int) -> Tensor
     """Interpolate (B, F, C), each row with its own lead, to (B, samples, C)."""
     if len(set(leads)) == 1:
         return interpolate(frames, leads[0], samples, hop)
-    rows = [interpolate(frames[b : b + 1], lead, samples, hop) for b, lead in enumerate(leads)]
-    return torch.cat(rows)
+    stretched = interpolate(frames, 0, max(leads) + samples, hop)
+    begins = torch.tensor(leads).to(frames.device, non_blocking=True)
+    index = begins[:, None] + torch.arange(samples, device=frames.device)
+    return stretched.gather(1, index[:, :, None].expand(-1, -1, frames.shape[2]))

@@ -14,6 +14,7 @@ from torch import Tensor
 from wavenet import codec
 from wavenet.checkpoint import Checkpoint
 from wavenet.config import ModelConfig, SamplingConfig
+from wavenet.devices import device_faults
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
@@ -71,6 +72,7 @@ class Chunk:
     rescues: Sequence[Rescue] = ()
 
 
+@device_faults()
 def generate(
     checkpoint: Checkpoint,
     items: Sequence[Item],
@@ -95,6 +97,7 @@ def generate(
         ConditionError: a length, label or prompt that cannot be used, or a way to draw that the
             model does not have.
         EngineUnavailable: no such engine here.
+        OutOfMemory, DeviceError: then or later, see `devices`.
     """
     rate = checkpoint.config.audio.sample_rate
     if not items:
@@ -120,16 +123,17 @@ def generate(
     )
 
     def chunks() -> Iterator[Chunk]:
-        state = runner.start(conditioning if pairs is None else pairs)
-        each = rows_per_clip(sampling)
-        runner.prefill(state, [prompt for prompt in prompts for _ in range(each)])
-        if guard is None:
-            stretches = work.draw_all(state, longest)
-        else:
-            watch = Watch(checkpoint, conditioning, prompts, guard)
-            stretches = work.draw_guarded(state, watch)
-        for stretch, rescues in stretches:
-            yield from _cut(stretch, rescues, longest)
+        with device_faults():
+            state = runner.start(conditioning if pairs is None else pairs)
+            each = rows_per_clip(sampling)
+            runner.prefill(state, [prompt for prompt in prompts for _ in range(each)])
+            if guard is None:
+                stretches = work.draw_all(state, longest)
+            else:
+                watch = Watch(checkpoint, conditioning, prompts, guard)
+                stretches = work.draw_guarded(state, watch)
+            for stretch, rescues in stretches:
+                yield from _cut(stretch, rescues, longest)
 
     return chunks()
 

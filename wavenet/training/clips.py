@@ -87,12 +87,20 @@ def total_nll(
     return total
 
 
-def nll(model: WaveNet, params: Tensor, codes: Tensor, mask: Tensor) -> Tensor:
-    """Add up the negative log-likelihood, in nats, of the codes (N,) of a mask; params: (N, P)."""
+def nll(model: WaveNet, params: Tensor, codes: Tensor, mask: Tensor, whole: bool = False) -> Tensor:
+    """Add up the negative log-likelihood, in nats, of the codes (N,) of a mask; params: (N, P).
+
+    Args:
+        whole: compute what is no target, too, and leave it out of the sum. To pick out the targets,
+            a GPU would have to be asked how many there are, and waited for.
+    """
     params = params.float()
     if isinstance(model.distribution, Categorical):
         # the same, as one fused operation
         return F.cross_entropy(params, codes.masked_fill(~mask, -100), reduction="sum")
+    if whole:
+        found = model.distribution.log_prob(params.t()[None], codes[None])
+        return -found.masked_fill(~mask, 0).sum()
     return -model.distribution.log_prob(params[mask].t()[None], codes[mask][None]).sum()
 
 

@@ -1,0 +1,146 @@
+"""Many clips at once: the same audio whatever fits into memory, and what is complete is kept."""
+
+import pytest
+import torch
+
+from tests.conftest import RATE, local_for, sine, tiny_config
+from wavenet.config import SamplingConfig
+from wavenet.engines.cached import CachedEngine
+from wavenet.errors import ConditionError, DeviceError, OutOfMemory
+from wavenet.synthesis.generate import Item, synthesize
+from wavenet.synthesis.many import make_clips
+
+LENGTHS = (150, 90, 150, 40, 120, 150, 10)
+
+
+class Small(CachedEngine):
+    """A device with memory for few streams; `lost_at` is the run in which it is lost for good."""
+
+    def __init__(self, model, most=1_000, lost_at=None):
+        super().__init__(model)
+        self.most, self.lost_at = most, lost_at
+        self.batches, self.runs = [], 0
+
+    def start(self, conditioning):
+        self.batches.append(conditioning.batch)
+        return super().start(conditioning)
+
+    def run(self, state, n, sampling, noise):
+        self.runs += 1
+        if self.lost_at is not None and self.runs >= self.lost_at:
+            raise torch.AcceleratorError("CUDA error: unspecified launch failure\nCompile with ..")
+        if state.position.shape[0] > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee ..")
+        return super().run(state, n, sampling, noise)
+
+
+@pytest.fixture
+def loaded(make_checkpoint):
+    return make_checkpoint(tiny_config(conditions="all"))
+
+
+@pytest.fixture
+def items(loaded):
+    return [
+        Item(
+            length,
+            {"voice": "b", "level": -20.0, "timbre": torch.ones(4)},
+            seed=n % 3,
+            item=n,
+            prompt=sine(0.01) if n == 2 else None,
+            local=local_for(loaded.model, n, length + (round(0.01 * RATE) if n == 2 else 0)),
+        )
+        for n, length in enumerate(LENGTHS)
+    ]
+
+
+def make(loaded, items, engine, **options):
+    """Make all: waveforms in the order of the items, what was warned of, samples reported."""
+    words, made = [], []
+    clips = make_clips(
+        loaded, items, None, engine, report=made.append, warn=words.append, **options
+    )
+    found = {clip.item: clip for clip in clips}
+    return [found[n].waveform for n in sorted(found)], words, sum(made)
+
+
+@pytest.mark.parametrize(
+    ("most", "batches"),
+    [(7, [7]), (6, [7, 4, 3]), (3, [7, 4, 2, 2, 2, 1]), (1, [7, 4, 2, 1, 1, 1, 1, 1, 1, 1])],
+)
+def test_too_little_memory_halves_the_batch_and_changes_no_sample(loaded, items, most, batches):
+    expected = synthesize(loaded, items, engine="cached")
+    engine = Small(loaded.model, most)
+    waveforms, words, reported = make(loaded, items, engine)
+    assert all(torch.equal(*pair) for pair in zip(waveforms, expected, strict=True))
+    assert engine.batches == batches
+    halvings = sum(size > most for size in batches)
+    assert len(words) == halvings
+    assert reported == sum(LENGTHS)
+    if words:
+        assert words[0] == "too little memory for 7 clips at once; going on with 4"
+
+
+def test_guided_clips_take_two_streams_each(loaded, items):
+    sampling = SamplingConfig(guidance=2.0)
+    expected = synthesize(loaded, items[:3], sampling, "cached")
+    found = make_clips(loaded, items[:3], sampling, Small(loaded.model, 2))
+    for clip, waveform in zip(found, expected, strict=True):
+        assert torch.equal(clip.waveform, waveform)
+
+
+def test_too_little_for_one_clip_is_one_sentence(loaded, items):
+    engine = Small(loaded.model, 0)
+    with pytest.raises(OutOfMemory, match="too little even for one clip at a time") as caught:
+        make(loaded, items, engine)
+    assert "\n" not in str(caught.value)
+    assert engine.batches == [7, 4, 2, 1]
+
+
+def test_a_clip_leaves_when_it_is_complete_and_is_not_made_again(make_checkpoint):
+    """Memory runs out in the second chunk; the second clip has ended in the first one."""
+
+    class Later(Small):
+        def run(self, state, n, sampling, noise):
+            self.most = 1 if state.position.min() >= 800 else 1_000
+            return super().run(state, n, sampling, noise)
+
+    loaded = make_checkpoint(tiny_config(conditions="none"))
+    items = [Item(length, seed=length) for length in (1000, 700, 900)]
+    engine, seen, made = Later(loaded.model), [], []
+    for clip in make_clips(loaded, items, None, engine, guard=None, report=made.append):
+        seen.append((clip.item, list(engine.batches)))
+        assert torch.equal(clip.waveform, synthesize(loaded, [items[clip.item]], guard=None)[0])
+    assert seen == [(1, [3]), (0, [3, 2, 1]), (2, [3, 2, 1, 1])]
+    # what was lost is taken back: a bar that is full stands for all clips
+    assert sum(made) == 2600 and min(made) < 0
+
+
+def test_what_was_finished_before_a_device_was_lost_has_left(loaded, items):
+    engine = Small(loaded.model, 4, lost_at=6)
+    found = []
+    with pytest.raises(DeviceError, match=r"the GPU was lost \(CUDA error: unspecified") as caught:
+        for clip in make_clips(loaded, items, None, engine):
+            found.append(clip)
+    assert "\n" not in str(caught.value)
+    assert not isinstance(caught.value, OutOfMemory)
+    assert engine.batches == [7, 4, 3]  # and is not tried again
+    expected = synthesize(loaded, items, engine="cached")
+    assert [clip.item for clip in found] == [0, 1, 2, 3]
+    assert all(torch.equal(clip.waveform, expected[clip.item]) for clip in found)
+
+
+def test_what_cannot_be_used_is_refused_before_any_work(loaded, items):
+    with pytest.raises(ConditionError, match="nothing to generate"):
+        make_clips(loaded, [])
+    with pytest.raises(ConditionError, match="the seed must be"):
+        make_clips(loaded, [*items, Item(10, seed=-1)])
+
+
+def test_other_faults_of_an_engine_are_bugs(loaded, items):
+    class Broken(CachedEngine):
+        def run(self, state, n, sampling, noise):
+            raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        make(loaded, items, Broken(loaded.model))

@@ -1,0 +1,99 @@
+"""Batches as the training step takes them: on its device, ready before they are asked for.
+
+Batches of `batches` enter, in their order; the same leave as `Fed`. For a GPU a thread collates the
+next ones meanwhile, into memory that is pinned, so that they are copied while the GPU works and
+nobody waits. On a CPU there is nothing to be gained: the threads of the step need all cores.
+"""
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wavenet.model.conditioning import Conditioning
+from wavenet.model.wavenet import WaveNet
+from wavenet.training.batches import Batch
+
+AHEAD = 2  # batches that are collated before they are asked for
+
+
+@dataclass(frozen=True)
+class Fed:
+    """A batch whose tensors lie on the device of the step.
+
+    Attributes:
+        codes: (B, T) int64; mask: (B, T) bool, true where a sample is a target.
+        start: (B,) int64, on the CPU whatever the device: the model reads numbers from it.
+        conditioning: of the batch.
+        targets: how many samples are targets.
+    """
+
+    codes: Tensor
+    mask: Tensor
+    start: Tensor
+    conditioning: Conditioning
+    targets: int
+
+    def to(self, device: torch.device) -> "Fed":
+        """Copy to a device; from pinned memory nothing waits for that."""
+
+        def move(part: Tensor) -> Tensor:
+            return part.to(device, non_blocking=True)
+
+        conditioning = self.conditioning.mapped(move)
+        return Fed(move(self.codes), move(self.mask), self.start, conditioning, self.targets)
+
+    def pinned(self) -> "Fed":
+        """Copy to memory that a GPU can read by itself."""
+        conditioning = self.conditioning.mapped(Tensor.pin_memory)
+        codes, mask = self.codes.pin_memory(), self.mask.pin_memory()
+        return Fed(codes, mask, self.start, conditioning, self.targets)
+
+
+def gather(batch: Batch, model: WaveNet) -> Fed:
+    """Look up the conditions of a batch; all of it stays on the CPU.
+
+    Args:
+        model: whose condition network is going to run, and to learn; nothing runs here.
+    Raises:
+        ConditionError: a label of the model is missing.
+    """
+    names = [c.name for c in (*model.config.labels, *model.config.globals)]
+    labels = [{name: row[name] for name in names if name in row} for row in batch.labels]
+    conditioning = model.conditioning(
+        labels, batch.totals, batch.local, batch.first, torch.device("cpu")
+    )
+    return Fed(batch.codes, batch.mask, batch.start, conditioning, int(batch.mask.sum()))
+
+
+def feed(
+    batches: Iterator[Batch], model: WaveNet, device: torch.device
+) -> Generator[Fed, None, None]:
+    """Yield batches on a device for ever, in their order; close it to end its thread.
+
+    Raises:
+        DataError, ConditionError: as of `batches` and `gather`, when the batch is asked for.
+    """
+    if device.type != "cuda":
+        for batch in batches:
+            yield gather(batch, model).to(device)
+        return
+
+    def prepare() -> Fed:
+        # pinning belongs to the GPU that is current in this thread
+        with torch.cuda.device(device):
+            return gather(next(batches), model).pinned()
+
+    # one thread: the batches are made one after the other, as they would be without it
+    pool = ThreadPoolExecutor(1, thread_name_prefix="feed")
+    try:
+        waiting: deque[Future[Fed]] = deque(pool.submit(prepare) for _ in range(AHEAD))
+        while True:
+            fed = waiting.popleft().result()
+            waiting.append(pool.submit(prepare))
+            yield fed.to(device)
+    finally:
+        pool.shutdown(cancel_futures=True)
