@@ -167,7 +167,7 @@ def mel_filters(config: FeatureConfig) -> Tensor:
     Raises:
         AudioError: torchaudio cannot be imported.
     """
-    filters: Tensor = _torchaudio_functional().melscale_fbanks(
+    filters: Tensor = torchaudio_functional().melscale_fbanks(
         config.n_fft // 2 + 1,
         config.f_min,
         config.highest,
@@ -210,7 +210,7 @@ def mfcc(waveform: Tensor, config: FeatureConfig) -> Tensor:
         AudioError: as `mel_spectrogram`.
     Source: Davis and Mermelstein 1980; librosa.feature.mfcc.
     """
-    functional = _torchaudio_functional()
+    functional = torchaudio_functional()
     mel = mel_spectrogram(waveform, config)
     # (B, 1, n_mels, frames): torchaudio takes one loudest point for each first index.
     clips = mel.reshape(-1, 1, *mel.shape[-2:])
@@ -286,7 +286,7 @@ def _check_samples(waveform: Tensor) -> None:
         raise AudioError(f"Expected float32 or float64 samples, got {waveform.dtype}.")
 
 
-def _torchaudio_functional() -> Any:
+def torchaudio_functional() -> Any:
     """Import torchaudio here and nowhere else: a build that does not match torch fails to load."""
     try:
         import torchaudio.functional as functional

@@ -28,13 +28,13 @@ from audio_utils.files import atomic_file, reason
 SIZE_INCHES = (9.0, 2.6)
 # Fixed places, not a layout engine: it would move the time axis with the width of the labels.
 _PLOT = (0.085, 0.2, 0.8, 0.68)
-_BAR = (0.9, 0.2, 0.014, 0.68)
+BAR = (0.9, 0.2, 0.014, 0.68)
 # More than the pixels across; what lies between columns would not be seen.
-_MAX_COLUMNS = 2000
+MAX_COLUMNS = 2000
 _RANGE_DB = 80.0
 _MEL_TICKS_HZ = (0, 250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000)
 _DPI = 150
-_LINE_COLOUR = "#31688e"
+LINE_COLOUR = "#31688e"
 
 
 def plot_waveform(waveform: Tensor, sample_rate: int) -> Figure:
@@ -48,19 +48,17 @@ def plot_waveform(waveform: Tensor, sample_rate: int) -> Figure:
     Raises:
         AudioError: the waveform or the rate cannot be drawn.
     """
-    samples = _checked(waveform, sample_rate)
-    figure, axes = _make_figure("Waveform", "amplitude", len(samples) / sample_rate)
-    if len(samples) <= 2 * _MAX_COLUMNS:
+    samples = checked(waveform, sample_rate)
+    figure, axes = make_figure("Waveform", "amplitude", len(samples) / sample_rate)
+    if len(samples) <= 2 * MAX_COLUMNS:
         seconds = torch.arange(len(samples)) / sample_rate
         marker = "." if len(samples) < 64 else ""
-        axes.plot(
-            seconds.numpy(), samples.numpy(), linewidth=0.8, marker=marker, color=_LINE_COLOUR
-        )
+        axes.plot(seconds.numpy(), samples.numpy(), linewidth=0.8, marker=marker, color=LINE_COLOUR)
     else:
         seconds, low, high = _envelope(samples, sample_rate)
         # A line as well, for a thin range would vanish between two pixels.
         edges = (low.numpy(), high.numpy())
-        axes.fill_between(seconds.numpy(), *edges, linewidth=0.5, color=_LINE_COLOUR)
+        axes.fill_between(seconds.numpy(), *edges, linewidth=0.5, color=LINE_COLOUR)
     peak = max(0.01, 1.05 * float(samples.abs().max()))
     axes.set_ylim(-peak, peak)
     axes.axhline(0, linewidth=0.4, color="0.5")
@@ -82,12 +80,12 @@ def plot_spectrogram(
     Raises:
         AudioError: the waveform, the rate or the settings cannot be used.
     """
-    samples, config = _prepared(waveform, sample_rate, config)
+    samples, config = prepared(waveform, sample_rate, config)
     energy = stft_magnitude(samples, config) ** 2
     values = _below_loudest(10 * energy.clamp(min=FLOOR_POWER).log10())
-    figure, axes = _make_figure("Spectrogram", "frequency (Hz)", len(samples) / sample_rate)
+    figure, axes = make_figure("Spectrogram", "frequency (Hz)", len(samples) / sample_rate)
     step = sample_rate / config.n_fft
-    image = _draw(axes, values, config, (-step / 2, sample_rate / 2 + step / 2), "magma")
+    image = draw_frames(axes, values, config, (-step / 2, sample_rate / 2 + step / 2), "magma")
     axes.set_ylim(0, sample_rate / 2)
     _level_bar(figure, image)
     return figure
@@ -105,10 +103,10 @@ def plot_mel(waveform: Tensor, sample_rate: int, config: FeatureConfig | None = 
     Raises:
         AudioError: the waveform, the rate or the settings cannot be used.
     """
-    samples, config = _prepared(waveform, sample_rate, config)
+    samples, config = prepared(waveform, sample_rate, config)
     values = _below_loudest(log_mel(samples, config))
-    figure, axes = _make_figure("Mel spectrogram", "mel frequency (Hz)", len(samples) / sample_rate)
-    image = _draw(axes, values, config, (-0.5, config.n_mels - 0.5), "magma")
+    figure, axes = make_figure("Mel spectrogram", "mel frequency (Hz)", len(samples) / sample_rate)
+    image = draw_frames(axes, values, config, (-0.5, config.n_mels - 0.5), "magma")
     rows = {hz: _row_of(hz, config) for hz in _MEL_TICKS_HZ}
     shown = {hz: row for hz, row in rows.items() if -0.5 <= row <= config.n_mels - 0.5}
     axes.set_yticks(list(shown.values()), [str(hz) for hz in shown])
@@ -128,14 +126,14 @@ def plot_mfcc(waveform: Tensor, sample_rate: int, config: FeatureConfig | None =
     Raises:
         AudioError: the waveform, the rate or the settings cannot be used.
     """
-    samples, config = _prepared(waveform, sample_rate, config)
+    samples, config = prepared(waveform, sample_rate, config)
     values = mfcc(samples, config)
-    figure, axes = _make_figure("MFCC", "coefficient (index)", len(samples) / sample_rate)
-    image = _draw(axes, values, config, (-0.5, config.n_mfcc - 0.5), "viridis")
+    figure, axes = make_figure("MFCC", "coefficient (index)", len(samples) / sample_rate)
+    image = draw_frames(axes, values, config, (-0.5, config.n_mfcc - 0.5), "viridis")
     shape = values[1:] if config.n_mfcc > 1 else values
     limit = max(1.0, float(shape.abs().flatten().quantile(0.98)))
     image.set_clim(-limit, limit)
-    figure.colorbar(image, cax=figure.add_axes(_BAR), label="value (dB)", extend="both")
+    figure.colorbar(image, cax=figure.add_axes(BAR), label="value (dB)", extend="both")
     return figure
 
 
@@ -159,21 +157,21 @@ def plot_side_by_side(
     wide = (width + gap) / len(waveforms) - gap
     loudest = None
     for n, (title, waveform) in enumerate(waveforms.items()):
-        samples, settings = _prepared(waveform, sample_rate, config)
+        samples, settings = prepared(waveform, sample_rate, config)
         values = log_mel(samples, settings)
         loudest = float(values.max()) if loudest is None else loudest
         axes = figure.add_axes((left + n * (wide + gap), bottom, wide, height))
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_xlim(0, len(samples) / sample_rate)
         rows = (-0.5, settings.n_mels - 0.5)
-        image = _draw(axes, values - loudest, settings, rows, "magma")
+        image = draw_frames(axes, values - loudest, settings, rows, "magma")
         image.set_clim(-_RANGE_DB, 0)
         axes.set_xlabel("time (s)")
         if n == 0:
             axes.set_ylabel("mel band")
         else:
             axes.set_yticks([])
-    figure.colorbar(image, cax=figure.add_axes(_BAR), label="level (dB re loudest)")
+    figure.colorbar(image, cax=figure.add_axes(BAR), label="level (dB re loudest)")
     return figure
 
 
@@ -195,7 +193,8 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         raise AudioError(f"Cannot write {path}: {reason(error)}.") from error
 
 
-def _checked(waveform: Tensor, sample_rate: int) -> Tensor:
+def checked(waveform: Tensor, sample_rate: int) -> Tensor:
+    """Return samples (T,) as float32 on the CPU; refuse what cannot be drawn."""
     if waveform.ndim != 1 or not len(waveform) or not waveform.is_floating_point():
         found = f"{waveform.dtype} of shape {tuple(waveform.shape)}"
         raise AudioError(f"Expected floating point samples of shape (T,), got {found}.")
@@ -207,20 +206,22 @@ def _checked(waveform: Tensor, sample_rate: int) -> Tensor:
     return samples
 
 
-def _prepared(
+def prepared(
     waveform: Tensor, sample_rate: int, config: FeatureConfig | None
 ) -> tuple[Tensor, FeatureConfig]:
-    samples = _checked(waveform, sample_rate)
+    """Return the samples and settings whose frames are at most about `MAX_COLUMNS`."""
+    samples = checked(waveform, sample_rate)
     config = config or FeatureConfig.default_for(sample_rate)
     if config.sample_rate != sample_rate:
         raise AudioError(
             f"The feature settings are for {config.sample_rate} Hz, the waveform has "
             f"{sample_rate} Hz."
         )
-    return samples, config.with_hop(max(config.hop_length, math.ceil(len(samples) / _MAX_COLUMNS)))
+    return samples, config.with_hop(max(config.hop_length, math.ceil(len(samples) / MAX_COLUMNS)))
 
 
-def _make_figure(title: str, label: str, duration: float) -> tuple[Figure, Axes]:
+def make_figure(title: str, label: str, duration: float) -> tuple[Figure, Axes]:
+    """Make an empty picture: a title, what its ordinate is, and `duration` seconds of time."""
     figure = Figure(figsize=SIZE_INCHES)
     axes = figure.add_axes(_PLOT)
     axes.set_title(title, loc="left", fontsize=10)
@@ -233,14 +234,14 @@ def _make_figure(title: str, label: str, duration: float) -> tuple[Figure, Axes]
 
 def _envelope(samples: Tensor, sample_rate: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the seconds, minimum and maximum of equal groups; the last sample fills the last."""
-    group = math.ceil(len(samples) / _MAX_COLUMNS)
+    group = math.ceil(len(samples) / MAX_COLUMNS)
     missing = -len(samples) % group
     groups = torch.cat([samples, samples[-1:].expand(missing)]).reshape(-1, group)
     seconds = (torch.arange(len(groups)) + 0.5) * group / sample_rate
     return seconds, groups.amin(1), groups.amax(1)
 
 
-def _draw(
+def draw_frames(
     axes: Axes, values: Tensor, config: FeatureConfig, rows: tuple[float, float], colours: str
 ) -> AxesImage:
     """Draw (rows, frames) with every frame centred on its time."""
@@ -267,7 +268,7 @@ def _below_loudest(decibels: Tensor) -> Tensor:
 
 def _level_bar(figure: Figure, image: AxesImage) -> None:
     image.set_clim(-_RANGE_DB, 0)
-    figure.colorbar(image, cax=figure.add_axes(_BAR), label="level (dB re loudest)")
+    figure.colorbar(image, cax=figure.add_axes(BAR), label="level (dB re loudest)")
 
 
 def _row_of(frequency: float, config: FeatureConfig) -> float:

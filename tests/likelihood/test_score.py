@@ -156,3 +156,15 @@ def test_mixtures_are_scored_in_bits_of_16(make_checkpoint):
     expected = -loaded.model.distribution.log_prob(params, codes)[0] / math.log(2)
     torch.testing.assert_close(result.bits, expected, atol=1e-3, rtol=1e-4)
     assert 8 < result.bits_per_sample < 40
+
+
+def test_windows_arrive_one_by_one_and_make_the_whole(waveform, monkeypatch):
+    monkeypatch.setattr(score_module, "WINDOW", 300)
+    loaded = make(conditions=CONDITIONS, gain=3.0)
+    windows = score_module.score_windows(loaded, waveform, {"digit": "1"})
+    first = next(windows)
+    rest = list(windows)
+    assert [len(part) for part in (first, *rest)] == [300, 300, 100]
+    whole = score(loaded, waveform, {"digit": "1"}).bits
+    assert torch.equal(torch.cat([first, *rest]), whole)
+    assert not first.requires_grad

@@ -4,15 +4,8 @@ What the page hands to the sound card is recorded, so that a chunk that is lost,
 seen.
 """
 
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -24,118 +17,6 @@ import soundfile
 from .conftest import RATE
 
 pytestmark = pytest.mark.browser
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
-# Records every buffer that is scheduled, and lets the test measure what sounds now.
-RECORDER = """
-window.scheduled = [];
-const start = AudioBufferSourceNode.prototype.start;
-AudioBufferSourceNode.prototype.start = function (when) {
-  const samples = Array.from(this.buffer.getChannelData(0), (x) => Math.round(x * 32768));
-  window.scheduled.push({ when, rate: this.buffer.sampleRate, samples, at: performance.now() });
-  return start.call(this, when);
-};
-const connect = AudioNode.prototype.connect;
-AudioNode.prototype.connect = function (target, ...rest) {
-  if (!(target instanceof AudioDestinationNode)) return connect.call(this, target, ...rest);
-  if (!target.meter) {
-    target.meter = target.context.createAnalyser();
-    connect.call(target.meter, target);
-  }
-  window.meter = target.meter;
-  return connect.call(this, target.meter);
-};
-window.level = () => {
-  if (!window.meter) return 0;
-  const samples = new Float32Array(window.meter.fftSize);
-  window.meter.getFloatTimeDomainData(samples);
-  return Math.max(...samples.map(Math.abs));
-};
-document.addEventListener('click', () => { window.clicked = performance.now(); }, true);
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def url(root: Path) -> Iterator[str]:
-    """The studio as `wavenet ui` serves it, with the checkpoints of the folder it starts in."""
-    port = free_port()
-    source = str(Path(__file__).parents[2])
-    command = "from wavenet.cli.main import main; main()"
-    log = root.parent / "studio.log"
-    with log.open("w") as output:
-        studio = subprocess.Popen(
-            [sys.executable, "-c", command, "ui", "--port", str(port)],
-            cwd=root.parent,
-            env=os.environ | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1"},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 90
-        while not answers(address):
-            assert studio.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
-        yield address
-    finally:
-        studio.terminate()
-        studio.wait(10)
-
-
-def answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5):
-            return True
-    except OSError:
-        return False
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium, headless, or a skip that says what is missing."""
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(url: str, browser: Any) -> Iterator[Any]:
-    """The open studio. Whatever a test does, no request may leave the machine, no script fail."""
-    sheet = browser.new_page(viewport={"width": 1280, "height": 900})
-    sheet.set_default_timeout(30_000)
-    requests: list[str] = []
-    faults: list[str] = []
-    sheet.on("request", lambda request: requests.append(request.url))
-    sheet.on("pageerror", lambda error: faults.append(str(error)))
-    sheet.add_init_script(RECORDER)
-    sheet.goto(url)
-    # The length comes from the checkpoint, once the page has it.
-    sheet.wait_for_function("document.querySelector('#seconds input')?.value === '0.5'")
-    yield sheet
-    outside = [r for r in requests if not r.startswith((url, "blob:", "data:"))]
-    sheet.close()
-    assert requests
-    assert not outside
-    assert not faults
 
 
 def wait_for_status(page: Any, start: str) -> str:
@@ -219,6 +100,27 @@ def test_a_late_answer_to_stop_leaves_the_next_run_alone(page: Any) -> None:
     assert wait_for_status(page, "Stopped")
     generate(page, seconds=0.5)
     assert wait_for_status(page, "Finished") == "Finished: 0.50 s."
+
+
+def test_a_link_opens_the_page_with_the_same_settings(page: Any) -> None:
+    page.click("text=Sampling")
+    page.fill("#variants input[type=number]", "2")
+    page.press("#variants input[type=number]", "Tab")
+    generate(page, seconds=0.25, seed=7)
+    assert wait_for_status(page, "Finished")
+    files = [page.wait_for_selector(f"#{name} a[download]") for name in ("result", "result-2")]
+    before = [page.request.get(file.evaluate("link => link.href")).body() for file in files]
+    assert before[0] != before[1]
+    page.click("text=The same again")
+    assert "--seed 7 --count 2" in page.input_value("#command textarea")
+    page.click("#link a")
+    page.wait_for_function("document.querySelector('#seconds input')?.value === '0.25'")
+    page.wait_for_function("document.querySelector('#seed input')?.value === '7'")
+    page.wait_for_function("document.querySelector('#generate')?.disabled === false")
+    page.click("#generate")
+    assert wait_for_status(page, "Finished")
+    file = page.wait_for_selector("#result-2 a[download]")
+    assert page.request.get(file.evaluate("link => link.href")).body() == before[1]
 
 
 def test_a_text_file_as_prompt_shows_the_sentence(page: Any, tmp_path: Path) -> None:

@@ -15,10 +15,15 @@ import torch
 from matplotlib.figure import Figure
 
 from audio_utils import io
-from wavenet.ui import generate, jobs, live
+from wavenet.conditions import LabelCondition, MelCondition, NumberCondition
+from wavenet.likelihood.score import score
+from wavenet.synthesis.guard import Rescue
+from wavenet.ui import controls, generate, jobs, live
 from wavenet.ui.api import make_api
+from wavenet.ui.controls import show_checkpoint
 from wavenet.ui.player import pcm16
 from wavenet.ui.studio import build_studio, launch_options
+from wavenet.ui.take import Take
 
 from .conftest import RATE, SPEAKERS, save_checkpoint
 
@@ -27,12 +32,15 @@ SETTINGS: dict[str, Any] = {
     "name": "digits",
     "seconds": 0.15,
     "seed": 3,
+    "variants": 1,
     "temperature": 1.0,
     "top_k": 0,
     "top_p": 1.0,
+    "guidance": 1.0,
     "engine": "auto",
     "prompt": None,
     "with_prompt": True,
+    "source": None,
 }
 
 
@@ -40,11 +48,13 @@ def press(
     root: Path, *labels: str, stops: live.Stops | None = None, **changes: Any
 ) -> Iterator[tuple[Any, ...]]:
     """Press Generate, with other values in some controls."""
-    hidden = [None] * generate.MAX_LABEL_SETS
+    numbers = [None] * controls.MAX_NUMBERS
+    hidden = [None] * controls.MAX_LABEL_SETS
     return live.run_live(
         root,
         stops or live.Stops(),
         *(SETTINGS | changes).values(),
+        *numbers,
         *(labels or ("7", "jackson")),
         *hidden,
     )
@@ -57,25 +67,29 @@ def heard(outputs: list[tuple[Any, ...]]) -> np.ndarray:
     return np.frombuffer(b"".join(base64.b64decode(m["pcm"]) for m in messages), "<i2")
 
 
-def run(root: Path, *labels: str, **changes: Any) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...]]:
-    """Press and wait: what was heard, what was saved, the last outputs."""
+def run(root: Path, *labels: str, **changes: Any) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Press and wait: what was heard, what was saved, the last outputs by name."""
     outputs, saved = [], np.empty(0)
     for output in press(root, *labels, **changes):
         outputs.append(output)
-        if isinstance(output[4], str):
-            saved, rate = soundfile.read(output[4], dtype="int16")
+        named = dict(zip(live.OUTPUTS, output, strict=True))
+        if "waveform" in named and isinstance(named["waveform"], Figure):
+            saved, rate = soundfile.read(named["audio1"]["value"], dtype="int16")
             assert rate == outputs[0][0]["sr"]
-    return heard(outputs), saved, outputs[-1]
+    return heard(outputs), saved, named
 
 
 def test_what_is_heard_is_what_is_saved(root: Path) -> None:
     sound, saved, last = run(root)
     assert len(saved) == round(0.15 * RATE)
     assert np.array_equal(sound, saved)
-    assert Path(last[4]).name == "digits_7_jackson_seed3.wav"
-    assert not Path(last[4]).exists(), "the temporary file stays"
-    assert all(isinstance(picture, Figure) for picture in last[5:])
-    assert last[0] == {"run": 5, "seq": last[0]["seq"], "end": True, "error": None}
+    file = Path(last["audio1"]["value"])
+    assert file.name == "digits_7_jackson_seed3.wav"
+    assert not file.exists(), "the temporary file stays"
+    assert all(isinstance(last[name], Figure) for name in live.PICTURES)
+    end = last["player"]
+    assert end == {"run": 5, "seq": end["seq"], "end": True, "error": None}
+    assert [last[f"audio{n}"]["visible"] for n in (2, 3, 4)] == [False] * 3
 
 
 def test_a_stopped_run_makes_no_more_sound_and_no_file(root: Path) -> None:
@@ -105,7 +119,7 @@ def test_a_seed_repeats_and_minus_one_draws_one_and_shows_it(root: Path) -> None
     first, again, other = run(root)[1], run(root)[1], run(root, seed=4)[1]
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
-    drawn = [run(root, seed=-1, seconds=0.01)[2][2] for _ in range(2)]
+    drawn = [run(root, seed=-1, seconds=0.01)[2]["used_seed"] for _ in range(2)]
     assert min(drawn) >= 0
     assert drawn[0] != drawn[1]
 
@@ -131,6 +145,9 @@ def test_labels_and_sampling_reach_the_model(root: Path) -> None:
         ({"temperature": 0}, "temperature"),
         ({"top_k": -1}, "top_k"),
         ({"top_p": 0.0}, "top_p"),
+        ({"guidance": -1}, "guidance"),
+        ({"guidance": 2.0}, "not trained to leave any out"),
+        ({"variants": 5}, "variants"),
         ({"engine": "warp"}, "engine 'warp' is not known"),
         ({"name": "../digits"}, "no checkpoint '../digits'"),
         ({"name": None}, "no checkpoint"),
@@ -186,22 +203,123 @@ def test_a_prompt_is_heard_before_its_continuation_unless_left_out(
 
 
 def test_a_label_from_a_checkpoint_is_no_html(root: Path) -> None:
-    summary = run(root, "7", SPEAKERS[2], seconds=0.01)[2][1]
+    summary = run(root, "7", SPEAKERS[2], seconds=0.01)[2]["summary"]
     assert "&lt;img" in summary
     assert "<img" not in summary
 
 
 def test_the_controls_follow_the_checkpoint(root: Path) -> None:
-    about, seconds, player, *dropdowns = generate.show_checkpoint(root, "digits")
+    about, seconds, player, guidance, source, prompt, *rest = show_checkpoint(root, "digits")
+    numbers, dropdowns = rest[: controls.MAX_NUMBERS], rest[controls.MAX_NUMBERS :]
     assert "8,000 Hz" in about
     assert "32 samples" in about
-    assert (seconds, player) == (0.5, {"rate": RATE})
+    assert (seconds["value"], player) == (0.5, {"rate": RATE})
+    assert (seconds["visible"], prompt["visible"]) == (True, True)
+    assert not any(update["visible"] for update in (guidance, source, *numbers))
     assert [d["value"] for d in dropdowns[:2]] == ["7", "jackson"]
     assert [d["visible"] for d in dropdowns] == [True] * 2 + [False] * 6
-    _, _, player, *dropdowns = generate.show_checkpoint(root, "notes")
+    _, _, player, *rest = show_checkpoint(root, "notes")
+    dropdowns = rest[-controls.MAX_LABEL_SETS :]
     assert player == {"rate": 2 * RATE}
-    assert dropdowns[0]["choices"] == ["flute", "horn"]
+    assert dropdowns[0]["choices"] == [("flute", "flute"), ("horn", "horn")]
     assert [d["visible"] for d in dropdowns] == [True] + [False] * 7
+
+
+def save_rich(folder: Path) -> None:
+    """Save a checkpoint with a number that may do without its label, and one with mel frames."""
+    for name, frames in (("rich", ()), ("again", (MelCondition(bands=4, window=64),))):
+        conditions = (
+            LabelCondition(name="tone", values=("a", "b"), dropout=0.1),
+            NumberCondition(name="level", low=-60, high=0, unit="dB"),
+            *frames,
+        )
+        save_checkpoint(folder, name, RATE, {}, *conditions)
+
+
+def test_conditions_of_every_kind_have_their_control(tmp_path: Path) -> None:
+    save_rich(tmp_path)
+    _, seconds, _, guidance, source, prompt, *rest = show_checkpoint(tmp_path, "rich")
+    assert (guidance["visible"], source["visible"], prompt["visible"]) == (True, False, True)
+    assert (rest[0]["label"], rest[0]["value"]) == ("Level (-60 to 0 dB)", -30)
+    tone = rest[controls.MAX_NUMBERS]
+    assert (tone["choices"][0], tone["value"]) == (("any", ""), "")
+    _, seconds, _, _, source, prompt, *_ = show_checkpoint(tmp_path, "again")
+    assert (seconds["visible"], source["visible"], prompt["visible"]) == (False, True, False)
+
+
+def test_labels_left_out_numbers_and_guidance_reach_the_model(tmp_path: Path) -> None:
+    save_rich(tmp_path)
+
+    def sound(tone: str, level: float | None, **changes: Any) -> np.ndarray:
+        values = (SETTINGS | {"name": "rich"} | changes).values()
+        rest = [level, None, None, None, tone]
+        return heard(list(live.run_live(tmp_path, live.Stops(), *values, *rest)))
+
+    plain = sound("a", -30.0)
+    assert np.array_equal(plain, sound("a", -30.0))
+    for other in (sound("", -30.0), sound("a", -3.0), sound("a", -30.0, guidance=3.0)):
+        assert not np.array_equal(plain, other)
+    with pytest.raises(gr.Error, match="'level' is missing"):
+        sound("a", None)
+
+
+def test_a_recording_is_said_again(tmp_path: Path) -> None:
+    save_rich(tmp_path)
+    source = make_prompt(tmp_path, "sine")
+
+    def said(**changes: Any) -> np.ndarray:
+        values = (SETTINGS | {"name": "again"} | changes).values()
+        return heard(list(live.run_live(tmp_path, live.Stops(), *values, -30.0)))
+
+    one = said(source=source)
+    assert len(one) == 4000, "it has another length than the recording"
+    softer = tmp_path / "softer.wav"
+    io.write(softer, io.read(source, RATE).waveform / 100, RATE)
+    assert not np.array_equal(one, said(source=str(softer)))
+    assert np.array_equal(one, said(source=source, prompt=make_prompt(tmp_path, "text")))
+    with pytest.raises(gr.Error, match="says a recording again: give it one"):
+        said()
+    with pytest.raises(gr.Error, match="not audio"):
+        said(source=make_prompt(tmp_path, "text"))
+
+
+def test_variants_are_the_clips_of_the_seeds_that_follow(root: Path) -> None:
+    saved = []
+    for output in press(root, variants=3):
+        named = dict(zip(live.OUTPUTS, output, strict=True))
+        if isinstance(named["waveform"], Figure):
+            files = [named[f"audio{n}"] for n in (1, 2, 3, 4)]
+            assert [file["visible"] for file in files] == [True] * 3 + [False]
+            saved = [soundfile.read(file["value"], dtype="int16")[0] for file in files[:3]]
+    for n in range(3):
+        assert np.array_equal(saved[n], run(root, seed=3 + n)[1])
+    assert not np.array_equal(saved[0], saved[1])
+
+
+def test_the_surprise_is_that_of_the_clip_as_it_is_heard(root: Path, tmp_path: Path) -> None:
+    checkpoint = jobs.load_named(root, "digits")
+    wish = jobs.Wish(seconds=0.15, seed=3, labels={"digit": "7", "speaker": "jackson"})
+    prompt = make_prompt(tmp_path, "sine")
+    for with_prompt in (True, False):
+        take = Take(jobs.make_job(checkpoint, wish, "auto", prompt, with_prompt))
+        list(take.play())
+        assert take.bits().shape == take.waveform().shape
+        whole = torch.cat([jobs.read_upload(prompt, RATE, 10), take.waveform()[-1200:]])
+        expected = score(checkpoint, whole, wish.labels).bits[-take.job.samples :]
+        torch.testing.assert_close(take.bits(), expected)
+
+
+def test_what_was_drawn_again_is_told(root: Path) -> None:
+    checkpoint = jobs.load_named(root, "digits")
+    wish = jobs.Wish(seconds=0.15, seed=3, variants=2, labels={"digit": "7", "speaker": "jackson"})
+    take = Take(jobs.make_job(checkpoint, wish))
+    take.rescues = [
+        Rescue(1, 400, 800, "white noise", 2, True),
+        Rescue(0, 0, 80, "white noise", 3, False),
+    ]
+    told = live.summarise(take)
+    assert "Clip 2 ran into white noise by 0.10 s and was drawn again from 0.05 s." in told
+    assert "from 0.00 s, without success: another seed may help." in told
 
 
 def test_a_changed_checkpoint_is_loaded_anew(tmp_path: Path) -> None:
@@ -218,7 +336,7 @@ def test_the_studio_opens_without_a_usable_checkpoint(tmp_path: Path, is_damaged
         (tmp_path / "bad").mkdir()
         (tmp_path / "bad" / "config.json").write_text("{}")
     build_studio(tmp_path)
-    about = generate.show_page(tmp_path)[1]
+    about = generate.show_page(tmp_path, "")[1]
     assert "role='alert'" in about
     assert str(tmp_path) + "/" not in about
     assert list(generate.prepare(tmp_path, "bad"))
@@ -251,9 +369,9 @@ def test_the_player_gets_the_samples_that_the_file_gets(tmp_path: Path) -> None:
     assert np.array_equal(np.frombuffer(pcm16(waveform), "<i2"), saved)
 
 
-def test_one_function_is_public_and_gives_a_file(root: Path) -> None:
+def test_the_public_function_gives_a_file(root: Path) -> None:
     endpoints = build_studio(root).get_api_info()["named_endpoints"]
-    assert list(endpoints) == ["/generate"]
+    assert "/generate" in endpoints
     make = make_api(root)
     answer = make("digits", {"digit": "7", "speaker": "jackson"}, seconds=0.15, seed=3)
     saved, rate = soundfile.read(answer["path"], dtype="int16")

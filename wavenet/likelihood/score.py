@@ -5,7 +5,7 @@ windows that each bring one receptive field of context, so that length costs no 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from wavenet import codec
 from wavenet.checkpoint import Checkpoint
+from wavenet.devices import device_faults
 from wavenet.errors import ConditionError
 from wavenet.model.conditioning import Given
 from wavenet.model.features import frames_of
@@ -41,7 +42,6 @@ class Score:
         return float(self.bits.double().mean())
 
 
-@torch.no_grad()
 def score(
     checkpoint: Checkpoint,
     waveform: Tensor,
@@ -64,6 +64,25 @@ def score(
     Raises:
         ConditionError: an empty recording, a condition missing or unknown.
     """
+    return Score(torch.cat(list(score_windows(checkpoint, waveform, labels, arrays, local, codes))))
+
+
+@torch.no_grad()
+def score_windows(
+    checkpoint: Checkpoint,
+    waveform: Tensor,
+    labels: Mapping[str, Given] | None = None,
+    arrays: Mapping[str, Tensor] | None = None,
+    local: Tensor | None = None,
+    codes: Tensor | None = None,
+) -> Iterator[Tensor]:
+    """Score a recording window by window, as `score` does.
+
+    Yields:
+        (up to `WINDOW`,) float32, the next bits.
+    Raises:
+        ConditionError: before the first window, as `score`.
+    """
     if waveform.ndim != 1 or not waveform.numel():
         raise ConditionError("there is nothing to score: the recording has no samples")
     model, alphabet = checkpoint.model, checkpoint.config.codec
@@ -74,11 +93,40 @@ def score(
         local = frames_of(model.config, model.sample_rate, waveform.cpu(), arrays)
     conditioning = model.conditioning([labels or {}], [total], [local])
     codes = codes[None].to(conditioning.total.device)
-    bits = []
     for first in range(0, total, WINDOW):
         start = max(0, first - model.receptive_field)
         window = codes[:, start : min(total, first + WINDOW)]
-        params = model(window, conditioning, torch.tensor([start], device=codes.device))
-        nats = -model.distribution.log_prob(params, window)[0, first - start :]
-        bits.append(nats.float().cpu() / math.log(2))
-    return Score(torch.cat(bits))
+        with device_faults():
+            params = model(window, conditioning, torch.tensor([start]))
+            nats = -model.distribution.log_prob(params, window)[0, first - start :]
+            bits = nats.float().cpu() / math.log(2)
+        yield bits
+
+
+def score_clip(
+    checkpoint: Checkpoint,
+    waveform: Tensor,
+    codes: Tensor,
+    prompt: Tensor | None = None,
+    labels: Mapping[str, Given] | None = None,
+    local: Tensor | None = None,
+) -> Score:
+    """Score a clip that a model made, and the prompt before it.
+
+    Args:
+        waveform: (T,) of the clip; codes: (T,) int64, the same.
+        prompt: (P,) what it went on from.
+        labels: what it was made with; local: the frames.
+    Returns:
+        the score of all P + T samples.
+    """
+    alphabet = checkpoint.config.codec
+    before = torch.zeros(0) if prompt is None else prompt
+    given = codec.encode(before, alphabet.bits, alphabet.rounding)
+    return score(
+        checkpoint,
+        torch.cat([before, waveform.cpu()]),
+        labels,
+        local=local,
+        codes=torch.cat([given, codes.cpu()]),
+    )

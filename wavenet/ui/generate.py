@@ -7,26 +7,21 @@ button.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from wavenet.checkpoint import Checkpoint
 from wavenet.errors import WaveNetError
 from wavenet.synthesis.generate import warm_up
-from wavenet.ui import jobs
+from wavenet.ui import jobs, live, sharing
 from wavenet.ui.api import make_api
-from wavenet.ui.live import Stops, run_live
+from wavenet.ui.controls import MAX_LABEL_SETS, MAX_NUMBERS, describe, show_checkpoint
 from wavenet.ui.player import SETTLE_JS, START_JS, STOP_JS, make_player
 
-# More label sets than this, and a page of dropdowns is the wrong tool: use the command line.
-MAX_LABEL_SETS = 8
-# What is heard well at the first press, where the checkpoint has it: of the speakers of the digits
-# some were recorded 20 dB softer than others.
-FIRST_CHOICES = {"digit": "7", "speaker": "jackson"}
 MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+# What a link may say that is not the checkpoint's own matter.
+LINKED = ("seed", "variants", "temperature", "top_k", "top_p")
 EMPTY = (
     "<p class='empty'>The file to keep, its waveform, mel spectrogram and MFCC appear here after "
     "the last sample.</p>"
@@ -41,32 +36,23 @@ class Controls:
     checkpoint: gr.Dropdown
     seconds: gr.Number
     seed: gr.Number
+    variants: gr.Slider
     temperature: gr.Slider
     top_k: gr.Slider
     top_p: gr.Slider
+    guidance: gr.Slider
     engine: gr.Dropdown
     prompt: gr.Audio
     with_prompt: gr.Checkbox
+    source: gr.Audio
+    numbers: list[gr.Number]
     labels: list[gr.Dropdown]
+    continued: gr.Accordion  # around the prompt; no input
 
     def listed(self) -> list[Any]:
-        """All of them, the label dropdowns last."""
-        *single, labels = vars(self).values()
-        return [*single, *labels]
-
-
-@dataclass(frozen=True)
-class Results:
-    """The outputs of a run, in the order in which `live.run_live` yields them."""
-
-    player: gr.HTML
-    summary: gr.HTML
-    used_seed: gr.Number
-    box: gr.Column
-    audio: gr.Audio
-    waveform: gr.Plot
-    mel: gr.Plot
-    mfcc: gr.Plot
+        """All of them, the numbers and the label dropdowns last."""
+        *single, numbers, labels, _ = vars(self).values()
+        return [*single, *numbers, *labels]
 
 
 def tab(root: Path) -> None:
@@ -77,16 +63,17 @@ def tab(root: Path) -> None:
     """
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            controls, about, generate, stop = _controls(root)
+            about = gr.HTML(elem_classes="about", render=False)
+            controls, generate, stop = _controls(root, about)
         with gr.Column(scale=3, min_width=300):
             results, reuse = _results()
     private: dict[str, Any] = {"api_visibility": "private"}
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", **private}
-    stops = Stops()
+    stops = live.Stops()
     event = generate.click(
-        partial(run_live, root, stops),
+        partial(live.run_live, root, stops),
         controls.listed(),
-        list(vars(results).values()),
+        [results[name] for name in live.OUTPUTS],
         js=START_JS,
         show_progress="hidden",  # the player tells more, and Gradio's badge would cover figures
         # The player keeps the button shut while a run is on. Gradio's own guard would also swallow
@@ -97,33 +84,43 @@ def tab(root: Path) -> None:
     )
     event.failure(None, js=SETTLE_JS, **quick)
     stop.click(stops.add, controls.run, js=STOP_JS, trigger_mode="multiple", **quick)
-    reuse.click(lambda seed: seed, results.used_seed, controls.seed, **quick)
-    shown = [about, controls.seconds, results.player, *controls.labels]
+    reuse.click(lambda seed: seed, results["used_seed"], controls.seed, **quick)
+    shown = [about, controls.seconds, results["player"], controls.guidance, controls.source]
+    shown += [controls.continued, *controls.numbers, *controls.labels]
     controls.checkpoint.input(partial(show_checkpoint, root), controls.checkpoint, shown, **quick)
-    page = gr.context.Context.root_block
-    assert page is not None
-    loaded = page.load(partial(show_page, root), None, [controls.checkpoint, *shown], **quick)
-    # Only now do the dropdowns hold labels: a press before would lack them.
-    loaded.then(lambda: gr.update(interactive=True), None, generate, **quick)
-    loaded.then(
-        partial(prepare, root),
-        controls.checkpoint,
-        about,
-        show_progress="hidden",
-        **MODEL_QUEUE,
-        **private,
-    )
+    _greet(root, controls, about, shown, generate)
     gr.api(make_api(root), api_name="generate", **MODEL_QUEUE)  # type: ignore[attr-defined]
 
 
-def _controls(root: Path) -> tuple[Controls, gr.HTML, gr.Button, gr.Button]:
+def _greet(
+    root: Path, controls: Controls, about: gr.HTML, shown: list[Any], generate: gr.Button
+) -> None:
+    """Fill the page when it opens: with the first checkpoint, or with what its link says."""
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    page = gr.context.Context.root_block
+    assert page is not None
+    of_link = [getattr(controls, name) for name in LINKED]
+
+    def greet(request: gr.Request) -> list[Any]:
+        return show_page(root, str(request.query_params))
+
+    loaded = page.load(greet, None, [controls.checkpoint, *shown, *of_link], queue=False, **private)
+    # Only now do the dropdowns hold labels: a press before would lack them.
+    loaded.then(lambda: gr.update(interactive=True), None, generate, queue=False, **private)
+    loaded.then(partial(prepare, root), controls.checkpoint, about, **MODEL_QUEUE, **private)
+
+
+def _controls(root: Path, about: gr.HTML) -> tuple[Controls, gr.Button, gr.Button]:
     names = jobs.list_checkpoints(root)
+    run = gr.Number(0, precision=0, visible=False)
     checkpoint = gr.Dropdown(
         names, value=names[0] if names else None, label="Checkpoint", elem_id="checkpoint"
     )
-    about = gr.HTML(elem_classes="about")
+    about.render()
     with gr.Row():
         labels = [gr.Dropdown(visible=False, min_width=120) for _ in range(MAX_LABEL_SETS)]
+        numbers = [gr.Number(visible=False, min_width=120) for _ in range(MAX_NUMBERS)]
+    source = _recording("Recording to say again: WAV, FLAC, OGG or MP3", "source", visible=False)
     with gr.Row():
         seconds = gr.Number(
             1.0, label="Length (s)", minimum=0.01, step=0.1, min_width=120, elem_id="seconds"
@@ -136,52 +133,78 @@ def _controls(root: Path) -> tuple[Controls, gr.HTML, gr.Button, gr.Button]:
             "Generate", variant="primary", elem_id="generate", min_width=120, interactive=False
         )
         stop = gr.Button("Stop", elem_id="stop", min_width=120)
-    with gr.Accordion("Sampling", open=False):
-        temperature = gr.Slider(0.1, 2, 1, step=0.05, label="Temperature (below 1 is calmer)")
-        top_k = gr.Slider(0, 256, 0, step=1, label="Top-k: likeliest codes to draw from (0 is off)")
-        top_p = gr.Slider(0.05, 1, 1, step=0.01, label="Top-p: share of the likeliest (1 is off)")
-        engine = gr.Dropdown(list(jobs.ENGINES), value="auto", label="Engine", elem_id="engine")
-    with gr.Accordion("Continue a recording", open=False):
-        prompt = gr.Audio(
-            type="filepath",
-            sources=["upload", "microphone"],
-            format=None,
-            buttons=["download"],
-            label="Prompt: WAV, FLAC, OGG or MP3",
-            elem_id="prompt",
-        )
+    sampling = _sampling()
+    with gr.Accordion("Continue a recording", open=False) as continued:
+        prompt = _recording("Prompt: WAV, FLAC, OGG or MP3", "prompt")
         with_prompt = gr.Checkbox(True, label="Play and save the prompt before what follows it")
-    run = gr.Number(0, precision=0, visible=False)
-    controls = Controls(
-        run,
-        checkpoint,
-        seconds,
-        seed,
-        temperature,
-        top_k,
-        top_p,
-        engine,
-        prompt,
-        with_prompt,
-        labels,
+    of_prompt: dict[str, Any] = {"prompt": prompt, "with_prompt": with_prompt, "source": source}
+    first: dict[str, Any] = {"run": run, "checkpoint": checkpoint, "seconds": seconds, "seed": seed}
+    widgets = first | sampling | of_prompt
+    controls = Controls(**widgets, numbers=numbers, labels=labels, continued=continued)
+    return controls, generate, stop
+
+
+def _recording(label: str, elem_id: str, visible: bool = True) -> gr.Audio:
+    return gr.Audio(
+        type="filepath",
+        sources=["upload", "microphone"],
+        format=None,
+        buttons=["download"],
+        label=label,
+        elem_id=elem_id,
+        visible=visible,
     )
-    return controls, about, generate, stop
 
 
-def _results() -> tuple[Results, gr.Button]:
-    player = make_player(rate=16_000)
-    summary = gr.HTML(EMPTY, elem_id="summary")
-    with gr.Column(visible=False) as box:
-        audio = gr.Audio(
-            type="filepath",
-            interactive=False,
-            buttons=["download"],
-            format=None,
-            label="Lossless WAV",
-            elem_id="result",
+def _sampling() -> dict[str, Any]:
+    """Lay out what few people change."""
+    with gr.Accordion("Sampling", open=False):
+        guidance = gr.Slider(
+            1,
+            4,
+            1,
+            step=0.1,
+            label="Guidance: how strongly the labels are followed (1 is plain)",
+            visible=False,
+            elem_id="guidance",
         )
+        return {
+            "variants": gr.Slider(
+                1, jobs.MAX_VARIANTS, 1, step=1, label="Variants: clips at once", elem_id="variants"
+            ),
+            "temperature": gr.Slider(
+                0.1, 2, 1, step=0.05, label="Temperature (below 1 is calmer)", elem_id="temperature"
+            ),
+            "top_k": gr.Slider(
+                0, 256, 0, step=1, label="Top-k: likeliest codes to draw from (0 is off)"
+            ),
+            "top_p": gr.Slider(
+                0.05, 1, 1, step=0.01, label="Top-p: share of the likeliest (1 is off)"
+            ),
+            "guidance": guidance,
+            "engine": gr.Dropdown(
+                list(jobs.ENGINES), value="auto", label="Engine", elem_id="engine"
+            ),
+        }
+
+
+def _results() -> tuple[dict[str, Any], gr.Button]:
+    """Lay out the outputs, by the names of `live.OUTPUTS`."""
+    found: dict[str, Any] = {"player": make_player(rate=16_000)}
+    found["summary"] = gr.HTML(EMPTY, elem_id="summary")
+    with gr.Column(visible=False) as found["box"]:
+        for n in range(jobs.MAX_VARIANTS):
+            found[f"audio{n + 1}"] = gr.Audio(
+                type="filepath",
+                interactive=False,
+                buttons=["download"],
+                format=None,
+                label="Lossless WAV" if n == 0 else f"Variant {n + 1}",
+                elem_id="result" if n == 0 else f"result-{n + 1}",
+                visible=n == 0,
+            )
         with gr.Row(equal_height=True):
-            used_seed = gr.Number(
+            found["used_seed"] = gr.Number(
                 label="Seed used",
                 precision=0,
                 interactive=False,
@@ -190,63 +213,35 @@ def _results() -> tuple[Results, gr.Button]:
             )
             reuse = gr.Button("Use it again", elem_id="reuse", min_width=120)
         with gr.Column(elem_classes="pictures"):
-            names = ("waveform", "mel", "mfcc")
-            pictures = [gr.Plot(label=name, show_label=False, elem_id=name) for name in names]
-    return Results(player, summary, used_seed, box, audio, *pictures), reuse
+            for name in live.PICTURES:
+                found[name] = gr.Plot(label=name, show_label=False, elem_id=name)
+        with gr.Accordion("The same again: command, settings, link", open=False):
+            for name, label in (("command", "Command line"), ("settings", "Settings (JSON)")):
+                found[name] = gr.Textbox(
+                    label=label, interactive=False, buttons=["copy"], elem_id=name, lines=2
+                )
+            found["link"] = gr.HTML(elem_id="link")
+    return found, reuse
 
 
-def show_page(root: Path) -> list[Any]:
-    """List the checkpoints that there are now, and show the first."""
-    names = jobs.list_checkpoints(root)
-    first = names[0] if names else None
-    return [gr.update(choices=names, value=first), *show_checkpoint(root, first)]
-
-
-def show_checkpoint(root: Path, name: str | None) -> list[Any]:
-    """Describe a checkpoint and fit the controls to it.
+def show_page(root: Path, query: str = "") -> list[Any]:
+    """List the checkpoints that there are now, and show the first, or what a link says.
 
     Args:
-        name: of its folder.
+        query: of the address, after the question mark.
     Returns:
-        Updates of the description, the length, the player and `MAX_LABEL_SETS` dropdowns.
+        the update of the checkpoint, those of `show_checkpoint`, those of `LINKED`.
     """
-    try:
-        checkpoint = jobs.load_named(root, name)
-    except WaveNetError as error:
-        hidden = [gr.update(visible=False)] * MAX_LABEL_SETS
-        return [
-            f"<p role='alert'>{escape(jobs.sentence(error))}</p>",
-            gr.skip(),
-            gr.skip(),
-            *hidden,
-        ]
-    config = checkpoint.config
-    dropdowns = []
-    for condition in config.model.labels[:MAX_LABEL_SETS]:
-        first = FIRST_CHOICES.get(condition.name, "")
-        value = first if first in condition.values else condition.values[0]
-        label = condition.name.replace("_", " ").capitalize()
-        dropdowns.append(
-            gr.update(choices=list(condition.values), value=value, label=label, visible=True)
-        )
-    hidden = [gr.update(visible=False)] * (MAX_LABEL_SETS - len(dropdowns))
-    seconds = min(config.default_seconds, jobs.MAX_SECONDS)
-    rate = {"rate": config.audio.sample_rate}
-    return [describe(checkpoint), seconds, rate, *dropdowns, *hidden]
-
-
-def describe(checkpoint: Checkpoint) -> str:
-    """Put what matters about a model into one line of HTML."""
-    model, rate = checkpoint.model, checkpoint.config.audio.sample_rate
-    parts = [
-        f"{rate:,} Hz",
-        f"{len(model.config.dilations)} layers",
-        f"{model.parameter_count:,} parameters",
-        f"hears back {model.receptive_field:,} samples ({1000 * model.receptive_seconds:.0f} ms)",
-    ]
-    if len(model.config.labels) > MAX_LABEL_SETS:
-        parts.append(f"only {MAX_LABEL_SETS} of its label sets fit on this page")
-    return f"<p>{' · '.join(parts)}</p>"
+    names = jobs.list_checkpoints(root)
+    values, labels = sharing.read_link(query)
+    wanted = values.get("checkpoint")
+    if wanted in names:
+        first, shown = wanted, show_checkpoint(root, wanted, values | labels)
+    else:
+        first = names[0] if names else None
+        shown = show_checkpoint(root, first)
+    linked = [values.get(name, gr.skip()) for name in LINKED]
+    return [gr.update(choices=names, value=first), *shown, *linked]
 
 
 def prepare(root: Path, name: str | None) -> Iterator[Any]:

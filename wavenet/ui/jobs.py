@@ -7,7 +7,7 @@ Callers: the Generate tab and the public API function.
 import contextlib
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from random import SystemRandom
@@ -24,15 +24,17 @@ from wavenet.checkpoint import CONFIG, WEIGHTS, Checkpoint, load
 from wavenet.conditions import Strict
 from wavenet.config import SamplingConfig
 from wavenet.engines.base import Engine
-from wavenet.engines.registry import NAMES, make_engine
+from wavenet.engines.registry import NAMES, device_for, make_engine
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
+from wavenet.model.features import frames_of
 from wavenet.parsing import make
-from wavenet.synthesis.generate import Item, clip_name, generate, samples_for
+from wavenet.synthesis.generate import Chunk, Item, clip_name, generate, samples_for
 
 # The reference recomputes the whole past for every sample: for tests, not for ears.
 ENGINES = ("auto", *(name for name in NAMES if name != "reference"))
 MAX_SECONDS = 30.0
 MAX_PROMPT_SECONDS = 120.0
+MAX_VARIANTS = 4
 MAX_SEED = (1 << 53) - 1  # the largest whole number that a browser keeps exactly
 DRAWN_SEEDS = 1 << 31
 # The page takes in about twenty updates a second; faster ones would be lost.
@@ -40,14 +42,21 @@ PACE_SECONDS = 0.08
 
 
 class Wish(Strict):
-    """The numbers of a request; seed -1 draws one, top_k 0 and top_p 1 are off."""
+    """What is asked for; seed -1 draws one, top_k 0, top_p 1 and guidance 1 are off.
+
+    Attributes:
+        variants: clips at once; their seeds count up.
+        labels: label or number by condition name; what may be left out need not be there.
+    """
 
     seconds: float = Field(gt=0, le=MAX_SECONDS)
     seed: int = Field(default=-1, ge=-1, le=MAX_SEED)
     temperature: float = Field(default=1.0, gt=0, le=10)
     top_k: int = Field(default=0, ge=0, le=1024)
     top_p: float = Field(default=1.0, gt=0, le=1)
-    labels: dict[str, str] = Field(default_factory=dict)
+    guidance: float = Field(default=1.0, ge=0, le=10)
+    variants: int = Field(default=1, ge=1, le=MAX_VARIANTS)
+    labels: dict[str, str | float] = Field(default_factory=dict)
 
     @property
     def sampling(self) -> SamplingConfig:
@@ -59,22 +68,26 @@ class Wish(Strict):
             temperature=self.temperature,
             top_k=self.top_k or None,
             top_p=top_p,
+            guidance=self.guidance,
         )
 
 
 @dataclass(frozen=True)
 class Job:
-    """One clip, checked and ready to be made.
+    """Clips that differ in their seeds alone, checked and ready to be made.
 
     Attributes:
+        wish: what was asked for, its seed drawn.
         opening: (T,) what is heard before the first generated sample: the prompt, or nothing.
+        source: name of the recording that is continued or said again; "" without one.
     """
 
     checkpoint: Checkpoint
     engine: Engine[Any]
-    item: Item
-    sampling: SamplingConfig
+    wish: Wish
+    items: tuple[Item, ...]
     opening: Tensor
+    source: str = ""
 
     @property
     def rate(self) -> int:
@@ -82,19 +95,23 @@ class Job:
         return self.checkpoint.config.audio.sample_rate
 
     @property
-    def file_name(self) -> str:
-        """checkpoint_labels_seed.wav, safe on every system."""
-        name = self.checkpoint.config.name
-        return clip_name(name, self.item.labels, self.item.seed) + ".wav"
+    def samples(self) -> int:
+        """Length of a clip as it is heard, the opening included."""
+        return self.opening.numel() + self.items[0].samples
 
-    def waveforms(self) -> Iterator[Tensor]:
-        """Yield the opening, then the chunks as they are made."""
-        # Before the opening: this call checks everything.
-        chunks = generate(self.checkpoint, [self.item], self.sampling, self.engine)
-        if self.opening.numel():
-            yield self.opening
-        for chunk in chunks:
-            yield chunk.waveforms[0]
+    @property
+    def file_names(self) -> list[str]:
+        """checkpoint_labels_seed.wav of each clip, safe on every system."""
+        name = self.checkpoint.config.name
+        return [clip_name(name, item.labels, item.seed) + ".wav" for item in self.items]
+
+    def start(self) -> Iterator[Chunk]:
+        """Check everything; the chunks of all clips leave as they are made."""
+        return generate(self.checkpoint, self.items, self.wish.sampling, self.engine)
+
+    def waveform(self) -> Tensor:
+        """Make the first clip to its end, after the opening."""
+        return torch.cat([self.opening, *(chunk.waveforms[0] for chunk in self.start())])
 
 
 def make_job(
@@ -103,6 +120,7 @@ def make_job(
     engine: str = "auto",
     prompt: str | None = None,
     with_prompt: bool = True,
+    source: str | None = None,
 ) -> Job:
     """Turn a request into a job.
 
@@ -110,29 +128,47 @@ def make_job(
         engine: one of `ENGINES`.
         prompt: path of an uploaded audio file to continue, or None.
         with_prompt: whether the prompt is heard and saved before its continuation.
+        source: path of one whose features are turned back into sound, for a checkpoint that takes
+            frames; the clip gets its length.
     Raises:
-        AudioError: the prompt cannot be read.
+        AudioError: the prompt or the source cannot be read.
         WaveNetError: a label, length or engine that this checkpoint cannot take.
     """
-    rate = checkpoint.config.audio.sample_rate
-    given = None if prompt is None else read_prompt(prompt, rate)
-    seed = SystemRandom().randrange(DRAWN_SEEDS) if wish.seed < 0 else wish.seed
-    item = Item(samples_for(wish.seconds, rate), wish.labels, seed, prompt=given)
+    rate, model = checkpoint.config.audio.sample_rate, checkpoint.config.model
+    given = None if prompt is None else read_upload(prompt, rate, MAX_PROMPT_SECONDS)
+    samples, local = samples_for(wish.seconds, rate), None
+    if model.locals:
+        if source is None:
+            raise ConditionError(
+                f"{checkpoint.config.name} says a recording again: give it one, up to "
+                f"{MAX_SECONDS:g} s"
+            )
+        recording = read_upload(source, rate, MAX_SECONDS)
+        local, samples = frames_of(model, rate, recording), recording.numel()
+    if wish.seed < 0:
+        wish = wish.model_copy(update={"seed": SystemRandom().randrange(DRAWN_SEEDS)})
+    first = Item(samples, wish.labels, wish.seed, prompt=given, local=local)
+    items = tuple(replace(first, seed=wish.seed + n) for n in range(wish.variants))
     opening = given if given is not None and with_prompt else torch.empty(0)
-    return Job(checkpoint, make_engine(engine, checkpoint.model), item, wish.sampling, opening)
+    name = Path(source if local is not None and source else prompt or "").name
+    placed = on_device(checkpoint, device_for(engine))
+    return Job(placed, make_engine(engine, placed.model), wish, items, opening, name)
 
 
-def read_prompt(path: str, rate: int) -> Tensor:
-    """Read an upload; an error names the file as the person knows it, not where we keep it."""
+def read_upload(path: str, rate: int, longest: float) -> Tensor:
+    """Read an upload of so many seconds at most.
+
+    An error names the file as the person knows it, not where we keep it.
+    """
+    name = Path(path).name
     try:
         recording = io.read(path, rate)
     except AudioError as error:
-        raise AudioError(str(error).replace(path, Path(path).name)) from None
+        raise AudioError(str(error).replace(path, name)) from None
     seconds = recording.waveform.numel() / rate
-    if seconds > MAX_PROMPT_SECONDS:
+    if seconds > longest:
         raise ConditionError(
-            f"the prompt lasts {seconds:.0f} s; at most {MAX_PROMPT_SECONDS:.0f} s are taken, "
-            "so cut it first"
+            f"{name} lasts {seconds:.0f} s; at most {longest:.0f} s are taken, so cut it first"
         )
     return recording.waveform
 
@@ -166,14 +202,26 @@ def load_named(root: Path, name: str | None) -> Checkpoint:
     if name not in known:
         choices = ", ".join(known) or "none: train one, or put one into that folder"
         raise CheckpointError(f"{root.name} has no checkpoint {name!r}; it has {choices}")
-    files = (root / name / CONFIG, root / name / WEIGHTS)
-    return _load(root / name, tuple(f.stat().st_mtime_ns for f in files if f.exists()))
+    return _load(root / name, _modified(root / name), device_for("auto"))
 
 
-@lru_cache(maxsize=2)
-def _load(folder: Path, modified: tuple[int, ...]) -> Checkpoint:
+def on_device(checkpoint: Checkpoint, device: torch.device) -> Checkpoint:
+    """Give a checkpoint on a device; the one that came, if it is there already."""
+    if checkpoint.model.embedding.weight.device.type == device.type:
+        return checkpoint
+    return _load(checkpoint.folder, _modified(checkpoint.folder), device)
+
+
+def _modified(folder: Path) -> tuple[int, ...]:
+    files = (folder / CONFIG, folder / WEIGHTS)
+    return tuple(f.stat().st_mtime_ns for f in files if f.exists())
+
+
+# two checkpoints, on a GPU and for the engine that takes the CPU
+@lru_cache(maxsize=4)
+def _load(folder: Path, modified: tuple[int, ...], device: torch.device) -> Checkpoint:
     try:
-        return load(folder)
+        return load(folder, device)
     except CheckpointError as error:
         raise CheckpointError(str(error).replace(str(folder), folder.name)) from None
 

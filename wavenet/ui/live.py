@@ -5,7 +5,6 @@ line of figures. Called by the Generate tab.
 """
 
 import tempfile
-import time
 from collections.abc import Iterator
 from html import escape
 from itertools import takewhile
@@ -13,18 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import torch
-from torch import Tensor
 
-from audio_utils import io, plots
+from audio_utils import curves, io, plots
 from audio_utils.errors import AudioError
 from wavenet.errors import WaveNetError
 from wavenet.parsing import make
-from wavenet.ui import jobs
+from wavenet.synthesis.guard import Rescue
+from wavenet.ui import jobs, sharing
+from wavenet.ui.controls import chosen_labels
 from wavenet.ui.player import chunk_message, end_message
+from wavenet.ui.take import Take
 
-# Outputs beside the player: figures, box, file, three pictures, seed.
-OTHER_OUTPUTS = 7
+_AUDIOS = tuple(f"audio{n + 1}" for n in range(jobs.MAX_VARIANTS))
+PICTURES = ("waveform", "mel", "mfcc", "surprise")
+SHARED = ("command", "settings", "link")
+# What a run changes, in the order in which the page lists it.
+OUTPUTS = ("player", "summary", "used_seed", "box", *_AUDIOS, *PICTURES, *SHARED)
+_HIDDEN: dict[str, Any] = {name: gr.update(value=None, visible=False) for name in _AUDIOS}
 
 
 class Stops:
@@ -57,13 +61,16 @@ def run_live(
     name: str | None,
     seconds: float | None,
     seed: int | None,
+    variants: int,
     temperature: float,
     top_k: int,
     top_p: float,
+    guidance: float,
     engine: str,
     prompt: str | None,
     with_prompt: bool,
-    *chosen: str | None,
+    source: str | None,
+    *chosen: Any,
 ) -> Iterator[tuple[Any, ...]]:
     """Check what the controls hold, then perform it; a fault is one sentence in the page.
 
@@ -71,99 +78,104 @@ def run_live(
         root: folder of checkpoint folders.
         stops: asked between two pieces whether this run is to end.
         run: the browser's number of this run.
-        chosen: one label per set of the checkpoint, then the values of unused dropdowns.
+        chosen: see `controls.chosen_labels`.
     """
     try:
         checkpoint = jobs.load_named(root, name)
-        names = [condition.name for condition in checkpoint.config.model.labels]
-        labels = {k: v for k, v in zip(names, chosen, strict=False) if v is not None}
+        model = checkpoint.config.model
         wish = make(
             jobs.Wish,
             "settings",
-            seconds=seconds,
+            # where a recording is said again its field is hidden, and what it holds of no use
+            seconds=checkpoint.config.default_seconds if model.locals else seconds,
             seed=seed,
+            variants=variants,
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
-            labels=labels,
+            guidance=guidance,
+            labels=chosen_labels(model, chosen),
         )
-        job = jobs.make_job(checkpoint, wish, engine, prompt, with_prompt)
+        given = None if model.locals else prompt
+        job = jobs.make_job(checkpoint, wish, engine, given, with_prompt, source)
         yield from perform(job, run, stops)
     except (WaveNetError, AudioError) as error:
-        yield (end_message(run, 0, jobs.sentence(error)), *[gr.skip()] * OTHER_OUTPUTS)
+        yield outputs(player=end_message(run, 0, jobs.sentence(error)))
         with jobs.shown_errors():
             raise
 
 
 def perform(job: jobs.Job, run: int, stops: Stops) -> Iterator[tuple[Any, ...]]:
     """Yield the sound of a job in pieces, then everything that is left to show."""
-    total = job.opening.numel() + job.item.samples
-    parts: list[Tensor] = []
-    clock = Clock(job)
-    wanted = takewhile(lambda _: run not in stops, clock.timed())
+    take, number = Take(job), -1
+    wanted = takewhile(lambda _: run not in stops, take.play())
     for number, part in enumerate(jobs.paced(wanted)):
-        parts.append(part)
-        message = chunk_message(run, number, job.rate, total, clock.speed, part)
-        yield (message, *[gr.skip()] * OTHER_OUTPUTS)
+        message = chunk_message(run, number, job.rate, job.samples, take.speed, part)
+        yield outputs(player=message)
     if run in stops:
         return
-    waveform = torch.cat(parts)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / job.file_name
-        io.write(path, waveform, job.rate)
-        yield (
-            end_message(run, len(parts)),
-            summarise(job, waveform, clock.speed),
-            job.item.seed,
-            gr.update(visible=True),
-            str(path),
-            *pictures(waveform, job.rate),
+        files = {}
+        for n, file_name in enumerate(job.file_names):
+            io.write(Path(folder) / file_name, take.waveform(n), job.rate)
+            files[f"audio{n + 1}"] = gr.update(value=f"{folder}/{file_name}", visible=True)
+        yield outputs(
+            player=end_message(run, number + 1),
+            summary=summarise(take),
+            used_seed=job.wish.seed,
+            box=gr.update(visible=True),
+            **_HIDDEN | files,
+            **pictures(take),
+            command=sharing.as_command(job),
+            settings=sharing.as_json(job),
+            link=f"<a href='{escape(sharing.as_link(job))}'>A link to these settings</a>",
         )
 
 
-class Clock:
-    """Measures the work alone: neither the waiting for the page nor the prompt, which is given."""
-
-    def __init__(self, job: jobs.Job) -> None:
-        self.job = job
-        self.worked = 0.0
-        self.made = -job.opening.numel()
-
-    def timed(self) -> Iterator[Tensor]:
-        """Hand the pieces of the job through."""
-        waveforms = self.job.waveforms()
-        while True:
-            began = time.perf_counter()
-            waveform = next(waveforms, None)
-            self.worked += time.perf_counter() - began
-            if waveform is None:
-                return
-            self.made += waveform.numel()
-            yield waveform
-
-    @property
-    def speed(self) -> float:
-        """Seconds of audio made per second of work: times real time."""
-        return self.made / self.job.rate / max(self.worked, 1e-9)
+def outputs(**named: Any) -> tuple[Any, ...]:
+    """Give values by name as Gradio takes them: one for every output."""
+    assert named.keys() <= set(OUTPUTS)
+    return tuple(named.get(name, gr.skip()) for name in OUTPUTS)
 
 
-def pictures(waveform: Tensor, rate: int) -> list[Any]:
-    """Draw waveform, mel spectrogram and MFCC under one time axis."""
-    return [plot(waveform, rate) for plot in (plots.plot_waveform, plots.plot_mel, plots.plot_mfcc)]
+def pictures(take: Take) -> dict[str, Any]:
+    """Draw the first clip under one time axis: its sound, and how it surprised its model."""
+    waveform, rate = take.waveform(), take.job.rate
+    bits = take.bits()
+    marks = {"mean": float(bits.double().mean())}
+    return {
+        "waveform": plots.plot_waveform(waveform, rate),
+        "mel": plots.plot_mel(waveform, rate),
+        "mfcc": plots.plot_mfcc(waveform, rate),
+        "surprise": curves.plot_surprise(bits, rate, waveform.numel() / rate, marks),
+    }
 
 
-def summarise(job: jobs.Job, waveform: Tensor, speed: float) -> str:
-    """Give the figures of a finished run as HTML."""
+def summarise(take: Take) -> str:
+    """Give the figures of a finished run as HTML, and what was drawn again."""
+    job, speed = take.job, take.speed
     facts = {
-        "Length": f"{waveform.numel() / job.rate:.2f} s",
-        "Samples": f"{waveform.numel():,}",
+        "Length": f"{job.samples / job.rate:.2f} s",
+        "Samples": f"{job.samples:,}",
         "Sample rate": f"{job.rate:,} Hz",
-        "Real-time factor": f"{1 / speed:.2f}",
+        "Real-time factor": f"{1 / max(speed, 1e-9):.2f}",
         "Speed": f"{speed:.1f} × real time",
         "Engine": job.engine.name,
-        **{name: str(value) for name, value in job.item.labels.items()},
+        **{name: str(value) for name, value in job.wish.labels.items()},
     }
-    return fact_list(facts)
+    again = "".join(f"<p class='note'>{escape(_tell(job, r))}</p>" for r in take.rescues)
+    return fact_list(facts) + again
+
+
+def _tell(job: jobs.Job, rescue: Rescue) -> str:
+    """Put a rescue into one sentence."""
+    clip = "The clip" if len(job.items) == 1 else f"Clip {rescue.item + 1}"
+    begun, end = rescue.first / job.rate, rescue.last / job.rate
+    told = f"{clip} ran into {rescue.reason} by {end:.2f} s"
+    if not rescue.attempts:
+        return f"{told}."
+    result = "" if rescue.solved else ", without success: another seed may help"
+    return f"{told} and was drawn again from {begun:.2f} s{result}."
 
 
 def fact_list(facts: dict[str, str], kind: str = "facts") -> str:

@@ -1,0 +1,109 @@
+"""The Analyse tab in a real browser: an example, an upload, and what is not audio."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from wavenet.ui import analysis
+
+from .conftest import RATE
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def tab(page: Any) -> Any:
+    page.get_by_role("tab", name="Analyse").click()
+    page.wait_for_selector("#example")
+    return page
+
+
+def wait_for_pictures(page: Any) -> None:
+    for name in ("strip", *analysis.PICTURES):
+        page.wait_for_function(
+            f"document.querySelector('#picture-{name} img')?.getBoundingClientRect().width > 400",
+            polling=100,
+        )
+        page.locator(f"#picture-{name}").scroll_into_view_if_needed()
+        page.wait_for_function(
+            f"document.querySelector('#picture-{name} img').naturalWidth === 1350", polling=100
+        )
+
+
+def saved(page: Any, name: str) -> Any:
+    with page.expect_download() as download:
+        page.click(name)
+    return download.value
+
+
+def test_the_example_is_drawn_scored_heard_and_kept(tab: Any) -> None:
+    assert tab.is_visible("text=appear here, all on one time axis")
+    assert tab.is_disabled("#score-again")
+    tab.click("#example")
+    wait_for_pictures(tab)
+    assert "3.00 s" in tab.inner_text("#facts")
+    assert "digits" in tab.inner_text("#score-facts")
+    places = {tab.locator(f"#picture-{name} img").bounding_box()["x"] for name in analysis.PICTURES}
+    assert len(places) == 1, "the pictures do not stand under each other"
+    assert all(
+        tab.locator("#picture-strip img, #picture-pitch img").evaluate_all("i => i.map(x => x.alt)")
+    )
+    for kind in ("original", "coarse"):
+        tab.wait_for_selector(f"#sound-{kind} >> text=0:03")
+        link = tab.wait_for_selector(f"#sound-{kind} a[download]", state="attached")
+        answer = tab.request.get(link.evaluate("link => link.href"))
+        _, rate = soundfile.read(BytesIO(answer.body()))
+        assert rate == 16_000
+    for name, holds in (("features", "mfcc_delta_db"), ("bits", "bits")):
+        download = saved(tab, f"#{name}")
+        assert download.suggested_filename == f"example_{name}.npz"
+        with np.load(download.path(), allow_pickle=False) as arrays:
+            assert holds in arrays
+    assert saved(tab, "#picture-mel a[download]").suggested_filename == "example_mel.png"
+    tab.click("#judge input")
+    tab.click("[role=option]:has-text('notes')")
+    tab.click("#score-again")
+    tab.wait_for_selector("#score-facts >> text=notes")
+
+
+def test_an_upload_is_analysed_on_a_phone_and_text_is_refused(tab: Any, tmp_path: Path) -> None:
+    tab.set_viewport_size({"width": 390, "height": 844})
+    (tmp_path / "notes.wav").write_text("this is no sound")
+    samples = 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
+    soundfile.write(tmp_path / "tone.wav", samples, RATE)
+    tab.click("#analyse")
+    tab.wait_for_selector("#analysis-status [role=alert] >> text=no recording yet")
+    tab.set_input_files("#recording input[type=file]", tmp_path / "notes.wav")
+    tab.wait_for_selector("#recording >> text=notes.wav", state="attached")
+    tab.wait_for_selector("#analysis-status [role=alert]", state="detached")
+    tab.click("#analyse")
+    tab.wait_for_selector("#analysis-status [role=alert] >> text=notes.wav is not audio")
+    tab.click("#recording [aria-label='Clear']")
+    tab.set_input_files("#recording input[type=file]", tmp_path / "tone.wav")
+    tab.wait_for_selector("#analysis-status [role=alert]", state="detached")
+    tab.click("#analyse")
+    wait_for_pictures(tab)
+    pitch = tab.inner_text("#facts div:has(> dt:text-is('Pitch')) dd")
+    assert float(pitch.removesuffix(" Hz")) == pytest.approx(440, rel=0.01)
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_programs_get_numbers_of_what_they_upload_and_of_nothing_else(
+    url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "tone.wav"
+    soundfile.write(path, 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE), RATE)
+    client = Client(url, verbose=False)
+    numbers = client.predict(handle_file(path), api_name="/analyse")
+    assert numbers["pitch_hz"] == pytest.approx(440, rel=0.01)
+    labels = {"digit": "7", "speaker": "jackson"}
+    answer = client.predict(handle_file(path), "digits", labels, api_name="/score")
+    assert answer["samples"] == RATE
+    with pytest.raises(AppError, match="uploaded file"):
+        client.predict({"path": str(path)}, api_name="/analyse")
