@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help app test lint clean browser FORCE
+.PHONY: help app test lint space clean browser FORCE
 
 PORT ?= 7860
 PYTHON ?=
@@ -17,6 +17,7 @@ help:
 	@echo "make app     start the studio at http://127.0.0.1:$(PORT)   (PORT=8000 for another port)"
 	@echo "make test    check style, types and imports, then run the tests   (PYTEST_ARGS='-k codec')"
 	@echo "make lint    the checks without the tests"
+	@echo "make space   assemble build/space, the folder of a Hugging Face Space, and try it"
 	@echo "make clean   remove the environment and what the tools left behind"
 	@echo "app, test and lint set up $(VENV) first where it is missing; PYTHON=/path/to/python3.12 chooses its Python."
 
@@ -32,6 +33,9 @@ lint: $(VENV)/.dev $(VENV)/.project
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+space: $(VENV)/.project
+	@PYTHON="$(PYTHON)" $(BIN)/python scripts/space.py build/space --run
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -3,8 +3,16 @@
 Enters: nothing. Leaves: `demo`, the Gradio app. On your own machine, `make app` does the same.
 """
 
-from wavenet.ui.studio import build_studio, launch_options
+import contextlib
 
+# Only on ZeroGPU, where it has to come before anything that knows CUDA.
+with contextlib.suppress(ImportError):
+    import spaces  # noqa: F401
+
+from wavenet.ui.studio import build_studio, launch_options
+from wavenet.ui.zerogpu import borrow_gpu
+
+borrow_gpu()
 demo = build_studio()
 
 if __name__ == "__main__":

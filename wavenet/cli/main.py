@@ -14,6 +14,7 @@ from wavenet.cli import (
     bench,
     evaluate,
     generate,
+    hub,
     import_,
     info,
     score,
@@ -40,6 +41,7 @@ app.command("bench")(bench.bench)
 app.command("import")(import_.import_)
 app.command("ui")(studio.studio)
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(hub.app, name="hub")
 
 
 def _version(wanted: bool) -> None:

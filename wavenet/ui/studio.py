@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from wavenet.ui import generate, receptive_field
+from wavenet.ui import analyse, generate, models, receptive_field, watch
 
 HEADER = """
 <h1>WaveNet Studio</h1>
@@ -36,8 +36,14 @@ def build_studio(checkpoints: Path | None = None) -> gr.Blocks:
         with gr.Tabs():
             with gr.Tab("Generate", id="generate"):
                 generate.tab(root)
+            with gr.Tab("Analyse", id="analyse"):
+                analyse.tab(root)
+            with gr.Tab("Watch it think", id="watch") as opened:
+                watch.tab(root, opened)
             with gr.Tab("Receptive field", id="receptive-field"):
                 receptive_field.tab(root)
+            with gr.Tab("Models", id="models"):
+                models.tab(root)
     studio.queue(max_size=16, default_concurrency_limit=1, api_open=False)
     return studio
 

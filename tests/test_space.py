@@ -1,0 +1,73 @@
+"""The folder of a Hugging Face Space: all that it needs, nothing else, and settings that are so."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SDK_PIN = "gradio=="
+# What Hugging Face takes, by its documentation.
+COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("space", ROOT / "scripts" / "space.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_space_gets_the_program_and_its_checkpoints(script, tmp_path):
+    target = tmp_path / "deep" / "space"
+    target.mkdir(parents=True)
+    (target / "old.py").write_text("left from the last time")
+    names = script.assemble(target)
+    found = {p.relative_to(target) for p in target.rglob("*") if p.is_file()}
+    assert {str(path) for path in found} == set(names)
+    top = {path.parts[0] for path in found} - {"packages.txt"}
+    assert top == {*script.FOLDERS, *script.FILES}
+    code = {
+        p.relative_to(ROOT) for f in ("wavenet", "audio_utils") for p in (ROOT / f).rglob("*.py")
+    }
+    assert code <= found
+    for name in ("wavenet/ui/player.js", "wavenet/ui/studio.css", "checkpoints/digits/README.md"):
+        assert (target / name).read_bytes() == (ROOT / name).read_bytes()
+
+
+def test_nothing_that_a_tool_or_a_person_left_reaches_the_space(script, tmp_path):
+    source = tmp_path / "source"
+    for name in (
+        *script.FILES,
+        "wavenet/a.py",
+        "wavenet/__pycache__/a.cpython-311.pyc",
+        "wavenet/.a.py.swp",
+        "wavenet/.cache/b.py",
+        "checkpoints/x/config.json",
+        "checkpoints/x/.partial-1.json",
+        "checkpoints/x/step.pt",
+        "audio_utils/c.nbi",
+        "runs/secret.json",
+        ".env",
+        "tests/d.py",
+    ):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text("x")
+    kept = script.assemble(tmp_path / "target", source)
+    assert kept == sorted([*script.FILES, "wavenet/a.py", "checkpoints/x/config.json"])
+    (source / "LICENSE").unlink()
+    with pytest.raises(SystemExit, match="LICENSE"):
+        script.assemble(tmp_path / "target", source)
+
+
+def test_the_settings_of_the_space_agree_with_the_project(script):
+    fields = script.front_matter(ROOT / "README.md")
+    pins = (ROOT / "requirements.txt").read_text().splitlines()
+    assert SDK_PIN + fields["sdk_version"] in pins
+    assert (fields["sdk"], fields["python_version"]) == ("gradio", "3.12")
+    assert (ROOT / fields["app_file"]).is_file()
+    assert fields["license"] == "mit"
+    assert {fields["colorFrom"], fields["colorTo"]} <= COLOURS
+    assert len(fields["short_description"]) <= 60
+    assert (ROOT / "LICENSE").read_text().startswith("MIT")

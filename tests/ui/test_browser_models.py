@@ -1,0 +1,85 @@
+"""The Models tab in a real browser, with a card whose author means harm."""
+
+import zipfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wavenet.exchange import archive
+
+from .conftest import RATE, save_checkpoint
+
+pytestmark = pytest.mark.browser
+
+ATTACKS = (
+    "<script>window.harmed = 1</script>",
+    "<img src=x onerror='window.harmed = 2'>",
+    "<svg onload='window.harmed = 3'></svg>",
+    "${window.harmed = 4}",
+    "`${window.harmed = 5}`",
+    "{{#with (lookup this 'constructor')}}{{this}}{{/with}} {{value}}",
+    "[press](javascript:window.harmed=6)",
+    "![pixel](https://example.org/pixel.png)",
+    "@children",
+)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One checkpoint with that card, in a folder that a test may add to."""
+    folder = tmp_path_factory.mktemp("models") / "checkpoints"
+    save_checkpoint(folder, "digits", RATE, {"digit": ("0", "1")})
+    card = "---\nlicense: cc0-1.0\n---\n# A card\n\n" + "\n\n".join(ATTACKS)
+    (folder / "digits" / "README.md").write_text(card + "\n\nThe end of the card.\n")
+    yield folder
+
+
+def open_tab(page: Any) -> None:
+    page.get_by_role("tab", name="Models").click()
+    page.wait_for_selector("#model-facts >> text=8,000 Hz")
+
+
+def test_a_card_is_read_and_nothing_in_it_acts(page: Any) -> None:
+    open_tab(page)
+    card = page.wait_for_selector("#model-card >> text=The end of the card.")
+    assert card.is_visible()
+    words = page.inner_text("#model-card")
+    for attack in (ATTACKS[0], ATTACKS[1], ATTACKS[3], ATTACKS[5]):
+        assert attack in words
+    assert "[picture: pixel]" in words
+    assert page.query_selector_all("#model-card :is(script, img, svg, iframe, [onerror])") == []
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.harmed") is None
+    assert "cc0-1.0" in page.inner_text("#model-facts")
+
+
+def test_a_checkpoint_is_taken_home_and_another_taken_in(
+    page: Any, url: str, root: Path, tmp_path: Path
+) -> None:
+    open_tab(page)
+    with page.expect_download() as download:
+        page.click("#model-download")
+    assert download.value.suggested_filename == "digits.zip"
+    data = Path(download.value.path()).read_bytes()
+    with zipfile.ZipFile(BytesIO(data)) as file:
+        weights = (root / "digits" / "model.safetensors").read_bytes()
+        assert file.read("digits/model.safetensors") == weights
+    bad = tmp_path / "bad.zip"
+    with zipfile.ZipFile(bad, "w") as file:
+        file.writestr("../evil.py", b"1/0")
+    page.click("text=Import a checkpoint")
+    page.set_input_files("#model-upload input[type=file]", bad)
+    page.wait_for_selector("#model-news [role=alert] >> text=expected nothing but")
+    save_checkpoint(tmp_path, "brass", 2 * RATE, {"instrument": ("horn",)})
+    archive.pack(tmp_path / "brass", tmp_path / "brass.zip")
+    page.set_input_files("#model-upload input[type=file]", tmp_path / "brass.zip")
+    page.wait_for_selector("#model-news [role=status] >> text=brass is here")
+    page.wait_for_selector("#model-facts >> text=16,000 Hz")
+    assert page.input_value("#model-choice input") == "brass"
+    page.goto(url)
+    page.wait_for_selector("#generate:not([disabled])")
+    page.click("#checkpoint input")
+    page.wait_for_selector("[role=option]:has-text('brass')")

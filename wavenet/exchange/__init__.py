@@ -1,0 +1,1 @@
+"""Checkpoints that come from elsewhere or go there: the Hub, zip archives, their cards."""

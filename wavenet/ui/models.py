@@ -1,0 +1,206 @@
+"""The Models tab: what each checkpoint is, with its card; take one in, or take one home.
+
+Enters: a folder of checkpoints. Leaves: widgets and their wiring; `exchange` reads cards and
+archives.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from wavenet.checkpoint import WEIGHTS, Checkpoint
+from wavenet.conditions import Condition, LabelCondition, NumberCondition, PositionCondition
+from wavenet.errors import WaveNetError
+from wavenet.exchange import archive, card
+from wavenet.ui import jobs
+from wavenet.ui.live import fact_list
+
+# Allows strangers to add checkpoints to a Space, which everybody there then sees.
+ALLOW_IMPORT = "WAVENET_ALLOW_IMPORT"
+NOT_HERE = (
+    "<p class='note'>Import is off here: this is a public Space, and what one person brings would "
+    f"be offered to all. Run the studio on your own machine, or set {ALLOW_IMPORT}=1 in a Space of "
+    "your own.</p>"
+)
+HOW_TO_IMPORT = (
+    "<p class='note'>A zip of <code>config.json</code>, <code>model.safetensors</code> and "
+    "<code>README.md</code>, as <em>Download</em> makes it. Nothing in it is ever run. "
+    "From the Hugging Face Hub: <code>wavenet hub pull OWNER/NAME --out checkpoints/NAME</code>"
+    "</p>"
+)
+NO_CARD = "<p class='empty'>This checkpoint has no card: nobody says where it comes from.</p>"
+MAX_LABELS_SHOWN = 20
+ABOUT = (
+    (
+        "About",
+        "WaveNet Studio is an open WaveNet: a neural network that predicts each sample of a sound "
+        "from those before it. The program is under the MIT licence; every checkpoint has one of "
+        "its own, which its card states.",
+    ),
+    (
+        "Privacy",
+        "The page asks no other server for anything, and no usage is counted. Recordings that you "
+        "upload stay on the machine that runs the studio and are deleted within about 35 minutes; "
+        "until then, whoever knows the random address of such a file can fetch it. On a Space that "
+        "machine belongs to the host, whose own rules hold.",
+    ),
+    (
+        "Voices",
+        "A voice belongs to the person who speaks. Train on, or continue, only recordings whose "
+        "speakers agreed to that use, and say of what you publish that a program made it. Do not "
+        "make anybody appear to say what they did not say.",
+    ),
+)
+OPEN_DOWNLOAD = "() => document.querySelector('#package').click()"
+
+
+def tab(root: Path) -> None:
+    """Lay out the tab and wire it.
+
+    Args:
+        root: folder of checkpoint folders.
+    """
+    with gr.Row():
+        with gr.Column(scale=2, min_width=300):
+            choice = gr.Dropdown(
+                jobs.list_checkpoints(root), label="Checkpoint", elem_id="model-choice"
+            )
+            facts = gr.HTML(elem_id="model-facts")
+            download = gr.Button("Download (.zip)", elem_id="model-download")
+            # Made when asked for; the page then presses it for the person.
+            package = gr.DownloadButton("Archive", visible="hidden", elem_id="package")
+            upload, news = _import()
+        with gr.Column(scale=3, min_width=300):
+            read = gr.HTML(elem_id="model-card", elem_classes="card", container=True, padding=True)
+    words = "".join(f"<div><h2>{title}</h2><p>{text}</p></div>" for title, text in ABOUT)
+    gr.HTML(f"<div class='words'>{words}</div>")
+    private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    shown: list[Any] = [facts, read]
+    choice.change(partial(show, root), choice, shown, **private)
+    made = download.click(partial(pack, root), choice, package, **private)
+    made.success(None, js=OPEN_DOWNLOAD, queue=False, **private)
+    if upload is not None:
+        upload.upload(partial(take_in, root), upload, [upload, news, choice], **private)
+    page = gr.context.Context.root_block
+    assert page is not None
+    page.load(partial(show_page, root), None, [choice, *shown], queue=False, **private)
+
+
+def import_allowed() -> bool:
+    """Tell whether visitors may add checkpoints: on one's own machine, or where a Space says so."""
+    return "SPACE_ID" not in os.environ or os.environ.get(ALLOW_IMPORT) == "1"
+
+
+def show_page(root: Path) -> list[Any]:
+    """List the checkpoints that there are now, and show the first."""
+    names = jobs.list_checkpoints(root)
+    first = names[0] if names else None
+    return [gr.update(choices=names, value=first), *show(root, first)]
+
+
+def show(root: Path, name: str | None) -> tuple[str, str]:
+    """Describe a checkpoint.
+
+    Returns:
+        HTML of its facts, or of the sentence that says what is wrong; HTML of its card.
+    """
+    try:
+        checkpoint = jobs.load_named(root, name)
+        text = card.read_card(root / str(name))
+    except WaveNetError as error:
+        words = jobs.sentence(error).replace(f"{root}{os.sep}", "")
+        return f"<p class='note' role='alert'>{escape(words)}</p>", ""
+    licence = card.licence_of(text) or "none named: ask its authors"
+    return fact_list(facts_of(checkpoint, licence)), card.render(text) or NO_CARD
+
+
+def pack(root: Path, name: str | None) -> Iterator[str]:
+    """Yield the path of a zip of a checkpoint; the page keeps a copy."""
+    with jobs.shown_errors(), tempfile.TemporaryDirectory() as folder:
+        source = jobs.load_named(root, name).folder
+        path = Path(folder) / f"{source.name}.zip"
+        archive.pack(source, path)
+        yield str(path)
+
+
+def take_in(root: Path, path: str | None) -> tuple[None, str, Any]:
+    """Make a checkpoint of an uploaded archive and choose it.
+
+    Returns:
+        an empty upload, what to say, and the choices with the new one.
+    """
+    if path is None or not import_allowed():
+        return None, NOT_HERE if path else "", gr.skip()
+    try:
+        name = archive.unpack(Path(path), root).name
+    except WaveNetError as error:
+        words = jobs.sentence(error).replace(f"{root}{os.sep}", "")
+        return None, f"<p class='note' role='alert'>{escape(words)}</p>", gr.skip()
+    words = (
+        f"<p class='note' role='status'>{name} is here; the other tabs list it once the page is "
+    )
+    choices = gr.update(choices=jobs.list_checkpoints(root), value=name)
+    return None, words + "loaded again.</p>", choices
+
+
+def facts_of(checkpoint: Checkpoint, licence: str) -> dict[str, str]:
+    """Gather what a person asks first about a checkpoint."""
+    config, model = checkpoint.config, checkpoint.model
+    network = config.model
+    codec, depth = config.codec, len(network.dilations)
+    megabytes = (checkpoint.folder / WEIGHTS).stat().st_size / 1e6
+    widths = (network.residual_channels, network.gate_channels, network.skip_channels)
+    return {
+        "Licence": licence,
+        "Sample rate": f"{config.audio.sample_rate:,} Hz",
+        "Alphabet": f"{codec.law}, {codec.bits} bits",
+        "Output": network.output.kind.replace("-", " "),
+        "Receptive field": f"{model.receptive_field:,} samples",
+        "In time": f"{1000 * model.receptive_seconds:,.1f} ms",
+        "Layers": f"{depth}, kernel {network.kernel_size}",
+        "Dilations": f"{min(network.dilations):,} to {max(network.dilations):,}",
+        "Residual · gate · skip": " · ".join(map(str, widths)),
+        "Parameters": f"{model.parameter_count:,}",
+        "On disk": f"{megabytes:,.1f} MB",
+        "Per sample": f"{model.macs_per_sample:,} MACs",
+        **{
+            f"Condition: {getattr(c, 'name', 'position')}": values_of(c) for c in network.conditions
+        },
+    }
+
+
+def values_of(condition: Condition) -> str:
+    """Say what a condition can be given."""
+    if isinstance(condition, LabelCondition):
+        more = len(condition.values) - MAX_LABELS_SHOWN
+        rest = [f"and {more:,} more"] if more > 0 else []
+        return ", ".join([*condition.values[:MAX_LABELS_SHOWN], *rest])
+    if isinstance(condition, PositionCondition):
+        return "in the clip"
+    if isinstance(condition, NumberCondition):
+        return f"{condition.low:g} to {condition.high:g} {condition.unit}".rstrip()
+    if condition.kind == "vector":
+        return f"{condition.size} numbers"
+    return f"frames of {condition.columns}"
+
+
+def _import() -> tuple[gr.File | None, gr.HTML]:
+    """Give the widgets that take a checkpoint in, or the reason why there are none."""
+    with gr.Accordion("Import a checkpoint", open=False, elem_id="model-import"):
+        if not import_allowed():
+            return None, gr.HTML(NOT_HERE)
+        gr.HTML(HOW_TO_IMPORT)
+        upload = gr.File(
+            file_types=[".zip"],
+            type="filepath",
+            label="A .zip, up to 20 MB",
+            height=170,
+            elem_id="model-upload",
+        )
+        return upload, gr.HTML(elem_id="model-news")
