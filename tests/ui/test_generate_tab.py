@@ -304,7 +304,7 @@ def test_the_surprise_is_that_of_the_clip_as_it_is_heard(root: Path, tmp_path: P
         take = Take(jobs.make_job(checkpoint, wish, "auto", prompt, with_prompt))
         list(take.play())
         assert take.bits().shape == take.waveform().shape
-        whole = torch.cat([jobs.read_upload(prompt, RATE, 10), take.waveform()[-1200:]])
+        whole = torch.cat([jobs.read_upload(prompt, RATE, 10).waveform, take.waveform()[-1200:]])
         expected = score(checkpoint, whole, wish.labels).bits[-take.job.samples :]
         torch.testing.assert_close(take.bits(), expected)
 

@@ -88,11 +88,21 @@ def make_network(name: str) -> Network:
     if name not in configurations:
         known = ", ".join(configurations)
         raise ConditionError(f"the configuration {name!r} is not known; choose one of {known}")
+    config = configurations[name]
+    bits = BITS if config.output.kind == "categorical" else LINEAR_BITS
+    return random_network(name, config, bits, SAMPLE_RATE)
+
+
+def random_network(name: str, config: ModelConfig, bits: int, sample_rate: int) -> Network:
+    """Make a network of any sizes, with the same random weights every time.
+
+    Args:
+        bits: of the codec.
+        sample_rate: Hz.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        config = configurations[name]
-        bits = BITS if config.output.kind == "categorical" else LINEAR_BITS
-        model = WaveNet(config, bits, SAMPLE_RATE)
+        model = WaveNet(config, bits, sample_rate)
     return Network(name, model.requires_grad_(False).eval())
 
 

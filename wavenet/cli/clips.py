@@ -168,16 +168,10 @@ def plan_outputs(out: Path | None, names: list[str], overwrite: bool) -> list[Pa
 
 def bits_per_sample(loaded: "Checkpoint", item: "Item", made: Made) -> float:
     """Give what the model itself thinks of a clip that it made, the prompt not counted."""
-    import torch
+    from wavenet.likelihood.score import score_clip
 
-    from wavenet import codec
-    from wavenet.likelihood.score import score
-
-    prompt, alphabet = torch.zeros(0) if item.prompt is None else item.prompt, loaded.config.codec
-    whole = torch.cat([prompt, made.waveform])
-    codes = torch.cat([codec.encode(prompt, alphabet.bits, alphabet.rounding), made.codes.cpu()])
-    bits = score(loaded, whole, item.labels, local=item.local, codes=codes).bits[prompt.numel() :]
-    return float(bits.double().mean())
+    found = score_clip(loaded, made.waveform, made.codes, item.prompt, item.labels, item.local)
+    return float(found.bits[-made.codes.numel() :].double().mean())
 
 
 def find_nearest(

@@ -135,7 +135,7 @@ def make_job(
         WaveNetError: a label, length or engine that this checkpoint cannot take.
     """
     rate, model = checkpoint.config.audio.sample_rate, checkpoint.config.model
-    given = None if prompt is None else read_upload(prompt, rate, MAX_PROMPT_SECONDS)
+    given = None if prompt is None else read_upload(prompt, rate, MAX_PROMPT_SECONDS).waveform
     samples, local = samples_for(wish.seconds, rate), None
     if model.locals:
         if source is None:
@@ -143,7 +143,7 @@ def make_job(
                 f"{checkpoint.config.name} says a recording again: give it one, up to "
                 f"{MAX_SECONDS:g} s"
             )
-        recording = read_upload(source, rate, MAX_SECONDS)
+        recording = read_upload(source, rate, MAX_SECONDS).waveform
         local, samples = frames_of(model, rate, recording), recording.numel()
     if wish.seed < 0:
         wish = wish.model_copy(update={"seed": SystemRandom().randrange(DRAWN_SEEDS)})
@@ -155,8 +155,8 @@ def make_job(
     return Job(placed, make_engine(engine, placed.model), wish, items, opening, name)
 
 
-def read_upload(path: str, rate: int, longest: float) -> Tensor:
-    """Read an upload of so many seconds at most.
+def read_upload(path: str, rate: int | None, longest: float) -> io.Recording:
+    """Read an upload of so many seconds at most; at its own rate if rate is None.
 
     An error names the file as the person knows it, not where we keep it.
     """
@@ -165,12 +165,12 @@ def read_upload(path: str, rate: int, longest: float) -> Tensor:
         recording = io.read(path, rate)
     except AudioError as error:
         raise AudioError(str(error).replace(path, name)) from None
-    seconds = recording.waveform.numel() / rate
+    seconds = recording.waveform.numel() / recording.sample_rate
     if seconds > longest:
         raise ConditionError(
             f"{name} lasts {seconds:.0f} s; at most {longest:.0f} s are taken, so cut it first"
         )
-    return recording.waveform
+    return recording
 
 
 def paced(waveforms: Iterable[Tensor], seconds: float = PACE_SECONDS) -> Iterator[Tensor]:

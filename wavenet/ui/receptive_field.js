@@ -1,5 +1,5 @@
-// Draws the causal cone of one node: rows are layers, columns are samples. `element`, `props` and
-// `watch` come from gr.HTML; the value is made in receptive_field.py. A few paths carry everything, and
+// Draws the cone of one node: rows are layers, columns are samples. `element`, `props` and `watch`
+// come from gr.HTML; the value is made in networks.py. A few paths carry everything, and
 // what is under the pointer is computed, so that large networks stay fast.
 const SVG = 'http://www.w3.org/2000/svg';
 const ROWS = 64; // more layers than this are not drawn
@@ -11,18 +11,34 @@ let view = null; // the geometry
 let node = null; // { layer, time } whose cone is lit
 let pinned = null;
 
+// The width inside the box's padding.
+function room() {
+  const box = element.querySelector('.field');
+  const { paddingLeft, paddingRight } = getComputedStyle(box);
+  return Math.floor(box.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight));
+}
+
 function layout() {
-  const { kernel, dilations, reach, rate } = props.value;
-  const width = Math.max(280, element.querySelector('.field').clientWidth);
-  const field = reach[reach.length - 1];
+  const { kernel, dilations, spans, rate, causal } = props.value;
+  const width = Math.max(280, room());
+  const [oldest, newest] = spans[spans.length - 1];
+  const field = newest - oldest + 1;
   const layers = dilations.length;
   const shown = Math.min(layers, ROWS);
-  const room = width - LABELS - 12;
-  const isCountable = field + 8 <= room / 9;
-  const columns = isCountable ? Math.min(field * 2, Math.floor(room / 9)) : Math.ceil(field * 1.25);
+  const inner = width - LABELS - 12;
+  const isCountable = field + 8 <= inner / 9;
+  const columns = isCountable ? Math.min(field * 2, Math.floor(inner / 9)) : Math.ceil(field * 1.25);
   const row = Math.max(9, Math.min(isCountable ? 46 : 34, 520 / shown));
-  return { kernel, dilations, reach, rate, width, field, layers, shown, isCountable, columns, row,
-    step: room / columns, height: row * (shown + 1) + AXIS };
+  return { kernel, dilations, spans, rate, causal, newest, width, field, layers, shown, isCountable, columns, row,
+    step: inner / columns, height: row * (shown + 1) + AXIS };
+}
+
+// The times that a node reads of the layer below, as `Stack.taps` in wavenet/model/reach.py.
+function taps(time, layer) {
+  const dilation = view.dilations[layer - 1];
+  const width = (view.kernel - 1) * dilation;
+  const first = time - (view.causal ? width : Math.floor(width / 2));
+  return Array.from({ length: view.kernel }, (_, k) => first + k * dilation);
 }
 
 const x = (time) => LABELS + (time + 0.5) * view.step;
@@ -41,19 +57,18 @@ function make(name, attributes, text) {
 function cone() {
   const rows = [{ layer: node.layer, times: [node.time] }];
   let low = node.time;
+  let high = node.time;
   let times = [node.time];
   for (let layer = node.layer; layer > lowest(); layer -= 1) {
-    const dilation = view.dilations[layer - 1];
-    low -= (view.kernel - 1) * dilation;
+    low = taps(low, layer)[0];
+    high = taps(high, layer)[view.kernel - 1];
     if (times) {
       const next = new Set();
-      for (const time of times) {
-        for (let k = 0; k < view.kernel; k += 1) next.add(time - k * dilation);
-      }
+      for (const time of times) taps(time, layer).forEach((tap) => next.add(tap));
       times = next.size > DENSE ? null : [...next].sort((a, b) => a - b);
     }
     rows.push(times ? { layer: layer - 1, times }
-      : { layer: layer - 1, times: [low, node.time], isBar: true });
+      : { layer: layer - 1, times: [low, high], isBar: true });
   }
   return rows;
 }
@@ -62,7 +77,7 @@ function dots(times, layer) {
   let path = '';
   let last = -Infinity;
   for (const time of times) {
-    if (time < 0) continue; // before the clip begins there is silence
+    if (time < 0 || time >= view.columns) continue; // before the clip begins there is silence
     const at = x(time);
     if (at - last < 0.75) continue;
     last = at;
@@ -77,11 +92,10 @@ function lines(rows) {
   for (const { layer, times, isBar } of rows) {
     if (isBar || layer === lowest() || count > 1500) break;
     for (const time of times) {
-      for (let k = 0; k < view.kernel; k += 1) {
-        const before = time - k * view.dilations[layer - 1];
-        if (time < 0 || before < 0) continue;
+      for (const tap of taps(time, layer)) {
+        if (Math.min(time, tap) < 0 || Math.max(time, tap) >= view.columns) continue;
         count += 1;
-        path += `M${x(time).toFixed(1)} ${y(layer)}L${x(before).toFixed(1)} ${y(layer - 1)}`;
+        path += `M${x(time).toFixed(1)} ${y(layer)}L${x(tap).toFixed(1)} ${y(layer - 1)}`;
       }
     }
   }
@@ -112,7 +126,7 @@ function build() {
     make('path', { class: 'bars', 'stroke-width': 3.5 }),
     make('circle', { class: 'apex', r: Math.max(4, size / 2 + 1.5) }),
     make('text', { class: 'axis', x: LABELS, y: view.height - 6 }, 'past'),
-    make('text', { class: 'axis end', x: view.width - 12, y: view.height - 6 }, 'now'),
+    make('text', { class: 'axis end', x: view.width - 12, y: view.height - 6 }, view.causal ? 'now' : 'future'),
   );
   const caption = document.createElement('p');
   caption.setAttribute('aria-live', 'polite');
@@ -122,8 +136,14 @@ function build() {
     + (view.isCountable ? '' : ' Drawn to scale: several samples share a point.')
     + (view.layers > ROWS ? ` The top ${ROWS} of ${view.layers} layers are drawn.` : '');
   element.querySelector('.field').replaceChildren(picture, caption, note);
-  node = { layer: view.layers, time: view.columns - 1 };
+  node = { layer: view.layers, time: Math.max(0, view.columns - 1 - view.newest) };
   light();
+}
+
+function milliseconds(samples) {
+  const time = 1000 * samples / view.rate;
+  return `${time.toLocaleString('en', time >= 1 ? { minimumFractionDigits: 1, maximumFractionDigits: 1 }
+    : { maximumSignificantDigits: 2 })} ms`;
 }
 
 function light() {
@@ -132,17 +152,20 @@ function light() {
   put('.edges', lines(rows));
   put('.lit', rows.filter((r) => !r.isBar).map((r) => dots(r.times, r.layer)).join(''));
   put('.bars', rows.filter((r) => r.isBar && r.times[1] >= 0)
-    .map((r) => `M${x(Math.max(0, r.times[0]))} ${y(r.layer)}H${x(r.times[1])}`).join(''));
+    .map((r) => `M${x(Math.max(0, r.times[0]))} ${y(r.layer)}H${x(Math.min(view.columns - 1, r.times[1]))}`).join(''));
   const apex = element.querySelector('.apex');
   apex.setAttribute('cx', x(node.time));
   apex.setAttribute('cy', y(node.layer));
   apex.classList.toggle('pinned', pinned !== null);
-  const reach = view.reach[node.layer];
-  const from = node.time - reach + 1;
+  const [oldest, newest] = view.spans[node.layer];
+  const size = newest - oldest + 1;
+  const missing = -(node.time + oldest);
   const place = node.layer === 0 ? 'The input' : node.layer === view.layers ? 'The output' : `Layer ${node.layer}`;
-  const text = `${place} at sample ${node.time.toLocaleString('en')} reaches back over ${reach.toLocaleString('en')}`
-    + ` sample${reach === 1 ? '' : 's'} (${(1000 * reach / view.rate).toFixed(1)} ms)`
-    + (from < 0 ? `, ${(-from).toLocaleString('en')} of them before the beginning` : '')
+  const count = (n) => n.toLocaleString('en');
+  const text = `${place} at sample ${count(node.time)} ${view.causal ? 'reaches back over' : 'sees'} ${count(size)}`
+    + ` sample${size === 1 ? '' : 's'} (${milliseconds(size)})`
+    + (newest > 0 ? `, ${count(newest)} of them after it: it cannot be made in order of time` : '')
+    + (missing > 0 ? `, ${count(missing)} of them before the beginning` : '')
     + (pinned ? '; pinned.' : '.');
   element.querySelector('p').textContent = text;
   const picture = element.querySelector('svg');
@@ -190,7 +213,7 @@ element.addEventListener('keydown', (event) => {
 watch('value', build);
 let drawn = 0;
 new ResizeObserver(() => {
-  const width = element.querySelector('.field').clientWidth;
-  if (width && width !== drawn) { drawn = width; build(); }
+  const width = room();
+  if (width > 0 && width !== drawn) { drawn = width; build(); }
 }).observe(element.querySelector('.field'));
 build();

@@ -1,34 +1,29 @@
-"""The Receptive field tab: which past samples one output can depend on, drawn and counted.
+"""The Receptive field tab: which past samples one output can depend on, and which it does.
 
-Kernel size, dilations and a sample rate enter; numbers and a picture that answers to pointer and
-keyboard leave. All arithmetic is `ModelConfig.receptive_field`.
+Enters: a folder of checkpoints. Leaves: widgets and their wiring; `networks` counts and draws,
+`influence` runs models.
 """
 
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from wavenet.checkpoint import load_config
-from wavenet.config import ModelConfig
-from wavenet.errors import ConfigError, WaveNetError
-from wavenet.parsing import make
-from wavenet.ui.jobs import list_checkpoints, sentence
-from wavenet.ui.live import fact_list
+from wavenet.ui import influence, jobs, networks
+from wavenet.ui.controls import MAX_LABEL_SETS, MAX_NUMBERS, show_checkpoint
+from wavenet.ui.generate import MODEL_QUEUE
 
-OWN = "Your own"
-# Name -> kernel size, layers per cycle, cycles; dilations double within a cycle.
-PRESETS = {
-    "Small enough to count: kernel 2, dilations 1 to 8": (2, 4, 1),
-    "The book example: kernel 3, dilations 1 to 512": (3, 10, 1),
-    "The paper's stack: kernel 2, three cycles of 1 to 512": (2, 10, 3),
-    "One second at 16 kHz: kernel 3, thirteen doublings": (3, 13, 1),
-}
-FIRST = next(iter(PRESETS))
-CHECKPOINT = "Checkpoint: "
-MAX_LAYERS = 1000
+NOT_MEASURED = (
+    "<p class='note'>How fast the compiled engine runs this network on this machine: a few seconds "
+    "of work.</p>"
+)
+ABOUT_FIELD = (
+    "<h2>What a trained model listens to</h2><p class='note'>The cone above shows what a network "
+    "can hear. How much each past sample matters is another question: here it is the size of the "
+    "gradient of a prediction, its log-probability, with respect to that sample, averaged over "
+    "many predictions.</p>"
+)
 _HERE = Path(__file__).parent
 
 
@@ -38,132 +33,155 @@ def tab(root: Path) -> None:
     Args:
         root: folder of checkpoint folders.
     """
-    kernel_size, layers, cycles = PRESETS[FIRST]
-    presets = [*PRESETS, *(CHECKPOINT + name for name in list_checkpoints(root)), OWN]
-    facts, picture = describe(kernel_size, doublings(layers, cycles), 16_000)
-    preset = gr.Dropdown(presets, value=FIRST, label="Network", elem_id="preset")
+    preset, cycles, values = _controls(root)
+    drawing = gr.Radio(
+        list(networks.DRAWINGS), value=networks.CAUSAL, label="Drawn as", elem_id="drawn"
+    )
+    facts, picture = networks.describe(root, networks.CAUSAL, *[item.value for item in values])
+    shown = [
+        _drawing(picture, "receptive_field", "field-picture"),
+        gr.HTML(facts, elem_id="field-facts"),
+    ]
+    with gr.Row(elem_classes="speed"):
+        measure = gr.Button(
+            "Measure speed", elem_id="field-speed-press", scale=0, min_width=170, size="md"
+        )
+        speed = gr.HTML(NOT_MEASURED, elem_id="field-speed")
+    gr.HTML(ABOUT_FIELD, elem_classes="section")
+    checkpoint, heard = _effective(root)
+    private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    quick: dict[str, Any] = {"queue": False, **private}
+    preset.input(partial(choose, root), preset, [*cycles, *values[1:], checkpoint], **quick)
+    gr.on([item.input for item in cycles], networks.doublings, cycles, values[2], **quick)
+    own = [item.input for item in (*cycles, *values[1:-1])]
+    gr.on(own, lambda: networks.OWN, None, preset, **quick)
+    # One press changes many controls: what is drawn is what they hold in the end.
+    gr.on(
+        [item.change for item in (drawing, *values)],
+        partial(describe, root),
+        [drawing, *values],
+        [*shown, speed],
+        trigger_mode="always_last",
+        **quick,
+    )
+    measure.click(partial(influence.run_speed, root), values, speed, **MODEL_QUEUE, **private)
+    page = gr.context.Context.root_block
+    assert page is not None
+    page.load(partial(show_page, root), None, [preset, checkpoint, *heard], **quick)
+
+
+def show_page(root: Path) -> list[Any]:
+    """List the checkpoints that there are now, and fit the labels to the first."""
+    found = jobs.list_checkpoints(root)
+    first = found[0] if found else None
+    chosen = gr.update(choices=found, value=first)
+    return [gr.update(choices=networks.names(root)), chosen, *show_labels(root, first)]
+
+
+def show_labels(root: Path, name: str | None) -> list[Any]:
+    """Fit number fields and dropdowns to a checkpoint."""
+    return show_checkpoint(root, name)[-MAX_NUMBERS - MAX_LABEL_SETS :]
+
+
+def choose(root: Path, name: str) -> list[Any]:
+    """Set the controls to a network; a checkpoint is also the one to listen with."""
+    folder = name.removeprefix(networks.CHECKPOINT)
+    is_known = folder != name and folder in jobs.list_checkpoints(root)
+    return [*networks.choose(root, name), folder if is_known else gr.skip()]
+
+
+def describe(root: Path, drawing: str, *values: Any) -> tuple[Any, str, str]:
+    """Count and draw; a speed that was measured is that of another network now."""
+    facts, picture = networks.describe(root, drawing, *values)
+    return picture, facts, NOT_MEASURED
+
+
+def _controls(root: Path) -> tuple[gr.Dropdown, list[Any], list[Any]]:
+    """Make the controls of a network.
+
+    Returns:
+        the choice; layers per cycle and cycles; the inputs of `networks.read_network` in its order.
+    """
+    kernel_size, layers, cycles = networks.PRESETS[networks.FIRST]
     with gr.Row():
-        kernel = gr.Slider(1, 8, kernel_size, step=1, label="Kernel size", min_width=200)
+        preset = gr.Dropdown(
+            networks.names(root),
+            value=networks.FIRST,
+            label="Network",
+            elem_id="preset",
+            scale=3,
+            min_width=260,
+        )
+        rate = _number(networks.RATE, "Sample rate (Hz)", "field-rate")
+    with gr.Row():
+        kernel = gr.Slider(
+            1, 8, kernel_size, step=1, label="Kernel size", min_width=200, elem_id="field-kernel"
+        )
         depth = gr.Slider(1, 14, layers, step=1, label="Layers per cycle", min_width=200)
         repeats = gr.Slider(1, 6, cycles, step=1, label="Cycles", min_width=200)
     with gr.Row():
         dilations = gr.Textbox(
-            doublings(layers, cycles),
+            networks.doublings(layers, cycles),
             label="Dilations, one per layer",
             scale=3,
+            min_width=300,
             elem_id="dilations",
         )
-        rate = gr.Number(16_000, label="Sample rate (Hz)", precision=0, min_width=160)
-    shown = [
-        gr.HTML(facts, elem_id="field-facts"),
-        gr.HTML(
-            picture,
-            html_template="<div class='field'></div>",
-            css_template=(_HERE / "receptive_field.css").read_text(encoding="utf-8"),
-            js_on_load=(_HERE / "receptive_field.js").read_text(encoding="utf-8"),
-            elem_id="field-picture",
-        ),
-    ]
-    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    numbers: list[Any] = [kernel, dilations, rate]
-    preset.input(partial(choose, root), preset, [kernel, depth, repeats, dilations, rate], **quick)
-    gr.on([depth.input, repeats.input], doublings, [depth, repeats], dilations, **quick)
-    gr.on(
-        [kernel.input, depth.input, repeats.input, dilations.input],
-        lambda: OWN,
-        None,
-        preset,
-        **quick,
+        labels = ("Residual channels", "Gate channels", "Skip channels")
+        pairs = zip(networks.WIDTHS, labels, strict=True)
+        widths = [_number(width, label) for width, label in pairs]
+    return preset, [depth, repeats], [preset, kernel, dilations, *widths, rate]
+
+
+def _number(value: int, label: str, elem_id: str | None = None) -> gr.Number:
+    return gr.Number(value, label=label, precision=0, min_width=110, elem_id=elem_id)
+
+
+def _effective(root: Path) -> tuple[gr.Dropdown, list[Any]]:
+    """Lay out and wire the part that runs a checkpoint.
+
+    Returns:
+        the choice, and the widgets that fit its labels.
+    """
+    names = jobs.list_checkpoints(root)
+    with gr.Row(elem_classes="speed"):
+        checkpoint = gr.Dropdown(
+            names,
+            value=names[0] if names else None,
+            label="Checkpoint",
+            elem_id="field-checkpoint",
+            scale=3,
+        )
+        press = gr.Button(
+            "Listen", variant="primary", elem_id="field-press", scale=0, min_width=170
+        )
+    with gr.Accordion("Of a recording instead", open=False):
+        recording = gr.Audio(
+            type="filepath",
+            sources=["upload", "microphone"],
+            format=None,
+            buttons=["download"],
+            label=f"Recording: WAV, FLAC, OGG or MP3, up to {jobs.MAX_SECONDS:.0f} s",
+            elem_id="field-recording",
+        )
+        with gr.Row():
+            labels = [gr.Dropdown(visible=False, min_width=120) for _ in range(MAX_LABEL_SETS)]
+            numbers = [gr.Number(visible=False, min_width=120) for _ in range(MAX_NUMBERS)]
+    heard: list[Any] = [*numbers, *labels]
+    curve = _drawing({}, "influence", "field-influence")
+    private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    inputs = [checkpoint, recording, *heard]
+    press.click(partial(influence.run_field, root), inputs, curve, **MODEL_QUEUE, **private)
+    checkpoint.change(partial(show_labels, root), checkpoint, heard, queue=False, **private)
+    return checkpoint, heard
+
+
+def _drawing(value: Any, name: str, elem_id: str) -> gr.HTML:
+    """Make a picture that the script and the style of this name draw."""
+    return gr.HTML(
+        value,
+        html_template="<div class='field'></div>",
+        css_template=(_HERE / f"{name}.css").read_text(encoding="utf-8"),
+        js_on_load=(_HERE / f"{name}.js").read_text(encoding="utf-8"),
+        elem_id=elem_id,
     )
-    gr.on([item.change for item in numbers], describe, numbers, shown, **quick)
-
-
-def doublings(layers: int, cycles: int) -> str:
-    """Write the dilations 1, 2, 4, .. of every cycle, one behind the other."""
-    return ", ".join(str(2**n) for _ in range(int(cycles)) for n in range(int(layers)))
-
-
-def choose(root: Path, name: str) -> list[Any]:
-    """Set the controls to a preset or to a checkpoint's network.
-
-    Returns:
-        kernel size, layers per cycle, cycles, dilations, sample rate.
-    """
-    if name in PRESETS:
-        kernel_size, layers, cycles = PRESETS[name]
-        return [kernel_size, layers, cycles, doublings(layers, cycles), gr.skip()]
-    wanted = name.removeprefix(CHECKPOINT)
-    if wanted not in list_checkpoints(root):
-        return [gr.skip()] * 5
-    try:
-        config = load_config(root / wanted)
-    except WaveNetError as error:
-        text = sentence(error).replace(str(root / wanted), wanted)
-        raise gr.Error(text, print_exception=False) from None
-    dilations = ", ".join(str(dilation) for dilation in config.model.dilations)
-    # The sliders cannot say every network; the dilations can.
-    return [config.model.kernel_size, gr.skip(), gr.skip(), dilations, config.audio.sample_rate]
-
-
-def describe(kernel_size: int, dilations: str, sample_rate: int | None) -> tuple[str, Any]:
-    """Count and draw.
-
-    Returns:
-        HTML of the numbers, or of the sentence that says what is wrong; the picture's value.
-    """
-    try:
-        reach = reaches(kernel_size, read_dilations(dilations))
-        if not sample_rate or not 1 <= sample_rate <= 1_000_000:
-            raise ConfigError(f"the sample rate must be 1 to 1,000,000 Hz, found {sample_rate}")
-    except WaveNetError as error:
-        return f"<p role='alert'>{escape(sentence(error))}</p>", gr.skip()
-    facts = {
-        "Receptive field": f"{reach[-1]:,} samples",
-        f"At {sample_rate:,} Hz": f"{1000 * reach[-1] / sample_rate:,.1f} ms",
-        "Layers": f"{len(reach) - 1:,}",
-    }
-    value = {
-        "kernel": kernel_size,
-        "dilations": read_dilations(dilations),
-        "reach": reach,
-        "rate": sample_rate,
-    }
-    return fact_list(facts, "facts large"), value
-
-
-def read_dilations(text: str) -> list[int]:
-    """Read numbers between commas or spaces.
-
-    Raises:
-        ConfigError: something else stands there, or there are too many.
-    """
-    words = text.replace(",", " ").split()
-    if not words or len(words) > MAX_LAYERS:
-        raise ConfigError(
-            f"expected 1 to {MAX_LAYERS} dilations such as 1, 2, 4; found {len(words)}"
-        )
-    for word in words:
-        if not (word.isascii() and word.isdigit() and len(word) <= 9):
-            raise ConfigError(f"a dilation must be a whole number, found {word[:20]!r}")
-    return [int(word) for word in words]
-
-
-def reaches(kernel_size: int, dilations: list[int]) -> list[int]:
-    """Count the samples that a node of the input and of each layer can depend on.
-
-    Raises:
-        ConfigError: a kernel size or dilation that no model may have.
-    """
-    sizes = [1]
-    for depth in range(1, len(dilations) + 1):
-        network = make(
-            ModelConfig,
-            "network",
-            residual_channels=1,
-            gate_channels=1,
-            skip_channels=1,
-            kernel_size=kernel_size,
-            dilations=tuple(dilations[:depth]),
-        )
-        sizes.append(network.receptive_field)
-    return sizes

@@ -144,7 +144,7 @@ def read_slowly(
     """
     yield busy_message("Reading the recording …")
     config, rate = checkpoint.config, checkpoint.config.audio.sample_rate
-    waveform = jobs.read_upload(path, rate, jobs.MAX_SECONDS)
+    waveform = jobs.read_upload(path, rate, jobs.MAX_SECONDS).waveform
     first, last = view.samples(waveform.numel(), rate)
     local = frames_of(config.model, rate, waveform) if config.model.locals else None
     item = Item(waveform.numel(), labels, local=local)

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from audio_utils import analysis, io
-from audio_utils.errors import AudioError
 from audio_utils.metrics import snr
 from wavenet import codec
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import ConditionError
 from wavenet.likelihood.score import Score
+from wavenet.ui import jobs
 
 MAX_SECONDS = 120.0
 BITS = 8
@@ -79,19 +79,10 @@ def read_sound(path: str | None, rate: int | None = None) -> Sound:
     """
     if path is None:
         raise ConditionError("there is no recording yet; upload or record one, or press Example")
-    try:
-        recording = io.read(path, rate)
-    except AudioError as error:
-        raise AudioError(str(error).replace(path, Path(path).name)) from None
+    recording = jobs.read_upload(path, rate, MAX_SECONDS)
     stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in Path(path).stem)
     # In bytes: a name of other letters than ours would else be too long for some file systems.
-    sound = Sound(recording, stem.encode()[:100].decode(errors="ignore"))
-    if sound.seconds > MAX_SECONDS:
-        raise ConditionError(
-            f"the recording lasts {sound.seconds:.0f} s; at most {MAX_SECONDS:.0f} s are "
-            "analysed, so cut it first"
-        )
-    return sound
+    return Sound(recording, stem.encode()[:100].decode(errors="ignore"))
 
 
 def score_numbers(checkpoint: Checkpoint, sound: Sound, score: Score) -> dict[str, Any]:
