@@ -30,7 +30,7 @@ from wavenet.model.wavenet import WaveNet
 RATE = 8000
 if not torch.cuda.is_available():
     # read when triton is imported, as parts of torch do: then its interpreter takes the kernels
-    os.environ["TRITON_INTERPRET"] = "1"
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(autouse=True)

@@ -229,7 +229,7 @@ print(json.dumps([build(*case) for case in json.loads(sys.argv[1])]))
 
 def compiled_for_hopper(cases, folder):
     """Compile in a process of its own, where triton is not interpreted; no GPU is needed."""
-    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    environment = os.environ | {"TRITON_INTERPRET": "0"}
     environment |= {"TRITON_CACHE_DIR": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", COMPILE, json.dumps(cases), str(folder)]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
