@@ -118,6 +118,10 @@ def run(w, shape, rings, room, frames, cursor, last, noise, rules, team, codes):
     publish(team, layers + 3, ZERO)
     if not wait(team, layers + 3, ZERO):
         return -1
+    # the second thread takes the old taps of the last layers after the head, while the first draws
+    # and begins the next sample; within the layers they would keep the first waiting at the head
+    late = layers - min(room.ahead, layers // 2)
+    end = late if team.part == 1 else layers
     for n in range(samples):
         stop_if_slow(team, n)
         if team.part == 0:
@@ -127,7 +131,7 @@ def run(w, shape, rings, room, frames, cursor, last, noise, rules, team, codes):
             if team.part == 0 and layer < layers:
                 if room.ahead == 1:
                     take_old_taps(w, shape, rings, room, layer, ZERO, cursor + n, ONE, whole)
-                if layer == layers - 1 and not wait(team, layers + 3, n):
+                if layer == late and not wait(team, layers + 3, n):
                     return -1
                 slot = (n + layer) % min(w.dilations[layer], room.ahead)
                 pass_gates(w, shape, room, frames, layer, slot, n)
@@ -137,7 +141,7 @@ def run(w, shape, rings, room, frames, cursor, last, noise, rules, team, codes):
                 if team.part == 1 and not wait(team, layer - 1, n):
                     return -1
                 add_skips(w, shape, room, layer - 1, team.skip)
-                if layer < layers:
+                if layer <= end:
                     _old_taps(w, shape, rings, room, layer - 1, cursor, n, samples, team.old)
             if team.part == 0 and layer < layers - 1:
                 add_residual(w, shape, room, layer)
@@ -145,7 +149,8 @@ def run(w, shape, rings, room, frames, cursor, last, noise, rules, team, codes):
         publish(team, layers, n)
         if not wait(team, layers, n) or not _head(w, shape, room, n, team):
             return -1
-        _old_taps(w, shape, rings, room, layers - 1, cursor, n, samples, team.old)
+        for layer in range(end, layers):
+            _old_taps(w, shape, rings, room, layer, cursor, n, samples, team.old)
         publish(team, layers + 3, n + 1)
         if team.part == 0:
             _draw_all(shape, room, last, noise, rules, codes, n)
