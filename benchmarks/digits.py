@@ -26,7 +26,8 @@ from wavenet import checkpoint
 from wavenet.config import SamplingConfig
 from wavenet.likelihood.score import score
 from wavenet.manifest import find_entries
-from wavenet.synthesis.generate import Item, synthesize, warm_up
+from wavenet.synthesis.generate import synthesize, warm_up
+from wavenet.synthesis.items import Item
 
 RATE = 8000
 FRAMES = 16  # every clip is stretched to as many MFCC frames

@@ -12,7 +12,8 @@ from wavenet import checkpoint, codec
 from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, SamplingConfig
 from wavenet.likelihood.score import score
 from wavenet.synthesis.beams import search
-from wavenet.synthesis.generate import Item, generate
+from wavenet.synthesis.generate import generate
+from wavenet.synthesis.items import Item
 from wavenet.training import loop
 from wavenet.training.batches import collate
 from wavenet.training.data import Clip

@@ -10,7 +10,8 @@ from audio_utils import io
 from wavenet import checkpoint
 from wavenet.likelihood.score import score
 from wavenet.manifest import find_entries
-from wavenet.synthesis.generate import Item, synthesize
+from wavenet.synthesis.generate import synthesize
+from wavenet.synthesis.items import Item
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "checkpoints" / "digits"

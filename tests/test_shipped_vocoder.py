@@ -8,7 +8,8 @@ import pytest
 from wavenet import checkpoint
 from wavenet.config import SamplingConfig
 from wavenet.evaluation.vocoder import Recorded, evaluate, summarise
-from wavenet.synthesis.generate import Item, synthesize
+from wavenet.synthesis.generate import synthesize
+from wavenet.synthesis.items import Item
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "checkpoints" / "vocoder"

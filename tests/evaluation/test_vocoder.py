@@ -18,7 +18,7 @@ from wavenet.evaluation import vocoder
 from wavenet.evaluation.vocoder import Measure, Recorded, evaluate, measure, summarise
 from wavenet.model.features import frames_of
 from wavenet.synthesis.candidates import draw_nearest
-from wavenet.synthesis.generate import Item
+from wavenet.synthesis.items import Item
 
 MEL = MelCondition(bands=20, window=256, channels=4, context=1)
 

@@ -12,7 +12,8 @@ from tests.importing.test_r9y9 import upsampling
 from wavenet import checkpoint
 from wavenet.cli.main import run
 from wavenet.likelihood.score import score
-from wavenet.synthesis.generate import Item, generate
+from wavenet.synthesis.generate import generate
+from wavenet.synthesis.items import Item
 
 
 @pytest.fixture

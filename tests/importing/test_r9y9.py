@@ -14,7 +14,8 @@ from wavenet.importing import r9y9
 from wavenet.importing.imported import card, save, stretch
 from wavenet.model.distributions import Categorical
 from wavenet.model.mixtures import GaussianMixture, LogisticMixture
-from wavenet.synthesis.generate import Item, synthesize
+from wavenet.synthesis.generate import synthesize
+from wavenet.synthesis.items import Item
 
 CLOSE = {"atol": 1e-4, "rtol": 1e-4}
 SAMPLES = 60

@@ -14,7 +14,8 @@ from wavenet.engines.registry import make_engine
 from wavenet.errors import CheckpointError, ConfigError
 from wavenet.importing import vincentherrmann
 from wavenet.importing.imported import save
-from wavenet.synthesis.generate import Item, synthesize
+from wavenet.synthesis.generate import synthesize
+from wavenet.synthesis.items import Item
 from wavenet.synthesis.noise import uniforms
 
 CLOSE = {"atol": 1e-4, "rtol": 1e-4}

@@ -117,3 +117,31 @@ def test_what_does_not_fit_is_refused_with_what_was_expected(model, change, word
 def test_missing_frames_are_named_with_their_shape(model):
     with pytest.raises(ConditionError, match="'curve' is missing; give an array of frames x 3"):
         model.conditioning([given_for(model, 0)], [SAMPLES])
+
+
+def test_a_frame_has_the_same_bits_whatever_is_asked_for_with_it():
+    """A product of few rows adds up in another order: without whole blocks 1 of 2 asks differs."""
+    config = tiny_config(conditions="all").model_copy(
+        update={"gate_channels": 32, "condition_channels": 96}
+    )
+    model = tiny_model(config)
+    given = [given_for(model, row) for row in range(9)]
+    local = [local_for(model, row, 2000 + 300 * row) for row in range(9)]
+    totals = [2000 + 300 * row for row in range(9)]
+    together = model.conditioning(given, totals, local)
+    first = torch.arange(9) * 5
+    expected = together.frames(first, 40)
+    for count, lead in ((40, 0), (1, 3), (2, 0), (17, 20), (33, 7)):
+        for rows in ([0], [8], [3, 1], list(range(7))):
+            asked = together.select(rows).frames(first[rows] + lead, count)
+            assert torch.equal(asked, expected[rows, lead : lead + count])
+
+
+def test_clips_of_two_batches_join(model):
+    """Their frames differ in number, and the first of each stands elsewhere in its clip."""
+    parts = [conditioned(model), conditioned(model, local=local_for(model, 1, 90), first=2)]
+    joined = parts[0].join(parts[1])
+    assert joined.batch == 2
+    for row, alone in enumerate(parts):
+        assert torch.equal(biases(model, joined)[row], biases(model, alone)[0])
+    assert not torch.equal(*biases(model, joined))  # the control

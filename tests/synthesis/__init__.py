@@ -67,6 +67,13 @@ class Stub:
         taken = state.conditioning.select(rows), state.position[rows], state.last[rows]
         return StubState(*taken, state.bad[rows])
 
+    def join(self, state, other):
+        tensors = [
+            torch.cat([getattr(state, name), getattr(other, name)])
+            for name in ("position", "last", "bad")
+        ]
+        return StubState(state.conditioning.join(other.conditioning), *tensors)
+
 
 def make(loaded, items, engine="cached", guard=SMALL, chunk_samples=None, **sampling):
     """Generate to the end: codes per item, rescues; chunks follow each other without a gap."""
@@ -97,14 +104,14 @@ def loud(codes):
 
 def watch_of(loaded, guard=SMALL, prompt=None):
     prompt = torch.empty(0, dtype=torch.int64) if prompt is None else prompt
-    return Watch(loaded, loaded.model.conditioning([{}], [10**6]), [prompt], guard)
+    return Watch(loaded, loaded.model.conditioning([{}], [10**6]), prompt, guard)
 
 
 def line_of(waveform, guard=SMALL, first=0):
     """Cut a waveform of one clip into stretches."""
     codes, size = codec.encode(waveform), round(guard.window * RATE)
     return [
-        Stretch(first + k, first + k + size, [c], [codec.decode(c)], [0])
+        Stretch(first + k, first + k + size, c, codec.decode(c))
         for k, c in zip(range(0, len(codes), size), codes.split(size), strict=True)
     ]
 

@@ -16,7 +16,7 @@ from wavenet.engines.cached import CachedEngine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
 from wavenet.synthesis.beams import MAX_BEAMS, search
-from wavenet.synthesis.generate import Item
+from wavenet.synthesis.items import Item
 
 A = {"digit": "a"}
 BITS = 4

@@ -11,7 +11,8 @@ from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
 from wavenet.model.features import extract, frames_of
 from wavenet.synthesis.candidates import draw_nearest
-from wavenet.synthesis.generate import Item, synthesize
+from wavenet.synthesis.generate import synthesize
+from wavenet.synthesis.items import Item
 from wavenet.synthesis.noise import uniforms
 from wavenet.synthesis.stretches import FAR
 

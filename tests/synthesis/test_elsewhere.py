@@ -13,8 +13,9 @@ from wavenet.conditions import MelCondition
 from wavenet.config import SamplingConfig
 from wavenet.likelihood.score import score
 from wavenet.synthesis.candidates import draw_nearest
-from wavenet.synthesis.generate import Item, synthesize
+from wavenet.synthesis.generate import synthesize
 from wavenet.synthesis.guard import Guard, Stretch, Watch
+from wavenet.synthesis.items import Item
 
 META = torch.device("meta")
 
@@ -105,8 +106,8 @@ def test_a_recording_is_scored_where_the_model_is(loaded, asked):
 def test_the_guard_looks_where_the_model_is(loaded, asked):
     local = local_for(loaded.model, 0, 1700)
     conditioning = loaded.model.conditioning([GIVEN], [1700], [local])
-    watch = Watch(loaded, conditioning, [torch.empty(0, dtype=torch.int64, device=META)], Guard())
-    stretch = Stretch(800, 1600, [torch.full((800,), 9)], [torch.zeros(800)], [0])
+    watch = Watch(loaded, conditioning, torch.empty(0, dtype=torch.int64, device=META), Guard())
+    stretch = Stretch(800, 1600, torch.full((800,), 9), torch.zeros(800))
     with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
-        watch.surprise(0, [stretch])
+        watch.surprise([stretch])
     assert asked == [(META, META, META)]

@@ -9,7 +9,8 @@ from tests.conftest import RATE, given_for, local_for, sine, tiny_config
 from wavenet.config import SamplingConfig
 from wavenet.engines.registry import NAMES, make_engine
 from wavenet.errors import ConditionError, EngineUnavailable
-from wavenet.synthesis.generate import Item, check_item, generate, samples_for, synthesize
+from wavenet.synthesis.generate import generate, synthesize
+from wavenet.synthesis.items import Item, check_item, samples_for
 from wavenet.synthesis.noise import uniforms
 
 A = {"digit": "a"}

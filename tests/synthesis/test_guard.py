@@ -12,12 +12,13 @@ from tests.synthesis import SMALL, WINDOW, line_of, make, watch_of
 from wavenet import checkpoint, codec
 from wavenet.cli.main import run
 from wavenet.errors import ConfigError
-from wavenet.synthesis.generate import GUARD, Item
+from wavenet.synthesis.generate import GUARD
 from wavenet.synthesis.guard import NOISE, SATURATED, SILENCE, Guard
+from wavenet.synthesis.items import Item
 
 
 def fault(loaded, waveform, guard=SMALL):
-    return watch_of(loaded, guard).fault(0, line_of(waveform, guard))
+    return watch_of(loaded, guard).fault(line_of(waveform, guard))
 
 
 def test_each_way_to_run_away_is_named(flat, rng):
@@ -48,7 +49,7 @@ def test_loud_rough_sound_that_the_model_expects_is_let_through(flat):
     ends = codec.encode(tone[:2])
     flat.model.output.bias[ends] = 10
     assert fault(flat, tone) is None
-    assert float(watch_of(flat).surprise(0, line_of(tone)).mean()) == pytest.approx(1, abs=0.1)
+    assert float(watch_of(flat).surprise(line_of(tone)).mean()) == pytest.approx(1, abs=0.1)
 
 
 def test_silence_shorter_than_the_limit_is_let_through(flat):
@@ -78,7 +79,7 @@ def test_the_surprise_is_that_of_the_score(make_checkpoint):
     for last in (1, 2, 8):
         for first in range(0, max(1, last - 2)):
             end = 100 + last * WINDOW
-            found = watch.surprise(0, line[first:last])
+            found = watch.surprise(line[first:last])
             assert torch.allclose(found, bits[end - WINDOW : end], atol=1e-4)
 
 

@@ -11,8 +11,9 @@ from wavenet.config import GaussianOutput, SamplingConfig
 from wavenet.engines.registry import make_engine
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.sampling import probabilities
-from wavenet.synthesis.generate import Item, generate
+from wavenet.synthesis.generate import generate
 from wavenet.synthesis.inspect import MAX_STEPS, contributions, draw_codes, inspect
+from wavenet.synthesis.items import Item
 
 from ..conftest import given_for, local_for, tiny_config
 

@@ -1,13 +1,19 @@
 """Many clips at once: the same audio whatever fits into memory, and what is complete is kept."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from tests.conftest import RATE, local_for, sine, tiny_config
+from tests.synthesis import QUICK, SMALL, Stub
+from tests.synthesis import make as generated
 from wavenet.config import SamplingConfig
 from wavenet.engines.cached import CachedEngine
 from wavenet.errors import ConditionError, DeviceError, OutOfMemory
-from wavenet.synthesis.generate import Item, synthesize
+from wavenet.synthesis.generate import synthesize
+from wavenet.synthesis.guard import NOISE, SATURATED
+from wavenet.synthesis.items import Item
 from wavenet.synthesis.many import make_clips
 
 LENGTHS = (150, 90, 150, 40, 120, 150, 10)
@@ -81,6 +87,47 @@ def test_too_little_memory_halves_the_batch_and_changes_no_sample(loaded, items,
         assert words[0] == "too little memory for 7 clips at once; going on with 4"
 
 
+@pytest.mark.parametrize("together", [1, 2, 3, 50])
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_free_place_is_taken_at_once_and_changes_no_sample(loaded, items, together, guarded):
+    guard = QUICK if guarded else None
+    expected = synthesize(loaded, items, engine="cached", guard=guard)
+    engine, asked = Small(loaded.model), []
+
+    def source():
+        for n, item in enumerate(items):
+            asked.append((n, list(done)))
+            yield item
+
+    done: list[int] = []
+    for clip in make_clips(loaded, source(), None, engine, guard, together=together):
+        done.append(clip.item)
+        assert torch.equal(clip.waveform, expected[clip.item])
+    assert sorted(done) == list(range(len(items)))
+    # nothing is asked for before there is room for it
+    assert all(n - len(before) < together for n, before in asked)
+    if together == 3:
+        # windows of 64 samples: the fourth clip takes the place of the second beside the longest
+        assert done == ([1, 0, 2, 3, 6, 4, 5] if guarded else [0, 1, 2, 3, 4, 5, 6])
+
+
+@pytest.mark.parametrize("kind", [SATURATED, NOISE])
+def test_clips_that_join_are_rescued_as_if_they_were_alone(flat, kind):
+    items = [Item(length, seed=n) for n, length in enumerate((500, 90, 640, 333, 30, 420, 640))]
+    stub = Stub(flat.model, kind)
+    found = {c.item: c for c in make_clips(flat, iter(items), None, stub, SMALL, together=2)}
+    assert sum(len(clip.rescues) for clip in found.values()) > 2
+    for n, item in enumerate(items):
+        (alone,), rescues = generated(flat, [item], Stub(flat.model, kind))
+        assert torch.equal(found[n].codes, alone)
+        assert [replace(rescue, item=0) for rescue in found[n].rescues] == rescues
+
+
+def test_places_are_at_least_one(loaded, items):
+    with pytest.raises(ConditionError, match="at least one clip must be made at once, found 0"):
+        make_clips(loaded, items, together=0)
+
+
 def test_guided_clips_take_two_streams_each(loaded, items):
     sampling = SamplingConfig(guidance=2.0)
     expected = synthesize(loaded, items[:3], sampling, "cached")
@@ -111,7 +158,7 @@ def test_a_clip_leaves_when_it_is_complete_and_is_not_made_again(make_checkpoint
     for clip in make_clips(loaded, items, None, engine, guard=None, report=made.append):
         seen.append((clip.item, list(engine.batches)))
         assert torch.equal(clip.waveform, synthesize(loaded, [items[clip.item]], guard=None)[0])
-    assert seen == [(1, [3]), (0, [3, 2, 1]), (2, [3, 2, 1, 1])]
+    assert seen == [(1, [3]), (0, [3, 1]), (2, [3, 1, 1])]
     # what was lost is taken back: a bar that is full stands for all clips
     assert sum(made) == 2600 and min(made) < 0
 

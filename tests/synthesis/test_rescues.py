@@ -20,8 +20,9 @@ from tests.synthesis import (
 )
 from wavenet import codec
 from wavenet.engines.registry import NAMES
-from wavenet.synthesis.generate import Item, generate
+from wavenet.synthesis.generate import generate
 from wavenet.synthesis.guard import NOISE, SATURATED, SILENCE, Watch
+from wavenet.synthesis.items import Item
 from wavenet.synthesis.noise import uniforms
 from wavenet.synthesis.stretches import FAR
 
@@ -42,7 +43,7 @@ def test_what_runs_away_is_drawn_again_and_told(flat, kind):
     for row, (codes, before) in enumerate(zip(made, free, strict=True)):
         assert (row in rescued) == (not torch.equal(codes, before))
         faults = [
-            watch.fault(0, line_of(codec.decode(c[:end]), QUICK))
+            watch.fault(line_of(codec.decode(c[:end]), QUICK))
             for c in (codes, before)
             for end in range(WINDOW, 641, WINDOW)
         ]
@@ -211,3 +212,33 @@ def test_one_window_is_withheld_and_no_more(flat):
     for _ in chunks:
         seen.append(len(stub.drawn))
     assert seen == [2, 3, 4, 5, 5]
+
+
+def test_a_second_rescue_begins_where_the_first_one_led(flat, monkeypatch):
+    """Windows 3 and 4 are found faulty once each, so window 3 is drawn three times.
+
+    Every code of this engine follows from the one before it, so that a state which was not drawn
+    again shows.
+    """
+
+    class Chain(Stub):
+        def one(self, state, row, u):
+            state.position[row] += 1
+            state.bad[row] = (31 * int(state.bad[row]) + int(u * 1e4)) % 256
+            return int(state.bad[row])
+
+    looks = [None] * 3 + [NOISE, None, None] + [NOISE, None, None] + [None]
+    monkeypatch.setattr(Watch, "fault", lambda self, line, lost=False: looks.pop(0))
+    (codes,), rescues = make(flat, [Item(6 * WINDOW, seed=3)], Chain(flat.model, NOISE))
+    assert looks == []
+    assert [(r.first, r.last, r.solved) for r in rescues] == [
+        (2 * WINDOW, 4 * WINDOW, True),
+        (3 * WINDOW, 5 * WINDOW, True),
+    ]
+    attempts = (0, 0, 1, 2, 2, 0)
+    expected, last = [], 0
+    for n, attempt in enumerate(attempts):
+        for u in uniforms(3, 0, n * WINDOW + attempt * FAR, WINDOW).tolist():
+            last = (31 * last + int(u * 1e4)) % 256
+            expected.append(last)
+    assert codes.tolist() == expected

@@ -8,8 +8,9 @@ from tests.synthesis import Stub
 from wavenet import codec
 from wavenet.config import SamplingConfig
 from wavenet.engines.registry import NAMES, make_engine
-from wavenet.synthesis.generate import GUARD, MAX_SECONDS
+from wavenet.synthesis.generate import GUARD
 from wavenet.synthesis.guard import SILENCE
+from wavenet.synthesis.items import MAX_SECONDS
 from wavenet.synthesis.noise import uniforms
 from wavenet.synthesis.stretches import FAR, copy_state
 
@@ -57,3 +58,43 @@ def test_noise_of_attempts_is_beyond_every_clip():
     most = 4 * int(MAX_SECONDS / GUARD.window) * FAR  # attempts of the longest clip
     last = uniforms(2**63 - 1, 2**63 - 1, most, 5)
     assert not torch.equal(last, uniforms(2**63 - 1, 2**63 - 1, 0, 5))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_clips_that_join_go_on_as_if_they_were_alone(make_checkpoint, name):
+    """Whatever the places in the rings of the two states are, and after prompts of any length."""
+    loaded = make_checkpoint(tiny_config(conditions="all"))
+    engine, model = make_engine(name, loaded.model), loaded.model
+    given = [given_for(model, row) for row in range(4)]
+    local = [local_for(model, row, 200 + 100 * row) for row in range(4)]
+    noise = torch.rand(4, 120, generator=torch.Generator().manual_seed(0))
+    prompts = [codec.encode(sine(0.01 * row)) for row in range(4)]
+
+    def begin(rows):
+        lengths = [200 + 100 * row for row in rows]
+        state = engine.start(
+            model.conditioning([given[r] for r in rows], lengths, [local[r] for r in rows])
+        )
+        engine.prefill(state, [prompts[r] for r in rows])
+        return state
+
+    def go_on(state, rows, first, last):
+        return engine.run(state, last - first, SamplingConfig(), noise[rows, first:last])
+
+    alone = [go_on(begin([row]), [row], 0, 120) for row in range(4)]
+    state, late = begin([0, 1]), begin([2, 3])
+    go_on(state, [0, 1], 0, 33)
+    go_on(late, [2, 3], 0, 20)
+    state = engine.join(state, late)
+    assert state.position.tolist() == [33, 33 + len(prompts[1])] + [
+        20 + len(prompts[row]) for row in (2, 3)
+    ]
+    state = engine.select(state, [3, 0, 2])
+    both = engine.run(
+        state,
+        80,
+        SamplingConfig(),
+        torch.stack([noise[3, 20:100], noise[0, 33:113], noise[2, 20:100]]),
+    )
+    for codes, row, first in zip(both, (3, 0, 2), (20, 33, 20), strict=True):
+        assert torch.equal(codes, alone[row][0, first : first + 80])

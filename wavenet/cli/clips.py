@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from wavenet.checkpoint import Checkpoint
     from wavenet.config import SamplingConfig
     from wavenet.engines.base import Engine
-    from wavenet.synthesis.generate import Item
     from wavenet.synthesis.guard import Rescue
+    from wavenet.synthesis.items import Item
 
 GuardOption = Annotated[
     bool,

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wavenet.checkpoint import Checkpoint
-    from wavenet.synthesis.generate import Item
+    from wavenet.synthesis.items import Item
 
 
 def generate(
@@ -83,7 +83,7 @@ def generate(
     from wavenet.config import SamplingConfig
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.parsing import make
-    from wavenet.synthesis.generate import Item, clip_name, samples_for
+    from wavenet.synthesis.items import Item, clip_name, samples_for
 
     seeds = range(seed, seed + count)
     paths = plan_outputs(out, [clip_name(checkpoint.name, labels, s) for s in seeds], overwrite)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wavenet.checkpoint import Checkpoint
-    from wavenet.synthesis.generate import Item
+    from wavenet.synthesis.items import Item
 
 
 def vocode(
@@ -72,7 +72,7 @@ def vocode(
     from wavenet.config import SamplingConfig
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.parsing import make
-    from wavenet.synthesis.generate import Item
+    from wavenet.synthesis.items import Item
 
     paths = plan_outputs(out, [f"{source.stem}_{checkpoint.name}_seed{seed}"], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}

@@ -75,3 +75,7 @@ class Engine(Protocol[StateT]):
     def select(self, state: StateT, rows: Sequence[int]) -> StateT:
         """Give the state of some clips of the batch; the others retire."""
         ...
+
+    def join(self, state: StateT, other: StateT) -> StateT:
+        """Put the clips of another state behind those of this one; neither is used after it."""
+        ...

@@ -3,20 +3,19 @@
 One sample costs one small product per layer; what the layers remember is a `rings.RingState`.
 """
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from wavenet.config import SamplingConfig
-from wavenet.engines.rings import RingState, empty_state, read_prompts, ring_edges, select_rows
+from wavenet.engines.rings import RingEngine, RingState, empty_state, ring_edges
 from wavenet.model.conditioning import Conditioning, frames_needed
 from wavenet.model.wavenet import WaveNet
 from wavenet.sampling import guide, rows_per_clip
 
 
-class CachedEngine:
+class CachedEngine(RingEngine):
     """See the module."""
 
     name = "cached"
@@ -28,10 +27,6 @@ class CachedEngine:
     def start(self, conditioning: Conditioning) -> RingState:
         """Begin with zeros."""
         return empty_state(self.model, conditioning)
-
-    def prefill(self, state: RingState, prompts: Sequence[Tensor]) -> None:
-        """Fill the rings by one parallel pass per clip."""
-        read_prompts(self.model, state, prompts)
 
     @torch.no_grad()
     def step(self, state: RingState, codes: Tensor) -> Tensor:
@@ -54,10 +49,6 @@ class CachedEngine:
             state.last = drawn[:, t].repeat_interleave(rows_per_clip(sampling))
         state.position = state.position + n
         return drawn
-
-    def select(self, state: RingState, rows: Sequence[int]) -> RingState:
-        """Keep some clips."""
-        return select_rows(state, rows)
 
     def _biases(self, state: RingState, n: int) -> tuple[Tensor, Tensor] | None:
         """Compute the condition frames under the next n samples, and how far into them we are."""

@@ -8,7 +8,7 @@ The loop is in `cpu_kernels`.
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ from wavenet.engines.cpu_draw import rules_of
 from wavenet.engines.cpu_room import Frames, Room, Team, make_room, make_team, share_room
 from wavenet.engines.cpu_threads import CAN_WAIT, available_cores, make_counters, run_side_by_side
 from wavenet.engines.cpu_weights import gate_panels, gather_weights, round_weights, shape_of
-from wavenet.engines.rings import RingState, empty_state, read_prompts, select_rows
+from wavenet.engines.rings import RingEngine, RingState, empty_state
 from wavenet.errors import EngineUnavailable
 from wavenet.model.conditioning import Conditioning, frames_needed
 from wavenet.model.wavenet import WaveNet
@@ -42,7 +42,7 @@ PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds without a second thread that was in 
 _second_core = threading.Lock()
 
 
-class CpuEngine:
+class CpuEngine(RingEngine):
     """See the module.
 
     Attributes:
@@ -84,10 +84,6 @@ class CpuEngine:
         """Begin with zeros."""
         return empty_state(self.model, conditioning, self._shape.ring_width)
 
-    def prefill(self, state: RingState, prompts: Sequence[Tensor]) -> None:
-        """Fill the rings by one parallel pass per clip."""
-        read_prompts(self.model, state, prompts)
-
     def step(self, state: RingState, codes: Tensor) -> Tensor:
         """Predict, then take the codes."""
         shape, batch = self._shape, codes.shape[0]
@@ -106,10 +102,6 @@ class CpuEngine:
             _advance(state, pieces[-1], rows_per_clip(sampling))
             made += pieces[-1].shape[1]
         return torch.cat(pieces, dim=1)
-
-    def select(self, state: RingState, rows: Sequence[int]) -> RingState:
-        """Keep some clips."""
-        return select_rows(state, rows)
 
     def _some(self, state: RingState, sampling: SamplingConfig, noise: Tensor) -> Tensor:
         """Generate as many samples as there is noise, or fewer if the second thread gave up."""

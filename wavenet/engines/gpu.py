@@ -9,7 +9,6 @@ tested without a device.
 """
 
 import os
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from typing import Any
@@ -28,7 +27,7 @@ from wavenet.engines.gpu_weights import (
     round_weights,
     shape_of,
 )
-from wavenet.engines.rings import RingState, empty_state, read_prompts, ring_edges, select_rows
+from wavenet.engines.rings import RingEngine, RingState, empty_state, ring_edges
 from wavenet.errors import EngineUnavailable
 from wavenet.model.conditioning import Conditioning, frames_needed
 from wavenet.model.wavenet import WaveNet
@@ -46,7 +45,7 @@ MOST_SAMPLES = 1 << 20  # of one launch
 OLDEST_DEVICE = (8, 0)  # compute capability: the first with bfloat16
 
 
-class GpuEngine:
+class GpuEngine(RingEngine):
     """See the module.
 
     Attributes:
@@ -81,10 +80,6 @@ class GpuEngine:
         """Begin with zeros."""
         return empty_state(self.model, conditioning, self._shape.residual)
 
-    def prefill(self, state: RingState, prompts: Sequence[Tensor]) -> None:
-        """Fill the rings by one parallel pass per clip."""
-        read_prompts(self.model, state, prompts)
-
     @torch.no_grad()
     def step(self, state: RingState, codes: Tensor) -> Tensor:
         """Predict, then take the codes."""
@@ -109,10 +104,6 @@ class GpuEngine:
             state.last = drawn[:, -1].repeat_interleave(rows_per_clip(sampling))
             state.position = state.position + part.shape[1]
         return codes
-
-    def select(self, state: RingState, rows: Sequence[int]) -> RingState:
-        """Keep some clips."""
-        return select_rows(state, rows)
 
     def _most_samples(self, state: RingState) -> int:
         """Count the samples whose condition frames fit into memory."""

@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 
 from wavenet.config import SamplingConfig
-from wavenet.engines.rings import RingState, empty_state, read_prompts, ring_edges, select_rows
+from wavenet.engines.rings import (
+    RingState,
+    empty_state,
+    join_rows,
+    read_prompts,
+    ring_edges,
+    select_rows,
+)
 from wavenet.errors import EngineUnavailable
 from wavenet.model.conditioning import Conditioning, frames_needed
 from wavenet.model.wavenet import WaveNet
@@ -110,6 +117,10 @@ class GraphEngine:
     def select(self, state: GraphState, rows: Sequence[int]) -> GraphState:
         """Keep some clips; what was recorded for all of them is dropped."""
         return _without_tape(select_rows(state, rows))
+
+    def join(self, state: GraphState, other: GraphState) -> GraphState:
+        """Take clips in; what was recorded for the others is dropped."""
+        return _without_tape(join_rows(self.model, state, other))
 
     def _make_tape(self, state: GraphState, sampling: SamplingConfig, piece: int) -> _Tape:
         """Make room for pieces of so many samples; no number in it counts yet."""

@@ -72,6 +72,15 @@ class ReferenceEngine:
             [state.history[row] for row in rows],
         )
 
+    def join(self, state: ReferenceState, other: ReferenceState) -> ReferenceState:
+        """Take clips in with their histories."""
+        return ReferenceState(
+            state.conditioning.join(other.conditioning),
+            torch.cat([state.position, other.position]),
+            torch.cat([state.last, other.last]),
+            [*state.history, *other.history],
+        )
+
     @torch.no_grad()
     def _predict(self, state: ReferenceState) -> Tensor:
         """Run the definition over the codes that the next sample can see: (B, P)."""

@@ -90,3 +90,36 @@ def select_rows(state: RingState, rows: Sequence[int]) -> RingState:
         state.rings[index],
         state.cursor,
     )
+
+
+def join_rows(model: WaveNet, state: RingState, other: RingState) -> RingState:
+    """Put the clips of another state behind those of this one, at the cursor of this one."""
+    turned = [
+        ring.roll(state.cursor - other.cursor, dims=1) if ring.shape[1] else ring
+        for ring in (other.rings[:, a:b] for a, b in pairwise(ring_edges(model)))
+    ]
+    return RingState(
+        state.conditioning.join(other.conditioning),
+        torch.cat([state.position, other.position]),
+        torch.cat([state.last, other.last]),
+        torch.cat([state.rings, torch.cat(turned, dim=1)]),
+        state.cursor,
+    )
+
+
+class RingEngine:
+    """What the engines have in common whose state is a `RingState` and nothing more."""
+
+    model: WaveNet
+
+    def prefill(self, state: RingState, prompts: Sequence[Tensor]) -> None:
+        """Fill the rings by one parallel pass per clip."""
+        read_prompts(self.model, state, prompts)
+
+    def select(self, state: RingState, rows: Sequence[int]) -> RingState:
+        """Keep some clips."""
+        return select_rows(state, rows)
+
+    def join(self, state: RingState, other: RingState) -> RingState:
+        """Take clips in."""
+        return join_rows(self.model, state, other)

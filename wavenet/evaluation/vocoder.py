@@ -27,7 +27,7 @@ from wavenet.engines.base import Engine
 from wavenet.errors import ConditionError
 from wavenet.model.features import frames_of, mel_settings
 from wavenet.synthesis.candidates import draw_nearest
-from wavenet.synthesis.generate import Item
+from wavenet.synthesis.items import Item
 from wavenet.synthesis.many import make_clips
 from wavenet.synthesis.matching import match_frames
 from wavenet.synthesis.noise import uniforms

@@ -21,6 +21,8 @@ from wavenet.conditions import (
 from wavenet.config import ModelConfig
 from wavenet.errors import ConditionError
 
+FRAME_BLOCK = 16  # frames that are computed together, counted from the first of the clip
+
 Given = str | float | Tensor  # a label, a number, a vector (size,)
 
 
@@ -140,19 +142,38 @@ class Conditioning:
         return self.total.shape[0]
 
     def frames(self, first: Tensor, count: int) -> Tensor | None:
-        """Compute biases (B, count, layers, 2G) of frames first, first + 1, ..; first: (B,)."""
+        """Compute biases (B, count, layers, 2G) of frames first, first + 1, ..; first: (B,).
+
+        A frame has the same bits whatever is asked for with it: whole blocks are computed, for a
+        matrix product of few rows adds up in another order than one of many.
+        """
         if self.network is None:
             return None
-        index = first[:, None] + torch.arange(count, device=first.device)
+        lead = first % FRAME_BLOCK
+        # enough for every lead: to ask for the largest would be to wait for the device
+        blocks = -(-(FRAME_BLOCK - 1 + count) // FRAME_BLOCK)
+        index = (first - lead)[:, None] + torch.arange(blocks * FRAME_BLOCK, device=first.device)
         biases: Tensor = self.network(
             self.labels, self.given, self._windows(index), index * self.hop, self.total
         )
-        return biases
+        rows = torch.arange(self.batch, device=first.device)[:, None]
+        return biases[rows, lead[:, None] + torch.arange(count, device=first.device)]
 
     def select(self, rows: Sequence[int]) -> "Conditioning":
         """Keep some clips of the batch, in the order given."""
         index = torch.as_tensor(rows, dtype=torch.int64, device=self.total.device)
         return self.mapped(lambda part: part[index])
+
+    def join(self, other: "Conditioning") -> "Conditioning":
+        """Put the clips of another batch of the same model behind those of this one."""
+        return replace(
+            self,
+            labels=torch.cat([self.labels, other.labels]),
+            given=torch.cat([self.given, other.given]),
+            local=stack_frames([*self.local, *other.local]),
+            first=torch.cat([self.first, other.first]),
+            total=torch.cat([self.total, other.total]),
+        )
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> "Conditioning":
         """Change every tensor in the same way, such as where it lies."""
@@ -214,7 +235,7 @@ def stack_frames(parts: Sequence[Tensor]) -> Tensor:
         (B, longest F, columns).
     """
     longest = max(part.shape[0] for part in parts)
-    index = torch.arange(longest)
+    index = torch.arange(longest, device=parts[0].device)
     return torch.stack(
         [part[index.clamp(max=part.shape[0] - 1)] if longest else part for part in parts]
     )

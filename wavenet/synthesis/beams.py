@@ -28,7 +28,7 @@ from wavenet.engines.base import Engine, StateT
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
 from wavenet.model.distributions import Categorical
-from wavenet.synthesis.generate import Item, check_item, check_local
+from wavenet.synthesis.items import Item, check_item, check_local
 
 MAX_BEAMS = 256  # each holds what its layers remember, and time grows with their number
 

@@ -27,7 +27,7 @@ from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
 from wavenet.model.features import extract, find_mel
 from wavenet.sampling import rows_per_clip
-from wavenet.synthesis.generate import Item, check_item, check_local
+from wavenet.synthesis.items import Item, check_item, check_local
 from wavenet.synthesis.noise import uniforms
 from wavenet.synthesis.stretches import FAR
 

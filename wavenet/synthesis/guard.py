@@ -1,13 +1,13 @@
 """Notice that a clip has run away: into saturated or white noise, or into dead silence for good.
 
-The newest stretches of clips enter, one phrase or nothing leaves. Called by `generate`, which goes
-back and draws with other noise. Nothing here draws, and the engine is not asked: whether loud noise
-is more than a loud hiss is told by the model's parallel forward, and only where the level makes it
-a question.
+The newest stretches of a clip enter, one phrase or nothing leaves. Called by `stretches`, which
+goes back and draws with other noise. Nothing here draws, and the engine is not asked: whether loud
+noise is more than a loud hiss is told by the model's parallel forward, and only where the level
+makes it a question.
 """
 
 import math
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -70,6 +70,10 @@ class Guard:
         if self.attempts < 0:
             raise ConfigError(f"the guard's attempts must be 0 or more, found {self.attempts}")
 
+    def samples(self, rate: int) -> int:
+        """Give the length of a window at a rate in Hz."""
+        return max(1, round(self.window * rate))
+
 
 @dataclass(frozen=True)
 class Rescue:
@@ -94,28 +98,26 @@ class Rescue:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Some samples of every item.
+    """Some samples of a clip.
 
     Attributes:
         first, last: generated samples first .. last - 1.
-        codes, waveforms: per item (last - first,), shorter or empty where an item ends.
-        attempts: per item, which noise it was drawn with; 0 is the first.
+        codes, waveform: (last - first,).
     """
 
     first: int
     last: int
-    codes: list[Tensor]
-    waveforms: list[Tensor]
-    attempts: list[int]
+    codes: Tensor
+    waveform: Tensor
 
 
 class Watch:
-    """Looks at the newest window of each clip.
+    """Looks at the newest window of a clip.
 
     Args:
-        checkpoint: of which the clips are made.
-        conditioning: of all items.
-        prompts: per item (T,) int64 codes.
+        checkpoint: of which the clip is made.
+        conditioning: of this clip alone.
+        prompt: (T,) int64 codes.
         guard: the limits.
     """
 
@@ -123,17 +125,17 @@ class Watch:
         self,
         checkpoint: Checkpoint,
         conditioning: Conditioning,
-        prompts: Sequence[Tensor],
+        prompt: Tensor,
         guard: Guard,
     ):
         rate = checkpoint.config.audio.sample_rate
         self.guard = guard
-        self.window = max(1, round(guard.window * rate))
+        self.window = guard.samples(rate)
         self.silence = round(guard.silence_seconds * rate)
         self._model = checkpoint.model
         self._bits = checkpoint.config.codec.bits
         self._conditioning = conditioning
-        self._prompts = prompts
+        self._prompt = prompt
 
     @property
     def depth(self) -> int:
@@ -141,15 +143,15 @@ class Watch:
         longest = max(self.silence, self.window + self._model.receptive_field)
         return -(-longest // self.window) + 2
 
-    def fault(self, row: int, line: Sequence[Stretch], lost: bool = False) -> str | None:
-        """Say what is wrong with a clip at the end of a line of stretches, the last `depth` ones.
+    def fault(self, line: Sequence[Stretch], lost: bool = False) -> str | None:
+        """Say what is wrong at the end of a line of stretches, the last `depth` ones.
 
-        A clip that has ended before, or is not yet a window long, is fine. One that was lost before
+        A clip that is not yet a window long is fine. One that was lost before
         is so while it is as loud and rough as noise: its surprise is not worth computing.
         """
-        parts = [stretch.waveforms[row] for stretch in line]
+        parts = [stretch.waveform for stretch in line]
         newest = tail(parts, self.window)
-        if not parts[-1].numel() or newest.numel() < self.window:
+        if newest.numel() < self.window:
             return None
         lowest, highest = newest.aminmax()
         low, high = float(lowest), float(highest)
@@ -165,28 +167,21 @@ class Watch:
         if is_rough(newest, rms, self.guard):
             if lost:
                 return NOISE
-            bits = float(self.surprise(row, line).double().mean())
+            bits = float(self.surprise(line).double().mean())
             return NOISE if bits >= self.guard.noise_share * self._bits else None
         return None
 
-    def faults(
-        self, line: Sequence[Stretch], rows: Iterable[int], lost: Container[int] = ()
-    ) -> dict[int, str]:
-        """Say what is wrong, by clip; see `fault`."""
-        found = {row: self.fault(row, line, row in lost) for row in rows}
-        return {row: reason for row, reason in found.items() if reason}
-
     @torch.no_grad()
-    def surprise(self, row: int, line: Sequence[Stretch]) -> Tensor:
+    def surprise(self, line: Sequence[Stretch]) -> Tensor:
         """Give the bits of each sample of the newest window, (window,) float32."""
-        prompt, parts = self._prompts[row], [stretch.codes[row] for stretch in line]
+        prompt, parts = self._prompt, [stretch.codes for stretch in line]
         end = prompt.numel() + line[0].first + sum(part.numel() for part in parts)
         if line[0].first == 0:
             parts = [prompt.cpu(), *parts]
         codes = tail(parts, self.window + self._model.receptive_field)
         start = torch.tensor([end - codes.numel()], device=prompt.device)
         given = codes[None].to(prompt.device)
-        params = self._model(given, self._conditioning.select([row]), start)
+        params = self._model(given, self._conditioning, start)
         nats = -self._model.distribution.log_prob(params, given)[0, -self.window :]
         return nats.float().cpu() / math.log(2)
 

@@ -18,7 +18,8 @@ from wavenet.devices import device_faults
 from wavenet.engines.base import Engine
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.model.wavenet import WaveNet
-from wavenet.synthesis.generate import Item, check_item, check_local, generate
+from wavenet.synthesis.generate import generate
+from wavenet.synthesis.items import Item, check_item, check_local
 
 MAX_STEPS = 400
 

@@ -1,12 +1,13 @@
-"""Many clips: as many at once as there is memory for.
+"""Many clips: as many at once as there is memory for, and the next one whenever one is complete.
 
 Items enter; each clip leaves as soon as it is complete. Where a device has too little memory, what
 is not complete yet is made again by half as many at once, down to one. Noise belongs to an item, so
-that a clip is the same however many were made with it. Called by `cli` and `evaluation`.
+that a clip is the same however many were made with it. Called by `cli`, `batch` and `evaluation`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -14,12 +15,14 @@ from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
 from wavenet.config import SamplingConfig
-from wavenet.devices import free_memory
+from wavenet.devices import device_faults, free_memory
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import make_engine
-from wavenet.errors import OutOfMemory
-from wavenet.synthesis.generate import GUARD, Chunk, Item, generate
+from wavenet.errors import ConditionError, OutOfMemory
+from wavenet.synthesis.generate import GUARD, make_flow, usual_chunk
 from wavenet.synthesis.guard import Guard, Rescue
+from wavenet.synthesis.items import Item, open_streams
+from wavenet.synthesis.stretches import Flow, Released
 
 
 @dataclass(frozen=True)
@@ -40,92 +43,133 @@ class Clip:
 
 def make_clips(
     checkpoint: Checkpoint,
-    items: Sequence[Item],
+    items: Iterable[Item],
     sampling: SamplingConfig | None = None,
     engine: str | Engine[Any] = "auto",
     guard: Guard | None = GUARD,
     report: Callable[[int], None] = lambda samples: None,
     warn: Callable[[str], None] = lambda sentence: None,
+    together: int | None = None,
 ) -> Iterator[Clip]:
     """Generate all items; the work begins with the first clip asked for.
 
     Args:
-        checkpoint, items, sampling, engine, guard: as for `generate`.
+        checkpoint, sampling, engine, guard: as for `generate`.
+        items: a sequence is checked now; of others each item is asked for when there is room.
         report: called with the number of samples made; below 0 where some have to be made again.
         warn: called with a sentence when fewer clips are to be made at once.
+        together: most clips at once; all that there are when left out.
     Raises:
-        ConditionError, EngineUnavailable: before this returns, as `generate`.
+        ConditionError, EngineUnavailable: before this returns, as `generate`; for an item that is
+            asked for later, then.
         OutOfMemory: there is too little memory for one clip.
         DeviceError: the device is lost.
     """
+    if isinstance(items, Sequence) and not items:
+        raise ConditionError("nothing to generate: give at least one item")
+    if together is not None and together < 1:
+        raise ConditionError(f"at least one clip must be made at once, found {together}")
     runner = make_engine(engine, checkpoint.model) if isinstance(engine, str) else engine
-    # whatever it refuses is refused now; a part of the items is no worse than all of them
-    first = generate(checkpoint, items, sampling, runner, guard=guard)
-
-    def clips() -> Iterator[Clip]:
-        waiting, together, chunks = list(range(len(items))), len(items), first
-        while waiting:
-            batch = waiting[:together]
-            made = _Parts(batch, items)
-            try:
-                for chunk in chunks:
-                    report(made.add(chunk))
-                    yield from made.take_complete()
-            except OutOfMemory as error:
-                if len(batch) == 1:
-                    raise OutOfMemory(
-                        f"{error}; there was too little even for one clip at a time"
-                    ) from None
-                together = (len(batch) + 1) // 2
-                warn(f"too little memory for {len(batch)} clips at once; going on with {together}")
-            free_memory()
-            report(-made.incomplete)
-            waiting = [n for n in waiting if n not in made.complete]
-            chunks = iter(())
-            if waiting:
-                chosen = [items[n] for n in waiting[:together]]
-                chunks = generate(checkpoint, chosen, sampling, runner, guard=guard)
-
-    return clips()
+    settings = sampling or SamplingConfig()
+    line = _Line(checkpoint, runner, settings, guard, report)
+    if isinstance(items, Sequence):
+        for item in items:
+            open_streams(checkpoint, [item], settings, guard)
+    return _make(line, enumerate(items), together, warn)
 
 
-class _Parts:
-    """What there is of the clips of a batch.
+def _make(
+    line: "_Line",
+    source: Iterator[tuple[int, Item]],
+    together: int | None,
+    warn: Callable[[str], None],
+) -> Iterator[Clip]:
+    again: list[tuple[int, Item]] = []
+    while True:
+        room = None if together is None else together - len(line.under_way)
+        new = [*again[:room], *islice(source, None if room is None else max(0, room - len(again)))]
+        if not new and not line.under_way:
+            return
+        again = again[len(new) :]
+        try:
+            with device_faults():
+                complete = line.go_on(new)
+        except OutOfMemory as error:
+            stopped = line.restart()
+            if len(stopped) == 1:
+                raise OutOfMemory(
+                    f"{error}; there was too little even for one clip at a time"
+                ) from None
+            together = (len(stopped) + 1) // 2
+            warn(f"too little memory for {len(stopped)} clips at once; going on with {together}")
+            again = [*stopped, *again]
+            continue
+        yield from complete
 
-    Args:
-        batch: indices of its items.
-        items: all of them.
+
+class _Line:
+    """Clips under way, and what there is of them.
+
+    Attributes:
+        under_way: items that are not complete, by index.
     """
 
-    def __init__(self, batch: Sequence[int], items: Sequence[Item]):
-        self.complete: set[int] = set()
-        self._batch, self._items = batch, items
-        self._waveforms: list[list[Tensor]] = [[] for _ in batch]
-        self._codes: list[list[Tensor]] = [[] for _ in batch]
-        self._rescues: list[list[Rescue]] = [[] for _ in batch]
-        self._made = [0] * len(batch)
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        runner: Engine[Any],
+        sampling: SamplingConfig,
+        guard: Guard | None,
+        report: Callable[[int], None],
+    ):
+        self.under_way: dict[int, Item] = {}
+        self._checkpoint, self._runner = checkpoint, runner
+        self._sampling, self._guard, self._report = sampling, guard, report
+        self._parts: dict[int, list[Released]] = {}
+        self._flow = self._begin()
 
-    @property
-    def incomplete(self) -> int:
-        """Count the samples of clips that are not complete."""
-        pairs = zip(self._batch, self._made, strict=True)
-        return sum(made for n, made in pairs if n not in self.complete)
+    def _begin(self) -> Flow:
+        longest = usual_chunk(self._checkpoint)
+        return make_flow(self._checkpoint, self._runner, self._sampling, self._guard, longest)
 
-    def add(self, chunk: Chunk) -> int:
-        """Take a chunk; give the number of its samples."""
-        before = sum(self._made)
-        for k, (codes, waveform) in enumerate(zip(chunk.codes, chunk.waveforms, strict=True)):
-            self._codes[k].append(codes)
-            self._waveforms[k].append(waveform)
-            self._made[k] += codes.numel()
-        for rescue in chunk.rescues:
-            self._rescues[rescue.item].append(rescue)
-        return sum(self._made) - before
+    def go_on(self, new: Sequence[tuple[int, Item]]) -> list[Clip]:
+        """Take items in and draw a window; gives the clips that are complete."""
+        for n, item in new:
+            self.under_way[n] = item
+            self._parts[n] = []
+        # one by one: a prompt that is read late may be long
+        streams = [
+            stream
+            for n, item in new
+            for stream in open_streams(self._checkpoint, [item], self._sampling, self._guard, n)
+        ]
+        self._flow.admit(streams)
+        complete = []
+        for released in self._flow.advance():
+            stream, parts = released.stream, self._parts[released.stream.index]
+            parts.append(released)
+            self._report(released.stretch.codes.numel())
+            if released.stretch.last == stream.samples:
+                complete.append(self._finish(stream.index))
+        return complete
 
-    def take_complete(self) -> Iterator[Clip]:
-        """Yield the clips that are complete and were not before."""
-        for k, n in enumerate(self._batch):
-            if n not in self.complete and self._made[k] == self._items[n].samples:
-                self.complete.add(n)
-                waveform, codes = torch.cat(self._waveforms[k]), torch.cat(self._codes[k])
-                yield Clip(n, waveform, codes, self._rescues[k])
+    def _finish(self, n: int) -> Clip:
+        del self.under_way[n]
+        parts = self._parts.pop(n)
+        return Clip(
+            n,
+            torch.cat([part.stretch.waveform for part in parts]),
+            torch.cat([part.stretch.codes for part in parts]),
+            [rescue for part in parts for rescue in part.rescues],
+        )
+
+    def restart(self) -> list[tuple[int, Item]]:
+        """Forget what is not complete; gives its items."""
+        stopped = list(self.under_way.items())
+        made = sum(part.stretch.codes.numel() for parts in self._parts.values() for part in parts)
+        self.under_way.clear()
+        self._parts.clear()
+        self._flow = self._begin()
+        free_memory()
+        self._report(-made)
+        return stopped

@@ -1,14 +1,16 @@
-"""Draw clips stretch by stretch, and again where one runs away.
+"""Draw clips window by window, side by side, and again where one runs away.
 
-The state of an engine and a source of noise enter, stretches of codes and waveforms leave. Called
-by `generate`; what counts as run away is the guard's to say.
+Streams enter, at the beginning or at any window; stretches of codes and waveforms leave. A stream
+has its own noise and its own past, so that what it becomes does not depend on its neighbours. What
+counts as run away is the guard's to say. Callers: `generate` and `many`.
 """
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,7 +26,56 @@ from wavenet.synthesis.guard import Rescue, Stretch, Watch
 FAR = 1 << 40
 WITHHELD = 2  # windows drawn again at once, the newest and the one before
 
-Drawn = tuple[Stretch, list[Rescue]]
+
+@dataclass(eq=False)
+class Stream:
+    """A clip under way.
+
+    Attributes:
+        index: of its item.
+        samples: to draw.
+        noise: (first, n) to n uniforms, those of its samples first .. first + n - 1.
+        prompt: (T,) int64 codes.
+        conditioning: one row; with guidance a second, without what may be left out.
+        watch: None where nothing is to be drawn again.
+        drawn, left: samples that were drawn, and that have left.
+        tries: attempts so far; no noise is used twice.
+        lost: no attempt helped, until it is fine by itself.
+        line: the newest stretches.
+        rescues: what was drawn again and is not out yet.
+    """
+
+    index: int
+    samples: int
+    noise: Callable[[int, int], Tensor]
+    prompt: Tensor
+    conditioning: Conditioning
+    watch: Watch | None = None
+    drawn: int = 0
+    left: int = 0
+    tries: int = 0
+    lost: bool = False
+    line: deque[Stretch] = field(init=False)
+    rescues: list[Rescue] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.line = deque(maxlen=1 if self.watch is None else self.watch.depth)
+
+
+class Released(NamedTuple):
+    """A stretch that will not be taken back, and what was drawn again from it on."""
+
+    stream: Stream
+    stretch: Stretch
+    rescues: list[Rescue]
+
+
+@dataclass
+class _Rows:
+    """A state and the streams that its rows are, `rows_per_clip` of them each."""
+
+    state: Any
+    streams: list[Stream]
 
 
 def copy_state(engine: Engine[StateT], state: StateT) -> StateT:
@@ -44,124 +95,174 @@ def copy_state(engine: Engine[StateT], state: StateT) -> StateT:
     return copied
 
 
-@dataclass(frozen=True)
-class Work:
-    """Clips that are drawn together.
+class Flow:
+    """Streams that are drawn side by side.
 
-    Attributes:
-        lengths: samples to draw, per clip.
-        noise: (clip, first, n) to n uniforms, those of its samples first .. first + n - 1.
+    Args:
+        runner: engine of the model.
+        sampling: how samples are drawn.
+        window: samples that are drawn between two looks at a clip.
         decode: codes to waveform.
     """
 
-    runner: Engine[Any]
-    lengths: Sequence[int]
-    sampling: SamplingConfig
-    noise: Callable[[int, int, int], Tensor]
-    decode: Callable[[Tensor], Tensor]
+    def __init__(
+        self,
+        runner: Engine[Any],
+        sampling: SamplingConfig,
+        window: int,
+        decode: Callable[[Tensor], Tensor],
+    ):
+        self._runner, self._sampling = runner, sampling
+        self._window, self._decode = window, decode
+        self._now: _Rows | None = None
+        # before each window of which something may be drawn again
+        self._before: deque[_Rows] = deque(maxlen=WITHHELD)
 
-    def draw_all(self, state: Any, longest: int) -> Iterator[Drawn]:
-        """Draw to the end of the longest clip."""
-        for first, last in self._spans(longest):
-            state, stretch = self.draw(state, first, last, [0] * len(self.lengths))
-            yield stretch, []
+    @property
+    def streams(self) -> list[Stream]:
+        """Those that are not complete."""
+        return [] if self._now is None else self._now.streams
 
-    def draw_guarded(self, state: Any, watch: Watch) -> Iterator[Drawn]:
-        """Draw to the end, and again what runs away; yields what was, with the part it is in.
+    def admit(self, streams: Sequence[Stream]) -> None:
+        """Take streams in; they begin with the next window."""
+        if not streams:
+            return
+        each = rows_per_clip(self._sampling)
+        conditioning = reduce(Conditioning.join, [stream.conditioning for stream in streams])
+        state = self._runner.start(conditioning)
+        self._runner.prefill(state, [s.prompt for s in streams for _ in range(each)])
+        self._now = self._joined(self._now, _Rows(state, list(streams)))
+
+    def advance(self) -> list[Released]:
+        """Draw one window of every stream; gives what is out, which lags where there is a guard.
 
         What has left is never taken back. So a window is withheld until the one after it is fine,
         too: noise that began late in a window is seen in the next, and must not be its past.
         """
-        tries = [0] * len(self.lengths)  # of each clip so far: no noise is used twice
-        lost: set[int] = set()  # clips that no attempt helped, until they are fine by themselves
-        line: deque[Stretch] = deque(maxlen=watch.depth)
-        before: deque[Any] = deque(maxlen=WITHHELD)  # the state before each window not yet out
-        rescues: list[Rescue] = []
-        for first, last in self._spans(watch.window):
-            before.append(copy_state(self.runner, state))
-            state, stretch = self.draw(state, first, last, [0] * len(self.lengths))
-            line.append(stretch)
-            faults = watch.faults(line, range(len(self.lengths)), lost)
-            lost &= faults.keys()
-            if new := {row: faults[row] for row in faults.keys() - lost}:
-                state, made = self._rescue(state, watch, line, before, new, tries)
-                rescues += made
-                lost |= {rescue.item for rescue in made if not rescue.solved}
-            if len(before) == WITHHELD:
-                yield line[-2], rescues
-                rescues = []
-        yield line[-1], rescues
+        assert self._now is not None
+        streams = self._now.streams
+        if any(stream.watch for stream in streams):
+            self._before.append(_Rows(copy_state(self._runner, self._now.state), streams))
+        self._now, drawn = self._draw(self._now, [(stream.drawn, 0) for stream in streams])
+        for stream, stretch in zip(streams, drawn, strict=True):
+            stream.line.append(stretch)
+            stream.drawn = stretch.last
+        for stream in streams:
+            self._look(stream)
+        return [released for stream in streams for released in _release(stream)]
 
-    def _rescue(
-        self,
-        state: Any,
-        watch: Watch,
-        line: deque[Stretch],
-        before: deque[Any],
-        faults: Mapping[int, str],
-        tries: list[int],
-    ) -> tuple[Any, list[Rescue]]:
-        """Draw what is withheld again, faulty clips with other noise; gives the state after.
+    def _look(self, stream: Stream) -> None:
+        """Draw again what has run away, unless that was in vain before."""
+        if stream.watch is None:
+            return
+        reason = stream.watch.fault(stream.line, stream.lost)
+        if reason is None:
+            stream.lost = False
+        elif not stream.lost:
+            rescue = self._rescue(stream, stream.watch, reason)
+            stream.rescues.append(rescue)
+            stream.lost = not rescue.solved
 
-        Args:
-            line, before, tries: changed to what is drawn.
-            faults: reasons by clip.
-        """
-        first, begin, tried = line[-len(before)].first, -len(before), list(tries)
-        faulty = sorted(faults)
+    def _rescue(self, stream: Stream, watch: Watch, reason: str) -> Rescue:
+        """Draw what is withheld of a stream again, with other noise."""
+        count = min(WITHHELD, len(stream.line))
+        before = list(self._before)[-count:]
+        tried, solved = stream.tries, False
         # greedy heeds no noise
-        for _ in range(0 if self.sampling.greedy else watch.guard.attempts):
-            for row in faulty:
-                tries[row] += 1
-            state = before[0]  # a copy takes its place
-            again: set[int] = set()
-            for k, old in zip(range(begin, 0), list(line)[begin:], strict=True):
-                attempts = [tries[r] if r in faulty else a for r, a in enumerate(old.attempts)]
-                before[k] = copy_state(self.runner, state)
-                state, line[k] = self.draw(state, old.first, old.last, attempts)
+        for _ in range(0 if self._sampling.greedy else watch.guard.attempts):
+            stream.tries += 1
+            rows, solved = self._only(before[0], stream), True
+            for k, past in zip(range(-count, 0), before, strict=True):
+                self._put(past, rows)
+                first = stream.line[k].first
+                rows, (stream.line[k],) = self._draw(rows, [(first, stream.tries)])
                 # the window before may have run away, too, this time
-                again |= watch.faults(list(line)[: len(line) + k + 1], faulty).keys()
-            faulty = sorted(again)
-            if not faulty:
+                line = list(stream.line)
+                solved &= watch.fault(line[: len(line) + k + 1]) is None
+            if rows.streams and self._now is not None:
+                self._put(self._now, rows)
+            if solved:
                 break
-        rescues = []
-        for row, reason in sorted(faults.items()):
-            last = min(line[-1].last, self.lengths[row])
-            attempts_made = tries[row] - tried[row]
-            rescues.append(Rescue(row, first, last, reason, attempts_made, row not in faulty))
-        return state, rescues
+        first, last = stream.line[-count].first, stream.line[-1].last
+        return Rescue(stream.index, first, last, reason, stream.tries - tried, solved)
 
-    def draw(self, state: Any, first: int, last: int, attempts: list[int]) -> tuple[Any, Stretch]:
-        """Draw samples first .. last - 1 of the clips that have them.
+    def _draw(self, rows: _Rows, places: Sequence[tuple[int, int]]) -> tuple[_Rows, list[Stretch]]:
+        """Draw a window of streams, less of one that ends in it.
 
         Args:
-            state: of the clips longer than `first`; changed.
-            attempts: per clip, which noise.
+            rows: what they are before; its state is changed.
+            places: per stream its first sample, and which attempt it is.
         Returns:
-            the state of the clips longer than `last`, if any.
+            those that go on, and the stretches.
         """
-        running = [row for row, length in enumerate(self.lengths) if length > first]
-        rows = rows_per_clip(self.sampling)
-        parts: list[list[Tensor]] = [[torch.empty(0, dtype=torch.int64)] for _ in self.lengths]
-        made, device = first, state.position.device
-        while running and made < last:
-            n = min(last, *(self.lengths[row] for row in running)) - made
-            noise = [self.noise(row, made + attempts[row] * FAR, n) for row in running]
-            drawn = self.runner.run(state, n, self.sampling, torch.stack(noise).to(device))
-            for row, row_codes in zip(running, drawn.cpu(), strict=True):
-                parts[row].append(row_codes)
+        ends = [
+            min(self._window, stream.samples - first)
+            for stream, (first, _) in zip(rows.streams, places, strict=True)
+        ]
+        parts: list[list[Tensor]] = [[] for _ in ends]
+        running, made = list(range(len(ends))), 0
+        going = rows
+        while running and made < self._window:
+            n = min(ends[k] for k in running) - made
+            noise = [
+                rows.streams[k].noise(places[k][0] + made + places[k][1] * FAR, n) for k in running
+            ]
+            device = going.state.position.device
+            codes = self._runner.run(
+                going.state, n, self._sampling, torch.stack(noise).to(device)
+            ).cpu()
+            for k, row in zip(running, codes, strict=True):
+                parts[k].append(row)
             made += n
-            staying = [k for k, row in enumerate(running) if self.lengths[row] > made]
-            if staying and len(staying) < len(running):
-                state = self.runner.select(
-                    state, [k * rows + j for k in staying for j in range(rows)]
-                )
-            running = [running[k] for k in staying]
-        codes = [torch.cat(part) for part in parts]
-        return state, Stretch(first, last, codes, [self.decode(c) for c in codes], attempts)
+            staying = [k for k in running if places[k][0] + made < rows.streams[k].samples]
+            going = self._kept(going, [rows.streams[k] for k in staying])
+            running = staying
+        stretches = []
+        for (first, _), part in zip(places, parts, strict=True):
+            drawn = torch.cat(part)
+            last = first + drawn.numel()
+            stretches.append(Stretch(first, last, drawn, self._decode(drawn)))
+        return going, stretches
 
-    def _spans(self, longest: int) -> Iterator[tuple[int, int]]:
-        """Cut the time up to the end of the longest clip."""
-        end = max(self.lengths)
-        for first in range(0, end, longest):
-            yield first, min(end, first + longest)
+    def _kept(self, rows: _Rows, streams: list[Stream]) -> _Rows:
+        """Keep some streams."""
+        if len(streams) == len(rows.streams):
+            return rows
+        if not streams:
+            return _Rows(None, [])
+        each = rows_per_clip(self._sampling)
+        places = [rows.streams.index(stream) for stream in streams]
+        index = [each * place + k for place in places for k in range(each)]
+        return _Rows(self._runner.select(rows.state, index), streams)
+
+    def _only(self, rows: _Rows, stream: Stream) -> _Rows:
+        """Copy what a state remembers of one stream."""
+        kept = self._kept(rows, [stream])
+        return kept if kept is not rows else _Rows(copy_state(self._runner, rows.state), [stream])
+
+    def _joined(self, rows: _Rows | None, others: _Rows) -> _Rows:
+        if rows is None or not rows.streams:
+            return others
+        state = self._runner.join(rows.state, others.state)
+        return _Rows(state, [*rows.streams, *others.streams])
+
+    def _put(self, rows: _Rows, drawn: _Rows) -> None:
+        """Put a copy of what one stream has become in the place of what it was."""
+        (stream,) = drawn.streams
+        others = self._kept(rows, [other for other in rows.streams if other is not stream])
+        joined = self._joined(others, self._only(drawn, stream))
+        rows.state, rows.streams = joined.state, joined.streams
+
+
+def _release(stream: Stream) -> list[Released]:
+    """Let out what will not be taken back."""
+    withheld = 0 if stream.watch is None or stream.drawn == stream.samples else WITHHELD - 1
+    found = [s for s in list(stream.line)[: len(stream.line) - withheld] if s.first >= stream.left]
+    rescues, released = stream.rescues, []
+    for stretch in found:
+        stream.left = stretch.last
+        released.append(Released(stream, stretch, rescues))
+        rescues = []
+    if found:
+        stream.rescues = rescues
+    return released

@@ -24,7 +24,8 @@ from wavenet.engines.cpu_threads import CAN_WAIT, available_cores
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.likelihood.effective import Clip, EffectiveField, least_samples, measure_field
 from wavenet.model.features import frames_of
-from wavenet.synthesis.generate import Item, example_item, generate
+from wavenet.synthesis.generate import generate
+from wavenet.synthesis.items import Item, example_item
 from wavenet.ui import jobs
 from wavenet.ui.controls import chosen_labels
 from wavenet.ui.live import fact_list
