@@ -7,7 +7,8 @@ import torch
 
 from tests.conftest import given_for, local_for, tiny_config, tiny_model
 from wavenet.errors import ConditionError
-from wavenet.model.conditioning import Conditioning, widest_context
+from wavenet.model.condition_network import widest_context
+from wavenet.model.conditioning import Conditioning
 
 SAMPLES = 200
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from wavenet.codec import silence_code
 from wavenet.config import ModelConfig
 from wavenet.errors import ConditionError
+from wavenet.model.condition_network import ConditionNetwork
 from wavenet.model.conditioning import (
     Conditioning,
-    ConditionNetwork,
     Given,
     frames_needed,
     global_row,

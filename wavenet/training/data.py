@@ -24,7 +24,8 @@ from wavenet.conditions import (
 from wavenet.config import DataConfig, ModelConfig
 from wavenet.errors import ConditionError, DataError
 from wavenet.manifest import find_entries
-from wavenet.model.conditioning import Given, widest_context
+from wavenet.model.condition_network import widest_context
+from wavenet.model.conditioning import Given
 from wavenet.model.features import frames_of, read_array
 
 Arrays = dict[str, Tensor]
