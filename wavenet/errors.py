@@ -8,6 +8,8 @@ WaveNetError
 ├── DataError            a training folder, its labels or a clip in it cannot be used
 ├── DeviceError          a GPU was lost in the middle of the work
 │   └── OutOfMemory      a device has too little memory for what it was asked to do
+├── FolderError          a folder to write into cannot be made or used
+│   └── FolderInUse      another process is writing into it
 ├── HubError             the Hugging Face Hub cannot be reached, or refuses
 └── TrainingError        training had to stop: a loss that is not finite, nothing to resume
 
@@ -46,6 +48,14 @@ class DeviceError(WaveNetError):
 
 class OutOfMemory(DeviceError):
     """A device has too little memory for what it was asked to do."""
+
+
+class FolderError(WaveNetError):
+    """A folder to write into cannot be made or used."""
+
+
+class FolderInUse(FolderError):
+    """Another process is writing into a folder."""
 
 
 class HubError(WaveNetError):

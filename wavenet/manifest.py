@@ -42,12 +42,7 @@ def find_entries(
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give a folder that holds audio files")
-    table = None
-    if pattern is None:
-        names = (metadata,) if metadata else METADATA_NAMES
-        table = next((folder / name for name in names if (folder / name).is_file()), None)
-        if metadata and table is None:
-            raise DataError(f"{folder} has no file {metadata}; name the table that it has")
+    table = find_table(folder, metadata) if pattern is None else None
     if table is not None:
         return read_table(table)
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
@@ -62,6 +57,19 @@ def find_entries(
             f"no file name in {folder} fits the pattern {pattern!r}; the first is {paths[0].name}"
         )
     return fitting
+
+
+def find_table(folder: Path, metadata: str | None = None) -> Path | None:
+    """Find the table that says what the files of a folder are.
+
+    Raises:
+        DataError: one is named that is not there.
+    """
+    names = (metadata,) if metadata else METADATA_NAMES
+    table = next((folder / name for name in names if (folder / name).is_file()), None)
+    if metadata and table is None:
+        raise DataError(f"{folder} has no file {metadata}; name the table that it has")
+    return table
 
 
 def match(pattern: str, stem: str) -> dict[str, str] | None:

@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from wavenet.errors import TrainingError
+from wavenet.errors import FolderError, TrainingError
 from wavenet.training import loop, snapshots
 from wavenet.training.loop import train
 from wavenet.training.results import Result
@@ -33,7 +33,7 @@ def steps(folder):
 
 
 def refusal(folder, config=None, resume=True, **settings):
-    with pytest.raises(TrainingError) as caught:
+    with pytest.raises((TrainingError, FolderError)) as caught:
         train(config or make_config(), make_settings(**settings), make_dataset(), folder, resume)
     sentence = str(caught.value)
     assert len(sentence.splitlines()) == 1

@@ -38,11 +38,17 @@ def train(
     sample_rate: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     device: DeviceOption = "auto",
+    listen: Annotated[
+        float | None,
+        typer.Option(help="Seconds of a clip to make after every validation, in OUT/samples."),
+    ] = None,
 ) -> None:
     """Train a model; Ctrl-C stops after the step and keeps what is there.
 
     With --from, a checkpoint learns more, such as another voice: its model takes the place of the
-    recipe's, which then says only how to train, and on what.
+    recipe's, which then says only how to train, and on what. With --listen, clips of one seed are
+    made of the best weights so far, with the first value of every label; a vocoder says a held-out
+    clip again.
     """
     from wavenet.training.recipe import checkpoint_config, load_recipe
 
@@ -54,16 +60,21 @@ def train(
 
     import torch
 
+    from wavenet.cli.listening import listening
     from wavenet.devices import choose_device
+    from wavenet.locks import refuse_held
+    from wavenet.synthesis.items import samples_for
     from wavenet.training.data import read_dataset
     from wavenet.training.loop import train as run
     from wavenet.training.report import reporter
 
     if threads is not None:
         torch.set_num_threads(threads)
-    place = choose_device(device)  # before minutes are spent on recordings
+    # before minutes are spent on recordings
+    place, rate = choose_device(device), chosen.audio.sample_rate
+    samples = None if listen is None else samples_for(listen, rate)
+    refuse_held(folder)
     say("reading the recordings")
-    rate = chosen.audio.sample_rate
     dataset = read_dataset(chosen.data, rate, chosen.model)
     for sentence in dataset.skipped:
         say(f"skipped: {sentence}")
@@ -74,6 +85,8 @@ def train(
     )
     config = checkpoint_config(chosen, dataset)
     with interruptible() as stopped, reporter(chosen.train.steps, folder) as report:
+        if samples is not None:
+            report = listening(report, folder, chosen.train, dataset, samples, device, stopped)
         state = run(config, chosen.train, dataset, folder, resume, report, stopped, began, place)
     if state.step < chosen.train.steps:
         say(f"stopped after step {state.step}; go on with the same command and --resume")

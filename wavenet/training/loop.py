@@ -22,6 +22,7 @@ from wavenet import checkpoint
 from wavenet.checkpoint import Checkpoint
 from wavenet.config import CheckpointConfig, TrainConfig
 from wavenet.devices import choose_device, device_faults
+from wavenet.locks import hold
 from wavenet.model.wavenet import WaveNet
 from wavenet.training import snapshots
 from wavenet.training.batches import Batch, batches, collate, plan_epoch
@@ -80,11 +81,13 @@ def train(
     Raises:
         TrainingError: a loss that is not finite (the weights are left as they were), nothing to
             resume, or a run that is there already and is not to be resumed.
+        FolderInUse: another process trains into the folder; FolderError: it cannot be written.
         DeviceError: the device is lost or too small; what is in the folder stays.
     """
     device = device or choose_device()
     advice = "go on from the last step that was saved with --resume, or there with --device cpu"
-    with device_faults(advice, "lower samples_per_step in the recipe, or use --device cpu"):
+    memory = "lower samples_per_step in the recipe, or use --device cpu"
+    with hold(folder), device_faults(advice, memory):
         state = make_state(config, settings, start, device)
         metrics = snapshots.open_run(folder, state, settings, resume)
         found = batches(
@@ -110,9 +113,8 @@ def train(
                     snapshots.save(folder, state, settings)
                 for record in records:
                     report(record)
-    write_card(
-        folder / "checkpoint", config, state.average, dataset, state.step, state.best_bits, start
-    )
+        kept = folder / "checkpoint"
+        write_card(kept, config, state.average, dataset, state.step, state.best_bits, start)
     return state
 
 
