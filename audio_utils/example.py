@@ -1,4 +1,4 @@
-"""A short sound made by ourselves, to look at and listen to: it has a little of everything.
+"""Short sounds made by ourselves, to look at, listen to and learn from.
 
 Enters: a rate in Hz. Leaves: a waveform (T,). Caller: the studio.
 """
@@ -38,6 +38,20 @@ def make_example(sample_rate: int = 16_000) -> Tensor:
     sound += 0.15 * noise * _within(time - _HISS[0], _HISS[1] - _HISS[0])
     sound[round(_CLICK * sample_rate)] += 1
     return (0.5 * sound / sound.abs().max()).float()
+
+
+def make_note(hertz: float, seconds: float, sample_rate: int, loudness: float = 0.5) -> Tensor:
+    """Play one plucked note of eight partials.
+
+    Args:
+        loudness: its peak, up to 1.
+    Returns:
+        (seconds * sample_rate,) float32.
+    """
+    time = torch.arange(round(seconds * sample_rate), dtype=torch.float64) / sample_rate
+    sound = _harmonics(torch.full_like(time, hertz), sample_rate)
+    sound *= (-4 * time).exp() * _within(time, seconds)
+    return (loudness * sound / sound.abs().max()).float()
 
 
 def _harmonics(hertz: Tensor, sample_rate: int) -> Tensor:

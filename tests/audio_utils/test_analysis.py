@@ -10,7 +10,7 @@ import torch
 from audio_utils import analysis
 from audio_utils.analysis import measure
 from audio_utils.errors import AudioError
-from audio_utils.example import NOTES, SECONDS, make_example
+from audio_utils.example import NOTES, SECONDS, make_example, make_note
 
 RATE = 16_000
 
@@ -135,3 +135,11 @@ def test_the_example_plays_its_notes(rate):
         inside = hertz[round((start + 0.1) / hop_seconds) : round((start + 0.3) / hop_seconds)]
         assert inside.tolist() == pytest.approx([wanted] * len(inside), rel=0.01)
     assert measure(sound, rate).silence > 0.1
+
+
+def test_a_made_up_note_has_its_pitch_and_loudness():
+    note = make_note(440, 0.5, RATE, loudness=0.3)
+    assert len(note) == RATE // 2
+    assert note.abs().max() == pytest.approx(0.3)
+    hertz, _ = analysis.track_pitch(note, RATE)
+    assert float(hertz[hertz > 0].median()) == pytest.approx(440, rel=0.01)

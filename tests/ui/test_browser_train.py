@@ -1,0 +1,129 @@
+"""The Train tab in a real browser, with real runs: they outlive the page, and the studio itself."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wavenet import locks
+from wavenet.training.status import list_runs, read_status
+from wavenet.ui import recordings
+
+from .conftest import RATE, save_checkpoint, visit
+from .stage import answers
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of checkpoints that runs may add to; no run outlives the tests."""
+    folder = tmp_path_factory.mktemp("train")
+    save_checkpoint(folder / "checkpoints", "digits", RATE, {"digit": ("0", "1")})
+    yield folder / "checkpoints"
+    for name in list_runs(folder / "runs"):
+        if holder := locks.is_held(folder / "runs" / name):
+            os.kill(holder, signal.SIGKILL)
+
+
+def open_tab(page: Any) -> None:
+    page.get_by_role("tab", name="Train").click()
+    page.wait_for_selector("#train-example")
+
+
+def wait_for_state(page: Any, words: str) -> None:
+    page.wait_for_selector(f"#train-state >> text={words}", timeout=60_000)
+
+
+def start_example(page: Any, runs: Path) -> Path:
+    """Press Example, and wait until its run trains and is shown."""
+    before = ["", *list_runs(runs)]
+    page.click("#train-example")
+    page.wait_for_function(
+        "before => !before.includes(document.querySelector('#train-run input').value)",
+        arg=before,
+    )
+    wait_for_state(page, "Training.")
+    return runs / page.input_value("#train-run input")
+
+
+def test_dropped_recordings_are_looked_at_before_they_are_trained_on(
+    page: Any, root: Path, tmp_path: Path
+) -> None:
+    recordings.write_notes(tmp_path)
+    open_tab(page)
+    page.set_input_files("#train-dropped input[type=file]", sorted(tmp_path.glob("*.wav")))
+    page.wait_for_selector("#train-dropped >> text=c4_1")
+    page.fill("#train-name :is(input, textarea)", "mine")
+    page.click("#train-start")
+    page.wait_for_selector("[data-testid=toast-body] >> text=Look at the recordings")
+    page.fill("#train-pattern :is(input, textarea)", "{note}_{take}")
+    page.click("#train-look")
+    page.wait_for_selector("#train-report >> text=c4, c5, e4, g4")
+    page.wait_for_selector("#train-labels >> text=note (4)")
+    assert page.is_checked("#train-labels label:has-text('note') input")
+    assert not page.is_checked("#train-labels label:has-text('take') input")
+    page.click("#train-recipe label:has-text('vocoder')")
+    page.wait_for_selector("#train-labels", state="hidden")
+    assert page.input_value("#train-steps input") == "20000"
+    page.click("#train-recipe label:has-text('tiny')")
+    page.wait_for_selector("#train-about >> text=tiny model")
+    page.fill("#train-steps input", "1")
+    page.click("#train-start")
+    page.wait_for_function("document.querySelector('#train-run input').value === 'mine'")
+    brought = root.parent / "runs" / "mine" / "recordings"
+    assert len(list(brought.iterdir())) == 20
+    wait_for_state(page, "Finished after step 1")
+
+
+def test_a_run_is_watched_heard_steered_and_used(
+    page: Any, url: str, browser: Any, root: Path
+) -> None:
+    open_tab(page)
+    run = start_example(page, root.parent / "runs")
+    page.wait_for_selector("#train-curves >> text=held-out clips")
+    page.wait_for_selector("#train-curves >> text=Bits per sample")
+    page.wait_for_selector("#train-clip-1 >> text=Step 100", timeout=60_000)
+    heard = page.get_attribute("#train-clip-1 a[download]", "href")
+    assert page.request.get(heard).body()[:4] == b"RIFF"
+    page.click("#train-pause")
+    wait_for_state(page, "Paused after step")
+    paused = read_status(run).step
+    with visit(browser, url) as other:
+        open_tab(other)
+        wait_for_state(other, f"Paused after step {paused}")
+        assert other.input_value("#train-run input") == run.name
+        other.click("#train-resume")
+        wait_for_state(other, "Training.")
+        other.click("#train-stop")
+        wait_for_state(other, "Stopped after step")
+        other.wait_for_selector("#train-state >> text=offer it as notes")
+        assert read_status(run).step > paused
+        other.get_by_role("tab", name="Generate").click()
+        other.click("#checkpoint input")
+        other.click("[role=option]:has-text('" + run.name + "')")
+        other.get_by_label("Note", exact=True).first.wait_for()
+        assert other.get_by_label("Note", exact=True).first.input_value() == "c4"
+
+
+def test_a_run_goes_on_when_its_studio_is_killed(url: str, browser: Any, root: Path) -> None:
+    """The last test here, for it takes the studio with it."""
+    with visit(browser, url) as page:
+        open_tab(page)
+        folder = start_example(page, root.parent / "runs")
+    holder, step = locks.is_held(folder), read_status(folder).step
+    assert holder
+    parent = ["ps", "-o", "ppid=", "-p", str(holder)]
+    os.kill(int(subprocess.run(parent, capture_output=True, check=True).stdout), signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while (status := read_status(folder)).step <= step + 1:
+        assert status.state == "running"
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert not answers(url)
+    assert locks.is_held(folder) == holder
