@@ -135,6 +135,20 @@ def test_a_run_is_paused_resumed_killed_and_stopped(root):
     assert stopped.has_checkpoint
 
 
+def test_a_run_that_still_reads_its_recordings_can_be_stopped(root):
+    """Wherever it is: in its imports, or among its files, before it holds the folder."""
+    folder = child.start(plan(), root, fill)
+    assert locks.is_held(folder) is None, "no longer what is tested here"
+    child.pause(folder)
+    paused = wait_for(folder, "paused")
+    assert (paused.saved, paused.is_alive) == (0, False)
+    assert gone(child.read_mark(folder).pid)
+    child.resume(folder)
+    wait_for(folder, "running", saved=2)
+    child.stop(folder)
+    assert wait_for(folder, "stopped").has_checkpoint
+
+
 def test_a_short_run_finishes_and_a_name_is_used_once(root):
     folder = child.start(plan(4), root, fill)
     with pytest.raises(TrainingError, match="there is a run first already"):

@@ -33,6 +33,8 @@ RECIPE = "recipe.toml"
 RECORDINGS = "recordings"
 NICENESS = 5  # so that the page, and whatever else a person does, comes first
 
+_PROCESSES = Path("/proc/self")  # where it is, a process can be told by its words
+
 Wish = Literal["run", "pause", "stop"]
 
 
@@ -126,9 +128,9 @@ def pause(folder: Path) -> None:
     """Ask a run to save its step and end; it does so after the step it is at.
 
     Raises:
-        TrainingError: no process holds the folder, so there is none to ask.
+        TrainingError: there is no process that is known to be this run.
     """
-    pid = locks.is_held(folder)
+    pid = _process(folder)
     if not pid:
         raise TrainingError(
             f"the run {folder.name} does not train at this moment; if it is about to, ask again "
@@ -141,9 +143,9 @@ def stop(folder: Path) -> None:
     """Pause for good: what is there is kept as the result. `resume` still goes on with it.
 
     Raises:
-        TrainingError: the run is about to begin, and no process holds the folder yet.
+        TrainingError: the run is about to begin, and its process is not known for sure.
     """
-    pid, mark = locks.is_held(folder), read_mark(folder)
+    pid, mark = _process(folder), read_mark(folder)
     if pid:
         _ask(folder, pid, "stop")
     elif mark is None or is_starting(folder):
@@ -173,13 +175,21 @@ def read_mark(folder: Path) -> Mark | None:
     return None
 
 
+def _process(folder: Path) -> int | None:
+    """Find the process of a run: who holds its folder, or who reads its recordings, for sure."""
+    holder, mark = locks.is_held(folder), read_mark(folder)
+    if holder or mark is None:
+        return holder
+    return mark.pid if _PROCESSES.exists() and is_starting(folder) else None
+
+
 def is_starting(folder: Path) -> bool:
     """Tell whether a process that we know of reads its recordings, and may yet take the folder."""
     mark = read_mark(folder)
     if mark is None:
         return False
     try:
-        if not Path("/proc/self").exists():
+        if not _PROCESSES.exists():
             os.kill(mark.pid, 0)  # asks whether it is there; sends nothing
             return True
         # of an ended process nothing, of a later one with its number other words

@@ -146,6 +146,7 @@ def _read_log(path: Path) -> tuple[str, str]:
     if newest.startswith(_SPOKEN):
         fault = newest.removeprefix(_SPOKEN)
         return newest, "" if fault == "interrupted" else fault
-    if any(line.startswith("Traceback (") for line in lines):
+    # interrupted before the command could say so
+    if newest != "KeyboardInterrupt" and any(line.startswith("Traceback (") for line in lines):
         return newest, f"the program failed ({newest}); please report it, with {LOG}"
     return newest, ""
