@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help app test lint space clean browser FORCE
+.PHONY: help app test lint space screenshots clean browser FORCE
 
 PORT ?= 7860
 PYTHON ?=
@@ -18,6 +18,7 @@ help:
 	@echo "make test    check style, types and imports, then run the tests   (PYTEST_ARGS='-k codec')"
 	@echo "make lint    the checks without the tests"
 	@echo "make space   assemble build/space, the folder of a Hugging Face Space, and try it"
+	@echo "make screenshots   photograph every tab into docs/screenshots"
 	@echo "make clean   remove the environment and what the tools left behind"
 	@echo "app, test and lint set up $(VENV) first where it is missing; PYTHON=/path/to/python3.12 chooses its Python."
 
@@ -36,6 +37,9 @@ lint: $(VENV)/.dev $(VENV)/.project
 
 space: $(VENV)/.project
 	@PYTHON="$(PYTHON)" $(BIN)/python scripts/space.py build/space --run
+
+screenshots: $(VENV)/.dev $(VENV)/.project browser
+	@$(BIN)/python scripts/screenshots.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

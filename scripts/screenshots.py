@@ -1,0 +1,188 @@
+"""Photograph every tab of the studio with its example: light and dark, wide and on a phone.
+
+python scripts/screenshots.py                    # writes docs/screenshots/TAB-SCHEME-WIDTH.png
+python scripts/screenshots.py --tab models --out build/shots
+
+The studio runs in a process of its own on a free port of this machine, with the project's
+checkpoints. It needs Chromium or Chrome and the tools of `make test`.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.ui.stage import FLAGS, ROOT, find_browser, studio
+
+WIDTHS = {"wide": (1280, 900), "phone": (390, 844)}
+SCHEMES = ("light", "dark")
+COLOURS = 256
+NO_DITHER = Image.Dither.NONE
+LOADED = """() => [...document.images].filter((i) => i.offsetParent).every(
+  (i) => i.complete && i.naturalWidth > 0)"""
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
+    parser.add_argument("--tab", action="append", help="its id, such as receptive-field; all")
+    options = parser.parse_args()
+    path = find_browser()
+    if path is None:
+        raise SystemExit("this needs Chromium or Chrome; none is installed")
+    from playwright.sync_api import sync_playwright
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    size = 0
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        studio(with_checkpoints(Path(folder))) as url,
+        sync_playwright() as driver,
+    ):
+        browser = driver.chromium.launch(executable_path=path, args=list(FLAGS))
+        for width in WIDTHS:
+            for scheme in SCHEMES:
+                page = open_page(browser, url, scheme, width)
+                for name in options.tab or tabs(page):
+                    file = options.out / f"{name}-{scheme}-{width}.png"
+                    open_tab(page, name)
+                    EXAMPLES[name](page)
+                    size += save(page, file)
+                    print(file, flush=True)
+                page.close()
+        browser.close()
+    print(f"{size / 1e6:.1f} MB in all")
+
+
+def with_checkpoints(folder: Path) -> Path:
+    """Copy the checkpoints there, for the example of the Train tab adds one; give the folder."""
+    shutil.copytree(ROOT / "checkpoints", folder / "checkpoints")
+    return folder
+
+
+def open_page(browser: Any, url: str, scheme: str, width: str) -> Any:
+    """Open the studio in a scheme of colours, as wide as that."""
+    w, h = WIDTHS[width]
+    page = browser.new_page(viewport={"width": w, "height": h}, color_scheme=scheme)
+    page.set_default_timeout(120_000)
+    page.goto(f"{url}/?__theme={scheme}")
+    page.wait_for_selector("#generate:not([disabled])")
+    page.wait_for_selector("text=Preparing the engine", state="detached")
+    return page
+
+
+def tabs(page: Any) -> list[str]:
+    """Give the ids of the tabs for which we know an example."""
+    there = page.evaluate("window.gradio_config.components.map((c) => c.props?.id ?? '')")
+    return [name for name in EXAMPLES if name in there]
+
+
+def open_tab(page: Any, name: str) -> None:
+    """Open a tab, on a phone from the menu of those that have no room."""
+    label = NAMES[name]
+    tab = page.get_by_role("tab", name=label, exact=True)
+    if not tab.is_visible():
+        page.click(".overflow-menu > button")
+        tab = page.locator(".overflow-dropdown button", has_text=label)
+    tab.click()
+
+
+def save(page: Any, file: Path) -> int:
+    """Photograph the whole page in few colours; give the bytes of the file."""
+    page.wait_for_function(LOADED)
+    page.evaluate("window.scrollTo(0, 0); document.activeElement?.blur()")
+    page.mouse.move(1, 1)  # no button looks as if it were about to be pressed
+    time.sleep(0.5)  # what fades or slides has come to rest
+    shot = Image.open(BytesIO(page.screenshot(full_page=True))).convert("RGB")
+    few = shot.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=NO_DITHER)
+    few.save(file, optimize=True)
+    return file.stat().st_size
+
+
+def fill_generate(page: Any) -> None:
+    """Make a clip and wait for its pictures."""
+    page.fill("#seed input", "7")
+    page.press("#seed input", "Tab")
+    page.click("#generate")
+    page.wait_for_function(
+        "document.querySelector('#live-player .status').textContent.startsWith('Finished')"
+    )
+    page.wait_for_selector("#surprise img")
+
+
+def fill_analyse(page: Any) -> None:
+    """Analyse and score the example."""
+    page.click("#example")
+    page.wait_for_selector("#score-facts dl")
+    for name in ("strip", "histogram"):
+        page.wait_for_selector(f"#picture-{name} img")
+    # They are fetched when they come into sight.
+    page.evaluate("document.querySelectorAll('.pictures img').forEach((i) => i.scrollIntoView())")
+
+
+def fill_watch(page: Any) -> None:
+    """Go some steps into the example."""
+    page.wait_for_selector('#steps [data-state="ready"]')
+    page.focus("#steps .stage")
+    for _ in range(24):
+        page.keyboard.press("ArrowRight")
+
+
+def fill_receptive_field(page: Any) -> None:
+    """Pin the cone of an output, and ask the checkpoint what it listens to."""
+    page.click("#field-speed-press")
+    page.wait_for_selector("#field-speed dl")
+    page.click("#field-press")
+    page.wait_for_selector("#field-influence svg")
+    picture = page.locator("#field-picture svg")
+    picture.focus()
+    page.keyboard.press("Enter")
+
+
+def fill_models(page: Any) -> None:
+    """Wait for the card."""
+    page.wait_for_selector("#model-card h3")
+
+
+def fill_train(page: Any) -> None:
+    """Let the example train until there is a clip to hear, once; other pages find it there."""
+    page.wait_for_selector("#train-example")
+    page.wait_for_timeout(1000)  # the page asks which runs there are
+    if not page.input_value("#train-run input"):
+        page.click("#train-example")
+    page.wait_for_selector("#train-clip-1 >> text=Step", timeout=300_000)
+    page.wait_for_selector("#train-curves >> text=held-out clips")
+    if page.is_enabled("#train-stop"):
+        page.click("#train-stop")
+    page.wait_for_selector("#train-state >> text=/Finished|Stopped/")
+
+
+NAMES = {
+    "generate": "Generate",
+    "analyse": "Analyse",
+    "watch": "Watch it think",
+    "receptive-field": "Receptive field",
+    "train": "Train",
+    "models": "Models",
+}
+EXAMPLES: dict[str, Callable[[Any], None]] = {
+    "generate": fill_generate,
+    "analyse": fill_analyse,
+    "watch": fill_watch,
+    "receptive-field": fill_receptive_field,
+    "train": fill_train,
+    "models": fill_models,
+}
+
+
+if __name__ == "__main__":
+    main()

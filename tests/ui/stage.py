@@ -1,0 +1,113 @@
+"""A studio in a process of its own, and a browser that looks at it and hears it.
+
+Callers: the fixtures of the tests, `benchmarks/studio.py` and `scripts/screenshots.py`. Leaves: the
+address of a studio, the path of a browser with the flags to start it, and the script that listens.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+# Records every buffer that is scheduled, and lets the test measure what sounds now.
+RECORDER = """
+window.scheduled = [];
+const start = AudioBufferSourceNode.prototype.start;
+AudioBufferSourceNode.prototype.start = function (when) {
+  const samples = Array.from(this.buffer.getChannelData(0), (x) => Math.round(x * 32768));
+  window.scheduled.push({ when, rate: this.buffer.sampleRate, samples, at: performance.now() });
+  return start.call(this, when);
+};
+const connect = AudioNode.prototype.connect;
+AudioNode.prototype.connect = function (target, ...rest) {
+  if (!(target instanceof AudioDestinationNode)) return connect.call(this, target, ...rest);
+  if (!target.meter) {
+    target.meter = target.context.createAnalyser();
+    connect.call(target.meter, target);
+  }
+  window.meter = target.meter;
+  return connect.call(this, target.meter);
+};
+window.level = () => {
+  if (!window.meter) return 0;
+  const samples = new Float32Array(window.meter.fftSize);
+  window.meter.getFloatTimeDomainData(samples);
+  return Math.max(...samples.map(Math.abs));
+};
+document.addEventListener('click', () => { window.clicked = performance.now(); }, true);
+"""
+COMMAND = "from wavenet.cli.main import main; main()"
+
+
+def find_browser() -> str | None:
+    """Give the path of a browser that is installed."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def free_port() -> int:
+    """Find a port of this machine alone that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def studio(folder: Path, command: str = COMMAND, **variables: str) -> Iterator[str]:
+    """Serve the studio as `wavenet ui` does, and end it.
+
+    Args:
+        folder: the working folder; its `checkpoints` are offered, and `studio.log` is written.
+        command: what Python runs, with the arguments of `wavenet`.
+        variables: of the environment, beside those of this process.
+    Yields:
+        the address, once it answers.
+    Raises:
+        RuntimeError: it does not start; with its log.
+    """
+    port = free_port()
+    log = folder / "studio.log"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-c", command, "ui", "--port", str(port)],
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 90
+        while not answers(address):
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the studio did not start:\n{log.read_text()}")
+            time.sleep(0.2)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def answers(address: str) -> bool:
+    """Tell whether somebody answers there."""
+    try:
+        with urllib.request.urlopen(address, timeout=5):
+            return True
+    except OSError:
+        return False
