@@ -18,9 +18,8 @@ from PIL import Image
 from audio_utils import io
 from wavenet.conditions import FramesCondition, MelCondition
 from wavenet.likelihood.score import score
-from wavenet.ui import analyse, analysis, controls, jobs, sounds
+from wavenet.ui import analyse, analysis, controls, jobs, live, sounds
 from wavenet.ui.api import make_analyse, make_score
-from wavenet.ui.studio import build_studio
 
 from .conftest import RATE, SPEAKERS, save_checkpoint
 
@@ -196,6 +195,25 @@ def test_the_strip_shows_the_bits_of_the_score(root: Path, saved: Callable[..., 
     assert not np.array_equal(other["bits"]["bits"], expected.bits), "the label changed nothing"
 
 
+def test_a_long_score_ends_at_its_next_window_once_it_is_stopped(
+    root: Path, saved: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analysis, "WINDOW", 1000)
+    given = (saved(tone(2.0)), "digits", *NONE, "7", "jackson", *HIDDEN)
+    stops = live.Stops()
+    show_score = analysis.until_stopped(partial(analysis.show_score, root), stops)
+    shares = [str(update["score"]["value"]) for update in list(show_score(3, *given))[1:-1]]
+    assert [share.rpartition(" ")[2][:2] for share in shares[:3]] == ["6%", "12", "19"]
+    stops.add(4)
+    work = show_score(3, *given)
+    begun = [next(work), next(work)]
+    assert "6%" in begun[1]["score"]["value"], "it ended although another was stopped"
+    stops.add(3)
+    (last,) = work
+    assert "Stopped." in last["score"]["value"]
+    assert "Stopped." in next(show_score(3, *given))["score"]["value"], "it was begun all the same"
+
+
 def test_a_model_that_needs_frames_gets_those_of_the_recording(
     tmp_path: Path, saved: Callable[..., str]
 ) -> None:
@@ -290,16 +308,6 @@ def test_the_dropdowns_follow_the_checkpoint(root: Path, tmp_path: Path) -> None
     assert labels[len(NONE)]["choices"] == [("flute", "flute"), ("horn", "horn")]
     assert [update["visible"] for update in labels] == [False] * len(NONE) + [True] + [False] * 7
     assert not any(update["visible"] for update in analyse.show_labels(tmp_path, None))
-
-
-def test_two_functions_are_public_and_say_what_they_take(root: Path) -> None:
-    endpoints = build_studio(root).get_api_info()["named_endpoints"]
-    for name, parameters in (
-        ("/analyse", ["recording"]),
-        ("/score", ["recording", "checkpoint", "labels"]),
-    ):
-        found = endpoints[name]["parameters"]
-        assert [parameter["parameter_name"] for parameter in found] == parameters
 
 
 def upload(path: str) -> Any:

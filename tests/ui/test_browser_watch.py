@@ -11,8 +11,9 @@ import torch
 from wavenet.config import SamplingConfig
 from wavenet.model.mixtures import GaussianMixture, LogisticMixture
 from wavenet.sampling import inverse_cdf, probabilities
-from wavenet.synthesis.generate import Item, generate
+from wavenet.synthesis.generate import generate
 from wavenet.synthesis.inspect import inspect
+from wavenet.synthesis.items import Item
 from wavenet.ui import jobs, steps
 
 from .test_watch_tab import unpack

@@ -16,8 +16,9 @@ from wavenet import codec
 from wavenet.conditions import MelCondition
 from wavenet.config import LogisticOutput, SamplingConfig
 from wavenet.sampling import draw, probabilities
-from wavenet.synthesis.generate import Item, generate
+from wavenet.synthesis.generate import generate
 from wavenet.synthesis.inspect import Steps, inspect
+from wavenet.synthesis.items import Item
 from wavenet.ui import jobs, slow, steps, watch
 from wavenet.ui.controls import MAX_LABEL_SETS, MAX_NUMBERS
 

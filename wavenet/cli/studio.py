@@ -11,13 +11,17 @@ from wavenet.errors import ConfigError
 
 def studio(
     port: Annotated[int, typer.Option(min=1, max=65535, help="On this machine only.")] = 7860,
+    mcp: Annotated[
+        bool, typer.Option("--mcp", help="Serve its functions as tools of an MCP server, too.")
+    ] = False,
 ) -> None:
     """Open the studio at http://127.0.0.1:PORT."""
     check_port(port)
     say(f"starting the studio at http://127.0.0.1:{port} (Ctrl-C ends it)")
     from wavenet.ui.studio import build_studio, launch_options
 
-    build_studio().launch(**launch_options(port))
+    options = launch_options(port, mcp)
+    build_studio().launch(**options)
 
 
 def check_port(port: int) -> None:

@@ -14,7 +14,7 @@ from audio_utils.files import atomic_file, reason
 from wavenet.checkpoint import CONFIG, WEIGHTS
 from wavenet.config import CheckpointConfig
 from wavenet.errors import CheckpointError, ConditionError, ConfigError
-from wavenet.exchange.folder import MAX_BYTES, REQUIRED, staged
+from wavenet.exchange.folder import MAX_BYTES, REQUIRED, check_new, staged
 from wavenet.parsing import parse
 
 MAX_ENTRIES = 64
@@ -46,11 +46,7 @@ def unpack(path: Path, root: Path) -> Path:
     except OSError as error:
         raise CheckpointError(f"{path.name} cannot be read: {reason(error)}") from None
     target = root / _name(path.name, contents[CONFIG])
-    # Also one that differs in its case: some file systems take the two for the same.
-    if target.name.lower() in {p.name.lower() for p in root.glob("*")}:
-        raise ConditionError(
-            f"there is a checkpoint {target.name} already; rename or remove that one first"
-        )
+    check_new(root, target.name)
     with staged(target, path.name) as folder:
         try:
             for name, content in contents.items():

@@ -86,6 +86,19 @@ def check_free(target: Path, overwrite: bool) -> None:
         )
 
 
+def check_new(root: Path, name: str) -> None:
+    """See that a folder of checkpoints has none of this name.
+
+    Raises:
+        ConditionError: it has.
+    """
+    # Also one that differs in its case: some file systems take the two for the same.
+    if name.lower() in {path.name.lower() for path in root.glob("*")}:
+        raise ConditionError(
+            f"there is a checkpoint {name} already; rename or remove that one first"
+        )
+
+
 @contextlib.contextmanager
 def _written(target: Path) -> Iterator[None]:
     try:

@@ -1,8 +1,8 @@
 """Fetch checkpoints from the Hugging Face Hub, and publish them there.
 
 The name of a repository enters, a checked folder leaves; and back. Nothing is asked of the network
-before `pull` or `push` is called. Every fault of the network becomes one sentence. Caller: the
-command line.
+before `pull` or `push` is called. Every fault of the network becomes one sentence. Callers: the
+command line and the studio.
 """
 
 import contextlib
@@ -43,7 +43,11 @@ class Pulled:
 
 
 def pull(
-    repository: str, out: Path, revision: str | None = None, overwrite: bool = False
+    repository: str,
+    out: Path,
+    revision: str | None = None,
+    overwrite: bool = False,
+    anonymous: bool = False,
 ) -> Pulled:
     """Download a checkpoint, load it as a test, and put it in place.
 
@@ -53,6 +57,7 @@ def pull(
         repository: OWNER/NAME.
         out: the folder to make.
         revision: a branch, tag or commit; the newest state of the main branch when left out.
+        anonymous: whether the token of this machine is left out of it, as for strangers.
     Raises:
         ConfigError, ConditionError: the name is none, or `out` is taken.
         HubError: the Hub cannot be reached or refuses.
@@ -60,7 +65,7 @@ def pull(
     """
     _check_name(repository)
     check_free(out, overwrite)
-    api = _api()
+    api = _api(anonymous)
     with _faults(repository, revision):
         info = api.model_info(repository, revision=revision, files_metadata=True)
         sizes = {file.rfilename: file.size for file in info.siblings or ()}
@@ -114,7 +119,7 @@ def push(folder: Path, repository: str, private: bool = False) -> str:
     return str(commit.commit_url)
 
 
-def _api() -> "HfApi":
+def _api(anonymous: bool = False) -> "HfApi":
     # The library reads these when it is imported. Else it would ask for more than the checkpoint,
     # and tell which other programs there are; what it says of its attempts ends in our sentence.
     os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_VERBOSITY": "error"}
@@ -127,7 +132,7 @@ def _api() -> "HfApi":
             "this needs the package huggingface_hub, which is missing; "
             "install it with `pip install huggingface_hub`"
         ) from None
-    return HfApi(library_name="wavenet-studio")
+    return HfApi(library_name="wavenet-studio", token=False if anonymous else None)
 
 
 def _check_name(repository: str) -> None:

@@ -75,11 +75,15 @@ def score_windows(
     arrays: Mapping[str, Tensor] | None = None,
     local: Tensor | None = None,
     codes: Tensor | None = None,
+    window: int | None = None,
 ) -> Iterator[Tensor]:
     """Score a recording window by window, as `score` does.
 
+    Args:
+        window: samples predicted at a time, `WINDOW` when left out; each time one receptive field
+            is read once more.
     Yields:
-        (up to `WINDOW`,) float32, the next bits.
+        (up to `window`,) float32, the next bits.
     Raises:
         ConditionError: before the first window, as `score`.
     """
@@ -93,12 +97,13 @@ def score_windows(
         local = frames_of(model.config, model.sample_rate, waveform.cpu(), arrays)
     conditioning = model.conditioning([labels or {}], [total], [local])
     codes = codes[None].to(conditioning.total.device)
-    for first in range(0, total, WINDOW):
+    size = window or WINDOW
+    for first in range(0, total, size):
         start = max(0, first - model.receptive_field)
-        window = codes[:, start : min(total, first + WINDOW)]
+        part = codes[:, start : min(total, first + size)]
         with device_faults():
-            params = model(window, conditioning, torch.tensor([start]))
-            nats = -model.distribution.log_prob(params, window)[0, first - start :]
+            params = model(part, conditioning, torch.tensor([start]))
+            nats = -model.distribution.log_prob(params, part)[0, first - start :]
             bits = nats.float().cpu() / math.log(2)
         yield bits
 

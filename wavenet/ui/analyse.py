@@ -13,17 +13,32 @@ from typing import Any
 import gradio as gr
 
 from wavenet.ui import analysis, jobs, sounds
-from wavenet.ui.api import make_analyse, make_score
-from wavenet.ui.controls import MAX_LABEL_SETS, MAX_NUMBERS, show_checkpoint
-from wavenet.ui.generate import MODEL_QUEUE
+from wavenet.ui.controls import (
+    MAX_LABEL_SETS,
+    MAX_NUMBERS,
+    MODEL_QUEUE,
+    SIGNAL_QUEUE,
+    show_checkpoint,
+)
+from wavenet.ui.live import Stops
 
-# The signal has a queue of its own, so that nobody's pictures wait for somebody's model.
-SIGNAL_QUEUE: dict[str, Any] = {"concurrency_id": "signal", "concurrency_limit": 1}
 EMPTY = (
     "<p class='empty'>Waveform, surprise under a model, spectrogram, mel, MFCC, loudness and pitch "
     "of a recording (WAV, FLAC, OGG, MP3) appear here, all on one time axis. Press Example to see "
     "them at once.</p>"
 )
+# Numbers the scores, so that one can be stopped; the number goes with the inputs, as the first.
+SCORE_JS = """(run, ...rest) => {
+  const stop = document.getElementById('score-stop');
+  stop.run = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER); // no other page can stop it
+  return [stop.run, ...rest];
+}"""
+# A window of the score may take a second: until then the page says that it has heard.
+STOP_JS = """() => {
+  const note = document.querySelector('#score-status .note');
+  if (note?.textContent.startsWith('Scoring')) note.textContent = 'Stopping …';
+  return document.getElementById('score-stop').run ?? null;
+}"""
 ALT_TEXTS = {
     "strip": "Surprise of the model: bits per sample over time",
     "waveform": "Waveform: amplitude over time",
@@ -50,7 +65,8 @@ def tab(root: Path) -> None:
             recording, analyse, example = _inputs()
             shown["status"] = gr.HTML(elem_id="analysis-status")
             shown |= _numbers()
-            checkpoint, labels, shown["again"] = _model(root)
+            checkpoint, labels, shown["again"], stop = _model(root)
+            run = gr.Number(0, precision=0, visible=False)
             shown["score_facts"] = gr.HTML(elem_id="score-facts")
             shown |= _files()
         with gr.Column(scale=3, min_width=300):
@@ -58,20 +74,23 @@ def tab(root: Path) -> None:
     private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     quick: dict[str, Any] = {"queue": False, **private}
     outputs = [shown[name] for name in analysis.OUTPUTS]
+    stops = Stops()
     draw: dict[str, Any] = {
         "fn": updates(analysis.show_signal),
         "inputs": recording,
         "outputs": outputs,
     }
     score: dict[str, Any] = {
-        "fn": updates(partial(analysis.show_score, root)),
-        "inputs": [recording, checkpoint, *labels],
+        "fn": updates(analysis.until_stopped(partial(analysis.show_score, root), stops)),
+        "inputs": [run, recording, checkpoint, *labels],
         "outputs": outputs,
+        "js": SCORE_JS,
     }
     made = example.click(analysis.make_example_file, None, recording, **SIGNAL_QUEUE, **private)
     for press in (analyse.click, made.success):
         press(**draw, **SIGNAL_QUEUE, **private).success(**score, **MODEL_QUEUE, **private)
     shown["again"].click(**score, **MODEL_QUEUE, **private)
+    stop.click(stops.add, run, js=STOP_JS, trigger_mode="multiple", **quick)
     # Not `change`, which the example would set off as well.
     news = [recording.upload, recording.clear, recording.stop_recording]
     gr.on(news, updates(analysis.clear), None, outputs, **quick)
@@ -80,8 +99,6 @@ def tab(root: Path) -> None:
     assert page is not None
     page.load(partial(show_page, root), None, [checkpoint, *labels], **quick)
     page.load(analysis.warm_up, **SIGNAL_QUEUE, **private)
-    gr.api(make_analyse(), api_name="analyse", **SIGNAL_QUEUE)  # type: ignore[attr-defined]
-    gr.api(make_score(root), api_name="score", **MODEL_QUEUE)  # type: ignore[attr-defined]
 
 
 def updates(
@@ -141,7 +158,7 @@ def _numbers() -> dict[str, Any]:
     return shown
 
 
-def _model(root: Path) -> tuple[gr.Dropdown, list[Any], gr.Button]:
+def _model(root: Path) -> tuple[gr.Dropdown, list[Any], gr.Button, gr.Button]:
     names = jobs.list_checkpoints(root)
     checkpoint = gr.Dropdown(
         names, value=names[0] if names else None, label="Surprise under", elem_id="judge"
@@ -149,8 +166,10 @@ def _model(root: Path) -> tuple[gr.Dropdown, list[Any], gr.Button]:
     with gr.Row():
         numbers = [gr.Number(visible=False, min_width=120) for _ in range(MAX_NUMBERS)]
         labels = [gr.Dropdown(visible=False, min_width=120) for _ in range(MAX_LABEL_SETS)]
-    again = gr.Button("Score again", elem_id="score-again", interactive=False)
-    return checkpoint, [*numbers, *labels], again
+    with gr.Row():
+        again = gr.Button("Score again", elem_id="score-again", interactive=False, min_width=120)
+        stop = gr.Button("Stop", elem_id="score-stop", min_width=120)
+    return checkpoint, [*numbers, *labels], again, stop
 
 
 def _files() -> dict[str, Any]:

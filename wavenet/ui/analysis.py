@@ -25,10 +25,12 @@ from wavenet.errors import WaveNetError
 from wavenet.likelihood.score import Score, score_windows
 from wavenet.ui import jobs, sounds
 from wavenet.ui.controls import chosen_labels
-from wavenet.ui.live import fact_list
+from wavenet.ui.live import Stops, fact_list
 from wavenet.ui.sounds import Sound
 
 EXAMPLE_RATE = 16_000
+# Samples that are scored at a time: between two the run can be stopped.
+WINDOW = 16_384
 Update = dict[str, Any]
 
 
@@ -139,7 +141,7 @@ def show_score(root: Path, path: str | None, name: str | None, *chosen: Any) -> 
         labels = chosen_labels(checkpoint.config.model, chosen)
         sound = sounds.read_sound(path, checkpoint.config.audio.sample_rate)
         parts = []
-        for part in score_windows(checkpoint, sound.waveform, labels):
+        for part in score_windows(checkpoint, sound.waveform, labels, window=WINDOW):
             parts.append(part)
             share = sum(map(len, parts)) / sound.waveform.numel()
             yield {"score": _note(f"Scoring under {name}: {share:.0%}")}
@@ -148,6 +150,21 @@ def show_score(root: Path, path: str | None, name: str | None, *chosen: Any) -> 
         yield {"score": _alert(error)}
         with jobs.shown_errors():
             raise
+
+
+def until_stopped(
+    work: Callable[..., Iterator[Update]], stops: Stops
+) -> Callable[..., Iterator[Update]]:
+    """Let a score end at its next window once its number is in `stops`."""
+
+    def stoppable(run: int, *values: Any) -> Iterator[Update]:
+        for update in work(*values):
+            if run in stops:
+                yield {"score": _note("Stopped.")}
+                return
+            yield update
+
+    return stoppable
 
 
 def _scored(checkpoint: Checkpoint, sound: Sound, score: Score) -> Iterator[Update]:

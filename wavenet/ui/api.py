@@ -1,6 +1,7 @@
-"""The public functions, for programs ("Use via API" in the footer).
+"""The public functions, for programs ("Use via API" in the footer) and as tools of an MCP server.
 
-Values from anywhere enter, of any type; a WAV file or numbers leave, or one sentence.
+Values from anywhere enter, of any type; a WAV file or numbers leave, or one sentence. Caller: the
+studio.
 """
 
 import tempfile
@@ -11,13 +12,20 @@ from typing import Any
 import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
+from torch import Tensor
 
 from audio_utils import io
+from wavenet.checkpoint import Checkpoint
 from wavenet.conditions import Strict
 from wavenet.errors import ConditionError
 from wavenet.likelihood.score import score as score_waveform
 from wavenet.parsing import make
+from wavenet.synthesis.matching import match_frames
 from wavenet.ui import jobs, sounds
+from wavenet.ui.controls import MODEL_QUEUE, SIGNAL_QUEUE
+from wavenet.ui.uploads import uploaded
+
+Function = Callable[..., dict[str, Any]]
 
 
 class Judge(Strict):
@@ -27,7 +35,38 @@ class Judge(Strict):
     labels: dict[str, str | float]
 
 
-def make_api(root: Path) -> Callable[..., dict[str, Any]]:
+class Order(jobs.Wish):
+    """What is to be made, and by which checkpoint.
+
+    Attributes:
+        with_prompt: whether the file begins with what is continued.
+        match: whether a clip made from mel frames is filtered until it has them.
+    """
+
+    checkpoint: str
+    with_prompt: bool = True
+    match: bool = True
+
+
+def publish(root: Path) -> None:
+    """Let programs call the functions, on the page that is being built.
+
+    Args:
+        root: folder of checkpoint folders.
+    """
+    for name, function, queue in (
+        ("generate", make_generate(root), MODEL_QUEUE),
+        ("continue", make_continue(root), MODEL_QUEUE),
+        ("vocode", make_vocode(root), MODEL_QUEUE),
+        ("analyse", make_analyse(), SIGNAL_QUEUE),
+        ("score", make_score(root), MODEL_QUEUE),
+    ):
+        # MCP names a tool after its function, and `continue` is a word of Python.
+        function.__name__ = name
+        gr.api(function, api_name=name, **queue)  # type: ignore[attr-defined]
+
+
+def make_generate(root: Path) -> Function:
     """Make the function `generate` for a folder of checkpoints."""
 
     def generate(
@@ -52,29 +91,99 @@ def make_api(root: Path) -> Callable[..., dict[str, Any]]:
         Returns:
             The WAV file.
         """
-        with jobs.shown_errors(), tempfile.TemporaryDirectory() as folder:
-            wish = make(
-                jobs.Wish,
-                "settings",
-                seconds=seconds,
-                seed=seed,
-                temperature=temperature,
-                top_k=top_k,
-                top_p=top_p,
-                labels=labels or {},
-            )
-            if not isinstance(checkpoint, str):
-                raise ConditionError(f"checkpoint must be a name, found {checkpoint!r}")
-            job = jobs.make_job(jobs.load_named(root, checkpoint), wish)
-            path = Path(folder) / job.file_names[0]
-            io.write(path, job.waveform(), job.rate)
-            # Into the folder that the app serves: another path would be text to the client.
-            return gr.FileData(path=save_file_to_cache(path, get_upload_folder())).model_dump()
+        with jobs.shown_errors():
+            sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+            order = _order(checkpoint, labels, seconds=seconds, seed=seed, **sampling)
+            return _saved(jobs.make_job(_writer(root, order), order))
 
     return generate
 
 
-def make_analyse() -> Callable[..., dict[str, Any]]:
+def make_continue(root: Path) -> Function:
+    """Make the function `continue` for a folder of checkpoints."""
+
+    def go_on(
+        recording: gr.FileData,
+        checkpoint: str = "digits",
+        labels: dict[str, str] | None = None,
+        seconds: float = 1.0,
+        seed: int = -1,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        with_prompt: bool = True,
+    ) -> dict[str, Any]:
+        """Continue a recording with a WaveNet and return a lossless WAV file.
+
+        Args:
+            recording: WAV, FLAC, OGG or MP3, at most 120 s, mixed to one channel and resampled.
+            checkpoint: name of the checkpoint.
+            labels: one for each of its label sets, such as {"digit": "7", "speaker": "jackson"}.
+            seconds: length of what is added, above 0, at most 30.
+            seed: the same seed gives the same audio; -1 draws one, which the file's name tells.
+            temperature: above 0; below 1 is calmer.
+            top_k: draw from the k likeliest codes; 0 is off.
+            top_p: draw from the likeliest codes that hold this share; 1 is off.
+            with_prompt: whether the file begins with the recording.
+        Returns:
+            The WAV file.
+        """
+        with jobs.shown_errors():
+            sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+            more = {"seconds": seconds, "seed": seed, "with_prompt": with_prompt}
+            order = _order(checkpoint, labels, **more, **sampling)
+            prompt = uploaded(recording)
+            loaded = _writer(root, order)
+            job = jobs.make_job(loaded, order, prompt=prompt, with_prompt=order.with_prompt)
+            return _saved(job)
+
+    return go_on
+
+
+def make_vocode(root: Path) -> Function:
+    """Make the function `vocode` for a folder of checkpoints."""
+
+    def vocode(
+        recording: gr.FileData,
+        checkpoint: str = "vocoder",
+        labels: dict[str, str] | None = None,
+        seed: int = -1,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        match: bool = True,
+    ) -> dict[str, Any]:
+        """Say a recording again with a WaveNet vocoder, from its features alone, as a WAV file.
+
+        Args:
+            recording: WAV, FLAC, OGG or MP3, at most 30 s, mixed to one channel and resampled.
+            checkpoint: name of a checkpoint that takes frames, such as mel.
+            labels: one for each of its label sets; the vocoder that comes with the studio has none.
+            seed: the same seed gives the same audio; -1 draws one, which the file's name tells.
+            temperature: above 0; below 1 is calmer.
+            top_k: draw from the k likeliest codes; 0 is off.
+            top_p: draw from the likeliest codes that hold this share; 1 is off.
+            match: whether a clip made from mel frames is filtered until it has them.
+        Returns:
+            The WAV file, as long as the recording.
+        """
+        with jobs.shown_errors():
+            sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+            # The length is that of the recording.
+            order = _order(checkpoint, labels, seconds=1.0, seed=seed, match=match, **sampling)
+            source = uploaded(recording)
+            loaded = jobs.load_named(root, order.checkpoint)
+            if not loaded.config.model.locals:
+                raise ConditionError(
+                    f"{order.checkpoint} takes no frames; vocode needs a checkpoint that does"
+                )
+            job = jobs.make_job(loaded, order, source=source)
+            return _saved(job, order.match)
+
+    return vocode
+
+
+def make_analyse() -> Function:
     """Make the function `analyse`."""
 
     def analyse(recording: gr.FileData) -> dict[str, Any]:
@@ -86,13 +195,13 @@ def make_analyse() -> Callable[..., dict[str, Any]]:
             Numbers by name; null where there is none, as the level of silence.
         """
         with jobs.shown_errors():
-            sound = sounds.read_sound(_uploaded(recording))
+            sound = sounds.read_sound(uploaded(recording))
             return sounds.signal_numbers(sound) | sounds.pitch_numbers(sound)
 
     return analyse
 
 
-def make_score(root: Path) -> Callable[..., dict[str, Any]]:
+def make_score(root: Path) -> Function:
     """Make the function `score` for a folder of checkpoints."""
 
     def score(
@@ -112,17 +221,40 @@ def make_score(root: Path) -> Callable[..., dict[str, Any]]:
         with jobs.shown_errors():
             judge = make(Judge, "settings", checkpoint=checkpoint, labels=labels or {})
             loaded = jobs.load_named(root, judge.checkpoint)
-            sound = sounds.read_sound(_uploaded(recording), loaded.config.audio.sample_rate)
+            sound = sounds.read_sound(uploaded(recording), loaded.config.audio.sample_rate)
             result = score_waveform(loaded, sound.waveform, judge.labels)
             return sounds.score_numbers(loaded, sound, result) | sounds.surprise(sound, result)
 
     return score
 
 
-def _uploaded(recording: Any) -> str:
-    """Give the path of a file that Gradio has taken in; one that somebody typed is refused."""
-    path = recording.get("path") if isinstance(recording, dict) else None
-    folder = Path(get_upload_folder()).resolve()
-    if not isinstance(path, str) or "\0" in path or not Path(path).resolve().is_relative_to(folder):
-        raise ConditionError('recording must be an uploaded file: handle_file("sound.wav")')
-    return path
+def _order(checkpoint: Any, labels: Any, **settings: Any) -> Order:
+    return make(Order, "settings", checkpoint=checkpoint, labels=labels or {}, **settings)
+
+
+def _writer(root: Path, order: Order) -> Checkpoint:
+    """Load a checkpoint that writes by itself."""
+    loaded = jobs.load_named(root, order.checkpoint)
+    if loaded.config.model.locals:
+        raise ConditionError(f"{order.checkpoint} says a recording again: call vocode with one")
+    return loaded
+
+
+def _saved(job: jobs.Job, match: bool = False) -> dict[str, Any]:
+    """Make the first clip, and give it as a file of the folder that the app serves."""
+    waveform = job.waveform()
+    if match:
+        waveform = _matched(job, waveform)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / job.file_names[0]
+        io.write(path, waveform, job.rate)
+        # Another path would be text to the client.
+        return gr.FileData(path=save_file_to_cache(path, get_upload_folder())).model_dump()
+
+
+def _matched(job: jobs.Job, waveform: Tensor) -> Tensor:
+    """Filter a clip to its mel frames, where it was made from such."""
+    local = job.items[0].local
+    if local is None or all(c.kind != "mel" for c in job.checkpoint.config.model.locals):
+        return waveform
+    return match_frames(job.checkpoint, waveform, local).clamp(-1, 1)

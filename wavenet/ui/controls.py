@@ -1,7 +1,7 @@
 """What the controls of a run hold for a checkpoint: its labels, its numbers, what it can do.
 
 A checkpoint enters; updates of widgets leave. What comes back of those widgets becomes labels by
-condition name. Callers: the tabs that run a model.
+condition name. The queues stand here too, for tabs share them. Callers: the tabs that run a model.
 """
 
 import contextlib
@@ -18,6 +18,10 @@ from wavenet.config import ModelConfig
 from wavenet.errors import WaveNetError
 from wavenet.ui import jobs
 
+# Of the callers of a model one works at a time. The signal has a queue of its own, so that nobody's
+# pictures wait for somebody's model.
+MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+SIGNAL_QUEUE: dict[str, Any] = {"concurrency_id": "signal", "concurrency_limit": 1}
 # More label sets than this, and a page of dropdowns is the wrong tool: use the command line.
 MAX_LABEL_SETS = 8
 MAX_NUMBERS = 4

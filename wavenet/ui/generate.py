@@ -15,11 +15,15 @@ import gradio as gr
 from wavenet.errors import WaveNetError
 from wavenet.synthesis.generate import warm_up
 from wavenet.ui import jobs, live, sharing
-from wavenet.ui.api import make_api
-from wavenet.ui.controls import MAX_LABEL_SETS, MAX_NUMBERS, describe, show_checkpoint
+from wavenet.ui.controls import (
+    MAX_LABEL_SETS,
+    MAX_NUMBERS,
+    MODEL_QUEUE,
+    describe,
+    show_checkpoint,
+)
 from wavenet.ui.player import SETTLE_JS, START_JS, STOP_JS, make_player
 
-MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
 # What a link may say that is not the checkpoint's own matter.
 LINKED = ("seed", "variants", "temperature", "top_k", "top_p")
 EMPTY = (
@@ -89,7 +93,6 @@ def tab(root: Path) -> None:
     shown += [controls.continued, *controls.numbers, *controls.labels]
     controls.checkpoint.input(partial(show_checkpoint, root), controls.checkpoint, shown, **quick)
     _greet(root, controls, about, shown, generate)
-    gr.api(make_api(root), api_name="generate", **MODEL_QUEUE)  # type: ignore[attr-defined]
 
 
 def _greet(

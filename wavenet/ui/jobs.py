@@ -28,7 +28,8 @@ from wavenet.engines.registry import NAMES, device_for, make_engine
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
 from wavenet.model.features import frames_of
 from wavenet.parsing import make
-from wavenet.synthesis.generate import Chunk, Item, clip_name, generate, samples_for
+from wavenet.synthesis.generate import Chunk, generate
+from wavenet.synthesis.items import Item, clip_name, samples_for
 
 # The reference recomputes the whole past for every sample: for tests, not for ears.
 ENGINES = ("auto", *(name for name in NAMES if name != "reference"))
@@ -111,7 +112,7 @@ class Job:
 
     def waveform(self) -> Tensor:
         """Make the first clip to its end, after the opening."""
-        return torch.cat([self.opening, *(chunk.waveforms[0] for chunk in self.start())])
+        return torch.cat([self.opening, *(chunk.waveforms[0].cpu() for chunk in self.start())])
 
 
 def make_job(

@@ -1,7 +1,7 @@
 """The Models tab: what each checkpoint is, with its card; take one in, or take one home.
 
 Enters: a folder of checkpoints. Leaves: widgets and their wiring; `exchange` reads cards and
-archives.
+archives, and asks the Hub.
 """
 
 import os
@@ -11,13 +11,15 @@ from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 
 from wavenet.checkpoint import WEIGHTS, Checkpoint
 from wavenet.conditions import Condition, LabelCondition, NumberCondition, PositionCondition
 from wavenet.errors import WaveNetError
-from wavenet.exchange import archive, card
+from wavenet.exchange import archive, card, hub
+from wavenet.exchange.folder import check_new
 from wavenet.ui import jobs
 from wavenet.ui.live import fact_list
 
@@ -30,9 +32,7 @@ NOT_HERE = (
 )
 HOW_TO_IMPORT = (
     "<p class='note'>A zip of <code>config.json</code>, <code>model.safetensors</code> and "
-    "<code>README.md</code>, as <em>Download</em> makes it. Nothing in it is ever run. "
-    "From the Hugging Face Hub: <code>wavenet hub pull OWNER/NAME --out checkpoints/NAME</code>"
-    "</p>"
+    "<code>README.md</code>, as <em>Download</em> makes it. Nothing in it is ever run.</p>"
 )
 NO_CARD = "<p class='empty'>This checkpoint has no card: nobody says where it comes from.</p>"
 MAX_LABELS_SHOWN = 20
@@ -45,10 +45,12 @@ ABOUT = (
     ),
     (
         "Privacy",
-        "The page asks no other server for anything, and no usage is counted. Recordings that you "
+        "The page asks no other server for anything, the studio asks the Hub only when you press "
+        "Fetch, and no usage is counted. Recordings that you "
         "upload stay on the machine that runs the studio and are deleted within about 35 minutes; "
-        "until then, whoever knows the random address of such a file can fetch it. On a Space that "
-        "machine belongs to the host, whose own rules hold.",
+        "until then, whoever knows the random address of such a file can fetch it. Those that you "
+        "train on are kept with the run, until you remove its folder. On a Space that machine "
+        "belongs to the host, whose own rules hold.",
     ),
     (
         "Voices",
@@ -75,7 +77,7 @@ def tab(root: Path) -> None:
             download = gr.Button("Download (.zip)", elem_id="model-download")
             # Made when asked for; the page then presses it for the person.
             package = gr.DownloadButton("Archive", visible="hidden", elem_id="package")
-            upload, news = _import()
+            found = _import()
         with gr.Column(scale=3, min_width=300):
             read = gr.HTML(elem_id="model-card", elem_classes="card", container=True, padding=True)
     words = "".join(f"<div><h2>{title}</h2><p>{text}</p></div>" for title, text in ABOUT)
@@ -85,8 +87,11 @@ def tab(root: Path) -> None:
     choice.change(partial(show, root), choice, shown, **private)
     made = download.click(partial(pack, root), choice, package, **private)
     made.success(None, js=OPEN_DOWNLOAD, queue=False, **private)
-    if upload is not None:
+    if found is not None:
+        upload, repository, fetch_it, news = found
         upload.upload(partial(take_in, root), upload, [upload, news, choice], **private)
+        presses = [fetch_it.click, repository.submit]
+        gr.on(presses, partial(fetch, root), repository, [news, choice], **private)
     page = gr.context.Context.root_block
     assert page is not None
     page.load(partial(show_page, root), None, [choice, *shown], queue=False, **private)
@@ -114,8 +119,7 @@ def show(root: Path, name: str | None) -> tuple[str, str]:
         checkpoint = jobs.load_named(root, name)
         text = card.read_card(root / str(name))
     except WaveNetError as error:
-        words = jobs.sentence(error).replace(f"{root}{os.sep}", "")
-        return f"<p class='note' role='alert'>{escape(words)}</p>", ""
+        return _refused(root, error), ""
     licence = card.licence_of(text) or "none named: ask its authors"
     return fact_list(facts_of(checkpoint, licence)), card.render(text) or NO_CARD
 
@@ -140,13 +144,50 @@ def take_in(root: Path, path: str | None) -> tuple[None, str, Any]:
     try:
         name = archive.unpack(Path(path), root).name
     except WaveNetError as error:
-        words = jobs.sentence(error).replace(f"{root}{os.sep}", "")
-        return None, f"<p class='note' role='alert'>{escape(words)}</p>", gr.skip()
+        return None, _refused(root, error), gr.skip()
+    return None, *_arrived(root, name)
+
+
+def fetch(root: Path, wish: str | None) -> Iterator[tuple[str, Any]]:
+    """Fetch a checkpoint from the Hub and choose it.
+
+    Args:
+        wish: OWNER/NAME or OWNER/NAME@REVISION, as it was typed.
+    Yields:
+        what to say, and the choices with the new one.
+    """
+    if not import_allowed():
+        yield NOT_HERE, gr.skip()
+        return
+    repository, _, revision = (wish or "").strip().partition("@")
+    name = repository.rpartition("/")[2]
+    yield f"<p class='note' role='status'>Asking the Hub for {escape(repository)} …</p>", gr.skip()
+    try:
+        check_new(root, name)
+        # What is there for all must not come by the token of one.
+        strangers = "SPACE_ID" in os.environ
+        pulled = hub.pull(repository, root / name, revision or None, anonymous=strangers)
+    except WaveNetError as error:
+        yield _refused(root, error), gr.skip()
+        return
+    licence = pulled.licence or "none named: ask its authors before you use it"
+    yield _arrived(root, name, f"Commit {pulled.commit[:12]}; licence: {licence}.")
+
+
+def _arrived(root: Path, name: str, more: str = "") -> tuple[str, Any]:
+    """Say that a checkpoint is here, and choose it."""
     words = (
-        f"<p class='note' role='status'>{name} is here; the other tabs list it once the page is "
+        f"<p class='note' role='status'>{escape(name)} is here. {escape(more)} "
+        f"<a href='?checkpoint={quote(name)}'>Generate with it</a>; the other tabs list it once "
+        "the page is loaded again.</p>"
     )
-    choices = gr.update(choices=jobs.list_checkpoints(root), value=name)
-    return None, words + "loaded again.</p>", choices
+    return words, gr.update(choices=jobs.list_checkpoints(root), value=name)
+
+
+def _refused(root: Path, error: WaveNetError) -> str:
+    """Put an error into HTML, without our paths and in the words of the page."""
+    words = jobs.sentence(error).replace(f"{root}{os.sep}", "").replace("--revision", "@REVISION")
+    return f"<p class='note' role='alert'>{escape(words)}</p>"
 
 
 def facts_of(checkpoint: Checkpoint, licence: str) -> dict[str, str]:
@@ -190,11 +231,12 @@ def values_of(condition: Condition) -> str:
     return f"frames of {condition.columns}"
 
 
-def _import() -> tuple[gr.File | None, gr.HTML]:
-    """Give the widgets that take a checkpoint in, or the reason why there are none."""
+def _import() -> tuple[gr.File, gr.Textbox, gr.Button, gr.HTML] | None:
+    """Lay out the widgets that take a checkpoint in, or the reason why there are none."""
     with gr.Accordion("Import a checkpoint", open=False, elem_id="model-import"):
         if not import_allowed():
-            return None, gr.HTML(NOT_HERE)
+            gr.HTML(NOT_HERE)
+            return None
         gr.HTML(HOW_TO_IMPORT)
         upload = gr.File(
             file_types=[".zip"],
@@ -203,4 +245,12 @@ def _import() -> tuple[gr.File | None, gr.HTML]:
             height=170,
             elem_id="model-upload",
         )
-        return upload, gr.HTML(elem_id="model-news")
+        repository = gr.Textbox(
+            label="Or from the Hugging Face Hub",
+            info="Nothing is asked of it before you press Fetch.",
+            placeholder="OWNER/NAME, or OWNER/NAME@REVISION",
+            max_length=300,
+            elem_id="model-repository",
+        )
+        button = gr.Button("Fetch", elem_id="model-fetch")
+        return upload, repository, button, gr.HTML(elem_id="model-news")

@@ -3,6 +3,9 @@
 const LEAD = 0.05; // seconds between scheduling the first chunk and hearing it
 const CUSHION = 0.2; // seconds that must lie ready before it begins, against a late chunk
 const MARGIN = 1.1; // what is kept in hand when the model is slower than real time
+const PATIENCE = 2000; // ms without a message before the server is asked whether it is there
+const ANSWER = 20000; // ms that it may take to say so: a busy one is slow, a dead one refuses at once
+const GONE = 'The studio does not answer any more; start it again.';
 
 let context = null;
 let rate = (props.value && props.value.rate) || 16000;
@@ -11,7 +14,8 @@ let r = freshRun();
 
 function freshRun() {
   return { seq: 0, made: 0, total: 0, speed: 0, queue: [], sources: [], peaks: [], next: 0,
-    begin: null, gaps: 0, lost: 0, ended: false, isPlaying: false };
+    begin: null, gaps: 0, lost: 0, ended: false, isPlaying: false, isGone: false,
+    heard: performance.now() };
 }
 
 const find = (selector) => element.querySelector(selector);
@@ -94,7 +98,8 @@ function receive() {
   const message = props.value;
   if (!message || typeof message !== 'object') return;
   if (message.rate) { rate = message.rate; return; }
-  if (run === null || message.run !== run || message.seq < r.seq) return;
+  if (run === null || message.run !== run || message.seq < r.seq || r.isGone) return;
+  r.heard = performance.now();
   if (message.error) { end('idle', message.error); return; }
   r.lost += message.seq - r.seq;
   r.seq = message.seq + 1;
@@ -112,6 +117,7 @@ function receive() {
 }
 
 function describe() {
+  if (r.isGone) return; // which no later word may hide
   if (context && context.state !== 'running' && r.queue.length + r.sources.length) {
     say('waiting', 'Your browser holds the sound back: press Generate once more to allow it.');
   } else if (isComplete() && !r.sources.length && !r.queue.length) {
@@ -126,6 +132,7 @@ function describe() {
 // All was made and heard.
 function settle() {
   if (run !== null && r.ended && !r.queue.length && !r.sources.length) {
+    if (r.isGone) { end('gone', GONE); return; }
     const note = r.lost ? ` ${r.lost} chunks did not reach this page; the file is complete.` : '';
     end('idle', `Finished: ${(r.made / rate).toFixed(2)} s.${note}`);
   }
@@ -173,6 +180,43 @@ function lock() {
   if (button) button.disabled = run !== null && !r.ended;
 }
 
+const pause = (time) => new Promise((done) => setTimeout(done, time));
+
+async function isThere() {
+  try {
+    const address = new URL('gradio_api/app_id', document.baseURI);
+    const signal = AbortSignal.timeout(ANSWER);
+    const answer = await fetch(address, { cache: 'no-store', signal });
+    // A server that was started anew knows nothing of this run.
+    return answer.ok && (await answer.json()).app_id === window.gradio_config.app_id;
+  } catch {
+    return false;
+  }
+}
+
+// Gradio says nothing to a run whose server died: it would be waited for without end.
+async function guard(mine) {
+  const isOn = () => run === mine && !r.ended;
+  while (isOn()) {
+    await pause(500);
+    if (!isOn() || performance.now() - r.heard < PATIENCE) continue;
+    if (await isThere()) r.heard = performance.now();
+    else await lose(mine);
+  }
+}
+
+// What was made is played to its end. The page loads itself anew once the server is back.
+async function lose(mine) {
+  await pause(500); // a connection that was lost for a moment is no death
+  if (run !== mine || r.ended || await isThere()) return;
+  if (run !== mine || r.ended) return;
+  r.isGone = true;
+  r.ended = true;
+  lock();
+  say('gone', GONE);
+  settle();
+}
+
 function animate() {
   if (run === null) return;
   if (context) { schedule(); describe(); }
@@ -190,6 +234,7 @@ const player = {
     say('preparing', 'Preparing …');
     find('.player').scrollIntoView({ block: 'nearest', behavior: 'smooth' });
     animate();
+    guard(run);
     return run;
   },
   // Gives the number of the run that is no longer wanted.
@@ -199,8 +244,10 @@ const player = {
     return stopped;
   },
   // The server failed without a word of its own.
-  settle() {
-    if (run !== null && !r.ended) end('idle', 'It ended early; see the message.');
+  async settle() {
+    const mine = run;
+    if (!await isThere()) await lose(mine);
+    if (run === mine && run !== null && !r.ended) end('idle', 'It ended early; see the message.');
   },
 };
 element.closest('#live-player').player = player;

@@ -11,8 +11,7 @@ from typing import Any
 import gradio as gr
 
 from wavenet.ui import influence, jobs, networks
-from wavenet.ui.controls import MAX_LABEL_SETS, MAX_NUMBERS, show_checkpoint
-from wavenet.ui.generate import MODEL_QUEUE
+from wavenet.ui.controls import MAX_LABEL_SETS, MAX_NUMBERS, MODEL_QUEUE, show_checkpoint
 
 NOT_MEASURED = (
     "<p class='note'>How fast the compiled engine runs this network on this machine: a few seconds "

@@ -18,8 +18,8 @@ from wavenet.errors import ConditionError, WaveNetError
 from wavenet.model.conditioning import Given
 from wavenet.model.features import frames_of
 from wavenet.parsing import make
-from wavenet.synthesis.generate import Item, samples_for
 from wavenet.synthesis.inspect import MAX_STEPS, draw_codes, inspect
+from wavenet.synthesis.items import Item, samples_for
 from wavenet.synthesis.noise import uniforms
 from wavenet.ui import jobs
 from wavenet.ui.controls import chosen_labels

@@ -4,18 +4,22 @@ Enters: a folder of checkpoints. Leaves: the Gradio app, and the options to laun
 `app.py` and `wavenet ui`.
 """
 
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from wavenet.ui import analyse, generate, models, receptive_field, watch
+from wavenet.errors import ConfigError
+from wavenet.ui import analyse, api, generate, models, receptive_field, train, uploads, watch
 
 HEADER = """
 <h1>WaveNet Studio</h1>
 <p>A neural network writes sound one sample after the other, and you listen while it does.</p>
 """
+# Set to 1 it serves MCP, where there is no command line, as in a Space.
+WITH_MCP = "WAVENET_MCP"
 _HERE = Path(__file__).parent
 # Fonts of the person's own system: the page asks no other server for anything.
 _FONTS = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
@@ -29,6 +33,7 @@ def build_studio(checkpoints: Path | None = None) -> gr.Blocks:
         checkpoints: folder of checkpoint folders; the project's own when left out.
     """
     root = checkpoints or default_checkpoints()
+    uploads.fetch_nothing()
     with gr.Blocks(
         title="WaveNet Studio", analytics_enabled=False, delete_cache=(300, 1800)
     ) as studio:
@@ -42,8 +47,11 @@ def build_studio(checkpoints: Path | None = None) -> gr.Blocks:
                 watch.tab(root, opened)
             with gr.Tab("Receptive field", id="receptive-field"):
                 receptive_field.tab(root)
+            with gr.Tab("Train", id="train"):
+                train.tab(root)
             with gr.Tab("Models", id="models"):
                 models.tab(root)
+        api.publish(root)
     studio.queue(max_size=16, default_concurrency_limit=1, api_open=False)
     return studio
 
@@ -54,13 +62,25 @@ def default_checkpoints() -> Path:
     return here if here.is_dir() else _HERE.parents[1] / "checkpoints"
 
 
-def launch_options(port: int = 7860) -> dict[str, Any]:
-    """Give the arguments of `Blocks.launch`: this machine only, unless a Space is to serve it."""
+def launch_options(port: int = 7860, with_mcp: bool = False) -> dict[str, Any]:
+    """Give the arguments of `Blocks.launch`: this machine only, unless a Space is to serve it.
+
+    Args:
+        with_mcp: whether the public functions are served as tools of an MCP server, too.
+    Raises:
+        ConfigError: the package for that is not there.
+    """
+    with_mcp = with_mcp or os.environ.get(WITH_MCP) == "1"
+    if with_mcp and importlib.util.find_spec("mcp") is None:
+        raise ConfigError(
+            "serving MCP needs the package mcp, which is missing; install it with "
+            '`pip install "wavenet-studio[mcp]"`'
+        )
     options: dict[str, Any] = {
         "server_port": port,
         "ssr_mode": False,
         "share": False,
-        "mcp_server": False,
+        "mcp_server": with_mcp,
         "max_file_size": "20mb",
         "max_threads": 8,
         "state_session_capacity": 200,
@@ -99,4 +119,6 @@ def _theme() -> gr.themes.Base:
         block_title_text_color_dark="*body_text_color",
         block_label_background_fill_dark="*block_background_fill",
         block_label_text_color_dark="*body_text_color",
+        # Seen on white, too: the circles of what is not chosen, and the numbers beside sliders.
+        checkbox_border_color="*neutral_400",
     )

@@ -12,8 +12,7 @@ import gradio as gr
 
 from wavenet.synthesis.inspect import MAX_STEPS
 from wavenet.ui import jobs
-from wavenet.ui.controls import MAX_LABEL_SETS, MAX_NUMBERS, show_checkpoint
-from wavenet.ui.generate import MODEL_QUEUE
+from wavenet.ui.controls import MAX_LABEL_SETS, MAX_NUMBERS, MODEL_QUEUE, show_checkpoint
 from wavenet.ui.slow import run_slow
 from wavenet.ui.steps import ELEMENT_ID, make_slow_motion
 
