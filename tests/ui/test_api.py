@@ -23,7 +23,7 @@ from torch import Tensor
 from wavenet.conditions import FramesCondition, MelCondition
 from wavenet.errors import ConfigError
 from wavenet.synthesis.matching import match_frames
-from wavenet.ui import jobs, studio, uploads
+from wavenet.ui import jobs, live, studio, uploads
 from wavenet.ui.api import make_continue, make_generate, make_vocode
 from wavenet.ui.player import pcm16
 
@@ -126,6 +126,17 @@ def test_a_recording_is_said_again_and_matched_unless_told_not_to(
     matched = sound(vocode(sine, seed=3)["path"])
     assert np.array_equal(matched, quantised(match_frames(checkpoint, expected, local)))
     assert not np.array_equal(matched, drawn)
+    # the page gives both, where there is a mel to match
+    for output in live.perform(job, 1, live.Stops()):
+        on_page = dict(zip(live.OUTPUTS, output, strict=True))
+        if "value" in on_page["audio1"]:
+            assert np.array_equal(sound(on_page["audio1"]["value"]), drawn)
+            assert np.array_equal(sound(on_page["matched"]["value"]), matched)
+    assert on_page["matched"]["visible"]
+    digits = jobs.load_named(home / "checkpoints", "digits")
+    plain = jobs.make_job(digits, jobs.Wish(seconds=0.1, seed=3, labels=LABELS))
+    *_, last = live.perform(plain, 1, live.Stops())
+    assert not dict(zip(live.OUTPUTS, last, strict=True))["matched"]["visible"]
 
 
 @pytest.mark.parametrize(

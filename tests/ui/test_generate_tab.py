@@ -339,13 +339,15 @@ def test_the_studio_opens_without_a_usable_checkpoint(tmp_path: Path, is_damaged
     about = generate.show_page(tmp_path, "")[1]
     assert "role='alert'" in about
     assert str(tmp_path) + "/" not in about
-    assert list(generate.prepare(tmp_path, "bad"))
+    for note in (generate.announce, generate.prepare):
+        assert note(tmp_path, "bad") == gr.skip()
 
 
 def test_preparing_says_so_and_is_taken_back(root: Path) -> None:
-    first, last = generate.prepare(root, "digits")
+    first, last = generate.announce(root, "digits"), generate.prepare(root, "digits")
     assert "Preparing" in first
     assert "Preparing" not in last
+    assert last in first
 
 
 def test_chunks_that_come_fast_are_joined_and_none_is_lost() -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
-from torch import Tensor
 
 from audio_utils import io
 from wavenet.checkpoint import Checkpoint
@@ -20,9 +19,9 @@ from wavenet.conditions import Strict
 from wavenet.errors import ConditionError
 from wavenet.likelihood.score import score as score_waveform
 from wavenet.parsing import make
-from wavenet.synthesis.matching import match_frames
 from wavenet.ui import jobs, sounds
 from wavenet.ui.controls import MODEL_QUEUE, SIGNAL_QUEUE
+from wavenet.ui.take import match
 from wavenet.ui.uploads import uploaded
 
 Function = Callable[..., dict[str, Any]]
@@ -240,21 +239,14 @@ def _writer(root: Path, order: Order) -> Checkpoint:
     return loaded
 
 
-def _saved(job: jobs.Job, match: bool = False) -> dict[str, Any]:
+def _saved(job: jobs.Job, matched: bool = False) -> dict[str, Any]:
     """Make the first clip, and give it as a file of the folder that the app serves."""
     waveform = job.waveform()
-    if match:
-        waveform = _matched(job, waveform)
+    if matched:
+        found = match(job, waveform)
+        waveform = waveform if found is None else found
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / job.file_names[0]
         io.write(path, waveform, job.rate)
         # Another path would be text to the client.
         return gr.FileData(path=save_file_to_cache(path, get_upload_folder())).model_dump()
-
-
-def _matched(job: jobs.Job, waveform: Tensor) -> Tensor:
-    """Filter a clip to its mel frames, where it was made from such."""
-    local = job.items[0].local
-    if local is None or all(c.kind != "mel" for c in job.checkpoint.config.model.locals):
-        return waveform
-    return match_frames(job.checkpoint, waveform, local).clamp(-1, 1)

@@ -4,7 +4,6 @@ Enters: a folder of checkpoints. Leaves: widgets and their wiring; `live` does t
 button.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -110,7 +109,9 @@ def _greet(
     loaded = page.load(greet, None, [controls.checkpoint, *shown, *of_link], queue=False, **private)
     # Only now do the dropdowns hold labels: a press before would lack them.
     loaded.then(lambda: gr.update(interactive=True), None, generate, queue=False, **private)
-    loaded.then(partial(prepare, root), controls.checkpoint, about, **MODEL_QUEUE, **private)
+    # Not in the queue, where it would take a place, and be refused where there is none.
+    noted = loaded.then(partial(announce, root), controls.checkpoint, about, queue=False, **private)
+    noted.then(partial(prepare, root), controls.checkpoint, about, queue=False, **private)
 
 
 def _controls(root: Path, about: gr.HTML) -> tuple[Controls, gr.Button, gr.Button]:
@@ -206,6 +207,15 @@ def _results() -> tuple[dict[str, Any], gr.Button]:
                 elem_id="result" if n == 0 else f"result-{n + 1}",
                 visible=n == 0,
             )
+        found["matched"] = gr.Audio(
+            type="filepath",
+            interactive=False,
+            buttons=["download"],
+            format=None,
+            label="Filtered until it has the mel of the recording",
+            elem_id="matched",
+            visible=False,
+        )
         with gr.Row(equal_height=True):
             found["used_seed"] = gr.Number(
                 label="Seed used",
@@ -247,13 +257,20 @@ def show_page(root: Path, query: str = "") -> list[Any]:
     return [gr.update(choices=names, value=first), *shown, *linked]
 
 
-def prepare(root: Path, name: str | None) -> Iterator[Any]:
-    """Compile the engine when a page opens; say so, for on a new machine it takes a while."""
+def announce(root: Path, name: str | None) -> Any:
+    """Say that the engine is being prepared, for on a new machine that takes a while."""
+    try:
+        about = describe(jobs.load_named(root, name))
+    except WaveNetError:
+        return gr.skip()
+    return about + "<p>Preparing the engine; the first time takes about 15 s …</p>"
+
+
+def prepare(root: Path, name: str | None) -> Any:
+    """Compile the engine when a page opens."""
     try:
         checkpoint = jobs.load_named(root, name)
     except WaveNetError:
-        yield gr.skip()
-        return
-    yield describe(checkpoint) + "<p>Preparing the engine; the first time takes about 15 s …</p>"
+        return gr.skip()
     warm_up(checkpoint)
-    yield describe(checkpoint)
+    return describe(checkpoint)

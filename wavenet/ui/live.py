@@ -6,12 +6,14 @@ line of figures. Called by the Generate tab.
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from html import escape
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from torch import Tensor
 
 from audio_utils import curves, io, plots
 from audio_utils.errors import AudioError
@@ -21,14 +23,16 @@ from wavenet.synthesis.guard import Rescue
 from wavenet.ui import jobs, sharing
 from wavenet.ui.controls import chosen_labels
 from wavenet.ui.player import chunk_message, end_message
-from wavenet.ui.take import Take
+from wavenet.ui.take import Take, match
 
 _AUDIOS = tuple(f"audio{n + 1}" for n in range(jobs.MAX_VARIANTS))
 PICTURES = ("waveform", "mel", "mfcc", "surprise")
 SHARED = ("command", "settings", "link")
 # What a run changes, in the order in which the page lists it.
-OUTPUTS = ("player", "summary", "used_seed", "box", *_AUDIOS, *PICTURES, *SHARED)
-_HIDDEN: dict[str, Any] = {name: gr.update(value=None, visible=False) for name in _AUDIOS}
+OUTPUTS = ("player", "summary", "used_seed", "box", *_AUDIOS, "matched", *PICTURES, *SHARED)
+_HIDDEN: dict[str, Any] = {
+    name: gr.update(value=None, visible=False) for name in (*_AUDIOS, "matched")
+}
 
 
 class Stops:
@@ -119,6 +123,11 @@ def perform(job: jobs.Job, run: int, stops: Stops) -> Iterator[tuple[Any, ...]]:
         for n, file_name in enumerate(job.file_names):
             io.write(Path(folder) / file_name, take.waveform(n), job.rate)
             files[f"audio{n + 1}"] = gr.update(value=f"{folder}/{file_name}", visible=True)
+        matched = _matched(take)
+        if matched is not None:
+            path = Path(folder) / job.file_names[0].replace(".wav", "_matched.wav")
+            io.write(path, matched, job.rate)
+            files["matched"] = gr.update(value=str(path), visible=True)
         yield outputs(
             player=end_message(run, number + 1),
             summary=summarise(take),
@@ -130,6 +139,13 @@ def perform(job: jobs.Job, run: int, stops: Stops) -> Iterator[tuple[Any, ...]]:
             settings=sharing.as_json(job),
             link=f"<a href='{escape(sharing.as_link(job))}'>A link to these settings</a>",
         )
+
+
+def _matched(take: Take) -> Tensor | None:
+    """Filter the first clip to the mel that it was made from, where there is one fine enough."""
+    with suppress(WaveNetError, AudioError):
+        return match(take.job, take.waveform())
+    return None
 
 
 def outputs(**named: Any) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from wavenet.likelihood.score import score_clip
 from wavenet.synthesis.guard import Rescue
+from wavenet.synthesis.matching import match_frames
 from wavenet.ui.jobs import Job
 
 
@@ -63,3 +64,11 @@ class Take:
         checkpoint = self.job.checkpoint
         score = score_clip(checkpoint, clip, codes, item.prompt, item.labels, item.local)
         return score.bits[-self.job.samples :]
+
+
+def match(job: Job, waveform: Tensor) -> Tensor | None:
+    """Filter a clip (T,) until it has the mel frames that it was made from; None without such."""
+    local, conditions = job.items[0].local, job.checkpoint.config.model.locals
+    if local is None or all(condition.kind != "mel" for condition in conditions):
+        return None
+    return match_frames(job.checkpoint, waveform, local).clamp(-1, 1)
