@@ -15,7 +15,8 @@ from tests.cli.conftest import refused
 from tests.conftest import RATE, sine
 from wavenet.cli.main import app
 
-COMMANDS = ["generate", "vocode", "score", "train", "info", "analyse", "bench", "import", "ui"]
+COMMANDS = ["generate", "batch", "vocode", "score", "train", "info", "analyse", "bench", "import", "ui"]
+GROUPS = ["data", "evaluate", "hub"]
 
 
 def test_help_answers_at_once_and_loads_nothing_heavy():
@@ -31,7 +32,7 @@ def test_help_answers_at_once_and_loads_nothing_heavy():
     assert time.perf_counter() - began < 5  # 0.25 s here; a benchmark would say more
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, *GROUPS])
 def test_every_command_has_help(wavenet, name):
     code, out, _ = wavenet(name, "--help")
     assert code == 0
@@ -42,7 +43,9 @@ def test_every_command_stands_in_the_readme(request):
     readme = (request.config.rootpath / "README.md").read_text(encoding="utf-8")
     names = [command.name for command in app.registered_commands]
     assert names == COMMANDS
-    assert [name for name in names if f"wavenet {name}" not in readme] == []
+    groups = [group.name for group in app.registered_groups]
+    assert groups == GROUPS
+    assert [name for name in names + groups if f"wavenet {name}" not in readme] == []
 
 
 def test_generate_writes_the_same_file_for_the_same_seed(wavenet, tiny, tmp_path):

@@ -11,7 +11,9 @@ import typer
 import wavenet
 from wavenet.cli import (
     analyse,
+    batch,
     bench,
+    data,
     evaluate,
     generate,
     hub,
@@ -32,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("generate")(generate.generate)
+app.command("batch")(batch.batch)
 app.command("vocode")(vocode.vocode)
 app.command("score")(score.score)
 app.command("train")(train.train)
@@ -40,6 +43,7 @@ app.command("analyse")(analyse.analyse)
 app.command("bench")(bench.bench)
 app.command("import")(import_.import_)
 app.command("ui")(studio.studio)
+app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(hub.app, name="hub")
 
