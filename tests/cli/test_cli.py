@@ -15,7 +15,8 @@ from tests.cli.conftest import refused
 from tests.conftest import RATE, sine
 from wavenet.cli.main import app
 
-COMMANDS = ["generate", "batch", "vocode", "score", "train", "info", "analyse", "bench", "import", "ui"]
+COMMANDS = ["generate", "batch", "vocode", "score", "train", "info", "analyse", "bench", "import"]
+COMMANDS += ["ui"]
 GROUPS = ["data", "evaluate", "hub"]
 
 

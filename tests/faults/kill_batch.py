@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 CALL = "from wavenet.cli.main import main; main()"
 PATIENCE = 300.0  # seconds without a line in the journal
@@ -26,7 +27,7 @@ def disturb(
     every: tuple[float, float],
     options: Sequence[str],
     seed: int = 0,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Run a batch undisturbed, and once more with so many kills; compare what there is.
 
     Args:
@@ -73,7 +74,7 @@ def kill_once(
         os.killpg(process.pid, signal.SIGKILL)
         done["group"] += 1
         return False
-    code = process.wait()
+    code = process.wait(10 * PATIENCE)
     assert code == 0, f"the batch ended with exit code {code}"
     return True
 
@@ -107,6 +108,7 @@ def sleep_with(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
 
 
 def size_of(folder: Path) -> int:
+    """Give the bytes of the journal."""
     journal = folder / "results.jsonl"
     return journal.stat().st_size if journal.exists() else 0
 
@@ -170,9 +172,12 @@ def main() -> None:
         for n in range(given.items)
     ]
     options = ["--checkpoint", given.checkpoint, "--workers", str(given.workers)]
-    options += ["--device", "cpu", "--max-retries", "5"]
+    # fewer at once than is usual, so that so many kills fit in
+    options += ["--device", "cpu", "--max-retries", "5", "--batch-size", "32"]
     found = disturb(given.folder, rows, given.kills, tuple(given.every), options)
     print(json.dumps(found))
+    if sum(found["kills"].values()) < given.kills:
+        sys.exit(f"it came to its end before {given.kills} kills; give more --items")
     sys.exit(0 if found["equal"] and not found["failed"] else 1)
 
 
