@@ -355,6 +355,9 @@ def test_chunks_that_come_fast_are_joined_and_none_is_lost() -> None:
     joined = list(jobs.paced(iter(pieces), seconds=60))
     assert [len(piece) for piece in joined] == [2, 10]
     assert torch.equal(torch.cat(joined), torch.arange(12.0))
+    for first, expected in ((3, [4, 8]), (99, [12])):
+        found = [len(piece) for piece in jobs.paced(iter(pieces), seconds=60, first=first)]
+        assert found == expected
 
     def slow() -> Iterator[torch.Tensor]:
         for piece in pieces:

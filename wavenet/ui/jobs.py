@@ -40,6 +40,8 @@ MAX_SEED = (1 << 53) - 1  # the largest whole number that a browser keeps exactl
 DRAWN_SEEDS = 1 << 31
 # The page takes in about twenty updates a second; faster ones would be lost.
 PACE_SECONDS = 0.08
+# The player begins with so much in hand: less would only wait there for the next piece.
+FIRST_SECONDS = 0.2
 
 
 class Wish(Strict):
@@ -174,13 +176,19 @@ def read_upload(path: str, rate: int | None, longest: float) -> io.Recording:
     return recording
 
 
-def paced(waveforms: Iterable[Tensor], seconds: float = PACE_SECONDS) -> Iterator[Tensor]:
-    """Join what comes sooner than `seconds` after the piece before; the first goes out at once."""
+def paced(
+    waveforms: Iterable[Tensor], seconds: float = PACE_SECONDS, first: int = 0
+) -> Iterator[Tensor]:
+    """Join what comes sooner than `seconds` after the piece before; the first has `first` samples.
+
+    Or more, or all there are.
+    """
     waiting: list[Tensor] = []
-    left = float("-inf")
+    left: float | None = None
     for waveform in waveforms:
         waiting.append(waveform)
-        if time.monotonic() - left >= seconds:
+        held = sum(piece.numel() for piece in waiting)
+        if held >= first if left is None else time.monotonic() - left >= seconds:
             yield torch.cat(waiting)
             waiting, left = [], time.monotonic()
     if waiting:

@@ -113,7 +113,8 @@ def perform(job: jobs.Job, run: int, stops: Stops) -> Iterator[tuple[Any, ...]]:
     """Yield the sound of a job in pieces, then everything that is left to show."""
     take, number = Take(job), -1
     wanted = takewhile(lambda _: run not in stops, take.play())
-    for number, part in enumerate(jobs.paced(wanted)):
+    first = round(jobs.FIRST_SECONDS * job.rate)
+    for number, part in enumerate(jobs.paced(wanted, first=first)):
         message = chunk_message(run, number, job.rate, job.samples, take.speed, part)
         yield outputs(player=message)
     if run in stops:

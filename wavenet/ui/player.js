@@ -1,7 +1,7 @@
 // Plays int16 chunks without a gap. `element`, `props`, `watch` come from gr.HTML; messages are made
 // in player.py. One run at a time; its number is made here, when Generate is pressed.
 const LEAD = 0.05; // seconds between scheduling the first chunk and hearing it
-const CUSHION = 0.2; // seconds that must lie ready before it begins, against a late chunk
+const CUSHION = 0.2; // seconds that must lie ready before it begins; FIRST_SECONDS in jobs.py
 const MARGIN = 1.1; // what is kept in hand when the model is slower than real time
 const PATIENCE = 2000; // ms without a message before the server is asked whether it is there
 const ANSWER = 20000; // ms that it may take to say so: a busy one is slow, a dead one refuses at once
