@@ -14,7 +14,7 @@ import pytest
 from .conftest import RATE, save_checkpoint
 from .stage import ROOT
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

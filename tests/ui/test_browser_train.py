@@ -17,7 +17,7 @@ from wavenet.ui import recordings
 from .conftest import RATE, save_checkpoint, visit
 from .stage import answers
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
