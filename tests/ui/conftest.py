@@ -1,7 +1,7 @@
 """What the tests of the studio share: a folder of small random checkpoints, and a real browser."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ from wavenet import checkpoint
 from wavenet.conditions import Condition, LabelCondition, PositionCondition
 from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, ModelConfig
 
-from .stage import BROWSERS, FLAGS, RECORDER, find_browser, studio
+from .stage import BROWSERS, COMMAND, FLAGS, GUARD, RECORDER, find_browser, studio
 
 RATE = 8000
+# What some machines set to keep programs offline: here the studio has to keep so by itself.
+KEPT_OFFLINE = ("HF_HUB_OFFLINE", "GRADIO_ANALYTICS_ENABLED", "DO_NOT_TRACK")
 SPEAKERS = ("george", "jackson", "<img src=x onerror=alert(1)>")
 
 
@@ -59,11 +61,25 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def url(root: Path) -> Iterator[str]:
-    """The studio as `wavenet ui` serves it, with the checkpoints of the folder it starts in."""
-    with studio(root.parent, OMP_NUM_THREADS="1") as address:
+@pytest.fixture(scope="session")
+def shared_url(root: Path) -> Iterator[str]:
+    """A studio for all tests that leave it as it was: to start one takes ten seconds.
+
+    Its connections are watched, and refused where they lead out of the machine.
+    """
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            for name in KEPT_OFFLINE:
+                patch.delenv(name, raising=False)
+            begun = studio(root.parent, GUARD + COMMAND, OMP_NUM_THREADS="1")
+            address = stack.enter_context(begun)
         yield address
+
+
+@pytest.fixture
+def url(shared_url: str) -> str:
+    """The studio as `wavenet ui` serves it, with the checkpoints of the folder it starts in."""
+    return shared_url
 
 
 @pytest.fixture(scope="module")

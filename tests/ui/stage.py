@@ -52,6 +52,39 @@ window.level = () => {
 };
 document.addEventListener('click', () => { window.clicked = performance.now(); }, true);
 """
+# Python tells an audit hook of every connection and every question for an address before it is
+# made, by whatever module; this one writes them down, and refuses what would leave the machine.
+GUARD = """
+import ipaddress, os, sys
+
+def is_outside(host):
+    if isinstance(host, bytes):
+        host = host.decode()
+    if host in (None, "", "localhost"):
+        return False
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return True
+    return not (address.is_loopback or address.is_unspecified)
+
+def guard(event, arguments):
+    if event == "socket.getaddrinfo":
+        host = arguments[0]
+    elif event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+        # of a socket that is connected already there is no address
+        host = arguments[1][0] if isinstance(arguments[1], tuple) else None
+    elif event in ("socket.gethostbyname", "socket.gethostbyaddr"):
+        host = arguments[0]
+    else:
+        return
+    with open("asked.txt", "a") as file:
+        file.write(f"{'outside' if is_outside(host) else 'inside'} {event} {host}\\n")
+    if is_outside(host):
+        raise OSError(101, "Network is unreachable")
+
+sys.addaudithook(guard)
+"""
 COMMAND = "from wavenet.cli.main import main; main()"
 
 

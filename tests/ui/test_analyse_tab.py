@@ -20,7 +20,6 @@ from wavenet.conditions import FramesCondition, MelCondition
 from wavenet.likelihood.score import score
 from wavenet.ui import analyse, analysis, controls, jobs, live, sounds
 from wavenet.ui.api import make_analyse, make_score
-from wavenet.ui.controls import HIDDEN
 
 from .conftest import RATE, SPEAKERS, save_checkpoint
 
@@ -284,8 +283,7 @@ def test_a_new_recording_takes_back_what_is_shown_of_another() -> None:
     kept = {"original", "coarse", "score"}  # what stands in a hidden column
     assert {name for name, value in told.items() if value == gr.skip()} == kept
     assert all(
-        told[name]["visible"] == HIDDEN
-        for name in (*analysis.PICTURES, "strip", "pictures", "listen")
+        not told[name]["visible"] for name in (*analysis.PICTURES, "strip", "pictures", "listen")
     )
 
 
@@ -308,8 +306,8 @@ def test_the_dropdowns_follow_the_checkpoint(root: Path, tmp_path: Path) -> None
     assert analyse.show_page(root)[0]["choices"] == ["digits", "notes"]
     labels = analyse.show_labels(root, "notes")
     assert labels[len(NONE)]["choices"] == [("flute", "flute"), ("horn", "horn")]
-    assert [update["visible"] for update in labels] == [HIDDEN] * len(NONE) + [True] + [HIDDEN] * 7
-    assert all(update["visible"] == HIDDEN for update in analyse.show_labels(tmp_path, None))
+    assert [update["visible"] for update in labels] == [False] * len(NONE) + [True] + [False] * 7
+    assert not any(update["visible"] for update in analyse.show_labels(tmp_path, None))
 
 
 def upload(path: str) -> Any:

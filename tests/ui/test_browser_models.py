@@ -1,5 +1,6 @@
 """The Models tab in a real browser, with a card whose author means harm."""
 
+import shutil
 import zipfile
 from collections.abc import Iterator
 from io import BytesIO
@@ -27,14 +28,16 @@ ATTACKS = (
 )
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One checkpoint with that card, in a folder that a test may add to."""
-    folder = tmp_path_factory.mktemp("models") / "checkpoints"
-    save_checkpoint(folder, "digits", RATE, {"digit": ("0", "1")})
+@pytest.fixture(autouse=True)
+def folder(root: Path) -> Iterator[Path]:
+    """The checkpoints, one with that card; in the end they are as they were."""
+    before = set(root.iterdir())
     card = "---\nlicense: cc0-1.0\n---\n# A card\n\n" + "\n\n".join(ATTACKS)
-    (folder / "digits" / "README.md").write_text(card + "\n\nThe end of the card.\n")
-    yield folder
+    (root / "digits" / "README.md").write_text(card + "\n\nThe end of the card.\n")
+    yield root
+    (root / "digits" / "README.md").unlink()
+    for added in set(root.iterdir()) - before:
+        shutil.rmtree(added)
 
 
 def open_tab(page: Any) -> None:
@@ -57,7 +60,7 @@ def test_a_card_is_read_and_nothing_in_it_acts(page: Any) -> None:
 
 
 def test_a_checkpoint_is_taken_home_and_another_taken_in(
-    page: Any, url: str, root: Path, tmp_path: Path
+    page: Any, url: str, folder: Path, tmp_path: Path
 ) -> None:
     open_tab(page)
     with page.expect_download() as download:
@@ -65,7 +68,7 @@ def test_a_checkpoint_is_taken_home_and_another_taken_in(
     assert download.value.suggested_filename == "digits.zip"
     data = Path(download.value.path()).read_bytes()
     with zipfile.ZipFile(BytesIO(data)) as file:
-        weights = (root / "digits" / "model.safetensors").read_bytes()
+        weights = (folder / "digits" / "model.safetensors").read_bytes()
         assert file.read("digits/model.safetensors") == weights
     bad = tmp_path / "bad.zip"
     with zipfile.ZipFile(bad, "w") as file:

@@ -1,67 +1,22 @@
 """The studio asks nobody but itself: neither its page nor its process, and it works cut off.
 
-Python tells an audit hook of every connection and every question for an address before it is made,
-by whatever module; the hook writes down those that would leave the machine, and refuses them.
+All tests of the browser share one studio, whose connections are watched (`stage.GUARD`).
 """
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .stage import COMMAND, studio
+from .stage import GUARD
 from .test_browser import generate, wait_for_status
 from .test_browser_analyse import wait_for_pictures
 
 pytestmark = pytest.mark.browser
 
-GUARD = """
-import ipaddress, os, sys
-
-def is_outside(host):
-    if isinstance(host, bytes):
-        host = host.decode()
-    if host in (None, "", "localhost"):
-        return False
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return True
-    return not (address.is_loopback or address.is_unspecified)
-
-def guard(event, arguments):
-    if event == "socket.getaddrinfo":
-        host = arguments[0]
-    elif event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
-        # of a socket that is connected already there is no address
-        host = arguments[1][0] if isinstance(arguments[1], tuple) else None
-    elif event in ("socket.gethostbyname", "socket.gethostbyaddr"):
-        host = arguments[0]
-    else:
-        return
-    with open("asked.txt", "a") as file:
-        file.write(f"{'outside' if is_outside(host) else 'inside'} {event} {host}\\n")
-    if is_outside(host):
-        raise OSError(101, "Network is unreachable")
-
-sys.addaudithook(guard)
-"""
 TABS = ("Analyse", "Watch it think", "Receptive field", "Models", "Generate")
-# What some machines set to keep programs offline: here the studio has to keep so by itself.
-KEPT_OFFLINE = ("HF_HUB_OFFLINE", "GRADIO_ANALYTICS_ENABLED", "DO_NOT_TRACK")
-
-
-@pytest.fixture(scope="module")
-def url(root: Path) -> Iterator[str]:
-    """The studio in a process whose connections are watched, and refused where they lead out."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in KEPT_OFFLINE:
-            patch.delenv(name, raising=False)
-        with studio(root.parent, GUARD + COMMAND, OMP_NUM_THREADS="1") as address:
-            yield address
 
 
 def test_a_session_asks_no_other_machine(page: Any, root: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from .conftest import RATE, save_checkpoint
-from .stage import ROOT
+from .stage import ROOT, studio
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -34,6 +34,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dilations = tuple(1 << n for n in range(8)) * 3
     save_checkpoint(folder, "digits", RATE, {"digit": ("0", "1")}, dilations=dilations, **wide)
     return folder
+
+
+@pytest.fixture(scope="module")
+def url(root: Path) -> Iterator[str]:
+    """A studio that offers it."""
+    with studio(root.parent, OMP_NUM_THREADS="1") as address:
+        yield address
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from wavenet.training.status import list_runs, read_status
 from wavenet.ui import recordings
 
 from .conftest import RATE, save_checkpoint, visit
-from .stage import answers
+from .stage import answers, studio
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -29,6 +29,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name in list_runs(folder / "runs"):
         if holder := locks.is_held(folder / "runs" / name):
             os.kill(holder, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def url(root: Path) -> Iterator[str]:
+    """A studio of its own, for a test kills it."""
+    with studio(root.parent, OMP_NUM_THREADS="1") as address:
+        yield address
 
 
 def open_tab(page: Any) -> None:

@@ -20,7 +20,7 @@ from wavenet.likelihood.score import score
 from wavenet.synthesis.guard import Rescue
 from wavenet.ui import controls, generate, jobs, live
 from wavenet.ui.api import make_generate
-from wavenet.ui.controls import HIDDEN, show_checkpoint
+from wavenet.ui.controls import show_checkpoint
 from wavenet.ui.player import pcm16
 from wavenet.ui.studio import build_studio, launch_options
 from wavenet.ui.take import Take
@@ -89,7 +89,7 @@ def test_what_is_heard_is_what_is_saved(root: Path) -> None:
     assert all(isinstance(last[name], Figure) for name in live.PICTURES)
     end = last["player"]
     assert end == {"run": 5, "seq": end["seq"], "end": True, "error": None}
-    assert [last[f"audio{n}"]["visible"] for n in (2, 3, 4)] == [HIDDEN] * 3
+    assert [last[f"audio{n}"]["visible"] for n in (2, 3, 4)] == [False] * 3
 
 
 def test_a_stopped_run_makes_no_more_sound_and_no_file(root: Path) -> None:
@@ -215,14 +215,14 @@ def test_the_controls_follow_the_checkpoint(root: Path) -> None:
     assert "32 samples" in about
     assert (seconds["value"], player) == (0.5, {"rate": RATE})
     assert (seconds["visible"], prompt["visible"]) == (True, True)
-    assert all(update["visible"] == HIDDEN for update in (guidance, source, *numbers))
+    assert not any(update["visible"] for update in (guidance, source, *numbers))
     assert [d["value"] for d in dropdowns[:2]] == ["7", "jackson"]
-    assert [d["visible"] for d in dropdowns] == [True] * 2 + [HIDDEN] * 6
+    assert [d["visible"] for d in dropdowns] == [True] * 2 + [False] * 6
     _, _, player, *rest = show_checkpoint(root, "notes")
     dropdowns = rest[-controls.MAX_LABEL_SETS :]
     assert player == {"rate": 2 * RATE}
     assert dropdowns[0]["choices"] == [("flute", "flute"), ("horn", "horn")]
-    assert [d["visible"] for d in dropdowns] == [True] + [HIDDEN] * 7
+    assert [d["visible"] for d in dropdowns] == [True] + [False] * 7
 
 
 def save_rich(folder: Path) -> None:
@@ -239,12 +239,12 @@ def save_rich(folder: Path) -> None:
 def test_conditions_of_every_kind_have_their_control(tmp_path: Path) -> None:
     save_rich(tmp_path)
     _, seconds, _, guidance, source, prompt, *rest = show_checkpoint(tmp_path, "rich")
-    assert (guidance["visible"], source["visible"], prompt["visible"]) == (True, HIDDEN, True)
+    assert (guidance["visible"], source["visible"], prompt["visible"]) == (True, False, True)
     assert (rest[0]["label"], rest[0]["value"]) == ("Level (-60 to 0 dB)", -30)
     tone = rest[controls.MAX_NUMBERS]
     assert (tone["choices"][0], tone["value"]) == (("any", ""), "")
     _, seconds, _, _, source, prompt, *_ = show_checkpoint(tmp_path, "again")
-    assert (seconds["visible"], source["visible"], prompt["visible"]) == (HIDDEN, True, HIDDEN)
+    assert (seconds["visible"], source["visible"], prompt["visible"]) == (False, True, False)
 
 
 def test_labels_left_out_numbers_and_guidance_reach_the_model(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_variants_are_the_clips_of_the_seeds_that_follow(root: Path) -> None:
         named = dict(zip(live.OUTPUTS, output, strict=True))
         if isinstance(named["waveform"], Figure):
             files = [named[f"audio{n}"] for n in (1, 2, 3, 4)]
-            assert [file["visible"] for file in files] == [True] * 3 + [HIDDEN]
+            assert [file["visible"] for file in files] == [True] * 3 + [False]
             saved = [soundfile.read(file["value"], dtype="int16")[0] for file in files[:3]]
     for n in range(3):
         assert np.array_equal(saved[n], run(root, seed=3 + n)[1])

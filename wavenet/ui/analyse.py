@@ -14,7 +14,6 @@ import gradio as gr
 
 from wavenet.ui import analysis, jobs, sounds
 from wavenet.ui.controls import (
-    HIDDEN,
     MAX_LABEL_SETS,
     MAX_NUMBERS,
     MODEL_QUEUE,
@@ -146,7 +145,7 @@ def _inputs() -> tuple[gr.Audio, gr.Button, gr.Button]:
 
 def _numbers() -> dict[str, Any]:
     shown: dict[str, Any] = {"facts": gr.HTML(elem_id="facts")}
-    with gr.Column(visible=HIDDEN) as shown["listen"]:
+    with gr.Column(visible=False) as shown["listen"]:
         for name, label in (("original", "Recording, one channel"), ("coarse", "In 8-bit mu-law")):
             shown[name] = gr.Audio(
                 type="filepath",
@@ -165,8 +164,8 @@ def _model(root: Path) -> tuple[gr.Dropdown, list[Any], gr.Button, gr.Button]:
         names, value=names[0] if names else None, label="Surprise under", elem_id="judge"
     )
     with gr.Row():
-        numbers = [gr.Number(visible=HIDDEN, min_width=120) for _ in range(MAX_NUMBERS)]
-        labels = [gr.Dropdown(visible=HIDDEN, min_width=120) for _ in range(MAX_LABEL_SETS)]
+        numbers = [gr.Number(visible=False, min_width=120) for _ in range(MAX_NUMBERS)]
+        labels = [gr.Dropdown(visible=False, min_width=120) for _ in range(MAX_LABEL_SETS)]
     with gr.Row():
         again = gr.Button("Score again", elem_id="score-again", interactive=False, min_width=120)
         stop = gr.Button("Stop", elem_id="score-stop", min_width=120)
@@ -186,7 +185,7 @@ def _files() -> dict[str, Any]:
 
 def _pictures() -> dict[str, Any]:
     shown: dict[str, Any] = {"empty": gr.HTML(EMPTY, elem_id="analysis-empty")}
-    with gr.Column(visible=HIDDEN, elem_classes="pictures") as shown["pictures"]:
+    with gr.Column(visible=False, elem_classes="pictures") as shown["pictures"]:
         first, *others = analysis.PICTURES
         shown[first] = _picture(first)
         shown["score"] = gr.HTML(elem_id="score-status")
@@ -199,7 +198,7 @@ def _picture(name: str) -> gr.Image:
     return gr.Image(
         type="filepath",
         interactive=False,
-        visible=HIDDEN,
+        visible=False,
         show_label=False,
         buttons=["download", "fullscreen"],
         alt_text=ALT_TEXTS[name],

@@ -24,7 +24,7 @@ from wavenet.checkpoint import Checkpoint
 from wavenet.errors import WaveNetError
 from wavenet.likelihood.score import Score, score_windows
 from wavenet.ui import jobs, sounds
-from wavenet.ui.controls import HIDDEN, chosen_labels
+from wavenet.ui.controls import chosen_labels
 from wavenet.ui.live import Stops, fact_list
 from wavenet.ui.sounds import Sound
 
@@ -99,7 +99,7 @@ def show_signal(path: str | None) -> Iterator[Update]:
                 "listen": gr.update(visible=True),
                 "original": _save_sound(folder, sound, "original", sound.waveform),
                 "coarse": _save_sound(folder, sound, "8-bit", sound.coarse),
-                "empty": gr.update(visible=HIDDEN),
+                "empty": gr.update(visible=False),
                 "pictures": gr.update(visible=True),
                 "score": _note("The surprise of a model is worked out after the pictures."),
             }
@@ -178,7 +178,7 @@ def _scored(checkpoint: Checkpoint, sound: Sound, score: Score) -> Iterator[Upda
         rate = torch.tensor(sound.rate)
         analysis.save_arrays(file, {"bits": score.bits, "sample_rate": rate})
         yield {
-            "score": gr.update(visible=HIDDEN),
+            "score": gr.update(visible=False),
             "strip": _save_picture(folder, sound, "surprise", figure),
             "score_facts": fact_list(sounds.score_facts(checkpoint.config.name, numbers)),
             "bits": gr.update(value=str(file), interactive=True),
@@ -186,8 +186,8 @@ def _scored(checkpoint: Checkpoint, sound: Sound, score: Score) -> Iterator[Upda
 
 
 def _cleared() -> Update:
-    hidden = gr.update(visible=HIDDEN)
-    pictures = {name: gr.update(value=None, visible=HIDDEN) for name in PICTURES}
+    hidden = gr.update(visible=False)
+    pictures = {name: gr.update(value=None, visible=False) for name in PICTURES}
     features = gr.update(value=None, interactive=False)
     return {
         "empty": gr.update(visible=True),
@@ -203,7 +203,7 @@ def _cleared() -> Update:
 
 def _score_cleared() -> Update:
     return {
-        "strip": gr.update(value=None, visible=HIDDEN),
+        "strip": gr.update(value=None, visible=False),
         "score_facts": "",
         "bits": gr.update(value=None, interactive=False),
     }

@@ -22,9 +22,6 @@ from wavenet.ui import jobs
 # pictures wait for somebody's model.
 MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
 SIGNAL_QUEUE: dict[str, Any] = {"concurrency_id": "signal", "concurrency_limit": 1}
-# In the page from the start, but not seen. What is not in the page (`visible=False`) is only built
-# when it is to be shown, and Gradio 6.31 can lose what it is sent meanwhile: a file never appeared.
-HIDDEN: Any = "hidden"
 # More label sets than this, and a page of dropdowns is the wrong tool: use the command line.
 MAX_LABEL_SETS = 8
 MAX_NUMBERS = 4
@@ -50,7 +47,7 @@ def show_checkpoint(
     try:
         checkpoint = jobs.load_named(root, name)
     except WaveNetError as error:
-        hidden = [gr.update(visible=HIDDEN)] * (MAX_NUMBERS + MAX_LABEL_SETS)
+        hidden = [gr.update(visible=False)] * (MAX_NUMBERS + MAX_LABEL_SETS)
         alert = f"<p role='alert'>{escape(jobs.sentence(error))}</p>"
         return [alert, *[gr.skip()] * 5, *hidden]
     model = checkpoint.config.model
@@ -61,11 +58,11 @@ def show_checkpoint(
     says_again = bool(model.locals)
     return [
         describe(checkpoint),
-        gr.update(value=seconds, visible=HIDDEN if says_again else True),
+        gr.update(value=seconds, visible=not says_again),
         rate,
-        gr.update(value=wanted.get("guidance", 1), visible=can_leave_out or HIDDEN),
-        gr.update(value=None, visible=says_again or HIDDEN),
-        gr.update(visible=HIDDEN if says_again else True),
+        gr.update(value=wanted.get("guidance", 1), visible=can_leave_out),
+        gr.update(value=None, visible=says_again),
+        gr.update(visible=not says_again),
         *_fill(_numbers(model, wanted), MAX_NUMBERS),
         *_fill([_labels(c, wanted.get(c.name)) for c in model.labels], MAX_LABEL_SETS),
     ]
@@ -111,7 +108,7 @@ def chosen_labels(model: ModelConfig, values: Sequence[Any]) -> dict[str, str | 
 
 def _fill(updates: list[Any], most: int) -> list[Any]:
     """Cut to as many widgets as there are, and hide the rest."""
-    hidden = [gr.update(visible=HIDDEN, value=None)] * (most - len(updates))
+    hidden = [gr.update(visible=False, value=None)] * (most - len(updates))
     return [*updates[:most], *hidden]
 
 

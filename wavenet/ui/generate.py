@@ -15,7 +15,6 @@ from wavenet.errors import WaveNetError
 from wavenet.synthesis.generate import warm_up
 from wavenet.ui import jobs, live, sharing
 from wavenet.ui.controls import (
-    HIDDEN,
     MAX_LABEL_SETS,
     MAX_NUMBERS,
     MODEL_QUEUE,
@@ -123,9 +122,9 @@ def _controls(root: Path, about: gr.HTML) -> tuple[Controls, gr.Button, gr.Butto
     )
     about.render()
     with gr.Row():
-        labels = [gr.Dropdown(visible=HIDDEN, min_width=120) for _ in range(MAX_LABEL_SETS)]
-        numbers = [gr.Number(visible=HIDDEN, min_width=120) for _ in range(MAX_NUMBERS)]
-    source = _recording("Recording to say again: WAV, FLAC, OGG or MP3", "source", visible=HIDDEN)
+        labels = [gr.Dropdown(visible=False, min_width=120) for _ in range(MAX_LABEL_SETS)]
+        numbers = [gr.Number(visible=False, min_width=120) for _ in range(MAX_NUMBERS)]
+    source = _recording("Recording to say again: WAV, FLAC, OGG or MP3", "source", visible=False)
     with gr.Row():
         seconds = gr.Number(
             1.0, label="Length (s)", minimum=0.01, step=0.1, min_width=120, elem_id="seconds"
@@ -149,7 +148,7 @@ def _controls(root: Path, about: gr.HTML) -> tuple[Controls, gr.Button, gr.Butto
     return controls, generate, stop
 
 
-def _recording(label: str, elem_id: str, visible: Any = True) -> gr.Audio:
+def _recording(label: str, elem_id: str, visible: bool = True) -> gr.Audio:
     return gr.Audio(
         type="filepath",
         sources=["upload", "microphone"],
@@ -170,7 +169,7 @@ def _sampling() -> dict[str, Any]:
             1,
             step=0.1,
             label="Guidance: how strongly the labels are followed (1 is plain)",
-            visible=HIDDEN,
+            visible=False,
             elem_id="guidance",
         )
         return {
@@ -197,7 +196,7 @@ def _results() -> tuple[dict[str, Any], gr.Button]:
     """Lay out the outputs, by the names of `live.OUTPUTS`."""
     found: dict[str, Any] = {"player": make_player(rate=16_000)}
     found["summary"] = gr.HTML(EMPTY, elem_id="summary")
-    with gr.Column(visible=HIDDEN) as found["box"]:
+    with gr.Column(visible=False) as found["box"]:
         for n in range(jobs.MAX_VARIANTS):
             found[f"audio{n + 1}"] = gr.Audio(
                 type="filepath",
@@ -206,7 +205,7 @@ def _results() -> tuple[dict[str, Any], gr.Button]:
                 format=None,
                 label="Lossless WAV" if n == 0 else f"Variant {n + 1}",
                 elem_id="result" if n == 0 else f"result-{n + 1}",
-                visible=n == 0 or HIDDEN,
+                visible=n == 0,
             )
         found["matched"] = gr.Audio(
             type="filepath",
@@ -215,7 +214,7 @@ def _results() -> tuple[dict[str, Any], gr.Button]:
             format=None,
             label="Filtered until it has the mel of the recording",
             elem_id="matched",
-            visible=HIDDEN,
+            visible=False,
         )
         with gr.Row(equal_height=True):
             found["used_seed"] = gr.Number(

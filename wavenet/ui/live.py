@@ -21,7 +21,7 @@ from wavenet.errors import WaveNetError
 from wavenet.parsing import make
 from wavenet.synthesis.guard import Rescue
 from wavenet.ui import jobs, sharing
-from wavenet.ui.controls import HIDDEN, chosen_labels
+from wavenet.ui.controls import chosen_labels
 from wavenet.ui.player import chunk_message, end_message
 from wavenet.ui.take import Take, match
 
@@ -30,8 +30,8 @@ PICTURES = ("waveform", "mel", "mfcc", "surprise")
 SHARED = ("command", "settings", "link")
 # What a run changes, in the order in which the page lists it.
 OUTPUTS = ("player", "summary", "used_seed", "box", *_AUDIOS, "matched", *PICTURES, *SHARED)
-_CLEARED: dict[str, Any] = {
-    name: gr.update(value=None, visible=HIDDEN) for name in (*_AUDIOS, "matched")
+_HIDDEN: dict[str, Any] = {
+    name: gr.update(value=None, visible=False) for name in (*_AUDIOS, "matched")
 }
 
 
@@ -134,7 +134,7 @@ def perform(job: jobs.Job, run: int, stops: Stops) -> Iterator[tuple[Any, ...]]:
             summary=summarise(take),
             used_seed=job.wish.seed,
             box=gr.update(visible=True),
-            **_CLEARED | files,
+            **_HIDDEN | files,
             **pictures(take),
             command=sharing.as_command(job),
             settings=sharing.as_json(job),

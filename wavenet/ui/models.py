@@ -21,7 +21,6 @@ from wavenet.errors import WaveNetError
 from wavenet.exchange import archive, card, hub
 from wavenet.exchange.folder import check_new
 from wavenet.ui import jobs
-from wavenet.ui.controls import HIDDEN
 from wavenet.ui.live import fact_list
 
 # Allows strangers to add checkpoints to a Space, which everybody there then sees.
@@ -77,7 +76,7 @@ def tab(root: Path) -> None:
             facts = gr.HTML(elem_id="model-facts")
             download = gr.Button("Download (.zip)", elem_id="model-download")
             # Made when asked for; the page then presses it for the person.
-            package = gr.DownloadButton("Archive", visible=HIDDEN, elem_id="package")
+            package = gr.DownloadButton("Archive", visible="hidden", elem_id="package")
             found = _import()
         with gr.Column(scale=3, min_width=300):
             read = gr.HTML(elem_id="model-card", elem_classes="card", container=True, padding=True)

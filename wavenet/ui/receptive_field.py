@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from wavenet.ui import influence, jobs, networks
-from wavenet.ui.controls import HIDDEN, MAX_LABEL_SETS, MAX_NUMBERS, MODEL_QUEUE, show_checkpoint
+from wavenet.ui.controls import MAX_LABEL_SETS, MAX_NUMBERS, MODEL_QUEUE, show_checkpoint
 
 NOT_MEASURED = (
     "<p class='note'>How fast the compiled engine runs this network on this machine: a few seconds "
@@ -164,8 +164,8 @@ def _effective(root: Path) -> tuple[gr.Dropdown, list[Any]]:
             elem_id="field-recording",
         )
         with gr.Row():
-            labels = [gr.Dropdown(visible=HIDDEN, min_width=120) for _ in range(MAX_LABEL_SETS)]
-            numbers = [gr.Number(visible=HIDDEN, min_width=120) for _ in range(MAX_NUMBERS)]
+            labels = [gr.Dropdown(visible=False, min_width=120) for _ in range(MAX_LABEL_SETS)]
+            numbers = [gr.Number(visible=False, min_width=120) for _ in range(MAX_NUMBERS)]
     heard: list[Any] = [*numbers, *labels]
     curve = _drawing({}, "influence", "field-influence")
     private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}

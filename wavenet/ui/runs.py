@@ -18,7 +18,6 @@ from wavenet.errors import ConditionError, WaveNetError
 from wavenet.exchange.folder import MAX_BYTES, REQUIRED, staged
 from wavenet.training.status import RunStatus, read_status
 from wavenet.ui import jobs
-from wavenet.ui.controls import HIDDEN
 from wavenet.ui.live import fact_list
 from wavenet.ui.recordings import length, progress
 
@@ -88,7 +87,7 @@ def view(runs: Path, name: str | None, news: str = "") -> View:
 def updates(new: View, old: View | None) -> dict[str, Any]:
     """Give updates by widget; what looks as before is left alone, a clip that plays above all."""
     made: dict[str, Any] = {"state": new.state, "facts": new.facts}
-    made["curves"] = gr.update(value=_plot(new), visible=bool(new.curves) or HIDDEN)
+    made["curves"] = gr.update(value=_plot(new), visible=bool(new.curves))
     for n in range(CLIPS):
         made[f"clip{n + 1}"] = _clip(new.clips[n] if n < len(new.clips) else None)
     for name in ("pause", "resume", "stop", "use"):
@@ -214,5 +213,5 @@ def _plot(shown: View) -> Mapping[str, Any]:
 
 def _clip(clip: tuple[int, str] | None) -> Any:
     if clip is None:
-        return gr.update(value=None, visible=HIDDEN)
+        return gr.update(value=None, visible=False)
     return gr.update(value=clip[1], label=f"Step {clip[0]:,}", visible=True)

@@ -13,7 +13,6 @@ import gradio as gr
 from wavenet.manifest import AUDIO_SUFFIXES, METADATA_NAMES
 from wavenet.training import child
 from wavenet.ui import recipes, recordings, runs, training
-from wavenet.ui.controls import HIDDEN
 
 POLL_SECONDS = 2.0
 # One survey at a time: they share a disk.
@@ -121,7 +120,7 @@ def _inputs(place: Path) -> dict[str, Any]:
     found["look"] = gr.Button("Look at the recordings", elem_id="train-look")
     found["report"] = gr.HTML(NO_REPORT, elem_id="train-report")
     found["labels"] = gr.CheckboxGroup(
-        [], label="Labels to learn (values)", visible=HIDDEN, elem_id="train-labels"
+        [], label="Labels to learn (values)", visible=False, elem_id="train-labels"
     )
     first = recipes.FIRST
     found["recipe"] = gr.Radio(
@@ -170,7 +169,7 @@ def _run() -> dict[str, Any]:
         color_map=COLOURS,
         height=300,
         show_label=False,
-        visible=HIDDEN,
+        visible=False,
         elem_id="train-curves",
     )
     for n in range(runs.CLIPS):
@@ -179,7 +178,7 @@ def _run() -> dict[str, Any]:
             interactive=False,
             buttons=["download"],
             format=None,
-            visible=HIDDEN,
+            visible=False,
             elem_id=f"train-clip-{n + 1}",
         )
     return found

@@ -22,7 +22,6 @@ from wavenet.training import child
 from wavenet.training.status import list_runs
 from wavenet.training.survey import Survey, survey
 from wavenet.ui import jobs, recipes, recordings, runs
-from wavenet.ui.controls import HIDDEN
 
 ALLOW_TRAIN = "WAVENET_TRAIN"
 EXAMPLE = "notes"
@@ -83,7 +82,7 @@ def show_recipe(place: Path, name: str, looked: list[Any] | None) -> tuple[Any, 
     """
     found = recipes.recipe(name)
     can_learn = bool(looked and looked[-1]) and not found.model.conditions
-    return recipes.describe(place, name), found.train.steps, gr.update(visible=can_learn or HIDDEN)
+    return recipes.describe(place, name), found.train.steps, gr.update(visible=can_learn)
 
 
 def begin(

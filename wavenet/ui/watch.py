@@ -12,7 +12,7 @@ import gradio as gr
 
 from wavenet.synthesis.inspect import MAX_STEPS
 from wavenet.ui import jobs
-from wavenet.ui.controls import HIDDEN, MAX_LABEL_SETS, MAX_NUMBERS, MODEL_QUEUE, show_checkpoint
+from wavenet.ui.controls import MAX_LABEL_SETS, MAX_NUMBERS, MODEL_QUEUE, show_checkpoint
 from wavenet.ui.slow import run_slow
 from wavenet.ui.steps import ELEMENT_ID, make_slow_motion
 
@@ -78,8 +78,8 @@ def _controls(root: Path) -> tuple[list[Any], gr.HTML, gr.Button]:
     )
     about = gr.HTML(elem_classes="about")
     with gr.Row():
-        labels = [gr.Dropdown(visible=HIDDEN, min_width=120) for _ in range(MAX_LABEL_SETS)]
-        numbers = [gr.Number(visible=HIDDEN, min_width=120) for _ in range(MAX_NUMBERS)]
+        labels = [gr.Dropdown(visible=False, min_width=120) for _ in range(MAX_LABEL_SETS)]
+        numbers = [gr.Number(visible=False, min_width=120) for _ in range(MAX_NUMBERS)]
     with gr.Row():
         seconds = gr.Number(1.0, label="Length (s)", step=0.1, min_width=120)
         seed = gr.Number(0, label="Seed", precision=0, min_width=120, elem_id="watch-seed")
