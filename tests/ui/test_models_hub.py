@@ -6,7 +6,7 @@ import gradio as gr
 import pytest
 
 from tests.exchange.conftest import COMMIT, FakeHub, hub  # noqa: F401
-from wavenet.ui import models
+from wavenet.ui import fetching, models
 
 from .conftest import RATE, save_checkpoint
 
@@ -17,7 +17,7 @@ CARD = "---\nlicense: cc0-1.0\n---\n# Brass\n"
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of checkpoints on somebody's own machine."""
     monkeypatch.delenv("SPACE_ID", raising=False)
-    monkeypatch.delenv(models.ALLOW_IMPORT, raising=False)
+    monkeypatch.delenv(fetching.ALLOW_IMPORT, raising=False)
     save_checkpoint(tmp_path / "all", "digits", RATE, {"digit": ("0", "1")})
     return tmp_path / "all"
 
@@ -45,6 +45,29 @@ def test_a_typed_name_brings_its_checkpoint(folder: Path, published: FakeHub) ->
     assert "cc0-1.0" in models.show(folder, "Brass")[0]
     again, _ = list(models.fetch(folder, "them/brass"))[-1]
     assert "There is a checkpoint brass already" in again
+
+
+def test_a_name_typed_into_the_picker_brings_its_checkpoint_too(
+    folder: Path, published: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, *others = fetching.choose(folder, "them/Brass")
+    assert "Asking the Hub for them/Brass" in said
+    assert set(map(str, others)) == {str(gr.skip())}
+    assert published.requests == [], "it asked before it said so"
+    names, about, seconds, *_ = fetching.fetch_chosen(folder, "them/Brass")
+    assert (names["choices"], names["value"]) == (["digits", "Brass"], "Brass")
+    assert "8,000 Hz" in about
+    assert seconds["value"] == 0.5
+    asked = len(published.requests)
+    assert fetching.choose(folder, "Brass")[0] == about
+    assert set(map(str, fetching.fetch_chosen(folder, "Brass"))) == {str(gr.skip())}
+    unchanged, words, *_ = fetching.fetch_chosen(folder, "them/<Brass>")
+    assert "role='alert'" in words and "OWNER/NAME" in words and "<Brass>" not in words
+    assert unchanged == gr.skip()
+    monkeypatch.setenv("SPACE_ID", "me/studio")
+    assert "role='alert'" in fetching.choose(folder, "them/Horn")[0]
+    assert set(map(str, fetching.fetch_chosen(folder, "them/Horn"))) == {str(gr.skip())}
+    assert len(published.requests) == asked
 
 
 def test_a_revision_stands_behind_an_at(folder: Path, published: FakeHub) -> None:
@@ -94,7 +117,7 @@ def test_on_a_space_only_where_it_is_allowed_and_without_its_token(
     assert not has_field()
     assert list(models.fetch(folder, "them/Brass")) == [(models.NOT_HERE, gr.skip())]
     assert published.requests == []
-    monkeypatch.setenv(models.ALLOW_IMPORT, "1")
+    monkeypatch.setenv(fetching.ALLOW_IMPORT, "1")
     assert has_field()
     assert list(models.fetch(folder, "them/Brass"))[-1][1]["value"] == "Brass"
     assert published.tokens == {None}

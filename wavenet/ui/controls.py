@@ -25,6 +25,7 @@ SIGNAL_QUEUE: dict[str, Any] = {"concurrency_id": "signal", "concurrency_limit":
 # More label sets than this, and a page of dropdowns is the wrong tool: use the command line.
 MAX_LABEL_SETS = 8
 MAX_NUMBERS = 4
+SHOWN = 6 + MAX_NUMBERS + MAX_LABEL_SETS  # what `show_checkpoint` updates
 ANY = "any"  # shown for a label that is left out
 # What is heard well at the first press, where the checkpoint has it: of the speakers of the digits
 # some were recorded 20 dB softer than others.
@@ -52,7 +53,7 @@ def show_checkpoint(
         return [alert, *[gr.skip()] * 5, *hidden]
     model = checkpoint.config.model
     wanted = wanted or {}
-    seconds = wanted.get("seconds", min(checkpoint.config.default_seconds, jobs.MAX_SECONDS))
+    seconds = wanted.get("seconds", jobs.usual_seconds(checkpoint))
     rate = {"rate": checkpoint.config.audio.sample_rate}
     can_leave_out = any(condition.dropout for condition in (*model.labels, *model.globals))
     says_again = bool(model.locals)

@@ -13,7 +13,7 @@ import gradio as gr
 
 from wavenet.errors import WaveNetError
 from wavenet.synthesis.generate import warm_up
-from wavenet.ui import jobs, live, sharing
+from wavenet.ui import fetching, jobs, live, sharing
 from wavenet.ui.controls import (
     MAX_LABEL_SETS,
     MAX_NUMBERS,
@@ -21,6 +21,7 @@ from wavenet.ui.controls import (
     describe,
     show_checkpoint,
 )
+from wavenet.ui.fetching import import_allowed
 from wavenet.ui.player import SETTLE_JS, START_JS, STOP_JS, make_player
 
 # What a link may say that is not the checkpoint's own matter.
@@ -90,7 +91,11 @@ def tab(root: Path) -> None:
     reuse.click(lambda seed: seed, results["used_seed"], controls.seed, **quick)
     shown = [about, controls.seconds, results["player"], controls.guidance, controls.source]
     shown += [controls.continued, *controls.numbers, *controls.labels]
-    controls.checkpoint.input(partial(show_checkpoint, root), controls.checkpoint, shown, **quick)
+    chosen = controls.checkpoint.input(
+        partial(fetching.choose, root), controls.checkpoint, shown, **quick
+    )
+    of_hub = [controls.checkpoint, *shown]
+    chosen.then(partial(fetching.fetch_chosen, root), controls.checkpoint, of_hub, **quick)
     _greet(root, controls, about, shown, generate)
 
 
@@ -118,7 +123,13 @@ def _controls(root: Path, about: gr.HTML) -> tuple[Controls, gr.Button, gr.Butto
     names = jobs.list_checkpoints(root)
     run = gr.Number(0, precision=0, visible=False)
     checkpoint = gr.Dropdown(
-        names, value=names[0] if names else None, label="Checkpoint", elem_id="checkpoint"
+        names,
+        value=names[0] if names else None,
+        label="Checkpoint, or OWNER/NAME of the Hugging Face Hub"
+        if import_allowed()
+        else "Checkpoint",
+        allow_custom_value=import_allowed(),
+        elem_id="checkpoint",
     )
     about.render()
     with gr.Row():

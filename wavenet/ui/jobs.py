@@ -195,6 +195,11 @@ def paced(
         yield torch.cat(waiting)
 
 
+def usual_seconds(checkpoint: Checkpoint) -> float:
+    """Give the length of a clip where none is asked for, as far as the page allows."""
+    return min(checkpoint.config.default_seconds, MAX_SECONDS)
+
+
 def list_checkpoints(root: Path) -> list[str]:
     """Name the folders that hold a checkpoint's config; digits first, it is the one we ship."""
     found = [path.parent.name for path in root.glob(f"*/{CONFIG}")]

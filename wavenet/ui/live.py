@@ -91,7 +91,7 @@ def run_live(
             jobs.Wish,
             "settings",
             # where a recording is said again its field is hidden, and what it holds of no use
-            seconds=checkpoint.config.default_seconds if model.locals else seconds,
+            seconds=jobs.usual_seconds(checkpoint) if model.locals else seconds,
             seed=seed,
             variants=variants,
             temperature=temperature,

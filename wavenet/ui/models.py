@@ -4,7 +4,6 @@ Enters: a folder of checkpoints. Leaves: widgets and their wiring; `exchange` re
 archives, and asks the Hub.
 """
 
-import os
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -18,13 +17,11 @@ import gradio as gr
 from wavenet.checkpoint import WEIGHTS, Checkpoint
 from wavenet.conditions import Condition, LabelCondition, NumberCondition, PositionCondition
 from wavenet.errors import WaveNetError
-from wavenet.exchange import archive, card, hub
-from wavenet.exchange.folder import check_new
-from wavenet.ui import jobs
+from wavenet.exchange import archive, card
+from wavenet.ui import fetching, jobs
+from wavenet.ui.fetching import ALLOW_IMPORT, import_allowed, refused
 from wavenet.ui.live import fact_list
 
-# Allows strangers to add checkpoints to a Space, which everybody there then sees.
-ALLOW_IMPORT = "WAVENET_ALLOW_IMPORT"
 NOT_HERE = (
     "<p class='note'>Import is off here: this is a public Space, and what one person brings would "
     f"be offered to all. Run the studio on your own machine, or set {ALLOW_IMPORT}=1 in a Space of "
@@ -46,7 +43,7 @@ ABOUT = (
     (
         "Privacy",
         "The page asks no other server for anything, the studio asks the Hub only when you press "
-        "Fetch, and no usage is counted. Recordings that you "
+        "Fetch or name a checkpoint as OWNER/NAME, and no usage is counted. Recordings that you "
         "upload stay on the machine that runs the studio and are deleted within about 35 minutes; "
         "until then, whoever knows the random address of such a file can fetch it. Those that you "
         "train on are kept with the run, until you remove its folder. On a Space that machine "
@@ -97,11 +94,6 @@ def tab(root: Path) -> None:
     page.load(partial(show_page, root), None, [choice, *shown], queue=False, **private)
 
 
-def import_allowed() -> bool:
-    """Tell whether visitors may add checkpoints: on one's own machine, or where a Space says so."""
-    return "SPACE_ID" not in os.environ or os.environ.get(ALLOW_IMPORT) == "1"
-
-
 def show_page(root: Path) -> list[Any]:
     """List the checkpoints that there are now, and show the first."""
     names = jobs.list_checkpoints(root)
@@ -119,7 +111,7 @@ def show(root: Path, name: str | None) -> tuple[str, str]:
         checkpoint = jobs.load_named(root, name)
         text = card.read_card(root / str(name))
     except WaveNetError as error:
-        return _refused(root, error), ""
+        return refused(root, error), ""
     licence = card.licence_of(text) or "none named: ask its authors"
     return fact_list(facts_of(checkpoint, licence)), card.render(text) or NO_CARD
 
@@ -144,7 +136,7 @@ def take_in(root: Path, path: str | None) -> tuple[None, str, Any]:
     try:
         name = archive.unpack(Path(path), root).name
     except WaveNetError as error:
-        return None, _refused(root, error), gr.skip()
+        return None, refused(root, error), gr.skip()
     return None, *_arrived(root, name)
 
 
@@ -159,16 +151,11 @@ def fetch(root: Path, wish: str | None) -> Iterator[tuple[str, Any]]:
     if not import_allowed():
         yield NOT_HERE, gr.skip()
         return
-    repository, _, revision = (wish or "").strip().partition("@")
-    name = repository.rpartition("/")[2]
-    yield f"<p class='note' role='status'>Asking the Hub for {escape(repository)} …</p>", gr.skip()
+    yield fetching.asking(wish or ""), gr.skip()
     try:
-        check_new(root, name)
-        # What is there for all must not come by the token of one.
-        strangers = "SPACE_ID" in os.environ
-        pulled = hub.pull(repository, root / name, revision or None, anonymous=strangers)
+        name, pulled = fetching.fetch(root, wish or "")
     except WaveNetError as error:
-        yield _refused(root, error), gr.skip()
+        yield refused(root, error), gr.skip()
         return
     licence = pulled.licence or "none named: ask its authors before you use it"
     yield _arrived(root, name, f"Commit {pulled.commit[:12]}; licence: {licence}.")
@@ -182,12 +169,6 @@ def _arrived(root: Path, name: str, more: str = "") -> tuple[str, Any]:
         "the page is loaded again.</p>"
     )
     return words, gr.update(choices=jobs.list_checkpoints(root), value=name)
-
-
-def _refused(root: Path, error: WaveNetError) -> str:
-    """Put an error into HTML, without our paths and in the words of the page."""
-    words = jobs.sentence(error).replace(f"{root}{os.sep}", "").replace("--revision", "@REVISION")
-    return f"<p class='note' role='alert'>{escape(words)}</p>"
 
 
 def facts_of(checkpoint: Checkpoint, licence: str) -> dict[str, str]:
