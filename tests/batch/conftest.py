@@ -43,7 +43,8 @@ def make(folder, rows, checkpoint, workers=1, together=None, settings=None, **op
     folder.parent.mkdir(parents=True, exist_ok=True)
     manifest = write(folder.parent / f"{folder.name}.jsonl", rows)
     wanted = {n: options.pop(n) for n in list(options) if n in Wanted.__dataclass_fields__}
-    where = Place(folder, "cpu", "cpu", 1, together, options.pop("score", False))
+    elsewhere = {name: options.pop(name) for name in ("remote", "cluster") if name in options}
+    where = Place(folder, "cpu", "cpu", 1, together, options.pop("score", False), **elsewhere)
     plain = settings or Settings(checkpoint, str(folder.parent))
     return run(manifest, plain, Wanted(**wanted), where, workers, **options)
 

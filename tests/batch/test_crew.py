@@ -3,12 +3,11 @@
 import multiprocessing
 import os
 import signal
-from types import SimpleNamespace
 
 import pytest
 
 from tests.batch.conftest import hashes, make, records, rows_of
-from wavenet.batch import crew
+from wavenet.batch import crew, loans
 from wavenet.batch.crew import run_crew
 from wavenet.batch.finish import Place
 from wavenet.batch.rows import Row
@@ -62,47 +61,6 @@ def test_a_task_that_kills_its_worker_is_found_out_and_fails_alone(tiny, tmp_pat
     assert made.items() < plain.items()
 
 
-class Gone:
-    """A process that was killed, and its pipe."""
-
-    exitcode = -9
-
-    def join(self):
-        pass
-
-    def close(self):
-        pass
-
-
-@pytest.mark.parametrize(("retries", "deaths"), [(0, 3), (2, 5)])
-def test_groups_get_smaller_and_who_was_alone_is_blamed(monkeypatch, retries, deaths):
-    """All eight together, then two, then one."""
-    tasks = [
-        SimpleNamespace(line=n, identity=str(n), seed=0, params_hash="", extra={}) for n in range(8)
-    ]
-    waiting, told, died = iter(tasks), [], 0
-    session = Session(lambda: next(waiting, None), lambda task, record: told.append(record))
-    some = crew._Crew(None, None, session, retries)
-    monkeypatch.setattr(some, "hire", lambda: None)
-    while True:
-        member = crew._Member(Gone(), Gone(), spoke=True)
-        some.members = [member]
-        while some._next(member) is not None:
-            pass
-        if not member.taken:
-            break
-        if 5 in member.taken:
-            died += 1
-            some._bury(member)
-        else:
-            told += [{"id": str(n), "error": None} for n in member.taken]
-    assert died == deaths
-    assert sorted(r["id"] for r in told) == [str(n) for n in range(8)]
-    times = f" {retries + 1} times" if retries else ""
-    errors = {r["id"]: r["error"] for r in told if r["error"]}
-    assert errors == {"5": f"it killed its worker{times}"}
-
-
 def test_a_worker_that_is_killed_loses_nothing(tiny, tmp_path):
     killed = []
 
@@ -125,7 +83,7 @@ def test_a_worker_that_is_killed_loses_nothing(tiny, tmp_path):
 
 def test_workers_that_never_begin_are_not_hired_for_ever(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(crew, "_serve", die)
-    monkeypatch.setattr(crew, "MOST_STILLBORN", 2)
+    monkeypatch.setattr(loans, "MOST_STILLBORN", 2)
     with pytest.raises(WaveNetError, match="exit 7"):
         make(tmp_path / "out", rows_of(3), tiny, workers=2)
     assert multiprocessing.active_children() == []

@@ -6,6 +6,7 @@ import resource
 import pytest
 
 from wavenet.batch.journal import Journal, hash_file
+from wavenet.batch.store import Folder
 from wavenet.errors import FolderError
 
 PARAMS = "ab" * 32
@@ -24,7 +25,8 @@ def done(folder, identity="a", name="a.wav", params=PARAMS):
 
 def is_done(folder, identity="a", params=PARAMS, name="a.wav"):
     with Journal(folder) as journal:
-        return journal.is_done(identity, params, folder / name)
+        found = journal.recall(identity, params)
+        return found is not None and Folder(folder).holds(name, *found)
 
 
 def append(folder, *records):

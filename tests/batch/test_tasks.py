@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from audio_utils.errors import AudioError
 from tests.batch.conftest import write
 from tests.conftest import RATE, sine, tiny_config
+from wavenet.batch.finish import Place
 from wavenet.batch.rows import Row
 from wavenet.batch.run import Wanted, check
 from wavenet.batch.tasks import Settings, make_item, make_task
@@ -182,7 +183,7 @@ def test_frames_say_how_long_a_clip_is(make_checkpoint, tmp_path):
 
 def plan_of(tmp_path, options, rows, **wanted):
     manifest = write(tmp_path / "m.jsonl", rows)
-    return check(manifest, options, Wanted(**wanted), tmp_path / "out")
+    return check(manifest, options, Wanted(**wanted), Place(tmp_path / "out"))
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,34 @@ def test_rows_may_all_name_a_checkpoint_of_their_own(wavenet, tiny, tmp_path):
     assert (code, json.loads(out)["done"]) == (0, 1)
 
 
+def test_the_command_keeps_the_journal_beside_the_manifest(wavenet, tiny, tmp_path):
+    manifest = write(tmp_path / "m.jsonl", rows_of(1))
+    there = f"local://{tmp_path}/there"
+    common = ("--checkpoint", tiny, "--engine", "cpu", "--out-dir", there)
+    code, out, _ = wavenet("batch", manifest, *common, "--json")
+    found = json.loads(out)
+    assert (code, found["done"]) == (0, 1)
+    assert found["results"].startswith(f"{tmp_path}/m-")
+    assert json.loads(wavenet("batch", manifest, *common, "--json")[1])["before"] == 1
+    code, _, err = wavenet("batch", manifest, *common, "--journal-dir", tmp_path / "new")
+    assert code == 2
+    assert "exists, and no results.jsonl" in err
+    refused(wavenet("batch", "-", *common), "add --journal-dir")
+    refused(wavenet("batch", manifest, *common[:-1], "nope://x"), "is no place")
+    refused(
+        wavenet("batch", manifest, *common[:-1], tmp_path / "o", "--journal-dir", "x"), "is for"
+    )
+    plain = wavenet("batch", manifest, *common[:-1], f"file://{tmp_path}/plain")
+    assert plain[1] == f"{tmp_path}/plain/results.jsonl\n"
+
+
+def test_clusters_are_asked_for_in_full(wavenet, batch, monkeypatch):
+    refused(batch(rows_of(1), "--cluster-address", "auto"), "add that")
+    refused(batch(rows_of(1), "--engine-cluster", "slurm"), "takes ray")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    refused(batch(rows_of(1), "--engine-cluster", "ray"), 'pip install "wavenet-studio[ray]"')
+
+
 def begin(tmp_path, tiny, rows, *options, **how):
     manifest = write(tmp_path / "m.jsonl", rows)
     command = [sys.executable, "-c", CALL, "batch", manifest, "--out-dir", tmp_path / "out"]

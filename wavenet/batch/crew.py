@@ -1,47 +1,34 @@
-"""Several workers, each a process: one that is killed takes nothing with it but time.
+"""Several workers, each a process of this machine: one that is killed takes nothing but time.
 
-A task belongs to the worker that took it until its record is there. What a dead worker had is made
-again in smaller and smaller groups, so that a task which kills its worker is found out in the end,
-and one that did nothing costs little.
+A worker asks for one task at a time; `loans` keeps who has which.
 """
 
 import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from wavenet.batch.finish import Place, failed
+from wavenet.batch.finish import Place
+from wavenet.batch.loans import Hand, Loans
 from wavenet.batch.tasks import Settings, Task
 from wavenet.batch.work import Session, Worker
 from wavenet.errors import WaveNetError
 
-SPLIT = 4  # groups that what a dead worker had is made again in
-MOST_STILLBORN = 3  # workers in a row that ended before they said a word
 _SPAWN = multiprocessing.get_context("spawn")
 
 
 @dataclass(eq=False)
 class _Member:
-    """A process at work.
-
-    Attributes:
-        taken: tasks without a record, by line.
-        group: all that it may take, where its tasks may kill it; alone: there was but one.
-    """
+    """A process at work."""
 
     process: Any
     pipe: Connection
-    taken: dict[int, Task] = field(default_factory=dict)
-    group: deque[Task] | None = None
-    alone: bool = False
-    idle: bool = False
-    spoke: bool = False
+    hand: Hand = field(default_factory=Hand)
 
 
 def run_crew(
@@ -57,7 +44,7 @@ def run_crew(
 
     if where.threads is None and 2 * count > available_cores():
         where = replace(where, threads=1)
-    crew = _Crew(settings, where, session, max_retries)
+    crew = _Crew(settings, where, Loans(session, max_retries))
     try:
         for _ in range(count):
             crew.hire()
@@ -68,14 +55,9 @@ def run_crew(
 
 
 class _Crew:
-    def __init__(self, settings: Settings, where: Place, session: Session, max_retries: int):
+    def __init__(self, settings: Settings, where: Place, loans: Loans):
         self.members: list[_Member] = []
-        self._settings, self._where, self._session = settings, where, session
-        self._retries = max_retries
-        self._suspects: deque[list[Task]] = deque()
-        self._deaths: dict[int, int] = {}  # of workers, by the line of a task they had
-        self._ended = False  # there are no more tasks
-        self._stillborn = 0
+        self._settings, self._where, self._loans = settings, where, loans
 
     def hire(self) -> None:
         here, there = _SPAWN.Pipe()
@@ -115,43 +97,16 @@ class _Crew:
         self.members.clear()
 
     def _answer(self, member: _Member, what: str, *content: Any) -> None:
-        self._stillborn, member.spoke = 0, True
+        self._loans.hear(member.hand, what, *content)
         if what == "take":
-            member.pipe.send(self._next(member))
-        elif what == "put":
-            task, record = content
-            member.taken.pop(task.line, None)
-            self._session.put(task, record)
-        elif what == "report":
-            self._session.report(*content)
-        elif what == "say":
-            self._session.say(*content)
-        elif what == "idle":
-            member.idle, member.group, member.alone = True, None, False
-        elif what == "broken":
-            raise content[0]
-
-    def _next(self, member: _Member) -> Task | None:
-        if self._suspects and member.group is None and not member.taken:
-            member.group = deque(self._suspects.popleft())
-            member.alone = len(member.group) == 1
-        if member.group is not None:
-            task = member.group.popleft() if member.group else None
-        elif self._suspects or self._ended:
-            return None  # it finishes what it has, and then takes suspects
-        else:
-            task = self._session.take()
-            self._ended = task is None
-        if task is not None:
-            member.taken[task.line] = task
-        return task
+            member.pipe.send(self._loans.lend(member.hand))
 
     def _let_go(self) -> None:
         """Begin again with who is idle, as long as there is work; else let them go."""
-        busy = any(member.taken or member.group for member in self.members)
-        for member in [m for m in self.members if m.idle]:
-            if self._suspects or not self._ended:
-                member.idle = False
+        busy = any(member.hand.is_busy for member in self.members)
+        for member in [m for m in self.members if m.hand.idle]:
+            if self._loans.has_more:
+                member.hand.idle = False
                 with suppress(OSError):  # it is gone, and will be found so
                     member.pipe.send(True)
             elif not busy:
@@ -166,35 +121,10 @@ class _Crew:
         self.members.remove(member)
         member.pipe.close()
         member.process.join()
-        self._stillborn += not member.spoke
-        if self._stillborn >= MOST_STILLBORN:
-            raise WaveNetError(
-                f"{MOST_STILLBORN} workers in a row ended as they began (exit "
-                f"{member.process.exitcode}); try fewer, --workers 1 says most"
-            )
-        taken = list(member.taken.values())
-        if member.alone and taken and self._is_given_up(taken[0]):
-            taken = []
-        size = -(-len(taken) // SPLIT)
-        self._suspects += [taken[at : at + size] for at in range(0, len(taken), size or 1)]
-        if member.group:
-            self._suspects.append(list(member.group))
-        if taken:
-            self._session.say(
-                f"a worker was killed (exit {member.process.exitcode}); what it had under way is "
-                f"made again, {len(taken)} in all"
-            )
-        if self._suspects or not self._ended:
+        how = f"exit {member.process.exitcode}"
+        self._loans.take_back(member.hand, how, "try fewer, --workers 1 says most")
+        if self._loans.has_more:
             self.hire()
-
-    def _is_given_up(self, task: Task) -> bool:
-        """Count the death of a worker that had this task alone."""
-        deaths = self._deaths[task.line] = self._deaths.get(task.line, 0) + 1
-        if deaths <= self._retries:
-            return False
-        times = "" if deaths == 1 else f" {deaths} times"
-        self._session.put(task, failed(task, f"it killed its worker{times}"))
-        return True
 
 
 def _serve(pipe: Connection, settings: Settings, where: Place, parent: int) -> None:
@@ -213,7 +143,7 @@ def _serve(pipe: Connection, settings: Settings, where: Place, parent: int) -> N
 
     session = Session(
         take,
-        lambda task, record: send("put", task, record),
+        lambda task, record: send("put", task.line, record),
         lambda seconds: send("report", seconds),
         lambda sentence: send("say", sentence),
     )

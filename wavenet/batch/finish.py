@@ -11,8 +11,7 @@ import torch
 from audio_utils import io
 from audio_utils.errors import AudioError
 from audio_utils.lufs import integrated_loudness
-from wavenet.batch.journal import hash_file
-from wavenet.batch.names import place
+from wavenet.batch.store import Folder, Store, open_remote
 from wavenet.batch.tasks import Settings, Task
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import FolderError
@@ -29,10 +28,12 @@ class Place:
     """Where and how clips are made.
 
     Attributes:
-        folder: the output folder.
+        folder: of the journal, and of the clips where `remote` is None.
         engine, device, threads: as for `make_engine`.
         together: clips at once; chosen by memory when None.
         score: whether each clip is scored by its model, which costs about half its making.
+        remote: an address for the clips, as in s3://bucket/clips.
+        cluster: where workers are actors of Ray: local, auto or HOST:PORT.
     """
 
     folder: Path
@@ -41,6 +42,13 @@ class Place:
     threads: int | None = None
     together: int | None = None
     score: bool = False
+    remote: str | None = None
+    cluster: str | None = None
+
+    @property
+    def store(self) -> Store:
+        """Where clips are kept."""
+        return Folder(self.folder) if self.remote is None else open_remote(self.remote)
 
 
 def finish(
@@ -64,15 +72,15 @@ def finish(
         waveform = torch.cat([item.prompt, waveform])
     seconds = waveform.numel() / rate
     louder = normalized(waveform, rate, settings)
-    path = place(where.folder, task.output)
     try:
-        clipped = io.write(path, louder, rate, settings.subtype)
-        digest = hash_file(path)
+        kept = where.store.keep(
+            task.output, lambda path: io.write(path, louder, rate, settings.subtype)
+        )
     except (AudioError, OSError) as error:
         if isinstance(error, OSError) or isinstance(error.__cause__, OSError):
             raise FolderError(str(error)) from None
         raise
-    warnings = [f"{clipped} samples clipped"] if clipped else []
+    warnings = [f"{kept.clipped} samples clipped"] if kept.clipped else []
     warnings += [
         f"{rescue.reason}, {'drawn again' if rescue.solved else 'left as it is'}"
         for rescue in clip.rescues
@@ -89,7 +97,8 @@ def finish(
         "rtf": took / seconds,
         "seed": task.seed,
         "labels": dict(task.labels),
-        "sha256": digest,
+        "bytes": kept.size,
+        "sha256": kept.sha256,
         "audio_sha256": hashlib.sha256(waveform.numpy().tobytes()).hexdigest(),
         "params_hash": task.params_hash,
         "bits_per_sample": bits,

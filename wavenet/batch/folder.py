@@ -18,7 +18,7 @@ from wavenet.locks import hold, is_held, refuse_held
 Shard = tuple[int, int]
 WHOLE: Shard = (1, 1)
 # as audio files are named until they are whole, and nothing else
-_PARTIAL = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{12}\.(wav|flac|ogg|mp3)")
+PARTIAL = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{12}\.(wav|flac|ogg|mp3)")
 
 
 def check_folder(folder: Path, manifest: Path, shard: Shard = WHOLE) -> None:
@@ -80,7 +80,7 @@ def _sweep_alone(folder: Path, others: Sequence[Path]) -> None:
 def sweep(folder: Path) -> None:
     """Remove what a killed process left half-written."""
     for root, _, names in os.walk(folder):
-        for name in filter(_PARTIAL.fullmatch, names):
+        for name in filter(PARTIAL.fullmatch, names):
             with suppress(OSError):
                 os.unlink(os.path.join(root, name))
 

@@ -1,7 +1,7 @@
 """The journal of a batch: `results.jsonl`, a line for each item that ended, only appended to.
 
-Records enter; what is done leaves. An item is done when the journal says so, its file is there with
-that hash, and what determines it is the same. A line that was torn by a crash is cut off.
+Records enter; what is done leaves. An item is done when the journal says so, its file is there as
+it was kept, and what determines it is the same. A line that was torn by a crash is cut off.
 """
 
 import errno
@@ -57,15 +57,15 @@ class Journal:
         """Close the file."""
         self._file.close()
 
-    def is_done(self, identity: str, params_hash: str, path: Path) -> bool:
-        """Say whether an item was made before, as it would be made now, and is still there."""
+    def recall(self, identity: str, params_hash: str) -> tuple[str, int | None] | None:
+        """Give the hash and the size of what was made of an item; None where it would differ now.
+
+        The size is None where an earlier version did not note it.
+        """
         found = self._done.get(_key(identity), b"")
         if found[:32] != bytes.fromhex(params_hash):
-            return False
-        try:
-            return bytes.fromhex(hash_file(path)) == found[32:]
-        except OSError:
-            return False
+            return None
+        return found[32:64].hex(), int.from_bytes(found[64:]) if found[64:] else None
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write a line; that of a row which cannot be used, only once.
@@ -118,10 +118,12 @@ class Journal:
                 return
             key = _key(record["id"])
             if record["status"] == "done":
-                self._done[key] = bytes.fromhex(record["params_hash"] + record["sha256"])
+                hashes = bytes.fromhex(record["params_hash"] + record["sha256"])
+                size = record.get("bytes")
+                self._done[key] = hashes + (b"" if size is None else size.to_bytes(8))
             else:
                 self._done.pop(key, None)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             return  # not one of ours; it stays, and nothing is taken from it
 
 

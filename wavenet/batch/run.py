@@ -7,18 +7,21 @@ call done is made. The same command goes on after whatever stopped it.
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from audio_utils.errors import AudioError
+from wavenet.batch.cluster import run_cluster
 from wavenet.batch.columns import cell
 from wavenet.batch.crew import run_crew
 from wavenet.batch.finish import Place, Record
-from wavenet.batch.folder import WHOLE, hold_part, is_new
+from wavenet.batch.folder import WHOLE, Shard, hold_part, is_new
 from wavenet.batch.journal import Journal
 from wavenet.batch.names import twin_key
 from wavenet.batch.rows import Fault, Row, read_rows
+from wavenet.batch.store import open_remote
 from wavenet.batch.tasks import Settings, Task, make_task, noise_key
 from wavenet.batch.work import Session, Worker
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
@@ -82,27 +85,31 @@ class Tally:
     seconds: float = 0.0
 
 
-def check(manifest: Path, settings: Settings, wanted: Wanted, folder: Path) -> Plan:
+def check(manifest: Path, settings: Settings, wanted: Wanted, where: Place) -> Plan:
     """Check every row, and that no two of them share an id or a file.
 
     Raises:
         DataError: the manifest cannot be read.
         CheckpointError: the one that holds for all rows cannot be used.
         ConditionError: a file would be replaced that is not of a batch.
+        FolderError: a place for clips cannot be reached.
     """
     plan = Plan()
-    foreign = is_new(folder) and not wanted.overwrite
-    for found in _checked(manifest, settings, wanted, folder):
+    foreign = is_new(where.folder) and not wanted.overwrite
+    store = where.store
+    store.look()
+    for found in _checked(manifest, settings, wanted, where.folder):
         plan.rows += 1
         if isinstance(found, Fault):
             plan.add_fault(found)
             continue
         plan.good += 1
         plan.seconds += found.seconds
-        if foreign and os.path.lexists(folder / found.output):
+        if foreign and store.has(found.output):
             raise ConditionError(
-                f"{folder / found.output} exists, and no results.jsonl beside it says that a batch "
-                "made it; choose another --out-dir or add --overwrite"
+                f"{where.remote or where.folder}/{found.output} exists, and no results.jsonl in "
+                f"{where.folder} says that a batch made it; choose another --out-dir or add "
+                "--overwrite"
             )
     return plan
 
@@ -112,7 +119,7 @@ def run(
     settings: Settings,
     wanted: Wanted,
     where: Place,
-    workers: int = 1,
+    workers: int | None = 1,
     show: Callable[[Task, Record | None], None] = lambda task, record: None,
     report: Callable[[float], None] = lambda seconds: None,
     say: Callable[[str], None] = lambda sentence: None,
@@ -122,7 +129,7 @@ def run(
 
     Args:
         manifest: checked before; rows that cannot be used are recorded as failed.
-        workers: processes; 1 is this one.
+        workers: processes, 1 is this one; on a cluster actors, as many as fit when None.
         show: called with each clip that ended, without a record if it was done before.
         report: called with seconds of audio made, below 0 where some are made again.
         stopping: once it is set nothing more is begun.
@@ -130,10 +137,11 @@ def run(
         FolderInUse: another process writes into the folder.
         FolderError: it cannot be written.
         DeviceError: the device is lost.
+        WaveNetError: workers cannot begin, or a cluster is lost.
     """
     tally, stop = Tally(), stopping or threading.Event()
     with hold_part(where.folder, wanted.shard), Journal(where.folder, wanted.shard) as journal:
-        waiting = _waiting(manifest, settings, wanted, where.folder, journal, tally, show)
+        waiting = _waiting(manifest, settings, wanted, where, journal, tally, show)
 
         def take() -> Task | None:
             return None if stop.is_set() else next(waiting, None)
@@ -149,12 +157,34 @@ def run(
                     stop.set()
             show(task, record)
 
-        session = Session(take, put, report, say)
-        if workers == 1:
-            Worker(settings, where).work(session)
-        else:
-            run_crew(settings, where, workers, session, wanted.max_retries)
+        session = Session(take, put, report, say, stop.is_set)
+        retries = wanted.max_retries
+        with _copied(journal.path, where, wanted.shard):
+            if where.cluster is not None:
+                run_cluster(settings, where, workers, session, retries, journal.path)
+            elif workers in (1, None):
+                Worker(settings, where).work(session)
+            else:
+                run_crew(settings, where, workers, session, retries)
     return tally
+
+
+@contextmanager
+def _copied(journal: Path, where: Place, shard: Shard) -> Iterator[None]:
+    """Leave a copy of the journal beside clips that are elsewhere.
+
+    Raises:
+        FolderError: nothing can be written there, which is found out before anything is made.
+    """
+    if where.remote is None:
+        yield
+        return
+    remote = open_remote(where.remote)
+    remote.send(journal, journal.name)
+    yield
+    remote.send(journal, journal.name)
+    if shard == WHOLE:  # what others are writing looks the same
+        remote.sweep()
 
 
 def _checked(
@@ -209,13 +239,19 @@ def _waiting(
     manifest: Path,
     settings: Settings,
     wanted: Wanted,
-    folder: Path,
+    where: Place,
     journal: Journal,
     tally: Tally,
     show: Callable[[Task, Record | None], None],
 ) -> Iterator[Task]:
     """Give the tasks that are to be made, those that share most side by side."""
-    found = _checked(manifest, settings, wanted, folder)
+    found, store = _checked(manifest, settings, wanted, where.folder), where.store
+    store.look()
+
+    def is_done(task: Task) -> bool:
+        kept = journal.recall(task.identity, task.params_hash)
+        return kept is not None and store.holds(task.output, *kept)
+
     while block := list(islice(found, BLOCK)):
         tasks = []
         for task in block:
@@ -224,9 +260,7 @@ def _waiting(
                 journal.append(
                     {"id": None, "status": "failed", "line": task.line, "error": task.sentence}
                 )
-            elif not wanted.overwrite and journal.is_done(
-                task.identity, task.params_hash, folder / task.output
-            ):
+            elif not wanted.overwrite and is_done(task):
                 tally.before += 1
                 show(task, None)
             else:

@@ -42,12 +42,14 @@ class Session:
         put: takes the record of a task that ended.
         report: told the seconds of audio made; below 0 where some are made again.
         say: told a sentence.
+        is_stopping: says whether nothing more is to be begun.
     """
 
     take: Callable[[], Task | None]
     put: Callable[[Task, Record], None]
     report: Callable[[float], None] = lambda seconds: None
     say: Callable[[str], None] = lambda sentence: None
+    is_stopping: Callable[[], bool] = lambda: False
 
 
 @dataclass

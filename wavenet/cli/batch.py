@@ -16,6 +16,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wavenet.cli.batch_options import (
+    check_choices,
+    choose_places,
+    parse_batch_size,
+    parse_cluster,
+    parse_shard,
+)
 from wavenet.cli.clips import GuardOption
 from wavenet.cli.options import (
     DEFAULT_CHECKPOINT,
@@ -49,9 +56,9 @@ def batch(
     manifest: Annotated[
         str, typer.Argument(help="A .jsonl, .csv or .tsv file, a row for each clip; - is stdin.")
     ],
-    out_dir: Annotated[Path, typer.Option(help="Folder for the clips and results.jsonl.")] = Path(
-        "clips"
-    ),
+    out_dir: Annotated[
+        str, typer.Option(help="Folder for clips and results.jsonl, or s3://bucket/clips.")
+    ] = "clips",
     checkpoint: CheckpointOption = DEFAULT_CHECKPOINT,
     seconds: Annotated[
         float | None, typer.Option(help="Where a row names none; the checkpoint's usual length.")
@@ -73,7 +80,20 @@ def batch(
         bool, typer.Option(help="Score each clip by its model; takes half as long again.")
     ] = False,
     batch_size: Annotated[str, typer.Option(help="Clips made at once: auto or a number.")] = "auto",
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=4096, help="Processes, 1 if left out; on a cluster all that fit."),
+    ] = None,
+    engine_cluster: Annotated[
+        str | None, typer.Option(help="ray: workers are actors of a Ray cluster.")
+    ] = None,
+    cluster_address: Annotated[
+        str | None,
+        typer.Option(help="HOST:PORT or auto, on a private network; else one begins here."),
+    ] = None,
+    journal_dir: Annotated[
+        Path | None, typer.Option(help="Where --out-dir is s3:// or such; beside the manifest.")
+    ] = None,
     shard: Annotated[str, typer.Option(help="Only the i-th of n parts, as in 1/4.")] = "1/1",
     overwrite: Annotated[
         bool, typer.Option("--overwrite/--resume", help="Make again, or leave, what is done.")
@@ -95,15 +115,20 @@ def batch(
 
     Columns: id, the model's labels, seconds, seed, prompt, condition, temperature, top_k, top_p,
     greedy, guidance, output, checkpoint; others are carried to the results. A clip follows from
-    its seed and id alone, whatever is made beside it.
+    its seed and id alone, whatever is made beside it and wherever.
     """
-    together = _together(batch_size)
-    _check_choices(format_, subtype, normalize)
+    check_choices(format_, subtype, normalize)
+    address, parts = parse_cluster(engine_cluster, cluster_address), parse_shard(shard)
+    together = parse_batch_size(batch_size)
 
     from wavenet.batch.folder import check_folder
 
-    parts = _parts(shard)
-    check_folder(out_dir, Path(manifest), parts)
+    folder, remote = choose_places(out_dir, journal_dir, manifest)
+    check_folder(folder, Path(manifest), parts)
+    if address is not None:
+        from wavenet.batch.cluster import check_cluster
+
+        check_cluster(address)
 
     from wavenet.batch.finish import Place
     from wavenet.batch.run import Wanted, check, run
@@ -120,9 +145,9 @@ def batch(
         target_lufs, precision, guard,
     )  # fmt: skip
     wanted = Wanted(parts, overwrite, limit, fail_fast, max_retries, skip_bad)
-    where = Place(out_dir, engine, device, threads, together, score)
+    where = Place(folder, engine, device, threads, together, score, remote, address)
     with _as_file(manifest) as path:
-        plan = check(path, settings, wanted, out_dir)
+        plan = check(path, settings, wanted, where)
         _tell_plan(plan, manifest, wanted)
         if dry_run:
             return
@@ -188,33 +213,6 @@ def _tell(
         return
     record = {"results": str(results), "took": took, "left": left, **vars(tally)}
     typer.echo(json.dumps(record))
-
-
-def _together(text: str) -> int | None:
-    if text == "auto":
-        return None
-    if not text.isdigit() or not int(text):
-        raise ConditionError(f"--batch-size takes auto or a number from 1, found {text!r}")
-    return int(text)
-
-
-def _parts(text: str) -> tuple[int, int]:
-    part, _, parts = text.partition("/")
-    if part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts):
-        return int(part), int(parts)
-    raise ConditionError(f"--shard takes i/n, with i from 1 to n, found {text!r}")
-
-
-def _check_choices(format_: str, subtype: str, normalize: str) -> None:
-    for option, value, choices in (
-        ("--format", format_, ("wav", "flac", "ogg", "mp3")),
-        ("--subtype", subtype, ("PCM_16", "PCM_24", "FLOAT")),
-        ("--normalize", normalize, ("none", "peak", "lufs")),
-    ):
-        if value not in choices:
-            raise ConditionError(f"{option} takes {', '.join(choices)}; found {value!r}")
-    if subtype == "FLOAT" and format_ != "wav":
-        raise ConditionError(f"--subtype FLOAT is for --format wav, found {format_}")
 
 
 @contextmanager
