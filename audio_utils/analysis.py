@@ -30,6 +30,8 @@ from audio_utils.metrics import to_peak
 FULL_SCALE = 1 - 2**-15
 SILENCE_DB = -60.0
 BLOCK_SECONDS = 0.010
+# A recording that was made as loud as it can be touches full scale; one that was cut off stays.
+CLIPPED_RUN = 3
 PITCH_RANGE_HZ = (65.0, 1000.0)
 # Pitch is looked for at a low rate and, in long recordings, less often: it costs 1.5 ms a frame.
 _PITCH_RATE = 16_000
@@ -98,6 +100,12 @@ def silence_share(waveform: Tensor, sample_rate: int) -> float:
     """
     power = group_means(waveform.square(), round(BLOCK_SECONDS * sample_rate))
     return float((power < 10 ** (SILENCE_DB / 10)).double().mean())
+
+
+def is_clipped(waveform: Tensor) -> bool:
+    """Tell whether `CLIPPED_RUN` neighbouring samples of (T,) are at full scale."""
+    full = waveform.abs() >= FULL_SCALE
+    return len(full) >= CLIPPED_RUN and bool(full.unfold(0, CLIPPED_RUN, 1).all(1).any())
 
 
 def group_means(values: Tensor, size: int) -> Tensor:

@@ -1,8 +1,8 @@
 """Tell whether an audio file is whole, from its bytes alone.
 
 Enters: an open file. Leaves: nothing, or the words that say what is wrong with it. Caller:
-audio_utils.io. It stands before libsndfile, which reads cut and lying files without a complaint:
-a WAV with a wrong size, an Ogg stream without its end, half an MP3.
+audio_utils.decoding. It stands before libsndfile, which reads cut and lying files without a
+complaint: a WAV with a wrong size, an Ogg stream without its end, half an MP3.
 """
 
 import struct

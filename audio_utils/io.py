@@ -2,39 +2,33 @@
 
 Enters: a path, or a waveform. Leaves: a `Recording`, or a file that is whole. Callers: training
 data, synthesis, likelihood, the command line, the studio. Formats: WAV, FLAC, OGG (Vorbis, Opus),
-MP3. Resampling is soxr HQ.
+MP3. Resampling is soxr HQ. What is read is decoded by `decoding`.
 """
 
-import contextlib
 import io
-import os
-import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import soundfile
-import soxr
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audio_utils.containers import find_fault
+from audio_utils.decoding import (
+    BLOCK_FRAMES,
+    MAX_CHANNELS,
+    MAX_SAMPLES,
+    check_rate,
+    decode,
+    describe_error,
+)
 from audio_utils.errors import AudioError
 from audio_utils.files import atomic_file, reason
 
-MIN_RATE, MAX_RATE = 4_000, 192_000
-MAX_CHANNELS = 8
-# 30 minutes of stereo at 48 kHz; mixed to mono float32 that is 350 MB.
-MAX_SAMPLES = 30 * 60 * 48_000 * 2
-# 24 dB above full scale. No decoder overshoots so far; whole numbers kept as floats do.
-MAX_PEAK = 16.0
 # A RIFF size has 32 bits; the margin is for the header.
 _MAX_WAV_BYTES = 2**32 - 4096
-# Small enough to bound memory; one large write makes libsndfile overrun its stack in Vorbis.
-_BLOCK_FRAMES = 65_536
 
 _FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".wav": ("WAV", ("PCM_16", "PCM_24", "FLOAT")),
@@ -78,21 +72,11 @@ def read(
     Raises:
         AudioError: not a whole, sane audio file within the limits; every fault is named.
     """
-    if sample_rate is not None:
-        _check_rate(sample_rate, "the asked sample rate")
-    with _opened(Path(path)) as handle:
-        fault = find_fault(handle, os.fstat(handle.fileno()).st_size)
-        if fault:
-            raise AudioError(f"{path} {fault}.")
-        samples, original_rate, channels = _decode(path, handle, sample_rate, max_samples)
-    target_rate = sample_rate or original_rate
-    if target_rate != original_rate:
-        samples = soxr.resample(samples, original_rate, target_rate, quality="HQ")
-        if not samples.size:
-            raise AudioError(f"{path} is too short to be resampled to {target_rate} Hz.")
-    clipped = int(np.count_nonzero(np.abs(samples) > 1))
-    waveform = torch.from_numpy(np.clip(samples, -1, 1))
-    return Recording(waveform, target_rate, original_rate, channels, clipped)
+    found = decode(path, sample_rate, max_samples)
+    return Recording(
+        torch.from_numpy(found.samples),
+        *(found.sample_rate, found.original_rate, found.channels, found.clipped),
+    )
 
 
 def write(
@@ -126,7 +110,7 @@ def write(
         subtype = subtypes[0]
     if subtype not in subtypes:
         raise AudioError(f"{path}: {kind} takes subtype {' or '.join(subtypes)}, not {subtype}.")
-    _check_rate(sample_rate, f"{path}: the sample rate")
+    check_rate(sample_rate, f"{path}: the sample rate")
     samples = _as_frames(path, waveform)
     clipped = 0
     if subtype != "FLOAT":
@@ -140,101 +124,6 @@ def write(
     except OSError as error:
         raise AudioError(f"Cannot write {path}: {reason(error)}.") from error
     return clipped
-
-
-def _check_rate(rate: int, what: str) -> None:
-    if not MIN_RATE <= rate <= MAX_RATE:
-        raise AudioError(f"{what} must be {MIN_RATE:,} to {MAX_RATE:,} Hz, not {rate:,} Hz.")
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a regular file; a FIFO is opened without waiting for its other end, then refused."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except OSError as error:
-        raise AudioError(f"Cannot read {path}: {reason(error)}.") from error
-    # Looked at before fdopen, which has its own words for a folder.
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-        raise AudioError(f"{path} is {what}; expected an audio file.")
-    with os.fdopen(descriptor, "rb") as handle:
-        yield handle
-
-
-def _decode(
-    path: str | Path, handle: BinaryIO, target_rate: int | None, max_samples: int
-) -> tuple[NDArray[np.float32], int, int]:
-    """Return mono samples, rate and channels; limits are checked before anything is decoded."""
-    os.lseek(handle.fileno(), 0, os.SEEK_SET)
-    try:
-        with soundfile.SoundFile(handle.fileno(), closefd=False) as file:
-            _check_header(path, file, target_rate, max_samples)
-            samples = _read_mono(path, file)
-            return samples, file.samplerate, file.channels
-    except soundfile.LibsndfileError as error:
-        raise AudioError(
-            f"{path} cannot be decoded{_words(error)}; it is damaged or of an unsupported kind, "
-            "so export it again as 16-bit WAV."
-        ) from error
-
-
-def _words(error: soundfile.LibsndfileError) -> str:
-    """Return the words of libsndfile, but for those that are not true of a file we have open."""
-    text: str = error.error_string.removeprefix("Error : ").rstrip(".")
-    return "" if "does not exist" in text else f" ({text})"
-
-
-def _check_header(
-    path: str | Path, file: soundfile.SoundFile, target_rate: int | None, max_samples: int
-) -> None:
-    rate, channels, frames = file.samplerate, file.channels, file.frames
-    _check_rate(rate, f"{path}: the sample rate")
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise AudioError(f"{path} has {channels} channels; expected 1 to {MAX_CHANNELS}.")
-    if frames < 1:
-        raise AudioError(f"{path} holds no samples; expected at least one.")
-    resampled = frames * (target_rate or rate) // rate
-    if max(frames * channels, resampled) > max_samples:
-        raise AudioError(
-            f"{path} is too long: {frames:,} frames x {channels} channels at {rate} Hz, the limit "
-            f"is {max_samples:,} samples; cut it into parts."
-        )
-
-
-def _read_mono(path: str | Path, file: soundfile.SoundFile) -> NDArray[np.float32]:
-    """Decode block by block, so that a false count of frames never decides what is allocated."""
-    blocks, faults, first_fault, found, peak = [], 0, 0, 0, 0.0
-    while found <= file.frames:
-        block = file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
-        if not len(block):
-            break
-        is_fault = ~np.isfinite(block).all(axis=1)
-        if is_fault.any():
-            first_fault = first_fault if faults else found + int(is_fault.argmax())
-            faults += int(np.count_nonzero(is_fault))
-        else:
-            peak = max(peak, float(np.abs(block).max()))
-            blocks.append(block.mean(axis=1))
-        found += len(block)
-    if found != file.frames:
-        raise AudioError(
-            f"{path} is damaged or cut short: its header declares {file.frames:,} frames, "
-            f"{found:,} could be read; get the file again."
-        )
-    if faults:
-        raise AudioError(
-            f"{path} has {faults:,} frames that are not finite (NaN or infinite), the first at "
-            f"index {first_fault:,}; export it again."
-        )
-    if peak > MAX_PEAK:
-        raise AudioError(
-            f"{path} has values up to {peak:.3g} where [-1, 1] is expected; scale it and export "
-            "it again."
-        )
-    return np.concatenate(blocks)
 
 
 def _as_frames(path: str | Path, waveform: Tensor | NDArray[Any]) -> NDArray[np.float32]:
@@ -278,12 +167,12 @@ def _encode(
         with soundfile.SoundFile(
             buffer, "w", sample_rate, samples.shape[1], subtype=subtype, format=kind
         ) as file:
-            for start in range(0, len(values), _BLOCK_FRAMES):
-                file.write(np.ascontiguousarray(values[start : start + _BLOCK_FRAMES]))
+            for start in range(0, len(values), BLOCK_FRAMES):
+                file.write(np.ascontiguousarray(values[start : start + BLOCK_FRAMES]))
     except soundfile.LibsndfileError as error:
         raise AudioError(
             f"{path}: {kind} cannot hold {samples.shape[1]} channels at {sample_rate} Hz"
-            f"{_words(error)}; use .wav or .flac."
+            f"{describe_error(error)}; use .wav or .flac."
         ) from error
     return buffer.getvalue()
 

@@ -13,9 +13,9 @@ import soxr
 import torch
 from torch import Tensor
 
+from audio_utils.decoding import MAX_RATE, MIN_RATE
 from audio_utils.errors import AudioError
 from audio_utils.features import FeatureConfig, mfcc, stft_magnitude
-from audio_utils.io import MAX_RATE, MIN_RATE
 
 MCD_ORDER = 13
 STFT_WINDOW_SECONDS = (0.010, 0.025, 0.050)

@@ -1,13 +1,15 @@
 """Fields of audio files: read from names or tables, and nothing outside the folder is named."""
 
 import json
+import os
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wavenet.errors import DataError
-from wavenet.manifest import Entry, find_entries, match, read_table
+from wavenet.manifest import Entry, find_entries, list_audio, match, read_table
 
 # seeded, and however slow the machine is
 RULES = settings(
@@ -250,3 +252,28 @@ def test_a_name_that_no_file_system_takes_is_refused(folder, name):
 )
 def test_a_damaged_table_is_refused_with_its_line(folder, name, text, words):
     assert words in refusal(table, folder, name, text)
+
+
+def test_names_are_in_the_order_of_paths_whatever_signs_they_have(tmp_path):
+    names = ["a/z.wav", "a b/c.wav", "a-b.wav", "a.wav", "a/b/c.wav", "A.WAV", ".wav", "..wav"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "loop").symlink_to(tmp_path)
+    expected = sorted(path for path in tmp_path.rglob("*") if path.suffix.lower() == ".wav")
+    assert [tmp_path / name for name in list_audio(tmp_path)] == expected
+    assert len(expected) == 7
+
+
+def test_folders_that_are_closed_to_us_are_told_of(folder, monkeypatch):
+    def closed(path, closed_to, scan=os.scandir):
+        if str(path).endswith(closed_to):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    told = []
+    monkeypatch.setattr("os.scandir", partial(closed, closed_to="/deep"))
+    assert len(list_audio(folder, told.append)) == 3
+    assert told == [f"the folder {folder / 'deep'} cannot be read: permission denied"]
+    monkeypatch.setattr("os.scandir", partial(closed, closed_to="/data"))
+    assert "data cannot be read: permission denied" in refusal(list_audio, folder)

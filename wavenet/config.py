@@ -200,7 +200,10 @@ class TrainConfig(Strict):
     """The optimisation."""
 
     steps: int = Field(ge=1, le=100_000_000)
-    samples_per_step: int = Field(default=8_000, ge=1)  # clips are added until this is reached
+    # Clips are added until this is reached, by all processes together.
+    samples_per_step: int = Field(default=8_000, ge=1)
+    # A step's clips are worked off in so many parts: less memory on a GPU, the same curve.
+    accumulate: int = Field(default=1, ge=1, le=10_000)
     learning_rate: float = Field(default=2e-3, gt=0, le=1)
     final_learning_rate: float = Field(default=2e-5, ge=0, le=1)
     warmup_steps: int = Field(default=200, ge=0)

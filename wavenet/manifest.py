@@ -5,13 +5,14 @@ per audio file leaves. Called by training and by the commands that take many fil
 """
 
 import csv
-import io
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
+from audio_utils.files import reason
 from wavenet.errors import DataError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
@@ -40,23 +41,72 @@ def find_entries(
     Raises:
         DataError: no folder, no audio in it, a pattern no file fits, a damaged table.
     """
+    return list(each_entry(folder, pattern, metadata))
+
+
+def each_entry(
+    folder: Path,
+    pattern: str | None = None,
+    metadata: str | None = None,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> Iterator[Entry]:
+    """Give what `find_entries` lists one by one, for there may be a million.
+
+    Args:
+        tell: told a sentence for each subfolder that cannot be read.
+    """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give a folder that holds audio files")
     table = find_table(folder, metadata) if pattern is None else None
     if table is not None:
-        return read_table(table)
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
-    if not paths:
+        yield from _table_entries(table)
+        return
+    names = list_audio(folder, tell)
+    if not names:
         known = ", ".join(AUDIO_SUFFIXES)
         raise DataError(f"{folder} holds no audio; expected files that end in {known}")
-    if pattern is None:
-        return [Entry(path) for path in paths]
-    fitting = [Entry(path, fields) for path in paths if (fields := match(pattern, path.stem))]
-    if not fitting:
+    fits = pattern is None
+    for name in names:
+        path = folder / name
+        fields = {} if pattern is None else match(pattern, path.stem)
+        if fields is not None:
+            fits = True
+            yield Entry(path, fields)
+    if not fits:
         raise DataError(
-            f"no file name in {folder} fits the pattern {pattern!r}; the first is {paths[0].name}"
+            f"no file name in {folder} fits the pattern {pattern!r}; the first is "
+            f"{PurePath(names[0]).name}"
         )
-    return fitting
+
+
+def list_audio(folder: Path, tell: Callable[[str], None] = lambda sentence: None) -> list[str]:
+    """List the audio files of a folder and its subfolders, relative to it, in the order of paths.
+
+    Links to folders are not followed, so that none is gone round in circles.
+
+    Args:
+        tell: told a sentence for each subfolder that cannot be read.
+    Raises:
+        DataError: the folder itself cannot be read.
+    """
+
+    def fault(error: OSError) -> None:
+        sentence = f"the folder {error.filename} cannot be read: {reason(error)}"
+        if error.filename == str(folder):
+            raise DataError(sentence)
+        tell(sentence)
+
+    found = []
+    for place, folders, files in os.walk(folder, onerror=fault):
+        inside = os.path.relpath(place, folder).replace(os.sep, "/")
+        start = "" if inside == "." else f"{inside}/"
+        # a folder that is named like a recording is told of by who tries to read it
+        found += [start + name for name in (*folders, *files) if _is_audio(name)]
+    return sorted(found, key=lambda name: name.replace("/", "\0"))
+
+
+def _is_audio(name: str) -> bool:
+    return name.lower().endswith(AUDIO_SUFFIXES) and name.lower() not in AUDIO_SUFFIXES
 
 
 def find_table(folder: Path, metadata: str | None = None) -> Path | None:
@@ -98,22 +148,34 @@ def read_table(path: Path) -> list[Entry]:
     Raises:
         DataError: a line that cannot be read, a file outside the folder, an empty table.
     """
+    return list(_table_entries(path))
+
+
+def _table_entries(path: Path) -> Iterator[Entry]:
+    number = 0
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        for number, row in enumerate(_rows(path), 1):
+            yield _entry(path, number, row)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from None
-    # not splitlines, which would also cut at U+2028 and others that a text may hold
-    lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
-    if path.suffix == ".jsonl":
-        rows = [_json_row(path, n, line) for n, line in lines]
-    elif lines and "|" in lines[0][1] and "file_name" not in lines[0][1]:
-        rows = [_ljspeech_row(line) for _, line in lines]
-    else:
-        rows = _csv_rows(path, text)
-    entries = [_entry(path, n, row) for n, row in enumerate(rows, 1)]
-    if not entries:
+    if not number:
         raise DataError(f"{path} lists no file")
-    return entries
+
+
+def _rows(path: Path) -> Iterator[dict[str, object]]:
+    with path.open(encoding="utf-8-sig") as file:
+        # not splitlines, which would also cut at U+2028 and others that a text may hold
+        lines = ((n, line.removesuffix("\n")) for n, line in enumerate(file, 1) if line.strip())
+        if path.suffix == ".jsonl":
+            yield from (_json_row(path, n, line) for n, line in lines)
+            return
+        _, first = next(lines, (0, ""))
+        if "|" in first and "file_name" not in first:
+            yield _ljspeech_row(first)
+            yield from (_ljspeech_row(line) for _, line in lines)
+            return
+    with path.open(encoding="utf-8-sig") as file:
+        yield from _csv_rows(path, file)
 
 
 def _json_row(path: Path, number: int, line: str) -> dict[str, object]:
@@ -126,13 +188,13 @@ def _json_row(path: Path, number: int, line: str) -> dict[str, object]:
     return row
 
 
-def _csv_rows(path: Path, text: str) -> list[dict[str, object]]:
-    reader = csv.DictReader(io.StringIO(text), strict=True)
+def _csv_rows(path: Path, lines: Iterable[str]) -> Iterator[dict[str, object]]:
     try:
-        rows = [dict(row) for row in reader]
+        for row in csv.DictReader(lines, strict=True):
+            if any(str(value or "").strip() for value in row.values()):
+                yield dict(row)
     except csv.Error as error:
         raise DataError(f"{path} cannot be read as a table: {error}") from None
-    return [row for row in rows if any(str(value or "").strip() for value in row.values())]
 
 
 def _ljspeech_row(line: str) -> dict[str, object]:

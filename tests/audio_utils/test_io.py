@@ -291,7 +291,7 @@ def test_absurd_frame_counts_are_refused_before_anything_is_decoded(tmp_path, en
     (tmp_path / "a.flac").write_bytes(flac_claiming(RATE + 5, whole))
     refused(tmp_path / "a.flac", "cut short|cannot be decoded")
     (tmp_path / "a.flac").write_bytes(flac_claiming(2**36 - 1, whole))
-    monkeypatch.setattr(audio_io, "_read_mono", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr("audio_utils.decoding._read_mono", lambda *_: pytest.fail("decoded"))
     refused(tmp_path / "a.flac", "is too long: 68,719,476,735 frames")
 
 

@@ -110,3 +110,48 @@ def test_help_names_the_commands_of_the_group(wavenet):
     code, out, _ = wavenet("data", "--help")
     assert code == 0
     assert "report" in out
+
+
+def test_a_folder_is_prepared_and_told_of(wavenet, folder, tmp_path):
+    out = tmp_path / "corpus"
+    words = ("data", "prepare", folder, "--out", out, "--workers", 1)
+    code, printed, err = wavenet(*words, "--pattern", "{voice}_{take}", "--sample-rate", RATE)
+    assert (code, printed) == (0, f"{out}\n")
+    assert "5 of 5 recordings, 2.1 s from 8000 Hz (4 files), 16000 Hz (1 file)" in err
+    assert "clipped: 1 file; silence: 0.0% of the time" in err
+    # what was found is told again, as of any folder
+    code, printed, _ = wavenet("data", "report", out)
+    assert code == 0
+    assert "voice        2: ann bob" in printed
+    assert "clipped        1 file: ann_4.wav" in printed
+    refused(wavenet(*words), "was begun with", "--overwrite")
+    refused(wavenet("data", "report", out, "--pattern", "{a}"), "was prepared with pattern")
+
+
+def test_files_that_cannot_be_prepared_are_named_and_listed(wavenet, folder, tmp_path):
+    (folder / "bad_9.wav").write_bytes(b"RIFF nothing")
+    out = tmp_path / "corpus"
+    words = ("data", "prepare", folder, "--out", out, "--workers", 1, "--json")
+    code, printed, err = wavenet(*words)
+    assert code == 3
+    facts = json.loads(printed)
+    assert (facts["corpus"], facts["readable"], facts["unreadable_count"]) == (str(out), 5, 1)
+    assert f"skipped: {folder}/bad_9.wav" in err
+    assert (out / "skipped.txt").read_text().count("bad_9.wav") == 1
+
+
+def test_ctrl_c_ends_a_preparation_and_says_how_to_go_on(wavenet, folder, tmp_path, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr("wavenet.corpus.prepare.make_shards", interrupted)
+    words = ("data", "prepare", folder, "--out", tmp_path / "corpus", "--workers", 1)
+    code, out, err = wavenet(*words)
+    assert (code, out) == (130, "")
+    assert "stopped; the same command goes on" in err
+    code, _, err = wavenet("train", "--data", tmp_path / "corpus", "--out", tmp_path / "run")
+    assert code == 1
+    assert "is not finished; run the same `wavenet data prepare` again" in err
+    monkeypatch.undo()
+    assert wavenet(*words)[0] == 0

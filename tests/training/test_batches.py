@@ -26,7 +26,7 @@ def test_labels_are_left_out_as_often_as_their_condition_says():
     labels = {"digit": "1", "speaker": "x", "level": "0.5"}
     clips = [make_clip(30, 0, labels)] * 10
     feed = batches(clips, 8, make_config(conditions).model, 300, 0.0, 7)
-    rows = [row for _ in range(100) for row in next(feed).labels]
+    rows = [row for _ in range(100) for row in next(feed).parts[0].labels]
     shares = {name: sum(name in row for row in rows) / len(rows) for name in labels}
     assert shares["speaker"] == 1
     assert shares["digit"] == pytest.approx(0.7, abs=0.06)  # 4 standard deviations of 1,000 draws
@@ -114,7 +114,8 @@ def test_clips_of_one_batch_are_of_similar_length():
 
 def stream(clips, count, first_step=0, seed=3):
     feed = batches(clips, 8, MODEL, 300, 6.0, seed, first_step)
-    return [(b.codes, b.mask, b.start, b.totals) for b in islice(feed, count)]
+    steps = [step.parts[0] for step in islice(feed, count)]
+    return [(b.codes, b.mask, b.start, b.totals) for b in steps]
 
 
 def equal(one, other):

@@ -20,7 +20,7 @@ from wavenet.config import GaussianOutput, LogisticOutput
 from wavenet.errors import DataError, DeviceError, OutOfMemory, TrainingError
 from wavenet.training import feed as feeding
 from wavenet.training import loop, snapshots
-from wavenet.training.batches import batches
+from wavenet.training.batches import Portion, batches
 from wavenet.training.clips import nll
 from wavenet.training.feed import Fed, feed, gather
 from wavenet.training.loop import train
@@ -122,13 +122,14 @@ MODELS = [
 def test_a_step_reads_nothing_of_the_device(monkeypatch, late, settings):
     model = make_model(**settings)
     fed = gather(make_batch(model), model)
+    whole = Portion([fed], fed.targets)
     state = loop.make_state(make_config(), make_settings())
     state.model, state.average = model, make_model(**settings)
     state.optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     accelerator, results = loop.make_accelerator(CPU), Results(1)
 
     def step():
-        results.add(loop.train_step(state, fed, make_settings(precision="bf16"), accelerator))
+        results.add(loop.train_step(state, whole, make_settings(precision="bf16"), accelerator))
 
     step()  # makes the state of the optimiser
     # where in its clip each row begins, which lies on the CPU wherever the model is
@@ -351,7 +352,7 @@ def test_the_feed_of_a_gpu_gives_the_same_batches_in_the_same_order(pinning):
     expected = feed(stream(clips, 3), model, CPU)
     found = feed(stream(clips, 3), model, CUDA)
     for _ in range(20):
-        one, other = next(expected), next(found)
+        (one,), (other,) = next(expected).parts, next(found).parts
         assert torch.equal(one.codes, other.codes) and torch.equal(one.mask, other.mask)
         assert one.targets == other.targets == int(one.mask.sum())
     found.close()
@@ -415,9 +416,8 @@ def test_a_real_step_waits_for_nothing(settings):
     for mode in ("default", "error"):
         torch.cuda.set_sync_debug_mode(mode)
         try:
-            step = loop.train_step(
-                state, fed.to(CUDA), make_settings(precision="bf16"), accelerator
-            )
+            whole = Portion([fed.to(CUDA)], fed.targets)
+            step = loop.train_step(state, whole, make_settings(precision="bf16"), accelerator)
             results.add(step)
         finally:
             torch.cuda.set_sync_debug_mode("default")

@@ -153,7 +153,9 @@ def test_the_comparison_of_runs_notices_what_a_resumed_run_lost(
     train(config, make_settings(), dataset, tmp_path / "parts", should_stop=stop_after(4))
     if lost == "order":
         feed = loop.batches
-        monkeypatch.setattr(loop, "batches", lambda *args: feed(*args[:-2], 0, args[-1]))
+        monkeypatch.setattr(
+            loop, "batches", lambda *args, **rest: feed(*args[:-2], 0, args[-1], **rest)
+        )
     else:
         load = snapshots.load
 

@@ -1,4 +1,4 @@
-"""`wavenet data`: what is in a folder of recordings, before anything is trained on it."""
+"""`wavenet data`: recordings, looked at or prepared before anything is trained on them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,26 +11,31 @@ import typer
 from wavenet.cli.options import say
 
 if TYPE_CHECKING:
+    from wavenet.corpus.format import Report
     from wavenet.training.survey import Survey
 
-app = typer.Typer(help="Look at recordings before training on them.", no_args_is_help=True)
+app = typer.Typer(help="Look at recordings, or prepare them for training.", no_args_is_help=True)
+PatternOption = Annotated[
+    str | None,
+    typer.Option("--pattern", help="Labels from file names, as {digit}_{speaker}_{index}."),
+]
+MetadataOption = Annotated[
+    str | None,
+    typer.Option("--metadata", help="Labels from this table in the folder; else one is found."),
+]
 VALUES_SHOWN = 12  # of a label, on one line
 
 
 @app.callback()
 def data() -> None:
-    """Look at recordings before training on them."""
+    """Look at recordings, or prepare them for training."""
 
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of audio.")],
-    pattern: Annotated[
-        str | None, typer.Option(help="Labels from file names, as {digit}_{speaker}_{index}.")
-    ] = None,
-    metadata: Annotated[
-        str | None, typer.Option(help="Labels from this table in the folder; else one is found.")
-    ] = None,
+    folder: Annotated[Path, typer.Argument(help="Folder of audio, or a prepared corpus.")],
+    pattern: PatternOption = None,
+    metadata: MetadataOption = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Tell how many recordings there are, how long, at which rates, with which labels.
@@ -40,6 +45,7 @@ def report(
     cannot be read are named, and the exit code is then 3.
     """
     from wavenet.cli.progress import bar
+    from wavenet.corpus.format import is_corpus
     from wavenet.manifest import find_entries
     from wavenet.training.survey import guess_pattern, survey
 
@@ -54,12 +60,74 @@ def report(
     else:
         for line in describe(found):
             typer.echo(line)
-    if found.format is None:
+    if found.format is None and not is_corpus(folder):
         guess = guess_pattern([entry.path.name for entry in find_entries(folder)])
         if guess:
             say(f'the file names would give labels with --pattern "{guess}", by names of your own')
     if found.unreadable_count:
         raise typer.Exit(3)
+
+
+@app.command()
+def prepare(
+    folder: Annotated[Path, typer.Argument(help="Folder of audio.")],
+    out: Annotated[Path, typer.Option(help="Folder of the corpus, new or begun before.")],
+    sample_rate: Annotated[
+        int | None, typer.Option(help="Hz; that of the first recording if left out.")
+    ] = None,
+    pattern: PatternOption = None,
+    metadata: MetadataOption = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Processes; one for each core, 8 at most.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew where settings differ.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Bring recordings into one form that training reads without holding them in memory.
+
+    Every recording is read, mixed to one channel, resampled, and rounded to 16 bits. The same
+    command goes on after whatever stopped it, and makes again what changed since. Files that cannot
+    be read are left out and listed in OUT/skipped.txt, and the exit code is then 3. Train with
+    `wavenet train --data OUT`: worthwhile where recordings are more than memory holds.
+    """
+    from functools import partial
+
+    from wavenet.cli.progress import bar
+    from wavenet.corpus.prepare import prepare as run
+
+    try:
+        found = run(
+            folder,
+            out,
+            sample_rate,
+            pattern,
+            metadata,
+            workers,
+            overwrite,
+            show=partial(bar, "files"),
+        )
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on")
+        raise typer.Exit(130) from None
+    for sentence in found.unreadable:
+        say(f"skipped: {sentence}")
+    if found.unreadable_count > len(found.unreadable):
+        say(f"and more: {found.unreadable_count:,} in all, in {out / 'skipped.txt'}")
+    say(summary(found))
+    typer.echo(json.dumps({"corpus": str(out), **found.model_dump()}) if json_ else str(out))
+    if found.unreadable_count:
+        raise typer.Exit(3)
+
+
+def summary(found: "Report") -> str:
+    """Say in one line what a corpus holds."""
+    rates = f" from {counted(found.rates, 'Hz')}" if len(found.rates) > 1 else ""
+    return (
+        f"{found.readable:,} of {found.files:,} recordings, {duration(found.seconds)}{rates}; "
+        f"clipped: {named(found.clipped_count)}; silence: {found.silent:.1%} of the time"
+    )
 
 
 def describe(found: "Survey") -> list[str]:

@@ -4,6 +4,7 @@ A run's folder and its records enter; `samples/step-N.wav` leave, all from the s
 so that they differ by what was learnt alone.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ def listening(
     samples: int,
     device: str,
     stopped: Callable[[], bool],
+    most_seconds: float | None = None,
 ) -> "Report":
     """Give a function for the records of a run, which also makes a clip where it validated.
 
@@ -41,6 +43,7 @@ def listening(
         samples: length of a clip, if there are frames for so many.
         device: as on the command line.
         stopped: asked while a clip is made; a person who wants to stop does not wait for it.
+        most_seconds: after which a clip is given up, where other processes wait meanwhile.
     """
 
     def report_and_listen(record: dict[str, Any]) -> None:
@@ -50,9 +53,19 @@ def listening(
         if not (last or step % settings.validate_every == 0) or stopped():
             return
         path = folder / "samples" / f"step-{step:06d}.wav"
+        began = time.monotonic()
+
+        def is_late() -> bool:
+            return most_seconds is not None and time.monotonic() - began > most_seconds
+
+        def enough() -> bool:
+            return stopped() or is_late()
+
         try:
-            if make_clip(folder / "checkpoint", path, dataset, samples, device, stopped):
+            if make_clip(folder / "checkpoint", path, dataset, samples, device, enough):
                 say(f"step {step}: {path}")
+            elif is_late():
+                say(f"step {step}: no clip in {most_seconds:g} s; the training goes on")
         except Exception as error:  # whatever it is, the training is worth more
             words = str(error).strip().split("\n")[0] or type(error).__name__
             say(f"step {step}: no clip could be made: {words}")

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +15,7 @@ from wavenet.errors import ConfigError
 if TYPE_CHECKING:
     from wavenet.checkpoint import Checkpoint
     from wavenet.config import RecipeConfig
+    from wavenet.training.ranks import Ranks
 
 
 def train(
@@ -36,7 +37,10 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     sample_rate: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(help="Work off a step in so many parts: less memory on a GPU.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of a process.")] = None,
     device: DeviceOption = "auto",
     listen: Annotated[
         float | None,
@@ -49,49 +53,80 @@ def train(
     recipe's, which then says only how to train, and on what. With --listen, clips of one seed are
     made of the best weights so far, with the first value of every label; a vocoder says a held-out
     clip again.
+
+    Several GPUs, or machines, train together when torchrun starts the same command in a process for
+    each: "torchrun --nproc-per-node 2 -m wavenet train ...". A step takes as many clips as alone,
+    divided among them. Their network must be private: whoever reaches torchrun's port takes part.
     """
-    from wavenet.training.recipe import checkpoint_config, load_recipe
+    from wavenet.training.ranks import joined
 
-    chosen = amend(load_recipe(recipe), data, pattern, label, steps, sample_rate)
-    folder = out or Path("runs") / chosen.name
-    began = None
-    if start is not None:
-        began, chosen = begin_with(start, chosen, resume or bool(label) or sample_rate is not None)
+    with joined() as ranks:
+        from wavenet.training.recipe import load_recipe
 
+        chosen = load_recipe(recipe)
+        chosen = amend(chosen, data, pattern, label, steps, sample_rate, accumulate)
+        folder = out or Path("runs") / chosen.name
+        began = None
+        if start is not None:
+            new = resume or bool(label) or sample_rate is not None
+            began, chosen = begin_with(start, chosen, new)
+        run(chosen, folder, resume, began, threads, device, listen, ranks)
+
+
+def run(
+    recipe: "RecipeConfig",
+    folder: Path,
+    resume: bool,
+    start: "Checkpoint | None",
+    threads: int | None,
+    device: str,
+    listen: float | None,
+    ranks: "Ranks",
+) -> None:
+    """Read the recordings and train; only the first of several processes speaks."""
     import torch
 
     from wavenet.cli.listening import listening
-    from wavenet.devices import choose_device
     from wavenet.locks import refuse_held
     from wavenet.synthesis.items import samples_for
     from wavenet.training.data import read_dataset
-    from wavenet.training.loop import train as run
+    from wavenet.training.loop import train
+    from wavenet.training.recipe import checkpoint_config
     from wavenet.training.report import reporter
 
+    tell = say if ranks.is_first else _say_nothing
+    threads = threads or ranks.choose_threads()
     if threads is not None:
         torch.set_num_threads(threads)
     # before minutes are spent on recordings
-    place, rate = choose_device(device), chosen.audio.sample_rate
+    place, rate = ranks.choose_device(device), recipe.audio.sample_rate
     samples = None if listen is None else samples_for(listen, rate)
-    refuse_held(folder)
-    say("reading the recordings")
-    dataset = read_dataset(chosen.data, rate, chosen.model)
+    if ranks.is_first:
+        refuse_held(folder)
+    ranks.meet()
+    tell("reading the recordings")
+    dataset = read_dataset(recipe.data, rate, recipe.model)
     for sentence in dataset.skipped:
-        say(f"skipped: {sentence}")
+        tell(f"skipped: {sentence}")
     seconds = sum(c.samples - c.context for c in dataset.train) / rate
-    say(
+    tell(
         f"{len(dataset.train)} clips to train on ({seconds / 60:.1f} minutes), "
         f"{len(dataset.validation)} to validate, {len(dataset.skipped)} files skipped"
     )
-    config = checkpoint_config(chosen, dataset)
-    with interruptible() as stopped, reporter(chosen.train.steps, folder) as report:
-        if samples is not None:
-            report = listening(report, folder, chosen.train, dataset, samples, device, stopped)
-        state = run(config, chosen.train, dataset, folder, resume, report, stopped, began, place)
-    if state.step < chosen.train.steps:
-        say(f"stopped after step {state.step}; go on with the same command and --resume")
+    config, settings = checkpoint_config(recipe, dataset), recipe.train
+    shown = reporter(settings.steps, folder) if ranks.is_first else nullcontext(_say_nothing)
+    with interruptible(tell, ranks.count > 1) as stopped, shown as report:
+        if samples is not None and ranks.is_first:
+            most = None if ranks.count == 1 else ranks.most_seconds
+            report = listening(report, folder, settings, dataset, samples, device, stopped, most)
+        state = train(
+            config, settings, dataset, folder, resume, report, stopped, start, place, ranks
+        )
+    if state.step < settings.steps:
+        tell(f"stopped after step {state.step}; go on with the same command and --resume")
         raise typer.Exit(130)
-    typer.echo(str(folder / "checkpoint"))
+    if ranks.is_first:
+        typer.echo(str(folder / "checkpoint"))
 
 
 def amend(
@@ -101,6 +136,7 @@ def amend(
     labels: list[str] | None,
     steps: int | None,
     sample_rate: int | None,
+    accumulate: int | None,
 ) -> "RecipeConfig":
     """Let options win over the recipe.
 
@@ -125,8 +161,10 @@ def amend(
         parts["model"] = make(
             ModelConfig, "model", **{**dict(recipe.model), "conditions": conditions}
         )
-    if steps is not None:
-        parts["train"] = make(TrainConfig, "--steps", **{**dict(recipe.train), "steps": steps})
+    for option, number in (("steps", steps), ("accumulate", accumulate)):
+        if number is not None:
+            settings = {**dict(parts["train"]), option: number}
+            parts["train"] = make(TrainConfig, f"--{option}", **settings)
     if sample_rate is not None:
         parts["audio"] = make(AudioConfig, "--sample-rate", sample_rate=sample_rate)
     return make(type(recipe), recipe.name, **parts)
@@ -157,19 +195,34 @@ def begin_with(
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a wish to stop; the second one ends at once."""
+def interruptible(
+    tell: Callable[[str], None] = say, several: bool = False
+) -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a wish to stop; the second one ends at once.
+
+    Args:
+        tell: says so.
+        several: one of several processes, which torchrun also asks to end when one of them is gone:
+            whether it was that, the next word with the others shows.
+    """
     wished = False
 
     def on_interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal wished
-        if wished:
+        if wished and number == signal.SIGINT:
             raise KeyboardInterrupt
         wished = True
-        say("stopping after this step; Ctrl-C again to end at once")
+        if number == signal.SIGINT:
+            tell("stopping after this step; Ctrl-C again to end at once")
 
-    before = signal.signal(signal.SIGINT, on_interrupt)
+    numbers = (signal.SIGINT, signal.SIGTERM) if several else (signal.SIGINT,)
+    before = {number: signal.signal(number, on_interrupt) for number in numbers}
     try:
         yield lambda: wished
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say_nothing(text: object) -> None:
+    """Stand in for what only the first process says."""

@@ -1,13 +1,15 @@
 """Clips -> batches of codes, in an order that can be taken up anywhere.
 
 Clips enter, batches of codes with masks leave, in an order that is a pure function of the seed and
-the step, so that a resumed run goes on with the very next batch.
+the step, so that a resumed run goes on with the very next batch. Each process of a training plans
+all of a batch, by lengths alone, and touches the waveforms of its own clips.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -40,6 +42,22 @@ class Batch:
     totals: list[int]
     local: list[Tensor] = field(default_factory=list)
     first: list[int] = field(default_factory=list)
+
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True)
+class Portion(Generic[Part]):
+    """What one process does of a step.
+
+    Attributes:
+        parts: its clips, worked off part after part; none where others have all the clips.
+        targets: of the whole step, whoever has them.
+    """
+
+    parts: list[Part]
+    targets: int
 
 
 def collate(
@@ -107,6 +125,21 @@ def plan_epoch(
     return [plan[i] for i in rng.permutation(len(plan))]
 
 
+def deal(lengths: Sequence[int], parts: int) -> list[list[int]]:
+    """Deal out clips so that the parts take about equally long: the longest first, to the least.
+
+    Returns:
+        clip indices per part, in order; the last parts have none where clips are few.
+    """
+    dealt: list[list[int]] = [[] for _ in range(parts)]
+    sums = [0] * parts
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        least = sums.index(min(sums))
+        dealt[least].append(index)
+        sums[least] += lengths[index]
+    return [sorted(part) for part in dealt]
+
+
 def batches(
     clips: Sequence[Clip],
     bits: int,
@@ -116,9 +149,14 @@ def batches(
     seed: int,
     first_step: int = 0,
     rounding: codec.Rounding = "half-up",
-) -> Iterator[Batch]:
-    """Yield training batches for ever, beginning with the batch of `first_step`.
+    parts: int = 1,
+    mine: Sequence[int] = (0,),
+) -> Iterator[Portion[Batch]]:
+    """Yield what is to be done of each step, for ever, beginning with `first_step`.
 
+    Args:
+        parts: into so many a batch is divided; which clips it has does not depend on that.
+        mine: those that are collated.
     Raises:
         DataError: there are no clips.
     """
@@ -133,7 +171,22 @@ def batches(
                 gains = 10 ** (rng.uniform(-gain_db, gain_db, len(index)) / 20)
                 chosen = [clips[i] for i in index]
                 labels = [leave_out(model, clip.labels, rng) for clip in chosen]
-                yield collate(chosen, bits, model, gains.tolist(), labels, rounding)
+                dealt = deal([clip.samples for clip in chosen], parts)
+                yield Portion(
+                    [
+                        collate(
+                            [chosen[i] for i in rows],
+                            bits,
+                            model,
+                            [float(gains[i]) for i in rows],
+                            [labels[i] for i in rows],
+                            rounding,
+                        )
+                        for rows in (dealt[n] for n in mine)
+                        if rows
+                    ],
+                    sum(clip.samples - clip.context for clip in chosen),
+                )
             step += 1
 
 

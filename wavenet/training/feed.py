@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wavenet.model.conditioning import Conditioning
 from wavenet.model.wavenet import WaveNet
-from wavenet.training.batches import Batch
+from wavenet.training.batches import Batch, Portion
 
 AHEAD = 2  # batches that are collated before they are asked for
 
@@ -70,30 +70,31 @@ def gather(batch: Batch, model: WaveNet) -> Fed:
 
 
 def feed(
-    batches: Iterator[Batch], model: WaveNet, device: torch.device
-) -> Generator[Fed, None, None]:
-    """Yield batches on a device for ever, in their order; close it to end its thread.
+    batches: Iterator[Portion[Batch]], model: WaveNet, device: torch.device
+) -> Generator[Portion[Fed], None, None]:
+    """Yield steps with their batches on a device, in their order; close it to end its thread.
 
     Raises:
         DataError, ConditionError: as of `batches` and `gather`, when the batch is asked for.
     """
     if device.type != "cuda":
-        for batch in batches:
-            yield gather(batch, model).to(device)
+        for step in batches:
+            yield Portion([gather(part, model).to(device) for part in step.parts], step.targets)
         return
 
-    def prepare() -> Fed:
+    def prepare() -> Portion[Fed]:
         # pinning belongs to the GPU that is current in this thread
         with torch.cuda.device(device):
-            return gather(next(batches), model).pinned()
+            step = next(batches)
+            return Portion([gather(part, model).pinned() for part in step.parts], step.targets)
 
     # one thread: the batches are made one after the other, as they would be without it
     pool = ThreadPoolExecutor(1, thread_name_prefix="feed")
     try:
-        waiting: deque[Future[Fed]] = deque(pool.submit(prepare) for _ in range(AHEAD))
+        waiting: deque[Future[Portion[Fed]]] = deque(pool.submit(prepare) for _ in range(AHEAD))
         while True:
             fed = waiting.popleft().result()
             waiting.append(pool.submit(prepare))
-            yield fed.to(device)
+            yield Portion([part.to(device) for part in fed.parts], fed.targets)
     finally:
         pool.shutdown(cancel_futures=True)

@@ -6,6 +6,7 @@ The recipes of this project lie in `recipes/` beside this file and can be named 
 import json
 import statistics
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 from wavenet.conditions import LabelCondition
@@ -47,7 +48,7 @@ def checkpoint_config(recipe: RecipeConfig, dataset: Dataset) -> CheckpointConfi
     conditions = []
     for condition in recipe.model.conditions:
         if isinstance(condition, LabelCondition):
-            found = label_values([*dataset.train, *dataset.validation], condition.name)
+            found = label_values(chain(dataset.train, dataset.validation), condition.name)
             unknown = set(found) - set(condition.values or found)
             if unknown:
                 raise ConfigError(

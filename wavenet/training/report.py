@@ -30,11 +30,14 @@ def reporter(steps: int, folder: Path) -> Iterator[Callable[[dict[str, Any]], No
     with ExitStack() as stack:
         progress = stack.enter_context(_progress(console))
         task = progress.add_task("", total=steps, loss=float("nan"), bits="-", speed=0.0)
-        writer = _tensorboard(folder, stack)
+        writer: Any = None
         loss: float | None = None
 
         def report(record: dict[str, Any]) -> None:
-            nonlocal loss
+            nonlocal loss, writer
+            if loss is None:
+                # only now is the folder known to be ours to write
+                writer = _tensorboard(folder, stack)
             newest = record["loss_bits"]
             loss = newest if loss is None else loss + LOSS_WEIGHT * (newest - loss)
             progress.update(

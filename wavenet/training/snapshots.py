@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -21,11 +21,11 @@ from wavenet.conditions import Strict
 from wavenet.config import ModelConfig, TrainConfig
 from wavenet.errors import ConfigError, TrainingError
 from wavenet.parsing import parse
-
-if TYPE_CHECKING:
-    from wavenet.training.loop import TrainState
+from wavenet.training.ranks import Ranks
+from wavenet.training.state import TrainState
 
 KEPT = 2
+FREE = ("accumulate",)  # settings that a resumed run may change: they leave what is learnt alone
 
 
 class Progress(Strict):
@@ -61,7 +61,7 @@ class Metrics:
             raise TrainingError(f"{self._path} cannot be written: {error}") from None
 
 
-def open_run(folder: Path, state: "TrainState", settings: TrainConfig, resume: bool) -> Metrics:
+def open_run(folder: Path, state: TrainState, settings: TrainConfig, resume: bool) -> Metrics:
     """Prepare a run's folder; when resuming, load the newest snapshot into the state.
 
     Raises:
@@ -81,7 +81,7 @@ def open_run(folder: Path, state: "TrainState", settings: TrainConfig, resume: b
         raise TrainingError(f"the folder {folder} cannot be written: {error}") from None
 
 
-def save(folder: Path, state: "TrainState", settings: TrainConfig) -> None:
+def save(folder: Path, state: TrainState, settings: TrainConfig) -> None:
     """Write `step-N/`, complete or not at all, and drop all but the newest two."""
     final = folder / f"step-{state.step:09d}"
     temporary = final.with_suffix(".tmp")
@@ -105,7 +105,7 @@ def save(folder: Path, state: "TrainState", settings: TrainConfig) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def load(path: Path, state: "TrainState", settings: TrainConfig) -> None:
+def load(path: Path, state: TrainState, settings: TrainConfig) -> None:
     """Fill the state from a snapshot.
 
     Raises:
@@ -116,22 +116,16 @@ def load(path: Path, state: "TrainState", settings: TrainConfig) -> None:
         stored = load_file(path / "state.safetensors")
     except (OSError, ConfigError, SafetensorError) as error:
         raise TrainingError(f"{path} is damaged: {error}; delete it to resume one before") from None
-    if progress.settings != settings:
-        changed = [
-            n
-            for n in TrainConfig.model_fields
-            if getattr(progress.settings, n) != getattr(settings, n)
-        ]
+    changed = [
+        n
+        for n in TrainConfig.model_fields
+        if n not in FREE and getattr(progress.settings, n) != getattr(settings, n)
+    ]
+    if changed:
         raise TrainingError(f"{path} was made with other settings of {', '.join(changed)}")
     if progress.model not in (None, state.average.config):
         raise TrainingError(f"{path} belongs to another model; choose another folder")
-    optimizer = state.optimizer.state
-    for parameter in state.model.parameters():
-        optimizer[parameter] = {
-            "step": torch.zeros((), device=parameter.device),
-            "exp_avg": torch.zeros_like(parameter),
-            "exp_avg_sq": torch.zeros_like(parameter),
-        }
+    _make_moments(state)
     wanted = _tensors(state)
     if {n: t.shape for n, t in stored.items()} != {n: t.shape for n, t in wanted.items()}:
         raise TrainingError(f"{path} belongs to a model of another shape; choose another folder")
@@ -142,7 +136,33 @@ def load(path: Path, state: "TrainState", settings: TrainConfig) -> None:
     state.best_bits = float("inf") if progress.best_bits is None else progress.best_bits
 
 
-def _tensors(state: "TrainState") -> dict[str, Tensor]:
+def spread(state: TrainState, ranks: Ranks) -> None:
+    """Give the state of the first process to all others."""
+    numbers = torch.tensor([state.step, state.best_bits], dtype=torch.float64)
+    ranks.spread([numbers])
+    step, state.best_bits = numbers.tolist()
+    state.step = int(step)
+    if state.step and not ranks.is_first:
+        _make_moments(state)
+    ranks.spread(list(_tensors(state).values()))
+
+
+def has_step(folder: Path) -> bool:
+    """Whether there is a step to resume from."""
+    return bool(_snapshots(folder))
+
+
+def _make_moments(state: TrainState) -> None:
+    """Give the optimiser what it otherwise makes in its first step."""
+    for parameter in state.model.parameters():
+        state.optimizer.state[parameter] = {
+            "step": torch.zeros((), device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+
+
+def _tensors(state: TrainState) -> dict[str, Tensor]:
     """Name every tensor of the state; they are the live ones, not copies."""
     tensors = {f"model.{n}": t for n, t in state.model.state_dict().items()}
     tensors |= {f"average.{n}": t for n, t in state.average.state_dict().items()}

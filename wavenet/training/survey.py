@@ -1,7 +1,7 @@
 """What is in a folder of recordings, before anything is trained on it.
 
-A folder enters, read as training reads it; a report that grows with every file leaves. Called by
-`wavenet data report` and the studio.
+A folder enters, read as training reads it; a report that grows with every file leaves. Of a
+prepared corpus it is there already. Called by `wavenet data report` and the studio.
 """
 
 import re
@@ -10,16 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
-from torch import Tensor
-
 from audio_utils import io
-from audio_utils.analysis import FULL_SCALE, silence_share
+from audio_utils.analysis import is_clipped, silence_share
 from audio_utils.errors import AudioError
+from wavenet.corpus.format import is_corpus, read_report
+from wavenet.corpus.reading import Corpus
 from wavenet.manifest import AUDIO_SUFFIXES, Entry, find_entries, find_table
 
 SHOWN = 20  # names, sentences: enough to see what is wrong
-# A recording that was made as loud as it can be touches full scale; one that was cut off stays.
-CLIPPED_RUN = 3
 
 
 @dataclass(frozen=True)
@@ -69,10 +67,13 @@ def survey(
     Everything that can be known without opening a recording is checked before this returns.
 
     Args:
-        folder, pattern, metadata: as in `manifest.find_entries`.
+        folder, pattern, metadata: as in `manifest.find_entries`, or those of a prepared corpus.
     Raises:
-        DataError: as `manifest.find_entries` does.
+        DataError: as `manifest.find_entries` does; a corpus that is damaged.
+        ConfigError: a corpus that was prepared with other labels.
     """
+    if is_corpus(folder):
+        return iter([_of_corpus(folder, pattern, metadata)])
     entries = find_entries(folder, pattern, metadata)
     table = find_table(folder, metadata) if pattern is None else None
     values: dict[str, set[str]] = {}
@@ -82,6 +83,15 @@ def survey(
     source = table.name if table else "file names" if pattern else None
     fields = {name: tuple(sorted(found)) for name, found in values.items()}
     return _look(folder, entries, Survey(len(entries), source, fields))
+
+
+def _of_corpus(folder: Path, pattern: str | None, metadata: str | None) -> Survey:
+    """Tell what is known of a corpus since it was made."""
+    corpus = Corpus(folder)
+    corpus.check_labels(pattern, metadata)
+    header, report = corpus.header, read_report(folder)
+    source = "file names" if header.pattern else header.metadata
+    return Survey(format=source, fields=corpus.fields, done=report.files, **dict(report))
 
 
 def _look(folder: Path, entries: Sequence[Entry], found: Survey) -> Iterator[Survey]:
@@ -120,12 +130,6 @@ def _look(folder: Path, entries: Sequence[Entry], found: Survey) -> Iterator[Sur
                 clipped_count=found.clipped_count + 1,
             )
         yield found
-
-
-def is_clipped(waveform: Tensor) -> bool:
-    """Tell whether `CLIPPED_RUN` neighbouring samples of (T,) are at full scale."""
-    full = waveform.abs() >= FULL_SCALE
-    return len(full) >= CLIPPED_RUN and bool(full.unfold(0, CLIPPED_RUN, 1).all(1).any())
 
 
 def guess_pattern(names: Sequence[str]) -> str | None:

@@ -25,7 +25,7 @@ from wavenet.ui import jobs, recipes, recordings, runs
 
 ALLOW_TRAIN = "WAVENET_TRAIN"
 EXAMPLE = "notes"
-EXAMPLE_RECIPE, EXAMPLE_STEPS = "tiny", 400
+EXAMPLE_RECIPE, EXAMPLE_STEPS = "tiny", 300
 REPORT_SECONDS = 0.3  # from one state of the report to the next
 SHOWN = (
     *("state", "facts", "curves"),

@@ -1,0 +1,166 @@
+"""`torchrun ... -m wavenet train`: one speaks for all, and all end when one is killed."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+import soundfile
+import torch
+
+from tests.conftest import RATE, sine
+
+from .conftest import refused
+
+ROOT = Path(__file__).parents[2]
+STEPS, SAVED = 200, 10
+RECIPE = f"""
+name = "tones"
+[audio]
+sample_rate = 8000
+[model]
+residual_channels = 8
+gate_channels = 8
+skip_channels = 8
+dilations = [1, 2, 4]
+[train]
+steps = {STEPS}
+samples_per_step = 3000
+precision = "fp32"
+validate_every = 100
+save_every = {SAVED}
+"""
+GONE = "wavenet: another process of this training ended; what was saved is kept: "
+DEADLINE = 200
+
+
+@pytest.fixture
+def tones(tmp_path):
+    """Make recordings and a recipe; return the words of the command, but for the folder."""
+    torch.set_num_threads(1)
+    (tmp_path / "data").mkdir()
+    for n in range(8):
+        soundfile.write(tmp_path / "data" / f"{n}.wav", sine(0.06 + 0.01 * n, 200 + 50 * n), RATE)
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    return ["train", str(tmp_path / "recipe.toml"), "--data", str(tmp_path / "data")]
+
+
+@contextmanager
+def torchrun(words, out, *options):
+    """Start two processes that train into a folder; what they say goes to OUT.err and OUT.out."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", *options]
+    command += ["--nproc-per-node", "2", "-m", "wavenet", *words, "--out", str(out)]
+    with out.with_suffix(".out").open("w") as said, out.with_suffix(".err").open("w") as told:
+        started = psutil.Popen(command, cwd=ROOT, stdout=said, stderr=told)
+        try:
+            yield started
+        finally:
+            if started.poll() is None:
+                for process in [*started.children(recursive=True), started]:
+                    process.kill()
+                started.wait()
+
+
+def curve(folder):
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return {record["step"]: record["loss_bits"] for record in map(json.loads, lines)}
+
+
+def wait_for_step(process, folder, step):
+    until = time.monotonic() + DEADLINE
+    path = folder / "metrics.jsonl"
+    while not path.exists() or path.read_text().count("\n") < step:
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.01)
+
+
+def second_of(process):
+    (found,) = (p for p in process.children() if p.environ().get("RANK") == "1")
+    return found
+
+
+def test_a_killed_process_ends_the_others_with_a_sentence_and_one_goes_on(tones, tmp_path, wavenet):
+    out = tmp_path / "run"
+    with torchrun(tones, out) as process:
+        wait_for_step(process, out, 25)
+        second_of(process).suspend()  # so that they are still at it, however fast they are
+        refused(wavenet(*tones, "--out", out), "is in use by another process", code=1)
+        second_of(process).kill()
+        assert process.wait(timeout=30) == 1
+    told = out.with_suffix(".err").read_text()
+    assert told.count(f"{GONE}start the same command again with --resume\n") == 1
+    assert told.count("reading the recordings\n") == 1
+    assert "wavenet/training" not in told  # a traceback of ours
+    before = curve(out)
+    assert 25 <= len(before) < STEPS
+    assert wavenet(*tones, "--out", out, "--resume")[0] == 0
+    assert list(curve(out)) == list(range(1, STEPS + 1))
+    assert wavenet(*tones, "--out", tmp_path / "whole")[0] == 0
+    whole = curve(tmp_path / "whole")
+    assert max(abs(whole[step] - loss) for step, loss in curve(out).items()) < 1e-3
+    assert max(abs(whole[step] - loss) for step, loss in before.items()) < 1e-5
+
+
+@pytest.mark.slow
+def test_torchrun_starts_a_killed_training_again_where_it_stood(tones, tmp_path):
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    with torchrun(tones, whole) as process:
+        assert process.wait(timeout=DEADLINE) == 0
+    with torchrun(tones, out, "--max-restarts", "1") as process:
+        wait_for_step(process, out, 25)
+        second_of(process).kill()
+        assert process.wait(timeout=DEADLINE) == 0
+    told = out.with_suffix(".err").read_text()
+    assert told.count(f"{GONE}torchrun now starts it again\n") == 1
+    assert out.with_suffix(".out").read_text() == f"{out / 'checkpoint'}\n"
+    assert curve(out) == curve(whole)
+    last = f"step-{STEPS:09d}/state.safetensors"
+    assert (out / last).read_bytes() == (whole / last).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_run_of_before_is_not_gone_on_with_unasked(tones, tmp_path, wavenet):
+    """That torchrun starts processes again is no word about a run that was there before."""
+    out = tmp_path / "run"
+    assert wavenet(*tones, "--out", out)[0] == 0
+    before = curve(out)
+    with torchrun(tones, out, "--max-restarts", "1") as process:
+        assert process.wait(timeout=DEADLINE) == 1
+    told = out.with_suffix(".err").read_text()
+    sentence = f"wavenet: {out} already holds a run; resume it or choose another folder\n"
+    assert told.count(sentence) == 2  # once for each time that it was started
+    assert GONE not in told
+    assert curve(out) == before
+
+
+@pytest.mark.slow
+def test_ctrl_c_for_torchrun_stops_all_after_their_step(tones, tmp_path):
+    out = tmp_path / "run"
+    with torchrun(tones, out) as process:
+        wait_for_step(process, out, 25)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) != 0
+    told = out.with_suffix(".err").read_text()
+    assert told.count("; go on with the same command and --resume\n") == 1
+    assert GONE not in told
+    (step,) = {int(p.name.removeprefix("step-")) for p in out.glob("step-*")} & {len(curve(out))}
+    assert f"stopped after step {step};" in told
+
+
+@pytest.mark.slow
+def test_one_process_of_torchrun_is_the_plain_command(tones, tmp_path, wavenet):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "1", "-m", "wavenet", *tones, "--out", str(tmp_path / "one")]
+    done = subprocess.run(
+        [*command, "--threads", "1"], cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    assert wavenet(*tones, "--out", tmp_path / "plain")[0] == 0
+    last = f"step-{STEPS:09d}/state.safetensors"
+    assert (tmp_path / "one" / last).read_bytes() == (tmp_path / "plain" / last).read_bytes()

@@ -1,0 +1,18 @@
+"""A folder of recordings, and blocks so small that it becomes several shards."""
+
+import pytest
+
+from . import write_recordings
+
+PATTERN = "{digit}_{speaker}_{take}"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_recordings(tmp_path / "audio")
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Put at most six files into a block."""
+    monkeypatch.setattr("wavenet.corpus.listing.BLOCK_FILES", 6)

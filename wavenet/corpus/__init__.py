@@ -1,0 +1,1 @@
+"""Recordings brought into one form that training reads without holding them."""
