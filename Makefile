@@ -27,7 +27,7 @@ app: $(VENV)/.project
 
 test: lint browser
 	@echo "Running the tests"
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev $(VENV)/.project
 	@echo "Checking style (ruff), types (mypy) and imports (import-linter)"

@@ -49,7 +49,6 @@ def run_rows(folder, tiny, rows, bad, retries):
     return {record["id"]: record for record in told}, said
 
 
-@pytest.mark.slow
 def test_a_task_that_kills_its_worker_is_found_out_and_fails_alone(tiny, tmp_path):
     found, said = run_rows(tmp_path / "out", tiny, rows_of(7), "clip 2", retries=0)
     assert [i for i, r in found.items() if r["status"] == "failed"] == ["clip 2"]

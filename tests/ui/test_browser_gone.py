@@ -13,7 +13,7 @@ import pytest
 from .conftest import visit
 from .stage import COMMAND, ROOT, answers, free_port
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 GONE = "The studio does not answer any more; start it again."
 
 

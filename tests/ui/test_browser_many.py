@@ -18,7 +18,7 @@ from wavenet.ui.player import pcm16
 from .conftest import RATE, visit
 from .test_browser import generate, wait_for_status
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 
 USERS = 20
 PLACES = 16  # in the queue, beside the one who is served

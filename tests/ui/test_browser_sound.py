@@ -14,7 +14,7 @@ import pytest
 from .conftest import RATE, save_checkpoint
 from .stage import ROOT, studio
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")

@@ -143,7 +143,7 @@ def test_a_recipe_is_described_with_what_is_known_of_its_speed(place: Path) -> N
     assert steps == recipes.recipe("tiny").train.steps
     assert labels["visible"]
     make_run(place, "first")
-    assert "about 33.3 minutes" in training.show_recipe(place, "tiny", None)[0]
+    assert "about 16.7 minutes" in training.show_recipe(place, "tiny", None)[0]
     assert not training.show_recipe(place, "vocoder", ["", None, None, True])[2]["visible"]
     assert not training.show_recipe(place, "tiny", ["", None, None, False])[2]["visible"]
 

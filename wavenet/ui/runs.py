@@ -28,7 +28,7 @@ TRAINING, HELD_OUT = "training clips, smoothed", "held-out clips"
 TYPES = {"step": "quantitative", "bits": "quantitative", "clips": "nominal"}
 NONE_YET = (
     "<p class='empty'>Curves, clips to hear and the time left of a run appear here. Press Example "
-    "to train on 20 made-up notes for half a minute.</p>"
+    "to train on 20 made-up notes for a quarter of a minute.</p>"
 )
 
 
