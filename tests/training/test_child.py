@@ -149,6 +149,15 @@ def test_a_run_that_still_reads_its_recordings_can_be_stopped(root):
     assert wait_for(folder, "stopped").has_checkpoint
 
 
+def test_an_interrupt_that_is_lost_in_an_import_is_made_up_for(root, monkeypatch):
+    folder = child.start(plan(), root, fill)
+    with monkeypatch.context() as patch:
+        patch.setattr(child.os, "kill", lambda *given: None)
+        child.pause(folder)
+    paused = wait_for(folder, "paused")
+    assert (paused.saved, paused.is_alive) == (0, False)
+
+
 def test_a_short_run_finishes_and_a_name_is_used_once(root):
     folder = child.start(plan(4), root, fill)
     with pytest.raises(TrainingError, match="there is a run first already"):

@@ -89,6 +89,7 @@ def run(
     from wavenet.cli.listening import listening
     from wavenet.locks import refuse_held
     from wavenet.synthesis.items import samples_for
+    from wavenet.training.child import is_asked_to_end
     from wavenet.training.data import read_dataset
     from wavenet.training.loop import train
     from wavenet.training.recipe import checkpoint_config
@@ -116,6 +117,8 @@ def run(
     config, settings = checkpoint_config(recipe, dataset), recipe.train
     shown = reporter(settings.steps, folder) if ranks.is_first else nullcontext(_say_nothing)
     with interruptible(tell, ranks.count > 1) as stopped, shown as report:
+        if is_asked_to_end(folder):
+            raise KeyboardInterrupt
         if samples is not None and ranks.is_first:
             most = None if ranks.count == 1 else ranks.most_seconds
             report = listening(report, folder, settings, dataset, samples, device, stopped, most)

@@ -175,6 +175,15 @@ def read_mark(folder: Path) -> Mark | None:
     return None
 
 
+def is_asked_to_end(folder: Path) -> bool:
+    """Tell whether this process is a run that was asked to end.
+
+    An interrupt alone is not enough: one that comes in the middle of an import can be lost there.
+    """
+    mark = read_mark(folder)
+    return mark is not None and mark.pid == os.getpid() and mark.wish != "run"
+
+
 def _process(folder: Path) -> int | None:
     """Find the process of a run: who holds its folder, or who reads its recordings, for sure."""
     holder, mark = locks.is_held(folder), read_mark(folder)
