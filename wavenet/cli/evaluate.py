@@ -1,4 +1,7 @@
-"""`wavenet evaluate vocoder`: a table that says how good a vocoder is, beside a baseline."""
+"""`wavenet evaluate`: tables that say how good a model is, beside baselines or real recordings.
+
+Here a vocoder; `likelihood` and `digits` have files of their own.
+"""
 
 import json
 from collections.abc import Mapping
@@ -7,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wavenet.cli.evaluate_digits import digits
+from wavenet.cli.evaluate_likelihood import likelihood
 from wavenet.cli.options import (
     CandidatesOption,
     DeviceOption,
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
     from wavenet.evaluation.vocoder import Recorded
 
 app = typer.Typer(help="Measure what a model makes, beside a baseline.", no_args_is_help=True)
+app.command()(likelihood)
+app.command()(digits)
 HEADER = "group                method       clips   PESQ   STOI  MCD dB   STFT  pitch"
 
 
