@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=0.5, help="of a clip")
-    parser.add_argument("--every", type=float, nargs=2, default=(0.5, 3.0))
+    parser.add_argument("--every", type=float, nargs=2, default=(0.2, 1.2))
     parser.add_argument("--checkpoint", default="checkpoints/digits")
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
