@@ -270,3 +270,19 @@ def test_progress_is_lines_where_there_is_no_terminal(capsys, monkeypatch):
     with BatchProgress(3, 4.0, quiet=True) as bar:
         bar.report(1.5)
     assert capsys.readouterr().err == ""
+
+
+def test_ctrl_c_on_the_way_out_changes_nothing(tiny, tmp_path):
+    rows = [{**row, "seconds": 0.2} for row in rows_of(400, temperature=1.0)]
+    process = begin(tmp_path, tiny, rows, "--batch-size", 2)
+    try:
+        wait_for_results(process, tmp_path)
+        process.send_signal(signal.SIGINT)
+        told = next(line for line in process.stderr if "left: the same command" in line)
+        time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, told + rest
+    assert "Traceback" not in rest

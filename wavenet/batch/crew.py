@@ -6,9 +6,7 @@ A worker asks for one task at a time; `loans` keeps who has which.
 import multiprocessing
 import os
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -18,6 +16,7 @@ from wavenet.batch.loans import Hand, Loans
 from wavenet.batch.tasks import Settings, Task
 from wavenet.batch.work import Session, Worker
 from wavenet.errors import WaveNetError
+from wavenet.interrupts import deaf
 
 _SPAWN = multiprocessing.get_context("spawn")
 
@@ -64,7 +63,7 @@ class _Crew:
         process = _SPAWN.Process(
             target=_serve, args=(there, self._settings, self._where, os.getpid()), daemon=True
         )
-        with _deaf():  # while it loads, Ctrl-C is for this process alone
+        with deaf():  # while it loads, Ctrl-C is for this process alone
             process.start()
         there.close()
         self.members.append(_Member(process, here))
@@ -158,16 +157,3 @@ def _serve(pipe: Connection, settings: Settings, where: Place, parent: int) -> N
         return  # the parent is gone
     except WaveNetError as error:
         send("broken", error)
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Disregard Ctrl-C, as do the processes that are started meanwhile."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -257,4 +257,5 @@ def _interruptible() -> Iterator[threading.Event]:
     try:
         yield stopping
     finally:
-        signal.signal(signal.SIGINT, before)
+        # who was asked to end is about to: another press on the way out would be a traceback
+        signal.signal(signal.SIGINT, signal.SIG_IGN if stopping.is_set() else before)

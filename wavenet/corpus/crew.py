@@ -7,10 +7,9 @@ again, and without a file at which a worker died twice.
 import multiprocessing
 import os
 import signal
-import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 from wavenet.corpus.format import Settings
 from wavenet.corpus.listing import Block
 from wavenet.errors import WaveNetError
+from wavenet.interrupts import deaf
 
 DEATHS = 2  # at one file, after which it is left alone
 MOST_STILLBORN = 3  # workers in a row that ended before they said a word
@@ -128,7 +128,7 @@ def _bury(member: _Member, waiting: deque[_Job], stillborn: int) -> int:
 def _hire(folder: Path, settings: Settings) -> _Member:
     here, there = _SPAWN.Pipe()
     process = _SPAWN.Process(target=_serve, args=(there, folder, settings), daemon=True)
-    with _deaf():  # while it loads, Ctrl-C is for this process alone
+    with deaf():  # while it loads, Ctrl-C is for this process alone
         process.start()
     there.close()
     return _Member(process, here)
@@ -165,16 +165,3 @@ def _serve(pipe: Connection, folder: Path, settings: Settings) -> None:
     except WaveNetError as error:
         pipe.send(error)
         pipe.recv()  # it has been heard
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Disregard Ctrl-C, as do the processes that are started meanwhile."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
