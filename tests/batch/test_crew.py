@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.batch.conftest import hashes, make, records, rows_of
 from wavenet.batch import crew, loans
 from wavenet.batch.crew import run_crew
 from wavenet.batch.finish import Place
+from wavenet.batch.processes import PROCESSES, prepare
 from wavenet.batch.rows import Row
 from wavenet.batch.tasks import Settings, make_task
 from wavenet.batch.work import Session
@@ -86,6 +88,24 @@ def test_workers_that_never_begin_are_not_hired_for_ever(tiny, tmp_path, monkeyp
     with pytest.raises(WaveNetError, match="exit 7"):
         make(tmp_path / "out", rows_of(3), tiny, workers=2)
     assert multiprocessing.active_children() == []
+
+
+def describe_process(pipe):
+    pipe.send(("wavenet.engines.cpu" in sys.modules, signal.getsignal(signal.SIGINT)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every process loads for itself")
+def test_a_worker_begins_with_all_loaded_and_deaf_to_an_interrupt():
+    found = []
+    prepare()
+    for context in (PROCESSES, multiprocessing.get_context("spawn")):
+        here, there = context.Pipe()
+        process = context.Process(target=describe_process, args=(there,))
+        process.start()
+        found.append(here.recv())
+        process.join()
+    # the second is the control: this file does not load the engine
+    assert found == [(True, signal.SIG_IGN), (False, signal.default_int_handler)]
 
 
 def test_what_ends_one_worker_for_all_is_told_by_it(tiny, tmp_path):

@@ -114,16 +114,21 @@ def size_of(folder: Path) -> int:
 
 
 def workers_of(parent: int) -> list[int]:
-    """List the workers of a batch, by what Linux tells of processes."""
-    found = []
-    for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
-        try:
-            words = Path(f"/proc/{child}/cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"spawn_main" in words:
-            found.append(int(child))
-    return found
+    """List the workers of a batch: the children of the child that copies itself."""
+    try:
+        return [
+            int(worker)
+            for child in children_of(parent)
+            if b"forkserver" in Path(f"/proc/{child}/cmdline").read_bytes()
+            for worker in children_of(child)
+        ]
+    except OSError:  # one of them ended meanwhile
+        return []
+
+
+def children_of(process: int | str) -> list[str]:
+    """List the children of a process, by what Linux tells of it."""
+    return Path(f"/proc/{process}/task/{process}/children").read_text().split()
 
 
 def compare(plain: Path, killed: Path) -> dict[str, object]:

@@ -3,7 +3,6 @@
 A worker asks for one task at a time; `loans` keeps who has which.
 """
 
-import multiprocessing
 import os
 import signal
 from contextlib import suppress
@@ -13,12 +12,11 @@ from typing import Any
 
 from wavenet.batch.finish import Place
 from wavenet.batch.loans import Hand, Loans
+from wavenet.batch.processes import PROCESSES, prepare
 from wavenet.batch.tasks import Settings, Task
 from wavenet.batch.work import Session, Worker
 from wavenet.errors import WaveNetError
 from wavenet.interrupts import deaf
-
-_SPAWN = multiprocessing.get_context("spawn")
 
 
 @dataclass(eq=False)
@@ -59,9 +57,10 @@ class _Crew:
         self._settings, self._where, self._loans = settings, where, loans
 
     def hire(self) -> None:
-        here, there = _SPAWN.Pipe()
-        process = _SPAWN.Process(
-            target=_serve, args=(there, self._settings, self._where, os.getpid()), daemon=True
+        prepare()
+        here, there = PROCESSES.Pipe()
+        process = PROCESSES.Process(
+            target=_serve, args=(there, self._settings, self._where), daemon=True
         )
         with deaf():  # while it loads, Ctrl-C is for this process alone
             process.start()
@@ -126,9 +125,10 @@ class _Crew:
             self.hire()
 
 
-def _serve(pipe: Connection, settings: Settings, where: Place, parent: int) -> None:
+def _serve(pipe: Connection, settings: Settings, where: Place) -> None:
     """Be a worker: make clips until the parent lets go, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what that means
+    parent = os.getppid()
 
     def send(*message: Any) -> None:
         if os.getppid() != parent:

@@ -64,11 +64,11 @@ def batch(
         float | None, typer.Option(help="Where a row names none; the checkpoint's usual length.")
     ] = None,
     seed: SeedOption = 0,
-    temperature: TemperatureOption = 1.0,
+    temperature: TemperatureOption = None,
     top_k: TopKOption = None,
     top_p: TopPOption = None,
-    greedy: GreedyOption = False,
-    guidance: GuidanceOption = 1.0,
+    greedy: GreedyOption = None,
+    guidance: GuidanceOption = None,
     name_template: Annotated[
         str, typer.Option(help="Of files: {id}, {seed}, {ext}, {line}, {checkpoint}, labels.")
     ] = "{id}_{seed}.{ext}",
@@ -129,6 +129,10 @@ def batch(
         from wavenet.batch.cluster import check_cluster
 
         check_cluster(address)
+    elif workers is not None and workers > 1:
+        from wavenet.batch.processes import prepare
+
+        prepare()
 
     from wavenet.batch.finish import Place
     from wavenet.batch.run import Wanted, check, run
@@ -138,6 +142,7 @@ def batch(
 
     drawing = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     drawing |= {"guidance": guidance}
+    drawing = {name: value for name, value in drawing.items() if value is not None}
     make(SamplingConfig, "sampling", **drawing)
     base = "." if manifest == "-" else str(Path(manifest).parent)
     settings = Settings(
