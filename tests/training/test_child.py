@@ -6,88 +6,25 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from audio_utils import io
-from tests.training import RATE, sine
+from tests.training.twig import fill, gone, plan, twigs, wait_for
 from wavenet import checkpoint, locks
 from wavenet.errors import ConfigError, FolderError, TrainingError
 from wavenet.training import child, history
-from wavenet.training.child import RunPlan
 from wavenet.training.status import KILLED, list_runs, read_status
-
-STEPS = 1_000_000  # more than any test waits for
-RECIPE = """
-name = "twig"
-[audio]
-sample_rate = 8000
-[model]
-residual_channels = 4
-gate_channels = 4
-skip_channels = 4
-dilations = [1, 2]
-[data]
-max_seconds = 0.05
-[train]
-steps = 4
-samples_per_step = 400
-validate_every = 2
-save_every = 2
-"""
 
 
 @pytest.fixture(autouse=True)
 def twig(tmp_path, monkeypatch):
-    """A recipe of almost nothing, one thread, and no process left behind."""
-    (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / "twig.toml").write_text(RECIPE)
-    monkeypatch.setattr(child, "BUILT_IN", tmp_path / "recipes")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    yield
-    for name in list_runs(tmp_path / "runs"):
-        mark = child.read_mark(tmp_path / "runs" / name)
-        if mark and child.is_starting(tmp_path / "runs" / name):
-            os.kill(mark.pid, signal.SIGKILL)
+    with twigs(tmp_path, monkeypatch):
+        yield
 
 
 @pytest.fixture
 def root(tmp_path):
     return tmp_path / "runs"
-
-
-def fill(folder):
-    for n in range(3):
-        io.write(folder / f"low_{n}.wav", sine(800, 200 + n), RATE)
-
-
-def plan(steps=STEPS, **values):
-    return RunPlan(**{"name": "first", "recipe": "twig", "steps": steps, "listen": 0.1} | values)
-
-
-def wait_for(folder, state, saved=0, clips=0):
-    """Wait until a run has this state, so many steps saved, and so many clips made."""
-    deadline = time.monotonic() + 90
-    while (
-        (status := read_status(folder)).state != state
-        or status.saved < saved
-        or len(status.clips) < clips
-    ):
-        alive = status.is_alive or status.state == state
-        assert alive and time.monotonic() < deadline, (status, (folder / child.LOG).read_text())
-        time.sleep(0.05)
-    return status
-
-
-def gone(pid):
-    """Wait until a process has ended and was waited for: no zombie is left."""
-    deadline = time.monotonic() + 20
-    while Path(f"/proc/{pid}").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return True
 
 
 def test_a_run_is_paused_resumed_killed_and_stopped(root):
@@ -125,7 +62,7 @@ def test_a_run_is_paused_resumed_killed_and_stopped(root):
     killed = read_status(folder)
     assert (killed.state, killed.words) == ("failed", KILLED)
 
-    assert "--resume" in child.command(plan(), folder)
+    assert "--resume" in child.arguments(plan(), folder)
     child.stop(folder)
     stopped = read_status(folder)
     assert stopped.state == "stopped"
@@ -176,17 +113,18 @@ def test_what_cannot_be_trained_on_fails_with_its_sentence(root, tmp_path):
     assert "holds no audio" in failed.words
     assert "wavenet:" not in failed.words
     assert failed.saved == 0
-    assert "--resume" not in child.command(plan(), folder), "there is no step to resume from"
+    assert "--resume" not in child.arguments(plan(), folder), "there is no step to resume from"
 
 
-def test_only_the_process_that_holds_the_folder_is_signalled(root):
+@pytest.mark.parametrize("word", [None, "standby-1"])
+def test_only_the_process_that_holds_the_folder_is_signalled(root, word):
     """A process of that number that has nothing to do with the run lives on."""
     folder = root / "first"
     folder.mkdir(parents=True)
     (folder / child.PLAN).write_text(plan().model_dump_json())
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
-        child._note(folder, "run", other.pid, time.time())
+        child._note(folder, "run", other.pid, time.time(), word)
         (folder / locks.LOCK_NAME).write_text(f"{other.pid}\n")
         assert locks.is_held(folder) is None
         assert not child.is_starting(folder)
@@ -254,7 +192,7 @@ def test_a_damaged_plan_is_one_sentence(root, text):
 
 
 def test_values_of_a_plan_cannot_become_options(root):
-    words = child.command(plan(data="--device", pattern="--help{a}"), root / "first")
+    words = child.arguments(plan(data="--device", pattern="--help{a}"), root / "first")
     assert {"--data=--device", "--pattern=--help{a}"} <= set(words)
 
 

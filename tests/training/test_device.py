@@ -125,7 +125,7 @@ def test_a_step_reads_nothing_of_the_device(monkeypatch, late, settings):
     whole = Portion([fed], fed.targets)
     state = loop.make_state(make_config(), make_settings())
     state.model, state.average = model, make_model(**settings)
-    state.optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    state.optimizers = [torch.optim.AdamW(model.parameters(), fused=True)]
     accelerator, results = loop.make_accelerator(CPU), Results(1)
 
     def step():
@@ -270,7 +270,7 @@ def test_from_a_step_that_is_not_finite_on_nothing_changes(
 
     def watched(state, *args):
         weights = {n: t.clone() for n, t in state.model.state_dict().items()}
-        seen.append((state, weights, {k: dict(v) for k, v in state.optimizer.state.items()}))
+        seen.append((state, weights, {k: dict(v) for k, v in state.optimizers[0].state.items()}))
         return make(state, *args)
 
     monkeypatch.setattr(loop, "fed_nll", poisoned)
@@ -283,7 +283,7 @@ def test_from_a_step_that_is_not_finite_on_nothing_changes(
     state, before, _ = seen[step - 1]
     for name, tensor in state.model.state_dict().items():
         assert torch.equal(tensor, before[name])
-    steps = [values["step"].item() for values in state.optimizer.state.values()]
+    steps = [values["step"].item() for values in state.optimizers[0].state.values()]
     assert set(steps) == {step - 1.0}
     assert not list(tmp_path.glob("step-*")) and not (tmp_path / "checkpoint").exists()
     assert [record["step"] for record in lines(tmp_path)] == list(range(1, 3))
@@ -411,7 +411,7 @@ def test_a_real_step_waits_for_nothing(settings):
     fed = gather(make_batch(model), model).pinned()
     state = loop.make_state(make_config(), make_settings(), device=CUDA)
     state.model, state.average = model, make_model(**settings).cuda()
-    state.optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    state.optimizers = [torch.optim.AdamW(model.parameters(), fused=True)]
     accelerator, results = loop.make_accelerator(CUDA), Results(1)
     for mode in ("default", "error"):
         torch.cuda.set_sync_debug_mode(mode)

@@ -255,6 +255,16 @@ def test_the_learning_rate_warms_up_linearly_and_falls_along_a_cosine():
     assert learning_rate(settings, 1_000) == pytest.approx(0.001)
 
 
+def test_the_learning_rate_is_held_before_it_falls():
+    settings = make_settings(steps=110, warmup_steps=10, learning_rate=0.01, hold=0.4)
+    rates = [learning_rate(settings, step) for step in range(111)]
+    assert set(rates[10:51]) == {0.01}
+    assert all(a > b for a, b in itertools.pairwise(rates[50:]))
+    middle = (settings.learning_rate + settings.final_learning_rate) / 2
+    assert rates[80] == pytest.approx(middle)
+    assert rates[110] == pytest.approx(settings.final_learning_rate)
+
+
 @pytest.mark.parametrize("warmup", [0, 1, 12, 50])
 def test_the_learning_rate_stays_in_its_bounds_however_long_the_warm_up(warmup):
     settings = make_settings(warmup_steps=warmup)
@@ -267,7 +277,7 @@ def test_the_optimiser_runs_at_the_learning_rate_of_its_step(tmp_path):
     state = train(make_config(), settings, make_dataset(), tmp_path)
     rates = [learning_rate(settings, step) for step in range(6)]
     assert [record["learning_rate"] for record in lines(tmp_path)] == rates
-    assert [group["lr"] for group in state.optimizer.param_groups] == [rates[-1]] * 2
+    assert [group["lr"] for group in state.optimizers[0].param_groups] == [rates[-1]] * 2
 
 
 def test_the_best_average_is_the_checkpoint_that_is_kept(tmp_path, monkeypatch):

@@ -215,11 +215,10 @@ def train_step(
         TrainingError: on a CPU, one of the two is not finite.
     """
     rate = learning_rate(settings, state.step)
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate
+    state.set_rate(rate)
     device = state.broken.device
     bf16 = in_bf16(settings.precision, device)
-    state.optimizer.zero_grad(set_to_none=True)
+    state.model.zero_grad(set_to_none=True)
     loss = torch.zeros((), device=device)
     for part in fed.parts:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
@@ -236,11 +235,13 @@ def train_step(
     values = torch.stack([loss, norm])
     if lateness(device):
         state.broken = torch.maximum(state.broken, 1 - values.isfinite().all().float())
-        # what a gradient scaler does, too: the fused step changes nothing where this is 1
-        state.optimizer.found_inf = state.broken  # type: ignore[attr-defined]
+        for optimizer in state.optimizers:
+            # what a gradient scaler does, too: the step changes nothing where this is 1
+            optimizer.found_inf = state.broken  # type: ignore[union-attr]
     else:
         check_finite(values, state.step + 1)
-    state.optimizer.step()
+    for optimizer in state.optimizers:
+        optimizer.step()
     state.step += 1
     update_average(state, settings.ema_decay)
     return Result({"step": state.step, "learning_rate": rate, "samples": fed.targets}, values)

@@ -8,10 +8,12 @@ from wavenet.config import TrainConfig
 
 
 def learning_rate(settings: TrainConfig, step: int) -> float:
-    """Warm up linearly, then fall along half a cosine to the final rate."""
+    """Warm up linearly, hold, then fall along half a cosine to the final rate."""
     if step < settings.warmup_steps:
         return settings.learning_rate * (step + 1) / settings.warmup_steps
-    share = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+    whole = max(1, settings.steps - settings.warmup_steps)
+    held = settings.hold * whole
+    share = max(0.0, step - settings.warmup_steps - held) / max(1.0, whole - held)
     fall = settings.learning_rate - settings.final_learning_rate
     return settings.final_learning_rate + fall * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 

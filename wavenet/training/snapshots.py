@@ -125,7 +125,7 @@ def load(path: Path, state: TrainState, settings: TrainConfig) -> None:
         raise TrainingError(f"{path} was made with other settings of {', '.join(changed)}")
     if progress.model not in (None, state.average.config):
         raise TrainingError(f"{path} belongs to another model; choose another folder")
-    _make_moments(state)
+    state.make_moments()
     wanted = _tensors(state)
     if {n: t.shape for n, t in stored.items()} != {n: t.shape for n, t in wanted.items()}:
         raise TrainingError(f"{path} belongs to a model of another shape; choose another folder")
@@ -143,7 +143,7 @@ def spread(state: TrainState, ranks: Ranks) -> None:
     step, state.best_bits = numbers.tolist()
     state.step = int(step)
     if state.step and not ranks.is_first:
-        _make_moments(state)
+        state.make_moments()
     ranks.spread(list(_tensors(state).values()))
 
 
@@ -152,24 +152,14 @@ def has_step(folder: Path) -> bool:
     return bool(_snapshots(folder))
 
 
-def _make_moments(state: TrainState) -> None:
-    """Give the optimiser what it otherwise makes in its first step."""
-    for parameter in state.model.parameters():
-        state.optimizer.state[parameter] = {
-            "step": torch.zeros((), device=parameter.device),
-            "exp_avg": torch.zeros_like(parameter),
-            "exp_avg_sq": torch.zeros_like(parameter),
-        }
-
-
 def _tensors(state: TrainState) -> dict[str, Tensor]:
     """Name every tensor of the state; they are the live ones, not copies."""
     tensors = {f"model.{n}": t for n, t in state.model.state_dict().items()}
     tensors |= {f"average.{n}": t for n, t in state.average.state_dict().items()}
-    optimizer = state.optimizer.state
     for name, parameter in state.model.named_parameters():
-        for key, value in optimizer[parameter].items():
-            tensors[f"optimizer.{name}.{key}"] = value
+        for optimizer in state.optimizers:
+            for key, value in optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer.{name}.{key}"] = value
     return tensors
 
 

@@ -5,16 +5,21 @@ A config and settings enter; a `TrainState` leaves, which `loop` changes and `sn
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import AdamW
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from wavenet import checkpoint
 from wavenet.checkpoint import Checkpoint
 from wavenet.config import CheckpointConfig, TrainConfig
+from wavenet.model.layers import ScalarInput
 from wavenet.model.wavenet import WaveNet
+from wavenet.training.muon import Muon
+from wavenet.training.schedule import in_bf16
 
 CPU = torch.device("cpu")
 
@@ -25,10 +30,28 @@ class TrainState:
 
     model: WaveNet
     average: WaveNet  # its weights are the moving average of the model's
-    optimizer: torch.optim.AdamW
+    optimizers: Sequence[AdamW | Muon]
     broken: Tensor  # 1 on a GPU once a loss was not finite: nothing changes any more
     step: int = 0
     best_bits: float = math.inf
+
+    def set_rate(self, rate: float) -> None:
+        """Give AdamW a learning rate, and Muon its own in proportion."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group.get("scale", 1.0)
+
+    def make_moments(self) -> None:
+        """Give the optimisers what they otherwise make in their first step."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    if isinstance(optimizer, Muon):
+                        kept = {"momentum": torch.zeros_like(parameter)}
+                    else:
+                        kept = {"step": torch.zeros((), device=parameter.device)}
+                        kept |= {n: torch.zeros_like(parameter) for n in ("exp_avg", "exp_avg_sq")}
+                    optimizer.state[parameter] = kept
 
 
 def make_state(
@@ -43,19 +66,35 @@ def make_state(
     if start is not None:
         model.load_state_dict(start.model.state_dict())
     model.to(device)
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": decay, "weight_decay": settings.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ],
-        lr=settings.learning_rate,
-        betas=settings.betas,
-        fused=True,
-    )
+    optimizers = _make_optimizers(model, settings)
     average = copy.deepcopy(model).requires_grad_(False).eval()
-    return TrainState(model, average, optimizer, torch.zeros((), device=device))
+    return TrainState(model, average, optimizers, torch.zeros((), device=device))
+
+
+def _make_optimizers(model: WaveNet, settings: TrainConfig) -> list[AdamW | Muon]:
+    """Give Muon the matrices between the layers where it is asked for, and AdamW all else."""
+    rate, decay = settings.learning_rate, settings.weight_decay
+    inner = [] if settings.muon_rate is None else _inner_matrices(model)
+    rest = [p for p in model.parameters() if not any(p is matrix for matrix in inner)]
+    groups = [
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    adam = AdamW(groups, lr=rate, betas=settings.betas, fused=True)
+    if settings.muon_rate is None:
+        return [adam]
+    bf16 = in_bf16(settings.precision, model.output.weight.device)
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    muon = Muon(inner, settings.muon_rate, decay, dtype)
+    muon.param_groups[0]["scale"] = settings.muon_rate / rate
+    return [adam, muon]
+
+
+def _inner_matrices(model: WaveNet) -> list[nn.Parameter]:
+    """List the matrices from layer to layer: tables and the last one have a row for each code."""
+    tables = [m for m in model.modules() if isinstance(m, nn.Embedding | ScalarInput)]
+    apart = {id(weight) for module in (*tables, model.output) for weight in module.parameters()}
+    return [p for p in model.parameters() if p.ndim == 2 and id(p) not in apart]
 
 
 def update_average(state: TrainState, decay: float) -> None:
