@@ -286,6 +286,21 @@ def test_a_setting_of_the_sampling_out_of_bounds_is_refused(change):
 
 
 @pytest.mark.parametrize(
+    ("sampling", "word"),
+    [
+        ({"greedy": True}, "greedy"),
+        ({"guidance": 2.0}, "left out"),
+        ({"temperature": 0}, "temperature"),
+        ({"warmth": 1}, "warmth"),
+    ],
+)
+def test_a_checkpoint_cannot_draw_in_a_way_that_it_does_not_have(sampling, word):
+    assert word in refusal(CheckpointConfig, changed(WHOLE, sampling=sampling))
+    fine = changed(WHOLE, sampling={"temperature": 0.9, "top_p": 0.95})
+    assert parse(CheckpointConfig, json.dumps(fine), "here").sampling.top_p == 0.95
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "", "[]", "null", "1", "{", '{"a": 1,}', b"\xff\xfe", "\ud800", "\x00", "[" * 100_000,

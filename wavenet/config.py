@@ -169,10 +169,24 @@ class CheckpointConfig(Strict):
     codec: CodecConfig
     model: ModelConfig
     default_seconds: float = Field(default=1.0, gt=0, le=600)
+    sampling: SamplingConfig = SamplingConfig()  # for whoever does not say how to draw
 
     @model_validator(mode="after")
     def _output_fits_the_codec(self) -> Self:
         check_output(self.model, self.codec)
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_drawn_so(self) -> Self:
+        chosen = self.sampling
+        if chosen.greedy:
+            raise ValueError("sampling.greedy is for a caller to ask for")
+        left_out = any(c.dropout for c in (*self.model.labels, *self.model.globals))
+        if chosen.guidance != 1 and not left_out:
+            raise ValueError("sampling.guidance needs a condition that may be left out")
+        plain = SamplingConfig(temperature=chosen.temperature)
+        if self.model.output.kind != "categorical" and chosen != plain:
+            raise ValueError("sampling of a mixture can set its temperature alone")
         return self
 
     @model_validator(mode="after")
@@ -207,6 +221,9 @@ class TrainConfig(Strict):
     learning_rate: float = Field(default=2e-3, gt=0, le=1)
     final_learning_rate: float = Field(default=2e-5, ge=0, le=1)
     warmup_steps: int = Field(default=200, ge=0)
+    hold: Share = 0.0  # share of the steps behind the warm-up before the rate begins to fall
+    # Of Muon, for the matrices between the layers, falling as the other; None: AdamW for all.
+    muon_rate: float | None = Field(default=None, gt=0, le=1)
     weight_decay: float = Field(default=0.01, ge=0, le=10)
     betas: tuple[Share, Share] = (0.9, 0.99)
     gradient_clip: float = Field(default=1.0, gt=0)

@@ -10,10 +10,23 @@ the likeliest classes whose probability strictly before them is below p; the res
 The CDF runs in the order of the codes.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from wavenet.config import SamplingConfig
+from wavenet.parsing import make
+
+
+def choose_sampling(usual: SamplingConfig, **given: Any) -> SamplingConfig:
+    """Draw as the caller says, and where that is None, as usual for the checkpoint.
+
+    Raises:
+        ConfigError: a setting out of its range.
+    """
+    said = {name: value for name, value in given.items() if value is not None}
+    return make(SamplingConfig, "sampling", **{**usual.model_dump(), **said})
 
 
 def rows_per_clip(sampling: SamplingConfig) -> int:

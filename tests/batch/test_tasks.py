@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from wavenet.batch.finish import Place
 from wavenet.batch.rows import Row
 from wavenet.batch.run import Wanted, check
 from wavenet.batch.tasks import Settings, make_item, make_task
+from wavenet.config import SamplingConfig
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
 
 COLUMNS = ["id", "seed", "seconds", "digit", "labels", "prompt", "condition", "output", "more"]
@@ -128,6 +131,21 @@ def test_any_row_is_a_task_or_one_sentence(options, values):
         assert str(error)
         return
     assert 0 < task.samples <= 600 * RATE
+
+
+def test_a_row_that_does_not_say_how_to_draw_leaves_it_to_the_checkpoint(options, tmp_path):
+    plain = task_of(options, id="x")
+    assert plain.sampling == SamplingConfig()
+    shutil.copytree(options.checkpoint, tmp_path / "calm")
+    config = json.loads((tmp_path / "calm" / "config.json").read_text())
+    own = {"temperature": 0.5, "top_p": 0.9}
+    (tmp_path / "calm" / "config.json").write_text(json.dumps({**config, "sampling": own}))
+    calm = replace(options, checkpoint=str(tmp_path / "calm"))
+    assert task_of(calm, id="x").sampling == SamplingConfig(**own)
+    assert task_of(calm, id="x", temperature=0.7).sampling.temperature == 0.7
+    louder = replace(calm, sampling={"temperature": 0.6})
+    assert task_of(louder, id="x").sampling == SamplingConfig(temperature=0.6, top_p=0.9)
+    assert task_of(louder, id="x", top_p=1).sampling.top_p == 1
 
 
 def test_the_hash_names_all_that_determines_a_clip(options, tmp_path):

@@ -31,6 +31,7 @@ def test_conditions_of_every_kind_have_their_control(tmp_path: Path) -> None:
     save_rich(tmp_path)
     _, seconds, _, guidance, source, prompt, *rest = show_checkpoint(tmp_path, "rich")
     assert (guidance["visible"], source["visible"], prompt["visible"]) == (True, False, True)
+    rest = rest[3:]  # how to draw
     assert (rest[0]["label"], rest[0]["value"]) == ("Level (-60 to 0 dB)", -30)
     tone = rest[controls.MAX_NUMBERS]
     assert (tone["choices"][0], tone["value"]) == (("any", ""), "")

@@ -209,6 +209,8 @@ def test_a_label_from_a_checkpoint_is_no_html(root: Path) -> None:
 
 def test_the_controls_follow_the_checkpoint(root: Path) -> None:
     about, seconds, player, guidance, source, prompt, *rest = show_checkpoint(root, "digits")
+    drawing, rest = rest[:3], rest[3:]
+    assert drawing == [1.0, 0, 1.0]
     numbers, dropdowns = rest[: controls.MAX_NUMBERS], rest[controls.MAX_NUMBERS :]
     assert "8,000 Hz" in about
     assert "32 samples" in about

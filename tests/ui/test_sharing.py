@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -88,18 +89,58 @@ def test_the_command_line_writes_the_same_files(
         assert np.array_equal(theirs, soundfile.read(tmp_path / "ours.wav", dtype="int16")[0])
 
 
+def draw_by_default(folder: Path, **sampling: Any) -> None:
+    """Give a checkpoint a way of drawing of its own."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"sampling": sampling}))
+
+
+OWN = {"temperature": 0.8, "top_k": 7, "top_p": 0.9, "guidance": 1.5}
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [{}, {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "guidance": 1.0}, {"guidance": 2.5}],
+)
+def test_what_a_checkpoint_draws_by_can_be_left_out_and_taken_back(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wish: dict[str, Any]
+) -> None:
+    shelf = Path(shutil.copytree(shelf, tmp_path / "checkpoints"))
+    draw_by_default(shelf / "rich", **OWN)
+    job = make_job(shelf, **wish)
+    wanted = OWN | wish
+    sampling = job.sampling
+    assert (sampling.temperature, sampling.guidance) == (wanted["temperature"], wanted["guidance"])
+    assert (sampling.top_k or 0, sampling.top_p or 1) == (wanted["top_k"], wanted["top_p"])
+    shown = show_page(shelf, sharing.as_link(job).removeprefix("?"))
+    found = dict(zip(("temperature", "top_k", "top_p"), shown[7:10], strict=True))
+    assert found | {"guidance": shown[4]["value"]} == wanted
+    take = Take(job)
+    list(take.play())
+    monkeypatch.chdir(tmp_path)
+    assert run_command(shlex.split(sharing.as_command(job))[1:]) == 0
+    io.write(tmp_path / "ours.wav", take.waveform(0), RATE)
+    theirs = soundfile.read(tmp_path / job.file_names[0], dtype="int16")[0]
+    assert np.array_equal(theirs, soundfile.read(tmp_path / "ours.wav", dtype="int16")[0])
+    draw_by_default(shelf / "rich")
+    plain = make_job(shelf)
+    same = np.array_equal(plain.waveform().numpy(), take.waveform(0).numpy())
+    assert same == (wish.get("temperature") == 1.0)
+
+
 def test_a_link_brings_the_controls_back(shelf: Path) -> None:
     wish = {"seconds": 0.25, "temperature": 0.7, "top_k": 9, "top_p": 0.9, "guidance": 2.5}
     link = sharing.as_link(make_job(shelf, **wish, variants=2))
     picker, _, seconds, _, guidance, *rest = show_page(shelf, link.removeprefix("?"))
     assert picker["value"] == "rich"
     assert (seconds["value"], guidance["value"]) == (0.25, 2.5)
+    assert rest[2:5] == [0.7, 9, 0.9]
     at = len(rest) - len(LINKED)
     numbers = rest[at - controls.MAX_LABEL_SETS - controls.MAX_NUMBERS : at]
     assert numbers[0]["value"] == -12.5
     assert numbers[controls.MAX_NUMBERS]["value"] == "b & c=1"
     assert dict(zip(LINKED, rest[at:], strict=True)) == {
-        "seed": 4, "variants": 2, "temperature": 0.7, "top_k": 9, "top_p": 0.9,
+        "seed": 4, "variants": 2,
     }  # fmt: skip
 
 

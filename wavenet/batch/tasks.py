@@ -23,7 +23,7 @@ from wavenet.conditions import FramesCondition
 from wavenet.config import SamplingConfig
 from wavenet.errors import ConditionError
 from wavenet.model.features import frames_of, read_array
-from wavenet.parsing import make
+from wavenet.sampling import choose_sampling
 from wavenet.synthesis.generate import GUARD
 from wavenet.synthesis.items import Item, check_item, open_streams, samples_for
 
@@ -109,7 +109,8 @@ def make_task(row: Row, settings: Settings) -> Task:
     given_seed = cell(values, "seed")
     seed = number(settings.seed if given_seed is None else given_seed, "seed", int)
     labels, extra = labels_of(checkpoint.config.model, values)
-    sampling = make(SamplingConfig, "sampling", **{**settings.sampling, **drawing_of(values)})
+    usual, drawing = checkpoint.config.sampling, {**settings.sampling, **drawing_of(values)}
+    sampling = choose_sampling(usual, **drawing)
     fields = {name: str(value) for name, value in labels.items()}
     fields |= {"id": identity, "seed": str(seed), "ext": settings.format, "line": str(row.line)}
     fields |= {"checkpoint": checkpoint.config.name}

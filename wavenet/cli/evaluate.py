@@ -51,7 +51,7 @@ def vocoder(
         Path, typer.Option("--checkpoint", help="Folder of a checkpoint conditioned on mel.")
     ] = Path("checkpoints/vocoder"),
     seed: SeedOption = 0,
-    temperature: TemperatureOption = 1.0,
+    temperature: TemperatureOption = None,
     candidates: CandidatesOption = 1,
     engine: EngineOption = "auto",
     device: DeviceOption = "auto",
@@ -76,14 +76,13 @@ def vocoder(
     from audio_utils.metrics import missing_packages
     from wavenet import checkpoint as checkpoints
     from wavenet.cli.progress import bar
-    from wavenet.config import SamplingConfig
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.evaluation.vocoder import METHODS, mel_condition, summarise
     from wavenet.evaluation.vocoder import evaluate as run
-    from wavenet.parsing import make
+    from wavenet.sampling import choose_sampling
 
-    sampling = make(SamplingConfig, "sampling", temperature=temperature)
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
+    sampling = choose_sampling(loaded.config.sampling, temperature=temperature)
     mel_condition(loaded)
     rate = loaded.config.audio.sample_rate
     recordings = [one for folder in folders for one in read_group(folder, rate, limit)]
@@ -98,7 +97,7 @@ def vocoder(
             measures.append(one)
             advance(1)
     rows = summarise(measures)
-    report = {"checkpoint": loaded.config.name, "seed": seed, "temperature": temperature}
+    report = {"checkpoint": loaded.config.name, "seed": seed, "sampling": sampling.model_dump()}
     report |= {"candidates": candidates}
     report |= {"groups": rows, "recordings": [vars(one) for one in measures]}
     if out is not None:

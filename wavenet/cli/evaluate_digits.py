@@ -57,10 +57,10 @@ def digits(
     test: TestOption = None,
     count: Annotated[int, typer.Option(min=2, help="How many clips to generate.")] = 300,
     seed: SeedOption = 0,
-    temperature: TemperatureOption = 1.0,
+    temperature: TemperatureOption = None,
     top_k: TopKOption = None,
     top_p: TopPOption = None,
-    guidance: GuidanceOption = 1.0,
+    guidance: GuidanceOption = None,
     engine: EngineOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
@@ -80,21 +80,20 @@ def digits(
     """
     from wavenet import checkpoint as checkpoints
     from wavenet.cli.progress import waiting
-    from wavenet.config import SamplingConfig
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.evaluation.clips import plan_clips
     from wavenet.evaluation.digits import Reference
     from wavenet.evaluation.pictures import plot_accuracy, plot_nearest
     from wavenet.evaluation.record import describe
-    from wavenet.parsing import make
+    from wavenet.sampling import choose_sampling
 
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "guidance": guidance}
-    sampling = make(SamplingConfig, "sampling", **values)
     if clips and out is None:
         raise ConditionError("--clips needs a folder; give --out")
     if out is not None:
         make_folder(out)
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
+    sampling = choose_sampling(loaded.config.sampling, **values)
     dataset = read_recordings(loaded, folder, recipe, pattern, test)
     learnt, held = divide(loaded, dataset)
     items = plan_clips(learnt, count, seed)

@@ -45,11 +45,11 @@ def generate(
         float | None, typer.Option(help="Length to generate; the checkpoint's usual length.")
     ] = None,
     seed: SeedOption = 0,
-    temperature: TemperatureOption = 1.0,
+    temperature: TemperatureOption = None,
     top_k: TopKOption = None,
     top_p: TopPOption = None,
-    greedy: GreedyOption = False,
-    guidance: GuidanceOption = 1.0,
+    greedy: GreedyOption = None,
+    guidance: GuidanceOption = None,
     beams: Annotated[
         int | None, typer.Option(help="Search for the likeliest clip with so many beams, slowly.")
     ] = None,
@@ -80,16 +80,15 @@ def generate(
         raise ConditionError("--beams finds one clip, whatever the seed; leave --count out")
 
     from wavenet import checkpoint as checkpoints
-    from wavenet.config import SamplingConfig
     from wavenet.engines.registry import device_for, make_engine
-    from wavenet.parsing import make
+    from wavenet.sampling import choose_sampling
     from wavenet.synthesis.items import Item, clip_name, samples_for
 
     seeds = range(seed, seed + count)
     paths = plan_outputs(out, [clip_name(checkpoint.name, labels, s) for s in seeds], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
-    sampling = make(SamplingConfig, "sampling", guidance=guidance, **values)
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
+    sampling = choose_sampling(loaded.config.sampling, guidance=guidance, **values)
     rate = loaded.config.audio.sample_rate
     given = read_prompt(prompt, rate)
     local = read_frames(loaded, arrays)

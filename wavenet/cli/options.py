@@ -47,16 +47,20 @@ MatchOption = Annotated[
     ),
 ]
 TemperatureOption = Annotated[
-    float, typer.Option("--temperature", help="Above 0; below 1 is calmer.")
+    float | None,
+    typer.Option("--temperature", help="Above 0; below 1 is calmer; the checkpoint's own."),
 ]
 TopKOption = Annotated[int | None, typer.Option("--top-k", help="Draw from the k likeliest codes.")]
 TopPOption = Annotated[
     float | None,
     typer.Option("--top-p", help="Draw from the likeliest codes that hold this share."),
 ]
-GreedyOption = Annotated[bool, typer.Option("--greedy", help="Take the likeliest code.")]
+GreedyOption = Annotated[
+    bool | None, typer.Option("--greedy/--no-greedy", help="Take the likeliest code.")
+]
 GuidanceOption = Annotated[
-    float, typer.Option("--guidance", help="Above 1: heed labels more; where they may be left out.")
+    float | None,
+    typer.Option("--guidance", help="Above 1: heed labels more; where they may be left out."),
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace files.")]
 

@@ -44,11 +44,11 @@ def vocode(
     ] = Path("checkpoints/vocoder"),
     set_: SetOption = None,
     seed: SeedOption = 0,
-    temperature: TemperatureOption = 1.0,
+    temperature: TemperatureOption = None,
     top_k: TopKOption = None,
     top_p: TopPOption = None,
-    greedy: GreedyOption = False,
-    guidance: GuidanceOption = 1.0,
+    greedy: GreedyOption = None,
+    guidance: GuidanceOption = None,
     candidates: CandidatesOption = 1,
     match: MatchOption = None,
     engine: EngineOption = "auto",
@@ -69,15 +69,14 @@ def vocode(
     """
     labels = parse_labels(set_)
     from wavenet import checkpoint as checkpoints
-    from wavenet.config import SamplingConfig
     from wavenet.engines.registry import device_for, make_engine
-    from wavenet.parsing import make
+    from wavenet.sampling import choose_sampling
     from wavenet.synthesis.items import Item
 
     paths = plan_outputs(out, [f"{source.stem}_{checkpoint.name}_seed{seed}"], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
-    sampling = make(SamplingConfig, "sampling", guidance=guidance, **values)
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
+    sampling = choose_sampling(loaded.config.sampling, guidance=guidance, **values)
     local, samples = read_source(loaded, source)
     item = Item(samples, labels, seed, local=local)
     runner = make_engine(engine, loaded.model, precision, threads)

@@ -85,7 +85,7 @@ def draw_nearest(
     Raises:
         ConditionError: a number, checkpoint, item or setting that cannot be used.
     """
-    sampling = sampling or SamplingConfig()
+    sampling = sampling or checkpoint.config.sampling
     target = _check(checkpoint, item, candidates, sampling)
     runner = make_engine(engine, checkpoint.model) if isinstance(engine, str) else engine
     alphabet, total = checkpoint.config.codec, item.samples

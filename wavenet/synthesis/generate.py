@@ -60,7 +60,7 @@ def generate(
     Args:
         checkpoint: a loaded model.
         items: may differ in length, labels, seed and prompt; items that are complete retire.
-        sampling: how samples are drawn; ancestral at temperature 1 when left out.
+        sampling: how samples are drawn; as the checkpoint says when left out.
         engine: a name of `engines.registry`, or an engine made before for this model.
         chunk_samples: longest chunk, a tenth of a second when left out; no effect on the audio.
         guard: when to go back and draw again with other noise; None for never. No effect on the
@@ -75,8 +75,8 @@ def generate(
         raise ConditionError("nothing to generate: give at least one item")
     longest = chunk_samples or usual_chunk(checkpoint)
     runner = make_engine(engine, checkpoint.model) if isinstance(engine, str) else engine
-    flow = make_flow(checkpoint, runner, sampling or SamplingConfig(), guard, longest)
-    streams = open_streams(checkpoint, items, sampling or SamplingConfig(), guard)
+    flow = make_flow(checkpoint, runner, sampling or checkpoint.config.sampling, guard, longest)
+    streams = open_streams(checkpoint, items, sampling or checkpoint.config.sampling, guard)
 
     def chunks() -> Iterator[Chunk]:
         with device_faults():

@@ -70,7 +70,7 @@ def make_clips(
     if together is not None and together < 1:
         raise ConditionError(f"at least one clip must be made at once, found {together}")
     runner = make_engine(engine, checkpoint.model) if isinstance(engine, str) else engine
-    settings = sampling or SamplingConfig()
+    settings = sampling or checkpoint.config.sampling
     line = _Line(checkpoint, runner, settings, guard, report)
     if isinstance(items, Sequence):
         for item in items:

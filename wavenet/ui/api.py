@@ -73,9 +73,9 @@ def make_generate(root: Path) -> Function:
         labels: dict[str, str] | None = None,
         seconds: float = 1.0,
         seed: int = -1,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
     ) -> dict[str, Any]:
         """Generate one clip with a WaveNet and return it as a lossless WAV file.
 
@@ -84,9 +84,9 @@ def make_generate(root: Path) -> Function:
             labels: one for each of its label sets, such as {"digit": "7", "speaker": "jackson"}.
             seconds: length, above 0, at most 30.
             seed: the same seed gives the same audio; -1 draws one, which the file's name tells.
-            temperature: above 0; below 1 is calmer.
-            top_k: draw from the k likeliest codes; 0 is off.
-            top_p: draw from the likeliest codes that hold this share; 1 is off.
+            temperature: above 0; below 1 is calmer; the checkpoint's own if left out.
+            top_k: draw from the k likeliest codes; 0 is off; the checkpoint's own if left out.
+            top_p: draw from the likeliest codes of this share; 1 is off; else the checkpoint's own.
         Returns:
             The WAV file.
         """
@@ -107,9 +107,9 @@ def make_continue(root: Path) -> Function:
         labels: dict[str, str] | None = None,
         seconds: float = 1.0,
         seed: int = -1,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
         with_prompt: bool = True,
     ) -> dict[str, Any]:
         """Continue a recording with a WaveNet and return a lossless WAV file.
@@ -120,9 +120,9 @@ def make_continue(root: Path) -> Function:
             labels: one for each of its label sets, such as {"digit": "7", "speaker": "jackson"}.
             seconds: length of what is added, above 0, at most 30.
             seed: the same seed gives the same audio; -1 draws one, which the file's name tells.
-            temperature: above 0; below 1 is calmer.
-            top_k: draw from the k likeliest codes; 0 is off.
-            top_p: draw from the likeliest codes that hold this share; 1 is off.
+            temperature: above 0; below 1 is calmer; the checkpoint's own if left out.
+            top_k: draw from the k likeliest codes; 0 is off; the checkpoint's own if left out.
+            top_p: draw from the likeliest codes of this share; 1 is off; else the checkpoint's own.
             with_prompt: whether the file begins with the recording.
         Returns:
             The WAV file.
@@ -147,9 +147,9 @@ def make_vocode(root: Path) -> Function:
         checkpoint: str = "vocoder",
         labels: dict[str, str] | None = None,
         seed: int = -1,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
         match: bool = True,
     ) -> dict[str, Any]:
         """Say a recording again with a WaveNet vocoder, from its features alone, as a WAV file.
@@ -159,9 +159,9 @@ def make_vocode(root: Path) -> Function:
             checkpoint: name of a checkpoint that takes frames, such as mel.
             labels: one for each of its label sets; the vocoder that comes with the studio has none.
             seed: the same seed gives the same audio; -1 draws one, which the file's name tells.
-            temperature: above 0; below 1 is calmer.
-            top_k: draw from the k likeliest codes; 0 is off.
-            top_p: draw from the likeliest codes that hold this share; 1 is off.
+            temperature: above 0; below 1 is calmer; the checkpoint's own if left out.
+            top_k: draw from the k likeliest codes; 0 is off; the checkpoint's own if left out.
+            top_p: draw from the likeliest codes of this share; 1 is off; else the checkpoint's own.
             match: whether a clip made from mel frames is filtered until it has them.
         Returns:
             The WAV file, as long as the recording.

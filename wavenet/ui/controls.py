@@ -25,7 +25,7 @@ SIGNAL_QUEUE: dict[str, Any] = {"concurrency_id": "signal", "concurrency_limit":
 # More label sets than this, and a page of dropdowns is the wrong tool: use the command line.
 MAX_LABEL_SETS = 8
 MAX_NUMBERS = 4
-SHOWN = 6 + MAX_NUMBERS + MAX_LABEL_SETS  # what `show_checkpoint` updates
+SHOWN = 9 + MAX_NUMBERS + MAX_LABEL_SETS  # what `show_checkpoint` updates
 ANY = "any"  # shown for a label that is left out
 # What is heard well at the first press, where the checkpoint has it: of the speakers of the digits
 # some were recorded 20 dB softer than others.
@@ -39,31 +39,38 @@ def show_checkpoint(
 
     Args:
         name: of its folder.
-        wanted: seconds, guidance, and labels by condition name, from a link; the usual ones stand
-            in for what is missing or does not fit.
+        wanted: seconds, how to draw, and labels by condition name, from a link; the usual ones
+            stand in for what is missing or does not fit.
     Returns:
         Updates of the description, the length, the player, the guidance, the recording to say
-        again, the prompt, `MAX_NUMBERS` numbers and `MAX_LABEL_SETS` dropdowns.
+        again, the prompt, temperature, top-k, top-p, `MAX_NUMBERS` numbers and `MAX_LABEL_SETS`
+        dropdowns.
     """
     try:
         checkpoint = jobs.load_named(root, name)
     except WaveNetError as error:
         hidden = [gr.update(visible=False)] * (MAX_NUMBERS + MAX_LABEL_SETS)
         alert = f"<p role='alert'>{escape(jobs.sentence(error))}</p>"
-        return [alert, *[gr.skip()] * 5, *hidden]
+        return [alert, *[gr.skip()] * 8, *hidden]
     model = checkpoint.config.model
     wanted = wanted or {}
     seconds = wanted.get("seconds", jobs.usual_seconds(checkpoint))
     rate = {"rate": checkpoint.config.audio.sample_rate}
     can_leave_out = any(condition.dropout for condition in (*model.labels, *model.globals))
     says_again = bool(model.locals)
+    drawing = {
+        name: wanted.get(name, usual) for name, usual in jobs.usual_drawing(checkpoint).items()
+    }
     return [
         describe(checkpoint),
         gr.update(value=seconds, visible=not says_again),
         rate,
-        gr.update(value=wanted.get("guidance", 1), visible=can_leave_out),
+        gr.update(value=drawing["guidance"], visible=can_leave_out),
         gr.update(value=None, visible=says_again),
         gr.update(visible=not says_again),
+        drawing["temperature"],
+        drawing["top_k"],
+        drawing["top_p"],
         *_fill(_numbers(model, wanted), MAX_NUMBERS),
         *_fill([_labels(c, wanted.get(c.name)) for c in model.labels], MAX_LABEL_SETS),
     ]

@@ -25,7 +25,7 @@ from wavenet.ui.fetching import import_allowed
 from wavenet.ui.player import SETTLE_JS, START_JS, STOP_JS, make_player
 
 # What a link may say that is not the checkpoint's own matter.
-LINKED = ("seed", "variants", "temperature", "top_k", "top_p")
+LINKED = ("seed", "variants")
 EMPTY = (
     "<p class='empty'>The file to keep, its waveform, mel spectrogram and MFCC appear here after "
     "the last sample.</p>"
@@ -90,7 +90,8 @@ def tab(root: Path) -> None:
     stop.click(stops.add, controls.run, js=STOP_JS, trigger_mode="multiple", **quick)
     reuse.click(lambda seed: seed, results["used_seed"], controls.seed, **quick)
     shown = [about, controls.seconds, results["player"], controls.guidance, controls.source]
-    shown += [controls.continued, *controls.numbers, *controls.labels]
+    shown += [controls.continued, controls.temperature, controls.top_k, controls.top_p]
+    shown += [*controls.numbers, *controls.labels]
     chosen = controls.checkpoint.input(
         partial(fetching.choose, root), controls.checkpoint, shown, **quick
     )

@@ -47,6 +47,8 @@ FIRST_SECONDS = 0.2
 class Wish(Strict):
     """What is asked for; seed -1 draws one, top_k 0, top_p 1 and guidance 1 are off.
 
+    How to draw is the checkpoint's own matter where it is None.
+
     Attributes:
         variants: clips at once; their seeds count up.
         labels: label or number by condition name; what may be left out need not be there.
@@ -54,25 +56,12 @@ class Wish(Strict):
 
     seconds: float = Field(gt=0, le=MAX_SECONDS)
     seed: int = Field(default=-1, ge=-1, le=MAX_SEED)
-    temperature: float = Field(default=1.0, gt=0, le=10)
-    top_k: int = Field(default=0, ge=0, le=1024)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    guidance: float = Field(default=1.0, ge=0, le=10)
+    temperature: float | None = Field(default=None, gt=0, le=10)
+    top_k: int | None = Field(default=None, ge=0, le=1024)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    guidance: float | None = Field(default=None, ge=0, le=10)
     variants: int = Field(default=1, ge=1, le=MAX_VARIANTS)
     labels: dict[str, str | float] = Field(default_factory=dict)
-
-    @property
-    def sampling(self) -> SamplingConfig:
-        """How samples are drawn."""
-        top_p = self.top_p if self.top_p < 1 else None
-        return make(
-            SamplingConfig,
-            "sampling",
-            temperature=self.temperature,
-            top_k=self.top_k or None,
-            top_p=top_p,
-            guidance=self.guidance,
-        )
 
 
 @dataclass(frozen=True)
@@ -80,7 +69,7 @@ class Job:
     """Clips that differ in their seeds alone, checked and ready to be made.
 
     Attributes:
-        wish: what was asked for, its seed drawn.
+        wish: what was asked for, its seed drawn, and nothing None.
         opening: (T,) what is heard before the first generated sample: the prompt, or nothing.
         source: name of the recording that is continued or said again; "" without one.
     """
@@ -91,6 +80,15 @@ class Job:
     items: tuple[Item, ...]
     opening: Tensor
     source: str = ""
+
+    @property
+    def sampling(self) -> SamplingConfig:
+        """How samples are drawn."""
+        wish = self.wish
+        top_p = None if wish.top_p == 1 else wish.top_p
+        drawing = {"temperature": wish.temperature, "guidance": wish.guidance}
+        drawing |= {"top_k": wish.top_k or None, "top_p": top_p}
+        return make(SamplingConfig, "sampling", **drawing)
 
     @property
     def rate(self) -> int:
@@ -110,7 +108,7 @@ class Job:
 
     def start(self) -> Iterator[Chunk]:
         """Check everything; the chunks of all clips leave as they are made."""
-        return generate(self.checkpoint, self.items, self.wish.sampling, self.engine)
+        return generate(self.checkpoint, self.items, self.sampling, self.engine)
 
     def waveform(self) -> Tensor:
         """Make the first clip to its end, after the opening."""
@@ -148,8 +146,11 @@ def make_job(
             )
         recording = read_upload(source, rate, MAX_SECONDS).waveform
         local, samples = frames_of(model, rate, recording), recording.numel()
+    usual = usual_drawing(checkpoint)
+    filled = {name: value for name, value in usual.items() if getattr(wish, name) is None}
     if wish.seed < 0:
-        wish = wish.model_copy(update={"seed": SystemRandom().randrange(DRAWN_SEEDS)})
+        filled["seed"] = SystemRandom().randrange(DRAWN_SEEDS)
+    wish = wish.model_copy(update=filled)
     first = Item(samples, wish.labels, wish.seed, prompt=given, local=local)
     items = tuple(replace(first, seed=wish.seed + n) for n in range(wish.variants))
     opening = given if given is not None and with_prompt else torch.empty(0)
@@ -198,6 +199,14 @@ def paced(
 def usual_seconds(checkpoint: Checkpoint) -> float:
     """Give the length of a clip where none is asked for, as far as the page allows."""
     return min(checkpoint.config.default_seconds, MAX_SECONDS)
+
+
+def usual_drawing(checkpoint: Checkpoint) -> dict[str, float]:
+    """Give how a checkpoint draws where nobody says otherwise, as values of controls."""
+    usual = checkpoint.config.sampling
+    top_k, top_p = usual.top_k or 0, 1.0 if usual.top_p is None else usual.top_p
+    drawing = {"temperature": usual.temperature, "top_k": top_k, "top_p": top_p}
+    return drawing | {"guidance": usual.guidance}
 
 
 def list_checkpoints(root: Path) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from wavenet.ui import jobs
 from wavenet.ui.jobs import Job
 
 # Numbers of a run by their name in a link, with what leaves them out.
@@ -45,7 +46,12 @@ def as_link(job: Job) -> str:
     """Write the settings as the query of a link to this page; recordings stay where they are."""
     found = settings(job)
     query = {"checkpoint": found["checkpoint"], "seed": found["seed"]}
-    query |= {name: found[name] for name, off in NUMBERS.items() if found[name] != off}
+    usual = jobs.usual_drawing(job.checkpoint)
+    query |= {
+        name: found[name]
+        for name, off in NUMBERS.items()
+        if found[name] != off or usual.get(name, off) != off
+    }
     if job.wish.variants > 1:
         query["variants"] = job.wish.variants
     query |= {LABEL + name: value for name, value in job.wish.labels.items()}
@@ -102,7 +108,10 @@ def _common(job: Job) -> list[str]:
     words = ["--checkpoint", f"{folder.parent.name}/{folder.name}"]
     for name, value in wish.labels.items():
         words += ["--set", f"{name}={value if isinstance(value, str) else format(value, 'g')}"]
-    words += [] if wish.temperature == 1 else ["--temperature", f"{wish.temperature:g}"]
-    words += ["--top-k", str(wish.top_k)] if wish.top_k else []
-    words += [] if wish.top_p == 1 else ["--top-p", f"{wish.top_p:g}"]
-    return words + ([] if wish.guidance == 1 else ["--guidance", f"{wish.guidance:g}"])
+    usual, everything = jobs.usual_drawing(job.checkpoint), job.checkpoint.model.n_classes
+    drawing = {"temperature": wish.temperature, "top_k": wish.top_k or everything}
+    drawing |= {"top_p": wish.top_p, "guidance": wish.guidance}
+    for name, number in drawing.items():
+        if getattr(wish, name) != usual[name]:
+            words += [f"--{name.replace('_', '-')}", f"{number:g}"]
+    return words
