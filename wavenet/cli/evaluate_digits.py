@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from wavenet.config import SamplingConfig
     from wavenet.engines.base import Engine
     from wavenet.evaluation.clips import MadeClips
+    from wavenet.evaluation.digits import Reference
     from wavenet.evaluation.recordings import Labelled
     from wavenet.synthesis.items import Item
     from wavenet.training.data import Dataset
@@ -65,6 +66,9 @@ def digits(
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
+    trade_off: Annotated[
+        bool, typer.Option("--trade-off", help="Judge other temperatures, top-p, guidance, too.")
+    ] = False,
     clips: Annotated[bool, typer.Option("--clips", help="Keep the clips, in OUT/clips.")] = False,
     out: OutOption = None,
     json_: JsonOption = False,
@@ -76,14 +80,15 @@ def digits(
     of two clips with the same labels. A clip nearer to a recording that was learnt from than any
     real test clip counts as a copy. The Fréchet distance is that of the network's embedding to
     that of the test clips. Labels come in turn, lengths are those of real recordings with the same
-    labels, and seeds count up from --seed.
+    labels, and seeds count up from --seed. --trade-off moves temperature, top-p and guidance, one
+    at a time, and draws how clear clips are against how varied.
     """
     from wavenet import checkpoint as checkpoints
     from wavenet.cli.progress import waiting
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.evaluation.clips import plan_clips
     from wavenet.evaluation.digits import Reference
-    from wavenet.evaluation.pictures import plot_accuracy, plot_nearest
+    from wavenet.evaluation.pictures import plot_accuracy, plot_nearest, plot_trade_off
     from wavenet.evaluation.record import describe
     from wavenet.sampling import choose_sampling
 
@@ -105,8 +110,12 @@ def digits(
     settings = {**sampling.model_dump(), "count": count, "seed": seed, "precision": precision}
     report = describe(loaded, settings, repeat(context))
     report |= {"drawn_again": made.drawn_again, "learnt_from": len(learnt), **found}
-    accuracy, nearest = plot_accuracy(found["values"]), plot_nearest(found["nearest"]["distances"])
-    keep(out, report, {"accuracy": accuracy, "nearest": nearest})
+    pictures = {"accuracy": plot_accuracy(found["values"])}
+    pictures["nearest"] = plot_nearest(found["nearest"]["distances"])
+    if trade_off:
+        report["trade_off"] = compare(loaded, reference, items, runner)
+        pictures["trade_off"] = plot_trade_off(report["trade_off"])
+    keep(out, report, pictures)
     if clips and out is not None:
         write(out / "clips", made, loaded.config.audio.sample_rate)
     if json_:
@@ -144,6 +153,20 @@ def generate(
         return make_planned(loaded, items, sampling, runner, advance, say)
 
 
+def compare(
+    loaded: "Checkpoint", reference: "Reference", items: "list[Item]", runner: "Engine[Any]"
+) -> list[dict[str, Any]]:
+    """Judge clips that are drawn in other ways, behind a progress bar."""
+    from wavenet.cli.progress import bar
+    from wavenet.evaluation.trade_off import compare_settings, settings_to_try
+
+    samples = sum(item.samples for item in items)
+    # plain drawing stands in every line of the picture, and is made once
+    ways = len({way if way[1] != 1 else None for way in settings_to_try(loaded)})
+    with bar("samples", samples * ways) as advance:
+        return compare_settings(loaded, reference, items, runner, advance)
+
+
 def write(folder: "Path", made: "MadeClips", rate: int) -> None:
     """Write the clips, by the name of their labels and seed."""
     from audio_utils import io
@@ -175,3 +198,13 @@ def show(report: dict[str, Any]) -> None:
     chance = f"of {report['clips']['generated']}; by chance about {near['copies_by_chance']:.1f}"
     typer.echo(ROW.format("copies", "-", near["copies"], chance))
     typer.echo(ROW.format("drawn again by the guard", "-", report["drawn_again"], "").rstrip())
+    if "trade_off" in report:
+        typer.echo(
+            f"\n{'setting':12} {'value':>6} {'clear, %':>9} {'varied, %':>10} {'Fréchet':>8}"
+        )
+    for row in report.get("trade_off", []):
+        varied = "-" if row["diversity"] is None else show_share(row["diversity"])
+        typer.echo(
+            f"{row['setting']:12} {row['value']:>6g} {show_share(row['accuracy']):>9} {varied:>10} "
+            f"{row['frechet']:>8.1f}"
+        )

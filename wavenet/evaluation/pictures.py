@@ -98,6 +98,33 @@ def plot_nearest(distances: Mapping[str, Sequence[float]]) -> Figure:
     return figure
 
 
+def plot_trade_off(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw how clear and how varied clips are, a line for each setting that is moved.
+
+    Args:
+        rows: of `trade_off.compare_settings`.
+    """
+    figure, axes = _make("Clear or varied: how to draw", "all labels heard (% of clips)")
+    names = list(dict.fromkeys(row["setting"] for row in rows))
+    for colour, name in zip(COLOURS, names, strict=False):
+        line = [row for row in rows if row["setting"] == name and row["diversity"] is not None]
+        points = [(100 * row["diversity"], 100 * row["accuracy"]) for row in line]
+        axes.plot(*zip(*points, strict=True), marker="o", markersize=4, color=colour, label=name)
+        for row, point in zip(line, points, strict=True):
+            if row["value"] != 1:
+                axes.annotate(
+                    f"{row['value']:g}",
+                    point,
+                    xytext=(4, 4),
+                    textcoords="offset points",
+                    fontsize=8,
+                    color=colour,
+                )
+    axes.set_xlabel("diversity within a class (% of real clips)")
+    _legend(axes)
+    return figure
+
+
 def row_name(row: Mapping[str, Any]) -> str:
     """Name a row of `likelihood.summarise`."""
     return "all" if row["label"] is None else f"{row['label']} {row['value']}"
