@@ -250,7 +250,8 @@ def test_a_full_disk_ends_in_one_sentence(batch, tmp_path):
         code, out, err = batch(manifest, "--batch-size", 1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert (code, out) == (1, "")
+    assert (code, out) == (3, "")
+    assert "the same command goes on" in err.splitlines()[-2]
     assert err.splitlines()[-1].startswith("wavenet: ")
     assert "writ" in err.splitlines()[-1]
     hashes(tmp_path / "out")  # sees that nothing is half-written

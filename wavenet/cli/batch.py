@@ -165,7 +165,7 @@ def batch(
             else:
                 bar.show(task.identity, record["error"])
 
-        with _interruptible() as stopping, bar:
+        with _interruptible() as stopping, _kept_on_the_way(bar), bar:
             tally = run(path, settings, wanted, where, workers, show, bar.report, bar.say, stopping)
         _tell(tally, plan, where, wanted, time.perf_counter() - began, json_)
         if stopping.is_set() and not (fail_fast and tally.failed):
@@ -241,6 +241,19 @@ def _as_file(manifest: str) -> Iterator[Path]:
         except OSError as error:
             raise FolderError(f"{manifest} cannot be copied to {copy.name}: {error}") from None
         yield Path(copy.name)
+
+
+@contextmanager
+def _kept_on_the_way(bar: BatchProgress) -> Iterator[None]:
+    """End as a batch does of which some clips failed, if the disk fails when some are made."""
+    try:
+        yield
+    except FolderError as error:
+        if not bar.made:
+            raise
+        say("what is done is kept; the same command goes on")
+        say(f"wavenet: {error}")
+        raise typer.Exit(SOME_FAILED) from None
 
 
 @contextmanager

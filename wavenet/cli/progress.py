@@ -40,6 +40,9 @@ def waiting(text: str) -> Iterator[None]:
 class BatchProgress:
     """Clips, seconds of audio, speed and time left: a bar on a terminal, a line now and then else.
 
+    Attributes:
+        made: seconds of audio.
+
     Args:
         clips: to be made; seconds: what they last together.
         quiet: show nothing but failures.
@@ -65,7 +68,7 @@ class BatchProgress:
             "", total=seconds, made=0.0, speed=0.0, ended=0, clips=clips
         )
         self._clips, self._seconds = clips, seconds
-        self._ended, self._made = 0, 0.0
+        self._ended, self.made = 0, 0.0
         self._began = self._told = time.monotonic()
 
     def __enter__(self) -> "BatchProgress":
@@ -79,10 +82,10 @@ class BatchProgress:
 
     def report(self, seconds: float) -> None:
         """Count audio that was made; below 0 where some is made again."""
-        self._made += seconds
+        self.made += seconds
         now = time.monotonic()
-        speed = self._made / max(now - self._began, 1e-9)
-        self._progress.update(self._task, completed=self._made, made=self._made, speed=speed)
+        speed = self.made / max(now - self._began, 1e-9)
+        self._progress.update(self._task, completed=self.made, made=self.made, speed=speed)
         if self._lines and now - self._told > LINE_SECONDS:
             self._told = now
             self.say(f"{self._ended:,} of {self._clips:,} clips, {speed:,.1f} times real time")
