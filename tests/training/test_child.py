@@ -194,6 +194,7 @@ def test_a_damaged_plan_is_one_sentence(root, text):
 def test_values_of_a_plan_cannot_become_options(root):
     words = child.arguments(plan(data="--device", pattern="--help{a}"), root / "first")
     assert {"--data=--device", "--pattern=--help{a}"} <= set(words)
+    assert "--threads=1" in child.arguments(plan(threads=1), root / "first")
 
 
 def test_a_crash_of_the_program_is_told_without_its_traceback(root):

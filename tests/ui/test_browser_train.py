@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from wavenet import locks
+from wavenet.training.child import read_mark
 from wavenet.training.status import list_runs, read_status
 from wavenet.ui import recordings
+from wavenet.ui.training import EXAMPLE, EXAMPLE_STEPS
 
 from .conftest import RATE, save_checkpoint, visit
 from .stage import answers, studio
@@ -47,16 +49,51 @@ def wait_for_state(page: Any, words: str) -> None:
     page.wait_for_selector(f"#train-state >> text={words}", timeout=60_000)
 
 
-def start_example(page: Any, runs: Path) -> Path:
-    """Press Example, and wait until its run trains and is shown."""
-    before = ["", *list_runs(runs)]
-    page.click("#train-example")
+def look_at_notes(page: Any) -> None:
+    page.fill("#train-pattern :is(input, textarea)", "{note}_{take}")
+    page.click("#train-look")
+    page.wait_for_selector("#train-report >> text=c4, c5, e4, g4")
+
+
+def choose_tiny(page: Any) -> None:
+    page.click("#train-recipe label:has-text('tiny')")
+    page.wait_for_selector("#train-about >> text=tiny model")
+
+
+def start_long(page: Any, root: Path, name: str) -> Path:
+    """Start a run on notes that goes on for as long as a test wants, and wait until it trains."""
+    notes = root.parent / "notes"
+    if not notes.exists():
+        notes.mkdir()
+        recordings.write_notes(notes)
+    page.fill("#train-folder :is(input, textarea)", str(notes))
+    look_at_notes(page)
+    choose_tiny(page)
+    page.fill("#train-name :is(input, textarea)", name)
+    page.fill("#train-steps input", "20000")
+    page.click("#train-start")
     page.wait_for_function(
-        "before => !before.includes(document.querySelector('#train-run input').value)",
-        arg=before,
+        "name => document.querySelector('#train-run input').value === name", arg=name
     )
+    folder, deadline = root.parent / "runs" / name, time.monotonic() + 60
+    while read_status(folder).state != "running":  # what is shown may be another run yet
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     wait_for_state(page, "Training.")
-    return runs / page.input_value("#train-run input")
+    return folder
+
+
+def test_the_example_runs_to_its_end_in_a_process_that_waited(page: Any, root: Path) -> None:
+    open_tab(page)
+    page.click("#train-example")
+    wait_for_state(page, f"Finished after step {EXAMPLE_STEPS}")
+    page.wait_for_selector("#train-curves >> text=held-out clips")
+    page.wait_for_selector(f"#train-clip-1 >> text=Step {EXAMPLE_STEPS}")
+    page.wait_for_selector("#train-clip-2 >> text=Step ")
+    page.wait_for_selector(f"#train-state >> text=offer it as {EXAMPLE}")
+    mark = read_mark(root.parent / "runs" / EXAMPLE)
+    assert mark
+    assert mark.word, "the tab was opened, and nothing waited for a run"
 
 
 def test_dropped_recordings_are_looked_at_before_they_are_trained_on(
@@ -69,17 +106,14 @@ def test_dropped_recordings_are_looked_at_before_they_are_trained_on(
     page.fill("#train-name :is(input, textarea)", "mine")
     page.click("#train-start")
     page.wait_for_selector("[data-testid=toast-body] >> text=Look at the recordings")
-    page.fill("#train-pattern :is(input, textarea)", "{note}_{take}")
-    page.click("#train-look")
-    page.wait_for_selector("#train-report >> text=c4, c5, e4, g4")
+    look_at_notes(page)
     page.wait_for_selector("#train-labels >> text=note (4)")
     assert page.is_checked("#train-labels label:has-text('note') input")
     assert not page.is_checked("#train-labels label:has-text('take') input")
     page.click("#train-recipe label:has-text('vocoder')")
     page.wait_for_selector("#train-labels", state="hidden")
     assert page.input_value("#train-steps input") == "20000"
-    page.click("#train-recipe label:has-text('tiny')")
-    page.wait_for_selector("#train-about >> text=tiny model")
+    choose_tiny(page)
     page.fill("#train-steps input", "1")
     page.click("#train-start")
     page.wait_for_function("document.querySelector('#train-run input').value === 'mine'")
@@ -92,7 +126,7 @@ def test_a_run_is_watched_heard_steered_and_used(
     page: Any, url: str, browser: Any, root: Path
 ) -> None:
     open_tab(page)
-    run = start_example(page, root.parent / "runs")
+    run = start_long(page, root, "sung")
     page.wait_for_selector("#train-curves >> text=held-out clips")
     page.wait_for_selector("#train-curves >> text=Bits per sample")
     page.wait_for_selector("#train-clip-1 >> text=Step ", timeout=60_000)
@@ -109,7 +143,7 @@ def test_a_run_is_watched_heard_steered_and_used(
         wait_for_state(other, "Training.")
         other.click("#train-stop")
         wait_for_state(other, "Stopped after step")
-        other.wait_for_selector("#train-state >> text=offer it as notes")
+        other.wait_for_selector("#train-state >> text=offer it as sung")
         assert read_status(run).step > paused
         other.get_by_role("tab", name="Generate").click()
         other.click("#checkpoint input")
@@ -122,7 +156,7 @@ def test_a_run_goes_on_when_its_studio_is_killed(url: str, browser: Any, root: P
     """The last test here, for it takes the studio with it."""
     with visit(browser, url) as page:
         open_tab(page)
-        folder = start_example(page, root.parent / "runs")
+        folder = start_long(page, root, "left")
     holder, step = locks.is_held(folder), read_status(folder).step
     assert holder
     parent = ["ps", "-o", "ppid=", "-p", str(holder)]

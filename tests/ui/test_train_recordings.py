@@ -46,7 +46,7 @@ def test_dropped_files_are_looked_at_and_learnt_from_under_safe_names(
     tmp_path: Path, notes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[RunPlan] = []
-    monkeypatch.setattr(child, "_begin", lambda plan, folder: started.append(plan))
+    monkeypatch.setattr(child, "_begin", lambda plan, folder, standby: started.append(plan))
     place = tmp_path / "runs"
     (tmp_path / "other").mkdir()
     shutil.copy(notes / "c4_1.wav", tmp_path / "other" / "c4_1.wav")

@@ -32,7 +32,7 @@ def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[RunPlan]:
     """The plans of the runs that would have begun."""
     found: list[RunPlan] = []
-    monkeypatch.setattr(child, "_begin", lambda plan, folder: found.append(plan))
+    monkeypatch.setattr(child, "_begin", lambda plan, folder, standby: found.append(plan))
     return found
 
 
@@ -245,14 +245,18 @@ def test_a_run_without_a_checkpoint_offers_none(place: Path, offers: Path) -> No
 def test_a_run_that_lives_keeps_the_page_looking(
     place: Path, offers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_run(place, "first", 2)
+    folder = make_run(place, "first", 2)
     monkeypatch.setattr(locks, "is_held", lambda folder: 2**22 + 1)
     living = shown(place, offers, "first")
-    assert living["timer"] == gr.update(active=True)
+    assert living["timer"] == gr.update(active=True, value=runs.OFTEN_SECONDS)
     assert "Training." in living["state"]
     assert "6.0 s" in living["facts"]
     names = ("pause", "resume", "stop", "use")
     assert [living[name]["interactive"] for name in names] == [True, False, True, True]
+    long = RunPlan(name="first", recipe="tiny", steps=400)
+    (folder / child.PLAN).write_text(long.model_dump_json())
+    later = shown(place, offers, "first", living["seen"])
+    assert later["timer"] == gr.update(active=True, value=runs.SELDOM_SECONDS)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Literal
 
 from pydantic import Field
@@ -25,13 +25,14 @@ from wavenet.conditions import Name, Strict
 from wavenet.errors import ConfigError, FolderError, TrainingError
 from wavenet.parsing import parse
 from wavenet.training.recipe import BUILT_IN
+from wavenet.training.standby import Order, Standby, launch
 
 PLAN = "run.json"
 MARK = "asked.json"
 LOG = "run.log"
 RECIPE = "recipe.toml"
 RECORDINGS = "recordings"
-NICENESS = 5  # so that the page, and whatever else a person does, comes first
+PROGRAM = (sys.executable, "-m", "wavenet", "train")
 
 _PROCESSES = Path("/proc/self")  # where it is, a process can be told by its words
 
@@ -46,6 +47,7 @@ class RunPlan(Strict):
         data: folder of audio; None: the run's own `recordings`.
         labels: fields to condition on; only for a recipe without conditions of its own.
         listen: seconds of the clip that is made after every validation.
+        threads: of the CPU; None for as many as torch takes.
     """
 
     name: Name
@@ -55,6 +57,7 @@ class RunPlan(Strict):
     recipe: Name = "small"
     steps: int = Field(ge=1, le=100_000_000)
     listen: float = Field(default=1.0, gt=0, le=30)
+    threads: int | None = Field(default=None, ge=1, le=1024)
 
 
 class Mark(Strict):
@@ -62,19 +65,28 @@ class Mark(Strict):
 
     Attributes:
         started: when that process was, in seconds since 1970.
+        word: of its command line, by which it is told from a later one with its number; None for
+            that which names the folder.
     """
 
     wish: Wish
     pid: int = Field(ge=1)
     started: float
+    word: str | None = Field(default=None, min_length=1, max_length=200)
 
 
-def start(plan: RunPlan, root: Path, fill: Callable[[Path], None] | None = None) -> Path:
+def start(
+    plan: RunPlan,
+    root: Path,
+    fill: Callable[[Path], None] | None = None,
+    standby: Standby | None = None,
+) -> Path:
     """Make the folder of a run and start its process.
 
     Args:
         root: the folder of the run is made in it.
         fill: puts audio into the run's own folder of recordings, where the plan names no other.
+        standby: its process becomes the run, where one waits.
     Returns:
         The folder of the run.
     Raises:
@@ -104,16 +116,18 @@ def start(plan: RunPlan, root: Path, fill: Callable[[Path], None] | None = None)
         named = re.sub(r"(?m)^name = .*$", f'name = "{plan.name}"', text, count=1)
         _write(folder / RECIPE, named)
         _write(folder / PLAN, plan.model_dump_json(indent=2))
-        _begin(plan, folder)
+        _begin(plan, folder, standby)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return folder
 
 
-def resume(folder: Path) -> None:
+def resume(folder: Path, standby: Standby | None = None) -> None:
     """Go on from the newest step that was saved, or from the beginning where there is none.
 
+    Args:
+        standby: as for `start`.
     Raises:
         TrainingError: the run goes on already, or its plan is missing or damaged.
         FolderError: its folder cannot be written.
@@ -121,7 +135,7 @@ def resume(folder: Path) -> None:
     plan = read_plan(folder)
     if locks.is_held(folder) is not None or is_starting(folder):
         raise TrainingError(f"the run {plan.name} goes on already")
-    _begin(plan, folder)
+    _begin(plan, folder, standby)
 
 
 def pause(folder: Path) -> None:
@@ -151,7 +165,7 @@ def stop(folder: Path) -> None:
     elif mark is None or is_starting(folder):
         raise TrainingError(f"the run {folder.name} is about to begin; stop it when it trains")
     else:
-        _note(folder, "stop", mark.pid, mark.started)
+        _note(folder, "stop", mark.pid, mark.started, mark.word)
 
 
 def read_plan(folder: Path) -> RunPlan:
@@ -205,39 +219,35 @@ def is_starting(folder: Path) -> bool:
         words = Path(f"/proc/{mark.pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    return os.fsencode(f"--out={folder.absolute()}") in words
+    return os.fsencode(mark.word or _out(folder.absolute())) in words
 
 
-def command(plan: RunPlan, folder: Path) -> list[str]:
-    """Write the command line of a run in an absolute folder; it goes on where a step was saved."""
-    words = [sys.executable, "-m", "wavenet", "train", str(folder / RECIPE)]
+def arguments(plan: RunPlan, folder: Path) -> list[str]:
+    """Write what `wavenet train` is given in an absolute folder; it goes on where it saved."""
     # joined by "=", for a value may begin with a dash
-    words += [f"--data={plan.data or folder / RECORDINGS}", f"--out={folder}"]
+    words = [str(folder / RECIPE), f"--data={plan.data or folder / RECORDINGS}", _out(folder)]
     words += [f"--steps={plan.steps}", f"--listen={plan.listen:g}"]
     words += [f"--pattern={plan.pattern}"] if plan.pattern else []
     words += [f"--label={name}" for name in plan.labels]
+    words += [f"--threads={plan.threads}"] if plan.threads else []
     return words + (["--resume"] if any(folder.glob("step-*[0-9]")) else [])
 
 
-def _begin(plan: RunPlan, folder: Path) -> None:
+def _out(folder: Path) -> str:
+    return f"--out={folder}"
+
+
+def _begin(plan: RunPlan, folder: Path, standby: Standby | None) -> None:
+    words = arguments(plan, folder.absolute())
     try:
         with (folder / LOG).open("wb") as log:
-            process = subprocess.Popen(
-                command(plan, folder.absolute()),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
-            )
+            order = Order(arguments=tuple(words), log=str((folder / LOG).absolute()))
+            if standby and standby.give(order, partial(_note_begun, folder)):
+                return
+            process = launch((*PROGRAM, *words), subprocess.DEVNULL, log.fileno())
     except OSError as error:
         raise TrainingError(f"the run {plan.name} cannot be started: {reason(error)}") from None
-    # Waits for the end, for as long as we live: an ended child that nobody waits for stays listed.
-    Thread(target=process.wait, daemon=True).start()
-    if hasattr(os, "setpriority"):
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, process.pid, os.nice(0) + NICENESS)
-    _note(folder, "run", process.pid, time.time())
+    _note_begun(folder, process.pid)
 
 
 def _ask(folder: Path, pid: int, wish: Wish) -> None:
@@ -245,15 +255,21 @@ def _ask(folder: Path, pid: int, wish: Wish) -> None:
     mark = read_mark(folder)
     # a second interrupt would end it at once, and lose what it learnt since it saved
     asked = mark is not None and mark.pid == pid and mark.wish != "run"
-    started = mark.started if mark and mark.pid == pid else time.time()
-    _note(folder, wish, pid, started)
+    if mark and mark.pid == pid:
+        _note(folder, wish, pid, mark.started, mark.word)
+    else:
+        _note(folder, wish, pid, time.time())
     if not asked:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGINT)
 
 
-def _note(folder: Path, wish: Wish, pid: int, started: float) -> None:
-    mark = Mark(wish=wish, pid=pid, started=started)
+def _note_begun(folder: Path, pid: int, word: str | None = None) -> None:
+    _note(folder, "run", pid, time.time(), word)
+
+
+def _note(folder: Path, wish: Wish, pid: int, started: float, word: str | None = None) -> None:
+    mark = Mark(wish=wish, pid=pid, started=started, word=word)
     _write(folder / MARK, mark.model_dump_json())
 
 

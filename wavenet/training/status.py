@@ -1,7 +1,7 @@
 """What became of a run, read from its folder: by whoever comes, whenever, at little cost.
 
 The folder of a run that `child` made enters; a `RunStatus` leaves. Called by the studio, which asks
-every two seconds.
+twice a second.
 """
 
 import re

@@ -28,8 +28,11 @@ TRAINING, HELD_OUT = "training clips, smoothed", "held-out clips"
 TYPES = {"step": "quantitative", "bits": "quantitative", "clips": "nominal"}
 NONE_YET = (
     "<p class='empty'>Curves, clips to hear and the time left of a run appear here. Press Example "
-    "to train on 20 made-up notes for a quarter of a minute.</p>"
+    "to train on 20 made-up notes for a few seconds.</p>"
 )
+# From one look at a run to the next: often while a person waits for it to begin, or to end soon.
+OFTEN_SECONDS, SELDOM_SECONDS = 0.5, 2.0
+SOON_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class View:
         curves: (step, bits per sample, which clips).
         clips: (step, path), the newest first.
         can: names of the buttons that can be pressed.
-        is_alive: whether it changes by itself.
+        pace: seconds from one look at it to the next; None where it does not change by itself.
         is_done: whether it has a result to be offered.
     """
 
@@ -51,7 +54,7 @@ class View:
     curves: tuple[tuple[int, float, str], ...] = ()
     clips: tuple[tuple[int, str], ...] = ()
     can: frozenset[str] = frozenset()
-    is_alive: bool = False
+    pace: float | None = None
     is_done: bool = False
 
 
@@ -79,7 +82,7 @@ def view(runs: Path, name: str | None, news: str = "") -> View:
         curves=(*training, *held),
         clips=clips,
         can=_possible(status),
-        is_alive=status.is_alive,
+        pace=_pace(status),
         is_done=status.state in ("finished", "stopped") and status.has_checkpoint,
     )
 
@@ -92,7 +95,9 @@ def updates(new: View, old: View | None) -> dict[str, Any]:
         made[f"clip{n + 1}"] = _clip(new.clips[n] if n < len(new.clips) else None)
     for name in ("pause", "resume", "stop", "use"):
         made[name] = gr.update(interactive=name in new.can)
-    made["timer"] = gr.update(active=new.is_alive)
+    made["timer"] = (
+        gr.update(active=False) if new.pace is None else gr.update(active=True, value=new.pace)
+    )
     if old is None:
         return made
     same = {
@@ -102,7 +107,7 @@ def updates(new: View, old: View | None) -> dict[str, Any]:
         same |= {f"clip{n + 1}" for n in range(CLIPS)}
     if new.can == old.can:
         same |= {"pause", "resume", "stop", "use"}
-    if new.is_alive == old.is_alive:
+    if new.pace == old.pace:
         same.add("timer")
     return {name: gr.skip() if name in same else value for name, value in made.items()}
 
@@ -192,6 +197,13 @@ def note(text: str) -> str:
 def alert(text: str) -> str:
     """Put a sentence about a fault into HTML."""
     return f"<p class='fault' role='alert'>{escape(text.strip())}</p>"
+
+
+def _pace(status: RunStatus) -> float | None:
+    if not status.is_alive:
+        return None
+    is_long = status.seconds_left is not None and status.seconds_left > SOON_SECONDS
+    return SELDOM_SECONDS if is_long else OFTEN_SECONDS
 
 
 def _possible(status: RunStatus) -> frozenset[str]:

@@ -47,8 +47,8 @@ def build_studio(checkpoints: Path | None = None) -> gr.Blocks:
                 watch.tab(root, opened)
             with gr.Tab("Receptive field", id="receptive-field"):
                 receptive_field.tab(root)
-            with gr.Tab("Train", id="train"):
-                train.tab(root)
+            with gr.Tab("Train", id="train") as opened:
+                train.tab(root, opened)
             with gr.Tab("Models", id="models"):
                 models.tab(root)
         api.publish(root)

@@ -12,9 +12,9 @@ import gradio as gr
 
 from wavenet.manifest import AUDIO_SUFFIXES, METADATA_NAMES
 from wavenet.training import child
+from wavenet.training.standby import Standby
 from wavenet.ui import recipes, recordings, runs, training
 
-POLL_SECONDS = 2.0
 # One survey at a time: they share a disk.
 SURVEY_QUEUE: dict[str, Any] = {"concurrency_id": "survey", "concurrency_limit": 1}
 # One person steers at a time. What can fail has to be queued: only then is its sentence shown.
@@ -28,11 +28,12 @@ NO_REPORT = (
 COLOURS = {runs.TRAINING: "#0d9488", runs.HELD_OUT: "#ea580c"}
 
 
-def tab(root: Path) -> None:
+def tab(root: Path, opened: gr.Tab) -> None:
     """Lay out the tab and wire it, or say why there is none here.
 
     Args:
         root: folder of checkpoint folders.
+        opened: the tab this stands in; who opens it will soon want a process that trains.
     """
     reason = training.refusal()
     if reason:
@@ -55,9 +56,12 @@ def tab(root: Path) -> None:
         "inputs": [shown["run"], seen],
         "outputs": [*(shown[name] for name in training.SHOWN), seen, *pickers],
     }
-    _wire_inputs(place, root, given, shown["run"], show)
-    for name in ("pause", "resume", "stop"):
-        act = partial(training.steer, place, getattr(child, name))
+    standby = Standby()
+    opened.select(standby.prepare, None, None, **quick)
+    _wire_inputs(place, root, given, shown["run"], show, standby)
+    resume = partial(child.resume, standby=standby)
+    for name, action in (("pause", child.pause), ("resume", resume), ("stop", child.stop)):
+        act = partial(training.steer, place, action)
         shown[name].click(act, shown["run"], None, **STEER_QUEUE, **private).then(**show, **quick)
     use = partial(training.use, place, root, len(pickers))
     shown["use"].click(use, shown["run"], pickers, **STEER_QUEUE, **private).success(
@@ -69,7 +73,12 @@ def tab(root: Path) -> None:
 
 
 def _wire_inputs(
-    place: Path, root: Path, given: dict[str, Any], run: gr.Dropdown, show: dict[str, Any]
+    place: Path,
+    root: Path,
+    given: dict[str, Any],
+    run: gr.Dropdown,
+    show: dict[str, Any],
+    standby: Standby,
 ) -> None:
     private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     quick: dict[str, Any] = {"queue": False, **private}
@@ -86,12 +95,15 @@ def _wire_inputs(
     given["recipe"].input(**describe, **quick)
     plan = [given[name] for name in ("labels", "recipe", "steps", "name", "looked")]
     begun = given["start"].click(
-        partial(training.begin, place, root), [*source, *plan], run, **STEER_QUEUE, **private
+        partial(training.begin, place, root, standby=standby),
+        [*source, *plan],
+        run,
+        **STEER_QUEUE,
+        **private,
     )
     begun.success(**show, **quick)
-    example = given["example"].click(
-        partial(training.begin_example, place, root), None, run, **STEER_QUEUE, **private
-    )
+    begin_example = partial(training.begin_example, place, root, standby=standby)
+    example = given["example"].click(begin_example, None, run, **STEER_QUEUE, **private)
     example.success(**show, **quick)
 
 
@@ -149,7 +161,7 @@ def _inputs(place: Path) -> dict[str, Any]:
 
 def _run() -> dict[str, Any]:
     """Lay out what is seen of a run, by the names of `training.SHOWN`."""
-    found: dict[str, Any] = {"timer": gr.Timer(POLL_SECONDS, active=False)}
+    found: dict[str, Any] = {"timer": gr.Timer(runs.OFTEN_SECONDS, active=False)}
     found["run"] = gr.Dropdown([], label="Run", elem_id="train-run")
     found["state"] = gr.HTML(runs.NONE_YET, elem_id="train-state")
     found["facts"] = gr.HTML(elem_id="train-facts")

@@ -19,13 +19,14 @@ import gradio as gr
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.parsing import make
 from wavenet.training import child
+from wavenet.training.standby import Standby
 from wavenet.training.status import list_runs
 from wavenet.training.survey import Survey, survey
 from wavenet.ui import jobs, recipes, recordings, runs
 
 ALLOW_TRAIN = "WAVENET_TRAIN"
 EXAMPLE = "notes"
-EXAMPLE_RECIPE, EXAMPLE_STEPS = "tiny", 300
+EXAMPLE_RECIPE, EXAMPLE_STEPS = "tiny", 100
 REPORT_SECONDS = 0.3  # from one state of the report to the next
 SHOWN = (
     *("state", "facts", "curves"),
@@ -96,6 +97,7 @@ def begin(
     steps: float | None,
     name: str | None,
     looked: list[Any] | None,
+    standby: Standby | None = None,
 ) -> Any:
     """Start a run of what the controls hold, and choose it."""
     with jobs.shown_errors():
@@ -112,11 +114,12 @@ def begin(
             recipe=recipe,
             steps=steps,
         )
-        child.start(plan, place, partial(recordings.bring, dropped) if dropped else None)
+        fill = partial(recordings.bring, dropped) if dropped else None
+        child.start(plan, place, fill, standby)
         return gr.update(choices=list_runs(place), value=plan.name)
 
 
-def begin_example(place: Path, root: Path) -> Any:
+def begin_example(place: Path, root: Path, standby: Standby | None = None) -> Any:
     """Start a short run on made-up notes, and choose it."""
     with jobs.shown_errors():
         names = (EXAMPLE if n == 1 else f"{EXAMPLE}-{n}" for n in count(1))
@@ -128,8 +131,10 @@ def begin_example(place: Path, root: Path) -> Any:
             recipe=EXAMPLE_RECIPE,
             steps=EXAMPLE_STEPS,
             listen=recordings.NOTE_SECONDS,
+            # a step has one short clip: a second thread has little to do but to wait
+            threads=1,
         )
-        child.start(plan, place, recordings.write_notes)
+        child.start(plan, place, recordings.write_notes, standby)
         return gr.update(choices=list_runs(place), value=name)
 
 
