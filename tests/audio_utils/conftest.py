@@ -4,6 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from audio_utils.io import write
+
+from .sounds import RATE
+
 
 @pytest.fixture
 def voice():
@@ -34,5 +38,17 @@ def sine():
     def make(frequency, sample_rate, samples, amplitude=0.5):
         t = torch.arange(samples, dtype=torch.float64) / sample_rate
         return (amplitude * torch.sin(2 * torch.pi * frequency * t)).float()
+
+    return make
+
+
+@pytest.fixture
+def encoded(voice, tmp_path):
+    """Return the bytes of one second in a format."""
+
+    def make(suffix):
+        path = tmp_path / f"whole{suffix}"
+        write(path, voice(RATE), RATE)
+        return path.read_bytes()
 
     return make
