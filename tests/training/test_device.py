@@ -18,7 +18,6 @@ from wavenet.training.schedule import in_bf16, lateness
 from . import CPU, make_config, make_dataset, make_settings
 
 CUDA = torch.device("cuda")
-LABELS = {"digit": "1"}
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,6 @@ from wavenet.training.results import Results
 from . import CPU, make_config, make_settings
 
 CUDA = torch.device("cuda")
-LABELS = {"digit": "1"}
 # how Python asks for a number, or for how many there are
 READS = (
     "item",

@@ -1,6 +1,5 @@
 """The feed of a GPU: the same batches in the same order, few ahead, and faults come through."""
 
-import json
 import threading
 from contextlib import nullcontext
 
@@ -18,18 +17,12 @@ from wavenet.training.loop import train
 from . import CPU, make_clip, make_config, make_dataset, make_settings
 
 CUDA = torch.device("cuda")
-LABELS = {"digit": "1"}
 
 
 @pytest.fixture(autouse=True)
 def cpu(monkeypatch):
     monkeypatch.setattr(loop, "choose_device", lambda: CPU)
     torch.set_num_threads(1)
-
-
-def lines(folder):
-    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in record.items() if k != "samples_per_second"} for record in records]
 
 
 def same(one, other):
