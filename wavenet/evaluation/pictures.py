@@ -121,6 +121,9 @@ def plot_trade_off(rows: Sequence[Mapping[str, Any]]) -> Figure:
                     color=colour,
                 )
     axes.set_xlabel("diversity within a class (% of real clips)")
+    left, right = axes.get_xlim()  # differences of a hundredth are to look like that
+    axes.set_xlim(min(left, 80), max(right, 102))
+    axes.set_ylim(top=102)
     _legend(axes)
     return figure
 
