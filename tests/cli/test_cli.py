@@ -203,6 +203,7 @@ def test_score_skips_what_it_cannot_read_and_answers_three(wavenet, tiny, tone, 
 
 def test_info_tells_the_receptive_field_and_the_labels(wavenet, tiny):
     facts = json.loads(wavenet("info", tiny, "--json")[1])
+    assert facts["sampling"] == {"temperature": "1", "guidance": "1"}
     assert facts["receptive_field"] == 11
     assert facts["receptive_field_ms"] == pytest.approx(1.4)
     assert facts["conditions"] == {"digit": ["a", "b", "c"]}

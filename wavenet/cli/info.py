@@ -36,6 +36,7 @@ def describe(checkpoint: Path) -> dict[str, Any]:
 
     loaded = checkpoints.load(checkpoint)
     config, model = loaded.config, loaded.model
+    drawing = config.sampling.model_dump(exclude={"greedy"}, exclude_none=True)
     return {
         "name": config.name,
         "sample_rate_hz": config.audio.sample_rate,
@@ -50,6 +51,7 @@ def describe(checkpoint: Path) -> dict[str, Any]:
         "conditions": describe_conditions(config.model),
         "position": any(c.kind == "position" for c in config.model.conditions),
         "default_seconds": config.default_seconds,
+        "sampling": {name: f"{value:g}" for name, value in drawing.items()},
     }
 
 
