@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = [
     p for folder in ("audio_utils", "wavenet") for p in sorted((ROOT / folder).rglob("*.py"))
 ]
+TESTS = [p for p in sorted((ROOT / "tests").rglob("*.py")) if p.stat().st_size]
 
 
 def requirements(name: str) -> dict[str, Requirement]:
@@ -35,7 +36,7 @@ def test_torch_and_torchaudio_are_the_pair_that_imports():
     assert {str(pins[name].specifier) for name in ("torch", "torchaudio")} == {"==2.11.0"}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=lambda p: str(p.relative_to(ROOT)))
 def test_files_stay_short_and_say_what_they_are(path):
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= 300

@@ -6,7 +6,6 @@ import torch
 from tests.conftest import given_for, local_for, tiny_config, tiny_model
 from tests.engines.test_engines import SAMPLINGS, prompts_of
 from wavenet.config import SamplingConfig
-from wavenet.engines import cpu
 from wavenet.engines.cpu import CpuEngine
 from wavenet.engines.registry import make_engine
 from wavenet.sampling import guide, rows_per_clip
@@ -14,9 +13,7 @@ from wavenet.sampling import guide, rows_per_clip
 SETTINGS = [("fp32", 1), ("fp32", 2), ("bf16", 1), ("bf16", 2)]
 
 
-@pytest.fixture(autouse=True)
-def two_cores(monkeypatch):
-    monkeypatch.setattr(cpu, "available_cores", lambda: 2)
+pytestmark = pytest.mark.usefixtures("two_cores")
 
 
 def run_guided(engine, clips, sampling, noise, with_labels=True):

@@ -1,9 +1,13 @@
 """Other people's models, written anew from the description of their formulas and file layouts."""
 
+import json
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+
+from wavenet.importing import r9y9
 
 N = 256
 HALF = math.sqrt(0.5)
@@ -64,6 +68,13 @@ def vh_forward(tensors, inputs, cycle):
 # -- r9y9 --------------------------------------------------------------------------------------
 
 
+CLASSES = {
+    "input_type": "mulaw-quantize",
+    "quantize_channels": 256,
+    "out_channels": 256,
+}
+
+
 def r9_settings(**other):
     """Make hparams; keys that do not matter are in a true file, too."""
     return {
@@ -98,6 +109,22 @@ def r9_tensors(settings, residual=5, gate=8, skip=6, bias_of_conditions=False, s
     return tensors
 
 
+def upsampling(scales=(2, 3), high=3, pad=1, columns=4, old=False):
+    """Make the weights of an upsampling network."""
+    if old:
+        tensors = {}
+        for n, s in enumerate(scales):
+            tensors[f"upsample_conv.{2 * n}.weight"] = random(1, 1, high, s, seed=n, scale=0.7)
+            tensors[f"upsample_conv.{2 * n}.bias"] = random(1, seed=50 + n, scale=0.5)
+        return tensors
+    width = 2 * pad + 1
+    tensors = {"upsample_net.conv_in.weight": random(columns, columns, width, seed=30)}
+    for n, s in enumerate(scales):
+        name = f"upsample_net.upsample.up_layers.{2 * n + 1}.weight"
+        tensors[name] = random(1, 1, high, 2 * s + 1, seed=n)
+    return tensors
+
+
 def normed(tensors, newer=False, skip=("embed", "conv_in")):
     """Split every weight into length and direction, the direction of any length."""
     split = {}
@@ -114,6 +141,15 @@ def normed(tensors, newer=False, skip=("embed", "conv_in")):
             ends = ("parametrizations.weight.original0", "parametrizations.weight.original1")
         split |= {layer + ends[0]: g, layer + ends[1]: v}
     return split
+
+
+def r9_read(folder, settings, tensors, bare=False):
+    """Save tensors and settings in that layout, and read them."""
+    optimizer = {"state": {}, "param_groups": [{"lr": np.float64(1e-3), "params": [0]}]}
+    whole = {"state_dict": tensors, "optimizer": optimizer, "global_step": 3, "global_epoch": 1}
+    torch.save(tensors if bare else whole, folder / "checkpoint.pth")
+    (folder / "hparams.json").write_text(json.dumps(settings))
+    return r9y9.read(folder / "checkpoint.pth", folder / "hparams.json", "theirs", True)
 
 
 def r9_forward(tensors, settings, inputs, c=None, g=None, skips="mean", scale=HALF):

@@ -7,8 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from tests.importing import normed, r9_settings, r9_tensors, random, vh_tensors
-from tests.importing.test_r9y9 import upsampling
+from tests.importing import normed, r9_settings, r9_tensors, random, upsampling, vh_tensors
 from wavenet import checkpoint
 from wavenet.cli.main import run
 from wavenet.likelihood.score import score

@@ -1,16 +1,21 @@
 """Models of r9y9/wavenet_vocoder: the same numbers after the import as before, in every variant."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.importing import normed, r9_forward, r9_settings, r9_tensors, random
+from tests.importing import (
+    CLASSES,
+    normed,
+    r9_forward,
+    r9_read,
+    r9_settings,
+    r9_tensors,
+    random,
+    upsampling,
+)
 from wavenet import checkpoint
-from wavenet.errors import CheckpointError, ConditionError, ConfigError
-from wavenet.importing import r9y9
 from wavenet.importing.imported import card, save, stretch
 from wavenet.model.distributions import Categorical
 from wavenet.model.mixtures import GaussianMixture, LogisticMixture
@@ -19,11 +24,6 @@ from wavenet.synthesis.items import Item
 
 CLOSE = {"atol": 1e-4, "rtol": 1e-4}
 SAMPLES = 60
-CLASSES = {
-    "input_type": "mulaw-quantize",
-    "quantize_channels": 256,
-    "out_channels": 256,
-}
 
 
 @pytest.fixture
@@ -31,19 +31,11 @@ def bring(tmp_path):
     """Save tensors and settings in that layout, import them, and load the checkpoint made of it."""
 
     def convert(settings, tensors, bare=False):
-        imported = read(tmp_path, settings, tensors, bare)
+        imported = r9_read(tmp_path, settings, tensors, bare)
         save(imported, tmp_path / "out", tmp_path / "checkpoint.pth")
         return checkpoint.load(tmp_path / "out")
 
     return convert
-
-
-def read(folder, settings, tensors, bare=False):
-    optimizer = {"state": {}, "param_groups": [{"lr": np.float64(1e-3), "params": [0]}]}
-    whole = {"state_dict": tensors, "optimizer": optimizer, "global_step": 3, "global_epoch": 1}
-    torch.save(tensors if bare else whole, folder / "checkpoint.pth")
-    (folder / "hparams.json").write_text(json.dumps(settings))
-    return r9y9.read(folder / "checkpoint.pth", folder / "hparams.json", "theirs", True)
 
 
 def draw_codes(settings, rows=2):
@@ -177,22 +169,6 @@ def test_engines_make_the_same_audio_of_an_imported_model(bring):
     assert made[0].unique().numel() > SAMPLES
 
 
-def upsampling(scales=(2, 3), high=3, pad=1, columns=4, old=False):
-    """Make the weights of an upsampling network."""
-    if old:
-        tensors = {}
-        for n, s in enumerate(scales):
-            tensors[f"upsample_conv.{2 * n}.weight"] = random(1, 1, high, s, seed=n, scale=0.7)
-            tensors[f"upsample_conv.{2 * n}.bias"] = random(1, seed=50 + n, scale=0.5)
-        return tensors
-    width = 2 * pad + 1
-    tensors = {"upsample_net.conv_in.weight": random(columns, columns, width, seed=30)}
-    for n, s in enumerate(scales):
-        name = f"upsample_net.upsample.up_layers.{2 * n + 1}.weight"
-        tensors[name] = random(1, 1, high, 2 * s + 1, seed=n)
-    return tensors
-
-
 def stretched_by_hand(x, tensors, scales, high, pad, old):
     """Compute (C, T) of (C, F) number by number, each from those that reach it."""
     x = x.double().numpy()
@@ -228,7 +204,7 @@ def test_frames_are_stretched_as_theirs(tmp_path, old, scales, high, pad):
     settings = r9_settings(cin_channels=4)
     tensors = r9_tensors(settings, bias_of_conditions=old)
     net = upsampling(scales, high, pad, old=old)
-    imported = read(tmp_path, settings, normed(tensors | net))
+    imported = r9_read(tmp_path, settings, normed(tensors | net))
     frames = random(7, 4, seed=3, scale=1.0)
     expected = stretched_by_hand(frames.T, net, scales, high, pad, old).T
     for given in (frames, frames.T):
@@ -238,124 +214,25 @@ def test_frames_are_stretched_as_theirs(tmp_path, old, scales, high, pad):
     assert len(got) == 7 * np.prod(scales)
 
 
-def test_frames_that_do_not_fit_are_refused(tmp_path):
-    settings = r9_settings(cin_channels=4)
-    imported = read(tmp_path, settings, r9_tensors(settings) | upsampling())
-    for frames in (
-        torch.zeros(4, 4),
-        torch.zeros(7, 3),
-        torch.zeros(4),
-        torch.full((7, 4), torch.inf),
-    ):
-        with pytest.raises(ConditionError, match="frames x 4 or 4 x frames"):
-            stretch(imported, frames)
-    with pytest.raises(ConditionError, match="cut the recording"):
-        stretch(imported, torch.zeros(1, 1).expand(1 << 24, 4))
-    bare = r9_settings()
-    with pytest.raises(ConditionError, match="no upsampling network"):
-        stretch(read(tmp_path, bare, r9_tensors(bare)), torch.zeros(7, 4))
-
-
 def test_the_card_tells_where_it_came_from_and_what_to_undo(tmp_path):
     settings = r9_settings(preprocess="preemphasis", global_gain_scale=0.55)
     settings |= {"rescaling": True, "rescaling_max": 0.9}
-    text = card(read(tmp_path, settings, r9_tensors(settings)), tmp_path / "checkpoint.pth")
+    text = card(r9_read(tmp_path, settings, r9_tensors(settings)), tmp_path / "checkpoint.pth")
     for words in (
         "`checkpoint.pth`", "| layout | r9y9 |", "not known to us", "linear, 16 bits",
         "sqrt(1 / layers)", "below -11", "-16 in training", "0.85", "scaled by 0.55", "peak of 0.9",
     ):  # fmt: skip
         assert words in text
     classes = r9_settings(**CLASSES)
-    text = card(read(tmp_path, classes, r9_tensors(classes)), tmp_path / "checkpoint.pth")
+    text = card(r9_read(tmp_path, classes, r9_tensors(classes)), tmp_path / "checkpoint.pth")
     assert "mu-law, 8 bits, rounded down, silence code 127" in text
     assert "-11" not in text
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"input_type": "mulaw"}, "companded scalars"),
-        ({"input_type": "x"}, "input_type: "),
-        ({"out_channels": 7}, "multiple of 3, found 7"),
-        ({"out_channels": 2}, "multiple of 3, found 2"),
-        (CLASSES | {"out_channels": 30}, "out_channels must be quantize_channels, 256"),
-        (CLASSES | {"out_channels": 300, "quantize_channels": 300}, "a power of two, found 300"),
-        ({"layers": 7}, "7 layers in 2 stacks"),
-        ({"layers": 202}, "layers: .* 200, found 202"),
-        ({"layers": 36}, "stacks of 1 to 17 layers"),
-        ({"sample_rate": 5}, "sample_rate: "),
-        ({"layers": "6"}, "layers: "),
-    ],
-)
-def test_settings_out_of_range_are_refused_in_a_sentence(tmp_path, settings, words):
-    tensors = r9_tensors(r9_settings())
-    with pytest.raises(ConfigError, match=words) as caught:
-        read(tmp_path, r9_settings(**settings), tensors)
-    assert len(str(caught.value).splitlines()) == 1
-
-
-def test_settings_that_are_not_there_are_refused(tmp_path):
-    settings = r9_settings()
-    tensors = r9_tensors(settings)
-    read(tmp_path, settings, tensors)
-    for text, words in (("{", "Invalid JSON"), ("{}", "the key sample_rate is missing")):
-        (tmp_path / "hparams.json").write_text(text)
-        with pytest.raises(ConfigError, match=words):
-            r9y9.read(tmp_path / "checkpoint.pth", tmp_path / "hparams.json", "x", True)
-    with pytest.raises(ConfigError, match=r"none\.json cannot be read: No such file"):
-        r9y9.read(tmp_path / "checkpoint.pth", tmp_path / "none.json", "x", True)
-    (tmp_path / "hparams.json").write_text(" " * (1 << 20) + json.dumps(settings))
-    with pytest.raises(ConfigError, match="too large"):
-        r9y9.read(tmp_path / "checkpoint.pth", tmp_path / "hparams.json", "x", True)
-
-
-ACTIVATED = {name.replace(".3.", ".4."): tensor for name, tensor in normed(upsampling()).items()}
-
-
-@pytest.mark.parametrize(
-    ("settings", "change", "words"),
-    [
-        ({}, {"conv_layers.6.conv.bias": torch.ones(8)}, "'conv_layers.6.conv.bias' is not of"),
-        ({"layers": 8}, {}, "conv_layers.6.conv.weight is missing"),
-        ({"kernel_size": 2}, {}, "conv_layers.0.conv.weight is 8 x 5 x 3, expected 8 x 5 x 2"),
-        ({"out_channels": 9}, {"last_conv_layers.3.weight": torch.ones(6, 6, 1)}, "expected 9 x 6"),
-        ({}, {"conv_layers.0.conv.weight": torch.ones(7, 5, 3)}, "7 x 5 x 3, expected 6 x 5 x 3"),
-        ({}, {"first_conv.weight": torch.ones(5)}, "is 5; 3 dimensions were expected"),
-        ({}, {"embed_speakers.weight": torch.ones(2, 3)}, "embed_speakers.weight' is not of"),
-        ({}, upsampling(), "upsample_net.conv_in.weight is 4 x 4 x 3, expected 0"),
-        ({"cin_channels": 4}, ACTIVATED, "parts 1, 4, expected 1, 3, 5.* activation"),
-        ({"cin_channels": 4}, upsampling(high=2), "expected odd"),
-        ({"cin_channels": 4}, upsampling(scales=(0,)), "expected odd"),
-        ({"cin_channels": 4}, upsampling(high=2, old=True), "2 columns, not odd"),
-    ],
-)  # fmt: skip
-def test_a_file_that_does_not_fit_is_refused_in_a_sentence(tmp_path, settings, change, words):
-    fits = {key: value for key, value in settings.items() if key == "cin_channels"}
-    tensors = r9_tensors(r9_settings(**fits)) | change
-    with pytest.raises(CheckpointError, match=words) as caught:
-        read(tmp_path, r9_settings(**settings), tensors)
-    assert len(str(caught.value).splitlines()) == 1
-
-
-def test_settings_of_another_model_are_refused(tmp_path):
-    tensors = r9_tensors(r9_settings(cin_channels=4))
-    for said in (-1, 5):
-        with pytest.raises(CheckpointError, match=f"has 4 channels .* cin_channels = {said}"):
-            read(tmp_path, r9_settings(cin_channels=said), tensors)
-
-
-def test_a_direction_of_zeros_is_refused(tmp_path):
-    settings = r9_settings()
-    tensors = normed(r9_tensors(settings))
-    tensors["first_conv.weight_v"][2] = 0
-    with pytest.raises(CheckpointError, match="a row of zeros, which has no direction"):
-        read(tmp_path, settings, tensors)
 
 
 def test_many_layers_lose_no_precision(tmp_path):
     """Activations grow by sqrt(2) a layer in our units; 200 layers are still the same numbers."""
     settings = r9_settings(layers=200, stacks=100, kernel_size=2)
     tensors = r9_tensors(settings)
-    model = read(tmp_path, settings, tensors).model
+    model = r9_read(tmp_path, settings, tensors).model
     codes = draw_codes(settings, 1)
     torch.testing.assert_close(params(model, codes), original(tensors, settings, codes), **CLOSE)

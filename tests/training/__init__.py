@@ -1,5 +1,6 @@
 """Tiny models and clips that the tests of training share; all of it is made here, seeded."""
 
+import json
 import math
 
 import numpy as np
@@ -22,6 +23,7 @@ RULES = settings(
 )
 
 CPU = torch.device("cpu")
+TIMING = "samples_per_second"
 
 
 def sine(samples, frequency=400.0, amplitude=0.5, noise=0.0, seed=0):
@@ -102,3 +104,15 @@ def losses(model, clips):
         total += masked_nll(model, batch, CPU).item() * targets
         count += targets
     return total / count
+
+
+def lines(folder):
+    """Return the records of a run, without what depends on the clock."""
+    text = (folder / "metrics.jsonl").read_text()
+    records = [json.loads(line) for line in text.splitlines()]
+    return [{k: v for k, v in record.items() if k != TIMING} for record in records]
+
+
+def last_step(folder):
+    """Find the newest step that a run has kept."""
+    return sorted(folder.glob("step-*"))[-1]

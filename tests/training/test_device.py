@@ -3,8 +3,6 @@
 There is none here. So the way of a GPU runs on the CPU, with `lateness` set to 1.
 """
 
-import json
-
 import pytest
 import torch
 
@@ -15,7 +13,7 @@ from wavenet.training.loop import train
 from wavenet.training.results import Result, Results
 from wavenet.training.schedule import in_bf16, lateness
 
-from . import CPU, make_config, make_dataset, make_settings
+from . import CPU, last_step, lines, make_config, make_dataset, make_settings
 
 CUDA = torch.device("cuda")
 
@@ -32,18 +30,9 @@ def late(monkeypatch):
     monkeypatch.setattr(loop, "lateness", lambda device: 1)
 
 
-def lines(folder):
-    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in record.items() if k != "samples_per_second"} for record in records]
-
-
 def same(one, other):
     a, b = snapshots._tensors(one), snapshots._tensors(other)
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-def last_step(folder):
-    return sorted(folder.glob("step-*"))[-1].name
 
 
 def test_late_numbers_are_the_same_numbers(tmp_path, monkeypatch):
@@ -181,7 +170,7 @@ def test_a_lost_device_costs_the_steps_since_the_last_that_was_saved(
     with pytest.raises(DeviceError, match=words) as caught:
         train(config, make_settings(), dataset, tmp_path / "parts")
     assert type(caught.value) is kind and "\n" not in str(caught.value)
-    assert last_step(tmp_path / "parts") == "step-000000004"
+    assert last_step(tmp_path / "parts").name == "step-000000004"
     assert (tmp_path / "parts" / "checkpoint" / "model.safetensors").exists()
     monkeypatch.setattr(loop, "train_step", make)
     parts = train(config, make_settings(), dataset, tmp_path / "parts", resume=True)

@@ -1,18 +1,20 @@
-"""What the tests of the studio share: a folder of small random checkpoints, and a real browser."""
+"""What the tests of the studio share: small random checkpoints, sounds, and a real browser."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from wavenet import checkpoint
 from wavenet.conditions import Condition, LabelCondition, PositionCondition
 from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, ModelConfig
 
-from .stage import BROWSERS, COMMAND, FLAGS, GUARD, RECORDER, find_browser, studio
+from .stage import BROWSERS, COMMAND, FLAGS, GUARD, PATIENCE, RECORDER, find_browser, studio
 
 RATE = 8000
 # What some machines set to keep programs offline: here the studio has to keep so by itself.
@@ -61,6 +63,22 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[..., str]:
+    """A maker of 16-bit WAV files from samples (T,) or (T, channels)."""
+
+    def save(samples: Any, rate: int = RATE, name: str = "tone", subtype: str = "PCM_16") -> str:
+        path = tmp_path / f"{name}.wav"
+        soundfile.write(path, np.asarray(samples), rate, subtype=subtype)
+        return str(path)
+
+    return save
+
+
+def tone(seconds: float = 1.0, rate: int = RATE, hertz: float = 440, peak: float = 0.5) -> Any:
+    return peak * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+
+
 @pytest.fixture(scope="session")
 def shared_url(root: Path) -> Iterator[str]:
     """A studio for all tests that leave it as it was: to start one takes ten seconds.
@@ -99,7 +117,7 @@ def browser() -> Iterator[Any]:
 def visit(browser: Any, url: str) -> Iterator[Any]:
     """Open the studio as one more user. No request may leave the machine, no script fail."""
     sheet = browser.new_page(viewport={"width": 1280, "height": 900})
-    sheet.set_default_timeout(30_000)
+    sheet.set_default_timeout(PATIENCE)
     requests: list[str] = []
     faults: list[str] = []
     sheet.on("request", lambda request: requests.append(request.url))

@@ -1,0 +1,185 @@
+"""Two threads of the compiled engine: they share the work, wait for each other, or give up."""
+
+import threading
+import time
+
+import pytest
+import torch
+
+from tests.conftest import tiny_config, tiny_model
+from tests.engines.conftest import LONG, generate, noise_for
+from tests.engines.test_engines import prompts_of
+from wavenet.engines import cpu, cpu_threads
+from wavenet.engines.cpu import CpuEngine
+from wavenet.engines.cpu_choice import Choice
+from wavenet.engines.cpu_room import make_team
+from wavenet.engines.cpu_threads import make_counters, run_side_by_side
+from wavenet.engines.cpu_weights import shape_of
+from wavenet.errors import EngineUnavailable
+
+
+def test_the_second_half_of_an_odd_stream_waits_for_the_first(monkeypatch, two_cores):
+    model = tiny_model()
+    noise, prompts = noise_for(3), prompts_of(model, 0, 0, 0)
+    expected = generate(CpuEngine(model, "bf16", 1), noise, prompts)
+    real = cpu.cpu_kernels.run
+
+    def slow_first_half(*arguments):
+        if arguments[7].shape == (1, LONG // 2) and arguments[5] == 0:
+            time.sleep(0.2)
+        return real(*arguments)
+
+    monkeypatch.setattr(cpu.cpu_kernels, "run", slow_first_half)
+    assert torch.equal(generate(CpuEngine(model, "bf16", 2), noise, prompts), expected)
+
+
+@pytest.mark.parametrize(
+    "sizes", [(2, 64, 64, 256), (3, 128, 128, 128), (1, 8, 8, 8), (16, 9, 70, 33)]
+)
+def test_two_threads_have_every_panel_once(sizes):
+    kernel_size, *widths = sizes
+    shape = shape_of(tiny_model(tiny_config(kernel_size, widths=tuple(widths))))
+    lead, follow, alone = (
+        make_team(shape, part, parts, make_counters(1)) for part, parts in ((0, 2), (1, 2), (0, 1))
+    )
+    for field in ("old", "skip", "hidden", "output"):
+        whole = getattr(alone, field)
+        assert whole[0] == 0 == getattr(lead, field)[0]
+        assert getattr(lead, field)[1] == getattr(follow, field)[0]
+        assert getattr(follow, field)[1] == whole[1] > 0
+
+
+def test_only_one_stream_at_a_time_takes_the_second_core(two_cores):
+    model = tiny_model()
+    noise, prompts = noise_for(1), prompts_of(model, 0)
+    engine = CpuEngine(model, threads=2)
+    expected = generate(engine, noise, prompts)
+    with cpu._second_core:  # somebody else has it
+        assert torch.equal(generate(engine, noise, prompts), expected)
+    assert not cpu._second_core.locked()
+
+
+def test_two_streams_at_once_are_both_right(two_cores):
+    model = tiny_model()
+    engine = CpuEngine(model, threads=2)
+    prompts, noises = prompts_of(model, 0), [noise_for(1, seed, 4000) for seed in range(3)]
+    expected = [generate(engine, noise, prompts) for noise in noises]
+    got: list[torch.Tensor] = [torch.empty(0)] * 3
+
+    def work(n: int) -> None:
+        got[n] = generate(engine, noises[n], prompts)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+def test_a_second_thread_in_the_way_is_given_up(monkeypatch, two_cores):
+    """Waits that are often long mean that something else wants the cores: one goes on alone."""
+    model = tiny_model()
+    noise, prompts = noise_for(1), prompts_of(model, 0)
+    engine = CpuEngine(model, threads=2)
+    expected = generate(engine, noise, prompts)
+    engine._alone_until = 0.0  # whatever this machine did to the run above
+
+    def impatient(places):
+        counters = make_counters(places)
+        if places:
+            counters[cpu_threads.SLEEPS] = 1000
+        return counters
+
+    monkeypatch.setattr(cpu, "make_counters", impatient)
+    assert torch.equal(generate(engine, noise, prompts), expected)
+    assert engine._alone_until > time.monotonic()
+
+
+def test_nobody_waits_for_a_thread_that_is_no_more(monkeypatch, two_cores):
+    model = tiny_model()
+    noise, prompts = noise_for(1), prompts_of(model, 0)
+    engine = CpuEngine(model, threads=2)
+    real = cpu.cpu_kernels.run
+
+    def dies(*arguments):
+        team = arguments[9]
+        if team.parts > 1 and team.part == 1:
+            raise MemoryError
+        return real(*arguments)
+
+    monkeypatch.setattr(cpu.cpu_kernels, "run", dies)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    with pytest.raises(EngineUnavailable, match="ended early; use the engine on one thread"):
+        generate(engine, noise, prompts)
+    assert not cpu._second_core.locked()
+
+
+def test_an_error_here_calls_off_the_thread_there():
+    counters = make_counters(1)
+    seen = threading.Event()
+
+    def here() -> int:
+        raise KeyboardInterrupt
+
+    def there() -> int:
+        while counters[cpu_threads.ABORT] == 0:
+            time.sleep(0.001)
+        seen.set()
+        return -1
+
+    with pytest.raises(KeyboardInterrupt):
+        run_side_by_side(here, there, counters)
+    assert seen.is_set()
+
+
+def test_one_core_gets_one_thread(monkeypatch):
+    monkeypatch.setattr(cpu, "available_cores", lambda: 1)
+    assert CpuEngine(tiny_model()).threads == 1
+    assert CpuEngine(tiny_model(), threads=2).threads == 1
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("100000 100000", 1), ("max 100000", 2), ("5 9", 1)])
+def test_a_quota_counts_as_cores(monkeypatch, tmp_path, quota, cores):
+    monkeypatch.setattr(cpu_threads.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(cpu_threads, "_QUOTA", tmp_path / "cpu.max")
+    assert cpu_threads.available_cores() == 2
+    (tmp_path / "cpu.max").write_text(quota)
+    assert cpu_threads.available_cores() == cores
+
+
+def test_cores_are_given_back(two_cores):
+    """A run keeps two threads apart, and leaves the caller where it may run as before."""
+    before = cpu_threads.os.sched_getaffinity(0)
+    generate(CpuEngine(tiny_model(), threads=2), noise_for(1), prompts_of(tiny_model(), 0))
+    assert cpu_threads.os.sched_getaffinity(0) == before
+
+
+def test_the_faster_way_is_taken_and_the_slower_one_tried_again():
+    costs = {True: 2.0, False: 1.0}
+    choice, ways = Choice(), []
+    for run in range(300):
+        if run == 200:
+            costs[True] = 0.5  # whatever was in the way of two is gone
+        ways.append(choice.pick())
+        choice.note(ways[-1], costs[ways[-1]])
+    assert ways[0] and ways[:10].count(False) >= 5
+    assert 1 <= ways[100:200].count(True) <= 3  # looks
+    assert ways[290:].count(True) >= 9
+
+
+def test_one_slow_run_changes_little():
+    choice, ways = Choice(), []
+    for run in range(100):
+        ways.append(choice.pick())
+        choice.note(ways[-1], 1.0 if ways[-1] else 2.0)
+        if run in (40, 70):
+            choice.note(choice.best, 9.0)  # an accident
+    assert ways.count(False) <= 10 and choice.best
+
+
+def test_long_runs_learn_nothing_from_short_ones(two_cores):
+    engine = CpuEngine(tiny_model(), threads=2)
+    generate(engine, noise_for(1), prompts_of(engine.model, 0))
+    generate(engine, noise_for(1, n=4 * LONG), prompts_of(engine.model, 0))
+    assert len(engine._choices) == 2
