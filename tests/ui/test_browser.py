@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 from .conftest import RATE
+from .stage import PATIENCE
 
 pytestmark = pytest.mark.browser
 
@@ -199,7 +200,7 @@ def test_the_book_example_is_drawn_and_counted(page: Any) -> None:
 def test_a_press_at_the_first_moment_works_on_a_slow_machine(url: str, browser: Any) -> None:
     """On a new machine the page was once slower than the hand: the press came to nothing."""
     sheet = browser.new_page()
-    sheet.set_default_timeout(30_000)
+    sheet.set_default_timeout(PATIENCE)
 
     def late(route: Any) -> None:
         time.sleep(0.5)

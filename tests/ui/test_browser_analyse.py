@@ -32,7 +32,8 @@ def wait_for_pictures(page: Any) -> None:
         )
         page.locator(f"#picture-{name}").scroll_into_view_if_needed()
         page.wait_for_function(
-            f"document.querySelector('#picture-{name} img').naturalWidth === 1350", polling=100
+            f"document.querySelector('#picture-{name} img').naturalWidth === 1350",
+            polling=100,
         )
 
 
@@ -68,6 +69,7 @@ def test_the_example_is_drawn_scored_heard_and_kept(tab: Any) -> None:
     assert saved(tab, "#picture-mel a[download]").suggested_filename == "example_mel.png"
     tab.click("#judge input")
     tab.click("[role=option]:has-text('notes')")
+    tab.wait_for_selector("text=Instrument >> visible=true")  # or its label is that of digits
     tab.click("#score-again")
     tab.wait_for_selector("#score-facts >> text=notes")
 

@@ -100,7 +100,7 @@ def test_a_checkpoint_is_counted_measured_and_listened_to(tab: Any) -> None:
     tab.wait_for_selector("#field-facts >> text=checkpoint itself")
     tab.wait_for_selector("#field-facts >> text=32 samples")
     tab.click("#field-speed-press")
-    tab.wait_for_selector("#field-speed >> text=real time", timeout=120_000)
+    tab.wait_for_selector("#field-speed >> text=real time")
     assert tab.input_value("#field-checkpoint input") == "notes"
     tab.click("#field-press")
     picture = tab.wait_for_selector("#field-influence svg")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from .conftest import RATE, save_checkpoint
-from .stage import ROOT, studio
+from .stage import PATIENCE, ROOT, studio
 
 pytestmark = pytest.mark.browser
 
@@ -47,7 +47,7 @@ def url(root: Path) -> Iterator[str]:
 def heard(bench: Any, url: str, browser: Any) -> Iterator[Any]:
     """A page with the listener of the benchmark, warm."""
     sheet = browser.new_page()
-    sheet.set_default_timeout(30_000)
+    sheet.set_default_timeout(PATIENCE)
     bench.listen(sheet)
     sheet.goto(url)
     sheet.wait_for_selector("#generate:not([disabled])")

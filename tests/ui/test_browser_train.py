@@ -46,7 +46,7 @@ def open_tab(page: Any) -> None:
 
 
 def wait_for_state(page: Any, words: str) -> None:
-    page.wait_for_selector(f"#train-state >> text={words}", timeout=60_000)
+    page.wait_for_selector(f"#train-state >> text={words}")
 
 
 def look_at_notes(page: Any) -> None:
@@ -112,7 +112,7 @@ def test_dropped_recordings_are_looked_at_before_they_are_trained_on(
     assert not page.is_checked("#train-labels label:has-text('take') input")
     page.click("#train-recipe label:has-text('vocoder')")
     page.wait_for_selector("#train-labels", state="hidden")
-    assert page.input_value("#train-steps input") == "20000"
+    assert page.input_value("#train-steps input") == "12000"
     choose_tiny(page)
     page.fill("#train-steps input", "1")
     page.click("#train-start")
@@ -129,7 +129,7 @@ def test_a_run_is_watched_heard_steered_and_used(
     run = start_long(page, root, "sung")
     page.wait_for_selector("#train-curves >> text=held-out clips")
     page.wait_for_selector("#train-curves >> text=Bits per sample")
-    page.wait_for_selector("#train-clip-1 >> text=Step ", timeout=60_000)
+    page.wait_for_selector("#train-clip-1 >> text=Step ")
     heard = page.get_attribute("#train-clip-1 a[download]", "href")
     assert page.request.get(heard).body()[:4] == b"RIFF"
     page.click("#train-pause")

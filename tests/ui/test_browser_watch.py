@@ -16,6 +16,7 @@ from wavenet.synthesis.inspect import inspect
 from wavenet.synthesis.items import Item
 from wavenet.ui import jobs, steps
 
+from .stage import PATIENCE
 from .test_watch_tab import unpack
 
 pytestmark = pytest.mark.browser
@@ -198,7 +199,7 @@ def test_a_fault_is_told_in_place_and_a_label_is_only_text(watched: Any) -> None
 
 def test_it_fits_a_phone(url: str, browser: Any) -> None:
     sheet = browser.new_page(viewport={"width": 390, "height": 844}, reduced_motion="reduce")
-    sheet.set_default_timeout(30_000)
+    sheet.set_default_timeout(PATIENCE)
     sheet.goto(url)
     sheet.click(".overflow-menu > button")
     sheet.click(".overflow-dropdown >> text=Watch it think")

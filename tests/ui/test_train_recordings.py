@@ -33,7 +33,12 @@ def test_recordings_are_reported_on_with_labels_and_recipes(notes: Path) -> None
         assert words in report
     assert labels["choices"] == [("note (4)", "note"), ("take (5)", "take")]
     assert labels["value"] == ["note"]
-    assert [name for _, name in fitting["choices"]] == ["tiny", "small", "vocoder", "music"]
+    assert [name for _, name in fitting["choices"]] == [
+        "tiny",
+        "small",
+        "strings",
+        "vocoder",
+    ]
     assert looked == [str(notes), None, "{note}_{take}", True]
 
 
