@@ -54,6 +54,9 @@ class NumberCondition(Strict):
     high: float
     unit: str = Field(default="", max_length=20)
     dropout: Share = 0.0
+    # What it is of a clip to learn from, frame by frame: the level in dB re full scale. None: read
+    # with the labels of the clip.
+    measured: Literal["loudness"] | None = None
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

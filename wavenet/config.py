@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from wavenet.codec import Rounding, silence_code
 from wavenet.conditions import (
     Condition,
+    FramesCondition,
     GlobalCondition,
     LabelCondition,
     LocalCondition,
@@ -208,6 +209,14 @@ class DataConfig(Strict):
     # Used when `validation` is empty: of the files, or of each long one where they are few.
     validation_share: float = Field(default=0.05, ge=0, lt=1)
     max_seconds: float = Field(default=4.0, gt=0, le=600)  # longer files are cut into segments
+    # What is trained on is heard at these speeds too, as from a tape: pitch and timbre go along.
+    speeds: tuple[Annotated[float, Field(ge=0.5, le=2)], ...] = Field(default=(), max_length=16)
+
+    @model_validator(mode="after")
+    def _speeds_differ(self) -> Self:
+        if len({1.0, *self.speeds}) <= len(self.speeds):
+            raise ValueError("speeds must differ from each other and from 1, which is always there")
+        return self
 
 
 class TrainConfig(Strict):
@@ -229,6 +238,8 @@ class TrainConfig(Strict):
     gradient_clip: float = Field(default=1.0, gt=0)
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     gain_db: float = Field(default=0.0, ge=0, le=24)  # clips are made louder or softer by up to it
+    # Codes: what the network hears is off by up to so much, so that it bears its own mistakes.
+    input_noise: float = Field(default=0.0, ge=0, le=10_000)
     precision: Literal["fp32", "bf16", "auto"] = "auto"
     seed: int = Field(default=0, ge=0, le=(1 << 63) - 1)
     validate_every: int = Field(default=500, ge=1)
@@ -248,6 +259,16 @@ class RecipeConfig(Strict):
     @model_validator(mode="after")
     def _output_fits_the_codec(self) -> Self:
         check_output(self.model, self.codec)
+        return self
+
+    @model_validator(mode="after")
+    def _speeds_fit_the_conditions(self) -> Self:
+        given = [c.name for c in self.model.locals if isinstance(c, FramesCondition)]
+        if self.data.speeds and given:
+            raise ValueError(
+                f"data.speeds cannot be used with {given[0]!r}: its frames are read from files, "
+                "and fit a recording at its own speed alone"
+            )
         return self
 
 

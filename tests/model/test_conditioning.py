@@ -42,7 +42,7 @@ def test_numbers_may_come_as_text_and_are_scaled_to_their_range(model):
     given = given_for(model, 0)
     as_text = conditioned(model, {**given, "level": "-10"})
     assert torch.equal(as_text.given, conditioned(model, {**given, "level": -10.0}).given)
-    assert as_text.given[0, :2].tolist() == [0.5, 1.0]  # half way from the middle up, and given
+    assert as_text.given[0, 0, :2].tolist() == [0.5, 1.0]  # half way from the middle up, and given
 
 
 @pytest.mark.parametrize("name", ["voice", "timbre"])

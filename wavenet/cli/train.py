@@ -50,9 +50,9 @@ def train(
     """Train a model; Ctrl-C stops after the step and keeps what is there.
 
     With --from, a checkpoint learns more, such as another voice: its model takes the place of the
-    recipe's, which then says only how to train, and on what. With --listen, clips of one seed are
-    made of the best weights so far, with the first value of every label; a vocoder says a held-out
-    clip again.
+    recipe's, which then says only how to train, and on what. With --resume too, a run that was so
+    begun goes on. With --listen, clips of one seed are made of the best weights so far, with the
+    first value of every label; a vocoder says a held-out clip again.
 
     Several GPUs, or machines, train together when torchrun starts the same command in a process for
     each: "torchrun --nproc-per-node 2 -m wavenet train ...". A step takes as many clips as alone,
@@ -68,8 +68,8 @@ def train(
         folder = out or Path("runs") / chosen.name
         began = None
         if start is not None:
-            new = resume or bool(label) or sample_rate is not None
-            began, chosen = begin_with(start, chosen, new)
+            other = bool(label) or sample_rate is not None
+            began, chosen = begin_with(start, chosen, other)
         run(chosen, folder, resume, began, threads, device, listen, ranks)
 
 
@@ -110,8 +110,9 @@ def run(
     for sentence in dataset.skipped:
         tell(f"skipped: {sentence}")
     seconds = sum(c.samples - c.context for c in dataset.train) / rate
+    speeds = f", at {dataset.speeds} speeds" if dataset.speeds > 1 else ""
     tell(
-        f"{len(dataset.train)} clips to train on ({seconds / 60:.1f} minutes), "
+        f"{len(dataset.train)} clips to train on ({seconds / 60:.1f} minutes{speeds}), "
         f"{len(dataset.validation)} to validate, {len(dataset.skipped)} files skipped"
     )
     config, settings = checkpoint_config(recipe, dataset), recipe.train
@@ -188,8 +189,7 @@ def begin_with(
 
     if contradicted:
         raise ConfigError(
-            "--from begins a new run with the model of a checkpoint; leave out --resume, --label "
-            "and --sample-rate"
+            "--from takes the model of a checkpoint as it is; leave out --label and --sample-rate"
         )
     loaded = checkpoint.load(folder)
     model = {"audio": loaded.config.audio, "codec": loaded.config.codec}

@@ -35,12 +35,12 @@ class Labelled:
 
 
 def read_whole(data: DataConfig, config: CheckpointConfig) -> Dataset:
-    """Read what training would read for this checkpoint, but cut nothing.
+    """Read what training would read for this checkpoint, but cut nothing, and each once.
 
     Raises:
         DataError: nothing to learn from, or a recording of more than `MAX_SECONDS`.
     """
-    whole = data.model_copy(update={"max_seconds": MAX_SECONDS})
+    whole = data.model_copy(update={"max_seconds": MAX_SECONDS, "speeds": ()})
     dataset = read_dataset(whole, config.audio.sample_rate, config.model)
     for clips in (dataset.train, dataset.validation, dataset.test):
         for clip in clips:

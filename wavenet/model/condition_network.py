@@ -53,7 +53,7 @@ class ConditionNetwork(nn.Module):
 
         Args:
             labels: (B, number of label conditions) int64, in the order of the config.
-            given: (B, features of the global conditions), see `global_row`.
+            given: (B, F, features of the global conditions), see `global_rows`.
             windows: (B, F, 2 * widest_context + 1, columns), frames around each frame wanted.
             samples: (B, F) int64, the sample at which each frame stands.
             total: (B,) int64, length of each clip in samples.
@@ -70,8 +70,7 @@ class ConditionNetwork(nn.Module):
             elif isinstance(condition, PositionCondition):
                 features.append(self._position(samples, total, condition.harmonics))
             elif isinstance(condition, GlobalCondition):
-                numbers = given[:, place : place + condition.features]
-                features.append(numbers[:, None].expand(-1, frames, -1))
+                features.append(given[:, :, place : place + condition.features])
                 place += condition.features
             else:
                 beside = widest_context(self.config) - condition.context

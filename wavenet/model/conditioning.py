@@ -5,11 +5,11 @@ frame every `hop` samples, linearly interpolated between frames by whoever runs 
 Interpolation and a 1x1 projection commute, so no engine ever runs this network per sample.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from wavenet.conditions import GlobalCondition, NumberCondition
@@ -19,7 +19,7 @@ from wavenet.model.condition_network import ConditionNetwork, widest_context
 
 FRAME_BLOCK = 16  # frames that are computed together, counted from the first of the clip
 
-Given = str | float | Tensor  # a label, a number, a vector (size,)
+Given = str | float | Tensor  # a label, a number, a vector (size,), a measured number (F,)
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,11 @@ class Conditioning:
     Attributes:
         network: None for a model without conditions.
         labels: (B, label conditions) int64.
-        given: (B, features of the global conditions) float32.
+        given: (B, F, features of the global conditions) float32; F is 1 but where a number that
+            is measured changes from frame to frame.
         local: (B, F, columns of the local conditions) float32; before the first and behind the
             last frame these two go on for ever.
-        first: (B,) int64, the frame of the clip at which `local` begins.
+        first: (B,) int64, the frame of the clip at which `given` and `local` begin.
         total: (B,) int64, length of each clip in samples, what was given before included.
         hop: samples between frames.
     """
@@ -66,7 +67,7 @@ class Conditioning:
         blocks = -(-(FRAME_BLOCK - 1 + count) // FRAME_BLOCK)
         index = (first - lead)[:, None] + torch.arange(blocks * FRAME_BLOCK, device=first.device)
         biases: Tensor = self.network(
-            self.labels, self.given, self._windows(index), index * self.hop, self.total
+            self.labels, self._given(index), self._windows(index), index * self.hop, self.total
         )
         rows = torch.arange(self.batch, device=first.device)[:, None]
         return biases[rows, lead[:, None] + torch.arange(count, device=first.device)]
@@ -81,7 +82,7 @@ class Conditioning:
         return replace(
             self,
             labels=torch.cat([self.labels, other.labels]),
-            given=torch.cat([self.given, other.given]),
+            given=stack_frames([*self.given, *other.given]),
             local=stack_frames([*self.local, *other.local]),
             first=torch.cat([self.first, other.first]),
             total=torch.cat([self.total, other.total]),
@@ -97,6 +98,11 @@ class Conditioning:
             first=change(self.first),
             total=change(self.total),
         )
+
+    def _given(self, index: Tensor) -> Tensor:
+        """Gather what is given at frames index (B, F): (B, F, features)."""
+        wanted = (index - self.first[:, None]).clamp(0, self.given.shape[1] - 1)
+        return self.given[torch.arange(self.batch, device=index.device)[:, None], wanted]
 
     def _windows(self, index: Tensor) -> Tensor:
         """Gather the frames around frames index (B, F): (B, F, 2 * widest + 1, columns)."""
@@ -179,40 +185,50 @@ def label_indices(config: ModelConfig, labels: Mapping[str, Given]) -> list[int]
     return indices
 
 
-def global_row(config: ModelConfig, labels: Mapping[str, Given]) -> list[float]:
+def global_rows(config: ModelConfig, labels: Mapping[str, Given]) -> Tensor:
     """Look up the numbers and vectors of one clip, in the order of the config.
 
     A number is scaled from its range to -1 .. 1. Behind each stands 1; both are zeros where a
     condition that may be left out is.
 
+    Returns:
+        (F, features of the global conditions); F is 1 but where a measured number has a value for
+        each frame.
     Raises:
         ConditionError: a value is missing, out of range or of another size.
     """
-    row: list[float] = []
+    parts = []
     for condition in config.globals:
         value = labels.get(condition.name)
         if value is None and condition.dropout == 0:
             raise ConditionError(f"the value {condition.name!r} is missing; {_expected(condition)}")
-        row += [0.0] * condition.features if value is None else [*_numbers(condition, value), 1.0]
-    return row
+        if value is None:
+            parts.append(torch.zeros(1, condition.features))
+        else:
+            parts.append(F.pad(_numbers(condition, value), (0, 1), value=1.0))
+    index = torch.arange(max((part.shape[0] for part in parts), default=1))
+    rows = [part[index.clamp(max=part.shape[0] - 1)] for part in parts]
+    return torch.cat(rows, dim=1) if rows else torch.zeros(1, 0)
 
 
-def _numbers(condition: GlobalCondition, value: Given) -> list[float]:
+def _numbers(condition: GlobalCondition, value: Given) -> Tensor:
+    """Check a value: (1, width), or (F, 1) of a number that is measured."""
     try:
         number = float(value) if isinstance(value, str) else value
     except ValueError:
         raise ConditionError(f"{condition.name}: {_expected(condition)}; found {value!r}") from None
-    numbers = torch.as_tensor(number, dtype=torch.float32).reshape(-1).tolist()
-    fits = len(numbers) == condition.width and all(map(math.isfinite, numbers))
+    numbers = torch.as_tensor(number, dtype=torch.float32).reshape(-1)
+    is_curve = isinstance(condition, NumberCondition) and condition.measured and numbers.numel() > 1
+    fits = (is_curve or numbers.numel() == condition.width) and bool(numbers.isfinite().all())
     if fits and isinstance(condition, NumberCondition):
-        fits = condition.low <= numbers[0] <= condition.high
+        fits = condition.low <= float(numbers.min()) <= float(numbers.max()) <= condition.high
     if not fits:
-        found = f"{numbers[0]:g}" if len(numbers) == 1 else f"{len(numbers)} numbers"
+        found = f"{numbers[0]:g}" if numbers.numel() == 1 else f"{numbers.numel()} numbers"
         raise ConditionError(f"{condition.name}: {_expected(condition)}; found {found}")
     if isinstance(condition, NumberCondition):
         middle, span = (condition.high + condition.low) / 2, (condition.high - condition.low) / 2
-        return [(numbers[0] - middle) / span]
-    return numbers
+        return ((numbers.double()[:, None] - middle) / span).float()
+    return numbers[None]
 
 
 def _expected(condition: GlobalCondition) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from audio_utils.errors import AudioError
 from audio_utils.features import FeatureConfig, log_mel, loudness, mfcc, pitch
@@ -35,6 +36,7 @@ MEL_MIDDLE, MEL_SPAN = -30.0, 30.0  # dB: speech lies between -100 and 30
 MFCC_SPAN = 100.0  # dB
 LOUDNESS_MIDDLE, LOUDNESS_SPAN = -40.0, 20.0  # dB re full scale
 PITCH_REFERENCE = 100.0  # Hz
+MEASURED_WINDOW = 1024  # samples around a frame whose level a measured number is
 
 _open_array: Any = np.lib.format.open_memmap  # it is not typed
 
@@ -120,6 +122,25 @@ def extract(condition: LocalCondition, waveform: Tensor, sample_rate: int, hop: 
             f"the condition {condition.name} cannot be computed: {error}"
         ) from None
     return frames.T.float().contiguous()
+
+
+def measure(waveform: Tensor, start: int, first: int, hop: int) -> Tensor:
+    """Measure the loudness of a part of a recording around each of its frames.
+
+    Args:
+        waveform: (T,) float32, from sample `start` of the recording on.
+        first: the first frame wanted, at or before `start`.
+        hop: samples from frame to frame.
+    Returns:
+        (F,), dB re full scale; the part is mirrored at its ends, for there the recording goes on.
+    """
+    around = min(MEASURED_WINDOW // 2, waveform.numel() - 1)
+    lead = start - first * hop
+    mirrored = functional.pad(waveform[None], (around, around), mode="reflect")[0]
+    # so that a frame stands at a multiple of the hop
+    front = -around % hop
+    levels = loudness(functional.pad(mirrored, (front + lead, 0)), MEASURED_WINDOW, hop)
+    return levels[(front + around) // hop :]
 
 
 def louder(config: ModelConfig, frames: Tensor, gain_db: float) -> Tensor:

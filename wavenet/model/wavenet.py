@@ -18,7 +18,7 @@ from wavenet.model.conditioning import (
     Conditioning,
     Given,
     frames_needed,
-    global_row,
+    global_rows,
     interpolate,
     label_indices,
     stack_frames,
@@ -147,7 +147,8 @@ class WaveNet(nn.Module):
             labels: per clip, label, number or vector by condition name.
             totals: per clip, its length in samples.
             local: per clip, the frames (F, columns) of `model.features`.
-            first: per clip, the frame at which its `local` begins; 0 when left out.
+            first: per clip, the frame at which its `local` begins, and a measured number that has
+                a value for each frame; 0 when left out.
             device: where it is gathered; that of the model when left out.
         Raises:
             ConditionError: something is missing or unknown, or does not fit.
@@ -155,7 +156,7 @@ class WaveNet(nn.Module):
         config, batch = self.config, len(totals)
         device = self.embedding.weight.device if device is None else device
         indices = [label_indices(config, chosen) for chosen in labels]
-        given = [global_row(config, chosen) for chosen in labels]
+        given = [global_rows(config, chosen) for chosen in labels]
         columns = sum(condition.columns for condition in config.locals)
         if columns and local is None:
             raise ConditionError(
@@ -166,7 +167,7 @@ class WaveNet(nn.Module):
         return Conditioning(
             self.condition,
             torch.tensor(indices, dtype=torch.int64).reshape(batch, -1).to(device),
-            torch.tensor(given).reshape(batch, -1).to(device),
+            stack_frames(given).to(device) if given else torch.zeros(0, 1, 0, device=device),
             frames.to(device),
             starts.to(device),
             torch.tensor(totals, dtype=torch.int64, device=device),

@@ -6,7 +6,7 @@ all of a batch, by lengths alone, and touches the waveforms of its own clips.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Generic, TypeVar
@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from wavenet import codec
+from wavenet.conditions import NumberCondition
 from wavenet.config import ModelConfig
 from wavenet.errors import DataError
 from wavenet.model.conditioning import Given
-from wavenet.model.features import louder
+from wavenet.model.features import louder, measure
 from wavenet.training.data import Clip
 
 BUCKET = 64  # clips that are sorted by length together, before they are cut into batches
@@ -33,6 +34,7 @@ class Batch:
         codes: (B, T) int64; padding has the silence code.
         mask: (B, T) bool, true where a sample is a target.
         start: (B,) int64; labels, totals, local and first: one per row, see `Clip`.
+        heard: (B, T) int64, what the network hears in place of the codes; None: the codes.
     """
 
     codes: Tensor
@@ -42,6 +44,7 @@ class Batch:
     totals: list[int]
     local: list[Tensor] = field(default_factory=list)
     first: list[int] = field(default_factory=list)
+    heard: Tensor | None = None
 
 
 Part = TypeVar("Part")
@@ -65,8 +68,9 @@ def collate(
     bits: int,
     model: ModelConfig,
     gains: Sequence[float],
-    labels: Sequence[Mapping[str, Given]] | None = None,
+    absent: Sequence[Collection[str]] = (),
     rounding: codec.Rounding = "half-up",
+    noises: Sequence[Tensor] = (),
 ) -> Batch:
     """Pad clips to one length, a multiple of the condition hop, and encode them.
 
@@ -75,27 +79,31 @@ def collate(
         bits: of the codec.
         model: condition frames then fit without a remainder.
         gains: factor per clip; a clip is never made louder than full scale.
-        labels: those of the clips unless some are left out.
+        absent: of each clip, the names of conditions that are left out.
         rounding: of the codec.
+        noises: of each clip, what is added to the codes (samples,) for the network to hear.
     """
     hop = model.condition_hop
     longest = -(-max(clip.samples for clip in clips) // hop) * hop
-    local = []
+    labels, local = [], []
     waveform = torch.zeros(len(clips), longest)
     mask = torch.zeros(len(clips), longest, dtype=torch.bool)
     for row, (clip, gain) in enumerate(zip(clips, gains, strict=True)):
-        gain = min(gain, 1 / max(float(clip.waveform.abs().max()), 1e-6))
+        gain = fitting(clip, gain)
+        labels.append(describe(model, clip, gain, absent[row] if absent else ()))
         waveform[row, : clip.samples] = clip.waveform * gain
         local.append(louder(model, clip.local, 20 * math.log10(gain)))
         mask[row, clip.context : clip.samples] = True
+    codes = codec.encode(waveform.clamp(-1, 1), bits, rounding)
     return Batch(
-        codec.encode(waveform.clamp(-1, 1), bits, rounding),
+        codes,
         mask,
         torch.tensor([clip.start for clip in clips]),
-        list(labels or [clip.labels for clip in clips]),
+        labels,
         [clip.total for clip in clips],
         local,
         [clip.first for clip in clips],
+        blur(codes, noises, bits) if noises else None,
     )
 
 
@@ -151,6 +159,7 @@ def batches(
     rounding: codec.Rounding = "half-up",
     parts: int = 1,
     mine: Sequence[int] = (0,),
+    input_noise: float = 0.0,
 ) -> Iterator[Portion[Batch]]:
     """Yield what is to be done of each step, for ever, beginning with `first_step`.
 
@@ -170,7 +179,11 @@ def batches(
                 rng = np.random.Generator(np.random.Philox(key=[seed + 1, step]))
                 gains = 10 ** (rng.uniform(-gain_db, gain_db, len(index)) / 20)
                 chosen = [clips[i] for i in index]
-                labels = [leave_out(model, clip.labels, rng) for clip in chosen]
+                absent = [draw_absent(model, rng) for _ in chosen]
+                # after what was drawn before it: without noise, a run is what it always was
+                noises = [
+                    draw_noise(clip.samples, input_noise, rng) for clip in chosen if input_noise
+                ]
                 dealt = deal([clip.samples for clip in chosen], parts)
                 yield Portion(
                     [
@@ -179,8 +192,9 @@ def batches(
                             bits,
                             model,
                             [float(gains[i]) for i in rows],
-                            [labels[i] for i in rows],
+                            [absent[i] for i in rows],
                             rounding,
+                            [noises[i] for i in rows if noises],
                         )
                         for rows in (dealt[n] for n in mine)
                         if rows
@@ -190,13 +204,49 @@ def batches(
             step += 1
 
 
-def leave_out(
-    model: ModelConfig, labels: Mapping[str, Given], rng: np.random.Generator
+def fitting(clip: Clip, gain: float) -> float:
+    """Lower a gain that would make a clip louder than full scale."""
+    return min(gain, 1 / max(float(clip.waveform.abs().max()), 1e-6))
+
+
+def describe(
+    model: ModelConfig, clip: Clip, gain: float, absent: Collection[str]
 ) -> Mapping[str, Given]:
-    """Drop what a clip is conditioned on at random, each condition by its own share.
+    """Give the labels of a clip, and what is measured of it at a gain; but not those absent."""
+    labels = dict(clip.labels)
+    for condition in model.globals:
+        if isinstance(condition, NumberCondition) and condition.measured:
+            levels = measure(clip.waveform * gain, clip.start, clip.first, model.condition_hop)
+            labels[condition.name] = levels.clamp(condition.low, condition.high)
+    return {name: label for name, label in labels.items() if name not in absent}
+
+
+def draw_noise(samples: int, most: float, rng: np.random.Generator) -> Tensor:
+    """Draw what is added to the codes of a clip: normal, of a deviation drawn from 0 to `most`.
+
+    A network that has only ever heard recordings takes its own small mistakes for something else;
+    one that has heard such mistakes goes on as if they were not there. After FFTNet (Jin et al.,
+    ICASSP 2018, section 2.3), which adds noise of one deviation.
+
+    Returns:
+        (samples,) int64.
+    """
+    deviation = rng.uniform(0, most)
+    return torch.from_numpy(np.rint(deviation * rng.standard_normal(samples)).astype(np.int64))
+
+
+def blur(codes: Tensor, noises: Sequence[Tensor], bits: int) -> Tensor:
+    """Add noise to the codes (B, T) of clips, within the alphabet; the padding stays."""
+    heard = codes.clone()
+    for row, noise in zip(heard, noises, strict=True):
+        row[: noise.numel()] += noise
+    return heard.clamp(0, 2**bits - 1)
+
+
+def draw_absent(model: ModelConfig, rng: np.random.Generator) -> set[str]:
+    """Draw which conditions a clip is learnt without, each by its own share.
 
     So one model learns to do with and without, and guidance can push from the one to the other.
     """
     shares = {c.name: c.dropout for c in (*model.labels, *model.globals) if c.dropout}
-    gone = {name for name, share in shares.items() if rng.random() < share}
-    return {name: label for name, label in labels.items() if name not in gone}
+    return {name for name, share in shares.items() if rng.random() < share}

@@ -32,7 +32,7 @@ and whose voices these are and that they agreed.
 | conditions | {conditions} |
 | receptive field | {field} samples, {milliseconds:.0f} ms |
 | parameters | {parameters:,} ({megabytes:.1f} MB) |
-| trained on | {clips} clips, {minutes:.1f} minutes |
+| trained on | {clips} clips, {minutes:.1f} minutes{speeds} |
 | steps | {steps}{origin} |
 | held-out clips | {held} clips, {score} |
 
@@ -79,6 +79,7 @@ def write_card(
         parameters=model.parameter_count,
         megabytes=(folder / WEIGHTS).stat().st_size / 1e6,
         clips=len(dataset.train),
+        speeds=f", each recording at {dataset.speeds} speeds" if dataset.speeds > 1 else "",
         minutes=sum(c.samples - c.context for c in dataset.train) / rate / 60,
         steps=steps,
         origin=f", from the weights of `{start.config.name}`" if start else "",

@@ -48,7 +48,12 @@ class _Loss(torch.autograd.Function):
 
 
 def total_nll(
-    model: WaveNet, codes: Tensor, mask: Tensor, start: Tensor, conditioning: Conditioning
+    model: WaveNet,
+    codes: Tensor,
+    mask: Tensor,
+    start: Tensor,
+    conditioning: Conditioning,
+    heard: Tensor,
 ) -> Tensor:
     """Add up the negative log-likelihood, in nats, over the targets of a batch.
 
@@ -58,13 +63,14 @@ def total_nll(
         model: on the CPU.
         codes: (B, T) int64; mask: (B, T), true where a sample is a target; start: as in `WaveNet`.
         conditioning: of the batch.
+        heard: (B, T) int64, what the network hears: the codes, or something close to them.
     """
     wide, bf16 = model.skip.weight.dtype, torch.is_autocast_enabled("cpu")
     blocks = make_blocks(model, torch.get_autocast_dtype("cpu") if bf16 else wide)
     parameters = [p for p in model.parameters() if p.requires_grad]
     wanted = torch.is_grad_enabled() and bool(parameters)
     # neither padding nor context reaches the post-net, but for what fills up whole rows
-    codes, mask = (F.pad(x, (0, -x.shape[1] % ROWS)) for x in (codes, mask))
+    codes, heard, mask = (F.pad(x, (0, -x.shape[1] % ROWS)) for x in (codes, heard, mask))
     rows = mask.unflatten(1, (-1, ROWS)).any(2)
     begins = rows.int().argmax(1) * ROWS
     ends = (rows * torch.arange(1, rows.shape[1] + 1)).amax(1).clamp(min=1) * ROWS
@@ -75,7 +81,7 @@ def total_nll(
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=bf16, cache_enabled=False)
         with torch.set_grad_enabled(wanted), autocast:
             gated = gated_output(
-                model, blocks, codes[n, :end], conditioning.select([n]), int(start[n])
+                model, blocks, heard[n, :end], conditioning.select([n]), int(start[n])
             )
             params = model.post_net(gated[begin:] if begin else gated)
             loss = nll(model, params, codes[n, begin:end], mask[n, begin:end])

@@ -22,7 +22,7 @@ from wavenet.conditions import (
 from wavenet.config import DataConfig, ModelConfig
 from wavenet.corpus.format import is_corpus
 from wavenet.errors import ConditionError, DataError
-from wavenet.manifest import find_entries
+from wavenet.manifest import Entry, find_entries
 from wavenet.model.conditioning import Given
 from wavenet.model.features import frames_of, read_array
 from wavenet.training.cuts import Clip as Clip
@@ -41,6 +41,7 @@ class Dataset:
     validation: Sequence[Clip] = field(default_factory=list)
     test: Sequence[Clip] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)  # one sentence per unreadable file
+    speeds: int = 1  # at which each recording to train on is heard
 
 
 def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Dataset:
@@ -71,25 +72,35 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
     validation: list[Clip] = []
     test: list[Clip] = []
     skipped: list[str] = []
-    longest = longest_clip(data, sample_rate)
     entries = find_entries(folder, data.pattern, data.metadata)
     for number, entry in enumerate(entries):
         try:
-            waveform = io.read(entry.path, sample_rate).waveform
-            local = frames_of(model, sample_rate, waveform, read_arrays(entry.path, model.locals))
-            fields: dict[str, Given] = {**entry.fields}
-            fields |= read_arrays(entry.path, model.globals)
+            clips = _read_clips(entry, data, sample_rate, model, 1.0)
+            keep = count_kept(data, entry.fields, len(clips), number, len(entries))
+            sped = [_read_clips(entry, data, sample_rate, model, s) for s in data.speeds if keep]
         except (AudioError, ConditionError) as error:
             skipped.append(str(error))
             continue
-        clips = segments(waveform, fields, longest, model, entry.path.name, local)
-        keep = count_kept(data, entry.fields, len(clips), number, len(entries))
         if keep is None:
             test.extend(clips)
-        else:
-            train.extend(clips[:keep])
-            validation.extend(clips[keep:])
-    return Dataset(train, validation, test, skipped)
+            continue
+        validation.extend(clips[keep:])
+        for heard in (clips, *sped):
+            # of a long recording whose end is held out, as much at every speed
+            train.extend(heard[: keep * len(heard) // len(clips)])
+    return Dataset(train, validation, test, skipped, 1 + len(data.speeds))
+
+
+def _read_clips(
+    entry: Entry, data: DataConfig, sample_rate: int, model: ModelConfig, speed: float
+) -> list[Clip]:
+    # At a lower rate than it is then taken for, it sounds faster; with all the treble that it has.
+    waveform = io.read(entry.path, round(sample_rate / speed)).waveform
+    local = frames_of(model, sample_rate, waveform, read_arrays(entry.path, model.locals))
+    fields: dict[str, Given] = {**entry.fields}
+    fields |= read_arrays(entry.path, model.globals)
+    longest = longest_clip(data, sample_rate)
+    return segments(waveform, fields, longest, model, entry.path.name, local)
 
 
 def read_arrays(path: Path, conditions: Iterable[LocalCondition | GlobalCondition]) -> Arrays:

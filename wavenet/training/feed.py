@@ -6,9 +6,9 @@ nobody waits. On a CPU there is nothing to be gained: the threads of the step ne
 """
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ class Fed:
         start: (B,) int64, on the CPU whatever the device: the model reads numbers from it.
         conditioning: of the batch.
         targets: how many samples are targets.
+        heard: (B, T) int64, what the network hears in place of the codes; None: the codes.
     """
 
     codes: Tensor
@@ -36,6 +37,7 @@ class Fed:
     start: Tensor
     conditioning: Conditioning
     targets: int
+    heard: Tensor | None = None
 
     def to(self, device: torch.device) -> "Fed":
         """Copy to a device; from pinned memory nothing waits for that."""
@@ -43,14 +45,20 @@ class Fed:
         def move(part: Tensor) -> Tensor:
             return part.to(device, non_blocking=True)
 
-        conditioning = self.conditioning.mapped(move)
-        return Fed(move(self.codes), move(self.mask), self.start, conditioning, self.targets)
+        return self._mapped(move)
 
     def pinned(self) -> "Fed":
         """Copy to memory that a GPU can read by itself."""
-        conditioning = self.conditioning.mapped(Tensor.pin_memory)
-        codes, mask = self.codes.pin_memory(), self.mask.pin_memory()
-        return Fed(codes, mask, self.start, conditioning, self.targets)
+        return self._mapped(Tensor.pin_memory)
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "Fed":
+        return replace(
+            self,
+            codes=change(self.codes),
+            mask=change(self.mask),
+            conditioning=self.conditioning.mapped(change),
+            heard=None if self.heard is None else change(self.heard),
+        )
 
 
 def gather(batch: Batch, model: WaveNet) -> Fed:
@@ -66,7 +74,8 @@ def gather(batch: Batch, model: WaveNet) -> Fed:
     conditioning = model.conditioning(
         labels, batch.totals, batch.local, batch.first, torch.device("cpu")
     )
-    return Fed(batch.codes, batch.mask, batch.start, conditioning, int(batch.mask.sum()))
+    targets = int(batch.mask.sum())
+    return Fed(batch.codes, batch.mask, batch.start, conditioning, targets, batch.heard)
 
 
 def feed(

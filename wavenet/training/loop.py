@@ -92,6 +92,7 @@ def train(
             config.codec.rounding,
             parts=parts,
             mine=range(ranks.rank, parts, ranks.count),
+            input_noise=settings.input_noise,
         )
         results = Results(lateness(device))
         with closing(feed(found, state.model, device)) as fed:
@@ -254,10 +255,11 @@ def masked_nll(model: WaveNet, batch: Batch, device: torch.device) -> Tensor:
 
 def fed_nll(model: WaveNet, fed: Fed) -> Tensor:
     """Average the negative log-likelihood, in nats, over the targets of a batch on its device."""
+    heard = fed.codes if fed.heard is None else fed.heard
     if not lateness(fed.codes.device):
-        total = total_nll(model, fed.codes, fed.mask, fed.start, fed.conditioning)
+        total = total_nll(model, fed.codes, fed.mask, fed.start, fed.conditioning, heard)
     else:
-        params = model(fed.codes, fed.conditioning, fed.start).transpose(1, 2).flatten(0, 1)
+        params = model(heard, fed.conditioning, fed.start).transpose(1, 2).flatten(0, 1)
         total = nll(model, params, fed.codes.flatten(), fed.mask.flatten(), whole=True)
     return total / fed.targets
 

@@ -125,7 +125,7 @@ def gated_output(
 
     Args:
         model: on the CPU; blocks: of `make_blocks`.
-        codes: (T,) int64, the recording itself.
+        codes: (T,) int64, what the network hears.
         conditioning: of this clip alone.
         start: where in its clip the recording begins, as in `WaveNet`.
     Returns:

@@ -162,6 +162,11 @@ def _check_fit(data: DataConfig, corpus: Corpus, sample_rate: int, model: ModelC
             f"--sample-rate {header.sample_rate}, or prepare one with {sample_rate}"
         )
     corpus.check_labels(data.pattern, data.metadata)
+    if data.speeds:
+        raise DataError(
+            f"the corpus {folder} holds its recordings at one speed; take data.speeds out of the "
+            "recipe, or train from the folder of recordings"
+        )
     arrays = [c.name for c in model.conditions if isinstance(c, FramesCondition | VectorCondition)]
     if arrays:
         raise DataError(

@@ -138,6 +138,9 @@ def _numbers(model: ModelConfig, wanted: Mapping[str, Any]) -> list[Any]:
             span = f"{condition.low:g} to {condition.high:g} {condition.unit}".strip()
             name = condition.name.replace("_", " ").capitalize()
             value = None if condition.dropout else (condition.low + condition.high) / 2
+            if condition.measured:
+                # a model keeps its level only when it is told one, and half of the range is soft
+                value = condition.high - (condition.high - condition.low) / 4
             if condition.name in wanted:
                 with contextlib.suppress(TypeError, ValueError):
                     value = float(wanted[condition.name])
