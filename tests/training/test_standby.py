@@ -17,6 +17,7 @@ from wavenet.cli import standby as inside
 from wavenet.errors import ConfigError
 from wavenet.training import child, standby
 from wavenet.training.standby import Order, Standby
+from wavenet.training.status import read_status
 
 IDLE = (sys.executable, "-S", "-c", "import sys; sys.stdin.read()")  # waits, and loads nothing
 
@@ -81,11 +82,12 @@ def test_a_run_in_a_standby_is_the_run_that_it_would_have_been(root, place, read
     marks = [child.read_mark(first), child.read_mark(second)]
     assert (marks[0].pid, marks[0].word.split("-")[0], marks[1].word) == (pid, "standby", None)
     assert marks[1].pid != pid
-    assert wait_for(first, "finished").words.endswith("checkpoint"), "its words are in its log"
-    wait_for(second, "finished")
+    for folder, mark in zip((first, second), marks, strict=True):
+        wait_for(folder, "finished")
+        assert gone(mark.pid)  # a run is finished before its process has said its last words
+        assert read_status(folder).words.endswith("checkpoint"), "its words are in its log"
     assert learnt(first) == learnt(second)
     assert len(learnt(first)[1]) == 2
-    assert gone(pid)
 
 
 def test_a_run_in_a_standby_is_paused_and_resumed_in_another(root, ready):
