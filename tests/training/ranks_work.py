@@ -28,6 +28,11 @@ def digest(state):
     return total.hexdigest()
 
 
+def threads():
+    """Name the threads of this process, where the system tells."""
+    return [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+
+
 def main(out):
     """Make the runs, and leave what each process found in OUT/RANK.json."""
     torch.set_num_threads(1)
@@ -63,9 +68,11 @@ def main(out):
             words = ""
         except TrainingError as error:
             words = str(error)
-        found = {"digests": digests, "stopped": stopped, "words": words}
-        (out / f"{ranks.rank}.json").write_text(json.dumps(found))
+        during = threads()
         ranks.meet()
+    found = {"digests": digests, "stopped": stopped, "words": words}
+    found |= {"during": during, "afterwards": threads()}
+    (out / f"{ranks.rank}.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -105,6 +105,15 @@ def test_another_number_of_processes_goes_on_with_a_run(two, tmp_path):
     assert apart(ended, alone(tmp_path)) < ROUNDING["fp32"]
 
 
+def test_a_process_that_took_leave_has_no_thread_of_gloo_left(two):
+    """One that lets go of a tensor while the interpreter ends brings the process down."""
+    found = json.loads((two / "1.json").read_text())
+    if not found["during"]:
+        pytest.skip("this system does not name the threads of a process")
+    assert any("gloo" in name for name in found["during"])  # the control
+    assert not any("gloo" in name for name in found["afterwards"])
+
+
 def test_processes_with_different_recordings_are_told_so(two):
     for rank in (0, 1):
         words = json.loads((two / f"{rank}.json").read_text())["words"]

@@ -22,6 +22,10 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+
+# Imported by torch itself once the processes have met, its functions would keep their group for
+# ever: its threads would outlive the interpreter, and sometimes bring the process down with them.
+import torch.distributed.nn
 from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
