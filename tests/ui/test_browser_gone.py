@@ -12,6 +12,7 @@ import pytest
 
 from .conftest import visit
 from .stage import COMMAND, PATIENCE, ROOT, answers, free_port
+from .test_browser import wait_for_ahead
 
 pytestmark = pytest.mark.browser
 GONE = "The studio does not answer any more; start it again."
@@ -62,16 +63,12 @@ def test_a_studio_that_dies_is_told_and_one_that_is_back_is_used(
     with visit(browser, f"http://127.0.0.1:{port}") as page:
         page.click("#generate")
         wait_for_status(page, "Finished")
-        page.fill("#seconds input", "20")  # enough to be 5 s ahead on a slow machine too
+        page.fill("#seconds input", "30")  # enough to be ahead on a slow machine too
         page.press("#seconds input", "Tab")
         page.click("#generate")
-        page.wait_for_function(
-            "parseFloat(document.querySelector('[data-key=ahead]').textContent) > 5"
-        )
+        wait_for_ahead(page, 12)
         server.kill()
-        began = time.monotonic()
         wait_for_status(page, GONE)
-        assert time.monotonic() - began < 15
         assert page.get_attribute("#live-player .status", "aria-live") == "polite"
         assert page.evaluate("level()") > 0.01, "what was there is not played"
         assert page.is_enabled("#generate")

@@ -1,7 +1,6 @@
 """More than one person at once: each hears their own sound, and who finds no place is told so."""
 
 import json
-import time
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -16,10 +15,12 @@ from wavenet.ui import jobs
 from wavenet.ui.player import pcm16
 
 from .conftest import RATE, visit
-from .test_browser import generate, wait_for_status
+from .stage import PATIENCE
+from .test_browser import generate, wait_for_ahead, wait_for_status
 
 pytestmark = pytest.mark.browser
 
+SECONDS = PATIENCE / 1000
 USERS = 20
 PLACES = 16  # in the queue, beside the one who is served
 
@@ -59,13 +60,14 @@ def test_two_users_hear_their_own_clips_and_stop_their_own(page: Any, browser: A
         clips = [own_clip(sheet, 2) for sheet in (page, other)]
         assert clips[0] != clips[1]
 
-        generate(page, seconds=20, seed=3)
+        generate(page, seconds=30, seed=3)
         generate(other, seconds=3, seed=4)
         for sheet in (page, other):
             sheet.wait_for_function("level() > 0.01")
+        wait_for_ahead(page, 9)
         page.click("#stop")
         assert wait_for_status(page, "Stopped")
-        page.wait_for_function("level() === 0", timeout=2000)
+        page.wait_for_function("level() === 0", timeout=8000)
         own_clip(other, 3)
         assert other.input_value("#used-seed input") == "4"
 
@@ -84,17 +86,15 @@ def wish(user: int) -> dict[str, Any]:
     return {"labels": labels, "seconds": 0.25, "seed": 100 + user}
 
 
-def ask(url: str, user: int) -> tuple[httpx.Response, float]:
-    """Ask for a clip; give the answer, which is a number or a refusal, and the seconds it took."""
-    began = time.monotonic()
+def ask(url: str, user: int) -> httpx.Response:
+    """Ask for a clip; the answer, a number or a refusal, comes while somebody holds the model."""
     asked = {"checkpoint": "digits", **wish(user)}
-    answer = httpx.post(f"{url}/gradio_api/call/v2/generate", json=asked, timeout=30)
-    return answer, time.monotonic() - began
+    return httpx.post(f"{url}/gradio_api/call/v2/generate", json=asked, timeout=SECONDS)
 
 
 def fetch(url: str, answer: httpx.Response) -> tuple[str, Any]:
     """Wait for a clip; give the name of its file and its samples."""
-    told = httpx.get(f"{url}/gradio_api/call/generate/{answer.json()['event_id']}", timeout=60)
+    told = httpx.get(f"{url}/gradio_api/call/generate/{answer.json()['event_id']}", timeout=SECONDS)
     assert told.status_code == 200 and "event: complete" in told.text, told.text
     data = told.text.split("event: complete\ndata: ")[1].splitlines()[0]
     (file,) = json.loads(data)
@@ -116,12 +116,11 @@ def test_a_crowd_gets_its_own_clips_or_the_word_that_there_is_no_place(
         page.wait_for_function("document.querySelector('[data-key=speed]').textContent !== '–'")
 
         asked = list(crowd.map(lambda user: ask(url, user), range(USERS)))
-        taken = {user: answer for user, (answer, _) in enumerate(asked) if answer.is_success}
-        refused = [answer for answer, _ in asked if not answer.is_success]
+        taken = {user: answer for user, answer in enumerate(asked) if answer.is_success}
+        refused = [answer for answer in asked if not answer.is_success]
         assert len(taken) == PLACES
         assert {answer.status_code for answer in refused} == {503}
         assert {answer.json()["detail"].split(".")[0] for answer in refused} == {"Queue is full"}
-        assert max(seconds for _, seconds in asked) < 15
         generate(late)
         late.wait_for_selector("[data-testid=toast-body] >> text=busy. Please try again")
         assert wait_for_status(late, "It ended early")
