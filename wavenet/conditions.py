@@ -57,12 +57,25 @@ class NumberCondition(Strict):
     # What it is of a clip to learn from, frame by frame: the level in dB re full scale. None: read
     # with the labels of the clip.
     measured: Literal["loudness"] | None = None
+    usual: float | None = None  # what a clip is made with where no number is given
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if not self.low < self.high:
             raise ValueError(f"low must be below high, found {self.low:g} and {self.high:g}")
+        if self.usual is not None and not self.low <= self.usual <= self.high:
+            raise ValueError(f"usual must be {self.span}, found {self.usual:g}")
         return self
+
+    @property
+    def span(self) -> str:
+        """What can be given, such as "-60 to 0 dB"."""
+        return f"{self.low:g} to {self.high:g} {self.unit}".rstrip()
+
+    @property
+    def choice(self) -> str:
+        """What can be given, and what is taken otherwise."""
+        return self.span if self.usual is None else f"{self.span}, {self.usual:g} unless told"
 
     @property
     def width(self) -> int:

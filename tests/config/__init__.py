@@ -11,6 +11,7 @@ from wavenet.parsing import parse
 MODEL = {"residual_channels": 4, "gate_channels": 4, "skip_channels": 4, "dilations": [1, 2, 4]}
 TRAIN = {"steps": 10}
 DIGIT = {"kind": "label", "name": "digit", "values": ["0", "1"]}
+LEVEL = {"kind": "number", "name": "level", "low": -60, "high": 0, "unit": "dB"}
 WHOLE = {
     "format_version": 1,
     "name": "tiny",

@@ -17,7 +17,7 @@ from wavenet.config import (
 )
 from wavenet.parsing import parse
 
-from . import DIGIT, MODEL, TRAIN, WHOLE, changed, refusal
+from . import DIGIT, LEVEL, MODEL, TRAIN, WHOLE, changed, refusal
 
 LINEAR = {"law": "linear", "bits": 16, "silence_code": 32_768}
 GAUSS = {"kind": "gaussian-mixture"}
@@ -57,6 +57,10 @@ GAUSS = {"kind": "gaussian-mixture"}
         ({"model": {**MODEL, "conditions": [{"kind": "position"}] * 2}}, "can be given once"),
         ({"model": {**MODEL, "conditions": [{**DIGIT, "values": []}]}}, "has no values"),
         ({"model": {**MODEL, "conditions": [{"kind": "smell"}]}}, "'label', 'position'"),
+        (
+            {"model": {**MODEL, "conditions": [{**LEVEL, "usual": 1}]}},
+            "usual must be -60 to 0 dB, found 1",
+        ),
         ({"format_version": 2}, "format_version: "),
         ({"format_version": 0}, "format_version: "),
         ({"name": "../x"}, "name: "),

@@ -39,11 +39,9 @@ def test_conditions_of_every_kind_have_their_control(tmp_path: Path) -> None:
     assert (seconds["visible"], source["visible"], prompt["visible"]) == (False, True, False)
 
 
-def test_a_loudness_that_is_measured_in_training_is_set_unless_somebody_takes_it_out(
-    tmp_path: Path,
-) -> None:
-    for name, measured in (("told", "loudness"), ("free", None)):
-        number = NumberCondition(name="level", low=-60, high=0, dropout=0.1, measured=measured)
+def test_a_number_begins_at_its_usual_value(tmp_path: Path) -> None:
+    for name, usual in (("told", -15), ("free", None)):
+        number = NumberCondition(name="level", low=-60, high=0, dropout=0.1, usual=usual)
         save_checkpoint(tmp_path, name, RATE, {}, number)
     told, free = (show_checkpoint(tmp_path, name)[9] for name in ("told", "free"))
     assert (told["value"], free["value"]) == (-15, None)

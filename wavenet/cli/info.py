@@ -72,8 +72,7 @@ def describe_conditions(model: "ModelConfig") -> dict[str, Any]:
     facts: dict[str, Any] = {c.name: list(c.values) for c in model.labels}
     for condition in model.globals:
         if isinstance(condition, NumberCondition):
-            unit = f" {condition.unit}" if condition.unit else ""
-            facts[condition.name] = f"{condition.low:g} to {condition.high:g}{unit}"
+            facts[condition.name] = condition.choice
         else:
             facts[condition.name] = f"{condition.size} numbers"
     for local in model.locals:

@@ -233,6 +233,5 @@ def _numbers(condition: GlobalCondition, value: Given) -> Tensor:
 
 def _expected(condition: GlobalCondition) -> str:
     if isinstance(condition, NumberCondition):
-        unit = f" {condition.unit}" if condition.unit else ""
-        return f"give a number from {condition.low:g} to {condition.high:g}{unit}"
+        return f"give a number from {condition.span}"
     return f"give a vector of {condition.size} finite numbers"

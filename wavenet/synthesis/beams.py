@@ -28,7 +28,7 @@ from wavenet.engines.base import Engine, StateT
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
 from wavenet.model.distributions import Categorical
-from wavenet.synthesis.items import Item, check_item, check_local
+from wavenet.synthesis.items import Item, check_item, check_local, with_usual
 
 MAX_BEAMS = 256  # each holds what its layers remember, and time grows with their number
 
@@ -79,6 +79,7 @@ def search(
             output that is not categorical.
     """
     model, alphabet = checkpoint.model, checkpoint.config.codec
+    item = with_usual(item, model.config)
     _check(checkpoint, item, beams)
     engine = make_engine("cached", model)
     given = torch.empty(0) if item.prompt is None else item.prompt

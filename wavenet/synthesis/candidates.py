@@ -27,7 +27,7 @@ from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
 from wavenet.model.features import extract, find_mel
 from wavenet.sampling import rows_per_clip
-from wavenet.synthesis.items import Item, check_item, check_local
+from wavenet.synthesis.items import Item, check_item, check_local, with_usual
 from wavenet.synthesis.noise import uniforms
 from wavenet.synthesis.stretches import FAR
 
@@ -86,6 +86,7 @@ def draw_nearest(
         ConditionError: a number, checkpoint, item or setting that cannot be used.
     """
     sampling = sampling or checkpoint.config.sampling
+    item = with_usual(item, checkpoint.config.model)
     target = _check(checkpoint, item, candidates, sampling)
     runner = make_engine(engine, checkpoint.model) if isinstance(engine, str) else engine
     alphabet, total = checkpoint.config.codec, item.samples

@@ -19,7 +19,7 @@ from wavenet.engines.base import Engine
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.model.wavenet import WaveNet
 from wavenet.synthesis.generate import generate
-from wavenet.synthesis.items import Item, check_item, check_local
+from wavenet.synthesis.items import Item, check_item, check_local, with_usual
 
 MAX_STEPS = 400
 
@@ -85,6 +85,7 @@ def inspect(checkpoint: Checkpoint, item: Item, codes: Tensor, first: int) -> St
         OutOfMemory, DeviceError: see `devices`.
     """
     model, last = checkpoint.model, codes.numel()
+    item = with_usual(item, model.config)
     check_item(item, model.sample_rate)
     if not 0 <= first < last <= item.samples:
         raise ConditionError(

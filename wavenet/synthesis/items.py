@@ -5,7 +5,7 @@ everything that makes clips.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from wavenet import codec
 from wavenet.checkpoint import Checkpoint
+from wavenet.conditions import NumberCondition
 from wavenet.config import ModelConfig, SamplingConfig
 from wavenet.errors import ConditionError
 from wavenet.model.conditioning import Conditioning, Given
@@ -64,6 +65,7 @@ def open_streams(
     Raises:
         ConditionError: a length, label, prompt or frames that cannot be used.
     """
+    items = [with_usual(item, checkpoint.config.model) for item in items]
     for item in items:
         check_item(item, checkpoint.config.audio.sample_rate)
     prompts = [_prompt_codes(checkpoint, item) for item in items]
@@ -99,6 +101,13 @@ def samples_for(seconds: float, sample_rate: int) -> int:
             f"the length must be above 0 and at most {MAX_SECONDS:g} seconds, found {seconds:g}"
         )
     return max(1, round(seconds * sample_rate))
+
+
+def with_usual(item: Item, model: ModelConfig) -> Item:
+    """Add the numbers that an item does not give and that have a usual value."""
+    numbers = (c for c in model.globals if isinstance(c, NumberCondition))
+    usual = {c.name: c.usual for c in numbers if c.usual is not None}
+    return replace(item, labels={**usual, **item.labels})
 
 
 def check_item(item: Item, sample_rate: int) -> None:

@@ -135,14 +135,12 @@ def _numbers(model: ModelConfig, wanted: Mapping[str, Any]) -> list[Any]:
     updates = []
     for condition in model.globals:
         if isinstance(condition, NumberCondition):
-            span = f"{condition.low:g} to {condition.high:g} {condition.unit}".strip()
             name = condition.name.replace("_", " ").capitalize()
-            value = None if condition.dropout else (condition.low + condition.high) / 2
-            if condition.measured:
-                # a model keeps its level only when it is told one, and half of the range is soft
-                value = condition.high - (condition.high - condition.low) / 4
+            value = condition.usual
+            if value is None and not condition.dropout:
+                value = (condition.low + condition.high) / 2
             if condition.name in wanted:
                 with contextlib.suppress(TypeError, ValueError):
                     value = float(wanted[condition.name])
-            updates.append(gr.update(value=value, label=f"{name} ({span})", visible=True))
+            updates.append(gr.update(value=value, label=f"{name} ({condition.span})", visible=True))
     return updates

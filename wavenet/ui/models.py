@@ -206,7 +206,7 @@ def values_of(condition: Condition) -> str:
     if isinstance(condition, PositionCondition):
         return "in the clip"
     if isinstance(condition, NumberCondition):
-        return f"{condition.low:g} to {condition.high:g} {condition.unit}".rstrip()
+        return condition.choice
     if condition.kind == "vector":
         return f"{condition.size} numbers"
     return f"frames of {condition.columns}"
