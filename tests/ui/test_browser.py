@@ -204,6 +204,43 @@ def test_the_book_example_is_drawn_and_counted(page: Any) -> None:
     page.wait_for_selector("#field-facts [role=alert]")
 
 
+def test_what_is_said_is_said_of_the_checkpoint_that_was_chosen_last(
+    url: str, browser: Any
+) -> None:
+    """And not of the first, whose engine is still being prepared then."""
+    sheet, held, told = browser.new_page(), [], []
+    sheet.set_default_timeout(PATIENCE)
+
+    def hold(route: Any) -> None:
+        number = route.request.post_data_json["fn_index"]
+        if told == [number - 1] and not held:
+            held.append(route)
+        elif told:
+            route.continue_()
+        else:
+            answer = route.fetch()
+            if "Preparing" in answer.text():
+                told.append(number)
+            route.fulfill(response=answer)
+
+    sheet.route("**/run/predict*", hold)
+    sheet.goto(url)
+    about = "document.querySelector('.about')?.textContent"
+    sheet.wait_for_function(f"{about}?.includes('Preparing')")
+    while not held:
+        sheet.wait_for_timeout(100)
+    sheet.click("#checkpoint input")
+    sheet.click("[role=option]:has-text('notes')")
+    sheet.wait_for_function(f"{about}?.includes('16,000 Hz')")
+    with sheet.expect_response("**/run/predict*"):
+        held[0].continue_()
+    sheet.wait_for_timeout(1000)
+    assert "16,000 Hz" in sheet.evaluate(about)
+    assert "Preparing" not in sheet.evaluate(about)
+    sheet.unroute_all(behavior="ignoreErrors")
+    sheet.close()
+
+
 def test_a_press_at_the_first_moment_works_on_a_slow_machine(url: str, browser: Any) -> None:
     """On a new machine the page was once slower than the hand: the press came to nothing."""
     sheet = browser.new_page()

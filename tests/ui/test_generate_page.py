@@ -55,15 +55,8 @@ def test_the_studio_opens_without_a_usable_checkpoint(tmp_path: Path, is_damaged
     about = generate.show_page(tmp_path, "")[1]
     assert "role='alert'" in about
     assert str(tmp_path) + "/" not in about
-    for note in (generate.announce, generate.prepare):
-        assert note(tmp_path, "bad") == gr.skip()
-
-
-def test_preparing_says_so_and_is_taken_back(root: Path) -> None:
-    first, last = generate.announce(root, "digits"), generate.prepare(root, "digits")
-    assert "Preparing" in first
-    assert "Preparing" not in last
-    assert last in first
+    generate.prepare(tmp_path, "bad")
+    assert generate.tell(tmp_path, "bad") == gr.skip()
 
 
 def test_chunks_that_come_fast_are_joined_and_none_is_lost() -> None:

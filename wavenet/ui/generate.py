@@ -4,6 +4,7 @@ Enters: a folder of checkpoints. Leaves: widgets and their wiring; `live` does t
 button.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,8 @@ from wavenet.ui.controls import (
 from wavenet.ui.fetching import import_allowed
 from wavenet.ui.player import SETTLE_JS, START_JS, STOP_JS, make_player
 
+# For on a new machine that takes a while.
+PREPARING = "<p>Preparing the engine; the first time takes about 15 s …</p>"
 # What a link may say that is not the checkpoint's own matter.
 LINKED = ("seed", "variants")
 EMPTY = (
@@ -116,8 +119,11 @@ def _greet(
     # Only now do the dropdowns hold labels: a press before would lack them.
     loaded.then(lambda: gr.update(interactive=True), None, generate, queue=False, **private)
     # Not in the queue, where it would take a place, and be refused where there is none.
-    noted = loaded.then(partial(announce, root), controls.checkpoint, about, queue=False, **private)
-    noted.then(partial(prepare, root), controls.checkpoint, about, queue=False, **private)
+    chosen, quick = controls.checkpoint, {"queue": False, **private}
+    noted = loaded.then(partial(tell, root, more=PREPARING), chosen, about, **quick)
+    ready = noted.then(partial(prepare, root), chosen, None, **quick)
+    # Another may have been chosen by now: what is said is said of that.
+    ready.then(partial(tell, root), chosen, about, **quick)
 
 
 def _controls(root: Path, about: gr.HTML) -> tuple[Controls, gr.Button, gr.Button]:
@@ -269,20 +275,15 @@ def show_page(root: Path, query: str = "") -> list[Any]:
     return [gr.update(choices=names, value=first), *shown, *linked]
 
 
-def announce(root: Path, name: str | None) -> Any:
-    """Say that the engine is being prepared, for on a new machine that takes a while."""
+def tell(root: Path, name: str | None, more: str = "") -> Any:
+    """Say what a checkpoint is, where there is one."""
     try:
-        about = describe(jobs.load_named(root, name))
+        return describe(jobs.load_named(root, name)) + more
     except WaveNetError:
         return gr.skip()
-    return about + "<p>Preparing the engine; the first time takes about 15 s …</p>"
 
 
-def prepare(root: Path, name: str | None) -> Any:
+def prepare(root: Path, name: str | None) -> None:
     """Compile the engine when a page opens."""
-    try:
-        checkpoint = jobs.load_named(root, name)
-    except WaveNetError:
-        return gr.skip()
-    warm_up(checkpoint)
-    return describe(checkpoint)
+    with suppress(WaveNetError):
+        warm_up(jobs.load_named(root, name))
