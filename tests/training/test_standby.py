@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -53,6 +52,13 @@ def idle(monkeypatch):
 
 
 def waiting(held):
+    return held._process.pid
+
+
+def kill(held):
+    """Have the process die, and wait until the one that holds it could know."""
+    held._process.kill()
+    held._process.wait(20)
     return held._process.pid
 
 
@@ -158,15 +164,11 @@ def test_a_process_that_nobody_needs_ends_after_its_time(idle):
 def test_a_process_that_died_is_noticed(idle, root):
     held = Standby()
     held.prepare()
-    pid = waiting(held)
-    os.kill(pid, signal.SIGKILL)
-    assert gone(pid)
+    kill(held)
     folder = child.start(plan(1), root, fill, held)
     assert child.read_mark(folder).word is None
     held.prepare()
-    pid = waiting(held)
-    os.kill(pid, signal.SIGKILL)
-    assert gone(pid)
+    pid = kill(held)
     held.prepare()
     assert waiting(held) != pid
     held.close()
