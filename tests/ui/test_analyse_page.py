@@ -11,6 +11,7 @@ import gradio as gr
 import numpy as np
 import pytest
 import torch
+from gradio.blocks import postprocess_update_dict
 from gradio.utils import get_upload_folder
 
 from audio_utils import io
@@ -46,6 +47,15 @@ def test_the_last_update_says_all_once_more(saved: Callable[..., str]) -> None:
     *_, last = analysis.show_signal(saved(tone(0.1)))
     told = {"facts", "listen", "original", "coarse", "pictures", "features", "again"}
     assert told | set(analysis.PICTURES) <= set(last)
+
+
+def test_what_is_said_once_more_has_its_value_still(saved: Callable[..., str]) -> None:
+    """On a slow page the pictures were missing: Gradio takes the value out of what it has sent."""
+    image, sent = gr.Image(type="filepath"), {}
+    for row in analyse.updates(analysis.show_signal)(saved(tone(0.1))):
+        updates = dict(zip(analysis.OUTPUTS, row, strict=True))
+        sent = {n: postprocess_update_dict(image, updates[n]) for n in analysis.PICTURES}
+    assert all(update["value"]["path"].endswith(".png") for update in sent.values())
 
 
 def test_a_new_recording_takes_back_what_is_shown_of_another() -> None:

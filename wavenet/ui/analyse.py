@@ -6,6 +6,7 @@ the buttons.
 
 import time
 from collections.abc import Callable, Iterator
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,8 @@ def updates(
         due = 0.0
         for update in work(*values):
             time.sleep(max(0.0, due - time.monotonic()))
-            yield tuple(update.get(name, gr.skip()) for name in analysis.OUTPUTS)
+            # copies, for Gradio takes the value out of what it sends, and it may be sent again
+            yield tuple(copy(update.get(name, gr.skip())) for name in analysis.OUTPUTS)
             due = time.monotonic() + jobs.PACE_SECONDS
 
     return listed

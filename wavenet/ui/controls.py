@@ -116,7 +116,8 @@ def chosen_labels(model: ModelConfig, values: Sequence[Any]) -> dict[str, str | 
 
 def _fill(updates: list[Any], most: int) -> list[Any]:
     """Cut to as many widgets as there are, and hide the rest."""
-    hidden = [gr.update(visible=False, value=None)] * (most - len(updates))
+    # each its own, for Gradio takes the value out of what it sends
+    hidden = [gr.update(visible=False, value=None) for _ in range(most - len(updates))]
     return [*updates[:most], *hidden]
 
 

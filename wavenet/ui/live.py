@@ -30,9 +30,6 @@ PICTURES = ("waveform", "mel", "mfcc", "surprise")
 SHARED = ("command", "settings", "link")
 # What a run changes, in the order in which the page lists it.
 OUTPUTS = ("player", "summary", "used_seed", "box", *_AUDIOS, "matched", *PICTURES, *SHARED)
-_HIDDEN: dict[str, Any] = {
-    name: gr.update(value=None, visible=False) for name in (*_AUDIOS, "matched")
-}
 
 
 class Stops:
@@ -120,7 +117,7 @@ def perform(job: jobs.Job, run: int, stops: Stops) -> Iterator[tuple[Any, ...]]:
     if run in stops:
         return
     with tempfile.TemporaryDirectory() as folder:
-        files = {}
+        files = {name: gr.update(value=None, visible=False) for name in (*_AUDIOS, "matched")}
         for n, file_name in enumerate(job.file_names):
             io.write(Path(folder) / file_name, take.waveform(n), job.rate)
             files[f"audio{n + 1}"] = gr.update(value=f"{folder}/{file_name}", visible=True)
@@ -134,7 +131,7 @@ def perform(job: jobs.Job, run: int, stops: Stops) -> Iterator[tuple[Any, ...]]:
             summary=summarise(take),
             used_seed=job.wish.seed,
             box=gr.update(visible=True),
-            **_HIDDEN | files,
+            **files,
             **pictures(take),
             command=sharing.as_command(job),
             settings=sharing.as_json(job),
