@@ -57,7 +57,8 @@ class NumberCondition(Strict):
     # What it is of a clip to learn from, frame by frame: the level in dB re full scale. None: read
     # with the labels of the clip.
     measured: Literal["loudness"] | None = None
-    usual: float | None = None  # what a clip is made with where no number is given
+    # What a clip is made with where no number is given; one that is measured, that of its prompt.
+    usual: float | None = None
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -1,5 +1,8 @@
 """A number that has a usual value: taken where none is given, by everything that makes clips."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -12,7 +15,7 @@ from wavenet.synthesis.beams import search
 from wavenet.synthesis.candidates import draw_nearest
 from wavenet.synthesis.generate import synthesize
 from wavenet.synthesis.inspect import inspect
-from wavenet.synthesis.items import Item
+from wavenet.synthesis.items import Item, with_usual
 
 LEVEL = NumberCondition(name="level", low=-40, high=0, unit="dB", dropout=0.1, usual=-10)
 MEL = MelCondition(bands=20, window=96, channels=4, context=1)
@@ -45,6 +48,20 @@ def test_a_number_that_may_not_be_left_out_is_taken_too(make):
     assert synthesize(make(always), [Item(30)])[0].numel() == 30
     with pytest.raises(ConditionError, match="'level' is missing; give a number from -40 to 0 dB"):
         synthesize(make(always.model_copy(update={"usual": None})), [Item(30)])
+
+
+def test_what_is_measured_is_as_loud_as_the_prompt_is_when_it_ends(make):
+    loaded = make(LEVEL.model_copy(update={"measured": "loudness"}))
+    prompt = torch.cat([0.9 * sine(0.5), 0.1 * sine(2.0)])
+    level = 20 * math.log10(0.05 / math.sqrt(2))
+    given, without = (Item(100, labels, prompt=prompt) for labels in (GIVEN, {}))
+    assert with_usual(without, loaded.config.model).labels == pytest.approx({"level": level}, abs=1)
+    assert with_usual(given, loaded.config.model).labels == GIVEN
+    quiet = replace(without, prompt=prompt / 10)
+    assert with_usual(quiet, loaded.config.model).labels == {"level": LEVEL.low}
+    assert with_usual(without, make(LEVEL).config.model).labels == GIVEN
+    made = synthesize(loaded, [without, replace(without, labels=GIVEN)])
+    assert not torch.equal(*made)
 
 
 def test_the_others_that_make_or_explain_clips_take_it_too(make):

@@ -39,12 +39,14 @@ def test_conditions_of_every_kind_have_their_control(tmp_path: Path) -> None:
     assert (seconds["visible"], source["visible"], prompt["visible"]) == (False, True, False)
 
 
-def test_a_number_begins_at_its_usual_value(tmp_path: Path) -> None:
-    for name, usual in (("told", -15), ("free", None)):
-        number = NumberCondition(name="level", low=-60, high=0, dropout=0.1, usual=usual)
+def test_a_field_says_what_is_taken_where_it_is_left_empty(tmp_path: Path) -> None:
+    told = {"usual": -15}
+    for name, more in (("free", {}), ("told", told), ("both", told | {"measured": "loudness"})):
+        number = NumberCondition(name="level", low=-60, high=0, dropout=0.1, **more)
         save_checkpoint(tmp_path, name, RATE, {}, number)
-    told, free = (show_checkpoint(tmp_path, name)[9] for name in ("told", "free"))
-    assert (told["value"], free["value"]) == (-15, None)
+    fields = [show_checkpoint(tmp_path, name)[9] for name in ("free", "told", "both")]
+    assert [field["value"] for field in fields] == [None] * 3
+    assert [field["placeholder"] for field in fields] == ["", "-15", "-15, or as the prompt"]
 
 
 def test_labels_left_out_numbers_and_guidance_reach_the_model(tmp_path: Path) -> None:

@@ -79,8 +79,8 @@ def search(
             output that is not categorical.
     """
     model, alphabet = checkpoint.model, checkpoint.config.codec
-    item = with_usual(item, model.config)
     _check(checkpoint, item, beams)
+    item = with_usual(item, model.config)
     engine = make_engine("cached", model)
     given = torch.empty(0) if item.prompt is None else item.prompt
     prompt = codec.encode(given, alphabet.bits, alphabet.rounding)

@@ -86,8 +86,8 @@ def draw_nearest(
         ConditionError: a number, checkpoint, item or setting that cannot be used.
     """
     sampling = sampling or checkpoint.config.sampling
-    item = with_usual(item, checkpoint.config.model)
     target = _check(checkpoint, item, candidates, sampling)
+    item = with_usual(item, checkpoint.config.model)
     runner = make_engine(engine, checkpoint.model) if isinstance(engine, str) else engine
     alphabet, total = checkpoint.config.codec, item.samples
     local = check_local(checkpoint, item, total)

@@ -85,7 +85,6 @@ def inspect(checkpoint: Checkpoint, item: Item, codes: Tensor, first: int) -> St
         OutOfMemory, DeviceError: see `devices`.
     """
     model, last = checkpoint.model, codes.numel()
-    item = with_usual(item, model.config)
     check_item(item, model.sample_rate)
     if not 0 <= first < last <= item.samples:
         raise ConditionError(
@@ -93,6 +92,7 @@ def inspect(checkpoint: Checkpoint, item: Item, codes: Tensor, first: int) -> St
         )
     if last - first > MAX_STEPS:
         raise ConditionError(f"at most {MAX_STEPS} steps are looked at, found {last - first}")
+    item = with_usual(item, model.config)
     local = check_local(checkpoint, item, item.samples)
     conditioning = model.conditioning([item.labels], [item.samples], [local])
     # One receptive field of context; what is predicted of it is wrong and left out.

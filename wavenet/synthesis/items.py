@@ -17,7 +17,13 @@ from wavenet.conditions import NumberCondition
 from wavenet.config import ModelConfig, SamplingConfig
 from wavenet.errors import ConditionError
 from wavenet.model.conditioning import Conditioning, Given
-from wavenet.model.features import describe_missing, example, frame_count
+from wavenet.model.features import (
+    MEASURED_WINDOW,
+    describe_missing,
+    example,
+    frame_count,
+    measure,
+)
 from wavenet.sampling import rows_per_clip
 from wavenet.synthesis.guard import Guard, Watch
 from wavenet.synthesis.noise import uniforms
@@ -26,6 +32,7 @@ from wavenet.synthesis.stretches import Stream
 MAX_SECONDS = 600.0  # of one clip; more is a slip of the finger far more often than a wish
 MAX_SEED = (1 << 63) - 1
 MIN_PROMPT_SECONDS = 0.01
+PROMPT_END = 8 * MEASURED_WINDOW  # samples that tell how loud a prompt is when it ends
 SILENCE = 1e-3  # a prompt whose peak is below this has nothing to continue
 
 
@@ -65,9 +72,9 @@ def open_streams(
     Raises:
         ConditionError: a length, label, prompt or frames that cannot be used.
     """
-    items = [with_usual(item, checkpoint.config.model) for item in items]
     for item in items:
         check_item(item, checkpoint.config.audio.sample_rate)
+    items = [with_usual(item, checkpoint.config.model) for item in items]
     prompts = [_prompt_codes(checkpoint, item) for item in items]
     totals = [prompt.numel() + item.samples for prompt, item in zip(prompts, items, strict=True)]
     local = [check_local(checkpoint, *pair) for pair in zip(items, totals, strict=True)]
@@ -104,10 +111,17 @@ def samples_for(seconds: float, sample_rate: int) -> int:
 
 
 def with_usual(item: Item, model: ModelConfig) -> Item:
-    """Add the numbers that an item does not give and that have a usual value."""
-    numbers = (c for c in model.globals if isinstance(c, NumberCondition))
-    usual = {c.name: c.usual for c in numbers if c.usual is not None}
-    return replace(item, labels={**usual, **item.labels})
+    """Add the numbers that a checked item does not give: as its prompt ends, or the usual ones."""
+    labels = dict(item.labels)
+    for condition in model.globals:
+        if not isinstance(condition, NumberCondition) or condition.name in labels:
+            continue
+        if condition.measured and item.prompt is not None:
+            level = float(measure(item.prompt[-PROMPT_END:], 0, 0, MEASURED_WINDOW).median())
+            labels[condition.name] = min(max(level, condition.low), condition.high)
+        elif condition.usual is not None:
+            labels[condition.name] = condition.usual
+    return replace(item, labels=labels)
 
 
 def check_item(item: Item, sample_rate: int) -> None:

@@ -137,11 +137,15 @@ def _numbers(model: ModelConfig, wanted: Mapping[str, Any]) -> list[Any]:
     for condition in model.globals:
         if isinstance(condition, NumberCondition):
             name = condition.name.replace("_", " ").capitalize()
-            value = condition.usual
-            if value is None and not condition.dropout:
+            value, otherwise = None, ""
+            if condition.usual is not None:
+                more = ", or as the prompt" if condition.measured else ""
+                otherwise = f"{condition.usual:g}{more}"
+            elif not condition.dropout:
                 value = (condition.low + condition.high) / 2
             if condition.name in wanted:
                 with contextlib.suppress(TypeError, ValueError):
                     value = float(wanted[condition.name])
-            updates.append(gr.update(value=value, label=f"{name} ({condition.span})", visible=True))
+            label = f"{name} ({condition.span})"
+            updates.append(gr.update(value=value, label=label, placeholder=otherwise, visible=True))
     return updates
