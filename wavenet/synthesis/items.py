@@ -4,6 +4,7 @@ Items enter, whatever is in them; streams, which `stretches` draws, or one sente
 everything that makes clips.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,13 +18,7 @@ from wavenet.conditions import NumberCondition
 from wavenet.config import ModelConfig, SamplingConfig
 from wavenet.errors import ConditionError
 from wavenet.model.conditioning import Conditioning, Given
-from wavenet.model.features import (
-    MEASURED_WINDOW,
-    describe_missing,
-    example,
-    frame_count,
-    measure,
-)
+from wavenet.model.features import describe_missing, example, frame_count
 from wavenet.sampling import rows_per_clip
 from wavenet.synthesis.guard import Guard, Watch
 from wavenet.synthesis.noise import uniforms
@@ -32,7 +27,6 @@ from wavenet.synthesis.stretches import Stream
 MAX_SECONDS = 600.0  # of one clip; more is a slip of the finger far more often than a wish
 MAX_SEED = (1 << 63) - 1
 MIN_PROMPT_SECONDS = 0.01
-PROMPT_END = 8 * MEASURED_WINDOW  # samples that tell how loud a prompt is when it ends
 SILENCE = 1e-3  # a prompt whose peak is below this has nothing to continue
 
 
@@ -111,13 +105,14 @@ def samples_for(seconds: float, sample_rate: int) -> int:
 
 
 def with_usual(item: Item, model: ModelConfig) -> Item:
-    """Add the numbers that a checked item does not give: as its prompt ends, or the usual ones."""
+    """Add the numbers that a checked item does not give: those of its prompt, or the usual ones."""
     labels = dict(item.labels)
     for condition in model.globals:
         if not isinstance(condition, NumberCondition) or condition.name in labels:
             continue
         if condition.measured and item.prompt is not None:
-            level = float(measure(item.prompt[-PROMPT_END:], 0, 0, MEASURED_WINDOW).median())
+            # of the whole, for many a recording ends in silence
+            level = 10 * math.log10(float(item.prompt.double().square().mean()))
             labels[condition.name] = min(max(level, condition.low), condition.high)
         elif condition.usual is not None:
             labels[condition.name] = condition.usual
