@@ -6,11 +6,13 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
+import torch
 
 from audio_utils import io
 from wavenet.conditions import LabelCondition, MelCondition, NumberCondition
 from wavenet.ui import controls, jobs, live
 from wavenet.ui.controls import show_checkpoint
+from wavenet.ui.take import Take
 
 from .conftest import RATE, save_checkpoint
 from .test_generate_tab import SETTINGS, heard, make_prompt
@@ -44,9 +46,24 @@ def test_a_field_says_what_is_taken_where_it_is_left_empty(tmp_path: Path) -> No
     for name, more in (("free", {}), ("told", told), ("both", told | {"measured": "loudness"})):
         number = NumberCondition(name="level", low=-60, high=0, dropout=0.1, **more)
         save_checkpoint(tmp_path, name, RATE, {}, number)
-    fields = [show_checkpoint(tmp_path, name)[9] for name in ("free", "told", "both")]
-    assert [field["value"] for field in fields] == [None] * 3
-    assert [field["placeholder"] for field in fields] == ["", "-15", "-15, or as the prompt"]
+    always = NumberCondition(name="level", low=-60, high=0, **told)
+    save_checkpoint(tmp_path, "always", RATE, {}, always)
+    fields = [show_checkpoint(tmp_path, name)[9] for name in ("free", "told", "both", "always")]
+    assert [field["value"] for field in fields] == [None, None, None, -15]
+    assert [field["placeholder"] for field in fields] == ["", "-15", "-15, or as the prompt", ""]
+
+
+def test_what_is_usual_is_heard_and_scored_where_a_field_is_left_empty(tmp_path: Path) -> None:
+    number = NumberCondition(name="level", low=-60, high=0, usual=-15)
+    save_checkpoint(tmp_path, "usual", RATE, {}, number)
+    loaded = jobs.load_named(tmp_path, "usual")
+    takes = []
+    for labels in ({}, {"level": -15.0}, {"level": -50.0}):
+        takes.append(Take(jobs.make_job(loaded, jobs.Wish(seconds=0.1, seed=1, labels=labels))))
+        list(takes[-1].play())
+    empty, same, other = (take.bits() for take in takes)
+    assert torch.equal(empty, same)
+    assert not torch.equal(empty, other)
 
 
 def test_labels_left_out_numbers_and_guidance_reach_the_model(tmp_path: Path) -> None:

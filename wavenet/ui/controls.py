@@ -138,11 +138,12 @@ def _numbers(model: ModelConfig, wanted: Mapping[str, Any]) -> list[Any]:
         if isinstance(condition, NumberCondition):
             name = condition.name.replace("_", " ").capitalize()
             value, otherwise = None, ""
-            if condition.usual is not None:
+            if not condition.dropout:  # who scores has to give one
+                middle = (condition.low + condition.high) / 2
+                value = middle if condition.usual is None else condition.usual
+            elif condition.usual is not None:
                 more = ", or as the prompt" if condition.measured else ""
                 otherwise = f"{condition.usual:g}{more}"
-            elif not condition.dropout:
-                value = (condition.low + condition.high) / 2
             if condition.name in wanted:
                 with contextlib.suppress(TypeError, ValueError):
                     value = float(wanted[condition.name])

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from wavenet.likelihood.score import score_clip
 from wavenet.synthesis.guard import Rescue
+from wavenet.synthesis.items import with_usual
 from wavenet.synthesis.matching import match_frames
 from wavenet.ui.jobs import Job
 
@@ -58,7 +59,7 @@ class Take:
 
     def bits(self) -> Tensor:
         """Score every sample of the first clip as it is heard, (T,), by the model that made it."""
-        item = self.job.items[0]
+        item = with_usual(self.job.items[0], self.job.checkpoint.config.model)
         clip = self.waveform()[self.job.opening.numel() :]
         codes = torch.cat(self._codes[0])
         checkpoint = self.job.checkpoint
