@@ -62,9 +62,8 @@ def test_two_users_hear_their_own_clips_and_stop_their_own(page: Any, browser: A
 
         generate(page, seconds=30, seed=3)
         generate(other, seconds=3, seed=4)
-        for sheet in (page, other):
-            sheet.wait_for_function("level() > 0.01")
         wait_for_ahead(page, 9)
+        page.wait_for_function("level() > 0.01")
         page.click("#stop")
         assert wait_for_status(page, "Stopped")
         page.wait_for_function("level() === 0", timeout=8000)
