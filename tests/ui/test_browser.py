@@ -147,7 +147,7 @@ def test_a_text_file_as_prompt_shows_the_sentence(page: Any, tmp_path: Path) -> 
     prompt.write_text("this is no sound")
     page.click("text=Continue a recording")
     page.set_input_files("#prompt input[type=file]", prompt)
-    page.wait_for_selector("#prompt >> text=notes.wav", state="attached")
+    page.wait_for_selector("#prompt a[download]", state="attached")  # it is there
     generate(page)
     assert "notes.wav is not audio" in wait_for_status(page, "notes.wav")
     page.wait_for_selector("[data-testid=toast-body] >> text=notes.wav is not audio")

