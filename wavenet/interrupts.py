@@ -1,6 +1,11 @@
-"""Who hears Ctrl-C: callers that start processes of their own decide alone what it means."""
+"""Who hears Ctrl-C: callers that start processes of their own decide alone what it means.
 
+And a command hears each: one that Python can raise nowhere comes once more.
+"""
+
+import _thread
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,3 +22,17 @@ def deaf() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def once_more(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Have a Ctrl-C come again that came in a destructor, where Python prints it and goes on.
+
+    A `sys.unraisablehook`; whatever else comes there is printed as ever.
+    """
+    if unraisable.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(unraisable)
+        return
+    # later, for what is raised in here would be lost as well
+    again = threading.Timer(0.01, _thread.interrupt_main)
+    again.daemon = True
+    again.start()

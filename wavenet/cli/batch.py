@@ -260,14 +260,15 @@ def _kept_on_the_way(bar: BatchProgress) -> Iterator[None]:
 def _interruptible() -> Iterator[threading.Event]:
     """Turn the first Ctrl-C into a wish to begin nothing more; the second one ends at once."""
     stopping = threading.Event()
+    words = [_FINISHING, "ended; the same command goes on"]
 
     def on_interrupt(number: int, frame: FrameType | None) -> None:
         again = stopping.is_set()
         stopping.set()
-        words = "ended; the same command goes on" if again else _FINISHING
-        # not print: its buffer may be in use just now
-        with suppress(OSError):
-            os.write(2, f"{words}\n".encode())
+        # each once, and not by print: its buffer may be in use just now
+        if words:
+            with suppress(OSError):
+                os.write(2, f"{words.pop(0)}\n".encode())
         if again:
             raise KeyboardInterrupt
 

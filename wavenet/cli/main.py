@@ -25,6 +25,7 @@ from wavenet.cli import (
     vocode,
 )
 from wavenet.errors import ConditionError, ConfigError, EngineUnavailable, WaveNetError
+from wavenet.interrupts import once_more
 
 app = typer.Typer(
     name="wavenet",
@@ -65,6 +66,7 @@ def options(
 
 def main() -> None:
     """Run a command; a fault that a user can meet ends as one sentence on stderr."""
+    sys.unraisablehook = once_more
     sys.exit(run())
 
 
