@@ -33,6 +33,14 @@ def once_more(unraisable: "sys.UnraisableHookArgs") -> None:
         sys.__unraisablehook__(unraisable)
         return
     # later, for what is raised in here would be lost as well
-    again = threading.Timer(0.01, _thread.interrupt_main)
+    again = threading.Timer(0.01, _press)
     again.daemon = True
     again.start()
+
+
+def _press() -> None:
+    main = threading.main_thread().ident
+    if main is not None and hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main, signal.SIGINT)  # as from a terminal: a sleep ends by it
+    else:
+        _thread.interrupt_main()
