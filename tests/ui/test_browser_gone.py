@@ -10,23 +10,30 @@ from typing import Any
 
 import pytest
 
-from .conftest import visit
+from .conftest import RATE, save_checkpoint, visit
 from .stage import COMMAND, PATIENCE, ROOT, answers, free_port
 from .test_browser import wait_for_ahead
 
 pytestmark = pytest.mark.browser
+DILATIONS = tuple(2**n for n in range(9)) * 2
 GONE = "The studio does not answer any more; start it again."
 
 
 @pytest.fixture
-def start(root: Path) -> Iterator[Callable[[int], subprocess.Popen[bytes]]]:
-    """A starter of studios on a port of one's choice; those that a test leaves are ended."""
+def start(tmp_path: Path) -> Iterator[Callable[[int], subprocess.Popen[bytes]]]:
+    """A starter of studios on a port of one's choice; those that a test leaves are ended.
+
+    Their model is so large that it takes seconds for half a minute, in which a studio can die.
+    """
     begun = []
+    labels = {"digit": ("7", "8"), "speaker": ("jackson",)}
+    shape = {"residual_channels": 48, "gate_channels": 48, "skip_channels": 128}
+    save_checkpoint(tmp_path / "checkpoints", "digits", RATE, labels, **shape, dilations=DILATIONS)
 
     def serve(port: int) -> subprocess.Popen[bytes]:
         server = subprocess.Popen(
             [sys.executable, "-c", COMMAND, "ui", "--port", str(port)],
-            cwd=root.parent,
+            cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -66,7 +73,7 @@ def test_a_studio_that_dies_is_told_and_one_that_is_back_is_used(
         page.fill("#seconds input", "30")  # enough to be ahead on a slow machine too
         page.press("#seconds input", "Tab")
         page.click("#generate")
-        wait_for_ahead(page, 12)
+        wait_for_ahead(page, 8)
         server.kill()
         wait_for_status(page, GONE)
         assert page.get_attribute("#live-player .status", "aria-live") == "polite"
