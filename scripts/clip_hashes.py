@@ -205,7 +205,9 @@ def main() -> int:
         arguments.file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         return 0
     wanted = json.loads(arguments.file.read_text(encoding="utf-8"))["clips"]
-    differing = [name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)]
+    differing = [
+        name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)
+    ]
     for name in sorted(differing):
         print(f"differs: {name}: {wanted.get(name)} in {arguments.file}, found {found.get(name)}")
     print(f"{len(found) - len(differing)} of {len(wanted)} clips are equal")
