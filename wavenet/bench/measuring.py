@@ -22,7 +22,7 @@ from wavenet.bench.probes import (
 )
 from wavenet.config import SamplingConfig
 from wavenet.devices import device_faults
-from wavenet.engines.cpu_threads import CAN_WAIT, available_cores
+from wavenet.engines.cpu.thread_sync import CAN_WAIT, available_cores
 from wavenet.engines.registry import GPU_NAMES, NAMES, PRECISIONS, device_for, make_engine
 from wavenet.engines.rings import RingState
 from wavenet.errors import ConditionError, EngineUnavailable

@@ -20,7 +20,7 @@ from audio_utils.example import make_example
 from wavenet import codec
 from wavenet.bench import configurations, measuring
 from wavenet.checkpoint import Checkpoint
-from wavenet.engines.cpu_threads import CAN_WAIT, available_cores
+from wavenet.engines.cpu.thread_sync import CAN_WAIT, available_cores
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.likelihood.effective import Clip, EffectiveField, least_samples, measure_field
 from wavenet.model.features import frames_of

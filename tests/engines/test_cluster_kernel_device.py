@@ -11,6 +11,7 @@ import torch
 
 from tests.conftest import tiny_config, tiny_model
 from tests.engines.conftest import run_in_chunks
+from tests.engines.test_cluster_kernel import SHORT, Emulation
 from tests.engines.test_engines import (
     SAMPLINGS,
     poisoned,  # noqa: F401  (used by every test here)
@@ -27,13 +28,12 @@ from tests.engines.test_gpu import (
     real_model,  # noqa: F401
     step_through,
 )
-from tests.engines.test_gpu_stream import SHORT, Emulation
 from tests.engines.test_guidance import run_guided
 from wavenet.config import GaussianOutput, SamplingConfig
-from wavenet.engines import gpu_nvrtc, gpu_stream, gpu_weights
-from wavenet.engines.gpu import GpuEngine
-from wavenet.engines.gpu_stream import StreamKernel
-from wavenet.engines.gpu_stream_plan import macros_of, make_plan
+from wavenet.engines.gpu import cluster_kernel, nvrtc, tile_weights
+from wavenet.engines.gpu.cluster_kernel import StreamKernel
+from wavenet.engines.gpu.cluster_plan import macros_of, make_plan
+from wavenet.engines.gpu.gpu_engine import GpuEngine
 from wavenet.engines.registry import explain_auto, make_engine
 
 ROOT = Path(__file__).parents[2]
@@ -46,8 +46,8 @@ def test_what_the_kernel_does_not_take_runs_in_the_other(monkeypatch):
     assert engine._few is None
     assert engine.shared_reason == "the kernel for one stream needs a GPU, found cpu"
     kernel = StreamKernel(model, "fp32", make_plan(engine._shape, "fp32"), lambda macros: Emulation)
-    assert kernel.takes(gpu_stream.MOST_STREAMS, SamplingConfig(top_k=3))
-    assert not kernel.takes(gpu_stream.MOST_STREAMS + 1, SamplingConfig())
+    assert kernel.takes(cluster_kernel.MOST_STREAMS, SamplingConfig(top_k=3))
+    assert not kernel.takes(cluster_kernel.MOST_STREAMS + 1, SamplingConfig())
     assert not kernel.takes(2, SamplingConfig(guidance=2.0))
     engine._few = kernel  # which cannot launch
     guided = SamplingConfig(guidance=2.0)
@@ -61,16 +61,16 @@ def test_what_the_kernel_does_not_take_runs_in_the_other(monkeypatch):
     elsewhere.embedding = torch.nn.Module()
     elsewhere.embedding.weight = type("Weight", (), {"device": torch.device("cuda")})
     with pytest.raises(EngineUnavailable, match=r"clusters, .* 9.0 or more, found 8.6"):
-        gpu_stream.plan_for(elsewhere, engine._shape, "fp32")
+        cluster_kernel.plan_for(elsewhere, engine._shape, "fp32")
 
 
 def test_it_is_said_which_kernel_few_streams_take(monkeypatch):
     engine = type("Engine", (), {"shared_reason": "it is too old"})
-    monkeypatch.setattr("wavenet.engines.gpu.GpuEngine", lambda *_: engine)
+    monkeypatch.setattr("wavenet.engines.gpu.gpu_engine.GpuEngine", lambda *_: engine)
     device = type("Weight", (), {"device": torch.device("cuda"), "dtype": torch.float32})
     model = type("Model", (), {"embedding": type("Embedding", (), {"weight": device})})
-    monkeypatch.setattr("wavenet.engines.cpu.CpuEngine", refuse)
-    monkeypatch.setattr("wavenet.engines.gpu_graph.GraphEngine", refuse)
+    monkeypatch.setattr("wavenet.engines.cpu.cpu_engine.CpuEngine", refuse)
+    monkeypatch.setattr("wavenet.engines.gpu.cuda_graph.GraphEngine", refuse)
     monkeypatch.setattr("wavenet.engines.cached.CachedEngine", refuse)
     assert explain_auto(model)[:2] == [("gpu", ""), ("gpu, few streams", "it is too old")]
     engine.shared_reason = ""
@@ -87,17 +87,17 @@ B = tiny_config(3, TWICE + TWICE[:10], "both", widths=(128, 128, 128))
 
 
 def test_the_chain_takes_the_fewest_blocks_that_keep_it():
-    plans = [make_plan(gpu_weights.shape_of(tiny_model(A, 8), p), p) for p in ("bf16", "fp32")]
+    plans = [make_plan(tile_weights.shape_of(tiny_model(A, 8), p), p) for p in ("bf16", "fp32")]
     assert [(plan.blocks, plan.layers) for plan in plans] == [(8, 5), (16, 3)]
-    wide = gpu_weights.shape_of(tiny_model(B, 8), "fp32")
+    wide = tile_weights.shape_of(tiny_model(B, 8), "fp32")
     with pytest.raises(EngineUnavailable, match=r"of 16 blocks, 227 KiB each, .* KiB each in fp32"):
         make_plan(wide, "fp32")
 
 
 def test_the_kernel_is_installed_with_the_package():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
-    patterns = settings["setuptools"]["package-data"]["wavenet.engines"]
-    for path in gpu_stream.SOURCES:
+    patterns = settings["setuptools"]["package-data"]["wavenet.engines.gpu"]
+    for path in cluster_kernel.SOURCES:
         assert any(path.match(pattern) for pattern in patterns)
 
 
@@ -105,26 +105,26 @@ def test_the_kernel_is_installed_with_the_package():
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_kernel_compiles_for_a_gpu(precision, architecture):
     try:
-        gpu_nvrtc.load_bindings()
+        nvrtc.load_bindings()
     except EngineUnavailable as error:
         pytest.skip(str(error))
     model = tiny_model(A, 8)
-    shape = gpu_weights.shape_of(model, precision)
+    shape = tile_weights.shape_of(model, precision)
     plan = make_plan(shape, precision)
-    assert plan.shared <= gpu_weights.SHARED_MEMORY
+    assert plan.shared <= tile_weights.SHARED_MEMORY
     macros = tuple(macros_of(shape, plan, precision, True).items())
-    source = gpu_stream.read_source()
-    log = gpu_nvrtc.compile_cubin(source, macros, architecture).log
+    source = cluster_kernel.read_source()
+    log = nvrtc.compile_cubin(source, macros, architecture).log
     print(log)
     assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in log
     with pytest.raises(EngineUnavailable, match="NVRTC could not compile"):
-        gpu_nvrtc.compile_cubin(source + "!", macros, architecture)
+        nvrtc.compile_cubin(source + "!", macros, architecture)
 
 
 def test_without_nvrtc_there_is_a_sentence(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "cuda.bindings", None)
     with pytest.raises(EngineUnavailable, match="NVRTC, which compiles the kernel, cannot be"):
-        gpu_nvrtc.load_bindings()
+        nvrtc.load_bindings()
 
 
 @pytest.mark.gpu

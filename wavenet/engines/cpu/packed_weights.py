@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wavenet.engines.cpu_llvm import LANES, PANEL
-from wavenet.engines.cpu_mixture import GAUSSIAN, LOGISTIC
+from wavenet.engines.cpu.llvm_vectors import LANES, PANEL
+from wavenet.engines.cpu.mixture_sampling import GAUSSIAN, LOGISTIC
 from wavenet.engines.rings import ring_edges
 from wavenet.model.layers import ScalarInput
 from wavenet.model.mixtures import GaussianMixture, LogisticMixture
@@ -46,7 +46,7 @@ class Shape(NamedTuple):
     z_pairs: int
     s_pairs: int
     classes: int  # of the alphabet
-    family: int  # of the mixture that is drawn from, see `cpu_mixture`; 0 for classes
+    family: int  # of the mixture that is drawn from, see `mixture_sampling`; 0 for classes
     components: int  # of the mixture
 
 

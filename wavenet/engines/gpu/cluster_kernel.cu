@@ -1,7 +1,7 @@
 // One stream through the whole network on a cluster of thread blocks, sample after sample.
 //
 // Weights, rings, condition frames and noise enter; codes leave, or the params of one sample.
-// gpu_stream.py compiles this for one network, behind gpu_stream_device.cuh, which has what only a
+// cluster_kernel.py compiles this for one network, behind cluster_device.cuh, which has what only a
 // device has. The sizes are macros: LAYERS, TAPS; the padded widths R, G (each half of the gate),
 // S, P; CLASSES; BLOCKS of a cluster; PER, layers in a block; HALF, weights in bfloat16 (arithmetic
 // is in float32 always); CONDITIONED; and the threads of the four roles that every block has:
@@ -40,7 +40,7 @@ typedef float4 Quad;
 DEVICE float4 widen(float4 q) { return q; }
 DEVICE void keep(Quad& kept, Quad read) { kept = read; }
 
-// The fields are those of gpu_stream.Arguments.
+// The fields are those of cluster_kernel.Arguments.
 struct Arguments {
   float* rings;              // (streams, slots, width)
   const long long* last;     // (streams,)
@@ -112,7 +112,7 @@ struct Shared {
   int tops[HEAD_WARPS], picks[HEAD_WARPS];
   Word stopped;
 };
-static_assert(sizeof(Shared) + IMAGE * sizeof(Quad) <= SHARED_BYTES, "gpu_stream.py counts less");
+static_assert(sizeof(Shared) + IMAGE * sizeof(Quad) <= SHARED_BYTES, "cluster_kernel.py counts less");
 
 DEVICE Word make_word(int number, int bits) { return (Word)number << 32 | (unsigned)bits; }
 DEVICE bool is(Word word, int number) { return (int)(word >> 32) == number; }

@@ -16,10 +16,10 @@ from tests.conftest import tiny_config, tiny_model
 from tests.engines.test_engines import SAMPLINGS
 from tests.engines.test_gpu import pytestmark, tl, triton  # noqa: F401
 from wavenet.config import GaussianOutput, LogisticOutput, SamplingConfig
-from wavenet.engines import gpu_weights
+from wavenet.engines.gpu import tile_weights
 from wavenet.sampling import draw as draw_by_the_rules
 
-gpu_draw = pytest.importorskip("wavenet.engines.gpu_draw")
+triton_sampling = pytest.importorskip("wavenet.engines.gpu.triton_sampling")
 ROOT = Path(__file__).parents[2]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 ROWS = 64
@@ -27,9 +27,9 @@ ROWS = 64
 
 def test_rounding_and_packing_keep_every_weight():
     model = tiny_model(tiny_config(3, (1, 2), widths=(5, 17, 3)))
-    assert gpu_weights.round_weights(model, "fp32") is model
-    once = gpu_weights.round_weights(model, "bf16")
-    twice = gpu_weights.round_weights(once, "bf16")
+    assert tile_weights.round_weights(model, "fp32") is model
+    once = tile_weights.round_weights(model, "bf16")
+    twice = tile_weights.round_weights(once, "bf16")
     changed = 0
     for (name, a), b, c in zip(
         model.named_parameters(), once.parameters(), twice.parameters(), strict=True
@@ -40,14 +40,14 @@ def test_rounding_and_packing_keep_every_weight():
         if a.ndim == 1 or "condition" in name or "embedding" in name:
             assert torch.equal(a, b)  # only the products that are done for every sample
     assert changed == 6
-    wide, half = gpu_weights.pack_weights(once, "fp32"), gpu_weights.pack_weights(once, "bf16")
+    wide, half = tile_weights.pack_weights(once, "fp32"), tile_weights.pack_weights(once, "bf16")
     assert torch.equal(wide.weights, half.weights.float())
     products = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
     of_the_frames = [m for m in model.condition.modules() if isinstance(m, torch.nn.Linear)]
     count = sum((m.weight != 0).sum() for m in products) - sum(
         (m.weight != 0).sum() for m in of_the_frames
     )
-    assert (gpu_weights.pack_weights(model, "fp32").weights != 0).sum() == count
+    assert (tile_weights.pack_weights(model, "fp32").weights != 0).sum() == count
 
 
 @triton.jit
@@ -66,7 +66,7 @@ def _draw_classes(  # type: ignore[no-untyped-def]
     rows = tl.arange(0, D)
     x = tl.load(logits + rows[:, None] * P + tl.arange(0, P)[None, :])
     u, temperature, top_p = tl.load(uniforms + rows), tl.load(rules), tl.load(rules + 1)
-    drawn = gpu_draw.draw_class(x, u, temperature, top_k, top_p, GREEDY, TOP_K, TOP_P)
+    drawn = triton_sampling.draw_class(x, u, temperature, top_k, top_p, GREEDY, TOP_K, TOP_P)
     tl.store(codes + rows, drawn)
 
 
@@ -144,7 +144,9 @@ def _draw_values(  # type: ignore[no-untyped-def]
     means = tl.load(place + COMPONENTS, mask=real, other=0.0)
     scales = tl.load(place + 2 * COMPONENTS, mask=real, other=0.0)
     u, temperature = tl.load(uniforms + rows), tl.load(rules)
-    drawn = gpu_draw.draw_value(logits, means, scales, real, u, temperature, 16, GAUSSIAN, GREEDY)
+    drawn = triton_sampling.draw_value(
+        logits, means, scales, real, u, temperature, 16, GAUSSIAN, GREEDY
+    )
     tl.store(codes + rows, drawn)
 
 
@@ -189,7 +191,9 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 from tests.conftest import tiny_config, tiny_model
 from wavenet.config import GaussianOutput, SamplingConfig
-from wavenet.engines import gpu, gpu_kernels, gpu_weights
+from wavenet.engines.gpu import tile_weights
+from wavenet.engines.gpu import triton_kernels
+from wavenet.engines.gpu import gpu_engine
 
 POINTERS = dict(
     rings="fp32", last="i64", noise="fp32", codes="i64", frames="fp32", leads="i64", room="fp32",
@@ -201,17 +205,17 @@ def build(precision, kernel_size, widths, output, streams, drawn, sampling):
     dilations = (1, 2, 4) * 7
     model = tiny_model(tiny_config(kernel_size, dilations, "none", widths=widths, output=output),
         bits=16 if output else 8)
-    shape = gpu_weights.shape_of(model, precision)
-    gpu_weights.check_tiles(shape, precision)
+    shape = tile_weights.shape_of(model, precision)
+    tile_weights.check_tiles(shape, precision)
     tile, warps = gpu.tile_for(streams)
     constants = gpu._constants(shape, SamplingConfig(**sampling), drawn, tile)
     constants |= dict(CONDITIONED=True, HALF=precision == "bf16")
-    names = gpu_kernels.advance.arg_names
+    names = triton_kernels.advance.arg_names
     kinds = {**POINTERS, "weights": "bf16" if precision == "bf16" else "fp32"}
     signature = {n: "constexpr" if n in constants else "*" + kinds[n] if n in kinds else "i32"
         for n in names}
     attributes = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(names) if n in kinds}
-    made = compile(ASTSource(gpu_kernels.advance, signature, constants, attributes),
+    made = compile(ASTSource(triton_kernels.advance, signature, constants, attributes),
         target=GPUTarget("cuda", 90, 32), options={"num_warps": warps})
     cubin = Path(sys.argv[2]) / "kernel.cubin"
     cubin.write_bytes(made.asm["cubin"])
@@ -222,7 +226,7 @@ def build(precision, kernel_size, widths, output, streams, drawn, sampling):
     return dict(shared=made.metadata.shared, cubin=cubin.stat().st_size,
         registers=int(found["REG"]), stack=int(found["STACK"]))
 
-assert not gpu_kernels.INTERPRETED.value
+assert not triton_kernels.INTERPRETED.value
 print(json.dumps([build(*case) for case in json.loads(sys.argv[1])]))
 """
 
@@ -238,7 +242,7 @@ def compiled_for_hopper(cases, folder):
     for case, numbers in zip(cases, made, strict=True):
         print(case, numbers)
         assert numbers["cubin"] > 1000
-        assert numbers["shared"] <= gpu_weights.SHARED_MEMORY
+        assert numbers["shared"] <= tile_weights.SHARED_MEMORY
     return made
 
 

@@ -2,7 +2,7 @@
 
 A model with the rounded weights enters, with states, noise and condition frames; codes leave, the
 same as those of the engine's other kernel, or the params of one sample. Called by `gpu` for few
-streams. The kernel is `gpu_stream.cu`, which says how it works; `gpu_stream_plan` decides what
+streams. The kernel is `cluster_kernel.cu`, which says how it works; `cluster_plan` decides what
 each block keeps; this file lays the weights out and has the kernel compiled for the network.
 """
 
@@ -15,22 +15,22 @@ import torch
 from torch import Tensor
 
 from wavenet.config import SamplingConfig
-from wavenet.engines import gpu_nvrtc
-from wavenet.engines.gpu_stream_plan import Plan, macros_of, make_plan
-from wavenet.engines.gpu_weights import SHARED_MEMORY, Shape, input_rows, pad, shape_of
+from wavenet.engines.gpu import nvrtc
+from wavenet.engines.gpu.cluster_plan import Plan, macros_of, make_plan
+from wavenet.engines.gpu.tile_weights import SHARED_MEMORY, Shape, input_rows, pad, shape_of
 from wavenet.engines.rings import RingState, ring_edges
 from wavenet.errors import EngineUnavailable
 from wavenet.model.wavenet import WaveNet
 from wavenet.sampling import rows_per_clip
 
-SOURCES = [Path(__file__).with_name(name) for name in ("gpu_stream_device.cuh", "gpu_stream.cu")]
+SOURCES = [Path(__file__).with_name(name) for name in ("cluster_device.cuh", "cluster_kernel.cu")]
 OLDEST_DEVICE = (9, 0)  # compute capability: the first with clusters
 MOST_LANES = 16  # threads that share a row of a product
 MOST_STREAMS = 4  # more are taken by the kernel that shares the reading of weights
 
 
 class Launcher(Protocol):
-    """What runs the kernel: a `gpu_nvrtc.Program`, or in tests a CPU."""
+    """What runs the kernel: a `nvrtc.Program`, or in tests a CPU."""
 
     def launch(self, streams: int, arguments: ctypes.Structure) -> None:
         """Run the kernel, one cluster for each stream."""
@@ -51,7 +51,7 @@ class Arguments(ctypes.Structure):
 
 
 class Packed(NamedTuple):
-    """Flat tensors on the model's device; `gpu_stream.cu` gives their shapes."""
+    """Flat tensors on the model's device; `cluster_kernel.cu` gives their shapes."""
 
     image: Tensor
     taps: Tensor
@@ -64,7 +64,7 @@ class StreamKernel:
     """The kernel for one model.
 
     Args:
-        model: with the weights that the precision can hold, see `gpu_weights.round_weights`.
+        model: with the weights that the precision can hold, see `tile_weights.round_weights`.
         plan, program: for tests; made for the model's device when left out.
     Raises:
         EngineUnavailable: the device, the output or the size of the model is not for this kernel.
@@ -164,13 +164,13 @@ def plan_for(model: WaveNet, shape: Shape, precision: str) -> Plan:
     return make_plan(shape, precision, memory)
 
 
-def compile_program(model: WaveNet, plan: Plan, macros: dict[str, int]) -> gpu_nvrtc.Program:
+def compile_program(model: WaveNet, plan: Plan, macros: dict[str, int]) -> nvrtc.Program:
     """Compile the kernel for the device of the model."""
     device = model.embedding.weight.device
     major, minor = torch.cuda.get_device_capability(device)
-    cubin = gpu_nvrtc.compile_cubin(read_source(), tuple(macros.items()), f"sm_{major}{minor}")
+    cubin = nvrtc.compile_cubin(read_source(), tuple(macros.items()), f"sm_{major}{minor}")
     threads = plan.gate + plan.residual + plan.head + plan.taps
-    return gpu_nvrtc.Program(device, cubin, "advance", plan.blocks, threads, plan.shared)
+    return nvrtc.Program(device, cubin, "advance", plan.blocks, threads, plan.shared)
 
 
 def read_source() -> str:

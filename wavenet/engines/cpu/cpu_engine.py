@@ -2,7 +2,7 @@
 
 Same protocol and same numbers as `cached`, many times sooner. Weights are kept in float32 or, to
 read half as much memory, in 16 bits. Two threads go through few streams together, and divide many.
-The loop is in `cpu_kernels`.
+The loop is in `sample_loop`.
 """
 
 import threading
@@ -17,12 +17,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wavenet.config import SamplingConfig
-from wavenet.engines import cpu_kernels
-from wavenet.engines.cpu_choice import Choice
-from wavenet.engines.cpu_draw import rules_of
-from wavenet.engines.cpu_room import Frames, Room, Team, make_room, make_team, share_room
-from wavenet.engines.cpu_threads import CAN_WAIT, available_cores, make_counters, run_side_by_side
-from wavenet.engines.cpu_weights import gate_panels, gather_weights, round_weights, shape_of
+from wavenet.engines.cpu import sample_loop
+from wavenet.engines.cpu.class_sampling import rules_of
+from wavenet.engines.cpu.packed_weights import gate_panels, gather_weights, round_weights, shape_of
+from wavenet.engines.cpu.thread_count_tuner import Choice
+from wavenet.engines.cpu.thread_sync import (
+    CAN_WAIT,
+    available_cores,
+    make_counters,
+    run_side_by_side,
+)
+from wavenet.engines.cpu.workspace import Frames, Room, Team, make_room, make_team, share_room
 from wavenet.engines.rings import RingEngine, RingState, empty_state
 from wavenet.errors import EngineUnavailable
 from wavenet.model.conditioning import Conditioning, frames_needed
@@ -205,7 +210,7 @@ class CpuEngine(RingEngine):
             team,
             job.codes[of, span].numpy(),
         )
-        return lambda: int(cpu_kernels.run(*arguments))
+        return lambda: int(sample_loop.run(*arguments))
 
     @torch.no_grad()
     def _frames(self, state: RingState, samples: range, rows: range) -> Frames:

@@ -5,7 +5,7 @@ Sizes of a network enter, a `Plan` and the macros that the kernel is compiled wi
 
 from typing import NamedTuple
 
-from wavenet.engines.gpu_weights import BYTES, SHARED_MEMORY, Shape
+from wavenet.engines.gpu.tile_weights import BYTES, SHARED_MEMORY, Shape
 from wavenet.errors import EngineUnavailable
 
 CLUSTERS = (8, 16)  # blocks; every device with clusters has 8, some have 16

@@ -2,8 +2,8 @@
 
 Same protocol and same numbers as `cached`, for few streams or thousands. Weights are kept in
 float32 or in 16 bits; arithmetic is float32 to the last few bits either way. The kernel is in
-`gpu_kernels`; few streams have one of their own, in `gpu_stream`, where the device takes it. Triton
-comes with torch where there is a GPU. On a CPU its interpreter can stand in, very slowly: with
+`triton_kernels`; few streams use their own kernel, in `cluster_kernel`, if the device supports it.
+Triton comes with the GPU build of torch. On a CPU its interpreter can replace it, very slowly: with
 TRITON_INTERPRET=1 in the environment before triton is first imported, which is how this engine is
 tested without a device.
 """
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from wavenet.config import SamplingConfig
-from wavenet.engines.gpu_stream import StreamKernel
-from wavenet.engines.gpu_weights import (
+from wavenet.engines.gpu.cluster_kernel import StreamKernel
+from wavenet.engines.gpu.tile_weights import (
     SHARED_MEMORY,
     Shape,
     check_tiles,
@@ -260,14 +260,14 @@ def _load_kernels() -> Any:
     if find_spec("triton") is None:
         raise EngineUnavailable(missing)
     try:
-        from wavenet.engines import gpu_kernels
+        from wavenet.engines.gpu import triton_kernels
     except ImportError:
         raise EngineUnavailable(missing) from None
-    if _interpreted() and not gpu_kernels.INTERPRETED.value:
+    if _interpreted() and not triton_kernels.INTERPRETED.value:
         raise EngineUnavailable(
             "triton was imported before TRITON_INTERPRET=1 was set; set it before python starts"
         )
-    return gpu_kernels
+    return triton_kernels
 
 
 def _make_stream_kernel(model: WaveNet, precision: str) -> tuple[StreamKernel | None, str]:

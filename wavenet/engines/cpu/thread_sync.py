@@ -23,7 +23,7 @@ from numba import types
 from numba.core import cgutils
 from numpy.typing import NDArray
 
-from wavenet.engines.cpu_cache import compiled, inlined, intrinsic
+from wavenet.engines.cpu.jit import compiled, inlined, intrinsic
 from wavenet.errors import EngineUnavailable
 
 LINE = 16  # int64 between counters: two cache lines, which some machines fetch together

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from wavenet.config import SamplingConfig
-from wavenet.engines.cpu_cache import compiled, inlined
-from wavenet.engines.cpu_llvm import LANES
-from wavenet.engines.cpu_vectors import exponentials, float_of_bits, largest, sum_above
+from wavenet.engines.cpu.block_operations import exponentials, float_of_bits, largest, sum_above
+from wavenet.engines.cpu.jit import compiled, inlined
+from wavenet.engines.cpu.llvm_vectors import LANES
 
 
 class Rules(NamedTuple):

@@ -9,12 +9,12 @@ from scipy import stats
 
 from tests.conftest import tiny_model
 from wavenet.config import SamplingConfig
-from wavenet.engines import cpu_cache
-from wavenet.engines.cpu_cache import compiled
-from wavenet.engines.cpu_draw import draw, rules_of
-from wavenet.engines.cpu_llvm import LANES
-from wavenet.engines.cpu_vectors import exponentials, gate
-from wavenet.engines.cpu_weights import pack, round_weights, unpack
+from wavenet.engines.cpu import jit
+from wavenet.engines.cpu.block_operations import exponentials, gate
+from wavenet.engines.cpu.class_sampling import draw, rules_of
+from wavenet.engines.cpu.jit import compiled
+from wavenet.engines.cpu.llvm_vectors import LANES
+from wavenet.engines.cpu.packed_weights import pack, round_weights, unpack
 from wavenet.sampling import draw as draw_by_the_rules
 from wavenet.sampling import probabilities
 
@@ -206,21 +206,21 @@ def test_machine_code_of_other_sources_is_never_run(monkeypatch, tmp_path):
     """numba looks at a function's own file only; a kernel once ran with the products of before."""
     for name in ("cpu_a.py", "cpu_b.py"):
         (tmp_path / name).write_text("x = 1")
-    monkeypatch.setattr(cpu_cache, "_HERE", tmp_path)
+    monkeypatch.setattr(jit, "_HERE", tmp_path)
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    before = cpu_cache.kernels_folder()
-    assert before == cpu_cache.kernels_folder() and before.is_relative_to(tmp_path)
+    before = jit.kernels_folder()
+    assert before == jit.kernels_folder() and before.is_relative_to(tmp_path)
     (tmp_path / "cpu_b.py").write_text("x = 2")
-    assert cpu_cache.kernels_folder() != before
+    assert jit.kernels_folder() != before
 
 
 def test_machine_code_goes_where_it_can_be_written(monkeypatch, tmp_path):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "chosen"))
-    assert cpu_cache.kernels_folder().parent == tmp_path / "chosen"
+    assert jit.kernels_folder().parent == tmp_path / "chosen"
     monkeypatch.delenv("NUMBA_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(cpu_cache.os, "access", lambda *_: False)
-    assert cpu_cache.kernels_folder().parent == tmp_path / "home" / "wavenet-studio"
+    monkeypatch.setattr(jit.os, "access", lambda *_: False)
+    assert jit.kernels_folder().parent == tmp_path / "home" / "wavenet-studio"
 
 
 def test_16_bit_weights_cost_next_to_nothing(rng):

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wavenet.engines.cpu_llvm import LANES, PANEL
-from wavenet.engines.cpu_weights import Floats, Shape, aligned
+from wavenet.engines.cpu.llvm_vectors import LANES, PANEL
+from wavenet.engines.cpu.packed_weights import Floats, Shape, aligned
 
 Bounds = tuple[int, int]
 GATE = 18  # what one panel of gates costs, in pairs of inputs of one panel of a product

@@ -7,14 +7,14 @@ activations stay on the chip, but for what the next product reads in pieces: tha
 and read by others, hence the barriers; of the rows behind the last stream, which repeat it, nothing
 is kept.
 
-Widths R, G, S and P are padded to powers of two, weights and biases packed by `gpu_weights`.
+Widths R, G, S and P are padded to powers of two, weights and biases packed by `tile_weights`.
 """
 
 import triton
 import triton.language as tl
 from triton.runtime.errors import OutOfResources
 
-from wavenet.engines.gpu_draw import draw
+from wavenet.engines.gpu.triton_sampling import draw
 
 __all__ = ["INTERPRETED", "OutOfResources", "advance"]
 

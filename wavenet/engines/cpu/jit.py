@@ -20,7 +20,7 @@ _HERE = Path(__file__).parent
 def kernels_folder() -> Path:
     """Name the folder of the machine code of this version: in the package, or the user's cache."""
     digest = hashlib.sha256()
-    for path in sorted(_HERE.glob("cpu_*.py")):
+    for path in sorted(_HERE.glob("*.py")):
         digest.update(path.read_bytes())
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     if chosen:

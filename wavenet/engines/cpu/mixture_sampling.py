@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from wavenet.engines.cpu_cache import compiled, inlined
+from wavenet.engines.cpu.jit import compiled, inlined
 from wavenet.model.mixtures import HALF_CELL, LOG_SCALE_FLOOR
 
 LOGISTIC, GAUSSIAN = 1, 2  # families, as `Shape.family` counts them; 0 are classes

@@ -1,14 +1,21 @@
-"""The steps of one sample through the network, compiled into the loop of `cpu_kernels`.
+"""The steps of one sample through the network, compiled into the loop of `sample_loop`.
 
-Flat arrays of `cpu_weights` and `cpu_room` enter and are changed. `bounds` are the first
+Flat arrays of `packed_weights` and `workspace` enter and are changed. `bounds` are the first
 panel of outputs that is computed and the one behind the last: a thread's share.
 """
 
 import numpy as np
 
-from wavenet.engines.cpu_cache import compiled, inlined
-from wavenet.engines.cpu_llvm import LANES, PANEL, WIDE
-from wavenet.engines.cpu_products import (
+from wavenet.engines.cpu.block_operations import (
+    add_block,
+    copy_block,
+    gate,
+    rectify_block,
+    unpack_block,
+)
+from wavenet.engines.cpu.jit import compiled, inlined
+from wavenet.engines.cpu.llvm_vectors import LANES, PANEL, WIDE
+from wavenet.engines.cpu.matrix_products import (
     ROWS,
     panel_of_one,
     panel_of_rows,
@@ -17,7 +24,6 @@ from wavenet.engines.cpu_products import (
     panels_of_one,
     words_of,
 )
-from wavenet.engines.cpu_vectors import add_block, copy_block, gate, rectify_block, unpack_block
 
 ENOUGH_ROWS = 6  # from here on unpacking a panel first pays
 

@@ -1,7 +1,7 @@
 """Functions of one block of 16 numbers: the gate, and what drawing a class needs.
 
-Flat arrays and offsets enter; a block is changed or a scalar leaves. `cpu_layers` and `cpu_draw`
-call these.
+Flat arrays and offsets enter; a block is changed or a scalar leaves. Called by `layer_steps` and
+`class_sampling`.
 """
 
 from collections.abc import Callable
@@ -11,8 +11,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from wavenet.engines.cpu_cache import intrinsic
-from wavenet.engines.cpu_llvm import (
+from wavenet.engines.cpu.jit import intrinsic
+from wavenet.engines.cpu.llvm_vectors import (
     BLOCK,
     BLOCK_INT,
     FLOAT,

@@ -1,4 +1,4 @@
-// What the kernel of gpu_stream.cu asks of a device: places, words between blocks, barriers, lanes.
+// What the kernel of cluster_kernel.cu asks of a device: places, words between blocks, barriers, lanes.
 //
 // Instructions of compute capability 9.0. Tests put others in their place, on a CPU.
 

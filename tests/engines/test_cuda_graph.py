@@ -18,7 +18,8 @@ from tests.engines.test_engines import (
 )
 from tests.engines.test_guidance import run_guided
 from wavenet.config import GaussianOutput, LogisticOutput, SamplingConfig
-from wavenet.engines import gpu_graph, registry
+from wavenet.engines import registry
+from wavenet.engines.gpu import cuda_graph
 from wavenet.engines.registry import explain_auto, make_engine
 from wavenet.errors import ConditionError, EngineUnavailable
 
@@ -60,11 +61,11 @@ def undone(body, tape):
 @pytest.fixture(params=["from python", "recorded"])
 def recordings(request, monkeypatch):
     """Run the step from Python, or as it is recorded and played back on a GPU."""
-    monkeypatch.setattr(gpu_graph, "PIECE", PIECE)
+    monkeypatch.setattr(cuda_graph, "PIECE", PIECE)
     made = []
     if request.param == "recorded":
         tapes = []
-        real = gpu_graph.GraphEngine._make_tape
+        real = cuda_graph.GraphEngine._make_tape
 
         def make_tape(engine, *arguments):
             tapes.append(real(engine, *arguments))
@@ -74,8 +75,8 @@ def recordings(request, monkeypatch):
             made.append(undone(body, tapes[-1]))
             return made[-1]
 
-        monkeypatch.setattr(gpu_graph.GraphEngine, "_make_tape", make_tape)
-        monkeypatch.setattr(gpu_graph, "_record", record)
+        monkeypatch.setattr(cuda_graph.GraphEngine, "_make_tape", make_tape)
+        monkeypatch.setattr(cuda_graph, "_record", record)
     return made
 
 

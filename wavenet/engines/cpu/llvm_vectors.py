@@ -3,7 +3,7 @@
 numba turns Python loops into vector code as it sees fit, and checks the sign of every index. Nine
 tenths of the time go into a few loops, so these are written out; LLVM cuts their blocks into the
 vectors of the machine it runs on (AVX2, AVX-512, NEON). Flat arrays and offsets enter; nothing is
-checked. `cpu_products` and `cpu_vectors` are written with this.
+checked. `matrix_products` and `block_operations` are written with this.
 """
 
 from typing import Any

@@ -2,7 +2,7 @@
 
 Every sum runs over the inputs in one order, whatever the number of rows or threads: even inputs
 into one sum, odd ones into another, the two added at the end. So a stream gives the same bits
-alone and in a batch. `cpu_weights` has the layout of panels, `cpu_layers` calls these.
+alone and in a batch. `packed_weights` has the layout of panels, `layer_steps` calls these.
 """
 
 from itertools import product
@@ -11,8 +11,8 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from wavenet.engines.cpu_cache import intrinsic
-from wavenet.engines.cpu_llvm import (
+from wavenet.engines.cpu.jit import intrinsic
+from wavenet.engines.cpu.llvm_vectors import (
     FLOAT,
     INT32,
     INT64,
@@ -37,7 +37,7 @@ def _make_panel(rows: int, columns: int, panels: int = 1) -> Any:
     """Make the product of some rows with one panel or more, `columns` of each at a time.
 
     The operation is y[r, c] += sum over k of x[r, k] * w[k, c], for 32 columns c of each panel.
-    Weights are float32, or uint32 of which each holds two weights of 16 bits (see `cpu_weights`).
+    Weights are float32, or uint32 that each hold two weights of 16 bits (see `packed_weights`).
     """
     kind, kind_int = ir.VectorType(FLOAT, columns), ir.VectorType(INT32, columns)
 

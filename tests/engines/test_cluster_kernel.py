@@ -31,12 +31,12 @@ from tests.engines.test_gpu import (
     pytestmark,  # noqa: F401
     step_through,
 )
-from tests.engines.test_gpu_parts import logits_of_all_kinds
+from tests.engines.test_gpu_components import logits_of_all_kinds
 from wavenet.config import SamplingConfig
-from wavenet.engines import gpu_stream, gpu_weights
-from wavenet.engines.gpu import GpuEngine
-from wavenet.engines.gpu_stream import StreamKernel
-from wavenet.engines.gpu_stream_plan import make_plan, shared_bytes
+from wavenet.engines.gpu import cluster_kernel, tile_weights
+from wavenet.engines.gpu.cluster_kernel import StreamKernel
+from wavenet.engines.gpu.cluster_plan import make_plan, shared_bytes
+from wavenet.engines.gpu.gpu_engine import GpuEngine
 from wavenet.engines.reference import ReferenceEngine
 from wavenet.engines.registry import make_engine
 from wavenet.sampling import draw as draw_by_the_rules
@@ -64,7 +64,7 @@ def built(macros, folder):
     library = folder / f"{abs(hash(macros))}.so"
     command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Werror", "-o", library]
     command += [f"-D{name}={value}" for name, value in macros]
-    command += [f'-DKERNEL_SOURCE="{gpu_stream.SOURCES[-1]}"']
+    command += [f'-DKERNEL_SOURCE="{cluster_kernel.SOURCES[-1]}"']
     command += [ROOT / "tests/engines/cuda_emulation.cpp"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -72,7 +72,7 @@ def built(macros, folder):
 
 
 class Emulation:
-    """Stands in for `gpu_nvrtc.Program`."""
+    """Stands in for `nvrtc.Program`."""
 
     def __init__(self, macros, folder, patience=PATIENCE):
         macros = {**macros, "PATIENCE": patience}
@@ -88,7 +88,7 @@ class Emulation:
 def engine_for(model, folder, precision="fp32", blocks=8, layers=2, **options):
     """Make the engine gpu with an emulated kernel for few streams."""
     engine = GpuEngine(model, precision)
-    shape = gpu_weights.shape_of(model, precision)
+    shape = tile_weights.shape_of(model, precision)
     plan = make_plan(shape, precision, clusters=(blocks,))
     if blocks * layers >= shape.layers:
         shared = shared_bytes(shape, precision, blocks, layers, plan.head)

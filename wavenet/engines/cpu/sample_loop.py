@@ -11,14 +11,14 @@ meet three times a sample, around the two products of the head, of which each do
 second only has to stay behind the first, so the way from core to core costs next to nothing. Every
 sum is that of one thread, so the codes are too.
 
-The steps are in `cpu_layers`, the meeting in `cpu_threads`, drawing in `cpu_draw`.
+The steps are in `layer_steps`, the meeting in `thread_sync`, drawing in `class_sampling`.
 """
 
 import numpy as np
 
-from wavenet.engines.cpu_cache import compiled, inlined
-from wavenet.engines.cpu_draw import draw, guide
-from wavenet.engines.cpu_layers import (
+from wavenet.engines.cpu.class_sampling import draw, guide
+from wavenet.engines.cpu.jit import compiled, inlined
+from wavenet.engines.cpu.layer_steps import (
     add_residual,
     add_skips,
     begin,
@@ -29,9 +29,9 @@ from wavenet.engines.cpu_layers import (
     remember,
     take_old_taps,
 )
-from wavenet.engines.cpu_llvm import PANEL
-from wavenet.engines.cpu_mixture import draw_mixture
-from wavenet.engines.cpu_threads import is_last, publish, stop_if_slow, wait
+from wavenet.engines.cpu.llvm_vectors import PANEL
+from wavenet.engines.cpu.mixture_sampling import draw_mixture
+from wavenet.engines.cpu.thread_sync import is_last, publish, stop_if_slow, wait
 
 # not constants of Python's: numba would compile what takes them once more
 ZERO, ONE = np.int64(0), np.int64(1)
