@@ -26,7 +26,7 @@ from wavenet.engines.cpu.thread_sync import CAN_WAIT, available_cores
 from wavenet.engines.registry import GPU_NAMES, NAMES, PRECISIONS, device_for, make_engine
 from wavenet.engines.rings import RingState
 from wavenet.errors import ConditionError, EngineUnavailable
-from wavenet.model.features import example
+from wavenet.model.frame_features import example_conditions
 
 BASELINE = "cached"  # the engine in plain torch, to which the others are compared
 REAL_TIME = 16_000  # Hz, whatever the rate of the model, so that rows compare
@@ -187,7 +187,7 @@ def measure(
     device = device_for(case.engine, "auto" if case.engine in GPU_NAMES else "cpu")
     engine = make_engine(case.engine, network.model.to(device), case.precision, case.threads)
     total = 60 * network.model.sample_rate
-    labels, frame = example(engine.model.config)
+    labels, frame = example_conditions(engine.model.config)
     conditioning = engine.model.conditioning(
         [labels] * case.streams, [total] * case.streams, [frame] * case.streams
     )

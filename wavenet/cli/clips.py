@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from wavenet.checkpoint import Checkpoint
     from wavenet.config import SamplingConfig
     from wavenet.engines.base import Engine
-    from wavenet.synthesis.guard import Rescue
-    from wavenet.synthesis.items import Item
+    from wavenet.generation.guard import Retry
+    from wavenet.generation.request import GenerationRequest
 
 GuardOption = Annotated[
     bool,
@@ -43,10 +43,12 @@ class Made:
     waveform: "Tensor"
     codes: "Tensor"
     took: float
-    rescues: "Sequence[Rescue]" = ()
+    rescues: "Sequence[Retry]" = ()
 
 
-def write(loaded: "Checkpoint", path: Path, item: "Item", made: Made, with_prompt: bool) -> None:
+def write(
+    loaded: "Checkpoint", path: Path, item: "GenerationRequest", made: Made, with_prompt: bool
+) -> None:
     """Write a clip, whole or not at all."""
     import torch
 
@@ -61,7 +63,7 @@ def write(loaded: "Checkpoint", path: Path, item: "Item", made: Made, with_promp
 def tell(
     loaded: "Checkpoint",
     path: Path,
-    item: "Item",
+    item: "GenerationRequest",
     made: Made,
     with_prompt: bool,
     rtf: float,
@@ -104,7 +106,7 @@ def tell(
     typer.echo(json.dumps(record))
 
 
-def describe(rescue: "Rescue", rate: int) -> str:
+def describe(rescue: "Retry", rate: int) -> str:
     """Put a rescue into one sentence; its seconds are those generated."""
     where = f"{rescue.reason} by {rescue.last / rate:.2f} s"
     if not rescue.attempts:
@@ -116,19 +118,19 @@ def describe(rescue: "Rescue", rate: int) -> str:
 
 def make_all(
     loaded: "Checkpoint",
-    items: "list[Item]",
+    items: "list[GenerationRequest]",
     sampling: "SamplingConfig",
     runner: "Engine[Any]",
     guarded: bool = True,
 ) -> "Iterator[tuple[int, Made]]":
     """Generate all items behind a progress bar; each leaves, with its number, when it is made."""
     from wavenet.cli.progress import bar, waiting
-    from wavenet.synthesis.generate import GUARD, warm_up
-    from wavenet.synthesis.many import make_clips
+    from wavenet.generation.continuous_batch import generate_many
+    from wavenet.generation.streaming import DEFAULT_GUARD, warm_up
 
-    guard = GUARD if guarded else None
+    guard = DEFAULT_GUARD if guarded else None
     # checks everything before the wait
-    clips = make_clips(
+    clips = generate_many(
         loaded, items, sampling, runner, guard, lambda samples: advance(samples), say
     )
     with waiting("preparing the engine (compiled once on a machine, in ten to twenty seconds)"):
@@ -166,7 +168,7 @@ def plan_outputs(out: Path | None, names: list[str], overwrite: bool) -> list[Pa
     return paths
 
 
-def bits_per_sample(loaded: "Checkpoint", item: "Item", made: Made) -> float:
+def bits_per_sample(loaded: "Checkpoint", item: "GenerationRequest", made: Made) -> float:
     """Give what the model itself thinks of a clip that it made, the prompt not counted."""
     from wavenet.likelihood.score import score_clip
 
@@ -176,27 +178,27 @@ def bits_per_sample(loaded: "Checkpoint", item: "Item", made: Made) -> float:
 
 def find_nearest(
     loaded: "Checkpoint",
-    item: "Item",
+    item: "GenerationRequest",
     candidates: int,
     sampling: "SamplingConfig",
     runner: "Engine[Any]",
 ) -> Made:
     """Draw candidates and keep what fits the frames best, behind a progress bar."""
     from wavenet.cli.progress import bar
-    from wavenet.synthesis.candidates import draw_nearest
+    from wavenet.generation.mel_candidates import generate_with_candidates
 
     began = time.perf_counter()
     with bar("samples", item.samples) as advance:
-        found = draw_nearest(loaded, item, candidates, sampling, runner, advance)
+        found = generate_with_candidates(loaded, item, candidates, sampling, runner, advance)
     return Made(found.waveform, found.codes, time.perf_counter() - began)
 
 
-def find_likeliest(loaded: "Checkpoint", item: "Item", beams: int) -> Made:
+def find_likeliest(loaded: "Checkpoint", item: "GenerationRequest", beams: int) -> Made:
     """Search for the likeliest clip behind a progress bar."""
     import torch
 
     from wavenet.cli.progress import bar
-    from wavenet.synthesis.beams import search
+    from wavenet.generation.beam_search import search
 
     torch.set_num_threads(1)  # small products: a second thread only gets in the way
     began = time.perf_counter()

@@ -5,10 +5,16 @@ import torch
 import torch.nn.functional as F
 
 from tests.conftest import tiny_config
-from wavenet.model.reach import Stack, doublings, layers_for, layers_to_reach, stack_of
+from wavenet.model.convolution_geometry import (
+    ConvolutionStack,
+    compare_dilations,
+    doublings,
+    layers_for_receptive_field,
+    stack_from_config,
+)
 
 
-def seen_by(stack: Stack, layers: int) -> list[int]:
+def seen_by(stack: ConvolutionStack, layers: int) -> list[int]:
     """Run torch's convolutions of ones; the inputs with a gradient for a node of a layer."""
     width = 400
     x = torch.zeros(1, 1, width, dtype=torch.float64, requires_grad=True)
@@ -24,7 +30,7 @@ def seen_by(stack: Stack, layers: int) -> list[int]:
     return (gradient[0, 0].nonzero()[:, 0] - width // 2).tolist()
 
 
-def by_taps(stack: Stack, layers: int) -> set[int]:
+def by_taps(stack: ConvolutionStack, layers: int) -> set[int]:
     times = {0}
     for dilation in reversed(stack.dilations[:layers]):
         times = {time + tap for time in times for tap in stack.taps(dilation)}
@@ -36,7 +42,7 @@ def by_taps(stack: Stack, layers: int) -> set[int]:
 @pytest.mark.parametrize("dilations", [(1, 2, 4, 8), (1, 3, 5), (7,), (1, 2, 4, 1, 2, 4)])
 @pytest.mark.parametrize("kernel_size", [1, 2, 3, 4])
 def test_every_layer_sees_what_torch_sees(kernel_size, dilations, is_causal):
-    for stack in (chosen := Stack(kernel_size, dilations, is_causal), chosen.plain):
+    for stack in (chosen := ConvolutionStack(kernel_size, dilations, is_causal), chosen.plain):
         for layer, (oldest, newest) in enumerate(stack.spans()):
             seen = seen_by(stack, layer)
             assert set(seen) == by_taps(stack, layer)
@@ -46,29 +52,29 @@ def test_every_layer_sees_what_torch_sees(kernel_size, dilations, is_causal):
 
 def test_a_causal_stack_sees_nothing_ahead_and_as_much_as_the_model_says():
     config = tiny_config(3, (1, 2, 4, 1))
-    stack = stack_of(config)
+    stack = stack_from_config(config)
     assert stack.spans()[-1] == (1 - config.receptive_field, 0)
-    around = stack_of(config, is_causal=False)
+    around = stack_from_config(config, is_causal=False)
     assert around.spans()[-1] == (-8, 8)
     assert around.sizes() == stack.sizes()
 
 
 def test_the_examples_of_the_book():
-    ten = Stack(3, tuple(2**n for n in range(10)))
+    ten = ConvolutionStack(3, tuple(2**n for n in range(10)))
     assert ten.sizes()[-1] == 2047
     assert ten.plain.sizes()[-1] == 21
-    assert layers_for(ten, 16_000) == {"given": 80, "doubled": 13, "plain": 8000}
+    assert compare_dilations(ten, 16_000) == {"given": 80, "doubled": 13, "plain": 8000}
 
 
 @pytest.mark.parametrize("kernel_size", [2, 3, 5])
 @pytest.mark.parametrize("samples", [2, 3, 16, 17, 1000])
 def test_one_layer_less_is_not_enough(kernel_size, samples):
-    layers = layers_to_reach(kernel_size, doublings(), samples)
-    sizes = Stack(kernel_size, tuple(2**n for n in range(layers))).sizes()
+    layers = layers_for_receptive_field(kernel_size, doublings(), samples)
+    sizes = ConvolutionStack(kernel_size, tuple(2**n for n in range(layers))).sizes()
     assert sizes[-1] >= samples > sizes[-2]
 
 
 def test_some_reach_needs_no_layer_and_some_no_depth_gives():
-    assert layers_to_reach(2, doublings(), 1) == 0
-    assert layers_to_reach(1, doublings(), 2) is None
-    assert layers_for(Stack(2, (1,)), 10**9)["plain"] is None
+    assert layers_for_receptive_field(2, doublings(), 1) == 0
+    assert layers_for_receptive_field(1, doublings(), 2) is None
+    assert compare_dilations(ConvolutionStack(2, (1,)), 10**9)["plain"] is None

@@ -27,8 +27,13 @@ from wavenet.devices import device_faults
 from wavenet.engines.base import Engine, StateT
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
+from wavenet.generation.request import (
+    GenerationRequest,
+    check_frame_features,
+    check_request,
+    with_defaults,
+)
 from wavenet.model.distributions import Categorical
-from wavenet.synthesis.items import Item, check_item, check_local, with_usual
 
 MAX_BEAMS = 256  # each holds what its layers remember, and time grows with their number
 
@@ -56,7 +61,7 @@ class Beam:
 @device_faults(smaller="take fewer beams, or use --device cpu")
 def search(
     checkpoint: Checkpoint,
-    item: Item,
+    item: GenerationRequest,
     beams: int,
     report: Callable[[int], None] = lambda made: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -80,13 +85,13 @@ def search(
     """
     model, alphabet = checkpoint.model, checkpoint.config.codec
     _check(checkpoint, item, beams)
-    item = with_usual(item, model.config)
+    item = with_defaults(item, model.config)
     engine = make_engine("cached", model)
     given = torch.empty(0) if item.prompt is None else item.prompt
     prompt = codec.encode(given, alphabet.bits, alphabet.rounding)
     prompt = prompt.to(model.embedding.weight.device)
     total = prompt.numel() + item.samples
-    local = check_local(checkpoint, item, total)
+    local = check_frame_features(checkpoint, item, total)
     state = engine.start(model.conditioning([item.labels], [total], [local]))
     engine.prefill(state, [prompt])
     totals = torch.zeros(1, dtype=torch.float64, device=prompt.device)
@@ -106,7 +111,7 @@ def search(
     return Beam(best, codec.decode(best, alphabet.bits, alphabet.rounding), float(totals[0]))
 
 
-def _check(checkpoint: Checkpoint, item: Item, beams: int) -> None:
+def _check(checkpoint: Checkpoint, item: GenerationRequest, beams: int) -> None:
     """Refuse what cannot be searched."""
     if not 1 <= beams <= MAX_BEAMS:
         raise ConditionError(f"the number of beams must be 1 to {MAX_BEAMS}, found {beams}")
@@ -116,7 +121,7 @@ def _check(checkpoint: Checkpoint, item: Item, beams: int) -> None:
             "beam search needs a model with a categorical output, "
             f"found {type(distribution).__name__}; draw from this one instead"
         )
-    check_item(item, checkpoint.config.audio.sample_rate)
+    check_request(item, checkpoint.config.audio.sample_rate)
 
 
 def _extend(

@@ -30,7 +30,7 @@ from wavenet.conditions import (
 )
 from wavenet.config import ModelConfig
 from wavenet.errors import ConditionError
-from wavenet.model.conditioning import Given
+from wavenet.model.conditioning import ConditionValue
 
 MEL_MIDDLE, MEL_SPAN = -30.0, 30.0  # dB: speech lies between -100 and 30
 MFCC_SPAN = 100.0  # dB
@@ -46,7 +46,7 @@ def frame_count(samples: int, hop: int) -> int:
     return 1 + samples // hop
 
 
-def frames_of(
+def compute_frame_features(
     config: ModelConfig,
     sample_rate: int,
     waveform: Tensor | None,
@@ -80,7 +80,9 @@ def frames_of(
         elif waveform is None or isinstance(condition, FramesCondition):
             raise ConditionError(describe_missing(condition, config.condition_hop, sample_rate))
         else:
-            parts.append(extract(condition, waveform, sample_rate, config.condition_hop))
+            parts.append(
+                compute_condition_frames(condition, waveform, sample_rate, config.condition_hop)
+            )
     if len({part.shape[0] for part in parts}) > 1:
         counts = ", ".join(
             f"{c.name} {p.shape[0]}" for c, p in zip(config.locals, parts, strict=True)
@@ -89,7 +91,9 @@ def frames_of(
     return torch.cat(parts, dim=1) if parts else torch.zeros(0, 0)
 
 
-def extract(condition: LocalCondition, waveform: Tensor, sample_rate: int, hop: int) -> Tensor:
+def compute_condition_frames(
+    condition: LocalCondition, waveform: Tensor, sample_rate: int, hop: int
+) -> Tensor:
     """Compute one local condition of a recording.
 
     Args:
@@ -124,7 +128,7 @@ def extract(condition: LocalCondition, waveform: Tensor, sample_rate: int, hop: 
     return frames.T.float().contiguous()
 
 
-def measure(waveform: Tensor, start: int, first: int, hop: int) -> Tensor:
+def measure_loudness(waveform: Tensor, start: int, first: int, hop: int) -> Tensor:
     """Measure the loudness of a part of a recording around each of its frames.
 
     Args:
@@ -143,7 +147,7 @@ def measure(waveform: Tensor, start: int, first: int, hop: int) -> Tensor:
     return levels[(front + around) // hop :]
 
 
-def louder(config: ModelConfig, frames: Tensor, gain_db: float) -> Tensor:
+def apply_gain_db(config: ModelConfig, frames: Tensor, gain_db: float) -> Tensor:
     """Give the frames (F, columns) of all local conditions when the recording is made louder.
 
     Exact but for what lies at the floor of silence, and for MFCC at 80 dB below the loudest point.
@@ -203,7 +207,7 @@ def mel_settings(
     return replace(settings, f_min=condition.low_hz, f_max=condition.high_hz)
 
 
-def find_mel(config: ModelConfig, local: Tensor, samples: int) -> tuple[MelCondition, Tensor]:
+def select_mel(config: ModelConfig, local: Tensor, samples: int) -> tuple[MelCondition, Tensor]:
     """Take the mel frames out of those of all local conditions, as many as the samples need.
 
     Args:
@@ -230,9 +234,9 @@ def mel_energies(frames: Tensor) -> Tensor:
     return 10 ** (decibels / 10)
 
 
-def example(config: ModelConfig) -> tuple[dict[str, Given], Tensor]:
+def example_conditions(config: ModelConfig) -> tuple[dict[str, ConditionValue], Tensor]:
     """Give something to condition any clip on: first labels, lowest numbers, one frame of zeros."""
-    given: dict[str, Given] = {c.name: c.values[0] for c in config.labels}
+    given: dict[str, ConditionValue] = {c.name: c.values[0] for c in config.labels}
     for condition in config.globals:
         if isinstance(condition, NumberCondition):
             given[condition.name] = condition.low

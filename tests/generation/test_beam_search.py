@@ -15,8 +15,8 @@ from wavenet.config import ModelConfig, SamplingConfig
 from wavenet.engines.cached import CachedEngine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
-from wavenet.synthesis.beams import MAX_BEAMS, search
-from wavenet.synthesis.items import Item
+from wavenet.generation.beam_search import MAX_BEAMS, search
+from wavenet.generation.request import GenerationRequest
 
 A = {"digit": "a"}
 BITS = 4
@@ -50,11 +50,11 @@ def selected(monkeypatch):
     return seen
 
 
-def item_for(model, samples: int, prompt: Tensor | None = None) -> Item:
-    return Item(samples, A if model.config.labels else {}, prompt=prompt)
+def item_for(model, samples: int, prompt: Tensor | None = None) -> GenerationRequest:
+    return GenerationRequest(samples, A if model.config.labels else {}, prompt=prompt)
 
 
-def scores(loaded: Checkpoint, codes: Tensor, item: Item) -> Tensor:
+def scores(loaded: Checkpoint, codes: Tensor, item: GenerationRequest) -> Tensor:
     """Score codes (N, n) by the parallel forward: (N,) nats of what follows the prompt."""
     model, count = loaded.model, codes.shape[0]
     prompt = codec.encode(torch.empty(0) if item.prompt is None else item.prompt, BITS)
@@ -202,18 +202,20 @@ def test_frames_are_followed(make_checkpoint):
     )
     loaded = Checkpoint(make_checkpoint(config, BITS).config, tiny_model(config, BITS), None)
     frames = torch.randn(1 + 30 // 7, 3, generator=torch.Generator().manual_seed(1))
-    items = [Item(30, local=local) for local in (frames, -frames)]
+    items = [GenerationRequest(30, local=local) for local in (frames, -frames)]
     found = [search(loaded, item, 5) for item in items]
     sums = [float(scores(loaded, found[0].codes[None], item)) for item in items]
     assert found[0].log_prob == pytest.approx(sums[0], abs=1e-4)
     assert abs(sums[1] - sums[0]) > 1e-2  # the control: other frames, another number
     with pytest.raises(ConditionError, match="30 samples need 5 frames x 3"):
-        search(loaded, Item(30, local=frames[:2]), 5)
+        search(loaded, GenerationRequest(30, local=frames[:2]), 5)
 
 
 def test_the_seed_plays_no_part(make):
     loaded = make()
-    found = [search(loaded, Item(20, A, seed=seed, item=seed), 3).codes for seed in (0, 7)]
+    found = [
+        search(loaded, GenerationRequest(20, A, seed=seed, item=seed), 3).codes for seed in (0, 7)
+    ]
     assert torch.equal(*found)
 
 
@@ -234,13 +236,13 @@ def test_it_reports_every_sample_and_stops_when_asked(make):
 @pytest.mark.parametrize(
     ("item", "beams", "sentence"),
     [
-        (Item(10, A), 0, f"the number of beams must be 1 to {MAX_BEAMS}, found 0"),
-        (Item(10, A), MAX_BEAMS + 1, f"1 to {MAX_BEAMS}, found {MAX_BEAMS + 1}"),
-        (Item(0, A), 2, "above 0 and at most 600 seconds, found 0"),
-        (Item(3600 * RATE, A), 2, "at most 600 seconds, found 3600"),
-        (Item(10, A, prompt=torch.zeros(8000)), 2, "the prompt is silent"),
-        (Item(10), 2, "the label 'digit' is missing"),
-        (Item(10, {"digit": "z"}), 2, "digit cannot be 'z'"),
+        (GenerationRequest(10, A), 0, f"the number of beams must be 1 to {MAX_BEAMS}, found 0"),
+        (GenerationRequest(10, A), MAX_BEAMS + 1, f"1 to {MAX_BEAMS}, found {MAX_BEAMS + 1}"),
+        (GenerationRequest(0, A), 2, "above 0 and at most 600 seconds, found 0"),
+        (GenerationRequest(3600 * RATE, A), 2, "at most 600 seconds, found 3600"),
+        (GenerationRequest(10, A, prompt=torch.zeros(8000)), 2, "the prompt is silent"),
+        (GenerationRequest(10), 2, "the label 'digit' is missing"),
+        (GenerationRequest(10, {"digit": "z"}), 2, "digit cannot be 'z'"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_with_the_bound(make, item, beams, sentence):

@@ -9,12 +9,12 @@ from wavenet.conditions import FramesCondition, LabelCondition, MelCondition
 from wavenet.config import SamplingConfig
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
-from wavenet.model.features import extract, frames_of
-from wavenet.synthesis.candidates import draw_nearest
-from wavenet.synthesis.generate import synthesize
-from wavenet.synthesis.items import Item
-from wavenet.synthesis.noise import uniforms
-from wavenet.synthesis.stretches import FAR
+from wavenet.generation.decoder import RETRY_NOISE_OFFSET
+from wavenet.generation.mel_candidates import generate_with_candidates
+from wavenet.generation.noise import uniform_noise
+from wavenet.generation.request import GenerationRequest
+from wavenet.generation.streaming import generate_waveforms
+from wavenet.model.frame_features import compute_condition_frames, compute_frame_features
 
 HOP = 40
 
@@ -36,7 +36,12 @@ def item_for(loaded, samples, seed=0, **more):
     generator = torch.Generator().manual_seed(7)
     noise = torch.randn(samples, generator=generator) * torch.linspace(0.02, 0.3, samples)
     waveform = noise.clamp(-1, 1)
-    return Item(samples, seed=seed, local=frames_of(loaded.config.model, RATE, waveform), **more)
+    return GenerationRequest(
+        samples,
+        seed=seed,
+        local=compute_frame_features(loaded.config.model, RATE, waveform),
+        **more,
+    )
 
 
 def written_out(loaded, item, candidates, window):
@@ -53,10 +58,12 @@ def written_out(loaded, item, candidates, window):
             engine = make_engine("cached", model)
             state = engine.start(model.conditioning([{}], [item.samples], [item.local]))
             engine.prefill(state, [kept])
-            noise = uniforms(item.seed, item.item, kept.numel() + n * FAR, last - kept.numel())
+            noise = uniform_noise(
+                item.seed, item.item, kept.numel() + n * RETRY_NOISE_OFFSET, last - kept.numel()
+            )
             new = engine.run(state, last - kept.numel(), SamplingConfig(), noise[None])[0]
             codes = torch.cat([kept, new])
-            mel = extract(condition, codec.decode(codes, bits), RATE, HOP)
+            mel = compute_condition_frames(condition, codec.decode(codes, bits), RATE, HOP)
             stop = frame + 1 if whole else mel.shape[0]
             off = (mel[frame:stop] - item.local[frame:stop]).square().mean()
             found.append((float(off), n, codes))
@@ -70,7 +77,7 @@ def written_out(loaded, item, candidates, window):
 def test_the_nearest_candidate_of_every_frame_goes_on(vocoder, window, samples):
     loaded = vocoder(window)
     item = item_for(loaded, samples)
-    made = draw_nearest(loaded, item, 3, engine="cached")
+    made = generate_with_candidates(loaded, item, 3, engine="cached")
     assert made.codes.tolist() == written_out(loaded, item, 3, window).tolist()
     torch.testing.assert_close(
         made.waveform, codec.decode(made.codes, loaded.config.codec.bits), atol=0, rtol=0
@@ -80,17 +87,19 @@ def test_the_nearest_candidate_of_every_frame_goes_on(vocoder, window, samples):
 def test_one_candidate_is_the_plain_clip_and_more_come_nearer(vocoder):
     loaded = vocoder()
     item, told = item_for(loaded, 800), []
-    (plain,) = synthesize(loaded, [item], engine="cpu", guard=None)
-    one = draw_nearest(loaded, item, 1, engine="cpu", report=told.append)
+    (plain,) = generate_waveforms(loaded, [item], engine="cpu", guard=None)
+    one = generate_with_candidates(loaded, item, 1, engine="cpu", report=told.append)
     assert torch.equal(one.waveform, plain)
     assert sum(told) == 800
     condition = loaded.config.model.locals[0]
 
     def distance(waveform):
-        return float((extract(condition, waveform, RATE, HOP) - item.local).square().mean())
+        return float(
+            (compute_condition_frames(condition, waveform, RATE, HOP) - item.local).square().mean()
+        )
 
-    many = [draw_nearest(loaded, item, n, engine="cpu").waveform for n in (8, 32)]
-    again = draw_nearest(loaded, item, 8, engine="cpu").waveform
+    many = [generate_with_candidates(loaded, item, n, engine="cpu").waveform for n in (8, 32)]
+    again = generate_with_candidates(loaded, item, 8, engine="cpu").waveform
     assert torch.equal(again, many[0])
     assert distance(many[1]) < distance(many[0]) < distance(plain)
 
@@ -101,12 +110,17 @@ def test_the_columns_of_mel_are_found_beside_others(vocoder):
     config, generator = loaded.config.model, torch.Generator().manual_seed(1)
     curve = torch.randn(6, 2, generator=generator)
     waveform = torch.randn(200, generator=generator).mul(0.2).clamp(-1, 1)
-    item = Item(200, local=frames_of(config, RATE, waveform, {"curve": curve}))
-    near = draw_nearest(loaded, item, 16, engine="cached").waveform
+    item = GenerationRequest(
+        200, local=compute_frame_features(config, RATE, waveform, {"curve": curve})
+    )
+    near = generate_with_candidates(loaded, item, 16, engine="cached").waveform
     mel = config.locals[1]
     wanted = item.local[:, 2:]
-    plain = draw_nearest(loaded, item, 1, engine="cached").waveform
-    far, close = ((extract(mel, w, RATE, HOP) - wanted).square().mean() for w in (plain, near))
+    plain = generate_with_candidates(loaded, item, 1, engine="cached").waveform
+    far, close = (
+        (compute_condition_frames(mel, w, RATE, HOP) - wanted).square().mean()
+        for w in (plain, near)
+    )
     assert close < far
 
 
@@ -114,19 +128,19 @@ def test_the_columns_of_mel_are_found_beside_others(vocoder):
 def test_numbers_out_of_range_are_refused(vocoder, count):
     loaded = vocoder()
     with pytest.raises(ConditionError, match=f"candidates must be 1 to 64, found {count}"):
-        draw_nearest(loaded, item_for(loaded, 100), count)
+        generate_with_candidates(loaded, item_for(loaded, 100), count)
 
 
 def test_what_does_not_go_together_is_refused(vocoder, make_checkpoint):
     loaded = vocoder()
     item = item_for(loaded, 100)
     with pytest.raises(ConditionError, match="candidates and guidance"):
-        draw_nearest(loaded, item, 2, SamplingConfig(guidance=2.0))
+        generate_with_candidates(loaded, item, 2, SamplingConfig(guidance=2.0))
     with pytest.raises(ConditionError, match="leave the prompt out"):
-        draw_nearest(loaded, item_for(loaded, 100, prompt=torch.ones(200)), 2)
+        generate_with_candidates(loaded, item_for(loaded, 100, prompt=torch.ones(200)), 2)
     with pytest.raises(ConditionError, match="need 3 frames x 20"):
-        draw_nearest(loaded, Item(100, local=item.local[:1]), 2)
+        generate_with_candidates(loaded, GenerationRequest(100, local=item.local[:1]), 2)
     label = LabelCondition(name="digit", values=("a",))
     plain = make_checkpoint(tiny_config().model_copy(update={"conditions": (label,)}))
     with pytest.raises(ConditionError, match="not conditioned on mel, which this needs"):
-        draw_nearest(plain, Item(100, {"digit": "a"}), 2)
+        generate_with_candidates(plain, GenerationRequest(100, {"digit": "a"}), 2)

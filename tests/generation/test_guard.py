@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from tests.conftest import RATE, sine, tiny_config
-from tests.synthesis import SMALL, WINDOW, line_of, make, watch_of
+from tests.generation import SMALL, WINDOW, line_of, make, watch_of
 from wavenet import checkpoint, codec
 from wavenet.cli.main import run
 from wavenet.errors import ConfigError
-from wavenet.synthesis.generate import GUARD
-from wavenet.synthesis.guard import NOISE, SATURATED, SILENCE, Guard
-from wavenet.synthesis.items import Item
+from wavenet.generation.guard import NOISE, SATURATED, SILENCE, Guard
+from wavenet.generation.request import GenerationRequest
+from wavenet.generation.streaming import DEFAULT_GUARD
 
 
 def fault(loaded, waveform, guard=SMALL):
@@ -30,7 +30,7 @@ def test_each_way_to_run_away_is_named(flat, rng):
     assert fault(flat, torch.full((256,), 0.7)) == SILENCE  # at an offset it is silence, too
 
 
-@pytest.mark.parametrize("guard", [SMALL, GUARD])
+@pytest.mark.parametrize("guard", [SMALL, DEFAULT_GUARD])
 def test_loud_but_sane_sound_is_let_through(flat, rng, guard):
     """A model to which everything is as surprising as noise: only the sound speaks for itself."""
     full = 2 * sine(2.0)
@@ -119,9 +119,9 @@ def test_the_command_tells_of_it_and_can_be_told_not_to(make_checkpoint, tmp_pat
 
 def test_sentences(make_checkpoint):
     from wavenet.cli.clips import describe
-    from wavenet.synthesis.guard import Rescue
+    from wavenet.generation.guard import Retry
 
-    rescue = Rescue(0, 800, 2400, SILENCE, 1, True)
+    rescue = Retry(0, 800, 2400, SILENCE, 1, True)
     assert describe(rescue, RATE) == "dead silence by 0.30 s; drawn again from 0.10 s once"
     assert "2 times" in describe(replace(rescue, attempts=2), RATE)
     left = describe(replace(rescue, attempts=0, solved=False), RATE)
@@ -150,7 +150,9 @@ def test_vocode_takes_the_flag(make_checkpoint, tmp_path, capsys):
 def test_the_shipped_checkpoint_is_left_alone(request):
     """No false alarm in clips as people make them, and the audio is what it was."""
     digits = checkpoint.load(request.config.rootpath / "checkpoints" / "digits")
-    items = [Item(3440, {"digit": str(k), "speaker": "theo"}, seed=k) for k in range(10)]
-    made, rescues = make(digits, items, "cpu", GUARD)
+    items = [
+        GenerationRequest(3440, {"digit": str(k), "speaker": "theo"}, seed=k) for k in range(10)
+    ]
+    made, rescues = make(digits, items, "cpu", DEFAULT_GUARD)
     assert rescues == []
     assert all(map(torch.equal, made, make(digits, items, "cpu", None)[0]))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.conftest import given_for, local_for, sine, tiny_config
-from tests.synthesis import (
+from tests.generation import (
     ALWAYS,
     QUICK,
     SMALL,
@@ -20,16 +20,16 @@ from tests.synthesis import (
 )
 from wavenet import codec
 from wavenet.engines.registry import NAMES
-from wavenet.synthesis.generate import generate
-from wavenet.synthesis.guard import NOISE, SATURATED, SILENCE, Watch
-from wavenet.synthesis.items import Item
-from wavenet.synthesis.noise import uniforms
-from wavenet.synthesis.stretches import FAR
+from wavenet.generation.decoder import RETRY_NOISE_OFFSET
+from wavenet.generation.guard import NOISE, SATURATED, SILENCE, DegenerationDetector
+from wavenet.generation.noise import uniform_noise
+from wavenet.generation.request import GenerationRequest
+from wavenet.generation.streaming import generate
 
 
 @pytest.mark.parametrize("kind", [SATURATED, NOISE, SILENCE])
 def test_what_runs_away_is_drawn_again_and_told(flat, kind):
-    items = [Item(640, seed=seed) for seed in range(8)]
+    items = [GenerationRequest(640, seed=seed) for seed in range(8)]
     made, rescues = make(flat, items, Stub(flat.model, kind), QUICK)
     free, none = make(flat, items, Stub(flat.model, kind), guard=None)
     assert none == []
@@ -55,11 +55,11 @@ def test_what_runs_away_is_drawn_again_and_told(flat, kind):
 @pytest.mark.parametrize("kind", [SATURATED, NOISE, SILENCE])
 def test_chunks_and_batches_change_nothing_when_clips_are_drawn_again(flat, kind):
     items = [
-        Item(500, seed=0),
-        Item(90, seed=1, prompt=sine(0.02)),
-        Item(30, seed=9),
-        Item(640, seed=1, item=4),
-        Item(333, seed=5, prompt=sine(0.01)),
+        GenerationRequest(500, seed=0),
+        GenerationRequest(90, seed=1, prompt=sine(0.02)),
+        GenerationRequest(30, seed=9),
+        GenerationRequest(640, seed=1, item=4),
+        GenerationRequest(333, seed=5, prompt=sine(0.01)),
     ]
     together, rescues = make(flat, items, Stub(flat.model, kind))
     assert rescues
@@ -74,7 +74,7 @@ def test_chunks_and_batches_change_nothing_when_clips_are_drawn_again(flat, kind
 
 
 def test_a_real_model_that_runs_away_is_brought_back(fragile):
-    items = [Item(500, seed=seed) for seed in range(4)]
+    items = [GenerationRequest(500, seed=seed) for seed in range(4)]
     made, rescues = make(fragile, items)
     free, _ = make(fragile, items, guard=None)
     assert rescues
@@ -94,7 +94,9 @@ def test_conditions_prompts_and_lengths_go_along(make_checkpoint):
     for row, samples in enumerate((500, 30, 333, 64, 65)):
         prompt = sine(0.0125) if row % 2 == 0 else None
         local = local_for(model, row, samples + (100 if row % 2 == 0 else 0))
-        items.append(Item(samples, given_for(model, row), row, prompt=prompt, local=local))
+        items.append(
+            GenerationRequest(samples, given_for(model, row), row, prompt=prompt, local=local)
+        )
     guard = replace(SMALL, noise_share=0.965)  # about the middle of what this model makes
     together, rescues = make(loaded, items, guard=guard)
     assert len({rescue.item for rescue in rescues}) > 1
@@ -107,11 +109,11 @@ def test_conditions_prompts_and_lengths_go_along(make_checkpoint):
 def test_a_clip_that_is_fine_is_the_same_with_and_without_a_guard(flat, fragile):
     """Also while its neighbours in the batch are drawn again."""
     fine = Stub(flat.model, SATURATED, lambda position: 0)
-    items = [Item(300, seed=1), Item(500, seed=2)]
+    items = [GenerationRequest(300, seed=1), GenerationRequest(500, seed=2)]
     made, rescues = make(flat, items, fine)
     assert rescues == []
     assert all(map(torch.equal, made, make(flat, items, fine, guard=None)[0]))
-    items = [Item(400, seed=seed) for seed in range(8)]
+    items = [GenerationRequest(400, seed=seed) for seed in range(8)]
     made, rescues = make(fragile, items)
     free, _ = make(fragile, items, guard=None)
     touched = {rescue.item for rescue in rescues}
@@ -129,20 +131,24 @@ def test_it_goes_back_over_the_window_before(flat):
     seed = next(
         s
         for s in range(100)
-        if float(uniforms(s, 0, begins, 1)) < 0.7 < float(uniforms(s, 0, begins + FAR, 1))
+        if float(uniform_noise(s, 0, begins, 1))
+        < 0.7
+        < float(uniform_noise(s, 0, begins + RETRY_NOISE_OFFSET, 1))
     )
     odds = lambda position: 0.7 if position == begins else 0  # noqa: E731
     stub = Stub(flat.model, SILENCE, odds)
-    (codes,), (rescue,) = make(flat, [Item(640, seed=seed)], stub, QUICK)
+    (codes,), (rescue,) = make(flat, [GenerationRequest(640, seed=seed)], stub, QUICK)
     assert (rescue.first, rescue.last) == (2 * WINDOW, 4 * WINDOW)
     assert (rescue.attempts, rescue.solved) == (1, True)
-    assert torch.equal(codes, make(flat, [Item(640)], Stub(flat.model, SILENCE, lambda _: 0))[0][0])
+    assert torch.equal(
+        codes, make(flat, [GenerationRequest(640)], Stub(flat.model, SILENCE, lambda _: 0))[0][0]
+    )
 
 
 def test_attempts_are_limited_and_a_clip_is_then_let_be_until_it_is_fine(flat):
     bad_from = {2 * WINDOW, 8 * WINDOW}
     stub = Stub(flat.model, SATURATED, lambda position: ALWAYS if position in bad_from else 0)
-    (codes,), rescues = make(flat, [Item(640, seed=2, item=5)], stub)
+    (codes,), rescues = make(flat, [GenerationRequest(640, seed=2, item=5)], stub)
     assert [(r.first, r.last, r.attempts, r.solved) for r in rescues] == [
         (WINDOW, 3 * WINDOW, 3, False)
     ]
@@ -152,24 +158,24 @@ def test_attempts_are_limited_and_a_clip_is_then_let_be_until_it_is_fine(flat):
     expected = [0, 1, 2] + [1, 2] * 3 + list(range(3, 10))
     attempts = [0] * 3 + [1, 1, 2, 2, 3, 3] + [0] * 7
     for (_, noise), window, attempt in zip(stub.drawn, expected, attempts, strict=True):
-        wanted = uniforms(2, 5, window * WINDOW + attempt * FAR, WINDOW)
+        wanted = uniform_noise(2, 5, window * WINDOW + attempt * RETRY_NOISE_OFFSET, WINDOW)
         assert torch.equal(noise[0], wanted)
 
 
 def test_long_silence_is_found_out_however_many_windows_it_takes(flat):
     guard = replace(SMALL, silence_seconds=5.5 * SMALL.window)
     stub = Stub(flat.model, SILENCE, lambda position: ALWAYS if position == WINDOW else 0)
-    _, (rescue,) = make(flat, [Item(1280, seed=0)], stub, guard)
+    _, (rescue,) = make(flat, [GenerationRequest(1280, seed=0)], stub, guard)
     assert (rescue.reason, rescue.last, rescue.solved) == (SILENCE, 7 * WINDOW, False)
-    assert make(flat, [Item(6 * WINDOW, seed=0)], stub, guard)[1] == []
+    assert make(flat, [GenerationRequest(6 * WINDOW, seed=0)], stub, guard)[1] == []
 
 
 def test_no_surprise_is_computed_for_a_clip_that_is_lost(flat, monkeypatch):
     """Seconds of noise once took ten times as long as they lasted."""
-    computed, real = [], Watch.surprise
-    monkeypatch.setattr(Watch, "surprise", lambda *a: computed.append(1) or real(*a))
+    computed, real = [], DegenerationDetector.surprise
+    monkeypatch.setattr(DegenerationDetector, "surprise", lambda *a: computed.append(1) or real(*a))
     stub = Stub(flat.model, NOISE, lambda position: ALWAYS if position >= 2 * WINDOW else 0)
-    _, (rescue,) = make(flat, [Item(1280, seed=0)], stub)
+    _, (rescue,) = make(flat, [GenerationRequest(1280, seed=0)], stub)
     assert not rescue.solved
     assert len(computed) == 4  # the first time and for each attempt
 
@@ -186,7 +192,7 @@ def test_a_clip_that_recovered_is_watched_again_with_noise_of_its_own(flat):
 
     bad_from = {2 * WINDOW, 7 * WINDOW}
     stub = Recovers(flat.model, SATURATED, lambda position: ALWAYS if position in bad_from else 0)
-    (codes,), rescues = make(flat, [Item(640, seed=0)], stub)
+    (codes,), rescues = make(flat, [GenerationRequest(640, seed=0)], stub)
     assert [(r.first, r.attempts, r.solved) for r in rescues] == [
         (WINDOW, 3, False),
         (6 * WINDOW, 3, False),
@@ -199,15 +205,17 @@ def test_a_clip_that_recovered_is_watched_again_with_noise_of_its_own(flat):
 @pytest.mark.parametrize(("guard", "greedy"), [(replace(SMALL, attempts=0), False), (SMALL, True)])
 def test_where_nothing_else_can_be_drawn_it_only_tells(flat, guard, greedy):
     stub = Stub(flat.model, SATURATED, lambda position: ALWAYS)
-    made, (rescue,) = make(flat, [Item(300, seed=0)], stub, guard, greedy=greedy)
+    made, (rescue,) = make(flat, [GenerationRequest(300, seed=0)], stub, guard, greedy=greedy)
     assert (rescue.first, rescue.attempts, rescue.solved) == (0, 0, False)
-    assert torch.equal(made[0], make(flat, [Item(300, seed=0)], stub, None)[0][0])
+    assert torch.equal(made[0], make(flat, [GenerationRequest(300, seed=0)], stub, None)[0][0])
 
 
 def test_one_window_is_withheld_and_no_more(flat):
     """The first sound comes after two windows; the last of a clip is not waited for."""
     stub = Stub(flat.model, SATURATED, lambda position: 0)
-    chunks = generate(flat, [Item(5 * WINDOW)], engine=stub, guard=SMALL, chunk_samples=WINDOW)
+    chunks = generate(
+        flat, [GenerationRequest(5 * WINDOW)], engine=stub, guard=SMALL, chunk_samples=WINDOW
+    )
     seen = []
     for _ in chunks:
         seen.append(len(stub.drawn))
@@ -228,8 +236,10 @@ def test_a_second_rescue_begins_where_the_first_one_led(flat, monkeypatch):
             return int(state.bad[row])
 
     looks = [None] * 3 + [NOISE, None, None] + [NOISE, None, None] + [None]
-    monkeypatch.setattr(Watch, "fault", lambda self, line, lost=False: looks.pop(0))
-    (codes,), rescues = make(flat, [Item(6 * WINDOW, seed=3)], Chain(flat.model, NOISE))
+    monkeypatch.setattr(DegenerationDetector, "fault", lambda self, line, lost=False: looks.pop(0))
+    (codes,), rescues = make(
+        flat, [GenerationRequest(6 * WINDOW, seed=3)], Chain(flat.model, NOISE)
+    )
     assert looks == []
     assert [(r.first, r.last, r.solved) for r in rescues] == [
         (2 * WINDOW, 4 * WINDOW, True),
@@ -238,7 +248,7 @@ def test_a_second_rescue_begins_where_the_first_one_led(flat, monkeypatch):
     attempts = (0, 0, 1, 2, 2, 0)
     expected, last = [], 0
     for n, attempt in enumerate(attempts):
-        for u in uniforms(3, 0, n * WINDOW + attempt * FAR, WINDOW).tolist():
+        for u in uniform_noise(3, 0, n * WINDOW + attempt * RETRY_NOISE_OFFSET, WINDOW).tolist():
             last = (31 * last + int(u * 1e4)) % 256
             expected.append(last)
     assert codes.tolist() == expected

@@ -11,11 +11,11 @@ import torch
 from tests.conftest import RATE, local_for, sine, tiny_config
 from wavenet.conditions import MelCondition
 from wavenet.config import SamplingConfig
+from wavenet.generation.guard import DegenerationDetector, Guard, Window
+from wavenet.generation.mel_candidates import generate_with_candidates
+from wavenet.generation.request import GenerationRequest
+from wavenet.generation.streaming import generate_waveforms
 from wavenet.likelihood.score import score
-from wavenet.synthesis.candidates import draw_nearest
-from wavenet.synthesis.generate import synthesize
-from wavenet.synthesis.guard import Guard, Stretch, Watch
-from wavenet.synthesis.items import Item
 
 META = torch.device("meta")
 
@@ -60,12 +60,12 @@ GIVEN = {"voice": "b", "level": -20.0, "timbre": torch.ones(4)}
 def test_clips_are_drawn_where_the_model_is(loaded, guidance):
     before = round(0.02 * RATE)
     items = [
-        Item(n, GIVEN, prompt=sine(0.02), local=local_for(loaded.model, 0, n + before))
+        GenerationRequest(n, GIVEN, prompt=sine(0.02), local=local_for(loaded.model, 0, n + before))
         for n in (50, 30)
     ]
     engine = Elsewhere(loaded.model)
     sampling = SamplingConfig(guidance=guidance)
-    waveforms = synthesize(loaded, items, sampling, engine, guard=None)
+    waveforms = generate_waveforms(loaded, items, sampling, engine, guard=None)
     assert [w.device.type for w in waveforms] == ["cpu", "cpu"]
     assert [w.numel() for w in waveforms] == [50, 30]
     assert engine.rows == [2, 1]
@@ -77,7 +77,9 @@ def test_candidates_are_drawn_where_the_model_is(make_checkpoint):
     loaded = make_checkpoint(config)
     loaded.model.to(META)
     engine = Elsewhere(loaded.model)
-    found = draw_nearest(loaded, Item(200, local=torch.zeros(6, 8)), 3, engine=engine)
+    found = generate_with_candidates(
+        loaded, GenerationRequest(200, local=torch.zeros(6, 8)), 3, engine=engine
+    )
     assert found.waveform.device.type == found.codes.device.type == "cpu"
     assert set(engine.rows) == {3}
 
@@ -106,8 +108,10 @@ def test_a_recording_is_scored_where_the_model_is(loaded, asked):
 def test_the_guard_looks_where_the_model_is(loaded, asked):
     local = local_for(loaded.model, 0, 1700)
     conditioning = loaded.model.conditioning([GIVEN], [1700], [local])
-    watch = Watch(loaded, conditioning, torch.empty(0, dtype=torch.int64, device=META), Guard())
-    stretch = Stretch(800, 1600, torch.full((800,), 9), torch.zeros(800))
+    watch = DegenerationDetector(
+        loaded, conditioning, torch.empty(0, dtype=torch.int64, device=META), Guard()
+    )
+    stretch = Window(800, 1600, torch.full((800,), 9), torch.zeros(800))
     with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
         watch.surprise([stretch])
     assert asked == [(META, META, META)]

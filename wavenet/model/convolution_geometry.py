@@ -14,7 +14,7 @@ MAX_LAYERS = 1_000_000  # where counting layers stops: no one builds these
 
 
 @dataclass(frozen=True)
-class Stack:
+class ConvolutionStack:
     """Layers of one kernel size.
 
     Attributes:
@@ -28,7 +28,7 @@ class Stack:
     is_causal: bool = True
 
     @property
-    def plain(self) -> "Stack":
+    def plain(self) -> "ConvolutionStack":
         """As many layers without dilation."""
         return replace(self, dilations=(1,) * len(self.dilations))
 
@@ -48,9 +48,9 @@ class Stack:
         return [newest - oldest + 1 for oldest, newest in self.spans()]
 
 
-def stack_of(config: ModelConfig, is_causal: bool = True) -> Stack:
+def stack_from_config(config: ModelConfig, is_causal: bool = True) -> ConvolutionStack:
     """Take the geometry of a network."""
-    return Stack(config.kernel_size, config.dilations, is_causal)
+    return ConvolutionStack(config.kernel_size, config.dilations, is_causal)
 
 
 def doublings() -> Iterator[int]:
@@ -61,7 +61,9 @@ def doublings() -> Iterator[int]:
         dilation *= 2
 
 
-def layers_to_reach(kernel_size: int, dilations: Iterator[int], samples: int) -> int | None:
+def layers_for_receptive_field(
+    kernel_size: int, dilations: Iterator[int], samples: int
+) -> int | None:
     """Count the layers until a causal stack sees so many samples.
 
     Args:
@@ -82,7 +84,7 @@ def layers_to_reach(kernel_size: int, dilations: Iterator[int], samples: int) ->
     return None
 
 
-def layers_for(stack: Stack, samples: int) -> dict[str, int | None]:
+def compare_dilations(stack: ConvolutionStack, samples: int) -> dict[str, int | None]:
     """Count the layers that three ways to dilate need for so many samples.
 
     Returns:
@@ -91,6 +93,6 @@ def layers_for(stack: Stack, samples: int) -> dict[str, int | None]:
     """
     ways = {"given": cycle(stack.dilations), "doubled": doublings(), "plain": cycle((1,))}
     return {
-        name: layers_to_reach(stack.kernel_size, dilations, samples)
+        name: layers_for_receptive_field(stack.kernel_size, dilations, samples)
         for name, dilations in ways.items()
     }

@@ -17,21 +17,21 @@ from wavenet.checkpoint import Checkpoint
 from wavenet.conditions import NumberCondition
 from wavenet.config import ModelConfig, SamplingConfig
 from wavenet.errors import ConditionError
-from wavenet.model.conditioning import Conditioning, Given
-from wavenet.model.features import describe_missing, example, frame_count
+from wavenet.generation.decoder import ActiveClip
+from wavenet.generation.guard import DegenerationDetector, Guard
+from wavenet.generation.noise import uniform_noise
+from wavenet.model.conditioning import Conditioning, ConditionValue
+from wavenet.model.frame_features import describe_missing, example_conditions, frame_count
 from wavenet.sampling import rows_per_clip
-from wavenet.synthesis.guard import Guard, Watch
-from wavenet.synthesis.noise import uniforms
-from wavenet.synthesis.stretches import Stream
 
 MAX_SECONDS = 600.0  # of one clip; more is a slip of the finger far more often than a wish
 MAX_SEED = (1 << 63) - 1
 MIN_PROMPT_SECONDS = 0.01
-SILENCE = 1e-3  # a prompt whose peak is below this has nothing to continue
+SILENCE_PEAK = 1e-3  # a prompt whose peak is below this has nothing to continue
 
 
 @dataclass(frozen=True)
-class Item:
+class GenerationRequest:
     """One clip to be made.
 
     Attributes:
@@ -45,20 +45,20 @@ class Item:
     """
 
     samples: int
-    labels: Mapping[str, Given] = field(default_factory=dict)
+    labels: Mapping[str, ConditionValue] = field(default_factory=dict)
     seed: int = 0
     item: int = 0
     prompt: Tensor | None = None
     local: Tensor | None = None
 
 
-def open_streams(
+def prepare_clips(
     checkpoint: Checkpoint,
-    items: Sequence[Item],
+    items: Sequence[GenerationRequest],
     sampling: SamplingConfig,
     guard: Guard | None,
     first: int = 0,
-) -> list[Stream]:
+) -> list[ActiveClip]:
     """Check items and make what the engine needs of each.
 
     Args:
@@ -67,31 +67,31 @@ def open_streams(
         ConditionError: a length, label, prompt or frames that cannot be used.
     """
     for item in items:
-        check_item(item, checkpoint.config.audio.sample_rate)
-    items = [with_usual(item, checkpoint.config.model) for item in items]
+        check_request(item, checkpoint.config.audio.sample_rate)
+    items = [with_defaults(item, checkpoint.config.model) for item in items]
     prompts = [_prompt_codes(checkpoint, item) for item in items]
     totals = [prompt.numel() + item.samples for prompt, item in zip(prompts, items, strict=True)]
-    local = [check_local(checkpoint, *pair) for pair in zip(items, totals, strict=True)]
+    local = [check_frame_features(checkpoint, *pair) for pair in zip(items, totals, strict=True)]
     conditioning = checkpoint.model.conditioning([item.labels for item in items], totals, local)
     pairs = _with_and_without(checkpoint, items, totals, local, sampling)
     each, streams = rows_per_clip(sampling), []
     for n, (item, prompt) in enumerate(zip(items, prompts, strict=True)):
         alone = conditioning.select([n])
-        watch = None if guard is None else Watch(checkpoint, alone, prompt, guard)
+        watch = None if guard is None else DegenerationDetector(checkpoint, alone, prompt, guard)
         rows = alone if pairs is None else pairs.select(range(n * each, (n + 1) * each))
-        noise = partial(uniforms, item.seed, item.item)
-        streams.append(Stream(first + n, item.samples, noise, prompt, rows, watch))
+        noise = partial(uniform_noise, item.seed, item.item)
+        streams.append(ActiveClip(first + n, item.samples, noise, prompt, rows, watch))
     return streams
 
 
-def clip_name(name: str, labels: Mapping[str, Given], seed: int) -> str:
+def clip_name(name: str, labels: Mapping[str, ConditionValue], seed: int) -> str:
     """Name a clip without suffix, checkpoint_labels_seed, in letters that every system takes."""
     words = [str(value) for value in labels.values() if not isinstance(value, Tensor)]
     stem = "_".join([name, *words])[:100]
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in stem) + f"_seed{seed}"
 
 
-def samples_for(seconds: float, sample_rate: int) -> int:
+def samples_from_seconds(seconds: float, sample_rate: int) -> int:
     """Turn a length in seconds into samples.
 
     Raises:
@@ -104,7 +104,7 @@ def samples_for(seconds: float, sample_rate: int) -> int:
     return max(1, round(seconds * sample_rate))
 
 
-def with_usual(item: Item, model: ModelConfig) -> Item:
+def with_defaults(item: GenerationRequest, model: ModelConfig) -> GenerationRequest:
     """Add the numbers that a checked item does not give: those of its prompt, or the usual ones."""
     labels = dict(item.labels)
     for condition in model.globals:
@@ -119,13 +119,13 @@ def with_usual(item: Item, model: ModelConfig) -> Item:
     return replace(item, labels=labels)
 
 
-def check_item(item: Item, sample_rate: int) -> None:
+def check_request(item: GenerationRequest, sample_rate: int) -> None:
     """Refuse a length, seed or prompt that cannot be used.
 
     Raises:
         ConditionError: with the limit and what was found.
     """
-    samples_for(item.samples / sample_rate, sample_rate)
+    samples_from_seconds(item.samples / sample_rate, sample_rate)
     if not 0 <= item.seed <= MAX_SEED:
         raise ConditionError(f"the seed must be 0 to {MAX_SEED}, found {item.seed}")
     if item.prompt is None:
@@ -136,12 +136,12 @@ def check_item(item: Item, sample_rate: int) -> None:
             f"the prompt has {item.prompt.shape[-1]} samples; at least {least} "
             f"({MIN_PROMPT_SECONDS:g} s at {sample_rate} Hz) are needed to continue it"
         )
-    if not float(item.prompt.abs().max()) >= SILENCE:
+    if not float(item.prompt.abs().max()) >= SILENCE_PEAK:
         raise ConditionError("the prompt is silent; give audio that there is something to continue")
-    samples_for(item.prompt.numel() / sample_rate, sample_rate)
+    samples_from_seconds(item.prompt.numel() / sample_rate, sample_rate)
 
 
-def check_local(checkpoint: Checkpoint, item: Item, total: int) -> Tensor:
+def check_frame_features(checkpoint: Checkpoint, item: GenerationRequest, total: int) -> Tensor:
     """Take the frames of an item, (0, 0) for a model without local conditions.
 
     Raises:
@@ -169,7 +169,7 @@ def check_local(checkpoint: Checkpoint, item: Item, total: int) -> Tensor:
 
 def _with_and_without(
     checkpoint: Checkpoint,
-    items: Sequence[Item],
+    items: Sequence[GenerationRequest],
     totals: Sequence[int],
     local: Sequence[Tensor],
     sampling: SamplingConfig,
@@ -189,7 +189,7 @@ def _with_and_without(
             "guidance pushes away from what a model does without its conditions, and this one was "
             "not trained to leave any out; use one whose conditions have dropout above 0"
         )
-    labels: list[Mapping[str, Given]] = []
+    labels: list[Mapping[str, ConditionValue]] = []
     for item in items:
         free = {name: value for name, value in item.labels.items() if name not in droppable}
         labels += [item.labels, free]
@@ -200,7 +200,7 @@ def _with_and_without(
     )
 
 
-def _prompt_codes(checkpoint: Checkpoint, item: Item) -> Tensor:
+def _prompt_codes(checkpoint: Checkpoint, item: GenerationRequest) -> Tensor:
     device = checkpoint.model.embedding.weight.device
     if item.prompt is None:
         return torch.empty(0, dtype=torch.int64, device=device)
@@ -208,7 +208,7 @@ def _prompt_codes(checkpoint: Checkpoint, item: Item) -> Tensor:
     return codec.encode(item.prompt, alphabet.bits, alphabet.rounding).to(device)
 
 
-def example_item(model: ModelConfig) -> Item:
+def example_request(model: ModelConfig) -> GenerationRequest:
     """Make an item of one sample for any model."""
-    labels, local = example(model)
-    return Item(1, labels, local=local if local.numel() else None)
+    labels, local = example_conditions(model)
+    return GenerationRequest(1, labels, local=local if local.numel() else None)

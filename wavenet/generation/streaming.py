@@ -19,12 +19,12 @@ from wavenet.devices import device_faults
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
-from wavenet.synthesis.guard import Guard, Rescue
-from wavenet.synthesis.items import Item, example_item, open_streams
-from wavenet.synthesis.stretches import Flow, Released
+from wavenet.generation.decoder import BatchDecoder, CommittedWindow
+from wavenet.generation.guard import Guard, Retry
+from wavenet.generation.request import GenerationRequest, example_request, prepare_clips
 
 CHUNK_SECONDS = 0.1
-GUARD = Guard()
+DEFAULT_GUARD = Guard()
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,17 @@ class Chunk:
     start: int
     codes: list[Tensor]
     waveforms: list[Tensor]
-    rescues: Sequence[Rescue] = ()
+    rescues: Sequence[Retry] = ()
 
 
 @device_faults()
 def generate(
     checkpoint: Checkpoint,
-    items: Sequence[Item],
+    items: Sequence[GenerationRequest],
     sampling: SamplingConfig | None = None,
     engine: str | Engine[Any] = "auto",
     chunk_samples: int | None = None,
-    guard: Guard | None = GUARD,
+    guard: Guard | None = DEFAULT_GUARD,
 ) -> Iterator[Chunk]:
     """Generate clips, yielding chunks as they are made.
 
@@ -73,10 +73,10 @@ def generate(
     """
     if not items:
         raise ConditionError("nothing to generate: give at least one item")
-    longest = chunk_samples or usual_chunk(checkpoint)
+    longest = chunk_samples or default_chunk_samples(checkpoint)
     runner = make_engine(engine, checkpoint.model) if isinstance(engine, str) else engine
-    flow = make_flow(checkpoint, runner, sampling or checkpoint.config.sampling, guard, longest)
-    streams = open_streams(checkpoint, items, sampling or checkpoint.config.sampling, guard)
+    flow = make_decoder(checkpoint, runner, sampling or checkpoint.config.sampling, guard, longest)
+    streams = prepare_clips(checkpoint, items, sampling or checkpoint.config.sampling, guard)
 
     def chunks() -> Iterator[Chunk]:
         with device_faults():
@@ -87,13 +87,13 @@ def generate(
     return chunks()
 
 
-def make_flow(
+def make_decoder(
     checkpoint: Checkpoint,
     runner: Engine[Any],
     sampling: SamplingConfig,
     guard: Guard | None,
     longest: int,
-) -> Flow:
+) -> BatchDecoder:
     """Make what draws clips of a checkpoint side by side.
 
     Args:
@@ -104,7 +104,7 @@ def make_flow(
     checkpoint.model.distribution.check(sampling)
     alphabet, rate = checkpoint.config.codec, checkpoint.config.audio.sample_rate
     window = longest if guard is None else guard.samples(rate)
-    return Flow(
+    return BatchDecoder(
         runner,
         sampling,
         window,
@@ -112,17 +112,17 @@ def make_flow(
     )
 
 
-def usual_chunk(checkpoint: Checkpoint) -> int:
+def default_chunk_samples(checkpoint: Checkpoint) -> int:
     """Give the samples of a chunk where nobody asks for another length."""
     return max(1, round(CHUNK_SECONDS * checkpoint.config.audio.sample_rate))
 
 
-def synthesize(
+def generate_waveforms(
     checkpoint: Checkpoint,
-    items: Sequence[Item],
+    items: Sequence[GenerationRequest],
     sampling: SamplingConfig | None = None,
     engine: str | Engine[Any] = "auto",
-    guard: Guard | None = GUARD,
+    guard: Guard | None = DEFAULT_GUARD,
 ) -> list[Tensor]:
     """Generate clips to their end: per item (samples,) float32."""
     parts: list[list[Tensor]] = [[] for _ in items]
@@ -134,12 +134,12 @@ def synthesize(
 
 def warm_up(checkpoint: Checkpoint, engine: str | Engine[Any] = "auto") -> None:
     """Generate one sample, so that compiling is over before anybody waits for sound."""
-    next(generate(checkpoint, [example_item(checkpoint.config.model)], engine=engine))
+    next(generate(checkpoint, [example_request(checkpoint.config.model)], engine=engine))
 
 
-def _side_by_side(flow: Flow) -> Iterator[tuple[int, list[Released]]]:
+def _side_by_side(flow: BatchDecoder) -> Iterator[tuple[int, list[CommittedWindow]]]:
     """Draw to the end; yields what is out of all clips from a sample on, with that sample."""
-    waiting: dict[int, list[Released]] = {}
+    waiting: dict[int, list[CommittedWindow]] = {}
     while flow.streams:
         for released in flow.advance():
             waiting.setdefault(released.stretch.first, []).append(released)
@@ -149,11 +149,13 @@ def _side_by_side(flow: Flow) -> Iterator[tuple[int, list[Released]]]:
             yield first, waiting.pop(first)
 
 
-def _cut(first: int, released: Sequence[Released], count: int, longest: int) -> Iterator[Chunk]:
+def _cut(
+    first: int, released: Sequence[CommittedWindow], count: int, longest: int
+) -> Iterator[Chunk]:
     """Cut what is out of so many clips into chunks; what was drawn again is told with the first."""
     nothing = torch.empty(0, dtype=torch.int64)
     codes, waveforms = [nothing] * count, [nothing.float()] * count
-    rescues: list[Rescue] = []
+    rescues: list[Retry] = []
     for stream, stretch, told in sorted(released, key=lambda one: one.stream.index):
         codes[stream.index], waveforms[stream.index] = stretch.codes, stretch.waveform
         rescues += told

@@ -25,11 +25,16 @@ from wavenet.devices import device_faults
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
-from wavenet.model.features import extract, find_mel
+from wavenet.generation.decoder import RETRY_NOISE_OFFSET
+from wavenet.generation.noise import uniform_noise
+from wavenet.generation.request import (
+    GenerationRequest,
+    check_frame_features,
+    check_request,
+    with_defaults,
+)
+from wavenet.model.frame_features import compute_condition_frames, select_mel
 from wavenet.sampling import rows_per_clip
-from wavenet.synthesis.items import Item, check_item, check_local, with_usual
-from wavenet.synthesis.noise import uniforms
-from wavenet.synthesis.stretches import FAR
 
 MAX_CANDIDATES = 64
 
@@ -58,16 +63,19 @@ class _Target:
 
     def distances(self, waveforms: Tensor, begin: int, first: int, last: int) -> Tensor:
         """Compare frames first to last of waveforms (N, T), which begin at frame `begin`: (N,)."""
-        rows = [extract(self.condition, w, self.sample_rate, self.hop) for w in waveforms]
+        rows = [
+            compute_condition_frames(self.condition, w, self.sample_rate, self.hop)
+            for w in waveforms
+        ]
         found = torch.stack(rows)[:, first - begin : last + 1 - begin]
         return (found - self.frames[first : last + 1]).square().mean((1, 2))
 
 
 @device_faults(smaller="take fewer candidates, or use --device cpu")
 @torch.no_grad()
-def draw_nearest(
+def generate_with_candidates(
     checkpoint: Checkpoint,
-    item: Item,
+    item: GenerationRequest,
     candidates: int,
     sampling: SamplingConfig | None = None,
     engine: str | Engine[Any] = "auto",
@@ -87,10 +95,10 @@ def draw_nearest(
     """
     sampling = sampling or checkpoint.config.sampling
     target = _check(checkpoint, item, candidates, sampling)
-    item = with_usual(item, checkpoint.config.model)
+    item = with_defaults(item, checkpoint.config.model)
     runner = make_engine(engine, checkpoint.model) if isinstance(engine, str) else engine
     alphabet, total = checkpoint.config.codec, item.samples
-    local = check_local(checkpoint, item, total)
+    local = check_frame_features(checkpoint, item, total)
     conditioning = checkpoint.model.conditioning(
         [item.labels] * candidates, [total] * candidates, [local] * candidates
     )
@@ -100,7 +108,8 @@ def draw_nearest(
     for last, frames in _spans(target, total):
         begin = kept.numel()
         noise = [
-            uniforms(item.seed, item.item, begin + n * FAR, last - begin) for n in range(candidates)
+            uniform_noise(item.seed, item.item, begin + n * RETRY_NOISE_OFFSET, last - begin)
+            for n in range(candidates)
         ]
         drawn = runner.run(state, last - begin, sampling, torch.stack(noise).to(device)).cpu()
         best = 0
@@ -129,7 +138,7 @@ def _spans(target: _Target, total: int) -> Iterator[tuple[int, range]]:
 
 
 def _check(
-    checkpoint: Checkpoint, item: Item, candidates: int, sampling: SamplingConfig
+    checkpoint: Checkpoint, item: GenerationRequest, candidates: int, sampling: SamplingConfig
 ) -> _Target:
     """Refuse what cannot be used, and find the frames to compare with."""
     config, rate = checkpoint.config.model, checkpoint.config.audio.sample_rate
@@ -139,8 +148,8 @@ def _check(
         raise ConditionError("candidates and guidance do not go together; leave one of them out")
     if item.prompt is not None:
         raise ConditionError("candidates begin with frames alone; leave the prompt out")
-    check_item(item, rate)
+    check_request(item, rate)
     checkpoint.model.distribution.check(sampling)
-    local = check_local(checkpoint, item, item.samples)
-    condition, frames = find_mel(config, local, item.samples)
+    local = check_frame_features(checkpoint, item, item.samples)
+    condition, frames = select_mel(config, local, item.samples)
     return _Target(frames, condition, rate, config.condition_hop)

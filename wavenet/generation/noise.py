@@ -13,7 +13,7 @@ from wavenet.errors import ConditionError
 WORDS_PER_BLOCK = 4  # Philox-4x64 turns one counter value into four 64-bit words
 
 
-def uniforms(seed: int, item: int, first: int, count: int) -> Tensor:
+def uniform_noise(seed: int, item: int, first: int, count: int) -> Tensor:
     """Give the uniforms of samples first .. first + count - 1.
 
     Args:

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from audio_utils.matching import ITERATIONS, match_mel
 from wavenet.checkpoint import Checkpoint
-from wavenet.model.features import find_mel, mel_energies, mel_settings
+from wavenet.model.frame_features import mel_energies, mel_settings, select_mel
 
 
-def match_frames(
+def match_request_mel(
     checkpoint: Checkpoint, waveform: Tensor, local: Tensor, iterations: int = ITERATIONS
 ) -> Tensor:
     """Filter one clip.
@@ -27,6 +27,6 @@ def match_frames(
         ConditionError: the checkpoint is not conditioned on mel.
     """
     config, rate = checkpoint.config.model, checkpoint.config.audio.sample_rate
-    condition, frames = find_mel(config, local, waveform.numel())
+    condition, frames = select_mel(config, local, waveform.numel())
     settings = mel_settings(condition, rate, config.condition_hop)
     return match_mel(waveform, mel_energies(frames), settings, iterations)

@@ -1,6 +1,6 @@
 """Look into a model while it writes: what it predicted at each step, and which layers had a say.
 
-A checkpoint, a clip and its codes enter; `Steps` leave. The codes are those of a generated clip or
+A checkpoint, a clip and its codes enter; a `StepView` leaves. The codes are generated or those
 of a recording. Called by the studio.
 """
 
@@ -17,15 +17,20 @@ from wavenet.checkpoint import Checkpoint
 from wavenet.devices import device_faults
 from wavenet.engines.base import Engine
 from wavenet.errors import CheckpointError, ConditionError
+from wavenet.generation.request import (
+    GenerationRequest,
+    check_frame_features,
+    check_request,
+    with_defaults,
+)
+from wavenet.generation.streaming import generate
 from wavenet.model.wavenet import WaveNet
-from wavenet.synthesis.generate import generate
-from wavenet.synthesis.items import Item, check_item, check_local, with_usual
 
 MAX_STEPS = 400
 
 
 @dataclass(frozen=True)
-class Steps:
+class StepView:
     """What happened inside the model at samples first .. first + n - 1 of a clip.
 
     Attributes:
@@ -34,7 +39,7 @@ class Steps:
         params: (n, P) float32, the prediction of each of them.
         gates: (n, layers), mean |z| over the gated outputs z of a layer, 0 to 1.
         skips: (n, layers), root mean square over the skip channels of what a layer adds to their
-            sum, see `contributions`.
+            sum, see `skip_contributions`.
     """
 
     first: int
@@ -45,7 +50,7 @@ class Steps:
 
 
 def draw_codes(
-    checkpoint: Checkpoint, item: Item, last: int, engine: str | Engine[Any] = "auto"
+    checkpoint: Checkpoint, item: GenerationRequest, last: int, engine: str | Engine[Any] = "auto"
 ) -> Iterator[Tensor]:
     """Draw the first `last` samples of a clip by the model's own distribution, piece by piece.
 
@@ -71,7 +76,9 @@ def draw_codes(
 
 
 @torch.no_grad()
-def inspect(checkpoint: Checkpoint, item: Item, codes: Tensor, first: int) -> Steps:
+def view_steps(
+    checkpoint: Checkpoint, item: GenerationRequest, codes: Tensor, first: int
+) -> StepView:
     """Predict samples once more, in parallel, and keep what an engine forgets.
 
     Args:
@@ -85,15 +92,15 @@ def inspect(checkpoint: Checkpoint, item: Item, codes: Tensor, first: int) -> St
         OutOfMemory, DeviceError: see `devices`.
     """
     model, last = checkpoint.model, codes.numel()
-    check_item(item, model.sample_rate)
+    check_request(item, model.sample_rate)
     if not 0 <= first < last <= item.samples:
         raise ConditionError(
             f"samples {first} to {last} do not lie in a clip of {item.samples} samples"
         )
     if last - first > MAX_STEPS:
         raise ConditionError(f"at most {MAX_STEPS} steps are looked at, found {last - first}")
-    item = with_usual(item, model.config)
-    local = check_local(checkpoint, item, item.samples)
+    item = with_defaults(item, model.config)
+    local = check_frame_features(checkpoint, item, item.samples)
     conditioning = model.conditioning([item.labels], [item.samples], [local])
     # One receptive field of context; what is predicted of it is wrong and left out.
     start = max(0, first - model.receptive_field)
@@ -104,7 +111,7 @@ def inspect(checkpoint: Checkpoint, item: Item, codes: Tensor, first: int) -> St
         gated = gated[0, first - start :]  # (n, layers * G)
         params = model.post_net(gated).float().cpu()
         gates = gated.unflatten(1, (len(model.blocks), -1)).abs().mean(2)
-        sizes = [part.square().mean(1).sqrt() for part in contributions(model, gated)]
+        sizes = [part.square().mean(1).sqrt() for part in skip_contributions(model, gated)]
         skips = torch.stack(sizes, dim=1)
     if not bool(params.isfinite().all()):
         step = first + int(params.isfinite().all(1).to(torch.int8).argmin())
@@ -112,10 +119,10 @@ def inspect(checkpoint: Checkpoint, item: Item, codes: Tensor, first: int) -> St
             f"the prediction of sample {step} is not finite: the weights of this checkpoint are "
             "too large, so take one from earlier in its training"
         )
-    return Steps(first, codes[first:].cpu(), params, gates.float().cpu(), skips.float().cpu())
+    return StepView(first, codes[first:].cpu(), params, gates.float().cpu(), skips.float().cpu())
 
 
-def contributions(model: WaveNet, gated: Tensor) -> Iterator[Tensor]:
+def skip_contributions(model: WaveNet, gated: Tensor) -> Iterator[Tensor]:
     """Take the skip sum apart.
 
     Args:

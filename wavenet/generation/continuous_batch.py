@@ -19,14 +19,14 @@ from wavenet.devices import device_faults, free_memory
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError, OutOfMemory
-from wavenet.synthesis.generate import GUARD, make_flow, usual_chunk
-from wavenet.synthesis.guard import Guard, Rescue
-from wavenet.synthesis.items import Item, open_streams
-from wavenet.synthesis.stretches import Flow, Released
+from wavenet.generation.decoder import BatchDecoder, CommittedWindow
+from wavenet.generation.guard import Guard, Retry
+from wavenet.generation.request import GenerationRequest, prepare_clips
+from wavenet.generation.streaming import DEFAULT_GUARD, default_chunk_samples, make_decoder
 
 
 @dataclass(frozen=True)
-class Clip:
+class GeneratedClip:
     """A complete clip.
 
     Attributes:
@@ -38,19 +38,19 @@ class Clip:
     item: int
     waveform: Tensor
     codes: Tensor
-    rescues: Sequence[Rescue] = ()
+    rescues: Sequence[Retry] = ()
 
 
-def make_clips(
+def generate_many(
     checkpoint: Checkpoint,
-    items: Iterable[Item],
+    items: Iterable[GenerationRequest],
     sampling: SamplingConfig | None = None,
     engine: str | Engine[Any] = "auto",
-    guard: Guard | None = GUARD,
+    guard: Guard | None = DEFAULT_GUARD,
     report: Callable[[int], None] = lambda samples: None,
     warn: Callable[[str], None] = lambda sentence: None,
     together: int | None = None,
-) -> Iterator[Clip]:
+) -> Iterator[GeneratedClip]:
     """Generate all items; the work begins with the first clip asked for.
 
     Args:
@@ -74,17 +74,17 @@ def make_clips(
     line = _Line(checkpoint, runner, settings, guard, report)
     if isinstance(items, Sequence):
         for item in items:
-            open_streams(checkpoint, [item], settings, guard)
+            prepare_clips(checkpoint, [item], settings, guard)
     return _make(line, enumerate(items), together, warn)
 
 
 def _make(
     line: "_Line",
-    source: Iterator[tuple[int, Item]],
+    source: Iterator[tuple[int, GenerationRequest]],
     together: int | None,
     warn: Callable[[str], None],
-) -> Iterator[Clip]:
-    again: list[tuple[int, Item]] = []
+) -> Iterator[GeneratedClip]:
+    again: list[tuple[int, GenerationRequest]] = []
     while True:
         room = None if together is None else together - len(line.under_way)
         new = [*again[:room], *islice(source, None if room is None else max(0, room - len(again)))]
@@ -122,17 +122,17 @@ class _Line:
         guard: Guard | None,
         report: Callable[[int], None],
     ):
-        self.under_way: dict[int, Item] = {}
+        self.under_way: dict[int, GenerationRequest] = {}
         self._checkpoint, self._runner = checkpoint, runner
         self._sampling, self._guard, self._report = sampling, guard, report
-        self._parts: dict[int, list[Released]] = {}
+        self._parts: dict[int, list[CommittedWindow]] = {}
         self._flow = self._begin()
 
-    def _begin(self) -> Flow:
-        longest = usual_chunk(self._checkpoint)
-        return make_flow(self._checkpoint, self._runner, self._sampling, self._guard, longest)
+    def _begin(self) -> BatchDecoder:
+        longest = default_chunk_samples(self._checkpoint)
+        return make_decoder(self._checkpoint, self._runner, self._sampling, self._guard, longest)
 
-    def go_on(self, new: Sequence[tuple[int, Item]]) -> list[Clip]:
+    def go_on(self, new: Sequence[tuple[int, GenerationRequest]]) -> list[GeneratedClip]:
         """Take items in and draw a window; gives the clips that are complete."""
         for n, item in new:
             self.under_way[n] = item
@@ -141,7 +141,7 @@ class _Line:
         streams = [
             stream
             for n, item in new
-            for stream in open_streams(self._checkpoint, [item], self._sampling, self._guard, n)
+            for stream in prepare_clips(self._checkpoint, [item], self._sampling, self._guard, n)
         ]
         self._flow.admit(streams)
         complete = []
@@ -153,17 +153,17 @@ class _Line:
                 complete.append(self._finish(stream.index))
         return complete
 
-    def _finish(self, n: int) -> Clip:
+    def _finish(self, n: int) -> GeneratedClip:
         del self.under_way[n]
         parts = self._parts.pop(n)
-        return Clip(
+        return GeneratedClip(
             n,
             torch.cat([part.stretch.waveform for part in parts]),
             torch.cat([part.stretch.codes for part in parts]),
             [rescue for part in parts for rescue in part.rescues],
         )
 
-    def restart(self) -> list[tuple[int, Item]]:
+    def restart(self) -> list[tuple[int, GenerationRequest]]:
         """Forget what is not complete; gives its items."""
         stopped = list(self.under_way.items())
         made = sum(part.stretch.codes.numel() for parts in self._parts.values() for part in parts)

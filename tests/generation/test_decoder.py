@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from tests.conftest import given_for, local_for, sine, tiny_config
-from tests.synthesis import Stub
+from tests.generation import Stub
 from wavenet import codec
 from wavenet.config import SamplingConfig
 from wavenet.engines.registry import NAMES, make_engine
-from wavenet.synthesis.generate import GUARD
-from wavenet.synthesis.guard import SILENCE
-from wavenet.synthesis.items import MAX_SECONDS
-from wavenet.synthesis.noise import uniforms
-from wavenet.synthesis.stretches import FAR, copy_state
+from wavenet.generation.decoder import RETRY_NOISE_OFFSET, copy_state
+from wavenet.generation.guard import SILENCE
+from wavenet.generation.noise import uniform_noise
+from wavenet.generation.request import MAX_SECONDS
+from wavenet.generation.streaming import DEFAULT_GUARD
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -54,10 +54,12 @@ def test_lists_in_a_state_are_copied_with_what_they_hold(flat):
 
 
 def test_noise_of_attempts_is_beyond_every_clip():
-    assert MAX_SECONDS * 192_000 < FAR
-    most = 4 * int(MAX_SECONDS / GUARD.window) * FAR  # attempts of the longest clip
-    last = uniforms(2**63 - 1, 2**63 - 1, most, 5)
-    assert not torch.equal(last, uniforms(2**63 - 1, 2**63 - 1, 0, 5))
+    assert MAX_SECONDS * 192_000 < RETRY_NOISE_OFFSET
+    most = (
+        4 * int(MAX_SECONDS / DEFAULT_GUARD.window) * RETRY_NOISE_OFFSET
+    )  # attempts of the longest clip
+    last = uniform_noise(2**63 - 1, 2**63 - 1, most, 5)
+    assert not torch.equal(last, uniform_noise(2**63 - 1, 2**63 - 1, 0, 5))
 
 
 @pytest.mark.parametrize("name", NAMES)

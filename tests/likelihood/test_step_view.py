@@ -10,23 +10,25 @@ import torch
 from wavenet.config import GaussianOutput, SamplingConfig
 from wavenet.engines.registry import make_engine
 from wavenet.errors import CheckpointError, ConditionError
+from wavenet.generation.request import GenerationRequest
+from wavenet.generation.streaming import generate
+from wavenet.likelihood.step_view import MAX_STEPS, draw_codes, skip_contributions, view_steps
 from wavenet.sampling import probabilities
-from wavenet.synthesis.generate import generate
-from wavenet.synthesis.inspect import MAX_STEPS, contributions, draw_codes, inspect
-from wavenet.synthesis.items import Item
 
 from ..conftest import given_for, local_for, tiny_config
 
 SAMPLES = 90
 
 
-def drawn(checkpoint: Any, item: Item, last: int, engine: str = "cached") -> torch.Tensor:
+def drawn(
+    checkpoint: Any, item: GenerationRequest, last: int, engine: str = "cached"
+) -> torch.Tensor:
     return torch.cat(list(draw_codes(checkpoint, item, last, engine)))
 
 
-def item_for(checkpoint: Any, samples: int = SAMPLES, seed: int = 3) -> Item:
+def item_for(checkpoint: Any, samples: int = SAMPLES, seed: int = 3) -> GenerationRequest:
     local = local_for(checkpoint.model, 0, samples)
-    return Item(
+    return GenerationRequest(
         samples, given_for(checkpoint.model, 0), seed, local=local if local.numel() else None
     )
 
@@ -49,7 +51,7 @@ def test_the_predictions_are_those_that_were_drawn_from(
     checkpoint = make_checkpoint(tiny_config(conditions=kind))
     item = item_for(checkpoint)
     codes = drawn(checkpoint, item, 70)
-    steps = inspect(checkpoint, item, codes, first)
+    steps = view_steps(checkpoint, item, codes, first)
     engine = make_engine("cached", checkpoint.model)
     local = [local_for(checkpoint.model, 0, SAMPLES)]
     state = engine.start(checkpoint.model.conditioning([item.labels], [SAMPLES], local))
@@ -66,10 +68,10 @@ def test_the_contributions_sum_up_to_the_skip_sum_of_the_model(
     codes = drawn(checkpoint, item, SAMPLES)
     inputs = torch.nn.functional.pad(codes[:-1], (1, 0), value=model.start_code)[None]
     gated = model.layers(inputs, model.conditioning([item.labels], [SAMPLES]))[1]
-    parts = torch.stack(list(contributions(model, gated)))
+    parts = torch.stack(list(skip_contributions(model, gated)))
     assert parts.shape == (len(model.blocks), 1, SAMPLES, model.config.skip_channels)
     assert torch.allclose(parts.sum(0) + model.skip.bias, model.skip(gated), atol=1e-5)
-    steps = inspect(checkpoint, item, codes, 40)
+    steps = view_steps(checkpoint, item, codes, 40)
     sizes = parts[:, 0, 40:].square().mean(2).sqrt().T
     assert torch.allclose(steps.skips, sizes, atol=1e-5)
     layers = gated[0, 40:].chunk(len(model.blocks), dim=1)
@@ -85,7 +87,7 @@ def test_a_layer_without_weights_is_seen_to_be_silent(
     with torch.no_grad():
         checkpoint.model.skip.weight[:, 2 * gate : 3 * gate] = 0
     item = item_for(checkpoint)
-    steps = inspect(checkpoint, item, drawn(checkpoint, item, 20), 0)
+    steps = view_steps(checkpoint, item, drawn(checkpoint, item, 20), 0)
     assert (steps.skips == 0).nonzero()[:, 1].unique().tolist() == [2]
     assert bool((steps.gates > 0).all())
 
@@ -98,7 +100,7 @@ def test_surprise_and_entropy_agree_with_the_likelihood(
     checkpoint = make_checkpoint()
     item = item_for(checkpoint, samples=400)
     codes = drawn(checkpoint, item, 400, "cpu")
-    steps = inspect(checkpoint, item, codes, 0)
+    steps = view_steps(checkpoint, item, codes, 0)
     p = probabilities(steps.params, SamplingConfig())
     assert torch.allclose(p.sum(1), torch.ones(400, dtype=torch.float64))
     surprise = -p.gather(1, codes[:, None])[:, 0].log2()
@@ -114,7 +116,7 @@ def test_a_mixture_and_a_recording_can_be_looked_at(make_checkpoint: Callable[..
     config = tiny_config(conditions="none", output=GaussianOutput(components=2))
     checkpoint = make_checkpoint(config, bits=16)
     codes = torch.arange(30_000, 30_050)
-    steps = inspect(checkpoint, Item(50), codes, 10)
+    steps = view_steps(checkpoint, GenerationRequest(50), codes, 10)
     assert steps.params.shape == (40, 6)
     assert steps.gates.shape == steps.skips.shape == (40, 5)
 
@@ -128,19 +130,19 @@ def test_steps_that_are_not_there_are_refused(
 ) -> None:
     checkpoint = make_checkpoint(tiny_config(conditions="none"))
     with pytest.raises(ConditionError, match=words):
-        inspect(checkpoint, Item(1000), torch.zeros(last, dtype=torch.int64), first)
+        view_steps(checkpoint, GenerationRequest(1000), torch.zeros(last, dtype=torch.int64), first)
     assert MAX_STEPS == 400
 
 
 def test_what_the_clip_needs_is_asked_for(make_checkpoint: Callable[..., Any]) -> None:
     codes = torch.zeros(10, dtype=torch.int64)
     with pytest.raises(ConditionError, match="digit"):
-        inspect(make_checkpoint(), Item(10), codes, 0)
+        view_steps(make_checkpoint(), GenerationRequest(10), codes, 0)
     vocoder = make_checkpoint(tiny_config(conditions="frames"), name="vocoder")
     with pytest.raises(ConditionError, match="curve"):
-        inspect(vocoder, Item(10), codes, 0)
+        view_steps(vocoder, GenerationRequest(10), codes, 0)
     with pytest.raises(ConditionError, match="curve"):
-        draw_codes(vocoder, Item(10), 10)
+        draw_codes(vocoder, GenerationRequest(10), 10)
 
 
 def test_a_prediction_that_overflows_is_one_sentence(make_checkpoint: Callable[..., Any]) -> None:
@@ -148,4 +150,4 @@ def test_a_prediction_that_overflows_is_one_sentence(make_checkpoint: Callable[.
     with torch.no_grad():
         checkpoint.model.output.weight.fill_(3e38)
     with pytest.raises(CheckpointError, match="sample 4 is not finite"):
-        inspect(checkpoint, Item(10), torch.full((10,), 128), 4)
+        view_steps(checkpoint, GenerationRequest(10), torch.full((10,), 128), 4)

@@ -8,26 +8,31 @@ import torch
 from tests.conftest import given_for, local_for, tiny_config, tiny_model
 from wavenet.config import GaussianOutput, LogisticOutput
 from wavenet.errors import CheckpointError, ConditionError
-from wavenet.likelihood import effective
-from wavenet.likelihood.effective import Clip, EffectiveField, influences, measure_field
+from wavenet.likelihood import effective_field
+from wavenet.likelihood.effective_field import (
+    EffectiveField,
+    ScoredClip,
+    measure_effective_field,
+    prediction_gradients,
+)
 from wavenet.model.wavenet import WaveNet
 
 
 class Held:
-    """What `measure_field` takes of a checkpoint."""
+    """What `measure_effective_field` takes of a checkpoint."""
 
     def __init__(self, model: WaveNet):
         self.model = model
         self.config = type("Config", (), {"name": "tiny"})
 
 
-def clip_for(model: WaveNet, samples: int, row: int = 0) -> Clip:
+def clip_for(model: WaveNet, samples: int, row: int = 0) -> ScoredClip:
     generator = torch.Generator().manual_seed(row)
     codes = torch.randint(model.n_classes, (samples,), generator=generator)
-    return Clip(codes, given_for(model, row), local_for(model, row, samples))
+    return ScoredClip(codes, given_for(model, row), local_for(model, row, samples))
 
 
-def by_whole_clip(model: WaveNet, clip: Clip, place: int) -> torch.Tensor:
+def by_whole_clip(model: WaveNet, clip: ScoredClip, place: int) -> torch.Tensor:
     """Do it by the model's own forward over the whole clip: (samples before, ) newest first."""
     seen = []
     hook = model.embedding.register_forward_hook(
@@ -68,7 +73,7 @@ def test_it_is_the_gradient_of_the_plain_forward_over_the_whole_clip(kernel_size
     model = tiny_model(config, bits=16 if output else 5)
     clips = [clip_for(model, 60 + 9 * row, row) for row in range(3)]
     places = [model.receptive_field, 40, 77]
-    found = influences(model, clips, places)
+    found = prediction_gradients(model, clips, places)
     for row, (clip, place) in enumerate(zip(clips, places, strict=True)):
         expected = by_whole_clip(model, clip, place).double()
         reach = model.receptive_field
@@ -96,18 +101,18 @@ def test_a_step_of_the_embedding_changes_the_prediction_as_the_gradient_says():
             slopes[0, t, channel] = (log_prob(x + step) - log_prob(x - step)) / 2e-5
     expected = slopes[0].norm(dim=1).flip(0)
     torch.testing.assert_close(
-        influences(model, [clip], [place])[0], expected, rtol=1e-5, atol=1e-8
+        prediction_gradients(model, [clip], [place])[0], expected, rtol=1e-5, atol=1e-8
     )
 
 
 def test_a_model_that_listens_at_known_delays_is_found_out():
     """One layer may look back 4; the others only at the newest: samples 1 and 5 before matter."""
     model = listens_to_taps(tiny_model(tiny_config(2, (1, 4, 2), "none")), {1}, {0, 2})
-    field = list(measure_field(Held(model), [clip_for(model, 100)], 20))[-1]
+    field = list(measure_effective_field(Held(model), [clip_for(model, 100)], 20))[-1]
     assert [n + 1 for n, size in enumerate(field.influence) if size > 0] == [1, 5]
     assert field.span(1.0) == 5
     control = tiny_model(tiny_config(2, (1, 4, 2), "none"))
-    field = list(measure_field(Held(control), [clip_for(control, 100)], 20))[-1]
+    field = list(measure_effective_field(Held(control), [clip_for(control, 100)], 20))[-1]
     assert field.influence.count_nonzero() == control.receptive_field == 8
 
 
@@ -122,13 +127,15 @@ def test_spans_hold_what_they_say():
 def test_the_average_is_over_all_clips_and_every_step_of_it_is_one(monkeypatch):
     model = tiny_model(tiny_config(2, (1, 2), "label"))
     clips = [clip_for(model, 30, row) for row in range(2)]
-    monkeypatch.setattr(effective, "_rows_at_once", lambda model: 3)
-    fields = list(measure_field(Held(model), clips, 8))
+    monkeypatch.setattr(effective_field, "_rows_at_once", lambda model: 3)
+    fields = list(measure_effective_field(Held(model), clips, 8))
     assert [(f.outputs, f.planned) for f in fields] == [(3, 8), (6, 8), (8, 8)]
-    places = [effective._places(model, clip, 4, n) for n, clip in enumerate(clips)]
+    places = [effective_field._places(model, clip, 4, n) for n, clip in enumerate(clips)]
     assert all(len(set(p)) == 4 and min(p) >= model.receptive_field for p in places)
     each = [
-        influences(model, [clip], [t])[0] for clip, p in zip(clips, places, strict=True) for t in p
+        prediction_gradients(model, [clip], [t])[0]
+        for clip, p in zip(clips, places, strict=True)
+        for t in p
     ]
     torch.testing.assert_close(fields[-1].influence, torch.stack(each).mean(0))
     # the first pass: two places of the first clip, one of the second
@@ -139,11 +146,11 @@ def test_the_average_is_over_all_clips_and_every_step_of_it_is_one(monkeypatch):
 
 def test_a_clip_of_one_receptive_field_and_one_sample_is_enough_and_less_is_refused():
     model = tiny_model(tiny_config(2, (1, 2), "none"))
-    assert effective.least_samples(model) == 5
-    (field,) = measure_field(Held(model), [clip_for(model, 5)], 10)
+    assert effective_field.min_samples(model) == 5
+    (field,) = measure_effective_field(Held(model), [clip_for(model, 5)], 10)
     assert field.outputs == 1
     with pytest.raises(ConditionError, match=r"at least 5 samples .* found 4"):
-        measure_field(Held(model), [clip_for(model, 4)])
+        measure_effective_field(Held(model), [clip_for(model, 4)])
 
 
 def test_what_cannot_be_measured_is_refused_in_words(monkeypatch):
@@ -151,19 +158,19 @@ def test_what_cannot_be_measured_is_refused_in_words(monkeypatch):
     with torch.no_grad():
         model.output.weight.zero_()
     with pytest.raises(CheckpointError, match="are zero"):
-        list(measure_field(Held(model), [clip_for(model, 30)]))
+        list(measure_effective_field(Held(model), [clip_for(model, 30)]))
     with torch.no_grad():
         model.output.weight.fill_(math.nan)
     with pytest.raises(CheckpointError, match="not finite"):
-        list(measure_field(Held(model), [clip_for(model, 30)]))
-    monkeypatch.setattr(effective, "ROW_BYTES", 1000)
+        list(measure_effective_field(Held(model), [clip_for(model, 30)]))
+    monkeypatch.setattr(effective_field, "ROW_BYTES", 1000)
     with pytest.raises(ConditionError, match="too large"):
-        measure_field(Held(model), [clip_for(model, 30)])
+        measure_effective_field(Held(model), [clip_for(model, 30)])
 
 
 def test_the_model_keeps_no_gradient_and_no_hook():
     model = tiny_model(tiny_config(2, (1, 2), "label"))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    list(measure_field(Held(model), [clip_for(model, 30)]))
+    list(measure_effective_field(Held(model), [clip_for(model, 30)]))
     assert all(p.grad is None and not p.requires_grad for p in model.parameters())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from tests.conftest import RATE, local_for, sine, tiny_config
-from tests.synthesis import QUICK, SMALL, Stub
-from tests.synthesis import make as generated
+from tests.generation import QUICK, SMALL, Stub
+from tests.generation import make as generated
 from wavenet.config import SamplingConfig
 from wavenet.engines.cached import CachedEngine
 from wavenet.errors import ConditionError, DeviceError, OutOfMemory
-from wavenet.synthesis.generate import synthesize
-from wavenet.synthesis.guard import NOISE, SATURATED
-from wavenet.synthesis.items import Item
-from wavenet.synthesis.many import make_clips
+from wavenet.generation.continuous_batch import generate_many
+from wavenet.generation.guard import NOISE, SATURATED
+from wavenet.generation.request import GenerationRequest
+from wavenet.generation.streaming import generate_waveforms
 
 LENGTHS = (150, 90, 150, 40, 120, 150, 10)
 
@@ -48,7 +48,7 @@ def loaded(make_checkpoint):
 @pytest.fixture
 def items(loaded):
     return [
-        Item(
+        GenerationRequest(
             length,
             {"voice": "b", "level": -20.0, "timbre": torch.ones(4)},
             seed=n % 3,
@@ -63,7 +63,7 @@ def items(loaded):
 def make(loaded, items, engine, **options):
     """Make all: waveforms in the order of the items, what was warned of, samples reported."""
     words, made = [], []
-    clips = make_clips(
+    clips = generate_many(
         loaded, items, None, engine, report=made.append, warn=words.append, **options
     )
     found = {clip.item: clip for clip in clips}
@@ -75,7 +75,7 @@ def make(loaded, items, engine, **options):
     [(7, [7]), (6, [7, 4, 3]), (3, [7, 4, 2, 2, 2, 1]), (1, [7, 4, 2, 1, 1, 1, 1, 1, 1, 1])],
 )
 def test_too_little_memory_halves_the_batch_and_changes_no_sample(loaded, items, most, batches):
-    expected = synthesize(loaded, items, engine="cached")
+    expected = generate_waveforms(loaded, items, engine="cached")
     engine = Small(loaded.model, most)
     waveforms, words, reported = make(loaded, items, engine)
     assert all(torch.equal(*pair) for pair in zip(waveforms, expected, strict=True))
@@ -91,7 +91,7 @@ def test_too_little_memory_halves_the_batch_and_changes_no_sample(loaded, items,
 @pytest.mark.parametrize("guarded", [True, False])
 def test_a_free_place_is_taken_at_once_and_changes_no_sample(loaded, items, together, guarded):
     guard = QUICK if guarded else None
-    expected = synthesize(loaded, items, engine="cached", guard=guard)
+    expected = generate_waveforms(loaded, items, engine="cached", guard=guard)
     engine, asked = Small(loaded.model), []
 
     def source():
@@ -100,7 +100,7 @@ def test_a_free_place_is_taken_at_once_and_changes_no_sample(loaded, items, toge
             yield item
 
     done: list[int] = []
-    for clip in make_clips(loaded, source(), None, engine, guard, together=together):
+    for clip in generate_many(loaded, source(), None, engine, guard, together=together):
         done.append(clip.item)
         assert torch.equal(clip.waveform, expected[clip.item])
     assert sorted(done) == list(range(len(items)))
@@ -113,9 +113,12 @@ def test_a_free_place_is_taken_at_once_and_changes_no_sample(loaded, items, toge
 
 @pytest.mark.parametrize("kind", [SATURATED, NOISE])
 def test_clips_that_join_are_rescued_as_if_they_were_alone(flat, kind):
-    items = [Item(length, seed=n) for n, length in enumerate((500, 90, 640, 333, 30, 420, 640))]
+    items = [
+        GenerationRequest(length, seed=n)
+        for n, length in enumerate((500, 90, 640, 333, 30, 420, 640))
+    ]
     stub = Stub(flat.model, kind)
-    found = {c.item: c for c in make_clips(flat, iter(items), None, stub, SMALL, together=2)}
+    found = {c.item: c for c in generate_many(flat, iter(items), None, stub, SMALL, together=2)}
     assert sum(len(clip.rescues) for clip in found.values()) > 2
     for n, item in enumerate(items):
         (alone,), rescues = generated(flat, [item], Stub(flat.model, kind))
@@ -125,13 +128,13 @@ def test_clips_that_join_are_rescued_as_if_they_were_alone(flat, kind):
 
 def test_places_are_at_least_one(loaded, items):
     with pytest.raises(ConditionError, match="at least one clip must be made at once, found 0"):
-        make_clips(loaded, items, together=0)
+        generate_many(loaded, items, together=0)
 
 
 def test_guided_clips_take_two_streams_each(loaded, items):
     sampling = SamplingConfig(guidance=2.0)
-    expected = synthesize(loaded, items[:3], sampling, "cached")
-    found = make_clips(loaded, items[:3], sampling, Small(loaded.model, 2))
+    expected = generate_waveforms(loaded, items[:3], sampling, "cached")
+    found = generate_many(loaded, items[:3], sampling, Small(loaded.model, 2))
     for clip, waveform in zip(found, expected, strict=True):
         assert torch.equal(clip.waveform, waveform)
 
@@ -153,11 +156,13 @@ def test_a_clip_leaves_when_it_is_complete_and_is_not_made_again(make_checkpoint
             return super().run(state, n, sampling, noise)
 
     loaded = make_checkpoint(tiny_config(conditions="none"))
-    items = [Item(length, seed=length) for length in (1000, 700, 900)]
+    items = [GenerationRequest(length, seed=length) for length in (1000, 700, 900)]
     engine, seen, made = Later(loaded.model), [], []
-    for clip in make_clips(loaded, items, None, engine, guard=None, report=made.append):
+    for clip in generate_many(loaded, items, None, engine, guard=None, report=made.append):
         seen.append((clip.item, list(engine.batches)))
-        assert torch.equal(clip.waveform, synthesize(loaded, [items[clip.item]], guard=None)[0])
+        assert torch.equal(
+            clip.waveform, generate_waveforms(loaded, [items[clip.item]], guard=None)[0]
+        )
     assert seen == [(1, [3]), (0, [3, 1]), (2, [3, 1, 1])]
     # what was lost is taken back: a bar that is full stands for all clips
     assert sum(made) == 2600 and min(made) < 0
@@ -167,21 +172,21 @@ def test_what_was_finished_before_a_device_was_lost_has_left(loaded, items):
     engine = Small(loaded.model, 4, lost_at=6)
     found = []
     with pytest.raises(DeviceError, match=r"the GPU was lost \(CUDA error: unspecified") as caught:
-        for clip in make_clips(loaded, items, None, engine):
+        for clip in generate_many(loaded, items, None, engine):
             found.append(clip)
     assert "\n" not in str(caught.value)
     assert not isinstance(caught.value, OutOfMemory)
     assert engine.batches == [7, 4, 3]  # and is not tried again
-    expected = synthesize(loaded, items, engine="cached")
+    expected = generate_waveforms(loaded, items, engine="cached")
     assert [clip.item for clip in found] == [0, 1, 2, 3]
     assert all(torch.equal(clip.waveform, expected[clip.item]) for clip in found)
 
 
 def test_what_cannot_be_used_is_refused_before_any_work(loaded, items):
     with pytest.raises(ConditionError, match="nothing to generate"):
-        make_clips(loaded, [])
+        generate_many(loaded, [])
     with pytest.raises(ConditionError, match="the seed must be"):
-        make_clips(loaded, [*items, Item(10, seed=-1)])
+        generate_many(loaded, [*items, GenerationRequest(10, seed=-1)])
 
 
 def test_other_faults_of_an_engine_are_bugs(loaded, items):

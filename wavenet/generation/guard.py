@@ -18,7 +18,9 @@ from wavenet.errors import ConfigError
 from wavenet.model.conditioning import Conditioning
 
 SATURATED, NOISE, SILENCE = "saturated noise", "white noise", "dead silence"
-END = 0.95  # of full scale, either sign: codes 0, 1, 254 and 255 of the alphabet of 8 bits
+EXTREME_AMPLITUDE = (
+    0.95  # of full scale, either sign: codes 0, 1, 254 and 255 of the alphabet of 8 bits
+)
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,14 @@ class Guard:
     """When a clip counts as run away, and how often it is drawn again.
 
     For comparison the recordings of spoken digits, 10,936 windows of 0.1 s: RMS up to 0.35, up to
-    0.4 % of a window beyond `END`, loud and rough windows of up to 0.79 of 8 bits a sample, dead
+    0.4 % of a window beyond the extreme amplitude, rough windows of up to 0.79 of 8 bits, dead
     silence of up to 0.03 s (and nothing above 1e-3 for up to 1.7 s, which is not dead).
 
     Attributes:
         window: s, how often a clip is looked at, counted from its first generated sample. What is
             heard lags one window behind what is made.
         attempts: 0 or more, with other noise before it goes on as it is; 0 only reports.
-        saturated_rms, saturated_share: RMS of a window and its share of samples beyond `END`, from
+        saturated_rms, saturated_share: RMS of a window and its share of extreme samples, from
             which it is saturated. A sine at full scale has 0.71 and 0.20.
         noise_rms, noise_roughness: RMS of a window and the mean square of its steps over twice its
             mean square (white noise 1, a slow wave 0), from which its surprise is computed. One in
@@ -76,7 +78,7 @@ class Guard:
 
 
 @dataclass(frozen=True)
-class Rescue:
+class Retry:
     """What was drawn again.
 
     Attributes:
@@ -97,7 +99,7 @@ class Rescue:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Window:
     """Some samples of a clip.
 
     Attributes:
@@ -111,7 +113,7 @@ class Stretch:
     waveform: Tensor
 
 
-class Watch:
+class DegenerationDetector:
     """Looks at the newest window of a clip.
 
     Args:
@@ -143,21 +145,23 @@ class Watch:
         longest = max(self.silence, self.window + self._model.receptive_field)
         return -(-longest // self.window) + 2
 
-    def fault(self, line: Sequence[Stretch], lost: bool = False) -> str | None:
+    def fault(self, line: Sequence[Window], lost: bool = False) -> str | None:
         """Say what is wrong at the end of a line of stretches, the last `depth` ones.
 
         A clip that is not yet a window long is fine. One that was lost before
         is so while it is as loud and rough as noise: its surprise is not worth computing.
         """
         parts = [stretch.waveform for stretch in line]
-        newest = tail(parts, self.window)
+        newest = last_samples(parts, self.window)
         if newest.numel() < self.window:
             return None
         lowest, highest = newest.aminmax()
         low, high = float(lowest), float(highest)
         if high - low <= 2 * self.guard.silence_peak:
-            clip = tail(parts, self.silence)
-            lasted = clip.numel() >= self.silence and span(clip) <= 2 * self.guard.silence_peak
+            clip = last_samples(parts, self.silence)
+            lasted = (
+                clip.numel() >= self.silence and peak_to_peak(clip) <= 2 * self.guard.silence_peak
+            )
             return SILENCE if lasted else None
         if max(high, -low) < self.guard.noise_rms:  # then so is the RMS; most windows are
             return None
@@ -172,13 +176,13 @@ class Watch:
         return None
 
     @torch.no_grad()
-    def surprise(self, line: Sequence[Stretch]) -> Tensor:
+    def surprise(self, line: Sequence[Window]) -> Tensor:
         """Give the bits of each sample of the newest window, (window,) float32."""
         prompt, parts = self._prompt, [stretch.codes for stretch in line]
         end = prompt.numel() + line[0].first + sum(part.numel() for part in parts)
         if line[0].first == 0:
             parts = [prompt.cpu(), *parts]
-        codes = tail(parts, self.window + self._model.receptive_field)
+        codes = last_samples(parts, self.window + self._model.receptive_field)
         start = torch.tensor([end - codes.numel()], device=prompt.device)
         given = codes[None].to(prompt.device)
         params = self._model(given, self._conditioning, start)
@@ -186,7 +190,7 @@ class Watch:
         return nats.float().cpu() / math.log(2)
 
 
-def span(waveform: Tensor) -> float:
+def peak_to_peak(waveform: Tensor) -> float:
     """Give how far apart the lowest and the highest sample are."""
     low, high = waveform.aminmax()
     return float(high) - float(low)
@@ -196,7 +200,7 @@ def is_saturated(waveform: Tensor, rms: float, guard: Guard) -> bool:
     """Tell whether a waveform is loud and much of it at the ends of the alphabet."""
     if rms < guard.saturated_rms:
         return False
-    return float((waveform.abs() >= END).float().mean()) >= guard.saturated_share
+    return float((waveform.abs() >= EXTREME_AMPLITUDE).float().mean()) >= guard.saturated_share
 
 
 def is_rough(waveform: Tensor, rms: float, guard: Guard) -> bool:
@@ -206,7 +210,7 @@ def is_rough(waveform: Tensor, rms: float, guard: Guard) -> bool:
     return float(waveform.diff().square().mean()) >= 2 * guard.noise_roughness * rms**2
 
 
-def tail(parts: Sequence[Tensor], samples: int) -> Tensor:
+def last_samples(parts: Sequence[Tensor], samples: int) -> Tensor:
     """Join as many of the last parts as hold so many samples: (samples or fewer,)."""
     wanted, held = len(parts), 0
     while wanted and held < samples:

@@ -16,7 +16,12 @@ from wavenet.conditions import (
 )
 from wavenet.config import ModelConfig
 from wavenet.errors import ConditionError
-from wavenet.model.features import frame_count, frames_of, louder, read_array
+from wavenet.model.frame_features import (
+    apply_gain_db,
+    compute_frame_features,
+    frame_count,
+    read_array,
+)
 
 HOP = 80
 
@@ -45,7 +50,7 @@ def tone_in_noise(rng, seconds=0.4) -> torch.Tensor:
 @pytest.mark.parametrize("condition", [MEL, MFCC, PITCH, LOUDNESS], ids=lambda c: c.kind)
 @pytest.mark.parametrize("samples", [1, 79, 80, 1601])
 def test_a_frame_stands_at_every_hop(rng, condition, samples):
-    frames = frames_of(config_of(condition), RATE, tone_in_noise(rng)[:samples])
+    frames = compute_frame_features(config_of(condition), RATE, tone_in_noise(rng)[:samples])
     assert frames.shape == (frame_count(samples, HOP), condition.columns)
     assert frames.dtype == torch.float32 and torch.isfinite(frames).all()
 
@@ -58,15 +63,15 @@ def test_mel_is_that_of_librosa_in_decibels(rng):
         y=waveform.numpy(), sr=RATE, n_fft=256, hop_length=HOP, n_mels=40, pad_mode="constant"
     )
     expected = (10 * np.log10(np.maximum(mel, 1e-10)) + 30) / 30
-    got = frames_of(config_of(MEL), RATE, waveform)
+    got = compute_frame_features(config_of(MEL), RATE, waveform)
     assert np.abs(got.numpy() - expected.T).max() < 1e-4
-    other = frames_of(config_of(MelCondition(bands=40, low_hz=50.0)), RATE, waveform)
+    other = compute_frame_features(config_of(MelCondition(bands=40, low_hz=50.0)), RATE, waveform)
     assert np.abs(other.numpy() - expected.T).max() > 0.1  # the control: another lower edge
 
 
 def test_pitch_is_in_octaves_above_100_hz(rng):
     silence = 1e-4 * torch.from_numpy(rng.standard_normal(3200)).float()
-    frames = frames_of(config_of(PITCH), RATE, torch.cat([sine(0.4, 200.0), silence]))
+    frames = compute_frame_features(config_of(PITCH), RATE, torch.cat([sine(0.4, 200.0), silence]))
     tone, rest = frames[5:30], frames[-20:]
     assert (tone[:, 1] == 1).all() and (tone[:, 0] - 1).abs().max() < 0.02
     assert (rest[:, 1] == 0).float().mean() > 0.8
@@ -74,7 +79,7 @@ def test_pitch_is_in_octaves_above_100_hz(rng):
 
 
 def test_loudness_is_the_level_of_a_sine():
-    frames = frames_of(config_of(LOUDNESS), RATE, sine(0.4, 500.0))
+    frames = compute_frame_features(config_of(LOUDNESS), RATE, sine(0.4, 500.0))
     middle = frames[5:30] * 20 - 40
     assert (middle - 20 * np.log10(0.5 / np.sqrt(2))).abs().max() < 0.1
 
@@ -83,24 +88,24 @@ def test_loudness_is_the_level_of_a_sine():
 def test_a_gain_of_the_recording_is_a_gain_of_its_frames(rng, condition):
     config, waveform = config_of(condition, CURVE), tone_in_noise(rng)
     curve = {"curve": torch.randn(frame_count(len(waveform), HOP), 3)}
-    before = frames_of(config, RATE, waveform, curve)
-    after = frames_of(config, RATE, waveform * 10 ** (6 / 20), curve)
-    torch.testing.assert_close(louder(config, before, 6.0), after, atol=2e-3, rtol=1e-3)
-    assert torch.equal(louder(config, before, 6.0)[:, -3:], curve["curve"])
+    before = compute_frame_features(config, RATE, waveform, curve)
+    after = compute_frame_features(config, RATE, waveform * 10 ** (6 / 20), curve)
+    torch.testing.assert_close(apply_gain_db(config, before, 6.0), after, atol=2e-3, rtol=1e-3)
+    assert torch.equal(apply_gain_db(config, before, 6.0)[:, -3:], curve["curve"])
     if condition is not PITCH:  # the control
         assert (before - after).abs().max() > 0.1
 
 
 def test_conditions_stand_side_by_side_in_their_order(rng):
     waveform = tone_in_noise(rng)
-    together = frames_of(config_of(LOUDNESS, MEL), RATE, waveform)
-    parts = [frames_of(config_of(c), RATE, waveform) for c in (LOUDNESS, MEL)]
+    together = compute_frame_features(config_of(LOUDNESS, MEL), RATE, waveform)
+    parts = [compute_frame_features(config_of(c), RATE, waveform) for c in (LOUDNESS, MEL)]
     assert torch.equal(together, torch.cat(parts, dim=1))
 
 
 def refused(words, conditions, waveform, arrays=None):
     with pytest.raises(ConditionError, match=re.escape(words)):
-        frames_of(config_of(*conditions), RATE, waveform, arrays)
+        compute_frame_features(config_of(*conditions), RATE, waveform, arrays)
 
 
 def test_what_is_missing_or_does_not_fit_is_named():

@@ -17,18 +17,18 @@ from torch import Tensor
 
 from wavenet.config import SamplingConfig
 from wavenet.engines.base import Engine, StateT
+from wavenet.generation.guard import DegenerationDetector, Retry, Window
 from wavenet.model.conditioning import Conditioning
 from wavenet.sampling import rows_per_clip
-from wavenet.synthesis.guard import Rescue, Stretch, Watch
 
 # Attempt k at sample t has the noise of sample t + k * FAR of the same clip. No clip is that long,
 # so this noise is met nowhere else, whatever seeds and items there are.
-FAR = 1 << 40
-WITHHELD = 2  # windows drawn again at once, the newest and the one before
+RETRY_NOISE_OFFSET = 1 << 40
+HELD_BACK_WINDOWS = 2  # windows drawn again at once, the newest and the one before
 
 
 @dataclass(eq=False)
-class Stream:
+class ActiveClip:
     """A clip under way.
 
     Attributes:
@@ -50,24 +50,24 @@ class Stream:
     noise: Callable[[int, int], Tensor]
     prompt: Tensor
     conditioning: Conditioning
-    watch: Watch | None = None
+    watch: DegenerationDetector | None = None
     drawn: int = 0
     left: int = 0
     tries: int = 0
     lost: bool = False
-    line: deque[Stretch] = field(init=False)
-    rescues: list[Rescue] = field(default_factory=list)
+    line: deque[Window] = field(init=False)
+    rescues: list[Retry] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.line = deque(maxlen=1 if self.watch is None else self.watch.depth)
 
 
-class Released(NamedTuple):
+class CommittedWindow(NamedTuple):
     """A stretch that will not be taken back, and what was drawn again from it on."""
 
-    stream: Stream
-    stretch: Stretch
-    rescues: list[Rescue]
+    stream: ActiveClip
+    stretch: Window
+    rescues: list[Retry]
 
 
 @dataclass
@@ -75,7 +75,7 @@ class _Rows:
     """A state and the streams that its rows are, `rows_per_clip` of them each."""
 
     state: Any
-    streams: list[Stream]
+    streams: list[ActiveClip]
 
 
 def copy_state(engine: Engine[StateT], state: StateT) -> StateT:
@@ -95,7 +95,7 @@ def copy_state(engine: Engine[StateT], state: StateT) -> StateT:
     return copied
 
 
-class Flow:
+class BatchDecoder:
     """Streams that are drawn side by side.
 
     Args:
@@ -116,14 +116,14 @@ class Flow:
         self._window, self._decode = window, decode
         self._now: _Rows | None = None
         # before each window of which something may be drawn again
-        self._before: deque[_Rows] = deque(maxlen=WITHHELD)
+        self._before: deque[_Rows] = deque(maxlen=HELD_BACK_WINDOWS)
 
     @property
-    def streams(self) -> list[Stream]:
+    def streams(self) -> list[ActiveClip]:
         """Those that are not complete."""
         return [] if self._now is None else self._now.streams
 
-    def admit(self, streams: Sequence[Stream]) -> None:
+    def admit(self, streams: Sequence[ActiveClip]) -> None:
         """Take streams in; they begin with the next window."""
         if not streams:
             return
@@ -133,7 +133,7 @@ class Flow:
         self._runner.prefill(state, [s.prompt for s in streams for _ in range(each)])
         self._now = self._joined(self._now, _Rows(state, list(streams)))
 
-    def advance(self) -> list[Released]:
+    def advance(self) -> list[CommittedWindow]:
         """Draw one window of every stream; gives what is out, which lags where there is a guard.
 
         What has left is never taken back. So a window is withheld until the one after it is fine,
@@ -151,7 +151,7 @@ class Flow:
             self._look(stream)
         return [released for stream in streams for released in _release(stream)]
 
-    def _look(self, stream: Stream) -> None:
+    def _look(self, stream: ActiveClip) -> None:
         """Draw again what has run away, unless that was in vain before."""
         if stream.watch is None:
             return
@@ -163,9 +163,9 @@ class Flow:
             stream.rescues.append(rescue)
             stream.lost = not rescue.solved
 
-    def _rescue(self, stream: Stream, watch: Watch, reason: str) -> Rescue:
+    def _rescue(self, stream: ActiveClip, watch: DegenerationDetector, reason: str) -> Retry:
         """Draw what is withheld of a stream again, with other noise."""
-        count = min(WITHHELD, len(stream.line))
+        count = min(HELD_BACK_WINDOWS, len(stream.line))
         before = list(self._before)[-count:]
         tried, solved = stream.tries, False
         # greedy heeds no noise
@@ -184,9 +184,9 @@ class Flow:
             if solved:
                 break
         first, last = stream.line[-count].first, stream.line[-1].last
-        return Rescue(stream.index, first, last, reason, stream.tries - tried, solved)
+        return Retry(stream.index, first, last, reason, stream.tries - tried, solved)
 
-    def _draw(self, rows: _Rows, places: Sequence[tuple[int, int]]) -> tuple[_Rows, list[Stretch]]:
+    def _draw(self, rows: _Rows, places: Sequence[tuple[int, int]]) -> tuple[_Rows, list[Window]]:
         """Draw a window of streams, less of one that ends in it.
 
         Args:
@@ -205,7 +205,8 @@ class Flow:
         while running and made < self._window:
             n = min(ends[k] for k in running) - made
             noise = [
-                rows.streams[k].noise(places[k][0] + made + places[k][1] * FAR, n) for k in running
+                rows.streams[k].noise(places[k][0] + made + places[k][1] * RETRY_NOISE_OFFSET, n)
+                for k in running
             ]
             device = going.state.position.device
             codes = self._runner.run(
@@ -221,10 +222,10 @@ class Flow:
         for (first, _), part in zip(places, parts, strict=True):
             drawn = torch.cat(part)
             last = first + drawn.numel()
-            stretches.append(Stretch(first, last, drawn, self._decode(drawn)))
+            stretches.append(Window(first, last, drawn, self._decode(drawn)))
         return going, stretches
 
-    def _kept(self, rows: _Rows, streams: list[Stream]) -> _Rows:
+    def _kept(self, rows: _Rows, streams: list[ActiveClip]) -> _Rows:
         """Keep some streams."""
         if len(streams) == len(rows.streams):
             return rows
@@ -235,7 +236,7 @@ class Flow:
         index = [each * place + k for place in places for k in range(each)]
         return _Rows(self._runner.select(rows.state, index), streams)
 
-    def _only(self, rows: _Rows, stream: Stream) -> _Rows:
+    def _only(self, rows: _Rows, stream: ActiveClip) -> _Rows:
         """Copy what a state remembers of one stream."""
         kept = self._kept(rows, [stream])
         return kept if kept is not rows else _Rows(copy_state(self._runner, rows.state), [stream])
@@ -254,14 +255,16 @@ class Flow:
         rows.state, rows.streams = joined.state, joined.streams
 
 
-def _release(stream: Stream) -> list[Released]:
+def _release(stream: ActiveClip) -> list[CommittedWindow]:
     """Let out what will not be taken back."""
-    withheld = 0 if stream.watch is None or stream.drawn == stream.samples else WITHHELD - 1
+    withheld = (
+        0 if stream.watch is None or stream.drawn == stream.samples else HELD_BACK_WINDOWS - 1
+    )
     found = [s for s in list(stream.line)[: len(stream.line) - withheld] if s.first >= stream.left]
     rescues, released = stream.rescues, []
     for stretch in found:
         stream.left = stretch.last
-        released.append(Released(stream, stretch, rescues))
+        released.append(CommittedWindow(stream, stretch, rescues))
         rescues = []
     if found:
         stream.rescues = rescues

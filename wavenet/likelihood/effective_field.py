@@ -14,16 +14,16 @@ from torch import Tensor
 from wavenet.checkpoint import Checkpoint
 from wavenet.devices import device_faults
 from wavenet.errors import CheckpointError, ConditionError
-from wavenet.model.conditioning import Conditioning, Given
+from wavenet.model.conditioning import Conditioning, ConditionValue
 from wavenet.model.wavenet import WaveNet
 
-OUTPUTS = 96  # predictions looked at: more change the picture little
+PREDICTIONS = 96  # predictions looked at: more change the picture little
 ROW_BYTES = 1 << 30  # that the gradient of one prediction may take
 BATCH_BYTES = 1 << 28  # that those of one pass take together, where one does not take more
 
 
 @dataclass(frozen=True)
-class Clip:
+class ScoredClip:
     """What a model reads.
 
     Attributes:
@@ -33,7 +33,7 @@ class Clip:
     """
 
     codes: Tensor
-    labels: Mapping[str, Given] = field(default_factory=dict)
+    labels: Mapping[str, ConditionValue] = field(default_factory=dict)
     local: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
 
 
@@ -68,8 +68,8 @@ class EffectiveField:
         return int((self.held() < share - 1e-9).sum()) + 1
 
 
-def measure_field(
-    checkpoint: Checkpoint, clips: Sequence[Clip], outputs: int = OUTPUTS, seed: int = 0
+def measure_effective_field(
+    checkpoint: Checkpoint, clips: Sequence[ScoredClip], outputs: int = PREDICTIONS, seed: int = 0
 ) -> Iterator[EffectiveField]:
     """Average over predictions at random places of the clips, equally many of each.
 
@@ -98,7 +98,7 @@ def measure_field(
             batch = pairs[first : first + rows]
             with device_faults():
                 rows_of = [clips[n] for n, _ in batch]
-                total += influences(model, rows_of, [t for _, t in batch]).sum(0)
+                total += prediction_gradients(model, rows_of, [t for _, t in batch]).sum(0)
             seen += len(batch)
             _check_size(float(total.sum()), checkpoint.config.name)
             yield EffectiveField(total / seen, seen, len(pairs))
@@ -107,7 +107,9 @@ def measure_field(
 
 
 @torch.enable_grad()
-def influences(model: WaveNet, clips: Sequence[Clip], places: Sequence[int]) -> Tensor:
+def prediction_gradients(
+    model: WaveNet, clips: Sequence[ScoredClip], places: Sequence[int]
+) -> Tensor:
     """Take the gradient of one prediction in each clip.
 
     Args:
@@ -131,7 +133,7 @@ def influences(model: WaveNet, clips: Sequence[Clip], places: Sequence[int]) -> 
     return sizes
 
 
-def least_samples(model: WaveNet) -> int:
+def min_samples(model: WaveNet) -> int:
     """Count the samples that a clip needs: one prediction and all that it can depend on."""
     return model.receptive_field + 1
 
@@ -146,14 +148,14 @@ def _check_size(total: float, name: str) -> None:
     )
 
 
-def _conditioning(model: WaveNet, clips: Sequence[Clip]) -> Conditioning:
+def _conditioning(model: WaveNet, clips: Sequence[ScoredClip]) -> Conditioning:
     totals = [clip.codes.numel() for clip in clips]
     return model.conditioning([c.labels for c in clips], totals, [c.local for c in clips])
 
 
-def _places(model: WaveNet, clip: Clip, count: int, seed: int) -> list[int]:
+def _places(model: WaveNet, clip: ScoredClip, count: int, seed: int) -> list[int]:
     """Choose the samples of a clip to predict, no two the same."""
-    least, samples = least_samples(model), clip.codes.numel()
+    least, samples = min_samples(model), clip.codes.numel()
     if samples < least:
         raise ConditionError(
             f"the recording must have at least {least:,} samples "

@@ -9,8 +9,8 @@ from tests.conftest import RATE
 from wavenet import codec
 from wavenet.config import SamplingConfig
 from wavenet.engines.base import State
-from wavenet.synthesis.generate import generate
-from wavenet.synthesis.guard import NOISE, SATURATED, SILENCE, Guard, Stretch, Watch
+from wavenet.generation.guard import NOISE, SATURATED, SILENCE, DegenerationDetector, Guard, Window
+from wavenet.generation.streaming import generate
 
 WINDOW = 64
 SMALL = Guard(window=WINDOW / RATE, silence_seconds=2 * WINDOW / RATE)
@@ -104,14 +104,14 @@ def loud(codes):
 
 def watch_of(loaded, guard=SMALL, prompt=None):
     prompt = torch.empty(0, dtype=torch.int64) if prompt is None else prompt
-    return Watch(loaded, loaded.model.conditioning([{}], [10**6]), prompt, guard)
+    return DegenerationDetector(loaded, loaded.model.conditioning([{}], [10**6]), prompt, guard)
 
 
 def line_of(waveform, guard=SMALL, first=0):
     """Cut a waveform of one clip into stretches."""
     codes, size = codec.encode(waveform), round(guard.window * RATE)
     return [
-        Stretch(first + k, first + k + size, c, codec.decode(c))
+        Window(first + k, first + k + size, c, codec.decode(c))
         for k, c in zip(range(0, len(codes), size), codes.split(size), strict=True)
     ]
 
