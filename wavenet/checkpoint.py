@@ -1,8 +1,8 @@
-"""A checkpoint is a folder: model.safetensors, config.json and a README.md card.
+"""A checkpoint: a folder with model.safetensors, config.json and a README.md card.
 
-A path enters, a model ready to run leaves, and back. Nothing in the folder is code; the config is
-checked, and the sizes it asks for are counted, before anything is built; the weights must fit it
-exactly.
+A path enters, a model ready to run leaves, and back. Nothing in the folder is code. The config is
+checked, and the sizes it asks for are computed, before anything is built; the weights must fit the
+config exactly.
 """
 
 import json
@@ -11,19 +11,24 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, Self
 
 import torch
+from pydantic import Field, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from audio_utils.files import atomic_file
-from wavenet.config import CheckpointConfig
+from wavenet.codec import AnyCodec, Codec
+from wavenet.config import Name, StrictConfig, parse_config
 from wavenet.devices import device_faults
 from wavenet.errors import CheckpointError, ConfigError
-from wavenet.model.wavenet import WaveNet
-from wavenet.parsing import parse
+from wavenet.model.base import AutoregressiveModel
+from wavenet.model.model_config import ModelConfig
+from wavenet.model.registry import AnyModelConfig, build_model
+from wavenet.sampling import SamplingConfig
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -32,30 +37,94 @@ MAX_CONFIG_BYTES = 1 << 20
 MAX_HEADER_BYTES = 1 << 20
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A loaded model and all that is known about it."""
+class AudioConfig(StrictConfig):
+    """The rate of the waveform, in Hz."""
 
-    config: CheckpointConfig
-    model: WaveNet
-    folder: Path
+    sample_rate: int = Field(ge=4_000, le=192_000)
 
 
-def build(config: CheckpointConfig) -> WaveNet:
-    """Make the network of a config, with fresh weights.
+class CheckpointConfig(StrictConfig):
+    """The content of `config.json`."""
+
+    format_version: Literal[1] = 1
+    name: Name
+    audio: AudioConfig
+    codec: AnyCodec
+    model: AnyModelConfig
+    default_seconds: float = Field(default=1.0, gt=0, le=600)
+    sampling: SamplingConfig = SamplingConfig()  # the default of every way to generate
+
+    @model_validator(mode="after")
+    def _check_output(self) -> Self:
+        check_output(self.model, self.codec)
+        return self
+
+    @model_validator(mode="after")
+    def _check_sampling(self) -> Self:
+        sampling = self.sampling
+        if sampling.greedy:
+            raise ValueError("sampling.greedy cannot be a default; only a caller can ask for it")
+        if sampling.guidance != 1 and not self.model.droppable:
+            raise ValueError("sampling.guidance needs a condition with dropout")
+        plain = SamplingConfig(temperature=sampling.temperature)
+        if self.model.output.kind != "categorical" and sampling != plain:
+            raise ValueError("with a mixture output, sampling can set the temperature only")
+        return self
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        for condition in self.model.labels:
+            if not condition.values:
+                raise ValueError(f"the condition {condition.name} has no values")
+        return self
+
+
+def check_output(model: ModelConfig, codec: Codec) -> None:
+    """Check that an output distribution fits a codec.
 
     Raises:
-        ConfigError: a condition bears a name that torch has taken, such as "type".
+        ValueError: a categorical output without mu-law, or a mixture without 16 bits.
     """
-    taken = nn.ModuleDict()
+    laws = ("mu-law",) if model.output.kind == "categorical" else ("pcm16", "linear")
+    if codec.law not in laws:
+        raise ValueError(
+            f"a {model.output.kind} output needs codec.law {laws[0]!r}, found {codec.law!r}"
+        )
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded model, its config and its folder."""
+
+    config: CheckpointConfig
+    model: AutoregressiveModel[Any]
+    folder: Path
+
+    @property
+    def codec(self) -> Codec:
+        """The codec of the model's codes."""
+        return self.config.codec
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.config.audio.sample_rate
+
+
+def build(config: CheckpointConfig) -> AutoregressiveModel[Any]:
+    """Build the network of a config, with random weights.
+
+    Raises:
+        ConfigError: a label has a name that torch reserves, such as "type".
+    """
+    reserved = nn.ModuleDict()
     for condition in config.model.labels:
-        if hasattr(taken, condition.name):
+        if hasattr(reserved, condition.name):
             raise ConfigError(f"a condition cannot be named {condition.name}; choose another name")
-    codec = config.codec
-    return WaveNet(config.model, codec.bits, config.audio.sample_rate, codec.silence_code)
+    return build_model(config.model, config.codec, config.audio.sample_rate)
 
 
-def save(folder: Path, config: CheckpointConfig, model: WaveNet) -> None:
+def save(folder: Path, config: CheckpointConfig, model: AutoregressiveModel[Any]) -> None:
     """Write weights and config, each file complete or not at all.
 
     Raises:
@@ -94,9 +163,9 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
 
 
 def find(folder: str | Path) -> Path:
-    """Look a folder up in the working folder, else beside the packages, where ours are."""
+    """Return a folder of the working folder, or else of the project, where our checkpoints are."""
     beside = Path(__file__).parents[1] / folder
-    # not pathlib's, which raise for a name too long or a folder closed to us
+    # not pathlib, which raises for a name that is too long or a folder without permission
     return beside if os.path.isdir(beside) and not os.path.exists(folder) else Path(folder)
 
 
@@ -117,7 +186,7 @@ def load_config(folder: str | Path) -> CheckpointConfig:
         )
     text = _read_bytes(path, MAX_CONFIG_BYTES)
     try:
-        return parse(CheckpointConfig, text, str(path))
+        return parse_config(CheckpointConfig, text, str(path))
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     except RecursionError:

@@ -82,13 +82,13 @@ def generate(
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.generation.request import GenerationRequest, clip_name, samples_from_seconds
-    from wavenet.sampling import choose_sampling
+    from wavenet.sampling import resolve_sampling
 
     seeds = range(seed, seed + count)
     paths = plan_outputs(out, [clip_name(checkpoint.name, labels, s) for s in seeds], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
-    sampling = choose_sampling(loaded.config.sampling, guidance=guidance, **values)
+    sampling = resolve_sampling(loaded.config.sampling, guidance=guidance, **values)
     rate = loaded.config.audio.sample_rate
     given = read_prompt(prompt, rate)
     local = read_frames(loaded, arrays)
@@ -99,7 +99,9 @@ def generate(
         samples = samples_from_seconds(
             loaded.config.default_seconds if seconds is None else seconds, rate
         )
-    items = [GenerationRequest(samples, labels, s, prompt=given, local=local) for s in seeds]
+    items = [
+        GenerationRequest(samples, labels, s, prompt=given, frame_features=local) for s in seeds
+    ]
     if beams is not None:
         found = iter([(0, find_likeliest(loaded, items[0], beams))])
     else:

@@ -71,14 +71,14 @@ def vocode(
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.generation.request import GenerationRequest
-    from wavenet.sampling import choose_sampling
+    from wavenet.sampling import resolve_sampling
 
     paths = plan_outputs(out, [f"{source.stem}_{checkpoint.name}_seed{seed}"], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
-    sampling = choose_sampling(loaded.config.sampling, guidance=guidance, **values)
+    sampling = resolve_sampling(loaded.config.sampling, guidance=guidance, **values)
     local, samples = read_source(loaded, source)
-    item = GenerationRequest(samples, labels, seed, local=local)
+    item = GenerationRequest(samples, labels, seed, frame_features=local)
     runner = make_engine(engine, loaded.model, precision, threads)
     if candidates == 1:
         ((_, made),) = make_all(loaded, [item], sampling, runner, guard)
@@ -102,13 +102,13 @@ def matched(
         ConditionError: wanted of a model that is not conditioned on mel.
     """
     has_mel = any(condition.kind == "mel" for condition in loaded.config.model.locals)
-    if iterations == 0 or (iterations is None and not has_mel) or item.local is None:
+    if iterations == 0 or (iterations is None and not has_mel) or item.frame_features is None:
         return made
     from audio_utils.matching import ITERATIONS
     from wavenet.generation.mel_filter import match_request_mel
 
     wanted = ITERATIONS if iterations is None else iterations
-    waveform = match_request_mel(loaded, made.waveform, item.local, wanted).clamp(-1, 1)
+    waveform = match_request_mel(loaded, made.waveform, item.frame_features, wanted).clamp(-1, 1)
     return replace(made, waveform=waveform)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate, cycle, islice
 
-from wavenet.config import ModelConfig
+from wavenet.model.wavenet import WaveNetConfig
 
 MAX_LAYERS = 1_000_000  # where counting layers stops: no one builds these
 
@@ -48,7 +48,7 @@ class ConvolutionStack:
         return [newest - oldest + 1 for oldest, newest in self.spans()]
 
 
-def stack_from_config(config: ModelConfig, is_causal: bool = True) -> ConvolutionStack:
+def stack_from_config(config: WaveNetConfig, is_causal: bool = True) -> ConvolutionStack:
     """Take the geometry of a network."""
     return ConvolutionStack(config.kernel_size, config.dilations, is_causal)
 

@@ -19,7 +19,9 @@ from torch.nn import functional
 
 from audio_utils.errors import AudioError
 from audio_utils.features import FeatureConfig, log_mel, loudness, mfcc, pitch
-from wavenet.conditions import (
+from wavenet.errors import ConditionError
+from wavenet.model.conditioning import ConditionValue
+from wavenet.model.conditions import (
     FramesCondition,
     LocalCondition,
     LoudnessCondition,
@@ -28,9 +30,7 @@ from wavenet.conditions import (
     NumberCondition,
     PitchCondition,
 )
-from wavenet.config import ModelConfig
-from wavenet.errors import ConditionError
-from wavenet.model.conditioning import ConditionValue
+from wavenet.model.model_config import ModelConfig
 
 MEL_MIDDLE, MEL_SPAN = -30.0, 30.0  # dB: speech lies between -100 and 30
 MFCC_SPAN = 100.0  # dB
@@ -112,10 +112,10 @@ def compute_condition_frames(
             case MfccCondition():
                 frames = mfcc(waveform, mel_settings(condition, sample_rate, hop)) / MFCC_SPAN
             case LoudnessCondition():
-                level = loudness(waveform, condition.window, hop)
+                level = loudness(waveform, condition.win_length, hop)
                 frames = ((level - LOUDNESS_MIDDLE) / LOUDNESS_SPAN)[None]
             case PitchCondition():
-                hertz = pitch(waveform, sample_rate, hop, condition.low_hz, condition.high_hz)
+                hertz = pitch(waveform, sample_rate, hop, condition.f_min, condition.f_max)
                 voiced = hertz > 0
                 octaves = (hertz.clamp(min=1) / PITCH_REFERENCE).log2()
                 frames = torch.stack([octaves * voiced, voiced.to(octaves.dtype)])
@@ -163,7 +163,7 @@ def apply_gain_db(config: ModelConfig, frames: Tensor, gain_db: float) -> Tensor
                 part = (part + gain_db / MEL_SPAN).clamp(min=floor)
             case MfccCondition():
                 part = part.clone()
-                part[:, 0] += gain_db * math.sqrt(condition.bands) / MFCC_SPAN
+                part[:, 0] += gain_db * math.sqrt(condition.n_mels) / MFCC_SPAN
             case LoudnessCondition():
                 part = part + gain_db / LOUDNESS_SPAN
             case _:
@@ -196,15 +196,15 @@ def mel_settings(
     """Give the settings of a mel or MFCC condition as the feature code takes them."""
     settings = FeatureConfig(
         sample_rate,
-        n_fft=_whole(condition.window),
-        win_length=condition.window,
+        n_fft=_whole(condition.win_length),
+        win_length=condition.win_length,
         hop_length=hop,
-        n_mels=condition.bands,
+        n_mels=condition.n_mels,
         n_mfcc=1,
     )
     if isinstance(condition, MfccCondition):
-        return replace(settings, n_mfcc=condition.coefficients)
-    return replace(settings, f_min=condition.low_hz, f_max=condition.high_hz)
+        return replace(settings, n_mfcc=condition.n_mfcc)
+    return replace(settings, f_min=condition.f_min, f_max=condition.f_max)
 
 
 def select_mel(config: ModelConfig, local: Tensor, samples: int) -> tuple[MelCondition, Tensor]:
