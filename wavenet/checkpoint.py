@@ -125,7 +125,7 @@ def build(config: CheckpointConfig) -> AutoregressiveModel[Any]:
 
 
 def save(folder: Path, config: CheckpointConfig, model: AutoregressiveModel[Any]) -> None:
-    """Write weights and config, each file complete or not at all.
+    """Write weights and config; each file appears complete or not at all.
 
     Raises:
         CheckpointError: the folder cannot be written.
@@ -147,7 +147,7 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
     Raises:
         CheckpointError: no such folder, a file missing or damaged, a config out of bounds, or
             weights that do not fit the config.
-        OutOfMemory, DeviceError: they do not fit the device, or it is lost.
+        OutOfMemory, DeviceError: the weights do not fit the device, or it is lost.
     """
     folder = find(folder)
     config = load_config(folder)
@@ -170,7 +170,7 @@ def find(folder: str | Path) -> Path:
 
 
 def load_config(folder: str | Path) -> CheckpointConfig:
-    """Read the config of a checkpoint folder alone.
+    """Read only the config of a checkpoint folder.
 
     Raises:
         CheckpointError: as `load`.
@@ -182,7 +182,7 @@ def load_config(folder: str | Path) -> CheckpointConfig:
         raise CheckpointError(f"{path.parent} cannot be read: {error.strerror}") from None
     if not found:
         raise CheckpointError(
-            f"{path.parent} is not a checkpoint folder; expected one with {CONFIG} and {WEIGHTS}"
+            f"{path.parent} is not a checkpoint; expected a folder with {CONFIG} and {WEIGHTS}"
         )
     text = _read_bytes(path, MAX_CONFIG_BYTES)
     try:
@@ -190,23 +190,23 @@ def load_config(folder: str | Path) -> CheckpointConfig:
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     except RecursionError:
-        raise CheckpointError(f"{path} is nested too deeply to be a config") from None
+        raise CheckpointError(f"{path} is nested too deeply for a config") from None
 
 
 def _read_bytes(path: Path, limit: int) -> bytes:
     try:
         if not path.is_file():
-            raise CheckpointError(f"{path.parent} has no {path.name}; it is no complete checkpoint")
+            raise CheckpointError(f"{path.parent} has no {path.name}; it is not a complete checkpoint")
         size = path.stat().st_size
         if size > limit:
-            raise CheckpointError(f"{path} has {size:,} bytes; at most {limit:,} were expected")
+            raise CheckpointError(f"{path} has {size:,} bytes; expected at most {limit:,}")
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from None
 
 
 def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Read tensors whose names, shapes and dtypes must be the expected ones, all finite."""
+    """Read tensors; names, shapes and dtypes must be the expected ones, and all values finite."""
     body = sum(t.numel() * t.element_size() for t in expected.values())
     data = _read_bytes(path, body + MAX_HEADER_BYTES)
     found = _header(path, data)
@@ -224,7 +224,7 @@ def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _header(path: Path, data: bytes) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Give shape and dtype by name: 8 bytes of length, then JSON, begin a safetensors file."""
+    """Return shape and dtype by name; a safetensors file begins with 8 bytes of length, then JSON."""
     try:
         (length,) = struct.unpack_from("<Q", data)
         if length > min(MAX_HEADER_BYTES, len(data) - 8):
@@ -233,16 +233,16 @@ def _header(path: Path, data: bytes) -> dict[str, tuple[tuple[int, ...], str]]:
         header.pop("__metadata__", None)
         return {name: (tuple(h["shape"]), str(h["dtype"])) for name, h in header.items()}
     except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        # only now: the length of a sound header can begin with the same two bytes
+        # only now: the length of a valid header can begin with the same two bytes
         if data[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
             raise CheckpointError(
                 f"{path} is a pickle, which could run code when it is read; expected safetensors"
             ) from None
-        raise CheckpointError(f"{path} is truncated or no safetensors file: {error}") from None
+        raise CheckpointError(f"{path} is truncated, or is no safetensors file: {error}") from None
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Refuse a name that occurs twice, of which JSON readers would keep either."""
+    """Raise if a name occurs twice; JSON readers differ in which one they keep."""
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ValueError("a name occurs twice in its header")
@@ -259,4 +259,4 @@ def _difference(
         if found[name] != wanted[name]:
             return f"the tensor {name} is {found[name]}, expected {wanted[name]}"
     extra = next(name for name in found if name not in wanted)
-    return f"the tensor {extra!r} is not known"
+    return f"the tensor {extra!r} is unknown"
