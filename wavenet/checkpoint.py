@@ -196,7 +196,7 @@ def load_config(folder: str | Path) -> CheckpointConfig:
 def _read_bytes(path: Path, limit: int) -> bytes:
     try:
         if not path.is_file():
-            raise CheckpointError(f"{path.parent} has no {path.name}; it is not a complete checkpoint")
+            raise CheckpointError(f"{path.parent} has no {path.name}; the checkpoint is incomplete")
         size = path.stat().st_size
         if size > limit:
             raise CheckpointError(f"{path} has {size:,} bytes; expected at most {limit:,}")
@@ -224,7 +224,7 @@ def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _header(path: Path, data: bytes) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Return shape and dtype by name; a safetensors file begins with 8 bytes of length, then JSON."""
+    """Return shape and dtype by name; the file begins with 8 bytes of length, then JSON."""
     try:
         (length,) = struct.unpack_from("<Q", data)
         if length > min(MAX_HEADER_BYTES, len(data) - 8):
