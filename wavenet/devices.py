@@ -4,9 +4,11 @@ A name that a person gave enters, a `torch.device` leaves, or one sentence. Faul
 torch raises in the middle of the work become errors of this package.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -18,6 +20,8 @@ NAMED = re.compile(r"cpu|cuda(:\d{1,3})?")
 LOST = ("CUDA error", "Triton Error [CUDA]", "CUDA driver error", "CUDNN_STATUS", "CUBLAS_STATUS")
 # And that there is no room: torch on a CPU, the driver, Triton.
 NO_ROOM = ("DefaultCPUAllocator: ", "CUDA error: out of memory", "Triton Error [CUDA]: out of mem")
+
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def choose_device(name: str = AUTO, wanted_by: str = "") -> torch.device:
@@ -82,6 +86,18 @@ def free_memory() -> None:
     """Give what torch keeps for later back to a device that had too little."""
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use, by its affinity and its container's quota."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = CPU_QUOTA.read_text().split()
+        return min(cores, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such file, or no limit
+        return cores
 
 
 def _says(error: Exception, phrases: tuple[str, ...]) -> bool:

@@ -16,7 +16,7 @@ from wavenet.errors import ConditionError, EngineUnavailable
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch):
     monkeypatch.setattr(measuring, "available_cores", lambda: 2)
-    monkeypatch.setattr(measuring, "CAN_WAIT", True)
+    monkeypatch.setattr(measuring, "TWO_THREADS_SUPPORTED", True)
 
 
 @pytest.fixture

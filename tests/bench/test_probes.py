@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wavenet.bench import probes
-from wavenet.engines.cpu.thread_sync import available_cores
+from wavenet.devices import available_cores
 
 
 def test_the_probes_give_positive_rates_and_leave_torch_as_it_was():
@@ -97,10 +97,10 @@ def test_handing_over_takes_its_time_and_is_counted_one_way(monkeypatch):
     def side_by_side(here, there, counters):
         turns.append(here.args[1])
         assert there.args[1] == turns[-1]
-        assert (here.args[0].part, there.args[0].part) == (0, 1)
+        assert (here.args[0].thread, there.args[0].thread) == (0, 1)
 
     ticks = itertools.count()  # every run takes a second
-    monkeypatch.setattr(probes, "run_side_by_side", side_by_side)
+    monkeypatch.setattr(probes, "run_in_parallel", side_by_side)
     monkeypatch.setattr(probes, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
     assert probes.measure_handover() == pytest.approx(1 / turns[-1] / 2)
 

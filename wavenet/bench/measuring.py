@@ -20,8 +20,8 @@ from wavenet.bench.probes import (
     measure_handover,
     torch_threads,
 )
-from wavenet.devices import device_faults
-from wavenet.engines.cpu.thread_sync import CAN_WAIT, available_cores
+from wavenet.devices import available_cores, device_faults
+from wavenet.engines.cpu.threads import TWO_THREADS_SUPPORTED
 from wavenet.engines.registry import GPU_NAMES, NAMES, PRECISIONS, device_for, make_engine
 from wavenet.errors import ConditionError, EngineUnavailable
 from wavenet.model.frame_features import example_conditions
@@ -134,7 +134,7 @@ def _check(what: str, found: Iterable[str], known: Sequence[str]) -> None:
 def _is_possible(case: Case) -> bool:
     if case.engine != "cpu":
         return case.threads == 1 and (case.precision == "fp32" or case.engine == "gpu")
-    return case.threads == 1 or (CAN_WAIT and available_cores() >= case.threads)
+    return case.threads == 1 or (TWO_THREADS_SUPPORTED and available_cores() >= case.threads)
 
 
 def measure_all(

@@ -23,8 +23,13 @@ import numba
 import numpy as np
 import torch
 
-from wavenet.engines.cpu.thread_sync import make_counters, publish, run_side_by_side, wait
-from wavenet.engines.cpu.workspace import Team
+from wavenet.engines.cpu.threads import (
+    ThreadPartition,
+    make_counters,
+    publish,
+    run_in_parallel,
+    wait,
+)
 
 SIDE = 512  # of the matrices that are multiplied: large enough for a library to do its best
 # many short tries: some find all cores free, even where others are at work
@@ -128,11 +133,15 @@ def measure_handover() -> float:
     def run(times: int) -> float:
         counters = make_counters(1)
         here, there = (
-            partial(_hand_over, Team(part, 2, counters, nobody, nobody, nobody, nobody), times)
+            partial(
+                _hand_over,
+                ThreadPartition(part, 2, counters, nobody, nobody, nobody, nobody),
+                times,
+            )
             for part in range(2)
         )
         began = time.perf_counter()
-        run_side_by_side(here, there, counters)
+        run_in_parallel(here, there, counters)
         return time.perf_counter() - began
 
     times = calibrate(run, SECONDS / 5)

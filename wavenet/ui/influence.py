@@ -19,7 +19,8 @@ from audio_utils.errors import AudioError
 from audio_utils.example import make_example
 from wavenet.bench import configurations, measuring
 from wavenet.checkpoint import Checkpoint
-from wavenet.engines.cpu.thread_sync import CAN_WAIT, available_cores
+from wavenet.devices import available_cores
+from wavenet.engines.cpu.threads import TWO_THREADS_SUPPORTED
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.generation.generate import generate
 from wavenet.generation.request import GenerationRequest, example_request
@@ -186,7 +187,7 @@ def _subject(root: Path, network: Network) -> configurations.Network:
 
 def _threads() -> tuple[int, ...]:
     """List the numbers of threads that this machine can run at once."""
-    return (1, 2) if CAN_WAIT and available_cores() > 1 else (1,)
+    return (1, 2) if TWO_THREADS_SUPPORTED and available_cores() > 1 else (1,)
 
 
 def _write(checkpoint: Checkpoint) -> Generator[Message, None, list[ScoredClip]]:
