@@ -31,10 +31,10 @@ import torch
 
 from wavenet.bench.probes import describe_machine
 from wavenet.config import DataConfig
-from wavenet.training.batches import batches
-from wavenet.training.data import Dataset, read_dataset
-from wavenet.training.feed import feed
+from wavenet.training.batches import training_batches
+from wavenet.training.dataset import Dataset, read_dataset
 from wavenet.training.loop import make_accelerator, make_state, train_step
+from wavenet.training.prefetch import prefetch_batches
 from wavenet.training.recipe import checkpoint_config, load_recipe
 
 RATE = 8000
@@ -99,7 +99,7 @@ def read_epoch(folder: Path) -> None:
     """Collate every clip of a corpus once; print its clips a second and its memory."""
     recipe, dataset = load_recipe(RECIPE), open_dataset(folder)
     opened, began, clips = memory(os.getpid()), time.perf_counter(), 0
-    for step in batches(dataset.train, 8, recipe.model, 16 * RATE, 3.0, 0):
+    for step in training_batches(dataset.train, 8, recipe.model, 16 * RATE, 3.0, 0):
         clips += sum(len(part.labels) for part in step.parts)
         if clips >= len(dataset.train):
             break
@@ -115,14 +115,14 @@ def compare(folder: Path, corpus: Path) -> dict[str, float]:
     config = checkpoint_config(recipe, sets["memory"])
     found: dict[str, list[float]] = {}
     for name, data in ROUNDS * list(sets.items()):
-        took = batches(data.train, 8, recipe.model, 4000, 3.0, 0)
+        took = training_batches(data.train, 8, recipe.model, 4000, 3.0, 0)
         began = time.perf_counter()
         for _ in islice(took, BATCHES):
             pass
         collated = time.perf_counter() - began
         state = make_state(config, recipe.train)
         accelerator = make_accelerator(next(state.model.parameters()).device)
-        fed = feed(took, state.model, next(state.model.parameters()).device)
+        fed = prefetch_batches(took, state.model, next(state.model.parameters()).device)
         train_step(state, next(fed), recipe.train, accelerator)
         began = time.perf_counter()
         for _ in range(STEPS):

@@ -31,9 +31,9 @@ from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, SamplingC
 from wavenet.engines.registry import make_engine
 from wavenet.errors import EngineUnavailable
 from wavenet.model.wavenet import WaveNet
-from wavenet.training.batches import Batch, Portion
-from wavenet.training.feed import gather
+from wavenet.training.batches import Batch, MicroBatches
 from wavenet.training.loop import make_accelerator, train_step
+from wavenet.training.prefetch import make_device_batch
 from wavenet.training.state import make_state
 
 SHAPES = {
@@ -139,7 +139,7 @@ def train(name: str, device: str, samples: int | None) -> dict[str, Any]:
     codes = torch.randint(0, 1 << BITS, (clips, length))
     mask, start = torch.ones_like(codes, dtype=torch.bool), torch.zeros(clips, dtype=torch.int64)
     batch = Batch(codes, mask, start, [{}] * clips, [length] * clips)
-    fed = Portion([gather(batch, state.model).to(on)], codes.numel())
+    fed = MicroBatches([make_device_batch(batch, state.model).to(on)], codes.numel())
 
     def steps(count: int = STEPS) -> None:
         for _ in range(count):

@@ -6,7 +6,7 @@
 The network is configuration A of `wavenet bench`: 20 layers, dilations 1..512 twice, R = 64, gate
 64 (each half), S = 256, kernel 2, 256 classes, no conditions; random weights and codes. A step is
 forward, loss, backward, clipping and AdamW. "Definition" is `WaveNet.forward`; "stack" is what the
-training loop runs on a CPU (`wavenet.training.stack`). All formulations begin with the same
+training loop runs on a CPU (`wavenet.training.fused_blocks`). All formulations begin with the same
 weights, and the first loss of each must be that of the definition. They take turns in one process,
 so that what disturbs the machine disturbs all; a figure is the median over the rounds, and a ratio
 is the median of the ratios within each round. The CPU column, processor time of a step, suffers
@@ -34,7 +34,7 @@ from wavenet.config import ModelConfig
 from wavenet.model.wavenet import WaveNet
 from wavenet.training.batches import Batch
 from wavenet.training.loop import masked_nll
-from wavenet.training.schedule import in_bf16
+from wavenet.training.schedule import uses_bf16
 
 CPU = torch.device("cpu")
 TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}  # nats, of the first loss
@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("auto", "fp32", "both"), default="auto")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    fast = arguments.precision == "auto" and in_bf16("auto", CPU)
+    fast = arguments.precision == "auto" and uses_bf16("auto", CPU)
     precisions = ("fp32", "bf16") if fast or arguments.precision == "both" else ("fp32",)
     runners = make_runners(
         [f"{f} {p}" for p in precisions for f in ("Conv1d", "definition", "stack")]

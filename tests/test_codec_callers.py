@@ -16,7 +16,7 @@ from wavenet.synthesis.generate import generate
 from wavenet.synthesis.items import Item
 from wavenet.training import loop
 from wavenet.training.batches import collate
-from wavenet.training.data import Clip
+from wavenet.training.segmentation import TrainingClip
 
 ROUNDINGS = ["half-up", "down", "down-256"]
 
@@ -61,7 +61,7 @@ def test_generation_beams_scores_and_validation_keep_the_convention(tmp_path, ro
     bits = -loaded.model.distribution.log_prob(params, codes[None])[0] / math.log(2)
     torch.testing.assert_close(score(loaded, tone).bits, bits, atol=1e-4, rtol=1e-4)
 
-    clip = Clip(tone, {}, 0, tone.numel(), 0, "x")
+    clip = TrainingClip(tone, {}, 0, tone.numel(), 0, "x")
     assert loop.validate(loaded.model, config, [clip]) == pytest.approx(
         bits.mean().item(), abs=1e-3
     )
@@ -80,7 +80,7 @@ def test_a_run_trains_on_the_codes_of_its_config(tmp_path, monkeypatch, rounding
     monkeypatch.setattr("wavenet.training.batches.collate", spy)
     config = make_config()
     config = CheckpointConfig(**dict(config) | {"codec": codec_of(rounding)})
-    clip = Clip(sine(0.05), {}, 0, 400, 0, "x")
+    clip = TrainingClip(sine(0.05), {}, 0, 400, 0, "x")
     dataset = replace(make_dataset(), train=[clip] * 3, validation=[])
     loop.train(config, make_settings(steps=1, gain_db=0.0), dataset, tmp_path)
     expected = codec.encode(sine(0.05), 8, rounding)

@@ -13,7 +13,7 @@ from wavenet.cli.main import run
 from wavenet.evaluation.baselines import fit_baselines
 from wavenet.evaluation.likelihood import Cost, codes_to_fit, interval, measure, summarise
 from wavenet.likelihood.score import score
-from wavenet.training.cuts import Clip
+from wavenet.training.segmentation import TrainingClip
 
 NAMES = ("digit", "speaker")
 
@@ -28,7 +28,7 @@ def make_clips(indices):
     for n in indices:
         waveform = make_word("rise", "low", n)
         labels = {"digit": "rise", "speaker": "low", "index": str(n)}
-        found.append(Clip(waveform, labels, 0, len(waveform), 0, f"{n}.wav"))
+        found.append(TrainingClip(waveform, labels, 0, len(waveform), 0, f"{n}.wav"))
     return found
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from wavenet import checkpoint
 from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, ModelConfig, TrainConfig
 from wavenet.training.batches import collate
-from wavenet.training.data import Clip, Dataset
+from wavenet.training.dataset import Dataset, TrainingClip
 from wavenet.training.loop import masked_nll
 
 RATE = 8000
@@ -71,7 +71,7 @@ def make_clip(samples, seed=0, labels=None, context=0, start=0):
     """Make one clip of noise."""
     waveform = sine(samples, 300 + 50 * seed, noise=0.1, seed=seed)
     total = start + samples
-    return Clip(waveform, labels or {}, start, total, context, f"clip{seed}.wav")
+    return TrainingClip(waveform, labels or {}, start, total, context, f"clip{seed}.wav")
 
 
 def make_dataset(labels=None, validation=3):

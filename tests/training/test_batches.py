@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from wavenet import codec
 from wavenet.conditions import LabelCondition, NumberCondition, PositionCondition
 from wavenet.errors import ConditionError, DataError
-from wavenet.training.batches import Batch, batches, collate, plan_epoch
+from wavenet.training.batches import Batch, collate, plan_epoch, training_batches
 from wavenet.training.loop import masked_nll
 
 from . import CPU, MODEL, RULES, losses, make_clip, make_config, model_of
@@ -25,7 +25,7 @@ def test_labels_are_left_out_as_often_as_their_condition_says():
     )
     labels = {"digit": "1", "speaker": "x", "level": "0.5"}
     clips = [make_clip(30, 0, labels)] * 10
-    feed = batches(clips, 8, make_config(conditions).model, 300, 0.0, 7)
+    feed = training_batches(clips, 8, make_config(conditions).model, 300, 0.0, 7)
     rows = [row for _ in range(100) for row in next(feed).parts[0].labels]
     shares = {name: sum(name in row for row in rows) / len(rows) for name in labels}
     assert shares["speaker"] == 1
@@ -113,7 +113,7 @@ def test_clips_of_one_batch_are_of_similar_length():
 
 
 def stream(clips, count, first_step=0, seed=3):
-    feed = batches(clips, 8, MODEL, 300, 6.0, seed, first_step)
+    feed = training_batches(clips, 8, MODEL, 300, 6.0, seed, first_step)
     steps = [step.parts[0] for step in islice(feed, count)]
     return [(b.codes, b.mask, b.start, b.totals) for b in steps]
 
@@ -144,7 +144,7 @@ def test_a_clip_has_another_gain_in_every_epoch():
 
 def test_a_feed_without_clips_is_refused_instead_of_waiting_for_ever():
     with pytest.raises(DataError, match="no clip"):
-        next(batches([], 8, MODEL, 300, 0.0, 0))
+        next(training_batches([], 8, MODEL, 300, 0.0, 0))
 
 
 @pytest.mark.parametrize("labels", [{}, {"speaker": "x"}, {"digit": "7"}])

@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from wavenet.training.batches import Batch, batches
-from wavenet.training.feed import gather
+from wavenet.training.batches import Batch, training_batches
 from wavenet.training.loop import fed_nll, masked_nll, train
+from wavenet.training.prefetch import make_device_batch
 
 from . import CPU, MODEL, make_clip, make_config, make_dataset, make_settings, model_of
 
@@ -16,7 +16,7 @@ CLIPS = [make_clip(60 + 7 * n, n) for n in range(9)]
 
 
 def stream(noise: float, count: int = 12, first_step: int = 0, **parts: object) -> list[Batch]:
-    found = batches(CLIPS, 8, MODEL, 300, 6.0, 3, first_step, input_noise=noise, **parts)  # type: ignore[arg-type]
+    found = training_batches(CLIPS, 8, MODEL, 300, 6.0, 3, first_step, input_noise=noise, **parts)  # type: ignore[arg-type]
     return [part for step in islice(found, count) for part in step.parts]
 
 
@@ -64,7 +64,7 @@ def test_it_goes_on_from_any_step_and_does_not_depend_on_how_a_step_is_divided()
 def test_the_loss_is_of_the_codes_given_what_is_heard():
     model = model_of(make_config())
     batch = stream(20.0)[0]
-    fed = gather(batch, model)
+    fed = make_device_batch(batch, model)
     params = model(batch.heard, fed.conditioning, batch.start).transpose(1, 2)
     expected = F.cross_entropy(params[batch.mask], batch.codes[batch.mask]).item()
     assert masked_nll(model, batch, CPU).item() == pytest.approx(expected, abs=1e-5)

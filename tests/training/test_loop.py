@@ -11,7 +11,7 @@ from wavenet.conditions import LabelCondition, PositionCondition
 from wavenet.config import GaussianOutput, LogisticOutput
 from wavenet.errors import DataError
 from wavenet.training import loop
-from wavenet.training.data import Dataset
+from wavenet.training.dataset import Dataset
 from wavenet.training.loop import train, validate
 from wavenet.training.schedule import learning_rate
 

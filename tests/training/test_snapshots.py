@@ -10,7 +10,7 @@ import torch
 from wavenet.errors import FolderError, TrainingError
 from wavenet.training import loop, snapshots
 from wavenet.training.loop import train
-from wavenet.training.results import Result
+from wavenet.training.step_metrics import StepResult
 
 from . import CPU, make_config, make_dataset, make_settings
 
@@ -191,7 +191,7 @@ def test_metrics_that_cannot_be_written_are_named(tmp_path, monkeypatch):
     def remove(state, *args):
         state.step += 1
         shutil.rmtree(tmp_path / "run")
-        return Result({"step": state.step, "samples": 1}, torch.zeros(2))
+        return StepResult({"step": state.step, "samples": 1}, torch.zeros(2))
 
     monkeypatch.setattr(loop, "train_step", remove)
     assert "metrics.jsonl cannot be written" in refusal(tmp_path / "run", resume=False)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from wavenet.evaluation.digits import Reference
     from wavenet.evaluation.recordings import Labelled
     from wavenet.synthesis.items import Item
-    from wavenet.training.data import Dataset
+    from wavenet.training.dataset import Dataset
 
 ROW = "{:30} {:>9} {:>9}  {}"
 

@@ -15,7 +15,7 @@ from wavenet.errors import ConfigError
 if TYPE_CHECKING:
     from wavenet.checkpoint import Checkpoint
     from wavenet.config import RecipeConfig
-    from wavenet.training.ranks import Ranks
+    from wavenet.training.distributed import Ranks
 
 
 def train(
@@ -58,9 +58,9 @@ def train(
     each: "torchrun --nproc-per-node 2 -m wavenet train ...". A step takes as many clips as alone,
     divided among them. Their network must be private: whoever reaches torchrun's port takes part.
     """
-    from wavenet.training.ranks import joined
+    from wavenet.training.distributed import init_ranks
 
-    with joined() as ranks:
+    with init_ranks() as ranks:
         from wavenet.training.recipe import load_recipe
 
         chosen = load_recipe(recipe)
@@ -86,14 +86,14 @@ def run(
     """Read the recordings and train; only the first of several processes speaks."""
     import torch
 
-    from wavenet.cli.listening import listening
+    from wavenet.cli.training_samples import listening
     from wavenet.locks import refuse_held
     from wavenet.synthesis.items import samples_for
-    from wavenet.training.child import is_asked_to_end
-    from wavenet.training.data import read_dataset
+    from wavenet.training.dataset import read_dataset
     from wavenet.training.loop import train
+    from wavenet.training.progress_report import show_progress
     from wavenet.training.recipe import checkpoint_config
-    from wavenet.training.report import reporter
+    from wavenet.training.run_process import is_end_requested
 
     tell = say if ranks.is_first else _say_nothing
     threads = threads or ranks.choose_threads()
@@ -116,9 +116,9 @@ def run(
         f"{len(dataset.validation)} to validate, {len(dataset.skipped)} files skipped"
     )
     config, settings = checkpoint_config(recipe, dataset), recipe.train
-    shown = reporter(settings.steps, folder) if ranks.is_first else nullcontext(_say_nothing)
+    shown = show_progress(settings.steps, folder) if ranks.is_first else nullcontext(_say_nothing)
     with interruptible(tell, ranks.count > 1) as stopped, shown as report:
-        if is_asked_to_end(folder):
+        if is_end_requested(folder):
             raise KeyboardInterrupt
         if samples is not None and ranks.is_first:
             most = None if ranks.count == 1 else ranks.most_seconds

@@ -16,7 +16,7 @@ from wavenet.config import CheckpointConfig
 from wavenet.evaluation.baselines import Baseline, Codes, spread
 from wavenet.evaluation.recordings import given_to
 from wavenet.likelihood.score import score
-from wavenet.training.cuts import Clip
+from wavenet.training.segmentation import TrainingClip
 
 MODEL = "wavenet"
 MAX_FIT_SAMPLES = 10_000_000
@@ -41,13 +41,13 @@ class Cost:
     bits: Mapping[str, float]
 
 
-def codes_of(config: CheckpointConfig, clip: Clip) -> Codes:
+def codes_of(config: CheckpointConfig, clip: TrainingClip) -> Codes:
     """Encode a recording (T,) as the checkpoint does."""
     codes = codec.encode(clip.waveform, config.codec.bits, config.codec.rounding)
     return np.asarray(codes.numpy())
 
 
-def codes_to_fit(config: CheckpointConfig, clips: Sequence[Clip]) -> list[Codes]:
+def codes_to_fit(config: CheckpointConfig, clips: Sequence[TrainingClip]) -> list[Codes]:
     """Encode what baselines learn from: at most about `MAX_FIT_SAMPLES`, evenly over the clips."""
     chosen = spread([clip.samples for clip in clips], MAX_FIT_SAMPLES)
     return [codes_of(config, clips[n]) for n in chosen]
@@ -55,7 +55,7 @@ def codes_to_fit(config: CheckpointConfig, clips: Sequence[Clip]) -> list[Codes]
 
 def measure(
     checkpoint: Checkpoint,
-    clips: Sequence[Clip],
+    clips: Sequence[TrainingClip],
     baselines: Mapping[str, Baseline],
     names: Sequence[str],
 ) -> Iterator[Cost]:

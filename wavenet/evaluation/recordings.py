@@ -13,8 +13,8 @@ from torch import Tensor
 from wavenet.config import CheckpointConfig, DataConfig
 from wavenet.errors import DataError
 from wavenet.model.conditioning import Given
-from wavenet.training.cuts import Clip
-from wavenet.training.data import Dataset, read_dataset
+from wavenet.training.dataset import Dataset, read_dataset
+from wavenet.training.segmentation import TrainingClip
 
 MAX_SECONDS = 600.0  # of a recording: nothing shorter is cut
 
@@ -51,19 +51,19 @@ def read_whole(data: DataConfig, config: CheckpointConfig) -> Dataset:
     return dataset
 
 
-def given_to(config: CheckpointConfig, clip: Clip) -> dict[str, Given]:
+def given_to(config: CheckpointConfig, clip: TrainingClip) -> dict[str, Given]:
     """Take those labels, numbers and vectors of a recording that the model is conditioned on."""
     known = [c.name for c in (*config.model.labels, *config.model.globals)]
     return {name: clip.labels[name] for name in known if name in clip.labels}
 
 
-def label_names(config: CheckpointConfig, clips: Sequence[Clip]) -> tuple[str, ...]:
+def label_names(config: CheckpointConfig, clips: Sequence[TrainingClip]) -> tuple[str, ...]:
     """List the label conditions that every one of the recordings says the value of."""
     names = [condition.name for condition in config.model.labels]
     return tuple(name for name in names if all(name in clip.labels for clip in clips))
 
 
-def labelled(clips: Sequence[Clip], names: Sequence[str]) -> list[Labelled]:
+def labelled(clips: Sequence[TrainingClip], names: Sequence[str]) -> list[Labelled]:
     """Take waveforms and the labels named."""
     return [
         Labelled(

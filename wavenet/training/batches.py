@@ -21,7 +21,7 @@ from wavenet.config import ModelConfig
 from wavenet.errors import DataError
 from wavenet.model.conditioning import Given
 from wavenet.model.features import louder, measure
-from wavenet.training.data import Clip
+from wavenet.training.segmentation import TrainingClip
 
 BUCKET = 64  # clips that are sorted by length together, before they are cut into batches
 
@@ -33,7 +33,7 @@ class Batch:
     Attributes:
         codes: (B, T) int64; padding has the silence code.
         mask: (B, T) bool, true where a sample is a target.
-        start: (B,) int64; labels, totals, local and first: one per row, see `Clip`.
+        start: (B,) int64; labels, totals, local and first: one per row, see `TrainingClip`.
         heard: (B, T) int64, what the network hears in place of the codes; None: the codes.
     """
 
@@ -51,7 +51,7 @@ Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
-class Portion(Generic[Part]):
+class MicroBatches(Generic[Part]):
     """What one process does of a step.
 
     Attributes:
@@ -64,7 +64,7 @@ class Portion(Generic[Part]):
 
 
 def collate(
-    clips: Sequence[Clip],
+    clips: Sequence[TrainingClip],
     bits: int,
     model: ModelConfig,
     gains: Sequence[float],
@@ -133,7 +133,7 @@ def plan_epoch(
     return [plan[i] for i in rng.permutation(len(plan))]
 
 
-def deal(lengths: Sequence[int], parts: int) -> list[list[int]]:
+def partition_clips(lengths: Sequence[int], parts: int) -> list[list[int]]:
     """Deal out clips so that the parts take about equally long: the longest first, to the least.
 
     Returns:
@@ -148,8 +148,8 @@ def deal(lengths: Sequence[int], parts: int) -> list[list[int]]:
     return [sorted(part) for part in dealt]
 
 
-def batches(
-    clips: Sequence[Clip],
+def training_batches(
+    clips: Sequence[TrainingClip],
     bits: int,
     model: ModelConfig,
     samples_per_step: int,
@@ -160,7 +160,7 @@ def batches(
     parts: int = 1,
     mine: Sequence[int] = (0,),
     input_noise: float = 0.0,
-) -> Iterator[Portion[Batch]]:
+) -> Iterator[MicroBatches[Batch]]:
     """Yield what is to be done of each step, for ever, beginning with `first_step`.
 
     Args:
@@ -184,8 +184,8 @@ def batches(
                 noises = [
                     draw_noise(clip.samples, input_noise, rng) for clip in chosen if input_noise
                 ]
-                dealt = deal([clip.samples for clip in chosen], parts)
-                yield Portion(
+                dealt = partition_clips([clip.samples for clip in chosen], parts)
+                yield MicroBatches(
                     [
                         collate(
                             [chosen[i] for i in rows],
@@ -204,13 +204,13 @@ def batches(
             step += 1
 
 
-def fitting(clip: Clip, gain: float) -> float:
+def fitting(clip: TrainingClip, gain: float) -> float:
     """Lower a gain that would make a clip louder than full scale."""
     return min(gain, 1 / max(float(clip.waveform.abs().max()), 1e-6))
 
 
 def describe(
-    model: ModelConfig, clip: Clip, gain: float, absent: Collection[str]
+    model: ModelConfig, clip: TrainingClip, gain: float, absent: Collection[str]
 ) -> Mapping[str, Given]:
     """Give the labels of a clip, and what is measured of it at a gain; but not those absent."""
     labels = dict(clip.labels)

@@ -23,15 +23,15 @@ from wavenet.devices import choose_device, device_faults
 from wavenet.locks import hold
 from wavenet.model.wavenet import WaveNet
 from wavenet.training import snapshots
-from wavenet.training.batches import Batch, Portion, batches, collate, plan_epoch
-from wavenet.training.card import write_card
-from wavenet.training.clips import nll, total_nll
-from wavenet.training.data import Clip, Dataset
-from wavenet.training.feed import Fed, feed, gather
-from wavenet.training.ranks import ALONE, Ranks
-from wavenet.training.results import Result, Results, check_finite
-from wavenet.training.schedule import in_bf16, lateness, learning_rate
+from wavenet.training.batches import Batch, MicroBatches, collate, plan_epoch, training_batches
+from wavenet.training.cpu_loss import nll, total_nll
+from wavenet.training.dataset import Dataset, TrainingClip
+from wavenet.training.distributed import SINGLE_RANK, Ranks
+from wavenet.training.model_card import write_card
+from wavenet.training.prefetch import DeviceBatch, make_device_batch, prefetch_batches
+from wavenet.training.schedule import learning_rate, metrics_lag, uses_bf16
 from wavenet.training.state import TrainState, make_state, update_average
+from wavenet.training.step_metrics import MetricsQueue, StepResult, check_finite
 
 VALIDATION_SAMPLES = 40_000  # padded samples per validation batch
 
@@ -48,7 +48,7 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     start: Checkpoint | None = None,
     device: torch.device | None = None,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_RANK,
 ) -> TrainState:
     """Train to the last step of the settings, or until `should_stop`.
 
@@ -81,7 +81,7 @@ def train(
     with hold(folder) if ranks.is_first else nullcontext(), device_faults(advice, memory):
         state = make_state(config, settings, start, device)
         metrics = _open(folder, config, settings, dataset, state, resume, ranks)
-        found = batches(
+        found = training_batches(
             dataset.train,
             config.codec.bits,
             config.model,
@@ -94,8 +94,8 @@ def train(
             mine=range(ranks.rank, parts, ranks.count),
             input_noise=settings.input_noise,
         )
-        results = Results(lateness(device))
-        with closing(feed(found, state.model, device)) as fed:
+        results = MetricsQueue(metrics_lag(device))
+        with closing(prefetch_batches(found, state.model, device)) as fed:
             for records, due in _steps(state, fed, settings, results, should_stop, ranks):
                 if due.check:
                     records[-1] |= keep_best(state, config, dataset, folder, ranks)
@@ -146,9 +146,9 @@ class Due(NamedTuple):
 
 def _steps(
     state: TrainState,
-    fed: Iterator[Portion[Fed]],
+    fed: Iterator[MicroBatches[DeviceBatch]],
     settings: TrainConfig,
-    results: Results,
+    results: MetricsQueue,
     should_stop: Callable[[], bool],
     ranks: Ranks,
 ) -> Iterator[tuple[list[dict[str, Any]], Due]]:
@@ -186,7 +186,7 @@ def keep_best(
     config: CheckpointConfig,
     dataset: Dataset,
     folder: Path,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_RANK,
 ) -> dict[str, float]:
     """Validate the averaged weights and save them when they are the best so far.
 
@@ -202,11 +202,11 @@ def keep_best(
 
 def train_step(
     state: TrainState,
-    fed: Portion[Fed],
+    fed: MicroBatches[DeviceBatch],
     settings: TrainConfig,
     accelerator: Accelerator,
-    ranks: Ranks = ALONE,
-) -> Result:
+    ranks: Ranks = SINGLE_RANK,
+) -> StepResult:
     """Make one step; the weights change only when loss and gradient are finite.
 
     On a CPU that is checked here. A GPU is not waited for: it leaves the weights as they are by
@@ -218,7 +218,7 @@ def train_step(
     rate = learning_rate(settings, state.step)
     state.set_rate(rate)
     device = state.broken.device
-    bf16 = in_bf16(settings.precision, device)
+    bf16 = uses_bf16(settings.precision, device)
     state.model.zero_grad(set_to_none=True)
     loss = torch.zeros((), device=device)
     for part in fed.parts:
@@ -234,7 +234,7 @@ def train_step(
         ranks.add_up([loss, *(p.grad for p in state.model.parameters() if p.grad is not None)])
     norm = accelerator.clip_grad_norm_(state.model.parameters(), settings.gradient_clip)
     values = torch.stack([loss, norm])
-    if lateness(device):
+    if metrics_lag(device):
         state.broken = torch.maximum(state.broken, 1 - values.isfinite().all().float())
         for optimizer in state.optimizers:
             # what a gradient scaler does, too: the step changes nothing where this is 1
@@ -245,18 +245,18 @@ def train_step(
         optimizer.step()
     state.step += 1
     update_average(state, settings.ema_decay)
-    return Result({"step": state.step, "learning_rate": rate, "samples": fed.targets}, values)
+    return StepResult({"step": state.step, "learning_rate": rate, "samples": fed.targets}, values)
 
 
 def masked_nll(model: WaveNet, batch: Batch, device: torch.device) -> Tensor:
     """Average the negative log-likelihood, in nats, over the targets of a batch."""
-    return fed_nll(model, gather(batch, model).to(device))
+    return fed_nll(model, make_device_batch(batch, model).to(device))
 
 
-def fed_nll(model: WaveNet, fed: Fed) -> Tensor:
+def fed_nll(model: WaveNet, fed: DeviceBatch) -> Tensor:
     """Average the negative log-likelihood, in nats, over the targets of a batch on its device."""
     heard = fed.codes if fed.heard is None else fed.heard
-    if not lateness(fed.codes.device):
+    if not metrics_lag(fed.codes.device):
         total = total_nll(model, fed.codes, fed.mask, fed.start, fed.conditioning, heard)
     else:
         params = model(heard, fed.conditioning, fed.start).transpose(1, 2).flatten(0, 1)
@@ -266,7 +266,10 @@ def fed_nll(model: WaveNet, fed: Fed) -> Tensor:
 
 @torch.no_grad()
 def validate(
-    model: WaveNet, config: CheckpointConfig, clips: Sequence[Clip], ranks: Ranks = ALONE
+    model: WaveNet,
+    config: CheckpointConfig,
+    clips: Sequence[TrainingClip],
+    ranks: Ranks = SINGLE_RANK,
 ) -> float:
     """Measure bits per sample over all targets of the clips; infinity when there are none."""
     device = next(model.parameters()).device

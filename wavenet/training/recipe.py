@@ -13,7 +13,7 @@ from wavenet.conditions import LabelCondition
 from wavenet.config import CheckpointConfig, RecipeConfig
 from wavenet.errors import ConfigError
 from wavenet.parsing import make, parse
-from wavenet.training.data import Dataset, label_values
+from wavenet.training.dataset import Dataset, label_values
 
 BUILT_IN = Path(__file__).parent / "recipes"
 

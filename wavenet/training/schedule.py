@@ -18,7 +18,7 @@ def learning_rate(settings: TrainConfig, step: int) -> float:
     return settings.final_learning_rate + fall * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
-def in_bf16(precision: str, device: torch.device) -> bool:
+def uses_bf16(precision: str, device: torch.device) -> bool:
     """Say whether products run in bf16: it pays on a GPU and on a CPU with bf16 arithmetic."""
     if precision == "auto":
         cpu = torch.cpu.get_capabilities()
@@ -27,6 +27,6 @@ def in_bf16(precision: str, device: torch.device) -> bool:
     return precision == "bf16"
 
 
-def lateness(device: torch.device) -> int:
+def metrics_lag(device: torch.device) -> int:
     """Say how many steps late a device is asked for numbers: none where that costs nothing."""
     return 0 if device.type == "cpu" else 1

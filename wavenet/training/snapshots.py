@@ -21,7 +21,7 @@ from wavenet.conditions import Strict
 from wavenet.config import ModelConfig, TrainConfig
 from wavenet.errors import ConfigError, TrainingError
 from wavenet.parsing import parse
-from wavenet.training.ranks import Ranks
+from wavenet.training.distributed import Ranks
 from wavenet.training.state import TrainState
 
 KEPT = 2

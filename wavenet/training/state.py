@@ -19,7 +19,7 @@ from wavenet.config import CheckpointConfig, TrainConfig
 from wavenet.model.layers import ScalarInput
 from wavenet.model.wavenet import WaveNet
 from wavenet.training.muon import Muon
-from wavenet.training.schedule import in_bf16
+from wavenet.training.schedule import uses_bf16
 
 CPU = torch.device("cpu")
 
@@ -83,7 +83,7 @@ def _make_optimizers(model: WaveNet, settings: TrainConfig) -> list[AdamW | Muon
     adam = AdamW(groups, lr=rate, betas=settings.betas, fused=True)
     if settings.muon_rate is None:
         return [adam]
-    bf16 = in_bf16(settings.precision, model.output.weight.device)
+    bf16 = uses_bf16(settings.precision, model.output.weight.device)
     dtype = torch.bfloat16 if bf16 else torch.float32
     muon = Muon(inner, settings.muon_rate, decay, dtype)
     muon.param_groups[0]["scale"] = settings.muon_rate / rate

@@ -14,9 +14,9 @@ import torch
 from wavenet.config import RecipeConfig
 from wavenet.errors import WaveNetError
 from wavenet.model.wavenet import WaveNet
-from wavenet.training.child import read_plan
 from wavenet.training.recipe import BUILT_IN, load_recipe
-from wavenet.training.status import list_runs, read_status
+from wavenet.training.run_process import read_plan
+from wavenet.training.run_status import list_runs, read_status
 
 FIRST = "small"
 

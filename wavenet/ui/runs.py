@@ -16,7 +16,7 @@ import gradio as gr
 
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.exchange.folder import MAX_BYTES, REQUIRED, staged
-from wavenet.training.status import RunStatus, read_status
+from wavenet.training.run_status import RunStatus, read_status
 from wavenet.ui import jobs
 from wavenet.ui.live import fact_list
 from wavenet.ui.recordings import length, progress

@@ -1,0 +1,186 @@
+"""`wavenet train --listen`: a clip after every validation, to hear a run come along."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from tests.cli.conftest import refused
+from tests.conftest import RATE, sine, tiny_config
+from wavenet import checkpoint
+from wavenet.cli.training_samples import choose_request, listening
+from wavenet.conditions import LabelCondition, MelCondition
+from wavenet.config import DataConfig, ModelConfig
+from wavenet.locks import LOCK_NAME, hold
+from wavenet.model.features import frame_count, frames_of
+from wavenet.synthesis.generate import synthesize
+from wavenet.synthesis.items import Item
+from wavenet.training.dataset import Dataset, read_dataset
+
+RECIPE = """
+name = "tones"
+[audio]
+sample_rate = 8000
+[model]
+residual_channels = 8
+gate_channels = 8
+skip_channels = 16
+dilations = [1, 2, 4]
+[[model.conditions]]
+kind = "label"
+name = "tone"
+[data]
+pattern = "{tone}_{index}"
+validation = { index = ["0"] }
+[train]
+steps = 5
+samples_per_step = 800
+validate_every = 2
+save_every = 2
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Stand in a folder with a recipe and two tones, four clips of each."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    for n in range(8):
+        path = tmp_path / "data" / f"{'ba'[n % 2]}_{n // 2}.wav"
+        soundfile.write(path, sine(0.1, 300 + 300 * (n % 2)), RATE)
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    return tmp_path
+
+
+def learnt(folder):
+    """Return what a run's steps found, without the time that they took."""
+    lines = (Path(folder) / "metrics.jsonl").read_text().splitlines()
+    timed = "samples_per_second"
+    return [{k: v for k, v in json.loads(line).items() if k != timed} for line in lines]
+
+
+def test_a_clip_is_made_after_every_validation_and_changes_nothing_else(wavenet, project):
+    common = ("train", "recipe.toml", "--data", "data", "--device", "cpu", "--threads", 1)
+    code, out, err = wavenet(*common, "--listen", 0.05)
+    assert (code, out) == (0, "runs/tones/checkpoint\n"), err
+    samples = Path("runs/tones/samples")
+    names = sorted(path.name for path in samples.iterdir())
+    assert names == ["step-000002.wav", "step-000004.wav", "step-000005.wav"]
+    assert f"step 4: {samples}/step-000004.wav\n" in err
+    info = soundfile.info(samples / names[0])
+    assert (info.frames, info.samplerate, info.subtype) == (400, RATE, "PCM_16")
+    # the last is what the checkpoint says with the first label and seed 0
+    (expected,) = synthesize(
+        checkpoint.load(Path("runs/tones/checkpoint")), [Item(400, {"tone": "a"}, 0)], guard=None
+    )
+    found = soundfile.read(samples / names[-1])[0]
+    assert np.abs(found - expected.numpy()).max() <= 1 / 32768  # rounded to 16 bits
+    assert wavenet(*common, "--out", "runs/deaf")[0] == 0
+    assert not Path("runs/deaf/samples").exists()
+    assert learnt("runs/deaf") == learnt("runs/tones")
+
+
+def test_a_clip_that_fails_is_told_in_a_line_and_training_goes_on(wavenet, project, monkeypatch):
+    (project / "runs/tones").mkdir(parents=True)
+    (project / "runs/tones/samples").write_text("in the way")
+    common = ("train", "recipe.toml", "--data", "data", "--steps", 2)
+    code, _, err = wavenet(*common, "--listen", 0.01)
+    assert code == 0
+    words = (
+        "step 2: no clip could be made: the folder runs/tones/samples cannot be made: File exists"
+    )
+    assert words in err.splitlines()
+    assert Path("runs/tones/samples").read_text() == "in the way"
+
+    def bug(*arguments, **keywords):
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr("wavenet.synthesis.generate.generate", bug)
+    code, _, err = wavenet(*common, "--listen", 0.01, "--out", "runs/more")
+    assert code == 0
+    assert "step 2: no clip could be made: first line" in err.splitlines()
+    assert "second line" not in err
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0, "above 0"), (3600, "at most 600")])
+def test_a_length_out_of_range_is_refused_before_anything_is_read(wavenet, project, seconds, words):
+    for path in Path("data").iterdir():
+        path.write_bytes(b"never read")
+    refused(wavenet("train", "recipe.toml", "--data", "data", "--listen", seconds), words)
+    assert not Path("runs").exists()
+
+
+def test_a_folder_that_is_trained_into_is_refused_before_anything_is_read(wavenet, project):
+    folder = project / "runs" / "tones"
+    with hold(folder):
+        result = wavenet("train", "recipe.toml", "--data", "data")
+        refused(result, "runs/tones is in use by another process", "wait for it", code=1)
+        assert [path.name for path in folder.iterdir()] == [LOCK_NAME]
+
+
+def test_nobody_who_wants_to_stop_waits_for_a_clip(tmp_path, make_checkpoint, capsys):
+    loaded = make_checkpoint(name="checkpoint")
+    asked, records = [], []
+
+    def stopped():
+        asked.append(None)
+        return len(asked) > 2  # while the second chunk is made
+
+    settings = type("Settings", (), {"steps": 9, "validate_every": 3})()
+    report = listening(records.append, tmp_path, settings, Dataset(), 4000, "cpu", stopped)
+    for step in (2, 3):
+        report({"step": step})
+    shutil.rmtree(loaded.folder)
+    report({"step": 6})
+    assert [record["step"] for record in records] == [2, 3, 6]
+    assert len(asked) == 4  # none at step 2; step 6 does not begin
+    assert capsys.readouterr().err == ""
+    assert not (tmp_path / "samples").exists()
+
+
+def vocoder(folder, **data):
+    """Return a model that takes mel frames and a label, and what is read for it."""
+    mel = MelCondition(bands=8)
+    voice = LabelCondition(name="voice", values=("a", "b"))
+    model = ModelConfig(**{**dict(tiny_config(hop=80)), "conditions": (mel, voice)})
+    settings = DataConfig(folder=str(folder), pattern="{voice}_{take}", **data)
+    return model, read_dataset(settings, RATE, model)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_vocoder_says_a_held_out_clip_again(tmp_path, many):
+    """Where recordings are few the end of each is held out, so that a clip has context."""
+    waveforms = {}
+    for n in range(3):
+        path = tmp_path / f"{'bab'[n]}_{n}.wav"
+        generator = np.random.default_rng(n)
+        waveforms[n] = generator.uniform(-0.5, 0.5, 4321).astype(np.float32)
+        soundfile.write(path, waveforms[n], RATE, subtype="FLOAT")
+    held = {"validation": {"take": ("2",)}} if many else {}
+    model, dataset = vocoder(tmp_path, max_seconds=0.1, **held)
+    assert len(dataset.validation) == (6 if many else 3)
+    item = choose_request(model, dataset, 100_000)
+    number = {"a_1.wav": 1, "b_0.wav": 0, "b_2.wav": 2}[dataset.validation[0].source]
+    frames = frames_of(model, RATE, torch.from_numpy(waveforms[number]))
+    clip = dataset.validation[0]
+    first = -(-(clip.start + clip.context) // 80)
+    assert item.labels == {"voice": "bab"[number]}
+    # cut into six clips, which follow on each other, or the last of six alone
+    assert item.samples == (4321 if many else clip.start + clip.samples - first * 80)
+    assert many or item.samples < 800
+    count = frame_count(item.samples, 80)
+    assert torch.equal(item.local, frames[first : first + count])
+    assert item.local.shape[0] == count
+    short = choose_request(model, dataset, 160)
+    assert short.samples == 160
+    assert torch.equal(short.local, frames[first : first + 3])
+    others = [clip, *(replace(more, source="other.wav") for more in dataset.validation[1:])]
+    cut = choose_request(model, replace(dataset, validation=others), 100_000)
+    assert cut.samples == clip.start + clip.samples - first * 80
+    alone = choose_request(model, replace(dataset, validation=[]), 160)
+    assert alone.local.shape == (3, 8)
