@@ -15,12 +15,13 @@ from tests.conftest import RATE, sine, tiny_config
 from wavenet import checkpoint
 from wavenet.cli.training_samples import choose_request, listening
 from wavenet.conditions import LabelCondition, MelCondition
-from wavenet.config import DataConfig, ModelConfig
+from wavenet.config import ModelConfig
 from wavenet.locks import LOCK_NAME, hold
 from wavenet.model.features import frame_count, frames_of
 from wavenet.synthesis.generate import synthesize
 from wavenet.synthesis.items import Item
 from wavenet.training.dataset import Dataset, read_dataset
+from wavenet.training.recipe import DataConfig
 
 RECIPE = """
 name = "tones"

@@ -7,16 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wavenet.conditions import LabelCondition, PositionCondition, Strict
-from wavenet.config import (
-    CheckpointConfig,
-    DataConfig,
-    ModelConfig,
-    RecipeConfig,
-    SamplingConfig,
-    TrainConfig,
-)
+from wavenet.config import CheckpointConfig, ModelConfig, SamplingConfig
 from wavenet.errors import ConfigError
 from wavenet.parsing import parse
+from wavenet.training.recipe import DataConfig, RecipeConfig, TrainConfig
 
 from . import DIGIT, MODEL, TRAIN, WHOLE, changed, refusal
 

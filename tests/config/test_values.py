@@ -7,15 +7,9 @@ import torch
 
 from wavenet import checkpoint
 from wavenet.conditions import LabelCondition, PositionCondition
-from wavenet.config import (
-    AudioConfig,
-    CheckpointConfig,
-    CodecConfig,
-    ModelConfig,
-    SamplingConfig,
-    TrainConfig,
-)
+from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, ModelConfig, SamplingConfig
 from wavenet.parsing import parse
+from wavenet.training.recipe import TrainConfig
 
 from . import DIGIT, LEVEL, MODEL, TRAIN, WHOLE, changed, refusal
 

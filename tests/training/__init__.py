@@ -8,10 +8,11 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from wavenet import checkpoint
-from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, ModelConfig, TrainConfig
+from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, ModelConfig
 from wavenet.training.batches import collate
 from wavenet.training.dataset import Dataset, TrainingClip
 from wavenet.training.loop import masked_nll
+from wavenet.training.recipe import TrainConfig
 
 RATE = 8000
 # seeded, and however slow the machine is

@@ -17,13 +17,12 @@ from wavenet.conditions import (
     MfccCondition,
     VectorCondition,
 )
-from wavenet.config import DataConfig
 from wavenet.corpus.prepare import prepare
 from wavenet.errors import ConfigError, DataError
 from wavenet.training.batches import training_batches
 from wavenet.training.dataset import label_values, read_dataset
 from wavenet.training.loop import train
-from wavenet.training.recipe import checkpoint_config, load_recipe
+from wavenet.training.recipe import DataConfig, checkpoint_config, load_recipe
 
 from . import RATE, make_config, make_settings
 

@@ -16,10 +16,10 @@ from wavenet.conditions import (
     PositionCondition,
     VectorCondition,
 )
-from wavenet.config import DataConfig
 from wavenet.errors import DataError
 from wavenet.training.batches import collate
 from wavenet.training.dataset import cut_recording, label_values, read_dataset
+from wavenet.training.recipe import DataConfig
 
 from . import RATE, RULES, losses, make_clip, make_config, model_of, sine
 

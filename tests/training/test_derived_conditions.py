@@ -10,7 +10,7 @@ import torch
 from audio_utils.features import loudness
 from wavenet import checkpoint
 from wavenet.conditions import NumberCondition
-from wavenet.config import DataConfig, SamplingConfig
+from wavenet.config import SamplingConfig
 from wavenet.errors import ConditionError
 from wavenet.model.features import measure
 from wavenet.synthesis.generate import synthesize
@@ -18,6 +18,7 @@ from wavenet.synthesis.items import Item
 from wavenet.training.batches import collate, training_batches
 from wavenet.training.dataset import Dataset, TrainingClip, read_dataset
 from wavenet.training.loop import train
+from wavenet.training.recipe import DataConfig
 
 from . import RATE, make_clip, make_config, make_settings, model_of, sine
 

@@ -6,11 +6,11 @@ import soundfile
 from pydantic import ValidationError
 
 from wavenet.conditions import FramesCondition, MelCondition
-from wavenet.config import DataConfig, RecipeConfig
 from wavenet.corpus.prepare import prepare
 from wavenet.errors import DataError
 from wavenet.evaluation.recordings import read_whole
 from wavenet.training.dataset import read_dataset
+from wavenet.training.recipe import DataConfig, RecipeConfig
 
 from . import RATE, make_config, sine
 

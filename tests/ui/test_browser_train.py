@@ -93,7 +93,7 @@ def test_the_example_runs_to_its_end_in_a_process_that_waited(page: Any, root: P
     page.wait_for_selector(f"#train-state >> text=offer it as {EXAMPLE}")
     mark = read_control(root.parent / "runs" / EXAMPLE)
     assert mark
-    assert mark.word, "the tab was opened, and nothing waited for a run"
+    assert mark.process_tag, "the tab was opened, and nothing waited for a run"
 
 
 def test_dropped_recordings_are_looked_at_before_they_are_trained_on(

@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 
 from wavenet.errors import ConditionError
-from wavenet.training import dataset_report
+from wavenet.training import dataset_report, run_process
 from wavenet.training.run_process import RunPlan
 from wavenet.ui import recordings, training
 
@@ -51,7 +51,9 @@ def test_dropped_files_are_looked_at_and_learnt_from_under_safe_names(
     tmp_path: Path, notes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[RunPlan] = []
-    monkeypatch.setattr(child, "_begin", lambda plan, folder, standby: started.append(plan))
+    monkeypatch.setattr(
+        run_process, "_start_process", lambda plan, folder, worker: started.append(plan)
+    )
     place = tmp_path / "runs"
     (tmp_path / "other").mkdir()
     shutil.copy(notes / "c4_1.wav", tmp_path / "other" / "c4_1.wav")

@@ -32,7 +32,9 @@ def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[RunPlan]:
     """The plans of the runs that would have begun."""
     found: list[RunPlan] = []
-    monkeypatch.setattr(child, "_begin", lambda plan, folder, standby: found.append(plan))
+    monkeypatch.setattr(
+        run_process, "_start_process", lambda plan, folder, worker: found.append(plan)
+    )
     return found
 
 
@@ -62,7 +64,7 @@ def make_run(place: Path, name: str, saved: int = 0, wish: str = "run") -> Path:
     save_checkpoint(folder, "checkpoint", RATE, {"note": ("a", "b")})
     plan = RunPlan(name=name, recipe="tiny", steps=4)
     (folder / run_process.PLAN_FILE).write_text(plan.model_dump_json())
-    mark = {"wish": wish, "pid": 2**22 + 1, "started": 0.0}
+    mark = {"action": wish, "pid": 2**22 + 1, "started": 0.0}
     (folder / run_process.CONTROL_FILE).write_text(json.dumps(mark))
     if saved:
         (folder / f"step-{saved:09d}").mkdir()
@@ -157,7 +159,7 @@ def test_recipes_are_offered_by_size_where_the_labels_are() -> None:
 def test_a_run_is_shown_once_and_then_what_is_new(place: Path, offers: Path) -> None:
     folder = make_run(place, "first")
     first = shown(place, offers, "first")
-    assert "ended without a word" in first["state"]
+    assert "ended without a message" in first["state"]
     assert "from the beginning" in first["state"]
     assert "7.250 bits" in first["facts"]
     assert [first[f"clip{n}"]["label"] for n in (1, 2, 3)] == ["Step 4", "Step 3", "Step 2"]

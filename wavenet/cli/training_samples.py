@@ -1,7 +1,7 @@
-"""A clip after every validation of a training run, to hear how it comes along.
+"""A generated clip after every validation of a training, to hear its progress.
 
-A run's folder and its records enter; `samples/step-N.wav` leave, all from the same labels and seed,
-so that they differ by what was learnt alone.
+A run's folder and its records enter; `samples/step-N.wav` leave, all with the same condition values
+and seed, so that they differ only by what the model has learned. Called by `wavenet train`.
 """
 
 import time
@@ -13,75 +13,78 @@ from typing import TYPE_CHECKING, Any
 from wavenet.cli.options import say
 
 if TYPE_CHECKING:
-    from wavenet.config import ModelConfig, TrainConfig
+    from wavenet.config import ModelConfig
     from wavenet.synthesis.items import Item
-    from wavenet.training.dataset import Dataset, TrainingClip
-    from wavenet.training.loop import Report
+    from wavenet.training.dataset import Dataset
+    from wavenet.training.loop import RecordCallback
+    from wavenet.training.recipe import TrainConfig
+    from wavenet.training.segmentation import TrainingClip
 
 SEED = 0
 
 
-def listening(
-    report: "Report",
+def with_sample_clips(
+    on_record: "RecordCallback",
     folder: Path,
     settings: "TrainConfig",
     dataset: "Dataset",
     samples: int,
     device: str,
-    stopped: Callable[[], bool],
-    most_seconds: float | None = None,
-) -> "Report":
-    """Give a function for the records of a run, which also makes a clip where it validated.
+    should_stop: Callable[[], bool],
+    max_seconds: float | None = None,
+) -> "RecordCallback":
+    """Return a record callback that also writes a sample clip after every validation.
 
-    A clip that fails is told in one line: hours of training must not end for it.
+    A clip that fails is reported in one line: it must not end hours of training.
 
     Args:
-        report: called with every record first.
-        folder: of the run; what is heard is its `checkpoint/`, the best weights so far.
+        on_record: called with every record first.
+        folder: of the run; its `checkpoint/` has the best weights so far.
         settings: of the run.
-        dataset: a model that takes frames says one of its held-out clips again.
-        samples: length of a clip, if there are frames for so many.
+        dataset: for a model with local conditions, which resynthesises a held-out clip.
+        samples: length of a clip, limited by the frames of the held-out clip.
         device: as on the command line.
-        stopped: asked while a clip is made; a person who wants to stop does not wait for it.
-        most_seconds: after which a clip is given up, where other processes wait meanwhile.
+        should_stop: called during generation; a stop does not wait for the clip.
+        max_seconds: after which generation is given up, if other processes are waiting.
     """
 
-    def report_and_listen(record: dict[str, Any]) -> None:
-        report(record)
+    def on_record_with_clip(record: dict[str, Any]) -> None:
+        on_record(record)
         step = record["step"]
-        last = step == settings.steps
-        if not (last or step % settings.validate_every == 0) or stopped():
+        is_last = step == settings.steps
+        if not (is_last or step % settings.validate_every == 0) or should_stop():
             return
         path = folder / "samples" / f"step-{step:06d}.wav"
-        began = time.monotonic()
+        start = time.monotonic()
 
         def is_late() -> bool:
-            return most_seconds is not None and time.monotonic() - began > most_seconds
+            return max_seconds is not None and time.monotonic() - start > max_seconds
 
-        def enough() -> bool:
-            return stopped() or is_late()
+        def should_give_up() -> bool:
+            return should_stop() or is_late()
 
         try:
-            if make_clip(folder / "checkpoint", path, dataset, samples, device, enough):
+            checkpoint = folder / "checkpoint"
+            if write_sample_clip(checkpoint, path, dataset, samples, device, should_give_up):
                 say(f"step {step}: {path}")
             elif is_late():
-                say(f"step {step}: no clip in {most_seconds:g} s; the training goes on")
+                say(f"step {step}: no clip within {max_seconds:g} s; the training continues")
         except Exception as error:  # whatever it is, the training is worth more
-            words = str(error).strip().split("\n")[0] or type(error).__name__
-            say(f"step {step}: no clip could be made: {words}")
+            message = str(error).strip().split("\n")[0] or type(error).__name__
+            say(f"step {step}: no clip could be generated: {message}")
 
-    return report_and_listen
+    return on_record_with_clip
 
 
-def make_clip(
+def write_sample_clip(
     checkpoint: Path,
     path: Path,
     dataset: "Dataset",
     samples: int,
     device: str,
-    stopped: Callable[[], bool],
+    should_give_up: Callable[[], bool],
 ) -> bool:
-    """Generate and write one clip; tell whether it was finished."""
+    """Generate and write one clip; return whether it was completed."""
     import torch
 
     from audio_utils import io
@@ -91,45 +94,49 @@ def make_clip(
     from wavenet.synthesis.generate import generate
 
     loaded = checkpoints.load(checkpoint, device_for("auto", device))
-    item = choose_request(loaded.config.model, dataset, samples)
-    parts = []
-    # unguarded: noise in place of a voice is just what there is to be heard
-    for chunk in generate(loaded, [item], guard=None):
-        if stopped():
+    request = choose_request(loaded.config.model, dataset, samples)
+    waveforms = []
+    # without a guard: noise in place of a voice is part of the progress
+    for chunk in generate(loaded, [request], guard=None):
+        if should_give_up():
             return False
-        parts.append(chunk.waveforms[0].cpu())
+        waveforms.append(chunk.waveforms[0].cpu())
     make_folder(path.parent)
-    io.write(path, torch.cat(parts), loaded.config.audio.sample_rate)
+    io.write(path, torch.cat(waveforms), loaded.config.audio.sample_rate)
     return True
 
 
 def choose_request(model: "ModelConfig", dataset: "Dataset", samples: int) -> "Item":
-    """Take the first value of every label; with local conditions, all that a held-out clip has."""
+    """Return a request with the first value of every label, or with a held-out clip's frames."""
     from wavenet.synthesis.items import example_item
 
-    item = replace(example_item(model), samples=samples, seed=SEED)
+    request = replace(example_item(model), samples=samples, seed=SEED)
     if not model.locals:
-        return item
-    return say_again(item, dataset.validation or dataset.train, model.condition_hop)
+        return request
+    return resynthesis_request(request, dataset.validation or dataset.train, model.condition_hop)
 
 
-def say_again(item: "Item", clips: "Sequence[TrainingClip]", hop: int) -> "Item":
-    """Give an item the labels and frames of the first clip, and of those that follow on it.
+def resynthesis_request(request: "Item", clips: "Sequence[TrainingClip]", hop: int) -> "Item":
+    """Return a request with the condition values and frames of the first clip.
 
-    It begins with the first target; training cuts recordings into clips that may be short.
+    The frames begin with the first target. They continue over the next segments of the same
+    recording, because a segment may be short.
     """
     import torch
 
     from wavenet.model.features import frame_count
 
     clip = clips[0]
-    begin = -(-(clip.start + clip.context) // hop)  # the first frame of what is no context
-    local, end = clip.local[begin - clip.first :], clip.start + clip.samples
-    for more in clips[1:]:
-        if more.source != clip.source or more.start + more.context != end:
+    first_frame = -(-(clip.start + clip.context) // hop)  # the first one after the context
+    frames = clip.frame_features[first_frame - clip.first_frame :]
+    end = clip.start + clip.samples
+    for segment in clips[1:]:
+        if segment.source != clip.source or segment.start + segment.context != end:
             break
-        local = torch.cat([local, more.local[begin + len(local) - more.first :]])
-        end = more.start + more.samples
-    samples = max(1, min(item.samples, end - begin * hop))
-    labels = {name: clip.labels.get(name, given) for name, given in item.labels.items()}
-    return replace(item, samples=samples, labels=labels, local=local[: frame_count(samples, hop)])
+        begin = first_frame + len(frames) - segment.first_frame
+        frames = torch.cat([frames, segment.frame_features[begin:]])
+        end = segment.start + segment.samples
+    samples = max(1, min(request.samples, end - first_frame * hop))
+    labels = {name: clip.fields.get(name, value) for name, value in request.labels.items()}
+    frames = frames[: frame_count(samples, hop)]
+    return replace(request, samples=samples, labels=labels, local=frames)

@@ -1,8 +1,9 @@
-"""`python -m wavenet.cli.warm_worker_process WORD`: loads what training takes, then runs what it is told to.
+"""`python -m wavenet.cli.warm_worker_process TAG`: load what training needs, then run a training.
 
-One line enters on stdin, a `training.standby.Order`; from then on this process is the run, as if it
-had been started by that command. Where stdin ends without a line, nobody needs it any more: the
-studio is gone, or waited long enough. WORD does nothing but tell this process from others.
+One line enters on stdin, a `training.warm_worker.TrainCommand`; from then on this process is the
+run, as if it had been started with that command. If stdin is closed without a line, the process
+ends: the studio has ended, or no run was started for some time. TAG is ignored; it identifies the
+process.
 """
 
 import os
@@ -20,23 +21,23 @@ from wavenet.errors import ConfigError, WaveNetError
 
 
 def main() -> None:
-    """Load, wait, run."""
+    """Warm up, wait for a command, run it."""
     try:
-        code = rehearse() or wait(sys.stdin.buffer)
+        code = warm_up() or run_next_command(sys.stdin.buffer)
     except WaveNetError as error:
         typer.echo(f"wavenet: {error}", err=True)
         code = 2
     except KeyboardInterrupt:
-        # the run was to be paused before it was read
+        # paused before the command was read
         code = 130
     sys.exit(code)
 
 
-def rehearse() -> int:
-    """Train a step in a folder that is thrown away, and so load whatever a run loads on its way.
+def warm_up() -> int:
+    """Train for one step in a temporary folder, which loads everything that a run needs.
 
     Returns:
-        The exit code of the command; not 0 where it was interrupted, too.
+        The exit code of the command; also not 0 if it was interrupted.
     """
     import torch
 
@@ -44,49 +45,49 @@ def rehearse() -> int:
     from wavenet.devices import choose_device
 
     if choose_device().type != "cpu":
-        # a GPU's memory is not to be kept for somebody who only looks at the tab
-        for name in ("data", "loop", "report"):
+        # do not occupy GPU memory before a run is started
+        for name in ("dataset", "loop", "progress_report"):
             import_module(f"wavenet.training.{name}")
         return 0
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as folder:
         for name in ("a_1", "a_2", "b_1"):
-            io.write(Path(place) / f"{name}.wav", torch.zeros(800), 8000)
-        words = ["train", "tiny", f"--data={place}", "--pattern={name}_{take}", "--label=name"]
-        code = run([*words, "--steps=1", f"--out={place}/first"])
-        # what makes clips is needed later than what trains, and may have to be compiled
-        if code or is_awaited():
+            io.write(Path(folder) / f"{name}.wav", torch.zeros(800), 8000)
+        arguments = ["train", "tiny", f"--data={folder}", "--pattern={name}_{take}", "--label=name"]
+        code = run([*arguments, "--steps=1", f"--out={folder}/first"])
+        # generation is needed later than training, and may have to be compiled
+        if code or has_input():
             return code
-        return run([*words, "--steps=1", f"--out={place}/second", "--listen=0.05"])
+        return run([*arguments, "--steps=1", f"--out={folder}/second", "--sample-seconds=0.05"])
 
 
-def is_awaited() -> bool:
-    """Tell whether there is something to be read on stdin already."""
+def has_input() -> bool:
+    """Return whether stdin has something to read."""
     if sys.platform == "win32":
         return False
     return bool(select.select([sys.stdin], [], [], 0)[0])
 
 
-def wait(lines: BinaryIO) -> int:
-    """Wait for a line and run what it says; gives the exit code.
+def run_next_command(stdin: BinaryIO) -> int:
+    """Wait for a line and run its command; return the exit code, 0 if there is no line.
 
     Raises:
-        ConfigError: the line is no order.
+        ConfigError: the line is no `TrainCommand`.
     """
     from wavenet.parsing import parse
     from wavenet.training.warm_worker import MAX_LINE_BYTES, TrainCommand
 
-    line = lines.readline(MAX_LINE_BYTES + 1)
+    line = stdin.readline(MAX_LINE_BYTES + 1)
     if not line:
         return 0
     if not line.endswith(b"\n"):
-        raise ConfigError(f"expected a line of up to {LONGEST_LINE:,} bytes that says what to run")
-    order = parse(TrainCommand, line, "the line that says what to run")
-    speak_into(order.log)
-    return run(["train", *order.arguments])
+        raise ConfigError(f"expected a command in one line of at most {MAX_LINE_BYTES:,} bytes")
+    command = parse(TrainCommand, line, "the command on stdin")
+    redirect_output(command.log)
+    return run(["train", *command.arguments])
 
 
-def speak_into(log: str) -> None:
-    """Let stdout and stderr of this process be a file from now on, and stdin be empty.
+def redirect_output(log: str) -> None:
+    """Redirect stdout and stderr of this process to a file, and close stdin.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -94,14 +95,14 @@ def speak_into(log: str) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     try:
-        words = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        nothing = os.open(os.devnull, os.O_RDONLY)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        empty = os.open(os.devnull, os.O_RDONLY)
     except (OSError, ValueError) as error:
         raise ConfigError(f"the log {log} cannot be written: {error}") from None
-    for number, target in ((nothing, 0), (words, 1), (words, 2)):
+    for number, target in ((empty, 0), (output, 1), (output, 2)):
         os.dup2(number, target)
-    os.close(nothing)
-    os.close(words)
+    os.close(empty)
+    os.close(output)
 
 
 if __name__ == "__main__":

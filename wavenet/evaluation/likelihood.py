@@ -71,10 +71,10 @@ def measure(
     config = checkpoint.config
     for clip in clips:
         codes = codes_of(config, clip)
-        scored = score(checkpoint, clip.waveform, given_to(config, clip), local=clip.local)
+        scored = score(checkpoint, clip.waveform, given_to(config, clip), local=clip.frame_features)
         bits = {MODEL: float(scored.bits.double().sum())}
         bits |= {name: float(simple.bits(codes).sum()) for name, simple in baselines.items()}
-        labels = {name: str(clip.labels[name]) for name in names}
+        labels = {name: str(clip.fields[name]) for name in names}
         yield Cost(clip.source, labels, len(codes), bits)
 
 

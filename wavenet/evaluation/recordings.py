@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wavenet.config import CheckpointConfig, DataConfig
+from wavenet.config import CheckpointConfig
 from wavenet.errors import DataError
 from wavenet.model.conditioning import Given
 from wavenet.training.dataset import Dataset, read_dataset
+from wavenet.training.recipe import DataConfig
 from wavenet.training.segmentation import TrainingClip
 
 MAX_SECONDS = 600.0  # of a recording: nothing shorter is cut
@@ -40,11 +41,11 @@ def read_whole(data: DataConfig, config: CheckpointConfig) -> Dataset:
     Raises:
         DataError: nothing to learn from, or a recording of more than `MAX_SECONDS`.
     """
-    whole = data.model_copy(update={"max_seconds": MAX_SECONDS, "speeds": ()})
+    whole = data.model_copy(update={"max_seconds": MAX_SECONDS, "speed_perturbation": ()})
     dataset = read_dataset(whole, config.audio.sample_rate, config.model)
     for clips in (dataset.train, dataset.validation, dataset.test):
         for clip in clips:
-            if clip.samples < clip.total:
+            if clip.samples < clip.recording_samples:
                 raise DataError(
                     f"{clip.source} is longer than {MAX_SECONDS:g} s; cut it into shorter files"
                 )
@@ -54,13 +55,13 @@ def read_whole(data: DataConfig, config: CheckpointConfig) -> Dataset:
 def given_to(config: CheckpointConfig, clip: TrainingClip) -> dict[str, Given]:
     """Take those labels, numbers and vectors of a recording that the model is conditioned on."""
     known = [c.name for c in (*config.model.labels, *config.model.globals)]
-    return {name: clip.labels[name] for name in known if name in clip.labels}
+    return {name: clip.fields[name] for name in known if name in clip.fields}
 
 
 def label_names(config: CheckpointConfig, clips: Sequence[TrainingClip]) -> tuple[str, ...]:
     """List the label conditions that every one of the recordings says the value of."""
     names = [condition.name for condition in config.model.labels]
-    return tuple(name for name in names if all(name in clip.labels for clip in clips))
+    return tuple(name for name in names if all(name in clip.fields for clip in clips))
 
 
 def labelled(clips: Sequence[TrainingClip], names: Sequence[str]) -> list[Labelled]:
@@ -68,7 +69,7 @@ def labelled(clips: Sequence[TrainingClip], names: Sequence[str]) -> list[Labell
     return [
         Labelled(
             clip.source,
-            {name: str(clip.labels[name]) for name in names},
+            {name: str(clip.fields[name]) for name in names},
             clip.waveform.to(torch.float32),
         )
         for clip in clips

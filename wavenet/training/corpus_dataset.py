@@ -1,7 +1,7 @@
-"""Clips of a prepared corpus: each is read when it is looked at, and gone when it is let go.
+"""A prepared corpus -> its training clips, each read from disk when it is accessed.
 
-A corpus enters; sequences of clips leave, of which only numbers are held, so that a million clips
-take no more memory than their index.
+A corpus enters; sequences of clips leave, of which only indices are in memory: a million clips need
+no more memory than their index. Called by `dataset`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wavenet.conditions import FramesCondition, VectorCondition
-from wavenet.config import DataConfig, ModelConfig
+from wavenet.config import ModelConfig
 from wavenet.corpus.reading import Corpus
 from wavenet.errors import DataError
 from wavenet.model.conditioning import Given
 from wavenet.model.features import frames_of
+from wavenet.training.recipe import DataConfig
 from wavenet.training.segmentation import (
     SegmentBounds,
     TrainingClip,
@@ -28,150 +29,159 @@ from wavenet.training.segmentation import (
     split_point,
 )
 
-# Recordings whose frames are kept, for the segments of a long one ask for them again and again.
-RECENT = 16
+# Recordings whose frames are cached: the segments of a long recording need them one after another.
+CACHED_RECORDINGS = 16
 
 
 class CorpusRecordings:
-    """A corpus as a model takes it.
+    """The recordings of a corpus, with the frames that a model needs.
 
     Attributes:
-        corpus: what is read.
-        model: which frames it asks for, and how much context.
-        longest: targets of a clip.
+        corpus: where samples are read from.
+        model: which frames it needs, and how much context.
+        longest: most targets of a clip.
+        frame_features: recording index -> frames (F, columns), cached.
     """
 
     def __init__(self, corpus: Corpus, model: ModelConfig, longest: int):
         self.corpus, self.model, self.longest = corpus, model, longest
-        self.frames = lru_cache(RECENT)(self._compute)
+        self.frame_features = lru_cache(CACHED_RECORDINGS)(self._compute_frames)
 
-    def _compute(self, n: int) -> Tensor:
+    def _compute_frames(self, index: int) -> Tensor:
         if not self.model.locals:
             return torch.zeros(0, 0)
-        waveform = torch.from_numpy(self.corpus.read(n))
+        waveform = torch.from_numpy(self.corpus.read(index))
         return frames_of(self.model, self.corpus.header.sample_rate, waveform)
 
 
 class CorpusClip(TrainingClip):
-    """A clip whose waveform, labels and frames are read when they are first asked for."""
+    """A clip whose waveform, fields and frames are read on first access.
 
-    def __init__(self, recordings: CorpusRecordings, n: int, piece: int):
-        total = int(recordings.corpus.records["samples"][n])
+    Args:
+        recordings: of the corpus.
+        recording: index of the recording.
+        segment: index of the segment in the recording.
+    """
+
+    def __init__(self, recordings: CorpusRecordings, recording: int, segment: int):
+        samples = int(recordings.corpus.records["samples"][recording])
         self._recordings: CorpusRecordings
-        self._n: int
-        self._cut: SegmentBounds
-        found = segment_bounds(total, recordings.longest, recordings.model, piece)
-        # what a frozen class sets of itself, but for what is read later
+        self._recording: int
+        self._bounds: SegmentBounds
+        bounds = segment_bounds(samples, recordings.longest, recordings.model, segment)
+        # the parent is frozen; its other fields are the properties below
         vars(self).update(
             _recordings=recordings,
-            _n=n,
-            _cut=found,
-            start=found.start,
-            total=total,
-            context=found.context,
-            first=found.first,
+            _recording=recording,
+            _bounds=bounds,
+            start=bounds.start,
+            recording_samples=samples,
+            context=bounds.context,
+            first_frame=bounds.first_frame,
         )
 
     @property
     def samples(self) -> int:
         """Number of samples, the context included."""
-        return self._cut.end - self._cut.start
+        return self._bounds.end - self._bounds.start
 
     @cached_property
     def waveform(self) -> Tensor:
         """(T,) float32, read now."""
-        samples = self._recordings.corpus.read(self._n, self._cut.start, self._cut.end)
+        bounds = self._bounds
+        samples = self._recordings.corpus.read(self._recording, bounds.start, bounds.end)
         return torch.from_numpy(samples)
 
     @cached_property
-    def labels(self) -> Mapping[str, Given]:
-        """Fields by name."""
-        return {**self._recordings.corpus.labels(self._n)}
+    def fields(self) -> Mapping[str, Given]:
+        """Values by name."""
+        return {**self._recordings.corpus.labels(self._recording)}
 
     @cached_property
     def source(self) -> str:
-        """File name."""
-        return PurePosixPath(self._recordings.corpus.names[self._n]).name
+        """File name of the recording."""
+        return PurePosixPath(self._recordings.corpus.names[self._recording]).name
 
     @cached_property
-    def local(self) -> Tensor:
-        """(F, columns), computed now of all of the recording, as of a folder."""
-        return self._recordings.frames(self._n)[self._cut.first : self._cut.last]
+    def frame_features(self) -> Tensor:
+        """(F, columns), computed now from the whole recording, as for a folder."""
+        frames = self._recordings.frame_features(self._recording)
+        return frames[self._bounds.first_frame : self._bounds.last_frame]
 
 
 class CorpusClips(Sequence[TrainingClip]):
-    """Clips that are made when they are asked for.
+    """A sequence of clips that are created on access.
 
     Args:
-        recordings: what they are cut from.
-        rows: (n, 2), for each clip which recording and which piece of it.
+        recordings: of the corpus.
+        index: (n, 2), for each clip the index of its recording and of its segment.
     """
 
-    def __init__(self, recordings: CorpusRecordings, rows: NDArray[np.int64]):
-        self._recordings, self._rows = recordings, rows
+    def __init__(self, recordings: CorpusRecordings, index: NDArray[np.int64]):
+        self._recordings, self._index = recordings, index
 
     def __len__(self) -> int:
-        """Count the clips."""
-        return len(self._rows)
+        """Return the number of clips."""
+        return len(self._index)
 
     @overload
     def __getitem__(self, index: int) -> TrainingClip: ...
     @overload
     def __getitem__(self, index: slice) -> "CorpusClips": ...
     def __getitem__(self, index: int | slice) -> "TrainingClip | CorpusClips":
-        """Make a clip, or give a part of them."""
+        """Create a clip, or return a slice of the sequence."""
         if isinstance(index, slice):
-            return CorpusClips(self._recordings, self._rows[index])
-        n, piece = self._rows[index].tolist()
-        return CorpusClip(self._recordings, n, piece)
+            return CorpusClips(self._recordings, self._index[index])
+        recording, segment = self._index[index].tolist()
+        return CorpusClip(self._recordings, recording, segment)
 
 
 def open_corpus_clips(
     data: DataConfig, folder: Path, sample_rate: int, model: ModelConfig
 ) -> tuple[CorpusClips, CorpusClips, CorpusClips]:
-    """Divide a corpus into clips as the folder that it was made of would be.
+    """Split a corpus into the same clips as the folder that it was prepared from.
 
     Returns:
-        clips to train on, to validate on, for a test.
+        clips for training, for validation, for a test.
     Raises:
-        DataError: it is damaged, of another rate, or lacks arrays that the model asks for.
-        ConfigError: labels are asked for that it was not made with.
-        ConditionError: settings of a condition that this rate cannot have.
+        DataError: the corpus is damaged, of another rate, or lacks arrays that the model needs.
+        ConfigError: fields are requested that the corpus was not prepared with.
+        ConditionError: settings of a condition that are impossible at this rate.
     """
     corpus = Corpus(folder)
-    _check_fit(data, corpus, sample_rate, model)
+    _check_corpus(data, corpus, sample_rate, model)
     recordings = CorpusRecordings(corpus, model, max_targets(data, sample_rate))
-    recordings.frames(0)  # what cannot be computed of one cannot be of any
-    pieces = -(-corpus.records["samples"] // recordings.longest)
-    kept = np.zeros(len(corpus), np.int64)
+    recordings.frame_features(0)  # settings that fail for one recording fail for all
+    segments = -(-corpus.records["samples"] // recordings.longest)
+    train_segments = np.zeros(len(corpus), np.int64)
     is_test = np.zeros(len(corpus), bool)
-    for n, (number, count) in enumerate(
-        zip(corpus.records["number"].tolist(), pieces.tolist(), strict=True)
+    for n, (file_index, count) in enumerate(
+        zip(corpus.records["number"].tolist(), segments.tolist(), strict=True)
     ):
         fields = corpus.labels(n) if data.test or data.validation else {}
-        keep = split_point(data, fields, count, number, corpus.header.files)
-        kept[n], is_test[n] = keep or 0, keep is None
-    recording = np.repeat(np.arange(len(corpus)), pieces)
-    piece = np.arange(len(recording)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    rows = np.stack([recording, piece], axis=1)
-    is_train, is_test = piece < kept[recording], is_test[recording]
-    chosen = (is_train & ~is_test, ~is_train & ~is_test, is_test)
-    train, validation, test = (CorpusClips(recordings, rows[part]) for part in chosen)
+        split = split_point(data, fields, count, file_index, corpus.header.files)
+        train_segments[n], is_test[n] = split or 0, split is None
+    recording = np.repeat(np.arange(len(corpus)), segments)
+    segment = np.arange(len(recording)) - np.repeat(np.cumsum(segments) - segments, segments)
+    index = np.stack([recording, segment], axis=1)
+    is_train, is_test = segment < train_segments[recording], is_test[recording]
+    masks = (is_train & ~is_test, ~is_train & ~is_test, is_test)
+    train, validation, test = (CorpusClips(recordings, index[mask]) for mask in masks)
     return train, validation, test
 
 
-def _check_fit(data: DataConfig, corpus: Corpus, sample_rate: int, model: ModelConfig) -> None:
+def _check_corpus(data: DataConfig, corpus: Corpus, sample_rate: int, model: ModelConfig) -> None:
     header, folder = corpus.header, corpus.folder
     if header.sample_rate != sample_rate:
         raise DataError(
-            f"the corpus {folder} has {header.sample_rate} Hz, the model {sample_rate}; give "
-            f"--sample-rate {header.sample_rate}, or prepare one with {sample_rate}"
+            f"the corpus {folder} has {header.sample_rate} Hz, the model {sample_rate}; use "
+            f"--sample-rate {header.sample_rate}, or prepare a corpus with {sample_rate}"
         )
     corpus.check_labels(data.pattern, data.metadata)
-    if data.speeds:
+    if data.speed_perturbation:
         raise DataError(
-            f"the corpus {folder} holds its recordings at one speed; take data.speeds out of the "
-            "recipe, or train from the folder of recordings"
+            f"the corpus {folder} holds its recordings at one speed; remove "
+            "data.speed_perturbation from the recipe, or train from the folder of recordings"
         )
     arrays = [c.name for c in model.conditions if isinstance(c, FramesCondition | VectorCondition)]
     if arrays:

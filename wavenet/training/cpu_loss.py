@@ -1,43 +1,50 @@
-"""The loss of a batch on a CPU and its gradient, clip by clip, several at a time.
+"""The loss of a batch and its gradient on a CPU, for a WaveNet: clip by clip, several at a time.
 
-Clips do not depend on each other, so that a thread for each serves better than all threads for one
-product: nobody waits at the end of every product, and padding is not computed. Clip by clip also
-needs less memory, for which the gradient of a clip is computed with its loss, before the next clip.
+Clips do not depend on each other. One thread per clip is faster than all threads on one matrix
+product: threads do not wait for each other after every product, and padding is not computed. It
+also needs less memory, because the gradient of a clip is computed with its loss, before the next
+clip. Called by `task`, for the models that `supports` accepts.
 """
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from wavenet.model.conditioning import Conditioning
-from wavenet.model.distributions import Categorical
 from wavenet.model.wavenet import WaveNet
-from wavenet.training.fused_blocks import gated_output, make_blocks
+from wavenet.training.fused_blocks import cast_blocks, gated_output
+from wavenet.training.nll import sum_nll
 
-ROWS = 128  # clips are counted in so many samples: a product of a new size is first compiled
+# Clip lengths are rounded up to a multiple of this: the first product of each new size is slow.
+SAMPLE_MULTIPLE = 128
 
 Gradients = Sequence[Tensor | None]
-Work = Callable[[int], tuple[Tensor, Gradients]]  # a clip -> its loss and the gradient
+ClipLoss = Callable[[int], tuple[Tensor, Gradients]]  # index of a clip -> its loss and gradient
 
 
-class _Loss(torch.autograd.Function):
-    """Run the work of all clips -> the sum of their losses; their gradients are there already."""
+def supports(model: nn.Module) -> TypeGuard[WaveNet]:
+    """Return whether `clipwise_nll` can compute the loss of this kind of model."""
+    return isinstance(model, WaveNet)
+
+
+class _SummedLoss(torch.autograd.Function):
+    """Sum the losses of all clips; their gradients are computed in the forward pass."""
 
     @staticmethod
-    def forward(ctx: Any, work: Work, clips: int, *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, clip_loss: ClipLoss, clips: int, *parameters: Tensor) -> Tensor:
         total = torch.zeros(())
         grads: list[Tensor | None] = [None] * len(parameters)
-        for loss, new in _run(work, clips):
+        for loss, clip_grads in _compute_clips(clip_loss, clips):
             total = total + loss
-            for n, grad in enumerate(new):
+            for n, grad in enumerate(clip_grads):
                 if grad is not None:
-                    before = grads[n]
-                    grads[n] = grad if before is None else before.add_(grad)
+                    summed = grads[n]
+                    grads[n] = grad if summed is None else summed.add_(grad)
         ctx.grads = grads
         return total
 
@@ -47,86 +54,71 @@ class _Loss(torch.autograd.Function):
         return (None, None, *(None if g is None else g * factor for g in ctx.grads))
 
 
-def total_nll(
+def clipwise_nll(
     model: WaveNet,
     codes: Tensor,
     mask: Tensor,
     start: Tensor,
     conditioning: Conditioning,
-    heard: Tensor,
+    input_codes: Tensor,
 ) -> Tensor:
-    """Add up the negative log-likelihood, in nats, over the targets of a batch.
+    """Sum the negative log-likelihood, in nats, over the targets of a batch.
 
-    Products are in the type of autocast, where that is on.
+    Matrix products use the dtype of autocast if it is enabled.
 
     Args:
         model: on the CPU.
         codes: (B, T) int64; mask: (B, T), true where a sample is a target; start: as in `WaveNet`.
         conditioning: of the batch.
-        heard: (B, T) int64, what the network hears: the codes, or something close to them.
+        input_codes: (B, T) int64, what the model reads: the codes, or the codes with noise.
     """
-    wide, bf16 = model.skip.weight.dtype, torch.is_autocast_enabled("cpu")
-    blocks = make_blocks(model, torch.get_autocast_dtype("cpu") if bf16 else wide)
+    full_dtype, bf16 = model.skip.weight.dtype, torch.is_autocast_enabled("cpu")
+    blocks = cast_blocks(model, torch.get_autocast_dtype("cpu") if bf16 else full_dtype)
     parameters = [p for p in model.parameters() if p.requires_grad]
-    wanted = torch.is_grad_enabled() and bool(parameters)
-    # neither padding nor context reaches the post-net, but for what fills up whole rows
-    codes, heard, mask = (F.pad(x, (0, -x.shape[1] % ROWS)) for x in (codes, heard, mask))
-    rows = mask.unflatten(1, (-1, ROWS)).any(2)
-    begins = rows.int().argmax(1) * ROWS
-    ends = (rows * torch.arange(1, rows.shape[1] + 1)).amax(1).clamp(min=1) * ROWS
+    needs_grad = torch.is_grad_enabled() and bool(parameters)
+    # padding and context skip the post-net, except what completes a multiple of samples
+    pad = -codes.shape[1] % SAMPLE_MULTIPLE
+    codes, input_codes, mask = (F.pad(x, (0, pad)) for x in (codes, input_codes, mask))
+    has_targets = mask.unflatten(1, (-1, SAMPLE_MULTIPLE)).any(2)
+    begins = has_targets.int().argmax(1) * SAMPLE_MULTIPLE
+    counts = has_targets * torch.arange(1, has_targets.shape[1] + 1)
+    ends = counts.amax(1).clamp(min=1) * SAMPLE_MULTIPLE
 
-    def work(n: int) -> tuple[Tensor, Gradients]:
+    def clip_loss(n: int) -> tuple[Tensor, Gradients]:
         begin, end = int(begins[n]), int(ends[n])
-        # what a thread casts for itself must not be freed by another one
+        # no cache: another thread could free the weights that this one has cast
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=bf16, cache_enabled=False)
-        with torch.set_grad_enabled(wanted), autocast:
+        with torch.set_grad_enabled(needs_grad), autocast:
             gated = gated_output(
-                model, blocks, heard[n, :end], conditioning.select([n]), int(start[n])
+                model, blocks, input_codes[n, :end], conditioning.select([n]), int(start[n])
             )
             params = model.post_net(gated[begin:] if begin else gated)
-            loss = nll(model, params, codes[n, begin:end], mask[n, begin:end])
-        if not wanted:
+            loss = sum_nll(model.distribution, params, codes[n, begin:end], mask[n, begin:end])
+        if not needs_grad:
             return loss, []
         return loss.detach(), torch.autograd.grad(loss, parameters, allow_unused=True)
 
-    total: Tensor = _Loss.apply(work, len(codes), *parameters)  # type: ignore[no-untyped-call]
+    total: Tensor = _SummedLoss.apply(clip_loss, len(codes), *parameters)  # type: ignore[no-untyped-call]
     return total
 
 
-def nll(model: WaveNet, params: Tensor, codes: Tensor, mask: Tensor, whole: bool = False) -> Tensor:
-    """Add up the negative log-likelihood, in nats, of the codes (N,) of a mask; params: (N, P).
-
-    Args:
-        whole: compute what is no target, too, and leave it out of the sum. To pick out the targets,
-            a GPU would have to be asked how many there are, and waited for.
-    """
-    params = params.float()
-    if isinstance(model.distribution, Categorical):
-        # the same, as one fused operation
-        return F.cross_entropy(params, codes.masked_fill(~mask, -100), reduction="sum")
-    if whole:
-        found = model.distribution.log_prob(params.t()[None], codes[None])
-        return -found.masked_fill(~mask, 0).sum()
-    return -model.distribution.log_prob(params[mask].t()[None], codes[mask][None]).sum()
-
-
-def _run(work: Work, clips: int) -> list[tuple[Tensor, Gradients]]:
-    """Do the work of all clips, the threads of torch divided among those that run together."""
+def _compute_clips(clip_loss: ClipLoss, clips: int) -> list[tuple[Tensor, Gradients]]:
+    """Compute all clips, as many at a time as torch has threads, which are shared among them."""
     threads = torch.get_num_threads()
-    done: list[tuple[Tensor, Gradients]] = []
+    results: list[tuple[Tensor, Gradients]] = []
     for first in range(0, clips, threads):
-        together = range(first, min(clips, first + threads))
-        if len(together) == 1:
-            done.append(work(first))
+        group = range(first, min(clips, first + threads))
+        if len(group) == 1:
+            results.append(clip_loss(first))
             continue
 
-        def alone(n: int, each: int = threads // len(together)) -> tuple[Tensor, Gradients]:
-            torch.set_num_threads(each)  # of this thread
-            return work(n)
+        def in_thread(n: int, own_threads: int = threads // len(group)) -> tuple[Tensor, Gradients]:
+            torch.set_num_threads(own_threads)  # of this thread
+            return clip_loss(n)
 
         try:
-            with ThreadPoolExecutor(len(together)) as pool:
-                done += pool.map(alone, together)
+            with ThreadPoolExecutor(len(group)) as pool:
+                results += pool.map(in_thread, group)
         finally:
-            torch.set_num_threads(threads)  # for threads yet to come
-    return done
+            torch.set_num_threads(threads)  # of threads started later
+    return results

@@ -1,8 +1,8 @@
-"""Audio files -> clips to train on and clips held out.
+"""A folder of recordings, or a prepared corpus -> clips for training, validation and test.
 
-A folder enters (through `manifest`), which is read whole, or a prepared corpus, of which a clip is
-read when it is looked at; clips leave, with their labels and frames. `batches` puts them side by
-side.
+Audio files enter: their fields through `manifest`, their frames through `model.features`. All
+recordings of a folder are held in memory; the clips of a corpus are read on access
+(`corpus_dataset`). Called by the command line and the evaluations; `batches` collates the clips.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,41 +19,50 @@ from wavenet.conditions import (
     LocalCondition,
     VectorCondition,
 )
-from wavenet.config import DataConfig, ModelConfig
+from wavenet.config import ModelConfig
 from wavenet.corpus.format import is_corpus
 from wavenet.errors import ConditionError, DataError
 from wavenet.manifest import Entry, find_entries
 from wavenet.model.conditioning import Given
 from wavenet.model.features import frames_of, read_array
 from wavenet.training.corpus_dataset import open_corpus_clips
-from wavenet.training.segmentation import TrainingClip as TrainingClip
-from wavenet.training.segmentation import cut_recording as cut_recording
-from wavenet.training.segmentation import max_targets, split_point
-
-Arrays = dict[str, Tensor]
+from wavenet.training.recipe import DataConfig
+from wavenet.training.segmentation import (
+    TrainingClip,
+    count_segments,
+    max_targets,
+    segment_bounds,
+    split_point,
+)
 
 
 @dataclass
 class Dataset:
-    """The clips of a folder or a corpus, split, and what could not be used."""
+    """The clips of a folder or a corpus, split into three parts.
+
+    Attributes:
+        train, validation, test: clips.
+        skipped: one sentence per file that cannot be used.
+        n_speeds: number of speeds at which each recording for training is played.
+    """
 
     train: Sequence[TrainingClip] = field(default_factory=list)
     validation: Sequence[TrainingClip] = field(default_factory=list)
     test: Sequence[TrainingClip] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)  # one sentence per unreadable file
-    speeds: int = 1  # at which each recording to train on is heard
+    skipped: list[str] = field(default_factory=list)
+    n_speeds: int = 1
 
 
 def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Dataset:
-    """Read a folder, compute the frames that the model asks for, cut long files, split.
+    """Read a folder or open a corpus, compute the model's frames, cut long recordings, split.
 
-    Vectors, and frames that are no feature of the recording, lie beside it in
+    Vectors, and frames that are not computed from the recording, are read from files beside it,
     `<recording>.<condition>.npy`. Unreadable files are skipped, each with a sentence in `skipped`.
-    Of a prepared corpus only the index is read.
+    Only the index of a prepared corpus is read.
 
     Raises:
-        DataError: nothing to train on, a corpus that is damaged or of another rate.
-        ConfigError: labels of a corpus are asked for that it was not made with.
+        DataError: nothing to train on, or a corpus that is damaged or of another rate.
+        ConfigError: fields of a corpus are requested that it was not prepared with.
     """
     if data.folder is None:
         raise DataError("no folder of audio is given; set data.folder in the recipe or --data")
@@ -62,8 +71,8 @@ def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Data
     else:
         dataset = _read_folder(Path(data.folder), data, sample_rate, model)
     if not dataset.train:
-        why = f"; the first fault: {dataset.skipped[0]}" if dataset.skipped else ""
-        raise DataError(f"{data.folder} leaves no clip to train on{why}")
+        reason = f"; the first error: {dataset.skipped[0]}" if dataset.skipped else ""
+        raise DataError(f"{data.folder} has no clip to train on{reason}")
     return dataset
 
 
@@ -76,57 +85,71 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
     for number, entry in enumerate(entries):
         try:
             clips = _read_clips(entry, data, sample_rate, model, 1.0)
-            keep = split_point(data, entry.fields, len(clips), number, len(entries))
-            sped = [_read_clips(entry, data, sample_rate, model, s) for s in data.speeds if keep]
+            split = split_point(data, entry.fields, len(clips), number, len(entries))
+            speeds = data.speed_perturbation if split else ()
+            perturbed = [_read_clips(entry, data, sample_rate, model, s) for s in speeds]
         except (AudioError, ConditionError) as error:
             skipped.append(str(error))
             continue
-        if keep is None:
+        if split is None:
             test.extend(clips)
             continue
-        validation.extend(clips[keep:])
-        for heard in (clips, *sped):
-            # of a long recording whose end is held out, as much at every speed
-            train.extend(heard[: keep * len(heard) // len(clips)])
-    return Dataset(train, validation, test, skipped, 1 + len(data.speeds))
+        validation.extend(clips[split:])
+        for version in (clips, *perturbed):
+            # of a recording whose end is held out, the same fraction at every speed
+            train.extend(version[: split * len(version) // len(clips)])
+    return Dataset(train, validation, test, skipped, 1 + len(data.speed_perturbation))
 
 
 def _read_clips(
     entry: Entry, data: DataConfig, sample_rate: int, model: ModelConfig, speed: float
 ) -> list[TrainingClip]:
-    # At a lower rate than it is then taken for, it sounds faster; with all the treble that it has.
+    """Read a recording at a speed and cut it into segments with their frames."""
+    # Resampled to a lower rate than it is played at, a recording is faster. Resampling straight
+    # from the file keeps all the treble that a slowed recording has.
     waveform = io.read(entry.path, round(sample_rate / speed)).waveform
-    local = frames_of(model, sample_rate, waveform, read_arrays(entry.path, model.locals))
+    frames = frames_of(model, sample_rate, waveform, _read_arrays(entry.path, model.locals))
     fields: dict[str, Given] = {**entry.fields}
-    fields |= read_arrays(entry.path, model.globals)
+    fields |= _read_arrays(entry.path, model.globals)
     longest = max_targets(data, sample_rate)
-    return cut_recording(waveform, fields, longest, model, entry.path.name, local)
+    return cut_recording(waveform, fields, longest, model, entry.path.name, frames)
 
 
-def read_arrays(path: Path, conditions: Iterable[LocalCondition | GlobalCondition]) -> Arrays:
-    """Read the arrays that lie beside a recording, by condition name.
+def cut_recording(
+    waveform: Tensor,
+    fields: dict[str, Given],
+    longest: int,
+    model: ModelConfig,
+    source: str,
+    frame_features: Tensor,
+) -> list[TrainingClip]:
+    """Cut a recording into clips of at most `longest` targets, each after its own context.
 
-    Raises:
-        ConditionError: one is missing or cannot be read.
+    Args:
+        waveform: (T,) float32; fields, source: as in `TrainingClip`.
+        longest: most targets of a clip.
+        model: its receptive field and its conditions.
+        frame_features: (F, columns) of the whole recording.
     """
+    samples = waveform.shape[0]
+    clips = []
+    for index in range(count_segments(samples, longest)):
+        start, end, context, first, last = segment_bounds(samples, longest, model, index)
+        frames = frame_features[first:last]
+        clips.append(
+            TrainingClip(
+                waveform[start:end], fields, start, samples, context, source, frames, first
+            )
+        )
+    return clips
+
+
+def _read_arrays(
+    path: Path, conditions: Iterable[LocalCondition | GlobalCondition]
+) -> dict[str, Tensor]:
+    """Read the arrays in files beside a recording, by condition name."""
     return {
         condition.name: read_array(path.with_suffix(f".{condition.name}.npy"))
         for condition in conditions
         if isinstance(condition, FramesCondition | VectorCondition)
     }
-
-
-def label_values(clips: Iterable[TrainingClip], name: str) -> tuple[str, ...]:
-    """List the labels found under a name, in order.
-
-    Raises:
-        DataError: a clip has no such field.
-    """
-    found = set()
-    for clip in clips:
-        labels = clip.labels
-        if name not in labels:
-            have = ", ".join(labels) or "none"
-            raise DataError(f"{clip.source} has no field {name!r}; its fields: {have}")
-        found.add(str(labels[name]))
-    return tuple(sorted(found))

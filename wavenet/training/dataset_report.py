@@ -1,7 +1,7 @@
-"""What is in a folder of recordings, before anything is trained on it.
+"""A report on a folder of recordings: lengths, rates, fields, clipping, silence, unreadable files.
 
-A folder enters, read as training reads it; a report that grows with every file leaves. Of a
-prepared corpus it is there already. Called by `wavenet data report` and the studio.
+A folder enters, read as training reads it; a `DatasetReport` leaves before the first file and after
+each. A prepared corpus holds its report already. Called by `wavenet data report` and the studio.
 """
 
 import re
@@ -17,26 +17,26 @@ from wavenet.corpus.format import is_corpus, read_report
 from wavenet.corpus.reading import Corpus
 from wavenet.manifest import AUDIO_SUFFIXES, Entry, find_entries, find_table
 
-SHOWN = 20  # names, sentences: enough to see what is wrong
+MAX_LISTED = 20  # names or sentences: enough to see what is wrong
 
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What is known of a folder so far; complete once `done` equals `files`.
+    """What is known about a folder so far; complete once `done` equals `files`.
 
     Attributes:
-        files: recordings there are, with a pattern those whose names fit.
-        format: where labels come from; None where there are none.
-        fields: by name, the values that are given to files, in order.
-        done: files looked at; readable: of these, those that training can use.
+        files: number of recordings; with a pattern, of those whose names match it.
+        format: where fields come from; None if there are none.
+        fields: by name, the values that occur, sorted.
+        done: files read so far; readable: of these, those that training can use.
         seconds: of all readable ones together.
         shortest, median, longest: seconds; None while nothing was readable.
         rates: Hz -> files.
         channels: number -> files.
         clipped: names of the first files with `CLIPPED_RUN` or more neighbouring samples at full
-            scale, as training hears them, that is mixed to one channel.
+            scale, after mixing to one channel, as in training.
         clipped_count: number of all such files.
-        silent: share of the time in blocks of 10 ms whose RMS is below -60 dB re full scale.
+        silent: fraction of the time in blocks of 10 ms whose RMS is below -60 dB re full scale.
         unreadable: a sentence for each of the first files that cannot be read.
         unreadable_count: number of all such files.
     """
@@ -62,18 +62,19 @@ class DatasetReport:
 def scan_dataset(
     folder: Path, pattern: str | None = None, metadata: str | None = None
 ) -> Iterator[DatasetReport]:
-    """Look at every recording of a folder; yields before the first one and after each.
+    """Read every recording of a folder; yield a report before the first one and after each.
 
-    Everything that can be known without opening a recording is checked before this returns.
+    Everything that is known without opening a recording is checked before this returns.
 
     Args:
-        folder, pattern, metadata: as in `manifest.find_entries`, or those of a prepared corpus.
+        folder, pattern, metadata: as in `manifest.find_entries`; or a prepared corpus, and the
+            pattern or metadata that it was prepared with.
     Raises:
-        DataError: as `manifest.find_entries` does; a corpus that is damaged.
-        ConfigError: a corpus that was prepared with other labels.
+        DataError: as `manifest.find_entries`; a corpus that is damaged.
+        ConfigError: a corpus that was prepared with other fields.
     """
     if is_corpus(folder):
-        return iter([_of_corpus(folder, pattern, metadata)])
+        return iter([_report_of_corpus(folder, pattern, metadata)])
     entries = find_entries(folder, pattern, metadata)
     table = find_table(folder, metadata) if pattern is None else None
     values: dict[str, set[str]] = {}
@@ -82,11 +83,11 @@ def scan_dataset(
             values.setdefault(name, set()).add(value)
     source = table.name if table else "file names" if pattern else None
     fields = {name: tuple(sorted(found)) for name, found in values.items()}
-    return _look(folder, entries, DatasetReport(len(entries), source, fields))
+    return _scan_files(folder, entries, DatasetReport(len(entries), source, fields))
 
 
-def _of_corpus(folder: Path, pattern: str | None, metadata: str | None) -> DatasetReport:
-    """Tell what is known of a corpus since it was made."""
+def _report_of_corpus(folder: Path, pattern: str | None, metadata: str | None) -> DatasetReport:
+    """Return the report that was written with a corpus."""
     corpus = Corpus(folder)
     corpus.check_labels(pattern, metadata)
     header, report = corpus.header, read_report(folder)
@@ -94,51 +95,55 @@ def _of_corpus(folder: Path, pattern: str | None, metadata: str | None) -> Datas
     return DatasetReport(format=source, fields=corpus.fields, done=report.files, **dict(report))
 
 
-def _look(folder: Path, entries: Sequence[Entry], found: DatasetReport) -> Iterator[DatasetReport]:
-    """Open the recordings one after the other."""
-    lengths: list[float] = []  # seconds, in order
+def _scan_files(
+    folder: Path, entries: Sequence[Entry], report: DatasetReport
+) -> Iterator[DatasetReport]:
+    """Read the recordings one after the other; yield the report after each."""
+    durations: list[float] = []  # seconds, sorted
     silence = 0.0  # seconds
-    yield found
+    yield report
     for entry in entries:
-        found = replace(found, done=found.done + 1)
+        report = replace(report, done=report.done + 1)
         try:
             recording = io.read(entry.path)
         except AudioError as error:
-            shown = (*found.unreadable, str(error))[:SHOWN]
-            found = replace(found, unreadable=shown, unreadable_count=found.unreadable_count + 1)
-            yield found
+            listed = (*report.unreadable, str(error))[:MAX_LISTED]
+            report = replace(
+                report, unreadable=listed, unreadable_count=report.unreadable_count + 1
+            )
+            yield report
             continue
         seconds = len(recording.waveform) / recording.sample_rate
-        insort(lengths, seconds)
+        insort(durations, seconds)
         silence += seconds * silence_share(recording.waveform, recording.sample_rate)
-        found = replace(
-            found,
-            readable=len(lengths),
-            seconds=found.seconds + seconds,
-            shortest=lengths[0],
-            median=(lengths[(len(lengths) - 1) // 2] + lengths[len(lengths) // 2]) / 2,
-            longest=lengths[-1],
-            rates=_one_more(found.rates, recording.sample_rate),
-            channels=_one_more(found.channels, recording.channels),
-            silent=silence / (found.seconds + seconds),
+        report = replace(
+            report,
+            readable=len(durations),
+            seconds=report.seconds + seconds,
+            shortest=durations[0],
+            median=(durations[(len(durations) - 1) // 2] + durations[len(durations) // 2]) / 2,
+            longest=durations[-1],
+            rates=_increment(report.rates, recording.sample_rate),
+            channels=_increment(report.channels, recording.channels),
+            silent=silence / (report.seconds + seconds),
         )
         if is_clipped(recording.waveform):
-            name = _name(entry.path, folder)
-            found = replace(
-                found,
-                clipped=(*found.clipped, name)[:SHOWN],
-                clipped_count=found.clipped_count + 1,
+            name = _relative_name(entry.path, folder)
+            report = replace(
+                report,
+                clipped=(*report.clipped, name)[:MAX_LISTED],
+                clipped_count=report.clipped_count + 1,
             )
-        yield found
+        yield report
 
 
 def guess_pattern(names: Sequence[str]) -> str | None:
-    """Suggest a pattern of labels for file names of one shape, such as "{field1}_{field2}".
+    """Suggest a pattern of fields for file names of one shape, such as "{field1}_{field2}".
 
     Args:
         names: of files, with or without suffix.
     Returns:
-        None where the names differ in shape, or no part of them tells groups of files apart.
+        None if the names differ in shape, or if no part of them distinguishes groups of files.
     """
     stems = [PurePath(name).stem if _is_audio(name) else name for name in names]
     for separators in ("_-", "_", "-"):
@@ -157,13 +162,13 @@ def _is_audio(name: str) -> bool:
     return PurePath(name).suffix.lower() in AUDIO_SUFFIXES
 
 
-def _one_more(counts: Mapping[int, int], key: int) -> dict[int, int]:
-    """Count one more, in a copy whose keys are in order."""
+def _increment(counts: Mapping[int, int], key: int) -> dict[int, int]:
+    """Return a copy with one count increased, its keys sorted."""
     return dict(sorted({**counts, key: counts.get(key, 0) + 1}.items()))
 
 
-def _name(path: Path, folder: Path) -> str:
-    """Name a file within its folder; a table gives paths that are resolved."""
+def _relative_name(path: Path, folder: Path) -> str:
+    """Return the name of a file within its folder; paths of a table are resolved."""
     for base in (folder, folder.resolve()):
         if path.is_relative_to(base):
             return path.relative_to(base).as_posix()

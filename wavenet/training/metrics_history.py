@@ -1,7 +1,7 @@
-"""The curves of a run, read from a `metrics.jsonl` that still grows.
+"""The curves of a run, read from a `metrics.jsonl` that is still being written.
 
-The file enters, its last line perhaps half written; a few hundred points leave, however many steps
-it has. Called by `status`.
+The file enters, its last line perhaps incomplete; a few hundred points leave, however many steps it
+has. Called by `run_status`.
 """
 
 import json
@@ -9,22 +9,22 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from wavenet.training.progress_report import LOSS_WEIGHT
+from wavenet.training.progress_report import LOSS_WEIGHT, smooth_loss
 
 Point = tuple[int, float]  # step, bits per sample
 
-MOST_POINTS = 500  # of a curve; beyond that every other one goes
+MAX_POINTS = 500  # of a curve; above that, every other point is removed
 
 
 class MetricsHistory:
-    """Curves, and where the last reading ended: the next one reads on from there.
+    """The curves read so far, and the position where the next read continues.
 
     Attributes:
         step: the newest.
-        loss: bits per sample on training clips, smoothed as the command line shows them.
-        bits: bits per sample on held-out clips.
-        speed: samples a second; None before the first step.
-        samples: of a step, about.
+        loss_curve: bits per sample on training clips, smoothed as on the command line.
+        validation_curve: bits per sample on held-out clips.
+        samples_per_second: None before the first step.
+        step_samples: samples per step, smoothed.
     """
 
     def __init__(self, path: Path):
@@ -33,7 +33,7 @@ class MetricsHistory:
         self._reset()
 
     def read(self) -> None:
-        """Take in what is new; everything again where the file is another one by now."""
+        """Read new lines; read the whole file again if it has been replaced."""
         with self._lock:
             try:
                 self._read()
@@ -41,46 +41,46 @@ class MetricsHistory:
                 self._reset()
 
     def _reset(self) -> None:
-        self.step, self.samples = 0, 0.0
-        self.speed: float | None = None
-        self.loss: list[Point] = []
-        self.bits: list[Point] = []
-        self._smooth: float | None = None
-        self._every = 1  # steps from one point of the loss to the next
-        self._offset, self._last = 0, b""  # what was read, and its last line
+        self.step, self.step_samples = 0, 0.0
+        self.samples_per_second: float | None = None
+        self.loss_curve: list[Point] = []
+        self.validation_curve: list[Point] = []
+        self._smoothed_loss: float | None = None
+        self._stride = 1  # steps between two points of the loss curve
+        self._offset, self._last_line = 0, b""
 
     def _read(self) -> None:
         with self._path.open("rb") as file:
-            # a resumed run drops what it is yet to make, and writes other lines there
-            file.seek(self._offset - len(self._last))
-            if file.read(len(self._last)) != self._last:
+            # a resumed run deletes records of later steps, and writes others in their place
+            file.seek(self._offset - len(self._last_line))
+            if file.read(len(self._last_line)) != self._last_line:
                 self._reset()
                 file.seek(0)
             for line in file:
                 if not line.endswith(b"\n"):
                     break  # being written
-                self._offset, self._last = self._offset + len(line), line
-                self._take(line)
+                self._offset, self._last_line = self._offset + len(line), line
+                self._add_record(line)
 
-    def _take(self, line: bytes) -> None:
+    def _add_record(self, line: bytes) -> None:
         try:
             record: dict[str, Any] = json.loads(line)
             step, loss = int(record["step"]), float(record["loss_bits"])
             samples, speed = float(record["samples"]), float(record["samples_per_second"])
-            held = record.get("bits_per_sample")
-            bits = None if held is None else float(held)
+            validation = record.get("bits_per_sample")
+            bits = None if validation is None else float(validation)
         except (ValueError, KeyError, TypeError):
             return  # torn by a crash
-        before = self._smooth
-        self._smooth = loss if before is None else before + LOSS_WEIGHT * (loss - before)
-        self.samples += LOSS_WEIGHT * (samples - self.samples) if self.samples else samples
-        self.step, self.speed = step, speed
-        if step % self._every == 0:
-            self.loss.append((step, self._smooth))
-        if len(self.loss) > MOST_POINTS:
-            self._every *= 2
-            self.loss = [point for point in self.loss if point[0] % self._every == 0]
+        self._smoothed_loss = smooth_loss(self._smoothed_loss, loss)
+        if self.step_samples:
+            samples = self.step_samples + LOSS_WEIGHT * (samples - self.step_samples)
+        self.step, self.step_samples, self.samples_per_second = step, samples, speed
+        if step % self._stride == 0:
+            self.loss_curve.append((step, self._smoothed_loss))
+        if len(self.loss_curve) > MAX_POINTS:
+            self._stride *= 2
+            self.loss_curve = [point for point in self.loss_curve if point[0] % self._stride == 0]
         if bits is not None:
-            self.bits.append((step, bits))
-        if len(self.bits) > MOST_POINTS:
-            self.bits = self.bits[1::2]  # the newest stays
+            self.validation_curve.append((step, bits))
+        if len(self.validation_curve) > MAX_POINTS:
+            self.validation_curve = self.validation_curve[1::2]  # the newest stays

@@ -1,8 +1,9 @@
-"""Batches as the training step takes them: on its device, ready before they are asked for.
+"""Batches on the device of the training step, prepared in advance.
 
-Batches of `batches` enter, in their order; the same leave as `DeviceBatch`. For a GPU a thread collates the
-next ones meanwhile, into memory that is pinned, so that they are copied while the GPU works and
-nobody waits. On a CPU there is nothing to be gained: the threads of the step need all cores.
+Micro-batches of `batches` enter; the same leave in the same order as `DeviceBatch`. For a GPU, a
+thread collates the next batches into pinned memory, so that they are copied while the GPU computes
+and the step does not wait. On a CPU nothing is prefetched: the step needs all cores. Called by
+`task`.
 """
 
 from collections import deque
@@ -14,22 +15,22 @@ import torch
 from torch import Tensor
 
 from wavenet.model.conditioning import Conditioning
-from wavenet.model.wavenet import WaveNet
+from wavenet.training.autoregressive import AutoregressiveModel
 from wavenet.training.batches import Batch, MicroBatches
 
-AHEAD = 2  # batches that are collated before they are asked for
+PREFETCHED_STEPS = 2  # steps whose batches are collated before they are requested
 
 
 @dataclass(frozen=True)
 class DeviceBatch:
-    """A batch whose tensors lie on the device of the step.
+    """A batch whose tensors are on the device of the training step.
 
     Attributes:
         codes: (B, T) int64; mask: (B, T) bool, true where a sample is a target.
-        start: (B,) int64, on the CPU whatever the device: the model reads numbers from it.
+        start: (B,) int64, always on the CPU: the model reads numbers from it.
         conditioning: of the batch.
-        targets: how many samples are targets.
-        heard: (B, T) int64, what the network hears in place of the codes; None: the codes.
+        targets: number of targets of this batch.
+        input_codes: (B, T) int64, what the model reads in place of the codes; None: the codes.
     """
 
     codes: Tensor
@@ -37,18 +38,18 @@ class DeviceBatch:
     start: Tensor
     conditioning: Conditioning
     targets: int
-    heard: Tensor | None = None
+    input_codes: Tensor | None = None
 
     def to(self, device: torch.device) -> "DeviceBatch":
-        """Copy to a device; from pinned memory nothing waits for that."""
+        """Copy to a device; from pinned memory, without waiting."""
 
-        def move(part: Tensor) -> Tensor:
-            return part.to(device, non_blocking=True)
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
 
         return self._mapped(move)
 
     def pinned(self) -> "DeviceBatch":
-        """Copy to memory that a GPU can read by itself."""
+        """Copy to pinned memory, from which a GPU copies by itself."""
         return self._mapped(Tensor.pin_memory)
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> "DeviceBatch":
@@ -57,59 +58,63 @@ class DeviceBatch:
             codes=change(self.codes),
             mask=change(self.mask),
             conditioning=self.conditioning.mapped(change),
-            heard=None if self.heard is None else change(self.heard),
+            input_codes=None if self.input_codes is None else change(self.input_codes),
         )
 
 
-def make_device_batch(batch: Batch, model: WaveNet) -> DeviceBatch:
-    """Look up the conditions of a batch; all of it stays on the CPU.
+def make_device_batch(batch: Batch, model: AutoregressiveModel) -> DeviceBatch:
+    """Look up the conditions of a batch; all tensors stay on the CPU.
 
     Args:
-        model: whose condition network is going to run, and to learn; nothing runs here.
+        model: whose condition network the step is going to run and train; nothing runs here.
     Raises:
-        ConditionError: a label of the model is missing.
+        ConditionError: a value of a condition is missing.
     """
     names = [c.name for c in (*model.config.labels, *model.config.globals)]
-    labels = [{name: row[name] for name in names if name in row} for row in batch.labels]
+    values = [{name: row[name] for name in names if name in row} for row in batch.conditions]
     conditioning = model.conditioning(
-        labels, batch.totals, batch.local, batch.first, torch.device("cpu")
+        values,
+        batch.recording_samples,
+        batch.frame_features,
+        batch.first_frame,
+        torch.device("cpu"),
     )
     targets = int(batch.mask.sum())
-    return DeviceBatch(batch.codes, batch.mask, batch.start, conditioning, targets, batch.heard)
+    return DeviceBatch(
+        batch.codes, batch.mask, batch.start, conditioning, targets, batch.input_codes
+    )
 
 
 def prefetch_batches(
-    batches: Iterator[MicroBatches[Batch]], model: WaveNet, device: torch.device
+    steps: Iterator[MicroBatches[Batch]], model: AutoregressiveModel, device: torch.device
 ) -> Generator[MicroBatches[DeviceBatch], None, None]:
-    """Yield steps with their batches on a device, in their order; close it to end its thread.
+    """Yield the micro-batches of each step on a device; closing the generator ends its thread.
 
     Raises:
-        DataError, ConditionError: as of `batches` and `make_device_batch`, when the batch is asked for.
+        DataError, ConditionError: as `batches` and `make_device_batch`, when the step is requested.
     """
     if device.type != "cuda":
-        for step in batches:
-            yield MicroBatches(
-                [make_device_batch(part, model).to(device) for part in step.parts], step.targets
-            )
+        for step in steps:
+            on_device = [make_device_batch(batch, model).to(device) for batch in step.batches]
+            yield MicroBatches(on_device, step.step_targets)
         return
 
     def prepare() -> MicroBatches[DeviceBatch]:
-        # pinning belongs to the GPU that is current in this thread
+        # pinned memory belongs to the GPU that is current in this thread
         with torch.cuda.device(device):
-            step = next(batches)
-            return MicroBatches(
-                [make_device_batch(part, model).pinned() for part in step.parts], step.targets
-            )
+            step = next(steps)
+            pinned = [make_device_batch(batch, model).pinned() for batch in step.batches]
+            return MicroBatches(pinned, step.step_targets)
 
-    # one thread: the batches are made one after the other, as they would be without it
-    pool = ThreadPoolExecutor(1, thread_name_prefix="feed")
+    # a single thread keeps the order of the steps
+    pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
     try:
-        waiting: deque[Future[MicroBatches[DeviceBatch]]] = deque(
-            pool.submit(prepare) for _ in range(AHEAD)
+        pending: deque[Future[MicroBatches[DeviceBatch]]] = deque(
+            pool.submit(prepare) for _ in range(PREFETCHED_STEPS)
         )
         while True:
-            fed = waiting.popleft().result()
-            waiting.append(pool.submit(prepare))
-            yield MicroBatches([part.to(device) for part in fed.parts], fed.targets)
+            ready = pending.popleft().result()
+            pending.append(pool.submit(prepare))
+            yield MicroBatches([batch.to(device) for batch in ready.batches], ready.step_targets)
     finally:
         pool.shutdown(cancel_futures=True)

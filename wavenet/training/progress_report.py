@@ -1,6 +1,7 @@
-"""What a person sees of a training run: a bar on a terminal, lines elsewhere, TensorBoard.
+"""Reports on a training for a person: a progress bar on a terminal, lines elsewhere, TensorBoard.
 
-Records of `loop.train` enter. TensorBoard's writer is used when it is installed.
+Records of `loop.train` enter; text on stderr leaves, and TensorBoard files if it is installed.
+Called by the command line.
 """
 
 import importlib.util
@@ -19,27 +20,39 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-SHOWN = ("loss_bits", "bits_per_sample", "gradient", "learning_rate", "samples_per_second")
-LOSS_WEIGHT = 0.05  # of the newest step in the loss shown, which is averaged to be readable
+TENSORBOARD_SCALARS = (
+    *("loss_bits", "bits_per_sample", "gradient"),
+    *("learning_rate", "samples_per_second"),
+)
+LOSS_WEIGHT = 0.05  # of the newest step in the smoothed loss
+
+
+def smooth_loss(smoothed: float | None, newest: float) -> float:
+    """Return the smoothed loss after one more step."""
+    return newest if smoothed is None else smoothed + LOSS_WEIGHT * (newest - smoothed)
 
 
 @contextmanager
 def show_progress(steps: int, folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Give the function that `loop.train` calls with each record."""
+    """Yield the function that `loop.train` calls with each record.
+
+    Args:
+        steps: of the whole training.
+        folder: of the run, for TensorBoard's files.
+    """
     console = Console(stderr=True)
     with ExitStack() as stack:
-        progress = stack.enter_context(_progress(console))
+        progress = stack.enter_context(_progress_bar(console))
         task = progress.add_task("", total=steps, loss=float("nan"), bits="-", speed=0.0)
         writer: Any = None
         loss: float | None = None
 
-        def report(record: dict[str, Any]) -> None:
+        def show(record: dict[str, Any]) -> None:
             nonlocal loss, writer
             if loss is None:
-                # only now is the folder known to be ours to write
-                writer = _tensorboard(folder, stack)
-            newest = record["loss_bits"]
-            loss = newest if loss is None else loss + LOSS_WEIGHT * (newest - loss)
+                # not earlier: only now the folder is locked by this process
+                writer = _tensorboard_writer(folder, stack)
+            loss = smooth_loss(loss, record["loss_bits"])
             progress.update(
                 task, completed=record["step"], loss=loss, speed=record["samples_per_second"]
             )
@@ -52,14 +65,14 @@ def show_progress(steps: int, folder: Path) -> Iterator[Callable[[dict[str, Any]
                 progress.update(task, bits=f"{record['bits_per_sample']:.3f}")
                 console.print(line, highlight=False, soft_wrap=True)
             if writer is not None:
-                for name in SHOWN:
+                for name in TENSORBOARD_SCALARS:
                     if name in record:
                         writer.add_scalar(name, record[name], record["step"])
 
-        yield report
+        yield show
 
 
-def _progress(console: Console) -> Progress:
+def _progress_bar(console: Console) -> Progress:
     return Progress(
         BarColumn(),
         MofNCompleteColumn(),
@@ -73,7 +86,7 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _tensorboard(folder: Path, stack: ExitStack) -> Any:
+def _tensorboard_writer(folder: Path, stack: ExitStack) -> Any:
     if importlib.util.find_spec("tensorboard") is None:
         return None
     from torch.utils.tensorboard import SummaryWriter

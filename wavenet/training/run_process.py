@@ -1,7 +1,8 @@
-"""A training run as a folder and a process of its own, which outlives whoever started it.
+"""A training run as a folder and a process of its own, which outlives the process that started it.
 
-A plan enters; `wavenet train` runs on its own, its words in `run.log`. Nothing of a run is kept in
-memory: what became of it is read from its folder by `status`. Called by the studio.
+A `RunPlan` enters; a folder with plan, recipe and recordings leaves, and a `wavenet train` process
+that writes its output to `run.log`. Nothing about a run is kept in memory: `run_status` reads it
+from the folder. Called by the studio.
 """
 
 import os
@@ -28,26 +29,26 @@ from wavenet.training.recipe import BUILT_IN
 from wavenet.training.warm_worker import TrainCommand, WarmWorker, spawn_detached
 
 PLAN_FILE = "run.json"
-CONTROL_FILE = "asked.json"
+CONTROL_FILE = "control.json"
 LOG_FILE = "run.log"
 RECIPE_FILE = "recipe.toml"
 RECORDINGS_FOLDER = "recordings"
-PROGRAM = (sys.executable, "-m", "wavenet", "train")
+TRAIN_COMMAND = (sys.executable, "-m", "wavenet", "train")
 
-_PROCESSES = Path("/proc/self")  # where it is, a process can be told by its words
+_PROC = Path("/proc/self")  # exists where a process can be identified by its command line
 
 RunAction = Literal["run", "pause", "stop"]
 
 
 class RunPlan(Strict):
-    """The content of `run.json`: all that is needed to go on with a run.
+    """The content of `run.json`: all that is needed to start or resume a run.
 
     Attributes:
         name: of the run, its folder and its model.
         data: folder of audio; None: the run's own `recordings`.
-        labels: fields to condition on; only for a recipe without conditions of its own.
-        listen: seconds of the clip that is made after every validation.
-        threads: of the CPU; None for as many as torch takes.
+        labels: fields that become label conditions; only for a recipe without conditions.
+        sample_seconds: length of the sample clip that is generated after every validation.
+        threads: of the CPU; None: torch's default.
     """
 
     name: Name
@@ -56,42 +57,44 @@ class RunPlan(Strict):
     labels: tuple[Name, ...] = Field(default=(), max_length=32)
     recipe: Name = "small"
     steps: int = Field(ge=1, le=100_000_000)
-    listen: float = Field(default=1.0, gt=0, le=30)
+    sample_seconds: float = Field(default=1.0, gt=0, le=30)
     threads: int | None = Field(default=None, ge=1, le=1024)
 
 
 class RunControl(Strict):
-    """The content of `asked.json`: what was asked for last, and of which process.
+    """The content of `control.json`: the newest requested action, and the process it is for.
 
     Attributes:
-        started: when that process was, in seconds since 1970.
-        word: of its command line, by which it is told from a later one with its number; None for
-            that which names the folder.
+        pid: of the process.
+        started: when the process started, in seconds since 1970.
+        process_tag: an argument of its command line that no later process with the same id has;
+            None: the argument that names the folder.
     """
 
-    wish: RunAction
+    action: RunAction
     pid: int = Field(ge=1)
     started: float
-    word: str | None = Field(default=None, min_length=1, max_length=200)
+    process_tag: str | None = Field(default=None, min_length=1, max_length=200)
 
 
 def start(
     plan: RunPlan,
     root: Path,
-    fill: Callable[[Path], None] | None = None,
-    standby: WarmWorker | None = None,
+    write_recordings: Callable[[Path], None] | None = None,
+    warm_worker: WarmWorker | None = None,
 ) -> Path:
-    """Make the folder of a run and start its process.
+    """Create the folder of a run and start its process.
 
     Args:
-        root: the folder of the run is made in it.
-        fill: puts audio into the run's own folder of recordings, where the plan names no other.
-        standby: its process becomes the run, where one waits.
+        root: folder in which the folder of the run is created.
+        write_recordings: writes audio into the run's own folder of recordings; for a plan without
+            a folder of audio.
+        warm_worker: its process, if one is ready, becomes the process of the run.
     Returns:
         The folder of the run.
     Raises:
-        TrainingError: there is such a run already.
-        ConfigError: no such recipe.
+        TrainingError: there is a run of that name.
+        ConfigError: there is no such recipe.
         FolderError: the folder cannot be written.
     """
     recipe = BUILT_IN / f"{plan.recipe}.toml"
@@ -100,7 +103,7 @@ def start(
     folder = root / plan.name
     if os.path.lexists(folder):
         raise TrainingError(
-            f"there is a run {plan.name} already; go on with it, or choose another name"
+            f"there is a run {plan.name} already; resume it, or choose another name"
         )
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -108,64 +111,64 @@ def start(
     except OSError as error:
         raise FolderError(f"the folder {folder} cannot be made: {reason(error)}") from None
     try:
-        if fill is not None:
+        if write_recordings is not None:
             (folder / RECORDINGS_FOLDER).mkdir()
-            fill(folder / RECORDINGS_FOLDER)
-        # of its own, so that the run stays what it is when the project's recipe changes
+            write_recordings(folder / RECORDINGS_FOLDER)
+        # a copy: the run does not change if the built-in recipe does
         text = recipe.read_text(encoding="utf-8")
         named = re.sub(r"(?m)^name = .*$", f'name = "{plan.name}"', text, count=1)
         _write(folder / RECIPE_FILE, named)
         _write(folder / PLAN_FILE, plan.model_dump_json(indent=2))
-        _begin(plan, folder, standby)
+        _start_process(plan, folder, warm_worker)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return folder
 
 
-def resume(folder: Path, standby: WarmWorker | None = None) -> None:
-    """Go on from the newest step that was saved, or from the beginning where there is none.
+def resume(folder: Path, warm_worker: WarmWorker | None = None) -> None:
+    """Continue from the newest saved step, or from the beginning if there is none.
 
     Args:
-        standby: as for `start`.
+        warm_worker: as for `start`.
     Raises:
-        TrainingError: the run goes on already, or its plan is missing or damaged.
+        TrainingError: the run is running already, or its plan is missing or damaged.
         FolderError: its folder cannot be written.
     """
     plan = read_plan(folder)
     if locks.is_held(folder) is not None or is_starting(folder):
-        raise TrainingError(f"the run {plan.name} goes on already")
-    _begin(plan, folder, standby)
+        raise TrainingError(f"the run {plan.name} is running already")
+    _start_process(plan, folder, warm_worker)
 
 
 def pause(folder: Path) -> None:
-    """Ask a run to save its step and end; it does so after the step it is at.
+    """Ask a run to save and end after its current step.
 
     Raises:
-        TrainingError: there is no process that is known to be this run.
+        TrainingError: no process is known to be this run.
     """
-    pid = _process(folder)
+    pid = _find_process(folder)
     if not pid:
         raise TrainingError(
-            f"the run {folder.name} does not train at this moment; if it is about to, ask again "
-            "when it does"
+            f"the run {folder.name} is not training at this moment; if it is starting, try again "
+            "when it trains"
         )
-    _ask(folder, pid, "pause")
+    _request(folder, pid, "pause")
 
 
 def stop(folder: Path) -> None:
-    """Pause for good: what is there is kept as the result. `resume` still goes on with it.
+    """Pause, and treat what the run has learned as its result; `resume` still continues it.
 
     Raises:
-        TrainingError: the run is about to begin, and its process is not known for sure.
+        TrainingError: the run is starting, and its process is not known for certain.
     """
-    pid, mark = _process(folder), read_control(folder)
+    pid, control = _find_process(folder), read_control(folder)
     if pid:
-        _ask(folder, pid, "stop")
-    elif mark is None or is_starting(folder):
-        raise TrainingError(f"the run {folder.name} is about to begin; stop it when it trains")
+        _request(folder, pid, "stop")
+    elif control is None or is_starting(folder):
+        raise TrainingError(f"the run {folder.name} is starting; stop it when it trains")
     else:
-        _note(folder, "stop", mark.pid, mark.started, mark.word)
+        _write_control(folder, _with_action(control, "stop"))
 
 
 def read_plan(folder: Path) -> RunPlan:
@@ -183,94 +186,110 @@ def read_plan(folder: Path) -> RunPlan:
 
 
 def read_control(folder: Path) -> RunControl | None:
-    """Read what was asked for last; None where that is not known."""
+    """Read the newest requested action; None if it is unknown."""
     with suppress(OSError, ConfigError):
         return parse(RunControl, (folder / CONTROL_FILE).read_bytes(), CONTROL_FILE)
     return None
 
 
 def is_end_requested(folder: Path) -> bool:
-    """Tell whether this process is a run that was asked to end.
+    """Return whether this process is a run that was asked to pause or stop.
 
-    An interrupt alone is not enough: one that comes in the middle of an import can be lost there.
+    The interrupt signal is not enough: one that arrives during an import can be lost there.
     """
-    mark = read_control(folder)
-    return mark is not None and mark.pid == os.getpid() and mark.wish != "run"
-
-
-def _process(folder: Path) -> int | None:
-    """Find the process of a run: who holds its folder, or who reads its recordings, for sure."""
-    holder, mark = locks.is_held(folder), read_control(folder)
-    if holder or mark is None:
-        return holder
-    return mark.pid if _PROCESSES.exists() and is_starting(folder) else None
+    control = read_control(folder)
+    return control is not None and control.pid == os.getpid() and control.action != "run"
 
 
 def is_starting(folder: Path) -> bool:
-    """Tell whether a process that we know of reads its recordings, and may yet take the folder."""
-    mark = read_control(folder)
-    if mark is None:
+    """Return whether a known process may be reading recordings, before it locks the folder."""
+    control = read_control(folder)
+    if control is None:
         return False
     try:
-        if not _PROCESSES.exists():
-            os.kill(mark.pid, 0)  # asks whether it is there; sends nothing
+        if not _PROC.exists():
+            os.kill(control.pid, 0)  # sends nothing; raises if there is no such process
             return True
-        # of an ended process nothing, of a later one with its number other words
-        words = Path(f"/proc/{mark.pid}/cmdline").read_bytes().split(b"\0")
+        # empty for an ended process; another command line for a later process with the same id
+        arguments = Path(f"/proc/{control.pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    return os.fsencode(mark.word or _out(folder.absolute())) in words
+    return os.fsencode(control.process_tag or _out_argument(folder.absolute())) in arguments
 
 
 def train_arguments(plan: RunPlan, folder: Path) -> list[str]:
-    """Write what `wavenet train` is given in an absolute folder; it goes on where it saved."""
-    # joined by "=", for a value may begin with a dash
-    words = [str(folder / RECIPE_FILE), f"--data={plan.data or folder / RECORDINGS}", _out(folder)]
-    words += [f"--steps={plan.steps}", f"--listen={plan.listen:g}"]
-    words += [f"--pattern={plan.pattern}"] if plan.pattern else []
-    words += [f"--label={name}" for name in plan.labels]
-    words += [f"--threads={plan.threads}"] if plan.threads else []
-    return words + (["--resume"] if any(folder.glob("step-*[0-9]")) else [])
+    """Return the arguments of `wavenet train` for a run in an absolute folder.
+
+    They have `--resume` if there is a saved step.
+    """
+    # joined by "=", because a value may begin with a dash
+    arguments = [
+        str(folder / RECIPE_FILE),
+        f"--data={plan.data or folder / RECORDINGS_FOLDER}",
+        _out_argument(folder),
+        f"--steps={plan.steps}",
+        f"--sample-seconds={plan.sample_seconds:g}",
+    ]
+    arguments += [f"--pattern={plan.pattern}"] if plan.pattern else []
+    arguments += [f"--label={name}" for name in plan.labels]
+    arguments += [f"--threads={plan.threads}"] if plan.threads else []
+    return arguments + (["--resume"] if any(folder.glob("step-*[0-9]")) else [])
 
 
-def _out(folder: Path) -> str:
+def _out_argument(folder: Path) -> str:
     return f"--out={folder}"
 
 
-def _begin(plan: RunPlan, folder: Path, standby: WarmWorker | None) -> None:
-    words = train_arguments(plan, folder.absolute())
+def _start_process(plan: RunPlan, folder: Path, warm_worker: WarmWorker | None) -> None:
+    arguments = train_arguments(plan, folder.absolute())
+    log_path = folder / LOG_FILE
     try:
-        with (folder / LOG_FILE).open("wb") as log:
-            order = TrainCommand(arguments=tuple(words), log=str((folder / LOG_FILE).absolute()))
-            if standby and standby.give(order, partial(_note_begun, folder)):
+        with log_path.open("wb") as log:
+            command = TrainCommand(arguments=tuple(arguments), log=str(log_path.absolute()))
+            if warm_worker and warm_worker.assign(command, partial(_note_started, folder)):
                 return
-            process = spawn_detached((*PROGRAM, *words), subprocess.DEVNULL, log.fileno())
+            process = spawn_detached((*TRAIN_COMMAND, *arguments), subprocess.DEVNULL, log.fileno())
     except OSError as error:
         raise TrainingError(f"the run {plan.name} cannot be started: {reason(error)}") from None
-    _note_begun(folder, process.pid)
+    _note_started(folder, process.pid)
 
 
-def _ask(folder: Path, pid: int, wish: RunAction) -> None:
-    """Note a wish, and interrupt the process that holds the folder, once."""
-    mark = read_control(folder)
-    # a second interrupt would end it at once, and lose what it learnt since it saved
-    asked = mark is not None and mark.pid == pid and mark.wish != "run"
-    if mark and mark.pid == pid:
-        _note(folder, wish, pid, mark.started, mark.word)
-    else:
-        _note(folder, wish, pid, time.time())
-    if not asked:
+def _find_process(folder: Path) -> int | None:
+    """Return the process of a run, if known for certain: it locks the folder or is starting."""
+    holder, control = locks.is_held(folder), read_control(folder)
+    if holder or control is None:
+        return holder
+    return control.pid if _PROC.exists() and is_starting(folder) else None
+
+
+def _request(folder: Path, pid: int, action: RunAction) -> None:
+    """Record an action, and interrupt the process of the run once."""
+    control = read_control(folder)
+    if control is None or control.pid != pid:
+        control = RunControl(action="run", pid=pid, started=time.time())
+    _write_control(folder, _with_action(control, action))
+    # a second interrupt would end the process at once, without saving
+    if control.action == "run":
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGINT)
 
 
-def _note_begun(folder: Path, pid: int, word: str | None = None) -> None:
-    _note(folder, "run", pid, time.time(), word)
+def _note_started(folder: Path, pid: int, process_tag: str | None = None) -> None:
+    control = RunControl(action="run", pid=pid, started=time.time(), process_tag=process_tag)
+    _write_control(folder, control)
 
 
-def _note(folder: Path, wish: RunAction, pid: int, started: float, word: str | None = None) -> None:
-    mark = RunControl(wish=wish, pid=pid, started=started, word=word)
-    _write(folder / CONTROL_FILE, mark.model_dump_json())
+def _with_action(control: RunControl, action: RunAction) -> RunControl:
+    return RunControl(
+        action=action,
+        pid=control.pid,
+        started=control.started,
+        process_tag=control.process_tag,
+    )
+
+
+def _write_control(folder: Path, control: RunControl) -> None:
+    _write(folder / CONTROL_FILE, control.model_dump_json())
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,6 +1,6 @@
-"""What became of a run, read from its folder: by whoever comes, whenever, at little cost.
+"""The status of a run, read from its folder: by any process, at any time, at little cost.
 
-The folder of a run that `child` made enters; a `RunStatus` leaves. Called by the studio, which asks
+The folder of a run that `run_process` created enters; a `RunStatus` leaves. Called by the studio,
 twice a second.
 """
 
@@ -16,90 +16,92 @@ from wavenet import locks
 from wavenet.training.metrics_history import MetricsHistory, Point
 from wavenet.training.run_process import (
     LOG_FILE,
+    PLAN_FILE,
     RunPlan,
     is_starting,
     read_control,
     read_plan,
 )
 
-State = Literal["starting", "running", "pausing", "paused", "stopped", "finished", "failed"]
+RunState = Literal["starting", "running", "pausing", "paused", "stopped", "finished", "failed"]
 
-KILLED = "the process ended without a word: it was killed, or the machine went down"
-_LOG_END = 8_000  # bytes of the log that are looked at
-_SPOKEN = "wavenet: "  # before the sentence with which the command ends
+KILLED = "the process ended without a message: it was killed, or the machine was switched off"
+_LOG_TAIL = 8_000  # bytes of the log that are read
+_ERROR_PREFIX = "wavenet: "  # of the sentence with which the command ends
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """A run as it stands.
+    """A run as it is now.
 
     Attributes:
         step: the newest; 0 before the first.
-        loss, bits, speed: see `MetricsHistory`.
-        seconds_left: None when nothing goes on, or nothing is known.
-        clips: (step, file) of what was made on the way to be heard, the newest last.
-        words: the newest line of the log; the fault, when the run failed.
-        saved: the step from which the run can go on; 0 if from the beginning.
+        loss_curve, validation_curve, samples_per_second: see `MetricsHistory`.
+        seconds_left: None if the run is not running, or its speed is unknown.
+        sample_clips: (step, file) of the clips generated during training, the newest last.
+        message: the newest line of the log; the error if the run failed.
+        saved_step: the step from which the run can be resumed; 0: from the beginning.
         has_checkpoint: whether there is a model to use.
     """
 
     plan: RunPlan
-    state: State
+    state: RunState
     step: int
-    loss: Sequence[Point]
-    bits: Sequence[Point]
-    speed: float | None
+    loss_curve: Sequence[Point]
+    validation_curve: Sequence[Point]
+    samples_per_second: float | None
     seconds_left: float | None
-    clips: Sequence[tuple[int, Path]]
-    words: str
-    saved: int
+    sample_clips: Sequence[tuple[int, Path]]
+    message: str
+    saved_step: int
     has_checkpoint: bool
 
     @property
-    def is_alive(self) -> bool:
+    def is_active(self) -> bool:
         """Whether a process works on it."""
         return self.state in ("starting", "running", "pausing")
 
 
 def read_status(folder: Path) -> RunStatus:
-    """See how a run stands.
+    """Read the status of a run.
 
     Raises:
-        TrainingError: the folder holds no run that was started by `child`.
+        TrainingError: the folder holds no run that `run_process` started.
     """
     plan = read_plan(folder)
-    # asked before what it leaves behind, or it could end in between and seem to have failed
-    state = _living(folder)
-    saved = max((step for step, _ in _numbered(folder, "step-*")), default=0)
+    # before the other files: if the run ended in between, it would seem to have failed
+    state = _active_state(folder)
+    saved_step = max((step for step, _ in _numbered(folder, "step-*")), default=0)
     history = _history(folder.absolute())
     history.read()
-    words, fault = _read_log(folder / LOG_FILE)
-    if state in (None, "starting") and saved >= plan.steps:
-        state = "finished"  # or about to leave
-    state = state or _ended(folder, fault)
-    left = None
-    if state == "running" and history.speed:
-        left = (plan.steps - history.step) * history.samples / history.speed
+    last_line, error = _read_log(folder / LOG_FILE)
+    if state in (None, "starting") and saved_step >= plan.steps:
+        state = "finished"  # or its process is about to end
+    state = state or _ended_state(folder, error)
+    seconds_left = None
+    if state == "running" and history.samples_per_second:
+        samples_left = (plan.steps - history.step) * history.step_samples
+        seconds_left = samples_left / history.samples_per_second
     return RunStatus(
         plan=plan,
         state=state,
         step=history.step,
-        loss=tuple(history.loss),
-        bits=tuple(history.bits),
-        speed=history.speed,
-        seconds_left=left,
-        clips=_numbered(folder / "samples", "step-*.wav"),
-        words=(fault or KILLED) if state == "failed" else words,
-        saved=saved,
+        loss_curve=tuple(history.loss_curve),
+        validation_curve=tuple(history.validation_curve),
+        samples_per_second=history.samples_per_second,
+        seconds_left=seconds_left,
+        sample_clips=_numbered(folder / "samples", "step-*.wav"),
+        message=(error or KILLED) if state == "failed" else last_line,
+        saved_step=saved_step,
         has_checkpoint=(folder / "checkpoint" / "config.json").is_file(),
     )
 
 
 def list_runs(root: Path) -> list[str]:
-    """Name the runs in a folder, the newest first."""
+    """Return the names of the runs in a folder, the newest first."""
     found = []
-    for path in root.glob(f"*/{PLAN}"):
-        with suppress(OSError):  # removed by a person, at this moment
+    for path in root.glob(f"*/{PLAN_FILE}"):
+        with suppress(OSError):  # deleted at this moment
             found.append((path.stat().st_mtime_ns, path.parent.name))
     return [name for _, name in sorted(found, reverse=True)]
 
@@ -109,50 +111,50 @@ def _history(folder: Path) -> MetricsHistory:
     return MetricsHistory(folder / "metrics.jsonl")
 
 
-def _living(folder: Path) -> State | None:
-    """Give the state of a run that a process works on; None when there is no such process."""
-    holder, mark = locks.is_held(folder), read_control(folder)
+def _active_state(folder: Path) -> RunState | None:
+    """Return the state of a run that a process works on; None if there is no such process."""
+    holder, control = locks.is_held(folder), read_control(folder)
     if holder is None and not is_starting(folder):
         return None
-    if mark is None or holder not in (None, mark.pid):
-        return "running"  # by hand, from a command line
-    if mark.wish != "run":
+    if control is None or holder not in (None, control.pid):
+        return "running"  # started from a command line
+    if control.action != "run":
         return "pausing"
     with suppress(OSError):
-        if holder and (folder / "metrics.jsonl").stat().st_mtime >= mark.started:
+        if holder and (folder / "metrics.jsonl").stat().st_mtime >= control.started:
             return "running"
     return "starting"
 
 
-def _ended(folder: Path, fault: str) -> State:
-    mark = read_control(folder)
-    if fault or mark is None or mark.wish == "run":
+def _ended_state(folder: Path, error: str) -> RunState:
+    control = read_control(folder)
+    if error or control is None or control.action == "run":
         return "failed"
-    return "paused" if mark.wish == "pause" else "stopped"
+    return "paused" if control.action == "pause" else "stopped"
 
 
 def _numbered(folder: Path, pattern: str) -> list[tuple[int, Path]]:
-    """List what is named step-N, in order; what is still being written has another suffix."""
+    """Return the files named step-N, sorted by N; incomplete ones have another suffix."""
     paths = (
         (re.fullmatch(r"step-(\d+)", p.name.removesuffix(".wav")), p) for p in folder.glob(pattern)
     )
-    return sorted((int(found[1]), path) for found, path in paths if found)
+    return sorted((int(match[1]), path) for match, path in paths if match)
 
 
 def _read_log(path: Path) -> tuple[str, str]:
-    """Give the newest line of a log, and the fault that it tells of, "" where it tells of none."""
+    """Return the newest line of a log, and the error that it reports, "" if it reports none."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _LOG_END))
+            file.seek(max(0, path.stat().st_size - _LOG_TAIL))
             text = file.read().decode(errors="replace")
     except OSError:
         return "", ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     newest = lines[-1] if lines else ""
-    if newest.startswith(_SPOKEN):
-        fault = newest.removeprefix(_SPOKEN)
-        return newest, "" if fault == "interrupted" else fault
-    # interrupted before the command could say so
+    if newest.startswith(_ERROR_PREFIX):
+        error = newest.removeprefix(_ERROR_PREFIX)
+        return newest, "" if error == "interrupted" else error
+    # a bare KeyboardInterrupt: interrupted before the command could report it
     if newest != "KeyboardInterrupt" and any(line.startswith("Traceback (") for line in lines):
-        return newest, f"the program failed ({newest}); please report it, with {LOG}"
+        return newest, f"the program failed ({newest}); please report it, with {LOG_FILE}"
     return newest, ""

@@ -1,6 +1,8 @@
-"""A recording -> its clips: where they begin, what they see before that, which are held out.
+"""A recording -> its training clips: where they begin, their context, which are held out.
 
-Called by `data`, of recordings that are read, and by `stored`, of such that are yet to be.
+Lengths and settings enter; bounds of segments and the split into training, validation and test
+leave. Nothing is read here. Called by `dataset` for recordings in memory and by `corpus_dataset`
+for recordings on disk.
 """
 
 import math
@@ -11,9 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from wavenet.config import DataConfig, ModelConfig
+from wavenet.config import ModelConfig
 from wavenet.model.condition_network import widest_context
 from wavenet.model.conditioning import Given
+from wavenet.training.recipe import DataConfig
 
 
 @dataclass(frozen=True)
@@ -22,23 +25,23 @@ class TrainingClip:
 
     Attributes:
         waveform: (T,) float32 in [-1, 1]; the first `context` samples are no targets.
-        labels: fields and vectors by name.
+        fields: by name, values of the file name or the metadata, and vectors from files.
         start: where in the recording the waveform begins, in samples.
-        total: length of the whole recording in samples.
+        recording_samples: length of the whole recording.
         context: samples at the beginning that are given, not predicted.
-        source: file name, for messages.
-        local: (F, columns) float32 frames of the local conditions, or (0, 0).
-        first: the frame of the recording at which `local` begins.
+        source: file name of the recording, for messages.
+        frame_features: (F, columns) float32 frames of the local conditions, or (0, 0).
+        first_frame: the frame of the recording at which `frame_features` begins.
     """
 
     waveform: Tensor
-    labels: Mapping[str, Given]
+    fields: Mapping[str, Given]
     start: int
-    total: int
+    recording_samples: int
     context: int
     source: str
-    local: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
-    first: int = 0
+    frame_features: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    first_frame: int = 0
 
     @property
     def samples(self) -> int:
@@ -47,77 +50,85 @@ class TrainingClip:
 
 
 class SegmentBounds(NamedTuple):
-    """One of the segments of a recording.
+    """Where a segment lies in its recording.
 
     Attributes:
-        start, end: where its samples are; context: how many of them are given, not predicted.
-        first, last: where its frames are, the last not included.
+        start, end: its samples, context included, end excluded.
+        context: how many of these samples are given, not predicted.
+        first_frame, last_frame: its frames, the last excluded.
     """
 
     start: int
     end: int
     context: int
-    first: int
-    last: int
+    first_frame: int
+    last_frame: int
 
 
-def segment_bounds(total: int, longest: int, model: ModelConfig, piece: int) -> SegmentBounds:
-    """Find a segment of a recording of `total` samples: at most `longest` targets, and context."""
-    pieces, hop, width = -(-total // longest), model.condition_hop, widest_context(model)
-    begin, end = (round(n * total / pieces) for n in (piece, piece + 1))
-    start = max(0, begin - model.receptive_field)
-    # what lies around the samples, and one frame more to interpolate to
+def max_targets(data: DataConfig, sample_rate: int) -> int:
+    """Return the largest number of targets of a clip: `max_seconds`, at least one sample."""
+    return max(1, round(data.max_seconds * sample_rate))
+
+
+def count_segments(recording_samples: int, longest: int) -> int:
+    """Return into how many segments of at most `longest` targets a recording is cut."""
+    return -(-recording_samples // longest)
+
+
+def segment_bounds(
+    recording_samples: int, longest: int, model: ModelConfig, index: int
+) -> SegmentBounds:
+    """Compute where a segment lies, with one receptive field of context before its targets.
+
+    The segments of a recording have about equal numbers of targets. A model whose receptive field
+    is None carries its state instead: its segments have no context.
+
+    Args:
+        recording_samples: length of the recording.
+        longest: most targets of a segment.
+        model: its receptive field and its conditions.
+        index: of the segment, counted from 0.
+    """
+    segments, hop, width = (
+        count_segments(recording_samples, longest),
+        model.condition_hop,
+        widest_context(model),
+    )
+    begin, end = (round(n * recording_samples / segments) for n in (index, index + 1))
+    receptive_field: int | None = model.receptive_field
+    start = begin if receptive_field is None else max(0, begin - receptive_field)
+    # the frames around the samples, and one more to interpolate to
     first, last = max(0, start // hop - width), -(-end // hop) + 1 + width
     return SegmentBounds(start, end, begin - start, first, last)
 
 
-def cut_recording(
-    waveform: Tensor,
-    labels: Mapping[str, Given],
-    longest: int,
-    model: ModelConfig,
-    source: str,
-    local: Tensor,
-) -> list[TrainingClip]:
-    """Cut a recording into clips of at most `longest` targets, each after its own context."""
-    total = waveform.shape[0]
-    cuts = [segment_bounds(total, longest, model, n) for n in range(-(-total // longest))]
-    return [
-        TrainingClip(
-            *(waveform[c.start : c.end], labels, c.start, total, c.context, source),
-            *(local[c.first : c.last], c.first),
-        )
-        for c in cuts
-    ]
-
-
 def split_point(
-    data: DataConfig, fields: Mapping[str, str], pieces: int, number: int, files: int
+    data: DataConfig, fields: Mapping[str, str], segments: int, file_index: int, files: int
 ) -> int | None:
-    """Say how many of the pieces of a recording are to train on; None: all are for a test.
+    """Return how many segments of a recording are for training; None: all are for the test.
 
-    Those after them are to validate on.
+    The segments after the split point are for validation.
 
     Args:
-        fields: of the recording, which is the `number`th of so many files.
+        data: which recordings are held out.
+        fields: of the recording.
+        segments: of the recording.
+        file_index: of the recording among all files, counted from 0.
+        files: number of all files.
     """
-    share = data.validation_share
+    fraction = data.validation_fraction
     if any(fields.get(name) in values for name, values in data.test.items()):
         return None
     if data.validation:
-        held = any(fields.get(name) in values for name, values in data.validation.items())
-        return 0 if held else pieces
-    if _whole(files * share):
-        # the share of the files so far, counted in whole files, grows with this one
-        return pieces if _whole((number + 1) * share) == _whole(number * share) else 0
-    # Too few files to spare one: the end of each that is long enough to be cut.
-    return max(1, pieces - math.ceil(pieces * share))
+        held_out = any(fields.get(name) in values for name, values in data.validation.items())
+        return 0 if held_out else segments
+    if _whole_files(files * fraction):
+        # held out if the fraction of the files so far, in whole files, grows with this one
+        before, after = (_whole_files(n * fraction) for n in (file_index, file_index + 1))
+        return segments if after == before else 0
+    # too few files to hold one out: hold out the end of each that has several segments
+    return max(1, segments - math.ceil(segments * fraction))
 
 
-def _whole(files: float) -> int:
-    return math.floor(files + 1e-9)
-
-
-def max_targets(data: DataConfig, sample_rate: int) -> int:
-    """Give the most targets that a clip may have."""
-    return max(1, round(data.max_seconds * sample_rate))
+def _whole_files(count: float) -> int:
+    return math.floor(count + 1e-9)

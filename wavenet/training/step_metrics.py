@@ -1,8 +1,8 @@
-"""Losses and gradients of steps, fetched from the device when they are there.
+"""Loss and gradient norm of each step, read from the device without making it wait.
 
-To ask a GPU for a number is to wait until it has done everything that it was given; then it idles
-until it is given more. So the numbers of a step are copied away while the next one runs, and read
-one step late. What a step reports enters as tensors, whole records leave.
+Reading a number from a GPU waits until the GPU has finished all work it was given; it is then idle
+until it gets more. So the numbers of a step are copied while the next step runs, and read one step
+later. `StepResult`s with tensors enter; records with numbers leave. Called by `loop`.
 """
 
 import math
@@ -18,10 +18,10 @@ from wavenet.errors import TrainingError
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step found.
+    """The outcome of one step.
 
     Attributes:
-        record: what is known of the step already.
+        record: what is known without reading from the device.
         values: (2,) loss in nats and norm of the gradient, on the device.
     """
 
@@ -30,44 +30,46 @@ class StepResult:
 
 
 class MetricsQueue:
-    """Steps whose numbers are on their way.
+    """Steps whose numbers are being copied from the device.
 
     Args:
-        late: how many may be; 0 on a CPU, where there is nothing to wait for.
+        lag: how many steps may be pending; 0 on a CPU, where reading does not wait.
     """
 
-    def __init__(self, late: int):
-        self._late = late
-        self._waiting: deque[tuple[dict[str, Any], Tensor, torch.cuda.Event | None]] = deque()
+    def __init__(self, lag: int):
+        self._lag = lag
+        self._pending: deque[tuple[dict[str, Any], Tensor, torch.cuda.Event | None]] = deque()
 
-    def add(self, result: StepResult) -> None:
-        """Take a step's numbers; the copy begins, nobody waits."""
+    def append(self, result: StepResult) -> None:
+        """Start to copy the numbers of a step, without waiting."""
         event = None
         host = result.values.to("cpu", non_blocking=True)
         if result.values.is_cuda:
             event = torch.cuda.Event()
             event.record(torch.cuda.current_stream(result.values.device))
-        self._waiting.append((result.record, host, event))
+        self._pending.append((result.record, host, event))
 
-    def take(self, everything: bool = False) -> list[dict[str, Any]]:
-        """Give the records that are late enough, or all of them, the oldest first.
+    def pop(self, flush: bool = False) -> list[dict[str, Any]]:
+        """Return the records of the steps beyond the lag, the oldest first.
 
+        Args:
+            flush: return the records of all steps.
         Raises:
             TrainingError: a loss or a gradient is not finite.
         """
         records = []
-        while len(self._waiting) > (0 if everything else self._late):
-            record, values, event = self._waiting.popleft()
+        while len(self._pending) > (0 if flush else self._lag):
+            record, values, event = self._pending.popleft()
             if event is not None:
                 event.synchronize()
             loss, gradient = check_finite(values, record["step"])
-            found = {"loss_bits": loss / math.log(2), "gradient": gradient}
-            records.append({"step": record["step"], **found, **record})
+            numbers = {"loss_bits": loss / math.log(2), "gradient": gradient}
+            records.append({"step": record["step"], **numbers, **record})
         return records
 
 
 def check_finite(values: Tensor, step: int) -> tuple[float, float]:
-    """Read loss and gradient (2,) of a step.
+    """Read loss and gradient norm (2,) of a step.
 
     Raises:
         TrainingError: one of the two is not finite.
@@ -76,6 +78,6 @@ def check_finite(values: Tensor, step: int) -> tuple[float, float]:
     if not (math.isfinite(loss) and math.isfinite(gradient)):
         raise TrainingError(
             f"the loss of step {step} is not finite (loss {loss}, gradient {gradient}); "
-            "the weights were left as they were; start a new run with a lower learning rate"
+            "the weights were not changed; start a new run with a lower learning rate"
         )
     return loss, gradient

@@ -1,8 +1,8 @@
-"""A process that waits for a training run with everything loaded, so that the run begins at once.
+"""A process that has everything loaded and waits for a training run, so that runs start at once.
 
-The arguments of `wavenet train` enter; the process that runs them begins with that. A short run
-spends most of its time on imports, which such a process has behind it: `wavenet.cli.warm_worker_process` runs
-in it. The studio starts it when somebody opens the Train tab, and `child` hands it a run.
+The arguments of `wavenet train` enter; the waiting process runs them. A short run spends most of
+its time on imports, which that process has done already: it runs `wavenet.cli.warm_worker_process`.
+The studio starts it when a person opens the Train tab; `run_process` assigns it a run.
 """
 
 import os
@@ -18,10 +18,10 @@ from pydantic import Field
 
 from wavenet.conditions import Strict
 
-IDLE_SECONDS = 300.0  # it keeps some hundred megabytes of memory
-NICENESS = 5  # so that the page, and whatever else a person does, comes first
-MAX_LINE_BYTES = 65_536  # bytes
-PROGRAM = (sys.executable, "-m", "wavenet.cli.warm_worker_process")
+IDLE_SECONDS = 300.0  # the process holds several hundred megabytes of memory
+NICENESS = 5  # lower priority than the page and other work on the machine
+MAX_LINE_BYTES = 65_536
+WORKER_COMMAND = (sys.executable, "-m", "wavenet.cli.warm_worker_process")
 
 
 class TrainCommand(Strict):
@@ -29,7 +29,7 @@ class TrainCommand(Strict):
 
     Attributes:
         arguments: of `wavenet train`, without these two words.
-        log: absolute path of the file that takes what the run says.
+        log: absolute path of the file for the output of the run.
     """
 
     arguments: tuple[str, ...] = Field(min_length=1, max_length=100)
@@ -37,67 +37,66 @@ class TrainCommand(Strict):
 
 
 class WarmWorker:
-    """At most one process that waits. It ends with whoever made this, or when nobody needs it.
+    """At most one waiting process. It ends with its owner, or when it has been idle too long.
 
     Args:
-        seconds: after which nobody does.
+        idle_seconds: after this time without a call of `ensure_started`, the process ends.
     """
 
-    def __init__(self, seconds: float = IDLE_SECONDS) -> None:
-        self._seconds = seconds
+    def __init__(self, idle_seconds: float = IDLE_SECONDS) -> None:
+        self._idle_seconds = idle_seconds
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._word = ""
+        self._process_tag = ""
         self._timer: Timer | None = None
 
-    def prepare(self) -> None:
-        """Start the process where none waits. Its time begins anew in any case."""
+    def ensure_started(self) -> None:
+        """Start the process if none is waiting; restart its idle time in any case."""
         with self._lock:
             if self._process is None or self._process.poll() is not None:
-                self._forget()
-                word = f"standby-{secrets.token_hex(16)}"
-                # without it a run begins as it would have: later
+                self._release()
+                tag = f"warm-worker-{secrets.token_hex(16)}"
+                # without the process, a run starts later, but it starts
                 with suppress(OSError):
-                    self._process, self._word = (
-                        spawn_detached((*PROGRAM, word), subprocess.PIPE),
-                        word,
-                    )
+                    self._process = spawn_detached((*WORKER_COMMAND, tag), subprocess.PIPE)
+                    self._process_tag = tag
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = Timer(self._seconds, self._expire)
+            self._timer = Timer(self._idle_seconds, self._expire)
             self._timer.daemon = True
             self._timer.start()
 
-    def give(self, order: TrainCommand, note: Callable[[int, str], None]) -> bool:
-        """Have the process run something; tell whether there was one that could.
+    def assign(self, command: TrainCommand, before_start: Callable[[int, str], None]) -> bool:
+        """Run a command in the waiting process; return whether there was one.
 
         Args:
-            note: called before, with its id and with the word of its command line that no other
-                process has.
+            before_start: called with the process id and an argument of its command line that no
+                other process has, before the process gets the command.
         """
         with self._lock:
-            process, word, self._process = self._process, self._word, None
+            process, tag, self._process = self._process, self._process_tag, None
         if process is None or process.stdin is None:
             return False
-        # closed whatever happens: without an order the process ends
-        with suppress(BrokenPipeError), process.stdin as line:
+        # closed in any case: without a command the process ends
+        with suppress(BrokenPipeError), process.stdin as stdin:
             if process.poll() is None:
-                note(process.pid, word)
-                line.write(order.model_dump_json().encode() + b"\n")
+                before_start(process.pid, tag)
+                stdin.write(command.model_dump_json().encode() + b"\n")
                 return True
         return False
 
     def close(self) -> None:
-        """Let the process end where it waits for a run still."""
+        """End the process if it is still waiting."""
         with self._lock:
-            self._forget()
+            self._release()
 
     def _expire(self) -> None:
         with self._lock:
-            if self._timer is current_thread():  # or it was needed again, at this moment
-                self._forget()
+            if self._timer is current_thread():  # not replaced at this moment
+                self._release()
 
-    def _forget(self) -> None:
+    def _release(self) -> None:
+        """Close the process's stdin, which ends it."""
         if self._process is not None and self._process.stdin is not None:
             with suppress(OSError):
                 self._process.stdin.close()
@@ -107,10 +106,10 @@ class WarmWorker:
 def spawn_detached(
     command: Sequence[str | Path], stdin: int, output: int = subprocess.DEVNULL
 ) -> subprocess.Popen[bytes]:
-    """Start a process that outlives this one, and gives way to whatever else a person does.
+    """Start a process that outlives this one, with lower priority.
 
     Args:
-        stdin, output: as `subprocess` takes them; the output is that of both streams.
+        stdin, output: as in `subprocess.Popen`; output is for stdout and stderr.
     Raises:
         OSError: it cannot be started.
     """
@@ -123,7 +122,7 @@ def spawn_detached(
         start_new_session=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
-    # Waits for the end, for as long as we live: an ended child that nobody waits for stays listed.
+    # an ended child stays in the process table until its parent waits for it
     Thread(target=process.wait, daemon=True).start()
     if hasattr(os, "setpriority"):
         with suppress(OSError):

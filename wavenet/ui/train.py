@@ -57,9 +57,9 @@ def tab(root: Path, opened: gr.Tab) -> None:
         "outputs": [*(shown[name] for name in training.SHOWN), seen, *pickers],
     }
     standby = WarmWorker()
-    opened.select(standby.prepare, None, None, **quick)
+    opened.select(standby.ensure_started, None, None, **quick)
     _wire_inputs(place, root, given, shown["run"], show, standby)
-    resume = partial(run_process.resume, standby=standby)
+    resume = partial(run_process.resume, warm_worker=standby)
     for name, action in (
         ("pause", run_process.pause),
         ("resume", resume),

@@ -130,7 +130,7 @@ def begin_example(place: Path, root: Path, standby: WarmWorker | None = None) ->
             labels=("note",),
             recipe=EXAMPLE_RECIPE,
             steps=EXAMPLE_STEPS,
-            listen=recordings.NOTE_SECONDS,
+            sample_seconds=recordings.NOTE_SECONDS,
             # a step has one short clip: a second thread has little to do but to wait
             threads=1,
         )
