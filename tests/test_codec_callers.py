@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from tests.conftest import RATE, sine, tiny_config
-from tests.training import make_config, make_dataset, make_settings
+from tests.training import make_config, make_dataset, make_settings, train
 from wavenet import checkpoint, codec
 from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, SamplingConfig
 from wavenet.likelihood.score import score
 from wavenet.synthesis.beams import search
 from wavenet.synthesis.generate import generate
 from wavenet.synthesis.items import Item
-from wavenet.training import loop
 from wavenet.training.batches import collate
 from wavenet.training.segmentation import TrainingClip
+from wavenet.training.task import bits_per_sample
 
 ROUNDINGS = ["half-up", "down", "down-256"]
 
@@ -62,7 +62,7 @@ def test_generation_beams_scores_and_validation_keep_the_convention(tmp_path, ro
     torch.testing.assert_close(score(loaded, tone).bits, bits, atol=1e-4, rtol=1e-4)
 
     clip = TrainingClip(tone, {}, 0, tone.numel(), 0, "x")
-    assert loop.validate(loaded.model, config, [clip]) == pytest.approx(
+    assert bits_per_sample(loaded.model, config, [clip]) == pytest.approx(
         bits.mean().item(), abs=1e-3
     )
     batch = collate([clip], 8, config.model, [1.0], rounding=rounding)
@@ -82,7 +82,7 @@ def test_a_run_trains_on_the_codes_of_its_config(tmp_path, monkeypatch, rounding
     config = CheckpointConfig(**dict(config) | {"codec": codec_of(rounding)})
     clip = TrainingClip(sine(0.05), {}, 0, 400, 0, "x")
     dataset = replace(make_dataset(), train=[clip] * 3, validation=[])
-    loop.train(config, make_settings(steps=1, gain_db=0.0), dataset, tmp_path)
+    train(config, make_settings(steps=1, gain_db=0.0), dataset, tmp_path)
     expected = codec.encode(sine(0.05), 8, rounding)
     card = (tmp_path / "checkpoint" / "README.md").read_text()
     assert f"| codec | mu-law, 8 bits, rounded {rounding} |" in card

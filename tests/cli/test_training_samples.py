@@ -1,4 +1,4 @@
-"""`wavenet train --listen`: a clip after every validation, to hear a run come along."""
+"""`wavenet train --sample-seconds`: a generated clip after every validation."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ import torch
 from tests.cli.conftest import refused
 from tests.conftest import RATE, sine, tiny_config
 from wavenet import checkpoint
-from wavenet.cli.training_samples import choose_request, listening
+from wavenet.cli.training_samples import choose_request, with_sample_clips
 from wavenet.conditions import LabelCondition, MelCondition
 from wavenet.config import ModelConfig
 from wavenet.locks import LOCK_NAME, hold
@@ -48,7 +48,7 @@ save_every = 2
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """Stand in a folder with a recipe and two tones, four clips of each."""
+    """Work in a folder with a recipe and two tones, four clips of each."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     for n in range(8):
@@ -58,16 +58,16 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-def learnt(folder):
-    """Return what a run's steps found, without the time that they took."""
+def read_metrics(folder):
+    """Return the records of a run, without times."""
     lines = (Path(folder) / "metrics.jsonl").read_text().splitlines()
     timed = "samples_per_second"
     return [{k: v for k, v in json.loads(line).items() if k != timed} for line in lines]
 
 
-def test_a_clip_is_made_after_every_validation_and_changes_nothing_else(wavenet, project):
+def test_a_clip_is_written_after_every_validation_and_changes_nothing_else(wavenet, project):
     common = ("train", "recipe.toml", "--data", "data", "--device", "cpu", "--threads", 1)
-    code, out, err = wavenet(*common, "--listen", 0.05)
+    code, out, err = wavenet(*common, "--sample-seconds", 0.05)
     assert (code, out) == (0, "runs/tones/checkpoint\n"), err
     samples = Path("runs/tones/samples")
     names = sorted(path.name for path in samples.iterdir())
@@ -75,36 +75,34 @@ def test_a_clip_is_made_after_every_validation_and_changes_nothing_else(wavenet,
     assert f"step 4: {samples}/step-000004.wav\n" in err
     info = soundfile.info(samples / names[0])
     assert (info.frames, info.samplerate, info.subtype) == (400, RATE, "PCM_16")
-    # the last is what the checkpoint says with the first label and seed 0
+    # the last clip is what the checkpoint generates with the first label and seed 0
     (expected,) = synthesize(
         checkpoint.load(Path("runs/tones/checkpoint")), [Item(400, {"tone": "a"}, 0)], guard=None
     )
     found = soundfile.read(samples / names[-1])[0]
     assert np.abs(found - expected.numpy()).max() <= 1 / 32768  # rounded to 16 bits
-    assert wavenet(*common, "--out", "runs/deaf")[0] == 0
-    assert not Path("runs/deaf/samples").exists()
-    assert learnt("runs/deaf") == learnt("runs/tones")
+    assert wavenet(*common, "--out", "runs/silent")[0] == 0
+    assert not Path("runs/silent/samples").exists()
+    assert read_metrics("runs/silent") == read_metrics("runs/tones")
 
 
-def test_a_clip_that_fails_is_told_in_a_line_and_training_goes_on(wavenet, project, monkeypatch):
+def test_a_clip_that_fails_is_reported_in_a_line(wavenet, project, monkeypatch):
     (project / "runs/tones").mkdir(parents=True)
     (project / "runs/tones/samples").write_text("in the way")
     common = ("train", "recipe.toml", "--data", "data", "--steps", 2)
-    code, _, err = wavenet(*common, "--listen", 0.01)
+    code, _, err = wavenet(*common, "--sample-seconds", 0.01)
     assert code == 0
-    words = (
-        "step 2: no clip could be made: the folder runs/tones/samples cannot be made: File exists"
-    )
-    assert words in err.splitlines()
+    (line,) = [line for line in err.splitlines() if "no clip could be generated" in line]
+    assert line.startswith("step 2: ") and "runs/tones/samples" in line
     assert Path("runs/tones/samples").read_text() == "in the way"
 
-    def bug(*arguments, **keywords):
+    def fail(*arguments, **keywords):
         raise RuntimeError("first line\nsecond line")
 
-    monkeypatch.setattr("wavenet.synthesis.generate.generate", bug)
-    code, _, err = wavenet(*common, "--listen", 0.01, "--out", "runs/more")
+    monkeypatch.setattr("wavenet.synthesis.generate.generate", fail)
+    code, _, err = wavenet(*common, "--sample-seconds", 0.01, "--out", "runs/more")
     assert code == 0
-    assert "step 2: no clip could be made: first line" in err.splitlines()
+    assert "step 2: no clip could be generated: first line" in err.splitlines()
     assert "second line" not in err
 
 
@@ -112,7 +110,7 @@ def test_a_clip_that_fails_is_told_in_a_line_and_training_goes_on(wavenet, proje
 def test_a_length_out_of_range_is_refused_before_anything_is_read(wavenet, project, seconds, words):
     for path in Path("data").iterdir():
         path.write_bytes(b"never read")
-    refused(wavenet("train", "recipe.toml", "--data", "data", "--listen", seconds), words)
+    refused(wavenet("train", "recipe.toml", "--data", "data", "--sample-seconds", seconds), words)
     assert not Path("runs").exists()
 
 
@@ -120,32 +118,34 @@ def test_a_folder_that_is_trained_into_is_refused_before_anything_is_read(wavene
     folder = project / "runs" / "tones"
     with hold(folder):
         result = wavenet("train", "recipe.toml", "--data", "data")
-        refused(result, "runs/tones is in use by another process", "wait for it", code=1)
+        refused(result, "runs/tones is in use by another process", code=1)
         assert [path.name for path in folder.iterdir()] == [LOCK_NAME]
 
 
-def test_nobody_who_wants_to_stop_waits_for_a_clip(tmp_path, make_checkpoint, capsys):
+def test_a_stop_does_not_wait_for_a_clip(tmp_path, make_checkpoint, capsys):
     loaded = make_checkpoint(name="checkpoint")
-    asked, records = [], []
+    calls, records = [], []
 
-    def stopped():
-        asked.append(None)
-        return len(asked) > 2  # while the second chunk is made
+    def should_stop():
+        calls.append(None)
+        return len(calls) > 2  # while the second chunk is generated
 
     settings = type("Settings", (), {"steps": 9, "validate_every": 3})()
-    report = listening(records.append, tmp_path, settings, Dataset(), 4000, "cpu", stopped)
+    on_record = with_sample_clips(
+        records.append, tmp_path, settings, Dataset(), 4000, "cpu", should_stop
+    )
     for step in (2, 3):
-        report({"step": step})
+        on_record({"step": step})
     shutil.rmtree(loaded.folder)
-    report({"step": 6})
+    on_record({"step": 6})
     assert [record["step"] for record in records] == [2, 3, 6]
-    assert len(asked) == 4  # none at step 2; step 6 does not begin
+    assert len(calls) == 4  # none at step 2; the clip of step 6 is not started
     assert capsys.readouterr().err == ""
     assert not (tmp_path / "samples").exists()
 
 
 def vocoder(folder, **data):
-    """Return a model that takes mel frames and a label, and what is read for it."""
+    """Return a model with mel frames and a label, and its dataset."""
     mel = MelCondition(bands=8)
     voice = LabelCondition(name="voice", values=("a", "b"))
     model = ModelConfig(**{**dict(tiny_config(hop=80)), "conditions": (mel, voice)})
@@ -153,30 +153,30 @@ def vocoder(folder, **data):
     return model, read_dataset(settings, RATE, model)
 
 
-@pytest.mark.parametrize("many", [False, True])
-def test_a_vocoder_says_a_held_out_clip_again(tmp_path, many):
-    """Where recordings are few the end of each is held out, so that a clip has context."""
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_vocoder_resynthesises_a_held_out_clip(tmp_path, whole):
+    """A whole recording is held out, or the end of each, so that the clip has context."""
     waveforms = {}
     for n in range(3):
         path = tmp_path / f"{'bab'[n]}_{n}.wav"
         generator = np.random.default_rng(n)
         waveforms[n] = generator.uniform(-0.5, 0.5, 4321).astype(np.float32)
         soundfile.write(path, waveforms[n], RATE, subtype="FLOAT")
-    held = {"validation": {"take": ("2",)}} if many else {}
+    held = {"validation": {"take": ("2",)}} if whole else {}
     model, dataset = vocoder(tmp_path, max_seconds=0.1, **held)
-    assert len(dataset.validation) == (6 if many else 3)
-    item = choose_request(model, dataset, 100_000)
+    assert len(dataset.validation) == (6 if whole else 3)
+    request = choose_request(model, dataset, 100_000)
     number = {"a_1.wav": 1, "b_0.wav": 0, "b_2.wav": 2}[dataset.validation[0].source]
     frames = frames_of(model, RATE, torch.from_numpy(waveforms[number]))
     clip = dataset.validation[0]
     first = -(-(clip.start + clip.context) // 80)
-    assert item.labels == {"voice": "bab"[number]}
-    # cut into six clips, which follow on each other, or the last of six alone
-    assert item.samples == (4321 if many else clip.start + clip.samples - first * 80)
-    assert many or item.samples < 800
-    count = frame_count(item.samples, 80)
-    assert torch.equal(item.local, frames[first : first + count])
-    assert item.local.shape[0] == count
+    assert request.labels == {"voice": "bab"[number]}
+    # all six segments of a recording, or only the last one
+    assert request.samples == (4321 if whole else clip.start + clip.samples - first * 80)
+    assert whole or request.samples < 800
+    count = frame_count(request.samples, 80)
+    assert torch.equal(request.local, frames[first : first + count])
+    assert request.local.shape[0] == count
     short = choose_request(model, dataset, 160)
     assert short.samples == 160
     assert torch.equal(short.local, frames[first : first + 3])

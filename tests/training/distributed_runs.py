@@ -1,6 +1,6 @@
-"""What two processes do for `test_ranks`; torchrun starts this module in each of them.
+"""The trainings of two processes for `test_distributed`; torchrun starts this module in each.
 
-All in one start, which takes longer than the runs: torch is imported twice.
+All run after one start, which takes longer than the trainings: torch is imported twice.
 """
 
 import hashlib
@@ -11,68 +11,66 @@ from pathlib import Path
 import torch
 
 from wavenet.errors import TrainingError
-from wavenet.training import loop, snapshots
+from wavenet.training import snapshots, task
 from wavenet.training.dataset import Dataset
 from wavenet.training.distributed import init_ranks
 
-from . import CPU, make_config, make_dataset, make_settings
-
-LABELS = {"digit": "1"}
+from . import make_config, make_dataset, make_settings, train
 
 
 def digest(state):
-    """Name the content of every tensor of a state, to the last bit."""
+    """Return a hash of every tensor of a state."""
     total = hashlib.sha256()
-    for name, tensor in sorted(snapshots._tensors(state).items()):
+    for name, tensor in sorted(snapshots.state_tensors(state).items()):
         total.update(name.encode() + tensor.numpy(force=True).tobytes())
     return total.hexdigest()
 
 
-def threads():
-    """Name the threads of this process, where the system tells."""
+def thread_names():
+    """Return the names of this process's threads; empty if the system does not report them."""
     return [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
 
 
 def main(out):
-    """Make the runs, and leave what each process found in OUT/RANK.json."""
+    """Run the trainings, and write the results of each process to OUT/RANK.json."""
     torch.set_num_threads(1)
     with init_ranks() as ranks:
         config, dataset, digests = make_config(), make_dataset(), {}
 
         def run(name, resume=False, stop=lambda: False, **settings):
-            state = loop.train(
+            state = train(
                 config, make_settings(**settings), dataset, out / name, resume,
-                should_stop=stop, device=CPU, ranks=ranks,
+                should_stop=stop, ranks=ranks,
             )  # fmt: skip
             digests[name] = digest(state)
             return state
 
         run("fp32")
         run("bf16", precision="bf16")
-        run("parts", accumulate=2)
-        run("few", samples_per_step=1)  # a clip a step: nothing is left for the other process
-        # only the second process wishes to stop
+        run("accumulated", accumulation_steps=2)
+        run("single", samples_per_step=1)  # one clip per step: none for the other process
+        # only the second process asks to stop
         stopped = run("stopped", stop=lambda: ranks.rank == 1).step
         run("stopped", resume=True)
-        run("afterwards", stop=lambda: ranks.rank == 1)
+        run("continued", stop=lambda: ranks.rank == 1)
 
-        # the control: every process counts the same, however many targets it has
-        nll = loop.fed_nll
-        loop.fed_nll = lambda model, fed: nll(model, fed) * 250 / fed.targets / 2
+        # the control: every process has the same weight, however many targets it has
+        mean_nll = task.mean_nll
+        task.mean_nll = lambda model, batch: mean_nll(model, batch) * 250 / batch.targets / 2
         run("wrong")
-        loop.fed_nll = nll
+        task.mean_nll = mean_nll
 
         try:
             other = Dataset(train=dataset.train[ranks.rank :])
-            loop.train(config, make_settings(), other, out / "other", device=CPU, ranks=ranks)
-            words = ""
+            train(config, make_settings(), other, out / "other", ranks=ranks)
+            message = ""
         except TrainingError as error:
-            words = str(error)
-        during = threads()
-        ranks.meet()
-    found = {"digests": digests, "stopped": stopped, "words": words}
-    found |= {"during": during, "afterwards": threads()}
-    (out / f"{ranks.rank}.json").write_text(json.dumps(found))
+            message = str(error)
+        during = thread_names()
+        ranks.barrier()
+    results = {"digests": digests, "stopped": stopped, "message": message}
+    results |= {"threads_during": during, "threads_after": thread_names()}
+    (out / f"{ranks.rank}.json").write_text(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs of almost nothing, in processes of their own, and how tests wait for them."""
+"""Minimal runs in processes of their own, and functions that wait for them."""
 
 import os
 import signal
@@ -12,9 +12,9 @@ from wavenet.training import run_process
 from wavenet.training.run_process import RunPlan
 from wavenet.training.run_status import list_runs, read_status
 
-STEPS = 1_000_000  # more than any test waits for
+ENDLESS = 1_000_000  # steps: more than any test waits for
 RECIPE = """
-name = "twig"
+name = "minimal"
 [audio]
 sample_rate = 8000
 [model]
@@ -33,48 +33,49 @@ save_every = 2
 
 
 @contextmanager
-def twigs(tmp_path, monkeypatch):
-    """Offer the recipe `twig`, one thread, and leave no process behind in `tmp_path / "runs"`."""
+def minimal_runs(tmp_path, monkeypatch):
+    """Provide the recipe `minimal` and one thread; kill the processes of `tmp_path / "runs"`."""
     (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / "twig.toml").write_text(RECIPE)
-    monkeypatch.setattr(child, "BUILT_IN", tmp_path / "recipes")
+    (tmp_path / "recipes" / "minimal.toml").write_text(RECIPE)
+    monkeypatch.setattr(run_process, "BUILT_IN", tmp_path / "recipes")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     yield
     for name in list_runs(tmp_path / "runs"):
-        mark = run_process.read_control(tmp_path / "runs" / name)
-        if mark and run_process.is_starting(tmp_path / "runs" / name):
-            os.kill(mark.pid, signal.SIGKILL)
+        control = run_process.read_control(tmp_path / "runs" / name)
+        if control and run_process.is_starting(tmp_path / "runs" / name):
+            os.kill(control.pid, signal.SIGKILL)
 
 
-def fill(folder):
+def write_recordings(folder):
+    """Write three short tones."""
     for n in range(3):
         io.write(folder / f"low_{n}.wav", sine(800, 200 + n), RATE)
 
 
-def plan(steps=STEPS, **values):
-    return RunPlan(**{"name": "first", "recipe": "twig", "steps": steps, "listen": 0.1} | values)
+def make_plan(steps=ENDLESS, **values):
+    """Return the plan of a minimal run."""
+    defaults = {"name": "first", "recipe": "minimal", "steps": steps, "sample_seconds": 0.1}
+    return RunPlan(**defaults | values)
 
 
-def wait_for(folder, state, saved=0, clips=0):
-    """Wait until a run has this state, so many steps saved, and so many clips made."""
+def wait_for(folder, state, saved_step=0, clips=0):
+    """Wait until a run has this state, saved this step, and generated this many clips."""
     deadline = time.monotonic() + 90
     while (
         (status := read_status(folder)).state != state
-        or status.saved < saved
-        or len(status.clips) < clips
+        or status.saved_step < saved_step
+        or len(status.sample_clips) < clips
     ):
-        alive = status.is_alive or status.state == state
-        assert alive and time.monotonic() < deadline, (
-            status,
-            (folder / run_process.LOG_FILE).read_text(),
-        )
+        can_change = status.is_active or status.state == state
+        log = (folder / run_process.LOG_FILE).read_text()
+        assert can_change and time.monotonic() < deadline, (status, log)
         time.sleep(0.05)
     return status
 
 
-def gone(pid):
-    """Wait until a process has ended and was waited for: no zombie is left."""
+def wait_for_end(pid):
+    """Wait until a process has ended and its parent has waited for it: no zombie is left."""
     deadline = time.monotonic() + 20
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < deadline

@@ -1,5 +1,6 @@
-"""A step as on a GPU: no number is asked of the device, and every tensor lies on it."""
+"""A step as on a GPU: no number is read from the device, and every tensor is on it."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -9,45 +10,36 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.test_fused_blocks import make_batch, make_model
 from wavenet.config import GaussianOutput, LogisticOutput
-from wavenet.training import loop
+from wavenet.training import cpu_loss, loop
 from wavenet.training.batches import MicroBatches
-from wavenet.training.cpu_loss import nll
+from wavenet.training.dataset import Dataset
+from wavenet.training.nll import sum_nll
 from wavenet.training.prefetch import make_device_batch
+from wavenet.training.state import make_state
 from wavenet.training.step_metrics import MetricsQueue
+from wavenet.training.task import CodeLikelihoodTask, mean_nll
 
 from . import CPU, make_config, make_settings
 
 CUDA = torch.device("cuda")
-# how Python asks for a number, or for how many there are
-READS = (
-    "item",
-    "tolist",
-    "cpu",
-    "numpy",
-    "nonzero",
-    "__bool__",
-    "__int__",
-    "__float__",
-    "__index__",
+# methods that return a number to Python, or a tensor whose size depends on the values
+READING_METHODS = (
+    *("item", "tolist", "cpu", "numpy", "nonzero"),
+    *("__bool__", "__int__", "__float__", "__index__"),
 )
 
 
-@pytest.fixture(autouse=True)
-def cpu(monkeypatch):
-    monkeypatch.setattr(loop, "choose_device", lambda: CPU)
-    torch.set_num_threads(1)
-
-
 @pytest.fixture
-def late(monkeypatch):
-    """Take the way of a GPU."""
-    monkeypatch.setattr(loop, "lateness", lambda device: 1)
+def gpu_path(monkeypatch):
+    """Train as on a GPU."""
+    monkeypatch.setattr(loop, "metrics_lag", lambda device: 1)
+    monkeypatch.setattr(cpu_loss, "supports", lambda model: False)
 
 
-class Reading(TorchDispatchMode):
-    """Counts the operations that a GPU would have to be waited for."""
+class ReadingOperations(TorchDispatchMode):
+    """Collects the operations that would wait for a GPU."""
 
-    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "equal", "is_nonzero")
+    NAMES = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "equal", "is_nonzero")
 
     def __init__(self):
         super().__init__()
@@ -55,22 +47,23 @@ class Reading(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.__name__.split(".")[0]
-        if name.removeprefix("_") in self.WAITING or name in self.WAITING:
+        if name.removeprefix("_") in self.NAMES or name in self.NAMES:
             self.found.append(name)
-        if any(isinstance(a, torch.Tensor) and a.dtype == torch.bool for a in _indices(name, args)):
+        indices = _tensor_indices(name, args)
+        if any(isinstance(a, torch.Tensor) and a.dtype == torch.bool for a in indices):
             self.found.append(name)
         return func(*args, **(kwargs or {}))
 
 
-def _indices(name, args):
+def _tensor_indices(name, args):
     return args[1] if name.startswith(("index", "_index")) and isinstance(args[1], list) else ()
 
 
-def count_reads(monkeypatch, work):
-    """Run some work; list what it read of tensors."""
+def list_reads(monkeypatch, work):
+    """Return what some work reads from tensors."""
     found = []
     with monkeypatch.context() as patch:
-        for name in READS:
+        for name in READING_METHODS:
             real = getattr(torch.Tensor, name)
 
             def reading(self, *args, real=real, name=name, **kwargs):
@@ -78,9 +71,18 @@ def count_reads(monkeypatch, work):
                 return real(self, *args, **kwargs)
 
             patch.setattr(torch.Tensor, name, reading)
-        with Reading() as mode:
+        with ReadingOperations() as mode:
             work()
     return found + mode.found
+
+
+def make_train_step(model, device=CPU):
+    """Return a function that does one training step of the model with a batch."""
+    task = CodeLikelihoodTask(make_config(), make_settings(precision="bf16"), Dataset())
+    state = make_state(task, device)
+    state.model, state.ema_model = model, copy.deepcopy(model)
+    state.optimizers = [torch.optim.AdamW(model.parameters(), fused=True)]
+    return lambda batch: loop.train_step(task, state, MicroBatches([batch], batch.targets))
 
 
 MODELS = [
@@ -92,89 +94,82 @@ MODELS = [
 
 
 @pytest.mark.parametrize("settings", MODELS, ids=["plain", "conditions", "logistic", "gaussian"])
-def test_a_step_reads_nothing_of_the_device(monkeypatch, late, settings):
+def test_a_step_reads_nothing_from_the_device(monkeypatch, gpu_path, settings):
     model = make_model(**settings)
-    fed = make_device_batch(make_batch(model), model)
-    whole = MicroBatches([fed], fed.targets)
-    state = loop.make_state(make_config(), make_settings())
-    state.model, state.average = model, make_model(**settings)
-    state.optimizers = [torch.optim.AdamW(model.parameters(), fused=True)]
-    accelerator, results = loop.make_accelerator(CPU), MetricsQueue(1)
+    batch = make_device_batch(make_batch(model), model)
+    train_step, queue = make_train_step(model), MetricsQueue(1)
 
     def step():
-        results.add(loop.train_step(state, whole, make_settings(precision="bf16"), accelerator))
+        queue.append(train_step(batch))
 
-    step()  # makes the state of the optimiser
-    # where in its clip each row begins, which lies on the CPU wherever the model is
-    assert count_reads(monkeypatch, step) == [("tolist", 3)]
-    # the controls: the same count finds what is read
-    assert ("item", 1) in count_reads(monkeypatch, lambda: fed.mask.sum().item())
-    assert count_reads(monkeypatch, lambda: fed.codes[fed.mask])
-    assert count_reads(monkeypatch, lambda: bool(fed.mask.any()))
-    monkeypatch.setattr(loop, "lateness", lambda device: 0)
-    assert len(count_reads(monkeypatch, step)) > 1
+    step()  # creates the state of the optimizer
+    # where in its recording each clip begins: always on the CPU
+    assert list_reads(monkeypatch, step) == [("tolist", 3)]
+    # the controls: the same function finds what is read
+    assert ("item", 1) in list_reads(monkeypatch, lambda: batch.mask.sum().item())
+    assert list_reads(monkeypatch, lambda: batch.codes[batch.mask])
+    assert list_reads(monkeypatch, lambda: bool(batch.mask.any()))
+    monkeypatch.setattr(loop, "metrics_lag", lambda device: 0)
+    assert len(list_reads(monkeypatch, step)) > 1
 
 
 @pytest.mark.parametrize("settings", MODELS, ids=["plain", "conditions", "logistic", "gaussian"])
-def test_everything_lies_on_the_device_of_the_model(monkeypatch, settings):
-    """On a fake device: a tensor of another one, or a number that is read, is an error."""
+def test_every_tensor_is_on_the_device_of_the_model(monkeypatch, settings):
+    """On a fake device, a tensor of another device or a number that is read is an error."""
     host = make_model(**settings)
-    fed = make_device_batch(make_batch(host), host)
-    hop, starts = host.config.condition_hop, fed.start.tolist()
+    batch = make_device_batch(make_batch(host), host)
+    hop, starts = host.config.condition_hop, batch.start.tolist()
 
     def tolist(tensor):
-        assert tensor.device.type == "cpu" and tensor.shape == (3,), "a GPU is waited for"
+        assert tensor.device.type == "cpu" and tensor.shape == (3,), "waits for the GPU"
         return [start % hop for start in starts]
 
     monkeypatch.setattr(FakeTensor, "tolist", tolist)
     with FakeTensorMode(allow_non_fake_inputs=True):
         with torch.device("cuda"):
             model = make_model(**settings)
-        there = fed.to(CUDA)
+        there = batch.to(CUDA)
         there = replace(there, conditioning=replace(there.conditioning, network=model.condition))
-        loss = loop.fed_nll(model, there)
+        loss = mean_nll(model, there)
         assert loss.device.type == "cuda"
         for wrong in ("codes", "mask", "conditioning"):
             if wrong == "conditioning" and settings["conditions"] == "none":
                 continue
-            moved = replace(there, **{wrong: getattr(fed, wrong)})
+            moved = replace(there, **{wrong: getattr(batch, wrong)})
             if wrong == "conditioning":
-                conditioning = replace(fed.conditioning, network=model.condition)
+                conditioning = replace(batch.conditioning, network=model.condition)
                 moved = replace(there, conditioning=conditioning)
             with pytest.raises(Exception, match=r"two different devices|same device"):
-                loop.fed_nll(model, moved)
+                mean_nll(model, moved)
 
 
 @pytest.mark.parametrize("output", [LogisticOutput(components=2), GaussianOutput()], ids=str)
-def test_the_loss_of_the_whole_is_that_of_the_targets(output):
+def test_the_loss_without_selection_is_that_of_the_targets(output):
     model = make_model(output=output)
     batch = make_batch(model)
-    conditioning = model.conditioning(batch.labels, batch.totals, batch.local, batch.first)
+    conditioning = make_device_batch(batch, model).conditioning
     params = model(batch.codes, conditioning, batch.start).transpose(1, 2).flatten(0, 1)
-    rest = params, batch.codes.flatten(), batch.mask.flatten()
-    picked, whole = nll(model, *rest), nll(model, *rest, whole=True)
-    torch.testing.assert_close(whole, picked, rtol=1e-6, atol=0)
-    every = torch.ones_like(batch.mask).flatten()
-    assert abs(nll(model, *rest[:2], every, whole=True) - picked) > 1  # the control
+    codes, mask = batch.codes.flatten(), batch.mask.flatten()
+
+    def nll(mask, without_selection):
+        return sum_nll(model.distribution, params, codes, mask, without_selection)
+
+    torch.testing.assert_close(nll(mask, True), nll(mask, False), rtol=1e-6, atol=0)
+    assert abs(nll(torch.ones_like(mask), True) - nll(mask, False)) > 1  # the control
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU to wait for")
 @pytest.mark.parametrize("settings", MODELS, ids=["plain", "conditions", "logistic", "gaussian"])
-def test_a_real_step_waits_for_nothing(settings):
+def test_a_step_on_a_gpu_never_waits(settings):
     model = make_model(**settings).cuda()
-    fed = make_device_batch(make_batch(model), model).pinned()
-    state = loop.make_state(make_config(), make_settings(), device=CUDA)
-    state.model, state.average = model, make_model(**settings).cuda()
-    state.optimizers = [torch.optim.AdamW(model.parameters(), fused=True)]
-    accelerator, results = loop.make_accelerator(CUDA), MetricsQueue(1)
+    pinned = make_device_batch(make_batch(model), model).pinned()
+    train_step, queue = make_train_step(model, CUDA), MetricsQueue(1)
     for mode in ("default", "error"):
         torch.cuda.set_sync_debug_mode(mode)
         try:
-            whole = MicroBatches([fed.to(CUDA)], fed.targets)
-            step = loop.train_step(state, whole, make_settings(precision="bf16"), accelerator)
-            results.add(step)
+            queue.append(train_step(pinned.to(CUDA)))
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    records = results.take(everything=True)
+    records = queue.pop(flush=True)
     assert [record["loss_bits"] for record in records] == pytest.approx([8, 8], abs=3)
