@@ -101,7 +101,7 @@ def read_epoch(folder: Path) -> None:
     """Collate every clip of a corpus once; print its clips a second and its memory."""
     recipe, dataset = load_recipe(RECIPE), open_dataset(folder)
     opened, began, clips = memory(os.getpid()), time.perf_counter(), 0
-    for step in training_batches(dataset.train, 8, recipe.model, 16 * RATE, 3.0, 0):
+    for step in training_batches(dataset.train, recipe.codec, recipe.model, 16 * RATE, 3.0, 0):
         clips += sum(len(batch.conditions) for batch in step.batches)
         if clips >= len(dataset.train):
             break
@@ -117,14 +117,14 @@ def compare(folder: Path, corpus: Path) -> dict[str, float]:
     config = resolve_config(recipe, sets["memory"])
     found: dict[str, list[float]] = {}
     for name, data in ROUNDS * list(sets.items()):
-        took = training_batches(data.train, 8, recipe.model, 4000, 3.0, 0)
+        took = training_batches(data.train, recipe.codec, recipe.model, 4000, 3.0, 0)
         began = time.perf_counter()
         for _ in islice(took, BATCHES):
             pass
         collated = time.perf_counter() - began
         task = CodeLikelihoodTask(config, recipe.train, data)
         state = make_state(task)
-        fed = prefetch_batches(took, state.model, next(state.model.parameters()).device)
+        fed = prefetch_batches(took, state.model, state.model.device)
         train_step(task, state, next(fed))
         began = time.perf_counter()
         for _ in range(STEPS):

@@ -27,10 +27,12 @@ from typing import Any
 import torch
 
 from wavenet.bench.configurations import BITS, CONFIGURATIONS, SAMPLE_RATE
-from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, SamplingConfig
+from wavenet.checkpoint import AudioConfig, CheckpointConfig
+from wavenet.codec import MuLawCodec
 from wavenet.engines.registry import make_engine
 from wavenet.errors import EngineUnavailable
 from wavenet.model.wavenet import WaveNet
+from wavenet.sampling import SamplingConfig
 from wavenet.training.batches import Batch, MicroBatches
 from wavenet.training.dataset import Dataset
 from wavenet.training.loop import train_step
@@ -134,7 +136,7 @@ def train(name: str, device: str, samples: int | None) -> dict[str, Any]:
     config = CheckpointConfig(
         name=name,
         audio=AudioConfig(sample_rate=SAMPLE_RATE),
-        codec=CodecConfig(bits=BITS),
+        codec=MuLawCodec(bits=BITS),
         model=SHAPES[name],
     )
     settings, on = TrainConfig(steps=100, precision="bf16"), torch.device(device)

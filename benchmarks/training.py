@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wavenet.config import ModelConfig
+from wavenet.model.model_config import ModelConfig
 from wavenet.model.wavenet import WaveNet
 from wavenet.training.batches import Batch
 from wavenet.training.prefetch import make_device_batch
@@ -100,7 +100,7 @@ def plain_nll(model: nn.Module, batch: Batch) -> Tensor:
 
 def definition_nll(model: nn.Module, batch: Batch) -> Tensor:
     """Compute the mean loss with the definition of the network, in nats."""
-    conditioning = model.conditioning(batch.conditions, batch.recording_samples)
+    conditioning = model.conditioning(batch.conditions, batch.total_samples)
     return F.cross_entropy(model(batch.codes, conditioning).float(), batch.codes)
 
 

@@ -14,12 +14,12 @@ from tests.cli.conftest import refused
 from tests.conftest import RATE, sine, tiny_config
 from wavenet import checkpoint
 from wavenet.cli.training_samples import choose_request, with_sample_clips
-from wavenet.conditions import LabelCondition, MelCondition
-from wavenet.config import ModelConfig
+from wavenet.generation.generate import generate_waveforms
+from wavenet.generation.request import GenerationRequest
 from wavenet.locks import LOCK_NAME, hold
-from wavenet.model.features import frame_count, frames_of
-from wavenet.synthesis.generate import synthesize
-from wavenet.synthesis.items import Item
+from wavenet.model.conditions import LabelCondition, MelCondition
+from wavenet.model.frame_features import compute_frame_features, frame_count
+from wavenet.model.model_config import ModelConfig
 from wavenet.training.dataset import Dataset, read_dataset
 from wavenet.training.recipe import DataConfig
 
@@ -76,8 +76,10 @@ def test_a_clip_is_written_after_every_validation_and_changes_nothing_else(waven
     info = soundfile.info(samples / names[0])
     assert (info.frames, info.samplerate, info.subtype) == (400, RATE, "PCM_16")
     # the last clip is what the checkpoint generates with the first label and seed 0
-    (expected,) = synthesize(
-        checkpoint.load(Path("runs/tones/checkpoint")), [Item(400, {"tone": "a"}, 0)], guard=None
+    (expected,) = generate_waveforms(
+        checkpoint.load(Path("runs/tones/checkpoint")),
+        [GenerationRequest(400, {"tone": "a"}, 0)],
+        guard=None,
     )
     found = soundfile.read(samples / names[-1])[0]
     assert np.abs(found - expected.numpy()).max() <= 1 / 32768  # rounded to 16 bits
@@ -99,7 +101,7 @@ def test_a_clip_that_fails_is_reported_in_a_line(wavenet, project, monkeypatch):
     def fail(*arguments, **keywords):
         raise RuntimeError("first line\nsecond line")
 
-    monkeypatch.setattr("wavenet.synthesis.generate.generate", fail)
+    monkeypatch.setattr("wavenet.generation.generate.generate", fail)
     code, _, err = wavenet(*common, "--sample-seconds", 0.01, "--out", "runs/more")
     assert code == 0
     assert "step 2: no clip could be generated: first line" in err.splitlines()
@@ -146,7 +148,7 @@ def test_a_stop_does_not_wait_for_a_clip(tmp_path, make_checkpoint, capsys):
 
 def vocoder(folder, **data):
     """Return a model with mel frames and a label, and its dataset."""
-    mel = MelCondition(bands=8)
+    mel = MelCondition(n_mels=8)
     voice = LabelCondition(name="voice", values=("a", "b"))
     model = ModelConfig(**{**dict(tiny_config(hop=80)), "conditions": (mel, voice)})
     settings = DataConfig(folder=str(folder), pattern="{voice}_{take}", **data)
@@ -167,21 +169,21 @@ def test_a_vocoder_resynthesises_a_held_out_clip(tmp_path, whole):
     assert len(dataset.validation) == (6 if whole else 3)
     request = choose_request(model, dataset, 100_000)
     number = {"a_1.wav": 1, "b_0.wav": 0, "b_2.wav": 2}[dataset.validation[0].source]
-    frames = frames_of(model, RATE, torch.from_numpy(waveforms[number]))
+    frames = compute_frame_features(model, RATE, torch.from_numpy(waveforms[number]))
     clip = dataset.validation[0]
     first = -(-(clip.start + clip.context) // 80)
-    assert request.labels == {"voice": "bab"[number]}
+    assert request.conditions == {"voice": "bab"[number]}
     # all six segments of a recording, or only the last one
     assert request.samples == (4321 if whole else clip.start + clip.samples - first * 80)
     assert whole or request.samples < 800
     count = frame_count(request.samples, 80)
-    assert torch.equal(request.local, frames[first : first + count])
-    assert request.local.shape[0] == count
+    assert torch.equal(request.frame_features, frames[first : first + count])
+    assert request.frame_features.shape[0] == count
     short = choose_request(model, dataset, 160)
     assert short.samples == 160
-    assert torch.equal(short.local, frames[first : first + 3])
+    assert torch.equal(short.frame_features, frames[first : first + 3])
     others = [clip, *(replace(more, source="other.wav") for more in dataset.validation[1:])]
     cut = choose_request(model, replace(dataset, validation=others), 100_000)
     assert cut.samples == clip.start + clip.samples - first * 80
     alone = choose_request(model, replace(dataset, validation=[]), 160)
-    assert alone.local.shape == (3, 8)
+    assert alone.frame_features.shape == (3, 8)

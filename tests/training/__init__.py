@@ -8,7 +8,9 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from wavenet import checkpoint
-from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, ModelConfig
+from wavenet.checkpoint import AudioConfig, CheckpointConfig
+from wavenet.codec import MuLawCodec, Pcm16Codec
+from wavenet.model.wavenet import WaveNetConfig
 from wavenet.training import loop
 from wavenet.training.batches import collate
 from wavenet.training.dataset import Dataset
@@ -45,10 +47,8 @@ def make_config(conditions=(), bits=8, **model):
     return CheckpointConfig(
         name="tiny",
         audio=AudioConfig(sample_rate=RATE),
-        codec=CodecConfig(
-            law="linear" if bits == 16 else "mu-law", bits=bits, silence_code=1 << (bits - 1)
-        ),
-        model=ModelConfig(
+        codec=MuLawCodec(bits=bits) if bits < 16 else Pcm16Codec(),
+        model=WaveNetConfig(
             **{**sizes, **model}, conditions=conditions, condition_channels=8, condition_hop=10
         ),
     )
@@ -86,6 +86,7 @@ def make_dataset(fields=None, validation=3):
     return Dataset(train=clips, validation=held_out)
 
 
+CODEC = MuLawCodec()
 MODEL = make_config().model
 
 
@@ -121,7 +122,7 @@ def clips_nll(model, clips):
     """Compute the mean loss over the targets of clips, one clip at a time."""
     total, count = 0.0, 0
     for clip in clips:
-        batch = collate([clip], 8, MODEL, [1.0])
+        batch = collate([clip], CODEC, MODEL, [1.0])
         targets = int(batch.mask.sum())
         total += batch_nll(model, batch).item() * targets
         count += targets

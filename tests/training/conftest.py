@@ -2,7 +2,7 @@
 
 import pytest
 
-from wavenet.conditions import LabelCondition, PositionCondition
+from wavenet.model.conditions import LabelCondition, PositionCondition
 
 from . import make_config, make_dataset
 

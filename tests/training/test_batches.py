@@ -8,9 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavenet import codec
-from wavenet.conditions import LabelCondition, NumberCondition, PositionCondition
 from wavenet.errors import ConditionError, DataError
+from wavenet.model.conditions import LabelCondition, NumberCondition, PositionCondition
 from wavenet.training.batches import (
     Batch,
     collate,
@@ -19,7 +18,7 @@ from wavenet.training.batches import (
     training_batches,
 )
 
-from . import MODEL, RULES, batch_nll, build_model, clips_nll, make_clip, make_config
+from . import CODEC, MODEL, RULES, batch_nll, build_model, clips_nll, make_clip, make_config
 
 
 def test_conditions_are_dropped_with_their_own_probability():
@@ -30,7 +29,7 @@ def test_conditions_are_dropped_with_their_own_probability():
     )
     fields = {"digit": "1", "speaker": "x", "level": "0.5"}
     clips = [make_clip(30, 0, fields)] * 10
-    steps = training_batches(clips, 8, make_config(conditions).model, 300, 0.0, 7)
+    steps = training_batches(clips, CODEC, make_config(conditions).model, 300, 0.0, 7)
     rows = [row for _ in range(100) for row in next(steps).batches[0].conditions]
     present = {name: sum(name in row for row in rows) / len(rows) for name in fields}
     assert present["speaker"] == 1
@@ -49,7 +48,7 @@ def test_padding_never_enters_the_loss():
         make_clip(n, seed, fields[seed], context, start)
         for seed, (n, context, start) in enumerate(shapes)
     ]
-    batch = collate(clips, 8, MODEL, [1.0] * 3)
+    batch = collate(clips, CODEC, MODEL, [1.0] * 3)
     assert batch.codes.shape == (3, 90)
     assert batch_nll(model, batch).item() == pytest.approx(clips_nll(model, clips), abs=1e-5)
     everything = Batch(
@@ -57,35 +56,35 @@ def test_padding_never_enters_the_loss():
         torch.ones_like(batch.mask),
         batch.start,
         batch.conditions,
-        batch.recording_samples,
+        batch.total_samples,
     )
     assert abs(batch_nll(model, everything).item() - clips_nll(model, clips)) > 1e-3
 
 
 def test_a_batch_is_padded_with_silence_to_whole_frames():
     clips = [make_clip(37, 0), make_clip(51, 1, context=5, start=40)]
-    batch = collate(clips, 8, MODEL.model_copy(update={"condition_hop": 20}), [1.0, 1.0])
+    batch = collate(clips, CODEC, MODEL.model_copy(update={"condition_hop": 20}), [1.0, 1.0])
     assert batch.codes.shape == (2, 60)
-    assert torch.equal(batch.codes[0, :37], codec.encode(clips[0].waveform))
+    assert torch.equal(batch.codes[0, :37], CODEC.encode(clips[0].waveform))
     assert (batch.codes[0, 37:] == 128).all()
     assert (batch.codes[1, 51:] == 128).all()
     assert batch.mask.sum(1).tolist() == [37, 46]
     assert not batch.mask[1, :5].any()
     assert not batch.mask[1, 51:].any()
     assert batch.start.tolist() == [0, 40]
-    assert batch.recording_samples == [37, 91]
+    assert batch.total_samples == [37, 91]
 
 
 @pytest.mark.parametrize("gain", [0.25, 1.0, 1.7, 100.0])
 def test_a_gain_never_clips(gain):
     clip = make_clip(50)
     peak = clip.waveform.abs().max().item()
-    batch = collate([clip], 8, MODEL, [gain])
+    batch = collate([clip], CODEC, MODEL, [gain])
     expected = (clip.waveform * min(gain, 1 / peak)).clamp(-1, 1)
-    assert torch.equal(batch.codes[0, :50], codec.encode(expected))
+    assert torch.equal(batch.codes[0, :50], CODEC.encode(expected))
     silent = make_clip(50)
     silent.waveform.zero_()
-    assert (collate([silent], 8, MODEL, [gain]).codes == 128).all()
+    assert (collate([silent], CODEC, MODEL, [gain]).codes == 128).all()
 
 
 @RULES
@@ -133,9 +132,9 @@ def test_clips_are_partitioned_evenly_and_each_once(lengths, parts):
 
 
 def stream(clips, count, first_step=0, seed=3):
-    steps = training_batches(clips, 8, MODEL, 300, 6.0, seed, first_step)
+    steps = training_batches(clips, CODEC, MODEL, 300, 6.0, seed, first_step)
     batches = [step.batches[0] for step in islice(steps, count)]
-    return [(b.codes, b.mask, b.start, b.recording_samples) for b in batches]
+    return [(b.codes, b.mask, b.start, b.total_samples) for b in batches]
 
 
 def are_equal(one, other):
@@ -164,19 +163,19 @@ def test_a_clip_has_another_gain_in_every_epoch():
 
 def test_an_empty_dataset_is_refused_instead_of_waiting_forever():
     with pytest.raises(DataError, match="no clip"):
-        next(training_batches([], 8, MODEL, 300, 0.0, 0))
+        next(training_batches([], CODEC, MODEL, 300, 0.0, 0))
 
 
 @pytest.mark.parametrize("fields", [{}, {"speaker": "x"}, {"digit": "7"}])
 def test_a_clip_without_the_label_of_the_model_is_refused(fields):
     """A missing label once ended in a KeyError."""
     model = build_model(make_config((LabelCondition(name="digit", values=("0", "1")),)))
-    batch = collate([make_clip(30, 0, fields)], 8, MODEL, [1.0])
+    batch = collate([make_clip(30, 0, fields)], CODEC, MODEL, [1.0])
     with pytest.raises(ConditionError, match="digit"):
         batch_nll(model, batch)
 
 
 def test_fields_that_the_model_does_not_know_are_ignored():
     model = build_model(make_config((LabelCondition(name="digit", values=("0", "1")),)))
-    batch = collate([make_clip(30, 0, {"digit": "1", "speaker": "x"})], 8, MODEL, [1.0])
+    batch = collate([make_clip(30, 0, {"digit": "1", "speaker": "x"})], CODEC, MODEL, [1.0])
     assert batch_nll(model, batch).isfinite()

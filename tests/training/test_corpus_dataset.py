@@ -9,7 +9,9 @@ import pytest
 import soundfile
 import torch
 
-from wavenet.conditions import (
+from wavenet.corpus.prepare import prepare
+from wavenet.errors import ConfigError, DataError
+from wavenet.model.conditions import (
     FramesCondition,
     LabelCondition,
     LoudnessCondition,
@@ -17,18 +19,16 @@ from wavenet.conditions import (
     MfccCondition,
     VectorCondition,
 )
-from wavenet.corpus.prepare import prepare
-from wavenet.errors import ConfigError, DataError
 from wavenet.training.batches import training_batches
 from wavenet.training.dataset import read_dataset
 from wavenet.training.recipe import DataConfig, load_recipe
 from wavenet.training.resolve_config import label_values, resolve_config
 
-from . import RATE, make_config, make_settings, train
+from . import CODEC, RATE, make_config, make_settings, train
 
 PATTERN = "{digit}_{speaker}_{take}"
 FRAMES = (
-    *(MelCondition(bands=20, channels=4, context=2), MfccCondition(coefficients=5, channels=4)),
+    *(MelCondition(n_mels=20, channels=4, context=2), MfccCondition(n_mfcc=5, channels=4)),
     LoudnessCondition(channels=3),
 )
 
@@ -59,7 +59,7 @@ def read_both(folders, model, **settings):
 def describe(clip):
     """Return all of a clip except waveform and frames."""
     return (
-        *(clip.start, clip.recording_samples, clip.context, clip.source),
+        *(clip.start, clip.total_samples, clip.context, clip.source),
         *(clip.first_frame, clip.samples, clip.fields),
     )
 
@@ -99,17 +99,17 @@ def test_batches_are_the_same_bit_for_bit(folders):
     label = LabelCondition(name="digit", values=("0", "1", "2"), dropout=0.3)
     model = make_config((*FRAMES[:1], label)).model
     folder, corpus = read_both(folders, model)
-    streams = [training_batches(d.train, 8, model, 4000, 3.0, 7) for d in (folder, corpus)]
+    streams = [training_batches(d.train, CODEC, model, 4000, 3.0, 7) for d in (folder, corpus)]
     for one, other in islice(zip(*streams, strict=True), 30):
         for a, b in zip(one.batches, other.batches, strict=True):
             assert torch.equal(a.codes, b.codes)
             assert torch.equal(a.mask, b.mask)
             assert a.conditions == b.conditions
-            assert a.recording_samples == b.recording_samples
+            assert a.total_samples == b.total_samples
             assert a.first_frame == b.first_frame
             frames = zip(a.frame_features, b.frame_features, strict=True)
             assert all(torch.equal(x, y) for x, y in frames)
-    other_seed = next(training_batches(corpus.train, 8, model, 4000, 3.0, 8))  # the control
+    other_seed = next(training_batches(corpus.train, CODEC, model, 4000, 3.0, 8))  # the control
     codes, control = (step.batches[0].codes for step in (one, other_seed))
     assert codes.shape != control.shape or not torch.equal(codes, control)
 

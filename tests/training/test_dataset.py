@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import types
 
 import numpy as np
 import pytest
@@ -11,20 +10,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavenet.conditions import (
+from wavenet.errors import DataError
+from wavenet.model.conditions import (
     FramesCondition,
     MelCondition,
     PositionCondition,
     VectorCondition,
 )
-from wavenet.errors import DataError
 from wavenet.training.batches import collate
 from wavenet.training.dataset import cut_recording, read_dataset
 from wavenet.training.recipe import DataConfig
 from wavenet.training.resolve_config import label_values
-from wavenet.training.segmentation import segment_bounds
 
-from . import RATE, RULES, build_model, clips_nll, make_clip, make_config, sine
+from . import CODEC, RATE, RULES, build_model, clips_nll, make_clip, make_config, sine
 
 
 @pytest.fixture
@@ -59,7 +57,7 @@ def test_segments_cover_every_sample_exactly_once(samples, longest, context):
         assert 1 <= clip.samples - clip.context <= longest
         assert clip.context == min(context, clip.start + clip.context)
         assert torch.equal(clip.waveform, waveform[clip.start : clip.start + clip.samples])
-        assert (clip.recording_samples, clip.fields, clip.source) == (samples, {"a": "b"}, "x.wav")
+        assert (clip.total_samples, clip.fields, clip.source) == (samples, {"a": "b"}, "x.wav")
 
 
 def test_segments_are_of_about_one_length():
@@ -86,7 +84,7 @@ def test_cutting_a_long_file_does_not_change_the_predictions(tmp_path, kernel_si
     assert clips_nll(model, short) != pytest.approx(clips_nll(model, whole), abs=1e-6)
 
 
-FRAMES = MelCondition(bands=20, channels=4, context=2), FramesCondition(name="curve", columns=2)
+FRAMES = MelCondition(n_mels=20, channels=4, context=2), FramesCondition(name="curve", columns=2)
 
 
 @pytest.fixture
@@ -134,7 +132,7 @@ def test_frames_get_louder_with_the_recording(long_file):
     (clip,) = read_dataset(DataConfig(folder=str(long_file)), RATE, config.model).train
     soundfile.write(long_file / "long.wav", (clip.waveform * 0.5).numpy(), RATE, subtype="FLOAT")
     (softer,) = read_dataset(DataConfig(folder=str(long_file)), RATE, config.model).train
-    batch = collate([clip], 8, config.model, [0.5])
+    batch = collate([clip], CODEC, config.model, [0.5])
     torch.testing.assert_close(batch.frame_features[0], softer.frame_features, atol=1e-3, rtol=1e-3)
     assert (clip.frame_features - softer.frame_features).abs().max() > 0.1  # the control
 
@@ -168,7 +166,7 @@ def test_a_folder_without_audio_or_no_folder_is_refused(tmp_path):
 
 def test_files_are_resampled_to_the_rate_of_the_model(folder):
     dataset = read_dataset(DataConfig(folder=str(folder)), 2 * RATE, with_receptive_field(16))
-    assert sorted(clip.recording_samples for clip in dataset.train) == [
+    assert sorted(clip.total_samples for clip in dataset.train) == [
         2 * (200 + 10 * n) for n in range(7)
     ]
 
@@ -238,17 +236,6 @@ def test_a_field_that_a_clip_lacks_is_named():
         label_values(clips, "digit")
     with pytest.raises(DataError, match="its fields: none"):
         label_values([make_clip(10)], "digit")
-
-
-def test_segments_of_a_model_with_an_unlimited_receptive_field_have_no_context():
-    model = types.SimpleNamespace(receptive_field=None, condition_hop=10, locals=())
-    bounds = [segment_bounds(1000, 300, model, n) for n in range(4)]
-    assert [(b.start, b.end, b.context) for b in bounds] == [
-        (0, 250, 0),
-        (250, 500, 0),
-        (500, 750, 0),
-        (750, 1000, 0),
-    ]
 
 
 def test_the_end_of_long_files_is_held_out_where_files_are_few(tmp_path):

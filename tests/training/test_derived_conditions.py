@@ -9,25 +9,25 @@ import torch
 
 from audio_utils.features import loudness
 from wavenet import checkpoint
-from wavenet.conditions import NumberCondition
-from wavenet.config import SamplingConfig
 from wavenet.errors import ConditionError
-from wavenet.model.features import measure
-from wavenet.synthesis.generate import synthesize
-from wavenet.synthesis.items import Item
+from wavenet.generation.generate import generate_waveforms
+from wavenet.generation.request import GenerationRequest
+from wavenet.model.conditions import NumberCondition
+from wavenet.model.frame_features import measure_loudness
+from wavenet.sampling import SamplingConfig
 from wavenet.training.batches import collate, training_batches
 from wavenet.training.dataset import Dataset, TrainingClip, read_dataset
 from wavenet.training.recipe import DataConfig
 
-from . import RATE, build_model, make_clip, make_config, make_settings, sine, train
+from . import CODEC, RATE, build_model, make_clip, make_config, make_settings, sine, train
 
-LOUDNESS = NumberCondition(name="loudness", low=-60, high=-1, unit="dB", measured="loudness")
+LOUDNESS = NumberCondition(name="loudness", low=-60, high=-1, unit="dB", derived_from="loudness")
 CONFIG = make_config((LOUDNESS,))
 HOP = CONFIG.model.condition_hop
 
 
 def derived_levels(clip, gain=1.0):
-    (values,) = collate([clip], 8, CONFIG.model, [gain]).conditions
+    (values,) = collate([clip], CODEC, CONFIG.model, [gain]).conditions
     return values["loudness"]
 
 
@@ -55,7 +55,7 @@ def test_it_is_the_level_around_each_frame_wherever_the_clip_begins(start):
 def test_a_segment_has_the_levels_of_the_whole_recording(start):
     whole = torch.linspace(0.1, 0.9, 20_000) * sine(20_000, 37, 0.9)  # the level oscillates
     first = start // 400
-    found = measure(whole[start : start + 9000], start, first, 400)
+    found = measure_loudness(whole[start : start + 9000], start, first, 400)
     inside = slice(3, 20)  # frames whose windows lie within the segment
     expected = loudness(whole, 1024, 400)[first:][inside]
     torch.testing.assert_close(found[inside], expected, atol=1e-3, rtol=0)
@@ -73,7 +73,7 @@ def test_it_is_clamped_to_its_range_and_computed_with_the_clip_safe_gain(gain, e
 def test_it_replaces_a_field_and_is_dropped_with_its_probability():
     condition = LOUDNESS.model_copy(update={"dropout": 0.4})
     clips = [make_clip(30, 0, {"loudness": "7", "take": "1"})] * 10
-    steps = training_batches(clips, 8, make_config((condition,)).model, 300, 6.0, 7)
+    steps = training_batches(clips, CODEC, make_config((condition,)).model, 300, 6.0, 7)
     rows = [row for step in islice(steps, 100) for row in step.batches[0].conditions]
     levels = [float(row["loudness"].max()) for row in rows if "loudness" in row]
     assert len(levels) / len(rows) == pytest.approx(0.6, abs=0.06)
@@ -88,7 +88,7 @@ def test_a_curve_has_a_value_per_frame_and_one_number_holds_for_all_frames():
 
     def biases(level, frame, first=0):
         conditioning = model.conditioning([{"loudness": level}], [9000], first=[first])
-        return conditioning.frames(torch.tensor([frame]), 3)
+        return conditioning.biases(torch.tensor([frame]), 3)
 
     assert torch.equal(biases(curve, 4, first=4)[:, :2], biases(curve, 0)[:, :2])
     assert torch.equal(biases(curve, 50), biases(-10.0, 0))  # the last value continues
@@ -124,8 +124,12 @@ def test_a_trained_model_is_as_loud_as_requested(tmp_path):
     train(CONFIG, settings, Dataset(train=clips), tmp_path / "run")
     loaded = checkpoint.load(tmp_path / "run" / "checkpoint")
     quiet, loud = (20 * math.log10(0.5**0.5 * amplitude) for amplitude in (0.02, 0.5))
-    items = [Item(400, {"loudness": level}, seed) for seed in range(4) for level in (quiet, loud)]
-    clips_made = synthesize(loaded, items, SamplingConfig())
+    items = [
+        GenerationRequest(400, {"loudness": level}, seed)
+        for seed in range(4)
+        for level in (quiet, loud)
+    ]
+    clips_made = generate_waveforms(loaded, items, SamplingConfig())
     levels = torch.stack([clip[100:].square().mean().sqrt() for clip in clips_made])
     assert float(levels[1::2].median()) > 2 * float(levels[::2].median())
 

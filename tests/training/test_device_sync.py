@@ -9,7 +9,7 @@ from torch._subclasses import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.test_fused_blocks import make_batch, make_model
-from wavenet.config import GaussianOutput, LogisticOutput
+from wavenet.model.model_config import GaussianOutput, LogisticOutput
 from wavenet.training import cpu_loss, loop
 from wavenet.training.batches import MicroBatches
 from wavenet.training.dataset import Dataset

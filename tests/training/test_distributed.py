@@ -20,7 +20,7 @@ from wavenet.training import task
 from wavenet.training.batches import training_batches
 from wavenet.training.distributed import SINGLE_RANK, Ranks, _agree_on_prefix, init_ranks
 
-from . import CPU, MODEL, make_clip, make_config, make_dataset, make_settings, train
+from . import CODEC, CPU, MODEL, make_clip, make_config, make_dataset, make_settings, train
 
 ROOT = Path(__file__).parents[2]
 # bits per sample: differences by the order of sums in float32, and by bf16
@@ -169,7 +169,7 @@ def test_a_process_reads_only_the_waveforms_of_its_clips():
     clips = [CountingClip(make_clip(n, seed)) for seed, n in enumerate(lengths)]
 
     def steps(*own_parts, parts=1):
-        made = training_batches(clips, 8, MODEL, 400, 6.0, 3, parts=parts, own_parts=own_parts)
+        made = training_batches(clips, CODEC, MODEL, 400, 6.0, 3, parts=parts, own_parts=own_parts)
         return list(islice(made, 3))
 
     whole = steps(0)

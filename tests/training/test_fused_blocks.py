@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.conftest import given_for, local_for, tiny_config
-from wavenet.config import GaussianOutput, LogisticOutput
+from wavenet.model.model_config import GaussianOutput, LogisticOutput
 from wavenet.model.wavenet import WaveNet
 from wavenet.training import fused_blocks
 from wavenet.training.batches import Batch
@@ -46,7 +46,7 @@ def make_batch(model, lengths=(300, 131, 256), starts=(0, 45, 7)):
 def defined_nll(model, batch):
     """Compute the mean loss with the definition of the model."""
     conditioning = model.conditioning(
-        batch.conditions, batch.recording_samples, batch.frame_features, batch.first_frame
+        batch.conditions, batch.total_samples, batch.frame_features, batch.first_frame
     )
     params = model(batch.codes, conditioning, batch.start).float()
     if model.config.output.kind == "categorical":

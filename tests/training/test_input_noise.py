@@ -10,6 +10,7 @@ from wavenet.training.batches import Batch, training_batches
 from wavenet.training.prefetch import make_device_batch
 
 from . import (
+    CODEC,
     MODEL,
     batch_nll,
     build_model,
@@ -24,7 +25,9 @@ CLIPS = [make_clip(60 + 7 * n, n) for n in range(9)]
 
 
 def stream(noise: float, count: int = 12, first_step: int = 0, **parts: object) -> list[Batch]:
-    steps = training_batches(CLIPS, 8, MODEL, 300, 6.0, 3, first_step, input_noise=noise, **parts)  # type: ignore[arg-type]
+    steps = training_batches(
+        CLIPS, CODEC, MODEL, 300, 6.0, 3, first_step, input_noise=noise, **parts
+    )  # type: ignore[arg-type]
     return [batch for step in islice(steps, count) for batch in step.batches]
 
 
@@ -77,7 +80,7 @@ def test_the_loss_is_of_the_codes_given_the_input_codes():
     params = model(batch.input_codes, conditioning, batch.start).transpose(1, 2)
     expected = F.cross_entropy(params[batch.mask], batch.codes[batch.mask]).item()
     assert batch_nll(model, batch).item() == pytest.approx(expected, abs=1e-5)
-    plain = Batch(batch.codes, batch.mask, batch.start, batch.conditions, batch.recording_samples)
+    plain = Batch(batch.codes, batch.mask, batch.start, batch.conditions, batch.total_samples)
     assert abs(batch_nll(model, plain).item() - expected) > 1e-3  # the control
 
 

@@ -12,7 +12,7 @@ from wavenet.training import prefetch, task
 from wavenet.training.batches import training_batches
 from wavenet.training.prefetch import DeviceBatch, prefetch_batches
 
-from . import CPU, make_clip, make_config, make_dataset, make_settings, train
+from . import CODEC, CPU, make_clip, make_config, make_dataset, make_settings, train
 from .test_resuming import are_equal
 
 CUDA = torch.device("cuda")
@@ -34,7 +34,7 @@ def pinned(monkeypatch):
 
 
 def stream(clips, first_step=0):
-    return training_batches(clips, 8, make_config().model, 250, 3.0, 4, first_step)
+    return training_batches(clips, CODEC, make_config().model, 250, 3.0, 4, first_step)
 
 
 def test_a_gpu_gets_the_same_batches_in_the_same_order(pinned):

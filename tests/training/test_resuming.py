@@ -75,7 +75,7 @@ def test_the_comparison_of_runs_notices_what_a_resumed_run_lost(
         monkeypatch.setattr(
             task,
             "training_batches",
-            lambda *args, **rest: batches(*args[:-2], 0, args[-1], **rest),
+            lambda *args, **rest: batches(*args[:-1], 0, **rest),
         )
     else:
         load = snapshots.load

@@ -5,10 +5,10 @@ import pytest
 import soundfile
 from pydantic import ValidationError
 
-from wavenet.conditions import FramesCondition, MelCondition
 from wavenet.corpus.prepare import prepare
 from wavenet.errors import DataError
 from wavenet.evaluation.recordings import read_whole
+from wavenet.model.conditions import FramesCondition, MelCondition
 from wavenet.training.dataset import read_dataset
 from wavenet.training.recipe import DataConfig, RecipeConfig
 
@@ -81,13 +81,13 @@ def test_the_end_of_a_long_recording_is_held_out_at_every_speed(tmp_path):
         targets = sum(
             clip.samples - clip.context
             for clip in dataset.train
-            if clip.recording_samples == pytest.approx(samples, abs=8)
+            if clip.total_samples == pytest.approx(samples, abs=8)
         )
         assert 0.68 * samples < targets <= 0.7501 * samples
 
 
 def test_frames_are_those_of_the_recording_at_its_speed(folder):
-    config = make_config((MelCondition(name="mel", bands=16, window=80, channels=4),))
+    config = make_config((MelCondition(name="mel", n_mels=16, win_length=80, channels=4),))
     plain, slow, fast = read(folder, config.model).train[:3]
     frames = [clip.frame_features for clip in (slow, plain, fast)]
     assert len(frames[0]) > len(frames[1]) > len(frames[2])

@@ -79,10 +79,10 @@ def vocoder(
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.evaluation.vocoder import METHODS, mel_condition, summarise
     from wavenet.evaluation.vocoder import evaluate as run
-    from wavenet.sampling import choose_sampling
+    from wavenet.sampling import resolve_sampling
 
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
-    sampling = choose_sampling(loaded.config.sampling, temperature=temperature)
+    sampling = resolve_sampling(loaded.config.sampling, temperature=temperature)
     mel_condition(loaded)
     rate = loaded.config.audio.sample_rate
     recordings = [one for folder in folders for one in read_group(folder, rate, limit)]

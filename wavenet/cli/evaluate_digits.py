@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wavenet.checkpoint import Checkpoint
-    from wavenet.config import SamplingConfig
     from wavenet.engines.base import Engine
     from wavenet.evaluation.clips import MadeClips
     from wavenet.evaluation.digits import Reference
     from wavenet.evaluation.recordings import Labelled
-    from wavenet.synthesis.items import Item
+    from wavenet.generation.request import GenerationRequest
+    from wavenet.sampling import SamplingConfig
     from wavenet.training.dataset import Dataset
 
 ROW = "{:30} {:>9} {:>9}  {}"
@@ -90,7 +90,7 @@ def digits(
     from wavenet.evaluation.digits import Reference
     from wavenet.evaluation.pictures import plot_accuracy, plot_nearest, plot_trade_off
     from wavenet.evaluation.record import describe
-    from wavenet.sampling import choose_sampling
+    from wavenet.sampling import resolve_sampling
 
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "guidance": guidance}
     if clips and out is None:
@@ -98,7 +98,7 @@ def digits(
     if out is not None:
         make_folder(out)
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
-    sampling = choose_sampling(loaded.config.sampling, **values)
+    sampling = resolve_sampling(loaded.config.sampling, **values)
     dataset = read_recordings(loaded, folder, recipe, pattern, test)
     learnt, held = divide(loaded, dataset)
     items = plan_clips(learnt, count, seed)
@@ -143,7 +143,10 @@ def divide(loaded: "Checkpoint", dataset: "Dataset") -> "tuple[list[Labelled], l
 
 
 def generate(
-    loaded: "Checkpoint", items: "list[Item]", sampling: "SamplingConfig", runner: "Engine[Any]"
+    loaded: "Checkpoint",
+    items: "list[GenerationRequest]",
+    sampling: "SamplingConfig",
+    runner: "Engine[Any]",
 ) -> "MadeClips":
     """Make the clips behind a progress bar."""
     from wavenet.cli.progress import bar
@@ -154,7 +157,10 @@ def generate(
 
 
 def compare(
-    loaded: "Checkpoint", reference: "Reference", items: "list[Item]", runner: "Engine[Any]"
+    loaded: "Checkpoint",
+    reference: "Reference",
+    items: "list[GenerationRequest]",
+    runner: "Engine[Any]",
 ) -> list[dict[str, Any]]:
     """Judge clips that are drawn in other ways, behind a progress bar."""
     from wavenet.cli.progress import bar

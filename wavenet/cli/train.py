@@ -96,8 +96,8 @@ def run(
     import torch
 
     from wavenet.cli.training_samples import with_sample_clips
+    from wavenet.generation.request import samples_from_seconds
     from wavenet.locks import refuse_held
-    from wavenet.synthesis.items import samples_for
     from wavenet.training.dataset import read_dataset
     from wavenet.training.loop import train
     from wavenet.training.progress_report import show_progress
@@ -111,7 +111,7 @@ def run(
         torch.set_num_threads(threads)
     # everything that can be refused is checked before recordings are read, which takes minutes
     device, rate = ranks.choose_device(device_name), recipe.audio.sample_rate
-    samples = None if sample_seconds is None else samples_for(sample_seconds, rate)
+    samples = None if sample_seconds is None else samples_from_seconds(sample_seconds, rate)
     if ranks.is_main:
         refuse_held(folder)
     ranks.barrier()
@@ -158,27 +158,27 @@ def apply_options(
     Raises:
         ConfigError: a value out of its range.
     """
-    from wavenet.conditions import LabelCondition
-    from wavenet.config import AudioConfig, ModelConfig
-    from wavenet.parsing import make
+    from wavenet.checkpoint import AudioConfig
+    from wavenet.config import make_config
+    from wavenet.model.conditions import LabelCondition
     from wavenet.training.recipe import DataConfig, TrainConfig
 
     parts: dict[str, Any] = dict(recipe)
     options = {"folder": str(data) if data else None, "pattern": pattern}
     given = {name: value for name, value in options.items() if value is not None}
-    parts["data"] = make(DataConfig, "data", **{**dict(recipe.data), **given})
+    parts["data"] = make_config(DataConfig, "data", **{**dict(recipe.data), **given})
     if labels:
-        conditions = tuple(make(LabelCondition, "--label", name=name) for name in labels)
-        parts["model"] = make(
-            ModelConfig, "model", **{**dict(recipe.model), "conditions": conditions}
+        conditions = tuple(make_config(LabelCondition, "--label", name=name) for name in labels)
+        parts["model"] = make_config(
+            type(recipe.model), "model", **{**dict(recipe.model), "conditions": conditions}
         )
     for name, number in (("steps", steps), ("accumulation_steps", accumulation_steps)):
         if number is not None:
             settings = {**dict(parts["train"]), name: number}
-            parts["train"] = make(TrainConfig, f"--{name.replace('_', '-')}", **settings)
+            parts["train"] = make_config(TrainConfig, f"--{name.replace('_', '-')}", **settings)
     if sample_rate is not None:
-        parts["audio"] = make(AudioConfig, "--sample-rate", sample_rate=sample_rate)
-    return make(type(recipe), recipe.name, **parts)
+        parts["audio"] = make_config(AudioConfig, "--sample-rate", sample_rate=sample_rate)
+    return make_config(type(recipe), recipe.name, **parts)
 
 
 def load_start(
@@ -193,16 +193,16 @@ def load_start(
         CheckpointError: the checkpoint cannot be used.
     """
     from wavenet import checkpoint
-    from wavenet.parsing import make
+    from wavenet.config import make_config
 
     if conflicts:
         raise ConfigError(
             "--from uses the model of a checkpoint as it is; omit --label and --sample-rate"
         )
     loaded = checkpoint.load(folder)
-    model = {"audio": loaded.config.audio, "codec": loaded.config.codec}
-    model |= {"model": loaded.config.model}
-    return loaded, make(type(recipe), recipe.name, **{**dict(recipe), **model})
+    config = loaded.config
+    model = {"audio": config.audio, "codec": config.codec, "model": config.model}
+    return loaded, make_config(type(recipe), recipe.name, **{**dict(recipe), **model})
 
 
 @contextmanager

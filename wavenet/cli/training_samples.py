@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from wavenet.cli.options import say
 
 if TYPE_CHECKING:
-    from wavenet.config import ModelConfig
-    from wavenet.synthesis.items import Item
+    from wavenet.generation.request import GenerationRequest
+    from wavenet.model.model_config import ModelConfig
     from wavenet.training.dataset import Dataset
     from wavenet.training.loop import RecordCallback
     from wavenet.training.recipe import TrainConfig
@@ -91,7 +91,7 @@ def write_sample_clip(
     from wavenet import checkpoint as checkpoints
     from wavenet.cli.options import make_folder
     from wavenet.engines.registry import device_for
-    from wavenet.synthesis.generate import generate
+    from wavenet.generation.generate import generate
 
     loaded = checkpoints.load(checkpoint, device_for("auto", device))
     request = choose_request(loaded.config.model, dataset, samples)
@@ -106,17 +106,19 @@ def write_sample_clip(
     return True
 
 
-def choose_request(model: "ModelConfig", dataset: "Dataset", samples: int) -> "Item":
+def choose_request(model: "ModelConfig", dataset: "Dataset", samples: int) -> "GenerationRequest":
     """Return a request with the first value of every label, or with a held-out clip's frames."""
-    from wavenet.synthesis.items import example_item
+    from wavenet.generation.request import example_request
 
-    request = replace(example_item(model), samples=samples, seed=SEED)
+    request = replace(example_request(model), samples=samples, seed=SEED)
     if not model.locals:
         return request
     return resynthesis_request(request, dataset.validation or dataset.train, model.condition_hop)
 
 
-def resynthesis_request(request: "Item", clips: "Sequence[TrainingClip]", hop: int) -> "Item":
+def resynthesis_request(
+    request: "GenerationRequest", clips: "Sequence[TrainingClip]", hop: int
+) -> "GenerationRequest":
     """Return a request with the condition values and frames of the first clip.
 
     The frames begin with the first target. They continue over the next segments of the same
@@ -124,7 +126,7 @@ def resynthesis_request(request: "Item", clips: "Sequence[TrainingClip]", hop: i
     """
     import torch
 
-    from wavenet.model.features import frame_count
+    from wavenet.model.frame_features import frame_count
 
     clip = clips[0]
     first_frame = -(-(clip.start + clip.context) // hop)  # the first one after the context
@@ -137,6 +139,6 @@ def resynthesis_request(request: "Item", clips: "Sequence[TrainingClip]", hop: i
         frames = torch.cat([frames, segment.frame_features[begin:]])
         end = segment.start + segment.samples
     samples = max(1, min(request.samples, end - first_frame * hop))
-    labels = {name: clip.fields.get(name, value) for name, value in request.labels.items()}
+    values = {name: clip.fields.get(name, value) for name, value in request.conditions.items()}
     frames = frames[: frame_count(samples, hop)]
-    return replace(request, samples=samples, labels=labels, local=frames)
+    return replace(request, samples=samples, conditions=values, frame_features=frames)

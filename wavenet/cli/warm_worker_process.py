@@ -73,7 +73,7 @@ def run_next_command(stdin: BinaryIO) -> int:
     Raises:
         ConfigError: the line is no `TrainCommand`.
     """
-    from wavenet.parsing import parse
+    from wavenet.config import parse_config
     from wavenet.training.warm_worker import MAX_LINE_BYTES, TrainCommand
 
     line = stdin.readline(MAX_LINE_BYTES + 1)
@@ -81,7 +81,7 @@ def run_next_command(stdin: BinaryIO) -> int:
         return 0
     if not line.endswith(b"\n"):
         raise ConfigError(f"expected a command in one line of at most {MAX_LINE_BYTES:,} bytes")
-    command = parse(TrainCommand, line, "the command on stdin")
+    command = parse_config(TrainCommand, line, "the command on stdin")
     redirect_output(command.log)
     return run(["train", *command.arguments])
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wavenet.config import CheckpointConfig
+from wavenet.checkpoint import CheckpointConfig
 from wavenet.errors import DataError
-from wavenet.model.conditioning import Given
+from wavenet.model.conditioning import ConditionValue
 from wavenet.training.dataset import Dataset, read_dataset
 from wavenet.training.recipe import DataConfig
 from wavenet.training.segmentation import TrainingClip
@@ -45,14 +45,14 @@ def read_whole(data: DataConfig, config: CheckpointConfig) -> Dataset:
     dataset = read_dataset(whole, config.audio.sample_rate, config.model)
     for clips in (dataset.train, dataset.validation, dataset.test):
         for clip in clips:
-            if clip.samples < clip.recording_samples:
+            if clip.samples < clip.total_samples:
                 raise DataError(
                     f"{clip.source} is longer than {MAX_SECONDS:g} s; cut it into shorter files"
                 )
     return dataset
 
 
-def given_to(config: CheckpointConfig, clip: TrainingClip) -> dict[str, Given]:
+def given_to(config: CheckpointConfig, clip: TrainingClip) -> dict[str, ConditionValue]:
     """Take those labels, numbers and vectors of a recording that the model is conditioned on."""
     known = [c.name for c in (*config.model.labels, *config.model.globals)]
     return {name: clip.fields[name] for name in known if name in clip.fields}

@@ -11,11 +11,10 @@ import zlib
 from pathlib import Path
 
 from audio_utils.files import atomic_file, reason
-from wavenet.checkpoint import CONFIG, WEIGHTS
-from wavenet.config import CheckpointConfig
+from wavenet.checkpoint import CONFIG, WEIGHTS, CheckpointConfig
+from wavenet.config import parse_config
 from wavenet.errors import CheckpointError, ConditionError, ConfigError
 from wavenet.exchange.folder import MAX_BYTES, REQUIRED, check_new, staged
-from wavenet.parsing import parse
 
 MAX_ENTRIES = 64
 # Of the weights in an archive: float32 hardly shrinks, so that a small zip never needs more.
@@ -111,7 +110,7 @@ def _read(origin: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes
 def _name(origin: str, text: bytes) -> str:
     """Give the name in a config; a network that is too large is refused before it is built."""
     try:
-        config = parse(CheckpointConfig, text, f"{origin}: {CONFIG}")
+        config = parse_config(CheckpointConfig, text, f"{origin}: {CONFIG}")
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     except RecursionError:

@@ -20,9 +20,9 @@ from wavenet.checkpoint import (
     WEIGHTS,
     load,
 )
-from wavenet.config import MAX_PARAMETERS
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.exchange.card import MAX_CARD_BYTES
+from wavenet.model.model_config import MAX_PARAMETERS
 
 # All that a checkpoint consists of, with the most bytes that each may have.
 MAX_BYTES = {

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wavenet import codec
-from wavenet.conditions import NumberCondition
-from wavenet.config import ModelConfig
+from wavenet.codec import Codec
 from wavenet.errors import DataError
-from wavenet.model.conditioning import Given
-from wavenet.model.features import louder, measure
+from wavenet.model.conditioning import ConditionValue
+from wavenet.model.conditions import NumberCondition
+from wavenet.model.frame_features import apply_gain_db, measure_loudness
+from wavenet.model.model_config import ModelConfig
 from wavenet.training.segmentation import TrainingClip
 
 BUCKET_SIZE = 64  # clips that are sorted by length together before they are cut into batches
@@ -35,15 +35,15 @@ class Batch:
         mask: (B, T) bool, true where a sample is a target.
         start: (B,) int64; where in its recording each clip begins, in samples.
         conditions: per clip, condition values by name, dropped conditions left out.
-        recording_samples, frame_features, first_frame: per clip, as in `TrainingClip`.
+        total_samples, frame_features, first_frame: per clip, as in `TrainingClip`.
         input_codes: (B, T) int64, what the model reads in place of the codes; None: the codes.
     """
 
     codes: Tensor
     mask: Tensor
     start: Tensor
-    conditions: list[Mapping[str, Given]]
-    recording_samples: list[int]
+    conditions: list[Mapping[str, ConditionValue]]
+    total_samples: list[int]
     frame_features: list[Tensor] = field(default_factory=list)
     first_frame: list[int] = field(default_factory=list)
     input_codes: Tensor | None = None
@@ -68,13 +68,12 @@ class MicroBatches(Generic[BatchT]):
 
 def training_batches(
     clips: Sequence[TrainingClip],
-    bits: int,
+    codec: Codec,
     model: ModelConfig,
     samples_per_step: int,
     gain_db: float,
     seed: int,
     first_step: int = 0,
-    rounding: codec.Rounding = "half-up",
     parts: int = 1,
     own_parts: Sequence[int] = (0,),
     input_noise: float = 0.0,
@@ -83,7 +82,7 @@ def training_batches(
 
     Args:
         clips: to train on.
-        bits, rounding: of the codec.
+        codec: of the codes.
         model: its conditions.
         samples_per_step: largest padded size of a step's batch.
         gain_db: each clip gets a random gain from -gain_db to gain_db.
@@ -116,11 +115,10 @@ def training_batches(
                     [
                         collate(
                             [chosen[i] for i in rows],
-                            bits,
+                            codec,
                             model,
                             [float(gains[i]) for i in rows],
                             [dropped[i] for i in rows],
-                            rounding,
                             [noises[i] for i in rows if noises],
                         )
                         for rows in (partition[n] for n in own_parts)
@@ -201,18 +199,17 @@ def draw_code_noise(samples: int, max_deviation: float, rng: np.random.Generator
 
 def collate(
     clips: Sequence[TrainingClip],
-    bits: int,
+    codec: Codec,
     model: ModelConfig,
     gains: Sequence[float],
     dropped: Sequence[Collection[str]] = (),
-    rounding: codec.Rounding = "half-up",
     noises: Sequence[Tensor] = (),
 ) -> Batch:
     """Pad clips to one length, a multiple of the condition hop, and encode them.
 
     Args:
         clips: of any length.
-        bits, rounding: of the codec.
+        codec: of the codes.
         model: its conditions; condition frames fit without a remainder.
         gains: factor per clip; lowered where a clip would exceed full scale.
         dropped: per clip, the names of conditions that are dropped.
@@ -227,18 +224,18 @@ def collate(
         gain = clip_safe_gain(clip, gain)
         conditions.append(condition_values(model, clip, gain, dropped[row] if dropped else ()))
         waveform[row, : clip.samples] = clip.waveform * gain
-        frame_features.append(louder(model, clip.frame_features, 20 * math.log10(gain)))
+        frame_features.append(apply_gain_db(model, clip.frame_features, 20 * math.log10(gain)))
         mask[row, clip.context : clip.samples] = True
-    codes = codec.encode(waveform.clamp(-1, 1), bits, rounding)
+    codes = codec.encode(waveform.clamp(-1, 1))
     return Batch(
         codes,
         mask,
         torch.tensor([clip.start for clip in clips]),
         conditions,
-        [clip.recording_samples for clip in clips],
+        [clip.total_samples for clip in clips],
         frame_features,
         [clip.first_frame for clip in clips],
-        add_code_noise(codes, noises, bits) if noises else None,
+        add_code_noise(codes, noises, codec.n_classes) if noises else None,
     )
 
 
@@ -249,7 +246,7 @@ def clip_safe_gain(clip: TrainingClip, gain: float) -> float:
 
 def condition_values(
     model: ModelConfig, clip: TrainingClip, gain: float, dropped: Collection[str]
-) -> Mapping[str, Given]:
+) -> Mapping[str, ConditionValue]:
     """Return the condition values of a clip: its fields, and numbers derived from its waveform.
 
     Args:
@@ -259,15 +256,15 @@ def condition_values(
     """
     values = dict(clip.fields)
     for condition in model.globals:
-        if isinstance(condition, NumberCondition) and condition.measured:
-            levels = measure(
+        if isinstance(condition, NumberCondition) and condition.derived_from:
+            levels = measure_loudness(
                 clip.waveform * gain, clip.start, clip.first_frame, model.condition_hop
             )
             values[condition.name] = levels.clamp(condition.low, condition.high)
     return {name: value for name, value in values.items() if name not in dropped}
 
 
-def add_code_noise(codes: Tensor, noises: Sequence[Tensor], bits: int) -> Tensor:
+def add_code_noise(codes: Tensor, noises: Sequence[Tensor], n_classes: int) -> Tensor:
     """Return codes (B, T) with noise added to each clip, clamped to 0..n_classes - 1.
 
     Padding stays as it is.
@@ -275,4 +272,4 @@ def add_code_noise(codes: Tensor, noises: Sequence[Tensor], bits: int) -> Tensor
     noisy = codes.clone()
     for row, noise in zip(noisy, noises, strict=True):
         row[: noise.numel()] += noise
-    return noisy.clamp(0, 2**bits - 1)
+    return noisy.clamp(0, n_classes - 1)

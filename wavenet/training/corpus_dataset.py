@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wavenet.conditions import FramesCondition, VectorCondition
-from wavenet.config import ModelConfig
 from wavenet.corpus.reading import Corpus
 from wavenet.errors import DataError
-from wavenet.model.conditioning import Given
-from wavenet.model.features import frames_of
+from wavenet.model.conditioning import ConditionValue
+from wavenet.model.conditions import FramesCondition, VectorCondition
+from wavenet.model.frame_features import compute_frame_features
+from wavenet.model.model_config import ModelConfig
 from wavenet.training.recipe import DataConfig
 from wavenet.training.segmentation import (
     SegmentBounds,
@@ -51,7 +51,7 @@ class CorpusRecordings:
         if not self.model.locals:
             return torch.zeros(0, 0)
         waveform = torch.from_numpy(self.corpus.read(index))
-        return frames_of(self.model, self.corpus.header.sample_rate, waveform)
+        return compute_frame_features(self.model, self.corpus.header.sample_rate, waveform)
 
 
 class CorpusClip(TrainingClip):
@@ -75,7 +75,7 @@ class CorpusClip(TrainingClip):
             _recording=recording,
             _bounds=bounds,
             start=bounds.start,
-            recording_samples=samples,
+            total_samples=samples,
             context=bounds.context,
             first_frame=bounds.first_frame,
         )
@@ -93,7 +93,7 @@ class CorpusClip(TrainingClip):
         return torch.from_numpy(samples)
 
     @cached_property
-    def fields(self) -> Mapping[str, Given]:
+    def fields(self) -> Mapping[str, ConditionValue]:
         """Values by name."""
         return {**self._recordings.corpus.labels(self._recording)}
 

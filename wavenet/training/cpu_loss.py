@@ -92,7 +92,7 @@ def clipwise_nll(
             gated = gated_output(
                 model, blocks, input_codes[n, :end], conditioning.select([n]), int(start[n])
             )
-            params = model.post_net(gated[begin:] if begin else gated)
+            params = model.output_params(gated[begin:] if begin else gated)
             loss = sum_nll(model.distribution, params, codes[n, begin:end], mask[n, begin:end])
         if not needs_grad:
             return loss, []

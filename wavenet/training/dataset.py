@@ -13,18 +13,18 @@ from torch import Tensor
 
 from audio_utils import io
 from audio_utils.errors import AudioError
-from wavenet.conditions import (
+from wavenet.corpus.format import is_corpus
+from wavenet.errors import ConditionError, DataError
+from wavenet.manifest import Entry, find_entries
+from wavenet.model.conditioning import ConditionValue
+from wavenet.model.conditions import (
     FramesCondition,
     GlobalCondition,
     LocalCondition,
     VectorCondition,
 )
-from wavenet.config import ModelConfig
-from wavenet.corpus.format import is_corpus
-from wavenet.errors import ConditionError, DataError
-from wavenet.manifest import Entry, find_entries
-from wavenet.model.conditioning import Given
-from wavenet.model.features import frames_of, read_array
+from wavenet.model.frame_features import compute_frame_features, read_array
+from wavenet.model.model_config import ModelConfig
 from wavenet.training.corpus_dataset import open_corpus_clips
 from wavenet.training.recipe import DataConfig
 from wavenet.training.segmentation import (
@@ -108,8 +108,10 @@ def _read_clips(
     # Resampled to a lower rate than it is played at, a recording is faster. Resampling straight
     # from the file keeps all the treble that a slowed recording has.
     waveform = io.read(entry.path, round(sample_rate / speed)).waveform
-    frames = frames_of(model, sample_rate, waveform, _read_arrays(entry.path, model.locals))
-    fields: dict[str, Given] = {**entry.fields}
+    frames = compute_frame_features(
+        model, sample_rate, waveform, _read_arrays(entry.path, model.locals)
+    )
+    fields: dict[str, ConditionValue] = {**entry.fields}
     fields |= _read_arrays(entry.path, model.globals)
     longest = max_targets(data, sample_rate)
     return cut_recording(waveform, fields, longest, model, entry.path.name, frames)
@@ -117,7 +119,7 @@ def _read_clips(
 
 def cut_recording(
     waveform: Tensor,
-    fields: dict[str, Given],
+    fields: dict[str, ConditionValue],
     longest: int,
     model: ModelConfig,
     source: str,

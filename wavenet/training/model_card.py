@@ -6,11 +6,11 @@ Called by `task`.
 """
 
 from pathlib import Path
+from typing import Any
 
 from audio_utils.files import atomic_file
-from wavenet.checkpoint import CARD, WEIGHTS, Checkpoint
-from wavenet.config import CheckpointConfig
-from wavenet.training.autoregressive import AutoregressiveModel
+from wavenet.checkpoint import CARD, WEIGHTS, Checkpoint, CheckpointConfig
+from wavenet.model.base import AutoregressiveModel
 from wavenet.training.dataset import Dataset
 
 GENERATED_MARK = "<!-- Written by `wavenet train`. Remove this line to keep your changes. -->"
@@ -46,7 +46,7 @@ wavenet {command} --checkpoint {folder}{labels} --out out.wav
 def write_card(
     folder: Path,
     config: CheckpointConfig,
-    model: AutoregressiveModel,
+    model: AutoregressiveModel[Any],
     dataset: Dataset,
     steps: int,
     best_bits: float,
@@ -94,8 +94,8 @@ def write_card(
         path.write_text(text, encoding="utf-8")
 
 
-def _describe_receptive_field(model: AutoregressiveModel) -> str:
-    samples: int | None = model.receptive_field
+def _describe_receptive_field(model: AutoregressiveModel[Any]) -> str:
+    samples = model.receptive_field
     if samples is None:
         return "unlimited"
-    return f"{samples} samples, {1000 * samples / model.sample_rate:.0f} ms"
+    return f"{samples} samples, {1000 * model.seconds(samples):.0f} ms"

@@ -10,12 +10,13 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from wavenet.model.base import AutoregressiveModel
 from wavenet.model.conditioning import Conditioning
-from wavenet.training.autoregressive import AutoregressiveModel
 from wavenet.training.batches import Batch, MicroBatches
 
 PREFETCHED_STEPS = 2  # steps whose batches are collated before they are requested
@@ -57,12 +58,12 @@ class DeviceBatch:
             self,
             codes=change(self.codes),
             mask=change(self.mask),
-            conditioning=self.conditioning.mapped(change),
+            conditioning=self.conditioning.map_tensors(change),
             input_codes=None if self.input_codes is None else change(self.input_codes),
         )
 
 
-def make_device_batch(batch: Batch, model: AutoregressiveModel) -> DeviceBatch:
+def make_device_batch(batch: Batch, model: AutoregressiveModel[Any]) -> DeviceBatch:
     """Look up the conditions of a batch; all tensors stay on the CPU.
 
     Args:
@@ -74,7 +75,7 @@ def make_device_batch(batch: Batch, model: AutoregressiveModel) -> DeviceBatch:
     values = [{name: row[name] for name in names if name in row} for row in batch.conditions]
     conditioning = model.conditioning(
         values,
-        batch.recording_samples,
+        batch.total_samples,
         batch.frame_features,
         batch.first_frame,
         torch.device("cpu"),
@@ -86,7 +87,7 @@ def make_device_batch(batch: Batch, model: AutoregressiveModel) -> DeviceBatch:
 
 
 def prefetch_batches(
-    steps: Iterator[MicroBatches[Batch]], model: AutoregressiveModel, device: torch.device
+    steps: Iterator[MicroBatches[Batch]], model: AutoregressiveModel[Any], device: torch.device
 ) -> Generator[MicroBatches[DeviceBatch], None, None]:
     """Yield the micro-batches of each step on a device; closing the generator ends its thread.
 

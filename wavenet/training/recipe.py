@@ -13,15 +13,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from wavenet.conditions import FramesCondition, Name, Share, Strict
-from wavenet.config import AudioConfig, CodecConfig, ModelConfig, check_output
+from wavenet.checkpoint import AudioConfig, check_output
+from wavenet.codec import AnyCodec, MuLawCodec
+from wavenet.config import Fraction, Name, StrictConfig, parse_config
 from wavenet.errors import ConfigError
-from wavenet.parsing import parse
+from wavenet.model.conditions import FramesCondition
+from wavenet.model.registry import AnyModelConfig
 
 BUILT_IN = Path(__file__).parent / "recipes"
 
 
-class DataConfig(Strict):
+class DataConfig(StrictConfig):
     """Where recordings and their fields come from, and which recordings are held out.
 
     Attributes:
@@ -58,7 +60,7 @@ class DataConfig(Strict):
         return self
 
 
-class TrainConfig(Strict):
+class TrainConfig(StrictConfig):
     """The optimisation.
 
     Attributes:
@@ -79,10 +81,10 @@ class TrainConfig(Strict):
     learning_rate: float = Field(default=2e-3, gt=0, le=1)
     final_learning_rate: float = Field(default=2e-5, ge=0, le=1)
     warmup_steps: int = Field(default=200, ge=0)
-    stable_fraction: Share = 0.0
+    stable_fraction: Fraction = 0.0
     muon_learning_rate: float | None = Field(default=None, gt=0, le=1)
     weight_decay: float = Field(default=0.01, ge=0, le=10)
-    betas: tuple[Share, Share] = (0.9, 0.99)
+    betas: tuple[Fraction, Fraction] = (0.9, 0.99)
     gradient_clip: float = Field(default=1.0, gt=0)
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     gain_db: float = Field(default=0.0, ge=0, le=24)
@@ -93,13 +95,13 @@ class TrainConfig(Strict):
     save_every: int = Field(default=500, ge=1)
 
 
-class RecipeConfig(Strict):
+class RecipeConfig(StrictConfig):
     """A whole recipe. Label conditions without values get their values from the data."""
 
     name: Name
     audio: AudioConfig
-    codec: CodecConfig = CodecConfig()
-    model: ModelConfig
+    codec: AnyCodec = MuLawCodec()
+    model: AnyModelConfig
     data: DataConfig = DataConfig()
     train: TrainConfig
 
@@ -136,4 +138,4 @@ def load_recipe(name: str) -> RecipeConfig:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}") from None
     # through JSON: a strict config accepts a JSON list as a tuple, but not a Python list
-    return parse(RecipeConfig, json.dumps(settings, default=str), str(path))
+    return parse_config(RecipeConfig, json.dumps(settings, default=str), str(path))

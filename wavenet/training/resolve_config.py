@@ -8,10 +8,10 @@ import statistics
 from collections.abc import Iterable
 from itertools import chain
 
-from wavenet.conditions import LabelCondition
-from wavenet.config import CheckpointConfig
+from wavenet.checkpoint import CheckpointConfig
+from wavenet.config import make_config
 from wavenet.errors import ConfigError, DataError
-from wavenet.parsing import make
+from wavenet.model.conditions import LabelCondition
 from wavenet.training.dataset import Dataset
 from wavenet.training.recipe import RecipeConfig
 from wavenet.training.segmentation import TrainingClip
@@ -36,12 +36,12 @@ def resolve_config(recipe: RecipeConfig, dataset: Dataset) -> CheckpointConfig:
                     f"the data has {condition.name} {min(unknown)!r}, not in the recipe"
                 )
             values = {**condition.model_dump(), "values": condition.values or found}
-            condition = make(LabelCondition, f"the labels of {condition.name}", **values)
+            condition = make_config(LabelCondition, f"the labels of {condition.name}", **values)
         conditions.append(condition)
     model = {**dict(recipe.model), "conditions": tuple(conditions)}
     rate = recipe.audio.sample_rate
-    median = statistics.median(clip.recording_samples for clip in dataset.train) / rate
-    return make(
+    median = statistics.median(clip.total_samples for clip in dataset.train) / rate
+    return make_config(
         CheckpointConfig,
         recipe.name,
         name=recipe.name,

@@ -22,9 +22,8 @@ from pydantic import Field
 
 from audio_utils.files import atomic_file, reason
 from wavenet import locks
-from wavenet.conditions import Name, Strict
+from wavenet.config import Name, StrictConfig, parse_config
 from wavenet.errors import ConfigError, FolderError, TrainingError
-from wavenet.parsing import parse
 from wavenet.training.recipe import BUILT_IN
 from wavenet.training.warm_worker import TrainCommand, WarmWorker, spawn_detached
 
@@ -40,7 +39,7 @@ _PROC = Path("/proc/self")  # exists where a process can be identified by its co
 RunAction = Literal["run", "pause", "stop"]
 
 
-class RunPlan(Strict):
+class RunPlan(StrictConfig):
     """The content of `run.json`: all that is needed to start or resume a run.
 
     Attributes:
@@ -61,7 +60,7 @@ class RunPlan(Strict):
     threads: int | None = Field(default=None, ge=1, le=1024)
 
 
-class RunControl(Strict):
+class RunControl(StrictConfig):
     """The content of `control.json`: the newest requested action, and the process it is for.
 
     Attributes:
@@ -178,7 +177,7 @@ def read_plan(folder: Path) -> RunPlan:
         TrainingError: it is missing or damaged.
     """
     try:
-        return parse(RunPlan, (folder / PLAN_FILE).read_bytes(), PLAN_FILE)
+        return parse_config(RunPlan, (folder / PLAN_FILE).read_bytes(), PLAN_FILE)
     except OSError:
         raise TrainingError(f"{folder.name} is no run that was started here") from None
     except ConfigError as error:
@@ -188,7 +187,7 @@ def read_plan(folder: Path) -> RunPlan:
 def read_control(folder: Path) -> RunControl | None:
     """Read the newest requested action; None if it is unknown."""
     with suppress(OSError, ConfigError):
-        return parse(RunControl, (folder / CONTROL_FILE).read_bytes(), CONTROL_FILE)
+        return parse_config(RunControl, (folder / CONTROL_FILE).read_bytes(), CONTROL_FILE)
     return None
 
 

@@ -13,9 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from wavenet.config import ModelConfig
-from wavenet.model.condition_network import widest_context
-from wavenet.model.conditioning import Given
+from wavenet.model.conditioning import ConditionValue, max_context
+from wavenet.model.model_config import ModelConfig
 from wavenet.training.recipe import DataConfig
 
 
@@ -27,7 +26,7 @@ class TrainingClip:
         waveform: (T,) float32 in [-1, 1]; the first `context` samples are no targets.
         fields: by name, values of the file name or the metadata, and vectors from files.
         start: where in the recording the waveform begins, in samples.
-        recording_samples: length of the whole recording.
+        total_samples: length of the whole recording.
         context: samples at the beginning that are given, not predicted.
         source: file name of the recording, for messages.
         frame_features: (F, columns) float32 frames of the local conditions, or (0, 0).
@@ -35,9 +34,9 @@ class TrainingClip:
     """
 
     waveform: Tensor
-    fields: Mapping[str, Given]
+    fields: Mapping[str, ConditionValue]
     start: int
-    recording_samples: int
+    total_samples: int
     context: int
     source: str
     frame_features: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
@@ -70,13 +69,13 @@ def max_targets(data: DataConfig, sample_rate: int) -> int:
     return max(1, round(data.max_seconds * sample_rate))
 
 
-def count_segments(recording_samples: int, longest: int) -> int:
+def count_segments(total_samples: int, longest: int) -> int:
     """Return into how many segments of at most `longest` targets a recording is cut."""
-    return -(-recording_samples // longest)
+    return -(-total_samples // longest)
 
 
 def segment_bounds(
-    recording_samples: int, longest: int, model: ModelConfig, index: int
+    total_samples: int, longest: int, model: ModelConfig, index: int
 ) -> SegmentBounds:
     """Compute where a segment lies, with one receptive field of context before its targets.
 
@@ -84,18 +83,18 @@ def segment_bounds(
     is None carries its state instead: its segments have no context.
 
     Args:
-        recording_samples: length of the recording.
+        total_samples: length of the recording.
         longest: most targets of a segment.
         model: its receptive field and its conditions.
         index: of the segment, counted from 0.
     """
     segments, hop, width = (
-        count_segments(recording_samples, longest),
+        count_segments(total_samples, longest),
         model.condition_hop,
-        widest_context(model),
+        max_context(model),
     )
-    begin, end = (round(n * recording_samples / segments) for n in (index, index + 1))
-    receptive_field: int | None = model.receptive_field
+    begin, end = (round(n * total_samples / segments) for n in (index, index + 1))
+    receptive_field = model.receptive_field
     start = begin if receptive_field is None else max(0, begin - receptive_field)
     # the frames around the samples, and one more to interpolate to
     first, last = max(0, start // hop - width), -(-end // hop) + 1 + width

@@ -17,10 +17,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from wavenet.conditions import Strict
-from wavenet.config import ModelConfig
+from wavenet.config import StrictConfig, parse_config
 from wavenet.errors import ConfigError, TrainingError
-from wavenet.parsing import parse
+from wavenet.model.registry import AnyModelConfig
 from wavenet.training.distributed import Ranks
 from wavenet.training.recipe import TrainConfig
 from wavenet.training.state import TrainState
@@ -29,7 +28,7 @@ MAX_SNAPSHOTS = 2
 CHANGEABLE = ("accumulation_steps",)  # settings that a resumed run may change: same results
 
 
-class SnapshotInfo(Strict):
+class SnapshotInfo(StrictConfig):
     """The content of `state.json`.
 
     Attributes:
@@ -40,7 +39,7 @@ class SnapshotInfo(Strict):
     step: int = Field(ge=1)
     best_bits: float | None
     settings: TrainConfig
-    model: ModelConfig | None = None
+    model: AnyModelConfig | None = None
 
 
 class MetricsFile:
@@ -127,7 +126,7 @@ def load(path: Path, state: TrainState, settings: TrainConfig) -> None:
         TrainingError: the snapshot is damaged, or was saved with other settings or another model.
     """
     try:
-        info = parse(SnapshotInfo, (path / "state.json").read_bytes(), str(path))
+        info = parse_config(SnapshotInfo, (path / "state.json").read_bytes(), str(path))
         saved = load_file(path / "state.safetensors")
     except (OSError, ConfigError, SafetensorError) as error:
         raise TrainingError(

@@ -7,13 +7,14 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from wavenet.training.autoregressive import AutoregressiveModel
+from wavenet.model.base import AutoregressiveModel
 from wavenet.training.muon import Muon
 from wavenet.training.recipe import TrainConfig
 from wavenet.training.schedule import uses_bf16
@@ -35,8 +36,8 @@ class TrainState:
         best_bits: bits per sample of the best validation; infinite before the first.
     """
 
-    model: AutoregressiveModel
-    ema_model: AutoregressiveModel
+    model: AutoregressiveModel[Any]
+    ema_model: AutoregressiveModel[Any]
     optimizers: Sequence[AdamW | Muon]
     found_inf: Tensor
     step: int = 0
@@ -77,7 +78,10 @@ def make_state(task: TrainingTask, device: torch.device = CPU) -> TrainState:
 
 
 def _make_optimizers(
-    model: AutoregressiveModel, groups: ParameterGroups, settings: TrainConfig, device: torch.device
+    model: AutoregressiveModel[Any],
+    groups: ParameterGroups,
+    settings: TrainConfig,
+    device: torch.device,
 ) -> list[AdamW | Muon]:
     """Create AdamW and, if it is enabled, Muon for the hidden matrices."""
     rate, muon_rate = settings.learning_rate, settings.muon_learning_rate

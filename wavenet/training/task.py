@@ -15,11 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from wavenet import checkpoint
-from wavenet.checkpoint import Checkpoint
-from wavenet.config import CheckpointConfig
-from wavenet.model.layers import ScalarInput
+from wavenet.checkpoint import Checkpoint, CheckpointConfig
+from wavenet.model.base import AutoregressiveModel
 from wavenet.training import cpu_loss
-from wavenet.training.autoregressive import AutoregressiveModel
 from wavenet.training.batches import MicroBatches, collate, plan_epoch, training_batches
 from wavenet.training.dataset import Dataset
 from wavenet.training.distributed import SINGLE_RANK, Ranks
@@ -54,17 +52,17 @@ class TrainingTask(Protocol):
     def settings(self) -> TrainConfig:
         """The optimisation."""
 
-    def build_model(self) -> AutoregressiveModel:
+    def build_model(self) -> AutoregressiveModel[Any]:
         """Build the model on the CPU, with the weights that the training starts from."""
 
     def fingerprint(self) -> str:
         """Return a text that is equal in all processes of a training, and differs otherwise."""
 
-    def parameter_groups(self, model: AutoregressiveModel) -> ParameterGroups:
+    def parameter_groups(self, model: AutoregressiveModel[Any]) -> ParameterGroups:
         """Return which parameters Muon may update."""
 
     def batches(
-        self, model: AutoregressiveModel, first_step: int, device: torch.device, ranks: Ranks
+        self, model: AutoregressiveModel[Any], first_step: int, device: torch.device, ranks: Ranks
     ) -> Generator[MicroBatches[Any], None, None]:
         """Yield the micro-batches of this process for each step, without end.
 
@@ -73,17 +71,17 @@ class TrainingTask(Protocol):
             device: of the batches.
         """
 
-    def loss(self, model: AutoregressiveModel, batch: Any) -> Tensor:
+    def loss(self, model: AutoregressiveModel[Any], batch: Any) -> Tensor:
         """Compute the loss of a batch, averaged over its targets, in nats."""
 
-    def validate(self, model: AutoregressiveModel, ranks: Ranks) -> float | None:
+    def validate(self, model: AutoregressiveModel[Any], ranks: Ranks) -> float | None:
         """Compute bits per sample on held-out clips; None if no clips are held out."""
 
-    def save_checkpoint(self, folder: Path, model: AutoregressiveModel) -> None:
+    def save_checkpoint(self, folder: Path, model: AutoregressiveModel[Any]) -> None:
         """Write a checkpoint."""
 
     def write_card(
-        self, folder: Path, model: AutoregressiveModel, steps: int, best_bits: float
+        self, folder: Path, model: AutoregressiveModel[Any], steps: int, best_bits: float
     ) -> None:
         """Write the card of a checkpoint."""
 
@@ -104,7 +102,7 @@ class CodeLikelihoodTask:
     dataset: Dataset
     start: Checkpoint | None = None
 
-    def build_model(self) -> AutoregressiveModel:
+    def build_model(self) -> AutoregressiveModel[Any]:
         """Build the model of the config, with the weights of `start` or random ones."""
         model = checkpoint.build(self.config)
         if self.start is not None:
@@ -117,27 +115,14 @@ class CodeLikelihoodTask:
         clips = [(clip.start, clip.samples) for part in parts for clip in part]
         return f"{self.config!r} {self.settings!r} {clips}"
 
-    def parameter_groups(self, model: AutoregressiveModel) -> ParameterGroups:
-        """Return the matrices between the layers, and all other parameters.
-
-        Embeddings and the output layer, by convention the submodule `output`, have a row for each
-        code: they are no hidden matrices.
-        """
-        apart = {
-            id(parameter)
-            for name, module in model.named_modules()
-            if name == "output" or isinstance(module, nn.Embedding | ScalarInput)
-            for parameter in module.parameters()
-        }
-        hidden: list[nn.Parameter] = []
-        others: list[nn.Parameter] = []
-        for parameter in model.parameters():
-            is_hidden = parameter.ndim == 2 and id(parameter) not in apart
-            (hidden if is_hidden else others).append(parameter)
-        return ParameterGroups(hidden, others)
+    def parameter_groups(self, model: AutoregressiveModel[Any]) -> ParameterGroups:
+        """Return the matrices between the layers, and all other parameters."""
+        hidden = model.inner_matrices()
+        ids = {id(parameter) for parameter in hidden}
+        return ParameterGroups(hidden, [p for p in model.parameters() if id(p) not in ids])
 
     def batches(
-        self, model: AutoregressiveModel, first_step: int, device: torch.device, ranks: Ranks
+        self, model: AutoregressiveModel[Any], first_step: int, device: torch.device, ranks: Ranks
     ) -> Generator[MicroBatches[DeviceBatch], None, None]:
         """Yield the micro-batches of this process for each step; closing ends the prefetching.
 
@@ -148,29 +133,28 @@ class CodeLikelihoodTask:
         parts = ranks.world_size * self.settings.accumulation_steps
         steps = training_batches(
             self.dataset.train,
-            self.config.codec.bits,
+            self.config.codec,
             self.config.model,
             self.settings.samples_per_step,
             self.settings.gain_db,
             self.settings.seed,
             first_step,
-            self.config.codec.rounding,
             parts=parts,
             own_parts=range(ranks.rank, parts, ranks.world_size),
             input_noise=self.settings.input_noise,
         )
         return prefetch_batches(steps, model, device)
 
-    def loss(self, model: AutoregressiveModel, batch: DeviceBatch) -> Tensor:
+    def loss(self, model: AutoregressiveModel[Any], batch: DeviceBatch) -> Tensor:
         """Compute the negative log-likelihood of a batch, averaged over its targets, in nats."""
         return mean_nll(model, batch)
 
-    def validate(self, model: AutoregressiveModel, ranks: Ranks = SINGLE_RANK) -> float | None:
+    def validate(self, model: AutoregressiveModel[Any], ranks: Ranks = SINGLE_RANK) -> float | None:
         """Compute bits per sample on the validation clips; None if there are none."""
         clips = self.dataset.validation
         return bits_per_sample(model, self.config, clips, ranks) if clips else None
 
-    def save_checkpoint(self, folder: Path, model: AutoregressiveModel) -> None:
+    def save_checkpoint(self, folder: Path, model: AutoregressiveModel[Any]) -> None:
         """Write config and weights.
 
         Raises:
@@ -179,13 +163,13 @@ class CodeLikelihoodTask:
         checkpoint.save(folder, self.config, model)
 
     def write_card(
-        self, folder: Path, model: AutoregressiveModel, steps: int, best_bits: float
+        self, folder: Path, model: AutoregressiveModel[Any], steps: int, best_bits: float
     ) -> None:
         """Write the card, unless a person has edited it."""
         write_card(folder, self.config, model, self.dataset, steps, best_bits, self.start)
 
 
-def mean_nll(model: AutoregressiveModel, batch: DeviceBatch) -> Tensor:
+def mean_nll(model: AutoregressiveModel[Any], batch: DeviceBatch) -> Tensor:
     """Compute the negative log-likelihood, averaged over the targets of a batch, in nats."""
     input_codes = batch.codes if batch.input_codes is None else batch.input_codes
     if batch.codes.device.type == "cpu" and cpu_loss.supports(model):
@@ -206,7 +190,7 @@ def mean_nll(model: AutoregressiveModel, batch: DeviceBatch) -> Tensor:
 
 @torch.no_grad()
 def bits_per_sample(
-    model: AutoregressiveModel,
+    model: AutoregressiveModel[Any],
     config: CheckpointConfig,
     clips: Sequence[TrainingClip],
     ranks: Ranks = SINGLE_RANK,
@@ -215,14 +199,12 @@ def bits_per_sample(
 
     Each process computes its share of the batches; all get the same result.
     """
-    device = next(model.parameters()).device
     plan = plan_epoch([c.samples for c in clips], VALIDATION_SAMPLES, 0, 0) if clips else []
     nats, targets = 0.0, 0.0
     for indices in plan[ranks.rank :: ranks.world_size]:
         chosen = [clips[i] for i in indices]
-        gains, rounding = [1.0] * len(chosen), config.codec.rounding
-        batch = collate(chosen, config.codec.bits, config.model, gains, rounding=rounding)
-        on_device = make_device_batch(batch, model).to(device)
+        batch = collate(chosen, config.codec, config.model, [1.0] * len(chosen))
+        on_device = make_device_batch(batch, model).to(model.device)
         nats += mean_nll(model, on_device).item() * on_device.targets
         targets += on_device.targets
     nats, targets = ranks.sum_numbers(nats, targets)

@@ -16,7 +16,7 @@ from threading import Lock, Thread, Timer, current_thread
 
 from pydantic import Field
 
-from wavenet.conditions import Strict
+from wavenet.config import StrictConfig
 
 IDLE_SECONDS = 300.0  # the process holds several hundred megabytes of memory
 NICENESS = 5  # lower priority than the page and other work on the machine
@@ -24,7 +24,7 @@ MAX_LINE_BYTES = 65_536
 WORKER_COMMAND = (sys.executable, "-m", "wavenet.cli.warm_worker_process")
 
 
-class TrainCommand(Strict):
+class TrainCommand(StrictConfig):
     """The line that the process reads: what it is to run.
 
     Attributes:

@@ -16,8 +16,8 @@ from typing import Any
 
 import gradio as gr
 
+from wavenet.config import make_config
 from wavenet.errors import ConditionError, WaveNetError
-from wavenet.parsing import make
 from wavenet.training import run_process
 from wavenet.training.dataset_report import DatasetReport, scan_dataset
 from wavenet.training.run_status import list_runs
@@ -104,7 +104,7 @@ def begin(
         if not looked or looked[:3] != [folder, dropped, pattern]:
             raise ConditionError("press “Look at the recordings” first: what is in them matters")
         brings_own = bool(recipes.recipe(recipe).model.conditions)
-        plan = make(
+        plan = make_config(
             run_process.RunPlan,
             "the run",
             name=check_name(root, name),
