@@ -19,7 +19,7 @@ from wavenet.generation.request import GenerationRequest
 from wavenet.locks import LOCK_NAME, hold
 from wavenet.model.conditions import LabelCondition, MelCondition
 from wavenet.model.frame_features import compute_frame_features, frame_count
-from wavenet.model.model_config import ModelConfig
+from wavenet.model.wavenet import WaveNetConfig
 from wavenet.training.dataset import Dataset, read_dataset
 from wavenet.training.recipe import DataConfig
 
@@ -150,7 +150,7 @@ def vocoder(folder, **data):
     """Return a model with mel frames and a label, and its dataset."""
     mel = MelCondition(n_mels=8)
     voice = LabelCondition(name="voice", values=("a", "b"))
-    model = ModelConfig(**{**dict(tiny_config(hop=80)), "conditions": (mel, voice)})
+    model = WaveNetConfig(**{**dict(tiny_config(hop=80)), "conditions": (mel, voice)})
     settings = DataConfig(folder=str(folder), pattern="{voice}_{take}", **data)
     return model, read_dataset(settings, RATE, model)
 

@@ -87,7 +87,7 @@ def test_a_curve_has_a_value_per_frame_and_one_number_holds_for_all_frames():
     curve = torch.linspace(-50, -10, 9)
 
     def biases(level, frame, first=0):
-        conditioning = model.conditioning([{"loudness": level}], [9000], first=[first])
+        conditioning = model.conditioning([{"loudness": level}], [9000], first_frame=[first])
         return conditioning.biases(torch.tensor([frame]), 3)
 
     assert torch.equal(biases(curve, 4, first=4)[:, :2], biases(curve, 0)[:, :2])
@@ -97,16 +97,16 @@ def test_a_curve_has_a_value_per_frame_and_one_number_holds_for_all_frames():
     one, other = (model.conditioning([{"loudness": x}], [9000]) for x in (curve, -10.0))
     joined = one.join(other)
     for found in (both, joined):
-        frames = found.frames(torch.tensor([4, 4]), 3)
+        frames = found.biases(torch.tensor([4, 4]), 3)
         assert torch.equal(frames[:1], biases(curve, 4))
         assert torch.equal(frames[1:], biases(-10.0, 4))
 
 
 def test_a_number_that_is_not_derived_has_one_value():
     plain = NumberCondition(name="level", low=0, high=1)
-    with pytest.raises(ConditionError, match="from 0 to 1; found 2 numbers"):
+    with pytest.raises(ConditionError, match="2 numbers"):
         build_model(make_config((plain,))).conditioning([{"level": torch.tensor([0.0, 1.0])}], [90])
-    with pytest.raises(ConditionError, match="from -60 to -1 dB; found 3 numbers"):
+    with pytest.raises(ConditionError, match="3 numbers"):
         build_model(CONFIG).conditioning([{"loudness": torch.tensor([-5.0, 0.0, -5.0])}], [90])
 
 

@@ -98,34 +98,29 @@ def training_batches(
     lengths = [clip.samples for clip in clips]
     step = 0
     for epoch in count():
-        for batch in plan_epoch(lengths, samples_per_step, seed, epoch):
+        for indices in plan_epoch(lengths, samples_per_step, seed, epoch):
             if step >= first_step:
                 rng = np.random.Generator(np.random.Philox(key=[seed + 1, step]))
-                gains = 10 ** (rng.uniform(-gain_db, gain_db, len(batch)) / 20)
-                chosen = [clips[i] for i in batch]
+                gains = 10 ** (rng.uniform(-gain_db, gain_db, len(indices)) / 20)
+                chosen = [clips[i] for i in indices]
                 dropped = [draw_dropped_conditions(model, rng) for _ in chosen]
                 # drawn last: a run without noise draws the same gains and dropped conditions
-                noises = [
-                    draw_code_noise(clip.samples, input_noise, rng)
-                    for clip in chosen
-                    if input_noise
-                ]
+                noised = chosen if input_noise else []
+                noises = [draw_code_noise(clip.samples, input_noise, rng) for clip in noised]
                 partition = partition_clips([clip.samples for clip in chosen], parts)
-                yield MicroBatches(
-                    [
-                        collate(
-                            [chosen[i] for i in rows],
-                            codec,
-                            model,
-                            [float(gains[i]) for i in rows],
-                            [dropped[i] for i in rows],
-                            [noises[i] for i in rows if noises],
-                        )
-                        for rows in (partition[n] for n in own_parts)
-                        if rows
-                    ],
-                    sum(clip.samples - clip.context for clip in chosen),
-                )
+                batches = [
+                    collate(
+                        [chosen[i] for i in rows],
+                        codec,
+                        model,
+                        [float(gains[i]) for i in rows],
+                        [dropped[i] for i in rows],
+                        [noises[i] for i in rows if noises],
+                    )
+                    for rows in (partition[n] for n in own_parts)
+                    if rows
+                ]
+                yield MicroBatches(batches, sum(clip.samples - clip.context for clip in chosen))
             step += 1
 
 

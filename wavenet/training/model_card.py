@@ -18,16 +18,17 @@ CARD_TEXT = """\
 ---
 library_name: wavenet-studio
 pipeline_tag: text-to-audio
-tags: [audio, wavenet]
+tags: [audio, {architecture}]
 ---
 {mark}
 # {name}
 
-A WaveNet trained with WaveNet Studio. Before you publish it, add what the licence of the data
+A model trained with WaveNet Studio. Before you publish it, add what the licence of the data
 requires, whose voices these are, and that they agreed.
 
 | | |
 |---|---|
+| architecture | {architecture} |
 | sample rate | {rate} Hz |
 | codec | {law}, {bits} bits, rounded {rounding} |
 | conditions | {conditions} |
@@ -71,6 +72,7 @@ def write_card(
     text = CARD_TEXT.format(
         mark=GENERATED_MARK,
         name=config.name,
+        architecture=config.model.architecture,
         rate=rate,
         law=config.codec.law,
         bits=config.codec.bits,
