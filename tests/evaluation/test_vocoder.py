@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from audio_utils import metrics, voicing
+from audio_utils import metrics
 from audio_utils.errors import AudioError
 from tests.conftest import RATE, sine, tiny_config
 from wavenet.cli.main import run
@@ -87,7 +87,7 @@ def test_a_recording_can_be_repeated_alone_by_its_seed(tiny_vocoder, monkeypatch
 
 def test_a_perfect_copy_measures_perfect_and_noise_does_not():
     one = recordings(0.6)[0]
-    voice = voicing.track(one.waveform, RATE)
+    voice = metrics.pitch_contour(one.waveform, RATE)
     perfect = measure(one, "wavenet", one.waveform, RATE, voice)
     assert (perfect.mel_cepstral, perfect.stft, perfect.pitch) == (0, 0, 0)
     noisy = one.waveform + 0.1 * torch.randn(one.waveform.shape)

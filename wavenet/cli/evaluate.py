@@ -152,7 +152,7 @@ def keeper(out: Path | None, rate: int) -> Any:
         all_three = {"original": recorded.waveform, **made}
         for name, waveform in all_three.items():
             io.write(out / f"{recorded.group}_{name}.wav", waveform.clamp(-1, 1), rate)
-        picture = plots.plot_side_by_side(all_three, rate)
+        picture = plots.plot_mel_comparison(all_three, rate)
         plots.save_figure(picture, out / f"{recorded.group}.png")
 
     return keep

@@ -82,7 +82,7 @@ def show_share(share: float) -> str:
 def keep(out: Path | None, report: Mapping[str, Any], pictures: "Mapping[str, Figure]") -> None:
     """Write metrics.json and the pictures, each whole or not at all."""
     from audio_utils import plots
-    from audio_utils.files import atomic_file
+    from audio_utils.atomic_files import atomic_file
 
     if out is None:
         return

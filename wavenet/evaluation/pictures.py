@@ -7,8 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from audio_utils.curves import SECOND_COLOUR
-from audio_utils.plots import LINE_COLOUR
+from audio_utils.plots import LINE_COLOUR, SECOND_COLOUR
 from wavenet.evaluation.likelihood import MODEL
 
 SIZE_INCHES = (9.0, 3.6)

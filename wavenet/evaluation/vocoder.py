@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from audio_utils import metrics, voicing
+from audio_utils import metrics
 from audio_utils.errors import AudioError
 from audio_utils.griffin_lim import griffin_lim
 from wavenet.checkpoint import Checkpoint
@@ -131,7 +131,7 @@ def evaluate(
                 "griffin-lim": griffin_lim(one.waveform, rate, settings, ITERATIONS),
             }
             keep(one, made)
-            voice = voicing.track(one.waveform, rate)
+            voice = metrics.pitch_contour(one.waveform, rate)
             for method in METHODS:
                 yield measure(one, method, made[method], rate, voice)
 
@@ -164,7 +164,7 @@ def measure(
             return None
 
     def pitch(reference: Tensor, estimate: Tensor, rate: int) -> float:
-        return voicing.pitch_error(voice, voicing.track(estimate, rate))
+        return metrics.pitch_error(voice, metrics.pitch_contour(estimate, rate))
 
     return Measure(
         recorded.group,
