@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from wavenet.corpus.prepare import prepare
 from wavenet.errors import DataError
-from wavenet.evaluation.recordings import read_whole
+from wavenet.evaluation.labelled_clips import read_uncut_dataset
 from wavenet.model.conditions import FramesCondition, MelCondition
 from wavenet.training.dataset import read_dataset
 from wavenet.training.recipe import DataConfig, RecipeConfig
@@ -119,4 +119,4 @@ def test_a_corpus_is_refused_with_speed_perturbation(folder, tmp_path):
 def test_an_evaluation_reads_every_recording_once(folder):
     data = DataConfig(folder=str(folder), speed_perturbation=(0.8,))
     assert len(read_dataset(data, RATE, make_config().model).train) == 8
-    assert len(read_whole(data, make_config()).train) == 4
+    assert len(read_uncut_dataset(data, make_config()).train) == 4

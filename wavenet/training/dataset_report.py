@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from audio_utils import io
-from audio_utils.analysis import is_clipped, silence_share
+from audio_utils.analysis import is_clipped, silent_fraction
 from audio_utils.errors import AudioError
 from wavenet.corpus.format import is_corpus, read_report
 from wavenet.corpus.reading import Corpus
@@ -115,7 +115,7 @@ def _scan_files(
             continue
         seconds = len(recording.waveform) / recording.sample_rate
         insort(durations, seconds)
-        silence += seconds * silence_share(recording.waveform, recording.sample_rate)
+        silence += seconds * silent_fraction(recording.waveform, recording.sample_rate)
         report = replace(
             report,
             readable=len(durations),

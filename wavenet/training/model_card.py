@@ -8,7 +8,7 @@ Called by `task`.
 from pathlib import Path
 from typing import Any
 
-from audio_utils.files import atomic_file
+from audio_utils.atomic_files import atomic_file
 from wavenet.checkpoint import CARD, WEIGHTS, Checkpoint, CheckpointConfig
 from wavenet.model.base import AutoregressiveModel
 from wavenet.training.dataset import Dataset

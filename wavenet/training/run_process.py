@@ -20,7 +20,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from audio_utils.files import atomic_file, reason
+from audio_utils.atomic_files import atomic_file, os_error_reason
 from wavenet import locks
 from wavenet.config import Name, StrictConfig, parse_config
 from wavenet.errors import ConfigError, FolderError, TrainingError
@@ -108,7 +108,7 @@ def start(
         root.mkdir(parents=True, exist_ok=True)
         folder.mkdir()
     except OSError as error:
-        raise FolderError(f"the folder {folder} cannot be made: {reason(error)}") from None
+        raise FolderError(f"the folder {folder} cannot be made: {os_error_reason(error)}") from None
     try:
         if write_recordings is not None:
             (folder / RECORDINGS_FOLDER).mkdir()
@@ -249,7 +249,9 @@ def _start_process(plan: RunPlan, folder: Path, warm_worker: WarmWorker | None) 
                 return
             process = spawn_detached((*TRAIN_COMMAND, *arguments), subprocess.DEVNULL, log.fileno())
     except OSError as error:
-        raise TrainingError(f"the run {plan.name} cannot be started: {reason(error)}") from None
+        raise TrainingError(
+            f"the run {plan.name} cannot be started: {os_error_reason(error)}"
+        ) from None
     _note_started(folder, process.pid)
 
 
@@ -296,4 +298,4 @@ def _write(path: Path, text: str) -> None:
         with atomic_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise FolderError(f"{path} cannot be written: {reason(error)}") from None
+        raise FolderError(f"{path} cannot be written: {os_error_reason(error)}") from None

@@ -1,4 +1,4 @@
-"""The evaluation of a likelihood: whose bits, of which recordings, and how sure."""
+"""Evaluation of a likelihood: bits of model and baselines, split of recordings, intervals."""
 
 import json
 import math
@@ -8,14 +8,19 @@ import pytest
 
 from tests.conftest import RATE
 from tests.evaluation import DIGITS, PATTERN, SPEAKERS, labelled_config, make_word, write_words
-from wavenet import codec
 from wavenet.cli.main import run
 from wavenet.evaluation.baselines import fit_baselines
-from wavenet.evaluation.likelihood import Cost, codes_to_fit, interval, measure, summarise
+from wavenet.evaluation.bits_per_sample import (
+    RecordingBits,
+    bootstrap_interval,
+    encode_baseline_clips,
+    score_recordings,
+    summarise_bits,
+)
 from wavenet.likelihood.score import score
 from wavenet.training.segmentation import TrainingClip
 
-NAMES = ("digit", "speaker")
+LABEL_NAMES = ("digit", "speaker")
 
 
 @pytest.fixture
@@ -24,44 +29,53 @@ def words(tmp_path):
 
 
 def make_clips(indices):
-    found = []
+    clips = []
     for n in indices:
         waveform = make_word("rise", "low", n)
         labels = {"digit": "rise", "speaker": "low", "index": str(n)}
-        found.append(TrainingClip(waveform, labels, 0, len(waveform), 0, f"{n}.wav"))
-    return found
+        clips.append(TrainingClip(waveform, labels, 0, len(waveform), 0, f"{n}.wav"))
+    return clips
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_model_and_baselines_pay_for_the_same_codes(make_checkpoint, bits):
+def test_model_and_baselines_score_the_same_codes(make_checkpoint, bits):
     from wavenet.model.model_config import LogisticOutput
 
     config = labelled_config()
     if bits == 16:
         config = config.model_copy(update={"output": LogisticOutput(components=2)})
     loaded = make_checkpoint(config, bits)
-    baselines = fit_baselines(codes_to_fit(loaded.config, make_clips([0, 1])), loaded.config.codec)
-    (cost,) = measure(loaded, make_clips([2]), baselines, NAMES)
+    baselines = fit_baselines(
+        encode_baseline_clips(loaded.config, make_clips([0, 1])), loaded.config.codec
+    )
+    (scored,) = score_recordings(loaded, make_clips([2]), baselines, LABEL_NAMES)
     waveform = make_word("rise", "low", 2)
     labels = {"digit": "rise", "speaker": "low"}
     expected = score(loaded, waveform, labels)
-    assert cost.bits["wavenet"] == pytest.approx(expected.bits_per_sample * len(waveform))
-    codes = codec.encode(waveform, bits).numpy()
+    assert scored.bits["wavenet"] == pytest.approx(expected.bits_per_sample * len(waveform))
+    codes = loaded.config.codec.encode(waveform).numpy()
     for name, baseline in baselines.items():
-        assert cost.bits[name] == pytest.approx(baseline.bits(codes).sum())
-    assert (cost.samples, cost.labels) == (len(waveform), labels)
-    # the control: the label is heeded
+        assert scored.bits[name] == pytest.approx(baseline.bits(codes).sum())
+    assert (scored.samples, scored.labels) == (len(waveform), labels)
+    # The control: the label has an effect.
     assert score(loaded, waveform, {**labels, "digit": "fall"}).bits_per_sample != pytest.approx(
         expected.bits_per_sample
     )
 
 
-def cost(digit, samples, bits):
-    return Cost("a", {"digit": digit}, samples, {"wavenet": bits, "bigram": 2 * bits})
+def recording_bits(digit, samples, bits):
+    return RecordingBits("a", {"digit": digit}, samples, {"wavenet": bits, "bigram": 2 * bits})
 
 
-def test_rows_are_weighted_by_samples_and_divided_by_label():
-    rows = summarise([cost("a", 10, 30.0), cost("b", 30, 60.0), cost("b", 10, 30.0)], ["digit"])
+def test_rows_are_weighted_by_samples_and_grouped_by_label():
+    rows = summarise_bits(
+        [
+            recording_bits("a", 10, 30.0),
+            recording_bits("b", 30, 60.0),
+            recording_bits("b", 10, 30.0),
+        ],
+        ["digit"],
+    )
     assert [(r["label"], r["value"], r["clips"], r["samples"]) for r in rows] == [
         (None, None, 3, 50),
         ("digit", "a", 1, 10),
@@ -73,27 +87,37 @@ def test_rows_are_weighted_by_samples_and_divided_by_label():
 
 
 def test_the_interval_is_that_of_the_mean_of_many_recordings(rng):
-    """Of equally long recordings it is the normal one, 1.96 s / sqrt(n) to each side."""
+    """For recordings of equal length it is the normal interval, mean +- 1.96 s / sqrt(n)."""
     bits = 100 * rng.normal(3, 0.5, 400)
-    low, high = interval(bits, np.full(400, 100))
+    low, high = bootstrap_interval(bits, np.full(400, 100))
     half = 1.96 * bits.std() / 100 / math.sqrt(400)
     assert high - low == pytest.approx(2 * half, rel=0.12)
     assert low < bits.mean() / 100 < high
-    assert interval(bits, np.full(400, 100)) == (low, high)
-    assert interval(bits, np.full(400, 100), seed=1) != (low, high)
+    assert bootstrap_interval(bits, np.full(400, 100)) == (low, high)
+    assert bootstrap_interval(bits, np.full(400, 100), seed=1) != (low, high)
 
 
-def test_recordings_that_cost_the_same_leave_no_doubt():
-    assert interval(np.array([30.0, 60.0]), np.array([10, 20])) == (3.0, 3.0)
+def test_the_interval_equals_a_bootstrap_with_numpy(rng):
+    """It depends on the seed and on nothing else: published intervals stay reproducible."""
+    samples = rng.integers(1000, 6000, 50)
+    bits = samples * rng.normal(3.6, 0.8, 50)
+    resamples = np.random.default_rng(7).integers(50, size=(1000, 50))
+    means = bits[resamples].sum(1) / samples[resamples].sum(1)
+    expected = np.percentile(means, [2.5, 97.5])
+    assert bootstrap_interval(bits, samples, seed=7) == pytest.approx(tuple(expected), rel=1e-12)
 
 
-def test_what_baselines_learn_from_is_not_what_is_measured(make_checkpoint):
-    """A baseline that had learnt the test codes would cost less: the control."""
+def test_equal_bits_per_sample_have_an_interval_of_width_0():
+    assert bootstrap_interval(np.array([30.0, 60.0]), np.array([10, 20])) == (3.0, 3.0)
+
+
+def test_baselines_are_not_fitted_to_the_test_recordings(make_checkpoint):
+    """The control: a baseline that is fitted to the test codes needs fewer bits."""
     config = make_checkpoint(labelled_config()).config
-    held = codes_to_fit(config, make_clips([9]))
-    fair = fit_baselines(codes_to_fit(config, make_clips(range(4))), config.codec)
-    cheat = fit_baselines(held, config.codec)
-    assert cheat["bigram"].bits(held[0]).mean() < fair["bigram"].bits(held[0]).mean() - 0.5
+    test = encode_baseline_clips(config, make_clips([9]))
+    fair = fit_baselines(encode_baseline_clips(config, make_clips(range(4))), config.codec)
+    unfair = fit_baselines(test, config.codec)
+    assert unfair["bigram"].bits(test[0]).mean() < fair["bigram"].bits(test[0]).mean() - 0.5
 
 
 def evaluate(words, checkpoint, *options):
@@ -102,18 +126,18 @@ def evaluate(words, checkpoint, *options):
     )
 
 
-def test_the_command_prints_a_table_and_keeps_the_same_numbers_twice(
+def test_the_command_prints_a_table_and_writes_reproducible_numbers(
     make_checkpoint, words, tmp_path, capsys
 ):
     loaded = make_checkpoint(labelled_config())
     (words / "fall_low_9.wav").write_bytes(b"RIFF")
-    given = ["--pattern", PATTERN, "--test", "index=0,1"]
+    options = ["--pattern", PATTERN, "--test", "index=0,1"]
     outs = [tmp_path / "one", tmp_path / "two"]
     for out in outs:
-        assert evaluate(words, loaded.folder, *given, "--out", out) == 0
-    shown, said = capsys.readouterr()
-    assert "fall_low_9.wav" in said
-    lines = shown.splitlines()
+        assert evaluate(words, loaded.folder, *options, "--out", out) == 0
+    stdout, stderr = capsys.readouterr()
+    assert "fall_low_9.wav" in stderr
+    lines = stdout.splitlines()
     assert lines[0].split()[-5:] == ["wavenet", "histogram", "bigram", "linear", "prediction"]
     names = ["all", *(f"digit {d}" for d in DIGITS), *(f"speaker {s}" for s in SPEAKERS)]
     assert [line[:20].strip() for line in lines[1:6]] == names
@@ -124,13 +148,13 @@ def test_the_command_prints_a_table_and_keeps_the_same_numbers_twice(
     assert reports[0] == reports[1]
     assert command.startswith(f"wavenet evaluate likelihood {words} --checkpoint {loaded.folder}")
     assert command.endswith(f"--test index=0,1 --out {outs[0]}")
-    assert reports[0]["settings"]["fitted_to"] == 8
+    assert reports[0]["settings"]["baseline_recordings"] == 8
     assert len(reports[0]["recordings"]) == 8
     assert len(reports[0]["sha256"]) == 64
     assert (outs[0] / "likelihood.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_a_recipe_says_what_is_held_out(make_checkpoint, tmp_path, capsys):
+def test_a_recipe_defines_the_held_out_recordings(make_checkpoint, tmp_path, capsys):
     """The recipe `digits` tests on index 0 to 4 and validates on 8."""
     words = write_words(tmp_path / "words", (4, 8, 9))
     folder = make_checkpoint(labelled_config()).folder
@@ -138,23 +162,24 @@ def test_a_recipe_says_what_is_held_out(make_checkpoint, tmp_path, capsys):
         assert evaluate(words, folder, "--recipe", "digits", "--split", split, "--json") == 0
         report = json.loads(capsys.readouterr().out)
         assert {row["name"][-5:] for row in report["recordings"]} == {f"{index}.wav"}
-        assert report["settings"]["fitted_to"] == 4
+        assert report["settings"]["baseline_recordings"] == 4
 
 
-def test_a_prepared_corpus_costs_what_its_folder_costs(make_checkpoint, words, tmp_path, capsys):
+def test_a_prepared_corpus_has_the_bits_of_its_folder(make_checkpoint, words, tmp_path, capsys):
     corpus, folder = tmp_path / "corpus", make_checkpoint(labelled_config()).folder
-    made = ["data", "prepare", words, "--out", corpus, "--sample-rate", RATE, "--pattern", PATTERN]
-    assert run([str(word) for word in made]) == 0
+    arguments = ["data", "prepare", words, "--out", corpus]
+    arguments += ["--sample-rate", RATE, "--pattern", PATTERN]
+    assert run([str(word) for word in arguments]) == 0
     capsys.readouterr()
     rows = []
-    for source, given in ((words, ["--pattern", PATTERN]), (corpus, [])):
-        assert evaluate(source, folder, *given, "--test", "index=0,1", "--json") == 0
+    for source, options in ((words, ["--pattern", PATTERN]), (corpus, [])):
+        assert evaluate(source, folder, *options, "--test", "index=0,1", "--json") == 0
         rows.append(json.loads(capsys.readouterr().out)["rows"])
     assert rows[0] == rows[1]
 
 
 @pytest.mark.parametrize(
-    ("options", "words_said"),
+    ("options", "expected"),
     [
         (["--pattern", PATTERN], ["held out", "--recipe", "--test"]),
         (["--pattern", PATTERN, "--test", "index=77"], ["held out for test", "index 77"]),
@@ -163,11 +188,9 @@ def test_a_prepared_corpus_costs_what_its_folder_costs(make_checkpoint, words, t
         (["--test", "index=0"], ["held out for test"]),
     ],
 )
-def test_what_cannot_be_measured_is_refused_in_a_sentence(
-    make_checkpoint, words, capsys, options, words_said
-):
+def test_invalid_splits_print_one_sentence(make_checkpoint, words, capsys, options, expected):
     code = evaluate(words, make_checkpoint(labelled_config()).folder, *options)
-    shown, said = capsys.readouterr()
-    assert code in (1, 2) and shown == "" and said.count("\n") == 1
-    assert said.startswith("wavenet: ")
-    assert [word for word in words_said if word not in said] == []
+    stdout, stderr = capsys.readouterr()
+    assert code in (1, 2) and stdout == "" and stderr.count("\n") == 1
+    assert stderr.startswith("wavenet: ")
+    assert [word for word in expected if word not in stderr] == []

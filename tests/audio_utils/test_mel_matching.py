@@ -1,4 +1,4 @@
-"""Filtering to a mel spectrogram: the envelope becomes the one asked for, the rest stays."""
+"""Mel matching: the spectral envelope becomes the target, everything else is unchanged."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import torch
 
 from audio_utils.errors import AudioError
 from audio_utils.features import FeatureConfig, log_mel, mel_spectrogram
-from audio_utils.matching import match_mel
+from audio_utils.mel_matching import match_mel
 
 RATE = 8000
 CONFIGS = [
@@ -21,26 +21,26 @@ def noise(samples, seed=0, level=0.1):
     return level * torch.randn(samples, generator=torch.Generator().manual_seed(seed))
 
 
-def off(waveform, target, config):
-    """Mean difference in dB over what is at most 60 dB below the loudest."""
-    wanted = 10 * target.clamp(min=1e-10).log10()
-    heard = wanted > wanted.max() - 60
-    return float((log_mel(waveform, config) - wanted)[heard].abs().mean())
+def mel_error(waveform, target, config):
+    """Return the mean absolute difference in dB over values at most 60 dB below the maximum."""
+    target_db = 10 * target.clamp(min=1e-10).log10()
+    is_audible = target_db > target_db.max() - 60
+    return float((log_mel(waveform, config) - target_db)[is_audible].abs().mean())
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_noise_gets_the_envelope_of_a_voice(voice, config):
-    target = mel_spectrogram(voice(RATE), config)
+def test_noise_gets_the_envelope_of_speech(make_speech, config):
+    target = mel_spectrogram(make_speech(RATE), config)
     before = noise(RATE)
-    found = [off(match_mel(before, target, config, n), target, config) for n in (0, 1, 3, 8)]
-    assert found == sorted(found, reverse=True)
-    assert found[0] > 10 and found[-1] < 2
+    errors = [mel_error(match_mel(before, target, config, n), target, config) for n in (0, 1, 3, 8)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[0] > 10 and errors[-1] < 2
     assert match_mel(before, target, config).shape == before.shape
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_what_has_the_envelope_already_stays_as_it_is(voice, config):
-    speech = voice(RATE)
+def test_a_waveform_with_the_target_envelope_is_unchanged(make_speech, config):
+    speech = make_speech(RATE)
     same = match_mel(speech, mel_spectrogram(speech, config), config)
     torch.testing.assert_close(same, speech, atol=1e-4, rtol=0)
     louder = match_mel(speech, 4 * mel_spectrogram(speech, config), config, 1)
@@ -48,26 +48,26 @@ def test_what_has_the_envelope_already_stays_as_it_is(voice, config):
     torch.testing.assert_close(louder[inside], 2 * speech[inside], atol=0.02, rtol=0)
 
 
-def test_pitch_and_place_are_kept():
-    """A tone under a slope is the same tone, sample for sample in phase."""
+def test_pitch_and_phase_are_kept():
+    """A tone under a gain slope stays the same tone, with the phase of every sample."""
     config = CONFIGS[0]
     tone = 0.2 * torch.sin(2 * torch.pi * 440 * torch.arange(RATE) / RATE)
     slope = torch.linspace(0.2, 1.5, RATE)
-    made = match_mel(tone, mel_spectrogram(tone * slope, config), config)
+    matched = match_mel(tone, mel_spectrogram(tone * slope, config), config)
     inside = slice(RATE // 4, -RATE // 4)
-    torch.testing.assert_close(made[inside], (tone * slope)[inside], atol=0.02, rtol=0)
-    assert (made[inside] - (noise(RATE) * slope)[inside]).abs().max() > 0.1  # the control
+    torch.testing.assert_close(matched[inside], (tone * slope)[inside], atol=0.02, rtol=0)
+    assert (matched[inside] - (noise(RATE) * slope)[inside]).abs().max() > 0.1  # the control
 
 
 @pytest.mark.parametrize("samples", [RATE // 2 + n for n in (0, 1, 79, 80, 158, 159)])
-def test_the_end_is_no_louder_than_the_rest(samples):
-    """A clip that ends beside its last frame once ended in a click."""
+def test_the_end_is_not_louder_than_the_rest(samples):
+    """Regression: a clip that ended near its last frame ended in a click."""
     config = CONFIGS[0]
-    made = match_mel(noise(samples), mel_spectrogram(noise(samples, 1), config), config)
-    assert made[-200:].abs().max() < 1.5 * made[:-200].abs().max()
+    matched = match_mel(noise(samples), mel_spectrogram(noise(samples, 1), config), config)
+    assert matched[-200:].abs().max() < 1.5 * matched[:-200].abs().max()
 
 
-def test_a_gain_has_a_limit_and_silence_stays_silent():
+def test_the_gain_is_limited_and_silence_stays_silent():
     config = CONFIGS[0]
     target = torch.ones(24, 1 + RATE // 160)
     assert not match_mel(torch.zeros(RATE), target, config).any()
@@ -79,19 +79,19 @@ def test_a_gain_has_a_limit_and_silence_stays_silent():
 
 
 @pytest.mark.parametrize("samples", [1, 100, 321])
-def test_short_clips_are_filtered_too(samples):
+def test_short_clips_are_filtered(samples):
     config = CONFIGS[0]
     target = mel_spectrogram(noise(samples, 1), config)
-    made = match_mel(noise(samples), target, config)
-    assert made.shape == (samples,) and bool(made.isfinite().all())
+    matched = match_mel(noise(samples), target, config)
+    assert matched.shape == (samples,) and bool(matched.isfinite().all())
 
 
-def test_what_cannot_be_used_is_refused():
+def test_invalid_arguments_raise():
     config, wave = CONFIGS[0], noise(800)
     target = mel_spectrogram(wave, config)
-    wide = dataclasses.replace(config, hop_length=161)
+    long_hop = dataclasses.replace(config, hop_length=161)
     with pytest.raises(AudioError, match="must not exceed half of win_length 320"):
-        match_mel(wave, target, wide)
+        match_mel(wave, target, long_hop)
     with pytest.raises(AudioError, match="24 filters x 6 frames for 800 samples, got 24 x 5"):
         match_mel(wave, target[:, :5], config)
     with pytest.raises(AudioError, match="iterations must be at least 0, not -1"):

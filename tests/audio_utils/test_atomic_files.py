@@ -1,4 +1,4 @@
-"""A file is whole or absent, whatever happens while it is written."""
+"""A file is complete or absent, whatever happens while it is written."""
 
 import errno
 import os
@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from audio_utils.files import TEMPORARY_PREFIX, atomic_file, reason
+from audio_utils.atomic_files import TEMPORARY_PREFIX, atomic_file, os_error_reason
 
 
 def names(folder):
     return sorted(entry.name for entry in folder.iterdir())
 
 
-def test_new_content_replaces_the_old_one_and_nothing_else_stays(tmp_path):
+def test_new_content_replaces_the_old_file_and_no_temporary_file_remains(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
     with atomic_file(target) as temporary:
@@ -27,18 +27,18 @@ def test_new_content_replaces_the_old_one_and_nothing_else_stays(tmp_path):
     assert names(tmp_path) == ["a.txt"]
 
 
-@pytest.mark.parametrize("check", [ValueError, OSError, KeyboardInterrupt])
-def test_a_failing_block_leaves_the_old_file_and_no_temporary(tmp_path, fault):
+@pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
+def test_an_error_in_the_block_leaves_the_old_file_and_no_temporary_file(tmp_path, error):
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with pytest.raises(fault), atomic_file(target) as temporary:
+    with pytest.raises(error), atomic_file(target) as temporary:
         temporary.write_text("half")
-        raise fault
+        raise error
     assert target.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_content_is_synced_before_it_takes_the_name(tmp_path, monkeypatch):
+def test_content_is_synced_before_the_rename(tmp_path, monkeypatch):
     calls = []
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda fd: (calls.append("fsync"), fsync(fd)))
@@ -48,7 +48,7 @@ def test_content_is_synced_before_it_takes_the_name(tmp_path, monkeypatch):
     assert calls[:2] == ["fsync", "replace"]
 
 
-def test_a_failing_sync_counts_as_a_failing_write(tmp_path, monkeypatch):
+def test_a_failed_sync_is_a_failed_write(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -59,20 +59,22 @@ def test_a_failing_sync_counts_as_a_failing_write(tmp_path, monkeypatch):
     ):
         temporary.write_bytes(b"x")
     assert names(tmp_path) == []
-    assert reason(caught.value) == "the disk is full; free some space or choose another disk"
+    assert (
+        os_error_reason(caught.value) == "the disk is full; free some space or choose another disk"
+    )
 
 
-def test_unusable_targets_are_refused_before_the_block_runs(tmp_path):
+def test_invalid_targets_raise_before_the_block_runs(tmp_path):
     (tmp_path / "file").write_text("x")
     cases = [
-        (tmp_path, "it is a folder"),
-        (tmp_path / "missing" / "a", "does not exist; make it first"),
-        (tmp_path / "file" / "a", "does not exist; make it first"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "missing" / "a", "does not exist"),
+        (tmp_path / "file" / "a", "does not exist"),
     ]
     for path, words in cases:
         with pytest.raises(OSError) as caught, atomic_file(path):
             pytest.fail("the block ran")
-        assert words in reason(caught.value)
+        assert words in os_error_reason(caught.value)
     assert names(tmp_path) == ["file"]
 
 
@@ -85,7 +87,7 @@ def test_a_pipe_or_device_is_never_replaced(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs symbolic links and a umask")
-def test_links_stay_links_and_the_umask_decides_the_mode(tmp_path):
+def test_links_stay_links_and_the_umask_sets_the_mode(tmp_path):
     (tmp_path / "real").mkdir()
     link = tmp_path / "link.txt"
     link.symlink_to(tmp_path / "real" / "a.txt")
@@ -101,7 +103,7 @@ def test_links_stay_links_and_the_umask_decides_the_mode(tmp_path):
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
 
 
-def test_a_name_as_long_as_the_file_system_allows(tmp_path):
+def test_a_file_name_of_maximum_length_works(tmp_path):
     target = tmp_path / ("n" * 251 + ".wav")
     with atomic_file(target) as temporary:
         temporary.write_bytes(b"x")

@@ -1,4 +1,8 @@
-"""What stands beside every number: which checkpoint, which programs, which settings."""
+"""The origin of evaluation results: checkpoint, software versions and settings.
+
+Enters: a checkpoint, settings and a command line. Leaves: the head of a `metrics.json`. Callers:
+the commands `wavenet evaluate`.
+"""
 
 import hashlib
 import platform
@@ -9,11 +13,13 @@ from typing import Any
 import wavenet
 from wavenet.checkpoint import WEIGHTS, Checkpoint
 
-PACKAGES = ("torch", "numpy", "scikit-learn", "librosa")
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "librosa")
 
 
-def describe(checkpoint: Checkpoint, settings: Mapping[str, Any], command: str) -> dict[str, Any]:
-    """Make the head of a metrics.json: all that is needed to repeat it; no times, no dates."""
+def describe_provenance(
+    checkpoint: Checkpoint, settings: Mapping[str, Any], command: str
+) -> dict[str, Any]:
+    """Return everything that is needed to repeat an evaluation; no times and no dates."""
     with (checkpoint.folder / WEIGHTS).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {

@@ -1,4 +1,8 @@
-"""Pictures of an evaluation: points with their intervals by label, and where distances lie."""
+"""Plots of evaluations: bits and accuracy by label, distances, the sampling trade-off.
+
+Enters: rows and values of an evaluation. Leaves: matplotlib figures. Callers: the commands
+`wavenet evaluate`.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,9 +11,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from audio_utils.curves import SECOND_COLOUR
-from audio_utils.plots import LINE_COLOUR
-from wavenet.evaluation.likelihood import MODEL
+from audio_utils.plots import LINE_COLOUR, SECOND_COLOUR
+from wavenet.evaluation.bits_per_sample import MODEL
 
 SIZE_INCHES = (9.0, 3.6)
 COLOURS = (LINE_COLOUR, SECOND_COLOUR, "#7a9a01", "#b06f00")
@@ -17,68 +20,70 @@ BINS = 40
 
 
 def plot_bits(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw bits per sample by label: the model's with intervals, those of the baselines.
+    """Draw bits per sample by label: the model with confidence intervals, and the baselines.
 
     Args:
-        rows: of `likelihood.summarise`.
+        rows: from `bits_per_sample.summarise_bits`.
     """
-    figure, axes = _make("Bits per sample (lower is better)", "bits per sample")
+    figure, axes = _make_figure("Bits per sample (lower is better)", "bits per sample")
     methods = list(rows[0]["bits_per_sample"])
     for colour, method in zip(COLOURS, methods, strict=False):
         values = [row["bits_per_sample"][method] for row in rows]
         axes.plot(values, linestyle="", marker="o", markersize=4, color=colour, label=method)
         if method == MODEL:
-            for place, row in enumerate(rows):
+            for x, row in enumerate(rows):
                 if row["interval"] is not None:
-                    axes.plot([place] * 2, row["interval"], linewidth=1.5, color=colour)
-    _name_places(axes, [row_name(row) for row in rows])
+                    axes.plot([x] * 2, row["interval"], linewidth=1.5, color=colour)
+    _set_category_ticks(axes, [row_label(row) for row in rows])
     axes.set_ylim(bottom=0)
-    _legend(axes)
+    _add_legend(axes)
     return figure
 
 
 def plot_accuracy(values: Mapping[str, Any]) -> Figure:
-    """Draw what was heard right of each value: real clips hollow, generated ones filled.
+    """Draw the accuracy for each label value: hollow markers for real clips, filled for generated.
 
     Args:
-        values: of `Reference.compare`: by real or generated, judge, label and value.
+        values: "accuracy_by_value" of `ClipEvaluator.compare`: by real or generated, classifier,
+            label and value.
     """
-    figure, axes = _make("Heard as asked for", "clips (%)")
-    places: list[str] = []
+    figure, axes = _make_figure("Label accuracy", "clips (%)")
+    categories: list[str] = []
     lowest = 100.0
-    for n, (colour, judge) in enumerate(zip(COLOURS, values["real"], strict=False)):
-        aside = 0.24 * n - 0.12  # one judge beside the other
-        for kind, filled in (("real", "none"), ("generated", colour)):
-            by_label = values[kind][judge]
-            found = {
-                f"{name} {v}": share for name, of in by_label.items() for v, share in of.items()
+    for n, (colour, classifier) in enumerate(zip(COLOURS, values["real"], strict=False)):
+        offset = 0.24 * n - 0.12  # the classifiers are drawn side by side
+        for kind, fill in (("real", "none"), ("generated", colour)):
+            accuracies = {
+                f"{name} {value}": accuracy
+                for name, by_value in values[kind][classifier].items()
+                for value, accuracy in by_value.items()
             }
-            places = places or list(found)
-            shares = [100 * found.get(place, float("nan")) for place in places]
+            categories = categories or list(accuracies)
+            percentages = [100 * accuracies.get(name, float("nan")) for name in categories]
             axes.plot(
-                [place + aside for place in range(len(places))],
-                shares,
+                [x + offset for x in range(len(categories))],
+                percentages,
                 linestyle="",
                 marker="o",
                 markersize=5,
-                markerfacecolor=filled,
+                markerfacecolor=fill,
                 color=colour,
-                label=f"{judge}, {kind}",
+                label=f"{classifier}, {kind}",
             )
-            lowest = min([lowest, *(share for share in shares if not math.isnan(share))])
-    _name_places(axes, places)
+            lowest = min([lowest, *(value for value in percentages if not math.isnan(value))])
+    _set_category_ticks(axes, categories)
     axes.set_ylim(10 * math.floor((lowest - 5) / 10), 102)
-    _legend(axes)
+    _add_legend(axes)
     return figure
 
 
-def plot_nearest(distances: Mapping[str, Sequence[float]]) -> Figure:
-    """Draw how far clips lie from the nearest recording that was learnt from; a copy lies at 0.
+def plot_nearest_distances(distances: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw histograms of the distance to the nearest training clip; a copy has the distance 0.
 
     Args:
         distances: of "real" and "generated" clips.
     """
-    figure, axes = _make("Distance to the nearest recording learnt from", "clips (%)")
+    figure, axes = _make_figure("Distance to the nearest training clip", "clips (%)")
     highest = 1.02 * max(max(values) for values in distances.values()) or 1.0
     for colour, (name, values) in zip(COLOURS, distances.items(), strict=False):
         weights = [100 / len(values)] * len(values)
@@ -93,18 +98,19 @@ def plot_nearest(distances: Mapping[str, Sequence[float]]) -> Figure:
             label=name,
         )
     axes.set_xlim(0, highest)
-    axes.set_xlabel("distance (deviations, root mean square)")
-    _legend(axes)
+    axes.set_xlabel("distance (root mean square, in standard deviations)")
+    _add_legend(axes)
     return figure
 
 
 def plot_trade_off(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw how clear and how varied clips are, a line for each setting that is moved.
+    """Draw accuracy over diversity, with one line for each sampling setting.
 
     Args:
-        rows: of `trade_off.compare_settings`.
+        rows: from `trade_off.evaluate_variants`.
     """
-    figure, axes = _make("Clear or varied: how to draw", "all labels heard (% of clips)")
+    title = "Accuracy and diversity by sampling setting"
+    figure, axes = _make_figure(title, "all labels correct (% of clips)")
     names = list(dict.fromkeys(row["setting"] for row in rows))
     for colour, name in zip(COLOURS, names, strict=False):
         line = [row for row in rows if row["setting"] == name and row["diversity"] is not None]
@@ -121,30 +127,30 @@ def plot_trade_off(rows: Sequence[Mapping[str, Any]]) -> Figure:
                     color=colour,
                 )
     axes.set_xlabel("diversity within a class (% of real clips)")
-    left, right = axes.get_xlim()  # differences of a hundredth are to look like that
+    left, right = axes.get_xlim()  # a wide range, so that small differences look small
     axes.set_xlim(min(left, 80), max(right, 102))
     axes.set_ylim(top=102)
-    _legend(axes)
+    _add_legend(axes)
     return figure
 
 
-def row_name(row: Mapping[str, Any]) -> str:
-    """Name a row of `likelihood.summarise`."""
+def row_label(row: Mapping[str, Any]) -> str:
+    """Return the name of a row of `bits_per_sample.summarise_bits`."""
     return "all" if row["label"] is None else f"{row['label']} {row['value']}"
 
 
-def _make(title: str, ordinate: str) -> tuple[Figure, Axes]:
+def _make_figure(title: str, y_label: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontsize=10)
-    axes.set_ylabel(ordinate)
+    axes.set_ylabel(y_label)
     axes.grid(axis="y", linewidth=0.4, color="0.85")
     axes.set_axisbelow(True)
     return figure, axes
 
 
-def _legend(axes: Axes) -> None:
-    """Put the names above the picture, beside its title, where no point lies."""
+def _add_legend(axes: Axes) -> None:
+    """Add a legend above the axes, beside the title, where it covers no point."""
     columns = len(axes.get_legend_handles_labels()[1])
     axes.legend(
         loc="lower right",
@@ -156,7 +162,7 @@ def _legend(axes: Axes) -> None:
     )
 
 
-def _name_places(axes: Axes, names: Sequence[str]) -> None:
-    """Write a name under every place from 0 on."""
+def _set_category_ticks(axes: Axes, names: Sequence[str]) -> None:
+    """Label the positions 0, 1, .. of the x axis."""
     axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
     axes.set_xlim(-0.7, len(names) - 0.3)

@@ -1,4 +1,4 @@
-"""Files made by hand for the tests of reading and writing, and what a refusal looks like."""
+"""Audio files assembled byte by byte, and the check of a read error."""
 
 import struct
 
@@ -15,7 +15,7 @@ SUFFIXES = [".wav", ".flac", ".ogg", ".mp3"]
 def wav_bytes(
     frames=b"\x00\x10" * 100, kind=1, channels=1, rate=RATE, bits=16, data=None, riff=None
 ):
-    """Make a WAV by hand; `data` and `riff` are the sizes it claims."""
+    """Assemble a WAV file; `data` and `riff` are the declared sizes."""
     block = channels * bits // 8 & 0xFFFF
     fmt = struct.pack("<HHIIHH", kind, channels, rate, rate * block & 0xFFFFFFFF, block, bits)
     data = len(frames) if data is None else data
@@ -28,8 +28,8 @@ def float_wav(values):
     return wav_bytes(np.asarray(values, "<f4").tobytes(), kind=3, bits=32)
 
 
-def refused(path, words, **options):
-    """Check that reading fails with one sentence that names the file."""
+def assert_read_error(path, words, **options):
+    """Check that reading raises AudioError with one sentence that names the file."""
     with pytest.raises(AudioError, match=words) as caught:
         read(path, **options)
     text = str(caught.value)

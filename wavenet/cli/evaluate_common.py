@@ -1,4 +1,4 @@
-"""What the evaluations of labelled recordings share: which are held out, and what is written."""
+"""What the commands `wavenet evaluate` share: options, held-out recordings, reports."""
 
 import json
 import shlex
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of recordings, or a prepared corpus.")]
 RecipeOption = Annotated[
     str | None,
-    typer.Option(help="Take pattern and held-out recordings from a recipe, such as digits."),
+    typer.Option(help="Recipe with the pattern and the held-out recordings, such as digits."),
 ]
 PatternOption = Annotated[
     str | None,
-    typer.Option(help="Labels from file names, as {digit}_{speaker}_{index}, instead."),
+    typer.Option(help="Pattern of file names, such as {digit}_{speaker}_{index}."),
 ]
 TestOption = Annotated[
     list[str] | None,
-    typer.Option(help="Held-out recordings, as index=0,1,2,3,4, instead. Repeatable."),
+    typer.Option(help="Held-out recordings, such as index=0,1,2,3,4. Repeatable."),
 ]
-OutOption = Annotated[Path | None, typer.Option(help="Folder for metrics.json and pictures.")]
+OutOption = Annotated[Path | None, typer.Option(help="Folder for metrics.json and plots.")]
 
 
-def read_recordings(
+def read_dataset_with_split(
     loaded: "Checkpoint",
     folder: Path,
     recipe: str | None,
@@ -41,59 +41,61 @@ def read_recordings(
     test: list[str] | None,
     split: str = "test",
 ) -> "Dataset":
-    """Read a folder, divided as a recipe or the options say; what is skipped is said.
+    """Read a folder, split by a recipe or the options, and print which files are skipped.
 
     Raises:
-        ConfigError: nothing says what is held out.
-        DataError: the split, or what is to be learnt from, has no recording.
+        ConfigError: neither recipe nor options hold out recordings.
+        DataError: the split or the training set has no recording.
     """
-    from wavenet.evaluation.recordings import read_whole
+    from wavenet.evaluation.labelled_clips import read_uncut_dataset
     from wavenet.training.recipe import DataConfig, load_recipe
 
     data = load_recipe(recipe).data if recipe else DataConfig()
-    given = parse_assignments("--test", test, "index=0,1,2")
-    held = {name: tuple(values.split(",")) for name, values in given.items()}
+    assignments = parse_assignments("--test", test, "index=0,1,2")
+    held_out = {name: tuple(values.split(",")) for name, values in assignments.items()}
     data = data.model_copy(
         update={
             "folder": str(folder),
             "pattern": pattern or data.pattern,
-            "test": held or data.test,
+            "test": held_out or data.test,
         }
     )
     if split == "test" and not data.test:
         raise ConfigError(
-            "nothing says which recordings are held out; give --recipe, such as digits, or --test "
-            "FIELD=VALUE,.. beside --pattern"
+            "no recordings are held out; use --recipe, such as digits, or --test FIELD=VALUE,.. "
+            "with --pattern"
         )
-    dataset = read_whole(data, loaded.config)
+    dataset = read_uncut_dataset(data, loaded.config)
     for sentence in dataset.skipped:
         say(f"skipped: {sentence}")
     if not getattr(dataset, split):
-        named = " and ".join(f"{name} {', '.join(values)}" for name, values in data.test.items())
-        raise DataError(f"no recording of {folder} is held out for {split} ({named or split})")
+        fields = " and ".join(f"{name} {', '.join(values)}" for name, values in data.test.items())
+        raise DataError(f"no recording of {folder} is held out for {split} ({fields or split})")
     return dataset
 
 
-def show_share(share: float) -> str:
-    """Write a share as a percentage."""
-    return f"{100 * share:.1f}"
+def format_percent(fraction: float) -> str:
+    """Return a fraction as a percentage with one decimal."""
+    return f"{100 * fraction:.1f}"
 
 
-def keep(out: Path | None, report: Mapping[str, Any], pictures: "Mapping[str, Figure]") -> None:
-    """Write metrics.json and the pictures, each whole or not at all."""
+def write_report(
+    out: Path | None, report: Mapping[str, Any], figures: "Mapping[str, Figure]"
+) -> None:
+    """Write metrics.json and the figures to a folder, each atomically; do nothing without one."""
     from audio_utils import plots
-    from audio_utils.files import atomic_file
+    from audio_utils.atomic_files import atomic_file
 
     if out is None:
         return
     with atomic_file(out / "metrics.json") as path:
         path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    for name, figure in pictures.items():
+    for name, figure in figures.items():
         plots.save_figure(figure, out / f"{name}.png")
 
 
-def repeat(context: typer.Context) -> str:
-    """Write the command line that does the same again; what was left to its default is left out."""
+def command_line(context: typer.Context) -> str:
+    """Return the command line that repeats this command; options at their default are left out."""
     group = context.parent.info_name if context.parent else None
     words = ["wavenet", *(name for name in (group, context.info_name) if name)]
     for parameter in context.command.params:
