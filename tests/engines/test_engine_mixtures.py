@@ -1,4 +1,4 @@
-"""Engines with mixture outputs over 16-bit samples, against the reference."""
+"""Engines with mixture distributions over 16-bit codes, against the reference."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,11 @@ from wavenet.errors import ConditionError
 from wavenet.model.model_config import GaussianOutput, LogisticOutput
 from wavenet.sampling import SamplingConfig
 
-HEADS = [LogisticOutput(components=3), GaussianOutput(components=1), GaussianOutput(components=2)]
+MIXTURES = [
+    LogisticOutput(components=3),
+    GaussianOutput(components=1),
+    GaussianOutput(components=2),
+]
 FAST = ["cached", "cpu"]
 
 
@@ -25,7 +29,7 @@ def model_with(output, conditions="all"):
 
 
 @pytest.mark.parametrize("name", FAST)
-@pytest.mark.parametrize("output", HEADS, ids=lambda o: f"{o.kind}-{o.components}")
+@pytest.mark.parametrize("output", MIXTURES, ids=lambda o: f"{o.kind}-{o.components}")
 @pytest.mark.parametrize("conditions", ["none", "all"])
 def test_predictions_equal_the_reference(name, output, conditions):
     model = model_with(output, conditions)
@@ -41,13 +45,13 @@ def test_predictions_equal_the_reference(name, output, conditions):
 
 
 @pytest.mark.parametrize("name", FAST)
-@pytest.mark.parametrize("output", HEADS, ids=lambda o: f"{o.kind}-{o.components}")
+@pytest.mark.parametrize("output", MIXTURES, ids=lambda o: f"{o.kind}-{o.components}")
 @pytest.mark.parametrize("sampling", [SamplingConfig(), SamplingConfig(temperature=0.5)])
-def test_the_same_noise_draws_what_the_params_say(name, output, sampling):
-    """Each drawn code is the inverse CDF of its uniform under the reference's own params.
+def test_codes_are_drawn_from_the_params(name, output, sampling):
+    """Each drawn code is the inverse CDF of its uniform, with the params of the reference.
 
-    Codes are compared teacher-forced: a difference in the last bit of a mean moves a code by one,
-    and from there on two clips would part.
+    The reference reads the drawn codes: a difference in the last bit of a mean changes a code by
+    one, and two clips that differ once differ from there on.
     """
     model = model_with(output)
     noise = torch.rand(2, 40, generator=torch.Generator().manual_seed(1))
@@ -62,27 +66,29 @@ def test_the_same_noise_draws_what_the_params_say(name, output, sampling):
 
 
 @pytest.mark.parametrize("engine", FAST)
-@pytest.mark.parametrize("way", [{"top_k": 3}, {"top_p": 0.5}, {"guidance": 2.0}])
-def test_some_ways_to_draw_are_for_classes(engine, way):
-    made = make_engine(engine, model_with(HEADS[0]))
-    state = made.start(conditioning_for(made.model, 2, 40))
-    with pytest.raises(ConditionError, match="top-k, top-p and guidance are for categorical"):
-        made.run(state, 2, SamplingConfig(**way), torch.rand(1 if "guidance" in way else 2, 2))
+@pytest.mark.parametrize("settings", [{"top_k": 3}, {"top_p": 0.5}, {"guidance": 2.0}])
+def test_mixtures_reject_sampling_rules_for_categoricals(engine, settings):
+    runner = make_engine(engine, model_with(MIXTURES[0]))
+    state = runner.start(conditioning_for(runner.model, 2, 40))
+    with pytest.raises(ConditionError, match=r"top-k, top-p and guidance .* categorical"):
+        runner.run(
+            state, 2, SamplingConfig(**settings), torch.rand(1 if "guidance" in settings else 2, 2)
+        )
 
 
-@pytest.mark.parametrize("output", HEADS, ids=lambda o: f"{o.kind}-{o.components}")
+@pytest.mark.parametrize("output", MIXTURES, ids=lambda o: f"{o.kind}-{o.components}")
 @pytest.mark.parametrize(
     "sampling", [SamplingConfig(), SamplingConfig(temperature=0.3), SamplingConfig(greedy=True)]
 )
-def test_the_compiled_draw_is_that_of_the_distribution(output, sampling):
-    """Over params and uniforms of all sizes, the ends of both included."""
+def test_the_compiled_draw_equals_the_distribution(output, sampling):
+    """For params and uniforms of all sizes, both extremes included."""
     model = model_with(output)
     shape = shape_of(model)
     generator = torch.Generator().manual_seed(4)
     params = torch.randn(400, shape.params, generator=generator)
     params[:, : output.components] *= 3
     params[:, 2 * output.components :] = params[:, 2 * output.components :] * 4 - 6
-    params[:50, output.components : 2 * output.components] *= 20  # means far outside
+    params[:50, output.components : 2 * output.components] *= 20  # means far outside of [-1, 1]
     uniforms = torch.rand(400, generator=generator)
     uniforms[::10], uniforms[5::10] = 0.0, 1 - 2**-24
     work = np.empty(2 * output.components)
@@ -97,9 +103,9 @@ def test_the_compiled_draw_is_that_of_the_distribution(output, sampling):
     assert draw_mixture(params[3].numpy(), 0, shape, 0.5, rules_of(sampling), work) == -1
 
 
-@pytest.mark.parametrize("output", HEADS, ids=lambda o: f"{o.kind}-{o.components}")
-def test_a_uniform_of_zero_draws_no_click(output):
-    """A code as far from the mean as once in 2**25 samples: 17.3 scales of logistics at most."""
+@pytest.mark.parametrize("output", MIXTURES, ids=lambda o: f"{o.kind}-{o.components}")
+def test_a_uniform_of_0_draws_no_click(output):
+    """Check the distance to the mean: that of one in 2**25 samples, at most 17.3 scales."""
     model = model_with(output)
     parts = torch.tensor([0, 0.25, -5])  # logits, means, log scales
     params = parts.repeat_interleave(output.components)
@@ -111,9 +117,9 @@ def test_a_uniform_of_zero_draws_no_click(output):
     assert 5 < (0.25 - (2 * compiled / 65535 - 1)) / np.exp(-5) < 17.5
 
 
-def test_two_threads_and_16_bit_weights_serve_mixtures_too(monkeypatch):
+def test_mixtures_run_on_two_threads_and_in_bf16(monkeypatch):
     monkeypatch.setattr(cpu_engine, "available_cores", lambda: 2)
-    model = model_with(HEADS[0])
+    model = model_with(MIXTURES[0])
     noise = torch.rand(3, 150, generator=torch.Generator().manual_seed(6))
     for precision in ("fp32", "bf16"):
         codes = []
