@@ -104,10 +104,10 @@ def matched(
     has_mel = any(condition.kind == "mel" for condition in loaded.config.model.locals)
     if iterations == 0 or (iterations is None and not has_mel) or item.frame_features is None:
         return made
-    from audio_utils.matching import ITERATIONS
+    from audio_utils.mel_matching import DEFAULT_ITERATIONS
     from wavenet.generation.mel_filter import match_request_mel
 
-    wanted = ITERATIONS if iterations is None else iterations
+    wanted = DEFAULT_ITERATIONS if iterations is None else iterations
     waveform = match_request_mel(loaded, made.waveform, item.frame_features, wanted).clamp(-1, 1)
     return replace(made, waveform=waveform)
 

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from audio_utils.files import atomic_file, reason
+from audio_utils.atomic_files import atomic_file, os_error_reason
 from wavenet.checkpoint import CONFIG, WEIGHTS, CheckpointConfig
 from wavenet.config import parse_config
 from wavenet.errors import CheckpointError, ConditionError, ConfigError
@@ -43,7 +43,7 @@ def unpack(path: Path, root: Path) -> Path:
     except DAMAGES as error:
         raise CheckpointError(f"{path.name} is damaged, or no zip file: {error}") from None
     except OSError as error:
-        raise CheckpointError(f"{path.name} cannot be read: {reason(error)}") from None
+        raise CheckpointError(f"{path.name} cannot be read: {os_error_reason(error)}") from None
     target = root / _name(path.name, contents[CONFIG])
     check_new(root, target.name)
     with staged(target, path.name) as folder:
@@ -51,7 +51,9 @@ def unpack(path: Path, root: Path) -> Path:
             for name, content in contents.items():
                 (folder / name).write_bytes(content)
         except OSError as error:
-            raise ConditionError(f"{target.name} cannot be written: {reason(error)}") from None
+            raise ConditionError(
+                f"{target.name} cannot be written: {os_error_reason(error)}"
+            ) from None
     return target
 
 
@@ -69,7 +71,7 @@ def pack(folder: Path, path: Path) -> None:
                     how = zipfile.ZIP_STORED if name == WEIGHTS else zipfile.ZIP_DEFLATED
                     archive.write(folder / name, f"{folder.name}/{name}", how)
     except OSError as error:
-        raise CheckpointError(f"{folder.name} cannot be packed: {reason(error)}") from None
+        raise CheckpointError(f"{folder.name} cannot be packed: {os_error_reason(error)}") from None
 
 
 def _entries(origin: str, infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
