@@ -175,11 +175,11 @@ def waits_for_device(work: Callable[[], object]) -> bool:
 
 def few_streams(engine: Any) -> str:
     """Say which kernel few streams run in, where an engine has two."""
-    if not hasattr(engine, "shared_reason"):
+    if not hasattr(engine, "cluster_reason"):
         return ""
-    if engine.shared_reason:
-        return f"one stream runs in the kernel for many: {engine.shared_reason}"
-    plan = engine._few.plan
+    if engine.cluster_reason:
+        return f"one stream runs in the kernel for many: {engine.cluster_reason}"
+    plan = engine._cluster.plan
     return f"one stream runs in a cluster of {plan.blocks} blocks, {plan.layers} layers each"
 
 
