@@ -1,11 +1,11 @@
-// A GPU emulated on a CPU: every thread of a cluster is a fibre of one CPU thread. Defines the names
-// of cluster_device.cuh.
+// A GPU emulated on a CPU: every thread of a cluster is a fibre of one CPU thread. Defines the
+// names of cluster_device.cuh.
 //
 // Includes cluster_kernel.cu, which uses these primitives. Nothing is synchronised that a GPU would
-// not synchronise: warps run in turn, but some are held back at random, and stores into the memory of
-// a block arrive later and in any order. So a kernel that reads without waiting, or overwrites what
-// is not read yet, sooner or later generates other codes. The random numbers are seeded. A cluster in
-// which nothing progresses is stopped.
+// not synchronise: warps run in turn, but some are held back at random, and stores into the memory
+// of a block arrive later and in any order. So a kernel that reads without waiting, or overwrites
+// what is not read yet, sooner or later generates other codes. The random numbers are seeded. A
+// cluster in which nothing progresses is stopped.
 
 #include <setjmp.h>
 #include <ucontext.h>
