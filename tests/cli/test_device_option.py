@@ -45,7 +45,7 @@ def test_training_says_so_before_a_recording_is_read(wavenet, tmp_path, without_
 def test_the_studio_and_the_commands_load_where_the_rule_says(
     wavenet, tiny, tone, tmp_path, monkeypatch
 ):
-    from wavenet.ui import jobs
+    from wavenet.ui import checkpoint_library
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -56,23 +56,23 @@ def test_the_studio_and_the_commands_load_where_the_rule_says(
         raise checkpoints.CheckpointError("asked enough")
 
     monkeypatch.setattr(checkpoints, "load", load)
-    monkeypatch.setattr(jobs, "load", load)
+    monkeypatch.setattr(checkpoint_library, "load", load)
     common = ["--checkpoint", tiny, *LABEL]
     for options in ([], ["--device", "cuda:1"], ["--engine", "cpu"], ["--device", "cpu"]):
         wavenet("generate", *common, "--out", tmp_path / "a.wav", *options)
         wavenet("score", tone, *common, *options)
     wavenet("info", tiny, "--engines")
     with pytest.raises(checkpoints.CheckpointError):
-        jobs.load_named(tiny.parent, tiny.name)
+        checkpoint_library.load_checkpoint(tiny.parent, tiny.name)
     here = SimpleNamespace(
         model=SimpleNamespace(embedding=SimpleNamespace(weight=torch.empty(0, device="meta"))),
         folder=tiny,
     )
     with pytest.raises(checkpoints.CheckpointError):
-        jobs.on_device(here, torch.device("cpu"))
+        checkpoint_library.move_to_device(here, torch.device("cpu"))
     expected = [device for device in ("cuda", "cuda:1", "cpu", "cpu") for _ in range(2)]
     assert asked == [*expected, "cuda", "cuda", "cpu"]
-    assert jobs.on_device(here, torch.device("meta")) is here
+    assert checkpoint_library.move_to_device(here, torch.device("meta")) is here
 
 
 @pytest.fixture

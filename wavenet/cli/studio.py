@@ -18,7 +18,7 @@ def studio(
     """Open the studio at http://127.0.0.1:PORT."""
     check_port(port)
     say(f"starting the studio at http://127.0.0.1:{port} (Ctrl-C ends it)")
-    from wavenet.ui.studio import build_studio, launch_options
+    from wavenet.ui.studio_app import build_studio, launch_options
 
     options = launch_options(port, mcp)
     build_studio().launch(**options)
