@@ -1,7 +1,8 @@
-"""A studio in a process of its own, and a browser that looks at it and hears it.
+"""A studio in its own process, and what a browser needs to test it.
 
-Callers: the fixtures of the tests, `benchmarks/studio.py` and `scripts/screenshots.py`. Leaves: the
-address of a studio, the path of a browser with the flags to start it, and the script that listens.
+A working folder enters; the address of a studio leaves, the path of a browser with its flags, and
+a script that records audio. Callers: the fixtures of the tests, `benchmarks/studio.py` and
+`scripts/screenshots.py`.
 """
 
 import os
@@ -16,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# What is asked of a page is that it comes, not when: other tests may have the cores or the disk.
-PATIENCE = 120_000  # milliseconds
+# Generous, because other tests may use the cores or the disk: tests check results, not durations.
+TIMEOUT_MS = 120_000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox",
@@ -27,8 +28,8 @@ FLAGS = (
     "--disable-sync",
     "--no-first-run",
 )
-# Records every buffer that is scheduled, and lets the test measure what sounds now.
-RECORDER = """
+# Records every scheduled buffer, and measures the current output level.
+RECORDER_JS = """
 window.scheduled = [];
 const start = AudioBufferSourceNode.prototype.start;
 AudioBufferSourceNode.prototype.start = function (when) {
@@ -54,9 +55,9 @@ window.level = () => {
 };
 document.addEventListener('click', () => { window.clicked = performance.now(); }, true);
 """
-# Python tells an audit hook of every connection and every question for an address before it is
-# made, by whatever module; this one writes them down, and refuses what would leave the machine.
-GUARD = """
+# Python calls an audit hook before every connection and name look-up of any module. This one logs
+# them to connections.txt and refuses those that would leave the machine.
+NETWORK_GUARD = """
 import ipaddress, os, sys
 
 def is_outside(host):
@@ -74,13 +75,13 @@ def guard(event, arguments):
     if event == "socket.getaddrinfo":
         host = arguments[0]
     elif event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
-        # of a socket that is connected already there is no address
+        # a socket that is already connected passes no address
         host = arguments[1][0] if isinstance(arguments[1], tuple) else None
     elif event in ("socket.gethostbyname", "socket.gethostbyaddr"):
         host = arguments[0]
     else:
         return
-    with open("asked.txt", "a") as file:
+    with open("connections.txt", "a") as file:
         file.write(f"{'outside' if is_outside(host) else 'inside'} {event} {host}\\n")
     if is_outside(host):
         raise OSError(101, "Network is unreachable")
@@ -91,29 +92,29 @@ COMMAND = "from wavenet.cli.main import main; main()"
 
 
 def find_browser() -> str | None:
-    """Give the path of a browser that is installed."""
+    """Return the path of an installed browser, or None."""
     return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def free_port() -> int:
-    """Find a port of this machine alone that nobody listens on."""
+    """Return a free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 @contextmanager
-def studio(folder: Path, command: str = COMMAND, **variables: str) -> Iterator[str]:
-    """Serve the studio as `wavenet ui` does, and end it.
+def studio_process(folder: Path, command: str = COMMAND, **variables: str) -> Iterator[str]:
+    """Serve the studio as `wavenet ui` does, and stop it at the end.
 
     Args:
-        folder: the working folder; its `checkpoints` are offered, and `studio.log` is written.
-        command: what Python runs, with the arguments of `wavenet`.
-        variables: of the environment, beside those of this process.
+        folder: the working folder, with `checkpoints`; `studio.log` is written there.
+        command: Python code that reads the arguments of `wavenet`.
+        variables: added to the environment of this process.
     Yields:
-        the address, once it answers.
+        The address, once it responds.
     Raises:
-        RuntimeError: it does not start; with its log.
+        RuntimeError: the studio does not start; with its log.
     """
     port = free_port()
     log = folder / "studio.log"
@@ -128,8 +129,8 @@ def studio(folder: Path, command: str = COMMAND, **variables: str) -> Iterator[s
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + PATIENCE / 1000
-        while not answers(address):
+        deadline = time.monotonic() + TIMEOUT_MS / 1000
+        while not responds(address):
             if server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the studio did not start:\n{log.read_text()}")
             time.sleep(0.2)
@@ -139,8 +140,8 @@ def studio(folder: Path, command: str = COMMAND, **variables: str) -> Iterator[s
         server.wait(10)
 
 
-def answers(address: str) -> bool:
-    """Tell whether somebody answers there."""
+def responds(address: str) -> bool:
+    """Return whether a server responds at an address."""
     try:
         with urllib.request.urlopen(address, timeout=5):
             return True
