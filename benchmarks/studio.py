@@ -26,7 +26,7 @@ from typing import Any
 import httpx
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.ui.stage import FLAGS, RECORDER, find_browser, studio
+from tests.ui.studio_process import FLAGS, RECORDER_JS, find_browser, studio_process
 from wavenet.bench.probes import describe_machine
 
 # Looks every few milliseconds whether there is sound. The window is one block of the sound card.
@@ -46,7 +46,7 @@ LONG_SECONDS = 30  # the longest clip: the model is at work when Stop comes
 
 def listen(page: Any) -> None:
     """Let a page that is not open yet be heard."""
-    page.add_init_script(RECORDER)
+    page.add_init_script(RECORDER_JS)
     page.add_init_script(LISTENER)
 
 
@@ -132,7 +132,7 @@ def main() -> None:
     machine = describe_machine()
     with (
         tempfile.TemporaryDirectory() as folder,
-        studio(Path(folder)) as url,
+        studio_process(Path(folder)) as url,
         sync_playwright() as driver,
     ):
         browser = driver.chromium.launch(executable_path=path, args=list(FLAGS))

@@ -1,7 +1,7 @@
-"""The whole studio, driven through a real browser: `wavenet ui` in a child process, Chromium here.
+"""The Generate tab and the cone of the Receptive field tab in a real browser.
 
-What the page hands to the sound card is recorded, so that a chunk that is lost, altered or late is
-seen.
+`wavenet ui` runs in a child process. What the page sends to the sound card is recorded, so that a
+lost, changed or late chunk is detected.
 """
 
 import re
@@ -15,12 +15,13 @@ import pytest
 import soundfile
 
 from .conftest import RATE
-from .stage import PATIENCE
+from .studio_process import TIMEOUT_MS
 
 pytestmark = pytest.mark.browser
 
 
 def wait_for_status(page: Any, start: str) -> str:
+    """Wait until the status of the player starts with a text; return the status."""
     page.wait_for_function(
         "start => document.querySelector('#live-player .status').textContent.startsWith(start)",
         arg=start,
@@ -29,6 +30,7 @@ def wait_for_status(page: Any, start: str) -> str:
 
 
 def generate(page: Any, **numbers: float) -> None:
+    """Fill number fields and press Generate."""
     for name, value in numbers.items():
         page.fill(f"#{name} input", str(value))
         page.press(f"#{name} input", "Tab")
@@ -36,26 +38,33 @@ def generate(page: Any, **numbers: float) -> None:
     page.click("#generate")
 
 
-def wait_for_ahead(page: Any, seconds: float) -> None:
-    """Wait until so much lies ready that the page would go on sounding for longer than that."""
+def wait_for_buffered(page: Any, seconds: float) -> None:
+    """Wait until the page has buffered more audio than this."""
     page.wait_for_function(
-        "wanted => parseFloat(document.querySelector('[data-key=ahead]').textContent) > wanted",
+        "wanted => parseFloat(document.querySelector('[data-key=buffered]').textContent) > wanted",
         arg=seconds,
     )
 
 
-def ask_for_variants(page: Any, number: int) -> None:
-    """While a page still opens, Gradio 6.31 may take back a number that was given so quickly."""
-    field = "#variants input[type=number]"
-    page.wait_for_selector("#generate:not([disabled])")
-    page.wait_for_timeout(500)
-    page.fill(field, str(number))
-    page.press(field, "Tab")
-    page.wait_for_timeout(500)
-    assert page.input_value(field) == str(number)
+def wait_for_speed(page: Any) -> None:
+    """Wait until the model has generated a chunk."""
+    page.wait_for_function("document.querySelector('[data-key=speed]').textContent !== '–'")
 
 
-def test_what_the_page_plays_is_the_saved_file_without_a_gap(page: Any) -> None:
+def choose_engine(page: Any, name: str) -> None:
+    if not page.is_visible("#engine input"):
+        page.click("text=Sampling")
+    page.click("#engine input")
+    page.click(f"[role=option]:has-text('{name}')")
+
+
+def download(page: Any, selector: str) -> bytes:
+    """Return the file behind the download link of an audio component."""
+    link = page.wait_for_selector(f"{selector} a[download]")
+    return bytes(page.request.get(link.evaluate("link => link.href")).body())
+
+
+def test_page_plays_the_saved_file_without_gaps(page: Any) -> None:
     generate(page, seed=11)
     assert wait_for_status(page, "Finished") == "Finished: 0.50 s."
     chunks = page.evaluate("scheduled")
@@ -64,8 +73,7 @@ def test_what_the_page_plays_is_the_saved_file_without_a_gap(page: Any) -> None:
     assert len(played) == 0.5 * RATE
     link = page.wait_for_selector("#result a[download]")
     assert link.get_attribute("download") == "digits_7_jackson_seed11.wav"
-    answer = page.request.get(link.evaluate("link => link.href"))
-    saved, rate = soundfile.read(BytesIO(answer.body()), dtype="int16")
+    saved, rate = soundfile.read(BytesIO(download(page, "#result")), dtype="int16")
     assert rate == RATE
     assert np.array_equal(saved, played)
     assert page.inner_text('[data-key="lost"]') == "0"
@@ -79,81 +87,78 @@ def test_what_the_page_plays_is_the_saved_file_without_a_gap(page: Any) -> None:
         )
 
 
-def test_stop_silences_at_once_and_frees_the_model(page: Any) -> None:
+def test_stop_silences_the_page_and_frees_the_model(page: Any) -> None:
     generate(page, seconds=30, seed=1)
     page.wait_for_function("level() > 0.01")
-    wait_for_ahead(page, 9)
+    wait_for_buffered(page, 9)
     page.click("#stop")
     assert wait_for_status(page, "Stopped")
+    # Before the buffer would have ended.
     page.wait_for_function("level() === 0", timeout=8000)
-    # An engine so slow that the clip would take minutes: it has to be given up.
-    page.click("text=Sampling")
-    page.click("#engine input")
-    page.click("[role=option]:has-text('cached')")
+    # With this slow engine the clip would take minutes, so the server has to stop too.
+    choose_engine(page, "cached")
     generate(page, seconds=30)
-    page.wait_for_function("document.querySelector('[data-key=\"speed\"]').textContent !== '–'")
+    wait_for_speed(page)
     page.click("#stop")
     wait_for_status(page, "Stopped")
-    page.click("#engine input")
-    page.click("[role=option]:has-text('auto')")
+    choose_engine(page, "auto")
     generate(page, seconds=0.5)
     assert wait_for_status(page, "Finished") == "Finished: 0.50 s."
 
 
-def test_a_late_answer_to_stop_leaves_the_next_run_alone(page: Any) -> None:
-    """The page once ended the run after a stopped one, when the server took long to answer."""
+def test_late_stop_request_does_not_end_the_next_run(page: Any) -> None:
+    """If the server answered late, the page once ended the run after the stopped one."""
     stop = re.compile("/run/predict|/cancel")
-
-    def hold(route: Any) -> None:
-        page.wait_for_timeout(500)
-        route.continue_()
-
-    page.route(stop, hold)
+    held: list[Any] = []
+    page.route(stop, held.append)
     generate(page, seconds=20)
     page.wait_for_function("level() > 0.01")
     with page.expect_request(stop):
         page.click("#stop")
     generate(page, seconds=20, seed=2)
-    # The second run can be stopped as well, and leaves the model free.
+    page.unroute(stop)
+    for route in held:
+        route.continue_()
+    # The second run plays, can be stopped as well, and frees the model.
+    page.wait_for_function("level() > 0.01")
     page.click("#stop")
     assert wait_for_status(page, "Stopped")
     generate(page, seconds=0.5)
     assert wait_for_status(page, "Finished") == "Finished: 0.50 s."
 
 
-def test_a_link_opens_the_page_with_the_same_settings(page: Any) -> None:
-    page.click("text=Sampling")
-    ask_for_variants(page, 2)
+def test_link_opens_the_page_with_the_same_settings(page: Any, url: str) -> None:
+    page.goto(f"{url}/?checkpoint=digits&variants=2")
+    page.wait_for_function("document.querySelector('#variants input')?.value === '2'")
+    page.wait_for_selector("#generate:not([disabled])")
     generate(page, seconds=0.25, seed=7)
     assert wait_for_status(page, "Finished")
-    files = [page.wait_for_selector(f"#{name} a[download]") for name in ("result", "result-2")]
-    before = [page.request.get(file.evaluate("link => link.href")).body() for file in files]
+    before = [download(page, selector) for selector in ("#result", "#result-2")]
     assert before[0] != before[1]
-    page.click("text=The same again")
+    page.click("text=Reproduce this clip")
     assert "--seed 7 --count 2" in page.input_value("#command textarea")
-    with page.expect_navigation():  # the page that is left has the same values
+    with page.expect_navigation():  # the page before has the same values
         page.click("#link a")
     page.wait_for_function("document.querySelector('#seconds input')?.value === '0.25'")
     page.wait_for_function("document.querySelector('#seed input')?.value === '7'")
     page.wait_for_function("document.querySelector('#generate')?.disabled === false")
     page.click("#generate")
     assert wait_for_status(page, "Finished")
-    file = page.wait_for_selector("#result-2 a[download]")
-    assert page.request.get(file.evaluate("link => link.href")).body() == before[1]
+    assert download(page, "#result-2") == before[1]
 
 
-def test_a_text_file_as_prompt_shows_the_sentence(page: Any, tmp_path: Path) -> None:
+def test_invalid_prompt_shows_an_error(page: Any, tmp_path: Path) -> None:
     prompt = tmp_path / "notes.wav"
-    prompt.write_text("this is no sound")
+    prompt.write_text("not audio")
     page.click("text=Continue a recording")
     page.set_input_files("#prompt input[type=file]", prompt)
-    page.wait_for_selector("#prompt a[download]", state="attached")  # it is there
+    page.wait_for_selector("#prompt a[download]", state="attached")  # uploaded
     generate(page)
     assert "notes.wav is not audio" in wait_for_status(page, "notes.wav")
     page.wait_for_selector("[data-testid=toast-body] >> text=notes.wav is not audio")
 
 
-def test_another_checkpoint_brings_its_labels_and_its_rate(page: Any) -> None:
+def test_other_checkpoint_sets_labels_and_sample_rate(page: Any) -> None:
     page.click("#checkpoint input")
     page.click("[role=option]:has-text('notes')")
     page.wait_for_selector("text=Instrument")
@@ -165,93 +170,98 @@ def test_another_checkpoint_brings_its_labels_and_its_rate(page: Any) -> None:
     assert sum(len(chunk["samples"]) for chunk in chunks) == 0.25 * 2 * RATE
 
 
-def lit(page: Any) -> int:
-    """Count the nodes of the cone that are drawn as points."""
-    return int(page.get_attribute("#field-picture .lit", "d").count("M"))
+def cone_nodes(page: Any) -> int:
+    """Count the highlighted nodes that are drawn as dots."""
+    return int(page.get_attribute("#field-plot .cone", "d").count("M"))
 
 
-def test_the_cone_follows_pointer_and_keys_and_can_be_pinned(page: Any) -> None:
+def test_cone_follows_pointer_and_keys_and_can_be_pinned(page: Any) -> None:
     page.get_by_role("tab", name="Receptive field").click()
-    picture = page.wait_for_selector("#field-picture svg")
+    plot = page.wait_for_selector("#field-plot svg")
     # Kernel 2, dilations 1 to 8: one output, 2, 4 and 8 nodes, 16 inputs.
-    assert lit(page) == 1 + 2 + 4 + 8 + 16
-    box = picture.bounding_box()
+    assert cone_nodes(page) == 1 + 2 + 4 + 8 + 16
+    box = plot.bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 1.5 * 46)
-    assert lit(page) == 1 + 2 + 4 + 8
+    assert cone_nodes(page) == 1 + 2 + 4 + 8
     page.mouse.down()
     page.mouse.up()
     page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 2.5 * 46)
-    assert "pinned" in page.inner_text("#field-picture p >> nth=0")
-    assert lit(page) == 1 + 2 + 4 + 8
-    picture.focus()
-    before = int(picture.get_attribute("aria-valuenow"))
+    assert "pinned" in page.inner_text("#field-plot p >> nth=0")
+    assert cone_nodes(page) == 1 + 2 + 4 + 8
+    plot.focus()
+    before = int(plot.get_attribute("aria-valuenow"))
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowDown")
-    assert int(picture.get_attribute("aria-valuenow")) == before - 1
-    assert lit(page) == 1 + 2 + 4
+    assert int(plot.get_attribute("aria-valuenow")) == before - 1
+    assert cone_nodes(page) == 1 + 2 + 4
 
 
-def test_the_book_example_is_drawn_and_counted(page: Any) -> None:
+def test_textbook_network_is_plotted_and_counted(page: Any) -> None:
     page.get_by_role("tab", name="Receptive field").click()
     page.click("#preset input")
-    page.click("[role=option]:has-text('The book example')")
+    page.click("[role=option]:has-text('Textbook')")
     page.wait_for_selector("text=2,047 samples")
     assert "127.9 ms" in page.inner_text("#field-facts")
     page.wait_for_function(
-        "document.querySelector('#field-picture p').textContent.includes('over 2,047 samples')"
+        "document.querySelector('#field-plot p').textContent.includes('on 2,047 samples')"
     )
     page.fill("#dilations input, #dilations textarea", "1, 2, x")
     page.wait_for_selector("#field-facts [role=alert]")
 
 
-def test_what_is_said_is_said_of_the_checkpoint_that_was_chosen_last(
-    url: str, browser: Any
-) -> None:
-    """And not of the first, whose engine is still being prepared then."""
-    sheet, held, told = browser.new_page(), [], []
-    sheet.set_default_timeout(PATIENCE)
+def test_description_after_preparing_is_that_of_the_last_choice(url: str, browser: Any) -> None:
+    """The page once described the first checkpoint when its engine was ready."""
+    page = browser.new_page()
+    page.set_default_timeout(TIMEOUT_MS)
+    held: list[Any] = []
+    announced: list[int] = []  # the event that shows "Preparing"; the next one prepares the engine
 
-    def hold(route: Any) -> None:
+    def intercept(route: Any) -> None:
         number = route.request.post_data_json["fn_index"]
-        if told == [number - 1] and not held:
+        if announced == [number - 1] and not held:
             held.append(route)
-        elif told:
+        elif announced:
             route.continue_()
         else:
-            answer = route.fetch()
-            if "Preparing" in answer.text():
-                told.append(number)
-            route.fulfill(response=answer)
+            response = route.fetch()
+            if "Preparing" in response.text():
+                announced.append(number)
+            route.fulfill(response=response)
 
-    sheet.route("**/run/predict*", hold)
-    sheet.goto(url)
+    page.route("**/run/predict*", intercept)
+    page.goto(url)
     about = "document.querySelector('.about')?.textContent"
-    sheet.wait_for_function(f"{about}?.includes('Preparing')")
+    page.wait_for_function(f"{about}?.includes('Preparing')")
     while not held:
-        sheet.wait_for_timeout(100)
-    sheet.click("#checkpoint input")
-    sheet.click("[role=option]:has-text('notes')")
-    sheet.wait_for_function(f"{about}?.includes('16,000 Hz')")
-    with sheet.expect_response("**/run/predict*"):
+        page.wait_for_timeout(50)  # handles events
+    page.click("#checkpoint input")
+    page.click("[role=option]:has-text('notes')")
+    page.wait_for_function(f"{about}?.includes('16,000 Hz')")
+
+    def is_description(response: Any) -> bool:
+        body = response.request.post_data_json or {}
+        return "/run/predict" in response.url and body.get("fn_index") == announced[0] + 2
+
+    with page.expect_response(is_description) as described:
         held[0].continue_()
-    sheet.wait_for_timeout(1000)
-    assert "16,000 Hz" in sheet.evaluate(about)
-    assert "Preparing" not in sheet.evaluate(about)
-    sheet.unroute_all(behavior="ignoreErrors")
-    sheet.close()
+    assert described.value.request.post_data_json["data"] == ["notes"]
+    text = described.value.text()
+    assert "16,000 Hz" in text and "Preparing" not in text
+    page.unroute_all(behavior="ignoreErrors")
+    page.close()
 
 
-def test_a_press_at_the_first_moment_works_on_a_slow_machine(url: str, browser: Any) -> None:
-    """On a new machine the page was once slower than the hand: the press came to nothing."""
-    sheet = browser.new_page()
-    sheet.set_default_timeout(PATIENCE)
+def test_press_right_after_loading_works_on_a_slow_connection(url: str, browser: Any) -> None:
+    """A press before the page was complete once did nothing."""
+    page = browser.new_page()
+    page.set_default_timeout(TIMEOUT_MS)
 
-    def late(route: Any) -> None:
-        time.sleep(0.5)
+    def delay(route: Any) -> None:
+        time.sleep(0.5)  # the latency of a slow connection
         route.continue_()
 
-    sheet.route(lambda address: "/run/" in address or "/queue/join" in address, late)
-    sheet.goto(url)
-    sheet.click("#generate")  # as soon as the page lets it be clicked
-    assert wait_for_status(sheet, "Finished") == "Finished: 0.50 s."
-    sheet.close()
+    page.route(lambda address: "/run/" in address or "/queue/join" in address, delay)
+    page.goto(url)
+    page.click("#generate")  # as soon as it is enabled
+    assert wait_for_status(page, "Finished") == "Finished: 0.50 s."
+    page.close()

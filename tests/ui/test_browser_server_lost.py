@@ -1,4 +1,4 @@
-"""The studio dies while its sound is heard: the page says so, plays what it has, and comes back."""
+"""The studio dies while it plays: the page says so, plays what it has, and recovers."""
 
 import os
 import subprocess
@@ -11,26 +11,26 @@ from typing import Any
 import pytest
 
 from .conftest import RATE, save_checkpoint, visit
-from .stage import COMMAND, PATIENCE, ROOT, answers, free_port
-from .test_browser import wait_for_ahead
+from .studio_process import COMMAND, ROOT, TIMEOUT_MS, free_port, responds
+from .test_browser_generate import wait_for_buffered, wait_for_status
 
 pytestmark = pytest.mark.browser
 DILATIONS = tuple(2**n for n in range(9)) * 2
-GONE = "The studio does not answer any more; start it again."
+NO_RESPONSE = "The studio does not respond. Restart it."
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[int], subprocess.Popen[bytes]]]:
-    """A starter of studios on a port of one's choice; those that a test leaves are ended.
+def start_studio(tmp_path: Path) -> Iterator[Callable[[int], subprocess.Popen[bytes]]]:
+    """A function that starts a studio on a port; all are killed at the end.
 
-    Their model is so large that it takes seconds for half a minute, in which a studio can die.
+    Their model is large: it needs seconds for half a minute of audio, in which a studio can die.
     """
-    begun = []
+    servers = []
     labels = {"digit": ("7", "8"), "speaker": ("jackson",)}
     shape = {"residual_channels": 48, "gate_channels": 48, "skip_channels": 128}
     save_checkpoint(tmp_path / "checkpoints", "digits", RATE, labels, **shape, dilations=DILATIONS)
 
-    def serve(port: int) -> subprocess.Popen[bytes]:
+    def start(port: int) -> subprocess.Popen[bytes]:
         server = subprocess.Popen(
             [sys.executable, "-c", COMMAND, "ui", "--port", str(port)],
             cwd=tmp_path,
@@ -38,15 +38,15 @@ def start(tmp_path: Path) -> Iterator[Callable[[int], subprocess.Popen[bytes]]]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        begun.append(server)
-        deadline = time.monotonic() + PATIENCE / 1000
-        while not answers(f"http://127.0.0.1:{port}"):
+        servers.append(server)
+        deadline = time.monotonic() + TIMEOUT_MS / 1000
+        while not responds(f"http://127.0.0.1:{port}"):
             assert server.poll() is None and time.monotonic() < deadline
             time.sleep(0.2)
         return server
 
-    yield serve
-    for server in begun:
+    yield start
+    for server in servers:
         server.kill()
         server.wait(10)
 
@@ -55,49 +55,56 @@ def status(page: Any) -> str:
     return str(page.inner_text("#live-player .status"))
 
 
-def wait_for_status(page: Any, start: str) -> None:
-    page.wait_for_function(
-        "start => document.querySelector('#live-player .status').textContent.startsWith(start)",
-        arg=start,
-    )
-
-
-def test_a_studio_that_dies_is_told_and_one_that_is_back_is_used(
-    browser: Any, start: Callable[[int], subprocess.Popen[bytes]]
+def test_page_reports_a_dead_studio_and_uses_a_restarted_one(
+    browser: Any, start_studio: Callable[[int], subprocess.Popen[bytes]]
 ) -> None:
     port = free_port()
-    server = start(port)
+    server = start_studio(port)
     with visit(browser, f"http://127.0.0.1:{port}") as page:
         page.click("#generate")
         wait_for_status(page, "Finished")
-        page.fill("#seconds input", "30")  # enough to be ahead on a slow machine too
+        page.fill("#seconds input", "30")  # enough to buffer some on a slow machine too
         page.press("#seconds input", "Tab")
         page.click("#generate")
-        wait_for_ahead(page, 8)
+        wait_for_buffered(page, 8)
         server.kill()
-        wait_for_status(page, GONE)
+        wait_for_status(page, NO_RESPONSE)
         assert page.get_attribute("#live-player .status", "aria-live") == "polite"
-        assert page.evaluate("level()") > 0.01, "what was there is not played"
+        assert page.evaluate("level()") > 0.01, "the buffered audio is not played"
         assert page.is_enabled("#generate")
         page.wait_for_function("level() === 0")
-        assert status(page) == GONE, "another word hides it once all is played"
+        assert status(page) == NO_RESPONSE, "another message replaced it at the end of the audio"
+        # A new run reports the same.
+        page.evaluate(
+            """() => {
+              const line = document.querySelector('#live-player .status');
+              window.statuses = [];
+              new MutationObserver(() => statuses.push(line.textContent)).observe(line,
+                { childList: true, characterData: true, subtree: true });
+            }"""
+        )
         page.click("#generate")
-        page.wait_for_timeout(1500)
-        assert status(page) == GONE
-        assert page.is_enabled("#generate")
-        with page.expect_navigation():  # Gradio's own, as soon as somebody answers
-            start(port)
+        page.wait_for_function(
+            "text => statuses[0]?.startsWith('Preparing') && statuses.at(-1) === text",
+            arg=NO_RESPONSE,
+        )
+        page.wait_for_function("document.querySelector('#generate').disabled === false")
+        with page.expect_navigation():  # Gradio reloads once a server responds
+            start_studio(port)
         page.wait_for_function("document.querySelector('#generate')?.disabled === false")
         page.click("#generate")
         wait_for_status(page, "Finished: 0.50 s.")
 
 
-def test_a_server_that_is_busy_is_waited_for(url: str, browser: Any) -> None:
+def test_page_waits_for_a_busy_server(url: str, browser: Any) -> None:
+    """A server may be silent for long, as while it compiles an engine."""
     with visit(browser, url) as page:
-        asked = []
-        page.on("request", lambda r: asked.append(r.url) if r.url.endswith("app_id") else None)
-        # No word for longer than the page waits, as while an engine is compiled.
-        page.route("**/queue/join*", lambda route: (time.sleep(3.5), route.continue_()))
-        page.click("#generate")
+        held: list[Any] = []
+        page.route("**/queue/join*", held.append)
+        with page.expect_response("**/app_id") as answer:  # the page asks whether it is alive
+            page.click("#generate")
+        assert answer.value.ok
+        assert status(page) == "Preparing …"
+        for route in held:
+            route.continue_()
         wait_for_status(page, "Finished: 0.50 s.")
-        assert asked, "the page did not ask whether the server is there"
