@@ -53,7 +53,7 @@ def wait_for_speed(page: Any) -> None:
 
 def choose_engine(page: Any, name: str) -> None:
     if not page.is_visible("#engine input"):
-        page.click("text=Sampling")
+        page.click('text="Sampling"')
     page.click("#engine input")
     page.click(f"[role=option]:has-text('{name}')")
 
@@ -62,6 +62,21 @@ def download(page: Any, selector: str) -> bytes:
     """Return the file behind the download link of an audio component."""
     link = page.wait_for_selector(f"{selector} a[download]")
     return bytes(page.request.get(link.evaluate("link => link.href")).body())
+
+
+def hold_requests(page: Any, pattern: Any) -> list[Any]:
+    """Hold matching requests; return the list of held ones, for `release_requests`."""
+    held: list[Any] = []
+    # A lambda, because playwright sets an attribute on its handlers.
+    page.route(pattern, lambda route: held.append(route))
+    return held
+
+
+def release_requests(page: Any, pattern: Any, held: list[Any]) -> None:
+    """Send the held requests, and no longer hold others."""
+    for route in held:
+        route.continue_()
+    page.unroute(pattern)
 
 
 def test_page_plays_the_saved_file_without_gaps(page: Any) -> None:
@@ -109,16 +124,13 @@ def test_stop_silences_the_page_and_frees_the_model(page: Any) -> None:
 def test_late_stop_request_does_not_end_the_next_run(page: Any) -> None:
     """If the server answered late, the page once ended the run after the stopped one."""
     stop = re.compile("/run/predict|/cancel")
-    held: list[Any] = []
-    page.route(stop, held.append)
+    held = hold_requests(page, stop)
     generate(page, seconds=20)
     page.wait_for_function("level() > 0.01")
     with page.expect_request(stop):
         page.click("#stop")
     generate(page, seconds=20, seed=2)
-    page.unroute(stop)
-    for route in held:
-        route.continue_()
+    release_requests(page, stop, held)
     # The second run plays, can be stopped as well, and frees the model.
     page.wait_for_function("level() > 0.01")
     page.click("#stop")
@@ -129,6 +141,7 @@ def test_late_stop_request_does_not_end_the_next_run(page: Any) -> None:
 
 def test_link_opens_the_page_with_the_same_settings(page: Any, url: str) -> None:
     page.goto(f"{url}/?checkpoint=digits&variants=2")
+    page.click('text="Sampling"')
     page.wait_for_function("document.querySelector('#variants input')?.value === '2'")
     page.wait_for_selector("#generate:not([disabled])")
     generate(page, seconds=0.25, seed=7)

@@ -12,7 +12,12 @@ import pytest
 
 from .conftest import RATE, save_checkpoint, visit
 from .studio_process import COMMAND, ROOT, TIMEOUT_MS, free_port, responds
-from .test_browser_generate import wait_for_buffered, wait_for_status
+from .test_browser_generate import (
+    hold_requests,
+    release_requests,
+    wait_for_buffered,
+    wait_for_status,
+)
 
 pytestmark = pytest.mark.browser
 DILATIONS = tuple(2**n for n in range(9)) * 2
@@ -23,11 +28,12 @@ NO_RESPONSE = "The studio does not respond. Restart it."
 def start_studio(tmp_path: Path) -> Iterator[Callable[[int], subprocess.Popen[bytes]]]:
     """A function that starts a studio on a port; all are killed at the end.
 
-    Their model is large: it needs seconds for half a minute of audio, in which a studio can die.
+    Their model needs seconds for half a minute of audio, in which a studio can die, but is much
+    faster than real time even on a busy machine.
     """
     servers = []
     labels = {"digit": ("7", "8"), "speaker": ("jackson",)}
-    shape = {"residual_channels": 48, "gate_channels": 48, "skip_channels": 128}
+    shape = {"residual_channels": 32, "gate_channels": 32, "skip_channels": 128}
     save_checkpoint(tmp_path / "checkpoints", "digits", RATE, labels, **shape, dilations=DILATIONS)
 
     def start(port: int) -> subprocess.Popen[bytes]:
@@ -66,28 +72,17 @@ def test_page_reports_a_dead_studio_and_uses_a_restarted_one(
         page.fill("#seconds input", "30")  # enough to buffer some on a slow machine too
         page.press("#seconds input", "Tab")
         page.click("#generate")
-        wait_for_buffered(page, 8)
+        wait_for_buffered(page, 6)  # more than it takes to notice that the server is dead
         server.kill()
         wait_for_status(page, NO_RESPONSE)
         assert page.get_attribute("#live-player .status", "aria-live") == "polite"
-        assert page.evaluate("level()") > 0.01, "the buffered audio is not played"
+        page.wait_for_function("level() > 0.01")  # plays the buffered audio
         assert page.is_enabled("#generate")
         page.wait_for_function("level() === 0")
         assert status(page) == NO_RESPONSE, "another message replaced it at the end of the audio"
-        # A new run reports the same.
-        page.evaluate(
-            """() => {
-              const line = document.querySelector('#live-player .status');
-              window.statuses = [];
-              new MutationObserver(() => statuses.push(line.textContent)).observe(line,
-                { childList: true, characterData: true, subtree: true });
-            }"""
-        )
+        # Gradio ignores a press without a server, or the new run reports the same.
         page.click("#generate")
-        page.wait_for_function(
-            "text => statuses[0]?.startsWith('Preparing') && statuses.at(-1) === text",
-            arg=NO_RESPONSE,
-        )
+        wait_for_status(page, NO_RESPONSE)
         page.wait_for_function("document.querySelector('#generate').disabled === false")
         with page.expect_navigation():  # Gradio reloads once a server responds
             start_studio(port)
@@ -99,12 +94,11 @@ def test_page_reports_a_dead_studio_and_uses_a_restarted_one(
 def test_page_waits_for_a_busy_server(url: str, browser: Any) -> None:
     """A server may be silent for long, as while it compiles an engine."""
     with visit(browser, url) as page:
-        held: list[Any] = []
-        page.route("**/queue/join*", held.append)
+        start = "**/queue/join*"
+        held = hold_requests(page, start)
         with page.expect_response("**/app_id") as answer:  # the page asks whether it is alive
             page.click("#generate")
         assert answer.value.ok
         assert status(page) == "Preparing …"
-        for route in held:
-            route.continue_()
+        release_requests(page, start, held)
         wait_for_status(page, "Finished: 0.50 s.")

@@ -49,6 +49,13 @@ def step(page: Any) -> str:
     return str(page.inner_text('#step-view [data-key="step"]'))
 
 
+def wait_for_announcement(page: Any, start: str) -> None:
+    page.wait_for_function(
+        "text => document.querySelector('#step-view .announcement').textContent.startsWith(text)",
+        arg=start,
+    )
+
+
 def wait_for_step(page: Any, number: int) -> None:
     page.wait_for_function(
         "n => parseInt(document.querySelector('#step-view [data-key=step]').value) >= n",
@@ -96,7 +103,8 @@ def test_cells_of_a_mixture_are_sums_over_its_codes(watched: Any, kind: str) -> 
     params[5] = edges[140] - 0.5 * np.exp(-11)  # so close to an edge that the floor matters
     cells = np.searchsorted(edges, 2 * codes.numpy() / 65_535 - 1)
     script = f"""([kind, params, t, edges]) => {{
-      return Array.from({RULES}.cellProbabilities({RULES}.mixtureCdf(kind, params, t), edges)); }}"""
+      const cdf = {RULES}.mixtureCdf(kind, params, t);
+      return Array.from({RULES}.cellProbabilities(cdf, edges)); }}"""
     for temperature in (1.0, 1.5):
         scaled = params.clone()
         scaled[:3] /= temperature
@@ -155,9 +163,7 @@ def test_keys_step_and_play_and_playing_is_not_announced(watched: Any) -> None:
     watched.keyboard.press("ArrowRight")
     watched.keyboard.press("ArrowLeft")
     assert step(watched) == "2 of 200"
-    watched.wait_for_function(
-        "document.querySelector('#step-view .announcement').textContent.startsWith('step 2 of 200, sampled')"
-    )
+    wait_for_announcement(watched, "step 2 of 200, sampled")
     move_slider(watched, "speed", 2)
     watched.keyboard.press(" ")
     # Two steps, each shown long enough to be announced.
@@ -170,10 +176,7 @@ def test_keys_step_and_play_and_playing_is_not_announced(watched: Any) -> None:
     watched.keyboard.press(" ")
     paused = step(watched)
     # A step is announced only after a moment of rest.
-    watched.wait_for_function(
-        "text => document.querySelector('#step-view .announcement').textContent.startsWith(text)",
-        arg=f"step {paused}, ",
-    )
+    wait_for_announcement(watched, f"step {paused}, ")
     assert step(watched) == paused
     watched.keyboard.press("End")
     assert step(watched) == "200 of 200"
