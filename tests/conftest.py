@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from wavenet import checkpoint
 from wavenet.checkpoint import AudioConfig, CheckpointConfig
@@ -23,6 +24,15 @@ from wavenet.model.model_config import CategoricalOutput, ModelConfig, Output
 from wavenet.model.wavenet import WaveNet, WaveNetConfig
 
 RATE = 8000
+# property tests: seeded, and however slow the machine is
+settings.register_profile(
+    "seeded",
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("seeded")
 if not torch.cuda.is_available():
     # read when triton is imported, as parts of torch do: then its interpreter takes the kernels
     os.environ.setdefault("TRITON_INTERPRET", "1")
