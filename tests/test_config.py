@@ -154,6 +154,13 @@ def test_an_unknown_key_inside_a_config_is_named_beside_the_keys_there(change, p
     assert f"the key {path} is not known (known keys: {known}" in sentence
 
 
+def test_an_unknown_key_that_is_a_value_of_another_field_is_named():
+    """`auto` is a precision, and no class of a union."""
+    values = {**CHECKPOINT, "train": {**TRAIN, "auto": 1}}
+    del values["format_version"]
+    assert "the key train.auto is not known (known keys: steps," in refusal(RecipeConfig, values)
+
+
 def test_an_error_inside_a_union_is_reported_without_the_tag_of_its_class():
     values = {**CHECKPOINT, "model": {**MODEL, "conditions": [{**DIGIT, "channels": 0}]}}
     assert field_of(refusal(CheckpointConfig, values)) == "model.conditions.0.channels"
