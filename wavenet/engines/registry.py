@@ -9,6 +9,7 @@ import torch
 
 from wavenet.devices import AUTO, choose_device
 from wavenet.engines.base import Engine
+from wavenet.engines.verification import check_engine
 from wavenet.errors import EngineUnavailable, ModelUnsupported
 from wavenet.model.base import AutoregressiveModel
 
@@ -82,7 +83,7 @@ def explain_auto(model: AutoregressiveModel[Any], precision: str = "fp32") -> li
     """
     reasons: list[tuple[str, str]] = []
     for name in ("gpu", "graph", "cpu", "cached"):
-        if name in GPU_NAMES and model.device.type != "cuda":
+        if name in GPU_NAMES and not _is_on_gpu(model):
             reasons.append((name, f"the engine {name} needs the model on a CUDA device"))
             continue
         try:
@@ -90,8 +91,9 @@ def explain_auto(model: AutoregressiveModel[Any], precision: str = "fp32") -> li
         except EngineUnavailable as error:
             reasons.append((name, str(error)))
             continue
-        reasons.append((name, ""))
-        if name == "gpu":
+        distrust = check_engine(engine) if name in GPU_NAMES else ""
+        reasons.append((name, distrust))
+        if name == "gpu" and not distrust:
             reasons.append(("gpu, few streams", getattr(engine, "shared_reason", "")))
     return reasons
 
@@ -113,22 +115,31 @@ def device_for(engine: str, device: str = AUTO) -> torch.device:
 def _make_fastest(
     model: AutoregressiveModel[Any], precision: str, threads: int | None
 ) -> Engine[Any]:
-    """Build the fastest engine that supports a model on its device."""
-    *faster, last = _candidates(model, precision)
-    for name in faster:
+    """Build the fastest engine that supports a model on its device and passes its check there."""
+    refused: EngineUnavailable | None = None
+    for name in _candidates(model, precision):
         try:
-            return make_engine(name, model, precision, threads)
-        except ModelUnsupported:
-            continue
-        except EngineUnavailable:
-            if name not in GPU_NAMES:
+            engine = make_engine(name, model, precision, threads)
+        except EngineUnavailable as error:
+            if name not in GPU_NAMES and not isinstance(error, ModelUnsupported):
                 raise  # a setting that the user chose
-    return make_engine(last, model, precision, threads)
+            refused = error
+            continue
+        reason = check_engine(engine) if name in GPU_NAMES else ""
+        if not reason:
+            return engine
+        refused = EngineUnavailable(f"the engine {name} is not used on this device: {reason}")
+    assert refused is not None
+    raise refused
 
 
 def _candidates(model: AutoregressiveModel[Any], precision: str) -> tuple[str, ...]:
-    """Return the engines that "auto" tries, fastest first; the last one gives the error, if any."""
-    if model.device.type == "cuda":
+    """Return the engines that "auto" tries, fastest first."""
+    if _is_on_gpu(model):
         return ("gpu", "graph", "cached") if precision == "fp32" else ("gpu",)
     is_compiled = model.device.type == "cpu" and model.dtype == torch.float32
     return ("cpu", "cached") if is_compiled else ("cached",)
+
+
+def _is_on_gpu(model: AutoregressiveModel[Any]) -> bool:
+    return model.device.type == "cuda"

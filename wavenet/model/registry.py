@@ -13,6 +13,7 @@ from pydantic import Tag
 from wavenet.codec import Codec
 from wavenet.config import select_by
 from wavenet.model.base import AutoregressiveModel
+from wavenet.model.gru import GRU, GRUConfig
 from wavenet.model.model_config import ModelConfig
 from wavenet.model.wavenet import WaveNet, WaveNetConfig
 
@@ -26,6 +27,7 @@ class Architecture(NamedTuple):
 
 ARCHITECTURES = {
     "wavenet": Architecture(WaveNetConfig, WaveNet),
+    "gru": Architecture(GRUConfig, GRU),
 }
 DEFAULT_ARCHITECTURE = "wavenet"  # of configs without the key `architecture`
 
