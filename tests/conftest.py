@@ -21,8 +21,9 @@ from wavenet.model.conditions import (
     PositionCondition,
     VectorCondition,
 )
-from wavenet.model.model_config import CategoricalOutput, Output
-from wavenet.model.wavenet import WaveNet, WaveNetConfig
+from wavenet.model.model_config import CategoricalOutput, ModelConfig, Output
+from wavenet.model.registry import ARCHITECTURES
+from wavenet.model.wavenet import WaveNetConfig
 
 RATE = 8000
 # property tests: seeded, and however slow the machine is
@@ -108,10 +109,12 @@ def make_frame_features(model: AutoregressiveModel[Any], row: int, samples: int)
 given_for, local_for = make_condition_values, make_frame_features
 
 
-def tiny_model(config: WaveNetConfig | None = None, bits: int = 5, seed: int = 0) -> WaveNet:
+def tiny_model(config: ModelConfig | None = None, bits: int = 5, seed: int = 0) -> Any:
     """Build a small network whose weights are large enough for predictions that differ."""
+    config = config or tiny_config()
     torch.manual_seed(seed)
-    model = WaveNet(config or tiny_config(), bits, RATE).requires_grad_(False).eval()
+    model = ARCHITECTURES[config.architecture].model(config, bits, RATE)
+    model.requires_grad_(False).eval()
     for parameter in model.parameters():
         parameter.mul_(2)
     if model.config.output.kind == "categorical":
@@ -127,7 +130,7 @@ def make_checkpoint(tmp_path: Path) -> Callable[..., checkpoint.Checkpoint]:
     """Return a function that saves a small checkpoint and loads it."""
 
     def make(
-        config: WaveNetConfig | None = None, bits: int = 8, name: str = "tiny"
+        config: ModelConfig | None = None, bits: int = 8, name: str = "tiny"
     ) -> checkpoint.Checkpoint:
         config = config or tiny_config()
         checkpoint_config = CheckpointConfig(
