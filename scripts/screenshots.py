@@ -131,8 +131,8 @@ def fill_analyse(page: Any) -> None:
 
 def fill_watch(page: Any) -> None:
     """Go some steps into the example."""
-    page.wait_for_selector('#step-view [data-state="ready"]')
-    page.focus("#step-view .panel")
+    page.wait_for_selector('#step-viewer [data-state="ready"]')
+    page.focus("#step-viewer .panel")
     for _ in range(24):
         page.keyboard.press("ArrowRight")
 

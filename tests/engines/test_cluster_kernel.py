@@ -32,14 +32,14 @@ from tests.engines.test_gpu import (
     step_through,
 )
 from tests.engines.test_gpu_components import logits_of_all_kinds
-from wavenet.config import SamplingConfig
 from wavenet.engines.gpu import cluster_kernel, tile_weights
 from wavenet.engines.gpu.cluster_kernel import StreamKernel
 from wavenet.engines.gpu.cluster_plan import make_plan, shared_bytes
 from wavenet.engines.gpu.gpu_engine import GpuEngine
 from wavenet.engines.reference import ReferenceEngine
 from wavenet.engines.registry import make_engine
-from wavenet.sampling import draw as draw_by_the_rules
+from wavenet.sampling import SamplingConfig
+from wavenet.sampling import draw_codes as draw_by_the_rules
 
 ROOT = Path(__file__).parents[2]
 SHORT = (1, 3, 2)  # dilations
@@ -201,7 +201,7 @@ def test_engines_take_turns_on_one_state(kernel_size, folder):
     ]
     assert torch.equal(torch.cat(parts, dim=1), expected)
     state = ours.select(state, [1])
-    assert state.rings.shape[0] == 1 and state.cursor == 30
+    assert state.memory.rings.shape[0] == 1 and state.memory.cursor == 30
 
 
 @emulated

@@ -11,8 +11,10 @@ import soundfile
 import torch
 
 from wavenet import checkpoint
-from wavenet.conditions import Condition, LabelCondition, PositionCondition
-from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, ModelConfig
+from wavenet.checkpoint import AudioConfig, CheckpointConfig
+from wavenet.codec import MuLawCodec
+from wavenet.model.conditions import Condition, LabelCondition, PositionCondition
+from wavenet.model.wavenet import WaveNetConfig
 
 from .studio_process import (
     BROWSERS,
@@ -43,7 +45,7 @@ def save_checkpoint(
     """Save a random network of small size by default; `shape` sets other sizes."""
     label_conditions = tuple(LabelCondition(name=key, values=v) for key, v in labels.items())
     small = {"residual_channels": 8, "gate_channels": 8, "skip_channels": 16}
-    model = ModelConfig(
+    model = WaveNetConfig(
         **small | {"dilations": (1, 2, 4, 8, 16)} | shape,
         conditions=(*label_conditions, *others, PositionCondition()),
         condition_channels=16,
@@ -51,7 +53,7 @@ def save_checkpoint(
     config = CheckpointConfig(
         name=name,
         audio=AudioConfig(sample_rate=rate),
-        codec=CodecConfig(),
+        codec=MuLawCodec(),
         model=model,
         default_seconds=0.5,
     )

@@ -14,8 +14,8 @@ from gradio.blocks import postprocess_update_dict
 from PIL import Image
 
 from audio_utils import io
-from wavenet.conditions import FramesCondition, MelCondition
 from wavenet.likelihood.score import score
+from wavenet.model.conditions import FramesCondition, MelCondition
 from wavenet.ui import analyse_tab, recording_measures
 from wavenet.ui.analyse_tab import (
     OUTPUTS,
@@ -225,7 +225,7 @@ def test_stopped_score_ends_at_its_next_window(
 def test_score_computes_the_frames_that_a_model_needs(
     tmp_path: Path, save_wav: Callable[..., str]
 ) -> None:
-    save_checkpoint(tmp_path, "vocoder", RATE, {}, MelCondition(bands=8))
+    save_checkpoint(tmp_path, "vocoder", RATE, {}, MelCondition(n_mels=8))
     path = save_wav(tone())
     shown = final_values(score_recording(tmp_path, path, "vocoder", *HIDDEN))
     expected = score(load_checkpoint(tmp_path, "vocoder"), io.read(path, RATE).waveform)

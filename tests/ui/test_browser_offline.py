@@ -19,7 +19,7 @@ pytestmark = pytest.mark.browser
 # Name of each tab -> what is visible once it has loaded.
 TABS = {
     "Analyse": "#example",
-    "Watch sampling": '#step-view [data-state="ready"]',
+    "Watch sampling": '#step-viewer [data-state="ready"]',
     "Receptive field": "#field-plot svg",
     "Train": "#train-example",
     "Models": "#model-facts dl",

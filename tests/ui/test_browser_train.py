@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from wavenet import locks
-from wavenet.training.child import read_mark
-from wavenet.training.status import list_runs, read_status
+from wavenet.training.run_process import read_control
+from wavenet.training.run_status import list_runs, read_status
 from wavenet.ui.train_tab import EXAMPLE_NAME, EXAMPLE_STEPS
 from wavenet.ui.training_recordings import write_notes
 
@@ -91,9 +91,9 @@ def test_example_trains_to_its_end_in_the_waiting_process(page: Any, root: Path)
     page.wait_for_selector(f"#train-clip-1 >> text=Step {EXAMPLE_STEPS}")
     page.wait_for_selector("#train-clip-2 >> text=Step ")
     page.wait_for_selector(f"#train-state >> text=list it as {EXAMPLE_NAME}")
-    mark = read_mark(root.parent / "runs" / EXAMPLE_NAME)
-    assert mark
-    assert mark.word, "no process waited for a run when the tab was opened"
+    control = read_control(root.parent / "runs" / EXAMPLE_NAME)
+    assert control
+    assert control.process_tag, "no process waited for a run when the tab was opened"
 
 
 def test_uploads_must_be_inspected_before_training(page: Any, root: Path, tmp_path: Path) -> None:

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from wavenet.config import SamplingConfig
+from wavenet.generation.generate import generate
+from wavenet.generation.request import GenerationRequest
+from wavenet.likelihood.step_view import view_steps
 from wavenet.model.mixtures import GaussianMixture, LogisticMixture
-from wavenet.sampling import inverse_cdf, probabilities
-from wavenet.synthesis.generate import generate
-from wavenet.synthesis.inspect import inspect
-from wavenet.synthesis.items import Item
-from wavenet.ui import step_view
+from wavenet.sampling import SamplingConfig, inverse_cdf, probabilities
+from wavenet.ui import step_viewer
 from wavenet.ui.checkpoint_library import load_checkpoint
 
 from .studio_process import TIMEOUT_MS
@@ -22,7 +21,7 @@ from .test_watch_tab import unpack
 
 pytestmark = pytest.mark.browser
 
-RULES = "document.querySelector('#step-view').stepView.rules"
+RULES = "document.querySelector('#step-viewer').stepViewer.rules"
 GRID = [(1.0, 0, 1.0), (0.3, 0, 1.0), (2.0, 7, 1.0), (1.0, 0, 0.8), (0.7, 20, 0.5), (1, 256, 0.05)]
 
 
@@ -36,36 +35,36 @@ def settings(temperature: float, top_k: int, top_p: float) -> tuple[dict[str, An
 def watched(page: Any) -> Any:
     """The page with the opened tab, which shows its example."""
     page.get_by_role("tab", name="Watch sampling").click()
-    page.wait_for_selector('#step-view [data-state="ready"]')
+    page.wait_for_selector('#step-viewer [data-state="ready"]')
     return page
 
 
 def fact(page: Any, name: str) -> str:
-    term = page.locator("#step-view dl div", has=page.locator(f"dt:text-is('{name}')"))
+    term = page.locator("#step-viewer dl div", has=page.locator(f"dt:text-is('{name}')"))
     return str(term.locator("dd").inner_text())
 
 
 def step(page: Any) -> str:
-    return str(page.inner_text('#step-view [data-key="step"]'))
+    return str(page.inner_text('#step-viewer [data-key="step"]'))
 
 
 def wait_for_announcement(page: Any, start: str) -> None:
     page.wait_for_function(
-        "text => document.querySelector('#step-view .announcement').textContent.startsWith(text)",
+        "text => document.querySelector('#step-viewer .announcement').textContent.startsWith(text)",
         arg=start,
     )
 
 
 def wait_for_step(page: Any, number: int) -> None:
     page.wait_for_function(
-        "n => parseInt(document.querySelector('#step-view [data-key=step]').value) >= n",
+        "n => parseInt(document.querySelector('#step-viewer [data-key=step]').value) >= n",
         arg=number,
     )
 
 
 def move_slider(page: Any, name: str, value: float) -> None:
     page.eval_on_selector(
-        f'#step-view input[name="{name}"]',
+        f'#step-viewer input[name="{name}"]',
         "(slider, v) => { slider.value = v;"
         " slider.dispatchEvent(new Event('input', { bubbles: true })); }",
         value,
@@ -99,7 +98,7 @@ def test_cells_of_a_mixture_are_sums_over_its_codes(watched: Any, kind: str) -> 
     params = torch.randn(9, dtype=torch.float64)
     params[6:] = torch.tensor([-4.0, -6.0, -13.0])  # the last is below the floor
     codes = torch.arange(65_536)
-    edges = unpack(step_view._pack_mixture(params[None])["edges"], "<f8")
+    edges = unpack(step_viewer._pack_mixture(params[None])["edges"], "<f8")
     params[5] = edges[140] - 0.5 * np.exp(-11)  # so close to an edge that the floor matters
     cells = np.searchsorted(edges, 2 * codes.numpy() / 65_535 - 1)
     script = f"""([kind, params, t, edges]) => {{
@@ -119,9 +118,9 @@ def test_cells_of_a_mixture_are_sums_over_its_codes(watched: Any, kind: str) -> 
 def test_shown_prediction_is_that_of_the_model(watched: Any, root: Path) -> None:
     """All steps of the example, within the tolerance that `quantise_rows` states."""
     checkpoint = load_checkpoint(root, "digits")
-    request = Item(4000, {"digit": "7", "speaker": "jackson"}, 0)
+    request = GenerationRequest(4000, {"digit": "7", "speaker": "jackson"}, 0)
     codes = torch.cat([c.codes[0] for c in generate(checkpoint, [request], guard=None)])[:600]
-    params = inspect(checkpoint, request, codes, 400).params
+    params = view_steps(checkpoint, request, codes, 400).params
     half = (params.amax(1) - params.amin(1)).double().numpy()[:, None] / 131_070 * 1.01 + 1e-6
     script = f"""(chosen) => Array.from({{ length: 200 }}, (_, n) => {{
       const seen = {RULES}.predict(n, chosen);
@@ -150,14 +149,14 @@ def test_sliders_act_at_once_without_the_server(watched: Any) -> None:
     assert float(fact(watched, "Perplexity")) <= 4
     move_slider(watched, "topK", 1)
     assert fact(watched, "Entropy") == "0.00 bits"
-    watched.click("#step-view [data-action=reset]")
+    watched.click("#step-viewer [data-action=reset]")
     assert fact(watched, "Possible classes") == "256 of 256"
     # The events of a page that opens may still run.
     assert [url for url in requests if "/run/predict" not in url] == []
 
 
 def test_keys_step_and_play_and_playing_is_not_announced(watched: Any) -> None:
-    watched.focus("#step-view .panel")
+    watched.focus("#step-viewer .panel")
     assert step(watched) == "1 of 200"
     watched.keyboard.press("ArrowRight")
     watched.keyboard.press("ArrowRight")
@@ -168,11 +167,11 @@ def test_keys_step_and_play_and_playing_is_not_announced(watched: Any) -> None:
     watched.keyboard.press(" ")
     # Two steps, each shown long enough to be announced.
     wait_for_step(watched, 4)
-    assert watched.inner_text("#step-view .announcement") == "Playing."
+    assert watched.inner_text("#step-viewer .announcement") == "Playing."
     move_slider(watched, "speed", 60)
     wait_for_step(watched, 10)
-    assert watched.inner_text("#step-view .announcement") == "Playing."
-    assert watched.get_attribute("#step-view [data-action=play]", "aria-label") == "Pause"
+    assert watched.inner_text("#step-viewer .announcement") == "Playing."
+    assert watched.get_attribute("#step-viewer [data-action=play]", "aria-label") == "Pause"
     watched.keyboard.press(" ")
     paused = step(watched)
     # A step is announced only after a moment of rest.
@@ -183,11 +182,11 @@ def test_keys_step_and_play_and_playing_is_not_announced(watched: Any) -> None:
     watched.keyboard.press("ArrowRight")
     assert step(watched) == "200 of 200"
     # Sliders handle the arrow keys themselves.
-    watched.focus('#step-view input[name="temperature"]')
+    watched.focus('#step-viewer input[name="temperature"]')
     watched.keyboard.press("ArrowLeft")
     assert step(watched) == "200 of 200"
-    assert watched.inner_text('#step-view [data-key="temperature"]') == "0.95"
-    watched.locator("#step-view .heat").first.click(position={"x": 1, "y": 20})
+    assert watched.inner_text('#step-viewer [data-key="temperature"]') == "0.95"
+    watched.locator("#step-viewer .heat").first.click(position={"x": 1, "y": 20})
     assert step(watched) == "1 of 200"
 
 
@@ -199,15 +198,15 @@ def test_error_replaces_the_steps_and_labels_are_escaped(watched: Any) -> None:
         watched.click("#watch-button")
 
     press_watch(**{"watch-steps": "401"})
-    watched.wait_for_selector('#step-view [data-state="error"]')
-    assert "400" in watched.inner_text("#step-view .status")
-    assert not watched.is_visible("#step-view .panel")
+    watched.wait_for_selector('#step-viewer [data-state="error"]')
+    assert "400" in watched.inner_text("#step-viewer .status")
+    assert not watched.is_visible("#step-viewer .panel")
     watched.get_by_label("Speaker").last.click()
     watched.click("[role=option]:has-text('onerror')")
     press_watch(**{"watch-steps": "20"})
-    watched.wait_for_selector('#step-view [data-state="ready"]')
-    assert "speaker <img src=x onerror=alert(1)>" in watched.inner_text("#step-view .status")
-    assert watched.locator("#step-view img").count() == 0
+    watched.wait_for_selector('#step-viewer [data-state="ready"]')
+    assert "speaker <img src=x onerror=alert(1)>" in watched.inner_text("#step-viewer .status")
+    assert watched.locator("#step-viewer img").count() == 0
     assert step(watched) == "1 of 20"
 
 
@@ -217,13 +216,13 @@ def test_tab_fits_on_a_phone(url: str, browser: Any) -> None:
     page.goto(url)
     page.click(".overflow-menu > button")
     page.click(".overflow-dropdown >> text=Watch sampling")
-    page.wait_for_selector('#step-view [data-state="ready"]')
+    page.wait_for_selector('#step-viewer [data-state="ready"]')
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     for part in page.locator(
-        "#step-view :is(.probabilities, .waveform, .heat, dl, .settings)"
+        "#step-viewer :is(.probabilities, .waveform, .heat, dl, .settings)"
     ).all():
         box = part.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= 390
     # With reduced motion it is slow, and plays only on a press.
-    assert re.match("2 steps/s", page.inner_text('#step-view [data-key="speed"]'))
+    assert re.match("2 steps/s", page.inner_text('#step-viewer [data-key="speed"]'))
     page.close()

@@ -15,9 +15,9 @@ import torch
 from matplotlib.figure import Figure
 
 from audio_utils import io
-from wavenet.conditions import LabelCondition, MelCondition, NumberCondition
+from wavenet.generation.guard import Retry
 from wavenet.likelihood.score import score
-from wavenet.synthesis.guard import Rescue
+from wavenet.model.conditions import LabelCondition, MelCondition, NumberCondition
 from wavenet.ui import generate_tab
 from wavenet.ui.checkpoint_controls import MAX_LABELS, MAX_NUMBERS, show_checkpoint
 from wavenet.ui.checkpoint_library import load_checkpoint
@@ -251,8 +251,8 @@ def test_summary_describes_retries(root: Path) -> None:
     settings = GenerateSettings(seconds=0.15, seed=3, variants=2, conditions=CONDITIONS)
     result = GenerationResult(make_generation_job(checkpoint, settings))
     result.retries = [
-        Rescue(1, 400, 800, "white noise", 2, True),
-        Rescue(0, 0, 80, "white noise", 3, False),
+        Retry(1, 400, 800, "white noise", 2, True),
+        Retry(0, 0, 80, "white noise", 3, False),
     ]
     summary = generate_tab.summarise(result)
     assert "Clip 2 degenerated to white noise by 0.10 s" in summary
@@ -262,7 +262,7 @@ def test_summary_describes_retries(root: Path) -> None:
 
 def save_conditioned(folder: Path) -> None:
     """Save a checkpoint with an optional label and a number, and one with mel frames besides."""
-    for name, frames in (("global", ()), ("vocoder", (MelCondition(bands=4, window=64),))):
+    for name, frames in (("global", ()), ("vocoder", (MelCondition(n_mels=4, win_length=64),))):
         conditions = (
             LabelCondition(name="tone", values=("a", "b"), dropout=0.1),
             NumberCondition(name="level", low=-60, high=0, unit="dB"),
@@ -303,8 +303,12 @@ def test_every_kind_of_condition_has_a_control(tmp_path: Path) -> None:
 
 
 def test_placeholder_shows_the_default_of_a_number(tmp_path: Path) -> None:
-    default = {"usual": -15}
-    optional = (("none", {}), ("plain", default), ("derived", default | {"measured": "loudness"}))
+    default = {"default": -15}
+    optional = (
+        ("none", {}),
+        ("plain", default),
+        ("derived", default | {"derived_from": "loudness"}),
+    )
     for name, options in optional:
         number = NumberCondition(name="level", low=-60, high=0, dropout=0.1, **options)
         save_checkpoint(tmp_path, name, RATE, {}, number)
@@ -318,7 +322,7 @@ def test_placeholder_shows_the_default_of_a_number(tmp_path: Path) -> None:
 
 
 def test_empty_number_field_uses_the_default_for_audio_and_score(tmp_path: Path) -> None:
-    number = NumberCondition(name="level", low=-60, high=0, usual=-15)
+    number = NumberCondition(name="level", low=-60, high=0, default=-15)
     save_checkpoint(tmp_path, "numbered", RATE, {}, number)
     checkpoint = load_checkpoint(tmp_path, "numbered")
     results = []

@@ -63,7 +63,7 @@ def test_checkpoint_is_shown_with_facts_and_card(folder: Path) -> None:
 
 def test_values_of_every_kind_of_condition_are_described() -> None:
     from tests.conftest import tiny_config
-    from wavenet.conditions import LabelCondition
+    from wavenet.model.conditions import LabelCondition
 
     config = tiny_config(conditions="all")
     assert [describe_values(condition) for condition in config.conditions] == [

@@ -10,12 +10,10 @@ import pytest
 import soundfile
 import torch
 
-from audio_utils.example import make_example
+from audio_utils.example_sound import make_example_sound
 from wavenet import checkpoint
-from wavenet.conditions import MelCondition
-from wavenet.engines.rings import empty_state
 from wavenet.likelihood.effective import EffectiveField
-from wavenet.model.features import example
+from wavenet.model.conditions import MelCondition
 from wavenet.ui import network_settings, receptive_field_tab
 from wavenet.ui.checkpoint_controls import MAX_NUMBERS
 from wavenet.ui.checkpoint_library import load_checkpoint
@@ -175,8 +173,7 @@ def test_numbers_of_a_checkpoint_are_those_of_its_model(root: Path, name: str) -
     settings = (kernel_size, dilations, rate, tuple(widths))
     facts, value = describe(*settings, root=root, choice=CHECKPOINT_PREFIX + name)
     model = checkpoint.load(root / name).model
-    labels, frame_features = example(model.config)
-    rings = empty_state(model, model.conditioning([labels], [1], [frame_features])).rings
+    rings = model.initial_memory(1).rings
     assert "checkpoint itself" in facts
     assert fact(facts, "Parameters") == f"{model.parameter_count:,}"
     assert fact(facts, "Receptive field") == f"{model.receptive_field:,} samples"
@@ -254,7 +251,7 @@ def test_influence_is_measured_on_generated_clips_and_on_a_recording(
     assert max(last["level"]) == 0
     assert last["cumulative"][-1] == 1
     assert last["source"] == "4 generated clips"
-    soundfile.write(tmp_path / "song.wav", make_example(RATE).numpy(), RATE)
+    soundfile.write(tmp_path / "song.wav", make_example_sound(RATE).numpy(), RATE)
     recorded = influence_messages(root, "digits", tmp_path / "song.wav")[-1]
     assert recorded["source"] == "song.wav"
     assert recorded["level"] != last["level"]
@@ -264,7 +261,7 @@ def test_influence_of_a_vocoder_is_measured_on_the_example(
     tmp_path: Path, make_checkpoint: Callable[..., Any]
 ) -> None:
     config = tiny_config(conditions="none").model_copy(
-        update={"conditions": (MelCondition(bands=20, window=256),)}
+        update={"conditions": (MelCondition(n_mels=20, win_length=256),)}
     )
     make_checkpoint(config)
     last = influence_messages(tmp_path, "tiny")[-1]

@@ -22,10 +22,10 @@ from gradio_client.exceptions import AppError
 from torch import Tensor
 
 from audio_utils import io
-from wavenet.conditions import FramesCondition, MelCondition
 from wavenet.errors import ConfigError
+from wavenet.generation.mel_filter import match_request_mel
 from wavenet.likelihood.score import score
-from wavenet.synthesis.matching import match_frames
+from wavenet.model.conditions import FramesCondition, MelCondition
 from wavenet.ui import generate_tab, studio_app, uploads
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.event_handling import StopRequests
@@ -54,7 +54,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("api")
     checkpoints = folder / "checkpoints"
     save_checkpoint(checkpoints, "digits", RATE, {"digit": ("6", "7"), "speaker": SPEAKERS})
-    save_checkpoint(checkpoints, "vocoder", RATE, {}, MelCondition(bands=4, window=256))
+    save_checkpoint(checkpoints, "vocoder", RATE, {}, MelCondition(n_mels=4, win_length=256))
     save_checkpoint(checkpoints, "curves", RATE, {}, FramesCondition(name="curve", columns=2))
     sine = 0.5 * np.sin(0.2 * np.arange(2000))
     soundfile.write(folder / "sine.wav", sine, RATE)
@@ -143,10 +143,12 @@ def test_vocode_matches_the_mel_by_default(home: Path, sine: dict[str, Any]) -> 
     expected = job.first_waveform()
     assert len(unmatched) == 2000
     assert np.array_equal(unmatched, quantised(expected))
-    frame_features = job.requests[0].local
+    frame_features = job.requests[0].frame_features
     assert frame_features is not None
     matched = read_samples(vocode(sine, seed=3)["path"])
-    assert np.array_equal(matched, quantised(match_frames(checkpoint, expected, frame_features)))
+    assert np.array_equal(
+        matched, quantised(match_request_mel(checkpoint, expected, frame_features))
+    )
     assert not np.array_equal(matched, unmatched)
     # The page offers both files if there is a mel to match.
     for output in generate_tab.stream_job(job, 1, StopRequests()):

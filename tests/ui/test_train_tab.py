@@ -12,8 +12,8 @@ import torch
 
 from audio_utils import io
 from wavenet import locks
-from wavenet.training import child
-from wavenet.training.child import RunPlan
+from wavenet.training import run_process
+from wavenet.training.run_process import RunPlan
 from wavenet.ui import run_view, train_tab
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.recipe_choices import read_recipe, recipe_choices
@@ -45,7 +45,9 @@ def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[RunPlan]:
     """The plans of the runs that would have started."""
     found: list[RunPlan] = []
-    monkeypatch.setattr(child, "_begin", lambda plan, folder, standby: found.append(plan))
+    monkeypatch.setattr(
+        run_process, "_start_process", lambda plan, folder, worker: found.append(plan)
+    )
     return found
 
 
@@ -69,14 +71,14 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "checkpoints"
 
 
-def make_run(runs_dir: Path, name: str, saved: int = 0, wish: str = "run") -> Path:
+def make_run(runs_dir: Path, name: str, saved: int = 0, action: str = "run") -> Path:
     """Write the folder of a run whose process has ended."""
     folder = runs_dir / name
     save_checkpoint(folder, "checkpoint", RATE, {"note": ("a", "b")})
     plan = RunPlan(name=name, recipe="tiny", steps=4)
-    (folder / child.PLAN).write_text(plan.model_dump_json())
-    mark = {"wish": wish, "pid": 2**22 + 1, "started": 0.0}
-    (folder / child.MARK).write_text(json.dumps(mark))
+    (folder / run_process.PLAN_FILE).write_text(plan.model_dump_json())
+    control = {"action": action, "pid": 2**22 + 1, "started": 0.0}
+    (folder / run_process.CONTROL_FILE).write_text(json.dumps(control))
     if saved:
         (folder / f"step-{saved:09d}").mkdir()
     row = {"step": 1, "loss_bits": 7.5, "samples": 4000, "samples_per_second": 2000.0}
@@ -114,7 +116,7 @@ def test_run_is_started_from_the_controls(
         steps=10,
     )
     assert started[1].labels == (), "labels would replace the mel frames of the vocoder"
-    assert 'name = "mine"' in (runs_dir / "mine" / child.RECIPE).read_text()
+    assert 'name = "mine"' in (runs_dir / "mine" / run_process.RECIPE_FILE).read_text()
 
 
 @pytest.mark.parametrize(
@@ -201,22 +203,22 @@ def test_missing_runs_are_shown_or_an_error(runs_dir: Path, root: Path) -> None:
     assert "role='alert'" in shown(runs_dir, root, "gone")["state"]
     for name in ("gone", "../checkpoints", None):
         with pytest.raises(gr.Error, match="no longer exists"):
-            train_tab.control_run(runs_dir, child.stop, name)
+            train_tab.control_run(runs_dir, run_process.stop, name)
 
 
 def test_text_of_a_log_is_escaped(runs_dir: Path, root: Path) -> None:
     folder = make_run(runs_dir, "first", 2, "pause")  # and then saving failed
-    (folder / child.LOG).write_text(f"wavenet: {INJECTION}\n")
+    (folder / run_process.LOG_FILE).write_text(f"wavenet: {INJECTION}\n")
     state = shown(runs_dir, root, "first")["state"]
     assert "<img" not in state
     assert "&lt;img" in state
 
 
-@pytest.mark.parametrize(("saved", "wish"), [(4, "run"), (2, "stop")])
+@pytest.mark.parametrize(("saved", "action"), [(4, "run"), (2, "stop")])
 def test_complete_run_publishes_its_checkpoint_once(
-    runs_dir: Path, root: Path, saved: int, wish: str
+    runs_dir: Path, root: Path, saved: int, action: str
 ) -> None:
-    make_run(runs_dir, "first", saved, wish)
+    make_run(runs_dir, "first", saved, action)
     first = shown(runs_dir, root, "first")
     assert first["dropdown"]["choices"] == ["digits", "first"]
     assert "list it as first" in first["state"]
@@ -269,7 +271,7 @@ def test_page_updates_while_the_run_is_alive(
     names = ("pause", "resume", "stop", "use")
     assert [alive[name]["interactive"] for name in names] == [True, False, True, True]
     long = RunPlan(name="first", recipe="tiny", steps=400)
-    (folder / child.PLAN).write_text(long.model_dump_json())
+    (folder / run_process.PLAN_FILE).write_text(long.model_dump_json())
     later = shown(runs_dir, root, "first", alive["seen"])
     assert later["timer"] == gr.update(active=True, value=run_view.LONG_INTERVAL)
 

@@ -1,4 +1,4 @@
-"""Recordings of the Train tab: how they are collected, surveyed and described."""
+"""Recordings of the Train tab: how they are collected, inspected and described."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,11 +9,12 @@ import gradio as gr
 import pytest
 
 from wavenet.errors import ConditionError
-from wavenet.training import child, survey
-from wavenet.training.child import RunPlan
+from wavenet.training import run_process
+from wavenet.training.dataset_report import DatasetReport
+from wavenet.training.run_process import RunPlan
 from wavenet.ui import training_recordings
 from wavenet.ui.train_tab import inspect_recordings, start_run
-from wavenet.ui.training_recordings import copy_uploads, safe_name, survey_warnings, write_notes
+from wavenet.ui.training_recordings import copy_uploads, report_warnings, safe_name, write_notes
 
 INJECTION = "<img src=x onerror=alert(1)>"
 
@@ -29,7 +30,7 @@ def last(updates: Iterator[tuple[Any, ...]]) -> tuple[Any, ...]:
     return list(updates)[-1]
 
 
-def test_survey_reports_facts_labels_and_recipes(notes: Path) -> None:
+def test_report_shows_facts_labels_and_recipes(notes: Path) -> None:
     report, labels, recipes, inspected = last(inspect_recordings(str(notes), None, "{note}_{take}"))
     for text in ("20", "8,000 Hz", "10 s", "c4, c5, e4, g4", "file names", "Only 10 s"):
         assert text in report
@@ -53,7 +54,9 @@ def test_uploads_are_inspected_and_copied_to_the_run_under_safe_names(
     tmp_path: Path, notes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[RunPlan] = []
-    monkeypatch.setattr(child, "_begin", lambda plan, folder, standby: started.append(plan))
+    monkeypatch.setattr(
+        run_process, "_start_process", lambda plan, folder, worker: started.append(plan)
+    )
     runs_dir = tmp_path / "runs"
     (tmp_path / "other").mkdir()
     shutil.copy(notes / "c4_1.wav", tmp_path / "other" / "c4_1.wav")
@@ -134,7 +137,7 @@ def test_report_is_escaped(notes: Path) -> None:
 
 
 def test_warnings_describe_problems_of_recordings() -> None:
-    found = survey.Survey(
+    report = DatasetReport(
         files=4,
         done=4,
         readable=3,
@@ -147,12 +150,12 @@ def test_warnings_describe_problems_of_recordings() -> None:
         unreadable=("b.wav is no audio.",),
         unreadable_count=1,
     )
-    warnings = " ".join(survey_warnings(found))
+    warnings = " ".join(report_warnings(report))
     for text in ("b.wav is no audio", "clipped (a.wav)", "50 %", "rates differ", "mixed to mono"):
         assert text in warnings
     assert "memorises" not in warnings
-    clean = survey.Survey(files=1, done=1, readable=1, seconds=4000, rates={8000: 1}, silent=0.1)
-    assert survey_warnings(clean) == []
+    clean = DatasetReport(files=1, done=1, readable=1, seconds=4000, rates={8000: 1}, silent=0.1)
+    assert report_warnings(clean) == []
 
 
 def test_invalid_or_deleted_uploads_are_an_error(tmp_path: Path) -> None:

@@ -12,16 +12,16 @@ import pytest
 import torch
 
 from audio_utils import io
-from wavenet import codec
-from wavenet.conditions import MelCondition
-from wavenet.config import LogisticOutput, SamplingConfig
-from wavenet.sampling import draw, probabilities
-from wavenet.synthesis.generate import generate
-from wavenet.synthesis.inspect import Steps, inspect
-from wavenet.synthesis.items import Item
+from wavenet.codec import MuLawCodec
+from wavenet.generation.generate import generate
+from wavenet.generation.request import GenerationRequest
+from wavenet.likelihood.step_view import StepView, view_steps
+from wavenet.model.conditions import MelCondition
+from wavenet.model.model_config import LogisticOutput
+from wavenet.sampling import SamplingConfig, draw_codes, probabilities
 from wavenet.ui.checkpoint_controls import MAX_LABELS, MAX_NUMBERS
 from wavenet.ui.checkpoint_library import load_checkpoint
-from wavenet.ui.step_view import MAX_VALUES, max_steps, quantise_rows, steps_message
+from wavenet.ui.step_viewer import MAX_VALUES, max_steps, quantise_rows, steps_message
 from wavenet.ui.watch_tab import run_watch, show_page
 
 from ..conftest import tiny_config
@@ -65,14 +65,14 @@ def test_watched_clip_is_the_clip_of_the_generate_tab(root: Path) -> None:
     assert message["title"] == "digits, digit 3, speaker george, seed 5"
     assert (message["first"], message["count"], message["context"]) == (400, 30, 32)
     checkpoint = load_checkpoint(root, "digits")
-    request = Item(1600, {"digit": "3", "speaker": "george"}, 5)
+    request = GenerationRequest(1600, {"digit": "3", "speaker": "george"}, 5)
     whole = torch.cat([c.codes[0] for c in generate(checkpoint, [request], guard=None)])
     codes = torch.from_numpy(unpack(message["codes"], "<u2").astype("i8"))
     assert torch.equal(codes, whole[400:430])
     waveform = unpack(message["waveform"], "<f4")
-    assert np.array_equal(waveform, codec.decode(whole[400 - 32 : 430]).numpy())
+    assert np.array_equal(waveform, MuLawCodec().decode(whole[400 - 32 : 430]).numpy())
     uniforms = torch.from_numpy(unpack(message["noise"], "<f4").copy())
-    assert torch.equal(draw(logits_of(message), uniforms, SamplingConfig()), codes)
+    assert torch.equal(draw_codes(logits_of(message), uniforms, SamplingConfig()), codes)
 
 
 def test_quantised_logits_stay_within_the_stated_tolerance() -> None:
@@ -95,7 +95,7 @@ def test_largest_message_is_below_one_megabyte(make_checkpoint: Callable[..., An
     checkpoint = make_checkpoint(tiny_config(dilations=(1,) * 200, conditions="none"))
     assert max_steps(checkpoint, 400) == 400
     n, layers = 400, 200
-    found = Steps(
+    found = StepView(
         5000,
         torch.zeros(n, dtype=torch.int64),
         torch.randn(n, 256),
@@ -115,7 +115,7 @@ def test_rows_of_deep_networks_are_means_of_layers(
 ) -> None:
     checkpoint = make_checkpoint(tiny_config(dilations=(1,) * 130, conditions="none"))
     codes = torch.arange(100, 140)
-    found = inspect(checkpoint, Item(40), codes, 10)
+    found = view_steps(checkpoint, GenerationRequest(40), codes, 10)
     layers = steps_message(checkpoint, found, codes)["layers"]
     assert layers["layersPerRow"] == 3
     gates = unpack(layers["gates"], "u1").reshape(-1, 30) / 255 * layers["gatesMax"]
@@ -128,11 +128,11 @@ def test_cells_of_a_mixture_partition_the_codes(make_checkpoint: Callable[..., A
     output = LogisticOutput(components=2)
     checkpoint = make_checkpoint(tiny_config(conditions="none", output=output), bits=16)
     codes = torch.arange(30_000, 30_020)
-    found = inspect(checkpoint, Item(20), codes, 5)
+    found = view_steps(checkpoint, GenerationRequest(20), codes, 5)
     message = steps_message(checkpoint, found, codes, torch.zeros(15))
     edges = unpack(message["edges"], "<f8")
-    values = codec.decode(torch.arange(65_536), 16).double().numpy()
-    cells = codec.encode(torch.from_numpy(values).float(), 8).numpy()
+    values = checkpoint.codec.decode(torch.arange(65_536)).double().numpy()
+    cells = MuLawCodec().encode(torch.from_numpy(values).float()).numpy()
     assert np.array_equal(np.searchsorted(edges, values), cells)
     assert unpack(message["params"], "<f4").reshape(15, 6) == pytest.approx(found.params.numpy())
 
@@ -143,14 +143,14 @@ def test_recording_is_predicted_without_noise(root: Path, tmp_path: Path) -> Non
     message = watch(root, recording=str(path), seconds=None, start=0.1)[-1]
     assert message["noise"] is None
     assert message["title"].endswith("recording <b>.wav")
-    expected = codec.encode(io.read(path, RATE).waveform)
+    expected = MuLawCodec().encode(io.read(path, RATE).waveform)
     assert np.array_equal(unpack(message["codes"], "<u2"), expected[800:830].numpy())
 
 
 def test_vocoder_requires_and_predicts_a_recording(
     make_checkpoint: Callable[..., Any], tmp_path: Path
 ) -> None:
-    mel = MelCondition(bands=8, window=64)
+    mel = MelCondition(n_mels=8, win_length=64)
     config = tiny_config(conditions="none").model_copy(update={"conditions": (mel,)})
     make_checkpoint(config, name="vocoder")
     check_error(tmp_path, "mel frames of a recording", "vocoder")

@@ -20,12 +20,11 @@ from wavenet.batch.tasks import Settings, Task, load_model, make_item
 from wavenet.checkpoint import Checkpoint
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import device_for, make_engine
-from wavenet.engines.rings import ring_edges
 from wavenet.errors import FolderError, OutOfMemory, WaveNetError
+from wavenet.generation.generate import DEFAULT_GUARD, GeneratedClip, generate_many, warm_up
+from wavenet.generation.request import GenerationRequest, prepare_clips
+from wavenet.progress import CallbackProgress
 from wavenet.sampling import rows_per_clip
-from wavenet.synthesis.generate import GUARD, warm_up
-from wavenet.synthesis.items import Item, open_streams
-from wavenet.synthesis.many import Clip, make_clips
 
 MOST_ON_CPU, MOST_ON_GPU = 64, 1024
 STATE_BYTES = 1 << 30  # for what the layers of all clips remember, copies included
@@ -98,11 +97,9 @@ class Worker:
         return self._engines[folder]
 
 
-def clips_at_once(checkpoint: Checkpoint, rows: int) -> int:
+def clips_at_once(checkpoint: Checkpoint, engine: Engine[Any], rows: int) -> int:
     """Choose how many clips to make at once, of so many rows each, by memory."""
-    model = checkpoint.model
-    size = max(1, ring_edges(model)[-1]) * model.config.residual_channels * 4 * rows
-    on_cpu = model.embedding.weight.device.type == "cpu"
+    size, on_cpu = engine.state_bytes(rows), checkpoint.model.device.type == "cpu"
     return max(1, min(MOST_ON_CPU if on_cpu else MOST_ON_GPU, STATE_BYTES // (size * COPIES)))
 
 
@@ -112,15 +109,16 @@ class _Line:
     def __init__(self, worker: Worker, session: Session, writers: ThreadPoolExecutor):
         self.held: Task | None = None  # taken, and perhaps of another group
         self._worker, self._session, self._writers = worker, session, writers
-        self._running: dict[int, tuple[Task, Item, float]] = {}
+        self._running: dict[int, tuple[Task, GenerationRequest, float]] = {}
         self._unwritten: deque[tuple[Task, Future[Record]]] = deque()
 
     def run_group(self, group: tuple[str, str]) -> None:
         """Make clips that can be made together, as long as the next one is of their kind."""
         assert self.held is not None
         worker, sampling = self._worker, self.held.sampling
-        loaded, _ = worker.engine(self.held.checkpoint)
-        together = worker.where.together or clips_at_once(loaded, rows_per_clip(sampling))
+        loaded, runner = worker.engine(self.held.checkpoint)
+        rows = rows_per_clip(sampling)
+        together = worker.where.together or clips_at_once(loaded, runner, rows)
         try:
             self._make(self._items(group), self.held, together)
         except OutOfMemory:
@@ -136,28 +134,27 @@ class _Line:
         while self._unwritten:
             self._write_one()
 
-    def _make(self, items: Iterable[Item], like: Task, together: int) -> None:
+    def _make(self, items: Iterable[GenerationRequest], like: Task, together: int) -> None:
         loaded, runner = self._worker.engine(like.checkpoint)
         rate, session = loaded.config.audio.sample_rate, self._session
 
-        def report(samples: int) -> None:
+        def report(samples: float) -> None:
             session.report(samples / rate)
             self._write_done()
 
-        clips = make_clips(
+        clips = generate_many(
             loaded,
             items,
             like.sampling,
             runner,
-            GUARD if self._worker.settings.guard else None,
-            report,
-            session.say,
+            DEFAULT_GUARD if self._worker.settings.guard else None,
+            CallbackProgress(report, session.say),
             together,
         )
         for clip in clips:
             self._keep(loaded, clip)
 
-    def _items(self, group: tuple[str, str]) -> Iterator[Item]:
+    def _items(self, group: tuple[str, str]) -> Iterator[GenerationRequest]:
         self._running, count = {}, 0
         while self.held is not None and self.held.group == group:
             task, self.held = self.held, None
@@ -165,7 +162,7 @@ class _Line:
                 item = make_item(task)
                 if task.prompt is not None or task.condition is not None:
                     # files may have changed since they were checked
-                    open_streams(load_model(task.checkpoint)[0], [item], task.sampling, None)
+                    prepare_clips(load_model(task.checkpoint)[0], [item], task.sampling, None)
             except (AudioError, WaveNetError) as error:
                 self._session.put(task, failed(task, error))
             else:
@@ -174,8 +171,8 @@ class _Line:
                 yield item
             self.held = self._session.take()
 
-    def _keep(self, loaded: Checkpoint, clip: Clip) -> None:
-        task, item, began = self._running.pop(clip.item)
+    def _keep(self, loaded: Checkpoint, clip: GeneratedClip) -> None:
+        task, item, began = self._running.pop(clip.index)
         took = time.perf_counter() - began
         worker = self._worker
         job = self._writers.submit(

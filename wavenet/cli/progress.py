@@ -8,7 +8,7 @@ LINE_SECONDS = 10.0  # between lines where there is no bar
 
 
 @contextmanager
-def bar(unit: str, total: int) -> Iterator[Callable[[int], None]]:
+def bar(unit: str, total: int) -> Iterator[Callable[[float], None]]:
     """Show a bar with the time left; gives a function that moves it on."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

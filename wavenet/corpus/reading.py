@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audio_utils.files import reason
+from audio_utils.atomic_files import os_error_reason
+from wavenet.config import parse_config
 from wavenet.corpus.format import (
     CODES,
     FULL,
@@ -26,7 +27,6 @@ from wavenet.corpus.format import (
     array_path,
 )
 from wavenet.errors import ConfigError, DataError
-from wavenet.parsing import parse
 
 AGAIN = "prepare it again with --overwrite"
 
@@ -89,7 +89,7 @@ class Corpus:
             with path.open("rb", buffering=0) as file:
                 pcm = _mapped(file.fileno(), offset + begin, length)
         except (OSError, ValueError) as error:
-            why = reason(error) if isinstance(error, OSError) else "it is too short"
+            why = os_error_reason(error) if isinstance(error, OSError) else "it is too short"
             raise DataError(
                 f"{path} cannot be read any more: {why}; the corpus was changed meanwhile"
             ) from None
@@ -123,7 +123,11 @@ class Corpus:
         try:
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError, OverflowError, SyntaxError) as error:
-            why = reason(error) if isinstance(error, OSError) else "it is damaged or cut short"
+            why = (
+                os_error_reason(error)
+                if isinstance(error, OSError)
+                else "it is damaged or cut short"
+            )
             raise DataError(f"{path} cannot be read: {why}; {AGAIN}") from None
         if array.dtype != kind or array.ndim != 1 or not len(array):
             raise DataError(f"{path} is no array of {kind}; {AGAIN}")
@@ -190,8 +194,8 @@ def _read_header(folder: Path) -> Header:
     if not path.is_file() and (folder / SETTINGS).is_file():
         raise DataError(f"{folder} is not finished; run the same `wavenet data prepare` again")
     try:
-        return parse(Header, path.read_bytes(), str(path))
+        return parse_config(Header, path.read_bytes(), str(path))
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {reason(error)}") from None
+        raise DataError(f"{path} cannot be read: {os_error_reason(error)}") from None
     except ConfigError as error:
         raise DataError(f"{error}; {AGAIN}") from None

@@ -1,71 +1,141 @@
-"""A recipe (TOML) and a dataset -> the config of the checkpoint to be trained.
+"""A recipe: audio rate, codec, model, data and optimisation of one training, read from TOML.
 
-The recipes of this project lie in `recipes/` beside this file and can be named without a path.
+A file name, or the name of a built-in recipe, enters; a checked `RecipeConfig` leaves. Unknown
+keys, wrong types, NaN and contradictions are refused with a sentence that names the key. Called by
+the command line, the studio and the evaluations. Built-in recipes are in `recipes/` beside this
+file.
 """
 
 import json
-import statistics
 import tomllib
-from itertools import chain
 from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from wavenet.conditions import LabelCondition
-from wavenet.config import CheckpointConfig, RecipeConfig
+from pydantic import Field, model_validator
+
+from wavenet.checkpoint import AudioConfig, check_output
+from wavenet.codec import AnyCodec, MuLawCodec
+from wavenet.config import Fraction, Name, StrictConfig, parse_config
 from wavenet.errors import ConfigError
-from wavenet.parsing import make, parse
-from wavenet.training.data import Dataset, label_values
+from wavenet.model.conditions import FramesCondition
+from wavenet.model.registry import AnyModelConfig
 
 BUILT_IN = Path(__file__).parent / "recipes"
 
 
+class DataConfig(StrictConfig):
+    """Where recordings and their fields come from, and which recordings are held out.
+
+    Attributes:
+        folder: of recordings, or a prepared corpus.
+        pattern: of file names, such as "{digit}_{speaker}_{index}".
+        metadata: file name of a table in the folder; None: metadata.jsonl or metadata.csv.
+        validation: field -> values of recordings held out for validation.
+        test: field -> values of recordings held out for a test.
+        validation_fraction: held out if `validation` is empty: a fraction of the files or, if the
+            files are few, of the segments of each long file.
+        max_seconds: longer files are cut into segments.
+        speed_perturbation: speeds, besides 1, at which recordings for training are also played;
+            pitch and timbre change with the speed.
+    """
+
+    folder: str | None = None
+    pattern: str | None = None
+    metadata: str | None = None
+    validation: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    test: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    validation_fraction: float = Field(default=0.05, ge=0, lt=1)
+    max_seconds: float = Field(default=4.0, gt=0, le=600)
+    speed_perturbation: tuple[Annotated[float, Field(ge=0.5, le=2)], ...] = Field(
+        default=(), max_length=16
+    )
+
+    @model_validator(mode="after")
+    def _speeds_differ(self) -> Self:
+        if len({1.0, *self.speed_perturbation}) <= len(self.speed_perturbation):
+            raise ValueError(
+                "the speeds of speed_perturbation must differ from each other and from 1, which is "
+                "always included"
+            )
+        return self
+
+
+class TrainConfig(StrictConfig):
+    """The optimisation.
+
+    Attributes:
+        samples_per_step: clips are added to a step until its padded size reaches this, over all
+            processes.
+        accumulation_steps: micro-batches per step: less memory on a GPU, the same curve.
+        stable_fraction: of the steps after the warm-up, before the learning rate begins to fall.
+        muon_learning_rate: of Muon, for the matrices between the layers, in a fixed ratio to
+            `learning_rate`; None: AdamW for all parameters.
+        gain_db: each clip gets a random gain from -gain_db to gain_db.
+        input_noise: largest standard deviation, in codes, of the noise on input codes, so that the
+            model tolerates its own errors.
+    """
+
+    steps: int = Field(ge=1, le=100_000_000)
+    samples_per_step: int = Field(default=8_000, ge=1)
+    accumulation_steps: int = Field(default=1, ge=1, le=10_000)
+    learning_rate: float = Field(default=2e-3, gt=0, le=1)
+    final_learning_rate: float = Field(default=2e-5, ge=0, le=1)
+    warmup_steps: int = Field(default=200, ge=0)
+    stable_fraction: Fraction = 0.0
+    muon_learning_rate: float | None = Field(default=None, gt=0, le=1)
+    weight_decay: float = Field(default=0.01, ge=0, le=10)
+    betas: tuple[Fraction, Fraction] = (0.9, 0.99)
+    gradient_clip: float = Field(default=1.0, gt=0)
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    gain_db: float = Field(default=0.0, ge=0, le=24)
+    input_noise: float = Field(default=0.0, ge=0, le=10_000)
+    precision: Literal["fp32", "bf16", "auto"] = "auto"
+    seed: int = Field(default=0, ge=0, le=(1 << 63) - 1)
+    validate_every: int = Field(default=500, ge=1)
+    save_every: int = Field(default=500, ge=1)
+
+
+class RecipeConfig(StrictConfig):
+    """A whole recipe. Label conditions without values get their values from the data."""
+
+    name: Name
+    audio: AudioConfig
+    codec: AnyCodec = MuLawCodec()
+    model: AnyModelConfig
+    data: DataConfig = DataConfig()
+    train: TrainConfig
+
+    @model_validator(mode="after")
+    def _output_fits_the_codec(self) -> Self:
+        check_output(self.model, self.codec)
+        return self
+
+    @model_validator(mode="after")
+    def _speeds_fit_the_conditions(self) -> Self:
+        from_files = [c.name for c in self.model.locals if isinstance(c, FramesCondition)]
+        if self.data.speed_perturbation and from_files:
+            raise ValueError(
+                f"data.speed_perturbation cannot be used with {from_files[0]!r}: its frames are "
+                "read from files, and fit a recording at its original speed only"
+            )
+        return self
+
+
 def load_recipe(name: str) -> RecipeConfig:
-    """Read a recipe file, or one of the project's own by its name.
+    """Read a recipe file, or a built-in recipe by its name.
 
     Raises:
-        ConfigError: no such file, no TOML, or a setting out of its range.
+        ConfigError: no such file, invalid TOML, or a setting out of its range.
     """
     path = Path(name)
     if not path.is_file() and (BUILT_IN / f"{name}.toml").is_file():
         path = BUILT_IN / f"{name}.toml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in BUILT_IN.glob("*.toml")))
-        raise ConfigError(f"{name} is no recipe file; give a .toml file or one of {known}")
+        raise ConfigError(f"{name} is no recipe file; expected a .toml file or one of {known}")
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}") from None
-    # by way of JSON, whose lists a strict config takes for tuples
-    return parse(RecipeConfig, json.dumps(settings, default=str), str(path))
-
-
-def checkpoint_config(recipe: RecipeConfig, dataset: Dataset) -> CheckpointConfig:
-    """Fill in what only the data knows: the labels left open, and the usual length of a clip.
-
-    Raises:
-        DataError: a clip lacks a label that the model is to be conditioned on.
-        ConfigError: the data has a label that the recipe does not list.
-    """
-    conditions = []
-    for condition in recipe.model.conditions:
-        if isinstance(condition, LabelCondition):
-            found = label_values(chain(dataset.train, dataset.validation), condition.name)
-            unknown = set(found) - set(condition.values or found)
-            if unknown:
-                raise ConfigError(
-                    f"the data has {condition.name} {min(unknown)!r}, not in the recipe"
-                )
-            values = {**condition.model_dump(), "values": condition.values or found}
-            condition = make(LabelCondition, f"the labels of {condition.name}", **values)
-        conditions.append(condition)
-    model = {**dict(recipe.model), "conditions": tuple(conditions)}
-    rate = recipe.audio.sample_rate
-    usual = statistics.median(clip.total for clip in dataset.train) / rate
-    return make(
-        CheckpointConfig,
-        recipe.name,
-        name=recipe.name,
-        audio=recipe.audio,
-        codec=recipe.codec,
-        model=type(recipe.model)(**model),
-        default_seconds=round(min(usual, 60.0), 3),
-    )
+    # through JSON: a strict config accepts a JSON list as a tuple, but not a Python list
+    return parse_config(RecipeConfig, json.dumps(settings, default=str), str(path))

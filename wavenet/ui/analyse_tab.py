@@ -18,9 +18,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from audio_utils import analysis, curves, io, plots
+from audio_utils import analysis, io, plots
 from audio_utils.errors import AudioError
-from audio_utils.example import make_example
+from audio_utils.example_sound import make_example_sound
 from audio_utils.features import FeatureConfig, loudness
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import WaveNetError
@@ -80,7 +80,7 @@ def _draw_levels(recording: MeasuredRecording) -> Figure:
         "error of 8 bits": recording.waveform - recording.quantised,
     }
     levels = {name: loudness(x, config.win_length, hop) for name, x in signals.items()}
-    return curves.plot_levels(levels, hop / recording.sample_rate, recording.seconds)
+    return plots.plot_levels(levels, hop / recording.sample_rate, recording.seconds)
 
 
 # In the order in which they are drawn and shown; the pitch takes longest.
@@ -89,11 +89,13 @@ PLOTS: dict[str, Callable[[MeasuredRecording], Figure]] = {
     "spectrogram": lambda r: plots.plot_spectrogram(r.waveform, r.sample_rate),
     "mel": lambda r: plots.plot_mel(r.waveform, r.sample_rate),
     "mfcc": lambda r: plots.plot_mfcc(r.waveform, r.sample_rate),
-    "mfcc-delta": lambda r: curves.plot_deltas(r.waveform, r.sample_rate, 1),
-    "mfcc-delta-delta": lambda r: curves.plot_deltas(r.waveform, r.sample_rate, 2),
+    "mfcc-delta": lambda r: plots.plot_deltas(r.waveform, r.sample_rate, 1),
+    "mfcc-delta-delta": lambda r: plots.plot_deltas(r.waveform, r.sample_rate, 2),
     "loudness": _draw_levels,
-    "pitch": lambda r: curves.plot_pitch(*r.pitch, r.seconds),
-    "histogram": lambda r: curves.plot_histogram(r.codes, 1 << recording_measures.BITS),
+    "pitch": lambda r: plots.plot_pitch(*r.pitch, r.seconds),
+    "histogram": lambda r: plots.plot_histogram(
+        r.codes, recording_measures.EIGHT_BIT_CODEC.n_classes
+    ),
 }
 # Outputs of the analysis, and of the score that follows it.
 SIGNAL_OUTPUTS = ("status", "empty", "facts", "listen", "original", "quantised", "features")
@@ -259,15 +261,15 @@ def write_example() -> Iterator[str]:
     """Yield the path of the example recording; the page keeps a copy."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "example.wav"
-        io.write(path, make_example(EXAMPLE_RATE), EXAMPLE_RATE)
+        io.write(path, make_example_sound(EXAMPLE_RATE), EXAMPLE_RATE)
         yield str(path)
 
 
 @cache
 def warm_up() -> None:
     """Compile the pitch tracker, once: on a new machine that takes two seconds."""
-    waveform = make_example(EXAMPLE_RATE)[:EXAMPLE_RATE]
-    analysis.measure(waveform, EXAMPLE_RATE)
+    waveform = make_example_sound(EXAMPLE_RATE)[:EXAMPLE_RATE]
+    analysis.measure_recording(waveform, EXAMPLE_RATE)
     analysis.track_pitch(waveform, EXAMPLE_RATE)
 
 
@@ -371,7 +373,7 @@ def _show_score(
     marks = {f"{checkpoint.config.name}, mean": score.bits_per_sample}
     if numbers["histogram_bits"] is not None:
         marks["histogram alone"] = numbers["histogram_bits"]
-    figure = curves.plot_surprise(score.bits, recording.sample_rate, recording.seconds, marks)
+    figure = plots.plot_surprise(score.bits, recording.sample_rate, recording.seconds, marks)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{recording.name}_bits.npz"
         rate = torch.tensor(recording.sample_rate)

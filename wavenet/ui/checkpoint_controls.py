@@ -13,9 +13,14 @@ from typing import Any
 import gradio as gr
 
 from wavenet.checkpoint import Checkpoint
-from wavenet.conditions import FramesCondition, LabelCondition, NumberCondition, VectorCondition
-from wavenet.config import ModelConfig
 from wavenet.errors import WaveNetError
+from wavenet.model.conditions import (
+    FramesCondition,
+    LabelCondition,
+    NumberCondition,
+    VectorCondition,
+)
+from wavenet.model.model_config import ModelConfig
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.generation_job import default_sampling, default_seconds
 from wavenet.ui.live_player import rate_message
@@ -82,12 +87,13 @@ def show_conditions(root: Path, name: str | None) -> list[Any]:
 def describe_checkpoint(checkpoint: Checkpoint) -> str:
     """Return HTML with the size of a model, and the conditions that the page does not offer."""
     model, rate = checkpoint.model, checkpoint.config.audio.sample_rate
-    field_ms = 1000 * model.receptive_seconds
+    field = model.receptive_field
     parts = [
         f"{rate:,} Hz",
-        f"{len(model.config.dilations)} layers",
         f"{model.parameter_count:,} parameters",
-        f"receptive field: {model.receptive_field:,} samples ({field_ms:.0f} ms)",
+        "receptive field: unlimited"
+        if field is None
+        else f"receptive field: {field:,} samples ({1000 * model.seconds(field):.0f} ms)",
     ]
     if len(model.config.labels) > MAX_LABELS:
         parts.append(f"this page shows only {MAX_LABELS} of its labels")
@@ -144,14 +150,14 @@ def _number_updates(model: ModelConfig, preset: Mapping[str, Any]) -> list[Any]:
             value, placeholder = None, ""
             if not condition.dropout:  # scoring needs a value
                 middle = (condition.low + condition.high) / 2
-                value = middle if condition.usual is None else condition.usual
-            elif condition.usual is not None:
-                suffix = ", or as in the prompt" if condition.measured else ""
-                placeholder = f"{condition.usual:g}{suffix}"
+                value = middle if condition.default is None else condition.default
+            elif condition.default is not None:
+                suffix = ", or as in the prompt" if condition.derived_from else ""
+                placeholder = f"{condition.default:g}{suffix}"
             if condition.name in preset:
                 with contextlib.suppress(TypeError, ValueError):
                     value = float(preset[condition.name])
-            label = f"{_title(condition.name)} ({condition.span})"
+            label = f"{_title(condition.name)} ({condition.range_text})"
             update = gr.update(value=value, label=label, placeholder=placeholder, visible=True)
             updates.append(update)
     return updates

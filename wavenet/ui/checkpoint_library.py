@@ -35,7 +35,7 @@ def load_checkpoint(root: Path, name: str | None) -> Checkpoint:
 
 def move_to_device(checkpoint: Checkpoint, device: torch.device) -> Checkpoint:
     """Return a checkpoint loaded on a device: the same object if it is there already."""
-    if checkpoint.model.embedding.weight.device.type == device.type:
+    if checkpoint.model.device.type == device.type:
         return checkpoint
     folder = checkpoint.folder
     return _load_cached(folder, _modification_times(folder), device)

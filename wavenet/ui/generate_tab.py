@@ -18,12 +18,12 @@ from typing import Any
 import gradio as gr
 from torch import Tensor
 
-from audio_utils import curves, io, plots
+from audio_utils import io, plots
 from audio_utils.errors import AudioError
+from wavenet.config import make_config
 from wavenet.errors import WaveNetError
-from wavenet.parsing import make
-from wavenet.synthesis.generate import warm_up
-from wavenet.synthesis.guard import Rescue
+from wavenet.generation.generate import warm_up
+from wavenet.generation.guard import Retry
 from wavenet.ui.checkpoint_controls import (
     MAX_LABELS,
     MAX_NUMBERS,
@@ -369,7 +369,7 @@ def run_generation(
     try:
         checkpoint = load_checkpoint(root, name)
         model = checkpoint.config.model
-        settings = make(
+        settings = make_config(
             GenerateSettings,
             "settings",
             # The recording to resynthesise sets the length; its field is hidden and may hold
@@ -449,7 +449,7 @@ def draw_plots(result: GenerationResult) -> dict[str, Any]:
         "waveform": plots.plot_waveform(waveform, rate),
         "mel": plots.plot_mel(waveform, rate),
         "mfcc": plots.plot_mfcc(waveform, rate),
-        "surprise": curves.plot_surprise(surprise, rate, waveform.numel() / rate, marks),
+        "surprise": plots.plot_surprise(surprise, rate, waveform.numel() / rate, marks),
     }
 
 
@@ -469,9 +469,9 @@ def summarise(result: GenerationResult) -> str:
     return fact_list(facts) + "".join(notes)
 
 
-def _describe_retry(job: GenerationJob, retry: Rescue) -> str:
+def _describe_retry(job: GenerationJob, retry: Retry) -> str:
     """Return a sentence about a window that degenerated."""
-    clip = "The clip" if len(job.requests) == 1 else f"Clip {retry.item + 1}"
+    clip = "The clip" if len(job.requests) == 1 else f"Clip {retry.index + 1}"
     start, end = retry.first / job.sample_rate, retry.last / job.sample_rate
     text = f"{clip} degenerated to {retry.reason} by {end:.2f} s"
     if not retry.attempts:

@@ -16,18 +16,22 @@ from pydantic import Field
 from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
-from wavenet.conditions import Strict
-from wavenet.config import SamplingConfig
+from wavenet.config import StrictConfig, make_config
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import NAMES, device_for, make_engine
 from wavenet.errors import ConditionError
+from wavenet.generation.generate import Chunk, generate
+from wavenet.generation.guard import Retry
+from wavenet.generation.mel_filter import match_request_mel
+from wavenet.generation.request import (
+    GenerationRequest,
+    clip_name,
+    samples_from_seconds,
+    with_defaults,
+)
 from wavenet.likelihood.score import score_clip
-from wavenet.model.features import frames_of
-from wavenet.parsing import make
-from wavenet.synthesis.generate import Chunk, generate
-from wavenet.synthesis.guard import Rescue
-from wavenet.synthesis.items import Item, clip_name, samples_for, with_usual
-from wavenet.synthesis.matching import match_frames
+from wavenet.model.frame_features import compute_frame_features
+from wavenet.sampling import SamplingConfig
 from wavenet.ui.checkpoint_library import move_to_device
 from wavenet.ui.uploads import read_upload
 
@@ -40,7 +44,7 @@ MAX_SEED = (1 << 53) - 1  # the largest integer that a browser keeps exactly
 RANDOM_SEEDS = 1 << 31  # random seeds lie below
 
 
-class GenerateSettings(Strict):
+class GenerateSettings(StrictConfig):
     """What a user chooses for one to four clips.
 
     Seed -1 draws a random seed. Values that switch a sampling setting off: top_k 0, top_p 1,
@@ -75,7 +79,7 @@ class GenerationJob:
     checkpoint: Checkpoint
     engine: Engine[Any]
     settings: GenerateSettings
-    requests: tuple[Item, ...]
+    requests: tuple[GenerationRequest, ...]
     prefix: Tensor
     recording_name: str = ""
 
@@ -83,7 +87,7 @@ class GenerationJob:
     def sampling(self) -> SamplingConfig:
         """How codes are sampled."""
         chosen = self.settings
-        return make(
+        return make_config(
             SamplingConfig,
             "sampling",
             temperature=chosen.temperature,
@@ -106,7 +110,9 @@ class GenerationJob:
     def file_names(self) -> list[str]:
         """Name of each output file, checkpoint_conditions_seed.wav, valid on every system."""
         name = self.checkpoint.config.name
-        return [clip_name(name, request.labels, request.seed) + ".wav" for request in self.requests]
+        return [
+            clip_name(name, request.conditions, request.seed) + ".wav" for request in self.requests
+        ]
 
     def start(self) -> Iterator[Chunk]:
         """Check everything, then yield the chunks of all clips while they are generated."""
@@ -141,7 +147,7 @@ def make_generation_job(
     prompt_waveform = (
         None if prompt is None else read_upload(prompt, rate, MAX_PROMPT_SECONDS).waveform
     )
-    samples, frame_features = samples_for(settings.seconds, rate), None
+    samples, frame_features = samples_from_seconds(settings.seconds, rate), None
     if model.locals:
         if source is None:
             raise ConditionError(
@@ -149,10 +155,14 @@ def make_generation_job(
                 f"{MAX_SECONDS:g} s"
             )
         waveform = read_upload(source, rate, MAX_SECONDS).waveform
-        frame_features, samples = frames_of(model, rate, waveform), waveform.numel()
+        frame_features, samples = compute_frame_features(model, rate, waveform), waveform.numel()
     settings = _with_defaults(settings, checkpoint)
-    first = Item(
-        samples, settings.conditions, settings.seed, prompt=prompt_waveform, local=frame_features
+    first = GenerationRequest(
+        samples,
+        settings.conditions,
+        settings.seed,
+        prompt=prompt_waveform,
+        frame_features=frame_features,
     )
     requests = tuple(replace(first, seed=settings.seed + n) for n in range(settings.variants))
     prefix = prompt_waveform if with_prompt and prompt_waveform is not None else torch.empty(0)
@@ -189,7 +199,7 @@ class GenerationResult:
     def __init__(self, job: GenerationJob) -> None:
         self.job = job
         self.compute_seconds = 0.0
-        self.retries: list[Rescue] = []
+        self.retries: list[Retry] = []
         self._generated_samples = 0
         self._waveforms: list[list[Tensor]] = [[job.prefix] for _ in job.requests]
         self._codes: list[list[Tensor]] = [[] for _ in job.requests]
@@ -205,7 +215,7 @@ class GenerationResult:
             self.compute_seconds += time.perf_counter() - began
             if chunk is None:
                 return
-            self.retries += chunk.rescues
+            self.retries += chunk.retries
             for n, waveform in enumerate(chunk.waveforms):
                 self._waveforms[n].append(waveform.cpu())
                 self._codes[n].append(chunk.codes[n].cpu())
@@ -225,22 +235,22 @@ class GenerationResult:
     def surprise(self) -> Tensor:
         """Return the bits of every sample of the first clip under its own model, (T,)."""
         checkpoint = self.job.checkpoint
-        request = with_usual(self.job.requests[0], checkpoint.config.model)
+        request = with_defaults(self.job.requests[0], checkpoint.config.model)
         generated = self.waveform()[self.job.prefix.numel() :]
         codes = torch.cat(self._codes[0])
         score = score_clip(
-            checkpoint, generated, codes, request.prompt, request.labels, request.local
+            checkpoint, generated, codes, request.prompt, request.conditions, request.frame_features
         )
         return score.bits[-self.job.samples :]
 
 
 def match_mel(job: GenerationJob, waveform: Tensor) -> Tensor | None:
     """Filter a clip (T,) until its mel frames are those of the job; None if it has none."""
-    frame_features = job.requests[0].local
+    frame_features = job.requests[0].frame_features
     conditions = job.checkpoint.config.model.locals
     if frame_features is None or all(condition.kind != "mel" for condition in conditions):
         return None
-    return match_frames(job.checkpoint, waveform, frame_features).clamp(-1, 1)
+    return match_request_mel(job.checkpoint, waveform, frame_features).clamp(-1, 1)
 
 
 def _with_defaults(settings: GenerateSettings, checkpoint: Checkpoint) -> GenerateSettings:

@@ -1,7 +1,8 @@
 """Networks of the Receptive field tab: presets, checkpoints and custom ones, and what they cost.
 
 Values of the controls enter; a checked network, its numbers as HTML and the value of the plot
-leave. `wavenet.model.reach` and `wavenet.bench.cost` compute the numbers. Called by the Receptive
+leave. `wavenet.model.convolution_geometry` and `wavenet.bench.cost` compute the
+numbers. Called by the Receptive
 field tab.
 """
 
@@ -12,11 +13,15 @@ from typing import Any
 import gradio as gr
 
 from wavenet.bench.cost import Cost, cost_of, outline
-from wavenet.checkpoint import load_config
-from wavenet.config import CheckpointConfig, ModelConfig
+from wavenet.checkpoint import CheckpointConfig, load_config
+from wavenet.config import make_config
 from wavenet.errors import ConfigError, WaveNetError
-from wavenet.model.reach import Stack, layers_for, stack_of
-from wavenet.parsing import make
+from wavenet.model.convolution_geometry import (
+    ConvolutionStack,
+    compare_dilations,
+    stack_from_config,
+)
+from wavenet.model.wavenet import WaveNetConfig, require_wavenet_config
 from wavenet.ui.checkpoint_library import list_checkpoints
 from wavenet.ui.page_text import convert_user_errors, error_note, fact_list
 
@@ -56,7 +61,7 @@ class NetworkSettings:
         checkpoint: name of the folder if the network is exactly that of a checkpoint.
     """
 
-    config: ModelConfig
+    config: WaveNetConfig
     bits: int
     sample_rate: int
     counted_for: str
@@ -107,11 +112,12 @@ def control_values(root: Path, choice: str) -> list[Any]:
         return [layers, cycles, kernel_size, dilations, *WIDTHS, gr.skip()]
     with convert_user_errors():
         config = _checkpoint_config(root, choice)
-    if config is None:
+        network = None if config is None else _network_config(config)
+    if config is None or network is None:
         return [gr.skip()] * 8
     return [
-        *slider_values(config.model.dilations),
-        *_model_values(config.model),
+        *slider_values(network.dilations),
+        *_model_values(network),
         config.audio.sample_rate,
     ]
 
@@ -154,12 +160,14 @@ def read_network(
     if not sample_rate or not 1 <= sample_rate <= MAX_RATE:
         raise ConfigError(f"the sample rate must be 1 to {MAX_RATE:,} Hz, found {sample_rate}")
     known = _checkpoint_config(root, choice)
-    if known and _model_values(known.model) == [kernel_size, dilations, residual, gate, skip]:
+    network = None if known is None else _network_config(known)
+    values = [kernel_size, dilations, residual, gate, skip]
+    if known and network and _model_values(network) == values:
         folder = str(choice).removeprefix(CHECKPOINT_PREFIX)
         counted_for = "Computed for the checkpoint itself, with its conditions."
-        return NetworkSettings(known.model, known.codec.bits, sample_rate, counted_for, folder)
-    config = make(
-        ModelConfig,
+        return NetworkSettings(network, known.codec.bits, sample_rate, counted_for, folder)
+    config = make_config(
+        WaveNetConfig,
         "network",
         residual_channels=residual,
         gate_channels=gate,
@@ -185,14 +193,14 @@ def describe_network(root: Path, convolution: str, *values: Any) -> tuple[str, A
         network = read_network(root, *values)
         is_causal, is_dilated = CONVOLUTIONS.get(convolution, CONVOLUTIONS[CAUSAL_DILATED])
         plotted = network if is_dilated else network.undilated
-        stack = stack_of(plotted.config, is_causal)
+        stack = stack_from_config(plotted.config, is_causal)
         numbers = network_facts(plotted, stack) + comparison_table(network)
     except WaveNetError as error:
         return error_note(error), gr.skip()
     return numbers, plot_value(stack, network.sample_rate)
 
 
-def plot_value(stack: Stack, sample_rate: int) -> dict[str, Any]:
+def plot_value(stack: ConvolutionStack, sample_rate: int) -> dict[str, Any]:
     """Return what `receptive_field_plot.js` draws."""
     return {
         "kernel": stack.kernel_size,
@@ -203,7 +211,7 @@ def plot_value(stack: Stack, sample_rate: int) -> dict[str, Any]:
     }
 
 
-def network_facts(network: NetworkSettings, stack: Stack) -> str:
+def network_facts(network: NetworkSettings, stack: ConvolutionStack) -> str:
     """Return the numbers of a network as HTML.
 
     Args:
@@ -244,9 +252,9 @@ def network_facts(network: NetworkSettings, stack: Stack) -> str:
 
 def comparison_table(network: NetworkSettings) -> str:
     """Return HTML that compares dilation patterns at this depth, and the depth for one second."""
-    stack, rate = stack_of(network.config), network.sample_rate
+    stack, rate = stack_from_config(network.config), network.sample_rate
     depth = len(stack.dilations)
-    needed = layers_for(stack, rate)
+    needed = compare_dilations(stack, rate)
     doubled = f"{1 + (stack.kernel_size - 1) * ((1 << depth) - 1):,}" if depth <= 30 else "–"
     rows = (
         ("These dilations, repeated", f"{stack.sizes()[-1]:,}", needed["given"]),
@@ -297,11 +305,16 @@ def read_dilations(text: str) -> list[int]:
     return [int(word) for word in words]
 
 
-def _model_values(config: ModelConfig) -> list[Any]:
+def _model_values(config: WaveNetConfig) -> list[Any]:
     """Return kernel size, dilations and widths as the controls hold them."""
     dilations = ", ".join(map(str, config.dilations))
     widths = [config.residual_channels, config.gate_channels, config.skip_channels]
     return [config.kernel_size, dilations, *widths]
+
+
+def _network_config(config: CheckpointConfig) -> WaveNetConfig:
+    """Return the network of a checkpoint, which must be a WaveNet."""
+    return require_wavenet_config(config.model, "the receptive field")
 
 
 def _checkpoint_config(root: Path, choice: str | None) -> CheckpointConfig | None:

@@ -19,16 +19,21 @@ import torch
 from torch import Tensor
 
 from audio_utils.errors import AudioError
-from audio_utils.example import make_example
-from wavenet import codec
+from audio_utils.example_sound import make_example_sound
 from wavenet.bench import configurations, measuring
 from wavenet.checkpoint import Checkpoint
 from wavenet.engines.cpu.thread_sync import CAN_WAIT, available_cores
 from wavenet.errors import ConditionError, WaveNetError
-from wavenet.likelihood.effective import Clip, EffectiveField, least_samples, measure_field
-from wavenet.model.features import frames_of
-from wavenet.synthesis.generate import generate
-from wavenet.synthesis.items import Item, example_item
+from wavenet.generation.generate import generate
+from wavenet.generation.request import GenerationRequest, example_request
+from wavenet.likelihood.effective_field import (
+    EffectiveField,
+    ScoredClip,
+    measure_effective_field,
+    min_samples,
+)
+from wavenet.model.frame_features import compute_frame_features
+from wavenet.model.wavenet import require_wavenet
 from wavenet.ui import network_settings
 from wavenet.ui.checkpoint_controls import (
     MAX_LABELS,
@@ -350,7 +355,7 @@ def measure_influence(
             source = "the example recording" if recording is None else Path(recording).name
             clips = [_read_clip(checkpoint, recording, conditions)]
         began = time.monotonic()
-        for field in measure_field(checkpoint, clips):
+        for field in measure_effective_field(checkpoint, clips):
             is_late = time.monotonic() - began > INFLUENCE_SECONDS
             yield influence_message(checkpoint, field, source, is_late)
             if is_late:
@@ -387,10 +392,10 @@ def influence_message(
         "floor": FLOOR_DB,
         "edges": edges,
         "level": [round(x, 2) for x in level.tolist()],
-        "cumulative": [round(x, 6) for x in field.held()[ends[1:] - 1].tolist()],
+        "cumulative": [round(x, 6) for x in field.cumulative()[ends[1:] - 1].tolist()],
         "spans": [[share, field.span(share)] for share in SHARES],
-        "predictions": field.outputs,
-        "planned": field.outputs if is_last else field.planned,
+        "predictions": field.predictions,
+        "planned": field.predictions if is_last else field.planned,
         "source": source,
     }
 
@@ -406,18 +411,18 @@ def bin_edges(samples: int, bins: int = BINS) -> list[int]:
     return sorted({round(math.exp(ratio * n)) for n in range(bins)} | {1, samples + 1})
 
 
-def _generate_clips(checkpoint: Checkpoint) -> Generator[Message, None, list[Clip]]:
+def _generate_clips(checkpoint: Checkpoint) -> Generator[Message, None, list[ScoredClip]]:
     """Generate clips with labels spread over their lists; yield progress, return the clips."""
     config, model = checkpoint.config, checkpoint.config.model
     rate = config.audio.sample_rate
-    least = least_samples(checkpoint.model)
+    least = min_samples(require_wavenet(checkpoint.model, "the effective receptive field"))
     desired = max(round(config.default_seconds * rate), 2 * least)
     samples = max(min(desired, round(MAX_CLIP_SECONDS * rate)), least)
-    common = example_item(model)
+    common = example_request(model)
     requests = []
     for n in range(CLIPS):
         labels = {c.name: c.values[n * len(c.values) // CLIPS] for c in model.labels}
-        requests.append(Item(samples, {**common.labels, **labels}, seed=n))
+        requests.append(GenerationRequest(samples, {**common.conditions, **labels}, seed=n))
     parts: list[list[Tensor]] = [[] for _ in requests]
     for chunk in generate(checkpoint, requests):
         for part, codes in zip(parts, chunk.codes, strict=True):
@@ -425,14 +430,16 @@ def _generate_clips(checkpoint: Checkpoint) -> Generator[Message, None, list[Cli
         share = (chunk.start + len(chunk.codes[0])) / samples
         yield {"busy": f"Generating {CLIPS} clips: {share:.0%}"}
     pairs = zip(parts, requests, strict=True)
-    return [Clip(torch.cat(part), request.labels) for part, request in pairs]
+    return [ScoredClip(torch.cat(part), request.conditions) for part, request in pairs]
 
 
-def _read_clip(checkpoint: Checkpoint, path: str | None, conditions: Any) -> Clip:
+def _read_clip(checkpoint: Checkpoint, path: str | None, conditions: Any) -> ScoredClip:
     """Read a recording, or the example, as codes and frame features of the model."""
     config, rate = checkpoint.config, checkpoint.config.audio.sample_rate
-    waveform = make_example(rate) if path is None else read_upload(path, rate, MAX_SECONDS).waveform
-    frame_features = frames_of(config.model, rate, waveform)
+    waveform = (
+        make_example_sound(rate) if path is None else read_upload(path, rate, MAX_SECONDS).waveform
+    )
+    frame_features = compute_frame_features(config.model, rate, waveform)
     values = condition_values(config.model, conditions)
-    codes = codec.encode(waveform, config.codec.bits, config.codec.rounding)
-    return Clip(codes, values, frame_features)
+    codes = config.codec.encode(waveform)
+    return ScoredClip(codes, values, frame_features)

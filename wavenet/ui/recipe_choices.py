@@ -11,12 +11,11 @@ from pathlib import Path
 
 import torch
 
-from wavenet.config import RecipeConfig
 from wavenet.errors import WaveNetError
-from wavenet.model.wavenet import WaveNet
-from wavenet.training.child import read_plan
-from wavenet.training.recipe import BUILT_IN, load_recipe
-from wavenet.training.status import list_runs, read_status
+from wavenet.model.registry import build_model
+from wavenet.training.recipe import BUILT_IN, RecipeConfig, load_recipe
+from wavenet.training.run_process import read_plan
+from wavenet.training.run_status import list_runs, read_status
 
 DEFAULT_RECIPE = "small"
 
@@ -58,7 +57,7 @@ def count_parameters(name: str) -> int:
     """Count the parameters of a recipe's model, without labels that come from the recordings."""
     recipe = read_recipe(name)
     with torch.device("meta"):  # shapes without memory
-        model = WaveNet(recipe.model, recipe.codec.bits, recipe.audio.sample_rate, 0)
+        model = build_model(recipe.model, recipe.codec, recipe.audio.sample_rate)
     return model.parameter_count
 
 
@@ -80,7 +79,7 @@ def measured_speed(runs_dir: Path, name: str) -> float | None:
     for run in list_runs(runs_dir):
         try:
             if read_plan(runs_dir / run).recipe == name:
-                speed = read_status(runs_dir / run).speed
+                speed = read_status(runs_dir / run).samples_per_second
                 if speed:
                     return speed
         except WaveNetError:

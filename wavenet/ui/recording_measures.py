@@ -15,14 +15,14 @@ from torch import Tensor
 
 from audio_utils import analysis, io
 from audio_utils.metrics import snr
-from wavenet import codec
 from wavenet.checkpoint import Checkpoint
+from wavenet.codec import MuLawCodec
 from wavenet.errors import ConditionError
 from wavenet.likelihood.score import Score
 from wavenet.ui.uploads import read_upload
 
 MAX_SECONDS = 120.0
-BITS = 8
+EIGHT_BIT_CODEC = MuLawCodec()
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +55,12 @@ class MeasuredRecording:
     @cached_property
     def codes(self) -> Tensor:
         """(T,) int64, 8-bit mu-law."""
-        return codec.encode(self.waveform, BITS)
+        return EIGHT_BIT_CODEC.encode(self.waveform)
 
     @cached_property
     def quantised(self) -> Tensor:
         """(T,) the waveform after 8-bit mu-law."""
-        return codec.decode(self.codes, BITS)
+        return EIGHT_BIT_CODEC.decode(self.codes)
 
     @cached_property
     def pitch(self) -> tuple[Tensor, float]:
@@ -92,14 +92,14 @@ def score_numbers(
     """Return the numbers of a score.
 
     Returns:
-        bits_per_sample; histogram_bits, the entropy of the histogram of codes, None beyond 10 bits,
-        where most codes do not occur; bits, the total; samples; sample_rate.
+        bits_per_sample; histogram_bits, the entropy of the histogram of codes, None for 16-bit
+        codes, most of which do not occur; bits, the total; samples; sample_rate.
     """
-    config = checkpoint.config.codec
-    codes = codec.encode(recording.waveform, config.bits, config.rounding)
+    codec = checkpoint.config.codec
+    codes = codec.encode(recording.waveform)
     return {
         "bits_per_sample": score.bits_per_sample,
-        "histogram_bits": analysis.entropy(codes) if config.bits <= codec.MAX_BITS else None,
+        "histogram_bits": analysis.entropy(codes) if codec.law == "mu-law" else None,
         "bits": score.bits_per_sample * score.samples,
         "samples": score.samples,
         "sample_rate": recording.sample_rate,
@@ -107,9 +107,9 @@ def score_numbers(
 
 
 def signal_numbers(recording: MeasuredRecording) -> dict[str, float | int | None]:
-    """Return the numbers of a recording except its pitch: `Measures`, and the effect of 8 bits."""
+    """Return the numbers of a recording except its pitch: `RecordingStats`, and 8-bit mu-law."""
     return {
-        **asdict(analysis.measure(recording.waveform, recording.sample_rate)),
+        **asdict(analysis.measure_recording(recording.waveform, recording.sample_rate)),
         "channels": recording.recording.channels,
         "mu_law_snr_db": _mu_law_snr(recording),
         "mu_law_codes": int(recording.codes.unique().numel()),
@@ -133,7 +133,7 @@ def signal_facts(recording: MeasuredRecording) -> dict[str, str]:
         "Clipped": f"{numbers['clipped']:,} samples",
         "Below −60 dBFS": _format_number(100 * (numbers["silence"] or 0), " %"),
         "SNR of 8-bit mu-law": _format_number(numbers["mu_law_snr_db"], " dB"),
-        "Codes used": f"{numbers['mu_law_codes']} of {1 << BITS}",
+        "Codes used": f"{numbers['mu_law_codes']} of {EIGHT_BIT_CODEC.n_classes}",
     }
 
 

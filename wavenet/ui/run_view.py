@@ -16,7 +16,7 @@ import gradio as gr
 
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.exchange.folder import MAX_BYTES, REQUIRED, staged
-from wavenet.training.status import RunStatus, read_status
+from wavenet.training.run_status import RunStatus, read_status
 from wavenet.ui.page_text import error_sentence, fact_list, format_duration, progress_bar
 
 CLIPS = 3
@@ -70,9 +70,9 @@ def view_run(runs_dir: Path, name: str | None, message: str = "") -> RunView:
         status = read_status(runs_dir / name)
     except WaveNetError as error:
         return RunView(state=_state_line(error_sentence(error), is_error=True))
-    training = [(step, bits, TRAINING) for step, bits in status.loss]
-    validation = [(step, bits, VALIDATION) for step, bits in status.bits]
-    clips = tuple((step, str(path)) for step, path in reversed(status.clips[-CLIPS:]))
+    training = [(step, bits, TRAINING) for step, bits in status.loss_curve]
+    validation = [(step, bits, VALIDATION) for step, bits in status.validation_curve]
+    clips = tuple((step, str(path)) for step, path in reversed(status.sample_clips[-CLIPS:]))
     state = f"{describe_state(status)} {message}"
     return RunView(
         state=_state_line(state, is_error=status.state == "failed"),
@@ -116,10 +116,10 @@ def describe_state(status: RunStatus) -> str:
     """Return the state of a run as a sentence."""
     step = f"{status.step:,}"
     if status.state == "starting":
-        return f"Starting: {status.words or 'loading the program'} …"
+        return f"Starting: {status.message or 'loading the program'} …"
     if status.state == "failed":
-        origin = f"from step {status.saved:,}" if status.saved else "from the beginning"
-        return f"{error_sentence(Exception(status.words))} Resume continues {origin}."
+        origin = f"from step {status.saved_step:,}" if status.saved_step else "from the beginning"
+        return f"{error_sentence(Exception(status.message))} Resume continues {origin}."
     return {
         "running": "Training.",
         "pausing": "Ending after this step …",
@@ -135,9 +135,12 @@ def run_facts(status: RunStatus) -> str:
     facts = {"Time left": "–", "Speed": "–", "Training clips": "–", "Validation clips": "–"}
     if status.seconds_left is not None:
         facts["Time left"] = format_duration(status.seconds_left)
-    if status.speed is not None:
-        facts["Speed"] = f"{status.speed:,.0f} samples/s"
-    for name, curve in (("Training clips", status.loss), ("Validation clips", status.bits)):
+    if status.samples_per_second is not None:
+        facts["Speed"] = f"{status.samples_per_second:,.0f} samples/s"
+    for name, curve in (
+        ("Training clips", status.loss_curve),
+        ("Validation clips", status.validation_curve),
+    ):
         if curve:
             facts[name] = f"{curve[-1][1]:.3f} bits"
     bar = progress_bar(f"Step {status.step:,} of {steps:,}", status.step, steps)
@@ -196,7 +199,7 @@ def _state_line(text: str, is_error: bool) -> str:
 
 
 def _update_interval(status: RunStatus) -> float | None:
-    if not status.is_alive:
+    if not status.is_active:
         return None
     is_long = status.seconds_left is not None and status.seconds_left > ENDS_SOON_SECONDS
     return LONG_INTERVAL if is_long else SHORT_INTERVAL

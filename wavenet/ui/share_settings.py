@@ -83,7 +83,7 @@ def read_link(query: str) -> tuple[dict[str, Any], dict[str, str]]:
 
 def format_command(job: GenerationJob) -> str:
     """Return the commands that write the same files, with recordings in the working folder."""
-    if job.requests[0].local is None:
+    if job.requests[0].frame_features is None:
         return shlex.join(_generate_command(job))
     seeds = [request.seed for request in job.requests]
     commands = zip(seeds, job.file_names, strict=True)

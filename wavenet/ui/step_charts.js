@@ -1,5 +1,5 @@
 // The waveform so far and the predicted probabilities, as SVG. `data`, `current`, `prediction` and
-// `settings` are those of step_view.js.
+// `settings` are those of step_viewer.js.
 const SVG = 'http://www.w3.org/2000/svg';
 const LEFT = 48; // width of the tick labels
 const RIGHT = 20;

@@ -15,10 +15,9 @@ from gradio.utils import get_upload_folder
 
 from audio_utils import io
 from wavenet.checkpoint import Checkpoint
-from wavenet.conditions import Strict
+from wavenet.config import StrictConfig, make_config
 from wavenet.errors import ConditionError
 from wavenet.likelihood.score import score as score_waveform
-from wavenet.parsing import make
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.event_handling import MODEL_QUEUE, SIGNAL_QUEUE
 from wavenet.ui.generation_job import (
@@ -40,7 +39,7 @@ from wavenet.ui.uploads import upload_path
 Function = Callable[..., dict[str, Any]]
 
 
-class ScoreSettings(Strict):
+class ScoreSettings(StrictConfig):
     """The model that scores a recording, and its condition values by name."""
 
     checkpoint: str
@@ -235,7 +234,7 @@ def make_score(root: Path) -> Function:
         """
         with convert_user_errors():
             values = {"checkpoint": checkpoint, "conditions": conditions or {}}
-            settings = make(ScoreSettings, "settings", **values)
+            settings = make_config(ScoreSettings, "settings", **values)
             loaded = load_checkpoint(root, settings.checkpoint)
             rate = loaded.config.audio.sample_rate
             measured = read_recording(upload_path(recording), rate)
@@ -246,7 +245,7 @@ def make_score(root: Path) -> Function:
 
 
 def _settings(checkpoint: Any, conditions: Any, **others: Any) -> ApiSettings:
-    return make(
+    return make_config(
         ApiSettings, "settings", checkpoint=checkpoint, conditions=conditions or {}, **others
     )
 

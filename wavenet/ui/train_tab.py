@@ -2,8 +2,8 @@
 
 A folder of checkpoints enters; widgets and their wiring leave. Runs lie in `runs` of the working
 folder, as those of the command line do. Below the layout are the callbacks. Runs are processes of
-their own (`training.child`), and the callbacks keep nothing in memory: they read the folders of the
-runs. Called by the studio app.
+their own (`training.run_process`), and the callbacks keep nothing in memory: they read the folders
+of the runs. Called by the studio app.
 """
 
 import ipaddress
@@ -18,13 +18,13 @@ from typing import Any
 
 import gradio as gr
 
+from wavenet.config import make_config
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.manifest import AUDIO_SUFFIXES, METADATA_NAMES
-from wavenet.parsing import make
-from wavenet.training import child
-from wavenet.training.standby import Standby
-from wavenet.training.status import list_runs
-from wavenet.training.survey import Survey, survey
+from wavenet.training import run_process
+from wavenet.training.dataset_report import DatasetReport, scan_dataset
+from wavenet.training.run_status import list_runs
+from wavenet.training.warm_worker import WarmWorker
 from wavenet.ui import run_view, training_recordings
 from wavenet.ui.checkpoint_library import list_checkpoints
 from wavenet.ui.page_text import convert_user_errors, error_sentence
@@ -37,15 +37,15 @@ from wavenet.ui.recipe_choices import (
 from wavenet.ui.run_view import RunView, publish_checkpoint, view_run, view_updates
 
 ALLOW_TRAIN = "WAVENET_TRAIN"
-# One survey at a time, because they share a disk.
-SURVEY_QUEUE: dict[str, Any] = {"concurrency_id": "survey", "concurrency_limit": 1}
+# One scan at a time, because scans share a disk.
+SCAN_QUEUE: dict[str, Any] = {"concurrency_id": "scan", "concurrency_limit": 1}
 # One action on runs at a time. It is queued because Gradio shows errors only of queued events.
 RUN_QUEUE: dict[str, Any] = {"concurrency_id": "run", "concurrency_limit": 1}
 # Dropdowns of other tabs that choose a checkpoint.
 CHECKPOINT_DROPDOWNS = ("checkpoint", "score-checkpoint", "watch-checkpoint")
 EXAMPLE_NAME = "notes"
 EXAMPLE_RECIPE, EXAMPLE_STEPS = "tiny", 100
-REPORT_SECONDS = 0.3  # between two updates of a survey
+REPORT_SECONDS = 0.3  # between two updates of a report
 REPORT_PLACEHOLDER = (
     "<p class='empty'>Lengths, sample rates, clipping, silence and labels of the recordings appear "
     "here.</p>"
@@ -86,11 +86,15 @@ def tab(root: Path, opened: gr.Tab) -> None:
         "inputs": [shown["run"], seen],
         "outputs": [*(shown[name] for name in RUN_OUTPUTS), seen, *dropdowns],
     }
-    standby = Standby()
-    opened.select(standby.prepare, None, None, **unqueued)
-    _wire_inputs(runs_dir, root, inputs, shown["run"], show, standby)
-    resume = partial(child.resume, standby=standby)
-    for name, action in (("pause", child.pause), ("resume", resume), ("stop", child.stop)):
+    warm_worker = WarmWorker()
+    opened.select(warm_worker.ensure_started, None, None, **unqueued)
+    _wire_inputs(runs_dir, root, inputs, shown["run"], show, warm_worker)
+    resume = partial(run_process.resume, warm_worker=warm_worker)
+    for name, action in (
+        ("pause", run_process.pause),
+        ("resume", resume),
+        ("stop", run_process.stop),
+    ):
         act = partial(control_run, runs_dir, action)
         shown[name].click(act, shown["run"], None, **RUN_QUEUE, **private).then(**show, **unqueued)
     use = partial(publish_run, runs_dir, root, len(dropdowns))
@@ -108,7 +112,7 @@ def _wire_inputs(
     inputs: dict[str, Any],
     run: gr.Dropdown,
     show: dict[str, Any],
-    standby: Standby,
+    warm_worker: WarmWorker,
 ) -> None:
     private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     unqueued: dict[str, Any] = {"queue": False, **private}
@@ -121,20 +125,20 @@ def _wire_inputs(
     }
     found = [inputs[name] for name in ("report", "labels", "recipe", "inspected")]
     inspected = inputs["inspect"].click(
-        inspect_recordings, source, found, **SURVEY_QUEUE, **private
+        inspect_recordings, source, found, **SCAN_QUEUE, **private
     )
     inspected.success(**describe, **unqueued)
     inputs["recipe"].input(**describe, **unqueued)
     plan = [inputs[name] for name in ("labels", "recipe", "steps", "name", "inspected")]
     started = inputs["start"].click(
-        partial(start_run, runs_dir, root, standby=standby),
+        partial(start_run, runs_dir, root, warm_worker=warm_worker),
         [*source, *plan],
         run,
         **RUN_QUEUE,
         **private,
     )
     started.success(**show, **unqueued)
-    start = partial(start_example, runs_dir, root, standby=standby)
+    start = partial(start_example, runs_dir, root, warm_worker=warm_worker)
     example = inputs["example"].click(start, None, run, **RUN_QUEUE, **private)
     example.success(**show, **unqueued)
 
@@ -251,20 +255,20 @@ def disabled_reason() -> str:
 def inspect_recordings(
     folder: str | None, uploads: list[str] | None, pattern: str | None
 ) -> Iterator[tuple[Any, ...]]:
-    """Survey recordings and report while they are read.
+    """Scan recordings and report while they are read.
 
     Yields:
         The report, the choices of labels, the recipes that fit, and what was inspected.
     """
     with convert_user_errors(), training_recordings.collected_recordings(folder, uploads) as source:
         next_time = 0.0
-        for found in _survey(source, pattern, bool(uploads)):
+        for found in _scan(source, pattern, bool(uploads)):
             if time.monotonic() > next_time and found.done < found.files:
-                report = training_recordings.describe_survey(found)
+                report = training_recordings.describe_report(found)
                 yield report, gr.skip(), gr.skip(), None
                 next_time = time.monotonic() + REPORT_SECONDS
         suggestion = training_recordings.suggest_pattern(source)
-        report = training_recordings.describe_survey(found, suggestion)
+        report = training_recordings.describe_report(found, suggestion)
         choices = training_recordings.label_choices(found)
         suggested = training_recordings.suggested_labels(found)
         labels = gr.update(choices=choices, value=suggested)
@@ -300,15 +304,15 @@ def start_run(
     steps: float | None,
     name: str | None,
     inspected: list[Any] | None,
-    standby: Standby | None = None,
+    warm_worker: WarmWorker | None = None,
 ) -> Any:
     """Start a run from the values of the controls, and choose it."""
     with convert_user_errors():
         if not inspected or inspected[:3] != [folder, uploads, pattern]:
             raise ConditionError("press “Inspect recordings” before you start training")
         has_conditions = bool(read_recipe(recipe).model.conditions)
-        plan = make(
-            child.RunPlan,
+        plan = make_config(
+            run_process.RunPlan,
             "the run",
             name=check_name(root, name),
             data=None if uploads else str(training_recordings.check_folder(folder)),
@@ -318,26 +322,26 @@ def start_run(
             steps=steps,
         )
         copy = partial(training_recordings.copy_uploads, uploads) if uploads else None
-        child.start(plan, runs_dir, copy, standby)
+        run_process.start(plan, runs_dir, copy, warm_worker)
         return gr.update(choices=list_runs(runs_dir), value=plan.name)
 
 
-def start_example(runs_dir: Path, root: Path, standby: Standby | None = None) -> Any:
+def start_example(runs_dir: Path, root: Path, warm_worker: WarmWorker | None = None) -> Any:
     """Start a short run on synthetic notes, and choose it."""
     with convert_user_errors():
         names = (EXAMPLE_NAME if n == 1 else f"{EXAMPLE_NAME}-{n}" for n in count(1))
         name = next(n for n in names if not ((runs_dir / n).exists() or (root / n).exists()))
-        plan = child.RunPlan(
+        plan = run_process.RunPlan(
             name=name,
             pattern=training_recordings.NOTE_PATTERN,
             labels=("note",),
             recipe=EXAMPLE_RECIPE,
             steps=EXAMPLE_STEPS,
-            listen=training_recordings.NOTE_SECONDS,
+            sample_seconds=training_recordings.NOTE_SECONDS,
             # A step has one short clip: a second thread would mostly wait.
             threads=1,
         )
-        child.start(plan, runs_dir, training_recordings.write_notes, standby)
+        run_process.start(plan, runs_dir, training_recordings.write_notes, warm_worker)
         return gr.update(choices=list_runs(runs_dir), value=name)
 
 
@@ -407,10 +411,10 @@ def show_runs(runs_dir: Path) -> Any:
     return gr.update(choices=names, value=names[0] if names else None)
 
 
-def _survey(source: Path, pattern: str | None, is_temporary: bool) -> Iterator[Survey]:
-    """Survey a folder; errors name files, and a temporary folder, as the user knows them."""
+def _scan(source: Path, pattern: str | None, is_temporary: bool) -> Iterator[DatasetReport]:
+    """Scan a folder; errors name files, and a temporary folder, as the user knows them."""
     try:
-        yield from survey(source, pattern or None)
+        yield from scan_dataset(source, pattern or None)
     except WaveNetError as error:
         text = str(error).replace(f"{source}{os.sep}", "")
         text = text.replace(str(source), "the dropped files") if is_temporary else text

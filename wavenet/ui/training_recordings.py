@@ -13,11 +13,11 @@ from html import escape
 from pathlib import Path
 
 from audio_utils import io
-from audio_utils.example import make_note
-from audio_utils.files import reason
+from audio_utils.atomic_files import os_error_reason
+from audio_utils.example_sound import make_note
 from wavenet.errors import ConditionError, FolderError
 from wavenet.manifest import AUDIO_SUFFIXES, METADATA_NAMES
-from wavenet.training.survey import Survey, guess_pattern
+from wavenet.training.dataset_report import DatasetReport, guess_pattern
 from wavenet.ui.page_text import fact_list, format_duration, progress_bar
 
 MAX_FILES = 500
@@ -101,7 +101,7 @@ def copy_uploads(uploads: Sequence[str], folder: Path) -> None:
             except OSError:  # another disk, or a file system without links
                 shutil.copyfile(path, target)
         except OSError as error:
-            raise FolderError(f"{target} cannot be written: {reason(error)}") from None
+            raise FolderError(f"{target} cannot be written: {os_error_reason(error)}") from None
 
 
 def safe_name(name: str) -> str:
@@ -134,26 +134,26 @@ def write_notes(folder: Path) -> None:
     """Write 20 short notes, named by `NOTE_PATTERN`: the example of the tab."""
     for name, hertz in NOTES.items():
         for take in range(1, NOTE_TAKES + 1):
-            waveform = make_note(hertz, NOTE_SECONDS, NOTE_RATE, loudness=0.3 + 0.1 * take)
+            waveform = make_note(hertz, NOTE_SECONDS, NOTE_RATE, peak=0.3 + 0.1 * take)
             io.write(folder / f"{name}_{take}.wav", waveform, NOTE_RATE)
 
 
-def label_choices(found: Survey) -> list[tuple[str, str]]:
+def label_choices(report: DatasetReport) -> list[tuple[str, str]]:
     """Return the fields that a model can learn, as (text, name)."""
     return [
         (f"{name} ({len(values)})", name)
-        for name, values in found.fields.items()
+        for name, values in report.fields.items()
         if len(values) in LEARNABLE_VALUES
     ]
 
 
-def suggested_labels(found: Survey) -> list[str]:
+def suggested_labels(report: DatasetReport) -> list[str]:
     """Return the fields that most users will want: few values, with several files each."""
     return [
         name
-        for name, values in found.fields.items()
+        for name, values in report.fields.items()
         if len(values) in SUGGESTED_VALUES
-        and 2 * len(values) <= found.files
+        and 2 * len(values) <= report.files
         and name.lower() not in INDEX_NAMES
     ]
 
@@ -163,75 +163,75 @@ def suggest_pattern(folder: Path) -> str | None:
     return guess_pattern(sorted(p.name for p in folder.rglob("*") if p.suffix in AUDIO_SUFFIXES))
 
 
-def describe_survey(found: Survey, suggestion: str | None = None) -> str:
-    """Return HTML of a survey: facts, labels, and warnings.
+def describe_report(report: DatasetReport, suggestion: str | None = None) -> str:
+    """Return HTML of a report: facts, labels, and warnings.
 
     Args:
-        found: complete, or so far.
+        report: complete, or so far.
         suggestion: a pattern that matches the file names.
     """
     facts = {
-        "Recordings": f"{found.readable:,}",
-        "Total length": format_duration(found.seconds),
-        "Length of each": _length_range(found),
-        "Sample rate": _join_keys(found.rates, " Hz"),
-        "Channels": _join_keys(found.channels),
-        "Clipped": f"{found.clipped_count:,} of {found.readable:,}",
-        "Silence": "–" if found.silent is None else f"{100 * found.silent:.0f} % of the time",
-        "Source of labels": found.format or "none",
+        "Recordings": f"{report.readable:,}",
+        "Total length": format_duration(report.seconds),
+        "Length of each": _length_range(report),
+        "Sample rate": _join_keys(report.rates, " Hz"),
+        "Channels": _join_keys(report.channels),
+        "Clipped": f"{report.clipped_count:,} of {report.readable:,}",
+        "Silence": "–" if report.silent is None else f"{100 * report.silent:.0f} % of the time",
+        "Source of labels": report.format or "none",
     }
-    if found.done < found.files:
-        text = f"Reading: {found.done:,} of {found.files:,} recordings"
-        return progress_bar(text, found.done, found.files) + fact_list(facts)
-    notes = "".join(f"<li>{escape(warning)}</li>" for warning in survey_warnings(found))
-    if suggestion and not found.fields:
+    if report.done < report.files:
+        text = f"Reading: {report.done:,} of {report.files:,} recordings"
+        return progress_bar(text, report.done, report.files) + fact_list(facts)
+    notes = "".join(f"<li>{escape(warning)}</li>" for warning in report_warnings(report))
+    if suggestion and not report.fields:
         notes += (
             "<li>The file names have a common pattern. To use labels, enter "
             f"<code>{escape(suggestion)}</code> with your own names as the pattern, and inspect "
             "again.</li>"
         )
-    return fact_list(facts) + _label_table(found) + (f"<ul class='notes'>{notes}</ul>")
+    return fact_list(facts) + _label_table(report) + (f"<ul class='notes'>{notes}</ul>")
 
 
-def survey_warnings(found: Survey) -> list[str]:
-    """Return what a user should know before training on the recordings of a complete survey."""
+def report_warnings(report: DatasetReport) -> list[str]:
+    """Return what a user should know before training on the recordings of a complete report."""
     warnings = []
-    if found.unreadable_count:
+    if report.unreadable_count:
         warnings.append(
-            f"{_count_recordings(found.unreadable_count)} left out: {found.unreadable[0]}"
+            f"{_count_recordings(report.unreadable_count)} left out: {report.unreadable[0]}"
         )
-    if found.readable and found.seconds < SHORT_SECONDS:
+    if report.readable and report.seconds < SHORT_SECONDS:
         warnings.append(
-            f"Only {format_duration(found.seconds)} of audio: a model memorises so little. Start "
+            f"Only {format_duration(report.seconds)} of audio: a model memorises so little. Start "
             "with an hour of similar recordings."
         )
-    if found.clipped_count:
-        names = ", ".join(found.clipped[:3])
+    if report.clipped_count:
+        names = ", ".join(report.clipped[:3])
         warnings.append(
-            f"{_count_recordings(found.clipped_count)} clipped ({names}): the model will learn the "
-            "distortion."
+            f"{_count_recordings(report.clipped_count)} clipped ({names}): the model will learn "
+            "the distortion."
         )
-    if found.silent is not None and found.silent > HIGH_SILENCE:
+    if report.silent is not None and report.silent > HIGH_SILENCE:
         warnings.append(
-            f"{100 * found.silent:.0f} % of the time is silence, which the model will learn too. "
+            f"{100 * report.silent:.0f} % of the time is silence, which the model will learn too. "
             "Cut it out first."
         )
-    if len(found.rates) > 1:
+    if len(report.rates) > 1:
         warnings.append(
             "The sample rates differ: all recordings are resampled to the rate of the recipe. "
             "Those with a lower rate have no high frequencies."
         )
-    if any(number > 1 for number in found.channels):
+    if any(number > 1 for number in report.channels):
         warnings.append("Channels are mixed to mono.")
     return warnings
 
 
-def _length_range(found: Survey) -> str:
-    if found.shortest is None or found.longest is None or found.median is None:
+def _length_range(report: DatasetReport) -> str:
+    if report.shortest is None or report.longest is None or report.median is None:
         return "–"
-    if found.shortest == found.longest:
-        return f"{found.median:.2f} s"
-    return f"{found.shortest:.2f} to {found.longest:.2f} s, median {found.median:.2f} s"
+    if report.shortest == report.longest:
+        return f"{report.median:.2f} s"
+    return f"{report.shortest:.2f} to {report.longest:.2f} s, median {report.median:.2f} s"
 
 
 def _join_keys(counts: Mapping[int, int], unit: str = "") -> str:
@@ -242,9 +242,9 @@ def _count_recordings(count: int) -> str:
     return "1 recording is" if count == 1 else f"{count:,} recordings are"
 
 
-def _label_table(found: Survey) -> str:
+def _label_table(report: DatasetReport) -> str:
     rows = []
-    for name, values in found.fields.items():
+    for name, values in report.fields.items():
         shown = ", ".join(values[:VALUES_SHOWN]) + (" …" if len(values) > VALUES_SHOWN else "")
         cells = f"<td>{len(values):,}</td><td>{escape(shown)}</td>"
         rows.append(f"<tr><th scope='row'>{escape(name)}</th>{cells}</tr>")

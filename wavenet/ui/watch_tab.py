@@ -2,7 +2,7 @@
 
 A folder of checkpoints enters; widgets and their wiring leave. Below the layout are the callbacks:
 one press of Watch generates a clip, or reads a recording, and inspects some of its steps. Messages
-for `step_view.js` leave. Called by the studio app.
+for `step_viewer.js` leave. Called by the studio app.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,16 +15,14 @@ import torch
 from pydantic import Field
 
 from audio_utils.errors import AudioError
-from wavenet import codec
 from wavenet.checkpoint import Checkpoint
-from wavenet.conditions import Strict
+from wavenet.config import StrictConfig, make_config
 from wavenet.errors import ConditionError, WaveNetError
-from wavenet.model.conditioning import Given
-from wavenet.model.features import frames_of
-from wavenet.parsing import make
-from wavenet.synthesis.inspect import MAX_STEPS, draw_codes, inspect
-from wavenet.synthesis.items import Item, samples_for
-from wavenet.synthesis.noise import uniforms
+from wavenet.generation.noise import uniform_noise
+from wavenet.generation.request import GenerationRequest, samples_from_seconds
+from wavenet.likelihood.step_view import MAX_STEPS, draw_first_codes, view_steps
+from wavenet.model.conditioning import ConditionValue
+from wavenet.model.frame_features import compute_frame_features
 from wavenet.ui.checkpoint_controls import (
     MAX_LABELS,
     MAX_NUMBERS,
@@ -35,11 +33,11 @@ from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
 from wavenet.ui.event_handling import MODEL_QUEUE, pace_chunks
 from wavenet.ui.generation_job import MAX_SECONDS, MAX_SEED
 from wavenet.ui.page_text import convert_user_errors, error_sentence
-from wavenet.ui.step_view import (
+from wavenet.ui.step_viewer import (
     ELEMENT_ID,
     busy_message,
     error_message,
-    make_step_view,
+    make_step_viewer,
     max_steps,
     steps_message,
 )
@@ -51,17 +49,17 @@ OPEN_JS = f"""async () => {{
   const button = () => document.getElementById('{BUTTON_ID}');
   const isEmpty = () => document.querySelector('#{ELEMENT_ID} [data-state="empty"]');
   for (let n = 0; n < 400 && !(isEmpty() && button() && !button().disabled); n += 1) {{
-    if (document.querySelector('#{ELEMENT_ID} .step-view') && !isEmpty()) return;
+    if (document.querySelector('#{ELEMENT_ID} .step-viewer') && !isEmpty()) return;
     await new Promise((done) => setTimeout(done, 50));
   }}
   if (isEmpty() && button() && !button().disabled) button().click();
 }}"""
 # Shows that an event failed on the server.
-FAIL_JS = f"() => document.getElementById('{ELEMENT_ID}').stepView.fail()"
+FAIL_JS = f"() => document.getElementById('{ELEMENT_ID}').stepViewer.fail()"
 Message = dict[str, Any]
 
 
-class StepSettings(Strict):
+class StepSettings(StrictConfig):
     """Which steps of which clip are shown.
 
     Attributes:
@@ -105,7 +103,7 @@ def tab(root: Path, opened: gr.Tab) -> None:
         with gr.Column(scale=2, min_width=300):
             inputs, about, watch = _controls(root)
         with gr.Column(scale=4, min_width=300):
-            step_view = make_step_view()
+            step_view = make_step_viewer()
     checkpoint, seconds = inputs[:2]
     dependent = [about, seconds, *inputs[-MAX_NUMBERS - MAX_LABELS :]]
     private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -196,7 +194,7 @@ def run_watch(
         recording: path of an upload to predict; None generates a clip.
         conditions: values of number fields and dropdowns, see `condition_values`.
     Yields:
-        Messages for `step_view.js`.
+        Messages for `step_viewer.js`.
     Raises:
         gr.Error: a setting is invalid; the last message shows the same sentence.
     """
@@ -225,7 +223,7 @@ def check_settings(checkpoint: Checkpoint, **values: object) -> StepSettings:
         ConfigError: a number out of its range.
         ConditionError: more steps of this model than one message may hold.
     """
-    settings = make(StepSettings, "settings", **values)
+    settings = make_config(StepSettings, "settings", **values)
     if settings.steps > (limit := max_steps(checkpoint, settings.steps)):
         raise ConditionError(
             f"the page shows at most {limit} steps of this model, found {settings.steps}"
@@ -234,7 +232,7 @@ def check_settings(checkpoint: Checkpoint, **values: object) -> StepSettings:
 
 
 def watch_generation(
-    checkpoint: Checkpoint, settings: StepSettings, conditions: Mapping[str, Given]
+    checkpoint: Checkpoint, settings: StepSettings, conditions: Mapping[str, ConditionValue]
 ) -> Iterator[Message]:
     """Generate a clip up to the last step, as the Generate tab would, and inspect the steps.
 
@@ -247,23 +245,28 @@ def watch_generation(
             f"this model needs the {config.model.locals[0].name} frames of a recording: upload "
             "one under “Predict a recording”"
         )
-    request = Item(samples_for(settings.seconds, rate), conditions, settings.seed)
+    request = GenerationRequest(
+        samples_from_seconds(settings.seconds, rate), conditions, settings.seed
+    )
     first, end = settings.sample_range(request.samples, rate)
     yield busy_message("Generating the clip …")
     parts = []
-    for part in pace_chunks(draw_codes(checkpoint, request, end)):
+    for part in pace_chunks(draw_first_codes(checkpoint, request, end)):
         parts.append(part)
         share = sum(map(len, parts)) / end
         yield busy_message(f"Generating the clip up to the last step: {share:.0%}")
     codes = torch.cat(parts)
-    noise = uniforms(request.seed, request.item, first, end - first)
+    noise = uniform_noise(request.seed, request.noise_stream, first, end - first)
     title = _title(config.name, conditions, f"seed {settings.seed}")
-    steps = inspect(checkpoint, request, codes, first)
+    steps = view_steps(checkpoint, request, codes, first)
     yield steps_message(checkpoint, steps, codes, noise, title)
 
 
 def watch_recording(
-    checkpoint: Checkpoint, settings: StepSettings, conditions: Mapping[str, Given], path: str
+    checkpoint: Checkpoint,
+    settings: StepSettings,
+    conditions: Mapping[str, ConditionValue],
+    path: str,
 ) -> Iterator[Message]:
     """Predict every sample of a recording from those before it, and inspect some steps.
 
@@ -275,13 +278,15 @@ def watch_recording(
     config, rate = checkpoint.config, checkpoint.config.audio.sample_rate
     waveform = read_upload(path, rate, MAX_SECONDS).waveform
     first, end = settings.sample_range(waveform.numel(), rate)
-    frame_features = frames_of(config.model, rate, waveform) if config.model.locals else None
-    request = Item(waveform.numel(), conditions, local=frame_features)
-    codes = codec.encode(waveform, config.codec.bits, config.codec.rounding)[:end]
+    frame_features = (
+        compute_frame_features(config.model, rate, waveform) if config.model.locals else None
+    )
+    request = GenerationRequest(waveform.numel(), conditions, frame_features=frame_features)
+    codes = checkpoint.codec.encode(waveform)[:end]
     title = _title(config.name, conditions, f"recording {Path(path).name}")
-    steps = inspect(checkpoint, request, codes, first)
+    steps = view_steps(checkpoint, request, codes, first)
     yield steps_message(checkpoint, steps, codes, None, title)
 
 
-def _title(name: str, conditions: Mapping[str, Given], source: str) -> str:
+def _title(name: str, conditions: Mapping[str, ConditionValue], source: str) -> str:
     return ", ".join([name, *(f"{key} {value}" for key, value in conditions.items()), source])

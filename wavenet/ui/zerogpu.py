@@ -21,7 +21,7 @@ from gradio.utils import get_upload_folder
 
 from wavenet.engines.registry import GPU_NAMES, device_for
 from wavenet.errors import WaveNetError
-from wavenet.synthesis.generate import warm_up
+from wavenet.generation.generate import warm_up
 from wavenet.ui import generate_tab
 from wavenet.ui.checkpoint_library import load_checkpoint, move_to_device
 from wavenet.ui.event_handling import StopRequests
