@@ -12,7 +12,7 @@ import torch
 
 from audio_utils.example_sound import make_example_sound
 from wavenet import checkpoint
-from wavenet.likelihood.effective import EffectiveField
+from wavenet.likelihood.effective_field import EffectiveField
 from wavenet.model.conditions import MelCondition
 from wavenet.ui import network_settings, receptive_field_tab
 from wavenet.ui.checkpoint_controls import MAX_NUMBERS

@@ -174,7 +174,7 @@ def test_recipes_are_listed_by_size_if_their_labels_exist() -> None:
 def test_only_changes_of_a_run_are_sent_again(runs_dir: Path, root: Path) -> None:
     folder = make_run(runs_dir, "first")
     first = shown(runs_dir, root, "first")
-    assert "ended without a word" in first["state"]
+    assert "ended without a message" in first["state"]
     assert "from the beginning" in first["state"]
     assert "7.250 bits" in first["facts"]
     assert [first[f"clip{n}"]["label"] for n in (1, 2, 3)] == ["Step 4", "Step 3", "Step 2"]
