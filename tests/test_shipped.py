@@ -8,8 +8,8 @@ import torch
 
 from audio_utils import io
 from wavenet import checkpoint
+from wavenet.audio_metadata import find_audio_files
 from wavenet.likelihood.score import score
-from wavenet.manifest import find_entries
 from wavenet.synthesis.generate import synthesize
 from wavenet.synthesis.items import Item
 
@@ -86,7 +86,7 @@ def test_the_whole_test_split_costs_what_the_card_says(digits):
 
 
 def split_bits(digits: checkpoint.Checkpoint, pattern: str, every: int) -> float:
-    entries = [e for e in find_entries(RECORDINGS, pattern) if int(e.fields["index"]) < 5]
+    entries = [e for e in find_audio_files(RECORDINGS, pattern) if int(e.fields["index"]) < 5]
     assert len(entries) == 300
     bits, samples = 0.0, 0
     for entry in entries[::every]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def deaf() -> Iterator[None]:
+def ignore_sigint() -> Iterator[None]:
     """Disregard Ctrl-C, as do the processes that are started meanwhile."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -24,7 +24,7 @@ def deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def once_more(unraisable: "sys.UnraisableHookArgs") -> None:
+def redeliver_sigint(unraisable: "sys.UnraisableHookArgs") -> None:
     """Have a Ctrl-C come again that came in a destructor, where Python prints it and goes on.
 
     A `sys.unraisablehook`; whatever else comes there is printed as ever.

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import tiny_config
-from wavenet.batch.finish import Place
-from wavenet.batch.run import Wanted, run
-from wavenet.batch.tasks import Settings
+from wavenet.batch.clip_writer import ExecutionConfig
+from wavenet.batch.run import RunOptions, run_batch
+from wavenet.batch.tasks import BatchSettings
 
 
 @pytest.fixture
@@ -42,11 +42,13 @@ def make(folder, rows, checkpoint, workers=1, together=None, settings=None, **op
     """Run a batch of rows on the engine cpu."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     manifest = write(folder.parent / f"{folder.name}.jsonl", rows)
-    wanted = {n: options.pop(n) for n in list(options) if n in Wanted.__dataclass_fields__}
+    wanted = {n: options.pop(n) for n in list(options) if n in RunOptions.__dataclass_fields__}
     elsewhere = {name: options.pop(name) for name in ("remote", "cluster") if name in options}
-    where = Place(folder, "cpu", "cpu", 1, together, options.pop("score", False), **elsewhere)
-    plain = settings or Settings(checkpoint, str(folder.parent))
-    return run(manifest, plain, Wanted(**wanted), where, workers, **options)
+    where = ExecutionConfig(
+        folder, "cpu", "cpu", 1, together, options.pop("score", False), **elsewhere
+    )
+    plain = settings or BatchSettings(checkpoint, str(folder.parent))
+    return run_batch(manifest, plain, RunOptions(**wanted), where, workers, **options)
 
 
 def hashes(folder: Path):

@@ -5,8 +5,8 @@ import resource
 
 import pytest
 
+from wavenet.batch.clip_storage import LocalStorage
 from wavenet.batch.journal import Journal, hash_file
-from wavenet.batch.store import Folder
 from wavenet.errors import FolderError
 
 PARAMS = "ab" * 32
@@ -26,7 +26,7 @@ def done(folder, identity="a", name="a.wav", params=PARAMS):
 def is_done(folder, identity="a", params=PARAMS, name="a.wav"):
     with Journal(folder) as journal:
         found = journal.recall(identity, params)
-        return found is not None and Folder(folder).holds(name, *found)
+        return found is not None and LocalStorage(folder).holds(name, *found)
 
 
 def append(folder, *records):

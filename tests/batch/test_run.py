@@ -7,10 +7,14 @@ import soundfile
 
 from tests.batch.conftest import hashes, make, records, rows_of
 from tests.conftest import RATE, sine
-from wavenet.batch.folder import check_folder, hold_part, sweep
-from wavenet.batch.tasks import Settings
+from wavenet.batch.output_folder import (
+    check_output_folder,
+    lock_output_folder,
+    remove_partial_files,
+)
+from wavenet.batch.tasks import BatchSettings
 from wavenet.errors import ConditionError, FolderError, FolderInUse
-from wavenet.locks import hold
+from wavenet.folder_lock import lock_folder
 
 
 @pytest.fixture
@@ -150,18 +154,18 @@ def test_the_prompt_is_part_of_the_file(tiny, tmp_path):
 
 
 def test_one_batch_at_a_time_writes_into_a_folder(tiny, tmp_path):
-    with hold(tmp_path / "out"):
+    with lock_folder(tmp_path / "out"):
         with pytest.raises(FolderInUse):
-            check_folder(tmp_path / "out", tmp_path / "m.jsonl")
+            check_output_folder(tmp_path / "out", tmp_path / "m.jsonl")
         for shard in ((1, 1), (1, 2)):
             with pytest.raises(FolderInUse):
                 make(tmp_path / "out", rows_of(2), tiny, shard=shard)
     assert hashes(tmp_path / "out") == {}
     with (
-        hold_part(tmp_path / "out", (1, 2)),
-        hold_part(tmp_path / "out", (2, 2)),
+        lock_output_folder(tmp_path / "out", (1, 2)),
+        lock_output_folder(tmp_path / "out", (2, 2)),
         pytest.raises(FolderInUse),
-        hold_part(tmp_path / "out"),
+        lock_output_folder(tmp_path / "out"),
     ):
         pass
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == []
@@ -175,11 +179,11 @@ def test_only_our_own_partial_files_are_swept_and_not_beside_a_shard(tmp_path):
     (tmp_path / "out" / "link").symlink_to(tmp_path / "elsewhere")
     for name in (*ours, *others, "../elsewhere/.partial-0123456789ab.wav"):
         (tmp_path / "out" / name).touch()
-    with hold_part(tmp_path / "out", (1, 2)):
+    with lock_output_folder(tmp_path / "out", (1, 2)):
         (tmp_path / "out" / ours[0]).touch()
-        with hold_part(tmp_path / "out", (2, 2)):
+        with lock_output_folder(tmp_path / "out", (2, 2)):
             assert (tmp_path / "out" / ours[0]).exists()
-    sweep(tmp_path / "out")
+    remove_partial_files(tmp_path / "out")
     left = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert sorted(left) == sorted(others)
     assert (tmp_path / "elsewhere" / ".partial-0123456789ab.wav").exists()
@@ -189,14 +193,14 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_loaded(tmp_p
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "sub"):
         with pytest.raises(FolderError, match="cannot be written"):
-            check_folder(folder, tmp_path / "m.jsonl")
+            check_output_folder(folder, tmp_path / "m.jsonl")
 
 
 def test_the_journal_is_no_manifest(tiny, tmp_path):
     """Its lines would have been read while lines were added, without an end."""
     make(tmp_path / "out", rows_of(2), tiny)
     with pytest.raises(ConditionError, match="copy it"):
-        check_folder(tmp_path / "out", tmp_path / "out" / "results.jsonl")
+        check_output_folder(tmp_path / "out", tmp_path / "out" / "results.jsonl")
 
 
 def test_results_of_one_batch_are_a_manifest_of_the_next(tiny, tmp_path):
@@ -208,7 +212,7 @@ def test_results_of_one_batch_are_a_manifest_of_the_next(tiny, tmp_path):
 
 @pytest.mark.parametrize("kind", ["flac", "ogg", "mp3"])
 def test_other_formats(tiny, tmp_path, kind):
-    settings = Settings(tiny, format=kind, normalize="peak")
+    settings = BatchSettings(tiny, format=kind, normalize="peak")
     rows = [{"id": "x", "digit": "a", "seconds": 0.3}]
     make(tmp_path / "one", rows, tiny, settings=settings)
     make(tmp_path / "two", rows, tiny, settings=settings)

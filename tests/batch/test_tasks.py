@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from audio_utils.errors import AudioError
 from tests.batch.conftest import write
 from tests.conftest import RATE, sine, tiny_config
-from wavenet.batch.finish import Place
-from wavenet.batch.rows import Row
-from wavenet.batch.run import Wanted, check
-from wavenet.batch.tasks import Settings, make_item, make_task
+from wavenet.batch.clip_writer import ExecutionConfig
+from wavenet.batch.manifest import ManifestRow
+from wavenet.batch.run import RunOptions, check_manifest
+from wavenet.batch.tasks import BatchSettings, make_request, make_task
 from wavenet.config import SamplingConfig
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
 
@@ -27,11 +27,11 @@ COLUMNS += ["top_k", "temperature", "greedy", "guidance", "checkpoint"]
 
 @pytest.fixture
 def options(tiny, tmp_path):
-    return Settings(tiny, str(tmp_path))
+    return BatchSettings(tiny, str(tmp_path))
 
 
 def task_of(options, **values):
-    return make_task(Row(5, {"digit": "a", **values}), options)
+    return make_task(ManifestRow(5, {"digit": "a", **values}), options)
 
 
 def test_a_plain_row_has_what_the_batch_says(options):
@@ -52,7 +52,7 @@ def test_columns_of_other_programs_are_known(options, alias):
 )
 def test_ids_may_be_numbers_and_zero_is_one(options, value, identity):
     assert task_of(options, id=value).identity == identity
-    assert make_task(Row(5, {"digit": "a"}), options).identity == "000005"
+    assert make_task(ManifestRow(5, {"digit": "a"}), options).identity == "000005"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_cells_of_a_table_become_what_they_spell(options):
 )
 def test_any_row_is_a_task_or_one_sentence(options, values):
     try:
-        task = make_task(Row(1, values), options)
+        task = make_task(ManifestRow(1, values), options)
     except (WaveNetError, AudioError) as error:
         assert str(error)
         return
@@ -187,21 +187,23 @@ def test_a_prompt_that_cannot_be_read_is_found_before(options, tmp_path, damage)
 def test_frames_say_how_long_a_clip_is(make_checkpoint, tmp_path):
     folder = str(make_checkpoint(tiny_config(conditions="frames")).folder)
     np.save(tmp_path / "curve.npy", np.zeros((11, 3), np.float32))
-    options = Settings(folder, str(tmp_path))
-    task = make_task(Row(1, {"cond": "curve.npy"}), options)
+    options = BatchSettings(folder, str(tmp_path))
+    task = make_task(ManifestRow(1, {"cond": "curve.npy"}), options)
     assert task.samples == 70
-    assert make_item(task).local.shape == (11, 3)
+    assert make_request(task).local.shape == (11, 3)
     for content in (b"", b"\x93NUMPY broken", b"text"):
         (tmp_path / "curve.npy").write_bytes(content)
         with pytest.raises(ConditionError):
-            make_task(Row(1, {"condition": "curve.npy"}), options)
+            make_task(ManifestRow(1, {"condition": "curve.npy"}), options)
     with pytest.raises(ConditionError):
-        make_task(Row(1, {}), options)
+        make_task(ManifestRow(1, {}), options)
 
 
 def plan_of(tmp_path, options, rows, **wanted):
     manifest = write(tmp_path / "m.jsonl", rows)
-    return check(manifest, options, Wanted(**wanted), Place(tmp_path / "out"))
+    return check_manifest(
+        manifest, options, RunOptions(**wanted), ExecutionConfig(tmp_path / "out")
+    )
 
 
 @pytest.mark.parametrize(
@@ -251,8 +253,8 @@ def test_files_that_no_batch_made_are_not_replaced(tmp_path, options):
 
 def test_a_checkpoint_that_all_rows_lack_is_said_once(tmp_path):
     with pytest.raises(CheckpointError):
-        plan_of(tmp_path, Settings(str(tmp_path / "none")), [{"id": "x"}, {"id": "y"}])
-    plan = plan_of(tmp_path, Settings(str(tmp_path / "none")), [{"checkpoint": "gone"}])
+        plan_of(tmp_path, BatchSettings(str(tmp_path / "none")), [{"id": "x"}, {"id": "y"}])
+    plan = plan_of(tmp_path, BatchSettings(str(tmp_path / "none")), [{"checkpoint": "gone"}])
     assert plan.bad == 1
 
 

@@ -16,7 +16,7 @@ from wavenet import checkpoint
 from wavenet.cli.listening import choose_item, listening
 from wavenet.conditions import LabelCondition, MelCondition
 from wavenet.config import DataConfig, ModelConfig
-from wavenet.locks import LOCK_NAME, hold
+from wavenet.folder_lock import LOCK_NAME, lock_folder
 from wavenet.model.features import frame_count, frames_of
 from wavenet.synthesis.generate import synthesize
 from wavenet.synthesis.items import Item
@@ -117,7 +117,7 @@ def test_a_length_out_of_range_is_refused_before_anything_is_read(wavenet, proje
 
 def test_a_folder_that_is_trained_into_is_refused_before_anything_is_read(wavenet, project):
     folder = project / "runs" / "tones"
-    with hold(folder):
+    with lock_folder(folder):
         result = wavenet("train", "recipe.toml", "--data", "data")
         refused(result, "runs/tones is in use by another process", "wait for it", code=1)
         assert [path.name for path in folder.iterdir()] == [LOCK_NAME]

@@ -15,4 +15,4 @@ def folder(tmp_path):
 @pytest.fixture
 def few(monkeypatch):
     """Put at most six files into a block."""
-    monkeypatch.setattr("wavenet.corpus.listing.BLOCK_FILES", 6)
+    monkeypatch.setattr("wavenet.corpus.file_listing.MAX_BLOCK_FILES", 6)

@@ -10,13 +10,13 @@ import soundfile
 import torch
 
 from audio_utils import analysis, io
-from wavenet.corpus import crew, prepare, shards
-from wavenet.corpus.format import Settings, read_report
-from wavenet.corpus.listing import blocks, list_files
-from wavenet.corpus.prepare import prepare as run
-from wavenet.corpus.reading import Corpus
+from wavenet.corpus import prepare, shard_workers, shard_writer
+from wavenet.corpus.file_listing import list_files, split_into_blocks
+from wavenet.corpus.format import CorpusSettings, read_corpus_report
+from wavenet.corpus.prepare import prepare_corpus as run
+from wavenet.corpus.reader import Corpus
 from wavenet.errors import ConfigError, DataError, FolderError, FolderInUse, WaveNetError
-from wavenet.locks import hold
+from wavenet.folder_lock import lock_folder
 
 from . import RATE, content
 from .conftest import PATTERN
@@ -66,10 +66,10 @@ def test_silence_and_clipping_are_those_of_a_report_on_a_folder(samples):
         waveform = (scale * torch.randn(samples, generator=generator)).clamp(-1, 1)
         waveform[samples // 2 :] *= 1e-4
         seconds = analysis.silence_share(waveform, RATE) * samples / RATE
-        assert shards._silence(waveform.numpy(), RATE) == pytest.approx(seconds)
+        assert shard_writer._silence(waveform.numpy(), RATE) == pytest.approx(seconds)
         for run_length in (2, 3):
             waveform[:run_length] = 1.0
-            assert shards._is_clipped(waveform.numpy()) == analysis.is_clipped(waveform)
+            assert shard_writer._is_clipped(waveform.numpy()) == analysis.is_clipped(waveform)
 
 
 def test_bad_files_are_left_out_and_each_is_told_of(folder, few, tmp_path, monkeypatch):
@@ -115,20 +115,22 @@ def test_a_subfolder_that_is_closed_to_us_is_told_of(folder, tmp_path, monkeypat
 def test_a_file_that_kills_who_reads_it_costs_that_file_alone(folder, few, tmp_path, monkeypatch):
     deadly = folder / "a" / "1_lucas_999.wav"
     deadly.touch()
-    monkeypatch.setattr(crew, "_serve", _serve_with_a_deadly_file)
+    monkeypatch.setattr(shard_workers, "_serve", _serve_with_a_deadly_file)
     report = run(folder, tmp_path / "out", workers=2)
     assert (report.readable, report.unreadable_count) == (20, 1)
     assert "1_lucas_999.wav ended the process that read it, twice" in report.unreadable[0]
 
 
-def _serve_with_a_deadly_file(pipe, folder, settings, serve=crew._serve):
-    decode = shards.decode
-    shards.decode = lambda path, rate: os._exit(9) if "999" in path.name else decode(path, rate)
+def _serve_with_a_deadly_file(pipe, folder, settings, serve=shard_workers._serve):
+    decode = shard_writer.decode
+    shard_writer.decode = lambda path, rate: (
+        os._exit(9) if "999" in path.name else decode(path, rate)
+    )
     serve(pipe, folder, settings)
 
 
 def test_workers_that_cannot_begin_are_told_of(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(crew, "_serve", _die)
+    monkeypatch.setattr(shard_workers, "_serve", _die)
     with pytest.raises(WaveNetError, match="3 workers in a row ended as they began"):
         run(folder, tmp_path / "out", workers=1)
 
@@ -228,32 +230,32 @@ def test_a_corpus_may_lie_inside_its_folder_and_is_no_part_of_it(folder):
 
 
 def test_a_folder_that_another_process_prepares_is_refused(folder, tmp_path):
-    with hold(tmp_path / "out"), pytest.raises(FolderInUse, match="is in use"):
+    with lock_folder(tmp_path / "out"), pytest.raises(FolderInUse, match="is in use"):
         run(folder, tmp_path / "out")
 
 
 def test_a_full_disk_ends_with_one_sentence(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(crew, "_serve", _serve_on_a_full_disk)
+    monkeypatch.setattr(shard_workers, "_serve", _serve_on_a_full_disk)
     with pytest.raises(FolderError, match=r"shards/.* cannot be written: the disk is full"):
         run(folder, tmp_path / "out", workers=1)
     monkeypatch.undo()
     assert run(folder, tmp_path / "out", workers=1).readable == 20
 
 
-def _serve_on_a_full_disk(pipe, folder, settings, serve=crew._serve):
+def _serve_on_a_full_disk(pipe, folder, settings, serve=shard_workers._serve):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    shards.quantise = full
+    shard_writer.quantise = full
     serve(pipe, folder, settings)
 
 
 def test_blocks_are_bounded_by_files_and_by_bytes(folder, monkeypatch):
-    settings = Settings(source=str(folder), sample_rate=RATE)
+    settings = CorpusSettings(source=str(folder), sample_rate=RATE)
     names = list_files(folder, None, None).names
-    assert [len(block.names) for block in blocks(settings, names)] == [20]
-    monkeypatch.setattr("wavenet.corpus.listing.BLOCK_BYTES", 3000)
-    found = list(blocks(settings, names))
+    assert [len(block.names) for block in split_into_blocks(settings, names)] == [20]
+    monkeypatch.setattr("wavenet.corpus.file_listing.MAX_BLOCK_BYTES", 3000)
+    found = list(split_into_blocks(settings, names))
     assert [name for block in found for name in block.names] == names
     assert all(len(block.names) <= 3 for block in found)
     assert [block.first for block in found] == [names.index(block.names[0]) for block in found]
@@ -261,7 +263,7 @@ def test_blocks_are_bounded_by_files_and_by_bytes(folder, monkeypatch):
 
 def test_the_report_lies_beside_the_corpus(folder, tmp_path):
     report = run(folder, tmp_path / "out", workers=1)
-    assert read_report(tmp_path / "out") == report
+    assert read_corpus_report(tmp_path / "out") == report
     shutil.move(tmp_path / "out", tmp_path / "moved")
     assert len(Corpus(tmp_path / "moved")) == 20
 
@@ -269,11 +271,11 @@ def test_the_report_lies_beside_the_corpus(folder, tmp_path):
 def test_a_corpus_that_is_being_mended_cannot_be_opened(folder, few, tmp_path):
     out = tmp_path / "out"
     run(folder, out, workers=1)
-    settings = Settings(source=str(folder), sample_rate=RATE)
-    block = next(blocks(settings, list_files(folder, None, None).names))
-    shards.make_shard(out, settings, block)
+    settings = CorpusSettings(source=str(folder), sample_rate=RATE)
+    block = next(split_into_blocks(settings, list_files(folder, None, None).names))
+    shard_writer.write_shard(out, settings, block)
     assert len(Corpus(out)) == 20  # the control: it was whole
     (out / "parts" / "00000.json").unlink()
-    shards.make_shard(out, settings, block)
+    shard_writer.write_shard(out, settings, block)
     with pytest.raises(DataError, match="is not finished"):
         Corpus(out)

@@ -16,7 +16,7 @@ from typing import Any
 from tests.corpus import content, write_recordings
 
 CALL = (
-    "import wavenet.corpus.listing as listing; listing.BLOCK_FILES = {block};"
+    "import wavenet.corpus.file_listing as listing; listing.BLOCK_FILES = {block};"
     "from wavenet.cli.main import main; main()"
 )
 PATIENCE = 300.0  # seconds

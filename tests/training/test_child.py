@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.training.twig import fill, gone, plan, twigs, wait_for
-from wavenet import checkpoint, locks
+from wavenet import checkpoint, folder_lock
 from wavenet.errors import ConfigError, FolderError, TrainingError
 from wavenet.training import child, history
 from wavenet.training.status import KILLED, list_runs, read_status
@@ -35,7 +35,7 @@ def test_a_run_is_paused_resumed_killed_and_stopped(root):
     assert running.is_alive
     assert running.speed > 0
     assert running.seconds_left > 0
-    first = locks.is_held(folder)
+    first = folder_lock.lock_holder(folder)
     assert os.getpriority(os.PRIO_PROCESS, first) > os.getpriority(os.PRIO_PROCESS, 0)
     assert os.getsid(first) == first, "it would get the signals of our terminal"
 
@@ -56,7 +56,7 @@ def test_a_run_is_paused_resumed_killed_and_stopped(root):
     second = wait_for(folder, "running", saved=paused.saved + 2)
     assert second.step > paused.step
     assert second.loss[0][0] == 1, "the curve begins where the run began"
-    pid = locks.is_held(folder)
+    pid = folder_lock.lock_holder(folder)
     os.kill(pid, signal.SIGKILL)
     assert gone(pid)
     killed = read_status(folder)
@@ -75,7 +75,7 @@ def test_a_run_is_paused_resumed_killed_and_stopped(root):
 def test_a_run_that_still_reads_its_recordings_can_be_stopped(root):
     """Wherever it is: in its imports, or among its files, before it holds the folder."""
     folder = child.start(plan(), root, fill)
-    assert locks.is_held(folder) is None, "no longer what is tested here"
+    assert folder_lock.lock_holder(folder) is None, "no longer what is tested here"
     child.pause(folder)
     paused = wait_for(folder, "paused")
     assert (paused.saved, paused.is_alive) == (0, False)
@@ -125,8 +125,8 @@ def test_only_the_process_that_holds_the_folder_is_signalled(root, word):
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         child._note(folder, "run", other.pid, time.time(), word)
-        (folder / locks.LOCK_NAME).write_text(f"{other.pid}\n")
-        assert locks.is_held(folder) is None
+        (folder / folder_lock.LOCK_NAME).write_text(f"{other.pid}\n")
+        assert folder_lock.lock_holder(folder) is None
         assert not child.is_starting(folder)
         child.stop(folder)
         with pytest.raises(TrainingError):
@@ -143,7 +143,7 @@ def test_nobody_is_signalled_where_the_holder_is_not_known(root, monkeypatch, ho
     folder = root / "first"
     folder.mkdir(parents=True)
     (folder / child.PLAN).write_text(plan().model_dump_json())
-    monkeypatch.setattr(locks, "is_held", lambda folder: holder)
+    monkeypatch.setattr(folder_lock, "lock_holder", lambda folder: holder)
     monkeypatch.setattr(os, "kill", lambda pid, number: pytest.fail(f"{number} was sent to {pid}"))
     for act in (child.pause, child.stop):
         with pytest.raises(TrainingError):
@@ -155,7 +155,7 @@ def test_a_run_started_by_hand_is_shown_as_running(root, monkeypatch):
     folder.mkdir(parents=True)
     (folder / child.PLAN).write_text(plan().model_dump_json())
     child._note(folder, "pause", 1, time.time())
-    monkeypatch.setattr(locks, "is_held", lambda folder: os.getpid())
+    monkeypatch.setattr(folder_lock, "lock_holder", lambda folder: os.getpid())
     assert read_status(folder).state == "running"
 
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from wavenet.errors import FolderInUse, TrainingError
-from wavenet.locks import LOCK_NAME, hold, is_held
+from wavenet.folder_lock import LOCK_NAME, lock_folder, lock_holder
 from wavenet.training.loop import train
 
 from . import CPU, make_config, make_dataset, make_settings
@@ -24,7 +24,7 @@ def content(folder):
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_folder_that_is_trained_into_is_refused(tmp_path, resume):
     run(tmp_path, steps=4)
-    with hold(tmp_path):
+    with lock_folder(tmp_path):
         before = content(tmp_path)
         words = rf"is in use by another process \(process {os.getpid()}\)"
         with pytest.raises(FolderInUse, match=words):
@@ -37,10 +37,10 @@ def test_a_run_holds_its_folder_to_its_end_and_no_longer(tmp_path):
     seen = []
     train(
         make_config(), make_settings(steps=2), make_dataset(), tmp_path, device=CPU,
-        report=lambda record: seen.append(is_held(tmp_path)),
+        report=lambda record: seen.append(lock_holder(tmp_path)),
     )  # fmt: skip
     assert seen == [os.getpid()] * 2
-    assert is_held(tmp_path) is None
+    assert lock_holder(tmp_path) is None
     assert not (tmp_path / LOCK_NAME).exists()
 
 

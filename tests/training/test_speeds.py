@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from wavenet.conditions import FramesCondition, MelCondition
 from wavenet.config import DataConfig, RecipeConfig
-from wavenet.corpus.prepare import prepare
+from wavenet.corpus.prepare import prepare_corpus
 from wavenet.errors import DataError
 from wavenet.evaluation.recordings import read_whole
 from wavenet.training.data import read_dataset
@@ -109,7 +109,7 @@ def test_frames_from_files_are_refused_with_speeds():
 
 
 def test_a_corpus_is_refused_with_speeds(folder, tmp_path):
-    prepare(folder, tmp_path / "corpus", RATE, workers=1)
+    prepare_corpus(folder, tmp_path / "corpus", RATE, workers=1)
     with pytest.raises(DataError, match=r"one speed; take data\.speeds out"):
         read(tmp_path / "corpus", pattern=None, validation={}, test={})
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.twig import fill, gone, plan, twigs, wait_for
-from wavenet import locks
+from wavenet import folder_lock
 from wavenet.cli import standby as inside
 from wavenet.errors import ConfigError
 from wavenet.training import child, standby
@@ -100,7 +100,7 @@ def test_a_run_in_a_standby_is_paused_and_resumed_in_another(root, ready):
     folder, pid = child.start(plan(), root, fill, ready), child.read_mark(root / "first").pid
     assert child.is_starting(folder)
     wait_for(folder, "running", saved=2)
-    assert locks.is_held(folder) == pid
+    assert folder_lock.lock_holder(folder) == pid
     assert os.getpriority(os.PRIO_PROCESS, pid) > os.getpriority(os.PRIO_PROCESS, 0)
     assert os.getsid(pid) == pid, "it would get the signals of our terminal"
     child.pause(folder)

@@ -18,7 +18,7 @@ from wavenet.conditions import (
     VectorCondition,
 )
 from wavenet.config import DataConfig
-from wavenet.corpus.prepare import prepare
+from wavenet.corpus.prepare import prepare_corpus
 from wavenet.errors import ConfigError, DataError
 from wavenet.training.batches import batches
 from wavenet.training.data import label_values, read_dataset
@@ -46,8 +46,8 @@ def places(tmp_path_factory):
         soundfile.write(path, noise, RATE)
     (place / "audio" / "0_theo_06.wav").write_bytes(b"no audio")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("wavenet.corpus.listing.BLOCK_FILES", 7)
-        prepare(place / "audio", place / "corpus", pattern=PATTERN, workers=1)
+        patch.setattr("wavenet.corpus.file_listing.MAX_BLOCK_FILES", 7)
+        prepare_corpus(place / "audio", place / "corpus", pattern=PATTERN, workers=1)
     return place / "audio", place / "corpus"
 
 
@@ -140,7 +140,7 @@ def test_clips_are_a_sequence_whose_members_are_not_held(places):
 
 def test_lengths_are_known_without_reading_a_sample(places, monkeypatch):
     monkeypatch.setattr(
-        "wavenet.corpus.reading._mapped", lambda *_: pytest.fail("samples were read")
+        "wavenet.corpus.reader._mapped", lambda *_: pytest.fail("samples were read")
     )
     _, corpus = both(places[1:] * 2, make_config().model)
     assert sum(clip.samples - clip.context for clip in corpus.train) > 0

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from wavenet.audio_metadata import parse_file_name
 from wavenet.errors import DataError
-from wavenet.manifest import match
 from wavenet.training.survey import SHOWN, Survey, guess_pattern, survey
 
 RATE = 8000
@@ -170,4 +170,4 @@ def test_what_cannot_be_surveyed_is_refused_at_once(tmp_path):
 def test_a_pattern_is_guessed_where_all_names_have_one_shape(names, pattern):
     assert guess_pattern(names) == pattern
     if pattern:
-        assert all(match(pattern, name.removesuffix(".wav")) for name in names)
+        assert all(parse_file_name(pattern, name.removesuffix(".wav")) for name in names)

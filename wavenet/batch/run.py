@@ -13,17 +13,17 @@ from itertools import islice
 from pathlib import Path
 
 from audio_utils.errors import AudioError
-from wavenet.batch.cluster import run_cluster
-from wavenet.batch.columns import cell
-from wavenet.batch.crew import run_crew
-from wavenet.batch.finish import Place, Record
-from wavenet.batch.folder import WHOLE, Shard, hold_part, is_new
+from wavenet.batch.clip_storage import open_remote_storage
+from wavenet.batch.clip_worker import ClipWorker, Session
+from wavenet.batch.clip_writer import ExecutionConfig, Record
 from wavenet.batch.journal import Journal
-from wavenet.batch.names import twin_key
-from wavenet.batch.rows import Fault, Row, read_rows
-from wavenet.batch.store import open_remote
-from wavenet.batch.tasks import Settings, Task, make_task, noise_key
-from wavenet.batch.work import Session, Worker
+from wavenet.batch.local_workers import run_crew
+from wavenet.batch.manifest import InvalidRow, ManifestRow, read_rows
+from wavenet.batch.manifest_columns import column_value
+from wavenet.batch.output_folder import WHOLE, Shard, has_no_results, lock_output_folder
+from wavenet.batch.output_names import collision_key
+from wavenet.batch.ray_driver import run_ray_workers
+from wavenet.batch.tasks import BatchSettings, ClipTask, make_task, noise_stream
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
 
 BLOCK = 4096  # rows that are ordered by length, the longest first
@@ -32,7 +32,7 @@ MAX_SENTENCE = 500  # a cell may hold a book, and be in it
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RunOptions:
     """Which rows are made, and what happens when one cannot be.
 
     Attributes:
@@ -53,7 +53,7 @@ class Wanted:
 
 
 @dataclass
-class Plan:
+class BatchPlan:
     """What a manifest asks for.
 
     Attributes:
@@ -65,10 +65,10 @@ class Plan:
     rows: int = 0
     good: int = 0
     seconds: float = 0.0
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[InvalidRow] = field(default_factory=list)
     bad: int = 0
 
-    def add_fault(self, fault: Fault) -> None:
+    def add_fault(self, fault: InvalidRow) -> None:
         """Count a fault."""
         self.bad += 1
         if len(self.faults) < SHOWN_FAULTS:
@@ -76,7 +76,7 @@ class Plan:
 
 
 @dataclass
-class Tally:
+class BatchResult:
     """How a batch ended: clips done now and before, failed, and seconds of audio made now."""
 
     done: int = 0
@@ -85,7 +85,9 @@ class Tally:
     seconds: float = 0.0
 
 
-def check(manifest: Path, settings: Settings, wanted: Wanted, where: Place) -> Plan:
+def check_manifest(
+    manifest: Path, settings: BatchSettings, wanted: RunOptions, where: ExecutionConfig
+) -> BatchPlan:
     """Check every row, and that no two of them share an id or a file.
 
     Raises:
@@ -94,13 +96,13 @@ def check(manifest: Path, settings: Settings, wanted: Wanted, where: Place) -> P
         ConditionError: a file would be replaced that is not of a batch.
         FolderError: a place for clips cannot be reached.
     """
-    plan = Plan()
-    foreign = is_new(where.folder) and not wanted.overwrite
+    plan = BatchPlan()
+    foreign = has_no_results(where.folder) and not wanted.overwrite
     store = where.store
     store.look()
     for found in _checked(manifest, settings, wanted, where.folder):
         plan.rows += 1
-        if isinstance(found, Fault):
+        if isinstance(found, InvalidRow):
             plan.add_fault(found)
             continue
         plan.good += 1
@@ -114,17 +116,17 @@ def check(manifest: Path, settings: Settings, wanted: Wanted, where: Place) -> P
     return plan
 
 
-def run(
+def run_batch(
     manifest: Path,
-    settings: Settings,
-    wanted: Wanted,
-    where: Place,
+    settings: BatchSettings,
+    wanted: RunOptions,
+    where: ExecutionConfig,
     workers: int | None = 1,
-    show: Callable[[Task, Record | None], None] = lambda task, record: None,
+    show: Callable[[ClipTask, Record | None], None] = lambda task, record: None,
     report: Callable[[float], None] = lambda seconds: None,
     say: Callable[[str], None] = lambda sentence: None,
     stopping: threading.Event | None = None,
-) -> Tally:
+) -> BatchResult:
     """Make what is not done.
 
     Args:
@@ -139,14 +141,17 @@ def run(
         DeviceError: the device is lost.
         WaveNetError: workers cannot begin, or a cluster is lost.
     """
-    tally, stop = Tally(), stopping or threading.Event()
-    with hold_part(where.folder, wanted.shard), Journal(where.folder, wanted.shard) as journal:
+    tally, stop = BatchResult(), stopping or threading.Event()
+    with (
+        lock_output_folder(where.folder, wanted.shard),
+        Journal(where.folder, wanted.shard) as journal,
+    ):
         waiting = _waiting(manifest, settings, wanted, where, journal, tally, show)
 
-        def take() -> Task | None:
+        def take() -> ClipTask | None:
             return None if stop.is_set() else next(waiting, None)
 
-        def put(task: Task, record: Record) -> None:
+        def put(task: ClipTask, record: Record) -> None:
             journal.append(record)
             if record["status"] == "done":
                 tally.done += 1
@@ -161,16 +166,16 @@ def run(
         retries = wanted.max_retries
         with _copied(journal.path, where, wanted.shard):
             if where.cluster is not None:
-                run_cluster(settings, where, workers, session, retries, journal.path)
+                run_ray_workers(settings, where, workers, session, retries, journal.path)
             elif workers in (1, None):
-                Worker(settings, where).work(session)
+                ClipWorker(settings, where).work(session)
             else:
                 run_crew(settings, where, workers, session, retries)
     return tally
 
 
 @contextmanager
-def _copied(journal: Path, where: Place, shard: Shard) -> Iterator[None]:
+def _copied(journal: Path, where: ExecutionConfig, shard: Shard) -> Iterator[None]:
     """Leave a copy of the journal beside clips that are elsewhere.
 
     Raises:
@@ -179,7 +184,7 @@ def _copied(journal: Path, where: Place, shard: Shard) -> Iterator[None]:
     if where.remote is None:
         yield
         return
-    remote = open_remote(where.remote)
+    remote = open_remote_storage(where.remote)
     remote.send(journal, journal.name)
     yield
     remote.send(journal, journal.name)
@@ -188,16 +193,16 @@ def _copied(journal: Path, where: Place, shard: Shard) -> Iterator[None]:
 
 
 def _checked(
-    manifest: Path, settings: Settings, wanted: Wanted, folder: Path
-) -> Iterator[Task | Fault]:
+    manifest: Path, settings: BatchSettings, wanted: RunOptions, folder: Path
+) -> Iterator[ClipTask | InvalidRow]:
     """Turn the rows of this shard into tasks; in all shards the same rows are twins."""
     part, parts = wanted.shard
     seen: dict[bytes, int] = {}
     count = 0
     for row in read_rows(manifest):
         found = _check_row(row, settings, folder, seen)
-        identity = str(row.line) if isinstance(found, Fault) else found.identity
-        if noise_key(identity) % parts != part - 1:
+        identity = str(row.line) if isinstance(found, InvalidRow) else found.identity
+        if noise_stream(identity) % parts != part - 1:
             continue
         if wanted.limit is not None and count >= wanted.limit:
             return
@@ -206,56 +211,58 @@ def _checked(
 
 
 def _check_row(
-    row: Row | Fault, settings: Settings, folder: Path, seen: dict[bytes, int]
-) -> Task | Fault:
-    if isinstance(row, Fault):
+    row: ManifestRow | InvalidRow, settings: BatchSettings, folder: Path, seen: dict[bytes, int]
+) -> ClipTask | InvalidRow:
+    if isinstance(row, InvalidRow):
         return row
     try:
         task = make_task(row, settings)
     except (WaveNetError, AudioError) as error:
-        if isinstance(error, CheckpointError) and cell(row.values, "checkpoint") is None:
+        if isinstance(error, CheckpointError) and column_value(row.values, "checkpoint") is None:
             raise  # it is the same in all rows
-        return Fault(row.line, str(error)[:MAX_SENTENCE])
-    file = twin_key(task.output)
+        return InvalidRow(row.line, str(error)[:MAX_SENTENCE])
+    file = collision_key(task.output)
     for what, name, key in (
-        ("id", task.identity, b"i" + twin_key(task.identity)),
+        ("id", task.identity, b"i" + collision_key(task.identity)),
         ("file", task.output, file),
     ):
         before = seen.setdefault(key, row.line)
         if before != row.line:
-            return Fault(row.line, f"has the {what} {name!r}, as line {before} has")
+            return InvalidRow(row.line, f"has the {what} {name!r}, as line {before} has")
     for path in filter(None, (task.prompt, task.condition)):
         inside = os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
-        seen.setdefault(b"r" + twin_key(inside), row.line)
-        if twin_key(inside) in seen:
-            return Fault(row.line, f"reads {path}, which line {seen[twin_key(inside)]} writes")
+        seen.setdefault(b"r" + collision_key(inside), row.line)
+        if collision_key(inside) in seen:
+            return InvalidRow(
+                row.line, f"reads {path}, which line {seen[collision_key(inside)]} writes"
+            )
     if b"r" + file in seen:
         line = seen[b"r" + file]
-        return Fault(row.line, f"writes {task.output}, which line {line} reads")
+        return InvalidRow(row.line, f"writes {task.output}, which line {line} reads")
     return task
 
 
 def _waiting(
     manifest: Path,
-    settings: Settings,
-    wanted: Wanted,
-    where: Place,
+    settings: BatchSettings,
+    wanted: RunOptions,
+    where: ExecutionConfig,
     journal: Journal,
-    tally: Tally,
-    show: Callable[[Task, Record | None], None],
-) -> Iterator[Task]:
+    tally: BatchResult,
+    show: Callable[[ClipTask, Record | None], None],
+) -> Iterator[ClipTask]:
     """Give the tasks that are to be made, those that share most side by side."""
     found, store = _checked(manifest, settings, wanted, where.folder), where.store
     store.look()
 
-    def is_done(task: Task) -> bool:
+    def is_done(task: ClipTask) -> bool:
         kept = journal.recall(task.identity, task.params_hash)
         return kept is not None and store.holds(task.output, *kept)
 
     while block := list(islice(found, BLOCK)):
         tasks = []
         for task in block:
-            if isinstance(task, Fault):
+            if isinstance(task, InvalidRow):
                 tally.failed += 1
                 journal.append(
                     {"id": None, "status": "failed", "line": task.line, "error": task.sentence}

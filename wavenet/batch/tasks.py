@@ -1,6 +1,6 @@
 """Rows -> tasks: everything about a clip checked before the first sample of any is made.
 
-A row of a manifest and the settings of the batch enter; a `Task`, which another process can take
+A row of a manifest and the settings of the batch enter; a `ClipTask`, which another process can take
 over, or one sentence leaves.
 """
 
@@ -14,10 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from audio_utils import io
-from wavenet.batch.columns import cell, drawing_of, identity_of, labels_of, number, path_of
 from wavenet.batch.journal import hash_file
-from wavenet.batch.names import check_output, fill_template
-from wavenet.batch.rows import Row
+from wavenet.batch.manifest import ManifestRow
+from wavenet.batch.manifest_columns import (
+    column_value,
+    condition_values,
+    input_path,
+    parse_number,
+    row_id,
+    sampling_options,
+)
+from wavenet.batch.output_names import check_output_name, fill_template
 from wavenet.checkpoint import CONFIG, WEIGHTS, Checkpoint, load
 from wavenet.conditions import FramesCondition
 from wavenet.config import SamplingConfig
@@ -32,7 +39,7 @@ _VERSION = 1  # of how a clip follows from a task; another one makes all clips a
 
 
 @dataclass(frozen=True)
-class Settings:
+class BatchSettings:
     """What holds for all clips unless a row says otherwise.
 
     Attributes:
@@ -61,7 +68,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Task:
+class ClipTask:
     """A clip to be made.
 
     Attributes:
@@ -93,50 +100,54 @@ class Task:
     @property
     def seconds(self) -> float:
         """How long the clip is, what it continues not counted."""
-        return self.samples / load_model(self.checkpoint)[0].config.audio.sample_rate
+        return self.samples / load_checkpoint(self.checkpoint)[0].config.audio.sample_rate
 
 
-def make_task(row: Row, settings: Settings) -> Task:
+def make_task(row: ManifestRow, settings: BatchSettings) -> ClipTask:
     """Check a row.
 
     Raises:
         ConditionError, ConfigError, CheckpointError, AudioError: it cannot be made.
     """
     values = row.values
-    folder = str(cell(values, "checkpoint") or settings.checkpoint)
-    checkpoint, _ = load_model(folder)
-    identity = identity_of(row)
-    given_seed = cell(values, "seed")
-    seed = number(settings.seed if given_seed is None else given_seed, "seed", int)
-    labels, extra = labels_of(checkpoint.config.model, values)
-    usual, drawing = checkpoint.config.sampling, {**settings.sampling, **drawing_of(values)}
+    folder = str(column_value(values, "checkpoint") or settings.checkpoint)
+    checkpoint, _ = load_checkpoint(folder)
+    identity = row_id(row)
+    given_seed = column_value(values, "seed")
+    seed = parse_number(settings.seed if given_seed is None else given_seed, "seed", int)
+    labels, extra = condition_values(checkpoint.config.model, values)
+    usual, drawing = checkpoint.config.sampling, {**settings.sampling, **sampling_options(values)}
     sampling = choose_sampling(usual, **drawing)
     fields = {name: str(value) for name, value in labels.items()}
     fields |= {"id": identity, "seed": str(seed), "ext": settings.format, "line": str(row.line)}
     fields |= {"checkpoint": checkpoint.config.name}
-    given = cell(values, "output")
-    output = fill_template(settings.template, fields) if given is None else check_output(str(given))
+    given = column_value(values, "output")
+    output = (
+        fill_template(settings.template, fields) if given is None else check_output_name(str(given))
+    )
     if not output.lower().endswith(f".{settings.format}"):
         output += f".{settings.format}"
-    prompt, condition = (path_of(values, name, settings.base) for name in ("prompt", "condition"))
-    seconds = cell(values, "seconds")
-    chosen = settings.seconds if seconds is None else number(seconds, "seconds", float)
+    prompt, condition = (
+        input_path(values, name, settings.base) for name in ("prompt", "condition")
+    )
+    seconds = column_value(values, "seconds")
+    chosen = settings.seconds if seconds is None else parse_number(seconds, "seconds", float)
     samples = _samples(checkpoint, chosen, condition)
-    task = Task(
+    task = ClipTask(
         row.line, identity, folder, labels, samples, seed, prompt, condition, sampling, output,
         "", extra,
     )  # fmt: skip
     _check(task, checkpoint)
-    return Task(**{**vars(task), "params_hash": _hash(task, settings)})
+    return ClipTask(**{**vars(task), "params_hash": _hash(task, settings)})
 
 
-def make_item(task: Task) -> Item:
+def make_request(task: ClipTask) -> Item:
     """Read what a clip needs.
 
     Raises:
         AudioError, ConditionError: a file is damaged, missing, or does not fit.
     """
-    checkpoint, _ = load_model(task.checkpoint)
+    checkpoint, _ = load_checkpoint(task.checkpoint)
     rate, model = checkpoint.config.audio.sample_rate, checkpoint.config.model
     prompt = None if task.prompt is None else io.read(task.prompt, rate).waveform
     local = None
@@ -149,11 +160,11 @@ def make_item(task: Task) -> Item:
             local = frames_of(model, rate, io.read(task.condition, rate).waveform)
     elif task.condition is not None:
         raise ConditionError(f"{checkpoint.config.name} takes no frames; leave condition out")
-    return Item(task.samples, task.labels, task.seed, noise_key(task.identity), prompt, local)
+    return Item(task.samples, task.labels, task.seed, noise_stream(task.identity), prompt, local)
 
 
-def _check(task: Task, checkpoint: Checkpoint) -> None:
-    item = make_item(task)
+def _check(task: ClipTask, checkpoint: Checkpoint) -> None:
+    item = make_request(task)
     checkpoint.model.distribution.check(task.sampling)
     if item.prompt is None and item.local is None:
         check_item(item, checkpoint.config.audio.sample_rate)
@@ -167,18 +178,18 @@ def _check_labels(
     folder: str, labels: tuple[tuple[str, str | float], ...], sampling: SamplingConfig
 ) -> None:
     """Check what thousands of rows share: labels, and how they are drawn."""
-    checkpoint, _ = load_model(folder)
+    checkpoint, _ = load_checkpoint(folder)
     open_streams(checkpoint, [Item(1, dict(labels))], sampling, None)
 
 
-def noise_key(identity: str) -> int:
+def noise_stream(identity: str) -> int:
     """Turn an id into the second key of the noise, 64 bits."""
     text = identity.encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
 @lru_cache(maxsize=4)
-def load_model(folder: str) -> tuple[Checkpoint, str]:
+def load_checkpoint(folder: str) -> tuple[Checkpoint, str]:
     """Load a checkpoint once, on the CPU, with the hash of its files.
 
     Raises:
@@ -201,10 +212,10 @@ def _hash_of(path: str | None) -> str | None:
     return _hash_input(path, found.st_mtime_ns, found.st_size)
 
 
-def _hash(task: Task, settings: Settings) -> str:
+def _hash(task: ClipTask, settings: BatchSettings) -> str:
     content = {
         "version": _VERSION,
-        "checkpoint": load_model(task.checkpoint)[1],
+        "checkpoint": load_checkpoint(task.checkpoint)[1],
         "id": task.identity,
         "labels": dict(task.labels),
         "samples": task.samples,

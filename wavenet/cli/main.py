@@ -11,9 +11,9 @@ import typer
 import wavenet
 from wavenet.cli import (
     analyse,
-    batch,
+    batch_command,
     bench,
-    data,
+    data_command,
     evaluate,
     generate,
     hub,
@@ -25,7 +25,7 @@ from wavenet.cli import (
     vocode,
 )
 from wavenet.errors import ConditionError, ConfigError, EngineUnavailable, WaveNetError
-from wavenet.interrupts import once_more
+from wavenet.interrupts import redeliver_sigint
 
 app = typer.Typer(
     name="wavenet",
@@ -35,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("generate")(generate.generate)
-app.command("batch")(batch.batch)
+app.command("batch")(batch_command.batch)
 app.command("vocode")(vocode.vocode)
 app.command("score")(score.score)
 app.command("train")(train.train)
@@ -44,7 +44,7 @@ app.command("analyse")(analyse.analyse)
 app.command("bench")(bench.bench)
 app.command("import")(import_.import_)
 app.command("ui")(studio.studio)
-app.add_typer(data.app, name="data")
+app.add_typer(data_command.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(hub.app, name="hub")
 
@@ -66,7 +66,7 @@ def options(
 
 def main() -> None:
     """Run a command; a fault that a user can meet ends as one sentence on stderr."""
-    sys.unraisablehook = once_more
+    sys.unraisablehook = redeliver_sigint
     sys.exit(run())
 
 

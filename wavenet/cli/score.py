@@ -21,7 +21,7 @@ from wavenet.cli.options import (
 from wavenet.errors import DataError
 
 if TYPE_CHECKING:
-    from wavenet.manifest import Entry
+    from wavenet.audio_metadata import AudioFile
 
 
 def score(
@@ -75,24 +75,24 @@ def score(
         raise typer.Exit(3)
 
 
-def list_entries(files: list[Path], pattern: str | None, csv: Path | None) -> "list[Entry]":
+def list_entries(files: list[Path], pattern: str | None, csv: Path | None) -> "list[AudioFile]":
     """Gather files and folders with the labels that a pattern or a table gives them.
 
     Raises:
         DataError: a file name that does not fit the pattern, a file that the table does not list.
     """
-    from wavenet.manifest import Entry, find_entries, match, read_table
+    from wavenet.audio_metadata import AudioFile, find_audio_files, parse_file_name, read_metadata
 
-    table = {entry.path: entry for entry in read_table(csv)} if csv else None
-    entries: list[Entry] = []
+    table = {entry.path: entry for entry in read_metadata(csv)} if csv else None
+    entries: list[AudioFile] = []
     for path in files:
         if path.is_dir():
-            entries.extend(find_entries(path, pattern))
+            entries.extend(find_audio_files(path, pattern))
             continue
-        fields = match(pattern, path.stem) if pattern else {}
+        fields = parse_file_name(pattern, path.stem) if pattern else {}
         if fields is None:
             raise DataError(f"the file name {path.name} does not fit the pattern {pattern!r}")
-        entries.append(Entry(path, fields))
+        entries.append(AudioFile(path, fields))
     if table is None:
         return entries
     for entry in entries:

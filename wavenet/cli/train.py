@@ -87,7 +87,7 @@ def run(
     import torch
 
     from wavenet.cli.listening import listening
-    from wavenet.locks import refuse_held
+    from wavenet.folder_lock import check_unlocked
     from wavenet.synthesis.items import samples_for
     from wavenet.training.child import is_asked_to_end
     from wavenet.training.data import read_dataset
@@ -103,7 +103,7 @@ def run(
     place, rate = ranks.choose_device(device), recipe.audio.sample_rate
     samples = None if listen is None else samples_for(listen, rate)
     if ranks.is_first:
-        refuse_held(folder)
+        check_unlocked(folder)
     ranks.meet()
     tell("reading the recordings")
     dataset = read_dataset(recipe.data, rate, recipe.model)

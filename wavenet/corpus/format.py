@@ -25,27 +25,29 @@ from wavenet.conditions import Strict
 from wavenet.errors import ConfigError, DataError, FolderError
 from wavenet.parsing import parse
 
-HEADER = "corpus.json"
-SETTINGS = "settings.json"
-REPORT = "report.json"
-SKIPPED = "skipped.txt"
-SHARDS, INDEX, PARTS = "shards", "index", "parts"
+HEADER_FILE = "corpus.json"
+SETTINGS_FILE = "settings.json"
+REPORT_FILE = "report.json"
+SKIPPED_FILE = "skipped.txt"
+SHARD_FOLDER, INDEX_FOLDER, SUMMARY_FOLDER = "shards", "index", "parts"
 
-PCM = np.dtype("<i2")
-FULL = 32768  # what 1.0 would be; the largest number is one less
+PCM_DTYPE = np.dtype("<i2")
+FULL_SCALE = 32768  # what 1.0 would be; the largest number is one less
 # of each recording: which file of the listing it was, in which shard it lies, from which sample on
-RECORDS = np.dtype([("number", "<i8"), ("shard", "<i4"), ("offset", "<i8"), ("samples", "<i8")])
-CODES = np.dtype("<i4")  # of a label: which of the values it is
-ABSENT = -1  # the recording has no such label
+RECORD_DTYPE = np.dtype(
+    [("number", "<i8"), ("shard", "<i4"), ("offset", "<i8"), ("samples", "<i8")]
+)
+FIELD_CODE_DTYPE = np.dtype("<i4")  # of a label: which of the values it is
+NO_VALUE = -1  # the recording has no such label
 
 SHARD_NAME = r"[0-9]{5,8}-[0-9a-f]{12}\.pcm"
-PART_NAME = r"[0-9]{5,8}\.json"
+SUMMARY_NAME = r"[0-9]{5,8}\.json"
 
 Count = Annotated[int, Field(ge=0, lt=1 << 62)]
-Rate = Annotated[int, Field(ge=4_000, le=192_000)]
+SampleRate = Annotated[int, Field(ge=4_000, le=192_000)]
 
 
-class Settings(Strict):
+class CorpusSettings(Strict):
     """The content of `settings.json`: what decides what a corpus is made of.
 
     Attributes:
@@ -55,19 +57,19 @@ class Settings(Strict):
 
     format_version: Literal[1] = 1
     source: str
-    sample_rate: Rate
+    sample_rate: SampleRate
     pattern: str | None = None
     metadata: str | None = None
 
 
-class Shard(Strict):
+class CorpusShard(Strict):
     """A file of samples."""
 
     name: str = Field(pattern=f"^{SHARD_NAME}$")
     samples: Count
 
 
-class Header(Strict):
+class CorpusHeader(Strict):
     """The content of `corpus.json`.
 
     Attributes:
@@ -78,17 +80,17 @@ class Header(Strict):
 
     format: Literal["wavenet corpus"] = "wavenet corpus"
     format_version: Literal[1] = 1
-    sample_rate: Rate
+    sample_rate: SampleRate
     pattern: str | None = None
     metadata: str | None = None
     files: Count
     recordings: int = Field(ge=1, lt=1 << 62)
     samples: Count
     fields: tuple[str, ...] = Field(default=(), max_length=1000)
-    shards: tuple[Shard, ...] = Field(min_length=1)
+    shards: tuple[CorpusShard, ...] = Field(min_length=1)
 
 
-class Part(Strict):
+class ShardSummary(Strict):
     """The content of `parts/N.json`: what became of the files of one block.
 
     Attributes:
@@ -103,7 +105,7 @@ class Part(Strict):
 
     format_version: Literal[1] = 1
     digest: str
-    shard: Shard
+    shard: CorpusShard
     sha256: str
     lengths: tuple[Count, ...]
     rates: dict[int, int]
@@ -114,7 +116,7 @@ class Part(Strict):
     skipped: tuple[str, ...]
 
 
-class Report(Strict):
+class CorpusReport(Strict):
     """The content of `report.json`, in the words of `wavenet data report`.
 
     Attributes:
@@ -142,7 +144,7 @@ class Report(Strict):
 
 
 @dataclass(frozen=True)
-class Texts:
+class TextArray:
     """Many texts one after the other, in arrays that can be mapped.
 
     Attributes:
@@ -154,7 +156,7 @@ class Texts:
     ends: NDArray[np.int64]
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> "Texts":
+    def of(cls, texts: Iterable[str]) -> "TextArray":
         """Bring texts into this form."""
         coded = [text.encode("utf-8", "surrogatepass") for text in texts]
         content = np.frombuffer(b"".join(coded) + b"\n", np.uint8)
@@ -176,22 +178,24 @@ class Texts:
 
 def is_corpus(folder: Path) -> bool:
     """Tell whether a folder is a prepared corpus, finished or not."""
-    begun = any((folder / name).is_file() for name in (HEADER, SETTINGS))
+    begun = any((folder / name).is_file() for name in (HEADER_FILE, SETTINGS_FILE))
     # a folder of recordings may have files of these names, too
-    return begun and (folder / SHARDS).is_dir()
+    return begun and (folder / SHARD_FOLDER).is_dir()
 
 
 def array_path(folder: Path, name: str) -> Path:
     """Name the file of an array of the index."""
-    return folder / INDEX / f"{name}.npy"
+    return folder / INDEX_FOLDER / f"{name}.npy"
 
 
-def part_path(folder: Path, number: int) -> Path:
+def summary_path(folder: Path, number: int) -> Path:
     """Name the file that tells of a block."""
-    return folder / PARTS / f"{number:05d}.json"
+    return folder / SUMMARY_FOLDER / f"{number:05d}.json"
 
 
-def read_part(folder: Path, number: int, digest: str, is_checked: bool = True) -> Part | None:
+def read_shard_summary(
+    folder: Path, number: int, digest: str, is_checked: bool = True
+) -> ShardSummary | None:
     """Read what became of a block; None where it is yet to be made, has changed or is damaged.
 
     Args:
@@ -199,11 +203,11 @@ def read_part(folder: Path, number: int, digest: str, is_checked: bool = True) -
         is_checked: the shard is read, too, and its hash compared.
     """
     try:
-        part = parse(Part, part_path(folder, number).read_bytes(), "")
+        part = parse(ShardSummary, summary_path(folder, number).read_bytes(), "")
         if part.digest != digest or sum(part.lengths) != part.shard.samples:
             return None
-        path = folder / SHARDS / part.shard.name
-        if path.stat().st_size != PCM.itemsize * part.shard.samples:
+        path = folder / SHARD_FOLDER / part.shard.name
+        if path.stat().st_size != PCM_DTYPE.itemsize * part.shard.samples:
             return None
         if is_checked:
             with path.open("rb") as file:
@@ -214,16 +218,16 @@ def read_part(folder: Path, number: int, digest: str, is_checked: bool = True) -
     return part
 
 
-def read_report(folder: Path) -> Report:
+def read_corpus_report(folder: Path) -> CorpusReport:
     """Read what was reported when a corpus was made.
 
     Raises:
         DataError: it cannot be read.
     """
     try:
-        return parse(Report, (folder / REPORT).read_bytes(), str(folder / REPORT))
+        return parse(CorpusReport, (folder / REPORT_FILE).read_bytes(), str(folder / REPORT_FILE))
     except OSError as error:
-        raise DataError(f"{folder / REPORT} cannot be read: {reason(error)}") from None
+        raise DataError(f"{folder / REPORT_FILE} cannot be read: {reason(error)}") from None
     except ConfigError as error:
         raise DataError(str(error)) from None
 
@@ -254,7 +258,7 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
         raise FolderError(f"{path} cannot be written: {reason(error)}") from None
 
 
-def plain(sentence: str) -> str:
+def printable(sentence: str) -> str:
     """Keep a sentence in one line of text that any file can hold, whatever the names in it."""
     shown = sentence.encode("utf-8", "backslashreplace").decode()
     return re.sub(r"[\x00-\x1f\x7f\u2028\u2029]", "?", shown)

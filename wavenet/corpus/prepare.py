@@ -13,21 +13,26 @@ from pathlib import Path
 import soundfile
 
 from audio_utils.files import reason
-from wavenet.corpus.crew import make_shards
+from wavenet.corpus.file_listing import (
+    FileListing,
+    list_files,
+    metadata_file_name,
+    split_into_blocks,
+)
 from wavenet.corpus.format import (
-    INDEX,
-    PARTS,
-    SETTINGS,
-    SHARDS,
-    Report,
-    Settings,
+    INDEX_FOLDER,
+    SETTINGS_FILE,
+    SHARD_FOLDER,
+    SUMMARY_FOLDER,
+    CorpusReport,
+    CorpusSettings,
     is_corpus,
     write_text,
 )
-from wavenet.corpus.index import finish, sweep
-from wavenet.corpus.listing import Listing, blocks, list_files, name_table
+from wavenet.corpus.index import clean_folder, write_index
+from wavenet.corpus.shard_workers import write_shards
 from wavenet.errors import ConfigError, DataError, FolderError
-from wavenet.locks import LOCK_NAME, hold, refuse_held
+from wavenet.folder_lock import LOCK_NAME, check_unlocked, lock_folder
 from wavenet.parsing import make, parse
 
 MOST_WORKERS = 8  # unless more are asked for
@@ -39,7 +44,7 @@ def _no_bar(files: int) -> AbstractContextManager[Advance]:
     return nullcontext(lambda done: None)
 
 
-def prepare(
+def prepare_corpus(
     source: Path,
     folder: Path,
     sample_rate: int | None = None,
@@ -48,7 +53,7 @@ def prepare(
     workers: int | None = None,
     overwrite: bool = False,
     show: Callable[[int], AbstractContextManager[Advance]] = _no_bar,
-) -> Report:
+) -> CorpusReport:
     """Bring the recordings of a folder into a corpus.
 
     Args:
@@ -65,17 +70,17 @@ def prepare(
         FolderInUse: another process makes it; FolderError: it cannot be written.
     """
     _check_folder(folder)
-    refuse_held(folder)  # before a long listing
+    check_unlocked(folder)  # before a long listing
     source = source.absolute().resolve() if source.is_dir() else source
-    table = name_table(source, pattern, metadata)
+    table = metadata_file_name(source, pattern, metadata)
     listing = list_files(source, pattern, metadata)
-    with hold(folder):
+    with lock_folder(folder):
         settings = _settle(source, folder, sample_rate, pattern, table, listing, overwrite)
-        plan = list(blocks(settings, listing.names))
+        plan = list(split_into_blocks(settings, listing.names))
         with show(len(listing.names)) as advance:
-            for done in make_shards(folder, settings, plan, workers or _cores()):
+            for done in write_shards(folder, settings, plan, workers or _cores()):
                 advance(done)
-        return finish(folder, settings, listing, plan)
+        return write_index(folder, settings, listing, plan)
 
 
 def _check_folder(folder: Path) -> None:
@@ -100,38 +105,38 @@ def _settle(
     sample_rate: int | None,
     pattern: str | None,
     table: str | None,
-    listing: Listing,
+    listing: FileListing,
     overwrite: bool,
-) -> Settings:
+) -> CorpusSettings:
     """Give the settings of a corpus: those it was begun with, or new ones, which are written."""
-    path = folder / SETTINGS
+    path = folder / SETTINGS_FILE
     before = None
     if path.is_file() and not overwrite:
         try:
-            before = parse(Settings, path.read_bytes(), str(path))
+            before = parse(CorpusSettings, path.read_bytes(), str(path))
         except (OSError, ConfigError):
             raise DataError(f"{path} cannot be read; begin anew with --overwrite") from None
     if sample_rate is None:
         sample_rate = before.sample_rate if before else _first_rate(source, listing.names)
     text = os.fspath(source)
     settings = make(
-        Settings,
+        CorpusSettings,
         "the corpus",
         source=text,
         sample_rate=sample_rate,
         pattern=pattern,
         metadata=table,
     )
-    for name in Settings.model_fields if before else ():
+    for name in CorpusSettings.model_fields if before else ():
         was, wanted = getattr(before, name), getattr(settings, name)
         if was != wanted:
             raise ConfigError(
                 f"{folder} was begun with {name.replace('_', ' ')} {was}, asked is {wanted}; "
                 "choose another folder, or begin anew with --overwrite"
             )
-    sweep(folder, every=before is None)
+    clean_folder(folder, every=before is None)
     try:
-        for name in (SHARDS, PARTS, INDEX):
+        for name in (SHARD_FOLDER, SUMMARY_FOLDER, INDEX_FOLDER):
             (folder / name).mkdir(exist_ok=True)
     except OSError as error:
         raise FolderError(f"the folder {folder} cannot be written: {reason(error)}") from None

@@ -20,7 +20,7 @@ from typing import Literal
 from pydantic import Field
 
 from audio_utils.files import atomic_file, reason
-from wavenet import locks
+from wavenet import folder_lock
 from wavenet.conditions import Name, Strict
 from wavenet.errors import ConfigError, FolderError, TrainingError
 from wavenet.parsing import parse
@@ -133,7 +133,7 @@ def resume(folder: Path, standby: Standby | None = None) -> None:
         FolderError: its folder cannot be written.
     """
     plan = read_plan(folder)
-    if locks.is_held(folder) is not None or is_starting(folder):
+    if folder_lock.lock_holder(folder) is not None or is_starting(folder):
         raise TrainingError(f"the run {plan.name} goes on already")
     _begin(plan, folder, standby)
 
@@ -200,7 +200,7 @@ def is_asked_to_end(folder: Path) -> bool:
 
 def _process(folder: Path) -> int | None:
     """Find the process of a run: who holds its folder, or who reads its recordings, for sure."""
-    holder, mark = locks.is_held(folder), read_mark(folder)
+    holder, mark = folder_lock.lock_holder(folder), read_mark(folder)
     if holder or mark is None:
         return holder
     return mark.pid if _PROCESSES.exists() and is_starting(folder) else None

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from audio_utils import io
 from audio_utils.errors import AudioError
+from wavenet.audio_metadata import AudioFile, find_audio_files
 from wavenet.conditions import (
     FramesCondition,
     GlobalCondition,
@@ -22,7 +23,6 @@ from wavenet.conditions import (
 from wavenet.config import DataConfig, ModelConfig
 from wavenet.corpus.format import is_corpus
 from wavenet.errors import ConditionError, DataError
-from wavenet.manifest import Entry, find_entries
 from wavenet.model.conditioning import Given
 from wavenet.model.features import frames_of, read_array
 from wavenet.training.cuts import Clip as Clip
@@ -72,7 +72,7 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
     validation: list[Clip] = []
     test: list[Clip] = []
     skipped: list[str] = []
-    entries = find_entries(folder, data.pattern, data.metadata)
+    entries = find_audio_files(folder, data.pattern, data.metadata)
     for number, entry in enumerate(entries):
         try:
             clips = _read_clips(entry, data, sample_rate, model, 1.0)
@@ -92,7 +92,7 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
 
 
 def _read_clips(
-    entry: Entry, data: DataConfig, sample_rate: int, model: ModelConfig, speed: float
+    entry: AudioFile, data: DataConfig, sample_rate: int, model: ModelConfig, speed: float
 ) -> list[Clip]:
     # At a lower rate than it is then taken for, it sounds faster; with all the treble that it has.
     waveform = io.read(entry.path, round(sample_rate / speed)).waveform

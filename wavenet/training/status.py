@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from wavenet import locks
+from wavenet import folder_lock
 from wavenet.training.child import LOG, PLAN, RunPlan, is_starting, read_mark, read_plan
 from wavenet.training.history import History, Point
 
@@ -105,7 +105,7 @@ def _history(folder: Path) -> History:
 
 def _living(folder: Path) -> State | None:
     """Give the state of a run that a process works on; None when there is no such process."""
-    holder, mark = locks.is_held(folder), read_mark(folder)
+    holder, mark = folder_lock.lock_holder(folder), read_mark(folder)
     if holder is None and not is_starting(folder):
         return None
     if mark is None or holder not in (None, mark.pid):

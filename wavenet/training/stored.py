@@ -16,7 +16,7 @@ from torch import Tensor
 
 from wavenet.conditions import FramesCondition, VectorCondition
 from wavenet.config import DataConfig, ModelConfig
-from wavenet.corpus.reading import Corpus
+from wavenet.corpus.reader import Corpus
 from wavenet.errors import DataError
 from wavenet.model.conditioning import Given
 from wavenet.model.features import frames_of

@@ -13,9 +13,9 @@ from pathlib import Path, PurePath
 from audio_utils import io
 from audio_utils.analysis import is_clipped, silence_share
 from audio_utils.errors import AudioError
-from wavenet.corpus.format import is_corpus, read_report
-from wavenet.corpus.reading import Corpus
-from wavenet.manifest import AUDIO_SUFFIXES, Entry, find_entries, find_table
+from wavenet.audio_metadata import AUDIO_SUFFIXES, AudioFile, find_audio_files, find_metadata
+from wavenet.corpus.format import is_corpus, read_corpus_report
+from wavenet.corpus.reader import Corpus
 
 SHOWN = 20  # names, sentences: enough to see what is wrong
 
@@ -74,8 +74,8 @@ def survey(
     """
     if is_corpus(folder):
         return iter([_of_corpus(folder, pattern, metadata)])
-    entries = find_entries(folder, pattern, metadata)
-    table = find_table(folder, metadata) if pattern is None else None
+    entries = find_audio_files(folder, pattern, metadata)
+    table = find_metadata(folder, metadata) if pattern is None else None
     values: dict[str, set[str]] = {}
     for entry in entries:
         for name, value in entry.fields.items():
@@ -89,12 +89,12 @@ def _of_corpus(folder: Path, pattern: str | None, metadata: str | None) -> Surve
     """Tell what is known of a corpus since it was made."""
     corpus = Corpus(folder)
     corpus.check_labels(pattern, metadata)
-    header, report = corpus.header, read_report(folder)
+    header, report = corpus.header, read_corpus_report(folder)
     source = "file names" if header.pattern else header.metadata
     return Survey(format=source, fields=corpus.fields, done=report.files, **dict(report))
 
 
-def _look(folder: Path, entries: Sequence[Entry], found: Survey) -> Iterator[Survey]:
+def _look(folder: Path, entries: Sequence[AudioFile], found: Survey) -> Iterator[Survey]:
     """Open the recordings one after the other."""
     lengths: list[float] = []  # seconds, in order
     silence = 0.0  # seconds

@@ -15,8 +15,8 @@ from pathlib import Path
 from audio_utils import io
 from audio_utils.example import make_note
 from audio_utils.files import reason
+from wavenet.audio_metadata import AUDIO_SUFFIXES, METADATA_NAMES
 from wavenet.errors import ConditionError, FolderError
-from wavenet.manifest import AUDIO_SUFFIXES, METADATA_NAMES
 from wavenet.training.survey import Survey, guess_pattern
 from wavenet.ui.live import fact_list
 

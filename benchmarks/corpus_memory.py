@@ -1,0 +1,203 @@
+"""How much memory does a large corpus take, prepared and trained from, and how fast is it?
+
+    python benchmarks/corpus_memory.py --folder FOLDER [--files 100000] [--workers 2] [--keep]
+
+Makes so many WAV files of a second at 8 kHz in FOLDER, in folders of a thousand, and then measures:
+- `wavenet data prepare`: files a second, and the most memory of the parent and of each worker;
+- `wavenet train --data CORPUS`, some steps: the most memory;
+- a whole epoch of batches read without a step between, so that every sample has been in memory;
+- batches a second from a corpus and from a folder held in memory, of the first thousand files, in
+  turns: collated only, and with the step of the recipe `tiny`; one thread.
+Memory is what /proc says of the process: anonymous, which is its own, and mapped files, which are
+the system's to take back. Needs Linux. What was made is removed unless --keep is given. The last
+line is one JSON document.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+from wavenet.bench.probes import describe_machine
+from wavenet.config import DataConfig
+from wavenet.training.batches import batches
+from wavenet.training.data import Dataset, read_dataset
+from wavenet.training.feed import feed
+from wavenet.training.loop import make_accelerator, make_state, train_step
+from wavenet.training.recipe import checkpoint_config, load_recipe
+
+RATE = 8000
+WAVENET = "from wavenet.cli.main import main; main()"
+RECIPE = "tiny"
+KINDS = ("VmRSS", "RssAnon", "RssFile")
+ROUNDS, BATCHES, STEPS = 3, 200, 10
+
+
+def write_files(folder: Path, count: int) -> None:
+    """Write files of noise that is different in each."""
+    noise = np.random.default_rng(0).integers(-8000, 8000, 10 * RATE, dtype=np.int16)
+    for n in range(count):
+        path = folder / f"{n // 1000:05d}" / f"{'ab'[n % 2]}_{n:08d}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.roll(noise, 7919 * n)[:RATE], RATE)
+
+
+def memory(pid: int) -> dict[str, int]:
+    """Give the memory of a process now, in MB; nothing once it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return {}
+    found = dict(line.split(":", 1) for line in lines)
+    return {kind: int(found[kind].split()[0]) // 1024 for kind in KINDS if kind in found}
+
+
+def watch(command: Sequence[str]) -> tuple[float, list[dict[str, int]], dict[str, int]]:
+    """Run a command: seconds, the peaks of it and of each child, and of all together."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    peaks: dict[int, dict[str, int]] = {}
+    together = dict.fromkeys(KINDS, 0)
+    while process.poll() is None:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        try:
+            pids = [process.pid, *map(int, children.read_text().split())]
+        except OSError:
+            continue
+        now = {pid: memory(pid) for pid in pids}
+        for pid, found in now.items():
+            for kind, megabytes in found.items():
+                peak = peaks.setdefault(pid, dict.fromkeys(KINDS, 0))
+                peak[kind] = max(peak[kind], megabytes)
+        for kind in KINDS:
+            together[kind] = max(together[kind], sum(f.get(kind, 0) for f in now.values()))
+        time.sleep(0.1)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}")
+    return time.perf_counter() - began, list(peaks.values()), together
+
+
+def open_dataset(folder: Path) -> Dataset:
+    """Open a folder or a corpus as the recipe does, with little held out."""
+    recipe = load_recipe(RECIPE)
+    data = DataConfig(folder=str(folder), max_seconds=0.5, validation_share=0.0)
+    return read_dataset(data, RATE, recipe.model)
+
+
+def read_epoch(folder: Path) -> None:
+    """Collate every clip of a corpus once; print its clips a second and its memory."""
+    recipe, dataset = load_recipe(RECIPE), open_dataset(folder)
+    opened, began, clips = memory(os.getpid()), time.perf_counter(), 0
+    for step in batches(dataset.train, 8, recipe.model, 16 * RATE, 3.0, 0):
+        clips += sum(len(part.labels) for part in step.parts)
+        if clips >= len(dataset.train):
+            break
+    rate = clips / (time.perf_counter() - began)
+    found = {"clips": clips, "clips/s": round(rate), "opened": opened, "read": memory(os.getpid())}
+    print(json.dumps(found))
+
+
+def compare(folder: Path, corpus: Path) -> dict[str, float]:
+    """Time batches from memory and from a corpus, in turns."""
+    recipe = load_recipe(RECIPE)
+    sets = {"memory": open_dataset(folder), "corpus": open_dataset(corpus)}
+    config = checkpoint_config(recipe, sets["memory"])
+    found: dict[str, list[float]] = {}
+    for name, data in ROUNDS * list(sets.items()):
+        took = batches(data.train, 8, recipe.model, 4000, 3.0, 0)
+        began = time.perf_counter()
+        for _ in islice(took, BATCHES):
+            pass
+        collated = time.perf_counter() - began
+        state = make_state(config, recipe.train)
+        accelerator = make_accelerator(next(state.model.parameters()).device)
+        fed = feed(took, state.model, next(state.model.parameters()).device)
+        train_step(state, next(fed), recipe.train, accelerator)
+        began = time.perf_counter()
+        for _ in range(STEPS):
+            train_step(state, next(fed), recipe.train, accelerator)
+        stepped = time.perf_counter() - began
+        found.setdefault(f"batches/s, {name}", []).append(BATCHES / collated)
+        found.setdefault(f"steps/s, {name}", []).append(STEPS / stepped)
+    return {name: round(statistics.median(rates), 2) for name, rates in found.items()}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, required=True, help="new, on a disk with room")
+    parser.add_argument("--files", type=int, default=100_000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=100, help="of training")
+    parser.add_argument("--keep", action="store_true", help="keep what was made")
+    parser.add_argument("--read", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    # several threads for products this small wait for each other more than they work
+    torch.set_num_threads(1)
+    if given.read:
+        read_epoch(given.folder)
+        return
+    recordings, corpus = given.folder / "recordings", given.folder / "corpus"
+    if not recordings.is_dir():
+        write_files(recordings, given.files)
+    call = [sys.executable, "-c", WAVENET]
+    words = ["--pattern", "{kind}_{number}", "--workers", str(given.workers)]
+    seconds, peaks, together = watch(
+        [*call, "data", "prepare", str(recordings), "--out", str(corpus), *words]
+    )
+    found = {
+        "files": given.files,
+        "prepare": {
+            "seconds": round(seconds, 1),
+            "files/s": round(given.files / seconds),
+            "parent and workers, MB": peaks,
+            "together, MB": together,
+        },
+    }
+    recipe = given.folder / "recipe.toml"
+    text = (Path(__file__).parents[1] / f"wavenet/training/recipes/{RECIPE}.toml").read_text()
+    # held out are 0.1 %: so many would be more work than the steps
+    recipe.write_text(text.replace("[data]", "[data]\nvalidation_share = 0.001"))
+    words = [
+        "--steps",
+        str(given.steps),
+        "--label",
+        "kind",
+        "--threads",
+        "1",
+        "--out",
+        str(given.folder / "run"),
+    ]
+    seconds, (peak, *_), _ = watch([*call, "train", str(recipe), "--data", str(corpus), *words])
+    found["train"] = {"seconds": round(seconds, 1), "steps": given.steps, "MB": peak}
+    done = subprocess.run(
+        [sys.executable, __file__, "--read", "--folder", str(corpus)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    found["epoch"] = json.loads(done.stdout)
+    small = given.folder / "small"
+    first = next(iter(sorted(recordings.iterdir())))
+    subprocess.run(
+        [*call, "data", "prepare", str(first), "--out", str(small)], check=True, stdout=2
+    )
+    found["rates"] = compare(first, small)
+    if not given.keep:
+        shutil.rmtree(given.folder)
+    print(json.dumps({**found, "machine": describe_machine()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Manifests that are as they should be, and all that they can be instead."""
+
+import json
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wavenet.batch.manifest import InvalidRow, ManifestRow, manifest_format, read_rows
+from wavenet.errors import DataError
+
+
+def read(tmp_path, content, name="m.csv"):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return list(read_rows(path))
+
+
+def test_a_table_gives_rows_with_their_lines(tmp_path):
+    found = read(tmp_path, '\ufeffid,digit,text\r\n\r\na,7,"x, ""y"""\r\n,,\r\nb,,z\r\n')
+    assert found == [
+        ManifestRow(3, {"id": "a", "digit": "7", "text": 'x, "y"'}),
+        ManifestRow(5, {"id": "b", "text": "z"}),
+    ]
+
+
+def test_tabs_and_json_are_told_by_name_or_by_the_beginning(tmp_path):
+    for name, content, kind in (
+        ("m.tsv", "id\tdigit\na\t7\n", "tsv"),
+        ("m", "id\tdigit\na\t7\n", "tsv"),
+        ("m", "id,digit\na,7\n", "csv"),
+        ("m.JSONL", '{"id": "a", "digit": "7"}', "jsonl"),
+        ("m", '\ufeff\n {"id": "a", "digit": "7"}', "jsonl"),
+    ):
+        (row,) = read(tmp_path, content, name)
+        assert row.values == {"id": "a", "digit": "7"}
+        assert manifest_format(tmp_path / name) == kind
+
+
+def test_a_cell_with_line_ends_belongs_to_the_line_it_begins_on(tmp_path):
+    found = read(tmp_path, 'id,text\na,"one\ntwo\nthree"\nb,x\nc\n')
+    assert found[0] == ManifestRow(2, {"id": "a", "text": "one\ntwo\nthree"})
+    assert [row.line for row in found] == [2, 5, 6]
+    assert found[2] == InvalidRow(6, "has 1 cells, the heading has 2")
+
+
+def test_every_fault_is_told_and_the_other_rows_are_read(tmp_path):
+    found = read(tmp_path, b'id,a\nx,1\ncaf\xe9,2\ny,1,2\n"z"w,1\nlast,1\n')
+    assert [type(one) for one in found] == [
+        ManifestRow,
+        InvalidRow,
+        InvalidRow,
+        InvalidRow,
+        ManifestRow,
+    ]
+    assert [one.line for one in found] == [2, 3, 4, 5, 6]
+    assert "UTF-8" in found[1].sentence
+
+
+def test_latin_1_in_the_heading_is_no_reason_to_take_the_first_row_for_it(tmp_path):
+    with pytest.raises(DataError, match=r"line 1 of .* is not UTF-8"):
+        read(tmp_path, "id,gr\xf6sse\na,1\nb,2\n".encode("latin-1"))
+
+
+@pytest.mark.parametrize("heading", ["id,id", "id,,a", "id, id "])
+def test_columns_without_a_name_of_their_own_are_refused(tmp_path, heading):
+    with pytest.raises(DataError, match="name each column once"):
+        read(tmp_path, heading + "\na,b,c\n")
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", ",\n"])
+def test_a_manifest_without_anything_is_refused(tmp_path, content):
+    with pytest.raises(DataError, match=r"is empty|no heading"):
+        read(tmp_path, content)
+
+
+def test_a_missing_manifest_is_one_sentence(tmp_path):
+    with pytest.raises(DataError, match="No such file"):
+        list(read_rows(tmp_path / "none.csv"))
+
+
+@pytest.mark.parametrize(
+    "line", ["[1]", "7", "{", '{"a": NaN}', '{"a": -Infinity}', '{"a": 1e999}', "[" * 100_000]
+)
+def test_what_is_no_json_object_is_a_fault(tmp_path, line):
+    found = read(tmp_path, f'{{"id": "a"}}\n{line}\n{{"id": "b"}}', "m.jsonl")
+    assert [type(one) for one in found] == [ManifestRow, InvalidRow, ManifestRow]
+    assert found[1].line == 2
+
+
+def test_a_line_without_end_is_passed_over_in_little_memory(tmp_path):
+    path = tmp_path / "m.jsonl"
+    with path.open("wb") as file:
+        file.write(b'{"id": "a"}\n')
+        file.truncate(100 << 20)
+        file.seek(0, 2)
+        file.write(b'\n{"id": "b"}\n')
+    tracemalloc.start()
+    found = list(read_rows(path))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [one.line for one in found] == [1, 2, 3]
+    assert isinstance(found[1], InvalidRow)
+    assert peak < 10 << 20
+
+
+def test_rows_are_streamed(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("id,digit\n" + "".join(f"clip{n},7\n" for n in range(5_000)))
+    rows = read_rows(path)
+    tracemalloc.start()
+    assert sum(isinstance(row, ManifestRow) for row in rows) == 5_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_rows_faults_or_one_sentence(tmp_path_factory, content):
+    for name in ("m.csv", "m.tsv", "m.jsonl", "m"):
+        path = tmp_path_factory.getbasetemp() / name
+        path.write_bytes(content)
+        try:
+            found = list(read_rows(path))
+        except DataError:
+            continue
+        assert all(isinstance(one, ManifestRow | InvalidRow) for one in found)
+
+
+@given(st.lists(st.dictionaries(st.text(min_size=1), st.text() | st.integers() | st.none())))
+def test_json_rows_come_back_as_they_are(tmp_path_factory, rows):
+    path = tmp_path_factory.getbasetemp() / "same.jsonl"
+    path.write_text("\n" + "\n".join(map(json.dumps, rows)))
+    assert [row.values for row in read_rows(path)] == rows
