@@ -1,7 +1,7 @@
-"""What is said about audio files beside their sound: fields from file names or from a table.
+"""Audio files of a folder and their fields, from file names or from a metadata table.
 
-A folder and a pattern such as "{digit}_{speaker}_{index}", or a metadata file, enter; one `AudioFile`
-per audio file leaves. Called by training and by the commands that take many files.
+A folder and a pattern such as "{digit}_{speaker}_{index}", or a metadata file, enter; one
+`AudioFile` per file leaves. Called by `training`, `corpus`, and the commands that read many files.
 """
 
 import csv
@@ -22,24 +22,30 @@ FILE_COLUMNS = ("file_name", "audio_filepath", "audio_file", "path")
 
 @dataclass(frozen=True)
 class AudioFile:
-    """One audio file and its fields, such as {"digit": "7", "speaker": "theo"}."""
+    """An audio file and its fields, such as {"digit": "7", "speaker": "theo"}."""
 
     path: Path
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
+def _ignore_error(message: str) -> None:
+    pass
+
+
 def find_audio_files(
     folder: Path, pattern: str | None = None, metadata: str | None = None
 ) -> list[AudioFile]:
-    """List the audio files of a folder with their fields.
+    """Return the audio files of a folder with their fields.
 
     Args:
         folder: searched with its subfolders.
-        pattern: of the file name without suffix, with {field} names; it wins over a table.
-        metadata: name of a table in the folder; without it metadata.jsonl and metadata.csv are
-            looked for, and without those the files have no fields.
+        pattern: of the file name without suffix, with {field} names; it takes precedence over a
+            metadata file.
+        metadata: name of a metadata file in the folder; by default metadata.jsonl or
+            metadata.csv. Without any of them the files have no fields.
     Raises:
-        DataError: no folder, no audio in it, a pattern no file fits, a damaged table.
+        DataError: the folder is missing or has no audio, no file name matches the pattern, or the
+            metadata is damaged.
     """
     return list(iterate_audio_files(folder, pattern, metadata))
 
@@ -48,63 +54,61 @@ def iterate_audio_files(
     folder: Path,
     pattern: str | None = None,
     metadata: str | None = None,
-    tell: Callable[[str], None] = lambda sentence: None,
+    on_error: Callable[[str], None] = _ignore_error,
 ) -> Iterator[AudioFile]:
-    """Give what `find_audio_files` lists one by one, for there may be a million.
+    """Yield what `find_audio_files` returns, one file at a time: there may be a million.
 
     Args:
-        tell: told a sentence for each subfolder that cannot be read.
+        on_error: receives a message for each subfolder that cannot be read.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; give a folder that holds audio files")
+        raise DataError(f"{folder} is not a folder; expected a folder of audio files")
     table = find_metadata(folder, metadata) if pattern is None else None
     if table is not None:
-        yield from _table_entries(table)
+        yield from _iterate_metadata(table)
         return
-    names = list_audio_paths(folder, tell)
+    names = list_audio_paths(folder, on_error)
     if not names:
         known = ", ".join(AUDIO_SUFFIXES)
         raise DataError(f"{folder} holds no audio; expected files that end in {known}")
-    fits = pattern is None
+    has_match = pattern is None
     for name in names:
         path = folder / name
         fields = {} if pattern is None else parse_file_name(pattern, path.stem)
         if fields is not None:
-            fits = True
+            has_match = True
             yield AudioFile(path, fields)
-    if not fits:
+    if not has_match:
         raise DataError(
-            f"no file name in {folder} fits the pattern {pattern!r}; the first is "
+            f"no file name in {folder} matches the pattern {pattern!r}; the first is "
             f"{PurePath(names[0]).name}"
         )
 
 
-def list_audio_paths(
-    folder: Path, tell: Callable[[str], None] = lambda sentence: None
-) -> list[str]:
-    """List the audio files of a folder and its subfolders, relative to it, in the order of paths.
+def list_audio_paths(folder: Path, on_error: Callable[[str], None] = _ignore_error) -> list[str]:
+    """Return the paths of the audio files of a folder, relative to it and sorted.
 
-    Links to folders are not followed, so that none is gone round in circles.
+    Subfolders are searched. Links to folders are not followed, as they may form a loop.
 
     Args:
-        tell: told a sentence for each subfolder that cannot be read.
+        on_error: receives a message for each subfolder that cannot be read.
     Raises:
         DataError: the folder itself cannot be read.
     """
 
-    def fault(error: OSError) -> None:
-        sentence = f"the folder {error.filename} cannot be read: {reason(error)}"
+    def handle(error: OSError) -> None:
+        message = f"the folder {error.filename} cannot be read: {reason(error)}"
         if error.filename == str(folder):
-            raise DataError(sentence)
-        tell(sentence)
+            raise DataError(message)
+        on_error(message)
 
-    found = []
-    for place, folders, files in os.walk(folder, onerror=fault):
-        inside = os.path.relpath(place, folder).replace(os.sep, "/")
-        start = "" if inside == "." else f"{inside}/"
-        # a folder that is named like a recording is told of by who tries to read it
-        found += [start + name for name in (*folders, *files) if _is_audio(name)]
-    return sorted(found, key=lambda name: name.replace("/", "\0"))
+    paths = []
+    for root, folders, files in os.walk(folder, onerror=handle):
+        relative = os.path.relpath(root, folder).replace(os.sep, "/")
+        prefix = "" if relative == "." else f"{relative}/"
+        # folders with the name of a recording, too: reading such a "file" reports the error
+        paths += [prefix + name for name in (*folders, *files) if _is_audio(name)]
+    return sorted(paths, key=lambda path: path.replace("/", "\0"))
 
 
 def _is_audio(name: str) -> bool:
@@ -112,23 +116,25 @@ def _is_audio(name: str) -> bool:
 
 
 def find_metadata(folder: Path, metadata: str | None = None) -> Path | None:
-    """Find the table that says what the files of a folder are.
+    """Return the path of the metadata file of a folder, None if it has none.
 
+    Args:
+        metadata: name of the file; by default one of `METADATA_NAMES`.
     Raises:
-        DataError: one is named that is not there.
+        DataError: the named file does not exist.
     """
     names = (metadata,) if metadata else METADATA_NAMES
     table = next((folder / name for name in names if (folder / name).is_file()), None)
     if metadata and table is None:
-        raise DataError(f"{folder} has no file {metadata}; name the table that it has")
+        raise DataError(f"{folder} has no file {metadata}; name an existing metadata file")
     return table
 
 
 def parse_file_name(pattern: str, stem: str) -> dict[str, str] | None:
-    """Read the fields out of a file name without suffix; None when it does not fit.
+    """Return the fields in a file name without suffix, None if it does not match the pattern.
 
     Raises:
-        DataError: the pattern has no {field}, or names one twice.
+        DataError: the pattern has no {field}, or one of them twice.
     """
     parts = re.split(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", pattern)
     names = parts[1::2]
@@ -137,36 +143,35 @@ def parse_file_name(pattern: str, stem: str) -> dict[str, str] | None:
             f"the pattern {pattern!r} must name each field once, as in {{digit}}_{{speaker}}"
         )
     regex = "".join(
-        f"(?P<{part}>.+?)" if odd else re.escape(part)
-        for part, odd in zip(parts, (n % 2 for n in range(len(parts))), strict=True)
+        f"(?P<{part}>.+?)" if n % 2 else re.escape(part) for n, part in enumerate(parts)
     )
-    found = re.fullmatch(regex, stem)
-    return found.groupdict() if found else None
+    match = re.fullmatch(regex, stem)
+    return match.groupdict() if match else None
 
 
 def read_metadata(path: Path) -> list[AudioFile]:
-    """Read metadata.jsonl, a csv with a file_name column, or LJSpeech's id|text|text.
+    """Read metadata.jsonl, a csv file with a column file_name, or LJSpeech's id|text|text.
 
     Raises:
-        DataError: a line that cannot be read, a file outside the folder, an empty table.
+        DataError: a row cannot be read or names a file outside the folder, or there are no rows.
     """
-    return list(_table_entries(path))
+    return list(_iterate_metadata(path))
 
 
-def _table_entries(path: Path) -> Iterator[AudioFile]:
+def _iterate_metadata(path: Path) -> Iterator[AudioFile]:
     number = 0
     try:
-        for number, row in enumerate(_rows(path), 1):
-            yield _entry(path, number, row)
+        for number, row in enumerate(_read_rows(path), 1):
+            yield _to_audio_file(path, number, row)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from None
     if not number:
-        raise DataError(f"{path} lists no file")
+        raise DataError(f"{path} has no rows; expected a row for each audio file")
 
 
-def _rows(path: Path) -> Iterator[dict[str, object]]:
+def _read_rows(path: Path) -> Iterator[dict[str, object]]:
     with path.open(encoding="utf-8-sig") as file:
-        # not splitlines, which would also cut at U+2028 and others that a text may hold
+        # not splitlines, which also splits at U+2028 and other characters that a text may contain
         lines = ((n, line.removesuffix("\n")) for n, line in enumerate(file, 1) if line.strip())
         if path.suffix == ".jsonl":
             yield from (_json_row(path, n, line) for n, line in lines)
@@ -204,7 +209,7 @@ def _ljspeech_row(line: str) -> dict[str, object]:
     return {"file_name": f"wavs/{name}.wav", "text": texts[-1] if texts else ""}
 
 
-def _entry(table: Path, number: int, row: Mapping[str, object]) -> AudioFile:
+def _to_audio_file(table: Path, number: int, row: Mapping[str, object]) -> AudioFile:
     column = next((c for c in FILE_COLUMNS if row.get(c)), None)
     if column is None:
         raise DataError(f"{table} row {number} names no file; expected a column file_name")
@@ -212,9 +217,7 @@ def _entry(table: Path, number: int, row: Mapping[str, object]) -> AudioFile:
     try:
         path = (folder / str(row[column])).resolve()
     except (ValueError, OSError, RuntimeError):  # NUL, a lone surrogate, a loop of links
-        raise DataError(
-            f"{table} row {number} names no file that can be: {row[column]!r}"
-        ) from None
+        raise DataError(f"{table} row {number} has an invalid path: {row[column]!r}") from None
     if not path.is_relative_to(folder):
         raise DataError(f"{table} row {number} names a file outside its folder: {row[column]!r}")
     fields = {str(k): str(v) for k, v in row.items() if k and k != column and v is not None}

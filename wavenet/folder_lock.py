@@ -1,8 +1,12 @@
-"""One writer to a folder: a lock that ends with the process that holds it.
+"""Exclusive use of a folder by one process, through a lock that ends with that process.
 
-A folder enters; inside `lock_folder` no other process holds it. Called by training, and by whatever else
-keeps a folder for longer than one file takes. The lock is of the system, not the file `.lock`: that
-one only names the holder, so that a process which was killed leaves nothing to clear away.
+A folder enters; inside `lock_folder` no other process can lock it. Called by training, `batch` and
+`corpus`. The operating system holds the lock. The file `.lock` only carries it and names the
+process that holds it, so a killed process leaves nothing that has to be removed.
+
+`filelock` provides the calls of the operating system. Its `FileLock` is not used: it does not say
+which process holds the lock, leaves the file behind, accepts any existing file as the lock file,
+and fails on file systems without locks.
 """
 
 import errno
@@ -19,45 +23,50 @@ from audio_utils.files import reason
 from wavenet.errors import FolderError, FolderInUse
 
 LOCK_NAME = ".lock"
-# `lock_holder` holds the lock itself for a moment; who is told "in use" has waited longer than that.
-_PATIENCE_SECONDS = 0.2
-# Some network file systems have no locks. A run there goes on without one.
+# `lock_holder` takes the lock for a moment itself. A folder is in use only if this does not end.
+_WAIT_SECONDS = 0.2
+_POLL_SECONDS = 0.01
+# Some network file systems have no locks. Work continues there without one.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-_LONGEST = 20  # digits of a process id, and a line end
+_MAX_BYTES = 20  # of a lock file: digits of a process id, and a line end
 
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Keep a folder to this process; it is made where it is missing.
+    """Lock a folder for this process inside the block; a missing folder is made.
 
     Raises:
-        FolderInUse: another process holds it; nothing in it was touched.
-        FolderError: it cannot be made or written, or its `.lock` is something else.
+        FolderInUse: another process has locked it; nothing in it was changed.
+        FolderError: it cannot be made or written, or its `.lock` is not a lock file.
     """
-    path, made = folder / LOCK_NAME, not folder.exists()
+    path, is_new = folder / LOCK_NAME, not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = _take(folder, path)
+        descriptor = _acquire(folder, path)
     except OSError as error:
         raise FolderError(f"the folder {folder} cannot be written: {reason(error)}") from None
     try:
         yield
     finally:
-        # while it is held: who waits for this file sees that it is gone and makes another
+        # removed while locked: a process that waits for this file sees that, and makes another
         with suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
                 path.unlink()
         with suppress(OSError):
             unlock_descriptor(descriptor)
         os.close(descriptor)
-        if made:
-            with suppress(OSError):  # it holds something now
+        if is_new:
+            with suppress(OSError):  # it is not empty
                 folder.rmdir()
 
 
 def lock_holder(folder: Path) -> int | None:
-    """Give the process that holds a folder; None where nobody does, 0 where it did not say."""
+    """Return the id of the process that has locked a folder.
+
+    Returns:
+        None if the folder is not locked; 0 if it is, by an unknown process.
+    """
     try:
         descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY | _FLAGS)
     except OSError:
@@ -66,7 +75,7 @@ def lock_holder(folder: Path) -> int | None:
         if lock_descriptor(descriptor, blocking=False):
             unlock_descriptor(descriptor)
             return None
-        return _holder(descriptor) or 0
+        return _read_process_id(descriptor) or 0
     except OSError:
         return None
     finally:
@@ -74,56 +83,56 @@ def lock_holder(folder: Path) -> int | None:
 
 
 def check_unlocked(folder: Path) -> None:
-    """See that nobody holds a folder, before long work for it begins.
+    """Check that no process has locked a folder, before long work for it starts.
 
     Raises:
-        FolderInUse: somebody does.
+        FolderInUse: a process has locked it.
     """
     holder = lock_holder(folder)
     if holder is not None:
-        raise FolderInUse(_describe(folder, holder))
+        raise FolderInUse(_in_use_message(folder, holder))
 
 
-def _take(folder: Path, path: Path) -> int:
-    """Open, check and lock the file, and write into it who holds it."""
-    until = time.monotonic() + _PATIENCE_SECONDS
+def _acquire(folder: Path, path: Path) -> int:
+    """Open, check and lock the lock file, write the process id, and return the descriptor."""
+    deadline = time.monotonic() + _WAIT_SECONDS
     while True:
-        descriptor = _open(folder, path)
+        descriptor = _open_lock_file(folder, path)
         try:
-            if _locked(descriptor):
-                if os.fstat(descriptor).st_nlink:
+            if _try_lock(descriptor):
+                if os.fstat(descriptor).st_nlink:  # not removed by its last holder meanwhile
                     os.ftruncate(descriptor, 0)
                     os.write(descriptor, f"{os.getpid()}\n".encode())
                     return descriptor
-            elif time.monotonic() > until:
-                raise FolderInUse(_describe(folder, _holder(descriptor) or 0))
+            elif time.monotonic() > deadline:
+                raise FolderInUse(_in_use_message(folder, _read_process_id(descriptor) or 0))
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
-        time.sleep(0.01)
+        time.sleep(_POLL_SECONDS)
 
 
-def _open(folder: Path, path: Path) -> int:
-    """Open the file that is locked, which must be one of ours: what it holds is written over."""
+def _open_lock_file(folder: Path, path: Path) -> int:
+    """Open or make the lock file; refuse any other file, for its content would be replaced."""
     refusal = FolderError(
         f"{path} is not a lock file of this program; move it away or choose another folder"
     )
     if path.is_symlink():
         raise refusal
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o666)
-    found = os.fstat(descriptor)
+    status = os.fstat(descriptor)
     if (
-        not stat.S_ISREG(found.st_mode)
-        or found.st_nlink > 1
-        or (found.st_size and _holder(descriptor) is None)
+        not stat.S_ISREG(status.st_mode)
+        or status.st_nlink > 1
+        or (status.st_size and _read_process_id(descriptor) is None)
     ):
         os.close(descriptor)
         raise refusal
     return descriptor
 
 
-def _locked(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     try:
         return lock_descriptor(descriptor, blocking=False)
     except OSError as error:
@@ -132,14 +141,14 @@ def _locked(descriptor: int) -> bool:
         raise
 
 
-def _holder(descriptor: int) -> int | None:
-    """Read the process id that a lock file holds, if that is all it holds."""
+def _read_process_id(descriptor: int) -> int | None:
+    """Return the process id in a lock file, None if its content is anything else."""
     os.lseek(descriptor, 0, os.SEEK_SET)
-    text = os.read(descriptor, _LONGEST + 1).strip()
+    text = os.read(descriptor, _MAX_BYTES + 1).strip()
     os.lseek(descriptor, 0, os.SEEK_SET)
-    return int(text) if text.isdigit() and len(text) < _LONGEST else None
+    return int(text) if text.isdigit() and len(text) < _MAX_BYTES else None
 
 
-def _describe(folder: Path, holder: int) -> str:
-    who = f" (process {holder})" if holder else ""
-    return f"{folder} is in use by another process{who}; wait for it, or end it"
+def _in_use_message(folder: Path, holder: int) -> str:
+    process = f" (process {holder})" if holder else ""
+    return f"{folder} is in use by another process{process}; wait for it, or end it"

@@ -1,4 +1,4 @@
-"""One worker, and what can go wrong around it."""
+"""One worker, and the errors around it: memory, disk, clips that are not finite."""
 
 import resource
 from itertools import islice
@@ -7,20 +7,28 @@ import pytest
 import soundfile
 import torch
 
-from tests.batch.conftest import hashes, make, records, rows_of, write
+from tests.batch.conftest import (
+    CallbackBatchProgress,
+    file_hashes,
+    make_rows,
+    read_journal,
+    run_rows,
+    write_manifest,
+)
 from wavenet.batch import clip_worker
+from wavenet.batch.batch_config import BatchSettings, ExecutionConfig, RunOptions
 from wavenet.batch.clip_worker import default_batch_size
-from wavenet.batch.clip_writer import PEAK_CEILING, ExecutionConfig, normalize
-from wavenet.batch.run import RunOptions, run_batch
-from wavenet.batch.tasks import BatchSettings, load_checkpoint
+from wavenet.batch.clip_writer import PEAK_CEILING, normalize
+from wavenet.batch.run import run_batch
+from wavenet.batch.tasks import load_checkpoint
 from wavenet.errors import FolderError, OutOfMemory
 from wavenet.synthesis.many import Clip, make_clips
 
 
-def test_too_little_memory_for_one_clip_fails_that_one_alone(tiny, tmp_path, monkeypatch):
-    """All that were under way failed with it once, and the last of them was made twice."""
+def test_a_clip_that_needs_too_much_memory_fails_alone(tiny, tmp_path, monkeypatch):
+    """Once all active clips failed with it, and the last of them was generated twice."""
 
-    def small(loaded, items, *rest):
+    def generate_with_little_memory(loaded, items, *rest):
         source = enumerate(items)
         while chunk := list(islice(source, rest[-1])):
             if any(item.samples > 600 for _, item in chunk):
@@ -29,56 +37,52 @@ def test_too_little_memory_for_one_clip_fails_that_one_alone(tiny, tmp_path, mon
                 for clip in make_clips(loaded, [item], *rest):
                     yield Clip(n, clip.waveform, clip.codes, clip.rescues)
 
-    monkeypatch.setattr(clip_worker, "make_clips", small)
-    rows = rows_of(9, temperature=1.0)
-    tally = make(tmp_path / "out", rows, tiny, together=3)
-    long = {row["id"] for row in rows if round(row["seconds"] * 8000) > 600}
-    assert 0 < len(long) < 9
-    told = records(tmp_path / "out")
-    assert {r["id"] for r in told if r["status"] == "failed"} == long
-    assert (len(told), tally.done, tally.failed) == (9, 9 - len(long), len(long))
+    monkeypatch.setattr(clip_worker, "make_clips", generate_with_little_memory)
+    rows = make_rows(9, temperature=1.0)
+    result = run_rows(tmp_path / "out", rows, tiny, batch_size=3)
+    too_long = {row["id"] for row in rows if round(row["seconds"] * 8000) > 600}
+    assert 0 < len(too_long) < 9
+    journal = read_journal(tmp_path / "out")
+    assert {r["id"] for r in journal if r["status"] == "failed"} == too_long
+    counts = (len(journal), result.done, result.failed)
+    assert counts == (9, 9 - len(too_long), len(too_long))
 
 
-def test_clips_that_are_not_numbers_are_not_written(tiny, tmp_path, monkeypatch):
-    def poisoned(loaded, items, *rest):
+def test_clips_that_are_not_finite_are_not_written(tiny, tmp_path, monkeypatch):
+    def generate_a_nan(loaded, items, *rest):
         for n, item in enumerate(items):
             wave = torch.full((item.samples,), float("nan" if n == 1 else 0.1))
             yield Clip(n, wave, torch.zeros(item.samples, dtype=torch.int64))
 
-    monkeypatch.setattr(clip_worker, "make_clips", poisoned)
-    tally = make(tmp_path / "out", rows_of(4, temperature=1.0), tiny)
-    assert (tally.done, tally.failed) == (3, 1)
-    (failed,) = [r for r in records(tmp_path / "out") if r["status"] == "failed"]
+    monkeypatch.setattr(clip_worker, "make_clips", generate_a_nan)
+    result = run_rows(tmp_path / "out", make_rows(4, temperature=1.0), tiny)
+    assert (result.done, result.failed) == (3, 1)
+    (failed,) = [r for r in read_journal(tmp_path / "out") if r["status"] == "failed"]
     assert "not finite" in failed["error"]
-    assert len(hashes(tmp_path / "out")) == 3
+    assert len(file_hashes(tmp_path / "out")) == 3
 
 
 @pytest.mark.parametrize("limit", [300, 1500])
-def test_a_full_disk_is_one_sentence_and_the_same_batch_goes_on(tiny, tmp_path, limit):
-    """The smaller limit stops a clip, the larger one the journal."""
-    make(tmp_path / "whole", rows_of(), tiny)
-    manifest = write(tmp_path / "m.jsonl", rows_of())
+def test_a_full_disk_is_one_sentence_and_the_batch_resumes(tiny, tmp_path, limit):
+    """The smaller limit stops the first clip, the larger one the journal."""
+    run_rows(tmp_path / "whole", make_rows(), tiny)
+    manifest = write_manifest(tmp_path / "m.jsonl", make_rows())
+    execution = ExecutionConfig(tmp_path / "out", "cpu", "cpu", 1, 2)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
         with pytest.raises(FolderError) as caught:
-            run_batch(
-                manifest,
-                BatchSettings(tiny),
-                RunOptions(),
-                ExecutionConfig(tmp_path / "out", "cpu", "cpu", 1, 2),
-            )
+            run_batch(manifest, BatchSettings(tiny), RunOptions(), execution)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert "written: " in str(caught.value) or "Cannot write" in str(caught.value)
     assert "\n" not in str(caught.value)
-    hashes(tmp_path / "out")  # sees that nothing is half-written
-    assert all(record["status"] == "done" for record in records(tmp_path / "out"))
-    make(tmp_path / "out", rows_of(), tiny)
-    assert hashes(tmp_path / "out") == hashes(tmp_path / "whole")
+    file_hashes(tmp_path / "out")  # checks that no file is incomplete
+    assert all(record["status"] == "done" for record in read_journal(tmp_path / "out"))
+    run_rows(tmp_path / "out", make_rows(), tiny)
+    assert file_hashes(tmp_path / "out") == file_hashes(tmp_path / "whole")
 
 
-def test_a_folder_that_vanishes_is_not_made_again(tiny, tmp_path):
+def test_an_output_folder_that_is_removed_is_not_recreated(tiny, tmp_path):
     def remove(seconds):
         for path in (tmp_path / "out").glob("*"):
             path.unlink()
@@ -86,34 +90,35 @@ def test_a_folder_that_vanishes_is_not_made_again(tiny, tmp_path):
         if (tmp_path / "out").exists():
             (tmp_path / "out").rmdir()
 
+    progress = CallbackBatchProgress(on_advance=remove)
     with pytest.raises(FolderError):
-        make(tmp_path / "out", rows_of(), tiny, together=2, report=remove)
+        run_rows(tmp_path / "out", make_rows(), tiny, batch_size=2, progress=progress)
     assert not (tmp_path / "out").exists()
-    assert make(tmp_path / "out", rows_of(), tiny).done == 9
+    assert run_rows(tmp_path / "out", make_rows(), tiny).done == 9
 
 
-def test_samples_beyond_full_scale_are_warned_of(tiny, tmp_path, monkeypatch):
-    def loud(loaded, items, *rest):
+def test_clipped_samples_are_a_warning(tiny, tmp_path, monkeypatch):
+    def generate_too_loud(loaded, items, *rest):
         for n, item in enumerate(items):
             yield Clip(n, torch.full((item.samples,), 1.5), torch.zeros(item.samples).long())
 
-    monkeypatch.setattr(clip_worker, "make_clips", loud)
-    make(tmp_path / "out", rows_of(1), tiny)
-    (record,) = records(tmp_path / "out")
+    monkeypatch.setattr(clip_worker, "make_clips", generate_too_loud)
+    run_rows(tmp_path / "out", make_rows(1), tiny)
+    (record,) = read_journal(tmp_path / "out")
     assert record["warnings"] == [f"{round(record['seconds'] * 8000)} samples clipped"]
 
 
-def test_loudness(tmp_path):
+def test_normalization_to_peak_and_loudness():
     wave = 0.1 * torch.sin(torch.arange(16000) * 0.3)
-    plain, peak, lufs = (
+    none, peak, lufs = (
         BatchSettings("", normalize=how, target_lufs=-30) for how in ("none", "peak", "lufs")
     )
-    assert normalize(wave, 16000, plain) is wave
+    assert normalize(wave, 16000, none) is wave
     assert float(normalize(wave, 16000, peak).abs().max()) == pytest.approx(PEAK_CEILING)
     quiet = normalize(wave, 16000, lufs)
     assert 0 < float(quiet.abs().max()) < PEAK_CEILING
-    louder = normalize(wave, 16000, BatchSettings("", normalize="lufs", target_lufs=40))
-    assert float(louder.abs().max()) == pytest.approx(PEAK_CEILING)
+    loud = normalize(wave, 16000, BatchSettings("", normalize="lufs", target_lufs=40))
+    assert float(loud.abs().max()) == pytest.approx(PEAK_CEILING)
     short = normalize(wave[:100], 16000, lufs)
     assert float(short.abs().max()) == pytest.approx(PEAK_CEILING)
     silent = torch.zeros(100)
@@ -122,12 +127,12 @@ def test_loudness(tmp_path):
 
 def test_float_files_keep_all_bits(tiny, tmp_path):
     settings = BatchSettings(tiny, subtype="FLOAT")
-    make(tmp_path / "out", rows_of(1), tiny, settings=settings)
-    (name,) = hashes(tmp_path / "out")
+    run_rows(tmp_path / "out", make_rows(1), tiny, settings=settings)
+    (name,) = file_hashes(tmp_path / "out")
     assert soundfile.info(tmp_path / "out" / name).subtype == "FLOAT"
 
 
-def test_as_many_at_once_as_there_is_memory_for(tiny):
-    loaded, _ = load_checkpoint(tiny)
-    assert default_batch_size(loaded, 1) == clip_worker.MAX_BATCH_CPU
-    assert default_batch_size(loaded, 1 << 40) == 1
+def test_the_default_batch_size_is_limited_by_memory(tiny):
+    checkpoint, _ = load_checkpoint(tiny)
+    assert default_batch_size(checkpoint, 1) == clip_worker.MAX_BATCH_CPU
+    assert default_batch_size(checkpoint, 1 << 40) == 1

@@ -1,4 +1,4 @@
-"""Workers that are killed: nothing is lost, and what kills them is found out."""
+"""Worker processes that are killed: no clip is lost, and a clip that kills them is isolated."""
 
 import multiprocessing
 import os
@@ -7,27 +7,33 @@ import sys
 
 import pytest
 
-from tests.batch.conftest import hashes, make, records, rows_of
-from wavenet import worker_pool
+from tests.batch.conftest import (
+    CallbackBatchProgress,
+    ListQueue,
+    file_hashes,
+    make_rows,
+    read_journal,
+    run_rows,
+)
 from wavenet.batch import local_workers
-from wavenet.batch.clip_worker import Session
-from wavenet.batch.clip_writer import ExecutionConfig
+from wavenet.batch.batch_config import BatchSettings, ExecutionConfig
 from wavenet.batch.forkserver import WORKER_CONTEXT, start_forkserver
-from wavenet.batch.local_workers import run_crew
+from wavenet.batch.local_workers import run_local_workers
 from wavenet.batch.manifest import ManifestRow
-from wavenet.batch.tasks import BatchSettings, make_task
+from wavenet.batch.tasks import make_task
 from wavenet.errors import FolderError, WaveNetError
+from wavenet.progress import NoProgress
 
 
 class Bomb:
-    """Kills whatever process it is sent to."""
+    """Kills every process that receives it."""
 
     def __reduce__(self):
         return explode, (os.getpid(),)
 
 
-def explode(maker):
-    if os.getpid() != maker:
+def explode(sender):
+    if os.getpid() != sender:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -35,35 +41,26 @@ def die(*_):
     os._exit(7)
 
 
-def run_rows(folder, tiny, rows, bad, retries):
-    """Run a crew over rows, one of them a bomb; gives records by id."""
+def test_a_clip_that_kills_its_worker_is_isolated_and_fails_alone(tiny, tmp_path):
+    folder, rows, progress = tmp_path / "out", make_rows(7), CallbackBatchProgress()
     folder.mkdir()
     settings = BatchSettings(tiny)
     tasks = [make_task(ManifestRow(n, row), settings) for n, row in enumerate(rows, 1)]
-    for task in tasks:
-        if task.identity == bad:
-            task.extra["bomb"] = Bomb()
-    waiting, told, said = iter(tasks), [], []
-    session = Session(
-        lambda: next(waiting, None), lambda task, record: told.append(record), say=said.append
-    )
-    run_crew(settings, ExecutionConfig(folder, "cpu", "cpu", 1, 4), 1, session, retries)
-    assert len(told) == len(rows)
-    return {record["id"]: record for record in told}, said
+    tasks[2].extra["bomb"] = Bomb()
+    queue = ListQueue(tasks, max_retries=0)
+    execution = ExecutionConfig(folder, "cpu", "cpu", 1, 4)
+    run_local_workers(settings, execution, 1, queue, progress)
+    assert sorted(r["id"] for r in queue.records) == [row["id"] for row in rows]
+    (failed,) = [r for r in queue.records if r["status"] == "failed"]
+    assert (failed["id"], failed["crashes"]) == ("clip 2", 1)
+    assert len(progress.messages) == 1
+    run_rows(tmp_path / "plain", rows, tiny)
+    plain, generated = file_hashes(tmp_path / "plain"), file_hashes(folder)
+    assert len(generated) == 6
+    assert generated.items() < plain.items()
 
 
-def test_a_task_that_kills_its_worker_is_found_out_and_fails_alone(tiny, tmp_path):
-    found, said = run_rows(tmp_path / "out", tiny, rows_of(7), "clip 2", retries=0)
-    assert [i for i, r in found.items() if r["status"] == "failed"] == ["clip 2"]
-    assert found["clip 2"]["error"] == "it killed its worker"
-    assert len(said) == 1
-    make(tmp_path / "plain", rows_of(7), tiny)
-    plain, made = hashes(tmp_path / "plain"), hashes(tmp_path / "out")
-    assert len(made) == 6
-    assert made.items() < plain.items()
-
-
-def test_a_worker_that_is_killed_loses_nothing(tiny, tmp_path):
+def test_no_clip_is_lost_if_workers_are_killed(tiny, tmp_path):
     killed = []
 
     def kill(task, record):
@@ -72,53 +69,51 @@ def test_a_worker_that_is_killed_loses_nothing(tiny, tmp_path):
             os.kill(victim.pid, signal.SIGKILL)
             killed.append(victim.pid)
 
-    said = []
-    rows = rows_of(24)
-    tally = make(tmp_path / "out", rows, tiny, workers=2, together=3, show=kill, say=said.append)
-    make(tmp_path / "plain", rows, tiny)
+    rows, progress = make_rows(24), CallbackBatchProgress(on_finish=kill)
+    result = run_rows(tmp_path / "out", rows, tiny, workers=2, batch_size=3, progress=progress)
+    run_rows(tmp_path / "plain", rows, tiny)
     assert len(killed) == 2
-    assert (tally.done, tally.failed) == (24, 0)
-    assert sorted(r["id"] for r in records(tmp_path / "out")) == sorted(r["id"] for r in rows)
-    assert hashes(tmp_path / "out") == hashes(tmp_path / "plain")
+    assert (result.done, result.failed) == (24, 0)
+    journal = read_journal(tmp_path / "out")
+    assert sorted(r["id"] for r in journal) == sorted(r["id"] for r in rows)
+    assert file_hashes(tmp_path / "out") == file_hashes(tmp_path / "plain")
     assert multiprocessing.active_children() == []
 
 
-def test_workers_that_never_begin_are_not_hired_for_ever(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(local_workers, "_serve", die)
-    monkeypatch.setattr(worker_pool, "MOST_STILLBORN", 2)
+def test_workers_that_cannot_start_end_the_batch(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(local_workers, "serve_clips", die)
     with pytest.raises(WaveNetError, match="exit 7"):
-        make(tmp_path / "out", rows_of(3), tiny, workers=2)
+        run_rows(tmp_path / "out", make_rows(3), tiny, workers=2)
     assert multiprocessing.active_children() == []
 
 
-def describe_process(pipe):
+def send_process_state(pipe):
     pipe.send(("wavenet.engines.cpu" in sys.modules, signal.getsignal(signal.SIGINT)))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every process loads for itself")
-def test_a_worker_begins_with_all_loaded_and_deaf_to_an_interrupt():
-    found = []
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a fork server here")
+def test_a_worker_starts_with_all_libraries_loaded_and_ignores_sigint():
+    states = []
     start_forkserver()
-    # what a shell starts in the background is deaf already, and would pass it on
+    # a background shell ignores SIGINT already, and processes inherit that
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     for context in (WORKER_CONTEXT, multiprocessing.get_context("spawn")):
-        here, there = context.Pipe()
-        process = context.Process(target=describe_process, args=(there,))
+        pipe, remote_pipe = context.Pipe()
+        process = context.Process(target=send_process_state, args=(remote_pipe,))
         process.start()
-        found.append(here.recv())
+        states.append(pipe.recv())
         process.join()
     signal.signal(signal.SIGINT, before)
-    # the second is the control: this file does not load the engine
-    assert found == [(True, signal.SIG_IGN), (False, signal.default_int_handler)]
+    # the second is the control: this file does not import the engine
+    assert states == [(True, signal.SIG_IGN), (False, signal.default_int_handler)]
 
 
-def test_what_ends_one_worker_for_all_is_told_by_it(tiny, tmp_path):
-    """A folder that is gone is the fault of no task."""
+def test_an_error_that_concerns_all_clips_stops_the_batch(tiny, tmp_path):
+    """A missing folder is not the fault of a clip."""
     (tmp_path / "out").mkdir()
-    tasks = iter([make_task(ManifestRow(1, rows_of(1)[0]), BatchSettings(tiny))])
-    session = Session(lambda: next(tasks, None), lambda task, record: None)
+    settings = BatchSettings(tiny)
+    queue = ListQueue([make_task(ManifestRow(1, make_rows(1)[0]), settings)])
+    execution = ExecutionConfig(tmp_path / "gone", "cpu", "cpu")
     with pytest.raises(FolderError):
-        run_crew(
-            BatchSettings(tiny), ExecutionConfig(tmp_path / "gone", "cpu", "cpu"), 1, session, 1
-        )
+        run_local_workers(settings, execution, 1, queue, NoProgress())
     assert not (tmp_path / "gone").exists()

@@ -1,4 +1,4 @@
-"""Names from a manifest: nothing outside the folder, nothing that some system cannot keep."""
+"""Output names: never outside the folder, and allowed on every operating system."""
 
 import os
 import unicodedata
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wavenet.batch.output_names import (
-    MAX_BYTES,
+    MAX_PART_BYTES,
     check_output_name,
     collision_key,
     fill_template,
@@ -33,30 +33,30 @@ def test_a_bad_name_is_refused_in_one_sentence(name):
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_id_becomes_a_plain_name_of_its_own(name):
-    made = fill_template("{id}.wav", {"id": name})
-    assert check_output_name(made) == made
-    assert "/" not in made
+def test_a_bad_id_becomes_a_safe_name(name):
+    filled = fill_template("{id}.wav", {"id": name})
+    assert check_output_name(filled) == filled
+    assert "/" not in filled
 
 
 @pytest.mark.parametrize("name", ["a", "a/b/c", "é.wav", "日本", "מבחן", "🎵", "a b", "x.tar.gz"])
-def test_names_of_any_script_stay_as_they_are(name):
+def test_names_of_any_script_stay_unchanged(name):
     assert check_output_name(name) == name
 
 
 @given(st.text(max_size=400))
-def test_whatever_the_id_the_file_is_inside_and_can_be_made(tmp_path_factory, text):
+def test_the_file_of_any_id_is_inside_the_folder_and_can_be_written(tmp_path_factory, text):
     folder = tmp_path_factory.getbasetemp() / "ids"
     folder.mkdir(exist_ok=True)
     path = prepare_output_path(folder, fill_template("{id}.wav", {"id": text}))
     assert os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep)
-    assert len(path.name.encode()) <= MAX_BYTES + 5
+    assert len(path.name.encode()) <= MAX_PART_BYTES + 5
     path.write_bytes(b"")
     path.unlink()
 
 
 @given(st.text(max_size=200))
-def test_an_output_is_refused_or_inside(tmp_path_factory, text):
+def test_any_output_name_is_refused_or_inside_the_folder(tmp_path_factory, text):
     folder = tmp_path_factory.getbasetemp() / "outputs"
     folder.mkdir(exist_ok=True)
     try:
@@ -67,11 +67,11 @@ def test_an_output_is_refused_or_inside(tmp_path_factory, text):
 
 
 @given(st.text(max_size=30), st.text(max_size=30))
-def test_ids_that_differ_have_names_that_differ(one, other):
+def test_different_ids_have_different_names(one, other):
     assert (slug(one) == slug(other)) == (one == other)
 
 
-def test_case_and_composition_make_twins_and_nothing_else_does():
+def test_only_names_that_differ_in_case_or_composition_collide():
     assert collision_key("Straße") == collision_key("STRASSE") == collision_key("strasse")
     composed = unicodedata.normalize("NFC", "é")
     assert collision_key(composed) == collision_key(unicodedata.normalize("NFD", "É"))
@@ -85,7 +85,7 @@ def test_a_bad_template_is_refused(template):
 
 
 def test_a_link_in_the_folder_is_not_followed(tmp_path):
-    """Folders were once made before it was seen that a link led elsewhere."""
+    """Once folders were made before a link to elsewhere was noticed."""
     folder, outside = tmp_path / "out", tmp_path / "outside"
     folder.mkdir()
     outside.mkdir()
@@ -97,7 +97,7 @@ def test_a_link_in_the_folder_is_not_followed(tmp_path):
     assert list(outside.iterdir()) == []
 
 
-def test_a_file_where_a_folder_belongs_is_one_clips_fault(tmp_path):
+def test_a_file_in_place_of_a_folder_is_an_error_of_one_clip(tmp_path):
     (tmp_path / "a").write_text("")
     (tmp_path / "b.wav").mkdir()
     for name in ("a/x.wav", "b.wav"):
@@ -105,5 +105,5 @@ def test_a_file_where_a_folder_belongs_is_one_clips_fault(tmp_path):
             prepare_output_path(tmp_path, name)
 
 
-def test_folders_are_made(tmp_path):
+def test_subfolders_are_made(tmp_path):
     assert prepare_output_path(tmp_path, "a/b/c.wav").parent.is_dir()

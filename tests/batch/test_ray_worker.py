@@ -1,57 +1,67 @@
-"""A worker far from the driver, and the driver's side of it, with threads in place of actors."""
+"""The worker of a Ray actor and the driver's side of it, with threads in place of actors."""
 
 import threading
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
-from tests.batch.conftest import hashes, make, rows_of
+from tests.batch.conftest import (
+    CallbackBatchProgress,
+    ListQueue,
+    file_hashes,
+    make_rows,
+    run_rows,
+)
 from wavenet.batch import ray_driver
-from wavenet.batch.clip_worker import ClipWorker, Session
-from wavenet.batch.clip_writer import ExecutionConfig
+from wavenet.batch.batch_config import BatchSettings, ExecutionConfig
+from wavenet.batch.clip_worker import ClipWorker
 from wavenet.batch.manifest import ManifestRow
 from wavenet.batch.ray_driver import RayDriver
 from wavenet.batch.ray_worker import VERSIONS, RayWorker, WorkerRequirements
-from wavenet.batch.tasks import BatchSettings, make_task
+from wavenet.batch.tasks import make_task
 from wavenet.errors import ConfigError, DataError, DeviceError, WaveNetError
+from wavenet.worker_pool import WorkerEvent
+
+NO_REQUIREMENTS = WorkerRequirements({}, [])
 
 
-class Gone(Exception):
+class ActorLost(Exception):
     """An actor is lost."""
 
 
 class FakeRay:
-    """As much of Ray as the driver uses; a killed actor loses what it had to say.
+    """The part of Ray that the driver uses; a lost actor loses its events.
 
     Args:
-        doomed: actors that are lost at their third call, as many as that from the first on.
+        lost: number of actors, from the first, that are lost at their third call.
     """
 
-    exceptions = SimpleNamespace(RayActorError=Gone)
+    exceptions = SimpleNamespace(RayActorError=ActorLost)
 
-    def __init__(self, doomed=0):
-        self.pool = ThreadPoolExecutor(8)
-        self.doomed, self.hired, self.killed = doomed, 0, 0
+    def __init__(self, lost=0):
+        self.threads = ThreadPoolExecutor(8)
+        self.lost, self.spawned, self.killed = lost, 0, 0
 
     def remote(self, **options):
-        def with_class(kind):
-            return SimpleNamespace(remote=lambda *content: self.begin(kind(*content)))
+        def decorate(actor_class):
+            return SimpleNamespace(remote=lambda *content: self.spawn(actor_class(*content)))
 
-        return with_class
+        return decorate
 
-    def begin(self, hired):
-        self.hired += 1
-        doomed, calls = self.hired <= self.doomed, []
+    def spawn(self, worker):
+        self.spawned += 1
+        is_lost, calls = self.spawned <= self.lost, []
 
         def call(*content):
             calls.append(content)
-            answer = hired.exchange(*content)
-            if doomed and len(calls) > 2:
-                raise Gone("it is no more")
+            answer = worker.exchange(*content)
+            if is_lost and len(calls) > 2:
+                raise ActorLost("the node died")
             return answer
 
-        submit = SimpleNamespace(remote=lambda *content: self.pool.submit(call, *content))
+        submit = SimpleNamespace(remote=lambda *content: self.threads.submit(call, *content))
         return SimpleNamespace(exchange=submit)
 
     def wait(self, answers, num_returns, timeout):
@@ -65,133 +75,131 @@ class FakeRay:
         self.killed += 1
 
 
-def run_office(folder, tiny, ray, rows, contract=None, together=2, count=2, **session):
-    """Make rows through the driver's side; gives records by id, and what was said."""
+def make_tasks(tiny, rows):
+    """Return the tasks of rows."""
+    settings = BatchSettings(tiny)
+    return [make_task(ManifestRow(n, row), settings) for n, row in enumerate(rows, 1)]
+
+
+def run_driver(
+    folder,
+    tiny,
+    ray,
+    queue,
+    requirements=NO_REQUIREMENTS,
+    batch_size=2,
+    count=2,
+    progress=None,
+    is_stopping=lambda: False,
+):
+    """Run the driver over a queue; return its records by id."""
     folder.mkdir()
-    settings = BatchSettings(tiny)
-    tasks = iter([make_task(ManifestRow(n, row), settings) for n, row in enumerate(rows, 1)])
-    told, said = [], []
-    some = Session(
-        session.pop("take", lambda: next(tasks, None)),
-        lambda task, record: told.append(record),
-        say=said.append,
-        **session,
-    )
-    content = (
-        settings,
-        ExecutionConfig(folder, "cpu", "cpu", 1, together),
-        contract or WorkerRequirements({}, []),
-    )
-    office = RayDriver(ray, {}, content, some, 2)
+    execution = ExecutionConfig(folder, "cpu", "cpu", 1, batch_size)
+    arguments = BatchSettings(tiny), execution, requirements
+    progress = progress or CallbackBatchProgress()
     try:
-        for _ in range(count):
-            office.hire()
-        while office.is_open:
-            office.attend()
+        RayDriver(ray, {}, arguments, queue, progress, is_stopping).run(count)
     finally:
-        office.dismiss()
-        ray.pool.shutdown(cancel_futures=True)
-    assert len({record["id"] for record in told}) == len(told)
-    return {record["id"]: record for record in told}, said
+        ray.threads.shutdown(cancel_futures=True)
+    records = {record["id"]: record for record in queue.records}
+    assert len(records) == len(queue.records)
+    return records
 
 
-@pytest.mark.parametrize("doomed", [0, 3])
-def test_actors_make_the_same_whoever_is_lost(tiny, tmp_path, doomed):
-    ray = FakeRay(doomed)
-    rows = rows_of(12)
-    found, said = run_office(tmp_path / "out", tiny, ray, rows)
-    make(tmp_path / "plain", rows, tiny)
-    assert {r["status"] for r in found.values()} == {"done"}
-    assert hashes(tmp_path / "out") == hashes(tmp_path / "plain")
-    assert len(found) == 12
-    assert bool(doomed) <= ray.hired - 2 <= doomed
-    assert len(said) <= doomed
+@pytest.mark.parametrize("lost", [0, 3])
+def test_clips_are_the_same_although_actors_are_lost(tiny, tmp_path, lost):
+    ray, rows, progress = FakeRay(lost), make_rows(12), CallbackBatchProgress()
+    queue = ListQueue(make_tasks(tiny, rows), max_retries=2)
+    records = run_driver(tmp_path / "out", tiny, ray, queue, progress=progress)
+    run_rows(tmp_path / "plain", rows, tiny)
+    assert {r["status"] for r in records.values()} == {"done"}
+    assert file_hashes(tmp_path / "out") == file_hashes(tmp_path / "plain")
+    assert len(records) == 12
+    assert bool(lost) <= ray.spawned - 2 <= lost
+    assert len(progress.messages) <= lost
 
 
-def test_nothing_more_is_begun_once_it_is_to_stop(tiny, tmp_path):
-    stopping = threading.Event()
-    rows = iter(rows_of(200))
-    settings = BatchSettings(tiny)
-    taken = []
+def test_no_clip_is_started_once_the_batch_is_to_stop(tiny, tmp_path):
+    stop, assigned, amounts = threading.Event(), [], []
+    rows = iter(make_rows(200))
 
-    def take():
-        if stopping.is_set():
-            return None
-        taken.append(make_task(ManifestRow(len(taken) + 1, next(rows)), settings))
-        return taken[-1]
+    class EndlessQueue(ListQueue):
+        def next_task(self):
+            if stop.is_set():
+                return None
+            row = ManifestRow(len(assigned) + 1, next(rows))
+            assigned.append(make_task(row, BatchSettings(tiny)))
+            return assigned[-1]
 
-    ended = []
+    def stop_batch(seconds):
+        amounts.append(seconds)
+        stop.set()
 
-    def report(seconds):
-        ended.append(seconds)
-        stopping.set()
-
-    found, _ = run_office(
-        tmp_path / "out", tiny, FakeRay(), [], together=64, count=1,
-        take=take, report=report, is_stopping=stopping.is_set,
+    progress = CallbackBatchProgress(on_advance=stop_batch)
+    records = run_driver(
+        tmp_path / "out", tiny, FakeRay(), EndlessQueue([]), batch_size=64, count=1,
+        progress=progress, is_stopping=stop.is_set,
     )  # fmt: skip
-    assert ended
-    assert 0 < len(found) < len(taken)  # some lay in the queue
+    assert amounts
+    assert 0 < len(records) < len(assigned)  # some tasks were in the worker's queue
 
 
-def test_other_versions_and_missing_files_are_told(tiny, tmp_path):
+def test_other_versions_and_missing_paths_are_refused(tiny, tmp_path):
     WorkerRequirements(VERSIONS, [tiny]).check()
+    tasks = make_tasks(tiny, make_rows(2))
     with pytest.raises(ConfigError, match=r"has torch .*, the driver 0\.4; install"):
-        run_office(
-            tmp_path / "a", tiny, FakeRay(), rows_of(2), WorkerRequirements({"torch": "0.4"}, [])
-        )
+        requirements = WorkerRequirements({"torch": "0.4"}, [])
+        run_driver(tmp_path / "a", tiny, FakeRay(), ListQueue(tasks), requirements)
     gone = str(tmp_path / "gone")
-    with pytest.raises(DataError, match=r"does not see .*gone; keep it where all machines do"):
-        run_office(tmp_path / "b", tiny, FakeRay(), rows_of(2), WorkerRequirements({}, [gone]))
+    with pytest.raises(DataError, match=r"does not see .*gone; store it where all machines see it"):
+        requirements = WorkerRequirements({}, [gone])
+        run_driver(tmp_path / "b", tiny, FakeRay(), ListQueue(tasks), requirements)
 
 
-def test_a_recording_that_a_machine_does_not_see_fails_its_clip_alone(tiny, tmp_path):
-    hired = RayWorker(
-        BatchSettings(tiny),
-        ExecutionConfig(tmp_path, "cpu", "cpu", 1, 2),
-        WorkerRequirements({}, []),
-    )
-    task = make_task(ManifestRow(1, rows_of(1)[0]), BatchSettings(tiny))
-    broken = SimpleNamespace(**{**vars(task), "prompt": str(tmp_path / "none.wav"), "line": 2})
-    events = []
-    waiting = [broken, task]
-    while ("idle",) not in events:
-        more, _ = hired.exchange(waiting, bool(waiting), False)
-        events, waiting = events + more, []
-    records = {event[1]: event[2] for event in events if event[0] == "put"}
+def test_a_recording_that_a_machine_does_not_see_fails_only_its_clip(tiny, tmp_path):
+    execution = ExecutionConfig(tmp_path, "cpu", "cpu", 1, 2)
+    worker = RayWorker(BatchSettings(tiny), execution, NO_REQUIREMENTS)
+    (task,) = make_tasks(tiny, make_rows(1))
+    broken = replace(task, prompt_file=str(tmp_path / "none.wav"), line=2)
+    events, tasks = [], [broken, task]
+    while (WorkerEvent.IDLE,) not in events:
+        more, _ = worker.exchange(tasks, bool(tasks), False)
+        events, tasks = events + more, []
+    records = {event[1]: event[2] for event in events if event[0] == WorkerEvent.FINISHED}
     assert records[1]["status"] == "done"
     assert "does not see" in records[2]["error"]
 
 
-def test_a_gpu_that_is_lost_is_a_worker_that_is_lost(tiny, tmp_path, monkeypatch):
-    tries = []
-    work = ClipWorker.work
+def test_a_worker_whose_gpu_is_lost_is_replaced(tiny, tmp_path, monkeypatch):
+    runs, run = [], ClipWorker.run
 
-    def lose(self, session):
-        tries.append(session)
-        if len(tries) == 1:
-            session.take()
+    def lose_gpu(self, tasks, progress):
+        runs.append(tasks)
+        if len(runs) == 1:
+            tasks.next_task()
             raise DeviceError("the GPU was lost")
-        work(self, session)
+        run(self, tasks, progress)
 
-    monkeypatch.setattr(ClipWorker, "work", lose)
-    ray = FakeRay()
-    found, said = run_office(tmp_path / "out", tiny, ray, rows_of(3), count=1)
-    assert len(found) == 3
-    assert ray.hired == 2
-    assert "the GPU was lost" in said[0]
+    monkeypatch.setattr(ClipWorker, "run", lose_gpu)
+    ray, progress = FakeRay(), CallbackBatchProgress()
+    queue = ListQueue(make_tasks(tiny, make_rows(3)))
+    records = run_driver(tmp_path / "out", tiny, ray, queue, count=1, progress=progress)
+    assert len(records) == 3
+    assert ray.spawned == 2
+    assert "the GPU was lost" in progress.messages[0]
 
 
-def test_clusters_that_cannot_be(monkeypatch):
+def test_invalid_addresses_and_a_missing_package_are_refused(monkeypatch):
+    monkeypatch.setattr(ray_driver.importlib.util, "find_spec", lambda name: name)
     for address in ("nonsense", "ray://here:1", "host:x"):
-        with pytest.raises(ConfigError, match=r"is none; give HOST:PORT|needs the package"):
+        with pytest.raises(ConfigError, match=r"invalid cluster address .* expected HOST:PORT"):
             ray_driver.check_ray_address(address)
     monkeypatch.setattr(ray_driver.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r'pip install "wavenet-studio\[ray\]"'):
         ray_driver.check_ray_address("local")
 
 
-def test_nobody_answers(monkeypatch):
+def test_a_cluster_that_does_not_answer_is_refused(monkeypatch):
     monkeypatch.setattr(ray_driver.importlib.util, "find_spec", lambda name: name)
     with pytest.raises(WaveNetError, match=r"no cluster answers at 127\.0\.0\.1:9 "):
         ray_driver.check_ray_address("127.0.0.1:9")

@@ -140,7 +140,7 @@ def test_clips_are_a_sequence_whose_members_are_not_held(places):
 
 def test_lengths_are_known_without_reading_a_sample(places, monkeypatch):
     monkeypatch.setattr(
-        "wavenet.corpus.reader._mapped", lambda *_: pytest.fail("samples were read")
+        "wavenet.corpus.reader._map_samples", lambda *_: pytest.fail("samples were read")
     )
     _, corpus = both(places[1:] * 2, make_config().model)
     assert sum(clip.samples - clip.context for clip in corpus.train) > 0

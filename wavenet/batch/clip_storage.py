@@ -1,8 +1,9 @@
-"""Where clips are kept: a folder of this machine, or any place that fsspec reaches.
+"""Storage of clips: a folder of this machine, or any location that fsspec supports.
 
-A name and what writes a file enter; the file is there whole or not at all. Object stores show an
-object only when all of it is there; elsewhere a temporary name is used. The only place that knows
-fsspec.
+A relative name and a function that writes a file enter; the file is stored completely or not at
+all. Object stores show an object only once it is complete; elsewhere the file is written under a
+temporary name and then renamed. Called by `clip_writer`, `manifest_check` and `run`. The only
+module that imports fsspec.
 """
 
 import secrets
@@ -22,16 +23,18 @@ from wavenet.batch.output_names import prepare_output_path
 from wavenet.errors import ConditionError, ConfigError, FolderError
 
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "r2"}
-RETRY_PAUSES = (0.5, 2.0, 8.0)  # seconds before what the network lost is sent again
-MAX_REASON = 300
+RETRY_PAUSES = (0.5, 2.0, 8.0)  # seconds before each retry of a failed upload
+MAX_REASON_LENGTH = 300
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file that was kept.
+    """A file that was stored.
 
     Attributes:
-        clipped: samples, as the writer counted; sha256: of the file; size: in bytes.
+        clipped: samples limited to full scale, as the writer counted them.
+        sha256: of the file.
+        size: in bytes.
     """
 
     clipped: int
@@ -40,59 +43,62 @@ class StoredFile:
 
 
 class ClipStorage(Protocol):
-    """A place for clips."""
+    """A location for clips."""
 
-    def keep(self, name: str, write: Callable[[Path], int]) -> StoredFile:
-        """Write a file under a relative name; `write` gets a path, and counts clipped samples.
+    def write(self, name: str, write_file: Callable[[Path], int]) -> StoredFile:
+        """Store a file.
 
+        Args:
+            name: relative to the location.
+            write_file: receives a path, writes the file there, and returns the number of clipped
+                samples.
         Raises:
-            FolderError: the place is full, closed to us, or cannot be reached.
+            FolderError: the location is full, not writable, or cannot be reached.
         """
 
-    def holds(self, name: str, sha256: str, size: int | None) -> bool:
-        """Say whether a file is there as it was kept."""
+    def is_unchanged(self, name: str, sha256: str, size: int | None) -> bool:
+        """Return whether a file is present as it was stored."""
 
-    def has(self, name: str) -> bool:
-        """Say whether there is anything of that name."""
+    def exists(self, name: str) -> bool:
+        """Return whether anything has this name."""
 
-    def look(self) -> None:
-        """See anew what is there."""
+    def refresh(self) -> None:
+        """Forget a cached listing."""
 
 
 class LocalStorage:
-    """A folder of this machine; hashes are compared."""
+    """A folder of this machine; files are compared by their hash."""
 
     def __init__(self, folder: Path):
         self._folder = folder
 
-    def keep(self, name: str, write: Callable[[Path], int]) -> StoredFile:
+    def write(self, name: str, write_file: Callable[[Path], int]) -> StoredFile:
         """See `ClipStorage`."""
-        path = prepare_output_path(self._folder, name)
-        return _write(path, write)
+        return _write_and_hash(prepare_output_path(self._folder, name), write_file)
 
-    def holds(self, name: str, sha256: str, size: int | None) -> bool:
+    def is_unchanged(self, name: str, sha256: str, size: int | None) -> bool:
         """See `ClipStorage`."""
         try:
             return hash_file(self._folder / name) == sha256
         except OSError:
             return False
 
-    def has(self, name: str) -> bool:
+    def exists(self, name: str) -> bool:
         """See `ClipStorage`."""
         path = self._folder / name
         return path.exists() or path.is_symlink()
 
-    def look(self) -> None:
-        """See `ClipStorage`."""
+    def refresh(self) -> None:
+        """See `ClipStorage`; nothing is cached."""
 
 
 class RemoteStorage:
-    """A place that fsspec reaches; names and sizes are compared, as they were at the last look.
+    """A location that fsspec supports; files are compared by name and size in a cached listing.
 
     Args:
-        url: as in s3://bucket/clips.
+        url: such as s3://bucket/clips.
     Raises:
-        ConditionError: no such kind of place is known.
+        ConditionError: the protocol of the URL is unknown.
         ConfigError: a package for it is missing.
     """
 
@@ -105,117 +111,117 @@ class RemoteStorage:
                 "fsspec`"
             ) from None
         self._url = url
-        kind = url.partition("://")[0]
+        protocol = url.partition("://")[0]
         try:
             self._files, root = url_to_fs(url)
         except ImportError as error:
             raise ConfigError(
-                f"{url} needs a package that is missing ({_brief(error)}); install it"
+                f"{url} needs a package that is missing ({_short_reason(error)}); install it"
             ) from None
         except ValueError as error:
             raise ConditionError(
-                f"{url} is no place that clips can be kept ({_brief(error)}); give a folder, or "
-                "an address such as s3://bucket/clips"
+                f"{url} is not a location for clips ({_short_reason(error)}); expected a folder, "
+                "or a URL such as s3://bucket/clips"
             ) from None
         self._root = root.rstrip("/")
-        self._is_object_store = kind in OBJECT_STORES
+        self._is_object_store = protocol in OBJECT_STORES
 
-    def keep(self, name: str, write: Callable[[Path], int]) -> StoredFile:
+    def write(self, name: str, write_file: Callable[[Path], int]) -> StoredFile:
         """See `ClipStorage`."""
         with tempfile.TemporaryDirectory(prefix="wavenet-") as folder:
             path = Path(folder) / f"clip{Path(name).suffix}"
-            kept = _write(path, write)
-            self.send(path, name)
-        return kept
+            stored = _write_and_hash(path, write_file)
+            self.upload(path, name)
+        return stored
 
-    def holds(self, name: str, sha256: str, size: int | None) -> bool:
-        """See `ClipStorage`."""
+    def is_unchanged(self, name: str, sha256: str, size: int | None) -> bool:
+        """See `ClipStorage`; the hash is not compared, for that would download every file."""
         found = self._sizes.get(name)
         return found is not None and size in (None, found)
 
-    def has(self, name: str) -> bool:
+    def exists(self, name: str) -> bool:
         """See `ClipStorage`."""
         return name in self._sizes
 
-    def look(self) -> None:
-        """See `ClipStorage`; the list is read when it is first asked for."""
+    def refresh(self) -> None:
+        """See `ClipStorage`; the next question reads the listing."""
         self.__dict__.pop("_sizes", None)
 
-    def send(self, path: Path, name: str) -> None:
-        """Copy a file there, whole or not at all.
+    def upload(self, path: Path, name: str) -> None:
+        """Copy a local file, completely or not at all.
 
         Raises:
-            FolderError: it cannot be written, however often it was tried.
+            FolderError: it could not be written, after several attempts.
         """
         for pause in (*RETRY_PAUSES, None):
             try:
-                with self._told("written"):
-                    return self._send(path, f"{self._root}/{name}")
+                with self._storage_errors("written"):
+                    return self._upload_once(path, f"{self._root}/{name}")
             except FolderError:
                 if pause is None:
                     raise
                 time.sleep(pause)
 
-    def sweep(self) -> None:
-        """Remove what a killed process left half-written; object stores have no such thing."""
+    def remove_partial_files(self) -> None:
+        """Remove incomplete files of killed processes; object stores have none."""
         if self._is_object_store:
             return
-        for name in self._list():
+        for name in self._list_sizes():
             if PARTIAL_FILE.fullmatch(name.rpartition("/")[2]):
-                with self._told("swept"):
+                with self._storage_errors("cleaned"):
                     self._files.rm_file(f"{self._root}/{name}")
 
-    def _send(self, path: Path, target: str) -> None:
+    def _upload_once(self, path: Path, target: str) -> None:
         if self._is_object_store:
             self._files.put_file(str(path), target)
             return
-        above = target.rpartition("/")[0]
-        self._files.makedirs(above, exist_ok=True)
-        temporary = f"{above}/{TEMPORARY_PREFIX}{secrets.token_hex(6)}{path.suffix}"
+        folder = target.rpartition("/")[0]
+        self._files.makedirs(folder, exist_ok=True)
+        temporary = f"{folder}/{TEMPORARY_PREFIX}{secrets.token_hex(6)}{path.suffix}"
         self._files.put_file(str(path), temporary)
         self._files.mv(temporary, target)
 
     @cached_property
     def _sizes(self) -> dict[str, int]:
-        return self._list()
+        return self._list_sizes()
 
-    def _list(self) -> dict[str, int]:
-        """List what is there, in bytes by relative name."""
-        with self._told("read"):
+    def _list_sizes(self) -> dict[str, int]:
+        """Return the sizes of all files in bytes, by relative name."""
+        with self._storage_errors("read"):
             try:
                 found: dict[str, Any] = self._files.find(self._root, detail=True)
             except FileNotFoundError:
                 return {}
-        begin = len(self._root) + 1
-        return {path[begin:]: int(entry["size"] or 0) for path, entry in found.items()}
+        start = len(self._root) + 1
+        return {path[start:]: int(entry["size"] or 0) for path, entry in found.items()}
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        """Turn what a file system raises, which may be anything at all, into one sentence."""
+    def _storage_errors(self, action: str) -> Iterator[None]:
+        """Convert what a file system raises, which may be any exception, to a FolderError."""
         try:
             yield
         except Exception as error:
             raise FolderError(
-                f"{self._url} cannot be {what}: {_brief(error)}; see to its address, the "
+                f"{self._url} cannot be {action}: {_short_reason(error)}; check the address, the "
                 "credentials and the network"
             ) from None
 
 
 @lru_cache(maxsize=8)
 def open_remote_storage(url: str) -> RemoteStorage:
-    """Give the place at an address, in each process once.
+    """Return the storage at a URL; opened once per process.
 
     Raises:
-        ConditionError, ConfigError: see `RemoteStorage`.
+        ConditionError, ConfigError: as `RemoteStorage`.
     """
     return RemoteStorage(url)
 
 
-def _write(path: Path, write: Callable[[Path], int]) -> StoredFile:
-    clipped = write(path)
+def _write_and_hash(path: Path, write_file: Callable[[Path], int]) -> StoredFile:
+    clipped = write_file(path)
     return StoredFile(clipped, hash_file(path), path.stat().st_size)
 
 
-def _brief(error: Exception) -> str:
+def _short_reason(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
-    return text[:MAX_REASON].rstrip(".")
+    return text[:MAX_REASON_LENGTH].rstrip(".")

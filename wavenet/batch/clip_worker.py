@@ -1,200 +1,233 @@
-"""Tasks -> files and records, in one process: several clips at once, written while others are made.
+"""Generate the clips of tasks, in one process: several at once, written to disk meanwhile.
 
-`take` gives tasks one at a time, `put` takes the record of each that ended. Called by `run`, or in
-a process of its own by `crew`.
+Tasks enter one at a time through a `ClipTasks`; records leave through it. Called by `run` in this
+process, by `local_workers` in processes of this machine, and by `ray_worker` in Ray actors.
 """
 
 import copy
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
 from audio_utils.errors import AudioError
-from wavenet.batch.clip_writer import ExecutionConfig, Record, failure_record, write_clip
-from wavenet.batch.tasks import BatchSettings, ClipTask, load_checkpoint, make_request
+from wavenet.batch.batch_config import BatchSettings, ExecutionConfig
+from wavenet.batch.clip_writer import Record, failure_record, write_clip
+from wavenet.batch.tasks import ClipTask, load_checkpoint, make_request
 from wavenet.checkpoint import Checkpoint
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import device_for, make_engine
 from wavenet.engines.rings import ring_edges
 from wavenet.errors import FolderError, OutOfMemory, WaveNetError
+from wavenet.progress import Progress
 from wavenet.sampling import rows_per_clip
 from wavenet.synthesis.generate import GUARD, warm_up
 from wavenet.synthesis.items import Item, open_streams
 from wavenet.synthesis.many import Clip, make_clips
 
 MAX_BATCH_CPU, MAX_BATCH_GPU = 64, 1024
-STATE_BYTES = 1 << 30  # for what the layers of all clips remember, copies included
-COPIES = 4
-WRITER_THREADS, UNWRITTEN = 2, 128
+MAX_STATE_BYTES = 1 << 30  # for the memory of all clips of a batch, copies included
+STATE_COPIES = 4
+WRITER_THREADS = 2
+MAX_UNWRITTEN = 128  # clips that wait for a writer
 
 
-@dataclass(frozen=True)
-class Session:
-    """What a worker is given and asked for.
+class ClipTasks(Protocol):
+    """The tasks of a worker, and the destination of their records."""
 
-    Attributes:
-        take: the next task; None when there is none for now.
-        put: takes the record of a task that ended.
-        report: told the seconds of audio made; below 0 where some are made again.
-        say: told a sentence.
-        is_stopping: says whether nothing more is to be begun.
-    """
+    def next_task(self) -> ClipTask | None:
+        """Return the next task, None if there is none for now."""
 
-    take: Callable[[], ClipTask | None]
-    put: Callable[[ClipTask, Record], None]
-    report: Callable[[float], None] = lambda seconds: None
-    say: Callable[[str], None] = lambda sentence: None
-    is_stopping: Callable[[], bool] = lambda: False
+    def finish_task(self, task: ClipTask, record: Record) -> None:
+        """Store the record of a task."""
 
 
 @dataclass
 class ClipWorker:
-    """Makes clips; keeps an engine for each checkpoint."""
+    """Generates clips; keeps one engine per checkpoint."""
 
     settings: BatchSettings
-    where: ExecutionConfig
+    execution: ExecutionConfig
     _engines: dict[str, tuple[Checkpoint, Engine[Any]]] = field(default_factory=dict)
 
-    def work(self, session: Session) -> None:
-        """Make clips until there are no tasks.
+    def run(self, tasks: ClipTasks, progress: Progress) -> None:
+        """Generate clips until there is no task.
 
+        Args:
+            tasks: gives tasks and receives records.
+            progress: in seconds of audio.
         Raises:
-            FolderError: nothing more can be written.
-            DeviceError: the device is lost.
+            FolderError: the disk is full or not writable.
+            DeviceError: the GPU was lost.
         """
-        # the engine has threads of its own, and torch's products must not depend on their number
+        # the engine has its own threads, and products in torch must not depend on their number
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             with ThreadPoolExecutor(WRITER_THREADS) as writers:
-                line = _Line(self, session, writers)
+                generation = _ClipGeneration(self, tasks, progress, writers)
                 try:
-                    line.held = session.take()
-                    while line.held is not None:
-                        line.run_group(line.held.group)
+                    generation.run()
                 finally:
-                    writers.shutdown(cancel_futures=True)  # there are some only after a fault
+                    writers.shutdown(cancel_futures=True)  # clips wait only after an error
         finally:
             torch.set_num_threads(threads)
 
-    def engine(self, folder: str) -> tuple[Checkpoint, Engine[Any]]:
-        """Load and warm up once."""
+    def load_engine(self, folder: str) -> tuple[Checkpoint, Engine[Any]]:
+        """Return the engine of a checkpoint, loaded and warmed up once."""
         if folder not in self._engines:
-            loaded, _ = load_checkpoint(folder)
-            where = self.where
-            device = device_for(where.engine, where.device)
+            checkpoint, _ = load_checkpoint(folder)
+            execution = self.execution
+            device = device_for(execution.engine, execution.device)
             if device.type != "cpu":
-                # a copy: rows are still checked on the CPU
-                model = copy.deepcopy(loaded.model).to(device)
-                loaded = Checkpoint(loaded.config, model, loaded.folder)
-            runner = make_engine(where.engine, loaded.model, self.settings.precision, where.threads)
-            warm_up(loaded, runner)
-            self._engines[folder] = loaded, runner
+                # a copy: rows are still checked with the model on the CPU
+                model = copy.deepcopy(checkpoint.model).to(device)
+                checkpoint = Checkpoint(checkpoint.config, model, checkpoint.folder)
+            engine = make_engine(
+                execution.engine, checkpoint.model, self.settings.precision, execution.threads
+            )
+            warm_up(checkpoint, engine)
+            self._engines[folder] = checkpoint, engine
         return self._engines[folder]
 
 
 def default_batch_size(checkpoint: Checkpoint, rows: int) -> int:
-    """Choose how many clips to make at once, of so many rows each, by memory."""
+    """Return how many clips fit into memory at once.
+
+    Args:
+        rows: of the model's batch per clip.
+    """
     model = checkpoint.model
     size = max(1, ring_edges(model)[-1]) * model.config.residual_channels * 4 * rows
     on_cpu = model.embedding.weight.device.type == "cpu"
-    return max(1, min(MAX_BATCH_CPU if on_cpu else MAX_BATCH_GPU, STATE_BYTES // (size * COPIES)))
+    largest = MAX_BATCH_CPU if on_cpu else MAX_BATCH_GPU
+    return max(1, min(largest, MAX_STATE_BYTES // (size * STATE_COPIES)))
 
 
-class _Line:
-    """The clips of one session."""
+class _ActiveClip(NamedTuple):
+    """A clip that is being generated.
 
-    def __init__(self, worker: ClipWorker, session: Session, writers: ThreadPoolExecutor):
-        self.held: ClipTask | None = None  # taken, and perhaps of another group
-        self._worker, self._session, self._writers = worker, session, writers
-        self._running: dict[int, tuple[ClipTask, Item, float]] = {}
+    Attributes:
+        started_at: as of time.perf_counter.
+    """
+
+    task: ClipTask
+    item: Item
+    started_at: float
+
+
+class _ClipGeneration:
+    """One run of a worker over its tasks."""
+
+    def __init__(
+        self,
+        worker: ClipWorker,
+        tasks: ClipTasks,
+        progress: Progress,
+        writers: ThreadPoolExecutor,
+    ):
+        self._worker, self._tasks, self._progress = worker, tasks, progress
+        self._writers = writers
+        self._pending: ClipTask | None = None  # received, not started; may be of another group
+        self._active: dict[int, _ActiveClip] = {}
         self._unwritten: deque[tuple[ClipTask, Future[Record]]] = deque()
 
-    def run_group(self, group: tuple[str, str]) -> None:
-        """Make clips that can be made together, as long as the next one is of their kind."""
-        assert self.held is not None
-        worker, sampling = self._worker, self.held.sampling
-        loaded, _ = worker.engine(self.held.checkpoint)
-        together = worker.where.together or default_batch_size(loaded, rows_per_clip(sampling))
-        try:
-            self._make(self._items(group), self.held, together)
-        except OutOfMemory:
-            # one clip was too much, and which of those under way it was is not known
-            if self.held is None:
-                self.held = self._session.take()
-            for task, item, began in list(self._running.values()):
-                self._running = {0: (task, item, began)}
-                try:
-                    self._make([item], task, 1)
-                except OutOfMemory as error:
-                    self._session.put(task, failure_record(task, error))
-        while self._unwritten:
-            self._write_one()
+    def run(self) -> None:
+        """Generate clips until there is no task."""
+        self._pending = self._tasks.next_task()
+        while self._pending is not None:
+            self._run_group(self._pending)
 
-    def _make(self, items: Iterable[Item], like: ClipTask, together: int) -> None:
-        loaded, runner = self._worker.engine(like.checkpoint)
-        rate, session = loaded.config.audio.sample_rate, self._session
+    def _run_group(self, first: ClipTask) -> None:
+        """Generate clips side by side as long as tasks belong to the group of the first."""
+        checkpoint, _ = self._worker.load_engine(first.checkpoint)
+        batch_size = self._worker.execution.batch_size or default_batch_size(
+            checkpoint, rows_per_clip(first.sampling)
+        )
+        try:
+            self._generate(self._read_items(first.group), first, batch_size)
+        except OutOfMemory:
+            # one clip needs too much memory, and it is not known which: generate them one by one
+            if self._pending is None:
+                self._pending = self._tasks.next_task()
+            for active in list(self._active.values()):
+                self._active = {0: active}
+                try:
+                    self._generate([active.item], active.task, 1)
+                except OutOfMemory as error:
+                    self._tasks.finish_task(active.task, failure_record(active.task, error))
+        while self._unwritten:
+            self._finish_oldest()
+
+    def _generate(self, items: Iterable[Item], first: ClipTask, batch_size: int) -> None:
+        """Generate items with the checkpoint and the sampling of a task."""
+        checkpoint, engine = self._worker.load_engine(first.checkpoint)
+        rate = checkpoint.config.audio.sample_rate
 
         def report(samples: int) -> None:
-            session.report(samples / rate)
-            self._write_done()
+            self._progress.advance(samples / rate)
+            self._finish_written()
 
         clips = make_clips(
-            loaded,
+            checkpoint,
             items,
-            like.sampling,
-            runner,
+            first.sampling,
+            engine,
             GUARD if self._worker.settings.guard else None,
             report,
-            session.say,
-            together,
+            self._progress.message,
+            batch_size,
         )
         for clip in clips:
-            self._keep(loaded, clip)
+            self._write(checkpoint, clip)
 
-    def _items(self, group: tuple[str, str]) -> Iterator[Item]:
-        self._running, count = {}, 0
-        while self.held is not None and self.held.group == group:
-            task, self.held = self.held, None
+    def _read_items(self, group: tuple[str, str]) -> Iterator[Item]:
+        """Yield the items of tasks of one group; leave the first of another group pending."""
+        self._active, index = {}, 0
+        while self._pending is not None and self._pending.group == group:
+            task, self._pending = self._pending, None
             try:
                 item = make_request(task)
-                if task.prompt is not None or task.condition is not None:
-                    # files may have changed since they were checked
-                    open_streams(load_checkpoint(task.checkpoint)[0], [item], task.sampling, None)
+                if task.prompt_file is not None or task.condition_file is not None:
+                    # the files may have changed since they were checked
+                    checkpoint, _ = load_checkpoint(task.checkpoint)
+                    open_streams(checkpoint, [item], task.sampling, None)
             except (AudioError, WaveNetError) as error:
-                self._session.put(task, failure_record(task, error))
+                self._tasks.finish_task(task, failure_record(task, error))
             else:
-                self._running[count] = task, item, time.perf_counter()
-                count += 1
+                self._active[index] = _ActiveClip(task, item, time.perf_counter())
+                index += 1
                 yield item
-            self.held = self._session.take()
+            self._pending = self._tasks.next_task()
 
-    def _keep(self, loaded: Checkpoint, clip: Clip) -> None:
-        task, item, began = self._running.pop(clip.item)
-        took = time.perf_counter() - began
-        worker = self._worker
-        job = self._writers.submit(
-            write_clip, loaded, worker.settings, worker.where, task, item, clip, took
+    def _write(self, checkpoint: Checkpoint, clip: Clip) -> None:
+        """Hand a complete clip to a writer thread; wait if too many wait already."""
+        active = self._active.pop(clip.item)
+        elapsed = time.perf_counter() - active.started_at
+        settings, execution = self._worker.settings, self._worker.execution
+        future = self._writers.submit(
+            write_clip, checkpoint, settings, execution, active.task, active.item, clip, elapsed
         )
-        self._unwritten.append((task, job))
-        while len(self._unwritten) > UNWRITTEN:
-            self._write_one()
+        self._unwritten.append((active.task, future))
+        while len(self._unwritten) > MAX_UNWRITTEN:
+            self._finish_oldest()
 
-    def _write_done(self) -> None:
+    def _finish_written(self) -> None:
+        """Report clips that are written, without waiting."""
         while self._unwritten and self._unwritten[0][1].done():
-            self._write_one()
+            self._finish_oldest()
 
-    def _write_one(self) -> None:
-        task, job = self._unwritten.popleft()
+    def _finish_oldest(self) -> None:
+        """Wait until the oldest clip is written, and report its record."""
+        task, future = self._unwritten.popleft()
         try:
-            record = job.result()
+            record = future.result()
         except FolderError:
             raise
         except (AudioError, WaveNetError) as error:
             record = failure_record(task, error)
-        self._session.put(task, record)
+        self._tasks.finish_task(task, record)

@@ -1,9 +1,11 @@
-"""A clip that was made -> its file, whole or absent, and its record."""
+"""Write a generated clip and make its record.
+
+A clip enters; its file, complete or absent, and its record leave. Called by `clip_worker` in
+threads.
+"""
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,96 +13,70 @@ import torch
 from audio_utils import io
 from audio_utils.errors import AudioError
 from audio_utils.lufs import integrated_loudness
-from wavenet.batch.clip_storage import ClipStorage, LocalStorage, open_remote_storage
-from wavenet.batch.tasks import BatchSettings, ClipTask
+from wavenet.batch.batch_config import BatchSettings, ExecutionConfig
+from wavenet.batch.tasks import ClipTask
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import FolderError
 from wavenet.likelihood.score import score_clip
 from wavenet.synthesis.items import Item
 from wavenet.synthesis.many import Clip
 
-Record = Mapping[str, Any]
-PEAK_CEILING = 10 ** (-1 / 20)  # -1 dBFS: what is made louder gets no louder than this
-
-
-@dataclass(frozen=True)
-class ExecutionConfig:
-    """Where and how clips are made.
-
-    Attributes:
-        folder: of the journal, and of the clips where `remote` is None.
-        engine, device, threads: as for `make_engine`.
-        together: clips at once; chosen by memory when None.
-        score: whether each clip is scored by its model, which costs about half its making.
-        remote: an address for the clips, as in s3://bucket/clips.
-        cluster: where workers are actors of Ray: local, auto or HOST:PORT.
-    """
-
-    folder: Path
-    engine: str = "auto"
-    device: str = "auto"
-    threads: int | None = None
-    together: int | None = None
-    score: bool = False
-    remote: str | None = None
-    cluster: str | None = None
-
-    @property
-    def store(self) -> ClipStorage:
-        """Where clips are kept."""
-        return (
-            LocalStorage(self.folder) if self.remote is None else open_remote_storage(self.remote)
-        )
+Record = Mapping[str, Any]  # one line of results.jsonl
+PEAK_CEILING = 10 ** (-1 / 20)  # -1 dBFS: normalization raises no peak above this
 
 
 def write_clip(
-    loaded: Checkpoint,
+    checkpoint: Checkpoint,
     settings: BatchSettings,
-    where: ExecutionConfig,
+    execution: ExecutionConfig,
     task: ClipTask,
     item: Item,
     clip: Clip,
-    took: float,
+    elapsed: float,
 ) -> Record:
-    """Write a clip and tell of it.
+    """Write a clip, after its prompt if it has one, and return its record.
 
+    Args:
+        elapsed: seconds that generating the clip took.
     Raises:
-        FolderError: the disk is full, or closed to us.
-        AudioError, ConditionError: this clip cannot be kept.
+        FolderError: the disk is full or not writable.
+        AudioError, ConditionError: this clip cannot be written.
     """
-    rate = loaded.config.audio.sample_rate
+    rate = checkpoint.config.audio.sample_rate
     waveform = clip.waveform
     if item.prompt is not None:
         waveform = torch.cat([item.prompt, waveform])
     seconds = waveform.numel() / rate
-    louder = normalize(waveform, rate, settings)
+    normalized = normalize(waveform, rate, settings)
     try:
-        kept = where.store.keep(
-            task.output, lambda path: io.write(path, louder, rate, settings.subtype)
+        stored = execution.storage.write(
+            task.output, lambda path: io.write(path, normalized, rate, settings.subtype)
         )
     except (AudioError, OSError) as error:
         if isinstance(error, OSError) or isinstance(error.__cause__, OSError):
             raise FolderError(str(error)) from None
         raise
-    warnings = [f"{kept.clipped} samples clipped"] if kept.clipped else []
+    warnings = [f"{stored.clipped} samples clipped"] if stored.clipped else []
     warnings += [
         f"{rescue.reason}, {'drawn again' if rescue.solved else 'left as it is'}"
         for rescue in clip.rescues
     ]
     bits = None
-    if where.score:
-        found = score_clip(loaded, clip.waveform, clip.codes, item.prompt, item.labels, item.local)
-        bits = float(found.bits[-clip.codes.numel() :].double().mean())
+    if execution.score:
+        score = score_clip(
+            checkpoint, clip.waveform, clip.codes, item.prompt, item.labels, item.local
+        )
+        bits = float(score.bits[-clip.codes.numel() :].double().mean())
     return {
         "id": task.identity,
         "status": "done",
         "file": task.output,
         "seconds": seconds,
-        "rtf": took / seconds,
+        "rtf": elapsed / seconds,
         "seed": task.seed,
-        "labels": dict(task.labels),
-        "bytes": kept.size,
-        "sha256": kept.sha256,
+        "labels": dict(task.conditions),
+        "bytes": stored.size,
+        "sha256": stored.sha256,
         "audio_sha256": hashlib.sha256(waveform.numpy().tobytes()).hexdigest(),
         "params_hash": task.params_hash,
         "bits_per_sample": bits,
@@ -112,7 +88,10 @@ def write_clip(
 
 
 def normalize(waveform: torch.Tensor, rate: int, settings: BatchSettings) -> torch.Tensor:
-    """Scale a clip to a peak or a loudness; one too short to have a loudness, to the peak."""
+    """Scale a clip to the peak ceiling or to a loudness.
+
+    A clip that is too short to have a loudness is scaled to the peak ceiling.
+    """
     peak = float(waveform.abs().max())
     if settings.normalize == "none" or peak == 0:
         return waveform
@@ -125,7 +104,7 @@ def normalize(waveform: torch.Tensor, rate: int, settings: BatchSettings) -> tor
 
 
 def failure_record(task: ClipTask, error: Exception | str) -> Record:
-    """Tell of a clip that could not be made."""
+    """Return the record of a clip that could not be generated."""
     return {
         "id": task.identity,
         "status": "failed",

@@ -1,7 +1,7 @@
-"""Where workers come from: one process loads what all of them need, and each begins as its copy.
+"""The fork server of local workers, a process with all libraries loaded that is copied per worker.
 
-To load PyTorch takes a second or two, so `start_forkserver` begins with it while the caller still looks at
-what there is to do. Called by `cli` and `crew`; it imports nothing heavy itself.
+Loading PyTorch takes a second or two, so `start_forkserver` starts it while the caller still checks
+the rows. Imports nothing heavy. Called by the command and by `local_workers`.
 """
 
 import multiprocessing
@@ -10,22 +10,23 @@ from typing import Any
 
 from wavenet.interrupts import ignore_sigint
 
-_COPIES = sys.platform == "linux"  # elsewhere libraries do not bear to be copied when loaded
-_LOADED = ["wavenet.batch.local_workers", "wavenet.engines.cpu", "wavenet.synthesis.generate"]
+# on other systems loaded libraries do not work in forked processes
+_CAN_FORK = sys.platform == "linux"
+_PRELOADED = ["wavenet.batch.local_workers", "wavenet.engines.cpu", "wavenet.synthesis.generate"]
 
-# a context, of which type checkers know no Process
-WORKER_CONTEXT: Any = multiprocessing.get_context("forkserver" if _COPIES else "spawn")
+# type checkers know no Process of a context
+WORKER_CONTEXT: Any = multiprocessing.get_context("forkserver" if _CAN_FORK else "spawn")
 
 
 def start_forkserver() -> None:
-    """Begin to load, in a process that ends with this one; there is only ever one.
+    """Start the fork server unless it runs; it ends with this process.
 
-    Neither it nor its copies hear Ctrl-C: whoever asked for them decides what that means.
+    It ignores SIGINT, and so do the workers: this process decides what Ctrl-C means.
     """
-    if not _COPIES:
+    if not _CAN_FORK:
         return
     from multiprocessing import forkserver
 
     with ignore_sigint():
-        forkserver.set_forkserver_preload(_LOADED)
+        forkserver.set_forkserver_preload(_PRELOADED)
         forkserver.ensure_running()

@@ -1,159 +1,45 @@
-"""Several workers, each a process of this machine: one that is killed takes nothing but time.
+"""Generate the clips of a batch with worker processes of this machine.
 
-A worker asks for one task at a time; `loans` keeps who has which.
+A task queue enters; each process runs a `ClipWorker` and asks for one task at a time, so that its
+batch stays full. If a process dies, its unfinished clips are retried. Called by `run`.
 """
 
-import os
-import signal
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection, wait
-from typing import Any
+from dataclasses import replace
+from multiprocessing.connection import Connection
 
-from wavenet.batch.clip_worker import ClipWorker, Session
-from wavenet.batch.clip_writer import ExecutionConfig
+from wavenet.batch.batch_config import BatchSettings, ExecutionConfig
+from wavenet.batch.clip_worker import ClipWorker
 from wavenet.batch.forkserver import WORKER_CONTEXT, start_forkserver
-from wavenet.batch.tasks import BatchSettings, ClipTask
-from wavenet.errors import WaveNetError
-from wavenet.interrupts import ignore_sigint
-from wavenet.worker_pool import Hand, Loans
+from wavenet.batch.tasks import ClipTask
+from wavenet.progress import Progress
+from wavenet.worker_pool import TaskQueue, TaskScheduler, WorkerPool, run_worker
 
 
-@dataclass(eq=False)
-class _Member:
-    """A process at work."""
-
-    process: Any
-    pipe: Connection
-    hand: Hand = field(default_factory=Hand)
-
-
-def run_crew(
-    settings: BatchSettings, where: ExecutionConfig, count: int, session: Session, max_retries: int
+def run_local_workers(
+    settings: BatchSettings,
+    execution: ExecutionConfig,
+    count: int,
+    tasks: TaskQueue[ClipTask],
+    progress: Progress,
 ) -> None:
-    """Make all that `session.take` gives on so many processes.
+    """Generate the clips of all tasks with a number of processes.
 
+    Args:
+        progress: in seconds of audio.
     Raises:
-        FolderError: nothing more can be written.
-        WaveNetError: workers cannot begin at all.
+        FolderError: the disk is full or not writable.
+        WaveNetError: no worker can start.
     """
-    from wavenet.engines.cpu_threads import available_cores  # with numba, which takes a second
+    from wavenet.engines.cpu_threads import available_cores  # imports numba, which takes a second
 
-    if where.threads is None and 2 * count > available_cores():
-        where = replace(where, threads=1)
-    crew = _Crew(settings, where, Loans(session, max_retries))
-    try:
-        for _ in range(count):
-            crew.hire()
-        while crew.members:
-            crew.attend()
-    finally:
-        crew.dismiss()
+    if execution.threads is None and 2 * count > available_cores():
+        execution = replace(execution, threads=1)
+    start_forkserver()
+    scheduler = TaskScheduler(tasks, progress)
+    WorkerPool(scheduler, WORKER_CONTEXT, serve_clips, (settings, execution)).run(count)
 
 
-class _Crew:
-    def __init__(self, settings: BatchSettings, where: ExecutionConfig, loans: Loans):
-        self.members: list[_Member] = []
-        self._settings, self._where, self._loans = settings, where, loans
-
-    def hire(self) -> None:
-        start_forkserver()
-        here, there = WORKER_CONTEXT.Pipe()
-        process = WORKER_CONTEXT.Process(
-            target=_serve, args=(there, self._settings, self._where), daemon=True
-        )
-        with ignore_sigint():  # while it loads, Ctrl-C is for this process alone
-            process.start()
-        there.close()
-        self.members.append(_Member(process, here))
-
-    def attend(self) -> None:
-        """Answer whoever has something to say, and see who is gone."""
-        pipes = {member.pipe: member for member in self.members}
-        ends = {member.process.sentinel: member for member in self.members}
-        for found in wait([*pipes, *ends]):
-            member = pipes.get(found) or ends[found]  # type: ignore[call-overload]
-            if member not in self.members:
-                continue
-            try:
-                while member.pipe.poll():
-                    self._answer(member, *member.pipe.recv())
-            except (EOFError, OSError):
-                self._bury(member)
-                continue
-            if member in self.members and not member.process.is_alive():
-                self._bury(member)
-        self._let_go()
-
-    def dismiss(self) -> None:
-        """End all processes."""
-        for member in self.members:
-            member.process.kill()
-        for member in self.members:
-            member.process.join()
-            member.pipe.close()
-        self.members.clear()
-
-    def _answer(self, member: _Member, what: str, *content: Any) -> None:
-        self._loans.hear(member.hand, what, *content)
-        if what == "take":
-            member.pipe.send(self._loans.lend(member.hand))
-
-    def _let_go(self) -> None:
-        """Begin again with who is idle, as long as there is work; else let them go."""
-        busy = any(member.hand.is_busy for member in self.members)
-        for member in [m for m in self.members if m.hand.idle]:
-            if self._loans.has_more:
-                member.hand.idle = False
-                with suppress(OSError):  # it is gone, and will be found so
-                    member.pipe.send(True)
-            elif not busy:
-                with suppress(OSError):
-                    member.pipe.send(False)
-                self.members.remove(member)
-                member.process.join()
-                member.pipe.close()
-
-    def _bury(self, member: _Member) -> None:
-        """Take back what a dead worker had, and replace it."""
-        self.members.remove(member)
-        member.pipe.close()
-        member.process.join()
-        how = f"exit {member.process.exitcode}"
-        self._loans.take_back(member.hand, how, "try fewer, --workers 1 says most")
-        if self._loans.has_more:
-            self.hire()
-
-
-def _serve(pipe: Connection, settings: BatchSettings, where: ExecutionConfig) -> None:
-    """Be a worker: make clips until the parent lets go, or is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what that means
-    parent = os.getppid()
-
-    def send(*message: Any) -> None:
-        if os.getppid() != parent:
-            os._exit(1)
-        pipe.send(message)
-
-    def take() -> ClipTask | None:
-        send("take")
-        task: ClipTask | None = pipe.recv()
-        return task
-
-    session = Session(
-        take,
-        lambda task, record: send("put", task.line, record),
-        lambda seconds: send("report", seconds),
-        lambda sentence: send("say", sentence),
-    )
-    worker = ClipWorker(settings, where)
-    try:
-        while True:
-            worker.work(session)
-            send("idle")
-            if not pipe.recv():
-                return
-    except (EOFError, BrokenPipeError):
-        return  # the parent is gone
-    except WaveNetError as error:
-        send("broken", error)
+def serve_clips(pipe: Connection, settings: BatchSettings, execution: ExecutionConfig) -> None:
+    """Generate clips in a worker process until the pool releases it."""
+    worker = ClipWorker(settings, execution)
+    run_worker(pipe, lambda connection: worker.run(connection, connection))

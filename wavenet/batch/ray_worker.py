@@ -1,7 +1,8 @@
-"""A worker far from the driver: tasks come in and records go out a handful at a time.
+"""A batch worker in a Ray actor: tasks come in and records go out in groups.
 
-A thread makes clips; `exchange` is called again and again from elsewhere, gives it tasks before
-it runs out of them, and takes along what it has to say. Made by `cluster`, once in each actor.
+A thread generates clips. The driver calls `RayWorker.exchange` again and again: it brings tasks
+before the worker runs out of them, and returns what the worker reports. Created by `ray_driver`,
+once in each actor.
 """
 
 import os
@@ -17,112 +18,100 @@ from typing import Any
 import torch
 
 import wavenet
-from wavenet.batch.clip_worker import MAX_BATCH_CPU, MAX_BATCH_GPU, ClipWorker, Session
-from wavenet.batch.clip_writer import ExecutionConfig, failure_record
-from wavenet.batch.tasks import BatchSettings, ClipTask
+from wavenet.batch.batch_config import BatchSettings, ExecutionConfig
+from wavenet.batch.clip_worker import MAX_BATCH_CPU, MAX_BATCH_GPU, ClipWorker
+from wavenet.batch.clip_writer import Record, failure_record
+from wavenet.batch.tasks import ClipTask
 from wavenet.errors import ConfigError, DataError, DeviceError, WaveNetError
+from wavenet.worker_pool import WorkerEvent
 
-PULSE = 0.5  # seconds after which a call is answered even if nothing is urgent
+REPLY_SECONDS = 0.5  # maximum time until a call returns
 VERSIONS = {"wavenet-studio": wavenet.__version__, "torch": torch.__version__}
-Event = tuple[Any, ...]  # as `Loans.hear` takes them, or ("lost", sentence)
+LOST = "lost"  # an event beside those of `WorkerEvent`: (reason) why this worker is of no use
+Event = tuple[Any, ...]  # a WorkerEvent or LOST, and its content
 
 
 @dataclass(frozen=True)
 class WorkerRequirements:
-    """What a worker must find on its machine.
+    """What the machine of a worker must have.
 
     Attributes:
-        versions: of packages, those of the driver.
-        paths: that the driver sees, and the worker must see.
+        versions: of packages, equal to those of the driver.
+        paths: that the driver sees and the worker must see.
     """
 
     versions: dict[str, str]
     paths: Sequence[str]
 
     def check(self) -> None:
-        """Compare with this machine.
+        """Check this machine.
 
         Raises:
-            ConfigError: other versions, which may make other clips.
-            DataError: a path is not there.
+            ConfigError: a package has another version, which may generate other audio.
+            DataError: a path does not exist here.
         """
-        for package, wanted in self.versions.items():
-            if VERSIONS[package] != wanted:
+        for package, version in self.versions.items():
+            if VERSIONS[package] != version:
                 raise ConfigError(
                     f"the machine {platform.node()} has {package} {VERSIONS[package]}, the driver "
-                    f"{wanted}; install the same everywhere"
+                    f"{version}; install the same version on all machines"
                 )
         for path in self.paths:
-            if fault := missing_path_error(path):
-                raise DataError(fault)
+            if problem := missing_path_error(path):
+                raise DataError(problem)
 
 
 class RayWorker:
-    """See the module."""
+    """See the module.
+
+    Args:
+        settings, execution: of the batch.
+        requirements: checked before work starts.
+    """
 
     def __init__(
-        self, settings: BatchSettings, where: ExecutionConfig, contract: WorkerRequirements
+        self,
+        settings: BatchSettings,
+        execution: ExecutionConfig,
+        requirements: WorkerRequirements,
     ):
-        most = MAX_BATCH_CPU if where.device == "cpu" else MAX_BATCH_GPU
-        # enough for a quarter of the clips to end at once; more would lie here at the end
-        self._ahead = max(2, (where.together or most) // 4)
+        largest = MAX_BATCH_CPU if execution.device == "cpu" else MAX_BATCH_GPU
+        # enough for a quarter of the clips to end at once; more would wait here near the end
+        self._queue_size = max(2, (execution.batch_size or largest) // 4)
         self._tasks: deque[ClipTask] = deque()
         self._events: list[Event] = []
-        self._seconds = 0.0
-        self._is_closed = False  # what is in the queue is all there is
-        self._is_urgent = False
+        self._seconds = 0.0  # of audio generated since the last call
+        self._is_closed = False  # there are no tasks for now but those in the queue
+        self._is_urgent = False  # an event should reach the driver at once
         self._changed = threading.Condition()
-        threading.Thread(target=self._serve, args=(settings, where, contract), daemon=True).start()
+        arguments = (settings, execution, requirements)
+        threading.Thread(target=self._run, args=arguments, daemon=True).start()
 
     def exchange(
         self, tasks: Sequence[ClipTask], is_closed: bool, is_stopping: bool
     ) -> tuple[list[Event], int]:
-        """Take tasks; give what there is to say, and how many further tasks are wanted.
+        """Receive tasks; return the events so far and the number of further tasks wanted.
 
         Args:
-            is_closed: there are no more for now; said once.
-            is_stopping: nothing more is to be begun.
+            is_closed: there are no more tasks for now; set once.
+            is_stopping: no further clip is to be started.
         """
         with self._changed:
             self._tasks.extend(tasks)
             self._is_closed |= is_closed
             if is_stopping:
-                self._events += [("back", task.line) for task in self._tasks]
+                self._events += [(WorkerEvent.RETURNED, task.key) for task in self._tasks]
                 self._tasks.clear()
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._is_urgent or self._is_hungry, PULSE)
+            self._changed.wait_for(lambda: self._is_urgent or self._needs_tasks, REPLY_SECONDS)
             events, self._events, self._is_urgent = self._events, [], False
             if self._seconds:
-                events.append(("report", self._seconds))
+                events.append((WorkerEvent.ADVANCED, self._seconds))
                 self._seconds = 0.0
-            return events, self._ahead - len(self._tasks)
+            return events, self._queue_size - len(self._tasks)
 
-    @property
-    def _is_hungry(self) -> bool:
-        return not self._is_closed and len(self._tasks) <= self._ahead // 2
-
-    def _serve(
-        self, settings: BatchSettings, where: ExecutionConfig, contract: WorkerRequirements
-    ) -> None:
-        session = Session(self._take, self._put, self._report, lambda text: self._tell("say", text))
-        try:
-            contract.check()
-            worker = ClipWorker(settings, where)
-            while True:
-                worker.work(session)
-                with self._changed:
-                    self._is_closed = False
-                    self._tell("idle", is_urgent=True)
-                    self._changed.wait_for(lambda: self._tasks or self._is_closed)
-        except DeviceError as error:
-            self._tell("lost", f"{platform.node()}: {error}", is_urgent=True)
-        except WaveNetError as error:
-            self._tell("broken", error, is_urgent=True)
-        except BaseException:
-            traceback.print_exc()  # the cluster keeps it in its logs
-            os._exit(1)
-
-    def _take(self) -> ClipTask | None:
+    def next_task(self) -> ClipTask | None:
+        """Return the next task whose files exist here; None if there is none for now."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._tasks or self._is_closed)
@@ -130,22 +119,54 @@ class RayWorker:
                     return None
                 task = self._tasks.popleft()
                 self._changed.notify_all()
-            faults = map(
-                missing_path_error, filter(None, (task.checkpoint, task.prompt, task.condition))
-            )
-            if fault := next(filter(None, faults), None):
-                self._put(task, failure_record(task, fault))
-            else:
+            paths = filter(None, (task.checkpoint, task.prompt_file, task.condition_file))
+            problem = next(filter(None, map(missing_path_error, paths)), None)
+            if problem is None:
                 return task
+            self.finish_task(task, failure_record(task, problem))
 
-    def _put(self, task: ClipTask, record: Any) -> None:
-        self._tell("put", task.line, record)
+    def finish_task(self, task: ClipTask, record: Record) -> None:
+        """Report the record of a task."""
+        self._report(WorkerEvent.FINISHED, task.key, record)
 
-    def _report(self, seconds: float) -> None:
+    def advance(self, amount: float) -> None:
+        """Count seconds of audio."""
         with self._changed:
-            self._seconds += seconds
+            self._seconds += amount
 
-    def _tell(self, *event: Any, is_urgent: bool = False) -> None:
+    def message(self, text: str) -> None:
+        """Report a message for the user."""
+        self._report(WorkerEvent.MESSAGE, text)
+
+    @property
+    def _needs_tasks(self) -> bool:
+        return not self._is_closed and len(self._tasks) <= self._queue_size // 2
+
+    def _run(
+        self,
+        settings: BatchSettings,
+        execution: ExecutionConfig,
+        requirements: WorkerRequirements,
+    ) -> None:
+        """Generate clips until the actor is killed."""
+        try:
+            requirements.check()
+            worker = ClipWorker(settings, execution)
+            while True:
+                worker.run(self, self)
+                with self._changed:
+                    self._is_closed = False
+                    self._report(WorkerEvent.IDLE, is_urgent=True)
+                    self._changed.wait_for(lambda: self._tasks or self._is_closed)
+        except DeviceError as error:
+            self._report(LOST, f"{platform.node()}: {error}", is_urgent=True)
+        except WaveNetError as error:
+            self._report(WorkerEvent.FAILED, error, is_urgent=True)
+        except BaseException:
+            traceback.print_exc()  # the logs of the cluster keep it
+            os._exit(1)
+
+    def _report(self, *event: Any, is_urgent: bool = False) -> None:
         with self._changed:
             self._events.append(event)
             self._is_urgent |= is_urgent
@@ -153,10 +174,10 @@ class RayWorker:
 
 
 def missing_path_error(path: str) -> str:
-    """Say that a file is not to be seen from this machine; "" where it is."""
+    """Return an error message if a path does not exist on this machine, "" if it does."""
     if Path(path).exists():
         return ""
     return (
-        f"the machine {platform.node()} does not see {path}; keep it where all machines do, or "
-        "give --out-dir as an address such as s3://bucket/clips"
+        f"the machine {platform.node()} does not see {path}; store it where all machines see it, "
+        "or give --out-dir as a URL such as s3://bucket/clips"
     )

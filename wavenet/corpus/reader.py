@@ -1,7 +1,7 @@
-"""Read a prepared corpus: its index is mapped, its samples are mapped while they are copied.
+"""Read a prepared corpus through memory maps.
 
-A folder enters; recordings leave, by their place in it. Nothing that was read is kept, so that
-memory does not grow with the corpus. Called by training and by whoever reports on a corpus.
+A folder enters; recordings leave, by their index. Nothing that was read is kept, so memory does
+not grow with the corpus. Called by training, and by reports on a corpus.
 """
 
 import mmap
@@ -28,55 +28,62 @@ from wavenet.corpus.format import (
 from wavenet.errors import ConfigError, DataError
 from wavenet.parsing import parse
 
-AGAIN = "prepare it again with --overwrite"
+PREPARE_AGAIN = "prepare it again with --overwrite"
 
 
 class Corpus:
     """The recordings of a prepared corpus.
 
+    Attributes:
+        folder: of the corpus.
+        header: its header.
+        records: (recordings,) of `format.RECORD_DTYPE`.
+        names: path of each recording, relative to the folder it was prepared from.
+
     Args:
         folder: of the corpus.
     Raises:
-        DataError: it is not finished, of another version, damaged, or contradicts itself.
+        DataError: the corpus is incomplete, damaged, inconsistent, or of another version.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
-        opened = _stamp(folder)
+        version = _header_version(folder)
         self.header = _read_header(folder)
-        self.records = self._load("records", RECORD_DTYPE, self.header.recordings)
-        self.names = self._texts("names", self.header.recordings)
+        self.records = self._load_array("records", RECORD_DTYPE, self.header.recordings)
+        self.names = self._load_texts("names", self.header.recordings)
         self._columns = {
             name: (
-                self._load(f"field-{n}.codes", FIELD_CODE_DTYPE, self.header.recordings),
-                self._texts(f"field-{n}"),
+                self._load_array(f"field-{n}.codes", FIELD_CODE_DTYPE, self.header.recordings),
+                self._load_texts(f"field-{n}"),
             )
             for n, name in enumerate(self.header.fields)
         }
-        self._check()
-        if _stamp(folder) != opened:
-            raise DataError(f"{folder} was changed while it was opened; try again")
+        self._check_shards()
+        self._check_index()
+        if _header_version(folder) != version:
+            raise DataError(f"{folder} has changed while it was opened; try again")
 
     def __len__(self) -> int:
-        """Count the recordings."""
+        """Return the number of recordings."""
         return self.header.recordings
 
     @cached_property
-    def fields(self) -> dict[str, tuple[str, ...]]:
-        """The values that are given to files, in order, by the name of the label."""
+    def field_values(self) -> dict[str, tuple[str, ...]]:
+        """All values of each field, sorted, by the name of the field."""
         return {name: tuple(sorted(texts)) for name, (_, texts) in self._columns.items()}
 
-    def labels(self, n: int) -> dict[str, str]:
-        """Give the labels of a recording."""
+    def fields(self, n: int) -> dict[str, str]:
+        """Return the fields of a recording."""
         found = ((name, int(codes[n]), texts) for name, (codes, texts) in self._columns.items())
         return {name: texts[code] for name, code, texts in found if code >= 0}
 
     def read(self, n: int, begin: int = 0, end: int | None = None) -> NDArray[np.float32]:
-        """Read a recording, or a part of it.
+        """Read a recording, or a segment of it.
 
         Args:
-            n: which recording.
-            begin, end: in samples.
+            n: index of the recording.
+            begin, end: in samples; by default the whole recording.
         Returns:
             (end - begin,) in [-1, 1].
         Raises:
@@ -87,90 +94,98 @@ class Corpus:
         length = (samples if end is None else end) - begin
         try:
             with path.open("rb", buffering=0) as file:
-                pcm = _mapped(file.fileno(), offset + begin, length)
+                pcm = _map_samples(file.fileno(), offset + begin, length)
         except (OSError, ValueError) as error:
             why = reason(error) if isinstance(error, OSError) else "it is too short"
             raise DataError(
-                f"{path} cannot be read any more: {why}; the corpus was changed meanwhile"
+                f"{path} can no longer be read: {why}; the corpus has changed meanwhile"
             ) from None
         waveform: NDArray[np.float32] = pcm.astype(np.float32) / np.float32(FULL_SCALE)
         return waveform
 
-    def check_labels(self, pattern: str | None, metadata: str | None) -> None:
-        """See that labels are asked for as the corpus was prepared with them, or not at all.
+    def check_field_source(self, pattern: str | None, metadata: str | None) -> None:
+        """Check that wanted fields are those that the corpus was prepared with.
 
+        Args:
+            pattern, metadata: as in `audio_metadata.find_audio_files`; None accepts any.
         Raises:
-            ConfigError: they are not.
+            ConfigError: the corpus was prepared with others.
         """
-        asked = {"pattern": pattern, "metadata": metadata}
-        for name, value in asked.items():
-            made = getattr(self.header, name)
-            if value not in (None, made):
+        for name, wanted in {"pattern": pattern, "metadata": metadata}.items():
+            prepared = getattr(self.header, name)
+            if wanted not in (None, prepared):
                 raise ConfigError(
-                    f"the corpus {self.folder} was prepared with {name} {made or 'none'}, asked is "
-                    f"{value}; leave out {name}, or prepare it with that"
+                    f"the corpus {self.folder} was prepared with {name} {prepared or 'none'}, not "
+                    f"{wanted}; leave out {name}, or prepare the corpus with it"
                 )
 
-    def _texts(self, name: str, count: int | None = None) -> TextArray:
-        ends = self._load(f"{name}.ends", np.dtype(np.int64), count)
-        content = self._load(f"{name}.content", np.dtype(np.uint8))
+    def _load_texts(self, name: str, count: int | None = None) -> TextArray:
+        ends = self._load_array(f"{name}.ends", np.dtype(np.int64), count)
+        content = self._load_array(f"{name}.content", np.dtype(np.uint8))
         if (np.diff(ends, prepend=0) < 0).any() or int(ends[-1]) + 1 != len(content):
-            raise DataError(f"{array_path(self.folder, name)} contradicts itself; {AGAIN}")
+            raise DataError(f"{array_path(self.folder, name)} is inconsistent; {PREPARE_AGAIN}")
         return TextArray(content, ends)
 
-    def _load(self, name: str, kind: np.dtype[Any], count: int | None = None) -> NDArray[Any]:
+    def _load_array(
+        self, name: str, dtype: np.dtype[Any], count: int | None = None
+    ) -> NDArray[Any]:
         path = array_path(self.folder, name)
         try:
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError, OverflowError, SyntaxError) as error:
-            why = reason(error) if isinstance(error, OSError) else "it is damaged or cut short"
-            raise DataError(f"{path} cannot be read: {why}; {AGAIN}") from None
-        if array.dtype != kind or array.ndim != 1 or not len(array):
-            raise DataError(f"{path} is no array of {kind}; {AGAIN}")
+            why = reason(error) if isinstance(error, OSError) else "it is damaged or incomplete"
+            raise DataError(f"{path} cannot be read: {why}; {PREPARE_AGAIN}") from None
+        if array.dtype != dtype or array.ndim != 1 or not len(array):
+            raise DataError(f"{path} is not an array of {dtype}; {PREPARE_AGAIN}")
         if count is not None and len(array) != count:
-            raise DataError(f"{path} has {len(array):,} rows, expected {count:,}; {AGAIN}")
-        # a view without the class of maps, whose every element would carry the map along
+            raise DataError(f"{path} has {len(array):,} rows, expected {count:,}; {PREPARE_AGAIN}")
+        # a plain view: every element of a memmap would carry the map along
         return array.view(np.ndarray)
 
-    def _check(self) -> None:
-        """See that all that the index says can be."""
-        header, records = self.header, self.records
-        for shard in header.shards:
+    def _check_shards(self) -> None:
+        """Check that every shard exists and has the size in the header."""
+        for shard in self.header.shards:
             path = self.folder / SHARD_FOLDER / shard.name
             expected = PCM_DTYPE.itemsize * shard.samples
             found = path.stat().st_size if path.is_file() else None
             if found != expected:
                 what = "is missing" if found is None else f"has {found:,} bytes"
-                raise DataError(f"{path} {what}, expected {expected:,} bytes; {AGAIN}")
-        room = np.array([shard.samples for shard in header.shards])
-        inside = (records["shard"] >= 0) & (records["shard"] < len(room))
+                raise DataError(f"{path} {what}, expected {expected:,} bytes; {PREPARE_AGAIN}")
+
+    def _check_index(self) -> None:
+        """Check that the index agrees with itself and with the header."""
+        header, records = self.header, self.records
+        sizes = np.array([shard.samples for shard in header.shards])
+        inside = (records["shard"] >= 0) & (records["shard"] < len(sizes))
         inside &= (records["samples"] >= 1) & (records["offset"] >= 0)
-        # subtracted, not added up, which could overflow
-        known = room[np.where(inside, records["shard"], 0)]
-        inside &= records["offset"] <= known - records["samples"]
+        # a difference, for the sum of offset and samples could overflow
+        size = sizes[np.where(inside, records["shard"], 0)]
+        inside &= records["offset"] <= size - records["samples"]
         if not inside.all():
             n = int(inside.argmin())
             raise DataError(
-                f"{array_path(self.folder, 'records')} puts recording {n:,} outside its shard; "
-                f"{AGAIN}"
+                f"{array_path(self.folder, 'records')} places recording {n:,} outside its shard; "
+                f"{PREPARE_AGAIN}"
             )
         numbers = records["number"]
         in_order = (np.diff(numbers, prepend=-1) > 0).all() and numbers[-1] < header.files
         if not in_order or int(records["samples"].sum()) != header.samples:
             raise DataError(
-                f"{self.folder / HEADER_FILE} and the index contradict each other; {AGAIN}"
+                f"{self.folder / HEADER_FILE} and the index are inconsistent; {PREPARE_AGAIN}"
             )
         for name, (codes, texts) in self._columns.items():
             if codes.min() < -1 or codes.max() >= len(texts):
-                raise DataError(f"{self.folder}: the labels {name!r} point nowhere; {AGAIN}")
+                raise DataError(
+                    f"{self.folder}: the field {name!r} has invalid values; {PREPARE_AGAIN}"
+                )
 
 
-def _mapped(descriptor: int, first: int, samples: int) -> NDArray[np.int16]:
-    """Map samples of a file, and no more: pages that stay mapped would count as memory of ours."""
+def _map_samples(descriptor: int, first: int, samples: int) -> NDArray[np.int16]:
+    """Map only the wanted samples of a file: mapped pages count as memory of this process."""
     begin = PCM_DTYPE.itemsize * first
     start = begin - begin % mmap.ALLOCATIONGRANULARITY
     length = begin - start + PCM_DTYPE.itemsize * samples
-    if hasattr(mmap, "MAP_POPULATE"):  # all pages at once, not one after the other
+    if hasattr(mmap, "MAP_POPULATE"):  # reads all pages at once
         flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
         window = mmap.mmap(descriptor, length, flags, mmap.PROT_READ, offset=start)
     else:
@@ -178,13 +193,13 @@ def _mapped(descriptor: int, first: int, samples: int) -> NDArray[np.int16]:
     return np.frombuffer(window, PCM_DTYPE, samples, begin - start)
 
 
-def _stamp(folder: Path) -> tuple[int, int] | None:
-    """Tell one header from another that took its place."""
+def _header_version(folder: Path) -> tuple[int, int] | None:
+    """Return what tells one header file from another that replaced it."""
     try:
-        found = (folder / HEADER_FILE).stat()
+        status = (folder / HEADER_FILE).stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns
+    return status.st_ino, status.st_mtime_ns
 
 
 def _read_header(folder: Path) -> CorpusHeader:
@@ -196,4 +211,4 @@ def _read_header(folder: Path) -> CorpusHeader:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {reason(error)}") from None
     except ConfigError as error:
-        raise DataError(f"{error}; {AGAIN}") from None
+        raise DataError(f"{error}; {PREPARE_AGAIN}") from None

@@ -1,169 +1,135 @@
-"""Several processes that make shards: one that a file kills takes nothing with it but that file.
+"""Write the shards of a corpus with worker processes; a file that kills them costs only itself.
 
-Before a worker reads a file it says so. When it dies, it is known at which; the block is made
-again, and without a file at which a worker died twice.
+Blocks enter; each is a task of a worker pool. A worker reports each file before it reads it. If it
+dies, the file is known; the block is tried again, without a file at which two workers died. Called
+by `prepare`.
 """
 
 import multiprocessing
-import os
-import signal
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from wavenet.corpus.file_listing import FileBlock
 from wavenet.corpus.format import CorpusSettings
 from wavenet.errors import WaveNetError
-from wavenet.interrupts import ignore_sigint
+from wavenet.progress import Progress
+from wavenet.worker_pool import (
+    MAX_FAILED_STARTS,
+    TaskQueue,
+    TaskScheduler,
+    WorkerConnection,
+    WorkerPool,
+    run_worker,
+)
 
-DEATHS = 2  # at one file, after which it is left alone
-MOST_STILLBORN = 3  # workers in a row that ended before they said a word
-TOLD_EVERY = 64  # files, for whoever shows progress
-_SPAWN = multiprocessing.get_context("spawn")
+MAX_FILE_CRASHES = 2  # workers that die at one file before it is skipped
+BEFORE_FIRST_FILE = -1
 
 
 @dataclass
-class _Job:
-    block: FileBlock
-    deaths: Counter[int] = field(default_factory=Counter)  # of workers, by the file they were at
-
-    def deadly(self) -> set[int]:
-        return {n for n, deaths in self.deaths.items() if deaths >= DEATHS}
-
-
-@dataclass(eq=False)
-class _Member:
-    """A process at work.
+class ShardTask:
+    """A block whose shard is to be written.
 
     Attributes:
-        at: the file of its block that it reads, -1 before the first; told: of these, how many
-            were reported.
+        crashes: workers that died, by the index of the file they were reading.
+        current_file: index of the file that is being read.
     """
 
-    process: Any
-    pipe: Connection
-    job: _Job | None = None
-    at: int = -1
-    told: int = 0
+    block: FileBlock
+    crashes: Counter[int] = field(default_factory=Counter)
+    current_file: int = BEFORE_FIRST_FILE
+
+    @property
+    def key(self) -> int:
+        """Number of the task in a worker pool."""
+        return self.block.number
+
+    @property
+    def files_done(self) -> int:
+        """Number of files read so far."""
+        return max(self.current_file, 0)
+
+    @property
+    def crashing_files(self) -> set[int]:
+        """Indices of the files to skip."""
+        return {n for n, count in self.crashes.items() if count >= MAX_FILE_CRASHES}
+
+
+class ShardQueue(TaskQueue[ShardTask]):
+    """The blocks of a corpus as tasks; `progress` counts files."""
+
+    def __init__(self, blocks: Sequence[FileBlock], progress: Progress):
+        self._tasks = map(ShardTask, blocks)
+        self._progress = progress
+
+    def next_task(self) -> ShardTask | None:
+        """Return the next block, None if there are no more."""
+        return next(self._tasks, None)
+
+    def update_task(self, task: ShardTask, state: int) -> None:
+        """Store the index of the file that is read next, and count those before it."""
+        before, task.current_file = task.files_done, state
+        self._progress.advance(task.files_done - before)
+
+    def finish_task(self, task: ShardTask, result: None) -> None:
+        """Count the remaining files of a block."""
+        self._progress.advance(len(task.block.names) - task.files_done)
+
+    def should_retry(self, task: ShardTask, crashes: int) -> bool:
+        """Return True, after remembering the file at which the worker died.
+
+        Raises:
+            WaveNetError: several workers died before they read a file of this block.
+        """
+        task.crashes[task.current_file] += 1
+        if task.crashes[BEFORE_FIRST_FILE] >= MAX_FAILED_STARTS:
+            raise WaveNetError(
+                f"{MAX_FAILED_STARTS} workers died before they read a file; use fewer workers: "
+                "--workers 1"
+            )
+        self._progress.advance(-task.files_done)
+        task.current_file = BEFORE_FIRST_FILE
+        return True
 
 
 def write_shards(
-    folder: Path, settings: CorpusSettings, blocks: Sequence[FileBlock], workers: int
-) -> Iterator[int]:
-    """Make the shards of blocks on so many processes.
+    folder: Path,
+    settings: CorpusSettings,
+    blocks: Sequence[FileBlock],
+    workers: int,
+    progress: Progress,
+) -> None:
+    """Write the shards of blocks with worker processes.
 
-    Yields:
-        how many files more are done, now and then; below 0 where some are done again.
+    Args:
+        folder: of the corpus.
+        workers: maximum number of processes.
+        progress: in files; negative where files are read again.
     Raises:
         FolderError: the corpus cannot be written.
-        WaveNetError: workers cannot begin at all.
+        WaveNetError: no worker can start.
     """
-    waiting = deque(_Job(block) for block in blocks)
-    members: list[_Member] = []
-    stillborn = 0
-    try:
-        for _ in range(min(workers, len(blocks))):
-            members.append(_hire(folder, settings))
-        while members:
-            for pipe in wait([member.pipe for member in members]):
-                member = next(m for m in members if m.pipe is pipe)
-                try:
-                    done = _answer(member, waiting)
-                    stillborn = 0 if member.at >= 0 else stillborn
-                except (EOFError, OSError):
-                    members.remove(member)
-                    stillborn = 0 if member.at >= 0 else stillborn + 1
-                    done = _bury(member, waiting, stillborn)
-                    members.append(_hire(folder, settings))
-                if done:
-                    yield done
-                if member.job is None and member in members and not waiting:
-                    members.remove(member)
-                    _let_go(member)
-    finally:
-        for member in members:
-            member.process.kill()
-        for member in members:
-            member.process.join()
-            member.pipe.close()
+    scheduler = TaskScheduler(ShardQueue(blocks, progress), progress)
+    # spawned, not forked: a worker needs little memory without the libraries of this process
+    context = multiprocessing.get_context("spawn")
+    pool = WorkerPool(scheduler, context, serve_shards, (folder, settings))
+    pool.run(min(workers, len(blocks)))
 
 
-def _answer(member: _Member, waiting: deque[_Job]) -> int:
-    """Hear what a worker has to say; give the files that are done."""
-    said = member.pipe.recv()
-    if isinstance(said, WaveNetError):
-        raise said
-    if said is not None:  # it reads this file next
-        member.at = said
-        if said - member.told < TOLD_EVERY:
-            return 0
-        done, member.told = said - member.told, said
-        return int(done)
-    done = len(member.job.block.names) - member.told if member.job else 0
-    member.job, member.at, member.told = (waiting.popleft() if waiting else None), -1, 0
-    if member.job is not None:
-        member.pipe.send((member.job.block, member.job.deadly()))
-    return done
+def serve_shards(pipe: Connection, folder: Path, settings: CorpusSettings) -> None:
+    """Write shards in a worker process until the pool releases it."""
+    # imports the decoders, which the parent does not need
+    from wavenet.corpus.shard_writer import write_shard
 
+    def work(connection: WorkerConnection[Any]) -> None:
+        while (task := connection.next_task()) is not None:
+            report_file = partial(connection.update_task, task)
+            write_shard(folder, settings, task.block, task.crashing_files, report_file)
+            connection.finish_task(task, None)
 
-def _bury(member: _Member, waiting: deque[_Job], stillborn: int) -> int:
-    """Take back what a dead worker had."""
-    member.process.join()
-    member.pipe.close()
-    if stillborn >= MOST_STILLBORN:
-        raise WaveNetError(
-            f"{MOST_STILLBORN} workers in a row ended as they began (exit "
-            f"{member.process.exitcode}); try fewer, --workers 1"
-        )
-    if member.job is not None:
-        member.job.deaths[member.at] += 1
-        waiting.appendleft(member.job)
-    return -member.told
-
-
-def _hire(folder: Path, settings: CorpusSettings) -> _Member:
-    here, there = _SPAWN.Pipe()
-    process = _SPAWN.Process(target=_serve, args=(there, folder, settings), daemon=True)
-    with ignore_sigint():  # while it loads, Ctrl-C is for this process alone
-        process.start()
-    there.close()
-    return _Member(process, here)
-
-
-def _let_go(member: _Member) -> None:
-    with suppress(OSError):
-        member.pipe.send(None)
-    member.process.join()
-    member.pipe.close()
-
-
-def _serve(pipe: Connection, folder: Path, settings: CorpusSettings) -> None:
-    """Be a worker: make shards until the parent lets go, or is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what that means
-    from wavenet.corpus.shard_writer import (
-        write_shard,  # with the decoders, which the parent needs not
-    )
-
-    def begin(n: int) -> None:
-        try:
-            pipe.send(n)
-        except OSError:  # the parent is gone; this must not be taken for a fault of the disk
-            os._exit(1)
-
-    try:
-        while True:
-            pipe.send(None)
-            given = pipe.recv()
-            if given is None:
-                return
-            block, deadly = given
-            write_shard(folder, settings, block, deadly, begin)
-    except (EOFError, BrokenPipeError):
-        return  # the parent is gone
-    except WaveNetError as error:
-        pipe.send(error)
-        pipe.recv()  # it has been heard
+    run_worker(pipe, work)

@@ -1,7 +1,7 @@
-"""Make the shard of a block: recordings of any kind -> samples of 16 bits in one file.
+"""Write the shard of a block: recordings of any kind -> 16-bit samples in one file.
 
-A block enters; a shard and the part that tells of it leave, each whole or not at all, the part
-last: a part that is there speaks of a shard that is. Called by `crew`, in a process of its own.
+A block enters; a shard and its summary leave, each complete or not at all. The summary is written
+last: if it exists, so does its shard. Called by `shard_workers`, in worker processes.
 """
 
 import hashlib
@@ -32,12 +32,14 @@ from wavenet.corpus.format import (
 )
 from wavenet.errors import FolderError
 
-SHOWN = 20  # numbers of clipped files that a part names
+MAX_LISTED = 20  # clipped files that a summary names
+SILENCE_BLOCK_SECONDS = 0.010
+SILENCE_POWER = 1e-6  # -60 dB
 
 
 @dataclass
-class _Found:
-    """What is known of the files of a block so far."""
+class _BlockStatistics:
+    """What is known of the files of a block so far; see `ShardSummary`."""
 
     lengths: list[int] = field(default_factory=list)
     rates: Counter[int] = field(default_factory=Counter)
@@ -46,106 +48,112 @@ class _Found:
     silent: float = 0.0
     skipped: list[str] = field(default_factory=list)
 
-    def skip(self, sentence: str) -> None:
+    def add_skipped(self, message: str) -> None:
+        """Add a file that cannot be read."""
         self.lengths.append(0)
-        self.skipped.append(printable(sentence))
+        self.skipped.append(printable(message))
 
-    def note(self, recording: Decoded) -> None:
+    def add_recording(self, recording: Decoded) -> None:
+        """Add a file that was read."""
         if _is_clipped(recording.samples):
             self.clipped.append(len(self.lengths))
         self.lengths.append(len(recording.samples))
         self.rates[recording.original_rate] += 1
         self.channels[recording.channels] += 1
-        self.silent += _silence(recording.samples, recording.sample_rate)
+        self.silent += _silent_seconds(recording.samples, recording.sample_rate)
 
 
 def write_shard(
     folder: Path,
     settings: CorpusSettings,
     block: FileBlock,
-    deadly: Container[int] = (),
-    begin: Callable[[int], None] = lambda n: None,
+    crashing: Container[int] = (),
+    on_file: Callable[[int], None] = lambda n: None,
 ) -> None:
-    """Make the shard of a block and its part, unless both are there and whole.
+    """Write the shard of a block and its summary, unless both exist undamaged.
 
     Args:
         folder: of the corpus.
-        deadly: files of the block that are not touched: they killed whoever read them.
-        begin: told which file comes next.
+        crashing: indices of files that are not opened: processes that read them died.
+        on_file: called with the index of each file before it is read.
     Raises:
         FolderError: the corpus cannot be written.
     """
     if read_shard_summary(folder, block.number, block.digest) is not None:
         return
-    shard = folder / SHARD_FOLDER / f"{block.number:05d}-{block.digest[:12]}.pcm"
-    hashed, found = hashlib.sha256(), _Found()
+    path = folder / SHARD_FOLDER / f"{block.number:05d}-{block.digest[:12]}.pcm"
+    digest, statistics = hashlib.sha256(), _BlockStatistics()
     try:
-        # what is there is no whole corpus any more
+        # from now on the corpus is incomplete
         (folder / HEADER_FILE).unlink(missing_ok=True)
-        with atomic_file(shard) as temporary, temporary.open("wb") as file:
+        with atomic_file(path) as temporary, temporary.open("wb") as file:
             for n, name in enumerate(block.names):
-                begin(n)
-                pcm = _read(Path(settings.source, name), settings, found, n in deadly)
-                hashed.update(pcm)
+                on_file(n)
+                pcm = _read_pcm(Path(settings.source, name), settings, statistics, n in crashing)
+                digest.update(pcm)
                 file.write(pcm)
     except OSError as error:
-        raise FolderError(f"{shard} cannot be written: {reason(error)}") from None
-    part = ShardSummary(
+        raise FolderError(f"{path} cannot be written: {reason(error)}") from None
+    summary = ShardSummary(
         digest=block.digest,
-        shard=CorpusShard(name=shard.name, samples=sum(found.lengths)),
-        sha256=hashed.hexdigest(),
-        lengths=tuple(found.lengths),
-        rates=dict(sorted(found.rates.items())),
-        channels=dict(sorted(found.channels.items())),
-        clipped=tuple(found.clipped[:SHOWN]),
-        clipped_count=len(found.clipped),
-        silent=found.silent,
-        skipped=tuple(found.skipped),
+        shard=CorpusShard(name=path.name, samples=sum(statistics.lengths)),
+        sha256=digest.hexdigest(),
+        lengths=tuple(statistics.lengths),
+        rates=dict(sorted(statistics.rates.items())),
+        channels=dict(sorted(statistics.channels.items())),
+        clipped=tuple(statistics.clipped[:MAX_LISTED]),
+        clipped_count=len(statistics.clipped),
+        silent=statistics.silent,
+        skipped=tuple(statistics.skipped),
     )
-    write_text(summary_path(folder, block.number), part.model_dump_json())
+    write_text(summary_path(folder, block.number), summary.model_dump_json())
 
 
 def quantise(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     """Round (T,) in [-1, 1] to 16 bits, halves to even; +1 becomes the largest number.
 
-    What a file of 16 bits held comes back as it was.
+    The samples of a 16-bit file are reproduced exactly.
     """
     scaled = np.rint(samples * np.float32(FULL_SCALE))
-    codes: NDArray[np.int16] = np.minimum(scaled, np.float32(FULL_SCALE - 1)).astype(PCM_DTYPE)
-    return codes
+    pcm: NDArray[np.int16] = np.minimum(scaled, np.float32(FULL_SCALE - 1)).astype(PCM_DTYPE)
+    return pcm
 
 
-def _read(path: Path, settings: CorpusSettings, found: _Found, is_deadly: bool) -> bytes:
-    """Read a file as it will stand in the shard; nothing where it cannot be read."""
-    if is_deadly:
-        found.skip(f"{path} ended the process that read it, twice; it is damaged or too large.")
+def _read_pcm(
+    path: Path, settings: CorpusSettings, statistics: _BlockStatistics, is_crashing: bool
+) -> bytes:
+    """Return the bytes of a file in its shard, none if it cannot be read."""
+    if is_crashing:
+        statistics.add_skipped(
+            f"{path} ended the process that read it, twice; it is damaged or too large."
+        )
         return b""
     try:
         recording = decode(path, settings.sample_rate)
     except AudioError as error:
-        found.skip(str(error))
+        statistics.add_skipped(str(error))
     except (OSError, MemoryError) as error:
-        found.skip(f"{path} cannot be read: {error or 'there is too little memory'}.")
+        statistics.add_skipped(f"{path} cannot be read: {error or 'not enough memory'}.")
     else:
-        found.note(recording)
+        statistics.add_recording(recording)
         return quantise(recording.samples).tobytes()
     return b""
 
 
-# As `audio_utils.analysis` has them for tensors. Here they are in numpy, for torch alone would take
-# more memory than all that a worker does.
+# The same measures as in `audio_utils.analysis`, but in numpy: torch alone would take more memory
+# than everything else in a worker.
 
 
 def _is_clipped(samples: NDArray[np.float32]) -> bool:
-    """Tell whether three neighbouring samples are at full scale."""
+    """Return whether three neighbouring samples are at full scale."""
     full = np.abs(samples) >= 1 - 1 / FULL_SCALE
     return bool((full[2:] & full[1:-1] & full[:-2]).any())
 
 
-def _silence(samples: NDArray[np.float32], rate: int) -> float:
-    """Give the seconds in blocks of 10 ms below -60 dB, as that share of all blocks."""
-    size = round(0.010 * rate)
+def _silent_seconds(samples: NDArray[np.float32], rate: int) -> float:
+    """Return the length times the fraction of 10 ms blocks below -60 dB."""
+    size = round(SILENCE_BLOCK_SECONDS * rate)
     starts = np.arange(0, len(samples), size)
     power = np.add.reduceat(np.square(samples, dtype=np.float64), starts)
     counts = np.diff(starts, append=len(samples))
-    return float((power / counts < 1e-6).mean()) * len(samples) / rate
+    return float((power / counts < SILENCE_POWER).mean()) * len(samples) / rate

@@ -80,7 +80,7 @@ class StoredClip(Clip):
     @cached_property
     def labels(self) -> Mapping[str, Given]:
         """Fields by name."""
-        return {**self._recordings.corpus.labels(self._n)}
+        return {**self._recordings.corpus.fields(self._n)}
 
     @cached_property
     def source(self) -> str:
@@ -142,7 +142,7 @@ def open_clips(
     for n, (number, count) in enumerate(
         zip(corpus.records["number"].tolist(), pieces.tolist(), strict=True)
     ):
-        fields = corpus.labels(n) if data.test or data.validation else {}
+        fields = corpus.fields(n) if data.test or data.validation else {}
         keep = count_kept(data, fields, count, number, corpus.header.files)
         kept[n], is_test[n] = keep or 0, keep is None
     recording = np.repeat(np.arange(len(corpus)), pieces)
@@ -161,7 +161,7 @@ def _check_fit(data: DataConfig, corpus: Corpus, sample_rate: int, model: ModelC
             f"the corpus {folder} has {header.sample_rate} Hz, the model {sample_rate}; give "
             f"--sample-rate {header.sample_rate}, or prepare one with {sample_rate}"
         )
-    corpus.check_labels(data.pattern, data.metadata)
+    corpus.check_field_source(data.pattern, data.metadata)
     if data.speeds:
         raise DataError(
             f"the corpus {folder} holds its recordings at one speed; take data.speeds out of the "

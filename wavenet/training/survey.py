@@ -88,10 +88,10 @@ def survey(
 def _of_corpus(folder: Path, pattern: str | None, metadata: str | None) -> Survey:
     """Tell what is known of a corpus since it was made."""
     corpus = Corpus(folder)
-    corpus.check_labels(pattern, metadata)
+    corpus.check_field_source(pattern, metadata)
     header, report = corpus.header, read_corpus_report(folder)
     source = "file names" if header.pattern else header.metadata
-    return Survey(format=source, fields=corpus.fields, done=report.files, **dict(report))
+    return Survey(format=source, fields=corpus.field_values, done=report.files, **dict(report))
 
 
 def _look(folder: Path, entries: Sequence[AudioFile], found: Survey) -> Iterator[Survey]:
