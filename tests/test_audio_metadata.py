@@ -1,4 +1,4 @@
-"""Fields of audio files: read from names or tables, and nothing outside the folder is named."""
+"""Fields of audio files, from names or metadata; no file outside the folder is accepted."""
 
 import json
 import os
@@ -28,7 +28,7 @@ RULES = settings(
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return a folder with files of no content; a manifest never opens them."""
+    """Return a folder of empty files; only their names are read."""
     for name in ("7_theo_0.wav", "3_lucas_12.FLAC", "deep/er/1_a_b_3.ogg", "notes.txt", "2_x.mp3"):
         path = tmp_path / "data" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,8 +36,8 @@ def folder(tmp_path):
     return tmp_path / "data"
 
 
-def table(folder, name, text):
-    """Write a table and read it."""
+def write_and_read(folder, name, text):
+    """Write a metadata file and read it."""
     path = folder / name
     if isinstance(text, bytes):
         path.write_bytes(text)
@@ -54,19 +54,19 @@ def refusal(call, *arguments):
     return sentence
 
 
-def test_without_pattern_and_table_every_audio_file_is_listed_in_order(folder):
-    assert [e.path.relative_to(folder).as_posix() for e in find_audio_files(folder)] == [
+def test_without_pattern_and_metadata_all_audio_files_are_listed_in_order(folder):
+    assert [file.path.relative_to(folder).as_posix() for file in find_audio_files(folder)] == [
         "2_x.mp3",
         "3_lucas_12.FLAC",
         "7_theo_0.wav",
         "deep/er/1_a_b_3.ogg",
     ]
-    assert all(not e.fields for e in find_audio_files(folder))
+    assert all(not file.fields for file in find_audio_files(folder))
 
 
-def test_a_pattern_reads_fields_from_names_and_leaves_out_what_does_not_fit(folder):
-    entries = find_audio_files(folder, "{digit}_{speaker}_{index}")
-    assert {e.path.name: dict(e.fields) for e in entries} == {
+def test_a_pattern_reads_fields_and_leaves_out_names_that_do_not_match(folder):
+    files = find_audio_files(folder, "{digit}_{speaker}_{index}")
+    assert {file.path.name: dict(file.fields) for file in files} == {
         "3_lucas_12.FLAC": {"digit": "3", "speaker": "lucas", "index": "12"},
         "7_theo_0.wav": {"digit": "7", "speaker": "theo", "index": "0"},
         "1_a_b_3.ogg": {"digit": "1", "speaker": "a", "index": "b_3"},
@@ -87,7 +87,7 @@ def test_a_pattern_reads_fields_from_names_and_leaves_out_what_does_not_fit(fold
         ("{a}_{{b}}", "x_{y}", {"a": "x", "b": "y"}),
     ],
 )
-def test_a_pattern_fits_the_whole_name_or_not_at_all(pattern, stem, fields):
+def test_a_pattern_matches_the_whole_name(pattern, stem, fields):
     assert parse_file_name(pattern, stem) == fields
 
 
@@ -101,7 +101,7 @@ def test_a_pattern_without_fields_or_with_one_twice_is_refused(pattern):
 
 @RULES
 @given(st.text(max_size=12), st.text(max_size=12))
-def test_any_pattern_fits_or_is_refused(pattern, stem):
+def test_any_pattern_matches_or_is_refused(pattern, stem):
     try:
         fields = parse_file_name(pattern, stem)
     except DataError:
@@ -111,19 +111,19 @@ def test_any_pattern_fits_or_is_refused(pattern, stem):
 
 @RULES
 @given(st.lists(st.text("abc012é -", min_size=1, max_size=5), min_size=2, max_size=4))
-def test_fields_joined_by_a_sign_that_is_not_in_them_come_back(values):
+def test_fields_joined_by_a_character_that_they_do_not_contain_are_reproduced(values):
     pattern = "_".join(f"{{f{n}}}" for n in range(len(values)))
     fields = parse_file_name(pattern, "_".join(values))
     assert list(fields.values()) == values
 
 
-def test_a_pattern_that_no_file_fits_names_one_of_the_files(folder):
+def test_a_pattern_without_matches_is_refused_with_an_example(folder):
     sentence = refusal(find_audio_files, folder, "{a}+{b}")
     assert "'{a}+{b}'" in sentence
     assert "2_x.mp3" in sentence
 
 
-def test_a_folder_that_is_none_or_empty_is_refused(folder, tmp_path):
+def test_a_missing_or_empty_folder_is_refused(folder, tmp_path):
     assert "is not a folder" in refusal(find_audio_files, tmp_path / "nowhere")
     assert "is not a folder" in refusal(find_audio_files, folder / "notes.txt")
     (tmp_path / "empty").mkdir()
@@ -132,69 +132,71 @@ def test_a_folder_that_is_none_or_empty_is_refused(folder, tmp_path):
     )
 
 
-def test_a_csv_names_files_and_fields(folder):
-    entries = table(
+def test_a_csv_file_has_files_and_fields(folder):
+    files = write_and_read(
         folder,
         "metadata.csv",
         '\ufefffile_name,speaker,text\r\n7_theo_0.wav,theo,"one, two"\r\n\r\n'
         "deep/er/1_a_b_3.ogg,,\r\n  \r\n,,\r\n",
     )
-    assert entries == [
+    assert files == [
         AudioFile((folder / "7_theo_0.wav").resolve(), {"speaker": "theo", "text": "one, two"}),
         AudioFile((folder / "deep/er/1_a_b_3.ogg").resolve(), {"speaker": "", "text": ""}),
     ]
 
 
-def test_a_quoted_cell_may_break_the_line(folder):
+def test_a_quoted_cell_may_contain_line_ends(folder):
     """Empty lines in a cell, and the breaks themselves, once vanished."""
-    (entry,) = table(folder, "metadata.csv", 'file_name,text\na.wav,"one\n\ntwo"\n')
-    assert entry.fields["text"] == "one\n\ntwo"
+    (file,) = write_and_read(folder, "metadata.csv", 'file_name,text\na.wav,"one\n\ntwo"\n')
+    assert file.fields["text"] == "one\n\ntwo"
 
 
-def test_ragged_rows_of_a_csv_are_read_as_far_as_they_go(folder):
-    short, long = table(folder, "metadata.csv", "file_name,a,b\nx.wav,1\ny.wav,1,2,3\n")
+def test_rows_of_a_csv_file_may_be_too_short_or_too_long(folder):
+    short, long = write_and_read(folder, "metadata.csv", "file_name,a,b\nx.wav,1\ny.wav,1,2,3\n")
     assert short.fields == {"a": "1"}
     assert long.fields == {"a": "1", "b": "2"}
 
 
 @pytest.mark.parametrize("column", ["file_name", "audio_filepath", "audio_file", "path"])
-def test_jsonl_names_files_under_the_usual_columns(folder, column):
+def test_jsonl_names_files_in_the_usual_columns(folder, column):
     rows = [{column: "a.wav", "digit": 7, "none": None}, {column: "b.wav", "digit": "8"}]
     text = "\n\n".join(json.dumps(row) for row in rows)
-    entries = table(folder, "metadata.jsonl", text)
-    assert [e.path.name for e in entries] == ["a.wav", "b.wav"]
-    assert [dict(e.fields) for e in entries] == [{"digit": "7"}, {"digit": "8"}]
+    files = write_and_read(folder, "metadata.jsonl", text)
+    assert [file.path.name for file in files] == ["a.wav", "b.wav"]
+    assert [dict(file.fields) for file in files] == [{"digit": "7"}, {"digit": "8"}]
 
 
-@pytest.mark.parametrize("sign", ["\u2028", "\u0085", "\x1e"])
-def test_a_sign_that_only_looks_like_a_line_break_does_not_end_a_line(folder, sign):
+@pytest.mark.parametrize("character", ["\u2028", "\u0085", "\x1e"])
+def test_unicode_line_separators_do_not_end_a_line(folder, character):
     """U+2028 within a text, legal in JSON and in CSV, once cut its line in two."""
-    if sign != "\x1e":
-        row = json.dumps({"file_name": "a.wav", "text": f"x{sign}y"}, ensure_ascii=False)
-        (entry,) = table(folder, "metadata.jsonl", row)
-        assert entry.fields["text"] == f"x{sign}y"
-    (entry,) = table(folder, "metadata.csv", f"file_name,text\na.wav,x{sign}y\n")
-    assert entry.fields["text"] == f"x{sign}y"
+    if character != "\x1e":
+        row = json.dumps({"file_name": "a.wav", "text": f"x{character}y"}, ensure_ascii=False)
+        (file,) = write_and_read(folder, "metadata.jsonl", row)
+        assert file.fields["text"] == f"x{character}y"
+    (file,) = write_and_read(folder, "metadata.csv", f"file_name,text\na.wav,x{character}y\n")
+    assert file.fields["text"] == f"x{character}y"
 
 
-def test_the_table_of_ljspeech_is_read(folder):
+def test_the_metadata_of_ljspeech_is_read(folder):
     text = "LJ001-0001|In 1455, so|In fourteen fifty-five, so\nLJ001-0002|a|b\n"
-    entries = table(folder, "metadata.csv", text)
+    files = write_and_read(folder, "metadata.csv", text)
     wavs = folder.resolve() / "wavs"
-    assert [e.path for e in entries] == [wavs / "LJ001-0001.wav", wavs / "LJ001-0002.wav"]
-    assert entries[0].fields == {"text": "In fourteen fifty-five, so"}
+    assert [file.path for file in files] == [wavs / "LJ001-0001.wav", wavs / "LJ001-0002.wav"]
+    assert files[0].fields == {"text": "In fourteen fifty-five, so"}
 
 
-def test_a_table_is_found_by_itself_and_a_pattern_wins_over_it(folder):
+def test_metadata_is_found_by_default_and_a_pattern_takes_precedence(folder):
     (folder / "metadata.csv").write_text("file_name\n2_x.mp3\n")
-    assert [e.path.name for e in find_audio_files(folder)] == ["2_x.mp3"]
+    assert [file.path.name for file in find_audio_files(folder)] == ["2_x.mp3"]
     (folder / "metadata.jsonl").write_text('{"file_name": "7_theo_0.wav"}')
-    assert [e.path.name for e in find_audio_files(folder)] == ["7_theo_0.wav"]
-    assert [e.path.name for e in find_audio_files(folder, metadata="metadata.csv")] == ["2_x.mp3"]
+    assert [file.path.name for file in find_audio_files(folder)] == ["7_theo_0.wav"]
+    assert [file.path.name for file in find_audio_files(folder, metadata="metadata.csv")] == [
+        "2_x.mp3"
+    ]
     assert len(find_audio_files(folder, "{digit}_{speaker}_{index}")) == 3
 
 
-def test_a_table_that_is_named_must_be_there(folder):
+def test_a_named_metadata_file_must_exist(folder):
     assert "has no file list.csv" in refusal(find_audio_files, folder, None, "list.csv")
 
 
@@ -219,19 +221,19 @@ def test_a_file_outside_the_folder_is_refused(folder, tmp_path, kind, name):
         text = f"file_name\n{good}\n{bad}\n"
     else:
         text = "\n".join(json.dumps({"file_name": n}) for n in (good, bad))
-    sentence = refusal(table, folder, kind, text)
+    sentence = refusal(write_and_read, folder, kind, text)
     assert "row 2 names a file outside its folder" in sentence
 
 
-def test_an_id_of_ljspeech_cannot_leave_the_folder_either(folder):
-    assert "outside its folder" in refusal(table, folder, "metadata.csv", "../../x|a|b\n")
+def test_an_id_of_ljspeech_cannot_leave_the_folder(folder):
+    assert "outside its folder" in refusal(write_and_read, folder, "metadata.csv", "../../x|a|b\n")
 
 
 @pytest.mark.parametrize("name", ["a\0b.wav", "\ud800.wav", "loop/x.wav"])
-def test_a_name_that_no_file_system_takes_is_refused(folder, name):
+def test_a_name_that_no_file_system_allows_is_refused(folder, name):
     """NUL and lone surrogates once came out as a ValueError of the os module."""
     (folder / "loop").symlink_to(folder / "loop")
-    sentence = refusal(table, folder, "metadata.jsonl", json.dumps({"file_name": name}))
+    sentence = refusal(write_and_read, folder, "metadata.jsonl", json.dumps({"file_name": name}))
     assert "row 1" in sentence
 
 
@@ -244,9 +246,9 @@ def test_a_name_that_no_file_system_takes_is_refused(folder, name):
         ("metadata.jsonl", '{"file_name": ' + "9" * 5000 + "}", "line 1 is not a JSON object"),
         ("metadata.jsonl", '{"text": "a"}', "row 1 names no file; expected a column file_name"),
         ("metadata.jsonl", '{"file_name": ""}', "row 1 names no file"),
-        ("metadata.jsonl", "", "lists no file"),
-        ("metadata.csv", "", "lists no file"),
-        ("metadata.csv", "file_name,a\n", "lists no file"),
+        ("metadata.jsonl", "", "has no rows"),
+        ("metadata.csv", "", "has no rows"),
+        ("metadata.csv", "file_name,a\n", "has no rows"),
         ("metadata.csv", "name,a\nx.wav,1\n", "row 1 names no file"),
         ("metadata.csv", "file_name,a\nx.wav,1\n,2\n", "row 2 names no file"),
         ("metadata.csv", "file_name,a\nx.wav," + "y" * 200_000, "cannot be read as a table"),
@@ -256,11 +258,11 @@ def test_a_name_that_no_file_system_takes_is_refused(folder, name):
     ],
     ids=range(15),
 )
-def test_a_damaged_table_is_refused_with_its_line(folder, name, text, words):
-    assert words in refusal(table, folder, name, text)
+def test_damaged_metadata_is_refused_with_its_line(folder, name, text, words):
+    assert words in refusal(write_and_read, folder, name, text)
 
 
-def test_names_are_in_the_order_of_paths_whatever_signs_they_have(tmp_path):
+def test_paths_are_sorted_by_their_parts(tmp_path):
     names = ["a/z.wav", "a b/c.wav", "a-b.wav", "a.wav", "a/b/c.wav", "A.WAV", ".wav", "..wav"]
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -271,15 +273,15 @@ def test_names_are_in_the_order_of_paths_whatever_signs_they_have(tmp_path):
     assert len(expected) == 7
 
 
-def test_folders_that_are_closed_to_us_are_told_of(folder, monkeypatch):
-    def closed(path, closed_to, scan=os.scandir):
-        if str(path).endswith(closed_to):
+def test_folders_that_cannot_be_read_are_reported(folder, monkeypatch):
+    def scan_or_refuse(path, refused, scan=os.scandir):
+        if str(path).endswith(refused):
             raise PermissionError(13, "Permission denied", str(path))
         return scan(path)
 
-    told = []
-    monkeypatch.setattr("os.scandir", partial(closed, closed_to="/deep"))
-    assert len(list_audio_paths(folder, told.append)) == 3
-    assert told == [f"the folder {folder / 'deep'} cannot be read: permission denied"]
-    monkeypatch.setattr("os.scandir", partial(closed, closed_to="/data"))
+    errors = []
+    monkeypatch.setattr("os.scandir", partial(scan_or_refuse, refused="/deep"))
+    assert len(list_audio_paths(folder, errors.append)) == 3
+    assert errors == [f"the folder {folder / 'deep'} cannot be read: permission denied"]
+    monkeypatch.setattr("os.scandir", partial(scan_or_refuse, refused="/data"))
     assert "data cannot be read: permission denied" in refusal(list_audio_paths, folder)

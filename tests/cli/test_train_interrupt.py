@@ -1,4 +1,4 @@
-"""Ctrl-C, sent to a real process: training keeps what it has and says how to go on."""
+"""Ctrl-C during training, in a real process: the run is saved and can be resumed."""
 
 import signal
 import subprocess
