@@ -1,16 +1,16 @@
-"""How much memory does a large corpus take, prepared and trained from, and how fast is it?
+"""Measure memory and speed of a large corpus: its preparation, and training from it.
 
     python benchmarks/corpus_memory.py --folder FOLDER [--files 100000] [--workers 2] [--keep]
 
-Makes so many WAV files of a second at 8 kHz in FOLDER, in folders of a thousand, and then measures:
-- `wavenet data prepare`: files a second, and the most memory of the parent and of each worker;
-- `wavenet train --data CORPUS`, some steps: the most memory;
-- a whole epoch of batches read without a step between, so that every sample has been in memory;
-- batches a second from a corpus and from a folder held in memory, of the first thousand files, in
-  turns: collated only, and with the step of the recipe `tiny`; one thread.
-Memory is what /proc says of the process: anonymous, which is its own, and mapped files, which are
-the system's to take back. Needs Linux. What was made is removed unless --keep is given. The last
-line is one JSON document.
+Writes WAV files of one second at 8 kHz to FOLDER, a thousand per subfolder, and measures:
+- `wavenet data prepare`: files per second, and the peak memory of the parent and of each worker;
+- `wavenet train --data CORPUS`, some steps: the peak memory;
+- a whole epoch of batches without training steps, so that every sample was read;
+- batches per second from a corpus and from a folder in memory, for the first thousand files, in
+  turns: only collated, and with the step of the recipe `tiny`; one thread.
+Memory is that in /proc: anonymous memory belongs to the process, mapped files can be freed by the
+system. Needs Linux. The files are removed unless --keep is given. The last line is one JSON
+document.
 """
 
 import argparse
@@ -45,7 +45,7 @@ ROUNDS, BATCHES, STEPS = 3, 200, 10
 
 
 def write_files(folder: Path, count: int) -> None:
-    """Write files of noise that is different in each."""
+    """Write files of noise, different in each."""
     noise = np.random.default_rng(0).integers(-8000, 8000, 10 * RATE, dtype=np.int16)
     for n in range(count):
         path = folder / f"{n // 1000:05d}" / f"{'ab'[n % 2]}_{n:08d}.wav"
@@ -53,8 +53,8 @@ def write_files(folder: Path, count: int) -> None:
         soundfile.write(path, np.roll(noise, 7919 * n)[:RATE], RATE)
 
 
-def memory(pid: int) -> dict[str, int]:
-    """Give the memory of a process now, in MB; nothing once it is gone."""
+def process_memory(pid: int) -> dict[str, int]:
+    """Return the memory of a process in MB, by kind; empty if it has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -63,53 +63,58 @@ def memory(pid: int) -> dict[str, int]:
     return {kind: int(found[kind].split()[0]) // 1024 for kind in KINDS if kind in found}
 
 
-def watch(command: Sequence[str]) -> tuple[float, list[dict[str, int]], dict[str, int]]:
-    """Run a command: seconds, the peaks of it and of each child, and of all together."""
+def measure_command(command: Sequence[str]) -> tuple[float, list[dict[str, int]], dict[str, int]]:
+    """Run a command; return its seconds, the peaks of each process, and the peak of their sum."""
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     peaks: dict[int, dict[str, int]] = {}
-    together = dict.fromkeys(KINDS, 0)
+    total = dict.fromkeys(KINDS, 0)
     while process.poll() is None:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         try:
             pids = [process.pid, *map(int, children.read_text().split())]
         except OSError:
             continue
-        now = {pid: memory(pid) for pid in pids}
+        now = {pid: process_memory(pid) for pid in pids}
         for pid, found in now.items():
             for kind, megabytes in found.items():
                 peak = peaks.setdefault(pid, dict.fromkeys(KINDS, 0))
                 peak[kind] = max(peak[kind], megabytes)
         for kind in KINDS:
-            together[kind] = max(together[kind], sum(f.get(kind, 0) for f in now.values()))
+            total[kind] = max(total[kind], sum(f.get(kind, 0) for f in now.values()))
         time.sleep(0.1)
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    return time.perf_counter() - began, list(peaks.values()), together
+    return time.perf_counter() - began, list(peaks.values()), total
 
 
 def open_dataset(folder: Path) -> Dataset:
-    """Open a folder or a corpus as the recipe does, with little held out."""
+    """Open a folder or a corpus as the recipe does, with little validation."""
     recipe = load_recipe(RECIPE)
     data = DataConfig(folder=str(folder), max_seconds=0.5, validation_share=0.0)
     return read_dataset(data, RATE, recipe.model)
 
 
 def read_epoch(folder: Path) -> None:
-    """Collate every clip of a corpus once; print its clips a second and its memory."""
+    """Collate every clip of a corpus once; print clips per second and memory."""
     recipe, dataset = load_recipe(RECIPE), open_dataset(folder)
-    opened, began, clips = memory(os.getpid()), time.perf_counter(), 0
+    opened, began, clips = process_memory(os.getpid()), time.perf_counter(), 0
     for step in batches(dataset.train, 8, recipe.model, 16 * RATE, 3.0, 0):
         clips += sum(len(part.labels) for part in step.parts)
         if clips >= len(dataset.train):
             break
     rate = clips / (time.perf_counter() - began)
-    found = {"clips": clips, "clips/s": round(rate), "opened": opened, "read": memory(os.getpid())}
+    found = {
+        "clips": clips,
+        "clips/s": round(rate),
+        "opened": opened,
+        "read": process_memory(os.getpid()),
+    }
     print(json.dumps(found))
 
 
 def compare(folder: Path, corpus: Path) -> dict[str, float]:
-    """Time batches from memory and from a corpus, in turns."""
+    """Measure batches per second from memory and from a corpus, in turns."""
     recipe = load_recipe(RECIPE)
     sets = {"memory": open_dataset(folder), "corpus": open_dataset(corpus)}
     config = checkpoint_config(recipe, sets["memory"])
@@ -134,53 +139,55 @@ def compare(folder: Path, corpus: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run all measurements and print them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True, help="new, on a disk with room")
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--steps", type=int, default=100, help="of training")
-    parser.add_argument("--keep", action="store_true", help="keep what was made")
+    parser.add_argument("--keep", action="store_true", help="keep the files")
     parser.add_argument("--read", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    # several threads for products this small wait for each other more than they work
+    options = parser.parse_args()
+    # for products this small several threads would mostly wait for each other
     torch.set_num_threads(1)
-    if given.read:
-        read_epoch(given.folder)
+    if options.read:
+        read_epoch(options.folder)
         return
-    recordings, corpus = given.folder / "recordings", given.folder / "corpus"
+    recordings, corpus = options.folder / "recordings", options.folder / "corpus"
     if not recordings.is_dir():
-        write_files(recordings, given.files)
+        write_files(recordings, options.files)
     call = [sys.executable, "-c", WAVENET]
-    words = ["--pattern", "{kind}_{number}", "--workers", str(given.workers)]
-    seconds, peaks, together = watch(
+    words = ["--pattern", "{kind}_{number}", "--workers", str(options.workers)]
+    seconds, peaks, total = measure_command(
         [*call, "data", "prepare", str(recordings), "--out", str(corpus), *words]
     )
     found = {
-        "files": given.files,
+        "files": options.files,
         "prepare": {
             "seconds": round(seconds, 1),
-            "files/s": round(given.files / seconds),
+            "files/s": round(options.files / seconds),
             "parent and workers, MB": peaks,
-            "together, MB": together,
+            "together, MB": total,
         },
     }
-    recipe = given.folder / "recipe.toml"
+    recipe = options.folder / "recipe.toml"
     text = (Path(__file__).parents[1] / f"wavenet/training/recipes/{RECIPE}.toml").read_text()
-    # held out are 0.1 %: so many would be more work than the steps
+    # 0.1 % of the clips: more validation would take longer than the steps
     recipe.write_text(text.replace("[data]", "[data]\nvalidation_share = 0.001"))
     words = [
         "--steps",
-        str(given.steps),
+        str(options.steps),
         "--label",
         "kind",
         "--threads",
         "1",
         "--out",
-        str(given.folder / "run"),
+        str(options.folder / "run"),
     ]
-    seconds, (peak, *_), _ = watch([*call, "train", str(recipe), "--data", str(corpus), *words])
-    found["train"] = {"seconds": round(seconds, 1), "steps": given.steps, "MB": peak}
+    seconds, (peak, *_), _ = measure_command(
+        [*call, "train", str(recipe), "--data", str(corpus), *words]
+    )
+    found["train"] = {"seconds": round(seconds, 1), "steps": options.steps, "MB": peak}
     done = subprocess.run(
         [sys.executable, __file__, "--read", "--folder", str(corpus)],
         check=True,
@@ -188,14 +195,14 @@ def main() -> None:
         text=True,
     )
     found["epoch"] = json.loads(done.stdout)
-    small = given.folder / "small"
+    small = options.folder / "small"
     first = next(iter(sorted(recordings.iterdir())))
     subprocess.run(
         [*call, "data", "prepare", str(first), "--out", str(small)], check=True, stdout=2
     )
     found["rates"] = compare(first, small)
-    if not given.keep:
-        shutil.rmtree(given.folder)
+    if not options.keep:
+        shutil.rmtree(options.folder)
     print(json.dumps({**found, "machine": describe_machine()}))
 
 

@@ -1,13 +1,13 @@
-"""Does a sample cost the same late in a clip, and with a long past? How long does a prompt take?
+"""Measure the time of a sample early and late in a clip, and with short and long dilations.
 
     python benchmarks/cost_per_sample.py [--rounds 5] [--threads 1]
 
 The engine cpu with configuration A of `wavenet bench`, one stream, float32, random weights:
-- early and late: the time of the 10,000th and of the 1,000,000th sample, 4,000 samples around each;
-- near and far: dilations up to 64 and up to 4,096, 20 layers both;
+- early and late: time per sample near sample 10,000 and near sample 1,000,000, over 4,000 samples;
+- near and far: dilations up to 64 and up to 4,096, 20 layers each;
 - prefill: a prompt of 10 s at 16 kHz.
-What is compared takes turns, and the ratio is the median of the ratios within a round. The last
-line is one JSON document.
+The two sides of a comparison take turns; the ratio is the median of the ratios of all rounds. The
+last line is one JSON document.
 """
 
 import argparse
@@ -30,7 +30,7 @@ PROMPT_SECONDS = 10
 
 
 class Stream:
-    """One stream of one network."""
+    """One stream of one model."""
 
     def __init__(self, config: ModelConfig, threads: int):
         torch.manual_seed(0)
@@ -41,31 +41,31 @@ class Stream:
         self.run(SPAN)  # compiles and warms up
 
     def restart(self) -> State:
-        """Begin a clip."""
+        """Start a clip."""
         self.state = self.engine.start(self.model.conditioning([{}], [LATE + 2 * SPAN]))
         return self.state
 
     def run(self, samples: int) -> float:
-        """Generate, and give the microseconds of one sample."""
+        """Generate samples; return the microseconds per sample."""
         began = time.perf_counter()
         self.engine.run(self.state, samples, SamplingConfig(), self.noise[:, :samples])  # type: ignore[arg-type]
         return (time.perf_counter() - began) / samples * 1e6
 
     def go_to(self, sample: int) -> None:
-        """Generate up to a sample of the clip."""
+        """Generate until the clip has a number of samples."""
         while (missing := sample - int(self.state.position[0])) > 0:
             self.run(min(missing, self.noise.shape[1]))
 
 
 def compare(first: Stream, second: Stream, rounds: int) -> tuple[float, float, float]:
-    """Time two streams in turns: microseconds a sample of each, and the ratio."""
+    """Measure two streams in turns; return the microseconds per sample of each, and the ratio."""
     times = [(first.run(SPAN), second.run(SPAN)) for _ in range(rounds)]
     medians = [statistics.median(column) for column in zip(*times, strict=True)]
     return medians[0], medians[1], statistics.median(b / a for a, b in times)
 
 
 def prefill(stream: Stream, rounds: int) -> float:
-    """Give the median of seconds that a prompt takes."""
+    """Return the median of the seconds that a prompt takes."""
     prompt = torch.randint(0, 1 << BITS, (PROMPT_SECONDS * SAMPLE_RATE,))
     seconds = []
     for _ in range(rounds):
@@ -77,7 +77,7 @@ def prefill(stream: Stream, rounds: int) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run all measurements and print them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)

@@ -1,12 +1,12 @@
-"""Training in one process and in two, started by torchrun, in turns; then one of two is killed.
+"""Compare training in one process and in two, by torchrun, in turns; then kill one of the two.
 
     python benchmarks/training_processes.py
 
-Sounds are made here, in a folder that is removed at the end. The last line is one JSON document:
-samples a second with one process and with two (medians), the ratio of each turn, how far apart
-their curves are at most, in bits per sample; seconds from the SIGKILL of one process until the run
-stands again where it stood, torchrun having started it anew, and how far its curve is from that of
-two processes which nobody disturbed.
+The audio is generated in a folder that is removed at the end. The last line is one JSON document:
+- samples per second with one process and with two (medians), and the ratio of each turn;
+- the largest difference of their loss curves, in bits per sample;
+- seconds from the SIGKILL of one process until the run, restarted by torchrun, reaches the same
+  step again, and the difference of its curve from that of two processes without a kill.
 """
 
 import importlib.metadata
@@ -48,24 +48,24 @@ save_every = 10
 
 
 def main() -> None:
-    """Make all runs and print what they gave."""
+    """Do all runs and print the results."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        make_sounds(root)
+        write_dataset(root)
         speeds: dict[int, list[float]] = {1: [], 2: []}
         for turn in range(TURNS):
             for processes in speeds:
                 folder = root / f"{processes}-{turn}"
                 start(root, folder, processes).wait()
-                speeds[processes].append(records(folder)[-1]["samples_per_second"])
+                speeds[processes].append(read_metrics(folder)[-1]["samples_per_second"])
                 print(f"{processes} processes: {speeds[processes][-1]:,.0f} samples/s", flush=True)
         seconds = kill_one(root, root / "killed")
         found = {
             "samples_per_second": {n: statistics.median(each) for n, each in speeds.items()},
             "ratios": [two / one for one, two in zip(*speeds.values(), strict=True)],
-            "curves_apart": apart(root / "1-0", root / "2-0"),
+            "curves_apart": curve_difference(root / "1-0", root / "2-0"),
             "seconds_after_kill": seconds,
-            "curve_after_kill_apart": apart(root / "2-0", root / "killed"),
+            "curve_after_kill_apart": curve_difference(root / "2-0", root / "killed"),
             "cores": os.cpu_count(),
             "machine": platform.machine(),
             "torch": importlib.metadata.version("torch"),
@@ -73,7 +73,7 @@ def main() -> None:
     print(json.dumps(found))
 
 
-def make_sounds(root: Path) -> None:
+def write_dataset(root: Path) -> None:
     """Write tones of several lengths in noise, and the recipe."""
     rng = np.random.default_rng(0)
     (root / "data").mkdir()
@@ -85,47 +85,47 @@ def make_sounds(root: Path) -> None:
 
 
 def start(root: Path, folder: Path, processes: int, restarts: int = 0) -> psutil.Popen:
-    """Start a run; one process needs no torchrun."""
-    words = ["-m", "wavenet", "train", str(root / "recipe.toml"), "--data", str(root / "data")]
+    """Start a training run; one process needs no torchrun."""
+    command = ["-m", "wavenet", "train", str(root / "recipe.toml"), "--data", str(root / "data")]
     if processes > 1:
         many = ["--standalone", "--nproc-per-node", str(processes), "--max-restarts", str(restarts)]
-        words = ["-m", "torch.distributed.run", *many, *words]
-    words += ["--out", str(folder)]
+        command = ["-m", "torch.distributed.run", *many, *command]
+    command += ["--out", str(folder)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return psutil.Popen([sys.executable, *words], **quiet)
+    return psutil.Popen([sys.executable, *command], **quiet)
 
 
 def kill_one(root: Path, folder: Path) -> float:
-    """Kill the second process; give the seconds until the step at which that was is made again."""
+    """Kill the second of two processes; return the seconds until the run is at the same step."""
     run = start(root, folder, 2, restarts=1)
-    while steps(folder) < KILLED_AT:
+    while count_steps(folder) < KILLED_AT:
         time.sleep(0.02)
     (second,) = (p for p in run.children() if p.environ().get("RANK") == "1")
     os.kill(second.pid, signal.SIGKILL)
-    killed, stood = time.monotonic(), steps(folder)
-    while steps(folder) >= stood and run.poll() is None:
-        time.sleep(0.02)  # the lines of steps that are yet to be made again are still there
-    while steps(folder) < stood and run.poll() is None:
+    killed_at, step = time.monotonic(), count_steps(folder)
+    while count_steps(folder) >= step and run.poll() is None:
+        time.sleep(0.02)  # the lines of the steps after the snapshot are still there
+    while count_steps(folder) < step and run.poll() is None:
         time.sleep(0.02)
-    seconds = time.monotonic() - killed
+    seconds = time.monotonic() - killed_at
     run.wait()
     return seconds
 
 
-def steps(folder: Path) -> int:
-    """Count the steps in the record of a run."""
+def count_steps(folder: Path) -> int:
+    """Return the number of steps in the metrics of a run."""
     path = folder / "metrics.jsonl"
     return path.read_text().count("\n") if path.exists() else 0
 
 
-def records(folder: Path) -> list[dict[str, Any]]:
-    """Read the record of a run."""
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Read the metrics of a run."""
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def apart(one: Path, other: Path) -> float:
-    """Give the largest difference of two curves."""
-    pairs = zip(records(one), records(other), strict=True)
+def curve_difference(one: Path, other: Path) -> float:
+    """Return the largest difference of two loss curves."""
+    pairs = zip(read_metrics(one), read_metrics(other), strict=True)
     return max(abs(a["loss_bits"] - b["loss_bits"]) for a, b in pairs)
 
 
