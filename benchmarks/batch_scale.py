@@ -32,7 +32,7 @@ from wavenet.batch.manifest import ManifestRow
 from wavenet.batch.manifest_check import check_manifest
 from wavenet.batch.tasks import ClipTask, load_checkpoint, make_request, make_task
 from wavenet.bench.probes import describe_machine
-from wavenet.synthesis.many import Clip
+from wavenet.generation.generate import GeneratedClip
 
 CALL = "from wavenet.cli.main import main; main()"
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
@@ -85,7 +85,7 @@ def measure_files(folder: Path, checkpoint: str, count: int) -> float:
     settings, execution = BatchSettings(checkpoint), ExecutionConfig(folder / "files")
     rows = {"digit": 1, "speaker": "theo", "seconds": 160_000 / rate}
     tasks = [make_task(ManifestRow(n, {"id": n, **rows}), settings) for n in range(count)]
-    clip = Clip(0, torch.rand(160_000) - 0.5, torch.zeros(160_000, dtype=torch.int64))
+    clip = GeneratedClip(0, torch.zeros(160_000, dtype=torch.int64), torch.rand(160_000) - 0.5)
 
     def write(task: ClipTask) -> None:
         write_clip(

@@ -5,6 +5,7 @@ WaveNetError
 ├── ConditionError       a label or another condition is unknown, missing or of the wrong kind
 ├── CheckpointError      a checkpoint folder is missing, damaged or does not fit its own config
 ├── EngineUnavailable    the engine asked for does not exist or cannot run this model here
+│   └── ModelUnsupported an engine, a tab or a command does not support this architecture
 ├── DataError            a training folder, its labels or a clip in it cannot be used
 ├── DeviceError          a GPU was lost in the middle of the work
 │   └── OutOfMemory      a device has too little memory for what it was asked to do
@@ -36,6 +37,10 @@ class CheckpointError(WaveNetError):
 
 class EngineUnavailable(WaveNetError):
     """The engine asked for does not exist or cannot run this model here."""
+
+
+class ModelUnsupported(EngineUnavailable):
+    """An engine, a tab or a command does not support this architecture."""
 
 
 class DataError(WaveNetError):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from filelock import lock_descriptor, unlock_descriptor
 
-from audio_utils.files import reason
+from audio_utils.atomic_files import os_error_reason
 from wavenet.errors import FolderError, FolderInUse
 
 LOCK_NAME = ".lock"
@@ -45,7 +45,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _acquire(folder, path)
     except OSError as error:
-        raise FolderError(f"the folder {folder} cannot be written: {reason(error)}") from None
+        raise FolderError(
+            f"the folder {folder} cannot be written: {os_error_reason(error)}"
+        ) from None
     try:
         yield
     finally:

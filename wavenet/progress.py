@@ -1,41 +1,50 @@
-"""Progress of long work: amounts of finished work, and messages for the user.
-
-Functions that take long receive a `Progress` and call it; the caller decides what is shown. Called
-by `corpus` and `batch`; the command line implements it.
-"""
+"""Progress of long work: one protocol from the lowest layer to a progress bar."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Receives the progress of long work."""
+    """Receives the progress of one piece of work."""
 
     def advance(self, amount: float) -> None:
-        """Add finished work.
-
-        Args:
-            amount: in the unit that the function documents; negative if work must be repeated.
-        """
+        """Count finished work, in the unit of the caller; negative if some must be repeated."""
+        ...
 
     def message(self, text: str) -> None:
-        """Show a message to the user."""
+        """Report one sentence, such as a warning that the work continues with less memory."""
+        ...
 
 
 class NoProgress:
-    """Progress that is not shown."""
+    """Ignores all progress."""
 
     def advance(self, amount: float) -> None:
         """Ignore finished work."""
 
     def message(self, text: str) -> None:
-        """Ignore a message."""
+        """Ignore a sentence."""
 
 
-@dataclass(frozen=True)
 class CallbackProgress:
-    """Progress that calls a function for each kind of report; see `Progress`."""
+    """Passes progress to two functions.
 
-    advance: Callable[[float], None]
-    message: Callable[[str], None]
+    Args:
+        on_advance: receives amounts.
+        on_message: receives sentences.
+    """
+
+    def __init__(
+        self,
+        on_advance: Callable[[float], None] = lambda amount: None,
+        on_message: Callable[[str], None] = lambda text: None,
+    ):
+        self._on_advance, self._on_message = on_advance, on_message
+
+    def advance(self, amount: float) -> None:
+        """Pass finished work on."""
+        self._on_advance(amount)
+
+    def message(self, text: str) -> None:
+        """Pass a sentence on."""
+        self._on_message(text)

@@ -1,6 +1,7 @@
 """One worker, and the errors around it: memory, disk, clips that are not finite."""
 
 import resource
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -21,23 +22,24 @@ from wavenet.batch.clip_worker import default_batch_size
 from wavenet.batch.clip_writer import PEAK_CEILING, normalize
 from wavenet.batch.run import run_batch
 from wavenet.batch.tasks import load_checkpoint
+from wavenet.engines.registry import make_engine
 from wavenet.errors import FolderError, OutOfMemory
-from wavenet.synthesis.many import Clip, make_clips
+from wavenet.generation.generate import GeneratedClip, generate_many
 
 
 def test_a_clip_that_needs_too_much_memory_fails_alone(tiny, tmp_path, monkeypatch):
     """Once all active clips failed with it, and the last of them was generated twice."""
 
-    def generate_with_little_memory(loaded, items, *rest):
-        source = enumerate(items)
+    def generate_with_little_memory(loaded, requests, *rest):
+        source = enumerate(requests)
         while chunk := list(islice(source, rest[-1])):
-            if any(item.samples > 600 for _, item in chunk):
+            if any(request.samples > 600 for _, request in chunk):
                 raise OutOfMemory("too much")
-            for n, item in chunk:
-                for clip in make_clips(loaded, [item], *rest):
-                    yield Clip(n, clip.waveform, clip.codes, clip.rescues)
+            for n, request in chunk:
+                for clip in generate_many(loaded, [request], *rest):
+                    yield replace(clip, index=n)
 
-    monkeypatch.setattr(clip_worker, "make_clips", generate_with_little_memory)
+    monkeypatch.setattr(clip_worker, "generate_many", generate_with_little_memory)
     rows = make_rows(9, temperature=1.0)
     result = run_rows(tmp_path / "out", rows, tiny, batch_size=3)
     too_long = {row["id"] for row in rows if round(row["seconds"] * 8000) > 600}
@@ -49,12 +51,12 @@ def test_a_clip_that_needs_too_much_memory_fails_alone(tiny, tmp_path, monkeypat
 
 
 def test_clips_that_are_not_finite_are_not_written(tiny, tmp_path, monkeypatch):
-    def generate_a_nan(loaded, items, *rest):
-        for n, item in enumerate(items):
-            wave = torch.full((item.samples,), float("nan" if n == 1 else 0.1))
-            yield Clip(n, wave, torch.zeros(item.samples, dtype=torch.int64))
+    def generate_a_nan(loaded, requests, *rest):
+        for n, request in enumerate(requests):
+            wave = torch.full((request.samples,), float("nan" if n == 1 else 0.1))
+            yield GeneratedClip(n, torch.zeros(request.samples, dtype=torch.int64), wave)
 
-    monkeypatch.setattr(clip_worker, "make_clips", generate_a_nan)
+    monkeypatch.setattr(clip_worker, "generate_many", generate_a_nan)
     result = run_rows(tmp_path / "out", make_rows(4, temperature=1.0), tiny)
     assert (result.done, result.failed) == (3, 1)
     (failed,) = [r for r in read_journal(tmp_path / "out") if r["status"] == "failed"]
@@ -98,11 +100,13 @@ def test_an_output_folder_that_is_removed_is_not_recreated(tiny, tmp_path):
 
 
 def test_clipped_samples_are_a_warning(tiny, tmp_path, monkeypatch):
-    def generate_too_loud(loaded, items, *rest):
-        for n, item in enumerate(items):
-            yield Clip(n, torch.full((item.samples,), 1.5), torch.zeros(item.samples).long())
+    def generate_too_loud(loaded, requests, *rest):
+        for n, request in enumerate(requests):
+            yield GeneratedClip(
+                n, torch.zeros(request.samples).long(), torch.full((request.samples,), 1.5)
+            )
 
-    monkeypatch.setattr(clip_worker, "make_clips", generate_too_loud)
+    monkeypatch.setattr(clip_worker, "generate_many", generate_too_loud)
     run_rows(tmp_path / "out", make_rows(1), tiny)
     (record,) = read_journal(tmp_path / "out")
     assert record["warnings"] == [f"{round(record['seconds'] * 8000)} samples clipped"]
@@ -134,5 +138,6 @@ def test_float_files_keep_all_bits(tiny, tmp_path):
 
 def test_the_default_batch_size_is_limited_by_memory(tiny):
     checkpoint, _ = load_checkpoint(tiny)
-    assert default_batch_size(checkpoint, 1) == clip_worker.MAX_BATCH_CPU
-    assert default_batch_size(checkpoint, 1 << 40) == 1
+    engine = make_engine("cached", checkpoint.model)
+    assert default_batch_size(checkpoint, engine, 1) == clip_worker.MAX_BATCH_CPU
+    assert default_batch_size(checkpoint, engine, 1 << 40) == 1

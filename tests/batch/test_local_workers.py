@@ -88,7 +88,7 @@ def test_workers_that_cannot_start_end_the_batch(tiny, tmp_path, monkeypatch):
 
 
 def send_process_state(pipe):
-    pipe.send(("wavenet.engines.cpu" in sys.modules, signal.getsignal(signal.SIGINT)))
+    pipe.send(("wavenet.engines.cpu.cpu_engine" in sys.modules, signal.getsignal(signal.SIGINT)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a fork server here")

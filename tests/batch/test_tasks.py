@@ -19,8 +19,8 @@ from wavenet.batch.batch_config import BatchSettings, ExecutionConfig, RunOption
 from wavenet.batch.manifest import ManifestRow, ManifestShard
 from wavenet.batch.manifest_check import check_manifest
 from wavenet.batch.tasks import load_checkpoint, make_request, make_task
-from wavenet.config import SamplingConfig
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
+from wavenet.sampling import SamplingConfig
 
 COLUMNS = ["id", "seed", "seconds", "digit", "labels", "prompt", "condition", "output", "more"]
 COLUMNS += ["top_k", "temperature", "greedy", "guidance", "checkpoint"]
@@ -223,7 +223,7 @@ def test_the_condition_file_gives_the_default_length(make_checkpoint, tmp_path):
     batch_settings = BatchSettings(folder, str(tmp_path))
     task = make_task(ManifestRow(1, {"cond": "curve.npy"}), batch_settings)
     assert task.samples == 70
-    assert make_request(task).local.shape == (11, 3)
+    assert make_request(task).frame_features.shape == (11, 3)
     for content in (b"", b"\x93NUMPY broken", b"text"):
         (tmp_path / "curve.npy").write_bytes(content)
         with pytest.raises(ConditionError):

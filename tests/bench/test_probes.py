@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wavenet.bench import probes
-from wavenet.engines.cpu_threads import available_cores
+from wavenet.engines.cpu.thread_sync import available_cores
 
 
 def test_the_probes_give_positive_rates_and_leave_torch_as_it_was():

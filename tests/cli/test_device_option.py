@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tests.generation.test_many import Small
 
 from tests.cli.conftest import refused
-from tests.synthesis.test_many import Small
 from wavenet import checkpoint as checkpoints
 from wavenet.engines import registry
 

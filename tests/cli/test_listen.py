@@ -14,13 +14,14 @@ from tests.cli.conftest import refused
 from tests.conftest import RATE, sine, tiny_config
 from wavenet import checkpoint
 from wavenet.cli.listening import choose_item, listening
-from wavenet.conditions import LabelCondition, MelCondition
-from wavenet.config import DataConfig, ModelConfig
 from wavenet.folder_lock import LOCK_NAME, lock_folder
-from wavenet.model.features import frame_count, frames_of
-from wavenet.synthesis.generate import synthesize
-from wavenet.synthesis.items import Item
+from wavenet.generation.generate import generate_waveforms
+from wavenet.generation.request import GenerationRequest
+from wavenet.model.conditions import LabelCondition, MelCondition
+from wavenet.model.frame_features import compute_frame_features, frame_count
+from wavenet.model.wavenet import WaveNetConfig
 from wavenet.training.data import Dataset, read_dataset
+from wavenet.training.recipe import DataConfig
 
 RECIPE = """
 name = "tones"
@@ -75,8 +76,10 @@ def test_a_clip_is_made_after_every_validation_and_changes_nothing_else(wavenet,
     info = soundfile.info(samples / names[0])
     assert (info.frames, info.samplerate, info.subtype) == (400, RATE, "PCM_16")
     # the last is what the checkpoint says with the first label and seed 0
-    (expected,) = synthesize(
-        checkpoint.load(Path("runs/tones/checkpoint")), [Item(400, {"tone": "a"}, 0)], guard=None
+    (expected,) = generate_waveforms(
+        checkpoint.load(Path("runs/tones/checkpoint")),
+        [GenerationRequest(400, {"tone": "a"}, 0)],
+        guard=None,
     )
     found = soundfile.read(samples / names[-1])[0]
     assert np.abs(found - expected.numpy()).max() <= 1 / 32768  # rounded to 16 bits
@@ -100,7 +103,7 @@ def test_a_clip_that_fails_is_told_in_a_line_and_training_goes_on(wavenet, proje
     def bug(*arguments, **keywords):
         raise RuntimeError("first line\nsecond line")
 
-    monkeypatch.setattr("wavenet.synthesis.generate.generate", bug)
+    monkeypatch.setattr("wavenet.generation.generate.generate", bug)
     code, _, err = wavenet(*common, "--listen", 0.01, "--out", "runs/more")
     assert code == 0
     assert "step 2: no clip could be made: first line" in err.splitlines()
@@ -145,9 +148,9 @@ def test_nobody_who_wants_to_stop_waits_for_a_clip(tmp_path, make_checkpoint, ca
 
 def vocoder(folder, **data):
     """Return a model that takes mel frames and a label, and what is read for it."""
-    mel = MelCondition(bands=8)
+    mel = MelCondition(n_mels=8)
     voice = LabelCondition(name="voice", values=("a", "b"))
-    model = ModelConfig(**{**dict(tiny_config(hop=80)), "conditions": (mel, voice)})
+    model = WaveNetConfig(**{**dict(tiny_config(hop=80)), "conditions": (mel, voice)})
     settings = DataConfig(folder=str(folder), pattern="{voice}_{take}", **data)
     return model, read_dataset(settings, RATE, model)
 
@@ -166,16 +169,16 @@ def test_a_vocoder_says_a_held_out_clip_again(tmp_path, many):
     assert len(dataset.validation) == (6 if many else 3)
     item = choose_item(model, dataset, 100_000)
     number = {"a_1.wav": 1, "b_0.wav": 0, "b_2.wav": 2}[dataset.validation[0].source]
-    frames = frames_of(model, RATE, torch.from_numpy(waveforms[number]))
+    frames = compute_frame_features(model, RATE, torch.from_numpy(waveforms[number]))
     clip = dataset.validation[0]
     first = -(-(clip.start + clip.context) // 80)
-    assert item.labels == {"voice": "bab"[number]}
+    assert item.conditions == {"voice": "bab"[number]}
     # cut into six clips, which follow on each other, or the last of six alone
     assert item.samples == (4321 if many else clip.start + clip.samples - first * 80)
     assert many or item.samples < 800
     count = frame_count(item.samples, 80)
-    assert torch.equal(item.local, frames[first : first + count])
-    assert item.local.shape[0] == count
+    assert torch.equal(item.frame_features, frames[first : first + count])
+    assert item.frame_features.shape[0] == count
     short = choose_item(model, dataset, 160)
     assert short.samples == 160
     assert torch.equal(short.local, frames[first : first + 3])

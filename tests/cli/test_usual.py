@@ -5,9 +5,9 @@ import torch
 from audio_utils import io
 from tests.batch.conftest import file_hashes, write_manifest
 from tests.conftest import RATE, tiny_config
-from wavenet.conditions import NumberCondition
+from wavenet.model.conditions import NumberCondition
 
-LEVEL = NumberCondition(name="level", low=-40, high=0, unit="dB", dropout=0.1, usual=-10)
+LEVEL = NumberCondition(name="level", low=-40, high=0, unit="dB", dropout=0.1, default=-10)
 
 
 def test_the_commands_take_it_and_info_tells_it(make_checkpoint, wavenet, tmp_path):

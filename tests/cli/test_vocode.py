@@ -9,7 +9,7 @@ import soundfile
 from tests.cli.conftest import refused
 from tests.conftest import RATE, tiny_config
 from wavenet import checkpoint
-from wavenet.conditions import FramesCondition, LabelCondition, MelCondition
+from wavenet.model.conditions import FramesCondition, LabelCondition, MelCondition
 
 HOP = 80
 
@@ -17,7 +17,7 @@ HOP = 80
 @pytest.fixture
 def vocoder(make_checkpoint):
     """A checkpoint that turns mel frames into sound, badly."""
-    mel = MelCondition(bands=20, window=256, channels=4, context=1)
+    mel = MelCondition(n_mels=20, win_length=256, channels=4, context=1)
     config = tiny_config(hop=HOP).model_copy(update={"conditions": (mel,)})
     return make_checkpoint(config, name="vocoder").folder
 
@@ -58,15 +58,15 @@ def test_candidates_come_nearer_to_the_frames(wavenet, vocoder, tone, tmp_path):
 
 def test_a_clip_is_filtered_to_its_mel_unless_told_not_to(wavenet, vocoder, curve, tone, tmp_path):
     from audio_utils import io
-    from wavenet.model.features import frames_of
+    from wavenet.model.frame_features import compute_frame_features
 
     config = checkpoint.load_config(vocoder).model
-    wanted = frames_of(config, RATE, io.read(tone, RATE).waveform)
+    wanted = compute_frame_features(config, RATE, io.read(tone, RATE).waveform)
     off = {}
     for name, given in {"plain": ("--match", 0), "usual": (), "one": ("--match", 1)}.items():
         out = tmp_path / f"{name}.wav"
         assert wavenet("vocode", tone, "--checkpoint", vocoder, *given, "--out", out)[0] == 0
-        made = frames_of(config, RATE, io.read(out, RATE).waveform)
+        made = compute_frame_features(config, RATE, io.read(out, RATE).waveform)
         off[name] = float((made - wanted).abs().mean())
     assert off["usual"] < off["one"] < off["plain"]
     array = tmp_path / "curve.npy"
@@ -79,10 +79,10 @@ def test_a_clip_is_filtered_to_its_mel_unless_told_not_to(wavenet, vocoder, curv
 def test_the_features_are_those_of_the_checkpoint(wavenet, vocoder, tone, tmp_path):
     """The frames computed by hand give the same clip; of another recording, another."""
     from audio_utils import io
-    from wavenet.model.features import frames_of
+    from wavenet.model.frame_features import compute_frame_features
 
     config = checkpoint.load_config(vocoder)
-    frames = frames_of(config.model, RATE, io.read(tone, RATE).waveform)
+    frames = compute_frame_features(config.model, RATE, io.read(tone, RATE).waveform)
     array = tmp_path / "frames.npy"
     made = {}
     for name, source in (("given", frames.numpy()), ("other", frames.numpy()[::-1] - 1.0)):

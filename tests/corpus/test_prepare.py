@@ -68,7 +68,7 @@ def test_silence_and_clipping_are_measured_as_in_a_report_on_a_folder(samples):
     for scale in (1e-4, 1e-3, 1.5):
         waveform = (scale * torch.randn(samples, generator=generator)).clamp(-1, 1)
         waveform[samples // 2 :] *= 1e-4
-        seconds = analysis.silence_share(waveform, RATE) * samples / RATE
+        seconds = analysis.silent_fraction(waveform, RATE) * samples / RATE
         assert shard_writer._silent_seconds(waveform.numpy(), RATE) == pytest.approx(seconds)
         for run_length in (2, 3):
             waveform[:run_length] = 1.0
@@ -136,8 +136,8 @@ def test_a_file_that_kills_its_readers_costs_only_itself(
 
 
 def _serve_with_a_crashing_file(pipe, folder, settings, serve=shard_workers.serve_shards):
-    decode = shard_writer.decode
-    shard_writer.decode = lambda path, rate: (
+    decode = shard_writer.decode_file
+    shard_writer.decode_file = lambda path, rate: (
         os._exit(9) if "999" in path.name else decode(path, rate)
     )
     serve(pipe, folder, settings)

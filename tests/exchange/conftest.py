@@ -60,7 +60,7 @@ class Answer(BaseHTTPRequestHandler):
         return bool(self.server.fault)
 
     def do_GET(self) -> None:
-        if self.fault():
+        if self.check():
             return
         parts = self.path.partition("?")[0].strip("/").split("/")
         if parts[:2] == ["api", "models"]:
@@ -89,7 +89,7 @@ class Answer(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.fault():
+        if self.check():
             return
         answer: dict[str, object] = {}
         if self.path.endswith("/repos/create"):

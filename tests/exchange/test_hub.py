@@ -160,7 +160,7 @@ def test_sizes_are_limited_before_and_after_the_download(published, wavenet, tmp
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("check", "words"),
     [
         ((404, "RepoNotFound"), ["no model them/tiny", "hf auth login"]),
         ((401, "RepoNotFound"), ["no model them/tiny"]),

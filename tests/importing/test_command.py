@@ -10,9 +10,9 @@ import torch
 from tests.importing import normed, r9_settings, r9_tensors, random, upsampling, vh_tensors
 from wavenet import checkpoint
 from wavenet.cli.main import run
+from wavenet.generation.generate import generate
+from wavenet.generation.request import GenerationRequest
 from wavenet.likelihood.score import score
-from wavenet.synthesis.generate import generate
-from wavenet.synthesis.items import Item
 
 
 @pytest.fixture
@@ -127,7 +127,9 @@ def test_a_clip_tells_the_bits_of_the_codes_it_was_drawn_with(wavenet, other, tm
     out = tmp_path / "other"
     assert wavenet("import", *other, "--trusted", "--out", out)[0] == 0
     loaded = checkpoint.load(out)
-    (chunk,) = generate(loaded, [Item(160, seed=5)], engine="reference", chunk_samples=160)
+    (chunk,) = generate(
+        loaded, [GenerationRequest(160, seed=5)], engine="reference", chunk_samples=160
+    )
     told = score(loaded, chunk.waveforms[0], codes=chunk.codes[0]).bits_per_sample
     common = ("--checkpoint", out, "--seconds", "0.02", "--seed", "5", "--engine", "reference")
     code, printed, words = wavenet("generate", *common, "--json", "--out", tmp_path / "a.wav")

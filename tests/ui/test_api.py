@@ -20,9 +20,9 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from torch import Tensor
 
-from wavenet.conditions import FramesCondition, MelCondition
 from wavenet.errors import ConfigError
-from wavenet.synthesis.matching import match_frames
+from wavenet.generation.mel_filter import match_request_mel
+from wavenet.model.conditions import FramesCondition, MelCondition
 from wavenet.ui import jobs, live, studio, uploads
 from wavenet.ui.api import make_continue, make_generate, make_vocode
 from wavenet.ui.player import pcm16
@@ -42,7 +42,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("api")
     checkpoints = folder / "checkpoints"
     save_checkpoint(checkpoints, "digits", RATE, {"digit": ("6", "7"), "speaker": SPEAKERS})
-    save_checkpoint(checkpoints, "vocoder", RATE, {}, MelCondition(bands=4, window=256))
+    save_checkpoint(checkpoints, "vocoder", RATE, {}, MelCondition(n_mels=4, win_length=256))
     save_checkpoint(checkpoints, "curves", RATE, {}, FramesCondition(name="curve", columns=2))
     sine = 0.5 * np.sin(0.2 * np.arange(2000))
     soundfile.write(folder / "sine.wav", sine, RATE)
@@ -124,7 +124,7 @@ def test_a_recording_is_said_again_and_matched_unless_told_not_to(
     local = job.items[0].local
     assert local is not None
     matched = sound(vocode(sine, seed=3)["path"])
-    assert np.array_equal(matched, quantised(match_frames(checkpoint, expected, local)))
+    assert np.array_equal(matched, quantised(match_request_mel(checkpoint, expected, local)))
     assert not np.array_equal(matched, drawn)
     # the page gives both, where there is a mel to match
     for output in live.perform(job, 1, live.Stops()):

@@ -10,12 +10,12 @@ import pytest
 import soundfile
 import torch
 
-from audio_utils.example import make_example
+from audio_utils.example_sound import make_example_sound
 from wavenet import checkpoint
-from wavenet.conditions import MelCondition
 from wavenet.engines.rings import empty_state
-from wavenet.likelihood.effective import EffectiveField
-from wavenet.model.features import example
+from wavenet.likelihood.effective_field import EffectiveField
+from wavenet.model.conditions import MelCondition
+from wavenet.model.frame_features import example_conditions
 from wavenet.ui import influence, jobs, networks
 from wavenet.ui import receptive_field as tab
 from wavenet.ui.controls import MAX_LABEL_SETS, MAX_NUMBERS
@@ -156,7 +156,7 @@ def test_the_numbers_of_a_checkpoint_are_its_models_own(root: Path, name: str) -
     settings = (kernel_size, dilations, rate, tuple(widths))
     facts, value = describe(*settings, root=root, name=networks.CHECKPOINT + name)
     model = checkpoint.load(root / name).model
-    given, local = example(model.config)
+    given, local = example_conditions(model.config)
     rings = empty_state(model, model.conditioning([given], [1], [local])).rings
     assert "checkpoint itself" in facts
     assert fact(facts, "Parameters") == f"{model.parameter_count:,}"
@@ -231,7 +231,7 @@ def test_a_model_listens_to_its_own_clips_and_to_a_recording(root: Path, tmp_pat
     assert max(last["level"]) == 0
     assert last["held"][-1] == 1
     assert "4 clips" in last["source"]
-    soundfile.write(tmp_path / "song.wav", make_example(RATE).numpy(), RATE)
+    soundfile.write(tmp_path / "song.wav", make_example_sound(RATE).numpy(), RATE)
     heard = listen(root, "digits", tmp_path / "song.wav")[-1]
     assert heard["source"] == "song.wav"
     assert heard["level"] != last["level"]
@@ -241,7 +241,7 @@ def test_a_model_that_says_recordings_again_reads_the_example(
     tmp_path: Path, make_checkpoint: Callable[..., Any]
 ) -> None:
     config = tiny_config(conditions="none").model_copy(
-        update={"conditions": (MelCondition(bands=20, window=256),)}
+        update={"conditions": (MelCondition(n_mels=20, win_length=256),)}
     )
     make_checkpoint(config)
     last = listen(tmp_path, "tiny")[-1]

@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from audio_utils.files import TEMPORARY_PREFIX
+from audio_utils.atomic_files import TEMPORARY_PREFIX
 from wavenet.batch.journal import hash_file
 from wavenet.batch.output_folder import PARTIAL_FILE
 from wavenet.batch.output_names import prepare_output_path

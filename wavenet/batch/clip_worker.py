@@ -21,13 +21,16 @@ from wavenet.batch.tasks import ClipTask, load_checkpoint, make_request
 from wavenet.checkpoint import Checkpoint
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import device_for, make_engine
-from wavenet.engines.rings import ring_edges
 from wavenet.errors import FolderError, OutOfMemory, WaveNetError
-from wavenet.progress import Progress
+from wavenet.generation.generate import (
+    DEFAULT_GUARD,
+    GeneratedClip,
+    generate_many,
+    warm_up,
+)
+from wavenet.generation.request import GenerationRequest, prepare_clips
+from wavenet.progress import CallbackProgress, Progress
 from wavenet.sampling import rows_per_clip
-from wavenet.synthesis.generate import GUARD, warm_up
-from wavenet.synthesis.items import Item, open_streams
-from wavenet.synthesis.many import Clip, make_clips
 
 MAX_BATCH_CPU, MAX_BATCH_GPU = 64, 1024
 MAX_STATE_BYTES = 1 << 30  # for the memory of all clips of a batch, copies included
@@ -95,17 +98,15 @@ class ClipWorker:
         return self._engines[folder]
 
 
-def default_batch_size(checkpoint: Checkpoint, rows: int) -> int:
+def default_batch_size(checkpoint: Checkpoint, engine: Engine[Any], rows: int) -> int:
     """Return how many clips fit into memory at once.
 
     Args:
-        rows: of the model's batch per clip.
+        rows: of the engine's batch per clip.
     """
-    model = checkpoint.model
-    size = max(1, ring_edges(model)[-1]) * model.config.residual_channels * 4 * rows
-    on_cpu = model.embedding.weight.device.type == "cpu"
+    on_cpu = checkpoint.model.device.type == "cpu"
     largest = MAX_BATCH_CPU if on_cpu else MAX_BATCH_GPU
-    return max(1, min(largest, MAX_STATE_BYTES // (size * STATE_COPIES)))
+    return max(1, min(largest, MAX_STATE_BYTES // (engine.state_bytes(rows) * STATE_COPIES)))
 
 
 class _ActiveClip(NamedTuple):
@@ -116,7 +117,7 @@ class _ActiveClip(NamedTuple):
     """
 
     task: ClipTask
-    item: Item
+    request: GenerationRequest
     started_at: float
 
 
@@ -144,12 +145,12 @@ class _ClipGeneration:
 
     def _run_group(self, first: ClipTask) -> None:
         """Generate clips side by side as long as tasks belong to the group of the first."""
-        checkpoint, _ = self._worker.load_engine(first.checkpoint)
+        checkpoint, engine = self._worker.load_engine(first.checkpoint)
         batch_size = self._worker.execution.batch_size or default_batch_size(
-            checkpoint, rows_per_clip(first.sampling)
+            checkpoint, engine, rows_per_clip(first.sampling)
         )
         try:
-            self._generate(self._read_items(first.group), first, batch_size)
+            self._generate(self._read_requests(first.group), first, batch_size)
         except OutOfMemory:
             # one clip needs too much memory, and it is not known which: generate them one by one
             if self._pending is None:
@@ -157,60 +158,61 @@ class _ClipGeneration:
             for active in list(self._active.values()):
                 self._active = {0: active}
                 try:
-                    self._generate([active.item], active.task, 1)
+                    self._generate([active.request], active.task, 1)
                 except OutOfMemory as error:
                     self._tasks.finish_task(active.task, failure_record(active.task, error))
         while self._unwritten:
             self._finish_oldest()
 
-    def _generate(self, items: Iterable[Item], first: ClipTask, batch_size: int) -> None:
-        """Generate items with the checkpoint and the sampling of a task."""
+    def _generate(
+        self, requests: Iterable[GenerationRequest], first: ClipTask, batch_size: int
+    ) -> None:
+        """Generate requests with the checkpoint and the sampling of a task."""
         checkpoint, engine = self._worker.load_engine(first.checkpoint)
         rate = checkpoint.config.audio.sample_rate
 
-        def report(samples: int) -> None:
+        def report(samples: float) -> None:
             self._progress.advance(samples / rate)
             self._finish_written()
 
-        clips = make_clips(
+        clips = generate_many(
             checkpoint,
-            items,
+            requests,
             first.sampling,
             engine,
-            GUARD if self._worker.settings.guard else None,
-            report,
-            self._progress.message,
+            DEFAULT_GUARD if self._worker.settings.guard else None,
+            CallbackProgress(report, self._progress.message),
             batch_size,
         )
         for clip in clips:
             self._write(checkpoint, clip)
 
-    def _read_items(self, group: tuple[str, str]) -> Iterator[Item]:
-        """Yield the items of tasks of one group; leave the first of another group pending."""
+    def _read_requests(self, group: tuple[str, str]) -> Iterator[GenerationRequest]:
+        """Yield the requests of tasks of one group; leave the first of another group pending."""
         self._active, index = {}, 0
         while self._pending is not None and self._pending.group == group:
             task, self._pending = self._pending, None
             try:
-                item = make_request(task)
+                request = make_request(task)
                 if task.prompt_file is not None or task.condition_file is not None:
                     # the files may have changed since they were checked
                     checkpoint, _ = load_checkpoint(task.checkpoint)
-                    open_streams(checkpoint, [item], task.sampling, None)
+                    prepare_clips(checkpoint, [request], task.sampling, None)
             except (AudioError, WaveNetError) as error:
                 self._tasks.finish_task(task, failure_record(task, error))
             else:
-                self._active[index] = _ActiveClip(task, item, time.perf_counter())
+                self._active[index] = _ActiveClip(task, request, time.perf_counter())
                 index += 1
-                yield item
+                yield request
             self._pending = self._tasks.next_task()
 
-    def _write(self, checkpoint: Checkpoint, clip: Clip) -> None:
+    def _write(self, checkpoint: Checkpoint, clip: GeneratedClip) -> None:
         """Hand a complete clip to a writer thread; wait if too many wait already."""
-        active = self._active.pop(clip.item)
+        active = self._active.pop(clip.index)
         elapsed = time.perf_counter() - active.started_at
         settings, execution = self._worker.settings, self._worker.execution
         future = self._writers.submit(
-            write_clip, checkpoint, settings, execution, active.task, active.item, clip, elapsed
+            write_clip, checkpoint, settings, execution, active.task, active.request, clip, elapsed
         )
         self._unwritten.append((active.task, future))
         while len(self._unwritten) > MAX_UNWRITTEN:

@@ -17,9 +17,9 @@ from wavenet.batch.batch_config import BatchSettings, ExecutionConfig
 from wavenet.batch.tasks import ClipTask
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import FolderError
+from wavenet.generation.generate import GeneratedClip
+from wavenet.generation.request import GenerationRequest
 from wavenet.likelihood.score import score_clip
-from wavenet.synthesis.items import Item
-from wavenet.synthesis.many import Clip
 
 Record = Mapping[str, Any]  # one line of results.jsonl
 PEAK_CEILING = 10 ** (-1 / 20)  # -1 dBFS: normalization raises no peak above this
@@ -30,8 +30,8 @@ def write_clip(
     settings: BatchSettings,
     execution: ExecutionConfig,
     task: ClipTask,
-    item: Item,
-    clip: Clip,
+    request: GenerationRequest,
+    clip: GeneratedClip,
     elapsed: float,
 ) -> Record:
     """Write a clip, after its prompt if it has one, and return its record.
@@ -44,8 +44,8 @@ def write_clip(
     """
     rate = checkpoint.config.audio.sample_rate
     waveform = clip.waveform
-    if item.prompt is not None:
-        waveform = torch.cat([item.prompt, waveform])
+    if request.prompt is not None:
+        waveform = torch.cat([request.prompt, waveform])
     seconds = waveform.numel() / rate
     normalized = normalize(waveform, rate, settings)
     try:
@@ -58,13 +58,18 @@ def write_clip(
         raise
     warnings = [f"{stored.clipped} samples clipped"] if stored.clipped else []
     warnings += [
-        f"{rescue.reason}, {'drawn again' if rescue.solved else 'left as it is'}"
-        for rescue in clip.rescues
+        f"{retry.reason}, {'drawn again' if retry.solved else 'left as it is'}"
+        for retry in clip.retries
     ]
     bits = None
     if execution.score:
         score = score_clip(
-            checkpoint, clip.waveform, clip.codes, item.prompt, item.labels, item.local
+            checkpoint,
+            clip.waveform,
+            clip.codes,
+            request.prompt,
+            request.conditions,
+            request.frame_features,
         )
         bits = float(score.bits[-clip.codes.numel() :].double().mean())
     return {

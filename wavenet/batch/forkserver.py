@@ -12,7 +12,11 @@ from wavenet.interrupts import ignore_sigint
 
 # on other systems loaded libraries do not work in forked processes
 _CAN_FORK = sys.platform == "linux"
-_PRELOADED = ["wavenet.batch.local_workers", "wavenet.engines.cpu", "wavenet.synthesis.generate"]
+_PRELOADED = [
+    "wavenet.batch.local_workers",
+    "wavenet.engines.cpu.cpu_engine",
+    "wavenet.generation.generate",
+]
 
 # type checkers know no Process of a context
 WORKER_CONTEXT: Any = multiprocessing.get_context("forkserver" if _CAN_FORK else "spawn")

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from audio_utils.files import reason
+from audio_utils.atomic_files import os_error_reason
 from wavenet.batch.manifest import WHOLE_MANIFEST, ManifestShard
 from wavenet.errors import FolderError
 
@@ -45,7 +45,7 @@ class Journal:
             self._file = self.path.open("a+b", buffering=0)
             self._end = self._read()
         except OSError as error:
-            raise FolderError(f"{self.path} cannot be written: {reason(error)}") from None
+            raise FolderError(f"{self.path} cannot be written: {os_error_reason(error)}") from None
 
     def __enter__(self) -> Self:
         """Return the journal."""
@@ -88,7 +88,7 @@ class Journal:
                 os.fsync(self._file.fileno())
                 self._synced_at = time.monotonic()
         except OSError as error:
-            raise FolderError(f"{self.path} cannot be written: {reason(error)}") from None
+            raise FolderError(f"{self.path} cannot be written: {os_error_reason(error)}") from None
 
     def _write(self, line: bytes) -> None:
         """Write a line, complete or not at all."""

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from wavenet.batch.manifest import ManifestRow
-from wavenet.config import ModelConfig
 from wavenet.errors import ConditionError
+from wavenet.model.model_config import ModelConfig
 
 # names of other programs for a column; our own name stands first
 COLUMN_ALIASES = {

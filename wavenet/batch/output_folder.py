@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from audio_utils.files import TEMPORARY_PREFIX
+from audio_utils.atomic_files import TEMPORARY_PREFIX
 from wavenet.batch.journal import journal_name
 from wavenet.batch.manifest import WHOLE_MANIFEST, ManifestShard
 from wavenet.errors import ConditionError, FolderError

@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
-from audio_utils.files import reason
+from audio_utils.atomic_files import os_error_reason
 from wavenet.errors import ConditionError, FolderError
 
 MAX_PART_BYTES = 240  # of one part of a path; leaves room for the suffix
@@ -102,7 +102,9 @@ def prepare_output_path(folder: Path, name: str) -> Path:
         except FileNotFoundError:
             _make_folder(path)
         except OSError as error:
-            raise FolderError(f"the folder {path} cannot be used: {reason(error)}") from None
+            raise FolderError(
+                f"the folder {path} cannot be used: {os_error_reason(error)}"
+            ) from None
     path /= last
     if os.path.islink(path) or (os.path.exists(path) and not os.path.isfile(path)):
         raise ConditionError(f"{path} is a link or a folder, not a file; remove it")
@@ -113,7 +115,7 @@ def _make_folder(path: Path) -> None:
     try:
         path.mkdir(exist_ok=True)  # another thread may have made it just now
     except OSError as error:
-        raise FolderError(f"the folder {path} cannot be made: {reason(error)}") from None
+        raise FolderError(f"the folder {path} cannot be made: {os_error_reason(error)}") from None
 
 
 def _part_problem(part: str) -> str | None:

@@ -27,13 +27,17 @@ from wavenet.batch.manifest_columns import (
 )
 from wavenet.batch.output_names import check_output_name, fill_template
 from wavenet.checkpoint import CONFIG, WEIGHTS, Checkpoint, load
-from wavenet.conditions import FramesCondition
-from wavenet.config import SamplingConfig
 from wavenet.errors import ConditionError
-from wavenet.model.features import frames_of, read_array
-from wavenet.sampling import choose_sampling
-from wavenet.synthesis.generate import GUARD
-from wavenet.synthesis.items import Item, check_item, open_streams, samples_for
+from wavenet.generation.generate import DEFAULT_GUARD
+from wavenet.generation.request import (
+    GenerationRequest,
+    check_request,
+    prepare_clips,
+    samples_from_seconds,
+)
+from wavenet.model.conditions import FramesCondition
+from wavenet.model.frame_features import compute_frame_features, read_array
+from wavenet.sampling import SamplingConfig, resolve_sampling
 
 # Part of every params hash. Increase it if the same task gives another file: all clips are then
 # generated again.
@@ -123,7 +127,7 @@ def make_task(row: ManifestRow, settings: BatchSettings) -> ClipTask:
         seed=parse_number(settings.seed if seed is None else seed, "seed", int),
         prompt_file=input_path(values, "prompt", settings.base_folder),
         condition_file=condition_file,
-        sampling=choose_sampling(checkpoint.config.sampling, **sampling),
+        sampling=resolve_sampling(checkpoint.config.sampling, **sampling),
         output="",
         params_hash="",
         extra=extra,
@@ -149,7 +153,7 @@ def _output_name(
     return output if output.lower().endswith(suffix) else output + suffix
 
 
-def make_request(task: ClipTask) -> Item:
+def make_request(task: ClipTask) -> GenerationRequest:
     """Read the files of a task and return what the generator needs.
 
     Raises:
@@ -158,32 +162,38 @@ def make_request(task: ClipTask) -> Item:
     checkpoint, _ = load_checkpoint(task.checkpoint)
     rate, model = checkpoint.config.audio.sample_rate, checkpoint.config.model
     prompt = None if task.prompt_file is None else io.read(task.prompt_file, rate).waveform
-    local = None
+    frame_features = None
     if model.locals and task.condition_file is not None:
         path = Path(task.condition_file)
         if path.suffix == ".npy":
             name = next((c.name for c in model.locals if isinstance(c, FramesCondition)), None)
             arrays = {} if name is None else {name: read_array(path)}
-            local = frames_of(model, rate, None, arrays)
+            frame_features = compute_frame_features(model, rate, None, arrays)
         else:
-            local = frames_of(model, rate, io.read(path, rate).waveform)
+            waveform = io.read(path, rate).waveform
+            frame_features = compute_frame_features(model, rate, waveform)
     elif task.condition_file is not None:
         raise ConditionError(
             f"{checkpoint.config.name} has no local condition; leave the column condition empty"
         )
-    return Item(
-        task.samples, task.conditions, task.seed, noise_stream(task.identity), prompt, local
+    return GenerationRequest(
+        task.samples,
+        task.conditions,
+        task.seed,
+        noise_stream(task.identity),
+        prompt,
+        frame_features,
     )
 
 
 def _check(task: ClipTask, checkpoint: Checkpoint) -> None:
-    item = make_request(task)
+    request = make_request(task)
     checkpoint.model.distribution.check(task.sampling)
-    if item.prompt is None and item.local is None:
-        check_item(item, checkpoint.config.audio.sample_rate)
+    if request.prompt is None and request.frame_features is None:
+        check_request(request, checkpoint.config.audio.sample_rate)
         _check_conditions(task.checkpoint, tuple(task.conditions.items()), task.sampling)
     else:
-        open_streams(checkpoint, [item], task.sampling, None)
+        prepare_clips(checkpoint, [request], task.sampling, None)
 
 
 @lru_cache(maxsize=4096)
@@ -192,7 +202,7 @@ def _check_conditions(
 ) -> None:
     """Check condition values and sampling; cached, as thousands of rows share them."""
     checkpoint, _ = load_checkpoint(folder)
-    open_streams(checkpoint, [Item(1, dict(conditions))], sampling, None)
+    prepare_clips(checkpoint, [GenerationRequest(1, dict(conditions))], sampling, None)
 
 
 def noise_stream(identity: str) -> int:
@@ -228,7 +238,9 @@ def _hash_input(path: str | None) -> str | None:
 
 def _hash_params(task: ClipTask, settings: BatchSettings) -> str:
     """Return the hash of everything that determines the file of a task."""
-    guard = dict(zip(_HASHED_GUARD, astuple(GUARD), strict=True)) if settings.guard else None
+    guard = (
+        dict(zip(_HASHED_GUARD, astuple(DEFAULT_GUARD), strict=True)) if settings.guard else None
+    )
     content = {
         "version": _HASH_VERSION,
         "checkpoint": load_checkpoint(task.checkpoint)[1],
@@ -253,4 +265,6 @@ def _clip_samples(checkpoint: Checkpoint, seconds: float | None, condition_file:
             shape = read_array(Path(condition_file)).shape
             return max(1, ((shape[0] if shape else 0) - 1) * model.condition_hop)
         return int(io.read(condition_file, rate).waveform.numel())
-    return samples_for(checkpoint.config.default_seconds if seconds is None else seconds, rate)
+    return samples_from_seconds(
+        checkpoint.config.default_seconds if seconds is None else seconds, rate
+    )

@@ -7,15 +7,17 @@ tell as much as trained ones.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from wavenet import checkpoint
-from wavenet.codec import LINEAR_BITS
-from wavenet.conditions import MelCondition
-from wavenet.config import GaussianOutput, LogisticOutput, ModelConfig
+from wavenet.codec import LinearCodec, MuLawCodec
 from wavenet.errors import ConditionError
-from wavenet.model.wavenet import WaveNet
+from wavenet.model.base import AutoregressiveModel
+from wavenet.model.conditions import MelCondition
+from wavenet.model.model_config import GaussianOutput, LogisticOutput
+from wavenet.model.wavenet import WaveNet, WaveNetConfig
 
 SAMPLE_RATE = 16_000  # Hz
 BITS = 8
@@ -23,22 +25,22 @@ SEED = 0
 BYTES_PER_WEIGHT = {"fp32": 4, "bf16": 2}
 
 # without conditions, and with classes as outputs; see below for what others cost
-CONFIGURATIONS: Mapping[str, ModelConfig] = {
-    "A": ModelConfig(
+CONFIGURATIONS: Mapping[str, WaveNetConfig] = {
+    "A": WaveNetConfig(
         residual_channels=64,
         gate_channels=64,
         skip_channels=256,
         kernel_size=2,
         dilations=tuple(1 << n for n in range(10)) * 2,
     ),
-    "B": ModelConfig(
+    "B": WaveNetConfig(
         residual_channels=128,
         gate_channels=128,
         skip_channels=128,
         kernel_size=3,
         dilations=tuple(1 << n for n in range(10)) * 3,
     ),
-    "S": ModelConfig(
+    "S": WaveNetConfig(
         residual_channels=32,
         gate_channels=32,
         skip_channels=128,
@@ -48,9 +50,9 @@ CONFIGURATIONS: Mapping[str, ModelConfig] = {
 }
 
 # A with conditions or another output: asked for by name, to be compared with A
-VARIANTS: Mapping[str, ModelConfig] = {
+VARIANTS: Mapping[str, WaveNetConfig] = {
     "A-mel": CONFIGURATIONS["A"].model_copy(
-        update={"conditions": (MelCondition(bands=80, window=1024),)}
+        update={"conditions": (MelCondition(n_mels=80, win_length=1024),)}
     ),
     "A-logistic": CONFIGURATIONS["A"].model_copy(update={"output": LogisticOutput()}),
     "A-gaussian": CONFIGURATIONS["A"].model_copy(update={"output": GaussianOutput()}),
@@ -66,7 +68,7 @@ class Network:
     """
 
     name: str
-    model: WaveNet
+    model: AutoregressiveModel[Any]
 
     @property
     def weights(self) -> int:
@@ -89,11 +91,12 @@ def make_network(name: str) -> Network:
         known = ", ".join(configurations)
         raise ConditionError(f"the configuration {name!r} is not known; choose one of {known}")
     config = configurations[name]
-    bits = BITS if config.output.kind == "categorical" else LINEAR_BITS
-    return random_network(name, config, bits, SAMPLE_RATE)
+    is_categorical = config.output.kind == "categorical"
+    codec = MuLawCodec(bits=BITS) if is_categorical else LinearCodec()
+    return random_network(name, config, codec.bits, SAMPLE_RATE)
 
 
-def random_network(name: str, config: ModelConfig, bits: int, sample_rate: int) -> Network:
+def random_network(name: str, config: WaveNetConfig, bits: int, sample_rate: int) -> Network:
     """Make a network of any sizes, with the same random weights every time.
 
     Args:
@@ -102,7 +105,7 @@ def random_network(name: str, config: ModelConfig, bits: int, sample_rate: int) 
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        model = WaveNet(config, bits, sample_rate)
+        model = WaveNet(config, bits, sample_rate, start_code=1 << (bits - 1))
     return Network(name, model.requires_grad_(False).eval())
 
 

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from wavenet.config import ModelConfig
-from wavenet.engines.rings import ring_edges
-from wavenet.model.wavenet import WaveNet
+from wavenet.model.wavenet import WaveNet, WaveNetConfig
 
 BYTES_PER_VALUE = 4  # float32
 
@@ -36,7 +34,7 @@ class Cost:
     ring_bytes: int
 
 
-def outline(config: ModelConfig, bits: int, sample_rate: int) -> WaveNet:
+def outline(config: WaveNetConfig, bits: int, sample_rate: int) -> WaveNet:
     """Make a network of shapes without numbers, which takes no memory and cannot run.
 
     Args:
@@ -44,17 +42,17 @@ def outline(config: ModelConfig, bits: int, sample_rate: int) -> WaveNet:
         sample_rate: Hz.
     """
     with torch.device("meta"):
-        return WaveNet(config, bits, sample_rate)
+        return WaveNet(config, bits, sample_rate, start_code=0)
 
 
 def cost_of(model: WaveNet) -> Cost:
     """Count; an `outline` is enough."""
-    values = ring_edges(model)[-1] * model.config.residual_channels
+    values = model.config.memory_values
     return Cost(
         parameters=model.parameter_count,
-        receptive_field=model.receptive_field,
+        receptive_field=model.config.receptive_field,
         cached=model.macs_per_sample,
-        naive=model.macs_per_sample * model.receptive_field,
+        naive=model.macs_per_sample * model.config.receptive_field,
         weight_bytes=model.parameter_count * BYTES_PER_VALUE,
         ring_bytes=values * BYTES_PER_VALUE,
     )

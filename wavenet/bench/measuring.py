@@ -20,13 +20,13 @@ from wavenet.bench.probes import (
     measure_handover,
     torch_threads,
 )
-from wavenet.config import SamplingConfig
 from wavenet.devices import device_faults
-from wavenet.engines.cpu_threads import CAN_WAIT, available_cores
+from wavenet.engines.cpu.thread_sync import CAN_WAIT, available_cores
 from wavenet.engines.registry import GPU_NAMES, NAMES, PRECISIONS, device_for, make_engine
-from wavenet.engines.rings import RingState
 from wavenet.errors import ConditionError, EngineUnavailable
-from wavenet.model.features import example
+from wavenet.model.frame_features import example_conditions
+from wavenet.model.memory import RingMemory
+from wavenet.sampling import SamplingConfig
 
 BASELINE = "cached"  # the engine in plain torch, to which the others are compared
 REAL_TIME = 16_000  # Hz, whatever the rate of the model, so that rows compare
@@ -187,18 +187,19 @@ def measure(
     device = device_for(case.engine, "auto" if case.engine in GPU_NAMES else "cpu")
     engine = make_engine(case.engine, network.model.to(device), case.precision, case.threads)
     total = 60 * network.model.sample_rate
-    labels, frame = example(engine.model.config)
+    labels, frame = example_conditions(engine.model.config)
     conditioning = engine.model.conditioning(
         [labels] * case.streams, [total] * case.streams, [frame] * case.streams
     )
     state = engine.start(conditioning)
     if case.engine == "reference":
         # it reads one receptive field for a sample, but at first there is less
-        prompt = torch.full((network.model.receptive_field,), network.model.start_code)
+        length = network.model.receptive_field or network.model.sample_rate
+        prompt = torch.full((length,), network.model.start_code)
         engine.prefill(state, [prompt] * case.streams)
-    if isinstance(state, RingState):
+    if isinstance(state.memory, RingMemory):
         # many long rings are many pages, and the first touch of a page costs far more than a sample
-        state.rings.zero_()
+        state.memory.rings.zero_()
     generator = torch.Generator().manual_seed(0)
 
     def run(n: int) -> float:

@@ -23,8 +23,8 @@ import numba
 import numpy as np
 import torch
 
-from wavenet.engines.cpu_room import Team
-from wavenet.engines.cpu_threads import make_counters, publish, run_side_by_side, wait
+from wavenet.engines.cpu.thread_sync import make_counters, publish, run_side_by_side, wait
+from wavenet.engines.cpu.workspace import Team
 
 SIDE = 512  # of the matrices that are multiplied: large enough for a library to do its best
 # many short tries: some find all cores free, even where others are at work

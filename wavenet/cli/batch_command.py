@@ -65,10 +65,10 @@ def batch(
 
     from wavenet.batch.manifest_check import check_manifest
     from wavenet.batch.run import run_batch
-    from wavenet.config import SamplingConfig
-    from wavenet.parsing import make
+    from wavenet.config import make_config
+    from wavenet.sampling import SamplingConfig
 
-    make(SamplingConfig, "sampling", **settings.sampling)  # checks the options
+    make_config(SamplingConfig, "sampling", **settings.sampling)  # checks the options
     with _as_file(manifest) as path:
         summary = check_manifest(path, settings, options, execution)
         _print_summary(summary, manifest, options.skip_invalid)

@@ -12,15 +12,16 @@ import typer
 
 from wavenet.cli.options import say
 from wavenet.errors import ConditionError
+from wavenet.progress import CallbackProgress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from wavenet.checkpoint import Checkpoint
-    from wavenet.config import SamplingConfig
     from wavenet.engines.base import Engine
-    from wavenet.synthesis.guard import Rescue
-    from wavenet.synthesis.items import Item
+    from wavenet.generation.guard import Retry
+    from wavenet.generation.request import GenerationRequest
+    from wavenet.sampling import SamplingConfig
 
 GuardOption = Annotated[
     bool,
@@ -43,10 +44,12 @@ class Made:
     waveform: "Tensor"
     codes: "Tensor"
     took: float
-    rescues: "Sequence[Rescue]" = ()
+    rescues: "Sequence[Retry]" = ()
 
 
-def write(loaded: "Checkpoint", path: Path, item: "Item", made: Made, with_prompt: bool) -> None:
+def write(
+    loaded: "Checkpoint", path: Path, item: "GenerationRequest", made: Made, with_prompt: bool
+) -> None:
     """Write a clip, whole or not at all."""
     import torch
 
@@ -61,7 +64,7 @@ def write(loaded: "Checkpoint", path: Path, item: "Item", made: Made, with_promp
 def tell(
     loaded: "Checkpoint",
     path: Path,
-    item: "Item",
+    item: "GenerationRequest",
     made: Made,
     with_prompt: bool,
     rtf: float,
@@ -80,7 +83,7 @@ def tell(
     given = 0 if item.prompt is None or not with_prompt else item.prompt.numel()
     labels = {
         name: value.tolist() if isinstance(value, torch.Tensor) else value
-        for name, value in item.labels.items()
+        for name, value in item.conditions.items()
     }
     record = {
         "file": str(path),
@@ -104,7 +107,7 @@ def tell(
     typer.echo(json.dumps(record))
 
 
-def describe(rescue: "Rescue", rate: int) -> str:
+def describe(rescue: "Retry", rate: int) -> str:
     """Put a rescue into one sentence; its seconds are those generated."""
     where = f"{rescue.reason} by {rescue.last / rate:.2f} s"
     if not rescue.attempts:
@@ -116,20 +119,24 @@ def describe(rescue: "Rescue", rate: int) -> str:
 
 def make_all(
     loaded: "Checkpoint",
-    items: "list[Item]",
+    items: "list[GenerationRequest]",
     sampling: "SamplingConfig",
     runner: "Engine[Any]",
     guarded: bool = True,
 ) -> "Iterator[tuple[int, Made]]":
     """Generate all items behind a progress bar; each leaves, with its number, when it is made."""
     from wavenet.cli.progress import bar, waiting
-    from wavenet.synthesis.generate import GUARD, warm_up
-    from wavenet.synthesis.many import make_clips
+    from wavenet.generation.generate import DEFAULT_GUARD, generate_many, warm_up
 
-    guard = GUARD if guarded else None
+    guard = DEFAULT_GUARD if guarded else None
     # checks everything before the wait
-    clips = make_clips(
-        loaded, items, sampling, runner, guard, lambda samples: advance(samples), say
+    clips = generate_many(
+        loaded,
+        items,
+        sampling,
+        runner,
+        guard,
+        CallbackProgress(lambda samples: advance(samples), say),
     )
     with waiting("preparing the engine (compiled once on a machine, in ten to twenty seconds)"):
         warm_up(loaded, runner)
@@ -137,7 +144,7 @@ def make_all(
     with bar("samples", sum(item.samples for item in items)) as advance:
         for clip in clips:
             took = time.perf_counter() - began
-            yield clip.item, Made(clip.waveform, clip.codes, took, clip.rescues)
+            yield clip.index, Made(clip.waveform, clip.codes, took, clip.retries)
 
 
 def plan_outputs(out: Path | None, names: list[str], overwrite: bool) -> list[Path]:
@@ -166,41 +173,45 @@ def plan_outputs(out: Path | None, names: list[str], overwrite: bool) -> list[Pa
     return paths
 
 
-def bits_per_sample(loaded: "Checkpoint", item: "Item", made: Made) -> float:
+def bits_per_sample(loaded: "Checkpoint", item: "GenerationRequest", made: Made) -> float:
     """Give what the model itself thinks of a clip that it made, the prompt not counted."""
     from wavenet.likelihood.score import score_clip
 
-    found = score_clip(loaded, made.waveform, made.codes, item.prompt, item.labels, item.local)
+    found = score_clip(
+        loaded, made.waveform, made.codes, item.prompt, item.conditions, item.frame_features
+    )
     return float(found.bits[-made.codes.numel() :].double().mean())
 
 
 def find_nearest(
     loaded: "Checkpoint",
-    item: "Item",
+    item: "GenerationRequest",
     candidates: int,
     sampling: "SamplingConfig",
     runner: "Engine[Any]",
 ) -> Made:
     """Draw candidates and keep what fits the frames best, behind a progress bar."""
     from wavenet.cli.progress import bar
-    from wavenet.synthesis.candidates import draw_nearest
+    from wavenet.generation.search import generate_with_candidates
 
     began = time.perf_counter()
     with bar("samples", item.samples) as advance:
-        found = draw_nearest(loaded, item, candidates, sampling, runner, advance)
+        found = generate_with_candidates(
+            loaded, item, candidates, sampling, runner, CallbackProgress(advance)
+        )
     return Made(found.waveform, found.codes, time.perf_counter() - began)
 
 
-def find_likeliest(loaded: "Checkpoint", item: "Item", beams: int) -> Made:
+def find_likeliest(loaded: "Checkpoint", item: "GenerationRequest", beams: int) -> Made:
     """Search for the likeliest clip behind a progress bar."""
     import torch
 
     from wavenet.cli.progress import bar
-    from wavenet.synthesis.beams import search
+    from wavenet.generation.search import beam_search
 
     torch.set_num_threads(1)  # small products: a second thread only gets in the way
     began = time.perf_counter()
     with bar("samples", item.samples) as advance:
-        found = search(loaded, item, beams, report=lambda _: advance(1))
+        found = beam_search(loaded, item, beams, CallbackProgress(advance))
     say(f"log-probability {found.log_prob:.2f} nats, {found.bits_per_sample:.4f} bits per sample")
     return Made(found.waveform, found.codes, time.perf_counter() - began)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wavenet.checkpoint import Checkpoint
-    from wavenet.synthesis.items import Item
+    from wavenet.generation.request import GenerationRequest
 
 
 def generate(
@@ -81,14 +81,14 @@ def generate(
 
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
-    from wavenet.sampling import choose_sampling
-    from wavenet.synthesis.items import Item, clip_name, samples_for
+    from wavenet.generation.request import GenerationRequest, clip_name, samples_from_seconds
+    from wavenet.sampling import resolve_sampling
 
     seeds = range(seed, seed + count)
     paths = plan_outputs(out, [clip_name(checkpoint.name, labels, s) for s in seeds], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
-    sampling = choose_sampling(loaded.config.sampling, guidance=guidance, **values)
+    sampling = resolve_sampling(loaded.config.sampling, guidance=guidance, **values)
     rate = loaded.config.audio.sample_rate
     given = read_prompt(prompt, rate)
     local = read_frames(loaded, arrays)
@@ -96,8 +96,12 @@ def generate(
         before = 0 if given is None else given.numel()
         samples = max(1, (local.shape[0] - 1) * loaded.config.model.condition_hop - before)
     else:
-        samples = samples_for(loaded.config.default_seconds if seconds is None else seconds, rate)
-    items = [Item(samples, labels, s, prompt=given, local=local) for s in seeds]
+        samples = samples_from_seconds(
+            loaded.config.default_seconds if seconds is None else seconds, rate
+        )
+    items = [
+        GenerationRequest(samples, labels, s, prompt=given, frame_features=local) for s in seeds
+    ]
     if beams is not None:
         found = iter([(0, find_likeliest(loaded, items[0], beams))])
     else:
@@ -109,7 +113,7 @@ def generate(
 def keep(
     loaded: "Checkpoint",
     paths: list[Path],
-    items: "list[Item]",
+    items: "list[GenerationRequest]",
     found: "Iterator[tuple[int, Made]]",
     with_prompt: bool,
     as_json: bool,
@@ -151,7 +155,7 @@ def read_frames(loaded: "Checkpoint", arrays: dict[str, str]) -> "Tensor | None"
     Raises:
         ConditionError: a file is missing or does not fit, or a feature would need a recording.
     """
-    from wavenet.model.features import frames_of, read_array
+    from wavenet.model.frame_features import compute_frame_features, read_array
 
     config = loaded.config
     given = {name: read_array(Path(path)) for name, path in arrays.items()}
@@ -161,5 +165,5 @@ def read_frames(loaded: "Checkpoint", arrays: dict[str, str]) -> "Tensor | None"
             f"this model is conditioned on {first.name!r}; give --frames {first.name}=FILE.npy, or "
             "a recording to `wavenet vocode`"
         )
-    frames = frames_of(config.model, config.audio.sample_rate, None, given)
+    frames = compute_frame_features(config.model, config.audio.sample_rate, None, given)
     return frames if frames.numel() else None

@@ -42,9 +42,9 @@ def import_(
     """
     check_out(out, overwrite)
     imported = read(layout, file, out.name, trusted, hparams, sample_rate, layers_per_cycle)
-    from audio_utils.files import atomic_file
+    from audio_utils.atomic_files import atomic_file
     from wavenet.importing.imported import save, stretch
-    from wavenet.model.features import read_array
+    from wavenet.model.frame_features import read_array
 
     stretched = None if frames is None else stretch(imported, read_array(frames))
     make_folder(out)

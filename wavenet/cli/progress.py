@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def bar(unit: str, total: int) -> Iterator[Callable[[int], None]]:
+def bar(unit: str, total: int) -> Iterator[Callable[[float], None]]:
     """Show a bar with the time left; gives a function that moves it on."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wavenet.checkpoint import Checkpoint
-    from wavenet.synthesis.items import Item
+    from wavenet.generation.request import GenerationRequest
 
 
 def vocode(
@@ -70,15 +70,15 @@ def vocode(
     labels = parse_labels(set_)
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
-    from wavenet.sampling import choose_sampling
-    from wavenet.synthesis.items import Item
+    from wavenet.generation.request import GenerationRequest
+    from wavenet.sampling import resolve_sampling
 
     paths = plan_outputs(out, [f"{source.stem}_{checkpoint.name}_seed{seed}"], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
-    sampling = choose_sampling(loaded.config.sampling, guidance=guidance, **values)
+    sampling = resolve_sampling(loaded.config.sampling, guidance=guidance, **values)
     local, samples = read_source(loaded, source)
-    item = Item(samples, labels, seed, local=local)
+    item = GenerationRequest(samples, labels, seed, frame_features=local)
     runner = make_engine(engine, loaded.model, precision, threads)
     if candidates == 1:
         ((_, made),) = make_all(loaded, [item], sampling, runner, guard)
@@ -93,20 +93,22 @@ def vocode(
     say(f"{samples / rate:.2f} s of audio in {took:.2f} s, {samples / rate / took:.2f} x real time")
 
 
-def matched(loaded: "Checkpoint", made: Made, item: "Item", iterations: int | None) -> Made:
+def matched(
+    loaded: "Checkpoint", made: Made, item: "GenerationRequest", iterations: int | None
+) -> Made:
     """Filter the clip to its mel frames, unless told not to, or there are none.
 
     Raises:
         ConditionError: wanted of a model that is not conditioned on mel.
     """
     has_mel = any(condition.kind == "mel" for condition in loaded.config.model.locals)
-    if iterations == 0 or (iterations is None and not has_mel) or item.local is None:
+    if iterations == 0 or (iterations is None and not has_mel) or item.frame_features is None:
         return made
-    from audio_utils.matching import ITERATIONS
-    from wavenet.synthesis.matching import match_frames
+    from audio_utils.mel_matching import DEFAULT_ITERATIONS
+    from wavenet.generation.mel_filter import match_request_mel
 
-    wanted = ITERATIONS if iterations is None else iterations
-    waveform = match_frames(loaded, made.waveform, item.local, wanted).clamp(-1, 1)
+    wanted = DEFAULT_ITERATIONS if iterations is None else iterations
+    waveform = match_request_mel(loaded, made.waveform, item.frame_features, wanted).clamp(-1, 1)
     return replace(made, waveform=waveform)
 
 
@@ -117,7 +119,7 @@ def read_source(loaded: "Checkpoint", source: Path) -> "tuple[Tensor, int]":
         ConditionError: the model takes no frames, or these do not fit it.
     """
     from audio_utils import io
-    from wavenet.model.features import frames_of, read_array
+    from wavenet.model.frame_features import compute_frame_features, read_array
 
     config, rate = loaded.config.model, loaded.config.audio.sample_rate
     if not config.locals:
@@ -127,11 +129,11 @@ def read_source(loaded: "Checkpoint", source: Path) -> "tuple[Tensor, int]":
     if source.suffix.lower() != ".npy":
         recording = io.read(source, rate)
         say_converted(source, recording)
-        return frames_of(config, rate, recording.waveform), recording.waveform.numel()
+        return compute_frame_features(config, rate, recording.waveform), recording.waveform.numel()
     if len(config.locals) > 1:
         names = ", ".join(condition.name for condition in config.locals)
         raise ConditionError(
             f"this model takes {names}; give an array for each to `wavenet generate --frames`"
         )
-    frames = frames_of(config, rate, None, {config.locals[0].name: read_array(source)})
+    frames = compute_frame_features(config, rate, None, {config.locals[0].name: read_array(source)})
     return frames, max(1, (frames.shape[0] - 1) * config.condition_hop)

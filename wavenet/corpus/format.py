@@ -22,10 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from audio_utils.files import atomic_file, reason
-from wavenet.conditions import Strict
+from audio_utils.atomic_files import atomic_file, os_error_reason
+from wavenet.config import StrictConfig, parse_config
 from wavenet.errors import ConfigError, DataError, FolderError
-from wavenet.parsing import parse
 
 HEADER_FILE = "corpus.json"
 SETTINGS_FILE = "settings.json"
@@ -49,7 +48,7 @@ Count = Annotated[int, Field(ge=0, lt=1 << 62)]
 SampleRate = Annotated[int, Field(ge=4_000, le=192_000)]
 
 
-class CorpusSettings(Strict):
+class CorpusSettings(StrictConfig):
     """The content of `settings.json`: everything that determines a corpus.
 
     Attributes:
@@ -65,14 +64,14 @@ class CorpusSettings(Strict):
     metadata: str | None = None
 
 
-class CorpusShard(Strict):
+class CorpusShard(StrictConfig):
     """A file of samples."""
 
     name: str = Field(pattern=f"^{SHARD_NAME}$")
     samples: Count
 
 
-class CorpusHeader(Strict):
+class CorpusHeader(StrictConfig):
     """The content of `corpus.json`.
 
     Attributes:
@@ -94,7 +93,7 @@ class CorpusHeader(Strict):
     shards: tuple[CorpusShard, ...] = Field(min_length=1)
 
 
-class ShardSummary(Strict):
+class ShardSummary(StrictConfig):
     """The content of `parts/N.json`: the result of each file of block N.
 
     Attributes:
@@ -122,7 +121,7 @@ class ShardSummary(Strict):
     skipped: tuple[str, ...]
 
 
-class CorpusReport(Strict):
+class CorpusReport(StrictConfig):
     """The content of `report.json`, with the keys of `wavenet data report`.
 
     Attributes:
@@ -215,7 +214,7 @@ def read_shard_summary(
         None if there is no summary, the block has changed, or the shard is damaged.
     """
     try:
-        summary = parse(ShardSummary, summary_path(folder, number).read_bytes(), "")
+        summary = parse_config(ShardSummary, summary_path(folder, number).read_bytes(), "")
         if summary.digest != digest or sum(summary.lengths) != summary.shard.samples:
             return None
         path = folder / SHARD_FOLDER / summary.shard.name
@@ -238,9 +237,9 @@ def read_corpus_report(folder: Path) -> CorpusReport:
     """
     path = folder / REPORT_FILE
     try:
-        return parse(CorpusReport, path.read_bytes(), str(path))
+        return parse_config(CorpusReport, path.read_bytes(), str(path))
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {reason(error)}") from None
+        raise DataError(f"{path} cannot be read: {os_error_reason(error)}") from None
     except ConfigError as error:
         raise DataError(str(error)) from None
 
@@ -255,7 +254,7 @@ def write_text(path: Path, text: str) -> None:
         with atomic_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise FolderError(f"{path} cannot be written: {reason(error)}") from None
+        raise FolderError(f"{path} cannot be written: {os_error_reason(error)}") from None
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
@@ -268,7 +267,7 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
         with atomic_file(path) as temporary, temporary.open("wb") as file:
             np.save(file, array, allow_pickle=False)
     except OSError as error:
-        raise FolderError(f"{path} cannot be written: {reason(error)}") from None
+        raise FolderError(f"{path} cannot be written: {os_error_reason(error)}") from None
 
 
 def printable(text: str) -> str:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audio_utils.files import TEMPORARY_PREFIX, atomic_file, reason
+from audio_utils.atomic_files import TEMPORARY_PREFIX, atomic_file, os_error_reason
+from wavenet.config import make_config
 from wavenet.corpus.file_listing import FileBlock, FileListing
 from wavenet.corpus.format import (
     FIELD_CODE_DTYPE,
@@ -43,7 +44,6 @@ from wavenet.corpus.format import (
     write_text,
 )
 from wavenet.errors import DataError, FolderError
-from wavenet.parsing import make
 
 MAX_LISTED = 20  # names and messages in the report
 _PARTIAL_FILE = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{12}\.(pcm|json|npy|txt)")
@@ -144,7 +144,7 @@ def write_index(
     write_array(array_path(folder, "records"), records)
     report = totals.to_report(len(listing.names), records["samples"] / settings.sample_rate)
     write_text(folder / REPORT_FILE, report.model_dump_json(indent=2) + "\n")
-    header = make(
+    header = make_config(
         CorpusHeader,
         str(folder / HEADER_FILE),
         sample_rate=settings.sample_rate,
@@ -179,7 +179,7 @@ def clean_folder(folder: Path, remove_corpus: bool = False) -> None:
                 if is_corpus_file or _PARTIAL_FILE.fullmatch(path.name):
                     path.unlink()
     except OSError as error:
-        raise FolderError(f"{error.filename} cannot be removed: {reason(error)}") from None
+        raise FolderError(f"{error.filename} cannot be removed: {os_error_reason(error)}") from None
 
 
 def _collect_totals(
@@ -203,7 +203,9 @@ def _collect_totals(
                 totals.add_shard(block, summary)
                 file.writelines(message + "\n" for message in summary.skipped)
     except OSError as error:
-        raise FolderError(f"{folder / SKIPPED_FILE} cannot be written: {reason(error)}") from None
+        raise FolderError(
+            f"{folder / SKIPPED_FILE} cannot be written: {os_error_reason(error)}"
+        ) from None
     return totals
 
 

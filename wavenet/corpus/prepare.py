@@ -13,7 +13,8 @@ from pathlib import Path
 
 import soundfile
 
-from audio_utils.files import reason
+from audio_utils.atomic_files import os_error_reason
+from wavenet.config import make_config, parse_config
 from wavenet.corpus.file_listing import (
     FileListing,
     list_files,
@@ -34,7 +35,6 @@ from wavenet.corpus.index import clean_folder, write_index
 from wavenet.corpus.shard_workers import write_shards
 from wavenet.errors import ConfigError, DataError, FolderError
 from wavenet.folder_lock import LOCK_NAME, check_unlocked, lock_folder
-from wavenet.parsing import make, parse
 from wavenet.progress import NoProgress, Progress
 
 MAX_DEFAULT_WORKERS = 8
@@ -79,7 +79,7 @@ def prepare_corpus(
         before = None if overwrite else _read_settings(folder)
         if sample_rate is None:
             sample_rate = before.sample_rate if before else _first_rate(source, listing)
-        settings = make(
+        settings = make_config(
             CorpusSettings,
             "the corpus",
             source=os.fspath(source),
@@ -105,7 +105,7 @@ def _check_folder(folder: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise FolderError(f"the folder {folder} cannot be used: {reason(error)}") from None
+        raise FolderError(f"the folder {folder} cannot be used: {os_error_reason(error)}") from None
     if others:
         raise FolderError(
             f"{folder} contains other files, such as {min(others)}; choose a new folder"
@@ -118,7 +118,7 @@ def _read_settings(folder: Path) -> CorpusSettings | None:
     if not path.is_file():
         return None
     try:
-        return parse(CorpusSettings, path.read_bytes(), str(path))
+        return parse_config(CorpusSettings, path.read_bytes(), str(path))
     except (OSError, ConfigError):
         raise DataError(f"{path} cannot be read; start again with --overwrite") from None
 
@@ -140,7 +140,9 @@ def _prepare_folder(folder: Path, settings: CorpusSettings, is_new: bool) -> Non
         for name in (SHARD_FOLDER, SUMMARY_FOLDER, INDEX_FOLDER):
             (folder / name).mkdir(exist_ok=True)
     except OSError as error:
-        raise FolderError(f"the folder {folder} cannot be written: {reason(error)}") from None
+        raise FolderError(
+            f"the folder {folder} cannot be written: {os_error_reason(error)}"
+        ) from None
     if is_new:
         write_text(folder / SETTINGS_FILE, settings.model_dump_json(indent=2) + "\n")
 

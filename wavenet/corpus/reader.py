@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audio_utils.files import reason
+from audio_utils.atomic_files import os_error_reason
+from wavenet.config import parse_config
 from wavenet.corpus.format import (
     FIELD_CODE_DTYPE,
     FULL_SCALE,
@@ -26,7 +27,6 @@ from wavenet.corpus.format import (
     array_path,
 )
 from wavenet.errors import ConfigError, DataError
-from wavenet.parsing import parse
 
 PREPARE_AGAIN = "prepare it again with --overwrite"
 
@@ -96,7 +96,7 @@ class Corpus:
             with path.open("rb", buffering=0) as file:
                 pcm = _map_samples(file.fileno(), offset + begin, length)
         except (OSError, ValueError) as error:
-            why = reason(error) if isinstance(error, OSError) else "it is too short"
+            why = os_error_reason(error) if isinstance(error, OSError) else "it is too short"
             raise DataError(
                 f"{path} can no longer be read: {why}; the corpus has changed meanwhile"
             ) from None
@@ -133,7 +133,11 @@ class Corpus:
         try:
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError, OverflowError, SyntaxError) as error:
-            why = reason(error) if isinstance(error, OSError) else "it is damaged or incomplete"
+            why = (
+                os_error_reason(error)
+                if isinstance(error, OSError)
+                else "it is damaged or incomplete"
+            )
             raise DataError(f"{path} cannot be read: {why}; {PREPARE_AGAIN}") from None
         if array.dtype != dtype or array.ndim != 1 or not len(array):
             raise DataError(f"{path} is not an array of {dtype}; {PREPARE_AGAIN}")
@@ -207,8 +211,8 @@ def _read_header(folder: Path) -> CorpusHeader:
     if not path.is_file() and (folder / SETTINGS_FILE).is_file():
         raise DataError(f"{folder} is not finished; run the same `wavenet data prepare` again")
     try:
-        return parse(CorpusHeader, path.read_bytes(), str(path))
+        return parse_config(CorpusHeader, path.read_bytes(), str(path))
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {reason(error)}") from None
+        raise DataError(f"{path} cannot be read: {os_error_reason(error)}") from None
     except ConfigError as error:
         raise DataError(f"{error}; {PREPARE_AGAIN}") from None

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audio_utils.decoding import Decoded, decode
+from audio_utils.atomic_files import atomic_file, os_error_reason
+from audio_utils.decoding import DecodedAudio, decode_file
 from audio_utils.errors import AudioError
-from audio_utils.files import atomic_file, reason
 from wavenet.corpus.file_listing import FileBlock
 from wavenet.corpus.format import (
     FULL_SCALE,
@@ -53,7 +53,7 @@ class _BlockStatistics:
         self.lengths.append(0)
         self.skipped.append(printable(message))
 
-    def add_recording(self, recording: Decoded) -> None:
+    def add_recording(self, recording: DecodedAudio) -> None:
         """Add a file that was read."""
         if _is_clipped(recording.samples):
             self.clipped.append(len(self.lengths))
@@ -93,7 +93,7 @@ def write_shard(
                 digest.update(pcm)
                 file.write(pcm)
     except OSError as error:
-        raise FolderError(f"{path} cannot be written: {reason(error)}") from None
+        raise FolderError(f"{path} cannot be written: {os_error_reason(error)}") from None
     summary = ShardSummary(
         digest=block.digest,
         shard=CorpusShard(name=path.name, samples=sum(statistics.lengths)),
@@ -129,7 +129,7 @@ def _read_pcm(
         )
         return b""
     try:
-        recording = decode(path, settings.sample_rate)
+        recording = decode_file(path, settings.sample_rate)
     except AudioError as error:
         statistics.add_skipped(str(error))
     except (OSError, MemoryError) as error:

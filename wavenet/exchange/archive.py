@@ -10,12 +10,11 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from audio_utils.files import atomic_file, reason
-from wavenet.checkpoint import CONFIG, WEIGHTS
-from wavenet.config import CheckpointConfig
+from audio_utils.atomic_files import atomic_file, os_error_reason
+from wavenet.checkpoint import CONFIG, WEIGHTS, CheckpointConfig
+from wavenet.config import parse_config
 from wavenet.errors import CheckpointError, ConditionError, ConfigError
 from wavenet.exchange.folder import MAX_BYTES, REQUIRED, check_new, staged
-from wavenet.parsing import parse
 
 MAX_ENTRIES = 64
 # Of the weights in an archive: float32 hardly shrinks, so that a small zip never needs more.
@@ -44,7 +43,7 @@ def unpack(path: Path, root: Path) -> Path:
     except DAMAGES as error:
         raise CheckpointError(f"{path.name} is damaged, or no zip file: {error}") from None
     except OSError as error:
-        raise CheckpointError(f"{path.name} cannot be read: {reason(error)}") from None
+        raise CheckpointError(f"{path.name} cannot be read: {os_error_reason(error)}") from None
     target = root / _name(path.name, contents[CONFIG])
     check_new(root, target.name)
     with staged(target, path.name) as folder:
@@ -52,7 +51,9 @@ def unpack(path: Path, root: Path) -> Path:
             for name, content in contents.items():
                 (folder / name).write_bytes(content)
         except OSError as error:
-            raise ConditionError(f"{target.name} cannot be written: {reason(error)}") from None
+            raise ConditionError(
+                f"{target.name} cannot be written: {os_error_reason(error)}"
+            ) from None
     return target
 
 
@@ -70,7 +71,7 @@ def pack(folder: Path, path: Path) -> None:
                     how = zipfile.ZIP_STORED if name == WEIGHTS else zipfile.ZIP_DEFLATED
                     archive.write(folder / name, f"{folder.name}/{name}", how)
     except OSError as error:
-        raise CheckpointError(f"{folder.name} cannot be packed: {reason(error)}") from None
+        raise CheckpointError(f"{folder.name} cannot be packed: {os_error_reason(error)}") from None
 
 
 def _entries(origin: str, infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
@@ -111,7 +112,7 @@ def _read(origin: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes
 def _name(origin: str, text: bytes) -> str:
     """Give the name in a config; a network that is too large is refused before it is built."""
     try:
-        config = parse(CheckpointConfig, text, f"{origin}: {CONFIG}")
+        config = parse_config(CheckpointConfig, text, f"{origin}: {CONFIG}")
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     except RecursionError:

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from audio_utils.files import TEMPORARY_PREFIX, reason
+from audio_utils.atomic_files import TEMPORARY_PREFIX, os_error_reason
 from wavenet.checkpoint import (
     CARD,
     CONFIG,
@@ -20,9 +20,9 @@ from wavenet.checkpoint import (
     WEIGHTS,
     load,
 )
-from wavenet.config import MAX_PARAMETERS
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.exchange.card import MAX_CARD_BYTES
+from wavenet.model.model_config import MAX_PARAMETERS
 
 # All that a checkpoint consists of, with the most bytes that each may have.
 MAX_BYTES = {
@@ -73,7 +73,7 @@ def check_free(target: Path, overwrite: bool) -> None:
     except NotADirectoryError:
         found = None
     except OSError as error:
-        raise ConditionError(f"{target} cannot be read: {reason(error)}") from None
+        raise ConditionError(f"{target} cannot be read: {os_error_reason(error)}") from None
     if found is not None and not found:
         return
     if not overwrite:
@@ -104,7 +104,7 @@ def _written(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ConditionError(f"{target} cannot be written: {reason(error)}") from None
+        raise ConditionError(f"{target} cannot be written: {os_error_reason(error)}") from None
 
 
 def _check(folder: Path, origin: str) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audio_utils.files import reason
+from audio_utils.atomic_files import os_error_reason
 from wavenet.checkpoint import CARD, find, load
 from wavenet.errors import CheckpointError, ConfigError, HubError
 from wavenet.exchange.card import licence_of, read_card
@@ -175,7 +175,7 @@ def _faults(repository: str, revision: str | None = None) -> Iterator[None]:
     except (http_error, ConnectionError, TimeoutError, errors.LocalEntryNotFoundError):
         text = "the Hub cannot be reached; check the connection and try again"
     except OSError as error:
-        text = f"{repository} could not be transferred: {reason(error)}"
+        text = f"{repository} could not be transferred: {os_error_reason(error)}"
     else:
         return
     raise HubError(text)

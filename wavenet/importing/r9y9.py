@@ -22,14 +22,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from wavenet.config import ModelConfig
+from wavenet.config import make_config
 from wavenet.importing import pickles
-from wavenet.importing.imported import Imported, build, make_config, side_by_side
+from wavenet.importing.imported import Imported, build, make_checkpoint_config, side_by_side
 from wavenet.importing.r9y9_conditions import Conditions, find_conditions, find_upsampler
 from wavenet.importing.r9y9_settings import Settings, read_settings
 from wavenet.importing.weights import Weights
 from wavenet.model.mixtures import LOG_SCALE_FLOOR
-from wavenet.parsing import make
+from wavenet.model.wavenet import WaveNetConfig
 
 HALF = math.sqrt(0.5)
 
@@ -70,8 +70,8 @@ def read(path: Path, hparams: Path, name: str, trusted: bool) -> Imported:
     )
     skips, rule = skip_factors(weights, settings)
     conditions = find_conditions(weights, settings)
-    model = make(
-        ModelConfig,
+    model = make_config(
+        WaveNetConfig,
         source,
         residual_channels=sizes.residual,
         gate_channels=sizes.gate,
@@ -81,7 +81,7 @@ def read(path: Path, hparams: Path, name: str, trusted: bool) -> Imported:
         output=settings.output,
         **conditions.settings,
     )
-    config = make_config(source, name, settings.sample_rate, settings.codec, model)
+    config = make_checkpoint_config(source, name, settings.sample_rate, settings.codec, model)
     upsample = find_upsampler(weights, conditions)
     tensors = _network(weights, settings, sizes, skips) | _ends(weights, settings, sizes)
     tensors |= conditions.convert(weights, tensors, sizes.gate)

@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wavenet.conditions import FramesCondition, LabelCondition, VectorCondition
+from wavenet.config import make_config
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.importing.r9y9_settings import Settings
 from wavenet.importing.weights import Weights
-from wavenet.parsing import make
+from wavenet.model.conditions import FramesCondition, LabelCondition, VectorCondition
 
 SPEAKER, FRAMES = "speaker", "mel"
 MAX_VALUES = 1 << 27  # of stretched frames: 0.5 GB; 80 columns at 22,050 Hz for 76 s
@@ -51,13 +51,13 @@ class Conditions:
         if self.speakers:
             values = tuple(map(str, range(self.speakers)))
             table = {"name": SPEAKER, "values": values, "channels": self.speaker}
-            chosen.append(make(LabelCondition, "embed_speakers", **table))
+            chosen.append(make_config(LabelCondition, "embed_speakers", **table))
         elif self.speaker:
-            chosen.append(make(VectorCondition, "conv1x1g", name=SPEAKER, size=self.speaker))
+            chosen.append(make_config(VectorCondition, "conv1x1g", name=SPEAKER, size=self.speaker))
         if self.frame:
             width = self.frame
             frames = {"name": FRAMES, "columns": width, "context": 0, "channels": width}
-            chosen.append(make(FramesCondition, "conv1x1c", **frames))
+            chosen.append(make_config(FramesCondition, "conv1x1c", **frames))
         if not chosen:
             return {}
         hidden = 2 * (self.speaker + self.frame)

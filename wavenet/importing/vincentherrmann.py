@@ -13,12 +13,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from wavenet.config import CheckpointConfig, CodecConfig, ModelConfig
+from wavenet.checkpoint import CheckpointConfig
+from wavenet.codec import MuLawCodec
+from wavenet.config import make_config
 from wavenet.errors import CheckpointError, ConfigError
 from wavenet.importing import pickles
-from wavenet.importing.imported import Imported, build, make_config, side_by_side
+from wavenet.importing.imported import Imported, build, make_checkpoint_config, side_by_side
 from wavenet.importing.weights import Weights
-from wavenet.parsing import make
+from wavenet.model.wavenet import WaveNetConfig, require_wavenet_config
 
 CLASSES = (
     "wavenet_model.WaveNetModel",
@@ -68,7 +70,8 @@ def read(
         )
     weights = Weights(found, source)
     config, ends = _config(weights, name, sample_rate, cycle)
-    tensors = _convert(weights, config.model, *ends)
+    model = require_wavenet_config(config.model, "the import")
+    tensors = _convert(weights, model, *ends)
     weights.finish()
     return Imported(config, build(config, tensors, source), "vincentherrmann", FACTS)
 
@@ -102,8 +105,8 @@ def _config(
     gate, _, kernel = weights.shape("filter_convs.0.weight", 3)
     skip = weights.shape("skip_convs.0.weight", 3)[0]
     end = weights.shape("end_conv_1.weight", 3)[0]
-    model = make(
-        ModelConfig,
+    model = make_config(
+        WaveNetConfig,
         source,
         residual_channels=residual,
         gate_channels=gate,
@@ -111,11 +114,11 @@ def _config(
         kernel_size=kernel,
         dilations=tuple(2 ** (n % cycle) for n in range(layers)),
     )
-    codec = CodecConfig(rounding="down-256")
-    return make_config(source, name, sample_rate, codec, model), (skip, end)
+    codec = MuLawCodec(rounding="down-256")
+    return make_checkpoint_config(source, name, sample_rate, codec, model), (skip, end)
 
 
-def _convert(weights: Weights, model: ModelConfig, skip: int, end: int) -> dict[str, Tensor]:
+def _convert(weights: Weights, model: WaveNetConfig, skip: int, end: int) -> dict[str, Tensor]:
     residual, gate, kernel = model.residual_channels, model.gate_channels, model.kernel_size
     layers, wide = len(model.dilations), model.skip_channels
     start = weights.take_weight("start_conv", residual, N_CLASSES, 1)[:, :, 0]

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from wavenet.config import MAX_PARAMETERS
 from wavenet.errors import CheckpointError
+from wavenet.model.model_config import MAX_PARAMETERS
 
 # how weight norm names length and direction: in older PyTorch, in newer
 NORMED = (("weight_g", "weight_v"), (".original0", ".original1"))

@@ -19,11 +19,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from audio_utils.files import atomic_file, reason
+from audio_utils.atomic_files import atomic_file, os_error_reason
 from wavenet import folder_lock
-from wavenet.conditions import Name, Strict
+from wavenet.config import Name, StrictConfig, parse_config
 from wavenet.errors import ConfigError, FolderError, TrainingError
-from wavenet.parsing import parse
 from wavenet.training.recipe import BUILT_IN
 from wavenet.training.standby import Order, Standby, launch
 
@@ -39,7 +38,7 @@ _PROCESSES = Path("/proc/self")  # where it is, a process can be told by its wor
 Wish = Literal["run", "pause", "stop"]
 
 
-class RunPlan(Strict):
+class RunPlan(StrictConfig):
     """The content of `run.json`: all that is needed to go on with a run.
 
     Attributes:
@@ -60,7 +59,7 @@ class RunPlan(Strict):
     threads: int | None = Field(default=None, ge=1, le=1024)
 
 
-class Mark(Strict):
+class Mark(StrictConfig):
     """The content of `asked.json`: what was asked for last, and of which process.
 
     Attributes:
@@ -106,7 +105,7 @@ def start(
         root.mkdir(parents=True, exist_ok=True)
         folder.mkdir()
     except OSError as error:
-        raise FolderError(f"the folder {folder} cannot be made: {reason(error)}") from None
+        raise FolderError(f"the folder {folder} cannot be made: {os_error_reason(error)}") from None
     try:
         if fill is not None:
             (folder / RECORDINGS).mkdir()
@@ -175,7 +174,7 @@ def read_plan(folder: Path) -> RunPlan:
         TrainingError: it is missing or damaged.
     """
     try:
-        return parse(RunPlan, (folder / PLAN).read_bytes(), PLAN)
+        return parse_config(RunPlan, (folder / PLAN).read_bytes(), PLAN)
     except OSError:
         raise TrainingError(f"{folder.name} is no run that was started here") from None
     except ConfigError as error:
@@ -185,7 +184,7 @@ def read_plan(folder: Path) -> RunPlan:
 def read_mark(folder: Path) -> Mark | None:
     """Read what was asked for last; None where that is not known."""
     with suppress(OSError, ConfigError):
-        return parse(Mark, (folder / MARK).read_bytes(), MARK)
+        return parse_config(Mark, (folder / MARK).read_bytes(), MARK)
     return None
 
 
@@ -246,7 +245,9 @@ def _begin(plan: RunPlan, folder: Path, standby: Standby | None) -> None:
                 return
             process = launch((*PROGRAM, *words), subprocess.DEVNULL, log.fileno())
     except OSError as error:
-        raise TrainingError(f"the run {plan.name} cannot be started: {reason(error)}") from None
+        raise TrainingError(
+            f"the run {plan.name} cannot be started: {os_error_reason(error)}"
+        ) from None
     _note_begun(folder, process.pid)
 
 
@@ -278,4 +279,4 @@ def _write(path: Path, text: str) -> None:
         with atomic_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise FolderError(f"{path} cannot be written: {reason(error)}") from None
+        raise FolderError(f"{path} cannot be written: {os_error_reason(error)}") from None

@@ -14,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wavenet.conditions import FramesCondition, VectorCondition
-from wavenet.config import DataConfig, ModelConfig
 from wavenet.corpus.reader import Corpus
 from wavenet.errors import DataError
-from wavenet.model.conditioning import Given
-from wavenet.model.features import frames_of
+from wavenet.model.conditioning import ConditionValue
+from wavenet.model.conditions import FramesCondition, VectorCondition
+from wavenet.model.frame_features import compute_frame_features
+from wavenet.model.model_config import ModelConfig
 from wavenet.training.cuts import Clip, Cut, count_kept, cut, longest_clip
+from wavenet.training.recipe import DataConfig
 
 # Recordings whose frames are kept, for the segments of a long one ask for them again and again.
 RECENT = 16
@@ -43,7 +44,7 @@ class Recordings:
         if not self.model.locals:
             return torch.zeros(0, 0)
         waveform = torch.from_numpy(self.corpus.read(n))
-        return frames_of(self.model, self.corpus.header.sample_rate, waveform)
+        return compute_frame_features(self.model, self.corpus.header.sample_rate, waveform)
 
 
 class StoredClip(Clip):
@@ -78,7 +79,7 @@ class StoredClip(Clip):
         return torch.from_numpy(samples)
 
     @cached_property
-    def labels(self) -> Mapping[str, Given]:
+    def labels(self) -> Mapping[str, ConditionValue]:
         """Fields by name."""
         return {**self._recordings.corpus.fields(self._n)}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from audio_utils import io
-from audio_utils.analysis import is_clipped, silence_share
+from audio_utils.analysis import is_clipped, silent_fraction
 from audio_utils.errors import AudioError
 from wavenet.audio_metadata import AUDIO_SUFFIXES, AudioFile, find_audio_files, find_metadata
 from wavenet.corpus.format import is_corpus, read_corpus_report
@@ -67,9 +67,10 @@ def survey(
     Everything that can be known without opening a recording is checked before this returns.
 
     Args:
-        folder, pattern, metadata: as in `manifest.find_entries`, or those of a prepared corpus.
+        folder, pattern, metadata: as in `audio_metadata.find_audio_files`, or those of a prepared
+            corpus.
     Raises:
-        DataError: as `manifest.find_entries` does; a corpus that is damaged.
+        DataError: as `audio_metadata.find_audio_files` does; a corpus that is damaged.
         ConfigError: a corpus that was prepared with other labels.
     """
     if is_corpus(folder):
@@ -110,7 +111,7 @@ def _look(folder: Path, entries: Sequence[AudioFile], found: Survey) -> Iterator
             continue
         seconds = len(recording.waveform) / recording.sample_rate
         insort(lengths, seconds)
-        silence += seconds * silence_share(recording.waveform, recording.sample_rate)
+        silence += seconds * silent_fraction(recording.waveform, recording.sample_rate)
         found = replace(
             found,
             readable=len(lengths),

@@ -15,11 +15,11 @@ from typing import Any
 import gradio as gr
 from torch import Tensor
 
-from audio_utils import curves, io, plots
+from audio_utils import io, plots
 from audio_utils.errors import AudioError
+from wavenet.config import make_config
 from wavenet.errors import WaveNetError
-from wavenet.parsing import make
-from wavenet.synthesis.guard import Rescue
+from wavenet.generation.guard import Retry
 from wavenet.ui import jobs, sharing
 from wavenet.ui.controls import chosen_labels
 from wavenet.ui.player import chunk_message, end_message
@@ -84,7 +84,7 @@ def run_live(
     try:
         checkpoint = jobs.load_named(root, name)
         model = checkpoint.config.model
-        wish = make(
+        wish = make_config(
             jobs.Wish,
             "settings",
             # where a recording is said again its field is hidden, and what it holds of no use
@@ -161,7 +161,7 @@ def pictures(take: Take) -> dict[str, Any]:
         "waveform": plots.plot_waveform(waveform, rate),
         "mel": plots.plot_mel(waveform, rate),
         "mfcc": plots.plot_mfcc(waveform, rate),
-        "surprise": curves.plot_surprise(bits, rate, waveform.numel() / rate, marks),
+        "surprise": plots.plot_surprise(bits, rate, waveform.numel() / rate, marks),
     }
 
 
@@ -181,9 +181,9 @@ def summarise(take: Take) -> str:
     return fact_list(facts) + again
 
 
-def _tell(job: jobs.Job, rescue: Rescue) -> str:
+def _tell(job: jobs.Job, rescue: Retry) -> str:
     """Put a rescue into one sentence."""
-    clip = "The clip" if len(job.items) == 1 else f"Clip {rescue.item + 1}"
+    clip = "The clip" if len(job.items) == 1 else f"Clip {rescue.index + 1}"
     begun, end = rescue.first / job.rate, rescue.last / job.rate
     told = f"{clip} ran into {rescue.reason} by {end:.2f} s"
     if not rescue.attempts:

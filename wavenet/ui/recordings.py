@@ -13,8 +13,8 @@ from html import escape
 from pathlib import Path
 
 from audio_utils import io
-from audio_utils.example import make_note
-from audio_utils.files import reason
+from audio_utils.atomic_files import os_error_reason
+from audio_utils.example_sound import make_note
 from wavenet.audio_metadata import AUDIO_SUFFIXES, METADATA_NAMES
 from wavenet.errors import ConditionError, FolderError
 from wavenet.training.survey import Survey, guess_pattern
@@ -101,7 +101,7 @@ def bring(dropped: Sequence[str], folder: Path) -> None:
             except OSError:  # another disk, or a file system that has no links
                 shutil.copyfile(path, target)
         except OSError as error:
-            raise FolderError(f"{target} cannot be written: {reason(error)}") from None
+            raise FolderError(f"{target} cannot be written: {os_error_reason(error)}") from None
 
 
 def safe_name(name: str) -> str:
@@ -132,7 +132,7 @@ def write_notes(folder: Path) -> None:
     """Write 20 short notes, named by `NOTE_PATTERN`: something to try the tab with."""
     for name, hertz in NOTES.items():
         for take in range(1, TAKES + 1):
-            waveform = make_note(hertz, NOTE_SECONDS, NOTE_RATE, loudness=0.3 + 0.1 * take)
+            waveform = make_note(hertz, NOTE_SECONDS, NOTE_RATE, peak=0.3 + 0.1 * take)
             io.write(folder / f"{name}_{take}.wav", waveform, NOTE_RATE)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from wavenet.generation.guard import Retry
+from wavenet.generation.mel_filter import match_request_mel
+from wavenet.generation.request import with_defaults
 from wavenet.likelihood.score import score_clip
-from wavenet.synthesis.guard import Rescue
-from wavenet.synthesis.items import with_usual
-from wavenet.synthesis.matching import match_frames
 from wavenet.ui.jobs import Job
 
 
@@ -25,7 +25,7 @@ class Take:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.worked = 0.0
-        self.rescues: list[Rescue] = []
+        self.rescues: list[Retry] = []
         self._made = 0
         self._waveforms: list[list[Tensor]] = [[job.opening] for _ in job.items]
         self._codes: list[list[Tensor]] = [[] for _ in job.items]
@@ -41,7 +41,7 @@ class Take:
             self.worked += time.perf_counter() - began
             if chunk is None:
                 return
-            self.rescues += chunk.rescues
+            self.rescues += chunk.retries
             for n, waveform in enumerate(chunk.waveforms):
                 self._waveforms[n].append(waveform.cpu())
                 self._codes[n].append(chunk.codes[n].cpu())
@@ -59,17 +59,19 @@ class Take:
 
     def bits(self) -> Tensor:
         """Score every sample of the first clip as it is heard, (T,), by the model that made it."""
-        item = with_usual(self.job.items[0], self.job.checkpoint.config.model)
+        item = with_defaults(self.job.items[0], self.job.checkpoint.config.model)
         clip = self.waveform()[self.job.opening.numel() :]
         codes = torch.cat(self._codes[0])
         checkpoint = self.job.checkpoint
-        score = score_clip(checkpoint, clip, codes, item.prompt, item.labels, item.local)
+        score = score_clip(
+            checkpoint, clip, codes, item.prompt, item.conditions, item.frame_features
+        )
         return score.bits[-self.job.samples :]
 
 
 def match(job: Job, waveform: Tensor) -> Tensor | None:
     """Filter a clip (T,) until it has the mel frames that it was made from; None without such."""
-    local, conditions = job.items[0].local, job.checkpoint.config.model.locals
+    local, conditions = job.items[0].frame_features, job.checkpoint.config.model.locals
     if local is None or all(condition.kind != "mel" for condition in conditions):
         return None
-    return match_frames(job.checkpoint, waveform, local).clamp(-1, 1)
+    return match_request_mel(job.checkpoint, waveform, local).clamp(-1, 1)

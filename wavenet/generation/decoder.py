@@ -1,0 +1,249 @@
+"""Draw clips window by window, side by side; draw a window again if it degenerated.
+
+Active clips enter, at the beginning or before any window; committed windows of codes and waveforms
+leave. Each clip has its own noise and its own past, so its audio does not depend on its neighbours.
+The guard decides what is degenerate. Called by `generate`.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from wavenet.engines.base import Engine
+from wavenet.generation.guard import DegenerationDetector, Retry, Window
+from wavenet.model.conditioning import Conditioning
+from wavenet.sampling import SamplingConfig, rows_per_clip
+
+# Attempt k at sample t uses the noise of sample t + k * RETRY_NOISE_OFFSET of the same clip. No
+# clip is that long, so this noise occurs nowhere else, whatever the seeds and noise streams.
+RETRY_NOISE_OFFSET = 1 << 40
+HELD_BACK_WINDOWS = 2  # windows drawn again together, the newest and the one before
+
+
+@dataclass(eq=False)
+class ActiveClip:
+    """A clip that is being generated.
+
+    Attributes:
+        index: of its request.
+        samples: to draw.
+        noise: (first, n) -> n uniforms, those of its samples first .. first + n - 1.
+        prompt: (T,) int64 codes.
+        conditioning: one row; with guidance a second one without the droppable conditions.
+        detector: None if nothing is to be drawn again.
+        drawn, committed: numbers of samples that were drawn, and that were output.
+        attempts: so far; no noise is used twice.
+        gave_up: no attempt helped, until the clip recovers by itself.
+        history: the newest windows.
+        retries: what was drawn again and is not output yet.
+    """
+
+    index: int
+    samples: int
+    noise: Callable[[int, int], Tensor]
+    prompt: Tensor
+    conditioning: Conditioning
+    detector: DegenerationDetector | None = None
+    drawn: int = 0
+    committed: int = 0
+    attempts: int = 0
+    gave_up: bool = False
+    history: deque[Window] = field(init=False)
+    retries: list[Retry] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        length = 1 if self.detector is None else self.detector.history_windows
+        self.history = deque(maxlen=length)
+
+    def commit(self) -> "list[CommittedWindow]":
+        """Return the windows that will not be drawn again."""
+        is_final = self.detector is None or self.drawn == self.samples
+        held_back = 0 if is_final else HELD_BACK_WINDOWS - 1
+        windows = list(self.history)[: len(self.history) - held_back]
+        committed = []
+        for window in windows:
+            if window.first >= self.committed:
+                self.committed = window.last
+                committed.append(CommittedWindow(self, window, self.retries))
+                self.retries = []
+        return committed
+
+
+class CommittedWindow(NamedTuple):
+    """A window that is final, and the retries that it or later windows of the clip had."""
+
+    clip: ActiveClip
+    window: Window
+    retries: list[Retry]
+
+
+@dataclass
+class _Batch:
+    """A state and the clips of its rows, `rows_per_clip` of them each."""
+
+    state: Any
+    clips: list[ActiveClip]
+
+
+class BatchDecoder:
+    """Clips that are drawn side by side.
+
+    Args:
+        engine: of the model.
+        sampling: how samples are drawn.
+        window_samples: samples that are drawn between two checks.
+        decode: codes -> waveform.
+    """
+
+    def __init__(
+        self,
+        engine: Engine[Any],
+        sampling: SamplingConfig,
+        window_samples: int,
+        decode: Callable[[Tensor], Tensor],
+    ):
+        self._engine, self._sampling = engine, sampling
+        self._window_samples, self._decode = window_samples, decode
+        self._rows = rows_per_clip(sampling)
+        self._current: _Batch | None = None
+        # before each window that may be drawn again
+        self._earlier: deque[_Batch] = deque(maxlen=HELD_BACK_WINDOWS)
+
+    @property
+    def clips(self) -> list[ActiveClip]:
+        """The clips that are not complete."""
+        return [] if self._current is None else self._current.clips
+
+    def add(self, clips: Sequence[ActiveClip]) -> None:
+        """Add clips; they begin with the next window."""
+        if not clips:
+            return
+        conditioning = reduce(Conditioning.join, [clip.conditioning for clip in clips])
+        state = self._engine.start(conditioning)
+        self._engine.prefill(state, [clip.prompt for clip in clips for _ in range(self._rows)])
+        self._current = self._join(self._current, _Batch(state, list(clips)))
+
+    def advance(self) -> list[CommittedWindow]:
+        """Draw one window of every clip; return what is final, one window late with a guard.
+
+        What was output is never changed. So a window is held back until the next one is good as
+        well: noise that begins late in a window is detected in the next one.
+        """
+        assert self._current is not None
+        clips = self._current.clips
+        if any(clip.detector for clip in clips):
+            self._earlier.append(_Batch(self._engine.clone(self._current.state), clips))
+        self._current, windows = self._draw(self._current, [(clip.drawn, 0) for clip in clips])
+        for clip, window in zip(clips, windows, strict=True):
+            clip.history.append(window)
+            clip.drawn = window.last
+        for clip in clips:
+            self._check(clip)
+        return [committed for clip in clips for committed in clip.commit()]
+
+    def _check(self, clip: ActiveClip) -> None:
+        """Draw again what degenerated, unless that failed before."""
+        if clip.detector is None:
+            return
+        reason = clip.detector.check(clip.history, clip.gave_up)
+        if reason is None:
+            clip.gave_up = False
+        elif not clip.gave_up:
+            retry = self._retry(clip, clip.detector, reason)
+            clip.retries.append(retry)
+            clip.gave_up = not retry.solved
+
+    def _retry(self, clip: ActiveClip, detector: DegenerationDetector, reason: str) -> Retry:
+        """Draw the held-back windows of a clip again, with other noise."""
+        count = min(HELD_BACK_WINDOWS, len(clip.history))
+        earlier = list(self._earlier)[-count:]
+        attempts_before, solved = clip.attempts, False
+        # greedy sampling uses no noise, so another attempt would draw the same
+        for _ in range(0 if self._sampling.greedy else detector.config.attempts):
+            clip.attempts += 1
+            batch, solved = self._only(earlier[0], clip), True
+            for k, past in zip(range(-count, 0), earlier, strict=True):
+                self._replace(past, batch)
+                first = clip.history[k].first
+                batch, (clip.history[k],) = self._draw(batch, [(first, clip.attempts)])
+                # the earlier window may have degenerated as well, this time
+                history = list(clip.history)
+                solved &= detector.check(history[: len(history) + k + 1]) is None
+            if batch.clips and self._current is not None:
+                self._replace(self._current, batch)
+            if solved:
+                break
+        first, last = clip.history[-count].first, clip.history[-1].last
+        return Retry(clip.index, first, last, reason, clip.attempts - attempts_before, solved)
+
+    def _draw(
+        self, batch: _Batch, places: Sequence[tuple[int, int]]
+    ) -> tuple[_Batch, list[Window]]:
+        """Draw a window of clips, less of a clip that ends in it.
+
+        Args:
+            batch: the clips before the window; its state is changed.
+            places: per clip its first sample, and the number of the attempt.
+        Returns:
+            the clips that continue, and the windows.
+        """
+        ends = [
+            min(self._window_samples, clip.samples - first)
+            for clip, (first, _) in zip(batch.clips, places, strict=True)
+        ]
+        parts: list[list[Tensor]] = [[] for _ in ends]
+        running, made, current = list(range(len(ends))), 0, batch
+        while running and made < self._window_samples:
+            n = min(ends[k] for k in running) - made
+            noise = torch.stack(
+                [self._noise(batch.clips[k], places[k], made, n) for k in running]
+            ).to(current.state.position.device)
+            codes = self._engine.run(current.state, n, self._sampling, noise).cpu()
+            for k, row in zip(running, codes, strict=True):
+                parts[k].append(row)
+            made += n
+            running = [k for k in running if places[k][0] + made < batch.clips[k].samples]
+            current = self._keep(current, [batch.clips[k] for k in running])
+        windows = []
+        for (first, _), part in zip(places, parts, strict=True):
+            codes = torch.cat(part)
+            windows.append(Window(first, first + codes.numel(), codes, self._decode(codes)))
+        return current, windows
+
+    @staticmethod
+    def _noise(clip: ActiveClip, place: tuple[int, int], made: int, n: int) -> Tensor:
+        first, attempt = place
+        return clip.noise(first + made + attempt * RETRY_NOISE_OFFSET, n)
+
+    def _keep(self, batch: _Batch, clips: list[ActiveClip]) -> _Batch:
+        """Return a batch of some clips; the batch itself if those are all."""
+        if len(clips) == len(batch.clips):
+            return batch
+        if not clips:
+            return _Batch(None, [])
+        places = [batch.clips.index(clip) for clip in clips]
+        index = [self._rows * place + k for place in places for k in range(self._rows)]
+        return _Batch(self._engine.select(batch.state, index), clips)
+
+    def _only(self, batch: _Batch, clip: ActiveClip) -> _Batch:
+        """Return a copy of one clip of a batch."""
+        kept = self._keep(batch, [clip])
+        return kept if kept is not batch else _Batch(self._engine.clone(batch.state), [clip])
+
+    def _join(self, batch: _Batch | None, other: _Batch) -> _Batch:
+        if batch is None or not batch.clips:
+            return other
+        state = self._engine.join(batch.state, other.state)
+        return _Batch(state, [*batch.clips, *other.clips])
+
+    def _replace(self, batch: _Batch, redrawn: _Batch) -> None:
+        """Replace one clip of a batch by a copy of the same clip after it was drawn again."""
+        (clip,) = redrawn.clips
+        others = self._keep(batch, [other for other in batch.clips if other is not clip])
+        joined = self._join(others, self._only(redrawn, clip))
+        batch.state, batch.clips = joined.state, joined.clips

@@ -1,0 +1,188 @@
+"""The effective receptive field: how strongly each past sample influences a prediction.
+
+A checkpoint and clips enter; the mean size of the gradient of a prediction with respect to every
+past sample leaves. Called by the studio.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from wavenet.checkpoint import Checkpoint
+from wavenet.devices import device_faults
+from wavenet.errors import CheckpointError, ConditionError
+from wavenet.model.conditioning import Conditioning, ConditionValue
+from wavenet.model.wavenet import WaveNet, require_wavenet
+
+PREDICTIONS = 96  # more predictions change the result little
+MAX_ROW_BYTES = 1 << 30  # for the gradient of one prediction
+MAX_BATCH_BYTES = 1 << 28  # for the gradients of one pass together, unless one takes more
+
+
+@dataclass(frozen=True)
+class ScoredClip:
+    """A clip whose samples are predicted.
+
+    Attributes:
+        codes: (T,) int64, more than one receptive field of them.
+        conditions: label, number or vector by condition name.
+        frame_features: (F, columns), the frames of `model.frame_features`; (0, 0) without.
+    """
+
+    codes: Tensor
+    conditions: Mapping[str, ConditionValue] = field(default_factory=dict)
+    frame_features: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+
+
+@dataclass(frozen=True)
+class EffectiveField:
+    """How much past samples matter to a prediction.
+
+    For one prediction of the code at t, the influence of the sample n before it is the length of
+    the vector d log p(x_t | x_<t) / d e_(t-n), where e is the embedding of that sample. It is zero
+    beyond the receptive field.
+
+    Attributes:
+        influence: (receptive_field,) float64, mean over the predictions; entry n - 1 belongs to the
+            sample n before, so the newest comes first.
+        predictions: done so far.
+        planned: predictions in the end.
+    Source: Luo et al. 2016, "Understanding the Effective Receptive Field in Deep Convolutional
+        Neural Networks".
+    """
+
+    influence: Tensor
+    predictions: int
+    planned: int
+
+    def cumulative(self) -> Tensor:
+        """Return the fraction of all influence that the newest 1, 2, .. samples have: (R,)."""
+        return self.influence.cumsum(0) / self.influence.sum()
+
+    def span(self, fraction: float) -> int:
+        """Return how many of the newest samples have at least this fraction of all influence."""
+        # a sum of a thousand numbers may end just below 1
+        return int((self.cumulative() < fraction - 1e-9).sum()) + 1
+
+
+def measure_effective_field(
+    checkpoint: Checkpoint,
+    clips: Sequence[ScoredClip],
+    predictions: int = PREDICTIONS,
+    seed: int = 0,
+) -> Iterator[EffectiveField]:
+    """Average over predictions at random places of the clips, the same number in each.
+
+    Args:
+        clips: one or more.
+        predictions: in all; at least one per clip.
+        seed: of the places.
+    Yields:
+        the average so far, after every pass.
+    Raises:
+        ModelUnsupported: the model is no WaveNet.
+        ConditionError: a clip has no prediction with a whole receptive field before it, or the
+            network is too large; before the first pass.
+        CheckpointError: a gradient is not finite, or all are zero.
+        OutOfMemory, DeviceError: see `devices`.
+    """
+    model = require_wavenet(checkpoint.model, "the effective receptive field")
+    rows = _rows_per_pass(model)
+    each = predictions // len(clips)
+    places = [_choose_places(model, clip, each, seed + n) for n, clip in enumerate(clips)]
+    # in turns, so that an average of the first passes is one over all clips
+    turns = sorted((k, n) for n, chosen in enumerate(places) for k in range(len(chosen)))
+    pairs = [(n, places[n][k]) for k, n in turns]
+
+    def averages() -> Iterator[EffectiveField]:
+        total, done = torch.zeros(model.config.receptive_field, dtype=torch.float64), 0
+        for first in range(0, len(pairs), rows):
+            batch = pairs[first : first + rows]
+            with device_faults():
+                batch_clips = [clips[n] for n, _ in batch]
+                total += prediction_gradients(model, batch_clips, [t for _, t in batch]).sum(0)
+            done += len(batch)
+            _check_size(float(total.sum()), checkpoint.config.name)
+            yield EffectiveField(total / done, done, len(pairs))
+
+    return averages()
+
+
+@torch.enable_grad()
+def prediction_gradients(
+    model: WaveNet, clips: Sequence[ScoredClip], places: Sequence[int]
+) -> Tensor:
+    """Compute the gradient of one prediction in each clip.
+
+    Args:
+        clips: B of them; a clip may occur several times.
+        places: per clip, the sample that is predicted, at least one receptive field after the
+            first.
+    Returns:
+        (B, receptive_field) float64, see `EffectiveField`, the newest sample first.
+    """
+    span = model.config.receptive_field
+    windows = torch.stack([c.codes[t - span : t] for c, t in zip(clips, places, strict=True)])
+    targets = torch.stack([c.codes[t : t + 1] for c, t in zip(clips, places, strict=True)])
+    # the code before sample t enters at t
+    start = torch.tensor([t - span + 1 for t in places])
+    embedded = model.embedding(windows.to(model.device)).detach().requires_grad_()
+    gated = model.run_blocks(embedded, _conditioning(model, clips), start)
+    params = model.output_params(gated[:, -1:]).transpose(1, 2)  # (B, P, 1)
+    log_prob = model.distribution.log_prob(params, targets.to(model.device)).sum()
+    # every row has its own output, so the gradient of the sum is each row's gradient
+    (gradient,) = torch.autograd.grad(log_prob, embedded)
+    sizes: Tensor = gradient.double().norm(dim=2).flip(1).cpu()
+    return sizes
+
+
+def min_samples(model: WaveNet) -> int:
+    """Return how many samples a clip needs: one prediction and all that it can depend on."""
+    return model.config.receptive_field + 1
+
+
+def _check_size(total: float, name: str) -> None:
+    if total > 0 and math.isfinite(total):
+        return
+    found = "zero" if total == 0 else "not finite"
+    raise CheckpointError(
+        f"the gradients of {name} are {found}, so its effective receptive field is unknown; use a "
+        "checkpoint from earlier or later in its training"
+    )
+
+
+def _conditioning(model: WaveNet, clips: Sequence[ScoredClip]) -> Conditioning:
+    totals = [clip.codes.numel() for clip in clips]
+    frames = [clip.frame_features for clip in clips]
+    return model.conditioning([clip.conditions for clip in clips], totals, frames)
+
+
+def _choose_places(model: WaveNet, clip: ScoredClip, count: int, seed: int) -> list[int]:
+    """Choose the samples of a clip to predict, no two the same."""
+    least, samples = min_samples(model), clip.codes.numel()
+    if samples < least:
+        raise ConditionError(
+            f"the recording must have at least {least:,} samples "
+            f"({least / model.sample_rate:.2f} s), one receptive field and the predicted sample; "
+            f"found {samples:,}"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(samples - least + 1, generator=generator)
+    places: list[int] = (order[: max(1, count)] + model.config.receptive_field).tolist()
+    return places
+
+
+def _rows_per_pass(model: WaveNet) -> int:
+    """Choose how many predictions one pass computes, by the activations that it keeps."""
+    config = model.config
+    values = config.kernel_size * config.residual_channels + 6 * config.gate_channels
+    size = config.receptive_field * len(config.dilations) * values * 4
+    if size > MAX_ROW_BYTES:
+        raise ConditionError(
+            f"the network is too large: one gradient takes about {size / 1e9:.1f} GB; the limit is "
+            f"{MAX_ROW_BYTES / 1e9:.1f} GB"
+        )
+    return max(1, MAX_BATCH_BYTES // size)

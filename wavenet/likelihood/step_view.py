@@ -1,0 +1,140 @@
+"""Inspect a WaveNet step by step: what it predicted at each sample, and how active each layer was.
+
+A checkpoint, a request and the codes of its clip enter; a `StepView` leaves. The codes are those of
+a generated clip or of a recording. Called by the studio.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wavenet.checkpoint import Checkpoint
+from wavenet.devices import device_faults
+from wavenet.engines.base import Engine
+from wavenet.errors import CheckpointError, ConditionError
+from wavenet.generation.generate import generate
+from wavenet.generation.request import (
+    GenerationRequest,
+    check_frame_features,
+    check_request,
+    with_defaults,
+)
+from wavenet.model.wavenet import WaveNet, require_wavenet
+
+MAX_STEPS = 400
+
+
+@dataclass(frozen=True)
+class StepView:
+    """What happened inside the model at samples first .. first + n - 1 of a clip.
+
+    Attributes:
+        first: sample of the clip.
+        codes: (n,) int64, what was drawn, or the codes of the recording.
+        params: (n, P) float32, the prediction of each code.
+        gates: (n, layers), mean |z| over the gated outputs z of a layer, 0 to 1.
+        skips: (n, layers), root mean square over the skip channels of what a layer adds to their
+            sum, see `skip_contributions`.
+    """
+
+    first: int
+    codes: Tensor
+    params: Tensor
+    gates: Tensor
+    skips: Tensor
+
+
+def draw_first_codes(
+    checkpoint: Checkpoint,
+    request: GenerationRequest,
+    last: int,
+    engine: str | Engine[Any] = "auto",
+) -> Iterator[Tensor]:
+    """Draw the first `last` samples of a clip, chunk by chunk.
+
+    Without a guard, so that degeneration can be seen.
+
+    Yields:
+        (n,) int64, on the CPU.
+    Raises:
+        ConditionError, EngineUnavailable: before the first chunk, as `generate`.
+    """
+    chunks = generate(checkpoint, [request], engine=engine, guard=None)
+
+    def codes() -> Iterator[Tensor]:
+        made = 0
+        for chunk in chunks:
+            wanted = chunk.codes[0][: last - made]
+            made += wanted.numel()
+            yield wanted
+            if made == last:
+                return
+
+    return codes()
+
+
+@torch.no_grad()
+def view_steps(
+    checkpoint: Checkpoint, request: GenerationRequest, codes: Tensor, first: int
+) -> StepView:
+    """Predict samples again, in parallel, and return what an engine does not keep.
+
+    Args:
+        checkpoint: a loaded WaveNet.
+        request: of the whole clip, without a prompt.
+        codes: (last,) int64, the clip before sample `last`.
+        first: 0 to last - 1, and at most `MAX_STEPS` before `last`.
+    Raises:
+        ModelUnsupported: the model is no WaveNet.
+        ConditionError: a condition value, frames or steps that cannot be used.
+        CheckpointError: a prediction is not finite.
+        OutOfMemory, DeviceError: see `devices`.
+    """
+    model, last = require_wavenet(checkpoint.model, "the view of steps"), codes.numel()
+    check_request(request, model.sample_rate)
+    if not 0 <= first < last <= request.samples:
+        raise ConditionError(
+            f"samples {first} to {last} are not inside a clip of {request.samples} samples"
+        )
+    if last - first > MAX_STEPS:
+        raise ConditionError(f"at most {MAX_STEPS} steps can be shown, found {last - first}")
+    request = with_defaults(request, model.config)
+    frames = check_frame_features(checkpoint, request, request.samples)
+    conditioning = model.conditioning([request.conditions], [request.samples], [frames])
+    # one receptive field of context, whose own predictions are wrong and dropped
+    start = max(0, first - model.config.receptive_field)
+    inputs = F.pad(codes[start:-1], (1, 0), value=model.start_code)[None]
+    with device_faults():
+        gated = model.hidden_states(inputs.to(model.device), conditioning, torch.tensor([start]))
+        gated = gated[0, first - start :]  # (n, layers * G)
+        params = model.output_params(gated).float().cpu()
+        gates = gated.unflatten(1, (len(model.blocks), -1)).abs().mean(2)
+        sizes = [part.square().mean(1).sqrt() for part in skip_contributions(model, gated)]
+        skips = torch.stack(sizes, dim=1)
+    if not bool(params.isfinite().all()):
+        step = first + int(params.isfinite().all(1).to(torch.int8).argmin())
+        raise CheckpointError(
+            f"the prediction of sample {step} is not finite: the weights of this checkpoint are "
+            "too large; use one from earlier in its training"
+        )
+    return StepView(first, codes[first:].cpu(), params, gates.float().cpu(), skips.float().cpu())
+
+
+def skip_contributions(model: WaveNet, gated: Tensor) -> Iterator[Tensor]:
+    """Split the skip sum into the parts of the layers.
+
+    Args:
+        gated: (..., layers * G), the gated outputs of all layers.
+    Yields:
+        (..., skip_channels), what each layer adds; together with `model.skip.bias` they sum to
+        `model.skip(gated)`.
+    """
+    gate = model.config.gate_channels
+    for end in accumulate([gate] * len(model.blocks)):
+        layer = slice(end - gate, end)
+        yield gated[..., layer] @ model.skip.weight[:, layer].T
