@@ -255,7 +255,7 @@ def test_a_model_is_trained_scored_and_heard_from_the_command_line(wavenet, tmp_
     assert code == 0, err
     assert "from the weights of `tones`" in Path("runs/more/checkpoint/README.md").read_text()
     assert wavenet("generate", "--checkpoint", "runs/more/checkpoint", "--set", "tone=b")[0] == 0
-    refused(wavenet(*more, "--label", "tone"), "--from takes the model", "leave out --label")
+    refused(wavenet(*more, "--label", "tone"), "--from", "--label")
     again = wavenet(*more, "--resume")  # what a run that was stopped asks for
     assert again[0] == 0, again[2]
     assert "from the weights of `tones`" in Path("runs/more/checkpoint/README.md").read_text()

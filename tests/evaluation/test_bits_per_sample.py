@@ -18,7 +18,7 @@ from wavenet.evaluation.bits_per_sample import (
     summarise_bits,
 )
 from wavenet.likelihood.score import score
-from wavenet.training.cuts import Clip
+from wavenet.training.segmentation import TrainingClip
 
 LABEL_NAMES = ("digit", "speaker")
 
@@ -33,7 +33,7 @@ def make_clips(indices):
     for n in indices:
         waveform = make_word("rise", "low", n)
         labels = {"digit": "rise", "speaker": "low", "index": str(n)}
-        clips.append(Clip(waveform, labels, 0, len(waveform), 0, f"{n}.wav"))
+        clips.append(TrainingClip(waveform, labels, 0, len(waveform), 0, f"{n}.wav"))
     return clips
 
 

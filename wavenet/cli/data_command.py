@@ -14,7 +14,7 @@ from wavenet.progress import CallbackProgress, Progress
 
 if TYPE_CHECKING:
     from wavenet.corpus.format import CorpusReport
-    from wavenet.training.survey import Survey
+    from wavenet.training.dataset_report import DatasetReport
 
 app = typer.Typer(help="Report on recordings, or prepare them for training.", no_args_is_help=True)
 PatternOption = Annotated[
@@ -55,18 +55,18 @@ def report(
     from wavenet.audio_metadata import find_audio_files
     from wavenet.cli.progress import bar
     from wavenet.corpus.format import is_corpus
-    from wavenet.training.survey import guess_pattern, survey
+    from wavenet.training.dataset_report import guess_pattern, scan_dataset
 
-    surveys = survey(folder, pattern, metadata)
-    result = next(surveys)
+    reports = scan_dataset(folder, pattern, metadata)
+    result = next(reports)
     with bar("files", result.files) as advance:
-        for newest in surveys:
+        for newest in reports:
             result = newest
             advance(1)
     if json_:
         typer.echo(json.dumps({"folder": str(folder), **asdict(result)}))
     else:
-        for line in format_survey(result):
+        for line in format_report(result):
             typer.echo(line)
     if result.format is None and not is_corpus(folder):
         guess = guess_pattern([file.path.name for file in find_audio_files(folder)])
@@ -146,28 +146,28 @@ def format_summary(report: "CorpusReport") -> str:
     )
 
 
-def format_survey(survey: "Survey") -> list[str]:
+def format_report(report: "DatasetReport") -> list[str]:
     """Return the lines of a report on recordings."""
-    rows = [("recordings", f"{survey.files:,}, {survey.readable:,} of them readable")]
-    if survey.readable:
+    rows = [("recordings", f"{report.files:,}, {report.readable:,} of them readable")]
+    if report.readable:
         rows += [
-            ("length", f"{format_duration(survey.seconds)} in all"),
-            ("shortest", f"{survey.shortest:.2f} s"),
-            ("median", f"{survey.median:.2f} s"),
-            ("longest", f"{survey.longest:.2f} s"),
-            ("sample rate", format_counts(survey.rates, "Hz")),
-            ("channels", format_counts(survey.channels)),
-            ("silence", f"{survey.silent:.1%} of the time"),
-            ("clipped", format_files(survey.clipped_count, survey.clipped)),
+            ("length", f"{format_duration(report.seconds)} in all"),
+            ("shortest", f"{report.shortest:.2f} s"),
+            ("median", f"{report.median:.2f} s"),
+            ("longest", f"{report.longest:.2f} s"),
+            ("sample rate", format_counts(report.rates, "Hz")),
+            ("channels", format_counts(report.channels)),
+            ("silence", f"{report.silent:.1%} of the time"),
+            ("clipped", format_files(report.clipped_count, report.clipped)),
         ]
-    rows.append(("fields from", survey.format or "nowhere"))
-    for name, values in survey.fields.items():
+    rows.append(("fields from", report.format or "nowhere"))
+    for name, values in report.fields.items():
         more = " .." if len(values) > MAX_VALUES else ""
         shown = " ".join(value[:MAX_VALUE_LENGTH] for value in values[:MAX_VALUES])
         rows.append((f"  {name}", f"{len(values):,}: {shown}{more}"))
-    if survey.unreadable_count:
-        rows.append(("unreadable", format_files(survey.unreadable_count)))
-        rows += [("", message) for message in survey.unreadable]
+    if report.unreadable_count:
+        rows.append(("unreadable", format_files(report.unreadable_count)))
+        rows += [("", message) for message in report.unreadable]
     return [f"{name:14} {text}" for name, text in rows]
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from wavenet.checkpoint import Checkpoint
-    from wavenet.training.data import Dataset
+    from wavenet.training.dataset import Dataset
 
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of recordings, or a prepared corpus.")]
 RecipeOption = Annotated[

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from wavenet.evaluation.labelled_clips import GeneratedClips, LabelledClip
     from wavenet.generation.request import GenerationRequest
     from wavenet.sampling import SamplingConfig
-    from wavenet.training.data import Dataset
+    from wavenet.training.dataset import Dataset
 
 ROW = "{:30} {:>9} {:>9}  {}"
 

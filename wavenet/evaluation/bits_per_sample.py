@@ -17,7 +17,7 @@ from wavenet.checkpoint import Checkpoint, CheckpointConfig
 from wavenet.evaluation.baselines import Baseline, Codes, select_evenly
 from wavenet.evaluation.labelled_clips import condition_values
 from wavenet.likelihood.score import score
-from wavenet.training.cuts import Clip
+from wavenet.training.segmentation import TrainingClip
 
 MODEL = "wavenet"
 MAX_FIT_SAMPLES = 10_000_000
@@ -42,12 +42,12 @@ class RecordingBits:
     bits: Mapping[str, float]
 
 
-def encode_clip(config: CheckpointConfig, clip: Clip) -> Codes:
+def encode_clip(config: CheckpointConfig, clip: TrainingClip) -> Codes:
     """Encode a recording (T,) with the codec of a checkpoint."""
     return np.asarray(config.codec.encode(clip.waveform).numpy())
 
 
-def encode_baseline_clips(config: CheckpointConfig, clips: Sequence[Clip]) -> list[Codes]:
+def encode_baseline_clips(config: CheckpointConfig, clips: Sequence[TrainingClip]) -> list[Codes]:
     """Encode recordings for the baselines: evenly selected, at most about `MAX_FIT_SAMPLES`."""
     selected = select_evenly([clip.samples for clip in clips], MAX_FIT_SAMPLES)
     return [encode_clip(config, clips[n]) for n in selected]
@@ -55,7 +55,7 @@ def encode_baseline_clips(config: CheckpointConfig, clips: Sequence[Clip]) -> li
 
 def score_recordings(
     checkpoint: Checkpoint,
-    clips: Sequence[Clip],
+    clips: Sequence[TrainingClip],
     baselines: Mapping[str, Baseline],
     label_names: Sequence[str],
 ) -> Iterator[RecordingBits]:
@@ -75,10 +75,10 @@ def score_recordings(
     for clip in clips:
         codes = encode_clip(config, clip)
         values = condition_values(config, clip)
-        scored = score(checkpoint, clip.waveform, values, frame_features=clip.local)
+        scored = score(checkpoint, clip.waveform, values, frame_features=clip.frame_features)
         bits = {MODEL: float(scored.bits.double().sum())}
         bits |= {name: float(baseline.bits(codes).sum()) for name, baseline in baselines.items()}
-        labels = {name: str(clip.labels[name]) for name in label_names}
+        labels = {name: str(clip.fields[name]) for name in label_names}
         yield RecordingBits(clip.source, labels, len(codes), bits)
 
 

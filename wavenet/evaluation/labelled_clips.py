@@ -20,9 +20,9 @@ from wavenet.generation.request import GenerationRequest, clip_name
 from wavenet.model.conditioning import ConditionValue
 from wavenet.progress import Progress
 from wavenet.sampling import SamplingConfig
-from wavenet.training.cuts import Clip
-from wavenet.training.data import Dataset, read_dataset
+from wavenet.training.dataset import Dataset, read_dataset
 from wavenet.training.recipe import DataConfig
+from wavenet.training.segmentation import TrainingClip
 
 MAX_SECONDS = 600.0  # a longer recording would be cut into segments
 BATCH_SIZE = 64  # clips that are generated at the same time
@@ -62,35 +62,37 @@ def read_uncut_dataset(data: DataConfig, config: CheckpointConfig) -> Dataset:
     Raises:
         DataError: no training recordings, or a recording longer than `MAX_SECONDS`.
     """
-    uncut = data.model_copy(update={"max_seconds": MAX_SECONDS, "speeds": ()})
+    uncut = data.model_copy(update={"max_seconds": MAX_SECONDS, "speed_perturbation": ()})
     dataset = read_dataset(uncut, config.audio.sample_rate, config.model)
     for clips in (dataset.train, dataset.validation, dataset.test):
         for clip in clips:
-            if clip.samples < clip.total:
+            if clip.samples < clip.total_samples:
                 raise DataError(
                     f"{clip.source} is longer than {MAX_SECONDS:g} s; split it into shorter files"
                 )
     return dataset
 
 
-def condition_values(config: CheckpointConfig, clip: Clip) -> dict[str, ConditionValue]:
+def condition_values(config: CheckpointConfig, clip: TrainingClip) -> dict[str, ConditionValue]:
     """Return the values of the model's global conditions that a recording has, by name."""
     names = [c.name for c in (*config.model.labels, *config.model.globals)]
-    return {name: clip.labels[name] for name in names if name in clip.labels}
+    return {name: clip.fields[name] for name in names if name in clip.fields}
 
 
-def shared_label_names(config: CheckpointConfig, clips: Sequence[Clip]) -> tuple[str, ...]:
+def shared_label_names(config: CheckpointConfig, clips: Sequence[TrainingClip]) -> tuple[str, ...]:
     """Return the names of the label conditions for which every recording has a value."""
     names = [condition.name for condition in config.model.labels]
-    return tuple(name for name in names if all(name in clip.labels for clip in clips))
+    return tuple(name for name in names if all(name in clip.fields for clip in clips))
 
 
-def to_labelled_clips(clips: Sequence[Clip], label_names: Sequence[str]) -> list[LabelledClip]:
+def to_labelled_clips(
+    clips: Sequence[TrainingClip], label_names: Sequence[str]
+) -> list[LabelledClip]:
     """Return whole recordings with the named labels."""
     return [
         LabelledClip(
             clip.source,
-            {name: str(clip.labels[name]) for name in label_names},
+            {name: str(clip.fields[name]) for name in label_names},
             clip.waveform.to(torch.float32),
         )
         for clip in clips

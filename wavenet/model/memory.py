@@ -120,7 +120,7 @@ class RingMemory(Memory):
         if kept:
             first = self.cursor + samples - kept
             slots = torch.arange(first, first + kept, device=ring.device) % length
-            ring[:, slots, : inputs.shape[2]] = inputs[:, -kept:]
+            ring[:, slots, : inputs.shape[2]] = inputs[:, -kept:].to(ring.dtype)
 
     def taps(self, layer: int, dilation: int, count: int) -> list[Tensor]:
         """Return what the old taps of a layer read, the oldest first: count x (B, width)."""
@@ -177,7 +177,9 @@ class RingMemory(Memory):
 
 @dataclass
 class DeviceRingMemory(RingMemory):
-    """Rings for a CUDA graph: every operation reads the cursor from the device.
+    """Rings for a CUDA graph: `taps`, `push` and `advance` read the cursor from the device.
+
+    For steps only: rows are selected, joined and copied from the source, whose cursor is exact.
 
     Attributes:
         position: (1,) int64, the cursor.
