@@ -29,7 +29,7 @@ import numpy as np
 import soundfile
 import torch
 
-from wavenet.bench.probes import describe_machine
+from wavenet.bench.machine import describe_machine
 from wavenet.config import DataConfig
 from wavenet.training.batches import batches
 from wavenet.training.data import Dataset, read_dataset

@@ -111,7 +111,7 @@ def peer_sizes(config: Any) -> dict[str, Any]:
 def compare(name: str, python: str, runs: int) -> list[dict[str, Any]]:
     """Measure one configuration with both, for every number of threads."""
     from wavenet.bench.configurations import make_network
-    from wavenet.bench.measuring import measure, plan
+    from wavenet.bench.measurement import measure, plan
 
     network, rows = make_network(name), []
     for case in plan([name], ["cpu"], [1], ["fp32"], THREADS):
@@ -138,7 +138,7 @@ def compare(name: str, python: str, runs: int) -> list[dict[str, Any]]:
 
 def run(names: list[str], folder: Path, runs: int) -> dict[str, Any]:
     """Install, measure, print; give everything for programs to read."""
-    from wavenet.bench.probes import describe_machine
+    from wavenet.bench.machine import describe_machine
 
     result: dict[str, Any] = {"peer": PEER, "machine": describe_machine(), "runs": runs}
     try:

@@ -30,7 +30,7 @@ from wavenet.batch.rows import Row
 from wavenet.batch.run import Wanted, check
 from wavenet.batch.tasks import Settings, Task, load_model, make_item, make_task
 from wavenet.batch.work import WRITERS
-from wavenet.bench.probes import describe_machine
+from wavenet.bench.machine import describe_machine
 from wavenet.synthesis.many import Clip
 
 CALL = "from wavenet.cli.main import main; main()"

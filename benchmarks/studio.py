@@ -27,7 +27,7 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.ui.stage import FLAGS, RECORDER, find_browser, studio
-from wavenet.bench.probes import describe_machine
+from wavenet.bench.machine import describe_machine
 
 # Looks every few milliseconds whether there is sound. The window is one block of the sound card.
 LISTENER = """

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from wavenet.bench.configurations import CONFIGURATIONS, VARIANTS, load_network, make_network
-from wavenet.bench.measuring import Case, measure
+from wavenet.bench.measurement import Case, measure
 from wavenet.errors import CheckpointError, ConditionError
 
 

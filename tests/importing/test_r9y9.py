@@ -16,7 +16,7 @@ from tests.importing import (
     upsampling,
 )
 from wavenet import checkpoint
-from wavenet.importing.imported import card, save, stretch
+from wavenet.importing.imported_model import card, save, stretch
 from wavenet.model.distributions import Categorical
 from wavenet.model.mixtures import GaussianMixture, LogisticMixture
 from wavenet.synthesis.generate import synthesize

@@ -8,7 +8,7 @@ import torch
 from tests.importing import CLASSES, normed, r9_read, r9_settings, r9_tensors, upsampling
 from wavenet.errors import CheckpointError, ConditionError, ConfigError
 from wavenet.importing import r9y9
-from wavenet.importing.imported import stretch
+from wavenet.importing.imported_model import stretch
 
 
 def test_frames_that_do_not_fit_are_refused(tmp_path):

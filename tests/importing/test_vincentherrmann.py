@@ -13,7 +13,7 @@ from wavenet.config import SamplingConfig
 from wavenet.engines.registry import make_engine
 from wavenet.errors import CheckpointError, ConfigError
 from wavenet.importing import vincentherrmann
-from wavenet.importing.imported import save
+from wavenet.importing.imported_model import save
 from wavenet.synthesis.generate import synthesize
 from wavenet.synthesis.items import Item
 from wavenet.synthesis.noise import uniforms

@@ -118,7 +118,7 @@ def test_the_command_tells_of_it_and_can_be_told_not_to(make_checkpoint, tmp_pat
 
 
 def test_sentences(make_checkpoint):
-    from wavenet.cli.clips import describe
+    from wavenet.cli.clip_generation import describe
     from wavenet.synthesis.guard import Rescue
 
     rescue = Rescue(0, 800, 2400, SILENCE, 1, True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from tests.exchange.conftest import COMMIT, FakeHub, hub  # noqa: F401
+from tests.sharing.conftest import COMMIT, FakeHub, hub  # noqa: F401
 from wavenet.ui import fetching, models
 
 from .conftest import RATE, save_checkpoint

@@ -10,19 +10,19 @@ import typer
 
 import wavenet
 from wavenet.cli import (
-    analyse,
-    batch,
-    bench,
-    data,
-    evaluate,
-    generate,
-    hub,
-    import_,
-    info,
-    score,
-    studio,
-    train,
-    vocode,
+    analyse_command,
+    batch_command,
+    bench_command,
+    data_command,
+    evaluate_command,
+    generate_command,
+    hub_command,
+    import_command,
+    info_command,
+    score_command,
+    train_command,
+    ui_command,
+    vocode_command,
 )
 from wavenet.errors import ConditionError, ConfigError, EngineUnavailable, WaveNetError
 from wavenet.interrupts import once_more
@@ -34,19 +34,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("generate")(generate.generate)
-app.command("batch")(batch.batch)
-app.command("vocode")(vocode.vocode)
-app.command("score")(score.score)
-app.command("train")(train.train)
-app.command("info")(info.info)
-app.command("analyse")(analyse.analyse)
-app.command("bench")(bench.bench)
-app.command("import")(import_.import_)
-app.command("ui")(studio.studio)
-app.add_typer(data.app, name="data")
-app.add_typer(evaluate.app, name="evaluate")
-app.add_typer(hub.app, name="hub")
+app.command("generate")(generate_command.generate)
+app.command("batch")(batch_command.batch)
+app.command("vocode")(vocode_command.vocode)
+app.command("score")(score_command.score)
+app.command("train")(train_command.train)
+app.command("info")(info_command.info)
+app.command("analyse")(analyse_command.analyse)
+app.command("bench")(bench_command.bench)
+app.command("import")(import_command.import_)
+app.command("ui")(ui_command.studio)
+app.add_typer(data_command.app, name="data")
+app.add_typer(evaluate_command.app, name="evaluate")
+app.add_typer(hub_command.app, name="hub")
 
 
 def _version(wanted: bool) -> None:

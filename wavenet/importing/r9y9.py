@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 
 from wavenet.config import ModelConfig
-from wavenet.importing import pickles
-from wavenet.importing.imported import Imported, build, make_config, side_by_side
+from wavenet.importing import pickle_reader
+from wavenet.importing.imported_model import Imported, build, make_config, side_by_side
 from wavenet.importing.r9y9_conditions import Conditions, find_conditions, find_upsampler
-from wavenet.importing.r9y9_settings import Settings, read_settings
-from wavenet.importing.weights import Weights
+from wavenet.importing.r9y9_hparams import Settings, read_settings
+from wavenet.importing.weight_reader import Weights
 from wavenet.model.mixtures import LOG_SCALE_FLOOR
 from wavenet.parsing import make
 
@@ -58,7 +58,7 @@ def read(path: Path, hparams: Path, name: str, trusted: bool) -> Imported:
         ConfigError: not trusted, or a setting or size out of range.
         CheckpointError: the file is damaged or not of this layout.
     """
-    found, source = pickles.read(path, trusted, CLASSES), str(path)
+    found, source = pickle_reader.read(path, trusted, CLASSES), str(path)
     settings = read_settings(hparams)
     if isinstance(found, dict) and "state_dict" in found:
         found = found["state_dict"]

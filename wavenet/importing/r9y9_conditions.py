@@ -19,8 +19,8 @@ from torch import Tensor
 
 from wavenet.conditions import FramesCondition, LabelCondition, VectorCondition
 from wavenet.errors import CheckpointError, ConditionError
-from wavenet.importing.r9y9_settings import Settings
-from wavenet.importing.weights import Weights
+from wavenet.importing.r9y9_hparams import Settings
+from wavenet.importing.weight_reader import Weights
 from wavenet.parsing import make
 
 SPEAKER, FRAMES = "speaker", "mel"

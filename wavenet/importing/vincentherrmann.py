@@ -15,9 +15,9 @@ from torch import Tensor
 
 from wavenet.config import CheckpointConfig, CodecConfig, ModelConfig
 from wavenet.errors import CheckpointError, ConfigError
-from wavenet.importing import pickles
-from wavenet.importing.imported import Imported, build, make_config, side_by_side
-from wavenet.importing.weights import Weights
+from wavenet.importing import pickle_reader
+from wavenet.importing.imported_model import Imported, build, make_config, side_by_side
+from wavenet.importing.weight_reader import Weights
 from wavenet.parsing import make
 
 CLASSES = (
@@ -56,11 +56,11 @@ def read(
         ConfigError: not trusted, or a setting or size out of range.
         CheckpointError: the file is damaged or not of this layout.
     """
-    found, source = pickles.read(path, trusted, CLASSES), str(path)
+    found, source = pickle_reader.read(path, trusted, CLASSES), str(path)
     cycle = layers_per_cycle or LAYERS_PER_CYCLE
-    if pickles.is_module(found):
+    if pickle_reader.is_module(found):
         cycle = _own_cycle(found, source, layers_per_cycle)
-        found = pickles.state_dict(found, source)
+        found = pickle_reader.state_dict(found, source)
     if not 1 <= cycle <= MAX_LAYERS_PER_CYCLE:
         raise ConfigError(
             f"layers per cycle must be 1 to {MAX_LAYERS_PER_CYCLE}, found {cycle}; dilations "
@@ -73,11 +73,11 @@ def read(
     return Imported(config, build(config, tensors, source), "vincentherrmann", FACTS)
 
 
-def _own_cycle(module: pickles.Husk, source: str, given: int | None) -> int:
-    own = pickles.attribute(module, "layers")
+def _own_cycle(module: pickle_reader.Husk, source: str, given: int | None) -> int:
+    own = pickle_reader.attribute(module, "layers")
     if type(own) is not int:
         raise CheckpointError(f"{source} does not tell its layers in a block; it is another module")
-    factor = pickles.attribute(module, "dilation_factor")
+    factor = pickle_reader.attribute(module, "dilation_factor")
     if factor not in (None, 2):
         raise CheckpointError(f"{source} multiplies dilations by {factor!r:.20}; expected 2")
     if given is not None and given != own:

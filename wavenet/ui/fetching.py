@@ -12,8 +12,8 @@ from typing import Any
 import gradio as gr
 
 from wavenet.errors import WaveNetError
-from wavenet.exchange import hub
-from wavenet.exchange.folder import check_new
+from wavenet.sharing import hub
+from wavenet.sharing.install import check_new
 from wavenet.ui import jobs
 from wavenet.ui.controls import SHOWN, show_checkpoint
 

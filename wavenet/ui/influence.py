@@ -18,7 +18,7 @@ from torch import Tensor
 from audio_utils.errors import AudioError
 from audio_utils.example import make_example
 from wavenet import codec
-from wavenet.bench import configurations, measuring
+from wavenet.bench import configurations, measurement
 from wavenet.checkpoint import Checkpoint
 from wavenet.engines.cpu_threads import CAN_WAIT, available_cores
 from wavenet.errors import ConditionError, WaveNetError
@@ -57,11 +57,11 @@ def run_speed(root: Path, *values: Any) -> Iterator[str]:
         subject = _subject(root, network)
         speeds: dict[int, list[float]] = {threads: [] for threads in _threads()}
         for threads, found in speeds.items():
-            case = measuring.Case("cpu", subject.name, 1, "fp32", threads)
+            case = measurement.Case("cpu", subject.name, 1, "fp32", threads)
             for n in range(RUNS):
                 plural = "" if threads == 1 else "s"
                 yield _note(f"Measuring {threads} thread{plural}: run {n + 1} of {RUNS} …")
-                found.append(measuring.measure(case, subject, 1, RUN_SECONDS)[0])
+                found.append(measurement.measure(case, subject, 1, RUN_SECONDS)[0])
         yield speed_facts(network, {t: statistics.median(found) for t, found in speeds.items()})
     except WaveNetError as error:
         yield f"<p class='note' role='alert'>{escape(jobs.sentence(error))}</p>"

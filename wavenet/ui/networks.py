@@ -1,7 +1,7 @@
 """The networks of the Receptive field tab: presets, checkpoints and one's own, and what they cost.
 
 What the controls hold enters, whatever it is; a checked network, numbers as HTML and the value of
-the picture leave. The counting is done below, in `wavenet.model.reach` and `wavenet.bench.cost`.
+the picture leave. `wavenet.model.reach` and `wavenet.bench.model_cost` count.
 """
 
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from wavenet.bench.cost import Cost, cost_of, outline
+from wavenet.bench.model_cost import Cost, cost_of, outline
 from wavenet.checkpoint import load_config
 from wavenet.config import CheckpointConfig, ModelConfig
 from wavenet.errors import ConfigError, WaveNetError

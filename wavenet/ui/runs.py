@@ -15,7 +15,7 @@ from typing import Any
 import gradio as gr
 
 from wavenet.errors import ConditionError, WaveNetError
-from wavenet.exchange.folder import MAX_BYTES, REQUIRED, staged
+from wavenet.sharing.install import MAX_BYTES, REQUIRED, staged
 from wavenet.training.status import RunStatus, read_status
 from wavenet.ui import jobs
 from wavenet.ui.live import fact_list

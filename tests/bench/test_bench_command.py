@@ -5,16 +5,16 @@ import json
 import pytest
 import torch
 
-from wavenet.bench import measuring, probes
-from wavenet.bench.probes import Ceilings
-from wavenet.cli.bench import document
+from wavenet.bench import machine, measurement
+from wavenet.bench.machine import Ceilings
+from wavenet.cli.bench_command import document
 from wavenet.cli.main import run
 
 
 @pytest.fixture
 def bench(capsys, monkeypatch):
     """Run the command: exit code, stdout, stderr."""
-    monkeypatch.setattr(probes, "TRIES", 1)
+    monkeypatch.setattr(machine, "TRIES", 1)
 
     def call(*arguments):
         code = run(["bench", *(str(a) for a in arguments)])
@@ -103,7 +103,7 @@ def test_an_engine_for_a_gpu_is_measured_without_the_ceilings_of_the_processor(
     bench, make_checkpoint, monkeypatch
 ):
     """There is no GPU here: the step of `graph` runs from Python."""
-    monkeypatch.setattr(measuring, "device_for", lambda *_: torch.device("cpu"))
+    monkeypatch.setattr(measurement, "device_for", lambda *_: torch.device("cpu"))
     folder = make_checkpoint().folder
     code, out, err = bench(
         "--checkpoint", folder, "--engine", "graph", "--streams", 2000, "--runs", 1
@@ -119,7 +119,7 @@ def test_an_engine_for_a_gpu_is_measured_without_the_ceilings_of_the_processor(
 def test_a_gpu_takes_both_precisions_where_its_engine_does(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    cases = measuring.plan(["A"], ["gpu", "graph"], [1, 8192], ["fp32", "bf16"], [1, 2])
+    cases = measurement.plan(["A"], ["gpu", "graph"], [1, 8192], ["fp32", "bf16"], [1, 2])
     assert {(c.engine, c.precision, c.threads) for c in cases} == {
         ("gpu", "fp32", 1),
         ("gpu", "bf16", 1),

@@ -9,7 +9,7 @@ from wavenet.cli.options import OverwriteOption, make_folder, say
 from wavenet.errors import ConditionError, ConfigError
 
 if TYPE_CHECKING:
-    from wavenet.importing.imported import Imported
+    from wavenet.importing.imported_model import Imported
 
 LAYOUTS = ("r9y9", "vincentherrmann")
 
@@ -43,7 +43,7 @@ def import_(
     check_out(out, overwrite)
     imported = read(layout, file, out.name, trusted, hparams, sample_rate, layers_per_cycle)
     from audio_utils.files import atomic_file
-    from wavenet.importing.imported import save, stretch
+    from wavenet.importing.imported_model import save, stretch
     from wavenet.model.features import read_array
 
     stretched = None if frames is None else stretch(imported, read_array(frames))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import refused
 from wavenet import checkpoint
-from wavenet.exchange import folder as folders
+from wavenet.sharing import install as folders
 
 from .conftest import COMMIT
 

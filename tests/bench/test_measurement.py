@@ -6,17 +6,17 @@ import pytest
 import torch
 
 from tests.conftest import tiny_config, tiny_model
-from wavenet.bench import measuring
+from wavenet.bench import measurement
 from wavenet.bench.configurations import Network
-from wavenet.bench.measuring import Case, make_row, measure, measure_all, plan
-from wavenet.bench.probes import Ceilings
+from wavenet.bench.machine import Ceilings
+from wavenet.bench.measurement import Case, make_row, measure, measure_all, plan
 from wavenet.errors import ConditionError, EngineUnavailable
 
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch):
-    monkeypatch.setattr(measuring, "available_cores", lambda: 2)
-    monkeypatch.setattr(measuring, "CAN_WAIT", True)
+    monkeypatch.setattr(measurement, "available_cores", lambda: 2)
+    monkeypatch.setattr(measurement, "CAN_WAIT", True)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_plan_names_nothing_twice():
 
 
 def test_a_second_thread_needs_a_second_core(monkeypatch):
-    monkeypatch.setattr(measuring, "available_cores", lambda: 1)
+    monkeypatch.setattr(measurement, "available_cores", lambda: 1)
     assert [c.threads for c in plan(["A"], ["cpu"], [1], ["fp32"], [1, 2])] == [1]
     with pytest.raises(EngineUnavailable, match="nothing to measure: cpu cannot run in fp32 on 2"):
         plan(["A"], ["cpu"], [1], ["fp32"], [2])
@@ -111,11 +111,11 @@ def test_a_measurement_is_the_median_of_runs_after_the_warm_up(monkeypatch, netw
             ran.append(n)
             seconds[0] += 100 if len(ran) == 1 else next(measured) if n == 80 else 0.01 * n
 
-    monkeypatch.setattr(measuring, "time", SimpleNamespace(perf_counter=lambda: seconds[0]))
-    monkeypatch.setattr(measuring, "make_engine", lambda *given: asked.append(given) or Engine())
+    monkeypatch.setattr(measurement, "time", SimpleNamespace(perf_counter=lambda: seconds[0]))
+    monkeypatch.setattr(measurement, "make_engine", lambda *given: asked.append(given) or Engine())
     torch.set_num_threads(2)
     handovers = iter([3e-7, 1e-7, 2e-7])
-    monkeypatch.setattr(measuring, "measure_handover", lambda: next(handovers))
+    monkeypatch.setattr(measurement, "measure_handover", lambda: next(handovers))
     speed, handover = measure(Case("cpu", "tiny", 2, "bf16", 2), network, runs=3, seconds=0.8)
     assert asked == [("cpu", network.model, "bf16", 2)]
     assert ran[-3:] == [80, 80, 80]
@@ -135,10 +135,10 @@ def test_the_torch_engines_are_measured_too(network, engine, streams):
 
 def test_the_reference_pays_for_a_whole_receptive_field(monkeypatch, network):
     seen = []
-    engine = measuring.make_engine("reference", network.model)
+    engine = measurement.make_engine("reference", network.model)
     run = engine.run
     engine.run = lambda state, *rest: seen.append(state.position.tolist()) or run(state, *rest)
-    monkeypatch.setattr(measuring, "make_engine", lambda *arguments: engine)
+    monkeypatch.setattr(measurement, "make_engine", lambda *arguments: engine)
     measure(Case("reference", "tiny", 2, "fp32", 1), network, runs=1, seconds=1e-3)
     assert seen[0] == [network.model.receptive_field] * 2
 
@@ -146,10 +146,10 @@ def test_the_reference_pays_for_a_whole_receptive_field(monkeypatch, network):
 def test_each_engine_is_compared_to_cached_on_as_many_streams(monkeypatch, network):
     speeds = {("cached", 1): 10.0, ("cached", 2): 30.0, ("cpu", 1): 40.0, ("cpu", 2): 90.0}
     monkeypatch.setattr(
-        measuring, "measure", lambda case, *_: (speeds[case.engine, case.streams], 1e-7)
+        measurement, "measure", lambda case, *_: (speeds[case.engine, case.streams], 1e-7)
     )
     ceilings, shown = Ceilings({(network.weight_bytes("fp32"), 1): 1e9}, {1: 1e9}), []
-    monkeypatch.setattr(measuring, "measure_ceilings", lambda sizes, threads: ceilings)
+    monkeypatch.setattr(measurement, "measure_ceilings", lambda sizes, threads: ceilings)
     cases = [Case(e, "tiny", n, "fp32", 1) for e in ("cached", "cpu") for n in (1, 2)]
     found, rows = measure_all({"tiny": network}, cases, 1, shown.append, shown.append)
     assert found is ceilings

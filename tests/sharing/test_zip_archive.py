@@ -12,7 +12,7 @@ import pytest
 
 from wavenet import checkpoint
 from wavenet.errors import CheckpointError, ConditionError
-from wavenet.exchange import archive
+from wavenet.sharing import zip_archive
 
 NAMES = ["README.md", "config.json", "model.safetensors"]
 
@@ -47,7 +47,7 @@ def refusal(path, root, kind=CheckpointError):
     """Unpack, and return the sentence of the refusal; nothing may be left behind."""
     before = everything(root.parent)
     with pytest.raises(kind) as caught:
-        archive.unpack(path, root)
+        zip_archive.unpack(path, root)
     assert everything(root.parent) == before
     assert (root.parent / "victim.txt").read_text() == "untouched"
     sentence = str(caught.value)
@@ -57,8 +57,8 @@ def refusal(path, root, kind=CheckpointError):
 
 
 def test_what_is_packed_comes_back_and_nothing_beside_it(folder, files, root, tmp_path):
-    archive.pack(folder, tmp_path / "tiny.zip")
-    made = archive.unpack(tmp_path / "tiny.zip", root)
+    zip_archive.pack(folder, tmp_path / "tiny.zip")
+    made = zip_archive.unpack(tmp_path / "tiny.zip", root)
     assert made == root / "tiny"
     assert {p.name: p.read_bytes() for p in made.iterdir()} == files
     assert everything(root) == ["tiny", *(f"tiny/{name}" for name in NAMES)]
@@ -70,12 +70,14 @@ def test_a_zip_made_by_hand_is_read_with_or_without_a_folder(files, root, tmp_pa
     entries = [(prefix + name, files[name]) for name in NAMES]
     if prefix:
         entries = [(prefix, b""), *entries, ("__MACOSX/._x", b"?"), (f"{prefix}.DS_Store", b"?")]
-    assert archive.unpack(zip_of(entries, tmp_path / "a.zip"), root).name == "tiny"
+    assert zip_archive.unpack(zip_of(entries, tmp_path / "a.zip"), root).name == "tiny"
 
 
 def test_a_card_may_be_missing(files, root, tmp_path):
     entries = [(name, files[name]) for name in NAMES[1:]]
-    assert not (archive.unpack(zip_of(entries, tmp_path / "a.zip"), root) / "README.md").exists()
+    assert not (
+        zip_archive.unpack(zip_of(entries, tmp_path / "a.zip"), root) / "README.md"
+    ).exists()
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(files, root, tmp_path, monkeypa
         return data
 
     monkeypatch.setattr(zipfile.ZipExtFile, "read", counted)
-    monkeypatch.setattr(archive, "MAX_WEIGHTS_BYTES", 100_000)
+    monkeypatch.setattr(zip_archive, "MAX_WEIGHTS_BYTES", 100_000)
     packed = zlib.compress(b"\0" * 50_000_000)
     entries = [(n, files[n]) for n in NAMES[:2]] + [("model.safetensors", b"\0" * 50_000_000)]
     path = zip_of(entries, tmp_path / "a.zip")
@@ -211,7 +213,7 @@ def test_damaged_encrypted_and_strange_archives_are_one_sentence(files, root, tm
         file.writestr("config.json", b"{}")
     many = io.BytesIO()
     with zipfile.ZipFile(many, "w") as file:
-        for number in range(archive.MAX_ENTRIES + 1):
+        for number in range(zip_archive.MAX_ENTRIES + 1):
             file.writestr(f"{number}/", b"")
     hostile = [b"", b"no zip", good[:-30], good[: len(good) // 2], bytes(encrypted)]
     hostile += [other.getvalue(), many.getvalue(), good.replace(b"config.json", b"confug.json")]

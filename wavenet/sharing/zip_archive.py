@@ -14,8 +14,8 @@ from audio_utils.files import atomic_file, reason
 from wavenet.checkpoint import CONFIG, WEIGHTS
 from wavenet.config import CheckpointConfig
 from wavenet.errors import CheckpointError, ConditionError, ConfigError
-from wavenet.exchange.folder import MAX_BYTES, REQUIRED, check_new, staged
 from wavenet.parsing import parse
+from wavenet.sharing.install import MAX_BYTES, REQUIRED, check_new, staged
 
 MAX_ENTRIES = 64
 # Of the weights in an archive: float32 hardly shrinks, so that a small zip never needs more.

@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import RATE, given_for, local_for, tiny_config, tiny_model
-from wavenet.bench.cost import cost_of, outline
+from wavenet.bench.model_cost import cost_of, outline
 from wavenet.config import GaussianOutput
 from wavenet.engines.rings import empty_state
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from audio_utils.files import reason
 from wavenet.checkpoint import CARD, find, load
 from wavenet.errors import CheckpointError, ConfigError, HubError
-from wavenet.exchange.card import licence_of, read_card
-from wavenet.exchange.folder import MAX_BYTES, REQUIRED, check_free, staged
+from wavenet.sharing.install import MAX_BYTES, REQUIRED, check_free, staged
+from wavenet.sharing.model_card import licence_of, read_card
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

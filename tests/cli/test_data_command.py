@@ -8,7 +8,7 @@ import soundfile
 
 from tests.cli.conftest import refused
 from tests.conftest import RATE, sine
-from wavenet.cli import data
+from wavenet.cli import data_command
 
 
 @pytest.fixture
@@ -85,8 +85,12 @@ def test_a_table_and_many_values_are_shown_in_short(wavenet, folder):
     assert code == 0
     assert "labels from    list.csv" in out
     assert max(map(len, out.splitlines())) < 80
-    assert data.named(30, ["a", "b"]) == "30 files: a b .."
-    assert [data.duration(n) for n in (59, 90, 7200)] == ["59.0 s", "1.5 minutes", "2.0 hours"]
+    assert data_command.named(30, ["a", "b"]) == "30 files: a b .."
+    assert [data_command.duration(n) for n in (59, 90, 7200)] == [
+        "59.0 s",
+        "1.5 minutes",
+        "2.0 hours",
+    ]
 
 
 def test_folders_that_cannot_be_used_are_refused(wavenet, folder, tmp_path):

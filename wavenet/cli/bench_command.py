@@ -11,8 +11,8 @@ from wavenet.errors import ConditionError
 
 if TYPE_CHECKING:
     from wavenet.bench.configurations import Network
-    from wavenet.bench.measuring import Row
-    from wavenet.bench.probes import Ceilings
+    from wavenet.bench.machine import Ceilings
+    from wavenet.bench.measurement import Row
 
 CONFIGURATIONS = ["A", "B", "S"]
 ENGINES = ["cpu", "cached"]
@@ -45,8 +45,8 @@ def bench(
     json_: Annotated[bool, typer.Option("--json", help="Print the JSON line alone.")] = False,
 ) -> None:
     """Measure the engines; the last line of stdout is one JSON document."""
-    from wavenet.bench.measuring import measure_all, plan
-    from wavenet.bench.probes import describe_machine
+    from wavenet.bench.machine import describe_machine
+    from wavenet.bench.measurement import measure_all, plan
 
     networks = gather(configuration, checkpoint)
     chosen = (engine or ENGINES, streams or STREAMS, precision or PRECISIONS, threads or THREADS)

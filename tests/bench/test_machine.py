@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from wavenet.bench import probes
+from wavenet.bench import machine
 from wavenet.engines.cpu_threads import available_cores
 
 
 def test_the_probes_give_positive_rates_and_leave_torch_as_it_was():
     torch.set_num_threads(2)
-    ceilings = probes.measure_ceilings([1000], [1])
+    ceilings = machine.measure_ceilings([1000], [1])
     assert torch.get_num_threads() == 2
     assert list(ceilings.read) == [(1000, 1)]
     assert list(ceilings.multiply) == [1]
@@ -22,8 +22,8 @@ def test_the_probes_give_positive_rates_and_leave_torch_as_it_was():
 
 
 def test_two_threads_read_and_multiply_too():
-    assert probes.measure_read(4096, 2, seconds=1e-4) > 0
-    assert probes.measure_multiply(2, seconds=1e-4) > 0
+    assert machine.measure_read(4096, 2, seconds=1e-4) > 0
+    assert machine.measure_multiply(2, seconds=1e-4) > 0
 
 
 @pytest.mark.parametrize(("threads", "read"), [(1, 4096), (2, 4096), (2, 4100), (2, 1)])
@@ -34,8 +34,8 @@ def test_reading_counts_the_words_of_every_thread(monkeypatch, threads, read):
         shares[:] = [(call.args[0].nbytes, call.args[1]) for call in calls]
         return 0.25 * calls[0].args[1]  # each pass takes a quarter of a second
 
-    monkeypatch.setattr(probes, "time_together", fake)
-    rate = probes.measure_read(read, threads, seconds=2.0)
+    monkeypatch.setattr(machine, "time_together", fake)
+    rate = machine.measure_read(read, threads, seconds=2.0)
     whole = max(read // 64 * 64, 64)  # to 4 words of 8 bytes in each of two threads
     assert shares == [(whole // threads, 8)] * threads
     assert rate == whole / 0.25
@@ -49,20 +49,20 @@ def test_multiplying_counts_the_products_of_every_thread(monkeypatch, threads):
         counts.append((len(calls), calls[0].args[-1]))
         return 0.5 * calls[0].args[-1]
 
-    monkeypatch.setattr(probes, "time_together", fake)
-    assert probes.measure_multiply(threads, seconds=3.0) == threads * 512**3 / 0.5
+    monkeypatch.setattr(machine, "time_together", fake)
+    assert machine.measure_multiply(threads, seconds=3.0) == threads * 512**3 / 0.5
     assert counts[-1] == (threads, 6)
 
 
 def test_the_buffer_is_read_to_its_end_in_every_pass():
     buffer = torch.arange(64).numpy()
-    assert probes._read(buffer, 3) == 3 * 64 * 63 / 2
+    assert machine._read(buffer, 3) == 3 * 64 * 63 / 2
 
 
 def test_the_best_try_counts():
-    tries = iter([9.0, 1.0, *[3.0] * (probes.TRIES - 1), 0.5])
+    tries = iter([9.0, 1.0, *[3.0] * (machine.TRIES - 1), 0.5])
     # the first two are warm-up and calibration, which finds once to be enough
-    assert probes.best_rate(lambda times: next(tries), amount=10, seconds=1.0) == 10 / 0.5
+    assert machine.best_rate(lambda times: next(tries), amount=10, seconds=1.0) == 10 / 0.5
     assert next(tries, None) is None
 
 
@@ -75,7 +75,7 @@ def test_calibration_fills_the_seconds_asked_for(each, times):
         # the first run compiles, which must not be taken for the speed
         return 100.0 if len(calls) == 1 else n * each
 
-    assert probes.calibrate(run, 0.5) == times
+    assert machine.calibrate(run, 0.5) == times
     assert sum(calls) <= 2 * times + 1
 
 
@@ -86,12 +86,12 @@ def test_calls_run_at_once_and_the_time_is_that_of_the_longest():
         meeting.wait(timeout=60)
         time.sleep(0.01)
 
-    assert 0.01 <= probes.time_together([call, call]) < 60
+    assert 0.01 <= machine.time_together([call, call]) < 60
 
 
 @pytest.mark.skipif(available_cores() < 2, reason="one core has none to hand over to")
 def test_handing_over_takes_its_time_and_is_counted_one_way(monkeypatch):
-    assert 1e-9 < probes.measure_handover() < 1e-2
+    assert 1e-9 < machine.measure_handover() < 1e-2
     turns = []
 
     def side_by_side(here, there, counters):
@@ -100,24 +100,24 @@ def test_handing_over_takes_its_time_and_is_counted_one_way(monkeypatch):
         assert (here.args[0].part, there.args[0].part) == (0, 1)
 
     ticks = itertools.count()  # every run takes a second
-    monkeypatch.setattr(probes, "run_side_by_side", side_by_side)
-    monkeypatch.setattr(probes, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
-    assert probes.measure_handover() == pytest.approx(1 / turns[-1] / 2)
+    monkeypatch.setattr(machine, "run_side_by_side", side_by_side)
+    monkeypatch.setattr(machine, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    assert machine.measure_handover() == pytest.approx(1 / turns[-1] / 2)
 
 
 def test_more_threads_are_never_said_to_do_less(monkeypatch):
-    assert probes.rising([3.0, 2.0, 5.0]) == [3.0, 3.0, 5.0]
-    monkeypatch.setattr(probes, "measure_read", lambda size, threads: size / threads)
-    monkeypatch.setattr(probes, "measure_multiply", lambda threads: 10.0 * threads)
-    ceilings = probes.measure_ceilings([8, 16, 8], [2, 1, 2])
+    assert machine.rising([3.0, 2.0, 5.0]) == [3.0, 3.0, 5.0]
+    monkeypatch.setattr(machine, "measure_read", lambda size, threads: size / threads)
+    monkeypatch.setattr(machine, "measure_multiply", lambda threads: 10.0 * threads)
+    ceilings = machine.measure_ceilings([8, 16, 8], [2, 1, 2])
     assert ceilings.read == {(8, 1): 8, (8, 2): 8, (16, 1): 16, (16, 2): 16}
     assert ceilings.multiply == {1: 10, 2: 20}
 
 
 def test_the_machine_is_described():
-    machine = probes.describe_machine()
-    assert set(machine) == {
+    described = machine.describe_machine()
+    assert set(described) == {
         "processor", "cores", "load", "system", "python", "torch", "numba", "date",
     }  # fmt: skip
-    assert machine["torch"] == torch.__version__
-    assert machine["processor"]
+    assert described["torch"] == torch.__version__
+    assert described["processor"]

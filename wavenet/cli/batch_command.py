@@ -23,7 +23,7 @@ from wavenet.cli.batch_options import (
     parse_cluster,
     parse_shard,
 )
-from wavenet.cli.clips import GuardOption
+from wavenet.cli.clip_generation import GuardOption
 from wavenet.cli.options import (
     DEFAULT_CHECKPOINT,
     CheckpointOption,

@@ -22,7 +22,7 @@ from wavenet.checkpoint import (
 )
 from wavenet.config import MAX_PARAMETERS
 from wavenet.errors import CheckpointError, ConditionError
-from wavenet.exchange.card import MAX_CARD_BYTES
+from wavenet.sharing.model_card import MAX_CARD_BYTES
 
 # All that a checkpoint consists of, with the most bytes that each may have.
 MAX_BYTES = {

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.cli.clips import GuardOption, Made, find_likeliest, make_all, plan_outputs, tell, write
+from wavenet.cli.clip_generation import (
+    GuardOption,
+    Made,
+    find_likeliest,
+    make_all,
+    plan_outputs,
+    tell,
+    write,
+)
 from wavenet.cli.options import (
     DEFAULT_CHECKPOINT,
     CheckpointOption,

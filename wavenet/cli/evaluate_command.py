@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wavenet.cli.evaluate_digits import digits
-from wavenet.cli.evaluate_likelihood import likelihood
+from wavenet.cli.evaluate_digits_command import digits
+from wavenet.cli.evaluate_likelihood_command import likelihood
 from wavenet.cli.options import (
     CandidatesOption,
     DeviceOption,

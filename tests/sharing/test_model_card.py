@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from wavenet.errors import CheckpointError
-from wavenet.exchange.card import MAX_CARD_BYTES, licence_of, read_card, render, split_card
+from wavenet.sharing.model_card import MAX_CARD_BYTES, licence_of, read_card, render, split_card
 
 TAGS = "p h3 h4 h5 h6 ul ol li em strong code pre blockquote hr br table thead tbody tr th td a"
 HARMLESS = set(TAGS.split(" "))

@@ -25,7 +25,7 @@ def pull(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Download a checkpoint, see that it loads, and print its folder."""
-    from wavenet.exchange import hub
+    from wavenet.sharing import hub
 
     folder = out or Path(repository.rpartition("/")[2])
     pulled = hub.pull(repository, folder, revision, overwrite)
@@ -43,6 +43,6 @@ def push(
     ] = False,
 ) -> None:
     """Publish a checkpoint whose card names a licence, and print the address."""
-    from wavenet.exchange import hub
+    from wavenet.sharing import hub
 
     typer.echo(hub.push(folder, repository, private))

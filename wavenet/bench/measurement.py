@@ -13,7 +13,7 @@ from itertools import product
 import torch
 
 from wavenet.bench.configurations import BYTES_PER_WEIGHT, Network
-from wavenet.bench.probes import (
+from wavenet.bench.machine import (
     Ceilings,
     calibrate,
     measure_ceilings,
