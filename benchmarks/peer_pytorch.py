@@ -110,15 +110,15 @@ def peer_sizes(config: Any) -> dict[str, Any]:
 
 def compare(name: str, python: str, runs: int) -> list[dict[str, Any]]:
     """Measure one configuration with both, for every number of threads."""
-    from wavenet.bench.configurations import make_network
-    from wavenet.bench.measurement import measure, plan
+    from wavenet.bench.configurations import build_named_model
+    from wavenet.bench.measurement import measure_case, plan_cases
 
-    network, rows = make_network(name), []
-    for case in plan([name], ["cpu"], [1], ["fp32"], THREADS):
+    network, rows = build_named_model(name), []
+    for case in plan_cases([name], ["cpu"], [1], ["fp32"], THREADS):
         task = [peer_sizes(network.model.config), case.threads, runs]
         child = [python, "-W", "ignore", __file__, "--task", json.dumps(task)]
         peer = json.loads(call(child, f"measuring {PEER}"))
-        ours, _ = measure(case, network, runs)
+        ours, _ = measure_case(case, network, runs)
         rows.append(
             {
                 "configuration": name,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wavenet.devices import choose_device, device_faults
+from wavenet.devices import choose_device, device_errors
 from wavenet.engines.registry import device_for
 from wavenet.errors import ConfigError, DeviceError, OutOfMemory
 
@@ -98,7 +98,7 @@ def test_an_engine_for_a_gpu_says_that_there_is_none(gpus, engine):
     ],
 )
 def test_a_fault_of_a_device_is_one_sentence(error, kind, words):
-    with pytest.raises(DeviceError, match=words) as caught, device_faults("try again"):
+    with pytest.raises(DeviceError, match=words) as caught, device_errors("try again"):
         raise error
     assert type(caught.value) is kind
     assert "\n" not in str(caught.value)
@@ -108,6 +108,6 @@ def test_a_fault_of_a_device_is_one_sentence(error, kind, words):
     "error", [RuntimeError("shapes differ"), ValueError("CUDA error"), KeyError()]
 )
 def test_other_errors_are_bugs_and_stay_what_they_are(error):
-    with pytest.raises(type(error)) as caught, device_faults():
+    with pytest.raises(type(error)) as caught, device_errors():
         raise error
     assert caught.value is error

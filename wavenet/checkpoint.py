@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from audio_utils.files import atomic_file
 from wavenet.config import CheckpointConfig
-from wavenet.devices import device_faults
+from wavenet.devices import device_errors
 from wavenet.errors import CheckpointError, ConfigError
 from wavenet.model.wavenet import WaveNet
 from wavenet.parsing import parse
@@ -89,7 +89,7 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
     tensors = _read_weights(folder / WEIGHTS, model.state_dict())
     model.load_state_dict(tensors)
     model.requires_grad_(False)
-    with device_faults():
+    with device_errors():
         return Checkpoint(config, model.eval().to(device), folder)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from wavenet.bench import machine, measurement
 from wavenet.bench.machine import Ceilings
-from wavenet.cli.bench_command import document
+from wavenet.cli.bench_command import build_report
 from wavenet.cli.main import run
 
 
@@ -50,7 +50,7 @@ def test_the_last_line_is_one_document_whose_numbers_agree(bench, make_checkpoin
 
 
 def test_the_document_carries_every_ceiling():
-    ceilings = document({}, 1, Ceilings({(8, 1): 3.0, (8, 2): 4.0}, {1: 5.0}), [])["ceilings"]
+    ceilings = build_report({}, 1, Ceilings({(8, 1): 3.0, (8, 2): 4.0}, {1: 5.0}), [])["ceilings"]
     assert ceilings == {
         "read": [
             {"bytes": 8, "threads": 1, "bytes_per_second": 3.0},
@@ -119,7 +119,7 @@ def test_an_engine_for_a_gpu_is_measured_without_the_ceilings_of_the_processor(
 def test_a_gpu_takes_both_precisions_where_its_engine_does(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    cases = measurement.plan(["A"], ["gpu", "graph"], [1, 8192], ["fp32", "bf16"], [1, 2])
+    cases = measurement.plan_cases(["A"], ["gpu", "graph"], [1, 8192], ["fp32", "bf16"], [1, 2])
     assert {(c.engine, c.precision, c.threads) for c in cases} == {
         ("gpu", "fp32", 1),
         ("gpu", "bf16", 1),

@@ -22,8 +22,8 @@ def test_the_probes_give_positive_rates_and_leave_torch_as_it_was():
 
 
 def test_two_threads_read_and_multiply_too():
-    assert machine.measure_read(4096, 2, seconds=1e-4) > 0
-    assert machine.measure_multiply(2, seconds=1e-4) > 0
+    assert machine.measure_read_bandwidth(4096, 2, seconds=1e-4) > 0
+    assert machine.measure_multiply_rate(2, seconds=1e-4) > 0
 
 
 @pytest.mark.parametrize(("threads", "read"), [(1, 4096), (2, 4096), (2, 4100), (2, 1)])
@@ -35,7 +35,7 @@ def test_reading_counts_the_words_of_every_thread(monkeypatch, threads, read):
         return 0.25 * calls[0].args[1]  # each pass takes a quarter of a second
 
     monkeypatch.setattr(machine, "time_together", fake)
-    rate = machine.measure_read(read, threads, seconds=2.0)
+    rate = machine.measure_read_bandwidth(read, threads, seconds=2.0)
     whole = max(read // 64 * 64, 64)  # to 4 words of 8 bytes in each of two threads
     assert shares == [(whole // threads, 8)] * threads
     assert rate == whole / 0.25
@@ -50,13 +50,13 @@ def test_multiplying_counts_the_products_of_every_thread(monkeypatch, threads):
         return 0.5 * calls[0].args[-1]
 
     monkeypatch.setattr(machine, "time_together", fake)
-    assert machine.measure_multiply(threads, seconds=3.0) == threads * 512**3 / 0.5
+    assert machine.measure_multiply_rate(threads, seconds=3.0) == threads * 512**3 / 0.5
     assert counts[-1] == (threads, 6)
 
 
 def test_the_buffer_is_read_to_its_end_in_every_pass():
     buffer = torch.arange(64).numpy()
-    assert machine._read(buffer, 3) == 3 * 64 * 63 / 2
+    assert machine._sum_buffer(buffer, 3) == 3 * 64 * 63 / 2
 
 
 def test_the_best_try_counts():
@@ -86,12 +86,12 @@ def test_calls_run_at_once_and_the_time_is_that_of_the_longest():
         meeting.wait(timeout=60)
         time.sleep(0.01)
 
-    assert 0.01 <= machine.time_together([call, call]) < 60
+    assert 0.01 <= machine.time_in_parallel([call, call]) < 60
 
 
 @pytest.mark.skipif(available_cores() < 2, reason="one core has none to hand over to")
 def test_handing_over_takes_its_time_and_is_counted_one_way(monkeypatch):
-    assert 1e-9 < machine.measure_handover() < 1e-2
+    assert 1e-9 < machine.measure_core_latency() < 1e-2
     turns = []
 
     def side_by_side(here, there, counters):
@@ -102,11 +102,11 @@ def test_handing_over_takes_its_time_and_is_counted_one_way(monkeypatch):
     ticks = itertools.count()  # every run takes a second
     monkeypatch.setattr(machine, "run_side_by_side", side_by_side)
     monkeypatch.setattr(machine, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
-    assert machine.measure_handover() == pytest.approx(1 / turns[-1] / 2)
+    assert machine.measure_core_latency() == pytest.approx(1 / turns[-1] / 2)
 
 
 def test_more_threads_are_never_said_to_do_less(monkeypatch):
-    assert machine.rising([3.0, 2.0, 5.0]) == [3.0, 3.0, 5.0]
+    assert machine.running_maximum([3.0, 2.0, 5.0]) == [3.0, 3.0, 5.0]
     monkeypatch.setattr(machine, "measure_read", lambda size, threads: size / threads)
     monkeypatch.setattr(machine, "measure_multiply", lambda threads: 10.0 * threads)
     ceilings = machine.measure_ceilings([8, 16, 8], [2, 1, 2])

@@ -7,9 +7,15 @@ import torch
 
 from tests.conftest import tiny_config, tiny_model
 from wavenet.bench import measurement
-from wavenet.bench.configurations import Network
+from wavenet.bench.configurations import BenchmarkModel
 from wavenet.bench.machine import Ceilings
-from wavenet.bench.measurement import Case, make_row, measure, measure_all, plan
+from wavenet.bench.measurement import (
+    BenchmarkCase,
+    make_measurement,
+    measure_all,
+    measure_case,
+    plan_cases,
+)
 from wavenet.errors import ConditionError, EngineUnavailable
 
 
@@ -21,11 +27,11 @@ def two_cores(monkeypatch):
 
 @pytest.fixture
 def network():
-    return Network("tiny", tiny_model(tiny_config(conditions="label")))
+    return BenchmarkModel("tiny", tiny_model(tiny_config(conditions="label")))
 
 
 def test_a_plan_leaves_out_what_engines_do_not_offer():
-    cases = plan(["A"], ["cpu", "cached"], [1, 64], ["fp32", "bf16"], [1, 2])
+    cases = plan_cases(["A"], ["cpu", "cached"], [1, 64], ["fp32", "bf16"], [1, 2])
     assert [(c.streams, c.engine, c.precision, c.threads) for c in cases] == [
         (streams, *rest)
         for streams in (1, 64)
@@ -40,15 +46,15 @@ def test_a_plan_leaves_out_what_engines_do_not_offer():
 
 
 def test_a_plan_names_nothing_twice():
-    cases = plan(["S", "S"], ["cpu", "cpu"], [1, 1], ["fp32"], [1, 1])
-    assert cases == [Case("cpu", "S", 1, "fp32", 1)]
+    cases = plan_cases(["S", "S"], ["cpu", "cpu"], [1, 1], ["fp32"], [1, 1])
+    assert cases == [BenchmarkCase("cpu", "S", 1, "fp32", 1)]
 
 
 def test_a_second_thread_needs_a_second_core(monkeypatch):
     monkeypatch.setattr(measurement, "available_cores", lambda: 1)
-    assert [c.threads for c in plan(["A"], ["cpu"], [1], ["fp32"], [1, 2])] == [1]
+    assert [c.threads for c in plan_cases(["A"], ["cpu"], [1], ["fp32"], [1, 2])] == [1]
     with pytest.raises(EngineUnavailable, match="nothing to measure: cpu cannot run in fp32 on 2"):
-        plan(["A"], ["cpu"], [1], ["fp32"], [2])
+        plan_cases(["A"], ["cpu"], [1], ["fp32"], [2])
 
 
 @pytest.mark.parametrize(
@@ -66,13 +72,13 @@ def test_a_second_thread_needs_a_second_core(monkeypatch):
 def test_a_plan_refuses_what_nobody_can_measure(change, error, words):
     asked = {"engines": ["cpu"], "streams": [1], "precisions": ["fp32"], "threads": [1]}
     with pytest.raises(error, match=words):
-        plan(["A"], **(asked | change))
+        plan_cases(["A"], **(asked | change))
 
 
 def test_a_row_of_one_stream_is_bound_by_reading():
     ceilings = Ceilings({(4_000_000, 2): 80e9}, {2: 50e9})
-    case = Case("cpu", "A", 1, "fp32", 2)
-    row = make_row(case, 1_000_000, 16_000.0, ceilings, baseline=500.0)
+    case = BenchmarkCase("cpu", "A", 1, "fp32", 2)
+    row = make_measurement(case, 1_000_000, 16_000.0, ceilings, baseline=500.0)
     assert (row.engine, row.configuration, row.streams) == ("cpu", "A", 1)
     assert (row.precision, row.threads) == ("fp32", 2)
     assert row.samples_per_second == 16_000
@@ -85,8 +91,8 @@ def test_a_row_of_one_stream_is_bound_by_reading():
 
 def test_a_row_of_many_streams_reads_once_a_step_and_is_bound_by_multiplying():
     ceilings = Ceilings({(2_000_000, 1): 80e9}, {1: 50e9})
-    case = Case("cpu", "A", 64, "bf16", 1)
-    row = make_row(case, 1_000_000, 32_000.0, ceilings, baseline=None)
+    case = BenchmarkCase("cpu", "A", 64, "bf16", 1)
+    row = make_measurement(case, 1_000_000, 32_000.0, ceilings, baseline=None)
     assert row.times_real_time == 2
     assert row.macs_per_second == 32e9
     assert row.weight_bytes_per_second == 1e9  # 500 steps a second of 2 MB
@@ -116,7 +122,9 @@ def test_a_measurement_is_the_median_of_runs_after_the_warm_up(monkeypatch, netw
     torch.set_num_threads(2)
     handovers = iter([3e-7, 1e-7, 2e-7])
     monkeypatch.setattr(measurement, "measure_handover", lambda: next(handovers))
-    speed, handover = measure(Case("cpu", "tiny", 2, "bf16", 2), network, runs=3, seconds=0.8)
+    speed, handover = measure_case(
+        BenchmarkCase("cpu", "tiny", 2, "bf16", 2), network, runs=3, seconds=0.8
+    )
     assert asked == [("cpu", network.model, "bf16", 2)]
     assert ran[-3:] == [80, 80, 80]
     assert speed == pytest.approx(2 * 80 / 1.6)
@@ -127,8 +135,8 @@ def test_a_measurement_is_the_median_of_runs_after_the_warm_up(monkeypatch, netw
 @pytest.mark.parametrize("engine", ["reference", "cached"])
 @pytest.mark.parametrize("streams", [1, 3])
 def test_the_torch_engines_are_measured_too(network, engine, streams):
-    case = Case(engine, "tiny", streams, "fp32", 1)
-    speed, handover = measure(case, network, runs=1, seconds=1e-3)
+    case = BenchmarkCase(engine, "tiny", streams, "fp32", 1)
+    speed, handover = measure_case(case, network, runs=1, seconds=1e-3)
     assert speed > 0
     assert handover is None  # one thread hands nothing over
 
@@ -139,7 +147,7 @@ def test_the_reference_pays_for_a_whole_receptive_field(monkeypatch, network):
     run = engine.run
     engine.run = lambda state, *rest: seen.append(state.position.tolist()) or run(state, *rest)
     monkeypatch.setattr(measurement, "make_engine", lambda *arguments: engine)
-    measure(Case("reference", "tiny", 2, "fp32", 1), network, runs=1, seconds=1e-3)
+    measure_case(BenchmarkCase("reference", "tiny", 2, "fp32", 1), network, runs=1, seconds=1e-3)
     assert seen[0] == [network.model.receptive_field] * 2
 
 
@@ -150,7 +158,7 @@ def test_each_engine_is_compared_to_cached_on_as_many_streams(monkeypatch, netwo
     )
     ceilings, shown = Ceilings({(network.weight_bytes("fp32"), 1): 1e9}, {1: 1e9}), []
     monkeypatch.setattr(measurement, "measure_ceilings", lambda sizes, threads: ceilings)
-    cases = [Case(e, "tiny", n, "fp32", 1) for e in ("cached", "cpu") for n in (1, 2)]
+    cases = [BenchmarkCase(e, "tiny", n, "fp32", 1) for e in ("cached", "cpu") for n in (1, 2)]
     found, rows = measure_all({"tiny": network}, cases, 1, shown.append, shown.append)
     assert found is ceilings
     assert shown == [ceilings, *rows]

@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import RATE, given_for, local_for, tiny_config, tiny_model
-from wavenet.bench.model_cost import cost_of, outline
+from wavenet.bench.model_cost import build_meta_model, compute_cost
 from wavenet.config import GaussianOutput
 from wavenet.engines.rings import empty_state
 
@@ -14,8 +14,8 @@ from wavenet.engines.rings import empty_state
 @pytest.mark.parametrize("conditions", ["none", "both", "all"])
 def test_an_outline_has_the_numbers_of_the_model(kernel_size, conditions):
     model = tiny_model(tiny_config(kernel_size, conditions=conditions))
-    cost = cost_of(outline(model.config, 5, RATE))
-    assert cost == cost_of(model)
+    cost = compute_cost(build_meta_model(model.config, 5, RATE))
+    assert cost == compute_cost(model)
     assert cost.parameters == sum(p.numel() for p in model.parameters())
     assert cost.weight_bytes == sum(p.nbytes for p in model.parameters())
     conditioning = model.conditioning([given_for(model, 0)], [1], [local_for(model, 0, 1)])
@@ -24,16 +24,18 @@ def test_an_outline_has_the_numbers_of_the_model(kernel_size, conditions):
 
 
 def test_an_outline_holds_no_numbers():
-    assert {p.device.type for p in outline(tiny_config(), 8, RATE).parameters()} == {"meta"}
+    assert {p.device.type for p in build_meta_model(tiny_config(), 8, RATE).parameters()} == {
+        "meta"
+    }
     wide = tiny_config(conditions="none", widths=(1024, 1024, 1024), output=GaussianOutput())
-    assert cost_of(outline(wide, 16, RATE)).parameters > 10_000_000
+    assert compute_cost(build_meta_model(wide, 16, RATE)).parameters > 10_000_000
 
 
 @pytest.mark.parametrize("kernel_size", [2, 3])
 def test_multiply_adds_are_those_that_torch_counts(kernel_size):
     """One column of every product with a cache, a receptive field of them without."""
     model = tiny_model(tiny_config(kernel_size, conditions="none"))
-    cost = cost_of(model)
+    cost = compute_cost(model)
     for columns, expected in ((1, cost.cached), (cost.receptive_field, cost.naive)):
         codes = torch.zeros(1, columns, dtype=torch.int64)
         with FlopCounterMode(display=False) as counter:

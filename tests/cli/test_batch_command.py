@@ -261,15 +261,15 @@ def test_a_full_disk_ends_in_one_sentence(batch, tmp_path):
 def test_progress_is_lines_where_there_is_no_terminal(capsys, monkeypatch):
     monkeypatch.setattr(progress, "LINE_SECONDS", -1)
     with BatchProgress(3, 4.0, quiet=False) as bar:
-        bar.pass_over(1.0)
-        bar.show("a", None)
-        bar.report(1.5)
-        bar.show("b [bold]", "no")
+        bar.skip_clip(1.0)
+        bar.finish_clip("a", None)
+        bar.add_audio(1.5)
+        bar.finish_clip("b [bold]", "no")
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("2 of 3 clips, ")
     assert lines[1] == "b [bold]: no"
     with BatchProgress(3, 4.0, quiet=True) as bar:
-        bar.report(1.5)
+        bar.add_audio(1.5)
     assert capsys.readouterr().err == ""
 
 

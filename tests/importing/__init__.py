@@ -149,7 +149,7 @@ def r9_read(folder, settings, tensors, bare=False):
     whole = {"state_dict": tensors, "optimizer": optimizer, "global_step": 3, "global_epoch": 1}
     torch.save(tensors if bare else whole, folder / "checkpoint.pth")
     (folder / "hparams.json").write_text(json.dumps(settings))
-    return r9y9.read(folder / "checkpoint.pth", folder / "hparams.json", "theirs", True)
+    return r9y9.import_model(folder / "checkpoint.pth", folder / "hparams.json", "theirs", True)
 
 
 def r9_forward(tensors, settings, inputs, c=None, g=None, skips="mean", scale=HALF):

@@ -8,7 +8,7 @@ import torch
 
 from wavenet.errors import CheckpointError, ConfigError
 from wavenet.importing import pickle_reader
-from wavenet.importing.pickle_reader import Husk
+from wavenet.importing.pickle_reader import OpaqueObject
 
 
 class Hostile:
@@ -36,7 +36,7 @@ def test_a_hostile_file_is_refused_and_does_nothing(tmp_path, trusted, legacy, n
     path = write(tmp_path, {"a": torch.ones(2), "b": Hostile(mark, called)}, legacy)
     expected = CheckpointError if trusted else ConfigError
     with pytest.raises(expected) as caught:
-        pickle_reader.read(path, trusted, ["wavenet_model.WaveNetModel"])
+        pickle_reader.read_pickle(path, trusted, ["wavenet_model.WaveNetModel"])
     sentence = str(caught.value)
     assert len(sentence.splitlines()) == 1
     words = f"{function}, which is neither a tensor nor of this layout" if trusted else "--trusted"
@@ -53,21 +53,21 @@ def test_a_plain_pickle_is_refused(tmp_path):
     with (tmp_path / "model.pth").open("wb") as file:
         pickle.dump(Hostile(mark, __import__("os").system), file)
     with pytest.raises(CheckpointError):
-        pickle_reader.read(tmp_path / "model.pth", True)
+        pickle_reader.read_pickle(tmp_path / "model.pth", True)
     assert not mark.exists()
 
 
 def test_nothing_is_opened_without_trust(tmp_path):
     with pytest.raises(ConfigError, match=r"can carry a program; only its tensors .* --trusted"):
-        pickle_reader.read(tmp_path / "none.pth", False)
+        pickle_reader.read_pickle(tmp_path / "none.pth", False)
     with pytest.raises(CheckpointError, match="there is no file"):
-        pickle_reader.read(tmp_path / "none.pth", True)
+        pickle_reader.read_pickle(tmp_path / "none.pth", True)
 
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_tensors_numbers_and_words_come_back(tmp_path, legacy):
     content = {"a": torch.arange(3.0), "n": 3, "words": ["x", None]}
-    found = pickle_reader.read(write(tmp_path, content, legacy), True)
+    found = pickle_reader.read_pickle(write(tmp_path, content, legacy), True)
     assert torch.equal(found["a"], content["a"])
     assert (found["n"], found["words"]) == (3, ["x", None])
 
@@ -77,7 +77,7 @@ def test_a_damaged_file_is_refused(tmp_path, keep):
     path = write(tmp_path, {"a": torch.ones(1000)})
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(CheckpointError, match="cannot be read") as caught:
-        pickle_reader.read(path, True)
+        pickle_reader.read_pickle(path, True)
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -85,21 +85,23 @@ def test_a_file_that_is_or_unpacks_to_too_much_is_refused(tmp_path, monkeypatch)
     path = write(tmp_path, {"a": torch.ones(1000)})
     monkeypatch.setattr(pickle_reader, "MAX_BYTES", 3000)
     with pytest.raises(CheckpointError, match="at most 3,000 are read"):
-        pickle_reader.read(path, True)
+        pickle_reader.read_pickle(path, True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("model/data.pkl", bytes(100_000))
     assert path.stat().st_size < 3000
     with pytest.raises(CheckpointError, match="has 100,000 bytes"):
-        pickle_reader.read(path, True)
+        pickle_reader.read_pickle(path, True)
 
 
 def test_the_names_that_were_allowed_are_not_for_others(tmp_path):
-    pickle_reader.read(write(tmp_path, {"a": torch.ones(2)}), True, ["wavenet_model.WaveNetModel"])
+    pickle_reader.read_pickle(
+        write(tmp_path, {"a": torch.ones(2)}), True, ["wavenet_model.WaveNetModel"]
+    )
     assert "Husk" not in str(torch.serialization.get_safe_globals())
 
 
 def module(**children):
-    husk = Husk()
+    husk = OpaqueObject()
     husk.__setstate__(
         {"_parameters": {"weight": torch.ones(1), "bias": None}, "_modules": children}
     )
@@ -107,13 +109,13 @@ def module(**children):
 
 
 def test_parameters_are_gathered_from_modules_within_modules():
-    found = pickle_reader.state_dict(module(a=module(), b=module(c=module())), "x")
+    found = pickle_reader.collect_state_dict(module(a=module(), b=module(c=module())), "x")
     assert list(found) == ["weight", "a.weight", "b.weight", "b.c.weight"]
     endless = module()
     endless.state["_modules"]["again"] = endless
-    for wrong in (endless, Husk(), module(a=Husk())):
+    for wrong in (endless, OpaqueObject(), module(a=OpaqueObject())):
         with pytest.raises(CheckpointError, match="has not the structure of a module"):
-            pickle_reader.state_dict(wrong, "x")
+            pickle_reader.collect_state_dict(wrong, "x")
 
 
 def test_no_advice_to_read_unsafely_is_passed_on(tmp_path):
@@ -121,7 +123,7 @@ def test_no_advice_to_read_unsafely_is_passed_on(tmp_path):
     path = tmp_path / "notes.pth"
     path.write_text("no weights\n")
     with pytest.raises(CheckpointError) as caught:
-        pickle_reader.read(path, trusted=True)
+        pickle_reader.read_pickle(path, trusted=True)
     assert str(caught.value) == (
         f"{path} cannot be read as a PyTorch file: it is damaged or was not written by torch.save"
     )

@@ -16,7 +16,7 @@ from tests.importing import (
     upsampling,
 )
 from wavenet import checkpoint
-from wavenet.importing.imported_model import card, save, stretch
+from wavenet.importing.imported_model import render_card, save_checkpoint, upsample_frames
 from wavenet.model.distributions import Categorical
 from wavenet.model.mixtures import GaussianMixture, LogisticMixture
 from wavenet.synthesis.generate import synthesize
@@ -32,7 +32,7 @@ def bring(tmp_path):
 
     def convert(settings, tensors, bare=False):
         imported = r9_read(tmp_path, settings, tensors, bare)
-        save(imported, tmp_path / "out", tmp_path / "checkpoint.pth")
+        save_checkpoint(imported, tmp_path / "out", tmp_path / "checkpoint.pth")
         return checkpoint.load(tmp_path / "out")
 
     return convert
@@ -208,7 +208,7 @@ def test_frames_are_stretched_as_theirs(tmp_path, old, scales, high, pad):
     frames = random(7, 4, seed=3, scale=1.0)
     expected = stretched_by_hand(frames.T, net, scales, high, pad, old).T
     for given in (frames, frames.T):
-        got = stretch(imported, given)
+        got = upsample_frames(imported, given)
         torch.testing.assert_close(got.double(), expected, atol=1e-5, rtol=1e-5)
     assert (got.double() - expected.flip(1)).abs().max() > 0.05
     assert len(got) == 7 * np.prod(scales)
@@ -217,14 +217,16 @@ def test_frames_are_stretched_as_theirs(tmp_path, old, scales, high, pad):
 def test_the_card_tells_where_it_came_from_and_what_to_undo(tmp_path):
     settings = r9_settings(preprocess="preemphasis", global_gain_scale=0.55)
     settings |= {"rescaling": True, "rescaling_max": 0.9}
-    text = card(r9_read(tmp_path, settings, r9_tensors(settings)), tmp_path / "checkpoint.pth")
+    text = render_card(
+        r9_read(tmp_path, settings, r9_tensors(settings)), tmp_path / "checkpoint.pth"
+    )
     for words in (
         "`checkpoint.pth`", "| layout | r9y9 |", "not known to us", "linear, 16 bits",
         "sqrt(1 / layers)", "below -11", "-16 in training", "0.85", "scaled by 0.55", "peak of 0.9",
     ):  # fmt: skip
         assert words in text
     classes = r9_settings(**CLASSES)
-    text = card(r9_read(tmp_path, classes, r9_tensors(classes)), tmp_path / "checkpoint.pth")
+    text = render_card(r9_read(tmp_path, classes, r9_tensors(classes)), tmp_path / "checkpoint.pth")
     assert "mu-law, 8 bits, rounded down, silence code 127" in text
     assert "-11" not in text
 

@@ -8,7 +8,7 @@ import torch
 from tests.importing import CLASSES, normed, r9_read, r9_settings, r9_tensors, upsampling
 from wavenet.errors import CheckpointError, ConditionError, ConfigError
 from wavenet.importing import r9y9
-from wavenet.importing.imported_model import stretch
+from wavenet.importing.imported_model import upsample_frames
 
 
 def test_frames_that_do_not_fit_are_refused(tmp_path):
@@ -21,12 +21,12 @@ def test_frames_that_do_not_fit_are_refused(tmp_path):
         torch.full((7, 4), torch.inf),
     ):
         with pytest.raises(ConditionError, match="frames x 4 or 4 x frames"):
-            stretch(imported, frames)
+            upsample_frames(imported, frames)
     with pytest.raises(ConditionError, match="cut the recording"):
-        stretch(imported, torch.zeros(1, 1).expand(1 << 24, 4))
+        upsample_frames(imported, torch.zeros(1, 1).expand(1 << 24, 4))
     bare = r9_settings()
     with pytest.raises(ConditionError, match="no upsampling network"):
-        stretch(r9_read(tmp_path, bare, r9_tensors(bare)), torch.zeros(7, 4))
+        upsample_frames(r9_read(tmp_path, bare, r9_tensors(bare)), torch.zeros(7, 4))
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_settings_that_are_not_there_are_refused(tmp_path):
     for text, words in (("{", "Invalid JSON"), ("{}", "the key sample_rate is missing")):
         (tmp_path / "hparams.json").write_text(text)
         with pytest.raises(ConfigError, match=words):
-            r9y9.read(tmp_path / "checkpoint.pth", tmp_path / "hparams.json", "x", True)
+            r9y9.import_model(tmp_path / "checkpoint.pth", tmp_path / "hparams.json", "x", True)
     with pytest.raises(ConfigError, match=r"none\.json cannot be read: No such file"):
-        r9y9.read(tmp_path / "checkpoint.pth", tmp_path / "none.json", "x", True)
+        r9y9.import_model(tmp_path / "checkpoint.pth", tmp_path / "none.json", "x", True)
     (tmp_path / "hparams.json").write_text(" " * (1 << 20) + json.dumps(settings))
     with pytest.raises(ConfigError, match="too large"):
-        r9y9.read(tmp_path / "checkpoint.pth", tmp_path / "hparams.json", "x", True)
+        r9y9.import_model(tmp_path / "checkpoint.pth", tmp_path / "hparams.json", "x", True)
 
 
 ACTIVATED = {name.replace(".3.", ".4."): tensor for name, tensor in normed(upsampling()).items()}

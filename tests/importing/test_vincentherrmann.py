@@ -13,7 +13,7 @@ from wavenet.config import SamplingConfig
 from wavenet.engines.registry import make_engine
 from wavenet.errors import CheckpointError, ConfigError
 from wavenet.importing import vincentherrmann
-from wavenet.importing.imported_model import save
+from wavenet.importing.imported_model import save_checkpoint
 from wavenet.synthesis.generate import synthesize
 from wavenet.synthesis.items import Item
 from wavenet.synthesis.noise import uniforms
@@ -100,15 +100,15 @@ def whole(tmp_path, tensors, layout="new"):
 def test_predictions_are_those_of_the_original(put, codes, tmp_path, sizes):
     tensors = vh_tensors(**sizes)
     path = put(tensors)
-    imported = vincentherrmann.read(path, "theirs", True, 16_000, 3)
-    save(imported, tmp_path / "out", path)
+    imported = vincentherrmann.import_model(path, "theirs", True, 16_000, 3)
+    save_checkpoint(imported, tmp_path / "out", path)
     model = checkpoint.load(tmp_path / "out").model
     torch.testing.assert_close(params(model, codes), original(tensors, codes), **CLOSE)
 
 
 def test_the_comparison_notices_what_could_be_wrong(put, codes):
     tensors = vh_tensors()
-    got = params(vincentherrmann.read(put(tensors), "x", True, 8_000, 3).model, codes)
+    got = params(vincentherrmann.import_model(put(tensors), "x", True, 8_000, 3).model, codes)
     swapped = {
         name.replace("filter", "x").replace("gate", "filter").replace("x_", "gate_"): tensor
         for name, tensor in tensors.items()
@@ -124,22 +124,22 @@ def test_the_comparison_notices_what_could_be_wrong(put, codes):
 def test_a_whole_pickled_module_is_read_and_tells_its_cycle(codes, tmp_path):
     tensors = vh_tensors()
     path = whole(tmp_path, tensors)
-    model = vincentherrmann.read(path, "x", True, 8_000).model
+    model = vincentherrmann.import_model(path, "x", True, 8_000).model
     assert model.config.dilations == (1, 2, 4, 1, 2, 4)
     torch.testing.assert_close(params(model, codes), original(tensors, codes), **CLOSE)
     with pytest.raises(ConfigError, match="has 3 layers per cycle, found 5; leave it out"):
-        vincentherrmann.read(path, "x", True, 8_000, 5)
+        vincentherrmann.import_model(path, "x", True, 8_000, 5)
 
 
 def test_a_module_of_an_older_pytorch_is_refused_with_what_to_do(tmp_path):
     path = whole(tmp_path, vh_tensors(), "old")
     with pytest.raises(CheckpointError, match=r"before 1\.6, .* save its state_dict\(\) instead"):
-        vincentherrmann.read(path, "x", True, 8_000)
+        vincentherrmann.import_model(path, "x", True, 8_000)
 
 
 def test_the_usual_cycle_has_ten_layers(put):
     path = put(vh_tensors(layers=12))
-    config = vincentherrmann.read(path, "x", True, 8_000).config
+    config = vincentherrmann.import_model(path, "x", True, 8_000).config
     assert config.model.dilations == (*(2**n for n in range(10)), 1, 2)
     assert (config.codec.rounding, config.codec.silence_code) == ("down-256", 128)
 
@@ -148,8 +148,8 @@ def test_audio_is_drawn_from_the_originals_predictions(put, tmp_path):
     """The engine cpu draws, from code 128 on, what the original's logits and the noise say."""
     tensors = vh_tensors(layers=3, bias=False)
     path = put(tensors)
-    imported = vincentherrmann.read(path, "x", True, 8_000, 3)
-    save(imported, tmp_path / "out", path)
+    imported = vincentherrmann.import_model(path, "x", True, 8_000, 3)
+    save_checkpoint(imported, tmp_path / "out", path)
     loaded = checkpoint.load(tmp_path / "out")
     samples = 40
     noise = uniforms(4, 0, 0, samples)
@@ -194,16 +194,16 @@ def without(*names):
 )
 def test_a_file_that_does_not_fit_is_refused_in_a_sentence(put, change, words):
     with pytest.raises(CheckpointError, match=words) as caught:
-        vincentherrmann.read(put(change(vh_tensors())), "x", True, 8_000, 3)
+        vincentherrmann.import_model(put(change(vh_tensors())), "x", True, 8_000, 3)
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_settings_out_of_range_are_refused(put):
     path = put(vh_tensors(layers=2))
     with pytest.raises(ConfigError, match="1 to 17, found 40"):
-        vincentherrmann.read(path, "x", True, 8_000, 40)
+        vincentherrmann.import_model(path, "x", True, 8_000, 40)
     with pytest.raises(ConfigError, match=r"sample_rate: .* found 5"):
-        vincentherrmann.read(path, "x", True, 5)
+        vincentherrmann.import_model(path, "x", True, 5)
     wide = vh_tensors(layers=1, residual=5000)
     with pytest.raises(ConfigError, match=r"residual_channels: .* 4096, found 5000"):
-        vincentherrmann.read(put(wide), "x", True, 8_000)
+        vincentherrmann.import_model(put(wide), "x", True, 8_000)

@@ -119,7 +119,7 @@ def test_a_replacement_that_fails_leaves_the_old_checkpoint(folder, make_checkpo
     monkeypatch.setattr(os, "rename", full)
     with (
         pytest.raises(folders.ConditionError, match="the disk is full"),
-        folders.staged(old, "x", overwrite=True) as stage,
+        folders.staging_folder(old, "x", overwrite=True) as stage,
     ):
         for name in NAMES:
             (stage / name).write_bytes((folder / name).read_bytes())

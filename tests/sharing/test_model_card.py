@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from wavenet.errors import CheckpointError
-from wavenet.sharing.model_card import MAX_CARD_BYTES, licence_of, read_card, render, split_card
+from wavenet.sharing.model_card import (
+    MAX_CARD_BYTES,
+    get_licence,
+    read_card,
+    render_html,
+    split_front_matter,
+)
 
 TAGS = "p h3 h4 h5 h6 ul ol li em strong code pre blockquote hr br table thead tbody tr th td a"
 HARMLESS = set(TAGS.split(" "))
@@ -68,17 +74,17 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_that_acts_or_loads_comes_through(text):
-    check_harmless(render(text))
-    check_harmless(render(f"---\nlicense: mit\n---\n{text}"))
+    check_harmless(render_html(text))
+    check_harmless(render_html(f"---\nlicense: mit\n---\n{text}"))
 
 
 def test_raw_html_is_shown_as_it_is_and_pictures_by_their_words():
-    seen = check_harmless(render("<b>bold</b> ![a *mel*](https://e.example/a.png)"))
+    seen = check_harmless(render_html("<b>bold</b> ![a *mel*](https://e.example/a.png)"))
     assert seen.words.strip() == "<b>bold</b> [picture: a *mel*]"
 
 
 def test_links_lead_to_web_pages_in_a_window_of_their_own():
-    seen = check_harmless(render("[web](https://e.example/a) and [file](../a.md)"))
+    seen = check_harmless(render_html("[web](https://e.example/a) and [file](../a.md)"))
     assert seen.attributes == [
         ("href", "https://e.example/a"),
         ("target", "_blank"),
@@ -91,11 +97,11 @@ def test_our_own_cards_are_shown_whole():
     cards = sorted(Path(__file__).parents[2].glob("checkpoints/*/README.md"))
     assert cards
     for path in cards:
-        seen = check_harmless(render(read_card(path.parent)))
+        seen = check_harmless(render_html(read_card(path.parent)))
         assert {"h3", "h4", "table", "td", "pre", "a"} <= seen.tags
         assert "library_name" not in seen.words
         wanted = "cc0-1.0" if path.parent.name == "strings" else "cc-by-sa-4.0"
-        assert licence_of(read_card(path.parent)) == wanted
+        assert get_licence(read_card(path.parent)) == wanted
 
 
 @pytest.mark.parametrize(
@@ -115,12 +121,12 @@ def test_our_own_cards_are_shown_whole():
     ],
 )
 def test_the_licence_is_what_the_front_matter_says(text, licence):
-    assert licence_of(text) == licence
+    assert get_licence(text) == licence
 
 
 def test_the_front_matter_is_no_part_of_the_text():
-    assert split_card("---\na: b\n---\n# x\n---\ny") == ({"a": "b"}, "# x\n---\ny")
-    assert split_card("---\na: b\n") == ({}, "---\na: b\n")
+    assert split_front_matter("---\na: b\n---\n# x\n---\ny") == ({"a": "b"}, "# x\n---\ny")
+    assert split_front_matter("---\na: b\n") == ({}, "---\na: b\n")
 
 
 def test_a_card_that_is_none_is_one_sentence(tmp_path):
@@ -140,6 +146,6 @@ def test_a_card_that_is_none_is_one_sentence(tmp_path):
 def test_no_card_takes_long(piece):
     text = piece * (MAX_CARD_BYTES // len(piece))
     began = time.process_time()
-    check_harmless(render(text))
-    check_harmless(render(text.replace(piece, piece + "\n", len(text) // 20)))
+    check_harmless(render_html(text))
+    check_harmless(render_html(text.replace(piece, piece + "\n", len(text) // 20)))
     assert time.process_time() - began < 10

@@ -106,26 +106,31 @@ def test_the_command_tells_of_it_and_can_be_told_not_to(make_checkpoint, tmp_pat
         command = ["generate", "--checkpoint", str(folder), "--seconds", "0.25", "--json"]
         assert run([*command, "--out", str(out), *options]) == 0
         shown, err = capsys.readouterr()
-        told[options] = json.loads(shown)["rescues"], err, out.read_bytes()
+        told[options] = json.loads(shown)["retries"], err, out.read_bytes()
     (rescue,), err, _ = told[()]
     assert rescue == {
         "reason": NOISE, "first": 0, "last": 800, "attempts": 3, "solved": False,
     }  # fmt: skip
-    assert "0.wav: white noise by 0.10 s; drawn again from 0.00 s 3 times, without success" in err
+    assert (
+        "0.wav: white noise detected at 0.10 s; drawn again from 0.00 s 3 times, without success"
+        in err
+    )
     assert told[("--no-guard",)][0] == []
     assert "noise" not in told[("--no-guard",)][1]
     assert told[()][2] != told[("--no-guard",)][2]
 
 
 def test_sentences(make_checkpoint):
-    from wavenet.cli.clip_generation import describe
+    from wavenet.cli.clip_generation import describe_retry
     from wavenet.synthesis.guard import Rescue
 
     rescue = Rescue(0, 800, 2400, SILENCE, 1, True)
-    assert describe(rescue, RATE) == "dead silence by 0.30 s; drawn again from 0.10 s once"
-    assert "2 times" in describe(replace(rescue, attempts=2), RATE)
-    left = describe(replace(rescue, attempts=0, solved=False), RATE)
-    assert left == "dead silence by 0.30 s; greedy draws nothing else, so it was left"
+    assert describe_retry(rescue, RATE) == (
+        "dead silence detected at 0.30 s; drawn again from 0.10 s once"
+    )
+    assert "2 times" in describe_retry(replace(rescue, attempts=2), RATE)
+    left = describe_retry(replace(rescue, attempts=0, solved=False), RATE)
+    assert "dead silence detected at 0.30 s" in left and "greedy" in left
 
 
 def test_vocode_takes_the_flag(make_checkpoint, tmp_path, capsys):
@@ -142,7 +147,7 @@ def test_vocode_takes_the_flag(make_checkpoint, tmp_path, capsys):
         out = tmp_path / f"out{flag}.wav"
         command = ["vocode", tone, "--checkpoint", folder, "--json", "--out", out, flag]
         assert run(list(map(str, command))) == 0
-        told[flag] = json.loads(capsys.readouterr().out)["rescues"]
+        told[flag] = json.loads(capsys.readouterr().out)["retries"]
     assert told["--guard"]
     assert told["--no-guard"] == []
 

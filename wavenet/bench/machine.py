@@ -1,8 +1,10 @@
-"""What this machine is, and the most it can do: reading memory, multiplying matrices, handing over.
+"""Limits of this machine: memory bandwidth, matrix products, core-to-core latency.
 
-Sizes and numbers of threads enter, measured rates leave. An engine has to read every weight once a
-step and to do one multiply-add for each of them, so these two rates bound it from above. They are
-measured in the same run as the engines, because clocks and neighbours change by the minute.
+Sizes and numbers of threads enter; measured rates leave. An engine reads each weight once per step
+and does one multiply-add for each, so these two rates are an upper bound of its speed (the roofline
+model). They are measured in the same run as the engines, because clock rates and the load of other
+virtual machines change from minute to minute. Called by `measurement`, and by the benchmarks for
+the description of the machine.
 """
 
 import os
@@ -26,32 +28,33 @@ import torch
 from wavenet.engines.cpu_room import Team
 from wavenet.engines.cpu_threads import make_counters, publish, run_side_by_side, wait
 
-SIDE = 512  # of the matrices that are multiplied: large enough for a library to do its best
-# many short tries: some find all cores free, even where others are at work
-SECONDS = 0.01  # of one try
-TRIES = 40
-HANDOVERS = 5  # tries of a fifth of those seconds
-STREAMS = 4  # places from which the buffer is read at once; one chain of sums would be too slow
-WORD = 8  # bytes of an int64
+MATRIX_SIZE = 512  # rows and columns of the products: large enough for the library's best speed
+# Many short attempts: some of them find all cores idle, even if other programs run.
+SECONDS = 0.01  # duration of one attempt
+ATTEMPTS = 40
+LATENCY_ATTEMPTS = 5  # each of a fifth of `SECONDS`
+READ_CHAINS = 4  # independent sums in the reading loop; a single chain of additions is too slow
+WORD_BYTES = 8  # int64
 
-Rate = float  # something a second
+Rate = float  # per second
 
 
 @dataclass(frozen=True)
 class Ceilings:
-    """The most that this machine does.
+    """The limits of this machine.
 
     Attributes:
-        read: bytes/s by (size in bytes, threads), the whole of it read again and again.
-        multiply: multiply-adds/s in float32, by threads.
+        read_bandwidth: bytes/s by (size in bytes, threads), for reading the same buffer again and
+            again.
+        multiply_rate: multiply-adds/s in float32, by threads.
     """
 
-    read: dict[tuple[int, int], Rate]
-    multiply: dict[int, Rate]
+    read_bandwidth: dict[tuple[int, int], Rate]
+    multiply_rate: dict[int, Rate]
 
 
 def measure_ceilings(sizes: Sequence[int], threads: Sequence[int]) -> Ceilings:
-    """Measure reading for every size, and multiplying.
+    """Measure the read bandwidth for each size, and the rate of matrix products.
 
     Args:
         sizes: bytes of weights.
@@ -60,125 +63,132 @@ def measure_ceilings(sizes: Sequence[int], threads: Sequence[int]) -> Ceilings:
     numbers = sorted(set(threads))
     read: dict[tuple[int, int], Rate] = {}
     for size in dict.fromkeys(sizes):
-        rates = rising([measure_read(size, number) for number in numbers])
+        rates = running_maximum([measure_read_bandwidth(size, number) for number in numbers])
         read |= {(size, number): rate for number, rate in zip(numbers, rates, strict=True)}
-    rates = rising([measure_multiply(number) for number in numbers])
+    rates = running_maximum([measure_multiply_rate(number) for number in numbers])
     return Ceilings(read, dict(zip(numbers, rates, strict=True)))
 
 
-def rising(rates: Sequence[Rate]) -> list[Rate]:
-    """Raise each rate to those before it: more threads can do what fewer can, and let one idle."""
+def running_maximum(rates: Sequence[Rate]) -> list[Rate]:
+    """Return the maximum of each rate and all before it.
+
+    More threads can do at least as much as fewer, because some of them may idle.
+    """
     return list(accumulate(rates, max))
 
 
-def measure_read(size: int, threads: int, seconds: float = SECONDS) -> Rate:
-    """Read a buffer again and again, from whichever cache it fits into.
+def measure_read_bandwidth(size: int, threads: int, seconds: float = SECONDS) -> Rate:
+    """Measure how fast a buffer is read again and again, from the cache that it fits into.
 
     Args:
-        size: bytes, rounded down to whole words for every thread.
-        threads: each reads its own share of the buffer.
-        seconds: of one try.
+        size: bytes, rounded down to whole words for each thread.
+        threads: each reads its own part of the buffer.
+        seconds: duration of one attempt.
     Returns:
-        bytes/s of all threads together, the best of some tries.
+        Bytes/s of all threads together, the best attempt.
     """
-    words = max(size // (WORD * STREAMS * threads), 1) * STREAMS
+    words = max(size // (WORD_BYTES * READ_CHAINS * threads), 1) * READ_CHAINS
     buffer = np.ones((threads, words), np.int64)
 
     def run(passes: int) -> float:
-        return time_together([partial(_read, share, passes) for share in buffer])
+        return time_in_parallel([partial(_sum_buffer, part, passes) for part in buffer])
 
     return best_rate(run, buffer.nbytes, seconds)
 
 
-def measure_multiply(threads: int, seconds: float = SECONDS) -> Rate:
-    """Multiply float32 matrices with torch.
+def measure_multiply_rate(threads: int, seconds: float = SECONDS) -> Rate:
+    """Measure how fast torch multiplies float32 matrices.
 
     Args:
         threads: each multiplies its own matrices, so that none waits for another.
-        seconds: of one try.
+        seconds: duration of one attempt.
     Returns:
-        multiply-adds/s of all threads together, the best of some tries.
+        Multiply-adds/s of all threads together, the best attempt.
     """
-    matrices = torch.ones(threads, 3, SIDE, SIDE)
+    matrices = torch.ones(threads, 3, MATRIX_SIZE, MATRIX_SIZE)
 
-    def multiply(share: torch.Tensor, times: int) -> None:
-        torch.set_num_threads(1)  # again in this thread: MKL keeps a number for each
-        a, b, product = share
+    def multiply(part: torch.Tensor, times: int) -> None:
+        torch.set_num_threads(1)  # set in each thread, because MKL stores one number per thread
+        a, b, product = part
         for _ in range(times):
             torch.mm(a, b, out=product)
 
     def run(times: int) -> float:
-        return time_together([partial(multiply, share, times) for share in matrices])
+        return time_in_parallel([partial(multiply, part, times) for part in matrices])
 
     with torch_threads(1):
-        return best_rate(run, threads * SIDE**3, seconds)
+        return best_rate(run, threads * MATRIX_SIZE**3, seconds)
 
 
-def measure_handover() -> float:
-    """Let two cores hand a number to and fro.
+def measure_core_latency() -> float:
+    """Measure the core-to-core latency by a ping-pong between two threads.
 
-    Where a virtual machine's cores lie is its host's choice, and it changes: one that is far away
-    sees what the other wrote several times later, and two threads on one stream lose all they gain.
+    The host of a virtual machine decides on which cores it runs, and that changes. If the two cores
+    are far apart, one sees what the other wrote several times later, and two threads on one stream
+    gain nothing.
 
     Returns:
-        seconds from one core's writing until the other has read, the best of some tries.
+        Seconds from a write on one core until the other core has read it, the best attempt.
     """
-    nobody = (0, 0)
+    empty = (0, 0)
 
     def run(times: int) -> float:
         counters = make_counters(1)
-        here, there = (
-            partial(_hand_over, Team(part, 2, counters, nobody, nobody, nobody, nobody), times)
+        first, second = (
+            partial(_ping_pong, Team(part, 2, counters, empty, empty, empty, empty), times)
             for part in range(2)
         )
-        began = time.perf_counter()
-        run_side_by_side(here, there, counters)
-        return time.perf_counter() - began
+        start = time.perf_counter()
+        run_side_by_side(first, second, counters)
+        return time.perf_counter() - start
 
     times = calibrate(run, SECONDS / 5)
-    return min(run(times) for _ in range(HANDOVERS)) / times / 2
+    return min(run(times) for _ in range(LATENCY_ATTEMPTS)) / times / 2
 
 
 def best_rate(run: Callable[[int], float], amount: float, seconds: float) -> Rate:
-    """Give the best rate of some tries: whatever disturbs a try can only slow it.
+    """Return the best rate of `ATTEMPTS` attempts, because interference only slows an attempt.
 
     Args:
-        run: does the work so many times and gives the seconds it took.
-        amount: of work done in one time.
-        seconds: of one try.
+        run: does the work this many times and returns the seconds it took.
+        amount: of work done each time.
+        seconds: duration of one attempt.
     """
     times = calibrate(run, seconds)
-    return amount * times / min(run(times) for _ in range(TRIES))
+    return amount * times / min(run(times) for _ in range(ATTEMPTS))
 
 
 def calibrate(run: Callable[[int], float], seconds: float) -> int:
-    """Find how many times fill about so many seconds; the first time compiles and warms up."""
+    """Return how many times the work must be done to take about this many seconds.
+
+    The first call compiles and warms up; its duration is ignored.
+    """
     run(1)
     times = 1
-    while (took := run(times)) < seconds / 4:
-        # at most 16 times more at once: the shortest runs say little about long ones
-        times *= 2 if took > seconds / 16 else 16
-    return max(1, round(times * seconds / took))
+    while (duration := run(times)) < seconds / 4:
+        # At most 16 times more per iteration: the shortest runs predict long ones badly.
+        times *= 2 if duration > seconds / 16 else 16
+    return max(1, round(times * seconds / duration))
 
 
-def time_together(calls: Sequence[Callable[[], object]]) -> float:
-    """Run calls at once, each in a thread; give the seconds from first start to last end."""
-    start = Barrier(len(calls))
+def time_in_parallel(calls: Sequence[Callable[[], object]]) -> float:
+    """Run each call in its own thread; return the seconds from the first start to the last end."""
+    barrier = Barrier(len(calls))
 
     def timed(call: Callable[[], object]) -> tuple[float, float]:
-        start.wait()
-        began = time.perf_counter()
+        barrier.wait()
+        start = time.perf_counter()
         call()
-        return began, time.perf_counter()
+        return start, time.perf_counter()
 
     with ThreadPoolExecutor(len(calls)) as pool:
         spans = list(pool.map(timed, calls))
-    return max(end for _, end in spans) - min(began for began, _ in spans)
+    return max(end for _, end in spans) - min(start for start, _ in spans)
 
 
 @contextmanager
 def torch_threads(number: int) -> Iterator[None]:
-    """Let torch use so many threads, and put it back."""
+    """Set the number of torch's threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
@@ -188,11 +198,11 @@ def torch_threads(number: int) -> Iterator[None]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Say on what and with what was measured, and when."""
+    """Return the hardware, the versions, the load and the date of a measurement."""
     return {
-        "processor": _processor(),
+        "processor": _processor_name(),
         "cores": os.cpu_count(),
-        # of the last minute: what else was running before we began
+        # Load average of the last minute: other programs that ran before the measurement.
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
@@ -202,7 +212,7 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def _processor_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
@@ -210,12 +220,12 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-_njit: Any = numba.njit  # it is not typed
+_njit: Any = numba.njit  # numba.njit has no type annotations
 
 
 @_njit(nogil=True)
-def _read(buffer, passes):  # type: ignore[no-untyped-def]
-    """Sum a buffer of int64, from `STREAMS` places at once."""
+def _sum_buffer(buffer, passes):  # type: ignore[no-untyped-def]
+    """Sum a buffer of int64 with `READ_CHAINS` independent sums."""
     a = b = c = d = 0
     quarter = buffer.size // 4
     for _ in range(passes):
@@ -228,8 +238,8 @@ def _read(buffer, passes):  # type: ignore[no-untyped-def]
 
 
 @_njit(nogil=True)
-def _hand_over(team, times):  # type: ignore[no-untyped-def]
-    """Answer the other thread so many times; the first thread begins."""
+def _ping_pong(team, times):  # type: ignore[no-untyped-def]
+    """Answer the other thread this many times; the first thread begins."""
     for turn in range(times):
         if team.part == 0:
             publish(team, 0, turn)

@@ -1,6 +1,6 @@
-"""What a network costs, counted and not measured: weights, multiply-adds, memory.
+"""The cost of a model, counted and not measured: parameters, multiply-adds, memory.
 
-A config enters, its numbers leave, and no memory is taken for weights. Callers: the studio.
+A config enters; its figures leave. No memory is allocated for weights. Called by the studio.
 """
 
 from dataclasses import dataclass
@@ -15,31 +15,32 @@ BYTES_PER_VALUE = 4  # float32
 
 
 @dataclass(frozen=True)
-class Cost:
-    """The numbers of one network.
+class ModelCost:
+    """The cost of one model.
 
     Attributes:
-        parameters: weights and biases, those of the conditions included.
+        parameters: weights and biases, with those of the condition network.
         receptive_field: samples.
-        cached: multiply-adds a sample of an engine that remembers what its layers saw.
-        naive: multiply-adds a sample of one that runs the network over the whole receptive field
-            instead, as `engines.reference` does.
-        weight_bytes: of all parameters in float32.
-        ring_bytes: of the ring buffers of one stream in float32.
+        cached_macs: multiply-adds per sample of an engine with ring buffers.
+        uncached_macs: multiply-adds per sample of an engine that runs the network over the whole
+            receptive field, as `engines.reference` does.
+        weight_bytes: size of all parameters in float32.
+        ring_bytes: size of the ring buffers of one stream in float32.
     """
 
     parameters: int
     receptive_field: int
-    cached: int
-    naive: int
+    cached_macs: int
+    uncached_macs: int
     weight_bytes: int
     ring_bytes: int
 
 
-def outline(config: ModelConfig, bits: int, sample_rate: int) -> WaveNet:
-    """Make a network of shapes without numbers, which takes no memory and cannot run.
+def build_meta_model(config: ModelConfig, bits: int, sample_rate: int) -> WaveNet:
+    """Build a model on the meta device: it has shapes, but no weights, and cannot run.
 
     Args:
+        config: sizes of the model.
         bits: of the codec.
         sample_rate: Hz.
     """
@@ -47,14 +48,14 @@ def outline(config: ModelConfig, bits: int, sample_rate: int) -> WaveNet:
         return WaveNet(config, bits, sample_rate)
 
 
-def cost_of(model: WaveNet) -> Cost:
-    """Count; an `outline` is enough."""
+def compute_cost(model: WaveNet) -> ModelCost:
+    """Compute the cost of a model; one from `build_meta_model` is sufficient."""
     values = ring_edges(model)[-1] * model.config.residual_channels
-    return Cost(
+    return ModelCost(
         parameters=model.parameter_count,
         receptive_field=model.receptive_field,
-        cached=model.macs_per_sample,
-        naive=model.macs_per_sample * model.receptive_field,
+        cached_macs=model.macs_per_sample,
+        uncached_macs=model.macs_per_sample * model.receptive_field,
         weight_bytes=model.parameter_count * BYTES_PER_VALUE,
         ring_bytes=values * BYTES_PER_VALUE,
     )

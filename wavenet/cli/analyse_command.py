@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from wavenet.cli.options import JsonOption, say_converted
+from wavenet.cli.options import JsonOption, print_conversions
 
 
 def analyse(
@@ -16,12 +16,12 @@ def analyse(
 ) -> None:
     """Save waveform, spectrogram, mel and MFCC pictures and print their paths."""
     from audio_utils import io, plots
-    from wavenet.cli.options import make_folder, say
+    from wavenet.cli.options import create_folder, print_message
 
     recording = io.read(file)
-    say_converted(file, recording)
+    print_conversions(file, recording)
     folder = out or Path()
-    make_folder(folder)
+    create_folder(folder)
     paths = {}
     for name, draw in plots.PICTURES.items():
         paths[name] = folder / f"{file.stem}_{name}.png"
@@ -38,4 +38,4 @@ def analyse(
         return
     for path in paths.values():
         typer.echo(str(path))
-    say(", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in facts.items()))
+    print_message(", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in facts.items()))

@@ -38,7 +38,7 @@ from wavenet.cli.options import (
     ThreadsOption,
     TopKOption,
     TopPOption,
-    say,
+    print_message,
 )
 from wavenet.cli.progress import BatchProgress
 from wavenet.errors import ConditionError, DataError, FolderError
@@ -161,12 +161,22 @@ def batch(
 
         def show(task: "Task", record: "Record | None") -> None:
             if record is None:
-                bar.pass_over(task.seconds)
+                bar.skip_clip(task.seconds)
             else:
-                bar.show(task.identity, record["error"])
+                bar.finish_clip(task.identity, record["error"])
 
         with _interruptible() as stopping, _kept_on_the_way(bar), bar:
-            tally = run(path, settings, wanted, where, workers, show, bar.report, bar.say, stopping)
+            tally = run(
+                path,
+                settings,
+                wanted,
+                where,
+                workers,
+                show,
+                bar.add_audio,
+                bar.print_message,
+                stopping,
+            )
         _tell(tally, plan, where, wanted, time.perf_counter() - began, json_)
         if stopping.is_set() and not (fail_fast and tally.failed):
             raise typer.Exit(130)
@@ -181,9 +191,9 @@ def _tell_plan(plan: "Plan", manifest: str, wanted: "Wanted") -> None:
         ConditionError: there are faults, and they are not to be passed over; or nothing to make.
     """
     for fault in plan.faults:
-        say(f"line {fault.line}: {fault.sentence}")
+        print_message(f"line {fault.line}: {fault.sentence}")
     if plan.bad > len(plan.faults):
-        say(f"and {plan.bad - len(plan.faults):,} more")
+        print_message(f"and {plan.bad - len(plan.faults):,} more")
     if plan.bad and not wanted.skip_bad:
         raise ConditionError(
             f"{plan.bad:,} of {plan.rows:,} rows of {manifest} cannot be used, so nothing was "
@@ -191,7 +201,7 @@ def _tell_plan(plan: "Plan", manifest: str, wanted: "Wanted") -> None:
         )
     if not plan.rows:
         raise ConditionError(f"{manifest} has no rows for this shard; give it a line for each clip")
-    say(f"{plan.good:,} clips, {plan.seconds:,.1f} s of audio")
+    print_message(f"{plan.good:,} clips, {plan.seconds:,.1f} s of audio")
 
 
 def _tell(
@@ -212,7 +222,7 @@ def _tell(
     ):
         if count > 0:
             words.append(f"{count:,} {what}")
-    say(", ".join(words))
+    print_message(", ".join(words))
     if not as_json:
         typer.echo(str(results))
         return
@@ -249,10 +259,10 @@ def _kept_on_the_way(bar: BatchProgress) -> Iterator[None]:
     try:
         yield
     except FolderError as error:
-        if not bar.made:
+        if not bar.generated_seconds:
             raise
-        say("what is done is kept; the same command goes on")
-        say(f"wavenet: {error}")
+        print_message("what is done is kept; the same command goes on")
+        print_message(f"wavenet: {error}")
         raise typer.Exit(SOME_FAILED) from None
 
 

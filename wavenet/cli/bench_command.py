@@ -1,4 +1,7 @@
-"""`wavenet bench`: how fast the engines are on this machine, beside what it could do at most."""
+"""`wavenet bench`: speed of the engines on this machine, compared with the limits of the machine.
+
+Options of the command line enter; a table and one line of JSON on stdout leave. Called by `main`.
+"""
 
 import json
 from pathlib import Path
@@ -6,113 +9,124 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wavenet.cli.options import say
+from wavenet.cli.options import print_message
 from wavenet.errors import ConditionError
 
 if TYPE_CHECKING:
-    from wavenet.bench.configurations import Network
+    from wavenet.bench.configurations import BenchmarkModel
     from wavenet.bench.machine import Ceilings
-    from wavenet.bench.measurement import Row
+    from wavenet.bench.measurement import Measurement
 
 CONFIGURATIONS = ["A", "B", "S"]
 ENGINES = ["cpu", "cached"]
 STREAMS = [1, 64]
 PRECISIONS = ["fp32", "bf16"]
 THREADS = [1, 2]
-BUSY = 0.5  # load of the last minute above which a person is warned
+BUSY_LOAD = 0.5  # load average of the last minute above which a warning is printed
 
 
 def bench(
     configuration: Annotated[
         list[str] | None,
-        typer.Option(help="A named network, repeatable: A, B, S; A-mel, A-logistic, A-gaussian."),
+        typer.Option(help="Named model: A, B, S, A-mel, A-logistic, A-gaussian. Repeatable."),
     ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Measure this checkpoint instead of named networks.")
+        Path | None, typer.Option(help="Measure this checkpoint instead of named models.")
     ] = None,
     engine: Annotated[
         list[str] | None,
-        typer.Option(help="Repeatable: cpu, cached; reference, slow; on a GPU gpu, graph."),
+        typer.Option(help="cpu, cached, reference (slow); on a GPU gpu, graph. Repeatable."),
     ] = None,
     streams: Annotated[
-        list[int] | None, typer.Option(help="Generated at once, repeatable: 1, 64.")
+        list[int] | None, typer.Option(help="Number of clips generated at once. Repeatable.")
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option(help="Repeatable: fp32, bf16 (cpu and gpu only).")
+        list[str] | None, typer.Option(help="fp32, bf16 (engines cpu and gpu only). Repeatable.")
     ] = None,
-    threads: Annotated[list[int] | None, typer.Option(help="Repeatable: 1, 2 (cpu only).")] = None,
-    runs: Annotated[int, typer.Option(min=1, help="Each result is the median of so many.")] = 5,
-    json_: Annotated[bool, typer.Option("--json", help="Print the JSON line alone.")] = False,
+    threads: Annotated[
+        list[int] | None, typer.Option(help="1, 2 (engine cpu only). Repeatable.")
+    ] = None,
+    runs: Annotated[
+        int, typer.Option(min=1, help="Number of runs; each figure is their median.")
+    ] = 5,
+    json_: Annotated[bool, typer.Option("--json", help="Print only the line of JSON.")] = False,
 ) -> None:
-    """Measure the engines; the last line of stdout is one JSON document."""
+    """Measure the speed of the engines; the last line of stdout is one JSON document."""
     from wavenet.bench.machine import describe_machine
-    from wavenet.bench.measurement import measure_all, plan
+    from wavenet.bench.measurement import measure_all, plan_cases
 
-    networks = gather(configuration, checkpoint)
-    chosen = (engine or ENGINES, streams or STREAMS, precision or PRECISIONS, threads or THREADS)
-    cases = plan(list(networks), *chosen)
+    models = load_models(configuration, checkpoint)
+    axes = (engine or ENGINES, streams or STREAMS, precision or PRECISIONS, threads or THREADS)
+    cases = plan_cases(list(models), *axes)
     machine = describe_machine()
-    say(f"{machine['processor']}, {machine['cores']} cores; {len(cases)} measurements")
-    if (machine["load"] or 0) > BUSY:
-        say(f"load {machine['load']}: other programs are running, and all figures will suffer")
+    print_message(f"{machine['processor']}, {machine['cores']} cores; {len(cases)} measurements")
+    if (machine["load"] or 0) > BUSY_LOAD:
+        print_message(f"load {machine['load']}: other programs are running and lower all figures")
     if not json_:
         typer.echo(HEADER)
-    ceilings, rows = measure_all(networks, cases, runs, say_ceilings, ignore if json_ else show_row)
-    typer.echo(json.dumps(document(machine, runs, ceilings, rows)))
+    ceilings, measurements = measure_all(
+        models, cases, runs, print_ceilings, ignore if json_ else print_measurement
+    )
+    typer.echo(json.dumps(build_report(machine, runs, ceilings, measurements)))
 
 
-def gather(names: list[str] | None, checkpoint: Path | None) -> "dict[str, Network]":
-    """Make the networks to measure, by name.
+def load_models(names: list[str] | None, checkpoint: Path | None) -> "dict[str, BenchmarkModel]":
+    """Build the named models, or load the checkpoint; return the models by name.
 
     Raises:
-        ConditionError: an unknown name, or names and a checkpoint together.
+        ConditionError: a name is unknown, or both names and a checkpoint were passed.
     """
-    from wavenet.bench.configurations import load_network, make_network
+    from wavenet.bench.configurations import build_named_model, load_checkpoint_model
 
     if checkpoint is None:
-        return {name: make_network(name) for name in names or CONFIGURATIONS}
+        return {name: build_named_model(name) for name in names or CONFIGURATIONS}
     if names:
-        raise ConditionError("--configuration and --checkpoint exclude each other; give one")
-    network = load_network(checkpoint)
-    return {network.name: network}
+        raise ConditionError("--configuration and --checkpoint exclude each other; use one")
+    model = load_checkpoint_model(checkpoint)
+    return {model.name: model}
 
 
 HEADER = (
-    f"{'network':10} {'streams':>7} {'engine':9} {'weights':7} {'threads':>7} {'samples/s':>10} "
+    f"{'model':10} {'streams':>7} {'engine':9} {'weights':7} {'threads':>7} {'samples/s':>10} "
     f"{'x real time':>11} {'GMAC/s':>7} {'GB/s':>6} {'ceiling':>7} {'x cached':>8} "
-    f"{'handover':>8}"
+    f"{'latency':>8}"
 )
 
 
-def show_row(row: "Row") -> None:
-    """Print one measurement."""
-    ratio = "" if row.ratio_to_cached is None else f"{row.ratio_to_cached:.2f}"
-    ceiling = "" if row.share_of_ceiling is None else f"{row.share_of_ceiling:.0%}"
-    handover = "" if row.handover is None else f"{row.handover * 1e9:.0f} ns"
+def print_measurement(measurement: "Measurement") -> None:
+    """Print one row of the table."""
+    ratio = "" if measurement.ratio_to_cached is None else f"{measurement.ratio_to_cached:.2f}"
+    share = "" if measurement.share_of_ceiling is None else f"{measurement.share_of_ceiling:.0%}"
+    latency = "" if measurement.core_latency is None else f"{measurement.core_latency * 1e9:.0f} ns"
     typer.echo(
-        f"{row.configuration:10} {row.streams:7} {row.engine:9} {row.precision:7} {row.threads:7} "
-        f"{row.samples_per_second:10,.0f} {row.times_real_time:11.2f} "
-        f"{row.macs_per_second / 1e9:7.1f} {row.weight_bytes_per_second / 1e9:6.1f} "
-        f"{ceiling:>7} {ratio:>8} {handover:>8}"
+        f"{measurement.configuration:10} {measurement.streams:7} {measurement.engine:9} "
+        f"{measurement.precision:7} {measurement.threads:7} "
+        f"{measurement.samples_per_second:10,.0f} {measurement.times_real_time:11.2f} "
+        f"{measurement.macs_per_second / 1e9:7.1f} "
+        f"{measurement.weight_bytes_per_second / 1e9:6.1f} "
+        f"{share:>7} {ratio:>8} {latency:>8}"
     )
 
 
-def ignore(row: "Row") -> None:
+def ignore(measurement: "Measurement") -> None:
     """Print nothing."""
 
 
-def say_ceilings(ceilings: "Ceilings") -> None:
-    """Tell what the machine does at most."""
-    for (size, threads), rate in ceilings.read.items():
-        say(f"reads {size / 1e6:.2f} MB at {rate / 1e9:.1f} GB/s (threads: {threads})")
-    for threads, rate in ceilings.multiply.items():
-        say(f"multiplies matrices at {rate / 1e9:.1f} GMAC/s (threads: {threads})")
+def print_ceilings(ceilings: "Ceilings") -> None:
+    """Print the limits of the machine on stderr."""
+    for (size, threads), rate in ceilings.read_bandwidth.items():
+        print_message(f"reads {size / 1e6:.2f} MB at {rate / 1e9:.1f} GB/s (threads: {threads})")
+    for threads, rate in ceilings.multiply_rate.items():
+        print_message(f"multiplies matrices at {rate / 1e9:.1f} GMAC/s (threads: {threads})")
 
 
-def document(
-    machine: dict[str, Any], runs: int, ceilings: "Ceilings", rows: "list[Row]"
+def build_report(
+    machine: dict[str, Any],
+    runs: int,
+    ceilings: "Ceilings",
+    measurements: "list[Measurement]",
 ) -> dict[str, Any]:
-    """Gather everything for programs to read."""
+    """Return the JSON document of a benchmark."""
     from dataclasses import asdict
 
     return {
@@ -121,12 +135,12 @@ def document(
         "ceilings": {
             "read": [
                 {"bytes": size, "threads": threads, "bytes_per_second": rate}
-                for (size, threads), rate in ceilings.read.items()
+                for (size, threads), rate in ceilings.read_bandwidth.items()
             ],
             "multiply": [
                 {"threads": threads, "macs_per_second": rate}
-                for threads, rate in ceilings.multiply.items()
+                for threads, rate in ceilings.multiply_rate.items()
             ],
         },
-        "rows": [asdict(row) for row in rows],
+        "rows": [asdict(measurement) for measurement in measurements],
     }

@@ -1,4 +1,8 @@
-"""What the commands that make clips share: where files go, the work behind a bar, writing them."""
+"""Steps that `wavenet generate` and `wavenet vocode` share.
+
+Requests and options enter; audio files, and paths or JSON records on stdout, leave. This file plans
+the output paths, generates behind a progress bar, writes each clip and prints its record.
+"""
 
 import json
 import os
@@ -10,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wavenet.cli.options import say
+from wavenet.cli.options import print_message
 from wavenet.errors import ConditionError
 
 if TYPE_CHECKING:
@@ -25,134 +29,160 @@ if TYPE_CHECKING:
 GuardOption = Annotated[
     bool,
     typer.Option(
-        "--guard/--no-guard", help="Draw again, and say so, where a clip turns to noise or silence."
+        "--guard/--no-guard",
+        help="Draw windows that collapse to noise or silence again, and report them.",
     ),
 ]
 
 
 @dataclass(frozen=True)
-class Made:
-    """A clip and how it came about.
+class TimedClip:
+    """A generated clip and the time it took.
 
     Attributes:
-        waveform: (samples,) float32; codes: the same, int64.
-        took: seconds until it was there, since the work began.
-        rescues: what the guard had drawn again.
+        waveform: (samples,) float32.
+        codes: (samples,) int64, the codes of the waveform.
+        elapsed: seconds from the start of generation until the clip was complete.
+        retries: the windows that the guard drew again.
     """
 
     waveform: "Tensor"
     codes: "Tensor"
-    took: float
-    rescues: "Sequence[Rescue]" = ()
+    elapsed: float
+    retries: "Sequence[Rescue]" = ()
 
 
-def write(loaded: "Checkpoint", path: Path, item: "Item", made: Made, with_prompt: bool) -> None:
-    """Write a clip, whole or not at all."""
+def write_clip(
+    loaded: "Checkpoint", path: Path, item: "Item", clip: TimedClip, with_prompt: bool
+) -> None:
+    """Write a clip to a file, completely or not at all; with its prompt in front if asked for."""
     import torch
 
     from audio_utils import io
 
-    waveform = made.waveform
+    waveform = clip.waveform
     if item.prompt is not None and with_prompt:
         waveform = torch.cat([item.prompt, waveform])
     io.write(path, waveform, loaded.config.audio.sample_rate)
 
 
-def tell(
+def print_clip(
     loaded: "Checkpoint",
     path: Path,
     item: "Item",
-    made: Made,
+    clip: TimedClip,
     with_prompt: bool,
     rtf: float,
     as_json: bool,
     scored: bool = True,
 ) -> None:
-    """Print the path of a clip that was written, or a record; say what was drawn again."""
+    """Print the path of a written clip, or its JSON record; print each retry on stderr.
+
+    Args:
+        loaded: the checkpoint that generated the clip.
+        path: the written file.
+        item: the request of the clip.
+        clip: the generated clip.
+        with_prompt: whether the file begins with the prompt.
+        rtf: real-time factor, seconds of computing per second of audio.
+        as_json: whether to print a record instead of the path.
+        scored: whether the record contains the bits per sample, which takes a forward pass.
+    """
     import torch
 
     rate = loaded.config.audio.sample_rate
-    for rescue in made.rescues:
-        say(f"{path}: {describe(rescue, rate)}")
+    for retry in clip.retries:
+        print_message(f"{path}: {describe_retry(retry, rate)}")
     if not as_json:
         typer.echo(str(path))
         return
-    given = 0 if item.prompt is None or not with_prompt else item.prompt.numel()
+    prompt_samples = 0 if item.prompt is None or not with_prompt else item.prompt.numel()
     labels = {
         name: value.tolist() if isinstance(value, torch.Tensor) else value
         for name, value in item.labels.items()
     }
     record = {
         "file": str(path),
-        "seconds": (given + made.waveform.numel()) / rate,
-        "bits_per_sample": bits_per_sample(loaded, item, made) if scored else None,
+        "seconds": (prompt_samples + clip.waveform.numel()) / rate,
+        "bits_per_sample": compute_bits_per_sample(loaded, item, clip) if scored else None,
         "sample_rate": rate,
         "seed": item.seed,
         "labels": labels,
         "rtf": rtf,
-        "rescues": [
+        "retries": [
             {
-                "reason": rescue.reason,
-                "first": rescue.first,
-                "last": rescue.last,
-                "attempts": rescue.attempts,
-                "solved": rescue.solved,
+                "reason": retry.reason,
+                "first": retry.first,
+                "last": retry.last,
+                "attempts": retry.attempts,
+                "solved": retry.solved,
             }
-            for rescue in made.rescues
+            for retry in clip.retries
         ],
     }
     typer.echo(json.dumps(record))
 
 
-def describe(rescue: "Rescue", rate: int) -> str:
-    """Put a rescue into one sentence; its seconds are those generated."""
-    where = f"{rescue.reason} by {rescue.last / rate:.2f} s"
-    if not rescue.attempts:
-        return f"{where}; greedy draws nothing else, so it was left"
-    times = "once" if rescue.attempts == 1 else f"{rescue.attempts} times"
-    again = f"{where}; drawn again from {rescue.first / rate:.2f} s {times}"
-    return again if rescue.solved else f"{again}, without success; another --seed may help"
+def describe_retry(retry: "Rescue", rate: int) -> str:
+    """Describe a retry in one sentence; its seconds count the generated audio only."""
+    reason = f"{retry.reason} detected at {retry.last / rate:.2f} s"
+    if not retry.attempts:
+        return f"{reason}; not drawn again, because greedy sampling always selects the same codes"
+    times = "once" if retry.attempts == 1 else f"{retry.attempts} times"
+    action = f"{reason}; drawn again from {retry.first / rate:.2f} s {times}"
+    return action if retry.solved else f"{action}, without success; try another --seed"
 
 
-def make_all(
+def generate_with_progress(
     loaded: "Checkpoint",
     items: "list[Item]",
     sampling: "SamplingConfig",
     runner: "Engine[Any]",
     guarded: bool = True,
-) -> "Iterator[tuple[int, Made]]":
-    """Generate all items behind a progress bar; each leaves, with its number, when it is made."""
-    from wavenet.cli.progress import bar, waiting
+) -> "Iterator[tuple[int, TimedClip]]":
+    """Generate all requests behind a progress bar; yield each clip, with its index, when complete.
+
+    Args:
+        loaded: the checkpoint.
+        items: the requests, checked before anything is compiled.
+        sampling: how codes are selected.
+        runner: the engine.
+        guarded: whether the guard checks the clips.
+    """
+    from wavenet.cli.progress import progress_bar, status_spinner
     from wavenet.synthesis.generate import GUARD, warm_up
     from wavenet.synthesis.many import make_clips
 
     guard = GUARD if guarded else None
-    # checks everything before the wait
+    # This call checks all requests, so that an error comes before the compilation.
     clips = make_clips(
-        loaded, items, sampling, runner, guard, lambda samples: advance(samples), say
+        loaded, items, sampling, runner, guard, lambda samples: advance(samples), print_message
     )
-    with waiting("preparing the engine (compiled once on a machine, in ten to twenty seconds)"):
+    with status_spinner("preparing the engine (compiled once per machine, 10 to 20 seconds)"):
         warm_up(loaded, runner)
-    began = time.perf_counter()
-    with bar("samples", sum(item.samples for item in items)) as advance:
+    start = time.perf_counter()
+    with progress_bar("samples", sum(item.samples for item in items)) as advance:
         for clip in clips:
-            took = time.perf_counter() - began
-            yield clip.item, Made(clip.waveform, clip.codes, took, clip.rescues)
+            elapsed = time.perf_counter() - start
+            yield clip.item, TimedClip(clip.waveform, clip.codes, elapsed, clip.rescues)
 
 
-def plan_outputs(out: Path | None, names: list[str], overwrite: bool) -> list[Path]:
-    """Name the files and see that they can be written, before any work is done.
+def plan_output_paths(out: Path | None, names: list[str], overwrite: bool) -> list[Path]:
+    """Return the paths to write, after checking that they can be written.
 
     Args:
         out: a file, a folder, or None for the current folder.
-        names: of the clips, without suffix, for a folder.
-        overwrite: whether files that are there may be replaced.
+        names: file names without suffix, one per clip, used if `out` is a folder.
+        overwrite: whether existing files may be replaced.
     Raises:
-        ConditionError: a file that exists, a folder that cannot be written, one file for many.
+        ConditionError: a file exists, a folder cannot be written, or `out` is one file for several
+            clips.
     """
     if out is not None and out.suffix and not out.is_dir():
         if len(names) > 1:
-            raise ConditionError(f"--count {len(names)} needs a folder for --out, found file {out}")
+            raise ConditionError(
+                f"--count {len(names)} needs a folder for --out; found the file {out}"
+            )
         paths = [out]
     else:
         paths = [(out or Path()) / f"{name}.wav" for name in names]
@@ -166,41 +196,43 @@ def plan_outputs(out: Path | None, names: list[str], overwrite: bool) -> list[Pa
     return paths
 
 
-def bits_per_sample(loaded: "Checkpoint", item: "Item", made: Made) -> float:
-    """Give what the model itself thinks of a clip that it made, the prompt not counted."""
+def compute_bits_per_sample(loaded: "Checkpoint", item: "Item", clip: TimedClip) -> float:
+    """Compute the bits per sample of a generated clip under the model, without its prompt."""
     from wavenet.likelihood.score import score_clip
 
-    found = score_clip(loaded, made.waveform, made.codes, item.prompt, item.labels, item.local)
-    return float(found.bits[-made.codes.numel() :].double().mean())
+    score = score_clip(loaded, clip.waveform, clip.codes, item.prompt, item.labels, item.local)
+    return float(score.bits[-clip.codes.numel() :].double().mean())
 
 
-def find_nearest(
+def draw_from_candidates(
     loaded: "Checkpoint",
     item: "Item",
     candidates: int,
     sampling: "SamplingConfig",
     runner: "Engine[Any]",
-) -> Made:
-    """Draw candidates and keep what fits the frames best, behind a progress bar."""
-    from wavenet.cli.progress import bar
+) -> TimedClip:
+    """Draw candidates per frame and keep the closest to the target mel, behind a progress bar."""
+    from wavenet.cli.progress import progress_bar
     from wavenet.synthesis.candidates import draw_nearest
 
-    began = time.perf_counter()
-    with bar("samples", item.samples) as advance:
-        found = draw_nearest(loaded, item, candidates, sampling, runner, advance)
-    return Made(found.waveform, found.codes, time.perf_counter() - began)
+    start = time.perf_counter()
+    with progress_bar("samples", item.samples) as advance:
+        clip = draw_nearest(loaded, item, candidates, sampling, runner, advance)
+    return TimedClip(clip.waveform, clip.codes, time.perf_counter() - start)
 
 
-def find_likeliest(loaded: "Checkpoint", item: "Item", beams: int) -> Made:
-    """Search for the likeliest clip behind a progress bar."""
+def run_beam_search(loaded: "Checkpoint", item: "Item", beams: int) -> TimedClip:
+    """Search for the most likely clip behind a progress bar; print its log-probability."""
     import torch
 
-    from wavenet.cli.progress import bar
+    from wavenet.cli.progress import progress_bar
     from wavenet.synthesis.beams import search
 
-    torch.set_num_threads(1)  # small products: a second thread only gets in the way
-    began = time.perf_counter()
-    with bar("samples", item.samples) as advance:
-        found = search(loaded, item, beams, report=lambda _: advance(1))
-    say(f"log-probability {found.log_prob:.2f} nats, {found.bits_per_sample:.4f} bits per sample")
-    return Made(found.waveform, found.codes, time.perf_counter() - began)
+    torch.set_num_threads(1)  # The products are small: a second thread makes them slower.
+    start = time.perf_counter()
+    with progress_bar("samples", item.samples) as advance:
+        result = search(loaded, item, beams, report=lambda _: advance(1))
+    print_message(
+        f"log-probability {result.log_prob:.2f} nats, {result.bits_per_sample:.4f} bits per sample"
+    )
+    return TimedClip(result.waveform, result.codes, time.perf_counter() - start)

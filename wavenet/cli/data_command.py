@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.cli.options import say
+from wavenet.cli.options import print_message
 
 if TYPE_CHECKING:
     from wavenet.corpus.format import Report
@@ -44,14 +44,14 @@ def report(
     more neighbouring samples are at full scale, and silence is 10 ms below -60 dB. Files that
     cannot be read are named, and the exit code is then 3.
     """
-    from wavenet.cli.progress import bar
+    from wavenet.cli.progress import progress_bar
     from wavenet.corpus.format import is_corpus
     from wavenet.manifest import find_entries
     from wavenet.training.survey import guess_pattern, survey
 
     growing = survey(folder, pattern, metadata)
     found = next(growing)
-    with bar("files", found.files) as advance:
+    with progress_bar("files", found.files) as advance:
         for newest in growing:
             found = newest
             advance(1)
@@ -63,7 +63,9 @@ def report(
     if found.format is None and not is_corpus(folder):
         guess = guess_pattern([entry.path.name for entry in find_entries(folder)])
         if guess:
-            say(f'the file names would give labels with --pattern "{guess}", by names of your own')
+            print_message(
+                f'the file names would give labels with --pattern "{guess}", by names of your own'
+            )
     if found.unreadable_count:
         raise typer.Exit(3)
 
@@ -94,7 +96,7 @@ def prepare(
     """
     from functools import partial
 
-    from wavenet.cli.progress import bar
+    from wavenet.cli.progress import progress_bar
     from wavenet.corpus.prepare import prepare as run
 
     try:
@@ -106,16 +108,16 @@ def prepare(
             metadata,
             workers,
             overwrite,
-            show=partial(bar, "files"),
+            show=partial(progress_bar, "files"),
         )
     except KeyboardInterrupt:
-        say("stopped; the same command goes on")
+        print_message("stopped; the same command goes on")
         raise typer.Exit(130) from None
     for sentence in found.unreadable:
-        say(f"skipped: {sentence}")
+        print_message(f"skipped: {sentence}")
     if found.unreadable_count > len(found.unreadable):
-        say(f"and more: {found.unreadable_count:,} in all, in {out / 'skipped.txt'}")
-    say(summary(found))
+        print_message(f"and more: {found.unreadable_count:,} in all, in {out / 'skipped.txt'}")
+    print_message(summary(found))
     typer.echo(json.dumps({"corpus": str(out), **found.model_dump()}) if json_ else str(out))
     if found.unreadable_count:
         raise typer.Exit(3)

@@ -21,8 +21,8 @@ from wavenet.cli.options import (
     SeedOption,
     TemperatureOption,
     ThreadsOption,
-    make_folder,
-    say,
+    create_folder,
+    print_message,
 )
 from wavenet.errors import DataError
 
@@ -75,7 +75,7 @@ def vocoder(
     """
     from audio_utils.metrics import missing_packages
     from wavenet import checkpoint as checkpoints
-    from wavenet.cli.progress import bar
+    from wavenet.cli.progress import progress_bar
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.evaluation.vocoder import METHODS, mel_condition, summarise
     from wavenet.evaluation.vocoder import evaluate as run
@@ -88,12 +88,12 @@ def vocoder(
     recordings = [one for folder in folders for one in read_group(folder, rate, limit)]
     for package in missing_packages():
         words = "is not installed, its column stays empty:"
-        say(f'{package} {words} pip install "wavenet-studio[eval]"')
+        print_message(f'{package} {words} pip install "wavenet-studio[eval]"')
     keep = keeper(out, rate)
     runner = make_engine(engine, loaded.model, precision, threads)
     measures = []
-    with bar("recordings", len(recordings) * len(METHODS)) as advance:
-        for one in run(loaded, recordings, sampling, runner, seed, keep, candidates, say):
+    with progress_bar("recordings", len(recordings) * len(METHODS)) as advance:
+        for one in run(loaded, recordings, sampling, runner, seed, keep, candidates, print_message):
             measures.append(one)
             advance(1)
     rows = summarise(measures)
@@ -129,7 +129,7 @@ def read_group(folder: Path, rate: int, limit: int | None) -> "list[Recorded]":
         try:
             waveform = io.read(entry.path, rate).waveform
         except AudioError as error:
-            say(f"skipped: {error}")
+            print_message(f"skipped: {error}")
             continue
         found.append(Recorded(folder.name, entry.path.name, waveform))
     if not found:
@@ -141,7 +141,7 @@ def keeper(out: Path | None, rate: int) -> Any:
     """Give a function that keeps the first clip of each group as sound and picture."""
     kept: set[str] = set()
     if out is not None:
-        make_folder(out)
+        create_folder(out)
 
     def keep(recorded: "Recorded", made: "Mapping[str, Tensor]") -> None:
         from audio_utils import io, plots

@@ -29,8 +29,8 @@ from wavenet.cli.options import (
     ThreadsOption,
     TopKOption,
     TopPOption,
-    make_folder,
-    say,
+    create_folder,
+    print_message,
 )
 from wavenet.errors import ConditionError
 
@@ -84,7 +84,7 @@ def digits(
     at a time, and draws how clear clips are against how varied.
     """
     from wavenet import checkpoint as checkpoints
-    from wavenet.cli.progress import waiting
+    from wavenet.cli.progress import status_spinner
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.evaluation.clips import plan_clips
     from wavenet.evaluation.digits import Reference
@@ -96,7 +96,7 @@ def digits(
     if clips and out is None:
         raise ConditionError("--clips needs a folder; give --out")
     if out is not None:
-        make_folder(out)
+        create_folder(out)
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
     sampling = choose_sampling(loaded.config.sampling, **values)
     dataset = read_recordings(loaded, folder, recipe, pattern, test)
@@ -104,7 +104,7 @@ def digits(
     items = plan_clips(learnt, count, seed)
     runner = make_engine(engine, loaded.model, precision, threads)
     made = generate(loaded, items, sampling, runner)
-    with waiting("training the judges"):
+    with status_spinner("training the judges"):
         reference = Reference(learnt, held, loaded.config.audio.sample_rate)
     found = reference.compare(reference.measure(made.clips))
     settings = {**sampling.model_dump(), "count": count, "seed": seed, "precision": precision}
@@ -146,24 +146,24 @@ def generate(
     loaded: "Checkpoint", items: "list[Item]", sampling: "SamplingConfig", runner: "Engine[Any]"
 ) -> "MadeClips":
     """Make the clips behind a progress bar."""
-    from wavenet.cli.progress import bar
+    from wavenet.cli.progress import progress_bar
     from wavenet.evaluation.clips import make_planned
 
-    with bar("samples", sum(item.samples for item in items)) as advance:
-        return make_planned(loaded, items, sampling, runner, advance, say)
+    with progress_bar("samples", sum(item.samples for item in items)) as advance:
+        return make_planned(loaded, items, sampling, runner, advance, print_message)
 
 
 def compare(
     loaded: "Checkpoint", reference: "Reference", items: "list[Item]", runner: "Engine[Any]"
 ) -> list[dict[str, Any]]:
     """Judge clips that are drawn in other ways, behind a progress bar."""
-    from wavenet.cli.progress import bar
+    from wavenet.cli.progress import progress_bar
     from wavenet.evaluation.trade_off import compare_settings, settings_to_try
 
     samples = sum(item.samples for item in items)
     # plain drawing stands in every line of the picture, and is made once
     ways = len({way if way[1] != 1 else None for way in settings_to_try(loaded)})
-    with bar("samples", samples * ways) as advance:
+    with progress_bar("samples", samples * ways) as advance:
         return compare_settings(loaded, reference, items, runner, advance)
 
 
@@ -171,7 +171,7 @@ def write(folder: "Path", made: "MadeClips", rate: int) -> None:
     """Write the clips, by the name of their labels and seed."""
     from audio_utils import io
 
-    make_folder(folder)
+    create_folder(folder)
     for clip in made.clips:
         io.write(folder / f"{clip.name}.wav", clip.waveform, rate)
 

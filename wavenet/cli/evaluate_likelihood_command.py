@@ -23,7 +23,7 @@ from wavenet.cli.options import (
     EngineOption,
     JsonOption,
     PrecisionOption,
-    make_folder,
+    create_folder,
 )
 
 
@@ -57,7 +57,7 @@ def likelihood(
     from dataclasses import replace
 
     from wavenet import checkpoint as checkpoints
-    from wavenet.cli.progress import bar, waiting
+    from wavenet.cli.progress import progress_bar, status_spinner
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.evaluation.baselines import fit_baselines
     from wavenet.evaluation.likelihood import codes_to_fit, measure, summarise
@@ -66,17 +66,17 @@ def likelihood(
     from wavenet.evaluation.recordings import label_names
 
     if out is not None:
-        make_folder(out)
+        create_folder(out)
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
     loaded = replace(loaded, model=make_engine(engine, loaded.model, precision).model)
     dataset = read_recordings(loaded, folder, recipe, pattern, test, split.value)
     clips = dataset.test if split == Split.TEST else dataset.validation
     names = label_names(loaded.config, clips)
-    with waiting("fitting the baselines"):
+    with status_spinner("fitting the baselines"):
         codes = codes_to_fit(loaded.config, dataset.train)
         baselines = fit_baselines(codes, loaded.config.codec)
     costs = []
-    with bar("recordings", len(clips)) as advance:
+    with progress_bar("recordings", len(clips)) as advance:
         for cost in measure(loaded, clips, baselines, names):
             costs.append(cost)
             advance(1)

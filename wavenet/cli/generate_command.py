@@ -1,4 +1,7 @@
-"""`wavenet generate`: labels, a seed and perhaps a prompt -> audio files."""
+"""`wavenet generate`: condition values, a seed and an optional prompt -> audio files.
+
+Options of the command line enter; files, and their paths on stdout, leave. Called by `main`.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +11,12 @@ import typer
 
 from wavenet.cli.clip_generation import (
     GuardOption,
-    Made,
-    find_likeliest,
-    make_all,
-    plan_outputs,
-    tell,
-    write,
+    TimedClip,
+    generate_with_progress,
+    plan_output_paths,
+    print_clip,
+    run_beam_search,
+    write_clip,
 )
 from wavenet.cli.options import (
     DEFAULT_CHECKPOINT,
@@ -31,11 +34,11 @@ from wavenet.cli.options import (
     ThreadsOption,
     TopKOption,
     TopPOption,
-    make_folder,
+    create_folder,
     parse_assignments,
-    parse_labels,
-    say,
-    say_converted,
+    parse_condition_values,
+    print_conversions,
+    print_message,
 )
 from wavenet.errors import ConditionError
 
@@ -50,7 +53,8 @@ def generate(
     checkpoint: CheckpointOption = DEFAULT_CHECKPOINT,
     set_: SetOption = None,
     seconds: Annotated[
-        float | None, typer.Option(help="Length to generate; the checkpoint's usual length.")
+        float | None,
+        typer.Option(help="Length to generate; by default that of the checkpoint."),
     ] = None,
     seed: SeedOption = 0,
     temperature: TemperatureOption = None,
@@ -59,33 +63,42 @@ def generate(
     greedy: GreedyOption = None,
     guidance: GuidanceOption = None,
     beams: Annotated[
-        int | None, typer.Option(help="Search for the likeliest clip with so many beams, slowly.")
+        int | None,
+        typer.Option(help="Beam search for the most likely clip with this many beams; slow."),
     ] = None,
     frames: Annotated[
         list[str] | None,
-        typer.Option(help="Frames of a condition, as in --frames curve=FILE.npy. Repeatable."),
+        typer.Option(help="Frames of a local condition, --frames NAME=FILE.npy. Repeatable."),
     ] = None,
-    prompt: Annotated[Path | None, typer.Option(help="Audio to continue.")] = None,
-    with_prompt: Annotated[bool, typer.Option(help="Begin the file with the prompt.")] = True,
+    prompt: Annotated[Path | None, typer.Option(help="Audio file to continue.")] = None,
+    with_prompt: Annotated[
+        bool,
+        typer.Option(
+            "--with-prompt/--without-prompt",
+            help="Whether the file begins with the prompt.",
+        ),
+    ] = True,
     engine: EngineOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
-    count: Annotated[int, typer.Option(help="How many clips; their seeds count up.")] = 1,
+    count: Annotated[
+        int, typer.Option(help="Number of clips; each has the seed of the one before, plus 1.")
+    ] = 1,
     out: Annotated[
-        Path | None, typer.Option(help="A file (.wav, .flac, .ogg, .mp3) or a folder.")
+        Path | None, typer.Option(help="Output file (.wav, .flac, .ogg, .mp3) or folder.")
     ] = None,
     overwrite: OverwriteOption = False,
     guard: GuardOption = True,
     json_: JsonOption = False,
 ) -> None:
     """Generate audio and print the path of each file written."""
-    labels = parse_labels(set_)
+    labels = parse_condition_values(set_)
     arrays = parse_assignments("--frames", frames)
     if count < 1:
         raise ConditionError(f"--count must be at least 1, found {count}")
     if beams is not None and count > 1:
-        raise ConditionError("--beams finds one clip, whatever the seed; leave --count out")
+        raise ConditionError("--beams finds one clip, whatever the seed; omit --count")
 
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
@@ -93,7 +106,8 @@ def generate(
     from wavenet.synthesis.items import Item, clip_name, samples_for
 
     seeds = range(seed, seed + count)
-    paths = plan_outputs(out, [clip_name(checkpoint.name, labels, s) for s in seeds], overwrite)
+    names = [clip_name(checkpoint.name, labels, s) for s in seeds]
+    paths = plan_output_paths(out, names, overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
     sampling = choose_sampling(loaded.config.sampling, guidance=guidance, **values)
@@ -107,57 +121,73 @@ def generate(
         samples = samples_for(loaded.config.default_seconds if seconds is None else seconds, rate)
     items = [Item(samples, labels, s, prompt=given, local=local) for s in seeds]
     if beams is not None:
-        found = iter([(0, find_likeliest(loaded, items[0], beams))])
+        clips = iter([(0, run_beam_search(loaded, items[0], beams))])
     else:
         runner = make_engine(engine, loaded.model, precision, threads)
-        found = make_all(loaded, items, sampling, runner, guard)
-    keep(loaded, paths, items, found, with_prompt, json_)
+        clips = generate_with_progress(loaded, items, sampling, runner, guard)
+    write_clips(loaded, paths, items, clips, with_prompt, json_)
 
 
-def keep(
+def write_clips(
     loaded: "Checkpoint",
     paths: list[Path],
     items: "list[Item]",
-    found: "Iterator[tuple[int, Made]]",
+    clips: "Iterator[tuple[int, TimedClip]]",
     with_prompt: bool,
     as_json: bool,
 ) -> None:
-    """Write every clip as soon as it is made, and then say so, even if not all could be made."""
-    made: dict[int, Made] = {}
+    """Write each clip as soon as it is complete; then print all that were written.
+
+    The clips that were complete before an error are written and printed as well.
+
+    Args:
+        loaded: the checkpoint.
+        paths, items: one output file and one request per clip.
+        clips: indices and clips, in any order.
+        with_prompt: whether the files begin with the prompt.
+        as_json: whether to print records instead of paths.
+    """
+    written: dict[int, TimedClip] = {}
     try:
-        for n, clip in found:
-            make_folder(paths[n].parent)
-            write(loaded, paths[n], items[n], clip, with_prompt)
-            made[n] = clip
+        for n, clip in clips:
+            create_folder(paths[n].parent)
+            write_clip(loaded, paths[n], items[n], clip, with_prompt)
+            written[n] = clip
     finally:
-        complete = len(made) == len(items)
-        samples = sum(clip.waveform.numel() for clip in made.values())
+        complete = len(written) == len(items)
+        samples = sum(clip.waveform.numel() for clip in written.values())
         audio = samples / loaded.config.audio.sample_rate
-        took = max((clip.took for clip in made.values()), default=0.0)
-        for n, clip in sorted(made.items()):
-            # a device that was lost does not score, either
-            tell(loaded, paths[n], items[n], clip, with_prompt, took / audio, as_json, complete)
-        if made and not complete:
-            say(f"{len(made)} of {len(items)} clips were made")
-    say(f"{audio:.2f} s of audio in {took:.2f} s, {audio / took:.2f} times real time")
+        elapsed = max((clip.elapsed for clip in written.values()), default=0.0)
+        for n, clip in sorted(written.items()):
+            # After an error the device may be lost, so the clips are not scored.
+            rtf = elapsed / audio
+            print_clip(loaded, paths[n], items[n], clip, with_prompt, rtf, as_json, complete)
+        if written and not complete:
+            print_message(f"{len(written)} of {len(items)} clips were generated")
+    print_message(
+        f"{audio:.2f} s of audio in {elapsed:.2f} s, {audio / elapsed:.2f} times real time"
+    )
 
 
 def read_prompt(path: Path | None, rate: int) -> "Tensor | None":
-    """Read the audio to continue, at the model's rate."""
+    """Read the audio to continue, at the sample rate of the model."""
     if path is None:
         return None
     from audio_utils import io
 
     recording = io.read(path, rate)
-    say_converted(path, recording)
+    print_conversions(path, recording)
     return recording.waveform
 
 
 def read_frames(loaded: "Checkpoint", arrays: dict[str, str]) -> "Tensor | None":
-    """Read the frames of all local conditions; None for a model that has none.
+    """Read the frames of all local conditions; return None if the model has none.
 
+    Args:
+        loaded: the checkpoint.
+        arrays: paths of .npy files by the names of the conditions.
     Raises:
-        ConditionError: a file is missing or does not fit, or a feature would need a recording.
+        ConditionError: a file is missing or does not fit, or a feature needs a recording.
     """
     from wavenet.model.features import frames_of, read_array
 
@@ -166,8 +196,8 @@ def read_frames(loaded: "Checkpoint", arrays: dict[str, str]) -> "Tensor | None"
     if not given and config.model.locals:
         first = config.model.locals[0]
         raise ConditionError(
-            f"this model is conditioned on {first.name!r}; give --frames {first.name}=FILE.npy, or "
-            "a recording to `wavenet vocode`"
+            f"this model needs frames of {first.name!r}; use --frames {first.name}=FILE.npy, or "
+            "`wavenet vocode` with a recording"
         )
     frames = frames_of(config.model, config.audio.sample_rate, None, given)
     return frames if frames.numel() else None

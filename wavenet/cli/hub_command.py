@@ -1,48 +1,53 @@
-"""`wavenet hub`: a repository of the Hugging Face Hub -> a checkpoint folder, and back."""
+"""`wavenet hub pull` and `push`: repository of the Hugging Face Hub <-> checkpoint folder.
+
+Options of the command line enter; a folder or an address on stdout leaves. Called by `main`.
+"""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from wavenet.cli.options import OverwriteOption, say
+from wavenet.cli.options import OverwriteOption, print_message
 
 app = typer.Typer(
-    help="Fetch checkpoints from the Hugging Face Hub, or publish them.", no_args_is_help=True
+    help="Download checkpoints from the Hugging Face Hub, or publish them.", no_args_is_help=True
 )
-RepositoryArgument = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="On the Hub.")]
+RepositoryArgument = Annotated[
+    str, typer.Argument(metavar="OWNER/NAME", help="Repository on the Hub.")
+]
 
 
 @app.command()
 def pull(
     repository: RepositoryArgument,
     revision: Annotated[
-        str | None, typer.Option(help="A branch, tag or commit; the newest if left out.")
+        str | None, typer.Option(help="Branch, tag or commit; by default the newest.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to make; NAME, in this folder, if left out.")
+        Path | None, typer.Option(help="Folder to create; by default NAME in the current folder.")
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Download a checkpoint, see that it loads, and print its folder."""
+    """Download a checkpoint, check that it loads, and print its folder."""
     from wavenet.sharing import hub
 
     folder = out or Path(repository.rpartition("/")[2])
     pulled = hub.pull(repository, folder, revision, overwrite)
     typer.echo(str(folder))
-    licence = pulled.licence or "none named: ask its authors before you use it"
-    say(f"{repository} at {pulled.commit}; licence: {licence}")
+    licence = pulled.licence or "not stated; ask the authors before you use it"
+    print_message(f"{repository} at {pulled.commit}; licence: {licence}")
 
 
 @app.command()
 def push(
-    folder: Annotated[Path, typer.Argument(help="Folder of the checkpoint.")],
+    folder: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
     repository: RepositoryArgument,
     private: Annotated[
-        bool, typer.Option("--private", help="A new repository is for you alone.")
+        bool, typer.Option("--private", help="If the repository is new, create it as private.")
     ] = False,
 ) -> None:
-    """Publish a checkpoint whose card names a licence, and print the address."""
+    """Publish a checkpoint, whose card must state a licence, and print the address."""
     from wavenet.sharing import hub
 
     typer.echo(hub.push(folder, repository, private))

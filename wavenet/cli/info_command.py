@@ -1,4 +1,7 @@
-"""`wavenet info`: what a checkpoint is."""
+"""`wavenet info`: sizes, conditions and engines of a checkpoint.
+
+A checkpoint folder enters; facts on stdout, as lines or JSON, leave. Called by `main`.
+"""
 
 import json
 from pathlib import Path
@@ -13,30 +16,31 @@ if TYPE_CHECKING:
 
 
 def info(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder of the checkpoint.")] = (
-        DEFAULT_CHECKPOINT
-    ),
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")] = (DEFAULT_CHECKPOINT),
     json_: JsonOption = False,
     engines: Annotated[
-        bool, typer.Option("--engines", help="Say which engines can run it here, and why not.")
+        bool,
+        typer.Option(
+            "--engines", help="Print which engines can run it here, and why others cannot."
+        ),
     ] = False,
 ) -> None:
-    """Show the sizes, the conditions and the receptive field of a checkpoint."""
-    facts = describe_engines(checkpoint) if engines else describe(checkpoint)
+    """Print the sizes, conditions and receptive field of a checkpoint."""
+    facts = describe_engines(checkpoint) if engines else describe_checkpoint(checkpoint)
     if json_:
         typer.echo(json.dumps(facts))
         return
     for name, value in facts.items():
-        typer.echo(f"{name.replace('_', ' '):22} {_readable(value)}")
+        typer.echo(f"{name.replace('_', ' '):22} {_format_value(value)}")
 
 
-def describe(checkpoint: Path) -> dict[str, Any]:
-    """Gather the facts, all of them computed from the checkpoint."""
+def describe_checkpoint(checkpoint: Path) -> dict[str, Any]:
+    """Return the facts of a checkpoint by name, all computed from its config and weights."""
     from wavenet import checkpoint as checkpoints
 
     loaded = checkpoints.load(checkpoint)
     config, model = loaded.config, loaded.model
-    drawing = config.sampling.model_dump(exclude={"greedy"}, exclude_none=True)
+    sampling = config.sampling.model_dump(exclude={"greedy"}, exclude_none=True)
     return {
         "name": config.name,
         "sample_rate_hz": config.audio.sample_rate,
@@ -51,22 +55,29 @@ def describe(checkpoint: Path) -> dict[str, Any]:
         "conditions": describe_conditions(config.model),
         "position": any(c.kind == "position" for c in config.model.conditions),
         "default_seconds": config.default_seconds,
-        "sampling": {name: f"{value:g}" for name, value in drawing.items()},
+        "sampling": {name: f"{value:g}" for name, value in sampling.items()},
     }
 
 
 def describe_engines(checkpoint: Path) -> dict[str, Any]:
-    """Say of each engine, the fastest first, whether it can be had; "auto" takes the first."""
+    """Return for each engine, fastest first, whether it can run the checkpoint here.
+
+    Returns:
+        "selected" for the engine that "auto" selects, "available", or the reason against it.
+    """
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, explain_auto
 
     reasons = explain_auto(checkpoints.load(checkpoint, device_for("auto")).model)
-    taken = next(name for name, reason in reasons if not reason)
-    return {name: reason or ("taken" if name == taken else "yes") for name, reason in reasons}
+    selected = next(name for name, reason in reasons if not reason)
+    return {
+        name: reason or ("selected" if name == selected else "available")
+        for name, reason in reasons
+    }
 
 
 def describe_conditions(model: "ModelConfig") -> dict[str, Any]:
-    """Say by name what a model takes: the values of a label, the range or shape of the others."""
+    """Return by name the values of a label condition, and the range or shape of the others."""
     from wavenet.conditions import NumberCondition
 
     facts: dict[str, Any] = {c.name: list(c.values) for c in model.labels}
@@ -80,7 +91,7 @@ def describe_conditions(model: "ModelConfig") -> dict[str, Any]:
     return facts
 
 
-def _readable(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, dict):
         parts = {name: v if isinstance(v, str) else " ".join(v) for name, v in value.items()}
         return "; ".join(f"{name}: {text}" for name, text in parts.items()) or "none"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wavenet.cli.options import say
+from wavenet.cli.options import print_message
 
 if TYPE_CHECKING:
     from wavenet.config import ModelConfig, TrainConfig
@@ -63,12 +63,12 @@ def listening(
 
         try:
             if make_clip(folder / "checkpoint", path, dataset, samples, device, enough):
-                say(f"step {step}: {path}")
+                print_message(f"step {step}: {path}")
             elif is_late():
-                say(f"step {step}: no clip in {most_seconds:g} s; the training goes on")
+                print_message(f"step {step}: no clip in {most_seconds:g} s; the training goes on")
         except Exception as error:  # whatever it is, the training is worth more
             words = str(error).strip().split("\n")[0] or type(error).__name__
-            say(f"step {step}: no clip could be made: {words}")
+            print_message(f"step {step}: no clip could be made: {words}")
 
     return report_and_listen
 
@@ -86,7 +86,7 @@ def make_clip(
 
     from audio_utils import io
     from wavenet import checkpoint as checkpoints
-    from wavenet.cli.options import make_folder
+    from wavenet.cli.options import create_folder
     from wavenet.engines.registry import device_for
     from wavenet.synthesis.generate import generate
 
@@ -98,7 +98,7 @@ def make_clip(
         if stopped():
             return False
         parts.append(chunk.waveforms[0].cpu())
-    make_folder(path.parent)
+    create_folder(path.parent)
     io.write(path, torch.cat(parts), loaded.config.audio.sample_rate)
     return True
 

@@ -1,15 +1,19 @@
-"""Progress on stderr; nothing at all when stderr is no terminal."""
+"""Progress bars and status messages on stderr.
+
+Counts of finished work enter; text on stderr leaves. Bars and spinners are shown only if stderr is
+a terminal. Called by the commands.
+"""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-LINE_SECONDS = 10.0  # between lines where there is no bar
+LINE_SECONDS = 10.0  # between two lines of progress if stderr is not a terminal
 
 
 @contextmanager
-def bar(unit: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar with the time left; gives a function that moves it on."""
+def progress_bar(unit: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar with the remaining time; yield a function that advances it."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -19,14 +23,15 @@ def bar(unit: str, total: int) -> Iterator[Callable[[int], None]]:
         TextColumn("{task.completed:,.0f} of {task.total:,.0f} " + unit),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as it:
-        task = it.add_task(unit, total=total)
-        yield lambda done: it.advance(task, done)
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, disable=hidden, transient=True) as progress:
+        task = progress.add_task(unit, total=total)
+        yield lambda done: progress.advance(task, done)
 
 
 @contextmanager
-def waiting(text: str) -> Iterator[None]:
-    """Say what is being waited for, while it lasts."""
+def status_spinner(text: str) -> Iterator[None]:
+    """Show a text with a spinner while the block runs."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -38,14 +43,17 @@ def waiting(text: str) -> Iterator[None]:
 
 
 class BatchProgress:
-    """Clips, seconds of audio, speed and time left: a bar on a terminal, a line now and then else.
+    """Progress of a batch: clips, seconds of audio, speed and remaining time.
+
+    On a terminal this is a bar, otherwise a line every `LINE_SECONDS`.
 
     Attributes:
-        made: seconds of audio.
+        generated_seconds: seconds of audio generated so far.
 
     Args:
-        clips: to be made; seconds: what they last together.
-        quiet: show nothing but failures.
+        clips: number of clips to generate.
+        seconds: their total length.
+        quiet: print only failures.
     """
 
     def __init__(self, clips: int, seconds: float, quiet: bool):
@@ -57,52 +65,59 @@ class BatchProgress:
         self._lines = not self._console.is_terminal and not quiet
         columns = (
             BarColumn(),
-            TextColumn("{task.fields[ended]:,} of {task.fields[clips]:,} clips"),
-            TextColumn("{task.fields[made]:,.1f} s  {task.fields[speed]:,.1f} x real time"),
+            TextColumn("{task.fields[finished]:,} of {task.fields[clips]:,} clips"),
+            TextColumn("{task.fields[generated]:,.1f} s  {task.fields[speed]:,.1f} x real time"),
             TimeRemainingColumn(),
         )
         self._progress = Progress(
             *columns, console=self._console, disable=not self._live, transient=True
         )
         self._task = self._progress.add_task(
-            "", total=seconds, made=0.0, speed=0.0, ended=0, clips=clips
+            "", total=seconds, generated=0.0, speed=0.0, finished=0, clips=clips
         )
         self._clips, self._seconds = clips, seconds
-        self._ended, self.made = 0, 0.0
-        self._began = self._told = time.monotonic()
+        self._finished, self.generated_seconds = 0, 0.0
+        self._start = self._last_line = time.monotonic()
 
     def __enter__(self) -> "BatchProgress":
-        """Begin to show."""
+        """Start showing progress."""
         self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Clear the line."""
+        """Stop and clear the bar."""
         self._progress.stop()
 
-    def report(self, seconds: float) -> None:
-        """Count audio that was made; below 0 where some is made again."""
-        self.made += seconds
+    def add_audio(self, seconds: float) -> None:
+        """Count generated audio; negative seconds mean that it will be generated again."""
+        self.generated_seconds += seconds
         now = time.monotonic()
-        speed = self.made / max(now - self._began, 1e-9)
-        self._progress.update(self._task, completed=self.made, made=self.made, speed=speed)
-        if self._lines and now - self._told > LINE_SECONDS:
-            self._told = now
-            self.say(f"{self._ended:,} of {self._clips:,} clips, {speed:,.1f} times real time")
+        speed = self.generated_seconds / max(now - self._start, 1e-9)
+        self._progress.update(
+            self._task,
+            completed=self.generated_seconds,
+            generated=self.generated_seconds,
+            speed=speed,
+        )
+        if self._lines and now - self._last_line > LINE_SECONDS:
+            self._last_line = now
+            self.print_message(
+                f"{self._finished:,} of {self._clips:,} clips, {speed:,.1f} times real time"
+            )
 
-    def pass_over(self, seconds: float) -> None:
-        """Count a clip that was done before."""
-        self._ended += 1
+    def skip_clip(self, seconds: float) -> None:
+        """Count a clip that an earlier run finished; seconds is its length."""
+        self._finished += 1
         self._seconds -= seconds
-        self._progress.update(self._task, ended=self._ended, total=self._seconds)
+        self._progress.update(self._task, finished=self._finished, total=self._seconds)
 
-    def show(self, identity: str, error: str | None) -> None:
-        """Count a clip that ended; tell of one that failed."""
-        self._ended += 1
-        self._progress.update(self._task, ended=self._ended)
+    def finish_clip(self, identity: str, error: str | None) -> None:
+        """Count a finished clip; print the error of one that failed."""
+        self._finished += 1
+        self._progress.update(self._task, finished=self._finished)
         if error is not None:
-            self.say(f"{identity}: {error}")
+            self.print_message(f"{identity}: {error}")
 
-    def say(self, sentence: str) -> None:
-        """Print a sentence above the bar."""
-        self._console.print(sentence, highlight=False, soft_wrap=True, markup=False)
+    def print_message(self, text: str) -> None:
+        """Print a message above the bar."""
+        self._console.print(text, highlight=False, soft_wrap=True, markup=False)

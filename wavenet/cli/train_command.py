@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wavenet.cli.options import DeviceOption, say
+from wavenet.cli.options import DeviceOption, print_message
 from wavenet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def run(
     from wavenet.training.recipe import checkpoint_config
     from wavenet.training.report import reporter
 
-    tell = say if ranks.is_first else _say_nothing
+    tell = print_message if ranks.is_first else _say_nothing
     threads = threads or ranks.choose_threads()
     if threads is not None:
         torch.set_num_threads(threads)
@@ -199,7 +199,7 @@ def begin_with(
 
 @contextmanager
 def interruptible(
-    tell: Callable[[str], None] = say, several: bool = False
+    tell: Callable[[str], None] = print_message, several: bool = False
 ) -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C into a wish to stop; the second one ends at once.
 

@@ -1,23 +1,26 @@
-"""`wavenet ui`: the studio in the browser."""
+"""`wavenet ui`: start the studio and serve it on this machine.
+
+A port enters; a web server runs until it is interrupted. Called by `main`.
+"""
 
 import socket
 from typing import Annotated
 
 import typer
 
-from wavenet.cli.options import say
+from wavenet.cli.options import print_message
 from wavenet.errors import ConfigError
 
 
-def studio(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="On this machine only.")] = 7860,
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 7860,
     mcp: Annotated[
-        bool, typer.Option("--mcp", help="Serve its functions as tools of an MCP server, too.")
+        bool, typer.Option("--mcp", help="Also serve the functions as tools of an MCP server.")
     ] = False,
 ) -> None:
-    """Open the studio at http://127.0.0.1:PORT."""
+    """Start the studio at http://127.0.0.1:PORT."""
     check_port(port)
-    say(f"starting the studio at http://127.0.0.1:{port} (Ctrl-C ends it)")
+    print_message(f"starting the studio at http://127.0.0.1:{port} (Ctrl-C stops it)")
     from wavenet.ui.studio import build_studio, launch_options
 
     options = launch_options(port, mcp)
@@ -25,10 +28,10 @@ def studio(
 
 
 def check_port(port: int) -> None:
-    """See that the port is free, before seconds are spent on imports.
+    """Check that the port is free, before the imports, which take seconds.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: it is in use.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -36,5 +39,5 @@ def check_port(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError:
             raise ConfigError(
-                f"the port {port} is in use; end what uses it, or choose another with --port"
+                f"the port {port} is in use; stop the program there, or choose another --port"
             ) from None

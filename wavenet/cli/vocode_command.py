@@ -1,4 +1,7 @@
-"""`wavenet vocode`: a recording, or its spectrogram, said again by a model."""
+"""`wavenet vocode`: a recording or its frames -> audio resynthesised by a model.
+
+Options of the command line enter; one file, and its path on stdout, leaves. Called by `main`.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +11,12 @@ import typer
 
 from wavenet.cli.clip_generation import (
     GuardOption,
-    Made,
-    find_nearest,
-    make_all,
-    plan_outputs,
-    tell,
-    write,
+    TimedClip,
+    draw_from_candidates,
+    generate_with_progress,
+    plan_output_paths,
+    print_clip,
+    write_clip,
 )
 from wavenet.cli.options import (
     CandidatesOption,
@@ -22,7 +25,7 @@ from wavenet.cli.options import (
     GreedyOption,
     GuidanceOption,
     JsonOption,
-    MatchOption,
+    MelMatchingOption,
     OverwriteOption,
     PrecisionOption,
     SeedOption,
@@ -31,10 +34,10 @@ from wavenet.cli.options import (
     ThreadsOption,
     TopKOption,
     TopPOption,
-    make_folder,
-    parse_labels,
-    say,
-    say_converted,
+    create_folder,
+    parse_condition_values,
+    print_conversions,
+    print_message,
 )
 from wavenet.errors import ConditionError
 
@@ -48,7 +51,7 @@ if TYPE_CHECKING:
 def vocode(
     source: Annotated[Path, typer.Argument(help="A recording, or frames as .npy.")],
     checkpoint: Annotated[
-        Path, typer.Option("--checkpoint", help="Folder of a checkpoint that takes frames.")
+        Path, typer.Option("--checkpoint", help="Folder of a checkpoint conditioned on frames.")
     ] = Path("checkpoints/vocoder"),
     set_: SetOption = None,
     seed: SeedOption = 0,
@@ -58,30 +61,31 @@ def vocode(
     greedy: GreedyOption = None,
     guidance: GuidanceOption = None,
     candidates: CandidatesOption = 1,
-    match: MatchOption = None,
+    mel_matching_iterations: MelMatchingOption = None,
     engine: EngineOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="A file (.wav, .flac, .ogg, .mp3) or a folder.")
+        Path | None, typer.Option(help="Output file (.wav, .flac, .ogg, .mp3) or folder.")
     ] = None,
     overwrite: OverwriteOption = False,
     guard: GuardOption = True,
     json_: JsonOption = False,
 ) -> None:
-    """Turn features of a recording back into sound and print the path of the file written.
+    """Resynthesise a recording from its features and print the path of the file written.
 
-    The checkpoint says which features, and how they are computed; nothing else of the recording
-    reaches the model. Made from mel frames, the clip is filtered in the end until it has them.
+    The checkpoint determines the features and how they are computed; the model receives nothing
+    else of the recording. If the features are mel frames, the clip is then filtered until its own
+    mel frames match them.
     """
-    labels = parse_labels(set_)
+    labels = parse_condition_values(set_)
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.sampling import choose_sampling
     from wavenet.synthesis.items import Item
 
-    paths = plan_outputs(out, [f"{source.stem}_{checkpoint.name}_seed{seed}"], overwrite)
+    paths = plan_output_paths(out, [f"{source.stem}_{checkpoint.name}_seed{seed}"], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
     sampling = choose_sampling(loaded.config.sampling, guidance=guidance, **values)
@@ -89,40 +93,51 @@ def vocode(
     item = Item(samples, labels, seed, local=local)
     runner = make_engine(engine, loaded.model, precision, threads)
     if candidates == 1:
-        ((_, made),) = make_all(loaded, [item], sampling, runner, guard)
+        ((_, clip),) = generate_with_progress(loaded, [item], sampling, runner, guard)
     else:
-        made = find_nearest(loaded, item, candidates, sampling, runner)
-    made = matched(loaded, made, item, match)
-    rate, took = loaded.config.audio.sample_rate, made.took
-    make_folder(paths[0].parent)
-    rtf = took * rate / samples
-    write(loaded, paths[0], item, made, False)
-    tell(loaded, paths[0], item, made, False, rtf, json_)
-    say(f"{samples / rate:.2f} s of audio in {took:.2f} s, {samples / rate / took:.2f} x real time")
+        clip = draw_from_candidates(loaded, item, candidates, sampling, runner)
+    clip = apply_mel_matching(loaded, clip, item, mel_matching_iterations)
+    audio, elapsed = samples / loaded.config.audio.sample_rate, clip.elapsed
+    create_folder(paths[0].parent)
+    write_clip(loaded, paths[0], item, clip, False)
+    print_clip(loaded, paths[0], item, clip, False, elapsed / audio, json_)
+    print_message(
+        f"{audio:.2f} s of audio in {elapsed:.2f} s, {audio / elapsed:.2f} times real time"
+    )
 
 
-def matched(loaded: "Checkpoint", made: Made, item: "Item", iterations: int | None) -> Made:
-    """Filter the clip to its mel frames, unless told not to, or there are none.
+def apply_mel_matching(
+    loaded: "Checkpoint", clip: TimedClip, item: "Item", iterations: int | None
+) -> TimedClip:
+    """Filter a clip until its mel frames match those of the request.
 
+    Args:
+        loaded: the checkpoint.
+        clip: the generated clip.
+        item: its request.
+        iterations: 0 returns the clip as it is; None means the default if the model is conditioned
+            on mel, otherwise 0.
     Raises:
-        ConditionError: wanted of a model that is not conditioned on mel.
+        ConditionError: iterations above 0, but the model is not conditioned on mel.
     """
     has_mel = any(condition.kind == "mel" for condition in loaded.config.model.locals)
     if iterations == 0 or (iterations is None and not has_mel) or item.local is None:
-        return made
+        return clip
     from audio_utils.matching import ITERATIONS
     from wavenet.synthesis.matching import match_frames
 
-    wanted = ITERATIONS if iterations is None else iterations
-    waveform = match_frames(loaded, made.waveform, item.local, wanted).clamp(-1, 1)
-    return replace(made, waveform=waveform)
+    number = ITERATIONS if iterations is None else iterations
+    waveform = match_frames(loaded, clip.waveform, item.local, number).clamp(-1, 1)
+    return replace(clip, waveform=waveform)
 
 
 def read_source(loaded: "Checkpoint", source: Path) -> "tuple[Tensor, int]":
-    """Read a recording or an array: its frames, and how many samples they stand for.
+    """Read a recording or an array of frames.
 
+    Returns:
+        The frames (F, columns), and the number of samples that they cover.
     Raises:
-        ConditionError: the model takes no frames, or these do not fit it.
+        ConditionError: the model is not conditioned on frames, or these frames do not fit it.
     """
     from audio_utils import io
     from wavenet.model.features import frames_of, read_array
@@ -130,16 +145,18 @@ def read_source(loaded: "Checkpoint", source: Path) -> "tuple[Tensor, int]":
     config, rate = loaded.config.model, loaded.config.audio.sample_rate
     if not config.locals:
         raise ConditionError(
-            f"{loaded.folder} takes no frames; `wavenet vocode` needs a checkpoint that does"
+            f"{loaded.folder} is not conditioned on frames; `wavenet vocode` needs a checkpoint "
+            "that is"
         )
     if source.suffix.lower() != ".npy":
         recording = io.read(source, rate)
-        say_converted(source, recording)
+        print_conversions(source, recording)
         return frames_of(config, rate, recording.waveform), recording.waveform.numel()
     if len(config.locals) > 1:
         names = ", ".join(condition.name for condition in config.locals)
         raise ConditionError(
-            f"this model takes {names}; give an array for each to `wavenet generate --frames`"
+            f"this model needs frames of {names}; pass one array for each to "
+            "`wavenet generate --frames`"
         )
     frames = frames_of(config, rate, None, {config.locals[0].name: read_array(source)})
     return frames, max(1, (frames.shape[0] - 1) * config.condition_hop)

@@ -1,7 +1,8 @@
-"""What an import gives, and the checkpoint folder that it becomes.
+"""An imported model, and the checkpoint folder that it becomes.
 
-A config and tensors in our layout enter, with what there is to say about them; a folder leaves.
-Everything is built in memory and checked before the first file is written.
+A config, tensors in the layout of this project and notes enter; a folder leaves. The model is built
+in memory and checked before the first file is written. Called by the importers and by
+`wavenet import`.
 """
 
 import hashlib
@@ -28,50 +29,55 @@ tags: [audio, wavenet]
 ---
 # {name}
 
-Weights that somebody else trained, imported by `wavenet import {layout}`.
+Weights of another project, imported by `wavenet import {layout}`.
 
 | | |
 |---|---|
 | file | `{file}` |
 | sha256 | `{digest}` |
 | layout | {layout} |
-| licence | that of its authors; it is not known to us |
+| licence | that of its authors; this program does not know it |
 | sample rate | {rate} Hz |
 | codec | {law}, {bits} bits, rounded {rounding}, silence code {silence} |
-| receptive field | {field} samples |
+| receptive field | {receptive_field} samples |
 | parameters | {parameters:,} |
 
-{facts}
+{notes}
 """
 
 
 @dataclass(frozen=True)
-class Imported:
-    """A model in our layout.
+class ImportedModel:
+    """A model of another program, converted to the layout of this project.
 
     Attributes:
         config: of the checkpoint.
-        model: the same numbers as the original, but for rounding.
-        layout: whose files these are.
-        facts: sentences for the card.
-        upsample: frames (F, columns) to one frame a sample (T, columns), where the original has a
-            network for that.
+        model: computes the same numbers as the original, except for rounding.
+        layout: the program that wrote the original file.
+        notes: sentences for the card.
+        upsample: converts frames (F, columns) to one frame per sample, (T, columns); None if the
+            original has no upsampling network.
     """
 
     config: CheckpointConfig
     model: WaveNet
     layout: str
-    facts: tuple[str, ...]
+    notes: tuple[str, ...]
     upsample: Callable[[Tensor], Tensor] | None = None
 
 
 def make_config(
     source: str, name: str, sample_rate: int, codec: CodecConfig, model: ModelConfig
 ) -> CheckpointConfig:
-    """Make the config of an imported checkpoint, its name in letters that a config takes.
+    """Make the config of an imported checkpoint.
 
+    Args:
+        source: the original file, for error messages.
+        name: of the checkpoint; characters that a config does not allow are replaced.
+        sample_rate: Hz.
+        codec, model: configs of the parts.
     Raises:
-        ConfigError: a sample rate out of range.
+        ConfigError: the sample rate is out of range.
     """
     letters = re.sub(r"[^A-Za-z0-9_-]", "-", name)[:60]
     return make(
@@ -84,69 +90,71 @@ def make_config(
     )
 
 
-def build(config: CheckpointConfig, tensors: dict[str, Tensor], source: str) -> WaveNet:
-    """Make the network of a config with these weights, as float32.
+def build_model(config: CheckpointConfig, tensors: dict[str, Tensor], source: str) -> WaveNet:
+    """Build the model of a config with these weights, as float32.
 
     Raises:
-        CheckpointError: a number became too large for float32.
+        CheckpointError: a number is too large for float32.
     """
     model = checkpoint.build(config).requires_grad_(False).eval()
-    single = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
-    for name, tensor in single.items():
+    weights = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
+    for name, tensor in weights.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{source}: numbers too large for float32, in what became {name}")
-    model.load_state_dict(single)
+            raise CheckpointError(f"{source}: numbers too large for float32 in {name}")
+    model.load_state_dict(weights)
     return model
 
 
-def side_by_side(weight: Tensor) -> Tensor:
-    """Lay the taps of a convolution (out, in, K), the oldest first, into one matrix (out, K in)."""
+def flatten_taps(weight: Tensor) -> Tensor:
+    """Reshape the taps of a convolution, (out, in, K), oldest first, to a matrix (out, K * in)."""
     return weight.permute(0, 2, 1).flatten(1)
 
 
-def save(imported: Imported, folder: Path, original: Path) -> None:
+def save_checkpoint(imported: ImportedModel, folder: Path, original: Path) -> None:
     """Write the checkpoint and its card.
 
     Args:
-        folder: made if need be; files in it are replaced.
-        original: the file that was imported; its name and digest go into the card.
+        imported: the model.
+        folder: created if necessary; existing files of a checkpoint are replaced.
+        original: the imported file; its name and its digest go into the card.
     Raises:
         CheckpointError: the folder cannot be written.
     """
-    text = card(imported, original)
+    text = render_card(imported, original)
     checkpoint.save(folder, imported.config, imported.model)
     try:
         with atomic_file(folder / checkpoint.CARD) as path:
             path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise CheckpointError(f"the card of {folder} cannot be written: {error}") from None
+        raise CheckpointError(f"cannot write the card of {folder}: {error}") from None
 
 
-def stretch(imported: Imported, frames: Tensor) -> Tensor:
+def upsample_frames(imported: ImportedModel, frames: Tensor) -> Tensor:
     """Run the original's upsampling network on frames.
 
     Args:
-        frames: (F, columns) or (columns, F); the number of columns tells which.
+        imported: the model.
+        frames: (F, columns) or (columns, F); the number of columns determines which.
     Returns:
-        (T, columns) float32, one frame a sample.
+        (T, columns) float32, one frame per sample.
     Raises:
-        ConditionError: it has no such network, or the frames do not fit it.
+        ConditionError: the model has no upsampling network, or the frames do not fit it.
     """
     if imported.upsample is None:
-        raise ConditionError("this model has no upsampling network; leave --frames out")
+        raise ConditionError("this model has no upsampling network; omit --frames")
     columns = sum(condition.columns for condition in imported.config.model.locals)
-    fits = [n for n in range(2) if frames.ndim == 2 and frames.shape[n] == columns]
-    if len(fits) != 1 or not bool(torch.isfinite(frames).all()):
-        found = " x ".join(map(str, frames.shape)) or "a single number"
+    fitting = [n for n in range(2) if frames.ndim == 2 and frames.shape[n] == columns]
+    if len(fitting) != 1 or not bool(torch.isfinite(frames).all()):
+        shape = " x ".join(map(str, frames.shape)) or "a single number"
         raise ConditionError(
-            f"frames must be an array of finite numbers, frames x {columns} or {columns} x frames, "
-            f"and not {columns} of both, which tells no order; found {found}"
+            f"expected an array of finite numbers, frames x {columns} or {columns} x frames, but "
+            f"not {columns} x {columns}, in which the order is unknown; found {shape}"
         )
-    return imported.upsample(frames.T if fits == [0] else frames)
+    return imported.upsample(frames.T if fitting == [0] else frames)
 
 
-def card(imported: Imported, original: Path) -> str:
-    """Say where the weights came from and what was done to them."""
+def render_card(imported: ImportedModel, original: Path) -> str:
+    """Return the text of the card: the origin of the weights, and how they were converted."""
     config, codec = imported.config, imported.config.codec
     with original.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -160,11 +168,11 @@ def card(imported: Imported, original: Path) -> str:
         bits=codec.bits,
         rounding=codec.rounding,
         silence=codec.silence_code,
-        field=imported.model.receptive_field,
+        receptive_field=imported.model.receptive_field,
         parameters=imported.model.parameter_count,
-        facts=_list(imported.facts),
+        notes=_as_list(imported.notes),
     )
 
 
-def _list(facts: Sequence[str]) -> str:
-    return "\n".join(f"- {fact}" for fact in facts)
+def _as_list(notes: Sequence[str]) -> str:
+    return "\n".join(f"- {note}" for note in notes)

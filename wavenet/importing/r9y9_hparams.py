@@ -1,7 +1,7 @@
-"""The settings of an r9y9/wavenet_vocoder model: its `hparams.json`, or a preset.
+"""The hyperparameters of an r9y9/wavenet_vocoder model: its `hparams.json`, or a preset.
 
-JSON enters, checked settings leave. Such a file has about 80 keys; only those that the numbers of
-the network depend on, or that a card should tell, are read, and the others are let be.
+JSON enters; checked settings leave. Such a file has about 80 keys. Only those that affect the
+numbers of the network or belong on the card are read; the others are ignored. Called by `r9y9`.
 """
 
 from pathlib import Path
@@ -20,13 +20,13 @@ from wavenet.errors import ConfigError
 from wavenet.parsing import make, parse
 
 MAX_BYTES = 1 << 20
-# Activations are kept in units that grow by sqrt(2) from layer to layer: 2**100 at 200 layers,
-# which float32 and bfloat16 still hold with room to spare.
+# The scale of activations grows by sqrt(2) from layer to layer, to 2**100 at 200 layers; float32
+# and bfloat16 represent that easily.
 MAX_LAYERS = 200
 
 
-class Settings(BaseModel):
-    """What is read of the hparams."""
+class R9y9Hparams(BaseModel):
+    """The keys of `hparams.json` that are read; units and meanings are those of r9y9."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
 
@@ -39,30 +39,30 @@ class Settings(BaseModel):
     layers: int = Field(ge=1, le=MAX_LAYERS)
     stacks: int = Field(ge=1)
     kernel_size: int = Field(ge=1, le=64)
-    cin_channels: int = -1  # 0 or less: no frames
-    gin_channels: int = -1
-    legacy: bool | None = None  # of versions 0.1: how skips are summed
+    cin_channels: int = -1  # 0 or less: not conditioned on frames
+    gin_channels: int = -1  # 0 or less: not conditioned on speakers
+    legacy: bool | None = None  # in versions 0.1 only: how skips are summed
     preprocess: str | None = None
     global_gain_scale: float = 1.0
     rescaling: bool = False
     rescaling_max: float = 0.999
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _check_consistency(self) -> Self:
         if self.layers % self.stacks or self.layers // self.stacks > 17:
             raise ValueError(
-                f"{self.layers} layers in {self.stacks} stacks; expected stacks of 1 to 17 layers"
+                f"{self.layers} layers in {self.stacks} stacks; expected 1 to 17 layers per stack"
             )
         if self.input_type == "mulaw":
             raise ValueError(
-                "input_type 'mulaw' feeds companded scalars to a mixture, which no output here "
-                "does; expected 'raw' or 'mulaw-quantize'"
+                "input_type 'mulaw' (companded scalars and a mixture) is not supported; expected "
+                "'raw' or 'mulaw-quantize'"
             )
         if self.input_type == "mulaw-quantize":
             if self.out_channels != self.quantize_channels:
                 raise ValueError(
-                    f"out_channels must be quantize_channels, {self.quantize_channels}, for "
-                    f"classes; found {self.out_channels}"
+                    f"out_channels must equal quantize_channels, {self.quantize_channels}, for "
+                    f"input_type 'mulaw-quantize'; found {self.out_channels}"
                 )
             if self.out_channels not in [1 << bits for bits in range(4, 11)]:
                 raise ValueError(
@@ -77,18 +77,18 @@ class Settings(BaseModel):
 
     @property
     def is_single_gaussian(self) -> bool:
-        """Say whether the params are a mean and a log scale, without a weight."""
+        """Return whether the params are a mean and a log scale, without a mixture weight."""
         normal = self.input_type == "raw" and self.output_distribution == "Normal"
         return normal and self.out_channels == 2
 
     @property
     def dilations(self) -> tuple[int, ...]:
-        """One per layer."""
+        """Dilations, one per layer."""
         return tuple(2 ** (n % (self.layers // self.stacks)) for n in range(self.layers))
 
     @property
     def output(self) -> Output:
-        """The distribution in our words."""
+        """The output distribution as a config of this project."""
         if self.input_type == "mulaw-quantize":
             return CategoricalOutput()
         components = 1 if self.is_single_gaussian else self.out_channels // 3
@@ -98,23 +98,26 @@ class Settings(BaseModel):
 
     @property
     def codec(self) -> CodecConfig:
-        """The convention of the codes in our words."""
+        """The codec as a config of this project."""
         if self.input_type == "raw":
             return CodecConfig(law="linear", bits=16, silence_code=1 << 15)
         bits = self.quantize_channels.bit_length() - 1
         return CodecConfig(bits=bits, rounding="down", silence_code=(1 << (bits - 1)) - 1)
 
 
-def read_settings(path: Path) -> Settings:
+def read_hparams(path: Path) -> R9y9Hparams:
     """Read `hparams.json` or a preset.
 
     Raises:
-        ConfigError: no such file, too large, no JSON, a key missing or out of range.
+        ConfigError: there is no such file, it is too large or not JSON, or a key is missing or out
+            of range.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{path} is too large for settings; at most {MAX_BYTES:,} bytes")
+            raise ConfigError(f"{path} is larger than {MAX_BYTES:,} bytes, the limit of settings")
         text = path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}; give hparams.json") from None
-    return parse(Settings, text, str(path))
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}; expected hparams.json"
+        ) from None
+    return parse(R9y9Hparams, text, str(path))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
-from wavenet.devices import device_faults
+from wavenet.devices import device_errors
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.model.conditioning import Conditioning, Given
 from wavenet.model.wavenet import WaveNet
@@ -96,7 +96,7 @@ def measure_field(
         total, seen = torch.zeros(model.receptive_field, dtype=torch.float64), 0
         for first in range(0, len(pairs), rows):
             batch = pairs[first : first + rows]
-            with device_faults():
+            with device_errors():
                 rows_of = [clips[n] for n, _ in batch]
                 total += influences(model, rows_of, [t for _, t in batch]).sum(0)
             seen += len(batch)

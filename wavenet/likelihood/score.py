@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wavenet import codec
 from wavenet.checkpoint import Checkpoint
-from wavenet.devices import device_faults
+from wavenet.devices import device_errors
 from wavenet.errors import ConditionError
 from wavenet.model.conditioning import Given
 from wavenet.model.features import frames_of
@@ -101,7 +101,7 @@ def score_windows(
     for first in range(0, total, size):
         start = max(0, first - model.receptive_field)
         part = codes[:, start : min(total, first + size)]
-        with device_faults():
+        with device_errors():
             params = model(part, conditioning, torch.tensor([start]))
             nats = -model.distribution.log_prob(params, part)[0, first - start :]
             bits = nats.float().cpu() / math.log(2)

@@ -1,1 +1,1 @@
-"""Checkpoints that come from elsewhere or go there: the Hub, zip archives, their cards."""
+"""Share checkpoints: the Hugging Face Hub, zip archives, model cards, safe installation."""

@@ -1,8 +1,8 @@
-"""Fetch checkpoints from the Hugging Face Hub, and publish them there.
+"""Download checkpoints from the Hugging Face Hub, and publish them.
 
-The name of a repository enters, a checked folder leaves; and back. Nothing is asked of the network
-before `pull` or `push` is called. Every fault of the network becomes one sentence. Callers: the
-command line and the studio.
+The name of a repository enters; a checked folder leaves, and the other way round. The network is
+used only in `pull` and `push`. Every network error becomes one sentence. Called by the command line
+and the studio.
 """
 
 import contextlib
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from audio_utils.files import reason
 from wavenet.checkpoint import CARD, find, load
 from wavenet.errors import CheckpointError, ConfigError, HubError
-from wavenet.sharing.install import MAX_BYTES, REQUIRED, check_free, staged
-from wavenet.sharing.model_card import licence_of, read_card
+from wavenet.sharing.install import MAX_BYTES, REQUIRED, check_target, staging_folder
+from wavenet.sharing.model_card import get_licence, read_card
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -29,12 +29,13 @@ LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
 @dataclass(frozen=True)
-class Pulled:
-    """A checkpoint that was fetched.
+class PulledCheckpoint:
+    """A downloaded checkpoint.
 
     Attributes:
-        commit: the exact state of the repository, for `--revision`.
-        licence: as its card names it, None where it names none.
+        folder: of the checkpoint.
+        commit: hash of the downloaded commit, usable as `--revision`.
+        licence: from its card; None if the card states none.
     """
 
     folder: Path
@@ -48,67 +49,70 @@ def pull(
     revision: str | None = None,
     overwrite: bool = False,
     anonymous: bool = False,
-) -> Pulled:
-    """Download a checkpoint, load it as a test, and put it in place.
+) -> PulledCheckpoint:
+    """Download a checkpoint, check that it loads, and install it.
 
-    Only the files of a checkpoint are asked for, whatever else lies beside them.
+    Only the files of a checkpoint are requested, whatever else the repository contains.
 
     Args:
         repository: OWNER/NAME.
-        out: the folder to make.
-        revision: a branch, tag or commit; the newest state of the main branch when left out.
-        anonymous: whether the token of this machine is left out of it, as for strangers.
+        out: the folder to create.
+        revision: a branch, tag or commit; by default the newest commit of the main branch.
+        overwrite: whether an existing checkpoint may be replaced.
+        anonymous: whether to send no token, even if this machine has one.
     Raises:
-        ConfigError, ConditionError: the name is none, or `out` is taken.
+        ConfigError: the name of the repository is invalid.
+        ConditionError: `out` exists.
         HubError: the Hub cannot be reached or refuses.
-        CheckpointError: what is there is no checkpoint of ours.
+        CheckpointError: the repository does not contain a checkpoint of this program.
     """
     _check_name(repository)
-    check_free(out, overwrite)
+    check_target(out, overwrite)
     api = _api(anonymous)
-    with _faults(repository, revision):
+    with _hub_errors(repository, revision):
         info = api.model_info(repository, revision=revision, files_metadata=True)
         sizes = {file.rfilename: file.size for file in info.siblings or ()}
         _check_sizes(repository, sizes)
-        with staged(out, repository, overwrite) as folder:
+        with staging_folder(out, repository, overwrite) as folder:
             for name in MAX_BYTES:
                 if name in sizes:
                     api.hf_hub_download(repository, name, revision=info.sha, local_dir=folder)
-                    # What was announced need not be what came.
+                    # The actual size can differ from the announced one.
                     _check_sizes(repository, sizes | {name: (folder / name).stat().st_size})
-            # Where the library keeps notes on what it fetched.
+            # The library stores its download records there.
             shutil.rmtree(folder / ".cache", ignore_errors=True)
-    return Pulled(out, str(info.sha), licence_of(read_card(out)))
+    return PulledCheckpoint(out, str(info.sha), get_licence(read_card(out)))
 
 
 def push(folder: Path, repository: str, private: bool = False) -> str:
-    """Publish a checkpoint folder; the repository is made if there is none.
+    """Publish a checkpoint folder; create the repository if it does not exist.
 
     Args:
-        folder: must load, and have a card that names a licence.
+        folder: a checkpoint that loads and has a card that states a licence.
         repository: OWNER/NAME.
-        private: whether a new repository is for its owner alone.
+        private: whether a new repository is private.
     Returns:
-        the address of the commit.
+        The address of the commit.
     Raises:
-        ConfigError: the name is none.
-        CheckpointError: the folder is no complete checkpoint, or has no licence.
-        HubError: nobody is logged in, or the Hub cannot be reached or refuses.
+        ConfigError: the name of the repository is invalid.
+        CheckpointError: the folder is not a complete checkpoint, or its card states no licence.
+        HubError: no user is logged in, or the Hub cannot be reached or refuses.
     """
     _check_name(repository)
     folder = find(folder)
     load(folder)
-    if licence_of(read_card(folder)) is None:
+    if get_licence(read_card(folder)) is None:
         raise CheckpointError(
-            f"{folder / CARD} names no licence, without which nobody may use the weights; begin it "
-            "with the lines `---`, `license: cc-by-4.0` (or that of your data) and `---`"
+            f"{folder / CARD} states no licence, without which others may not use the weights; "
+            "begin it with the lines `---`, `license: cc-by-4.0` (or the licence of your data) and "
+            "`---`"
         )
     api = _api()
     from huggingface_hub import get_token
 
     if get_token() is None:
-        raise HubError(f"nobody is logged in to the Hub on this machine; {LOG_IN}")
-    with _faults(repository):
+        raise HubError(f"no user is logged in to the Hub on this machine; {LOG_IN}")
+    with _hub_errors(repository):
         api.create_repo(repository, private=private, exist_ok=True)
         commit = api.upload_folder(
             repo_id=repository,
@@ -120,8 +124,8 @@ def push(folder: Path, repository: str, private: bool = False) -> str:
 
 
 def _api(anonymous: bool = False) -> "HfApi":
-    # The library reads these when it is imported. Else it would ask for more than the checkpoint,
-    # and tell which other programs there are; what it says of its attempts ends in our sentence.
+    # The library reads these variables when it is imported. Without them it sends further requests,
+    # reports which other programs are installed, and prints warnings in addition to our message.
     os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_VERBOSITY": "error"}
     if not sys.stderr.isatty():
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
@@ -137,57 +141,59 @@ def _api(anonymous: bool = False) -> "HfApi":
 
 def _check_name(repository: str) -> None:
     if not REPOSITORY.fullmatch(repository) or ".." in repository or "--" in repository:
-        raise ConfigError(f"a repository is named OWNER/NAME, found {repository[:100]!r}")
+        raise ConfigError(f"invalid repository {repository[:100]!r}; expected OWNER/NAME")
 
 
 def _check_sizes(repository: str, sizes: dict[str, int | None]) -> None:
     for name in REQUIRED:
         if name not in sizes:
             raise CheckpointError(
-                f"{repository} has no {name}; it is no checkpoint of this program"
+                f"{repository} has no {name}; expected a checkpoint of this program"
             )
     for name, limit in MAX_BYTES.items():
         if (sizes.get(name) or 0) > limit:
             raise CheckpointError(
-                f"{repository}: {name} has {sizes[name]:,} bytes; at most {limit:,} were expected"
+                f"{repository}: {name} has {sizes[name]:,} bytes; the limit is {limit:,}"
             )
 
 
 @contextlib.contextmanager
-def _faults(repository: str, revision: str | None = None) -> Iterator[None]:
-    """Turn what the library raises into one sentence that says what to do."""
+def _hub_errors(repository: str, revision: str | None = None) -> Iterator[None]:
+    """Convert errors of the library to a `HubError` that says what to do."""
     from huggingface_hub import errors
 
-    # Of whichever package it speaks HTTP with.
+    # The base class belongs to the HTTP package that the library uses.
     http_error: type[Exception] = errors.HfHubHTTPError.__bases__[0]
     try:
         yield
     except errors.GatedRepoError:
-        text = f"{repository} asks for agreement to its terms; agree on its page, then {LOG_IN}"
+        text = f"{repository} requires that you accept its terms; do so on its page, then {LOG_IN}"
     except errors.RepositoryNotFoundError:
         text = f"the Hub has no model {repository}, or it is private; check the name, or {LOG_IN}"
     except errors.RevisionNotFoundError:
-        text = f"{repository} has no revision {revision!r}; leave --revision out for the newest"
+        text = f"{repository} has no revision {revision!r}; omit --revision for the newest"
     except errors.OfflineModeIsEnabled:
-        text = "HF_HUB_OFFLINE is set, so the Hub is not asked; unset it and try again"
+        text = "HF_HUB_OFFLINE is set, so the Hub is not contacted; unset it and try again"
     except errors.HfHubHTTPError as error:
-        text = _status(repository, error.response.status_code)
+        text = _describe_status(repository, error.response.status_code)
     except (http_error, ConnectionError, TimeoutError, errors.LocalEntryNotFoundError):
         text = "the Hub cannot be reached; check the connection and try again"
     except OSError as error:
-        text = f"{repository} could not be transferred: {reason(error)}"
+        text = f"cannot transfer {repository}: {reason(error)}"
     else:
         return
     raise HubError(text)
 
 
-def _status(repository: str, status: int) -> str:
+def _describe_status(repository: str, status: int) -> str:
     if status == 401:
         return f"the Hub does not accept the token of this machine; {LOG_IN}"
     if status == 403:
-        return f"your token may not do this with {repository}; take one that may, or ask its owner"
+        return (
+            f"your token has no permission for this on {repository}; use another, or ask the owner"
+        )
     if status == 429:
-        return "the Hub has had too many requests from here; wait some minutes and try again"
+        return "the Hub received too many requests from here; wait some minutes and try again"
     if status >= 500:
-        return f"the Hub is in trouble (it answered {status}); try again later"
-    return f"the Hub refuses {repository} (it answered {status}); check the name and try again"
+        return f"the Hub has an internal error (status {status}); try again later"
+    return f"the Hub refuses {repository} (status {status}); check the name and try again"

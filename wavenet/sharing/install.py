@@ -1,7 +1,7 @@
-"""Put a checkpoint folder in place whole and checked, or not at all.
+"""Install a checkpoint folder: completely and checked, or not at all.
 
-Files from anywhere enter a folder of ours; it becomes the target only after our reader has loaded
-it. Callers: `hub` and `archive`.
+Files from any source are written into a staging folder. It becomes the target folder only after
+this program has loaded it as a checkpoint. Called by `hub`, `zip_archive` and the studio.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from wavenet.config import MAX_PARAMETERS
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.sharing.model_card import MAX_CARD_BYTES
 
-# All that a checkpoint consists of, with the most bytes that each may have.
+# The files of a checkpoint, with the maximum size of each.
 MAX_BYTES = {
     CONFIG: MAX_CONFIG_BYTES,
     WEIGHTS: 4 * MAX_PARAMETERS + MAX_HEADER_BYTES,
@@ -34,80 +34,78 @@ REQUIRED = (CONFIG, WEIGHTS)
 
 
 @contextlib.contextmanager
-def staged(target: Path, origin: str, overwrite: bool = False) -> Iterator[Path]:
-    """Yield an empty folder that becomes `target` when what was put there can be loaded.
+def staging_folder(target: Path, origin: str, overwrite: bool = False) -> Iterator[Path]:
+    """Yield an empty folder that becomes `target` after the block, if it loads as a checkpoint.
 
     Args:
-        target: the checkpoint folder to make; its parents are made as well.
-        origin: what error messages call the checkpoint, whose path means nothing to anybody.
-        overwrite: whether a checkpoint that is there may be replaced.
+        target: the checkpoint folder to create, with its parents.
+        origin: name of the checkpoint in error messages, instead of the temporary path.
+        overwrite: whether an existing checkpoint may be replaced.
     Raises:
-        ConditionError: something stands at the target, or it cannot be written.
-        CheckpointError: what was put there is no checkpoint.
+        ConditionError: the target exists, or it cannot be written.
+        CheckpointError: the files in the folder are not a checkpoint.
     """
-    check_free(target, overwrite)
+    check_target(target, overwrite)
     hidden = target.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}"
-    # One level deeper than checkpoints lie, so that nobody lists it as one.
+    # One level deeper than checkpoint folders, so that it is not listed as a checkpoint.
     folder = hidden / target.name
     try:
-        with _written(target):
+        with _write_errors(target):
             folder.mkdir(parents=True)
         yield folder
-        _check(folder, origin)
-        with _written(target):
-            _put(folder, target, hidden / f"{target.name}.old")
+        _check_loads(folder, origin)
+        with _write_errors(target):
+            _move_into_place(folder, target, hidden / f"{target.name}.old")
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
 
 
-def check_free(target: Path, overwrite: bool) -> None:
-    """See that nothing stands in the way, or nothing but a checkpoint that may be replaced.
+def check_target(target: Path, overwrite: bool) -> None:
+    """Check that the target does not exist, is empty, or is a checkpoint that may be replaced.
 
     Raises:
-        ConditionError: something does.
+        ConditionError: none of these is true.
     """
     try:
         if not os.path.lexists(target):
             return
-        found = None if target.is_symlink() else {path.name for path in target.iterdir()}
+        names = None if target.is_symlink() else {path.name for path in target.iterdir()}
     except NotADirectoryError:
-        found = None
+        names = None
     except OSError as error:
-        raise ConditionError(f"{target} cannot be read: {reason(error)}") from None
-    if found is not None and not found:
+        raise ConditionError(f"cannot read {target}: {reason(error)}") from None
+    if names is not None and not names:
         return
     if not overwrite:
-        raise ConditionError(f"{target} exists already; choose another place or add --overwrite")
-    # What is replaced is removed: a wrong --out must not cost a person more than a checkpoint.
-    if found is None or not found <= set(MAX_BYTES):
+        raise ConditionError(f"{target} exists already; choose another folder or add --overwrite")
+    # The old folder is deleted, so a mistyped --out must not delete more than a checkpoint.
+    if names is None or not names <= set(MAX_BYTES):
         raise ConditionError(
-            f"{target} holds more than a checkpoint; --overwrite replaces nothing else, "
-            "so choose another place"
+            f"{target} contains more than a checkpoint, and --overwrite replaces only checkpoints; "
+            "choose another folder"
         )
 
 
-def check_new(root: Path, name: str) -> None:
-    """See that a folder of checkpoints has none of this name.
+def check_name_is_free(root: Path, name: str) -> None:
+    """Check that a folder of checkpoints has none of this name.
 
     Raises:
-        ConditionError: it has.
+        ConditionError: it has one.
     """
-    # Also one that differs in its case: some file systems take the two for the same.
+    # Case is ignored, because some file systems ignore it.
     if name.lower() in {path.name.lower() for path in root.glob("*")}:
-        raise ConditionError(
-            f"there is a checkpoint {name} already; rename or remove that one first"
-        )
+        raise ConditionError(f"a checkpoint {name} exists already; rename or remove it first")
 
 
 @contextlib.contextmanager
-def _written(target: Path) -> Iterator[None]:
+def _write_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ConditionError(f"{target} cannot be written: {reason(error)}") from None
+        raise ConditionError(f"cannot write {target}: {reason(error)}") from None
 
 
-def _check(folder: Path, origin: str) -> None:
+def _check_loads(folder: Path, origin: str) -> None:
     try:
         load(folder)
     except CheckpointError as error:
@@ -115,7 +113,7 @@ def _check(folder: Path, origin: str) -> None:
         raise CheckpointError(text) from None
 
 
-def _put(folder: Path, target: Path, old: Path) -> None:
+def _move_into_place(folder: Path, target: Path, old: Path) -> None:
     for path in folder.iterdir():
         with path.open("rb+") as file:
             os.fsync(file.fileno())

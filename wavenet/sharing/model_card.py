@@ -1,8 +1,12 @@
-"""The card of a checkpoint: its licence, and its text as HTML that can do no harm.
+"""Read the card of a checkpoint: its licence, and its text as safe HTML.
 
-The README.md of a checkpoint enters, written by anybody; plain values and HTML of a few harmless
-tags leave. No script, no style, no picture and no address that a browser would fetch by itself
-comes through. Callers: `hub` and the studio.
+The README.md of a checkpoint enters, written by an unknown person; plain values and HTML with a few
+harmless tags leave. Scripts, styles, images and addresses that a browser would load by itself are
+removed. Called by `hub` and the studio.
+
+The front matter is not read by a YAML parser, nor by `huggingface_hub.ModelCard`, which uses one:
+on 64 kB of hostile text these raise some ten kinds of errors, return values that are not strings
+(`license: no` is False) and recurse to the limit of the stack.
 """
 
 import re
@@ -14,9 +18,9 @@ from markdown_it.token import Token
 from wavenet.checkpoint import CARD
 from wavenet.errors import CheckpointError
 
-MAX_CARD_BYTES = 1 << 16  # the slowest text of that size takes two seconds
+MAX_CARD_BYTES = 1 << 16  # the slowest text of this size takes two seconds to render
 MAX_FIELDS = 100
-# The page has a title and the card a place below it.
+# The headings of a card are two levels below those of the page.
 HEADING_SHIFT = 2
 FENCE = "---"
 FIELD = re.compile(r"([A-Za-z_]{1,40}):[ \t]*(.{0,300})")
@@ -26,9 +30,9 @@ def read_card(folder: Path) -> str:
     """Read the card of a checkpoint folder.
 
     Returns:
-        its text, "" where there is none.
+        Its text, "" if there is no card.
     Raises:
-        CheckpointError: it cannot be read, is too long, or is no text.
+        CheckpointError: it cannot be read, is too long, or is not text.
     """
     path = folder / CARD
     try:
@@ -39,21 +43,21 @@ def read_card(folder: Path) -> str:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
     if len(data) > MAX_CARD_BYTES:
-        raise CheckpointError(f"{path} has more than {MAX_CARD_BYTES:,} bytes, too many for a card")
+        raise CheckpointError(f"{path} has more than {MAX_CARD_BYTES:,} bytes, the limit of a card")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         raise CheckpointError(f"{path} is not text in UTF-8") from None
 
 
-def split_card(text: str) -> tuple[dict[str, str], str]:
-    """Take the front matter off a card.
+def split_front_matter(text: str) -> tuple[dict[str, str], str]:
+    """Split a card into its front matter and its text.
 
-    Only lines `name: value` are understood; that is all that a licence needs, and YAML can do
-    more than a stranger should be able to ask for.
+    Only lines `name: value` of the front matter are read, which is sufficient for a licence; the
+    first of equal names counts.
 
     Returns:
-        fields by name, without quotation marks; the text below them.
+        Fields by name, without quotation marks; the text after the front matter.
     """
     lines = text.removeprefix("\ufeff").splitlines()
     if not lines or lines[0].rstrip() != FENCE:
@@ -62,47 +66,47 @@ def split_card(text: str) -> tuple[dict[str, str], str]:
     for number, line in enumerate(lines[1 : MAX_FIELDS + 1], start=1):
         if line.rstrip() == FENCE:
             return fields, "\n".join(lines[number + 1 :])
-        if found := FIELD.fullmatch(line.rstrip()):
-            fields.setdefault(found[1], found[2].strip("\"' "))
+        if match := FIELD.fullmatch(line.rstrip()):
+            fields.setdefault(match[1], match[2].strip("\"' "))
     return {}, text
 
 
-def licence_of(text: str) -> str | None:
-    """Give the licence that a card names: its identifier, or the name of a licence of its own."""
-    fields, _ = split_card(text)
+def get_licence(text: str) -> str | None:
+    """Return the licence of a card: its identifier, or the name of a custom licence; or None."""
+    fields, _ = split_front_matter(text)
     licence = fields.get("license") or None
     return (fields.get("license_name") or licence) if licence == "other" else licence
 
 
-def render(text: str) -> str:
-    """Turn the Markdown of a card into HTML, without its front matter.
+def render_html(text: str) -> str:
+    """Render the Markdown of a card as HTML, without its front matter.
 
-    Raw HTML is shown as the text that it is, pictures by their description. Links lead to web
-    pages only, in a window of their own, once a person presses them.
+    Raw HTML is shown as text, and images as their description. Links lead only to web pages and
+    open in a new window.
     """
-    _, body = split_card(text)
+    _, body = split_front_matter(text)
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(body)
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(6, int(token.tag[1]) + HEADING_SHIFT)}"
         if token.children:
-            token.children = _without_addresses(token.children)
+            token.children = _remove_addresses(token.children)
     return str(parser.renderer.render(tokens, parser.options, {}))
 
 
-def _without_addresses(tokens: list[Token]) -> list[Token]:
-    """Replace pictures by words, and links to anything but web pages by what they say."""
+def _remove_addresses(tokens: list[Token]) -> list[Token]:
+    """Replace images by their description, and links that are not web addresses by their text."""
     kept: list[Token] = []
     is_web = True
     for token in tokens:
         if token.type == "image":
-            token = Token("text", "", 0, content=f"[picture: {token.content}]")
+            token = Token("text", "", 0, content=f"[image: {token.content}]")
         elif token.type == "link_open":
             is_web = bool(re.match(r"https?://", str(token.attrGet("href")), re.IGNORECASE))
             token.attrSet("target", "_blank")
             token.attrSet("rel", "noopener noreferrer nofollow")
-        # Links never stand inside each other.
+        # Links are never nested.
         if not is_web and token.type in ("link_open", "link_close"):
             continue
         kept.append(token)

@@ -1,7 +1,8 @@
-"""A checkpoint as one zip file, for people without a command line.
+"""Pack a checkpoint into one zip file, and unpack it.
 
-A path of a zip from anywhere enters, a checkpoint folder leaves; and back. No name in an archive
-is ever used as a path, and no more is unpacked than a checkpoint may have. Caller: the studio.
+The path of a zip file from any source enters; a checkpoint folder leaves, and the other way round.
+No name in an archive is used as a path, and only as many bytes are unpacked as a checkpoint can
+have. Called by the studio.
 """
 
 import re
@@ -15,68 +16,75 @@ from wavenet.checkpoint import CONFIG, WEIGHTS
 from wavenet.config import CheckpointConfig
 from wavenet.errors import CheckpointError, ConditionError, ConfigError
 from wavenet.parsing import parse
-from wavenet.sharing.install import MAX_BYTES, REQUIRED, check_new, staged
+from wavenet.sharing.install import MAX_BYTES, REQUIRED, check_name_is_free, staging_folder
 
 MAX_ENTRIES = 64
-# Of the weights in an archive: float32 hardly shrinks, so that a small zip never needs more.
+# Limit of the weights in an archive. float32 hardly compresses, so a small zip never needs more.
 MAX_WEIGHTS_BYTES = 64 << 20
-# Macs put these beside what a person compresses.
+# macOS adds these files to every archive.
 IGNORED = re.compile(r"__MACOSX/.*|([^/]*/)?\.DS_Store")
-DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+DAMAGE_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
 
 
 def unpack(path: Path, root: Path) -> Path:
-    """Make a checkpoint folder from an archive.
+    """Unpack an archive into a new checkpoint folder.
 
     Args:
-        path: of the zip; messages call it by its name.
-        root: folder of checkpoint folders; the config names the new one.
+        path: of the zip file; error messages contain only its name.
+        root: folder of the checkpoint folders; the config contains the name of the new one.
     Returns:
-        the new folder.
+        The new folder.
     Raises:
-        CheckpointError: it is no archive of a checkpoint, or too large.
-        ConditionError: there is a checkpoint of that name, or no room.
+        CheckpointError: the file is not an archive of a checkpoint, or it is too large.
+        ConditionError: a checkpoint of this name exists, or the folder cannot be written.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = _entries(path.name, archive.infolist())
+            entries = _find_entries(path.name, archive.infolist())
             contents = {name: _read(path.name, archive, entries[name]) for name in entries}
-    except DAMAGES as error:
-        raise CheckpointError(f"{path.name} is damaged, or no zip file: {error}") from None
+    except DAMAGE_ERRORS as error:
+        raise CheckpointError(f"{path.name} is damaged or not a zip file: {error}") from None
     except OSError as error:
         raise CheckpointError(f"{path.name} cannot be read: {reason(error)}") from None
-    target = root / _name(path.name, contents[CONFIG])
-    check_new(root, target.name)
-    with staged(target, path.name) as folder:
+    target = root / _checked_name(path.name, contents[CONFIG])
+    check_name_is_free(root, target.name)
+    with staging_folder(target, path.name) as folder:
         try:
             for name, content in contents.items():
                 (folder / name).write_bytes(content)
         except OSError as error:
-            raise ConditionError(f"{target.name} cannot be written: {reason(error)}") from None
+            raise ConditionError(f"cannot write {target.name}: {reason(error)}") from None
     return target
 
 
 def pack(folder: Path, path: Path) -> None:
-    """Write the files of a checkpoint, and no others, to a zip that `unpack` reads.
+    """Write the files of a checkpoint, and no others, to a zip file for `unpack`.
 
     Raises:
-        CheckpointError: the folder cannot be read or the archive not be written.
+        CheckpointError: the folder cannot be read, or the archive cannot be written.
     """
     try:
         with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
             for name in MAX_BYTES:
                 if (folder / name).is_file():
-                    # Only text shrinks.
-                    how = zipfile.ZIP_STORED if name == WEIGHTS else zipfile.ZIP_DEFLATED
-                    archive.write(folder / name, f"{folder.name}/{name}", how)
+                    # Only text compresses well.
+                    method = zipfile.ZIP_STORED if name == WEIGHTS else zipfile.ZIP_DEFLATED
+                    archive.write(folder / name, f"{folder.name}/{name}", method)
     except OSError as error:
-        raise CheckpointError(f"{folder.name} cannot be packed: {reason(error)}") from None
+        raise CheckpointError(f"cannot pack {folder.name}: {reason(error)}") from None
 
 
-def _entries(origin: str, infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-    """Find the files of a checkpoint, at the top or all in one folder, and refuse all others."""
+def _find_entries(origin: str, infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
+    """Return the files of a checkpoint, at the top level or in one folder; refuse all others."""
     if len(infos) > MAX_ENTRIES:
-        raise CheckpointError(f"{origin} holds {len(infos):,} files; expected a checkpoint")
+        raise CheckpointError(f"{origin} contains {len(infos):,} files; expected a checkpoint")
     found: dict[str, zipfile.ZipInfo] = {}
     folders = set()
     for info in infos:
@@ -85,16 +93,16 @@ def _entries(origin: str, infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.Zip
         folder, _, name = info.filename.rpartition("/")
         folders.add(folder)
         kind = stat.S_IFMT(info.external_attr >> 16)
-        is_apart = "/" in folder or info.filename.startswith(("/", "../")) or len(folders) > 1
-        if is_apart or kind not in (0, stat.S_IFREG) or name not in MAX_BYTES or name in found:
+        is_misplaced = "/" in folder or info.filename.startswith(("/", "../")) or len(folders) > 1
+        if is_misplaced or kind not in (0, stat.S_IFREG) or name not in MAX_BYTES or name in found:
             raise CheckpointError(
-                f"{origin} holds {info.filename[:80]!r}; expected nothing but "
-                f"{', '.join(MAX_BYTES)}, each once, at the top or in one folder"
+                f"{origin} contains {info.filename[:80]!r}; expected only {', '.join(MAX_BYTES)}, "
+                "each once, at the top level or in one folder"
             )
         found[name] = info
     for name in REQUIRED:
         if name not in found:
-            raise CheckpointError(f"{origin} has no {name}; it holds no complete checkpoint")
+            raise CheckpointError(f"{origin} has no {name}; expected a complete checkpoint")
     return found
 
 
@@ -108,8 +116,8 @@ def _read(origin: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes
     return content
 
 
-def _name(origin: str, text: bytes) -> str:
-    """Give the name in a config; a network that is too large is refused before it is built."""
+def _checked_name(origin: str, text: bytes) -> str:
+    """Return the name in a config; refuse a model that is too large before it is built."""
     try:
         config = parse(CheckpointConfig, text, f"{origin}: {CONFIG}")
     except ConfigError as error:
@@ -118,6 +126,7 @@ def _name(origin: str, text: bytes) -> str:
         raise CheckpointError(f"{origin}: {CONFIG} is nested too deeply") from None
     if (count := config.model.approximate_parameters) * 4 > MAX_WEIGHTS_BYTES:
         raise CheckpointError(
-            f"{origin}: about {count:,} parameters; an archive may have {MAX_WEIGHTS_BYTES // 4:,}"
+            f"{origin}: about {count:,} parameters; the limit of an archive is "
+            f"{MAX_WEIGHTS_BYTES // 4:,}"
         )
     return config.name

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from wavenet import codec
 from wavenet.checkpoint import Checkpoint
-from wavenet.devices import device_faults
+from wavenet.devices import device_errors
 from wavenet.engines.base import Engine, StateT
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
@@ -53,7 +53,7 @@ class Beam:
         return -self.log_prob / (self.codes.numel() * math.log(2))
 
 
-@device_faults(smaller="take fewer beams, or use --device cpu")
+@device_errors(memory_advice="take fewer beams, or use --device cpu")
 def search(
     checkpoint: Checkpoint,
     item: Item,

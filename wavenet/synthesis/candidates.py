@@ -21,7 +21,7 @@ from wavenet import codec
 from wavenet.checkpoint import Checkpoint
 from wavenet.conditions import MelCondition
 from wavenet.config import SamplingConfig
-from wavenet.devices import device_faults
+from wavenet.devices import device_errors
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
@@ -63,7 +63,7 @@ class _Target:
         return (found - self.frames[first : last + 1]).square().mean((1, 2))
 
 
-@device_faults(smaller="take fewer candidates, or use --device cpu")
+@device_errors(memory_advice="take fewer candidates, or use --device cpu")
 @torch.no_grad()
 def draw_nearest(
     checkpoint: Checkpoint,

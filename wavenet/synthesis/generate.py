@@ -15,7 +15,7 @@ from torch import Tensor
 from wavenet import codec
 from wavenet.checkpoint import Checkpoint
 from wavenet.config import SamplingConfig
-from wavenet.devices import device_faults
+from wavenet.devices import device_errors
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
@@ -44,7 +44,7 @@ class Chunk:
     rescues: Sequence[Rescue] = ()
 
 
-@device_faults()
+@device_errors()
 def generate(
     checkpoint: Checkpoint,
     items: Sequence[Item],
@@ -79,7 +79,7 @@ def generate(
     streams = open_streams(checkpoint, items, sampling or checkpoint.config.sampling, guard)
 
     def chunks() -> Iterator[Chunk]:
-        with device_faults():
+        with device_errors():
             flow.admit(streams)
             for first, released in _side_by_side(flow):
                 yield from _cut(first, released, len(items), longest)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
-from wavenet.devices import device_faults
+from wavenet.devices import device_errors
 from wavenet.engines.base import Engine
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.model.wavenet import WaveNet
@@ -98,7 +98,7 @@ def inspect(checkpoint: Checkpoint, item: Item, codes: Tensor, first: int) -> St
     # One receptive field of context; what is predicted of it is wrong and left out.
     start = max(0, first - model.receptive_field)
     inputs = F.pad(codes[start:-1], (1, 0), value=model.start_code)[None]
-    with device_faults():
+    with device_errors():
         device = model.embedding.weight.device
         gated = model.layers(inputs.to(device), conditioning, torch.tensor([start]))[1]
         gated = gated[0, first - start :]  # (n, layers * G)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
 from wavenet.config import SamplingConfig
-from wavenet.devices import device_faults, free_memory
+from wavenet.devices import device_errors, release_cached_memory
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError, OutOfMemory
@@ -92,7 +92,7 @@ def _make(
             return
         again = again[len(new) :]
         try:
-            with device_faults():
+            with device_errors():
                 complete = line.go_on(new)
         except OutOfMemory as error:
             stopped = line.restart()
@@ -170,6 +170,6 @@ class _Line:
         self.under_way.clear()
         self._parts.clear()
         self._flow = self._begin()
-        free_memory()
+        release_cached_memory()
         self._report(-made)
         return stopped

@@ -19,7 +19,7 @@ from torch import Tensor
 from wavenet import checkpoint
 from wavenet.checkpoint import Checkpoint
 from wavenet.config import CheckpointConfig, TrainConfig
-from wavenet.devices import choose_device, device_faults
+from wavenet.devices import choose_device, device_errors
 from wavenet.locks import hold
 from wavenet.model.wavenet import WaveNet
 from wavenet.training import snapshots
@@ -78,7 +78,7 @@ def train(
     advice = "go on from the last step that was saved with --resume, or there with --device cpu"
     memory = "lower samples_per_step in the recipe, or use --device cpu"
     parts = ranks.count * settings.accumulate
-    with hold(folder) if ranks.is_first else nullcontext(), device_faults(advice, memory):
+    with hold(folder) if ranks.is_first else nullcontext(), device_errors(advice, memory):
         state = make_state(config, settings, start, device)
         metrics = _open(folder, config, settings, dataset, state, resume, ranks)
         found = batches(

@@ -112,8 +112,8 @@ def show(root: Path, name: str | None) -> tuple[str, str]:
         text = model_card.read_card(root / str(name))
     except WaveNetError as error:
         return refused(root, error), ""
-    licence = model_card.licence_of(text) or "none named: ask its authors"
-    return fact_list(facts_of(checkpoint, licence)), model_card.render(text) or NO_CARD
+    licence = model_card.get_licence(text) or "none named: ask its authors"
+    return fact_list(facts_of(checkpoint, licence)), model_card.render_html(text) or NO_CARD
 
 
 def pack(root: Path, name: str | None) -> Iterator[str]:

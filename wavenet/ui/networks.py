@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from wavenet.bench.model_cost import Cost, cost_of, outline
+from wavenet.bench.model_cost import ModelCost, build_meta_model, compute_cost
 from wavenet.checkpoint import load_config
 from wavenet.config import CheckpointConfig, ModelConfig
 from wavenet.errors import ConfigError, WaveNetError
@@ -61,9 +61,9 @@ class Network:
     checkpoint: str | None = None
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> ModelCost:
         """Count what it costs."""
-        return cost_of(outline(self.config, self.bits, self.sample_rate))
+        return compute_cost(build_meta_model(self.config, self.bits, self.sample_rate))
 
     @property
     def plain(self) -> "Network":
@@ -209,8 +209,8 @@ def count(network: Network, stack: Stack) -> str:
     if stack.is_causal:
         small |= {
             "Cache of a stream": memory(cost.ring_bytes),
-            "Work a sample, cached": f"{cost.cached:,} MACs",
-            "Work a sample, naive": f"{cost.naive:,} MACs",
+            "Work a sample, cached": f"{cost.cached_macs:,} MACs",
+            "Work a sample, naive": f"{cost.uncached_macs:,} MACs",
             "Saved by the cache": f"{cost.receptive_field:,} times",
         }
         words = (
