@@ -1,4 +1,4 @@
-"""Counts of a network that was never built, against one that runs."""
+"""The cost of a model on the meta device, compared with a model that runs."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from wavenet.engines.rings import empty_state
 
 @pytest.mark.parametrize("kernel_size", [1, 2, 3])
 @pytest.mark.parametrize("conditions", ["none", "both", "all"])
-def test_an_outline_has_the_numbers_of_the_model(kernel_size, conditions):
+def test_the_cost_of_a_meta_model_equals_that_of_the_model(kernel_size, conditions):
     model = tiny_model(tiny_config(kernel_size, conditions=conditions))
     cost = compute_cost(build_meta_model(model.config, 5, RATE))
     assert cost == compute_cost(model)
@@ -23,7 +23,7 @@ def test_an_outline_has_the_numbers_of_the_model(kernel_size, conditions):
     assert cost.receptive_field == model.receptive_field
 
 
-def test_an_outline_holds_no_numbers():
+def test_a_meta_model_allocates_no_memory():
     assert {p.device.type for p in build_meta_model(tiny_config(), 8, RATE).parameters()} == {
         "meta"
     }
@@ -32,11 +32,11 @@ def test_an_outline_holds_no_numbers():
 
 
 @pytest.mark.parametrize("kernel_size", [2, 3])
-def test_multiply_adds_are_those_that_torch_counts(kernel_size):
-    """One column of every product with a cache, a receptive field of them without."""
+def test_multiply_adds_equal_those_that_torch_counts(kernel_size):
+    """One column per product with ring buffers, one receptive field without."""
     model = tiny_model(tiny_config(kernel_size, conditions="none"))
     cost = compute_cost(model)
-    for columns, expected in ((1, cost.cached), (cost.receptive_field, cost.naive)):
+    for columns, expected in ((1, cost.cached_macs), (cost.receptive_field, cost.uncached_macs)):
         codes = torch.zeros(1, columns, dtype=torch.int64)
         with FlopCounterMode(display=False) as counter:
             model(codes, model.conditioning([{}], [columns], [torch.zeros(0, 0)]))

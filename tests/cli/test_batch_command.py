@@ -11,7 +11,7 @@ import time
 import pytest
 
 from tests.batch.conftest import hashes, records, rows_of, write
-from tests.cli.conftest import refused
+from tests.cli.conftest import assert_refused
 from tests.conftest import tiny_config
 from wavenet.cli import progress
 from wavenet.cli.progress import BatchProgress
@@ -129,15 +129,15 @@ def test_fail_fast_ends_at_the_first_failure(batch, tmp_path):
     ],
 )
 def test_options_that_cannot_be(batch, options, words):
-    refused(batch(rows_of(1), *options), words)
+    assert_refused(batch(rows_of(1), *options), words)
 
 
 def test_what_is_not_there_is_one_sentence(batch, tmp_path):
-    refused(batch(tmp_path / "none.csv"), "none.csv", code=1)
-    refused(batch(tmp_path), "cannot be read", code=1)
-    refused(batch(rows_of(1), "--checkpoint", tmp_path / "gone"), "gone", code=1)
+    assert_refused(batch(tmp_path / "none.csv"), "none.csv", code=1)
+    assert_refused(batch(tmp_path), "cannot be read", code=1)
+    assert_refused(batch(rows_of(1), "--checkpoint", tmp_path / "gone"), "gone", code=1)
     (tmp_path / "file").touch()
-    refused(batch(rows_of(1), "--out-dir", tmp_path / "file"), "cannot be written", code=1)
+    assert_refused(batch(rows_of(1), "--out-dir", tmp_path / "file"), "cannot be written", code=1)
     code, _, err = batch(rows_of(1), "--out-dir", "/proc/clips")
     assert code == 1
     assert "wavenet: the folder /proc/clips cannot be" in err
@@ -146,7 +146,7 @@ def test_what_is_not_there_is_one_sentence(batch, tmp_path):
 
 def test_the_journal_is_refused_as_a_manifest(batch, tmp_path):
     batch(rows_of(1))
-    refused(batch(tmp_path / "out" / "results.jsonl"), "copy it")
+    assert_refused(batch(tmp_path / "out" / "results.jsonl"), "copy it")
 
 
 def test_rows_may_all_name_a_checkpoint_of_their_own(wavenet, tiny, tmp_path):
@@ -170,9 +170,9 @@ def test_the_command_keeps_the_journal_beside_the_manifest(wavenet, tiny, tmp_pa
     code, _, err = wavenet("batch", manifest, *common, "--journal-dir", tmp_path / "new")
     assert code == 2
     assert "exists, and no results.jsonl" in err
-    refused(wavenet("batch", "-", *common), "add --journal-dir")
-    refused(wavenet("batch", manifest, *common[:-1], "nope://x"), "is no place")
-    refused(
+    assert_refused(wavenet("batch", "-", *common), "add --journal-dir")
+    assert_refused(wavenet("batch", manifest, *common[:-1], "nope://x"), "is no place")
+    assert_refused(
         wavenet("batch", manifest, *common[:-1], tmp_path / "o", "--journal-dir", "x"), "is for"
     )
     plain = wavenet("batch", manifest, *common[:-1], f"file://{tmp_path}/plain")
@@ -180,10 +180,12 @@ def test_the_command_keeps_the_journal_beside_the_manifest(wavenet, tiny, tmp_pa
 
 
 def test_clusters_are_asked_for_in_full(wavenet, batch, monkeypatch):
-    refused(batch(rows_of(1), "--cluster-address", "auto"), "add that")
-    refused(batch(rows_of(1), "--engine-cluster", "slurm"), "takes ray")
+    assert_refused(batch(rows_of(1), "--cluster-address", "auto"), "add that")
+    assert_refused(batch(rows_of(1), "--engine-cluster", "slurm"), "takes ray")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    refused(batch(rows_of(1), "--engine-cluster", "ray"), 'pip install "wavenet-studio[ray]"')
+    assert_refused(
+        batch(rows_of(1), "--engine-cluster", "ray"), 'pip install "wavenet-studio[ray]"'
+    )
 
 
 def begin(tmp_path, tiny, rows, *options, **how):

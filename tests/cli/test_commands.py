@@ -1,17 +1,16 @@
-"""The commands, run in this process: what they write, print and answer to bad input."""
+"""The commands, run in this process: their files, their output and their errors."""
 
 import json
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from tests.cli.conftest import refused
+from tests.cli.conftest import assert_refused
 from tests.conftest import RATE, sine
 from wavenet.cli.main import app
 
@@ -20,17 +19,15 @@ COMMANDS += ["ui"]
 GROUPS = ["data", "evaluate", "hub"]
 
 
-def test_help_answers_at_once_and_loads_nothing_heavy():
+def test_help_imports_no_large_package():
     code = (
         "import sys; from wavenet.cli.main import run; code = run(['--help']);"
         "heavy = {'torch', 'numpy', 'gradio', 'librosa'} & set(sys.modules);"
         "sys.exit(code or (3 if heavy else 0))"
     )
-    began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in COMMANDS)
-    assert time.perf_counter() - began < 5  # 0.25 s here; a benchmark would say more
 
 
 @pytest.mark.parametrize("name", [*COMMANDS, *GROUPS])
@@ -40,7 +37,7 @@ def test_every_command_has_help(wavenet, name):
     assert "--help" in out
 
 
-def test_every_command_stands_in_the_readme(request):
+def test_the_readme_names_every_command(request):
     readme = (request.config.rootpath / "README.md").read_text(encoding="utf-8")
     names = [command.name for command in app.registered_commands]
     assert names == COMMANDS
@@ -62,7 +59,7 @@ def test_generate_writes_the_same_file_for_the_same_seed(wavenet, tiny, tmp_path
     assert (info.frames, info.samplerate, info.subtype) == (800, RATE, "PCM_16")
 
 
-def test_generate_makes_many_clips_and_tells_about_each(wavenet, tiny, tmp_path):
+def test_generate_prints_a_record_of_each_of_several_clips(wavenet, tiny, tmp_path):
     code, out, _ = wavenet(
         "generate", "--checkpoint", tiny, "--set", "digit=b", "--seconds", 0.02,
         "--seed", 7, "--count", 3, "--out", tmp_path / "new", "--json",
@@ -80,7 +77,7 @@ def test_generate_makes_many_clips_and_tells_about_each(wavenet, tiny, tmp_path)
     assert one.read_bytes() == (tmp_path / "new" / "tiny_b_seed8.wav").read_bytes()
 
 
-def test_generate_continues_a_prompt_of_another_rate_and_says_so(wavenet, tiny, tmp_path):
+def test_generate_resamples_a_prompt_and_reports_it(wavenet, tiny, tmp_path):
     stereo = tmp_path / "stereo.wav"
     soundfile.write(stereo, np.stack([sine(0.2, rate=16_000)] * 2, axis=1), 16_000)
     common = ("generate", "--checkpoint", tiny, "--set", "digit=a", "--seconds", 0.05,
@@ -89,15 +86,15 @@ def test_generate_continues_a_prompt_of_another_rate_and_says_so(wavenet, tiny, 
     assert code == 0
     assert "mixed 2 channels to one, resampled 16000 Hz to 8000 Hz" in err
     assert soundfile.info(tmp_path / "with.wav").frames == 2000
-    wavenet(*common, "--no-with-prompt", "--out", tmp_path / "new.wav")
+    wavenet(*common, "--without-prompt", "--out", tmp_path / "new.wav")
     new, whole = (soundfile.read(tmp_path / f"{n}.wav")[0] for n in ("new", "with"))
     assert np.array_equal(whole[1600:], new)
 
 
-def test_generate_keeps_a_file_that_is_there(wavenet, tiny, tone, tmp_path):
+def test_generate_does_not_replace_a_file(wavenet, tiny, tone, tmp_path):
     before = tone.read_bytes()
     common = ("generate", "--checkpoint", tiny, "--set", "digit=a", "--out", tone)
-    refused(wavenet(*common), "exists already", "--overwrite")
+    assert_refused(wavenet(*common), "exists already", "--overwrite")
     assert tone.read_bytes() == before
     assert wavenet(*common, "--overwrite")[0] == 0
     assert tone.read_bytes() != before
@@ -124,40 +121,40 @@ def test_generate_keeps_a_file_that_is_there(wavenet, tiny, tone, tmp_path):
         (["--set", "digit=a", "--seed", "-4"], ["the seed must be 0 to"]),
     ],
 )
-def test_generate_refuses_bad_options_in_one_sentence(wavenet, tiny, tmp_path, options, words):
+def test_generate_refuses_invalid_options(wavenet, tiny, tmp_path, options, words):
     out = tmp_path / "folder" / "out.wav"
     result = wavenet("generate", "--checkpoint", tiny, "--out", out, *options)
-    refused(result, *words)
+    assert_refused(result, *words)
     assert not out.parent.exists()
 
 
-def test_generate_refuses_bad_prompts_in_one_sentence(wavenet, tiny, tmp_path):
+def test_generate_refuses_invalid_prompts(wavenet, tiny, tmp_path):
     text, silent, short = (tmp_path / n for n in ("text.wav", "silent.wav", "short.wav"))
-    text.write_text("this is no audio at all, only words\n" * 50)
+    text.write_text("this is text and not audio\n" * 50)
     soundfile.write(silent, np.zeros(4000), RATE)
     soundfile.write(short, np.full(3, 0.5), RATE)
     common = ("generate", "--checkpoint", tiny, "--set", "digit=a", "--out", tmp_path / "o.wav")
-    refused(wavenet(*common, "--prompt", text), str(text), code=1)
-    refused(wavenet(*common, "--prompt", tmp_path / "none.wav"), "none.wav", code=1)
-    refused(wavenet(*common, "--prompt", silent), "silent")
-    refused(wavenet(*common, "--prompt", short), "3 samples")
+    assert_refused(wavenet(*common, "--prompt", text), str(text), code=1)
+    assert_refused(wavenet(*common, "--prompt", tmp_path / "none.wav"), "none.wav", code=1)
+    assert_refused(wavenet(*common, "--prompt", silent), "silent")
+    assert_refused(wavenet(*common, "--prompt", short), "3 samples")
     assert not (tmp_path / "o.wav").exists()
 
 
-def test_generate_refuses_checkpoints_and_folders_it_cannot_use(wavenet, tiny, tone, tmp_path):
+def test_generate_refuses_invalid_checkpoints_and_folders(wavenet, tiny, tone, tmp_path):
     common = ("generate", "--set", "digit=a")
-    refused(
+    assert_refused(
         wavenet(*common, "--checkpoint", tmp_path / "none", "--out", tmp_path / "o.wav"),
         "is not a checkpoint folder",
         code=1,
     )
-    refused(
+    assert_refused(
         wavenet(*common, "--checkpoint", tiny, "--out", tone / "below" / "o.wav"),
         "cannot be written",
     )
     weights = tiny / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    refused(
+    assert_refused(
         wavenet(*common, "--checkpoint", tiny, "--out", tmp_path / "o.wav"),
         "model.safetensors",
         code=1,
@@ -188,20 +185,22 @@ def test_score_reads_labels_from_a_pattern_or_a_table(wavenet, tiny, tone):
     table.write_text(f"file_name,digit\n{tone.name},a\n")
     assert wavenet("score", tone, "--checkpoint", tiny, "--csv", table)[1] == expected
     table.write_text("file_name,digit\nother.wav,a\n")
-    refused(wavenet("score", tone, "--checkpoint", tiny, "--csv", table), "does not list", code=1)
+    assert_refused(
+        wavenet("score", tone, "--checkpoint", tiny, "--csv", table), "does not list", code=1
+    )
 
 
-def test_score_skips_what_it_cannot_read_and_answers_three(wavenet, tiny, tone, tmp_path):
+def test_score_skips_unreadable_files_with_exit_code_3(wavenet, tiny, tone, tmp_path):
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"RIFF nothing")
     code, out, err = wavenet("score", bad, tone, "--checkpoint", tiny, "--set", "digit=a")
     assert code == 3
     assert len(out.splitlines()) == 2
     assert "skipped: " in err
-    assert "1 of 2 files were skipped" in err
+    assert "1 of 2 files" in err
 
 
-def test_info_tells_the_receptive_field_and_the_labels(wavenet, tiny):
+def test_info_prints_the_receptive_field_and_the_labels(wavenet, tiny):
     facts = json.loads(wavenet("info", tiny, "--json")[1])
     assert facts["sampling"] == {"temperature": "1", "guidance": "1"}
     assert facts["receptive_field"] == 11
@@ -212,7 +211,7 @@ def test_info_tells_the_receptive_field_and_the_labels(wavenet, tiny):
     assert "digit: a b c" in out
 
 
-def test_analyse_saves_four_pictures(wavenet, tone, tmp_path):
+def test_analyse_saves_four_plots(wavenet, tone, tmp_path):
     code, out, _ = wavenet("analyse", tone, "--out", tmp_path / "pictures", "--json")
     assert code == 0
     facts = json.loads(out)
@@ -222,7 +221,7 @@ def test_analyse_saves_four_pictures(wavenet, tone, tmp_path):
     assert names == [f"a_tone_0_{n}.png" for n in ("mel", "mfcc", "spectrogram", "waveform")]
 
 
-def test_a_model_is_trained_scored_and_heard_from_the_command_line(wavenet, tmp_path, monkeypatch):
+def test_a_model_is_trained_and_generates_from_the_command_line(wavenet, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = tmp_path / "data"
     data.mkdir()
@@ -255,8 +254,8 @@ def test_a_model_is_trained_scored_and_heard_from_the_command_line(wavenet, tmp_
     assert code == 0, err
     assert "from the weights of `tones`" in Path("runs/more/checkpoint/README.md").read_text()
     assert wavenet("generate", "--checkpoint", "runs/more/checkpoint", "--set", "tone=b")[0] == 0
-    refused(wavenet(*more, "--label", "tone"), "--from takes the model", "leave out --label")
-    again = wavenet(*more, "--resume")  # what a run that was stopped asks for
+    assert_refused(wavenet(*more, "--label", "tone"), "--from takes the model", "leave out --label")
+    again = wavenet(*more, "--resume")  # as after an interruption
     assert again[0] == 0, again[2]
     assert "from the weights of `tones`" in Path("runs/more/checkpoint/README.md").read_text()
     (data / "a_2.wav").rename(data / "c_2.wav")
@@ -264,7 +263,7 @@ def test_a_model_is_trained_scored_and_heard_from_the_command_line(wavenet, tmp_
     assert (code, out) == (2, "")
     assert err.endswith("wavenet: the data has tone 'c', not in the recipe\n")
     assert not Path("runs/c").exists()
-    refused(wavenet(*more, "--from", "none"), "none is not a checkpoint folder", code=1)
+    assert_refused(wavenet(*more, "--from", "none"), "none is not a checkpoint folder", code=1)
 
 
 def test_the_shipped_checkpoint_is_found_from_any_folder(wavenet, tmp_path, monkeypatch):
@@ -279,18 +278,18 @@ def test_ui_refuses_a_port_that_is_in_use(wavenet):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        refused(wavenet("ui", "--port", port), f"the port {port} is in use", "--port")
+        assert_refused(wavenet("ui", "--port", port), f"the port {port} is in use", "--port")
 
 
-def test_train_refuses_folders_and_recipes_it_cannot_use(wavenet, tmp_path):
+def test_train_refuses_invalid_folders_and_recipes(wavenet, tmp_path):
     (tmp_path / "empty").mkdir()
     code, _, err = wavenet("train", "--data", tmp_path / "empty", "--out", tmp_path / "run")
     assert code == 1
     assert "holds no audio" in err
-    refused(wavenet("train", tmp_path / "none.toml"), "is no recipe file", "digits")
+    assert_refused(wavenet("train", tmp_path / "none.toml"), "is no recipe file", "digits")
     bad = tmp_path / "bad.toml"
     bad.write_text("name = ")
-    refused(wavenet("train", bad), "cannot be read as TOML")
+    assert_refused(wavenet("train", bad), "cannot be read as TOML")
     bad.write_text('name = "x"\nspeed = 3\n')
-    refused(wavenet("train", bad), "speed", "not known")
+    assert_refused(wavenet("train", bad), "speed", "not known")
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""A number that has a usual value, on the command line."""
+"""A number condition with a default, on the command line."""
 
 import torch
 
@@ -10,7 +10,7 @@ from wavenet.conditions import NumberCondition
 LEVEL = NumberCondition(name="level", low=-40, high=0, unit="dB", dropout=0.1, usual=-10)
 
 
-def test_the_commands_take_it_and_info_tells_it(make_checkpoint, wavenet, tmp_path):
+def test_commands_apply_the_default_and_info_prints_it(make_checkpoint, wavenet, tmp_path):
     config = tiny_config().model_copy(update={"conditions": (LEVEL,)})
     folder = make_checkpoint(config).folder
     chosen = ("--checkpoint", folder, "--engine", "cpu")

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from tests.cli.conftest import refused
+from tests.cli.conftest import assert_refused
 from tests.conftest import RATE, sine, tiny_config
 from wavenet import checkpoint
 from wavenet.cli.listening import choose_item, listening
@@ -92,7 +92,7 @@ def test_a_clip_that_fails_is_told_in_a_line_and_training_goes_on(wavenet, proje
     code, _, err = wavenet(*common, "--listen", 0.01)
     assert code == 0
     words = (
-        "step 2: no clip could be made: the folder runs/tones/samples cannot be made: File exists"
+        "step 2: no clip could be made: cannot create the folder runs/tones/samples: File exists"
     )
     assert words in err.splitlines()
     assert Path("runs/tones/samples").read_text() == "in the way"
@@ -111,7 +111,7 @@ def test_a_clip_that_fails_is_told_in_a_line_and_training_goes_on(wavenet, proje
 def test_a_length_out_of_range_is_refused_before_anything_is_read(wavenet, project, seconds, words):
     for path in Path("data").iterdir():
         path.write_bytes(b"never read")
-    refused(wavenet("train", "recipe.toml", "--data", "data", "--listen", seconds), words)
+    assert_refused(wavenet("train", "recipe.toml", "--data", "data", "--listen", seconds), words)
     assert not Path("runs").exists()
 
 
@@ -119,7 +119,7 @@ def test_a_folder_that_is_trained_into_is_refused_before_anything_is_read(wavene
     folder = project / "runs" / "tones"
     with hold(folder):
         result = wavenet("train", "recipe.toml", "--data", "data")
-        refused(result, "runs/tones is in use by another process", "wait for it", code=1)
+        assert_refused(result, "runs/tones is in use by another process", "wait for it", code=1)
         assert [path.name for path in folder.iterdir()] == [LOCK_NAME]
 
 

@@ -15,7 +15,7 @@ import torch
 
 from tests.conftest import RATE, sine
 
-from .conftest import refused
+from .conftest import assert_refused
 
 ROOT = Path(__file__).parents[2]
 STEPS, SAVED = 200, 10
@@ -89,7 +89,7 @@ def test_a_killed_process_ends_the_others_with_a_sentence_and_one_goes_on(tones,
     with torchrun(tones, out) as process:
         wait_for_step(process, out, 25)
         second_of(process).suspend()  # so that they are still at it, however fast they are
-        refused(wavenet(*tones, "--out", out), "is in use by another process", code=1)
+        assert_refused(wavenet(*tones, "--out", out), "is in use by another process", code=1)
         second_of(process).kill()
         assert process.wait(timeout=30) == 1
     told = out.with_suffix(".err").read_text()

@@ -1,4 +1,4 @@
-"""Files that could run code: none of it runs, and each refusal is a sentence."""
+"""Hostile and damaged PyTorch files: no code runs, and each error is one sentence."""
 
 import pickle
 import zipfile
@@ -12,7 +12,7 @@ from wavenet.importing.pickle_reader import OpaqueObject
 
 
 class Hostile:
-    """Its pickle writes a file when it is read in the usual way."""
+    """An object whose pickle writes a file if it is read without restrictions."""
 
     def __init__(self, path, function):
         self.path, self.function = path, function
@@ -30,19 +30,19 @@ def write(folder, content, legacy=False):
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("name", ["os.system", "eval", "subprocess.getoutput"])
 def test_a_hostile_file_is_refused_and_does_nothing(tmp_path, trusted, legacy, name):
-    room, _, function = name.rpartition(".")
-    called = getattr(__import__(room or "builtins"), function)
+    module_name, _, function = name.rpartition(".")
+    called = getattr(__import__(module_name or "builtins"), function)
     mark = tmp_path / "mark"
     path = write(tmp_path, {"a": torch.ones(2), "b": Hostile(mark, called)}, legacy)
     expected = CheckpointError if trusted else ConfigError
     with pytest.raises(expected) as caught:
         pickle_reader.read_pickle(path, trusted, ["wavenet_model.WaveNetModel"])
-    sentence = str(caught.value)
-    assert len(sentence.splitlines()) == 1
-    words = f"{function}, which is neither a tensor nor of this layout" if trusted else "--trusted"
-    assert words in sentence
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    words = f"{function}, which is neither a tensor" if trusted else "--trusted"
+    assert words in message
     assert not mark.exists()
-    if name == "os.system":  # it is as hostile as it says
+    if name == "os.system":  # the file really contains the call
         with path.open("rb") as file:
             raw = file.read() if legacy else zipfile.ZipFile(file).read("model/data.pkl")
         assert b"system" in raw
@@ -57,15 +57,15 @@ def test_a_plain_pickle_is_refused(tmp_path):
     assert not mark.exists()
 
 
-def test_nothing_is_opened_without_trust(tmp_path):
-    with pytest.raises(ConfigError, match=r"can carry a program; only its tensors .* --trusted"):
+def test_an_untrusted_file_is_not_opened(tmp_path):
+    with pytest.raises(ConfigError, match=r"is a pickle.* --trusted"):
         pickle_reader.read_pickle(tmp_path / "none.pth", False)
     with pytest.raises(CheckpointError, match="there is no file"):
         pickle_reader.read_pickle(tmp_path / "none.pth", True)
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_tensors_numbers_and_words_come_back(tmp_path, legacy):
+def test_tensors_numbers_and_strings_are_read(tmp_path, legacy):
     content = {"a": torch.arange(3.0), "n": 3, "words": ["x", None]}
     found = pickle_reader.read_pickle(write(tmp_path, content, legacy), True)
     assert torch.equal(found["a"], content["a"])
@@ -81,10 +81,10 @@ def test_a_damaged_file_is_refused(tmp_path, keep):
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_file_that_is_or_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+def test_files_that_are_too_large_or_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
     path = write(tmp_path, {"a": torch.ones(1000)})
     monkeypatch.setattr(pickle_reader, "MAX_BYTES", 3000)
-    with pytest.raises(CheckpointError, match="at most 3,000 are read"):
+    with pytest.raises(CheckpointError, match="limit is 3,000"):
         pickle_reader.read_pickle(path, True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("model/data.pkl", bytes(100_000))
@@ -93,37 +93,36 @@ def test_a_file_that_is_or_unpacks_to_too_much_is_refused(tmp_path, monkeypatch)
         pickle_reader.read_pickle(path, True)
 
 
-def test_the_names_that_were_allowed_are_not_for_others(tmp_path):
+def test_allowed_names_are_not_registered_globally(tmp_path):
     pickle_reader.read_pickle(
         write(tmp_path, {"a": torch.ones(2)}), True, ["wavenet_model.WaveNetModel"]
     )
-    assert "Husk" not in str(torch.serialization.get_safe_globals())
+    assert "OpaqueObject" not in str(torch.serialization.get_safe_globals())
 
 
 def module(**children):
-    husk = OpaqueObject()
-    husk.__setstate__(
+    result = OpaqueObject()
+    result.__setstate__(
         {"_parameters": {"weight": torch.ones(1), "bias": None}, "_modules": children}
     )
-    return husk
+    return result
 
 
-def test_parameters_are_gathered_from_modules_within_modules():
+def test_parameters_of_nested_modules_are_collected():
     found = pickle_reader.collect_state_dict(module(a=module(), b=module(c=module())), "x")
     assert list(found) == ["weight", "a.weight", "b.weight", "b.c.weight"]
     endless = module()
     endless.state["_modules"]["again"] = endless
     for wrong in (endless, OpaqueObject(), module(a=OpaqueObject())):
-        with pytest.raises(CheckpointError, match="has not the structure of a module"):
+        with pytest.raises(CheckpointError, match="structure of a module"):
             pickle_reader.collect_state_dict(wrong, "x")
 
 
-def test_no_advice_to_read_unsafely_is_passed_on(tmp_path):
-    """What torch says of a text file ends in the advice to turn weights_only off."""
+def test_the_message_does_not_advise_to_read_unsafely(tmp_path):
+    """torch's own message for a text file advises to turn weights_only off."""
     path = tmp_path / "notes.pth"
     path.write_text("no weights\n")
     with pytest.raises(CheckpointError) as caught:
         pickle_reader.read_pickle(path, trusted=True)
-    assert str(caught.value) == (
-        f"{path} cannot be read as a PyTorch file: it is damaged or was not written by torch.save"
-    )
+    assert str(path) in str(caught.value)
+    assert "weights_only" not in str(caught.value)

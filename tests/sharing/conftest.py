@@ -1,4 +1,4 @@
-"""A Hub on this machine: the requests that the library makes are real, nothing leaves it."""
+"""A fake Hub on this machine: the library sends real requests to it, none to the internet."""
 
 import base64
 import hashlib
@@ -16,15 +16,23 @@ CARD = "---\nlicense: cc-by-4.0\ntags: [audio]\n---\n# tiny\n\nA model.\n"
 
 
 class FakeHub(ThreadingHTTPServer):
-    """Repositories by name, each with its files; and faults, as the Hub answers them."""
+    """A server with repositories by name, each with its files, and with errors as of the Hub.
+
+    Attributes:
+        files: content by repository and file name.
+        announced: false sizes by file name.
+        error: status and error code of every answer; None for correct answers.
+        requests: method and path of each request.
+        tokens: Authorization headers received.
+    """
 
     daemon_threads = True
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
+        super().__init__(("127.0.0.1", 0), HubRequestHandler)
         self.files: dict[str, dict[str, bytes]] = {}
-        self.announced: dict[str, int] = {}  # sizes that are lies
-        self.fault: tuple[int, str] | None = None  # of every answer: status, error code
+        self.announced: dict[str, int] = {}
+        self.error: tuple[int, str] | None = None
         self.requests: list[str] = []
         self.tokens: set[str | None] = set()
 
@@ -33,8 +41,8 @@ class FakeHub(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
-class Answer(BaseHTTPRequestHandler):
-    """The few routes that fetching and publishing need."""
+class HubRequestHandler(BaseHTTPRequestHandler):
+    """The routes that downloading and publishing need."""
 
     server: FakeHub
     protocol_version = "HTTP/1.1"
@@ -51,16 +59,17 @@ class Answer(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def fault(self) -> bool:
+    def send_error_if_set(self) -> bool:
+        """Record the request; send the error of the server and return True if it has one."""
         self.server.requests.append(f"{self.command} {self.path}")
         self.server.tokens.add(self.headers.get("Authorization"))
-        if self.server.fault:
-            status, code = self.server.fault
+        if self.server.error:
+            status, code = self.server.error
             self.reply(status, b"{}", X_Error_Code=code)
-        return bool(self.server.fault)
+        return bool(self.server.error)
 
     def do_GET(self) -> None:
-        if self.fault():
+        if self.send_error_if_set():
             return
         parts = self.path.partition("?")[0].strip("/").split("/")
         if parts[:2] == ["api", "models"]:
@@ -89,14 +98,15 @@ class Answer(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.fault():
+        if self.send_error_if_set():
             return
         answer: dict[str, object] = {}
         if self.path.endswith("/repos/create"):
-            wish = json.loads(body)
-            name = f"{wish['organization']}/{wish['name']}" if "organization" in wish else "me/x"
+            request = json.loads(body)
+            owner = request.get("organization")
+            name = f"{owner}/{request['name']}" if owner else "me/x"
             self.server.files.setdefault(name, {})
-            answer = {"url": f"{self.server.url}/{name}", "private": wish.get("private")}
+            answer = {"url": f"{self.server.url}/{name}", "private": request.get("private")}
         elif "/preupload/" in self.path:
             files = json.loads(body)["files"]
             answer = {
@@ -118,11 +128,11 @@ class Answer(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch) -> Iterator[FakeHub]:
-    """The Hub that the library asks, with nobody logged in."""
+    """Start a fake Hub and direct the library to it; no user is logged in."""
     from huggingface_hub import constants
     from huggingface_hub.utils import disable_progress_bars
 
-    disable_progress_bars()  # as `hub` has it, where the library is not yet imported
+    disable_progress_bars()  # `hub` does this only if the library is not yet imported
     for name in ("TELEMETRY", "PROGRESS_BARS"):
         monkeypatch.setenv(f"HF_HUB_DISABLE_{name}", "1")
     monkeypatch.setenv("HF_HUB_VERBOSITY", "error")
@@ -145,16 +155,16 @@ def hub(tmp_path, monkeypatch) -> Iterator[FakeHub]:
 
 @pytest.fixture
 def folder(make_checkpoint):
-    """A checkpoint with a card and something beside it that is none of ours."""
+    """Return the folder of a checkpoint with a card and with an unrelated file."""
     made = make_checkpoint().folder
     (made / "README.md").write_text(CARD, encoding="utf-8")
-    (made / "optimizer.bin").write_bytes(b"not to be shared")
+    (made / "optimizer.bin").write_bytes(b"must not be published")
     return made
 
 
 @pytest.fixture
 def wavenet(capsys):
-    """Run a command: exit code, stdout, stderr."""
+    """Return a function that runs a command and returns exit code, stdout and stderr."""
 
     def call(*arguments):
         code = run([str(a) for a in arguments])

@@ -1,4 +1,4 @@
-"""Cards: the licence is found, and what strangers write cannot do anything in a page."""
+"""Model cards: the licence is found, and hostile cards become harmless HTML."""
 
 import time
 from html.parser import HTMLParser
@@ -21,7 +21,7 @@ ATTRIBUTES = {"href", "target", "rel", "class", "style", "start", "title"}
 
 
 class Tags(HTMLParser):
-    """Gathers what a browser would see."""
+    """Collects the tags, attributes and text of an HTML document."""
 
     def __init__(self, html):
         super().__init__()
@@ -38,6 +38,7 @@ class Tags(HTMLParser):
 
 
 def check_harmless(html):
+    """Assert that HTML has only harmless tags and attributes; return its parsed tags."""
     seen = Tags(html)
     assert seen.tags <= HARMLESS, seen.tags - HARMLESS
     for name, value in seen.attributes:
@@ -73,17 +74,17 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_nothing_that_acts_or_loads_comes_through(text):
+def test_hostile_markdown_becomes_harmless_html(text):
     check_harmless(render_html(text))
     check_harmless(render_html(f"---\nlicense: mit\n---\n{text}"))
 
 
-def test_raw_html_is_shown_as_it_is_and_pictures_by_their_words():
+def test_raw_html_becomes_text_and_images_their_description():
     seen = check_harmless(render_html("<b>bold</b> ![a *mel*](https://e.example/a.png)"))
-    assert seen.words.strip() == "<b>bold</b> [picture: a *mel*]"
+    assert seen.words.strip() == "<b>bold</b> [image: a *mel*]"
 
 
-def test_links_lead_to_web_pages_in_a_window_of_their_own():
+def test_links_lead_to_web_pages_in_a_new_window():
     seen = check_harmless(render_html("[web](https://e.example/a) and [file](../a.md)"))
     assert seen.attributes == [
         ("href", "https://e.example/a"),
@@ -93,15 +94,15 @@ def test_links_lead_to_web_pages_in_a_window_of_their_own():
     assert seen.words.strip() == "web and file"
 
 
-def test_our_own_cards_are_shown_whole():
+def test_cards_of_this_project_are_rendered_completely():
     cards = sorted(Path(__file__).parents[2].glob("checkpoints/*/README.md"))
     assert cards
     for path in cards:
         seen = check_harmless(render_html(read_card(path.parent)))
         assert {"h3", "h4", "table", "td", "pre", "a"} <= seen.tags
         assert "library_name" not in seen.words
-        wanted = "cc0-1.0" if path.parent.name == "strings" else "cc-by-sa-4.0"
-        assert get_licence(read_card(path.parent)) == wanted
+        expected = "cc0-1.0" if path.parent.name == "strings" else "cc-by-sa-4.0"
+        assert get_licence(read_card(path.parent)) == expected
 
 
 @pytest.mark.parametrize(
@@ -120,32 +121,32 @@ def test_our_own_cards_are_shown_whole():
         ("# x\n---\nlicense: mit\n---\n", None),
     ],
 )
-def test_the_licence_is_what_the_front_matter_says(text, licence):
+def test_the_licence_is_read_from_the_front_matter(text, licence):
     assert get_licence(text) == licence
 
 
-def test_the_front_matter_is_no_part_of_the_text():
+def test_the_front_matter_is_not_part_of_the_text():
     assert split_front_matter("---\na: b\n---\n# x\n---\ny") == ({"a": "b"}, "# x\n---\ny")
     assert split_front_matter("---\na: b\n") == ({}, "---\na: b\n")
 
 
-def test_a_card_that_is_none_is_one_sentence(tmp_path):
+def test_missing_and_invalid_cards(tmp_path):
     assert read_card(tmp_path) == ""
     card = tmp_path / "README.md"
     card.write_bytes(b"\xff\xfe")
     with pytest.raises(CheckpointError, match="not text"):
         read_card(tmp_path)
     card.write_bytes(b"x" * (MAX_CARD_BYTES + 1))
-    with pytest.raises(CheckpointError, match="too many"):
+    with pytest.raises(CheckpointError, match="limit of a card"):
         read_card(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "piece", ["[", "![", "*a_", "> ", "- ", "`", "<a", "|", "&#", "[a](", "~~"]
+    "pattern", ["[", "![", "*a_", "> ", "- ", "`", "<a", "|", "&#", "[a](", "~~"]
 )
-def test_no_card_takes_long(piece):
-    text = piece * (MAX_CARD_BYTES // len(piece))
+def test_no_card_takes_long_to_render(pattern):
+    text = pattern * (MAX_CARD_BYTES // len(pattern))
     began = time.process_time()
     check_harmless(render_html(text))
-    check_harmless(render_html(text.replace(piece, piece + "\n", len(text) // 20)))
+    check_harmless(render_html(text.replace(pattern, pattern + "\n", len(text) // 20)))
     assert time.process_time() - began < 10

@@ -1,4 +1,4 @@
-"""Archives of checkpoints: what was packed comes back; hostile ones are one sentence."""
+"""Zip archives of checkpoints: packing and unpacking, and hostile archives."""
 
 import io
 import json
@@ -19,7 +19,7 @@ NAMES = ["README.md", "config.json", "model.safetensors"]
 
 @pytest.fixture
 def root(tmp_path):
-    """A folder of checkpoints, still empty, beside something that must stay as it is."""
+    """Return an empty folder of checkpoints, next to a file that must not change."""
     (tmp_path / "victim.txt").write_text("untouched")
     (tmp_path / "checkpoints").mkdir()
     return tmp_path / "checkpoints"
@@ -27,46 +27,47 @@ def root(tmp_path):
 
 @pytest.fixture
 def files(folder):
+    """Return the content of each file of a checkpoint, by name."""
     return {name: (folder / name).read_bytes() for name in NAMES}
 
 
 def zip_of(entries, path):
-    """Write entries, pairs of a name (or a ZipInfo) and bytes."""
+    """Write a zip file from pairs of a name (or a ZipInfo) and bytes; return its path."""
     with warnings.catch_warnings(), zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        warnings.simplefilter("ignore")  # of a name that occurs twice
+        warnings.simplefilter("ignore")  # about a name that occurs twice
         for name, content in entries:
             file.writestr(name, content)
     return path
 
 
-def everything(folder):
+def list_paths(folder):
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
 
 
-def refusal(path, root, kind=CheckpointError):
-    """Unpack, and return the sentence of the refusal; nothing may be left behind."""
-    before = everything(root.parent)
+def assert_refused(path, root, kind=CheckpointError):
+    """Assert that unpacking fails and leaves no files; return the error message."""
+    before = list_paths(root.parent)
     with pytest.raises(kind) as caught:
         zip_archive.unpack(path, root)
-    assert everything(root.parent) == before
+    assert list_paths(root.parent) == before
     assert (root.parent / "victim.txt").read_text() == "untouched"
-    sentence = str(caught.value)
-    assert len(sentence.splitlines()) == 1
-    assert str(root) not in sentence
-    return sentence
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    assert str(root) not in message
+    return message
 
 
-def test_what_is_packed_comes_back_and_nothing_beside_it(folder, files, root, tmp_path):
+def test_unpack_restores_what_pack_wrote(folder, files, root, tmp_path):
     zip_archive.pack(folder, tmp_path / "tiny.zip")
     made = zip_archive.unpack(tmp_path / "tiny.zip", root)
     assert made == root / "tiny"
     assert {p.name: p.read_bytes() for p in made.iterdir()} == files
-    assert everything(root) == ["tiny", *(f"tiny/{name}" for name in NAMES)]
+    assert list_paths(root) == ["tiny", *(f"tiny/{name}" for name in NAMES)]
     checkpoint.load(made)
 
 
 @pytest.mark.parametrize("prefix", ["", "anything at all/"])
-def test_a_zip_made_by_hand_is_read_with_or_without_a_folder(files, root, tmp_path, prefix):
+def test_other_zip_files_are_read_with_or_without_a_folder(files, root, tmp_path, prefix):
     entries = [(prefix + name, files[name]) for name in NAMES]
     if prefix:
         entries = [(prefix, b""), *entries, ("__MACOSX/._x", b"?"), (f"{prefix}.DS_Store", b"?")]
@@ -99,17 +100,17 @@ def test_a_card_may_be_missing(files, root, tmp_path):
         ".git/hooks/post-checkout",
     ],
 )
-def test_no_other_name_and_no_other_place_is_taken(files, root, tmp_path, name):
+def test_other_names_and_paths_are_refused(files, root, tmp_path, name):
     entries = [(n, files[n]) for n in NAMES] + [(name, b"evil")]
-    assert "expected nothing but" in refusal(zip_of(entries, tmp_path / "a.zip"), root)
+    assert "expected only" in assert_refused(zip_of(entries, tmp_path / "a.zip"), root)
 
 
 @pytest.mark.parametrize(
     "places", [("../",), ("/",), ("a/b/",), ("a/../",), ("a/", "b/"), ("", "b/")]
 )
-def test_a_checkpoint_lies_at_the_top_or_in_one_folder(files, root, tmp_path, places):
+def test_files_in_several_or_nested_folders_are_refused(files, root, tmp_path, places):
     entries = [(places[n % len(places)] + name, files[name]) for n, name in enumerate(NAMES)]
-    assert "expected nothing but" in refusal(zip_of(entries, tmp_path / "a.zip"), root)
+    assert "expected only" in assert_refused(zip_of(entries, tmp_path / "a.zip"), root)
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR])
@@ -118,27 +119,27 @@ def test_links_and_devices_are_refused(files, root, tmp_path, kind):
     link.create_system = 3
     link.external_attr = (kind | 0o777) << 16
     entries = [(n, files[n]) for n in NAMES[1:]] + [(link, b"../victim.txt")]
-    assert "'README.md'" in refusal(zip_of(entries, tmp_path / "a.zip"), root)
+    assert "'README.md'" in assert_refused(zip_of(entries, tmp_path / "a.zip"), root)
 
 
-def test_a_pickle_in_place_of_weights_is_never_loaded(files, root, tmp_path):
-    class Trap:
+def test_a_pickle_instead_of_weights_is_never_loaded(files, root, tmp_path):
+    class HostileObject:
         def __reduce__(self):
             return open, (str(tmp_path / "victim.txt"), "w")
 
     entries = [*files.items(), ("model.safetensors", b"")][:-1]
-    weights = pickle.dumps(Trap())
+    weights = pickle.dumps(HostileObject())
     path = zip_of([*entries[:2], ("model.safetensors", weights)], tmp_path / "a.zip")
-    sentence = refusal(path, root)
-    assert "a.zip: model.safetensors is a pickle" in sentence
+    message = assert_refused(path, root)
+    assert "a.zip: model.safetensors is a pickle" in message
 
 
-def test_a_bomb_is_refused_before_it_is_unpacked(files, root, tmp_path, monkeypatch):
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(files, root, tmp_path, monkeypatch):
     read = []
-    whole = zipfile.ZipExtFile.read
+    original = zipfile.ZipExtFile.read
 
     def counted(self, n=-1):
-        data = whole(self, n)
+        data = original(self, n)
         read.append(len(data))
         return data
 
@@ -148,28 +149,30 @@ def test_a_bomb_is_refused_before_it_is_unpacked(files, root, tmp_path, monkeypa
     entries = [(n, files[n]) for n in NAMES[:2]] + [("model.safetensors", b"\0" * 50_000_000)]
     path = zip_of(entries, tmp_path / "a.zip")
     assert path.stat().st_size < 2 * len(packed)
-    assert "more than 100,000 bytes" in refusal(path, root)
+    assert "more than 100,000 bytes" in assert_refused(path, root)
     assert max(read) <= 100_001
     entries = [("README.md", b" " * 10_000_000), *((n, files[n]) for n in NAMES[1:])]
-    assert "README.md has more than" in refusal(zip_of(entries, tmp_path / "b.zip"), root)
+    assert "README.md has more than" in assert_refused(zip_of(entries, tmp_path / "b.zip"), root)
 
 
-def test_a_size_that_is_a_lie_is_a_sentence(files, root, tmp_path):
+def test_a_false_size_is_refused(files, root, tmp_path):
     data = bytearray(zip_of(files.items(), tmp_path / "a.zip").read_bytes())
     start = data.rindex(b"PK\x01\x02")
     data[start + 24 : start + 28] = (10).to_bytes(4, "little")
     path = tmp_path / "lie.zip"
     path.write_bytes(data)
-    assert "lie.zip" in refusal(path, root)
+    assert "lie.zip" in assert_refused(path, root)
 
 
-def test_a_network_too_large_is_refused_before_it_is_built(files, root, tmp_path, monkeypatch):
+def test_a_model_that_is_too_large_is_refused_before_it_is_built(
+    files, root, tmp_path, monkeypatch
+):
     config = json.loads(files["config.json"])
     config["model"] |= {"residual_channels": 4000, "skip_channels": 4000, "dilations": [1]}
     files["config.json"] = json.dumps(config).encode()
     monkeypatch.setattr(checkpoint, "build", lambda _: pytest.fail("it was built"))
-    sentence = refusal(zip_of(files.items(), tmp_path / "a.zip"), root)
-    assert "parameters; an archive may have 16,777,216" in sentence
+    message = assert_refused(zip_of(files.items(), tmp_path / "a.zip"), root)
+    assert "16,777,216" in message
 
 
 @pytest.mark.parametrize(
@@ -183,25 +186,25 @@ def test_a_network_too_large_is_refused_before_it_is_built(files, root, tmp_path
         ({"model.safetensors": None}, "has no model.safetensors"),
     ],
 )
-def test_what_is_no_checkpoint_is_a_sentence(files, root, tmp_path, change, words):
+def test_invalid_checkpoints_are_refused(files, root, tmp_path, change, words):
     entries = [(n, c) for n, c in (files | change).items() if c is not None]
-    assert words in refusal(zip_of(entries, tmp_path / "a.zip"), root)
+    assert words in assert_refused(zip_of(entries, tmp_path / "a.zip"), root)
 
 
-def test_the_name_of_a_folder_cannot_be_chosen_freely(files, root, tmp_path):
+def test_a_name_that_is_a_path_is_refused(files, root, tmp_path):
     config = json.loads(files["config.json"])
     files["config.json"] = json.dumps(config | {"name": "../../tmp"}).encode()
-    assert "name: " in refusal(zip_of(files.items(), tmp_path / "a.zip"), root)
+    assert "name: " in assert_refused(zip_of(files.items(), tmp_path / "a.zip"), root)
 
 
 @pytest.mark.parametrize("name", ["tiny", "TINY"])
-def test_a_name_that_is_taken_is_refused(files, root, tmp_path, name):
+def test_an_existing_name_is_refused(files, root, tmp_path, name):
     (root / name).mkdir()
     path = zip_of(files.items(), tmp_path / "a.zip")
-    assert "there is a checkpoint tiny already" in refusal(path, root, ConditionError)
+    assert "a checkpoint tiny exists already" in assert_refused(path, root, ConditionError)
 
 
-def test_damaged_encrypted_and_strange_archives_are_one_sentence(files, root, tmp_path):
+def test_damaged_encrypted_and_unusual_archives_are_refused(files, root, tmp_path):
     good = zip_of(files.items(), tmp_path / "good.zip").read_bytes()
     encrypted = bytearray(good)
     for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
@@ -220,8 +223,8 @@ def test_damaged_encrypted_and_strange_archives_are_one_sentence(files, root, tm
     for number, data in enumerate(hostile):
         path = tmp_path / f"{number}.zip"
         path.write_bytes(data)
-        assert f"{number}.zip" in refusal(path, root)
+        assert f"{number}.zip" in assert_refused(path, root)
     flipped = bytearray(good)
     flipped[len(good) // 2] ^= 255
     (tmp_path / "flipped.zip").write_bytes(flipped)
-    assert "flipped.zip" in refusal(tmp_path / "flipped.zip", root)
+    assert "flipped.zip" in assert_refused(tmp_path / "flipped.zip", root)

@@ -52,7 +52,7 @@ def test_a_card_is_read_and_nothing_in_it_acts(page: Any) -> None:
     words = page.inner_text("#model-card")
     for attack in (ATTACKS[0], ATTACKS[1], ATTACKS[3], ATTACKS[5]):
         assert attack in words
-    assert "[picture: pixel]" in words
+    assert "[image: pixel]" in words
     assert page.query_selector_all("#model-card :is(script, img, svg, iframe, [onerror])") == []
     page.wait_for_timeout(300)
     assert page.evaluate("window.harmed") is None

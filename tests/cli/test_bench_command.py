@@ -13,8 +13,8 @@ from wavenet.cli.main import run
 
 @pytest.fixture
 def bench(capsys, monkeypatch):
-    """Run the command: exit code, stdout, stderr."""
-    monkeypatch.setattr(machine, "TRIES", 1)
+    """Return a function that runs the command and returns exit code, stdout and stderr."""
+    monkeypatch.setattr(machine, "ATTEMPTS", 1)
 
     def call(*arguments):
         code = run(["bench", *(str(a) for a in arguments)])
@@ -24,7 +24,7 @@ def bench(capsys, monkeypatch):
     return call
 
 
-def test_the_last_line_is_one_document_whose_numbers_agree(bench, make_checkpoint):
+def test_the_last_line_is_one_document_with_consistent_numbers(bench, make_checkpoint):
     folder = make_checkpoint().folder
     code, out, err = bench(
         "--checkpoint", folder, "--streams", 1, "--threads", 1, "--precision", "fp32", "--runs", 1
@@ -33,15 +33,15 @@ def test_the_last_line_is_one_document_whose_numbers_agree(bench, make_checkpoin
     header, *table, last = out.splitlines()
     assert "samples/s" in header
     assert [line.split()[:3] for line in table] == [["tiny", "1", "cached"], ["tiny", "1", "cpu"]]
-    found = json.loads(last)
-    assert set(found) == {"machine", "runs", "ceilings", "rows"}
-    assert found["runs"] == 1
-    cached, cpu = found["rows"]
+    report = json.loads(last)
+    assert set(report) == {"machine", "runs", "ceilings", "rows"}
+    assert report["runs"] == 1
+    cached, cpu = report["rows"]
     assert (cached["engine"], cpu["engine"]) == ("cached", "cpu")
     assert cached["ratio_to_cached"] == 1
     assert cpu["ratio_to_cached"] == cpu["samples_per_second"] / cached["samples_per_second"]
-    (read,) = found["ceilings"]["read"]
-    (multiply,) = found["ceilings"]["multiply"]
+    (read,) = report["ceilings"]["read"]
+    (multiply,) = report["ceilings"]["multiply"]
     assert cpu["share_of_ceiling"] == max(
         cpu["weight_bytes_per_second"] / read["bytes_per_second"],
         cpu["macs_per_second"] / multiply["macs_per_second"],
@@ -49,7 +49,7 @@ def test_the_last_line_is_one_document_whose_numbers_agree(bench, make_checkpoin
     assert "GMAC/s" in err
 
 
-def test_the_document_carries_every_ceiling():
+def test_the_document_contains_every_ceiling():
     ceilings = build_report({}, 1, Ceilings({(8, 1): 3.0, (8, 2): 4.0}, {1: 5.0}), [])["ceilings"]
     assert ceilings == {
         "read": [
@@ -60,7 +60,7 @@ def test_the_document_carries_every_ceiling():
     }
 
 
-def test_with_json_there_is_nothing_but_the_document(bench, make_checkpoint):
+def test_with_json_only_the_document_is_printed(bench, make_checkpoint):
     code, out, _ = bench(
         "--checkpoint", make_checkpoint().folder, "--engine", "cpu", "--streams", 1, "--streams", 2,
         "--threads", 1, "--precision", "bf16", "--runs", 1, "--json",
@@ -76,21 +76,21 @@ def test_with_json_there_is_nothing_but_the_document(bench, make_checkpoint):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--configuration", "Z"), "'Z' is not known; choose one of A, B, S"),
+        (("--configuration", "Z"), "unknown configuration 'Z'; expected one of A, B, S"),
         (
             ("--engine", "tpu"),
-            "'tpu' is not known; choose one of reference, cached, cpu, gpu, graph",
+            "unknown engine 'tpu'; expected one of reference, cached, cpu, gpu, graph",
         ),
-        (("--engine", "gpu"), "the engine gpu needs a CUDA GPU, and none was found here"),
+        (("--engine", "gpu"), "the engine gpu needs a CUDA GPU"),
         (("--engine", "cpu", "--engine", "graph"), "the engine graph needs a CUDA GPU"),
-        (("--precision", "int8"), "'int8' is not known"),
-        (("--streams", 0), "--streams takes 1"),
-        (("--threads", 3), "--threads takes 1 to 2"),
+        (("--precision", "int8"), "unknown precision 'int8'"),
+        (("--streams", 0), "--streams must be 1 to"),
+        (("--threads", 3), "--threads must be 1 to 2"),
         (("--engine", "cached", "--precision", "bf16"), "nothing to measure"),
         (("--configuration", "S", "--checkpoint", "here"), "exclude each other"),
     ],
 )
-def test_bad_values_are_refused_with_one_sentence(bench, arguments, words, monkeypatch):
+def test_invalid_values_are_refused(bench, arguments, words, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     code, out, err = bench(*arguments)
     assert (code, out) == (2, "")
@@ -99,10 +99,8 @@ def test_bad_values_are_refused_with_one_sentence(bench, arguments, words, monke
     assert words in err
 
 
-def test_an_engine_for_a_gpu_is_measured_without_the_ceilings_of_the_processor(
-    bench, make_checkpoint, monkeypatch
-):
-    """There is no GPU here: the step of `graph` runs from Python."""
+def test_a_gpu_engine_is_measured_without_ceilings(bench, make_checkpoint, monkeypatch):
+    """Without a GPU, the step of the engine graph runs from Python."""
     monkeypatch.setattr(measurement, "device_for", lambda *_: torch.device("cpu"))
     folder = make_checkpoint().folder
     code, out, err = bench(
@@ -116,7 +114,7 @@ def test_an_engine_for_a_gpu_is_measured_without_the_ceilings_of_the_processor(
     assert json.loads(out.splitlines()[-1])["ceilings"] == {"read": [], "multiply": []}
 
 
-def test_a_gpu_takes_both_precisions_where_its_engine_does(monkeypatch):
+def test_the_engine_gpu_supports_both_precisions(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     cases = measurement.plan_cases(["A"], ["gpu", "graph"], [1, 8192], ["fp32", "bf16"], [1, 2])
