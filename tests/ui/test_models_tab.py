@@ -134,7 +134,7 @@ def as_list(result: Any) -> list[Any]:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"no zip", "damaged, or no zip"), (None, "There is a checkpoint brass already")],
+    [(b"no zip", "not a zip"), (None, "checkpoint brass exists already")],
 )
 def test_a_refused_archive_is_a_sentence(
     folder: Path, brass: Path, content: bytes | None, words: str
