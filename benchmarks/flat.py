@@ -21,7 +21,7 @@ from wavenet.bench.configurations import BITS, CONFIGURATIONS, SAMPLE_RATE
 from wavenet.bench.machine import describe_machine
 from wavenet.config import ModelConfig, SamplingConfig
 from wavenet.engines.base import State
-from wavenet.engines.cpu import CpuEngine
+from wavenet.engines.cpu.cpu_engine import CpuEngine
 from wavenet.model.wavenet import WaveNet
 
 SPAN = 4_000  # samples timed at once

@@ -31,7 +31,7 @@ from wavenet.batch.run import Wanted, check
 from wavenet.batch.tasks import Settings, Task, load_model, make_item, make_task
 from wavenet.batch.work import WRITERS
 from wavenet.bench.machine import describe_machine
-from wavenet.synthesis.many import Clip
+from wavenet.generation.continuous_batch import GeneratedClip
 
 CALL = "from wavenet.cli.main import main; main()"
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
@@ -84,7 +84,7 @@ def measure_files(folder: Path, checkpoint: str, count: int) -> float:
     settings, where = Settings(checkpoint), Place(folder / "files")
     rows = {"digit": 1, "speaker": "theo", "seconds": 160_000 / rate}
     tasks = [make_task(Row(n, {"id": n, **rows}), settings) for n in range(count)]
-    clip = Clip(0, torch.rand(160_000) - 0.5, torch.zeros(160_000, dtype=torch.int64))
+    clip = GeneratedClip(0, torch.rand(160_000) - 0.5, torch.zeros(160_000, dtype=torch.int64))
 
     def write(task: Task) -> None:
         finish(load_model(checkpoint)[0], settings, where, task, make_item(task), clip, 1.0)

@@ -22,12 +22,12 @@ from wavenet import checkpoint
 from wavenet.checkpoint import Checkpoint
 from wavenet.config import CheckpointConfig, SamplingConfig
 from wavenet.engines.registry import make_engine
-from wavenet.model.features import frames_of
+from wavenet.generation.beam_search import search
+from wavenet.generation.continuous_batch import generate_many
+from wavenet.generation.mel_candidates import generate_with_candidates
+from wavenet.generation.request import GenerationRequest
+from wavenet.model.frame_features import compute_frame_features
 from wavenet.parsing import parse
-from wavenet.synthesis.beams import search
-from wavenet.synthesis.candidates import draw_nearest
-from wavenet.synthesis.items import Item
-from wavenet.synthesis.many import make_clips
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 PLAIN = SamplingConfig()
@@ -102,13 +102,13 @@ def random_checkpoint(name: str) -> Checkpoint:
 
 def generate(
     loaded: Checkpoint,
-    item: Item,
+    item: GenerationRequest,
     sampling: SamplingConfig | None = None,
     engine: tuple[object, ...] = ENGINES["cpu, 1 thread"],
 ) -> str:
     """Generate one clip and return its hash."""
     runner = make_engine(engine[0], loaded.model, *engine[1:])
-    (clip,) = make_clips(loaded, [item], sampling, runner)
+    (clip,) = generate_many(loaded, [item], sampling, runner)
     return hash_codes(clip.codes)
 
 
@@ -117,8 +117,8 @@ def digits() -> Iterator[tuple[str, Callable[[], str]]]:
     loaded = checkpoint.load(CHECKPOINTS / "digits")
     sound = make_example(8000)[800:2400]
 
-    def clip(samples: int = 4000, seed: int = 1, **more: object) -> Item:
-        return Item(samples, **{"labels": LABELS, "seed": seed, **more})
+    def clip(samples: int = 4000, seed: int = 1, **more: object) -> GenerationRequest:
+        return GenerationRequest(samples, **{"labels": LABELS, "seed": seed, **more})
 
     for name, engine in ENGINES.items():
         samples = {"reference": 250, "cpu, 1 thread": 4000}.get(name, 1500)
@@ -139,7 +139,7 @@ def digits() -> Iterator[tuple[str, Callable[[], str]]]:
     def together(n: int) -> str:
         if not made:
             runner = make_engine(*ENGINES["cpu, 1 thread"][:1], loaded.model, "fp32", 1)
-            clips = make_clips(loaded, many, None, runner, together=3)
+            clips = generate_many(loaded, many, None, runner, together=3)
             made.update({one.item: hash_codes(one.codes) for one in clips})
         return made[n]
 
@@ -152,34 +152,34 @@ def others() -> Iterator[tuple[str, Callable[[], str]]]:
     """Yield the clips of the vocoder, the strings and networks with random weights."""
     sound = make_example(8000)
     vocoder, strings = (checkpoint.load(CHECKPOINTS / name) for name in ("vocoder", "strings"))
-    local = frames_of(vocoder.config.model, 8000, sound[:4000])
-    spoken = Item(4000, seed=2, local=local)
+    local = compute_frame_features(vocoder.config.model, 8000, sound[:4000])
+    spoken = GenerationRequest(4000, seed=2, local=local)
     yield "vocoder, cpu, 1 thread", lambda: generate(vocoder, spoken)
-    short = Item(1200, seed=2, local=local[:8])
+    short = GenerationRequest(1200, seed=2, local=local[:8])
     yield "vocoder, cached", lambda: generate(vocoder, short, engine=ENGINES["cached"])
     yield (
         "vocoder, 3 candidates",
         lambda: hash_codes(
-            draw_nearest(
+            generate_with_candidates(
                 vocoder, spoken, 3, engine=make_engine("cpu", vocoder.model, "fp32", 1)
             ).codes
         ),
     )
     for name, item in {
-        "default loudness": Item(2000, seed=3),
-        "loudness -40": Item(2000, {"loudness": -40.0}, seed=3),
-        "prompt": Item(2000, seed=3, prompt=sound[:4000]),
+        "default loudness": GenerationRequest(2000, seed=3),
+        "loudness -40": GenerationRequest(2000, {"loudness": -40.0}, seed=3),
+        "prompt": GenerationRequest(2000, seed=3, prompt=sound[:4000]),
     }.items():
         yield f"strings, {name}", lambda i=item: generate(strings, i)
     for name in NETWORKS:
         loaded = random_checkpoint(name)
         extra = {"extra": torch.linspace(-1, 1, 63).reshape(21, 3)}
-        item = Item(
+        item = GenerationRequest(
             600,
             {"word": "no", "level": -20.0, "voice": torch.linspace(-1, 1, 4)},
             seed=4,
             prompt=sound[1000:2000],
-            local=frames_of(loaded.config.model, 8000, sound[:1600], extra),
+            local=compute_frame_features(loaded.config.model, 8000, sound[:1600], extra),
         )
         for engine in ("reference", "cached", "cpu, 1 thread"):
             yield (

@@ -10,10 +10,10 @@ from tests.conftest import RATE, sine, tiny_config
 from tests.training import make_config, make_dataset, make_settings
 from wavenet import checkpoint, codec
 from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, SamplingConfig
+from wavenet.generation.beam_search import search
+from wavenet.generation.request import GenerationRequest
+from wavenet.generation.streaming import generate
 from wavenet.likelihood.score import score
-from wavenet.synthesis.beams import search
-from wavenet.synthesis.generate import generate
-from wavenet.synthesis.items import Item
 from wavenet.training import loop
 from wavenet.training.batches import collate
 from wavenet.training.data import Clip
@@ -45,14 +45,14 @@ def test_generation_beams_scores_and_validation_keep_the_convention(tmp_path, ro
     tone = sine(0.02)
     codes = codec.encode(tone, 8, rounding)
     greedy = SamplingConfig(greedy=True)
-    (chunk,) = generate(loaded, [Item(30, prompt=tone)], greedy, "cached", guard=None)
+    (chunk,) = generate(loaded, [GenerationRequest(30, prompt=tone)], greedy, "cached", guard=None)
     assert torch.equal(chunk.waveforms[0], codec.decode(chunk.codes[0], 8, rounding))
     whole = torch.cat([codes, chunk.codes[0]])[None]
     given = loaded.model.conditioning([{}], [whole.numel()], [torch.zeros(0, 0)])
     likeliest = loaded.model(whole, given).argmax(dim=1)[0, codes.numel() :]
     assert torch.equal(likeliest, chunk.codes[0])
 
-    found = search(loaded, Item(5, prompt=tone), 1)
+    found = search(loaded, GenerationRequest(5, prompt=tone), 1)
     assert torch.equal(found.codes, chunk.codes[0][:5])  # one beam is greedy
     assert torch.equal(found.waveform, codec.decode(found.codes, 8, rounding))
 

@@ -8,10 +8,10 @@ import torch
 
 from audio_utils import io
 from wavenet import checkpoint
+from wavenet.generation.request import GenerationRequest
+from wavenet.generation.streaming import generate_waveforms
 from wavenet.likelihood.score import score
 from wavenet.manifest import find_entries
-from wavenet.synthesis.generate import synthesize
-from wavenet.synthesis.items import Item
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "checkpoints" / "digits"
@@ -43,7 +43,9 @@ def test_it_is_small_and_its_card_names_licence_and_data():
 
 def test_it_says_a_word_that_fades(digits):
     """Louder somewhere than at its end, unlike steady noise, a tone or silence."""
-    clips = synthesize(digits, [Item(3400, JACKSON, seed) for seed in range(4)])
+    clips = generate_waveforms(
+        digits, [GenerationRequest(3400, JACKSON, seed) for seed in range(4)]
+    )
     for clip in clips:
         parts = clip.unflatten(0, (10, 340)).square().mean(1).sqrt()
         assert float(parts.max()) > 0.03
@@ -52,7 +54,10 @@ def test_it_says_a_word_that_fades(digits):
 
 def test_the_label_matters_more_than_chance(digits):
     """A clip made for one label is less surprising under it than under the others."""
-    clips = {d: synthesize(digits, [Item(3400, {**JACKSON, "digit": d}, 1)])[0] for d in "0368"}
+    clips = {
+        d: generate_waveforms(digits, [GenerationRequest(3400, {**JACKSON, "digit": d}, 1)])[0]
+        for d in "0368"
+    }
     for digit, clip in clips.items():
         bits = {d: score(digits, clip, {**JACKSON, "digit": d}).bits_per_sample for d in clips}
         assert min(bits, key=bits.__getitem__) == digit
@@ -60,9 +65,9 @@ def test_the_label_matters_more_than_chance(digits):
 
 @pytest.mark.parametrize("engine", ["cached", "cpu"])
 def test_every_engine_draws_the_same_clip(digits, engine):
-    item = Item(200, SEVEN, seed=0)
-    expected = synthesize(digits, [item], engine="reference")[0]
-    assert torch.equal(synthesize(digits, [item], engine=engine)[0], expected)
+    item = GenerationRequest(200, SEVEN, seed=0)
+    expected = generate_waveforms(digits, [item], engine="reference")[0]
+    assert torch.equal(generate_waveforms(digits, [item], engine=engine)[0], expected)
 
 
 def needs_recordings() -> None:

@@ -9,9 +9,9 @@ import torch
 
 from audio_utils import io
 from wavenet import checkpoint
+from wavenet.generation.request import GenerationRequest
+from wavenet.generation.streaming import generate_waveforms
 from wavenet.likelihood.score import score
-from wavenet.synthesis.generate import synthesize
-from wavenet.synthesis.items import Item
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "checkpoints" / "strings"
@@ -56,10 +56,10 @@ def test_music_is_less_surprising_than_noise_as_loud(strings):
 
 def test_it_plays_as_loud_as_it_is_told(strings):
     """Left to itself, it would fade: the level of the last half second is what tells."""
-    items = [Item(3 * RATE // 2, {"loudness": -20.0}, seed) for seed in range(3)]
-    items += [Item(3 * RATE // 2, {"loudness": -20.0}, seed=0, prompt=chord(1.1))]
-    items += [Item(3 * RATE // 2, {"loudness": -32.0}, seed=0)]
-    *ends, soft = (level(clip[RATE:]) for clip in synthesize(strings, items))
+    items = [GenerationRequest(3 * RATE // 2, {"loudness": -20.0}, seed) for seed in range(3)]
+    items += [GenerationRequest(3 * RATE // 2, {"loudness": -20.0}, seed=0, prompt=chord(1.1))]
+    items += [GenerationRequest(3 * RATE // 2, {"loudness": -32.0}, seed=0)]
+    *ends, soft = (level(clip[RATE:]) for clip in generate_waveforms(strings, items))
     assert ends == pytest.approx([-20.0] * 4, abs=4)
     assert soft < -28
 

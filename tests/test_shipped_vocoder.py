@@ -8,8 +8,8 @@ import pytest
 from wavenet import checkpoint
 from wavenet.config import SamplingConfig
 from wavenet.evaluation.vocoder import Recorded, evaluate, summarise
-from wavenet.synthesis.generate import synthesize
-from wavenet.synthesis.items import Item
+from wavenet.generation.request import GenerationRequest
+from wavenet.generation.streaming import generate_waveforms
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "checkpoints" / "vocoder"
@@ -43,8 +43,8 @@ def test_it_says_a_voice_again_with_its_pitch_and_envelope(vocoder):
     """Digits by the other shipped model, which are not on the recordings that it learnt from."""
     digits = checkpoint.load(ROOT / "checkpoints" / "digits")
     words = [("7", "theo"), ("1", "jackson"), ("9", "george"), ("0", "nicolas")]
-    items = [Item(3600, {"digit": d, "speaker": s}, seed=3) for d, s in words]
-    clips = synthesize(digits, items)
+    items = [GenerationRequest(3600, {"digit": d, "speaker": s}, seed=3) for d, s in words]
+    clips = generate_waveforms(digits, items)
     group = [Recorded("made", f"{n}", clip) for n, clip in enumerate(clips)]
     rows = {
         row["method"]: row for row in summarise(list(evaluate(vocoder, group, SamplingConfig())))

@@ -91,7 +91,7 @@ def test_workers_that_never_begin_are_not_hired_for_ever(tiny, tmp_path, monkeyp
 
 
 def describe_process(pipe):
-    pipe.send(("wavenet.engines.cpu" in sys.modules, signal.getsignal(signal.SIGINT)))
+    pipe.send(("wavenet.engines.cpu.cpu_engine" in sys.modules, signal.getsignal(signal.SIGINT)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every process loads for itself")

@@ -14,7 +14,7 @@ from wavenet.batch.run import Wanted, run
 from wavenet.batch.tasks import Settings, load_model
 from wavenet.batch.work import clips_at_once
 from wavenet.errors import FolderError, OutOfMemory
-from wavenet.synthesis.many import Clip, make_clips
+from wavenet.generation.continuous_batch import GeneratedClip, generate_many
 
 
 def test_too_little_memory_for_one_clip_fails_that_one_alone(tiny, tmp_path, monkeypatch):
@@ -26,10 +26,10 @@ def test_too_little_memory_for_one_clip_fails_that_one_alone(tiny, tmp_path, mon
             if any(item.samples > 600 for _, item in chunk):
                 raise OutOfMemory("too much")
             for n, item in chunk:
-                for clip in make_clips(loaded, [item], *rest):
-                    yield Clip(n, clip.waveform, clip.codes, clip.rescues)
+                for clip in generate_many(loaded, [item], *rest):
+                    yield GeneratedClip(n, clip.waveform, clip.codes, clip.rescues)
 
-    monkeypatch.setattr(work, "make_clips", small)
+    monkeypatch.setattr(work, "generate_many", small)
     rows = rows_of(9, temperature=1.0)
     tally = make(tmp_path / "out", rows, tiny, together=3)
     long = {row["id"] for row in rows if round(row["seconds"] * 8000) > 600}
@@ -43,9 +43,9 @@ def test_clips_that_are_not_numbers_are_not_written(tiny, tmp_path, monkeypatch)
     def poisoned(loaded, items, *rest):
         for n, item in enumerate(items):
             wave = torch.full((item.samples,), float("nan" if n == 1 else 0.1))
-            yield Clip(n, wave, torch.zeros(item.samples, dtype=torch.int64))
+            yield GeneratedClip(n, wave, torch.zeros(item.samples, dtype=torch.int64))
 
-    monkeypatch.setattr(work, "make_clips", poisoned)
+    monkeypatch.setattr(work, "generate_many", poisoned)
     tally = make(tmp_path / "out", rows_of(4, temperature=1.0), tiny)
     assert (tally.done, tally.failed) == (3, 1)
     (failed,) = [r for r in records(tmp_path / "out") if r["status"] == "failed"]
@@ -90,9 +90,11 @@ def test_a_folder_that_vanishes_is_not_made_again(tiny, tmp_path):
 def test_samples_beyond_full_scale_are_warned_of(tiny, tmp_path, monkeypatch):
     def loud(loaded, items, *rest):
         for n, item in enumerate(items):
-            yield Clip(n, torch.full((item.samples,), 1.5), torch.zeros(item.samples).long())
+            yield GeneratedClip(
+                n, torch.full((item.samples,), 1.5), torch.zeros(item.samples).long()
+            )
 
-    monkeypatch.setattr(work, "make_clips", loud)
+    monkeypatch.setattr(work, "generate_many", loud)
     make(tmp_path / "out", rows_of(1), tiny)
     (record,) = records(tmp_path / "out")
     assert record["warnings"] == [f"{round(record['seconds'] * 8000)} samples clipped"]

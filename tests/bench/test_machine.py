@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wavenet.bench import machine
-from wavenet.engines.cpu_threads import available_cores
+from wavenet.engines.cpu.thread_sync import available_cores
 
 
 def test_rates_are_positive_and_the_threads_of_torch_are_restored():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.cli.conftest import assert_refused
-from tests.synthesis.test_many import Small
+from tests.generation.test_continuous_batch import Small
 from wavenet import checkpoint as checkpoints
 from wavenet.engines import registry
 

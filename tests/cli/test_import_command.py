@@ -10,9 +10,9 @@ import torch
 from tests.cli.conftest import assert_refused
 from tests.importing import normed, r9_settings, r9_tensors, random, upsampling, vh_tensors
 from wavenet import checkpoint
+from wavenet.generation.request import GenerationRequest
+from wavenet.generation.streaming import generate
 from wavenet.likelihood.score import score
-from wavenet.synthesis.generate import generate
-from wavenet.synthesis.items import Item
 
 
 @pytest.fixture
@@ -125,7 +125,9 @@ def test_the_record_has_the_bits_per_sample_of_the_drawn_codes(wavenet, vh_argum
     out = tmp_path / "imported"
     assert wavenet("import", *vh_arguments, "--trusted", "--out", out)[0] == 0
     loaded = checkpoint.load(out)
-    (chunk,) = generate(loaded, [Item(160, seed=5)], engine="reference", chunk_samples=160)
+    (chunk,) = generate(
+        loaded, [GenerationRequest(160, seed=5)], engine="reference", chunk_samples=160
+    )
     expected = score(loaded, chunk.waveforms[0], codes=chunk.codes[0]).bits_per_sample
     common = ("--checkpoint", out, "--seconds", "0.02", "--seed", "5", "--engine", "reference")
     code, printed, words = wavenet("generate", *common, "--json", "--out", tmp_path / "a.wav")

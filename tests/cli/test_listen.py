@@ -16,10 +16,10 @@ from wavenet import checkpoint
 from wavenet.cli.listening import choose_item, listening
 from wavenet.conditions import LabelCondition, MelCondition
 from wavenet.config import DataConfig, ModelConfig
+from wavenet.generation.request import GenerationRequest
+from wavenet.generation.streaming import generate_waveforms
 from wavenet.locks import LOCK_NAME, hold
-from wavenet.model.features import frame_count, frames_of
-from wavenet.synthesis.generate import synthesize
-from wavenet.synthesis.items import Item
+from wavenet.model.frame_features import compute_frame_features, frame_count
 from wavenet.training.data import Dataset, read_dataset
 
 RECIPE = """
@@ -75,8 +75,10 @@ def test_a_clip_is_made_after_every_validation_and_changes_nothing_else(wavenet,
     info = soundfile.info(samples / names[0])
     assert (info.frames, info.samplerate, info.subtype) == (400, RATE, "PCM_16")
     # the last is what the checkpoint says with the first label and seed 0
-    (expected,) = synthesize(
-        checkpoint.load(Path("runs/tones/checkpoint")), [Item(400, {"tone": "a"}, 0)], guard=None
+    (expected,) = generate_waveforms(
+        checkpoint.load(Path("runs/tones/checkpoint")),
+        [GenerationRequest(400, {"tone": "a"}, 0)],
+        guard=None,
     )
     found = soundfile.read(samples / names[-1])[0]
     assert np.abs(found - expected.numpy()).max() <= 1 / 32768  # rounded to 16 bits
@@ -100,7 +102,7 @@ def test_a_clip_that_fails_is_told_in_a_line_and_training_goes_on(wavenet, proje
     def bug(*arguments, **keywords):
         raise RuntimeError("first line\nsecond line")
 
-    monkeypatch.setattr("wavenet.synthesis.generate.generate", bug)
+    monkeypatch.setattr("wavenet.generation.streaming.generate", bug)
     code, _, err = wavenet(*common, "--listen", 0.01, "--out", "runs/more")
     assert code == 0
     assert "step 2: no clip could be made: first line" in err.splitlines()
@@ -166,7 +168,7 @@ def test_a_vocoder_says_a_held_out_clip_again(tmp_path, many):
     assert len(dataset.validation) == (6 if many else 3)
     item = choose_item(model, dataset, 100_000)
     number = {"a_1.wav": 1, "b_0.wav": 0, "b_2.wav": 2}[dataset.validation[0].source]
-    frames = frames_of(model, RATE, torch.from_numpy(waveforms[number]))
+    frames = compute_frame_features(model, RATE, torch.from_numpy(waveforms[number]))
     clip = dataset.validation[0]
     first = -(-(clip.start + clip.context) // 80)
     assert item.labels == {"voice": "bab"[number]}

@@ -60,16 +60,16 @@ def test_mel_matching_is_on_by_default_and_can_be_turned_off(
     wavenet, vocoder, curve, tone, tmp_path
 ):
     from audio_utils import io
-    from wavenet.model.features import frames_of
+    from wavenet.model.frame_features import compute_frame_features
 
     config = checkpoint.load_config(vocoder).model
-    target = frames_of(config, RATE, io.read(tone, RATE).waveform)
+    target = compute_frame_features(config, RATE, io.read(tone, RATE).waveform)
     distance = {}
     option = "--mel-matching-iterations"
     for name, given in {"plain": (option, 0), "default": (), "one": (option, 1)}.items():
         out = tmp_path / f"{name}.wav"
         assert wavenet("vocode", tone, "--checkpoint", vocoder, *given, "--out", out)[0] == 0
-        made = frames_of(config, RATE, io.read(out, RATE).waveform)
+        made = compute_frame_features(config, RATE, io.read(out, RATE).waveform)
         distance[name] = float((made - target).abs().mean())
     assert distance["default"] < distance["one"] < distance["plain"]
     array = tmp_path / "curve.npy"
@@ -82,10 +82,10 @@ def test_mel_matching_is_on_by_default_and_can_be_turned_off(
 def test_the_checkpoint_determines_the_features(wavenet, vocoder, tone, tmp_path):
     """Frames computed by the test give the same clip; other frames give another."""
     from audio_utils import io
-    from wavenet.model.features import frames_of
+    from wavenet.model.frame_features import compute_frame_features
 
     config = checkpoint.load_config(vocoder)
-    frames = frames_of(config.model, RATE, io.read(tone, RATE).waveform)
+    frames = compute_frame_features(config.model, RATE, io.read(tone, RATE).waveform)
     array = tmp_path / "frames.npy"
     made = {}
     for name, source in (("given", frames.numpy()), ("other", frames.numpy()[::-1] - 1.0)):

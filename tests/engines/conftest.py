@@ -5,7 +5,7 @@ import torch
 
 from tests.engines.test_engines import conditioning_for
 from wavenet.config import SamplingConfig
-from wavenet.engines import cpu
+from wavenet.engines.cpu import cpu_engine
 
 LONG = 80  # samples: enough that a second thread is started
 
@@ -31,4 +31,4 @@ def run_in_chunks(engine, noise, prompts, chunk, sampling=None):
 @pytest.fixture
 def two_cores(monkeypatch):
     """Two threads even where there is one core."""
-    monkeypatch.setattr(cpu, "available_cores", lambda: 2)
+    monkeypatch.setattr(cpu_engine, "available_cores", lambda: 2)

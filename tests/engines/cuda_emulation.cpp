@@ -1,7 +1,7 @@
 // Stands in for a GPU: every thread of a cluster is a fibre of one thread of the CPU. Has the names
-// of gpu_stream_device.cuh.
+// of cluster_device.cuh.
 //
-// Includes gpu_stream.cu, which takes its primitives from here. Nothing is in step that
+// Includes cluster_kernel.cu, which takes its primitives from here. Nothing is in step that
 // need not be: warps run in turn, but some are held back for a while, by chance, and what is stored
 // into the memory of a block arrives later and in any order. So whoever reads without waiting, or
 // overwrites what is still to be read, gives other codes sooner or later. The chance is seeded.

@@ -8,8 +8,8 @@ from tests.conftest import tiny_config, tiny_model
 from tests.engines.conftest import LONG, generate, noise_for
 from tests.engines.test_engines import SAMPLINGS, conditioning_for, prompts_of
 from wavenet.config import SamplingConfig
-from wavenet.engines import cpu_room
-from wavenet.engines.cpu import CpuEngine
+from wavenet.engines.cpu import workspace
+from wavenet.engines.cpu.cpu_engine import CpuEngine
 from wavenet.engines.reference import ReferenceEngine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import EngineUnavailable
@@ -115,8 +115,8 @@ def test_no_memory_is_read_before_it_is_written(threads, monkeypatch, two_cores)
     model = tiny_model(tiny_config(3, widths=(13, 7, 21)))
     noise, prompts = noise_for(2), prompts_of(model, 0, 9)
     expected = generate(CpuEngine(model, "fp32", threads), noise, prompts)
-    clean = cpu_room._zeros
-    monkeypatch.setattr(cpu_room, "_zeros", lambda size: np.full_like(clean(size), np.nan))
+    clean = workspace._zeros
+    monkeypatch.setattr(workspace, "_zeros", lambda size: np.full_like(clean(size), np.nan))
     assert torch.equal(generate(CpuEngine(model, "fp32", threads), noise, prompts), expected)
 
 

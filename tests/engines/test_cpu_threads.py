@@ -9,12 +9,12 @@ import torch
 from tests.conftest import tiny_config, tiny_model
 from tests.engines.conftest import LONG, generate, noise_for
 from tests.engines.test_engines import prompts_of
-from wavenet.engines import cpu, cpu_threads
-from wavenet.engines.cpu import CpuEngine
-from wavenet.engines.cpu_choice import Choice
-from wavenet.engines.cpu_room import make_team
-from wavenet.engines.cpu_threads import make_counters, run_side_by_side
-from wavenet.engines.cpu_weights import shape_of
+from wavenet.engines.cpu import cpu_engine, thread_sync
+from wavenet.engines.cpu.cpu_engine import CpuEngine
+from wavenet.engines.cpu.packed_weights import shape_of
+from wavenet.engines.cpu.thread_count_tuner import Choice
+from wavenet.engines.cpu.thread_sync import make_counters, run_side_by_side
+from wavenet.engines.cpu.workspace import make_team
 from wavenet.errors import EngineUnavailable
 
 
@@ -22,14 +22,14 @@ def test_the_second_half_of_an_odd_stream_waits_for_the_first(monkeypatch, two_c
     model = tiny_model()
     noise, prompts = noise_for(3), prompts_of(model, 0, 0, 0)
     expected = generate(CpuEngine(model, "bf16", 1), noise, prompts)
-    real = cpu.cpu_kernels.run
+    real = cpu_engine.sample_loop.run
 
     def slow_first_half(*arguments):
         if arguments[7].shape == (1, LONG // 2) and arguments[5] == 0:
             time.sleep(0.2)
         return real(*arguments)
 
-    monkeypatch.setattr(cpu.cpu_kernels, "run", slow_first_half)
+    monkeypatch.setattr(cpu_engine.sample_loop, "run", slow_first_half)
     assert torch.equal(generate(CpuEngine(model, "bf16", 2), noise, prompts), expected)
 
 
@@ -54,9 +54,9 @@ def test_only_one_stream_at_a_time_takes_the_second_core(two_cores):
     noise, prompts = noise_for(1), prompts_of(model, 0)
     engine = CpuEngine(model, threads=2)
     expected = generate(engine, noise, prompts)
-    with cpu._second_core:  # somebody else has it
+    with cpu_engine._second_core:  # somebody else has it
         assert torch.equal(generate(engine, noise, prompts), expected)
-    assert not cpu._second_core.locked()
+    assert not cpu_engine._second_core.locked()
 
 
 def test_two_streams_at_once_are_both_right(two_cores):
@@ -88,10 +88,10 @@ def test_a_second_thread_in_the_way_is_given_up(monkeypatch, two_cores):
     def impatient(places):
         counters = make_counters(places)
         if places:
-            counters[cpu_threads.SLEEPS] = 1000
+            counters[thread_sync.SLEEPS] = 1000
         return counters
 
-    monkeypatch.setattr(cpu, "make_counters", impatient)
+    monkeypatch.setattr(cpu_engine, "make_counters", impatient)
     assert torch.equal(generate(engine, noise, prompts), expected)
     assert engine._alone_until > time.monotonic()
 
@@ -100,7 +100,7 @@ def test_nobody_waits_for_a_thread_that_is_no_more(monkeypatch, two_cores):
     model = tiny_model()
     noise, prompts = noise_for(1), prompts_of(model, 0)
     engine = CpuEngine(model, threads=2)
-    real = cpu.cpu_kernels.run
+    real = cpu_engine.sample_loop.run
 
     def dies(*arguments):
         team = arguments[9]
@@ -108,11 +108,11 @@ def test_nobody_waits_for_a_thread_that_is_no_more(monkeypatch, two_cores):
             raise MemoryError
         return real(*arguments)
 
-    monkeypatch.setattr(cpu.cpu_kernels, "run", dies)
+    monkeypatch.setattr(cpu_engine.sample_loop, "run", dies)
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     with pytest.raises(EngineUnavailable, match="ended early; use the engine on one thread"):
         generate(engine, noise, prompts)
-    assert not cpu._second_core.locked()
+    assert not cpu_engine._second_core.locked()
 
 
 def test_an_error_here_calls_off_the_thread_there():
@@ -123,7 +123,7 @@ def test_an_error_here_calls_off_the_thread_there():
         raise KeyboardInterrupt
 
     def there() -> int:
-        while counters[cpu_threads.ABORT] == 0:
+        while counters[thread_sync.ABORT] == 0:
             time.sleep(0.001)
         seen.set()
         return -1
@@ -134,25 +134,25 @@ def test_an_error_here_calls_off_the_thread_there():
 
 
 def test_one_core_gets_one_thread(monkeypatch):
-    monkeypatch.setattr(cpu, "available_cores", lambda: 1)
+    monkeypatch.setattr(cpu_engine, "available_cores", lambda: 1)
     assert CpuEngine(tiny_model()).threads == 1
     assert CpuEngine(tiny_model(), threads=2).threads == 1
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("100000 100000", 1), ("max 100000", 2), ("5 9", 1)])
 def test_a_quota_counts_as_cores(monkeypatch, tmp_path, quota, cores):
-    monkeypatch.setattr(cpu_threads.os, "sched_getaffinity", lambda _: {0, 1})
-    monkeypatch.setattr(cpu_threads, "_QUOTA", tmp_path / "cpu.max")
-    assert cpu_threads.available_cores() == 2
+    monkeypatch.setattr(thread_sync.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(thread_sync, "_QUOTA", tmp_path / "cpu.max")
+    assert thread_sync.available_cores() == 2
     (tmp_path / "cpu.max").write_text(quota)
-    assert cpu_threads.available_cores() == cores
+    assert thread_sync.available_cores() == cores
 
 
 def test_cores_are_given_back(two_cores):
     """A run keeps two threads apart, and leaves the caller where it may run as before."""
-    before = cpu_threads.os.sched_getaffinity(0)
+    before = thread_sync.os.sched_getaffinity(0)
     generate(CpuEngine(tiny_model(), threads=2), noise_for(1), prompts_of(tiny_model(), 0))
-    assert cpu_threads.os.sched_getaffinity(0) == before
+    assert thread_sync.os.sched_getaffinity(0) == before
 
 
 def test_the_faster_way_is_taken_and_the_slower_one_tried_again():

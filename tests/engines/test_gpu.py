@@ -18,8 +18,8 @@ from tests.engines.test_engines import (
 )
 from tests.engines.test_guidance import run_guided
 from wavenet.config import GaussianOutput, LogisticOutput, SamplingConfig
-from wavenet.engines import gpu
-from wavenet.engines.gpu import GpuEngine
+from wavenet.engines.gpu import gpu_engine
+from wavenet.engines.gpu.gpu_engine import GpuEngine
 from wavenet.engines.reference import ReferenceEngine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError, EngineUnavailable
@@ -159,7 +159,7 @@ def test_frames_that_take_much_memory_come_in_pieces(monkeypatch):
     model = tiny_model(tiny_config(2, SHORT, "all"))
     noise, prompts = noise_for(2, 16), prompts_of(model, 3, 0)
     of_a_frame = 2 * len(SHORT) * 2 * 16 * 4  # streams, layers, halves, padded channels, bytes
-    monkeypatch.setattr(gpu, "FRAME_BYTES", 3 * of_a_frame)
+    monkeypatch.setattr(gpu_engine, "FRAME_BYTES", 3 * of_a_frame)
     engine = GpuEngine(model)
     assert engine._most_samples(engine.start(conditioning_for(model, 2, 80))) == 7  # one hop
     expected = draw("reference", model, noise, prompts)
@@ -250,7 +250,7 @@ def test_what_the_kernel_does_not_take_is_refused_in_one_sentence(monkeypatch):
         make_engine("gpu", wide)
     assert make_engine("gpu", wide, "bf16").name == "gpu"
     with monkeypatch.context() as patch:
-        patch.setattr(gpu, "find_spec", lambda _: None)
+        patch.setattr(gpu_engine, "find_spec", lambda _: None)
         with pytest.raises(EngineUnavailable, match="needs triton, which cannot be imported here"):
             make_engine("gpu", tiny_model())
     monkeypatch.delenv("TRITON_INTERPRET")
@@ -259,7 +259,13 @@ def test_what_the_kernel_does_not_take_is_refused_in_one_sentence(monkeypatch):
 
 
 def test_many_streams_share_a_program():
-    assert [gpu.tile_for(n)[0] for n in (1, 2_048, 2_049, 8_192, 8_193)] == [16, 16, 32, 32, 64]
+    assert [gpu_engine.tile_for(n)[0] for n in (1, 2_048, 2_049, 8_192, 8_193)] == [
+        16,
+        16,
+        32,
+        32,
+        64,
+    ]
 
 
 @pytest.fixture
@@ -273,7 +279,7 @@ def real_model():
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(("streams", "tile"), [(1, 16), (33, 16), (100, 32), (100, 64)])
 def test_compiled_predictions_at_a_real_size(precision, streams, tile, real_model, monkeypatch):
-    monkeypatch.setattr(gpu, "TILES", ((streams, (tile, 8)),))
+    monkeypatch.setattr(gpu_engine, "TILES", ((streams, (tile, 8)),))
     engine = GpuEngine(real_model, precision)
     prompts = [prompt.cuda() for prompt in prompts_of(real_model, *[n % 5 for n in range(streams)])]
     codes = torch.randint(0, 256, (streams, 12), generator=torch.Generator().manual_seed(2)).cuda()

@@ -6,7 +6,7 @@ import torch
 from tests.conftest import given_for, local_for, tiny_config, tiny_model
 from tests.engines.test_engines import SAMPLINGS, prompts_of
 from wavenet.config import SamplingConfig
-from wavenet.engines.cpu import CpuEngine
+from wavenet.engines.cpu.cpu_engine import CpuEngine
 from wavenet.engines.registry import make_engine
 from wavenet.sampling import guide, rows_per_clip
 

@@ -7,11 +7,11 @@ import torch
 from tests.conftest import tiny_config, tiny_model
 from tests.engines.test_engines import conditioning_for, draw, prompts_of, teacher_forced
 from wavenet.config import GaussianOutput, LogisticOutput, SamplingConfig
-from wavenet.engines import cpu
-from wavenet.engines.cpu import CpuEngine
-from wavenet.engines.cpu_draw import rules_of
-from wavenet.engines.cpu_mixture import draw_mixture
-from wavenet.engines.cpu_weights import shape_of
+from wavenet.engines.cpu import cpu_engine
+from wavenet.engines.cpu.class_sampling import rules_of
+from wavenet.engines.cpu.cpu_engine import CpuEngine
+from wavenet.engines.cpu.mixture_sampling import draw_mixture
+from wavenet.engines.cpu.packed_weights import shape_of
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
 
@@ -111,7 +111,7 @@ def test_a_uniform_of_zero_draws_no_click(output):
 
 
 def test_two_threads_and_16_bit_weights_serve_mixtures_too(monkeypatch):
-    monkeypatch.setattr(cpu, "available_cores", lambda: 2)
+    monkeypatch.setattr(cpu_engine, "available_cores", lambda: 2)
     model = model_with(HEADS[0])
     noise = torch.rand(3, 150, generator=torch.Generator().manual_seed(6))
     for precision in ("fp32", "bf16"):

@@ -9,7 +9,7 @@ from tests.evaluation import labelled_config, make_words
 from wavenet.config import SamplingConfig
 from wavenet.errors import ConditionError
 from wavenet.evaluation.clips import make_planned, plan_clips
-from wavenet.synthesis.generate import synthesize
+from wavenet.generation.streaming import generate_waveforms
 
 REAL = make_words(range(6))
 
@@ -50,7 +50,7 @@ def test_a_clip_is_the_one_that_its_labels_and_seed_make(make_checkpoint):
     sampling = SamplingConfig(temperature=0.7, top_p=0.9)
     made = make_planned(loaded, items, sampling, "cpu")
     for item, clip in zip(items, made.clips, strict=True):
-        (alone,) = synthesize(loaded, [item], sampling, "cpu")
+        (alone,) = generate_waveforms(loaded, [item], sampling, "cpu")
         assert torch.equal(clip.waveform, alone)
         assert clip.labels == item.labels
     assert made.clips[2].name.endswith("_seed3")

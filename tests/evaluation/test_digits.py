@@ -15,8 +15,8 @@ from wavenet.errors import DataError
 from wavenet.evaluation import network
 from wavenet.evaluation.digits import Reference, wilson
 from wavenet.evaluation.recordings import Labelled
-from wavenet.synthesis.generate import synthesize
-from wavenet.synthesis.items import Item
+from wavenet.generation.request import GenerationRequest
+from wavenet.generation.streaming import generate_waveforms
 
 LEARNT, TEST = make_words(range(10)), make_words(range(20, 25))
 STEPS = 60
@@ -189,8 +189,8 @@ def test_a_clip_that_was_kept_can_be_generated_again(make_checkpoint, words, tmp
     (path,) = (out / "clips").glob("*_seed8.wav")
     _, digit, speaker, _ = path.stem.split("_")
     kept = soundfile.read(path, dtype="float32")[0]
-    item = Item(len(kept), {"digit": digit, "speaker": speaker}, 8)
-    (again,) = synthesize(loaded, [item])
+    item = GenerationRequest(len(kept), {"digit": digit, "speaker": speaker}, 8)
+    (again,) = generate_waveforms(loaded, [item])
     assert np.abs(kept - again.numpy()).max() < 1e-4  # 16 bits
 
 

@@ -16,9 +16,9 @@ from wavenet.config import SamplingConfig
 from wavenet.errors import ConditionError
 from wavenet.evaluation import vocoder
 from wavenet.evaluation.vocoder import Measure, Recorded, evaluate, measure, summarise
-from wavenet.model.features import frames_of
-from wavenet.synthesis.candidates import draw_nearest
-from wavenet.synthesis.items import Item
+from wavenet.generation.mel_candidates import generate_with_candidates
+from wavenet.generation.request import GenerationRequest
+from wavenet.model.frame_features import compute_frame_features
 
 MEL = MelCondition(bands=20, window=256, channels=4, context=1)
 
@@ -62,10 +62,12 @@ def test_candidates_are_drawn_as_for_one_clip(tiny_vocoder):
     (one,) = recordings(0.3)
     keep = lambda r, m: kept.update(m)  # noqa: E731
     list(evaluate(tiny_vocoder, [one], SamplingConfig(), seed=4, keep=keep, candidates=3))
-    local = frames_of(tiny_vocoder.config.model, RATE, one.waveform)
-    item = Item(one.waveform.numel(), seed=4, local=local)
-    assert torch.equal(kept["wavenet"], draw_nearest(tiny_vocoder, item, 3).waveform)
-    assert not torch.equal(kept["wavenet"], draw_nearest(tiny_vocoder, item, 2).waveform)
+    local = compute_frame_features(tiny_vocoder.config.model, RATE, one.waveform)
+    item = GenerationRequest(one.waveform.numel(), seed=4, local=local)
+    assert torch.equal(kept["wavenet"], generate_with_candidates(tiny_vocoder, item, 3).waveform)
+    assert not torch.equal(
+        kept["wavenet"], generate_with_candidates(tiny_vocoder, item, 2).waveform
+    )
 
 
 def test_a_recording_can_be_repeated_alone_by_its_seed(tiny_vocoder, monkeypatch):

@@ -16,11 +16,11 @@ from tests.importing import (
     upsampling,
 )
 from wavenet import checkpoint
+from wavenet.generation.request import GenerationRequest
+from wavenet.generation.streaming import generate_waveforms
 from wavenet.importing.imported_model import render_card, save_checkpoint, upsample_frames
 from wavenet.model.distributions import Categorical
 from wavenet.model.mixtures import GaussianMixture, LogisticMixture
-from wavenet.synthesis.generate import synthesize
-from wavenet.synthesis.items import Item
 
 CLOSE = {"atol": 1e-4, "rtol": 1e-4}
 SAMPLES = 60
@@ -160,9 +160,11 @@ def test_engines_generate_the_same_audio_from_an_imported_model(import_and_load)
     settings = r9_settings(cin_channels=4, gin_channels=3)
     loaded = import_and_load(settings, normed(r9_tensors(settings, speakers=5)))
     frames = random(SAMPLES, 4, seed=9, scale=1.0)
-    items = [Item(SAMPLES - 1, {"speaker": "4"}, seed, local=frames) for seed in (1, 2)]
+    items = [
+        GenerationRequest(SAMPLES - 1, {"speaker": "4"}, seed, local=frames) for seed in (1, 2)
+    ]
     made = [
-        torch.stack(synthesize(loaded, items, engine=engine, guard=None))
+        torch.stack(generate_waveforms(loaded, items, engine=engine, guard=None))
         for engine in ("cpu", "reference")
     ]
     assert torch.equal(*made)

@@ -12,11 +12,11 @@ from wavenet import checkpoint
 from wavenet.config import SamplingConfig
 from wavenet.engines.registry import make_engine
 from wavenet.errors import CheckpointError, ConfigError
+from wavenet.generation.noise import uniform_noise
+from wavenet.generation.request import GenerationRequest
+from wavenet.generation.streaming import generate_waveforms
 from wavenet.importing import vincentherrmann
 from wavenet.importing.imported_model import save_checkpoint
-from wavenet.synthesis.generate import synthesize
-from wavenet.synthesis.items import Item
-from wavenet.synthesis.noise import uniforms
 
 CLOSE = {"atol": 1e-4, "rtol": 1e-4}
 
@@ -154,7 +154,7 @@ def test_audio_is_drawn_from_the_predictions_of_the_original(save_state_dict, tm
     save_checkpoint(imported, tmp_path / "out", path)
     loaded = checkpoint.load(tmp_path / "out")
     samples = 40
-    noise = uniforms(4, 0, 0, samples)
+    noise = uniform_noise(4, 0, 0, samples)
     codes = torch.zeros(1, samples, dtype=torch.int64)
     for t in range(samples):
         logits = original(tensors, codes[:, : t + 1])
@@ -163,7 +163,9 @@ def test_audio_is_drawn_from_the_predictions_of_the_original(save_state_dict, tm
         )
         codes[0, t] = drawn.item()
     engine = make_engine("cpu", loaded.model)
-    (waveform,) = synthesize(loaded, [Item(samples, {}, 4)], engine=engine, guard=None)
+    (waveform,) = generate_waveforms(
+        loaded, [GenerationRequest(samples, {}, 4)], engine=engine, guard=None
+    )
     f = codes[0].double() * 2 / 256 - 1
     expected = f.sign() * (257 ** f.abs() - 1) / 256
     assert codes.unique().numel() > 20

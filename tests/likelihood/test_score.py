@@ -14,7 +14,7 @@ from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, LogisticO
 from wavenet.errors import ConditionError
 from wavenet.likelihood import score as score_module
 from wavenet.likelihood.score import score
-from wavenet.model.features import frames_of
+from wavenet.model.frame_features import compute_frame_features
 
 CONDITIONS = (
     LabelCondition(name="digit", values=("0", "1"), channels=3),
@@ -137,11 +137,11 @@ def test_frames_are_computed_of_the_recording_unless_they_are_given(make_checkpo
     config = tiny_config(hop=80).model_copy(update={"conditions": (mel,)})
     loaded = make_checkpoint(config, name="vocoder")
     waveform, other = sine(0.2), sine(0.2, 900.0)
-    local = frames_of(config, RATE, waveform)
+    local = compute_frame_features(config, RATE, waveform)
     plain = score(loaded, waveform).bits
     assert torch.equal(score(loaded, waveform, local=local).bits, plain)
     assert torch.equal(score(loaded, waveform, arrays={"mel": local}).bits, plain)
-    strange = score(loaded, waveform, local=frames_of(config, RATE, other)).bits
+    strange = score(loaded, waveform, local=compute_frame_features(config, RATE, other)).bits
     assert (strange - plain).abs().max() > 0.01  # the control
 
 

@@ -12,9 +12,9 @@ from wavenet import checkpoint
 from wavenet.conditions import NumberCondition
 from wavenet.config import DataConfig, SamplingConfig
 from wavenet.errors import ConditionError
-from wavenet.model.features import measure
-from wavenet.synthesis.generate import synthesize
-from wavenet.synthesis.items import Item
+from wavenet.generation.request import GenerationRequest
+from wavenet.generation.streaming import generate_waveforms
+from wavenet.model.frame_features import measure_loudness
 from wavenet.training.batches import batches, collate
 from wavenet.training.data import Clip, Dataset, read_dataset
 from wavenet.training.loop import train
@@ -53,7 +53,7 @@ def test_it_is_the_level_around_each_frame_wherever_the_clip_begins(start):
 def test_a_part_of_a_recording_has_the_levels_of_the_whole(start):
     whole = torch.linspace(0.1, 0.9, 20_000) * sine(20_000, 37, 0.9)  # the level swings
     first = start // 400
-    found = measure(whole[start : start + 9000], start, first, 400)
+    found = measure_loudness(whole[start : start + 9000], start, first, 400)
     inside = slice(3, 20)  # frames whose windows lie within the part
     expected = loudness(whole, 1024, 400)[first:][inside]
     torch.testing.assert_close(found[inside], expected, atol=1e-3, rtol=0)
@@ -120,8 +120,12 @@ def test_a_model_that_learnt_it_is_as_loud_as_it_is_told(tmp_path):
     train(CONFIG, settings, Dataset(train=clips), tmp_path / "run")
     loaded = checkpoint.load(tmp_path / "run" / "checkpoint")
     quiet, loud = (20 * math.log10(0.5**0.5 * amplitude) for amplitude in (0.02, 0.5))
-    items = [Item(400, {"loudness": level}, seed) for seed in range(4) for level in (quiet, loud)]
-    clips_made = synthesize(loaded, items, SamplingConfig())
+    items = [
+        GenerationRequest(400, {"loudness": level}, seed)
+        for seed in range(4)
+        for level in (quiet, loud)
+    ]
+    clips_made = generate_waveforms(loaded, items, SamplingConfig())
     levels = torch.stack([clip[100:].square().mean().sqrt() for clip in clips_made])
     assert float(levels[1::2].median()) > 2 * float(levels[::2].median())
 

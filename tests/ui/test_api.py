@@ -22,7 +22,7 @@ from torch import Tensor
 
 from wavenet.conditions import FramesCondition, MelCondition
 from wavenet.errors import ConfigError
-from wavenet.synthesis.matching import match_frames
+from wavenet.generation.mel_filter import match_request_mel
 from wavenet.ui import jobs, live, studio, uploads
 from wavenet.ui.api import make_continue, make_generate, make_vocode
 from wavenet.ui.player import pcm16
@@ -124,7 +124,7 @@ def test_a_recording_is_said_again_and_matched_unless_told_not_to(
     local = job.items[0].local
     assert local is not None
     matched = sound(vocode(sine, seed=3)["path"])
-    assert np.array_equal(matched, quantised(match_frames(checkpoint, expected, local)))
+    assert np.array_equal(matched, quantised(match_request_mel(checkpoint, expected, local)))
     assert not np.array_equal(matched, drawn)
     # the page gives both, where there is a mel to match
     for output in live.perform(job, 1, live.Stops()):

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from wavenet.config import SamplingConfig
+from wavenet.generation.request import GenerationRequest
+from wavenet.generation.streaming import generate
+from wavenet.likelihood.step_view import view_steps
 from wavenet.model.mixtures import GaussianMixture, LogisticMixture
 from wavenet.sampling import inverse_cdf, probabilities
-from wavenet.synthesis.generate import generate
-from wavenet.synthesis.inspect import inspect
-from wavenet.synthesis.items import Item
 from wavenet.ui import jobs, steps
 
 from .stage import PATIENCE
@@ -103,9 +103,9 @@ def test_the_cells_of_a_mixture_are_sums_over_its_codes(watched: Any, kind: str)
 def test_what_is_shown_is_what_the_model_expected(watched: Any, root: Path) -> None:
     """All steps of the example, within the tolerance that `quantise` states."""
     checkpoint = jobs.load_named(root, "digits")
-    item = Item(4000, {"digit": "7", "speaker": "jackson"}, 0)
+    item = GenerationRequest(4000, {"digit": "7", "speaker": "jackson"}, 0)
     codes = torch.cat([c.codes[0] for c in generate(checkpoint, [item], guard=None)])[:600]
-    params = inspect(checkpoint, item, codes, 400).params
+    params = view_steps(checkpoint, item, codes, 400).params
     half = (params.amax(1) - params.amin(1)).double().numpy()[:, None] / 131_070 * 1.01 + 1e-6
     script = f"""(chosen) => Array.from({{ length: 200 }}, (_, n) => {{
       const seen = {RULES}.expect(n, chosen);

@@ -14,8 +14,8 @@ import torch
 from matplotlib.figure import Figure
 
 from audio_utils import io
+from wavenet.generation.guard import Retry
 from wavenet.likelihood.score import score
-from wavenet.synthesis.guard import Rescue
 from wavenet.ui import controls, jobs, live
 from wavenet.ui.api import make_generate
 from wavenet.ui.take import Take
@@ -234,8 +234,8 @@ def test_what_was_drawn_again_is_told(root: Path) -> None:
     wish = jobs.Wish(seconds=0.15, seed=3, variants=2, labels={"digit": "7", "speaker": "jackson"})
     take = Take(jobs.make_job(checkpoint, wish))
     take.rescues = [
-        Rescue(1, 400, 800, "white noise", 2, True),
-        Rescue(0, 0, 80, "white noise", 3, False),
+        Retry(1, 400, 800, "white noise", 2, True),
+        Retry(0, 0, 80, "white noise", 3, False),
     ]
     told = live.summarise(take)
     assert "Clip 2 ran into white noise by 0.10 s and was drawn again from 0.05 s." in told

@@ -14,8 +14,8 @@ from audio_utils.example import make_example
 from wavenet import checkpoint
 from wavenet.conditions import MelCondition
 from wavenet.engines.rings import empty_state
-from wavenet.likelihood.effective import EffectiveField
-from wavenet.model.features import example
+from wavenet.likelihood.effective_field import EffectiveField
+from wavenet.model.frame_features import example_conditions
 from wavenet.ui import influence, jobs, networks
 from wavenet.ui import receptive_field as tab
 from wavenet.ui.controls import MAX_LABEL_SETS, MAX_NUMBERS
@@ -156,7 +156,7 @@ def test_the_numbers_of_a_checkpoint_are_its_models_own(root: Path, name: str) -
     settings = (kernel_size, dilations, rate, tuple(widths))
     facts, value = describe(*settings, root=root, name=networks.CHECKPOINT + name)
     model = checkpoint.load(root / name).model
-    given, local = example(model.config)
+    given, local = example_conditions(model.config)
     rings = empty_state(model, model.conditioning([given], [1], [local])).rings
     assert "checkpoint itself" in facts
     assert fact(facts, "Parameters") == f"{model.parameter_count:,}"

@@ -15,10 +15,10 @@ from audio_utils import io
 from wavenet import codec
 from wavenet.conditions import MelCondition
 from wavenet.config import LogisticOutput, SamplingConfig
+from wavenet.generation.request import GenerationRequest
+from wavenet.generation.streaming import generate
+from wavenet.likelihood.step_view import StepView, view_steps
 from wavenet.sampling import draw, probabilities
-from wavenet.synthesis.generate import generate
-from wavenet.synthesis.inspect import Steps, inspect
-from wavenet.synthesis.items import Item
 from wavenet.ui import jobs, slow, steps, watch
 from wavenet.ui.controls import MAX_LABEL_SETS, MAX_NUMBERS
 
@@ -63,7 +63,7 @@ def test_the_page_gets_the_clip_that_generate_makes(root: Path) -> None:
     assert message["title"] == "digits, digit 3, speaker george, seed 5"
     assert (message["first"], message["count"], message["past"]) == (400, 30, 32)
     checkpoint = jobs.load_named(root, "digits")
-    item = Item(1600, {"digit": "3", "speaker": "george"}, 5)
+    item = GenerationRequest(1600, {"digit": "3", "speaker": "george"}, 5)
     whole = torch.cat([c.codes[0] for c in generate(checkpoint, [item], guard=None)])
     codes = torch.from_numpy(unpack(message["codes"], "<u2").astype("i8"))
     assert torch.equal(codes, whole[400:430])
@@ -93,7 +93,7 @@ def test_the_largest_message_stays_below_a_megabyte(make_checkpoint: Callable[..
     checkpoint = make_checkpoint(tiny_config(dilations=(1,) * 200, conditions="none"))
     assert steps.max_steps(checkpoint, 400) == 400
     n, layers = 400, 200
-    found = Steps(
+    found = StepView(
         5000,
         torch.zeros(n, dtype=torch.int64),
         torch.randn(n, 256),
@@ -113,7 +113,7 @@ def test_deep_networks_share_rows_and_the_scale_is_told(
 ) -> None:
     checkpoint = make_checkpoint(tiny_config(dilations=(1,) * 130, conditions="none"))
     codes = torch.arange(100, 140)
-    found = inspect(checkpoint, Item(40), codes, 10)
+    found = view_steps(checkpoint, GenerationRequest(40), codes, 10)
     layers = steps.steps_message(checkpoint, found, codes)["layers"]
     assert layers["share"] == 3
     gates = unpack(layers["gates"], "u1").reshape(-1, 30) / 255 * layers["gatesMax"]
@@ -126,7 +126,7 @@ def test_cells_of_a_mixture_hold_every_code_once(make_checkpoint: Callable[..., 
     output = LogisticOutput(components=2)
     checkpoint = make_checkpoint(tiny_config(conditions="none", output=output), bits=16)
     codes = torch.arange(30_000, 30_020)
-    found = inspect(checkpoint, Item(20), codes, 5)
+    found = view_steps(checkpoint, GenerationRequest(20), codes, 5)
     message = steps.steps_message(checkpoint, found, codes, torch.zeros(15))
     edges = unpack(message["edges"], "<f8")
     values = codec.decode(torch.arange(65_536), 16).double().numpy()

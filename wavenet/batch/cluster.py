@@ -231,7 +231,9 @@ def joined(where: Place, count: int | None) -> Iterator[Any]:
     options = {"address": where.cluster, "log_to_driver": False, "logging_level": logging.ERROR}
     environment = dict(_QUIET)
     if where.cluster == LOCAL:
-        from wavenet.engines.cpu_threads import available_cores  # with numba, which takes a second
+        from wavenet.engines.cpu.thread_sync import (
+            available_cores,  # with numba, which takes a second
+        )
 
         gpus = torch.cuda.device_count() if _wants_gpus(where, torch.cuda.device_count()) else 0
         cpus = gpus or (where.threads or 1) * (count or 1)

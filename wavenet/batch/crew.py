@@ -37,7 +37,7 @@ def run_crew(
         FolderError: nothing more can be written.
         WaveNetError: workers cannot begin at all.
     """
-    from wavenet.engines.cpu_threads import available_cores  # with numba, which takes a second
+    from wavenet.engines.cpu.thread_sync import available_cores  # with numba, which takes a second
 
     if where.threads is None and 2 * count > available_cores():
         where = replace(where, threads=1)

@@ -15,9 +15,9 @@ from wavenet.batch.store import Folder, Store, open_remote
 from wavenet.batch.tasks import Settings, Task
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import FolderError
+from wavenet.generation.continuous_batch import GeneratedClip
+from wavenet.generation.request import GenerationRequest
 from wavenet.likelihood.score import score_clip
-from wavenet.synthesis.items import Item
-from wavenet.synthesis.many import Clip
 
 Record = Mapping[str, Any]
 CEILING = 10 ** (-1 / 20)  # -1 dBFS: what is made louder gets no louder than this
@@ -56,8 +56,8 @@ def finish(
     settings: Settings,
     where: Place,
     task: Task,
-    item: Item,
-    clip: Clip,
+    item: GenerationRequest,
+    clip: GeneratedClip,
     took: float,
 ) -> Record:
     """Write a clip and tell of it.

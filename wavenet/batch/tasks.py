@@ -22,12 +22,17 @@ from wavenet.checkpoint import CONFIG, WEIGHTS, Checkpoint, load
 from wavenet.conditions import FramesCondition
 from wavenet.config import SamplingConfig
 from wavenet.errors import ConditionError
-from wavenet.model.features import frames_of, read_array
+from wavenet.generation.request import (
+    GenerationRequest,
+    check_request,
+    prepare_clips,
+    samples_from_seconds,
+)
+from wavenet.generation.streaming import DEFAULT_GUARD
+from wavenet.model.frame_features import compute_frame_features, read_array
 from wavenet.sampling import choose_sampling
-from wavenet.synthesis.generate import GUARD
-from wavenet.synthesis.items import Item, check_item, open_streams, samples_for
 
-_GUARD = asdict(GUARD)
+_GUARD = asdict(DEFAULT_GUARD)
 _VERSION = 1  # of how a clip follows from a task; another one makes all clips anew
 
 
@@ -130,7 +135,7 @@ def make_task(row: Row, settings: Settings) -> Task:
     return Task(**{**vars(task), "params_hash": _hash(task, settings)})
 
 
-def make_item(task: Task) -> Item:
+def make_item(task: Task) -> GenerationRequest:
     """Read what a clip needs.
 
     Raises:
@@ -144,22 +149,24 @@ def make_item(task: Task) -> Item:
         if Path(task.condition).suffix == ".npy":
             name = next((c.name for c in model.locals if isinstance(c, FramesCondition)), None)
             arrays = {} if name is None else {name: read_array(Path(task.condition))}
-            local = frames_of(model, rate, None, arrays)
+            local = compute_frame_features(model, rate, None, arrays)
         else:
-            local = frames_of(model, rate, io.read(task.condition, rate).waveform)
+            local = compute_frame_features(model, rate, io.read(task.condition, rate).waveform)
     elif task.condition is not None:
         raise ConditionError(f"{checkpoint.config.name} takes no frames; leave condition out")
-    return Item(task.samples, task.labels, task.seed, noise_key(task.identity), prompt, local)
+    return GenerationRequest(
+        task.samples, task.labels, task.seed, noise_key(task.identity), prompt, local
+    )
 
 
 def _check(task: Task, checkpoint: Checkpoint) -> None:
     item = make_item(task)
     checkpoint.model.distribution.check(task.sampling)
     if item.prompt is None and item.local is None:
-        check_item(item, checkpoint.config.audio.sample_rate)
+        check_request(item, checkpoint.config.audio.sample_rate)
         _check_labels(task.checkpoint, tuple(task.labels.items()), task.sampling)
     else:
-        open_streams(checkpoint, [item], task.sampling, None)
+        prepare_clips(checkpoint, [item], task.sampling, None)
 
 
 @lru_cache(maxsize=4096)
@@ -168,7 +175,7 @@ def _check_labels(
 ) -> None:
     """Check what thousands of rows share: labels, and how they are drawn."""
     checkpoint, _ = load_model(folder)
-    open_streams(checkpoint, [Item(1, dict(labels))], sampling, None)
+    prepare_clips(checkpoint, [GenerationRequest(1, dict(labels))], sampling, None)
 
 
 def noise_key(identity: str) -> int:
@@ -227,4 +234,4 @@ def _samples(checkpoint: Checkpoint, seconds: float | None, condition: str | Non
             return max(1, ((frames[0] if frames else 0) - 1) * model.condition_hop)
         return int(io.read(condition, rate).waveform.numel())
     usual = checkpoint.config.default_seconds
-    return samples_for(usual if seconds is None else seconds, rate)
+    return samples_from_seconds(usual if seconds is None else seconds, rate)

@@ -22,10 +22,10 @@ from wavenet.engines.base import Engine
 from wavenet.engines.registry import device_for, make_engine
 from wavenet.engines.rings import ring_edges
 from wavenet.errors import FolderError, OutOfMemory, WaveNetError
+from wavenet.generation.continuous_batch import GeneratedClip, generate_many
+from wavenet.generation.request import GenerationRequest, prepare_clips
+from wavenet.generation.streaming import DEFAULT_GUARD, warm_up
 from wavenet.sampling import rows_per_clip
-from wavenet.synthesis.generate import GUARD, warm_up
-from wavenet.synthesis.items import Item, open_streams
-from wavenet.synthesis.many import Clip, make_clips
 
 MOST_ON_CPU, MOST_ON_GPU = 64, 1024
 STATE_BYTES = 1 << 30  # for what the layers of all clips remember, copies included
@@ -112,7 +112,7 @@ class _Line:
     def __init__(self, worker: Worker, session: Session, writers: ThreadPoolExecutor):
         self.held: Task | None = None  # taken, and perhaps of another group
         self._worker, self._session, self._writers = worker, session, writers
-        self._running: dict[int, tuple[Task, Item, float]] = {}
+        self._running: dict[int, tuple[Task, GenerationRequest, float]] = {}
         self._unwritten: deque[tuple[Task, Future[Record]]] = deque()
 
     def run_group(self, group: tuple[str, str]) -> None:
@@ -136,7 +136,7 @@ class _Line:
         while self._unwritten:
             self._write_one()
 
-    def _make(self, items: Iterable[Item], like: Task, together: int) -> None:
+    def _make(self, items: Iterable[GenerationRequest], like: Task, together: int) -> None:
         loaded, runner = self._worker.engine(like.checkpoint)
         rate, session = loaded.config.audio.sample_rate, self._session
 
@@ -144,12 +144,12 @@ class _Line:
             session.report(samples / rate)
             self._write_done()
 
-        clips = make_clips(
+        clips = generate_many(
             loaded,
             items,
             like.sampling,
             runner,
-            GUARD if self._worker.settings.guard else None,
+            DEFAULT_GUARD if self._worker.settings.guard else None,
             report,
             session.say,
             together,
@@ -157,7 +157,7 @@ class _Line:
         for clip in clips:
             self._keep(loaded, clip)
 
-    def _items(self, group: tuple[str, str]) -> Iterator[Item]:
+    def _items(self, group: tuple[str, str]) -> Iterator[GenerationRequest]:
         self._running, count = {}, 0
         while self.held is not None and self.held.group == group:
             task, self.held = self.held, None
@@ -165,7 +165,7 @@ class _Line:
                 item = make_item(task)
                 if task.prompt is not None or task.condition is not None:
                     # files may have changed since they were checked
-                    open_streams(load_model(task.checkpoint)[0], [item], task.sampling, None)
+                    prepare_clips(load_model(task.checkpoint)[0], [item], task.sampling, None)
             except (AudioError, WaveNetError) as error:
                 self._session.put(task, failed(task, error))
             else:
@@ -174,7 +174,7 @@ class _Line:
                 yield item
             self.held = self._session.take()
 
-    def _keep(self, loaded: Checkpoint, clip: Clip) -> None:
+    def _keep(self, loaded: Checkpoint, clip: GeneratedClip) -> None:
         task, item, began = self._running.pop(clip.item)
         took = time.perf_counter() - began
         worker = self._worker

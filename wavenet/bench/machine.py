@@ -25,8 +25,8 @@ import numba
 import numpy as np
 import torch
 
-from wavenet.engines.cpu_room import Team
-from wavenet.engines.cpu_threads import make_counters, publish, run_side_by_side, wait
+from wavenet.engines.cpu.thread_sync import make_counters, publish, run_side_by_side, wait
+from wavenet.engines.cpu.workspace import Team
 
 MATRIX_SIZE = 512  # rows and columns of the products: large enough for the library's best speed
 # Many short attempts: some of them find all cores idle, even if other programs run.

@@ -23,11 +23,11 @@ from wavenet.bench.machine import (
 )
 from wavenet.config import SamplingConfig
 from wavenet.devices import device_errors
-from wavenet.engines.cpu_threads import CAN_WAIT, available_cores
+from wavenet.engines.cpu.thread_sync import CAN_WAIT, available_cores
 from wavenet.engines.registry import GPU_NAMES, NAMES, PRECISIONS, device_for, make_engine
 from wavenet.engines.rings import RingState
 from wavenet.errors import ConditionError, EngineUnavailable
-from wavenet.model.features import example
+from wavenet.model.frame_features import example_conditions
 
 BASELINE = "cached"  # the engine in plain torch, to which the others are compared
 REAL_TIME = 16_000  # Hz, whatever the sample rate of the model, so that rows can be compared
@@ -190,7 +190,7 @@ def measure_case(
     device = device_for(case.engine, "auto" if case.engine in GPU_NAMES else "cpu")
     engine = make_engine(case.engine, subject.model.to(device), case.precision, case.threads)
     total = 60 * subject.model.sample_rate
-    labels, frame = example(engine.model.config)
+    labels, frame = example_conditions(engine.model.config)
     conditioning = engine.model.conditioning(
         [labels] * case.streams, [total] * case.streams, [frame] * case.streams
     )

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from wavenet.checkpoint import Checkpoint
     from wavenet.config import SamplingConfig
     from wavenet.engines.base import Engine
-    from wavenet.synthesis.guard import Rescue
-    from wavenet.synthesis.items import Item
+    from wavenet.generation.guard import Retry
+    from wavenet.generation.request import GenerationRequest
 
 GuardOption = Annotated[
     bool,
@@ -49,11 +49,11 @@ class TimedClip:
     waveform: "Tensor"
     codes: "Tensor"
     elapsed: float
-    retries: "Sequence[Rescue]" = ()
+    retries: "Sequence[Retry]" = ()
 
 
 def write_clip(
-    loaded: "Checkpoint", path: Path, item: "Item", clip: TimedClip, with_prompt: bool
+    loaded: "Checkpoint", path: Path, item: "GenerationRequest", clip: TimedClip, with_prompt: bool
 ) -> None:
     """Write a clip to a file, completely or not at all; with its prompt in front if asked for."""
     import torch
@@ -69,7 +69,7 @@ def write_clip(
 def print_clip(
     loaded: "Checkpoint",
     path: Path,
-    item: "Item",
+    item: "GenerationRequest",
     clip: TimedClip,
     with_prompt: bool,
     rtf: float,
@@ -123,7 +123,7 @@ def print_clip(
     typer.echo(json.dumps(record))
 
 
-def describe_retry(retry: "Rescue", rate: int) -> str:
+def describe_retry(retry: "Retry", rate: int) -> str:
     """Describe a retry in one sentence; its seconds count the generated audio only."""
     reason = f"{retry.reason} detected at {retry.last / rate:.2f} s"
     if not retry.attempts:
@@ -135,7 +135,7 @@ def describe_retry(retry: "Rescue", rate: int) -> str:
 
 def generate_with_progress(
     loaded: "Checkpoint",
-    items: "list[Item]",
+    items: "list[GenerationRequest]",
     sampling: "SamplingConfig",
     runner: "Engine[Any]",
     guarded: bool = True,
@@ -150,12 +150,12 @@ def generate_with_progress(
         guarded: whether the guard checks the clips.
     """
     from wavenet.cli.progress import progress_bar, status_spinner
-    from wavenet.synthesis.generate import GUARD, warm_up
-    from wavenet.synthesis.many import make_clips
+    from wavenet.generation.continuous_batch import generate_many
+    from wavenet.generation.streaming import DEFAULT_GUARD, warm_up
 
-    guard = GUARD if guarded else None
+    guard = DEFAULT_GUARD if guarded else None
     # This call checks all requests, so that an error comes before the compilation.
-    clips = make_clips(
+    clips = generate_many(
         loaded, items, sampling, runner, guard, lambda samples: advance(samples), print_message
     )
     with status_spinner("preparing the engine (compiled once per machine, 10 to 20 seconds)"):
@@ -196,7 +196,9 @@ def plan_output_paths(out: Path | None, names: list[str], overwrite: bool) -> li
     return paths
 
 
-def compute_bits_per_sample(loaded: "Checkpoint", item: "Item", clip: TimedClip) -> float:
+def compute_bits_per_sample(
+    loaded: "Checkpoint", item: "GenerationRequest", clip: TimedClip
+) -> float:
     """Compute the bits per sample of a generated clip under the model, without its prompt."""
     from wavenet.likelihood.score import score_clip
 
@@ -206,27 +208,27 @@ def compute_bits_per_sample(loaded: "Checkpoint", item: "Item", clip: TimedClip)
 
 def draw_from_candidates(
     loaded: "Checkpoint",
-    item: "Item",
+    item: "GenerationRequest",
     candidates: int,
     sampling: "SamplingConfig",
     runner: "Engine[Any]",
 ) -> TimedClip:
     """Draw candidates per frame and keep the closest to the target mel, behind a progress bar."""
     from wavenet.cli.progress import progress_bar
-    from wavenet.synthesis.candidates import draw_nearest
+    from wavenet.generation.mel_candidates import generate_with_candidates
 
     start = time.perf_counter()
     with progress_bar("samples", item.samples) as advance:
-        clip = draw_nearest(loaded, item, candidates, sampling, runner, advance)
+        clip = generate_with_candidates(loaded, item, candidates, sampling, runner, advance)
     return TimedClip(clip.waveform, clip.codes, time.perf_counter() - start)
 
 
-def run_beam_search(loaded: "Checkpoint", item: "Item", beams: int) -> TimedClip:
+def run_beam_search(loaded: "Checkpoint", item: "GenerationRequest", beams: int) -> TimedClip:
     """Search for the most likely clip behind a progress bar; print its log-probability."""
     import torch
 
     from wavenet.cli.progress import progress_bar
-    from wavenet.synthesis.beams import search
+    from wavenet.generation.beam_search import search
 
     torch.set_num_threads(1)  # The products are small: a second thread makes them slower.
     start = time.perf_counter()

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from wavenet.evaluation.clips import MadeClips
     from wavenet.evaluation.digits import Reference
     from wavenet.evaluation.recordings import Labelled
-    from wavenet.synthesis.items import Item
+    from wavenet.generation.request import GenerationRequest
     from wavenet.training.data import Dataset
 
 ROW = "{:30} {:>9} {:>9}  {}"
@@ -143,7 +143,10 @@ def divide(loaded: "Checkpoint", dataset: "Dataset") -> "tuple[list[Labelled], l
 
 
 def generate(
-    loaded: "Checkpoint", items: "list[Item]", sampling: "SamplingConfig", runner: "Engine[Any]"
+    loaded: "Checkpoint",
+    items: "list[GenerationRequest]",
+    sampling: "SamplingConfig",
+    runner: "Engine[Any]",
 ) -> "MadeClips":
     """Make the clips behind a progress bar."""
     from wavenet.cli.progress import progress_bar
@@ -154,7 +157,10 @@ def generate(
 
 
 def compare(
-    loaded: "Checkpoint", reference: "Reference", items: "list[Item]", runner: "Engine[Any]"
+    loaded: "Checkpoint",
+    reference: "Reference",
+    items: "list[GenerationRequest]",
+    runner: "Engine[Any]",
 ) -> list[dict[str, Any]]:
     """Judge clips that are drawn in other ways, behind a progress bar."""
     from wavenet.cli.progress import progress_bar

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wavenet.checkpoint import Checkpoint
-    from wavenet.synthesis.items import Item
+    from wavenet.generation.request import GenerationRequest
 
 
 def generate(
@@ -102,8 +102,8 @@ def generate(
 
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
+    from wavenet.generation.request import GenerationRequest, clip_name, samples_from_seconds
     from wavenet.sampling import choose_sampling
-    from wavenet.synthesis.items import Item, clip_name, samples_for
 
     seeds = range(seed, seed + count)
     names = [clip_name(checkpoint.name, labels, s) for s in seeds]
@@ -118,8 +118,10 @@ def generate(
         before = 0 if given is None else given.numel()
         samples = max(1, (local.shape[0] - 1) * loaded.config.model.condition_hop - before)
     else:
-        samples = samples_for(loaded.config.default_seconds if seconds is None else seconds, rate)
-    items = [Item(samples, labels, s, prompt=given, local=local) for s in seeds]
+        samples = samples_from_seconds(
+            loaded.config.default_seconds if seconds is None else seconds, rate
+        )
+    items = [GenerationRequest(samples, labels, s, prompt=given, local=local) for s in seeds]
     if beams is not None:
         clips = iter([(0, run_beam_search(loaded, items[0], beams))])
     else:
@@ -131,7 +133,7 @@ def generate(
 def write_clips(
     loaded: "Checkpoint",
     paths: list[Path],
-    items: "list[Item]",
+    items: "list[GenerationRequest]",
     clips: "Iterator[tuple[int, TimedClip]]",
     with_prompt: bool,
     as_json: bool,
@@ -189,7 +191,7 @@ def read_frames(loaded: "Checkpoint", arrays: dict[str, str]) -> "Tensor | None"
     Raises:
         ConditionError: a file is missing or does not fit, or a feature needs a recording.
     """
-    from wavenet.model.features import frames_of, read_array
+    from wavenet.model.frame_features import compute_frame_features, read_array
 
     config = loaded.config
     given = {name: read_array(Path(path)) for name, path in arrays.items()}
@@ -199,5 +201,5 @@ def read_frames(loaded: "Checkpoint", arrays: dict[str, str]) -> "Tensor | None"
             f"this model needs frames of {first.name!r}; use --frames {first.name}=FILE.npy, or "
             "`wavenet vocode` with a recording"
         )
-    frames = frames_of(config.model, config.audio.sample_rate, None, given)
+    frames = compute_frame_features(config.model, config.audio.sample_rate, None, given)
     return frames if frames.numel() else None

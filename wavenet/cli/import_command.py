@@ -51,7 +51,7 @@ def import_(
     imported = import_file(layout, file, out.name, trusted, hparams, sample_rate, layers_per_cycle)
     from audio_utils.files import atomic_file
     from wavenet.importing.imported_model import save_checkpoint, upsample_frames
-    from wavenet.model.features import read_array
+    from wavenet.model.frame_features import read_array
 
     upsampled = None if frames is None else upsample_frames(imported, read_array(frames))
     create_folder(out)

@@ -14,7 +14,7 @@ from wavenet.cli.options import print_message
 
 if TYPE_CHECKING:
     from wavenet.config import ModelConfig, TrainConfig
-    from wavenet.synthesis.items import Item
+    from wavenet.generation.request import GenerationRequest
     from wavenet.training.data import Clip, Dataset
     from wavenet.training.loop import Report
 
@@ -88,7 +88,7 @@ def make_clip(
     from wavenet import checkpoint as checkpoints
     from wavenet.cli.options import create_folder
     from wavenet.engines.registry import device_for
-    from wavenet.synthesis.generate import generate
+    from wavenet.generation.streaming import generate
 
     loaded = checkpoints.load(checkpoint, device_for("auto", device))
     item = choose_item(loaded.config.model, dataset, samples)
@@ -103,24 +103,24 @@ def make_clip(
     return True
 
 
-def choose_item(model: "ModelConfig", dataset: "Dataset", samples: int) -> "Item":
+def choose_item(model: "ModelConfig", dataset: "Dataset", samples: int) -> "GenerationRequest":
     """Take the first value of every label; with local conditions, all that a held-out clip has."""
-    from wavenet.synthesis.items import example_item
+    from wavenet.generation.request import example_request
 
-    item = replace(example_item(model), samples=samples, seed=SEED)
+    item = replace(example_request(model), samples=samples, seed=SEED)
     if not model.locals:
         return item
     return say_again(item, dataset.validation or dataset.train, model.condition_hop)
 
 
-def say_again(item: "Item", clips: "Sequence[Clip]", hop: int) -> "Item":
+def say_again(item: "GenerationRequest", clips: "Sequence[Clip]", hop: int) -> "GenerationRequest":
     """Give an item the labels and frames of the first clip, and of those that follow on it.
 
     It begins with the first target; training cuts recordings into clips that may be short.
     """
     import torch
 
-    from wavenet.model.features import frame_count
+    from wavenet.model.frame_features import frame_count
 
     clip = clips[0]
     begin = -(-(clip.start + clip.context) // hop)  # the first frame of what is no context

@@ -87,8 +87,8 @@ def run(
     import torch
 
     from wavenet.cli.listening import listening
+    from wavenet.generation.request import samples_from_seconds
     from wavenet.locks import refuse_held
-    from wavenet.synthesis.items import samples_for
     from wavenet.training.child import is_asked_to_end
     from wavenet.training.data import read_dataset
     from wavenet.training.loop import train
@@ -101,7 +101,7 @@ def run(
         torch.set_num_threads(threads)
     # before minutes are spent on recordings
     place, rate = ranks.choose_device(device), recipe.audio.sample_rate
-    samples = None if listen is None else samples_for(listen, rate)
+    samples = None if listen is None else samples_from_seconds(listen, rate)
     if ranks.is_first:
         refuse_held(folder)
     ranks.meet()

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wavenet.checkpoint import Checkpoint
-    from wavenet.synthesis.items import Item
+    from wavenet.generation.request import GenerationRequest
 
 
 def vocode(
@@ -82,15 +82,15 @@ def vocode(
     labels = parse_condition_values(set_)
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
+    from wavenet.generation.request import GenerationRequest
     from wavenet.sampling import choose_sampling
-    from wavenet.synthesis.items import Item
 
     paths = plan_output_paths(out, [f"{source.stem}_{checkpoint.name}_seed{seed}"], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
     sampling = choose_sampling(loaded.config.sampling, guidance=guidance, **values)
     local, samples = read_source(loaded, source)
-    item = Item(samples, labels, seed, local=local)
+    item = GenerationRequest(samples, labels, seed, local=local)
     runner = make_engine(engine, loaded.model, precision, threads)
     if candidates == 1:
         ((_, clip),) = generate_with_progress(loaded, [item], sampling, runner, guard)
@@ -107,7 +107,7 @@ def vocode(
 
 
 def apply_mel_matching(
-    loaded: "Checkpoint", clip: TimedClip, item: "Item", iterations: int | None
+    loaded: "Checkpoint", clip: TimedClip, item: "GenerationRequest", iterations: int | None
 ) -> TimedClip:
     """Filter a clip until its mel frames match those of the request.
 
@@ -124,10 +124,10 @@ def apply_mel_matching(
     if iterations == 0 or (iterations is None and not has_mel) or item.local is None:
         return clip
     from audio_utils.matching import ITERATIONS
-    from wavenet.synthesis.matching import match_frames
+    from wavenet.generation.mel_filter import match_request_mel
 
     number = ITERATIONS if iterations is None else iterations
-    waveform = match_frames(loaded, clip.waveform, item.local, number).clamp(-1, 1)
+    waveform = match_request_mel(loaded, clip.waveform, item.local, number).clamp(-1, 1)
     return replace(clip, waveform=waveform)
 
 
@@ -140,7 +140,7 @@ def read_source(loaded: "Checkpoint", source: Path) -> "tuple[Tensor, int]":
         ConditionError: the model is not conditioned on frames, or these frames do not fit it.
     """
     from audio_utils import io
-    from wavenet.model.features import frames_of, read_array
+    from wavenet.model.frame_features import compute_frame_features, read_array
 
     config, rate = loaded.config.model, loaded.config.audio.sample_rate
     if not config.locals:
@@ -151,12 +151,12 @@ def read_source(loaded: "Checkpoint", source: Path) -> "tuple[Tensor, int]":
     if source.suffix.lower() != ".npy":
         recording = io.read(source, rate)
         print_conversions(source, recording)
-        return frames_of(config, rate, recording.waveform), recording.waveform.numel()
+        return compute_frame_features(config, rate, recording.waveform), recording.waveform.numel()
     if len(config.locals) > 1:
         names = ", ".join(condition.name for condition in config.locals)
         raise ConditionError(
             f"this model needs frames of {names}; pass one array for each to "
             "`wavenet generate --frames`"
         )
-    frames = frames_of(config, rate, None, {config.locals[0].name: read_array(source)})
+    frames = compute_frame_features(config, rate, None, {config.locals[0].name: read_array(source)})
     return frames, max(1, (frames.shape[0] - 1) * config.condition_hop)

@@ -44,11 +44,11 @@ def make_engine(
                 continue
         name = last
     if name == "cpu":
-        from wavenet.engines.cpu import CpuEngine  # numba takes a second to import
+        from wavenet.engines.cpu.cpu_engine import CpuEngine  # numba takes a second to import
 
         return CpuEngine(model, precision, threads)
     if name == "gpu":
-        from wavenet.engines.gpu import GpuEngine
+        from wavenet.engines.gpu.gpu_engine import GpuEngine
 
         return GpuEngine(model, precision)
     if name not in (*NAMES, *GPU_NAMES):
@@ -60,7 +60,7 @@ def make_engine(
             f"{' or '.join(IN_16_BITS)}"
         )
     if name == "graph":
-        from wavenet.engines.gpu_graph import GraphEngine
+        from wavenet.engines.gpu.cuda_graph import GraphEngine
 
         return GraphEngine(model)
     if name == "cached":

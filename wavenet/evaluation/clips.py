@@ -17,8 +17,8 @@ from wavenet.checkpoint import Checkpoint
 from wavenet.config import SamplingConfig
 from wavenet.engines.base import Engine
 from wavenet.evaluation.recordings import Labelled
-from wavenet.synthesis.items import Item, clip_name
-from wavenet.synthesis.many import make_clips
+from wavenet.generation.continuous_batch import generate_many
+from wavenet.generation.request import GenerationRequest, clip_name
 
 TOGETHER = 64  # clips that are generated at once
 
@@ -36,7 +36,7 @@ class MadeClips:
     drawn_again: int
 
 
-def plan_clips(real: Sequence[Labelled], count: int, seed: int) -> list[Item]:
+def plan_clips(real: Sequence[Labelled], count: int, seed: int) -> list[GenerationRequest]:
     """Choose labels, lengths and seeds of `count` clips; the first are the same for every count.
 
     Args:
@@ -53,13 +53,13 @@ def plan_clips(real: Sequence[Labelled], count: int, seed: int) -> list[Item]:
         order = np.random.default_rng([seed, turn]).permutation(len(combinations))
         labels = combinations[order[place]]
         samples = np.random.default_rng([seed + n, 1]).choice(lengths[labels])
-        items.append(Item(int(samples), dict(labels), seed + n))
+        items.append(GenerationRequest(int(samples), dict(labels), seed + n))
     return items
 
 
 def make_planned(
     checkpoint: Checkpoint,
-    items: Sequence[Item],
+    items: Sequence[GenerationRequest],
     sampling: SamplingConfig,
     engine: str | Engine[Any] = "auto",
     report: Callable[[int], None] = lambda samples: None,
@@ -70,7 +70,7 @@ def make_planned(
     Raises:
         ConditionError: the model does not know a label, or needs more than labels.
     """
-    made = make_clips(
+    made = generate_many(
         checkpoint, items, sampling, engine, report=report, warn=warn, together=TOGETHER
     )
     clips, drawn_again = {}, 0

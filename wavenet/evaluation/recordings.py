@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wavenet.config import CheckpointConfig, DataConfig
 from wavenet.errors import DataError
-from wavenet.model.conditioning import Given
+from wavenet.model.conditioning import ConditionValue
 from wavenet.training.cuts import Clip
 from wavenet.training.data import Dataset, read_dataset
 
@@ -51,7 +51,7 @@ def read_whole(data: DataConfig, config: CheckpointConfig) -> Dataset:
     return dataset
 
 
-def given_to(config: CheckpointConfig, clip: Clip) -> dict[str, Given]:
+def given_to(config: CheckpointConfig, clip: Clip) -> dict[str, ConditionValue]:
     """Take those labels, numbers and vectors of a recording that the model is conditioned on."""
     known = [c.name for c in (*config.model.labels, *config.model.globals)]
     return {name: clip.labels[name] for name in known if name in clip.labels}

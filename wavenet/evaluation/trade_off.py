@@ -12,8 +12,8 @@ from wavenet.config import SamplingConfig
 from wavenet.engines.base import Engine
 from wavenet.evaluation.clips import make_planned
 from wavenet.evaluation.digits import ALL, Reference
+from wavenet.generation.request import GenerationRequest
 from wavenet.sampling import choose_sampling
-from wavenet.synthesis.items import Item
 
 VALUES: dict[str, tuple[float, ...]] = {
     "temperature": (0.8, 0.9, 1.0, 1.1),
@@ -38,7 +38,7 @@ def settings_to_try(checkpoint: Checkpoint) -> list[tuple[str, float]]:
 def compare_settings(
     checkpoint: Checkpoint,
     reference: Reference,
-    items: Sequence[Item],
+    items: Sequence[GenerationRequest],
     engine: str | Engine[Any] = "auto",
     report: Callable[[int], None] = lambda samples: None,
 ) -> list[Row]:

@@ -25,12 +25,12 @@ from wavenet.conditions import MelCondition
 from wavenet.config import SamplingConfig
 from wavenet.engines.base import Engine
 from wavenet.errors import ConditionError
-from wavenet.model.features import frames_of, mel_settings
-from wavenet.synthesis.candidates import draw_nearest
-from wavenet.synthesis.items import Item
-from wavenet.synthesis.many import make_clips
-from wavenet.synthesis.matching import match_frames
-from wavenet.synthesis.noise import uniforms
+from wavenet.generation.continuous_batch import generate_many
+from wavenet.generation.mel_candidates import generate_with_candidates
+from wavenet.generation.mel_filter import match_request_mel
+from wavenet.generation.noise import uniform_noise
+from wavenet.generation.request import GenerationRequest
+from wavenet.model.frame_features import compute_frame_features, mel_settings
 
 METHODS = ("wavenet", "matched", "noise", "griffin-lim")
 TOGETHER = 16  # recordings that are generated at once
@@ -90,7 +90,7 @@ def evaluate(
         engine: as for `generate`.
         seed: of the first recording; the others count up, so that each can be repeated alone.
         keep: called with each recording and what the methods made of it.
-        candidates: above 1, see `draw_nearest`.
+        candidates: above 1, see `generate_with_candidates`.
         warn: called with a sentence when memory is too little for as many clips at once.
     Yields:
         a `Measure` for each recording and method, in the order given.
@@ -103,28 +103,28 @@ def evaluate(
     for begin in range(0, len(recordings), TOGETHER):
         chosen = recordings[begin : begin + TOGETHER]
         items = [
-            Item(
+            GenerationRequest(
                 one.waveform.numel(),
                 seed=seed + begin + n,
-                local=frames_of(config, rate, one.waveform),
+                local=compute_frame_features(config, rate, one.waveform),
             )
             for n, one in enumerate(chosen)
         ]
         if candidates == 1:
-            clips = make_clips(checkpoint, items, sampling, engine, warn=warn)
+            clips = generate_many(checkpoint, items, sampling, engine, warn=warn)
             waveforms = [clip.waveform for clip in sorted(clips, key=lambda clip: clip.item)]
         else:
             waveforms = [
-                draw_nearest(checkpoint, item, candidates, sampling, engine).waveform
+                generate_with_candidates(checkpoint, item, candidates, sampling, engine).waveform
                 for item in items
             ]
         for one, item, waveform in zip(chosen, items, waveforms, strict=True):
             assert item.local is not None
-            hiss = uniforms(item.seed, 1, 0, item.samples) - 0.5
+            hiss = uniform_noise(item.seed, 1, 0, item.samples) - 0.5
             made = {
                 "wavenet": waveform,
-                "matched": match_frames(checkpoint, waveform, item.local),
-                "noise": match_frames(checkpoint, hiss, item.local),
+                "matched": match_request_mel(checkpoint, waveform, item.local),
+                "noise": match_request_mel(checkpoint, hiss, item.local),
                 "griffin-lim": griffin_lim(one.waveform, rate, settings, ITERATIONS),
             }
             keep(one, made)

@@ -15,8 +15,8 @@ from wavenet import codec
 from wavenet.checkpoint import Checkpoint
 from wavenet.devices import device_errors
 from wavenet.errors import ConditionError
-from wavenet.model.conditioning import Given
-from wavenet.model.features import frames_of
+from wavenet.model.conditioning import ConditionValue
+from wavenet.model.frame_features import compute_frame_features
 
 WINDOW = 65_536  # samples predicted at a time
 
@@ -45,7 +45,7 @@ class Score:
 def score(
     checkpoint: Checkpoint,
     waveform: Tensor,
-    labels: Mapping[str, Given] | None = None,
+    labels: Mapping[str, ConditionValue] | None = None,
     arrays: Mapping[str, Tensor] | None = None,
     local: Tensor | None = None,
     codes: Tensor | None = None,
@@ -71,7 +71,7 @@ def score(
 def score_windows(
     checkpoint: Checkpoint,
     waveform: Tensor,
-    labels: Mapping[str, Given] | None = None,
+    labels: Mapping[str, ConditionValue] | None = None,
     arrays: Mapping[str, Tensor] | None = None,
     local: Tensor | None = None,
     codes: Tensor | None = None,
@@ -94,7 +94,7 @@ def score_windows(
         codes = codec.encode(waveform, alphabet.bits, alphabet.rounding)
     total = codes.numel()
     if local is None:
-        local = frames_of(model.config, model.sample_rate, waveform.cpu(), arrays)
+        local = compute_frame_features(model.config, model.sample_rate, waveform.cpu(), arrays)
     conditioning = model.conditioning([labels or {}], [total], [local])
     codes = codes[None].to(conditioning.total.device)
     size = window or WINDOW
@@ -113,7 +113,7 @@ def score_clip(
     waveform: Tensor,
     codes: Tensor,
     prompt: Tensor | None = None,
-    labels: Mapping[str, Given] | None = None,
+    labels: Mapping[str, ConditionValue] | None = None,
     local: Tensor | None = None,
 ) -> Score:
     """Score a clip that a model made, and the prompt before it.

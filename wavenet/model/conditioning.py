@@ -19,7 +19,7 @@ from wavenet.model.condition_network import ConditionNetwork, widest_context
 
 FRAME_BLOCK = 16  # frames that are computed together, counted from the first of the clip
 
-Given = str | float | Tensor  # a label, a number, a vector (size,), a measured number (F,)
+ConditionValue = str | float | Tensor  # a label, a number, a vector (size,), a measured number (F,)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def stack_frames(parts: Sequence[Tensor]) -> Tensor:
     )
 
 
-def label_indices(config: ModelConfig, labels: Mapping[str, Given]) -> list[int]:
+def label_indices(config: ModelConfig, labels: Mapping[str, ConditionValue]) -> list[int]:
     """Look up the labels of one clip, in the order of the config.
 
     A label that may be left out, and is, has the index behind the last.
@@ -185,7 +185,7 @@ def label_indices(config: ModelConfig, labels: Mapping[str, Given]) -> list[int]
     return indices
 
 
-def global_rows(config: ModelConfig, labels: Mapping[str, Given]) -> Tensor:
+def global_features(config: ModelConfig, labels: Mapping[str, ConditionValue]) -> Tensor:
     """Look up the numbers and vectors of one clip, in the order of the config.
 
     A number is scaled from its range to -1 .. 1. Behind each stands 1; both are zeros where a
@@ -211,7 +211,7 @@ def global_rows(config: ModelConfig, labels: Mapping[str, Given]) -> Tensor:
     return torch.cat(rows, dim=1) if rows else torch.zeros(1, 0)
 
 
-def _numbers(condition: GlobalCondition, value: Given) -> Tensor:
+def _numbers(condition: GlobalCondition, value: ConditionValue) -> Tensor:
     """Check a value: (1, width), or (F, 1) of a number that is measured."""
     try:
         number = float(value) if isinstance(value, str) else value

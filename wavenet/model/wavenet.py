@@ -16,15 +16,15 @@ from wavenet.errors import ConditionError
 from wavenet.model.condition_network import ConditionNetwork
 from wavenet.model.conditioning import (
     Conditioning,
-    Given,
+    ConditionValue,
     frames_needed,
-    global_rows,
+    global_features,
     interpolate,
     label_indices,
     stack_frames,
 )
 from wavenet.model.distributions import Categorical, make_distribution
-from wavenet.model.features import describe_missing
+from wavenet.model.frame_features import describe_missing
 from wavenet.model.layers import ResidualBlock, ScalarInput
 
 OUTPUT_GAIN = 0.1  # shrinks the first predictions, so that training starts at log2(n_classes) bits
@@ -135,7 +135,7 @@ class WaveNet(nn.Module):
 
     def conditioning(
         self,
-        labels: Sequence[Mapping[str, Given]],
+        labels: Sequence[Mapping[str, ConditionValue]],
         totals: Sequence[int],
         local: Sequence[Tensor] | None = None,
         first: Sequence[int] | None = None,
@@ -156,7 +156,7 @@ class WaveNet(nn.Module):
         config, batch = self.config, len(totals)
         device = self.embedding.weight.device if device is None else device
         indices = [label_indices(config, chosen) for chosen in labels]
-        given = [global_rows(config, chosen) for chosen in labels]
+        given = [global_features(config, chosen) for chosen in labels]
         columns = sum(condition.columns for condition in config.locals)
         if columns and local is None:
             raise ConditionError(

@@ -19,8 +19,8 @@ from wavenet import codec
 from wavenet.conditions import NumberCondition
 from wavenet.config import ModelConfig
 from wavenet.errors import DataError
-from wavenet.model.conditioning import Given
-from wavenet.model.features import louder, measure
+from wavenet.model.conditioning import ConditionValue
+from wavenet.model.frame_features import apply_gain_db, measure_loudness
 from wavenet.training.data import Clip
 
 BUCKET = 64  # clips that are sorted by length together, before they are cut into batches
@@ -40,7 +40,7 @@ class Batch:
     codes: Tensor
     mask: Tensor
     start: Tensor
-    labels: list[Mapping[str, Given]]
+    labels: list[Mapping[str, ConditionValue]]
     totals: list[int]
     local: list[Tensor] = field(default_factory=list)
     first: list[int] = field(default_factory=list)
@@ -92,7 +92,7 @@ def collate(
         gain = fitting(clip, gain)
         labels.append(describe(model, clip, gain, absent[row] if absent else ()))
         waveform[row, : clip.samples] = clip.waveform * gain
-        local.append(louder(model, clip.local, 20 * math.log10(gain)))
+        local.append(apply_gain_db(model, clip.local, 20 * math.log10(gain)))
         mask[row, clip.context : clip.samples] = True
     codes = codec.encode(waveform.clamp(-1, 1), bits, rounding)
     return Batch(
@@ -211,12 +211,14 @@ def fitting(clip: Clip, gain: float) -> float:
 
 def describe(
     model: ModelConfig, clip: Clip, gain: float, absent: Collection[str]
-) -> Mapping[str, Given]:
+) -> Mapping[str, ConditionValue]:
     """Give the labels of a clip, and what is measured of it at a gain; but not those absent."""
     labels = dict(clip.labels)
     for condition in model.globals:
         if isinstance(condition, NumberCondition) and condition.measured:
-            levels = measure(clip.waveform * gain, clip.start, clip.first, model.condition_hop)
+            levels = measure_loudness(
+                clip.waveform * gain, clip.start, clip.first, model.condition_hop
+            )
             labels[condition.name] = levels.clamp(condition.low, condition.high)
     return {name: label for name, label in labels.items() if name not in absent}
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wavenet.config import DataConfig, ModelConfig
 from wavenet.model.condition_network import widest_context
-from wavenet.model.conditioning import Given
+from wavenet.model.conditioning import ConditionValue
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Clip:
     """
 
     waveform: Tensor
-    labels: Mapping[str, Given]
+    labels: Mapping[str, ConditionValue]
     start: int
     total: int
     context: int
@@ -73,7 +73,7 @@ def cut(total: int, longest: int, model: ModelConfig, piece: int) -> Cut:
 
 def segments(
     waveform: Tensor,
-    labels: Mapping[str, Given],
+    labels: Mapping[str, ConditionValue],
     longest: int,
     model: ModelConfig,
     source: str,

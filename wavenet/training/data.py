@@ -23,8 +23,8 @@ from wavenet.config import DataConfig, ModelConfig
 from wavenet.corpus.format import is_corpus
 from wavenet.errors import ConditionError, DataError
 from wavenet.manifest import Entry, find_entries
-from wavenet.model.conditioning import Given
-from wavenet.model.features import frames_of, read_array
+from wavenet.model.conditioning import ConditionValue
+from wavenet.model.frame_features import compute_frame_features, read_array
 from wavenet.training.cuts import Clip as Clip
 from wavenet.training.cuts import count_kept, longest_clip
 from wavenet.training.cuts import segments as segments
@@ -96,8 +96,10 @@ def _read_clips(
 ) -> list[Clip]:
     # At a lower rate than it is then taken for, it sounds faster; with all the treble that it has.
     waveform = io.read(entry.path, round(sample_rate / speed)).waveform
-    local = frames_of(model, sample_rate, waveform, read_arrays(entry.path, model.locals))
-    fields: dict[str, Given] = {**entry.fields}
+    local = compute_frame_features(
+        model, sample_rate, waveform, read_arrays(entry.path, model.locals)
+    )
+    fields: dict[str, ConditionValue] = {**entry.fields}
     fields |= read_arrays(entry.path, model.globals)
     longest = longest_clip(data, sample_rate)
     return segments(waveform, fields, longest, model, entry.path.name, local)

@@ -18,8 +18,8 @@ from wavenet.conditions import FramesCondition, VectorCondition
 from wavenet.config import DataConfig, ModelConfig
 from wavenet.corpus.reading import Corpus
 from wavenet.errors import DataError
-from wavenet.model.conditioning import Given
-from wavenet.model.features import frames_of
+from wavenet.model.conditioning import ConditionValue
+from wavenet.model.frame_features import compute_frame_features
 from wavenet.training.cuts import Clip, Cut, count_kept, cut, longest_clip
 
 # Recordings whose frames are kept, for the segments of a long one ask for them again and again.
@@ -43,7 +43,7 @@ class Recordings:
         if not self.model.locals:
             return torch.zeros(0, 0)
         waveform = torch.from_numpy(self.corpus.read(n))
-        return frames_of(self.model, self.corpus.header.sample_rate, waveform)
+        return compute_frame_features(self.model, self.corpus.header.sample_rate, waveform)
 
 
 class StoredClip(Clip):
@@ -78,7 +78,7 @@ class StoredClip(Clip):
         return torch.from_numpy(samples)
 
     @cached_property
-    def labels(self) -> Mapping[str, Given]:
+    def labels(self) -> Mapping[str, ConditionValue]:
         """Fields by name."""
         return {**self._recordings.corpus.labels(self._n)}
 

@@ -20,12 +20,17 @@ from audio_utils.example import make_example
 from wavenet import codec
 from wavenet.bench import configurations, measurement
 from wavenet.checkpoint import Checkpoint
-from wavenet.engines.cpu_threads import CAN_WAIT, available_cores
+from wavenet.engines.cpu.thread_sync import CAN_WAIT, available_cores
 from wavenet.errors import ConditionError, WaveNetError
-from wavenet.likelihood.effective import Clip, EffectiveField, least_samples, measure_field
-from wavenet.model.features import frames_of
-from wavenet.synthesis.generate import generate
-from wavenet.synthesis.items import Item, example_item
+from wavenet.generation.request import GenerationRequest, example_request
+from wavenet.generation.streaming import generate
+from wavenet.likelihood.effective_field import (
+    EffectiveField,
+    ScoredClip,
+    measure_effective_field,
+    min_samples,
+)
+from wavenet.model.frame_features import compute_frame_features
 from wavenet.ui import jobs
 from wavenet.ui.controls import chosen_labels
 from wavenet.ui.live import fact_list
@@ -112,7 +117,7 @@ def run_field(
             source = "the example sound" if recording is None else Path(recording).name
             clips = [_read(checkpoint, recording, chosen)]
         began = time.monotonic()
-        for field in measure_field(checkpoint, clips):
+        for field in measure_effective_field(checkpoint, clips):
             is_late = time.monotonic() - began > FIELD_SECONDS
             yield field_message(checkpoint, field, source, is_late)
             if is_late:
@@ -184,28 +189,30 @@ def _threads() -> tuple[int, ...]:
     return (1, 2) if CAN_WAIT and available_cores() > 1 else (1,)
 
 
-def _write(checkpoint: Checkpoint) -> Generator[Message, None, list[Clip]]:
+def _write(checkpoint: Checkpoint) -> Generator[Message, None, list[ScoredClip]]:
     """Let the model write clips, with labels from all over their lists; gives them at the end."""
     config, model = checkpoint.config, checkpoint.config.model
     rate = config.audio.sample_rate
-    least = least_samples(checkpoint.model)
+    least = min_samples(checkpoint.model)
     wanted = max(round(config.default_seconds * rate), 2 * least)
     samples = max(min(wanted, round(MAX_CLIP_SECONDS * rate)), least)
-    common = example_item(model)
+    common = example_request(model)
     items = []
     for n in range(CLIPS):
         labels = {c.name: c.values[n * len(c.values) // CLIPS] for c in model.labels}
-        items.append(Item(samples, {**common.labels, **labels}, seed=n))
+        items.append(GenerationRequest(samples, {**common.labels, **labels}, seed=n))
     parts: list[list[Tensor]] = [[] for _ in items]
     for chunk in generate(checkpoint, items):
         for part, codes in zip(parts, chunk.codes, strict=True):
             part.append(codes.cpu())
         share = (chunk.start + len(chunk.codes[0])) / samples
         yield {"busy": f"The model writes {CLIPS} clips: {share:.0%}"}
-    return [Clip(torch.cat(part), item.labels) for part, item in zip(parts, items, strict=True)]
+    return [
+        ScoredClip(torch.cat(part), item.labels) for part, item in zip(parts, items, strict=True)
+    ]
 
 
-def _read(checkpoint: Checkpoint, path: str | None, chosen: Any) -> Clip:
+def _read(checkpoint: Checkpoint, path: str | None, chosen: Any) -> ScoredClip:
     """Take a recording, or the example, as the model reads it."""
     config, rate = checkpoint.config, checkpoint.config.audio.sample_rate
     waveform = (
@@ -213,10 +220,10 @@ def _read(checkpoint: Checkpoint, path: str | None, chosen: Any) -> Clip:
         if path is None
         else jobs.read_upload(path, rate, jobs.MAX_SECONDS).waveform
     )
-    local = frames_of(config.model, rate, waveform)
+    local = compute_frame_features(config.model, rate, waveform)
     labels = chosen_labels(config.model, chosen)
     codes = codec.encode(waveform, config.codec.bits, config.codec.rounding)
-    return Clip(codes, labels, local)
+    return ScoredClip(codes, labels, local)
 
 
 def _note(text: str) -> str:

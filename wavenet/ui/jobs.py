@@ -26,10 +26,10 @@ from wavenet.config import SamplingConfig
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import NAMES, device_for, make_engine
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
-from wavenet.model.features import frames_of
+from wavenet.generation.request import GenerationRequest, clip_name, samples_from_seconds
+from wavenet.generation.streaming import Chunk, generate
+from wavenet.model.frame_features import compute_frame_features
 from wavenet.parsing import make
-from wavenet.synthesis.generate import Chunk, generate
-from wavenet.synthesis.items import Item, clip_name, samples_for
 
 # The reference recomputes the whole past for every sample: for tests, not for ears.
 ENGINES = ("auto", *(name for name in NAMES if name != "reference"))
@@ -77,7 +77,7 @@ class Job:
     checkpoint: Checkpoint
     engine: Engine[Any]
     wish: Wish
-    items: tuple[Item, ...]
+    items: tuple[GenerationRequest, ...]
     opening: Tensor
     source: str = ""
 
@@ -137,7 +137,7 @@ def make_job(
     """
     rate, model = checkpoint.config.audio.sample_rate, checkpoint.config.model
     given = None if prompt is None else read_upload(prompt, rate, MAX_PROMPT_SECONDS).waveform
-    samples, local = samples_for(wish.seconds, rate), None
+    samples, local = samples_from_seconds(wish.seconds, rate), None
     if model.locals:
         if source is None:
             raise ConditionError(
@@ -145,13 +145,13 @@ def make_job(
                 f"{MAX_SECONDS:g} s"
             )
         recording = read_upload(source, rate, MAX_SECONDS).waveform
-        local, samples = frames_of(model, rate, recording), recording.numel()
+        local, samples = compute_frame_features(model, rate, recording), recording.numel()
     usual = usual_drawing(checkpoint)
     filled = {name: value for name, value in usual.items() if getattr(wish, name) is None}
     if wish.seed < 0:
         filled["seed"] = SystemRandom().randrange(DRAWN_SEEDS)
     wish = wish.model_copy(update=filled)
-    first = Item(samples, wish.labels, wish.seed, prompt=given, local=local)
+    first = GenerationRequest(samples, wish.labels, wish.seed, prompt=given, local=local)
     items = tuple(replace(first, seed=wish.seed + n) for n in range(wish.variants))
     opening = given if given is not None and with_prompt else torch.empty(0)
     name = Path(source if local is not None and source else prompt or "").name

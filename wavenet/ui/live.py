@@ -18,8 +18,8 @@ from torch import Tensor
 from audio_utils import curves, io, plots
 from audio_utils.errors import AudioError
 from wavenet.errors import WaveNetError
+from wavenet.generation.guard import Retry
 from wavenet.parsing import make
-from wavenet.synthesis.guard import Rescue
 from wavenet.ui import jobs, sharing
 from wavenet.ui.controls import chosen_labels
 from wavenet.ui.player import chunk_message, end_message
@@ -181,7 +181,7 @@ def summarise(take: Take) -> str:
     return fact_list(facts) + again
 
 
-def _tell(job: jobs.Job, rescue: Rescue) -> str:
+def _tell(job: jobs.Job, rescue: Retry) -> str:
     """Put a rescue into one sentence."""
     clip = "The clip" if len(job.items) == 1 else f"Clip {rescue.item + 1}"
     begun, end = rescue.first / job.rate, rescue.last / job.rate

@@ -1,7 +1,7 @@
 """The networks of the Receptive field tab: presets, checkpoints and one's own, and what they cost.
 
 What the controls hold enters, whatever it is; a checked network, numbers as HTML and the value of
-the picture leave. `wavenet.model.reach` and `wavenet.bench.model_cost` count.
+the picture leave. Counts: `wavenet.model.convolution_geometry` and `wavenet.bench.model_cost`.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +15,11 @@ from wavenet.bench.model_cost import ModelCost, build_meta_model, compute_cost
 from wavenet.checkpoint import load_config
 from wavenet.config import CheckpointConfig, ModelConfig
 from wavenet.errors import ConfigError, WaveNetError
-from wavenet.model.reach import Stack, layers_for, stack_of
+from wavenet.model.convolution_geometry import (
+    ConvolutionStack,
+    compare_dilations,
+    stack_from_config,
+)
 from wavenet.parsing import make
 from wavenet.ui.jobs import list_checkpoints, sentence
 from wavenet.ui.live import fact_list
@@ -174,14 +178,14 @@ def describe(root: Path, drawing: str, *values: Any) -> tuple[str, Any]:
         network = read_network(root, *values)
         is_causal, is_dilated = DRAWINGS.get(drawing, DRAWINGS[CAUSAL])
         drawn = network if is_dilated else network.plain
-        stack = stack_of(drawn.config, is_causal)
+        stack = stack_from_config(drawn.config, is_causal)
         numbers = count(drawn, stack) + compare(network)
     except WaveNetError as error:
         return f"<p class='note' role='alert'>{escape(sentence(error))}</p>", gr.skip()
     return numbers, picture(stack, network.sample_rate)
 
 
-def picture(stack: Stack, sample_rate: int) -> dict[str, Any]:
+def picture(stack: ConvolutionStack, sample_rate: int) -> dict[str, Any]:
     """Say what `receptive_field.js` is to draw."""
     return {
         "kernel": stack.kernel_size,
@@ -192,7 +196,7 @@ def picture(stack: Stack, sample_rate: int) -> dict[str, Any]:
     }
 
 
-def count(network: Network, stack: Stack) -> str:
+def count(network: Network, stack: ConvolutionStack) -> str:
     """Put the numbers of a network into HTML.
 
     Args:
@@ -226,9 +230,9 @@ def count(network: Network, stack: Stack) -> str:
 
 def compare(network: Network) -> str:
     """Put the same depth with other dilations, and the depth that one second needs, into HTML."""
-    stack, rate = stack_of(network.config), network.sample_rate
+    stack, rate = stack_from_config(network.config), network.sample_rate
     depth = len(stack.dilations)
-    needed = layers_for(stack, rate)
+    needed = compare_dilations(stack, rate)
     doubled = f"{1 + (stack.kernel_size - 1) * ((1 << depth) - 1):,}" if depth <= 30 else "–"
     rows = (
         ("These dilations, again and again", f"{stack.sizes()[-1]:,}", needed["given"]),

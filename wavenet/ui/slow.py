@@ -15,12 +15,12 @@ from wavenet import codec
 from wavenet.checkpoint import Checkpoint
 from wavenet.conditions import Strict
 from wavenet.errors import ConditionError, WaveNetError
-from wavenet.model.conditioning import Given
-from wavenet.model.features import frames_of
+from wavenet.generation.noise import uniform_noise
+from wavenet.generation.request import GenerationRequest, samples_from_seconds
+from wavenet.likelihood.step_view import MAX_STEPS, draw_codes, view_steps
+from wavenet.model.conditioning import ConditionValue
+from wavenet.model.frame_features import compute_frame_features
 from wavenet.parsing import make
-from wavenet.synthesis.inspect import MAX_STEPS, draw_codes, inspect
-from wavenet.synthesis.items import Item, samples_for
-from wavenet.synthesis.noise import uniforms
 from wavenet.ui import jobs
 from wavenet.ui.controls import chosen_labels
 from wavenet.ui.steps import busy_message, error_message, max_steps, steps_message
@@ -106,7 +106,7 @@ def make_view(checkpoint: Checkpoint, **asked: object) -> View:
 
 
 def write_slowly(
-    checkpoint: Checkpoint, view: View, labels: Mapping[str, Given]
+    checkpoint: Checkpoint, view: View, labels: Mapping[str, ConditionValue]
 ) -> Iterator[Message]:
     """Let the model write a clip up to the last step, as Generate would with this seed.
 
@@ -119,7 +119,7 @@ def write_slowly(
             f"this model needs the {config.model.locals[0].name} frames of a recording: give it "
             "one under “Read a recording instead”"
         )
-    item = Item(samples_for(view.seconds, rate), labels, view.seed)
+    item = GenerationRequest(samples_from_seconds(view.seconds, rate), labels, view.seed)
     first, last = view.samples(item.samples, rate)
     yield busy_message("Writing the clip …")
     parts = []
@@ -128,13 +128,13 @@ def write_slowly(
         share = sum(map(len, parts)) / last
         yield busy_message(f"Writing the clip up to these steps: {share:.0%}")
     codes = torch.cat(parts)
-    noise = uniforms(item.seed, item.item, first, last - first)
+    noise = uniform_noise(item.seed, item.item, first, last - first)
     title = _title(config.name, labels, f"seed {view.seed}")
-    yield steps_message(checkpoint, inspect(checkpoint, item, codes, first), codes, noise, title)
+    yield steps_message(checkpoint, view_steps(checkpoint, item, codes, first), codes, noise, title)
 
 
 def read_slowly(
-    checkpoint: Checkpoint, view: View, labels: Mapping[str, Given], path: str
+    checkpoint: Checkpoint, view: View, labels: Mapping[str, ConditionValue], path: str
 ) -> Iterator[Message]:
     """Let the model predict every sample of a recording from those before it.
 
@@ -146,12 +146,12 @@ def read_slowly(
     config, rate = checkpoint.config, checkpoint.config.audio.sample_rate
     waveform = jobs.read_upload(path, rate, jobs.MAX_SECONDS).waveform
     first, last = view.samples(waveform.numel(), rate)
-    local = frames_of(config.model, rate, waveform) if config.model.locals else None
-    item = Item(waveform.numel(), labels, local=local)
+    local = compute_frame_features(config.model, rate, waveform) if config.model.locals else None
+    item = GenerationRequest(waveform.numel(), labels, local=local)
     codes = codec.encode(waveform, config.codec.bits, config.codec.rounding)[:last]
     title = _title(config.name, labels, f"reading {Path(path).name}")
-    yield steps_message(checkpoint, inspect(checkpoint, item, codes, first), codes, None, title)
+    yield steps_message(checkpoint, view_steps(checkpoint, item, codes, first), codes, None, title)
 
 
-def _title(name: str, labels: Mapping[str, Given], what: str) -> str:
+def _title(name: str, labels: Mapping[str, ConditionValue], what: str) -> str:
     return ", ".join([name, *(f"{key} {value}" for key, value in labels.items()), what])

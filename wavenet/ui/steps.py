@@ -16,7 +16,7 @@ from torch import Tensor
 
 from wavenet import codec
 from wavenet.checkpoint import Checkpoint
-from wavenet.synthesis.inspect import Steps
+from wavenet.likelihood.step_view import StepView
 
 ELEMENT_ID = "steps"
 BITS = 8  # of the mu-law cells in which a mixture over 16 bits is shown
@@ -111,7 +111,7 @@ def error_message(text: str) -> dict[str, Any]:
 
 def steps_message(
     checkpoint: Checkpoint,
-    steps: Steps,
+    steps: StepView,
     codes: Tensor,
     noise: Tensor | None = None,
     title: str = "",
@@ -193,7 +193,7 @@ def _mixture(params: Tensor) -> dict[str, Any]:
     return {"params": pack(params, "<f4"), "edges": pack(edges, "<f8")}
 
 
-def _layers(dilations: tuple[int, ...], steps: Steps) -> dict[str, Any]:
+def _layers(dilations: tuple[int, ...], steps: StepView) -> dict[str, Any]:
     """Pack both heat maps, one byte a point, from 0 to the largest value."""
     share = -(-len(dilations) // MAX_ROWS)  # layers in a row
     packed: dict[str, Any] = {"dilations": dilations, "share": share}

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from wavenet.generation.guard import Retry
+from wavenet.generation.mel_filter import match_request_mel
+from wavenet.generation.request import with_defaults
 from wavenet.likelihood.score import score_clip
-from wavenet.synthesis.guard import Rescue
-from wavenet.synthesis.items import with_usual
-from wavenet.synthesis.matching import match_frames
 from wavenet.ui.jobs import Job
 
 
@@ -25,7 +25,7 @@ class Take:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.worked = 0.0
-        self.rescues: list[Rescue] = []
+        self.rescues: list[Retry] = []
         self._made = 0
         self._waveforms: list[list[Tensor]] = [[job.opening] for _ in job.items]
         self._codes: list[list[Tensor]] = [[] for _ in job.items]
@@ -59,7 +59,7 @@ class Take:
 
     def bits(self) -> Tensor:
         """Score every sample of the first clip as it is heard, (T,), by the model that made it."""
-        item = with_usual(self.job.items[0], self.job.checkpoint.config.model)
+        item = with_defaults(self.job.items[0], self.job.checkpoint.config.model)
         clip = self.waveform()[self.job.opening.numel() :]
         codes = torch.cat(self._codes[0])
         checkpoint = self.job.checkpoint
@@ -72,4 +72,4 @@ def match(job: Job, waveform: Tensor) -> Tensor | None:
     local, conditions = job.items[0].local, job.checkpoint.config.model.locals
     if local is None or all(condition.kind != "mel" for condition in conditions):
         return None
-    return match_frames(job.checkpoint, waveform, local).clamp(-1, 1)
+    return match_request_mel(job.checkpoint, waveform, local).clamp(-1, 1)

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from wavenet.synthesis.inspect import MAX_STEPS
+from wavenet.likelihood.step_view import MAX_STEPS
 from wavenet.ui import jobs
 from wavenet.ui.controls import MAX_LABEL_SETS, MAX_NUMBERS, MODEL_QUEUE, show_checkpoint
 from wavenet.ui.slow import run_slow

@@ -1,0 +1,254 @@
+"""The kernel for few streams against the reference: every CUDA thread a fibre, on the CPU.
+
+The same source is compiled by g++ under `cuda_emulation.cpp`, which holds threads back and delivers
+what blocks send one another late and out of order, so shapes are tiny.
+"""
+
+import ctypes
+import shutil
+import subprocess
+from functools import lru_cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+import torch
+
+from tests.conftest import tiny_config, tiny_model
+from tests.engines.conftest import run_in_chunks
+from tests.engines.test_engines import (
+    SAMPLINGS,
+    conditioning_for,
+    draw,
+    poisoned,  # noqa: F401  (used by every test here)
+    prompts_of,
+    teacher_forced,
+)
+from tests.engines.test_gpu import (
+    ATOL,
+    generate,
+    noise_for,
+    pytestmark,  # noqa: F401
+    step_through,
+)
+from tests.engines.test_gpu_components import logits_of_all_kinds
+from wavenet.config import SamplingConfig
+from wavenet.engines.gpu import cluster_kernel, tile_weights
+from wavenet.engines.gpu.cluster_kernel import StreamKernel
+from wavenet.engines.gpu.cluster_plan import make_plan, shared_bytes
+from wavenet.engines.gpu.gpu_engine import GpuEngine
+from wavenet.engines.reference import ReferenceEngine
+from wavenet.engines.registry import make_engine
+from wavenet.sampling import draw as draw_by_the_rules
+
+ROOT = Path(__file__).parents[2]
+SHORT = (1, 3, 2)  # dilations
+PATIENCE = 5_000  # polls, in which the emulation gets everything done
+
+emulated = pytest.mark.skipif(
+    shutil.which("g++") is None or torch.cuda.is_available(),
+    reason="the emulation needs g++, and is for machines without a GPU",
+)
+
+
+@pytest.fixture(scope="module")
+def folder():
+    """Where g++ puts what it compiled; each kernel is compiled once for all tests."""
+    path = Path(mkdtemp())
+    yield path
+    shutil.rmtree(path)
+
+
+@lru_cache
+def built(macros, folder):
+    library = folder / f"{abs(hash(macros))}.so"
+    command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Werror", "-o", library]
+    command += [f"-D{name}={value}" for name, value in macros]
+    command += [f'-DKERNEL_SOURCE="{cluster_kernel.SOURCES[-1]}"']
+    command += [ROOT / "tests/engines/cuda_emulation.cpp"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return ctypes.CDLL(library)
+
+
+class Emulation:
+    """Stands in for `nvrtc.Program`."""
+
+    def __init__(self, macros, folder, patience=PATIENCE):
+        macros = {**macros, "PATIENCE": patience}
+        self._library = built(tuple(macros.items()), folder)
+        self.launches = 0
+
+    def launch(self, streams, arguments):
+        self.launches += 1
+        given_up = self._library.emulate(streams, self.launches, ctypes.byref(arguments))
+        assert not given_up, "nothing moves any more"
+
+
+def engine_for(model, folder, precision="fp32", blocks=8, layers=2, **options):
+    """Make the engine gpu with an emulated kernel for few streams."""
+    engine = GpuEngine(model, precision)
+    shape = tile_weights.shape_of(model, precision)
+    plan = make_plan(shape, precision, clusters=(blocks,))
+    if blocks * layers >= shape.layers:
+        shared = shared_bytes(shape, precision, blocks, layers, plan.head)
+        plan = plan._replace(layers=layers, shared=shared)
+    engine._few = StreamKernel(
+        engine.model, precision, plan, lambda macros: Emulation(macros, folder, **options)
+    )
+    return engine
+
+
+@emulated
+@pytest.mark.parametrize(
+    ("kernel_size", "conditions"), [(1, "all"), (2, "both"), (2, "none"), (3, "all"), (4, "frames")]
+)
+def test_predictions_equal_the_reference(kernel_size, conditions, folder):
+    model = tiny_model(tiny_config(kernel_size, SHORT, conditions))
+    codes = torch.randint(0, 32, (2, 6), generator=torch.Generator().manual_seed(2))
+    prompts = prompts_of(model, 4, 50)
+    expected = teacher_forced("reference", model, codes, prompts)
+    got = step_through(engine_for(model, folder), codes, prompts)
+    torch.testing.assert_close(got, expected, atol=ATOL["fp32"], rtol=1e-5)
+    codes[:, 2] = (codes[:, 2] + 1) % 32  # the control
+    other = teacher_forced("reference", model, codes, prompts)
+    assert (other[:, :, 3] - got[:, :, 3]).abs().max() > 1e-3
+
+
+@emulated
+@pytest.mark.parametrize("kind", SAMPLINGS)
+def test_the_same_noise_draws_the_same_codes(kind, folder):
+    model = tiny_model(tiny_config(2, SHORT, "both"))
+    noise, prompts = noise_for(2, 30), prompts_of(model, 0, 30)
+    expected = draw("reference", model, noise, prompts, SAMPLINGS[kind])
+    engine = engine_for(model, folder)
+    assert torch.equal(generate(engine, noise, prompts, SAMPLINGS[kind]), expected)
+    assert engine._few._program.launches == 1
+    other = draw("reference", model, 1 - noise, prompts)  # the control
+    assert not torch.equal(other, expected)
+
+
+@emulated
+@pytest.mark.parametrize(
+    ("kernel_size", "chunk"), [(1, 7), (2, 1), (2, 7), (2, 64), (3, 64), (4, 7)]
+)
+def test_chunks_do_not_matter(kernel_size, chunk, folder):
+    model = tiny_model(tiny_config(kernel_size, SHORT, "all"))
+    noise, prompts = noise_for(1, 80 if chunk > 1 else 12, seed=2), prompts_of(model, 9)
+    expected = draw("reference", model, noise, prompts)
+    assert torch.equal(run_in_chunks(engine_for(model, folder), noise, prompts, chunk), expected)
+
+
+@emulated
+@pytest.mark.parametrize(("blocks", "layers"), [(1, 5), (2, 3), (8, 1), (8, 5), (16, 1)])
+def test_clusters_of_any_size_draw_the_same_codes(blocks, layers, folder):
+    """The chain in one block, in some, in all; taps beside it or on blocks of their own."""
+    model = tiny_model(tiny_config(3, conditions="frames"))
+    noise, prompts = noise_for(1, 40, seed=3), prompts_of(model, 12)
+    expected = draw("reference", model, noise, prompts)
+    engine = engine_for(model, folder, blocks=blocks, layers=layers)
+    assert engine._few.plan.blocks == blocks
+    assert torch.equal(generate(engine, noise, prompts), expected)
+
+
+@emulated
+@pytest.mark.parametrize(
+    ("kernel_size", "widths"),
+    [(3, (1, 1, 1)), (4, (13, 7, 21)), (2, (33, 20, 40)), (16, (9, 40, 20))],
+)
+def test_odd_widths_predict_what_the_reference_does(kernel_size, widths, folder):
+    model = tiny_model(tiny_config(kernel_size, (1, 9, 3), widths=widths), bits=8)
+    codes = torch.randint(0, 256, (1, 4), generator=torch.Generator().manual_seed(2))
+    prompts = prompts_of(model, 30)
+    expected = teacher_forced("reference", model, codes, prompts)
+    engine = engine_for(model, folder, layers=1)
+    got = step_through(engine, codes, prompts)
+    torch.testing.assert_close(got, expected, atol=3e-5, rtol=1e-5)
+    noise = noise_for(1, 20)
+    assert torch.equal(generate(engine, noise, prompts), draw("reference", model, noise, prompts))
+
+
+@emulated
+def test_16_bit_weights_are_those_of_the_rounded_model(folder):
+    model = tiny_model(tiny_config(3, SHORT, "all", widths=(20, 12, 40)))
+    engine = engine_for(model, folder, "bf16")
+    codes = torch.randint(0, 32, (1, 6), generator=torch.Generator().manual_seed(2))
+    prompts = prompts_of(model, 20)
+    expected = step_through(ReferenceEngine(engine.model), codes, prompts)
+    got = step_through(engine, codes, prompts)
+    torch.testing.assert_close(got, expected, atol=ATOL["fp32"], rtol=1e-5)
+    as_they_were = step_through(ReferenceEngine(model), codes, prompts)  # the control
+    assert (got - as_they_were).abs().max() > 100 * ATOL["fp32"]
+    noise = noise_for(1, 30)
+    assert torch.equal(
+        generate(engine, noise, prompts), generate(ReferenceEngine(engine.model), noise, prompts)
+    )
+
+
+@emulated
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_engines_take_turns_on_one_state(kernel_size, folder):
+    """The rings are those of the engine cached, which are as wide as the model."""
+    model = tiny_model(tiny_config(kernel_size, SHORT, "all"))
+    noise, prompts = noise_for(2, 30, seed=4), prompts_of(model, 0, 12)
+    expected = draw("reference", model, noise, prompts)
+    cached, ours = make_engine("cached", model), engine_for(model, folder)
+    state = cached.start(conditioning_for(model, 2, 80))
+    cached.prefill(state, prompts)
+    parts = [
+        engine.run(state, 6, SamplingConfig(), part)
+        for engine, part in zip([ours, cached] * 3, noise.split(6, dim=1), strict=False)
+    ]
+    assert torch.equal(torch.cat(parts, dim=1), expected)
+    state = ours.select(state, [1])
+    assert state.rings.shape[0] == 1 and state.cursor == 30
+
+
+@emulated
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        *SAMPLINGS.values(),
+        SamplingConfig(top_k=1),
+        SamplingConfig(top_k=31, top_p=0.999),
+        SamplingConfig(top_p=1e-9),
+        SamplingConfig(temperature=1e-6),
+        SamplingConfig(temperature=100, top_p=0.5),
+    ],
+    ids=str,
+)
+def test_classes_are_drawn_by_the_rules(sampling, folder):
+    """Logits of all kinds, as the biases of a model whose weights say nothing."""
+    model = tiny_model(tiny_config(1, (1,), "none"))
+    model.output.weight.zero_()
+    engine = engine_for(model, folder, blocks=1, layers=1)
+    logits = logits_of_all_kinds(0)
+    uniforms = torch.rand(len(logits), 2, generator=torch.Generator().manual_seed(1))
+    uniforms[::7, 0], uniforms[3::7, 0] = 0.0, 1 - 2**-24
+    for row, uniform in zip(logits, uniforms, strict=True):
+        engine._few._packed.biases[-32:] = row
+        state = engine.start(conditioning_for(model, 1, 80))
+        drawn = engine.run(state, 2, sampling, uniform[None])
+        expected = draw_by_the_rules(row.expand(2, -1), uniform, sampling)
+        assert torch.equal(drawn[0], expected), row
+
+
+@emulated
+@pytest.mark.parametrize("greedy", [False, True])
+def test_what_is_no_number_ends_as_in_the_engine_cached(greedy, folder):
+    model = tiny_model(tiny_config(2, SHORT, "both"))
+    model.blocks[1].conv.linear.weight[0, 0] = torch.nan
+    noise, prompts = noise_for(1, 3), prompts_of(model, 3)
+    sampling = SamplingConfig(greedy=greedy)
+    expected = draw("cached", model, noise, prompts, sampling)
+    assert torch.equal(generate(engine_for(model, folder), noise, prompts, sampling), expected)
+    assert (expected == 0).all()
+
+
+@emulated
+def test_nobody_waits_for_ever(folder):
+    """With the patience of one poll somebody gives up, and all others follow to the end."""
+    model = tiny_model(tiny_config(2, SHORT, "both"))
+    engine = engine_for(model, folder, patience=1)
+    with pytest.raises(RuntimeError, match="waited in vain; its codes are void"):
+        generate(engine, noise_for(1, 3), prompts_of(model, 3))

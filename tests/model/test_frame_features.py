@@ -1,0 +1,148 @@
+"""Frames of local conditions: computed of recordings, given as arrays, refused."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import RATE, sine
+from wavenet.conditions import (
+    FramesCondition,
+    LoudnessCondition,
+    MelCondition,
+    MfccCondition,
+    PitchCondition,
+)
+from wavenet.config import ModelConfig
+from wavenet.errors import ConditionError
+from wavenet.model.frame_features import (
+    apply_gain_db,
+    compute_frame_features,
+    frame_count,
+    read_array,
+)
+
+HOP = 80
+
+
+def config_of(*conditions) -> ModelConfig:
+    return ModelConfig(
+        residual_channels=4,
+        gate_channels=4,
+        skip_channels=4,
+        dilations=(1,),
+        conditions=conditions,
+        condition_hop=HOP,
+    )
+
+
+MEL, MFCC = MelCondition(bands=40), MfccCondition(coefficients=12, bands=40)
+PITCH, LOUDNESS = PitchCondition(), LoudnessCondition()
+CURVE = FramesCondition(name="curve", columns=3)
+
+
+def tone_in_noise(rng, seconds=0.4) -> torch.Tensor:
+    tone = sine(seconds, 220.0)
+    return 0.3 * tone + 0.01 * torch.from_numpy(rng.standard_normal(len(tone))).float()
+
+
+@pytest.mark.parametrize("condition", [MEL, MFCC, PITCH, LOUDNESS], ids=lambda c: c.kind)
+@pytest.mark.parametrize("samples", [1, 79, 80, 1601])
+def test_a_frame_stands_at_every_hop(rng, condition, samples):
+    frames = compute_frame_features(config_of(condition), RATE, tone_in_noise(rng)[:samples])
+    assert frames.shape == (frame_count(samples, HOP), condition.columns)
+    assert frames.dtype == torch.float32 and torch.isfinite(frames).all()
+
+
+def test_mel_is_that_of_librosa_in_decibels(rng):
+    import librosa
+
+    waveform = tone_in_noise(rng)
+    mel = librosa.feature.melspectrogram(
+        y=waveform.numpy(), sr=RATE, n_fft=256, hop_length=HOP, n_mels=40, pad_mode="constant"
+    )
+    expected = (10 * np.log10(np.maximum(mel, 1e-10)) + 30) / 30
+    got = compute_frame_features(config_of(MEL), RATE, waveform)
+    assert np.abs(got.numpy() - expected.T).max() < 1e-4
+    other = compute_frame_features(config_of(MelCondition(bands=40, low_hz=50.0)), RATE, waveform)
+    assert np.abs(other.numpy() - expected.T).max() > 0.1  # the control: another lower edge
+
+
+def test_pitch_is_in_octaves_above_100_hz(rng):
+    silence = 1e-4 * torch.from_numpy(rng.standard_normal(3200)).float()
+    frames = compute_frame_features(config_of(PITCH), RATE, torch.cat([sine(0.4, 200.0), silence]))
+    tone, rest = frames[5:30], frames[-20:]
+    assert (tone[:, 1] == 1).all() and (tone[:, 0] - 1).abs().max() < 0.02
+    assert (rest[:, 1] == 0).float().mean() > 0.8
+    assert (rest[rest[:, 1] == 0, 0] == 0).all()
+
+
+def test_loudness_is_the_level_of_a_sine():
+    frames = compute_frame_features(config_of(LOUDNESS), RATE, sine(0.4, 500.0))
+    middle = frames[5:30] * 20 - 40
+    assert (middle - 20 * np.log10(0.5 / np.sqrt(2))).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("condition", [MEL, MFCC, PITCH, LOUDNESS], ids=lambda c: c.kind)
+def test_a_gain_of_the_recording_is_a_gain_of_its_frames(rng, condition):
+    config, waveform = config_of(condition, CURVE), tone_in_noise(rng)
+    curve = {"curve": torch.randn(frame_count(len(waveform), HOP), 3)}
+    before = compute_frame_features(config, RATE, waveform, curve)
+    after = compute_frame_features(config, RATE, waveform * 10 ** (6 / 20), curve)
+    torch.testing.assert_close(apply_gain_db(config, before, 6.0), after, atol=2e-3, rtol=1e-3)
+    assert torch.equal(apply_gain_db(config, before, 6.0)[:, -3:], curve["curve"])
+    if condition is not PITCH:  # the control
+        assert (before - after).abs().max() > 0.1
+
+
+def test_conditions_stand_side_by_side_in_their_order(rng):
+    waveform = tone_in_noise(rng)
+    together = compute_frame_features(config_of(LOUDNESS, MEL), RATE, waveform)
+    parts = [compute_frame_features(config_of(c), RATE, waveform) for c in (LOUDNESS, MEL)]
+    assert torch.equal(together, torch.cat(parts, dim=1))
+
+
+def refused(words, conditions, waveform, arrays=None):
+    with pytest.raises(ConditionError, match=re.escape(words)):
+        compute_frame_features(config_of(*conditions), RATE, waveform, arrays)
+
+
+def test_what_is_missing_or_does_not_fit_is_named():
+    recording, good = sine(0.1), torch.zeros(11, 3)
+    expected = (
+        "'curve' is missing; give an array of frames x 3, one every 80 samples (100 a second)"
+    )
+    refused(expected, [CURVE], recording)
+    refused("'mel' is missing; give a recording, or an array of frames x 40", [MEL], None)
+    refused("'x' are not known to this model; it has curve", [CURVE], None, {"x": good})
+    refused("'x' are not known to this model; it has none", [], recording, {"x": good})
+    words = "the frames of curve must be an array of frames x 3; found "
+    refused(words + "11 x 2", [CURVE], None, {"curve": good[:, :2]})
+    refused(words + "3", [CURVE], None, {"curve": good[0]})
+    refused(words + "0 x 3", [CURVE], None, {"curve": good[:0]})
+    refused("curve hold NaN or infinity", [CURVE], None, {"curve": good / 0})
+    refused("found curve 5, mel 11", [CURVE, MEL], recording, {"curve": good[:5]})
+    high = MelCondition(bands=40, high_hz=9000.0)
+    refused("the condition mel cannot be computed: ", [high], recording)
+
+
+def test_arrays_are_read_without_running_anything(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(tmp_path / "good.npy", np.arange(6).reshape(2, 3))
+    assert torch.equal(read_array(tmp_path / "good.npy"), torch.arange(6.0).reshape(2, 3))
+    with pytest.raises(ConditionError, match="there is no file"):
+        read_array(tmp_path / "b.npy")
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(ConditionError, match="cannot be read as an array"):
+        read_array(path)
+    whole = (tmp_path / "good.npy").read_bytes()
+    huge = whole.replace(b"(2, 3), }", b"(2, 3000000000), }")
+    assert huge != whole
+    for content in (b"", b"not an array", b"PK\x03\x04", whole[:-1], whole[:20], huge):
+        path.write_bytes(content)
+        with pytest.raises(ConditionError, match="cannot be read as an array"):
+            read_array(path)
+    np.save(path, np.array(["a"]))
+    with pytest.raises(ConditionError, match="must hold one array of numbers"):
+        read_array(path)

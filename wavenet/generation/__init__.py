@@ -1,0 +1,1 @@
+"""Generation: condition values, a seed and optionally a prompt -> audio, streamed."""

@@ -1,0 +1,38 @@
+"""The only random numbers of generation: uniforms keyed by seed, item and sample.
+
+A counter-based generator: the uniform of sample t is a pure function of (seed, item, t), whatever
+the batch, the chunks or the engine. The promise that a seed means the same audio rests on this.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wavenet.errors import ConditionError
+
+WORDS_PER_BLOCK = 4  # Philox-4x64 turns one counter value into four 64-bit words
+
+
+def uniform_noise(seed: int, item: int, first: int, count: int) -> Tensor:
+    """Give the uniforms of samples first .. first + count - 1.
+
+    Args:
+        seed, item: 0 to 2**64 - 1.
+        first: sample index, 0 for the first generated sample.
+        count: how many.
+    Returns:
+        (count,) float32 in [0, 1), multiples of 2**-24.
+    Raises:
+        ConditionError: seed or item lies outside that range.
+    Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3" (Philox).
+    """
+    if not (0 <= seed < 2**64 and 0 <= item < 2**64):
+        raise ConditionError(
+            f"the seed and the item must be 0 to {2**64 - 1}, found {seed} and {item}"
+        )
+    # of a list with a small number and one of 2**63 or more numpy would make rounded floats
+    key = np.array([seed, item], dtype=np.uint64)
+    block, skip = divmod(first, WORDS_PER_BLOCK)
+    words = np.random.Philox(key=key, counter=[block, 0, 0, 0]).random_raw(skip + count)
+    # the top 24 bits: exactly what a float32 holds
+    return torch.from_numpy((words[skip:] >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))

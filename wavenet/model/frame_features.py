@@ -1,0 +1,278 @@
+"""Recordings and arrays -> the frames that a model's local conditions ask for.
+
+The settings stand in the config of the checkpoint, and this is the only code that applies them, in
+training, on the command line and in the studio: a mismatch cannot be. Frame n stands at sample
+n * hop of the recording; a recording of T samples has 1 + T // hop of them. Every kind is scaled by
+fixed numbers to about -1 to 1, and the scale is part of its definition here.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from audio_utils.errors import AudioError
+from audio_utils.features import FeatureConfig, log_mel, loudness, mfcc, pitch
+from wavenet.conditions import (
+    FramesCondition,
+    LocalCondition,
+    LoudnessCondition,
+    MelCondition,
+    MfccCondition,
+    NumberCondition,
+    PitchCondition,
+)
+from wavenet.config import ModelConfig
+from wavenet.errors import ConditionError
+from wavenet.model.conditioning import ConditionValue
+
+MEL_MIDDLE, MEL_SPAN = -30.0, 30.0  # dB: speech lies between -100 and 30
+MFCC_SPAN = 100.0  # dB
+LOUDNESS_MIDDLE, LOUDNESS_SPAN = -40.0, 20.0  # dB re full scale
+PITCH_REFERENCE = 100.0  # Hz
+MEASURED_WINDOW = 1024  # samples around a frame whose level a measured number is
+
+_open_array: Any = np.lib.format.open_memmap  # it is not typed
+
+
+def frame_count(samples: int, hop: int) -> int:
+    """Count the frames of a recording."""
+    return 1 + samples // hop
+
+
+def compute_frame_features(
+    config: ModelConfig,
+    sample_rate: int,
+    waveform: Tensor | None,
+    arrays: Mapping[str, Tensor] | None = None,
+) -> Tensor:
+    """Gather the frames of all local conditions of a model, side by side.
+
+    Args:
+        config: of the model.
+        sample_rate: of the model and the waveform, Hz.
+        waveform: (T,) float32 in [-1, 1], what features are computed of; None if all are given.
+        arrays: by condition name, frames (F, columns) that are given instead of computed.
+    Returns:
+        (F, columns of all local conditions) float32; (0, 0) without local conditions.
+    Raises:
+        ConditionError: something is missing, unknown, or does not fit: what is expected, what was
+            found.
+    """
+    arrays = arrays or {}
+    known = [condition.name for condition in config.locals]
+    for name in arrays:
+        if name not in known:
+            allowed = ", ".join(known) or "none: it takes no frames"
+            raise ConditionError(
+                f"frames for {name!r} are not known to this model; it has {allowed}"
+            )
+    parts = []
+    for condition in config.locals:
+        if condition.name in arrays:
+            parts.append(check_frames(condition, arrays[condition.name]))
+        elif waveform is None or isinstance(condition, FramesCondition):
+            raise ConditionError(describe_missing(condition, config.condition_hop, sample_rate))
+        else:
+            parts.append(
+                compute_condition_frames(condition, waveform, sample_rate, config.condition_hop)
+            )
+    if len({part.shape[0] for part in parts}) > 1:
+        counts = ", ".join(
+            f"{c.name} {p.shape[0]}" for c, p in zip(config.locals, parts, strict=True)
+        )
+        raise ConditionError(f"all local conditions need as many frames; found {counts}")
+    return torch.cat(parts, dim=1) if parts else torch.zeros(0, 0)
+
+
+def compute_condition_frames(
+    condition: LocalCondition, waveform: Tensor, sample_rate: int, hop: int
+) -> Tensor:
+    """Compute one local condition of a recording.
+
+    Args:
+        waveform: (T,) float32 at `sample_rate`, Hz.
+        hop: samples from frame to frame.
+    Returns:
+        (1 + T // hop, condition.columns) float32, scaled.
+    Raises:
+        ConditionError: settings that this rate cannot have.
+    """
+    try:
+        match condition:
+            case MelCondition():
+                decibels = log_mel(waveform, mel_settings(condition, sample_rate, hop))
+                frames = (decibels - MEL_MIDDLE) / MEL_SPAN
+            case MfccCondition():
+                frames = mfcc(waveform, mel_settings(condition, sample_rate, hop)) / MFCC_SPAN
+            case LoudnessCondition():
+                level = loudness(waveform, condition.window, hop)
+                frames = ((level - LOUDNESS_MIDDLE) / LOUDNESS_SPAN)[None]
+            case PitchCondition():
+                hertz = pitch(waveform, sample_rate, hop, condition.low_hz, condition.high_hz)
+                voiced = hertz > 0
+                octaves = (hertz.clamp(min=1) / PITCH_REFERENCE).log2()
+                frames = torch.stack([octaves * voiced, voiced.to(octaves.dtype)])
+            case FramesCondition():
+                raise ConditionError(describe_missing(condition, hop, sample_rate))
+    except AudioError as error:
+        raise ConditionError(
+            f"the condition {condition.name} cannot be computed: {error}"
+        ) from None
+    return frames.T.float().contiguous()
+
+
+def measure_loudness(waveform: Tensor, start: int, first: int, hop: int) -> Tensor:
+    """Measure the loudness of a part of a recording around each of its frames.
+
+    Args:
+        waveform: (T,) float32, from sample `start` of the recording on.
+        first: the first frame wanted, at or before `start`.
+        hop: samples from frame to frame.
+    Returns:
+        (F,), dB re full scale; the part is mirrored at its ends, for there the recording goes on.
+    """
+    around = min(MEASURED_WINDOW // 2, waveform.numel() - 1)
+    lead = start - first * hop
+    mirrored = functional.pad(waveform[None], (around, around), mode="reflect")[0]
+    # so that a frame stands at a multiple of the hop
+    front = -around % hop
+    levels = loudness(functional.pad(mirrored, (front + lead, 0)), MEASURED_WINDOW, hop)
+    return levels[(front + around) // hop :]
+
+
+def apply_gain_db(config: ModelConfig, frames: Tensor, gain_db: float) -> Tensor:
+    """Give the frames (F, columns) of all local conditions when the recording is made louder.
+
+    Exact but for what lies at the floor of silence, and for MFCC at 80 dB below the loudest point.
+    """
+    if gain_db == 0 or not frames.numel():
+        return frames
+    parts = frames.split([condition.columns for condition in config.locals], dim=1)
+    changed = []
+    for condition, part in zip(config.locals, parts, strict=True):
+        match condition:
+            case MelCondition():
+                floor = (-100.0 - MEL_MIDDLE) / MEL_SPAN
+                part = (part + gain_db / MEL_SPAN).clamp(min=floor)
+            case MfccCondition():
+                part = part.clone()
+                part[:, 0] += gain_db * math.sqrt(condition.bands) / MFCC_SPAN
+            case LoudnessCondition():
+                part = part + gain_db / LOUDNESS_SPAN
+            case _:
+                pass
+        changed.append(part)
+    return torch.cat(changed, dim=1)
+
+
+def read_array(path: Path) -> Tensor:
+    """Read frames from a `.npy` file; what it holds is checked by `check_frames`.
+
+    Raises:
+        ConditionError: no such file, or no array of numbers.
+    """
+    try:
+        # mapped, not loaded: what the header claims must be in the file
+        array: Any = _open_array(path, mode="r")
+    except FileNotFoundError:
+        raise ConditionError(f"there is no file {path}; frames are read from there") from None
+    except (OSError, ValueError, EOFError, OverflowError) as error:
+        raise ConditionError(f"{path} cannot be read as an array of numbers: {error}") from None
+    if array.dtype.kind not in "fiu":
+        raise ConditionError(f"{path} must hold one array of numbers (.npy)")
+    return torch.from_numpy(np.array(array, dtype=np.float32))
+
+
+def mel_settings(
+    condition: MelCondition | MfccCondition, sample_rate: int, hop: int
+) -> FeatureConfig:
+    """Give the settings of a mel or MFCC condition as the feature code takes them."""
+    settings = FeatureConfig(
+        sample_rate,
+        n_fft=_whole(condition.window),
+        win_length=condition.window,
+        hop_length=hop,
+        n_mels=condition.bands,
+        n_mfcc=1,
+    )
+    if isinstance(condition, MfccCondition):
+        return replace(settings, n_mfcc=condition.coefficients)
+    return replace(settings, f_min=condition.low_hz, f_max=condition.high_hz)
+
+
+def select_mel(config: ModelConfig, local: Tensor, samples: int) -> tuple[MelCondition, Tensor]:
+    """Take the mel frames out of those of all local conditions, as many as the samples need.
+
+    Args:
+        local: (F, columns of all local conditions).
+        samples: of the clip; one frame too many or few is the rounding of whoever computed them.
+    Returns:
+        the condition, and (1 + samples // hop, bands), scaled.
+    Raises:
+        ConditionError: the model is not conditioned on mel.
+    """
+    column = 0
+    for condition in config.locals:
+        if isinstance(condition, MelCondition):
+            index = torch.arange(frame_count(samples, config.condition_hop))
+            frames = local[index.clamp(max=local.shape[0] - 1)]
+            return condition, frames[:, column : column + condition.columns]
+        column += condition.columns
+    raise ConditionError("the model is not conditioned on mel, which this needs; leave it out")
+
+
+def mel_energies(frames: Tensor) -> Tensor:
+    """Undo the scale of mel frames (F, bands): energies (bands, F)."""
+    decibels: Tensor = frames.T * MEL_SPAN + MEL_MIDDLE
+    return 10 ** (decibels / 10)
+
+
+def example_conditions(config: ModelConfig) -> tuple[dict[str, ConditionValue], Tensor]:
+    """Give something to condition any clip on: first labels, lowest numbers, one frame of zeros."""
+    given: dict[str, ConditionValue] = {c.name: c.values[0] for c in config.labels}
+    for condition in config.globals:
+        if isinstance(condition, NumberCondition):
+            given[condition.name] = condition.low
+        else:
+            given[condition.name] = torch.zeros(condition.size)
+    columns = sum(condition.columns for condition in config.locals)
+    return given, torch.zeros(1 if columns else 0, columns)
+
+
+def check_frames(condition: LocalCondition, frames: Tensor) -> Tensor:
+    """Take frames (F, columns) that a person gave.
+
+    Raises:
+        ConditionError: another shape, or numbers that are not finite.
+    """
+    if frames.ndim != 2 or frames.shape[1] != condition.columns or not frames.shape[0]:
+        found = " x ".join(map(str, frames.shape)) or "a single number"
+        raise ConditionError(
+            f"the frames of {condition.name} must be an array of frames x {condition.columns}; "
+            f"found {found}"
+        )
+    if not bool(torch.isfinite(frames).all()):
+        raise ConditionError(f"the frames of {condition.name} hold NaN or infinity")
+    return frames.float()
+
+
+def describe_missing(condition: LocalCondition, hop: int, sample_rate: int) -> str:
+    """Say what a model expects that was not given."""
+    rate = sample_rate / hop
+    what = "an array" if isinstance(condition, FramesCondition) else "a recording, or an array"
+    return (
+        f"the condition {condition.name!r} is missing; give {what} of frames x "
+        f"{condition.columns}, one every {hop} samples ({rate:g} a second)"
+    )
+
+
+def _whole(window: int) -> int:
+    """Give the power of two at or above a window."""
+    return 1 << (window - 1).bit_length()

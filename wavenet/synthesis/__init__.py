@@ -1,1 +1,0 @@
-"""Generation: labels, a seed and perhaps a prompt -> audio, as it is made."""
