@@ -53,7 +53,11 @@ class TimedClip:
 
 
 def write_clip(
-    loaded: "Checkpoint", path: Path, item: "GenerationRequest", clip: TimedClip, with_prompt: bool
+    loaded: "Checkpoint",
+    path: Path,
+    request: "GenerationRequest",
+    clip: TimedClip,
+    with_prompt: bool,
 ) -> None:
     """Write a clip to a file, completely or not at all; with its prompt in front if asked for."""
     import torch
@@ -61,15 +65,15 @@ def write_clip(
     from audio_utils import io
 
     waveform = clip.waveform
-    if item.prompt is not None and with_prompt:
-        waveform = torch.cat([item.prompt, waveform])
+    if request.prompt is not None and with_prompt:
+        waveform = torch.cat([request.prompt, waveform])
     io.write(path, waveform, loaded.config.audio.sample_rate)
 
 
 def print_clip(
     loaded: "Checkpoint",
     path: Path,
-    item: "GenerationRequest",
+    request: "GenerationRequest",
     clip: TimedClip,
     with_prompt: bool,
     rtf: float,
@@ -81,7 +85,7 @@ def print_clip(
     Args:
         loaded: the checkpoint that generated the clip.
         path: the written file.
-        item: the request of the clip.
+        request: the request of the clip.
         clip: the generated clip.
         with_prompt: whether the file begins with the prompt.
         rtf: real-time factor, seconds of computing per second of audio.
@@ -96,17 +100,17 @@ def print_clip(
     if not as_json:
         typer.echo(str(path))
         return
-    prompt_samples = 0 if item.prompt is None or not with_prompt else item.prompt.numel()
+    prompt_samples = 0 if request.prompt is None or not with_prompt else request.prompt.numel()
     labels = {
         name: value.tolist() if isinstance(value, torch.Tensor) else value
-        for name, value in item.labels.items()
+        for name, value in request.labels.items()
     }
     record = {
         "file": str(path),
         "seconds": (prompt_samples + clip.waveform.numel()) / rate,
-        "bits_per_sample": compute_bits_per_sample(loaded, item, clip) if scored else None,
+        "bits_per_sample": compute_bits_per_sample(loaded, request, clip) if scored else None,
         "sample_rate": rate,
-        "seed": item.seed,
+        "seed": request.seed,
         "labels": labels,
         "rtf": rtf,
         "retries": [
@@ -135,7 +139,7 @@ def describe_retry(retry: "Retry", rate: int) -> str:
 
 def generate_with_progress(
     loaded: "Checkpoint",
-    items: "list[GenerationRequest]",
+    requests: "list[GenerationRequest]",
     sampling: "SamplingConfig",
     runner: "Engine[Any]",
     guarded: bool = True,
@@ -144,7 +148,7 @@ def generate_with_progress(
 
     Args:
         loaded: the checkpoint.
-        items: the requests, checked before anything is compiled.
+        requests: the requests, checked before anything is compiled.
         sampling: how codes are selected.
         runner: the engine.
         guarded: whether the guard checks the clips.
@@ -156,12 +160,12 @@ def generate_with_progress(
     guard = DEFAULT_GUARD if guarded else None
     # This call checks all requests, so that an error comes before the compilation.
     clips = generate_many(
-        loaded, items, sampling, runner, guard, lambda samples: advance(samples), print_message
+        loaded, requests, sampling, runner, guard, lambda samples: advance(samples), print_message
     )
     with status_spinner("preparing the engine (compiled once per machine, 10 to 20 seconds)"):
         warm_up(loaded, runner)
     start = time.perf_counter()
-    with progress_bar("samples", sum(item.samples for item in items)) as advance:
+    with progress_bar("samples", sum(request.samples for request in requests)) as advance:
         for clip in clips:
             elapsed = time.perf_counter() - start
             yield clip.item, TimedClip(clip.waveform, clip.codes, elapsed, clip.rescues)
@@ -197,18 +201,20 @@ def plan_output_paths(out: Path | None, names: list[str], overwrite: bool) -> li
 
 
 def compute_bits_per_sample(
-    loaded: "Checkpoint", item: "GenerationRequest", clip: TimedClip
+    loaded: "Checkpoint", request: "GenerationRequest", clip: TimedClip
 ) -> float:
     """Compute the bits per sample of a generated clip under the model, without its prompt."""
     from wavenet.likelihood.score import score_clip
 
-    score = score_clip(loaded, clip.waveform, clip.codes, item.prompt, item.labels, item.local)
+    score = score_clip(
+        loaded, clip.waveform, clip.codes, request.prompt, request.labels, request.local
+    )
     return float(score.bits[-clip.codes.numel() :].double().mean())
 
 
 def draw_from_candidates(
     loaded: "Checkpoint",
-    item: "GenerationRequest",
+    request: "GenerationRequest",
     candidates: int,
     sampling: "SamplingConfig",
     runner: "Engine[Any]",
@@ -218,12 +224,12 @@ def draw_from_candidates(
     from wavenet.generation.mel_candidates import generate_with_candidates
 
     start = time.perf_counter()
-    with progress_bar("samples", item.samples) as advance:
-        clip = generate_with_candidates(loaded, item, candidates, sampling, runner, advance)
+    with progress_bar("samples", request.samples) as advance:
+        clip = generate_with_candidates(loaded, request, candidates, sampling, runner, advance)
     return TimedClip(clip.waveform, clip.codes, time.perf_counter() - start)
 
 
-def run_beam_search(loaded: "Checkpoint", item: "GenerationRequest", beams: int) -> TimedClip:
+def run_beam_search(loaded: "Checkpoint", request: "GenerationRequest", beams: int) -> TimedClip:
     """Search for the most likely clip behind a progress bar; print its log-probability."""
     import torch
 
@@ -232,8 +238,8 @@ def run_beam_search(loaded: "Checkpoint", item: "GenerationRequest", beams: int)
 
     torch.set_num_threads(1)  # The products are small: a second thread makes them slower.
     start = time.perf_counter()
-    with progress_bar("samples", item.samples) as advance:
-        result = search(loaded, item, beams, report=lambda _: advance(1))
+    with progress_bar("samples", request.samples) as advance:
+        result = search(loaded, request, beams, report=lambda _: advance(1))
     print_message(
         f"log-probability {result.log_prob:.2f} nats, {result.bits_per_sample:.4f} bits per sample"
     )

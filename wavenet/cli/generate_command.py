@@ -121,19 +121,19 @@ def generate(
         samples = samples_from_seconds(
             loaded.config.default_seconds if seconds is None else seconds, rate
         )
-    items = [GenerationRequest(samples, labels, s, prompt=given, local=local) for s in seeds]
+    requests = [GenerationRequest(samples, labels, s, prompt=given, local=local) for s in seeds]
     if beams is not None:
-        clips = iter([(0, run_beam_search(loaded, items[0], beams))])
+        clips = iter([(0, run_beam_search(loaded, requests[0], beams))])
     else:
         runner = make_engine(engine, loaded.model, precision, threads)
-        clips = generate_with_progress(loaded, items, sampling, runner, guard)
-    write_clips(loaded, paths, items, clips, with_prompt, json_)
+        clips = generate_with_progress(loaded, requests, sampling, runner, guard)
+    write_clips(loaded, paths, requests, clips, with_prompt, json_)
 
 
 def write_clips(
     loaded: "Checkpoint",
     paths: list[Path],
-    items: "list[GenerationRequest]",
+    requests: "list[GenerationRequest]",
     clips: "Iterator[tuple[int, TimedClip]]",
     with_prompt: bool,
     as_json: bool,
@@ -144,7 +144,7 @@ def write_clips(
 
     Args:
         loaded: the checkpoint.
-        paths, items: one output file and one request per clip.
+        paths, requests: one output file and one request per clip.
         clips: indices and clips, in any order.
         with_prompt: whether the files begin with the prompt.
         as_json: whether to print records instead of paths.
@@ -153,19 +153,19 @@ def write_clips(
     try:
         for n, clip in clips:
             create_folder(paths[n].parent)
-            write_clip(loaded, paths[n], items[n], clip, with_prompt)
+            write_clip(loaded, paths[n], requests[n], clip, with_prompt)
             written[n] = clip
     finally:
-        complete = len(written) == len(items)
+        complete = len(written) == len(requests)
         samples = sum(clip.waveform.numel() for clip in written.values())
         audio = samples / loaded.config.audio.sample_rate
         elapsed = max((clip.elapsed for clip in written.values()), default=0.0)
         for n, clip in sorted(written.items()):
             # After an error the device may be lost, so the clips are not scored.
             rtf = elapsed / audio
-            print_clip(loaded, paths[n], items[n], clip, with_prompt, rtf, as_json, complete)
+            print_clip(loaded, paths[n], requests[n], clip, with_prompt, rtf, as_json, complete)
         if written and not complete:
-            print_message(f"{len(written)} of {len(items)} clips were generated")
+            print_message(f"{len(written)} of {len(requests)} clips were generated")
     print_message(
         f"{audio:.2f} s of audio in {elapsed:.2f} s, {audio / elapsed:.2f} times real time"
     )

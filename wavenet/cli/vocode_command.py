@@ -90,44 +90,44 @@ def vocode(
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
     sampling = choose_sampling(loaded.config.sampling, guidance=guidance, **values)
     local, samples = read_source(loaded, source)
-    item = GenerationRequest(samples, labels, seed, local=local)
+    request = GenerationRequest(samples, labels, seed, local=local)
     runner = make_engine(engine, loaded.model, precision, threads)
     if candidates == 1:
-        ((_, clip),) = generate_with_progress(loaded, [item], sampling, runner, guard)
+        ((_, clip),) = generate_with_progress(loaded, [request], sampling, runner, guard)
     else:
-        clip = draw_from_candidates(loaded, item, candidates, sampling, runner)
-    clip = apply_mel_matching(loaded, clip, item, mel_matching_iterations)
+        clip = draw_from_candidates(loaded, request, candidates, sampling, runner)
+    clip = apply_mel_matching(loaded, clip, request, mel_matching_iterations)
     audio, elapsed = samples / loaded.config.audio.sample_rate, clip.elapsed
     create_folder(paths[0].parent)
-    write_clip(loaded, paths[0], item, clip, False)
-    print_clip(loaded, paths[0], item, clip, False, elapsed / audio, json_)
+    write_clip(loaded, paths[0], request, clip, False)
+    print_clip(loaded, paths[0], request, clip, False, elapsed / audio, json_)
     print_message(
         f"{audio:.2f} s of audio in {elapsed:.2f} s, {audio / elapsed:.2f} times real time"
     )
 
 
 def apply_mel_matching(
-    loaded: "Checkpoint", clip: TimedClip, item: "GenerationRequest", iterations: int | None
+    loaded: "Checkpoint", clip: TimedClip, request: "GenerationRequest", iterations: int | None
 ) -> TimedClip:
     """Filter a clip until its mel frames match those of the request.
 
     Args:
         loaded: the checkpoint.
         clip: the generated clip.
-        item: its request.
+        request: its request.
         iterations: 0 returns the clip as it is; None means the default if the model is conditioned
             on mel, otherwise 0.
     Raises:
         ConditionError: iterations above 0, but the model is not conditioned on mel.
     """
     has_mel = any(condition.kind == "mel" for condition in loaded.config.model.locals)
-    if iterations == 0 or (iterations is None and not has_mel) or item.local is None:
+    if iterations == 0 or (iterations is None and not has_mel) or request.local is None:
         return clip
     from audio_utils.matching import ITERATIONS
     from wavenet.generation.mel_filter import match_request_mel
 
     number = ITERATIONS if iterations is None else iterations
-    waveform = match_request_mel(loaded, clip.waveform, item.local, number).clamp(-1, 1)
+    waveform = match_request_mel(loaded, clip.waveform, request.local, number).clamp(-1, 1)
     return replace(clip, waveform=waveform)
 
 
