@@ -89,8 +89,8 @@ def compare_with_reference(engine: Any, device: str, streams: int) -> float:
     conditioning = model.conditioning([{}] * streams, [CHECKED_SAMPLES] * streams)
     ours, right = engine.start(conditioning), reference.start(conditioning)
     for t in range(CHECKED_SAMPLES):
-        found, expected = engine.step(ours, codes[:, t]), reference.step(right, codes[:, t])
-        difference = float((found - expected).abs().max())
+        actual, expected = engine.step(ours, codes[:, t]), reference.step(right, codes[:, t])
+        difference = float((actual - expected).abs().max())
         largest_difference = max(largest_difference, difference)
         largest_logit = max(largest_logit, float(expected.abs().max()))
     noise = torch.rand(streams, CHECKED_SAMPLES, device=device)
@@ -228,7 +228,7 @@ def measure_engines(arguments: argparse.Namespace, start: float) -> tuple[list[A
                 skipped.append(f"{label}, {count} streams: no time left")
                 continue
             try:
-                found = measure(engine, count, device, arguments.samples)
+                result = measure(engine, count, device, arguments.samples)
             except torch.OutOfMemoryError:
                 skipped.append(f"{label}, {count} streams: too little memory")
                 continue
@@ -236,8 +236,8 @@ def measure_engines(arguments: argparse.Namespace, start: float) -> tuple[list[A
                 skipped.append(f"{label}, {count} streams: FAILED, {first_line(error)}")
                 continue
             rows.append({"configuration": name, "engine": engine_name, "precision": precision})
-            rows[-1] |= {"streams": count, "difference": difference, **found}
-            speed, memory = found["samples_per_second"], found["memory_bytes"] / 1e9
+            rows[-1] |= {"streams": count, "difference": difference, **result}
+            speed, memory = result["samples_per_second"], result["memory_bytes"] / 1e9
             print(f"{label:18} {count:6,} streams {speed:16,.0f} samples/s {memory:8.2f} GB")
     return rows, skipped
 

@@ -112,16 +112,18 @@ def generate(
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
     sampling = choose_sampling(loaded.config.sampling, guidance=guidance, **values)
     rate = loaded.config.audio.sample_rate
-    given = read_prompt(prompt, rate)
+    prompt_waveform = read_prompt(prompt, rate)
     local = read_frames(loaded, arrays)
     if seconds is None and local is not None:
-        before = 0 if given is None else given.numel()
+        before = 0 if prompt_waveform is None else prompt_waveform.numel()
         samples = max(1, (local.shape[0] - 1) * loaded.config.model.condition_hop - before)
     else:
         samples = samples_from_seconds(
             loaded.config.default_seconds if seconds is None else seconds, rate
         )
-    requests = [GenerationRequest(samples, labels, s, prompt=given, local=local) for s in seeds]
+    requests = [
+        GenerationRequest(samples, labels, s, prompt=prompt_waveform, local=local) for s in seeds
+    ]
     if beams is not None:
         clips = iter([(0, run_beam_search(loaded, requests[0], beams))])
     else:
@@ -194,12 +196,12 @@ def read_frames(loaded: "Checkpoint", arrays: dict[str, str]) -> "Tensor | None"
     from wavenet.model.frame_features import compute_frame_features, read_array
 
     config = loaded.config
-    given = {name: read_array(Path(path)) for name, path in arrays.items()}
-    if not given and config.model.locals:
+    loaded_arrays = {name: read_array(Path(path)) for name, path in arrays.items()}
+    if not loaded_arrays and config.model.locals:
         first = config.model.locals[0]
         raise ConditionError(
             f"this model needs frames of {first.name!r}; use --frames {first.name}=FILE.npy, or "
             "`wavenet vocode` with a recording"
         )
-    frames = compute_frame_features(config.model, config.audio.sample_rate, None, given)
+    frames = compute_frame_features(config.model, config.audio.sample_rate, None, loaded_arrays)
     return frames if frames.numel() else None

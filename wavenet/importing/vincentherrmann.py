@@ -77,7 +77,7 @@ def import_model(
     return ImportedModel(config, model, "vincentherrmann", CARD_NOTES)
 
 
-def _stored_cycle(module: pickle_reader.OpaqueObject, source: str, given: int | None) -> int:
+def _stored_cycle(module: pickle_reader.OpaqueObject, source: str, option: int | None) -> int:
     """Return the layers per cycle that a module contains, after comparing it with an option."""
     stored = pickle_reader.get_attribute(module, "layers")
     if type(stored) is not int:
@@ -85,9 +85,9 @@ def _stored_cycle(module: pickle_reader.OpaqueObject, source: str, given: int | 
     factor = pickle_reader.get_attribute(module, "dilation_factor")
     if factor not in (None, 2):
         raise CheckpointError(f"{source} multiplies dilations by {factor!r:.20}, expected 2")
-    if given is not None and given != stored:
+    if option is not None and option != stored:
         raise ConfigError(
-            f"{source} has {stored} layers per cycle, but the option is {given}; omit it"
+            f"{source} has {stored} layers per cycle, but the option is {option}; omit it"
         )
     return stored
 

@@ -97,7 +97,7 @@ def render_html(text: str) -> str:
 
 def _remove_addresses(tokens: list[Token]) -> list[Token]:
     """Replace images by their description, and links that are not web addresses by their text."""
-    kept: list[Token] = []
+    result: list[Token] = []
     is_web = True
     for token in tokens:
         if token.type == "image":
@@ -109,5 +109,5 @@ def _remove_addresses(tokens: list[Token]) -> list[Token]:
         # Links are never nested.
         if not is_web and token.type in ("link_open", "link_close"):
             continue
-        kept.append(token)
-    return kept
+        result.append(token)
+    return result

@@ -85,7 +85,7 @@ def _find_entries(origin: str, infos: list[zipfile.ZipInfo]) -> dict[str, zipfil
     """Return the files of a checkpoint, at the top level or in one folder; refuse all others."""
     if len(infos) > MAX_ENTRIES:
         raise CheckpointError(f"{origin} contains {len(infos):,} files; expected a checkpoint")
-    found: dict[str, zipfile.ZipInfo] = {}
+    entries: dict[str, zipfile.ZipInfo] = {}
     folders = set()
     for info in infos:
         if info.is_dir() or IGNORED.fullmatch(info.filename):
@@ -94,16 +94,21 @@ def _find_entries(origin: str, infos: list[zipfile.ZipInfo]) -> dict[str, zipfil
         folders.add(folder)
         kind = stat.S_IFMT(info.external_attr >> 16)
         is_misplaced = "/" in folder or info.filename.startswith(("/", "../")) or len(folders) > 1
-        if is_misplaced or kind not in (0, stat.S_IFREG) or name not in MAX_BYTES or name in found:
+        if (
+            is_misplaced
+            or kind not in (0, stat.S_IFREG)
+            or name not in MAX_BYTES
+            or name in entries
+        ):
             raise CheckpointError(
                 f"{origin} contains {info.filename[:80]!r}; expected only {', '.join(MAX_BYTES)}, "
                 "each once, at the top level or in one folder"
             )
-        found[name] = info
+        entries[name] = info
     for name in REQUIRED:
-        if name not in found:
+        if name not in entries:
             raise CheckpointError(f"{origin} has no {name}; expected a complete checkpoint")
-    return found
+    return entries
 
 
 def _read(origin: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
