@@ -146,7 +146,7 @@ def test_missing_and_invalid_cards(tmp_path):
 )
 def test_no_card_takes_long_to_render(pattern):
     text = pattern * (MAX_CARD_BYTES // len(pattern))
-    began = time.process_time()
+    start = time.process_time()
     check_harmless(render_html(text))
     check_harmless(render_html(text.replace(pattern, pattern + "\n", len(text) // 20)))
-    assert time.process_time() - began < 10
+    assert time.process_time() - start < 30  # the slowest takes 2 s on an idle machine
