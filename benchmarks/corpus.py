@@ -30,12 +30,11 @@ import soundfile
 import torch
 
 from wavenet.bench.machine import describe_machine
-from wavenet.config import DataConfig
 from wavenet.training.batches import batches
 from wavenet.training.data import Dataset, read_dataset
 from wavenet.training.feed import feed
 from wavenet.training.loop import make_accelerator, make_state, train_step
-from wavenet.training.recipe import checkpoint_config, load_recipe
+from wavenet.training.recipe import DataConfig, checkpoint_config, load_recipe
 
 RATE = 8000
 WAVENET = "from wavenet.cli.main import main; main()"

@@ -19,10 +19,11 @@ import torch
 
 from wavenet.bench.configurations import BITS, CONFIGURATIONS, SAMPLE_RATE
 from wavenet.bench.machine import describe_machine
-from wavenet.config import ModelConfig, SamplingConfig
 from wavenet.engines.base import State
 from wavenet.engines.cpu.cpu_engine import CpuEngine
+from wavenet.model.model_config import ModelConfig
 from wavenet.model.wavenet import WaveNet
+from wavenet.sampling import SamplingConfig
 
 SPAN = 4_000  # samples timed at once
 EARLY, LATE = 10_000, 1_000_000

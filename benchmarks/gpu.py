@@ -27,13 +27,16 @@ from typing import Any
 import torch
 
 from wavenet.bench.configurations import BITS, CONFIGURATIONS, SAMPLE_RATE
-from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, SamplingConfig, TrainConfig
+from wavenet.checkpoint import AudioConfig, CheckpointConfig
+from wavenet.codec import MuLawCodec
 from wavenet.engines.registry import make_engine
 from wavenet.errors import EngineUnavailable
 from wavenet.model.wavenet import WaveNet
+from wavenet.sampling import SamplingConfig
 from wavenet.training.batches import Batch, Portion
 from wavenet.training.feed import gather
 from wavenet.training.loop import make_accelerator, train_step
+from wavenet.training.recipe import TrainConfig
 from wavenet.training.state import make_state
 
 SHAPES = {
@@ -140,7 +143,7 @@ def train(name: str, device: str, samples: int | None) -> dict[str, Any]:
     config = CheckpointConfig(
         name=name,
         audio=AudioConfig(sample_rate=SAMPLE_RATE),
-        codec=CodecConfig(bits=BITS),
+        codec=MuLawCodec(bits=BITS),
         model=SHAPES[name],
     )
     settings, on = TrainConfig(steps=100, precision="bf16"), torch.device(device)

@@ -31,7 +31,7 @@ from wavenet.batch.run import Wanted, check
 from wavenet.batch.tasks import Settings, Task, load_model, make_item, make_task
 from wavenet.batch.work import WRITERS
 from wavenet.bench.machine import describe_machine
-from wavenet.generation.continuous_batch import GeneratedClip
+from wavenet.generation.generate import GeneratedClip
 
 CALL = "from wavenet.cli.main import main; main()"
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")

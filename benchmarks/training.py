@@ -30,8 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wavenet.config import ModelConfig
-from wavenet.model.wavenet import WaveNet
+from wavenet.model.wavenet import WaveNet, WaveNetConfig
 from wavenet.training.batches import Batch
 from wavenet.training.loop import masked_nll
 from wavenet.training.schedule import in_bf16
@@ -136,7 +135,7 @@ def make_runners(names: list[str]) -> dict[str, Runner]:
     """Build every formulation from one set of weights."""
     torch.manual_seed(0)
     sizes = {"residual_channels": 64, "gate_channels": 64, "skip_channels": 256, "kernel_size": 2}
-    model = WaveNet(ModelConfig(**sizes, dilations=tuple(2**n for n in range(10)) * 2), 8, 16_000)
+    model = WaveNet(WaveNetConfig(**sizes, dilations=tuple(2**n for n in range(10)) * 2), 8, 16_000)
     made = {
         "Conv1d fp32": lambda: Runner(PlainConv(model), plain_nll, "fp32"),
         DEFINITION: lambda: Runner(copy.deepcopy(model), definition_nll, "fp32"),

@@ -19,15 +19,14 @@ from torch import Tensor
 
 from audio_utils.example import make_example
 from wavenet import checkpoint
-from wavenet.checkpoint import Checkpoint
-from wavenet.config import CheckpointConfig, SamplingConfig
+from wavenet.checkpoint import Checkpoint, CheckpointConfig
+from wavenet.config import parse_config
 from wavenet.engines.registry import make_engine
-from wavenet.generation.beam_search import search
-from wavenet.generation.continuous_batch import generate_many
-from wavenet.generation.mel_candidates import generate_with_candidates
+from wavenet.generation.generate import generate_many
 from wavenet.generation.request import GenerationRequest
+from wavenet.generation.search import beam_search, generate_with_candidates
 from wavenet.model.frame_features import compute_frame_features
-from wavenet.parsing import parse
+from wavenet.sampling import SamplingConfig
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 PLAIN = SamplingConfig()
@@ -92,7 +91,7 @@ def random_checkpoint(name: str) -> Checkpoint:
         "codec": chosen["codec"],
         "model": {**NETWORK, **chosen["output"], "conditions": CONDITIONS},
     }
-    parsed = parse(CheckpointConfig, json.dumps(config), name)
+    parsed = parse_config(CheckpointConfig, json.dumps(config), name)
     torch.manual_seed(0)
     model = checkpoint.build(parsed)
     with torch.no_grad():
@@ -118,14 +117,14 @@ def digits() -> Iterator[tuple[str, Callable[[], str]]]:
     sound = make_example(8000)[800:2400]
 
     def clip(samples: int = 4000, seed: int = 1, **more: object) -> GenerationRequest:
-        return GenerationRequest(samples, **{"labels": LABELS, "seed": seed, **more})
+        return GenerationRequest(samples, **{"conditions": LABELS, "seed": seed, **more})
 
     for name, engine in ENGINES.items():
         samples = {"reference": 250, "cpu, 1 thread": 4000}.get(name, 1500)
         yield f"digits, {name}", lambda e=engine, s=samples: generate(loaded, clip(s), engine=e)
     for name, sampling in SAMPLINGS.items():
         yield f"digits, {name}", lambda s=sampling: generate(loaded, clip(), s)
-    unlabelled = clip(labels={"digit": "3"})
+    unlabelled = clip(conditions={"digit": "3"})
     yield "digits, one label left out", lambda: generate(loaded, unlabelled, PLAIN)
     for name in ("cpu, 1 thread", "cached"):
         going_on = clip(1000, prompt=sound)
@@ -139,13 +138,13 @@ def digits() -> Iterator[tuple[str, Callable[[], str]]]:
     def together(n: int) -> str:
         if not made:
             runner = make_engine(*ENGINES["cpu, 1 thread"][:1], loaded.model, "fp32", 1)
-            clips = generate_many(loaded, many, None, runner, together=3)
-            made.update({one.item: hash_codes(one.codes) for one in clips})
+            clips = generate_many(loaded, many, None, runner, max_active=3)
+            made.update({one.index: hash_codes(one.codes) for one in clips})
         return made[n]
 
     for n in range(len(many)):
         yield f"digits, clip {n} of 5", lambda n=n: together(n)
-    yield "digits, 4 beams", lambda: hash_codes(search(loaded, clip(200), 4).codes)
+    yield "digits, 4 beams", lambda: hash_codes(beam_search(loaded, clip(200), 4).codes)
 
 
 def others() -> Iterator[tuple[str, Callable[[], str]]]:
@@ -153,9 +152,9 @@ def others() -> Iterator[tuple[str, Callable[[], str]]]:
     sound = make_example(8000)
     vocoder, strings = (checkpoint.load(CHECKPOINTS / name) for name in ("vocoder", "strings"))
     local = compute_frame_features(vocoder.config.model, 8000, sound[:4000])
-    spoken = GenerationRequest(4000, seed=2, local=local)
+    spoken = GenerationRequest(4000, seed=2, frame_features=local)
     yield "vocoder, cpu, 1 thread", lambda: generate(vocoder, spoken)
-    short = GenerationRequest(1200, seed=2, local=local[:8])
+    short = GenerationRequest(1200, seed=2, frame_features=local[:8])
     yield "vocoder, cached", lambda: generate(vocoder, short, engine=ENGINES["cached"])
     yield (
         "vocoder, 3 candidates",
@@ -179,7 +178,7 @@ def others() -> Iterator[tuple[str, Callable[[], str]]]:
             {"word": "no", "level": -20.0, "voice": torch.linspace(-1, 1, 4)},
             seed=4,
             prompt=sound[1000:2000],
-            local=compute_frame_features(loaded.config.model, 8000, sound[:1600], extra),
+            frame_features=compute_frame_features(loaded.config.model, 8000, sound[:1600], extra),
         )
         for engine in ("reference", "cached", "cpu, 1 thread"):
             yield (

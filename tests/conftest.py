@@ -10,22 +10,17 @@ import pytest
 import torch
 
 from wavenet import checkpoint
-from wavenet.conditions import (
+from wavenet.checkpoint import AudioConfig, CheckpointConfig
+from wavenet.codec import LinearCodec, MuLawCodec
+from wavenet.model.conditions import (
     FramesCondition,
     LabelCondition,
     NumberCondition,
     PositionCondition,
     VectorCondition,
 )
-from wavenet.config import (
-    AudioConfig,
-    CategoricalOutput,
-    CheckpointConfig,
-    CodecConfig,
-    ModelConfig,
-    Output,
-)
-from wavenet.model.wavenet import WaveNet
+from wavenet.model.model_config import CategoricalOutput, ModelConfig, Output
+from wavenet.model.wavenet import WaveNet, WaveNetConfig
 
 RATE = 8000
 if not torch.cuda.is_available():
@@ -51,7 +46,7 @@ def tiny_config(
     hop: int = 7,
     widths: tuple[int, int, int] = (8, 12, 10),
     output: Output | None = None,
-) -> ModelConfig:
+) -> WaveNetConfig:
     """Make a small network; conditions: none, label, position, both, frames or all."""
     chosen: list[Any] = []
     if conditions in ("label", "both"):
@@ -66,7 +61,7 @@ def tiny_config(
         chosen.append(VectorCondition(name="timbre", size=4, dropout=0.1))
         chosen.append(FramesCondition(name="other", columns=2, channels=5, context=0))
         chosen.append(PositionCondition(harmonics=1))
-    return ModelConfig(
+    return WaveNetConfig(
         residual_channels=widths[0],
         gate_channels=widths[1],
         skip_channels=widths[2],
@@ -117,8 +112,7 @@ def make_checkpoint(tmp_path: Path) -> Callable[..., checkpoint.Checkpoint]:
 
     def make(config: ModelConfig | None = None, bits: int = 8, name: str = "tiny") -> object:
         config = config or tiny_config()
-        law = "linear" if bits == 16 else "mu-law"
-        codec = CodecConfig(law=law, bits=bits, silence_code=1 << (bits - 1))
+        codec = LinearCodec() if bits == 16 else MuLawCodec(bits=bits)
         whole = CheckpointConfig(
             name=name,
             audio=AudioConfig(sample_rate=RATE),

@@ -9,11 +9,13 @@ import torch
 from tests.conftest import RATE, sine, tiny_config
 from tests.training import make_config, make_dataset, make_settings
 from wavenet import checkpoint, codec
-from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, SamplingConfig
-from wavenet.generation.beam_search import search
+from wavenet.checkpoint import AudioConfig, CheckpointConfig
+from wavenet.codec import MuLawCodec
+from wavenet.generation.generate import generate
 from wavenet.generation.request import GenerationRequest
-from wavenet.generation.streaming import generate
+from wavenet.generation.search import beam_search
 from wavenet.likelihood.score import score
+from wavenet.sampling import SamplingConfig
 from wavenet.training import loop
 from wavenet.training.batches import collate
 from wavenet.training.data import Clip
@@ -22,7 +24,7 @@ ROUNDINGS = ["half-up", "down", "down-256"]
 
 
 def codec_of(rounding):
-    return CodecConfig(rounding=rounding, silence_code=codec.silence_code(8, rounding))
+    return MuLawCodec(rounding=rounding, silence_code=codec.silence_code(8, rounding))
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)
@@ -52,7 +54,7 @@ def test_generation_beams_scores_and_validation_keep_the_convention(tmp_path, ro
     likeliest = loaded.model(whole, given).argmax(dim=1)[0, codes.numel() :]
     assert torch.equal(likeliest, chunk.codes[0])
 
-    found = search(loaded, GenerationRequest(5, prompt=tone), 1)
+    found = beam_search(loaded, GenerationRequest(5, prompt=tone), 1)
     assert torch.equal(found.codes, chunk.codes[0][:5])  # one beam is greedy
     assert torch.equal(found.waveform, codec.decode(found.codes, 8, rounding))
 

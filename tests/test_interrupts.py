@@ -30,7 +30,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize(
-    ("fault", "seconds", "out", "err"),
+    ("check", "seconds", "out", "err"),
     [("None", 50, "heard", ""), ("ValueError('other')", 0.5, "lost", "Exception ignored in")],
 )
 def test_ctrl_c_in_a_destructor_is_heard_a_moment_later(fault, seconds, out, err):

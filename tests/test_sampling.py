@@ -7,8 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from wavenet.config import SamplingConfig
-from wavenet.sampling import draw, inverse_cdf, probabilities
+from wavenet.sampling import SamplingConfig, draw_codes, inverse_cdf, probabilities
 
 # seeded, and however slow the machine is
 RULES = settings(
@@ -80,7 +79,7 @@ def test_probabilities_sum_to_one(sampling):
 def test_greedy_takes_the_likeliest_class_and_the_first_of_equals():
     logits = torch.tensor([[0.0, 3.0, 1.0], [2.0, 0.0, 2.0]])
     for uniform in (0.0, 0.5, LARGEST):
-        codes = draw(logits, torch.full((2,), uniform), SamplingConfig(greedy=True))
+        codes = draw_codes(logits, torch.full((2,), uniform), SamplingConfig(greedy=True))
         assert codes.tolist() == [1, 0]
 
 
@@ -159,14 +158,16 @@ def test_a_class_of_probability_zero_is_never_drawn(kind, uniform):
 def test_a_masked_class_is_never_drawn(sampling, uniform):
     logits = torch.stack([peaked(32, seed) for seed in range(200)])
     allowed = probabilities(logits, sampling) > 0
-    codes = draw(logits, torch.full((200,), uniform), sampling)
+    codes = draw_codes(logits, torch.full((200,), uniform), sampling)
     assert allowed.gather(1, codes[:, None]).all()
     outermost = allowed.int().argmax(1) if uniform == 0 else 31 - allowed.flip(1).int().argmax(1)
     assert torch.equal(codes, outermost)
 
 
 def test_the_ends_of_the_uniform_reach_the_ends_of_the_alphabet():
-    assert draw(torch.zeros(2, 256), torch.tensor([0.0, LARGEST]), SamplingConfig()).tolist() == [
+    assert draw_codes(
+        torch.zeros(2, 256), torch.tensor([0.0, LARGEST]), SamplingConfig()
+    ).tolist() == [
         0,
         255,
     ]
@@ -193,12 +194,12 @@ def test_probabilities_whose_sum_is_rounded_favour_no_class():
 )
 def test_draws_have_the_frequencies_of_the_probabilities(sampling, seed):
     logits = peaked(24, seed)
-    codes = draw(logits.expand(DRAWS, -1), uniforms(seed), sampling)
+    codes = draw_codes(logits.expand(DRAWS, -1), uniforms(seed), sampling)
     assert p_value(codes, probabilities(logits, sampling)) > 1e-4
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("fault", ["temperature", "last class lost", "shifted"])
+@pytest.mark.parametrize("check", ["temperature", "last class lost", "shifted"])
 def test_the_test_of_frequencies_notices_a_fault(fault, seed):
     logits = peaked(24, seed)
     logits[-1] = logits.mean()  # of some weight, for its loss to be noticed
@@ -206,7 +207,7 @@ def test_the_test_of_frequencies_notices_a_fault(fault, seed):
     if fault == "last class lost":
         wrong[-1] = -torch.inf
     sampling = SamplingConfig(temperature=1.05 if fault == "temperature" else 1.0)
-    codes = draw(wrong.expand(DRAWS, -1), uniforms(seed), sampling)
+    codes = draw_codes(wrong.expand(DRAWS, -1), uniforms(seed), sampling)
     if fault == "shifted":
         codes = (codes + 1) % 24
     assert p_value(codes, probabilities(logits, SamplingConfig())) < 1e-6

@@ -8,8 +8,8 @@ import torch
 
 from audio_utils import io
 from wavenet import checkpoint
+from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest
-from wavenet.generation.streaming import generate_waveforms
 from wavenet.likelihood.score import score
 from wavenet.manifest import find_entries
 
@@ -26,7 +26,7 @@ def digits():
 
 
 def card_bits() -> float:
-    found = re.search(
+    found = re.beam_search(
         r"\*\*bits per sample\*\* \| \*\*([\d.]+)\*\*", (FOLDER / "README.md").read_text()
     )
     assert found

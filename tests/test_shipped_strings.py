@@ -9,8 +9,8 @@ import torch
 
 from audio_utils import io
 from wavenet import checkpoint
+from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest
-from wavenet.generation.streaming import generate_waveforms
 from wavenet.likelihood.score import score
 
 ROOT = Path(__file__).parents[1]

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from wavenet import checkpoint
-from wavenet.config import SamplingConfig
 from wavenet.evaluation.vocoder import Recorded, evaluate, summarise
+from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest
-from wavenet.generation.streaming import generate_waveforms
+from wavenet.sampling import SamplingConfig
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "checkpoints" / "vocoder"

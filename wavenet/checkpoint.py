@@ -1,8 +1,8 @@
-"""A checkpoint is a folder: model.safetensors, config.json and a README.md card.
+"""A checkpoint: a folder with model.safetensors, config.json and a README.md card.
 
-A path enters, a model ready to run leaves, and back. Nothing in the folder is code; the config is
-checked, and the sizes it asks for are counted, before anything is built; the weights must fit it
-exactly.
+A path enters, a model ready to run leaves, and back. Nothing in the folder is code. The config is
+checked, and the sizes it asks for are computed, before anything is built; the weights must fit the
+config exactly.
 """
 
 import json
@@ -11,19 +11,24 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, Self
 
 import torch
+from pydantic import Field, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from audio_utils.files import atomic_file
-from wavenet.config import CheckpointConfig
+from wavenet.codec import AnyCodec, Codec
+from wavenet.config import Name, StrictConfig, parse_config
 from wavenet.devices import device_errors
 from wavenet.errors import CheckpointError, ConfigError
-from wavenet.model.wavenet import WaveNet
-from wavenet.parsing import parse
+from wavenet.model.base import AutoregressiveModel
+from wavenet.model.model_config import ModelConfig
+from wavenet.model.registry import AnyModelConfig, build_model
+from wavenet.sampling import SamplingConfig
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -32,31 +37,95 @@ MAX_CONFIG_BYTES = 1 << 20
 MAX_HEADER_BYTES = 1 << 20
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A loaded model and all that is known about it."""
+class AudioConfig(StrictConfig):
+    """The rate of the waveform, in Hz."""
 
-    config: CheckpointConfig
-    model: WaveNet
-    folder: Path
+    sample_rate: int = Field(ge=4_000, le=192_000)
 
 
-def build(config: CheckpointConfig) -> WaveNet:
-    """Make the network of a config, with fresh weights.
+class CheckpointConfig(StrictConfig):
+    """The content of `config.json`."""
+
+    format_version: Literal[1] = 1
+    name: Name
+    audio: AudioConfig
+    codec: AnyCodec
+    model: AnyModelConfig
+    default_seconds: float = Field(default=1.0, gt=0, le=600)
+    sampling: SamplingConfig = SamplingConfig()  # the default of every way to generate
+
+    @model_validator(mode="after")
+    def _check_output(self) -> Self:
+        check_output(self.model, self.codec)
+        return self
+
+    @model_validator(mode="after")
+    def _check_sampling(self) -> Self:
+        sampling = self.sampling
+        if sampling.greedy:
+            raise ValueError("sampling.greedy cannot be a default; only a caller can ask for it")
+        if sampling.guidance != 1 and not self.model.droppable:
+            raise ValueError("sampling.guidance needs a condition with dropout")
+        plain = SamplingConfig(temperature=sampling.temperature)
+        if self.model.output.kind != "categorical" and sampling != plain:
+            raise ValueError("with a mixture output, sampling can set the temperature only")
+        return self
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        for condition in self.model.labels:
+            if not condition.values:
+                raise ValueError(f"the condition {condition.name} has no values")
+        return self
+
+
+def check_output(model: ModelConfig, codec: Codec) -> None:
+    """Check that an output distribution fits a codec.
 
     Raises:
-        ConfigError: a condition bears a name that torch has taken, such as "type".
+        ValueError: a categorical output without mu-law, or a mixture without 16 bits.
     """
-    taken = nn.ModuleDict()
+    laws = ("mu-law",) if model.output.kind == "categorical" else ("pcm16", "linear")
+    if codec.law not in laws:
+        raise ValueError(
+            f"a {model.output.kind} output needs codec.law {laws[0]!r}, found {codec.law!r}"
+        )
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded model, its config and its folder."""
+
+    config: CheckpointConfig
+    model: AutoregressiveModel[Any]
+    folder: Path
+
+    @property
+    def codec(self) -> Codec:
+        """The codec of the model's codes."""
+        return self.config.codec
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.config.audio.sample_rate
+
+
+def build(config: CheckpointConfig) -> AutoregressiveModel[Any]:
+    """Build the network of a config, with random weights.
+
+    Raises:
+        ConfigError: a label has a name that torch reserves, such as "type".
+    """
+    reserved = nn.ModuleDict()
     for condition in config.model.labels:
-        if hasattr(taken, condition.name):
+        if hasattr(reserved, condition.name):
             raise ConfigError(f"a condition cannot be named {condition.name}; choose another name")
-    codec = config.codec
-    return WaveNet(config.model, codec.bits, config.audio.sample_rate, codec.silence_code)
+    return build_model(config.model, config.codec, config.audio.sample_rate)
 
 
-def save(folder: Path, config: CheckpointConfig, model: WaveNet) -> None:
-    """Write weights and config, each file complete or not at all.
+def save(folder: Path, config: CheckpointConfig, model: AutoregressiveModel[Any]) -> None:
+    """Write weights and config; each file appears complete or not at all.
 
     Raises:
         CheckpointError: the folder cannot be written.
@@ -78,7 +147,7 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
     Raises:
         CheckpointError: no such folder, a file missing or damaged, a config out of bounds, or
             weights that do not fit the config.
-        OutOfMemory, DeviceError: they do not fit the device, or it is lost.
+        OutOfMemory, DeviceError: the weights do not fit the device, or it is lost.
     """
     folder = find(folder)
     config = load_config(folder)
@@ -94,14 +163,14 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
 
 
 def find(folder: str | Path) -> Path:
-    """Look a folder up in the working folder, else beside the packages, where ours are."""
+    """Return a folder of the working folder, or else of the project, where our checkpoints are."""
     beside = Path(__file__).parents[1] / folder
-    # not pathlib's, which raise for a name too long or a folder closed to us
+    # not pathlib, which raises for a name that is too long or a folder without permission
     return beside if os.path.isdir(beside) and not os.path.exists(folder) else Path(folder)
 
 
 def load_config(folder: str | Path) -> CheckpointConfig:
-    """Read the config of a checkpoint folder alone.
+    """Read only the config of a checkpoint folder.
 
     Raises:
         CheckpointError: as `load`.
@@ -113,31 +182,31 @@ def load_config(folder: str | Path) -> CheckpointConfig:
         raise CheckpointError(f"{path.parent} cannot be read: {error.strerror}") from None
     if not found:
         raise CheckpointError(
-            f"{path.parent} is not a checkpoint folder; expected one with {CONFIG} and {WEIGHTS}"
+            f"{path.parent} is not a checkpoint; expected a folder with {CONFIG} and {WEIGHTS}"
         )
     text = _read_bytes(path, MAX_CONFIG_BYTES)
     try:
-        return parse(CheckpointConfig, text, str(path))
+        return parse_config(CheckpointConfig, text, str(path))
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     except RecursionError:
-        raise CheckpointError(f"{path} is nested too deeply to be a config") from None
+        raise CheckpointError(f"{path} is nested too deeply for a config") from None
 
 
 def _read_bytes(path: Path, limit: int) -> bytes:
     try:
         if not path.is_file():
-            raise CheckpointError(f"{path.parent} has no {path.name}; it is no complete checkpoint")
+            raise CheckpointError(f"{path.parent} has no {path.name}; the checkpoint is incomplete")
         size = path.stat().st_size
         if size > limit:
-            raise CheckpointError(f"{path} has {size:,} bytes; at most {limit:,} were expected")
+            raise CheckpointError(f"{path} has {size:,} bytes; expected at most {limit:,}")
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from None
 
 
 def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Read tensors whose names, shapes and dtypes must be the expected ones, all finite."""
+    """Read tensors; names, shapes and dtypes must be the expected ones, and all values finite."""
     body = sum(t.numel() * t.element_size() for t in expected.values())
     data = _read_bytes(path, body + MAX_HEADER_BYTES)
     found = _header(path, data)
@@ -155,7 +224,7 @@ def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _header(path: Path, data: bytes) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Give shape and dtype by name: 8 bytes of length, then JSON, begin a safetensors file."""
+    """Return shape and dtype by name; the file begins with 8 bytes of length, then JSON."""
     try:
         (length,) = struct.unpack_from("<Q", data)
         if length > min(MAX_HEADER_BYTES, len(data) - 8):
@@ -164,16 +233,16 @@ def _header(path: Path, data: bytes) -> dict[str, tuple[tuple[int, ...], str]]:
         header.pop("__metadata__", None)
         return {name: (tuple(h["shape"]), str(h["dtype"])) for name, h in header.items()}
     except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        # only now: the length of a sound header can begin with the same two bytes
+        # only now: the length of a valid header can begin with the same two bytes
         if data[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
             raise CheckpointError(
                 f"{path} is a pickle, which could run code when it is read; expected safetensors"
             ) from None
-        raise CheckpointError(f"{path} is truncated or no safetensors file: {error}") from None
+        raise CheckpointError(f"{path} is truncated, or is no safetensors file: {error}") from None
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Refuse a name that occurs twice, of which JSON readers would keep either."""
+    """Raise if a name occurs twice; JSON readers differ in which one they keep."""
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ValueError("a name occurs twice in its header")
@@ -190,4 +259,4 @@ def _difference(
         if found[name] != wanted[name]:
             return f"the tensor {name} is {found[name]}, expected {wanted[name]}"
     extra = next(name for name in found if name not in wanted)
-    return f"the tensor {extra!r} is not known"
+    return f"the tensor {extra!r} is unknown"

@@ -1,105 +1,197 @@
-"""The alphabet: waveform <-> codes, by mu-law companding or, with 16 bits, as they are.
+"""Codecs: the rule between a waveform and codes.
 
-A waveform in [-1, 1] enters, classes 0 to 2**bits - 1 leave, and back. Called by everything that
-touches audio: dataset, generation, scoring, the studio.
+A waveform in [-1, 1] enters, codes 0 to n_classes - 1 leave, and back. Called by everything that
+handles audio. A codec is a config class with two methods; a checkpoint's `config.json` holds it as
+`codec`, and the key `law` selects the class:
 
-The convention, stored by name in every checkpoint (`CodecConfig`):
-    law       "mu-law" for 4 to 10 bits, f(x) = sign(x) ln(1 + mu |x|) / ln(1 + mu);
-              "linear" for 16 bits, f(x) = x, always rounded half up
-    rounding  decides mu, how f becomes a code and back, and the silence code, which stands before
-              the first sample of every clip, with n = 2**bits:
+    law      class         bits     code of x                        x of a code
+    mu-law   MuLawCodec    4 to 10  see `MuLawCodec`                 see `MuLawCodec`
+    pcm16    Pcm16Codec    16       round(32768 x) + 32768, clamped  (code - 32768) / 32768
+    linear   LinearCodec   16       floor((x + 1) / 2 * 65535 + 0.5) 2 code / 65535 - 1
 
-    rounding    mu     code                         decoded f           silence
-    half-up     n - 1  floor((f + 1) / 2 mu + 0.5)  2 code / mu - 1     n / 2
-    down        n - 1  floor((f + 1) / 2 mu)        2 code / mu - 1     n / 2 - 1
-    down-256    256    floor((f + 1) / 2 * 255)     2 code / 256 - 1    128; 8 bits only
-
-Models made here use "half-up"; the others are those of two other programs, whose models can be
-imported, and codes of one convention are not those of another. "down" decodes to the lower end of
-a class, so the slightest change can be a change of code. "down-256" does not undo itself: a
-decoded waveform has codes one lower, and x = 0 has code 127, not the silence code.
+`pcm16` is lossless: every 16-bit PCM value comes back. `linear`, of older checkpoints, maps the PCM
+values 0 and 1 to one code.
 """
 
 import math
-from typing import Literal
+from abc import abstractmethod
+from typing import Annotated, Literal, Self
 
 import torch
+from pydantic import Field, Tag, model_validator
 from torch import Tensor
 
-MIN_BITS = 4
-MAX_BITS = 10
-LINEAR_BITS = 16
+from wavenet.config import StrictConfig, select_by
 
-# In steps: what lies so closely below an edge counts as on it, where rounding is down. A decoded
-# waveform lies on the edges, but for what float32 rounds off, up to 4e-5 of a step at 10 bits.
-EDGE = 2e-4
+MIN_MU_LAW_BITS = 4
+MAX_MU_LAW_BITS = 10
+PCM_SCALE = 1 << 15
+
+# Distance in quantisation steps below an edge that still counts as on the edge, if codes are
+# rounded down. A decoded waveform lies on the edges, up to the error of float32: at most 4e-5 of a
+# step at 10 bits.
+EDGE_TOLERANCE = 2e-4
 
 Rounding = Literal["half-up", "down", "down-256"]
 
 
-def silence_code(bits: int, rounding: Rounding = "half-up") -> int:
-    """Give the code that stands before the first sample: that of x = 0, but for "down-256"."""
+class Codec(StrictConfig):
+    """Base of the codecs.
+
+    Attributes:
+        law: name of the rule.
+        bits: n_classes = 2**bits.
+        rounding: how a value becomes a code.
+        silence_code: the code before the first sample of every clip.
+    """
+
+    law: str
+    bits: int
+    rounding: Rounding
+    silence_code: int
+
+    @property
+    def n_classes(self) -> int:
+        """Number of codes."""
+        return 1 << self.bits
+
+    def encode(self, waveform: Tensor) -> Tensor:
+        """Quantise a waveform to codes.
+
+        Args:
+            waveform: (..., T), in [-1, 1].
+        Returns:
+            (..., T) int64, 0 to n_classes - 1.
+        Raises:
+            ValueError: a sample outside [-1, 1], or not finite.
+        """
+        if waveform.numel() and not bool((waveform.abs() <= 1).all()):
+            peak = waveform.abs().max().item()
+            raise ValueError(f"a waveform must lie in [-1, 1], found {peak:g}; scale it first")
+        return self._encode(waveform)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return the waveform values of codes.
+
+        Args:
+            codes: (..., T) integers, 0 to n_classes - 1.
+        Returns:
+            (..., T) float32 in [-1, 1].
+        Raises:
+            ValueError: a code out of range.
+        """
+        largest = self.n_classes - 1
+        if codes.numel() and not bool(((codes >= 0) & (codes <= largest)).all()):
+            found = f"{codes.min()} to {codes.max()}"
+            raise ValueError(f"codes must lie in 0 to {largest}, found {found}")
+        return self._decode(codes)
+
+    @abstractmethod
+    def _encode(self, waveform: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _decode(self, codes: Tensor) -> Tensor: ...
+
+
+class MuLawCodec(Codec):
+    """Mu-law companding, f(x) = sign(x) ln(1 + mu |x|) / ln(1 + mu), with n = 2**bits:
+
+    rounding    mu     code                         decoded f           silence code
+    half-up     n - 1  floor((f + 1) / 2 mu + 0.5)  2 code / mu - 1     n / 2
+    down        n - 1  floor((f + 1) / 2 mu)        2 code / mu - 1     n / 2 - 1
+    down-256    256    floor((f + 1) / 2 * 255)     2 code / 256 - 1    128; 8 bits only
+
+    This project trains with "half-up". The other two are the conventions of two programs whose
+    models can be imported. "down" decodes to the lower edge of a class, so the smallest change may
+    change the code. "down-256" is not invertible: a decoded waveform has codes one lower, and x = 0
+    has code 127, not the silence code.
+
+    Source: van den Oord et al. 2016, section 2.2; ITU-T G.711.
+    """
+
+    law: Literal["mu-law"] = "mu-law"
+    bits: int = Field(default=8, ge=MIN_MU_LAW_BITS, le=MAX_MU_LAW_BITS)
+    rounding: Rounding = "half-up"
+    silence_code: int = Field(
+        default_factory=lambda given: mu_law_silence_code(
+            given.get("bits", 8), given.get("rounding", "half-up")
+        )
+    )
+
+    @model_validator(mode="after")
+    def _check_convention(self) -> Self:
+        if self.rounding == "down-256" and self.bits != 8:
+            raise ValueError(f"the rounding 'down-256' needs 8 bits, found {self.bits}")
+        silence = mu_law_silence_code(self.bits, self.rounding)
+        if self.silence_code != silence:
+            raise ValueError(
+                f"silence_code must be {silence} for {self.bits} bits with rounding "
+                f"{self.rounding!r}, found {self.silence_code}"
+            )
+        return self
+
+    @property
+    def mu(self) -> int:
+        """Strength of the companding."""
+        return self.n_classes - 1 + (self.rounding == "down-256")
+
+    def _encode(self, waveform: Tensor) -> Tensor:
+        # in float64 if the edge of a class is a value that `decode` returns
+        x = waveform.to(torch.float32 if self.rounding == "half-up" else torch.float64)
+        companded = x.sign() * torch.log1p(self.mu * x.abs()) / math.log1p(self.mu)
+        offset = 0.5 if self.rounding == "half-up" else EDGE_TOLERANCE
+        return ((companded + 1) / 2 * (self.n_classes - 1) + offset).to(torch.int64)
+
+    def _decode(self, codes: Tensor) -> Tensor:
+        companded = codes.to(torch.float32) * 2 / self.mu - 1
+        return companded.sign() * torch.expm1(companded.abs() * math.log1p(self.mu)) / self.mu
+
+
+class Pcm16Codec(Codec):
+    """16-bit PCM, code = PCM + 32768: every PCM value comes back.
+
+    Samples of +1 become 32767 / 32768, the largest value of 16-bit PCM.
+    """
+
+    law: Literal["pcm16"] = "pcm16"
+    bits: Literal[16] = 16
+    rounding: Literal["half-up"] = "half-up"
+    silence_code: Literal[32768] = 32768
+
+    def _encode(self, waveform: Tensor) -> Tensor:
+        # in float64: 0.5 added to a large float32 may round up
+        scaled = torch.floor(waveform.to(torch.float64) * PCM_SCALE + 0.5)
+        return scaled.clamp(max=PCM_SCALE - 1).to(torch.int64) + PCM_SCALE
+
+    def _decode(self, codes: Tensor) -> Tensor:
+        return (codes - PCM_SCALE).to(torch.float32) / PCM_SCALE
+
+
+class LinearCodec(Codec):
+    """16 bits on a symmetric grid from -1 to 1; kept for older checkpoints."""
+
+    law: Literal["linear"] = "linear"
+    bits: Literal[16] = 16
+    rounding: Literal["half-up"] = "half-up"
+    silence_code: Literal[32768] = 32768
+
+    def _encode(self, waveform: Tensor) -> Tensor:
+        # in float64: float32 cannot tell some neighbours of 65,536 classes apart
+        return ((waveform.to(torch.float64) + 1) / 2 * (self.n_classes - 1) + 0.5).to(torch.int64)
+
+    def _decode(self, codes: Tensor) -> Tensor:
+        return (codes.to(torch.float64) * 2 / (self.n_classes - 1) - 1).to(torch.float32)
+
+
+def mu_law_silence_code(bits: int, rounding: Rounding = "half-up") -> int:
+    """Return the code before the first sample: that of x = 0, except for "down-256"."""
     return (1 << (bits - 1)) - (rounding == "down")
 
 
-def encode(waveform: Tensor, bits: int = 8, rounding: Rounding = "half-up") -> Tensor:
-    """Compand, unless there are 16 bits, and quantise to classes.
-
-    Args:
-        waveform: (..., T), in [-1, 1].
-        bits: 4 to 10, or 16.
-        rounding: half-up for 16 bits; down-256 for 8 bits only.
-    Returns:
-        (..., T) int64, 0 to 2**bits - 1; silence maps to 2**(bits - 1), rounded down to one less.
-    Raises:
-        ValueError: bits out of range or not of this rounding, or a sample outside [-1, 1] or not
-            finite.
-    Source: van den Oord et al. 2016, section 2.2; ITU-T G.711; the table above.
-    """
-    largest, mu = _largest(bits, rounding)
-    if waveform.numel() and not bool((waveform.abs() <= 1).all()):
-        raise ValueError(
-            f"a waveform must lie in [-1, 1], found {waveform.abs().max().item():g}; scale it first"
-        )
-    if bits == LINEAR_BITS:
-        # in float64: float32 cannot tell some neighbours of 65,536 classes apart
-        return ((waveform.to(torch.float64) + 1) / 2 * largest + 0.5).to(torch.int64)
-    # in float64 where a class begins at the very values that `decode` gives
-    x = waveform.to(torch.float32 if rounding == "half-up" else torch.float64)
-    companded = x.sign() * torch.log1p(mu * x.abs()) / math.log1p(mu)
-    offset = 0.5 if rounding == "half-up" else EDGE
-    return ((companded + 1) / 2 * largest + offset).to(torch.int64)
-
-
-def decode(codes: Tensor, bits: int = 8, rounding: Rounding = "half-up") -> Tensor:
-    """Expand classes to waveform values: the middle of each class where rounding is half up.
-
-    Args:
-        codes: (..., T) integers, 0 to 2**bits - 1.
-        bits: 4 to 10, or 16.
-        rounding: as in `encode`.
-    Returns:
-        (..., T) float32 in [-1, 1].
-    Raises:
-        ValueError: bits out of range or not of this rounding, or a code outside the alphabet.
-    Source: the table above.
-    """
-    largest, mu = _largest(bits, rounding)
-    if codes.numel() and not bool(((codes >= 0) & (codes <= largest)).all()):
-        raise ValueError(f"codes must lie in 0 to {largest}, found {codes.min()} to {codes.max()}")
-    if bits == LINEAR_BITS:
-        return (codes.to(torch.float64) * 2 / largest - 1).to(torch.float32)
-    companded = codes.to(torch.float32) * 2 / mu - 1
-    return companded.sign() * torch.expm1(companded.abs() * math.log1p(mu)) / mu
-
-
-def _largest(bits: int, rounding: Rounding) -> tuple[int, int]:
-    """Give the largest code and mu."""
-    if not MIN_BITS <= bits <= MAX_BITS and bits != LINEAR_BITS:
-        raise ValueError(f"bits must be {MIN_BITS} to {MAX_BITS} or {LINEAR_BITS}, found {bits}")
-    if bits == LINEAR_BITS and rounding != "half-up":
-        raise ValueError(f"{LINEAR_BITS} bits are rounded half-up, found {rounding!r}")
-    if bits != 8 and rounding == "down-256":
-        raise ValueError(f"the rounding down-256 has 8 bits, found {bits}")
-    largest = (1 << bits) - 1
-    return largest, largest + (rounding == "down-256")
+# how a file or another config holds a codec: any of the classes, selected by its law
+AnyCodec = Annotated[
+    Annotated[MuLawCodec, Tag("mu-law")]
+    | Annotated[Pcm16Codec, Tag("pcm16")]
+    | Annotated[LinearCodec, Tag("linear")],
+    select_by("law", "mu-law", ("mu-law", "pcm16", "linear")),
+]

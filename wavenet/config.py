@@ -1,281 +1,131 @@
-"""Everything that a file may set: strict, frozen, bounded.
+"""The base of every config class, and reading one from text or from values.
 
-JSON or TOML text enters, checked values leave. A checkpoint's `config.json` is `CheckpointConfig`;
-a recipe is `RecipeConfig`. An unknown key, a wrong type, NaN or a contradiction is refused with
-one sentence that names the field (`parsing`).
+A config is a frozen pydantic class with bounds. JSON text, or values that a user typed, enter; a
+config leaves, or a `ConfigError` with one sentence: the field, what was expected, what was found.
+Every config class stands beside what it configures.
 """
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, ValidationError
 
-from wavenet.codec import Rounding, silence_code
-from wavenet.conditions import (
-    Condition,
-    FramesCondition,
-    GlobalCondition,
-    LabelCondition,
-    LocalCondition,
-    Name,
-    PositionCondition,
-    Share,
-    Strict,
-    Width,
-)
+from wavenet.errors import ConfigError
 
-MAX_PARAMETERS = 100_000_000  # 400 MB in float32; no model of this project comes near
-MAX_RING_VALUES = 50_000_000  # 200 MB of float32 ring buffers for one stream
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
+Width = Annotated[int, Field(ge=1, le=4096)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+MAX_SHOWN_VALUE = 60  # characters of a wrong value in a message
+MAX_SHOWN_TEXT = 300
 
 
-class AudioConfig(Strict):
-    """The rate of the waveform, in Hz."""
+class StrictConfig(BaseModel):
+    """Base of every config: frozen, no coercion, no unknown keys, no NaN."""
 
-    sample_rate: int = Field(ge=4_000, le=192_000)
-
-
-class CodecConfig(Strict):
-    """The convention of the codes, written out so that no reader has to guess (see `codec`)."""
-
-    law: Literal["mu-law", "linear"] = "mu-law"
-    bits: int = Field(default=8, ge=4, le=16)
-    rounding: Rounding = "half-up"
-    silence_code: int = 128  # stands before the first sample
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.law == "linear" and self.bits != 16:
-            raise ValueError(f"the linear law has 16 bits, found {self.bits}")
-        if self.law == "mu-law" and self.bits > 10:
-            raise ValueError(f"the mu-law has 4 to 10 bits, found {self.bits}")
-        if self.law == "linear" and self.rounding != "half-up":
-            raise ValueError(f"the linear law is rounded 'half-up', found {self.rounding!r}")
-        if self.rounding == "down-256" and self.bits != 8:
-            raise ValueError(f"the rounding 'down-256' has 8 bits, found {self.bits}")
-        silence = silence_code(self.bits, self.rounding)
-        if self.silence_code != silence:
-            rounded = "" if self.rounding == "half-up" else f" rounded {self.rounding!r}"
-            raise ValueError(f"silence_code must be {silence} for {self.bits} bits{rounded}")
-        return self
-
-    @property
-    def n_classes(self) -> int:
-        """Size of the alphabet."""
-        return 1 << self.bits
-
-
-class CategoricalOutput(Strict):
-    """One logit per class of a mu-law alphabet."""
-
-    kind: Literal["categorical"] = "categorical"
-
-
-class LogisticOutput(Strict):
-    """A mixture of logistics over 16-bit samples."""
-
-    kind: Literal["logistic-mixture"] = "logistic-mixture"
-    components: int = Field(default=10, ge=1, le=64)
-
-
-class GaussianOutput(Strict):
-    """A mixture of Gaussians over 16-bit samples; one component is the single Gaussian."""
-
-    kind: Literal["gaussian-mixture"] = "gaussian-mixture"
-    components: int = Field(default=1, ge=1, le=64)
-
-
-Output = Annotated[CategoricalOutput | LogisticOutput | GaussianOutput, Field(discriminator="kind")]
-
-
-class ModelConfig(Strict):
-    """The network. `dilations`, one per layer, is the single truth about its depth."""
-
-    residual_channels: Width
-    gate_channels: Width  # of EACH half of the gate
-    skip_channels: Width
-    kernel_size: int = Field(default=2, ge=1, le=64)
-    dilations: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(
-        min_length=1, max_length=1000
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, validate_by_name=True
     )
-    output: Output = CategoricalOutput()
-    conditions: tuple[Condition, ...] = Field(default=(), max_length=32)
-    condition_channels: Width = 64  # hidden width of the frame-rate network
-    condition_hop: int = Field(default=80, ge=1, le=65_536)  # samples between condition frames
-
-    @model_validator(mode="after")
-    def _is_buildable(self) -> Self:
-        names = [c.name for c in self.conditions if not isinstance(c, PositionCondition)]
-        if len(set(names)) != len(names):
-            raise ValueError("two conditions have the same name")
-        if len(self.conditions) - len(names) > 1:
-            raise ValueError("the position condition can be given once")
-        weights = self.approximate_parameters
-        if weights > MAX_PARAMETERS:
-            raise ValueError(f"about {weights:,} parameters; the limit is {MAX_PARAMETERS:,}")
-        ring = (self.receptive_field - 1) * self.residual_channels
-        if ring > MAX_RING_VALUES:
-            raise ValueError(f"ring buffers of {ring:,} values; the limit is {MAX_RING_VALUES:,}")
-        return self
-
-    @property
-    def receptive_field(self) -> int:
-        """Number of past samples, the newest included, that one prediction can depend on."""
-        return 1 + (self.kernel_size - 1) * sum(self.dilations)
-
-    @property
-    def labels(self) -> tuple[LabelCondition, ...]:
-        """The conditions that are chosen by name."""
-        return tuple(c for c in self.conditions if isinstance(c, LabelCondition))
-
-    @property
-    def globals(self) -> tuple[GlobalCondition, ...]:
-        """The conditions that are numbers or vectors of a clip."""
-        return tuple(c for c in self.conditions if isinstance(c, GlobalCondition))
-
-    @property
-    def locals(self) -> tuple[LocalCondition, ...]:
-        """The conditions that come in frames."""
-        return tuple(c for c in self.conditions if isinstance(c, LocalCondition))
-
-    @property
-    def approximate_parameters(self) -> int:
-        """Number of weights, biases left out, for a 10-bit alphabet: an upper estimate."""
-        gate, residual, skip = self.gate_channels, self.residual_channels, self.skip_channels
-        block = 2 * gate * (self.kernel_size * residual + 1) + gate * (residual + skip) + residual
-        frames = 0
-        if self.conditions:
-            hidden = self.condition_channels
-            block += 2 * gate * hidden
-            frames = hidden * (hidden + sum(c.features for c in self.conditions))
-            frames += sum((len(c.values) + 1) * c.channels for c in self.labels)
-            frames += sum((2 * c.context + 1) * c.columns * c.channels for c in self.locals)
-        return len(self.dilations) * block + skip * (skip + 1024) + 1024 * residual + frames
 
 
-class SamplingConfig(Strict):
-    """How each sample is drawn (see `sampling`)."""
-
-    temperature: float = Field(default=1.0, ge=1e-6, le=100)  # lower ones overflow: use greedy
-    top_k: int | None = Field(default=None, ge=1)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    greedy: bool = False
-    guidance: float = Field(default=1.0, ge=0, le=20)  # 1: off; needs conditions to leave out
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 
-class CheckpointConfig(Strict):
-    """The content of a checkpoint's `config.json`."""
+def parse_config(kind: type[ConfigT], text: str | bytes, source: str) -> ConfigT:
+    """Read a config from JSON text.
 
-    format_version: Literal[1] = 1
-    name: Name
-    audio: AudioConfig
-    codec: CodecConfig
-    model: ModelConfig
-    default_seconds: float = Field(default=1.0, gt=0, le=600)
-    sampling: SamplingConfig = SamplingConfig()  # for whoever does not say how to draw
-
-    @model_validator(mode="after")
-    def _output_fits_the_codec(self) -> Self:
-        check_output(self.model, self.codec)
-        return self
-
-    @model_validator(mode="after")
-    def _can_be_drawn_so(self) -> Self:
-        chosen = self.sampling
-        if chosen.greedy:
-            raise ValueError("sampling.greedy is for a caller to ask for")
-        left_out = any(c.dropout for c in (*self.model.labels, *self.model.globals))
-        if chosen.guidance != 1 and not left_out:
-            raise ValueError("sampling.guidance needs a condition that may be left out")
-        plain = SamplingConfig(temperature=chosen.temperature)
-        if self.model.output.kind != "categorical" and chosen != plain:
-            raise ValueError("sampling of a mixture can set its temperature alone")
-        return self
-
-    @model_validator(mode="after")
-    def _labels_are_known(self) -> Self:
-        for condition in self.model.labels:
-            if not condition.values:
-                raise ValueError(f"the condition {condition.name} has no values")
-        return self
+    Args:
+        kind: the config class.
+        text: JSON.
+        source: named in the error, usually the path of the file.
+    Raises:
+        ConfigError: one sentence: the field, what is allowed, what was found.
+    """
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {describe_error(error, kind)}") from None
 
 
-class DataConfig(Strict):
-    """Where clips and their labels come from, and which are held out."""
+def make_config(kind: type[ConfigT], source: str, /, **values: object) -> ConfigT:
+    """Build a config from values that a user gave.
 
-    folder: str | None = None
-    pattern: str | None = None  # such as "{digit}_{speaker}_{index}"
-    metadata: str | None = None  # file name in the folder; found by itself when left out
-    validation: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # field -> values
-    test: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    # Used when `validation` is empty: of the files, or of each long one where they are few.
-    validation_share: float = Field(default=0.05, ge=0, lt=1)
-    max_seconds: float = Field(default=4.0, gt=0, le=600)  # longer files are cut into segments
-    # What is trained on is heard at these speeds too, as from a tape: pitch and timbre go along.
-    speeds: tuple[Annotated[float, Field(ge=0.5, le=2)], ...] = Field(default=(), max_length=16)
-
-    @model_validator(mode="after")
-    def _speeds_differ(self) -> Self:
-        if len({1.0, *self.speeds}) <= len(self.speeds):
-            raise ValueError("speeds must differ from each other and from 1, which is always there")
-        return self
+    Raises:
+        ConfigError: as `parse_config`.
+    """
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {describe_error(error, kind)}") from None
 
 
-class TrainConfig(Strict):
-    """The optimisation."""
+def select_by(key: str, default: str, known: Sequence[str]) -> Discriminator:
+    """Return the rule that selects a class of a union by one of its keys.
 
-    steps: int = Field(ge=1, le=100_000_000)
-    # Clips are added until this is reached, by all processes together.
-    samples_per_step: int = Field(default=8_000, ge=1)
-    # A step's clips are worked off in so many parts: less memory on a GPU, the same curve.
-    accumulate: int = Field(default=1, ge=1, le=10_000)
-    learning_rate: float = Field(default=2e-3, gt=0, le=1)
-    final_learning_rate: float = Field(default=2e-5, ge=0, le=1)
-    warmup_steps: int = Field(default=200, ge=0)
-    hold: Share = 0.0  # share of the steps behind the warm-up before the rate begins to fall
-    # Of Muon, for the matrices between the layers, falling as the other; None: AdamW for all.
-    muon_rate: float | None = Field(default=None, gt=0, le=1)
-    weight_decay: float = Field(default=0.01, ge=0, le=10)
-    betas: tuple[Share, Share] = (0.9, 0.99)
-    gradient_clip: float = Field(default=1.0, gt=0)
-    ema_decay: float = Field(default=0.999, ge=0, lt=1)
-    gain_db: float = Field(default=0.0, ge=0, le=24)  # clips are made louder or softer by up to it
-    # Codes: what the network hears is off by up to so much, so that it bears its own mistakes.
-    input_noise: float = Field(default=0.0, ge=0, le=10_000)
-    precision: Literal["fp32", "bf16", "auto"] = "auto"
-    seed: int = Field(default=0, ge=0, le=(1 << 63) - 1)
-    validate_every: int = Field(default=500, ge=1)
-    save_every: int = Field(default=500, ge=1)
+    Args:
+        key: name of the field, a literal in every class of the union.
+        default: the value of an object without this key.
+        known: all values, for the message.
+    """
+
+    def read_tag(value: Any) -> str:
+        if isinstance(value, dict):
+            return str(value.get(key, default))
+        return str(getattr(value, key, None))
+
+    return Discriminator(
+        read_tag,
+        custom_error_type=f"unknown_{key}",
+        custom_error_message=f"expected an object whose {key} is one of {', '.join(known)}",
+    )
 
 
-class RecipeConfig(Strict):
-    """A whole recipe. Labels left empty in the model are filled from the data."""
-
-    name: Name
-    audio: AudioConfig
-    codec: CodecConfig = CodecConfig()
-    model: ModelConfig
-    data: DataConfig = DataConfig()
-    train: TrainConfig
-
-    @model_validator(mode="after")
-    def _output_fits_the_codec(self) -> Self:
-        check_output(self.model, self.codec)
-        return self
-
-    @model_validator(mode="after")
-    def _speeds_fit_the_conditions(self) -> Self:
-        given = [c.name for c in self.model.locals if isinstance(c, FramesCondition)]
-        if self.data.speeds and given:
-            raise ValueError(
-                f"data.speeds cannot be used with {given[0]!r}: its frames are read from files, "
-                "and fit a recording at its own speed alone"
-            )
-        return self
+def describe_error(error: ValidationError, kind: type[BaseModel]) -> str:
+    """Return one sentence for a failed validation; an unknown key is reported first."""
+    errors = error.errors(include_url=False)
+    first = min(errors, key=lambda e: e["type"] != "extra_forbidden")
+    path, siblings = _resolve(kind, first["loc"])
+    field = _printable(".".join(path)) or "the content"
+    if first["type"] == "extra_forbidden":
+        return f"the key {field} is not known (known keys: {', '.join(siblings)})"
+    if first["type"] == "missing":
+        return f"the key {field} is missing"
+    message = _printable(first["msg"].removeprefix("Value error, "))
+    found = repr(first.get("input"))
+    return f"{field}: {message}" + (f", found {found}" if len(found) <= MAX_SHOWN_VALUE else "")
 
 
-def check_output(model: ModelConfig, codec: CodecConfig) -> None:
-    """Refuse an output distribution over an alphabet that it is not for."""
-    law = "mu-law" if model.output.kind == "categorical" else "linear"
-    if codec.law != law:
-        raise ValueError(
-            f"a {model.output.kind} output needs codec.law {law!r}, found {codec.law!r}"
-        )
+def _resolve(kind: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
+    """Return the path of a field without the tags of unions, and the keys known beside it."""
+    path: list[str] = []
+    classes: list[type[BaseModel]] = [kind]
+    for position, part in enumerate(loc):
+        tagged = [c for c in classes if len(classes) > 1 and part in _tags(c)]
+        if tagged:
+            classes = tagged
+            continue
+        path.append(str(part))
+        if position < len(loc) - 1 and isinstance(part, str):
+            fields = [c.model_fields[part] for c in classes if part in c.model_fields]
+            classes = [c for f in fields for c in _config_classes(f.annotation)] or classes
+    return path, list(classes[0].model_fields)
+
+
+def _config_classes(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the config classes inside an annotation, such as those of a union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _config_classes(inner)
+
+
+def _tags(kind: type[BaseModel]) -> set[Any]:
+    """Return the values of the literal fields of a class, one of which tells it from others."""
+    literals = (f.annotation for f in kind.model_fields.values())
+    return {value for a in literals if get_origin(a) is Literal for value in get_args(a)}
+
+
+def _printable(text: str) -> str:
+    """Shorten text from a file, and replace what a terminal cannot show."""
+    short = text if len(text) <= MAX_SHOWN_TEXT else text[:MAX_SHOWN_TEXT] + ".."
+    return "".join(c if c.isprintable() else "?" for c in short)

@@ -5,6 +5,7 @@ WaveNetError
 ├── ConditionError       a condition value or another input is unknown, missing or invalid
 ├── CheckpointError      a checkpoint folder is missing, damaged or does not match its own config
 ├── EngineUnavailable    the requested engine is unknown or cannot run this model here
+│   └── ModelUnsupported an engine, a tab or a command does not support this architecture
 ├── DataError            a training folder, its labels or a clip in it cannot be used
 ├── DeviceError          a GPU was lost during the work
 │   └── OutOfMemory      a device has too little memory
@@ -36,6 +37,10 @@ class CheckpointError(WaveNetError):
 
 class EngineUnavailable(WaveNetError):
     """The requested engine is unknown or cannot run this model here."""
+
+
+class ModelUnsupported(EngineUnavailable):
+    """An engine, a tab or a command does not support this architecture."""
 
 
 class DataError(WaveNetError):

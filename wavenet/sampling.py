@@ -1,67 +1,76 @@
-"""How a class is drawn: temperature, top-k, top-p, greedy, then the inverse CDF of a uniform.
+"""How a code is drawn: temperature, top-k, top-p, greedy, then the inverse CDF of a uniform.
 
 Logits and one uniform per row enter, codes leave. Pure functions; the uniforms come from the
-caller, so that every engine draws the same class from the same logits. Compiled engines repeat
-these rules in their own loop and are tested against this file.
+caller, so that every engine draws the same code from the same logits. Compiled engines repeat these
+rules in their own loop and are tested against this file.
 
-The order is fixed: guidance, if any, makes one set of logits of two; temperature divides them;
-top-k keeps the k likeliest classes (and any that tie with the k-th); top-p keeps, of what is left,
-the likeliest classes whose probability strictly before them is below p; the rest is renormalised.
-The CDF runs in the order of the codes.
+The order is fixed. Guidance merges two sets of logits into one. Temperature divides the logits.
+Top-k keeps the k most likely codes, and all that tie with the k-th. Top-p keeps, of the remaining
+codes, those for which the probability of all more likely codes together is below p. The rest is
+renormalised. The CDF runs in the order of the codes.
 """
 
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from wavenet.config import SamplingConfig
-from wavenet.parsing import make
+from wavenet.config import StrictConfig, make_config
 
 
-def choose_sampling(usual: SamplingConfig, **given: Any) -> SamplingConfig:
-    """Draw as the caller says, and where that is None, as usual for the checkpoint.
+class SamplingConfig(StrictConfig):
+    """How each sample is drawn."""
+
+    temperature: float = Field(default=1.0, ge=1e-6, le=100)  # below 1e-6 it overflows: use greedy
+    top_k: int | None = Field(default=None, ge=1)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    greedy: bool = False
+    guidance: float = Field(default=1.0, ge=0, le=20)  # 1: off; needs conditions with dropout
+
+
+def resolve_sampling(defaults: SamplingConfig, **settings: Any) -> SamplingConfig:
+    """Return the settings that are not None, and the defaults for the others.
 
     Raises:
-        ConfigError: a setting out of its range.
+        ConfigError: a setting out of range.
     """
-    said = {name: value for name, value in given.items() if value is not None}
-    return make(SamplingConfig, "sampling", **{**usual.model_dump(), **said})
+    given = {name: value for name, value in settings.items() if value is not None}
+    return make_config(SamplingConfig, "sampling", **{**defaults.model_dump(), **given})
 
 
 def rows_per_clip(sampling: SamplingConfig) -> int:
-    """Say how many rows of a batch stand for one clip: with guidance, the second has no labels."""
+    """Return how many rows of a batch one clip needs: with guidance 2, the second unconditional."""
     return 1 if sampling.guidance == 1 else 2
 
 
-def guide(logits: Tensor, sampling: SamplingConfig) -> Tensor:
-    """Push the logits with conditions away from those without: without + w (with - without).
+def apply_guidance(logits: Tensor, sampling: SamplingConfig) -> Tensor:
+    """Strengthen the conditions: unconditional + w (conditional - unconditional).
 
-    At w = 1 nothing changes, at 0 the conditions have no say, above 1 they have more than they
-    had in the data.
+    w = 1 changes nothing, w = 0 ignores the conditions, w > 1 strengthens them.
 
     Args:
-        logits: (rows_per_clip * B, P, ...), each clip's row with its conditions before the one
-            without.
+        logits: (rows_per_clip * B, P, ...); for each clip the conditional row, then the
+            unconditional row.
     Returns:
         (B, P, ...).
-    Source: Ho and Salimans 2022, Classifier-free diffusion guidance, equation 6, there with
+    Source: Ho and Salimans 2022, "Classifier-free diffusion guidance", equation 6, there with
         w + 1 for w; for autoregressive logits Sanchez et al. 2023, equation 5.
     """
     if rows_per_clip(sampling) == 1:
         return logits
-    given, free = logits[0::2], logits[1::2]
-    return free + sampling.guidance * (given - free)
+    conditional, unconditional = logits[0::2], logits[1::2]
+    return unconditional + sampling.guidance * (conditional - unconditional)
 
 
 def probabilities(logits: Tensor, sampling: SamplingConfig) -> Tensor:
-    """Turn logits into the probabilities that are drawn from.
+    """Compute the probabilities that codes are drawn from.
 
     Args:
         logits: (..., P) float.
         sampling: temperature, top-k, top-p, greedy.
     Returns:
-        (..., P) float64, summing to 1; classes that may not be drawn are exactly 0.
+        (..., P) float64, sum 1; codes that are excluded have exactly 0.
     """
     logits = logits.to(torch.float64)
     if sampling.greedy:
@@ -81,13 +90,13 @@ def probabilities(logits: Tensor, sampling: SamplingConfig) -> Tensor:
 
 
 def inverse_cdf(p: Tensor, uniforms: Tensor) -> Tensor:
-    """Draw the first class whose cumulative probability exceeds the uniform.
+    """Draw the first code whose cumulative probability exceeds the uniform.
 
     Args:
-        p: (..., P) probabilities, summing to 1.
+        p: (..., P) probabilities, sum 1.
         uniforms: (...), in [0, 1).
     Returns:
-        (...) int64 codes; a class of probability 0 is never drawn.
+        (...) int64 codes; a code of probability 0 is never drawn.
     Source: inverse transform sampling, Devroye 1986, chapter III.2.
     """
     cdf = p.cumsum(-1)
@@ -96,8 +105,8 @@ def inverse_cdf(p: Tensor, uniforms: Tensor) -> Tensor:
     return torch.minimum(below, last)
 
 
-def draw(logits: Tensor, uniforms: Tensor, sampling: SamplingConfig) -> Tensor:
-    """Draw one class per row.
+def draw_codes(logits: Tensor, uniforms: Tensor, sampling: SamplingConfig) -> Tensor:
+    """Draw one code per row.
 
     Args:
         logits: (..., P); uniforms: (...), in [0, 1).

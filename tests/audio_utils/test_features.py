@@ -250,7 +250,7 @@ def test_a_power_of_zero_is_refused():
         mel_spectrogram(torch.ones(100), FeatureConfig(16_000), power=0)
 
 
-@pytest.mark.parametrize("fault", [ImportError, OSError, RuntimeError])
+@pytest.mark.parametrize("check", [ImportError, OSError, RuntimeError])
 def test_a_torchaudio_that_does_not_load_is_one_sentence(monkeypatch, fault):
     """torchaudio declares no torch version; mismatched pairs fail in these three ways."""
 

@@ -27,7 +27,7 @@ def test_new_content_replaces_the_old_one_and_nothing_else_stays(tmp_path):
     assert names(tmp_path) == ["a.txt"]
 
 
-@pytest.mark.parametrize("fault", [ValueError, OSError, KeyboardInterrupt])
+@pytest.mark.parametrize("check", [ValueError, OSError, KeyboardInterrupt])
 def test_a_failing_block_leaves_the_old_file_and_no_temporary(tmp_path, fault):
     target = tmp_path / "a.txt"
     target.write_text("old")

@@ -144,7 +144,7 @@ def test_wav_with_further_parts_and_bytes_after_the_end_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("fault", [torch.nan, torch.inf])
+@pytest.mark.parametrize("check", [torch.nan, torch.inf])
 def test_not_finite_is_never_written(tmp_path, suffix, fault):
     """NaN would become -32768, a click at full scale."""
     waveform = torch.zeros(2, 10)

@@ -146,7 +146,7 @@ def test_the_limit_counts_channels_and_what_resampling_makes(tmp_path):
     refused(tmp_path / "a.wav", "too long", sample_rate=48_000, max_samples=2000)
 
 
-@pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("check", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_counted_and_located(tmp_path, fault):
     values = np.zeros(200_000)
     values[[70_003, 70_009, 150_000]] = fault

@@ -176,7 +176,7 @@ def test_measures_of_speech_refuse_what_is_not(voice):
             measure(metrics.stoi, waveform, waveform)
 
 
-@pytest.mark.parametrize("fault", ["NoUtterancesError", "BufferTooShortError", None])
+@pytest.mark.parametrize("check", ["NoUtterancesError", "BufferTooShortError", None])
 def test_a_pair_that_pesq_cannot_score_is_one_sentence(monkeypatch, voice, fault):
     package = pytest.importorskip("pesq", reason='pip install "wavenet-studio[eval]"')
 
@@ -234,7 +234,7 @@ def test_results_are_plain_and_inputs_untouched(voice, function):
 @pytest.mark.parametrize(
     ("function", "package"), [(metrics.pesq, "pesq"), (metrics.stoi, "pystoi")]
 )
-@pytest.mark.parametrize("fault", [ImportError, OSError, ValueError])
+@pytest.mark.parametrize("check", [ImportError, OSError, ValueError])
 def test_a_missing_extra_is_one_sentence_with_its_install_line(
     monkeypatch, voice, function, package, fault
 ):

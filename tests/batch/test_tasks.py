@@ -18,8 +18,8 @@ from wavenet.batch.finish import Place
 from wavenet.batch.rows import Row
 from wavenet.batch.run import Wanted, check
 from wavenet.batch.tasks import Settings, make_item, make_task
-from wavenet.config import SamplingConfig
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
+from wavenet.sampling import SamplingConfig
 
 COLUMNS = ["id", "seed", "seconds", "digit", "labels", "prompt", "condition", "output", "more"]
 COLUMNS += ["top_k", "temperature", "greedy", "guidance", "checkpoint"]

@@ -14,7 +14,7 @@ from wavenet.batch.run import Wanted, run
 from wavenet.batch.tasks import Settings, load_model
 from wavenet.batch.work import clips_at_once
 from wavenet.errors import FolderError, OutOfMemory
-from wavenet.generation.continuous_batch import GeneratedClip, generate_many
+from wavenet.generation.generate import GeneratedClip, generate_many
 
 
 def test_too_little_memory_for_one_clip_fails_that_one_alone(tiny, tmp_path, monkeypatch):
@@ -27,7 +27,7 @@ def test_too_little_memory_for_one_clip_fails_that_one_alone(tiny, tmp_path, mon
                 raise OutOfMemory("too much")
             for n, item in chunk:
                 for clip in generate_many(loaded, [item], *rest):
-                    yield GeneratedClip(n, clip.waveform, clip.codes, clip.rescues)
+                    yield GeneratedClip(n, clip.waveform, clip.codes, clip.retries)
 
     monkeypatch.setattr(work, "generate_many", small)
     rows = rows_of(9, temperature=1.0)

@@ -6,8 +6,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import RATE, given_for, local_for, tiny_config, tiny_model
 from wavenet.bench.model_cost import build_meta_model, compute_cost
-from wavenet.config import GaussianOutput
 from wavenet.engines.rings import empty_state
+from wavenet.model.model_config import GaussianOutput
 
 
 @pytest.mark.parametrize("kernel_size", [1, 2, 3])

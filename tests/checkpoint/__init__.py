@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from wavenet import checkpoint
-from wavenet.config import CheckpointConfig
+from wavenet.checkpoint import CheckpointConfig
+from wavenet.config import parse_config
 from wavenet.errors import CheckpointError
-from wavenet.parsing import parse
 
 TINY = {
     "format_version": 1,
@@ -32,7 +32,7 @@ TINY = {
 def make(**model):
     """Build a model with seeded weights, and its config."""
     values = {**TINY, "model": {**TINY["model"], **model}}
-    config = parse(CheckpointConfig, json.dumps(values), "tiny")
+    config = parse_config(CheckpointConfig, json.dumps(values), "tiny")
     torch.manual_seed(0)
     return config, checkpoint.build(config)
 

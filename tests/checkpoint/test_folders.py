@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from wavenet import checkpoint
-from wavenet.checkpoint import CONFIG, WEIGHTS
-from wavenet.config import CheckpointConfig
+from wavenet.checkpoint import CONFIG, WEIGHTS, CheckpointConfig
+from wavenet.config import parse_config
 from wavenet.errors import CheckpointError, ConfigError
-from wavenet.parsing import parse
 
 from . import TINY, forward, make, refusal
 
@@ -153,4 +152,4 @@ def test_a_condition_may_not_bear_a_name_that_torch_has_taken(folder, name):
     (folder / CONFIG).write_text(json.dumps(values))
     assert name in refusal(folder)
     with pytest.raises(ConfigError, match=name):
-        checkpoint.build(parse(CheckpointConfig, json.dumps(values), "tiny"))
+        checkpoint.build(parse_config(CheckpointConfig, json.dumps(values), "tiny"))

@@ -13,8 +13,8 @@ import pytest
 from tests.batch.conftest import hashes, records, rows_of, write
 from tests.cli.conftest import assert_refused
 from tests.conftest import tiny_config
-from wavenet.cli import progress
-from wavenet.cli.progress import BatchProgress
+from wavenet.cli import progress_bars
+from wavenet.cli.progress_bars import BatchProgress
 
 CALL = "from wavenet.cli.main import main; main()"
 
@@ -261,7 +261,7 @@ def test_a_full_disk_ends_in_one_sentence(batch, tmp_path):
 
 
 def test_progress_is_lines_where_there_is_no_terminal(capsys, monkeypatch):
-    monkeypatch.setattr(progress, "LINE_SECONDS", -1)
+    monkeypatch.setattr(progress_bars, "LINE_SECONDS", -1)
     with BatchProgress(3, 4.0, quiet=False) as bar:
         bar.skip_clip(1.0)
         bar.finish_clip("a", None)

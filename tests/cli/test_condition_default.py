@@ -5,9 +5,9 @@ import torch
 from audio_utils import io
 from tests.batch.conftest import hashes, write
 from tests.conftest import RATE, tiny_config
-from wavenet.conditions import NumberCondition
+from wavenet.model.conditions import NumberCondition
 
-LEVEL = NumberCondition(name="level", low=-40, high=0, unit="dB", dropout=0.1, usual=-10)
+LEVEL = NumberCondition(name="level", low=-40, high=0, unit="dB", dropout=0.1, default=-10)
 
 
 def test_commands_apply_the_default_and_info_prints_it(make_checkpoint, wavenet, tmp_path):

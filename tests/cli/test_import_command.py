@@ -10,8 +10,8 @@ import torch
 from tests.cli.conftest import assert_refused
 from tests.importing import normed, r9_settings, r9_tensors, random, upsampling, vh_tensors
 from wavenet import checkpoint
+from wavenet.generation.generate import generate
 from wavenet.generation.request import GenerationRequest
-from wavenet.generation.streaming import generate
 from wavenet.likelihood.score import score
 
 

@@ -14,13 +14,14 @@ from tests.cli.conftest import assert_refused
 from tests.conftest import RATE, sine, tiny_config
 from wavenet import checkpoint
 from wavenet.cli.listening import choose_item, listening
-from wavenet.conditions import LabelCondition, MelCondition
-from wavenet.config import DataConfig, ModelConfig
+from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest
-from wavenet.generation.streaming import generate_waveforms
 from wavenet.locks import LOCK_NAME, hold
+from wavenet.model.conditions import LabelCondition, MelCondition
 from wavenet.model.frame_features import compute_frame_features, frame_count
+from wavenet.model.wavenet import WaveNetConfig
 from wavenet.training.data import Dataset, read_dataset
+from wavenet.training.recipe import DataConfig
 
 RECIPE = """
 name = "tones"
@@ -102,7 +103,7 @@ def test_a_clip_that_fails_is_told_in_a_line_and_training_goes_on(wavenet, proje
     def bug(*arguments, **keywords):
         raise RuntimeError("first line\nsecond line")
 
-    monkeypatch.setattr("wavenet.generation.streaming.generate", bug)
+    monkeypatch.setattr("wavenet.generation.generate.generate", bug)
     code, _, err = wavenet(*common, "--listen", 0.01, "--out", "runs/more")
     assert code == 0
     assert "step 2: no clip could be made: first line" in err.splitlines()
@@ -147,9 +148,9 @@ def test_nobody_who_wants_to_stop_waits_for_a_clip(tmp_path, make_checkpoint, ca
 
 def vocoder(folder, **data):
     """Return a model that takes mel frames and a label, and what is read for it."""
-    mel = MelCondition(bands=8)
+    mel = MelCondition(n_mels=8)
     voice = LabelCondition(name="voice", values=("a", "b"))
-    model = ModelConfig(**{**dict(tiny_config(hop=80)), "conditions": (mel, voice)})
+    model = WaveNetConfig(**{**dict(tiny_config(hop=80)), "conditions": (mel, voice)})
     settings = DataConfig(folder=str(folder), pattern="{voice}_{take}", **data)
     return model, read_dataset(settings, RATE, model)
 
@@ -171,13 +172,13 @@ def test_a_vocoder_says_a_held_out_clip_again(tmp_path, many):
     frames = compute_frame_features(model, RATE, torch.from_numpy(waveforms[number]))
     clip = dataset.validation[0]
     first = -(-(clip.start + clip.context) // 80)
-    assert item.labels == {"voice": "bab"[number]}
+    assert item.conditions == {"voice": "bab"[number]}
     # cut into six clips, which follow on each other, or the last of six alone
     assert item.samples == (4321 if many else clip.start + clip.samples - first * 80)
     assert many or item.samples < 800
     count = frame_count(item.samples, 80)
-    assert torch.equal(item.local, frames[first : first + count])
-    assert item.local.shape[0] == count
+    assert torch.equal(item.frame_features, frames[first : first + count])
+    assert item.frame_features.shape[0] == count
     short = choose_item(model, dataset, 160)
     assert short.samples == 160
     assert torch.equal(short.local, frames[first : first + 3])

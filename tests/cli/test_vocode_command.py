@@ -9,7 +9,7 @@ import soundfile
 from tests.cli.conftest import assert_refused
 from tests.conftest import RATE, tiny_config
 from wavenet import checkpoint
-from wavenet.conditions import FramesCondition, LabelCondition, MelCondition
+from wavenet.model.conditions import FramesCondition, LabelCondition, MelCondition
 
 HOP = 80
 
@@ -17,7 +17,7 @@ HOP = 80
 @pytest.fixture
 def vocoder(make_checkpoint):
     """Return the folder of an untrained checkpoint conditioned on mel frames."""
-    mel = MelCondition(bands=20, window=256, channels=4, context=1)
+    mel = MelCondition(n_mels=20, win_length=256, channels=4, context=1)
     config = tiny_config(hop=HOP).model_copy(update={"conditions": (mel,)})
     return make_checkpoint(config, name="vocoder").folder
 

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from wavenet.config import parse_config
 from wavenet.errors import ConfigError
-from wavenet.parsing import parse
 
 MODEL = {"residual_channels": 4, "gate_channels": 4, "skip_channels": 4, "dilations": [1, 2, 4]}
 TRAIN = {"steps": 10}
@@ -30,7 +30,7 @@ def refusal(kind, value, limit_seconds=5.0):
     text = value if isinstance(value, str | bytes) else json.dumps(value)
     began = time.perf_counter()
     with pytest.raises(ConfigError) as caught:
-        parse(kind, text, "here.json")
+        parse_config(kind, text, "here.json")
     assert time.perf_counter() - began < limit_seconds
     sentence = str(caught.value)
     assert sentence.startswith("here.json: ")

@@ -6,17 +6,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wavenet.conditions import LabelCondition, PositionCondition, Strict
-from wavenet.config import (
-    CheckpointConfig,
-    DataConfig,
-    ModelConfig,
-    RecipeConfig,
-    SamplingConfig,
-    TrainConfig,
-)
+from wavenet.checkpoint import CheckpointConfig
+from wavenet.config import StrictConfig, parse_config
 from wavenet.errors import ConfigError
-from wavenet.parsing import parse
+from wavenet.model.conditions import LabelCondition, PositionCondition
+from wavenet.model.model_config import ModelConfig
+from wavenet.sampling import SamplingConfig
+from wavenet.training.recipe import DataConfig, RecipeConfig, TrainConfig
 
 from . import DIGIT, MODEL, TRAIN, WHOLE, changed, refusal
 
@@ -33,18 +29,18 @@ def test_a_whole_config_is_read_and_written_without_loss():
     full = changed(
         WHOLE, model=changed(MODEL, conditions=[DIGIT, {"kind": "position", "harmonics": 2}])
     )
-    config = parse(CheckpointConfig, json.dumps(full), "here.json")
+    config = parse_config(CheckpointConfig, json.dumps(full), "here.json")
     assert config.model.dilations == (1, 2, 4)
     assert config.model.conditions == (
         LabelCondition(name="digit", values=("0", "1")),
         PositionCondition(harmonics=2),
     )
-    assert parse(CheckpointConfig, config.model_dump_json(), "again.json") == config
+    assert parse_config(CheckpointConfig, config.model_dump_json(), "again.json") == config
 
 
 @pytest.mark.parametrize("kernel_size, dilations", [(3, [2**n for n in range(10)]), (2, [1, 2, 4])])
 def test_the_receptive_field_counts_samples(kernel_size, dilations):
-    model = parse(
+    model = parse_config(
         ModelConfig, json.dumps(changed(MODEL, kernel_size=kernel_size, dilations=dilations)), "x"
     )
     assert model.receptive_field == {3: 2047, 2: 8}[kernel_size]
@@ -118,7 +114,7 @@ def test_a_line_break_in_a_kind_does_not_break_the_sentence():
 
 @pytest.mark.parametrize("kind", [TrainConfig, CheckpointConfig, RecipeConfig, DataConfig])
 def test_every_config_is_frozen_strict_and_closed(kind):
-    assert issubclass(kind, Strict)
+    assert issubclass(kind, StrictConfig)
     rules = kind.model_config
     assert rules["frozen"] and rules["strict"]
     assert rules["extra"] == "forbid"
@@ -137,7 +133,7 @@ keys = st.sampled_from([*ModelConfig.model_fields, "kind", "name", "values"])
 @given(st.dictionaries(keys, json_values, max_size=4))
 def test_whatever_stands_in_a_model_config_it_is_accepted_or_refused_in_one_line(values):
     try:
-        parse(ModelConfig, json.dumps({**MODEL, **values}), "here.json")
+        parse_config(ModelConfig, json.dumps({**MODEL, **values}), "here.json")
     except ConfigError as error:
         assert len(str(error).splitlines()) == 1
         assert str(error).isprintable()

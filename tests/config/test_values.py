@@ -6,16 +6,14 @@ import pytest
 import torch
 
 from wavenet import checkpoint
-from wavenet.conditions import LabelCondition, PositionCondition
-from wavenet.config import (
-    AudioConfig,
-    CheckpointConfig,
-    CodecConfig,
-    ModelConfig,
-    SamplingConfig,
-    TrainConfig,
-)
-from wavenet.parsing import parse
+from wavenet.checkpoint import AudioConfig, CheckpointConfig
+from wavenet.codec import MuLawCodec
+from wavenet.config import parse_config
+from wavenet.model.conditions import LabelCondition, PositionCondition
+from wavenet.model.model_config import ModelConfig
+from wavenet.model.wavenet import WaveNetConfig
+from wavenet.sampling import SamplingConfig
+from wavenet.training.recipe import TrainConfig
 
 from . import DIGIT, LEVEL, MODEL, TRAIN, WHOLE, changed, refusal
 
@@ -131,12 +129,12 @@ def test_absurd_sizes_are_refused_at_once_and_nothing_is_built(change, words, mo
 )
 def test_the_estimate_of_the_parameters_is_never_below_the_weights_built(sizes, conditions):
     """The hidden layers of the frame-rate network, up to 80 million weights, were not counted."""
-    model = ModelConfig(**sizes, dilations=(1, 2), conditions=conditions)
+    model = WaveNetConfig(**sizes, dilations=(1, 2), conditions=conditions)
     built = checkpoint.build(
         CheckpointConfig(
             name="x",
             audio=AudioConfig(sample_rate=8000),
-            codec=CodecConfig(bits=10, silence_code=512),
+            codec=MuLawCodec(bits=10, silence_code=512),
             model=model,
         )
     )
@@ -189,4 +187,4 @@ def test_a_setting_of_the_sampling_out_of_bounds_is_refused(change):
 def test_a_checkpoint_cannot_draw_in_a_way_that_it_does_not_have(sampling, word):
     assert word in refusal(CheckpointConfig, changed(WHOLE, sampling=sampling))
     fine = changed(WHOLE, sampling={"temperature": 0.9, "top_p": 0.95})
-    assert parse(CheckpointConfig, json.dumps(fine), "here").sampling.top_p == 0.95
+    assert parse_config(CheckpointConfig, json.dumps(fine), "here").sampling.top_p == 0.95

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.engines.test_engines import conditioning_for
-from wavenet.config import SamplingConfig
 from wavenet.engines.cpu import cpu_engine
+from wavenet.sampling import SamplingConfig
 
 LONG = 80  # samples: enough that a second thread is started
 

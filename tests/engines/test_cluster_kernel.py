@@ -32,14 +32,14 @@ from tests.engines.test_gpu import (
     step_through,
 )
 from tests.engines.test_gpu_components import logits_of_all_kinds
-from wavenet.config import SamplingConfig
 from wavenet.engines.gpu import cluster_kernel, tile_weights
 from wavenet.engines.gpu.cluster_kernel import StreamKernel
 from wavenet.engines.gpu.cluster_plan import make_plan, shared_bytes
 from wavenet.engines.gpu.gpu_engine import GpuEngine
 from wavenet.engines.reference import ReferenceEngine
 from wavenet.engines.registry import make_engine
-from wavenet.sampling import draw as draw_by_the_rules
+from wavenet.sampling import SamplingConfig
+from wavenet.sampling import draw_codes as draw_by_the_rules
 
 ROOT = Path(__file__).parents[2]
 SHORT = (1, 3, 2)  # dilations

@@ -29,12 +29,13 @@ from tests.engines.test_gpu import (
     step_through,
 )
 from tests.engines.test_guidance import run_guided
-from wavenet.config import GaussianOutput, SamplingConfig
 from wavenet.engines.gpu import cluster_kernel, nvrtc, tile_weights
 from wavenet.engines.gpu.cluster_kernel import StreamKernel
 from wavenet.engines.gpu.cluster_plan import macros_of, make_plan
 from wavenet.engines.gpu.gpu_engine import GpuEngine
 from wavenet.engines.registry import explain_auto, make_engine
+from wavenet.model.model_config import GaussianOutput
+from wavenet.sampling import SamplingConfig
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,12 +7,12 @@ import torch
 from tests.conftest import tiny_config, tiny_model
 from tests.engines.conftest import LONG, generate, noise_for
 from tests.engines.test_engines import SAMPLINGS, conditioning_for, prompts_of
-from wavenet.config import SamplingConfig
 from wavenet.engines.cpu import workspace
 from wavenet.engines.cpu.cpu_engine import CpuEngine
 from wavenet.engines.reference import ReferenceEngine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import EngineUnavailable
+from wavenet.sampling import SamplingConfig
 
 SETTINGS = [("fp32", 1), ("fp32", 2), ("bf16", 1), ("bf16", 2)]
 

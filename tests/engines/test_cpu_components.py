@@ -8,15 +8,14 @@ import torch
 from scipy import stats
 
 from tests.conftest import tiny_model
-from wavenet.config import SamplingConfig
 from wavenet.engines.cpu import jit
 from wavenet.engines.cpu.block_operations import exponentials, gate
 from wavenet.engines.cpu.class_sampling import draw, rules_of
 from wavenet.engines.cpu.jit import compiled
 from wavenet.engines.cpu.llvm_vectors import LANES
 from wavenet.engines.cpu.packed_weights import pack, round_weights, unpack
-from wavenet.sampling import draw as draw_by_the_rules
-from wavenet.sampling import probabilities
+from wavenet.sampling import SamplingConfig, probabilities
+from wavenet.sampling import draw_codes as draw_by_the_rules
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 32), (7, 33), (64, 128)])

@@ -17,11 +17,12 @@ from tests.engines.test_engines import (
     teacher_forced,
 )
 from tests.engines.test_guidance import run_guided
-from wavenet.config import GaussianOutput, LogisticOutput, SamplingConfig
 from wavenet.engines import registry
 from wavenet.engines.gpu import cuda_graph
 from wavenet.engines.registry import explain_auto, make_engine
 from wavenet.errors import ConditionError, EngineUnavailable
+from wavenet.model.model_config import GaussianOutput, LogisticOutput
+from wavenet.sampling import SamplingConfig
 
 PIECE = 5  # shorter than the runs here, which are made of several
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from tests.conftest import given_for, local_for, tiny_config, tiny_model
-from wavenet.config import SamplingConfig
 from wavenet.engines.registry import NAMES, make_engine
 from wavenet.errors import EngineUnavailable
 from wavenet.model.wavenet import WaveNet
+from wavenet.sampling import SamplingConfig
 
 ATOL = {torch.float32: 1e-5}
 SAMPLINGS = {

@@ -17,12 +17,13 @@ from tests.engines.test_engines import (
     teacher_forced,
 )
 from tests.engines.test_guidance import run_guided
-from wavenet.config import GaussianOutput, LogisticOutput, SamplingConfig
 from wavenet.engines.gpu import gpu_engine
 from wavenet.engines.gpu.gpu_engine import GpuEngine
 from wavenet.engines.reference import ReferenceEngine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError, EngineUnavailable
+from wavenet.model.model_config import GaussianOutput, LogisticOutput
+from wavenet.sampling import SamplingConfig
 
 ON_A_GPU = torch.cuda.is_available()
 triton = pytest.importorskip("triton", reason="triton is not installed, so there is no kernel")

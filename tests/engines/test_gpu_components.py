@@ -15,9 +15,10 @@ import torch
 from tests.conftest import tiny_config, tiny_model
 from tests.engines.test_engines import SAMPLINGS
 from tests.engines.test_gpu import pytestmark, tl, triton  # noqa: F401
-from wavenet.config import GaussianOutput, LogisticOutput, SamplingConfig
 from wavenet.engines.gpu import tile_weights
-from wavenet.sampling import draw as draw_by_the_rules
+from wavenet.model.model_config import GaussianOutput, LogisticOutput
+from wavenet.sampling import SamplingConfig
+from wavenet.sampling import draw_codes as draw_by_the_rules
 
 triton_sampling = pytest.importorskip("wavenet.engines.gpu.triton_sampling")
 ROOT = Path(__file__).parents[2]

@@ -5,10 +5,9 @@ import torch
 
 from tests.conftest import given_for, local_for, tiny_config, tiny_model
 from tests.engines.test_engines import SAMPLINGS, prompts_of
-from wavenet.config import SamplingConfig
 from wavenet.engines.cpu.cpu_engine import CpuEngine
 from wavenet.engines.registry import make_engine
-from wavenet.sampling import guide, rows_per_clip
+from wavenet.sampling import SamplingConfig, apply_guidance, rows_per_clip
 
 SETTINGS = [("fp32", 1), ("fp32", 2), ("bf16", 1), ("bf16", 2)]
 
@@ -42,8 +41,8 @@ def noise_for(clips, n=150):
 def test_guidance_is_a_line_through_two_sets_of_logits():
     logits = torch.randn(6, 5, 2)
     for w, expected in ((0.0, logits[1::2]), (2.0, 2 * logits[0::2] - logits[1::2])):
-        torch.testing.assert_close(guide(logits, SamplingConfig(guidance=w)), expected)
-    assert guide(logits, SamplingConfig()) is logits
+        torch.testing.assert_close(apply_guidance(logits, SamplingConfig(guidance=w)), expected)
+    assert apply_guidance(logits, SamplingConfig()) is logits
     assert [rows_per_clip(SamplingConfig(guidance=w)) for w in (0.0, 1.0, 1.5)] == [2, 1, 2]
 
 

@@ -6,7 +6,6 @@ import torch
 
 from tests.conftest import tiny_config, tiny_model
 from tests.engines.test_engines import conditioning_for, draw, prompts_of, teacher_forced
-from wavenet.config import GaussianOutput, LogisticOutput, SamplingConfig
 from wavenet.engines.cpu import cpu_engine
 from wavenet.engines.cpu.class_sampling import rules_of
 from wavenet.engines.cpu.cpu_engine import CpuEngine
@@ -14,6 +13,8 @@ from wavenet.engines.cpu.mixture_sampling import draw_mixture
 from wavenet.engines.cpu.packed_weights import shape_of
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
+from wavenet.model.model_config import GaussianOutput, LogisticOutput
+from wavenet.sampling import SamplingConfig
 
 HEADS = [LogisticOutput(components=3), GaussianOutput(components=1), GaussianOutput(components=2)]
 FAST = ["cached", "cpu"]

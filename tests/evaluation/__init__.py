@@ -5,8 +5,8 @@ import soundfile
 import torch
 
 from tests.conftest import RATE, tiny_config
-from wavenet.conditions import LabelCondition, PositionCondition
 from wavenet.evaluation.recordings import Labelled
+from wavenet.model.conditions import LabelCondition, PositionCondition
 
 DIGITS = ("fall", "rise")
 SPEAKERS = ("high", "low")

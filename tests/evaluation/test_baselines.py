@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from wavenet import codec
-from wavenet.config import CodecConfig
+from wavenet.codec import MuLawCodec
 from wavenet.evaluation.baselines import (
     ORDER,
     PRIOR,
@@ -23,7 +23,7 @@ from wavenet.evaluation.baselines import (
 def alphabet(bits, rounding="half-up"):
     law = "linear" if bits == 16 else "mu-law"
     silence = codec.silence_code(bits, rounding)
-    return CodecConfig(law=law, bits=bits, rounding=rounding, silence_code=silence)
+    return MuLawCodec(law=law, bits=bits, rounding=rounding, silence_code=silence)
 
 
 def encoded(samples, bits):

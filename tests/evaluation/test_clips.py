@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from tests.evaluation import labelled_config, make_words
-from wavenet.config import SamplingConfig
 from wavenet.errors import ConditionError
 from wavenet.evaluation.clips import make_planned, plan_clips
-from wavenet.generation.streaming import generate_waveforms
+from wavenet.generation.generate import generate_waveforms
+from wavenet.sampling import SamplingConfig
 
 REAL = make_words(range(6))
 
 
 def combination(item):
-    return tuple(item.labels.values())
+    return tuple(item.conditions.values())
 
 
 def test_every_round_has_every_combination_once():
@@ -52,7 +52,7 @@ def test_a_clip_is_the_one_that_its_labels_and_seed_make(make_checkpoint):
     for item, clip in zip(items, made.clips, strict=True):
         (alone,) = generate_waveforms(loaded, [item], sampling, "cpu")
         assert torch.equal(clip.waveform, alone)
-        assert clip.labels == item.labels
+        assert clip.labels == item.conditions
     assert made.clips[2].name.endswith("_seed3")
 
 

@@ -15,8 +15,8 @@ from wavenet.errors import DataError
 from wavenet.evaluation import network
 from wavenet.evaluation.digits import Reference, wilson
 from wavenet.evaluation.recordings import Labelled
+from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest
-from wavenet.generation.streaming import generate_waveforms
 
 LEARNT, TEST = make_words(range(10)), make_words(range(20, 25))
 STEPS = 60

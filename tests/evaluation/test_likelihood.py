@@ -34,7 +34,7 @@ def make_clips(indices):
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_model_and_baselines_pay_for_the_same_codes(make_checkpoint, bits):
-    from wavenet.config import LogisticOutput
+    from wavenet.model.model_config import LogisticOutput
 
     config = labelled_config()
     if bits == 16:

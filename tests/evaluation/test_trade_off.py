@@ -7,13 +7,14 @@ import pytest
 from tests.conftest import RATE, tiny_config
 from tests.evaluation import PATTERN, labelled_config, make_words, write_words
 from wavenet.cli.main import run
-from wavenet.conditions import LabelCondition
-from wavenet.config import LogisticOutput, SamplingConfig
 from wavenet.evaluation import network, trade_off
 from wavenet.evaluation.clips import make_planned, plan_clips
 from wavenet.evaluation.digits import Reference
 from wavenet.evaluation.pictures import plot_trade_off
 from wavenet.evaluation.trade_off import VALUES, compare_settings, settings_to_try
+from wavenet.model.conditions import LabelCondition
+from wavenet.model.model_config import LogisticOutput
+from wavenet.sampling import SamplingConfig
 
 LEARNT, TEST = make_words(range(6)), make_words(range(20, 23))
 

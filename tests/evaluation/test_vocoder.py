@@ -11,16 +11,16 @@ from audio_utils import metrics, voicing
 from audio_utils.errors import AudioError
 from tests.conftest import RATE, sine, tiny_config
 from wavenet.cli.main import run
-from wavenet.conditions import MelCondition
-from wavenet.config import SamplingConfig
 from wavenet.errors import ConditionError
 from wavenet.evaluation import vocoder
 from wavenet.evaluation.vocoder import Measure, Recorded, evaluate, measure, summarise
-from wavenet.generation.mel_candidates import generate_with_candidates
 from wavenet.generation.request import GenerationRequest
+from wavenet.generation.search import generate_with_candidates
+from wavenet.model.conditions import MelCondition
 from wavenet.model.frame_features import compute_frame_features
+from wavenet.sampling import SamplingConfig
 
-MEL = MelCondition(bands=20, window=256, channels=4, context=1)
+MEL = MelCondition(n_mels=20, win_length=256, channels=4, context=1)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_candidates_are_drawn_as_for_one_clip(tiny_vocoder):
     keep = lambda r, m: kept.update(m)  # noqa: E731
     list(evaluate(tiny_vocoder, [one], SamplingConfig(), seed=4, keep=keep, candidates=3))
     local = compute_frame_features(tiny_vocoder.config.model, RATE, one.waveform)
-    item = GenerationRequest(one.waveform.numel(), seed=4, local=local)
+    item = GenerationRequest(one.waveform.numel(), seed=4, frame_features=local)
     assert torch.equal(kept["wavenet"], generate_with_candidates(tiny_vocoder, item, 3).waveform)
     assert not torch.equal(
         kept["wavenet"], generate_with_candidates(tiny_vocoder, item, 2).waveform

@@ -7,13 +7,20 @@ import torch
 
 from tests.conftest import RATE
 from wavenet import codec
-from wavenet.config import SamplingConfig
 from wavenet.engines.base import State
-from wavenet.generation.guard import NOISE, SATURATED, SILENCE, DegenerationDetector, Guard, Window
-from wavenet.generation.streaming import generate
+from wavenet.generation.generate import generate
+from wavenet.generation.guard import (
+    NOISE,
+    SATURATED,
+    SILENCE,
+    DegenerationDetector,
+    GuardConfig,
+    Window,
+)
+from wavenet.sampling import SamplingConfig
 
 WINDOW = 64
-SMALL = Guard(window=WINDOW / RATE, silence_seconds=2 * WINDOW / RATE)
+SMALL = GuardConfig(window=WINDOW / RATE, silence_seconds=2 * WINDOW / RATE)
 # silence is found out while all of it can still be taken back
 QUICK = replace(SMALL, silence_seconds=SMALL.window)
 ALWAYS = 2.0
@@ -76,22 +83,22 @@ class Stub:
 
 
 def make(loaded, items, engine="cached", guard=SMALL, chunk_samples=None, **sampling):
-    """Generate to the end: codes per item, rescues; chunks follow each other without a gap."""
-    parts, rescues, at = [[] for _ in items], [], 0
+    """Generate to the end: codes per item, retries; chunks follow each other without a gap."""
+    parts, retries, at = [[] for _ in items], [], 0
     settings = SamplingConfig(**sampling)
     for chunk in generate(loaded, items, settings, engine, chunk_samples, guard):
         assert chunk.start == at
         lengths = [len(codes) for codes in chunk.codes]
         assert lengths == [len(w) for w in chunk.waveforms]
         at += max(lengths)
-        for rescue in chunk.rescues:
+        for retry in chunk.retries:
             # never for something that is out already
-            assert rescue.first >= chunk.start
-        rescues += chunk.rescues
+            assert retry.first >= chunk.start
+        retries += chunk.retries
         for part, codes in zip(parts, chunk.codes, strict=True):
             part.append(codes)
     assert at == max(item.samples for item in items)
-    return [torch.cat(part) for part in parts], rescues
+    return [torch.cat(part) for part in parts], retries
 
 
 def windows(codes):
@@ -116,6 +123,6 @@ def line_of(waveform, guard=SMALL, first=0):
     ]
 
 
-def assert_same(made, codes, rescues):
+def assert_same(made, codes, retries):
     assert all(torch.equal(a, b) for a, b in zip(made[0], codes, strict=True))
-    assert made[1] == rescues
+    assert made[1] == retries

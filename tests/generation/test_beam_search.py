@@ -10,13 +10,14 @@ from torch import Tensor
 from tests.conftest import RATE, sine, tiny_config, tiny_model
 from wavenet import codec
 from wavenet.checkpoint import Checkpoint
-from wavenet.conditions import MelCondition
-from wavenet.config import ModelConfig, SamplingConfig
 from wavenet.engines.cached import CachedEngine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
-from wavenet.generation.beam_search import MAX_BEAMS, search
 from wavenet.generation.request import GenerationRequest
+from wavenet.generation.search import MAX_BEAMS, beam_search
+from wavenet.model.conditions import MelCondition
+from wavenet.model.wavenet import WaveNetConfig
+from wavenet.sampling import SamplingConfig
 
 A = {"digit": "a"}
 BITS = 4
@@ -60,8 +61,8 @@ def scores(loaded: Checkpoint, codes: Tensor, item: GenerationRequest) -> Tensor
     prompt = codec.encode(torch.empty(0) if item.prompt is None else item.prompt, BITS)
     whole = torch.cat([prompt.expand(count, -1), codes], dim=1)
     total = prompt.numel() + item.samples
-    local = None if item.local is None else [item.local] * count
-    params = model(whole, model.conditioning([item.labels] * count, [total] * count, local))
+    local = None if item.frame_features is None else [item.frame_features] * count
+    params = model(whole, model.conditioning([item.conditions] * count, [total] * count, local))
     logs = model.distribution.log_prob(params.double(), whole)
     return logs[:, prompt.numel() :].sum(1)
 
@@ -75,12 +76,12 @@ def test_a_beam_that_drops_nothing_finds_the_likeliest_clip(make, case):
         item = item_for(loaded.model, samples, prompt)
         every = torch.tensor(list(product(range(16), repeat=samples)))
         exact = scores(loaded, every, item)
-        found = search(loaded, item, 16 ** (samples - 1))
+        found = beam_search(loaded, item, 16 ** (samples - 1))
         assert found.codes.tolist() == every[exact.argmax()].tolist()
         assert found.log_prob == pytest.approx(float(exact.max()), abs=1e-4)
         # the controls: neither the second best nor one beam would pass
         assert exact.topk(2).values.diff() < -1e-2
-        assert search(loaded, item, 1).log_prob < found.log_prob - 1e-2
+        assert beam_search(loaded, item, 1).log_prob < found.log_prob - 1e-2
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -89,7 +90,7 @@ def test_the_log_probability_is_that_of_the_parallel_forward(make, selected, cas
     conditions, prompt = CASES[case]
     loaded = make(1, conditions)
     item = item_for(loaded.model, 40, prompt)
-    found = search(loaded, item, beams)
+    found = beam_search(loaded, item, beams)
     assert found.codes.shape == (40,)
     assert found.codes.dtype == torch.int64
     assert found.log_prob == pytest.approx(float(scores(loaded, found.codes[None], item)), abs=1e-4)
@@ -112,10 +113,10 @@ def test_one_beam_is_greedy_decoding(make, selected, case):
     item = item_for(loaded.model, 60, prompt)
     given = torch.empty(0) if prompt is None else prompt
     engine = make_engine("cached", loaded.model)
-    state = engine.start(loaded.model.conditioning([item.labels], [given.numel() + 60]))
+    state = engine.start(loaded.model.conditioning([item.conditions], [given.numel() + 60]))
     engine.prefill(state, [codec.encode(given, BITS)])
     greedy = engine.run(state, 60, SamplingConfig(greedy=True), torch.zeros(1, 60))[0]
-    found = search(loaded, item, 1)
+    found = beam_search(loaded, item, 1)
     assert torch.equal(found.codes, greedy)
     assert greedy.unique().numel() > 3
     assert selected == []  # one beam has nothing to fork
@@ -126,7 +127,7 @@ def test_a_second_beam_finds_what_greedy_decoding_misses(make):
     for seed in (1, 6, 9):
         loaded = make(seed)
         item = item_for(loaded.model, 12)
-        one, two = search(loaded, item, 1), search(loaded, item, 2)
+        one, two = beam_search(loaded, item, 1), beam_search(loaded, item, 2)
         assert two.log_prob > one.log_prob + 0.1
         assert not torch.equal(one.codes, two.codes)
 
@@ -136,12 +137,12 @@ def test_more_beams_find_likelier_clips_in_these_cases(make):
     for seed in (1, 5, 9):
         loaded = make(seed)
         item = item_for(loaded.model, 20)
-        found = [search(loaded, item, beams).log_prob for beams in (1, 2, 4, 16, 64)]
+        found = [beam_search(loaded, item, beams).log_prob for beams in (1, 2, 4, 16, 64)]
         assert found == sorted(found)
         assert found[-1] > found[0]
     loaded = make(13)  # where two beams do worse than one
     item = item_for(loaded.model, 20)
-    assert search(loaded, item, 2).log_prob < search(loaded, item, 1).log_prob
+    assert beam_search(loaded, item, 2).log_prob < beam_search(loaded, item, 1).log_prob
 
 
 def test_a_state_that_is_not_forked_with_its_beam_is_found_out(make, monkeypatch):
@@ -155,7 +156,7 @@ def test_a_state_that_is_not_forked_with_its_beam_is_found_out(make, monkeypatch
         return kept
 
     monkeypatch.setattr(CachedEngine, "select", select)
-    found = search(loaded, item, 7)
+    found = beam_search(loaded, item, 7)
     assert abs(found.log_prob - float(scores(loaded, found.codes[None], item))) > 1e-2
 
 
@@ -188,7 +189,7 @@ def test_of_equals_the_first_parent_and_the_lowest_code_stay(make, selected):
     loaded = make()
     loaded.model.output.weight.zero_()
     loaded.model.output.bias.zero_()
-    found = search(loaded, item_for(loaded.model, 9), 40)
+    found = beam_search(loaded, item_for(loaded.model, 9), 40)
     assert found.codes.tolist() == [0] * 9
     assert found.log_prob == pytest.approx(-9 * math.log(16))
     assert found.bits_per_sample == pytest.approx(4)
@@ -197,24 +198,25 @@ def test_of_equals_the_first_parent_and_the_lowest_code_stay(make, selected):
 
 
 def test_frames_are_followed(make_checkpoint):
-    config = ModelConfig(
-        **{**dict(tiny_config()), "conditions": (MelCondition(bands=3, channels=4),)}
+    config = WaveNetConfig(
+        **{**dict(tiny_config()), "conditions": (MelCondition(n_mels=3, channels=4),)}
     )
     loaded = Checkpoint(make_checkpoint(config, BITS).config, tiny_model(config, BITS), None)
     frames = torch.randn(1 + 30 // 7, 3, generator=torch.Generator().manual_seed(1))
-    items = [GenerationRequest(30, local=local) for local in (frames, -frames)]
-    found = [search(loaded, item, 5) for item in items]
+    items = [GenerationRequest(30, frame_features=local) for local in (frames, -frames)]
+    found = [beam_search(loaded, item, 5) for item in items]
     sums = [float(scores(loaded, found[0].codes[None], item)) for item in items]
     assert found[0].log_prob == pytest.approx(sums[0], abs=1e-4)
     assert abs(sums[1] - sums[0]) > 1e-2  # the control: other frames, another number
     with pytest.raises(ConditionError, match="30 samples need 5 frames x 3"):
-        search(loaded, GenerationRequest(30, local=frames[:2]), 5)
+        beam_search(loaded, GenerationRequest(30, frame_features=frames[:2]), 5)
 
 
 def test_the_seed_plays_no_part(make):
     loaded = make()
     found = [
-        search(loaded, GenerationRequest(20, A, seed=seed, item=seed), 3).codes for seed in (0, 7)
+        beam_search(loaded, GenerationRequest(20, A, seed=seed, noise_stream=seed), 3).codes
+        for seed in (0, 7)
     ]
     assert torch.equal(*found)
 
@@ -223,10 +225,10 @@ def test_it_reports_every_sample_and_stops_when_asked(make):
     loaded = make()
     item = item_for(loaded.model, 30)
     made: list[int] = []
-    search(loaded, item, 3, made.append)
+    beam_search(loaded, item, 3, made.append)
     assert made == list(range(1, 31))
     made.clear()
-    found = search(loaded, item, 3, made.append, lambda: len(made) == 11)
+    found = beam_search(loaded, item, 3, made.append, lambda: len(made) == 11)
     assert made == list(range(1, 12))
     assert found.codes.numel() == found.waveform.numel() == 11
     # the best beginning of a clip that would have had 30 samples
@@ -247,7 +249,7 @@ def test_it_reports_every_sample_and_stops_when_asked(make):
 )
 def test_what_cannot_be_searched_is_refused_with_the_bound(make, item, beams, sentence):
     with pytest.raises(ConditionError, match=sentence):
-        search(make(), item, beams)
+        beam_search(make(), item, beams)
 
 
 def test_an_output_without_classes_is_refused(make):
@@ -257,4 +259,4 @@ def test_an_output_without_classes_is_refused(make):
     loaded = make()
     loaded.model.distribution = LogisticMixture()
     with pytest.raises(ConditionError, match="a categorical output, found LogisticMixture"):
-        search(loaded, item_for(loaded.model, 10), 2)
+        beam_search(loaded, item_for(loaded.model, 10), 2)

@@ -8,13 +8,12 @@ import torch
 from tests.conftest import RATE, local_for, sine, tiny_config
 from tests.generation import QUICK, SMALL, Stub
 from tests.generation import make as generated
-from wavenet.config import SamplingConfig
 from wavenet.engines.cached import CachedEngine
 from wavenet.errors import ConditionError, DeviceError, OutOfMemory
-from wavenet.generation.continuous_batch import generate_many
+from wavenet.generation.generate import generate_many, generate_waveforms
 from wavenet.generation.guard import NOISE, SATURATED
 from wavenet.generation.request import GenerationRequest
-from wavenet.generation.streaming import generate_waveforms
+from wavenet.sampling import SamplingConfig
 
 LENGTHS = (150, 90, 150, 40, 120, 150, 10)
 
@@ -52,9 +51,11 @@ def items(loaded):
             length,
             {"voice": "b", "level": -20.0, "timbre": torch.ones(4)},
             seed=n % 3,
-            item=n,
+            noise_stream=n,
             prompt=sine(0.01) if n == 2 else None,
-            local=local_for(loaded.model, n, length + (round(0.01 * RATE) if n == 2 else 0)),
+            frame_features=local_for(
+                loaded.model, n, length + (round(0.01 * RATE) if n == 2 else 0)
+            ),
         )
         for n, length in enumerate(LENGTHS)
     ]
@@ -66,7 +67,7 @@ def make(loaded, items, engine, **options):
     clips = generate_many(
         loaded, items, None, engine, report=made.append, warn=words.append, **options
     )
-    found = {clip.item: clip for clip in clips}
+    found = {clip.index: clip for clip in clips}
     return [found[n].waveform for n in sorted(found)], words, sum(made)
 
 
@@ -101,8 +102,8 @@ def test_a_free_place_is_taken_at_once_and_changes_no_sample(loaded, items, toge
 
     done: list[int] = []
     for clip in generate_many(loaded, source(), None, engine, guard, together=together):
-        done.append(clip.item)
-        assert torch.equal(clip.waveform, expected[clip.item])
+        done.append(clip.index)
+        assert torch.equal(clip.waveform, expected[clip.index])
     assert sorted(done) == list(range(len(items)))
     # nothing is asked for before there is room for it
     assert all(n - len(before) < together for n, before in asked)
@@ -118,12 +119,12 @@ def test_clips_that_join_are_rescued_as_if_they_were_alone(flat, kind):
         for n, length in enumerate((500, 90, 640, 333, 30, 420, 640))
     ]
     stub = Stub(flat.model, kind)
-    found = {c.item: c for c in generate_many(flat, iter(items), None, stub, SMALL, together=2)}
-    assert sum(len(clip.rescues) for clip in found.values()) > 2
+    found = {c.index: c for c in generate_many(flat, iter(items), None, stub, SMALL, together=2)}
+    assert sum(len(clip.retries) for clip in found.values()) > 2
     for n, item in enumerate(items):
-        (alone,), rescues = generated(flat, [item], Stub(flat.model, kind))
+        (alone,), retries = generated(flat, [item], Stub(flat.model, kind))
         assert torch.equal(found[n].codes, alone)
-        assert [replace(rescue, item=0) for rescue in found[n].rescues] == rescues
+        assert [replace(retry, noise_stream=0) for retry in found[n].retries] == retries
 
 
 def test_places_are_at_least_one(loaded, items):
@@ -159,9 +160,9 @@ def test_a_clip_leaves_when_it_is_complete_and_is_not_made_again(make_checkpoint
     items = [GenerationRequest(length, seed=length) for length in (1000, 700, 900)]
     engine, seen, made = Later(loaded.model), [], []
     for clip in generate_many(loaded, items, None, engine, guard=None, report=made.append):
-        seen.append((clip.item, list(engine.batches)))
+        seen.append((clip.index, list(engine.batches)))
         assert torch.equal(
-            clip.waveform, generate_waveforms(loaded, [items[clip.item]], guard=None)[0]
+            clip.waveform, generate_waveforms(loaded, [items[clip.index]], guard=None)[0]
         )
     assert seen == [(1, [3]), (0, [3, 1]), (2, [3, 1, 1])]
     # what was lost is taken back: a bar that is full stands for all clips
@@ -178,8 +179,8 @@ def test_what_was_finished_before_a_device_was_lost_has_left(loaded, items):
     assert not isinstance(caught.value, OutOfMemory)
     assert engine.batches == [7, 4, 3]  # and is not tried again
     expected = generate_waveforms(loaded, items, engine="cached")
-    assert [clip.item for clip in found] == [0, 1, 2, 3]
-    assert all(torch.equal(clip.waveform, expected[clip.item]) for clip in found)
+    assert [clip.index for clip in found] == [0, 1, 2, 3]
+    assert all(torch.equal(clip.waveform, expected[clip.index]) for clip in found)
 
 
 def test_what_cannot_be_used_is_refused_before_any_work(loaded, items):

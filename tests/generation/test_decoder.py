@@ -6,13 +6,13 @@ import torch
 from tests.conftest import given_for, local_for, sine, tiny_config
 from tests.generation import Stub
 from wavenet import codec
-from wavenet.config import SamplingConfig
 from wavenet.engines.registry import NAMES, make_engine
-from wavenet.generation.decoder import RETRY_NOISE_OFFSET, copy_state
+from wavenet.generation.decoder import RETRY_NOISE_OFFSET
+from wavenet.generation.generate import DEFAULT_GUARD
 from wavenet.generation.guard import SILENCE
 from wavenet.generation.noise import uniform_noise
 from wavenet.generation.request import MAX_SECONDS
-from wavenet.generation.streaming import DEFAULT_GUARD
+from wavenet.sampling import SamplingConfig
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -24,10 +24,10 @@ def test_a_copied_state_shares_nothing_that_an_engine_changes(make_checkpoint, n
     state = engine.start(model.conditioning(given, [300] * 3, local))
     engine.prefill(state, [codec.encode(sine(0.01 * row)) for row in range(3)])
     noise = torch.rand(3, 90, generator=torch.Generator().manual_seed(0))
-    selected, copied = engine.select(state, range(3)), copy_state(engine, state)
+    selected, copied = engine.select(state, range(3)), engine.clone(state)
     expected = engine.run(state, 90, SamplingConfig(), noise)
     for kept in (copied, selected):
-        again = copy_state(engine, kept)
+        again = engine.clone(kept)
         assert torch.equal(engine.run(kept, 90, SamplingConfig(), noise), expected)
         assert not torch.equal(engine.run(kept, 90, SamplingConfig(), noise), expected)  # control
         assert torch.equal(engine.run(again, 90, SamplingConfig(), noise), expected)
@@ -37,7 +37,7 @@ def test_a_state_of_unknown_parts_is_copied_by_its_engine(flat):
     engine = Stub(flat.model, SILENCE)
     state = engine.start(flat.model.conditioning([{}] * 2, [9] * 2))
     state.extra = {"unknown": 1}
-    copied = copy_state(engine, state)
+    copied = engine.clone(state)
     assert not hasattr(copied, "extra")
     state.bad += 1
     assert copied.bad.tolist() == [0, 0]
@@ -47,7 +47,7 @@ def test_lists_in_a_state_are_copied_with_what_they_hold(flat):
     engine = Stub(flat.model, SILENCE)
     state = engine.start(flat.model.conditioning([{}], [9]))
     state.history = [torch.zeros(2)]
-    copied = copy_state(engine, state)
+    copied = engine.clone(state)
     state.history[0] += 1
     state.history.append(torch.zeros(0))
     assert [part.tolist() for part in copied.history] == [[0, 0]]

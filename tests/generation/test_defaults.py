@@ -7,18 +7,17 @@ import pytest
 import torch
 
 from tests.conftest import RATE, sine, tiny_config
-from wavenet.conditions import MelCondition, NumberCondition
-from wavenet.config import SamplingConfig
 from wavenet.errors import ConditionError
-from wavenet.generation.beam_search import search
-from wavenet.generation.mel_candidates import generate_with_candidates
+from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest, with_defaults
-from wavenet.generation.streaming import generate_waveforms
+from wavenet.generation.search import beam_search, generate_with_candidates
 from wavenet.likelihood.step_view import view_steps
+from wavenet.model.conditions import MelCondition, NumberCondition
 from wavenet.model.frame_features import compute_frame_features
+from wavenet.sampling import SamplingConfig
 
-LEVEL = NumberCondition(name="level", low=-40, high=0, unit="dB", dropout=0.1, usual=-10)
-MEL = MelCondition(bands=20, window=96, channels=4, context=1)
+LEVEL = NumberCondition(name="level", low=-40, high=0, unit="dB", dropout=0.1, default=-10)
+MEL = MelCondition(n_mels=20, win_length=96, channels=4, context=1)
 GIVEN = {"level": -10.0}
 
 
@@ -75,7 +74,7 @@ def test_what_is_measured_is_as_loud_as_the_prompt(make):
 
 def test_the_others_that_make_or_explain_clips_take_it_too(make):
     loaded = make(LEVEL)
-    one, other = (search(loaded, GenerationRequest(40, labels), 2) for labels in ({}, GIVEN))
+    one, other = (beam_search(loaded, GenerationRequest(40, labels), 2) for labels in ({}, GIVEN))
     assert one.log_prob == other.log_prob
     codes = torch.full((40,), 100)
     one, other = (
@@ -84,6 +83,9 @@ def test_the_others_that_make_or_explain_clips_take_it_too(make):
     assert torch.equal(one.params, other.params)
     vocoder = make(LEVEL, MEL)
     local = compute_frame_features(vocoder.config.model, RATE, sine(0.05))
-    items = [GenerationRequest(sine(0.05).numel(), labels, local=local) for labels in ({}, GIVEN)]
+    items = [
+        GenerationRequest(sine(0.05).numel(), labels, frame_features=local)
+        for labels in ({}, GIVEN)
+    ]
     one, other = (generate_with_candidates(vocoder, item, 2).waveform for item in items)
     assert torch.equal(one, other)

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from tests.conftest import RATE, local_for, sine, tiny_config
-from wavenet.conditions import MelCondition
-from wavenet.config import SamplingConfig
-from wavenet.generation.guard import DegenerationDetector, Guard, Window
-from wavenet.generation.mel_candidates import generate_with_candidates
+from wavenet.generation.generate import generate_waveforms
+from wavenet.generation.guard import DegenerationDetector, GuardConfig, Window
 from wavenet.generation.request import GenerationRequest
-from wavenet.generation.streaming import generate_waveforms
+from wavenet.generation.search import generate_with_candidates
 from wavenet.likelihood.score import score
+from wavenet.model.conditions import MelCondition
+from wavenet.sampling import SamplingConfig
 
 META = torch.device("meta")
 
@@ -60,7 +60,9 @@ GIVEN = {"voice": "b", "level": -20.0, "timbre": torch.ones(4)}
 def test_clips_are_drawn_where_the_model_is(loaded, guidance):
     before = round(0.02 * RATE)
     items = [
-        GenerationRequest(n, GIVEN, prompt=sine(0.02), local=local_for(loaded.model, 0, n + before))
+        GenerationRequest(
+            n, GIVEN, prompt=sine(0.02), frame_features=local_for(loaded.model, 0, n + before)
+        )
         for n in (50, 30)
     ]
     engine = Elsewhere(loaded.model)
@@ -73,12 +75,12 @@ def test_clips_are_drawn_where_the_model_is(loaded, guidance):
 
 def test_candidates_are_drawn_where_the_model_is(make_checkpoint):
     config = tiny_config(conditions="none", hop=40)
-    config = config.model_copy(update={"conditions": (MelCondition(bands=8, window=160),)})
+    config = config.model_copy(update={"conditions": (MelCondition(n_mels=8, win_length=160),)})
     loaded = make_checkpoint(config)
     loaded.model.to(META)
     engine = Elsewhere(loaded.model)
     found = generate_with_candidates(
-        loaded, GenerationRequest(200, local=torch.zeros(6, 8)), 3, engine=engine
+        loaded, GenerationRequest(200, frame_features=torch.zeros(6, 8)), 3, engine=engine
     )
     assert found.waveform.device.type == found.codes.device.type == "cpu"
     assert set(engine.rows) == {3}
@@ -109,7 +111,7 @@ def test_the_guard_looks_where_the_model_is(loaded, asked):
     local = local_for(loaded.model, 0, 1700)
     conditioning = loaded.model.conditioning([GIVEN], [1700], [local])
     watch = DegenerationDetector(
-        loaded, conditioning, torch.empty(0, dtype=torch.int64, device=META), Guard()
+        loaded, conditioning, torch.empty(0, dtype=torch.int64, device=META), GuardConfig()
     )
     stretch = Window(800, 1600, torch.full((800,), 9), torch.zeros(800))
     with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):

@@ -5,16 +5,16 @@ import torch
 
 from tests.conftest import RATE, tiny_config
 from wavenet import codec
-from wavenet.conditions import FramesCondition, LabelCondition, MelCondition
-from wavenet.config import SamplingConfig
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
 from wavenet.generation.decoder import RETRY_NOISE_OFFSET
-from wavenet.generation.mel_candidates import generate_with_candidates
+from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.noise import uniform_noise
 from wavenet.generation.request import GenerationRequest
-from wavenet.generation.streaming import generate_waveforms
+from wavenet.generation.search import generate_with_candidates
+from wavenet.model.conditions import FramesCondition, LabelCondition, MelCondition
 from wavenet.model.frame_features import compute_condition_frames, compute_frame_features
+from wavenet.sampling import SamplingConfig
 
 HOP = 40
 
@@ -24,7 +24,7 @@ def vocoder(make_checkpoint):
     """Make a tiny vocoder whose mel window reaches `window` samples."""
 
     def make(window=96, extra=()):
-        mel = MelCondition(bands=20, window=window, channels=4, context=1)
+        mel = MelCondition(n_mels=20, win_length=window, channels=4, context=1)
         config = tiny_config(hop=HOP).model_copy(update={"conditions": (*extra, mel)})
         return make_checkpoint(config)
 
@@ -39,7 +39,7 @@ def item_for(loaded, samples, seed=0, **more):
     return GenerationRequest(
         samples,
         seed=seed,
-        local=compute_frame_features(loaded.config.model, RATE, waveform),
+        frame_features=compute_frame_features(loaded.config.model, RATE, waveform),
         **more,
     )
 
@@ -56,16 +56,19 @@ def written_out(loaded, item, candidates, window):
         found = []
         for n in range(candidates):
             engine = make_engine("cached", model)
-            state = engine.start(model.conditioning([{}], [item.samples], [item.local]))
+            state = engine.start(model.conditioning([{}], [item.samples], [item.frame_features]))
             engine.prefill(state, [kept])
             noise = uniform_noise(
-                item.seed, item.item, kept.numel() + n * RETRY_NOISE_OFFSET, last - kept.numel()
+                item.seed,
+                item.noise_stream,
+                kept.numel() + n * RETRY_NOISE_OFFSET,
+                last - kept.numel(),
             )
             new = engine.run(state, last - kept.numel(), SamplingConfig(), noise[None])[0]
             codes = torch.cat([kept, new])
             mel = compute_condition_frames(condition, codec.decode(codes, bits), RATE, HOP)
             stop = frame + 1 if whole else mel.shape[0]
-            off = (mel[frame:stop] - item.local[frame:stop]).square().mean()
+            off = (mel[frame:stop] - item.frame_features[frame:stop]).square().mean()
             found.append((float(off), n, codes))
         kept = min(found)[2]
         frame += 1
@@ -95,7 +98,9 @@ def test_one_candidate_is_the_plain_clip_and_more_come_nearer(vocoder):
 
     def distance(waveform):
         return float(
-            (compute_condition_frames(condition, waveform, RATE, HOP) - item.local).square().mean()
+            (compute_condition_frames(condition, waveform, RATE, HOP) - item.frame_features)
+            .square()
+            .mean()
         )
 
     many = [generate_with_candidates(loaded, item, n, engine="cpu").waveform for n in (8, 32)]
@@ -111,11 +116,11 @@ def test_the_columns_of_mel_are_found_beside_others(vocoder):
     curve = torch.randn(6, 2, generator=generator)
     waveform = torch.randn(200, generator=generator).mul(0.2).clamp(-1, 1)
     item = GenerationRequest(
-        200, local=compute_frame_features(config, RATE, waveform, {"curve": curve})
+        200, frame_features=compute_frame_features(config, RATE, waveform, {"curve": curve})
     )
     near = generate_with_candidates(loaded, item, 16, engine="cached").waveform
     mel = config.locals[1]
-    wanted = item.local[:, 2:]
+    wanted = item.frame_features[:, 2:]
     plain = generate_with_candidates(loaded, item, 1, engine="cached").waveform
     far, close = (
         (compute_condition_frames(mel, w, RATE, HOP) - wanted).square().mean()
@@ -139,7 +144,9 @@ def test_what_does_not_go_together_is_refused(vocoder, make_checkpoint):
     with pytest.raises(ConditionError, match="leave the prompt out"):
         generate_with_candidates(loaded, item_for(loaded, 100, prompt=torch.ones(200)), 2)
     with pytest.raises(ConditionError, match="need 3 frames x 20"):
-        generate_with_candidates(loaded, GenerationRequest(100, local=item.local[:1]), 2)
+        generate_with_candidates(
+            loaded, GenerationRequest(100, frame_features=item.frame_features[:1]), 2
+        )
     label = LabelCondition(name="digit", values=("a",))
     plain = make_checkpoint(tiny_config().model_copy(update={"conditions": (label,)}))
     with pytest.raises(ConditionError, match="not conditioned on mel, which this needs"):

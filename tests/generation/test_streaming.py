@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from tests.conftest import RATE, given_for, local_for, sine, tiny_config
-from wavenet.config import SamplingConfig
 from wavenet.engines.registry import NAMES, make_engine
 from wavenet.errors import ConditionError, EngineUnavailable
+from wavenet.generation.generate import generate, generate_waveforms
 from wavenet.generation.noise import uniform_noise
 from wavenet.generation.request import GenerationRequest, check_request, samples_from_seconds
-from wavenet.generation.streaming import generate, generate_waveforms
+from wavenet.sampling import SamplingConfig
 
 A = {"digit": "a"}
 
@@ -65,7 +65,7 @@ def test_a_batch_of_different_items_equals_each_alone(make_checkpoint, engine):
         GenerationRequest(30, A, seed=1),
         GenerationRequest(95, {"digit": "b"}, seed=2, prompt=sine(0.02)),
         GenerationRequest(1, {"digit": "c"}, seed=3),
-        GenerationRequest(60, A, seed=1, item=4),
+        GenerationRequest(60, A, seed=1, noise_stream=4),
     ]
     together = generate_waveforms(loaded, items, engine=engine)
     assert [w.numel() for w in together] == [30, 95, 1, 60]
@@ -146,7 +146,10 @@ GUIDED = tiny_config(conditions="all")
 def guided_items(loaded, samples=(300, 180)):
     return [
         GenerationRequest(
-            n, given_for(loaded.model, 3 * row), seed=row, local=local_for(loaded.model, row, n)
+            n,
+            given_for(loaded.model, 3 * row),
+            seed=row,
+            frame_features=local_for(loaded.model, row, n),
         )
         for row, n in enumerate(samples)
     ]
@@ -169,8 +172,8 @@ def test_guidance_is_the_same_from_every_engine_and_for_every_batch(make_checkpo
 def test_guidance_without_a_say_of_the_labels_is_the_clip_without_them(make_checkpoint):
     loaded = make_checkpoint(GUIDED, bits=5)
     (item, _) = guided_items(loaded)
-    left_out = {name: v for name, v in item.labels.items() if name not in ("voice", "timbre")}
-    free = dataclasses.replace(item, labels=left_out)
+    left_out = {name: v for name, v in item.conditions.items() if name not in ("voice", "timbre")}
+    free = dataclasses.replace(item, conditions=left_out)
     (none,) = generate_waveforms(loaded, [item], SamplingConfig(guidance=0.0), guard=None)
     (expected,) = generate_waveforms(loaded, [free], guard=None)
     assert torch.equal(none, expected)

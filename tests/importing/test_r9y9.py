@@ -16,8 +16,8 @@ from tests.importing import (
     upsampling,
 )
 from wavenet import checkpoint
+from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest
-from wavenet.generation.streaming import generate_waveforms
 from wavenet.importing.imported_model import render_card, save_checkpoint, upsample_frames
 from wavenet.model.distributions import Categorical
 from wavenet.model.mixtures import GaussianMixture, LogisticMixture
@@ -161,7 +161,8 @@ def test_engines_generate_the_same_audio_from_an_imported_model(import_and_load)
     loaded = import_and_load(settings, normed(r9_tensors(settings, speakers=5)))
     frames = random(SAMPLES, 4, seed=9, scale=1.0)
     items = [
-        GenerationRequest(SAMPLES - 1, {"speaker": "4"}, seed, local=frames) for seed in (1, 2)
+        GenerationRequest(SAMPLES - 1, {"speaker": "4"}, seed, frame_features=frames)
+        for seed in (1, 2)
     ]
     made = [
         torch.stack(generate_waveforms(loaded, items, engine=engine, guard=None))

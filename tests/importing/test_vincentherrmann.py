@@ -9,14 +9,14 @@ import torch.nn.functional as F
 
 from tests.importing import N, vh_forward, vh_tensors
 from wavenet import checkpoint
-from wavenet.config import SamplingConfig
 from wavenet.engines.registry import make_engine
 from wavenet.errors import CheckpointError, ConfigError
+from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.noise import uniform_noise
 from wavenet.generation.request import GenerationRequest
-from wavenet.generation.streaming import generate_waveforms
 from wavenet.importing import vincentherrmann
 from wavenet.importing.imported_model import save_checkpoint
+from wavenet.sampling import SamplingConfig
 
 CLOSE = {"atol": 1e-4, "rtol": 1e-4}
 

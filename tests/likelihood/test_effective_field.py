@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from tests.conftest import given_for, local_for, tiny_config, tiny_model
-from wavenet.config import GaussianOutput, LogisticOutput
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.likelihood import effective_field
 from wavenet.likelihood.effective_field import (
@@ -15,6 +14,7 @@ from wavenet.likelihood.effective_field import (
     measure_effective_field,
     prediction_gradients,
 )
+from wavenet.model.model_config import GaussianOutput, LogisticOutput
 from wavenet.model.wavenet import WaveNet
 
 
@@ -89,7 +89,7 @@ def test_a_step_of_the_embedding_changes_the_prediction_as_the_gradient_says():
 
     def log_prob(x):
         conditioning = model.conditioning([{}], [9], [torch.zeros(0, 0)])
-        params = model.post_net(model.run_blocks(x, conditioning)[1][:, -1:]).transpose(1, 2)
+        params = model.output_params(model.run_blocks(x, conditioning)[1][:, -1:]).transpose(1, 2)
         return float(model.distribution.log_prob(params, clip.codes[None, place : place + 1]))
 
     x = model.embedding(clip.codes[None, place - reach : place]).detach()

@@ -8,13 +8,15 @@ import torch
 
 from tests.conftest import RATE, sine, tiny_config
 from wavenet import checkpoint, codec
-from wavenet.checkpoint import Checkpoint
-from wavenet.conditions import LabelCondition, MelCondition, PositionCondition
-from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, LogisticOutput, ModelConfig
+from wavenet.checkpoint import AudioConfig, Checkpoint, CheckpointConfig
+from wavenet.codec import MuLawCodec
 from wavenet.errors import ConditionError
 from wavenet.likelihood import score as score_module
 from wavenet.likelihood.score import score
+from wavenet.model.conditions import LabelCondition, MelCondition, PositionCondition
 from wavenet.model.frame_features import compute_frame_features
+from wavenet.model.model_config import LogisticOutput
+from wavenet.model.wavenet import WaveNetConfig
 
 CONDITIONS = (
     LabelCondition(name="digit", values=("0", "1"), channels=3),
@@ -28,8 +30,8 @@ def make(bits=8, conditions=(), gain=1.0, kernel_size=2):
     config = CheckpointConfig(
         name="tiny",
         audio=AudioConfig(sample_rate=8000),
-        codec=CodecConfig(bits=bits, silence_code=1 << (bits - 1)),
-        model=ModelConfig(
+        codec=MuLawCodec(bits=bits, silence_code=1 << (bits - 1)),
+        model=WaveNetConfig(
             residual_channels=8,
             gate_channels=8,
             skip_channels=8,
@@ -133,7 +135,7 @@ def test_what_is_no_recording_is_refused(shape):
 
 
 def test_frames_are_computed_of_the_recording_unless_they_are_given(make_checkpoint):
-    mel = MelCondition(bands=20, window=256, channels=4, context=1)
+    mel = MelCondition(n_mels=20, win_length=256, channels=4, context=1)
     config = tiny_config(hop=80).model_copy(update={"conditions": (mel,)})
     loaded = make_checkpoint(config, name="vocoder")
     waveform, other = sine(0.2), sine(0.2, 900.0)

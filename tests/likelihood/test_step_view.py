@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from wavenet.config import GaussianOutput, SamplingConfig
 from wavenet.engines.registry import make_engine
 from wavenet.errors import CheckpointError, ConditionError
+from wavenet.generation.generate import generate
 from wavenet.generation.request import GenerationRequest
-from wavenet.generation.streaming import generate
 from wavenet.likelihood.step_view import MAX_STEPS, draw_codes, skip_contributions, view_steps
-from wavenet.sampling import probabilities
+from wavenet.model.model_config import GaussianOutput
+from wavenet.sampling import SamplingConfig, probabilities
 
 from ..conftest import given_for, local_for, tiny_config
 
@@ -29,7 +29,10 @@ def drawn(
 def item_for(checkpoint: Any, samples: int = SAMPLES, seed: int = 3) -> GenerationRequest:
     local = local_for(checkpoint.model, 0, samples)
     return GenerationRequest(
-        samples, given_for(checkpoint.model, 0), seed, local=local if local.numel() else None
+        samples,
+        given_for(checkpoint.model, 0),
+        seed,
+        frame_features=local if local.numel() else None,
     )
 
 
@@ -54,7 +57,7 @@ def test_the_predictions_are_those_that_were_drawn_from(
     steps = view_steps(checkpoint, item, codes, first)
     engine = make_engine("cached", checkpoint.model)
     local = [local_for(checkpoint.model, 0, SAMPLES)]
-    state = engine.start(checkpoint.model.conditioning([item.labels], [SAMPLES], local))
+    state = engine.start(checkpoint.model.conditioning([item.conditions], [SAMPLES], local))
     stepped = torch.cat([engine.step(state, code[None]) for code in codes])
     assert torch.equal(steps.codes, codes[first:])
     assert torch.allclose(steps.params, stepped[first:], atol=1e-4)
@@ -67,7 +70,7 @@ def test_the_contributions_sum_up_to_the_skip_sum_of_the_model(
     model, item = checkpoint.model, item_for(checkpoint)
     codes = drawn(checkpoint, item, SAMPLES)
     inputs = torch.nn.functional.pad(codes[:-1], (1, 0), value=model.start_code)[None]
-    gated = model.layers(inputs, model.conditioning([item.labels], [SAMPLES]))[1]
+    gated = model.layers(inputs, model.conditioning([item.conditions], [SAMPLES]))[1]
     parts = torch.stack(list(skip_contributions(model, gated)))
     assert parts.shape == (len(model.blocks), 1, SAMPLES, model.config.skip_channels)
     assert torch.allclose(parts.sum(0) + model.skip.bias, model.skip(gated), atol=1e-5)
@@ -105,7 +108,9 @@ def test_surprise_and_entropy_agree_with_the_likelihood(
     assert torch.allclose(p.sum(1), torch.ones(400, dtype=torch.float64))
     surprise = -p.gather(1, codes[:, None])[:, 0].log2()
     with torch.no_grad():
-        params = checkpoint.model(codes[None], checkpoint.model.conditioning([item.labels], [400]))
+        params = checkpoint.model(
+            codes[None], checkpoint.model.conditioning([item.conditions], [400])
+        )
     nats = -checkpoint.model.distribution.log_prob(params, codes[None])[0]
     assert torch.allclose(surprise.float(), nats / math.log(2), atol=1e-3)
     entropy = -torch.where(p > 0, p * p.log2(), 0).sum(1)

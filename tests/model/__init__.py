@@ -6,8 +6,8 @@ import scipy.stats
 import torch
 from scipy.special import softmax
 
-from wavenet.config import SamplingConfig
 from wavenet.model.mixtures import LOG_SCALE_FLOOR, GaussianMixture, LogisticMixture
+from wavenet.sampling import SamplingConfig
 
 LARGEST = 1 - 2.0**-24  # the largest float32 below 1
 PLAIN = SamplingConfig()

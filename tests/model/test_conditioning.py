@@ -7,8 +7,7 @@ import torch
 
 from tests.conftest import given_for, local_for, tiny_config, tiny_model
 from wavenet.errors import ConditionError
-from wavenet.model.condition_network import widest_context
-from wavenet.model.conditioning import Conditioning
+from wavenet.model.conditioning import Conditioning, max_context
 
 SAMPLES = 200
 
@@ -76,7 +75,7 @@ def test_the_first_and_the_last_frame_go_on_for_ever(model):
 
 
 def test_a_segment_of_the_frames_gives_the_biases_of_the_whole(model):
-    local, reach = local_for(model, 0, SAMPLES), widest_context(model.config)
+    local, reach = local_for(model, 0, SAMPLES), max_context(model.config)
     part = conditioned(model, None, local[8 - reach : 16 + reach], first=8 - reach)
     whole = biases(model, conditioned(model, None, local), 8, 8)
     torch.testing.assert_close(biases(model, part, 8, 8), whole)

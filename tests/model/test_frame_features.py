@@ -7,27 +7,28 @@ import pytest
 import torch
 
 from tests.conftest import RATE, sine
-from wavenet.conditions import (
+from wavenet.errors import ConditionError
+from wavenet.model.conditions import (
     FramesCondition,
     LoudnessCondition,
     MelCondition,
     MfccCondition,
     PitchCondition,
 )
-from wavenet.config import ModelConfig
-from wavenet.errors import ConditionError
 from wavenet.model.frame_features import (
     apply_gain_db,
     compute_frame_features,
     frame_count,
     read_array,
 )
+from wavenet.model.model_config import ModelConfig
+from wavenet.model.wavenet import WaveNetConfig
 
 HOP = 80
 
 
 def config_of(*conditions) -> ModelConfig:
-    return ModelConfig(
+    return WaveNetConfig(
         residual_channels=4,
         gate_channels=4,
         skip_channels=4,
@@ -37,7 +38,7 @@ def config_of(*conditions) -> ModelConfig:
     )
 
 
-MEL, MFCC = MelCondition(bands=40), MfccCondition(coefficients=12, bands=40)
+MEL, MFCC = MelCondition(n_mels=40), MfccCondition(n_mfcc=12, n_mels=40)
 PITCH, LOUDNESS = PitchCondition(), LoudnessCondition()
 CURVE = FramesCondition(name="curve", columns=3)
 
@@ -65,7 +66,7 @@ def test_mel_is_that_of_librosa_in_decibels(rng):
     expected = (10 * np.log10(np.maximum(mel, 1e-10)) + 30) / 30
     got = compute_frame_features(config_of(MEL), RATE, waveform)
     assert np.abs(got.numpy() - expected.T).max() < 1e-4
-    other = compute_frame_features(config_of(MelCondition(bands=40, low_hz=50.0)), RATE, waveform)
+    other = compute_frame_features(config_of(MelCondition(n_mels=40, f_min=50.0)), RATE, waveform)
     assert np.abs(other.numpy() - expected.T).max() > 0.1  # the control: another lower edge
 
 
@@ -123,7 +124,7 @@ def test_what_is_missing_or_does_not_fit_is_named():
     refused(words + "0 x 3", [CURVE], None, {"curve": good[:0]})
     refused("curve hold NaN or infinity", [CURVE], None, {"curve": good / 0})
     refused("found curve 5, mel 11", [CURVE, MEL], recording, {"curve": good[:5]})
-    high = MelCondition(bands=40, high_hz=9000.0)
+    high = MelCondition(n_mels=40, f_max=9000.0)
     refused("the condition mel cannot be computed: ", [high], recording)
 
 

@@ -21,9 +21,9 @@ from tests.model import (
     value,
 )
 from wavenet import sampling
-from wavenet.config import SamplingConfig
 from wavenet.errors import ConditionError
 from wavenet.model.mixtures import HALF_CELL
+from wavenet.sampling import SamplingConfig
 
 
 def summed(kind, params, drawn, bits):
@@ -74,7 +74,7 @@ def with_fault(kind, params, bits, fault):
 
 
 @both
-@pytest.mark.parametrize("fault", [None, *FAULTS])
+@pytest.mark.parametrize("check", [None, *FAULTS])
 def test_frequencies_are_the_probabilities_and_a_fault_is_noticed(kind, fault):
     params = mixture([0.3, -0.4], [-0.9, 0.35], [-2.0, -1.2])
     codes = with_fault(kind, params, 4, fault)
@@ -85,7 +85,7 @@ def test_frequencies_are_the_probabilities_and_a_fault_is_noticed(kind, fault):
 
 
 @both
-@pytest.mark.parametrize("fault", [None, *FAULTS])
+@pytest.mark.parametrize("check", [None, *FAULTS])
 def test_16_bit_draws_follow_the_cdf_of_scipy_and_a_fault_is_noticed(kind, fault):
     params = mixture([0.3, -0.4], [-0.3, 0.2], [-3.5, -2.8])
     codes = with_fault(kind, params, 16, fault)
@@ -222,7 +222,7 @@ def test_each_sample_of_a_batch_is_drawn_and_scored_alone(kind, rng):
     for b, t in itertools.product(range(4), (0, 7, 14)):
         alone = params[b : b + 1, :, t : t + 1]
         one = distribution.sample(alone, drawn[b : b + 1, t : t + 1], PLAIN)
-        assert one.item() == codes[b, t]
+        assert one.index() == codes[b, t]
         torch.testing.assert_close(distribution.log_prob(alone, one)[0, 0], log_prob[b, t])
     assert len(codes.unique()) > 30
 

@@ -8,11 +8,10 @@ import torch.nn.functional as F
 from scipy.special import log_softmax
 
 from tests.conftest import RATE, tiny_config, tiny_model
-from wavenet.config import ModelConfig
 from wavenet.model.conditioning import interpolate
 from wavenet.model.distributions import Categorical
 from wavenet.model.layers import CausalConv1d
-from wavenet.model.wavenet import WaveNet
+from wavenet.model.wavenet import WaveNet, WaveNetConfig
 
 KINDS = ["none", "label", "position", "both"]
 
@@ -68,17 +67,17 @@ def test_the_receptive_field_is_exact_by_gradient(kernel_size):
 
 def test_the_book_example_has_2047_samples():
     dilations = tuple(2**n for n in range(10))
-    config = ModelConfig(
+    config = WaveNetConfig(
         residual_channels=2, gate_channels=2, skip_channels=2, kernel_size=3, dilations=dilations
     )
     model = WaveNet(config, 8, 16_000)
     assert model.receptive_field == 2047
-    assert model.receptive_seconds == pytest.approx(2047 / 16_000)
+    assert model.seconds(model.receptive_field) == pytest.approx(2047 / 16_000)
 
 
 def test_sizes_are_those_counted_by_hand():
     # 20 layers, R 64, S 256, kernel 2: 868,352 multiply-adds less the last residual product
-    config = ModelConfig(
+    config = WaveNetConfig(
         residual_channels=64,
         gate_channels=64,
         skip_channels=256,

@@ -8,10 +8,14 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from wavenet import checkpoint
-from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, ModelConfig, TrainConfig
+from wavenet.checkpoint import AudioConfig, CheckpointConfig
+from wavenet.codec import Codec, MuLawCodec
+from wavenet.model.model_config import ModelConfig
+from wavenet.model.wavenet import WaveNetConfig
 from wavenet.training.batches import collate
 from wavenet.training.data import Clip, Dataset
 from wavenet.training.loop import masked_nll
+from wavenet.training.recipe import TrainConfig
 
 RATE = 8000
 # seeded, and however slow the machine is
@@ -40,10 +44,10 @@ def make_config(conditions=(), bits=8, **model):
     return CheckpointConfig(
         name="tiny",
         audio=AudioConfig(sample_rate=RATE),
-        codec=CodecConfig(
+        codec=MuLawCodec(
             law="linear" if bits == 16 else "mu-law", bits=bits, silence_code=1 << (bits - 1)
         ),
-        model=ModelConfig(
+        model=WaveNetConfig(
             **{**sizes, **model}, conditions=conditions, condition_channels=8, condition_hop=10
         ),
     )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wavenet.conditions import LabelCondition, PositionCondition
+from wavenet.model.conditions import LabelCondition, PositionCondition
 from wavenet.training import loop
 
 from . import CPU, make_config, make_dataset

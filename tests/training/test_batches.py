@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wavenet import codec
-from wavenet.conditions import LabelCondition, NumberCondition, PositionCondition
 from wavenet.errors import ConditionError, DataError
+from wavenet.model.conditions import LabelCondition, NumberCondition, PositionCondition
 from wavenet.training.batches import Batch, batches, collate, plan_epoch
 from wavenet.training.loop import masked_nll
 

@@ -10,16 +10,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavenet.conditions import (
+from wavenet.errors import DataError
+from wavenet.model.conditions import (
     FramesCondition,
     MelCondition,
     PositionCondition,
     VectorCondition,
 )
-from wavenet.config import DataConfig
-from wavenet.errors import DataError
 from wavenet.training.batches import collate
 from wavenet.training.data import label_values, read_dataset, segments
+from wavenet.training.recipe import DataConfig
 
 from . import RATE, RULES, losses, make_clip, make_config, model_of, sine
 
@@ -81,7 +81,7 @@ def test_cutting_a_long_file_does_not_change_what_the_model_sees(tmp_path, kerne
     assert losses(model, short) != pytest.approx(losses(model, whole), abs=1e-6)
 
 
-FRAMES = MelCondition(bands=20, channels=4, context=2), FramesCondition(name="curve", columns=2)
+FRAMES = MelCondition(n_mels=20, channels=4, context=2), FramesCondition(name="curve", columns=2)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from torch._subclasses import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.test_stack import make_batch, make_model
-from wavenet.config import GaussianOutput, LogisticOutput
+from wavenet.model.model_config import GaussianOutput, LogisticOutput
 from wavenet.training import loop
 from wavenet.training.batches import Portion
 from wavenet.training.clips import nll

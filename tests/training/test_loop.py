@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from wavenet import checkpoint
-from wavenet.conditions import LabelCondition, PositionCondition
-from wavenet.config import GaussianOutput, LogisticOutput
 from wavenet.errors import DataError
+from wavenet.model.conditions import LabelCondition, PositionCondition
+from wavenet.model.model_config import GaussianOutput, LogisticOutput
 from wavenet.training import loop
 from wavenet.training.data import Dataset
 from wavenet.training.loop import train, validate

@@ -9,19 +9,20 @@ import torch
 
 from audio_utils.features import loudness
 from wavenet import checkpoint
-from wavenet.conditions import NumberCondition
-from wavenet.config import DataConfig, SamplingConfig
 from wavenet.errors import ConditionError
+from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest
-from wavenet.generation.streaming import generate_waveforms
+from wavenet.model.conditions import NumberCondition
 from wavenet.model.frame_features import measure_loudness
+from wavenet.sampling import SamplingConfig
 from wavenet.training.batches import batches, collate
 from wavenet.training.data import Clip, Dataset, read_dataset
 from wavenet.training.loop import train
+from wavenet.training.recipe import DataConfig
 
 from . import RATE, make_clip, make_config, make_settings, model_of, sine
 
-LOUDNESS = NumberCondition(name="loudness", low=-60, high=-1, unit="dB", measured="loudness")
+LOUDNESS = NumberCondition(name="loudness", low=-60, high=-1, unit="dB", derived_from="loudness")
 CONFIG = make_config((LOUDNESS,))
 HOP = CONFIG.model.condition_hop
 

@@ -5,12 +5,12 @@ import pytest
 import soundfile
 from pydantic import ValidationError
 
-from wavenet.conditions import FramesCondition, MelCondition
-from wavenet.config import DataConfig, RecipeConfig
 from wavenet.corpus.prepare import prepare
 from wavenet.errors import DataError
 from wavenet.evaluation.recordings import read_whole
+from wavenet.model.conditions import FramesCondition, MelCondition
 from wavenet.training.data import read_dataset
+from wavenet.training.recipe import DataConfig, RecipeConfig
 
 from . import RATE, make_config, sine
 
@@ -86,7 +86,7 @@ def test_the_end_of_a_long_recording_is_held_out_at_every_speed(tmp_path):
 
 
 def test_frames_are_those_of_the_recording_as_it_is_heard(folder):
-    config = make_config((MelCondition(name="mel", bands=16, window=80, channels=4),))
+    config = make_config((MelCondition(name="mel", n_mels=16, win_length=80, channels=4),))
     plain, slow, fast = read(folder, config.model).train[:3]
     assert len(slow.local) > len(plain.local) > len(fast.local)
     loudest = [int(clip.local[5:-5].mean(0).argmax()) for clip in (slow, plain, fast)]

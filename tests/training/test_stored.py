@@ -9,7 +9,9 @@ import pytest
 import soundfile
 import torch
 
-from wavenet.conditions import (
+from wavenet.corpus.prepare import prepare
+from wavenet.errors import ConfigError, DataError
+from wavenet.model.conditions import (
     FramesCondition,
     LabelCondition,
     LoudnessCondition,
@@ -17,19 +19,16 @@ from wavenet.conditions import (
     MfccCondition,
     VectorCondition,
 )
-from wavenet.config import DataConfig
-from wavenet.corpus.prepare import prepare
-from wavenet.errors import ConfigError, DataError
 from wavenet.training.batches import batches
 from wavenet.training.data import label_values, read_dataset
 from wavenet.training.loop import train
-from wavenet.training.recipe import checkpoint_config, load_recipe
+from wavenet.training.recipe import DataConfig, checkpoint_config, load_recipe
 
 from . import RATE, make_config, make_settings
 
 PATTERN = "{digit}_{speaker}_{take}"
 FRAMES = (
-    *(MelCondition(bands=20, channels=4, context=2), MfccCondition(coefficients=5, channels=4)),
+    *(MelCondition(n_mels=20, channels=4, context=2), MfccCondition(n_mfcc=5, channels=4)),
     LoudnessCondition(channels=3),
 )
 

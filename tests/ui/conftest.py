@@ -11,8 +11,10 @@ import soundfile
 import torch
 
 from wavenet import checkpoint
-from wavenet.conditions import Condition, LabelCondition, PositionCondition
-from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, ModelConfig
+from wavenet.checkpoint import AudioConfig, CheckpointConfig
+from wavenet.codec import MuLawCodec
+from wavenet.model.conditions import Condition, LabelCondition, PositionCondition
+from wavenet.model.wavenet import WaveNetConfig
 
 from .stage import BROWSERS, COMMAND, FLAGS, GUARD, PATIENCE, RECORDER, find_browser, studio
 
@@ -34,7 +36,7 @@ def save_checkpoint(
     """Save a random network, small unless its `shape` says otherwise."""
     sets = tuple(LabelCondition(name=key, values=values) for key, values in labels.items())
     small = {"residual_channels": 8, "gate_channels": 8, "skip_channels": 16}
-    model = ModelConfig(
+    model = WaveNetConfig(
         **small | {"dilations": (1, 2, 4, 8, 16)} | shape,
         conditions=(*sets, *others, PositionCondition()),
         condition_channels=16,
@@ -42,7 +44,7 @@ def save_checkpoint(
     config = CheckpointConfig(
         name=name,
         audio=AudioConfig(sample_rate=rate),
-        codec=CodecConfig(),
+        codec=MuLawCodec(),
         model=model,
         default_seconds=0.5,
     )

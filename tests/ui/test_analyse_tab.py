@@ -11,8 +11,8 @@ import soundfile
 from PIL import Image
 
 from audio_utils import io
-from wavenet.conditions import FramesCondition, MelCondition
 from wavenet.likelihood.score import score
+from wavenet.model.conditions import FramesCondition, MelCondition
 from wavenet.ui import analyse, analysis, controls, jobs, live, sounds
 
 from .conftest import RATE, save_checkpoint, tone
@@ -195,7 +195,7 @@ def test_a_long_score_ends_at_its_next_window_once_it_is_stopped(
 def test_a_model_that_needs_frames_gets_those_of_the_recording(
     tmp_path: Path, saved: Callable[..., str]
 ) -> None:
-    save_checkpoint(tmp_path, "vocoder", RATE, {}, MelCondition(bands=8))
+    save_checkpoint(tmp_path, "vocoder", RATE, {}, MelCondition(n_mels=8))
     path = saved(tone())
     shown = run(analysis.show_score(tmp_path, path, "vocoder", *HIDDEN))
     expected = score(jobs.load_named(tmp_path, "vocoder"), io.read(path, RATE).waveform)

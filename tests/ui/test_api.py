@@ -20,9 +20,9 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from torch import Tensor
 
-from wavenet.conditions import FramesCondition, MelCondition
 from wavenet.errors import ConfigError
 from wavenet.generation.mel_filter import match_request_mel
+from wavenet.model.conditions import FramesCondition, MelCondition
 from wavenet.ui import jobs, live, studio, uploads
 from wavenet.ui.api import make_continue, make_generate, make_vocode
 from wavenet.ui.player import pcm16
@@ -42,7 +42,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("api")
     checkpoints = folder / "checkpoints"
     save_checkpoint(checkpoints, "digits", RATE, {"digit": ("6", "7"), "speaker": SPEAKERS})
-    save_checkpoint(checkpoints, "vocoder", RATE, {}, MelCondition(bands=4, window=256))
+    save_checkpoint(checkpoints, "vocoder", RATE, {}, MelCondition(n_mels=4, win_length=256))
     save_checkpoint(checkpoints, "curves", RATE, {}, FramesCondition(name="curve", columns=2))
     sine = 0.5 * np.sin(0.2 * np.arange(2000))
     soundfile.write(folder / "sine.wav", sine, RATE)

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from wavenet.config import SamplingConfig
+from wavenet.generation.generate import generate
 from wavenet.generation.request import GenerationRequest
-from wavenet.generation.streaming import generate
 from wavenet.likelihood.step_view import view_steps
 from wavenet.model.mixtures import GaussianMixture, LogisticMixture
-from wavenet.sampling import inverse_cdf, probabilities
+from wavenet.sampling import SamplingConfig, inverse_cdf, probabilities
 from wavenet.ui import jobs, steps
 
 from .stage import PATIENCE

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from audio_utils import io
-from wavenet.conditions import LabelCondition, MelCondition, NumberCondition
+from wavenet.model.conditions import LabelCondition, MelCondition, NumberCondition
 from wavenet.ui import controls, jobs, live
 from wavenet.ui.controls import show_checkpoint
 from wavenet.ui.take import Take
@@ -20,7 +20,7 @@ from .test_generate_tab import SETTINGS, heard, make_prompt
 
 def save_rich(folder: Path) -> None:
     """Save a checkpoint with a number that may do without its label, and one with mel frames."""
-    for name, frames in (("rich", ()), ("again", (MelCondition(bands=4, window=64),))):
+    for name, frames in (("rich", ()), ("again", (MelCondition(n_mels=4, win_length=64),))):
         conditions = (
             LabelCondition(name="tone", values=("a", "b"), dropout=0.1),
             NumberCondition(name="level", low=-60, high=0, unit="dB"),
@@ -54,7 +54,7 @@ def test_a_field_says_what_is_taken_where_it_is_left_empty(tmp_path: Path) -> No
 
 
 def test_what_is_usual_is_heard_and_scored_where_a_field_is_left_empty(tmp_path: Path) -> None:
-    number = NumberCondition(name="level", low=-60, high=0, usual=-15)
+    number = NumberCondition(name="level", low=-60, high=0, default=-15)
     save_checkpoint(tmp_path, "usual", RATE, {}, number)
     loaded = jobs.load_named(tmp_path, "usual")
     takes = []

@@ -233,7 +233,7 @@ def test_what_was_drawn_again_is_told(root: Path) -> None:
     checkpoint = jobs.load_named(root, "digits")
     wish = jobs.Wish(seconds=0.15, seed=3, variants=2, labels={"digit": "7", "speaker": "jackson"})
     take = Take(jobs.make_job(checkpoint, wish))
-    take.rescues = [
+    take.retries = [
         Retry(1, 400, 800, "white noise", 2, True),
         Retry(0, 0, 80, "white noise", 3, False),
     ]

@@ -54,7 +54,7 @@ def test_a_checkpoint_is_described_with_its_card(folder: Path) -> None:
 
 def test_every_kind_of_condition_is_put_into_words() -> None:
     from tests.conftest import tiny_config
-    from wavenet.conditions import LabelCondition
+    from wavenet.model.conditions import LabelCondition
 
     words = [models.values_of(condition) for condition in tiny_config(conditions="all").conditions]
     assert words == [

@@ -12,9 +12,9 @@ import torch
 
 from audio_utils.example import make_example
 from wavenet import checkpoint
-from wavenet.conditions import MelCondition
 from wavenet.engines.rings import empty_state
 from wavenet.likelihood.effective_field import EffectiveField
+from wavenet.model.conditions import MelCondition
 from wavenet.model.frame_features import example_conditions
 from wavenet.ui import influence, jobs, networks
 from wavenet.ui import receptive_field as tab
@@ -241,7 +241,7 @@ def test_a_model_that_says_recordings_again_reads_the_example(
     tmp_path: Path, make_checkpoint: Callable[..., Any]
 ) -> None:
     config = tiny_config(conditions="none").model_copy(
-        update={"conditions": (MelCondition(bands=20, window=256),)}
+        update={"conditions": (MelCondition(n_mels=20, win_length=256),)}
     )
     make_checkpoint(config)
     last = listen(tmp_path, "tiny")[-1]

@@ -13,7 +13,7 @@ import torch
 
 from audio_utils import io
 from wavenet.cli.main import run as run_command
-from wavenet.conditions import LabelCondition, MelCondition, NumberCondition
+from wavenet.model.conditions import LabelCondition, MelCondition, NumberCondition
 from wavenet.ui import controls, jobs, sharing
 from wavenet.ui.generate import LINKED, show_page
 from wavenet.ui.take import Take
@@ -32,7 +32,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
         NumberCondition(name="level", low=-60, high=0, unit="dB"),
     )
     save_checkpoint(folder, "rich", RATE, {}, *conditions)
-    save_checkpoint(folder, "again", RATE, {}, MelCondition(bands=4, window=64))
+    save_checkpoint(folder, "again", RATE, {}, MelCondition(n_mels=4, win_length=64))
     wave = 0.5 * torch.sin(torch.arange(2000) * 0.3)
     io.write(folder.parent / "my recording.wav", wave, RATE)
     return folder

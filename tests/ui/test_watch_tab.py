@@ -13,12 +13,12 @@ import torch
 
 from audio_utils import io
 from wavenet import codec
-from wavenet.conditions import MelCondition
-from wavenet.config import LogisticOutput, SamplingConfig
+from wavenet.generation.generate import generate
 from wavenet.generation.request import GenerationRequest
-from wavenet.generation.streaming import generate
 from wavenet.likelihood.step_view import StepView, view_steps
-from wavenet.sampling import draw, probabilities
+from wavenet.model.conditions import MelCondition
+from wavenet.model.model_config import LogisticOutput
+from wavenet.sampling import SamplingConfig, draw_codes, probabilities
 from wavenet.ui import jobs, slow, steps, watch
 from wavenet.ui.controls import MAX_LABEL_SETS, MAX_NUMBERS
 
@@ -70,7 +70,7 @@ def test_the_page_gets_the_clip_that_generate_makes(root: Path) -> None:
     heard = unpack(message["waveform"], "<f4")
     assert np.array_equal(heard, codec.decode(whole[400 - 32 : 430]).numpy())
     uniforms = torch.from_numpy(unpack(message["noise"], "<f4").copy())
-    assert torch.equal(draw(logits_of(message), uniforms, SamplingConfig()), codes)
+    assert torch.equal(draw_codes(logits_of(message), uniforms, SamplingConfig()), codes)
 
 
 def test_quantised_logits_keep_to_the_stated_tolerance() -> None:
@@ -148,7 +148,7 @@ def test_a_recording_is_read_and_has_no_noise(root: Path, tmp_path: Path) -> Non
 def test_a_vocoder_reads_a_recording_and_asks_for_one(
     make_checkpoint: Callable[..., Any], tmp_path: Path
 ) -> None:
-    mel = MelCondition(bands=8, window=64)
+    mel = MelCondition(n_mels=8, win_length=64)
     config = tiny_config(conditions="none").model_copy(update={"conditions": (mel,)})
     make_checkpoint(config, name="vocoder")
     refused(tmp_path, "This model needs the mel frames of a recording: give it one", "vocoder")

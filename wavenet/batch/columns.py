@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from wavenet.batch.rows import Row
-from wavenet.config import ModelConfig
 from wavenet.errors import ConditionError
+from wavenet.model.model_config import ModelConfig
 
 # what other programs call a column; the first of each is ours
 ALIASES = {

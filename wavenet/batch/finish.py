@@ -15,7 +15,7 @@ from wavenet.batch.store import Folder, Store, open_remote
 from wavenet.batch.tasks import Settings, Task
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import FolderError
-from wavenet.generation.continuous_batch import GeneratedClip
+from wavenet.generation.generate import GeneratedClip
 from wavenet.generation.request import GenerationRequest
 from wavenet.likelihood.score import score_clip
 
@@ -83,11 +83,13 @@ def finish(
     warnings = [f"{kept.clipped} samples clipped"] if kept.clipped else []
     warnings += [
         f"{rescue.reason}, {'drawn again' if rescue.solved else 'left as it is'}"
-        for rescue in clip.rescues
+        for rescue in clip.retries
     ]
     bits = None
     if where.score:
-        found = score_clip(loaded, clip.waveform, clip.codes, item.prompt, item.labels, item.local)
+        found = score_clip(
+            loaded, clip.waveform, clip.codes, item.prompt, item.conditions, item.frame_features
+        )
         bits = float(found.bits[-clip.codes.numel() :].double().mean())
     return {
         "id": task.identity,

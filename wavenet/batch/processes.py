@@ -11,7 +11,7 @@ from typing import Any
 from wavenet.interrupts import deaf
 
 _COPIES = sys.platform == "linux"  # elsewhere libraries do not bear to be copied when loaded
-_LOADED = ["wavenet.batch.crew", "wavenet.engines.cpu.cpu_engine", "wavenet.generation.streaming"]
+_LOADED = ["wavenet.batch.crew", "wavenet.engines.cpu.cpu_engine", "wavenet.generation.generate"]
 
 # a context, of which type checkers know no Process
 PROCESSES: Any = multiprocessing.get_context("forkserver" if _COPIES else "spawn")

@@ -19,18 +19,17 @@ from wavenet.batch.journal import hash_file
 from wavenet.batch.names import check_output, fill_template
 from wavenet.batch.rows import Row
 from wavenet.checkpoint import CONFIG, WEIGHTS, Checkpoint, load
-from wavenet.conditions import FramesCondition
-from wavenet.config import SamplingConfig
 from wavenet.errors import ConditionError
+from wavenet.generation.generate import DEFAULT_GUARD
 from wavenet.generation.request import (
     GenerationRequest,
     check_request,
     prepare_clips,
     samples_from_seconds,
 )
-from wavenet.generation.streaming import DEFAULT_GUARD
+from wavenet.model.conditions import FramesCondition
 from wavenet.model.frame_features import compute_frame_features, read_array
-from wavenet.sampling import choose_sampling
+from wavenet.sampling import SamplingConfig, resolve_sampling
 
 _GUARD = asdict(DEFAULT_GUARD)
 _VERSION = 1  # of how a clip follows from a task; another one makes all clips anew
@@ -115,7 +114,7 @@ def make_task(row: Row, settings: Settings) -> Task:
     seed = number(settings.seed if given_seed is None else given_seed, "seed", int)
     labels, extra = labels_of(checkpoint.config.model, values)
     usual, drawing = checkpoint.config.sampling, {**settings.sampling, **drawing_of(values)}
-    sampling = choose_sampling(usual, **drawing)
+    sampling = resolve_sampling(usual, **drawing)
     fields = {name: str(value) for name, value in labels.items()}
     fields |= {"id": identity, "seed": str(seed), "ext": settings.format, "line": str(row.line)}
     fields |= {"checkpoint": checkpoint.config.name}
@@ -162,7 +161,7 @@ def make_item(task: Task) -> GenerationRequest:
 def _check(task: Task, checkpoint: Checkpoint) -> None:
     item = make_item(task)
     checkpoint.model.distribution.check(task.sampling)
-    if item.prompt is None and item.local is None:
+    if item.prompt is None and item.frame_features is None:
         check_request(item, checkpoint.config.audio.sample_rate)
         _check_labels(task.checkpoint, tuple(task.labels.items()), task.sampling)
     else:

@@ -20,11 +20,10 @@ from wavenet.batch.tasks import Settings, Task, load_model, make_item
 from wavenet.checkpoint import Checkpoint
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import device_for, make_engine
-from wavenet.engines.rings import ring_edges
 from wavenet.errors import FolderError, OutOfMemory, WaveNetError
-from wavenet.generation.continuous_batch import GeneratedClip, generate_many
+from wavenet.generation.generate import DEFAULT_GUARD, GeneratedClip, generate_many, warm_up
 from wavenet.generation.request import GenerationRequest, prepare_clips
-from wavenet.generation.streaming import DEFAULT_GUARD, warm_up
+from wavenet.progress import CallbackProgress
 from wavenet.sampling import rows_per_clip
 
 MOST_ON_CPU, MOST_ON_GPU = 64, 1024
@@ -98,11 +97,9 @@ class Worker:
         return self._engines[folder]
 
 
-def clips_at_once(checkpoint: Checkpoint, rows: int) -> int:
+def clips_at_once(checkpoint: Checkpoint, engine: Engine[Any], rows: int) -> int:
     """Choose how many clips to make at once, of so many rows each, by memory."""
-    model = checkpoint.model
-    size = max(1, ring_edges(model)[-1]) * model.config.residual_channels * 4 * rows
-    on_cpu = model.embedding.weight.device.type == "cpu"
+    size, on_cpu = engine.state_bytes(rows), checkpoint.model.device.type == "cpu"
     return max(1, min(MOST_ON_CPU if on_cpu else MOST_ON_GPU, STATE_BYTES // (size * COPIES)))
 
 
@@ -119,8 +116,9 @@ class _Line:
         """Make clips that can be made together, as long as the next one is of their kind."""
         assert self.held is not None
         worker, sampling = self._worker, self.held.sampling
-        loaded, _ = worker.engine(self.held.checkpoint)
-        together = worker.where.together or clips_at_once(loaded, rows_per_clip(sampling))
+        loaded, runner = worker.engine(self.held.checkpoint)
+        rows = rows_per_clip(sampling)
+        together = worker.where.together or clips_at_once(loaded, runner, rows)
         try:
             self._make(self._items(group), self.held, together)
         except OutOfMemory:
@@ -140,7 +138,7 @@ class _Line:
         loaded, runner = self._worker.engine(like.checkpoint)
         rate, session = loaded.config.audio.sample_rate, self._session
 
-        def report(samples: int) -> None:
+        def report(samples: float) -> None:
             session.report(samples / rate)
             self._write_done()
 
@@ -150,8 +148,7 @@ class _Line:
             like.sampling,
             runner,
             DEFAULT_GUARD if self._worker.settings.guard else None,
-            report,
-            session.say,
+            CallbackProgress(report, session.say),
             together,
         )
         for clip in clips:
@@ -175,7 +172,7 @@ class _Line:
             self.held = self._session.take()
 
     def _keep(self, loaded: Checkpoint, clip: GeneratedClip) -> None:
-        task, item, began = self._running.pop(clip.item)
+        task, item, began = self._running.pop(clip.index)
         took = time.perf_counter() - began
         worker = self._worker
         job = self._writers.submit(

@@ -8,15 +8,17 @@ studio and `benchmarks/`.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from wavenet import checkpoint
-from wavenet.codec import LINEAR_BITS
-from wavenet.conditions import MelCondition
-from wavenet.config import GaussianOutput, LogisticOutput, ModelConfig
+from wavenet.codec import LinearCodec, MuLawCodec
 from wavenet.errors import ConditionError
-from wavenet.model.wavenet import WaveNet
+from wavenet.model.base import AutoregressiveModel
+from wavenet.model.conditions import MelCondition
+from wavenet.model.model_config import GaussianOutput, LogisticOutput
+from wavenet.model.wavenet import WaveNet, WaveNetConfig
 
 SAMPLE_RATE = 16_000  # Hz
 BITS = 8
@@ -24,22 +26,22 @@ SEED = 0
 BYTES_PER_WEIGHT = {"fp32": 4, "bf16": 2}
 
 # Without conditions and with a categorical output; `VARIANTS` measure the cost of others.
-CONFIGURATIONS: Mapping[str, ModelConfig] = {
-    "A": ModelConfig(
+CONFIGURATIONS: Mapping[str, WaveNetConfig] = {
+    "A": WaveNetConfig(
         residual_channels=64,
         gate_channels=64,
         skip_channels=256,
         kernel_size=2,
         dilations=tuple(1 << n for n in range(10)) * 2,
     ),
-    "B": ModelConfig(
+    "B": WaveNetConfig(
         residual_channels=128,
         gate_channels=128,
         skip_channels=128,
         kernel_size=3,
         dilations=tuple(1 << n for n in range(10)) * 3,
     ),
-    "S": ModelConfig(
+    "S": WaveNetConfig(
         residual_channels=32,
         gate_channels=32,
         skip_channels=128,
@@ -49,9 +51,9 @@ CONFIGURATIONS: Mapping[str, ModelConfig] = {
 }
 
 # A with conditions or another output, to be compared with A; measured only if named.
-VARIANTS: Mapping[str, ModelConfig] = {
+VARIANTS: Mapping[str, WaveNetConfig] = {
     "A-mel": CONFIGURATIONS["A"].model_copy(
-        update={"conditions": (MelCondition(bands=80, window=1024),)}
+        update={"conditions": (MelCondition(n_mels=80, win_length=1024),)}
     ),
     "A-logistic": CONFIGURATIONS["A"].model_copy(update={"output": LogisticOutput()}),
     "A-gaussian": CONFIGURATIONS["A"].model_copy(update={"output": GaussianOutput()}),
@@ -68,7 +70,7 @@ class BenchmarkModel:
     """
 
     name: str
-    model: WaveNet
+    model: AutoregressiveModel[Any]
 
     @property
     def weight_count(self) -> int:
@@ -94,12 +96,13 @@ def build_named_model(name: str) -> BenchmarkModel:
         expected = ", ".join(configurations)
         raise ConditionError(f"unknown configuration {name!r}; expected one of {expected}")
     config = configurations[name]
-    bits = BITS if config.output.kind == "categorical" else LINEAR_BITS
-    return build_random_model(name, config, bits, SAMPLE_RATE)
+    is_categorical = config.output.kind == "categorical"
+    codec = MuLawCodec(bits=BITS) if is_categorical else LinearCodec()
+    return build_random_model(name, config, codec.bits, SAMPLE_RATE)
 
 
 def build_random_model(
-    name: str, config: ModelConfig, bits: int, sample_rate: int
+    name: str, config: WaveNetConfig, bits: int, sample_rate: int
 ) -> BenchmarkModel:
     """Build a model of any sizes, always with the same random weights.
 
@@ -111,7 +114,7 @@ def build_random_model(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        model = WaveNet(config, bits, sample_rate)
+        model = WaveNet(config, bits, sample_rate, start_code=1 << (bits - 1))
     return BenchmarkModel(name, model.requires_grad_(False).eval())
 
 

@@ -21,13 +21,13 @@ from wavenet.bench.machine import (
     measure_core_latency,
     torch_threads,
 )
-from wavenet.config import SamplingConfig
 from wavenet.devices import device_errors
 from wavenet.engines.cpu.thread_sync import CAN_WAIT, available_cores
 from wavenet.engines.registry import GPU_NAMES, NAMES, PRECISIONS, device_for, make_engine
-from wavenet.engines.rings import RingState
 from wavenet.errors import ConditionError, EngineUnavailable
 from wavenet.model.frame_features import example_conditions
+from wavenet.model.memory import RingMemory
+from wavenet.sampling import SamplingConfig
 
 BASELINE = "cached"  # the engine in plain torch, to which the others are compared
 REAL_TIME = 16_000  # Hz, whatever the sample rate of the model, so that rows can be compared
@@ -197,11 +197,12 @@ def measure_case(
     state = engine.start(conditioning)
     if case.engine == "reference":
         # It computes one receptive field per sample, but less near the start of a clip.
-        prompt = torch.full((subject.model.receptive_field,), subject.model.start_code)
+        length = subject.model.receptive_field or subject.model.sample_rate
+        prompt = torch.full((length,), subject.model.start_code)
         engine.prefill(state, [prompt] * case.streams)
-    if isinstance(state, RingState):
+    if isinstance(state.memory, RingMemory):
         # The first access to a memory page takes much longer than a sample, so it comes first.
-        state.rings.zero_()
+        state.memory.rings.zero_()
     generator = torch.Generator().manual_seed(0)
 
     def run(n: int) -> float:

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from wavenet.config import ModelConfig
-from wavenet.engines.rings import ring_edges
-from wavenet.model.wavenet import WaveNet
+from wavenet.model.wavenet import WaveNet, WaveNetConfig
 
 BYTES_PER_VALUE = 4  # float32
 
@@ -36,7 +34,7 @@ class ModelCost:
     ring_bytes: int
 
 
-def build_meta_model(config: ModelConfig, bits: int, sample_rate: int) -> WaveNet:
+def build_meta_model(config: WaveNetConfig, bits: int, sample_rate: int) -> WaveNet:
     """Build a model on the meta device: it has shapes, but no weights, and cannot run.
 
     Args:
@@ -45,17 +43,16 @@ def build_meta_model(config: ModelConfig, bits: int, sample_rate: int) -> WaveNe
         sample_rate: Hz.
     """
     with torch.device("meta"):
-        return WaveNet(config, bits, sample_rate)
+        return WaveNet(config, bits, sample_rate, start_code=0)
 
 
 def compute_cost(model: WaveNet) -> ModelCost:
     """Compute the cost of a model; one from `build_meta_model` is sufficient."""
-    values = ring_edges(model)[-1] * model.config.residual_channels
     return ModelCost(
         parameters=model.parameter_count,
-        receptive_field=model.receptive_field,
+        receptive_field=model.config.receptive_field,
         cached_macs=model.macs_per_sample,
-        uncached_macs=model.macs_per_sample * model.receptive_field,
+        uncached_macs=model.macs_per_sample * model.config.receptive_field,
         weight_bytes=model.parameter_count * BYTES_PER_VALUE,
-        ring_bytes=values * BYTES_PER_VALUE,
+        ring_bytes=model.config.memory_values * BYTES_PER_VALUE,
     )

@@ -40,7 +40,7 @@ from wavenet.cli.options import (
     TopPOption,
     print_message,
 )
-from wavenet.cli.progress import BatchProgress
+from wavenet.cli.progress_bars import BatchProgress
 from wavenet.errors import ConditionError, DataError, FolderError
 
 if TYPE_CHECKING:
@@ -137,13 +137,13 @@ def batch(
     from wavenet.batch.finish import Place
     from wavenet.batch.run import Wanted, check, run
     from wavenet.batch.tasks import Settings
-    from wavenet.config import SamplingConfig
-    from wavenet.parsing import make
+    from wavenet.config import make_config
+    from wavenet.sampling import SamplingConfig
 
     drawing = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     drawing |= {"guidance": guidance}
     drawing = {name: value for name, value in drawing.items() if value is not None}
-    make(SamplingConfig, "sampling", **drawing)
+    make_config(SamplingConfig, "sampling", **drawing)
     base = "." if manifest == "-" else str(Path(manifest).parent)
     settings = Settings(
         str(checkpoint), base, seed, seconds, drawing, name_template, format_, subtype, normalize,

@@ -16,15 +16,16 @@ import typer
 
 from wavenet.cli.options import print_message
 from wavenet.errors import ConditionError
+from wavenet.progress import CallbackProgress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from wavenet.checkpoint import Checkpoint
-    from wavenet.config import SamplingConfig
     from wavenet.engines.base import Engine
     from wavenet.generation.guard import Retry
     from wavenet.generation.request import GenerationRequest
+    from wavenet.sampling import SamplingConfig
 
 GuardOption = Annotated[
     bool,
@@ -103,7 +104,7 @@ def print_clip(
     prompt_samples = 0 if request.prompt is None or not with_prompt else request.prompt.numel()
     labels = {
         name: value.tolist() if isinstance(value, torch.Tensor) else value
-        for name, value in request.labels.items()
+        for name, value in request.conditions.items()
     }
     record = {
         "file": str(path),
@@ -153,22 +154,20 @@ def generate_with_progress(
         runner: the engine.
         guarded: whether the guard checks the clips.
     """
-    from wavenet.cli.progress import progress_bar, status_spinner
-    from wavenet.generation.continuous_batch import generate_many
-    from wavenet.generation.streaming import DEFAULT_GUARD, warm_up
+    from wavenet.cli.progress_bars import progress_bar, status_spinner
+    from wavenet.generation.generate import DEFAULT_GUARD, generate_many, warm_up
 
     guard = DEFAULT_GUARD if guarded else None
+    progress = CallbackProgress(lambda samples: advance(samples), print_message)
     # This call checks all requests, so that an error comes before the compilation.
-    clips = generate_many(
-        loaded, requests, sampling, runner, guard, lambda samples: advance(samples), print_message
-    )
+    clips = generate_many(loaded, requests, sampling, runner, guard, progress)
     with status_spinner("preparing the engine (compiled once per machine, 10 to 20 seconds)"):
         warm_up(loaded, runner)
     start = time.perf_counter()
     with progress_bar("samples", sum(request.samples for request in requests)) as advance:
         for clip in clips:
             elapsed = time.perf_counter() - start
-            yield clip.item, TimedClip(clip.waveform, clip.codes, elapsed, clip.rescues)
+            yield clip.index, TimedClip(clip.waveform, clip.codes, elapsed, clip.retries)
 
 
 def plan_output_paths(out: Path | None, names: list[str], overwrite: bool) -> list[Path]:
@@ -207,7 +206,12 @@ def compute_bits_per_sample(
     from wavenet.likelihood.score import score_clip
 
     score = score_clip(
-        loaded, clip.waveform, clip.codes, request.prompt, request.labels, request.local
+        loaded,
+        clip.waveform,
+        clip.codes,
+        request.prompt,
+        request.conditions,
+        request.frame_features,
     )
     return float(score.bits[-clip.codes.numel() :].double().mean())
 
@@ -220,12 +224,14 @@ def draw_from_candidates(
     runner: "Engine[Any]",
 ) -> TimedClip:
     """Draw candidates per frame and keep the closest to the target mel, behind a progress bar."""
-    from wavenet.cli.progress import progress_bar
-    from wavenet.generation.mel_candidates import generate_with_candidates
+    from wavenet.cli.progress_bars import progress_bar
+    from wavenet.generation.search import generate_with_candidates
 
     start = time.perf_counter()
     with progress_bar("samples", request.samples) as advance:
-        clip = generate_with_candidates(loaded, request, candidates, sampling, runner, advance)
+        clip = generate_with_candidates(
+            loaded, request, candidates, sampling, runner, CallbackProgress(advance)
+        )
     return TimedClip(clip.waveform, clip.codes, time.perf_counter() - start)
 
 
@@ -233,13 +239,13 @@ def run_beam_search(loaded: "Checkpoint", request: "GenerationRequest", beams: i
     """Search for the most likely clip behind a progress bar; print its log-probability."""
     import torch
 
-    from wavenet.cli.progress import progress_bar
-    from wavenet.generation.beam_search import search
+    from wavenet.cli.progress_bars import progress_bar
+    from wavenet.generation.search import beam_search
 
     torch.set_num_threads(1)  # The products are small: a second thread makes them slower.
     start = time.perf_counter()
     with progress_bar("samples", request.samples) as advance:
-        result = search(loaded, request, beams, report=lambda _: advance(1))
+        result = beam_search(loaded, request, beams, CallbackProgress(advance))
     print_message(
         f"log-probability {result.log_prob:.2f} nats, {result.bits_per_sample:.4f} bits per sample"
     )

@@ -44,7 +44,7 @@ def report(
     more neighbouring samples are at full scale, and silence is 10 ms below -60 dB. Files that
     cannot be read are named, and the exit code is then 3.
     """
-    from wavenet.cli.progress import progress_bar
+    from wavenet.cli.progress_bars import progress_bar
     from wavenet.corpus.format import is_corpus
     from wavenet.manifest import find_entries
     from wavenet.training.survey import guess_pattern, survey
@@ -96,7 +96,7 @@ def prepare(
     """
     from functools import partial
 
-    from wavenet.cli.progress import progress_bar
+    from wavenet.cli.progress_bars import progress_bar
     from wavenet.corpus.prepare import prepare as run
 
     try:

@@ -75,14 +75,14 @@ def vocoder(
     """
     from audio_utils.metrics import missing_packages
     from wavenet import checkpoint as checkpoints
-    from wavenet.cli.progress import progress_bar
+    from wavenet.cli.progress_bars import progress_bar
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.evaluation.vocoder import METHODS, mel_condition, summarise
     from wavenet.evaluation.vocoder import evaluate as run
-    from wavenet.sampling import choose_sampling
+    from wavenet.sampling import resolve_sampling
 
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
-    sampling = choose_sampling(loaded.config.sampling, temperature=temperature)
+    sampling = resolve_sampling(loaded.config.sampling, temperature=temperature)
     mel_condition(loaded)
     rate = loaded.config.audio.sample_rate
     recordings = [one for folder in folders for one in read_group(folder, rate, limit)]

@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wavenet.checkpoint import Checkpoint
-    from wavenet.config import SamplingConfig
     from wavenet.engines.base import Engine
     from wavenet.evaluation.clips import MadeClips
     from wavenet.evaluation.digits import Reference
     from wavenet.evaluation.recordings import Labelled
     from wavenet.generation.request import GenerationRequest
+    from wavenet.sampling import SamplingConfig
     from wavenet.training.data import Dataset
 
 ROW = "{:30} {:>9} {:>9}  {}"
@@ -84,13 +84,13 @@ def digits(
     at a time, and draws how clear clips are against how varied.
     """
     from wavenet import checkpoint as checkpoints
-    from wavenet.cli.progress import status_spinner
+    from wavenet.cli.progress_bars import status_spinner
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.evaluation.clips import plan_clips
     from wavenet.evaluation.digits import Reference
     from wavenet.evaluation.pictures import plot_accuracy, plot_nearest, plot_trade_off
     from wavenet.evaluation.record import describe
-    from wavenet.sampling import choose_sampling
+    from wavenet.sampling import resolve_sampling
 
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "guidance": guidance}
     if clips and out is None:
@@ -98,7 +98,7 @@ def digits(
     if out is not None:
         create_folder(out)
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
-    sampling = choose_sampling(loaded.config.sampling, **values)
+    sampling = resolve_sampling(loaded.config.sampling, **values)
     dataset = read_recordings(loaded, folder, recipe, pattern, test)
     learnt, held = divide(loaded, dataset)
     items = plan_clips(learnt, count, seed)
@@ -149,7 +149,7 @@ def generate(
     runner: "Engine[Any]",
 ) -> "MadeClips":
     """Make the clips behind a progress bar."""
-    from wavenet.cli.progress import progress_bar
+    from wavenet.cli.progress_bars import progress_bar
     from wavenet.evaluation.clips import make_planned
 
     with progress_bar("samples", sum(item.samples for item in items)) as advance:
@@ -163,7 +163,7 @@ def compare(
     runner: "Engine[Any]",
 ) -> list[dict[str, Any]]:
     """Judge clips that are drawn in other ways, behind a progress bar."""
-    from wavenet.cli.progress import progress_bar
+    from wavenet.cli.progress_bars import progress_bar
     from wavenet.evaluation.trade_off import compare_settings, settings_to_try
 
     samples = sum(item.samples for item in items)

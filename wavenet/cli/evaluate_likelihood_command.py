@@ -57,7 +57,7 @@ def likelihood(
     from dataclasses import replace
 
     from wavenet import checkpoint as checkpoints
-    from wavenet.cli.progress import progress_bar, status_spinner
+    from wavenet.cli.progress_bars import progress_bar, status_spinner
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.evaluation.baselines import fit_baselines
     from wavenet.evaluation.likelihood import codes_to_fit, measure, summarise

@@ -47,9 +47,8 @@ def read_recordings(
         ConfigError: nothing says what is held out.
         DataError: the split, or what is to be learnt from, has no recording.
     """
-    from wavenet.config import DataConfig
     from wavenet.evaluation.recordings import read_whole
-    from wavenet.training.recipe import load_recipe
+    from wavenet.training.recipe import DataConfig, load_recipe
 
     data = load_recipe(recipe).data if recipe else DataConfig()
     given = parse_assignments("--test", test, "index=0,1,2")

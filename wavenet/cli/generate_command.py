@@ -103,26 +103,27 @@ def generate(
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.generation.request import GenerationRequest, clip_name, samples_from_seconds
-    from wavenet.sampling import choose_sampling
+    from wavenet.sampling import resolve_sampling
 
     seeds = range(seed, seed + count)
     names = [clip_name(checkpoint.name, labels, s) for s in seeds]
     paths = plan_output_paths(out, names, overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
-    sampling = choose_sampling(loaded.config.sampling, guidance=guidance, **values)
+    sampling = resolve_sampling(loaded.config.sampling, guidance=guidance, **values)
     rate = loaded.config.audio.sample_rate
     prompt_waveform = read_prompt(prompt, rate)
-    local = read_frames(loaded, arrays)
-    if seconds is None and local is not None:
+    frame_features = read_frames(loaded, arrays)
+    if seconds is None and frame_features is not None:
         before = 0 if prompt_waveform is None else prompt_waveform.numel()
-        samples = max(1, (local.shape[0] - 1) * loaded.config.model.condition_hop - before)
+        samples = max(1, (frame_features.shape[0] - 1) * loaded.config.model.condition_hop - before)
     else:
         samples = samples_from_seconds(
             loaded.config.default_seconds if seconds is None else seconds, rate
         )
     requests = [
-        GenerationRequest(samples, labels, s, prompt=prompt_waveform, local=local) for s in seeds
+        GenerationRequest(samples, labels, s, prompt=prompt_waveform, frame_features=frame_features)
+        for s in seeds
     ]
     if beams is not None:
         clips = iter([(0, run_beam_search(loaded, requests[0], beams))])

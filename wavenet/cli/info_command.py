@@ -12,7 +12,7 @@ import typer
 from wavenet.cli.options import DEFAULT_CHECKPOINT, JsonOption
 
 if TYPE_CHECKING:
-    from wavenet.config import ModelConfig
+    from wavenet.model.model_config import ModelConfig
 
 
 def info(
@@ -45,13 +45,7 @@ def describe_checkpoint(checkpoint: Path) -> dict[str, Any]:
         "name": config.name,
         "sample_rate_hz": config.audio.sample_rate,
         "codec": f"{config.codec.law}, {config.codec.bits} bits, {config.codec.rounding}",
-        "layers": len(config.model.dilations),
-        "kernel_size": config.model.kernel_size,
-        "dilations": list(config.model.dilations),
-        "receptive_field": model.receptive_field,
-        "receptive_field_ms": round(1000 * model.receptive_seconds, 1),
-        "parameters": model.parameter_count,
-        "macs_per_sample": model.macs_per_sample,
+        **model.describe(),
         "conditions": describe_conditions(config.model),
         "position": any(c.kind == "position" for c in config.model.conditions),
         "default_seconds": config.default_seconds,
@@ -78,12 +72,12 @@ def describe_engines(checkpoint: Path) -> dict[str, Any]:
 
 def describe_conditions(model: "ModelConfig") -> dict[str, Any]:
     """Return by name the values of a label condition, and the range or shape of the others."""
-    from wavenet.conditions import NumberCondition
+    from wavenet.model.conditions import NumberCondition
 
     facts: dict[str, Any] = {c.name: list(c.values) for c in model.labels}
     for condition in model.globals:
         if isinstance(condition, NumberCondition):
-            facts[condition.name] = condition.choice
+            facts[condition.name] = condition.choice_text
         else:
             facts[condition.name] = f"{condition.size} numbers"
     for local in model.locals:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from wavenet.cli.options import print_message
 
 if TYPE_CHECKING:
-    from wavenet.config import ModelConfig, TrainConfig
     from wavenet.generation.request import GenerationRequest
+    from wavenet.model.model_config import ModelConfig
     from wavenet.training.data import Clip, Dataset
     from wavenet.training.loop import Report
+    from wavenet.training.recipe import TrainConfig
 
 SEED = 0
 
@@ -88,7 +89,7 @@ def make_clip(
     from wavenet import checkpoint as checkpoints
     from wavenet.cli.options import create_folder
     from wavenet.engines.registry import device_for
-    from wavenet.generation.streaming import generate
+    from wavenet.generation.generate import generate
 
     loaded = checkpoints.load(checkpoint, device_for("auto", device))
     item = choose_item(loaded.config.model, dataset, samples)
@@ -131,5 +132,7 @@ def say_again(item: "GenerationRequest", clips: "Sequence[Clip]", hop: int) -> "
         local = torch.cat([local, more.local[begin + len(local) - more.first :]])
         end = more.start + more.samples
     samples = max(1, min(item.samples, end - begin * hop))
-    labels = {name: clip.labels.get(name, given) for name, given in item.labels.items()}
-    return replace(item, samples=samples, labels=labels, local=local[: frame_count(samples, hop)])
+    labels = {name: clip.labels.get(name, given) for name, given in item.conditions.items()}
+    return replace(
+        item, samples=samples, conditions=labels, frame_features=local[: frame_count(samples, hop)]
+    )

@@ -72,7 +72,7 @@ def wait(lines: BinaryIO) -> int:
     Raises:
         ConfigError: the line is no order.
     """
-    from wavenet.parsing import parse
+    from wavenet.config import parse_config
     from wavenet.training.standby import LONGEST_LINE, Order
 
     line = lines.readline(LONGEST_LINE + 1)
@@ -80,7 +80,7 @@ def wait(lines: BinaryIO) -> int:
         return 0
     if not line.endswith(b"\n"):
         raise ConfigError(f"expected a line of up to {LONGEST_LINE:,} bytes that says what to run")
-    order = parse(Order, line, "the line that says what to run")
+    order = parse_config(Order, line, "the line that says what to run")
     speak_into(order.log)
     return run(["train", *order.arguments])
 

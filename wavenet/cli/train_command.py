@@ -14,8 +14,8 @@ from wavenet.errors import ConfigError
 
 if TYPE_CHECKING:
     from wavenet.checkpoint import Checkpoint
-    from wavenet.config import RecipeConfig
     from wavenet.training.ranks import Ranks
+    from wavenet.training.recipe import RecipeConfig
 
 
 def train(
@@ -92,8 +92,8 @@ def run(
     from wavenet.training.child import is_asked_to_end
     from wavenet.training.data import read_dataset
     from wavenet.training.loop import train
-    from wavenet.training.recipe import checkpoint_config
     from wavenet.training.report import reporter
+    from wavenet.training.run_config import checkpoint_config
 
     tell = print_message if ranks.is_first else _say_nothing
     threads = threads or ranks.choose_threads()
@@ -147,31 +147,27 @@ def amend(
     Raises:
         ConfigError: a value out of its range.
     """
-    from wavenet.conditions import LabelCondition
-    from wavenet.config import (
-        AudioConfig,
-        DataConfig,
-        ModelConfig,
-        TrainConfig,
-    )
-    from wavenet.parsing import make
+    from wavenet.checkpoint import AudioConfig
+    from wavenet.config import make_config
+    from wavenet.model.conditions import LabelCondition
+    from wavenet.training.recipe import DataConfig, TrainConfig
 
     parts: dict[str, Any] = dict(recipe)
     given = {"folder": str(data) if data else None, "pattern": pattern}
     chosen = {name: value for name, value in given.items() if value is not None}
-    parts["data"] = make(DataConfig, "data", **{**dict(recipe.data), **chosen})
+    parts["data"] = make_config(DataConfig, "data", **{**dict(recipe.data), **chosen})
     if labels:
-        conditions = tuple(make(LabelCondition, "--label", name=name) for name in labels)
-        parts["model"] = make(
-            ModelConfig, "model", **{**dict(recipe.model), "conditions": conditions}
+        conditions = tuple(make_config(LabelCondition, "--label", name=name) for name in labels)
+        parts["model"] = make_config(
+            type(recipe.model), "model", **{**dict(recipe.model), "conditions": conditions}
         )
     for option, number in (("steps", steps), ("accumulate", accumulate)):
         if number is not None:
             settings = {**dict(parts["train"]), option: number}
-            parts["train"] = make(TrainConfig, f"--{option}", **settings)
+            parts["train"] = make_config(TrainConfig, f"--{option}", **settings)
     if sample_rate is not None:
-        parts["audio"] = make(AudioConfig, "--sample-rate", sample_rate=sample_rate)
-    return make(type(recipe), recipe.name, **parts)
+        parts["audio"] = make_config(AudioConfig, "--sample-rate", sample_rate=sample_rate)
+    return make_config(type(recipe), recipe.name, **parts)
 
 
 def begin_with(
@@ -184,17 +180,17 @@ def begin_with(
         CheckpointError: it cannot be used.
     """
     from wavenet import checkpoint
-    from wavenet.config import RecipeConfig
-    from wavenet.parsing import make
+    from wavenet.config import make_config
+    from wavenet.training.recipe import RecipeConfig
 
     if contradicted:
         raise ConfigError(
             "--from takes the model of a checkpoint as it is; leave out --label and --sample-rate"
         )
     loaded = checkpoint.load(folder)
-    model = {"audio": loaded.config.audio, "codec": loaded.config.codec}
-    model |= {"model": loaded.config.model}
-    return loaded, make(RecipeConfig, recipe.name, **{**dict(recipe), **model})
+    config = loaded.config
+    model = {"audio": config.audio, "codec": config.codec, "model": config.model}
+    return loaded, make_config(RecipeConfig, recipe.name, **{**dict(recipe), **model})
 
 
 @contextmanager

@@ -83,14 +83,14 @@ def vocode(
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.generation.request import GenerationRequest
-    from wavenet.sampling import choose_sampling
+    from wavenet.sampling import resolve_sampling
 
     paths = plan_output_paths(out, [f"{source.stem}_{checkpoint.name}_seed{seed}"], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
-    sampling = choose_sampling(loaded.config.sampling, guidance=guidance, **values)
-    local, samples = read_source(loaded, source)
-    request = GenerationRequest(samples, labels, seed, local=local)
+    sampling = resolve_sampling(loaded.config.sampling, guidance=guidance, **values)
+    frame_features, samples = read_source(loaded, source)
+    request = GenerationRequest(samples, labels, seed, frame_features=frame_features)
     runner = make_engine(engine, loaded.model, precision, threads)
     if candidates == 1:
         ((_, clip),) = generate_with_progress(loaded, [request], sampling, runner, guard)
@@ -121,13 +121,13 @@ def apply_mel_matching(
         ConditionError: iterations above 0, but the model is not conditioned on mel.
     """
     has_mel = any(condition.kind == "mel" for condition in loaded.config.model.locals)
-    if iterations == 0 or (iterations is None and not has_mel) or request.local is None:
+    if iterations == 0 or (iterations is None and not has_mel) or request.frame_features is None:
         return clip
     from audio_utils.matching import ITERATIONS
     from wavenet.generation.mel_filter import match_request_mel
 
     number = ITERATIONS if iterations is None else iterations
-    waveform = match_request_mel(loaded, clip.waveform, request.local, number).clamp(-1, 1)
+    waveform = match_request_mel(loaded, clip.waveform, request.frame_features, number).clamp(-1, 1)
     return replace(clip, waveform=waveform)
 
 

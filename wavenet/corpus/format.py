@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from audio_utils.files import atomic_file, reason
-from wavenet.conditions import Strict
+from wavenet.config import StrictConfig, parse_config
 from wavenet.errors import ConfigError, DataError, FolderError
-from wavenet.parsing import parse
 
 HEADER = "corpus.json"
 SETTINGS = "settings.json"
@@ -45,7 +44,7 @@ Count = Annotated[int, Field(ge=0, lt=1 << 62)]
 Rate = Annotated[int, Field(ge=4_000, le=192_000)]
 
 
-class Settings(Strict):
+class Settings(StrictConfig):
     """The content of `settings.json`: what decides what a corpus is made of.
 
     Attributes:
@@ -60,14 +59,14 @@ class Settings(Strict):
     metadata: str | None = None
 
 
-class Shard(Strict):
+class Shard(StrictConfig):
     """A file of samples."""
 
     name: str = Field(pattern=f"^{SHARD_NAME}$")
     samples: Count
 
 
-class Header(Strict):
+class Header(StrictConfig):
     """The content of `corpus.json`.
 
     Attributes:
@@ -88,7 +87,7 @@ class Header(Strict):
     shards: tuple[Shard, ...] = Field(min_length=1)
 
 
-class Part(Strict):
+class Part(StrictConfig):
     """The content of `parts/N.json`: what became of the files of one block.
 
     Attributes:
@@ -114,7 +113,7 @@ class Part(Strict):
     skipped: tuple[str, ...]
 
 
-class Report(Strict):
+class Report(StrictConfig):
     """The content of `report.json`, in the words of `wavenet data report`.
 
     Attributes:
@@ -199,7 +198,7 @@ def read_part(folder: Path, number: int, digest: str, is_checked: bool = True) -
         is_checked: the shard is read, too, and its hash compared.
     """
     try:
-        part = parse(Part, part_path(folder, number).read_bytes(), "")
+        part = parse_config(Part, part_path(folder, number).read_bytes(), "")
         if part.digest != digest or sum(part.lengths) != part.shard.samples:
             return None
         path = folder / SHARDS / part.shard.name
@@ -221,7 +220,7 @@ def read_report(folder: Path) -> Report:
         DataError: it cannot be read.
     """
     try:
-        return parse(Report, (folder / REPORT).read_bytes(), str(folder / REPORT))
+        return parse_config(Report, (folder / REPORT).read_bytes(), str(folder / REPORT))
     except OSError as error:
         raise DataError(f"{folder / REPORT} cannot be read: {reason(error)}") from None
     except ConfigError as error:

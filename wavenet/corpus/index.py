@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio_utils.files import TEMPORARY_PREFIX, atomic_file, reason
+from wavenet.config import make_config
 from wavenet.corpus.format import (
     CODES,
     HEADER,
@@ -42,7 +43,6 @@ from wavenet.corpus.format import (
 )
 from wavenet.corpus.listing import Block, Listing
 from wavenet.errors import DataError, FolderError
-from wavenet.parsing import make
 
 SHOWN = 20  # names and sentences in the report
 _PARTIAL = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{12}\.(pcm|json|npy|txt)")
@@ -115,7 +115,7 @@ def finish(folder: Path, settings: Settings, listing: Listing, blocks: Sequence[
     write_array(array_path(folder, "records"), records)
     report = _report(totals, len(listing.names), records["samples"] / settings.sample_rate)
     write_text(folder / REPORT, report.model_dump_json(indent=2) + "\n")
-    header = make(
+    header = make_config(
         Header,
         str(folder / HEADER),
         sample_rate=settings.sample_rate,

@@ -13,6 +13,7 @@ from pathlib import Path
 import soundfile
 
 from audio_utils.files import reason
+from wavenet.config import make_config, parse_config
 from wavenet.corpus.crew import make_shards
 from wavenet.corpus.format import (
     INDEX,
@@ -28,7 +29,6 @@ from wavenet.corpus.index import finish, sweep
 from wavenet.corpus.listing import Listing, blocks, list_files, name_table
 from wavenet.errors import ConfigError, DataError, FolderError
 from wavenet.locks import LOCK_NAME, hold, refuse_held
-from wavenet.parsing import make, parse
 
 MOST_WORKERS = 8  # unless more are asked for
 
@@ -108,13 +108,13 @@ def _settle(
     before = None
     if path.is_file() and not overwrite:
         try:
-            before = parse(Settings, path.read_bytes(), str(path))
+            before = parse_config(Settings, path.read_bytes(), str(path))
         except (OSError, ConfigError):
             raise DataError(f"{path} cannot be read; begin anew with --overwrite") from None
     if sample_rate is None:
         sample_rate = before.sample_rate if before else _first_rate(source, listing.names)
     text = os.fspath(source)
-    settings = make(
+    settings = make_config(
         Settings,
         "the corpus",
         source=text,

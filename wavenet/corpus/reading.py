@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio_utils.files import reason
+from wavenet.config import parse_config
 from wavenet.corpus.format import (
     CODES,
     FULL,
@@ -26,7 +27,6 @@ from wavenet.corpus.format import (
     array_path,
 )
 from wavenet.errors import ConfigError, DataError
-from wavenet.parsing import parse
 
 AGAIN = "prepare it again with --overwrite"
 
@@ -190,7 +190,7 @@ def _read_header(folder: Path) -> Header:
     if not path.is_file() and (folder / SETTINGS).is_file():
         raise DataError(f"{folder} is not finished; run the same `wavenet data prepare` again")
     try:
-        return parse(Header, path.read_bytes(), str(path))
+        return parse_config(Header, path.read_bytes(), str(path))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {reason(error)}") from None
     except ConfigError as error:

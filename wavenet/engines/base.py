@@ -1,33 +1,46 @@
-"""What every engine offers, and the state that goes through it.
+"""The engine protocol: one model, run sample by sample, with an explicit state.
 
-A `Conditioning` and codes enter, codes leave. An engine owns no stream: all that changes is in the
-`State`, a plain value that the caller holds, so that streams can be interleaved and dropped.
+A `Conditioning` and codes enter, codes or predictions leave. An engine owns no stream: everything
+that changes is in the `State`, a value that the caller holds, so streams can be interleaved, copied
+and dropped. `SteppedEngine` implements the protocol for every model that has a `step`; the compiled
+engines extend it.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from wavenet.config import SamplingConfig
+from wavenet.model.base import AutoregressiveModel
 from wavenet.model.conditioning import Conditioning
-from wavenet.model.wavenet import WaveNet
+from wavenet.model.memory import Memory
+from wavenet.sampling import SamplingConfig, apply_guidance, rows_per_clip
+
+BYTES_PER_VALUE = 4  # memories are float32
 
 
 @dataclass
 class State:
-    """Where a batch of streams stands; each engine adds what it remembers of the past.
+    """Where a batch of streams stands.
 
     Attributes:
         conditioning: of the batch.
-        position: (B,) int64, samples of each clip that are there already.
-        last: (B,) int64, the newest code of each clip; the start code before the first.
+        position: (B,) int64, samples that each clip already has.
+        last: (B,) int64, the newest code of each clip; the start code before the first. The
+            network has not read it yet, unless `params` is set.
+        memory: what the model keeps of all codes before `last`.
+        params: (B, P), the prediction of the next sample, if `predict` has computed it.
     """
 
     conditioning: Conditioning
     position: Tensor
     last: Tensor
+    memory: Memory
+    params: Tensor | None = None
 
 
 StateT = TypeVar("StateT", bound=State)
@@ -37,10 +50,14 @@ class Engine(Protocol[StateT]):
     """Runs one model. B is the batch, P the parameters of the output distribution."""
 
     name: str
-    model: WaveNet
+
+    @property
+    def model(self) -> AutoregressiveModel[Any]:
+        """What this engine runs; with bf16 weights, a copy with the rounded weights."""
+        ...
 
     def start(self, conditioning: Conditioning) -> StateT:
-        """Make the state of a batch of clips of which no sample is there yet."""
+        """Return the state of a batch of clips that have no sample yet."""
         ...
 
     def prefill(self, state: StateT, prompts: Sequence[Tensor]) -> None:
@@ -48,34 +65,164 @@ class Engine(Protocol[StateT]):
 
         Args:
             state: fresh from `start`; changed in place.
-            prompts: per clip (T,) int64 codes, T may be 0 and differ between clips.
+            prompts: per clip (T,) int64 codes; T may be 0 and differ between clips.
         """
         ...
 
-    def step(self, state: StateT, codes: Tensor) -> Tensor:
-        """Predict the next sample of each clip, then take `codes` (B,) as that sample.
+    def predict(self, state: StateT) -> Tensor:
+        """Predict the next sample of each clip: params (B, P).
 
-        Returns:
-            params (B, P) of the prediction, made before the codes were seen.
+        Two calls without `accept` between them return the same params.
         """
+        ...
+
+    def accept(self, state: StateT, codes: Tensor) -> None:
+        """Append codes (B,) int64 as the next sample of each clip."""
         ...
 
     def run(self, state: StateT, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
         """Generate n samples of each clip.
 
         Args:
-            state: changed in place. With guidance it has two rows for each clip, the first with
-                its conditions and the second without (see `sampling.guide`); both take the code.
-            noise: (B, n) float32 uniforms in [0, 1), one per sample.
+            state: changed in place. With guidance it has two rows per clip, the first with its
+                conditions and the second without (see `sampling.apply_guidance`); both accept the
+                same codes.
+            noise: (clips, n) float32 uniforms in [0, 1), one per sample.
         Returns:
-            codes (B, n) int64.
+            codes (clips, n) int64.
         """
         ...
 
     def select(self, state: StateT, rows: Sequence[int]) -> StateT:
-        """Give the state of some clips of the batch; the others retire."""
+        """Return a copy of the state of some rows; the others retire."""
         ...
 
     def join(self, state: StateT, other: StateT) -> StateT:
-        """Put the clips of another state behind those of this one; neither is used after it."""
+        """Return the clips of a state followed by those of another; do not use either again."""
         ...
+
+    def clone(self, state: StateT) -> StateT:
+        """Return a copy of a state that shares nothing that changes."""
+        ...
+
+    def state_bytes(self, batch: int) -> int:
+        """Return the bytes that the memory of so many rows takes."""
+        ...
+
+
+class SteppedEngine:
+    """An engine over `AutoregressiveModel.step`, for any model.
+
+    Args:
+        model: on any device.
+    """
+
+    name = "stepped"
+
+    def __init__(self, model: AutoregressiveModel[Any]):
+        self.model = model
+
+    def start(self, conditioning: Conditioning) -> State:
+        """Return a state with the start code and an empty memory."""
+        position = torch.zeros(conditioning.batch, dtype=torch.int64, device=conditioning.device)
+        last = torch.full_like(position, self.model.start_code)
+        return State(conditioning, position, last, self._initial_memory(conditioning))
+
+    @torch.no_grad()
+    def prefill(self, state: State, prompts: Sequence[Tensor]) -> None:
+        """Read each prompt in one parallel pass, at most one receptive field of it."""
+        model = self.model
+        for row, prompt in enumerate(prompts):
+            if not prompt.numel():
+                continue
+            # the newest code has not entered the network yet: it is `last`
+            inputs = F.pad(prompt[:-1], (1, 0), value=model.start_code)
+            window = inputs[-(model.receptive_field or inputs.numel()) :]
+            start = torch.tensor([inputs.numel() - window.numel()], device=prompt.device)
+            memory = model.initial_memory(1, prompt.device)
+            # one input less: `last` is read by the next prediction
+            conditioning = state.conditioning.select([row])
+            model.hidden_states(window[None], conditioning, start, memory)
+            state.memory.set_row(row, memory)
+            state.position[row] = prompt.numel()
+            state.last[row] = prompt[-1]
+
+    @torch.no_grad()
+    def predict(self, state: State) -> Tensor:
+        """Send `last` through the network, once."""
+        if state.params is None:
+            state.params = self._step(state)
+        return state.params
+
+    def accept(self, state: State, codes: Tensor) -> None:
+        """Append codes; the network reads those before them first."""
+        self.predict(state)
+        state.params = None
+        state.last = codes.clone()
+        state.position = state.position + 1
+
+    @torch.no_grad()
+    def run(self, state: State, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
+        """Generate n samples; the first from the prediction that is already there, if any."""
+        self.model.distribution.check(sampling)
+        if state.params is None or n == 0:
+            return self._run(state, n, sampling, noise)
+        first = self._draw(state.params, sampling, noise[:, :1])
+        self.accept(state, first[:, 0].repeat_interleave(rows_per_clip(sampling)))
+        return torch.cat([first, self._run(state, n - 1, sampling, noise[:, 1:])], dim=1)
+
+    def select(self, state: State, rows: Sequence[int]) -> State:
+        """Return a copy of some rows."""
+        index = list(rows)
+        return replace(
+            state,
+            conditioning=state.conditioning.select(rows),
+            position=state.position[index],
+            last=state.last[index],
+            memory=state.memory.select(rows),
+            params=None if state.params is None else state.params[index],
+        )
+
+    def join(self, state: State, other: State) -> State:
+        """Return the rows of both."""
+        params = None
+        if state.params is not None or other.params is not None:
+            params = torch.cat([self.predict(state), self.predict(other)])
+        return replace(
+            state,
+            conditioning=state.conditioning.join(other.conditioning),
+            position=torch.cat([state.position, other.position]),
+            last=torch.cat([state.last, other.last]),
+            memory=state.memory.join(other.memory),
+            params=params,
+        )
+
+    def clone(self, state: State) -> State:
+        """Return a copy; conditioning is a value and shared."""
+        return replace(
+            state,
+            position=state.position.clone(),
+            last=state.last.clone(),
+            memory=state.memory.clone(),
+            params=None if state.params is None else state.params.clone(),
+        )
+
+    def state_bytes(self, batch: int) -> int:
+        """Return the bytes of the memory."""
+        return batch * max(1, self.model.config.memory_values) * BYTES_PER_VALUE
+
+    def _initial_memory(self, conditioning: Conditioning) -> Memory:
+        return self.model.initial_memory(conditioning.batch, conditioning.device)
+
+    @abstractmethod
+    def _step(self, state: State) -> Tensor:
+        """Read `last` into the memory and return params (B, P); change nothing else."""
+
+    @abstractmethod
+    def _run(self, state: State, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
+        """Do `run` for a state without params."""
+
+    def _draw(self, params: Tensor, sampling: SamplingConfig, uniforms: Tensor) -> Tensor:
+        """Draw codes (clips, 1) from params (B, P) and uniforms (clips, 1)."""
+        guided = apply_guidance(params[:, :, None], sampling)
+        return self.model.distribution.sample(guided, uniforms, sampling)

@@ -1,102 +1,103 @@
-"""The oracle: the full forward over the last receptive field, for every sample.
+"""The reference: the full forward over the visible past, for every sample and any model.
 
-Written to be obviously right and therefore slow, O(receptive field) a sample. Its state is the
+Written to be obviously right and therefore slow, O(receptive field) per sample. Its memory is the
 codes themselves. Every other engine is tested against it; it is never changed to make one pass.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from wavenet.config import SamplingConfig
-from wavenet.engines.base import State
+from wavenet.engines.base import State, SteppedEngine
 from wavenet.model.conditioning import Conditioning
-from wavenet.model.wavenet import WaveNet
-from wavenet.sampling import guide, rows_per_clip
+from wavenet.model.memory import Memory
+from wavenet.sampling import SamplingConfig, rows_per_clip
 
 
 @dataclass
-class ReferenceState(State):
-    """`history`: per clip (T,) int64, every code so far."""
+class CodeHistory(Memory):
+    """Every code so far, per row (T,) int64."""
 
-    history: list[Tensor]
+    codes: list[Tensor]
+
+    def select(self, rows: Sequence[int]) -> Self:
+        """Return some rows."""
+        return type(self)([self.codes[row] for row in rows])
+
+    def join(self, other: Self) -> Self:
+        """Return the rows of both."""
+        return type(self)([*self.codes, *other.codes])
+
+    def clone(self) -> Self:
+        """Return a copy: histories are replaced, never changed."""
+        return type(self)(list(self.codes))
+
+    def set_row(self, row: int, source: Self) -> None:
+        """Replace a row."""
+        self.codes[row] = source.codes[0]
+
+    def advance(self, samples: int) -> None:
+        """Do nothing: the codes are all there is."""
+
+    def on_device(self) -> "CodeHistory":
+        """Return this memory; it cannot be recorded, and the graph engine does not use it."""
+        return self
+
+    def synchronize(self, source: Memory) -> None:
+        """Do nothing: the codes are all there is."""
 
 
-class ReferenceEngine:
+class ReferenceEngine(SteppedEngine):
     """See the module."""
 
     name = "reference"
 
-    def __init__(self, model: WaveNet):
-        self.model = model
-
-    def start(self, conditioning: Conditioning) -> ReferenceState:
-        """Begin with empty histories."""
-        device = conditioning.total.device
-        position = torch.zeros(conditioning.batch, dtype=torch.int64, device=device)
-        last = torch.full_like(position, self.model.start_code)
-        return ReferenceState(conditioning, position, last, [position[:0]] * conditioning.batch)
-
-    def prefill(self, state: ReferenceState, prompts: Sequence[Tensor]) -> None:
-        """Take the prompts as the histories."""
+    def prefill(self, state: State, prompts: Sequence[Tensor]) -> None:
+        """Keep the prompts as the histories."""
+        memory = _history(state)
         for row, prompt in enumerate(prompts):
-            state.history[row] = prompt
+            memory.codes[row] = prompt
             state.position[row] = prompt.numel()
             if prompt.numel():
                 state.last[row] = prompt[-1]
 
-    def step(self, state: ReferenceState, codes: Tensor) -> Tensor:
-        """Predict from the whole receptive field, then append the codes."""
-        params = self._predict(state)
-        self._append(state, codes)
-        return params
+    def accept(self, state: State, codes: Tensor) -> None:
+        """Append codes to the histories; nothing has to be predicted first."""
+        memory = _history(state)
+        pairs = zip(memory.codes, codes.split(1), strict=True)
+        memory.codes = [torch.cat(pair) for pair in pairs]
+        state.params = None
+        state.last = codes.clone()
+        state.position = state.position + 1
 
-    def run(self, state: ReferenceState, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
-        """Predict, draw, append, n times."""
-        drawn = [noise.new_zeros(noise.shape[0], 0, dtype=torch.int64)]
-        for t in range(n):
-            params = guide(self._predict(state)[:, :, None], sampling)
-            codes = self.model.distribution.sample(params, noise[:, t : t + 1], sampling)
-            self._append(state, codes[:, 0].repeat_interleave(rows_per_clip(sampling)))
-            drawn.append(codes)
-        return torch.cat(drawn, dim=1)
+    def _initial_memory(self, conditioning: Conditioning) -> CodeHistory:
+        nothing = torch.zeros(0, dtype=torch.int64, device=conditioning.device)
+        return CodeHistory([nothing] * conditioning.batch)
 
-    def select(self, state: ReferenceState, rows: Sequence[int]) -> ReferenceState:
-        """Keep some clips."""
-        return ReferenceState(
-            state.conditioning.select(rows),
-            state.position[list(rows)],
-            state.last[list(rows)],
-            [state.history[row] for row in rows],
-        )
-
-    def join(self, state: ReferenceState, other: ReferenceState) -> ReferenceState:
-        """Take clips in with their histories."""
-        return ReferenceState(
-            state.conditioning.join(other.conditioning),
-            torch.cat([state.position, other.position]),
-            torch.cat([state.last, other.last]),
-            [*state.history, *other.history],
-        )
-
-    @torch.no_grad()
-    def _predict(self, state: ReferenceState) -> Tensor:
-        """Run the definition over the codes that the next sample can see: (B, P)."""
+    def _step(self, state: State) -> Tensor:
+        """Run the definition over the codes that the next sample can depend on."""
         params = []
-        for row, history in enumerate(state.history):
-            window = history[-self.model.receptive_field :]
+        for row, history in enumerate(_history(state).codes):
+            window = history[-(self.model.receptive_field or history.numel() or 1) :]
             start = state.position[row : row + 1] - window.numel()
-            # the forward predicts each code from those before it; the one appended is not read
+            # the forward predicts each code from those before it; the appended code is not read
             clip = torch.cat([window, state.last[row : row + 1]])
             conditioning = state.conditioning.select([row])
             params.append(self.model(clip[None], conditioning, start)[0, :, -1])
         return torch.stack(params)
 
-    def _append(self, state: ReferenceState, codes: Tensor) -> None:
-        state.history = [
-            torch.cat([history, codes[row : row + 1]]) for row, history in enumerate(state.history)
-        ]
-        state.position = state.position + 1
-        state.last = codes.clone()
+    def _run(self, state: State, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
+        """Predict, draw, accept, n times."""
+        codes = torch.empty(noise.shape[0], n, dtype=torch.int64, device=noise.device)
+        for t in range(n):
+            codes[:, t] = self._draw(self.predict(state), sampling, noise[:, t : t + 1])[:, 0]
+            self.accept(state, codes[:, t].repeat_interleave(rows_per_clip(sampling)))
+        return codes
+
+
+def _history(state: State) -> CodeHistory:
+    assert isinstance(state.memory, CodeHistory)
+    return state.memory

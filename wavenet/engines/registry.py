@@ -1,6 +1,6 @@
-"""Which engines there are, and which one to take.
+"""The engines by name, and which one `auto` selects.
 
-A name and a model enter, an engine leaves, or one sentence saying why it is not to be had.
+A name and a model enter; an engine leaves, or one sentence why it is not available.
 """
 
 from typing import Any
@@ -9,25 +9,29 @@ import torch
 
 from wavenet.devices import AUTO, choose_device
 from wavenet.engines.base import Engine
-from wavenet.errors import EngineUnavailable
-from wavenet.model.wavenet import WaveNet
+from wavenet.engines.verification import check_engine
+from wavenet.errors import EngineUnavailable, ModelUnsupported
+from wavenet.model.base import AutoregressiveModel
 
-NAMES = ("reference", "cached", "cpu")  # those that run anywhere
-GPU_NAMES = ("gpu", "graph")  # those made for a GPU
+NAMES = ("reference", "cached", "cpu")  # engines that run without a GPU
+GPU_NAMES = ("gpu", "graph")
 PRECISIONS = ("fp32", "bf16")
-IN_16_BITS = ("cpu", "gpu")  # engines that store weights so
+BF16_NAMES = ("cpu", "gpu")  # engines that can store weights in bf16
 
 
 def make_engine(
-    name: str, model: WaveNet, precision: str = "fp32", threads: int | None = None
+    name: str,
+    model: AutoregressiveModel[Any],
+    precision: str = "fp32",
+    threads: int | None = None,
 ) -> Engine[Any]:
-    """Make an engine for a model.
+    """Build an engine for a model.
 
     Args:
-        name: one of `NAMES` or `GPU_NAMES`, or "auto" for the fastest that takes this model on its
-            device.
-        precision: one of `PRECISIONS`, how the weights are stored; bf16 is for the engines cpu
-            and gpu.
+        name: one of `NAMES` or `GPU_NAMES`, or "auto" for the fastest that supports the model on
+            its device.
+        precision: one of `PRECISIONS`, how the weights are stored; bf16 needs the engine cpu or
+            gpu.
         threads: of the engine cpu, 1 or 2; None for as many as help.
     Raises:
         EngineUnavailable: the name is not known, or the engine cannot run this model here.
@@ -36,85 +40,106 @@ def make_engine(
         known = ", ".join(PRECISIONS)
         raise EngineUnavailable(f"the precision {precision!r} is not known; choose one of {known}")
     if name == "auto":
-        *preferred, last = _preferred(model, precision)
-        for candidate in preferred:
-            try:
-                return make_engine(candidate, model, precision, threads)
-            except EngineUnavailable:
-                continue
-        name = last
-    if name == "cpu":
-        from wavenet.engines.cpu.cpu_engine import CpuEngine  # numba takes a second to import
-
-        return CpuEngine(model, precision, threads)
-    if name == "gpu":
-        from wavenet.engines.gpu.gpu_engine import GpuEngine
-
-        return GpuEngine(model, precision)
+        return _make_fastest(model, precision, threads)
     if name not in (*NAMES, *GPU_NAMES):
         known = ", ".join(("auto", *NAMES, *GPU_NAMES))
         raise EngineUnavailable(f"the engine {name!r} is not known; choose one of {known}")
-    if precision != "fp32":
+    if precision != "fp32" and name not in BF16_NAMES:
         raise EngineUnavailable(
             f"the engine {name} keeps weights in fp32 only; for {precision} use the engine "
-            f"{' or '.join(IN_16_BITS)}"
+            f"{' or '.join(BF16_NAMES)}"
         )
-    if name == "graph":
-        from wavenet.engines.gpu.cuda_graph import GraphEngine
+    # imported here: numba and triton take a second each
+    match name:
+        case "cpu":
+            from wavenet.engines.cpu.cpu_engine import CpuEngine
 
-        return GraphEngine(model)
-    if name == "cached":
-        from wavenet.engines.cached import CachedEngine
+            return CpuEngine(model, precision, threads)
+        case "gpu":
+            from wavenet.engines.gpu.gpu_engine import GpuEngine
 
-        return CachedEngine(model)
-    from wavenet.engines.reference import ReferenceEngine
+            return GpuEngine(model, precision)
+        case "graph":
+            from wavenet.engines.gpu.cuda_graph import GraphEngine
 
-    return ReferenceEngine(model)
+            return GraphEngine(model)
+        case "cached":
+            from wavenet.engines.cached import CachedEngine
+
+            return CachedEngine(model)
+        case _:
+            from wavenet.engines.reference import ReferenceEngine
+
+            return ReferenceEngine(model)
 
 
-def explain_auto(model: WaveNet, precision: str = "fp32") -> list[tuple[str, str]]:
-    """Say which engine "auto" takes, and why none before it.
+def explain_auto(model: AutoregressiveModel[Any], precision: str = "fp32") -> list[tuple[str, str]]:
+    """Return which engine "auto" selects, and why not the ones before it.
 
     Returns:
-        engines from the fastest on, each with the reason why it cannot be had; "" for one that
-        can, and the first of those is taken. Behind "gpu", where it can, stands "gpu, few streams",
-        which is its kernel for them.
+        the engines, fastest first, each with the reason why it is not available; "" for an
+        available one, and the first of those is selected. If "gpu" is available, the entry "gpu,
+        few streams" follows, its kernel for few streams.
     """
     reasons: list[tuple[str, str]] = []
     for name in ("gpu", "graph", "cpu", "cached"):
-        if name in GPU_NAMES and model.embedding.weight.device.type != "cuda":
-            reason = f"the model is not on a CUDA device, for which the engine {name} is made"
-            reasons.append((name, reason))
+        if name in GPU_NAMES and not _is_on_gpu(model):
+            reasons.append((name, f"the engine {name} needs the model on a CUDA device"))
             continue
         try:
             engine = make_engine(name, model, precision)
         except EngineUnavailable as error:
             reasons.append((name, str(error)))
             continue
-        reasons.append((name, ""))
-        if name == "gpu":
+        distrust = check_engine(engine) if name in GPU_NAMES else ""
+        reasons.append((name, distrust))
+        if name == "gpu" and not distrust:
             reasons.append(("gpu, few streams", getattr(engine, "shared_reason", "")))
     return reasons
 
 
 def device_for(engine: str, device: str = AUTO) -> torch.device:
-    """Find the device on which the model of an engine belongs.
+    """Return the device on which the model of an engine belongs.
 
     Args:
         engine: a name for `make_engine`.
-        device: auto, cpu, cuda or cuda:N; auto is a GPU where there is one and the engine uses it.
+        device: auto, cpu, cuda or cuda:N; auto is a GPU if there is one and the engine uses it.
     Raises:
-        ConfigError: the device is not known or not there.
+        ConfigError: the device is not known or not available.
     """
     if device == AUTO and engine == "cpu":
         return torch.device("cpu")
     return choose_device(device, f"the engine {engine}" if engine in GPU_NAMES else "")
 
 
-def _preferred(model: WaveNet, precision: str) -> tuple[str, ...]:
-    """List what "auto" tries for a model, the fastest first; the last gives the reason if any."""
-    weight = model.embedding.weight
-    if weight.device.type == "cuda":
+def _make_fastest(
+    model: AutoregressiveModel[Any], precision: str, threads: int | None
+) -> Engine[Any]:
+    """Build the fastest engine that supports a model on its device and passes its check there."""
+    refused: EngineUnavailable | None = None
+    for name in _candidates(model, precision):
+        try:
+            engine = make_engine(name, model, precision, threads)
+        except EngineUnavailable as error:
+            if name not in GPU_NAMES and not isinstance(error, ModelUnsupported):
+                raise  # a setting that the user chose
+            refused = error
+            continue
+        reason = check_engine(engine) if name in GPU_NAMES else ""
+        if not reason:
+            return engine
+        refused = EngineUnavailable(f"the engine {name} is not used on this device: {reason}")
+    assert refused is not None
+    raise refused
+
+
+def _candidates(model: AutoregressiveModel[Any], precision: str) -> tuple[str, ...]:
+    """Return the engines that "auto" tries, fastest first."""
+    if _is_on_gpu(model):
         return ("gpu", "graph", "cached") if precision == "fp32" else ("gpu",)
-    compiled = weight.device.type == "cpu" and weight.dtype == torch.float32
-    return ("cpu",) if compiled else ("cached",)
+    is_compiled = model.device.type == "cpu" and model.dtype == torch.float32
+    return ("cpu", "cached") if is_compiled else ("cached",)
+
+
+def _is_on_gpu(model: AutoregressiveModel[Any]) -> bool:
+    return model.device.type == "cuda"

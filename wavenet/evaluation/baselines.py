@@ -17,8 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wavenet import codec
-from wavenet.config import CodecConfig
+from wavenet.codec import Codec
 
 Codes = NDArray[np.int64]
 Numbers = NDArray[np.float64]
@@ -85,9 +84,9 @@ class LinearPrediction:
     middles to its neighbours; the outermost two reach to infinity.
     """
 
-    def __init__(self, recordings: Sequence[Codes], alphabet: CodecConfig):
+    def __init__(self, recordings: Sequence[Codes], alphabet: Codec):
         codes = torch.arange(alphabet.n_classes)
-        self.levels = codec.decode(codes, alphabet.bits, alphabet.rounding).double().numpy()
+        self.levels = alphabet.decode(codes).double().numpy()
         middles = (self.levels[1:] + self.levels[:-1]) / 2
         self.lower = np.concatenate([[-np.inf], middles])
         self.upper = np.concatenate([middles, [np.inf]])
@@ -119,10 +118,10 @@ class LinearPrediction:
         return np.concatenate([[0.0], sums[: len(codes) - 1]])
 
 
-def fit_baselines(recordings: Sequence[Codes], alphabet: CodecConfig) -> dict[str, Baseline]:
+def fit_baselines(recordings: Sequence[Codes], alphabet: Codec) -> dict[str, Baseline]:
     """Fit all that the alphabet allows: counts of 16-bit samples would hold next to nothing."""
     found: dict[str, Baseline] = {}
-    if alphabet.bits <= codec.MAX_BITS:
+    if alphabet.law == "mu-law":
         found["histogram"] = Histogram(recordings, alphabet.n_classes)
         found["bigram"] = Bigram(recordings, alphabet.n_classes, alphabet.silence_code)
     found["linear prediction"] = LinearPrediction(recordings, alphabet)

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from wavenet.checkpoint import Checkpoint
-from wavenet.config import SamplingConfig
 from wavenet.engines.base import Engine
 from wavenet.evaluation.recordings import Labelled
-from wavenet.generation.continuous_batch import generate_many
+from wavenet.generation.generate import generate_many
 from wavenet.generation.request import GenerationRequest, clip_name
+from wavenet.progress import CallbackProgress
+from wavenet.sampling import SamplingConfig
 
 TOGETHER = 64  # clips that are generated at once
 
@@ -62,7 +63,7 @@ def make_planned(
     items: Sequence[GenerationRequest],
     sampling: SamplingConfig,
     engine: str | Engine[Any] = "auto",
-    report: Callable[[int], None] = lambda samples: None,
+    report: Callable[[float], None] = lambda samples: None,
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> MadeClips:
     """Generate the clips planned, with the guard on, as `wavenet generate` does.
@@ -71,13 +72,18 @@ def make_planned(
         ConditionError: the model does not know a label, or needs more than labels.
     """
     made = generate_many(
-        checkpoint, items, sampling, engine, report=report, warn=warn, together=TOGETHER
+        checkpoint,
+        items,
+        sampling,
+        engine,
+        progress=CallbackProgress(report, warn),
+        max_active=TOGETHER,
     )
     clips, drawn_again = {}, 0
     for clip in made:
-        item = items[clip.item]
-        labels = {name: str(value) for name, value in item.labels.items()}
-        name = clip_name(checkpoint.config.name, item.labels, item.seed)
-        clips[clip.item] = Labelled(name, labels, clip.waveform.cpu())
-        drawn_again += bool(clip.rescues)
+        item = items[clip.index]
+        labels = {name: str(value) for name, value in item.conditions.items()}
+        name = clip_name(checkpoint.config.name, item.conditions, item.seed)
+        clips[clip.index] = Labelled(name, labels, clip.waveform.cpu())
+        drawn_again += bool(clip.retries)
     return MadeClips([clips[n] for n in range(len(items))], drawn_again)

@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from wavenet import codec
-from wavenet.checkpoint import Checkpoint
-from wavenet.config import CheckpointConfig
+from wavenet.checkpoint import Checkpoint, CheckpointConfig
 from wavenet.evaluation.baselines import Baseline, Codes, spread
 from wavenet.evaluation.recordings import given_to
 from wavenet.likelihood.score import score
@@ -43,7 +41,7 @@ class Cost:
 
 def codes_of(config: CheckpointConfig, clip: Clip) -> Codes:
     """Encode a recording (T,) as the checkpoint does."""
-    codes = codec.encode(clip.waveform, config.codec.bits, config.codec.rounding)
+    codes = config.codec.encode(clip.waveform)
     return np.asarray(codes.numpy())
 
 
@@ -71,7 +69,7 @@ def measure(
     config = checkpoint.config
     for clip in clips:
         codes = codes_of(config, clip)
-        scored = score(checkpoint, clip.waveform, given_to(config, clip), local=clip.local)
+        scored = score(checkpoint, clip.waveform, given_to(config, clip), frame_features=clip.local)
         bits = {MODEL: float(scored.bits.double().sum())}
         bits |= {name: float(simple.bits(codes).sum()) for name, simple in baselines.items()}
         labels = {name: str(clip.labels[name]) for name in names}

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wavenet.config import CheckpointConfig, DataConfig
+from wavenet.checkpoint import CheckpointConfig
 from wavenet.errors import DataError
 from wavenet.model.conditioning import ConditionValue
 from wavenet.training.cuts import Clip
 from wavenet.training.data import Dataset, read_dataset
+from wavenet.training.recipe import DataConfig
 
 MAX_SECONDS = 600.0  # of a recording: nothing shorter is cut
 

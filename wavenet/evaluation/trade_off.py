@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wavenet.checkpoint import Checkpoint
-from wavenet.config import SamplingConfig
 from wavenet.engines.base import Engine
 from wavenet.evaluation.clips import make_planned
 from wavenet.evaluation.digits import ALL, Reference
 from wavenet.generation.request import GenerationRequest
-from wavenet.sampling import choose_sampling
+from wavenet.sampling import SamplingConfig, resolve_sampling
 
 VALUES: dict[str, tuple[float, ...]] = {
     "temperature": (0.8, 0.9, 1.0, 1.1),
@@ -40,7 +39,7 @@ def compare_settings(
     reference: Reference,
     items: Sequence[GenerationRequest],
     engine: str | Engine[Any] = "auto",
-    report: Callable[[int], None] = lambda samples: None,
+    report: Callable[[float], None] = lambda samples: None,
 ) -> list[Row]:
     """Make and judge the clips of every setting.
 
@@ -54,7 +53,9 @@ def compare_settings(
     rows = []
     for name, value in settings_to_try(checkpoint):
         plain = value == 1.0
-        sampling = SamplingConfig() if plain else choose_sampling(SamplingConfig(), **{name: value})
+        sampling = (
+            SamplingConfig() if plain else resolve_sampling(SamplingConfig(), **{name: value})
+        )
         if sampling not in known:
             made = make_planned(checkpoint, items, sampling, engine, report)
             known[sampling] = _summary(reference.compare(reference.measure(made.clips)))

@@ -21,16 +21,17 @@ from audio_utils import metrics, voicing
 from audio_utils.errors import AudioError
 from audio_utils.griffin_lim import griffin_lim
 from wavenet.checkpoint import Checkpoint
-from wavenet.conditions import MelCondition
-from wavenet.config import SamplingConfig
 from wavenet.engines.base import Engine
 from wavenet.errors import ConditionError
-from wavenet.generation.continuous_batch import generate_many
-from wavenet.generation.mel_candidates import generate_with_candidates
+from wavenet.generation.generate import generate_many
 from wavenet.generation.mel_filter import match_request_mel
 from wavenet.generation.noise import uniform_noise
 from wavenet.generation.request import GenerationRequest
+from wavenet.generation.search import generate_with_candidates
+from wavenet.model.conditions import MelCondition
 from wavenet.model.frame_features import compute_frame_features, mel_settings
+from wavenet.progress import CallbackProgress
+from wavenet.sampling import SamplingConfig
 
 METHODS = ("wavenet", "matched", "noise", "griffin-lim")
 TOGETHER = 16  # recordings that are generated at once
@@ -106,25 +107,27 @@ def evaluate(
             GenerationRequest(
                 one.waveform.numel(),
                 seed=seed + begin + n,
-                local=compute_frame_features(config, rate, one.waveform),
+                frame_features=compute_frame_features(config, rate, one.waveform),
             )
             for n, one in enumerate(chosen)
         ]
         if candidates == 1:
-            clips = generate_many(checkpoint, items, sampling, engine, warn=warn)
-            waveforms = [clip.waveform for clip in sorted(clips, key=lambda clip: clip.item)]
+            clips = generate_many(
+                checkpoint, items, sampling, engine, progress=CallbackProgress(on_message=warn)
+            )
+            waveforms = [clip.waveform for clip in sorted(clips, key=lambda clip: clip.index)]
         else:
             waveforms = [
                 generate_with_candidates(checkpoint, item, candidates, sampling, engine).waveform
                 for item in items
             ]
         for one, item, waveform in zip(chosen, items, waveforms, strict=True):
-            assert item.local is not None
+            assert item.frame_features is not None
             hiss = uniform_noise(item.seed, 1, 0, item.samples) - 0.5
             made = {
                 "wavenet": waveform,
-                "matched": match_request_mel(checkpoint, waveform, item.local),
-                "noise": match_request_mel(checkpoint, hiss, item.local),
+                "matched": match_request_mel(checkpoint, waveform, item.frame_features),
+                "noise": match_request_mel(checkpoint, hiss, item.frame_features),
                 "griffin-lim": griffin_lim(one.waveform, rate, settings, ITERATIONS),
             }
             keep(one, made)

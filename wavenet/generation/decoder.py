@@ -1,11 +1,10 @@
-"""Draw clips window by window, side by side, and again where one runs away.
+"""Draw clips window by window, side by side; draw a window again if it degenerated.
 
-Streams enter, at the beginning or at any window; stretches of codes and waveforms leave. A stream
-has its own noise and its own past, so that what it becomes does not depend on its neighbours. What
-counts as run away is the guard's to say. Callers: `generate` and `many`.
+Active clips enter, at the beginning or before any window; committed windows of codes and waveforms
+leave. Each clip has its own noise and its own past, so its audio does not depend on its neighbours.
+The guard decides what is degenerate. Called by `generate`.
 """
 
-import copy
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,34 +14,33 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wavenet.config import SamplingConfig
-from wavenet.engines.base import Engine, StateT
+from wavenet.engines.base import Engine
 from wavenet.generation.guard import DegenerationDetector, Retry, Window
 from wavenet.model.conditioning import Conditioning
-from wavenet.sampling import rows_per_clip
+from wavenet.sampling import SamplingConfig, rows_per_clip
 
-# Attempt k at sample t has the noise of sample t + k * FAR of the same clip. No clip is that long,
-# so this noise is met nowhere else, whatever seeds and items there are.
+# Attempt k at sample t uses the noise of sample t + k * RETRY_NOISE_OFFSET of the same clip. No
+# clip is that long, so this noise occurs nowhere else, whatever the seeds and noise streams.
 RETRY_NOISE_OFFSET = 1 << 40
-HELD_BACK_WINDOWS = 2  # windows drawn again at once, the newest and the one before
+HELD_BACK_WINDOWS = 2  # windows drawn again together, the newest and the one before
 
 
 @dataclass(eq=False)
 class ActiveClip:
-    """A clip under way.
+    """A clip that is being generated.
 
     Attributes:
-        index: of its item.
+        index: of its request.
         samples: to draw.
-        noise: (first, n) to n uniforms, those of its samples first .. first + n - 1.
+        noise: (first, n) -> n uniforms, those of its samples first .. first + n - 1.
         prompt: (T,) int64 codes.
-        conditioning: one row; with guidance a second, without what may be left out.
-        watch: None where nothing is to be drawn again.
-        drawn, left: samples that were drawn, and that have left.
-        tries: attempts so far; no noise is used twice.
-        lost: no attempt helped, until it is fine by itself.
-        line: the newest stretches.
-        rescues: what was drawn again and is not out yet.
+        conditioning: one row; with guidance a second one without the droppable conditions.
+        detector: None if nothing is to be drawn again.
+        drawn, committed: numbers of samples that were drawn, and that were output.
+        attempts: so far; no noise is used twice.
+        gave_up: no attempt helped, until the clip recovers by itself.
+        history: the newest windows.
+        retries: what was drawn again and is not output yet.
     """
 
     index: int
@@ -50,222 +48,202 @@ class ActiveClip:
     noise: Callable[[int, int], Tensor]
     prompt: Tensor
     conditioning: Conditioning
-    watch: DegenerationDetector | None = None
+    detector: DegenerationDetector | None = None
     drawn: int = 0
-    left: int = 0
-    tries: int = 0
-    lost: bool = False
-    line: deque[Window] = field(init=False)
-    rescues: list[Retry] = field(default_factory=list)
+    committed: int = 0
+    attempts: int = 0
+    gave_up: bool = False
+    history: deque[Window] = field(init=False)
+    retries: list[Retry] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.line = deque(maxlen=1 if self.watch is None else self.watch.depth)
+        length = 1 if self.detector is None else self.detector.history_windows
+        self.history = deque(maxlen=length)
+
+    def commit(self) -> "list[CommittedWindow]":
+        """Return the windows that will not be drawn again."""
+        is_final = self.detector is None or self.drawn == self.samples
+        held_back = 0 if is_final else HELD_BACK_WINDOWS - 1
+        windows = list(self.history)[: len(self.history) - held_back]
+        committed = []
+        for window in windows:
+            if window.first >= self.committed:
+                self.committed = window.last
+                committed.append(CommittedWindow(self, window, self.retries))
+                self.retries = []
+        return committed
 
 
 class CommittedWindow(NamedTuple):
-    """A stretch that will not be taken back, and what was drawn again from it on."""
+    """A window that is final, and the retries that it or later windows of the clip had."""
 
-    stream: ActiveClip
-    stretch: Window
-    rescues: list[Retry]
+    clip: ActiveClip
+    window: Window
+    retries: list[Retry]
 
 
 @dataclass
-class _Rows:
-    """A state and the streams that its rows are, `rows_per_clip` of them each."""
+class _Batch:
+    """A state and the clips of its rows, `rows_per_clip` of them each."""
 
     state: Any
-    streams: list[ActiveClip]
-
-
-def copy_state(engine: Engine[StateT], state: StateT) -> StateT:
-    """Copy a state: what the engine does to one of the two is not seen in the other.
-
-    `select` would do; it takes three times as long, and this happens once a window.
-    """
-    parts = vars(state)
-    if not all(isinstance(part, Tensor | list | int | Conditioning) for part in parts.values()):
-        return engine.select(state, range(state.position.shape[0]))
-    copied = copy.copy(state)  # conditioning is a value, and shared
-    for name, part in parts.items():
-        if isinstance(part, Tensor):
-            setattr(copied, name, part.clone())
-        elif isinstance(part, list):
-            setattr(copied, name, [value.clone() for value in part])
-    return copied
+    clips: list[ActiveClip]
 
 
 class BatchDecoder:
-    """Streams that are drawn side by side.
+    """Clips that are drawn side by side.
 
     Args:
-        runner: engine of the model.
+        engine: of the model.
         sampling: how samples are drawn.
-        window: samples that are drawn between two looks at a clip.
-        decode: codes to waveform.
+        window_samples: samples that are drawn between two checks.
+        decode: codes -> waveform.
     """
 
     def __init__(
         self,
-        runner: Engine[Any],
+        engine: Engine[Any],
         sampling: SamplingConfig,
-        window: int,
+        window_samples: int,
         decode: Callable[[Tensor], Tensor],
     ):
-        self._runner, self._sampling = runner, sampling
-        self._window, self._decode = window, decode
-        self._now: _Rows | None = None
-        # before each window of which something may be drawn again
-        self._before: deque[_Rows] = deque(maxlen=HELD_BACK_WINDOWS)
+        self._engine, self._sampling = engine, sampling
+        self._window_samples, self._decode = window_samples, decode
+        self._rows = rows_per_clip(sampling)
+        self._current: _Batch | None = None
+        # before each window that may be drawn again
+        self._earlier: deque[_Batch] = deque(maxlen=HELD_BACK_WINDOWS)
 
     @property
-    def streams(self) -> list[ActiveClip]:
-        """Those that are not complete."""
-        return [] if self._now is None else self._now.streams
+    def clips(self) -> list[ActiveClip]:
+        """The clips that are not complete."""
+        return [] if self._current is None else self._current.clips
 
-    def admit(self, streams: Sequence[ActiveClip]) -> None:
-        """Take streams in; they begin with the next window."""
-        if not streams:
+    def add(self, clips: Sequence[ActiveClip]) -> None:
+        """Add clips; they begin with the next window."""
+        if not clips:
             return
-        each = rows_per_clip(self._sampling)
-        conditioning = reduce(Conditioning.join, [stream.conditioning for stream in streams])
-        state = self._runner.start(conditioning)
-        self._runner.prefill(state, [s.prompt for s in streams for _ in range(each)])
-        self._now = self._joined(self._now, _Rows(state, list(streams)))
+        conditioning = reduce(Conditioning.join, [clip.conditioning for clip in clips])
+        state = self._engine.start(conditioning)
+        self._engine.prefill(state, [clip.prompt for clip in clips for _ in range(self._rows)])
+        self._current = self._join(self._current, _Batch(state, list(clips)))
 
     def advance(self) -> list[CommittedWindow]:
-        """Draw one window of every stream; gives what is out, which lags where there is a guard.
+        """Draw one window of every clip; return what is final, one window late with a guard.
 
-        What has left is never taken back. So a window is withheld until the one after it is fine,
-        too: noise that began late in a window is seen in the next, and must not be its past.
+        What was output is never changed. So a window is held back until the next one is good as
+        well: noise that begins late in a window is detected in the next one.
         """
-        assert self._now is not None
-        streams = self._now.streams
-        if any(stream.watch for stream in streams):
-            self._before.append(_Rows(copy_state(self._runner, self._now.state), streams))
-        self._now, drawn = self._draw(self._now, [(stream.drawn, 0) for stream in streams])
-        for stream, stretch in zip(streams, drawn, strict=True):
-            stream.line.append(stretch)
-            stream.drawn = stretch.last
-        for stream in streams:
-            self._look(stream)
-        return [released for stream in streams for released in _release(stream)]
+        assert self._current is not None
+        clips = self._current.clips
+        if any(clip.detector for clip in clips):
+            self._earlier.append(_Batch(self._engine.clone(self._current.state), clips))
+        self._current, windows = self._draw(self._current, [(clip.drawn, 0) for clip in clips])
+        for clip, window in zip(clips, windows, strict=True):
+            clip.history.append(window)
+            clip.drawn = window.last
+        for clip in clips:
+            self._check(clip)
+        return [committed for clip in clips for committed in clip.commit()]
 
-    def _look(self, stream: ActiveClip) -> None:
-        """Draw again what has run away, unless that was in vain before."""
-        if stream.watch is None:
+    def _check(self, clip: ActiveClip) -> None:
+        """Draw again what degenerated, unless that failed before."""
+        if clip.detector is None:
             return
-        reason = stream.watch.fault(stream.line, stream.lost)
+        reason = clip.detector.check(clip.history, clip.gave_up)
         if reason is None:
-            stream.lost = False
-        elif not stream.lost:
-            rescue = self._rescue(stream, stream.watch, reason)
-            stream.rescues.append(rescue)
-            stream.lost = not rescue.solved
+            clip.gave_up = False
+        elif not clip.gave_up:
+            retry = self._retry(clip, clip.detector, reason)
+            clip.retries.append(retry)
+            clip.gave_up = not retry.solved
 
-    def _rescue(self, stream: ActiveClip, watch: DegenerationDetector, reason: str) -> Retry:
-        """Draw what is withheld of a stream again, with other noise."""
-        count = min(HELD_BACK_WINDOWS, len(stream.line))
-        before = list(self._before)[-count:]
-        tried, solved = stream.tries, False
-        # greedy heeds no noise
-        for _ in range(0 if self._sampling.greedy else watch.guard.attempts):
-            stream.tries += 1
-            rows, solved = self._only(before[0], stream), True
-            for k, past in zip(range(-count, 0), before, strict=True):
-                self._put(past, rows)
-                first = stream.line[k].first
-                rows, (stream.line[k],) = self._draw(rows, [(first, stream.tries)])
-                # the window before may have run away, too, this time
-                line = list(stream.line)
-                solved &= watch.fault(line[: len(line) + k + 1]) is None
-            if rows.streams and self._now is not None:
-                self._put(self._now, rows)
+    def _retry(self, clip: ActiveClip, detector: DegenerationDetector, reason: str) -> Retry:
+        """Draw the held-back windows of a clip again, with other noise."""
+        count = min(HELD_BACK_WINDOWS, len(clip.history))
+        earlier = list(self._earlier)[-count:]
+        attempts_before, solved = clip.attempts, False
+        # greedy sampling uses no noise, so another attempt would draw the same
+        for _ in range(0 if self._sampling.greedy else detector.config.attempts):
+            clip.attempts += 1
+            batch, solved = self._only(earlier[0], clip), True
+            for k, past in zip(range(-count, 0), earlier, strict=True):
+                self._replace(past, batch)
+                first = clip.history[k].first
+                batch, (clip.history[k],) = self._draw(batch, [(first, clip.attempts)])
+                # the earlier window may have degenerated as well, this time
+                history = list(clip.history)
+                solved &= detector.check(history[: len(history) + k + 1]) is None
+            if batch.clips and self._current is not None:
+                self._replace(self._current, batch)
             if solved:
                 break
-        first, last = stream.line[-count].first, stream.line[-1].last
-        return Retry(stream.index, first, last, reason, stream.tries - tried, solved)
+        first, last = clip.history[-count].first, clip.history[-1].last
+        return Retry(clip.index, first, last, reason, clip.attempts - attempts_before, solved)
 
-    def _draw(self, rows: _Rows, places: Sequence[tuple[int, int]]) -> tuple[_Rows, list[Window]]:
-        """Draw a window of streams, less of one that ends in it.
+    def _draw(
+        self, batch: _Batch, places: Sequence[tuple[int, int]]
+    ) -> tuple[_Batch, list[Window]]:
+        """Draw a window of clips, less of a clip that ends in it.
 
         Args:
-            rows: what they are before; its state is changed.
-            places: per stream its first sample, and which attempt it is.
+            batch: the clips before the window; its state is changed.
+            places: per clip its first sample, and the number of the attempt.
         Returns:
-            those that go on, and the stretches.
+            the clips that continue, and the windows.
         """
         ends = [
-            min(self._window, stream.samples - first)
-            for stream, (first, _) in zip(rows.streams, places, strict=True)
+            min(self._window_samples, clip.samples - first)
+            for clip, (first, _) in zip(batch.clips, places, strict=True)
         ]
         parts: list[list[Tensor]] = [[] for _ in ends]
-        running, made = list(range(len(ends))), 0
-        going = rows
-        while running and made < self._window:
+        running, made, current = list(range(len(ends))), 0, batch
+        while running and made < self._window_samples:
             n = min(ends[k] for k in running) - made
-            noise = [
-                rows.streams[k].noise(places[k][0] + made + places[k][1] * RETRY_NOISE_OFFSET, n)
-                for k in running
-            ]
-            device = going.state.position.device
-            codes = self._runner.run(
-                going.state, n, self._sampling, torch.stack(noise).to(device)
-            ).cpu()
+            noise = torch.stack(
+                [self._noise(batch.clips[k], places[k], made, n) for k in running]
+            ).to(current.state.position.device)
+            codes = self._engine.run(current.state, n, self._sampling, noise).cpu()
             for k, row in zip(running, codes, strict=True):
                 parts[k].append(row)
             made += n
-            staying = [k for k in running if places[k][0] + made < rows.streams[k].samples]
-            going = self._kept(going, [rows.streams[k] for k in staying])
-            running = staying
-        stretches = []
+            running = [k for k in running if places[k][0] + made < batch.clips[k].samples]
+            current = self._keep(current, [batch.clips[k] for k in running])
+        windows = []
         for (first, _), part in zip(places, parts, strict=True):
-            drawn = torch.cat(part)
-            last = first + drawn.numel()
-            stretches.append(Window(first, last, drawn, self._decode(drawn)))
-        return going, stretches
+            codes = torch.cat(part)
+            windows.append(Window(first, first + codes.numel(), codes, self._decode(codes)))
+        return current, windows
 
-    def _kept(self, rows: _Rows, streams: list[ActiveClip]) -> _Rows:
-        """Keep some streams."""
-        if len(streams) == len(rows.streams):
-            return rows
-        if not streams:
-            return _Rows(None, [])
-        each = rows_per_clip(self._sampling)
-        places = [rows.streams.index(stream) for stream in streams]
-        index = [each * place + k for place in places for k in range(each)]
-        return _Rows(self._runner.select(rows.state, index), streams)
+    @staticmethod
+    def _noise(clip: ActiveClip, place: tuple[int, int], made: int, n: int) -> Tensor:
+        first, attempt = place
+        return clip.noise(first + made + attempt * RETRY_NOISE_OFFSET, n)
 
-    def _only(self, rows: _Rows, stream: ActiveClip) -> _Rows:
-        """Copy what a state remembers of one stream."""
-        kept = self._kept(rows, [stream])
-        return kept if kept is not rows else _Rows(copy_state(self._runner, rows.state), [stream])
+    def _keep(self, batch: _Batch, clips: list[ActiveClip]) -> _Batch:
+        """Return a batch of some clips; the batch itself if those are all."""
+        if len(clips) == len(batch.clips):
+            return batch
+        if not clips:
+            return _Batch(None, [])
+        places = [batch.clips.index(clip) for clip in clips]
+        index = [self._rows * place + k for place in places for k in range(self._rows)]
+        return _Batch(self._engine.select(batch.state, index), clips)
 
-    def _joined(self, rows: _Rows | None, others: _Rows) -> _Rows:
-        if rows is None or not rows.streams:
-            return others
-        state = self._runner.join(rows.state, others.state)
-        return _Rows(state, [*rows.streams, *others.streams])
+    def _only(self, batch: _Batch, clip: ActiveClip) -> _Batch:
+        """Return a copy of one clip of a batch."""
+        kept = self._keep(batch, [clip])
+        return kept if kept is not batch else _Batch(self._engine.clone(batch.state), [clip])
 
-    def _put(self, rows: _Rows, drawn: _Rows) -> None:
-        """Put a copy of what one stream has become in the place of what it was."""
-        (stream,) = drawn.streams
-        others = self._kept(rows, [other for other in rows.streams if other is not stream])
-        joined = self._joined(others, self._only(drawn, stream))
-        rows.state, rows.streams = joined.state, joined.streams
+    def _join(self, batch: _Batch | None, other: _Batch) -> _Batch:
+        if batch is None or not batch.clips:
+            return other
+        state = self._engine.join(batch.state, other.state)
+        return _Batch(state, [*batch.clips, *other.clips])
 
-
-def _release(stream: ActiveClip) -> list[CommittedWindow]:
-    """Let out what will not be taken back."""
-    withheld = (
-        0 if stream.watch is None or stream.drawn == stream.samples else HELD_BACK_WINDOWS - 1
-    )
-    found = [s for s in list(stream.line)[: len(stream.line) - withheld] if s.first >= stream.left]
-    rescues, released = stream.rescues, []
-    for stretch in found:
-        stream.left = stretch.last
-        released.append(CommittedWindow(stream, stretch, rescues))
-        rescues = []
-    if found:
-        stream.rescues = rescues
-    return released
+    def _replace(self, batch: _Batch, redrawn: _Batch) -> None:
+        """Replace one clip of a batch by a copy of the same clip after it was drawn again."""
+        (clip,) = redrawn.clips
+        others = self._keep(batch, [other for other in batch.clips if other is not clip])
+        joined = self._join(others, self._only(redrawn, clip))
+        batch.state, batch.clips = joined.state, joined.clips

@@ -1,8 +1,8 @@
-"""Filter what a vocoder made until it has the mel frames that it was asked for.
+"""Filter a vocoder's output until it has the mel frames of its request.
 
-A clip and its frames enter, a waveform leaves (`audio_utils.matching`). What was drawn is noisier
-than its frames, above all from a model that has not learnt long: the filter takes away what they do
-not have, and keeps the voice.
+A clip and its frames enter, a waveform leaves (`audio_utils.mel_matching`). A drawn clip is noisier
+than its frames, most of all from a model that is not fully trained. The filter removes what the
+frames do not have, and keeps the voice.
 """
 
 from torch import Tensor
@@ -13,20 +13,20 @@ from wavenet.model.frame_features import mel_energies, mel_settings, select_mel
 
 
 def match_request_mel(
-    checkpoint: Checkpoint, waveform: Tensor, local: Tensor, iterations: int = ITERATIONS
+    checkpoint: Checkpoint, waveform: Tensor, frame_features: Tensor, iterations: int = ITERATIONS
 ) -> Tensor:
     """Filter one clip.
 
     Args:
-        waveform: (T,) float32, what the model made of the frames.
-        local: (F, columns) of all local conditions.
+        waveform: (T,) float32, what the model generated from the frames.
+        frame_features: (F, columns) of all local conditions.
         iterations: of the filter; 0 changes nothing.
     Returns:
-        (T,) float32; peaks may pass +-1.
+        (T,) float32; peaks may exceed +-1.
     Raises:
-        ConditionError: the checkpoint is not conditioned on mel.
+        ConditionError: the checkpoint has no mel condition.
     """
-    config, rate = checkpoint.config.model, checkpoint.config.audio.sample_rate
-    condition, frames = select_mel(config, local, waveform.numel())
-    settings = mel_settings(condition, rate, config.condition_hop)
+    config = checkpoint.config.model
+    condition, frames = select_mel(config, frame_features, waveform.numel())
+    settings = mel_settings(condition, checkpoint.sample_rate, config.condition_hop)
     return match_mel(waveform, mel_energies(frames), settings, iterations)

@@ -1,7 +1,7 @@
-"""The only random numbers of generation: uniforms keyed by seed, item and sample.
+"""The only random numbers of generation: uniforms keyed by seed, noise stream and sample index.
 
-A counter-based generator: the uniform of sample t is a pure function of (seed, item, t), whatever
-the batch, the chunks or the engine. The promise that a seed means the same audio rests on this.
+A counter-based generator: the uniform of sample t is a pure function of (seed, noise stream, t),
+whatever the batch, the chunks or the engine. So a seed always means the same audio.
 """
 
 import numpy as np
@@ -13,25 +13,26 @@ from wavenet.errors import ConditionError
 WORDS_PER_BLOCK = 4  # Philox-4x64 turns one counter value into four 64-bit words
 
 
-def uniform_noise(seed: int, item: int, first: int, count: int) -> Tensor:
-    """Give the uniforms of samples first .. first + count - 1.
+def uniform_noise(seed: int, noise_stream: int, first: int, count: int) -> Tensor:
+    """Return the uniforms of samples first .. first + count - 1.
 
     Args:
-        seed, item: 0 to 2**64 - 1.
+        seed, noise_stream: 0 to 2**64 - 1.
         first: sample index, 0 for the first generated sample.
-        count: how many.
+        count: number of samples.
     Returns:
         (count,) float32 in [0, 1), multiples of 2**-24.
     Raises:
-        ConditionError: seed or item lies outside that range.
+        ConditionError: seed or noise stream out of range.
     Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3" (Philox).
     """
-    if not (0 <= seed < 2**64 and 0 <= item < 2**64):
+    if not (0 <= seed < 2**64 and 0 <= noise_stream < 2**64):
         raise ConditionError(
-            f"the seed and the item must be 0 to {2**64 - 1}, found {seed} and {item}"
+            f"the seed and the noise stream must be 0 to {2**64 - 1}, found {seed} and "
+            f"{noise_stream}"
         )
-    # of a list with a small number and one of 2**63 or more numpy would make rounded floats
-    key = np.array([seed, item], dtype=np.uint64)
+    # numpy would turn a list of a small number and one of 2**63 or more into rounded floats
+    key = np.array([seed, noise_stream], dtype=np.uint64)
     block, skip = divmod(first, WORDS_PER_BLOCK)
     words = np.random.Philox(key=key, counter=[block, 0, 0, 0]).random_raw(skip + count)
     # the top 24 bits: exactly what a float32 holds

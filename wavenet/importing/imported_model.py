@@ -10,16 +10,19 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from audio_utils.files import atomic_file
 from wavenet import checkpoint
-from wavenet.config import AudioConfig, CheckpointConfig, CodecConfig, ModelConfig
+from wavenet.checkpoint import AudioConfig, CheckpointConfig
+from wavenet.codec import Codec
+from wavenet.config import make_config
 from wavenet.errors import CheckpointError, ConditionError
-from wavenet.model.wavenet import WaveNet
-from wavenet.parsing import make
+from wavenet.model.base import AutoregressiveModel
+from wavenet.model.model_config import ModelConfig
 
 CARD_TEXT = """\
 ---
@@ -60,14 +63,14 @@ class ImportedModel:
     """
 
     config: CheckpointConfig
-    model: WaveNet
+    model: AutoregressiveModel[Any]
     layout: str
     notes: tuple[str, ...]
     upsample: Callable[[Tensor], Tensor] | None = None
 
 
-def make_config(
-    source: str, name: str, sample_rate: int, codec: CodecConfig, model: ModelConfig
+def make_checkpoint_config(
+    source: str, name: str, sample_rate: int, codec: Codec, model: ModelConfig
 ) -> CheckpointConfig:
     """Make the config of an imported checkpoint.
 
@@ -80,17 +83,19 @@ def make_config(
         ConfigError: the sample rate is out of range.
     """
     letters = re.sub(r"[^A-Za-z0-9_-]", "-", name)[:60]
-    return make(
+    return make_config(
         CheckpointConfig,
         source,
         name=letters if re.match(r"[A-Za-z_]", letters) else f"_{letters}",
-        audio=make(AudioConfig, source, sample_rate=sample_rate),
+        audio=make_config(AudioConfig, source, sample_rate=sample_rate),
         codec=codec,
         model=model,
     )
 
 
-def build_model(config: CheckpointConfig, tensors: dict[str, Tensor], source: str) -> WaveNet:
+def build_model(
+    config: CheckpointConfig, tensors: dict[str, Tensor], source: str
+) -> AutoregressiveModel[Any]:
     """Build the model of a config with these weights, as float32.
 
     Raises:

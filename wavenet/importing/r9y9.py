@@ -26,14 +26,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from wavenet.config import ModelConfig
-from wavenet.importing.imported_model import ImportedModel, build_model, flatten_taps, make_config
+from wavenet.config import make_config
+from wavenet.importing.imported_model import (
+    ImportedModel,
+    build_model,
+    flatten_taps,
+    make_checkpoint_config,
+)
 from wavenet.importing.pickle_reader import read_pickle
 from wavenet.importing.r9y9_conditions import R9y9Conditions, find_conditions, find_upsampler
 from wavenet.importing.r9y9_hparams import R9y9Hparams, read_hparams
 from wavenet.importing.weight_reader import WeightReader
 from wavenet.model.mixtures import LOG_SCALE_FLOOR
-from wavenet.parsing import make
+from wavenet.model.wavenet import WaveNetConfig
 
 SQRT_HALF = math.sqrt(0.5)
 
@@ -74,8 +79,8 @@ def import_model(path: Path, hparams_path: Path, name: str, trusted: bool) -> Im
     )
     factors, rule = skip_factors(weights, hparams)
     conditions = find_conditions(weights, hparams)
-    model = make(
-        ModelConfig,
+    model = make_config(
+        WaveNetConfig,
         source,
         residual_channels=widths.residual,
         gate_channels=widths.gate,
@@ -85,7 +90,7 @@ def import_model(path: Path, hparams_path: Path, name: str, trusted: bool) -> Im
         output=hparams.output,
         **conditions.config_fields,
     )
-    config = make_config(source, name, hparams.sample_rate, hparams.codec, model)
+    config = make_checkpoint_config(source, name, hparams.sample_rate, hparams.codec, model)
     upsample = find_upsampler(weights, conditions)
     tensors = _convert_blocks(weights, hparams, widths, factors)
     tensors |= _convert_output_layers(weights, hparams, widths)

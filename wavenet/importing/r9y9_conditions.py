@@ -22,11 +22,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wavenet.conditions import FramesCondition, LabelCondition, VectorCondition
+from wavenet.config import make_config
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.importing.r9y9_hparams import R9y9Hparams
 from wavenet.importing.weight_reader import WeightReader
-from wavenet.parsing import make
+from wavenet.model.conditions import FramesCondition, LabelCondition, VectorCondition
 
 SPEAKER, FRAMES = "speaker", "mel"
 MAX_VALUES = 1 << 27  # upsampled numbers: 0.5 GB, or 80 columns at 22,050 Hz for 76 s
@@ -56,14 +56,14 @@ class R9y9Conditions:
         if self.speakers:
             values = tuple(map(str, range(self.speakers)))
             table = {"name": SPEAKER, "values": values, "channels": self.speaker_width}
-            conditions.append(make(LabelCondition, "embed_speakers", **table))
+            conditions.append(make_config(LabelCondition, "embed_speakers", **table))
         elif self.speaker_width:
             vector = {"name": SPEAKER, "size": self.speaker_width}
-            conditions.append(make(VectorCondition, "conv1x1g", **vector))
+            conditions.append(make_config(VectorCondition, "conv1x1g", **vector))
         if self.frame_width:
             width = self.frame_width
             frames = {"name": FRAMES, "columns": width, "context": 0, "channels": width}
-            conditions.append(make(FramesCondition, "conv1x1c", **frames))
+            conditions.append(make_config(FramesCondition, "conv1x1c", **frames))
         if not conditions:
             return {}
         hidden = 2 * (self.speaker_width + self.frame_width)

@@ -9,15 +9,10 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from wavenet.config import (
-    CategoricalOutput,
-    CodecConfig,
-    GaussianOutput,
-    LogisticOutput,
-    Output,
-)
+from wavenet.codec import Codec, LinearCodec, MuLawCodec
+from wavenet.config import make_config, parse_config
 from wavenet.errors import ConfigError
-from wavenet.parsing import make, parse
+from wavenet.model.model_config import CategoricalOutput, GaussianOutput, LogisticOutput, Output
 
 MAX_BYTES = 1 << 20
 # The scale of activations grows by sqrt(2) from layer to layer, to 2**100 at 200 layers; float32
@@ -93,16 +88,16 @@ class R9y9Hparams(BaseModel):
             return CategoricalOutput()
         components = 1 if self.is_single_gaussian else self.out_channels // 3
         if self.output_distribution == "Normal":
-            return make(GaussianOutput, "the output", components=components)
-        return make(LogisticOutput, "the output", components=components)
+            return make_config(GaussianOutput, "the output", components=components)
+        return make_config(LogisticOutput, "the output", components=components)
 
     @property
-    def codec(self) -> CodecConfig:
+    def codec(self) -> Codec:
         """The codec as a config of this project."""
         if self.input_type == "raw":
-            return CodecConfig(law="linear", bits=16, silence_code=1 << 15)
+            return LinearCodec()
         bits = self.quantize_channels.bit_length() - 1
-        return CodecConfig(bits=bits, rounding="down", silence_code=(1 << (bits - 1)) - 1)
+        return MuLawCodec(bits=bits, rounding="down")
 
 
 def read_hparams(path: Path) -> R9y9Hparams:
@@ -120,4 +115,4 @@ def read_hparams(path: Path) -> R9y9Hparams:
         raise ConfigError(
             f"{path} cannot be read: {error.strerror}; expected hparams.json"
         ) from None
-    return parse(R9y9Hparams, text, str(path))
+    return parse_config(R9y9Hparams, text, str(path))

@@ -15,12 +15,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from wavenet.config import CheckpointConfig, CodecConfig, ModelConfig
+from wavenet.checkpoint import CheckpointConfig
+from wavenet.codec import MuLawCodec
+from wavenet.config import make_config
 from wavenet.errors import CheckpointError, ConfigError
 from wavenet.importing import pickle_reader
-from wavenet.importing.imported_model import ImportedModel, build_model, flatten_taps, make_config
+from wavenet.importing.imported_model import (
+    ImportedModel,
+    build_model,
+    flatten_taps,
+    make_checkpoint_config,
+)
 from wavenet.importing.weight_reader import WeightReader
-from wavenet.parsing import make
+from wavenet.model.wavenet import WaveNetConfig, require_wavenet_config
 
 CLASSES = (
     "wavenet_model.WaveNetModel",
@@ -71,7 +78,8 @@ def import_model(
         )
     weights = WeightReader(content, source)
     config, widths = _read_config(weights, name, sample_rate, cycle)
-    tensors = _convert_tensors(weights, config.model, *widths)
+    wavenet_config = require_wavenet_config(config.model, "the import")
+    tensors = _convert_tensors(weights, wavenet_config, *widths)
     weights.check_all_read()
     model = build_model(config, tensors, source)
     return ImportedModel(config, model, "vincentherrmann", CARD_NOTES)
@@ -113,8 +121,8 @@ def _read_config(
     gate, _, kernel = weights.shape("filter_convs.0.weight", 3)
     skip = weights.shape("skip_convs.0.weight", 3)[0]
     end = weights.shape("end_conv_1.weight", 3)[0]
-    model = make(
-        ModelConfig,
+    model = make_config(
+        WaveNetConfig,
         source,
         residual_channels=residual,
         gate_channels=gate,
@@ -122,12 +130,12 @@ def _read_config(
         kernel_size=kernel,
         dilations=tuple(2 ** (n % cycle) for n in range(layers)),
     )
-    codec = CodecConfig(rounding="down-256")
-    return make_config(source, name, sample_rate, codec, model), (skip, end)
+    codec = MuLawCodec(rounding="down-256")
+    return make_checkpoint_config(source, name, sample_rate, codec, model), (skip, end)
 
 
 def _convert_tensors(
-    weights: WeightReader, model: ModelConfig, skip: int, end: int
+    weights: WeightReader, model: WaveNetConfig, skip: int, end: int
 ) -> dict[str, Tensor]:
     """Convert all tensors; `skip` and `end` are the channels of `skip_convs` and `end_conv_1`."""
     residual, gate, kernel = model.residual_channels, model.gate_channels, model.kernel_size

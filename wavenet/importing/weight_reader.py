@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from wavenet.config import MAX_PARAMETERS
 from wavenet.errors import CheckpointError
+from wavenet.model.model_config import MAX_PARAMETERS
 
 # Names that weight norm uses for length and direction, in older and in newer versions of PyTorch.
 WEIGHT_NORM_NAMES = (("weight_g", "weight_v"), (".original0", ".original1"))

@@ -1,7 +1,8 @@
-"""Bits per sample of a recording, exactly, and where in it the model was surprised.
+"""Bits per sample of a recording, exactly, and the surprise of every sample.
 
-A checkpoint, a waveform and labels enter; a `Score` leaves. The parallel forward is used, in
-windows that each bring one receptive field of context, so that length costs no memory.
+A checkpoint, a waveform and condition values enter; a `Score` leaves. The parallel forward is used,
+window by window, so the length of a recording costs no memory. Each window brings one receptive
+field of context. For a model without a receptive field, its memory is carried between windows.
 """
 
 import math
@@ -9,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from wavenet import codec
 from wavenet.checkpoint import Checkpoint
 from wavenet.devices import device_errors
 from wavenet.errors import ConditionError
-from wavenet.model.conditioning import ConditionValue
+from wavenet.model.conditioning import Conditioning, ConditionValue
 from wavenet.model.frame_features import compute_frame_features
 
 WINDOW = 65_536  # samples predicted at a time
@@ -45,9 +46,9 @@ class Score:
 def score(
     checkpoint: Checkpoint,
     waveform: Tensor,
-    labels: Mapping[str, ConditionValue] | None = None,
+    conditions: Mapping[str, ConditionValue] | None = None,
     arrays: Mapping[str, Tensor] | None = None,
-    local: Tensor | None = None,
+    frame_features: Tensor | None = None,
     codes: Tensor | None = None,
 ) -> Score:
     """Score a recording.
@@ -55,33 +56,34 @@ def score(
     Args:
         checkpoint: a loaded model.
         waveform: (T,) float32 in [-1, 1], at the model's rate.
-        labels: label, number or vector by condition name.
-        arrays: frames (F, columns) by condition name that are not computed of the recording.
-        local: all frames (F, columns), where they are not those of this recording: a generated
-            clip is scored under the frames that it was made from.
-        codes: (T,) int64, where they are known, as those of a generated clip; not every convention
-            gives a decoded waveform its codes back.
+        conditions: label, number or vector by condition name.
+        arrays: frames (F, columns) by condition name that are not computed from the recording.
+        frame_features: all frames (F, columns), if they are not those of this recording: a
+            generated clip is scored with the frames it was generated from.
+        codes: (T,) int64, if they are known, as those of a generated clip; not every codec
+            returns the codes of a decoded waveform.
     Raises:
-        ConditionError: an empty recording, a condition missing or unknown.
+        ConditionError: an empty recording; a condition value that is missing or unknown.
     """
-    return Score(torch.cat(list(score_windows(checkpoint, waveform, labels, arrays, local, codes))))
+    windows = score_windows(checkpoint, waveform, conditions, arrays, frame_features, codes)
+    return Score(torch.cat(list(windows)))
 
 
 @torch.no_grad()
 def score_windows(
     checkpoint: Checkpoint,
     waveform: Tensor,
-    labels: Mapping[str, ConditionValue] | None = None,
+    conditions: Mapping[str, ConditionValue] | None = None,
     arrays: Mapping[str, Tensor] | None = None,
-    local: Tensor | None = None,
+    frame_features: Tensor | None = None,
     codes: Tensor | None = None,
     window: int | None = None,
 ) -> Iterator[Tensor]:
     """Score a recording window by window, as `score` does.
 
     Args:
-        window: samples predicted at a time, `WINDOW` when left out; each time one receptive field
-            is read once more.
+        window: samples predicted at a time, `WINDOW` by default; a model with a receptive field
+            reads one more receptive field each time.
     Yields:
         (up to `window`,) float32, the next bits.
     Raises:
@@ -89,23 +91,49 @@ def score_windows(
     """
     if waveform.ndim != 1 or not waveform.numel():
         raise ConditionError("there is nothing to score: the recording has no samples")
-    model, alphabet = checkpoint.model, checkpoint.config.codec
+    model = checkpoint.model
     if codes is None:
-        codes = codec.encode(waveform, alphabet.bits, alphabet.rounding)
-    total = codes.numel()
-    if local is None:
-        local = compute_frame_features(model.config, model.sample_rate, waveform.cpu(), arrays)
-    conditioning = model.conditioning([labels or {}], [total], [local])
-    codes = codes[None].to(conditioning.total.device)
+        codes = checkpoint.codec.encode(waveform)
+    if frame_features is None:
+        config, rate = model.config, model.sample_rate
+        frame_features = compute_frame_features(config, rate, waveform.cpu(), arrays)
+    conditioning = model.conditioning([conditions or {}], [codes.numel()], [frame_features])
+    codes = codes[None].to(conditioning.device)
+    predict = _predict_by_context if model.receptive_field else _predict_by_memory
     size = window or WINDOW
-    for first in range(0, total, size):
-        start = max(0, first - model.receptive_field)
-        part = codes[:, start : min(total, first + size)]
+    for params, targets in predict(checkpoint, codes, conditioning, size):
         with device_errors():
-            params = model(part, conditioning, torch.tensor([start]))
-            nats = -model.distribution.log_prob(params, part)[0, first - start :]
+            nats = -model.distribution.log_prob(params, targets)[0]
             bits = nats.float().cpu() / math.log(2)
         yield bits
+
+
+def _predict_by_context(
+    checkpoint: Checkpoint, codes: Tensor, conditioning: Conditioning, window: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the params and codes of each window, computed from one receptive field of context."""
+    model, total = checkpoint.model, codes.shape[1]
+    for first in range(0, total, window):
+        start = max(0, first - (model.receptive_field or 0))
+        part = codes[:, start : min(total, first + window)]
+        with device_errors():
+            params = model(part, conditioning, torch.tensor([start]))
+        yield params[:, :, first - start :], part[:, first - start :]
+
+
+def _predict_by_memory(
+    checkpoint: Checkpoint, codes: Tensor, conditioning: Conditioning, window: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the params and codes of each window, with the memory carried from window to window."""
+    model = checkpoint.model
+    inputs = F.pad(codes[:, :-1], (1, 0), value=model.start_code)
+    memory = model.initial_memory(1, conditioning.device)
+    for first in range(0, codes.shape[1], window):
+        part = inputs[:, first : first + window]
+        with device_errors():
+            hidden = model.hidden_states(part, conditioning, torch.tensor([first]), memory)
+            params = model.output_params(hidden).transpose(1, 2)
+        yield params, codes[:, first : first + window]
 
 
 def score_clip(
@@ -113,25 +141,23 @@ def score_clip(
     waveform: Tensor,
     codes: Tensor,
     prompt: Tensor | None = None,
-    labels: Mapping[str, ConditionValue] | None = None,
-    local: Tensor | None = None,
+    conditions: Mapping[str, ConditionValue] | None = None,
+    frame_features: Tensor | None = None,
 ) -> Score:
-    """Score a clip that a model made, and the prompt before it.
+    """Score a generated clip and the prompt before it.
 
     Args:
         waveform: (T,) of the clip; codes: (T,) int64, the same.
-        prompt: (P,) what it went on from.
-        labels: what it was made with; local: the frames.
+        prompt: (P,), what the clip continues.
+        conditions, frame_features: of its request.
     Returns:
         the score of all P + T samples.
     """
-    alphabet = checkpoint.config.codec
     before = torch.zeros(0) if prompt is None else prompt
-    given = codec.encode(before, alphabet.bits, alphabet.rounding)
     return score(
         checkpoint,
         torch.cat([before, waveform.cpu()]),
-        labels,
-        local=local,
-        codes=torch.cat([given, codes.cpu()]),
+        conditions,
+        frame_features=frame_features,
+        codes=torch.cat([checkpoint.codec.encode(before), codes.cpu()]),
     )

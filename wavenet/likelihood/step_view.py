@@ -1,7 +1,7 @@
-"""Look into a model while it writes: what it predicted at each step, and which layers had a say.
+"""Inspect a WaveNet step by step: what it predicted at each sample, and how active each layer was.
 
-A checkpoint, a clip and its codes enter; a `StepView` leaves. The codes are generated or those
-of a recording. Called by the studio.
+A checkpoint, a request and the codes of its clip enter; a `StepView` leaves. The codes are those of
+a generated clip or of a recording. Called by the studio.
 """
 
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ from wavenet.checkpoint import Checkpoint
 from wavenet.devices import device_errors
 from wavenet.engines.base import Engine
 from wavenet.errors import CheckpointError, ConditionError
+from wavenet.generation.generate import generate
 from wavenet.generation.request import (
     GenerationRequest,
     check_frame_features,
     check_request,
     with_defaults,
 )
-from wavenet.generation.streaming import generate
-from wavenet.model.wavenet import WaveNet
+from wavenet.model.wavenet import WaveNet, require_wavenet
 
 MAX_STEPS = 400
 
@@ -35,8 +35,8 @@ class StepView:
 
     Attributes:
         first: sample of the clip.
-        codes: (n,) int64, what was drawn, or what stands in the recording.
-        params: (n, P) float32, the prediction of each of them.
+        codes: (n,) int64, what was drawn, or the codes of the recording.
+        params: (n, P) float32, the prediction of each code.
         gates: (n, layers), mean |z| over the gated outputs z of a layer, 0 to 1.
         skips: (n, layers), root mean square over the skip channels of what a layer adds to their
             sum, see `skip_contributions`.
@@ -49,23 +49,26 @@ class StepView:
     skips: Tensor
 
 
-def draw_codes(
-    checkpoint: Checkpoint, item: GenerationRequest, last: int, engine: str | Engine[Any] = "auto"
+def draw_first_codes(
+    checkpoint: Checkpoint,
+    request: GenerationRequest,
+    last: int,
+    engine: str | Engine[Any] = "auto",
 ) -> Iterator[Tensor]:
-    """Draw the first `last` samples of a clip by the model's own distribution, piece by piece.
+    """Draw the first `last` samples of a clip, chunk by chunk.
 
-    Without the guard: what goes wrong is to be seen, not to be drawn again.
+    Without a guard, so that degeneration can be seen.
 
     Yields:
         (n,) int64, on the CPU.
     Raises:
-        ConditionError, EngineUnavailable: before the first piece, as `generate`.
+        ConditionError, EngineUnavailable: before the first chunk, as `generate`.
     """
-    pieces = generate(checkpoint, [item], engine=engine, guard=None)
+    chunks = generate(checkpoint, [request], engine=engine, guard=None)
 
     def codes() -> Iterator[Tensor]:
         made = 0
-        for chunk in pieces:
+        for chunk in chunks:
             wanted = chunk.codes[0][: last - made]
             made += wanted.numel()
             yield wanted
@@ -77,39 +80,39 @@ def draw_codes(
 
 @torch.no_grad()
 def view_steps(
-    checkpoint: Checkpoint, item: GenerationRequest, codes: Tensor, first: int
+    checkpoint: Checkpoint, request: GenerationRequest, codes: Tensor, first: int
 ) -> StepView:
-    """Predict samples once more, in parallel, and keep what an engine forgets.
+    """Predict samples again, in parallel, and return what an engine does not keep.
 
     Args:
-        checkpoint: a loaded model.
-        item: the clip: its whole length, labels and frames; without a prompt.
-        codes: (last,) int64, the clip up to and without sample `last`.
+        checkpoint: a loaded WaveNet.
+        request: of the whole clip, without a prompt.
+        codes: (last,) int64, the clip before sample `last`.
         first: 0 to last - 1, and at most `MAX_STEPS` before `last`.
     Raises:
-        ConditionError: a label, frames or steps that cannot be used.
+        ModelUnsupported: the model is no WaveNet.
+        ConditionError: a condition value, frames or steps that cannot be used.
         CheckpointError: a prediction is not finite.
         OutOfMemory, DeviceError: see `devices`.
     """
-    model, last = checkpoint.model, codes.numel()
-    check_request(item, model.sample_rate)
-    if not 0 <= first < last <= item.samples:
+    model, last = require_wavenet(checkpoint.model, "the view of steps"), codes.numel()
+    check_request(request, model.sample_rate)
+    if not 0 <= first < last <= request.samples:
         raise ConditionError(
-            f"samples {first} to {last} do not lie in a clip of {item.samples} samples"
+            f"samples {first} to {last} are not inside a clip of {request.samples} samples"
         )
     if last - first > MAX_STEPS:
-        raise ConditionError(f"at most {MAX_STEPS} steps are looked at, found {last - first}")
-    item = with_defaults(item, model.config)
-    local = check_frame_features(checkpoint, item, item.samples)
-    conditioning = model.conditioning([item.labels], [item.samples], [local])
-    # One receptive field of context; what is predicted of it is wrong and left out.
-    start = max(0, first - model.receptive_field)
+        raise ConditionError(f"at most {MAX_STEPS} steps can be shown, found {last - first}")
+    request = with_defaults(request, model.config)
+    frames = check_frame_features(checkpoint, request, request.samples)
+    conditioning = model.conditioning([request.conditions], [request.samples], [frames])
+    # one receptive field of context, whose own predictions are wrong and dropped
+    start = max(0, first - model.config.receptive_field)
     inputs = F.pad(codes[start:-1], (1, 0), value=model.start_code)[None]
     with device_errors():
-        device = model.embedding.weight.device
-        gated = model.layers(inputs.to(device), conditioning, torch.tensor([start]))[1]
+        gated = model.hidden_states(inputs.to(model.device), conditioning, torch.tensor([start]))
         gated = gated[0, first - start :]  # (n, layers * G)
-        params = model.post_net(gated).float().cpu()
+        params = model.output_params(gated).float().cpu()
         gates = gated.unflatten(1, (len(model.blocks), -1)).abs().mean(2)
         sizes = [part.square().mean(1).sqrt() for part in skip_contributions(model, gated)]
         skips = torch.stack(sizes, dim=1)
@@ -117,18 +120,18 @@ def view_steps(
         step = first + int(params.isfinite().all(1).to(torch.int8).argmin())
         raise CheckpointError(
             f"the prediction of sample {step} is not finite: the weights of this checkpoint are "
-            "too large, so take one from earlier in its training"
+            "too large; use one from earlier in its training"
         )
     return StepView(first, codes[first:].cpu(), params, gates.float().cpu(), skips.float().cpu())
 
 
 def skip_contributions(model: WaveNet, gated: Tensor) -> Iterator[Tensor]:
-    """Take the skip sum apart.
+    """Split the skip sum into the parts of the layers.
 
     Args:
         gated: (..., layers * G), the gated outputs of all layers.
     Yields:
-        (..., skip_channels), what each layer adds; with `model.skip.bias` they sum to
+        (..., skip_channels), what each layer adds; together with `model.skip.bias` they sum to
         `model.skip(gated)`.
     """
     gate = model.config.gate_channels

@@ -1,148 +1,275 @@
 """Conditions -> one bias per layer, at frame rate.
 
-What each clip is conditioned on enters; biases (B, frames, layers, 2 * gate_channels) leave, one
-frame every `hop` samples, linearly interpolated between frames by whoever runs the network.
-Interpolation and a 1x1 projection commute, so no engine ever runs this network per sample.
+What each clip is conditioned on enters; biases (B, frames, layers, bias width) leave, one frame
+every `hop_length` samples. Whoever runs the network interpolates linearly between frames.
+Interpolation and a 1x1 projection commute, so no engine runs this network per sample.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from wavenet.conditions import GlobalCondition, NumberCondition
-from wavenet.config import ModelConfig
 from wavenet.errors import ConditionError
-from wavenet.model.condition_network import ConditionNetwork, widest_context
+from wavenet.model.conditions import (
+    GlobalCondition,
+    LabelCondition,
+    NumberCondition,
+    PositionCondition,
+)
+from wavenet.model.model_config import ModelConfig
 
-FRAME_BLOCK = 16  # frames that are computed together, counted from the first of the clip
+FRAME_BLOCK = 16  # frames computed together, counted from the first frame of the clip
+MAX_SHOWN_LABELS = 30
 
-ConditionValue = str | float | Tensor  # a label, a number, a vector (size,), a measured number (F,)
+# a label, a number, a vector (size,), or one number per frame (F,) of a derived condition
+ConditionValue = str | float | Tensor
+
+
+class ConditionNetwork(nn.Module):
+    """All conditions of a model: one small network each, two hidden layers, biases.
+
+    A label has an embedding. Numbers and vectors enter unchanged, each followed by a 1, or all
+    zeros if omitted. Frames pass one linear layer over a few neighbours. A position has fixed
+    features.
+
+    Args:
+        config: of the model; `config.conditions` lists the conditions.
+        sample_rate: Hz, converts samples to seconds for the position.
+    """
+
+    def __init__(self, config: ModelConfig, sample_rate: int):
+        super().__init__()
+        self.config = config
+        self.sample_rate = sample_rate
+        self.embeddings = nn.ModuleDict(
+            {
+                # the last row stands for an omitted label
+                c.name: nn.Embedding(len(c.values) + (c.dropout > 0), c.channels)
+                for c in config.labels
+            }
+        )
+        self.windows = nn.ModuleDict(
+            {c.name: nn.Linear((2 * c.context + 1) * c.columns, c.channels) for c in config.locals}
+        )
+        width = sum(c.feature_width for c in config.conditions)
+        hidden = config.condition_channels
+        self.network = nn.Sequential(
+            nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU()
+        )
+        self.project = nn.Linear(hidden, config.bias_layers * config.bias_width)
+
+    def forward(
+        self,
+        labels: Tensor,
+        global_features: Tensor,
+        windows: Tensor,
+        samples: Tensor,
+        total_samples: Tensor,
+    ) -> Tensor:
+        """Compute the biases of some frames.
+
+        Args:
+            labels: (B, number of label conditions) int64, in the order of the config.
+            global_features: (B, F, features of the global conditions), see `encode_globals`.
+            windows: (B, F, 2 * max_context + 1, columns), the frames around each frame.
+            samples: (B, F) int64, the sample at which each frame lies.
+            total_samples: (B,) int64, length of each clip.
+        Returns:
+            (B, F, layers, bias width).
+        """
+        frames = samples.shape[1]
+        features, label, place, column = [], 0, 0, 0
+        for condition in self.config.conditions:
+            if isinstance(condition, LabelCondition):
+                embedded: Tensor = self.embeddings[condition.name](labels[:, label])
+                features.append(embedded[:, None].expand(-1, frames, -1))
+                label += 1
+            elif isinstance(condition, PositionCondition):
+                features.append(self._position(samples, total_samples, condition.harmonics))
+            elif isinstance(condition, GlobalCondition):
+                features.append(global_features[:, :, place : place + condition.feature_width])
+                place += condition.feature_width
+            else:
+                margin = max_context(self.config) - condition.context
+                window = windows[:, :, margin : windows.shape[2] - margin]
+                window = window[..., column : column + condition.columns].flatten(2)
+                features.append(self.windows[condition.name](window))
+                column += condition.columns
+        hidden = self.network(torch.cat(features, dim=2))
+        return torch.unflatten(self.project(hidden), 2, (self.config.bias_layers, -1))
+
+    def _position(self, samples: Tensor, total_samples: Tensor, harmonics: int) -> Tensor:
+        """Return (B, F, 3 + 4 * harmonics): fraction of the clip, seconds, length, sinusoids."""
+        fraction = (samples / total_samples[:, None]).clamp(0, 1)
+        seconds = samples / self.sample_rate
+        length = (total_samples[:, None] / self.sample_rate).log1p().expand_as(fraction)
+        angle = math.pi * 2.0 ** torch.arange(harmonics, device=samples.device)
+        waves = [
+            wave(value[..., None] * angle)
+            for value in (fraction, seconds)
+            for wave in (torch.sin, torch.cos)
+        ]
+        plain = torch.stack([fraction, seconds.log1p(), length], dim=2)
+        return torch.cat([plain, *waves], dim=2)
 
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What a batch of clips is conditioned on; biases are computed for the frames asked for.
+    """What a batch of clips is conditioned on; biases are computed on request.
 
-    A value, not a state: it can be asked for any frames at any time, so that a long clip never
-    holds all of its biases at once.
+    A value without state: it can be asked for any frames at any time, so a long clip never holds
+    all of its biases at once.
 
     Attributes:
         network: None for a model without conditions.
         labels: (B, label conditions) int64.
-        given: (B, F, features of the global conditions) float32; F is 1 but where a number that
-            is measured changes from frame to frame.
-        local: (B, F, columns of the local conditions) float32; before the first and behind the
-            last frame these two go on for ever.
-        first: (B,) int64, the frame of the clip at which `given` and `local` begin.
-        total: (B,) int64, length of each clip in samples, what was given before included.
-        hop: samples between frames.
+        global_features: (B, F, features of the global conditions) float32; F is 1, unless a
+            derived number changes from frame to frame.
+        frame_features: (B, F, columns of the local conditions) float32. Before its first and
+            after its last frame, both of these continue unchanged.
+        first_frame: (B,) int64, the frame of the clip at which the two begin.
+        total_samples: (B,) int64, length of each clip, its prompt included.
+        hop_length: samples between frames.
     """
 
     network: ConditionNetwork | None
     labels: Tensor
-    given: Tensor
-    local: Tensor
-    first: Tensor
-    total: Tensor
-    hop: int
+    global_features: Tensor
+    frame_features: Tensor
+    first_frame: Tensor
+    total_samples: Tensor
+    hop_length: int
 
     @property
     def batch(self) -> int:
         """Number of clips."""
-        return self.total.shape[0]
+        return self.total_samples.shape[0]
 
-    def frames(self, first: Tensor, count: int) -> Tensor | None:
-        """Compute biases (B, count, layers, 2G) of frames first, first + 1, ..; first: (B,).
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.total_samples.device
 
-        A frame has the same bits whatever is asked for with it: whole blocks are computed, for a
-        matrix product of few rows adds up in another order than one of many.
+    def biases(self, first: Tensor, count: int) -> Tensor | None:
+        """Compute the biases of frames first, first + 1, ..; None without conditions.
+
+        A frame has the same bits, whichever frames are computed with it: whole blocks are
+        computed, because a matrix product of few rows sums in another order than one of many.
+
+        Args:
+            first: (B,) int64, the first frame per clip.
+            count: number of frames.
+        Returns:
+            (B, count, layers, bias width).
         """
         if self.network is None:
             return None
         lead = first % FRAME_BLOCK
-        # enough for every lead: to ask for the largest would be to wait for the device
+        # enough for every lead: reading the largest lead would wait for the device
         blocks = -(-(FRAME_BLOCK - 1 + count) // FRAME_BLOCK)
         index = (first - lead)[:, None] + torch.arange(blocks * FRAME_BLOCK, device=first.device)
-        biases: Tensor = self.network(
-            self.labels, self._given(index), self._windows(index), index * self.hop, self.total
+        computed: Tensor = self.network(
+            self.labels,
+            self._globals_at(index),
+            self._windows_at(index),
+            index * self.hop_length,
+            self.total_samples,
         )
         rows = torch.arange(self.batch, device=first.device)[:, None]
-        return biases[rows, lead[:, None] + torch.arange(count, device=first.device)]
+        return computed[rows, lead[:, None] + torch.arange(count, device=first.device)]
 
     def select(self, rows: Sequence[int]) -> "Conditioning":
-        """Keep some clips of the batch, in the order given."""
-        index = torch.as_tensor(rows, dtype=torch.int64, device=self.total.device)
-        return self.mapped(lambda part: part[index])
+        """Return some clips of the batch, in the given order."""
+        index = torch.as_tensor(rows, dtype=torch.int64, device=self.device)
+        return self.map_tensors(lambda tensor: tensor[index])
 
     def join(self, other: "Conditioning") -> "Conditioning":
-        """Put the clips of another batch of the same model behind those of this one."""
+        """Return the clips of this batch followed by those of another batch of the same model."""
         return replace(
             self,
             labels=torch.cat([self.labels, other.labels]),
-            given=stack_frames([*self.given, *other.given]),
-            local=stack_frames([*self.local, *other.local]),
-            first=torch.cat([self.first, other.first]),
-            total=torch.cat([self.total, other.total]),
+            global_features=stack_frames([*self.global_features, *other.global_features]),
+            frame_features=stack_frames([*self.frame_features, *other.frame_features]),
+            first_frame=torch.cat([self.first_frame, other.first_frame]),
+            total_samples=torch.cat([self.total_samples, other.total_samples]),
         )
 
-    def mapped(self, change: Callable[[Tensor], Tensor]) -> "Conditioning":
-        """Change every tensor in the same way, such as where it lies."""
+    def map_tensors(self, change: Callable[[Tensor], Tensor]) -> "Conditioning":
+        """Apply a function to every tensor, such as a copy to another device."""
         return replace(
             self,
             labels=change(self.labels),
-            given=change(self.given),
-            local=change(self.local),
-            first=change(self.first),
-            total=change(self.total),
+            global_features=change(self.global_features),
+            frame_features=change(self.frame_features),
+            first_frame=change(self.first_frame),
+            total_samples=change(self.total_samples),
         )
 
-    def _given(self, index: Tensor) -> Tensor:
-        """Gather what is given at frames index (B, F): (B, F, features)."""
-        wanted = (index - self.first[:, None]).clamp(0, self.given.shape[1] - 1)
-        return self.given[torch.arange(self.batch, device=index.device)[:, None], wanted]
+    def _globals_at(self, index: Tensor) -> Tensor:
+        """Return the global features at frames index (B, F): (B, F, features)."""
+        last = self.global_features.shape[1] - 1
+        wanted = (index - self.first_frame[:, None]).clamp(0, last)
+        rows = torch.arange(self.batch, device=index.device)[:, None]
+        return self.global_features[rows, wanted]
 
-    def _windows(self, index: Tensor) -> Tensor:
-        """Gather the frames around frames index (B, F): (B, F, 2 * widest + 1, columns)."""
+    def _windows_at(self, index: Tensor) -> Tensor:
+        """Return the frames around frames index (B, F): (B, F, 2 * max_context + 1, columns)."""
         assert self.network is not None
         batch, count = index.shape
-        known, columns = self.local.shape[1:]
-        widest = widest_context(self.network.config)
-        around = torch.arange(-widest, widest + 1, device=index.device)
+        known, columns = self.frame_features.shape[1:]
+        context = max_context(self.network.config)
+        around = torch.arange(-context, context + 1, device=index.device)
         if not known:
-            return self.local.new_zeros(batch, count, len(around), columns)
-        wanted = (index - self.first[:, None])[..., None] + around
+            return self.frame_features.new_zeros(batch, count, len(around), columns)
+        wanted = (index - self.first_frame[:, None])[..., None] + around
         rows = torch.arange(batch, device=index.device)[:, None, None]
-        return self.local[rows, wanted.clamp(0, known - 1)]
+        return self.frame_features[rows, wanted.clamp(0, known - 1)]
 
 
-def interpolate(frames: Tensor, lead: int, samples: int, hop: int) -> Tensor:
-    """Stretch frames to samples, linearly.
+def max_context(config: ModelConfig) -> int:
+    """Return the largest number of frames that a local condition sees on each side."""
+    return max((condition.context for condition in config.locals), default=0)
+
+
+def interpolate(frames: Tensor, lead: int, samples: int, hop_length: int) -> Tensor:
+    """Interpolate frames to samples, linearly.
 
     Args:
-        frames: (B, F, C), F - 1 >= ceil((lead + samples) / hop).
+        frames: (B, F, C), F - 1 >= ceil((lead + samples) / hop_length).
         lead: samples between the first frame and the first sample wanted.
-        samples: how many samples are wanted.
-        hop: samples between frames.
+        samples: number of samples wanted.
+        hop_length: samples between frames.
     Returns:
         (B, samples, C).
     """
-    share = torch.arange(hop, device=frames.device, dtype=frames.dtype) / hop
-    weights = torch.stack([1 - share, share], dim=1)  # (hop, 2)
+    fraction = torch.arange(hop_length, device=frames.device, dtype=frames.dtype) / hop_length
+    weights = torch.stack([1 - fraction, fraction], dim=1)  # (hop_length, 2)
     pairs = torch.stack([frames[:, :-1], frames[:, 1:]], dim=2)  # (B, F - 1, 2, C)
-    stretched = (weights @ pairs).flatten(1, 2)
-    return stretched[:, lead : lead + samples]
+    interpolated = (weights @ pairs).flatten(1, 2)
+    return interpolated[:, lead : lead + samples]
 
 
-def frames_needed(lead: int, samples: int, hop: int) -> int:
-    """Count the frames that `interpolate` needs for these samples."""
-    return -(-(lead + samples) // hop) + 1
+def interpolate_rows(frames: Tensor, leads: list[int], samples: int, hop_length: int) -> Tensor:
+    """Interpolate (B, F, C), each row with its own lead, to (B, samples, C)."""
+    if len(set(leads)) == 1:
+        return interpolate(frames, leads[0], samples, hop_length)
+    interpolated = interpolate(frames, 0, max(leads) + samples, hop_length)
+    begins = torch.tensor(leads).to(frames.device, non_blocking=True)
+    index = begins[:, None] + torch.arange(samples, device=frames.device)
+    return interpolated.gather(1, index[:, :, None].expand(-1, -1, frames.shape[2]))
+
+
+def frames_needed(lead: int, samples: int, hop_length: int) -> int:
+    """Return the number of frames that `interpolate` needs for these samples."""
+    return -(-(lead + samples) // hop_length) + 1
 
 
 def stack_frames(parts: Sequence[Tensor]) -> Tensor:
-    """Put the frames of clips (F, columns) side by side, each one's last going on to the longest.
+    """Stack the frames of clips, each (F, columns); shorter ones repeat their last frame.
 
     Returns:
         (B, longest F, columns).
@@ -154,16 +281,16 @@ def stack_frames(parts: Sequence[Tensor]) -> Tensor:
     )
 
 
-def label_indices(config: ModelConfig, labels: Mapping[str, ConditionValue]) -> list[int]:
-    """Look up the labels of one clip, in the order of the config.
+def encode_labels(config: ModelConfig, values: Mapping[str, ConditionValue]) -> list[int]:
+    """Return the indices of the labels of one clip, in the order of the config.
 
-    A label that may be left out, and is, has the index behind the last.
+    An omitted optional label maps to index len(values).
 
     Raises:
         ConditionError: a label is missing, unknown, or names no condition of this model.
     """
     known = [condition.name for condition in (*config.labels, *config.globals)]
-    for name in labels:
+    for name in values:
         if name not in known:
             allowed = ", ".join(known) or "none: it takes no labels"
             raise ConditionError(
@@ -171,58 +298,58 @@ def label_indices(config: ModelConfig, labels: Mapping[str, ConditionValue]) -> 
             )
     indices = []
     for condition in config.labels:
-        value = labels.get(condition.name)
-        choices = ", ".join(condition.values[:30]) + (", .." if len(condition.values) > 30 else "")
+        value, labels = values.get(condition.name), condition.values
+        choices = ", ".join(labels[:MAX_SHOWN_LABELS])
+        choices += ", .." if len(labels) > MAX_SHOWN_LABELS else ""
         if value is None and condition.dropout == 0:
             raise ConditionError(
                 f"the label {condition.name!r} is missing; choose one of {choices}"
             )
-        if value is not None and value not in condition.values:
+        if value is not None and value not in labels:
             raise ConditionError(f"{condition.name} cannot be {value!r}; choose one of {choices}")
-        indices.append(
-            len(condition.values) if value is None else condition.values.index(str(value))
-        )
+        indices.append(len(labels) if value is None else labels.index(str(value)))
     return indices
 
 
-def global_features(config: ModelConfig, labels: Mapping[str, ConditionValue]) -> Tensor:
-    """Look up the numbers and vectors of one clip, in the order of the config.
+def encode_globals(config: ModelConfig, values: Mapping[str, ConditionValue]) -> Tensor:
+    """Return the features of the numbers and vectors of one clip, in the order of the config.
 
-    A number is scaled from its range to -1 .. 1. Behind each stands 1; both are zeros where a
-    condition that may be left out is.
+    A number is scaled from its range to -1 .. 1. A 1 follows each number or vector. An omitted
+    optional condition is all zeros.
 
     Returns:
-        (F, features of the global conditions); F is 1 but where a measured number has a value for
+        (F, features of the global conditions); F is 1, unless a derived number has a value for
         each frame.
     Raises:
         ConditionError: a value is missing, out of range or of another size.
     """
     parts = []
     for condition in config.globals:
-        value = labels.get(condition.name)
+        value = values.get(condition.name)
         if value is None and condition.dropout == 0:
             raise ConditionError(f"the value {condition.name!r} is missing; {_expected(condition)}")
         if value is None:
-            parts.append(torch.zeros(1, condition.features))
+            parts.append(torch.zeros(1, condition.feature_width))
         else:
-            parts.append(F.pad(_numbers(condition, value), (0, 1), value=1.0))
+            parts.append(F.pad(_scale_value(condition, value), (0, 1), value=1.0))
     index = torch.arange(max((part.shape[0] for part in parts), default=1))
     rows = [part[index.clamp(max=part.shape[0] - 1)] for part in parts]
     return torch.cat(rows, dim=1) if rows else torch.zeros(1, 0)
 
 
-def _numbers(condition: GlobalCondition, value: ConditionValue) -> Tensor:
-    """Check a value: (1, width), or (F, 1) of a number that is measured."""
+def _scale_value(condition: GlobalCondition, value: ConditionValue) -> Tensor:
+    """Check and scale a value: (1, width), or (F, 1) of a derived number."""
     try:
         number = float(value) if isinstance(value, str) else value
     except ValueError:
         raise ConditionError(f"{condition.name}: {_expected(condition)}; found {value!r}") from None
     numbers = torch.as_tensor(number, dtype=torch.float32).reshape(-1)
-    is_curve = isinstance(condition, NumberCondition) and condition.measured and numbers.numel() > 1
-    fits = (is_curve or numbers.numel() == condition.width) and bool(numbers.isfinite().all())
-    if fits and isinstance(condition, NumberCondition):
-        fits = condition.low <= float(numbers.min()) <= float(numbers.max()) <= condition.high
-    if not fits:
+    is_derived = isinstance(condition, NumberCondition) and condition.derived_from
+    has_size = numbers.numel() == condition.width or (is_derived and numbers.numel() > 1)
+    is_valid = has_size and bool(numbers.isfinite().all())
+    if is_valid and isinstance(condition, NumberCondition):
+        is_valid = condition.low <= float(numbers.min()) <= float(numbers.max()) <= condition.high
+    if not is_valid:
         found = f"{numbers[0]:g}" if numbers.numel() == 1 else f"{numbers.numel()} numbers"
         raise ConditionError(f"{condition.name}: {_expected(condition)}; found {found}")
     if isinstance(condition, NumberCondition):
@@ -233,5 +360,5 @@ def _numbers(condition: GlobalCondition, value: ConditionValue) -> Tensor:
 
 def _expected(condition: GlobalCondition) -> str:
     if isinstance(condition, NumberCondition):
-        return f"give a number from {condition.span}"
+        return f"give a number from {condition.range_text}"
     return f"give a vector of {condition.size} finite numbers"

@@ -1,16 +1,16 @@
-"""How far a stack of convolutions sees: geometry, without weights.
+"""The geometry of a stack of dilated convolutions, without weights.
 
-A kernel size and dilations enter; the samples that a node can depend on leave, in numbers relative
-to that node: negative ones lie before it. Called by the studio, which draws them.
+A kernel size and dilations enter; the samples that a node depends on leave, relative to that node:
+negative numbers are before it. Called by the studio, which draws them.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate, cycle, islice
 
-from wavenet.config import ModelConfig
+from wavenet.model.wavenet import WaveNetConfig
 
-MAX_LAYERS = 1_000_000  # where counting layers stops: no one builds these
+MAX_LAYERS = 1_000_000  # where counting stops; nobody builds so many
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class ConvolutionStack:
 
     Attributes:
         dilations: one per layer, the lowest layer first.
-        is_causal: whether an output sees nothing behind its own time; else the kernel lies around
-            it, as `torch.nn.Conv1d(padding="same")` lays it.
+        is_causal: whether an output sees nothing after its own time; otherwise the kernel is
+            centred, as in `torch.nn.Conv1d(padding="same")`.
     """
 
     kernel_size: int
@@ -29,27 +29,27 @@ class ConvolutionStack:
 
     @property
     def plain(self) -> "ConvolutionStack":
-        """As many layers without dilation."""
+        """The same number of layers without dilation."""
         return replace(self, dilations=(1,) * len(self.dilations))
 
     def taps(self, dilation: int) -> list[int]:
-        """Give the times that a node of a layer reads of the layer below, the oldest first."""
+        """Return the times that a node of a layer reads in the layer below, the oldest first."""
         width = (self.kernel_size - 1) * dilation
         before = width if self.is_causal else width // 2
         return [k * dilation - before for k in range(self.kernel_size)]
 
     def spans(self) -> list[tuple[int, int]]:
-        """Give the oldest and the newest input that a node of the input and of each layer sees."""
+        """Return the oldest and newest input that a node of the input and of each layer sees."""
         edges = [(self.taps(d)[0], self.taps(d)[-1]) for d in self.dilations]
         return list(accumulate(edges, lambda a, b: (a[0] + b[0], a[1] + b[1]), initial=(0, 0)))
 
     def sizes(self) -> list[int]:
-        """Count the samples from the oldest to the newest of `spans`."""
+        """Return the number of samples from the oldest to the newest of `spans`."""
         return [newest - oldest + 1 for oldest, newest in self.spans()]
 
 
-def stack_from_config(config: ModelConfig, is_causal: bool = True) -> ConvolutionStack:
-    """Take the geometry of a network."""
+def stack_from_config(config: WaveNetConfig, is_causal: bool = True) -> ConvolutionStack:
+    """Return the geometry of a network."""
     return ConvolutionStack(config.kernel_size, config.dilations, is_causal)
 
 
@@ -64,13 +64,13 @@ def doublings() -> Iterator[int]:
 def layers_for_receptive_field(
     kernel_size: int, dilations: Iterator[int], samples: int
 ) -> int | None:
-    """Count the layers until a causal stack sees so many samples.
+    """Return the number of layers from which on a causal stack sees so many samples.
 
     Args:
         dilations: of the layers, without end.
         samples: to be seen, the newest included.
     Returns:
-        None where no depth is enough, or more than `MAX_LAYERS`.
+        None if no depth is enough, or more than `MAX_LAYERS` would be.
     """
     if samples <= 1:
         return 0
@@ -85,10 +85,10 @@ def layers_for_receptive_field(
 
 
 def compare_dilations(stack: ConvolutionStack, samples: int) -> dict[str, int | None]:
-    """Count the layers that three ways to dilate need for so many samples.
+    """Return the number of layers that three ways to dilate need for so many samples.
 
     Returns:
-        "given": the dilations of the stack, again and again; "doubled": 1, 2, 4, .. without end;
+        "given": the dilations of the stack, repeated; "doubled": 1, 2, 4, .. without end;
         "plain": all 1.
     """
     ways = {"given": cycle(stack.dilations), "doubled": doublings(), "plain": cycle((1,))}

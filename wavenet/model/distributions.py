@@ -1,4 +1,4 @@
-"""The output distribution: what the last layer's numbers mean.
+"""Output distributions: the meaning of the last layer's numbers.
 
 `params` (B, P, T) enter; log-probabilities (B, T) or drawn codes (B, T) leave.
 """
@@ -6,19 +6,19 @@
 import torch
 from torch import Tensor
 
-from wavenet import sampling
-from wavenet.config import GaussianOutput, LogisticOutput, Output, SamplingConfig
 from wavenet.model.mixtures import GaussianMixture, LogisticMixture
+from wavenet.model.model_config import GaussianOutput, LogisticOutput, Output
+from wavenet.sampling import SamplingConfig, draw_codes
 
 
 class Categorical:
-    """One logit per class of the alphabet."""
+    """One logit per code."""
 
     def __init__(self, n_classes: int):
         self.n_params = n_classes
 
     def log_prob(self, params: Tensor, codes: Tensor) -> Tensor:
-        """Give the log-probability, in nats, of each code.
+        """Compute the log-probability, in nats, of each code.
 
         Args:
             params: (B, P, T) logits; codes: (B, T) int64.
@@ -29,18 +29,18 @@ class Categorical:
         return chosen - torch.logsumexp(params, dim=1)
 
     def check(self, config: SamplingConfig) -> None:
-        """Take any settings: classes can be drawn in every way."""
+        """Accept all settings: a categorical supports every sampling rule."""
 
     def sample(self, params: Tensor, uniforms: Tensor, config: SamplingConfig) -> Tensor:
         """Draw codes (B, T) from params (B, P, T) and uniforms (B, T) in [0, 1)."""
-        return sampling.draw(params.transpose(1, 2), uniforms, config)
+        return draw_codes(params.transpose(1, 2), uniforms, config)
 
 
 Distribution = Categorical | LogisticMixture | GaussianMixture
 
 
 def make_distribution(output: Output, bits: int) -> Distribution:
-    """Make the distribution that a config asks for, over 2**bits classes."""
+    """Build the distribution of a config, over 2**bits codes."""
     match output:
         case LogisticOutput():
             return LogisticMixture(output.components, bits)

@@ -1,9 +1,9 @@
-"""Recordings and arrays -> the frames that a model's local conditions ask for.
+"""Recordings and arrays -> the frames of a model's local conditions.
 
-The settings stand in the config of the checkpoint, and this is the only code that applies them, in
-training, on the command line and in the studio: a mismatch cannot be. Frame n stands at sample
-n * hop of the recording; a recording of T samples has 1 + T // hop of them. Every kind is scaled by
-fixed numbers to about -1 to 1, and the scale is part of its definition here.
+The settings are in the config of the checkpoint, and only this code applies them, in training, on
+the command line and in the studio, so they cannot differ. Frame n lies at sample n * hop of the
+recording; a recording of T samples has 1 + T // hop frames. Every kind is scaled by fixed numbers
+to about -1 to 1, and the scale is part of its definition here.
 """
 
 import math
@@ -19,7 +19,9 @@ from torch.nn import functional
 
 from audio_utils.errors import AudioError
 from audio_utils.features import FeatureConfig, log_mel, loudness, mfcc, pitch
-from wavenet.conditions import (
+from wavenet.errors import ConditionError
+from wavenet.model.conditioning import ConditionValue
+from wavenet.model.conditions import (
     FramesCondition,
     LocalCondition,
     LoudnessCondition,
@@ -28,21 +30,19 @@ from wavenet.conditions import (
     NumberCondition,
     PitchCondition,
 )
-from wavenet.config import ModelConfig
-from wavenet.errors import ConditionError
-from wavenet.model.conditioning import ConditionValue
+from wavenet.model.model_config import ModelConfig
 
 MEL_MIDDLE, MEL_SPAN = -30.0, 30.0  # dB: speech lies between -100 and 30
 MFCC_SPAN = 100.0  # dB
 LOUDNESS_MIDDLE, LOUDNESS_SPAN = -40.0, 20.0  # dB re full scale
 PITCH_REFERENCE = 100.0  # Hz
-MEASURED_WINDOW = 1024  # samples around a frame whose level a measured number is
+LOUDNESS_WINDOW = 1024  # samples around a frame whose level a derived number is
 
 _open_array: Any = np.lib.format.open_memmap  # it is not typed
 
 
 def frame_count(samples: int, hop: int) -> int:
-    """Count the frames of a recording."""
+    """Return the number of frames of a recording."""
     return 1 + samples // hop
 
 
@@ -52,18 +52,17 @@ def compute_frame_features(
     waveform: Tensor | None,
     arrays: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """Gather the frames of all local conditions of a model, side by side.
+    """Compute the frames of all local conditions of a model, side by side.
 
     Args:
         config: of the model.
         sample_rate: of the model and the waveform, Hz.
-        waveform: (T,) float32 in [-1, 1], what features are computed of; None if all are given.
-        arrays: by condition name, frames (F, columns) that are given instead of computed.
+        waveform: (T,) float32 in [-1, 1], the recording; None if all frames are given.
+        arrays: by condition name, frames (F, columns) that replace computed ones.
     Returns:
         (F, columns of all local conditions) float32; (0, 0) without local conditions.
     Raises:
-        ConditionError: something is missing, unknown, or does not fit: what is expected, what was
-            found.
+        ConditionError: frames are missing, unknown, or do not fit.
     """
     arrays = arrays or {}
     known = [condition.name for condition in config.locals]
@@ -87,7 +86,7 @@ def compute_frame_features(
         counts = ", ".join(
             f"{c.name} {p.shape[0]}" for c, p in zip(config.locals, parts, strict=True)
         )
-        raise ConditionError(f"all local conditions need as many frames; found {counts}")
+        raise ConditionError(f"all local conditions need the same number of frames; found {counts}")
     return torch.cat(parts, dim=1) if parts else torch.zeros(0, 0)
 
 
@@ -98,11 +97,11 @@ def compute_condition_frames(
 
     Args:
         waveform: (T,) float32 at `sample_rate`, Hz.
-        hop: samples from frame to frame.
+        hop: samples between frames.
     Returns:
         (1 + T // hop, condition.columns) float32, scaled.
     Raises:
-        ConditionError: settings that this rate cannot have.
+        ConditionError: settings that this sample rate cannot have.
     """
     try:
         match condition:
@@ -112,10 +111,10 @@ def compute_condition_frames(
             case MfccCondition():
                 frames = mfcc(waveform, mel_settings(condition, sample_rate, hop)) / MFCC_SPAN
             case LoudnessCondition():
-                level = loudness(waveform, condition.window, hop)
+                level = loudness(waveform, condition.win_length, hop)
                 frames = ((level - LOUDNESS_MIDDLE) / LOUDNESS_SPAN)[None]
             case PitchCondition():
-                hertz = pitch(waveform, sample_rate, hop, condition.low_hz, condition.high_hz)
+                hertz = pitch(waveform, sample_rate, hop, condition.f_min, condition.f_max)
                 voiced = hertz > 0
                 octaves = (hertz.clamp(min=1) / PITCH_REFERENCE).log2()
                 frames = torch.stack([octaves * voiced, voiced.to(octaves.dtype)])
@@ -132,25 +131,25 @@ def measure_loudness(waveform: Tensor, start: int, first: int, hop: int) -> Tens
     """Measure the loudness of a part of a recording around each of its frames.
 
     Args:
-        waveform: (T,) float32, from sample `start` of the recording on.
+        waveform: (T,) float32, the recording from sample `start` on.
         first: the first frame wanted, at or before `start`.
-        hop: samples from frame to frame.
+        hop: samples between frames.
     Returns:
-        (F,), dB re full scale; the part is mirrored at its ends, for there the recording goes on.
+        (F,), dB re full scale; the part is mirrored at its ends, where the recording continues.
     """
-    around = min(MEASURED_WINDOW // 2, waveform.numel() - 1)
+    around = min(LOUDNESS_WINDOW // 2, waveform.numel() - 1)
     lead = start - first * hop
     mirrored = functional.pad(waveform[None], (around, around), mode="reflect")[0]
-    # so that a frame stands at a multiple of the hop
+    # so that a frame lies at a multiple of the hop
     front = -around % hop
-    levels = loudness(functional.pad(mirrored, (front + lead, 0)), MEASURED_WINDOW, hop)
+    levels = loudness(functional.pad(mirrored, (front + lead, 0)), LOUDNESS_WINDOW, hop)
     return levels[(front + around) // hop :]
 
 
 def apply_gain_db(config: ModelConfig, frames: Tensor, gain_db: float) -> Tensor:
-    """Give the frames (F, columns) of all local conditions when the recording is made louder.
+    """Return the frames (F, columns) of all local conditions after a gain on the recording.
 
-    Exact but for what lies at the floor of silence, and for MFCC at 80 dB below the loudest point.
+    Exact, except at the floor of silence, and for MFCC at 80 dB below the loudest point.
     """
     if gain_db == 0 or not frames.numel():
         return frames
@@ -163,7 +162,7 @@ def apply_gain_db(config: ModelConfig, frames: Tensor, gain_db: float) -> Tensor
                 part = (part + gain_db / MEL_SPAN).clamp(min=floor)
             case MfccCondition():
                 part = part.clone()
-                part[:, 0] += gain_db * math.sqrt(condition.bands) / MFCC_SPAN
+                part[:, 0] += gain_db * math.sqrt(condition.n_mels) / MFCC_SPAN
             case LoudnessCondition():
                 part = part + gain_db / LOUDNESS_SPAN
             case _:
@@ -173,16 +172,16 @@ def apply_gain_db(config: ModelConfig, frames: Tensor, gain_db: float) -> Tensor
 
 
 def read_array(path: Path) -> Tensor:
-    """Read frames from a `.npy` file; what it holds is checked by `check_frames`.
+    """Read frames from a `.npy` file; `check_frames` checks the content.
 
     Raises:
-        ConditionError: no such file, or no array of numbers.
+        ConditionError: the file is missing, or holds no array of numbers.
     """
     try:
-        # mapped, not loaded: what the header claims must be in the file
+        # memory-mapped: the array must be as large as its header claims
         array: Any = _open_array(path, mode="r")
     except FileNotFoundError:
-        raise ConditionError(f"there is no file {path}; frames are read from there") from None
+        raise ConditionError(f"the file {path} with frames does not exist") from None
     except (OSError, ValueError, EOFError, OverflowError) as error:
         raise ConditionError(f"{path} cannot be read as an array of numbers: {error}") from None
     if array.dtype.kind not in "fiu":
@@ -193,28 +192,28 @@ def read_array(path: Path) -> Tensor:
 def mel_settings(
     condition: MelCondition | MfccCondition, sample_rate: int, hop: int
 ) -> FeatureConfig:
-    """Give the settings of a mel or MFCC condition as the feature code takes them."""
+    """Return the settings of a mel or MFCC condition for `audio_utils.features`."""
     settings = FeatureConfig(
         sample_rate,
-        n_fft=_whole(condition.window),
-        win_length=condition.window,
+        n_fft=_whole(condition.win_length),
+        win_length=condition.win_length,
         hop_length=hop,
-        n_mels=condition.bands,
+        n_mels=condition.n_mels,
         n_mfcc=1,
     )
     if isinstance(condition, MfccCondition):
-        return replace(settings, n_mfcc=condition.coefficients)
-    return replace(settings, f_min=condition.low_hz, f_max=condition.high_hz)
+        return replace(settings, n_mfcc=condition.n_mfcc)
+    return replace(settings, f_min=condition.f_min, f_max=condition.f_max)
 
 
 def select_mel(config: ModelConfig, local: Tensor, samples: int) -> tuple[MelCondition, Tensor]:
-    """Take the mel frames out of those of all local conditions, as many as the samples need.
+    """Return the mel frames among those of all local conditions, as many as the samples need.
 
     Args:
         local: (F, columns of all local conditions).
-        samples: of the clip; one frame too many or few is the rounding of whoever computed them.
+        samples: of the clip; one frame too many or too few is rounding.
     Returns:
-        the condition, and (1 + samples // hop, bands), scaled.
+        the condition, and (1 + samples // hop, n_mels), scaled.
     Raises:
         ConditionError: the model is not conditioned on mel.
     """
@@ -225,17 +224,17 @@ def select_mel(config: ModelConfig, local: Tensor, samples: int) -> tuple[MelCon
             frames = local[index.clamp(max=local.shape[0] - 1)]
             return condition, frames[:, column : column + condition.columns]
         column += condition.columns
-    raise ConditionError("the model is not conditioned on mel, which this needs; leave it out")
+    raise ConditionError("this needs a model with a mel condition, and this model has none")
 
 
 def mel_energies(frames: Tensor) -> Tensor:
-    """Undo the scale of mel frames (F, bands): energies (bands, F)."""
+    """Return the energies (n_mels, F) of scaled mel frames (F, n_mels)."""
     decibels: Tensor = frames.T * MEL_SPAN + MEL_MIDDLE
     return 10 ** (decibels / 10)
 
 
 def example_conditions(config: ModelConfig) -> tuple[dict[str, ConditionValue], Tensor]:
-    """Give something to condition any clip on: first labels, lowest numbers, one frame of zeros."""
+    """Return values that any clip accepts: first labels, lowest numbers, one frame of zeros."""
     given: dict[str, ConditionValue] = {c.name: c.values[0] for c in config.labels}
     for condition in config.globals:
         if isinstance(condition, NumberCondition):
@@ -247,10 +246,10 @@ def example_conditions(config: ModelConfig) -> tuple[dict[str, ConditionValue], 
 
 
 def check_frames(condition: LocalCondition, frames: Tensor) -> Tensor:
-    """Take frames (F, columns) that a person gave.
+    """Check and return frames (F, columns) that a user gave.
 
     Raises:
-        ConditionError: another shape, or numbers that are not finite.
+        ConditionError: a wrong shape, or numbers that are not finite.
     """
     if frames.ndim != 2 or frames.shape[1] != condition.columns or not frames.shape[0]:
         found = " x ".join(map(str, frames.shape)) or "a single number"
@@ -264,15 +263,15 @@ def check_frames(condition: LocalCondition, frames: Tensor) -> Tensor:
 
 
 def describe_missing(condition: LocalCondition, hop: int, sample_rate: int) -> str:
-    """Say what a model expects that was not given."""
+    """Return a sentence about a local condition that is missing."""
     rate = sample_rate / hop
     what = "an array" if isinstance(condition, FramesCondition) else "a recording, or an array"
     return (
         f"the condition {condition.name!r} is missing; give {what} of frames x "
-        f"{condition.columns}, one every {hop} samples ({rate:g} a second)"
+        f"{condition.columns}, one every {hop} samples ({rate:g} per second)"
     )
 
 
 def _whole(window: int) -> int:
-    """Give the power of two at or above a window."""
+    """Return the power of two at or above a window."""
     return 1 << (window - 1).bit_length()

@@ -1,8 +1,8 @@
 """The building blocks: a causal dilated convolution and the gated residual block around it.
 
-Activations are (B, T, C) here, channels last: a convolution is then one matrix product over the
-concatenated taps, which is what a CPU does best. Every block sees zeros before the first sample
-of a clip. Nothing is kept between calls.
+Activations are (B, T, C), channels last: a convolution is then one matrix product over the
+concatenated taps, which is fastest on a CPU. Every block sees zeros before the first sample of a
+clip. Modules keep nothing between calls.
 """
 
 import torch
@@ -23,10 +23,20 @@ class CausalConv1d(nn.Module):
         self.dilation = dilation
         self.linear = nn.Linear(kernel_size * in_channels, out_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve (B, T, in) to (B, T, out), zeros standing before the first sample."""
+    def forward(self, x: Tensor, past: Tensor | None = None) -> Tensor:
+        """Convolve.
+
+        Args:
+            x: (B, T, in).
+            past: (B, (kernel_size - 1) * dilation, in), the inputs before x; zeros by default.
+        Returns:
+            (B, T, out).
+        """
         samples = x.shape[1]
-        padded = F.pad(x, (0, 0, (self.kernel_size - 1) * self.dilation, 0))
+        if past is None:
+            padded = F.pad(x, (0, 0, (self.kernel_size - 1) * self.dilation, 0))
+        else:
+            padded = torch.cat([past, x], dim=1)
         taps = [
             padded[:, k * self.dilation : k * self.dilation + samples]
             for k in range(self.kernel_size)
@@ -36,11 +46,11 @@ class CausalConv1d(nn.Module):
 
 
 class ScalarInput(nn.Linear):
-    """Codes of an alphabet too large for a table enter as their values in [-1, 1].
+    """An embedding of 65,536 codes by their values in [-1, 1], in place of a table.
 
     Args:
-        n_classes: code c stands for 2 c / (n_classes - 1) - 1.
-        channels: of what leaves.
+        n_classes: code c has the value 2 c / (n_classes - 1) - 1.
+        channels: outputs.
     """
 
     def __init__(self, n_classes: int, channels: int):
@@ -48,7 +58,7 @@ class ScalarInput(nn.Linear):
         self.n_classes = n_classes
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Turn codes (...) int64 into (..., channels)."""
+        """Embed codes (...) int64: (..., channels)."""
         values = codes.to(self.weight.dtype) * (2 / (self.n_classes - 1)) - 1
         return super().forward(values[..., None])
 
@@ -56,9 +66,9 @@ class ScalarInput(nn.Linear):
 class ResidualBlock(nn.Module):
     """Gated unit with a residual path: z = tanh(a) sigmoid(b), x' = x + W z.
 
-    a and b are the two halves of the convolution's output, the condition's bias added. The skip
-    path is one product over the z of all layers and lives in `WaveNet`. The last layer has no
-    residual product, since nothing would read it.
+    a and b are the two halves of the convolution's output plus the bias of the conditions. The
+    skip path is one product over the z of all layers, in `WaveNet`. The last layer has no residual
+    product, because nothing would read its result.
 
     Source: van den Oord et al. 2016, sections 2.3 to 2.5.
     """
@@ -75,16 +85,19 @@ class ResidualBlock(nn.Module):
         self.conv = CausalConv1d(residual_channels, 2 * gate_channels, kernel_size, dilation)
         self.residual = None if last else nn.Linear(gate_channels, residual_channels)
 
-    def forward(self, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, bias: Tensor | None, past: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Run one layer.
 
         Args:
             x: (B, T, residual_channels).
-            bias: (B, T, 2 * gate_channels) of the condition, or None.
+            bias: (B, T, 2 * gate_channels) of the conditions, or None.
+            past: the inputs before x, see `CausalConv1d`.
         Returns:
             x of the next layer (x itself after the last), and z: (B, T, gate_channels).
         """
-        gates = self.conv(x)
+        gates = self.conv(x, past)
         if bias is not None:
             gates = gates + bias
         a, b = gates.chunk(2, dim=2)

@@ -1,7 +1,7 @@
 """Output distributions for 16-bit samples: a mixture of logistics, or of Gaussians, cut into bins.
 
 `params` (B, P, T) enter; log-probabilities (B, T) or drawn codes (B, T) leave. The interface is
-that of `distributions.Categorical`; P grows with the components and not with the alphabet.
+that of `distributions.Categorical`; P depends on the components, not on n_classes.
 
 Units: code c of 0 .. 2**bits - 1 stands for the value 2 c / (2**bits - 1) - 1 in [-1, 1]. Its bin
 reaches half a step to each side; the lowest and the highest bin take the whole tails. Means and
@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from wavenet.config import SamplingConfig
 from wavenet.errors import ConditionError, ConfigError
+from wavenet.sampling import SamplingConfig
 
 # Log of a scale, in nats; lower ones count as this. exp(-11) = 1.67e-5 is 0.55 of a bin of 16 bits:
 # a narrower component would bet everything on one bin, and a miss by a few bins would cost
@@ -41,7 +41,7 @@ NARROW_TILT = 0.5
 
 @dataclass(frozen=True)
 class _Family:
-    """What is particular to logistics or to Gaussians of mean 0 and scale 1, both symmetric."""
+    """The functions of the logistic or the Gaussian of mean 0 and scale 1; both are symmetric."""
 
     cdf: Callable[[Tensor], Tensor]
     log_cdf: Callable[[Tensor], Tensor]
@@ -70,7 +70,7 @@ class LogisticMixture:
         self.bits = bits
 
     def log_prob(self, params: Tensor, codes: Tensor) -> Tensor:
-        """Give the log-probability, in nats, of each code.
+        """Compute the log-probability, in nats, of each code.
 
         Args:
             params: (B, P, T): logits; means, -1e6 to 1e6; log scales, up to 60.
@@ -82,7 +82,7 @@ class LogisticMixture:
         return _log_prob(params, codes, self.components, self.bits, _LOGISTIC)
 
     def check(self, config: SamplingConfig) -> None:
-        """Refuse settings that this distribution cannot draw by.
+        """Check that this distribution supports the settings.
 
         Raises:
             ConditionError: top_k, top_p or guidance is given.
@@ -99,7 +99,7 @@ class LogisticMixture:
             params: (B, P, T), as in `log_prob`; uniforms: (B, T), multiples of 2**-24 in [0, 1).
             config: temperature, greedy.
         Returns:
-            (B, T) int64, 0 to 2**bits - 1; -1, outside the alphabet, where a param is not finite.
+            (B, T) int64, 0 to 2**bits - 1; -1, which is no code, if a param is not finite.
         Raises:
             ConditionError: top_k or top_p is given.
         """
@@ -126,11 +126,11 @@ class GaussianMixture:
         self.bits = bits
 
     def log_prob(self, params: Tensor, codes: Tensor) -> Tensor:
-        """Give the log-probability, in nats, of each code; as `LogisticMixture.log_prob`."""
+        """Compute the log-probability, in nats, of each code; as `LogisticMixture.log_prob`."""
         return _log_prob(params, codes, self.components, self.bits, _GAUSSIAN)
 
     def check(self, config: SamplingConfig) -> None:
-        """Refuse settings that this distribution cannot draw by.
+        """Check that this distribution supports the settings.
 
         Raises:
             ConditionError: top_k, top_p or guidance is given.
@@ -145,8 +145,8 @@ class GaussianMixture:
 def _check(sampling: SamplingConfig) -> None:
     if sampling.top_k is not None or sampling.top_p is not None or sampling.guidance != 1:
         raise ConditionError(
-            "top-k, top-p and guidance are for categorical outputs and this model draws from a "
-            "mixture; leave them out and use temperature"
+            "top-k, top-p and guidance need a categorical output, and this model has a mixture; "
+            "omit them and use temperature"
         )
 
 
@@ -159,14 +159,14 @@ def _count_params(components: int, bits: int) -> int:
 
 
 def _split(params: Tensor, components: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Give logits, means and floored log scales, each (B, M, T)."""
+    """Return logits, means and floored log scales, each (B, M, T)."""
     assert params.shape[1] == 3 * components
     logits, means, log_scales = params.split(components, dim=1)
     return logits, means, log_scales.clamp(min=LOG_SCALE_FLOOR)
 
 
 def _upper_edges(codes: Tensor, bits: int) -> Tensor:
-    """Give where the bin of each code ends, in float64; that of code - 1 ends where it begins."""
+    """Return the upper edges of the bins of codes, float64; bin code - 1 ends where it begins."""
     return (2 * codes.to(torch.float64) + 1) / (2**bits - 1) - 1
 
 
@@ -196,7 +196,7 @@ def _log_bin_logistic(upper: Tensor, lower: Tensor, log_width: Tensor) -> Tensor
 
 
 def _log_cdf_gaussian(x: Tensor) -> Tensor:
-    """Give log Φ; the gradient of torch.special.log_ndtr is wrong in float32 below -30."""
+    """Compute log Φ; the gradient of torch.special.log_ndtr is wrong in float32 below -30."""
     left, right = x.clamp(max=0), x.clamp(min=0)
     return torch.where(
         x < 0,
@@ -206,7 +206,7 @@ def _log_cdf_gaussian(x: Tensor) -> Tensor:
 
 
 def _log_bin_gaussian(upper: Tensor, lower: Tensor, log_width: Tensor) -> Tensor:
-    """Give log(Φ(upper) - Φ(lower)): from both CDFs, or where the bin is narrow from a series."""
+    """Compute log(Φ(upper) - Φ(lower)): from both CDFs, or for a narrow bin from a series."""
     # The same bin on the left of the mean, where Φ is not near 1.
     upper, lower = torch.minimum(upper, -lower), torch.minimum(lower, -upper)
     middle, width = (upper + lower) / 2, log_width.exp()
@@ -228,7 +228,7 @@ def _log_bin_gaussian(upper: Tensor, lower: Tensor, log_width: Tensor) -> Tensor
 
 
 def _cdf_gaussian(x: Tensor) -> Tensor:
-    """Give Φ; torch.special.ndtr is 0 below -8.3, where erfc is not."""
+    """Compute Φ; torch.special.ndtr is 0 below -8.3, where erfc is not."""
     return torch.erfc(x * -math.sqrt(0.5)) / 2
 
 
@@ -256,7 +256,7 @@ def _sample(
 
 
 def _highest_peak(logits: Tensor, means: Tensor, log_scales: Tensor, bits: int) -> Tensor:
-    """Give the code (B, T) at the mean of the component of the largest weight / scale."""
+    """Return the code (B, T) at the mean of the component of the largest weight / scale."""
     best = (logits - log_scales).argmax(dim=1, keepdim=True)
     mean = means.gather(1, best).squeeze(1).clamp(-1, 1)
     # An edge belongs to the bin above; at the upper end there is none.
@@ -271,7 +271,7 @@ def _inverse_cdf(
     bits: int,
     family: _Family,
 ) -> Tensor:
-    """Give, by bisection, the first code (B, T) whose cumulative probability exceeds the level."""
+    """Find, by bisection, the first code (B, T) whose cumulative probability exceeds the level."""
     levels = uniforms.to(torch.float64) + HALF_CELL
     low = torch.zeros_like(levels, dtype=torch.int64)
     high = torch.full_like(low, 2**bits - 1)

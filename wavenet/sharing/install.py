@@ -20,8 +20,8 @@ from wavenet.checkpoint import (
     WEIGHTS,
     load,
 )
-from wavenet.config import MAX_PARAMETERS
 from wavenet.errors import CheckpointError, ConditionError
+from wavenet.model.model_config import MAX_PARAMETERS
 from wavenet.sharing.model_card import MAX_CARD_BYTES
 
 # The files of a checkpoint, with the maximum size of each.

@@ -12,10 +12,9 @@ import zlib
 from pathlib import Path
 
 from audio_utils.files import atomic_file, reason
-from wavenet.checkpoint import CONFIG, WEIGHTS
-from wavenet.config import CheckpointConfig
+from wavenet.checkpoint import CONFIG, WEIGHTS, CheckpointConfig
+from wavenet.config import parse_config
 from wavenet.errors import CheckpointError, ConditionError, ConfigError
-from wavenet.parsing import parse
 from wavenet.sharing.install import MAX_BYTES, REQUIRED, check_name_is_free, staging_folder
 
 MAX_ENTRIES = 64
@@ -124,7 +123,7 @@ def _read(origin: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes
 def _checked_name(origin: str, text: bytes) -> str:
     """Return the name in a config; refuse a model that is too large before it is built."""
     try:
-        config = parse(CheckpointConfig, text, f"{origin}: {CONFIG}")
+        config = parse_config(CheckpointConfig, text, f"{origin}: {CONFIG}")
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     except RecursionError:

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wavenet import codec
-from wavenet.conditions import NumberCondition
-from wavenet.config import ModelConfig
+from wavenet.codec import Codec
 from wavenet.errors import DataError
 from wavenet.model.conditioning import ConditionValue
+from wavenet.model.conditions import NumberCondition
 from wavenet.model.frame_features import apply_gain_db, measure_loudness
+from wavenet.model.model_config import ModelConfig
 from wavenet.training.data import Clip
 
 BUCKET = 64  # clips that are sorted by length together, before they are cut into batches
@@ -65,22 +65,20 @@ class Portion(Generic[Part]):
 
 def collate(
     clips: Sequence[Clip],
-    bits: int,
+    codec: Codec,
     model: ModelConfig,
     gains: Sequence[float],
     absent: Sequence[Collection[str]] = (),
-    rounding: codec.Rounding = "half-up",
     noises: Sequence[Tensor] = (),
 ) -> Batch:
     """Pad clips to one length, a multiple of the condition hop, and encode them.
 
     Args:
         clips: of any length.
-        bits: of the codec.
+        codec: of the codes.
         model: condition frames then fit without a remainder.
         gains: factor per clip; a clip is never made louder than full scale.
         absent: of each clip, the names of conditions that are left out.
-        rounding: of the codec.
         noises: of each clip, what is added to the codes (samples,) for the network to hear.
     """
     hop = model.condition_hop
@@ -94,7 +92,7 @@ def collate(
         waveform[row, : clip.samples] = clip.waveform * gain
         local.append(apply_gain_db(model, clip.local, 20 * math.log10(gain)))
         mask[row, clip.context : clip.samples] = True
-    codes = codec.encode(waveform.clamp(-1, 1), bits, rounding)
+    codes = codec.encode(waveform.clamp(-1, 1))
     return Batch(
         codes,
         mask,
@@ -103,7 +101,7 @@ def collate(
         [clip.total for clip in clips],
         local,
         [clip.first for clip in clips],
-        blur(codes, noises, bits) if noises else None,
+        blur(codes, noises, codec.n_classes) if noises else None,
     )
 
 
@@ -150,13 +148,12 @@ def deal(lengths: Sequence[int], parts: int) -> list[list[int]]:
 
 def batches(
     clips: Sequence[Clip],
-    bits: int,
+    codec: Codec,
     model: ModelConfig,
     samples_per_step: int,
     gain_db: float,
     seed: int,
     first_step: int = 0,
-    rounding: codec.Rounding = "half-up",
     parts: int = 1,
     mine: Sequence[int] = (0,),
     input_noise: float = 0.0,
@@ -189,11 +186,10 @@ def batches(
                     [
                         collate(
                             [chosen[i] for i in rows],
-                            bits,
+                            codec,
                             model,
                             [float(gains[i]) for i in rows],
                             [absent[i] for i in rows],
-                            rounding,
                             [noises[i] for i in rows if noises],
                         )
                         for rows in (dealt[n] for n in mine)
@@ -215,7 +211,7 @@ def describe(
     """Give the labels of a clip, and what is measured of it at a gain; but not those absent."""
     labels = dict(clip.labels)
     for condition in model.globals:
-        if isinstance(condition, NumberCondition) and condition.measured:
+        if isinstance(condition, NumberCondition) and condition.derived_from:
             levels = measure_loudness(
                 clip.waveform * gain, clip.start, clip.first, model.condition_hop
             )
@@ -237,12 +233,12 @@ def draw_noise(samples: int, most: float, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(np.rint(deviation * rng.standard_normal(samples)).astype(np.int64))
 
 
-def blur(codes: Tensor, noises: Sequence[Tensor], bits: int) -> Tensor:
+def blur(codes: Tensor, noises: Sequence[Tensor], n_classes: int) -> Tensor:
     """Add noise to the codes (B, T) of clips, within the alphabet; the padding stays."""
     heard = codes.clone()
     for row, noise in zip(heard, noises, strict=True):
         row[: noise.numel()] += noise
-    return heard.clamp(0, 2**bits - 1)
+    return heard.clamp(0, n_classes - 1)
 
 
 def draw_absent(model: ModelConfig, rng: np.random.Generator) -> set[str]:

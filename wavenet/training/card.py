@@ -5,11 +5,11 @@ edits it takes out; without that line it is never written over.
 """
 
 from pathlib import Path
+from typing import Any
 
 from audio_utils.files import atomic_file
-from wavenet.checkpoint import CARD, WEIGHTS, Checkpoint
-from wavenet.config import CheckpointConfig
-from wavenet.model.wavenet import WaveNet
+from wavenet.checkpoint import CARD, WEIGHTS, Checkpoint, CheckpointConfig
+from wavenet.model.base import AutoregressiveModel
 from wavenet.training.data import Dataset
 
 MARK = "<!-- Written by `wavenet train`. Take this line out to keep what you change. -->"
@@ -45,7 +45,7 @@ wavenet {command} --checkpoint {folder}{labels} --out out.wav
 def write_card(
     folder: Path,
     config: CheckpointConfig,
-    model: WaveNet,
+    model: AutoregressiveModel[Any],
     dataset: Dataset,
     steps: int,
     best: float,
@@ -75,7 +75,7 @@ def write_card(
         rounding=config.codec.rounding,
         conditions="; ".join(kinds) or "none",
         field=model.receptive_field,
-        milliseconds=1000 * model.receptive_seconds,
+        milliseconds=1000 * model.seconds(model.receptive_field or 0),
         parameters=model.parameter_count,
         megabytes=(folder / WEIGHTS).stat().st_size / 1e6,
         clips=len(dataset.train),

@@ -21,9 +21,8 @@ from pydantic import Field
 
 from audio_utils.files import atomic_file, reason
 from wavenet import locks
-from wavenet.conditions import Name, Strict
+from wavenet.config import Name, StrictConfig, parse_config
 from wavenet.errors import ConfigError, FolderError, TrainingError
-from wavenet.parsing import parse
 from wavenet.training.recipe import BUILT_IN
 from wavenet.training.standby import Order, Standby, launch
 
@@ -39,7 +38,7 @@ _PROCESSES = Path("/proc/self")  # where it is, a process can be told by its wor
 Wish = Literal["run", "pause", "stop"]
 
 
-class RunPlan(Strict):
+class RunPlan(StrictConfig):
     """The content of `run.json`: all that is needed to go on with a run.
 
     Attributes:
@@ -60,7 +59,7 @@ class RunPlan(Strict):
     threads: int | None = Field(default=None, ge=1, le=1024)
 
 
-class Mark(Strict):
+class Mark(StrictConfig):
     """The content of `asked.json`: what was asked for last, and of which process.
 
     Attributes:
@@ -175,7 +174,7 @@ def read_plan(folder: Path) -> RunPlan:
         TrainingError: it is missing or damaged.
     """
     try:
-        return parse(RunPlan, (folder / PLAN).read_bytes(), PLAN)
+        return parse_config(RunPlan, (folder / PLAN).read_bytes(), PLAN)
     except OSError:
         raise TrainingError(f"{folder.name} is no run that was started here") from None
     except ConfigError as error:
@@ -185,7 +184,7 @@ def read_plan(folder: Path) -> RunPlan:
 def read_mark(folder: Path) -> Mark | None:
     """Read what was asked for last; None where that is not known."""
     with suppress(OSError, ConfigError):
-        return parse(Mark, (folder / MARK).read_bytes(), MARK)
+        return parse_config(Mark, (folder / MARK).read_bytes(), MARK)
     return None
 
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from wavenet.model.base import AutoregressiveModel
 from wavenet.model.conditioning import Conditioning
 from wavenet.model.distributions import Categorical
 from wavenet.model.wavenet import WaveNet
@@ -83,7 +84,7 @@ def total_nll(
             gated = gated_output(
                 model, blocks, heard[n, :end], conditioning.select([n]), int(start[n])
             )
-            params = model.post_net(gated[begin:] if begin else gated)
+            params = model.output_params(gated[begin:] if begin else gated)
             loss = nll(model, params, codes[n, begin:end], mask[n, begin:end])
         if not wanted:
             return loss, []
@@ -93,7 +94,13 @@ def total_nll(
     return total
 
 
-def nll(model: WaveNet, params: Tensor, codes: Tensor, mask: Tensor, whole: bool = False) -> Tensor:
+def nll(
+    model: AutoregressiveModel[Any],
+    params: Tensor,
+    codes: Tensor,
+    mask: Tensor,
+    whole: bool = False,
+) -> Tensor:
     """Add up the negative log-likelihood, in nats, of the codes (N,) of a mask; params: (N, P).
 
     Args:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from wavenet.config import DataConfig, ModelConfig
-from wavenet.model.condition_network import widest_context
-from wavenet.model.conditioning import ConditionValue
+from wavenet.model.conditioning import ConditionValue, max_context
+from wavenet.model.model_config import ModelConfig
+from wavenet.training.recipe import DataConfig
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class Cut(NamedTuple):
 
 def cut(total: int, longest: int, model: ModelConfig, piece: int) -> Cut:
     """Find a segment of a recording of `total` samples: at most `longest` targets, and context."""
-    pieces, hop, width = -(-total // longest), model.condition_hop, widest_context(model)
+    pieces, hop, width = -(-total // longest), model.condition_hop, max_context(model)
     begin, end = (round(n * total / pieces) for n in (piece, piece + 1))
-    start = max(0, begin - model.receptive_field)
+    start = begin if model.receptive_field is None else max(0, begin - model.receptive_field)
     # what lies around the samples, and one frame more to interpolate to
     first, last = max(0, start // hop - width), -(-end // hop) + 1 + width
     return Cut(start, end, begin - start, first, last)

@@ -13,21 +13,22 @@ from torch import Tensor
 
 from audio_utils import io
 from audio_utils.errors import AudioError
-from wavenet.conditions import (
+from wavenet.corpus.format import is_corpus
+from wavenet.errors import ConditionError, DataError
+from wavenet.manifest import Entry, find_entries
+from wavenet.model.conditioning import ConditionValue
+from wavenet.model.conditions import (
     FramesCondition,
     GlobalCondition,
     LocalCondition,
     VectorCondition,
 )
-from wavenet.config import DataConfig, ModelConfig
-from wavenet.corpus.format import is_corpus
-from wavenet.errors import ConditionError, DataError
-from wavenet.manifest import Entry, find_entries
-from wavenet.model.conditioning import ConditionValue
 from wavenet.model.frame_features import compute_frame_features, read_array
+from wavenet.model.model_config import ModelConfig
 from wavenet.training.cuts import Clip as Clip
 from wavenet.training.cuts import count_kept, longest_clip
 from wavenet.training.cuts import segments as segments
+from wavenet.training.recipe import DataConfig
 from wavenet.training.stored import open_clips
 
 Arrays = dict[str, Tensor]

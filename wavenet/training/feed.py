@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from wavenet.model.base import AutoregressiveModel
 from wavenet.model.conditioning import Conditioning
-from wavenet.model.wavenet import WaveNet
 from wavenet.training.batches import Batch, Portion
 
 AHEAD = 2  # batches that are collated before they are asked for
@@ -56,12 +57,12 @@ class Fed:
             self,
             codes=change(self.codes),
             mask=change(self.mask),
-            conditioning=self.conditioning.mapped(change),
+            conditioning=self.conditioning.map_tensors(change),
             heard=None if self.heard is None else change(self.heard),
         )
 
 
-def gather(batch: Batch, model: WaveNet) -> Fed:
+def gather(batch: Batch, model: AutoregressiveModel[Any]) -> Fed:
     """Look up the conditions of a batch; all of it stays on the CPU.
 
     Args:
@@ -79,7 +80,7 @@ def gather(batch: Batch, model: WaveNet) -> Fed:
 
 
 def feed(
-    batches: Iterator[Portion[Batch]], model: WaveNet, device: torch.device
+    batches: Iterator[Portion[Batch]], model: AutoregressiveModel[Any], device: torch.device
 ) -> Generator[Portion[Fed], None, None]:
     """Yield steps with their batches on a device, in their order; close it to end its thread.
 

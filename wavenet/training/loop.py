@@ -17,10 +17,10 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from wavenet import checkpoint
-from wavenet.checkpoint import Checkpoint
-from wavenet.config import CheckpointConfig, TrainConfig
+from wavenet.checkpoint import Checkpoint, CheckpointConfig
 from wavenet.devices import choose_device, device_errors
 from wavenet.locks import hold
+from wavenet.model.base import AutoregressiveModel
 from wavenet.model.wavenet import WaveNet
 from wavenet.training import snapshots
 from wavenet.training.batches import Batch, Portion, batches, collate, plan_epoch
@@ -29,6 +29,7 @@ from wavenet.training.clips import nll, total_nll
 from wavenet.training.data import Clip, Dataset
 from wavenet.training.feed import Fed, feed, gather
 from wavenet.training.ranks import ALONE, Ranks
+from wavenet.training.recipe import TrainConfig
 from wavenet.training.results import Result, Results, check_finite
 from wavenet.training.schedule import in_bf16, lateness, learning_rate
 from wavenet.training.state import TrainState, make_state, update_average
@@ -83,13 +84,12 @@ def train(
         metrics = _open(folder, config, settings, dataset, state, resume, ranks)
         found = batches(
             dataset.train,
-            config.codec.bits,
+            config.codec,
             config.model,
             settings.samples_per_step,
             settings.gain_db,
             settings.seed,
             state.step,
-            config.codec.rounding,
             parts=parts,
             mine=range(ranks.rank, parts, ranks.count),
             input_noise=settings.input_noise,
@@ -248,15 +248,15 @@ def train_step(
     return Result({"step": state.step, "learning_rate": rate, "samples": fed.targets}, values)
 
 
-def masked_nll(model: WaveNet, batch: Batch, device: torch.device) -> Tensor:
+def masked_nll(model: AutoregressiveModel[Any], batch: Batch, device: torch.device) -> Tensor:
     """Average the negative log-likelihood, in nats, over the targets of a batch."""
     return fed_nll(model, gather(batch, model).to(device))
 
 
-def fed_nll(model: WaveNet, fed: Fed) -> Tensor:
+def fed_nll(model: AutoregressiveModel[Any], fed: Fed) -> Tensor:
     """Average the negative log-likelihood, in nats, over the targets of a batch on its device."""
     heard = fed.codes if fed.heard is None else fed.heard
-    if not lateness(fed.codes.device):
+    if isinstance(model, WaveNet) and not lateness(fed.codes.device):
         total = total_nll(model, fed.codes, fed.mask, fed.start, fed.conditioning, heard)
     else:
         params = model(heard, fed.conditioning, fed.start).transpose(1, 2).flatten(0, 1)
@@ -266,7 +266,10 @@ def fed_nll(model: WaveNet, fed: Fed) -> Tensor:
 
 @torch.no_grad()
 def validate(
-    model: WaveNet, config: CheckpointConfig, clips: Sequence[Clip], ranks: Ranks = ALONE
+    model: AutoregressiveModel[Any],
+    config: CheckpointConfig,
+    clips: Sequence[Clip],
+    ranks: Ranks = ALONE,
 ) -> float:
     """Measure bits per sample over all targets of the clips; infinity when there are none."""
     device = next(model.parameters()).device
@@ -274,8 +277,7 @@ def validate(
     nats, targets = 0.0, 0.0
     for index in plan[ranks.rank :: ranks.count]:
         chosen = [clips[i] for i in index]
-        gains, rounding = [1.0] * len(chosen), config.codec.rounding
-        batch = collate(chosen, config.codec.bits, config.model, gains, rounding=rounding)
+        batch = collate(chosen, config.codec, config.model, [1.0] * len(chosen))
         count = int(batch.mask.sum())
         nats += masked_nll(model, batch, device).item() * count
         targets += count

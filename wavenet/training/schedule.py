@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from wavenet.config import TrainConfig
+from wavenet.training.recipe import TrainConfig
 
 
 def learning_rate(settings: TrainConfig, step: int) -> float:

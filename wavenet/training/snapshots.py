@@ -17,18 +17,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from wavenet.conditions import Strict
-from wavenet.config import ModelConfig, TrainConfig
+from wavenet.config import StrictConfig, parse_config
 from wavenet.errors import ConfigError, TrainingError
-from wavenet.parsing import parse
+from wavenet.model.model_config import ModelConfig
 from wavenet.training.ranks import Ranks
+from wavenet.training.recipe import TrainConfig
 from wavenet.training.state import TrainState
 
 KEPT = 2
 FREE = ("accumulate",)  # settings that a resumed run may change: they leave what is learnt alone
 
 
-class Progress(Strict):
+class Progress(StrictConfig):
     """The content of `state.json`; best_bits is None before the first validation."""
 
     step: int = Field(ge=1)
@@ -112,7 +112,7 @@ def load(path: Path, state: TrainState, settings: TrainConfig) -> None:
         TrainingError: the snapshot is damaged, or was made with other settings or another model.
     """
     try:
-        progress = parse(Progress, (path / "state.json").read_bytes(), str(path))
+        progress = parse_config(Progress, (path / "state.json").read_bytes(), str(path))
         stored = load_file(path / "state.safetensors")
     except (OSError, ConfigError, SafetensorError) as error:
         raise TrainingError(f"{path} is damaged: {error}; delete it to resume one before") from None

@@ -135,7 +135,7 @@ def gated_output(
     inputs = F.pad(codes[:-1], (1, 0), value=model.start_code)
     x = model.embedding(inputs).to(model.skip.weight.dtype)
     first = torch.tensor([start // hop])
-    frames = conditioning.frames(first, frames_needed(start % hop, length, hop))
+    frames = conditioning.biases(first, frames_needed(start % hop, length, hop))
     biases = None
     if frames is not None:
         biases = interpolate(frames[0].transpose(0, 1), start % hop, length, hop).to(dtype)

@@ -16,7 +16,7 @@ from threading import Lock, Thread, Timer, current_thread
 
 from pydantic import Field
 
-from wavenet.conditions import Strict
+from wavenet.config import StrictConfig
 
 IDLE_SECONDS = 300.0  # it keeps some hundred megabytes of memory
 NICENESS = 5  # so that the page, and whatever else a person does, comes first
@@ -24,7 +24,7 @@ LONGEST_LINE = 65_536  # bytes
 PROGRAM = (sys.executable, "-m", "wavenet.cli.standby")
 
 
-class Order(Strict):
+class Order(StrictConfig):
     """The line that the process reads: what it is to run.
 
     Attributes:

@@ -7,18 +7,18 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from wavenet import checkpoint
-from wavenet.checkpoint import Checkpoint
-from wavenet.config import CheckpointConfig, TrainConfig
-from wavenet.model.layers import ScalarInput
-from wavenet.model.wavenet import WaveNet
+from wavenet.checkpoint import Checkpoint, CheckpointConfig
+from wavenet.model.base import AutoregressiveModel
 from wavenet.training.muon import Muon
+from wavenet.training.recipe import TrainConfig
 from wavenet.training.schedule import in_bf16
 
 CPU = torch.device("cpu")
@@ -28,8 +28,8 @@ CPU = torch.device("cpu")
 class TrainState:
     """Every part that changes while training."""
 
-    model: WaveNet
-    average: WaveNet  # its weights are the moving average of the model's
+    model: AutoregressiveModel[Any]
+    average: AutoregressiveModel[Any]  # its weights are the moving average of the model's
     optimizers: Sequence[AdamW | Muon]
     broken: Tensor  # 1 on a GPU once a loss was not finite: nothing changes any more
     step: int = 0
@@ -71,10 +71,10 @@ def make_state(
     return TrainState(model, average, optimizers, torch.zeros((), device=device))
 
 
-def _make_optimizers(model: WaveNet, settings: TrainConfig) -> list[AdamW | Muon]:
+def _make_optimizers(model: AutoregressiveModel[Any], settings: TrainConfig) -> list[AdamW | Muon]:
     """Give Muon the matrices between the layers where it is asked for, and AdamW all else."""
     rate, decay = settings.learning_rate, settings.weight_decay
-    inner = [] if settings.muon_rate is None else _inner_matrices(model)
+    inner = [] if settings.muon_rate is None else model.inner_matrices()
     rest = [p for p in model.parameters() if not any(p is matrix for matrix in inner)]
     groups = [
         {"params": [p for p in rest if p.ndim > 1], "weight_decay": decay},
@@ -88,13 +88,6 @@ def _make_optimizers(model: WaveNet, settings: TrainConfig) -> list[AdamW | Muon
     muon = Muon(inner, settings.muon_rate, decay, dtype)
     muon.param_groups[0]["scale"] = settings.muon_rate / rate
     return [adam, muon]
-
-
-def _inner_matrices(model: WaveNet) -> list[nn.Parameter]:
-    """List the matrices from layer to layer: tables and the last one have a row for each code."""
-    tables = [m for m in model.modules() if isinstance(m, nn.Embedding | ScalarInput)]
-    apart = {id(weight) for module in (*tables, model.output) for weight in module.parameters()}
-    return [p for p in model.parameters() if p.ndim == 2 and id(p) not in apart]
 
 
 def update_average(state: TrainState, decay: float) -> None:

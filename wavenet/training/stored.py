@@ -14,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wavenet.conditions import FramesCondition, VectorCondition
-from wavenet.config import DataConfig, ModelConfig
 from wavenet.corpus.reading import Corpus
 from wavenet.errors import DataError
 from wavenet.model.conditioning import ConditionValue
+from wavenet.model.conditions import FramesCondition, VectorCondition
 from wavenet.model.frame_features import compute_frame_features
+from wavenet.model.model_config import ModelConfig
 from wavenet.training.cuts import Clip, Cut, count_kept, cut, longest_clip
+from wavenet.training.recipe import DataConfig
 
 # Recordings whose frames are kept, for the segments of a long one ask for them again and again.
 RECENT = 16

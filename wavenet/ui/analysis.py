@@ -52,7 +52,7 @@ PICTURES: dict[str, Callable[[Sound], Figure]] = {
     "mfcc-delta-delta": lambda s: curves.plot_deltas(s.waveform, s.rate, 2),
     "loudness": _draw_levels,
     "pitch": lambda s: curves.plot_pitch(*s.pitch, s.seconds),
-    "histogram": lambda s: curves.plot_histogram(s.codes, 1 << sounds.BITS),
+    "histogram": lambda s: curves.plot_histogram(s.codes, sounds.EIGHT_BITS.n_classes),
 }
 # What a press of Analyse changes, and what the score behind it does.
 SIGNAL_OUTPUTS = ("status", "empty", "facts", "listen", "original", "coarse", "features")

@@ -15,10 +15,9 @@ from gradio.utils import get_upload_folder
 
 from audio_utils import io
 from wavenet.checkpoint import Checkpoint
-from wavenet.conditions import Strict
+from wavenet.config import StrictConfig, make_config
 from wavenet.errors import ConditionError
 from wavenet.likelihood.score import score as score_waveform
-from wavenet.parsing import make
 from wavenet.ui import jobs, sounds
 from wavenet.ui.controls import MODEL_QUEUE, SIGNAL_QUEUE
 from wavenet.ui.take import match
@@ -27,7 +26,7 @@ from wavenet.ui.uploads import uploaded
 Function = Callable[..., dict[str, Any]]
 
 
-class Judge(Strict):
+class Judge(StrictConfig):
     """What is to score a recording."""
 
     checkpoint: str
@@ -218,7 +217,7 @@ def make_score(root: Path) -> Function:
             Numbers by name, and "surprise", the mean bits of every 10 ms.
         """
         with jobs.shown_errors():
-            judge = make(Judge, "settings", checkpoint=checkpoint, labels=labels or {})
+            judge = make_config(Judge, "settings", checkpoint=checkpoint, labels=labels or {})
             loaded = jobs.load_named(root, judge.checkpoint)
             sound = sounds.read_sound(uploaded(recording), loaded.config.audio.sample_rate)
             result = score_waveform(loaded, sound.waveform, judge.labels)
@@ -228,7 +227,7 @@ def make_score(root: Path) -> Function:
 
 
 def _order(checkpoint: Any, labels: Any, **settings: Any) -> Order:
-    return make(Order, "settings", checkpoint=checkpoint, labels=labels or {}, **settings)
+    return make_config(Order, "settings", checkpoint=checkpoint, labels=labels or {}, **settings)
 
 
 def _writer(root: Path, order: Order) -> Checkpoint:

@@ -13,9 +13,14 @@ from typing import Any
 import gradio as gr
 
 from wavenet.checkpoint import Checkpoint
-from wavenet.conditions import FramesCondition, LabelCondition, NumberCondition, VectorCondition
-from wavenet.config import ModelConfig
 from wavenet.errors import WaveNetError
+from wavenet.model.conditions import (
+    FramesCondition,
+    LabelCondition,
+    NumberCondition,
+    VectorCondition,
+)
+from wavenet.model.model_config import ModelConfig
 from wavenet.ui import jobs
 
 # Of the callers of a model one works at a time. The signal has a queue of its own, so that nobody's
@@ -81,9 +86,11 @@ def describe(checkpoint: Checkpoint) -> str:
     model, rate = checkpoint.model, checkpoint.config.audio.sample_rate
     parts = [
         f"{rate:,} Hz",
-        f"{len(model.config.dilations)} layers",
         f"{model.parameter_count:,} parameters",
-        f"hears back {model.receptive_field:,} samples ({1000 * model.receptive_seconds:.0f} ms)",
+        "receptive field: unlimited"
+        if model.receptive_field is None
+        else f"receptive field: {model.receptive_field:,} samples "
+        f"({1000 * model.seconds(model.receptive_field):.0f} ms)",
     ]
     if len(model.config.labels) > MAX_LABEL_SETS:
         parts.append(f"only {MAX_LABEL_SETS} of its label sets fit on this page")
@@ -140,13 +147,13 @@ def _numbers(model: ModelConfig, wanted: Mapping[str, Any]) -> list[Any]:
             value, otherwise = None, ""
             if not condition.dropout:  # who scores has to give one
                 middle = (condition.low + condition.high) / 2
-                value = middle if condition.usual is None else condition.usual
-            elif condition.usual is not None:
-                more = ", or as the prompt" if condition.measured else ""
-                otherwise = f"{condition.usual:g}{more}"
+                value = middle if condition.default is None else condition.default
+            elif condition.default is not None:
+                more = ", or as the prompt" if condition.derived_from else ""
+                otherwise = f"{condition.default:g}{more}"
             if condition.name in wanted:
                 with contextlib.suppress(TypeError, ValueError):
                     value = float(wanted[condition.name])
-            label = f"{name} ({condition.span})"
+            label = f"{name} ({condition.range_text})"
             updates.append(gr.update(value=value, label=label, placeholder=otherwise, visible=True))
     return updates

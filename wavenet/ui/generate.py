@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 
 from wavenet.errors import WaveNetError
-from wavenet.generation.streaming import warm_up
+from wavenet.generation.generate import warm_up
 from wavenet.ui import fetching, jobs, live, sharing
 from wavenet.ui.controls import (
     MAX_LABEL_SETS,

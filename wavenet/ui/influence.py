@@ -17,13 +17,12 @@ from torch import Tensor
 
 from audio_utils.errors import AudioError
 from audio_utils.example import make_example
-from wavenet import codec
 from wavenet.bench import configurations, measurement
 from wavenet.checkpoint import Checkpoint
 from wavenet.engines.cpu.thread_sync import CAN_WAIT, available_cores
 from wavenet.errors import ConditionError, WaveNetError
+from wavenet.generation.generate import generate
 from wavenet.generation.request import GenerationRequest, example_request
-from wavenet.generation.streaming import generate
 from wavenet.likelihood.effective_field import (
     EffectiveField,
     ScoredClip,
@@ -31,6 +30,7 @@ from wavenet.likelihood.effective_field import (
     min_samples,
 )
 from wavenet.model.frame_features import compute_frame_features
+from wavenet.model.wavenet import require_wavenet
 from wavenet.ui import jobs
 from wavenet.ui.controls import chosen_labels
 from wavenet.ui.live import fact_list
@@ -148,10 +148,10 @@ def field_message(
         "floor": FLOOR,
         "edges": edges,
         "level": [round(x, 2) for x in level.tolist()],
-        "held": [round(x, 6) for x in field.held()[ends[1:] - 1].tolist()],
+        "held": [round(x, 6) for x in field.cumulative()[ends[1:] - 1].tolist()],
         "spans": [[share, field.span(share)] for share in SHARES],
-        "outputs": field.outputs,
-        "planned": field.outputs if is_last else field.planned,
+        "outputs": field.predictions,
+        "planned": field.predictions if is_last else field.planned,
         "source": source,
     }
 
@@ -193,14 +193,14 @@ def _write(checkpoint: Checkpoint) -> Generator[Message, None, list[ScoredClip]]
     """Let the model write clips, with labels from all over their lists; gives them at the end."""
     config, model = checkpoint.config, checkpoint.config.model
     rate = config.audio.sample_rate
-    least = min_samples(checkpoint.model)
+    least = min_samples(require_wavenet(checkpoint.model, "the effective receptive field"))
     wanted = max(round(config.default_seconds * rate), 2 * least)
     samples = max(min(wanted, round(MAX_CLIP_SECONDS * rate)), least)
     common = example_request(model)
     items = []
     for n in range(CLIPS):
         labels = {c.name: c.values[n * len(c.values) // CLIPS] for c in model.labels}
-        items.append(GenerationRequest(samples, {**common.labels, **labels}, seed=n))
+        items.append(GenerationRequest(samples, {**common.conditions, **labels}, seed=n))
     parts: list[list[Tensor]] = [[] for _ in items]
     for chunk in generate(checkpoint, items):
         for part, codes in zip(parts, chunk.codes, strict=True):
@@ -208,7 +208,8 @@ def _write(checkpoint: Checkpoint) -> Generator[Message, None, list[ScoredClip]]
         share = (chunk.start + len(chunk.codes[0])) / samples
         yield {"busy": f"The model writes {CLIPS} clips: {share:.0%}"}
     return [
-        ScoredClip(torch.cat(part), item.labels) for part, item in zip(parts, items, strict=True)
+        ScoredClip(torch.cat(part), item.conditions)
+        for part, item in zip(parts, items, strict=True)
     ]
 
 
@@ -222,7 +223,7 @@ def _read(checkpoint: Checkpoint, path: str | None, chosen: Any) -> ScoredClip:
     )
     local = compute_frame_features(config.model, rate, waveform)
     labels = chosen_labels(config.model, chosen)
-    codes = codec.encode(waveform, config.codec.bits, config.codec.rounding)
+    codes = config.codec.encode(waveform)
     return ScoredClip(codes, labels, local)
 
 

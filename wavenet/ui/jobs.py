@@ -21,15 +21,14 @@ from torch import Tensor
 from audio_utils import io
 from audio_utils.errors import AudioError
 from wavenet.checkpoint import CONFIG, WEIGHTS, Checkpoint, load
-from wavenet.conditions import Strict
-from wavenet.config import SamplingConfig
+from wavenet.config import StrictConfig, make_config
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import NAMES, device_for, make_engine
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
+from wavenet.generation.generate import Chunk, generate
 from wavenet.generation.request import GenerationRequest, clip_name, samples_from_seconds
-from wavenet.generation.streaming import Chunk, generate
 from wavenet.model.frame_features import compute_frame_features
-from wavenet.parsing import make
+from wavenet.sampling import SamplingConfig
 
 # The reference recomputes the whole past for every sample: for tests, not for ears.
 ENGINES = ("auto", *(name for name in NAMES if name != "reference"))
@@ -44,7 +43,7 @@ PACE_SECONDS = 0.08
 FIRST_SECONDS = 0.2
 
 
-class Wish(Strict):
+class Wish(StrictConfig):
     """What is asked for; seed -1 draws one, top_k 0, top_p 1 and guidance 1 are off.
 
     How to draw is the checkpoint's own matter where it is None.
@@ -88,7 +87,7 @@ class Job:
         top_p = None if wish.top_p == 1 else wish.top_p
         drawing = {"temperature": wish.temperature, "guidance": wish.guidance}
         drawing |= {"top_k": wish.top_k or None, "top_p": top_p}
-        return make(SamplingConfig, "sampling", **drawing)
+        return make_config(SamplingConfig, "sampling", **drawing)
 
     @property
     def rate(self) -> int:
@@ -104,7 +103,7 @@ class Job:
     def file_names(self) -> list[str]:
         """checkpoint_labels_seed.wav of each clip, safe on every system."""
         name = self.checkpoint.config.name
-        return [clip_name(name, item.labels, item.seed) + ".wav" for item in self.items]
+        return [clip_name(name, item.conditions, item.seed) + ".wav" for item in self.items]
 
     def start(self) -> Iterator[Chunk]:
         """Check everything; the chunks of all clips leave as they are made."""
@@ -151,7 +150,7 @@ def make_job(
     if wish.seed < 0:
         filled["seed"] = SystemRandom().randrange(DRAWN_SEEDS)
     wish = wish.model_copy(update=filled)
-    first = GenerationRequest(samples, wish.labels, wish.seed, prompt=given, local=local)
+    first = GenerationRequest(samples, wish.labels, wish.seed, prompt=given, frame_features=local)
     items = tuple(replace(first, seed=wish.seed + n) for n in range(wish.variants))
     opening = given if given is not None and with_prompt else torch.empty(0)
     name = Path(source if local is not None and source else prompt or "").name
@@ -230,7 +229,7 @@ def load_named(root: Path, name: str | None) -> Checkpoint:
 
 def on_device(checkpoint: Checkpoint, device: torch.device) -> Checkpoint:
     """Give a checkpoint on a device; the one that came, if it is there already."""
-    if checkpoint.model.embedding.weight.device.type == device.type:
+    if checkpoint.model.device.type == device.type:
         return checkpoint
     return _load(checkpoint.folder, _modified(checkpoint.folder), device)
 

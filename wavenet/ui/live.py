@@ -17,9 +17,9 @@ from torch import Tensor
 
 from audio_utils import curves, io, plots
 from audio_utils.errors import AudioError
+from wavenet.config import make_config
 from wavenet.errors import WaveNetError
 from wavenet.generation.guard import Retry
-from wavenet.parsing import make
 from wavenet.ui import jobs, sharing
 from wavenet.ui.controls import chosen_labels
 from wavenet.ui.player import chunk_message, end_message
@@ -84,7 +84,7 @@ def run_live(
     try:
         checkpoint = jobs.load_named(root, name)
         model = checkpoint.config.model
-        wish = make(
+        wish = make_config(
             jobs.Wish,
             "settings",
             # where a recording is said again its field is hidden, and what it holds of no use
@@ -183,7 +183,7 @@ def summarise(take: Take) -> str:
 
 def _tell(job: jobs.Job, rescue: Retry) -> str:
     """Put a rescue into one sentence."""
-    clip = "The clip" if len(job.items) == 1 else f"Clip {rescue.item + 1}"
+    clip = "The clip" if len(job.items) == 1 else f"Clip {rescue.index + 1}"
     begun, end = rescue.first / job.rate, rescue.last / job.rate
     told = f"{clip} ran into {rescue.reason} by {end:.2f} s"
     if not rescue.attempts:

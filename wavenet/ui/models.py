@@ -15,8 +15,9 @@ from urllib.parse import quote
 import gradio as gr
 
 from wavenet.checkpoint import WEIGHTS, Checkpoint
-from wavenet.conditions import Condition, LabelCondition, NumberCondition, PositionCondition
 from wavenet.errors import WaveNetError
+from wavenet.model.base import Fact
+from wavenet.model.conditions import Condition, LabelCondition, NumberCondition, PositionCondition
 from wavenet.sharing import model_card, zip_archive
 from wavenet.ui import fetching, jobs
 from wavenet.ui.fetching import ALLOW_IMPORT, import_allowed, refused
@@ -174,27 +175,29 @@ def _arrived(root: Path, name: str, more: str = "") -> tuple[str, Any]:
 def facts_of(checkpoint: Checkpoint, licence: str) -> dict[str, str]:
     """Gather what a person asks first about a checkpoint."""
     config, model = checkpoint.config, checkpoint.model
-    network = config.model
-    codec, depth = config.codec, len(network.dilations)
+    network, codec = config.model, config.codec
     megabytes = (checkpoint.folder / WEIGHTS).stat().st_size / 1e6
-    widths = (network.residual_channels, network.gate_channels, network.skip_channels)
+    facts = model.describe().items()
     return {
         "Licence": licence,
         "Sample rate": f"{config.audio.sample_rate:,} Hz",
-        "Alphabet": f"{codec.law}, {codec.bits} bits",
+        "Codec": f"{codec.law}, {codec.bits} bits",
         "Output": network.output.kind.replace("-", " "),
-        "Receptive field": f"{model.receptive_field:,} samples",
-        "In time": f"{1000 * model.receptive_seconds:,.1f} ms",
-        "Layers": f"{depth}, kernel {network.kernel_size}",
-        "Dilations": f"{min(network.dilations):,} to {max(network.dilations):,}",
-        "Residual · gate · skip": " · ".join(map(str, widths)),
-        "Parameters": f"{model.parameter_count:,}",
+        **{name.replace("_", " ").capitalize(): format_fact(fact) for name, fact in facts},
         "On disk": f"{megabytes:,.1f} MB",
-        "Per sample": f"{model.macs_per_sample:,} MACs",
         **{
             f"Condition: {getattr(c, 'name', 'position')}": values_of(c) for c in network.conditions
         },
     }
+
+
+def format_fact(fact: Fact) -> str:
+    """Format a fact about a network for a reader."""
+    if isinstance(fact, list):
+        return f"{min(fact):,} to {max(fact):,}"
+    if fact is None:
+        return "unlimited"
+    return fact if isinstance(fact, str) else f"{fact:,}"
 
 
 def values_of(condition: Condition) -> str:
@@ -206,7 +209,7 @@ def values_of(condition: Condition) -> str:
     if isinstance(condition, PositionCondition):
         return "in the clip"
     if isinstance(condition, NumberCondition):
-        return condition.choice
+        return condition.choice_text
     if condition.kind == "vector":
         return f"{condition.size} numbers"
     return f"frames of {condition.columns}"

@@ -12,15 +12,15 @@ from typing import Any
 import gradio as gr
 
 from wavenet.bench.model_cost import ModelCost, build_meta_model, compute_cost
-from wavenet.checkpoint import load_config
-from wavenet.config import CheckpointConfig, ModelConfig
+from wavenet.checkpoint import CheckpointConfig, load_config
+from wavenet.config import make_config
 from wavenet.errors import ConfigError, WaveNetError
 from wavenet.model.convolution_geometry import (
     ConvolutionStack,
     compare_dilations,
     stack_from_config,
 )
-from wavenet.parsing import make
+from wavenet.model.wavenet import WaveNetConfig, require_wavenet_config
 from wavenet.ui.jobs import list_checkpoints, sentence
 from wavenet.ui.live import fact_list
 
@@ -58,7 +58,7 @@ class Network:
         checkpoint: name of the folder, if it is exactly the network of one.
     """
 
-    config: ModelConfig
+    config: WaveNetConfig
     bits: int
     sample_rate: int
     counted: str
@@ -108,13 +108,14 @@ def choose(root: Path, name: str) -> list[Any]:
         return [layers, cycles, kernel_size, doublings(layers, cycles), *WIDTHS, gr.skip()]
     try:
         config = _config_of(root, name)
+        model = None if config is None else _geometry(config)
     except WaveNetError as error:
         raise gr.Error(sentence(error), print_exception=False) from None
-    if config is None:
+    if config is None or model is None:
         return [gr.skip()] * 8
     return [
-        *sliders_for(config.model.dilations),
-        *_settings(config.model),
+        *sliders_for(model.dilations),
+        *_settings(model),
         config.audio.sample_rate,
     ]
 
@@ -149,12 +150,13 @@ def read_network(
     if not sample_rate or not 1 <= sample_rate <= MAX_RATE:
         raise ConfigError(f"the sample rate must be 1 to {MAX_RATE:,} Hz, found {sample_rate}")
     known = _config_of(root, name)
-    if known and _settings(known.model) == [kernel_size, dilations, residual, gate, skip]:
+    own = None if known is None else _geometry(known)
+    if known and own and _settings(own) == [kernel_size, dilations, residual, gate, skip]:
         folder = str(name).removeprefix(CHECKPOINT)
         counted = "Counted of the checkpoint itself, its conditions included."
-        return Network(known.model, known.codec.bits, sample_rate, counted, folder)
-    config = make(
-        ModelConfig,
+        return Network(own, known.codec.bits, sample_rate, counted, folder)
+    config = make_config(
+        WaveNetConfig,
         "network",
         residual_channels=residual,
         gate_channels=gate,
@@ -283,11 +285,16 @@ def read_dilations(text: str) -> list[int]:
     return [int(word) for word in words]
 
 
-def _settings(config: ModelConfig) -> list[Any]:
+def _settings(config: WaveNetConfig) -> list[Any]:
     """Give kernel size, dilations and widths as the controls hold them."""
     dilations = ", ".join(map(str, config.dilations))
     widths = [config.residual_channels, config.gate_channels, config.skip_channels]
     return [config.kernel_size, dilations, *widths]
+
+
+def _geometry(config: CheckpointConfig) -> WaveNetConfig:
+    """Return the network of a checkpoint, which must be a WaveNet."""
+    return require_wavenet_config(config.model, "the receptive field")
 
 
 def _config_of(root: Path, name: str | None) -> CheckpointConfig | None:

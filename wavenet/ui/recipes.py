@@ -11,11 +11,10 @@ from pathlib import Path
 
 import torch
 
-from wavenet.config import RecipeConfig
 from wavenet.errors import WaveNetError
-from wavenet.model.wavenet import WaveNet
+from wavenet.model.registry import build_model
 from wavenet.training.child import read_plan
-from wavenet.training.recipe import BUILT_IN, load_recipe
+from wavenet.training.recipe import BUILT_IN, RecipeConfig, load_recipe
 from wavenet.training.status import list_runs, read_status
 
 FIRST = "small"
@@ -54,7 +53,7 @@ def parameters(name: str) -> int:
     """Count the parameters of a recipe's model, without the labels that the data will bring."""
     wanted = recipe(name)
     with torch.device("meta"):  # shapes, and no memory
-        model = WaveNet(wanted.model, wanted.codec.bits, wanted.audio.sample_rate, 0)
+        model = build_model(wanted.model, wanted.codec, wanted.audio.sample_rate)
     return model.parameter_count
 
 

@@ -81,7 +81,7 @@ def read_link(query: str) -> tuple[dict[str, Any], dict[str, str]]:
 
 def as_command(job: Job) -> str:
     """Write the commands that make the same files; recordings are to lie where they are typed."""
-    if job.items[0].local is None:
+    if job.items[0].frame_features is None:
         return shlex.join(_generate(job))
     seeds = [item.seed for item in job.items]
     lines = zip(seeds, job.file_names, strict=True)

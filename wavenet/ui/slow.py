@@ -11,16 +11,14 @@ import torch
 from pydantic import Field
 
 from audio_utils.errors import AudioError
-from wavenet import codec
 from wavenet.checkpoint import Checkpoint
-from wavenet.conditions import Strict
+from wavenet.config import StrictConfig, make_config
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.generation.noise import uniform_noise
 from wavenet.generation.request import GenerationRequest, samples_from_seconds
-from wavenet.likelihood.step_view import MAX_STEPS, draw_codes, view_steps
+from wavenet.likelihood.step_view import MAX_STEPS, draw_first_codes, view_steps
 from wavenet.model.conditioning import ConditionValue
 from wavenet.model.frame_features import compute_frame_features
-from wavenet.parsing import make
 from wavenet.ui import jobs
 from wavenet.ui.controls import chosen_labels
 from wavenet.ui.steps import busy_message, error_message, max_steps, steps_message
@@ -28,7 +26,7 @@ from wavenet.ui.steps import busy_message, error_message, max_steps, steps_messa
 Message = dict[str, Any]
 
 
-class View(Strict):
+class View(StrictConfig):
     """Which steps of which clip are wanted.
 
     Attributes:
@@ -97,7 +95,7 @@ def make_view(checkpoint: Checkpoint, **asked: object) -> View:
         ConfigError: a number out of its range.
         ConditionError: more steps of this model than one message may hold.
     """
-    view = make(View, "settings", **asked)
+    view = make_config(View, "settings", **asked)
     if view.steps > (most := max_steps(checkpoint, view.steps)):
         raise ConditionError(
             f"at most {most} steps of this model fit into the page, found {view.steps}"
@@ -123,12 +121,12 @@ def write_slowly(
     first, last = view.samples(item.samples, rate)
     yield busy_message("Writing the clip …")
     parts = []
-    for part in jobs.paced(draw_codes(checkpoint, item, last)):
+    for part in jobs.paced(draw_first_codes(checkpoint, item, last)):
         parts.append(part)
         share = sum(map(len, parts)) / last
         yield busy_message(f"Writing the clip up to these steps: {share:.0%}")
     codes = torch.cat(parts)
-    noise = uniform_noise(item.seed, item.item, first, last - first)
+    noise = uniform_noise(item.seed, item.noise_stream, first, last - first)
     title = _title(config.name, labels, f"seed {view.seed}")
     yield steps_message(checkpoint, view_steps(checkpoint, item, codes, first), codes, noise, title)
 
@@ -147,8 +145,8 @@ def read_slowly(
     waveform = jobs.read_upload(path, rate, jobs.MAX_SECONDS).waveform
     first, last = view.samples(waveform.numel(), rate)
     local = compute_frame_features(config.model, rate, waveform) if config.model.locals else None
-    item = GenerationRequest(waveform.numel(), labels, local=local)
-    codes = codec.encode(waveform, config.codec.bits, config.codec.rounding)[:last]
+    item = GenerationRequest(waveform.numel(), labels, frame_features=local)
+    codes = checkpoint.codec.encode(waveform)[:last]
     title = _title(config.name, labels, f"reading {Path(path).name}")
     yield steps_message(checkpoint, view_steps(checkpoint, item, codes, first), codes, None, title)
 

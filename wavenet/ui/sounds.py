@@ -15,14 +15,14 @@ from torch import Tensor
 
 from audio_utils import analysis, io
 from audio_utils.metrics import snr
-from wavenet import codec
 from wavenet.checkpoint import Checkpoint
+from wavenet.codec import MuLawCodec
 from wavenet.errors import ConditionError
 from wavenet.likelihood.score import Score
 from wavenet.ui import jobs
 
 MAX_SECONDS = 120.0
-BITS = 8
+EIGHT_BITS = MuLawCodec()
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +55,12 @@ class Sound:
     @cached_property
     def codes(self) -> Tensor:
         """(T,) int64."""
-        return codec.encode(self.waveform, BITS)
+        return EIGHT_BITS.encode(self.waveform)
 
     @cached_property
     def coarse(self) -> Tensor:
         """(T,) the waveform after 8 bits of mu-law."""
-        return codec.decode(self.codes, BITS)
+        return EIGHT_BITS.decode(self.codes)
 
     @cached_property
     def pitch(self) -> tuple[Tensor, float]:
@@ -93,10 +93,10 @@ def score_numbers(checkpoint: Checkpoint, sound: Sound, score: Score) -> dict[st
         None beyond 10 bits, where most codes do not occur; bits in all; samples; sample_rate.
     """
     alphabet = checkpoint.config.codec
-    codes = codec.encode(sound.waveform, alphabet.bits, alphabet.rounding)
+    codes = alphabet.encode(sound.waveform)
     return {
         "bits_per_sample": score.bits_per_sample,
-        "histogram_bits": analysis.entropy(codes) if alphabet.bits <= codec.MAX_BITS else None,
+        "histogram_bits": analysis.entropy(codes) if alphabet.law == "mu-law" else None,
         "bits": score.bits_per_sample * score.samples,
         "samples": score.samples,
         "sample_rate": sound.rate,
@@ -130,7 +130,7 @@ def signal_facts(sound: Sound) -> dict[str, str]:
         "Clipped": f"{numbers['clipped']:,} samples",
         "Below −60 dBFS": _number(100 * (numbers["silence"] or 0), " %"),
         "SNR of 8 bits": _number(numbers["mu_law_snr_db"], " dB"),
-        "Codes used": f"{numbers['mu_law_codes']} of {1 << BITS}",
+        "Codes used": f"{numbers['mu_law_codes']} of {EIGHT_BITS.n_classes}",
     }
 
 

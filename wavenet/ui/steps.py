@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wavenet import codec
 from wavenet.checkpoint import Checkpoint
+from wavenet.codec import Codec, MuLawCodec
 from wavenet.likelihood.step_view import StepView
+from wavenet.model.wavenet import require_wavenet
 
 ELEMENT_ID = "steps"
-BITS = 8  # of the mu-law cells in which a mixture over 16 bits is shown
+SHOWN_CODEC = MuLawCodec()  # the cells in which a mixture over 16-bit codes is shown
 MAX_VALUES = 320_000  # of all predictions together: 0.86 MB in base64
 MAX_ROWS = 64  # of a heat map; in deeper networks neighbouring layers share a row, by their mean
 MAX_PAST = 4000  # samples of the waveform before the first step
@@ -124,13 +125,13 @@ def steps_message(
         noise: (n,) the uniforms that were drawn with; None for a recording.
         title: one line that says what is shown.
     """
-    config, alphabet = checkpoint.config, checkpoint.config.codec
-    count, past = steps.codes.numel(), checkpoint.model.receptive_field
-    past = min(past, MAX_PAST, steps.first)
-    waveform = codec.decode(codes[steps.first - past :], alphabet.bits, alphabet.rounding)
+    model = require_wavenet(checkpoint.model, "the view of steps")
+    config, codec = checkpoint.config, checkpoint.codec
+    count, past = steps.codes.numel(), min(model.config.receptive_field, MAX_PAST, steps.first)
+    waveform = codec.decode(codes[steps.first - past :])
     kind = config.model.output.kind
     is_mixture = kind != "categorical"
-    bits, rounding = (BITS, "half-up") if is_mixture else (alphabet.bits, alphabet.rounding)
+    shown = SHOWN_CODEC if is_mixture else codec
     return {
         "title": title,
         "kind": kind,
@@ -138,13 +139,13 @@ def steps_message(
         "first": steps.first,
         "count": count,
         "past": past,
-        "reach": checkpoint.model.receptive_field,
+        "reach": model.config.receptive_field,
         "codes": pack(steps.codes, "<u2"),
         "noise": None if noise is None else pack(noise, "<f4"),
         "waveform": pack(waveform, "<f4"),
-        "amplitudes": pack(codec.decode(torch.arange(1 << bits), bits, rounding), "<f4"),  # type: ignore[arg-type]
-        **(_mixture(steps.params) if is_mixture else _classes(steps.params)),
-        "layers": _layers(config.model.dilations, steps),
+        "amplitudes": pack(shown.decode(torch.arange(shown.n_classes)), "<f4"),
+        **(_mixture(steps.params, codec) if is_mixture else _classes(steps.params)),
+        "layers": _layers(model.config.dilations, steps),
     }
 
 
@@ -184,11 +185,13 @@ def _classes(params: Tensor) -> dict[str, Any]:
     return {"levels": pack(levels, "<u2"), "low": pack(low, "<f4"), "height": pack(step, "<f4")}
 
 
-def _mixture(params: Tensor) -> dict[str, Any]:
+def _mixture(params: Tensor, codec: Codec) -> dict[str, Any]:
     """Send the few params as they are; `edges` are where the codes of a mu-law cell end."""
-    size = 1 << codec.LINEAR_BITS
-    cells = codec.encode(codec.decode(torch.arange(size), codec.LINEAR_BITS), BITS)
-    ends = torch.bincount(cells, minlength=1 << BITS).cumsum(0) - 1  # last code of each cell
+    size = codec.n_classes
+    cells = SHOWN_CODEC.encode(codec.decode(torch.arange(size)))
+    ends = (
+        torch.bincount(cells, minlength=SHOWN_CODEC.n_classes).cumsum(0) - 1
+    )  # last code of each cell
     edges = (2 * ends.double() + 1) / (size - 1) - 1
     return {"params": pack(params, "<f4"), "edges": pack(edges, "<f8")}
 

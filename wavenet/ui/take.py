@@ -41,7 +41,7 @@ class Take:
             self.worked += time.perf_counter() - began
             if chunk is None:
                 return
-            self.rescues += chunk.rescues
+            self.rescues += chunk.retries
             for n, waveform in enumerate(chunk.waveforms):
                 self._waveforms[n].append(waveform.cpu())
                 self._codes[n].append(chunk.codes[n].cpu())
@@ -63,13 +63,15 @@ class Take:
         clip = self.waveform()[self.job.opening.numel() :]
         codes = torch.cat(self._codes[0])
         checkpoint = self.job.checkpoint
-        score = score_clip(checkpoint, clip, codes, item.prompt, item.labels, item.local)
+        score = score_clip(
+            checkpoint, clip, codes, item.prompt, item.conditions, item.frame_features
+        )
         return score.bits[-self.job.samples :]
 
 
 def match(job: Job, waveform: Tensor) -> Tensor | None:
     """Filter a clip (T,) until it has the mel frames that it was made from; None without such."""
-    local, conditions = job.items[0].local, job.checkpoint.config.model.locals
+    local, conditions = job.items[0].frame_features, job.checkpoint.config.model.locals
     if local is None or all(condition.kind != "mel" for condition in conditions):
         return None
     return match_request_mel(job.checkpoint, waveform, local).clamp(-1, 1)

@@ -16,8 +16,8 @@ from typing import Any
 
 import gradio as gr
 
+from wavenet.config import make_config
 from wavenet.errors import ConditionError, WaveNetError
-from wavenet.parsing import make
 from wavenet.training import child
 from wavenet.training.standby import Standby
 from wavenet.training.status import list_runs
@@ -104,7 +104,7 @@ def begin(
         if not looked or looked[:3] != [folder, dropped, pattern]:
             raise ConditionError("press “Look at the recordings” first: what is in them matters")
         brings_own = bool(recipes.recipe(recipe).model.conditions)
-        plan = make(
+        plan = make_config(
             child.RunPlan,
             "the run",
             name=check_name(root, name),

@@ -21,7 +21,7 @@ from gradio.utils import get_upload_folder
 
 from wavenet.engines.registry import GPU_NAMES, device_for
 from wavenet.errors import WaveNetError
-from wavenet.generation.streaming import warm_up
+from wavenet.generation.generate import warm_up
 from wavenet.ui import jobs, live
 
 # What starting a worker and compiling a kernel take, and what a second of sound does at most.

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wavenet.config import SamplingConfig
 from wavenet.engines.cpu.block_operations import exponentials, float_of_bits, largest, sum_above
 from wavenet.engines.cpu.jit import compiled, inlined
 from wavenet.engines.cpu.llvm_vectors import LANES
+from wavenet.sampling import SamplingConfig
 
 
 class Rules(NamedTuple):

@@ -10,13 +10,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wavenet.config import SamplingConfig
+from wavenet.engines.base import State, SteppedEngine
 from wavenet.engines.cpu import sample_loop
 from wavenet.engines.cpu.class_sampling import rules_of
 from wavenet.engines.cpu.packed_weights import gate_panels, gather_weights, round_weights, shape_of
@@ -28,11 +29,12 @@ from wavenet.engines.cpu.thread_sync import (
     run_side_by_side,
 )
 from wavenet.engines.cpu.workspace import Frames, Room, Team, make_room, make_team, share_room
-from wavenet.engines.rings import RingEngine, RingState, empty_state
-from wavenet.errors import EngineUnavailable
+from wavenet.errors import EngineUnavailable, ModelUnsupported
+from wavenet.model.base import AutoregressiveModel
 from wavenet.model.conditioning import Conditioning, frames_needed
+from wavenet.model.memory import RingMemory
 from wavenet.model.wavenet import WaveNet
-from wavenet.sampling import rows_per_clip
+from wavenet.sampling import SamplingConfig, rows_per_clip
 
 MAX_THREADS = 2
 AT_ONCE = {"fp32": 1, "bf16": 2}  # panels that a row reads together where L2 holds a thread's half
@@ -47,7 +49,7 @@ PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds without a second thread that was in 
 _second_core = threading.Lock()
 
 
-class CpuEngine(RingEngine):
+class CpuEngine(SteppedEngine):
     """See the module.
 
     Attributes:
@@ -63,14 +65,22 @@ class CpuEngine(RingEngine):
     """
 
     name = "cpu"
+    model: WaveNet
 
-    def __init__(self, model: WaveNet, precision: str = "fp32", threads: int | None = None):
-        if model.embedding.weight.device.type != "cpu":
+    def __init__(
+        self, model: AutoregressiveModel[Any], precision: str = "fp32", threads: int | None = None
+    ):
+        if not isinstance(model, WaveNet):
+            raise ModelUnsupported(
+                f"the engine cpu runs WaveNets only, found {type(model).__name__}; use the engine "
+                "cached"
+            )
+        if model.device.type != "cpu":
             raise EngineUnavailable(
                 "the cpu engine needs the model in main memory; use the engine cached on a GPU"
             )
-        if model.embedding.weight.dtype != torch.float32:
-            found = str(model.embedding.weight.dtype).removeprefix("torch.")
+        if model.dtype != torch.float32:
+            found = str(model.dtype).removeprefix("torch.")
             raise EngineUnavailable(
                 f"the cpu engine takes models in float32, found {found}; use the engine cached"
             )
@@ -85,22 +95,23 @@ class CpuEngine(RingEngine):
         # one thread or two, by rows and by how many samples they make, in powers of two
         self._choices: defaultdict[tuple[int, int], Choice] = defaultdict(Choice)
 
-    def start(self, conditioning: Conditioning) -> RingState:
-        """Begin with zeros."""
-        return empty_state(self.model, conditioning, self._shape.ring_width)
+    def _initial_memory(self, conditioning: Conditioning) -> RingMemory:
+        """Return ring buffers whose channels are padded to whole vectors."""
+        edges = self.model.config.ring_edges
+        rings = torch.zeros(conditioning.batch, edges[-1], self._shape.ring_width)
+        return RingMemory(rings, edges)
 
-    def step(self, state: RingState, codes: Tensor) -> Tensor:
-        """Predict, then take the codes."""
-        shape, batch = self._shape, codes.shape[0]
+    def _step(self, state: State) -> Tensor:
+        """Generate one sample, whose code is ignored, and return its params."""
+        shape, batch = self._shape, state.position.shape[0]
         room = make_room(shape, batch)
         job = _Job.of(state, SamplingConfig(), torch.zeros(batch, 1))
-        self._call(job, range(batch), range(1), room)()  # what it draws is of no use
-        _advance(state, codes[:, None], 1)
+        self._call(job, range(batch), range(1), room)()
+        state.memory.advance(1)
         return torch.from_numpy(room.logits.reshape(batch, -1)[:, : shape.params].copy())
 
-    def run(self, state: RingState, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
+    def _run(self, state: State, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
         """Generate n samples of each clip by the compiled loop."""
-        self.model.distribution.check(sampling)
         pieces, made = [noise.new_empty(noise.shape[0], 0, dtype=torch.int64)], 0
         while made < n:
             pieces.append(self._some(state, sampling, noise[:, made:n].contiguous()))
@@ -108,7 +119,7 @@ class CpuEngine(RingEngine):
             made += pieces[-1].shape[1]
         return torch.cat(pieces, dim=1)
 
-    def _some(self, state: RingState, sampling: SamplingConfig, noise: Tensor) -> Tensor:
+    def _some(self, state: State, sampling: SamplingConfig, noise: Tensor) -> Tensor:
         """Generate as many samples as there is noise, or fewer if the second thread gave up."""
         job = _Job.of(state, sampling, noise)
         n = job.n
@@ -199,11 +210,11 @@ class CpuEngine(RingEngine):
         arguments = (
             self._weights,
             self._shape,
-            job.state.rings[of_rows].numpy().reshape(-1),
+            job.rings[of_rows].numpy().reshape(-1),
             room or make_room(self._shape, len(rows)),
             # only the leader reads conditions
             self._frames(job.state, samples if team.part == 0 else range(0), rows),
-            job.state.cursor + samples.start,
+            job.cursor + samples.start,
             job.last[of_rows],
             job.noise[of, span].numpy(),
             rules_of(job.sampling),
@@ -213,13 +224,13 @@ class CpuEngine(RingEngine):
         return lambda: int(sample_loop.run(*arguments))
 
     @torch.no_grad()
-    def _frames(self, state: RingState, samples: range, rows: range) -> Frames:
+    def _frames(self, state: State, samples: range, rows: range) -> Frames:
         """Compute the condition frames under some of the next samples of some rows."""
         conditioning, shape = state.conditioning.select(rows), self._shape
         position = state.position[rows.start : rows.stop] + samples.start
-        hop = conditioning.hop
+        hop = conditioning.hop_length
         count = frames_needed(int((position % hop).max()), len(samples), hop)
-        frames = conditioning.frames(position // hop, count)
+        frames = conditioning.biases(position // hop, count)
         if frames is None:
             nothing = np.zeros(len(rows) * shape.layers * 2 * shape.z_width, np.float32)
             return Frames(nothing, 1, np.zeros(len(rows), np.int64), 0)
@@ -231,17 +242,25 @@ class CpuEngine(RingEngine):
 class _Job:
     """One call of `run`: noise (clips, n) enters, codes (clips, n) are written, last changed."""
 
-    state: RingState
+    state: State
     sampling: SamplingConfig
     noise: Tensor
     codes: Tensor
     last: NDArray[np.int64]
 
     @classmethod
-    def of(cls, state: RingState, sampling: SamplingConfig, noise: Tensor) -> "_Job":
+    def of(cls, state: State, sampling: SamplingConfig, noise: Tensor) -> "_Job":
         """Gather what a call needs; the state is left as it is."""
         codes = torch.empty(noise.shape, dtype=torch.int64)
         return cls(state, sampling, noise, codes, state.last.numpy().copy())
+
+    @property
+    def rings(self) -> Tensor:
+        return _rings(self.state).rings
+
+    @property
+    def cursor(self) -> int:
+        return _rings(self.state).cursor
 
     @property
     def clips(self) -> int:
@@ -258,8 +277,13 @@ class _Job:
         return self.noise.shape[1]
 
 
-def _advance(state: RingState, codes: Tensor, rows: int) -> None:
+def _advance(state: State, codes: Tensor, rows: int) -> None:
     """Count the codes (B, n) that were taken by so many rows each."""
     state.last = codes[:, -1].repeat_interleave(rows)
     state.position = state.position + codes.shape[1]
-    state.cursor += codes.shape[1]
+    state.memory.advance(codes.shape[1])
+
+
+def _rings(state: State) -> RingMemory:
+    assert isinstance(state.memory, RingMemory)
+    return state.memory

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from wavenet.engines.cpu.llvm_vectors import LANES, PANEL
 from wavenet.engines.cpu.mixture_sampling import GAUSSIAN, LOGISTIC
-from wavenet.engines.rings import ring_edges
 from wavenet.model.layers import ScalarInput
 from wavenet.model.mixtures import GaussianMixture, LogisticMixture
 from wavenet.model.wavenet import WaveNet
@@ -145,7 +144,7 @@ def gather_weights(model: WaveNet, precision: str) -> Weights:
         output=aligned(pack(_matrix(model.output.weight), precision)),
         output_bias=aligned(_pad(_array(model.output.bias), shape.p_width)),
         dilations=np.array(config.dilations, np.int64),
-        edges=np.array(ring_edges(model), np.int64),
+        edges=np.array(config.ring_edges, np.int64),
     )
 
 

@@ -14,14 +14,14 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from wavenet.config import SamplingConfig
+from wavenet.engines.base import State
 from wavenet.engines.gpu import nvrtc
 from wavenet.engines.gpu.cluster_plan import Plan, macros_of, make_plan
 from wavenet.engines.gpu.tile_weights import SHARED_MEMORY, Shape, input_rows, pad, shape_of
-from wavenet.engines.rings import RingState, ring_edges
 from wavenet.errors import EngineUnavailable
+from wavenet.model.memory import RingMemory
 from wavenet.model.wavenet import WaveNet
-from wavenet.sampling import rows_per_clip
+from wavenet.sampling import SamplingConfig, rows_per_clip
 
 SOURCES = [Path(__file__).with_name(name) for name in ("cluster_device.cuh", "cluster_kernel.cu")]
 OLDEST_DEVICE = (9, 0)  # compute capability: the first with clusters
@@ -84,7 +84,7 @@ class StreamKernel:
         macros = macros_of(shape, self.plan, precision, model.condition is not None)
         self._program = program(macros) if program else compile_program(model, self.plan, macros)
         self._packed = pack(model, shape, self.plan, precision)
-        self._layout = torch.tensor([ring_edges(model)[:-1], model.config.dilations])
+        self._layout = torch.tensor([model.config.ring_edges[:-1], model.config.dilations])
 
     def takes(self, streams: int, sampling: SamplingConfig) -> bool:
         """Say whether this kernel is for so many streams, drawn so."""
@@ -92,7 +92,7 @@ class StreamKernel:
 
     def launch(
         self,
-        state: RingState,
+        state: State,
         sampling: SamplingConfig,
         noise: Tensor | None,
         codes: Tensor | None,
@@ -102,24 +102,26 @@ class StreamKernel:
         """Advance the rings as far as there is noise and write the codes, or predict one sample.
 
         Args:
-            state: of which the rings are changed in place, and nothing else.
+            state: its rings are changed in place, and nothing else.
             noise, codes: (B, n) float32 and int64, contiguous.
             frames: (B, count, layers, 2, padded G), read if the model has conditions.
         Returns:
             params (B, padded P) of the sample, if there are no codes.
         """
-        shape, device = self._shape, state.rings.device
-        streams, slots, width = state.rings.shape
+        memory = state.memory
+        assert isinstance(memory, RingMemory)
+        shape, device = self._shape, memory.rings.device
+        streams, slots, width = memory.rings.shape
         lengths = ((shape.taps - 1) * self._layout[1]).clamp(min=1)
-        layout = torch.cat([self._layout, (state.cursor % lengths)[None]])
+        layout = torch.cat([self._layout, (memory.cursor % lengths)[None]])
         given = {
-            "rings": state.rings,
+            "rings": memory.rings,
             "last": state.last.contiguous(),
             "noise": noise,
             "codes": codes,
             "params": torch.empty(streams, shape.out, device=device),
             "frames": frames,
-            "leads": state.position % state.conditioning.hop,
+            "leads": state.position % state.conditioning.hop_length,
             "layout": layout.to(device, torch.int32),
             "status": torch.zeros(1, dtype=torch.int32, device=device),
             **self._packed._asdict(),
@@ -132,7 +134,7 @@ class StreamKernel:
             width=width,
             n=1 if noise is None else noise.shape[1],
             count=count,
-            hop=state.conditioning.hop,
+            hop=state.conditioning.hop_length,
             top_k=sampling.top_k or 0,
             greedy=sampling.greedy,
         )
@@ -150,7 +152,7 @@ def plan_for(model: WaveNet, shape: Shape, precision: str) -> Plan:
     Raises:
         EngineUnavailable: the device is too old or too small.
     """
-    device = model.embedding.weight.device
+    device = model.device
     if device.type != "cuda":
         raise EngineUnavailable(f"the kernel for one stream needs a GPU, found {device.type}")
     found = torch.cuda.get_device_capability(device)
@@ -166,7 +168,7 @@ def plan_for(model: WaveNet, shape: Shape, precision: str) -> Plan:
 
 def compile_program(model: WaveNet, plan: Plan, macros: dict[str, int]) -> nvrtc.Program:
     """Compile the kernel for the device of the model."""
-    device = model.embedding.weight.device
+    device = model.device
     major, minor = torch.cuda.get_device_capability(device)
     cubin = nvrtc.compile_cubin(read_source(), tuple(macros.items()), f"sm_{major}{minor}")
     threads = plan.gate + plan.residual + plan.head + plan.taps

@@ -1,227 +1,171 @@
-"""The cached step recorded once and played back: any model, any distribution, on a GPU.
+"""The cached step recorded once and replayed: any model, any distribution, on a GPU.
 
-What `cached` does from Python sample by sample is a hundred small launches, and starting them takes
-longer than their work. Here everything that changes between samples (time, codes, places in the
-rings) lies on the device, so that one recording, a CUDA graph, serves all samples. On another
-device the same body runs from Python, which is how it is tested without a GPU.
+From Python, one sample is about a hundred small launches, and starting them takes longer than their
+work. Here everything that changes between samples (time, codes, the memory's cursor) is on the
+device, so one recording, a CUDA graph, serves all samples. On another device the same body runs
+from Python, which is how it is tested without a GPU.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from wavenet.config import SamplingConfig
-from wavenet.engines.rings import (
-    RingState,
-    empty_state,
-    join_rows,
-    read_prompts,
-    ring_edges,
-    select_rows,
-)
+from wavenet.engines.base import State, SteppedEngine
+from wavenet.engines.cached import interpolate_biases
 from wavenet.errors import EngineUnavailable
 from wavenet.model.conditioning import Conditioning, frames_needed
-from wavenet.model.wavenet import WaveNet
-from wavenet.sampling import guide, rows_per_clip
+from wavenet.model.memory import Memory
+from wavenet.sampling import SamplingConfig, rows_per_clip
 
-PIECE = 256  # samples for which there is noise and room on the device at once
+SAMPLES_AHEAD = 256  # samples for which noise and biases are on the device at once
 
 
 @dataclass
-class _Tape:
-    """What a recording reads and writes, always in the same memory.
+class Recording:
+    """What a graph reads and writes, always in the same memory.
 
     Attributes:
-        rings: those of the state that it belongs to.
+        source: the memory of the state that it belongs to; shares its tensors with `memory`.
+        memory: the same with every changing number on the device.
         sampling: how it draws.
-        last: (B,), the newest codes; time: (2,) int64, inputs since the start and in this piece.
-        noise, codes: (clips, PIECE).
-        frames: (B, as many as PIECE needs, layers, 2G), or None; lead: (B,).
-        graph: the recording, once there is one.
+        last: (B,), the newest codes.
+        time: (1,) int64, samples since `_rewind`.
+        noise, codes: (clips, samples ahead).
+        frames: (B, frames under these samples, layers, bias width), or None; leads: (B,).
+        graph: what is replayed, once it is recorded.
     """
 
-    rings: Tensor
+    source: Memory
+    memory: Memory
     sampling: SamplingConfig
     last: Tensor
     time: Tensor
     noise: Tensor
     codes: Tensor
     frames: Tensor | None
-    lead: Tensor
+    leads: Tensor
     graph: torch.cuda.CUDAGraph | None = None
 
 
 @dataclass
-class GraphState(RingState):
-    """`tape`: made by the first run; a copy of the state makes its own."""
+class GraphState(State):
+    """`recording`: made by the first run; a state with another memory makes its own."""
 
-    tape: _Tape | None = None
+    recording: Recording | None = None
 
 
-class GraphEngine:
-    """See the module.
-
-    Args:
-        model: on any device; there is something to gain on a GPU.
-    """
+class GraphEngine(SteppedEngine):
+    """See the module; on a CPU it gains nothing."""
 
     name = "graph"
 
-    def __init__(self, model: WaveNet):
-        self.model = model
-        self._edges = ring_edges(model)
-
     def start(self, conditioning: Conditioning) -> GraphState:
-        """Begin with zeros."""
-        return _without_tape(empty_state(self.model, conditioning))
+        """Return a state without a recording."""
+        return GraphState(**vars(super().start(conditioning)))
 
-    def prefill(self, state: GraphState, prompts: Sequence[Tensor]) -> None:
-        """Fill the rings by one parallel pass per clip."""
-        read_prompts(self.model, state, prompts)
-
-    @torch.no_grad()
-    def step(self, state: GraphState, codes: Tensor) -> Tensor:
-        """Predict, then take the codes."""
-        tape = self._make_tape(state, SamplingConfig(), 1)
-        self._rewind(tape, state)
-        params = self._predict(tape, state.conditioning.hop)
-        state.last = codes.clone()
-        state.position = state.position + 1
-        state.cursor += 1
+    def _step(self, state: State) -> Tensor:
+        recording = self._prepare(state, SamplingConfig(), 1)
+        self._rewind(recording, state)
+        params = self._predict(recording, state.conditioning.hop_length)
+        state.memory.advance(1)
         return params
 
-    @torch.no_grad()
-    def run(self, state: GraphState, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
-        """Play the step n times; the first time, after one sample, it is recorded."""
-        self.model.distribution.check(sampling)
-        tape, hop = state.tape, state.conditioning.hop
-        if tape is None or tape.rings is not state.rings or tape.sampling != sampling:
-            tape = state.tape = self._make_tape(state, sampling, PIECE)
+    def _run(self, state: State, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
+        """Replay the step n times; the first time, after one sample, it is recorded."""
+        assert isinstance(state, GraphState)
+        recording, hop = state.recording, state.conditioning.hop_length
+        if (
+            recording is None
+            or recording.source is not state.memory
+            or recording.sampling != sampling
+        ):
+            recording = state.recording = self._prepare(state, sampling, SAMPLES_AHEAD)
         codes = torch.empty(noise.shape[0], n, dtype=torch.int64, device=noise.device)
-        for begin in range(0, n, PIECE):
-            piece = noise[:, begin : min(begin + PIECE, n)]
-            taken = piece.shape[1]
-            self._rewind(tape, state)
-            tape.noise[:, :taken] = piece
-            for _ in range(taken):
-                self._play(tape, hop)
-            codes[:, begin : begin + taken] = tape.codes[:, :taken]
-            state.last = tape.last.clone()
-            state.position = state.position + taken
-            state.cursor += taken
+        for begin in range(0, n, SAMPLES_AHEAD):
+            part = noise[:, begin : begin + SAMPLES_AHEAD]
+            count = part.shape[1]
+            self._rewind(recording, state)
+            recording.noise[:, :count] = part
+            for _ in range(count):
+                self._replay(recording, hop)
+            codes[:, begin : begin + count] = recording.codes[:, :count]
+            state.last = recording.last.clone()
+            state.position = state.position + count
+            state.memory.advance(count)
         return codes
 
-    def select(self, state: GraphState, rows: Sequence[int]) -> GraphState:
-        """Keep some clips; what was recorded for all of them is dropped."""
-        return _without_tape(select_rows(state, rows))
-
-    def join(self, state: GraphState, other: GraphState) -> GraphState:
-        """Take clips in; what was recorded for the others is dropped."""
-        return _without_tape(join_rows(self.model, state, other))
-
-    def _make_tape(self, state: GraphState, sampling: SamplingConfig, piece: int) -> _Tape:
-        """Make room for pieces of so many samples; no number in it counts yet."""
+    def _prepare(self, state: State, sampling: SamplingConfig, samples: int) -> Recording:
+        """Allocate what a graph of so many samples reads and writes; the values do not count."""
         rows, device = state.position.shape[0], state.position.device
-        conditioning = state.conditioning
-        first, hop = torch.zeros_like(state.position), conditioning.hop
-        frames = conditioning.frames(first, frames_needed(hop - 1, piece, hop))
+        conditioning, hop = state.conditioning, state.conditioning.hop_length
+        first = torch.zeros_like(state.position)
         clips = rows // rows_per_clip(sampling)
-        return _Tape(
-            state.rings,
+        return Recording(
+            state.memory,
+            state.memory.on_device(),
             sampling,
             state.last.clone(),
-            torch.zeros(2, dtype=torch.int64, device=device),
-            torch.zeros(clips, piece, device=device),
-            torch.zeros(clips, piece, dtype=torch.int64, device=device),
-            frames,
+            torch.zeros(1, dtype=torch.int64, device=device),
+            torch.zeros(clips, samples, device=device),
+            torch.zeros(clips, samples, dtype=torch.int64, device=device),
+            conditioning.biases(first, frames_needed(hop - 1, samples, hop)),
             first,
         )
 
-    def _rewind(self, tape: _Tape, state: GraphState) -> None:
-        """Set the tape to where the state stands, with the frames under the next samples."""
-        hop = state.conditioning.hop
-        tape.last.copy_(state.last)
-        tape.time[0], tape.time[1] = state.cursor, 0
-        tape.lead.copy_(state.position % hop)
-        if tape.frames is not None:
-            frames = state.conditioning.frames(state.position // hop, tape.frames.shape[1])
+    def _rewind(self, recording: Recording, state: State) -> None:
+        """Set the recording to where the state stands, with the biases of the next samples."""
+        hop = state.conditioning.hop_length
+        recording.last.copy_(state.last)
+        recording.time.zero_()
+        recording.memory.synchronize(state.memory)
+        recording.leads.copy_(state.position % hop)
+        if recording.frames is not None:
+            count = recording.frames.shape[1]
+            frames = state.conditioning.biases(state.position // hop, count)
             assert frames is not None
-            tape.frames.copy_(frames)
+            recording.frames.copy_(frames)
 
-    def _play(self, tape: _Tape, hop: int) -> None:
-        """Make one sample, by the recording if there is one."""
-        if tape.graph is not None:
-            tape.graph.replay()
+    def _replay(self, recording: Recording, hop: int) -> None:
+        """Generate one sample, by the graph if it is recorded."""
+        if recording.graph is not None:
+            recording.graph.replay()
             return
-        # run once before it is recorded: libraries set themselves up at the first call
-        self._sample(tape, hop)
-        tape.graph = _record(lambda: self._sample(tape, hop), tape.rings.device)
+        # run once before recording: libraries initialise themselves at the first call
+        self._sample(recording, hop)
+        device = recording.last.device
+        recording.graph = _record(lambda: self._sample(recording, hop), device)
 
-    def _sample(self, tape: _Tape, hop: int) -> None:
-        """Predict, draw and take a sample. Nothing here may depend on what Python knows."""
-        params = guide(self._predict(tape, hop)[:, :, None], tape.sampling)
-        uniforms = tape.noise.index_select(1, tape.time[1:])
-        codes = self.model.distribution.sample(params, uniforms, tape.sampling)  # (clips, 1)
-        tape.codes.index_copy_(1, tape.time[1:], codes)
-        tape.last.copy_(codes[:, 0].repeat_interleave(rows_per_clip(tape.sampling)))
-        tape.time.add_(1)
+    def _sample(self, recording: Recording, hop: int) -> None:
+        """Predict, draw and accept a sample; depends on nothing that only Python knows."""
+        uniforms = recording.noise.index_select(1, recording.time)
+        codes = self._draw(self._predict(recording, hop), recording.sampling, uniforms)
+        recording.codes.index_copy_(1, recording.time, codes)
+        recording.last.copy_(codes[:, 0].repeat_interleave(rows_per_clip(recording.sampling)))
+        recording.time.add_(1)
 
-    def _predict(self, tape: _Tape, hop: int) -> Tensor:
-        """Send the newest code through the layers and remember it: params (B, P)."""
-        model, bias = self.model, _bias(tape, hop)
-        x = model.embedding(tape.last)
-        gated = []
-        for n, (block, edges) in enumerate(zip(model.blocks, pairwise(self._edges), strict=True)):
-            begin, end = edges
-            ring, taps = tape.rings[:, begin:end], []
-            for k in range(model.config.kernel_size - 1):
-                slot = (tape.time[:1] + k * block.conv.dilation) % (end - begin)
-                taps.append(ring.index_select(1, slot)[:, 0])
-            gates = block.conv.linear(torch.cat([*taps, x], dim=1))
-            if taps:
-                ring.index_copy_(1, tape.time[:1] % (end - begin), x[:, None].to(ring.dtype))
-            if bias is not None:
-                gates = gates + bias[:, n]
-            a, b = gates.chunk(2, dim=1)
-            z = torch.tanh(a) * torch.sigmoid(b)
-            gated.append(z)
-            if block.residual is not None:
-                x = x + block.residual(z)
-        return model.post_net(torch.cat(gated, dim=1))
+    def _predict(self, recording: Recording, hop: int) -> Tensor:
+        """Send the newest code through the network: params (B, P)."""
+        bias = None
+        if recording.frames is not None:
+            bias = interpolate_biases(recording.frames, recording.leads + recording.time, hop)
+        return self.model.step(recording.memory, recording.last, bias)
 
 
 def _record(body: Callable[[], None], device: torch.device) -> torch.cuda.CUDAGraph | None:
-    """Record what a call does on a GPU, without doing it; give None elsewhere."""
+    """Record what a call does on a GPU, without doing it; return None on another device."""
     if device.type != "cuda":
         return None
     graph = torch.cuda.CUDAGraph()
     try:
-        # other threads may go on with their own work meanwhile
+        # other threads may continue with their own work
         with torch.cuda.device(device), torch.cuda.graph(graph, capture_error_mode="thread_local"):
             body()
     except (torch.OutOfMemoryError, torch.AcceleratorError):
-        raise  # a fault of the device, not of the step
+        raise  # an error of the device, not of the step
     except RuntimeError as error:
         raise EngineUnavailable(
             f"the step of this model cannot be recorded ({error}); use the engine cached"
         ) from None
     return graph
-
-
-def _without_tape(state: RingState) -> GraphState:
-    return GraphState(
-        state.conditioning, state.position, state.last, state.rings, state.cursor, None
-    )
-
-
-def _bias(tape: _Tape, hop: int) -> Tensor | None:
-    """Interpolate between two frames: (B, layers, 2G)."""
-    if tape.frames is None:
-        return None
-    offsets = tape.lead + tape.time[1:]
-    rows = torch.arange(tape.frames.shape[0], device=tape.frames.device)
-    left, right = tape.frames[rows, offsets // hop], tape.frames[rows, offsets // hop + 1]
-    return torch.lerp(left, right, ((offsets % hop) / hop)[:, None, None])

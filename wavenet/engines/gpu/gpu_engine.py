@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wavenet.config import SamplingConfig
+from wavenet.engines.base import State, SteppedEngine
 from wavenet.engines.gpu.cluster_kernel import StreamKernel
 from wavenet.engines.gpu.tile_weights import (
     SHARED_MEMORY,
@@ -27,11 +27,12 @@ from wavenet.engines.gpu.tile_weights import (
     round_weights,
     shape_of,
 )
-from wavenet.engines.rings import RingEngine, RingState, empty_state, ring_edges
-from wavenet.errors import EngineUnavailable
+from wavenet.errors import EngineUnavailable, ModelUnsupported
+from wavenet.model.base import AutoregressiveModel
 from wavenet.model.conditioning import Conditioning, frames_needed
+from wavenet.model.memory import RingMemory
 from wavenet.model.wavenet import WaveNet
-from wavenet.sampling import rows_per_clip
+from wavenet.sampling import SamplingConfig, rows_per_clip
 
 # Streams up to which a program takes so many, and its warps. Few streams are spread over as many
 # programs as can be; many share the reading of weights. By reckoning for 132 multiprocessors, to be
@@ -45,7 +46,7 @@ MOST_SAMPLES = 1 << 20  # of one launch
 OLDEST_DEVICE = (8, 0)  # compute capability: the first with bfloat16
 
 
-class GpuEngine(RingEngine):
+class GpuEngine(SteppedEngine):
     """See the module.
 
     Attributes:
@@ -61,9 +62,15 @@ class GpuEngine(RingEngine):
     """
 
     name = "gpu"
+    model: WaveNet
 
-    def __init__(self, model: WaveNet, precision: str = "fp32"):
-        device = model.embedding.weight.device
+    def __init__(self, model: AutoregressiveModel[Any], precision: str = "fp32"):
+        if not isinstance(model, WaveNet):
+            raise ModelUnsupported(
+                f"the engine gpu runs WaveNets only, found {type(model).__name__}; use the engine "
+                "graph"
+            )
+        device = model.device
         shape = shape_of(model, precision)
         _check_device(device)
         _check_model(model, shape, precision)
@@ -72,26 +79,21 @@ class GpuEngine(RingEngine):
         self.model = round_weights(model, precision)
         self._shape = shape
         self._packed = pack_weights(self.model, precision)
-        layout = [ring_edges(model)[:-1], model.config.dilations]
+        layout = [model.config.ring_edges[:-1], model.config.dilations]
         self._layout = torch.tensor(layout, dtype=torch.int32, device=device)
         self._few, self.shared_reason = _make_stream_kernel(self.model, precision)
 
-    def start(self, conditioning: Conditioning) -> RingState:
-        """Begin with zeros."""
-        return empty_state(self.model, conditioning, self._shape.residual)
+    def _initial_memory(self, conditioning: Conditioning) -> RingMemory:
+        """Return ring buffers whose channels are padded to a power of two."""
+        edges = self.model.config.ring_edges
+        shape = (conditioning.batch, edges[-1], self._shape.residual)
+        return RingMemory(torch.zeros(shape, device=conditioning.device), edges)
 
-    @torch.no_grad()
-    def step(self, state: RingState, codes: Tensor) -> Tensor:
-        """Predict, then take the codes."""
-        params = self._launch(state, SamplingConfig(), None, None)
-        state.last = codes.clone()
-        state.position = state.position + 1
-        return params
+    def _step(self, state: State) -> Tensor:
+        return self._launch(state, SamplingConfig(), None, None)
 
-    @torch.no_grad()
-    def run(self, state: RingState, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
+    def _run(self, state: State, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
         """Generate n samples of each clip, in one launch unless their frames take much memory."""
-        self.model.distribution.check(sampling)
         codes = torch.empty(noise.shape[0], n, dtype=torch.int64, device=noise.device)
         most = self._most_samples(state)
         for begin in range(0, n, most):
@@ -105,17 +107,17 @@ class GpuEngine(RingEngine):
             state.position = state.position + part.shape[1]
         return codes
 
-    def _most_samples(self, state: RingState) -> int:
+    def _most_samples(self, state: State) -> int:
         """Count the samples whose condition frames fit into memory."""
         if state.conditioning.network is None:
             return MOST_SAMPLES
         shape = self._shape
         of_a_frame = state.position.shape[0] * shape.layers * 2 * shape.gate * 4
         spare = FRAME_BYTES // of_a_frame - 2  # that before the first sample, that after the last
-        return min(max(1, spare * state.conditioning.hop), MOST_SAMPLES)
+        return min(max(1, spare * state.conditioning.hop_length), MOST_SAMPLES)
 
     def _launch(
-        self, state: RingState, sampling: SamplingConfig, noise: Tensor | None, codes: Tensor | None
+        self, state: State, sampling: SamplingConfig, noise: Tensor | None, codes: Tensor | None
     ) -> Tensor:
         """Advance the rings as far as there is noise and write the codes, or predict one sample.
 
@@ -124,17 +126,19 @@ class GpuEngine(RingEngine):
         """
         shape, streams, device = self._shape, state.position.shape[0], state.position.device
         n = 1 if noise is None else noise.shape[1]
+        rings = state.memory
+        assert isinstance(rings, RingMemory)
         frames, count = self._frames(state, n)
         if self._few and self._few.takes(streams, sampling):
             params = self._few.launch(state, sampling, noise, codes, frames, count)
-            state.cursor += n
+            rings.advance(n)
             return params[:, : shape.params]
         tile, warps = tile_for(streams)
         whole = -(-streams // tile) * tile
         last = state.last.clone()
         # of a kernel of one tap the rings have no slots
         lengths = ((shape.taps - 1) * self._layout[1]).clamp(min=1)
-        oldest = (state.cursor % lengths).to(torch.int32)
+        oldest = (rings.cursor % lengths).to(torch.int32)
         rules = [sampling.temperature, sampling.top_p or 1.0, sampling.guidance]
         wide = shape.residual + shape.layers * shape.gate + 2 * shape.skip
         params = torch.empty(whole, shape.out, device=device)
@@ -142,22 +146,22 @@ class GpuEngine(RingEngine):
         with _on(device):
             try:
                 launcher(
-                    state.rings,
+                    rings.rings,
                     last,
                     params if noise is None else noise,
                     last if codes is None else codes,
                     frames,
-                    state.position % state.conditioning.hop,
+                    state.position % state.conditioning.hop_length,
                     torch.empty(whole, wide, device=device),
                     params,
                     *self._packed,
                     torch.cat([self._layout.flatten(), oldest]),
                     torch.tensor(rules, dtype=torch.float64, device=device),
                     streams,
-                    state.rings.shape[1],
+                    rings.rings.shape[1],
                     n,
                     count,
-                    state.conditioning.hop,
+                    state.conditioning.hop_length,
                     sampling.top_k or 0,
                     **_constants(shape, sampling, codes is not None, tile),
                     CONDITIONED=state.conditioning.network is not None,
@@ -168,14 +172,14 @@ class GpuEngine(RingEngine):
                 raise EngineUnavailable(
                     f"this device is too small for the engine gpu ({error}); use the engine graph"
                 ) from None
-        state.cursor += n
+        rings.advance(n)
         return params[:streams, : shape.params]
 
-    def _frames(self, state: RingState, n: int) -> tuple[Tensor, int]:
+    def _frames(self, state: State, n: int) -> tuple[Tensor, int]:
         """Compute the padded condition frames under the next n samples, and count them."""
-        hop = state.conditioning.hop
+        hop = state.conditioning.hop_length
         count = frames_needed(int((state.position % hop).max()), n, hop)
-        frames = state.conditioning.frames(state.position // hop, count)
+        frames = state.conditioning.biases(state.position // hop, count)
         if frames is None:
             return self._packed.biases, 0  # not read
         return pad_frames(frames, self._shape), count
@@ -241,7 +245,7 @@ def _check_device(device: torch.device) -> None:
 
 def _check_model(model: WaveNet, shape: Shape, precision: str) -> None:
     """Refuse weights of another kind, and tiles that are too large."""
-    weight = model.embedding.weight
+    weight = model.output.weight
     if weight.dtype != torch.float32:
         found = str(weight.dtype).removeprefix("torch.")
         raise EngineUnavailable(

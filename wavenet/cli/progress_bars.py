@@ -12,7 +12,7 @@ LINE_SECONDS = 10.0  # between two lines of progress if stderr is not a terminal
 
 
 @contextmanager
-def progress_bar(unit: str, total: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(unit: str, total: int) -> Iterator[Callable[[float], None]]:
     """Show a progress bar with the remaining time; yield a function that advances it."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

@@ -1,0 +1,218 @@
+"""What every registered architecture promises: run over all of them, with a tiny config of each."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from tests.conftest import RATE, sine
+from wavenet import checkpoint
+from wavenet.checkpoint import Checkpoint, CheckpointConfig
+from wavenet.config import parse_config
+from wavenet.engines.registry import make_engine
+from wavenet.errors import CheckpointError, ModelUnsupported
+from wavenet.generation.generate import generate_many, generate_waveforms
+from wavenet.generation.request import GenerationRequest
+from wavenet.likelihood.effective_field import ScoredClip, measure_effective_field
+from wavenet.likelihood.score import score, score_windows
+from wavenet.likelihood.step_view import view_steps
+from wavenet.model.registry import ARCHITECTURES
+from wavenet.sampling import SamplingConfig
+
+# a new architecture needs an entry here, or `test_every_architecture_is_tested` fails
+SIZES = {
+    "wavenet": {
+        "residual_channels": 8,
+        "gate_channels": 12,
+        "skip_channels": 10,
+        "kernel_size": 3,
+        "dilations": [1, 2, 4],
+    },
+    "gru": {"embedding_channels": 6, "hidden_channels": 16, "layers": 2, "output_channels": 10},
+}
+CONDITIONS = [
+    {"kind": "label", "name": "digit", "values": ["a", "b"], "dropout": 0.1},
+    {"kind": "number", "name": "level", "low": -60, "high": 0},
+    {"kind": "position"},
+    {"kind": "loudness", "channels": 4},
+]
+OUTPUTS = {
+    "categorical": ({"bits": 6}, {}),
+    "logistic-mixture": ({"law": "pcm16"}, {"output": {"kind": "logistic-mixture"}}),
+}
+VALUES = {"digit": "b", "level": -20.0}
+SAMPLES = 300
+
+
+def test_every_architecture_is_tested():
+    assert SIZES.keys() == ARCHITECTURES.keys()
+
+
+@pytest.fixture(params=SIZES)
+def architecture(request):
+    return request.param
+
+
+@pytest.fixture(params=OUTPUTS)
+def loaded(request, architecture, tmp_path):
+    """Save and load a checkpoint with weights that make predictions differ."""
+    codec, output = OUTPUTS[request.param]
+    model = {"architecture": architecture, "conditions": CONDITIONS, "condition_hop": 7}
+    whole = {
+        "name": architecture,
+        "audio": {"sample_rate": RATE},
+        "codec": codec,
+        "model": {**model, **SIZES[architecture], **output},
+    }
+    config = parse_config(CheckpointConfig, json.dumps(whole), "tiny")
+    torch.manual_seed(0)
+    network = checkpoint.build(config).requires_grad_(False).eval()
+    for parameter in network.parameters():
+        parameter.mul_(2)
+    network.output.weight.mul_(10)
+    checkpoint.save(tmp_path / "tiny", config, network)
+    return checkpoint.load(tmp_path / "tiny")
+
+
+def request_of(samples=SAMPLES, **more):
+    frames = torch.linspace(-1, 1, 1 + samples // 7)[:, None]
+    return GenerationRequest(samples, VALUES, frame_features=frames, **more)
+
+
+def recording(loaded: Checkpoint):
+    """Return codes (1, T) and the conditioning of one clip."""
+    codes = loaded.codec.encode(sine(SAMPLES / RATE))[None]
+    frames = request_of().frame_features
+    return codes, loaded.model.conditioning([VALUES], [codes.shape[1]], [frames])
+
+
+def test_a_prediction_depends_on_the_past_only(loaded):
+    codes, conditioning = recording(loaded)
+    params = loaded.model(codes, conditioning)
+    changed = codes.clone()
+    changed[0, 200] = 0
+    after = loaded.model(changed, conditioning)
+    assert torch.equal(after[:, :, :201], params[:, :, :201])
+    assert not torch.equal(after[:, :, 201], params[:, :, 201])
+
+
+def test_steps_equal_the_parallel_pass(loaded):
+    codes, conditioning = recording(loaded)
+    engine = make_engine("cached", loaded.model)
+    expected = loaded.model(codes, conditioning)[0].T
+    state, found = engine.start(conditioning), []
+    for t in range(SAMPLES):
+        found.append(engine.predict(state)[0])
+        engine.accept(state, codes[:, t])
+    torch.testing.assert_close(torch.stack(found), expected, rtol=1e-4, atol=1e-4)
+    # negative control: a memory that starts at another code
+    state = engine.start(conditioning)
+    engine.accept(state, torch.zeros(1, dtype=torch.int64))
+    assert not torch.allclose(engine.predict(state)[0], expected[1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("sizes", [[300], [1, 299], [7, 100, 193], [64] * 4 + [44]])
+def test_a_carried_memory_equals_the_whole_pass(loaded, sizes):
+    codes, conditioning = recording(loaded)
+    model = loaded.model
+    inputs = torch.nn.functional.pad(codes[:, :-1], (1, 0), value=model.start_code)
+    whole = model.hidden_states(inputs, conditioning)
+    memory, first, parts = model.initial_memory(1), 0, []
+    for size in sizes:
+        part = inputs[:, first : first + size]
+        parts.append(model.hidden_states(part, conditioning, torch.tensor([first]), memory))
+        first += size
+    torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_a_memory_that_is_not_carried_is_noticed(loaded):
+    codes, conditioning = recording(loaded)
+    model = loaded.model
+    whole = model.hidden_states(codes, conditioning)
+    part = model.hidden_states(codes[:, 100:], conditioning, torch.tensor([100]))
+    assert not torch.allclose(part[:, 0], whole[:, 100], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [1, 17, 100])
+def test_scores_do_not_depend_on_the_window(loaded, window):
+    waveform = sine(SAMPLES / RATE)
+    whole = score(loaded, waveform, VALUES).bits
+    parts = torch.cat(list(score_windows(loaded, waveform, VALUES, window=window)))
+    torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-3)
+    codes, conditioning = recording(loaded)
+    frames = request_of().frame_features
+    expected = -loaded.model.distribution.log_prob(loaded.model(codes, conditioning), codes)[0]
+    found = score(loaded, waveform, VALUES, frame_features=frames).bits
+    torch.testing.assert_close(
+        found.double() * math.log(2), expected.double(), rtol=1e-3, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("engine", ["reference", "graph"])
+def test_engines_draw_the_same_codes(loaded, engine):
+    requests = [
+        GenerationRequest(
+            60,
+            VALUES,
+            seed=n,
+            prompt=sine(0.01) if n else None,
+            frame_features=request_of(60 + (80 if n else 0)).frame_features,
+        )
+        for n in range(3)
+    ]
+    cached = generate_waveforms(loaded, requests, engine="cached")
+    other = generate_waveforms(loaded, requests, engine=engine)
+    assert all(torch.equal(a, b) for a, b in zip(cached, other, strict=True))
+    assert not torch.equal(cached[1], cached[2])
+
+
+def test_a_clip_does_not_depend_on_its_neighbours(loaded):
+    requests = [request_of(40 + 30 * n, seed=n) for n in range(5)]
+    alone = [generate_waveforms(loaded, [request])[0] for request in requests]
+    clips = {c.index: c.waveform for c in generate_many(loaded, requests, max_active=2)}
+    assert all(torch.equal(clips[n], alone[n]) for n in range(5))
+
+
+def test_guidance_changes_a_clip(loaded):
+    if loaded.config.model.output.kind != "categorical":
+        pytest.skip("mixtures have no guidance")
+    plain, guided = (
+        generate_waveforms(loaded, [request_of()], SamplingConfig(guidance=w))[0]
+        for w in (1.0, 3.0)
+    )
+    assert not torch.equal(plain, guided)
+
+
+def test_auto_finds_an_engine_and_a_description_is_there(loaded):
+    assert make_engine("auto", loaded.model).name in ("cpu", "cached")
+    facts = loaded.model.describe()
+    assert facts["architecture"] == loaded.config.model.architecture
+    assert facts["parameters"] == sum(p.numel() for p in loaded.model.parameters())
+    assert loaded.config.model.approximate_parameters >= 0.8 * facts["parameters"]
+
+
+def test_views_of_a_wavenet_refuse_the_others(loaded):
+    codes, _ = recording(loaded)
+    clip = ScoredClip(codes[0], VALUES, request_of().frame_features)
+    calls = [
+        lambda: view_steps(loaded, request_of(), codes[0], 250),
+        lambda: next(measure_effective_field(loaded, [clip], 1)),
+        lambda: make_engine("cpu", loaded.model),
+    ]
+    for call in calls:
+        if loaded.config.model.architecture == "wavenet":
+            call()
+        else:
+            with pytest.raises(ModelUnsupported, match="WaveNet"):
+                call()
+
+
+def test_weights_of_another_architecture_do_not_load(loaded):
+    other = next(name for name in ARCHITECTURES if name != loaded.config.model.architecture)
+    config = json.loads((loaded.folder / "config.json").read_text())
+    kept = {k: config["model"][k] for k in ("conditions", "condition_hop", "output")}
+    config["model"] = {**kept, "architecture": other, **SIZES[other]}
+    (loaded.folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="tensor"):
+        checkpoint.load(loaded.folder)

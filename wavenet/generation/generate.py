@@ -1,0 +1,339 @@
+"""Generate clips: streamed in chunks, or many clips with each one returned when it is complete.
+
+A checkpoint and requests enter, chunks or clips leave. Both ways share one driver,
+`ContinuousBatch`: clips are drawn side by side, complete clips retire, new ones join whenever there
+is room. Noise belongs to a request, so a clip is the same, whatever is generated beside it. Called
+by the command line, the studio, batches and Python.
+"""
+
+import math
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wavenet.checkpoint import Checkpoint
+from wavenet.devices import device_errors, release_cached_memory
+from wavenet.engines.base import Engine
+from wavenet.engines.registry import make_engine
+from wavenet.errors import ConditionError, OutOfMemory
+from wavenet.generation.decoder import ActiveClip, BatchDecoder, CommittedWindow
+from wavenet.generation.guard import GuardConfig, Retry
+from wavenet.generation.request import GenerationRequest, example_request, prepare_clips
+from wavenet.progress import NoProgress, Progress
+from wavenet.sampling import SamplingConfig
+
+CHUNK_SECONDS = 0.1
+DEFAULT_GUARD = GuardConfig()
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What was generated since the previous chunk.
+
+    Attributes:
+        start: generated samples before this chunk, the same for all requests.
+        codes: per request (n,) int64; shorter for a clip that ends in this chunk, then empty.
+        waveforms: per request (n,) float32.
+        retries: what the guard drew again, from a sample of this chunk on.
+    """
+
+    start: int
+    codes: list[Tensor]
+    waveforms: list[Tensor]
+    retries: Sequence[Retry] = ()
+
+
+@dataclass(frozen=True)
+class GeneratedClip:
+    """A complete clip.
+
+    Attributes:
+        index: of its request.
+        codes: (samples,) int64, without the prompt; waveform: the same, float32.
+        retries: what the guard drew again.
+        log_prob: of all codes, nats, if the way of generating computes it (beam search).
+    """
+
+    index: int
+    codes: Tensor
+    waveform: Tensor
+    retries: Sequence[Retry] = ()
+    log_prob: float | None = None
+
+    @property
+    def bits_per_sample(self) -> float | None:
+        """Mean surprise of a sample, if `log_prob` is known."""
+        if self.log_prob is None:
+            return None
+        return -self.log_prob / (self.codes.numel() * math.log(2))
+
+
+@device_errors()
+def generate(
+    checkpoint: Checkpoint,
+    requests: Sequence[GenerationRequest],
+    sampling: SamplingConfig | None = None,
+    engine: str | Engine[Any] = "auto",
+    chunk_samples: int | None = None,
+    guard: GuardConfig | None = DEFAULT_GUARD,
+) -> Iterator[Chunk]:
+    """Generate clips side by side and yield chunks; closing the iterator stops the work.
+
+    Everything is checked before this returns; the work begins with the first chunk.
+
+    Args:
+        checkpoint: a loaded model.
+        requests: may differ in length, conditions, seed and prompt.
+        sampling: how samples are drawn; by default as the checkpoint says.
+        engine: a name of `engines.registry`, or an engine of this model.
+        chunk_samples: longest chunk, 0.1 s by default; no effect on the audio.
+        guard: when to draw a window again with other noise; None for never. No effect on a clip
+            that does not degenerate.
+    Raises:
+        ConditionError: a length, condition value or prompt that cannot be used, or a sampling rule
+            that the model does not support.
+        EngineUnavailable: the engine is not available here.
+        OutOfMemory, DeviceError: now or later, see `devices`.
+    """
+    if not requests:
+        raise ConditionError("nothing to generate: give at least one request")
+    batch = ContinuousBatch(checkpoint, sampling, engine, guard, chunk_samples)
+    clips = batch.prepare(requests)
+
+    def chunks() -> Iterator[Chunk]:
+        with device_errors():
+            batch.add(clips)
+            for first, windows in _align(batch):
+                yield from _cut(first, windows, len(requests), batch.chunk_samples)
+
+    return chunks()
+
+
+def generate_many(
+    checkpoint: Checkpoint,
+    requests: Iterable[GenerationRequest],
+    sampling: SamplingConfig | None = None,
+    engine: str | Engine[Any] = "auto",
+    guard: GuardConfig | None = DEFAULT_GUARD,
+    progress: Progress | None = None,
+    max_active: int | None = None,
+) -> Iterator[GeneratedClip]:
+    """Generate many clips and yield each one when it is complete.
+
+    If a device has too little memory, the clips that are not complete are generated again, half as
+    many at once, down to one.
+
+    Args:
+        checkpoint, sampling, engine, guard: as for `generate`.
+        requests: a sequence is checked now; from another iterable, each request is read when there
+            is room for it.
+        progress: counts generated samples.
+        max_active: most clips at once; all by default.
+    Raises:
+        ConditionError, EngineUnavailable: before this returns, as `generate`; for a request that
+            is read later, then.
+        OutOfMemory: there is too little memory for one clip.
+        DeviceError: the device is lost.
+    """
+    if isinstance(requests, Sequence) and not requests:
+        raise ConditionError("nothing to generate: give at least one request")
+    if max_active is not None and max_active < 1:
+        raise ConditionError(f"at least one clip must be generated at once, found {max_active}")
+    batch = ContinuousBatch(checkpoint, sampling, engine, guard)
+    if isinstance(requests, Sequence):
+        prepared = dict(enumerate(batch.prepare(requests)))
+    else:
+        prepared = {}
+    return _complete(batch, enumerate(requests), prepared, max_active, progress or NoProgress())
+
+
+def generate_waveforms(
+    checkpoint: Checkpoint,
+    requests: Sequence[GenerationRequest],
+    sampling: SamplingConfig | None = None,
+    engine: str | Engine[Any] = "auto",
+    guard: GuardConfig | None = DEFAULT_GUARD,
+) -> list[Tensor]:
+    """Generate clips to their end: per request (samples,) float32."""
+    clips = generate_many(checkpoint, requests, sampling, engine, guard)
+    by_index = {clip.index: clip.waveform for clip in clips}
+    return [by_index[n] for n in range(len(requests))]
+
+
+def warm_up(checkpoint: Checkpoint, engine: str | Engine[Any] = "auto") -> None:
+    """Generate one sample, so that compiling is over before a user waits for sound."""
+    next(generate(checkpoint, [example_request(checkpoint.config.model)], engine=engine))
+
+
+def default_chunk_samples(checkpoint: Checkpoint) -> int:
+    """Return the length of a chunk if the caller gives none."""
+    return max(1, round(CHUNK_SECONDS * checkpoint.sample_rate))
+
+
+class ContinuousBatch:
+    """Clips that are generated side by side, window by window; others may join at any time.
+
+    Args:
+        checkpoint, sampling, engine, guard: as for `generate`.
+        chunk_samples: samples drawn at once without a guard; with one, its window.
+    Raises:
+        ConditionError: a sampling rule that the model does not support.
+        EngineUnavailable: the engine is not available here.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        sampling: SamplingConfig | None,
+        engine: str | Engine[Any],
+        guard: GuardConfig | None,
+        chunk_samples: int | None = None,
+    ):
+        self.chunk_samples = chunk_samples or default_chunk_samples(checkpoint)
+        model = checkpoint.model
+        self._checkpoint, self._guard = checkpoint, guard
+        self._engine = make_engine(engine, model) if isinstance(engine, str) else engine
+        self._sampling = sampling or checkpoint.config.sampling
+        model.distribution.check(self._sampling)
+        self._decoder = self._make_decoder()
+
+    @property
+    def clips(self) -> list[ActiveClip]:
+        """The clips that are not complete."""
+        return self._decoder.clips
+
+    def prepare(
+        self, requests: Sequence[GenerationRequest], first_index: int = 0
+    ) -> list[ActiveClip]:
+        """Check requests and gather what their clips need.
+
+        Raises:
+            ConditionError: a request that cannot be used.
+        """
+        checkpoint, guard = self._checkpoint, self._guard
+        return prepare_clips(checkpoint, requests, self._sampling, guard, first_index)
+
+    def add(self, clips: Sequence[ActiveClip]) -> None:
+        """Add prepared clips; they begin with the next window."""
+        self._decoder.add(clips)
+
+    def advance(self) -> list[CommittedWindow]:
+        """Draw one window of every clip and return what is final."""
+        return self._decoder.advance()
+
+    def clear(self) -> None:
+        """Drop all clips and release the memory of the device."""
+        self._decoder = self._make_decoder()
+        release_cached_memory()
+
+    def _make_decoder(self) -> BatchDecoder:
+        window, rate = self.chunk_samples, self._checkpoint.sample_rate
+        if self._guard is not None:
+            window = self._guard.window_samples(rate)
+        return BatchDecoder(self._engine, self._sampling, window, self._checkpoint.codec.decode)
+
+
+def _align(batch: ContinuousBatch) -> Iterator[tuple[int, list[CommittedWindow]]]:
+    """Draw to the end; yield the windows of all clips that begin at a sample, with that sample."""
+    waiting: dict[int, list[CommittedWindow]] = {}
+    while batch.clips:
+        for committed in batch.advance():
+            waiting.setdefault(committed.window.first, []).append(committed)
+        # a clip that ended is ahead of the others
+        reached = min((clip.committed for clip in batch.clips), default=sys.maxsize)
+        for first in sorted(first for first in waiting if first < reached):
+            yield first, waiting.pop(first)
+
+
+def _cut(
+    first: int, windows: Sequence[CommittedWindow], count: int, longest: int
+) -> Iterator[Chunk]:
+    """Cut the windows of `count` clips into chunks; the first chunk carries their retries."""
+    nothing = torch.empty(0, dtype=torch.int64)
+    codes, waveforms = [nothing] * count, [nothing.float()] * count
+    retries: list[Retry] = []
+    for clip, window, clip_retries in sorted(windows, key=lambda committed: committed.clip.index):
+        codes[clip.index], waveforms[clip.index] = window.codes, window.waveform
+        retries += clip_retries
+    for at in range(0, max(part.numel() for part in codes), longest):
+        cut = slice(at, at + longest)
+        yield Chunk(
+            first + at, [c[cut] for c in codes], [w[cut] for w in waveforms], () if at else retries
+        )
+
+
+def _complete(
+    batch: ContinuousBatch,
+    source: Iterator[tuple[int, GenerationRequest]],
+    prepared: dict[int, ActiveClip],
+    max_active: int | None,
+    progress: Progress,
+) -> Iterator[GeneratedClip]:
+    """Generate to the end; yield the clips that are complete.
+
+    Args:
+        prepared: clips of requests that were checked before, by index.
+    """
+    active: dict[int, GenerationRequest] = {}
+    parts: dict[int, list[CommittedWindow]] = {}
+    repeat: list[tuple[int, GenerationRequest]] = []
+    while True:
+        room = None if max_active is None else max_active - len(active)
+        new = [
+            *repeat[:room],
+            *islice(source, None if room is None else max(0, room - len(repeat))),
+        ]
+        if not new and not active:
+            return
+        repeat = repeat[len(new) :]
+        active.update(new)
+        parts.update((n, []) for n, _ in new)
+        try:
+            with device_errors():
+                # one by one: a prompt that is read late may be long
+                batch.add([_prepare_one(batch, prepared, n, request) for n, request in new])
+                windows = batch.advance()
+        except OutOfMemory as error:
+            if len(active) == 1:
+                raise OutOfMemory(f"{error}; there is too little even for one clip") from None
+            max_active = (len(active) + 1) // 2
+            progress.message(
+                f"too little memory for {len(active)} clips at once; continuing with {max_active}"
+            )
+            done = [part.window.codes.numel() for clip in parts.values() for part in clip]
+            repeat = [*active.items(), *repeat]
+            active.clear()
+            parts.clear()
+            batch.clear()
+            progress.advance(-sum(done))
+            continue
+        complete = []
+        for committed in windows:
+            n = committed.clip.index
+            parts[n].append(committed)
+            progress.advance(committed.window.codes.numel())
+            if committed.window.last == committed.clip.samples:
+                del active[n]
+                complete.append(_assemble(n, parts.pop(n)))
+        yield from complete
+
+
+def _prepare_one(
+    batch: ContinuousBatch, prepared: dict[int, ActiveClip], n: int, request: GenerationRequest
+) -> ActiveClip:
+    """Return the clip of a request, prepared before or now; a repeated one is prepared again."""
+    return prepared.pop(n, None) or batch.prepare([request], n)[0]
+
+
+def _assemble(index: int, windows: Sequence[CommittedWindow]) -> GeneratedClip:
+    return GeneratedClip(
+        index,
+        torch.cat([committed.window.codes for committed in windows]),
+        torch.cat([committed.window.waveform for committed in windows]),
+        [retry for committed in windows for retry in committed.retries],
+    )

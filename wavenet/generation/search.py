@@ -1,0 +1,255 @@
+"""Searches beside plain sampling: beam search, and candidates chosen by their mel frames.
+
+A checkpoint and a request enter, a `GeneratedClip` leaves. Called by the command line and the
+evaluation.
+
+**Beam search** finds the most likely clip that a narrow search can find. It draws no noise: the
+same request gives the same clip, whatever its seed. The most likely clip is rarely a good one. A
+clip drawn from the model carries about the entropy of the model in every sample, and so do nearly
+all clips that the model considers plausible; there are very many, each with a tiny probability. The
+single most likely clip is not one of them. It contains no surprise, just as the most likely series
+of a coin that shows heads in six of ten throws is heads only. In text that is a sentence that
+repeats itself. In audio, where breath, noise and the jitter of a voice are most of the bits, it
+tends to silence or a hum. So this is an instrument to inspect a model; drawing from the model
+(`generate`) makes sound.
+Source: Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration".
+
+**Candidates** are for vocoders. A draw sometimes leads away from the mel frames, and it is the past
+of all that follows. So several candidates are drawn with different noise. As soon as they fill a
+frame, the candidate whose own mel frame is closest to the target is kept, and all continue from its
+state. The result is no longer a sample of the model's distribution, but one selected by a measure:
+the greedy limit of sequential importance resampling.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wavenet.checkpoint import Checkpoint
+from wavenet.devices import device_errors
+from wavenet.engines.base import Engine, StateT
+from wavenet.engines.registry import make_engine
+from wavenet.errors import ConditionError
+from wavenet.generation.decoder import RETRY_NOISE_OFFSET
+from wavenet.generation.generate import GeneratedClip
+from wavenet.generation.noise import uniform_noise
+from wavenet.generation.request import (
+    GenerationRequest,
+    check_frame_features,
+    check_request,
+    with_defaults,
+)
+from wavenet.model.conditions import MelCondition
+from wavenet.model.distributions import Categorical
+from wavenet.model.frame_features import compute_condition_frames, select_mel
+from wavenet.progress import NoProgress, Progress
+from wavenet.sampling import SamplingConfig, rows_per_clip
+
+MAX_BEAMS = 256  # each holds a memory, and the time grows with their number
+MAX_CANDIDATES = 64
+
+
+@device_errors(memory_advice="use fewer beams, or --device cpu")
+def beam_search(
+    checkpoint: Checkpoint,
+    request: GenerationRequest,
+    beams: int,
+    progress: Progress | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> GeneratedClip:
+    """Search for the most likely clip.
+
+    After every sample the most likely prefixes are kept, among all continuations of the prefixes
+    kept before. A dropped prefix never comes back, so the result is the most likely clip of all
+    only if nothing had to be dropped. One beam is greedy decoding.
+
+    Args:
+        checkpoint: a loaded model with a categorical output.
+        request: the clip; its seed is not used.
+        beams: prefixes kept, 1 to `MAX_BEAMS`. Of equal scores, the one with the more likely
+            prefix wins, then the one with the lower code.
+        progress: counts samples.
+        should_stop: asked after every sample; if true, the best prefix is returned.
+    Raises:
+        ConditionError: a number of beams, length, condition value or prompt that cannot be used; an
+            output that is not categorical.
+    """
+    model, progress = checkpoint.model, progress or NoProgress()
+    _check_beams(checkpoint, request, beams)
+    request = with_defaults(request, model.config)
+    engine = make_engine("cached", model)
+    prompt = torch.zeros(0, dtype=torch.int64)
+    if request.prompt is not None:
+        prompt = checkpoint.codec.encode(request.prompt)
+    total = prompt.numel() + request.samples
+    frames = check_frame_features(checkpoint, request, total)
+    state = engine.start(model.conditioning([request.conditions], [total], [frames]))
+    engine.prefill(state, [prompt.to(model.device)])
+    scores = torch.zeros(1, dtype=torch.float64, device=model.device)
+    # the parent of each beam and the code it added, so that no prefix is ever copied
+    parents = torch.zeros(request.samples, beams, dtype=torch.int16)
+    codes = torch.zeros(request.samples, beams, dtype=torch.int16)
+    made = 0
+    while made < request.samples:
+        state, scores, parent, added = _extend_beams(engine, state, scores, beams)
+        parents[made, : scores.numel()] = parent
+        codes[made, : scores.numel()] = added
+        made += 1
+        progress.advance(1)
+        if should_stop():
+            break
+    best = _trace_back(parents[:made], codes[:made])
+    waveform = checkpoint.codec.decode(best)
+    return GeneratedClip(0, best, waveform, log_prob=float(scores[0]))
+
+
+@device_errors(memory_advice="use fewer candidates, or --device cpu")
+@torch.no_grad()
+def generate_with_candidates(
+    checkpoint: Checkpoint,
+    request: GenerationRequest,
+    candidates: int,
+    sampling: SamplingConfig | None = None,
+    engine: str | Engine[Any] = "auto",
+    progress: Progress | None = None,
+) -> GeneratedClip:
+    """Generate one clip, frame by frame from the candidate closest to its mel.
+
+    Args:
+        checkpoint: with a mel condition, among others.
+        request: with frame features, without a prompt.
+        candidates: 1 to `MAX_CANDIDATES`; 1 draws as `generate` does without a guard.
+        sampling: of each candidate, without guidance.
+        engine: as for `generate`.
+        progress: counts samples.
+    Raises:
+        ConditionError: a number, checkpoint, request or setting that cannot be used.
+    """
+    sampling, progress = sampling or checkpoint.config.sampling, progress or NoProgress()
+    target = _check_candidates(checkpoint, request, candidates, sampling)
+    request = with_defaults(request, checkpoint.config.model)
+    model, codec, total = checkpoint.model, checkpoint.codec, request.samples
+    runner = make_engine(engine, model) if isinstance(engine, str) else engine
+    frames = check_frame_features(checkpoint, request, total)
+    conditioning = model.conditioning(
+        [request.conditions] * candidates, [total] * candidates, [frames] * candidates
+    )
+    state = runner.start(conditioning)
+    kept = torch.zeros(0, dtype=torch.int64)
+    for last, span in _frame_spans(target, total):
+        begin = kept.numel()
+        noise = [
+            uniform_noise(
+                request.seed,
+                request.noise_stream,
+                begin + n * RETRY_NOISE_OFFSET,
+                last - begin,
+            )
+            for n in range(candidates)
+        ]
+        device_noise = torch.stack(noise).to(conditioning.device)
+        drawn = runner.run(state, last - begin, sampling, device_noise).cpu()
+        best = 0
+        if candidates > 1:
+            since = max(0, span.start - target.margin)
+            past = kept[since * target.hop_length :].expand(candidates, -1)
+            waveforms = codec.decode(torch.cat([past, drawn], 1))
+            best = int(target.distances(waveforms, since, span.start, span.stop - 1).argmin())
+            state = runner.select(state, [best] * candidates)
+        kept = torch.cat([kept, drawn[best]])
+        progress.advance(last - begin)
+    return GeneratedClip(0, kept, codec.decode(kept))
+
+
+def _check_beams(checkpoint: Checkpoint, request: GenerationRequest, beams: int) -> None:
+    if not 1 <= beams <= MAX_BEAMS:
+        raise ConditionError(f"the number of beams must be 1 to {MAX_BEAMS}, found {beams}")
+    distribution = checkpoint.model.distribution
+    if not isinstance(distribution, Categorical):
+        raise ConditionError(
+            "beam search needs a model with a categorical output, "
+            f"found {type(distribution).__name__}; generate without beams"
+        )
+    check_request(request, checkpoint.sample_rate)
+
+
+def _extend_beams(
+    engine: Engine[StateT], state: StateT, scores: Tensor, beams: int
+) -> tuple[StateT, Tensor, Tensor, Tensor]:
+    """Add a sample: the state, scores, parents and codes of the best, each (beams or fewer,)."""
+    log_probs = engine.predict(state).double().log_softmax(1)  # (beams, P)
+    candidates = (scores[:, None] + log_probs).flatten()
+    best = candidates.sort(descending=True, stable=True).indices[:beams]
+    parents, codes = best // log_probs.shape[1], best % log_probs.shape[1]
+    rows = parents.tolist()
+    if rows != list(range(scores.numel())):
+        state = engine.select(state, rows)
+    engine.accept(state, codes)
+    return state, candidates[best], parents, codes
+
+
+def _trace_back(parents: Tensor, codes: Tensor) -> Tensor:
+    """Follow the first beam back to its beginning: codes (n,)."""
+    traced, beam = [], 0
+    for parent, added in zip(parents.flip(0), codes.flip(0), strict=True):
+        traced.append(int(added[beam]))
+        beam = int(parent[beam])
+    return torch.tensor(traced[::-1], dtype=torch.int64)
+
+
+@dataclass(frozen=True)
+class _MelTarget:
+    """The mel frames of a request, (F, n_mels), and how they are computed from a waveform."""
+
+    frames: Tensor
+    condition: MelCondition
+    sample_rate: int
+    hop_length: int
+
+    @property
+    def margin(self) -> int:
+        """Frames from the middle of a window to beyond its end."""
+        return -(-self.condition.win_length // 2 // self.hop_length)
+
+    def distances(self, waveforms: Tensor, begin: int, first: int, last: int) -> Tensor:
+        """Compare frames first to last of waveforms (N, T), which begin at frame `begin`: (N,)."""
+        computed = [
+            compute_condition_frames(self.condition, w, self.sample_rate, self.hop_length)
+            for w in waveforms
+        ]
+        found = torch.stack(computed)[:, first - begin : last + 1 - begin]
+        return (found - self.frames[first : last + 1]).square().mean((1, 2))
+
+
+def _frame_spans(target: _MelTarget, total: int) -> Iterator[tuple[int, range]]:
+    """Yield up to which sample to draw, and the frames that are complete then and were not before.
+
+    The last span takes the rest; windows beyond the end are padded as for any recording.
+    """
+    hop, margin = target.hop_length, target.margin
+    frame = 0
+    while (last := (frame + max(1, margin)) * hop) < total:
+        yield last, range(frame, frame + 1)
+        frame += 1
+    yield total, range(frame, 1 + total // hop)
+
+
+def _check_candidates(
+    checkpoint: Checkpoint, request: GenerationRequest, candidates: int, sampling: SamplingConfig
+) -> _MelTarget:
+    """Check the arguments and return the frames to compare with."""
+    config, rate = checkpoint.config.model, checkpoint.sample_rate
+    if not 1 <= candidates <= MAX_CANDIDATES:
+        raise ConditionError(f"candidates must be 1 to {MAX_CANDIDATES}, found {candidates}")
+    if rows_per_clip(sampling) > 1:
+        raise ConditionError("candidates and guidance exclude each other; omit one of them")
+    if request.prompt is not None:
+        raise ConditionError("candidates begin with frames alone; omit the prompt")
+    check_request(request, rate)
+    checkpoint.model.distribution.check(sampling)
+    frames = check_frame_features(checkpoint, request, request.samples)
+    condition, mel = select_mel(config, frames, request.samples)
+    return _MelTarget(mel, condition, rate, config.condition_hop)

@@ -1,0 +1,217 @@
+"""Conditions that a model can have: the config classes in a checkpoint's `config.json`.
+
+A global condition holds for a whole clip: a label, a number, a vector. A local condition comes in
+frames, one every `condition_hop` samples, frame n at sample n * hop: a position, or features of a
+recording with all settings of their computation. `model.frame_features` computes the frames,
+`model.conditioning` turns all conditions into biases.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AliasChoices, Field, model_validator
+
+from wavenet.config import Fraction, Name, StrictConfig, Width
+
+Label = Annotated[str, Field(min_length=1, max_length=100)]
+Context = Annotated[int, Field(ge=0, le=16)]  # frames on each side, beside the current one
+WindowLength = Annotated[int, Field(ge=16, le=16_384)]  # samples
+
+
+def _renamed(new: str, old: str, **options: Any) -> Any:
+    """Return a field that is also read under the name it had in older checkpoints."""
+    return Field(validation_alias=AliasChoices(new, old), **options)
+
+
+class LabelCondition(StrictConfig):
+    """A named set of labels, such as digit or speaker; one is chosen per clip."""
+
+    kind: Literal["label"] = "label"
+    name: Name
+    values: tuple[Label, ...] = Field(default=(), max_length=10_000)  # a recipe may leave it empty
+    channels: int = Field(default=16, ge=1, le=512)
+    # Fraction of training clips without it. Above 0, a request may omit it.
+    dropout: Fraction = 0.0
+
+    @model_validator(mode="after")
+    def _check_distinct(self) -> Self:
+        if len(set(self.values)) != len(self.values):
+            raise ValueError(f"the labels of {self.name} must differ from each other")
+        return self
+
+    @property
+    def feature_width(self) -> int:
+        """Number of inputs of the condition network."""
+        return self.channels
+
+
+class NumberCondition(StrictConfig):
+    """A number per clip, such as a loudness in dB, from `low` to `high`."""
+
+    kind: Literal["number"] = "number"
+    name: Name
+    low: float
+    high: float
+    unit: str = Field(default="", max_length=20)
+    dropout: Fraction = 0.0
+    # "loudness": in training, the level of the recording around each frame, dB re full scale.
+    # None: read from the fields of the recording.
+    derived_from: Literal["loudness"] | None = _renamed("derived_from", "measured", default=None)
+    # The value if a request gives none. A derived number is then that of the prompt, if any.
+    default: float | None = _renamed("default", "usual", default=None)
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, found {self.low:g} and {self.high:g}")
+        if self.default is not None and not self.low <= self.default <= self.high:
+            raise ValueError(f"default must be {self.range_text}, found {self.default:g}")
+        return self
+
+    @property
+    def range_text(self) -> str:
+        """The allowed range, such as "-60 to 0 dB"."""
+        return f"{self.low:g} to {self.high:g} {self.unit}".rstrip()
+
+    @property
+    def choice_text(self) -> str:
+        """The allowed range and the default."""
+        text = self.range_text
+        return text if self.default is None else f"{text}, default {self.default:g}"
+
+    @property
+    def width(self) -> int:
+        """Numbers per clip."""
+        return 1
+
+    @property
+    def feature_width(self) -> int:
+        """Number of inputs of the condition network: the number, and whether it is given."""
+        return 2
+
+
+class VectorCondition(StrictConfig):
+    """A vector per clip that the caller computes, such as a speaker embedding."""
+
+    kind: Literal["vector"] = "vector"
+    name: Name
+    size: Width
+    dropout: Fraction = 0.0
+
+    @property
+    def width(self) -> int:
+        """Numbers per clip."""
+        return self.size
+
+    @property
+    def feature_width(self) -> int:
+        """Number of inputs of the condition network: the vector, and whether it is given."""
+        return self.size + 1
+
+
+class PositionCondition(StrictConfig):
+    """Where a sample lies in its clip, as a fraction of the length, and its time in seconds."""
+
+    kind: Literal["position"] = "position"
+    harmonics: int = Field(default=6, ge=0, le=16)
+
+    @property
+    def feature_width(self) -> int:
+        """Number of inputs of the condition network."""
+        return 3 + 4 * self.harmonics
+
+
+class _FrameCondition(StrictConfig):
+    """Base of all conditions that come in frames.
+
+    Each has its own linear layer over the frames from `context` before to `context` after the
+    current frame, so that a prediction can anticipate what follows.
+    """
+
+    channels: Width = 64  # outputs of the linear layer
+    context: Context = 2
+
+    @property
+    def feature_width(self) -> int:
+        """Number of inputs of the condition network."""
+        return self.channels
+
+
+class MelCondition(_FrameCondition):
+    """Log-mel energies in dB: the input of a vocoder."""
+
+    kind: Literal["mel"] = "mel"
+    name: Name = "mel"
+    n_mels: int = _renamed("n_mels", "bands", default=64, ge=2, le=512)
+    win_length: WindowLength = _renamed("win_length", "window", default=256)
+    f_min: float = _renamed("f_min", "low_hz", default=0.0, ge=0)
+    # None: half the sample rate
+    f_max: float | None = _renamed("f_max", "high_hz", default=None, gt=0)
+
+    @property
+    def columns(self) -> int:
+        """Numbers per frame."""
+        return self.n_mels
+
+
+class MfccCondition(_FrameCondition):
+    """Mel-frequency cepstral coefficients: timbre without fine structure."""
+
+    kind: Literal["mfcc"] = "mfcc"
+    name: Name = "mfcc"
+    n_mfcc: int = _renamed("n_mfcc", "coefficients", default=20, ge=1, le=128)
+    n_mels: int = _renamed("n_mels", "bands", default=64, ge=2, le=512)
+    win_length: WindowLength = _renamed("win_length", "window", default=256)
+
+    @property
+    def columns(self) -> int:
+        """Numbers per frame."""
+        return self.n_mfcc
+
+
+class PitchCondition(_FrameCondition):
+    """Fundamental frequency in octaves above 100 Hz, 0 if unvoiced; and voiced or not."""
+
+    kind: Literal["f0"] = "f0"
+    name: Name = "f0"
+    f_min: float = _renamed("f_min", "low_hz", default=65.0, ge=20)
+    f_max: float = _renamed("f_max", "high_hz", default=500.0, gt=20)
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Self:
+        if not self.f_min < self.f_max:
+            raise ValueError(f"f_min must be below f_max, found {self.f_min}, {self.f_max}")
+        return self
+
+    @property
+    def columns(self) -> int:
+        """Numbers per frame."""
+        return 2
+
+
+class LoudnessCondition(_FrameCondition):
+    """Level of the waveform in dB re full scale, per frame."""
+
+    kind: Literal["loudness"] = "loudness"
+    name: Name = "loudness"
+    win_length: WindowLength = _renamed("win_length", "window", default=256)
+
+    @property
+    def columns(self) -> int:
+        """Numbers per frame."""
+        return 1
+
+
+class FramesCondition(_FrameCondition):
+    """Frames that the caller computes and passes as an array, best between about -1 and 1."""
+
+    kind: Literal["frames"] = "frames"
+    name: Name
+    columns: Width
+
+
+GlobalCondition = NumberCondition | VectorCondition
+LocalCondition = MelCondition | MfccCondition | PitchCondition | LoudnessCondition | FramesCondition
+Condition = Annotated[
+    LabelCondition | PositionCondition | GlobalCondition | LocalCondition,
+    Field(discriminator="kind"),
+]

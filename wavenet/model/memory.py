@@ -1,0 +1,210 @@
+"""What a model keeps of the past of a batch of streams, as an explicit value.
+
+A model reads and advances its memory in `hidden_states` and `step`. An engine holds it in its state
+and selects, joins and copies rows of it without knowing what is inside. Rows are independent, and
+the first axis of every tensor is the row.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+class Memory(ABC):
+    """Base of all memories."""
+
+    @abstractmethod
+    def select(self, rows: Sequence[int]) -> Self:
+        """Return a copy of some rows, in the given order; a row may occur several times."""
+
+    @abstractmethod
+    def join(self, other: Self) -> Self:
+        """Return the rows of this memory followed by those of another of the same model."""
+
+    @abstractmethod
+    def clone(self) -> Self:
+        """Return a copy that shares nothing with this memory."""
+
+    @abstractmethod
+    def set_row(self, row: int, source: Self) -> None:
+        """Replace a row by the only row of another memory, whose width may be smaller."""
+
+    @abstractmethod
+    def advance(self, samples: int) -> None:
+        """Count samples that an engine wrote into the tensors directly."""
+
+    @abstractmethod
+    def on_device(self) -> "Memory":
+        """Return a memory over the same tensors whose every changing number is a tensor.
+
+        A CUDA graph replays the same operations, so it cannot change Python numbers.
+        """
+
+    @abstractmethod
+    def synchronize(self, source: "Memory") -> None:
+        """Set the numbers of a memory from `on_device` to those of its source."""
+
+
+@dataclass
+class TensorMemory(Memory):
+    """Tensors that a model replaces in place at every step, such as a hidden state.
+
+    Attributes:
+        tensors: each (B, ..).
+    """
+
+    tensors: list[Tensor]
+
+    def select(self, rows: Sequence[int]) -> Self:
+        """Return a copy of some rows."""
+        return type(self)([tensor[list(rows)] for tensor in self.tensors])
+
+    def join(self, other: Self) -> Self:
+        """Return the rows of both."""
+        pairs = zip(self.tensors, other.tensors, strict=True)
+        return type(self)([torch.cat(pair) for pair in pairs])
+
+    def clone(self) -> Self:
+        """Return a copy."""
+        return type(self)([tensor.clone() for tensor in self.tensors])
+
+    def set_row(self, row: int, source: Self) -> None:
+        """Replace a row."""
+        for tensor, new in zip(self.tensors, source.tensors, strict=True):
+            tensor[row] = new[0]
+
+    def advance(self, samples: int) -> None:
+        """Do nothing: the tensors are all there is."""
+
+    def on_device(self) -> "TensorMemory":
+        """Return this memory: it has no Python numbers."""
+        return self
+
+    def synchronize(self, source: Memory) -> None:
+        """Do nothing: the tensors are shared."""
+
+
+@dataclass
+class RingMemory(Memory):
+    """One ring buffer per layer: the last (kernel_size - 1) * dilation inputs of the layer.
+
+    In a ring of length n, slot (cursor - 1) % n holds the newest input, and slot cursor % n the
+    oldest, which is overwritten next.
+
+    Attributes:
+        rings: (B, sum of ring lengths, channels or wider); zeros before a clip. An engine may pad
+            the channels.
+        edges: where the ring of each layer begins; the last entry is where the last ring ends.
+        cursor: inputs since the start, the same for all rows.
+    Source: Le Paine et al. 2016, "Fast Wavenet Generation Algorithm".
+    """
+
+    rings: Tensor
+    edges: tuple[int, ...]
+    cursor: int = 0
+
+    def past(self, layer: int) -> Tensor:
+        """Return the inputs in the ring of a layer, the oldest first: (B, n, width)."""
+        ring = self._ring(layer)
+        return ring.roll(-(self.cursor % ring.shape[1]), dims=1) if ring.shape[1] else ring
+
+    def extend(self, layer: int, inputs: Tensor) -> None:
+        """Write inputs (B, T, channels) behind the past of a layer; `advance` counts them."""
+        ring = self._ring(layer)
+        length, samples = ring.shape[1], inputs.shape[1]
+        kept = min(length, samples)
+        if kept:
+            first = self.cursor + samples - kept
+            slots = torch.arange(first, first + kept, device=ring.device) % length
+            ring[:, slots, : inputs.shape[2]] = inputs[:, -kept:]
+
+    def taps(self, layer: int, dilation: int, count: int) -> list[Tensor]:
+        """Return what the old taps of a layer read, the oldest first: count x (B, width)."""
+        ring = self._ring(layer)
+        return [ring[:, (self.cursor + k * dilation) % ring.shape[1]] for k in range(count)]
+
+    def push(self, layer: int, x: Tensor) -> None:
+        """Write one input (B, channels) of a layer; `advance` counts it."""
+        ring = self._ring(layer)
+        if ring.shape[1]:
+            ring[:, self.cursor % ring.shape[1]] = x
+
+    def select(self, rows: Sequence[int]) -> Self:
+        """Return a copy of some rows."""
+        return replace(self, rings=self.rings[list(rows)])
+
+    def join(self, other: Self) -> Self:
+        """Return the rows of both, at the cursor of this memory."""
+        turned = [
+            ring.roll(self.cursor - other.cursor, dims=1) if ring.shape[1] else ring
+            for ring in (other._ring(layer) for layer in range(len(self.edges) - 1))
+        ]
+        return replace(self, rings=torch.cat([self.rings, torch.cat(turned, dim=1)]))
+
+    def clone(self) -> Self:
+        """Return a copy."""
+        return replace(self, rings=self.rings.clone())
+
+    def set_row(self, row: int, source: Self) -> None:
+        """Replace a row."""
+        for layer in range(len(self.edges) - 1):
+            past, ring = source.past(layer)[0], self._ring(layer)[row]
+            if len(ring):
+                slots = (self.cursor + torch.arange(len(ring), device=ring.device)) % len(ring)
+                ring[slots, : past.shape[1]] = past
+
+    def advance(self, samples: int) -> None:
+        """Move the cursor."""
+        self.cursor += samples
+
+    def on_device(self) -> "DeviceRingMemory":
+        """Return a view of the rings with the cursor in a tensor."""
+        cursor = torch.tensor([self.cursor], dtype=torch.int64, device=self.rings.device)
+        return DeviceRingMemory(self.rings, self.edges, self.cursor, cursor)
+
+    def synchronize(self, source: Memory) -> None:
+        """Copy the cursor of the source."""
+        assert isinstance(source, RingMemory)
+        self.cursor = source.cursor
+
+    def _ring(self, layer: int) -> Tensor:
+        return self.rings[:, self.edges[layer] : self.edges[layer + 1]]
+
+
+@dataclass
+class DeviceRingMemory(RingMemory):
+    """Rings for a CUDA graph: every operation reads the cursor from the device.
+
+    Attributes:
+        position: (1,) int64, the cursor.
+    """
+
+    position: Tensor | None = None
+
+    def taps(self, layer: int, dilation: int, count: int) -> list[Tensor]:
+        """Return what the old taps of a layer read."""
+        assert self.position is not None
+        ring = self._ring(layer)
+        slots = [(self.position + k * dilation) % ring.shape[1] for k in range(count)]
+        return [ring.index_select(1, slot)[:, 0] for slot in slots]
+
+    def push(self, layer: int, x: Tensor) -> None:
+        """Write one input of a layer."""
+        assert self.position is not None
+        ring = self._ring(layer)
+        if ring.shape[1]:
+            ring.index_copy_(1, self.position % ring.shape[1], x[:, None].to(ring.dtype))
+
+    def synchronize(self, source: Memory) -> None:
+        """Copy the cursor of the source to the device."""
+        assert isinstance(source, RingMemory) and self.position is not None
+        self.position.fill_(source.cursor)
+
+    def advance(self, samples: int) -> None:
+        """Move the cursor on the device."""
+        assert self.position is not None
+        self.position.add_(samples)

@@ -1,0 +1,137 @@
+"""Settings that the models of all architectures share: output distribution and conditions.
+
+Each architecture extends `ModelConfig` beside its network; `registry` lists them.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from wavenet.config import StrictConfig, Width
+from wavenet.model.conditions import (
+    Condition,
+    GlobalCondition,
+    LabelCondition,
+    LocalCondition,
+    PositionCondition,
+)
+
+MAX_PARAMETERS = 100_000_000  # 400 MB in float32; no model of this project comes near
+MAX_MEMORY_VALUES = 50_000_000  # 200 MB of float32 memory for one stream
+
+
+class CategoricalOutput(StrictConfig):
+    """One logit per code of a mu-law codec."""
+
+    kind: Literal["categorical"] = "categorical"
+
+
+class LogisticOutput(StrictConfig):
+    """A mixture of logistics over 16-bit codes."""
+
+    kind: Literal["logistic-mixture"] = "logistic-mixture"
+    components: int = Field(default=10, ge=1, le=64)
+
+
+class GaussianOutput(StrictConfig):
+    """A mixture of Gaussians over 16-bit codes; one component is the single Gaussian."""
+
+    kind: Literal["gaussian-mixture"] = "gaussian-mixture"
+    components: int = Field(default=1, ge=1, le=64)
+
+
+Output = Annotated[CategoricalOutput | LogisticOutput | GaussianOutput, Field(discriminator="kind")]
+
+
+class ModelConfig(StrictConfig, ABC):
+    """Base of the model configs; the key `architecture` selects the class."""
+
+    architecture: str
+    output: Output = CategoricalOutput()
+    conditions: tuple[Condition, ...] = Field(default=(), max_length=32)
+    condition_channels: Width = 64  # hidden width of the condition network
+    condition_hop: int = Field(default=80, ge=1, le=65_536)  # samples between condition frames
+
+    @model_validator(mode="after")
+    def _check_conditions(self) -> Self:
+        names = [c.name for c in self.conditions if not isinstance(c, PositionCondition)]
+        if len(set(names)) != len(names):
+            raise ValueError("two conditions have the same name")
+        if len(self.conditions) - len(names) > 1:
+            raise ValueError("the position condition can be given once")
+        return self
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        weights = self.approximate_parameters
+        if weights > MAX_PARAMETERS:
+            raise ValueError(f"about {weights:,} parameters; the limit is {MAX_PARAMETERS:,}")
+        values = self.memory_values
+        if values > MAX_MEMORY_VALUES:
+            raise ValueError(
+                f"a memory of {values:,} values per stream; the limit is {MAX_MEMORY_VALUES:,}"
+            )
+        return self
+
+    @property
+    def receptive_field(self) -> int | None:
+        """Past samples that one prediction can depend on, the newest included; None: all."""
+        return None
+
+    @property
+    @abstractmethod
+    def bias_layers(self) -> int:
+        """Layers that receive a bias from the condition network."""
+
+    @property
+    @abstractmethod
+    def bias_width(self) -> int:
+        """Numbers in the bias of one layer."""
+
+    @property
+    @abstractmethod
+    def memory_values(self) -> int:
+        """Numbers that the model keeps of the past of one stream."""
+
+    @property
+    @abstractmethod
+    def network_parameters(self) -> int:
+        """Weights of the network without the condition network, an upper estimate."""
+
+    @property
+    def labels(self) -> tuple[LabelCondition, ...]:
+        """The conditions that are chosen from a set of labels."""
+        return tuple(c for c in self.conditions if isinstance(c, LabelCondition))
+
+    @property
+    def globals(self) -> tuple[GlobalCondition, ...]:
+        """The conditions that are numbers or vectors of a clip."""
+        return tuple(c for c in self.conditions if isinstance(c, GlobalCondition))
+
+    @property
+    def locals(self) -> tuple[LocalCondition, ...]:
+        """The conditions that come in frames."""
+        return tuple(c for c in self.conditions if isinstance(c, LocalCondition))
+
+    @property
+    def columns(self) -> int:
+        """Numbers per frame of all local conditions together."""
+        return sum(c.columns for c in self.locals)
+
+    @property
+    def droppable(self) -> frozenset[str]:
+        """Names of the conditions that a request may omit."""
+        return frozenset(c.name for c in (*self.labels, *self.globals) if c.dropout > 0)
+
+    @property
+    def approximate_parameters(self) -> int:
+        """Number of weights, without most biases, for a 10-bit codec: an upper estimate."""
+        total = self.network_parameters
+        if self.conditions:
+            hidden = self.condition_channels
+            total += self.bias_layers * self.bias_width * hidden
+            total += hidden * (hidden + sum(c.feature_width for c in self.conditions))
+            total += sum((len(c.values) + 1) * c.channels for c in self.labels)
+            total += sum((2 * c.context + 1) * c.columns * c.channels for c in self.locals)
+        return total

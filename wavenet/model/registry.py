@@ -1,0 +1,53 @@
+"""The architectures: name -> config class and network.
+
+To add one, write its file beside `wavenet.py` and add a line to `ARCHITECTURES` and to the imports.
+Everything else finds it here: checkpoints, training, engines, the command line and the studio.
+"""
+
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+from pydantic import Tag
+
+from wavenet.codec import Codec
+from wavenet.config import select_by
+from wavenet.model.base import AutoregressiveModel
+from wavenet.model.gru import GRU, GRUConfig
+from wavenet.model.model_config import ModelConfig
+from wavenet.model.wavenet import WaveNet, WaveNetConfig
+
+
+class Architecture(NamedTuple):
+    """The config class and the network of an architecture."""
+
+    config: type[ModelConfig]
+    model: type[AutoregressiveModel[Any]]
+
+
+ARCHITECTURES = {
+    "wavenet": Architecture(WaveNetConfig, WaveNet),
+    "gru": Architecture(GRUConfig, GRU),
+}
+DEFAULT_ARCHITECTURE = "wavenet"  # of configs without the key `architecture`
+
+if TYPE_CHECKING:
+    AnyModelConfig = ModelConfig
+else:
+    # how a file holds a model config: any of the classes, selected by its architecture
+    _tagged = [Annotated[entry.config, Tag(name)] for name, entry in ARCHITECTURES.items()]
+    AnyModelConfig = Annotated[
+        reduce(or_, _tagged), select_by("architecture", DEFAULT_ARCHITECTURE, list(ARCHITECTURES))
+    ]
+
+
+def build_model(config: ModelConfig, codec: Codec, sample_rate: int) -> AutoregressiveModel[Any]:
+    """Build the network of a config, with random weights.
+
+    Args:
+        config: of a registered architecture.
+        codec: of the codes that the model predicts.
+        sample_rate: Hz.
+    """
+    model = ARCHITECTURES[config.architecture].model
+    return model(config, codec.bits, sample_rate, codec.silence_code)
