@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.conftest import RATE, given_for, local_for, tiny_config, tiny_model
+from tests.conftest import RATE, tiny_config, tiny_model
 from wavenet.bench.model_cost import build_meta_model, compute_cost
-from wavenet.engines.rings import empty_state
 from wavenet.model.model_config import GaussianOutput
 
 
@@ -18,8 +17,7 @@ def test_the_cost_of_a_meta_model_equals_that_of_the_model(kernel_size, conditio
     assert cost == compute_cost(model)
     assert cost.parameters == sum(p.numel() for p in model.parameters())
     assert cost.weight_bytes == sum(p.nbytes for p in model.parameters())
-    conditioning = model.conditioning([given_for(model, 0)], [1], [local_for(model, 0, 1)])
-    assert cost.ring_bytes == empty_state(model, conditioning).rings.nbytes
+    assert cost.ring_bytes == model.initial_memory(1).rings.nbytes
     assert cost.receptive_field == model.receptive_field
 
 

@@ -24,4 +24,4 @@ def test_commands_apply_the_default_and_info_prints_it(make_checkpoint, wavenet,
     done = wavenet("batch", table, "--out-dir", tmp_path / "out", *chosen)
     assert done[0] == 0, done[2]
     assert len(hashes(tmp_path / "out")) == 2
-    assert "-40 to 0 dB, -10 unless told" in wavenet("info", folder)[1]
+    assert "-40 to 0 dB, default -10" in wavenet("info", folder)[1]
