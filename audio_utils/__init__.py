@@ -1,1 +1,1 @@
-"""Signals: read and write audio, features, pictures. Knows no model; never imports wavenet."""
+"""Audio signals: files, features, metrics and plots. Knows no model; never imports wavenet."""

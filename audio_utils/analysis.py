@@ -1,7 +1,7 @@
-"""Describe a recording: numbers about all of it, and its features frame by frame.
+"""Describe a recording: statistics of the whole, and features frame by frame.
 
-Enters: a waveform (T,) and its rate in Hz. Leaves: `Measures`, arrays, a level or a pitch over
-time. Callers: the studio and its public functions.
+Enters: a waveform (T,) and its sample rate in Hz. Leaves: `RecordingStats`, feature arrays, the
+pitch over time. Callers: the studio and its public functions, the report on a dataset.
 """
 
 import math
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audio_utils.atomic_files import atomic_file, os_error_reason
 from audio_utils.errors import AudioError
 from audio_utils.features import (
     FeatureConfig,
@@ -22,38 +23,37 @@ from audio_utils.features import (
     pitch,
     torchaudio_functional,
 )
-from audio_utils.files import atomic_file, reason
 from audio_utils.lufs import integrated_loudness
-from audio_utils.metrics import to_peak
+from audio_utils.metrics import normalise_peak
 
-# The largest value that 16-bit PCM holds.
+# The largest value of 16-bit PCM.
 FULL_SCALE = 1 - 2**-15
 SILENCE_DB = -60.0
 BLOCK_SECONDS = 0.010
-# A recording that was made as loud as it can be touches full scale; one that was cut off stays.
-CLIPPED_RUN = 3
+# A recording that is normalised to full scale touches it with single samples; clipping leaves runs.
+MIN_CLIPPED_RUN = 3
 PITCH_RANGE_HZ = (65.0, 1000.0)
-# Pitch is looked for at a low rate and, in long recordings, less often: it costs 1.5 ms a frame.
+# Pitch costs 1.5 ms per frame: it is tracked at a low rate, and long recordings get fewer frames.
 _PITCH_RATE = 16_000
 _MAX_PITCH_FRAMES = 2000
 _DELTA_FRAMES = 9
 
 
 @dataclass(frozen=True)
-class Measures:
-    """Numbers of a whole recording; None where it has none, as silence has no level.
+class RecordingStats:
+    """Statistics of a whole recording; None for an undefined value, such as the level of silence.
 
     Attributes:
-        seconds: length.
+        seconds: duration.
         sample_rate: Hz.
         samples: T.
         peak_db: the largest magnitude, dB re full scale.
-        rms_db: the root of the mean square, dB re full scale; a full-scale sine has -3.01.
-        crest_db: peak over RMS, dB; a sine has 3.01.
-        loudness_lufs: as `lufs.integrated_loudness` has it.
-        dc: mean of the samples, as a share of full scale.
-        clipped: samples at full scale, where the recording was probably cut off.
-        silence: share of the blocks of 10 ms whose RMS is below -60 dB.
+        rms_db: the root of the mean square, dB re full scale; -3.01 for a full-scale sine.
+        crest_db: peak over RMS, dB; 3.01 for a sine.
+        loudness_lufs: from `lufs.integrated_loudness`.
+        dc: mean of the samples, as a fraction of full scale.
+        clipped: number of samples at full scale; the recording was probably clipped there.
+        silence: fraction of the blocks of 10 ms whose RMS is below -60 dB.
     """
 
     seconds: float
@@ -68,17 +68,18 @@ class Measures:
     silence: float
 
 
-def measure(waveform: Tensor, sample_rate: int) -> Measures:
-    """Count and measure.
+def measure_recording(waveform: Tensor, sample_rate: int) -> RecordingStats:
+    """Return the statistics of a recording.
 
     Args:
         waveform: (T,) float32 in [-1, 1], T >= 1.
         sample_rate: Hz.
     """
     samples = waveform.double()
-    peak_db, rms_db = _decibels(samples.abs().max()), _decibels(samples.square().mean().sqrt())
+    peak_db = _amplitude_to_db(samples.abs().max())
+    rms_db = _amplitude_to_db(samples.square().mean().sqrt())
     crest_db = None if peak_db is None or rms_db is None else peak_db - rms_db
-    return Measures(
+    return RecordingStats(
         len(samples) / sample_rate,
         sample_rate,
         len(samples),
@@ -88,12 +89,12 @@ def measure(waveform: Tensor, sample_rate: int) -> Measures:
         integrated_loudness(waveform, sample_rate),
         float(samples.mean()),
         int((waveform.abs() >= FULL_SCALE).sum()),
-        silence_share(waveform, sample_rate),
+        silent_fraction(waveform, sample_rate),
     )
 
 
-def silence_share(waveform: Tensor, sample_rate: int) -> float:
-    """Return the share of the blocks of 10 ms whose RMS is below -60 dB re full scale.
+def silent_fraction(waveform: Tensor, sample_rate: int) -> float:
+    """Return the fraction of the blocks of 10 ms whose RMS is below -60 dB re full scale.
 
     Args:
         waveform: (T,), T >= 1; the last block may be shorter.
@@ -103,13 +104,15 @@ def silence_share(waveform: Tensor, sample_rate: int) -> float:
 
 
 def is_clipped(waveform: Tensor) -> bool:
-    """Tell whether `CLIPPED_RUN` neighbouring samples of (T,) are at full scale."""
-    full = waveform.abs() >= FULL_SCALE
-    return len(full) >= CLIPPED_RUN and bool(full.unfold(0, CLIPPED_RUN, 1).all(1).any())
+    """Return whether `MIN_CLIPPED_RUN` consecutive samples of (T,) are at full scale."""
+    at_full_scale = waveform.abs() >= FULL_SCALE
+    if len(at_full_scale) < MIN_CLIPPED_RUN:
+        return False
+    return bool(at_full_scale.unfold(0, MIN_CLIPPED_RUN, 1).all(1).any())
 
 
 def group_means(values: Tensor, size: int) -> Tensor:
-    """Average (T,) in groups of `size`; the last group may be smaller.
+    """Return the mean of each group of `size` values of (T,); the last group may be smaller.
 
     Returns:
         (ceil(T / size),) float64.
@@ -121,21 +124,21 @@ def group_means(values: Tensor, size: int) -> Tensor:
 
 
 def entropy(codes: Tensor) -> float:
-    """Return what a code costs where only the histogram is known, in bits.
+    """Return the entropy of the histogram of codes, bits per code.
 
     Args:
         codes: (T,) integers, 0 or more, T >= 1.
     Source: Shannon 1948.
     """
-    shares = torch.bincount(codes).double() / len(codes)
-    return float(torch.special.entr(shares).sum()) / math.log(2)
+    probabilities = torch.bincount(codes).double() / len(codes)
+    return float(torch.special.entr(probabilities).sum()) / math.log(2)
 
 
 def deltas(features: Tensor) -> Tensor:
-    """Return the slope of every row over time, by regression over nine frames.
+    """Return the slope of every row over time, by linear regression over nine frames.
 
     Args:
-        features: (rows, F), F >= 1; the ends go on as they are.
+        features: (rows, F), F >= 1; the first and the last frame are repeated beyond the ends.
     Returns:
         (rows, F), change per frame.
     Raises:
@@ -153,28 +156,29 @@ def track_pitch(waveform: Tensor, sample_rate: int) -> tuple[Tensor, float]:
         waveform: (T,) float32, T >= 1.
         sample_rate: Hz, 4,000 or more.
     Returns:
-        (F,) Hz from 65 to 1000, 0 where there is no pitch, and the seconds from frame to frame.
+        (F,) Hz from 65 to 1000, 0 for unpitched frames; and the seconds from frame to frame.
     Raises:
-        AudioError: an unusable waveform or rate.
+        AudioError: an invalid waveform or sample rate.
     """
     if sample_rate > _PITCH_RATE:
         waveform = torchaudio_functional().resample(waveform, sample_rate, _PITCH_RATE)
         sample_rate = _PITCH_RATE
     hop = max(round(BLOCK_SECONDS * sample_rate), math.ceil(len(waveform) / _MAX_PITCH_FRAMES))
-    return pitch(to_peak(waveform), sample_rate, hop, *PITCH_RANGE_HZ), hop / sample_rate
+    return pitch(normalise_peak(waveform), sample_rate, hop, *PITCH_RANGE_HZ), hop / sample_rate
 
 
 def feature_arrays(waveform: Tensor, sample_rate: int) -> dict[str, Tensor]:
-    """Compute what is drawn, for keeping; a frame every 8 ms, whatever the length.
+    """Compute the plotted features as arrays for a file; a frame every 8 ms at every duration.
 
     Args:
         waveform: (T,) float32, T >= 1.
         sample_rate: Hz, 4,000 or more.
     Returns:
-        By name: `seconds` (F,), at which the frames of these stand: `log_mel_db` (n_mels, F),
-        `mfcc_db`, `mfcc_delta_db`, `mfcc_delta_delta_db` (20, F), per frame, `level_db` (F,).
+        Arrays by name: `seconds` (F,), the times of the frames; `log_mel_db` (n_mels, F);
+        `mfcc_db`, `mfcc_delta_db`, `mfcc_delta_delta_db` (20, F), the deltas per frame;
+        `level_db` (F,).
     Raises:
-        AudioError: an unusable waveform or rate.
+        AudioError: an invalid waveform or sample rate.
     """
     config = FeatureConfig.default_for(sample_rate)
     mel = log_mel(waveform, config)
@@ -191,18 +195,18 @@ def feature_arrays(waveform: Tensor, sample_rate: int) -> dict[str, Tensor]:
 
 
 def save_arrays(path: str | Path, arrays: dict[str, Tensor]) -> None:
-    """Write arrays by name as `.npz`, whole or not at all.
+    """Write arrays by name as `.npz`, atomically.
 
     Raises:
         AudioError: the file cannot be written.
     """
-    plain: dict[str, Any] = {name: array.numpy() for name, array in arrays.items()}
+    numpy_arrays: dict[str, Any] = {name: array.numpy() for name, array in arrays.items()}
     try:
         with atomic_file(path) as temporary:
-            np.savez(temporary, **plain)
+            np.savez(temporary, **numpy_arrays)
     except OSError as error:
-        raise AudioError(f"Cannot write {path}: {reason(error)}.") from error
+        raise AudioError(f"Cannot write {path}: {os_error_reason(error)}.") from error
 
 
-def _decibels(magnitude: Tensor) -> float | None:
-    return 20 * math.log10(float(magnitude)) if magnitude > 0 else None
+def _amplitude_to_db(amplitude: Tensor) -> float | None:
+    return 20 * math.log10(float(amplitude)) if amplitude > 0 else None

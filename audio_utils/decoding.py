@@ -1,6 +1,6 @@
-"""Decode audio files, checked on the way in, without torch: workers that only read stay small.
+"""Decode and check audio files, without torch, so that worker processes need little memory.
 
-Enters: a path. Leaves: samples in numpy, and what the file was. Callers: `audio_utils.io`, the
+Enters: a path. Leaves: samples in numpy, and properties of the file. Callers: `audio_utils.io`, the
 workers that prepare a corpus. Formats: WAV, FLAC, OGG (Vorbis, Opus), MP3. Resampling is soxr HQ.
 """
 
@@ -17,27 +17,27 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from audio_utils.containers import find_fault
+from audio_utils.atomic_files import os_error_reason
+from audio_utils.containers import find_container_error
 from audio_utils.errors import AudioError
-from audio_utils.files import reason
 
 MIN_RATE, MAX_RATE = 4_000, 192_000
 MAX_CHANNELS = 8
 # 30 minutes of stereo at 48 kHz; mixed to mono float32 that is 350 MB.
 MAX_SAMPLES = 30 * 60 * 48_000 * 2
-# 24 dB above full scale. No decoder overshoots so far; whole numbers kept as floats do.
+# 24 dB above full scale. No decoder overshoots this far; integers stored as floats do.
 MAX_PEAK = 16.0
-# Small enough to bound memory; one large write makes libsndfile overrun its stack in Vorbis.
+# Small enough to limit memory; one large write overflows the stack of libsndfile's Vorbis encoder.
 BLOCK_FRAMES = 65_536
 
 
 @dataclass(frozen=True, eq=False)
-class Decoded:
+class DecodedAudio:
     """One audio file in memory.
 
     Attributes:
         samples: (T,) float32 in [-1, 1], T >= 1.
-        sample_rate, original_rate, channels, clipped: as of `io.Recording`.
+        sample_rate, original_rate, channels, clipped: as in `io.Recording`.
     """
 
     samples: NDArray[np.float32]
@@ -47,16 +47,16 @@ class Decoded:
     clipped: int
 
 
-def decode(
+def decode_file(
     path: str | Path, sample_rate: int | None = None, max_samples: int = MAX_SAMPLES
-) -> Decoded:
+) -> DecodedAudio:
     """Read an audio file as mono float32; arguments and errors are those of `io.read`."""
     if sample_rate is not None:
-        check_rate(sample_rate, "the asked sample rate")
-    with _opened(Path(path)) as handle:
-        fault = find_fault(handle, os.fstat(handle.fileno()).st_size)
-        if fault:
-            raise AudioError(f"{path} {fault}.")
+        check_sample_rate(sample_rate, "the requested sample rate")
+    with _open_regular_file(Path(path)) as handle:
+        container_error = find_container_error(handle, os.fstat(handle.fileno()).st_size)
+        if container_error:
+            raise AudioError(f"{path} {container_error}.")
         samples, original_rate, channels = _decode(path, handle, sample_rate, max_samples)
     target_rate = sample_rate or original_rate
     if target_rate != original_rate:
@@ -64,23 +64,23 @@ def decode(
         if not samples.size:
             raise AudioError(f"{path} is too short to be resampled to {target_rate} Hz.")
     clipped = int(np.count_nonzero(np.abs(samples) > 1))
-    return Decoded(np.clip(samples, -1, 1), target_rate, original_rate, channels, clipped)
+    return DecodedAudio(np.clip(samples, -1, 1), target_rate, original_rate, channels, clipped)
 
 
-def check_rate(rate: int, what: str) -> None:
-    """Refuse a rate that is out of bounds."""
+def check_sample_rate(rate: int, what: str) -> None:
+    """Raise AudioError if a sample rate is out of range; `what` names it in the message."""
     if not MIN_RATE <= rate <= MAX_RATE:
         raise AudioError(f"{what} must be {MIN_RATE:,} to {MAX_RATE:,} Hz, not {rate:,} Hz.")
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a regular file; a FIFO is opened without waiting for its other end, then refused."""
+def _open_regular_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file; a FIFO is opened without blocking, then rejected."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
-        raise AudioError(f"Cannot read {path}: {reason(error)}.") from error
-    # Looked at before fdopen, which has its own words for a folder.
+        raise AudioError(f"Cannot read {path}: {os_error_reason(error)}.") from error
+    # Checked before fdopen, whose message for a folder is less clear.
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
@@ -93,7 +93,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 def _decode(
     path: str | Path, handle: BinaryIO, target_rate: int | None, max_samples: int
 ) -> tuple[NDArray[np.float32], int, int]:
-    """Return mono samples, rate and channels; limits are checked before anything is decoded."""
+    """Return mono samples, sample rate and channels; check the limits before decoding."""
     os.lseek(handle.fileno(), 0, os.SEEK_SET)
     try:
         with soundfile.SoundFile(handle.fileno(), closefd=False) as file:
@@ -102,13 +102,13 @@ def _decode(
             return samples, file.samplerate, file.channels
     except soundfile.LibsndfileError as error:
         raise AudioError(
-            f"{path} cannot be decoded{describe_error(error)}; it is damaged or of an unsupported "
-            "kind, so export it again as 16-bit WAV."
+            f"{path} cannot be decoded{libsndfile_message(error)}; it is damaged or of an "
+            "unsupported kind, so export it again as 16-bit WAV."
         ) from error
 
 
-def describe_error(error: soundfile.LibsndfileError) -> str:
-    """Return the words of libsndfile, but for those that are not true of a file we have open."""
+def libsndfile_message(error: soundfile.LibsndfileError) -> str:
+    """Return libsndfile's message in brackets; "" if it wrongly calls the open file missing."""
     text: str = error.error_string.removeprefix("Error : ").rstrip(".")
     return "" if "does not exist" in text else f" ({text})"
 
@@ -117,7 +117,7 @@ def _check_header(
     path: str | Path, file: soundfile.SoundFile, target_rate: int | None, max_samples: int
 ) -> None:
     rate, channels, frames = file.samplerate, file.channels, file.frames
-    check_rate(rate, f"{path}: the sample rate")
+    check_sample_rate(rate, f"{path}: the sample rate")
     if not 1 <= channels <= MAX_CHANNELS:
         raise AudioError(f"{path} has {channels} channels; expected 1 to {MAX_CHANNELS}.")
     if frames < 1:
@@ -126,21 +126,21 @@ def _check_header(
     if max(frames * channels, resampled) > max_samples:
         raise AudioError(
             f"{path} is too long: {frames:,} frames x {channels} channels at {rate} Hz, the limit "
-            f"is {max_samples:,} samples; cut it into parts."
+            f"is {max_samples:,} samples; split it into shorter files."
         )
 
 
 def _read_mono(path: str | Path, file: soundfile.SoundFile) -> NDArray[np.float32]:
-    """Decode block by block, so that a false count of frames never decides what is allocated."""
-    blocks, faults, first_fault, found, peak = [], 0, 0, 0, 0.0
+    """Decode block by block, so that a wrong frame count in the header never allocates memory."""
+    blocks, invalid, first_invalid, found, peak = [], 0, 0, 0, 0.0
     while found <= file.frames:
         block = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
         if not len(block):
             break
-        is_fault = ~np.isfinite(block).all(axis=1)
-        if is_fault.any():
-            first_fault = first_fault if faults else found + int(is_fault.argmax())
-            faults += int(np.count_nonzero(is_fault))
+        is_invalid = ~np.isfinite(block).all(axis=1)
+        if is_invalid.any():
+            first_invalid = first_invalid if invalid else found + int(is_invalid.argmax())
+            invalid += int(np.count_nonzero(is_invalid))
         else:
             peak = max(peak, float(np.abs(block).max()))
             blocks.append(block.mean(axis=1))
@@ -148,16 +148,15 @@ def _read_mono(path: str | Path, file: soundfile.SoundFile) -> NDArray[np.float3
     if found != file.frames:
         raise AudioError(
             f"{path} is damaged or cut short: its header declares {file.frames:,} frames, "
-            f"{found:,} could be read; get the file again."
+            f"{found:,} could be read; download the file again."
         )
-    if faults:
+    if invalid:
         raise AudioError(
-            f"{path} has {faults:,} frames that are not finite (NaN or infinite), the first at "
-            f"index {first_fault:,}; export it again."
+            f"{path} has {invalid:,} frames that are not finite (NaN or infinite), the first at "
+            f"index {first_invalid:,}; export it again."
         )
     if peak > MAX_PEAK:
         raise AudioError(
-            f"{path} has values up to {peak:.3g} where [-1, 1] is expected; scale it and export "
-            "it again."
+            f"{path} has values up to {peak:.3g}, expected -1 to 1; scale it and export it again."
         )
     return np.concatenate(blocks)

@@ -1,8 +1,8 @@
-"""The one error of audio_utils. The command line and the studio catch it and show its sentence."""
+"""The one error class of audio_utils. The command line and the studio catch it and show it."""
 
 
 class AudioError(Exception):
-    """Audio, a setting or a file cannot be used as asked.
+    """A waveform, a setting or a file cannot be used.
 
-    The message is one sentence for the person: what was expected, what was found, what to do.
+    The message is one sentence for the user: what was expected, what was found, what to do.
     """

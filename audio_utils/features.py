@@ -1,7 +1,8 @@
-"""The one implementation of spectrogram, mel, MFCC, loudness and pitch, wherever they are used.
+"""Compute spectrogram, mel, MFCC, loudness and pitch: the only implementation in the project.
 
-Enters: a waveform (..., T) on any device. Leaves: features (..., bins, frames) there. It agrees
-with librosa at the same settings: Slaney mel scale and norm, frames centred, zeros outside.
+Enters: a waveform (..., T) on any device. Leaves: features (..., bins, frames) on that device.
+Callers: training, generation, metrics, plots, the studio. The results agree with librosa at the
+same settings: Slaney mel scale and norm, centred frames, zero padding.
 """
 
 import dataclasses
@@ -21,19 +22,19 @@ _WINDOW_SECONDS = 0.032
 
 @dataclass(frozen=True)
 class FeatureConfig:
-    """Settings of every feature; contradictions are refused when it is made.
+    """Settings of every feature; the constructor rejects contradictions.
 
     Attributes:
         sample_rate: Hz.
         n_fft: samples, length of the Fourier transform.
-        win_length: samples of the Hann window, at most n_fft; centred in it.
+        win_length: samples of the Hann window, at most n_fft; centred in the transform.
         hop_length: samples from frame to frame.
-        n_mels: mel filters, each at least as wide as the step of the transform.
+        n_mels: mel filters; each must contain at least one bin of the transform.
         n_mfcc: cepstral coefficients, at most n_mels.
         f_min: Hz, lower edge of the lowest mel filter.
         f_max: Hz, upper edge of the highest; None for half the sample rate.
     Raises:
-        AudioError: a value out of range, or a mel filter that no bin falls into.
+        AudioError: a value out of range, or a mel filter without a bin.
     """
 
     sample_rate: int
@@ -62,13 +63,13 @@ class FeatureConfig:
 
     @classmethod
     def default_for(cls, sample_rate: int) -> "FeatureConfig":
-        """Choose a window of 32 ms, a hop of a quarter of it, and mel filters that it resolves.
+        """Return default settings: a window of 32 ms and a hop of a quarter of it.
 
         Args:
             sample_rate: Hz, 4,000 or more.
         Returns:
             The settings: n_fft is the power of two at or above the window; 80 mel filters from
-            16 kHz, 64 from 8 kHz, 40 below.
+            16 kHz, 64 from 8 kHz, 40 below, which the transform resolves.
         """
         win_length = round(_WINDOW_SECONDS * sample_rate)
         n_fft = 2 ** math.ceil(math.log2(max(2, win_length)))
@@ -77,15 +78,15 @@ class FeatureConfig:
 
     @property
     def highest(self) -> float:
-        """Upper edge of the mel filters, Hz."""
+        """Return the upper edge of the highest mel filter, Hz."""
         return self.sample_rate / 2 if self.f_max is None else self.f_max
 
     def with_hop(self, hop_length: int) -> "FeatureConfig":
-        """Return the same settings with another hop, in samples."""
+        """Return these settings with another hop length, in samples."""
         return dataclasses.replace(self, hop_length=hop_length)
 
     def _check_filters(self) -> None:
-        """Refuse triangles that lie between two bins: their output would be silence, always."""
+        """Raise AudioError for filters that lie between two bins: their output is always 0."""
         low, high = hz_to_mel(self.f_min), hz_to_mel(self.highest)
         step = (high - low) / (self.n_mels + 1)
         edges = [mel_to_hz(low + step * index) for index in range(self.n_mels + 2)]
@@ -118,7 +119,7 @@ def stft_magnitude(waveform: Tensor, config: FeatureConfig) -> Tensor:
     """Return the magnitude of the short-time Fourier transform.
 
     Args:
-        waveform: (..., T), float32 or float64, T >= 1; shorter than a window is fine.
+        waveform: (..., T), float32 or float64, T >= 1; may be shorter than a window.
         config: n_fft, win_length and hop_length are used.
     Returns:
         (..., n_fft // 2 + 1, 1 + T // hop_length), 0 or more, same dtype and device.
@@ -141,16 +142,16 @@ def stft_magnitude(waveform: Tensor, config: FeatureConfig) -> Tensor:
 
 
 def mel_spectrogram(waveform: Tensor, config: FeatureConfig, power: float = 2.0) -> Tensor:
-    """Return the energy in mel filters of equal area.
+    """Return the mel spectrogram: energy in triangular filters of equal area.
 
     Args:
         waveform: (..., T), float32 or float64, T >= 1.
-        config: all settings but n_mfcc are used.
+        config: all settings except n_mfcc are used.
         power: 2 for energy, 1 for magnitude; above 0.
     Returns:
         (..., n_mels, 1 + T // hop_length), 0 or more.
     Raises:
-        AudioError: an unusable waveform or power, or torchaudio cannot be imported.
+        AudioError: an invalid waveform or power, or torchaudio cannot be imported.
     Source: Slaney, Auditory Toolbox, 1998; librosa.feature.melspectrogram.
     """
     if not power > 0:
@@ -162,7 +163,7 @@ def mel_spectrogram(waveform: Tensor, config: FeatureConfig, power: float = 2.0)
 
 
 def mel_filters(config: FeatureConfig) -> Tensor:
-    """Return the triangles of equal area: (n_mels, n_fft // 2 + 1) float32, 0 or more.
+    """Return triangular filters of equal area: (n_mels, n_fft // 2 + 1) float32, 0 or more.
 
     Raises:
         AudioError: torchaudio cannot be imported.
@@ -180,14 +181,13 @@ def mel_filters(config: FeatureConfig) -> Tensor:
 
 
 def log_mel(waveform: Tensor, config: FeatureConfig) -> Tensor:
-    """Return mel energy in decibels, each frame independent of the others.
+    """Return mel energy in decibels; each frame is independent of the others.
 
     Args:
         waveform: (..., T), float32 or float64, T >= 1.
         config: as for `mel_spectrogram`.
     Returns:
-        (..., n_mels, 1 + T // hop_length), dB re energy 1; never below -100 dB, the floor that
-        silence has.
+        (..., n_mels, 1 + T // hop_length), dB re energy 1; at least -100 dB, the value of silence.
     Raises:
         AudioError: as `mel_spectrogram`.
     """
@@ -197,9 +197,9 @@ def log_mel(waveform: Tensor, config: FeatureConfig) -> Tensor:
 def mfcc(waveform: Tensor, config: FeatureConfig) -> Tensor:
     """Return mel-frequency cepstral coefficients.
 
-    Decibels are first limited to 80 dB below the loudest point of the clip. Each clip of a batch
-    has its own loudest point, so that a batch equals its clips one by one (librosa takes one for
-    all channels).
+    Decibels are first limited to 80 dB below the maximum of the clip. Each clip of a batch has its
+    own maximum, so that a batch equals its single clips (librosa uses one maximum for all
+    channels).
 
     Args:
         waveform: (..., T), float32 or float64, T >= 1.
@@ -212,7 +212,7 @@ def mfcc(waveform: Tensor, config: FeatureConfig) -> Tensor:
     """
     functional = torchaudio_functional()
     mel = mel_spectrogram(waveform, config)
-    # (B, 1, n_mels, frames): torchaudio takes one loudest point for each first index.
+    # (B, 1, n_mels, frames): torchaudio uses one maximum per index of the first dimension.
     clips = mel.reshape(-1, 1, *mel.shape[-2:])
     decibels = functional.amplitude_to_DB(clips, 10.0, FLOOR_POWER, 0.0, top_db=MFCC_RANGE_DB)
     basis = functional.create_dct(config.n_mfcc, config.n_mels, norm="ortho")
@@ -221,16 +221,16 @@ def mfcc(waveform: Tensor, config: FeatureConfig) -> Tensor:
 
 
 def loudness(waveform: Tensor, window: int, hop_length: int) -> Tensor:
-    """Return the level of the waveform, frame by frame.
+    """Return the RMS level of each frame.
 
     Args:
         waveform: (T,), float32 or float64, T >= 1.
-        window: samples of each frame, a Hann window, centred; zeros outside.
+        window: samples of the centred Hann window; zero padding outside the waveform.
         hop_length: samples from frame to frame.
     Returns:
-        (1 + T // hop_length,), dB re full scale, the RMS of a sample; never below -100 dB.
+        (1 + T // hop_length,), dB re full scale; at least -100 dB.
     Raises:
-        AudioError: an unusable waveform or size.
+        AudioError: an invalid waveform or size.
     """
     if window < 1 or hop_length < 1:
         raise AudioError(f"window and hop_length must be at least 1, not {window}, {hop_length}.")
@@ -245,24 +245,24 @@ def loudness(waveform: Tensor, window: int, hop_length: int) -> Tensor:
 def pitch(
     waveform: Tensor, sample_rate: int, hop_length: int, low_hz: float, high_hz: float
 ) -> Tensor:
-    """Return the fundamental frequency, frame by frame, by probabilistic YIN.
+    """Return the fundamental frequency of each frame, by probabilistic YIN.
 
     Args:
         waveform: (T,), float32 or float64, T >= 1.
         sample_rate: Hz.
         hop_length: samples from frame to frame.
-        low_hz, high_hz: where it is looked for; four periods of the lowest are one window.
+        low_hz, high_hz: range of the search; the window is four periods of low_hz or longer.
     Returns:
-        (1 + T // hop_length,) float32, Hz; 0 where there is no pitch.
+        (1 + T // hop_length,) float32, Hz; 0 for unpitched frames.
     Raises:
-        AudioError: an unusable waveform, or bounds beyond half the sample rate.
+        AudioError: an invalid waveform, or a range beyond half the sample rate.
     Source: Mauch and Dixon 2014; librosa.pyin.
     """
     _check_samples(waveform)
     if not 0 < low_hz < high_hz <= sample_rate / 2:
         raise AudioError(
-            f"pitch must be looked for between 0 and {sample_rate / 2:g} Hz, half the sample "
-            f"rate, not from {low_hz:g} to {high_hz:g} Hz."
+            f"Expected a pitch range between 0 and {sample_rate / 2:g} Hz, half the sample rate, "
+            f"got {low_hz:g} to {high_hz:g} Hz."
         )
     import librosa
 
@@ -287,7 +287,7 @@ def _check_samples(waveform: Tensor) -> None:
 
 
 def torchaudio_functional() -> Any:
-    """Import torchaudio here and nowhere else: a build that does not match torch fails to load."""
+    """Return torchaudio.functional, imported only here: a build for another torch fails to load."""
     try:
         import torchaudio.functional as functional
     except (ImportError, OSError, RuntimeError) as error:

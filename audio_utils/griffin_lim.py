@@ -1,7 +1,7 @@
-"""The baseline vocoder: a waveform from nothing but a mel spectrogram, without learning.
+"""The Griffin-Lim baseline vocoder: a waveform from a mel spectrogram, without training.
 
-Enters: a recording, for its mel spectrogram. Leaves: another waveform with nearly the same one.
-Callers: benchmarks, which compare a trained vocoder with it by `audio_utils.metrics`.
+Enters: a recording, of which only the mel spectrogram is used. Leaves: a waveform with nearly the
+same mel spectrogram. Caller: the evaluation of vocoders, which compares a trained vocoder with it.
 """
 
 import torch
@@ -14,31 +14,31 @@ from audio_utils.features import FeatureConfig, mel_spectrogram
 def griffin_lim(
     waveform: Tensor, sample_rate: int, config: FeatureConfig, iterations: int = 60
 ) -> Tensor:
-    """Analyse a recording into its mel spectrogram and guess a waveform that has it.
+    """Compute the mel spectrogram of a recording and estimate a waveform from it.
 
     Three steps: non-negative least squares from mel filters to bins, fast Griffin-Lim for the
-    phase from a fixed random start, and one gain that restores the mel energy. Nothing of the
-    recording is used but the mel spectrogram and the number of samples.
+    phase from a fixed random start, and one gain that restores the mel energy. Only the mel
+    spectrogram and the number of samples of the recording are used.
 
     Args:
         waveform: (T,), float32 or float64, finite, T >= 1.
         sample_rate: Hz, that of config.
-        config: all settings but n_mfcc are used; the hop is at most half of the window, better a
-            quarter or less.
+        config: all settings except n_mfcc are used; the hop is at most half of the window, a
+            quarter or less is better.
         iterations: of Griffin-Lim, 1 or more.
     Returns:
-        (T,) float32 on the CPU, the same for the same input; peaks may pass +-1.
+        (T,) float32 on the CPU, deterministic; peaks may exceed +-1.
     Raises:
-        AudioError: an unusable waveform or setting, or rates that differ.
+        AudioError: an invalid waveform or setting, or different sample rates.
     Source: Griffin and Lim 1984; Perraudin et al. 2013 (momentum 0.99); librosa.griffinlim.
     """
-    # Slow to import, and needed by the few who ask for a baseline.
+    # Imported here because it is slow, and only the baseline needs it.
     import librosa
 
     _check(waveform, sample_rate, config, iterations)
     samples = len(waveform)
     signal = waveform.detach().to("cpu", torch.float32)
-    # A clip shorter than one transform is analysed with the silence after it.
+    # A clip shorter than one transform is padded with silence.
     signal = torch.nn.functional.pad(signal, (0, max(0, config.n_fft - samples)))
     mel = mel_spectrogram(signal, config)
     if not mel.any():
@@ -53,7 +53,7 @@ def griffin_lim(
         htk=False,
         norm="slaney",
     )
-    guess = librosa.griffinlim(
+    estimate = librosa.griffinlim(
         magnitude,
         n_iter=iterations,
         hop_length=config.hop_length,
@@ -66,7 +66,7 @@ def griffin_lim(
         momentum=0.99,
         random_state=0,
     )
-    result = torch.from_numpy(guess)
+    result = torch.from_numpy(estimate)
     energy = mel_spectrogram(result, config).sum()
     return (result * (mel.sum() / energy).sqrt())[:samples]
 
@@ -75,21 +75,21 @@ def _check(waveform: Tensor, sample_rate: int, config: FeatureConfig, iterations
     if sample_rate != config.sample_rate:
         raise AudioError(
             f"Expected a recording at {config.sample_rate:,} Hz, the rate of the settings, got "
-            f"{sample_rate:,} Hz; resample one or change the other."
+            f"{sample_rate:,} Hz; resample the recording or change the settings."
         )
     if iterations < 1:
         raise AudioError(f"iterations must be at least 1, not {iterations}.")
     if 2 * config.hop_length > config.win_length:
         raise AudioError(
             f"hop_length {config.hop_length} must not exceed half of win_length "
-            f"{config.win_length}, or Griffin-Lim knows too little of the waveform."
+            f"{config.win_length}: Griffin-Lim needs overlapping frames."
         )
     if waveform.ndim != 1 or not waveform.numel():
         raise AudioError(
             f"Expected a waveform of shape (T,) with at least one sample, got "
-            f"{tuple(waveform.shape)}; give one channel."
+            f"{tuple(waveform.shape)}; pass one channel."
         )
     if waveform.dtype not in (torch.float32, torch.float64):
         raise AudioError(f"Expected float32 or float64 samples, got {waveform.dtype}; convert it.")
     if not waveform.isfinite().all():
-        raise AudioError("Expected finite samples, got NaN or infinity; make the recording again.")
+        raise AudioError("Expected finite samples, got NaN or infinity; replace them.")

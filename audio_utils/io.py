@@ -1,8 +1,8 @@
-"""Read and write audio files, checked on the way in and on the way out.
+"""Read and write audio files, with checks in both directions.
 
-Enters: a path, or a waveform. Leaves: a `Recording`, or a file that is whole. Callers: training
-data, synthesis, likelihood, the command line, the studio. Formats: WAV, FLAC, OGG (Vorbis, Opus),
-MP3. Resampling is soxr HQ. What is read is decoded by `decoding`.
+Enters: a path, or a waveform. Leaves: a `Recording`, or a complete file. Callers: training data,
+generation, likelihood, the command line, the studio. Formats: WAV, FLAC, OGG (Vorbis, Opus), MP3.
+Resampling is soxr HQ. `audio_utils.decoding` decodes the files.
 """
 
 import io
@@ -16,18 +16,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audio_utils.atomic_files import atomic_file, os_error_reason
 from audio_utils.decoding import (
     BLOCK_FRAMES,
     MAX_CHANNELS,
     MAX_SAMPLES,
-    check_rate,
-    decode,
-    describe_error,
+    check_sample_rate,
+    decode_file,
+    libsndfile_message,
 )
 from audio_utils.errors import AudioError
-from audio_utils.files import atomic_file, reason
 
-# A RIFF size has 32 bits; the margin is for the header.
+# The size field of RIFF has 32 bits; the margin is for the header.
 _MAX_WAV_BYTES = 2**32 - 4096
 
 _FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -48,7 +48,7 @@ class Recording:
         sample_rate: Hz, of the waveform.
         original_rate: Hz, of the file.
         channels: in the file; the waveform is their mean.
-        clipped: samples of the waveform that were beyond +-1 and have been limited.
+        clipped: number of samples beyond +-1, which were limited to +-1.
     """
 
     waveform: Tensor
@@ -65,17 +65,17 @@ def read(
 
     Args:
         path: a regular file, WAV, FLAC, OGG or MP3, 1 to 8 channels.
-        sample_rate: Hz to resample to, 4,000 to 192,000; None keeps that of the file.
-        max_samples: most samples to decode (frames x channels) or to make by resampling.
+        sample_rate: Hz to resample to, 4,000 to 192,000; None for no resampling.
+        max_samples: limit of the decoded samples (frames x channels) and of the resampled ones.
     Returns:
         The recording.
     Raises:
-        AudioError: not a whole, sane audio file within the limits; every fault is named.
+        AudioError: not a complete, valid audio file within the limits; the message names the error.
     """
-    found = decode(path, sample_rate, max_samples)
+    audio = decode_file(path, sample_rate, max_samples)
     return Recording(
-        torch.from_numpy(found.samples),
-        *(found.sample_rate, found.original_rate, found.channels, found.clipped),
+        torch.from_numpy(audio.samples),
+        *(audio.sample_rate, audio.original_rate, audio.channels, audio.clipped),
     )
 
 
@@ -85,22 +85,22 @@ def write(
     sample_rate: int,
     subtype: str = "PCM_16",
 ) -> int:
-    """Write an audio file, whole or not at all; the suffix decides the format.
+    """Write an audio file atomically; the suffix decides the format.
 
-    PCM keeps k / 32768 (k / 2**23 for PCM_24) exactly; +1 becomes the largest code. Values beyond
-    +-1 are limited, except in FLOAT, which keeps them.
+    PCM stores k / 32768 (k / 2**23 for PCM_24) exactly; +1 becomes the largest integer. Values
+    beyond +-1 are limited, except in FLOAT.
 
     Args:
-        path: .wav, .flac, .ogg or .mp3, in a folder that exists; an existing file is replaced.
+        path: .wav, .flac, .ogg or .mp3, in an existing folder; an existing file is replaced.
         waveform: (T,) or (channels, T), floating point, nominally in [-1, 1].
         sample_rate: Hz, 4,000 to 192,000.
-        subtype: PCM_16, PCM_24 or, in WAV only, FLOAT; OGG and MP3 have one of their own and
-            disregard it.
+        subtype: PCM_16, PCM_24 or, in WAV only, FLOAT; ignored for OGG and MP3, which have only
+            one subtype.
     Returns:
         The number of values that were limited to +-1.
     Raises:
         AudioError: the waveform is empty, not finite or of the wrong shape; the format cannot
-            hold it; the file cannot be written.
+            store it; the file cannot be written.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in _FORMATS:
@@ -110,24 +110,24 @@ def write(
         subtype = subtypes[0]
     if subtype not in subtypes:
         raise AudioError(f"{path}: {kind} takes subtype {' or '.join(subtypes)}, not {subtype}.")
-    check_rate(sample_rate, f"{path}: the sample rate")
+    check_sample_rate(sample_rate, f"{path}: the sample rate")
     samples = _as_frames(path, waveform)
     clipped = 0
     if subtype != "FLOAT":
         clipped = int(np.count_nonzero(np.abs(samples) > 1))
         samples = np.clip(samples, -1, 1)
     encoded = _encode(path, samples, sample_rate, kind, subtype)
-    # Bytes go through Python, for libsndfile reports a full disk late or not at all.
+    # Python writes the bytes, because libsndfile reports a full disk late or not at all.
     try:
         with atomic_file(path) as temporary:
             temporary.write_bytes(encoded)
     except OSError as error:
-        raise AudioError(f"Cannot write {path}: {reason(error)}.") from error
+        raise AudioError(f"Cannot write {path}: {os_error_reason(error)}.") from error
     return clipped
 
 
 def _as_frames(path: str | Path, waveform: Tensor | NDArray[Any]) -> NDArray[np.float32]:
-    """Check a waveform and return it as (T, channels), float32."""
+    """Return a waveform as (T, channels) float32; raise AudioError if it cannot be written."""
     shape = tuple(waveform.shape)
     if len(shape) not in (1, 2) or 0 in shape:
         raise AudioError(f"{path}: expected samples of shape (T,) or (channels, T), got {shape}.")
@@ -137,7 +137,7 @@ def _as_frames(path: str | Path, waveform: Tensor | NDArray[Any]) -> NDArray[np.
             "is it transposed?"
         )
     if int(np.prod(shape)) * 4 > _MAX_WAV_BYTES:
-        raise AudioError(f"{path}: {shape} samples are too many for one file; cut it into parts.")
+        raise AudioError(f"{path}: {shape} samples are too many for one file; split it.")
     if isinstance(waveform, Tensor):
         is_floating = waveform.is_floating_point()
         samples = waveform.detach().to("cpu", torch.float32).numpy() if is_floating else None
@@ -147,11 +147,11 @@ def _as_frames(path: str | Path, waveform: Tensor | NDArray[Any]) -> NDArray[np.
     if samples is None:
         raise AudioError(f"{path}: expected floating point in [-1, 1], got {waveform.dtype}.")
     frames: NDArray[np.float32] = np.atleast_2d(samples).T
-    is_fault = ~np.isfinite(frames).all(axis=1)
-    if is_fault.any():
+    is_invalid = ~np.isfinite(frames).all(axis=1)
+    if is_invalid.any():
         raise AudioError(
-            f"{path}: {np.count_nonzero(is_fault):,} frames are not finite (NaN or infinite), the "
-            f"first at index {int(is_fault.argmax()):,}; nothing was written."
+            f"{path}: {np.count_nonzero(is_invalid):,} frames are not finite (NaN or infinite), "
+            f"the first at index {int(is_invalid.argmax()):,}; nothing was written."
         )
     return frames
 
@@ -171,15 +171,15 @@ def _encode(
                 file.write(np.ascontiguousarray(values[start : start + BLOCK_FRAMES]))
     except soundfile.LibsndfileError as error:
         raise AudioError(
-            f"{path}: {kind} cannot hold {samples.shape[1]} channels at {sample_rate} Hz"
-            f"{describe_error(error)}; use .wav or .flac."
+            f"{path}: {kind} cannot store {samples.shape[1]} channels at {sample_rate} Hz"
+            f"{libsndfile_message(error)}; use .wav or .flac."
         ) from error
     return buffer.getvalue()
 
 
 def _quantise(samples: NDArray[np.float32], bits: int) -> NDArray[Any]:
-    """Round to signed codes of 16 or 24 bits; 24 bits stand in the upper part of int32."""
+    """Round to signed integers of 16 bits, or of 24 bits in the upper bytes of int32."""
     scale = 2 ** (bits - 1)
-    codes = np.clip(np.rint(samples.astype(np.float64) * scale), -scale, scale - 1)
-    whole: NDArray[Any] = codes.astype(np.int16 if bits == 16 else np.int32)
-    return whole if bits == 16 else whole << 8
+    rounded = np.clip(np.rint(samples.astype(np.float64) * scale), -scale, scale - 1)
+    integers: NDArray[Any] = rounded.astype(np.int16 if bits == 16 else np.int32)
+    return integers if bits == 16 else integers << 8

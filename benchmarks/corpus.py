@@ -30,11 +30,14 @@ import soundfile
 import torch
 
 from wavenet.bench.machine import describe_machine
-from wavenet.training.batches import batches
-from wavenet.training.data import Dataset, read_dataset
-from wavenet.training.feed import feed
-from wavenet.training.loop import make_accelerator, make_state, train_step
-from wavenet.training.recipe import DataConfig, checkpoint_config, load_recipe
+from wavenet.training.batches import training_batches
+from wavenet.training.dataset import Dataset, read_dataset
+from wavenet.training.loop import train_step
+from wavenet.training.prefetch import prefetch_batches
+from wavenet.training.recipe import DataConfig, load_recipe
+from wavenet.training.resolve_config import resolve_config
+from wavenet.training.state import make_state
+from wavenet.training.task import CodeLikelihoodTask
 
 RATE = 8000
 WAVENET = "from wavenet.cli.main import main; main()"
@@ -90,7 +93,7 @@ def watch(command: Sequence[str]) -> tuple[float, list[dict[str, int]], dict[str
 def open_dataset(folder: Path) -> Dataset:
     """Open a folder or a corpus as the recipe does, with little held out."""
     recipe = load_recipe(RECIPE)
-    data = DataConfig(folder=str(folder), max_seconds=0.5, validation_share=0.0)
+    data = DataConfig(folder=str(folder), max_seconds=0.5, validation_fraction=0.0)
     return read_dataset(data, RATE, recipe.model)
 
 
@@ -98,8 +101,8 @@ def read_epoch(folder: Path) -> None:
     """Collate every clip of a corpus once; print its clips a second and its memory."""
     recipe, dataset = load_recipe(RECIPE), open_dataset(folder)
     opened, began, clips = memory(os.getpid()), time.perf_counter(), 0
-    for step in batches(dataset.train, 8, recipe.model, 16 * RATE, 3.0, 0):
-        clips += sum(len(part.labels) for part in step.parts)
+    for step in training_batches(dataset.train, recipe.codec, recipe.model, 16 * RATE, 3.0, 0):
+        clips += sum(len(batch.conditions) for batch in step.batches)
         if clips >= len(dataset.train):
             break
     rate = clips / (time.perf_counter() - began)
@@ -111,21 +114,21 @@ def compare(folder: Path, corpus: Path) -> dict[str, float]:
     """Time batches from memory and from a corpus, in turns."""
     recipe = load_recipe(RECIPE)
     sets = {"memory": open_dataset(folder), "corpus": open_dataset(corpus)}
-    config = checkpoint_config(recipe, sets["memory"])
+    config = resolve_config(recipe, sets["memory"])
     found: dict[str, list[float]] = {}
     for name, data in ROUNDS * list(sets.items()):
-        took = batches(data.train, 8, recipe.model, 4000, 3.0, 0)
+        took = training_batches(data.train, recipe.codec, recipe.model, 4000, 3.0, 0)
         began = time.perf_counter()
         for _ in islice(took, BATCHES):
             pass
         collated = time.perf_counter() - began
-        state = make_state(config, recipe.train)
-        accelerator = make_accelerator(next(state.model.parameters()).device)
-        fed = feed(took, state.model, next(state.model.parameters()).device)
-        train_step(state, next(fed), recipe.train, accelerator)
+        task = CodeLikelihoodTask(config, recipe.train, data)
+        state = make_state(task)
+        fed = prefetch_batches(took, state.model, state.model.device)
+        train_step(task, state, next(fed))
         began = time.perf_counter()
         for _ in range(STEPS):
-            train_step(state, next(fed), recipe.train, accelerator)
+            train_step(task, state, next(fed))
         stepped = time.perf_counter() - began
         found.setdefault(f"batches/s, {name}", []).append(BATCHES / collated)
         found.setdefault(f"steps/s, {name}", []).append(STEPS / stepped)
@@ -167,7 +170,7 @@ def main() -> None:
     recipe = given.folder / "recipe.toml"
     text = (Path(__file__).parents[1] / f"wavenet/training/recipes/{RECIPE}.toml").read_text()
     # held out are 0.1 %: so many would be more work than the steps
-    recipe.write_text(text.replace("[data]", "[data]\nvalidation_share = 0.001"))
+    recipe.write_text(text.replace("[data]", "[data]\nvalidation_fraction = 0.001"))
     words = [
         "--steps",
         str(given.steps),

@@ -33,11 +33,13 @@ from wavenet.engines.registry import make_engine
 from wavenet.errors import EngineUnavailable
 from wavenet.model.wavenet import WaveNet
 from wavenet.sampling import SamplingConfig
-from wavenet.training.batches import Batch, Portion
-from wavenet.training.feed import gather
-from wavenet.training.loop import make_accelerator, train_step
+from wavenet.training.batches import Batch, MicroBatches
+from wavenet.training.dataset import Dataset
+from wavenet.training.loop import train_step
+from wavenet.training.prefetch import make_device_batch
 from wavenet.training.recipe import TrainConfig
 from wavenet.training.state import make_state
+from wavenet.training.task import CodeLikelihoodTask
 
 SHAPES = {
     **{name: CONFIGURATIONS[name] for name in ("A", "B", "S")},
@@ -147,21 +149,22 @@ def train(name: str, device: str, samples: int | None) -> dict[str, Any]:
         model=SHAPES[name],
     )
     settings, on = TrainConfig(steps=100, precision="bf16"), torch.device(device)
-    accelerator, state = make_accelerator(on), make_state(config, settings, device=on)
+    task = CodeLikelihoodTask(config, settings, Dataset())
+    state = make_state(task, on)
     codes = torch.randint(0, 1 << BITS, (clips, length))
     mask, start = torch.ones_like(codes, dtype=torch.bool), torch.zeros(clips, dtype=torch.int64)
     batch = Batch(codes, mask, start, [{}] * clips, [length] * clips)
-    fed = Portion([gather(batch, state.model).to(on)], codes.numel())
+    device_batch = MicroBatches([make_device_batch(batch, state.model).to(on)], codes.numel())
 
     def steps(count: int = STEPS) -> None:
         for _ in range(count):
-            train_step(state, fed, settings, accelerator)
+            train_step(task, state, device_batch)
 
     steps()
     waits = device != "cpu" and waits_for_device(lambda: steps(1))
     duration = statistics.median(measure_seconds(steps, device) for _ in range(RUNS)) / STEPS
     # One forward pass, and in the backward pass one product for inputs and one for weights.
-    products = 3 * state.average.macs_per_sample
+    products = 3 * state.ema_model.macs_per_sample
     rate = clips * length / duration
     return {"samples_per_second": rate, "macs_per_second": rate * products, "waits": waits}
 

@@ -1,18 +1,18 @@
-"""How many samples a second does one training step take in, by formulation?
+"""How many samples per second does a training step process, by formulation?
 
     python benchmarks/training.py [--threads 2] [--rounds 5] [--batch 4] [--samples 5120]
         [--precision auto|fp32|both]
 
 The network is configuration A of `wavenet bench`: 20 layers, dilations 1..512 twice, R = 64, gate
 64 (each half), S = 256, kernel 2, 256 classes, no conditions; random weights and codes. A step is
-forward, loss, backward, clipping and AdamW. "Definition" is `WaveNet.forward`; "stack" is what the
-training loop runs on a CPU (`wavenet.training.stack`). All formulations begin with the same
-weights, and the first loss of each must be that of the definition. They take turns in one process,
-so that what disturbs the machine disturbs all; a figure is the median over the rounds, and a ratio
-is the median of the ratios within each round. The CPU column, processor time of a step, suffers
-less from other programs. bf16 is torch's autocast: it pays only where the processor has bf16
-arithmetic, and is measured elsewhere only with `--precision both` (slow). The last line is one
-JSON document.
+forward, loss, backward, clipping and AdamW. "Definition" is `WaveNet.forward`; "fused" is what the
+training loop runs on a CPU (`wavenet.training.fused_blocks`). All formulations start with the same
+weights, and the first loss of each must be that of the definition. They alternate in one process,
+so that a disturbance of the machine affects all; a figure is the median over the rounds, and a
+ratio is the median of the ratios within each round. The CPU column, processor time per step, is
+affected less by other programs. bf16 is torch's autocast: it is faster only on processors with bf16
+arithmetic, and is measured on others only with `--precision both` (slow). The last line is one JSON
+document.
 """
 
 import argparse
@@ -30,10 +30,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wavenet.model.wavenet import WaveNet, WaveNetConfig
+from wavenet.model.model_config import ModelConfig
+from wavenet.model.wavenet import WaveNet
 from wavenet.training.batches import Batch
-from wavenet.training.loop import masked_nll
-from wavenet.training.schedule import in_bf16
+from wavenet.training.prefetch import make_device_batch
+from wavenet.training.schedule import uses_bf16
+from wavenet.training.task import mean_nll
 
 CPU = torch.device("cpu")
 TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}  # nats, of the first loss
@@ -43,7 +45,7 @@ Loss = Callable[[nn.Module, Batch], Tensor]
 
 
 class PlainConv(nn.Module):
-    """The same network as most write it: Conv1d over (B, C, T), one skip product per layer."""
+    """The same network in the usual form: Conv1d over (B, C, T), one skip product per layer."""
 
     def __init__(self, model: WaveNet):
         super().__init__()
@@ -66,7 +68,7 @@ class PlainConv(nn.Module):
         )
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Predict codes (B, T) as params (B, P, T)."""
+        """Compute params (B, P, T) of codes (B, T)."""
         x = self.embedding(F.pad(codes[:, :-1], (1, 0), value=self.start_code)).transpose(1, 2)
         total = 0
         for n, (gates, skip) in enumerate(zip(self.gates, self.skips, strict=True)):
@@ -80,35 +82,35 @@ class PlainConv(nn.Module):
 
 
 def conv1d(weight: Tensor, bias: Tensor | None, dilation: int = 1) -> nn.Conv1d:
-    """Make a convolution that holds copies of a weight (out, in, k) and a bias."""
-    made = nn.Conv1d(
+    """Return a convolution with copies of a weight (out, in, k) and a bias."""
+    conv = nn.Conv1d(
         *weight.shape[1::-1], weight.shape[2], dilation=dilation, bias=bias is not None
     )
     with torch.no_grad():
-        made.weight.copy_(weight)
-        if made.bias is not None:
-            made.bias.copy_(bias)
-    return made
+        conv.weight.copy_(weight)
+        if conv.bias is not None:
+            conv.bias.copy_(bias)
+    return conv
 
 
 def plain_nll(model: nn.Module, batch: Batch) -> Tensor:
-    """Average the loss of `PlainConv`, in nats."""
+    """Compute the mean loss of `PlainConv`, in nats."""
     return F.cross_entropy(model(batch.codes).float(), batch.codes)
 
 
 def definition_nll(model: nn.Module, batch: Batch) -> Tensor:
-    """Average the loss of the network as it is defined, in nats."""
-    conditioning = model.conditioning(batch.labels, batch.totals)
+    """Compute the mean loss with the definition of the network, in nats."""
+    conditioning = model.conditioning(batch.conditions, batch.total_samples)
     return F.cross_entropy(model(batch.codes, conditioning).float(), batch.codes)
 
 
-def stack_nll(model: nn.Module, batch: Batch) -> Tensor:
-    """Average the loss as the training loop does on a CPU, in nats."""
-    return masked_nll(model, batch, CPU)
+def fused_nll(model: nn.Module, batch: Batch) -> Tensor:
+    """Compute the mean loss as the training loop does on a CPU, in nats."""
+    return mean_nll(model, make_device_batch(batch, model))
 
 
 class Runner:
-    """One formulation: its model, its optimiser, what its steps took."""
+    """One formulation: its model, its optimizer, the times of its steps."""
 
     def __init__(self, model: nn.Module, nll: Loss, precision: str):
         self.model, self.nll, self.precision = model, nll, precision
@@ -117,8 +119,8 @@ class Runner:
         self.cpu_seconds: list[float] = []
 
     def step(self, batch: Batch) -> float:
-        """Make one training step and note its time; return the loss."""
-        began, used = time.perf_counter(), time.process_time()
+        """Do one training step and record its time; return the loss."""
+        start, cpu_start = time.perf_counter(), time.process_time()
         bf16 = self.precision == "bf16"
         with torch.autocast("cpu", torch.bfloat16) if bf16 else contextlib.nullcontext():
             loss = self.nll(self.model, batch)
@@ -126,36 +128,35 @@ class Runner:
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        self.seconds.append(time.perf_counter() - began)
-        self.cpu_seconds.append(time.process_time() - used)
+        self.seconds.append(time.perf_counter() - start)
+        self.cpu_seconds.append(time.process_time() - cpu_start)
         return loss.item()
 
 
 def make_runners(names: list[str]) -> dict[str, Runner]:
-    """Build every formulation from one set of weights."""
+    """Build the formulations, all with the same weights."""
     torch.manual_seed(0)
     sizes = {"residual_channels": 64, "gate_channels": 64, "skip_channels": 256, "kernel_size": 2}
-    model = WaveNet(WaveNetConfig(**sizes, dilations=tuple(2**n for n in range(10)) * 2), 8, 16_000)
-    made = {
+    model = WaveNet(ModelConfig(**sizes, dilations=tuple(2**n for n in range(10)) * 2), 8, 16_000)
+    builders = {
         "Conv1d fp32": lambda: Runner(PlainConv(model), plain_nll, "fp32"),
         DEFINITION: lambda: Runner(copy.deepcopy(model), definition_nll, "fp32"),
         "Conv1d bf16": lambda: Runner(PlainConv(model), plain_nll, "bf16"),
         "definition bf16": lambda: Runner(copy.deepcopy(model), definition_nll, "bf16"),
-        "stack fp32": lambda: Runner(copy.deepcopy(model), stack_nll, "fp32"),
-        "stack bf16": lambda: Runner(copy.deepcopy(model), stack_nll, "bf16"),
+        "fused fp32": lambda: Runner(copy.deepcopy(model), fused_nll, "fp32"),
+        "fused bf16": lambda: Runner(copy.deepcopy(model), fused_nll, "bf16"),
     }
-    return {name: make() for name, make in made.items() if name in names or name == DEFINITION}
+    chosen = {*names, DEFINITION}
+    return {name: build() for name, build in builders.items() if name in chosen}
 
 
 def measure(runners: dict[str, Runner], batch: Batch, rounds: int) -> None:
-    """Warm all up, compare their first losses, and let them take turns."""
+    """Warm up, compare the first losses, and measure the formulations in turn."""
     losses = {name: runner.step(batch) for name, runner in runners.items()}
     for name, runner in runners.items():
-        off = abs(losses[name] - losses[DEFINITION])
-        if off > TOLERANCE[runner.precision]:
-            raise SystemExit(
-                f"{name} computes another loss than the definition: {off:.2g} nats off"
-            )
+        error = abs(losses[name] - losses[DEFINITION])
+        if error > TOLERANCE[runner.precision]:
+            raise SystemExit(f"the loss of {name} differs from the definition by {error:.2g} nats")
         runner.seconds.clear()
         runner.cpu_seconds.clear()
     for _ in range(rounds):
@@ -164,7 +165,7 @@ def measure(runners: dict[str, Runner], batch: Batch, rounds: int) -> None:
 
 
 def processor() -> str:
-    """Name the processor."""
+    """Return the name of the processor."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -172,7 +173,7 @@ def processor() -> str:
 
 
 def main() -> None:
-    """Measure, print a table and one line of JSON."""
+    """Measure; print a table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
@@ -181,10 +182,10 @@ def main() -> None:
     parser.add_argument("--precision", choices=("auto", "fp32", "both"), default="auto")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    fast = arguments.precision == "auto" and in_bf16("auto", CPU)
-    precisions = ("fp32", "bf16") if fast or arguments.precision == "both" else ("fp32",)
+    has_bf16 = arguments.precision == "auto" and uses_bf16("auto", CPU)
+    precisions = ("fp32", "bf16") if has_bf16 or arguments.precision == "both" else ("fp32",)
     runners = make_runners(
-        [f"{f} {p}" for p in precisions for f in ("Conv1d", "definition", "stack")]
+        [f"{f} {p}" for p in precisions for f in ("Conv1d", "definition", "fused")]
     )
     clips, samples = arguments.batch, arguments.samples
     codes = torch.randint(0, 256, (clips, samples))
@@ -207,9 +208,9 @@ def main() -> None:
             ),
             "cpu_seconds_per_step": round(statistics.median(runner.cpu_seconds), 3),
         }
-        speed, best, ratio, used = results[name].values()
-        print(f"{name:18} {speed:10,} {best:8,} {ratio:13.2f} {used:11.2f}")
-    about = {
+        speed, best, ratio, cpu = results[name].values()
+        print(f"{name:18} {speed:10,} {best:8,} {ratio:13.2f} {cpu:11.2f}")
+    details = {
         "configuration": "A",
         "batch": [clips, samples],
         "threads": arguments.threads,
@@ -218,7 +219,7 @@ def main() -> None:
         "cores": os.cpu_count(),
         "torch": torch.__version__,
     }
-    print(json.dumps({**about, "formulations": results}))
+    print(json.dumps({**details, "formulations": results}))
 
 
 if __name__ == "__main__":

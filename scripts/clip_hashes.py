@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audio_utils.example import make_example
+from audio_utils.example_sound import make_example_sound
 from wavenet import checkpoint
 from wavenet.checkpoint import Checkpoint, CheckpointConfig
 from wavenet.config import parse_config
@@ -114,7 +114,7 @@ def generate(
 def digits() -> Iterator[tuple[str, Callable[[], str]]]:
     """Yield the clips of the spoken digits: name, and how to hash it."""
     loaded = checkpoint.load(CHECKPOINTS / "digits")
-    sound = make_example(8000)[800:2400]
+    sound = make_example_sound(8000)[800:2400]
 
     def clip(samples: int = 4000, seed: int = 1, **more: object) -> GenerationRequest:
         return GenerationRequest(samples, **{"conditions": LABELS, "seed": seed, **more})
@@ -149,7 +149,7 @@ def digits() -> Iterator[tuple[str, Callable[[], str]]]:
 
 def others() -> Iterator[tuple[str, Callable[[], str]]]:
     """Yield the clips of the vocoder, the strings and networks with random weights."""
-    sound = make_example(8000)
+    sound = make_example_sound(8000)
     vocoder, strings = (checkpoint.load(CHECKPOINTS / name) for name in ("vocoder", "strings"))
     local = compute_frame_features(vocoder.config.model, 8000, sound[:4000])
     spoken = GenerationRequest(4000, seed=2, frame_features=local)

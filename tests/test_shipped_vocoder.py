@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from wavenet import checkpoint
-from wavenet.evaluation.vocoder import Recorded, evaluate, summarise
+from wavenet.evaluation.vocoder import ReferenceRecording, evaluate_vocoder, summarise_metrics
 from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest
 from wavenet.sampling import SamplingConfig
@@ -45,9 +45,10 @@ def test_it_says_a_voice_again_with_its_pitch_and_envelope(vocoder):
     words = [("7", "theo"), ("1", "jackson"), ("9", "george"), ("0", "nicolas")]
     items = [GenerationRequest(3600, {"digit": d, "speaker": s}, seed=3) for d, s in words]
     clips = generate_waveforms(digits, items)
-    group = [Recorded("made", f"{n}", clip) for n, clip in enumerate(clips)]
+    group = [ReferenceRecording("made", f"{n}", clip) for n, clip in enumerate(clips)]
     rows = {
-        row["method"]: row for row in summarise(list(evaluate(vocoder, group, SamplingConfig())))
+        row["method"]: row
+        for row in summarise_metrics(list(evaluate_vocoder(vocoder, group, SamplingConfig())))
     }
     ours, noise, baseline = (rows[name] for name in ("wavenet", "noise", "griffin-lim"))
     assert ours["mel_cepstral"] < baseline["mel_cepstral"]

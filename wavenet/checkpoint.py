@@ -20,7 +20,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from audio_utils.files import atomic_file
+from audio_utils.atomic_files import atomic_file
 from wavenet.codec import AnyCodec, Codec
 from wavenet.config import Name, StrictConfig, parse_config
 from wavenet.devices import device_errors

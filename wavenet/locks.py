@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import lock_descriptor, unlock_descriptor
 
-from audio_utils.files import reason
+from audio_utils.atomic_files import os_error_reason
 from wavenet.errors import FolderError, FolderInUse
 
 LOCK_NAME = ".lock"
@@ -40,7 +40,9 @@ def hold(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _take(folder, path)
     except OSError as error:
-        raise FolderError(f"the folder {folder} cannot be written: {reason(error)}") from None
+        raise FolderError(
+            f"the folder {folder} cannot be written: {os_error_reason(error)}"
+        ) from None
     try:
         yield
     finally:

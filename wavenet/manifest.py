@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from audio_utils.files import reason
+from audio_utils.atomic_files import os_error_reason
 from wavenet.errors import DataError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
@@ -91,7 +91,7 @@ def list_audio(folder: Path, tell: Callable[[str], None] = lambda sentence: None
     """
 
     def fault(error: OSError) -> None:
-        sentence = f"the folder {error.filename} cannot be read: {reason(error)}"
+        sentence = f"the folder {error.filename} cannot be read: {os_error_reason(error)}"
         if error.filename == str(folder):
             raise DataError(sentence)
         tell(sentence)

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of audio_utils: signals made here, seeded."""
+"""Fixtures of the tests of audio_utils: synthetic, seeded signals."""
 
 import numpy as np
 import pytest
@@ -6,12 +6,12 @@ import torch
 
 from audio_utils.io import write
 
-from .sounds import RATE
+from .crafted_files import RATE
 
 
 @pytest.fixture
-def voice():
-    """Return a maker of something like speech: gliding harmonics, hiss between, a quiet floor."""
+def make_speech():
+    """Return a function that makes a speech-like signal: gliding harmonics, noise, faint hiss."""
 
     def make(sample_rate, seconds=1.0, seed=0):
         rng = np.random.default_rng(seed)
@@ -22,9 +22,9 @@ def voice():
         for k in range(1, 22):
             low, high = (k * pitch - 700) / 900, (k * pitch - 2400) / 500
             voiced = voiced + np.sin(k * phase) * (np.exp(-(low**2)) + np.exp(-(high**2)))
-        beat = np.sin(2 * np.pi * 1.7 * t)
-        hiss = 0.3 * rng.standard_normal(t.size)
-        x = voiced * np.clip(beat, 0, 1) + hiss * np.clip(-beat, 0, 1)
+        alternation = np.sin(2 * np.pi * 1.7 * t)
+        noise = 0.3 * rng.standard_normal(t.size)
+        x = voiced * np.clip(alternation, 0, 1) + noise * np.clip(-alternation, 0, 1)
         x = 0.6 * x / np.abs(x).max() + 1e-3 * rng.standard_normal(t.size)
         return torch.tensor(x.astype(np.float32))
 
@@ -32,8 +32,8 @@ def voice():
 
 
 @pytest.fixture
-def sine():
-    """Return a maker of sines, (T,) float32."""
+def make_sine():
+    """Return a function that makes a sine, (T,) float32."""
 
     def make(frequency, sample_rate, samples, amplitude=0.5):
         t = torch.arange(samples, dtype=torch.float64) / sample_rate
@@ -43,12 +43,12 @@ def sine():
 
 
 @pytest.fixture
-def encoded(voice, tmp_path):
-    """Return the bytes of one second in a format."""
+def encoded_speech(make_speech, tmp_path):
+    """Return a function that encodes one second of speech as bytes of a format."""
 
     def make(suffix):
         path = tmp_path / f"whole{suffix}"
-        write(path, voice(RATE), RATE)
+        write(path, make_speech(RATE), RATE)
         return path.read_bytes()
 
     return make

@@ -1,4 +1,4 @@
-"""Numbers of a recording against closed forms, and features against librosa."""
+"""Statistics of a recording against closed forms, and features against librosa."""
 
 import math
 
@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from audio_utils import analysis
-from audio_utils.analysis import measure
+from audio_utils.analysis import measure_recording
 from audio_utils.errors import AudioError
-from audio_utils.example import NOTES, SECONDS, make_example, make_note
+from audio_utils.example_sound import DURATION_SECONDS, NOTES, make_example_sound, make_note
 
 RATE = 16_000
 
 
-def test_a_sine_has_the_levels_of_the_textbook(sine):
-    measures = measure(sine(1000, RATE, RATE, amplitude=0.5), RATE)
+def test_levels_of_a_sine_equal_the_closed_form(make_sine):
+    measures = measure_recording(make_sine(1000, RATE, RATE, amplitude=0.5), RATE)
     assert measures.peak_db == pytest.approx(20 * math.log10(0.5), abs=1e-3)
     assert measures.rms_db == pytest.approx(20 * math.log10(0.5) - 3.0103, abs=1e-3)
     assert measures.crest_db == pytest.approx(3.0103, abs=1e-3)
@@ -25,30 +25,32 @@ def test_a_sine_has_the_levels_of_the_textbook(sine):
     assert (measures.clipped, measures.silence) == (0, 0)
 
 
-def test_samples_at_full_scale_are_counted(sine):
-    loud = (2 * sine(100, RATE, RATE, 1.0)).clamp(-1, 32767 / 32768)
-    expected = int((2 * sine(100, RATE, RATE, 1.0)).abs().ge(32767 / 32768).sum())
+def test_samples_at_full_scale_are_counted(make_sine):
+    loud = (2 * make_sine(100, RATE, RATE, 1.0)).clamp(-1, 32767 / 32768)
+    expected = int((2 * make_sine(100, RATE, RATE, 1.0)).abs().ge(32767 / 32768).sum())
     assert expected > RATE / 2
-    assert measure(loud, RATE).clipped == expected
-    assert measure(sine(100, RATE, RATE, 32766 / 32768), RATE).clipped == 0
+    assert measure_recording(loud, RATE).clipped == expected
+    assert measure_recording(make_sine(100, RATE, RATE, 32766 / 32768), RATE).clipped == 0
 
 
-def test_an_offset_is_found(sine):
-    assert measure(sine(100, RATE, RATE) + 0.1, RATE).dc == pytest.approx(0.1, abs=1e-6)
+def test_a_dc_offset_is_measured(make_sine):
+    assert measure_recording(make_sine(100, RATE, RATE) + 0.1, RATE).dc == pytest.approx(
+        0.1, abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("samples", [1, 5, RATE])
-def test_silence_has_no_level_and_is_all_silent(samples):
-    measures = measure(torch.zeros(samples), RATE)
+def test_silence_has_no_level_and_a_silent_fraction_of_1(samples):
+    measures = measure_recording(torch.zeros(samples), RATE)
     assert measures.peak_db is measures.rms_db is measures.crest_db is None
     assert measures.loudness_lufs is None
     assert measures.silence == 1
 
 
-def test_the_share_of_silence_counts_blocks_of_10_ms():
+def test_the_silent_fraction_counts_blocks_of_10_ms():
     waveform = torch.full((RATE,), 0.0011)  # -59.2 dB
     waveform[: RATE // 4] = 0.0009  # -60.9 dB
-    assert analysis.silence_share(waveform, RATE) == 0.25
+    assert analysis.silent_fraction(waveform, RATE) == 0.25
 
 
 def test_groups_are_averaged_and_the_last_may_be_smaller():
@@ -73,36 +75,36 @@ def test_deltas_are_the_slope_and_agree_with_librosa(rng):
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 44_100])
-def test_concert_pitch_is_440_hertz(sine, rate):
-    hertz, hop_seconds = analysis.track_pitch(sine(440, rate, rate), rate)
+def test_concert_pitch_is_440_hertz(make_sine, rate):
+    hertz, hop_seconds = analysis.track_pitch(make_sine(440, rate, rate), rate)
     assert hop_seconds == pytest.approx(0.010, abs=1e-4)
     assert len(hertz) == pytest.approx(1 / hop_seconds, abs=2)
     middle = hertz[10:-10]
     assert middle.tolist() == pytest.approx([440] * len(middle), rel=0.01)
 
 
-def test_noise_has_hardly_a_pitch_and_silence_none(rng):
+def test_noise_has_almost_no_pitch_and_silence_none(rng):
     noise = torch.from_numpy(rng.standard_normal(RATE).astype(np.float32)) * 0.1
     assert (analysis.track_pitch(noise, RATE)[0] > 0).float().mean() < 0.1
     assert not analysis.track_pitch(torch.zeros(RATE), RATE)[0].any()
 
 
-def test_the_pitch_of_a_long_recording_is_tracked_2000_times(monkeypatch):
-    asked = {}
+def test_the_pitch_of_a_long_recording_has_2000_frames(monkeypatch):
+    arguments = {}
 
     def pitch(waveform, sample_rate, hop_length, low_hz, high_hz):
-        asked.update(rate=sample_rate, hop=hop_length, samples=len(waveform))
+        arguments.update(rate=sample_rate, hop=hop_length, samples=len(waveform))
         return torch.zeros(3)
 
     monkeypatch.setattr(analysis, "pitch", pitch)
     _, hop_seconds = analysis.track_pitch(torch.zeros(120 * 48_000), 48_000)
-    assert asked == {"rate": 16_000, "hop": 960, "samples": 120 * 16_000}
+    assert arguments == {"rate": 16_000, "hop": 960, "samples": 120 * 16_000}
     assert hop_seconds == 0.06
 
 
 @pytest.mark.parametrize("samples", [1, 100, 5000])
 @pytest.mark.parametrize("rate", [4000, 44_100])
-def test_features_of_any_length_stand_on_one_axis(samples, rate):
+def test_features_of_any_length_share_one_time_axis(samples, rate):
     waveform = torch.linspace(-0.5, 0.5, samples)
     arrays = analysis.feature_arrays(waveform, rate)
     frames = len(arrays["seconds"])
@@ -114,7 +116,7 @@ def test_features_of_any_length_stand_on_one_axis(samples, rate):
     analysis.track_pitch(waveform, rate)
 
 
-def test_arrays_are_written_whole_or_refused_in_a_sentence(tmp_path):
+def test_arrays_round_trip_and_a_missing_folder_is_an_audio_error(tmp_path):
     path = tmp_path / "a.npz"
     analysis.save_arrays(path, {"x": torch.arange(3), "rate": torch.tensor(8000)})
     with np.load(path, allow_pickle=False) as saved:
@@ -125,20 +127,20 @@ def test_arrays_are_written_whole_or_refused_in_a_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("rate", [4000, 16_000, 44_100])
-def test_the_example_plays_its_notes(rate):
-    sound = make_example(rate)
-    assert len(sound) == SECONDS * rate
-    assert torch.equal(sound, make_example(rate))
+def test_the_example_sound_contains_its_notes(rate):
+    sound = make_example_sound(rate)
+    assert len(sound) == DURATION_SECONDS * rate
+    assert torch.equal(sound, make_example_sound(rate))
     assert sound.abs().max() == pytest.approx(0.5)
     hertz, hop_seconds = analysis.track_pitch(sound, rate)
-    for start, wanted in NOTES:
+    for start, expected in NOTES:
         inside = hertz[round((start + 0.1) / hop_seconds) : round((start + 0.3) / hop_seconds)]
-        assert inside.tolist() == pytest.approx([wanted] * len(inside), rel=0.01)
-    assert measure(sound, rate).silence > 0.1
+        assert inside.tolist() == pytest.approx([expected] * len(inside), rel=0.01)
+    assert measure_recording(sound, rate).silence > 0.1
 
 
-def test_a_made_up_note_has_its_pitch_and_loudness():
-    note = make_note(440, 0.5, RATE, loudness=0.3)
+def test_a_note_has_its_pitch_and_peak():
+    note = make_note(440, 0.5, RATE, peak=0.3)
     assert len(note) == RATE // 2
     assert note.abs().max() == pytest.approx(0.3)
     hertz, _ = analysis.track_pitch(note, RATE)

@@ -26,13 +26,13 @@ TOLERANCE = 1e-4
 
 
 def distance(ours, theirs):
-    """Largest difference, relative to the largest value."""
+    """Return the largest difference, relative to the largest value."""
     theirs = np.asarray(theirs)
     assert ours.shape == theirs.shape
     return np.abs(ours.numpy() - theirs).max() / np.abs(theirs).max()
 
 
-def window_of(config):
+def librosa_stft_settings(config):
     return {
         "n_fft": config.n_fft,
         "hop_length": config.hop_length,
@@ -41,9 +41,9 @@ def window_of(config):
     }
 
 
-def mel_of(config, **changes):
+def librosa_mel_settings(config, **changes):
     settings = {"n_mels": config.n_mels, "fmin": config.f_min, "fmax": config.f_max}
-    return window_of(config) | settings | {"sr": config.sample_rate} | changes
+    return librosa_stft_settings(config) | settings | {"sr": config.sample_rate} | changes
 
 
 def configs(sample_rate):
@@ -54,74 +54,77 @@ def configs(sample_rate):
 
 
 @pytest.mark.parametrize("sample_rate", RATES)
-def test_magnitude_and_mel_agree_with_librosa(voice, sample_rate):
-    waveform = voice(sample_rate)
+def test_magnitude_and_mel_agree_with_librosa(make_speech, sample_rate):
+    waveform = make_speech(sample_rate)
     y = waveform.numpy()
     for config in configs(sample_rate):
-        stft = np.abs(librosa.stft(y, **window_of(config)))
+        stft = np.abs(librosa.stft(y, **librosa_stft_settings(config)))
         assert distance(stft_magnitude(waveform, config), stft) < TOLERANCE
         for power in (1.0, 2.0):
-            mel = librosa.feature.melspectrogram(y=y, power=power, **mel_of(config))
+            mel = librosa.feature.melspectrogram(y=y, power=power, **librosa_mel_settings(config))
             assert distance(mel_spectrogram(waveform, config, power), mel) < TOLERANCE
 
 
 @pytest.mark.parametrize("sample_rate", RATES)
-def test_decibels_and_mfcc_agree_with_librosa(voice, sample_rate):
-    waveform = voice(sample_rate)
+def test_decibels_and_mfcc_agree_with_librosa(make_speech, sample_rate):
+    waveform = make_speech(sample_rate)
     y = waveform.numpy()
     for config in configs(sample_rate):
-        mel = librosa.feature.melspectrogram(y=y, **mel_of(config))
+        mel = librosa.feature.melspectrogram(y=y, **librosa_mel_settings(config))
         decibels = librosa.power_to_db(mel, top_db=None)
         assert distance(log_mel(waveform, config), decibels) < TOLERANCE
-        theirs = librosa.feature.mfcc(y=y, n_mfcc=config.n_mfcc, **mel_of(config))
+        theirs = librosa.feature.mfcc(y=y, n_mfcc=config.n_mfcc, **librosa_mel_settings(config))
         assert distance(mfcc(waveform, config), theirs) < TOLERANCE
 
 
 @pytest.mark.parametrize(
     "change", [{"htk": True}, {"norm": None}, {"pad_mode": "reflect"}, {"window": "hamming"}]
 )
-def test_negative_control_other_settings_do_not_agree(voice, change):
-    waveform = voice(16_000)
+def test_negative_control_other_settings_do_not_agree(make_speech, change):
+    waveform = make_speech(16_000)
     config = FeatureConfig.default_for(16_000)
-    mel = librosa.feature.melspectrogram(y=waveform.numpy(), **mel_of(config, **change))
+    mel = librosa.feature.melspectrogram(
+        y=waveform.numpy(), **librosa_mel_settings(config, **change)
+    )
     assert distance(mel_spectrogram(waveform, config), mel) > 10 * TOLERANCE
 
 
-def test_mfcc_limits_to_80_db_below_the_loudest_as_librosa_does(voice):
-    """A clip with digital silence has a range far above 80 dB; without the limit they part."""
-    waveform = torch.cat([voice(16_000), torch.zeros(8000)])
+def test_mfcc_limits_to_80_db_below_the_maximum_like_librosa(make_speech):
+    """A clip with digital silence has a range far above 80 dB: the limit makes a difference."""
+    waveform = torch.cat([make_speech(16_000), torch.zeros(8000)])
     config = FeatureConfig.default_for(16_000)
-    theirs = librosa.feature.mfcc(y=waveform.numpy(), n_mfcc=20, **mel_of(config))
+    theirs = librosa.feature.mfcc(y=waveform.numpy(), n_mfcc=20, **librosa_mel_settings(config))
     assert distance(mfcc(waveform, config), theirs) < TOLERANCE
     unlimited = librosa.power_to_db(
-        librosa.feature.melspectrogram(y=waveform.numpy(), **mel_of(config)), top_db=None
+        librosa.feature.melspectrogram(y=waveform.numpy(), **librosa_mel_settings(config)),
+        top_db=None,
     )
     control = librosa.feature.mfcc(S=unlimited, n_mfcc=20)
     assert distance(mfcc(waveform, config), control) > 10 * TOLERANCE
 
 
-def test_a_sine_peaks_in_its_bin_with_half_the_sum_of_the_window(sine):
+def test_a_sine_peaks_in_its_bin_with_half_the_sum_of_the_window(make_sine):
     config = FeatureConfig(16_000, n_fft=512, win_length=512, hop_length=128)
-    magnitude = stft_magnitude(sine(40 * 16_000 / 512, 16_000, 16_000, 0.5), config)
+    magnitude = stft_magnitude(make_sine(40 * 16_000 / 512, 16_000, 16_000, 0.5), config)
     inner = magnitude[:, 4:-4]
     assert (inner.argmax(0) == 40).all()
     # A Hann window of 512 sums to 256; a real sine puts half its amplitude there.
     assert torch.allclose(inner[40], torch.tensor(0.5 * 256 / 2), rtol=1e-4)
 
 
-def test_a_sine_peaks_in_the_mel_filter_around_it(sine):
+def test_a_sine_peaks_in_the_mel_filter_around_it(make_sine):
     config = FeatureConfig(16_000)
     step = hz_to_mel(8000) / (config.n_mels + 1)
     for index in (5, 30, 70):
-        mel = mel_spectrogram(sine(mel_to_hz(step * (index + 1)), 16_000, 16_000), config)
+        mel = mel_spectrogram(make_sine(mel_to_hz(step * (index + 1)), 16_000, 16_000), config)
         assert (mel[:, 8:-8].argmax(0) == index).all()
 
 
-def test_parseval(voice):
+def test_parseval(make_speech):
     config = FeatureConfig(16_000, n_fft=512, win_length=400, hop_length=512, n_mels=40)
-    waveform = voice(16_000).double()
+    waveform = make_speech(16_000).double()
     magnitude = stft_magnitude(waveform, config)
-    # A real signal has every bin twice but the first and the last.
+    # In a real signal every bin counts twice, except the first and the last.
     weights = torch.full((257, 1), 2.0, dtype=torch.float64)
     weights[[0, -1]] = 1
     window = torch.zeros(512, dtype=torch.float64)
@@ -131,7 +134,7 @@ def test_parseval(voice):
     assert torch.allclose((weights * magnitude**2).sum(0) / 512, energy, rtol=1e-10)
 
 
-def test_mel_scale_is_librosas_and_inverts():
+def test_the_mel_scale_is_that_of_librosa_and_invertible():
     for hz in (0.0, 440.0, 999.9, 1000.0, 4321.0, 24_000.0):
         assert math.isclose(hz_to_mel(hz), librosa.hz_to_mel(hz), rel_tol=1e-12)
         assert math.isclose(mel_to_hz(hz_to_mel(hz)), hz, rel_tol=1e-12)
@@ -143,10 +146,10 @@ def test_silence_has_the_documented_floor():
     assert mfcc(torch.zeros(4000), config)[1:].abs().max() < 1e-3
 
 
-def test_a_batch_equals_its_clips(voice):
-    """One loudest point for the batch would raise the floor of the quiet clip."""
+def test_a_batch_equals_its_clips(make_speech):
+    """One maximum for the whole batch would raise the floor of the quiet clip."""
     config = FeatureConfig(16_000)
-    loud = torch.cat([voice(16_000, 0.3), torch.zeros(2000)])
+    loud = torch.cat([make_speech(16_000, 0.3), torch.zeros(2000)])
     clips = [loud, 1e-3 * loud, loud.flip(0), 0.1 * loud, loud**3, -loud]
     batch = torch.stack(clips).reshape(3, 2, -1)
     for feature in ALL:
@@ -166,15 +169,15 @@ def test_any_number_of_samples_works(samples):
 
 
 def test_features_stay_on_the_device_and_dtype_of_the_waveform():
-    """The device "meta" needs no hardware, and refuses to mix with the CPU as a GPU does."""
+    """The device "meta" needs no hardware, and does not mix with the CPU, like a GPU."""
     config = FeatureConfig(16_000)
     for feature in ALL:
         assert feature(torch.zeros(2, 4000, device="meta"), config).device.type == "meta"
         assert feature(torch.zeros(4000, dtype=torch.float64), config).dtype == torch.float64
 
 
-def test_features_have_a_gradient(voice):
-    waveform = voice(16_000, 0.2).requires_grad_()
+def test_features_have_a_gradient(make_speech):
+    waveform = make_speech(16_000, 0.2).requires_grad_()
     log_mel(waveform, FeatureConfig(16_000)).sum().backward()
     assert waveform.grad.isfinite().all()
     assert waveform.grad.abs().max() > 0
@@ -208,13 +211,13 @@ def test_defaults_have_32_ms_and_no_empty_filter(sample_rate):
         ({"n_fft": 256, "win_length": 256, "n_mels": 128}, "mel filters would be empty"),
     ],
 )
-def test_contradictory_settings_are_refused(settings, words):
+def test_contradictory_settings_raise(settings, words):
     with pytest.raises(AudioError, match=words):
         FeatureConfig(16_000, **settings)
 
 
 @pytest.mark.parametrize("n_fft", [256, 512])
-def test_empty_filters_are_refused_exactly_where_librosa_makes_them(n_fft):
+def test_empty_filters_raise_exactly_where_librosa_has_them(n_fft):
     outcomes = set()
     for n_mels in range(60, 200, 9):
         with warnings.catch_warnings():
@@ -239,25 +242,25 @@ def test_empty_filters_are_refused_exactly_where_librosa_makes_them(n_fft):
         (torch.zeros(100, dtype=torch.int16), "float32 or float64"),
     ],
 )
-def test_unusable_waveforms_are_refused(waveform, words):
+def test_invalid_waveforms_raise(waveform, words):
     for feature in ALL:
         with pytest.raises(AudioError, match=words):
             feature(waveform, FeatureConfig(16_000))
 
 
-def test_a_power_of_zero_is_refused():
+def test_a_power_of_zero_raises():
     with pytest.raises(AudioError, match="power must be above 0"):
         mel_spectrogram(torch.ones(100), FeatureConfig(16_000), power=0)
 
 
-@pytest.mark.parametrize("check", [ImportError, OSError, RuntimeError])
-def test_a_torchaudio_that_does_not_load_is_one_sentence(monkeypatch, fault):
+@pytest.mark.parametrize("error", [ImportError, OSError, RuntimeError])
+def test_a_torchaudio_that_cannot_be_imported_is_one_sentence(monkeypatch, error):
     """torchaudio declares no torch version; mismatched pairs fail in these three ways."""
 
     class Finder:
         def find_spec(self, name, path=None, target=None):
             if name.startswith("torchaudio"):
-                raise fault("libcudart.so.13")
+                raise error("libcudart.so.13")
 
     for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
         monkeypatch.delitem(sys.modules, name)

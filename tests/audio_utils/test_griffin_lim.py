@@ -1,4 +1,4 @@
-"""The baseline vocoder gives back the mel spectrogram it was given, and nothing else."""
+"""Griffin-Lim reproduces the mel spectrogram, and uses nothing else of the recording."""
 
 import dataclasses
 from pathlib import Path
@@ -24,15 +24,15 @@ CONFIGS = [
 
 
 def log_mel_error(reference, estimate, config):
-    """Mean of the difference, dB, over what lies at most 60 dB below the loudest."""
+    """Return the mean absolute difference, dB, over values at most 60 dB below the maximum."""
     ours, theirs = log_mel(reference, config), log_mel(estimate, config)
     is_audible = ours > ours.max() - 60
     return float((ours - theirs)[is_audible].abs().mean())
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_the_result_has_the_mel_spectrogram_length_and_level_of_the_input(voice, config):
-    speech = voice(config.sample_rate)
+def test_the_result_has_the_mel_spectrogram_length_and_level_of_the_input(make_speech, config):
+    speech = make_speech(config.sample_rate)
     result = griffin_lim(speech, config.sample_rate, config)
     assert result.shape == speech.shape
     assert result.dtype == torch.float32
@@ -45,9 +45,9 @@ def test_the_result_has_the_mel_spectrogram_length_and_level_of_the_input(voice,
 @pytest.mark.parametrize(
     "change", [{"hop_length": 72}, {"f_max": 3600.0}, {"f_min": 100.0}, {"win_length": 512}]
 )
-def test_negative_control_other_settings_are_clearly_worse(monkeypatch, voice, change):
-    """The mel spectrogram is made with other settings than those it is inverted with."""
-    speech = voice(RATE)
+def test_negative_control_other_settings_are_worse(monkeypatch, make_speech, change):
+    """The mel spectrogram is computed with other settings than it is inverted with."""
+    speech = make_speech(RATE)
     right = log_mel_error(speech, griffin_lim(speech, RATE, CONFIG, 20), CONFIG)
 
     def changed(waveform, config):
@@ -59,15 +59,15 @@ def test_negative_control_other_settings_are_clearly_worse(monkeypatch, voice, c
     assert wrong > 1.3 * right
 
 
-def test_nothing_but_the_mel_spectrogram_is_used(voice):
-    speech = voice(RATE, 0.5)
+def test_only_the_mel_spectrogram_is_used(make_speech):
+    speech = make_speech(RATE, 0.5)
     flipped = griffin_lim(-speech, RATE, CONFIG, 5)
     assert torch.equal(flipped, griffin_lim(speech, RATE, CONFIG, 5))
     assert metrics.snr(speech, flipped) < 3
 
 
-def test_more_iterations_help_and_each_run_is_the_same(voice):
-    speech = voice(RATE, 0.5)
+def test_more_iterations_help_and_results_are_deterministic(make_speech):
+    speech = make_speech(RATE, 0.5)
     first, again, more = (griffin_lim(speech, RATE, CONFIG, n) for n in (1, 1, 60))
     assert torch.equal(first, again)
     errors = [log_mel_error(speech, each, CONFIG) for each in (first, more)]
@@ -85,8 +85,8 @@ def test_silence_stays_silence():
     assert torch.equal(griffin_lim(torch.zeros(1000), RATE, CONFIG), torch.zeros(1000))
 
 
-@pytest.mark.skipif(not SPEECH.exists(), reason=f"{SPEECH} is not there")
-def test_a_reading_voice_stays_intelligible():
+@pytest.mark.skipif(not SPEECH.exists(), reason=f"{SPEECH} does not exist")
+def test_read_speech_stays_intelligible():
     """Measured on the whole clip: mel-cepstral distance 1.3 dB, STFT distance 0.61."""
     speech = read(SPEECH, RATE).waveform[: 2 * RATE]
     result = griffin_lim(speech, RATE, CONFIG)
@@ -99,7 +99,7 @@ def test_a_reading_voice_stays_intelligible():
 @pytest.mark.parametrize(
     ("waveform", "rate", "change", "iterations", "words"),
     [
-        (torch.ones(9), 16_000, {}, 60, "Expected a recording at 8,000 Hz"),
+        (torch.ones(9), 16_000, {}, 60, "recording at 8,000 Hz"),
         (torch.ones(9), RATE, {}, 0, "iterations must be at least 1, not 0"),
         (torch.ones(9), RATE, {"hop_length": 161}, 60, "must not exceed half of win_length 320"),
         (torch.ones(1, 9), RATE, {}, 60, r"shape \(T,\)"),
@@ -108,6 +108,6 @@ def test_a_reading_voice_stays_intelligible():
         (torch.tensor([1.0, torch.nan]), RATE, {}, 60, "NaN or infinity"),
     ],
 )
-def test_unusable_inputs_are_refused(waveform, rate, change, iterations, words):
+def test_invalid_inputs_raise(waveform, rate, change, iterations, words):
     with pytest.raises(AudioError, match=words):
         griffin_lim(waveform, rate, dataclasses.replace(CONFIG, **change), iterations)

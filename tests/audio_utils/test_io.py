@@ -1,4 +1,4 @@
-"""Audio files: round trips are exact, and what cannot be written leaves nothing behind."""
+"""Audio files: round trips are exact, and a failed write leaves no file."""
 
 import resource
 import struct
@@ -13,7 +13,7 @@ import torch
 from audio_utils.errors import AudioError
 from audio_utils.io import read, write
 
-from .sounds import RATE, SUFFIXES, float_wav, wav_bytes
+from .crafted_files import RATE, SUFFIXES, float_wav, wav_bytes
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
@@ -32,22 +32,22 @@ def test_pcm_keeps_every_code_exactly(tmp_path, suffix, subtype, bits):
     assert (recording.channels, recording.clipped) == (1, 0)
 
 
-def test_pcm_rounds_to_the_nearest_code(tmp_path, voice):
-    waveform = voice(RATE)
+def test_pcm_rounds_to_the_nearest_code(tmp_path, make_speech):
+    waveform = make_speech(RATE)
     write(tmp_path / "a.wav", waveform, RATE)
     error = (read(tmp_path / "a.wav").waveform - waveform).abs().max()
     assert 0.4 / 32_768 < error <= 0.5 / 32_768
 
 
-def test_float_is_kept_bit_by_bit(tmp_path, voice):
-    waveform = voice(RATE) * 1e-3
+def test_float_round_trips_bit_for_bit(tmp_path, make_speech):
+    waveform = make_speech(RATE) * 1e-3
     write(tmp_path / "a.wav", waveform, RATE, "FLOAT")
     assert torch.equal(read(tmp_path / "a.wav").waveform, waveform)
 
 
 @pytest.mark.parametrize("suffix", [".ogg", ".mp3"])
-def test_lossy_formats_keep_the_length_and_the_sound(tmp_path, voice, suffix):
-    waveform = voice(RATE, 3.0)
+def test_lossy_formats_keep_the_length_and_approximate_the_sound(tmp_path, make_speech, suffix):
+    waveform = make_speech(RATE, 3.0)
     path = tmp_path / f"a{suffix}"
     write(path, waveform, RATE)
     recording = read(path)
@@ -65,8 +65,8 @@ def test_any_number_of_samples_round_trips(tmp_path, suffix, samples):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_stereo_is_mixed_by_mean(tmp_path, sine, suffix):
-    left, right = sine(300, RATE, RATE, 0.5), sine(500, RATE, RATE, 0.25)
+def test_stereo_is_mixed_by_mean(tmp_path, make_sine, suffix):
+    left, right = make_sine(300, RATE, RATE, 0.5), make_sine(500, RATE, RATE, 0.25)
     path = tmp_path / f"a{suffix}"
     write(path, torch.stack([left, right]), RATE)
     recording = read(path)
@@ -79,31 +79,31 @@ def test_stereo_is_mixed_by_mean(tmp_path, sine, suffix):
 @pytest.mark.parametrize(
     "make", [torch.Tensor.double, torch.Tensor.numpy, lambda x: x.flip(0).numpy()[::-1]]
 )
-def test_tensors_and_arrays_of_any_float_write_the_same(tmp_path, voice, make):
-    waveform = voice(RATE, 0.1)
+def test_tensors_and_arrays_of_any_float_type_write_the_same_file(tmp_path, make_speech, make):
+    waveform = make_speech(RATE, 0.1)
     write(tmp_path / "a.wav", waveform, RATE)
     write(tmp_path / "b.wav", make(waveform), RATE)
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
 
 
-def test_content_decides_the_format_not_the_name(tmp_path, encoded):
+def test_content_decides_the_format_not_the_name(tmp_path, encoded_speech):
     for suffix in SUFFIXES:
         path = tmp_path / "a.raw"
-        path.write_bytes(encoded(suffix))
+        path.write_bytes(encoded_speech(suffix))
         assert read(path).waveform.shape == (RATE,)
 
 
 @pytest.mark.parametrize("original", [8000, 11_025, 44_100, 48_000])
-def test_another_rate_is_resampled_and_recorded(tmp_path, sine, original):
-    write(tmp_path / "a.wav", sine(440, original, original), original, "FLOAT")
+def test_another_sample_rate_is_resampled_and_reported(tmp_path, make_sine, original):
+    write(tmp_path / "a.wav", make_sine(440, original, original), original, "FLOAT")
     recording = read(tmp_path / "a.wav", sample_rate=RATE)
     assert (recording.sample_rate, recording.original_rate) == (RATE, original)
     assert len(recording.waveform) == RATE
     inner = slice(1000, -1000)
-    assert torch.allclose(recording.waveform[inner], sine(440, RATE, RATE)[inner], atol=1e-4)
-    source = sine(440, original, original).numpy()
-    theirs = soxr.resample(source, original, RATE, quality="HQ")
-    assert np.array_equal(recording.waveform.numpy(), theirs)
+    assert torch.allclose(recording.waveform[inner], make_sine(440, RATE, RATE)[inner], atol=1e-4)
+    source = make_sine(440, original, original).numpy()
+    expected = soxr.resample(source, original, RATE, quality="HQ")
+    assert np.array_equal(recording.waveform.numpy(), expected)
 
 
 def test_overshoot_of_resampling_is_limited_and_counted(tmp_path):
@@ -126,15 +126,15 @@ def test_float_files_beyond_full_scale_are_limited_and_counted(tmp_path):
 @pytest.mark.parametrize(
     "kind", ["PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM"]
 )
-def test_other_kinds_of_wav_are_read(tmp_path, voice, kind):
-    waveform = voice(RATE)
+def test_other_kinds_of_wav_are_read(tmp_path, make_speech, kind):
+    waveform = make_speech(RATE)
     soundfile.write(tmp_path / "a.wav", waveform.numpy(), RATE, subtype=kind)
     recording = read(tmp_path / "a.wav")
     noise = (recording.waveform[:RATE] - waveform).square().mean()
     assert noise < 0.01 * waveform.square().mean()
 
 
-def test_wav_with_further_parts_and_bytes_after_the_end_is_read(tmp_path):
+def test_wav_with_further_chunks_and_trailing_bytes_is_read(tmp_path):
     whole = wav_bytes()
     listed = whole + b"LIST" + struct.pack("<I", 4) + b"INFO"
     listed = listed[:4] + struct.pack("<I", len(listed) - 8) + listed[8:]
@@ -144,18 +144,18 @@ def test_wav_with_further_parts_and_bytes_after_the_end_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("check", [torch.nan, torch.inf])
-def test_not_finite_is_never_written(tmp_path, suffix, fault):
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_values_that_are_not_finite_are_never_written(tmp_path, suffix, value):
     """NaN would become -32768, a click at full scale."""
     waveform = torch.zeros(2, 10)
-    waveform[1, 7] = fault
+    waveform[1, 7] = value
     with pytest.raises(AudioError, match=r"1 frames are not finite.* index 7"):
         write(tmp_path / f"a{suffix}", waveform, RATE)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_beyond_full_scale_is_limited_never_wrapped(tmp_path, suffix):
+def test_values_beyond_full_scale_are_limited_not_wrapped(tmp_path, suffix):
     waveform = torch.cat([torch.full((2000,), 2.0), torch.full((2000,), -3.0)])
     assert write(tmp_path / f"a{suffix}", waveform, RATE) == 4000
     back = read(tmp_path / f"a{suffix}").waveform
@@ -163,7 +163,7 @@ def test_beyond_full_scale_is_limited_never_wrapped(tmp_path, suffix):
     assert back[2500:3500].max() < -0.8
 
 
-def test_float_wav_keeps_what_is_beyond_full_scale(tmp_path):
+def test_float_wav_keeps_values_beyond_full_scale(tmp_path):
     assert write(tmp_path / "a.wav", torch.tensor([1.5, -2.0]), RATE, "FLOAT") == 0
     assert soundfile.read(tmp_path / "a.wav")[0].tolist() == [1.5, -2.0]
 
@@ -183,14 +183,14 @@ def test_float_wav_keeps_what_is_beyond_full_scale(tmp_path):
         ("a.wav", torch.zeros(9), {"sample_rate": 3999}, "sample rate must be"),
         ("a.wav", torch.zeros(9), {"subtype": "PCM_8"}, "takes subtype PCM_16 or PCM_24 or FLOAT"),
         ("a.flac", torch.zeros(9), {"subtype": "FLOAT"}, "takes subtype PCM_16 or PCM_24, not"),
-        ("a.mp3", torch.zeros(3, 9), {}, "MP3 cannot hold 3 channels"),
-        ("a.mp3", torch.zeros(9), {"sample_rate": 44_056}, "MP3 cannot hold .* 44056 Hz"),
-        ("missing/a.wav", torch.zeros(9), {}, "does not exist; make it first"),
-        ("file/a.wav", torch.zeros(9), {}, "does not exist; make it first"),
-        ("folder.wav", torch.zeros(9), {}, "it is a folder"),
+        ("a.mp3", torch.zeros(3, 9), {}, "MP3 .* 3 channels"),
+        ("a.mp3", torch.zeros(9), {"sample_rate": 44_056}, "MP3 .* 44056 Hz"),
+        ("missing/a.wav", torch.zeros(9), {}, "does not exist"),
+        ("file/a.wav", torch.zeros(9), {}, "does not exist"),
+        ("folder.wav", torch.zeros(9), {}, "is a folder"),
     ],
 )
-def test_what_cannot_be_written_is_refused(tmp_path, name, waveform, options, words):
+def test_invalid_arguments_raise_and_write_nothing(tmp_path, name, waveform, options, words):
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder.wav").mkdir()
     before = sorted(tmp_path.rglob("*"))
@@ -200,24 +200,26 @@ def test_what_cannot_be_written_is_refused(tmp_path, name, waveform, options, wo
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs a folder closed even to root: /proc")
-def test_a_folder_closed_to_us_is_refused():
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="needs a folder that is not writable even for root: /proc"
+)
+def test_a_folder_that_is_not_writable_raises():
     with pytest.raises(AudioError, match=r"Cannot write /proc/self/a\.wav: "):
         write("/proc/self/a.wav", torch.zeros(9), RATE)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a file size limit")
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_write_that_runs_out_of_room_leaves_the_old_file(tmp_path, voice, suffix):
-    """libsndfile alone reports success or "System error", and leaves a short file that opens."""
+def test_a_write_without_enough_space_leaves_the_old_file(tmp_path, make_speech, suffix):
+    """libsndfile alone reports success or "System error", and leaves a short but readable file."""
     path = tmp_path / f"a{suffix}"
-    write(path, voice(RATE, 0.1), RATE)
+    write(path, make_speech(RATE, 0.1), RATE)
     old = path.read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
         with pytest.raises(AudioError, match=r"Cannot write .*: file too large"):
-            write(path, voice(RATE, 3.0), RATE)
+            write(path, make_speech(RATE, 3.0), RATE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == old

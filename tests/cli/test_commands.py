@@ -254,7 +254,7 @@ def test_a_model_is_trained_and_generates_from_the_command_line(wavenet, tmp_pat
     assert code == 0, err
     assert "from the weights of `tones`" in Path("runs/more/checkpoint/README.md").read_text()
     assert wavenet("generate", "--checkpoint", "runs/more/checkpoint", "--set", "tone=b")[0] == 0
-    assert_refused(wavenet(*more, "--label", "tone"), "--from takes the model", "leave out --label")
+    assert_refused(wavenet(*more, "--label", "tone"), "--from", "--label")
     again = wavenet(*more, "--resume")  # as after an interruption
     assert again[0] == 0, again[2]
     assert "from the weights of `tones`" in Path("runs/more/checkpoint/README.md").read_text()

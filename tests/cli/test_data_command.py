@@ -106,7 +106,7 @@ def test_ctrl_c_ends_a_report(wavenet, folder, monkeypatch):
     def interrupted(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("wavenet.training.survey.io.read", interrupted)
+    monkeypatch.setattr("wavenet.training.dataset_report.io.read", interrupted)
     code, out, err = wavenet("data", "report", folder)
     assert (code, out) == (130, "")
     assert "Traceback" not in err

@@ -1,4 +1,4 @@
-"""`torchrun ... -m wavenet train`: one speaks for all, and all end when one is killed."""
+"""`torchrun ... -m wavenet train`: one process prints, and all end when one is killed."""
 
 import json
 import signal
@@ -15,10 +15,10 @@ import torch
 
 from tests.conftest import RATE, sine
 
-from .conftest import assert_refused
+from .conftest import refused
 
 ROOT = Path(__file__).parents[2]
-STEPS, SAVED = 200, 10
+STEPS, SAVE_EVERY = 200, 10
 RECIPE = f"""
 name = "tones"
 [audio]
@@ -33,15 +33,15 @@ steps = {STEPS}
 samples_per_step = 3000
 precision = "fp32"
 validate_every = 100
-save_every = {SAVED}
+save_every = {SAVE_EVERY}
 """
-GONE = "wavenet: another process of this training ended; what was saved is kept: "
+ENDED = "wavenet: another process of this training ended; what was saved is kept: "
 DEADLINE = 200
 
 
 @pytest.fixture
 def tones(tmp_path):
-    """Make recordings and a recipe; return the words of the command, but for the folder."""
+    """Write recordings and a recipe; return the arguments of the command, except --out."""
     torch.set_num_threads(1)
     (tmp_path / "data").mkdir()
     for n in range(8):
@@ -51,12 +51,12 @@ def tones(tmp_path):
 
 
 @contextmanager
-def torchrun(words, out, *options):
-    """Start two processes that train into a folder; what they say goes to OUT.err and OUT.out."""
+def torchrun(arguments, out, *options):
+    """Start two processes that train into a folder; their output goes to OUT.out and OUT.err."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", *options]
-    command += ["--nproc-per-node", "2", "-m", "wavenet", *words, "--out", str(out)]
-    with out.with_suffix(".out").open("w") as said, out.with_suffix(".err").open("w") as told:
-        started = psutil.Popen(command, cwd=ROOT, stdout=said, stderr=told)
+    command += ["--nproc-per-node", "2", "-m", "wavenet", *arguments, "--out", str(out)]
+    with out.with_suffix(".out").open("w") as stdout, out.with_suffix(".err").open("w") as stderr:
+        started = psutil.Popen(command, cwd=ROOT, stdout=stdout, stderr=stderr)
         try:
             yield started
         finally:
@@ -67,35 +67,37 @@ def torchrun(words, out, *options):
 
 
 def curve(folder):
+    """Return the loss by step."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return {record["step"]: record["loss_bits"] for record in map(json.loads, lines)}
 
 
 def wait_for_step(process, folder, step):
-    until = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + DEADLINE
     path = folder / "metrics.jsonl"
     while not path.exists() or path.read_text().count("\n") < step:
-        assert process.poll() is None and time.monotonic() < until
+        assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def second_of(process):
+def second_rank(process):
+    """Return the process of rank 1."""
     (found,) = (p for p in process.children() if p.environ().get("RANK") == "1")
     return found
 
 
-def test_a_killed_process_ends_the_others_with_a_sentence_and_one_goes_on(tones, tmp_path, wavenet):
+def test_a_killed_process_ends_the_others_and_one_process_can_resume(tones, tmp_path, wavenet):
     out = tmp_path / "run"
     with torchrun(tones, out) as process:
         wait_for_step(process, out, 25)
-        second_of(process).suspend()  # so that they are still at it, however fast they are
-        assert_refused(wavenet(*tones, "--out", out), "is in use by another process", code=1)
-        second_of(process).kill()
+        second_rank(process).suspend()  # so that they are still training, however fast they are
+        refused(wavenet(*tones, "--out", out), "is in use by another process", code=1)
+        second_rank(process).kill()
         assert process.wait(timeout=30) == 1
-    told = out.with_suffix(".err").read_text()
-    assert told.count(f"{GONE}start the same command again with --resume\n") == 1
-    assert told.count("reading the recordings\n") == 1
-    assert "wavenet/training" not in told  # a traceback of ours
+    stderr = out.with_suffix(".err").read_text()
+    assert stderr.count(f"{ENDED}start the same command again with --resume\n") == 1
+    assert stderr.count("reading the recordings\n") == 1
+    assert "wavenet/training" not in stderr  # of a traceback
     before = curve(out)
     assert 25 <= len(before) < STEPS
     assert wavenet(*tones, "--out", out, "--resume")[0] == 0
@@ -107,16 +109,16 @@ def test_a_killed_process_ends_the_others_with_a_sentence_and_one_goes_on(tones,
 
 
 @pytest.mark.slow
-def test_torchrun_starts_a_killed_training_again_where_it_stood(tones, tmp_path):
+def test_torchrun_restarts_a_killed_training_from_its_newest_step(tones, tmp_path):
     whole, out = tmp_path / "whole", tmp_path / "run"
     with torchrun(tones, whole) as process:
         assert process.wait(timeout=DEADLINE) == 0
     with torchrun(tones, out, "--max-restarts", "1") as process:
         wait_for_step(process, out, 25)
-        second_of(process).kill()
+        second_rank(process).kill()
         assert process.wait(timeout=DEADLINE) == 0
-    told = out.with_suffix(".err").read_text()
-    assert told.count(f"{GONE}torchrun now starts it again\n") == 1
+    stderr = out.with_suffix(".err").read_text()
+    assert stderr.count(f"{ENDED}torchrun now starts it again\n") == 1
     assert out.with_suffix(".out").read_text() == f"{out / 'checkpoint'}\n"
     assert curve(out) == curve(whole)
     last = f"step-{STEPS:09d}/state.safetensors"
@@ -124,32 +126,32 @@ def test_torchrun_starts_a_killed_training_again_where_it_stood(tones, tmp_path)
 
 
 @pytest.mark.slow
-def test_a_run_of_before_is_not_gone_on_with_unasked(tones, tmp_path, wavenet):
-    """That torchrun starts processes again is no word about a run that was there before."""
+def test_an_earlier_run_is_not_resumed_without_the_option(tones, tmp_path, wavenet):
+    """That torchrun restarts processes does not mean that a run of before is to be resumed."""
     out = tmp_path / "run"
     assert wavenet(*tones, "--out", out)[0] == 0
     before = curve(out)
     with torchrun(tones, out, "--max-restarts", "1") as process:
         assert process.wait(timeout=DEADLINE) == 1
-    told = out.with_suffix(".err").read_text()
+    stderr = out.with_suffix(".err").read_text()
     sentence = f"wavenet: {out} already holds a run; resume it or choose another folder\n"
-    assert told.count(sentence) == 2  # once for each time that it was started
-    assert GONE not in told
+    assert stderr.count(sentence) == 2  # once for each start
+    assert ENDED not in stderr
     assert curve(out) == before
 
 
 @pytest.mark.slow
-def test_ctrl_c_for_torchrun_stops_all_after_their_step(tones, tmp_path):
+def test_ctrl_c_for_torchrun_stops_all_processes_after_their_step(tones, tmp_path):
     out = tmp_path / "run"
     with torchrun(tones, out) as process:
         wait_for_step(process, out, 25)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) != 0
-    told = out.with_suffix(".err").read_text()
-    assert told.count("; go on with the same command and --resume\n") == 1
-    assert GONE not in told
+    stderr = out.with_suffix(".err").read_text()
+    assert stderr.count("; continue with the same command and --resume\n") == 1
+    assert ENDED not in stderr
     (step,) = {int(p.name.removeprefix("step-")) for p in out.glob("step-*")} & {len(curve(out))}
-    assert f"stopped after step {step};" in told
+    assert f"stopped after step {step};" in stderr
 
 
 @pytest.mark.slow

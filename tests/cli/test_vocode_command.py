@@ -121,9 +121,7 @@ def test_invalid_frames_are_refused(wavenet, curve, vocoder, tiny, tone, tmp_pat
     assert_refused(wavenet("vocode", tone, "--checkpoint", curve, *out), words)
     np.save(array, np.zeros((5, 2)))
     assert_refused(wavenet("vocode", array, "--checkpoint", curve, *out), "frames x 3; found 5 x 2")
-    assert_refused(
-        wavenet("vocode", tmp_path / "no.npy", "--checkpoint", curve, *out), "no.npy"
-    )
+    assert_refused(wavenet("vocode", tmp_path / "no.npy", "--checkpoint", curve, *out), "no.npy")
     array.write_bytes(b"RIFF")
     assert_refused(
         wavenet("vocode", array, "--checkpoint", vocoder, *out), "cannot be read as an array"

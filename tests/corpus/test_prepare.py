@@ -65,7 +65,7 @@ def test_silence_and_clipping_are_those_of_a_report_on_a_folder(samples):
     for scale in (1e-4, 1e-3, 1.5):
         waveform = (scale * torch.randn(samples, generator=generator)).clamp(-1, 1)
         waveform[samples // 2 :] *= 1e-4
-        seconds = analysis.silence_share(waveform, RATE) * samples / RATE
+        seconds = analysis.silent_fraction(waveform, RATE) * samples / RATE
         assert shards._silence(waveform.numpy(), RATE) == pytest.approx(seconds)
         for run_length in (2, 3):
             waveform[:run_length] = 1.0
@@ -122,8 +122,10 @@ def test_a_file_that_kills_who_reads_it_costs_that_file_alone(folder, few, tmp_p
 
 
 def _serve_with_a_deadly_file(pipe, folder, settings, serve=crew._serve):
-    decode = shards.decode
-    shards.decode = lambda path, rate: os._exit(9) if "999" in path.name else decode(path, rate)
+    decode_file = shards.decode_file
+    shards.decode_file = lambda path, rate: (
+        os._exit(9) if "999" in path.name else decode_file(path, rate)
+    )
     serve(pipe, folder, settings)
 
 

@@ -1,4 +1,4 @@
-"""What tests of engines share: two cores, clips of the engine cpu, runs in chunks."""
+"""Helpers of the tests of engines: generation at once and in chunks, and a second core."""
 
 import pytest
 import torch
@@ -7,10 +7,11 @@ from tests.engines.test_engines import conditioning_for
 from wavenet.engines.cpu import cpu_engine
 from wavenet.sampling import SamplingConfig
 
-LONG = 80  # samples: enough that a second thread is started
+LONG = 80  # samples, enough to start a second thread
 
 
 def generate(engine, noise, prompts, sampling=None):
+    """Generate clips of 200 or more samples in one run: codes (B, n)."""
     state = engine.start(conditioning_for(engine.model, noise.shape[0], 200))
     engine.prefill(state, prompts)
     return engine.run(state, noise.shape[1], sampling or SamplingConfig(), noise)
@@ -21,6 +22,7 @@ def noise_for(batch, seed=0, n=LONG):
 
 
 def run_in_chunks(engine, noise, prompts, chunk, sampling=None):
+    """Generate clips of 80 or more samples in runs of `chunk` samples: codes (B, n)."""
     state = engine.start(conditioning_for(engine.model, noise.shape[0], 80))
     engine.prefill(state, prompts)
     parts = noise.split(chunk, dim=1)
@@ -30,5 +32,5 @@ def run_in_chunks(engine, noise, prompts, chunk, sampling=None):
 
 @pytest.fixture
 def two_cores(monkeypatch):
-    """Two threads even where there is one core."""
+    """Use two threads, even on a machine with one core."""
     monkeypatch.setattr(cpu_engine, "available_cores", lambda: 2)

@@ -201,7 +201,7 @@ def test_engines_take_turns_on_one_state(kernel_size, folder):
     ]
     assert torch.equal(torch.cat(parts, dim=1), expected)
     state = ours.select(state, [1])
-    assert state.rings.shape[0] == 1 and state.cursor == 30
+    assert state.memory.rings.shape[0] == 1 and state.memory.cursor == 30
 
 
 @emulated

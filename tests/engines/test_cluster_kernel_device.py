@@ -58,9 +58,7 @@ def test_what_the_kernel_does_not_take_runs_in_the_other(monkeypatch):
     mixture = tiny_model(tiny_config(output=GaussianOutput(components=2)), bits=16)
     assert GpuEngine(mixture).shared_reason.endswith("draws classes, no mixtures")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 6))
-    elsewhere = torch.nn.Module()
-    elsewhere.embedding = torch.nn.Module()
-    elsewhere.embedding.weight = type("Weight", (), {"device": torch.device("cuda")})
+    elsewhere = type("Model", (), {"device": torch.device("cuda")})
     with pytest.raises(EngineUnavailable, match=r"clusters, .* 9.0 or more, found 8.6"):
         cluster_kernel.plan_for(elsewhere, engine._shape, "fp32")
 
@@ -68,8 +66,7 @@ def test_what_the_kernel_does_not_take_runs_in_the_other(monkeypatch):
 def test_it_is_said_which_kernel_few_streams_take(monkeypatch):
     engine = type("Engine", (), {"shared_reason": "it is too old"})
     monkeypatch.setattr("wavenet.engines.gpu.gpu_engine.GpuEngine", lambda *_: engine)
-    device = type("Weight", (), {"device": torch.device("cuda"), "dtype": torch.float32})
-    model = type("Model", (), {"embedding": type("Embedding", (), {"weight": device})})
+    model = type("Model", (), {"device": torch.device("cuda"), "dtype": torch.float32})
     monkeypatch.setattr("wavenet.engines.cpu.cpu_engine.CpuEngine", refuse)
     monkeypatch.setattr("wavenet.engines.gpu.cuda_graph.GraphEngine", refuse)
     monkeypatch.setattr("wavenet.engines.cached.CachedEngine", refuse)

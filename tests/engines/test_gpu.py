@@ -1,7 +1,7 @@
-"""The kernel of the GPU engine against the reference: through Triton's interpreter, on the CPU.
+"""The engine gpu against the reference, on a CPU by Triton's interpreter.
 
-The interpreter runs the same source with NumPy, so shapes are tiny. That the source also compiles
-is tested below without a GPU; marked `gpu`, the same comparisons run compiled at real sizes.
+The interpreter runs the same source with NumPy, so shapes are tiny. The tests marked `gpu` do the
+same comparisons on a GPU, compiled and at real sizes.
 """
 
 import pytest
@@ -14,6 +14,7 @@ from tests.engines.test_engines import (
     draw,
     poisoned,  # noqa: F401  (used by every test here)
     prompts_of,
+    step_through,
     teacher_forced,
 )
 from tests.engines.test_guidance import run_guided
@@ -32,15 +33,19 @@ tl = pytest.importorskip("triton.language")
 interpreted = pytest.mark.skipif(ON_A_GPU, reason="the interpreter is for machines without a GPU")
 compiled = pytest.mark.skipif(not ON_A_GPU, reason="there is no GPU to run the compiled kernel on")
 pytestmark = [
-    # NumPy says where an exponential is infinite or a sum no number, which is as it should be
+    # NumPy warns of infinite exponentials and of NaN, which are intended
     pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning"),
-    # the interpreter of Triton 3.6 counts by arrays, which is why NumPy is held below 2.4
+    # the interpreter of Triton 3.6 uses arrays as indices, so NumPy must be below 2.4
     pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0:DeprecationWarning"),
 ]
 
-HEADS = [LogisticOutput(components=3), GaussianOutput(components=1), GaussianOutput(components=2)]
+MIXTURES = [
+    LogisticOutput(components=3),
+    GaussianOutput(components=1),
+    GaussianOutput(components=2),
+]
 SHORT = (1, 3, 2)  # dilations: the interpreter takes about 10 ms for a layer
-# weights are the same numbers; activations in two bfloat16 each are off by one part in 2**16
+# weights are the same numbers; activations, in two bfloat16 each, differ by one part in 2**16
 ATOL = {"fp32": 1e-5, "bf16": 1e-4}
 
 
@@ -48,14 +53,8 @@ def noise_for(batch, n=12, seed=1):
     return torch.rand(batch, n, generator=torch.Generator().manual_seed(seed))
 
 
-def step_through(engine, codes, prompts):
-    """Step an engine, made already, through codes (B, T): params (B, P, T)."""
-    state = engine.start(conditioning_for(engine.model, codes.shape[0], 80))
-    engine.prefill(state, prompts)
-    return torch.stack([engine.step(state, codes[:, t]) for t in range(codes.shape[1])], dim=2)
-
-
 def generate(engine, noise, prompts, sampling=None):
+    """Generate clips of 80 or more samples in one run: codes (B, n)."""
     state = engine.start(conditioning_for(engine.model, noise.shape[0], 80))
     engine.prefill(state, prompts)
     return engine.run(state, noise.shape[1], sampling or SamplingConfig(), noise)
@@ -85,7 +84,7 @@ def test_the_same_noise_draws_the_same_codes(kind):
     noise, prompts = noise_for(2), prompts_of(model, 0, 30)
     expected = draw("reference", model, noise, prompts, SAMPLINGS[kind])
     assert torch.equal(draw("gpu", model, noise, prompts, SAMPLINGS[kind]), expected)
-    # the control: other noise, or another way to draw, gives other codes
+    # the control: other noise gives other codes
     other = draw("reference", model, 1 - noise, prompts)
     assert not torch.equal(other, expected)
 
@@ -103,7 +102,7 @@ def test_chunks_do_not_matter(kernel_size, chunk):
 
 @interpreted
 @pytest.mark.parametrize("batch", [1, 3, 17])
-def test_streams_of_one_tile_or_two_draw_the_codes_of_the_reference(batch):
+def test_rows_in_one_tile_or_two_equal_the_reference(batch):
     model = tiny_model(tiny_config(2, SHORT, "all"))
     noise, prompts = noise_for(batch, 8, 3), prompts_of(model, *range(batch))
     expected = draw("reference", model, noise, prompts)
@@ -116,18 +115,18 @@ def test_streams_of_one_tile_or_two_draw_the_codes_of_the_reference(batch):
     ("kernel_size", "widths"),
     [(3, (1, 1, 1)), (3, (13, 7, 21)), (3, (33, 70, 65)), (1, (70, 20, 9))],
 )
-def test_odd_widths_predict_what_the_reference_does(kernel_size, widths):
+def test_predictions_of_odd_widths_equal_the_reference(kernel_size, widths):
     model = tiny_model(tiny_config(kernel_size, (1, 9, 3), widths=widths), bits=8)
     codes = torch.randint(0, 256, (2, 8), generator=torch.Generator().manual_seed(2))
     prompts = prompts_of(model, 0, 3)
     expected = teacher_forced("reference", model, codes, prompts)
     got = teacher_forced("gpu", model, codes, prompts)
     torch.testing.assert_close(got, expected, atol=3e-5, rtol=1e-5)
-    assert GpuEngine(model)._shape.wide == (max(widths) >= 70)  # cut products, too
+    assert GpuEngine(model)._shape.wide == (max(widths) >= 70)  # products in several tiles, too
 
 
 @interpreted
-def test_rows_that_retire_leave_the_others_as_they_were():
+def test_selected_rows_continue_unchanged():
     model = tiny_model()
     noise, prompts = noise_for(3, seed=4), prompts_of(model, 0, 12, 5)
     whole = draw("reference", model, noise, prompts)
@@ -142,21 +141,21 @@ def test_rows_that_retire_leave_the_others_as_they_were():
 
 
 @interpreted
-def test_steps_and_runs_can_follow_each_other():
+def test_accept_and_run_can_alternate():
     model = tiny_model()
     (prompt,), noise = prompts_of(model, 9), noise_for(1, 6)
     engine = make_engine("gpu", model)
     state = engine.start(conditioning_for(model, 1, 80))
     engine.prefill(state, [prompt[:4]])
     for code in prompt[4:]:
-        engine.step(state, code[None])
+        engine.accept(state, code[None])
     stepped = engine.run(state, 6, SamplingConfig(), noise)
     assert torch.equal(stepped, draw("reference", model, noise, [prompt]))
     assert not torch.equal(stepped, draw("reference", model, noise, [prompt.flip(0)]))
 
 
 @interpreted
-def test_frames_that_take_much_memory_come_in_pieces(monkeypatch):
+def test_frames_that_need_much_memory_are_split(monkeypatch):
     model = tiny_model(tiny_config(2, SHORT, "all"))
     noise, prompts = noise_for(2, 16), prompts_of(model, 3, 0)
     of_a_frame = 2 * len(SHORT) * 2 * 16 * 4  # streams, layers, halves, padded channels, bytes
@@ -168,10 +167,10 @@ def test_frames_that_take_much_memory_come_in_pieces(monkeypatch):
 
 
 @interpreted
-@pytest.mark.parametrize("output", HEADS, ids=lambda o: f"{o.kind}-{o.components}")
+@pytest.mark.parametrize("output", MIXTURES, ids=lambda o: f"{o.kind}-{o.components}")
 @pytest.mark.parametrize("sampling", [SamplingConfig(temperature=0.5), SamplingConfig(greedy=True)])
-def test_mixtures_draw_what_the_params_say(output, sampling):
-    """Teacher-forced, since a difference in the last bit of a mean moves a code by one."""
+def test_codes_of_mixtures_are_drawn_from_the_params(output, sampling):
+    """The reference reads the drawn codes, since the last bit of a mean changes a code by one."""
     model = tiny_model(tiny_config(2, (1, 3), "both", output=output), bits=16)
     noise, prompts = noise_for(2), prompts_of(model, 0, 12)
     codes = draw("gpu", model, noise, prompts, sampling, chunks=(7, 1, 4))
@@ -186,17 +185,17 @@ def test_mixtures_draw_what_the_params_say(output, sampling):
 
 
 @interpreted
-def test_mixtures_refuse_what_is_for_classes():
-    model = tiny_model(tiny_config(output=HEADS[0]), bits=16)
+def test_mixtures_reject_sampling_rules_for_categoricals():
+    model = tiny_model(tiny_config(output=MIXTURES[0]), bits=16)
     engine = make_engine("gpu", model)
     state = engine.start(conditioning_for(model, 2, 40))
-    with pytest.raises(ConditionError, match="top-k, top-p and guidance are for categorical"):
+    with pytest.raises(ConditionError, match=r"top-k, top-p and guidance .* categorical"):
         engine.run(state, 2, SamplingConfig(top_k=3), noise_for(2, 2))
 
 
 @interpreted
 @pytest.mark.parametrize("clips", [1, 9])
-def test_two_rows_of_a_clip_are_drawn_as_one(clips):
+def test_guided_clips_equal_the_reference(clips):
     model = tiny_model(tiny_config(2, (1, 3), "all"))
     sampling = SAMPLINGS["both"].model_copy(update={"guidance": 2.5})
     noise = noise_for(clips, 8 if clips == 1 else 4)
@@ -209,7 +208,7 @@ def test_two_rows_of_a_clip_are_drawn_as_one(clips):
 
 
 @interpreted
-def test_16_bit_weights_are_those_of_the_rounded_model():
+def test_bf16_equals_the_reference_of_the_rounded_model():
     model = tiny_model(tiny_config(3, SHORT, "all"))
     engine = GpuEngine(model, "bf16")
     codes = torch.randint(0, 32, (2, 8), generator=torch.Generator().manual_seed(2))
@@ -217,8 +216,8 @@ def test_16_bit_weights_are_those_of_the_rounded_model():
     expected = step_through(ReferenceEngine(engine.model), codes, prompts)
     got = step_through(engine, codes, prompts)
     torch.testing.assert_close(got, expected, atol=ATOL["bf16"], rtol=1e-4)
-    as_they_were = step_through(ReferenceEngine(model), codes, prompts)  # the control
-    assert (got - as_they_were).abs().max() > 10 * ATOL["bf16"]
+    unrounded = step_through(ReferenceEngine(model), codes, prompts)  # the control
+    assert (got - unrounded).abs().max() > 10 * ATOL["bf16"]
     noise = noise_for(2)
     assert torch.equal(
         generate(engine, noise, prompts), generate(ReferenceEngine(engine.model), noise, prompts)
@@ -227,8 +226,8 @@ def test_16_bit_weights_are_those_of_the_rounded_model():
 
 @interpreted
 @pytest.mark.parametrize("greedy", [False, True])
-@pytest.mark.parametrize("output", [None, HEADS[0]])
-def test_what_is_no_number_ends_as_in_the_engine_cached(greedy, output):
+@pytest.mark.parametrize("output", [None, MIXTURES[0]])
+def test_nan_gives_the_codes_of_the_engine_cached(greedy, output):
     model = tiny_model(tiny_config(output=output), bits=5 if output is None else 16)
     model.blocks[2].conv.linear.weight[0, 0] = torch.nan
     noise, prompts = noise_for(2, 2), prompts_of(model, 0, 3)
@@ -239,27 +238,25 @@ def test_what_is_no_number_ends_as_in_the_engine_cached(greedy, output):
 
 
 @interpreted
-def test_what_the_kernel_does_not_take_is_refused_in_one_sentence(monkeypatch):
-    with pytest.raises(EngineUnavailable, match="in float32, found float64; use the engine graph"):
+def test_unsupported_models_and_machines_are_rejected(monkeypatch):
+    with pytest.raises(EngineUnavailable, match="float64; use the engine graph"):
         make_engine("gpu", tiny_model().double())
-    with pytest.raises(EngineUnavailable, match="on a CUDA device, found meta"):
+    with pytest.raises(EngineUnavailable, match="CUDA device, found meta"):
         make_engine("gpu", tiny_model().to("meta"))
     wide = tiny_model(tiny_config(dilations=(1,), widths=(40, 3000, 10)))
-    with pytest.raises(
-        EngineUnavailable, match=r"at most 160 KiB .*, found 256 KiB in fp32 for 64"
-    ):
+    with pytest.raises(EngineUnavailable, match=r"160 KiB .* 256 KiB in fp32 for 64"):
         make_engine("gpu", wide)
     assert make_engine("gpu", wide, "bf16").name == "gpu"
     with monkeypatch.context() as patch:
         patch.setattr(gpu_engine, "find_spec", lambda _: None)
-        with pytest.raises(EngineUnavailable, match="needs triton, which cannot be imported here"):
+        with pytest.raises(EngineUnavailable, match="needs triton"):
             make_engine("gpu", tiny_model())
     monkeypatch.delenv("TRITON_INTERPRET")
-    with pytest.raises(EngineUnavailable, match="CUDA device, found cpu; use the engine cpu"):
+    with pytest.raises(EngineUnavailable, match="found cpu; use the engine cpu"):
         make_engine("gpu", tiny_model())
 
 
-def test_many_streams_share_a_program():
+def test_many_rows_share_a_program():
     assert [gpu_engine.tile_for(n)[0] for n in (1, 2_048, 2_049, 8_192, 8_193)] == [
         16,
         16,
@@ -299,6 +296,6 @@ def test_compiled_draws_at_a_real_size(precision, kind, real_model):
     noise = noise_for(100, 40).cuda()
     expected = generate(make_engine("cached", engine.model), noise, prompts, SAMPLINGS[kind])
     got = generate(engine, noise, prompts, SAMPLINGS[kind])
-    # a uniform next to an edge of the CDF parts two clips, which is rare
+    # two clips differ after a uniform next to an edge of the CDF, which is rare
     same = (got == expected).all(dim=1).float().mean()
     assert same > (0.97 if precision == "fp32" else 0.8)

@@ -191,10 +191,11 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 from tests.conftest import tiny_config, tiny_model
-from wavenet.config import GaussianOutput, SamplingConfig
 from wavenet.engines.gpu import tile_weights
 from wavenet.engines.gpu import triton_kernels
 from wavenet.engines.gpu import gpu_engine
+from wavenet.model.model_config import GaussianOutput
+from wavenet.sampling import SamplingConfig
 
 POINTERS = dict(
     rings="fp32", last="i64", noise="fp32", codes="i64", frames="fp32", leads="i64", room="fp32",
@@ -208,8 +209,8 @@ def build(precision, kernel_size, widths, output, streams, drawn, sampling):
         bits=16 if output else 8)
     shape = tile_weights.shape_of(model, precision)
     tile_weights.check_tiles(shape, precision)
-    tile, warps = gpu.tile_for(streams)
-    constants = gpu._constants(shape, SamplingConfig(**sampling), drawn, tile)
+    tile, warps = gpu_engine.tile_for(streams)
+    constants = gpu_engine._constants(shape, SamplingConfig(**sampling), drawn, tile)
     constants |= dict(CONDITIONED=True, HALF=precision == "bf16")
     names = triton_kernels.advance.arg_names
     kinds = {**POINTERS, "weights": "bf16" if precision == "bf16" else "fp32"}

@@ -1,4 +1,4 @@
-"""Guidance: two rows a clip, with its conditions and without, in every engine."""
+"""Guidance: two rows per clip, with its conditions and without, in every engine."""
 
 import pytest
 import torch
@@ -11,22 +11,24 @@ from wavenet.sampling import SamplingConfig, apply_guidance, rows_per_clip
 
 SETTINGS = [("fp32", 1), ("fp32", 2), ("bf16", 1), ("bf16", 2)]
 
-
 pytestmark = pytest.mark.usefixtures("two_cores")
 
 
 def run_guided(engine, clips, sampling, noise, with_labels=True):
-    """Generate clips; each has a row with its conditions and one that leaves out what it may."""
+    """Generate clips; the second row of each omits the droppable conditions.
+
+    Args:
+        with_labels: False to omit them in the first row too.
+    """
     model = engine.model
     totals = [200 + 3 * (n // 2) for n in range(2 * clips)]
-    given = []
+    values = []
     for n in range(clips):
-        whole = given_for(model, 3 * n)  # clips 0, 3, .. leave nothing out
-        droppable = {c.name for c in (*model.config.labels, *model.config.globals) if c.dropout}
-        free = {name: value for name, value in whole.items() if name not in droppable}
-        given += [whole if with_labels else free, free]
-    local = [local_for(model, n // 2, total) for n, total in enumerate(totals)]
-    state = engine.start(model.conditioning(given, totals, local))
+        whole = given_for(model, 3 * n)  # rows 0, 3, .. have all conditions
+        free = {name: v for name, v in whole.items() if name not in model.config.droppable}
+        values += [whole if with_labels else free, free]
+    frames = [local_for(model, n // 2, total) for n, total in enumerate(totals)]
+    state = engine.start(model.conditioning(values, totals, frames))
     prompts = prompts_of(model, *range(clips))
     engine.prefill(state, [prompts[n // 2] for n in range(2 * clips)])
     codes = engine.run(state, noise.shape[1] // 2, sampling, noise[:, : noise.shape[1] // 2])
@@ -38,7 +40,7 @@ def noise_for(clips, n=150):
     return torch.rand(clips, n, generator=torch.Generator().manual_seed(clips))
 
 
-def test_guidance_is_a_line_through_two_sets_of_logits():
+def test_guidance_is_linear_in_two_sets_of_logits():
     logits = torch.randn(6, 5, 2)
     for w, expected in ((0.0, logits[1::2]), (2.0, 2 * logits[0::2] - logits[1::2])):
         torch.testing.assert_close(apply_guidance(logits, SamplingConfig(guidance=w)), expected)
@@ -49,7 +51,7 @@ def test_guidance_is_a_line_through_two_sets_of_logits():
 @pytest.mark.parametrize(("precision", "threads"), [("cached", 1), *SETTINGS])
 @pytest.mark.parametrize("clips", [1, 2, 3, 5])
 @pytest.mark.parametrize("kind", ["ancestral", "both"])
-def test_engines_draw_the_codes_of_the_reference(precision, threads, clips, kind):
+def test_guided_clips_equal_the_reference(precision, threads, clips, kind):
     model = tiny_model(tiny_config(conditions="all"))
     if precision == "cached":
         engine = make_engine("cached", model)
@@ -64,12 +66,11 @@ def test_engines_draw_the_codes_of_the_reference(precision, threads, clips, kind
 
 
 @pytest.mark.parametrize("engine", ["cached", "cpu"])
-def test_without_a_say_of_the_conditions_only_what_is_left_counts(engine):
-    """At 0 the row with conditions has no say; at 1 guidance is off and one row is enough."""
-    made = make_engine(engine, tiny_model(tiny_config(conditions="all")))
-    nothing, noise = SamplingConfig(guidance=0.0), noise_for(2)
-    with_labels, without = (run_guided(made, 2, nothing, noise, given) for given in (True, False))
+def test_guidance_0_ignores_the_first_row(engine):
+    runner = make_engine(engine, tiny_model(tiny_config(conditions="all")))
+    none, noise = SamplingConfig(guidance=0.0), noise_for(2)
+    with_labels, without = (run_guided(runner, 2, none, noise, given) for given in (True, False))
     assert torch.equal(with_labels, without)
     some = SamplingConfig(guidance=0.5)
-    with_labels, without = (run_guided(made, 2, some, noise, given) for given in (True, False))
+    with_labels, without = (run_guided(runner, 2, some, noise, given) for given in (True, False))
     assert not torch.equal(with_labels, without)  # the control

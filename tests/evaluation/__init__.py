@@ -1,11 +1,11 @@
-"""What the tests of evaluation share: spoken digits of a kind, made here, and a model of them."""
+"""What the tests of evaluation share: synthetic spoken words, and the config of a model of them."""
 
 import numpy as np
 import soundfile
 import torch
 
 from tests.conftest import RATE, tiny_config
-from wavenet.evaluation.recordings import Labelled
+from wavenet.evaluation.labelled_clips import LabelledClip
 from wavenet.model.conditions import LabelCondition, PositionCondition
 
 DIGITS = ("fall", "rise")
@@ -19,21 +19,22 @@ LABELS = (
 
 
 def make_word(digit: str, speaker: str, index: int) -> torch.Tensor:
-    """Make (T,): a tone that rises or falls, high or low; each a little different, in noise."""
+    """Return (T,): a rising or falling tone, high or low, with small variations and noise."""
     rng = np.random.default_rng([DIGITS.index(digit), SPEAKERS.index(speaker), index])
     seconds = rng.uniform(0.14, 0.22)
     base = {"high": 900.0, "low": 300.0}[speaker] * rng.uniform(0.85, 1.15)
-    share = np.linspace(0, 1, round(seconds * RATE))
-    octaves = share if digit == "rise" else 1 - share
+    progress = np.linspace(0, 1, round(seconds * RATE))
+    octaves = progress if digit == "rise" else 1 - progress
     phase = 2 * np.pi * np.cumsum(base * 2**octaves) / RATE
-    tone = 0.4 * np.sin(phase) * np.sin(np.pi * share) + 0.01 * rng.standard_normal(len(share))
+    noise = 0.01 * rng.standard_normal(len(progress))
+    tone = 0.4 * np.sin(phase) * np.sin(np.pi * progress) + noise
     return torch.from_numpy(tone.astype(np.float32))
 
 
-def make_words(indices) -> list[Labelled]:
-    """Make every digit by every speaker, once for each index."""
+def make_words(indices) -> list[LabelledClip]:
+    """Return every digit by every speaker, once for each index."""
     return [
-        Labelled(f"{d}_{s}_{n}", {"digit": d, "speaker": s}, make_word(d, s, n))
+        LabelledClip(f"{d}_{s}_{n}", {"digit": d, "speaker": s}, make_word(d, s, n))
         for n in indices
         for d in DIGITS
         for s in SPEAKERS
@@ -41,13 +42,13 @@ def make_words(indices) -> list[Labelled]:
 
 
 def write_words(folder, indices):
-    """Write them as files; gives the folder."""
+    """Write the words as WAV files and return the folder."""
     folder.mkdir()
-    for one in make_words(indices):
-        soundfile.write(folder / f"{one.name}.wav", one.waveform.numpy(), RATE)
+    for word in make_words(indices):
+        soundfile.write(folder / f"{word.name}.wav", word.waveform.numpy(), RATE)
     return folder
 
 
 def labelled_config():
-    """Describe a tiny model of these words."""
+    """Return the config of a tiny model of these words."""
     return tiny_config().model_copy(update={"conditions": LABELS})

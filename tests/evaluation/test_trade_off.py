@@ -1,4 +1,4 @@
-"""Ways to draw beside each other: each made as it is named, plain drawing once, and drawn."""
+"""Sampling variants: each is generated with its setting, plain sampling once, and plotted."""
 
 import json
 
@@ -7,16 +7,16 @@ import pytest
 from tests.conftest import RATE, tiny_config
 from tests.evaluation import PATTERN, labelled_config, make_words, write_words
 from wavenet.cli.main import run
-from wavenet.evaluation import network, trade_off
-from wavenet.evaluation.clips import make_planned, plan_clips
-from wavenet.evaluation.digits import Reference
-from wavenet.evaluation.pictures import plot_trade_off
-from wavenet.evaluation.trade_off import VALUES, compare_settings, settings_to_try
+from wavenet.evaluation import classifiers, trade_off
+from wavenet.evaluation.digits import ClipEvaluator
+from wavenet.evaluation.evaluation_plots import plot_trade_off
+from wavenet.evaluation.labelled_clips import generate_clips, plan_requests
+from wavenet.evaluation.trade_off import VALUES, evaluate_variants, sampling_variants
 from wavenet.model.conditions import LabelCondition
 from wavenet.model.model_config import LogisticOutput
 from wavenet.sampling import SamplingConfig
 
-LEARNT, TEST = make_words(range(6)), make_words(range(20, 23))
+TRAINING, TEST = make_words(range(6)), make_words(range(20, 23))
 
 
 def with_dropout():
@@ -37,47 +37,50 @@ def with_dropout():
         (tiny_config(output=LogisticOutput(components=2)), {"temperature"}),
     ],
 )
-def test_a_model_is_drawn_from_in_the_ways_that_it_has(make_checkpoint, config, names):
+def test_the_variants_are_those_that_the_model_supports(make_checkpoint, config, names):
     bits = 8 if config.output.kind == "categorical" else 16
-    ways = settings_to_try(make_checkpoint(config, bits))
-    assert {name for name, _ in ways} == names
-    assert all((name, 1.0) in ways for name in names)
+    variants = sampling_variants(make_checkpoint(config, bits))
+    assert {name for name, _ in variants} == names
+    assert all((name, 1.0) in variants for name in names)
 
 
-def test_every_way_is_made_as_it_is_named_and_plain_drawing_once(make_checkpoint, monkeypatch):
-    loaded, seen = make_checkpoint(with_dropout()), []
-    reference = Reference(LEARNT, TEST, RATE, 20)
-    items = plan_clips(LEARNT, 8, 0)
+def test_every_variant_uses_its_setting_and_plain_sampling_runs_once(make_checkpoint, monkeypatch):
+    loaded, used = make_checkpoint(with_dropout()), []
+    evaluator = ClipEvaluator(TRAINING, TEST, RATE, 20)
+    requests = plan_requests(TRAINING, 8, 0)
 
-    def watched(checkpoint, items, sampling, *rest):
-        seen.append(sampling)
-        return make_planned(checkpoint, items, sampling, *rest)
+    def recorded(checkpoint, requests, sampling, *rest):
+        used.append(sampling)
+        return generate_clips(checkpoint, requests, sampling, *rest)
 
-    monkeypatch.setattr(trade_off, "make_planned", watched)
-    rows = compare_settings(loaded, reference, items)
-    assert [(row["setting"], row["value"]) for row in rows] == settings_to_try(loaded)
-    moved = [
+    monkeypatch.setattr(trade_off, "generate_clips", recorded)
+    rows = evaluate_variants(loaded, evaluator, requests)
+    assert [(row["setting"], row["value"]) for row in rows] == sampling_variants(loaded)
+    varied = [
         SamplingConfig(**{name: value})
         for name, values in VALUES.items()
         for value in values
         if value != 1
     ]
-    assert len(seen) == len(set(seen)) == len(moved) + 1
-    assert set(seen) == {*moved, SamplingConfig()}
+    assert len(used) == len(set(used)) == len(varied) + 1
+    assert set(used) == {*varied, SamplingConfig()}
     plain = [row for row in rows if row["value"] == 1]
     assert len(plain) == 3
     assert len({json.dumps({**row, "setting": ""}) for row in plain}) == 1
     for row in rows:
         sampling = SamplingConfig(**{row["setting"]: row["value"]} if row["value"] != 1 else {})
-        found = reference.compare(reference.measure(make_planned(loaded, items, sampling).clips))
-        shares = [judge["all"]["share"] for judge in found["accuracy"]["generated"].values()]
-        assert row["accuracy"] == pytest.approx(sum(shares) / 2)
-        varied = found["diversity"]
-        assert row["diversity"] == pytest.approx(varied["generated"] / varied["real"])
+        found = evaluator.compare(
+            evaluator.measure(generate_clips(loaded, requests, sampling).clips)
+        )
+        by_classifier = found["accuracy"]["generated"].values()
+        fractions = [by_label["all"]["fraction"] for by_label in by_classifier]
+        assert row["accuracy"] == pytest.approx(sum(fractions) / 2)
+        diversity = found["diversity"]
+        assert row["diversity"] == pytest.approx(diversity["generated"] / diversity["real"])
         assert row["frechet"] == found["frechet"]["generated"]
 
 
-def test_the_picture_has_a_line_for_each_setting():
+def test_the_plot_has_a_line_for_each_setting():
     rows = [
         {"setting": name, "value": value, "diversity": 0.7 + value / 10, "accuracy": 0.9}
         for name in ("temperature", "top_p")
@@ -90,13 +93,11 @@ def test_the_picture_has_a_line_for_each_setting():
     assert [text.get_text() for text in axes.texts] == ["0.9", "0.9"]
 
 
-def test_the_command_writes_table_numbers_and_picture(
-    make_checkpoint, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.setattr(network, "STEPS", 20)
+def test_the_command_writes_table_numbers_and_plot(make_checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(classifiers, "CNN_STEPS", 20)
 
     monkeypatch.setattr(
-        trade_off, "settings_to_try", lambda _: [("temperature", 0.8), ("temperature", 1.0)]
+        trade_off, "sampling_variants", lambda _: [("temperature", 0.8), ("temperature", 1.0)]
     )
     words, out = write_words(tmp_path / "words", range(5)), tmp_path / "out"
     loaded = make_checkpoint(labelled_config())

@@ -1,13 +1,13 @@
-"""An engine that runs away when told to, and ways to watch it, for the tests of the guard."""
+"""Helpers of the tests of generation: engines that fail on purpose, and clips cut into windows."""
 
 import math
-from dataclasses import dataclass, replace
 
 import torch
 
 from tests.conftest import RATE
-from wavenet import codec
-from wavenet.engines.base import State
+from wavenet.codec import MuLawCodec
+from wavenet.engines.base import SteppedEngine
+from wavenet.engines.cached import CachedEngine
 from wavenet.generation.generate import generate
 from wavenet.generation.guard import (
     NOISE,
@@ -17,112 +17,142 @@ from wavenet.generation.guard import (
     GuardConfig,
     Window,
 )
+from wavenet.model.memory import TensorMemory
 from wavenet.sampling import SamplingConfig
 
 WINDOW = 64
-SMALL = GuardConfig(window=WINDOW / RATE, silence_seconds=2 * WINDOW / RATE)
-# silence is found out while all of it can still be taken back
-QUICK = replace(SMALL, silence_seconds=SMALL.window)
-ALWAYS = 2.0
+GUARD = GuardConfig(window=WINDOW / RATE, silence_seconds=2 * WINDOW / RATE)
+# silence is detected before any of it is output
+QUICK_GUARD = GuardConfig(window=WINDOW / RATE, silence_seconds=WINDOW / RATE)
+ALWAYS = 2.0  # more than any uniform
+CODEC = MuLawCodec()
 
 
-@dataclass
-class StubState(State):
-    bad: torch.Tensor
+class DegeneratingEngine(SteppedEngine):
+    """A sine that degenerates at a random sample, and never recovers by itself.
 
+    Args:
+        model: only its distribution is used.
+        reason: `SATURATED`, `NOISE` or `SILENCE`, what the clips become.
+        probability: position -> that a clip degenerates at this sample.
 
-class Stub:
-    """A sine that turns bad for good, sample by sample with some probability, once it may.
-
-    `odds(position)` is the probability.
+    Attributes:
+        calls: (positions, noise) of every `run`.
     """
 
-    name = "stub"
+    name = "degenerating"
 
-    def __init__(self, model, kind, odds=lambda position: 1 / 300):
-        self.model, self.kind, self.odds = model, kind, odds
-        self.drawn = []  # (position, noise) of every call
+    def __init__(self, model, reason, probability=lambda position: 1 / 300):
+        super().__init__(model)
+        self.reason, self.probability = reason, probability
+        self.calls = []
 
-    def start(self, conditioning):
-        zeros = torch.zeros(conditioning.batch, dtype=torch.int64)
-        return StubState(conditioning, zeros, zeros.clone(), torch.zeros(len(zeros)))
+    def _initial_memory(self, conditioning):
+        return TensorMemory([torch.zeros(conditioning.batch)])  # 1 for a degenerate row
 
     def prefill(self, state, prompts):
         for row, prompt in enumerate(prompts):
             state.position[row] = len(prompt)
 
     def run(self, state, n, sampling, noise):
-        self.drawn.append((state.position.tolist(), noise.clone()))
+        self.calls.append((state.position.tolist(), noise.clone()))
         codes = torch.zeros(noise.shape, dtype=torch.int64)
         for row in range(len(noise)):
             for t in range(n):
-                codes[row, t] = self.one(state, row, float(noise[row, t]))
+                codes[row, t] = self.draw(state, row, float(noise[row, t]))
         return codes
 
-    def one(self, state, row, u):
+    def draw(self, state, row, uniform):
+        """Draw one code."""
+        (degenerate,) = state.memory.tensors
         position = int(state.position[row])
-        state.position[row] += 1  # in place, as the rings are
-        turns = state.bad[row] or u < self.odds(position)
-        state.bad[row] = float(turns)
-        if state.bad[row]:
-            return {SATURATED: 255 * (u * 1e4 % 1 < 0.5), NOISE: int(u * 1e4 % 1 * 256),
-                    SILENCE: 128}[self.kind]  # fmt: skip
-        return int(codec.encode(torch.tensor(0.3 * math.sin(position * 0.3))))
-
-    def select(self, state, rows):
-        rows = list(rows)
-        taken = state.conditioning.select(rows), state.position[rows], state.last[rows]
-        return StubState(*taken, state.bad[rows])
-
-    def join(self, state, other):
-        tensors = [
-            torch.cat([getattr(state, name), getattr(other, name)])
-            for name in ("position", "last", "bad")
-        ]
-        return StubState(state.conditioning.join(other.conditioning), *tensors)
+        state.position[row] += 1  # in place, as a memory is changed
+        degenerate[row] = float(degenerate[row] or uniform < self.probability(position))
+        if degenerate[row]:
+            return {
+                SATURATED: 255 * (uniform * 1e4 % 1 < 0.5),
+                NOISE: int(uniform * 1e4 % 1 * 256),
+                SILENCE: 128,
+            }[self.reason]
+        return int(CODEC.encode(torch.tensor(0.3 * math.sin(position * 0.3))))
 
 
-def make(loaded, items, engine="cached", guard=SMALL, chunk_samples=None, **sampling):
-    """Generate to the end: codes per item, retries; chunks follow each other without a gap."""
-    parts, retries, at = [[] for _ in items], [], 0
+class LimitedEngine(CachedEngine):
+    """An engine of a device with little memory, which may be lost.
+
+    Args:
+        max_rows: more rows than these do not fit into the memory.
+        lost_at: the first `run`, counted from 1, that finds the device lost; None for never.
+
+    Attributes:
+        batches: rows of every `start`.
+    """
+
+    def __init__(self, model, max_rows=1_000, lost_at=None):
+        super().__init__(model)
+        self.max_rows, self.lost_at = max_rows, lost_at
+        self.batches, self.runs = [], 0
+
+    def start(self, conditioning):
+        self.batches.append(conditioning.batch)
+        return super().start(conditioning)
+
+    def run(self, state, n, sampling, noise):
+        self.runs += 1
+        if self.lost_at is not None and self.runs >= self.lost_at:
+            raise torch.AcceleratorError("CUDA error: unspecified launch failure\nCompile with ..")
+        if state.position.shape[0] > self.max_rows:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee ..")
+        return super().run(state, n, sampling, noise)
+
+
+def generate_all(
+    checkpoint, requests, engine="cached", guard=GUARD, chunk_samples=None, **sampling
+):
+    """Generate to the end and check that chunks follow each other without a gap.
+
+    Returns:
+        codes per request, and all retries.
+    """
+    parts, retries, end = [[] for _ in requests], [], 0
     settings = SamplingConfig(**sampling)
-    for chunk in generate(loaded, items, settings, engine, chunk_samples, guard):
-        assert chunk.start == at
+    for chunk in generate(checkpoint, requests, settings, engine, chunk_samples, guard):
+        assert chunk.start == end
         lengths = [len(codes) for codes in chunk.codes]
-        assert lengths == [len(w) for w in chunk.waveforms]
-        at += max(lengths)
+        assert lengths == [len(waveform) for waveform in chunk.waveforms]
+        end += max(lengths)
         for retry in chunk.retries:
-            # never for something that is out already
+            # what was output is never drawn again
             assert retry.first >= chunk.start
         retries += chunk.retries
         for part, codes in zip(parts, chunk.codes, strict=True):
             part.append(codes)
-    assert at == max(item.samples for item in items)
+    assert end == max(request.samples for request in requests)
     return [torch.cat(part) for part in parts], retries
 
 
-def windows(codes):
-    return codec.decode(codes).split(WINDOW)
+def assert_same(result, codes, retries):
+    """Compare a result of `generate_all` with expected codes and retries."""
+    assert all(torch.equal(*pair) for pair in zip(result[0], codes, strict=True))
+    assert result[1] == retries
 
 
-def loud(codes):
-    return [float(w.square().mean().sqrt()) > 0.6 for w in windows(codes)]
+def loud_windows(codes):
+    """Return for each window whether it is loud."""
+    return [float(w.square().mean().sqrt()) > 0.6 for w in CODEC.decode(codes).split(WINDOW)]
 
 
-def watch_of(loaded, guard=SMALL, prompt=None):
+def make_detector(checkpoint, guard=GUARD, prompt=None):
+    """Build the detector of a clip without conditions."""
     prompt = torch.empty(0, dtype=torch.int64) if prompt is None else prompt
-    return DegenerationDetector(loaded, loaded.model.conditioning([{}], [10**6]), prompt, guard)
+    conditioning = checkpoint.model.conditioning([{}], [10**6])
+    return DegenerationDetector(checkpoint, conditioning, prompt, guard)
 
 
-def line_of(waveform, guard=SMALL, first=0):
-    """Cut a waveform of one clip into stretches."""
-    codes, size = codec.encode(waveform), round(guard.window * RATE)
+def cut_windows(waveform, guard=GUARD):
+    """Cut the waveform of a clip into windows of the guard."""
+    codes, size = CODEC.encode(waveform), guard.window_samples(RATE)
     return [
-        Window(first + k, first + k + size, c, codec.decode(c))
-        for k, c in zip(range(0, len(codes), size), codes.split(size), strict=True)
+        Window(first, first + len(part), part, CODEC.decode(part))
+        for first, part in zip(range(0, len(codes), size), codes.split(size), strict=True)
     ]
-
-
-def assert_same(made, codes, retries):
-    assert all(torch.equal(a, b) for a, b in zip(made[0], codes, strict=True))
-    assert made[1] == retries

@@ -1,4 +1,4 @@
-"""Tiny models and clips that the tests of training share; all of it is made here, seeded."""
+"""Tiny models and clips that the tests of training share; all of it is generated here, seeded."""
 
 import json
 import math
@@ -9,16 +9,19 @@ from hypothesis import HealthCheck, settings
 
 from wavenet import checkpoint
 from wavenet.checkpoint import AudioConfig, CheckpointConfig
-from wavenet.codec import Codec, MuLawCodec
-from wavenet.model.model_config import ModelConfig
+from wavenet.codec import MuLawCodec, Pcm16Codec
 from wavenet.model.wavenet import WaveNetConfig
+from wavenet.training import loop
 from wavenet.training.batches import collate
-from wavenet.training.data import Clip, Dataset
-from wavenet.training.loop import masked_nll
+from wavenet.training.dataset import Dataset
+from wavenet.training.prefetch import make_device_batch
 from wavenet.training.recipe import TrainConfig
+from wavenet.training.segmentation import TrainingClip
+from wavenet.training.state import make_state
+from wavenet.training.task import CodeLikelihoodTask, mean_nll
 
 RATE = 8000
-# seeded, and however slow the machine is
+# seeded, and without a deadline for slow machines
 RULES = settings(
     max_examples=100,
     deadline=None,
@@ -31,7 +34,7 @@ TIMING = "samples_per_second"
 
 
 def sine(samples, frequency=400.0, amplitude=0.5, noise=0.0, seed=0):
-    """Make a sine in noise, (T,) float32."""
+    """Return a sine in noise, (T,) float32."""
     t = np.arange(samples) / RATE
     x = amplitude * np.sin(2 * math.pi * frequency * t)
     x = x + noise * np.random.default_rng(seed).standard_normal(samples)
@@ -39,14 +42,12 @@ def sine(samples, frequency=400.0, amplitude=0.5, noise=0.0, seed=0):
 
 
 def make_config(conditions=(), bits=8, **model):
-    """Describe a tiny model."""
+    """Return the config of a tiny model."""
     sizes = {"residual_channels": 8, "gate_channels": 8, "skip_channels": 8, "dilations": (1, 2, 4)}
     return CheckpointConfig(
         name="tiny",
         audio=AudioConfig(sample_rate=RATE),
-        codec=MuLawCodec(
-            law="linear" if bits == 16 else "mu-law", bits=bits, silence_code=1 << (bits - 1)
-        ),
+        codec=MuLawCodec(bits=bits) if bits < 16 else Pcm16Codec(),
         model=WaveNetConfig(
             **{**sizes, **model}, conditions=conditions, condition_channels=8, condition_hop=10
         ),
@@ -54,8 +55,8 @@ def make_config(conditions=(), bits=8, **model):
 
 
 def make_settings(**values):
-    """Describe a short training on the CPU."""
-    usual = {
+    """Return the settings of a short training on the CPU."""
+    defaults = {
         "steps": 12,
         "samples_per_step": 250,
         "learning_rate": 0.01,
@@ -68,28 +69,28 @@ def make_settings(**values):
         "validate_every": 4,
         "save_every": 4,
     }
-    return TrainConfig(**{**usual, **values})
+    return TrainConfig(**{**defaults, **values})
 
 
-def make_clip(samples, seed=0, labels=None, context=0, start=0):
-    """Make one clip of noise."""
+def make_clip(samples, seed=0, fields=None, context=0, start=0):
+    """Return one clip of noise."""
     waveform = sine(samples, 300 + 50 * seed, noise=0.1, seed=seed)
-    total = start + samples
-    return Clip(waveform, labels or {}, start, total, context, f"clip{seed}.wav")
+    return TrainingClip(waveform, fields or {}, start, start + samples, context, f"clip{seed}.wav")
 
 
-def make_dataset(labels=None, validation=3):
-    """Make clips of several lengths."""
+def make_dataset(fields=None, validation=3):
+    """Return clips of several lengths."""
     lengths = [60, 75, 90, 100, 110, 130, 140]
-    clips = [make_clip(n, seed, labels) for seed, n in enumerate(lengths)]
-    held = [make_clip(70 + 10 * n, 50 + n, labels) for n in range(validation)]
-    return Dataset(train=clips, validation=held)
+    clips = [make_clip(n, seed, fields) for seed, n in enumerate(lengths)]
+    held_out = [make_clip(70 + 10 * n, 50 + n, fields) for n in range(validation)]
+    return Dataset(train=clips, validation=held_out)
 
 
+CODEC = MuLawCodec()
 MODEL = make_config().model
 
 
-def model_of(config):
+def build_model(config):
     """Build a model in which every input matters."""
     torch.manual_seed(0)
     model = checkpoint.build(config).eval()
@@ -99,24 +100,42 @@ def model_of(config):
     return model
 
 
-def losses(model, clips):
-    """Give the mean loss over the targets of clips, one clip at a time."""
+def initial_state(config=None, settings=None):
+    """Return the state of a training before its first step."""
+    return make_state(
+        CodeLikelihoodTask(config or make_config(), settings or make_settings(), Dataset())
+    )
+
+
+def train(config, settings, dataset, folder, resume=False, start=None, **options):
+    """Train a model of codes on the CPU."""
+    task = CodeLikelihoodTask(config, settings, dataset, start)
+    return loop.train(task, folder, resume, **{"device": CPU, **options})
+
+
+def batch_nll(model, batch):
+    """Compute the mean loss over the targets of a batch."""
+    return mean_nll(model, make_device_batch(batch, model))
+
+
+def clips_nll(model, clips):
+    """Compute the mean loss over the targets of clips, one clip at a time."""
     total, count = 0.0, 0
     for clip in clips:
-        batch = collate([clip], 8, MODEL, [1.0])
+        batch = collate([clip], CODEC, MODEL, [1.0])
         targets = int(batch.mask.sum())
-        total += masked_nll(model, batch, CPU).item() * targets
+        total += batch_nll(model, batch).item() * targets
         count += targets
     return total / count
 
 
-def lines(folder):
+def read_metrics(folder):
     """Return the records of a run, without what depends on the clock."""
     text = (folder / "metrics.jsonl").read_text()
     records = [json.loads(line) for line in text.splitlines()]
     return [{k: v for k, v in record.items() if k != TIMING} for record in records]
 
 
-def last_step(folder):
-    """Find the newest step that a run has kept."""
+def newest_snapshot(folder):
+    """Return the folder of the newest saved step."""
     return sorted(folder.glob("step-*"))[-1]

@@ -1,22 +1,10 @@
-"""What the tests of the loop share: the CPU whatever there is, and a model with conditions."""
+"""What the tests of the loop share: a model with conditions, and clips for it."""
 
 import pytest
-import torch
 
 from wavenet.model.conditions import LabelCondition, PositionCondition
-from wavenet.training import loop
 
-from . import CPU, make_config, make_dataset
-
-
-@pytest.fixture
-def one_thread_of_the_cpu(monkeypatch):
-    """Bit for bit holds on one thread of a CPU."""
-    monkeypatch.setattr(loop, "choose_device", lambda: CPU)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+from . import make_config, make_dataset
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Batches: padding never counts, no clip is lost, the order is a function of seed and step."""
+"""Batches: padding never counts, every clip occurs, the order is a function of seed and step."""
 
 from itertools import islice
 
@@ -8,75 +8,83 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavenet import codec
 from wavenet.errors import ConditionError, DataError
 from wavenet.model.conditions import LabelCondition, NumberCondition, PositionCondition
-from wavenet.training.batches import Batch, batches, collate, plan_epoch
-from wavenet.training.loop import masked_nll
+from wavenet.training.batches import (
+    Batch,
+    collate,
+    partition_clips,
+    plan_epoch,
+    training_batches,
+)
 
-from . import CPU, MODEL, RULES, losses, make_clip, make_config, model_of
+from . import CODEC, MODEL, RULES, batch_nll, build_model, clips_nll, make_clip, make_config
 
 
-def test_labels_are_left_out_as_often_as_their_condition_says():
+def test_conditions_are_dropped_with_their_own_probability():
     conditions = (
         LabelCondition(name="digit", values=("0", "1"), dropout=0.3),
         LabelCondition(name="speaker", values=("x",)),
         NumberCondition(name="level", low=0.0, high=1.0, dropout=0.6),
     )
-    labels = {"digit": "1", "speaker": "x", "level": "0.5"}
-    clips = [make_clip(30, 0, labels)] * 10
-    feed = batches(clips, 8, make_config(conditions).model, 300, 0.0, 7)
-    rows = [row for _ in range(100) for row in next(feed).parts[0].labels]
-    shares = {name: sum(name in row for row in rows) / len(rows) for name in labels}
-    assert shares["speaker"] == 1
-    assert shares["digit"] == pytest.approx(0.7, abs=0.06)  # 4 standard deviations of 1,000 draws
-    assert shares["level"] == pytest.approx(0.4, abs=0.07)
+    fields = {"digit": "1", "speaker": "x", "level": "0.5"}
+    clips = [make_clip(30, 0, fields)] * 10
+    steps = training_batches(clips, CODEC, make_config(conditions).model, 300, 0.0, 7)
+    rows = [row for _ in range(100) for row in next(steps).batches[0].conditions]
+    present = {name: sum(name in row for row in rows) / len(rows) for name in fields}
+    assert present["speaker"] == 1
+    assert present["digit"] == pytest.approx(0.7, abs=0.06)  # 4 standard deviations of 1,000 draws
+    assert present["level"] == pytest.approx(0.4, abs=0.07)
     both = sum("digit" in row and "level" in row for row in rows) / len(rows)
-    assert both == pytest.approx(0.28, abs=0.06)  # each by itself
+    assert both == pytest.approx(0.28, abs=0.06)  # independent of each other
 
 
 def test_padding_never_enters_the_loss():
-    labels = [{"digit": "0"}, {"digit": "1"}, {"digit": "0"}]
+    fields = [{"digit": "0"}, {"digit": "1"}, {"digit": "0"}]
     conditions = (LabelCondition(name="digit", values=("0", "1")), PositionCondition())
-    model = model_of(make_config(conditions))
+    model = build_model(make_config(conditions))
     shapes = [(37, 0, 0), (90, 8, 123), (61, 3, 17)]
     clips = [
-        make_clip(n, seed, labels[seed], context, start)
+        make_clip(n, seed, fields[seed], context, start)
         for seed, (n, context, start) in enumerate(shapes)
     ]
-    batch = collate(clips, 8, MODEL, [1.0] * 3)
+    batch = collate(clips, CODEC, MODEL, [1.0] * 3)
     assert batch.codes.shape == (3, 90)
-    assert masked_nll(model, batch, CPU).item() == pytest.approx(losses(model, clips), abs=1e-5)
+    assert batch_nll(model, batch).item() == pytest.approx(clips_nll(model, clips), abs=1e-5)
     everything = Batch(
-        batch.codes, torch.ones_like(batch.mask), batch.start, batch.labels, batch.totals
+        batch.codes,
+        torch.ones_like(batch.mask),
+        batch.start,
+        batch.conditions,
+        batch.total_samples,
     )
-    assert abs(masked_nll(model, everything, CPU).item() - losses(model, clips)) > 1e-3
+    assert abs(batch_nll(model, everything).item() - clips_nll(model, clips)) > 1e-3
 
 
 def test_a_batch_is_padded_with_silence_to_whole_frames():
     clips = [make_clip(37, 0), make_clip(51, 1, context=5, start=40)]
-    batch = collate(clips, 8, MODEL.model_copy(update={"condition_hop": 20}), [1.0, 1.0])
+    batch = collate(clips, CODEC, MODEL.model_copy(update={"condition_hop": 20}), [1.0, 1.0])
     assert batch.codes.shape == (2, 60)
-    assert torch.equal(batch.codes[0, :37], codec.encode(clips[0].waveform))
+    assert torch.equal(batch.codes[0, :37], CODEC.encode(clips[0].waveform))
     assert (batch.codes[0, 37:] == 128).all()
     assert (batch.codes[1, 51:] == 128).all()
     assert batch.mask.sum(1).tolist() == [37, 46]
     assert not batch.mask[1, :5].any()
     assert not batch.mask[1, 51:].any()
     assert batch.start.tolist() == [0, 40]
-    assert batch.totals == [37, 91]
+    assert batch.total_samples == [37, 91]
 
 
 @pytest.mark.parametrize("gain", [0.25, 1.0, 1.7, 100.0])
 def test_a_gain_never_clips(gain):
     clip = make_clip(50)
     peak = clip.waveform.abs().max().item()
-    batch = collate([clip], 8, MODEL, [gain])
+    batch = collate([clip], CODEC, MODEL, [gain])
     expected = (clip.waveform * min(gain, 1 / peak)).clamp(-1, 1)
-    assert torch.equal(batch.codes[0, :50], codec.encode(expected))
+    assert torch.equal(batch.codes[0, :50], CODEC.encode(expected))
     silent = make_clip(50)
     silent.waveform.zero_()
-    assert (collate([silent], 8, MODEL, [gain]).codes == 128).all()
+    assert (collate([silent], CODEC, MODEL, [gain]).codes == 128).all()
 
 
 @RULES
@@ -112,13 +120,24 @@ def test_clips_of_one_batch_are_of_similar_length():
     assert unsorted > 1.3 * sum(lengths)
 
 
+@RULES
+@given(st.lists(st.integers(1, 1_000), max_size=40), st.integers(1, 9))
+def test_clips_are_partitioned_evenly_and_each_once(lengths, parts):
+    partition = partition_clips(lengths, parts)
+    assert len(partition) == parts
+    assert sorted(index for part in partition for index in part) == list(range(len(lengths)))
+    sums = [sum(lengths[i] for i in part) for part in partition]
+    assert max(sums) - min(sums) <= max(lengths, default=0)
+    assert partition_clips(lengths, 1) == [list(range(len(lengths)))]
+
+
 def stream(clips, count, first_step=0, seed=3):
-    feed = batches(clips, 8, MODEL, 300, 6.0, seed, first_step)
-    steps = [step.parts[0] for step in islice(feed, count)]
-    return [(b.codes, b.mask, b.start, b.totals) for b in steps]
+    steps = training_batches(clips, CODEC, MODEL, 300, 6.0, seed, first_step)
+    batches = [step.batches[0] for step in islice(steps, count)]
+    return [(b.codes, b.mask, b.start, b.total_samples) for b in batches]
 
 
-def equal(one, other):
+def are_equal(one, other):
     return (
         one[0].shape == other[0].shape
         and all(torch.equal(a, b) for a, b in zip(one[:3], other[:3], strict=True))
@@ -127,13 +146,13 @@ def equal(one, other):
 
 
 @pytest.mark.parametrize("first_step", [1, 4, 5, 13])
-def test_the_stream_goes_on_from_any_step(first_step):
+def test_the_stream_can_begin_at_any_step(first_step):
     clips = [make_clip(60 + 7 * n, n) for n in range(9)]
     whole = stream(clips, 20)
     rest = stream(clips, 20 - first_step, first_step)
-    assert all(equal(a, b) for a, b in zip(whole[first_step:], rest, strict=True))
+    assert all(are_equal(a, b) for a, b in zip(whole[first_step:], rest, strict=True))
     other = stream(clips, 20 - first_step, first_step, seed=5)  # the control
-    assert not all(equal(a, b) for a, b in zip(rest, other, strict=True))
+    assert not all(are_equal(a, b) for a, b in zip(rest, other, strict=True))
 
 
 def test_a_clip_has_another_gain_in_every_epoch():
@@ -142,21 +161,21 @@ def test_a_clip_has_another_gain_in_every_epoch():
     assert not torch.equal(first, second)
 
 
-def test_a_feed_without_clips_is_refused_instead_of_waiting_for_ever():
+def test_an_empty_dataset_is_refused_instead_of_waiting_forever():
     with pytest.raises(DataError, match="no clip"):
-        next(batches([], 8, MODEL, 300, 0.0, 0))
+        next(training_batches([], CODEC, MODEL, 300, 0.0, 0))
 
 
-@pytest.mark.parametrize("labels", [{}, {"speaker": "x"}, {"digit": "7"}])
-def test_a_clip_without_the_label_of_the_model_is_refused_with_a_sentence(labels):
+@pytest.mark.parametrize("fields", [{}, {"speaker": "x"}, {"digit": "7"}])
+def test_a_clip_without_the_label_of_the_model_is_refused(fields):
     """A missing label once ended in a KeyError."""
-    model = model_of(make_config((LabelCondition(name="digit", values=("0", "1")),)))
-    batch = collate([make_clip(30, 0, labels)], 8, MODEL, [1.0])
+    model = build_model(make_config((LabelCondition(name="digit", values=("0", "1")),)))
+    batch = collate([make_clip(30, 0, fields)], CODEC, MODEL, [1.0])
     with pytest.raises(ConditionError, match="digit"):
-        masked_nll(model, batch, CPU)
+        batch_nll(model, batch)
 
 
-def test_fields_that_the_model_does_not_know_are_left_alone():
-    model = model_of(make_config((LabelCondition(name="digit", values=("0", "1")),)))
-    batch = collate([make_clip(30, 0, {"digit": "1", "speaker": "x"})], 8, MODEL, [1.0])
-    assert masked_nll(model, batch, CPU).isfinite()
+def test_fields_that_the_model_does_not_know_are_ignored():
+    model = build_model(make_config((LabelCondition(name="digit", values=("0", "1")),)))
+    batch = collate([make_clip(30, 0, {"digit": "1", "speaker": "x"})], CODEC, MODEL, [1.0])
+    assert batch_nll(model, batch).isfinite()

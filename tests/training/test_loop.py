@@ -1,4 +1,4 @@
-"""The training loop: it learns, at the rate that was asked for, and keeps its best average."""
+"""The training loop: it learns, at the learning rate of each step, and keeps its best EMA."""
 
 import itertools
 import math
@@ -10,14 +10,21 @@ from wavenet import checkpoint
 from wavenet.errors import DataError
 from wavenet.model.conditions import LabelCondition, PositionCondition
 from wavenet.model.model_config import GaussianOutput, LogisticOutput
-from wavenet.training import loop
-from wavenet.training.data import Dataset
-from wavenet.training.loop import train, validate
+from wavenet.training import task
+from wavenet.training.dataset import Dataset
 from wavenet.training.schedule import learning_rate
+from wavenet.training.task import bits_per_sample
 
-from . import TIMING, lines, make_clip, make_config, make_dataset, make_settings
-
-pytestmark = pytest.mark.usefixtures("one_thread_of_the_cpu")
+from . import (
+    TIMING,
+    initial_state,
+    make_clip,
+    make_config,
+    make_dataset,
+    make_settings,
+    read_metrics,
+    train,
+)
 
 
 def test_a_tiny_model_learns_a_sine(tmp_path):
@@ -27,11 +34,11 @@ def test_a_tiny_model_learns_a_sine(tmp_path):
         steps=120, samples_per_step=400, learning_rate=0.03, gain_db=0.0, validate_every=60
     )
     state = train(config, settings, Dataset(train=clips, validation=clips[:1]), tmp_path)
-    records = lines(tmp_path)
+    records = read_metrics(tmp_path)
     assert records[0]["loss_bits"] == pytest.approx(8, abs=0.3)
     assert records[-1]["loss_bits"] < 4
-    kept = checkpoint.load(tmp_path / "checkpoint").model
-    assert validate(kept, config, clips[:1]) == pytest.approx(state.best_bits)
+    best = checkpoint.load(tmp_path / "checkpoint").model
+    assert bits_per_sample(best, config, clips[:1]) == pytest.approx(state.best_bits)
     assert state.best_bits < 4.5
 
 
@@ -45,23 +52,23 @@ def test_a_tiny_model_learns_a_sine(tmp_path):
     ],
     ids=["tiny", "tinier", "wide", "deep"],
 )
-def test_training_begins_near_the_bits_of_the_alphabet(sizes):
+def test_training_begins_near_the_bits_of_the_codec(sizes):
     dataset = make_dataset({"digit": "0"})
     for conditions in [(), (LabelCondition(name="digit", values=("0",)), PositionCondition())]:
         config = make_config(conditions, **sizes)
-        state = loop.make_state(config, make_settings())
-        assert 7.5 < validate(state.model, config, dataset.train) < 8.5
+        model = initial_state(config).model
+        assert 7.5 < bits_per_sample(model, config, dataset.train) < 8.5
 
 
-def test_a_record_is_reported_and_kept_for_every_step(tmp_path, conditioned):
-    reported = []
-    train(conditioned[0], make_settings(), conditioned[1], tmp_path, report=reported.append)
-    assert [record["step"] for record in reported] == list(range(1, 13))
-    assert [r["step"] for r in reported if "bits_per_sample" in r] == [4, 8, 12]
-    untimed = [{k: v for k, v in record.items() if k != TIMING} for record in reported]
-    assert untimed == lines(tmp_path)
-    assert all(math.isfinite(v) for record in reported for v in record.values())
-    assert all(60 <= record["samples"] <= 250 for record in reported)
+def test_every_step_has_a_record(tmp_path, conditioned):
+    records = []
+    train(conditioned[0], make_settings(), conditioned[1], tmp_path, on_record=records.append)
+    assert [record["step"] for record in records] == list(range(1, 13))
+    assert [r["step"] for r in records if "bits_per_sample" in r] == [4, 8, 12]
+    untimed = [{k: v for k, v in record.items() if k != TIMING} for record in records]
+    assert untimed == read_metrics(tmp_path)
+    assert all(math.isfinite(v) for record in records for v in record.values())
+    assert all(60 <= record["samples"] <= 250 for record in records)
 
 
 def test_a_step_with_an_absurd_learning_rate_is_limited_by_the_clipped_gradient(tmp_path):
@@ -84,8 +91,8 @@ def test_the_learning_rate_warms_up_linearly_and_falls_along_a_cosine():
     assert learning_rate(settings, 1_000) == pytest.approx(0.001)
 
 
-def test_the_learning_rate_is_held_before_it_falls():
-    settings = make_settings(steps=110, warmup_steps=10, learning_rate=0.01, hold=0.4)
+def test_the_learning_rate_is_constant_for_the_stable_fraction():
+    settings = make_settings(steps=110, warmup_steps=10, learning_rate=0.01, stable_fraction=0.4)
     rates = [learning_rate(settings, step) for step in range(111)]
     assert set(rates[10:51]) == {0.01}
     assert all(a > b for a, b in itertools.pairwise(rates[50:]))
@@ -101,65 +108,65 @@ def test_the_learning_rate_stays_in_its_bounds_however_long_the_warm_up(warmup):
     assert 0 < min(rates) <= max(rates) <= settings.learning_rate
 
 
-def test_the_optimiser_runs_at_the_learning_rate_of_its_step(tmp_path):
+def test_the_optimizer_uses_the_learning_rate_of_its_step(tmp_path):
     settings = make_settings(steps=6)
     state = train(make_config(), settings, make_dataset(), tmp_path)
     rates = [learning_rate(settings, step) for step in range(6)]
-    assert [record["learning_rate"] for record in lines(tmp_path)] == rates
+    assert [record["learning_rate"] for record in read_metrics(tmp_path)] == rates
     assert [group["lr"] for group in state.optimizers[0].param_groups] == [rates[-1]] * 2
 
 
-def test_the_best_average_is_the_checkpoint_that_is_kept(tmp_path, monkeypatch):
+def test_the_best_ema_is_the_checkpoint(tmp_path, monkeypatch):
     config, dataset = make_config(), make_dataset()
     bits = iter([7.0, 5.0, 6.0])
-    monkeypatch.setattr(loop, "validate", lambda *args: next(bits))
-    averages = []
+    monkeypatch.setattr(task, "bits_per_sample", lambda *args: next(bits))
+    saved = []
     save = checkpoint.save
 
-    def watched(folder, config, model):
-        averages.append(model.output.bias.clone())
+    def watched_save(folder, config, model):
+        saved.append(model.output.bias.clone())
         save(folder, config, model)
 
-    monkeypatch.setattr(checkpoint, "save", watched)
+    monkeypatch.setattr(checkpoint, "save", watched_save)
     state = train(config, make_settings(), dataset, tmp_path)
     assert state.best_bits == 5.0
-    assert len(averages) == 2
-    kept = checkpoint.load(tmp_path / "checkpoint").model.output.bias
-    assert torch.equal(kept, averages[1])
-    assert not torch.equal(kept, state.average.output.bias)
+    assert len(saved) == 2
+    best = checkpoint.load(tmp_path / "checkpoint").model.output.bias
+    assert torch.equal(best, saved[1])
+    assert not torch.equal(best, state.ema_model.output.bias)
 
 
-def test_without_held_out_clips_the_newest_average_is_the_checkpoint(tmp_path):
+def test_without_held_out_clips_the_newest_ema_is_the_checkpoint(tmp_path):
     """Fewer than 20 files left nothing to validate on, and no checkpoint was ever written."""
     config, dataset = make_config(), make_dataset(validation=0)
     state = train(config, make_settings(), dataset, tmp_path)
     loaded = checkpoint.load(tmp_path / "checkpoint")
-    assert torch.equal(loaded.model.output.weight, state.average.output.weight)
-    assert "bits_per_sample" not in lines(tmp_path)[-1]
+    assert torch.equal(loaded.model.output.weight, state.ema_model.output.weight)
+    assert "bits_per_sample" not in read_metrics(tmp_path)[-1]
     assert "Infinity" not in (tmp_path / "metrics.jsonl").read_text()
-    assert validate(state.average, config, []) == math.inf
+    assert bits_per_sample(state.ema_model, config, []) == math.inf
 
 
-def test_the_average_lags_behind_the_model(tmp_path):
+def test_the_ema_lags_behind_the_model(tmp_path):
     state = train(make_config(), make_settings(), make_dataset(), tmp_path)
-    start = loop.make_state(make_config(), make_settings()).model.output.weight
+    start = initial_state().model.output.weight
     far = (state.model.output.weight - start).norm()
-    assert 0 < (state.average.output.weight - start).norm() < far
+    assert 0 < (state.ema_model.output.weight - start).norm() < far
 
 
 def test_the_bits_of_a_validation_are_those_of_each_clip_alone(monkeypatch):
     config, dataset = make_config(), make_dataset()
-    model = loop.make_state(config, make_settings()).model
+    model = initial_state(config).model
     samples = [clip.samples for clip in dataset.train]
-    alone = [validate(model, config, [clip]) for clip in dataset.train]
+    alone = [bits_per_sample(model, config, [clip]) for clip in dataset.train]
     mean = sum(n * bits for n, bits in zip(samples, alone, strict=True)) / sum(samples)
-    assert validate(model, config, dataset.train) == pytest.approx(mean, abs=1e-5)
+    assert bits_per_sample(model, config, dataset.train) == pytest.approx(mean, abs=1e-5)
     assert abs(sum(alone) / len(alone) - mean) > 1e-5  # the control: clips weigh by length
-    monkeypatch.setattr(loop, "VALIDATION_SAMPLES", 1)
-    assert validate(model, config, dataset.train) == pytest.approx(mean, abs=1e-5)
+    monkeypatch.setattr(task, "VALIDATION_SAMPLES", 1)
+    assert bits_per_sample(model, config, dataset.train) == pytest.approx(mean, abs=1e-5)
 
 
-def test_a_run_can_begin_with_the_weights_of_a_checkpoint(tmp_path):
+def test_a_run_can_start_from_the_weights_of_a_checkpoint(tmp_path):
     config, dataset = make_config(), make_dataset()
     train(config, make_settings(steps=4), dataset, tmp_path / "first")
     start = checkpoint.load(tmp_path / "first" / "checkpoint")
@@ -168,12 +175,12 @@ def test_a_run_can_begin_with_the_weights_of_a_checkpoint(tmp_path):
         train(config, still, dataset, tmp_path / str(n), start=begin)
         for n, begin in enumerate([start, None])
     ]
-    kept, fresh = (state.average.hidden.weight for state in states)
-    torch.testing.assert_close(kept, start.model.hidden.weight, atol=1e-6, rtol=0)
-    torch.testing.assert_close(states[0].model.hidden.weight.detach(), kept, atol=1e-6, rtol=0)
+    continued, fresh = (state.ema_model.hidden.weight for state in states)
+    torch.testing.assert_close(continued, start.model.hidden.weight, atol=1e-6, rtol=0)
+    torch.testing.assert_close(states[0].model.hidden.weight.detach(), continued, atol=1e-6, rtol=0)
     assert (fresh - start.model.hidden.weight).abs().max() > 0.01
-    words = (tmp_path / "0" / "checkpoint" / "README.md").read_text()
-    assert "| steps | 1, from the weights of `tiny` |" in words
+    card = (tmp_path / "0" / "checkpoint" / "README.md").read_text()
+    assert "| steps | 1, from the weights of `tiny` |" in card
     assert "from the weights" not in (tmp_path / "1" / "checkpoint" / "README.md").read_text()
 
 
@@ -192,9 +199,9 @@ def test_a_mixture_learns_a_sine_in_16_bits(tmp_path, output):
         steps=150, samples_per_step=400, learning_rate=0.02, gain_db=0.0, validate_every=150
     )
     train(config, settings, Dataset(train=clips, validation=clips[:1]), tmp_path)
-    records = lines(tmp_path)
+    records = read_metrics(tmp_path)
     # the noise in the sine has 0.1 of full scale: log2(0.1 * sqrt(2 pi e) * 32768) = 13.7 bits
     assert records[0]["loss_bits"] > 16
     assert 13 < records[-1]["loss_bits"] < 15.2
-    kept = checkpoint.load(tmp_path / "checkpoint").model
-    assert validate(kept, config, clips[:1]) == pytest.approx(records[-1]["bits_per_sample"])
+    best = checkpoint.load(tmp_path / "checkpoint").model
+    assert bits_per_sample(best, config, clips[:1]) == pytest.approx(records[-1]["bits_per_sample"])

@@ -1,4 +1,4 @@
-"""Muon: it agrees with PyTorch's own, and a resumed run goes on with it."""
+"""Muon: it agrees with PyTorch's own, and a resumed run continues with it."""
 
 import itertools
 
@@ -7,11 +7,9 @@ import torch
 from torch import nn
 
 from wavenet.training import snapshots
-from wavenet.training.loop import train
 from wavenet.training.muon import Muon, orthogonalize
-from wavenet.training.state import make_state
 
-from . import CPU, make_config, make_dataset, make_settings
+from . import initial_state, make_config, make_dataset, make_settings, train
 
 SHAPES = [(8, 8), (8, 8), (24, 8), (8, 40), (3, 5)]
 
@@ -21,8 +19,8 @@ def make_matrices(seed=0):
     return [nn.Parameter(torch.randn(shape, generator=generator)) for shape in SHAPES]
 
 
-def steps(optimizer, matrices, count=4):
-    """Make steps with the same made-up gradients whoever is asked."""
+def do_steps(optimizer, matrices, count=4):
+    """Do steps with random gradients, the same for every optimizer."""
     generator = torch.Generator().manual_seed(9)
     for _ in range(count):
         for matrix in matrices:
@@ -34,44 +32,36 @@ def distance(one, other):
     return max(float((a - b).detach().abs().max()) for a, b in zip(one, other, strict=True))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("decay", [0.0, 0.5])
-def test_it_makes_the_steps_of_pytorch(decay):
-    ours, theirs, began = make_matrices(), make_matrices(), make_matrices()
-    # theirs multiplies in bf16, of which both of us then see the rounding
-    steps(Muon(ours, 0.02, decay, torch.bfloat16), ours)
-    steps(
+def test_it_does_the_steps_of_pytorch(decay):
+    ours, theirs, initial = make_matrices(), make_matrices(), make_matrices()
+    # PyTorch's multiplies in bf16, so both have its rounding
+    do_steps(Muon(ours, 0.02, decay, torch.bfloat16), ours)
+    do_steps(
         torch.optim.Muon(
             theirs, lr=0.02, weight_decay=decay, adjust_lr_fn="match_rms_adamw"
         ),
         theirs,
     )  # fmt: skip
-    moved = distance(ours, began)
+    moved = distance(ours, initial)
     assert moved > 0.01
     assert distance(ours, theirs) < 0.03 * moved
-    other = make_matrices()  # the control: a step of another size
-    steps(Muon(other, 0.022, decay, torch.bfloat16), other)
+    other = make_matrices()  # the control: steps of another size
+    do_steps(Muon(other, 0.022, decay, torch.bfloat16), other)
     assert distance(other, theirs) > 0.03 * moved
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (24, 8), (8, 40)])
-def test_singular_values_come_near_one_and_directions_stay(shape):
+def test_singular_values_come_near_one_and_singular_vectors_stay(shape):
     matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(1))
-    made = orthogonalize(matrices, torch.float32)
-    assert (made.shape, made.dtype) == (matrices.shape, torch.float32)
-    values = torch.linalg.svdvals(made)
+    result = orthogonalize(matrices, torch.float32)
+    assert (result.shape, result.dtype) == (matrices.shape, torch.float32)
+    values = torch.linalg.svdvals(result)
     assert values.min() > 0.3 and values.max() < 1.3
     assert torch.linalg.svdvals(matrices).max() > 3
-    # U and V of the matrix turn the answer into a diagonal
+    # U and V of the matrices diagonalise the result
     u, _, v = torch.linalg.svd(matrices, full_matrices=False)
-    inner = u.mT @ made @ v.mT
+    inner = u.mT @ result @ v.mT
     off = inner - torch.diag_embed(inner.diagonal(dim1=1, dim2=2))
     assert off.abs().max() < 1e-3
 
@@ -85,7 +75,7 @@ def test_a_zero_gradient_moves_nothing():
     assert distance(matrices, make_matrices()) == 0
 
 
-def test_a_step_that_is_called_off_changes_no_weight():
+def test_found_inf_keeps_every_weight_unchanged():
     matrices = make_matrices()
     optimizer = Muon(matrices, 0.1, 0.5, torch.float32)
     optimizer.found_inf = torch.ones(())
@@ -95,34 +85,35 @@ def test_a_step_that_is_called_off_changes_no_weight():
     assert distance(matrices, make_matrices()) == 0
     optimizer = Muon(matrices, 0.1, 0.5, torch.float32)
     optimizer.found_inf = torch.zeros(())
-    steps(optimizer, matrices, 1)
+    do_steps(optimizer, matrices, 1)
     assert distance(matrices, make_matrices()) > 0.01
 
 
-def test_matrices_between_the_layers_go_to_muon_and_all_else_to_adam():
-    state = make_state(make_config(), make_settings(learning_rate=0.01, muon_rate=0.03))
-    adam, muon = state.optimizers
+def test_muon_gets_the_matrices_between_the_layers_and_adamw_all_other_parameters():
+    settings = make_settings(learning_rate=0.01, muon_learning_rate=0.03)
+    state = initial_state(settings=settings)
+    adamw, muon = state.optimizers
     names = {id(p): name for name, p in state.model.named_parameters()}
-    taken = [names[id(p)] for p in muon.param_groups[0]["params"]]
-    left = [names[id(p)] for group in adam.param_groups for p in group["params"]]
-    assert sorted([*taken, *left]) == sorted(names.values())
-    assert "blocks.0.conv.linear.weight" in taken and "skip.weight" in taken
-    assert {"embedding.weight", "output.weight", "skip.bias"} <= set(left)
-    state.set_rate(0.005)
+    hidden = [names[id(p)] for p in muon.param_groups[0]["params"]]
+    others = [names[id(p)] for group in adamw.param_groups for p in group["params"]]
+    assert sorted([*hidden, *others]) == sorted(names.values())
+    assert "blocks.0.conv.linear.weight" in hidden and "skip.weight" in hidden
+    assert {"embedding.weight", "output.weight", "skip.bias"} <= set(others)
+    state.set_learning_rate(0.005)
     assert muon.param_groups[0]["lr"] == pytest.approx(0.015)
-    assert {group["lr"] for group in adam.param_groups} == {0.005}
+    assert {group["lr"] for group in adamw.param_groups} == {0.005}
 
 
-def test_a_resumed_run_goes_on_bit_for_bit(tmp_path):
-    settings, asked = make_settings(muon_rate=0.01), itertools.count(1)
+def test_a_resumed_run_continues_bit_for_bit(tmp_path):
+    settings, calls = make_settings(muon_learning_rate=0.01), itertools.count(1)
     config, dataset = make_config(), make_dataset()
-    whole = train(config, settings, dataset, tmp_path / "whole", device=CPU)
+    whole = train(config, settings, dataset, tmp_path / "whole")
     folder = tmp_path / "parts"
-    train(config, settings, dataset, folder, should_stop=lambda: next(asked) == 4, device=CPU)
-    parts = train(config, settings, dataset, folder, resume=True, device=CPU)
-    one, other = snapshots._tensors(whole), snapshots._tensors(parts)
+    train(config, settings, dataset, folder, should_stop=lambda: next(calls) == 4)
+    parts = train(config, settings, dataset, folder, resume=True)
+    one, other = snapshots.state_tensors(whole), snapshots.state_tensors(parts)
     assert any(name.endswith("momentum") for name in one)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
-    plain = train(config, make_settings(), dataset, tmp_path / "plain", device=CPU)
+    plain = train(config, make_settings(), dataset, tmp_path / "plain")
     assert not torch.equal(plain.model.skip.weight, whole.model.skip.weight)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from wavenet import locks
-from wavenet.training.child import read_mark
-from wavenet.training.status import list_runs, read_status
+from wavenet.training.run_process import read_control
+from wavenet.training.run_status import list_runs, read_status
 from wavenet.ui import recordings
 from wavenet.ui.training import EXAMPLE, EXAMPLE_STEPS
 
@@ -91,9 +91,9 @@ def test_the_example_runs_to_its_end_in_a_process_that_waited(page: Any, root: P
     page.wait_for_selector(f"#train-clip-1 >> text=Step {EXAMPLE_STEPS}")
     page.wait_for_selector("#train-clip-2 >> text=Step ")
     page.wait_for_selector(f"#train-state >> text=offer it as {EXAMPLE}")
-    mark = read_mark(root.parent / "runs" / EXAMPLE)
+    mark = read_control(root.parent / "runs" / EXAMPLE)
     assert mark
-    assert mark.word, "the tab was opened, and nothing waited for a run"
+    assert mark.process_tag, "the tab was opened, and nothing waited for a run"
 
 
 def test_dropped_recordings_are_looked_at_before_they_are_trained_on(

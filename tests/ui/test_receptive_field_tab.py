@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from audio_utils.example import make_example
+from audio_utils.example_sound import make_example_sound
 from wavenet import checkpoint
 from wavenet.engines.rings import empty_state
 from wavenet.likelihood.effective_field import EffectiveField
@@ -231,7 +231,7 @@ def test_a_model_listens_to_its_own_clips_and_to_a_recording(root: Path, tmp_pat
     assert max(last["level"]) == 0
     assert last["held"][-1] == 1
     assert "4 clips" in last["source"]
-    soundfile.write(tmp_path / "song.wav", make_example(RATE).numpy(), RATE)
+    soundfile.write(tmp_path / "song.wav", make_example_sound(RATE).numpy(), RATE)
     heard = listen(root, "digits", tmp_path / "song.wav")[-1]
     assert heard["source"] == "song.wav"
     assert heard["level"] != last["level"]

@@ -9,8 +9,8 @@ import gradio as gr
 import pytest
 
 from wavenet.errors import ConditionError
-from wavenet.training import child, survey
-from wavenet.training.child import RunPlan
+from wavenet.training import dataset_report, run_process
+from wavenet.training.run_process import RunPlan
 from wavenet.ui import recordings, training
 
 HARM = "<img src=x onerror=alert(1)>"
@@ -51,7 +51,9 @@ def test_dropped_files_are_looked_at_and_learnt_from_under_safe_names(
     tmp_path: Path, notes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[RunPlan] = []
-    monkeypatch.setattr(child, "_begin", lambda plan, folder, standby: started.append(plan))
+    monkeypatch.setattr(
+        run_process, "_start_process", lambda plan, folder, worker: started.append(plan)
+    )
     place = tmp_path / "runs"
     (tmp_path / "other").mkdir()
     shutil.copy(notes / "c4_1.wav", tmp_path / "other" / "c4_1.wav")
@@ -132,7 +134,7 @@ def test_nothing_in_a_report_acts(notes: Path) -> None:
 
 
 def test_faults_of_recordings_are_told_in_words() -> None:
-    found = survey.Survey(
+    found = dataset_report.DatasetReport(
         files=4,
         done=4,
         readable=3,
@@ -149,7 +151,9 @@ def test_faults_of_recordings_are_told_in_words() -> None:
     for words in ("b.wav is no audio", "clipped (a.wav)", "50 %", "rates differ", "mixed to one"):
         assert words in told
     assert "learns so little" not in told
-    clean = survey.Survey(files=1, done=1, readable=1, seconds=4000, rates={8000: 1}, silent=0.1)
+    clean = dataset_report.DatasetReport(
+        files=1, done=1, readable=1, seconds=4000, rates={8000: 1}, silent=0.1
+    )
     assert recordings.warnings(clean) == []
 
 

@@ -12,8 +12,8 @@ import torch
 
 from audio_utils import io
 from wavenet import locks
-from wavenet.training import child
-from wavenet.training.child import RunPlan
+from wavenet.training import run_process
+from wavenet.training.run_process import RunPlan
 from wavenet.ui import jobs, recipes, recordings, runs, training
 from wavenet.ui.studio import build_studio
 
@@ -32,7 +32,9 @@ def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[RunPlan]:
     """The plans of the runs that would have begun."""
     found: list[RunPlan] = []
-    monkeypatch.setattr(child, "_begin", lambda plan, folder, standby: found.append(plan))
+    monkeypatch.setattr(
+        run_process, "_start_process", lambda plan, folder, worker: found.append(plan)
+    )
     return found
 
 
@@ -61,9 +63,9 @@ def make_run(place: Path, name: str, saved: int = 0, wish: str = "run") -> Path:
     folder = place / name
     save_checkpoint(folder, "checkpoint", RATE, {"note": ("a", "b")})
     plan = RunPlan(name=name, recipe="tiny", steps=4)
-    (folder / child.PLAN).write_text(plan.model_dump_json())
-    mark = {"wish": wish, "pid": 2**22 + 1, "started": 0.0}
-    (folder / child.MARK).write_text(json.dumps(mark))
+    (folder / run_process.PLAN_FILE).write_text(plan.model_dump_json())
+    mark = {"action": wish, "pid": 2**22 + 1, "started": 0.0}
+    (folder / run_process.CONTROL_FILE).write_text(json.dumps(mark))
     if saved:
         (folder / f"step-{saved:09d}").mkdir()
     row = {"step": 1, "loss_bits": 7.5, "samples": 4000, "samples_per_second": 2000.0}
@@ -100,7 +102,7 @@ def test_a_run_is_begun_as_the_controls_say(
         steps=10,
     )
     assert started[1].labels == (), "the vocoder would lose its mel frames"
-    assert 'name = "mine"' in (place / "mine" / child.RECIPE).read_text()
+    assert 'name = "mine"' in (place / "mine" / run_process.RECIPE_FILE).read_text()
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,7 @@ def test_recipes_are_offered_by_size_where_the_labels_are() -> None:
 def test_a_run_is_shown_once_and_then_what_is_new(place: Path, offers: Path) -> None:
     folder = make_run(place, "first")
     first = shown(place, offers, "first")
-    assert "ended without a word" in first["state"]
+    assert "ended without a message" in first["state"]
     assert "from the beginning" in first["state"]
     assert "7.250 bits" in first["facts"]
     assert [first[f"clip{n}"]["label"] for n in (1, 2, 3)] == ["Step 4", "Step 3", "Step 2"]
@@ -186,12 +188,12 @@ def test_no_run_and_one_that_is_gone_are_shown(place: Path, offers: Path) -> Non
     assert "role='alert'" in shown(place, offers, "gone")["state"]
     for name in ("gone", "../offers", None):
         with pytest.raises(gr.Error, match="no such run"):
-            training.steer(place, child.stop, name)
+            training.steer(place, run_process.stop, name)
 
 
 def test_words_of_a_log_are_no_html(place: Path, offers: Path) -> None:
     folder = make_run(place, "first", 2, "pause")  # and then it could not save
-    (folder / child.LOG).write_text(f"wavenet: {HARM}\n")
+    (folder / run_process.LOG_FILE).write_text(f"wavenet: {HARM}\n")
     state = shown(place, offers, "first")["state"]
     assert "<img" not in state
     assert "&lt;img" in state
@@ -254,7 +256,7 @@ def test_a_run_that_lives_keeps_the_page_looking(
     names = ("pause", "resume", "stop", "use")
     assert [living[name]["interactive"] for name in names] == [True, False, True, True]
     long = RunPlan(name="first", recipe="tiny", steps=400)
-    (folder / child.PLAN).write_text(long.model_dump_json())
+    (folder / run_process.PLAN_FILE).write_text(long.model_dump_json())
     later = shown(place, offers, "first", living["seen"])
     assert later["timer"] == gr.update(active=True, value=runs.SELDOM_SECONDS)
 

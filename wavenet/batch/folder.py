@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from audio_utils.files import TEMPORARY_PREFIX
+from audio_utils.atomic_files import TEMPORARY_PREFIX
 from wavenet.batch.journal import journal_name
 from wavenet.errors import ConditionError, FolderError
 from wavenet.locks import hold, is_held, refuse_held

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from audio_utils.files import reason
+from audio_utils.atomic_files import os_error_reason
 from wavenet.errors import FolderError
 
 SYNC_SECONDS = 1.0
@@ -42,7 +42,7 @@ class Journal:
             self._file = self.path.open("a+b", buffering=0)
             self._end = self._read()
         except OSError as error:
-            raise FolderError(f"{self.path} cannot be written: {reason(error)}") from None
+            raise FolderError(f"{self.path} cannot be written: {os_error_reason(error)}") from None
 
     def __enter__(self) -> Self:
         """Give itself."""
@@ -85,7 +85,7 @@ class Journal:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
         except OSError as error:
-            raise FolderError(f"{self.path} cannot be written: {reason(error)}") from None
+            raise FolderError(f"{self.path} cannot be written: {os_error_reason(error)}") from None
 
     def _write(self, line: bytes) -> None:
         """Write a line whole or not at all."""

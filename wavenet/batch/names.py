@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
-from audio_utils.files import reason
+from audio_utils.atomic_files import os_error_reason
 from wavenet.errors import ConditionError, FolderError
 
 MAX_BYTES = 240  # of one part of a path, a few are kept for the suffix
@@ -94,7 +94,9 @@ def place(folder: Path, name: str) -> Path:
         except FileNotFoundError:
             _make_folder(path)
         except OSError as error:
-            raise FolderError(f"the folder {path} cannot be used: {reason(error)}") from None
+            raise FolderError(
+                f"the folder {path} cannot be used: {os_error_reason(error)}"
+            ) from None
     path /= last
     if os.path.islink(path) or (os.path.exists(path) and not os.path.isfile(path)):
         raise ConditionError(f"{path} is a link or a folder, no file; remove it")
@@ -105,7 +107,7 @@ def _make_folder(path: Path) -> None:
     try:
         path.mkdir(exist_ok=True)  # another writer may just have made it
     except OSError as error:
-        raise FolderError(f"the folder {path} cannot be made: {reason(error)}") from None
+        raise FolderError(f"the folder {path} cannot be made: {os_error_reason(error)}") from None
 
 
 def _fault(part: str) -> str | None:

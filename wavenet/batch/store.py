@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from audio_utils.files import TEMPORARY_PREFIX
+from audio_utils.atomic_files import TEMPORARY_PREFIX
 from wavenet.batch.folder import PARTIAL
 from wavenet.batch.journal import hash_file
 from wavenet.batch.names import place

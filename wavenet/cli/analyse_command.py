@@ -1,4 +1,4 @@
-"""`wavenet analyse`: pictures of a recording."""
+"""`wavenet analyse`: plots and basic facts of a recording."""
 
 import json
 from pathlib import Path
@@ -11,10 +11,10 @@ from wavenet.cli.options import JsonOption, print_conversions
 
 def analyse(
     file: Annotated[Path, typer.Argument(help="A WAV, FLAC, OGG or MP3 file.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the plots.")] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Save waveform, spectrogram, mel and MFCC pictures and print their paths."""
+    """Write plots of waveform, spectrogram, mel and MFCC, and print their paths."""
     from audio_utils import io, plots
     from wavenet.cli.options import create_folder, print_message
 
@@ -23,9 +23,9 @@ def analyse(
     folder = out or Path()
     create_folder(folder)
     paths = {}
-    for name, draw in plots.PICTURES.items():
+    for name, plot in plots.RECORDING_PLOTS.items():
         paths[name] = folder / f"{file.stem}_{name}.png"
-        plots.save_figure(draw(recording.waveform, recording.sample_rate), paths[name])
+        plots.save_figure(plot(recording.waveform, recording.sample_rate), paths[name])
     waveform = recording.waveform
     facts = {
         "seconds": waveform.numel() / recording.sample_rate,
@@ -34,7 +34,7 @@ def analyse(
         "rms": float(waveform.square().mean().sqrt()),
     }
     if json_:
-        typer.echo(json.dumps({**facts, "pictures": {n: str(p) for n, p in paths.items()}}))
+        typer.echo(json.dumps({**facts, "plots": {n: str(path) for n, path in paths.items()}}))
         return
     for path in paths.values():
         typer.echo(str(path))

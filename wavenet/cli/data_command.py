@@ -12,7 +12,7 @@ from wavenet.cli.options import print_message
 
 if TYPE_CHECKING:
     from wavenet.corpus.format import Report
-    from wavenet.training.survey import Survey
+    from wavenet.training.dataset_report import DatasetReport
 
 app = typer.Typer(help="Look at recordings, or prepare them for training.", no_args_is_help=True)
 PatternOption = Annotated[
@@ -47,9 +47,9 @@ def report(
     from wavenet.cli.progress_bars import progress_bar
     from wavenet.corpus.format import is_corpus
     from wavenet.manifest import find_entries
-    from wavenet.training.survey import guess_pattern, survey
+    from wavenet.training.dataset_report import guess_pattern, scan_dataset
 
-    growing = survey(folder, pattern, metadata)
+    growing = scan_dataset(folder, pattern, metadata)
     found = next(growing)
     with progress_bar("files", found.files) as advance:
         for newest in growing:
@@ -132,7 +132,7 @@ def summary(found: "Report") -> str:
     )
 
 
-def describe(found: "Survey") -> list[str]:
+def describe(found: "DatasetReport") -> list[str]:
     """Put a report into lines for people."""
     rows = [("recordings", f"{found.files:,}, {found.readable:,} of them readable")]
     if found.readable:

@@ -1,4 +1,4 @@
-"""`wavenet evaluate likelihood`: bits per sample by label, with intervals, beside baselines."""
+"""`wavenet evaluate likelihood`: bits per sample by label, with intervals and baselines."""
 
 import json
 from enum import StrEnum
@@ -6,15 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from wavenet.cli.evaluating import (
+from wavenet.cli.evaluate_common import (
     FolderArgument,
     OutOption,
     PatternOption,
     RecipeOption,
     TestOption,
-    keep,
-    read_recordings,
-    repeat,
+    command_line,
+    read_dataset_with_split,
+    write_report,
 )
 from wavenet.cli.options import (
     DEFAULT_CHECKPOINT,
@@ -28,7 +28,7 @@ from wavenet.cli.options import (
 
 
 class Split(StrEnum):
-    """Recordings that a model may be measured on."""
+    """The recordings to evaluate on."""
 
     TEST = "test"
     VALIDATION = "validation"
@@ -41,18 +41,18 @@ def likelihood(
     recipe: RecipeOption = None,
     pattern: PatternOption = None,
     test: TestOption = None,
-    split: Annotated[Split, typer.Option(help="Which recordings to measure on.")] = Split.TEST,
+    split: Annotated[Split, typer.Option(help="Recordings to evaluate on.")] = Split.TEST,
     engine: EngineOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     out: OutOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Bits per sample of held-out recordings (lower is better), by label, beside baselines.
+    """Compute bits per sample of held-out recordings, by label, in comparison with baselines.
 
-    The interval is that of 95 % of 1,000 bootstrap resamples of the recordings. The baselines
-    learn from the recordings that training would learn from, and pay for the same codes:
-    a histogram, a bigram, and linear prediction of order 16 with an adaptive logistic residual.
+    Lower is better. The interval is the 95 % percentile interval of 1,000 bootstrap resamples of
+    the recordings. The baselines are fitted to the training recordings and score the same codes: a
+    histogram, a bigram, and linear prediction of order 16 with an adaptive logistic residual.
     """
     from dataclasses import replace
 
@@ -60,52 +60,56 @@ def likelihood(
     from wavenet.cli.progress_bars import progress_bar, status_spinner
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.evaluation.baselines import fit_baselines
-    from wavenet.evaluation.likelihood import codes_to_fit, measure, summarise
-    from wavenet.evaluation.pictures import plot_bits
-    from wavenet.evaluation.record import describe
-    from wavenet.evaluation.recordings import label_names
+    from wavenet.evaluation.bits_per_sample import (
+        encode_baseline_clips,
+        score_recordings,
+        summarise_bits,
+    )
+    from wavenet.evaluation.evaluation_plots import plot_bits
+    from wavenet.evaluation.labelled_clips import shared_label_names
+    from wavenet.evaluation.provenance import describe_provenance
 
     if out is not None:
         create_folder(out)
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
     loaded = replace(loaded, model=make_engine(engine, loaded.model, precision).model)
-    dataset = read_recordings(loaded, folder, recipe, pattern, test, split.value)
+    dataset = read_dataset_with_split(loaded, folder, recipe, pattern, test, split.value)
     clips = dataset.test if split == Split.TEST else dataset.validation
-    names = label_names(loaded.config, clips)
+    names = shared_label_names(loaded.config, clips)
     with status_spinner("fitting the baselines"):
-        codes = codes_to_fit(loaded.config, dataset.train)
+        codes = encode_baseline_clips(loaded.config, dataset.train)
         baselines = fit_baselines(codes, loaded.config.codec)
-    costs = []
+    recordings = []
     with progress_bar("recordings", len(clips)) as advance:
-        for cost in measure(loaded, clips, baselines, names):
-            costs.append(cost)
+        for recording in score_recordings(loaded, clips, baselines, names):
+            recordings.append(recording)
             advance(1)
-    rows = summarise(costs, names)
-    settings = {"split": split.value, "precision": precision, "fitted_to": len(codes)}
-    report = describe(loaded, settings, repeat(context))
-    report |= {"rows": rows, "recordings": [vars(cost) for cost in costs]}
-    keep(out, report, {"likelihood": plot_bits(rows)})
+    rows = summarise_bits(recordings, names)
+    settings = {"split": split.value, "precision": precision, "baseline_recordings": len(codes)}
+    report = describe_provenance(loaded, settings, command_line(context))
+    report |= {"rows": rows, "recordings": [vars(recording) for recording in recordings]}
+    write_report(out, report, {"likelihood": plot_bits(rows)})
     if json_:
         typer.echo(json.dumps(report))
         return
-    show(rows)
+    print_table(rows)
 
 
-def show(rows: list[dict[str, Any]]) -> None:
-    """Print the table."""
-    from wavenet.evaluation.pictures import row_name
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """Print bits per sample by label and method."""
+    from wavenet.evaluation.evaluation_plots import row_label
 
     methods = list(rows[0]["bits_per_sample"])
     heads = [f"{method:>{max(9, len(method))}}" for method in methods]
     typer.echo(f"{'label':20} {'clips':>5} {'samples':>9} {'95 % interval':>14} {' '.join(heads)}")
     for row in rows:
         bounds = row["interval"]
-        between = "-" if bounds is None else f"{bounds[0]:.3f} - {bounds[1]:.3f}"
+        interval = "-" if bounds is None else f"{bounds[0]:.3f} - {bounds[1]:.3f}"
         values = [
             f"{row['bits_per_sample'][method]:{len(head)}.3f}"
             for method, head in zip(methods, heads, strict=True)
         ]
         typer.echo(
-            f"{row_name(row)[:20]:20} {row['clips']:5} {row['samples']:9} {between:>14} "
+            f"{row_label(row)[:20]:20} {row['clips']:5} {row['samples']:9} {interval:>14} "
             f"{' '.join(values)}"
         )

@@ -49,7 +49,7 @@ def import_(
     """
     check_out(out, overwrite)
     imported = import_file(layout, file, out.name, trusted, hparams, sample_rate, layers_per_cycle)
-    from audio_utils.files import atomic_file
+    from audio_utils.atomic_files import atomic_file
     from wavenet.importing.imported_model import save_checkpoint, upsample_frames
     from wavenet.model.frame_features import read_array
 

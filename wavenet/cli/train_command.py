@@ -14,63 +14,72 @@ from wavenet.errors import ConfigError
 
 if TYPE_CHECKING:
     from wavenet.checkpoint import Checkpoint
-    from wavenet.training.ranks import Ranks
+    from wavenet.training.distributed import Ranks
     from wavenet.training.recipe import RecipeConfig
 
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="A recipe file, or the name of one of the project's own.")
+        str, typer.Argument(help="A recipe file, or the name of a built-in recipe.")
     ] = "small",
-    data: Annotated[Path | None, typer.Option(help="Folder of audio.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of audio, or a prepared corpus.")
+    ] = None,
     pattern: Annotated[
         str | None, typer.Option(help="Labels from file names, as {digit}_{speaker}_{index}.")
     ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="A field to condition on. Repeatable.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stands.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; runs/NAME by default.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the newest saved step.")
+    ] = False,
     start: Annotated[
         Path | None,
-        typer.Option("--from", help="Begin with the weights and the model of this checkpoint."),
+        typer.Option("--from", help="Start with the weights and the model of this checkpoint."),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
-    sample_rate: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
-    accumulate: Annotated[
-        int | None, typer.Option(help="Work off a step in so many parts: less memory on a GPU.")
+    steps: Annotated[int | None, typer.Option(help="Replaces the recipe's value.")] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option(help="Hz; replaces the recipe's value.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of a process.")] = None,
+    accumulation_steps: Annotated[
+        int | None, typer.Option(help="Micro-batches per step: less memory on a GPU.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads per process.")] = None,
     device: DeviceOption = "auto",
-    listen: Annotated[
+    sample_seconds: Annotated[
         float | None,
-        typer.Option(help="Seconds of a clip to make after every validation, in OUT/samples."),
+        typer.Option(help="After every validation, write a clip of this length to OUT/samples."),
     ] = None,
 ) -> None:
-    """Train a model; Ctrl-C stops after the step and keeps what is there.
+    """Train a model; Ctrl-C stops after the current step and keeps the result.
 
-    With --from, a checkpoint learns more, such as another voice: its model takes the place of the
-    recipe's, which then says only how to train, and on what. With --resume too, a run that was so
-    begun goes on. With --listen, clips of one seed are made of the best weights so far, with the
-    first value of every label; a vocoder says a held-out clip again.
+    With --from, training continues from a checkpoint, for example with another voice: its model
+    replaces the recipe's; data and optimisation come from the recipe. Combine it with --resume to
+    continue such a run. With --sample-seconds, clips are generated from the best weights so far,
+    always with the same seed and the first value of every label; a vocoder resynthesises a held-out
+    clip.
 
-    Several GPUs, or machines, train together when torchrun starts the same command in a process for
-    each: "torchrun --nproc-per-node 2 -m wavenet train ...". A step takes as many clips as alone,
-    divided among them. Their network must be private: whoever reaches torchrun's port takes part.
+    To train on several GPUs or machines, start the same command with torchrun: "torchrun
+    --nproc-per-node 2 -m wavenet train ...". A step has as many clips as with one process, divided
+    among the processes. Use a private network: any process that reaches torchrun's port takes part.
     """
-    from wavenet.training.ranks import joined
+    from wavenet.training.distributed import init_ranks
 
-    with joined() as ranks:
+    with init_ranks() as ranks:
         from wavenet.training.recipe import load_recipe
 
         chosen = load_recipe(recipe)
-        chosen = amend(chosen, data, pattern, label, steps, sample_rate, accumulate)
+        chosen = apply_options(chosen, data, pattern, label, steps, sample_rate, accumulation_steps)
         folder = out or Path("runs") / chosen.name
-        began = None
+        initial = None
         if start is not None:
-            other = bool(label) or sample_rate is not None
-            began, chosen = begin_with(start, chosen, other)
-        run(chosen, folder, resume, began, threads, device, listen, ranks)
+            conflicts = bool(label) or sample_rate is not None
+            initial, chosen = load_start(start, chosen, conflicts)
+        run(chosen, folder, resume, initial, threads, device, sample_seconds, ranks)
 
 
 def run(
@@ -79,70 +88,72 @@ def run(
     resume: bool,
     start: "Checkpoint | None",
     threads: int | None,
-    device: str,
-    listen: float | None,
+    device_name: str,
+    sample_seconds: float | None,
     ranks: "Ranks",
 ) -> None:
-    """Read the recordings and train; only the first of several processes speaks."""
+    """Read the recordings and train; only the first of several processes prints."""
     import torch
 
-    from wavenet.cli.listening import listening
+    from wavenet.cli.training_samples import with_sample_clips
     from wavenet.generation.request import samples_from_seconds
     from wavenet.locks import refuse_held
-    from wavenet.training.child import is_asked_to_end
-    from wavenet.training.data import read_dataset
+    from wavenet.training.dataset import read_dataset
     from wavenet.training.loop import train
-    from wavenet.training.report import reporter
-    from wavenet.training.run_config import checkpoint_config
+    from wavenet.training.progress_report import show_progress
+    from wavenet.training.resolve_config import resolve_config
+    from wavenet.training.run_process import is_end_requested
+    from wavenet.training.task import CodeLikelihoodTask
 
-    tell = print_message if ranks.is_first else _say_nothing
+    report = print_message if ranks.is_main else _print_nothing
     threads = threads or ranks.choose_threads()
     if threads is not None:
         torch.set_num_threads(threads)
-    # before minutes are spent on recordings
-    place, rate = ranks.choose_device(device), recipe.audio.sample_rate
-    samples = None if listen is None else samples_from_seconds(listen, rate)
-    if ranks.is_first:
+    # everything that can be refused is checked before recordings are read, which takes minutes
+    device, rate = ranks.choose_device(device_name), recipe.audio.sample_rate
+    samples = None if sample_seconds is None else samples_from_seconds(sample_seconds, rate)
+    if ranks.is_main:
         refuse_held(folder)
-    ranks.meet()
-    tell("reading the recordings")
+    ranks.barrier()
+    report("reading the recordings")
     dataset = read_dataset(recipe.data, rate, recipe.model)
     for sentence in dataset.skipped:
-        tell(f"skipped: {sentence}")
+        report(f"skipped: {sentence}")
     seconds = sum(c.samples - c.context for c in dataset.train) / rate
-    speeds = f", at {dataset.speeds} speeds" if dataset.speeds > 1 else ""
-    tell(
+    speeds = f", at {dataset.n_speeds} speeds" if dataset.n_speeds > 1 else ""
+    report(
         f"{len(dataset.train)} clips to train on ({seconds / 60:.1f} minutes{speeds}), "
         f"{len(dataset.validation)} to validate, {len(dataset.skipped)} files skipped"
     )
-    config, settings = checkpoint_config(recipe, dataset), recipe.train
-    shown = reporter(settings.steps, folder) if ranks.is_first else nullcontext(_say_nothing)
-    with interruptible(tell, ranks.count > 1) as stopped, shown as report:
-        if is_asked_to_end(folder):
+    settings = recipe.train
+    task = CodeLikelihoodTask(resolve_config(recipe, dataset), settings, dataset, start)
+    shown = show_progress(settings.steps, folder) if ranks.is_main else nullcontext(_print_nothing)
+    with stop_on_interrupt(report, ranks.world_size > 1) as should_stop, shown as on_record:
+        if is_end_requested(folder):
             raise KeyboardInterrupt
-        if samples is not None and ranks.is_first:
-            most = None if ranks.count == 1 else ranks.most_seconds
-            report = listening(report, folder, settings, dataset, samples, device, stopped, most)
-        state = train(
-            config, settings, dataset, folder, resume, report, stopped, start, place, ranks
-        )
+        if samples is not None and ranks.is_main:
+            limit = None if ranks.world_size == 1 else ranks.max_wait_seconds
+            on_record = with_sample_clips(
+                on_record, folder, settings, dataset, samples, device_name, should_stop, limit
+            )
+        state = train(task, folder, resume, on_record, should_stop, device, ranks)
     if state.step < settings.steps:
-        tell(f"stopped after step {state.step}; go on with the same command and --resume")
+        report(f"stopped after step {state.step}; continue with the same command and --resume")
         raise typer.Exit(130)
-    if ranks.is_first:
+    if ranks.is_main:
         typer.echo(str(folder / "checkpoint"))
 
 
-def amend(
+def apply_options(
     recipe: "RecipeConfig",
     data: Path | None,
     pattern: str | None,
     labels: list[str] | None,
     steps: int | None,
     sample_rate: int | None,
-    accumulate: int | None,
+    accumulation_steps: int | None,
 ) -> "RecipeConfig":
-    """Let options win over the recipe.
+    """Return the recipe with the values of options in place of its own.
 
     Raises:
         ConfigError: a value out of its range.
@@ -153,75 +164,77 @@ def amend(
     from wavenet.training.recipe import DataConfig, TrainConfig
 
     parts: dict[str, Any] = dict(recipe)
-    given = {"folder": str(data) if data else None, "pattern": pattern}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    parts["data"] = make_config(DataConfig, "data", **{**dict(recipe.data), **chosen})
+    options = {"folder": str(data) if data else None, "pattern": pattern}
+    given = {name: value for name, value in options.items() if value is not None}
+    parts["data"] = make_config(DataConfig, "data", **{**dict(recipe.data), **given})
     if labels:
         conditions = tuple(make_config(LabelCondition, "--label", name=name) for name in labels)
         parts["model"] = make_config(
             type(recipe.model), "model", **{**dict(recipe.model), "conditions": conditions}
         )
-    for option, number in (("steps", steps), ("accumulate", accumulate)):
+    for name, number in (("steps", steps), ("accumulation_steps", accumulation_steps)):
         if number is not None:
-            settings = {**dict(parts["train"]), option: number}
-            parts["train"] = make_config(TrainConfig, f"--{option}", **settings)
+            settings = {**dict(parts["train"]), name: number}
+            parts["train"] = make_config(TrainConfig, f"--{name.replace('_', '-')}", **settings)
     if sample_rate is not None:
         parts["audio"] = make_config(AudioConfig, "--sample-rate", sample_rate=sample_rate)
     return make_config(type(recipe), recipe.name, **parts)
 
 
-def begin_with(
-    folder: Path, recipe: "RecipeConfig", contradicted: bool
+def load_start(
+    folder: Path, recipe: "RecipeConfig", conflicts: bool
 ) -> tuple["Checkpoint", "RecipeConfig"]:
-    """Load the checkpoint that a run begins with, and put its model into the recipe.
+    """Load the checkpoint that a run starts from; return it and the recipe with its model.
 
+    Args:
+        conflicts: whether an option changes the model.
     Raises:
-        ConfigError: an option says otherwise.
-        CheckpointError: it cannot be used.
+        ConfigError: an option changes the model.
+        CheckpointError: the checkpoint cannot be used.
     """
     from wavenet import checkpoint
     from wavenet.config import make_config
-    from wavenet.training.recipe import RecipeConfig
 
-    if contradicted:
+    if conflicts:
         raise ConfigError(
-            "--from takes the model of a checkpoint as it is; leave out --label and --sample-rate"
+            "--from uses the model of a checkpoint as it is; omit --label and --sample-rate"
         )
     loaded = checkpoint.load(folder)
     config = loaded.config
     model = {"audio": config.audio, "codec": config.codec, "model": config.model}
-    return loaded, make_config(RecipeConfig, recipe.name, **{**dict(recipe), **model})
+    return loaded, make_config(type(recipe), recipe.name, **{**dict(recipe), **model})
 
 
 @contextmanager
-def interruptible(
-    tell: Callable[[str], None] = print_message, several: bool = False
+def stop_on_interrupt(
+    report: Callable[[str], None] = print_message, is_distributed: bool = False
 ) -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a wish to stop; the second one ends at once.
+    """Yield a function that returns whether Ctrl-C was pressed; a second Ctrl-C ends at once.
 
     Args:
-        tell: says so.
-        several: one of several processes, which torchrun also asks to end when one of them is gone:
-            whether it was that, the next word with the others shows.
+        report: prints a message.
+        is_distributed: one of several processes. torchrun terminates them with SIGTERM when one has
+            ended: that is treated as a request to stop, and the next communication with the others
+            shows whether they have ended.
     """
-    wished = False
+    requested = False
 
-    def on_interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal wished
-        if wished and number == signal.SIGINT:
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal requested
+        if requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        wished = True
+        requested = True
         if number == signal.SIGINT:
-            tell("stopping after this step; Ctrl-C again to end at once")
+            report("stopping after this step; Ctrl-C again to end at once")
 
-    numbers = (signal.SIGINT, signal.SIGTERM) if several else (signal.SIGINT,)
-    before = {number: signal.signal(number, on_interrupt) for number in numbers}
+    numbers = (signal.SIGINT, signal.SIGTERM) if is_distributed else (signal.SIGINT,)
+    previous = {number: signal.signal(number, on_signal) for number in numbers}
     try:
-        yield lambda: wished
+        yield lambda: requested
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _say_nothing(text: object) -> None:
-    """Stand in for what only the first process says."""
+def _print_nothing(text: object) -> None:
+    """Stand in for what only the first process prints."""

@@ -123,10 +123,10 @@ def apply_mel_matching(
     has_mel = any(condition.kind == "mel" for condition in loaded.config.model.locals)
     if iterations == 0 or (iterations is None and not has_mel) or request.frame_features is None:
         return clip
-    from audio_utils.matching import ITERATIONS
+    from audio_utils.mel_matching import DEFAULT_ITERATIONS
     from wavenet.generation.mel_filter import match_request_mel
 
-    number = ITERATIONS if iterations is None else iterations
+    number = DEFAULT_ITERATIONS if iterations is None else iterations
     waveform = match_request_mel(loaded, clip.waveform, request.frame_features, number).clamp(-1, 1)
     return replace(clip, waveform=waveform)
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from audio_utils.files import atomic_file, reason
+from audio_utils.atomic_files import atomic_file, os_error_reason
 from wavenet.config import StrictConfig, parse_config
 from wavenet.errors import ConfigError, DataError, FolderError
 
@@ -222,7 +222,7 @@ def read_report(folder: Path) -> Report:
     try:
         return parse_config(Report, (folder / REPORT).read_bytes(), str(folder / REPORT))
     except OSError as error:
-        raise DataError(f"{folder / REPORT} cannot be read: {reason(error)}") from None
+        raise DataError(f"{folder / REPORT} cannot be read: {os_error_reason(error)}") from None
     except ConfigError as error:
         raise DataError(str(error)) from None
 
@@ -237,7 +237,7 @@ def write_text(path: Path, text: str) -> None:
         with atomic_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise FolderError(f"{path} cannot be written: {reason(error)}") from None
+        raise FolderError(f"{path} cannot be written: {os_error_reason(error)}") from None
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
@@ -250,7 +250,7 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
         with atomic_file(path) as temporary, temporary.open("wb") as file:
             np.save(file, array, allow_pickle=False)
     except OSError as error:
-        raise FolderError(f"{path} cannot be written: {reason(error)}") from None
+        raise FolderError(f"{path} cannot be written: {os_error_reason(error)}") from None
 
 
 def plain(sentence: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audio_utils.files import TEMPORARY_PREFIX, atomic_file, reason
+from audio_utils.atomic_files import TEMPORARY_PREFIX, atomic_file, os_error_reason
 from wavenet.config import make_config
 from wavenet.corpus.format import (
     CODES,
@@ -147,7 +147,7 @@ def sweep(folder: Path, every: bool = False) -> None:
                 if _PARTIAL.fullmatch(path.name) or (every and ours.fullmatch(path.name)):
                     path.unlink()
     except OSError as error:
-        raise FolderError(f"{error.filename} cannot be removed: {reason(error)}") from None
+        raise FolderError(f"{error.filename} cannot be removed: {os_error_reason(error)}") from None
 
 
 def _gather(folder: Path, listing: Listing, blocks: Sequence[Block]) -> _Totals:
@@ -168,7 +168,9 @@ def _gather(folder: Path, listing: Listing, blocks: Sequence[Block]) -> _Totals:
                 totals.add(block, part)
                 file.writelines(sentence + "\n" for sentence in part.skipped)
     except OSError as error:
-        raise FolderError(f"{folder / SKIPPED} cannot be written: {reason(error)}") from None
+        raise FolderError(
+            f"{folder / SKIPPED} cannot be written: {os_error_reason(error)}"
+        ) from None
     return totals
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import soundfile
 
-from audio_utils.files import reason
+from audio_utils.atomic_files import os_error_reason
 from wavenet.config import make_config, parse_config
 from wavenet.corpus.crew import make_shards
 from wavenet.corpus.format import (
@@ -87,7 +87,7 @@ def _check_folder(folder: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise FolderError(f"the folder {folder} cannot be used: {reason(error)}") from None
+        raise FolderError(f"the folder {folder} cannot be used: {os_error_reason(error)}") from None
     if others:
         raise FolderError(
             f"{folder} holds something else, such as {min(others)}; choose a new folder"
@@ -134,7 +134,9 @@ def _settle(
         for name in (SHARDS, PARTS, INDEX):
             (folder / name).mkdir(exist_ok=True)
     except OSError as error:
-        raise FolderError(f"the folder {folder} cannot be written: {reason(error)}") from None
+        raise FolderError(
+            f"the folder {folder} cannot be written: {os_error_reason(error)}"
+        ) from None
     if before is None:
         write_text(path, settings.model_dump_json(indent=2) + "\n")
     return settings

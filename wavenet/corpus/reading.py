@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audio_utils.files import reason
+from audio_utils.atomic_files import os_error_reason
 from wavenet.config import parse_config
 from wavenet.corpus.format import (
     CODES,
@@ -89,7 +89,7 @@ class Corpus:
             with path.open("rb", buffering=0) as file:
                 pcm = _mapped(file.fileno(), offset + begin, length)
         except (OSError, ValueError) as error:
-            why = reason(error) if isinstance(error, OSError) else "it is too short"
+            why = os_error_reason(error) if isinstance(error, OSError) else "it is too short"
             raise DataError(
                 f"{path} cannot be read any more: {why}; the corpus was changed meanwhile"
             ) from None
@@ -123,7 +123,11 @@ class Corpus:
         try:
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError, OverflowError, SyntaxError) as error:
-            why = reason(error) if isinstance(error, OSError) else "it is damaged or cut short"
+            why = (
+                os_error_reason(error)
+                if isinstance(error, OSError)
+                else "it is damaged or cut short"
+            )
             raise DataError(f"{path} cannot be read: {why}; {AGAIN}") from None
         if array.dtype != kind or array.ndim != 1 or not len(array):
             raise DataError(f"{path} is no array of {kind}; {AGAIN}")
@@ -192,6 +196,6 @@ def _read_header(folder: Path) -> Header:
     try:
         return parse_config(Header, path.read_bytes(), str(path))
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {reason(error)}") from None
+        raise DataError(f"{path} cannot be read: {os_error_reason(error)}") from None
     except ConfigError as error:
         raise DataError(f"{error}; {AGAIN}") from None

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audio_utils.decoding import Decoded, decode
+from audio_utils.atomic_files import atomic_file, os_error_reason
+from audio_utils.decoding import DecodedAudio, decode_file
 from audio_utils.errors import AudioError
-from audio_utils.files import atomic_file, reason
 from wavenet.corpus.format import (
     FULL,
     HEADER,
@@ -50,7 +50,7 @@ class _Found:
         self.lengths.append(0)
         self.skipped.append(plain(sentence))
 
-    def note(self, recording: Decoded) -> None:
+    def note(self, recording: DecodedAudio) -> None:
         if _is_clipped(recording.samples):
             self.clipped.append(len(self.lengths))
         self.lengths.append(len(recording.samples))
@@ -89,7 +89,7 @@ def make_shard(
                 hashed.update(pcm)
                 file.write(pcm)
     except OSError as error:
-        raise FolderError(f"{shard} cannot be written: {reason(error)}") from None
+        raise FolderError(f"{shard} cannot be written: {os_error_reason(error)}") from None
     part = Part(
         digest=block.digest,
         shard=Shard(name=shard.name, samples=sum(found.lengths)),
@@ -121,7 +121,7 @@ def _read(path: Path, settings: Settings, found: _Found, is_deadly: bool) -> byt
         found.skip(f"{path} ended the process that read it, twice; it is damaged or too large.")
         return b""
     try:
-        recording = decode(path, settings.sample_rate)
+        recording = decode_file(path, settings.sample_rate)
     except AudioError as error:
         found.skip(str(error))
     except (OSError, MemoryError) as error:

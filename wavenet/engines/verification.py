@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 import wavenet
-from audio_utils.files import atomic_file
+from audio_utils.atomic_files import atomic_file
 from wavenet.engines.base import Engine
 from wavenet.engines.cached import CachedEngine
 from wavenet.model.base import AutoregressiveModel

@@ -1,1 +1,1 @@
-"""How good what a model makes is, beside a baseline: measures of whole sets of recordings."""
+"""Evaluation of models on whole sets of recordings, in comparison with baselines."""

@@ -1,12 +1,13 @@
-"""What codes cost under simple models, learnt from other recordings: the bits to be beaten.
+"""Baselines of the likelihood: bits per code under simple models, fitted to other recordings.
 
-Codes (T,) of recordings enter; bits of every code given those before it leave. Each model gives
-every code of the alphabet a probability above 0, and they sum to 1, so that its bits are what a
-compressor would need. Before the first sample stands silence, as for a checkpoint.
+Enters: codes (T,) of recordings. Leaves: bits of every code, given the codes before it. Caller:
+`evaluation.bits_per_sample`. Each baseline assigns every code a probability above 0, and the
+probabilities sum to 1, so that its bits are those of an ideal compressor. The code before the first
+sample is silence, as for a checkpoint.
 
-    histogram          how often each code occurs, one added to every count
-    bigram             how often it follows the code before it, drawn towards the histogram
-    linear prediction  order 16, with a logistic residual as wide as the latest residuals are
+    histogram          frequency of each code, with one added to every count
+    bigram             frequency of each code after the previous one, smoothed with the histogram
+    linear prediction  order 16, with a logistic residual whose scale follows the latest residuals
 """
 
 import itertools
@@ -17,144 +18,153 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wavenet.codec import Codec
+from wavenet.codec import MAX_MU_LAW_BITS, Codec
 
 Codes = NDArray[np.int64]
-Numbers = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
-PRIOR = 10.0  # counts that the histogram is worth beside those of a code's predecessor
+BIGRAM_PRIOR_COUNT = 10.0  # counts of the histogram that are added to those after each code
 ORDER = 16
-BLOCK = 65_536  # samples whose products are summed at once
-# Searched, on recordings to learn from, for the width of the residual's distribution:
+BLOCK_SAMPLES = 65_536  # samples per block of the normal equations
+# Grid search for the scale of the residual, on recordings of the training set:
 SEARCH_SAMPLES = 100_000
-WINDOWS = (8, 16, 32, 64)  # samples whose residuals are averaged
-GAINS = (0.4, 0.55, 0.7, 0.85, 1.0)  # of that average
+WINDOWS = (8, 16, 32, 64)  # number of residuals that are averaged
+GAINS = (0.4, 0.55, 0.7, 0.85, 1.0)  # factor on that average
 FLOORS = (3e-5, 1e-4, 3e-4, 1e-3)  # added to it; full scale is 1
 
 
 class Baseline(Protocol):
-    """A model of codes that was fitted to some recordings."""
+    """A model of codes that is fitted to recordings."""
 
-    def bits(self, codes: Codes) -> Numbers:
-        """Give -log2 of the probability of each code (T,) given those before it."""
+    def bits(self, codes: Codes) -> Floats:
+        """Return -log2 of the probability of each code (T,), given the codes before it."""
         ...
 
 
 class Histogram:
-    """How often each code occurs."""
+    """The frequency of each code."""
 
     def __init__(self, recordings: Sequence[Codes], n_classes: int):
         counts = np.ones(n_classes)
         for codes in recordings:
             counts += np.bincount(codes, minlength=n_classes)
-        self.shares = counts / counts.sum()
+        self.probabilities = counts / counts.sum()
 
-    def bits(self, codes: Codes) -> Numbers:
-        """Give bits (T,)."""
-        return np.asarray(-np.log2(self.shares[codes]), np.float64)
+    def bits(self, codes: Codes) -> Floats:
+        """Return bits (T,)."""
+        return np.asarray(-np.log2(self.probabilities[codes]), np.float64)
 
 
 class Bigram:
-    """How often each code follows another; the histogram counts as `PRIOR` occurrences more."""
+    """The frequency of each code after each other code.
+
+    The histogram is added to the counts with a weight of `BIGRAM_PRIOR_COUNT`.
+    """
 
     def __init__(self, recordings: Sequence[Codes], n_classes: int, silence_code: int):
-        self._silence = silence_code
-        shares = Histogram(recordings, n_classes).shares
+        self._silence_code = silence_code
+        prior = Histogram(recordings, n_classes).probabilities
         counts = np.zeros(n_classes * n_classes)
         for codes in recordings:
-            counts += np.bincount(self._before(codes) * n_classes + codes, minlength=counts.size)
-        table = counts.reshape(n_classes, n_classes) + PRIOR * shares
-        self.shares = table / table.sum(1, keepdims=True)
+            pairs = self._previous(codes) * n_classes + codes
+            counts += np.bincount(pairs, minlength=counts.size)
+        table = counts.reshape(n_classes, n_classes) + BIGRAM_PRIOR_COUNT * prior
+        self.probabilities = table / table.sum(1, keepdims=True)  # (previous code, code)
 
-    def bits(self, codes: Codes) -> Numbers:
-        """Give bits (T,)."""
-        return np.asarray(-np.log2(self.shares[self._before(codes), codes]), np.float64)
+    def bits(self, codes: Codes) -> Floats:
+        """Return bits (T,)."""
+        return np.asarray(-np.log2(self.probabilities[self._previous(codes), codes]), np.float64)
 
-    def _before(self, codes: Codes) -> Codes:
-        return np.concatenate([[self._silence], codes[:-1]])
+    def _previous(self, codes: Codes) -> Codes:
+        return np.concatenate([[self._silence_code], codes[:-1]])
 
 
 class LinearPrediction:
-    """A sample is a sum of the 16 before it, and a residual of a logistic distribution.
+    """Linear prediction from 16 samples, with a residual of logistic distribution.
 
-    The weights are those of least squares, where each sample counts by one over the mean power of
-    the 16 before it, for loud passages would count alone. The scale of the residual is
-    floor + gain x the mean size of the latest residuals; these three are the best of a grid, on
-    recordings to learn from. A code's probability is what of the distribution lies between the
-    middles to its neighbours; the outermost two reach to infinity.
+    The weights are fitted by least squares. Each sample is weighted by the inverse of the mean
+    power of the 16 samples before it; otherwise loud passages would dominate. The scale of the
+    residual is floor + gain x the mean magnitude of the latest residuals; a grid search on training
+    recordings selects the window of that mean, gain and floor. The probability of a code is the
+    probability of the interval between the midpoints to the adjacent codes; the outermost two
+    intervals extend to infinity.
     """
 
-    def __init__(self, recordings: Sequence[Codes], alphabet: Codec):
-        codes = torch.arange(alphabet.n_classes)
-        self.levels = alphabet.decode(codes).double().numpy()
-        middles = (self.levels[1:] + self.levels[:-1]) / 2
-        self.lower = np.concatenate([[-np.inf], middles])
-        self.upper = np.concatenate([middles, [np.inf]])
+    def __init__(self, recordings: Sequence[Codes], codec: Codec):
+        levels = codec.decode(torch.arange(codec.n_classes))
+        self.levels = levels.double().numpy()  # (n_classes,) amplitude of each code
+        midpoints = (self.levels[1:] + self.levels[:-1]) / 2
+        self.lower = np.concatenate([[-np.inf], midpoints])
+        self.upper = np.concatenate([midpoints, [np.inf]])
         self.weights = _least_squares([self.levels[codes] for codes in recordings])
         lengths = [len(codes) for codes in recordings]
-        some = [recordings[n] for n in spread(lengths, SEARCH_SAMPLES)]
+        subset = [recordings[n] for n in select_evenly(lengths, SEARCH_SAMPLES)]
         grid = itertools.product(WINDOWS, GAINS, FLOORS)
         self.window, self.gain, self.floor = min(
-            grid, key=lambda choice: sum(float(self._bits(codes, *choice).sum()) for codes in some)
+            grid, key=lambda point: sum(float(self._bits(codes, *point).sum()) for codes in subset)
         )
 
-    def bits(self, codes: Codes) -> Numbers:
-        """Give bits (T,)."""
+    def bits(self, codes: Codes) -> Floats:
+        """Return bits (T,)."""
         return self._bits(codes, self.window, self.gain, self.floor)
 
-    def _bits(self, codes: Codes, window: int, gain: float, floor: float) -> Numbers:
-        expected = self.predict(codes)
-        residuals = np.abs(self.levels[codes] - expected)
-        scale = floor + gain * latest_mean(residuals, window)
-        lower = (self.lower[codes] - expected) / scale
-        upper = (self.upper[codes] - expected) / scale
-        # F(upper) - F(lower) = F(upper) F(-lower) (1 - exp(lower - upper)), which loses no digits
+    def _bits(self, codes: Codes, window: int, gain: float, floor: float) -> Floats:
+        predicted = self.predict(codes)
+        residuals = np.abs(self.levels[codes] - predicted)
+        scale = floor + gain * trailing_mean(residuals, window)
+        lower = (self.lower[codes] - predicted) / scale
+        upper = (self.upper[codes] - predicted) / scale
+        # F(upper) - F(lower) = F(upper) F(-lower) (1 - exp(lower - upper)), without cancellation
         nats = np.logaddexp(0, -upper) + np.logaddexp(0, lower) - np.log(-np.expm1(lower - upper))
         return np.asarray(nats / np.log(2), np.float64)
 
-    def predict(self, codes: Codes) -> Numbers:
-        """Give what is expected of each sample (T,) of the waveform, from those before it."""
+    def predict(self, codes: Codes) -> Floats:
+        """Return the prediction of each sample (T,) of the waveform from the samples before it."""
         sums = np.convolve(self.levels[codes], self.weights)
         return np.concatenate([[0.0], sums[: len(codes) - 1]])
 
 
-def fit_baselines(recordings: Sequence[Codes], alphabet: Codec) -> dict[str, Baseline]:
-    """Fit all that the alphabet allows: counts of 16-bit samples would hold next to nothing."""
-    found: dict[str, Baseline] = {}
-    if alphabet.law == "mu-law":
-        found["histogram"] = Histogram(recordings, alphabet.n_classes)
-        found["bigram"] = Bigram(recordings, alphabet.n_classes, alphabet.silence_code)
-    found["linear prediction"] = LinearPrediction(recordings, alphabet)
-    return found
+def fit_baselines(recordings: Sequence[Codes], codec: Codec) -> dict[str, Baseline]:
+    """Fit the baselines to training recordings, by name.
+
+    Histogram and bigram are left out for 16-bit codes, whose counts would be almost all 0.
+    """
+    baselines: dict[str, Baseline] = {}
+    if codec.bits <= MAX_MU_LAW_BITS:
+        baselines["histogram"] = Histogram(recordings, codec.n_classes)
+        baselines["bigram"] = Bigram(recordings, codec.n_classes, codec.silence_code)
+    baselines["linear prediction"] = LinearPrediction(recordings, codec)
+    return baselines
 
 
-def spread(lengths: Sequence[int], samples: int) -> list[int]:
-    """Choose recordings of about so many samples in all, evenly over their order; at least one."""
+def select_evenly(lengths: Sequence[int], samples: int) -> list[int]:
+    """Return indices of recordings, evenly spaced, with about `samples` in total; at least one."""
     number = len(lengths)
     count = min(number, max(1, number * samples // max(1, sum(lengths))))
     return [n * number // count for n in range(count)]
 
 
-def _least_squares(waveforms: Sequence[Numbers]) -> Numbers:
-    """Fit the weights (ORDER,), that of the newest sample first."""
+def _least_squares(waveforms: Sequence[Floats]) -> Floats:
+    """Return the weights (ORDER,); the first is that of the latest sample."""
     products, targets = np.zeros((ORDER, ORDER)), np.zeros(ORDER)
     for waveform in waveforms:
         padded = np.concatenate([np.zeros(ORDER), waveform])
         past = np.lib.stride_tricks.sliding_window_view(padded, ORDER)[: len(waveform), ::-1]
-        for begin in range(0, len(waveform), BLOCK):
-            rows, wanted = past[begin : begin + BLOCK], waveform[begin : begin + BLOCK]
+        for begin in range(0, len(waveform), BLOCK_SAMPLES):
+            block = slice(begin, begin + BLOCK_SAMPLES)
+            rows, target = past[block], waveform[block]
             weighted = rows / (np.square(rows).mean(1, keepdims=True) + 1e-6)
             products += weighted.T @ rows
-            targets += weighted.T @ wanted
-    # a little on the diagonal: silence, or a pure tone, has no one solution
+            targets += weighted.T @ target
+    # A small ridge: silence and pure tones have no unique solution.
     ridge = 1e-9 * np.trace(products) + 1e-12
     return np.asarray(np.linalg.solve(products + ridge * np.eye(ORDER), targets), np.float64)
 
 
-def latest_mean(values: Numbers, window: int) -> Numbers:
-    """Average up to `window` values before each (T,); 0 before the first."""
+def trailing_mean(values: Floats, window: int) -> Floats:
+    """Return the mean of up to `window` values before each of (T,); 0 before the first."""
     sums = np.concatenate([[0.0], np.cumsum(values)])
     here = np.arange(len(values))
     begin = np.maximum(0, here - window)
-    # differences of long sums may fall below 0 by rounding
+    # Rounding can make differences of long sums negative.
     return np.asarray(np.maximum(0, sums[here] - sums[begin]) / np.maximum(1, here - begin))

@@ -1,173 +1,181 @@
-"""Are generated clips what their labels say, as varied as real ones, and none of them a copy?
+"""Evaluate generated clips: label accuracy, diversity, copies of training clips, Fréchet distance.
 
-A `Reference` is made once of real recordings: judges that learnt from some of them, and what they
-say of the others. It then measures generated clips of any settings, each in a second or so, beside
-the same measures of real recordings:
+Enters: real recordings for training and test, then generated clips of any number of settings.
+Leaves: metrics of the generated clips beside those of the real test clips. Callers: `wavenet
+evaluate digits`, `evaluation.trade_off`. It works with any labels. A `ClipEvaluator` trains the
+classifiers once; then each set of clips takes about a second:
 
-    accuracy   the share of clips in which a judge hears the label that was asked for
-    diversity  the mean distance of two clips of a class; a class is one combination of labels
-    nearest    the distance of a clip to the nearest recording that was learnt from. A clip nearer
-               than any real test clip is counted as a copy; were generated clips like real ones,
-               one among as many clips as there are test clips would be, by chance
-    frechet    of the network's embedding to that of the real test clips; as the floor, that of as
-               many recordings to learn from, which the network knows and so sees a little apart
+    accuracy   fraction of clips for which a classifier predicts the requested label
+    diversity  mean distance of two clips of a class; a class is one combination of labels
+    nearest    distance of a clip to the nearest training clip. A clip that is nearer than all real
+               test clips counts as a copy; if generated clips were like real ones, one copy would
+               be expected by chance in as many clips as there are test clips
+    frechet    distance of the network's embeddings to those of the real test clips; its floor is
+               the distance of as many training clips, which are slightly apart because the network
+               was trained on them
 
-Distances are those of statistics of MFCCs, in deviations of the recordings that were learnt from.
+Distances are those of MFCC statistics, in standard deviations of the training recordings.
 """
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import binomtest
 
 from wavenet.errors import DataError
-from wavenet.evaluation.judges import Judges, by_name
-from wavenet.evaluation.recordings import Labelled
-from wavenet.evaluation.resemblance import diversity, frechet, nearest
-from wavenet.evaluation.views import Views, look
+from wavenet.evaluation.classifiers import Classifiers, extract_features
+from wavenet.evaluation.distances import diversity, frechet_distance, nearest_distances
+from wavenet.evaluation.labelled_clips import LabelledClip, labels_by_name
 
-ALL = "all"  # labels at once
+ALL = "all"  # all labels of a clip at once
 
-Found = dict[str, Any]  # numbers by name, fit for JSON
+Metrics = dict[str, Any]  # by name; what `compare` returns can be written as JSON
 
 
-class Reference:
-    """Real recordings, and judges that learnt from them.
+class ClipEvaluator:
+    """Real recordings, and classifiers trained on them.
 
     Args:
-        learnt: recordings to learn from; the model may have learnt from them, too.
-        test: recordings that neither did.
+        training: recordings to train the classifiers on; the evaluated model may be trained on
+            them, too.
+        test: recordings that neither is trained on.
         sample_rate: Hz.
-        steps: of the network's training; as usual when left out.
+        steps: of the network's training; None for the default.
     Raises:
         DataError: fewer than two test recordings, or no label with two values.
     """
 
     def __init__(
         self,
-        learnt: Sequence[Labelled],
-        test: Sequence[Labelled],
+        training: Sequence[LabelledClip],
+        test: Sequence[LabelledClip],
         sample_rate: int,
         steps: int | None = None,
     ):
         if len(test) < 2:
             raise DataError(f"two test recordings or more are needed, found {len(test)}")
-        self.rate, self.learnt, self.test = sample_rate, learnt, test
-        self._learnt = look([clip.waveform for clip in learnt], sample_rate)
-        self._test = look([clip.waveform for clip in test], sample_rate)
-        self.judges = Judges(self._learnt, by_name(learnt, list(learnt[0].labels)), steps)
-        self._known = self.judges.scaled(self._learnt)
-        self.real = self._measure(test, self._test)
+        self.sample_rate, self.training, self.test = sample_rate, training, test
+        self._training_features = extract_features([c.waveform for c in training], sample_rate)
+        labels = labels_by_name(training, list(training[0].labels))
+        self.classifiers = Classifiers(self._training_features, labels, steps)
+        self._training_points = self.classifiers.standardise(self._training_features)
+        self.real = self.measure(test)
 
-    def measure(self, clips: Sequence[Labelled]) -> Found:
-        """Measure clips that a model made, two or more; give what `report` is made of."""
-        return self._measure(clips, look([clip.waveform for clip in clips], self.rate))
-
-    def _measure(self, clips: Sequence[Labelled], views: Views) -> Found:
-        points = self.judges.scaled(views)
+    def measure(self, clips: Sequence[LabelledClip]) -> Metrics:
+        """Compute the metrics of two clips or more, as input of `compare`."""
+        features = extract_features([clip.waveform for clip in clips], self.sample_rate)
+        points = self.classifiers.standardise(features)
         classes = [tuple(clip.labels.items()) for clip in clips]
         return {
             "clips": len(clips),
-            "heard": self.judges.hear(views),
-            "labels": by_name(clips, self.judges.names),
+            "predictions": self.classifiers.predict(features),
+            "labels": labels_by_name(clips, self.classifiers.label_names),
             "diversity": diversity(points, classes),
-            "nearest": nearest(points, self._known),
-            "embedding": self.judges.embed(views),
+            "nearest": nearest_distances(points, self._training_points),
+            "embedding": self.classifiers.embed(features),
         }
 
-    def compare(self, made: Found) -> Found:
-        """Put what `measure` gave of clips beside real recordings.
+    def compare(self, generated: Metrics) -> Metrics:
+        """Return metrics of generated clips, from `measure`, beside those of the real test clips.
 
         Returns:
-            accuracy by judge and label (`ALL` for all at once) and by value; diversity; nearest;
-            frechet: numbers by name, each for "real" and "generated" clips.
+            clips; accuracy by classifier and label (`ALL` for all at once); accuracy_by_value, by
+            classifier, label and value; diversity; nearest; frechet: each for "real" and
+            "generated" clips.
         """
-        floor = self._learnt.rows(self._some(made["clips"]))
+        floor = self._training_features.select(self._select_training(generated["clips"]))
         test = self.real["embedding"]
         return {
-            "clips": {"real": self.real["clips"], "generated": made["clips"]},
-            "accuracy": {"real": _accuracy(self.real), "generated": _accuracy(made)},
-            "values": {"real": _by_value(self.real), "generated": _by_value(made)},
-            "diversity": _diversity(self.real["diversity"], made["diversity"]),
-            "nearest": _nearness(self.real["nearest"], made["nearest"]),
+            "clips": {"real": self.real["clips"], "generated": generated["clips"]},
+            "accuracy": {"real": _accuracy(self.real), "generated": _accuracy(generated)},
+            "accuracy_by_value": {
+                "real": _accuracy_by_value(self.real),
+                "generated": _accuracy_by_value(generated),
+            },
+            "diversity": _compare_diversity(self.real["diversity"], generated["diversity"]),
+            "nearest": _compare_nearest(self.real["nearest"], generated["nearest"]),
             "frechet": {
-                "real": frechet(self.judges.embed(floor), test),
-                "generated": frechet(made["embedding"], test),
+                "real": frechet_distance(self.classifiers.embed(floor), test),
+                "generated": frechet_distance(generated["embedding"], test),
             },
         }
 
-    def _some(self, count: int) -> list[int]:
-        """Choose recordings to learn from, as many as given or all, evenly over their order."""
-        count = min(count, len(self.learnt))
-        return [n * len(self.learnt) // count for n in range(count)]
+    def _select_training(self, count: int) -> list[int]:
+        """Return indices of `count` evenly spaced training recordings, or of all."""
+        count = min(count, len(self.training))
+        return [n * len(self.training) // count for n in range(count)]
 
 
-def wilson(right: int, count: int) -> tuple[float, float]:
-    """Bound a share by the 95 % score interval, which holds for shares near 0 and 1, too.
+def wilson_interval(correct: int, count: int) -> tuple[float, float]:
+    """Return the 95 % score interval of a fraction, which is valid near 0 and 1, too.
 
     Source: Wilson 1927.
     """
-    z = 1.959964
-    share, room = right / count, z * z / count
-    middle = (share + room / 2) / (1 + room)
-    half = z * math.sqrt(share * (1 - share) / count + room / (4 * count)) / (1 + room)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    bounds = binomtest(correct, count).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(bounds.low), float(bounds.high)
 
 
-def _accuracy(found: Found) -> Found:
-    """Give the share heard right with its interval, by judge and label."""
-    result: Found = {}
-    for judge, right in _right(found).items():
-        marks = {**right, ALL: np.all(list(right.values()), axis=0)}
-        result[judge] = {
-            name: {"share": float(hits.mean()), "interval": wilson(int(hits.sum()), len(hits))}
-            for name, hits in marks.items()
+def _accuracy(measured: Metrics) -> Metrics:
+    """Return the fraction of correct predictions with its interval, by classifier and label."""
+    result: Metrics = {}
+    for classifier, by_label in _correct(measured).items():
+        correct = {**by_label, ALL: np.all(list(by_label.values()), axis=0)}
+        result[classifier] = {
+            name: {
+                "fraction": float(hits.mean()),
+                "interval": wilson_interval(int(hits.sum()), len(hits)),
+            }
+            for name, hits in correct.items()
         }
     return result
 
 
-def _by_value(found: Found) -> Found:
-    """Give the share heard right of each value, by judge, label and value."""
-    result: Found = {}
-    for judge, right in _right(found).items():
-        result[judge] = {}
-        for name, hits in right.items():
-            given = np.array(found["labels"][name])
-            result[judge][name] = {
-                str(value): float(hits[given == value].mean()) for value in np.unique(given)
+def _accuracy_by_value(measured: Metrics) -> Metrics:
+    """Return the fraction of correct predictions, by classifier, label and value."""
+    result: Metrics = {}
+    for classifier, by_label in _correct(measured).items():
+        result[classifier] = {}
+        for name, hits in by_label.items():
+            labels = np.array(measured["labels"][name])
+            result[classifier][name] = {
+                str(value): float(hits[labels == value].mean()) for value in np.unique(labels)
             }
     return result
 
 
-def _right(found: Found) -> dict[str, dict[str, Any]]:
-    """Tell which clips were heard right (N,), by judge and label."""
+def _correct(measured: Metrics) -> dict[str, dict[str, Any]]:
+    """Return which predictions are correct (N,), by classifier and label."""
     return {
-        judge: {
-            name: np.array(values) == np.array(found["labels"][name])
-            for name, values in heard.items()
+        classifier: {
+            name: np.array(values) == np.array(measured["labels"][name])
+            for name, values in predictions.items()
         }
-        for judge, heard in found["heard"].items()
+        for classifier, predictions in measured["predictions"].items()
     }
 
 
-def _diversity(real: Mapping[Any, float], made: Mapping[Any, float]) -> Found:
-    """Average over the classes that both have; None where there are none."""
-    both = [one for one in real if one in made]
+def _compare_diversity(real: Mapping[Any, float], generated: Mapping[Any, float]) -> Metrics:
+    """Return the means over the classes that both have; None without such a class."""
+    shared = [name for name in real if name in generated]
     return {
-        "classes": len(both),
-        "real": statistics.fmean(real[one] for one in both) if both else None,
-        "generated": statistics.fmean(made[one] for one in both) if both else None,
+        "classes": len(shared),
+        "real": statistics.fmean(real[name] for name in shared) if shared else None,
+        "generated": statistics.fmean(generated[name] for name in shared) if shared else None,
     }
 
 
-def _nearness(real: Any, made: Any) -> Found:
-    least = float(real.min())
+def _compare_nearest(real: Any, generated: Any) -> Metrics:
+    """Return minima, medians and copies of distances (N,) to the nearest training clip."""
+    minimum = float(real.min())
     return {
-        "real": {"smallest": least, "median": float(np.median(real))},
-        "generated": {"smallest": float(made.min()), "median": float(np.median(made))},
-        "copies": int((made < least).sum()),
-        "copies_by_chance": len(made) / (len(real) + 1),
-        "distances": {"real": real.tolist(), "generated": made.tolist()},
+        "real": {"minimum": minimum, "median": float(np.median(real))},
+        "generated": {
+            "minimum": float(generated.min()),
+            "median": float(np.median(generated)),
+        },
+        "copies": int((generated < minimum).sum()),
+        "copies_expected": len(generated) / (len(real) + 1),
+        "distances": {"real": real.tolist(), "generated": generated.tolist()},
     }

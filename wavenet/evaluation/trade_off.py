@@ -1,17 +1,19 @@
-"""How to draw: what clips gain in clearness they lose in variety.
+"""The trade-off between accuracy and diversity of generated clips, by sampling setting.
 
-One setting at a time is moved away from plain drawing: temperature, top-p, and guidance where
-conditions may be left out. The same clips are made for each of its values, and judged.
+One setting at a time is varied from plain sampling: temperature, top-p, and guidance if conditions
+may be left out. The same clips are generated with each of its values and evaluated. Caller:
+`wavenet evaluate digits --trade-off`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from wavenet.checkpoint import Checkpoint
 from wavenet.engines.base import Engine
-from wavenet.evaluation.clips import make_planned
-from wavenet.evaluation.digits import ALL, Reference
+from wavenet.evaluation.digits import ALL, ClipEvaluator
+from wavenet.evaluation.labelled_clips import generate_clips
 from wavenet.generation.request import GenerationRequest
+from wavenet.progress import Progress
 from wavenet.sampling import SamplingConfig, resolve_sampling
 
 VALUES: dict[str, tuple[float, ...]] = {
@@ -20,11 +22,11 @@ VALUES: dict[str, tuple[float, ...]] = {
     "guidance": (1.0, 1.25, 1.5, 2.0),
 }
 
-Row = dict[str, Any]  # fit for JSON
+Row = dict[str, Any]  # can be written as JSON
 
 
-def settings_to_try(checkpoint: Checkpoint) -> list[tuple[str, float]]:
-    """List names and values; a value at which nothing is moved stands in each of the lines."""
+def sampling_variants(checkpoint: Checkpoint) -> list[tuple[str, float]]:
+    """Return the settings to evaluate, as name and value; 1.0 is plain sampling for each name."""
     model = checkpoint.config.model
     names = ["temperature"]
     if model.output.kind == "categorical":
@@ -34,45 +36,50 @@ def settings_to_try(checkpoint: Checkpoint) -> list[tuple[str, float]]:
     return [(name, value) for name in names for value in VALUES[name]]
 
 
-def compare_settings(
+def evaluate_variants(
     checkpoint: Checkpoint,
-    reference: Reference,
-    items: Sequence[GenerationRequest],
+    evaluator: ClipEvaluator,
+    requests: Sequence[GenerationRequest],
     engine: str | Engine[Any] = "auto",
-    report: Callable[[float], None] = lambda samples: None,
+    progress: Progress | None = None,
 ) -> list[Row]:
-    """Make and judge the clips of every setting.
+    """Generate and evaluate the clips with every sampling variant; plain sampling runs once.
 
     Args:
-        report: called with the number of samples made.
+        checkpoint: the model.
+        evaluator: real recordings and classifiers.
+        requests: the clips.
+        engine: as for `generate_clips`.
+        progress: counts generated samples.
     Returns:
-        rows of: setting and value; accuracy, the mean share of clips in which a judge hears all
-        labels; of each judge and label; diversity, over that of real clips; frechet; copies.
+        Rows of: setting and value; accuracy, the fraction of clips with all labels correct, as the
+        mean of the classifiers; classifiers, accuracy by classifier and label; diversity, relative
+        to real clips; frechet; copies.
     """
-    known: dict[SamplingConfig, Row] = {}
+    evaluated: dict[SamplingConfig, Row] = {}
     rows = []
-    for name, value in settings_to_try(checkpoint):
-        plain = value == 1.0
-        sampling = (
-            SamplingConfig() if plain else resolve_sampling(SamplingConfig(), **{name: value})
-        )
-        if sampling not in known:
-            made = make_planned(checkpoint, items, sampling, engine, report)
-            known[sampling] = _summary(reference.compare(reference.measure(made.clips)))
-        rows.append({"setting": name, "value": value, **known[sampling]})
+    for name, value in sampling_variants(checkpoint):
+        is_plain = value == 1.0
+        change = {} if is_plain else {name: value}
+        sampling = resolve_sampling(SamplingConfig(), **change)
+        if sampling not in evaluated:
+            generated = generate_clips(checkpoint, requests, sampling, engine, progress)
+            comparison = evaluator.compare(evaluator.measure(generated.clips))
+            evaluated[sampling] = _summarise(comparison)
+        rows.append({"setting": name, "value": value, **evaluated[sampling]})
     return rows
 
 
-def _summary(found: Row) -> Row:
-    shares = {
-        judge: {name: one["share"] for name, one in labels.items()}
-        for judge, labels in found["accuracy"]["generated"].items()
+def _summarise(comparison: Row) -> Row:
+    fractions = {
+        classifier: {name: accuracy["fraction"] for name, accuracy in labels.items()}
+        for classifier, labels in comparison["accuracy"]["generated"].items()
     }
-    varied = found["diversity"]
+    diversity = comparison["diversity"]
     return {
-        "accuracy": sum(one[ALL] for one in shares.values()) / len(shares),
-        "judges": shares,
-        "diversity": varied["generated"] / varied["real"] if varied["real"] else None,
-        "frechet": found["frechet"]["generated"],
-        "copies": found["nearest"]["copies"],
+        "accuracy": sum(labels[ALL] for labels in fractions.values()) / len(fractions),
+        "classifiers": fractions,
+        "diversity": diversity["generated"] / diversity["real"] if diversity["real"] else None,
+        "frechet": comparison["frechet"]["generated"],
+        "copies": comparison["nearest"]["copies"],
     }

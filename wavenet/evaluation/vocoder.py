@@ -1,12 +1,12 @@
-"""A vocoder beside Griffin-Lim: all methods turn the same mel spectrograms back into recordings.
+"""Compare a vocoder with Griffin-Lim: every method resynthesises the same mel spectrograms.
 
-Recordings in named groups enter; one `Measure` per recording and method leaves, and their means
-per group. The methods get what the checkpoint's mel condition holds of a recording, and nothing
-else: same bands, same window, same hop.
+Enters: a vocoder and recordings in named groups. Leaves: `ResynthesisMetrics` per recording and
+method, and their means per group. Caller: `wavenet evaluate vocoder`. Every method gets only the
+frames of the checkpoint's mel condition: the same bands, window and hop.
 
-    wavenet      as drawn by the model
-    matched      the same, filtered to the mel frames (`synthesis.matching`)
-    noise        white noise filtered the same way, the control: what the filter does by itself
+    wavenet      output of the model
+    matched      the same, filtered to the mel frames (`generation.mel_filter`)
+    noise        white noise, filtered in the same way: a control for the effect of the filter
     griffin-lim  the baseline
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from audio_utils import metrics, voicing
+from audio_utils import metrics
 from audio_utils.errors import AudioError
 from audio_utils.griffin_lim import griffin_lim
 from wavenet.checkpoint import Checkpoint
@@ -30,24 +30,34 @@ from wavenet.generation.request import GenerationRequest
 from wavenet.generation.search import generate_with_candidates
 from wavenet.model.conditions import MelCondition
 from wavenet.model.frame_features import compute_frame_features, mel_settings
-from wavenet.progress import CallbackProgress
+from wavenet.progress import Progress
 from wavenet.sampling import SamplingConfig
 
 METHODS = ("wavenet", "matched", "noise", "griffin-lim")
-TOGETHER = 16  # recordings that are generated at once
-ITERATIONS = 60  # of Griffin-Lim
+BATCH_SIZE = 16  # recordings that are resynthesised at the same time
+GRIFFIN_LIM_ITERATIONS = 60
+METRICS = ("pesq", "stoi", "mel_cepstral", "stft", "pitch")
 
 
 @dataclass(frozen=True)
-class Measure:
-    """One recording made again by one method; None where a measure is not defined for it.
+class ReferenceRecording:
+    """A recording to resynthesise: waveform (T,) at the sample rate of the model."""
+
+    group: str
+    name: str
+    waveform: Tensor
+
+
+@dataclass(frozen=True)
+class ResynthesisMetrics:
+    """Metrics of one recording and one method; None if a metric is undefined for the recording.
 
     Attributes:
         pesq: opinion score of narrow-band speech, 1 to 4.5, higher is better.
         stoi: intelligibility, 0 to 1, higher is better.
         mel_cepstral: distance in dB, lower is better.
         stft: multi-resolution distance, lower is better.
-        pitch: share of frames with wrong voicing or pitch, 0 to 1, lower is better.
+        pitch: fraction of frames with wrong voicing or pitch, 0 to 1, lower is better.
     """
 
     group: str
@@ -60,141 +70,138 @@ class Measure:
     pitch: float | None
 
 
-MEASURES = ("pesq", "stoi", "mel_cepstral", "stft", "pitch")
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A recording to be made again: waveform (T,) at the model's rate."""
-
-    group: str
-    name: str
-    waveform: Tensor
-
-
-def evaluate(
+def evaluate_vocoder(
     checkpoint: Checkpoint,
-    recordings: Sequence[Recorded],
+    recordings: Sequence[ReferenceRecording],
     sampling: SamplingConfig,
     engine: str | Engine[Any] = "auto",
     seed: int = 0,
-    keep: Callable[[Recorded, Mapping[str, Tensor]], None] = lambda recorded, made: None,
+    on_resynthesis: Callable[[ReferenceRecording, Mapping[str, Tensor]], None] = lambda *_: None,
     candidates: int = 1,
-    warn: Callable[[str], None] = lambda sentence: None,
-) -> Iterator[Measure]:
-    """Make every recording again by all methods, and measure.
+    progress: Progress | None = None,
+) -> Iterator[ResynthesisMetrics]:
+    """Resynthesise every recording with all methods, and compute the metrics.
 
     Args:
-        checkpoint: conditioned on mel frames alone.
-        recordings: at the model's rate.
-        sampling: how the model draws.
-        engine: as for `generate`.
-        seed: of the first recording; the others count up, so that each can be repeated alone.
-        keep: called with each recording and what the methods made of it.
+        checkpoint: conditioned on mel frames only.
+        recordings: at the sample rate of the model.
+        sampling: sampling settings.
+        engine: as for `generate_many`.
+        seed: of the first recording; it counts up, so that each recording can be repeated alone.
+        on_resynthesis: called with each recording and the waveforms by method.
         candidates: above 1, see `generate_with_candidates`.
-        warn: called with a sentence when memory is too little for as many clips at once.
+        progress: counts generated samples.
     Yields:
-        a `Measure` for each recording and method, in the order given.
+        The metrics of each recording and method, in the order of `recordings`.
     Raises:
-        ConditionError: the checkpoint is no vocoder.
+        ConditionError: the checkpoint is not a vocoder.
     """
-    condition = mel_condition(checkpoint)
-    rate, config = checkpoint.config.audio.sample_rate, checkpoint.config.model
-    settings = mel_settings(condition, rate, config.condition_hop)
-    for begin in range(0, len(recordings), TOGETHER):
-        chosen = recordings[begin : begin + TOGETHER]
-        items = [
+    condition = require_mel_condition(checkpoint)
+    sample_rate, config = checkpoint.config.audio.sample_rate, checkpoint.config.model
+    feature_config = mel_settings(condition, sample_rate, config.condition_hop)
+    for begin in range(0, len(recordings), BATCH_SIZE):
+        batch = recordings[begin : begin + BATCH_SIZE]
+        requests = [
             GenerationRequest(
-                one.waveform.numel(),
+                recording.waveform.numel(),
                 seed=seed + begin + n,
-                frame_features=compute_frame_features(config, rate, one.waveform),
+                frame_features=compute_frame_features(config, sample_rate, recording.waveform),
             )
-            for n, one in enumerate(chosen)
+            for n, recording in enumerate(batch)
         ]
         if candidates == 1:
-            clips = generate_many(
-                checkpoint, items, sampling, engine, progress=CallbackProgress(on_message=warn)
-            )
-            waveforms = [clip.waveform for clip in sorted(clips, key=lambda clip: clip.index)]
+            clips = generate_many(checkpoint, requests, sampling, engine, progress=progress)
+            generated = [clip.waveform for clip in sorted(clips, key=lambda clip: clip.index)]
         else:
-            waveforms = [
-                generate_with_candidates(checkpoint, item, candidates, sampling, engine).waveform
-                for item in items
+            generated = [
+                generate_with_candidates(
+                    checkpoint, request, candidates, sampling, engine, progress
+                ).waveform
+                for request in requests
             ]
-        for one, item, waveform in zip(chosen, items, waveforms, strict=True):
-            assert item.frame_features is not None
-            hiss = uniform_noise(item.seed, 1, 0, item.samples) - 0.5
-            made = {
+        for recording, request, waveform in zip(batch, requests, generated, strict=True):
+            assert request.frame_features is not None
+            noise = uniform_noise(request.seed, 1, 0, request.samples) - 0.5
+            reference = recording.waveform
+            waveforms = {
                 "wavenet": waveform,
-                "matched": match_request_mel(checkpoint, waveform, item.frame_features),
-                "noise": match_request_mel(checkpoint, hiss, item.frame_features),
-                "griffin-lim": griffin_lim(one.waveform, rate, settings, ITERATIONS),
+                "matched": match_request_mel(checkpoint, waveform, request.frame_features),
+                "noise": match_request_mel(checkpoint, noise, request.frame_features),
+                "griffin-lim": griffin_lim(
+                    reference, sample_rate, feature_config, GRIFFIN_LIM_ITERATIONS
+                ),
             }
-            keep(one, made)
-            voice = voicing.track(one.waveform, rate)
+            on_resynthesis(recording, waveforms)
+            pitch = metrics.pitch_contour(reference, sample_rate)
             for method in METHODS:
-                yield measure(one, method, made[method], rate, voice)
+                yield compute_metrics(recording, method, waveforms[method], sample_rate, pitch)
 
 
-def mel_condition(checkpoint: Checkpoint) -> MelCondition:
-    """Give the one condition of a vocoder.
+def require_mel_condition(checkpoint: Checkpoint) -> MelCondition:
+    """Return the only condition of a vocoder.
 
     Raises:
-        ConditionError: the checkpoint has others, or none.
+        ConditionError: the checkpoint has other conditions, or none.
     """
     conditions = checkpoint.config.model.conditions
     if len(conditions) != 1 or not isinstance(conditions[0], MelCondition):
         found = ", ".join(condition.kind for condition in conditions) or "nothing"
         raise ConditionError(
-            f"{checkpoint.folder} is conditioned on {found}; a vocoder is conditioned on mel alone"
+            f"{checkpoint.folder} is conditioned on {found}; a vocoder is conditioned on mel only"
         )
     return conditions[0]
 
 
-def measure(
-    recorded: Recorded, method: str, estimate: Tensor, sample_rate: int, voice: Tensor
-) -> Measure:
-    """Compare what a method made with the recording, whose pitch is `voice`."""
-    reference = recorded.waveform
+def compute_metrics(
+    recording: ReferenceRecording,
+    method: str,
+    estimate: Tensor,
+    sample_rate: int,
+    reference_pitch: Tensor,
+) -> ResynthesisMetrics:
+    """Compare the output of a method with the recording, whose pitch contour is given."""
+    reference = recording.waveform
 
-    def value(function: Callable[..., float], *rate: int) -> float | None:
+    def compute(metric: Callable[..., float], *rate: int) -> float | None:
         try:
-            return function(reference, estimate, *rate)
-        except AudioError:  # too short or too quiet for this measure
+            return metric(reference, estimate, *rate)
+        except AudioError:  # too short or too quiet for this metric
             return None
 
-    def pitch(reference: Tensor, estimate: Tensor, rate: int) -> float:
-        return voicing.pitch_error(voice, voicing.track(estimate, rate))
+    def pitch_error(reference: Tensor, estimate: Tensor, rate: int) -> float:
+        return metrics.pitch_error(reference_pitch, metrics.pitch_contour(estimate, rate))
 
-    return Measure(
-        recorded.group,
-        recorded.name,
+    return ResynthesisMetrics(
+        recording.group,
+        recording.name,
         method,
-        pesq=value(metrics.pesq, sample_rate),
-        stoi=value(metrics.stoi, sample_rate),
-        mel_cepstral=value(metrics.mel_cepstral_distance, sample_rate),
-        stft=value(metrics.stft_distance, sample_rate),
-        pitch=value(pitch, sample_rate),
+        pesq=compute(metrics.pesq, sample_rate),
+        stoi=compute(metrics.stoi, sample_rate),
+        mel_cepstral=compute(metrics.mel_cepstral_distance, sample_rate),
+        stft=compute(metrics.stft_distance, sample_rate),
+        pitch=compute(pitch_error, sample_rate),
     )
 
 
-def summarise(measures: Sequence[Measure]) -> list[dict[str, Any]]:
-    """Average per group and method, over the recordings that all methods could be measured on.
+def summarise_metrics(results: Sequence[ResynthesisMetrics]) -> list[dict[str, Any]]:
+    """Return means per group and method, over recordings for which all methods are defined.
 
     Returns:
-        per group and method: group, method, clips, and for each measure its mean (None without
-        any) and how many recordings it is over.
+        Per group and method: group, method, clips, and for each metric its mean (None without a
+        value) and the number of recordings in it.
     """
     rows: list[dict[str, Any]] = []
-    groups = dict.fromkeys(one.group for one in measures)
+    groups = dict.fromkeys(result.group for result in results)
     for group in groups:
         for method in METHODS:
-            mine = [asdict(m) for m in measures if (m.group, m.method) == (group, method)]
-            row: dict[str, Any] = {"group": group, "method": method, "clips": len(mine)}
-            for name in MEASURES:
-                undefined = {m.name for m in measures if m.group == group and vars(m)[name] is None}
-                values = [m[name] for m in mine if m["name"] not in undefined]
-                row[name] = statistics.fmean(values) if values else None
-                row[f"{name}_clips"] = len(values)
+            members = [asdict(r) for r in results if (r.group, r.method) == (group, method)]
+            row: dict[str, Any] = {"group": group, "method": method, "clips": len(members)}
+            for metric in METRICS:
+                undefined = {
+                    r.name for r in results if r.group == group and vars(r)[metric] is None
+                }
+                values = [m[metric] for m in members if m["name"] not in undefined]
+                row[metric] = statistics.fmean(values) if values else None
+                row[f"{metric}_clips"] = len(values)
             rows.append(row)
     return rows

@@ -7,13 +7,16 @@ frames do not have, and keeps the voice.
 
 from torch import Tensor
 
-from audio_utils.matching import ITERATIONS, match_mel
+from audio_utils.mel_matching import DEFAULT_ITERATIONS, match_mel
 from wavenet.checkpoint import Checkpoint
 from wavenet.model.frame_features import mel_energies, mel_settings, select_mel
 
 
 def match_request_mel(
-    checkpoint: Checkpoint, waveform: Tensor, frame_features: Tensor, iterations: int = ITERATIONS
+    checkpoint: Checkpoint,
+    waveform: Tensor,
+    frame_features: Tensor,
+    iterations: int = DEFAULT_ITERATIONS,
 ) -> Tensor:
     """Filter one clip.
 

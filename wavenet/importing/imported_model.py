@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audio_utils.files import atomic_file
+from audio_utils.atomic_files import atomic_file
 from wavenet import checkpoint
 from wavenet.checkpoint import AudioConfig, CheckpointConfig
 from wavenet.codec import Codec

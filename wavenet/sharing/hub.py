@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audio_utils.files import reason
+from audio_utils.atomic_files import os_error_reason
 from wavenet.checkpoint import CARD, find, load
 from wavenet.errors import CheckpointError, ConfigError, HubError
 from wavenet.sharing.install import MAX_BYTES, REQUIRED, check_target, staging_folder
@@ -179,7 +179,7 @@ def _hub_errors(repository: str, revision: str | None = None) -> Iterator[None]:
     except (http_error, ConnectionError, TimeoutError, errors.LocalEntryNotFoundError):
         text = "the Hub cannot be reached; check the connection and try again"
     except OSError as error:
-        text = f"cannot transfer {repository}: {reason(error)}"
+        text = f"cannot transfer {repository}: {os_error_reason(error)}"
     else:
         return
     raise HubError(text)

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from audio_utils.files import TEMPORARY_PREFIX, reason
+from audio_utils.atomic_files import TEMPORARY_PREFIX, os_error_reason
 from wavenet.checkpoint import (
     CARD,
     CONFIG,
@@ -73,7 +73,7 @@ def check_target(target: Path, overwrite: bool) -> None:
     except NotADirectoryError:
         names = None
     except OSError as error:
-        raise ConditionError(f"cannot read {target}: {reason(error)}") from None
+        raise ConditionError(f"cannot read {target}: {os_error_reason(error)}") from None
     if names is not None and not names:
         return
     if not overwrite:
@@ -102,7 +102,7 @@ def _write_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ConditionError(f"cannot write {target}: {reason(error)}") from None
+        raise ConditionError(f"cannot write {target}: {os_error_reason(error)}") from None
 
 
 def _check_loads(folder: Path, origin: str) -> None:

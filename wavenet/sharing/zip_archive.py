@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from audio_utils.files import atomic_file, reason
+from audio_utils.atomic_files import atomic_file, os_error_reason
 from wavenet.checkpoint import CONFIG, WEIGHTS, CheckpointConfig
 from wavenet.config import parse_config
 from wavenet.errors import CheckpointError, ConditionError, ConfigError
@@ -51,7 +51,7 @@ def unpack(path: Path, root: Path) -> Path:
     except DAMAGE_ERRORS as error:
         raise CheckpointError(f"{path.name} is damaged or not a zip file: {error}") from None
     except OSError as error:
-        raise CheckpointError(f"{path.name} cannot be read: {reason(error)}") from None
+        raise CheckpointError(f"{path.name} cannot be read: {os_error_reason(error)}") from None
     target = root / _checked_name(path.name, contents[CONFIG])
     check_name_is_free(root, target.name)
     with staging_folder(target, path.name) as folder:
@@ -59,7 +59,7 @@ def unpack(path: Path, root: Path) -> Path:
             for name, content in contents.items():
                 (folder / name).write_bytes(content)
         except OSError as error:
-            raise ConditionError(f"cannot write {target.name}: {reason(error)}") from None
+            raise ConditionError(f"cannot write {target.name}: {os_error_reason(error)}") from None
     return target
 
 
@@ -77,7 +77,7 @@ def pack(folder: Path, path: Path) -> None:
                     method = zipfile.ZIP_STORED if name == WEIGHTS else zipfile.ZIP_DEFLATED
                     archive.write(folder / name, f"{folder.name}/{name}", method)
     except OSError as error:
-        raise CheckpointError(f"cannot pack {folder.name}: {reason(error)}") from None
+        raise CheckpointError(f"cannot pack {folder.name}: {os_error_reason(error)}") from None
 
 
 def _find_entries(origin: str, infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:

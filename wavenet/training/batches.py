@@ -1,8 +1,8 @@
-"""Clips -> batches of codes, in an order that can be taken up anywhere.
+"""Training clips -> batches of codes, in an order that is a function of seed and step.
 
-Clips enter, batches of codes with masks leave, in an order that is a pure function of the seed and
-the step, so that a resumed run goes on with the very next batch. Each process of a training plans
-all of a batch, by lengths alone, and touches the waveforms of its own clips.
+Clips enter; batches of codes with masks leave. The order depends on the seed and the step only, so
+a resumed run continues with exactly the next batch. Each process of a training plans the whole
+batch by the lengths of the clips, and reads the waveforms of its own clips. Called by `task`.
 """
 
 import math
@@ -21,9 +21,9 @@ from wavenet.model.conditioning import ConditionValue
 from wavenet.model.conditions import NumberCondition
 from wavenet.model.frame_features import apply_gain_db, measure_loudness
 from wavenet.model.model_config import ModelConfig
-from wavenet.training.data import Clip
+from wavenet.training.segmentation import TrainingClip
 
-BUCKET = 64  # clips that are sorted by length together, before they are cut into batches
+BUCKET_SIZE = 64  # clips that are sorted by length together before they are cut into batches
 
 
 @dataclass(frozen=True)
@@ -33,96 +33,117 @@ class Batch:
     Attributes:
         codes: (B, T) int64; padding has the silence code.
         mask: (B, T) bool, true where a sample is a target.
-        start: (B,) int64; labels, totals, local and first: one per row, see `Clip`.
-        heard: (B, T) int64, what the network hears in place of the codes; None: the codes.
+        start: (B,) int64; where in its recording each clip begins, in samples.
+        conditions: per clip, condition values by name, dropped conditions left out.
+        total_samples, frame_features, first_frame: per clip, as in `TrainingClip`.
+        input_codes: (B, T) int64, what the model reads in place of the codes; None: the codes.
     """
 
     codes: Tensor
     mask: Tensor
     start: Tensor
-    labels: list[Mapping[str, ConditionValue]]
-    totals: list[int]
-    local: list[Tensor] = field(default_factory=list)
-    first: list[int] = field(default_factory=list)
-    heard: Tensor | None = None
+    conditions: list[Mapping[str, ConditionValue]]
+    total_samples: list[int]
+    frame_features: list[Tensor] = field(default_factory=list)
+    first_frame: list[int] = field(default_factory=list)
+    input_codes: Tensor | None = None
 
 
-Part = TypeVar("Part")
+BatchT = TypeVar("BatchT")
 
 
 @dataclass(frozen=True)
-class Portion(Generic[Part]):
-    """What one process does of a step.
+class MicroBatches(Generic[BatchT]):
+    """What one process computes of a step.
 
     Attributes:
-        parts: its clips, worked off part after part; none where others have all the clips.
-        targets: of the whole step, whoever has them.
+        batches: its clips, processed one batch after the other; empty if the other processes have
+            all clips.
+        step_targets: number of targets of the whole step, over all processes.
     """
 
-    parts: list[Part]
-    targets: int
+    batches: list[BatchT]
+    step_targets: int
 
 
-def collate(
-    clips: Sequence[Clip],
+def training_batches(
+    clips: Sequence[TrainingClip],
     codec: Codec,
     model: ModelConfig,
-    gains: Sequence[float],
-    absent: Sequence[Collection[str]] = (),
-    noises: Sequence[Tensor] = (),
-) -> Batch:
-    """Pad clips to one length, a multiple of the condition hop, and encode them.
+    samples_per_step: int,
+    gain_db: float,
+    seed: int,
+    first_step: int = 0,
+    parts: int = 1,
+    own_parts: Sequence[int] = (0,),
+    input_noise: float = 0.0,
+) -> Iterator[MicroBatches[Batch]]:
+    """Yield the micro-batches of each step, without end, beginning with `first_step`.
 
     Args:
-        clips: of any length.
+        clips: to train on.
         codec: of the codes.
-        model: condition frames then fit without a remainder.
-        gains: factor per clip; a clip is never made louder than full scale.
-        absent: of each clip, the names of conditions that are left out.
-        noises: of each clip, what is added to the codes (samples,) for the network to hear.
+        model: its conditions.
+        samples_per_step: largest padded size of a step's batch.
+        gain_db: each clip gets a random gain from -gain_db to gain_db.
+        seed: of order, gains, dropped conditions and noise.
+        parts: into which a step's batch is divided; which clips it has does not depend on that.
+        own_parts: indices of the parts that this process computes.
+        input_noise: as in `draw_code_noise`; 0: none.
+    Raises:
+        DataError: there are no clips.
     """
-    hop = model.condition_hop
-    longest = -(-max(clip.samples for clip in clips) // hop) * hop
-    labels, local = [], []
-    waveform = torch.zeros(len(clips), longest)
-    mask = torch.zeros(len(clips), longest, dtype=torch.bool)
-    for row, (clip, gain) in enumerate(zip(clips, gains, strict=True)):
-        gain = fitting(clip, gain)
-        labels.append(describe(model, clip, gain, absent[row] if absent else ()))
-        waveform[row, : clip.samples] = clip.waveform * gain
-        local.append(apply_gain_db(model, clip.local, 20 * math.log10(gain)))
-        mask[row, clip.context : clip.samples] = True
-    codes = codec.encode(waveform.clamp(-1, 1))
-    return Batch(
-        codes,
-        mask,
-        torch.tensor([clip.start for clip in clips]),
-        labels,
-        [clip.total for clip in clips],
-        local,
-        [clip.first for clip in clips],
-        blur(codes, noises, codec.n_classes) if noises else None,
-    )
+    if not clips:
+        raise DataError("there is no clip to train on; choose a folder that holds audio")
+    lengths = [clip.samples for clip in clips]
+    step = 0
+    for epoch in count():
+        for indices in plan_epoch(lengths, samples_per_step, seed, epoch):
+            if step >= first_step:
+                rng = np.random.Generator(np.random.Philox(key=[seed + 1, step]))
+                gains = 10 ** (rng.uniform(-gain_db, gain_db, len(indices)) / 20)
+                chosen = [clips[i] for i in indices]
+                dropped = [draw_dropped_conditions(model, rng) for _ in chosen]
+                # drawn last: a run without noise draws the same gains and dropped conditions
+                noised = chosen if input_noise else []
+                noises = [draw_code_noise(clip.samples, input_noise, rng) for clip in noised]
+                partition = partition_clips([clip.samples for clip in chosen], parts)
+                batches = [
+                    collate(
+                        [chosen[i] for i in rows],
+                        codec,
+                        model,
+                        [float(gains[i]) for i in rows],
+                        [dropped[i] for i in rows],
+                        [noises[i] for i in rows if noises],
+                    )
+                    for rows in (partition[n] for n in own_parts)
+                    if rows
+                ]
+                yield MicroBatches(batches, sum(clip.samples - clip.context for clip in chosen))
+            step += 1
 
 
 def plan_epoch(
     lengths: Sequence[int], samples_per_step: int, seed: int, epoch: int
 ) -> list[list[int]]:
-    """Shuffle clips, sort them by length in buckets, cut into batches, shuffle those.
+    """Shuffle clips, sort them by length in buckets, cut them into batches, shuffle the batches.
 
     Args:
         lengths: of each clip, in samples.
-        samples_per_step: a batch takes clips while its padded size stays within this; at least one.
-        seed, epoch: the plan is a pure function of these.
+        samples_per_step: clips are added to a batch while its padded size is at most this; a batch
+            has at least one clip.
+        seed, epoch: the plan is a function of these.
     Returns:
         clip indices per batch; every clip occurs once.
     """
     rng = np.random.Generator(np.random.Philox(key=[seed, epoch]))
     order = rng.permutation(len(lengths))
     plan: list[list[int]] = []
-    for begin in range(0, len(order), BUCKET):
+    for begin in range(0, len(order), BUCKET_SIZE):
         batch: list[int] = []
-        for index in sorted(order[begin : begin + BUCKET].tolist(), key=lambda i: lengths[i]):
+        bucket = order[begin : begin + BUCKET_SIZE].tolist()
+        for index in sorted(bucket, key=lambda i: lengths[i]):
             if batch and (len(batch) + 1) * lengths[index] > samples_per_step:
                 plan.append(batch)
                 batch = []
@@ -131,120 +152,119 @@ def plan_epoch(
     return [plan[i] for i in rng.permutation(len(plan))]
 
 
-def deal(lengths: Sequence[int], parts: int) -> list[list[int]]:
-    """Deal out clips so that the parts take about equally long: the longest first, to the least.
+def partition_clips(lengths: Sequence[int], parts: int) -> list[list[int]]:
+    """Partition clips into parts of about equal total length.
+
+    The longest clip is placed first, each into the part that is shortest so far.
 
     Returns:
-        clip indices per part, in order; the last parts have none where clips are few.
+        clip indices per part, sorted; the last parts are empty if there are few clips.
     """
-    dealt: list[list[int]] = [[] for _ in range(parts)]
+    partition: list[list[int]] = [[] for _ in range(parts)]
     sums = [0] * parts
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        least = sums.index(min(sums))
-        dealt[least].append(index)
-        sums[least] += lengths[index]
-    return [sorted(part) for part in dealt]
+        shortest = sums.index(min(sums))
+        partition[shortest].append(index)
+        sums[shortest] += lengths[index]
+    return [sorted(part) for part in partition]
 
 
-def batches(
-    clips: Sequence[Clip],
-    codec: Codec,
-    model: ModelConfig,
-    samples_per_step: int,
-    gain_db: float,
-    seed: int,
-    first_step: int = 0,
-    parts: int = 1,
-    mine: Sequence[int] = (0,),
-    input_noise: float = 0.0,
-) -> Iterator[Portion[Batch]]:
-    """Yield what is to be done of each step, for ever, beginning with `first_step`.
+def draw_dropped_conditions(model: ModelConfig, rng: np.random.Generator) -> set[str]:
+    """Draw which conditions are dropped for a clip, each independently with its `dropout`.
 
-    Args:
-        parts: into so many a batch is divided; which clips it has does not depend on that.
-        mine: those that are collated.
-    Raises:
-        DataError: there are no clips.
+    One model so learns to predict with and without conditions, which guidance needs.
     """
-    if not clips:
-        raise DataError("there is no clip to train on; give a folder that holds audio")
-    lengths = [clip.samples for clip in clips]
-    step = 0
-    for epoch in count():
-        for index in plan_epoch(lengths, samples_per_step, seed, epoch):
-            if step >= first_step:
-                rng = np.random.Generator(np.random.Philox(key=[seed + 1, step]))
-                gains = 10 ** (rng.uniform(-gain_db, gain_db, len(index)) / 20)
-                chosen = [clips[i] for i in index]
-                absent = [draw_absent(model, rng) for _ in chosen]
-                # after what was drawn before it: without noise, a run is what it always was
-                noises = [
-                    draw_noise(clip.samples, input_noise, rng) for clip in chosen if input_noise
-                ]
-                dealt = deal([clip.samples for clip in chosen], parts)
-                yield Portion(
-                    [
-                        collate(
-                            [chosen[i] for i in rows],
-                            codec,
-                            model,
-                            [float(gains[i]) for i in rows],
-                            [absent[i] for i in rows],
-                            [noises[i] for i in rows if noises],
-                        )
-                        for rows in (dealt[n] for n in mine)
-                        if rows
-                    ],
-                    sum(clip.samples - clip.context for clip in chosen),
-                )
-            step += 1
+    dropout = {c.name: c.dropout for c in (*model.labels, *model.globals) if c.dropout}
+    return {name for name, probability in dropout.items() if rng.random() < probability}
 
 
-def fitting(clip: Clip, gain: float) -> float:
-    """Lower a gain that would make a clip louder than full scale."""
-    return min(gain, 1 / max(float(clip.waveform.abs().max()), 1e-6))
+def draw_code_noise(samples: int, max_deviation: float, rng: np.random.Generator) -> Tensor:
+    """Draw noise for the input codes of a clip: normal, its deviation drawn from 0 to the maximum.
 
-
-def describe(
-    model: ModelConfig, clip: Clip, gain: float, absent: Collection[str]
-) -> Mapping[str, ConditionValue]:
-    """Give the labels of a clip, and what is measured of it at a gain; but not those absent."""
-    labels = dict(clip.labels)
-    for condition in model.globals:
-        if isinstance(condition, NumberCondition) and condition.derived_from:
-            levels = measure_loudness(
-                clip.waveform * gain, clip.start, clip.first, model.condition_hop
-            )
-            labels[condition.name] = levels.clamp(condition.low, condition.high)
-    return {name: label for name, label in labels.items() if name not in absent}
-
-
-def draw_noise(samples: int, most: float, rng: np.random.Generator) -> Tensor:
-    """Draw what is added to the codes of a clip: normal, of a deviation drawn from 0 to `most`.
-
-    A network that has only ever heard recordings takes its own small mistakes for something else;
-    one that has heard such mistakes goes on as if they were not there. After FFTNet (Jin et al.,
-    ICASSP 2018, section 2.3), which adds noise of one deviation.
+    A model that was trained on recordings only continues its own small errors as if they were
+    signal. A model that was trained with such errors in its input ignores them. After FFTNet (Jin
+    et al., ICASSP 2018, section 2.3), which adds noise of one fixed deviation.
 
     Returns:
         (samples,) int64.
     """
-    deviation = rng.uniform(0, most)
+    deviation = rng.uniform(0, max_deviation)
     return torch.from_numpy(np.rint(deviation * rng.standard_normal(samples)).astype(np.int64))
 
 
-def blur(codes: Tensor, noises: Sequence[Tensor], n_classes: int) -> Tensor:
-    """Add noise to the codes (B, T) of clips, within the alphabet; the padding stays."""
-    heard = codes.clone()
-    for row, noise in zip(heard, noises, strict=True):
-        row[: noise.numel()] += noise
-    return heard.clamp(0, n_classes - 1)
+def collate(
+    clips: Sequence[TrainingClip],
+    codec: Codec,
+    model: ModelConfig,
+    gains: Sequence[float],
+    dropped: Sequence[Collection[str]] = (),
+    noises: Sequence[Tensor] = (),
+) -> Batch:
+    """Pad clips to one length, a multiple of the condition hop, and encode them.
 
-
-def draw_absent(model: ModelConfig, rng: np.random.Generator) -> set[str]:
-    """Draw which conditions a clip is learnt without, each by its own share.
-
-    So one model learns to do with and without, and guidance can push from the one to the other.
+    Args:
+        clips: of any length.
+        codec: of the codes.
+        model: its conditions; condition frames fit without a remainder.
+        gains: factor per clip; lowered where a clip would exceed full scale.
+        dropped: per clip, the names of conditions that are dropped.
+        noises: per clip, noise (samples,) that is added to its input codes.
     """
-    shares = {c.name: c.dropout for c in (*model.labels, *model.globals) if c.dropout}
-    return {name for name, share in shares.items() if rng.random() < share}
+    hop = model.condition_hop
+    longest = -(-max(clip.samples for clip in clips) // hop) * hop
+    conditions, frame_features = [], []
+    waveform = torch.zeros(len(clips), longest)
+    mask = torch.zeros(len(clips), longest, dtype=torch.bool)
+    for row, (clip, gain) in enumerate(zip(clips, gains, strict=True)):
+        gain = clip_safe_gain(clip, gain)
+        conditions.append(condition_values(model, clip, gain, dropped[row] if dropped else ()))
+        waveform[row, : clip.samples] = clip.waveform * gain
+        frame_features.append(apply_gain_db(model, clip.frame_features, 20 * math.log10(gain)))
+        mask[row, clip.context : clip.samples] = True
+    codes = codec.encode(waveform.clamp(-1, 1))
+    return Batch(
+        codes,
+        mask,
+        torch.tensor([clip.start for clip in clips]),
+        conditions,
+        [clip.total_samples for clip in clips],
+        frame_features,
+        [clip.first_frame for clip in clips],
+        add_code_noise(codes, noises, codec.n_classes) if noises else None,
+    )
+
+
+def clip_safe_gain(clip: TrainingClip, gain: float) -> float:
+    """Return the gain, lowered if the clip would otherwise exceed full scale."""
+    return min(gain, 1 / max(float(clip.waveform.abs().max()), 1e-6))
+
+
+def condition_values(
+    model: ModelConfig, clip: TrainingClip, gain: float, dropped: Collection[str]
+) -> Mapping[str, ConditionValue]:
+    """Return the condition values of a clip: its fields, and numbers derived from its waveform.
+
+    Args:
+        model: its conditions.
+        gain: the waveform is measured with this factor.
+        dropped: names of conditions that are left out.
+    """
+    values = dict(clip.fields)
+    for condition in model.globals:
+        if isinstance(condition, NumberCondition) and condition.derived_from:
+            levels = measure_loudness(
+                clip.waveform * gain, clip.start, clip.first_frame, model.condition_hop
+            )
+            values[condition.name] = levels.clamp(condition.low, condition.high)
+    return {name: value for name, value in values.items() if name not in dropped}
+
+
+def add_code_noise(codes: Tensor, noises: Sequence[Tensor], n_classes: int) -> Tensor:
+    """Return codes (B, T) with noise added to each clip, clamped to 0..n_classes - 1.
+
+    Padding stays as it is.
+    """
+    noisy = codes.clone()
+    for row, noise in zip(noisy, noises, strict=True):
+        row[: noise.numel()] += noise
+    return noisy.clamp(0, n_classes - 1)

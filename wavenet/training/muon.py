@@ -1,11 +1,13 @@
-"""Muon: steps of equal size in all directions of a weight matrix.
+"""Muon: an optimizer whose steps have equal size in all directions of a weight matrix.
 
-The momentum of a matrix is replaced by the nearest matrix with orthonormal rows or columns, found
-by a few products. Matrices of one shape go through them together: a WaveNet has dozens of small
-ones, and one by one they would wait for the interpreter (`torch.optim.Muon` takes three times as
-long here, and agrees).
-Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the size of a
-step that suits AdamW's rates: Liu et al. 2025, "Muon is scalable for LLM training", section 2.2.
+The momentum of a matrix is replaced by the nearest matrix with orthonormal rows or columns, which a
+few matrix products approximate. Matrices of one shape are processed together: a model has dozens of
+small ones, and the interpreter would dominate if they were processed one by one (`torch.optim.Muon`
+takes three times as long here; a test checks that the results agree). Called by `state`.
+
+Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the step size
+that suits AdamW's learning rates: Liu et al. 2025, "Muon is scalable for LLM training", section
+2.2.
 """
 
 from collections import defaultdict
@@ -17,22 +19,22 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 MOMENTUM = 0.95
-# of an odd polynomial that moves singular values from 0..1 to about 1, applied so often
-COEFFICIENTS, STEPS = (3.4445, -4.7750, 2.0315), 5
-ADAM_SIZE = 0.2  # root mean square of what AdamW usually changes a weight by, in learning rates
+# of an odd polynomial that moves singular values from 0..1 to about 1, and how often it is applied
+COEFFICIENTS, ITERATIONS = (3.4445, -4.7750, 2.0315), 5
+ADAMW_RMS = 0.2  # usual root mean square of AdamW's updates, in learning rates
 
 
 class Muon(Optimizer):
-    """See the module; Nesterov momentum, and weight decay apart from the gradient.
+    """See the module. With Nesterov momentum and decoupled weight decay.
 
     Attributes:
-        found_inf: a tensor, as for fused optimisers: a step changes no weight where it is 1.
+        found_inf: as for fused optimizers: a step changes no weight if it is 1.
 
     Args:
         params: matrices.
-        lr: the one that suits AdamW is near.
-        weight_decay: share of a weight that a step takes away, in learning rates.
-        dtype: of the products.
+        lr: learning rate; similar to AdamW's.
+        weight_decay: fraction of a weight that a step subtracts, in learning rates.
+        dtype: of the matrix products.
     """
 
     found_inf: Tensor | None = None
@@ -45,46 +47,46 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Change every matrix that has a gradient."""
-        assert closure is None, "there is one gradient per step"
+        """Update every matrix that has a gradient."""
+        assert closure is None, "closures are not supported"
         for group in self.param_groups:
-            alike = defaultdict(list)
+            by_shape = defaultdict(list)
             for matrix in group["params"]:
                 if matrix.grad is not None:
-                    alike[matrix.shape].append(matrix)
-            for matrices in alike.values():
-                self._change(group, matrices)
+                    by_shape[matrix.shape].append(matrix)
+            for matrices in by_shape.values():
+                self._update(group, matrices)
 
-    def _change(self, group: dict[str, Any], matrices: list[nn.Parameter]) -> None:
-        """Change matrices of one shape."""
-        ahead = []
+    def _update(self, group: dict[str, Any], matrices: list[nn.Parameter]) -> None:
+        """Update matrices of one shape."""
+        nesterov = []
         for matrix in matrices:
             momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
             assert matrix.grad is not None
             momentum.lerp_(matrix.grad, 1 - MOMENTUM)
-            ahead.append(matrix.grad.lerp(momentum, MOMENTUM))
-        size = ADAM_SIZE * max(matrices[0].shape) ** 0.5
-        directions = orthogonalize(torch.stack(ahead), self._dtype) * size
+            nesterov.append(matrix.grad.lerp(momentum, MOMENTUM))
+        scale = ADAMW_RMS * max(matrices[0].shape) ** 0.5
+        directions = orthogonalize(torch.stack(nesterov), self._dtype) * scale
         for matrix, direction in zip(matrices, directions, strict=True):
-            change = (direction + group["weight_decay"] * matrix) * group["lr"]
+            update = (direction + group["weight_decay"] * matrix) * group["lr"]
             if self.found_inf is not None:
-                change = torch.where(self.found_inf > 0, 0, change)
-            matrix.sub_(change)
+                update = torch.where(self.found_inf > 0, 0, update)
+            matrix.sub_(update)
 
 
 def orthogonalize(matrices: Tensor, dtype: torch.dtype) -> Tensor:
-    """Bring all singular values of matrices (N, rows, columns) near 1, leaving directions alone.
+    """Return matrices (N, rows, columns) with singular values near 1 and the same singular vectors.
 
     Args:
-        dtype: of the products; the answer has the type of the matrices.
+        dtype: of the matrix products; the result has the dtype of the matrices.
     """
     x = matrices.to(dtype)
-    tall = x.shape[1] > x.shape[2]
-    if tall:
+    is_tall = x.shape[1] > x.shape[2]
+    if is_tall:
         x = x.mT
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
     a, b, c = COEFFICIENTS
-    for _ in range(STEPS):
+    for _ in range(ITERATIONS):
         square = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
-    return (x.mT if tall else x).to(matrices.dtype)
+    return (x.mT if is_tall else x).to(matrices.dtype)

@@ -1,7 +1,9 @@
-"""A recipe (TOML): the settings of a training run, strict and bounded.
+"""A recipe: audio rate, codec, model, data and optimisation of one training, read from TOML.
 
-The text of a recipe enters, a `RecipeConfig` leaves. The recipes of this project are in `recipes/`
-beside this file and can be named without a path.
+A file name, or the name of a built-in recipe, enters; a checked `RecipeConfig` leaves. Unknown
+keys, wrong types, NaN and contradictions are refused with a sentence that names the key. Called by
+the command line, the studio and the evaluations. Built-in recipes are in `recipes/` beside this
+file.
 """
 
 import json
@@ -22,46 +24,70 @@ BUILT_IN = Path(__file__).parent / "recipes"
 
 
 class DataConfig(StrictConfig):
-    """Where clips and their labels come from, and which are held out."""
+    """Where recordings and their fields come from, and which recordings are held out.
+
+    Attributes:
+        folder: of recordings, or a prepared corpus.
+        pattern: of file names, such as "{digit}_{speaker}_{index}".
+        metadata: file name of a table in the folder; None: metadata.jsonl or metadata.csv.
+        validation: field -> values of recordings held out for validation.
+        test: field -> values of recordings held out for a test.
+        validation_fraction: held out if `validation` is empty: a fraction of the files or, if the
+            files are few, of the segments of each long file.
+        max_seconds: longer files are cut into segments.
+        speed_perturbation: speeds, besides 1, at which recordings for training are also played;
+            pitch and timbre change with the speed.
+    """
 
     folder: str | None = None
-    pattern: str | None = None  # such as "{digit}_{speaker}_{index}"
-    metadata: str | None = None  # file name in the folder; found by itself when left out
-    validation: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # field -> values
+    pattern: str | None = None
+    metadata: str | None = None
+    validation: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     test: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    # Used when `validation` is empty: of the files, or of each long one where they are few.
-    validation_share: float = Field(default=0.05, ge=0, lt=1)
-    max_seconds: float = Field(default=4.0, gt=0, le=600)  # longer files are cut into segments
-    # What is trained on is heard at these speeds too, as from a tape: pitch and timbre go along.
-    speeds: tuple[Annotated[float, Field(ge=0.5, le=2)], ...] = Field(default=(), max_length=16)
+    validation_fraction: float = Field(default=0.05, ge=0, lt=1)
+    max_seconds: float = Field(default=4.0, gt=0, le=600)
+    speed_perturbation: tuple[Annotated[float, Field(ge=0.5, le=2)], ...] = Field(
+        default=(), max_length=16
+    )
 
     @model_validator(mode="after")
     def _speeds_differ(self) -> Self:
-        if len({1.0, *self.speeds}) <= len(self.speeds):
-            raise ValueError("speeds must differ from each other and from 1, which is always there")
+        if len({1.0, *self.speed_perturbation}) <= len(self.speed_perturbation):
+            raise ValueError(
+                "the speeds of speed_perturbation must differ from each other and from 1, which is "
+                "always included"
+            )
         return self
 
 
 class TrainConfig(StrictConfig):
-    """The optimisation."""
+    """The optimisation.
+
+    Attributes:
+        samples_per_step: clips are added to a step until its padded size reaches this, over all
+            processes.
+        accumulation_steps: micro-batches per step: less memory on a GPU, the same curve.
+        stable_fraction: of the steps after the warm-up, before the learning rate begins to fall.
+        muon_learning_rate: of Muon, for the matrices between the layers, in a fixed ratio to
+            `learning_rate`; None: AdamW for all parameters.
+        gain_db: each clip gets a random gain from -gain_db to gain_db.
+        input_noise: largest standard deviation, in codes, of the noise on input codes, so that the
+            model tolerates its own errors.
+    """
 
     steps: int = Field(ge=1, le=100_000_000)
-    # Clips are added until this is reached, by all processes together.
     samples_per_step: int = Field(default=8_000, ge=1)
-    # A step's clips are worked off in so many parts: less memory on a GPU, the same curve.
-    accumulate: int = Field(default=1, ge=1, le=10_000)
+    accumulation_steps: int = Field(default=1, ge=1, le=10_000)
     learning_rate: float = Field(default=2e-3, gt=0, le=1)
     final_learning_rate: float = Field(default=2e-5, ge=0, le=1)
     warmup_steps: int = Field(default=200, ge=0)
-    hold: Fraction = 0.0  # share of the steps behind the warm-up before the rate begins to fall
-    # Of Muon, for the matrices between the layers, falling as the other; None: AdamW for all.
-    muon_rate: float | None = Field(default=None, gt=0, le=1)
+    stable_fraction: Fraction = 0.0
+    muon_learning_rate: float | None = Field(default=None, gt=0, le=1)
     weight_decay: float = Field(default=0.01, ge=0, le=10)
     betas: tuple[Fraction, Fraction] = (0.9, 0.99)
     gradient_clip: float = Field(default=1.0, gt=0)
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
-    gain_db: float = Field(default=0.0, ge=0, le=24)  # clips are made louder or softer by up to it
-    # Codes: what the network hears is off by up to so much, so that it bears its own mistakes.
+    gain_db: float = Field(default=0.0, ge=0, le=24)
     input_noise: float = Field(default=0.0, ge=0, le=10_000)
     precision: Literal["fp32", "bf16", "auto"] = "auto"
     seed: int = Field(default=0, ge=0, le=(1 << 63) - 1)
@@ -70,7 +96,7 @@ class TrainConfig(StrictConfig):
 
 
 class RecipeConfig(StrictConfig):
-    """A whole recipe. Labels left empty in the model are filled from the data."""
+    """A whole recipe. Label conditions without values get their values from the data."""
 
     name: Name
     audio: AudioConfig
@@ -86,30 +112,30 @@ class RecipeConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _speeds_fit_the_conditions(self) -> Self:
-        given = [c.name for c in self.model.locals if isinstance(c, FramesCondition)]
-        if self.data.speeds and given:
+        from_files = [c.name for c in self.model.locals if isinstance(c, FramesCondition)]
+        if self.data.speed_perturbation and from_files:
             raise ValueError(
-                f"data.speeds cannot be used with {given[0]!r}: its frames are read from files, "
-                "and fit a recording at its own speed alone"
+                f"data.speed_perturbation cannot be used with {from_files[0]!r}: its frames are "
+                "read from files, and fit a recording at its original speed only"
             )
         return self
 
 
 def load_recipe(name: str) -> RecipeConfig:
-    """Read a recipe file, or one of the project's own by its name.
+    """Read a recipe file, or a built-in recipe by its name.
 
     Raises:
-        ConfigError: no such file, no TOML, or a setting out of its range.
+        ConfigError: no such file, invalid TOML, or a setting out of its range.
     """
     path = Path(name)
     if not path.is_file() and (BUILT_IN / f"{name}.toml").is_file():
         path = BUILT_IN / f"{name}.toml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in BUILT_IN.glob("*.toml")))
-        raise ConfigError(f"{name} is no recipe file; give a .toml file or one of {known}")
+        raise ConfigError(f"{name} is no recipe file; expected a .toml file or one of {known}")
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}") from None
-    # by way of JSON, whose lists a strict config takes for tuples
+    # through JSON: a strict config accepts a JSON list as a tuple, but not a Python list
     return parse_config(RecipeConfig, json.dumps(settings, default=str), str(path))

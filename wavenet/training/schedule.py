@@ -1,4 +1,8 @@
-"""What the settings of a run come to, for a step and on a device. Called by `loop`."""
+"""What the settings of a training mean for one step and for one device.
+
+Settings and a step or a device enter; a learning rate, a precision or a delay leaves. Called by
+`loop`, `state` and `task`.
+"""
 
 import math
 
@@ -8,25 +12,35 @@ from wavenet.training.recipe import TrainConfig
 
 
 def learning_rate(settings: TrainConfig, step: int) -> float:
-    """Warm up linearly, hold, then fall along half a cosine to the final rate."""
+    """Compute the rate of a step: linear warm-up, a constant part, half a cosine to the final rate.
+
+    Args:
+        step: counted from 0.
+    """
     if step < settings.warmup_steps:
         return settings.learning_rate * (step + 1) / settings.warmup_steps
-    whole = max(1, settings.steps - settings.warmup_steps)
-    held = settings.hold * whole
-    share = max(0.0, step - settings.warmup_steps - held) / max(1.0, whole - held)
-    fall = settings.learning_rate - settings.final_learning_rate
-    return settings.final_learning_rate + fall * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+    steps = max(1, settings.steps - settings.warmup_steps)
+    stable = settings.stable_fraction * steps
+    progress = max(0.0, step - settings.warmup_steps - stable) / max(1.0, steps - stable)
+    span = settings.learning_rate - settings.final_learning_rate
+    return settings.final_learning_rate + span * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def in_bf16(precision: str, device: torch.device) -> bool:
-    """Say whether products run in bf16: it pays on a GPU and on a CPU with bf16 arithmetic."""
+def uses_bf16(precision: str, device: torch.device) -> bool:
+    """Return whether matrix products run in bf16.
+
+    "auto" chooses bf16 where it is faster: on a GPU, and on a CPU with bf16 arithmetic.
+    """
     if precision == "auto":
         cpu = torch.cpu.get_capabilities()
-        pays = cpu.get("avx512_bf16") or cpu.get("amx_bf16")
-        return device.type != "cpu" or bool(pays)
+        is_faster = cpu.get("avx512_bf16") or cpu.get("amx_bf16")
+        return device.type != "cpu" or bool(is_faster)
     return precision == "bf16"
 
 
-def lateness(device: torch.device) -> int:
-    """Say how many steps late a device is asked for numbers: none where that costs nothing."""
+def metrics_lag(device: torch.device) -> int:
+    """Return how many steps metrics may lag behind: 0 on a CPU, 1 on a GPU.
+
+    To read a number from a GPU is to wait until it has finished all its work.
+    """
     return 0 if device.type == "cpu" else 1

@@ -1,6 +1,6 @@
-"""Every part of a training that changes, and how it begins.
+"""Every part of a training that changes: model, EMA of its weights, optimizers, step.
 
-A config and settings enter; a `TrainState` leaves, which `loop` changes and `snapshots` keeps.
+A task and a device enter; a `TrainState` leaves, which `loop` updates and `snapshots` saves.
 """
 
 import copy
@@ -14,88 +14,98 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from wavenet import checkpoint
-from wavenet.checkpoint import Checkpoint, CheckpointConfig
 from wavenet.model.base import AutoregressiveModel
 from wavenet.training.muon import Muon
 from wavenet.training.recipe import TrainConfig
-from wavenet.training.schedule import in_bf16
+from wavenet.training.schedule import uses_bf16
+from wavenet.training.task import ParameterGroups, TrainingTask
 
 CPU = torch.device("cpu")
 
 
 @dataclass
 class TrainState:
-    """Every part that changes while training."""
+    """Every part that changes during training.
+
+    Attributes:
+        model: being trained.
+        ema_model: its weights are the exponential moving average of the model's.
+        optimizers: AdamW, and Muon if it is enabled.
+        found_inf: 0, or 1 on a GPU after a loss that is not finite: the weights no longer change.
+        step: number of steps done.
+        best_bits: bits per sample of the best validation; infinite before the first.
+    """
 
     model: AutoregressiveModel[Any]
-    average: AutoregressiveModel[Any]  # its weights are the moving average of the model's
+    ema_model: AutoregressiveModel[Any]
     optimizers: Sequence[AdamW | Muon]
-    broken: Tensor  # 1 on a GPU once a loss was not finite: nothing changes any more
+    found_inf: Tensor
     step: int = 0
     best_bits: float = math.inf
 
-    def set_rate(self, rate: float) -> None:
-        """Give AdamW a learning rate, and Muon its own in proportion."""
+    def set_learning_rate(self, rate: float) -> None:
+        """Set the rate of AdamW, and that of Muon in its fixed ratio to it."""
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * group.get("scale", 1.0)
 
-    def make_moments(self) -> None:
-        """Give the optimisers what they otherwise make in their first step."""
+    def initialize_optimizers(self) -> None:
+        """Create the optimizers' tensors, which the first step creates otherwise."""
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
                     if isinstance(optimizer, Muon):
-                        kept = {"momentum": torch.zeros_like(parameter)}
+                        tensors = {"momentum": torch.zeros_like(parameter)}
                     else:
-                        kept = {"step": torch.zeros((), device=parameter.device)}
-                        kept |= {n: torch.zeros_like(parameter) for n in ("exp_avg", "exp_avg_sq")}
-                    optimizer.state[parameter] = kept
+                        tensors = {"step": torch.zeros((), device=parameter.device)}
+                        for name in ("exp_avg", "exp_avg_sq"):
+                            tensors[name] = torch.zeros_like(parameter)
+                    optimizer.state[parameter] = tensors
 
 
-def make_state(
-    config: CheckpointConfig,
+def make_state(task: TrainingTask, device: torch.device = CPU) -> TrainState:
+    """Create the state of a new training.
+
+    Args:
+        task: its settings have the seed of the initial weights.
+        device: of all tensors.
+    """
+    torch.manual_seed(task.settings.seed)
+    model = task.build_model().to(device)
+    optimizers = _make_optimizers(model, task.parameter_groups(model), task.settings, device)
+    ema_model = copy.deepcopy(model).requires_grad_(False).eval()
+    return TrainState(model, ema_model, optimizers, torch.zeros((), device=device))
+
+
+def _make_optimizers(
+    model: AutoregressiveModel[Any],
+    groups: ParameterGroups,
     settings: TrainConfig,
-    start: Checkpoint | None = None,
-    device: torch.device = CPU,
-) -> TrainState:
-    """Build model, average and optimiser, with the weights of `start` or by the seed."""
-    torch.manual_seed(settings.seed)
-    model = checkpoint.build(config)
-    if start is not None:
-        model.load_state_dict(start.model.state_dict())
-    model.to(device)
-    optimizers = _make_optimizers(model, settings)
-    average = copy.deepcopy(model).requires_grad_(False).eval()
-    return TrainState(model, average, optimizers, torch.zeros((), device=device))
-
-
-def _make_optimizers(model: AutoregressiveModel[Any], settings: TrainConfig) -> list[AdamW | Muon]:
-    """Give Muon the matrices between the layers where it is asked for, and AdamW all else."""
-    rate, decay = settings.learning_rate, settings.weight_decay
-    inner = [] if settings.muon_rate is None else model.inner_matrices()
-    rest = [p for p in model.parameters() if not any(p is matrix for matrix in inner)]
-    groups = [
-        {"params": [p for p in rest if p.ndim > 1], "weight_decay": decay},
-        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+    device: torch.device,
+) -> list[AdamW | Muon]:
+    """Create AdamW and, if it is enabled, Muon for the hidden matrices."""
+    rate, muon_rate = settings.learning_rate, settings.muon_learning_rate
+    decay = settings.weight_decay
+    adamw_parameters = list(model.parameters()) if muon_rate is None else groups.others
+    adamw_groups = [
+        {"params": [p for p in adamw_parameters if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in adamw_parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    adam = AdamW(groups, lr=rate, betas=settings.betas, fused=True)
-    if settings.muon_rate is None:
-        return [adam]
-    bf16 = in_bf16(settings.precision, model.output.weight.device)
-    dtype = torch.bfloat16 if bf16 else torch.float32
-    muon = Muon(inner, settings.muon_rate, decay, dtype)
-    muon.param_groups[0]["scale"] = settings.muon_rate / rate
-    return [adam, muon]
+    adamw = AdamW(adamw_groups, lr=rate, betas=settings.betas, fused=True)
+    if muon_rate is None:
+        return [adamw]
+    dtype = torch.bfloat16 if uses_bf16(settings.precision, device) else torch.float32
+    muon = Muon(groups.hidden_matrices, muon_rate, decay, dtype)
+    muon.param_groups[0]["scale"] = muon_rate / rate
+    return [adamw, muon]
 
 
-def update_average(state: TrainState, decay: float) -> None:
-    """Move the averaged weights towards the model's, faster in the first steps.
+def update_ema(state: TrainState, decay: float) -> None:
+    """Move the EMA weights towards the model's, with a lower decay in the first steps.
 
-    A fixed decay of 0.999 would show the random beginning for thousands of steps.
+    With a fixed decay of 0.999, the random initial weights would be visible for thousands of steps.
     """
     decay = min(decay, (1 + state.step) / (10 + state.step))
     with torch.no_grad():
-        move = get_ema_multi_avg_fn(decay)
-        move(list(state.average.parameters()), list(state.model.parameters()), state.step)
+        update = get_ema_multi_avg_fn(decay)
+        update(list(state.ema_model.parameters()), list(state.model.parameters()), state.step)

@@ -16,9 +16,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from audio_utils import analysis, curves, io, plots
+from audio_utils import analysis, io, plots
 from audio_utils.errors import AudioError
-from audio_utils.example import make_example
+from audio_utils.example_sound import make_example_sound
 from audio_utils.features import FeatureConfig, loudness
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import WaveNetError
@@ -39,7 +39,7 @@ def _draw_levels(sound: Sound) -> Figure:
     hop = max(config.hop_length, sound.waveform.numel() // plots.MAX_COLUMNS)
     parts = {"recording": sound.waveform, "error of 8 bits": sound.waveform - sound.coarse}
     levels = {name: loudness(part, config.win_length, hop) for name, part in parts.items()}
-    return curves.plot_levels(levels, hop / sound.rate, sound.seconds)
+    return plots.plot_levels(levels, hop / sound.rate, sound.seconds)
 
 
 # In the order in which they are drawn and shown; the pitch takes longest.
@@ -48,11 +48,11 @@ PICTURES: dict[str, Callable[[Sound], Figure]] = {
     "spectrogram": lambda s: plots.plot_spectrogram(s.waveform, s.rate),
     "mel": lambda s: plots.plot_mel(s.waveform, s.rate),
     "mfcc": lambda s: plots.plot_mfcc(s.waveform, s.rate),
-    "mfcc-delta": lambda s: curves.plot_deltas(s.waveform, s.rate, 1),
-    "mfcc-delta-delta": lambda s: curves.plot_deltas(s.waveform, s.rate, 2),
+    "mfcc-delta": lambda s: plots.plot_deltas(s.waveform, s.rate, 1),
+    "mfcc-delta-delta": lambda s: plots.plot_deltas(s.waveform, s.rate, 2),
     "loudness": _draw_levels,
-    "pitch": lambda s: curves.plot_pitch(*s.pitch, s.seconds),
-    "histogram": lambda s: curves.plot_histogram(s.codes, sounds.EIGHT_BITS.n_classes),
+    "pitch": lambda s: plots.plot_pitch(*s.pitch, s.seconds),
+    "histogram": lambda s: plots.plot_histogram(s.codes, sounds.EIGHT_BITS.n_classes),
 }
 # What a press of Analyse changes, and what the score behind it does.
 SIGNAL_OUTPUTS = ("status", "empty", "facts", "listen", "original", "coarse", "features")
@@ -64,15 +64,15 @@ def make_example_file() -> Iterator[str]:
     """Yield the path of the example; the page keeps a copy."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "example.wav"
-        io.write(path, make_example(EXAMPLE_RATE), EXAMPLE_RATE)
+        io.write(path, make_example_sound(EXAMPLE_RATE), EXAMPLE_RATE)
         yield str(path)
 
 
 @cache
 def warm_up() -> None:
     """Let the pitch tracker compile, once: on a new machine that takes two seconds."""
-    sound = make_example(EXAMPLE_RATE)[:EXAMPLE_RATE]
-    analysis.measure(sound, EXAMPLE_RATE)
+    sound = make_example_sound(EXAMPLE_RATE)[:EXAMPLE_RATE]
+    analysis.measure_recording(sound, EXAMPLE_RATE)
     analysis.track_pitch(sound, EXAMPLE_RATE)
 
 
@@ -172,7 +172,7 @@ def _scored(checkpoint: Checkpoint, sound: Sound, score: Score) -> Iterator[Upda
     marks = {f"{checkpoint.config.name}, mean": score.bits_per_sample}
     if numbers["histogram_bits"] is not None:
         marks["histogram alone"] = numbers["histogram_bits"]
-    figure = curves.plot_surprise(score.bits, sound.rate, sound.seconds, marks)
+    figure = plots.plot_surprise(score.bits, sound.rate, sound.seconds, marks)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{sound.name}_bits.npz"
         rate = torch.tensor(sound.rate)

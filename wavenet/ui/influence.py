@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from audio_utils.errors import AudioError
-from audio_utils.example import make_example
+from audio_utils.example_sound import make_example_sound
 from wavenet.bench import configurations, measurement
 from wavenet.checkpoint import Checkpoint
 from wavenet.engines.cpu.thread_sync import CAN_WAIT, available_cores
@@ -217,7 +217,7 @@ def _read(checkpoint: Checkpoint, path: str | None, chosen: Any) -> ScoredClip:
     """Take a recording, or the example, as the model reads it."""
     config, rate = checkpoint.config, checkpoint.config.audio.sample_rate
     waveform = (
-        make_example(rate)
+        make_example_sound(rate)
         if path is None
         else jobs.read_upload(path, rate, jobs.MAX_SECONDS).waveform
     )

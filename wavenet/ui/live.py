@@ -15,7 +15,7 @@ from typing import Any
 import gradio as gr
 from torch import Tensor
 
-from audio_utils import curves, io, plots
+from audio_utils import io, plots
 from audio_utils.errors import AudioError
 from wavenet.config import make_config
 from wavenet.errors import WaveNetError
@@ -161,7 +161,7 @@ def pictures(take: Take) -> dict[str, Any]:
         "waveform": plots.plot_waveform(waveform, rate),
         "mel": plots.plot_mel(waveform, rate),
         "mfcc": plots.plot_mfcc(waveform, rate),
-        "surprise": curves.plot_surprise(bits, rate, waveform.numel() / rate, marks),
+        "surprise": plots.plot_surprise(bits, rate, waveform.numel() / rate, marks),
     }
 
 

@@ -13,9 +13,9 @@ import torch
 
 from wavenet.errors import WaveNetError
 from wavenet.model.registry import build_model
-from wavenet.training.child import read_plan
 from wavenet.training.recipe import BUILT_IN, RecipeConfig, load_recipe
-from wavenet.training.status import list_runs, read_status
+from wavenet.training.run_process import read_plan
+from wavenet.training.run_status import list_runs, read_status
 
 FIRST = "small"
 
@@ -75,7 +75,7 @@ def measured(runs: Path, name: str) -> float | None:
     for run in list_runs(runs):
         try:
             if read_plan(runs / run).recipe == name:
-                speed = read_status(runs / run).speed
+                speed = read_status(runs / run).samples_per_second
                 if speed:
                     return speed
         except WaveNetError:

@@ -13,11 +13,11 @@ from html import escape
 from pathlib import Path
 
 from audio_utils import io
-from audio_utils.example import make_note
-from audio_utils.files import reason
+from audio_utils.atomic_files import os_error_reason
+from audio_utils.example_sound import make_note
 from wavenet.errors import ConditionError, FolderError
 from wavenet.manifest import AUDIO_SUFFIXES, METADATA_NAMES
-from wavenet.training.survey import Survey, guess_pattern
+from wavenet.training.dataset_report import DatasetReport, guess_pattern
 from wavenet.ui.live import fact_list
 
 MAX_FILES = 500
@@ -101,7 +101,7 @@ def bring(dropped: Sequence[str], folder: Path) -> None:
             except OSError:  # another disk, or a file system that has no links
                 shutil.copyfile(path, target)
         except OSError as error:
-            raise FolderError(f"{target} cannot be written: {reason(error)}") from None
+            raise FolderError(f"{target} cannot be written: {os_error_reason(error)}") from None
 
 
 def safe_name(name: str) -> str:
@@ -132,11 +132,11 @@ def write_notes(folder: Path) -> None:
     """Write 20 short notes, named by `NOTE_PATTERN`: something to try the tab with."""
     for name, hertz in NOTES.items():
         for take in range(1, TAKES + 1):
-            waveform = make_note(hertz, NOTE_SECONDS, NOTE_RATE, loudness=0.3 + 0.1 * take)
+            waveform = make_note(hertz, NOTE_SECONDS, NOTE_RATE, peak=0.3 + 0.1 * take)
             io.write(folder / f"{name}_{take}.wav", waveform, NOTE_RATE)
 
 
-def label_choices(found: Survey) -> list[tuple[str, str]]:
+def label_choices(found: DatasetReport) -> list[tuple[str, str]]:
     """List the fields that a model can learn, as (words, name)."""
     return [
         (f"{name} ({len(values)})", name)
@@ -145,7 +145,7 @@ def label_choices(found: Survey) -> list[tuple[str, str]]:
     ]
 
 
-def likely_labels(found: Survey) -> list[str]:
+def likely_labels(found: DatasetReport) -> list[str]:
     """Choose from these what most people will want: what has few values, and many files each."""
     return [
         name
@@ -161,7 +161,7 @@ def suggest(folder: Path) -> str | None:
     return guess_pattern(sorted(p.name for p in folder.rglob("*") if p.suffix in AUDIO_SUFFIXES))
 
 
-def describe(found: Survey, suggestion: str | None = None) -> str:
+def describe(found: DatasetReport, suggestion: str | None = None) -> str:
     """Put a survey into HTML: figures, labels, and what a person should know before training.
 
     Args:
@@ -190,7 +190,7 @@ def describe(found: Survey, suggestion: str | None = None) -> str:
     return fact_list(facts) + _label_table(found) + (f"<ul class='notes'>{notes}</ul>")
 
 
-def warnings(found: Survey) -> list[str]:
+def warnings(found: DatasetReport) -> list[str]:
     """Say what of a complete survey will be heard in the result."""
     told = []
     if found.unreadable_count:
@@ -235,7 +235,7 @@ def length(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _span(found: Survey) -> str:
+def _span(found: DatasetReport) -> str:
     if found.shortest is None or found.longest is None or found.median is None:
         return "–"
     if found.shortest == found.longest:
@@ -251,7 +251,7 @@ def _files(count: int) -> str:
     return "1 recording is" if count == 1 else f"{count:,} recordings are"
 
 
-def _label_table(found: Survey) -> str:
+def _label_table(found: DatasetReport) -> str:
     rows = []
     for name, values in found.fields.items():
         shown = ", ".join(values[:VALUES_SHOWN]) + (" …" if len(values) > VALUES_SHOWN else "")

@@ -16,7 +16,7 @@ import gradio as gr
 
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.sharing.install import MAX_BYTES, REQUIRED, staging_folder
-from wavenet.training.status import RunStatus, read_status
+from wavenet.training.run_status import RunStatus, read_status
 from wavenet.ui import jobs
 from wavenet.ui.live import fact_list
 from wavenet.ui.recordings import length, progress
@@ -72,9 +72,9 @@ def view(runs: Path, name: str | None, news: str = "") -> View:
         status = read_status(runs / name)
     except WaveNetError as error:
         return View(state=alert(jobs.sentence(error)))
-    training = [(step, bits, TRAINING) for step, bits in status.loss]
-    held = [(step, bits, HELD_OUT) for step, bits in status.bits]
-    clips = tuple((step, str(path)) for step, path in reversed(status.clips[-CLIPS:]))
+    training = [(step, bits, TRAINING) for step, bits in status.loss_curve]
+    held = [(step, bits, HELD_OUT) for step, bits in status.validation_curve]
+    clips = tuple((step, str(path)) for step, path in reversed(status.sample_clips[-CLIPS:]))
     state = words(status)
     return View(
         state=alert(f"{state} {news}") if status.state == "failed" else note(f"{state} {news}"),
@@ -116,10 +116,10 @@ def words(status: RunStatus) -> str:
     """Say in a sentence how a run stands."""
     step = f"{status.step:,}"
     if status.state == "starting":
-        return f"Starting: {status.words or 'loading the program'} …"
+        return f"Starting: {status.message or 'loading the program'} …"
     if status.state == "failed":
-        again = f"from step {status.saved:,}" if status.saved else "from the beginning"
-        return f"{jobs.sentence(Exception(status.words))} Resume goes on {again}."
+        again = f"from step {status.saved_step:,}" if status.saved_step else "from the beginning"
+        return f"{jobs.sentence(Exception(status.message))} Resume goes on {again}."
     return {
         "running": "Training.",
         "pausing": "Ending after this step …",
@@ -135,9 +135,12 @@ def figures(status: RunStatus) -> str:
     facts = {"Time left": "–", "Learns from": "–", "Training clips": "–", "Held-out clips": "–"}
     if status.seconds_left is not None:
         facts["Time left"] = length(status.seconds_left)
-    if status.speed is not None:
-        facts["Learns from"] = f"{status.speed:,.0f} samples/s"
-    for name, curve in (("Training clips", status.loss), ("Held-out clips", status.bits)):
+    if status.samples_per_second is not None:
+        facts["Learns from"] = f"{status.samples_per_second:,.0f} samples/s"
+    for name, curve in (
+        ("Training clips", status.loss_curve),
+        ("Held-out clips", status.validation_curve),
+    ):
         if curve:
             facts[name] = f"{curve[-1][1]:.3f} bits"
     bar = progress(f"Step {status.step:,} of {steps:,}", status.step, steps)
@@ -200,7 +203,7 @@ def alert(text: str) -> str:
 
 
 def _pace(status: RunStatus) -> float | None:
-    if not status.is_alive:
+    if not status.is_active:
         return None
     is_long = status.seconds_left is not None and status.seconds_left > SOON_SECONDS
     return SELDOM_SECONDS if is_long else OFTEN_SECONDS

@@ -104,9 +104,9 @@ def score_numbers(checkpoint: Checkpoint, sound: Sound, score: Score) -> dict[st
 
 
 def signal_numbers(sound: Sound) -> dict[str, float | int | None]:
-    """Give the numbers of a recording but for its pitch: `Measures`, and what 8 bits do."""
+    """Give the numbers of a recording but for its pitch: `RecordingStats`, and what 8 bits do."""
     return {
-        **asdict(analysis.measure(sound.waveform, sound.rate)),
+        **asdict(analysis.measure_recording(sound.waveform, sound.rate)),
         "channels": sound.recording.channels,
         "mu_law_snr_db": _snr(sound),
         "mu_law_codes": int(sound.codes.unique().numel()),

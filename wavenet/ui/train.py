@@ -11,8 +11,8 @@ from typing import Any
 import gradio as gr
 
 from wavenet.manifest import AUDIO_SUFFIXES, METADATA_NAMES
-from wavenet.training import child
-from wavenet.training.standby import Standby
+from wavenet.training import run_process
+from wavenet.training.warm_worker import WarmWorker
 from wavenet.ui import recipes, recordings, runs, training
 
 # One survey at a time: they share a disk.
@@ -56,11 +56,15 @@ def tab(root: Path, opened: gr.Tab) -> None:
         "inputs": [shown["run"], seen],
         "outputs": [*(shown[name] for name in training.SHOWN), seen, *pickers],
     }
-    standby = Standby()
-    opened.select(standby.prepare, None, None, **quick)
+    standby = WarmWorker()
+    opened.select(standby.ensure_started, None, None, **quick)
     _wire_inputs(place, root, given, shown["run"], show, standby)
-    resume = partial(child.resume, standby=standby)
-    for name, action in (("pause", child.pause), ("resume", resume), ("stop", child.stop)):
+    resume = partial(run_process.resume, warm_worker=standby)
+    for name, action in (
+        ("pause", run_process.pause),
+        ("resume", resume),
+        ("stop", run_process.stop),
+    ):
         act = partial(training.steer, place, action)
         shown[name].click(act, shown["run"], None, **STEER_QUEUE, **private).then(**show, **quick)
     use = partial(training.use, place, root, len(pickers))
@@ -78,7 +82,7 @@ def _wire_inputs(
     given: dict[str, Any],
     run: gr.Dropdown,
     show: dict[str, Any],
-    standby: Standby,
+    standby: WarmWorker,
 ) -> None:
     private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     quick: dict[str, Any] = {"queue": False, **private}

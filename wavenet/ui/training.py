@@ -18,10 +18,10 @@ import gradio as gr
 
 from wavenet.config import make_config
 from wavenet.errors import ConditionError, WaveNetError
-from wavenet.training import child
-from wavenet.training.standby import Standby
-from wavenet.training.status import list_runs
-from wavenet.training.survey import Survey, survey
+from wavenet.training import run_process
+from wavenet.training.dataset_report import DatasetReport, scan_dataset
+from wavenet.training.run_status import list_runs
+from wavenet.training.warm_worker import WarmWorker
 from wavenet.ui import jobs, recipes, recordings, runs
 
 ALLOW_TRAIN = "WAVENET_TRAIN"
@@ -97,7 +97,7 @@ def begin(
     steps: float | None,
     name: str | None,
     looked: list[Any] | None,
-    standby: Standby | None = None,
+    standby: WarmWorker | None = None,
 ) -> Any:
     """Start a run of what the controls hold, and choose it."""
     with jobs.shown_errors():
@@ -105,7 +105,7 @@ def begin(
             raise ConditionError("press “Look at the recordings” first: what is in them matters")
         brings_own = bool(recipes.recipe(recipe).model.conditions)
         plan = make_config(
-            child.RunPlan,
+            run_process.RunPlan,
             "the run",
             name=check_name(root, name),
             data=None if dropped else str(recordings.typed_folder(folder)),
@@ -115,26 +115,26 @@ def begin(
             steps=steps,
         )
         fill = partial(recordings.bring, dropped) if dropped else None
-        child.start(plan, place, fill, standby)
+        run_process.start(plan, place, fill, standby)
         return gr.update(choices=list_runs(place), value=plan.name)
 
 
-def begin_example(place: Path, root: Path, standby: Standby | None = None) -> Any:
+def begin_example(place: Path, root: Path, standby: WarmWorker | None = None) -> Any:
     """Start a short run on made-up notes, and choose it."""
     with jobs.shown_errors():
         names = (EXAMPLE if n == 1 else f"{EXAMPLE}-{n}" for n in count(1))
         name = next(n for n in names if not ((place / n).exists() or (root / n).exists()))
-        plan = child.RunPlan(
+        plan = run_process.RunPlan(
             name=name,
             pattern=recordings.NOTE_PATTERN,
             labels=("note",),
             recipe=EXAMPLE_RECIPE,
             steps=EXAMPLE_STEPS,
-            listen=recordings.NOTE_SECONDS,
+            sample_seconds=recordings.NOTE_SECONDS,
             # a step has one short clip: a second thread has little to do but to wait
             threads=1,
         )
-        child.start(plan, place, recordings.write_notes, standby)
+        run_process.start(plan, place, recordings.write_notes, standby)
         return gr.update(choices=list_runs(place), value=name)
 
 
@@ -201,10 +201,10 @@ def show_runs(place: Path) -> Any:
     return gr.update(choices=names, value=names[0] if names else None)
 
 
-def _survey(source: Path, pattern: str | None, is_ours: bool) -> Iterator[Survey]:
+def _survey(source: Path, pattern: str | None, is_ours: bool) -> Iterator[DatasetReport]:
     """Survey a folder; a fault names files, and a folder of ours, as the person knows them."""
     try:
-        yield from survey(source, pattern or None)
+        yield from scan_dataset(source, pattern or None)
     except WaveNetError as error:
         text = str(error).replace(f"{source}{os.sep}", "")
         text = text.replace(str(source), "what was dropped") if is_ours else text

@@ -84,7 +84,7 @@ class GraphEngine(SteppedEngine):
             recording = state.recording = self._prepare(state, sampling, SAMPLES_AHEAD)
         codes = torch.empty(noise.shape[0], n, dtype=torch.int64, device=noise.device)
         for begin in range(0, n, SAMPLES_AHEAD):
-            part = noise[:, begin : begin + SAMPLES_AHEAD]
+            part = noise[:, begin : min(begin + SAMPLES_AHEAD, n)]
             count = part.shape[1]
             self._rewind(recording, state)
             recording.noise[:, :count] = part

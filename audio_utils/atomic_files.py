@@ -1,0 +1,83 @@
+"""Write files atomically: a file is complete or absent.
+
+Enters: a target path. Leaves: a temporary path, which is renamed to the target after success.
+Callers: everything that writes a file: audio, plots, checkpoints, tables.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+# A killed process leaves its temporary file behind: the leading dot hides it, and the fixed prefix
+# lets a later clean-up find it.
+TEMPORARY_PREFIX = ".partial-"
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path that replaces the target if the block ends without an error.
+
+    The temporary file is new and empty. It is in the folder of the target and has the same suffix.
+    It is synced to disk before it is renamed, so that a crash leaves the old file or the new one,
+    never a partial one. After an error the target is unchanged and the temporary file is removed.
+
+    Args:
+        path: the file to create or replace; a symbolic link is followed and stays a link.
+    Yields:
+        The temporary path; write to it, close it, and leave the block.
+    Raises:
+        OSError: the folder is missing or not writable, the target is not a regular file, or the
+            disk is full; see `os_error_reason` for the words.
+    """
+    target = Path(os.path.realpath(path))
+    _check_target(target)
+    temporary = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}{target.suffix}")
+    # Not tempfile.mkstemp: the finished file would be private, regardless of the umask.
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        yield temporary
+        _sync(temporary, os.O_RDWR)
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    # The new name is on disk only after a sync of the folder; some file systems do not support it.
+    with contextlib.suppress(OSError):
+        _sync(target.parent, os.O_RDONLY)
+
+
+def os_error_reason(error: OSError) -> str:
+    """Return why a file operation failed, without the path.
+
+    Args:
+        error: raised by `atomic_file` or by the system.
+    Returns:
+        A clause that starts with a lower-case letter and has no full stop.
+    """
+    if error.errno == errno.ENOSPC:
+        return "the disk is full; free some space or choose another disk"
+    text = error.strerror or str(error) or type(error).__name__
+    return text[0].lower() + text[1:]
+
+
+def _check_target(target: Path) -> None:
+    """Raise OSError for a target that os.replace rejects late, or destroys (a device, a pipe)."""
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder; name a file inside it", str(target))
+    if target.exists() and not target.is_file():
+        text = "it is a device or a pipe; name a regular file"
+        raise OSError(errno.EINVAL, text, str(target))
+    if not target.parent.is_dir():
+        text = f"the folder {target.parent} does not exist; create it first"
+        raise FileNotFoundError(errno.ENOENT, text, str(target))
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

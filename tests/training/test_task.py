@@ -1,0 +1,77 @@
+"""The seam between loop and networks: a model that is no WaveNet trains without other changes."""
+
+import pytest
+import torch
+
+from wavenet import checkpoint
+from wavenet.checkpoint import CheckpointConfig
+from wavenet.codec import Pcm16Codec
+from wavenet.model.gru import GRUConfig
+from wavenet.model.model_config import GaussianOutput
+from wavenet.training import cpu_loss, loop
+from wavenet.training.batches import collate
+from wavenet.training.dataset import Dataset, cut_recording
+from wavenet.training.prefetch import make_device_batch
+from wavenet.training.task import CodeLikelihoodTask, bits_per_sample, mean_nll
+
+from . import (
+    CODEC,
+    CPU,
+    MODEL,
+    build_model,
+    make_clip,
+    make_config,
+    make_dataset,
+    make_settings,
+    read_metrics,
+    sine,
+)
+
+
+@pytest.fixture
+def recurrent():
+    """Return the config of a tiny GRU."""
+    model = GRUConfig(embedding_channels=8, hidden_channels=8, output_channels=8, condition_hop=10)
+    return CheckpointConfig(**dict(make_config()) | {"model": model})
+
+
+def test_a_recurrent_model_trains_with_the_generic_loss(tmp_path, recurrent):
+    settings = make_settings(
+        steps=60, samples_per_step=400, learning_rate=0.02, muon_learning_rate=0.02, gain_db=0.0
+    )
+    clips = [make_clip(200, 0)] * 2
+    task = CodeLikelihoodTask(recurrent, settings, Dataset(train=clips, validation=clips[:1]))
+    state = loop.train(task, tmp_path, device=CPU)
+    losses = [record["loss_bits"] for record in read_metrics(tmp_path)]
+    assert losses[0] == pytest.approx(8, abs=0.5)
+    assert losses[-1] < losses[0] - 1.5
+    best = checkpoint.load(tmp_path / "checkpoint").model
+    assert bits_per_sample(best, recurrent, clips[:1]) == pytest.approx(state.best_bits)
+    card = (tmp_path / "checkpoint" / "README.md").read_text()
+    assert "| receptive field | unlimited |" in card
+    assert loop.train(task, tmp_path, resume=True, device=CPU).step == 60
+
+
+def test_segments_for_a_recurrent_model_have_no_context(recurrent):
+    clips = cut_recording(sine(1000), {}, 300, recurrent.model, "x.wav", torch.zeros(0, 0))
+    assert [(c.start, c.samples, c.context) for c in clips] == [(n * 250, 250, 0) for n in range(4)]
+
+
+def test_muon_gets_the_hidden_matrices_of_a_recurrent_model(recurrent):
+    task = CodeLikelihoodTask(recurrent, make_settings(), make_dataset())
+    model = task.build_model()
+    names = {id(p): name for name, p in model.named_parameters()}
+    hidden, others = ([names[id(p)] for p in group] for group in task.parameter_groups(model))
+    assert hidden == ["recurrent.weight_ih_l0", "recurrent.weight_hh_l0", "hidden.weight"]
+    assert sorted([*hidden, *others]) == sorted(names.values())
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_the_generic_loss_equals_the_clipwise_loss_of_a_wavenet(monkeypatch, bits):
+    codec, output = (CODEC, {}) if bits == 8 else (Pcm16Codec(), {"output": GaussianOutput()})
+    model = build_model(make_config(bits=bits, **output))
+    clips = [make_clip(60, 0), make_clip(90, 1, context=20, start=50)]
+    batch = make_device_batch(collate(clips, codec, MODEL, [1.0, 1.0]), model)
+    clipwise = mean_nll(model, batch).item()
+    monkeypatch.setattr(cpu_loss, "supports", lambda model: False)
+    assert mean_nll(model, batch).item() == pytest.approx(clipwise, rel=1e-5)

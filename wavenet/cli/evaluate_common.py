@@ -1,0 +1,112 @@
+"""What the commands `wavenet evaluate` share: options, held-out recordings, reports."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wavenet.cli.options import parse_assignments, print_message
+from wavenet.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from wavenet.checkpoint import Checkpoint
+    from wavenet.training.dataset import Dataset
+
+FolderArgument = Annotated[Path, typer.Argument(help="Folder of recordings, or a prepared corpus.")]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(help="Recipe with the pattern and the held-out recordings, such as digits."),
+]
+PatternOption = Annotated[
+    str | None,
+    typer.Option(help="Pattern of file names, such as {digit}_{speaker}_{index}."),
+]
+TestOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Held-out recordings, such as index=0,1,2,3,4. Repeatable."),
+]
+OutOption = Annotated[Path | None, typer.Option(help="Folder for metrics.json and plots.")]
+
+
+def read_dataset_with_split(
+    loaded: "Checkpoint",
+    folder: Path,
+    recipe: str | None,
+    pattern: str | None,
+    test: list[str] | None,
+    split: str = "test",
+) -> "Dataset":
+    """Read a folder, split by a recipe or the options, and print which files are skipped.
+
+    Raises:
+        ConfigError: neither recipe nor options hold out recordings.
+        DataError: the split or the training set has no recording.
+    """
+    from wavenet.evaluation.labelled_clips import read_uncut_dataset
+    from wavenet.training.recipe import DataConfig, load_recipe
+
+    data = load_recipe(recipe).data if recipe else DataConfig()
+    assignments = parse_assignments("--test", test, "index=0,1,2")
+    held_out = {name: tuple(values.split(",")) for name, values in assignments.items()}
+    data = data.model_copy(
+        update={
+            "folder": str(folder),
+            "pattern": pattern or data.pattern,
+            "test": held_out or data.test,
+        }
+    )
+    if split == "test" and not data.test:
+        raise ConfigError(
+            "no recordings are held out; use --recipe, such as digits, or --test FIELD=VALUE,.. "
+            "with --pattern"
+        )
+    dataset = read_uncut_dataset(data, loaded.config)
+    for sentence in dataset.skipped:
+        print_message(f"skipped: {sentence}")
+    if not getattr(dataset, split):
+        fields = " and ".join(f"{name} {', '.join(values)}" for name, values in data.test.items())
+        raise DataError(f"no recording of {folder} is held out for {split} ({fields or split})")
+    return dataset
+
+
+def format_percent(fraction: float) -> str:
+    """Return a fraction as a percentage with one decimal."""
+    return f"{100 * fraction:.1f}"
+
+
+def write_report(
+    out: Path | None, report: Mapping[str, Any], figures: "Mapping[str, Figure]"
+) -> None:
+    """Write metrics.json and the figures to a folder, each atomically; do nothing without one."""
+    from audio_utils import plots
+    from audio_utils.atomic_files import atomic_file
+
+    if out is None:
+        return
+    with atomic_file(out / "metrics.json") as path:
+        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    for name, figure in figures.items():
+        plots.save_figure(figure, out / f"{name}.png")
+
+
+def command_line(context: typer.Context) -> str:
+    """Return the command line that repeats this command; options at their default are left out."""
+    group = context.parent.info_name if context.parent else None
+    words = ["wavenet", *(name for name in (group, context.info_name) if name)]
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if value is None or value == parameter.get_default(context) or value == ():
+            continue
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if parameter.param_type_name == "argument":
+                words.append(str(one))
+            elif isinstance(one, bool):
+                words.append(parameter.opts[0])
+            else:
+                words += [parameter.opts[0], str(one)]
+    return shlex.join(words)

@@ -1,0 +1,109 @@
+"""`python -m wavenet.cli.warm_worker_process TAG`: load what training needs, then run a training.
+
+One line enters on stdin, a `training.warm_worker.TrainCommand`; from then on this process is the
+run, as if it had been started with that command. If stdin is closed without a line, the process
+ends: the studio has ended, or no run was started for some time. TAG is ignored; it identifies the
+process.
+"""
+
+import os
+import select
+import sys
+import tempfile
+from importlib import import_module
+from pathlib import Path
+from typing import BinaryIO
+
+import typer
+
+from wavenet.cli.main import run
+from wavenet.errors import ConfigError, WaveNetError
+
+
+def main() -> None:
+    """Warm up, wait for a command, run it."""
+    try:
+        code = warm_up() or run_next_command(sys.stdin.buffer)
+    except WaveNetError as error:
+        typer.echo(f"wavenet: {error}", err=True)
+        code = 2
+    except KeyboardInterrupt:
+        # paused before the command was read
+        code = 130
+    sys.exit(code)
+
+
+def warm_up() -> int:
+    """Train for one step in a temporary folder, which loads everything that a run needs.
+
+    Returns:
+        The exit code of the command; also not 0 if it was interrupted.
+    """
+    import torch
+
+    from audio_utils import io
+    from wavenet.devices import choose_device
+
+    if choose_device().type != "cpu":
+        # do not occupy GPU memory before a run is started
+        for name in ("dataset", "loop", "progress_report"):
+            import_module(f"wavenet.training.{name}")
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("a_1", "a_2", "b_1"):
+            io.write(Path(folder) / f"{name}.wav", torch.zeros(800), 8000)
+        arguments = ["train", "tiny", f"--data={folder}", "--pattern={name}_{take}", "--label=name"]
+        code = run([*arguments, "--steps=1", f"--out={folder}/first"])
+        # generation is needed later than training, and may have to be compiled
+        if code or has_input():
+            return code
+        return run([*arguments, "--steps=1", f"--out={folder}/second", "--sample-seconds=0.05"])
+
+
+def has_input() -> bool:
+    """Return whether stdin has something to read."""
+    if sys.platform == "win32":
+        return False
+    return bool(select.select([sys.stdin], [], [], 0)[0])
+
+
+def run_next_command(stdin: BinaryIO) -> int:
+    """Wait for a line and run its command; return the exit code, 0 if there is no line.
+
+    Raises:
+        ConfigError: the line is no `TrainCommand`.
+    """
+    from wavenet.config import parse_config
+    from wavenet.training.warm_worker import MAX_LINE_BYTES, TrainCommand
+
+    line = stdin.readline(MAX_LINE_BYTES + 1)
+    if not line:
+        return 0
+    if not line.endswith(b"\n"):
+        raise ConfigError(f"expected a command in one line of at most {MAX_LINE_BYTES:,} bytes")
+    command = parse_config(TrainCommand, line, "the command on stdin")
+    redirect_output(command.log)
+    return run(["train", *command.arguments])
+
+
+def redirect_output(log: str) -> None:
+    """Redirect stdout and stderr of this process to a file, and close stdin.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        empty = os.open(os.devnull, os.O_RDONLY)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the log {log} cannot be written: {error}") from None
+    for number, target in ((empty, 0), (output, 1), (output, 2)):
+        os.dup2(number, target)
+    os.close(empty)
+    os.close(output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""The origin of evaluation results: checkpoint, software versions and settings.
+
+Enters: a checkpoint, settings and a command line. Leaves: the head of a `metrics.json`. Callers:
+the commands `wavenet evaluate`.
+"""
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import wavenet
+from wavenet.checkpoint import WEIGHTS, Checkpoint
+
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "librosa")
+
+
+def describe_provenance(
+    checkpoint: Checkpoint, settings: Mapping[str, Any], command: str
+) -> dict[str, Any]:
+    """Return everything that is needed to repeat an evaluation; no times and no dates."""
+    with (checkpoint.folder / WEIGHTS).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "checkpoint": checkpoint.config.name,
+        "sha256": digest,
+        "command": command,
+        "settings": dict(settings),
+        "versions": {
+            "wavenet-studio": wavenet.__version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in PACKAGES},
+        },
+    }

@@ -1,0 +1,191 @@
+"""A prepared corpus -> its training clips, each read from disk when it is accessed.
+
+A corpus enters; sequences of clips leave, of which only indices are in memory: a million clips need
+no more memory than their index. Called by `dataset`.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path, PurePosixPath
+from typing import overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wavenet.corpus.reading import Corpus
+from wavenet.errors import DataError
+from wavenet.model.conditioning import ConditionValue
+from wavenet.model.conditions import FramesCondition, VectorCondition
+from wavenet.model.frame_features import compute_frame_features
+from wavenet.model.model_config import ModelConfig
+from wavenet.training.recipe import DataConfig
+from wavenet.training.segmentation import (
+    SegmentBounds,
+    TrainingClip,
+    max_targets,
+    segment_bounds,
+    split_point,
+)
+
+# Recordings whose frames are cached: the segments of a long recording need them one after another.
+CACHED_RECORDINGS = 16
+
+
+class CorpusRecordings:
+    """The recordings of a corpus, with the frames that a model needs.
+
+    Attributes:
+        corpus: where samples are read from.
+        model: which frames it needs, and how much context.
+        longest: most targets of a clip.
+        frame_features: recording index -> frames (F, columns), cached.
+    """
+
+    def __init__(self, corpus: Corpus, model: ModelConfig, longest: int):
+        self.corpus, self.model, self.longest = corpus, model, longest
+        self.frame_features = lru_cache(CACHED_RECORDINGS)(self._compute_frames)
+
+    def _compute_frames(self, index: int) -> Tensor:
+        if not self.model.locals:
+            return torch.zeros(0, 0)
+        waveform = torch.from_numpy(self.corpus.read(index))
+        return compute_frame_features(self.model, self.corpus.header.sample_rate, waveform)
+
+
+class CorpusClip(TrainingClip):
+    """A clip whose waveform, fields and frames are read on first access.
+
+    Args:
+        recordings: of the corpus.
+        recording: index of the recording.
+        segment: index of the segment in the recording.
+    """
+
+    def __init__(self, recordings: CorpusRecordings, recording: int, segment: int):
+        samples = int(recordings.corpus.records["samples"][recording])
+        self._recordings: CorpusRecordings
+        self._recording: int
+        self._bounds: SegmentBounds
+        bounds = segment_bounds(samples, recordings.longest, recordings.model, segment)
+        # the parent is frozen; its other fields are the properties below
+        vars(self).update(
+            _recordings=recordings,
+            _recording=recording,
+            _bounds=bounds,
+            start=bounds.start,
+            total_samples=samples,
+            context=bounds.context,
+            first_frame=bounds.first_frame,
+        )
+
+    @property
+    def samples(self) -> int:
+        """Number of samples, the context included."""
+        return self._bounds.end - self._bounds.start
+
+    @cached_property
+    def waveform(self) -> Tensor:
+        """(T,) float32, read now."""
+        bounds = self._bounds
+        samples = self._recordings.corpus.read(self._recording, bounds.start, bounds.end)
+        return torch.from_numpy(samples)
+
+    @cached_property
+    def fields(self) -> Mapping[str, ConditionValue]:
+        """Values by name."""
+        return {**self._recordings.corpus.labels(self._recording)}
+
+    @cached_property
+    def source(self) -> str:
+        """File name of the recording."""
+        return PurePosixPath(self._recordings.corpus.names[self._recording]).name
+
+    @cached_property
+    def frame_features(self) -> Tensor:
+        """(F, columns), computed now from the whole recording, as for a folder."""
+        frames = self._recordings.frame_features(self._recording)
+        return frames[self._bounds.first_frame : self._bounds.last_frame]
+
+
+class CorpusClips(Sequence[TrainingClip]):
+    """A sequence of clips that are created on access.
+
+    Args:
+        recordings: of the corpus.
+        index: (n, 2), for each clip the index of its recording and of its segment.
+    """
+
+    def __init__(self, recordings: CorpusRecordings, index: NDArray[np.int64]):
+        self._recordings, self._index = recordings, index
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self._index)
+
+    @overload
+    def __getitem__(self, index: int) -> TrainingClip: ...
+    @overload
+    def __getitem__(self, index: slice) -> "CorpusClips": ...
+    def __getitem__(self, index: int | slice) -> "TrainingClip | CorpusClips":
+        """Create a clip, or return a slice of the sequence."""
+        if isinstance(index, slice):
+            return CorpusClips(self._recordings, self._index[index])
+        recording, segment = self._index[index].tolist()
+        return CorpusClip(self._recordings, recording, segment)
+
+
+def open_corpus_clips(
+    data: DataConfig, folder: Path, sample_rate: int, model: ModelConfig
+) -> tuple[CorpusClips, CorpusClips, CorpusClips]:
+    """Split a corpus into the same clips as the folder that it was prepared from.
+
+    Returns:
+        clips for training, for validation, for a test.
+    Raises:
+        DataError: the corpus is damaged, of another rate, or lacks arrays that the model needs.
+        ConfigError: fields are requested that the corpus was not prepared with.
+        ConditionError: settings of a condition that are impossible at this rate.
+    """
+    corpus = Corpus(folder)
+    _check_corpus(data, corpus, sample_rate, model)
+    recordings = CorpusRecordings(corpus, model, max_targets(data, sample_rate))
+    recordings.frame_features(0)  # settings that fail for one recording fail for all
+    segments = -(-corpus.records["samples"] // recordings.longest)
+    train_segments = np.zeros(len(corpus), np.int64)
+    is_test = np.zeros(len(corpus), bool)
+    for n, (file_index, count) in enumerate(
+        zip(corpus.records["number"].tolist(), segments.tolist(), strict=True)
+    ):
+        fields = corpus.labels(n) if data.test or data.validation else {}
+        split = split_point(data, fields, count, file_index, corpus.header.files)
+        train_segments[n], is_test[n] = split or 0, split is None
+    recording = np.repeat(np.arange(len(corpus)), segments)
+    segment = np.arange(len(recording)) - np.repeat(np.cumsum(segments) - segments, segments)
+    index = np.stack([recording, segment], axis=1)
+    is_train, is_test = segment < train_segments[recording], is_test[recording]
+    masks = (is_train & ~is_test, ~is_train & ~is_test, is_test)
+    train, validation, test = (CorpusClips(recordings, index[mask]) for mask in masks)
+    return train, validation, test
+
+
+def _check_corpus(data: DataConfig, corpus: Corpus, sample_rate: int, model: ModelConfig) -> None:
+    header, folder = corpus.header, corpus.folder
+    if header.sample_rate != sample_rate:
+        raise DataError(
+            f"the corpus {folder} has {header.sample_rate} Hz, the model {sample_rate}; use "
+            f"--sample-rate {header.sample_rate}, or prepare a corpus with {sample_rate}"
+        )
+    corpus.check_labels(data.pattern, data.metadata)
+    if data.speed_perturbation:
+        raise DataError(
+            f"the corpus {folder} holds its recordings at one speed; remove "
+            "data.speed_perturbation from the recipe, or train from the folder of recordings"
+        )
+    arrays = [c.name for c in model.conditions if isinstance(c, FramesCondition | VectorCondition)]
+    if arrays:
+        raise DataError(
+            f"the condition {arrays[0]!r} is read from files beside recordings, which a prepared "
+            "corpus does not hold; train from the folder of recordings"
+        )

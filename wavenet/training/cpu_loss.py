@@ -1,0 +1,124 @@
+"""The loss of a batch and its gradient on a CPU, for a WaveNet: clip by clip, several at a time.
+
+Clips do not depend on each other. One thread per clip is faster than all threads on one matrix
+product: threads do not wait for each other after every product, and padding is not computed. It
+also needs less memory, because the gradient of a clip is computed with its loss, before the next
+clip. Called by `task`, for the models that `supports` accepts.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeGuard
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from wavenet.model.conditioning import Conditioning
+from wavenet.model.wavenet import WaveNet
+from wavenet.training.fused_blocks import cast_blocks, gated_output
+from wavenet.training.nll import sum_nll
+
+# Clip lengths are rounded up to a multiple of this: the first product of each new size is slow.
+SAMPLE_MULTIPLE = 128
+
+Gradients = Sequence[Tensor | None]
+ClipLoss = Callable[[int], tuple[Tensor, Gradients]]  # index of a clip -> its loss and gradient
+
+
+def supports(model: nn.Module) -> TypeGuard[WaveNet]:
+    """Return whether `clipwise_nll` can compute the loss of this kind of model."""
+    return isinstance(model, WaveNet)
+
+
+class _SummedLoss(torch.autograd.Function):
+    """Sum the losses of all clips; their gradients are computed in the forward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, clip_loss: ClipLoss, clips: int, *parameters: Tensor) -> Tensor:
+        total = torch.zeros(())
+        grads: list[Tensor | None] = [None] * len(parameters)
+        for loss, clip_grads in _compute_clips(clip_loss, clips):
+            total = total + loss
+            for n, grad in enumerate(clip_grads):
+                if grad is not None:
+                    summed = grads[n]
+                    grads[n] = grad if summed is None else summed.add_(grad)
+        ctx.grads = grads
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, factor: Tensor) -> tuple[Any, ...]:
+        return (None, None, *(None if g is None else g * factor for g in ctx.grads))
+
+
+def clipwise_nll(
+    model: WaveNet,
+    codes: Tensor,
+    mask: Tensor,
+    start: Tensor,
+    conditioning: Conditioning,
+    input_codes: Tensor,
+) -> Tensor:
+    """Sum the negative log-likelihood, in nats, over the targets of a batch.
+
+    Matrix products use the dtype of autocast if it is enabled.
+
+    Args:
+        model: on the CPU.
+        codes: (B, T) int64; mask: (B, T), true where a sample is a target; start: as in `WaveNet`.
+        conditioning: of the batch.
+        input_codes: (B, T) int64, what the model reads: the codes, or the codes with noise.
+    """
+    full_dtype, bf16 = model.skip.weight.dtype, torch.is_autocast_enabled("cpu")
+    blocks = cast_blocks(model, torch.get_autocast_dtype("cpu") if bf16 else full_dtype)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    needs_grad = torch.is_grad_enabled() and bool(parameters)
+    # padding and context skip the post-net, except what completes a multiple of samples
+    pad = -codes.shape[1] % SAMPLE_MULTIPLE
+    codes, input_codes, mask = (F.pad(x, (0, pad)) for x in (codes, input_codes, mask))
+    has_targets = mask.unflatten(1, (-1, SAMPLE_MULTIPLE)).any(2)
+    begins = has_targets.int().argmax(1) * SAMPLE_MULTIPLE
+    counts = has_targets * torch.arange(1, has_targets.shape[1] + 1)
+    ends = counts.amax(1).clamp(min=1) * SAMPLE_MULTIPLE
+
+    def clip_loss(n: int) -> tuple[Tensor, Gradients]:
+        begin, end = int(begins[n]), int(ends[n])
+        # no cache: another thread could free the weights that this one has cast
+        autocast = torch.autocast("cpu", torch.bfloat16, enabled=bf16, cache_enabled=False)
+        with torch.set_grad_enabled(needs_grad), autocast:
+            gated = gated_output(
+                model, blocks, input_codes[n, :end], conditioning.select([n]), int(start[n])
+            )
+            params = model.output_params(gated[begin:] if begin else gated)
+            loss = sum_nll(model.distribution, params, codes[n, begin:end], mask[n, begin:end])
+        if not needs_grad:
+            return loss, []
+        return loss.detach(), torch.autograd.grad(loss, parameters, allow_unused=True)
+
+    total: Tensor = _SummedLoss.apply(clip_loss, len(codes), *parameters)  # type: ignore[no-untyped-call]
+    return total
+
+
+def _compute_clips(clip_loss: ClipLoss, clips: int) -> list[tuple[Tensor, Gradients]]:
+    """Compute all clips, as many at a time as torch has threads, which are shared among them."""
+    threads = torch.get_num_threads()
+    results: list[tuple[Tensor, Gradients]] = []
+    for first in range(0, clips, threads):
+        group = range(first, min(clips, first + threads))
+        if len(group) == 1:
+            results.append(clip_loss(first))
+            continue
+
+        def in_thread(n: int, own_threads: int = threads // len(group)) -> tuple[Tensor, Gradients]:
+            torch.set_num_threads(own_threads)  # of this thread
+            return clip_loss(n)
+
+        try:
+            with ThreadPoolExecutor(len(group)) as pool:
+                results += pool.map(in_thread, group)
+        finally:
+            torch.set_num_threads(threads)  # of threads started later
+    return results

@@ -1,0 +1,157 @@
+"""A folder of recordings, or a prepared corpus -> clips for training, validation and test.
+
+Audio files enter: their fields through `manifest`, their frames through `model.features`. All
+recordings of a folder are held in memory; the clips of a corpus are read on access
+(`corpus_dataset`). Called by the command line and the evaluations; `batches` collates the clips.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from audio_utils import io
+from audio_utils.errors import AudioError
+from wavenet.corpus.format import is_corpus
+from wavenet.errors import ConditionError, DataError
+from wavenet.manifest import Entry, find_entries
+from wavenet.model.conditioning import ConditionValue
+from wavenet.model.conditions import (
+    FramesCondition,
+    GlobalCondition,
+    LocalCondition,
+    VectorCondition,
+)
+from wavenet.model.frame_features import compute_frame_features, read_array
+from wavenet.model.model_config import ModelConfig
+from wavenet.training.corpus_dataset import open_corpus_clips
+from wavenet.training.recipe import DataConfig
+from wavenet.training.segmentation import (
+    TrainingClip,
+    count_segments,
+    max_targets,
+    segment_bounds,
+    split_point,
+)
+
+
+@dataclass
+class Dataset:
+    """The clips of a folder or a corpus, split into three parts.
+
+    Attributes:
+        train, validation, test: clips.
+        skipped: one sentence per file that cannot be used.
+        n_speeds: number of speeds at which each recording for training is played.
+    """
+
+    train: Sequence[TrainingClip] = field(default_factory=list)
+    validation: Sequence[TrainingClip] = field(default_factory=list)
+    test: Sequence[TrainingClip] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    n_speeds: int = 1
+
+
+def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Dataset:
+    """Read a folder or open a corpus, compute the model's frames, cut long recordings, split.
+
+    Vectors, and frames that are not computed from the recording, are read from files beside it,
+    `<recording>.<condition>.npy`. Unreadable files are skipped, each with a sentence in `skipped`.
+    Only the index of a prepared corpus is read.
+
+    Raises:
+        DataError: nothing to train on, or a corpus that is damaged or of another rate.
+        ConfigError: fields of a corpus are requested that it was not prepared with.
+    """
+    if data.folder is None:
+        raise DataError("no folder of audio is given; set data.folder in the recipe or --data")
+    if is_corpus(Path(data.folder)):
+        dataset = Dataset(*open_corpus_clips(data, Path(data.folder), sample_rate, model))
+    else:
+        dataset = _read_folder(Path(data.folder), data, sample_rate, model)
+    if not dataset.train:
+        reason = f"; the first error: {dataset.skipped[0]}" if dataset.skipped else ""
+        raise DataError(f"{data.folder} has no clip to train on{reason}")
+    return dataset
+
+
+def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelConfig) -> Dataset:
+    train: list[TrainingClip] = []
+    validation: list[TrainingClip] = []
+    test: list[TrainingClip] = []
+    skipped: list[str] = []
+    entries = find_entries(folder, data.pattern, data.metadata)
+    for number, entry in enumerate(entries):
+        try:
+            clips = _read_clips(entry, data, sample_rate, model, 1.0)
+            split = split_point(data, entry.fields, len(clips), number, len(entries))
+            speeds = data.speed_perturbation if split else ()
+            perturbed = [_read_clips(entry, data, sample_rate, model, s) for s in speeds]
+        except (AudioError, ConditionError) as error:
+            skipped.append(str(error))
+            continue
+        if split is None:
+            test.extend(clips)
+            continue
+        validation.extend(clips[split:])
+        for version in (clips, *perturbed):
+            # of a recording whose end is held out, the same fraction at every speed
+            train.extend(version[: split * len(version) // len(clips)])
+    return Dataset(train, validation, test, skipped, 1 + len(data.speed_perturbation))
+
+
+def _read_clips(
+    entry: Entry, data: DataConfig, sample_rate: int, model: ModelConfig, speed: float
+) -> list[TrainingClip]:
+    """Read a recording at a speed and cut it into segments with their frames."""
+    # Resampled to a lower rate than it is played at, a recording is faster. Resampling straight
+    # from the file keeps all the treble that a slowed recording has.
+    waveform = io.read(entry.path, round(sample_rate / speed)).waveform
+    frames = compute_frame_features(
+        model, sample_rate, waveform, _read_arrays(entry.path, model.locals)
+    )
+    fields: dict[str, ConditionValue] = {**entry.fields}
+    fields |= _read_arrays(entry.path, model.globals)
+    longest = max_targets(data, sample_rate)
+    return cut_recording(waveform, fields, longest, model, entry.path.name, frames)
+
+
+def cut_recording(
+    waveform: Tensor,
+    fields: dict[str, ConditionValue],
+    longest: int,
+    model: ModelConfig,
+    source: str,
+    frame_features: Tensor,
+) -> list[TrainingClip]:
+    """Cut a recording into clips of at most `longest` targets, each after its own context.
+
+    Args:
+        waveform: (T,) float32; fields, source: as in `TrainingClip`.
+        longest: most targets of a clip.
+        model: its receptive field and its conditions.
+        frame_features: (F, columns) of the whole recording.
+    """
+    samples = waveform.shape[0]
+    clips = []
+    for index in range(count_segments(samples, longest)):
+        start, end, context, first, last = segment_bounds(samples, longest, model, index)
+        frames = frame_features[first:last]
+        clips.append(
+            TrainingClip(
+                waveform[start:end], fields, start, samples, context, source, frames, first
+            )
+        )
+    return clips
+
+
+def _read_arrays(
+    path: Path, conditions: Iterable[LocalCondition | GlobalCondition]
+) -> dict[str, Tensor]:
+    """Read the arrays in files beside a recording, by condition name."""
+    return {
+        condition.name: read_array(path.with_suffix(f".{condition.name}.npy"))
+        for condition in conditions
+        if isinstance(condition, FramesCondition | VectorCondition)
+    }

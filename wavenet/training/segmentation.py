@@ -1,0 +1,133 @@
+"""A recording -> its training clips: where they begin, their context, which are held out.
+
+Lengths and settings enter; bounds of segments and the split into training, validation and test
+leave. Nothing is read here. Called by `dataset` for recordings in memory and by `corpus_dataset`
+for recordings on disk.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from wavenet.model.conditioning import ConditionValue, max_context
+from wavenet.model.model_config import ModelConfig
+from wavenet.training.recipe import DataConfig
+
+
+@dataclass(frozen=True)
+class TrainingClip:
+    """A recording, or one segment of a long one.
+
+    Attributes:
+        waveform: (T,) float32 in [-1, 1]; the first `context` samples are no targets.
+        fields: by name, values of the file name or the metadata, and vectors from files.
+        start: where in the recording the waveform begins, in samples.
+        total_samples: length of the whole recording.
+        context: samples at the beginning that are given, not predicted.
+        source: file name of the recording, for messages.
+        frame_features: (F, columns) float32 frames of the local conditions, or (0, 0).
+        first_frame: the frame of the recording at which `frame_features` begins.
+    """
+
+    waveform: Tensor
+    fields: Mapping[str, ConditionValue]
+    start: int
+    total_samples: int
+    context: int
+    source: str
+    frame_features: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    first_frame: int = 0
+
+    @property
+    def samples(self) -> int:
+        """Number of samples, the context included."""
+        return self.waveform.shape[0]
+
+
+class SegmentBounds(NamedTuple):
+    """Where a segment lies in its recording.
+
+    Attributes:
+        start, end: its samples, context included, end excluded.
+        context: how many of these samples are given, not predicted.
+        first_frame, last_frame: its frames, the last excluded.
+    """
+
+    start: int
+    end: int
+    context: int
+    first_frame: int
+    last_frame: int
+
+
+def max_targets(data: DataConfig, sample_rate: int) -> int:
+    """Return the largest number of targets of a clip: `max_seconds`, at least one sample."""
+    return max(1, round(data.max_seconds * sample_rate))
+
+
+def count_segments(total_samples: int, longest: int) -> int:
+    """Return into how many segments of at most `longest` targets a recording is cut."""
+    return -(-total_samples // longest)
+
+
+def segment_bounds(
+    total_samples: int, longest: int, model: ModelConfig, index: int
+) -> SegmentBounds:
+    """Compute where a segment lies, with one receptive field of context before its targets.
+
+    The segments of a recording have about equal numbers of targets. A model whose receptive field
+    is None carries its state instead: its segments have no context.
+
+    Args:
+        total_samples: length of the recording.
+        longest: most targets of a segment.
+        model: its receptive field and its conditions.
+        index: of the segment, counted from 0.
+    """
+    segments, hop, width = (
+        count_segments(total_samples, longest),
+        model.condition_hop,
+        max_context(model),
+    )
+    begin, end = (round(n * total_samples / segments) for n in (index, index + 1))
+    receptive_field = model.receptive_field
+    start = begin if receptive_field is None else max(0, begin - receptive_field)
+    # the frames around the samples, and one more to interpolate to
+    first, last = max(0, start // hop - width), -(-end // hop) + 1 + width
+    return SegmentBounds(start, end, begin - start, first, last)
+
+
+def split_point(
+    data: DataConfig, fields: Mapping[str, str], segments: int, file_index: int, files: int
+) -> int | None:
+    """Return how many segments of a recording are for training; None: all are for the test.
+
+    The segments after the split point are for validation.
+
+    Args:
+        data: which recordings are held out.
+        fields: of the recording.
+        segments: of the recording.
+        file_index: of the recording among all files, counted from 0.
+        files: number of all files.
+    """
+    fraction = data.validation_fraction
+    if any(fields.get(name) in values for name, values in data.test.items()):
+        return None
+    if data.validation:
+        held_out = any(fields.get(name) in values for name, values in data.validation.items())
+        return 0 if held_out else segments
+    if _whole_files(files * fraction):
+        # held out if the fraction of the files so far, in whole files, grows with this one
+        before, after = (_whole_files(n * fraction) for n in (file_index, file_index + 1))
+        return segments if after == before else 0
+    # too few files to hold one out: hold out the end of each that has several segments
+    return max(1, segments - math.ceil(segments * fraction))
+
+
+def _whole_files(count: float) -> int:
+    return math.floor(count + 1e-9)

@@ -1,0 +1,211 @@
+"""What the training loop needs of one kind of model: the seam between `loop` and networks.
+
+`TrainingTask` is the protocol; `CodeLikelihoodTask` implements it for every autoregressive model of
+codes. A config, settings and a dataset enter; batches, losses, validations and checkpoints leave.
+Created by the command line, called by `loop`, `state` and `snapshots`.
+"""
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from wavenet import checkpoint
+from wavenet.checkpoint import Checkpoint, CheckpointConfig
+from wavenet.model.base import AutoregressiveModel
+from wavenet.training import cpu_loss
+from wavenet.training.batches import MicroBatches, collate, plan_epoch, training_batches
+from wavenet.training.dataset import Dataset
+from wavenet.training.distributed import SINGLE_RANK, Ranks
+from wavenet.training.model_card import write_card
+from wavenet.training.nll import sum_nll
+from wavenet.training.prefetch import DeviceBatch, make_device_batch, prefetch_batches
+from wavenet.training.recipe import TrainConfig
+from wavenet.training.segmentation import TrainingClip
+
+VALIDATION_SAMPLES = 40_000  # largest padded size of a validation batch
+
+
+class ParameterGroups(NamedTuple):
+    """The parameters of a model, by how they are optimized.
+
+    Attributes:
+        hidden_matrices: from features to features, (out, in); Muon updates them if it is enabled.
+        others: embeddings, the output layer, biases; always updated by AdamW.
+    """
+
+    hidden_matrices: list[nn.Parameter]
+    others: list[nn.Parameter]
+
+
+class TrainingTask(Protocol):
+    """Data, loss, validation and files of one kind of model.
+
+    A batch can be of any type with an attribute `targets`: the number of its targets.
+    """
+
+    @property
+    def settings(self) -> TrainConfig:
+        """The optimisation."""
+
+    def build_model(self) -> AutoregressiveModel[Any]:
+        """Build the model on the CPU, with the weights that the training starts from."""
+
+    def fingerprint(self) -> str:
+        """Return a text that is equal in all processes of a training, and differs otherwise."""
+
+    def parameter_groups(self, model: AutoregressiveModel[Any]) -> ParameterGroups:
+        """Return which parameters Muon may update."""
+
+    def batches(
+        self, model: AutoregressiveModel[Any], first_step: int, device: torch.device, ranks: Ranks
+    ) -> Generator[MicroBatches[Any], None, None]:
+        """Yield the micro-batches of this process for each step, without end.
+
+        Args:
+            first_step: the first of them belong to it, counted from 0.
+            device: of the batches.
+        """
+
+    def loss(self, model: AutoregressiveModel[Any], batch: Any) -> Tensor:
+        """Compute the loss of a batch, averaged over its targets, in nats."""
+
+    def validate(self, model: AutoregressiveModel[Any], ranks: Ranks) -> float | None:
+        """Compute bits per sample on held-out clips; None if no clips are held out."""
+
+    def save_checkpoint(self, folder: Path, model: AutoregressiveModel[Any]) -> None:
+        """Write a checkpoint."""
+
+    def write_card(
+        self, folder: Path, model: AutoregressiveModel[Any], steps: int, best_bits: float
+    ) -> None:
+        """Write the card of a checkpoint."""
+
+
+@dataclass(frozen=True)
+class CodeLikelihoodTask:
+    """Maximum likelihood training of any autoregressive model of codes.
+
+    Attributes:
+        config: of the checkpoint to be trained.
+        settings: the optimisation.
+        dataset: clips for training and validation.
+        start: its weights are the initial ones; None: random weights.
+    """
+
+    config: CheckpointConfig
+    settings: TrainConfig
+    dataset: Dataset
+    start: Checkpoint | None = None
+
+    def build_model(self) -> AutoregressiveModel[Any]:
+        """Build the model of the config, with the weights of `start` or random ones."""
+        model = checkpoint.build(self.config)
+        if self.start is not None:
+            model.load_state_dict(self.start.model.state_dict())
+        return model
+
+    def fingerprint(self) -> str:
+        """Return config, settings and the clips' positions as text."""
+        parts = (self.dataset.train, self.dataset.validation)
+        clips = [(clip.start, clip.samples) for part in parts for clip in part]
+        return f"{self.config!r} {self.settings!r} {clips}"
+
+    def parameter_groups(self, model: AutoregressiveModel[Any]) -> ParameterGroups:
+        """Return the matrices between the layers, and all other parameters."""
+        hidden = model.inner_matrices()
+        ids = {id(parameter) for parameter in hidden}
+        return ParameterGroups(hidden, [p for p in model.parameters() if id(p) not in ids])
+
+    def batches(
+        self, model: AutoregressiveModel[Any], first_step: int, device: torch.device, ranks: Ranks
+    ) -> Generator[MicroBatches[DeviceBatch], None, None]:
+        """Yield the micro-batches of this process for each step; closing ends the prefetching.
+
+        Raises:
+            DataError: there are no clips.
+            ConditionError: a clip lacks a value of a condition.
+        """
+        parts = ranks.world_size * self.settings.accumulation_steps
+        steps = training_batches(
+            self.dataset.train,
+            self.config.codec,
+            self.config.model,
+            self.settings.samples_per_step,
+            self.settings.gain_db,
+            self.settings.seed,
+            first_step,
+            parts=parts,
+            own_parts=range(ranks.rank, parts, ranks.world_size),
+            input_noise=self.settings.input_noise,
+        )
+        return prefetch_batches(steps, model, device)
+
+    def loss(self, model: AutoregressiveModel[Any], batch: DeviceBatch) -> Tensor:
+        """Compute the negative log-likelihood of a batch, averaged over its targets, in nats."""
+        return mean_nll(model, batch)
+
+    def validate(self, model: AutoregressiveModel[Any], ranks: Ranks = SINGLE_RANK) -> float | None:
+        """Compute bits per sample on the validation clips; None if there are none."""
+        clips = self.dataset.validation
+        return bits_per_sample(model, self.config, clips, ranks) if clips else None
+
+    def save_checkpoint(self, folder: Path, model: AutoregressiveModel[Any]) -> None:
+        """Write config and weights.
+
+        Raises:
+            CheckpointError: the folder cannot be written.
+        """
+        checkpoint.save(folder, self.config, model)
+
+    def write_card(
+        self, folder: Path, model: AutoregressiveModel[Any], steps: int, best_bits: float
+    ) -> None:
+        """Write the card, unless a person has edited it."""
+        write_card(folder, self.config, model, self.dataset, steps, best_bits, self.start)
+
+
+def mean_nll(model: AutoregressiveModel[Any], batch: DeviceBatch) -> Tensor:
+    """Compute the negative log-likelihood, averaged over the targets of a batch, in nats."""
+    input_codes = batch.codes if batch.input_codes is None else batch.input_codes
+    if batch.codes.device.type == "cpu" and cpu_loss.supports(model):
+        total = cpu_loss.clipwise_nll(
+            model, batch.codes, batch.mask, batch.start, batch.conditioning, input_codes
+        )
+    else:
+        params = model(input_codes, batch.conditioning, batch.start)  # (B, P, T)
+        total = sum_nll(
+            model.distribution,
+            params.transpose(1, 2).flatten(0, 1),
+            batch.codes.flatten(),
+            batch.mask.flatten(),
+            without_selection=True,
+        )
+    return total / batch.targets
+
+
+@torch.no_grad()
+def bits_per_sample(
+    model: AutoregressiveModel[Any],
+    config: CheckpointConfig,
+    clips: Sequence[TrainingClip],
+    ranks: Ranks = SINGLE_RANK,
+) -> float:
+    """Compute bits per sample over all targets of the clips; infinite if there are no targets.
+
+    Each process computes its share of the batches; all get the same result.
+    """
+    plan = plan_epoch([c.samples for c in clips], VALIDATION_SAMPLES, 0, 0) if clips else []
+    nats, targets = 0.0, 0.0
+    for indices in plan[ranks.rank :: ranks.world_size]:
+        chosen = [clips[i] for i in indices]
+        batch = collate(chosen, config.codec, config.model, [1.0] * len(chosen))
+        on_device = make_device_batch(batch, model).to(model.device)
+        nats += mean_nll(model, on_device).item() * on_device.targets
+        targets += on_device.targets
+    nats, targets = ranks.sum_numbers(nats, targets)
+    return nats / targets / math.log(2) if targets else math.inf
