@@ -1,4 +1,4 @@
-"""`wavenet data`: what it says of a folder, to people and to programs."""
+"""`wavenet data`: reports and corpora of a folder, for people and for programs."""
 
 import json
 
@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.cli.conftest import assert_refused
+from tests.cli.conftest import refused
 from tests.conftest import RATE, sine
 from wavenet.cli import data_command
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return a folder of five recordings of two voices."""
+    """Return a folder of five recordings by two voices."""
     for n, voice in enumerate(("ann", "bob", "ann", "bob", "ann")):
         rate = RATE if n else 16_000
         samples = np.ones(800) if n == 4 else sine(0.5, rate=rate)
@@ -35,7 +35,7 @@ def test_a_report_for_people_has_a_line_for_each_fact(wavenet, folder):
         "channels": "1",
         "silence": "0.0% of the time",
         "clipped": "1 file: ann_4.wav",
-        "labels from": "file names",
+        "fields from": "file names",
         "voice": "2: ann bob",
         "take": "5: 0 1 2 3 4",
     }
@@ -52,10 +52,10 @@ def test_a_report_for_programs_is_one_json_document(wavenet, folder):
     assert facts["done"] == facts["files"] == 5
 
 
-def test_a_folder_without_labels_is_given_a_hint(wavenet, folder):
+def test_a_folder_without_fields_gets_a_suggestion(wavenet, folder):
     code, out, err = wavenet("data", "report", folder)
     assert code == 0
-    assert "labels from    nowhere\n" in out
+    assert "fields from    nowhere\n" in out
     assert '--pattern "{field1}_{field2}"' in err
     (folder / "bob_1.wav").rename(folder / "bob.wav")
     assert wavenet("data", "report", folder)[2] == ""
@@ -66,7 +66,7 @@ def test_files_that_cannot_be_read_are_named_and_counted(wavenet, folder):
     code, out, _ = wavenet("data", "report", folder)
     assert code == 3
     assert "6, 5 of them readable" in out
-    assert "not readable   1 file\n" in out
+    assert "unreadable     1 file\n" in out
     assert str(folder / "bad_9.wav") in out.splitlines()[-1]
     code, out, _ = wavenet("data", "report", folder, "--json")
     assert code == 3
@@ -78,15 +78,15 @@ def test_files_that_cannot_be_read_are_named_and_counted(wavenet, folder):
     assert "1, 0 of them readable" in out
 
 
-def test_a_table_and_many_values_are_shown_in_short(wavenet, folder):
+def test_long_lists_of_values_are_shortened(wavenet, folder):
     rows = [f"{p.name},{'word ' * 20},{n}" for n, p in enumerate(sorted(folder.iterdir()))]
     (folder / "list.csv").write_text("\n".join(["file_name,text,n", *rows]) + "\n")
     code, out, _ = wavenet("data", "report", folder, "--metadata", "list.csv")
     assert code == 0
-    assert "labels from    list.csv" in out
+    assert "fields from    list.csv" in out
     assert max(map(len, out.splitlines())) < 80
-    assert data_command.named(30, ["a", "b"]) == "30 files: a b .."
-    assert [data_command.duration(n) for n in (59, 90, 7200)] == [
+    assert data_command.format_files(30, ["a", "b"]) == "30 files: a b .."
+    assert [data_command.format_duration(n) for n in (59, 90, 7200)] == [
         "59.0 s",
         "1.5 minutes",
         "2.0 hours",
@@ -94,12 +94,10 @@ def test_a_table_and_many_values_are_shown_in_short(wavenet, folder):
 
 
 def test_folders_that_cannot_be_used_are_refused(wavenet, folder, tmp_path):
-    assert_refused(wavenet("data", "report", tmp_path / "none"), "is not a folder", code=1)
-    words = ("data", "report", folder, "--pattern", "{a}-{b}")
-    assert_refused(wavenet(*words), "no file name in", code=1)
-    assert_refused(
-        wavenet("data", "report", folder, "--metadata", "no.csv"), "no file no.csv", code=1
-    )
+    refused(wavenet("data", "report", tmp_path / "none"), "is not a folder", code=1)
+    command = ("data", "report", folder, "--pattern", "{a}-{b}")
+    refused(wavenet(*command), "no file name in", code=1)
+    refused(wavenet("data", "report", folder, "--metadata", "no.csv"), "no file no.csv", code=1)
 
 
 def test_ctrl_c_ends_a_report(wavenet, folder, monkeypatch):
@@ -118,27 +116,27 @@ def test_help_names_the_commands_of_the_group(wavenet):
     assert "report" in out
 
 
-def test_a_folder_is_prepared_and_told_of(wavenet, folder, tmp_path):
+def test_a_folder_is_prepared_and_reported(wavenet, folder, tmp_path):
     out = tmp_path / "corpus"
-    words = ("data", "prepare", folder, "--out", out, "--workers", 1)
-    code, printed, err = wavenet(*words, "--pattern", "{voice}_{take}", "--sample-rate", RATE)
+    command = ("data", "prepare", folder, "--out", out, "--workers", 1)
+    code, printed, err = wavenet(*command, "--pattern", "{voice}_{take}", "--sample-rate", RATE)
     assert (code, printed) == (0, f"{out}\n")
     assert "5 of 5 recordings, 2.1 s from 8000 Hz (4 files), 16000 Hz (1 file)" in err
     assert "clipped: 1 file; silence: 0.0% of the time" in err
-    # what was found is told again, as of any folder
+    # the report on the corpus is that of a folder
     code, printed, _ = wavenet("data", "report", out)
     assert code == 0
     assert "voice        2: ann bob" in printed
     assert "clipped        1 file: ann_4.wav" in printed
-    assert_refused(wavenet(*words), "was begun with", "--overwrite")
-    assert_refused(wavenet("data", "report", out, "--pattern", "{a}"), "was prepared with pattern")
+    refused(wavenet(*command), "was prepared with", "--overwrite")
+    refused(wavenet("data", "report", out, "--pattern", "{a}"), "was prepared with pattern")
 
 
 def test_files_that_cannot_be_prepared_are_named_and_listed(wavenet, folder, tmp_path):
     (folder / "bad_9.wav").write_bytes(b"RIFF nothing")
     out = tmp_path / "corpus"
-    words = ("data", "prepare", folder, "--out", out, "--workers", 1, "--json")
-    code, printed, err = wavenet(*words)
+    command = ("data", "prepare", folder, "--out", out, "--workers", 1, "--json")
+    code, printed, err = wavenet(*command)
     assert code == 3
     facts = json.loads(printed)
     assert (facts["corpus"], facts["readable"], facts["unreadable_count"]) == (str(out), 5, 1)
@@ -146,18 +144,19 @@ def test_files_that_cannot_be_prepared_are_named_and_listed(wavenet, folder, tmp
     assert (out / "skipped.txt").read_text().count("bad_9.wav") == 1
 
 
-def test_ctrl_c_ends_a_preparation_and_says_how_to_go_on(wavenet, folder, tmp_path, monkeypatch):
+def test_ctrl_c_stops_a_preparation_that_the_same_command_resumes(
+    wavenet, folder, tmp_path, monkeypatch
+):
     def interrupted(*arguments):
         raise KeyboardInterrupt
-        yield
 
-    monkeypatch.setattr("wavenet.corpus.prepare.make_shards", interrupted)
-    words = ("data", "prepare", folder, "--out", tmp_path / "corpus", "--workers", 1)
-    code, out, err = wavenet(*words)
+    monkeypatch.setattr("wavenet.corpus.prepare.write_shards", interrupted)
+    command = ("data", "prepare", folder, "--out", tmp_path / "corpus", "--workers", 1)
+    code, out, err = wavenet(*command)
     assert (code, out) == (130, "")
-    assert "stopped; the same command goes on" in err
+    assert "stopped; the same command resumes" in err
     code, _, err = wavenet("train", "--data", tmp_path / "corpus", "--out", tmp_path / "run")
     assert code == 1
     assert "is not finished; run the same `wavenet data prepare` again" in err
     monkeypatch.undo()
-    assert wavenet(*words)[0] == 0
+    assert wavenet(*command)[0] == 0

@@ -14,9 +14,9 @@ from tests.cli.conftest import assert_refused
 from tests.conftest import RATE, sine, tiny_config
 from wavenet import checkpoint
 from wavenet.cli.training_samples import choose_request, with_sample_clips
+from wavenet.folder_lock import LOCK_NAME, lock_folder
 from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest
-from wavenet.locks import LOCK_NAME, hold
 from wavenet.model.conditions import LabelCondition, MelCondition
 from wavenet.model.frame_features import compute_frame_features, frame_count
 from wavenet.model.wavenet import WaveNetConfig
@@ -120,7 +120,7 @@ def test_a_length_out_of_range_is_refused_before_anything_is_read(wavenet, proje
 
 def test_a_folder_that_is_trained_into_is_refused_before_anything_is_read(wavenet, project):
     folder = project / "runs" / "tones"
-    with hold(folder):
+    with lock_folder(folder):
         result = wavenet("train", "recipe.toml", "--data", "data")
         assert_refused(result, "runs/tones is in use by another process", code=1)
         assert [path.name for path in folder.iterdir()] == [LOCK_NAME]

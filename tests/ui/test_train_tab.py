@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from audio_utils import io
-from wavenet import locks
+from wavenet import folder_lock
 from wavenet.training import run_process
 from wavenet.training.run_process import RunPlan
 from wavenet.ui import jobs, recipes, recordings, runs, training
@@ -248,7 +248,7 @@ def test_a_run_that_lives_keeps_the_page_looking(
     place: Path, offers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_run(place, "first", 2)
-    monkeypatch.setattr(locks, "is_held", lambda folder: 2**22 + 1)
+    monkeypatch.setattr(folder_lock, "lock_holder", lambda folder: 2**22 + 1)
     living = shown(place, offers, "first")
     assert living["timer"] == gr.update(active=True, value=runs.OFTEN_SECONDS)
     assert "Training." in living["state"]

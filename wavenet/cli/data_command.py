@@ -1,7 +1,8 @@
-"""`wavenet data`: recordings, looked at or prepared before anything is trained on them."""
+"""`wavenet data`: report on recordings, or prepare them, before training."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,26 +10,33 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wavenet.cli.options import print_message
+from wavenet.progress import CallbackProgress, Progress
 
 if TYPE_CHECKING:
-    from wavenet.corpus.format import Report
+    from wavenet.corpus.format import CorpusReport
     from wavenet.training.dataset_report import DatasetReport
 
-app = typer.Typer(help="Look at recordings, or prepare them for training.", no_args_is_help=True)
+app = typer.Typer(help="Report on recordings, or prepare them for training.", no_args_is_help=True)
 PatternOption = Annotated[
     str | None,
-    typer.Option("--pattern", help="Labels from file names, as {digit}_{speaker}_{index}."),
+    typer.Option("--pattern", help="Fields from file names: {digit}_{speaker}_{index}."),
 ]
 MetadataOption = Annotated[
     str | None,
-    typer.Option("--metadata", help="Labels from this table in the folder; else one is found."),
+    typer.Option(
+        "--metadata",
+        help="Fields from this file in the folder; default: metadata.jsonl or metadata.csv.",
+    ),
 ]
-VALUES_SHOWN = 12  # of a label, on one line
+MAX_VALUES = 12  # of a field, on one line
+MAX_VALUE_LENGTH = 40
+SOME_UNREADABLE = 3  # exit code
+INTERRUPTED = 130  # exit code
 
 
 @app.callback()
 def data() -> None:
-    """Look at recordings, or prepare them for training."""
+    """Report on recordings, or prepare them for training."""
 
 
 @app.command()
@@ -38,69 +46,67 @@ def report(
     metadata: MetadataOption = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Tell how many recordings there are, how long, at which rates, with which labels.
+    """Report the number, lengths, sample rates and fields of recordings.
 
-    The folder is read as `wavenet train` reads it. A recording counts as clipped where three or
-    more neighbouring samples are at full scale, and silence is 10 ms below -60 dB. Files that
-    cannot be read are named, and the exit code is then 3.
+    The folder is read as `wavenet train` reads it. A recording is clipped if three or more
+    neighbouring samples are at full scale; silence is 10 ms below -60 dB. Files that cannot be read
+    are listed, and the exit code is then 3.
     """
+    from wavenet.audio_metadata import find_audio_files
     from wavenet.cli.progress_bars import progress_bar
     from wavenet.corpus.format import is_corpus
-    from wavenet.manifest import find_entries
     from wavenet.training.dataset_report import guess_pattern, scan_dataset
 
-    growing = scan_dataset(folder, pattern, metadata)
-    found = next(growing)
-    with progress_bar("files", found.files) as advance:
-        for newest in growing:
-            found = newest
+    reports = scan_dataset(folder, pattern, metadata)
+    result = next(reports)
+    with progress_bar("files", result.files) as advance:
+        for newest in reports:
+            result = newest
             advance(1)
     if json_:
-        typer.echo(json.dumps({"folder": str(folder), **asdict(found)}))
+        typer.echo(json.dumps({"folder": str(folder), **asdict(result)}))
     else:
-        for line in describe(found):
+        for line in format_report(result):
             typer.echo(line)
-    if found.format is None and not is_corpus(folder):
-        guess = guess_pattern([entry.path.name for entry in find_entries(folder)])
+    if result.format is None and not is_corpus(folder):
+        guess = guess_pattern([file.path.name for file in find_audio_files(folder)])
         if guess:
             print_message(
-                f'the file names would give labels with --pattern "{guess}", by names of your own'
+                f'the file names contain fields: try --pattern "{guess}", with names of your own'
             )
-    if found.unreadable_count:
-        raise typer.Exit(3)
+    if result.unreadable_count:
+        raise typer.Exit(SOME_UNREADABLE)
 
 
 @app.command()
 def prepare(
     folder: Annotated[Path, typer.Argument(help="Folder of audio.")],
-    out: Annotated[Path, typer.Option(help="Folder of the corpus, new or begun before.")],
+    out: Annotated[Path, typer.Option(help="Folder of the corpus: new, or an earlier corpus.")],
     sample_rate: Annotated[
-        int | None, typer.Option(help="Hz; that of the first recording if left out.")
+        int | None, typer.Option(help="Hz; default: that of the first recording.")
     ] = None,
     pattern: PatternOption = None,
     metadata: MetadataOption = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Processes; one for each core, 8 at most.")
+        int | None,
+        typer.Option(min=1, max=256, help="Processes; default: one per core, at most 8."),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin anew where settings differ.")
+        bool, typer.Option("--overwrite", help="Replace a corpus that has other settings.")
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Bring recordings into one form that training reads without holding them in memory.
+    """Prepare recordings in one format that training reads without holding them in memory.
 
     Every recording is read, mixed to one channel, resampled, and rounded to 16 bits. The same
-    command goes on after whatever stopped it, and makes again what changed since. Files that cannot
-    be read are left out and listed in OUT/skipped.txt, and the exit code is then 3. Train with
-    `wavenet train --data OUT`: worthwhile where recordings are more than memory holds.
+    command resumes an interrupted preparation, and repeats what changed since. Files that cannot be
+    read are left out and listed in OUT/skipped.txt, and the exit code is then 3. Train with
+    `wavenet train --data OUT`: useful if the recordings do not fit into memory.
     """
-    from functools import partial
-
-    from wavenet.cli.progress_bars import progress_bar
-    from wavenet.corpus.prepare import prepare as run
+    from wavenet.corpus.prepare import prepare_corpus
 
     try:
-        found = run(
+        result = prepare_corpus(
             folder,
             out,
             sample_rate,
@@ -108,74 +114,84 @@ def prepare(
             metadata,
             workers,
             overwrite,
-            show=partial(progress_bar, "files"),
+            _file_progress,
         )
     except KeyboardInterrupt:
-        print_message("stopped; the same command goes on")
-        raise typer.Exit(130) from None
-    for sentence in found.unreadable:
-        print_message(f"skipped: {sentence}")
-    if found.unreadable_count > len(found.unreadable):
-        print_message(f"and more: {found.unreadable_count:,} in all, in {out / 'skipped.txt'}")
-    print_message(summary(found))
-    typer.echo(json.dumps({"corpus": str(out), **found.model_dump()}) if json_ else str(out))
-    if found.unreadable_count:
-        raise typer.Exit(3)
+        print_message("stopped; the same command resumes")
+        raise typer.Exit(INTERRUPTED) from None
+    for message in result.unreadable:
+        print_message(f"skipped: {message}")
+    if result.unreadable_count > len(result.unreadable):
+        print_message(f"and more: {result.unreadable_count:,} in all, in {out / 'skipped.txt'}")
+    print_message(format_summary(result))
+    typer.echo(json.dumps({"corpus": str(out), **result.model_dump()}) if json_ else str(out))
+    if result.unreadable_count:
+        raise typer.Exit(SOME_UNREADABLE)
 
 
-def summary(found: "Report") -> str:
-    """Say in one line what a corpus holds."""
-    rates = f" from {counted(found.rates, 'Hz')}" if len(found.rates) > 1 else ""
+@contextmanager
+def _file_progress(files: int) -> Iterator[Progress]:
+    """Show a progress bar that counts files."""
+    from wavenet.cli.progress_bars import progress_bar
+
+    with progress_bar("files", files) as advance:
+        yield CallbackProgress(advance, print_message)
+
+
+def format_summary(report: "CorpusReport") -> str:
+    """Return one line on the content of a corpus."""
+    rates = f" from {format_counts(report.rates, 'Hz')}" if len(report.rates) > 1 else ""
     return (
-        f"{found.readable:,} of {found.files:,} recordings, {duration(found.seconds)}{rates}; "
-        f"clipped: {named(found.clipped_count)}; silence: {found.silent:.1%} of the time"
+        f"{report.readable:,} of {report.files:,} recordings, "
+        f"{format_duration(report.seconds)}{rates}; clipped: {format_files(report.clipped_count)}; "
+        f"silence: {report.silent:.1%} of the time"
     )
 
 
-def describe(found: "DatasetReport") -> list[str]:
-    """Put a report into lines for people."""
-    rows = [("recordings", f"{found.files:,}, {found.readable:,} of them readable")]
-    if found.readable:
+def format_report(report: "DatasetReport") -> list[str]:
+    """Return the lines of a report on recordings."""
+    rows = [("recordings", f"{report.files:,}, {report.readable:,} of them readable")]
+    if report.readable:
         rows += [
-            ("length", f"{duration(found.seconds)} in all"),
-            ("shortest", f"{found.shortest:.2f} s"),
-            ("median", f"{found.median:.2f} s"),
-            ("longest", f"{found.longest:.2f} s"),
-            ("sample rate", counted(found.rates, "Hz")),
-            ("channels", counted(found.channels)),
-            ("silence", f"{found.silent:.1%} of the time"),
-            ("clipped", named(found.clipped_count, found.clipped)),
+            ("length", f"{format_duration(report.seconds)} in all"),
+            ("shortest", f"{report.shortest:.2f} s"),
+            ("median", f"{report.median:.2f} s"),
+            ("longest", f"{report.longest:.2f} s"),
+            ("sample rate", format_counts(report.rates, "Hz")),
+            ("channels", format_counts(report.channels)),
+            ("silence", f"{report.silent:.1%} of the time"),
+            ("clipped", format_files(report.clipped_count, report.clipped)),
         ]
-    rows.append(("labels from", found.format or "nowhere"))
-    for name, values in found.fields.items():
-        more = " .." if len(values) > VALUES_SHOWN else ""
-        shown = " ".join(value[:40] for value in values[:VALUES_SHOWN])
+    rows.append(("fields from", report.format or "nowhere"))
+    for name, values in report.fields.items():
+        more = " .." if len(values) > MAX_VALUES else ""
+        shown = " ".join(value[:MAX_VALUE_LENGTH] for value in values[:MAX_VALUES])
         rows.append((f"  {name}", f"{len(values):,}: {shown}{more}"))
-    if found.unreadable_count:
-        rows.append(("not readable", named(found.unreadable_count)))
-        rows += [("", sentence) for sentence in found.unreadable]
+    if report.unreadable_count:
+        rows.append(("unreadable", format_files(report.unreadable_count)))
+        rows += [("", message) for message in report.unreadable]
     return [f"{name:14} {text}" for name, text in rows]
 
 
-def duration(seconds: float) -> str:
-    """Say a length in the unit that suits it."""
+def format_duration(seconds: float) -> str:
+    """Return a duration in seconds, minutes or hours."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} minutes" if seconds < 3600 else f"{seconds / 3600:.1f} hours"
 
 
-def counted(counts: Mapping[int, int], unit: str = "") -> str:
-    """List values, each with its number of files; one value needs no number."""
+def format_counts(counts: Mapping[int, int], unit: str = "") -> str:
+    """Return values with their numbers of files; without the number if there is one value."""
     words = {value: f"{value} {unit}".rstrip() for value in counts}
     if len(counts) == 1:
         return next(iter(words.values()))
-    return ", ".join(f"{words[value]} ({named(number)})" for value, number in counts.items())
+    return ", ".join(f"{words[value]} ({format_files(count)})" for value, count in counts.items())
 
 
-def named(count: int, names: Sequence[str] = ()) -> str:
-    """Say how many files, and which, as far as they are known."""
+def format_files(count: int, names: Sequence[str] = ()) -> str:
+    """Return a number of files, with the names that are known."""
     if not count:
         return "no file"
     more = " .." if len(names) < count else ""
-    which = f": {' '.join(names)}{more}" if names else ""
-    return f"{count:,} {'file' if count == 1 else 'files'}{which}"
+    known = f": {' '.join(names)}{more}" if names else ""
+    return f"{count:,} {'file' if count == 1 else 'files'}{known}"

@@ -112,10 +112,10 @@ def read_group(folder: Path, sample_rate: int, limit: int | None) -> "list[Refer
     """
     from audio_utils import io
     from audio_utils.errors import AudioError
+    from wavenet.audio_metadata import find_audio_files
     from wavenet.evaluation.vocoder import ReferenceRecording
-    from wavenet.manifest import find_entries
 
-    entries = find_entries(folder)
+    entries = find_audio_files(folder)
     if limit is not None and limit < len(entries):
         entries = [entries[n * len(entries) // limit] for n in range(limit)]
     recordings = []

@@ -27,7 +27,7 @@ from wavenet.cli import (
     vocode_command,
 )
 from wavenet.errors import ConditionError, ConfigError, EngineUnavailable, WaveNetError
-from wavenet.interrupts import once_more
+from wavenet.interrupts import redeliver_sigint
 
 app = typer.Typer(
     name="wavenet",
@@ -72,7 +72,7 @@ def options(
 
 def main() -> None:
     """Run a command and exit the process with its exit code."""
-    sys.unraisablehook = once_more
+    sys.unraisablehook = redeliver_sigint
     sys.exit(run())
 
 

@@ -25,7 +25,7 @@ from wavenet.cli.options import (
 from wavenet.errors import DataError
 
 if TYPE_CHECKING:
-    from wavenet.manifest import Entry
+    from wavenet.audio_metadata import AudioFile
 
 
 def score(
@@ -80,7 +80,7 @@ def score(
         raise typer.Exit(3)
 
 
-def list_entries(files: list[Path], pattern: str | None, csv: Path | None) -> "list[Entry]":
+def list_entries(files: list[Path], pattern: str | None, csv: Path | None) -> "list[AudioFile]":
     """List the audio files of files and folders, with labels from a pattern or a table.
 
     Args:
@@ -90,18 +90,18 @@ def list_entries(files: list[Path], pattern: str | None, csv: Path | None) -> "l
     Raises:
         DataError: a file name does not match the pattern, or the table does not list a file.
     """
-    from wavenet.manifest import Entry, find_entries, match, read_table
+    from wavenet.audio_metadata import AudioFile, find_audio_files, parse_file_name, read_metadata
 
-    table = {entry.path: entry for entry in read_table(csv)} if csv else None
-    entries: list[Entry] = []
+    table = {entry.path: entry for entry in read_metadata(csv)} if csv else None
+    entries: list[AudioFile] = []
     for path in files:
         if path.is_dir():
-            entries.extend(find_entries(path, pattern))
+            entries.extend(find_audio_files(path, pattern))
             continue
-        fields = match(pattern, path.stem) if pattern else {}
+        fields = parse_file_name(pattern, path.stem) if pattern else {}
         if fields is None:
             raise DataError(f"the file name {path.name} does not match the pattern {pattern!r}")
-        entries.append(Entry(path, fields))
+        entries.append(AudioFile(path, fields))
     if table is None:
         return entries
     for entry in entries:

@@ -96,8 +96,8 @@ def run(
     import torch
 
     from wavenet.cli.training_samples import with_sample_clips
+    from wavenet.folder_lock import check_unlocked
     from wavenet.generation.request import samples_from_seconds
-    from wavenet.locks import refuse_held
     from wavenet.training.dataset import read_dataset
     from wavenet.training.loop import train
     from wavenet.training.progress_report import show_progress
@@ -113,7 +113,7 @@ def run(
     device, rate = ranks.choose_device(device_name), recipe.audio.sample_rate
     samples = None if sample_seconds is None else samples_from_seconds(sample_seconds, rate)
     if ranks.is_main:
-        refuse_held(folder)
+        check_unlocked(folder)
     ranks.barrier()
     report("reading the recordings")
     dataset = read_dataset(recipe.data, rate, recipe.model)

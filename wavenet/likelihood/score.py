@@ -99,7 +99,8 @@ def score_windows(
         frame_features = compute_frame_features(config, rate, waveform.cpu(), arrays)
     conditioning = model.conditioning([conditions or {}], [codes.numel()], [frame_features])
     codes = codes[None].to(conditioning.device)
-    predict = _predict_by_context if model.receptive_field else _predict_by_memory
+    has_field = model.receptive_field is not None
+    predict = _predict_by_context if has_field else _predict_by_memory
     size = window or WINDOW
     for params, targets in predict(checkpoint, codes, conditioning, size):
         with device_errors():

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from wavenet.manifest import AUDIO_SUFFIXES, METADATA_NAMES
+from wavenet.audio_metadata import AUDIO_SUFFIXES, METADATA_NAMES
 from wavenet.training import run_process
 from wavenet.training.warm_worker import WarmWorker
 from wavenet.ui import recipes, recordings, runs, training
