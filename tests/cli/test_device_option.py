@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tests.generation.test_continuous_batch import Small
 
 from tests.cli.conftest import assert_refused
+from tests.generation import LimitedEngine
 from wavenet import checkpoint as checkpoints
 from wavenet.engines import registry
 
@@ -66,10 +66,7 @@ def test_studio_and_commands_load_models_on_the_chosen_device(
     wavenet("info", tiny, "--engines")
     with pytest.raises(checkpoints.CheckpointError):
         jobs.load_named(tiny.parent, tiny.name)
-    loaded = SimpleNamespace(
-        model=SimpleNamespace(embedding=SimpleNamespace(weight=torch.empty(0, device="meta"))),
-        folder=tiny,
-    )
+    loaded = SimpleNamespace(model=SimpleNamespace(device=torch.device("meta")), folder=tiny)
     with pytest.raises(checkpoints.CheckpointError):
         jobs.on_device(loaded, torch.device("cpu"))
     expected = [device for device in ("cuda", "cuda:1", "cpu", "cpu") for _ in range(2)]
@@ -83,7 +80,7 @@ def device(monkeypatch):
 
     def limit(**limits):
         def make(name, model, precision="fp32", threads=None):
-            return Small(model, **limits)
+            return LimitedEngine(model, **limits)
 
         monkeypatch.setattr(registry, "make_engine", make)
 
@@ -97,27 +94,28 @@ def clips(folder):
 def test_too_little_memory_is_reported_and_changes_no_clip(wavenet, tiny, tmp_path, device):
     command = ["generate", "--checkpoint", tiny, *LABEL, "--count", 5]
     wavenet(*command, "--out", tmp_path / "whole")
-    device(most=2)
+    device(max_rows=2)
     code, out, err = wavenet(*command, "--out", tmp_path / "halves")
     assert code == 0, err
     assert clips(tmp_path / "halves") == clips(tmp_path / "whole")
     assert len(out.splitlines()) == 5
     first, second, last = err.splitlines()
-    assert first == "too little memory for 5 clips at once; going on with 3"
-    assert second == "too little memory for 3 clips at once; going on with 2"
+    for message, before, after in ((first, 5, 3), (second, 3, 2)):
+        assert message.startswith(f"too little memory for {before} clips")
+        assert message.endswith(f"with {after}")
     assert "times real time" in last
 
 
 def test_too_little_memory_for_one_clip_is_an_error(wavenet, tiny, tmp_path, device):
-    class OnlyWarm(Small):
+    class WarmUpEngine(LimitedEngine):
         """The single sample of the warm-up still fits into memory."""
 
         def run(self, state, n, sampling, noise):
-            self.most = 1 if n == 1 else 0
+            self.max_rows = 1 if n == 1 else 0
             return super().run(state, n, sampling, noise)
 
     def make(name, model, precision="fp32", threads=None):
-        return OnlyWarm(model)
+        return WarmUpEngine(model)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "make_engine", make)
@@ -131,7 +129,7 @@ def test_clips_finished_before_a_device_is_lost_are_kept(wavenet, tiny, tmp_path
     command = ["generate", "--checkpoint", tiny, *LABEL, "--count", 5]
     wavenet(*command, "--out", tmp_path / "whole")
     # The warm-up, two runs out of memory, two clips, then the device is lost.
-    device(most=2, lost_at=5)
+    device(max_rows=2, lost_at=5)
     options = ["--json"] if as_json else []
     code, out, err = wavenet(*command, "--out", tmp_path / "parts", *options)
     assert code == 1
