@@ -9,12 +9,12 @@ import torch
 
 from audio_utils import io
 from wavenet import checkpoint
+from wavenet.audio_metadata import find_audio_files
 from wavenet.checkpoint import Checkpoint
 from wavenet.evaluation.vocoder import ReferenceRecording, evaluate_vocoder, summarise_metrics
 from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest
 from wavenet.likelihood.score import score
-from wavenet.manifest import find_entries
 from wavenet.sampling import SamplingConfig
 
 ROOT = Path(__file__).parents[1]
@@ -110,7 +110,7 @@ def score_test_split(digits: Checkpoint, every: int) -> float:
     """Return bits per sample of every n-th of the 300 test clips; skip without the recordings."""
     if not RECORDINGS.is_dir():
         pytest.skip("the recordings of the Free Spoken Digit Dataset are not on this machine")
-    found = find_entries(RECORDINGS, "{digit}_{speaker}_{index}")
+    found = find_audio_files(RECORDINGS, "{digit}_{speaker}_{index}")
     entries = [entry for entry in found if int(entry.fields["index"]) < 5]
     assert len(entries) == 300
     bits, samples = 0.0, 0

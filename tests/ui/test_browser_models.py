@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from wavenet.exchange import archive
+from wavenet.sharing import zip_archive
 
 from .conftest import RATE, save_checkpoint
 
@@ -52,7 +52,7 @@ def test_card_is_shown_and_runs_no_script(page: Any) -> None:
     text = page.inner_text("#model-card")
     for attack in (ATTACKS[0], ATTACKS[1], ATTACKS[3], ATTACKS[5]):
         assert attack in text
-    assert "[picture: pixel]" in text
+    assert "[image: pixel]" in text
     assert page.query_selector_all("#model-card :is(script, img, svg, iframe, [onerror])") == []
     # An image that is inserted later has run its own handler: those of the card would have run too.
     page.evaluate(
@@ -82,7 +82,7 @@ def test_checkpoint_is_downloaded_and_another_imported(
     page.set_input_files("#model-upload input[type=file]", bad)
     page.wait_for_selector("#model-message [role=alert] >> text=bad.zip")
     save_checkpoint(tmp_path, "brass", 2 * RATE, {"instrument": ("horn",)})
-    archive.pack(tmp_path / "brass", tmp_path / "brass.zip")
+    zip_archive.pack(tmp_path / "brass", tmp_path / "brass.zip")
     page.set_input_files("#model-upload input[type=file]", tmp_path / "brass.zip")
     page.wait_for_selector("#model-message [role=status] >> text=brass is imported")
     page.wait_for_selector("#model-facts >> text=16,000 Hz")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from wavenet import locks
+from wavenet import folder_lock
 from wavenet.training.run_process import read_control
 from wavenet.training.run_status import list_runs, read_status
 from wavenet.ui.train_tab import EXAMPLE_NAME, EXAMPLE_STEPS
@@ -29,7 +29,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     save_checkpoint(folder / "checkpoints", "digits", RATE, {"digit": ("0", "1")})
     yield folder / "checkpoints"
     for name in list_runs(folder / "runs"):
-        if holder := locks.is_held(folder / "runs" / name):
+        if holder := folder_lock.lock_holder(folder / "runs" / name):
             os.kill(holder, signal.SIGKILL)
 
 
@@ -155,7 +155,7 @@ def test_run_continues_when_its_studio_is_killed(url: str, browser: Any, root: P
     with visit(browser, url) as page:
         open_tab(page)
         folder = start_long(page, root, "left")
-    holder, step = locks.is_held(folder), read_status(folder).step
+    holder, step = folder_lock.lock_holder(folder), read_status(folder).step
     assert holder
     parent = ["ps", "-o", "ppid=", "-p", str(holder)]
     os.kill(int(subprocess.run(parent, capture_output=True, check=True).stdout), signal.SIGKILL)
@@ -165,4 +165,4 @@ def test_run_continues_when_its_studio_is_killed(url: str, browser: Any, root: P
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert not responds(url)
-    assert locks.is_held(folder) == holder
+    assert folder_lock.lock_holder(folder) == holder

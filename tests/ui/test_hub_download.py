@@ -5,7 +5,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from tests.exchange.conftest import COMMIT, FakeHub, hub  # noqa: F401
+from tests.sharing.conftest import COMMIT, FakeHub, hub  # noqa: F401
 from wavenet.ui.hub_download import ALLOW_IMPORT, download_chosen, show_chosen
 from wavenet.ui.models_tab import IMPORT_DISABLED, import_from_hub, show_model, tab
 

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from wavenet.exchange import archive
+from wavenet.sharing import zip_archive
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.hub_download import ALLOW_IMPORT
 from wavenet.ui.models_tab import (
@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 def brass(tmp_path: Path) -> Path:
     """An archive of another checkpoint."""
     save_checkpoint(tmp_path / "theirs", "brass", 2 * RATE, {"instrument": ("horn",)})
-    archive.pack(tmp_path / "theirs" / "brass", tmp_path / "brass.zip")
+    zip_archive.pack(tmp_path / "theirs" / "brass", tmp_path / "brass.zip")
     return tmp_path / "brass.zip"
 
 

@@ -73,7 +73,7 @@ def test_textbook_network_has_2047_samples() -> None:
     facts, value = describe(kernel_size, doubling_dilations(layers, cycles), 16_000)
     assert fact(facts, "Receptive field") == "2,047 samples"
     assert fact(facts, "At 16,000 Hz") == "127.9 ms"
-    assert fact(facts, "Naive / cached") == "2,047"
+    assert fact(facts, "Uncached / cached") == "2,047"
     assert value["dilations"] == [2**n for n in range(10)]
     assert sizes(value) == [2 ** (n + 1) - 1 for n in range(11)]
     cells = re.findall(r"<td>(.*?)</td>", facts)
@@ -97,7 +97,7 @@ def test_undilated_and_non_causal_networks_have_their_own_numbers() -> None:
     text = "1, 2, 4, 8"
     undilated, value = describe(3, text, 8000, convolution="Causal, undilated")
     assert fact(undilated, "Receptive field") == "9 samples"
-    assert fact(undilated, "Naive / cached") == "9"
+    assert fact(undilated, "Uncached / cached") == "9"
     assert (value["dilations"], value["causal"]) == ([1, 1, 1, 1], True)
     non_causal, value = describe(3, text, 8000, convolution="Non-causal, dilated")
     assert fact(non_causal, "Receptive field") == "31 samples"
@@ -179,8 +179,8 @@ def test_numbers_of_a_checkpoint_are_those_of_its_model(root: Path, name: str) -
     assert fact(facts, "Receptive field") == f"{model.receptive_field:,} samples"
     assert fact(facts, "Cache per stream") == format_bytes(rings.nbytes)
     assert fact(facts, "Per sample, cached") == f"{model.macs_per_sample:,} MACs"
-    naive = model.macs_per_sample * model.receptive_field
-    assert fact(facts, "Per sample, naive") == f"{naive:,} MACs"
+    uncached = model.macs_per_sample * model.receptive_field
+    assert fact(facts, "Per sample, uncached") == f"{uncached:,} MACs"
     assert sizes(value)[-1] == model.receptive_field
     # With one control changed it is a custom network without conditions.
     other, _ = describe(
@@ -220,7 +220,7 @@ def test_facts_of_a_speed_follow_from_the_network() -> None:
     assert fact(facts, "Speed") == "16,000 samples/s"
     assert fact(facts, "At 8,000 Hz") == "2.00 × real time"
     assert fact(facts, "Time per sample") == "62.5 µs"
-    throughput = 16_000 * network.cost.cached / 1e9
+    throughput = 16_000 * network.cost.cached_macs / 1e9
     assert fact(facts, "Throughput") == f"{throughput:.2f} GMAC/s"
     assert fact(facts, "Without cache (estimate)") == f"{16_000 / 15:,.1f} samples/s"
     assert "2 threads (10,000 on 1)" in facts

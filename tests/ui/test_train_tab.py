@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from audio_utils import io
-from wavenet import locks
+from wavenet import folder_lock
 from wavenet.training import run_process
 from wavenet.training.run_process import RunPlan
 from wavenet.ui import run_view, train_tab
@@ -263,7 +263,7 @@ def test_page_updates_while_the_run_is_alive(
     runs_dir: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_run(runs_dir, "first", 2)
-    monkeypatch.setattr(locks, "is_held", lambda folder: 2**22 + 1)
+    monkeypatch.setattr(folder_lock, "lock_holder", lambda folder: 2**22 + 1)
     alive = shown(runs_dir, root, "first")
     assert alive["timer"] == gr.update(active=True, value=run_view.SHORT_INTERVAL)
     assert "Training." in alive["state"]
@@ -298,8 +298,8 @@ def test_training_is_disabled_for_other_machines_unless_allowed(
 
 
 def test_disabled_training_has_no_events(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def of_the_tab(page: gr.Blocks) -> tuple[set[str], set[str]]:
-        names = {str(block.elem_id) for block in page.blocks.values()}
+    def of_the_tab(page: gr.Bfolder_lock) -> tuple[set[str], set[str]]:
+        names = {str(block.elem_id) for block in page.bfolder_lock.values()}
         work = [getattr(event.fn, "func", event.fn) for event in page.fns.values()]
         events = zip(page.fns.values(), work, strict=True)
         found = {e.api_visibility for e, f in events if getattr(f, "__module__", "") == module}

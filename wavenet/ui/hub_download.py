@@ -11,8 +11,8 @@ from typing import Any
 import gradio as gr
 
 from wavenet.errors import WaveNetError
-from wavenet.exchange import hub
-from wavenet.exchange.folder import check_new
+from wavenet.sharing import hub
+from wavenet.sharing.install import check_name_is_free
 from wavenet.ui.checkpoint_controls import UPDATE_COUNT, show_checkpoint
 from wavenet.ui.checkpoint_library import list_checkpoints
 from wavenet.ui.page_text import error_note, error_sentence, status_note
@@ -36,7 +36,7 @@ def download_note(repository: str) -> str:
     return status_note(f"Downloading {repository.strip()} from the Hub …")
 
 
-def download_checkpoint(root: Path, repository: str) -> tuple[str, hub.Pulled]:
+def download_checkpoint(root: Path, repository: str) -> tuple[str, hub.PulledCheckpoint]:
     """Download a checkpoint into a folder with the name of its repository.
 
     Args:
@@ -49,7 +49,7 @@ def download_checkpoint(root: Path, repository: str) -> tuple[str, hub.Pulled]:
     """
     repository, _, revision = repository.strip().partition("@")
     name = repository.rpartition("/")[2]
-    check_new(root, name)
+    check_name_is_free(root, name)
     # On a Space all visitors see the result, so the owner's token must not be used.
     is_shared = "SPACE_ID" in os.environ
     return name, hub.pull(repository, root / name, revision or None, anonymous=is_shared)

@@ -1,11 +1,11 @@
 """The Models tab: facts and card of each checkpoint, download as a zip, import from zip or Hub.
 
 A folder of checkpoints enters; widgets and their wiring leave. Below the layout are the callbacks;
-`wavenet.exchange` reads cards and archives, and talks to the Hub. Called by the studio app.
+`wavenet.sharing` reads cards and archives, and talks to the Hub. Called by the studio app.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -16,9 +16,9 @@ import gradio as gr
 
 from wavenet.checkpoint import WEIGHTS, Checkpoint
 from wavenet.errors import WaveNetError
-from wavenet.exchange import archive, card
 from wavenet.model.base import Fact
 from wavenet.model.conditions import Condition, LabelCondition, NumberCondition, PositionCondition
+from wavenet.sharing import model_card, zip_archive
 from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
 from wavenet.ui.hub_download import (
     ALLOW_IMPORT,
@@ -39,6 +39,12 @@ IMPORT_FORMAT = (
 )
 NO_CARD = "<p class='empty'>This checkpoint has no card, so its origin is not documented.</p>"
 MAX_LABELS_SHOWN = 20
+FACT_TITLES = {"receptive_field_ms": "Receptive field, time", "macs_per_sample": "Per sample"}
+FACT_UNITS = {
+    "receptive_field": " samples",
+    "receptive_field_ms": " ms",
+    "macs_per_sample": " MACs",
+}
 ABOUT = (
     (
         "About",
@@ -136,11 +142,11 @@ def show_model(root: Path, name: str | None) -> tuple[str, str]:
     """Return HTML of a checkpoint's facts, or of an error, and HTML of its card."""
     try:
         checkpoint = load_checkpoint(root, name)
-        text = card.read_card(root / str(name))
+        text = model_card.read_card(root / str(name))
     except WaveNetError as error:
         return checkpoint_error_note(root, error), ""
-    licence = card.licence_of(text) or "not stated; ask the authors"
-    return fact_list(model_facts(checkpoint, licence)), card.render(text) or NO_CARD
+    licence = model_card.get_licence(text) or "not stated; ask the authors"
+    return fact_list(model_facts(checkpoint, licence)), model_card.render_html(text) or NO_CARD
 
 
 def model_facts(checkpoint: Checkpoint, licence: str) -> dict[str, str]:
@@ -148,13 +154,12 @@ def model_facts(checkpoint: Checkpoint, licence: str) -> dict[str, str]:
     config, model = checkpoint.config, checkpoint.model
     network, codec = config.model, config.codec
     megabytes = (checkpoint.folder / WEIGHTS).stat().st_size / 1e6
-    facts = model.describe().items()
     return {
         "Licence": licence,
         "Sample rate": f"{config.audio.sample_rate:,} Hz",
         "Codec": f"{codec.law}, {codec.bits} bits",
         "Output distribution": network.output.kind.replace("-", " "),
-        **{name.replace("_", " ").capitalize(): format_fact(fact) for name, fact in facts},
+        **network_facts(model.describe()),
         "Weights file": f"{megabytes:,.1f} MB",
         **{
             f"Condition: {getattr(c, 'name', 'position')}": describe_values(c)
@@ -163,13 +168,21 @@ def model_facts(checkpoint: Checkpoint, licence: str) -> dict[str, str]:
     }
 
 
-def format_fact(fact: Fact) -> str:
-    """Return a fact about a network as text."""
+def network_facts(facts: Mapping[str, Fact]) -> dict[str, str]:
+    """Return the facts that a model describes itself with as text with units."""
+    return {
+        FACT_TITLES.get(name, name.replace("_", " ").capitalize()): format_fact(name, fact)
+        for name, fact in facts.items()
+    }
+
+
+def format_fact(name: str, fact: Fact) -> str:
+    """Return a fact as text with its unit."""
     if isinstance(fact, list):
         return f"{min(fact):,} to {max(fact):,}"
     if fact is None:
         return "unlimited"
-    return fact if isinstance(fact, str) else f"{fact:,}"
+    return fact if isinstance(fact, str) else f"{fact:,}{FACT_UNITS.get(name, '')}"
 
 
 def describe_values(condition: Condition) -> str:
@@ -192,7 +205,7 @@ def pack_model(root: Path, name: str | None) -> Iterator[str]:
     with convert_user_errors(), tempfile.TemporaryDirectory() as folder:
         source = load_checkpoint(root, name).folder
         path = Path(folder) / f"{source.name}.zip"
-        archive.pack(source, path)
+        zip_archive.pack(source, path)
         yield str(path)
 
 
@@ -205,7 +218,7 @@ def import_archive(root: Path, path: str | None) -> tuple[None, str, Any]:
     if path is None or not import_allowed():
         return None, IMPORT_DISABLED if path else "", gr.skip()
     try:
-        name = archive.unpack(Path(path), root).name
+        name = zip_archive.unpack(Path(path), root).name
     except WaveNetError as error:
         return None, checkpoint_error_note(root, error), gr.skip()
     return None, *_show_imported(root, name)

@@ -1,7 +1,7 @@
 """Networks of the Receptive field tab: presets, checkpoints and custom ones, and what they cost.
 
 Values of the controls enter; a checked network, its numbers as HTML and the value of the plot
-leave. `wavenet.model.convolution_geometry` and `wavenet.bench.cost` compute the
+leave. `wavenet.model.convolution_geometry` and `wavenet.bench.model_cost` compute the
 numbers. Called by the Receptive
 field tab.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from wavenet.bench.cost import Cost, cost_of, outline
+from wavenet.bench.model_cost import ModelCost, build_meta_model, compute_cost
 from wavenet.checkpoint import CheckpointConfig, load_config
 from wavenet.config import make_config
 from wavenet.errors import ConfigError, WaveNetError
@@ -68,9 +68,9 @@ class NetworkSettings:
     checkpoint: str | None = None
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> ModelCost:
         """Parameters, multiply-adds and memory."""
-        return cost_of(outline(self.config, self.bits, self.sample_rate))
+        return compute_cost(build_meta_model(self.config, self.bits, self.sample_rate))
 
     @property
     def undilated(self) -> "NetworkSettings":
@@ -232,13 +232,13 @@ def network_facts(network: NetworkSettings, stack: ConvolutionStack) -> str:
     if stack.is_causal:
         small |= {
             "Cache per stream": format_bytes(cost.ring_bytes),
-            "Per sample, cached": f"{cost.cached:,} MACs",
-            "Per sample, naive": f"{cost.naive:,} MACs",
-            "Naive / cached": f"{cost.receptive_field:,}",
+            "Per sample, cached": f"{cost.cached_macs:,} MACs",
+            "Per sample, uncached": f"{cost.uncached_macs:,} MACs",
+            "Uncached / cached": f"{cost.receptive_field:,}",
         }
         explanation = (
-            "MACs are multiply-adds. Naive: the network runs over a whole receptive field for "
-            "every sample. Cached: one step with ring buffers."
+            "MACs are multiply-adds. Uncached: the network runs over a whole receptive "
+            "field for every sample. Cached: one step with ring buffers."
         )
     else:
         large["Of these in the future"] = f"{future:,} sample{'' if future == 1 else 's'}"

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from audio_utils.errors import AudioError
 from audio_utils.example_sound import make_example_sound
-from wavenet.bench import configurations, measuring
+from wavenet.bench import configurations, measurement
 from wavenet.checkpoint import Checkpoint
 from wavenet.engines.cpu.thread_sync import CAN_WAIT, available_cores
 from wavenet.errors import ConditionError, WaveNetError
@@ -264,14 +264,14 @@ def measure_speed(root: Path, *values: Any) -> Iterator[str]:
     try:
         network = read_network(root, *values)
         yield status_note("Preparing the engine; the first time takes about 15 s …")
-        measured = _measured_network(root, network)
+        measured = _benchmark_model(root, network)
         speeds: dict[int, list[float]] = {threads: [] for threads in _thread_counts()}
         for threads, found in speeds.items():
-            case = measuring.Case("cpu", measured.name, 1, "fp32", threads)
+            case = measurement.BenchmarkCase("cpu", measured.name, 1, "fp32", threads)
             for n in range(SPEED_RUNS):
                 plural = "" if threads == 1 else "s"
                 yield status_note(f"Measuring {threads} thread{plural}: run {n + 1}/{SPEED_RUNS} …")
-                found.append(measuring.measure(case, measured, 1, RUN_SECONDS)[0])
+                found.append(measurement.measure_case(case, measured, 1, RUN_SECONDS)[0])
         yield speed_facts(network, {t: statistics.median(found) for t, found in speeds.items()})
     except WaveNetError as error:
         yield error_note(error)
@@ -286,12 +286,13 @@ def speed_facts(network: NetworkSettings, speeds: dict[int, float]) -> str:
     """
     threads, speed = max(speeds.items(), key=lambda pair: pair[1])
     cost = network.cost
+    uncached_speed = speed * cost.cached_macs / cost.uncached_macs
     facts = {
         "Speed": f"{speed:,.0f} samples/s",
         f"At {network.sample_rate:,} Hz": f"{speed / network.sample_rate:,.2f} × real time",
         "Time per sample": f"{1e6 / speed:,.1f} µs",
-        "Throughput": f"{speed * cost.cached / 1e9:,.2f} GMAC/s",
-        "Without cache (estimate)": f"{speed * cost.cached / cost.naive:,.1f} samples/s",
+        "Throughput": f"{speed * cost.cached_macs / 1e9:,.2f} GMAC/s",
+        "Without cache (estimate)": f"{uncached_speed:,.1f} samples/s",
     }
     others = " and ".join(f"{s:,.0f} on {t}" for t, s in speeds.items() if t != threads)
     note = (
@@ -302,7 +303,7 @@ def speed_facts(network: NetworkSettings, speeds: dict[int, float]) -> str:
     return fact_list(facts) + status_note(note)
 
 
-def _measured_network(root: Path, network: NetworkSettings) -> configurations.Network:
+def _benchmark_model(root: Path, network: NetworkSettings) -> configurations.BenchmarkModel:
     """Return the checkpoint with its weights, or the network with random ones.
 
     Raises:
@@ -319,10 +320,10 @@ def _measured_network(root: Path, network: NetworkSettings) -> configurations.Ne
             )
     if network.checkpoint is None:
         rate = max(4_000, network.sample_rate)
-        return configurations.random_network("custom", network.config, network.bits, rate)
+        return configurations.build_random_model("custom", network.config, network.bits, rate)
     loaded = load_checkpoint(root, network.checkpoint)
     checkpoint = move_to_device(loaded, torch.device("cpu"))
-    return configurations.Network(network.checkpoint, checkpoint.model)
+    return configurations.BenchmarkModel(network.checkpoint, checkpoint.model)
 
 
 def _thread_counts() -> tuple[int, ...]:

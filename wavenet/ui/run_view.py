@@ -15,7 +15,7 @@ from typing import Any
 import gradio as gr
 
 from wavenet.errors import ConditionError, WaveNetError
-from wavenet.exchange.folder import MAX_BYTES, REQUIRED, staged
+from wavenet.sharing.install import MAX_BYTES, REQUIRED, staging_folder
 from wavenet.training.run_status import RunStatus, read_status
 from wavenet.ui.page_text import error_sentence, fact_list, format_duration, progress_bar
 
@@ -172,7 +172,7 @@ def publish_checkpoint(folder: Path, root: Path, replace_removed: bool = True) -
             f"the checkpoint {folder.name} exists and is not from this run, or was changed; move "
             "it away, or copy the folder yourself"
         )
-    with staged(target, f"the run {folder.name}", overwrite=True) as staging:
+    with staging_folder(target, f"the run {folder.name}", overwrite=True) as staging:
         for name in filter(lambda name: (source / name).is_file(), MAX_BYTES):
             shutil.copyfile(source / name, staging / name)
         record.write_text(checkpoint_digest(staging), encoding="utf-8")

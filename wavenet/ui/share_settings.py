@@ -95,7 +95,7 @@ def _generate_command(job: GenerationJob) -> list[str]:
     seconds = ["--seconds", f"{job.requests[0].samples / job.sample_rate:.10g}"]
     words = ["wavenet", "generate", *_common_options(job), *seconds, "--seed", str(settings.seed)]
     if job.recording_name:
-        leave_out = [] if job.prefix.numel() else ["--no-with-prompt"]
+        leave_out = [] if job.prefix.numel() else ["--without-prompt"]
         words += ["--prompt", job.recording_name, *leave_out]
     if settings.variants > 1:
         return [*words, "--count", str(settings.variants), "--out", "."]
@@ -104,7 +104,8 @@ def _generate_command(job: GenerationJob) -> list[str]:
 
 def _vocode_command(job: GenerationJob, seed: int, name: str) -> list[str]:
     words = ["wavenet", "vocode", job.recording_name, *_common_options(job), "--seed", str(seed)]
-    return [*words, "--match", "0", "--out", name]  # the page plays the clip without mel matching
+    # The page plays the clip without mel matching.
+    return [*words, "--mel-matching-iterations", "0", "--out", name]
 
 
 def _common_options(job: GenerationJob) -> list[str]:

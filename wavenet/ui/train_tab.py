@@ -18,9 +18,9 @@ from typing import Any
 
 import gradio as gr
 
+from wavenet.audio_metadata import AUDIO_SUFFIXES, METADATA_NAMES
 from wavenet.config import make_config
 from wavenet.errors import ConditionError, WaveNetError
-from wavenet.manifest import AUDIO_SUFFIXES, METADATA_NAMES
 from wavenet.training import run_process
 from wavenet.training.dataset_report import DatasetReport, scan_dataset
 from wavenet.training.run_status import list_runs
@@ -124,9 +124,7 @@ def _wire_inputs(
         "outputs": recipe_outputs,
     }
     found = [inputs[name] for name in ("report", "labels", "recipe", "inspected")]
-    inspected = inputs["inspect"].click(
-        inspect_recordings, source, found, **SCAN_QUEUE, **private
-    )
+    inspected = inputs["inspect"].click(inspect_recordings, source, found, **SCAN_QUEUE, **private)
     inspected.success(**describe, **unqueued)
     inputs["recipe"].input(**describe, **unqueued)
     plan = [inputs[name] for name in ("labels", "recipe", "steps", "name", "inspected")]
