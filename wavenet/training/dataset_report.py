@@ -67,8 +67,8 @@ def scan_dataset(
     Everything that is known without opening a recording is checked before this returns.
 
     Args:
-        folder, pattern, metadata: as in `audio_metadata.find_audio_files`; or a prepared corpus, and the
-            pattern or metadata that it was prepared with.
+        folder, pattern, metadata: as in `audio_metadata.find_audio_files`; or a prepared corpus,
+            and the pattern or metadata that it was prepared with.
     Raises:
         DataError: as `audio_metadata.find_audio_files`; a corpus that is damaged.
         ConfigError: a corpus that was prepared with other fields.
