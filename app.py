@@ -1,11 +1,12 @@
-"""The door of the Hugging Face Space: build the studio and launch it.
+"""Entry point of the Hugging Face Space: build the studio and launch it.
 
-Enters: nothing. Leaves: `demo`, the Gradio app. On your own machine, `make app` does the same.
+Nothing enters; `demo`, the Gradio app, leaves. Called by the Space. On your own machine, `make app`
+does the same.
 """
 
 import contextlib
 
-# Only on ZeroGPU, where it has to come before anything that knows CUDA.
+# Exists only on ZeroGPU, and must be imported before any package that uses CUDA.
 with contextlib.suppress(ImportError):
     import spaces  # noqa: F401
 

@@ -31,7 +31,7 @@ from wavenet.batch.journal import Journal
 from wavenet.batch.manifest import ManifestRow
 from wavenet.batch.manifest_check import check_manifest
 from wavenet.batch.tasks import ClipTask, load_checkpoint, make_request, make_task
-from wavenet.bench.probes import describe_machine
+from wavenet.bench.machine import describe_machine
 from wavenet.generation.generate import GeneratedClip
 
 CALL = "from wavenet.cli.main import main; main()"

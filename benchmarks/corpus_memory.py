@@ -29,7 +29,7 @@ import numpy as np
 import soundfile
 import torch
 
-from wavenet.bench.probes import describe_machine
+from wavenet.bench.machine import describe_machine
 from wavenet.training.batches import training_batches
 from wavenet.training.dataset import Dataset, read_dataset
 from wavenet.training.loop import train_step

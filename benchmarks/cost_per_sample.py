@@ -18,7 +18,7 @@ import time
 import torch
 
 from wavenet.bench.configurations import BITS, CONFIGURATIONS, SAMPLE_RATE
-from wavenet.bench.probes import describe_machine
+from wavenet.bench.machine import describe_machine
 from wavenet.engines.base import State
 from wavenet.engines.cpu.cpu_engine import CpuEngine
 from wavenet.model.model_config import ModelConfig

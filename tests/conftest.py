@@ -105,10 +105,6 @@ def make_frame_features(model: AutoregressiveModel[Any], row: int, samples: int)
     return torch.randn(frames if columns else 0, columns, generator=generator)
 
 
-# names that some tests still use
-given_for, local_for = make_condition_values, make_frame_features
-
-
 def tiny_model(config: ModelConfig | None = None, bits: int = 5, seed: int = 0) -> Any:
     """Build a small network whose weights are large enough for predictions that differ."""
     config = config or tiny_config()

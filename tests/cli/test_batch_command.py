@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.batch.conftest import file_hashes, make_rows, read_journal, write_manifest
-from tests.cli.conftest import refused
+from tests.cli.conftest import assert_refused
 from tests.conftest import tiny_config
 from wavenet.cli import batch_progress
 from wavenet.cli.batch_progress import BatchProgressBar
@@ -131,15 +131,15 @@ def test_fail_fast_stops_at_the_first_failure(batch, tmp_path):
     ],
 )
 def test_invalid_options_are_refused(batch, options, words):
-    refused(batch(make_rows(1), *options), words)
+    assert_refused(batch(make_rows(1), *options), words)
 
 
 def test_missing_files_are_one_sentence(batch, tmp_path):
-    refused(batch(tmp_path / "none.csv"), "none.csv", code=1)
-    refused(batch(tmp_path), "cannot be read", code=1)
-    refused(batch(make_rows(1), "--checkpoint", tmp_path / "gone"), "gone", code=1)
+    assert_refused(batch(tmp_path / "none.csv"), "none.csv", code=1)
+    assert_refused(batch(tmp_path), "cannot be read", code=1)
+    assert_refused(batch(make_rows(1), "--checkpoint", tmp_path / "gone"), "gone", code=1)
     (tmp_path / "file").touch()
-    refused(batch(make_rows(1), "--out-dir", tmp_path / "file"), "cannot be written", code=1)
+    assert_refused(batch(make_rows(1), "--out-dir", tmp_path / "file"), "cannot be written", code=1)
     code, _, err = batch(make_rows(1), "--out-dir", "/proc/clips")
     assert code == 1
     assert "wavenet: the folder /proc/clips cannot be" in err
@@ -148,7 +148,7 @@ def test_missing_files_are_one_sentence(batch, tmp_path):
 
 def test_the_journal_cannot_be_the_manifest(batch, tmp_path):
     batch(make_rows(1))
-    refused(batch(tmp_path / "out" / "results.jsonl"), "copy it")
+    assert_refused(batch(tmp_path / "out" / "results.jsonl"), "copy it")
 
 
 def test_the_default_checkpoint_may_be_missing_if_every_row_names_one(wavenet, tiny, tmp_path):
@@ -172,9 +172,9 @@ def test_a_remote_batch_has_its_journal_beside_the_manifest(wavenet, tiny, tmp_p
     code, _, err = wavenet("batch", manifest, *common, "--journal-dir", tmp_path / "new")
     assert code == 2
     assert "exists, but" in err and "no results.jsonl" in err
-    refused(wavenet("batch", "-", *common), "add --journal-dir")
-    refused(wavenet("batch", manifest, *common[:-1], "nope://x"), "is not a location")
-    refused(
+    assert_refused(wavenet("batch", "-", *common), "add --journal-dir")
+    assert_refused(wavenet("batch", manifest, *common[:-1], "nope://x"), "is not a location")
+    assert_refused(
         wavenet("batch", manifest, *common[:-1], tmp_path / "o", "--journal-dir", "x"),
         "needs an --out-dir",
     )
@@ -183,10 +183,10 @@ def test_a_remote_batch_has_its_journal_beside_the_manifest(wavenet, tiny, tmp_p
 
 
 def test_options_of_a_cluster_are_checked(wavenet, batch, monkeypatch):
-    refused(batch(make_rows(1), "--cluster-address", "auto"), "needs --cluster ray")
-    refused(batch(make_rows(1), "--cluster", "slurm"), "must be ray")
+    assert_refused(batch(make_rows(1), "--cluster-address", "auto"), "needs --cluster ray")
+    assert_refused(batch(make_rows(1), "--cluster", "slurm"), "must be ray")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    refused(batch(make_rows(1), "--cluster", "ray"), 'pip install "wavenet-studio[ray]"')
+    assert_refused(batch(make_rows(1), "--cluster", "ray"), 'pip install "wavenet-studio[ray]"')
 
 
 def start_batch(tmp_path, tiny, rows, *options, **more):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.cli.conftest import refused
+from tests.cli.conftest import assert_refused
 from tests.conftest import RATE, sine
 from wavenet.cli import data_command
 
@@ -94,10 +94,11 @@ def test_long_lists_of_values_are_shortened(wavenet, folder):
 
 
 def test_folders_that_cannot_be_used_are_refused(wavenet, folder, tmp_path):
-    refused(wavenet("data", "report", tmp_path / "none"), "is not a folder", code=1)
+    assert_refused(wavenet("data", "report", tmp_path / "none"), "is not a folder", code=1)
     command = ("data", "report", folder, "--pattern", "{a}-{b}")
-    refused(wavenet(*command), "no file name in", code=1)
-    refused(wavenet("data", "report", folder, "--metadata", "no.csv"), "no file no.csv", code=1)
+    assert_refused(wavenet(*command), "no file name in", code=1)
+    table = ("--metadata", "no.csv")
+    assert_refused(wavenet("data", "report", folder, *table), "no file no.csv", code=1)
 
 
 def test_ctrl_c_ends_a_report(wavenet, folder, monkeypatch):
@@ -128,8 +129,8 @@ def test_a_folder_is_prepared_and_reported(wavenet, folder, tmp_path):
     assert code == 0
     assert "voice        2: ann bob" in printed
     assert "clipped        1 file: ann_4.wav" in printed
-    refused(wavenet(*command), "was prepared with", "--overwrite")
-    refused(wavenet("data", "report", out, "--pattern", "{a}"), "was prepared with pattern")
+    assert_refused(wavenet(*command), "was prepared with", "--overwrite")
+    assert_refused(wavenet("data", "report", out, "--pattern", "{a}"), "was prepared with pattern")
 
 
 def test_files_that_cannot_be_prepared_are_named_and_listed(wavenet, folder, tmp_path):

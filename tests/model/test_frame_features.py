@@ -136,7 +136,7 @@ def test_an_array_is_read_without_running_code(tmp_path):
     path = tmp_path / "a.npy"
     np.save(tmp_path / "good.npy", np.arange(6).reshape(2, 3))
     assert torch.equal(read_array(tmp_path / "good.npy"), torch.arange(6.0).reshape(2, 3))
-    with pytest.raises(ConditionError, match="there is no file"):
+    with pytest.raises(ConditionError, match=r"file .*b\.npy"):
         read_array(tmp_path / "b.npy")
     np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(ConditionError, match="cannot be read as an array"):

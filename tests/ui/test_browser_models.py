@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from wavenet.exchange import archive
+from wavenet.sharing import zip_archive
 
 from .conftest import RATE, save_checkpoint
 
@@ -52,7 +52,7 @@ def test_a_card_is_read_and_nothing_in_it_acts(page: Any) -> None:
     words = page.inner_text("#model-card")
     for attack in (ATTACKS[0], ATTACKS[1], ATTACKS[3], ATTACKS[5]):
         assert attack in words
-    assert "[picture: pixel]" in words
+    assert "[image: pixel]" in words
     assert page.query_selector_all("#model-card :is(script, img, svg, iframe, [onerror])") == []
     page.wait_for_timeout(300)
     assert page.evaluate("window.harmed") is None
@@ -77,7 +77,7 @@ def test_a_checkpoint_is_taken_home_and_another_taken_in(
     page.set_input_files("#model-upload input[type=file]", bad)
     page.wait_for_selector("#model-news [role=alert] >> text=expected nothing but")
     save_checkpoint(tmp_path, "brass", 2 * RATE, {"instrument": ("horn",)})
-    archive.pack(tmp_path / "brass", tmp_path / "brass.zip")
+    zip_archive.pack(tmp_path / "brass", tmp_path / "brass.zip")
     page.set_input_files("#model-upload input[type=file]", tmp_path / "brass.zip")
     page.wait_for_selector("#model-news [role=status] >> text=brass is here")
     page.wait_for_selector("#model-facts >> text=16,000 Hz")

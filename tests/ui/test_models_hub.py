@@ -5,7 +5,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from tests.exchange.conftest import COMMIT, FakeHub, hub  # noqa: F401
+from tests.sharing.conftest import COMMIT, FakeHub, hub  # noqa: F401
 from wavenet.ui import fetching, models
 
 from .conftest import RATE, save_checkpoint
@@ -44,7 +44,7 @@ def test_a_typed_name_brings_its_checkpoint(folder: Path, published: FakeHub) ->
     assert (choices["choices"], choices["value"]) == (["digits", "Brass"], "Brass")
     assert "cc0-1.0" in models.show(folder, "Brass")[0]
     again, _ = list(models.fetch(folder, "them/brass"))[-1]
-    assert "There is a checkpoint brass already" in again
+    assert "checkpoint brass exists already" in again
 
 
 def test_a_name_typed_into_the_picker_brings_its_checkpoint_too(
@@ -72,7 +72,7 @@ def test_a_name_typed_into_the_picker_brings_its_checkpoint_too(
 
 def test_a_revision_stands_behind_an_at(folder: Path, published: FakeHub) -> None:
     words, _ = list(models.fetch(folder, "them/Brass@v9"))[-1]
-    assert "no revision &#x27;v9&#x27;; leave @REVISION out" in words
+    assert "no revision &#x27;v9&#x27;; omit @REVISION" in words
     assert list(models.fetch(folder, f"them/Brass@{COMMIT}"))[-1][1]["value"] == "Brass"
 
 

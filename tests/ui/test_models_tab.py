@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from wavenet.exchange import archive
+from wavenet.sharing import zip_archive
 from wavenet.ui import jobs, models
 from wavenet.ui.studio import build_studio
 
@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 def brass(tmp_path: Path) -> Path:
     """An archive of another checkpoint."""
     save_checkpoint(tmp_path / "theirs", "brass", 2 * RATE, {"instrument": ("horn",)})
-    archive.pack(tmp_path / "theirs" / "brass", tmp_path / "brass.zip")
+    zip_archive.pack(tmp_path / "theirs" / "brass", tmp_path / "brass.zip")
     return tmp_path / "brass.zip"
 
 
@@ -134,7 +134,7 @@ def as_list(result: Any) -> list[Any]:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"no zip", "damaged, or no zip"), (None, "There is a checkpoint brass already")],
+    [(b"no zip", "not a zip"), (None, "checkpoint brass exists already")],
 )
 def test_a_refused_archive_is_a_sentence(
     folder: Path, brass: Path, content: bytes | None, words: str

@@ -202,7 +202,7 @@ def test_what_a_speed_means_is_reckoned_from_the_network() -> None:
     assert fact(facts, "Samples a second") == "16,000"
     assert fact(facts, "At 8,000 Hz") == "2.00 × real time"
     assert fact(facts, "Time for a sample") == "62.5 µs"
-    work = 16_000 * network.cost.cached / 1e9
+    work = 16_000 * network.cost.cached_macs / 1e9
     assert fact(facts, "Work a second") == f"{work:.2f} GMACs"
     assert fact(facts, "Without a cache, about") == f"{16_000 / 15:,.1f} a second"
     assert "2 threads (10,000 on 1)" in facts

@@ -24,7 +24,7 @@ from wavenet.cli.batch_options import (
 )
 from wavenet.cli.batch_progress import BatchProgressBar, stop_on_interrupt
 from wavenet.cli.option_groups import expand_option_groups
-from wavenet.cli.options import say
+from wavenet.cli.options import print_message
 from wavenet.errors import ConditionError, DataError, FolderError
 
 if TYPE_CHECKING:
@@ -105,9 +105,9 @@ def _print_summary(summary: "ManifestSummary", manifest: str, skip_invalid: bool
         ConditionError: rows are invalid and must not be skipped, or there are no rows.
     """
     for row in summary.invalid_rows:
-        say(f"line {row.line}: {row.reason}")
+        print_message(f"line {row.line}: {row.reason}")
     if summary.invalid_count > len(summary.invalid_rows):
-        say(f"and {summary.invalid_count - len(summary.invalid_rows):,} more")
+        print_message(f"and {summary.invalid_count - len(summary.invalid_rows):,} more")
     if summary.invalid_count and not skip_invalid:
         raise ConditionError(
             f"{summary.invalid_count:,} of {summary.rows:,} rows of {manifest} are invalid, so "
@@ -115,7 +115,7 @@ def _print_summary(summary: "ManifestSummary", manifest: str, skip_invalid: bool
         )
     if not summary.rows:
         raise ConditionError(f"{manifest} has no rows for this shard; expected a row for each clip")
-    say(f"{summary.valid_count:,} clips, {summary.seconds:,.1f} s of audio")
+    print_message(f"{summary.valid_count:,} clips, {summary.seconds:,.1f} s of audio")
 
 
 def _print_result(
@@ -138,7 +138,7 @@ def _print_result(
     ):
         if count > 0:
             parts.append(f"{count:,} {text}")
-    say(", ".join(parts))
+    print_message(", ".join(parts))
     if not output.json_:
         typer.echo(str(results))
         return
@@ -177,6 +177,6 @@ def _keep_partial_result(progress: BatchProgressBar) -> Iterator[None]:
     except FolderError as error:
         if not progress.generated_seconds:
             raise
-        say("finished clips are kept; the same command resumes")
-        say(f"wavenet: {error}")
+        print_message("finished clips are kept; the same command resumes")
+        print_message(f"wavenet: {error}")
         raise typer.Exit(SOME_FAILED) from None

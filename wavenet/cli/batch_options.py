@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wavenet.cli.clips import GuardOption
+from wavenet.cli.clip_generation import GuardOption
 from wavenet.cli.options import (
     DEFAULT_CHECKPOINT,
     CheckpointOption,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.cli.options import say
+from wavenet.cli.options import print_message
 from wavenet.progress import CallbackProgress, Progress
 
 if TYPE_CHECKING:
@@ -53,13 +53,13 @@ def report(
     are listed, and the exit code is then 3.
     """
     from wavenet.audio_metadata import find_audio_files
-    from wavenet.cli.progress import bar
+    from wavenet.cli.progress_bars import progress_bar
     from wavenet.corpus.format import is_corpus
     from wavenet.training.dataset_report import guess_pattern, scan_dataset
 
     reports = scan_dataset(folder, pattern, metadata)
     result = next(reports)
-    with bar("files", result.files) as advance:
+    with progress_bar("files", result.files) as advance:
         for newest in reports:
             result = newest
             advance(1)
@@ -71,7 +71,9 @@ def report(
     if result.format is None and not is_corpus(folder):
         guess = guess_pattern([file.path.name for file in find_audio_files(folder)])
         if guess:
-            say(f'the file names contain fields: try --pattern "{guess}", with names of your own')
+            print_message(
+                f'the file names contain fields: try --pattern "{guess}", with names of your own'
+            )
     if result.unreadable_count:
         raise typer.Exit(SOME_UNREADABLE)
 
@@ -115,13 +117,13 @@ def prepare(
             _file_progress,
         )
     except KeyboardInterrupt:
-        say("stopped; the same command resumes")
+        print_message("stopped; the same command resumes")
         raise typer.Exit(INTERRUPTED) from None
     for message in result.unreadable:
-        say(f"skipped: {message}")
+        print_message(f"skipped: {message}")
     if result.unreadable_count > len(result.unreadable):
-        say(f"and more: {result.unreadable_count:,} in all, in {out / 'skipped.txt'}")
-    say(format_summary(result))
+        print_message(f"and more: {result.unreadable_count:,} in all, in {out / 'skipped.txt'}")
+    print_message(format_summary(result))
     typer.echo(json.dumps({"corpus": str(out), **result.model_dump()}) if json_ else str(out))
     if result.unreadable_count:
         raise typer.Exit(SOME_UNREADABLE)
@@ -130,10 +132,10 @@ def prepare(
 @contextmanager
 def _file_progress(files: int) -> Iterator[Progress]:
     """Show a progress bar that counts files."""
-    from wavenet.cli.progress import bar
+    from wavenet.cli.progress_bars import progress_bar
 
-    with bar("files", files) as advance:
-        yield CallbackProgress(lambda amount: advance(int(amount)), say)
+    with progress_bar("files", files) as advance:
+        yield CallbackProgress(advance, print_message)
 
 
 def format_summary(report: "CorpusReport") -> str:

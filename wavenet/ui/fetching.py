@@ -12,8 +12,8 @@ from typing import Any
 import gradio as gr
 
 from wavenet.errors import WaveNetError
-from wavenet.exchange import hub
-from wavenet.exchange.folder import check_new
+from wavenet.sharing import hub
+from wavenet.sharing.install import check_name_is_free
 from wavenet.ui import jobs
 from wavenet.ui.controls import SHOWN, show_checkpoint
 
@@ -36,7 +36,7 @@ def asking(wish: str) -> str:
     return f"<p class='note' role='status'>Asking the Hub for {escape(wish.strip())} …</p>"
 
 
-def fetch(root: Path, wish: str) -> tuple[str, hub.Pulled]:
+def fetch(root: Path, wish: str) -> tuple[str, hub.PulledCheckpoint]:
     """Fetch a checkpoint, and give it the name of its repository.
 
     Args:
@@ -47,7 +47,7 @@ def fetch(root: Path, wish: str) -> tuple[str, hub.Pulled]:
     """
     repository, _, revision = wish.strip().partition("@")
     name = repository.rpartition("/")[2]
-    check_new(root, name)
+    check_name_is_free(root, name)
     # What is there for all must not come by the token of one.
     strangers = "SPACE_ID" in os.environ
     return name, hub.pull(repository, root / name, revision or None, anonymous=strangers)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from audio_utils.errors import AudioError
 from audio_utils.example_sound import make_example_sound
-from wavenet.bench import configurations, measuring
+from wavenet.bench import configurations, measurement
 from wavenet.checkpoint import Checkpoint
 from wavenet.engines.cpu.thread_sync import CAN_WAIT, available_cores
 from wavenet.errors import ConditionError, WaveNetError
@@ -62,11 +62,11 @@ def run_speed(root: Path, *values: Any) -> Iterator[str]:
         subject = _subject(root, network)
         speeds: dict[int, list[float]] = {threads: [] for threads in _threads()}
         for threads, found in speeds.items():
-            case = measuring.Case("cpu", subject.name, 1, "fp32", threads)
+            case = measurement.BenchmarkCase("cpu", subject.name, 1, "fp32", threads)
             for n in range(RUNS):
                 plural = "" if threads == 1 else "s"
                 yield _note(f"Measuring {threads} thread{plural}: run {n + 1} of {RUNS} …")
-                found.append(measuring.measure(case, subject, 1, RUN_SECONDS)[0])
+                found.append(measurement.measure_case(case, subject, 1, RUN_SECONDS)[0])
         yield speed_facts(network, {t: statistics.median(found) for t, found in speeds.items()})
     except WaveNetError as error:
         yield f"<p class='note' role='alert'>{escape(jobs.sentence(error))}</p>"
@@ -84,8 +84,8 @@ def speed_facts(network: Network, speeds: dict[int, float]) -> str:
         "Samples a second": f"{speed:,.0f}",
         f"At {network.sample_rate:,} Hz": f"{speed / network.sample_rate:,.2f} × real time",
         "Time for a sample": f"{1e6 / speed:,.1f} µs",
-        "Work a second": f"{speed * cost.cached / 1e9:,.2f} GMACs",
-        "Without a cache, about": f"{speed * cost.cached / cost.naive:,.1f} a second",
+        "Work a second": f"{speed * cost.cached_macs / 1e9:,.2f} GMACs",
+        "Without a cache, about": f"{speed * cost.cached_macs / cost.uncached_macs:,.1f} a second",
     }
     others = " and ".join(f"{s:,.0f} on {t}" for t, s in speeds.items() if t != threads)
     note = (
@@ -166,7 +166,7 @@ def bin_edges(samples: int, bins: int = BINS) -> list[int]:
     return sorted({round(math.exp(ratio * n)) for n in range(bins)} | {1, samples + 1})
 
 
-def _subject(root: Path, network: Network) -> configurations.Network:
+def _subject(root: Path, network: Network) -> configurations.BenchmarkModel:
     """Take the checkpoint's own weights, or random ones of the same sizes."""
     for what, size, most in (
         ("weights", network.cost.weight_bytes, MAX_WEIGHT_BYTES),
@@ -179,9 +179,9 @@ def _subject(root: Path, network: Network) -> configurations.Network:
             )
     if network.checkpoint is None:
         rate = max(4_000, network.sample_rate)
-        return configurations.random_network("own", network.config, network.bits, rate)
+        return configurations.build_random_model("own", network.config, network.bits, rate)
     checkpoint = jobs.on_device(jobs.load_named(root, network.checkpoint), torch.device("cpu"))
-    return configurations.Network(network.checkpoint, checkpoint.model)
+    return configurations.BenchmarkModel(network.checkpoint, checkpoint.model)
 
 
 def _threads() -> tuple[int, ...]:

@@ -16,9 +16,9 @@ import gradio as gr
 
 from wavenet.checkpoint import WEIGHTS, Checkpoint
 from wavenet.errors import WaveNetError
-from wavenet.exchange import archive, card
 from wavenet.model.base import Fact
 from wavenet.model.conditions import Condition, LabelCondition, NumberCondition, PositionCondition
+from wavenet.sharing import model_card, zip_archive
 from wavenet.ui import fetching, jobs
 from wavenet.ui.fetching import ALLOW_IMPORT, import_allowed, refused
 from wavenet.ui.live import fact_list
@@ -110,11 +110,11 @@ def show(root: Path, name: str | None) -> tuple[str, str]:
     """
     try:
         checkpoint = jobs.load_named(root, name)
-        text = card.read_card(root / str(name))
+        text = model_card.read_card(root / str(name))
     except WaveNetError as error:
         return refused(root, error), ""
-    licence = card.licence_of(text) or "none named: ask its authors"
-    return fact_list(facts_of(checkpoint, licence)), card.render(text) or NO_CARD
+    licence = model_card.get_licence(text) or "none named: ask its authors"
+    return fact_list(facts_of(checkpoint, licence)), model_card.render_html(text) or NO_CARD
 
 
 def pack(root: Path, name: str | None) -> Iterator[str]:
@@ -122,7 +122,7 @@ def pack(root: Path, name: str | None) -> Iterator[str]:
     with jobs.shown_errors(), tempfile.TemporaryDirectory() as folder:
         source = jobs.load_named(root, name).folder
         path = Path(folder) / f"{source.name}.zip"
-        archive.pack(source, path)
+        zip_archive.pack(source, path)
         yield str(path)
 
 
@@ -135,7 +135,7 @@ def take_in(root: Path, path: str | None) -> tuple[None, str, Any]:
     if path is None or not import_allowed():
         return None, NOT_HERE if path else "", gr.skip()
     try:
-        name = archive.unpack(Path(path), root).name
+        name = zip_archive.unpack(Path(path), root).name
     except WaveNetError as error:
         return None, refused(root, error), gr.skip()
     return None, *_arrived(root, name)

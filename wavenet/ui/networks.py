@@ -1,7 +1,7 @@
 """The networks of the Receptive field tab: presets, checkpoints and one's own, and what they cost.
 
 What the controls hold enters, whatever it is; a checked network, numbers as HTML and the value of
-the picture leave. Counts: `wavenet.model.convolution_geometry` and `wavenet.bench.cost`.
+the picture leave. Counts: `wavenet.model.convolution_geometry` and `wavenet.bench.model_cost`.
 """
 
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from wavenet.bench.cost import Cost, cost_of, outline
+from wavenet.bench.model_cost import ModelCost, build_meta_model, compute_cost
 from wavenet.checkpoint import CheckpointConfig, load_config
 from wavenet.config import make_config
 from wavenet.errors import ConfigError, WaveNetError
@@ -65,9 +65,9 @@ class Network:
     checkpoint: str | None = None
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> ModelCost:
         """Count what it costs."""
-        return cost_of(outline(self.config, self.bits, self.sample_rate))
+        return compute_cost(build_meta_model(self.config, self.bits, self.sample_rate))
 
     @property
     def plain(self) -> "Network":
@@ -215,8 +215,8 @@ def count(network: Network, stack: ConvolutionStack) -> str:
     if stack.is_causal:
         small |= {
             "Cache of a stream": memory(cost.ring_bytes),
-            "Work a sample, cached": f"{cost.cached:,} MACs",
-            "Work a sample, naive": f"{cost.naive:,} MACs",
+            "Work a sample, cached": f"{cost.cached_macs:,} MACs",
+            "Work a sample, naive": f"{cost.uncached_macs:,} MACs",
             "Saved by the cache": f"{cost.receptive_field:,} times",
         }
         words = (

@@ -15,7 +15,7 @@ from typing import Any
 import gradio as gr
 
 from wavenet.errors import ConditionError, WaveNetError
-from wavenet.exchange.folder import MAX_BYTES, REQUIRED, staged
+from wavenet.sharing.install import MAX_BYTES, REQUIRED, staging_folder
 from wavenet.training.run_status import RunStatus, read_status
 from wavenet.ui import jobs
 from wavenet.ui.live import fact_list
@@ -171,7 +171,7 @@ def offer(folder: Path, root: Path, again: bool = True) -> bool:
             f"there is a checkpoint {folder.name} that is not this run's, or was changed since; "
             "move it away, or copy the folder by hand"
         )
-    with staged(target, f"the run {folder.name}", overwrite=True) as staging:
+    with staging_folder(target, f"the run {folder.name}", overwrite=True) as staging:
         for name in filter(lambda name: (source / name).is_file(), MAX_BYTES):
             shutil.copyfile(source / name, staging / name)
         note_file.write_text(digest(staging), encoding="utf-8")

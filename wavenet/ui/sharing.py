@@ -92,7 +92,7 @@ def _generate(job: Job) -> list[str]:
     seconds = ["--seconds", f"{job.items[0].samples / job.rate:.10g}"]
     words = ["wavenet", "generate", *_common(job), *seconds, "--seed", str(job.wish.seed)]
     if job.source:
-        words += ["--prompt", job.source, *([] if job.opening.numel() else ["--no-with-prompt"])]
+        words += ["--prompt", job.source, *([] if job.opening.numel() else ["--without-prompt"])]
     if job.wish.variants > 1:
         return [*words, "--count", str(job.wish.variants), "--out", "."]
     return [*words, "--out", job.file_names[0]]
@@ -100,7 +100,13 @@ def _generate(job: Job) -> list[str]:
 
 def _vocode(job: Job, seed: int, name: str) -> list[str]:
     words = ["wavenet", "vocode", job.source, *_common(job), "--seed", str(seed)]
-    return [*words, "--match", "0", "--out", name]  # the page plays the clip as drawn
+    return [
+        *words,
+        "--mel-matching-iterations",
+        "0",
+        "--out",
+        name,
+    ]  # the page plays the clip as drawn
 
 
 def _common(job: Job) -> list[str]:
