@@ -92,10 +92,10 @@ def measure_files(folder: Path, checkpoint: str, count: int) -> float:
             load_checkpoint(checkpoint)[0], settings, execution, task, make_request(task), clip, 1.0
         )
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     with ThreadPoolExecutor(WRITER_THREADS) as writers:
         list(writers.map(write, tasks))
-    return count / (time.perf_counter() - began)
+    return count / (time.perf_counter() - start)
 
 
 class Echo:
@@ -139,14 +139,16 @@ def measure_workers(folder: Path, checkpoint: str, count: int, turns: int) -> li
         for name, more in (("local", []), ("ray", ["--cluster", "ray"])):
             out = folder / f"{name}-{turn}"
             command = [sys.executable, "-c", CALL, "batch", str(manifest), "--out-dir", str(out)]
-            began = time.perf_counter()
+            start = time.perf_counter()
             quiet = [*command, *options, "--quiet", *more]
             subprocess.run(quiet, check=True, stdout=subprocess.DEVNULL)
-            took = time.perf_counter() - began
+            elapsed = time.perf_counter() - start
             ends = sorted(path.stat().st_mtime for path in out.glob("*.wav"))
             steady, load = ends[-1] - ends[0], os.getloadavg()[0]
-            found.append({"workers": name, "took": took, "files": steady, "load": load})
-            print(f"{name}: {took:.1f} s, {steady:.1f} s between files, load {load:.1f}")
+            found.append(
+                {"workers": name, "seconds": elapsed, "seconds between files": steady, "load": load}
+            )
+            print(f"{name}: {elapsed:.1f} s, {steady:.1f} s between files, load {load:.1f}")
     return found
 
 

@@ -67,7 +67,7 @@ def process_memory(pid: int) -> dict[str, int]:
 
 def measure_command(command: Sequence[str]) -> tuple[float, list[dict[str, int]], dict[str, int]]:
     """Run a command; return its seconds, the peaks of each process, and the peak of their sum."""
-    began = time.perf_counter()
+    start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     peaks: dict[int, dict[str, int]] = {}
     total = dict.fromkeys(KINDS, 0)
@@ -87,7 +87,7 @@ def measure_command(command: Sequence[str]) -> tuple[float, list[dict[str, int]]
         time.sleep(0.1)
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    return time.perf_counter() - began, list(peaks.values()), total
+    return time.perf_counter() - start, list(peaks.values()), total
 
 
 def open_dataset(folder: Path) -> Dataset:
@@ -100,12 +100,12 @@ def open_dataset(folder: Path) -> Dataset:
 def read_epoch(folder: Path) -> None:
     """Collate every clip of a corpus once; print clips per second and memory."""
     recipe, dataset = load_recipe(RECIPE), open_dataset(folder)
-    opened, began, clips = process_memory(os.getpid()), time.perf_counter(), 0
+    opened, start, clips = process_memory(os.getpid()), time.perf_counter(), 0
     for step in training_batches(dataset.train, recipe.codec, recipe.model, 16 * RATE, 3.0, 0):
         clips += sum(len(batch.conditions) for batch in step.batches)
         if clips >= len(dataset.train):
             break
-    rate = clips / (time.perf_counter() - began)
+    rate = clips / (time.perf_counter() - start)
     found = {
         "clips": clips,
         "clips/s": round(rate),
@@ -122,19 +122,19 @@ def compare(folder: Path, corpus: Path) -> dict[str, float]:
     config = resolve_config(recipe, sets["memory"])
     found: dict[str, list[float]] = {}
     for name, data in ROUNDS * list(sets.items()):
-        took = training_batches(data.train, recipe.codec, recipe.model, 4000, 3.0, 0)
-        began = time.perf_counter()
-        for _ in islice(took, BATCHES):
+        stream = training_batches(data.train, recipe.codec, recipe.model, 4000, 3.0, 0)
+        start = time.perf_counter()
+        for _ in islice(stream, BATCHES):
             pass
-        collated = time.perf_counter() - began
+        collated = time.perf_counter() - start
         task = CodeLikelihoodTask(config, recipe.train, data)
         state = make_state(task)
-        fed = prefetch_batches(took, state.model, state.model.device)
-        train_step(task, state, next(fed))
-        began = time.perf_counter()
+        device_batches = prefetch_batches(stream, state.model, state.model.device)
+        train_step(task, state, next(device_batches))
+        start = time.perf_counter()
         for _ in range(STEPS):
-            train_step(task, state, next(fed))
-        stepped = time.perf_counter() - began
+            train_step(task, state, next(device_batches))
+        stepped = time.perf_counter() - start
         found.setdefault(f"batches/s, {name}", []).append(BATCHES / collated)
         found.setdefault(f"steps/s, {name}", []).append(STEPS / stepped)
     return {name: round(statistics.median(rates), 2) for name, rates in found.items()}
@@ -159,9 +159,9 @@ def main() -> None:
     if not recordings.is_dir():
         write_files(recordings, options.files)
     call = [sys.executable, "-c", WAVENET]
-    words = ["--pattern", "{kind}_{number}", "--workers", str(options.workers)]
+    arguments = ["--pattern", "{kind}_{number}", "--workers", str(options.workers)]
     seconds, peaks, total = measure_command(
-        [*call, "data", "prepare", str(recordings), "--out", str(corpus), *words]
+        [*call, "data", "prepare", str(recordings), "--out", str(corpus), *arguments]
     )
     found = {
         "files": options.files,
@@ -176,7 +176,7 @@ def main() -> None:
     text = (Path(__file__).parents[1] / f"wavenet/training/recipes/{RECIPE}.toml").read_text()
     # 0.1 % of the clips: more validation would take longer than the steps
     recipe.write_text(text.replace("[data]", "[data]\nvalidation_fraction = 0.001"))
-    words = [
+    arguments = [
         "--steps",
         str(options.steps),
         "--label",
@@ -187,7 +187,7 @@ def main() -> None:
         str(options.folder / "run"),
     ]
     seconds, (peak, *_), _ = measure_command(
-        [*call, "train", str(recipe), "--data", str(corpus), *words]
+        [*call, "train", str(recipe), "--data", str(corpus), *arguments]
     )
     found["train"] = {"seconds": round(seconds, 1), "steps": options.steps, "MB": peak}
     done = subprocess.run(

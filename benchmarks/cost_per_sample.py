@@ -48,9 +48,9 @@ class Stream:
 
     def run(self, samples: int) -> float:
         """Generate samples; return the microseconds per sample."""
-        began = time.perf_counter()
+        start = time.perf_counter()
         self.engine.run(self.state, samples, SamplingConfig(), self.noise[:, :samples])  # type: ignore[arg-type]
-        return (time.perf_counter() - began) / samples * 1e6
+        return (time.perf_counter() - start) / samples * 1e6
 
     def go_to(self, sample: int) -> None:
         """Generate until the clip has a number of samples."""
@@ -71,9 +71,9 @@ def prefill(stream: Stream, rounds: int) -> float:
     seconds = []
     for _ in range(rounds):
         state = stream.engine.start(stream.model.conditioning([{}], [prompt.numel() + 1]))
-        began = time.perf_counter()
+        start = time.perf_counter()
         stream.engine.prefill(state, [prompt])
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 
 

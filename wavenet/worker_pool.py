@@ -285,7 +285,7 @@ class WorkerPool(Generic[TaskT]):
                 self._release(worker)
 
     def _release(self, worker: _WorkerProcess[TaskT]) -> None:
-        """Let a process end."""
+        """End an idle process, which has no tasks."""
         _send(worker.pipe, False)
         self._workers.remove(worker)
         worker.process.join()

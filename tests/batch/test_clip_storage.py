@@ -106,8 +106,8 @@ def test_a_remote_batch_is_the_same_and_resumes(tiny, tmp_path):
     there = f"local://{tmp_path}/there"
     result = run_rows(tmp_path / "out", make_rows(), tiny, remote_url=there, limit=4)
     assert result.done == 4
-    (made,) = {r["file"] for r in read_journal(tmp_path / "out") if r["id"] == "clip 3"}
-    (tmp_path / "there" / made).write_bytes(b"short")
+    (file,) = {r["file"] for r in read_journal(tmp_path / "out") if r["id"] == "clip 3"}
+    (tmp_path / "there" / file).write_bytes(b"short")
     result = run_rows(tmp_path / "out", make_rows(), tiny, remote_url=there)
     assert (result.done, result.already_done) == (6, 3)
     result = run_rows(tmp_path / "out", make_rows(), tiny, remote_url=there)

@@ -109,7 +109,7 @@ def test_a_worker_starts_with_all_libraries_loaded_and_ignores_sigint():
 
 
 def test_an_error_that_concerns_all_clips_stops_the_batch(tiny, tmp_path):
-    """A missing folder is not the fault of a clip."""
+    """A missing folder is not an error of one clip."""
     (tmp_path / "out").mkdir()
     settings = BatchSettings(tiny)
     queue = ListQueue([make_task(ManifestRow(1, make_rows(1)[0]), settings)])

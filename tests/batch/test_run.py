@@ -12,7 +12,9 @@ from tests.batch.conftest import (
     read_journal,
     run_rows,
 )
+from tests.batch.test_local_workers import Bomb
 from tests.conftest import RATE, sine
+from wavenet.batch import manifest_check
 from wavenet.batch.batch_config import BatchSettings
 from wavenet.batch.manifest import ManifestShard
 from wavenet.batch.output_folder import (
@@ -20,6 +22,7 @@ from wavenet.batch.output_folder import (
     lock_output_folder,
     remove_partial_files,
 )
+from wavenet.batch.tasks import make_task
 from wavenet.errors import ConditionError, FolderError, FolderInUse
 from wavenet.folder_lock import lock_folder
 
@@ -160,6 +163,25 @@ def test_a_prompt_damaged_after_the_check_fails_only_its_clip(tiny, tmp_path):
     assert (result.done, result.failed) == (2, 1)
     soundfile.write(prompt, sine(0.1), RATE)
     assert run_rows(tmp_path / "out", rows, tiny).done == 1
+
+
+def test_a_clip_that_kills_its_workers_is_recorded_as_failed(tiny, tmp_path, monkeypatch):
+    def make_task_with_bomb(row, settings):
+        task = make_task(row, settings)
+        if task.identity == "clip 2":
+            task.conditions["bomb"] = Bomb()
+        return task
+
+    rows = make_rows(5)
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest_check, "make_task", make_task_with_bomb)
+        result = run_rows(tmp_path / "out", rows, tiny, workers=2, batch_size=2, max_retries=1)
+    assert (result.done, result.failed) == (4, 1)
+    (failed,) = [r for r in read_journal(tmp_path / "out") if r["status"] == "failed"]
+    assert failed["id"] == "clip 2"
+    assert "died 2 times" in failed["error"]
+    result = run_rows(tmp_path / "out", rows, tiny)
+    assert (result.done, result.already_done) == (1, 4)
 
 
 def test_the_file_begins_with_the_prompt(tiny, tmp_path):

@@ -23,7 +23,7 @@ SYNC_SECONDS = 1.0
 
 
 class Journal:
-    """See the module.
+    """An append-only file of records, and the items that it lists as finished.
 
     Args:
         folder: the output folder, locked by this process.

@@ -51,7 +51,7 @@ def lock_output_folder(folder: Path, shard: ManifestShard = WHOLE_MANIFEST) -> I
     """Lock a folder, or a shard in it; remove partial files of killed processes.
 
     Raises:
-        FolderInUse: another process has locked the folder, or a shard if the whole is wanted.
+        FolderInUse: another process has locked the folder, or one of its shards.
         FolderError: the folder cannot be written.
     """
     own = _locked_folder(folder, shard)

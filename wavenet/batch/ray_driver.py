@@ -33,7 +33,7 @@ from wavenet.worker_pool import TaskQueue, TaskScheduler, WorkerSlot
 
 LOCAL = "local"
 CONNECT_SECONDS = 5.0
-SILENCE_SECONDS = 30.0  # without a reply of any worker, after which the user is told
+SILENCE_SECONDS = 30.0  # without a reply of any worker, after which the user gets a message
 _OBJECT_STORE_BYTES = 80 << 20  # Ray's minimum; tasks and records do not use the object store
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": ".*"}
 
@@ -115,7 +115,7 @@ class _ActorHandle:
     Attributes:
         reply: of the current call; None if there is none.
         wanted: number of tasks that it asked for.
-        is_closed: it was told that there are no more tasks, and has not become idle since.
+        is_closed: it knows that there are no more tasks for now, and has not become idle since.
     """
 
     actor: Any

@@ -62,7 +62,7 @@ class WorkerRequirements:
 
 
 class RayWorker:
-    """See the module.
+    """Generates clips in a thread; the class of the actors.
 
     Args:
         settings, execution: of the batch.

@@ -153,8 +153,9 @@ class BatchQueue(TaskQueue[ClipTask]):
         """Return whether to retry a clip; record it as failed if it killed too many workers."""
         if crashes <= self._options.max_retries:
             return True
-        times = "" if crashes == 1 else f" {crashes} times"
-        self.finish_task(task, failure_record(task, f"it killed its worker{times}"))
+        times = "once" if crashes == 1 else f"{crashes} times"
+        error = f"its worker died {times} while it generated only this clip"
+        self.finish_task(task, failure_record(task, error))
         return False
 
     def _unfinished_tasks(self) -> Iterator[ClipTask]:

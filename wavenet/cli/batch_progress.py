@@ -123,5 +123,5 @@ def stop_on_interrupt() -> Iterator[threading.Event]:
     try:
         yield stop
     finally:
-        # a command that was told to stop is about to end: a further SIGINT would be a traceback
+        # the command is about to end: a further SIGINT would print a traceback
         signal.signal(signal.SIGINT, signal.SIG_IGN if stop.is_set() else before)
