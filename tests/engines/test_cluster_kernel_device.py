@@ -66,6 +66,7 @@ def test_what_the_kernel_does_not_take_runs_in_the_other(monkeypatch):
 def test_it_is_said_which_kernel_few_streams_take(monkeypatch):
     engine = type("Engine", (), {"shared_reason": "it is too old"})
     monkeypatch.setattr("wavenet.engines.gpu.gpu_engine.GpuEngine", lambda *_: engine)
+    monkeypatch.setattr("wavenet.engines.registry.check_engine", lambda _: "")
     model = type("Model", (), {"device": torch.device("cuda"), "dtype": torch.float32})
     monkeypatch.setattr("wavenet.engines.cpu.cpu_engine.CpuEngine", refuse)
     monkeypatch.setattr("wavenet.engines.gpu.cuda_graph.GraphEngine", refuse)
