@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from wavenet.engines.cpu.threads import (
+    ThreadPartition,
     make_counters,
     publish,
     run_in_parallel,
