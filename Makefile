@@ -1,9 +1,9 @@
-# WaveNet Studio: `make app` and `make test` set up all they need on a fresh machine.
+# WaveNet Studio: `make app` and `make test` install everything they need on a fresh machine.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help app test lint space screenshots clean browser FORCE
+.PHONY: help app test test-fast lint golden space screenshots clean browser FORCE
 
 PORT ?= 7860
 PYTHON ?=
@@ -14,26 +14,38 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 help:
-	@echo "make app     start the studio at http://127.0.0.1:$(PORT)   (PORT=8000 for another port)"
-	@echo "make test    check style, types and imports, then run the tests   (PYTEST_ARGS='-k codec')"
-	@echo "make lint    the checks without the tests"
-	@echo "make space   assemble build/space, the folder of a Hugging Face Space, and try it"
-	@echo "make screenshots   photograph every tab into docs/screenshots"
-	@echo "make clean   remove the environment and what the tools left behind"
-	@echo "app, test and lint set up $(VENV) first where it is missing; PYTHON=/path/to/python3.12 chooses its Python."
+	@echo "make app          start the studio at http://127.0.0.1:$(PORT)   (PORT=8000 for another port)"
+	@echo "make test         check style, types and imports, then run all tests   (PYTEST_ARGS='-k codec')"
+	@echo "make test-fast    run the fast tests, for use while working (about a minute)"
+	@echo "make lint         check style, types and imports"
+	@echo "make golden       write the help texts of tests/golden/help again"
+	@echo "make space        assemble build/space, the folder of a Hugging Face Space, and test it"
+	@echo "make screenshots  take screenshots of every tab, into docs/screenshots"
+	@echo "make clean        remove the environment and the files of the tools"
+	@echo "Each target first creates $(VENV) if necessary; PYTHON=/path/to/python3.12 selects its Python."
 
 app: $(VENV)/.project
 	@exec $(BIN)/wavenet ui --port $(PORT)
 
+# Without training, browsers, compiled engines and worker processes.
+FAST_TESTS := $(addprefix tests/,audio_utils bench importing likelihood model sharing cli/test_help.py \
+  test_checkpoint.py test_codec.py test_config.py test_devices.py test_errors.py test_house.py test_sampling.py)
+
 test: lint browser
 	@echo "Running the tests"
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov $(PYTEST_ARGS)
+
+test-fast: $(VENV)/.dev $(VENV)/.project
+	@$(BIN)/python -m pytest --numprocesses 2 --quiet $(FAST_TESTS) $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev $(VENV)/.project
 	@echo "Checking style (ruff), types (mypy) and imports (import-linter)"
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+golden: $(VENV)/.dev $(VENV)/.project
+	@REWRITE_GOLDEN=1 $(BIN)/python -m pytest --quiet tests/cli/test_help.py
 
 space: $(VENV)/.project
 	@PYTHON="$(PYTHON)" $(BIN)/python scripts/space.py build/space --run
@@ -42,15 +54,15 @@ screenshots: $(VENV)/.dev $(VENV)/.project browser
 	@$(BIN)/python scripts/screenshots.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- The environment -------------------------------------------------------------------------------
-# Each step ends by writing its stamp, so an interrupted one is done again and a finished one is not.
+# Each step ends by writing its stamp, so an interrupted step runs again and a finished one does not.
 
 SUITABLE := import ensurepip, ssl, sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 
-# .made holds the folder it was made in: an environment that was copied, moved or broken is made anew.
+# .made contains the folder of the environment; one that was copied, moved or broken is created again.
 MADE_IN := $(shell $(BIN)/python -c "" 2>/dev/null && cat $(VENV)/.made 2>/dev/null)
 
 $(VENV)/.made: $(if $(filter $(CURDIR),$(MADE_IN)),,FORCE)
@@ -60,15 +72,15 @@ $(VENV)/.made: $(if $(filter $(CURDIR),$(MADE_IN)),,FORCE)
 	done; \
 	if [ -z "$$python" ]; then \
 	  echo "WaveNet Studio needs Python 3.11 or 3.12 with its venv module," \
-	    "and $(if $(PYTHON),$(PYTHON) is not one,none was found):" \
-	    "install one, or name another with PYTHON=/path/to/python3.12." >&2; \
+	    "but $(if $(PYTHON),$(PYTHON) is not suitable,none was found):" \
+	    "install one, or set PYTHON=/path/to/python3.12." >&2; \
 	  exit 1; \
 	fi; \
 	echo "Creating the environment $(VENV) with $$("$$python" --version)"; \
 	rm -rf $(VENV) && "$$python" -m venv $(VENV) && echo "$(CURDIR)" > $@
 
 $(VENV)/.runtime: requirements.txt $(VENV)/.made
-	@echo "Installing the packages of requirements.txt (on Linux PyTorch brings several GB with CUDA: this takes minutes)"
+	@echo "Installing the packages of requirements.txt (on Linux several GB, because PyTorch contains CUDA: this takes minutes)"
 	@$(PIP) install --requirement requirements.txt
 	@touch $@
 
@@ -82,7 +94,7 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	@$(PIP) install --requirement requirements.txt --requirement requirements-dev.txt
 	@touch $@
 
-# Some tests drive a browser. Without one they skip and say so; where we may install one, we do.
+# Some tests need a browser and are skipped without one. If this process may install one, it does.
 browser:
 	@for name in chromium chromium-browser google-chrome; do \
 	  if "$$name" --version >/dev/null 2>&1 </dev/null; then exit 0; fi; \
@@ -91,4 +103,4 @@ browser:
 	echo "Installing Chromium for the browser tests"; \
 	export DEBIAN_FRONTEND=noninteractive; \
 	{ timeout 120 apt-get -qq update && timeout 600 apt-get -qq install --yes --no-install-recommends chromium; } \
-	  >/dev/null 2>&1 </dev/null || echo "Chromium could not be installed: the browser tests will skip"
+	  >/dev/null 2>&1 </dev/null || echo "Chromium could not be installed: the browser tests will be skipped"

@@ -1,18 +1,19 @@
-"""The door of the Hugging Face Space: build the studio and launch it.
+"""Entry point of the Hugging Face Space: build the studio and launch it.
 
-Enters: nothing. Leaves: `demo`, the Gradio app. On your own machine, `make app` does the same.
+Nothing enters; `demo`, the Gradio app, leaves. Called by the Space. On your own machine, `make app`
+does the same.
 """
 
 import contextlib
 
-# Only on ZeroGPU, where it has to come before anything that knows CUDA.
+# Exists only on ZeroGPU, and must be imported before any package that uses CUDA.
 with contextlib.suppress(ImportError):
     import spaces  # noqa: F401
 
-from wavenet.ui.studio import build_studio, launch_options
-from wavenet.ui.zerogpu import borrow_gpu
+from wavenet.ui.studio_app import build_studio, launch_options
+from wavenet.ui.zerogpu import use_zerogpu
 
-borrow_gpu()
+use_zerogpu()
 demo = build_studio()
 
 if __name__ == "__main__":

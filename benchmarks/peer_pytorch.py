@@ -1,13 +1,14 @@
-"""How fast is our engine beside a well-known WaveNet in PyTorch, all in one run?
+"""Compare the speed of the engine cpu with a well-known WaveNet in PyTorch, in one run.
 
     python benchmarks/peer_pytorch.py [--environment FOLDER] [--configuration A] [--runs 5]
 
-The peer is the package wavenet_vocoder 0.1.1 from PyPI (MIT licence), used as its own synthesis
-uses it: `incremental_forward` of one stream after `make_generation_fast_`, sampling from a softmax
-of 256 classes, random weights. It gets an environment of its own, with the torch and numpy of our
-requirements: in FOLDER, where it is kept and found again, or in a temporary one (several GB on
-Linux). Networks and numbers of threads are those of `wavenet bench`; ours runs the engine cpu in
-float32. Where the peer cannot be had, one sentence says why. The last line is one JSON document.
+The peer is the package wavenet_vocoder 0.1.1 from PyPI (MIT licence), used as in its own synthesis:
+`incremental_forward` of one stream after `make_generation_fast_`, sampling from a softmax of 256
+classes, random weights. It runs in its own environment, with the torch and numpy of our
+requirements: in FOLDER, which is kept and reused, or in a temporary folder (several GB on Linux).
+Models and numbers of threads are those of `wavenet bench`; this project runs the engine cpu in
+float32. If the peer cannot be installed or run, one sentence says why. The last line is one JSON
+document.
 """
 
 import argparse
@@ -23,20 +24,20 @@ from typing import Any
 
 PEER = "wavenet_vocoder==0.1.1"
 ROOT = Path(__file__).parents[1]
-SECONDS = 1.0  # of one run of the peer
+SECONDS = 1.0  # duration of one run of the peer
 THREADS = (1, 2)
-PROBE = 50  # samples from which the length of a run is worked out
+PROBE = 50  # samples of the run that determines the length of the others
 
 
 class PeerUnavailable(Exception):
     """The peer cannot be installed, imported or run; the message says why."""
 
 
-# --- In the peer's environment, which knows nothing of ours --------------------------------------
+# --- In the environment of the peer, which does not contain this project -------------------------
 
 
 def measure_peer(sizes: dict[str, Any], threads: int, runs: int) -> dict[str, Any]:
-    """Generate one stream with the peer: median of samples/s."""
+    """Generate one stream with the peer; return the median speed in samples/s."""
     import torch
     from wavenet_vocoder import WaveNet
 
@@ -46,35 +47,35 @@ def measure_peer(sizes: dict[str, Any], threads: int, runs: int) -> dict[str, An
     model.make_generation_fast_()
 
     def run(samples: int) -> float:
-        began = time.perf_counter()
+        start = time.perf_counter()
         model.incremental_forward(T=samples)
-        return time.perf_counter() - began
+        return time.perf_counter() - start
 
     with torch.no_grad():
         run(PROBE)
         samples = max(PROBE, round(PROBE * SECONDS / run(PROBE)))
-        took = statistics.median(run(samples) for _ in range(runs))
-    return {"samples_per_second": samples / took, "torch": torch.__version__}
+        duration = statistics.median(run(samples) for _ in range(runs))
+    return {"samples_per_second": samples / duration, "torch": torch.__version__}
 
 
-# --- In ours -------------------------------------------------------------------------------------
+# --- In the environment of this project ----------------------------------------------------------
 
 
-def call(command: list[str], what: str) -> str:
-    """Run a program and give its stdout.
+def run_program(command: list[str], action: str) -> str:
+    """Run a program and return its stdout.
 
     Raises:
         PeerUnavailable: it failed.
     """
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
-        raise PeerUnavailable(f"{what} failed: {last}")
+        last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
+        raise PeerUnavailable(f"{action} failed: {last}")
     return done.stdout
 
 
 def prepare(folder: Path) -> str:
-    """Make the peer's environment where it is not there yet; give its Python.
+    """Create the environment of the peer if it does not exist; return its Python.
 
     Raises:
         PeerUnavailable: a package cannot be installed or imported.
@@ -86,17 +87,17 @@ def prepare(folder: Path) -> str:
     pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     ours = [pin for pin in pins if pin.startswith(("torch==", "numpy=="))]
     print(f"installing {', '.join([PEER, *ours])}", file=sys.stderr)
-    call([sys.executable, "-m", "venv", str(folder)], "making the environment")
+    run_program([sys.executable, "-m", "venv", str(folder)], "creating the environment")
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    call([*install, *ours], f"installing {', '.join(ours)}")
-    # it also asks for scipy, which generating does not need
-    call([*install, "--no-deps", PEER], f"installing {PEER}")
-    call(checking, f"importing {PEER}")
+    run_program([*install, *ours], f"installing {', '.join(ours)}")
+    # It also requires scipy, which generation does not use.
+    run_program([*install, "--no-deps", PEER], f"installing {PEER}")
+    run_program(checking, f"importing {PEER}")
     return python
 
 
 def peer_sizes(config: Any) -> dict[str, Any]:
-    """Say in the peer's words what a `ModelConfig` is; its gate counts both halves."""
+    """Return the arguments of the peer for a `ModelConfig`; its gate counts both halves."""
     return {
         "out_channels": 256,
         "layers": len(config.dilations),
@@ -109,16 +110,16 @@ def peer_sizes(config: Any) -> dict[str, Any]:
 
 
 def compare(name: str, python: str, runs: int) -> list[dict[str, Any]]:
-    """Measure one configuration with both, for every number of threads."""
-    from wavenet.bench.configurations import make_network
-    from wavenet.bench.measuring import measure, plan
+    """Measure one configuration with both programs, for each number of threads."""
+    from wavenet.bench.configurations import build_named_model
+    from wavenet.bench.measurement import measure_case, plan_cases
 
-    network, rows = make_network(name), []
-    for case in plan([name], ["cpu"], [1], ["fp32"], THREADS):
-        task = [peer_sizes(network.model.config), case.threads, runs]
+    subject, rows = build_named_model(name), []
+    for case in plan_cases([name], ["cpu"], [1], ["fp32"], THREADS):
+        task = [peer_sizes(subject.model.config), case.threads, runs]
         child = [python, "-W", "ignore", __file__, "--task", json.dumps(task)]
-        peer = json.loads(call(child, f"measuring {PEER}"))
-        ours, _ = measure(case, network, runs)
+        peer = json.loads(run_program(child, f"measuring {PEER}"))
+        ours, _ = measure_case(case, subject, runs)
         rows.append(
             {
                 "configuration": name,
@@ -137,22 +138,22 @@ def compare(name: str, python: str, runs: int) -> list[dict[str, Any]]:
 
 
 def run(names: list[str], folder: Path, runs: int) -> dict[str, Any]:
-    """Install, measure, print; give everything for programs to read."""
-    from wavenet.bench.probes import describe_machine
+    """Install the peer, measure and print; return the JSON document."""
+    from wavenet.bench.machine import describe_machine
 
     result: dict[str, Any] = {"peer": PEER, "machine": describe_machine(), "runs": runs}
     try:
         python = prepare(folder)
-        print(f"{'network':13} {'threads':>7} {'peer samples/s':>14} {'our samples/s':>14}   ratio")
+        print(f"{'model':13} {'threads':>7} {'peer samples/s':>14} {'our samples/s':>14}   ratio")
         rows = [row for name in names for row in compare(name, python, runs)]
     except PeerUnavailable as error:
-        print(f"the peer cannot be measured here: {error}", file=sys.stderr)
+        print(f"cannot measure the peer: {error}", file=sys.stderr)
         return {**result, "available": False, "reason": str(error)}
-    return {**result, "available": True, "rows": rows, "best_against_best": best(rows)}
+    return {**result, "available": True, "rows": rows, "best_against_best": best_ratios(rows)}
 
 
-def best(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Compare, per configuration, each side's better number of threads."""
+def best_ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Return per configuration the ratio of the speeds, each with its faster number of threads."""
     ratios = {}
     for name in dict.fromkeys(row["configuration"] for row in rows):
         own = [row for row in rows if row["configuration"] == name]
@@ -160,14 +161,16 @@ def best(rows: list[dict[str, Any]]) -> dict[str, float]:
             max(row[f"{side}_samples_per_second"] for row in own) for side in ("cpu", "peer")
         )
         ratios[name] = ours / peers
-        print(f"{name}: {ratios[name]:.1f} times, each with its better number of threads")
+        print(f"{name}: {ratios[name]:.1f} times as fast, each with its faster number of threads")
     return ratios
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print all figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--environment", type=Path, help="keep the peer's environment here")
+    parser.add_argument(
+        "--environment", type=Path, help="folder in which the environment of the peer is kept"
+    )
     parser.add_argument("--configuration", action="append", choices=("A", "B", "S"))
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--task", type=json.loads, help=argparse.SUPPRESS)

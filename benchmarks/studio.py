@@ -1,14 +1,16 @@
-"""How soon is the studio heard after a press of Generate, and how soon is it quiet after Stop?
+"""Measure the latency of the studio: from Generate to the first sound, from Stop to silence.
 
     python benchmarks/studio.py [--clicks 10] [--seconds 3]
 
-The studio runs in a process of its own with the project's checkpoints, and Chromium presses its
-buttons on the same machine; it needs the tools of `make test`. Figures, of as many clicks each:
-- first sound: from the click to the first sample other than 0 that is on its way to the sound card;
-- gaps: times that the player ran dry before the end of a clip; lost: chunks that never came;
-- silence: from the click on Stop, while the model works, to the last sample other than 0;
-- worker free: from that click until the model begins with what waited for it.
-The first press after the page is open is not counted: it warms up. The last line is one JSON
+The studio runs in its own process with the checkpoints of the project, and Chromium clicks its
+buttons on the same machine; this needs the packages of `make test`. Figures, each of this many
+clicks:
+- first sound: from the click to the first nonzero sample that is sent to the sound card;
+- gaps: how often the player ran out of samples before the end of a clip; lost: chunks that did not
+  arrive;
+- silence: from a click on Stop, during generation, to the last nonzero sample;
+- worker free: from that click until the model starts with the next request.
+The first click after opening the page is the warm-up and is not counted. The last line is one JSON
 document.
 """
 
@@ -26,10 +28,10 @@ from typing import Any
 import httpx
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.ui.stage import FLAGS, RECORDER, find_browser, studio
-from wavenet.bench.probes import describe_machine
+from tests.ui.studio_process import FLAGS, RECORDER_JS, find_browser, studio_process
+from wavenet.bench.machine import describe_machine
 
-# Looks every few milliseconds whether there is sound. The window is one block of the sound card.
+# Checks every few milliseconds for sound. The window is one block of the sound card.
 LISTENER = """
 window.heard = { first: null, last: null };
 setInterval(() => {
@@ -40,18 +42,18 @@ setInterval(() => {
 }, 4);
 """
 STATUS = "text => document.querySelector('#live-player .status').textContent.startsWith(text)"
-QUIET_MS = 500  # nothing more is to be heard for so long after Stop
-LONG_SECONDS = 30  # the longest clip: the model is at work when Stop comes
+QUIET_MS = 500  # required silence after Stop
+LONG_SECONDS = 30  # the longest clip, so that generation is not finished at the click on Stop
 
 
-def listen(page: Any) -> None:
-    """Let a page that is not open yet be heard."""
-    page.add_init_script(RECORDER)
+def record_sound(page: Any) -> None:
+    """Record when a page, not opened yet, plays sound."""
+    page.add_init_script(RECORDER_JS)
     page.add_init_script(LISTENER)
 
 
-def press(page: Any, seconds: float, seed: int) -> None:
-    """Press Generate for a clip."""
+def click_generate(page: Any, seconds: float, seed: int) -> None:
+    """Click Generate for a clip."""
     for name, value in (("seconds", seconds), ("seed", seed)):
         page.fill(f"#{name} input", str(value))
         page.press(f"#{name} input", "Tab")
@@ -60,12 +62,12 @@ def press(page: Any, seconds: float, seed: int) -> None:
 
 
 def measure_start(page: Any, seconds: float, seed: int) -> dict[str, float]:
-    """Hear a clip to its end.
+    """Play a clip to its end.
 
     Returns:
-        seconds to the first sound; gaps; lost chunks.
+        Seconds to the first sound; gaps; lost chunks.
     """
-    press(page, seconds, seed)
+    click_generate(page, seconds, seed)
     page.wait_for_function(STATUS, arg="Finished", timeout=60_000)
     first = page.evaluate("heard.first - clicked") / 1000
     gaps, lost = (float(page.inner_text(f'[data-key="{key}"]')) for key in ("gaps", "lost"))
@@ -73,24 +75,24 @@ def measure_start(page: Any, seconds: float, seed: int) -> dict[str, float]:
 
 
 def measure_stop(page: Any, url: str, seed: int) -> dict[str, float]:
-    """Stop a long clip while it is made and heard, with somebody waiting for the model.
+    """Stop a long clip while it is generated and played, with another request in the queue.
 
     Returns:
-        seconds from the click to silence, and to the moment at which the model is free.
+        Seconds from the click to silence, and until the model is free.
     """
-    press(page, LONG_SECONDS, seed)
+    click_generate(page, LONG_SECONDS, seed)
     page.wait_for_function("heard.first !== null")
-    turn = Turn(url)
-    page.wait_for_function("heard.last > performance.now() - 10", polling=4)  # not in a pause
+    request = QueuedRequest(url)
+    page.wait_for_function("heard.last > performance.now() - 10", polling=4)  # not during a pause
     page.click("#stop")
     page.wait_for_timeout(QUIET_MS)
     clicked, last, origin = page.evaluate("[clicked, heard.last, performance.timeOrigin]")
-    free = turn.wait() - (origin + clicked) / 1000
+    free = request.wait() - (origin + clicked) / 1000
     return {"silence_s": max(0.0, (last - clicked) / 1000), "worker_free_s": free}
 
 
-class Turn:
-    """A place in the queue for the model; `wait` tells when it was its turn."""
+class QueuedRequest:
+    """A request in the queue of the model; `wait` returns when its processing started."""
 
     def __init__(self, url: str) -> None:
         self._address = f"{url}/gradio_api/queue"
@@ -99,9 +101,9 @@ class Turn:
         values = [p.get("parameter_default") for p in info["parameters"]]
         listed = httpx.get(f"{url}/config").json()["dependencies"]
         number = next(d["id"] for d in listed if d["api_name"] == "generate")
-        wish = {"data": values, "fn_index": number, "session_hash": self._session}
-        httpx.post(f"{self._address}/join", json=wish).raise_for_status()
-        self._begun = 0.0
+        request = {"data": values, "fn_index": number, "session_hash": self._session}
+        httpx.post(f"{self._address}/join", json=request).raise_for_status()
+        self._start = 0.0
         self._thread = threading.Thread(target=self._follow)
         self._thread.start()
 
@@ -110,34 +112,34 @@ class Turn:
         with httpx.stream("GET", f"{self._address}/data", params=data, timeout=120) as answer:
             for line in answer.iter_lines():
                 if '"process_starts"' in line:
-                    self._begun = time.time()
+                    self._start = time.time()
 
     def wait(self) -> float:
-        """Give the time, in seconds of the clock."""
+        """Wait for the start and return it, in seconds since the epoch."""
         self._thread.join()
-        return self._begun
+        return self._start
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print all figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clicks", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=3)
     arguments = parser.parse_args()
     path = find_browser()
     if path is None:
-        raise SystemExit("this needs Chromium or Chrome; none is installed")
+        raise SystemExit("Chromium or Chrome is not installed; install one of them")
     from playwright.sync_api import sync_playwright
 
     machine = describe_machine()
     with (
         tempfile.TemporaryDirectory() as folder,
-        studio(Path(folder)) as url,
+        studio_process(Path(folder)) as url,
         sync_playwright() as driver,
     ):
         browser = driver.chromium.launch(executable_path=path, args=list(FLAGS))
         page = browser.new_page()
-        listen(page)
+        record_sound(page)
         page.goto(url)
         page.wait_for_selector("#generate:not([disabled])")
         page.wait_for_selector("text=Preparing the engine", state="detached", timeout=120_000)

@@ -1,10 +1,10 @@
-"""Photograph every tab of the studio with its example: light and dark, wide and on a phone.
+"""Take screenshots of every tab of the studio: light and dark, wide and on a phone.
 
 python scripts/screenshots.py                    # writes docs/screenshots/TAB-SCHEME-WIDTH.png
 python scripts/screenshots.py --tab models --out build/shots
 
-The studio runs in a process of its own on a free port of this machine, with the project's
-checkpoints. It needs Chromium or Chrome and the tools of `make test`.
+Each tab shows its example. The studio runs in its own process on a free port of this machine, with
+the checkpoints of the project. This needs Chromium or Chrome and the packages of `make test`.
 """
 
 import argparse
@@ -20,59 +20,61 @@ from typing import Any
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.ui.stage import FLAGS, ROOT, find_browser, studio
+from tests.ui.studio_process import FLAGS, ROOT, find_browser, studio_process
 
 WIDTHS = {"wide": (1280, 900), "phone": (390, 844)}
 SCHEMES = ("light", "dark")
 COLOURS = 256
 NO_DITHER = Image.Dither.NONE
-LOADED = """() => [...document.images].filter((i) => i.offsetParent).every(
+IMAGES_LOADED = """() => [...document.images].filter((i) => i.offsetParent).every(
   (i) => i.complete && i.naturalWidth > 0)"""
 
 
 def main() -> None:
-    """See the module."""
+    """Take the screenshots of all selected tabs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
-    parser.add_argument("--tab", action="append", help="its id, such as receptive-field; all")
+    parser.add_argument(
+        "--tab", action="append", help="id of a tab, such as receptive-field; by default all"
+    )
     options = parser.parse_args()
     path = find_browser()
     if path is None:
-        raise SystemExit("this needs Chromium or Chrome; none is installed")
+        raise SystemExit("Chromium or Chrome is not installed; install one of them")
     from playwright.sync_api import sync_playwright
 
     options.out.mkdir(parents=True, exist_ok=True)
     size = 0
     with (
         tempfile.TemporaryDirectory() as folder,
-        studio(with_checkpoints(Path(folder))) as url,
+        studio_process(copy_checkpoints(Path(folder))) as url,
         sync_playwright() as driver,
     ):
         browser = driver.chromium.launch(executable_path=path, args=list(FLAGS))
         for width in WIDTHS:
             for scheme in SCHEMES:
                 page = open_page(browser, url, scheme, width)
-                for name in options.tab or tabs(page):
+                for name in options.tab or list_tabs(page):
                     file = options.out / f"{name}-{scheme}-{width}.png"
                     open_tab(page, name)
                     EXAMPLES[name](page)
-                    size += save(page, file)
+                    size += save_screenshot(page, file)
                     print(file, flush=True)
                 page.close()
         browser.close()
-    print(f"{size / 1e6:.1f} MB in all")
+    print(f"{size / 1e6:.1f} MB in total")
 
 
-def with_checkpoints(folder: Path) -> Path:
-    """Copy the checkpoints there, for the example of the Train tab adds one; give the folder."""
+def copy_checkpoints(folder: Path) -> Path:
+    """Copy the checkpoints, because the example of the Train tab adds one; return the folder."""
     shutil.copytree(ROOT / "checkpoints", folder / "checkpoints")
     return folder
 
 
 def open_page(browser: Any, url: str, scheme: str, width: str) -> Any:
-    """Open the studio in a scheme of colours, as wide as that."""
-    w, h = WIDTHS[width]
-    page = browser.new_page(viewport={"width": w, "height": h}, color_scheme=scheme)
+    """Open the studio with a colour scheme and a width."""
+    pixels, height = WIDTHS[width]
+    page = browser.new_page(viewport={"width": pixels, "height": height}, color_scheme=scheme)
     page.set_default_timeout(120_000)
     page.goto(f"{url}/?__theme={scheme}")
     page.wait_for_selector("#generate:not([disabled])")
@@ -80,14 +82,14 @@ def open_page(browser: Any, url: str, scheme: str, width: str) -> Any:
     return page
 
 
-def tabs(page: Any) -> list[str]:
-    """Give the ids of the tabs for which we know an example."""
-    there = page.evaluate("window.gradio_config.components.map((c) => c.props?.id ?? '')")
-    return [name for name in EXAMPLES if name in there]
+def list_tabs(page: Any) -> list[str]:
+    """Return the ids of the tabs that have an example in this file."""
+    ids = page.evaluate("window.gradio_config.components.map((c) => c.props?.id ?? '')")
+    return [name for name in EXAMPLES if name in ids]
 
 
 def open_tab(page: Any, name: str) -> None:
-    """Open a tab, on a phone from the menu of those that have no room."""
+    """Open a tab, from the overflow menu if there is no space for it."""
     label = NAMES[name]
     tab = page.get_by_role("tab", name=label, exact=True)
     if not tab.is_visible():
@@ -96,20 +98,20 @@ def open_tab(page: Any, name: str) -> None:
     tab.click()
 
 
-def save(page: Any, file: Path) -> int:
-    """Photograph the whole page in few colours; give the bytes of the file."""
-    page.wait_for_function(LOADED)
+def save_screenshot(page: Any, file: Path) -> int:
+    """Save a screenshot of the whole page in few colours; return the size of the file in bytes."""
+    page.wait_for_function(IMAGES_LOADED)
     page.evaluate("window.scrollTo(0, 0); document.activeElement?.blur()")
-    page.mouse.move(1, 1)  # no button looks as if it were about to be pressed
-    time.sleep(0.5)  # what fades or slides has come to rest
-    shot = Image.open(BytesIO(page.screenshot(full_page=True))).convert("RGB")
-    few = shot.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=NO_DITHER)
-    few.save(file, optimize=True)
+    page.mouse.move(1, 1)  # no button is highlighted
+    time.sleep(0.5)  # animations have ended
+    image = Image.open(BytesIO(page.screenshot(full_page=True))).convert("RGB")
+    reduced = image.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=NO_DITHER)
+    reduced.save(file, optimize=True)
     return file.stat().st_size
 
 
 def fill_generate(page: Any) -> None:
-    """Make a clip and wait for its pictures."""
+    """Generate a clip and wait for its plots."""
     page.fill("#seed input", "7")
     page.press("#seed input", "Tab")
     page.click("#generate")
@@ -124,26 +126,26 @@ def fill_analyse(page: Any) -> None:
     page.click("#example")
     page.wait_for_selector("#score-facts dl")
     for name in ("strip", "histogram"):
-        page.wait_for_selector(f"#picture-{name} img")
-    # They are fetched when they come into sight.
-    page.evaluate("document.querySelectorAll('.pictures img').forEach((i) => i.scrollIntoView())")
+        page.wait_for_selector(f"#plot-{name} img")
+    # Images load when they become visible.
+    page.evaluate("document.querySelectorAll('.plots img').forEach((i) => i.scrollIntoView())")
 
 
 def fill_watch(page: Any) -> None:
-    """Go some steps into the example."""
-    page.wait_for_selector('#steps [data-state="ready"]')
-    page.focus("#steps .stage")
+    """Go some steps forward in the example."""
+    page.wait_for_selector('#step-viewer [data-state="ready"]')
+    page.focus("#step-viewer .panel")
     for _ in range(24):
         page.keyboard.press("ArrowRight")
 
 
 def fill_receptive_field(page: Any) -> None:
-    """Pin the cone of an output, and ask the checkpoint what it listens to."""
-    page.click("#field-speed-press")
+    """Pin the cone of an output, and compute the effective receptive field."""
+    page.click("#measure-speed")
     page.wait_for_selector("#field-speed dl")
-    page.click("#field-press")
-    page.wait_for_selector("#field-influence svg")
-    picture = page.locator("#field-picture svg")
+    page.click("#measure-influence")
+    page.wait_for_selector("#influence-plot svg")
+    picture = page.locator("#field-plot svg")
     picture.focus()
     page.keyboard.press("Enter")
 
@@ -154,20 +156,20 @@ def fill_models(page: Any) -> None:
 
 
 def fill_train(page: Any) -> None:
-    """Let the example train, once; other pages find what it learnt."""
+    """Train the example once; the other pages show the same run."""
     page.wait_for_selector("#train-example")
-    page.wait_for_timeout(1000)  # the page asks which runs there are
+    page.wait_for_timeout(1000)  # the page requests the list of runs
     if not page.input_value("#train-run input"):
         page.click("#train-example")
     page.wait_for_selector("#train-clip-1 >> text=Step", timeout=300_000)
-    page.wait_for_selector("#train-curves >> text=held-out clips")
+    page.wait_for_selector("#train-curves >> text=validation clips")
     page.wait_for_selector("#train-state >> text=Finished")
 
 
 NAMES = {
     "generate": "Generate",
     "analyse": "Analyse",
-    "watch": "Watch it think",
+    "watch": "Watch sampling",
     "receptive-field": "Receptive field",
     "train": "Train",
     "models": "Models",

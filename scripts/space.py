@@ -1,9 +1,9 @@
-"""Assemble the folder of a Hugging Face Space, run it as a Space would, and hear one clip of it.
+"""Assemble the folder of a Hugging Face Space, run it as a Space would, and generate one clip.
 
 python scripts/space.py build/space             # assemble
-python scripts/space.py build/space --run       # and try: page, picker, one clip through the API
+python scripts/space.py build/space --run       # and test: the page, one clip through the API
 
-The clip is asked for by the environment of this script, the Space runs in one of its own.
+The Space runs in its own environment; the clip is requested from the environment of this script.
 """
 
 import argparse
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("wavenet", "audio_utils", "checkpoints")
 FILES = ("app.py", "requirements.txt", "README.md", "LICENSE")
 OPTIONAL = ("packages.txt",)
-# What belongs to a program, a recipe or a checkpoint; nothing that a tool left behind.
+# Files of the program, of recipes and of checkpoints; no temporary files.
 SUFFIXES = {".py", ".js", ".css", ".cu", ".toml", ".json", ".safetensors", ".md"}
 VERSION = (3, 12)
 PORT = 7860
@@ -30,17 +30,17 @@ START_SECONDS = 170
 
 
 def assemble(target: Path, source: Path = ROOT) -> list[str]:
-    """Copy what a Space needs, and no more, into a new folder.
+    """Copy the files that a Space needs into a new folder.
 
     Returns:
-        the paths of the copies, relative to the folder.
+        The paths of the copies, relative to the folder.
     """
     if target.exists():
         shutil.rmtree(target)
     found = [source / name for name in (*FILES, *OPTIONAL) if (source / name).exists()]
     missing = [name for name in FILES if not (source / name).exists()]
     if missing:
-        raise SystemExit(f"a Space needs {', '.join(missing)}, not found in {source}")
+        raise SystemExit(f"{source} has no {', '.join(missing)}, which a Space needs")
     for folder in FOLDERS:
         found += [p for p in sorted((source / folder).rglob("*")) if p.suffix in SUFFIXES]
     names = [path.relative_to(source) for path in found]
@@ -52,18 +52,18 @@ def assemble(target: Path, source: Path = ROOT) -> list[str]:
 
 
 def front_matter(readme: Path) -> dict[str, str]:
-    """Read the lines `name: value` between the first two `---`."""
+    """Return the fields `name: value` between the first two lines `---`."""
     lines = readme.read_text(encoding="utf-8").split("---\n")[1].splitlines()
     fields = dict(line.split(": ", 1) for line in lines if re.match(r"\w+: ", line))
     return {name: value.strip("\"'") for name, value in fields.items()}
 
 
 def find_python() -> str | None:
-    """Find an interpreter of the version that a Space has: PYTHON, uv's, or one on the path."""
+    """Return a Python of the version of a Space: from PYTHON, uv or PATH; None if there is none."""
     uv = shutil.which("uv")
-    asked = [uv, "python", "find", "3.12"] if uv else ["true"]
-    of_uv = subprocess.run(asked, capture_output=True, text=True).stdout.strip()
-    for name in filter(None, (os.environ.get("PYTHON"), of_uv, "python3.12", "python3")):
+    command = [uv, "python", "find", "3.12"] if uv else ["true"]
+    from_uv = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    for name in filter(None, (os.environ.get("PYTHON"), from_uv, "python3.12", "python3")):
         code = f"import sys; sys.exit(sys.version_info[:2] != {VERSION})"
         try:
             if subprocess.run([name, "-c", code], capture_output=True).returncode == 0:
@@ -74,32 +74,32 @@ def find_python() -> str | None:
 
 
 def make_environment(space: Path) -> str:
-    """Install what the Space asks for, once for every list of packages; give its Python."""
+    """Install the packages of the Space, once per list of packages; return its Python."""
     python = find_python()
     if python is None:
-        print("no Python 3.12 here (name one with PYTHON=), so the Space runs in this environment")
+        print("no Python 3.12 found (set PYTHON=), so the Space runs in this environment")
         return sys.executable
-    wanted = (space / "requirements.txt").read_bytes()
-    stamp = hashlib.sha256(wanted).hexdigest()[:12]
+    packages = (space / "requirements.txt").read_bytes()
+    stamp = hashlib.sha256(packages).hexdigest()[:12]
     folder = space.parent / f"space-env-{stamp}"
-    own = folder / "bin" / "python"
+    space_python = folder / "bin" / "python"
     if not (folder / "done").exists():
         print(f"installing requirements.txt into {folder}: this takes minutes and several GB")
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([python, "-m", "venv", str(folder)], check=True)
-        pip = [str(own), "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+        pip = [str(space_python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
         subprocess.run([*pip, "--requirement", str(space / "requirements.txt")], check=True)
         (folder / "done").touch()
-    return str(own)
+    return str(space_python)
 
 
 def run(space: Path, python: str) -> None:
-    """Start the Space on this machine alone, fetch its page, make a clip, stop it."""
+    """Start the Space on this machine, check its page and generate a clip, then stop it."""
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", PORT)) == 0:
-            raise SystemExit(f"the port {PORT} is in use; end what uses it first")
-    kept = ("PATH", "HOME", "LANG", "TMPDIR", "OMP_NUM_THREADS")
-    environment = {name: os.environ[name] for name in kept if name in os.environ}
+            raise SystemExit(f"the port {PORT} is in use; stop the program that uses it")
+    inherited = ("PATH", "HOME", "LANG", "TMPDIR", "OMP_NUM_THREADS")
+    environment = {name: os.environ[name] for name in inherited if name in os.environ}
     environment |= {"SYSTEM": "spaces", "SPACE_ID": "me/studio", "GRADIO_SSR_MODE": "true"}
     environment |= {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(PORT)}
     log = space.parent / "space.log"
@@ -108,7 +108,7 @@ def run(space: Path, python: str) -> None:
             [python, "app.py"], cwd=space, env=environment, stdout=output, stderr=output
         )
     try:
-        try_out(server, f"http://127.0.0.1:{PORT}")
+        check_space(server, f"http://127.0.0.1:{PORT}")
     except BaseException:
         print(f"--- {log}\n{log.read_text()}", file=sys.stderr)
         raise
@@ -118,36 +118,36 @@ def run(space: Path, python: str) -> None:
     print("the Space has been stopped")
 
 
-def try_out(server: "subprocess.Popen[bytes]", url: str) -> None:
-    """Fetch the page and generate a clip, as a visitor and a program would."""
-    began = time.monotonic()
+def check_space(server: "subprocess.Popen[bytes]", url: str) -> None:
+    """Fetch the page as a visitor does, and generate a clip as a program does."""
+    start = time.monotonic()
     page = b""
     while not page:
-        if server.poll() is not None or time.monotonic() - began > START_SECONDS:
+        if server.poll() is not None or time.monotonic() - start > START_SECONDS:
             raise SystemExit(f"the Space did not start (exit code {server.poll()})")
         try:
             page = urllib.request.urlopen(url, timeout=5).read()
         except OSError:
             time.sleep(0.5)
-    print(f"page: {len(page):,} bytes after {time.monotonic() - began:.1f} s")
+    print(f"page: {len(page):,} bytes after {time.monotonic() - start:.1f} s")
     assert b"WaveNet Studio" in page
-    assert b"model-upload" not in page, "a public Space must not take in checkpoints"
+    assert b"model-upload" not in page, "a public Space must not accept uploaded checkpoints"
     import soundfile
     from gradio_client import Client
 
     client = Client(url, verbose=False)
     labels = {"digit": "7", "speaker": "theo"}
-    began = time.monotonic()
+    start = time.monotonic()
     answer = client.predict("digits", labels, 0.5, 1, api_name="/generate")
     path = answer["path"] if isinstance(answer, dict) else answer
     waveform, rate = soundfile.read(path)
     assert (len(waveform), rate) == (4000, 8000)
     assert abs(waveform).max() > 0.01
-    print(f"clip: {len(waveform) / rate:.2f} s at {rate} Hz after {time.monotonic() - began:.1f} s")
+    print(f"clip: {len(waveform) / rate:.2f} s at {rate} Hz after {time.monotonic() - start:.1f} s")
 
 
 def main() -> None:
-    """See the module."""
+    """Assemble the folder, and run the Space if requested."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("target", type=Path)
     parser.add_argument("--run", action="store_true")

@@ -1,4 +1,4 @@
-"""Whoever meets codes keeps the convention of the config: its rounding and its silence code."""
+"""Everything that handles codes uses the codec of the config, with its start code."""
 
 import math
 from dataclasses import replace
@@ -6,15 +6,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.conftest import RATE, sine, tiny_config
+from tests.conftest import RATE, sine, tiny_config, tiny_model
 from tests.training import make_config, make_dataset, make_settings, train
 from wavenet import checkpoint
 from wavenet.checkpoint import AudioConfig, CheckpointConfig
-from wavenet.codec import MuLawCodec
+from wavenet.codec import LinearCodec, MuLawCodec, Pcm16Codec
 from wavenet.generation.generate import generate
 from wavenet.generation.request import GenerationRequest
 from wavenet.generation.search import beam_search
 from wavenet.likelihood.score import score
+from wavenet.model.model_config import LogisticOutput
 from wavenet.sampling import SamplingConfig
 from wavenet.training.batches import collate
 from wavenet.training.segmentation import TrainingClip
@@ -23,23 +24,33 @@ from wavenet.training.task import bits_per_sample
 ROUNDINGS = ["half-up", "down", "down-256"]
 
 
-@pytest.mark.parametrize("rounding", ROUNDINGS)
-def test_generation_beams_scores_and_validation_keep_the_convention(tmp_path, rounding):
-    codec = MuLawCodec(rounding=rounding)
+def save_and_load(folder, codec, model_config, model=None):
+    """Save a checkpoint with this codec, and load it."""
     config = CheckpointConfig(
-        name="tiny",
-        audio=AudioConfig(sample_rate=RATE),
-        codec=codec,
-        model=tiny_config(conditions="none"),
+        name="tiny", audio=AudioConfig(sample_rate=RATE), codec=codec, model=model_config
     )
-    torch.manual_seed(0)
-    model = checkpoint.build(config)
-    with torch.no_grad():
-        model.output.weight.mul_(100)  # other codes then have other probabilities
-    assert model.start_code == codec.silence_code
-    checkpoint.save(tmp_path / "tiny", config, model)
-    loaded = checkpoint.load(tmp_path / "tiny")
-    assert loaded.model.start_code == model.start_code
+    if model is None:
+        torch.manual_seed(0)
+        model = checkpoint.build(config)
+        assert model.start_code == codec.silence_code
+        with torch.no_grad():
+            model.output.weight.mul_(100)  # other codes then have other probabilities
+    checkpoint.save(folder, config, model)
+    return checkpoint.load(folder)
+
+
+def score_whole(loaded, codes):
+    """Return the bits of all codes by one forward pass, without windows."""
+    conditioning = loaded.model.conditioning([{}], [codes.numel()], [torch.zeros(0, 0)])
+    params = loaded.model(codes[None], conditioning)
+    return -loaded.model.distribution.log_prob(params, codes[None])[0] / math.log(2)
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_generation_beam_search_scores_and_validation_use_the_codec(tmp_path, rounding):
+    codec = MuLawCodec(rounding=rounding)
+    loaded = save_and_load(tmp_path / "tiny", codec, tiny_config(conditions="none"))
+    assert loaded.model.start_code == codec.silence_code
 
     tone = sine(0.02)
     codes = codec.encode(tone)
@@ -47,44 +58,63 @@ def test_generation_beams_scores_and_validation_keep_the_convention(tmp_path, ro
     (chunk,) = generate(loaded, [GenerationRequest(30, prompt=tone)], greedy, "cached", guard=None)
     assert torch.equal(chunk.waveforms[0], codec.decode(chunk.codes[0]))
     whole = torch.cat([codes, chunk.codes[0]])[None]
-    given = loaded.model.conditioning([{}], [whole.numel()], [torch.zeros(0, 0)])
-    likeliest = loaded.model(whole, given).argmax(dim=1)[0, codes.numel() :]
+    conditioning = loaded.model.conditioning([{}], [whole.numel()], [torch.zeros(0, 0)])
+    likeliest = loaded.model(whole, conditioning).argmax(dim=1)[0, codes.numel() :]
     assert torch.equal(likeliest, chunk.codes[0])
 
     found = beam_search(loaded, GenerationRequest(5, prompt=tone), 1)
     assert torch.equal(found.codes, chunk.codes[0][:5])  # one beam is greedy
     assert torch.equal(found.waveform, codec.decode(found.codes))
 
-    given = loaded.model.conditioning([{}], [codes.numel()], [torch.zeros(0, 0)])
-    params = loaded.model(codes[None], given)
-    bits = -loaded.model.distribution.log_prob(params, codes[None])[0] / math.log(2)
+    bits = score_whole(loaded, codes)
     torch.testing.assert_close(score(loaded, tone).bits, bits, atol=1e-4, rtol=1e-4)
+    if rounding != "half-up":  # the control: with the codes of another rounding, bits differ
+        others = score_whole(loaded, MuLawCodec().encode(tone))
+        assert (others - bits).abs().max() > 0.01
 
     clip = TrainingClip(tone, {}, 0, tone.numel(), 0, "x")
-    assert bits_per_sample(loaded.model, config, [clip]) == pytest.approx(
-        bits.mean().item(), abs=1e-3
-    )
-    batch = collate([clip], codec, config.model, [1.0])
+    validated = bits_per_sample(loaded.model, loaded.config, [clip])
+    assert validated == pytest.approx(bits.mean().item(), abs=1e-3)
+    batch = collate([clip], codec, loaded.config.model, [1.0])
     assert torch.equal(batch.codes[0, : codes.numel()], codes)
 
 
+@pytest.mark.parametrize("codec", [Pcm16Codec(), LinearCodec()], ids=lambda codec: codec.law)
+def test_generation_and_scores_of_16_bits_use_the_codec(tmp_path, codec):
+    config = tiny_config(conditions="none", output=LogisticOutput(components=2))
+    loaded = save_and_load(tmp_path / "tiny", codec, config, tiny_model(config, 16))
+    assert loaded.codec == codec
+    assert loaded.model.start_code == 32_768
+    tone = sine(0.02)
+    request = GenerationRequest(30, prompt=tone, seed=1)
+    (chunk,) = generate(loaded, [request], engine="cached", guard=None)
+    assert torch.equal(chunk.waveforms[0], codec.decode(chunk.codes[0]))
+    bits = score_whole(loaded, codec.encode(tone))
+    torch.testing.assert_close(score(loaded, tone).bits, bits, atol=1e-3, rtol=1e-4)
+    # the control: the two laws differ
+    other = LinearCodec() if codec.law == "pcm16" else Pcm16Codec()
+    assert not torch.equal(other.decode(chunk.codes[0]), chunk.waveforms[0])
+    assert not torch.equal(other.encode(tone), codec.encode(tone))
+
+
 @pytest.mark.parametrize("rounding", ROUNDINGS)
-def test_a_run_trains_on_the_codes_of_its_config(tmp_path, monkeypatch, rounding):
-    seen = []
+def test_a_run_trains_on_the_codes_of_its_codec(tmp_path, monkeypatch, rounding):
+    batches = []
 
     def spy(*arguments, **named):
-        seen.append(collate(*arguments, **named))
-        return seen[-1]
+        batches.append(collate(*arguments, **named))
+        return batches[-1]
 
     monkeypatch.setattr("wavenet.training.batches.collate", spy)
     codec = MuLawCodec(rounding=rounding)
-    config = make_config()
-    config = CheckpointConfig(**dict(config) | {"codec": codec})
+    config = CheckpointConfig(**dict(make_config()) | {"codec": codec})
     clip = TrainingClip(sine(0.05), {}, 0, 400, 0, "x")
     dataset = replace(make_dataset(), train=[clip] * 3, validation=[])
     train(config, make_settings(steps=1, gain_db=0.0), dataset, tmp_path)
-    expected = codec.encode(sine(0.05))
     card = (tmp_path / "checkpoint" / "README.md").read_text()
     assert f"| codec | mu-law, 8 bits, rounded {rounding} |" in card
-    assert seen
-    assert all(torch.equal(row[:400], expected) for row in seen[0].codes)
+    expected = codec.encode(sine(0.05))
+    assert batches
+    assert all(torch.equal(row[:400], expected) for row in batches[0].codes)
+    if rounding != "half-up":  # the control
+        assert not torch.equal(MuLawCodec().encode(sine(0.05)), expected)

@@ -1,4 +1,4 @@
-"""The project as a whole: what it says about itself is so."""
+"""Rules for the whole project: requirements, file sizes, links, safe reading."""
 
 import re
 import tomllib
@@ -20,7 +20,7 @@ def requirements(name: str) -> dict[str, Requirement]:
     return {r.name.lower().replace("_", "-"): r for r in found}
 
 
-def test_pinned_requirements_are_the_dependencies_within_their_ranges():
+def test_pinned_requirements_match_the_dependencies_and_their_ranges():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     ranges = [Requirement(text) for text in project["dependencies"]]
     pins = requirements("requirements.txt")
@@ -31,19 +31,19 @@ def test_pinned_requirements_are_the_dependencies_within_their_ranges():
         assert wanted.specifier.contains(pin.version), wanted
 
 
-def test_torch_and_torchaudio_are_the_pair_that_imports():
+def test_torch_and_torchaudio_have_matching_versions():
     pins = requirements("requirements.txt")
     assert {str(pins[name].specifier) for name in ("torch", "torchaudio")} == {"==2.11.0"}
 
 
 @pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=lambda p: str(p.relative_to(ROOT)))
-def test_files_stay_short_and_say_what_they_are(path):
+def test_files_are_short_and_have_a_docstring(path):
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= 600
     assert text.startswith('"""')
 
 
-def test_the_readme_map_names_what_is_there():
+def test_the_readme_map_lists_exactly_the_existing_parts():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     table = re.findall(r"^\| (`.+?) \|", readme, flags=re.MULTILINE)
     named = {
@@ -59,18 +59,18 @@ def test_the_readme_map_names_what_is_there():
     assert [name for name in missing if name != "errors.py"] == []
 
 
-def test_links_in_the_readme_lead_somewhere():
+def test_links_in_the_readme_have_targets():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", readme) if "://" not in link]
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_nothing_reads_pickles_but_the_importer_and_it_only_tensors():
+def test_only_the_importer_reads_pickles_and_only_their_tensors():
     words = re.compile(r"torch\.load\(|pickle\.load|\beval\(|shell=True|yaml\.load\(")
     safe = 'torch.load(path, map_location="cpu", weights_only=True)'
     texts = {p: p.read_text().replace(".eval()", "") for p in SOURCES}
-    importer = ROOT / "wavenet/importing/pickles.py"
+    importer = ROOT / "wavenet/importing/pickle_reader.py"
     assert texts[importer].count(safe) == 1
     texts[importer] = texts[importer].replace(safe, "")
     assert [p.name for p, text in texts.items() if words.search(text)] == []

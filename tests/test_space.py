@@ -1,4 +1,4 @@
-"""The folder of a Hugging Face Space: all that it needs, nothing else, and settings that are so."""
+"""The folder of a Hugging Face Space: all necessary files, no others, and valid settings."""
 
 import importlib.util
 from pathlib import Path
@@ -7,22 +7,23 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SDK_PIN = "gradio=="
-# What Hugging Face takes, by its documentation.
+# The colours that Hugging Face accepts, by its documentation.
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 
 
 @pytest.fixture(scope="module")
 def script():
+    """Import scripts/space.py."""
     spec = importlib.util.spec_from_file_location("space", ROOT / "scripts" / "space.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_the_space_gets_the_program_and_its_checkpoints(script, tmp_path):
+def test_the_space_contains_the_program_and_its_checkpoints(script, tmp_path):
     target = tmp_path / "deep" / "space"
     target.mkdir(parents=True)
-    (target / "old.py").write_text("left from the last time")
+    (target / "old.py").write_text("from an earlier run")
     names = script.assemble(target)
     found = {p.relative_to(target) for p in target.rglob("*") if p.is_file()}
     assert {str(path) for path in found} == set(names)
@@ -32,11 +33,15 @@ def test_the_space_gets_the_program_and_its_checkpoints(script, tmp_path):
         p.relative_to(ROOT) for f in ("wavenet", "audio_utils") for p in (ROOT / f).rglob("*.py")
     }
     assert code <= found
-    for name in ("wavenet/ui/player.js", "wavenet/ui/studio.css", "checkpoints/digits/README.md"):
+    for name in (
+        "wavenet/ui/live_player.js",
+        "wavenet/ui/studio_app.css",
+        "checkpoints/digits/README.md",
+    ):
         assert (target / name).read_bytes() == (ROOT / name).read_bytes()
 
 
-def test_nothing_that_a_tool_or_a_person_left_reaches_the_space(script, tmp_path):
+def test_temporary_and_private_files_are_not_copied(script, tmp_path):
     source = tmp_path / "source"
     for name in (
         *script.FILES,
@@ -61,7 +66,7 @@ def test_nothing_that_a_tool_or_a_person_left_reaches_the_space(script, tmp_path
         script.assemble(tmp_path / "target", source)
 
 
-def test_the_settings_of_the_space_agree_with_the_project(script):
+def test_the_settings_of_the_space_match_the_project(script):
     fields = script.front_matter(ROOT / "README.md")
     pins = (ROOT / "requirements.txt").read_text().splitlines()
     assert SDK_PIN + fields["sdk_version"] in pins

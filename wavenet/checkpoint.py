@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from audio_utils.atomic_files import atomic_file
 from wavenet.codec import AnyCodec, Codec
 from wavenet.config import Name, StrictConfig, parse_config
-from wavenet.devices import device_faults
+from wavenet.devices import device_errors
 from wavenet.errors import CheckpointError, ConfigError
 from wavenet.model.base import AutoregressiveModel
 from wavenet.model.model_config import ModelConfig
@@ -158,7 +158,7 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
     tensors = _read_weights(folder / WEIGHTS, model.state_dict())
     model.load_state_dict(tensors)
     model.requires_grad_(False)
-    with device_faults():
+    with device_errors():
         return Checkpoint(config, model.eval().to(device), folder)
 
 

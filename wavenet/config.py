@@ -18,6 +18,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 MAX_SHOWN_VALUE = 60  # characters of a wrong value in a message
 MAX_SHOWN_TEXT = 300
+UNKNOWN = "unknown_"  # begins the type of an error about the key that selects a class
 
 
 class StrictConfig(BaseModel):
@@ -75,7 +76,7 @@ def select_by(key: str, default: str, known: Sequence[str]) -> Discriminator:
 
     return Discriminator(
         read_tag,
-        custom_error_type=f"unknown_{key}",
+        custom_error_type=f"{UNKNOWN}{key}",
         custom_error_message=f"expected an object whose {key} is one of {', '.join(known)}",
     )
 
@@ -84,30 +85,49 @@ def describe_error(error: ValidationError, kind: type[BaseModel]) -> str:
     """Return one sentence for a failed validation; an unknown key is reported first."""
     errors = error.errors(include_url=False)
     first = min(errors, key=lambda e: e["type"] != "extra_forbidden")
-    path, siblings = _resolve(kind, first["loc"])
+    is_unknown_key = first["type"] == "extra_forbidden"
+    path, siblings = _resolve(kind, first["loc"], is_unknown_key)
+    value, message = first.get("input"), first["msg"].removeprefix("Value error, ")
+    selector = first["type"].removeprefix(UNKNOWN)
+    if selector != first["type"] and isinstance(value, dict) and selector in value:
+        path, value = [*path, selector], value[selector]
+        message = message.replace(f"an object whose {selector} is ", "")
     field = _printable(".".join(path)) or "the content"
-    if first["type"] == "extra_forbidden":
+    if is_unknown_key:
         return f"the key {field} is not known (known keys: {', '.join(siblings)})"
     if first["type"] == "missing":
         return f"the key {field} is missing"
-    message = _printable(first["msg"].removeprefix("Value error, "))
-    found = repr(first.get("input"))
-    return f"{field}: {message}" + (f", found {found}" if len(found) <= MAX_SHOWN_VALUE else "")
+    found = repr(value)
+    is_complete = ", found " in message or len(found) > MAX_SHOWN_VALUE
+    return f"{field}: {_printable(message)}" + ("" if is_complete else f", found {found}")
 
 
-def _resolve(kind: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
-    """Return the path of a field without the tags of unions, and the keys known beside it."""
+def _resolve(
+    kind: type[BaseModel], loc: tuple[int | str, ...], is_unknown_key: bool
+) -> tuple[list[str], list[str]]:
+    """Return the path of a field without the tags of unions, and the keys known beside it.
+
+    Args:
+        kind: the class of the whole config.
+        loc: the path as pydantic reports it: behind a field that is a union stands a tag.
+        is_unknown_key: whether the last entry is an unknown key, which may look like a tag.
+    """
     path: list[str] = []
-    classes: list[type[BaseModel]] = [kind]
+    classes, may_be_tag = [kind], False
     for position, part in enumerate(loc):
-        tagged = [c for c in classes if len(classes) > 1 and part in _tags(c)]
-        if tagged:
-            classes = tagged
+        is_last = position == len(loc) - 1
+        if isinstance(part, int):
+            path.append(str(part))
             continue
-        path.append(str(part))
-        if position < len(loc) - 1 and isinstance(part, str):
+        tagged = [c for c in classes if part in _tags(c)]
+        if may_be_tag and tagged and not (is_last and is_unknown_key):
+            classes, may_be_tag = tagged, False
+            continue
+        path.append(part)
+        if not is_last:
             fields = [c.model_fields[part] for c in classes if part in c.model_fields]
-            classes = [c for f in fields for c in _config_classes(f.annotation)] or classes
+            inner = [c for f in fields for c in _config_classes(f.annotation)]
+            classes, may_be_tag = inner or classes, bool(inner)
     return path, list(classes[0].model_fields)
 
 
@@ -120,7 +140,7 @@ def _config_classes(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _tags(kind: type[BaseModel]) -> set[Any]:
-    """Return the values of the literal fields of a class, one of which tells it from others."""
+    """Return the values of the literal fields of a class; one of them is its tag in a union."""
     literals = (f.annotation for f in kind.model_fields.values())
     return {value for a in literals if get_origin(a) is Literal for value in get_args(a)}
 

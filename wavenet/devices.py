@@ -1,7 +1,8 @@
-"""Which device a model runs on, and what can go wrong with one: the only place that decides.
+"""The device that a model runs on, and the errors of devices.
 
-A name that a person gave enters, a `torch.device` leaves, or one sentence. Faults of a device that
-torch raises in the middle of the work become errors of this package.
+The name of a device enters; a `torch.device` leaves, or an error that says why there is none.
+Errors that torch raises when a device is lost or full become errors of this package. Called by
+every part that loads, runs or trains a model; no other file selects a device.
 """
 
 import os
@@ -16,52 +17,62 @@ from wavenet.errors import ConfigError, DeviceError, OutOfMemory
 
 AUTO = "auto"
 NAMED = re.compile(r"cpu|cuda(:\d{1,3})?")
-# How torch, its libraries and Triton begin to say that a device is no longer to be had.
-LOST = ("CUDA error", "Triton Error [CUDA]", "CUDA driver error", "CUDNN_STATUS", "CUBLAS_STATUS")
-# And that there is no room: torch on a CPU, the driver, Triton.
-NO_ROOM = ("DefaultCPUAllocator: ", "CUDA error: out of memory", "Triton Error [CUDA]: out of mem")
+# Beginnings of messages from torch, its libraries and Triton that mean that a device is lost.
+LOST_PHRASES = (
+    "CUDA error",
+    "Triton Error [CUDA]",
+    "CUDA driver error",
+    "CUDNN_STATUS",
+    "CUBLAS_STATUS",
+)
+# Beginnings of messages that mean too little memory: torch on a CPU, the driver, Triton.
+OUT_OF_MEMORY_PHRASES = (
+    "DefaultCPUAllocator: ",
+    "CUDA error: out of memory",
+    "Triton Error [CUDA]: out of mem",
+)
 
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
-def choose_device(name: str = AUTO, wanted_by: str = "") -> torch.device:
-    """Find the device that a name stands for.
+def choose_device(name: str = AUTO, required_by: str = "") -> torch.device:
+    """Return the device of a name.
 
     Args:
-        name: auto, for a GPU where there is one and else the CPU; cpu, cuda or cuda:N.
-        wanted_by: what cannot do without a GPU, for the sentence when there is none.
+        name: auto (a GPU if available, otherwise the CPU), cpu, cuda or cuda:N.
+        required_by: what needs a GPU, for the error message; with it, auto never means the CPU.
     Raises:
-        ConfigError: the name is not known, or there is no such GPU.
+        ConfigError: the name is unknown, or there is no such GPU.
     """
-    if name == AUTO and not wanted_by:
+    if name == AUTO and not required_by:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name != AUTO and not NAMED.fullmatch(name):
-        raise ConfigError(f"the device {name!r} is not known; choose auto, cpu, cuda or cuda:N")
+        raise ConfigError(f"unknown device {name!r}; expected auto, cpu, cuda or cuda:N")
     if name == "cpu":
         return torch.device("cpu")
     if not torch.cuda.is_available():
         why = "" if torch.version.cuda else ", and this torch is built without CUDA"
         raise ConfigError(
-            f"{wanted_by or f'the device {name}'} needs a CUDA GPU, and none was found here{why}; "
-            "install a driver and a torch for it, or leave the option out to use the CPU"
+            f"{required_by or f'the device {name}'} needs a CUDA GPU, but none was found{why}; "
+            "install a driver and a torch build for it, or omit the option to use the CPU"
         )
     device = torch.device("cuda" if name == AUTO else name)
     count = torch.cuda.device_count()
     if device.index is not None and device.index >= count:
-        raise ConfigError(f"there is no GPU {name} here; there are cuda:0 to cuda:{count - 1}")
+        raise ConfigError(f"there is no GPU {name}; this machine has cuda:0 to cuda:{count - 1}")
     return device
 
 
 @contextmanager
-def device_faults(
+def device_errors(
     advice: str = "start again, or use --device cpu",
-    smaller: str = "make less at once, or use --device cpu",
+    memory_advice: str = "generate less at once, or use --device cpu",
 ) -> Iterator[None]:
-    """Turn what torch raises when a device has no room, or is lost, into one sentence.
+    """Convert what torch raises for a full or lost device to an error of this package.
 
     Args:
         advice: what to do about a lost device.
-        smaller: what to do about too little memory.
+        memory_advice: what to do about too little memory.
     Raises:
         OutOfMemory: there is too little memory.
         DeviceError: the device is lost; this process cannot use it again.
@@ -69,21 +80,23 @@ def device_faults(
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        # the rest of torch's words is advice for programmers
-        first = str(error).strip().split("\n")[0].rstrip(". ")
-        if isinstance(error, torch.OutOfMemoryError | MemoryError) or _says(error, NO_ROOM):
+        # The further lines of torch's message are advice for programmers.
+        first_line = str(error).strip().split("\n")[0].rstrip(". ")
+        is_full = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if is_full or _contains_any(error, OUT_OF_MEMORY_PHRASES):
             raise OutOfMemory(
-                f"there is too little memory ({first or 'it is all taken'}); {smaller}"
+                f"there is too little memory ({first_line or 'all of it is in use'}); "
+                f"{memory_advice}"
             ) from None
-        if isinstance(error, torch.AcceleratorError) or _says(error, LOST):
+        if isinstance(error, torch.AcceleratorError) or _contains_any(error, LOST_PHRASES):
             raise DeviceError(
-                f"the GPU was lost ({first}); what was finished before is kept; {advice}"
+                f"the GPU was lost ({first_line}); finished work is kept; {advice}"
             ) from None
         raise
 
 
-def free_memory() -> None:
-    """Give what torch keeps for later back to a device that had too little."""
+def release_cached_memory() -> None:
+    """Return the memory that torch caches to a GPU that had too little."""
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
@@ -100,5 +113,5 @@ def available_cores() -> int:
         return cores
 
 
-def _says(error: Exception, phrases: tuple[str, ...]) -> bool:
+def _contains_any(error: Exception, phrases: tuple[str, ...]) -> bool:
     return any(phrase in str(error) for phrase in phrases)

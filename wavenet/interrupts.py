@@ -1,6 +1,8 @@
-"""Who hears Ctrl-C: callers that start processes of their own decide alone what it means.
+"""SIGINT (Ctrl-C) handling for commands with worker processes.
 
-And a command hears each: one that Python can raise nowhere comes once more.
+A terminal sends SIGINT to all processes of a command. Processes that start others call
+`ignore_sigint`, so that only the first process decides what it means. The command line installs
+`redeliver_sigint`, so that no SIGINT is lost.
 """
 
 import _thread
@@ -10,10 +12,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+REDELIVERY_SECONDS = 0.01
+
 
 @contextmanager
-def deaf() -> Iterator[None]:
-    """Disregard Ctrl-C, as do the processes that are started meanwhile."""
+def ignore_sigint() -> Iterator[None]:
+    """Ignore SIGINT inside the block; processes started there ignore it, too.
+
+    Outside the main thread, where Python cannot set signal handlers, nothing changes.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -24,23 +31,23 @@ def deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def once_more(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Have a Ctrl-C come again that came in a destructor, where Python prints it and goes on.
+def redeliver_sigint(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Send SIGINT again if it came in a destructor, where Python only prints the exception.
 
-    A `sys.unraisablehook`; whatever else comes there is printed as ever.
+    For `sys.unraisablehook`; every other exception is printed as usual.
     """
     if unraisable.exc_type is not KeyboardInterrupt:
         sys.__unraisablehook__(unraisable)
         return
-    # later, for what is raised in here would be lost as well
-    again = threading.Timer(0.01, _press)
-    again.daemon = True
-    again.start()
+    # a moment later: what is raised inside this hook is lost as well
+    timer = threading.Timer(REDELIVERY_SECONDS, _interrupt_main_thread)
+    timer.daemon = True
+    timer.start()
 
 
-def _press() -> None:
+def _interrupt_main_thread() -> None:
     main = threading.main_thread().ident
     if main is not None and hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(main, signal.SIGINT)  # as from a terminal: a sleep ends by it
+        signal.pthread_kill(main, signal.SIGINT)  # a real signal also ends a sleep
     else:
         _thread.interrupt_main()

@@ -1,221 +1,264 @@
-"""Whole batches: the same bits however they are made, and from wherever they were left."""
+"""Whole batches: the same bits whatever the workers, and a stopped batch resumes."""
 
 import threading
 
 import pytest
 import soundfile
 
-from tests.batch.conftest import hashes, make, records, rows_of
+from tests.batch.conftest import (
+    CallbackBatchProgress,
+    file_hashes,
+    make_rows,
+    read_journal,
+    run_rows,
+)
+from tests.batch.test_local_workers import Bomb
 from tests.conftest import RATE, sine
-from wavenet.batch.folder import check_folder, hold_part, sweep
-from wavenet.batch.tasks import Settings
+from wavenet.batch import manifest_check
+from wavenet.batch.batch_config import BatchSettings
+from wavenet.batch.manifest import ManifestShard
+from wavenet.batch.output_folder import (
+    check_output_folder,
+    lock_output_folder,
+    remove_partial_files,
+)
+from wavenet.batch.tasks import make_task
 from wavenet.errors import ConditionError, FolderError, FolderInUse
-from wavenet.locks import hold
+from wavenet.folder_lock import lock_folder
 
 
 @pytest.fixture
-def alone(tiny, tmp_path):
-    """The clips made one at a time."""
-    make(tmp_path / "alone", rows_of(), tiny, together=1)
-    return hashes(tmp_path / "alone")
+def single_hashes(tiny, tmp_path):
+    """The hashes of clips that were generated one at a time."""
+    run_rows(tmp_path / "single", make_rows(), tiny, batch_size=1)
+    return file_hashes(tmp_path / "single")
 
 
-@pytest.mark.parametrize("together", [2, 4, None])
-def test_a_clip_is_the_same_whatever_is_made_beside_it(alone, tiny, tmp_path, together):
-    make(tmp_path / "out", rows_of(), tiny, together=together)
-    assert len(alone) == len(set(alone.values())) == 9
-    assert hashes(tmp_path / "out") == alone
+@pytest.mark.parametrize("batch_size", [2, 4, None])
+def test_a_clip_does_not_depend_on_clips_beside_it(single_hashes, tiny, tmp_path, batch_size):
+    run_rows(tmp_path / "out", make_rows(), tiny, batch_size=batch_size)
+    assert len(single_hashes) == len(set(single_hashes.values())) == 9
+    assert file_hashes(tmp_path / "out") == single_hashes
 
 
-def test_order_shards_workers_and_further_rows_change_nothing(alone, tiny, tmp_path):
-    make(tmp_path / "back", rows_of()[::-1], tiny, together=3)
-    assert hashes(tmp_path / "back") == alone
-    for part in (1, 2, 3):
-        make(tmp_path / "parts", rows_of(), tiny, shard=(part, 3))
-    assert hashes(tmp_path / "parts") == alone
-    kept = [records(tmp_path / "parts", f"results-{part}-of-3.jsonl") for part in (1, 2, 3)]
-    assert sorted(r["id"] for one in kept for r in one) == sorted(r["id"] for r in rows_of())
-    assert all(kept)
-    make(tmp_path / "crew", rows_of(), tiny, workers=2, together=3)
-    assert hashes(tmp_path / "crew") == alone
-    make(tmp_path / "more", rows_of(12), tiny)
-    assert alone.items() < hashes(tmp_path / "more").items()
+def test_clips_do_not_depend_on_order_shards_workers_or_further_rows(single_hashes, tiny, tmp_path):
+    run_rows(tmp_path / "reversed", make_rows()[::-1], tiny, batch_size=3)
+    assert file_hashes(tmp_path / "reversed") == single_hashes
+    for number in (1, 2, 3):
+        run_rows(tmp_path / "shards", make_rows(), tiny, shard=ManifestShard(number, 3))
+    assert file_hashes(tmp_path / "shards") == single_hashes
+    journals = [read_journal(tmp_path / "shards", f"results-{n}-of-3.jsonl") for n in (1, 2, 3)]
+    assert sorted(r["id"] for one in journals for r in one) == sorted(r["id"] for r in make_rows())
+    assert all(journals)
+    run_rows(tmp_path / "workers", make_rows(), tiny, workers=2, batch_size=3)
+    assert file_hashes(tmp_path / "workers") == single_hashes
+    run_rows(tmp_path / "more", make_rows(12), tiny)
+    assert single_hashes.items() < file_hashes(tmp_path / "more").items()
 
 
-def test_another_seed_or_id_gives_another_clip(alone, tiny, tmp_path):
-    make(tmp_path / "seed", rows_of(seed=1), tiny)
-    make(tmp_path / "id", [{**row, "id": f"{row['id']}!"} for row in rows_of()], tiny)
-    assert not set(alone.values()) & {*hashes(tmp_path / "seed").values()}
-    assert not set(alone.values()) & {*hashes(tmp_path / "id").values()}
+def test_another_seed_or_id_gives_another_clip(single_hashes, tiny, tmp_path):
+    run_rows(tmp_path / "seed", make_rows(seed=1), tiny)
+    run_rows(tmp_path / "id", [{**row, "id": f"{row['id']}!"} for row in make_rows()], tiny)
+    assert not set(single_hashes.values()) & {*file_hashes(tmp_path / "seed").values()}
+    assert not set(single_hashes.values()) & {*file_hashes(tmp_path / "id").values()}
 
 
-def test_a_batch_that_was_stopped_goes_on_where_it_was(alone, tiny, tmp_path):
-    stopping = threading.Event()
-
-    def stop(task, record):
-        if record is not None:
-            stopping.set()
-
-    tally = make(tmp_path / "out", rows_of(), tiny, together=2, show=stop, stopping=stopping)
-    assert 1 <= tally.done < 9
-    before = []
-    again = make(
-        tmp_path / "out", rows_of(), tiny,
-        show=lambda task, record: before.append(task.identity) if record is None else None,
-    )  # fmt: skip
-    assert (again.before, again.done) == (tally.done, 9 - tally.done)
-    assert len(before) == again.before
-    assert hashes(tmp_path / "out") == alone
-    assert len(records(tmp_path / "out")) == 9
+def test_a_stopped_batch_resumes(single_hashes, tiny, tmp_path):
+    stop = threading.Event()
+    progress = CallbackBatchProgress(on_finish=lambda task, record: stop.set())
+    first = run_rows(
+        tmp_path / "out", make_rows(), tiny, batch_size=2, progress=progress, stop=stop
+    )
+    assert 1 <= first.done < 9
+    skipped = []
+    progress = CallbackBatchProgress(on_skip=lambda task: skipped.append(task.identity))
+    second = run_rows(tmp_path / "out", make_rows(), tiny, progress=progress)
+    assert (second.already_done, second.done) == (first.done, 9 - first.done)
+    assert len(skipped) == second.already_done
+    assert file_hashes(tmp_path / "out") == single_hashes
+    assert len(read_journal(tmp_path / "out")) == 9
 
 
-def test_what_was_changed_or_removed_is_made_again_and_nothing_else(alone, tiny, tmp_path):
-    make(tmp_path / "out", rows_of(), tiny)
-    (tmp_path / "out" / records(tmp_path / "out")[0]["file"]).unlink()
-    (tmp_path / "out" / records(tmp_path / "out")[1]["file"]).write_bytes(b"other")
-    rows = rows_of()
+def test_only_changed_or_removed_clips_are_generated_again(single_hashes, tiny, tmp_path):
+    run_rows(tmp_path / "out", make_rows(), tiny)
+    (tmp_path / "out" / read_journal(tmp_path / "out")[0]["file"]).unlink()
+    (tmp_path / "out" / read_journal(tmp_path / "out")[1]["file"]).write_bytes(b"other")
+    rows = make_rows()
     rows[0]["temperature"] = 0.7
-    tally = make(tmp_path / "out", rows, tiny)
-    assert tally.done in (2, 3)  # the one with another temperature may be one of the two
-    made = hashes(tmp_path / "out")
-    assert {name for name in alone if made[name] != alone[name]} == {
-        record["file"] for record in records(tmp_path / "out") if record["id"] == "clip 0"
+    result = run_rows(tmp_path / "out", rows, tiny)
+    assert result.done in (2, 3)  # the row with another temperature may be one of the two files
+    hashes = file_hashes(tmp_path / "out")
+    assert {name for name in single_hashes if hashes[name] != single_hashes[name]} == {
+        record["file"] for record in read_journal(tmp_path / "out") if record["id"] == "clip 0"
     }
-    assert make(tmp_path / "out", rows, tiny).before == 9
-    assert make(tmp_path / "out", rows, tiny, overwrite=True).done == 9
+    assert run_rows(tmp_path / "out", rows, tiny).already_done == 9
+    assert run_rows(tmp_path / "out", rows, tiny, overwrite=True).done == 9
 
 
-def test_a_record_says_what_was_made(tiny, tmp_path):
+def test_a_record_describes_the_clip(tiny, tmp_path):
     row = {"id": 0, "labels": {"digit": "a"}, "seconds": 0.3, "text": "é", "seed": 5}
-    tally = make(tmp_path / "out", [row], tiny, score=True)
-    (record,) = records(tmp_path / "out")
+    result = run_rows(tmp_path / "out", [row], tiny, score=True)
+    (record,) = read_journal(tmp_path / "out")
     info = soundfile.info(tmp_path / "out" / "0_5.wav")
     assert info.frames == 0.3 * RATE == record["seconds"] * RATE
-    assert tally.seconds == record["seconds"]
+    assert result.seconds == record["seconds"]
     assert (record["id"], record["status"], record["file"]) == ("0", "done", "0_5.wav")
     assert (record["seed"], record["error"], record["line"]) == (5, None, 1)
     assert record["extra"] == {"text": "é"}
-    assert record["sha256"] == hashes(tmp_path / "out")["0_5.wav"]
+    assert record["sha256"] == file_hashes(tmp_path / "out")["0_5.wav"]
     assert 0 < record["bits_per_sample"] < 20
     assert record["rtf"] > 0
 
 
-def test_bad_rows_that_are_passed_over_are_told_once(tiny, tmp_path):
-    rows = [*rows_of(3), {"id": "bad", "digit": "?"}]
-    for done, before in ((3, 0), (0, 3)):
-        tally = make(tmp_path / "out", rows, tiny, skip_bad=True)
-        assert (tally.done, tally.before, tally.failed) == (done, before, 1)
-    failed = [r for r in records(tmp_path / "out") if r["status"] == "failed"]
+def test_the_keys_of_records_are_those_that_programs_read(tiny, tmp_path):
+    run_rows(tmp_path / "out", [*make_rows(1), {"digit": "?"}], tiny, skip_invalid=True)
+    invalid, done = sorted(read_journal(tmp_path / "out"), key=lambda record: record["status"])[
+        ::-1
+    ]
+    assert list(done) == [
+        "id", "status", "file", "seconds", "rtf", "seed", "labels", "bytes", "sha256",
+        "audio_sha256", "params_hash", "bits_per_sample", "warnings", "error", "line", "extra",
+    ]  # fmt: skip
+    assert list(invalid) == ["id", "status", "line", "error"]
+
+
+def test_a_skipped_invalid_row_is_recorded_once(tiny, tmp_path):
+    rows = [*make_rows(3), {"id": "bad", "digit": "?"}]
+    for done, already_done in ((3, 0), (0, 3)):
+        result = run_rows(tmp_path / "out", rows, tiny, skip_invalid=True)
+        assert (result.done, result.already_done, result.failed) == (done, already_done, 1)
+    failed = [r for r in read_journal(tmp_path / "out") if r["status"] == "failed"]
     assert [r["line"] for r in failed] == [4]
 
 
-def test_a_link_in_the_folder_fails_one_clip_and_nothing_leaves_it(tiny, tmp_path):
+def test_a_link_in_the_output_folder_fails_one_clip_and_is_not_followed(tiny, tmp_path):
     (tmp_path / "outside").mkdir()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sub").symlink_to(tmp_path / "outside")
-    rows = rows_of(3)
+    rows = make_rows(3)
     rows[1]["output"] = "sub/deeper/x"
-    tally = make(tmp_path / "out", rows, tiny)
-    assert (tally.done, tally.failed) == (2, 1)
+    result = run_rows(tmp_path / "out", rows, tiny)
+    assert (result.done, result.failed) == (2, 1)
     assert list((tmp_path / "outside").iterdir()) == []
-    (failed,) = [r for r in records(tmp_path / "out") if r["status"] == "failed"]
+    (failed,) = [r for r in read_journal(tmp_path / "out") if r["status"] == "failed"]
     assert "link" in failed["error"]
     (tmp_path / "out" / "sub").unlink()
-    assert make(tmp_path / "out", rows, tiny).done == 1
+    assert run_rows(tmp_path / "out", rows, tiny).done == 1
 
 
-def test_a_prompt_damaged_after_the_check_fails_its_clip_alone(tiny, tmp_path):
+def test_a_prompt_damaged_after_the_check_fails_only_its_clip(tiny, tmp_path):
     prompt = tmp_path / "tone.wav"
     soundfile.write(prompt, sine(0.1), RATE)
-    rows = rows_of(3)
-    rows[2] |= {"prompt": "tone.wav", "seconds": 0.001}  # the shortest is made last
-    hurt = threading.Event()
+    rows = make_rows(3)
+    rows[2] |= {"prompt": "tone.wav", "seconds": 0.001}  # the shortest is generated last
+    is_damaged = threading.Event()
 
-    def hurt_it(seconds):
-        if not hurt.is_set():
+    def damage(seconds):
+        if not is_damaged.is_set():
             soundfile.write(prompt, 0 * sine(0.1), RATE)
-            hurt.set()
+            is_damaged.set()
 
-    tally = make(tmp_path / "out", rows, tiny, together=1, report=hurt_it)
-    assert (tally.done, tally.failed) == (2, 1)
+    progress = CallbackBatchProgress(on_advance=damage)
+    result = run_rows(tmp_path / "out", rows, tiny, batch_size=1, progress=progress)
+    assert (result.done, result.failed) == (2, 1)
     soundfile.write(prompt, sine(0.1), RATE)
-    assert make(tmp_path / "out", rows, tiny).done == 1
+    assert run_rows(tmp_path / "out", rows, tiny).done == 1
 
 
-def test_the_prompt_is_part_of_the_file(tiny, tmp_path):
+def test_a_clip_that_kills_its_workers_is_recorded_as_failed(tiny, tmp_path, monkeypatch):
+    def make_task_with_bomb(row, settings):
+        task = make_task(row, settings)
+        if task.identity == "clip 2":
+            task.conditions["bomb"] = Bomb()
+        return task
+
+    rows = make_rows(5)
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest_check, "make_task", make_task_with_bomb)
+        result = run_rows(tmp_path / "out", rows, tiny, workers=2, batch_size=2, max_retries=1)
+    assert (result.done, result.failed) == (4, 1)
+    (failed,) = [r for r in read_journal(tmp_path / "out") if r["status"] == "failed"]
+    assert failed["id"] == "clip 2"
+    assert "died 2 times" in failed["error"]
+    result = run_rows(tmp_path / "out", rows, tiny)
+    assert (result.done, result.already_done) == (1, 4)
+
+
+def test_the_file_begins_with_the_prompt(tiny, tmp_path):
     soundfile.write(tmp_path / "tone.wav", sine(0.1), RATE)
-    make(tmp_path / "out", [{"digit": "a", "prompt": "tone.wav", "seconds": 0.05}], tiny)
+    run_rows(tmp_path / "out", [{"digit": "a", "prompt": "tone.wav", "seconds": 0.05}], tiny)
     info = soundfile.info(tmp_path / "out" / "000001_0.wav")
     assert info.frames == 0.15 * RATE
 
 
-def test_one_batch_at_a_time_writes_into_a_folder(tiny, tmp_path):
-    with hold(tmp_path / "out"):
+def test_one_batch_at_a_time_writes_to_a_folder(tiny, tmp_path):
+    with lock_folder(tmp_path / "out"):
         with pytest.raises(FolderInUse):
-            check_folder(tmp_path / "out", tmp_path / "m.jsonl")
-        for shard in ((1, 1), (1, 2)):
+            check_output_folder(tmp_path / "out", tmp_path / "m.jsonl")
+        for shard in (ManifestShard(1, 1), ManifestShard(1, 2)):
             with pytest.raises(FolderInUse):
-                make(tmp_path / "out", rows_of(2), tiny, shard=shard)
-    assert hashes(tmp_path / "out") == {}
+                run_rows(tmp_path / "out", make_rows(2), tiny, shard=shard)
+    assert file_hashes(tmp_path / "out") == {}
     with (
-        hold_part(tmp_path / "out", (1, 2)),
-        hold_part(tmp_path / "out", (2, 2)),
+        lock_output_folder(tmp_path / "out", ManifestShard(1, 2)),
+        lock_output_folder(tmp_path / "out", ManifestShard(2, 2)),
         pytest.raises(FolderInUse),
-        hold_part(tmp_path / "out"),
+        lock_output_folder(tmp_path / "out"),
     ):
         pass
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == []
 
 
-def test_only_our_own_partial_files_are_swept_and_not_beside_a_shard(tmp_path):
-    ours = [".partial-0123456789ab.wav", "sub/.partial-0123456789ab.flac"]
+def test_only_partial_files_of_batches_are_removed_and_not_beside_another_shard(tmp_path):
+    partial = [".partial-0123456789ab.wav", "sub/.partial-0123456789ab.flac"]
     others = [".partial-x.wav", "partial-0123456789ab.wav", ".partial-0123456789ab.pt", "a.wav"]
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out" / "sub").mkdir(parents=True)
     (tmp_path / "out" / "link").symlink_to(tmp_path / "elsewhere")
-    for name in (*ours, *others, "../elsewhere/.partial-0123456789ab.wav"):
+    for name in (*partial, *others, "../elsewhere/.partial-0123456789ab.wav"):
         (tmp_path / "out" / name).touch()
-    with hold_part(tmp_path / "out", (1, 2)):
-        (tmp_path / "out" / ours[0]).touch()
-        with hold_part(tmp_path / "out", (2, 2)):
-            assert (tmp_path / "out" / ours[0]).exists()
-    sweep(tmp_path / "out")
+    with lock_output_folder(tmp_path / "out", ManifestShard(1, 2)):
+        (tmp_path / "out" / partial[0]).touch()
+        with lock_output_folder(tmp_path / "out", ManifestShard(2, 2)):
+            assert (tmp_path / "out" / partial[0]).exists()
+    remove_partial_files(tmp_path / "out")
     left = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert sorted(left) == sorted(others)
     assert (tmp_path / "elsewhere" / ".partial-0123456789ab.wav").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_anything_is_loaded(tmp_path):
+def test_a_folder_that_is_not_writable_is_reported_before_anything_is_loaded(tmp_path):
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "sub"):
         with pytest.raises(FolderError, match="cannot be written"):
-            check_folder(folder, tmp_path / "m.jsonl")
+            check_output_folder(folder, tmp_path / "m.jsonl")
 
 
-def test_the_journal_is_no_manifest(tiny, tmp_path):
-    """Its lines would have been read while lines were added, without an end."""
-    make(tmp_path / "out", rows_of(2), tiny)
+def test_the_journal_cannot_be_the_manifest(tiny, tmp_path):
+    """The batch would append lines to the file that it reads, without end."""
+    run_rows(tmp_path / "out", make_rows(2), tiny)
     with pytest.raises(ConditionError, match="copy it"):
-        check_folder(tmp_path / "out", tmp_path / "out" / "results.jsonl")
+        check_output_folder(tmp_path / "out", tmp_path / "out" / "results.jsonl")
 
 
 def test_results_of_one_batch_are_a_manifest_of_the_next(tiny, tmp_path):
-    make(tmp_path / "out", rows_of(3, temperature=1.0), tiny)
-    rows = [{**row, "output": row["file"]} for row in records(tmp_path / "out")]
-    make(tmp_path / "again", rows, tiny)
-    assert hashes(tmp_path / "again") == hashes(tmp_path / "out")
+    run_rows(tmp_path / "out", make_rows(3, temperature=1.0), tiny)
+    rows = [{**row, "output": row["file"]} for row in read_journal(tmp_path / "out")]
+    run_rows(tmp_path / "again", rows, tiny)
+    assert file_hashes(tmp_path / "again") == file_hashes(tmp_path / "out")
 
 
-@pytest.mark.parametrize("kind", ["flac", "ogg", "mp3"])
-def test_other_formats(tiny, tmp_path, kind):
-    settings = Settings(tiny, format=kind, normalize="peak")
+@pytest.mark.parametrize("file_format", ["flac", "ogg", "mp3"])
+def test_other_file_formats(tiny, tmp_path, file_format):
+    settings = BatchSettings(tiny, file_format=file_format, normalize="peak")
     rows = [{"id": "x", "digit": "a", "seconds": 0.3}]
-    make(tmp_path / "one", rows, tiny, settings=settings)
-    make(tmp_path / "two", rows, tiny, settings=settings)
-    assert [*hashes(tmp_path / "one")] == [f"x_0.{kind}"]
-    # an ogg file has a number of its own that is drawn at random
-    one, two = (soundfile.read(tmp_path / name / f"x_0.{kind}")[0] for name in ("one", "two"))
+    run_rows(tmp_path / "one", rows, tiny, settings=settings)
+    run_rows(tmp_path / "two", rows, tiny, settings=settings)
+    name = f"x_0.{file_format}"
+    assert [*file_hashes(tmp_path / "one")] == [name]
+    # an ogg file contains a random serial number
+    one, two = (soundfile.read(tmp_path / folder / name)[0] for folder in ("one", "two"))
     assert (one == two).all()
-    (first,), (second,) = records(tmp_path / "one"), records(tmp_path / "two")
+    (first,), (second,) = read_journal(tmp_path / "one"), read_journal(tmp_path / "two")
     assert first["audio_sha256"] == second["audio_sha256"]
-    assert make(tmp_path / "one", rows, tiny, settings=settings).before == 1
+    assert run_rows(tmp_path / "one", rows, tiny, settings=settings).already_done == 1

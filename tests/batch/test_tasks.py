@@ -1,5 +1,6 @@
-"""Rows -> tasks: all is checked before anything is made, and each fault is one sentence."""
+"""Rows -> tasks: everything is checked first, and each error is one sentence."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audio_utils.errors import AudioError
-from tests.batch.conftest import write
+from tests.batch.conftest import write_manifest
 from tests.conftest import RATE, sine, tiny_config
-from wavenet.batch.finish import Place
-from wavenet.batch.rows import Row
-from wavenet.batch.run import Wanted, check
-from wavenet.batch.tasks import Settings, make_item, make_task
+from wavenet.batch.batch_config import BatchSettings, ExecutionConfig, RunOptions
+from wavenet.batch.manifest import ManifestRow, ManifestShard
+from wavenet.batch.manifest_check import check_manifest
+from wavenet.batch.tasks import load_checkpoint, make_request, make_task
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
 from wavenet.sampling import SamplingConfig
 
@@ -26,33 +27,35 @@ COLUMNS += ["top_k", "temperature", "greedy", "guidance", "checkpoint"]
 
 
 @pytest.fixture
-def options(tiny, tmp_path):
-    return Settings(tiny, str(tmp_path))
+def batch_settings(tiny, tmp_path):
+    return BatchSettings(tiny, str(tmp_path))
 
 
-def task_of(options, **values):
-    return make_task(Row(5, {"digit": "a", **values}), options)
+def task_of(batch_settings, **values):
+    """Return the task of a row."""
+    return make_task(ManifestRow(5, {"digit": "a", **values}), batch_settings)
 
 
-def test_a_plain_row_has_what_the_batch_says(options):
-    task = task_of(options, id="x", text="hello")
+def test_a_row_without_settings_has_those_of_the_batch(batch_settings):
+    task = task_of(batch_settings, id="x", text="hello")
     assert (task.identity, task.samples, task.seed) == ("x", 0.05 * RATE, 0)
-    assert (task.output, task.extra, task.labels) == ("x_0.wav", {"text": "hello"}, {"digit": "a"})
+    assert (task.output, task.extra) == ("x_0.wav", {"text": "hello"})
+    assert task.conditions == {"digit": "a"}
 
 
 @pytest.mark.parametrize("alias", ["output", "file_name", "audio_filepath", "path", "audio_file"])
-def test_columns_of_other_programs_are_known(options, alias):
-    task = task_of(options, **{alias: "sub/take.WAV", "duration": "0.02"})
+def test_column_names_of_other_programs_are_known(batch_settings, alias):
+    task = task_of(batch_settings, **{alias: "sub/take.WAV", "duration": "0.02"})
     assert (task.output, task.samples, task.extra) == ("sub/take.WAV", 160, {})
-    assert task_of(options, **{alias: "take.flac"}).output == "take.flac.wav"
+    assert task_of(batch_settings, **{alias: "take.flac"}).output == "take.flac.wav"
 
 
 @pytest.mark.parametrize(
     ("value", "identity"), [(0, "0"), (7, "7"), ("0", "0"), (1.5, "1.5"), (None, "000005")]
 )
-def test_ids_may_be_numbers_and_zero_is_one(options, value, identity):
-    assert task_of(options, id=value).identity == identity
-    assert make_task(Row(5, {"digit": "a"}), options).identity == "000005"
+def test_ids_may_be_numbers_even_zero(batch_settings, value, identity):
+    assert task_of(batch_settings, id=value).identity == identity
+    assert make_task(ManifestRow(5, {"digit": "a"}), batch_settings).identity == "000005"
 
 
 @pytest.mark.parametrize(
@@ -74,8 +77,8 @@ def test_ids_may_be_numbers_and_zero_is_one(options, value, identity):
         ({"seconds": 601}, "600"),
         ({"seconds": "=1+1"}, "must be a number"),
         ({"digit": "d"}, "choose one of a, b, c"),
-        ({"digit": True}, "a word or a number"),
-        ({"digit": ["a"]}, "a word or a number"),
+        ({"digit": True}, "text or a number"),
+        ({"digit": ["a"]}, "text or a number"),
         ({"digit": None}, "is missing"),
         ({"labels": {"voice": "a"}}, "not known to this model"),
         ({"labels": "a"}, "labels must be"),
@@ -85,32 +88,34 @@ def test_ids_may_be_numbers_and_zero_is_one(options, value, identity):
         ({"top_p": "=cmd"}, "top_p"),
         ({"greedy": "maybe"}, "greedy"),
         ({"guidance": 2}, "guidance"),
-        ({"prompt": "none.wav"}, "there is no file none.wav"),
-        ({"prompt": "x" * 5000}, "there is no file"),
-        ({"prompt": "a\0b"}, "there is no file"),
-        ({"prompt": "\ud800"}, "there is no file"),
+        ({"prompt": "none.wav"}, "the file none.wav does not exist"),
+        ({"prompt": "x" * 5000}, "does not exist"),
+        ({"prompt": "a\0b"}, "does not exist"),
+        ({"prompt": "\ud800"}, "does not exist"),
         ({"prompt": 7}, "the path of a file"),
-        ({"condition": "note.txt"}, "takes no frames"),
+        ({"condition": "note.txt"}, "has no local condition"),
         ({"output": "../x.wav"}, "cannot be used"),
-        ({"output": "\ud800"}, "no valid text"),
+        ({"output": "\ud800"}, "not valid Unicode text"),
         ({"checkpoint": "nowhere"}, "nowhere"),
         ({"checkpoint": "\0"}, "checkpoint"),
     ],
 )
-def test_what_cannot_be_made_is_one_sentence(options, tmp_path, values, words):
+def test_an_invalid_row_is_one_sentence(batch_settings, tmp_path, values, words):
     (tmp_path / "note.txt").write_text("no sound")
     with pytest.raises((WaveNetError, AudioError)) as caught:
-        task_of(options, **values)
+        task_of(batch_settings, **values)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_cells_of_a_table_become_what_they_spell(options):
-    task = task_of(options, seed="12", top_k="5", temperature="0.5", greedy="TRUE", seconds="1e-2")
+def test_cells_of_a_table_are_converted(batch_settings):
+    task = task_of(
+        batch_settings, seed="12", top_k="5", temperature="0.5", greedy="TRUE", seconds="1e-2"
+    )
     assert (task.seed, task.samples) == (12, 80)
     assert (task.sampling.top_k, task.sampling.greedy) == (5, True)
-    assert task_of(options, seed="1e3").seed == 1000
-    assert task_of(options, seed=None, seconds=None, temperature=None).seed == 0
+    assert task_of(batch_settings, seed="1e3").seed == 1000
+    assert task_of(batch_settings, seed=None, seconds=None, temperature=None).seed == 0
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -124,53 +129,81 @@ def test_cells_of_a_table_become_what_they_spell(options):
         ),
     )
 )
-def test_any_row_is_a_task_or_one_sentence(options, values):
+def test_any_row_is_a_task_or_an_error(batch_settings, values):
     try:
-        task = make_task(Row(1, values), options)
+        task = make_task(ManifestRow(1, values), batch_settings)
     except (WaveNetError, AudioError) as error:
         assert str(error)
         return
     assert 0 < task.samples <= 600 * RATE
 
 
-def test_a_row_that_does_not_say_how_to_draw_leaves_it_to_the_checkpoint(options, tmp_path):
-    plain = task_of(options, id="x")
+def test_sampling_defaults_come_from_the_checkpoint(batch_settings, tmp_path):
+    plain = task_of(batch_settings, id="x")
     assert plain.sampling == SamplingConfig()
-    shutil.copytree(options.checkpoint, tmp_path / "calm")
-    config = json.loads((tmp_path / "calm" / "config.json").read_text())
+    shutil.copytree(batch_settings.checkpoint, tmp_path / "changed")
+    config = json.loads((tmp_path / "changed" / "config.json").read_text())
     own = {"temperature": 0.5, "top_p": 0.9}
-    (tmp_path / "calm" / "config.json").write_text(json.dumps({**config, "sampling": own}))
-    calm = replace(options, checkpoint=str(tmp_path / "calm"))
-    assert task_of(calm, id="x").sampling == SamplingConfig(**own)
-    assert task_of(calm, id="x", temperature=0.7).sampling.temperature == 0.7
-    louder = replace(calm, sampling={"temperature": 0.6})
-    assert task_of(louder, id="x").sampling == SamplingConfig(temperature=0.6, top_p=0.9)
-    assert task_of(louder, id="x", top_p=1).sampling.top_p == 1
+    (tmp_path / "changed" / "config.json").write_text(json.dumps({**config, "sampling": own}))
+    changed = replace(batch_settings, checkpoint=str(tmp_path / "changed"))
+    assert task_of(changed, id="x").sampling == SamplingConfig(**own)
+    assert task_of(changed, id="x", temperature=0.7).sampling.temperature == 0.7
+    other = replace(changed, sampling={"temperature": 0.6})
+    assert task_of(other, id="x").sampling == SamplingConfig(temperature=0.6, top_p=0.9)
+    assert task_of(other, id="x", top_p=1).sampling.top_p == 1
 
 
-def test_the_hash_names_all_that_determines_a_clip(options, tmp_path):
+def test_the_params_hash_depends_on_everything_that_determines_a_clip(batch_settings, tmp_path):
     soundfile.write(tmp_path / "tone.wav", sine(0.1), RATE)
     base = {"id": "x", "prompt": "tone.wav", "output": "o"}
-    first = task_of(options, **base).params_hash
-    assert task_of(options, **base, text="other words").params_hash == first
+    first = task_of(batch_settings, **base).params_hash
+    assert task_of(batch_settings, **base, text="other words").params_hash == first
     changes = [{"id": "y"}, {"seed": 1}, {"digit": "b"}, {"seconds": 0.1}, {"temperature": 0.5}]
     changes += [{"output": "z"}, {"prompt": None}]
-    hashes = {task_of(options, **{**base, **change}).params_hash for change in changes}
+    hashes = {task_of(batch_settings, **{**base, **change}).params_hash for change in changes}
     assert len(hashes | {first}) == len(changes) + 1
     soundfile.write(tmp_path / "tone.wav", sine(0.2), RATE)
-    assert task_of(options, **base).params_hash != first
+    assert task_of(batch_settings, **base).params_hash != first
 
 
-def test_clock_and_date_of_a_prompt_mean_nothing(options, tmp_path):
+def test_the_params_hash_is_that_of_earlier_versions(batch_settings, tmp_path):
+    """Another name in the hashed content would generate all finished clips again."""
     soundfile.write(tmp_path / "tone.wav", sine(0.1), RATE)
-    first = task_of(options, id="x", prompt="tone.wav").params_hash
+    task = task_of(batch_settings, id="x", prompt="tone.wav", temperature=0.5)
+    tone = hashlib.sha256((tmp_path / "tone.wav").read_bytes()).hexdigest()
+    content = {
+        "version": 1,
+        "checkpoint": load_checkpoint(task.checkpoint)[1],
+        "id": "x",
+        "labels": {"digit": "a"},
+        "samples": 400,
+        "seed": 0,
+        "inputs": [tone, None],
+        "sampling": {
+            "temperature": 0.5, "top_k": None, "top_p": None, "greedy": False, "guidance": 1.0,
+        },
+        "output": "x_0.wav",
+        "guard": {
+            "window": 0.1, "attempts": 3, "saturated_rms": 0.6, "saturated_share": 0.3,
+            "noise_rms": 0.1, "noise_roughness": 0.5, "noise_share": 0.85,
+            "silence_seconds": 1.5, "silence_peak": 1e-4,
+        },
+        "file": ["PCM_16", "none", -23.0, "fp32"],
+    }  # fmt: skip
+    text = json.dumps(content, sort_keys=True)
+    assert task.params_hash == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_the_params_hash_does_not_depend_on_file_times(batch_settings, tmp_path):
+    soundfile.write(tmp_path / "tone.wav", sine(0.1), RATE)
+    first = task_of(batch_settings, id="x", prompt="tone.wav").params_hash
     for when in (0, 4_000_000_000):
         os.utime(tmp_path / "tone.wav", (when, when))
-        assert task_of(options, id="x", prompt="tone.wav").params_hash == first
+        assert task_of(batch_settings, id="x", prompt="tone.wav").params_hash == first
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "silent", "folder"])
-def test_a_prompt_that_cannot_be_read_is_found_before(options, tmp_path, damage):
+def test_a_damaged_prompt_is_found_first(batch_settings, tmp_path, damage):
     path = tmp_path / "tone.wav"
     soundfile.write(path, sine(0.1) * (damage != "silent"), RATE)
     if damage == "cut":
@@ -181,87 +214,95 @@ def test_a_prompt_that_cannot_be_read_is_found_before(options, tmp_path, damage)
         path.unlink()
         path.mkdir()
     with pytest.raises((ConditionError, AudioError)):
-        task_of(options, prompt="tone.wav")
+        task_of(batch_settings, prompt="tone.wav")
 
 
-def test_frames_say_how_long_a_clip_is(make_checkpoint, tmp_path):
+def test_the_condition_file_gives_the_default_length(make_checkpoint, tmp_path):
     folder = str(make_checkpoint(tiny_config(conditions="frames")).folder)
     np.save(tmp_path / "curve.npy", np.zeros((11, 3), np.float32))
-    options = Settings(folder, str(tmp_path))
-    task = make_task(Row(1, {"cond": "curve.npy"}), options)
+    batch_settings = BatchSettings(folder, str(tmp_path))
+    task = make_task(ManifestRow(1, {"cond": "curve.npy"}), batch_settings)
     assert task.samples == 70
-    assert make_item(task).local.shape == (11, 3)
+    assert make_request(task).frame_features.shape == (11, 3)
     for content in (b"", b"\x93NUMPY broken", b"text"):
         (tmp_path / "curve.npy").write_bytes(content)
         with pytest.raises(ConditionError):
-            make_task(Row(1, {"condition": "curve.npy"}), options)
+            make_task(ManifestRow(1, {"condition": "curve.npy"}), batch_settings)
     with pytest.raises(ConditionError):
-        make_task(Row(1, {}), options)
+        make_task(ManifestRow(1, {}), batch_settings)
 
 
-def plan_of(tmp_path, options, rows, **wanted):
-    manifest = write(tmp_path / "m.jsonl", rows)
-    return check(manifest, options, Wanted(**wanted), Place(tmp_path / "out"))
+def summary_of(tmp_path, batch_settings, rows, **options):
+    """Check a manifest of rows."""
+    manifest = write_manifest(tmp_path / "m.jsonl", rows)
+    execution = ExecutionConfig(tmp_path / "out")
+    return check_manifest(manifest, batch_settings, RunOptions(**options), execution)
 
 
 @pytest.mark.parametrize(
     ("one", "other", "words"),
     [
-        ({"id": "x"}, {"id": "x"}, "the id 'x', as line 1 has"),
-        ({"id": "Straße"}, {"id": "STRASSE"}, "the id"),
-        ({"id": "\u00e9"}, {"id": "e\u0301"}, "the id"),
-        ({"id": "x"}, {"id": "y", "output": "X_0.WAV"}, "the file 'X_0.WAV', as line 1 has"),
-        ({"output": "a/b"}, {"output": "a/B"}, "the file"),
+        ({"id": "x"}, {"id": "x"}, "same id as line 1: 'x'"),
+        ({"id": "Straße"}, {"id": "STRASSE"}, "same id"),
+        ({"id": "\u00e9"}, {"id": "e\u0301"}, "same id"),
+        ({"id": "x"}, {"id": "y", "output": "X_0.WAV"}, "same file as line 1: 'X_0.WAV'"),
+        ({"output": "a/b"}, {"output": "a/B"}, "same file"),
     ],
 )
-def test_twins_are_named_with_both_lines(tmp_path, options, one, other, words):
-    plan = plan_of(tmp_path, options, [{"digit": "a", **one}, {"digit": "a", **other}])
-    assert (plan.rows, plan.good, plan.bad) == (2, 1, 1)
-    assert plan.faults[0].line == 2
-    assert words in plan.faults[0].sentence
+def test_rows_that_collide_are_reported_with_both_lines(
+    tmp_path, batch_settings, one, other, words
+):
+    summary = summary_of(tmp_path, batch_settings, [{"digit": "a", **one}, {"digit": "a", **other}])
+    assert (summary.rows, summary.valid_count, summary.invalid_count) == (2, 1, 1)
+    assert summary.invalid_rows[0].line == 2
+    assert words in summary.invalid_rows[0].reason
 
 
-def test_twins_are_found_across_shards(tmp_path, options):
+def test_collisions_are_found_across_shards(tmp_path, batch_settings):
     rows = [{"id": f"x{n}", "digit": "a", "output": f"o{n % 4}"} for n in range(8)]
-    plans = [plan_of(tmp_path, options, rows, shard=(k, 3)) for k in (1, 2, 3)]
-    assert sum(plan.bad for plan in plans) == 4
-    assert sum(plan.rows for plan in plans) == 8
+    summaries = [
+        summary_of(tmp_path, batch_settings, rows, shard=ManifestShard(k, 3)) for k in (1, 2, 3)
+    ]
+    assert sum(summary.invalid_count for summary in summaries) == 4
+    assert sum(summary.rows for summary in summaries) == 8
 
 
-def test_nothing_is_written_over_what_another_row_reads(tmp_path, options):
+def test_no_row_writes_a_file_that_another_row_reads(tmp_path, batch_settings):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "results.jsonl").touch()
     soundfile.write(tmp_path / "out" / "tone.wav", sine(0.1), RATE)
     reads = {"id": "r", "digit": "a", "prompt": "out/tone.wav"}
     writes = {"id": "w", "digit": "a", "output": "Tone"}
     for rows in ([reads, writes], [writes, reads], [{**reads, "output": "tone"}]):
-        plan = plan_of(tmp_path, options, rows)
-        assert plan.bad == 1
-        assert "read" in plan.faults[0].sentence
-    assert plan_of(tmp_path, options, [reads]).bad == 0
+        summary = summary_of(tmp_path, batch_settings, rows)
+        assert summary.invalid_count == 1
+        assert "read" in summary.invalid_rows[0].reason
+    assert summary_of(tmp_path, batch_settings, [reads]).invalid_count == 0
 
 
-def test_files_that_no_batch_made_are_not_replaced(tmp_path, options):
+def test_files_that_no_batch_wrote_are_not_replaced(tmp_path, batch_settings):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "x_0.wav").write_bytes(b"mine")
     with pytest.raises(ConditionError, match="add --overwrite"):
-        plan_of(tmp_path, options, [{"id": "x", "digit": "a"}])
-    assert plan_of(tmp_path, options, [{"id": "x", "digit": "a"}], overwrite=True).good == 1
+        summary_of(tmp_path, batch_settings, [{"id": "x", "digit": "a"}])
+    rows = [{"id": "x", "digit": "a"}]
+    assert summary_of(tmp_path, batch_settings, rows, overwrite=True).valid_count == 1
 
 
-def test_a_checkpoint_that_all_rows_lack_is_said_once(tmp_path):
+def test_a_damaged_default_checkpoint_is_one_error(tmp_path):
     with pytest.raises(CheckpointError):
-        plan_of(tmp_path, Settings(str(tmp_path / "none")), [{"id": "x"}, {"id": "y"}])
-    plan = plan_of(tmp_path, Settings(str(tmp_path / "none")), [{"checkpoint": "gone"}])
-    assert plan.bad == 1
+        summary_of(tmp_path, BatchSettings(str(tmp_path / "none")), [{"id": "x"}, {"id": "y"}])
+    summary = summary_of(tmp_path, BatchSettings(str(tmp_path / "none")), [{"checkpoint": "gone"}])
+    assert summary.invalid_count == 1
 
 
-def test_a_plan_counts_what_there_is(tmp_path, options):
+def test_the_summary_counts_rows_and_audio(tmp_path, batch_settings):
     rows = [{"id": n, "digit": "abd"[n % 3], "seconds": 0.5} for n in range(9)]
-    plan = plan_of(tmp_path, options, rows)
-    assert (plan.rows, plan.good, plan.bad, plan.seconds) == (9, 6, 3, 3.0)
-    assert [fault.line for fault in plan.faults] == [3, 6, 9]
-    assert plan_of(tmp_path, options, rows, limit=2).rows == 2
+    summary = summary_of(tmp_path, batch_settings, rows)
+    assert (summary.rows, summary.valid_count, summary.invalid_count) == (9, 6, 3)
+    assert summary.seconds == 3.0
+    assert [row.line for row in summary.invalid_rows] == [3, 6, 9]
+    assert summary_of(tmp_path, batch_settings, rows, limit=2).rows == 2
     book = {"id": "x", "digit": json.dumps("y" * 100_000)}
-    assert len(plan_of(tmp_path, options, [book]).faults[0].sentence) <= 500
+    assert len(summary_of(tmp_path, batch_settings, [book]).invalid_rows[0].reason) <= 500
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""`wavenet info --engines`: which engines can run a checkpoint here."""
+"""`wavenet info --engines`: the engines that can run a checkpoint on this machine."""
 
 import json
 
@@ -6,12 +6,12 @@ import pytest
 import torch
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU another engine is taken")
-def test_info_says_which_engine_is_taken_and_why_no_faster_one(wavenet, tiny):
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU another engine is selected")
+def test_info_prints_the_selected_engine_and_reasons_against_faster_ones(wavenet, tiny):
     code, out, _ = wavenet("info", tiny, "--engines", "--json")
     reasons = json.loads(out)
     assert code == 0
     assert list(reasons) == ["gpu", "graph", "cpu", "cached"]
-    assert (reasons["cpu"], reasons["cached"]) == ("taken", "yes")
-    assert "not on a CUDA device" in reasons["gpu"]
-    assert wavenet("info", tiny, "--engines")[1].splitlines()[2].split() == ["cpu", "taken"]
+    assert (reasons["cpu"], reasons["cached"]) == ("selected", "available")
+    assert "CUDA device" in reasons["gpu"]
+    assert wavenet("info", tiny, "--engines")[1].splitlines()[2].split() == ["cpu", "selected"]

@@ -1,11 +1,11 @@
-"""`--precision` and `--threads` on the command line."""
+"""The options --precision and --threads."""
 
 import json
 
-from tests.cli.conftest import refused
+from tests.cli.conftest import assert_refused
 
 
-def test_generate_takes_precision_and_threads(wavenet, tiny, tmp_path):
+def test_generate_applies_precision_and_threads(wavenet, tiny, tmp_path):
     for number, options in enumerate((["--threads", 1], ["--threads", 2], ["--precision", "bf16"])):
         out = tmp_path / f"{number}.wav"
         code, printed, _ = wavenet(
@@ -16,7 +16,7 @@ def test_generate_takes_precision_and_threads(wavenet, tiny, tmp_path):
     assert one.read_bytes() == two.read_bytes() != half.read_bytes()
 
 
-def test_score_takes_the_rounded_weights(wavenet, tiny, tone):
+def test_score_uses_the_rounded_weights(wavenet, tiny, tone):
     def bits(*options):
         out = wavenet("score", tone, "--checkpoint", tiny, "--set", "digit=a", "--json", *options)[
             1
@@ -27,12 +27,12 @@ def test_score_takes_the_rounded_weights(wavenet, tiny, tone):
     assert 0 < abs(bits("--engine", "cpu", "--precision", "bf16") - bits()) < 0.1
 
 
-def test_what_is_not_to_be_had_is_one_sentence(wavenet, tiny, tone, tmp_path):
+def test_unsupported_values_are_refused(wavenet, tiny, tone, tmp_path):
     common = ["--checkpoint", tiny, "--set", "digit=a"]
     out = ["--out", tmp_path / "no.wav"]
-    refused(wavenet("generate", *common, *out, "--threads", 3), "runs on 1 or 2 threads")
-    refused(wavenet("generate", *common, *out, "--precision", "int4"), "fp32, bf16")
-    refused(
+    assert_refused(wavenet("generate", *common, *out, "--threads", 3), "runs on 1 or 2 threads")
+    assert_refused(wavenet("generate", *common, *out, "--precision", "int4"), "fp32, bf16")
+    assert_refused(
         wavenet("score", tone, *common, "--engine", "cached", "--precision", "bf16"),
         "use the engine cpu",
     )

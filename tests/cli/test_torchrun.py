@@ -15,7 +15,7 @@ import torch
 
 from tests.conftest import RATE, sine
 
-from .conftest import refused
+from .conftest import assert_refused
 
 ROOT = Path(__file__).parents[2]
 STEPS, SAVE_EVERY = 200, 10
@@ -91,7 +91,7 @@ def test_a_killed_process_ends_the_others_and_one_process_can_resume(tones, tmp_
     with torchrun(tones, out) as process:
         wait_for_step(process, out, 25)
         second_rank(process).suspend()  # so that they are still training, however fast they are
-        refused(wavenet(*tones, "--out", out), "is in use by another process", code=1)
+        assert_refused(wavenet(*tones, "--out", out), "is in use by another process", code=1)
         second_rank(process).kill()
         assert process.wait(timeout=30) == 1
     stderr = out.with_suffix(".err").read_text()

@@ -10,13 +10,13 @@ import pytest
 import soundfile
 import torch
 
-from tests.cli.conftest import refused
+from tests.cli.conftest import assert_refused
 from tests.conftest import RATE, sine, tiny_config
 from wavenet import checkpoint
 from wavenet.cli.training_samples import choose_request, with_sample_clips
+from wavenet.folder_lock import LOCK_NAME, lock_folder
 from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest
-from wavenet.locks import LOCK_NAME, hold
 from wavenet.model.conditions import LabelCondition, MelCondition
 from wavenet.model.frame_features import compute_frame_features, frame_count
 from wavenet.model.wavenet import WaveNetConfig
@@ -112,15 +112,17 @@ def test_a_clip_that_fails_is_reported_in_a_line(wavenet, project, monkeypatch):
 def test_a_length_out_of_range_is_refused_before_anything_is_read(wavenet, project, seconds, words):
     for path in Path("data").iterdir():
         path.write_bytes(b"never read")
-    refused(wavenet("train", "recipe.toml", "--data", "data", "--sample-seconds", seconds), words)
+    assert_refused(
+        wavenet("train", "recipe.toml", "--data", "data", "--sample-seconds", seconds), words
+    )
     assert not Path("runs").exists()
 
 
 def test_a_folder_that_is_trained_into_is_refused_before_anything_is_read(wavenet, project):
     folder = project / "runs" / "tones"
-    with hold(folder):
+    with lock_folder(folder):
         result = wavenet("train", "recipe.toml", "--data", "data")
-        refused(result, "runs/tones is in use by another process", code=1)
+        assert_refused(result, "runs/tones is in use by another process", code=1)
         assert [path.name for path in folder.iterdir()] == [LOCK_NAME]
 
 

@@ -1,4 +1,4 @@
-"""What the tests of corpora share: small folders of recordings, and what is in a corpus."""
+"""Helpers for the tests of corpora: write recordings, hash the files of a corpus."""
 
 import hashlib
 from pathlib import Path
@@ -10,7 +10,7 @@ RATE = 8000
 
 
 def write_recordings(folder: Path, count: int = 20, samples: int = 400) -> Path:
-    """Write short recordings of noise of several lengths, digit_speaker_take."""
+    """Write short recordings of noise, of several lengths, named digit_speaker_take."""
     rng = np.random.default_rng(0)
     for n in range(count):
         path = folder / f"{'ab'[n % 2]}" / f"{n % 3}_{('theo', 'lucas')[n % 2]}_{n:03}.wav"
@@ -20,8 +20,8 @@ def write_recordings(folder: Path, count: int = 20, samples: int = 400) -> Path:
     return folder
 
 
-def content(folder: Path) -> dict[str, str]:
-    """Give the hash of every file of a corpus, by name."""
+def corpus_hashes(folder: Path) -> dict[str, str]:
+    """Return the hash of every file of a corpus, by name."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")

@@ -1,4 +1,4 @@
-"""A folder of recordings, and blocks so small that it becomes several shards."""
+"""Fixtures: a folder of recordings, and blocks so small that it becomes several shards."""
 
 import pytest
 
@@ -13,6 +13,6 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def few(monkeypatch):
-    """Put at most six files into a block."""
-    monkeypatch.setattr("wavenet.corpus.listing.BLOCK_FILES", 6)
+def small_blocks(monkeypatch):
+    """Limit blocks to six files."""
+    monkeypatch.setattr("wavenet.corpus.file_listing.MAX_BLOCK_FILES", 6)

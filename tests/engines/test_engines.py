@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.conftest import given_for, local_for, tiny_config, tiny_model
+from tests.conftest import make_condition_values, make_frame_features, tiny_config, tiny_model
 from wavenet.engines.registry import NAMES, make_engine
 from wavenet.errors import EngineUnavailable
 from wavenet.model.wavenet import WaveNet
@@ -39,8 +39,10 @@ def poisoned(monkeypatch):
 def conditioning_for(model: WaveNet, batch: int, total: int):
     """Gather the conditions of a batch of clips, whose lengths differ."""
     totals = [total + 3 * row for row in range(batch)]
-    frames = [local_for(model, row, samples) for row, samples in enumerate(totals)]
-    return model.conditioning([given_for(model, row) for row in range(batch)], totals, frames)
+    frames = [make_frame_features(model, row, samples) for row, samples in enumerate(totals)]
+    return model.conditioning(
+        [make_condition_values(model, row) for row in range(batch)], totals, frames
+    )
 
 
 def step_through(engine, codes: Tensor, prompts: list[Tensor]) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.conftest import given_for, local_for, tiny_config, tiny_model
+from tests.conftest import make_condition_values, make_frame_features, tiny_config, tiny_model
 from tests.engines.test_engines import SAMPLINGS, prompts_of
 from wavenet.engines.cpu.cpu_engine import CpuEngine
 from wavenet.engines.registry import make_engine
@@ -24,10 +24,10 @@ def run_guided(engine, clips, sampling, noise, with_labels=True):
     totals = [200 + 3 * (n // 2) for n in range(2 * clips)]
     values = []
     for n in range(clips):
-        whole = given_for(model, 3 * n)  # rows 0, 3, .. have all conditions
+        whole = make_condition_values(model, 3 * n)  # rows 0, 3, .. have all conditions
         free = {name: v for name, v in whole.items() if name not in model.config.droppable}
         values += [whole if with_labels else free, free]
-    frames = [local_for(model, n // 2, total) for n, total in enumerate(totals)]
+    frames = [make_frame_features(model, n // 2, total) for n, total in enumerate(totals)]
     state = engine.start(model.conditioning(values, totals, frames))
     prompts = prompts_of(model, *range(clips))
     engine.prefill(state, [prompts[n // 2] for n in range(2 * clips)])

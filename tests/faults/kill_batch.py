@@ -1,6 +1,6 @@
-"""Kill a batch with -9, again and again, and see that nothing is lost, doubled or damaged.
+"""Kill a batch with SIGKILL again and again; check that no clip is lost, doubled or damaged.
 
-By hand, some minutes: python -m tests.faults.kill_batch --folder /tmp/kills
+Run by hand, takes minutes: python -m tests.faults.kill_batch --folder /tmp/kills
 """
 
 import argparse
@@ -17,36 +17,36 @@ from pathlib import Path
 from typing import Any
 
 CALL = "from wavenet.cli.main import main; main()"
-PATIENCE = 300.0  # seconds without a line in the journal
+TIMEOUT = 300.0  # seconds without a new line in the journal
 
 
-def disturb(
+def compare_with_kills(
     folder: Path,
     rows: Sequence[dict[str, object]],
     kills: int,
-    every: tuple[float, float],
+    interval: tuple[float, float],
     options: Sequence[str],
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Run a batch undisturbed, and once more with so many kills; compare what there is.
+    """Run a batch without kills and with a number of kills; compare the results.
 
     Args:
-        every: seconds between a clip that was made and the next kill, from and to.
+        interval: minimum and maximum seconds between a finished clip and the next kill.
         options: of `wavenet batch`.
     """
     draw = random.Random(seed)
     manifest = folder / "rows.jsonl"
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
     plain, killed = folder / "plain", folder / "killed"
-    assert begin(manifest, plain, [*options, "--workers", "1"]).wait() == 0
+    assert start(manifest, plain, [*options, "--workers", "1"]).wait() == 0
     done = {"group": 0, "worker": 0}
     starts = 0
     finished = False
     while not finished:
-        process = begin(manifest, killed, options)
+        process = start(manifest, killed, options)
         starts += 1
         try:
-            finished = kill_once(process, killed, done, kills, every, draw)
+            finished = kill_once(process, killed, done, kills, interval, draw)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -59,12 +59,14 @@ def kill_once(
     folder: Path,
     done: dict[str, int],
     kills: int,
-    every: tuple[float, float],
+    interval: tuple[float, float],
     draw: random.Random,
 ) -> bool:
-    """Kill workers, then all of it; True when it came to its end before."""
+    """Kill workers, then the whole group; return True if the batch ended before that."""
     while sum(done.values()) < kills:
-        if not wait_for_progress(process, folder) or sleep_with(process, draw.uniform(*every)):
+        if not wait_for_progress(process, folder) or wait_for_exit(
+            process, draw.uniform(*interval)
+        ):
             break
         workers = workers_of(process.pid)
         if workers and draw.random() < 0.5:
@@ -74,13 +76,13 @@ def kill_once(
         os.killpg(process.pid, signal.SIGKILL)
         done["group"] += 1
         return False
-    code = process.wait(10 * PATIENCE)
+    code = process.wait(10 * TIMEOUT)
     assert code == 0, f"the batch ended with exit code {code}"
     return True
 
 
-def begin(manifest: Path, folder: Path, options: Sequence[str]) -> "subprocess.Popen[bytes]":
-    """Start a batch as the leader of a group."""
+def start(manifest: Path, folder: Path, options: Sequence[str]) -> "subprocess.Popen[bytes]":
+    """Start a batch as the leader of a process group."""
     command = [sys.executable, "-c", CALL, "batch", str(manifest), "--out-dir", str(folder)]
     return subprocess.Popen(
         [*command, "--quiet", *options], start_new_session=True, stdout=subprocess.DEVNULL
@@ -88,18 +90,18 @@ def begin(manifest: Path, folder: Path, options: Sequence[str]) -> "subprocess.P
 
 
 def wait_for_progress(process: "subprocess.Popen[bytes]", folder: Path) -> bool:
-    """Wait for a further line in the journal; False when the batch ended."""
-    before, deadline = size_of(folder), time.monotonic() + PATIENCE
+    """Wait for a new line in the journal; return False if the batch ended."""
+    before, deadline = journal_size(folder), time.monotonic() + TIMEOUT
     while process.poll() is None:
-        if size_of(folder) > before:
+        if journal_size(folder) > before:
             return True
-        assert time.monotonic() < deadline, "no clip was made for minutes"
+        assert time.monotonic() < deadline, "no clip was finished for minutes"
         time.sleep(0.02)
     return False
 
 
-def sleep_with(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
-    """Wait; True when the batch ended meanwhile."""
+def wait_for_exit(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
+    """Wait; return True if the batch ended meanwhile."""
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -107,14 +109,14 @@ def sleep_with(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
     return True
 
 
-def size_of(folder: Path) -> int:
-    """Give the bytes of the journal."""
+def journal_size(folder: Path) -> int:
+    """Return the size of the journal in bytes."""
     journal = folder / "results.jsonl"
     return journal.stat().st_size if journal.exists() else 0
 
 
 def workers_of(parent: int) -> list[int]:
-    """List the workers of a batch: the children of the child that copies itself."""
+    """Return the workers of a batch: the children of its fork server."""
     try:
         return [
             int(worker)
@@ -127,31 +129,31 @@ def workers_of(parent: int) -> list[int]:
 
 
 def children_of(process: int | str) -> list[str]:
-    """List the children of a process, by what Linux tells of it."""
+    """Return the children of a process, from /proc."""
     return Path(f"/proc/{process}/task/{process}/children").read_text().split()
 
 
 def compare(plain: Path, killed: Path) -> dict[str, object]:
-    """Count what is lost, doubled, damaged and made more than once."""
-    expected, found = files_of(plain), files_of(killed)
+    """Count clips that are lost, doubled, damaged, or were generated more than once."""
+    expected, found = hash_files(plain), hash_files(killed)
     lines = (killed / "results.jsonl").read_bytes().splitlines()
-    told = [json.loads(line) for line in lines]
-    good = {record["id"]: record for record in told if record["status"] == "done"}
+    records = [json.loads(line) for line in lines]
+    done = {record["id"]: record for record in records if record["status"] == "done"}
     return {
         "items": len(expected),
         "lost": len(expected.keys() - found.keys()),
-        "not in the journal": len(expected) - len(good),
+        "not in the journal": len(expected) - len(done),
         "duplicated": len(found.keys() - expected.keys()),
         "corrupt": sum(found[name] != expected[name] for name in found.keys() & expected.keys()),
-        "journal against file": sum(found[r["file"]] != r["sha256"] for r in good.values()),
-        "failed": sum(record["status"] != "done" for record in told),
-        "redone": sum(record["status"] == "done" for record in told) - len(good),
+        "journal against file": sum(found[r["file"]] != r["sha256"] for r in done.values()),
+        "failed": sum(record["status"] != "done" for record in records),
+        "redone": sum(record["status"] == "done" for record in records) - len(done),
         "equal": found == expected,
     }
 
 
-def files_of(folder: Path) -> dict[str, str]:
-    """Give the hash of every file but the journal, by name."""
+def hash_files(folder: Path) -> dict[str, str]:
+    """Return the hash of every file but the journal, by name."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")
@@ -160,13 +162,13 @@ def files_of(folder: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    """Do it at full size."""
+    """Run at full size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="new or empty")
     parser.add_argument("--items", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=0.5, help="of a clip")
-    parser.add_argument("--every", type=float, nargs=2, default=(0.2, 1.2))
+    parser.add_argument("--interval", type=float, nargs=2, default=(0.2, 1.2))
     parser.add_argument("--checkpoint", default="checkpoints/digits")
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
@@ -177,13 +179,13 @@ def main() -> None:
         for n in range(given.items)
     ]
     options = ["--checkpoint", given.checkpoint, "--workers", str(given.workers)]
-    # fewer at once than is usual, so that so many kills fit in
+    # a smaller batch than the default, so that all kills fit in
     options += ["--device", "cpu", "--max-retries", "5", "--batch-size", "32"]
-    found = disturb(given.folder, rows, given.kills, tuple(given.every), options)
-    print(json.dumps(found))
-    if sum(found["kills"].values()) < given.kills:
-        sys.exit(f"it came to its end before {given.kills} kills; give more --items")
-    sys.exit(0 if found["equal"] and not found["failed"] else 1)
+    result = compare_with_kills(given.folder, rows, given.kills, tuple(given.interval), options)
+    print(json.dumps(result))
+    if sum(result["kills"].values()) < given.kills:
+        sys.exit(f"the batch ended before {given.kills} kills; use more --items")
+    sys.exit(0 if result["equal"] and not result["failed"] else 1)
 
 
 if __name__ == "__main__":

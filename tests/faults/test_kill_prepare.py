@@ -1,9 +1,9 @@
-"""The short form of `kill_prepare`."""
+"""A short run of `kill_prepare`."""
 
-from tests.faults.kill_prepare import disturb
+from tests.faults.kill_prepare import compare_with_kills
 
 
-def test_a_preparation_that_is_killed_comes_to_the_same_corpus(tmp_path):
-    found = disturb(tmp_path, 300, 3, 10, 2.5, seed=1)
-    assert found["equal"]
-    assert found["kills"] == 3
+def test_a_preparation_that_is_killed_gives_the_same_corpus(tmp_path):
+    result = compare_with_kills(tmp_path, 300, 3, 10, 2.5, seed=1)
+    assert result["equal"]
+    assert result["kills"] == 3

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.conftest import given_for, local_for, sine, tiny_config
+from tests.conftest import make_condition_values, make_frame_features, sine, tiny_config
 from tests.generation import (
     ALWAYS,
     CODEC,
@@ -99,10 +99,14 @@ def test_conditions_prompts_and_lengths_are_those_of_the_clip(make_checkpoint):
     model, requests = checkpoint.model, []
     for row, samples in enumerate((500, 30, 333, 64, 65)):
         prompt = sine(0.0125) if row % 2 == 0 else None
-        frames = local_for(model, row, samples + (100 if row % 2 == 0 else 0))
+        frames = make_frame_features(model, row, samples + (100 if row % 2 == 0 else 0))
         requests.append(
             GenerationRequest(
-                samples, given_for(model, row), row, prompt=prompt, frame_features=frames
+                samples,
+                make_condition_values(model, row),
+                row,
+                prompt=prompt,
+                frame_features=frames,
             )
         )
     guard = replace(GUARD, noise_fraction=0.965)  # about the median of this model

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.conftest import RATE, local_for, sine, tiny_config
+from tests.conftest import RATE, make_frame_features, sine, tiny_config
 from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.guard import DegenerationDetector, GuardConfig, Window
 from wavenet.generation.request import GenerationRequest
@@ -66,7 +66,7 @@ def test_clips_are_drawn_on_the_device_of_the_model(checkpoint, guidance):
             n,
             CONDITIONS,
             prompt=sine(0.02),
-            frame_features=local_for(checkpoint.model, 0, n + before),
+            frame_features=make_frame_features(checkpoint.model, 0, n + before),
         )
         for n in (50, 30)
     ]
@@ -111,7 +111,7 @@ def forward_devices(checkpoint, monkeypatch):
 
 
 def test_a_recording_is_scored_on_the_device_of_the_model(checkpoint, forward_devices):
-    frames = local_for(checkpoint.model, 0, 160)
+    frames = make_frame_features(checkpoint.model, 0, 160)
     # bits are read from the device, and "meta" has none
     with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
         score(checkpoint, sine(0.02), CONDITIONS, frame_features=frames)
@@ -119,7 +119,7 @@ def test_a_recording_is_scored_on_the_device_of_the_model(checkpoint, forward_de
 
 
 def test_the_guard_works_on_the_device_of_the_model(checkpoint, forward_devices):
-    frames = local_for(checkpoint.model, 0, 1700)
+    frames = make_frame_features(checkpoint.model, 0, 1700)
     conditioning = checkpoint.model.conditioning([CONDITIONS], [1700], [frames])
     detector = DegenerationDetector(
         checkpoint, conditioning, torch.empty(0, dtype=torch.int64, device=META), GuardConfig()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.conftest import RATE, given_for, local_for, sine, tiny_config
+from tests.conftest import RATE, make_condition_values, make_frame_features, sine, tiny_config
 from tests.generation import GUARD, QUICK_GUARD, DegeneratingEngine, LimitedEngine, generate_all
 from wavenet.engines.cached import CachedEngine
 from wavenet.engines.registry import NAMES, make_engine
@@ -36,7 +36,7 @@ def requests(conditioned):
             seed=n % 3,
             noise_stream=n,
             prompt=sine(0.01) if n == 2 else None,
-            frame_features=local_for(
+            frame_features=make_frame_features(
                 conditioned.model, n, length + (round(0.01 * RATE) if n == 2 else 0)
             ),
         )
@@ -139,9 +139,9 @@ def guided_requests(checkpoint, lengths=(300, 180)):
     return [
         GenerationRequest(
             samples,
-            given_for(checkpoint.model, 3 * row),
+            make_condition_values(checkpoint.model, 3 * row),
             seed=row,
-            frame_features=local_for(checkpoint.model, row, samples),
+            frame_features=make_frame_features(checkpoint.model, row, samples),
         )
         for row, samples in enumerate(lengths)
     ]

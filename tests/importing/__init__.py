@@ -1,4 +1,4 @@
-"""Other people's models, written anew from the description of their formulas and file layouts."""
+"""Models of other programs, reimplemented from their formulas and file layouts, for the tests."""
 
 import json
 import math
@@ -14,7 +14,7 @@ HALF = math.sqrt(0.5)
 
 
 def random(*shape, seed, scale=None):
-    """Make weights; unless given, the scale keeps activations about as large as they were."""
+    """Draw weights; the default scale keeps the size of activations about constant."""
     generator = torch.Generator().manual_seed(seed)
     inputs = math.prod(shape[1:]) or 1
     return torch.randn(*shape, generator=generator) * (scale or 1.2 / math.sqrt(inputs))
@@ -30,7 +30,7 @@ def causal(x, weight, bias, dilation):
 
 
 def vh_tensors(layers=6, kernel=2, residual=5, gate=7, skip=6, end=9, bias=True):
-    """Make a state_dict of that layout."""
+    """Build a state_dict in the layout of vincentherrmann."""
     shapes = {"start_conv": (residual, N, 1)}
     for n in range(layers):
         shapes[f"filter_convs.{n}"] = (gate, residual, kernel)
@@ -48,7 +48,7 @@ def vh_tensors(layers=6, kernel=2, residual=5, gate=7, skip=6, end=9, bias=True)
 
 
 def vh_forward(tensors, inputs, cycle):
-    """Give logits (B, 256, T) for the codes (B, T) that stand before each sample."""
+    """Compute logits (B, 256, T); inputs are the codes (B, T) before each sample."""
 
     def conv(name, x, dilation=1):
         return causal(x, tensors[f"{name}.weight"], tensors.get(f"{name}.bias"), dilation)
@@ -76,7 +76,7 @@ CLASSES = {
 
 
 def r9_settings(**other):
-    """Make hparams; keys that do not matter are in a true file, too."""
+    """Build hparams; as in real files, some keys are not read."""
     return {
         "name": "wavenet_vocoder", "input_type": "raw", "quantize_channels": 65536,
         "sample_rate": 8000, "out_channels": 6, "output_distribution": "Logistic", "layers": 6,
@@ -86,7 +86,7 @@ def r9_settings(**other):
 
 
 def r9_tensors(settings, residual=5, gate=8, skip=6, bias_of_conditions=False, speakers=0):
-    """Make plain weights of the last version's layout, by layer name."""
+    """Build weights in the layout of the last version, without weight norm."""
     scalar, out = settings["input_type"] == "raw", settings["out_channels"]
     c, g, kernel = (settings[k] for k in ("cin_channels", "gin_channels", "kernel_size"))
     shapes = {"first_conv": (residual, 1 if scalar else out, 1)}
@@ -110,7 +110,7 @@ def r9_tensors(settings, residual=5, gate=8, skip=6, bias_of_conditions=False, s
 
 
 def upsampling(scales=(2, 3), high=3, pad=1, columns=4, old=False):
-    """Make the weights of an upsampling network."""
+    """Build the weights of an upsampling network; `old` selects the layout of version 0.1."""
     if old:
         tensors = {}
         for n, s in enumerate(scales):
@@ -126,7 +126,7 @@ def upsampling(scales=(2, 3), high=3, pad=1, columns=4, old=False):
 
 
 def normed(tensors, newer=False, skip=("embed", "conv_in")):
-    """Split every weight into length and direction, the direction of any length."""
+    """Split each weight into the length and direction of weight norm, directions not normalised."""
     split = {}
     for name, tensor in tensors.items():
         if not name.endswith(".weight") or any(word in name for word in skip):
@@ -144,21 +144,25 @@ def normed(tensors, newer=False, skip=("embed", "conv_in")):
 
 
 def r9_read(folder, settings, tensors, bare=False):
-    """Save tensors and settings in that layout, and read them."""
+    """Write tensors and hparams in the layout of r9y9, and import them."""
     optimizer = {"state": {}, "param_groups": [{"lr": np.float64(1e-3), "params": [0]}]}
-    whole = {"state_dict": tensors, "optimizer": optimizer, "global_step": 3, "global_epoch": 1}
-    torch.save(tensors if bare else whole, folder / "checkpoint.pth")
+    content = {"state_dict": tensors, "optimizer": optimizer, "global_step": 3, "global_epoch": 1}
+    torch.save(tensors if bare else content, folder / "checkpoint.pth")
     (folder / "hparams.json").write_text(json.dumps(settings))
-    return r9y9.read(folder / "checkpoint.pth", folder / "hparams.json", "theirs", True)
+    return r9y9.import_model(folder / "checkpoint.pth", folder / "hparams.json", "imported", True)
 
 
 def r9_forward(tensors, settings, inputs, c=None, g=None, skips="mean", scale=HALF):
-    """Give params (B, O, T).
+    """Compute params (B, O, T) by the formulas of the original.
 
     Args:
-        inputs: (B, 1, T) scalars or (B, O, T) one-hot, what stands before each sample.
-        c, g: (B, C, T) and (B, E, 1), already stretched and looked up.
+        tensors: weights by layer name.
+        settings: hparams.
+        inputs: (B, 1, T) scalars or (B, O, T) one-hot, the sample before each sample.
+        c: (B, C, T), upsampled frames.
+        g: (B, E, 1), speaker vectors.
         skips: mean (last version), chain (0.1) or sum (0.1, legacy false).
+        scale: factor after each residual sum.
     """
 
     def conv(name, x, dilation=1):

@@ -1,4 +1,4 @@
-"""Models of r9y9/wavenet_vocoder: the same numbers after the import as before, in every variant."""
+"""Models of r9y9/wavenet_vocoder: imported models compute the same numbers, in every variant."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from tests.importing import (
 from wavenet import checkpoint
 from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest
-from wavenet.importing.imported import card, save, stretch
+from wavenet.importing.imported_model import render_card, save_checkpoint, upsample_frames
 from wavenet.model.distributions import Categorical
 from wavenet.model.mixtures import GaussianMixture, LogisticMixture
 
@@ -27,12 +27,12 @@ SAMPLES = 60
 
 
 @pytest.fixture
-def bring(tmp_path):
-    """Save tensors and settings in that layout, import them, and load the checkpoint made of it."""
+def import_and_load(tmp_path):
+    """Return a function that writes, imports and loads a model from tensors and hparams."""
 
     def convert(settings, tensors, bare=False):
         imported = r9_read(tmp_path, settings, tensors, bare)
-        save(imported, tmp_path / "out", tmp_path / "checkpoint.pth")
+        save_checkpoint(imported, tmp_path / "out", tmp_path / "checkpoint.pth")
         return checkpoint.load(tmp_path / "out")
 
     return convert
@@ -51,7 +51,7 @@ def params(model, codes, labels=None, local=None):
 
 
 def original(tensors, settings, codes, **how):
-    """Run theirs over what stands before each sample: 0.0 or the class 127, then the codes."""
+    """Run the original; before the first sample it has 0.0, or class 127."""
     if settings["input_type"] == "raw":
         values = F.pad(codes[:, :-1] * 2 / 65_535 - 1, (1, 0))
         return r9_forward(tensors, settings, values[:, None], **how)
@@ -70,10 +70,10 @@ OUTPUTS = {
 
 @pytest.mark.parametrize("kind", OUTPUTS)
 @pytest.mark.parametrize("newer", [False, True])
-def test_predictions_are_those_of_the_original(bring, kind, newer):
+def test_predictions_equal_those_of_the_original(import_and_load, kind, newer):
     settings = r9_settings(**OUTPUTS[kind])
     tensors = r9_tensors(settings)
-    loaded = bring(settings, normed(tensors, newer))
+    loaded = import_and_load(settings, normed(tensors, newer))
     codes = draw_codes(settings)
     expected = original(tensors, settings, codes)
     torch.testing.assert_close(params(loaded.model, codes), expected, **CLOSE)
@@ -84,10 +84,10 @@ def test_predictions_are_those_of_the_original(bring, kind, newer):
     assert isinstance(loaded.model.distribution, distribution.get(kind, Categorical))
 
 
-def test_a_single_gaussian_gets_a_row_for_its_weight(bring):
+def test_a_single_gaussian_gets_a_row_for_its_mixture_weight(import_and_load):
     settings = r9_settings(output_distribution="Normal", out_channels=2)
     tensors = r9_tensors(settings)
-    loaded = bring(settings, normed(tensors))
+    loaded = import_and_load(settings, normed(tensors))
     codes = draw_codes(settings)
     logit, mean_and_scale = params(loaded.model, codes).split([1, 2], dim=1)
     assert (logit == 0).all()
@@ -96,20 +96,20 @@ def test_a_single_gaussian_gets_a_row_for_its_weight(bring):
 
 
 @pytest.mark.parametrize(("legacy", "skips"), [(None, "mean"), (True, "chain"), (False, "sum")])
-def test_a_file_without_conditions_has_its_skips_told_by_the_settings(bring, legacy, skips):
+def test_without_conditions_the_hparams_determine_the_skip_factors(import_and_load, legacy, skips):
     settings = r9_settings() | ({} if legacy is None else {"legacy": legacy})
     tensors = r9_tensors(settings)
-    got = params(bring(settings, tensors, bare=True).model, draw_codes(settings))
+    got = params(import_and_load(settings, tensors, bare=True).model, draw_codes(settings))
     for other in ("mean", "chain", "sum"):
         error = (got - original(tensors, settings, draw_codes(settings), skips=other)).abs().max()
         assert error < 1e-4 if other == skips else error > 0.05
 
 
-def test_the_comparison_notices_what_could_be_wrong(bring):
+def test_the_comparison_detects_typical_mistakes(import_and_load):
     settings = r9_settings(**CLASSES)
     tensors = r9_tensors(settings)
     codes = draw_codes(settings)
-    got = params(bring(settings, normed(tensors)).model, codes)
+    got = params(import_and_load(settings, normed(tensors)).model, codes)
     swapped = {
         name: torch.cat(t.chunk(2)[::-1]) if name.endswith((".conv.weight", ".conv.bias")) else t
         for name, t in tensors.items()
@@ -125,12 +125,12 @@ def test_the_comparison_notices_what_could_be_wrong(bring):
 
 
 @pytest.mark.parametrize("version", ["last", "0.1", "0.1, legacy false"])
-def test_speakers_and_frames_enter_every_layer(bring, version):
+def test_speakers_and_frames_enter_every_layer(import_and_load, version):
     old = version != "last"
     settings = r9_settings(cin_channels=4, gin_channels=3)
     settings |= {"legacy": False} if version.endswith("false") else {}
     tensors = r9_tensors(settings, bias_of_conditions=old, speakers=5)
-    loaded = bring(settings, normed(tensors))
+    loaded = import_and_load(settings, normed(tensors))
     assert loaded.config.model.condition_hop == 1
     codes = draw_codes(settings)
     frames = random(2, 4, SAMPLES, seed=9, scale=1.0)
@@ -145,10 +145,10 @@ def test_speakers_and_frames_enter_every_layer(bring, version):
 
 
 @pytest.mark.parametrize("frames", [0, 4])
-def test_without_a_table_a_speaker_is_a_vector(bring, frames):
+def test_without_a_speaker_table_the_condition_is_a_vector(import_and_load, frames):
     settings = r9_settings(gin_channels=3, cin_channels=frames or -1)
     tensors = r9_tensors(settings)
-    model = bring(settings, normed(tensors)).model
+    model = import_and_load(settings, normed(tensors)).model
     codes, g = draw_codes(settings), random(2, 3, 1, seed=8, scale=1.0)
     c = random(2, 4, SAMPLES, seed=9, scale=1.0) if frames else None
     labels = [{"speaker": vector[:, 0]} for vector in g]
@@ -156,9 +156,9 @@ def test_without_a_table_a_speaker_is_a_vector(bring, frames):
     torch.testing.assert_close(got, original(tensors, settings, codes, c=c, g=g), **CLOSE)
 
 
-def test_engines_make_the_same_audio_of_an_imported_model(bring):
+def test_engines_generate_the_same_audio_from_an_imported_model(import_and_load):
     settings = r9_settings(cin_channels=4, gin_channels=3)
-    loaded = bring(settings, normed(r9_tensors(settings, speakers=5)))
+    loaded = import_and_load(settings, normed(r9_tensors(settings, speakers=5)))
     frames = random(SAMPLES, 4, seed=9, scale=1.0)
     items = [
         GenerationRequest(SAMPLES - 1, {"speaker": "4"}, seed, frame_features=frames)
@@ -172,8 +172,8 @@ def test_engines_make_the_same_audio_of_an_imported_model(bring):
     assert made[0].unique().numel() > SAMPLES
 
 
-def stretched_by_hand(x, tensors, scales, high, pad, old):
-    """Compute (C, T) of (C, F) number by number, each from those that reach it."""
+def upsample_by_definition(x, tensors, scales, high, pad, old):
+    """Compute (C, T) from (C, F) with loops, number by number."""
     x = x.double().numpy()
     if not old:
         w = tensors["upsample_net.conv_in.weight"].double().numpy()
@@ -188,7 +188,7 @@ def stretched_by_hand(x, tensors, scales, high, pad, old):
         for c in range(columns):
             for t in range(samples):
                 for k in range(high):
-                    if old:  # column c of the input reaches c + k - (high - 1) / 2
+                    if old:  # input column c contributes to c + k - (high - 1) / 2
                         here = c - k + high // 2
                         y[c, t] += w[k, t % s] * x[here, t // s] if 0 <= here < columns else 0
                         continue
@@ -203,37 +203,39 @@ def stretched_by_hand(x, tensors, scales, high, pad, old):
 
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize(("scales", "high", "pad"), [((2, 3), 3, 1), ((4,), 1, 0), ((3, 2), 5, 2)])
-def test_frames_are_stretched_as_theirs(tmp_path, old, scales, high, pad):
+def test_frames_are_upsampled_as_in_the_original(tmp_path, old, scales, high, pad):
     settings = r9_settings(cin_channels=4)
     tensors = r9_tensors(settings, bias_of_conditions=old)
     net = upsampling(scales, high, pad, old=old)
     imported = r9_read(tmp_path, settings, normed(tensors | net))
     frames = random(7, 4, seed=3, scale=1.0)
-    expected = stretched_by_hand(frames.T, net, scales, high, pad, old).T
+    expected = upsample_by_definition(frames.T, net, scales, high, pad, old).T
     for given in (frames, frames.T):
-        got = stretch(imported, given)
+        got = upsample_frames(imported, given)
         torch.testing.assert_close(got.double(), expected, atol=1e-5, rtol=1e-5)
     assert (got.double() - expected.flip(1)).abs().max() > 0.05
     assert len(got) == 7 * np.prod(scales)
 
 
-def test_the_card_tells_where_it_came_from_and_what_to_undo(tmp_path):
+def test_the_card_describes_the_origin_and_the_preprocessing(tmp_path):
     settings = r9_settings(preprocess="preemphasis", global_gain_scale=0.55)
     settings |= {"rescaling": True, "rescaling_max": 0.9}
-    text = card(r9_read(tmp_path, settings, r9_tensors(settings)), tmp_path / "checkpoint.pth")
+    text = render_card(
+        r9_read(tmp_path, settings, r9_tensors(settings)), tmp_path / "checkpoint.pth"
+    )
     for words in (
-        "`checkpoint.pth`", "| layout | r9y9 |", "not known to us", "linear, 16 bits",
-        "sqrt(1 / layers)", "below -11", "-16 in training", "0.85", "scaled by 0.55", "peak of 0.9",
+        "`checkpoint.pth`", "| layout | r9y9 |", "does not know it", "linear, 16 bits",
+        "sqrt(1 / layers)", "below -11", "-16 in training", "0.85", "by 0.55", "peak of 0.9",
     ):  # fmt: skip
         assert words in text
     classes = r9_settings(**CLASSES)
-    text = card(r9_read(tmp_path, classes, r9_tensors(classes)), tmp_path / "checkpoint.pth")
+    text = render_card(r9_read(tmp_path, classes, r9_tensors(classes)), tmp_path / "checkpoint.pth")
     assert "mu-law, 8 bits, rounded down, silence code 127" in text
     assert "-11" not in text
 
 
-def test_many_layers_lose_no_precision(tmp_path):
-    """Activations grow by sqrt(2) a layer in our units; 200 layers are still the same numbers."""
+def test_many_layers_do_not_lose_precision(tmp_path):
+    """The scale grows by sqrt(2) per layer; after 200 layers the numbers are still the same."""
     settings = r9_settings(layers=200, stacks=100, kernel_size=2)
     tensors = r9_tensors(settings)
     model = r9_read(tmp_path, settings, tensors).model

@@ -1,12 +1,15 @@
-"""The effective receptive field against plain autograd, and of models in which it is known."""
+"""The effective receptive field: compared with plain autograd, and of models where it is known."""
 
 import math
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-from tests.conftest import given_for, local_for, tiny_config, tiny_model
-from wavenet.errors import CheckpointError, ConditionError
+from tests.conftest import make_condition_values, make_frame_features, tiny_config, tiny_model
+from wavenet.errors import CheckpointError, ConditionError, ModelUnsupported
 from wavenet.likelihood import effective_field
 from wavenet.likelihood.effective_field import (
     EffectiveField,
@@ -18,41 +21,44 @@ from wavenet.model.model_config import GaussianOutput, LogisticOutput
 from wavenet.model.wavenet import WaveNet
 
 
-class Held:
-    """What `measure_effective_field` takes of a checkpoint."""
+class TinyCheckpoint:
+    """The attributes of a checkpoint that `measure_effective_field` reads."""
 
-    def __init__(self, model: WaveNet):
+    def __init__(self, model: Any):
         self.model = model
-        self.config = type("Config", (), {"name": "tiny"})
+        self.config = SimpleNamespace(name="tiny")
 
 
-def clip_for(model: WaveNet, samples: int, row: int = 0) -> ScoredClip:
+def measure(model: Any, clips: list[ScoredClip], *arguments: int) -> Iterator[EffectiveField]:
+    return measure_effective_field(TinyCheckpoint(model), clips, *arguments)
+
+
+def make_clip(model: WaveNet, samples: int, row: int = 0) -> ScoredClip:
     generator = torch.Generator().manual_seed(row)
     codes = torch.randint(model.n_classes, (samples,), generator=generator)
-    return ScoredClip(codes, given_for(model, row), local_for(model, row, samples))
+    frames = make_frame_features(model, row, samples)
+    return ScoredClip(codes, make_condition_values(model, row), frames)
 
 
-def by_whole_clip(model: WaveNet, clip: ScoredClip, place: int) -> torch.Tensor:
-    """Do it by the model's own forward over the whole clip: (samples before, ) newest first."""
-    seen = []
+def gradient_by_forward(model: WaveNet, clip: ScoredClip, place: int) -> torch.Tensor:
+    """Compute it by the forward pass over the whole clip: (samples before,), newest first."""
+    embedded = []
     hook = model.embedding.register_forward_hook(
-        lambda module, given, made: seen.append(made.requires_grad_()) or made
+        lambda module, inputs, output: embedded.append(output.requires_grad_()) or output
     )
-    conditioning = model.conditioning([clip.labels], [clip.codes.numel()], [clip.local])
+    frames = [clip.frame_features]
+    conditioning = model.conditioning([clip.conditions], [clip.codes.numel()], frames)
     params = model(clip.codes[None], conditioning)
     hook.remove()
     log_prob = model.distribution.log_prob(params, clip.codes[None])[0, place]
-    (gradient,) = torch.autograd.grad(log_prob, seen[0])
+    (gradient,) = torch.autograd.grad(log_prob, embedded[0])
     # the code before sample t enters at t
     assert not gradient[0, place + 1 :].any()
     return gradient[0, : place + 1].norm(dim=1).flip(0)
 
 
-def listens_to_taps(model: WaveNet, far: set[int], near: set[int]) -> WaveNet:
-    """Leave layers of `far` only the oldest tap of a kernel of 2, those of `near` only the newest.
-
-    And no residual path around the layers of `far`, so that their delay is the only way.
-    """
+def restrict_taps(model: WaveNet, far: set[int], near: set[int]) -> WaveNet:
+    """Zero one tap of a kernel of 2: in the layers of `far` the newest, of `near` the oldest."""
     width = model.config.residual_channels
     with torch.no_grad():
         for layer in far:
@@ -65,34 +71,36 @@ def listens_to_taps(model: WaveNet, far: set[int], near: set[int]) -> WaveNet:
 @pytest.mark.parametrize(
     "output",
     [None, LogisticOutput(components=2), GaussianOutput()],
-    ids=["classes", "log", "gauss"],
+    ids=["categorical", "logistic", "gaussian"],
 )
 @pytest.mark.parametrize("kernel_size", [1, 2, 3])
-def test_it_is_the_gradient_of_the_plain_forward_over_the_whole_clip(kernel_size, output):
+def test_the_gradient_is_that_of_the_forward_pass_over_the_whole_clip(kernel_size, output):
     config = tiny_config(kernel_size, (1, 2, 4), conditions="all", output=output)
     model = tiny_model(config, bits=16 if output else 5)
-    clips = [clip_for(model, 60 + 9 * row, row) for row in range(3)]
+    clips = [make_clip(model, 60 + 9 * row, row) for row in range(3)]
     places = [model.receptive_field, 40, 77]
     found = prediction_gradients(model, clips, places)
     for row, (clip, place) in enumerate(zip(clips, places, strict=True)):
-        expected = by_whole_clip(model, clip, place).double()
-        reach = model.receptive_field
-        assert expected[:reach].count_nonzero() == reach
-        assert not expected[reach:].any()
-        torch.testing.assert_close(found[row], expected[:reach], rtol=1e-4, atol=1e-7)
+        expected = gradient_by_forward(model, clip, place).double()
+        field = model.receptive_field
+        assert expected[:field].count_nonzero() == field
+        assert not expected[field:].any()
+        torch.testing.assert_close(found[row], expected[:field], rtol=1e-4, atol=1e-7)
+        neighbour = gradient_by_forward(model, clip, place - 1).double()[:field]  # the control
+        assert not torch.allclose(found[row], neighbour, rtol=1e-2)
 
 
-def test_a_step_of_the_embedding_changes_the_prediction_as_the_gradient_says():
-    """Finite differences, without autograd, in double precision."""
+def test_the_gradient_agrees_with_finite_differences():
+    """Without autograd, in double precision."""
     model = tiny_model(tiny_config(2, (1, 2), conditions="none")).double()
-    clip, place, reach = clip_for(model, 9), 6, model.receptive_field
+    clip, place, field = make_clip(model, 9), 6, model.receptive_field
 
     def log_prob(x):
         conditioning = model.conditioning([{}], [9], [torch.zeros(0, 0)])
-        params = model.output_params(model.run_blocks(x, conditioning)[1][:, -1:]).transpose(1, 2)
+        params = model.output_params(model.run_blocks(x, conditioning)[:, -1:]).transpose(1, 2)
         return float(model.distribution.log_prob(params, clip.codes[None, place : place + 1]))
 
-    x = model.embedding(clip.codes[None, place - reach : place]).detach()
+    x = model.embedding(clip.codes[None, place - field : place]).detach()
     slopes = torch.zeros_like(x)
     for t in range(x.shape[1]):
         for channel in range(x.shape[2]):
@@ -105,32 +113,39 @@ def test_a_step_of_the_embedding_changes_the_prediction_as_the_gradient_says():
     )
 
 
-def test_a_model_that_listens_at_known_delays_is_found_out():
-    """One layer may look back 4; the others only at the newest: samples 1 and 5 before matter."""
-    model = listens_to_taps(tiny_model(tiny_config(2, (1, 4, 2), "none")), {1}, {0, 2})
-    field = list(measure_effective_field(Held(model), [clip_for(model, 100)], 20))[-1]
+def test_a_model_with_known_delays_has_influence_at_these_delays_only():
+    """One layer reads 4 samples back, the others the newest: samples 1 and 5 before matter."""
+    model = restrict_taps(tiny_model(tiny_config(2, (1, 4, 2), "none")), {1}, {0, 2})
+    field = list(measure(model, [make_clip(model, 100)], 20))[-1]
     assert [n + 1 for n, size in enumerate(field.influence) if size > 0] == [1, 5]
     assert field.span(1.0) == 5
     control = tiny_model(tiny_config(2, (1, 4, 2), "none"))
-    field = list(measure_effective_field(Held(control), [clip_for(control, 100)], 20))[-1]
+    field = list(measure(control, [make_clip(control, 100)], 20))[-1]
     assert field.influence.count_nonzero() == control.receptive_field == 8
 
 
-def test_spans_hold_what_they_say():
+def test_a_span_has_the_fraction_of_the_influence():
     field = EffectiveField(torch.tensor([5.0, 0, 4, 0.5, 0.5], dtype=torch.float64), 1, 1)
-    assert [field.span(share) for share in (0.01, 0.5, 0.51, 0.9, 0.95, 1.0)] == [1, 1, 3, 3, 4, 5]
-    assert field.held().tolist() == pytest.approx([0.5, 0.5, 0.9, 0.95, 1.0])
+    assert [field.span(fraction) for fraction in (0.01, 0.5, 0.51, 0.9, 0.95, 1.0)] == [
+        1,
+        1,
+        3,
+        3,
+        4,
+        5,
+    ]
+    assert field.cumulative().tolist() == pytest.approx([0.5, 0.5, 0.9, 0.95, 1.0])
     even = EffectiveField(torch.full((1000,), 0.1, dtype=torch.float64), 1, 1)
     assert (even.span(0.9), even.span(1.0)) == (900, 1000)
 
 
-def test_the_average_is_over_all_clips_and_every_step_of_it_is_one(monkeypatch):
+def test_the_average_is_over_all_clips_after_every_pass(monkeypatch):
     model = tiny_model(tiny_config(2, (1, 2), "label"))
-    clips = [clip_for(model, 30, row) for row in range(2)]
-    monkeypatch.setattr(effective_field, "_rows_at_once", lambda model: 3)
-    fields = list(measure_effective_field(Held(model), clips, 8))
-    assert [(f.outputs, f.planned) for f in fields] == [(3, 8), (6, 8), (8, 8)]
-    places = [effective_field._places(model, clip, 4, n) for n, clip in enumerate(clips)]
+    clips = [make_clip(model, 30, row) for row in range(2)]
+    monkeypatch.setattr(effective_field, "_rows_per_pass", lambda model: 3)
+    fields = list(measure(model, clips, 8))
+    assert [(f.predictions, f.planned) for f in fields] == [(3, 8), (6, 8), (8, 8)]
+    places = [effective_field._choose_places(model, clip, 4, n) for n, clip in enumerate(clips)]
     assert all(len(set(p)) == 4 and min(p) >= model.receptive_field for p in places)
     each = [
         prediction_gradients(model, [clip], [t])[0]
@@ -144,33 +159,39 @@ def test_the_average_is_over_all_clips_and_every_step_of_it_is_one(monkeypatch):
     )
 
 
-def test_a_clip_of_one_receptive_field_and_one_sample_is_enough_and_less_is_refused():
+def test_a_clip_needs_one_receptive_field_and_one_sample():
     model = tiny_model(tiny_config(2, (1, 2), "none"))
     assert effective_field.min_samples(model) == 5
-    (field,) = measure_effective_field(Held(model), [clip_for(model, 5)], 10)
-    assert field.outputs == 1
+    (field,) = measure(model, [make_clip(model, 5)], 10)
+    assert field.predictions == 1
     with pytest.raises(ConditionError, match=r"at least 5 samples .* found 4"):
-        measure_effective_field(Held(model), [clip_for(model, 4)])
+        measure(model, [make_clip(model, 4)])
 
 
-def test_what_cannot_be_measured_is_refused_in_words(monkeypatch):
+def test_a_model_that_is_no_wavenet_is_refused():
+    model = SimpleNamespace(config=SimpleNamespace(architecture="other"))
+    with pytest.raises(ModelUnsupported, match="'other'"):
+        next(measure(model, []))
+
+
+def test_gradients_that_cannot_be_measured_are_refused(monkeypatch):
     model = tiny_model(tiny_config(2, (1, 2), "none"))
     with torch.no_grad():
         model.output.weight.zero_()
     with pytest.raises(CheckpointError, match="are zero"):
-        list(measure_effective_field(Held(model), [clip_for(model, 30)]))
+        list(measure(model, [make_clip(model, 30)]))
     with torch.no_grad():
         model.output.weight.fill_(math.nan)
     with pytest.raises(CheckpointError, match="not finite"):
-        list(measure_effective_field(Held(model), [clip_for(model, 30)]))
-    monkeypatch.setattr(effective_field, "ROW_BYTES", 1000)
+        list(measure(model, [make_clip(model, 30)]))
+    monkeypatch.setattr(effective_field, "MAX_ROW_BYTES", 1000)
     with pytest.raises(ConditionError, match="too large"):
-        measure_effective_field(Held(model), [clip_for(model, 30)])
+        measure(model, [make_clip(model, 30)])
 
 
 def test_the_model_keeps_no_gradient_and_no_hook():
     model = tiny_model(tiny_config(2, (1, 2), "label"))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    list(measure_effective_field(Held(model), [clip_for(model, 30)]))
+    list(measure(model, [make_clip(model, 30)]))
     assert all(p.grad is None and not p.requires_grad for p in model.parameters())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

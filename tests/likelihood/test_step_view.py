@@ -1,137 +1,155 @@
-"""What is shown of the inside of a model is what the model did."""
+"""A view of steps shows the predictions and activations that the model really had."""
 
 import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from tests.conftest import make_condition_values, make_frame_features, tiny_config
+from wavenet.checkpoint import Checkpoint
 from wavenet.engines.registry import make_engine
-from wavenet.errors import CheckpointError, ConditionError
+from wavenet.errors import CheckpointError, ConditionError, ModelUnsupported
 from wavenet.generation.generate import generate
 from wavenet.generation.request import GenerationRequest
-from wavenet.likelihood.step_view import MAX_STEPS, draw_codes, skip_contributions, view_steps
+from wavenet.likelihood.step_view import (
+    MAX_STEPS,
+    draw_first_codes,
+    skip_contributions,
+    view_steps,
+)
 from wavenet.model.model_config import GaussianOutput
 from wavenet.sampling import SamplingConfig, probabilities
 
-from ..conftest import given_for, local_for, tiny_config
-
 SAMPLES = 90
+MakeCheckpoint = Callable[..., Checkpoint]
 
 
-def drawn(
-    checkpoint: Any, item: GenerationRequest, last: int, engine: str = "cached"
+def draw(
+    checkpoint: Checkpoint, request: GenerationRequest, last: int, engine: str = "cached"
 ) -> torch.Tensor:
-    return torch.cat(list(draw_codes(checkpoint, item, last, engine)))
+    return torch.cat(list(draw_first_codes(checkpoint, request, last, engine)))
 
 
-def item_for(checkpoint: Any, samples: int = SAMPLES, seed: int = 3) -> GenerationRequest:
-    local = local_for(checkpoint.model, 0, samples)
+def make_request(
+    checkpoint: Checkpoint, samples: int = SAMPLES, seed: int = 3
+) -> GenerationRequest:
+    frames = make_frame_features(checkpoint.model, 0, samples)
     return GenerationRequest(
         samples,
-        given_for(checkpoint.model, 0),
-        seed,
-        frame_features=local if local.numel() else None,
+        make_condition_values(checkpoint.model, 0),
+        seed=3,
+        frame_features=frames if frames.numel() else None,
     )
 
 
 @pytest.mark.parametrize("engine", ["reference", "cached", "cpu"])
-def test_the_codes_are_those_of_generate(make_checkpoint: Callable[..., Any], engine: str) -> None:
+def test_the_codes_are_those_of_generate(make_checkpoint: MakeCheckpoint, engine: str) -> None:
     checkpoint = make_checkpoint()
-    item = item_for(checkpoint)
-    whole = torch.cat([c.codes[0] for c in generate(checkpoint, [item], engine=engine, guard=None)])
+    request = make_request(checkpoint)
+    chunks = generate(checkpoint, [request], engine=engine, guard=None)
+    whole = torch.cat([chunk.codes[0] for chunk in chunks])
     for last in (1, 47, SAMPLES):
-        assert torch.equal(drawn(checkpoint, item, last, engine), whole[:last])
+        assert torch.equal(draw(checkpoint, request, last, engine), whole[:last])
 
 
 @pytest.mark.parametrize("first", [0, 1, 5, 60])
-@pytest.mark.parametrize("kind", ["both", "all"])
-def test_the_predictions_are_those_that_were_drawn_from(
-    make_checkpoint: Callable[..., Any], kind: str, first: int
+@pytest.mark.parametrize("conditions", ["both", "all"])
+def test_the_predictions_are_those_that_an_engine_drew_from(
+    make_checkpoint: MakeCheckpoint, conditions: str, first: int
 ) -> None:
     """From the beginning, within the first receptive field, and long after it."""
-    checkpoint = make_checkpoint(tiny_config(conditions=kind))
-    item = item_for(checkpoint)
-    codes = drawn(checkpoint, item, 70)
-    steps = view_steps(checkpoint, item, codes, first)
+    checkpoint = make_checkpoint(tiny_config(conditions=conditions))
+    request = make_request(checkpoint)
+    codes = draw(checkpoint, request, 70)
+    view = view_steps(checkpoint, request, codes, first)
     engine = make_engine("cached", checkpoint.model)
-    local = [local_for(checkpoint.model, 0, SAMPLES)]
-    state = engine.start(checkpoint.model.conditioning([item.conditions], [SAMPLES], local))
-    stepped = torch.cat([engine.step(state, code[None]) for code in codes])
-    assert torch.equal(steps.codes, codes[first:])
-    assert torch.allclose(steps.params, stepped[first:], atol=1e-4)
+    frames = [make_frame_features(checkpoint.model, 0, SAMPLES)]
+    state = engine.start(checkpoint.model.conditioning([request.conditions], [SAMPLES], frames))
+    predicted = []
+    for code in codes:
+        predicted.append(engine.predict(state))
+        engine.accept(state, code[None])
+    params = torch.cat(predicted)
+    assert torch.equal(view.codes, codes[first:])
+    assert torch.allclose(view.params, params[first:], atol=1e-4)
+    # the control: the predictions of the next samples differ
+    assert not torch.allclose(view.params[:-1], params[first + 1 :], atol=1e-2)
 
 
-def test_the_contributions_sum_up_to_the_skip_sum_of_the_model(
-    make_checkpoint: Callable[..., Any],
+def test_the_contributions_sum_to_the_skip_sum_of_the_model(
+    make_checkpoint: MakeCheckpoint,
 ) -> None:
     checkpoint = make_checkpoint()
-    model, item = checkpoint.model, item_for(checkpoint)
-    codes = drawn(checkpoint, item, SAMPLES)
+    model, request = checkpoint.model, make_request(checkpoint)
+    codes = draw(checkpoint, request, SAMPLES)
     inputs = torch.nn.functional.pad(codes[:-1], (1, 0), value=model.start_code)[None]
-    gated = model.layers(inputs, model.conditioning([item.conditions], [SAMPLES]))[1]
+    gated = model.hidden_states(inputs, model.conditioning([request.conditions], [SAMPLES]))
     parts = torch.stack(list(skip_contributions(model, gated)))
     assert parts.shape == (len(model.blocks), 1, SAMPLES, model.config.skip_channels)
     assert torch.allclose(parts.sum(0) + model.skip.bias, model.skip(gated), atol=1e-5)
-    steps = view_steps(checkpoint, item, codes, 40)
+    view = view_steps(checkpoint, request, codes, 40)
     sizes = parts[:, 0, 40:].square().mean(2).sqrt().T
-    assert torch.allclose(steps.skips, sizes, atol=1e-5)
+    assert torch.allclose(view.skips, sizes, atol=1e-5)
     layers = gated[0, 40:].chunk(len(model.blocks), dim=1)
     gates = torch.stack([z.abs().mean(1) for z in layers], dim=1)
-    assert torch.allclose(steps.gates, gates, atol=1e-5)
+    assert torch.allclose(view.gates, gates, atol=1e-5)
 
 
-def test_a_layer_without_weights_is_seen_to_be_silent(
-    make_checkpoint: Callable[..., Any],
-) -> None:
+def test_a_layer_without_skip_weights_contributes_nothing(make_checkpoint: MakeCheckpoint) -> None:
     checkpoint = make_checkpoint()
     gate = checkpoint.model.config.gate_channels
     with torch.no_grad():
         checkpoint.model.skip.weight[:, 2 * gate : 3 * gate] = 0
-    item = item_for(checkpoint)
-    steps = view_steps(checkpoint, item, drawn(checkpoint, item, 20), 0)
-    assert (steps.skips == 0).nonzero()[:, 1].unique().tolist() == [2]
-    assert bool((steps.gates > 0).all())
+    request = make_request(checkpoint)
+    view = view_steps(checkpoint, request, draw(checkpoint, request, 20), 0)
+    assert (view.skips == 0).nonzero()[:, 1].unique().tolist() == [2]
+    assert bool((view.gates > 0).all())
 
 
-def test_surprise_and_entropy_agree_with_the_likelihood(
-    make_checkpoint: Callable[..., Any],
-) -> None:
-    """The numbers beside the curve are worked out from these params; the mean surprise of a clip
-    drawn from its own model comes close to the mean entropy."""
+def test_surprise_and_entropy_agree_with_the_likelihood(make_checkpoint: MakeCheckpoint) -> None:
+    """The studio computes both from these params.
+
+    The mean surprise of a clip drawn from its own model is close to the mean entropy.
+    """
     checkpoint = make_checkpoint()
-    item = item_for(checkpoint, samples=400)
-    codes = drawn(checkpoint, item, 400, "cpu")
-    steps = view_steps(checkpoint, item, codes, 0)
-    p = probabilities(steps.params, SamplingConfig())
+    request = make_request(checkpoint, samples=400)
+    codes = draw(checkpoint, request, 400, "cpu")
+    view = view_steps(checkpoint, request, codes, 0)
+    p = probabilities(view.params, SamplingConfig())
     assert torch.allclose(p.sum(1), torch.ones(400, dtype=torch.float64))
     surprise = -p.gather(1, codes[:, None])[:, 0].log2()
+    conditioning = checkpoint.model.conditioning([request.conditions], [400])
     with torch.no_grad():
-        params = checkpoint.model(
-            codes[None], checkpoint.model.conditioning([item.conditions], [400])
-        )
+        params = checkpoint.model(codes[None], conditioning)
     nats = -checkpoint.model.distribution.log_prob(params, codes[None])[0]
     assert torch.allclose(surprise.float(), nats / math.log(2), atol=1e-3)
     entropy = -torch.where(p > 0, p * p.log2(), 0).sum(1)
     assert abs(float((surprise - entropy).mean())) < 0.35
 
 
-def test_a_mixture_and_a_recording_can_be_looked_at(make_checkpoint: Callable[..., Any]) -> None:
+def test_a_mixture_and_a_recording_can_be_viewed(make_checkpoint: MakeCheckpoint) -> None:
     config = tiny_config(conditions="none", output=GaussianOutput(components=2))
     checkpoint = make_checkpoint(config, bits=16)
     codes = torch.arange(30_000, 30_050)
-    steps = view_steps(checkpoint, GenerationRequest(50), codes, 10)
-    assert steps.params.shape == (40, 6)
-    assert steps.gates.shape == steps.skips.shape == (40, 5)
+    view = view_steps(checkpoint, GenerationRequest(50), codes, 10)
+    assert view.params.shape == (40, 6)
+    assert view.gates.shape == view.skips.shape == (40, 5)
 
 
 @pytest.mark.parametrize(
     ("first", "last", "words"),
-    [(5, 5, "do not lie"), (-1, 5, "do not lie"), (0, 1001, "do not lie"), (0, 401, "at most 400")],
+    [
+        (5, 5, "samples 5 to 5 .*1000"),
+        (-1, 5, "samples -1 to 5 .*1000"),
+        (0, 1001, "samples 0 to 1001 .*1000"),
+        (0, 401, "at most 400 .*401"),
+    ],
 )
-def test_steps_that_are_not_there_are_refused(
-    make_checkpoint: Callable[..., Any], first: int, last: int, words: str
+def test_steps_outside_the_clip_and_too_many_steps_are_refused(
+    make_checkpoint: MakeCheckpoint, first: int, last: int, words: str
 ) -> None:
     checkpoint = make_checkpoint(tiny_config(conditions="none"))
     with pytest.raises(ConditionError, match=words):
@@ -139,7 +157,7 @@ def test_steps_that_are_not_there_are_refused(
     assert MAX_STEPS == 400
 
 
-def test_what_the_clip_needs_is_asked_for(make_checkpoint: Callable[..., Any]) -> None:
+def test_a_missing_condition_is_named(make_checkpoint: MakeCheckpoint) -> None:
     codes = torch.zeros(10, dtype=torch.int64)
     with pytest.raises(ConditionError, match="digit"):
         view_steps(make_checkpoint(), GenerationRequest(10), codes, 0)
@@ -147,10 +165,19 @@ def test_what_the_clip_needs_is_asked_for(make_checkpoint: Callable[..., Any]) -
     with pytest.raises(ConditionError, match="curve"):
         view_steps(vocoder, GenerationRequest(10), codes, 0)
     with pytest.raises(ConditionError, match="curve"):
-        draw_codes(vocoder, GenerationRequest(10), 10)
+        draw_first_codes(vocoder, GenerationRequest(10), 10)
 
 
-def test_a_prediction_that_overflows_is_one_sentence(make_checkpoint: Callable[..., Any]) -> None:
+def test_a_model_without_skip_sums_is_refused(make_checkpoint: MakeCheckpoint) -> None:
+    checkpoint = make_checkpoint(tiny_config(conditions="none"))
+    other = replace(checkpoint, model=SimpleNamespace(config=SimpleNamespace(architecture="other")))
+    with pytest.raises(ModelUnsupported, match="'other'"):
+        view_steps(other, GenerationRequest(10), torch.zeros(10, dtype=torch.int64), 0)
+
+
+def test_a_prediction_that_overflows_is_reported_with_its_sample(
+    make_checkpoint: MakeCheckpoint,
+) -> None:
     checkpoint = make_checkpoint(tiny_config(conditions="none"))
     with torch.no_grad():
         checkpoint.model.output.weight.fill_(3e38)

@@ -1,4 +1,4 @@
-"""The geometry of stacks against the gradients of real convolutions, and the book's examples."""
+"""The geometry of stacks against the gradients of torch's convolutions, and known examples."""
 
 import pytest
 import torch
@@ -14,8 +14,8 @@ from wavenet.model.convolution_geometry import (
 )
 
 
-def seen_by(stack: ConvolutionStack, layers: int) -> list[int]:
-    """Run torch's convolutions of ones; the inputs with a gradient for a node of a layer."""
+def inputs_by_gradient(stack: ConvolutionStack, layers: int) -> list[int]:
+    """Run torch's convolutions of ones; return the inputs with a gradient for a node of a layer."""
     width = 400
     x = torch.zeros(1, 1, width, dtype=torch.float64, requires_grad=True)
     y = x
@@ -30,7 +30,8 @@ def seen_by(stack: ConvolutionStack, layers: int) -> list[int]:
     return (gradient[0, 0].nonzero()[:, 0] - width // 2).tolist()
 
 
-def by_taps(stack: ConvolutionStack, layers: int) -> set[int]:
+def inputs_by_taps(stack: ConvolutionStack, layers: int) -> set[int]:
+    """Follow the taps from a node of a layer down to the inputs."""
     times = {0}
     for dilation in reversed(stack.dilations[:layers]):
         times = {time + tap for time in times for tap in stack.taps(dilation)}
@@ -41,25 +42,26 @@ def by_taps(stack: ConvolutionStack, layers: int) -> set[int]:
 @pytest.mark.parametrize("is_causal", [True, False])
 @pytest.mark.parametrize("dilations", [(1, 2, 4, 8), (1, 3, 5), (7,), (1, 2, 4, 1, 2, 4)])
 @pytest.mark.parametrize("kernel_size", [1, 2, 3, 4])
-def test_every_layer_sees_what_torch_sees(kernel_size, dilations, is_causal):
-    for stack in (chosen := ConvolutionStack(kernel_size, dilations, is_causal), chosen.plain):
+def test_every_layer_depends_on_the_inputs_that_torch_finds(kernel_size, dilations, is_causal):
+    dilated = ConvolutionStack(kernel_size, dilations, is_causal)
+    for stack in (dilated, dilated.plain):
         for layer, (oldest, newest) in enumerate(stack.spans()):
-            seen = seen_by(stack, layer)
-            assert set(seen) == by_taps(stack, layer)
-            assert (min(seen), max(seen)) == (oldest, newest)
+            found = inputs_by_gradient(stack, layer)
+            assert set(found) == inputs_by_taps(stack, layer)
+            assert (min(found), max(found)) == (oldest, newest)
             assert stack.sizes()[layer] == newest - oldest + 1
 
 
-def test_a_causal_stack_sees_nothing_ahead_and_as_much_as_the_model_says():
+def test_a_causal_stack_spans_the_receptive_field_and_nothing_ahead():
     config = tiny_config(3, (1, 2, 4, 1))
     stack = stack_from_config(config)
     assert stack.spans()[-1] == (1 - config.receptive_field, 0)
-    around = stack_from_config(config, is_causal=False)
-    assert around.spans()[-1] == (-8, 8)
-    assert around.sizes() == stack.sizes()
+    centred = stack_from_config(config, is_causal=False)
+    assert centred.spans()[-1] == (-8, 8)
+    assert centred.sizes() == stack.sizes()
 
 
-def test_the_examples_of_the_book():
+def test_ten_doubled_dilations_of_kernel_3_span_2047_samples():
     ten = ConvolutionStack(3, tuple(2**n for n in range(10)))
     assert ten.sizes()[-1] == 2047
     assert ten.plain.sizes()[-1] == 21
@@ -68,13 +70,13 @@ def test_the_examples_of_the_book():
 
 @pytest.mark.parametrize("kernel_size", [2, 3, 5])
 @pytest.mark.parametrize("samples", [2, 3, 16, 17, 1000])
-def test_one_layer_less_is_not_enough(kernel_size, samples):
+def test_one_layer_fewer_is_not_enough(kernel_size, samples):
     layers = layers_for_receptive_field(kernel_size, doublings(), samples)
     sizes = ConvolutionStack(kernel_size, tuple(2**n for n in range(layers))).sizes()
     assert sizes[-1] >= samples > sizes[-2]
 
 
-def test_some_reach_needs_no_layer_and_some_no_depth_gives():
+def test_one_sample_needs_no_layer_and_a_kernel_of_1_never_spans_two():
     assert layers_for_receptive_field(2, doublings(), 1) == 0
     assert layers_for_receptive_field(1, doublings(), 2) is None
     assert compare_dilations(ConvolutionStack(2, (1,)), 10**9)["plain"] is None

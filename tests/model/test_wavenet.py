@@ -1,6 +1,7 @@
-"""The definition: causal, exactly one receptive field, starting near log2(classes) bits."""
+"""WaveNet: causal, exactly one receptive field, untrained near log2(n_classes) bits."""
 
 import math
+from typing import ClassVar
 
 import pytest
 import torch
@@ -8,22 +9,29 @@ import torch.nn.functional as F
 from scipy.special import log_softmax
 
 from tests.conftest import RATE, tiny_config, tiny_model
-from wavenet.model.conditioning import interpolate
+from wavenet.errors import ModelUnsupported
+from wavenet.model.conditioning import interpolate, interpolate_rows
 from wavenet.model.distributions import Categorical
 from wavenet.model.layers import CausalConv1d
-from wavenet.model.wavenet import WaveNet, WaveNetConfig
+from wavenet.model.model_config import ModelConfig
+from wavenet.model.wavenet import (
+    WaveNet,
+    WaveNetConfig,
+    require_wavenet,
+    require_wavenet_config,
+)
 
 KINDS = ["none", "label", "position", "both"]
 
 
-def labels_for(model: WaveNet, *values: str) -> list[dict[str, str]]:
-    names = [condition.name for condition in model.config.labels]
-    return [dict.fromkeys(names, value) for value in values]
+def label_values(model: WaveNet, value: str) -> dict[str, str]:
+    """Return the same value for all labels of a model."""
+    return dict.fromkeys((condition.name for condition in model.config.labels), value)
 
 
 @pytest.mark.parametrize("kernel_size", [1, 2, 3, 5])
 @pytest.mark.parametrize("dilation", [1, 3])
-def test_the_convolution_is_that_of_torch_with_zeros_in_front(kernel_size, dilation):
+def test_the_convolution_is_that_of_torch_with_zeros_before_the_clip(kernel_size, dilation):
     conv = CausalConv1d(3, 4, kernel_size, dilation)
     x = torch.randn(2, 11, 3)
     weight = conv.linear.weight.unflatten(1, (kernel_size, 3)).permute(0, 2, 1)
@@ -31,15 +39,24 @@ def test_the_convolution_is_that_of_torch_with_zeros_in_front(kernel_size, dilat
     expected = F.conv1d(padded, weight, conv.linear.bias, dilation=dilation).transpose(1, 2)
     torch.testing.assert_close(conv(x), expected)
     if kernel_size > 1:  # the control: taps in the other order are another convolution
-        turned = F.conv1d(padded, weight.flip(2), conv.linear.bias, dilation=dilation)
-        assert not torch.allclose(conv(x), turned.transpose(1, 2), atol=1e-3)
+        flipped = F.conv1d(padded, weight.flip(2), conv.linear.bias, dilation=dilation)
+        assert not torch.allclose(conv(x), flipped.transpose(1, 2), atol=1e-3)
+
+
+@pytest.mark.parametrize("split", [1, 4, 10])
+def test_a_convolution_of_a_chunk_with_its_past_is_that_of_the_whole(split):
+    conv = CausalConv1d(3, 4, 3, 2)
+    x = torch.randn(2, 11, 3)
+    past = F.pad(x, (0, 0, 4, 0))[:, split : split + 4]
+    torch.testing.assert_close(conv(x[:, split:], past), conv(x)[:, split:])
+    assert not torch.allclose(conv(x[:, split:]), conv(x)[:, split:], atol=1e-3)  # the control
 
 
 @pytest.mark.parametrize("conditions", KINDS)
-def test_a_prediction_never_depends_on_its_own_or_a_later_sample(conditions):
+def test_a_prediction_depends_neither_on_its_own_nor_on_a_later_sample(conditions):
     model = tiny_model(tiny_config(conditions=conditions))
     codes = torch.randint(0, model.n_classes, (1, 40))
-    conditioning = model.conditioning(labels_for(model, "a"), [40])
+    conditioning = model.conditioning([label_values(model, "a")], [40])
     changed = codes.clone()
     changed[0, 20] = (codes[0, 20] + 7) % model.n_classes
     before, after = model(codes, conditioning), model(changed, conditioning)
@@ -51,21 +68,21 @@ def test_a_prediction_never_depends_on_its_own_or_a_later_sample(conditions):
 def test_the_receptive_field_is_exact_by_gradient(kernel_size):
     model = tiny_model(tiny_config(kernel_size=kernel_size, conditions="none"))
     for layer in (model.skip, model.hidden):
-        layer.bias.fill_(9)  # no ReLU is shut
+        layer.bias.fill_(9)  # every ReLU passes its input
     conditioning = model.conditioning([{}], [64])
-    seen: list[torch.Tensor] = []
+    embedded: list[torch.Tensor] = []
     hook = model.embedding.register_forward_hook(
-        lambda module, inputs, out: seen.append(out.requires_grad_(True))
+        lambda module, inputs, output: embedded.append(output.requires_grad_(True))
     )
     params = model(torch.randint(0, model.n_classes, (1, 64)), conditioning)
     hook.remove()
-    (gradient,) = torch.autograd.grad(params[0, :, -1].square().sum(), seen[0])
-    reached = gradient[0].abs().sum(1).nonzero().flatten()
-    assert 64 - int(reached[0]) == model.receptive_field
-    assert int(reached[-1]) == 63
+    (gradient,) = torch.autograd.grad(params[0, :, -1].square().sum(), embedded[0])
+    samples = gradient[0].abs().sum(1).nonzero().flatten()
+    assert 64 - int(samples[0]) == model.receptive_field
+    assert int(samples[-1]) == 63
 
 
-def test_the_book_example_has_2047_samples():
+def test_ten_doubled_dilations_of_kernel_3_have_a_receptive_field_of_2047_samples():
     dilations = tuple(2**n for n in range(10))
     config = WaveNetConfig(
         residual_channels=2, gate_channels=2, skip_channels=2, kernel_size=3, dilations=dilations
@@ -75,7 +92,7 @@ def test_the_book_example_has_2047_samples():
     assert model.seconds(model.receptive_field) == pytest.approx(2047 / 16_000)
 
 
-def test_sizes_are_those_counted_by_hand():
+def test_the_sizes_agree_with_a_count_by_hand():
     # 20 layers, R 64, S 256, kernel 2: 868,352 multiply-adds less the last residual product
     config = WaveNetConfig(
         residual_channels=64,
@@ -87,51 +104,63 @@ def test_sizes_are_those_counted_by_hand():
     assert model.macs_per_sample == 868_352 - 64 * 64
     assert model.parameter_count == sum(p.numel() for p in model.parameters())
     assert model.config.approximate_parameters >= model.parameter_count - 40_000
+    facts = model.describe()
+    assert facts["macs_per_sample"] == model.macs_per_sample
+    assert (facts["layers"], facts["kernel_size"], facts["skip_channels"]) == (20, 2, 256)
+    assert (facts["receptive_field"], facts["receptive_field_ms"]) == (2047, 127.9)
 
 
 @pytest.mark.parametrize("bits", [4, 8, 10])
 @pytest.mark.parametrize("layers", [1, 30])
-def test_training_starts_near_the_entropy_of_a_fair_draw(bits, layers):
+def test_training_starts_near_the_entropy_of_a_uniform_draw(bits, layers):
     torch.manual_seed(1)
     config = tiny_config(dilations=(1, 2, 4) * layers, widths=(32, 32, 64))
     model = WaveNet(config, bits, RATE)
     codes = torch.randint(0, 1 << bits, (2, 200))
     params = model(codes, model.conditioning([{"digit": "a"}, {"digit": "b"}], [200, 200]))
-    start = -float(model.distribution.log_prob(params, codes).mean().detach()) / math.log(2)
-    assert abs(start - bits) < 0.3
+    found = -float(model.distribution.log_prob(params, codes).mean().detach()) / math.log(2)
+    assert abs(found - bits) < 0.3
 
 
-def test_rows_that_begin_inside_a_clip_equal_the_whole_clip_after_their_context():
+def test_segments_equal_the_whole_clip_after_one_receptive_field_of_context():
     model = tiny_model()
     codes = torch.randint(0, model.n_classes, (1, 120))
     whole = model(codes, model.conditioning([{"digit": "a"}], [120]))
     starts, field = [30, 41], model.receptive_field
     rows = torch.cat([codes[:, s : s + 60] for s in starts])
     conditioning = model.conditioning([{"digit": "a"}] * 2, [120, 120])
-    parts = model(rows, conditioning, torch.tensor(starts))
+    segments = model(rows, conditioning, torch.tensor(starts))
     for row, start in enumerate(starts):
         torch.testing.assert_close(
-            parts[row, :, field:], whole[0, :, start + field : start + 60], atol=1e-5, rtol=1e-5
+            segments[row, :, field:], whole[0, :, start + field : start + 60], atol=1e-5, rtol=1e-5
         )
-        # the control: without the context, and with another position, numbers differ
-        assert not torch.allclose(parts[row, :, 1], whole[0, :, start + 1], atol=1e-3)
+        # the control: inside the context, and with another position, params differ
+        assert not torch.allclose(segments[row, :, 1], whole[0, :, start + 1], atol=1e-3)
     wrong = model(rows, conditioning, torch.tensor([31, 42]))
-    assert not torch.allclose(wrong[:, :, field:], parts[:, :, field:], atol=1e-4)
+    assert not torch.allclose(wrong[:, :, field:], segments[:, :, field:], atol=1e-4)
 
 
 @pytest.mark.parametrize("lead", [0, 3, 9])
-def test_frames_are_joined_by_straight_lines(lead):
-    frames = torch.tensor([0.0, 10.0, 0.0, 20.0])[None, :, None]
-    out = interpolate(frames, lead, 12, 10)[0, :, 0]
-    expected = torch.tensor([0.0, 10, 0, 20])
+def test_frames_are_interpolated_linearly(lead):
+    values = torch.tensor([0.0, 10.0, 0.0, 20.0])
+    found = interpolate(values[None, :, None], lead, 12, 10)[0, :, 0]
     t = torch.arange(lead, lead + 12) / 10
     left = t.floor().long()
-    line = expected[left] + (expected[left + 1] - expected[left]) * (t - left)
-    torch.testing.assert_close(out, line)
+    expected = values[left] + (values[left + 1] - values[left]) * (t - left)
+    torch.testing.assert_close(found, expected)
 
 
-def test_interpolating_before_or_after_the_projection_is_the_same():
-    """Decision 4 of the design: it is why no engine runs the condition network per sample."""
+def test_rows_are_interpolated_each_with_its_own_lead():
+    frames, leads = torch.randn(3, 5, 2), [0, 3, 9]
+    found = interpolate_rows(frames, leads, 25, 10)
+    for row, lead in enumerate(leads):
+        alone = interpolate(frames[row : row + 1], lead, 25, 10)
+        torch.testing.assert_close(found[row : row + 1], alone)
+        assert not torch.allclose(alone, interpolate(frames[row : row + 1], lead + 1, 25, 10))
+
+
+def test_interpolating_before_or_after_a_projection_is_the_same():
+    """Therefore no engine runs the condition network per sample."""
     frames, project = torch.randn(1, 4, 5), torch.nn.Linear(5, 3)
     after = project(interpolate(frames, 0, 30, 10))
     torch.testing.assert_close(interpolate(project(frames), 0, 30, 10), after)
@@ -145,11 +174,32 @@ def test_each_condition_changes_the_prediction():
     assert not torch.allclose(base, model(codes, model.conditioning([{"digit": "a"}], [60])))
 
 
+class OtherConfig(ModelConfig):
+    """A config of an architecture that is no WaveNet."""
+
+    architecture: str = "other"
+    bias_layers: ClassVar[int] = 1
+    bias_width: ClassVar[int] = 1
+    memory_values: ClassVar[int] = 1
+    network_parameters: ClassVar[int] = 1
+
+
+def test_a_model_of_another_architecture_is_refused_where_a_wavenet_is_needed():
+    model = tiny_model()
+    assert require_wavenet(model, "this view") is model
+    assert require_wavenet_config(model.config, "this view") is model.config
+    with pytest.raises(ModelUnsupported, match=r"this view needs a WaveNet.* 'other'"):
+        require_wavenet_config(OtherConfig(), "this view")
+    model.config = OtherConfig()
+    with pytest.raises(ModelUnsupported, match="'other'"):
+        require_wavenet(model, "this view")
+
+
 def test_log_probabilities_agree_with_scipy_and_sum_to_one():
     params, codes = 5 * torch.randn(2, 32, 6), torch.randint(0, 32, (2, 6))
-    got = Categorical(32).log_prob(params, codes)
+    found = Categorical(32).log_prob(params, codes)
     table = log_softmax(params.double().numpy(), axis=1)
     expected = torch.from_numpy(table).gather(1, codes[:, None])[:, 0].float()
-    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(found, expected)
     every = [Categorical(32).log_prob(params, torch.full((2, 6), c)).exp() for c in range(32)]
     torch.testing.assert_close(torch.stack(every).sum(0), torch.ones(2, 6))

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from wavenet.corpus.prepare import prepare
+from wavenet.corpus.prepare import prepare_corpus
 from wavenet.errors import ConfigError, DataError
 from wavenet.model.conditions import (
     FramesCondition,
@@ -45,8 +45,8 @@ def folders(tmp_path_factory):
         soundfile.write(path, noise, RATE)
     (root / "audio" / "0_theo_06.wav").write_bytes(b"no audio")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("wavenet.corpus.listing.BLOCK_FILES", 7)
-        prepare(root / "audio", root / "corpus", pattern=PATTERN, workers=1)
+        patch.setattr("wavenet.corpus.file_listing.MAX_BLOCK_FILES", 7)
+        prepare_corpus(root / "audio", root / "corpus", pattern=PATTERN, workers=1)
     return root / "audio", root / "corpus"
 
 
@@ -143,7 +143,7 @@ def test_clips_are_a_sequence_whose_members_are_not_kept(folders):
 
 def test_lengths_are_known_without_reading_a_sample(folders, monkeypatch):
     monkeypatch.setattr(
-        "wavenet.corpus.reading._mapped", lambda *_: pytest.fail("samples were read")
+        "wavenet.corpus.reader._map_samples", lambda *_: pytest.fail("samples were read")
     )
     _, corpus = read_both(folders[1:] * 2, make_config().model)
     assert sum(clip.samples - clip.context for clip in corpus.train) > 0

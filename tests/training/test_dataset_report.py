@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from wavenet.audio_metadata import parse_file_name
 from wavenet.errors import DataError
-from wavenet.manifest import match
 from wavenet.training.dataset_report import MAX_LISTED, DatasetReport, guess_pattern, scan_dataset
 
 RATE = 8000
@@ -171,4 +171,4 @@ def test_a_folder_without_audio_is_refused_at_once(tmp_path):
 def test_a_pattern_is_guessed_if_all_names_have_one_shape(names, pattern):
     assert guess_pattern(names) == pattern
     if pattern:
-        assert all(match(pattern, name.removesuffix(".wav")) for name in names)
+        assert all(parse_file_name(pattern, name.removesuffix(".wav")) for name in names)

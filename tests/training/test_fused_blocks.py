@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.conftest import given_for, local_for, tiny_config
+from tests.conftest import make_condition_values, make_frame_features, tiny_config
 from wavenet.model.model_config import GaussianOutput, LogisticOutput
 from wavenet.model.wavenet import WaveNet
 from wavenet.training import fused_blocks
@@ -36,9 +36,9 @@ def make_batch(model, lengths=(300, 131, 256), starts=(0, 45, 7)):
         codes,
         mask,
         torch.tensor(starts),
-        [given_for(model, n) for n in rows],
+        [make_condition_values(model, n) for n in rows],
         [RECORDING] * len(lengths),
-        [local_for(model, n, RECORDING) for n in rows],
+        [make_frame_features(model, n, RECORDING) for n in rows],
         [0] * len(lengths),
     )
 

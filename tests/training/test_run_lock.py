@@ -5,7 +5,7 @@ import os
 import pytest
 
 from wavenet.errors import FolderInUse, TrainingError
-from wavenet.locks import LOCK_NAME, hold, is_held
+from wavenet.folder_lock import LOCK_NAME, lock_folder, lock_holder
 
 from . import make_config, make_dataset, make_settings, train
 
@@ -21,7 +21,7 @@ def content(folder):
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_folder_that_is_trained_into_is_refused(tmp_path, resume):
     run(tmp_path, steps=4)
-    with hold(tmp_path):
+    with lock_folder(tmp_path):
         before = content(tmp_path)
         with pytest.raises(FolderInUse, match=f"process {os.getpid()}"):
             run(tmp_path, resume)
@@ -33,10 +33,10 @@ def test_a_run_locks_its_folder_until_it_ends(tmp_path):
     holders = []
     train(
         make_config(), make_settings(steps=2), make_dataset(), tmp_path,
-        on_record=lambda record: holders.append(is_held(tmp_path)),
+        on_record=lambda record: holders.append(lock_holder(tmp_path)),
     )  # fmt: skip
     assert holders == [os.getpid()] * 2
-    assert is_held(tmp_path) is None
+    assert lock_holder(tmp_path) is None
     assert not (tmp_path / LOCK_NAME).exists()
 
 

@@ -15,7 +15,7 @@ from tests.training.minimal_runs import (
     wait_for_end,
     write_recordings,
 )
-from wavenet import checkpoint, locks
+from wavenet import checkpoint, folder_lock
 from wavenet.errors import ConfigError, FolderError, TrainingError
 from wavenet.training import run_process
 from wavenet.training.run_process import RunControl
@@ -55,7 +55,7 @@ def test_a_run_is_paused_resumed_killed_and_stopped(root):
     assert running.is_active
     assert running.samples_per_second > 0
     assert running.seconds_left > 0
-    first = locks.is_held(folder)
+    first = folder_lock.lock_holder(folder)
     assert os.getpriority(os.PRIO_PROCESS, first) > os.getpriority(os.PRIO_PROCESS, 0)
     assert os.getsid(first) == first, "it would get the signals of our terminal"
 
@@ -76,7 +76,7 @@ def test_a_run_is_paused_resumed_killed_and_stopped(root):
     second = wait_for(folder, "running", saved_step=paused.saved_step + 2)
     assert second.step > paused.step
     assert second.loss_curve[0][0] == 1, "the curve begins where the run began"
-    pid = locks.is_held(folder)
+    pid = folder_lock.lock_holder(folder)
     os.kill(pid, signal.SIGKILL)
     assert wait_for_end(pid)
     killed = read_status(folder)
@@ -95,7 +95,7 @@ def test_a_run_is_paused_resumed_killed_and_stopped(root):
 def test_a_run_that_is_reading_its_recordings_can_be_paused_and_stopped(root):
     """In its imports or among its files, before it locks the folder."""
     folder = run_process.start(make_plan(), root, write_recordings)
-    assert locks.is_held(folder) is None, "too late for what is tested here"
+    assert folder_lock.lock_holder(folder) is None, "too late for what is tested here"
     run_process.pause(folder)
     paused = wait_for(folder, "paused")
     assert (paused.saved_step, paused.is_active) == (0, False)
@@ -146,8 +146,8 @@ def test_only_the_process_that_locks_the_folder_is_interrupted(root, process_tag
     other = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE)
     try:
         write_control(folder, "run", other.pid, process_tag)
-        (folder / locks.LOCK_NAME).write_text(f"{other.pid}\n")
-        assert locks.is_held(folder) is None
+        (folder / folder_lock.LOCK_NAME).write_text(f"{other.pid}\n")
+        assert folder_lock.lock_holder(folder) is None
         assert not run_process.is_starting(folder)
         run_process.stop(folder)
         with pytest.raises(TrainingError):
@@ -162,7 +162,7 @@ def test_only_the_process_that_locks_the_folder_is_interrupted(root, process_tag
 @pytest.mark.parametrize("holder", [0, None])
 def test_no_process_is_interrupted_if_the_holder_is_unknown(root, monkeypatch, holder):
     folder = create_folder(root)
-    monkeypatch.setattr(locks, "is_held", lambda folder: holder)
+    monkeypatch.setattr(folder_lock, "lock_holder", lambda folder: holder)
     monkeypatch.setattr(os, "kill", lambda pid, number: pytest.fail(f"{number} was sent to {pid}"))
     for act in (run_process.pause, run_process.stop):
         with pytest.raises(TrainingError):
@@ -172,7 +172,7 @@ def test_no_process_is_interrupted_if_the_holder_is_unknown(root, monkeypatch, h
 def test_a_run_started_from_a_command_line_is_running(root, monkeypatch):
     folder = create_folder(root)
     write_control(folder, "pause", 1)
-    monkeypatch.setattr(locks, "is_held", lambda folder: os.getpid())
+    monkeypatch.setattr(folder_lock, "lock_holder", lambda folder: os.getpid())
     assert read_status(folder).state == "running"
 
 

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from pydantic import ValidationError
 
-from wavenet.corpus.prepare import prepare
+from wavenet.corpus.prepare import prepare_corpus
 from wavenet.errors import DataError
 from wavenet.evaluation.labelled_clips import read_uncut_dataset
 from wavenet.model.conditions import FramesCondition, MelCondition
@@ -111,7 +111,7 @@ def test_frames_from_files_are_refused_with_speed_perturbation():
 
 
 def test_a_corpus_is_refused_with_speed_perturbation(folder, tmp_path):
-    prepare(folder, tmp_path / "corpus", RATE, workers=1)
+    prepare_corpus(folder, tmp_path / "corpus", RATE, workers=1)
     with pytest.raises(DataError, match=r"remove data\.speed_perturbation"):
         read(tmp_path / "corpus", pattern=None, validation={}, test={})
 

@@ -17,7 +17,7 @@ from tests.training.minimal_runs import (
     wait_for_end,
     write_recordings,
 )
-from wavenet import locks
+from wavenet import folder_lock
 from wavenet.cli import warm_worker_process
 from wavenet.errors import ConfigError
 from wavenet.training import run_process, warm_worker
@@ -130,7 +130,7 @@ def test_a_run_in_a_warm_worker_is_paused_and_resumed_in_another(root, worker):
     pid = run_process.read_control(folder).pid
     assert run_process.is_starting(folder)
     wait_for(folder, "running", saved_step=2)
-    assert locks.is_held(folder) == pid
+    assert folder_lock.lock_holder(folder) == pid
     assert os.getpriority(os.PRIO_PROCESS, pid) > os.getpriority(os.PRIO_PROCESS, 0)
     assert os.getsid(pid) == pid, "it would get the signals of our terminal"
     run_process.pause(folder)

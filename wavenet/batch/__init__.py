@@ -1,1 +1,1 @@
-"""Many clips from a list, on several workers, that survive whatever stops them."""
+"""Generation of many clips from a manifest, by several workers; resumable after a stop."""

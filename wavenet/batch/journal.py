@@ -1,7 +1,8 @@
-"""The journal of a batch: `results.jsonl`, a line for each item that ended, only appended to.
+"""The journal of a batch: `results.jsonl`, one record per line, append-only.
 
-Records enter; what is done leaves. An item is done when the journal says so, its file is there as
-it was kept, and what determines it is the same. A line that was torn by a crash is cut off.
+Records enter; the items that are finished leave. An item is finished if the journal says so, its
+file is present and unchanged, and everything that determines it is the same. An incomplete last
+line, left by a crash, is cut off. Called by `run`.
 """
 
 import errno
@@ -15,37 +16,39 @@ from types import TracebackType
 from typing import Any, Self
 
 from audio_utils.atomic_files import os_error_reason
+from wavenet.batch.manifest import WHOLE_MANIFEST, ManifestShard
 from wavenet.errors import FolderError
 
 SYNC_SECONDS = 1.0
 
 
 class Journal:
-    """See the module.
+    """An append-only file of records, and the items that it lists as finished.
 
     Args:
-        folder: the output folder, held by this process.
-        shard: (k, n), the k-th of n parts, each of which has a journal of its own.
+        folder: the output folder, locked by this process.
+        shard: of the manifest; each has its own journal.
     Raises:
-        FolderError: it cannot be read or written.
+        FolderError: the journal cannot be read or written.
     """
 
-    def __init__(self, folder: Path, shard: tuple[int, int] = (1, 1)):
+    def __init__(self, folder: Path, shard: ManifestShard = WHOLE_MANIFEST):
         self.path = folder / journal_name(shard)
-        self._done: dict[bytes, bytes] = {}  # small: there may be a million
-        self._nameless: set[bytes] = set()
-        self._synced = 0.0
+        # by digest of the id: params hash, file hash and size; compact, for there may be a million
+        self._finished: dict[bytes, bytes] = {}
+        self._invalid_rows: set[bytes] = set()  # digests of their lines
+        self._synced_at = 0.0
         if self.path.is_symlink():
             raise FolderError(f"{self.path} is a link; remove it or choose another folder")
         try:
-            # not buffered: what could not be written must not be tried again on closing
+            # unbuffered: closing must not try again to write what could not be written
             self._file = self.path.open("a+b", buffering=0)
             self._end = self._read()
         except OSError as error:
             raise FolderError(f"{self.path} cannot be written: {os_error_reason(error)}") from None
 
     def __enter__(self) -> Self:
-        """Give itself."""
+        """Return the journal."""
         return self
 
     def __exit__(
@@ -57,40 +60,40 @@ class Journal:
         """Close the file."""
         self._file.close()
 
-    def recall(self, identity: str, params_hash: str) -> tuple[str, int | None] | None:
-        """Give the hash and the size of what was made of an item; None where it would differ now.
+    def find_finished(self, identity: str, params_hash: str) -> tuple[str, int | None] | None:
+        """Return the SHA-256 and the size of an item's file; None unless finished with this hash.
 
-        The size is None where an earlier version did not note it.
+        The size is None in records of an earlier version.
         """
-        found = self._done.get(_key(identity), b"")
-        if found[:32] != bytes.fromhex(params_hash):
+        entry = self._finished.get(_id_digest(identity), b"")
+        if entry[:32] != bytes.fromhex(params_hash):
             return None
-        return found[32:64].hex(), int.from_bytes(found[64:]) if found[64:] else None
+        return entry[32:64].hex(), int.from_bytes(entry[64:]) if entry[64:] else None
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write a line; that of a row which cannot be used, only once.
+        """Write a record; that of an invalid row, whose id is None, only once.
 
         Raises:
-            FolderError: the disk is full, or the file is gone.
+            FolderError: the disk is full, or the file was removed.
         """
-        # half a character, which JSON can hold, becomes the escape that JSON has for it
+        # a lone surrogate, which JSON may contain, is written as its JSON escape
         text = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace")
         if record["id"] is None:
-            if _digest(text) in self._nameless:
+            if _digest(text) in self._invalid_rows:
                 return
-            self._nameless.add(_digest(text))
+            self._invalid_rows.add(_digest(text))
         try:
             self._write(text + b"\n")
-            if time.monotonic() - self._synced > SYNC_SECONDS:
+            if time.monotonic() - self._synced_at > SYNC_SECONDS:
                 os.fsync(self._file.fileno())
-                self._synced = time.monotonic()
+                self._synced_at = time.monotonic()
         except OSError as error:
             raise FolderError(f"{self.path} cannot be written: {os_error_reason(error)}") from None
 
     def _write(self, line: bytes) -> None:
-        """Write a line whole or not at all."""
+        """Write a line, complete or not at all."""
         if not os.fstat(self._file.fileno()).st_nlink:
-            raise OSError("it was removed while clips were made; run the same command again")
+            raise OSError("the file was removed during the batch; run the same command again")
         try:
             if self._file.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -100,50 +103,52 @@ class Journal:
         self._end += len(line)
 
     def _read(self) -> int:
-        whole = 0
+        """Read all complete lines, cut off an incomplete one, and return the length."""
+        length = 0
         with self.path.open("rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):
                     break
-                whole += len(line)
-                self._note(line)
-        self._file.truncate(whole)
-        return whole
+                length += len(line)
+                self._add_line(line)
+        self._file.truncate(length)
+        return length
 
-    def _note(self, line: bytes) -> None:
+    def _add_line(self, line: bytes) -> None:
         try:
             record = json.loads(line)
             if record["id"] is None:
-                self._nameless.add(_digest(line[:-1]))
+                self._invalid_rows.add(_digest(line[:-1]))
                 return
-            key = _key(record["id"])
+            key = _id_digest(record["id"])
             if record["status"] == "done":
                 hashes = bytes.fromhex(record["params_hash"] + record["sha256"])
                 size = record.get("bytes")
-                self._done[key] = hashes + (b"" if size is None else size.to_bytes(8))
+                self._finished[key] = hashes + (b"" if size is None else size.to_bytes(8))
             else:
-                self._done.pop(key, None)
+                self._finished.pop(key, None)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
-            return  # not one of ours; it stays, and nothing is taken from it
+            return  # a line of another program: it stays in the file and is not used
 
 
-def journal_name(shard: tuple[int, int]) -> str:
-    """Name the journal of a part; of the only one it is results.jsonl."""
-    part, parts = shard
-    return "results.jsonl" if parts == 1 else f"results-{part}-of-{parts}.jsonl"
+def journal_name(shard: ManifestShard) -> str:
+    """Return the file name of the journal of a shard."""
+    if shard == WHOLE_MANIFEST:
+        return "results.jsonl"
+    return f"results-{shard.number}-of-{shard.count}.jsonl"
 
 
 def hash_file(path: Path) -> str:
-    """Give the SHA-256 of a file.
+    """Return the SHA-256 of a file.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _key(identity: str) -> bytes:
+def _id_digest(identity: str) -> bytes:
     return _digest(identity.encode("utf-8", "surrogatepass"))
 
 

@@ -1,23 +1,31 @@
-"""Rows -> tasks: everything about a clip checked before the first sample of any is made.
+"""Convert rows of a manifest to tasks; everything about a clip is checked here.
 
-A row of a manifest and the settings of the batch enter; a `Task`, which another process can take
-over, or one sentence leaves.
+A row and the settings of the batch enter; a `ClipTask` leaves, which can be sent to another
+process, or an error of one sentence. Called by `manifest_check`; workers call `make_request`.
 """
 
 import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from audio_utils import io
-from wavenet.batch.columns import cell, drawing_of, identity_of, labels_of, number, path_of
+from wavenet.batch.batch_config import BatchSettings
 from wavenet.batch.journal import hash_file
-from wavenet.batch.names import check_output, fill_template
-from wavenet.batch.rows import Row
+from wavenet.batch.manifest import ManifestRow
+from wavenet.batch.manifest_columns import (
+    column_value,
+    condition_values,
+    input_path,
+    parse_number,
+    row_id,
+    sampling_options,
+)
+from wavenet.batch.output_names import check_output_name, fill_template
 from wavenet.checkpoint import CONFIG, WEIGHTS, Checkpoint, load
 from wavenet.errors import ConditionError
 from wavenet.generation.generate import DEFAULT_GUARD
@@ -31,161 +39,181 @@ from wavenet.model.conditions import FramesCondition
 from wavenet.model.frame_features import compute_frame_features, read_array
 from wavenet.sampling import SamplingConfig, resolve_sampling
 
-_GUARD = asdict(DEFAULT_GUARD)
-_VERSION = 1  # of how a clip follows from a task; another one makes all clips anew
+# Part of every params hash. Increase it if the same task gives another file: all clips are then
+# generated again.
+_HASH_VERSION = 1
+# The names of the guard's settings in the params hash, in their order. Another name here would
+# change every hash.
+_HASHED_GUARD = (
+    "window",
+    "attempts",
+    "saturated_rms",
+    "saturated_share",
+    "noise_rms",
+    "noise_roughness",
+    "noise_share",
+    "silence_seconds",
+    "silence_peak",
+)
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What holds for all clips unless a row says otherwise.
+class ClipTask:
+    """A clip to generate.
 
     Attributes:
+        line: of the manifest.
+        identity: the id; it selects the noise stream, and with the seed determines the noise.
         checkpoint: folder.
-        base: folder that prompts and conditions are relative to.
-        sampling: the options given for drawing.
-        template: of file names.
-        format: wav, flac, ogg or mp3; subtype: PCM_16, PCM_24 or FLOAT.
-        normalize: none, peak or lufs; target_lufs: for the last.
-        precision, guard: as for `generate`.
-        seconds: of a clip; the checkpoint's usual length when None.
-    """
-
-    checkpoint: str
-    base: str = "."
-    seed: int = 0
-    seconds: float | None = None
-    sampling: Mapping[str, Any] = field(default_factory=dict)
-    template: str = "{id}_{seed}.{ext}"
-    format: str = "wav"
-    subtype: str = "PCM_16"
-    normalize: str = "none"
-    target_lufs: float = -23.0
-    precision: str = "fp32"
-    guard: bool = True
-
-
-@dataclass(frozen=True)
-class Task:
-    """A clip to be made.
-
-    Attributes:
-        identity: its id, which with the seed decides its noise.
-        prompt, condition: paths of a recording to continue, and of one to say again or of frames.
-        output: relative to the output folder.
-        params_hash: of everything that determines the file.
-        extra: columns of the manifest that mean nothing here.
+        conditions: condition values by name.
+        samples: length of the clip without the prompt.
+        prompt_file: path of a recording to continue.
+        condition_file: path of frames, or of a recording to compute them from.
+        output: path relative to the output folder.
+        params_hash: hash of everything that determines the file.
+        extra: columns of the manifest without a meaning here.
     """
 
     line: int
     identity: str
     checkpoint: str
-    labels: Mapping[str, str | float]
+    conditions: Mapping[str, str | float]
     samples: int
     seed: int
-    prompt: str | None
-    condition: str | None
+    prompt_file: str | None
+    condition_file: str | None
     sampling: SamplingConfig
     output: str
     params_hash: str
     extra: Mapping[str, Any]
 
     @property
+    def key(self) -> int:
+        """Number of the task in a worker pool."""
+        return self.line
+
+    @property
     def group(self) -> tuple[str, str]:
-        """What clips must share to be made together."""
+        """Key that is equal for clips that can be generated side by side."""
         return self.checkpoint, self.sampling.model_dump_json()
 
     @property
     def seconds(self) -> float:
-        """How long the clip is, what it continues not counted."""
-        return self.samples / load_model(self.checkpoint)[0].config.audio.sample_rate
+        """Length of the clip without the prompt."""
+        return self.samples / load_checkpoint(self.checkpoint)[0].config.audio.sample_rate
 
 
-def make_task(row: Row, settings: Settings) -> Task:
-    """Check a row.
+def make_task(row: ManifestRow, settings: BatchSettings) -> ClipTask:
+    """Check a row and convert it.
 
     Raises:
-        ConditionError, ConfigError, CheckpointError, AudioError: it cannot be made.
+        ConditionError, ConfigError, CheckpointError, AudioError: the clip cannot be generated.
     """
     values = row.values
-    folder = str(cell(values, "checkpoint") or settings.checkpoint)
-    checkpoint, _ = load_model(folder)
-    identity = identity_of(row)
-    given_seed = cell(values, "seed")
-    seed = number(settings.seed if given_seed is None else given_seed, "seed", int)
-    labels, extra = labels_of(checkpoint.config.model, values)
-    usual, drawing = checkpoint.config.sampling, {**settings.sampling, **drawing_of(values)}
-    sampling = resolve_sampling(usual, **drawing)
-    fields = {name: str(value) for name, value in labels.items()}
-    fields |= {"id": identity, "seed": str(seed), "ext": settings.format, "line": str(row.line)}
-    fields |= {"checkpoint": checkpoint.config.name}
-    given = cell(values, "output")
-    output = fill_template(settings.template, fields) if given is None else check_output(str(given))
-    if not output.lower().endswith(f".{settings.format}"):
-        output += f".{settings.format}"
-    prompt, condition = (path_of(values, name, settings.base) for name in ("prompt", "condition"))
-    seconds = cell(values, "seconds")
-    chosen = settings.seconds if seconds is None else number(seconds, "seconds", float)
-    samples = _samples(checkpoint, chosen, condition)
-    task = Task(
-        row.line, identity, folder, labels, samples, seed, prompt, condition, sampling, output,
-        "", extra,
-    )  # fmt: skip
+    folder = str(column_value(values, "checkpoint") or settings.checkpoint)
+    checkpoint, _ = load_checkpoint(folder)
+    seed = column_value(values, "seed")
+    seconds = column_value(values, "seconds")
+    chosen = settings.seconds if seconds is None else parse_number(seconds, "seconds", float)
+    conditions, extra = condition_values(checkpoint.config.model, values)
+    sampling = {**settings.sampling, **sampling_options(values)}
+    condition_file = input_path(values, "condition", settings.base_folder)
+    task = ClipTask(
+        line=row.line,
+        identity=row_id(row),
+        checkpoint=folder,
+        conditions=conditions,
+        samples=_clip_samples(checkpoint, chosen, condition_file),
+        seed=parse_number(settings.seed if seed is None else seed, "seed", int),
+        prompt_file=input_path(values, "prompt", settings.base_folder),
+        condition_file=condition_file,
+        sampling=resolve_sampling(checkpoint.config.sampling, **sampling),
+        output="",
+        params_hash="",
+        extra=extra,
+    )
+    task = replace(task, output=_output_name(values, task, checkpoint, settings))
     _check(task, checkpoint)
-    return Task(**{**vars(task), "params_hash": _hash(task, settings)})
+    return replace(task, params_hash=_hash_params(task, settings))
 
 
-def make_item(task: Task) -> GenerationRequest:
-    """Read what a clip needs.
+def _output_name(
+    values: Mapping[str, Any], task: ClipTask, checkpoint: Checkpoint, settings: BatchSettings
+) -> str:
+    """Return the path of the output file: that of the row, otherwise from the template."""
+    given = column_value(values, "output")
+    if given is not None:
+        output = check_output_name(str(given))
+    else:
+        fields = {name: str(value) for name, value in task.conditions.items()}
+        fields |= {"id": task.identity, "seed": str(task.seed), "ext": settings.file_format}
+        fields |= {"line": str(task.line), "checkpoint": checkpoint.config.name}
+        output = fill_template(settings.name_template, fields)
+    suffix = f".{settings.file_format}"
+    return output if output.lower().endswith(suffix) else output + suffix
+
+
+def make_request(task: ClipTask) -> GenerationRequest:
+    """Read the files of a task and return what the generator needs.
 
     Raises:
-        AudioError, ConditionError: a file is damaged, missing, or does not fit.
+        AudioError, ConditionError: a file is damaged or missing, or does not fit the model.
     """
-    checkpoint, _ = load_model(task.checkpoint)
+    checkpoint, _ = load_checkpoint(task.checkpoint)
     rate, model = checkpoint.config.audio.sample_rate, checkpoint.config.model
-    prompt = None if task.prompt is None else io.read(task.prompt, rate).waveform
-    local = None
-    if model.locals and task.condition is not None:
-        if Path(task.condition).suffix == ".npy":
+    prompt = None if task.prompt_file is None else io.read(task.prompt_file, rate).waveform
+    frame_features = None
+    if model.locals and task.condition_file is not None:
+        path = Path(task.condition_file)
+        if path.suffix == ".npy":
             name = next((c.name for c in model.locals if isinstance(c, FramesCondition)), None)
-            arrays = {} if name is None else {name: read_array(Path(task.condition))}
-            local = compute_frame_features(model, rate, None, arrays)
+            arrays = {} if name is None else {name: read_array(path)}
+            frame_features = compute_frame_features(model, rate, None, arrays)
         else:
-            local = compute_frame_features(model, rate, io.read(task.condition, rate).waveform)
-    elif task.condition is not None:
-        raise ConditionError(f"{checkpoint.config.name} takes no frames; leave condition out")
+            waveform = io.read(path, rate).waveform
+            frame_features = compute_frame_features(model, rate, waveform)
+    elif task.condition_file is not None:
+        raise ConditionError(
+            f"{checkpoint.config.name} has no local condition; leave the column condition empty"
+        )
     return GenerationRequest(
-        task.samples, task.labels, task.seed, noise_key(task.identity), prompt, local
+        task.samples,
+        task.conditions,
+        task.seed,
+        noise_stream(task.identity),
+        prompt,
+        frame_features,
     )
 
 
-def _check(task: Task, checkpoint: Checkpoint) -> None:
-    item = make_item(task)
+def _check(task: ClipTask, checkpoint: Checkpoint) -> None:
+    request = make_request(task)
     checkpoint.model.distribution.check(task.sampling)
-    if item.prompt is None and item.frame_features is None:
-        check_request(item, checkpoint.config.audio.sample_rate)
-        _check_labels(task.checkpoint, tuple(task.labels.items()), task.sampling)
+    if request.prompt is None and request.frame_features is None:
+        check_request(request, checkpoint.config.audio.sample_rate)
+        _check_conditions(task.checkpoint, tuple(task.conditions.items()), task.sampling)
     else:
-        prepare_clips(checkpoint, [item], task.sampling, None)
+        prepare_clips(checkpoint, [request], task.sampling, None)
 
 
 @lru_cache(maxsize=4096)
-def _check_labels(
-    folder: str, labels: tuple[tuple[str, str | float], ...], sampling: SamplingConfig
+def _check_conditions(
+    folder: str, conditions: tuple[tuple[str, str | float], ...], sampling: SamplingConfig
 ) -> None:
-    """Check what thousands of rows share: labels, and how they are drawn."""
-    checkpoint, _ = load_model(folder)
-    prepare_clips(checkpoint, [GenerationRequest(1, dict(labels))], sampling, None)
+    """Check condition values and sampling; cached, as thousands of rows share them."""
+    checkpoint, _ = load_checkpoint(folder)
+    prepare_clips(checkpoint, [GenerationRequest(1, dict(conditions))], sampling, None)
 
 
-def noise_key(identity: str) -> int:
-    """Turn an id into the second key of the noise, 64 bits."""
+def noise_stream(identity: str) -> int:
+    """Return the second key of a clip's random numbers, 64 bits, from its id."""
     text = identity.encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
 @lru_cache(maxsize=4)
-def load_model(folder: str) -> tuple[Checkpoint, str]:
-    """Load a checkpoint once, on the CPU, with the hash of its files.
+def load_checkpoint(folder: str) -> tuple[Checkpoint, str]:
+    """Load a checkpoint on the CPU, with the hash of its files; cached.
 
     Raises:
         CheckpointError: it is missing or damaged.
@@ -196,41 +224,47 @@ def load_model(folder: str) -> tuple[Checkpoint, str]:
 
 
 @lru_cache(maxsize=4096)
-def _hash_input(path: str, changed: int, size: int) -> str:
+def _hash_input_version(path: str, modified_ns: int, size: int) -> str:
+    """Return the hash of a file; cached as long as its time and size are the same."""
     return hash_file(Path(path))
 
 
-def _hash_of(path: str | None) -> str | None:
+def _hash_input(path: str | None) -> str | None:
     if path is None:
         return None
-    found = os.stat(path)
-    return _hash_input(path, found.st_mtime_ns, found.st_size)
+    status = os.stat(path)
+    return _hash_input_version(path, status.st_mtime_ns, status.st_size)
 
 
-def _hash(task: Task, settings: Settings) -> str:
+def _hash_params(task: ClipTask, settings: BatchSettings) -> str:
+    """Return the hash of everything that determines the file of a task."""
+    guard = (
+        dict(zip(_HASHED_GUARD, astuple(DEFAULT_GUARD), strict=True)) if settings.guard else None
+    )
     content = {
-        "version": _VERSION,
-        "checkpoint": load_model(task.checkpoint)[1],
+        "version": _HASH_VERSION,
+        "checkpoint": load_checkpoint(task.checkpoint)[1],
         "id": task.identity,
-        "labels": dict(task.labels),
+        "labels": dict(task.conditions),
         "samples": task.samples,
         "seed": task.seed,
-        "inputs": [_hash_of(task.prompt), _hash_of(task.condition)],
+        "inputs": [_hash_input(task.prompt_file), _hash_input(task.condition_file)],
         "sampling": task.sampling.model_dump(),
         "output": task.output,
-        "guard": _GUARD if settings.guard else None,
+        "guard": guard,
         "file": [settings.subtype, settings.normalize, settings.target_lufs, settings.precision],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _samples(checkpoint: Checkpoint, seconds: float | None, condition: str | None) -> int:
-    """Give the length of a clip; one that says a recording again has that recording's."""
+def _clip_samples(checkpoint: Checkpoint, seconds: float | None, condition_file: str | None) -> int:
+    """Return the length of a clip; by default that of its condition file, if it has one."""
     rate, model = checkpoint.config.audio.sample_rate, checkpoint.config.model
-    if seconds is None and condition is not None and model.locals:
-        if Path(condition).suffix == ".npy":
-            frames = read_array(Path(condition)).shape
-            return max(1, ((frames[0] if frames else 0) - 1) * model.condition_hop)
-        return int(io.read(condition, rate).waveform.numel())
-    usual = checkpoint.config.default_seconds
-    return samples_from_seconds(usual if seconds is None else seconds, rate)
+    if seconds is None and condition_file is not None and model.locals:
+        if Path(condition_file).suffix == ".npy":
+            shape = read_array(Path(condition_file)).shape
+            return max(1, ((shape[0] if shape else 0) - 1) * model.condition_hop)
+        return int(io.read(condition_file, rate).waveform.numel())
+    return samples_from_seconds(
+        checkpoint.config.default_seconds if seconds is None else seconds, rate
+    )

@@ -1,1 +1,1 @@
-"""How fast the engines are here, beside what this machine could do at most."""
+"""Benchmarks: speed of the engines on this machine, compared with the limits of the machine."""

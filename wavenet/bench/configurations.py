@@ -1,7 +1,8 @@
-"""The networks that are measured: named ones with random weights, or a checkpoint.
+"""Models to measure: named ones with random weights, or a checkpoint.
 
-A name or a folder enters, a `Network` leaves. Speed depends on the sizes alone, so random weights
-tell as much as trained ones.
+A name or a checkpoint folder enters; a `BenchmarkModel` leaves. The speed depends on the sizes
+only, so random weights give the same figures as trained ones. Called by `wavenet bench`, the
+studio and `benchmarks/`.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ BITS = 8
 SEED = 0
 BYTES_PER_WEIGHT = {"fp32": 4, "bf16": 2}
 
-# without conditions, and with classes as outputs; see below for what others cost
+# Without conditions and with a categorical output; `VARIANTS` measure the cost of others.
 CONFIGURATIONS: Mapping[str, WaveNetConfig] = {
     "A": WaveNetConfig(
         residual_channels=64,
@@ -49,7 +50,7 @@ CONFIGURATIONS: Mapping[str, WaveNetConfig] = {
     ),
 }
 
-# A with conditions or another output: asked for by name, to be compared with A
+# A with conditions or another output, to be compared with A; measured only if named.
 VARIANTS: Mapping[str, WaveNetConfig] = {
     "A-mel": CONFIGURATIONS["A"].model_copy(
         update={"conditions": (MelCondition(n_mels=80, win_length=1024),)}
@@ -60,60 +61,68 @@ VARIANTS: Mapping[str, WaveNetConfig] = {
 
 
 @dataclass(frozen=True)
-class Network:
+class BenchmarkModel:
     """A model to measure.
 
     Attributes:
         name: of its configuration or checkpoint.
+        model: the network.
     """
 
     name: str
     model: AutoregressiveModel[Any]
 
     @property
-    def weights(self) -> int:
-        """Weights of all matrices: read once a step, and one multiply-add each for a sample."""
+    def weight_count(self) -> int:
+        """Number of weights in all matrices.
+
+        Each is read once per step, and multiplied and added once per sample.
+        """
         return self.model.macs_per_sample
 
     def weight_bytes(self, precision: str) -> int:
-        """Give what the matrices take in memory, in bytes."""
-        return self.weights * BYTES_PER_WEIGHT[precision]
+        """Return the size of all matrices in memory, in bytes."""
+        return self.weight_count * BYTES_PER_WEIGHT[precision]
 
 
-def make_network(name: str) -> Network:
-    """Make a named network, with the same random weights every time.
+def build_named_model(name: str) -> BenchmarkModel:
+    """Build a named model, always with the same random weights.
 
     Raises:
         ConditionError: no configuration has this name.
     """
     configurations = {**CONFIGURATIONS, **VARIANTS}
     if name not in configurations:
-        known = ", ".join(configurations)
-        raise ConditionError(f"the configuration {name!r} is not known; choose one of {known}")
+        expected = ", ".join(configurations)
+        raise ConditionError(f"unknown configuration {name!r}; expected one of {expected}")
     config = configurations[name]
     is_categorical = config.output.kind == "categorical"
     codec = MuLawCodec(bits=BITS) if is_categorical else LinearCodec()
-    return random_network(name, config, codec.bits, SAMPLE_RATE)
+    return build_random_model(name, config, codec.bits, SAMPLE_RATE)
 
 
-def random_network(name: str, config: WaveNetConfig, bits: int, sample_rate: int) -> Network:
-    """Make a network of any sizes, with the same random weights every time.
+def build_random_model(
+    name: str, config: WaveNetConfig, bits: int, sample_rate: int
+) -> BenchmarkModel:
+    """Build a model of any sizes, always with the same random weights.
 
     Args:
+        name: of the model.
+        config: its sizes.
         bits: of the codec.
         sample_rate: Hz.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         model = WaveNet(config, bits, sample_rate, start_code=1 << (bits - 1))
-    return Network(name, model.requires_grad_(False).eval())
+    return BenchmarkModel(name, model.requires_grad_(False).eval())
 
 
-def load_network(folder: Path) -> Network:
-    """Load a checkpoint, to be measured with an example of each of its conditions.
+def load_checkpoint_model(folder: Path) -> BenchmarkModel:
+    """Load a checkpoint, to be measured with an example value of each of its conditions.
 
     Raises:
         CheckpointError: it cannot be loaded.
     """
     loaded = checkpoint.load(folder)
-    return Network(loaded.config.name, loaded.model)
+    return BenchmarkModel(loaded.config.name, loaded.model)

@@ -1,52 +1,267 @@
-"""What some options of `wavenet batch` may be, and what they stand for."""
+"""The options of `wavenet batch`, in groups, and the configuration they stand for.
+
+Values of options enter; the dataclasses of `batch.batch_config` leave, or an error that names the
+option. Called by `batch_command`.
+"""
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from wavenet.cli.clip_generation import GuardOption
+from wavenet.cli.options import (
+    DEFAULT_CHECKPOINT,
+    CheckpointOption,
+    DeviceOption,
+    EngineOption,
+    GreedyOption,
+    GuidanceOption,
+    JsonOption,
+    PrecisionOption,
+    SeedOption,
+    TemperatureOption,
+    ThreadsOption,
+    TopKOption,
+    TopPOption,
+)
 from wavenet.errors import ConditionError
+
+if TYPE_CHECKING:
+    from wavenet.batch.batch_config import BatchSettings, ExecutionConfig, RunOptions
+    from wavenet.batch.manifest import ManifestShard
+
+FORMATS = ("wav", "flac", "ogg", "mp3")
+SUBTYPES = ("PCM_16", "PCM_24", "FLOAT")
+NORMALIZATIONS = ("none", "peak", "lufs")
+
+
+@dataclass(frozen=True)
+class ClipOptions:
+    """Clips, unless a row of the manifest says otherwise."""
+
+    checkpoint: CheckpointOption = DEFAULT_CHECKPOINT
+    seconds: Annotated[
+        float | None, typer.Option(help="Length; by default that of the checkpoint.")
+    ] = None
+    seed: SeedOption = 0
+    temperature: TemperatureOption = None
+    top_k: TopKOption = None
+    top_p: TopPOption = None
+    greedy: GreedyOption = None
+    guidance: GuidanceOption = None
+    precision: PrecisionOption = "fp32"
+    guard: GuardOption = True
+
+    def sampling(self) -> dict[str, Any]:
+        """Return the sampling settings that were given, by name."""
+        names = ("temperature", "top_k", "top_p", "greedy", "guidance")
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """Files."""
+
+    out_dir: Annotated[
+        str, typer.Option(help="Folder for clips and results.jsonl, or a URL (s3://bucket/clips).")
+    ] = "clips"
+    journal_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder for results.jsonl if --out-dir is a URL; see the documentation."),
+    ] = None
+    name_template: Annotated[
+        str,
+        typer.Option(
+            help="File names: {id}, {seed}, {ext}, {line}, {checkpoint}, condition names."
+        ),
+    ] = "{id}_{seed}.{ext}"
+    format_: Annotated[str, typer.Option("--format", help="wav, flac, ogg or mp3.")] = "wav"
+    subtype: Annotated[str, typer.Option(help="PCM_16, PCM_24, or FLOAT (wav only).")] = "PCM_16"
+    normalize: Annotated[str, typer.Option(help="Loudness: none, peak (-1 dBFS) or lufs.")] = "none"
+    target_lufs: Annotated[float, typer.Option(help="Target of --normalize lufs.")] = -23.0
+
+    def check(self) -> None:
+        """Check the options that have a fixed set of values.
+
+        Raises:
+            ConditionError: an unknown value, or two that contradict each other.
+        """
+        for option, value, choices in (
+            ("--format", self.format_, FORMATS),
+            ("--subtype", self.subtype, SUBTYPES),
+            ("--normalize", self.normalize, NORMALIZATIONS),
+        ):
+            if value not in choices:
+                raise ConditionError(f"{option} must be {', '.join(choices)}; found {value!r}")
+        if self.subtype == "FLOAT" and self.format_ != "wav":
+            raise ConditionError(f"--subtype FLOAT needs --format wav, found {self.format_}")
+
+
+@dataclass(frozen=True)
+class RowOptions:
+    """Rows."""
+
+    dry_run: Annotated[bool, typer.Option(help="Check the rows and generate nothing.")] = False
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of rows.")] = None
+    shard: Annotated[str, typer.Option(help="Process part i of n of the rows, as in 1/4.")] = "1/1"
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite/--resume", help="Generate finished clips again or skip them."),
+    ] = False
+    skip_invalid: Annotated[
+        bool, typer.Option(help="Process the valid rows although some are invalid.")
+    ] = False
+    fail_fast: Annotated[bool, typer.Option(help="Stop at the first clip that fails.")] = False
+    max_retries: Annotated[
+        int, typer.Option(min=0, help="Retries of a clip after its worker died.")
+    ] = 2
+
+    def to_run_options(self) -> "RunOptions":
+        """Return the run options.
+
+        Raises:
+            ConditionError: --shard is invalid.
+        """
+        from wavenet.batch.batch_config import RunOptions
+
+        return RunOptions(
+            parse_shard(self.shard),
+            self.overwrite,
+            self.limit,
+            self.fail_fast,
+            self.max_retries,
+            self.skip_invalid,
+        )
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """Workers."""
+
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=4096, help="Processes; default 1, on a cluster as many as fit."),
+    ] = None
+    batch_size: Annotated[
+        str, typer.Option(help="Clips that a worker generates at once: auto or a number.")
+    ] = "auto"
+    engine: EngineOption = "auto"
+    device: DeviceOption = "auto"
+    threads: ThreadsOption = None
+    cluster: Annotated[
+        str | None, typer.Option(help="ray: run the workers as actors of a Ray cluster.")
+    ] = None
+    cluster_address: Annotated[
+        str | None,
+        typer.Option(
+            help="HOST:PORT or auto, in a private network; default: start a cluster here."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Output."""
+
+    score: Annotated[
+        bool, typer.Option(help="Score each clip by its model; takes half as long again.")
+    ] = False
+    json_: JsonOption = False
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False
+
+
+def make_settings(manifest: str, clips: ClipOptions, files: FileOptions) -> "BatchSettings":
+    """Return the settings of all clips."""
+    from wavenet.batch.batch_config import BatchSettings
+
+    return BatchSettings(
+        checkpoint=str(clips.checkpoint),
+        base_folder="." if manifest == "-" else str(Path(manifest).parent),
+        seed=clips.seed,
+        seconds=clips.seconds,
+        sampling=clips.sampling(),
+        name_template=files.name_template,
+        file_format=files.format_,
+        subtype=files.subtype,
+        normalize=files.normalize,
+        target_lufs=files.target_lufs,
+        precision=clips.precision,
+        guard=clips.guard,
+    )
+
+
+def make_execution(
+    manifest: str, files: FileOptions, workers: WorkerOptions, score: bool
+) -> "ExecutionConfig":
+    """Return where and how clips are generated.
+
+    Raises:
+        ConditionError: an option is invalid, or two contradict each other.
+    """
+    from wavenet.batch.batch_config import ExecutionConfig
+
+    folder, remote_url = choose_locations(files.out_dir, files.journal_dir, manifest)
+    return ExecutionConfig(
+        folder,
+        workers.engine,
+        workers.device,
+        workers.threads,
+        parse_batch_size(workers.batch_size),
+        score,
+        remote_url,
+        parse_cluster(workers.cluster, workers.cluster_address),
+    )
 
 
 def parse_batch_size(text: str) -> int | None:
-    """Give the clips made at once; None for auto.
+    """Return the number of clips generated at once; None for auto.
 
     Raises:
-        ConditionError: it is no number from 1 on.
+        ConditionError: the text is not a number from 1.
     """
     if text == "auto":
         return None
     if not text.isdigit() or not int(text):
-        raise ConditionError(f"--batch-size takes auto or a number from 1, found {text!r}")
+        raise ConditionError(f"--batch-size must be auto or a number from 1, found {text!r}")
     return int(text)
 
 
-def parse_shard(text: str) -> tuple[int, int]:
-    """Give part and parts of a shard, as in 1/4.
+def parse_shard(text: str) -> "ManifestShard":
+    """Return the shard that a text such as 1/4 names.
 
     Raises:
-        ConditionError: it is no such thing.
+        ConditionError: the text names none.
     """
-    part, _, count = text.partition("/")
-    if part.isdigit() and count.isdigit() and 1 <= int(part) <= int(count):
-        return int(part), int(count)
-    raise ConditionError(f"--shard takes i/n, with i from 1 to n, found {text!r}")
+    from wavenet.batch.manifest import ManifestShard
+
+    number, _, count = text.partition("/")
+    if number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count):
+        return ManifestShard(int(number), int(count))
+    raise ConditionError(f"--shard must be i/n, with i from 1 to n, found {text!r}")
 
 
 def parse_cluster(kind: str | None, address: str | None) -> str | None:
-    """Give the address of the cluster: local where none is named, None where none is wanted.
+    """Return the address of the cluster: "local" by default, None without a cluster.
 
     Raises:
-        ConditionError: another kind, or an address without a kind.
+        ConditionError: an unknown kind, or an address without a kind.
     """
     if kind not in (None, "ray"):
-        raise ConditionError(f"--engine-cluster takes ray, found {kind!r}")
+        raise ConditionError(f"--cluster must be ray, found {kind!r}")
     if kind is None and address is not None:
-        raise ConditionError("--cluster-address is for --engine-cluster ray; add that")
+        raise ConditionError("--cluster-address needs --cluster ray; add it")
     return None if kind is None else address or "local"
 
 
-def choose_places(out_dir: str, journal_dir: Path | None, manifest: str) -> tuple[Path, str | None]:
-    """Give the folder of the journal, and the address of the clips where they are not beside it.
+def choose_locations(
+    out_dir: str, journal_dir: Path | None, manifest: str
+) -> tuple[Path, str | None]:
+    """Return the folder of the journal, and the URL of the clips if they are not in this folder.
 
     Raises:
         ConditionError: the options contradict each other.
@@ -54,28 +269,13 @@ def choose_places(out_dir: str, journal_dir: Path | None, manifest: str) -> tupl
     out_dir = out_dir.removeprefix("file://")
     if "://" not in out_dir:
         if journal_dir is not None:
-            raise ConditionError("--journal-dir is for an --out-dir such as s3://bucket/clips")
+            raise ConditionError(
+                "--journal-dir needs an --out-dir that is a URL, such as s3://bucket/clips"
+            )
         return Path(out_dir), None
     if journal_dir is None and not os.path.isfile(manifest):
-        raise ConditionError(f"no journal can lie beside {manifest}; add --journal-dir")
-    # another address has another journal
+        raise ConditionError(f"the journal cannot lie beside {manifest}; add --journal-dir")
+    # each URL has its own journal
     digest = hashlib.blake2b(out_dir.rstrip("/").encode(), digest_size=3).hexdigest()
-    beside = Path(manifest)
-    return journal_dir or beside.with_name(f"{beside.stem}-{digest}"), out_dir
-
-
-def check_choices(format_: str, subtype: str, normalize: str) -> None:
-    """Refuse what no file can be.
-
-    Raises:
-        ConditionError: an unknown word, or two that do not go together.
-    """
-    for option, value, choices in (
-        ("--format", format_, ("wav", "flac", "ogg", "mp3")),
-        ("--subtype", subtype, ("PCM_16", "PCM_24", "FLOAT")),
-        ("--normalize", normalize, ("none", "peak", "lufs")),
-    ):
-        if value not in choices:
-            raise ConditionError(f"{option} takes {', '.join(choices)}; found {value!r}")
-    if subtype == "FLOAT" and format_ != "wav":
-        raise ConditionError(f"--subtype FLOAT is for --format wav, found {format_}")
+    path = Path(manifest)
+    return journal_dir or path.with_name(f"{path.stem}-{digest}"), out_dir

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wavenet.cli.options import parse_assignments, say
+from wavenet.cli.options import parse_assignments, print_message
 from wavenet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def read_dataset_with_split(
         )
     dataset = read_uncut_dataset(data, loaded.config)
     for sentence in dataset.skipped:
-        say(f"skipped: {sentence}")
+        print_message(f"skipped: {sentence}")
     if not getattr(dataset, split):
         fields = " and ".join(f"{name} {', '.join(values)}" for name, values in data.test.items())
         raise DataError(f"no recording of {folder} is held out for {split} ({fields or split})")

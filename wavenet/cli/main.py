@@ -1,7 +1,9 @@
-"""The command `wavenet`: gathers the commands and turns errors into one sentence.
+"""The command `wavenet`: register all commands, and print errors as one sentence.
 
-Nothing heavy is imported here, so that `wavenet --help` answers at once. stdout carries data,
-stderr words. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some items failed, 130 interrupted.
+Command-line arguments enter; an exit code leaves. Called by the script `wavenet` and by
+`python -m wavenet`. No large package is imported here, so that `wavenet --help` answers at once.
+stdout carries data, stderr messages. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some items
+failed, 130 interrupted.
 """
 
 import sys
@@ -10,22 +12,22 @@ import typer
 
 import wavenet
 from wavenet.cli import (
-    analyse,
-    batch,
-    bench,
-    data,
-    evaluate,
-    generate,
-    hub,
-    import_,
-    info,
-    score,
-    studio,
-    train,
-    vocode,
+    analyse_command,
+    batch_command,
+    bench_command,
+    data_command,
+    evaluate_command,
+    generate_command,
+    hub_command,
+    import_command,
+    info_command,
+    score_command,
+    train_command,
+    ui_command,
+    vocode_command,
 )
 from wavenet.errors import ConditionError, ConfigError, EngineUnavailable, WaveNetError
-from wavenet.interrupts import once_more
+from wavenet.interrupts import redeliver_sigint
 
 app = typer.Typer(
     name="wavenet",
@@ -34,23 +36,23 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("generate")(generate.generate)
-app.command("batch")(batch.batch)
-app.command("vocode")(vocode.vocode)
-app.command("score")(score.score)
-app.command("train")(train.train)
-app.command("info")(info.info)
-app.command("analyse")(analyse.analyse)
-app.command("bench")(bench.bench)
-app.command("import")(import_.import_)
-app.command("ui")(studio.studio)
-app.add_typer(data.app, name="data")
-app.add_typer(evaluate.app, name="evaluate")
-app.add_typer(hub.app, name="hub")
+app.command("generate")(generate_command.generate)
+app.command("batch")(batch_command.batch)
+app.command("vocode")(vocode_command.vocode)
+app.command("score")(score_command.score)
+app.command("train")(train_command.train)
+app.command("info")(info_command.info)
+app.command("analyse")(analyse_command.analyse)
+app.command("bench")(bench_command.bench)
+app.command("import")(import_command.import_)
+app.command("ui")(ui_command.ui)
+app.add_typer(data_command.app, name="data")
+app.add_typer(evaluate_command.app, name="evaluate")
+app.add_typer(hub_command.app, name="hub")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(wavenet.__version__)
         raise typer.Exit
 
@@ -58,33 +60,43 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Print the version and end."
+        False,
+        "--version",
+        callback=_print_version,
+        is_eager=True,
+        help="Print the version and exit.",
     ),
 ) -> None:
     """WaveNet you can run, hear, see and trust."""
 
 
 def main() -> None:
-    """Run a command; a fault that a user can meet ends as one sentence on stderr."""
-    sys.unraisablehook = once_more
+    """Run a command and exit the process with its exit code."""
+    sys.unraisablehook = redeliver_sigint
     sys.exit(run())
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run a command and give its exit code."""
+    """Run a command and return its exit code.
+
+    Errors that a user can cause are printed on stderr as one sentence.
+
+    Args:
+        arguments: of the command line; by default those of this process.
+    """
     try:
         app(arguments)
     except WaveNetError as error:
         typer.echo(f"wavenet: {error}", err=True)
-        usage = isinstance(error, ConditionError | ConfigError | EngineUnavailable)
-        return 2 if usage else 1
+        is_usage = isinstance(error, ConditionError | ConfigError | EngineUnavailable)
+        return 2 if is_usage else 1
     except KeyboardInterrupt:
         typer.echo("wavenet: interrupted", err=True)
         return 130
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except Exception as error:
-        # imported only now: the audio package brings numpy and torch
+        # Imported here because the audio package imports numpy and torch.
         from audio_utils.errors import AudioError
 
         if not isinstance(error, AudioError):

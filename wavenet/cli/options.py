@@ -1,4 +1,8 @@
-"""Options that several commands share, and what they turn into."""
+"""Options that several commands share, and how their values are parsed.
+
+Strings from the command line enter; condition values, folders and messages on stderr leave. Called
+by the command files.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,62 +18,70 @@ if TYPE_CHECKING:
 DEFAULT_CHECKPOINT = Path("checkpoints/digits")
 
 CheckpointOption = Annotated[
-    Path, typer.Option("--checkpoint", help="Folder of the checkpoint.", show_default=True)
+    Path, typer.Option("--checkpoint", help="Checkpoint folder.", show_default=True)
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="A label or number, as in --set digit=7. Repeatable."),
+    typer.Option("--set", help="Value of a condition, e.g. --set digit=7. Repeatable."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON lines.")]
 EngineOption = Annotated[
     str, typer.Option("--engine", help="auto, cpu, gpu, graph, cached or reference.")
 ]
 DeviceOption = Annotated[
-    str, typer.Option("--device", help="auto (a GPU where there is one), cpu, cuda or cuda:N.")
+    str, typer.Option("--device", help="auto (a GPU if available), cpu, cuda or cuda:N.")
 ]
 PrecisionOption = Annotated[
-    str, typer.Option("--precision", help="fp32, or bf16: weights of 16 bits, faster on a CPU.")
+    str,
+    typer.Option("--precision", help="Stored weights: fp32, or bf16 (16 bits, faster on a CPU)."),
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", help="Of the engine cpu: 1 or 2; two where they help.")
+    int | None,
+    typer.Option("--threads", help="Threads of the engine cpu, 1 or 2; by default the faster."),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="The same seed gives the same audio.")]
 CandidatesOption = Annotated[
     int,
-    typer.Option(help="Draw so many at once; at every frame what fits its mel best goes on."),
+    typer.Option(help="Candidates per frame; the one closest to the target mel is kept."),
 ]
-MatchOption = Annotated[
+MelMatchingOption = Annotated[
     int | None,
     typer.Option(
+        "--mel-matching-iterations",
         min=0,
         max=100,
-        help="Filter so many times towards the mel asked for, 8 if left out; 0: off.",
+        help="Iterations of filtering towards the target mel frames; by default 8; 0 turns it off.",
     ),
 ]
 TemperatureOption = Annotated[
     float | None,
-    typer.Option("--temperature", help="Above 0; below 1 is calmer; the checkpoint's own."),
+    typer.Option("--temperature", help="Above 0; lower is less random; default: checkpoint."),
 ]
-TopKOption = Annotated[int | None, typer.Option("--top-k", help="Draw from the k likeliest codes.")]
+TopKOption = Annotated[
+    int | None, typer.Option("--top-k", help="Sample only from the k most likely codes.")
+]
 TopPOption = Annotated[
     float | None,
-    typer.Option("--top-p", help="Draw from the likeliest codes that hold this share."),
+    typer.Option("--top-p", help="Sample from the most likely codes that hold this probability."),
 ]
 GreedyOption = Annotated[
-    bool | None, typer.Option("--greedy/--no-greedy", help="Take the likeliest code.")
+    bool | None, typer.Option("--greedy/--no-greedy", help="Select the most likely code.")
 ]
 GuidanceOption = Annotated[
     float | None,
-    typer.Option("--guidance", help="Above 1: heed labels more; where they may be left out."),
+    typer.Option(
+        "--guidance",
+        help="Classifier-free guidance: above 1 strengthens conditions, if they are optional.",
+    ),
 ]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace files.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 
 
-def parse_labels(assignments: Sequence[str] | None) -> dict[str, str]:
-    """Turn ["digit=7", ..] into labels by name.
+def parse_condition_values(assignments: Sequence[str] | None) -> dict[str, str]:
+    """Parse the values of --set, ["digit=7", ..], into condition values by name.
 
     Raises:
-        ConditionError: no equals sign, or a name given twice.
+        ConditionError: an equals sign is missing, or a name occurs twice.
     """
     return parse_assignments("--set", assignments, "digit=7")
 
@@ -77,29 +89,31 @@ def parse_labels(assignments: Sequence[str] | None) -> dict[str, str]:
 def parse_assignments(
     option: str, assignments: Sequence[str] | None, example: str = "curve=FILE.npy"
 ) -> dict[str, str]:
-    """Turn what an option gave, ["name=value", ..], into values by name.
+    """Parse the values of an option, ["name=value", ..], into values by name.
 
     Raises:
-        ConditionError: no equals sign, or a name given twice.
+        ConditionError: an equals sign is missing, or a name occurs twice.
     """
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for text in assignments or ():
         name, equals, value = text.partition("=")
         if not (name and equals and value):
-            raise ConditionError(f"{option} expects NAME=VALUE, as in {example}; found {text!r}")
-        if name in found:
-            raise ConditionError(f"{option} gives {name} twice: {found[name]} and {value}")
-        found[name] = value
-    return found
+            raise ConditionError(
+                f"{option} expects NAME=VALUE, for example {example}; found {text!r}"
+            )
+        if name in values:
+            raise ConditionError(f"{option} sets {name} twice: {values[name]} and {value}")
+        values[name] = value
+    return values
 
 
-def say(text: str) -> None:
-    """Print words, which belong on stderr."""
+def print_message(text: str) -> None:
+    """Print a message for the user on stderr."""
     typer.echo(text, err=True)
 
 
-def say_converted(path: Path, recording: "Recording") -> None:
-    """Mention what reading changed."""
+def print_conversions(path: Path, recording: "Recording") -> None:
+    """Print how reading changed a recording, if it did."""
     changes = []
     if recording.channels > 1:
         changes.append(f"mixed {recording.channels} channels to one")
@@ -108,16 +122,16 @@ def say_converted(path: Path, recording: "Recording") -> None:
     if recording.clipped:
         changes.append(f"limited {recording.clipped} samples to full scale")
     if changes:
-        say(f"{path}: {', '.join(changes)}")
+        print_message(f"{path}: {', '.join(changes)}")
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder to write into.
+def create_folder(folder: Path) -> None:
+    """Create a folder to write into, with its parents.
 
     Raises:
-        ConditionError: it cannot be made.
+        ConditionError: it cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConditionError(f"the folder {folder} cannot be made: {error.strerror}") from None
+        raise ConditionError(f"cannot create the folder {folder}: {error.strerror}") from None

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wavenet.cli.options import say
+from wavenet.cli.options import print_message
 
 if TYPE_CHECKING:
     from wavenet.generation.request import GenerationRequest
@@ -66,12 +66,14 @@ def with_sample_clips(
         try:
             checkpoint = folder / "checkpoint"
             if write_sample_clip(checkpoint, path, dataset, samples, device, should_give_up):
-                say(f"step {step}: {path}")
+                print_message(f"step {step}: {path}")
             elif is_late():
-                say(f"step {step}: no clip within {max_seconds:g} s; the training continues")
+                print_message(
+                    f"step {step}: no clip within {max_seconds:g} s; the training continues"
+                )
         except Exception as error:  # whatever it is, the training is worth more
             message = str(error).strip().split("\n")[0] or type(error).__name__
-            say(f"step {step}: no clip could be generated: {message}")
+            print_message(f"step {step}: no clip could be generated: {message}")
 
     return on_record_with_clip
 
@@ -89,7 +91,7 @@ def write_sample_clip(
 
     from audio_utils import io
     from wavenet import checkpoint as checkpoints
-    from wavenet.cli.options import make_folder
+    from wavenet.cli.options import create_folder
     from wavenet.engines.registry import device_for
     from wavenet.generation.generate import generate
 
@@ -101,7 +103,7 @@ def write_sample_clip(
         if should_give_up():
             return False
         waveforms.append(chunk.waveforms[0].cpu())
-    make_folder(path.parent)
+    create_folder(path.parent)
     io.write(path, torch.cat(waveforms), loaded.config.audio.sample_rate)
     return True
 

@@ -1,1 +1,1 @@
-"""Recordings brought into one form that training reads without holding them."""
+"""Recordings prepared in one format on disk, which training reads without loading them all."""

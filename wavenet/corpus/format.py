@@ -1,12 +1,14 @@
-"""A prepared corpus as a folder: which files there are, and what stands in them.
+"""The format of a prepared corpus on disk: its files, and what they contain.
 
-    corpus.json     the header; it is written last, so that a folder without it is not finished
-    shards/*.pcm    samples of 16 bits, little end first, one recording after the other
-    index/*.npy     where each recording begins, its name, its labels: mapped, never parsed
-    parts/*.json    one for each shard, written after it: what became of every file it is made of
-    settings.json   what the corpus was asked to be; report.json, skipped.txt: for people
+    corpus.json     the header; written last, so a folder without it is incomplete
+    shards/*.pcm    samples, 16 bits, little-endian, one recording after the other
+    index/*.npy     position, name and fields of each recording: memory-mapped, never parsed
+    parts/*.json    one summary per shard, written after it: the result of each file of its block
+    settings.json   the settings of the corpus
+    report.json, skipped.txt
+                    for people
 
-All numbers are checked against each other when a corpus is opened (`reading`).
+`reader` checks all numbers against each other when a corpus is opened.
 """
 
 import hashlib
@@ -24,85 +26,91 @@ from audio_utils.atomic_files import atomic_file, os_error_reason
 from wavenet.config import StrictConfig, parse_config
 from wavenet.errors import ConfigError, DataError, FolderError
 
-HEADER = "corpus.json"
-SETTINGS = "settings.json"
-REPORT = "report.json"
-SKIPPED = "skipped.txt"
-SHARDS, INDEX, PARTS = "shards", "index", "parts"
+HEADER_FILE = "corpus.json"
+SETTINGS_FILE = "settings.json"
+REPORT_FILE = "report.json"
+SKIPPED_FILE = "skipped.txt"
+SHARD_FOLDER, INDEX_FOLDER, SUMMARY_FOLDER = "shards", "index", "parts"
 
-PCM = np.dtype("<i2")
-FULL = 32768  # what 1.0 would be; the largest number is one less
-# of each recording: which file of the listing it was, in which shard it lies, from which sample on
-RECORDS = np.dtype([("number", "<i8"), ("shard", "<i4"), ("offset", "<i8"), ("samples", "<i8")])
-CODES = np.dtype("<i4")  # of a label: which of the values it is
-ABSENT = -1  # the recording has no such label
+PCM_DTYPE = np.dtype("<i2")
+FULL_SCALE = 32768  # the PCM value of 1.0; the largest that exists is one less
+# of each recording: index of its file in the listing, its shard, and its position there in samples
+RECORD_DTYPE = np.dtype(
+    [("number", "<i8"), ("shard", "<i4"), ("offset", "<i8"), ("samples", "<i8")]
+)
+FIELD_CODE_DTYPE = np.dtype("<i4")  # index of the value of a field
+NO_VALUE = -1  # the code of a recording without the field
 
 SHARD_NAME = r"[0-9]{5,8}-[0-9a-f]{12}\.pcm"
-PART_NAME = r"[0-9]{5,8}\.json"
+SUMMARY_NAME = r"[0-9]{5,8}\.json"
 
 Count = Annotated[int, Field(ge=0, lt=1 << 62)]
-Rate = Annotated[int, Field(ge=4_000, le=192_000)]
+SampleRate = Annotated[int, Field(ge=4_000, le=192_000)]
 
 
-class Settings(StrictConfig):
-    """The content of `settings.json`: what decides what a corpus is made of.
+class CorpusSettings(StrictConfig):
+    """The content of `settings.json`: everything that determines a corpus.
 
     Attributes:
         source: the folder of recordings, an absolute path.
-        pattern, metadata: as in `manifest.find_entries`; metadata is named if a table was found.
+        pattern, metadata: as in `audio_metadata.find_audio_files`; the name of a metadata file is
+            also set if it was found by default.
     """
 
     format_version: Literal[1] = 1
     source: str
-    sample_rate: Rate
+    sample_rate: SampleRate
     pattern: str | None = None
     metadata: str | None = None
 
 
-class Shard(StrictConfig):
+class CorpusShard(StrictConfig):
     """A file of samples."""
 
     name: str = Field(pattern=f"^{SHARD_NAME}$")
     samples: Count
 
 
-class Header(StrictConfig):
+class CorpusHeader(StrictConfig):
     """The content of `corpus.json`.
 
     Attributes:
-        files: listed, those that could not be read included; recordings: the others.
-        samples: of all recordings.
-        fields: names of the labels; `index/field-N.*.npy` belongs to the Nth of them.
+        files: number of listed files.
+        recordings: number of files that could be read.
+        samples: of all recordings together.
+        fields: names of the fields; `index/field-N.*.npy` belongs to the Nth.
     """
 
     format: Literal["wavenet corpus"] = "wavenet corpus"
     format_version: Literal[1] = 1
-    sample_rate: Rate
+    sample_rate: SampleRate
     pattern: str | None = None
     metadata: str | None = None
     files: Count
     recordings: int = Field(ge=1, lt=1 << 62)
     samples: Count
     fields: tuple[str, ...] = Field(default=(), max_length=1000)
-    shards: tuple[Shard, ...] = Field(min_length=1)
+    shards: tuple[CorpusShard, ...] = Field(min_length=1)
 
 
-class Part(StrictConfig):
-    """The content of `parts/N.json`: what became of the files of one block.
+class ShardSummary(StrictConfig):
+    """The content of `parts/N.json`: the result of each file of block N.
 
     Attributes:
-        digest: of the names, sizes and times of these files, and of the settings.
-        shard: where their samples are; sha256: of that file.
-        lengths: for each file its samples; 0 where it could not be read.
-        rates, channels: of the sources -> files.
-        clipped: numbers of the first of these files that are cut off at full scale, and how many.
+        digest: of the settings, and of the names, sizes and times of the files.
+        shard: with the samples of the files.
+        sha256: of the shard.
+        lengths: samples of each file; 0 if it could not be read.
+        rates, channels: number of files by sample rate and by channels of the source.
+        clipped: indices, in the block, of the first files that are clipped.
+        clipped_count: number of all clipped files.
         silent: seconds of silence.
-        skipped: a sentence for each file that could not be read.
+        skipped: a message for each file that could not be read.
     """
 
     format_version: Literal[1] = 1
     digest: str
-    shard: Shard
+    shard: CorpusShard
     sha256: str
     lengths: tuple[Count, ...]
     rates: dict[int, int]
@@ -113,16 +121,20 @@ class Part(StrictConfig):
     skipped: tuple[str, ...]
 
 
-class Report(StrictConfig):
-    """The content of `report.json`, in the words of `wavenet data report`.
+class CorpusReport(StrictConfig):
+    """The content of `report.json`, with the keys of `wavenet data report`.
 
     Attributes:
-        files: listed; readable: of these, those that are in the corpus.
-        seconds: of all recordings together; shortest, median, longest: of one.
-        rates, channels: of the sources -> files.
-        clipped: names of the first files that are cut off at full scale, and how many.
-        silent: share of the time in blocks of 10 ms below -60 dB.
-        unreadable: the first sentences of `skipped.txt`, and how many there are.
+        files: number of listed files.
+        readable: number of files in the corpus.
+        seconds: of all recordings together.
+        shortest, median, longest: seconds of one recording.
+        rates, channels: number of files by sample rate and by channels of the source.
+        clipped: names of the first files that are clipped.
+        clipped_count: number of all clipped files.
+        silent: fraction of the time in blocks of 10 ms below -60 dB.
+        unreadable: the first messages of `skipped.txt`.
+        unreadable_count: number of all messages.
     """
 
     files: Count
@@ -141,94 +153,99 @@ class Report(StrictConfig):
 
 
 @dataclass(frozen=True)
-class Texts:
-    """Many texts one after the other, in arrays that can be mapped.
+class TextArray:
+    """Many texts, concatenated in arrays that can be memory-mapped.
 
     Attributes:
-        content: (bytes + 1,) uint8, UTF-8; one byte more, for an empty file cannot be mapped.
-        ends: (n,) int64, where each text ends.
+        content: (bytes + 1,) uint8, UTF-8; one byte more, as an empty file cannot be mapped.
+        ends: (n,) int64, the end of each text.
     """
 
     content: NDArray[np.uint8]
     ends: NDArray[np.int64]
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> "Texts":
-        """Bring texts into this form."""
-        coded = [text.encode("utf-8", "surrogatepass") for text in texts]
-        content = np.frombuffer(b"".join(coded) + b"\n", np.uint8)
-        return cls(content, np.cumsum([len(text) for text in coded], dtype=np.int64))
+    def from_texts(cls, texts: Iterable[str]) -> "TextArray":
+        """Return the array of texts."""
+        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+        content = np.frombuffer(b"".join(encoded) + b"\n", np.uint8)
+        return cls(content, np.cumsum([len(text) for text in encoded], dtype=np.int64))
 
     def __len__(self) -> int:
-        """Count the texts."""
+        """Return the number of texts."""
         return len(self.ends)
 
     def __getitem__(self, n: int) -> str:
-        """Give the text at a place, 0 or above."""
+        """Return text n, with n from 0."""
         begin = int(self.ends[n - 1]) if n else 0
         return bytes(self.content[begin : int(self.ends[n])]).decode("utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:
-        """Give all texts in order."""
+        """Yield all texts in order."""
         return (self[n] for n in range(len(self)))
 
 
 def is_corpus(folder: Path) -> bool:
-    """Tell whether a folder is a prepared corpus, finished or not."""
-    begun = any((folder / name).is_file() for name in (HEADER, SETTINGS))
+    """Return whether a folder is a prepared corpus, complete or not."""
+    has_file = any((folder / name).is_file() for name in (HEADER_FILE, SETTINGS_FILE))
     # a folder of recordings may have files of these names, too
-    return begun and (folder / SHARDS).is_dir()
+    return has_file and (folder / SHARD_FOLDER).is_dir()
 
 
 def array_path(folder: Path, name: str) -> Path:
-    """Name the file of an array of the index."""
-    return folder / INDEX / f"{name}.npy"
+    """Return the path of an array of the index."""
+    return folder / INDEX_FOLDER / f"{name}.npy"
 
 
-def part_path(folder: Path, number: int) -> Path:
-    """Name the file that tells of a block."""
-    return folder / PARTS / f"{number:05d}.json"
+def summary_path(folder: Path, number: int) -> Path:
+    """Return the path of the summary of a block."""
+    return folder / SUMMARY_FOLDER / f"{number:05d}.json"
 
 
-def read_part(folder: Path, number: int, digest: str, is_checked: bool = True) -> Part | None:
-    """Read what became of a block; None where it is yet to be made, has changed or is damaged.
+def read_shard_summary(
+    folder: Path, number: int, digest: str, verify_hash: bool = True
+) -> ShardSummary | None:
+    """Read the summary of a block.
 
     Args:
-        digest: of the block as it is now.
-        is_checked: the shard is read, too, and its hash compared.
+        digest: of the block now.
+        verify_hash: also read the shard and compare its hash.
+    Returns:
+        None if there is no summary, the block has changed, or the shard is damaged.
     """
     try:
-        part = parse_config(Part, part_path(folder, number).read_bytes(), "")
-        if part.digest != digest or sum(part.lengths) != part.shard.samples:
+        summary = parse_config(ShardSummary, summary_path(folder, number).read_bytes(), "")
+        if summary.digest != digest or sum(summary.lengths) != summary.shard.samples:
             return None
-        path = folder / SHARDS / part.shard.name
-        if path.stat().st_size != PCM.itemsize * part.shard.samples:
+        path = folder / SHARD_FOLDER / summary.shard.name
+        if path.stat().st_size != PCM_DTYPE.itemsize * summary.shard.samples:
             return None
-        if is_checked:
+        if verify_hash:
             with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != part.sha256:
+                if hashlib.file_digest(file, "sha256").hexdigest() != summary.sha256:
                     return None
     except (OSError, ConfigError):
         return None
-    return part
+    return summary
 
 
-def read_report(folder: Path) -> Report:
-    """Read what was reported when a corpus was made.
+def read_corpus_report(folder: Path) -> CorpusReport:
+    """Read the report that was written when the corpus was prepared.
 
     Raises:
         DataError: it cannot be read.
     """
+    path = folder / REPORT_FILE
     try:
-        return parse_config(Report, (folder / REPORT).read_bytes(), str(folder / REPORT))
+        return parse_config(CorpusReport, path.read_bytes(), str(path))
     except OSError as error:
-        raise DataError(f"{folder / REPORT} cannot be read: {os_error_reason(error)}") from None
+        raise DataError(f"{path} cannot be read: {os_error_reason(error)}") from None
     except ConfigError as error:
         raise DataError(str(error)) from None
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text, whole or not at all.
+    """Write a text file, complete or not at all.
 
     Raises:
         FolderError: it cannot be written.
@@ -241,7 +258,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write an array, whole or not at all.
+    """Write an array, complete or not at all.
 
     Raises:
         FolderError: it cannot be written.
@@ -253,7 +270,7 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
         raise FolderError(f"{path} cannot be written: {os_error_reason(error)}") from None
 
 
-def plain(sentence: str) -> str:
-    """Keep a sentence in one line of text that any file can hold, whatever the names in it."""
-    shown = sentence.encode("utf-8", "backslashreplace").decode()
-    return re.sub(r"[\x00-\x1f\x7f\u2028\u2029]", "?", shown)
+def printable(text: str) -> str:
+    """Return a text as one line of valid UTF-8, whatever file names it contains."""
+    encodable = text.encode("utf-8", "backslashreplace").decode()
+    return re.sub(r"[\x00-\x1f\x7f\u2028\u2029]", "?", encodable)

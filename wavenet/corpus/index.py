@@ -1,6 +1,7 @@
-"""Bring together what the shards hold: the index, the report, and last of all the header.
+"""Complete a corpus: write the index, the report, and last of all the header.
 
-The parts of all blocks enter, one at a time; a corpus that can be opened leaves.
+The summaries of all shards enter, one at a time; a corpus that can be opened leaves. Called by
+`prepare`.
 """
 
 import os
@@ -17,51 +18,51 @@ from numpy.typing import NDArray
 
 from audio_utils.atomic_files import TEMPORARY_PREFIX, atomic_file, os_error_reason
 from wavenet.config import make_config
+from wavenet.corpus.file_listing import FileBlock, FileListing
 from wavenet.corpus.format import (
-    CODES,
-    HEADER,
-    INDEX,
-    PART_NAME,
-    PARTS,
-    RECORDS,
-    REPORT,
+    FIELD_CODE_DTYPE,
+    HEADER_FILE,
+    INDEX_FOLDER,
+    RECORD_DTYPE,
+    REPORT_FILE,
+    SHARD_FOLDER,
     SHARD_NAME,
-    SHARDS,
-    SKIPPED,
-    Header,
-    Part,
-    Report,
-    Settings,
-    Shard,
-    Texts,
+    SKIPPED_FILE,
+    SUMMARY_FOLDER,
+    SUMMARY_NAME,
+    CorpusHeader,
+    CorpusReport,
+    CorpusSettings,
+    CorpusShard,
+    ShardSummary,
+    TextArray,
     array_path,
-    part_path,
-    plain,
-    read_part,
+    printable,
+    read_shard_summary,
+    summary_path,
     write_array,
     write_text,
 )
-from wavenet.corpus.listing import Block, Listing
 from wavenet.errors import DataError, FolderError
 
-SHOWN = 20  # names and sentences in the report
-_PARTIAL = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{12}\.(pcm|json|npy|txt)")
+MAX_LISTED = 20  # names and messages in the report
+_PARTIAL_FILE = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{12}\.(pcm|json|npy|txt)")
 
-# what may be removed from where; nothing else is
-_OURS = {
-    SHARDS: re.compile(SHARD_NAME),
-    PARTS: re.compile(PART_NAME),
-    INDEX: re.compile(r"[a-z]+(-[0-9]+)?(\.[a-z]+)?\.npy"),
-    ".": re.compile(re.escape(REPORT) + "|" + re.escape(SKIPPED)),
+# the files that may be removed, by folder; no others ever are
+_CORPUS_FILES = {
+    SHARD_FOLDER: re.compile(SHARD_NAME),
+    SUMMARY_FOLDER: re.compile(SUMMARY_NAME),
+    INDEX_FOLDER: re.compile(r"[a-z]+(-[0-9]+)?(\.[a-z]+)?\.npy"),
+    ".": re.compile(re.escape(REPORT_FILE) + "|" + re.escape(SKIPPED_FILE)),
 }
 
 
 @dataclass
-class _Totals:
-    """What is known of all blocks so far."""
+class _CorpusTotals:
+    """What is known of all shards so far; see `CorpusReport`."""
 
     records: list[NDArray[Any]] = field(default_factory=list)
-    shards: list[Shard] = field(default_factory=list)
+    shards: list[CorpusShard] = field(default_factory=list)
     rates: Counter[int] = field(default_factory=Counter)
     channels: Counter[int] = field(default_factory=Counter)
     clipped: list[str] = field(default_factory=list)
@@ -70,139 +71,155 @@ class _Totals:
     skipped: list[str] = field(default_factory=list)
     skipped_count: int = 0
 
-    def skip(self, sentences: Sequence[str]) -> None:
-        self.skipped = [*self.skipped, *sentences][:SHOWN]
-        self.skipped_count += len(sentences)
+    def add_skipped(self, messages: Sequence[str]) -> None:
+        """Add files or folders that could not be read."""
+        self.skipped = [*self.skipped, *messages][:MAX_LISTED]
+        self.skipped_count += len(messages)
 
-    def add(self, block: Block, part: Part) -> None:
-        lengths = np.array(part.lengths, np.int64)
-        (there,) = lengths.nonzero()
-        records = np.zeros(len(there), RECORDS)
-        records["number"] = block.first + there
+    def add_shard(self, block: FileBlock, summary: ShardSummary) -> None:
+        """Add the files of a block."""
+        lengths = np.array(summary.lengths, np.int64)
+        (readable,) = lengths.nonzero()
+        records = np.zeros(len(readable), RECORD_DTYPE)
+        records["number"] = block.first + readable
         records["shard"] = len(self.shards)
-        records["offset"] = (np.cumsum(lengths) - lengths)[there]
-        records["samples"] = lengths[there]
+        records["offset"] = (np.cumsum(lengths) - lengths)[readable]
+        records["samples"] = lengths[readable]
         self.records.append(records)
-        self.shards.append(part.shard)
-        self.rates.update(part.rates)
-        self.channels.update(part.channels)
-        names = [plain(block.names[n]) for n in part.clipped]
-        self.clipped = [*self.clipped, *names][:SHOWN]
-        self.clipped_count += part.clipped_count
-        self.silent += part.silent
-        self.skip(part.skipped)
+        self.shards.append(summary.shard)
+        self.rates.update(summary.rates)
+        self.channels.update(summary.channels)
+        names = [printable(block.names[n]) for n in summary.clipped]
+        self.clipped = [*self.clipped, *names][:MAX_LISTED]
+        self.clipped_count += summary.clipped_count
+        self.silent += summary.silent
+        self.add_skipped(summary.skipped)
+
+    def to_report(self, files: int, seconds: NDArray[np.float64]) -> CorpusReport:
+        """Return the report.
+
+        Args:
+            files: number of listed files.
+            seconds: (recordings,), length of each.
+        """
+        total = float(seconds.sum())
+        return CorpusReport(
+            files=files,
+            readable=len(seconds),
+            seconds=total,
+            shortest=float(seconds.min()),
+            median=float(np.median(seconds)),
+            longest=float(seconds.max()),
+            rates=dict(sorted(self.rates.items())),
+            channels=dict(sorted(self.channels.items())),
+            clipped=tuple(self.clipped),
+            clipped_count=self.clipped_count,
+            silent=self.silent / total,
+            unreadable=tuple(self.skipped),
+            unreadable_count=self.skipped_count,
+        )
 
 
-def finish(folder: Path, settings: Settings, listing: Listing, blocks: Sequence[Block]) -> Report:
-    """Write index, report and header of a corpus whose shards are made; remove what is not of it.
+def write_index(
+    folder: Path, settings: CorpusSettings, listing: FileListing, blocks: Sequence[FileBlock]
+) -> CorpusReport:
+    """Write index, report and header of a corpus with complete shards; remove obsolete files.
 
     Raises:
         DataError: no file could be read.
-        FolderError: it cannot be written.
+        FolderError: the corpus cannot be written.
     """
-    totals = _gather(folder, listing, blocks)
+    totals = _collect_totals(folder, listing, blocks)
     records = np.concatenate(totals.records)
     if not len(records):
         raise DataError(
-            f"{settings.source} leaves no recording; the first fault: {totals.skipped[0]}"
+            f"no file of {settings.source} can be read; the first error: {totals.skipped[0]}"
         )
     numbers = records["number"]
-    _write_texts(folder, "names", Texts.of(listing.names[n] for n in numbers))
+    _write_texts(folder, "names", TextArray.from_texts(listing.names[n] for n in numbers))
     for n, column in enumerate(listing.columns.values()):
-        codes = np.array(column.codes, CODES)[numbers]
+        codes = np.array(column.codes, FIELD_CODE_DTYPE)[numbers]
         write_array(array_path(folder, f"field-{n}.codes"), codes)
-        _write_texts(folder, f"field-{n}", Texts.of(column.values))
+        _write_texts(folder, f"field-{n}", TextArray.from_texts(column.values))
     write_array(array_path(folder, "records"), records)
-    report = _report(totals, len(listing.names), records["samples"] / settings.sample_rate)
-    write_text(folder / REPORT, report.model_dump_json(indent=2) + "\n")
+    report = totals.to_report(len(listing.names), records["samples"] / settings.sample_rate)
+    write_text(folder / REPORT_FILE, report.model_dump_json(indent=2) + "\n")
     header = make_config(
-        Header,
-        str(folder / HEADER),
+        CorpusHeader,
+        str(folder / HEADER_FILE),
         sample_rate=settings.sample_rate,
         pattern=settings.pattern,
         metadata=settings.metadata,
         files=len(listing.names),
         recordings=len(records),
         samples=int(records["samples"].sum()),
-        fields=tuple(map(plain, listing.columns)),
+        fields=tuple(map(printable, listing.columns)),
         shards=tuple(totals.shards),
     )
-    write_text(folder / HEADER, header.model_dump_json(indent=2) + "\n")
-    _sweep_old(folder, header, len(blocks))
+    write_text(folder / HEADER_FILE, header.model_dump_json(indent=2) + "\n")
+    _remove_obsolete(folder, header, len(blocks))
     return report
 
 
-def sweep(folder: Path, every: bool = False) -> None:
-    """Remove what killed processes left half-written, or all files of a corpus, header first.
+def clean_folder(folder: Path, remove_corpus: bool = False) -> None:
+    """Remove incomplete files of killed processes.
 
+    Args:
+        remove_corpus: remove all other files of the corpus, too, the header first.
     Raises:
         FolderError: a file cannot be removed.
     """
     try:
-        if every:
-            (folder / HEADER).unlink(missing_ok=True)
-        for name, ours in _OURS.items():
-            place = folder / name
-            for path in place.iterdir() if place.is_dir() else ():
-                if _PARTIAL.fullmatch(path.name) or (every and ours.fullmatch(path.name)):
+        if remove_corpus:
+            (folder / HEADER_FILE).unlink(missing_ok=True)
+        for name, pattern in _CORPUS_FILES.items():
+            subfolder = folder / name
+            for path in subfolder.iterdir() if subfolder.is_dir() else ():
+                is_corpus_file = remove_corpus and pattern.fullmatch(path.name)
+                if is_corpus_file or _PARTIAL_FILE.fullmatch(path.name):
                     path.unlink()
     except OSError as error:
         raise FolderError(f"{error.filename} cannot be removed: {os_error_reason(error)}") from None
 
 
-def _gather(folder: Path, listing: Listing, blocks: Sequence[Block]) -> _Totals:
-    """Read all parts; what could not be read goes into a file of its own, for it may be much."""
-    totals = _Totals()
-    totals.skip([plain(fault) for fault in listing.faults])
+def _collect_totals(
+    folder: Path, listing: FileListing, blocks: Sequence[FileBlock]
+) -> _CorpusTotals:
+    """Read all summaries; write all messages to their own file, for there may be many."""
+    totals = _CorpusTotals()
+    folder_errors = [printable(message) for message in listing.folder_errors]
+    totals.add_skipped(folder_errors)
     try:
-        # what is there is no whole corpus while its index is written
-        (folder / HEADER).unlink(missing_ok=True)
-        path = folder / SKIPPED
+        # until the header is written again the corpus is incomplete
+        (folder / HEADER_FILE).unlink(missing_ok=True)
+        path = folder / SKIPPED_FILE
         with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-            file.writelines(plain(fault) + "\n" for fault in listing.faults)
+            file.writelines(message + "\n" for message in folder_errors)
             for block in blocks:
-                part = read_part(folder, block.number, block.digest, is_checked=False)
-                if part is None or len(part.lengths) != len(block.names):
-                    name = part_path(folder, block.number)
-                    raise FolderError(f"{name} was changed meanwhile; run the same again")
-                totals.add(block, part)
-                file.writelines(sentence + "\n" for sentence in part.skipped)
+                summary = read_shard_summary(folder, block.number, block.digest, verify_hash=False)
+                if summary is None or len(summary.lengths) != len(block.names):
+                    name = summary_path(folder, block.number)
+                    raise FolderError(f"{name} has changed meanwhile; run the same command again")
+                totals.add_shard(block, summary)
+                file.writelines(message + "\n" for message in summary.skipped)
     except OSError as error:
         raise FolderError(
-            f"{folder / SKIPPED} cannot be written: {os_error_reason(error)}"
+            f"{folder / SKIPPED_FILE} cannot be written: {os_error_reason(error)}"
         ) from None
     return totals
 
 
-def _report(totals: _Totals, files: int, seconds: NDArray[np.float64]) -> Report:
-    whole = float(seconds.sum())
-    return Report(
-        files=files,
-        readable=len(seconds),
-        seconds=whole,
-        shortest=float(seconds.min()),
-        median=float(np.median(seconds)),
-        longest=float(seconds.max()),
-        rates=dict(sorted(totals.rates.items())),
-        channels=dict(sorted(totals.channels.items())),
-        clipped=tuple(totals.clipped),
-        clipped_count=totals.clipped_count,
-        silent=totals.silent / whole,
-        unreadable=tuple(totals.skipped),
-        unreadable_count=totals.skipped_count,
-    )
-
-
-def _write_texts(folder: Path, name: str, texts: Texts) -> None:
+def _write_texts(folder: Path, name: str, texts: TextArray) -> None:
     write_array(array_path(folder, f"{name}.content"), texts.content)
     write_array(array_path(folder, f"{name}.ends"), texts.ends)
 
 
-def _sweep_old(folder: Path, header: Header, blocks: int) -> None:
-    """Remove what a listing that was another one left; it is no fault if that cannot be done."""
+def _remove_obsolete(folder: Path, header: CorpusHeader, blocks: int) -> None:
+    """Remove shards and summaries of an earlier listing, as far as possible."""
     shards = {shard.name for shard in header.shards}
-    parts = {part_path(folder, number).name for number in range(blocks)}
-    for place, names in ((SHARDS, shards), (PARTS, parts)):
-        for name in filter(_OURS[place].fullmatch, set(os.listdir(folder / place)) - names):
+    summaries = {summary_path(folder, number).name for number in range(blocks)}
+    for subfolder, current in ((SHARD_FOLDER, shards), (SUMMARY_FOLDER, summaries)):
+        names = set(os.listdir(folder / subfolder)) - current
+        for name in filter(_CORPUS_FILES[subfolder].fullmatch, names):
             with suppress(OSError):
-                (folder / place / name).unlink()
+                (folder / subfolder / name).unlink()

@@ -1,8 +1,9 @@
-"""Make a corpus of a folder of recordings, and go on with one wherever it was left.
+"""Prepare a corpus from a folder of recordings, and resume an interrupted preparation.
 
-A folder and settings enter; a corpus leaves, and a report on what is in it. What is whole stays:
-the same command goes on after whatever stopped it, mends what was damaged, and makes again what
-changed in the recordings. The result is the same to the last bit, whoever made which part, when.
+A folder and settings enter; a corpus leaves, and a report on its content. Complete shards are
+kept: the same command resumes, repairs damaged shards, and writes again those whose recordings
+changed. The result is the same to the last bit, whichever process wrote which shard, and when.
+Called by the command.
 """
 
 import os
@@ -14,32 +15,36 @@ import soundfile
 
 from audio_utils.atomic_files import os_error_reason
 from wavenet.config import make_config, parse_config
-from wavenet.corpus.crew import make_shards
+from wavenet.corpus.file_listing import (
+    FileListing,
+    list_files,
+    metadata_file_name,
+    split_into_blocks,
+)
 from wavenet.corpus.format import (
-    INDEX,
-    PARTS,
-    SETTINGS,
-    SHARDS,
-    Report,
-    Settings,
+    INDEX_FOLDER,
+    SETTINGS_FILE,
+    SHARD_FOLDER,
+    SUMMARY_FOLDER,
+    CorpusReport,
+    CorpusSettings,
     is_corpus,
     write_text,
 )
-from wavenet.corpus.index import finish, sweep
-from wavenet.corpus.listing import Listing, blocks, list_files, name_table
+from wavenet.corpus.index import clean_folder, write_index
+from wavenet.corpus.shard_workers import write_shards
 from wavenet.errors import ConfigError, DataError, FolderError
-from wavenet.locks import LOCK_NAME, hold, refuse_held
+from wavenet.folder_lock import LOCK_NAME, check_unlocked, lock_folder
+from wavenet.progress import NoProgress, Progress
 
-MOST_WORKERS = 8  # unless more are asked for
-
-Advance = Callable[[int], None]
-
-
-def _no_bar(files: int) -> AbstractContextManager[Advance]:
-    return nullcontext(lambda done: None)
+MAX_DEFAULT_WORKERS = 8
 
 
-def prepare(
+def _no_progress(files: int) -> AbstractContextManager[Progress]:
+    return nullcontext(NoProgress())
+
+
+def prepare_corpus(
     source: Path,
     folder: Path,
     sample_rate: int | None = None,
@@ -47,39 +52,52 @@ def prepare(
     metadata: str | None = None,
     workers: int | None = None,
     overwrite: bool = False,
-    show: Callable[[int], AbstractContextManager[Advance]] = _no_bar,
-) -> Report:
-    """Bring the recordings of a folder into a corpus.
+    open_progress: Callable[[int], AbstractContextManager[Progress]] = _no_progress,
+) -> CorpusReport:
+    """Prepare a corpus from the recordings of a folder.
 
     Args:
         source: folder of recordings, searched with its subfolders.
-        folder: of the corpus; new, empty, or one that this began.
-        sample_rate: Hz; that of the first recording when left out.
-        pattern, metadata: where labels come from, as in `manifest.find_entries`.
-        workers: processes; as many as there are cores when left out, 8 at most.
-        overwrite: begin anew where there is a corpus of other settings.
-        show: given the number of files; gives what is told how many more are done.
+        folder: of the corpus: new, empty, or an earlier corpus.
+        sample_rate: Hz; by default that of the first recording.
+        pattern, metadata: source of the fields, as in `audio_metadata.find_audio_files`.
+        workers: processes; by default one per core, at most 8.
+        overwrite: replace a corpus that has other settings.
+        open_progress: receives the number of files; returns a progress that counts files.
     Raises:
-        DataError: nothing to make a corpus of.
-        ConfigError: the corpus that is there was made with other settings.
-        FolderInUse: another process makes it; FolderError: it cannot be written.
+        DataError: there is no recording to prepare.
+        ConfigError: the existing corpus has other settings.
+        FolderInUse: another process prepares it.
+        FolderError: it cannot be written.
     """
     _check_folder(folder)
-    refuse_held(folder)  # before a long listing
+    check_unlocked(folder)  # before a long listing
     source = source.absolute().resolve() if source.is_dir() else source
-    table = name_table(source, pattern, metadata)
+    metadata = metadata_file_name(source, pattern, metadata)
     listing = list_files(source, pattern, metadata)
-    with hold(folder):
-        settings = _settle(source, folder, sample_rate, pattern, table, listing, overwrite)
-        plan = list(blocks(settings, listing.names))
-        with show(len(listing.names)) as advance:
-            for done in make_shards(folder, settings, plan, workers or _cores()):
-                advance(done)
-        return finish(folder, settings, listing, plan)
+    with lock_folder(folder):
+        before = None if overwrite else _read_settings(folder)
+        if sample_rate is None:
+            sample_rate = before.sample_rate if before else _first_rate(source, listing)
+        settings = make_config(
+            CorpusSettings,
+            "the corpus",
+            source=os.fspath(source),
+            sample_rate=sample_rate,
+            pattern=pattern,
+            metadata=metadata,
+        )
+        if before is not None:
+            _check_same_settings(folder, before, settings)
+        _prepare_folder(folder, settings, is_new=before is None)
+        blocks = list(split_into_blocks(settings, listing.names))
+        with open_progress(len(listing.names)) as progress:
+            write_shards(folder, settings, blocks, workers or _default_workers(), progress)
+        return write_index(folder, settings, listing, blocks)
 
 
 def _check_folder(folder: Path) -> None:
-    """See that a corpus may be written there; nothing is made."""
+    """Check that a corpus may be written to a folder; make nothing."""
     if folder.is_dir() and is_corpus(folder):
         return
     try:
@@ -90,74 +108,62 @@ def _check_folder(folder: Path) -> None:
         raise FolderError(f"the folder {folder} cannot be used: {os_error_reason(error)}") from None
     if others:
         raise FolderError(
-            f"{folder} holds something else, such as {min(others)}; choose a new folder"
+            f"{folder} contains other files, such as {min(others)}; choose a new folder"
         )
 
 
-def _settle(
-    source: Path,
-    folder: Path,
-    sample_rate: int | None,
-    pattern: str | None,
-    table: str | None,
-    listing: Listing,
-    overwrite: bool,
-) -> Settings:
-    """Give the settings of a corpus: those it was begun with, or new ones, which are written."""
-    path = folder / SETTINGS
-    before = None
-    if path.is_file() and not overwrite:
-        try:
-            before = parse_config(Settings, path.read_bytes(), str(path))
-        except (OSError, ConfigError):
-            raise DataError(f"{path} cannot be read; begin anew with --overwrite") from None
-    if sample_rate is None:
-        sample_rate = before.sample_rate if before else _first_rate(source, listing.names)
-    text = os.fspath(source)
-    settings = make_config(
-        Settings,
-        "the corpus",
-        source=text,
-        sample_rate=sample_rate,
-        pattern=pattern,
-        metadata=table,
-    )
-    for name in Settings.model_fields if before else ():
-        was, wanted = getattr(before, name), getattr(settings, name)
-        if was != wanted:
-            raise ConfigError(
-                f"{folder} was begun with {name.replace('_', ' ')} {was}, asked is {wanted}; "
-                "choose another folder, or begin anew with --overwrite"
-            )
-    sweep(folder, every=before is None)
+def _read_settings(folder: Path) -> CorpusSettings | None:
+    """Read the settings of an existing corpus, None if there is none."""
+    path = folder / SETTINGS_FILE
+    if not path.is_file():
+        return None
     try:
-        for name in (SHARDS, PARTS, INDEX):
+        return parse_config(CorpusSettings, path.read_bytes(), str(path))
+    except (OSError, ConfigError):
+        raise DataError(f"{path} cannot be read; start again with --overwrite") from None
+
+
+def _check_same_settings(folder: Path, before: CorpusSettings, settings: CorpusSettings) -> None:
+    for name in CorpusSettings.model_fields:
+        old, new = getattr(before, name), getattr(settings, name)
+        if old != new:
+            raise ConfigError(
+                f"{folder} was prepared with {name.replace('_', ' ')} {old}, not {new}; choose "
+                "another folder, or start again with --overwrite"
+            )
+
+
+def _prepare_folder(folder: Path, settings: CorpusSettings, is_new: bool) -> None:
+    """Make the subfolders; remove incomplete files, and all of another corpus if this is new."""
+    clean_folder(folder, remove_corpus=is_new)
+    try:
+        for name in (SHARD_FOLDER, SUMMARY_FOLDER, INDEX_FOLDER):
             (folder / name).mkdir(exist_ok=True)
     except OSError as error:
         raise FolderError(
             f"the folder {folder} cannot be written: {os_error_reason(error)}"
         ) from None
-    if before is None:
-        write_text(path, settings.model_dump_json(indent=2) + "\n")
-    return settings
+    if is_new:
+        write_text(folder / SETTINGS_FILE, settings.model_dump_json(indent=2) + "\n")
 
 
-def _first_rate(source: Path, names: list[str]) -> int:
-    """Look for a recording that can be read, and give its rate."""
-    for name in names:
+def _first_rate(source: Path, listing: FileListing) -> int:
+    """Return the sample rate of the first recording that can be read."""
+    for name in listing.names:
         path = source / name
         try:
-            # only of a file: a pipe would be waited for
+            # only of regular files: opening a pipe would block
             rate = soundfile.info(path).samplerate if path.is_file() else 0
         except (soundfile.LibsndfileError, OSError):
             continue
         if 4_000 <= rate <= 192_000:
             return int(rate)
     raise DataError(
-        f"{source} has no recording that can be read; `wavenet data report` tells of each"
+        f"{source} has no recording that can be read; `wavenet data report` lists the errors"
     )
 
 
-def _cores() -> int:
-    usable = getattr(os, "sched_getaffinity", None)
-    return min(len(usable(0)) if usable else os.cpu_count() or 1, MOST_WORKERS)
+def _default_workers() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return min(cores, MAX_DEFAULT_WORKERS)

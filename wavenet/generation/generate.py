@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
-from wavenet.devices import device_faults, free_memory
+from wavenet.devices import device_errors, release_cached_memory
 from wavenet.engines.base import Engine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError, OutOfMemory
@@ -73,7 +73,7 @@ class GeneratedClip:
         return -self.log_prob / (self.codes.numel() * math.log(2))
 
 
-@device_faults()
+@device_errors()
 def generate(
     checkpoint: Checkpoint,
     requests: Sequence[GenerationRequest],
@@ -106,7 +106,7 @@ def generate(
     clips = batch.prepare(requests)
 
     def chunks() -> Iterator[Chunk]:
-        with device_faults():
+        with device_errors():
             batch.add(clips)
             for first, windows in _align(batch):
                 yield from _cut(first, windows, len(requests), batch.chunk_samples)
@@ -229,7 +229,7 @@ class ContinuousBatch:
     def clear(self) -> None:
         """Drop all clips and release the memory of the device."""
         self._decoder = self._make_decoder()
-        free_memory()
+        release_cached_memory()
 
     def _make_decoder(self) -> BatchDecoder:
         window, rate = self.chunk_samples, self._checkpoint.sample_rate
@@ -294,7 +294,7 @@ def _complete(
         active.update(new)
         parts.update((n, []) for n, _ in new)
         try:
-            with device_faults():
+            with device_errors():
                 # one by one: a prompt that is read late may be long
                 batch.add([_prepare_one(batch, prepared, n, request) for n, request in new])
                 windows = batch.advance()

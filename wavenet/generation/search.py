@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
-from wavenet.devices import device_faults
+from wavenet.devices import device_errors
 from wavenet.engines.base import Engine, StateT
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
@@ -52,7 +52,7 @@ MAX_BEAMS = 256  # each holds a memory, and the time grows with their number
 MAX_CANDIDATES = 64
 
 
-@device_faults(smaller="use fewer beams, or --device cpu")
+@device_errors(memory_advice="use fewer beams, or --device cpu")
 def beam_search(
     checkpoint: Checkpoint,
     request: GenerationRequest,
@@ -106,7 +106,7 @@ def beam_search(
     return GeneratedClip(0, best, waveform, log_prob=float(scores[0]))
 
 
-@device_faults(smaller="use fewer candidates, or --device cpu")
+@device_errors(memory_advice="use fewer candidates, or --device cpu")
 @torch.no_grad()
 def generate_with_candidates(
     checkpoint: Checkpoint,

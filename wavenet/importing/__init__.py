@@ -1,1 +1,1 @@
-"""Other people's models -> checkpoints of this project, the same numbers in our layout."""
+"""Import models of other programs as checkpoints of this project that compute the same numbers."""

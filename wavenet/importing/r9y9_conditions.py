@@ -1,11 +1,16 @@
-"""What an r9y9 model is conditioned on: speakers, frames, and the network that stretches frames.
+"""Conditions of an r9y9 model: speakers, frames, and the network that upsamples frames.
 
-Their conditions enter each layer by one linear map, while ours pass a network of two hidden layers
-with SiLU. The identity goes through it exactly, since silu(x) - silu(-x) = x: with a row for x and
-one for -x in each hidden layer, the projection [W, -W] behind them gives W x.
+A `WeightReader` and hyperparameters enter; conditions in the layout of this project, and a function
+that upsamples frames, leave. Called by `r9y9`.
 
-Their frames are stretched to samples by filters, not on lines as ours; so the model takes one frame
-a sample (condition_hop = 1), and `find_upsampler` gives the function that makes those.
+In the original, the conditions enter each layer through one linear map. Here they pass a network
+with two hidden layers and SiLU. That network can compute the identity exactly, since
+silu(x) - silu(-x) = x: each hidden layer has one row for x and one for -x, and the projection
+[W, -W] after them computes W x.
+
+The original upsamples frames with filters, not by linear interpolation as this project does. The
+imported model therefore needs one frame per sample (condition_hop = 1), and `find_upsampler`
+returns the function that computes these frames.
 """
 
 import math
@@ -19,76 +24,83 @@ from torch import Tensor
 
 from wavenet.config import make_config
 from wavenet.errors import CheckpointError, ConditionError
-from wavenet.importing.r9y9_settings import Settings
-from wavenet.importing.weights import Weights
+from wavenet.importing.r9y9_hparams import R9y9Hparams
+from wavenet.importing.weight_reader import WeightReader
 from wavenet.model.conditions import FramesCondition, LabelCondition, VectorCondition
 
 SPEAKER, FRAMES = "speaker", "mel"
-MAX_VALUES = 1 << 27  # of stretched frames: 0.5 GB; 80 columns at 22,050 Hz for 76 s
-ONE_BY_ONE = {SPEAKER: "conv1x1g", FRAMES: "conv1x1c"}
+MAX_VALUES = 1 << 27  # upsampled numbers: 0.5 GB, or 80 columns at 22,050 Hz for 76 s
+LAYER_NAMES = {SPEAKER: "conv1x1g", FRAMES: "conv1x1c"}
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """What there is; widths are 0 where there is none.
+class R9y9Conditions:
+    """The conditions of a model; a width is 0 if the condition does not exist.
 
     Attributes:
-        speaker: numbers that stand for a speaker, behind the table if there is one.
-        speakers: rows of that table; 0 where the caller gives the vector.
-        frame: columns of a frame.
-        stretched: whether frames come slower than samples.
+        speaker_width: size of a speaker vector.
+        speakers: rows of the speaker table; 0 if the caller passes the vector itself.
+        frame_width: columns of a frame.
+        has_upsampler: whether the model has a network that upsamples frames.
     """
 
-    speaker: int
+    speaker_width: int
     speakers: int
-    frame: int
-    stretched: bool
+    frame_width: int
+    has_upsampler: bool
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """Fields of the ModelConfig."""
-        chosen: list[object] = []
+    def config_fields(self) -> dict[str, Any]:
+        """Fields of the ModelConfig that describe the conditions."""
+        conditions: list[object] = []
         if self.speakers:
             values = tuple(map(str, range(self.speakers)))
-            table = {"name": SPEAKER, "values": values, "channels": self.speaker}
-            chosen.append(make_config(LabelCondition, "embed_speakers", **table))
-        elif self.speaker:
-            chosen.append(make_config(VectorCondition, "conv1x1g", name=SPEAKER, size=self.speaker))
-        if self.frame:
-            width = self.frame
+            table = {"name": SPEAKER, "values": values, "channels": self.speaker_width}
+            conditions.append(make_config(LabelCondition, "embed_speakers", **table))
+        elif self.speaker_width:
+            vector = {"name": SPEAKER, "size": self.speaker_width}
+            conditions.append(make_config(VectorCondition, "conv1x1g", **vector))
+        if self.frame_width:
+            width = self.frame_width
             frames = {"name": FRAMES, "columns": width, "context": 0, "channels": width}
-            chosen.append(make_config(FramesCondition, "conv1x1c", **frames))
-        if not chosen:
+            conditions.append(make_config(FramesCondition, "conv1x1c", **frames))
+        if not conditions:
             return {}
-        hidden = 2 * (self.speaker + self.frame)
-        fields = {"conditions": tuple(chosen), "condition_channels": hidden}
-        return fields | {"condition_hop": 1} if self.frame else fields
+        hidden = 2 * (self.speaker_width + self.frame_width)
+        fields = {"conditions": tuple(conditions), "condition_channels": hidden}
+        return fields | {"condition_hop": 1} if self.frame_width else fields
 
     @property
-    def facts(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         """Sentences for the card."""
-        facts = []
+        notes = []
         if self.speakers:
-            facts.append(f"Speakers are the labels 0 to {self.speakers - 1}, in their order.")
-        if self.frame:
-            how = "after their upsampling network; `wavenet import --frames` runs it"
-            facts.append(
-                f"It takes frames x {self.frame} at the rate of samples"
-                + (f", {how}." if self.stretched else ".")
-                + " Features and their normalisation must be those that it was trained on."
+            notes.append(
+                f"Speakers are the labels 0 to {self.speakers - 1}, in the order of the original."
             )
-        return tuple(facts)
+        if self.frame_width:
+            upsampling = "computed by its upsampling network with `wavenet import --frames`"
+            notes.append(
+                f"The model needs frames x {self.frame_width}, one per sample"
+                + (f", {upsampling}." if self.has_upsampler else ".")
+                + " Use the features and the normalisation that it was trained with."
+            )
+        return tuple(notes)
 
-    def convert(self, weights: Weights, network: dict[str, Tensor], gate: int) -> dict[str, Tensor]:
-        """Convert the maps of all layers; their biases are added to those of the convolutions.
+    def convert(
+        self, weights: WeightReader, network: dict[str, Tensor], gate: int
+    ) -> dict[str, Tensor]:
+        """Convert the condition layers; add their biases to those of the convolutions.
 
         Args:
             weights: of the original.
-            network: the tensors so far; the convolutions' biases are read.
-            gate: width of each half.
+            network: the converted tensors so far; the biases of the convolutions are read.
+            gate: channels of each half of the gate.
+        Returns:
+            The tensors of the condition network, and the new biases of the convolutions.
         """
-        parts = {SPEAKER: self.speaker, FRAMES: self.frame}
-        if not any(parts.values()):
+        widths = {SPEAKER: self.speaker_width, FRAMES: self.frame_width}
+        if not any(widths.values()):
             return {}
         tensors: dict[str, Tensor] = {}
         maps = []
@@ -96,134 +108,143 @@ class Conditions:
         for n in range(layers):
             bias = network[f"blocks.{n}.conv.linear.bias"]
             columns = []
-            for part, width in parts.items():
+            for condition, width in widths.items():
                 if width:
-                    layer = f"conv_layers.{n}.{ONE_BY_ONE[part]}"
-                    columns.append(weights.take_weight(layer, 2 * gate, width, 1)[:, :, 0])
-                    bias = bias + weights.take_bias(layer, 2 * gate)
+                    layer = f"conv_layers.{n}.{LAYER_NAMES[condition]}"
+                    columns.append(weights.pop_weight(layer, 2 * gate, width, 1)[:, :, 0])
+                    bias = bias + weights.pop_bias(layer, 2 * gate)
             tensors[f"blocks.{n}.conv.linear.bias"] = bias
             maps.append(torch.cat(columns, dim=1))
         if self.speakers:
-            table = weights.take("embed_speakers.weight", self.speakers, self.speaker)
+            table = weights.pop("embed_speakers.weight", self.speakers, self.speaker_width)
             tensors[f"condition.embeddings.{SPEAKER}.weight"] = table
-        if self.frame:
-            tensors[f"condition.windows.{FRAMES}.weight"] = torch.eye(self.frame)
-            tensors[f"condition.windows.{FRAMES}.bias"] = torch.zeros(self.frame)
-        return tensors | self._through(torch.cat(maps))
+        if self.frame_width:
+            tensors[f"condition.windows.{FRAMES}.weight"] = torch.eye(self.frame_width)
+            tensors[f"condition.windows.{FRAMES}.bias"] = torch.zeros(self.frame_width)
+        return tensors | self._condition_network(torch.cat(maps))
 
-    def _through(self, project: Tensor) -> dict[str, Tensor]:
-        """Lead (layers * 2G, features) through our two hidden layers."""
-        features = self.speaker + self.frame
-        one = torch.eye(features, dtype=project.dtype)
-        # behind a vector stands a 1 that says it was given: it is not looked at
-        unread = one.new_zeros(features, int(self.speaker > 0 and not self.speakers))
-        chosen = torch.cat([one[:, : self.speaker], unread, one[:, self.speaker :]], dim=1)
+    def _condition_network(self, projection: Tensor) -> dict[str, Tensor]:
+        """Build the two hidden layers around a linear map (layers * 2G, features)."""
+        features = self.speaker_width + self.frame_width
+        one = torch.eye(features, dtype=projection.dtype)
+        # A vector has an extra input, 1 if the vector was passed; its weights are zeros.
+        ignored = one.new_zeros(features, int(self.speaker_width > 0 and not self.speakers))
+        split = self.speaker_width
+        inputs = torch.cat([one[:, :split], ignored, one[:, split:]], dim=1)
         return {
-            "condition.network.0.weight": torch.cat([chosen, -chosen]),
+            "condition.network.0.weight": torch.cat([inputs, -inputs]),
             "condition.network.0.bias": one.new_zeros(2 * features),
             "condition.network.2.weight": torch.cat(
                 [torch.cat([one, -one], dim=1), torch.cat([-one, one], dim=1)]
             ),
             "condition.network.2.bias": one.new_zeros(2 * features),
-            "condition.project.weight": torch.cat([project, -project], dim=1),
-            "condition.project.bias": one.new_zeros(project.shape[0]),
+            "condition.project.weight": torch.cat([projection, -projection], dim=1),
+            "condition.project.bias": one.new_zeros(projection.shape[0]),
         }
 
 
-def find_conditions(weights: Weights, settings: Settings) -> Conditions:
-    """See what the file has, and that the settings say the same.
+def find_conditions(weights: WeightReader, hparams: R9y9Hparams) -> R9y9Conditions:
+    """Find the conditions in a file, and check that the hyperparameters agree.
 
     Raises:
-        CheckpointError: they do not.
-        ConfigError: a width out of range.
+        CheckpointError: they do not agree.
+        ConfigError: a width is out of range.
     """
     widths = {}
-    for part, said in ((SPEAKER, settings.gin_channels), (FRAMES, settings.cin_channels)):
-        layer = f"conv_layers.0.{ONE_BY_ONE[part]}"
-        there = any(name.startswith(f"{layer}.") for name in weights.names)
-        widths[part] = weights.shape(f"{layer}.weight", 3)[1] if there else 0
-        if widths[part] != max(said, 0):
-            key = "gin_channels" if part == SPEAKER else "cin_channels"
+    for condition, expected in ((SPEAKER, hparams.gin_channels), (FRAMES, hparams.cin_channels)):
+        layer = f"conv_layers.0.{LAYER_NAMES[condition]}"
+        exists = any(name.startswith(f"{layer}.") for name in weights.names)
+        widths[condition] = weights.shape(f"{layer}.weight", 3)[1] if exists else 0
+        if widths[condition] != max(expected, 0):
+            key = "gin_channels" if condition == SPEAKER else "cin_channels"
             raise CheckpointError(
-                f"{weights.source} has {widths[part]} channels in {layer}, and the settings say "
-                f"{key} = {said}; give the settings of this very model"
+                f"{weights.source} has {widths[condition]} channels in {layer}, but the hparams "
+                f"have {key} = {expected}; use the hparams of this model"
             )
     table = "embed_speakers.weight"
-    named = widths[SPEAKER] and weights.has(table)
-    speakers = weights.shape(table, 2)[0] if named else 0
-    stretched = any(name.startswith(("upsample_net.", "upsample_conv.")) for name in weights.names)
-    return Conditions(widths[SPEAKER], speakers, widths[FRAMES], stretched)
+    has_table = widths[SPEAKER] and weights.has(table)
+    speakers = weights.shape(table, 2)[0] if has_table else 0
+    has_upsampler = any(
+        name.startswith(("upsample_net.", "upsample_conv.")) for name in weights.names
+    )
+    return R9y9Conditions(widths[SPEAKER], speakers, widths[FRAMES], has_upsampler)
 
 
-def find_upsampler(weights: Weights, conditions: Conditions) -> Callable[[Tensor], Tensor] | None:
-    """Give the function that stretches frames (F, columns) to samples (T, columns).
+def find_upsampler(
+    weights: WeightReader, conditions: R9y9Conditions
+) -> Callable[[Tensor], Tensor] | None:
+    """Return a function that upsamples frames (F, columns) to (T, columns), one per sample.
 
+    Returns:
+        None if the original has no upsampling network.
     Raises:
-        CheckpointError: a network of a kind that is not known here.
+        CheckpointError: the network is of an unknown kind.
     """
     if any(name.startswith("upsample_net.") for name in weights.names):
-        steps = _steps_since_2019(weights, conditions.frame)
+        layers = _layers_since_2019(weights, conditions.frame_width)
     elif any(name.startswith("upsample_conv.") for name in weights.names):
-        steps = _steps_of_0_1(weights)
+        layers = _layers_of_0_1(weights)
     else:
         return None
 
     def upsample(frames: Tensor) -> Tensor:
-        """Raise ConditionError where frames have another width or are too many."""
-        factor = math.prod(step.factor for step in steps)
+        """Raise ConditionError if the upsampled frames would be too large."""
+        factor = math.prod(layer.factor for layer in layers)
         if frames.numel() * factor > MAX_VALUES:
             raise ConditionError(
-                f"{frames.shape[0]} frames x {frames.shape[1]} become {factor} times as many, more "
-                f"than {MAX_VALUES:,} numbers; cut the recording"
+                f"{frames.shape[0]} frames x {frames.shape[1]}, upsampled by {factor}, exceed the "
+                f"limit of {MAX_VALUES:,} numbers; cut the recording"
             )
         x = frames.to(torch.float32).T[None]  # (1, C, F)
-        for step in steps:
-            x = step.run(x)
+        for layer in layers:
+            x = layer.run(x)
         return x[0].T.contiguous()
 
     return upsample
 
 
 @dataclass(frozen=True)
-class Step:
+class UpsampleLayer:
     """One layer of an upsampling network: (1, C, F) to (1, C, F * factor)."""
 
     factor: int
     run: Callable[[Tensor], Tensor]
 
 
-def _steps_since_2019(weights: Weights, columns: int) -> list[Step]:
-    """A convolution over time and columns, then per scale: every frame repeated, and smoothed."""
+def _layers_since_2019(weights: WeightReader, columns: int) -> list[UpsampleLayer]:
+    """Build a convolution over time and columns, and per scale a repetition and a smoothing."""
     width = weights.shape("upsample_net.conv_in.weight", 3)[2]
     if width % 2 == 0:
-        raise CheckpointError(f"{weights.source}: upsample_net.conv_in has {width} taps, not odd")
-    mix = weights.take("upsample_net.conv_in.weight", columns, columns, width).float()
+        raise CheckpointError(
+            f"{weights.source}: upsample_net.conv_in has {width} taps, expected an odd number"
+        )
+    kernel = weights.pop("upsample_net.conv_in.weight", columns, columns, width).float()
 
-    def enter(x: Tensor) -> Tensor:
-        # frames before the first and behind the last are those two
-        return F.conv1d(F.pad(x, (width // 2, width // 2), mode="replicate"), mix)
+    def convolve(x: Tensor) -> Tensor:
+        # The first and the last frame are repeated at the borders.
+        return F.conv1d(F.pad(x, (width // 2, width // 2), mode="replicate"), kernel)
 
-    layers = "upsample_net.upsample.up_layers"
-    found = sorted({name.split(".")[3] for name in weights.names if name.startswith(f"{layers}.")})
+    prefix = "upsample_net.upsample.up_layers"
+    found = sorted({name.split(".")[3] for name in weights.names if name.startswith(f"{prefix}.")})
     expected = [str(2 * n + 1) for n in range(len(found))]
     if not found or set(found) != set(expected):
         raise CheckpointError(
-            f"{weights.source}: {layers} has parts {', '.join(found)[:60] or 'none'}, expected 1, "
-            "3, 5, ..; with an activation between them it cannot be imported"
+            f"{weights.source}: {prefix} has parts {', '.join(found)[:60] or 'none'}, expected 1, "
+            "3, 5, ..; a network with an activation between them cannot be imported"
         )
-    steps = [Step(1, enter)]
+    layers = [UpsampleLayer(1, convolve)]
     for index in expected:
-        high, wide = weights.shape(f"{layers}.{index}.weight", 4)[2:]
+        high, wide = weights.shape(f"{prefix}.{index}.weight", 4)[2:]
         if high % 2 == 0 or wide % 2 == 0 or wide < 3:
             raise CheckpointError(
-                f"{weights.source}: {layers}.{index} is {high} x {wide}, expected odd"
+                f"{weights.source}: {prefix}.{index} is {high} x {wide}, expected odd sizes"
             )
-        kernel = weights.take_weight(f"{layers}.{index}", 1, 1, high, wide)
-        steps.append(_smooth(kernel.float()))
-    return steps
+        smoothing = weights.pop_weight(f"{prefix}.{index}", 1, 1, high, wide)
+        layers.append(_repeat_and_smooth(smoothing.float()))
+    return layers
 
 
-def _smooth(kernel: Tensor) -> Step:
+def _repeat_and_smooth(kernel: Tensor) -> UpsampleLayer:
     high, wide = kernel.shape[2:]
     scale = wide // 2
 
@@ -231,23 +252,25 @@ def _smooth(kernel: Tensor) -> Step:
         repeated = x.repeat_interleave(scale, dim=2)[:, None]
         return F.conv2d(repeated, kernel, padding=(high // 2, scale))[:, 0]
 
-    return Step(scale, run)
+    return UpsampleLayer(scale, run)
 
 
-def _steps_of_0_1(weights: Weights) -> list[Step]:
-    """Transposed convolutions over time, each with a bias and a ReLU."""
-    steps: list[Step] = []
-    while any(n.startswith(f"upsample_conv.{2 * len(steps)}.") for n in weights.names):
-        name = f"upsample_conv.{2 * len(steps)}"
+def _layers_of_0_1(weights: WeightReader) -> list[UpsampleLayer]:
+    """Build transposed convolutions over time, each with a bias and a ReLU."""
+    layers: list[UpsampleLayer] = []
+    while any(n.startswith(f"upsample_conv.{2 * len(layers)}.") for n in weights.names):
+        name = f"upsample_conv.{2 * len(layers)}"
         high, scale = weights.shape(f"{name}.weight", 4)[2:]
         if high % 2 == 0:
-            raise CheckpointError(f"{weights.source}: {name} spans {high} columns, not odd")
-        kernel = weights.take_weight(name, 1, 1, high, scale)
-        steps.append(_spread(kernel.float(), weights.take_bias(name, 1).float()))
-    return steps
+            raise CheckpointError(
+                f"{weights.source}: {name} spans {high} columns, expected an odd number"
+            )
+        kernel = weights.pop_weight(name, 1, 1, high, scale)
+        layers.append(_transposed_convolution(kernel.float(), weights.pop_bias(name, 1).float()))
+    return layers
 
 
-def _spread(kernel: Tensor, bias: Tensor) -> Step:
+def _transposed_convolution(kernel: Tensor, bias: Tensor) -> UpsampleLayer:
     high, scale = kernel.shape[2:]
 
     def run(x: Tensor) -> Tensor:
@@ -256,4 +279,4 @@ def _spread(kernel: Tensor, bias: Tensor) -> Step:
         )
         return F.relu(wide)[:, 0]
 
-    return Step(scale, run)
+    return UpsampleLayer(scale, run)

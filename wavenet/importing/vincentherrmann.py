@@ -1,11 +1,13 @@
-"""Models of vincentherrmann/pytorch-wavenet.
+"""Import models of vincentherrmann/pytorch-wavenet.
 
-A file enters, a model in our layout leaves. The file is the whole pickled module, or a state_dict;
-the latter does not tell how dilations repeat. Layers `start_conv`, per block `filter_convs.N`
-(tanh), `gate_convs.N` (sigmoid), `residual_convs.N`, `skip_convs.N`, then `end_conv_1`,
-`end_conv_2`. A convolution without bias has zeros here. Nothing is scaled; the first hidden layer
-behind the skip path may be narrower or wider than it, and ours is square, so zeros fill it up:
-they pass the ReLU as zeros, and the numbers stay the same.
+A file enters; a model in the layout of this project leaves. Called by `wavenet import`.
+
+The file is a whole pickled module or a state_dict; a state_dict does not contain how the dilations
+repeat. Its layers are `start_conv`, per block `filter_convs.N` (tanh), `gate_convs.N` (sigmoid),
+`residual_convs.N` and `skip_convs.N`, then `end_conv_1` and `end_conv_2`. The bias of a convolution
+without one becomes zeros. No weight is scaled. The first layer after the skip path may have another
+width than the skip path, but here that layer is square, so zeros pad it: they stay zeros through
+the ReLU, and the numbers are the same.
 """
 
 from pathlib import Path
@@ -17,9 +19,14 @@ from wavenet.checkpoint import CheckpointConfig
 from wavenet.codec import MuLawCodec
 from wavenet.config import make_config
 from wavenet.errors import CheckpointError, ConfigError
-from wavenet.importing import pickles
-from wavenet.importing.imported import Imported, build, make_checkpoint_config, side_by_side
-from wavenet.importing.weights import Weights
+from wavenet.importing import pickle_reader
+from wavenet.importing.imported_model import (
+    ImportedModel,
+    build_model,
+    flatten_taps,
+    make_checkpoint_config,
+)
+from wavenet.importing.weight_reader import WeightReader
 from wavenet.model.wavenet import WaveNetConfig, require_wavenet_config
 
 CLASSES = (
@@ -29,74 +36,83 @@ CLASSES = (
     "torch.nn.modules.conv.Conv1d",
     "torch.nn.backends.thnn._get_thnn_function_backend",
 )
-LAYERS_PER_CYCLE = 10  # theirs unless told otherwise
+LAYERS_PER_CYCLE = 10  # default of the original
 MAX_LAYERS_PER_CYCLE = 17  # dilations up to 65,536
 N_CLASSES = 256
 
-FACTS = (
-    "Codes are those of that program: mu = 256, rounded down, decoded as 2 code / 256 - 1; "
-    "generation starts from code 128. A decoded waveform has codes one lower, so a generated file "
-    "scored again has not the bits per sample that it was drawn with; recordings have theirs.",
-    "Nothing was scaled. Biases that the file does not have are zeros, and so are rows and columns "
-    "added where the skip path and the layer behind it differ in width.",
+CARD_NOTES = (
+    "Codes are those of the original: mu = 256, rounded down, decoded as 2 code / 256 - 1; "
+    "generation starts from code 128. Encoding a decoded waveform gives codes that are one lower. "
+    "The score of a generated file therefore differs from the bits per sample it was drawn with; "
+    "the scores of recordings are correct.",
+    "No weight was scaled. Biases that the file does not contain are zeros, and so are the rows "
+    "and columns that pad the skip path or the layer after it, if their widths differ.",
 )
 
 
-def read(
+def import_model(
     path: Path, name: str, trusted: bool, sample_rate: int, layers_per_cycle: int | None = None
-) -> Imported:
+) -> ImportedModel:
     """Import a model.
 
     Args:
-        path: a whole module saved by torch.save, or a state_dict.
-        name: of the checkpoint that it becomes.
+        path: a whole module or a state_dict, written by torch.save.
+        name: of the new checkpoint.
         trusted: see `pickles.read`.
-        sample_rate: Hz; the file does not tell.
-        layers_per_cycle: dilation of layer n is 2 ** (n mod this); a whole module tells it itself,
-            for a state_dict 10 if left out.
+        sample_rate: Hz; the file does not contain it.
+        layers_per_cycle: the dilation of layer n is 2 ** (n mod layers_per_cycle); a whole module
+            contains it, for a state_dict the default is 10.
     Raises:
-        ConfigError: not trusted, or a setting or size out of range.
+        ConfigError: the file is not trusted, or a setting or size is out of range.
         CheckpointError: the file is damaged or not of this layout.
     """
-    found, source = pickles.read(path, trusted, CLASSES), str(path)
+    content, source = pickle_reader.read_pickle(path, trusted, CLASSES), str(path)
     cycle = layers_per_cycle or LAYERS_PER_CYCLE
-    if pickles.is_module(found):
-        cycle = _own_cycle(found, source, layers_per_cycle)
-        found = pickles.state_dict(found, source)
+    if pickle_reader.is_module(content):
+        cycle = _stored_cycle(content, source, layers_per_cycle)
+        content = pickle_reader.collect_state_dict(content, source)
     if not 1 <= cycle <= MAX_LAYERS_PER_CYCLE:
         raise ConfigError(
             f"layers per cycle must be 1 to {MAX_LAYERS_PER_CYCLE}, found {cycle}; dilations "
             "double from layer to layer"
         )
-    weights = Weights(found, source)
-    config, ends = _config(weights, name, sample_rate, cycle)
-    model = require_wavenet_config(config.model, "the import")
-    tensors = _convert(weights, model, *ends)
-    weights.finish()
-    return Imported(config, build(config, tensors, source), "vincentherrmann", FACTS)
+    weights = WeightReader(content, source)
+    config, widths = _read_config(weights, name, sample_rate, cycle)
+    wavenet_config = require_wavenet_config(config.model, "the import")
+    tensors = _convert_tensors(weights, wavenet_config, *widths)
+    weights.check_all_read()
+    model = build_model(config, tensors, source)
+    return ImportedModel(config, model, "vincentherrmann", CARD_NOTES)
 
 
-def _own_cycle(module: pickles.Husk, source: str, given: int | None) -> int:
-    own = pickles.attribute(module, "layers")
-    if type(own) is not int:
-        raise CheckpointError(f"{source} does not tell its layers in a block; it is another module")
-    factor = pickles.attribute(module, "dilation_factor")
+def _stored_cycle(module: pickle_reader.OpaqueObject, source: str, option: int | None) -> int:
+    """Return the layers per cycle that a module contains, after comparing it with an option."""
+    stored = pickle_reader.get_attribute(module, "layers")
+    if type(stored) is not int:
+        raise CheckpointError(f"{source} is another module: it has no number of layers per block")
+    factor = pickle_reader.get_attribute(module, "dilation_factor")
     if factor not in (None, 2):
-        raise CheckpointError(f"{source} multiplies dilations by {factor!r:.20}; expected 2")
-    if given is not None and given != own:
-        raise ConfigError(f"{source} has {own} layers per cycle, found {given}; leave it out")
-    return own
+        raise CheckpointError(f"{source} multiplies dilations by {factor!r:.20}, expected 2")
+    if option is not None and option != stored:
+        raise ConfigError(
+            f"{source} has {stored} layers per cycle, but the option is {option}; omit it"
+        )
+    return stored
 
 
-def _config(
-    weights: Weights, name: str, sample_rate: int, cycle: int
+def _read_config(
+    weights: WeightReader, name: str, sample_rate: int, cycle: int
 ) -> tuple[CheckpointConfig, tuple[int, int]]:
-    """Read the sizes off the tensors: the config, and the widths S and E behind the layers."""
+    """Read the sizes from the tensors.
+
+    Returns:
+        The config, and the channels of the skip path and of the layer after it.
+    """
     source = weights.source
     residual, classes, taps = weights.shape("start_conv.weight", 3)
     if (classes, taps) != (N_CLASSES, 1):
         raise CheckpointError(
-            f"{source}: start_conv takes {classes} channels and {taps} taps; expected one-hot "
+            f"{source}: start_conv has {classes} channels and {taps} taps; expected one-hot "
             f"codes, {N_CLASSES} channels and 1 tap"
         )
     layers = 0
@@ -118,39 +134,42 @@ def _config(
     return make_checkpoint_config(source, name, sample_rate, codec, model), (skip, end)
 
 
-def _convert(weights: Weights, model: WaveNetConfig, skip: int, end: int) -> dict[str, Tensor]:
+def _convert_tensors(
+    weights: WeightReader, model: WaveNetConfig, skip: int, end: int
+) -> dict[str, Tensor]:
+    """Convert all tensors; `skip` and `end` are the channels of `skip_convs` and `end_conv_1`."""
     residual, gate, kernel = model.residual_channels, model.gate_channels, model.kernel_size
     layers, wide = len(model.dilations), model.skip_channels
-    start = weights.take_weight("start_conv", residual, N_CLASSES, 1)[:, :, 0]
-    tensors = {"embedding.weight": start.T + weights.take_bias("start_conv", residual)}
+    start = weights.pop_weight("start_conv", residual, N_CLASSES, 1)[:, :, 0]
+    tensors = {"embedding.weight": start.T + weights.pop_bias("start_conv", residual)}
     skips, skip_bias = [], torch.zeros(skip).double()
     for n in range(layers):
         halves = [f"filter_convs.{n}", f"gate_convs.{n}"]
-        conv = torch.cat([weights.take_weight(half, gate, residual, kernel) for half in halves])
-        bias = torch.cat([weights.take_bias(half, gate) for half in halves])
-        tensors[f"blocks.{n}.conv.linear.weight"] = side_by_side(conv)
+        conv = torch.cat([weights.pop_weight(half, gate, residual, kernel) for half in halves])
+        bias = torch.cat([weights.pop_bias(half, gate) for half in halves])
+        tensors[f"blocks.{n}.conv.linear.weight"] = flatten_taps(conv)
         tensors[f"blocks.{n}.conv.linear.bias"] = bias
-        onward = weights.take_weight(f"residual_convs.{n}", residual, gate, 1)[:, :, 0]
-        onward_bias = weights.take_bias(f"residual_convs.{n}", residual)
-        if n < layers - 1:  # nothing reads that of the last layer
-            tensors[f"blocks.{n}.residual.weight"] = onward
-            tensors[f"blocks.{n}.residual.bias"] = onward_bias
-        skips.append(weights.take_weight(f"skip_convs.{n}", skip, gate, 1)[:, :, 0])
-        skip_bias = skip_bias + weights.take_bias(f"skip_convs.{n}", skip)
-    first = weights.take_weight("end_conv_1", end, skip, 1)[:, :, 0]
-    second = weights.take_weight("end_conv_2", N_CLASSES, end, 1)[:, :, 0]
+        out = weights.pop_weight(f"residual_convs.{n}", residual, gate, 1)[:, :, 0]
+        out_bias = weights.pop_bias(f"residual_convs.{n}", residual)
+        if n < layers - 1:  # the residual output of the last layer is not used
+            tensors[f"blocks.{n}.residual.weight"] = out
+            tensors[f"blocks.{n}.residual.bias"] = out_bias
+        skips.append(weights.pop_weight(f"skip_convs.{n}", skip, gate, 1)[:, :, 0])
+        skip_bias = skip_bias + weights.pop_bias(f"skip_convs.{n}", skip)
+    first = weights.pop_weight("end_conv_1", end, skip, 1)[:, :, 0]
+    second = weights.pop_weight("end_conv_2", N_CLASSES, end, 1)[:, :, 0]
     return tensors | {
         "skip.weight": _padded(torch.cat(skips, dim=1), wide, layers * gate),
         "skip.bias": _padded(skip_bias[:, None], wide, 1)[:, 0],
         "hidden.weight": _padded(first, wide, wide),
-        "hidden.bias": _padded(weights.take_bias("end_conv_1", end)[:, None], wide, 1)[:, 0],
+        "hidden.bias": _padded(weights.pop_bias("end_conv_1", end)[:, None], wide, 1)[:, 0],
         "output.weight": _padded(second, N_CLASSES, wide),
-        "output.bias": weights.take_bias("end_conv_2", N_CLASSES),
+        "output.bias": weights.pop_bias("end_conv_2", N_CLASSES),
     }
 
 
 def _padded(matrix: Tensor, rows: int, columns: int) -> Tensor:
-    """Fill up with zeros to the right and below."""
-    whole = matrix.new_zeros(rows, columns)
-    whole[: matrix.shape[0], : matrix.shape[1]] = matrix
-    return whole
+    """Pad a matrix with zeros at the right and at the bottom."""
+    result = matrix.new_zeros(rows, columns)
+    result[: matrix.shape[0], : matrix.shape[1]] = matrix
+    return result

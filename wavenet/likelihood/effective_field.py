@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
-from wavenet.devices import device_faults
+from wavenet.devices import device_errors
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.model.conditioning import Conditioning, ConditionValue
 from wavenet.model.wavenet import WaveNet, require_wavenet
@@ -101,7 +101,7 @@ def measure_effective_field(
         total, done = torch.zeros(model.config.receptive_field, dtype=torch.float64), 0
         for first in range(0, len(pairs), rows):
             batch = pairs[first : first + rows]
-            with device_faults():
+            with device_errors():
                 batch_clips = [clips[n] for n, _ in batch]
                 total += prediction_gradients(model, batch_clips, [t for _, t in batch]).sum(0)
             done += len(batch)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
-from wavenet.devices import device_faults
+from wavenet.devices import device_errors
 from wavenet.errors import ConditionError
 from wavenet.model.conditioning import Conditioning, ConditionValue
 from wavenet.model.frame_features import compute_frame_features
@@ -99,10 +99,11 @@ def score_windows(
         frame_features = compute_frame_features(config, rate, waveform.cpu(), arrays)
     conditioning = model.conditioning([conditions or {}], [codes.numel()], [frame_features])
     codes = codes[None].to(conditioning.device)
-    predict = _predict_by_context if model.receptive_field else _predict_by_memory
+    has_field = model.receptive_field is not None
+    predict = _predict_by_context if has_field else _predict_by_memory
     size = window or WINDOW
     for params, targets in predict(checkpoint, codes, conditioning, size):
-        with device_faults():
+        with device_errors():
             nats = -model.distribution.log_prob(params, targets)[0]
             bits = nats.float().cpu() / math.log(2)
         yield bits
@@ -116,7 +117,7 @@ def _predict_by_context(
     for first in range(0, total, window):
         start = max(0, first - (model.receptive_field or 0))
         part = codes[:, start : min(total, first + window)]
-        with device_faults():
+        with device_errors():
             params = model(part, conditioning, torch.tensor([start]))
         yield params[:, :, first - start :], part[:, first - start :]
 
@@ -130,7 +131,7 @@ def _predict_by_memory(
     memory = model.initial_memory(1, conditioning.device)
     for first in range(0, codes.shape[1], window):
         part = inputs[:, first : first + window]
-        with device_faults():
+        with device_errors():
             hidden = model.hidden_states(part, conditioning, torch.tensor([first]), memory)
             params = model.output_params(hidden).transpose(1, 2)
         yield params, codes[:, first : first + window]

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
-from wavenet.devices import device_faults
+from wavenet.devices import device_errors
 from wavenet.engines.base import Engine
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.generation.generate import generate
@@ -109,7 +109,7 @@ def view_steps(
     # one receptive field of context, whose own predictions are wrong and dropped
     start = max(0, first - model.config.receptive_field)
     inputs = F.pad(codes[start:-1], (1, 0), value=model.start_code)[None]
-    with device_faults():
+    with device_errors():
         gated = model.hidden_states(inputs.to(model.device), conditioning, torch.tensor([start]))
         gated = gated[0, first - start :]  # (n, layers * G)
         params = model.output_params(gated).float().cpu()

@@ -177,7 +177,9 @@ class RingMemory(Memory):
 
 @dataclass
 class DeviceRingMemory(RingMemory):
-    """Rings for a CUDA graph: every operation reads the cursor from the device.
+    """Rings for a CUDA graph: `taps`, `push` and `advance` read the cursor from the device.
+
+    For steps only: rows are selected, joined and copied from the source, whose cursor is exact.
 
     Attributes:
         position: (1,) int64, the cursor.

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wavenet.corpus.reading import Corpus
+from wavenet.corpus.reader import Corpus
 from wavenet.errors import DataError
 from wavenet.model.conditioning import ConditionValue
 from wavenet.model.conditions import FramesCondition, VectorCondition
@@ -95,7 +95,7 @@ class CorpusClip(TrainingClip):
     @cached_property
     def fields(self) -> Mapping[str, ConditionValue]:
         """Values by name."""
-        return {**self._recordings.corpus.labels(self._recording)}
+        return {**self._recordings.corpus.fields(self._recording)}
 
     @cached_property
     def source(self) -> str:
@@ -158,7 +158,7 @@ def open_corpus_clips(
     for n, (file_index, count) in enumerate(
         zip(corpus.records["number"].tolist(), segments.tolist(), strict=True)
     ):
-        fields = corpus.labels(n) if data.test or data.validation else {}
+        fields = corpus.fields(n) if data.test or data.validation else {}
         split = split_point(data, fields, count, file_index, corpus.header.files)
         train_segments[n], is_test[n] = split or 0, split is None
     recording = np.repeat(np.arange(len(corpus)), segments)
@@ -177,7 +177,7 @@ def _check_corpus(data: DataConfig, corpus: Corpus, sample_rate: int, model: Mod
             f"the corpus {folder} has {header.sample_rate} Hz, the model {sample_rate}; use "
             f"--sample-rate {header.sample_rate}, or prepare a corpus with {sample_rate}"
         )
-    corpus.check_labels(data.pattern, data.metadata)
+    corpus.check_field_source(data.pattern, data.metadata)
     if data.speed_perturbation:
         raise DataError(
             f"the corpus {folder} holds its recordings at one speed; remove "

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from audio_utils import io
 from audio_utils.errors import AudioError
+from wavenet.audio_metadata import AudioFile, find_audio_files
 from wavenet.corpus.format import is_corpus
 from wavenet.errors import ConditionError, DataError
-from wavenet.manifest import Entry, find_entries
 from wavenet.model.conditioning import ConditionValue
 from wavenet.model.conditions import (
     FramesCondition,
@@ -81,7 +81,7 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
     validation: list[TrainingClip] = []
     test: list[TrainingClip] = []
     skipped: list[str] = []
-    entries = find_entries(folder, data.pattern, data.metadata)
+    entries = find_audio_files(folder, data.pattern, data.metadata)
     for number, entry in enumerate(entries):
         try:
             clips = _read_clips(entry, data, sample_rate, model, 1.0)
@@ -102,7 +102,7 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
 
 
 def _read_clips(
-    entry: Entry, data: DataConfig, sample_rate: int, model: ModelConfig, speed: float
+    entry: AudioFile, data: DataConfig, sample_rate: int, model: ModelConfig, speed: float
 ) -> list[TrainingClip]:
     """Read a recording at a speed and cut it into segments with their frames."""
     # Resampled to a lower rate than it is played at, a recording is faster. Resampling straight

@@ -13,9 +13,9 @@ from pathlib import Path, PurePath
 from audio_utils import io
 from audio_utils.analysis import is_clipped, silent_fraction
 from audio_utils.errors import AudioError
-from wavenet.corpus.format import is_corpus, read_report
-from wavenet.corpus.reading import Corpus
-from wavenet.manifest import AUDIO_SUFFIXES, Entry, find_entries, find_table
+from wavenet.audio_metadata import AUDIO_SUFFIXES, AudioFile, find_audio_files, find_metadata
+from wavenet.corpus.format import is_corpus, read_corpus_report
+from wavenet.corpus.reader import Corpus
 
 MAX_LISTED = 20  # names or sentences: enough to see what is wrong
 
@@ -67,16 +67,16 @@ def scan_dataset(
     Everything that is known without opening a recording is checked before this returns.
 
     Args:
-        folder, pattern, metadata: as in `manifest.find_entries`; or a prepared corpus, and the
-            pattern or metadata that it was prepared with.
+        folder, pattern, metadata: as in `audio_metadata.find_audio_files`; or a prepared corpus,
+            and the pattern or metadata that it was prepared with.
     Raises:
-        DataError: as `manifest.find_entries`; a corpus that is damaged.
+        DataError: as `audio_metadata.find_audio_files`; a corpus that is damaged.
         ConfigError: a corpus that was prepared with other fields.
     """
     if is_corpus(folder):
         return iter([_report_of_corpus(folder, pattern, metadata)])
-    entries = find_entries(folder, pattern, metadata)
-    table = find_table(folder, metadata) if pattern is None else None
+    entries = find_audio_files(folder, pattern, metadata)
+    table = find_metadata(folder, metadata) if pattern is None else None
     values: dict[str, set[str]] = {}
     for entry in entries:
         for name, value in entry.fields.items():
@@ -89,14 +89,16 @@ def scan_dataset(
 def _report_of_corpus(folder: Path, pattern: str | None, metadata: str | None) -> DatasetReport:
     """Return the report that was written with a corpus."""
     corpus = Corpus(folder)
-    corpus.check_labels(pattern, metadata)
-    header, report = corpus.header, read_report(folder)
+    corpus.check_field_source(pattern, metadata)
+    header, report = corpus.header, read_corpus_report(folder)
     source = "file names" if header.pattern else header.metadata
-    return DatasetReport(format=source, fields=corpus.fields, done=report.files, **dict(report))
+    return DatasetReport(
+        format=source, fields=corpus.field_values, done=report.files, **dict(report)
+    )
 
 
 def _scan_files(
-    folder: Path, entries: Sequence[Entry], report: DatasetReport
+    folder: Path, entries: Sequence[AudioFile], report: DatasetReport
 ) -> Iterator[DatasetReport]:
     """Read the recordings one after the other; yield the report after each."""
     durations: list[float] = []  # seconds, sorted

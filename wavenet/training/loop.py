@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from wavenet.devices import choose_device, device_faults
-from wavenet.locks import hold
+from wavenet.devices import choose_device, device_errors
+from wavenet.folder_lock import lock_folder
 from wavenet.training import snapshots
 from wavenet.training.batches import MicroBatches
 from wavenet.training.distributed import SINGLE_RANK, Ranks
@@ -62,7 +62,7 @@ def train(
     device = device or choose_device()
     advice = "continue from the last saved step with --resume, or there with --device cpu"
     memory = "lower samples_per_step in the recipe, or use --device cpu"
-    with hold(folder) if ranks.is_main else nullcontext(), device_faults(advice, memory):
+    with lock_folder(folder) if ranks.is_main else nullcontext(), device_errors(advice, memory):
         state = make_state(task, device)
         metrics = _open_run(task, folder, state, resume, ranks)
         queue = MetricsQueue(metrics_lag(device))

@@ -21,7 +21,7 @@ from typing import Literal
 from pydantic import Field
 
 from audio_utils.atomic_files import atomic_file, os_error_reason
-from wavenet import locks
+from wavenet import folder_lock
 from wavenet.config import Name, StrictConfig, parse_config
 from wavenet.errors import ConfigError, FolderError, TrainingError
 from wavenet.training.recipe import BUILT_IN
@@ -135,7 +135,7 @@ def resume(folder: Path, warm_worker: WarmWorker | None = None) -> None:
         FolderError: its folder cannot be written.
     """
     plan = read_plan(folder)
-    if locks.is_held(folder) is not None or is_starting(folder):
+    if folder_lock.lock_holder(folder) is not None or is_starting(folder):
         raise TrainingError(f"the run {plan.name} is running already")
     _start_process(plan, folder, warm_worker)
 
@@ -257,7 +257,7 @@ def _start_process(plan: RunPlan, folder: Path, warm_worker: WarmWorker | None) 
 
 def _find_process(folder: Path) -> int | None:
     """Return the process of a run, if known for certain: it locks the folder or is starting."""
-    holder, control = locks.is_held(folder), read_control(folder)
+    holder, control = folder_lock.lock_holder(folder), read_control(folder)
     if holder or control is None:
         return holder
     return control.pid if _PROC.exists() and is_starting(folder) else None

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from wavenet import locks
+from wavenet import folder_lock
 from wavenet.training.metrics_history import MetricsHistory, Point
 from wavenet.training.run_process import (
     LOG_FILE,
@@ -113,7 +113,7 @@ def _history(folder: Path) -> MetricsHistory:
 
 def _active_state(folder: Path) -> RunState | None:
     """Return the state of a run that a process works on; None if there is no such process."""
-    holder, control = locks.is_held(folder), read_control(folder)
+    holder, control = folder_lock.lock_holder(folder), read_control(folder)
     if holder is None and not is_starting(folder):
         return None
     if control is None or holder not in (None, control.pid):

@@ -111,6 +111,10 @@ class CpuEngine(SteppedEngine):
         rings = torch.zeros(conditioning.batch, edges[-1], self._shape.ring_width)
         return RingMemory(rings, edges)
 
+    @property
+    def _memory_values(self) -> int:
+        return self.model.config.ring_edges[-1] * self._shape.ring_width
+
     def _step(self, state: State) -> Tensor:
         """Generate one sample, ignore its code, and return its params."""
         shape, batch = self._shape, state.position.shape[0]

@@ -209,7 +209,7 @@ def apply_gates(w, shape, workspace, frames, layer, slot, sample):  # type: igno
             frame = offset // frames.hop_length
             fraction = np.float32(offset - frame * frames.hop_length)
             fraction = fraction / np.float32(frames.hop_length)
-        left = ((row * frames.count + frame) * shape.layers + layer) * width
+        left = ((row * frames.frame_count + frame) * shape.layers + layer) * width
         right = left + shape.layers * width if frames.hop_length > 0 else left
         at = base + row * width
         out = (layer * workspace.batch + row) * shape.gate_width

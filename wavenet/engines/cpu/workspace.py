@@ -37,8 +37,8 @@ class Workspace(NamedTuple):
 class BiasFrames(NamedTuple):
     """Biases of the conditions for B rows, in gate panels, one frame every `hop_length` samples."""
 
-    biases: Floats  # (B, count, layers, 2 * gate_width), flat
-    count: int  # frames
+    biases: Floats  # (B, frame_count, layers, 2 * gate_width), flat
+    frame_count: int
     offsets: NDArray[np.int64]  # (B,), samples from the first frame to the first sample
     hop_length: int  # 0: one frame for all samples
 

@@ -92,6 +92,10 @@ class GpuEngine(SteppedEngine):
         shape = (conditioning.batch, edges[-1], self._shape.residual_width)
         return RingMemory(torch.zeros(shape, device=conditioning.device), edges)
 
+    @property
+    def _memory_values(self) -> int:
+        return self.model.config.ring_edges[-1] * self._shape.residual_width
+
     def _step(self, state: State) -> Tensor:
         return self._launch(state, SamplingConfig(), None, None)
 

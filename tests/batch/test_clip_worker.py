@@ -1,0 +1,143 @@
+"""One worker, and the errors around it: memory, disk, clips that are not finite."""
+
+import resource
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import soundfile
+import torch
+
+from tests.batch.conftest import (
+    CallbackBatchProgress,
+    file_hashes,
+    make_rows,
+    read_journal,
+    run_rows,
+    write_manifest,
+)
+from wavenet.batch import clip_worker
+from wavenet.batch.batch_config import BatchSettings, ExecutionConfig, RunOptions
+from wavenet.batch.clip_worker import default_batch_size
+from wavenet.batch.clip_writer import PEAK_CEILING, normalize
+from wavenet.batch.run import run_batch
+from wavenet.batch.tasks import load_checkpoint
+from wavenet.engines.registry import make_engine
+from wavenet.errors import FolderError, OutOfMemory
+from wavenet.generation.generate import GeneratedClip, generate_many
+
+
+def test_a_clip_that_needs_too_much_memory_fails_alone(tiny, tmp_path, monkeypatch):
+    """Once all active clips failed with it, and the last of them was generated twice."""
+
+    def generate_with_little_memory(loaded, requests, *rest):
+        source = enumerate(requests)
+        while chunk := list(islice(source, rest[-1])):
+            if any(request.samples > 600 for _, request in chunk):
+                raise OutOfMemory("too much")
+            for n, request in chunk:
+                for clip in generate_many(loaded, [request], *rest):
+                    yield replace(clip, index=n)
+
+    monkeypatch.setattr(clip_worker, "generate_many", generate_with_little_memory)
+    rows = make_rows(9, temperature=1.0)
+    result = run_rows(tmp_path / "out", rows, tiny, batch_size=3)
+    too_long = {row["id"] for row in rows if round(row["seconds"] * 8000) > 600}
+    assert 0 < len(too_long) < 9
+    journal = read_journal(tmp_path / "out")
+    assert {r["id"] for r in journal if r["status"] == "failed"} == too_long
+    counts = (len(journal), result.done, result.failed)
+    assert counts == (9, 9 - len(too_long), len(too_long))
+
+
+def test_clips_that_are_not_finite_are_not_written(tiny, tmp_path, monkeypatch):
+    def generate_a_nan(loaded, requests, *rest):
+        for n, request in enumerate(requests):
+            wave = torch.full((request.samples,), float("nan" if n == 1 else 0.1))
+            yield GeneratedClip(n, torch.zeros(request.samples, dtype=torch.int64), wave)
+
+    monkeypatch.setattr(clip_worker, "generate_many", generate_a_nan)
+    result = run_rows(tmp_path / "out", make_rows(4, temperature=1.0), tiny)
+    assert (result.done, result.failed) == (3, 1)
+    (failed,) = [r for r in read_journal(tmp_path / "out") if r["status"] == "failed"]
+    assert "not finite" in failed["error"]
+    assert len(file_hashes(tmp_path / "out")) == 3
+
+
+@pytest.mark.parametrize("limit", [300, 1500])
+def test_a_full_disk_is_one_sentence_and_the_batch_resumes(tiny, tmp_path, limit):
+    """The smaller limit stops the first clip, the larger one the journal."""
+    run_rows(tmp_path / "whole", make_rows(), tiny)
+    manifest = write_manifest(tmp_path / "m.jsonl", make_rows())
+    execution = ExecutionConfig(tmp_path / "out", "cpu", "cpu", 1, 2)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(FolderError) as caught:
+            run_batch(manifest, BatchSettings(tiny), RunOptions(), execution)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(caught.value)
+    file_hashes(tmp_path / "out")  # checks that no file is incomplete
+    assert all(record["status"] == "done" for record in read_journal(tmp_path / "out"))
+    run_rows(tmp_path / "out", make_rows(), tiny)
+    assert file_hashes(tmp_path / "out") == file_hashes(tmp_path / "whole")
+
+
+def test_an_output_folder_that_is_removed_is_not_recreated(tiny, tmp_path):
+    def remove(seconds):
+        for path in (tmp_path / "out").glob("*"):
+            path.unlink()
+        (tmp_path / "out" / ".lock").unlink(missing_ok=True)
+        if (tmp_path / "out").exists():
+            (tmp_path / "out").rmdir()
+
+    progress = CallbackBatchProgress(on_advance=remove)
+    with pytest.raises(FolderError):
+        run_rows(tmp_path / "out", make_rows(), tiny, batch_size=2, progress=progress)
+    assert not (tmp_path / "out").exists()
+    assert run_rows(tmp_path / "out", make_rows(), tiny).done == 9
+
+
+def test_clipped_samples_are_a_warning(tiny, tmp_path, monkeypatch):
+    def generate_too_loud(loaded, requests, *rest):
+        for n, request in enumerate(requests):
+            yield GeneratedClip(
+                n, torch.zeros(request.samples).long(), torch.full((request.samples,), 1.5)
+            )
+
+    monkeypatch.setattr(clip_worker, "generate_many", generate_too_loud)
+    run_rows(tmp_path / "out", make_rows(1), tiny)
+    (record,) = read_journal(tmp_path / "out")
+    assert record["warnings"] == [f"{round(record['seconds'] * 8000)} samples clipped"]
+
+
+def test_normalization_to_peak_and_loudness():
+    wave = 0.1 * torch.sin(torch.arange(16000) * 0.3)
+    none, peak, lufs = (
+        BatchSettings("", normalize=how, target_lufs=-30) for how in ("none", "peak", "lufs")
+    )
+    assert normalize(wave, 16000, none) is wave
+    assert float(normalize(wave, 16000, peak).abs().max()) == pytest.approx(PEAK_CEILING)
+    quiet = normalize(wave, 16000, lufs)
+    assert 0 < float(quiet.abs().max()) < PEAK_CEILING
+    loud = normalize(wave, 16000, BatchSettings("", normalize="lufs", target_lufs=40))
+    assert float(loud.abs().max()) == pytest.approx(PEAK_CEILING)
+    short = normalize(wave[:100], 16000, lufs)
+    assert float(short.abs().max()) == pytest.approx(PEAK_CEILING)
+    silent = torch.zeros(100)
+    assert normalize(silent, 16000, peak) is silent
+
+
+def test_float_files_keep_all_bits(tiny, tmp_path):
+    settings = BatchSettings(tiny, subtype="FLOAT")
+    run_rows(tmp_path / "out", make_rows(1), tiny, settings=settings)
+    (name,) = file_hashes(tmp_path / "out")
+    assert soundfile.info(tmp_path / "out" / name).subtype == "FLOAT"
+
+
+def test_the_default_batch_size_is_limited_by_memory(tiny):
+    checkpoint, _ = load_checkpoint(tiny)
+    engine = make_engine("cached", checkpoint.model)
+    assert default_batch_size(checkpoint, engine, 1) == clip_worker.MAX_BATCH_CPU
+    assert default_batch_size(checkpoint, engine, 1 << 40) == 1

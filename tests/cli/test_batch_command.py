@@ -1,0 +1,292 @@
+"""`wavenet batch`: output, exit codes, and what remains after it was stopped."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from tests.batch.conftest import file_hashes, make_rows, read_journal, write_manifest
+from tests.cli.conftest import assert_refused
+from tests.conftest import tiny_config
+from wavenet.cli import batch_progress
+from wavenet.cli.batch_progress import BatchProgressBar
+
+CALL = "from wavenet.cli.main import main; main()"
+
+
+@pytest.fixture
+def tiny(make_checkpoint):
+    return make_checkpoint(tiny_config(conditions="label")).folder
+
+
+@pytest.fixture
+def batch(wavenet, tiny, tmp_path):
+    """Return a function that runs a batch over rows, or a manifest, into the folder out."""
+
+    def call(rows, *options):
+        manifest = write_manifest(tmp_path / "m.jsonl", rows) if isinstance(rows, list) else rows
+        common = ("--out-dir", tmp_path / "out", "--checkpoint", tiny, "--engine", "cpu")
+        return wavenet("batch", manifest, *common, *options)
+
+    return call
+
+
+def test_a_batch_is_generated_and_skipped_the_second_time(batch, tmp_path):
+    code, out, err = batch(make_rows(4))
+    assert (code, out) == (0, f"{tmp_path / 'out' / 'results.jsonl'}\n")
+    assert "4 clips, " in err
+    assert "4 clips generated (" in err
+    code, out, err = batch(make_rows(4), "--json")
+    counts = json.loads(out)
+    assert (code, counts["done"], counts["already_done"], counts["remaining"]) == (0, 0, 4, 0)
+    assert "0 clips generated, 4 already done" in err
+    assert json.loads(batch(make_rows(4), "--json", "--overwrite")[1])["done"] == 4
+
+
+def test_a_table_stdin_and_a_pipe_give_the_same(batch, tmp_path, monkeypatch):
+    batch(make_rows(2, temperature=1.0))
+    before = file_hashes(tmp_path / "out")
+    table = tmp_path / "m.csv"
+    columns = ["id", "digit", "seconds"]
+    lines = [",".join(str(row[column]) for column in columns) for row in make_rows(2)]
+    table.write_text("\n".join([",".join(columns), *lines]))
+    assert json.loads(batch(table, "--json", "--overwrite")[1])["done"] == 2
+    assert file_hashes(tmp_path / "out") == before
+    with table.open() as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        assert json.loads(batch("-", "--json")[1])["already_done"] == 2
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cp", table, pipe]):
+        assert json.loads(batch(pipe, "--json")[1])["already_done"] == 2
+
+
+def test_all_invalid_rows_are_listed_and_nothing_is_generated(batch, tmp_path):
+    rows = [*make_rows(3), {"id": "clip 0", "digit": "a"}, {"id": "x", "digit": "?"}]
+    for options in ((), ("--dry-run",)):
+        code, out, err = batch(rows, *options)
+        assert (code, out) == (2, "")
+        assert "line 4: has the same id as line 1: 'clip 0'" in err
+        assert "line 5: digit cannot be '?'" in err
+        assert "2 of 5 rows" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_many_invalid_rows_are_counted(batch):
+    code, _, err = batch([{"id": n, "digit": "?"} for n in range(60)])
+    assert code == 2
+    assert err.count("cannot be '?'") == 50
+    assert "and 10 more" in err
+
+
+def test_invalid_rows_can_be_skipped(batch, tmp_path):
+    rows = [*make_rows(2), {"id": "x", "digit": "?"}]
+    for done in (2, 0):
+        code, out, _ = batch(rows, "--skip-invalid", "--json")
+        counts = json.loads(out)
+        assert (code, counts["done"], counts["failed"]) == (3, done, 1)
+        assert counts["remaining"] == 0
+    assert len(read_journal(tmp_path / "out")) == 3
+
+
+def test_a_dry_run_writes_nothing_and_a_limit_applies(batch, tmp_path):
+    code, out, err = batch(make_rows(5), "--dry-run", "--limit", 2)
+    assert (code, out) == (0, "")
+    assert "2 clips, " in err
+    assert not (tmp_path / "out").exists()
+    assert json.loads(batch(make_rows(5), "--limit", 2, "--json")[1])["done"] == 2
+    assert json.loads(batch(make_rows(5), "--json")[1])["already_done"] == 2
+
+
+def test_fail_fast_stops_at_the_first_failure(batch, tmp_path):
+    (tmp_path / "out" / "clip-0-x_0.wav").mkdir(parents=True)
+    rows = make_rows(9, temperature=1.0)
+    rows[5]["output"] = "clip-0-x_0"  # among the longest, which come first
+    rows[5]["seconds"] = 1.0
+    (tmp_path / "out" / "results.jsonl").touch()
+    code, out, err = batch(rows, "--fail-fast", "--batch-size", 1, "--json")
+    counts = json.loads(out)
+    assert (code, counts["failed"]) == (3, 1)
+    assert counts["done"] < 8
+    assert counts["remaining"] == 8 - counts["done"]
+    assert "clip 5: " in err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--shard", "0/4"), "--shard must be i/n"),
+        (("--shard", "5/4"), "--shard must be i/n"),
+        (("--batch-size", "0"), "--batch-size must be auto"),
+        (("--format", "aac"), "--format must be wav"),
+        (("--format", "flac", "--subtype", "FLOAT"), "needs --format wav"),
+        (("--normalize", "rms"), "--normalize must be none"),
+        (("--temperature", "0"), "temperature"),
+    ],
+)
+def test_invalid_options_are_refused(batch, options, words):
+    assert_refused(batch(make_rows(1), *options), words)
+
+
+def test_missing_files_are_one_sentence(batch, tmp_path):
+    assert_refused(batch(tmp_path / "none.csv"), "none.csv", code=1)
+    assert_refused(batch(tmp_path), "cannot be read", code=1)
+    assert_refused(batch(make_rows(1), "--checkpoint", tmp_path / "gone"), "gone", code=1)
+    (tmp_path / "file").touch()
+    assert_refused(batch(make_rows(1), "--out-dir", tmp_path / "file"), "cannot be written", code=1)
+    code, _, err = batch(make_rows(1), "--out-dir", "/proc/clips")
+    assert code == 1
+    assert "wavenet: the folder /proc/clips cannot be" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_journal_cannot_be_the_manifest(batch, tmp_path):
+    batch(make_rows(1))
+    assert_refused(batch(tmp_path / "out" / "results.jsonl"), "copy it")
+
+
+def test_the_default_checkpoint_may_be_missing_if_every_row_names_one(wavenet, tiny, tmp_path):
+    manifest = write_manifest(tmp_path / "m.jsonl", make_rows(1, checkpoint=str(tiny)))
+    code, out, _ = wavenet(
+        "batch", manifest, "--out-dir", tmp_path / "out", "--checkpoint", tmp_path / "none",
+        "--engine", "cpu", "--json",
+    )  # fmt: skip
+    assert (code, json.loads(out)["done"]) == (0, 1)
+
+
+def test_a_remote_batch_has_its_journal_beside_the_manifest(wavenet, tiny, tmp_path):
+    manifest = write_manifest(tmp_path / "m.jsonl", make_rows(1))
+    there = f"local://{tmp_path}/there"
+    common = ("--checkpoint", tiny, "--engine", "cpu", "--out-dir", there)
+    code, out, _ = wavenet("batch", manifest, *common, "--json")
+    counts = json.loads(out)
+    assert (code, counts["done"]) == (0, 1)
+    assert counts["results"].startswith(f"{tmp_path}/m-")
+    assert json.loads(wavenet("batch", manifest, *common, "--json")[1])["already_done"] == 1
+    code, _, err = wavenet("batch", manifest, *common, "--journal-dir", tmp_path / "new")
+    assert code == 2
+    assert "exists, but" in err and "no results.jsonl" in err
+    assert_refused(wavenet("batch", "-", *common), "add --journal-dir")
+    assert_refused(wavenet("batch", manifest, *common[:-1], "nope://x"), "is not a location")
+    assert_refused(
+        wavenet("batch", manifest, *common[:-1], tmp_path / "o", "--journal-dir", "x"),
+        "needs an --out-dir",
+    )
+    plain = wavenet("batch", manifest, *common[:-1], f"file://{tmp_path}/plain")
+    assert plain[1] == f"{tmp_path}/plain/results.jsonl\n"
+
+
+def test_options_of_a_cluster_are_checked(wavenet, batch, monkeypatch):
+    assert_refused(batch(make_rows(1), "--cluster-address", "auto"), "needs --cluster ray")
+    assert_refused(batch(make_rows(1), "--cluster", "slurm"), "must be ray")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert_refused(batch(make_rows(1), "--cluster", "ray"), 'pip install "wavenet-studio[ray]"')
+
+
+def start_batch(tmp_path, tiny, rows, *options, **more):
+    """Start a batch as the leader of a process group."""
+    manifest = write_manifest(tmp_path / "m.jsonl", rows)
+    command = [sys.executable, "-c", CALL, "batch", manifest, "--out-dir", tmp_path / "out"]
+    command += ["--checkpoint", tiny, "--engine", "cpu", *options]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | more
+    return subprocess.Popen(list(map(str, command)), start_new_session=True, **pipes)
+
+
+def wait_for_results(process, tmp_path):
+    deadline = time.monotonic() + 120
+    journal = tmp_path / "out" / "results.jsonl"
+    while not (journal.exists() and journal.stat().st_size):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("workers", "times"), [(1, 1), (1, 2), (2, 1)])
+def test_ctrl_c_stops_a_batch_that_the_same_command_resumes(batch, tiny, tmp_path, workers, times):
+    rows = [{**row, "seconds": 0.2} for row in make_rows(400, temperature=1.0)]
+    process = start_batch(tmp_path, tiny, rows, "--workers", workers, "--batch-size", 2)
+    try:
+        wait_for_results(process, tmp_path)
+        os.killpg(process.pid, signal.SIGINT)  # to the whole group, as a terminal does
+        if times == 2:
+            time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert "finishing the active clips" in err
+    assert "the same command resumes" in err
+    assert "Traceback" not in err
+    journal = read_journal(tmp_path / "out")
+    assert 0 < len(journal) < 400
+    assert all(record["status"] == "done" for record in journal)
+    files = file_hashes(tmp_path / "out")
+    assert all(files[record["file"]] == record["sha256"] for record in journal)
+    if times == 1:
+        assert len(files) == len(journal)
+    counts = json.loads(batch(rows[:40], "--json")[1])
+    assert counts["done"] + counts["already_done"] == 40
+
+
+def test_closed_outputs_leave_no_traceback(tiny, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = start_batch(tmp_path, tiny, make_rows(3), stdout=writing)
+    os.close(writing)
+    _, err = process.communicate(timeout=120)
+    assert "Traceback" not in err
+    assert len(read_journal(tmp_path / "out")) == 3
+
+
+def test_a_full_disk_is_one_sentence(batch, tmp_path):
+    manifest = write_manifest(tmp_path / "long.jsonl", make_rows(3))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
+    try:
+        code, out, err = batch(manifest, "--batch-size", 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (code, out) == (3, "")
+    assert "the same command resumes" in err.splitlines()[-2]
+    assert err.splitlines()[-1].startswith("wavenet: ")
+    assert "writ" in err.splitlines()[-1]
+    file_hashes(tmp_path / "out")  # checks that no file is incomplete
+    assert batch(manifest)[0] == 0
+
+
+def test_without_a_terminal_progress_is_printed_in_lines(capsys, monkeypatch):
+    monkeypatch.setattr(batch_progress, "LINE_SECONDS", -1)
+    tasks = [SimpleNamespace(identity=name, seconds=1.0) for name in ("a", "b", "c [bold]")]
+    with BatchProgressBar(3, 4.0, quiet=False) as bar:
+        bar.skip_clip(tasks[0])
+        bar.finish_clip(tasks[1], {"error": None})
+        bar.advance(1.5)
+        bar.finish_clip(tasks[2], {"error": "no"})
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("2 of 3 clips, ")
+    assert lines[1] == "c [bold]: no"
+    with BatchProgressBar(3, 4.0, quiet=True) as bar:
+        bar.advance(1.5)
+    assert capsys.readouterr().err == ""
+
+
+def test_ctrl_c_during_the_exit_changes_nothing(tiny, tmp_path):
+    rows = [{**row, "seconds": 0.2} for row in make_rows(400, temperature=1.0)]
+    process = start_batch(tmp_path, tiny, rows, "--batch-size", 2)
+    try:
+        wait_for_results(process, tmp_path)
+        process.send_signal(signal.SIGINT)
+        line = next(line for line in process.stderr if "remaining: the same command" in line)
+        time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, line + rest
+    assert "Traceback" not in rest

@@ -1,0 +1,295 @@
+"""The commands, run in this process: their files, their output and their errors."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.cli.conftest import assert_refused
+from tests.conftest import RATE, sine
+from wavenet.cli.main import app
+
+COMMANDS = ["generate", "batch", "vocode", "score", "train", "info", "analyse", "bench", "import"]
+COMMANDS += ["ui"]
+GROUPS = ["data", "evaluate", "hub"]
+
+
+def test_help_imports_no_large_package():
+    code = (
+        "import sys; from wavenet.cli.main import run; code = run(['--help']);"
+        "heavy = {'torch', 'numpy', 'gradio', 'librosa'} & set(sys.modules);"
+        "sys.exit(code or (3 if heavy else 0))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *GROUPS])
+def test_every_command_has_help(wavenet, name):
+    code, out, _ = wavenet(name, "--help")
+    assert code == 0
+    assert "--help" in out
+
+
+def test_the_readme_names_every_command(request):
+    readme = (request.config.rootpath / "README.md").read_text(encoding="utf-8")
+    names = [command.name for command in app.registered_commands]
+    assert names == COMMANDS
+    groups = [group.name for group in app.registered_groups]
+    assert groups == GROUPS
+    assert [name for name in names + groups if f"wavenet {name}" not in readme] == []
+
+
+def test_generate_writes_the_same_file_for_the_same_seed(wavenet, tiny, tmp_path):
+    paths = [tmp_path / "one.wav", tmp_path / "two.wav", tmp_path / "three.wav"]
+    for path, seed in zip(paths, (3, 3, 4), strict=True):
+        code, out, _ = wavenet(
+            "generate", "--checkpoint", tiny, "--set", "digit=a", "--seconds", 0.1,
+            "--seed", seed, "--out", path,
+        )  # fmt: skip
+        assert (code, out) == (0, f"{path}\n")
+    assert paths[0].read_bytes() == paths[1].read_bytes() != paths[2].read_bytes()
+    info = soundfile.info(paths[0])
+    assert (info.frames, info.samplerate, info.subtype) == (800, RATE, "PCM_16")
+
+
+def test_generate_prints_a_record_of_each_of_several_clips(wavenet, tiny, tmp_path):
+    code, out, _ = wavenet(
+        "generate", "--checkpoint", tiny, "--set", "digit=b", "--seconds", 0.02,
+        "--seed", 7, "--count", 3, "--out", tmp_path / "new", "--json",
+    )  # fmt: skip
+    assert code == 0
+    records = [json.loads(line) for line in out.splitlines()]
+    assert [r["seed"] for r in records] == [7, 8, 9]
+    names = sorted(p.name for p in (tmp_path / "new").iterdir())
+    assert names == [f"tiny_b_seed{n}.wav" for n in (7, 8, 9)]
+    one = tmp_path / "one.wav"
+    wavenet(
+        "generate", "--checkpoint", tiny, "--set", "digit=b", "--seconds", 0.02, "--seed", 8,
+        "--out", one,
+    )  # fmt: skip
+    assert one.read_bytes() == (tmp_path / "new" / "tiny_b_seed8.wav").read_bytes()
+
+
+def test_generate_resamples_a_prompt_and_reports_it(wavenet, tiny, tmp_path):
+    stereo = tmp_path / "stereo.wav"
+    soundfile.write(stereo, np.stack([sine(0.2, rate=16_000)] * 2, axis=1), 16_000)
+    common = ("generate", "--checkpoint", tiny, "--set", "digit=a", "--seconds", 0.05,
+              "--prompt", stereo)  # fmt: skip
+    code, _, err = wavenet(*common, "--out", tmp_path / "with.wav")
+    assert code == 0
+    assert "mixed 2 channels to one, resampled 16000 Hz to 8000 Hz" in err
+    assert soundfile.info(tmp_path / "with.wav").frames == 2000
+    wavenet(*common, "--without-prompt", "--out", tmp_path / "new.wav")
+    new, whole = (soundfile.read(tmp_path / f"{n}.wav")[0] for n in ("new", "with"))
+    assert np.array_equal(whole[1600:], new)
+
+
+def test_generate_does_not_replace_a_file(wavenet, tiny, tone, tmp_path):
+    before = tone.read_bytes()
+    common = ("generate", "--checkpoint", tiny, "--set", "digit=a", "--out", tone)
+    assert_refused(wavenet(*common), "exists already", "--overwrite")
+    assert tone.read_bytes() == before
+    assert wavenet(*common, "--overwrite")[0] == 0
+    assert tone.read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--set", "digit=z"], ["digit cannot be 'z'", "a, b, c"]),
+        ([], ["the label 'digit' is missing"]),
+        (["--set", "digit"], ["NAME=VALUE", "'digit'"]),
+        (["--set", "digit=a", "--set", "digit=b"], ["twice"]),
+        (["--set", "digit=a", "--set", "x=1"], ["'x' is not known"]),
+        (["--set", "digit=a", "--seconds", "0"], ["above 0", "found 0"]),
+        (["--set", "digit=a", "--seconds", "3600"], ["at most 600", "found 3600"]),
+        (["--set", "digit=a", "--temperature", "0"], ["temperature", "found 0"]),
+        (["--set", "digit=a", "--temperature", "-1"], ["temperature", "found -1"]),
+        (["--set", "digit=a", "--temperature", "nan"], ["temperature"]),
+        (["--set", "digit=a", "--top-p", "0"], ["top_p"]),
+        (["--set", "digit=a", "--top-p", "1.5"], ["top_p", "1.5"]),
+        (["--set", "digit=a", "--top-k", "0"], ["top_k"]),
+        (["--set", "digit=a", "--engine", "warp"], ["'warp' is not known", "cached"]),
+        (["--set", "digit=a", "--count", "0"], ["--count", "found 0"]),
+        (["--set", "digit=a", "--seed", "-4"], ["the seed must be 0 to"]),
+    ],
+)
+def test_generate_refuses_invalid_options(wavenet, tiny, tmp_path, options, words):
+    out = tmp_path / "folder" / "out.wav"
+    result = wavenet("generate", "--checkpoint", tiny, "--out", out, *options)
+    assert_refused(result, *words)
+    assert not out.parent.exists()
+
+
+def test_generate_refuses_invalid_prompts(wavenet, tiny, tmp_path):
+    text, silent, short = (tmp_path / n for n in ("text.wav", "silent.wav", "short.wav"))
+    text.write_text("this is text and not audio\n" * 50)
+    soundfile.write(silent, np.zeros(4000), RATE)
+    soundfile.write(short, np.full(3, 0.5), RATE)
+    common = ("generate", "--checkpoint", tiny, "--set", "digit=a", "--out", tmp_path / "o.wav")
+    assert_refused(wavenet(*common, "--prompt", text), str(text), code=1)
+    assert_refused(wavenet(*common, "--prompt", tmp_path / "none.wav"), "none.wav", code=1)
+    assert_refused(wavenet(*common, "--prompt", silent), "silent")
+    assert_refused(wavenet(*common, "--prompt", short), "3 samples")
+    assert not (tmp_path / "o.wav").exists()
+
+
+def test_generate_refuses_invalid_checkpoints_and_folders(wavenet, tiny, tone, tmp_path):
+    common = ("generate", "--set", "digit=a")
+    assert_refused(
+        wavenet(*common, "--checkpoint", tmp_path / "none", "--out", tmp_path / "o.wav"),
+        str(tmp_path / "none"),
+        code=1,
+    )
+    assert_refused(
+        wavenet(*common, "--checkpoint", tiny, "--out", tone / "below" / "o.wav"),
+        "cannot be written",
+    )
+    weights = tiny / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert_refused(
+        wavenet(*common, "--checkpoint", tiny, "--out", tmp_path / "o.wav"),
+        "model.safetensors",
+        code=1,
+    )
+    assert not (tmp_path / "o.wav").exists()
+
+
+def test_score_prints_each_file_and_the_total(wavenet, tiny, tone, tmp_path):
+    code, out, _ = wavenet("score", tone, "--checkpoint", tiny, "--set", "digit=a", "--json")
+    assert code == 0
+    file, total = (json.loads(line) for line in out.splitlines())
+    assert file["file"] == str(tone)
+    assert total == {**file, "file": "total"}
+    assert total["samples"] == 2400
+    other = json.loads(
+        wavenet("score", tone, "--checkpoint", tiny, "--set", "digit=b", "--json")[1].splitlines()[
+            1
+        ]
+    )
+    assert other["bits_per_sample"] != total["bits_per_sample"]
+
+
+def test_score_reads_labels_from_a_pattern_or_a_table(wavenet, tiny, tone):
+    expected = wavenet("score", tone, "--checkpoint", tiny, "--set", "digit=a")[1]
+    pattern = "{digit}_{what}_{index}"
+    assert wavenet("score", tone, "--checkpoint", tiny, "--pattern", pattern)[1] == expected
+    table = tone.parent / "labels.csv"
+    table.write_text(f"file_name,digit\n{tone.name},a\n")
+    assert wavenet("score", tone, "--checkpoint", tiny, "--csv", table)[1] == expected
+    table.write_text("file_name,digit\nother.wav,a\n")
+    assert_refused(
+        wavenet("score", tone, "--checkpoint", tiny, "--csv", table), "does not list", code=1
+    )
+
+
+def test_score_skips_unreadable_files_with_exit_code_3(wavenet, tiny, tone, tmp_path):
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(b"RIFF nothing")
+    code, out, err = wavenet("score", bad, tone, "--checkpoint", tiny, "--set", "digit=a")
+    assert code == 3
+    assert len(out.splitlines()) == 2
+    assert "skipped: " in err
+    assert "1 of 2 files" in err
+
+
+def test_info_prints_the_receptive_field_and_the_labels(wavenet, tiny):
+    facts = json.loads(wavenet("info", tiny, "--json")[1])
+    assert facts["sampling"] == {"temperature": "1", "guidance": "1"}
+    assert facts["receptive_field"] == 11
+    assert facts["receptive_field_ms"] == pytest.approx(1.4)
+    assert facts["conditions"] == {"digit": ["a", "b", "c"]}
+    code, out, _ = wavenet("info", tiny)
+    assert code == 0
+    assert "digit: a b c" in out
+
+
+def test_analyse_saves_four_plots(wavenet, tone, tmp_path):
+    code, out, _ = wavenet("analyse", tone, "--out", tmp_path / "pictures", "--json")
+    assert code == 0
+    facts = json.loads(out)
+    assert facts["seconds"] == pytest.approx(0.3)
+    assert facts["peak"] == pytest.approx(0.5, abs=0.001)
+    names = sorted(p.name for p in (tmp_path / "pictures").iterdir())
+    assert names == [f"a_tone_0_{n}.png" for n in ("mel", "mfcc", "spectrogram", "waveform")]
+
+
+def test_a_model_is_trained_and_generates_from_the_command_line(wavenet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data"
+    data.mkdir()
+    for n in range(6):
+        soundfile.write(data / f"{'ab'[n % 2]}_{n}.wav", sine(0.1, 300 + 300 * (n % 2)), RATE)
+    (data / "broken_9.wav").write_bytes(b"no audio")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        'name = "tones"\n[audio]\nsample_rate = 8000\n'
+        "[model]\nresidual_channels = 8\ngate_channels = 8\nskip_channels = 16\n"
+        'dilations = [1, 2, 4]\n[[model.conditions]]\nkind = "label"\nname = "tone"\n'
+        '[data]\npattern = "{tone}_{index}"\nvalidation = { index = ["0"] }\n'
+        "[train]\nsteps = 4\nsamples_per_step = 1600\nvalidate_every = 2\nsave_every = 2\n"
+    )
+    code, out, err = wavenet("train", recipe, "--data", data)
+    assert code == 0, err
+    assert out == "runs/tones/checkpoint\n"
+    assert "5 clips to train on" in err
+    assert "1 files skipped" in err
+    assert "broken_9.wav" in err
+    lines = (tmp_path / "runs/tones/metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4]
+    assert wavenet("generate", "--checkpoint", "runs/tones/checkpoint", "--set", "tone=a")[0] == 0
+    code, out, err = wavenet("train", recipe, "--data", data)
+    assert (code, out) == (1, "")
+    assert "already holds a run" in err
+    more = ("train", "small", "--data", data, "--pattern", "{tone}_{index}", "--out", "runs/more")
+    more += ("--from", "runs/tones/checkpoint", "--steps", "2")
+    code, _, err = wavenet(*more)
+    assert code == 0, err
+    assert "from the weights of `tones`" in Path("runs/more/checkpoint/README.md").read_text()
+    assert wavenet("generate", "--checkpoint", "runs/more/checkpoint", "--set", "tone=b")[0] == 0
+    assert_refused(wavenet(*more, "--label", "tone"), "--from", "--label")
+    again = wavenet(*more, "--resume")  # as after an interruption
+    assert again[0] == 0, again[2]
+    assert "from the weights of `tones`" in Path("runs/more/checkpoint/README.md").read_text()
+    (data / "a_2.wav").rename(data / "c_2.wav")
+    code, out, err = wavenet(*more, "--out", "runs/c")
+    assert (code, out) == (2, "")
+    assert err.endswith("wavenet: the data has tone 'c', not in the recipe\n")
+    assert not Path("runs/c").exists()
+    assert_refused(wavenet(*more, "--from", "none"), "none", "checkpoint", code=1)
+
+
+def test_the_shipped_checkpoint_is_found_from_any_folder(wavenet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = wavenet("info")
+    assert code == 0
+    assert "digits" in out
+
+
+def test_ui_refuses_a_port_that_is_in_use(wavenet):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert_refused(wavenet("ui", "--port", port), f"the port {port} is in use", "--port")
+
+
+def test_train_refuses_invalid_folders_and_recipes(wavenet, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, _, err = wavenet("train", "--data", tmp_path / "empty", "--out", tmp_path / "run")
+    assert code == 1
+    assert "holds no audio" in err
+    assert_refused(wavenet("train", tmp_path / "none.toml"), "is no recipe file", "digits")
+    bad = tmp_path / "bad.toml"
+    bad.write_text("name = ")
+    assert_refused(wavenet("train", bad), "cannot be read as TOML")
+    bad.write_text('name = "x"\nspeed = 3\n')
+    assert_refused(wavenet("train", bad), "speed", "not known")
+    assert not (tmp_path / "run").exists()

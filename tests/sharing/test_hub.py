@@ -1,0 +1,268 @@
+"""Download from and publish to a Hub: complete and checked folders, one sentence per error."""
+
+import os
+import pickle
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import assert_refused
+from wavenet import checkpoint
+from wavenet.sharing import install
+
+from .conftest import COMMIT
+
+NAMES = ["README.md", "config.json", "model.safetensors"]
+
+
+@pytest.fixture
+def published(hub, folder):
+    """Publish a checkpoint, a pickle and a Python file in one repository."""
+    files = {name: (folder / name).read_bytes() for name in NAMES}
+    hub.files["them/tiny"] = files | {"pytorch_model.bin": pickle.dumps(print), "a/b.py": b"1/0"}
+    return hub
+
+
+def test_pull_requests_only_the_checkpoint(published, tmp_path):
+    """The library once also requested a list of programs, to report which one is running."""
+    code = "from wavenet.cli.main import run; raise SystemExit(run(['hub', 'pull', 'them/tiny']))"
+    environment = {"PATH": "", "HOME": str(tmp_path), "HF_ENDPOINT": published.url}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path / "tiny",
+        env=environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "tiny\n"), done.stderr
+    assert done.stderr.count("\n") == 1
+    requested = {request.partition("?")[0] for request in published.requests}
+    files = {f"{m} /them/tiny/resolve/{COMMIT}/{n}" for n in NAMES for m in ("HEAD", "GET")}
+    assert requested <= files | {"GET /api/models/them/tiny"}
+    assert published.tokens == {None}
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_pull_downloads_only_the_files_of_a_checkpoint(
+    published,
+    wavenet,
+    tmp_path,
+    folder,
+):
+    out = tmp_path / "new" / "theirs"
+    code, printed, err = wavenet("hub", "pull", "them/tiny", "--out", out)
+    assert (code, printed) == (0, f"{out}\n"), err
+    assert f"them/tiny at {COMMIT}; licence: cc-by-4.0" in err
+    assert names(out) == NAMES
+    assert all((out / name).read_bytes() == (folder / name).read_bytes() for name in NAMES)
+    assert names(out.parent) == ["theirs"]
+    assert out.stat().st_mode & 0o777 == out.parent.stat().st_mode & 0o777
+    assert not [r for r in published.requests if "pytorch_model" in r or "b.py" in r]
+    assert checkpoint.load(out).config.name == "tiny"
+
+
+def test_pull_names_the_folder_after_the_repository(published, wavenet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path / "tiny")
+    assert wavenet("hub", "pull", "them/tiny", "--revision", COMMIT)[:2] == (0, "tiny\n")
+    assert_refused(
+        wavenet("hub", "pull", "them/tiny", "--revision", "v2", "--out", "x"), "'v2'", code=1
+    )
+
+
+def test_pull_reports_a_missing_licence(published, wavenet, tmp_path):
+    published.files["them/tiny"]["README.md"] = b"# tiny"
+    err = wavenet("hub", "pull", "them/tiny", "--out", tmp_path / "out")[2]
+    assert "licence: not stated" in err
+    del published.files["them/tiny"]["README.md"]
+    assert wavenet("hub", "pull", "them/tiny", "--out", tmp_path / "other")[0] == 0
+
+
+def test_pull_replaces_only_checkpoints_and_only_with_overwrite(
+    published,
+    wavenet,
+    tmp_path,
+    make_checkpoint,
+):
+    old = make_checkpoint(name="old").folder
+    before = (old / "config.json").read_bytes()
+    common = ("hub", "pull", "them/tiny", "--out", old)
+    assert_refused(wavenet(*common), "old exists already", "--overwrite")
+    assert not published.requests, "it must not download what it cannot store"
+    assert (old / "config.json").read_bytes() == before
+    (old / "thesis.txt").write_text("important")
+    assert_refused(wavenet(*common, "--overwrite"), "more than a checkpoint")
+    (old / "thesis.txt").unlink()
+    assert wavenet(*common, "--overwrite")[0] == 0
+    assert checkpoint.load(old).config.name == "tiny"
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
+    file = tmp_path / "file"
+    file.write_text("words")
+    assert_refused(wavenet(*common[:-1], file, "--overwrite"), "more than a checkpoint")
+    assert file.read_text() == "words"
+
+
+def test_a_failed_replacement_keeps_the_old_checkpoint(folder, make_checkpoint, monkeypatch):
+    old = make_checkpoint(name="old").folder
+    rename = os.rename
+    steps = []
+
+    def rename_on_full_disk(source, target):
+        steps.append(source)
+        if len(steps) == 2:  # the old folder is moved, the new one not yet in place
+            raise OSError(28, "No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", rename_on_full_disk)
+    with (
+        pytest.raises(install.ConditionError, match="the disk is full"),
+        install.staging_folder(old, "x", overwrite=True) as stage,
+    ):
+        for name in NAMES:
+            (stage / name).write_bytes((folder / name).read_bytes())
+    assert len(steps) == 3
+    assert checkpoint.load(old).config.name == "old"
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ({"model.safetensors": pickle.dumps({"a": 1})}, "is a pickle"),
+        ({"model.safetensors": b""}, "truncated"),
+        ({"config.json": b"{}"}, "is missing"),
+        ({"config.json": None}, "has no config.json"),
+        ({"model.safetensors": None}, "has no model.safetensors"),
+    ],
+)
+def test_an_invalid_checkpoint_is_not_installed(published, wavenet, tmp_path, damage, words):
+    files = published.files["them/tiny"] | damage
+    published.files["them/tiny"] = {n: d for n, d in files.items() if d is not None}
+    out = tmp_path / "deep" / "out"
+    result = wavenet("hub", "pull", "them/tiny", "--out", out)
+    assert_refused(result, "them/tiny", words, code=1)
+    assert ".partial" not in result[2]
+    assert not out.exists()
+    assert not out.parent.exists() or names(out.parent) == []
+
+
+def test_sizes_are_limited_before_and_after_the_download(published, wavenet, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    published.announced = {"model.safetensors": 1 << 40}
+    assert_refused(
+        wavenet("hub", "pull", "them/tiny", "--out", out), "1,099,511,627,776 bytes", code=1
+    )
+    assert len(published.requests) == 1
+    published.announced = {"config.json": 10}
+    monkeypatch.setitem(install.MAX_BYTES, "config.json", 50)
+    assert_refused(wavenet("hub", "pull", "them/tiny", "--out", out), "limit is 50", code=1)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ((404, "RepoNotFound"), ["no model them/tiny", "hf auth login"]),
+        ((401, "RepoNotFound"), ["no model them/tiny"]),
+        ((403, "GatedRepo"), ["accept its terms", "hf auth login"]),
+        ((404, "RevisionNotFound"), ["no revision 'v9'", "--revision"]),
+        ((403, ""), ["no permission"]),
+        ((400, ""), ["status 400"]),
+        ((429, ""), ["too many requests"]),
+        ((500, ""), ["internal error", "500"]),
+    ],
+)
+def test_errors_of_the_hub_are_one_sentence(published, wavenet, tmp_path, error, words):
+    published.error = error
+    out = tmp_path / "out"
+    result = wavenet("hub", "pull", "them/tiny", "--revision", "v9", "--out", out)
+    assert_refused(result, *words, code=1)
+    assert not out.exists()
+
+
+def test_a_missing_network_is_one_sentence(hub, wavenet, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        assert_refused(wavenet("hub", "pull", "a/b", "--out", tmp_path / "o"), "connection", code=1)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert_refused(wavenet("hub", "pull", "a/b", "--out", tmp_path / "o"), "HF_HUB_OFFLINE", code=1)
+
+
+def test_a_lost_connection_leaves_no_files(published, wavenet, tmp_path, monkeypatch):
+    from huggingface_hub import HfApi
+
+    download = HfApi.hf_hub_download
+
+    def lose_connection(self, repository, name, **options):
+        if name == "model.safetensors":
+            raise ConnectionError("reset by peer")
+        return download(self, repository, name, **options)
+
+    monkeypatch.setattr(HfApi, "hf_hub_download", lose_connection)
+    out = tmp_path / "deep" / "out"
+    assert_refused(wavenet("hub", "pull", "them/tiny", "--out", out), "connection", code=1)
+    assert names(out.parent) == []
+
+
+@pytest.mark.parametrize("name", ["tiny", "a/b/c", "../x", "a/..", "a b/c", "", "https://x/y"])
+def test_an_invalid_name_sends_no_request(hub, wavenet, tmp_path, folder, name):
+    assert_refused(wavenet("hub", "pull", name, "--out", tmp_path / "o"), "OWNER/NAME")
+    assert_refused(wavenet("hub", "push", folder, name), "OWNER/NAME")
+    assert not hub.requests
+
+
+def test_push_publishes_what_pull_downloads(hub, wavenet, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    code, printed, err = wavenet("hub", "push", folder, "me/tiny", "--private")
+    assert (code, printed) == (0, f"{hub.url}/me/tiny/commit/{COMMIT}\n"), err
+    assert hub.tokens == {"Bearer hf_secret"}
+    assert "hf_secret" not in printed + err
+    assert sorted(hub.files["me/tiny"]) == NAMES
+    assert wavenet("hub", "pull", "me/tiny", "--out", tmp_path / "again")[0] == 0
+    assert all((tmp_path / "again" / n).read_bytes() == (folder / n).read_bytes() for n in NAMES)
+
+
+def test_push_refuses_invalid_folders_and_missing_licences(hub, wavenet, folder, monkeypatch):
+    assert_refused(
+        wavenet("hub", "push", folder, "me/tiny"), "no user is logged in", "HF_TOKEN", code=1
+    )
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    (folder / "README.md").write_text("# A card without a licence")
+    assert_refused(
+        wavenet("hub", "push", folder, "me/tiny"), "states no licence", "license:", code=1
+    )
+    (folder / "README.md").unlink()
+    assert_refused(wavenet("hub", "push", folder, "me/tiny"), "states no licence", code=1)
+    (folder / "model.safetensors").write_bytes(b"damaged")
+    assert_refused(wavenet("hub", "push", folder, "me/tiny"), "model.safetensors", code=1)
+    assert_refused(wavenet("hub", "push", folder / "none", "me/tiny"), "not a checkpoint", code=1)
+    assert not hub.requests
+
+
+def test_a_token_without_permission_is_one_sentence(hub, wavenet, folder, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    hub.error = (403, "")
+    assert_refused(wavenet("hub", "push", folder, "them/tiny"), "no permission", code=1)
+    hub.error = (401, "")
+    assert_refused(wavenet("hub", "push", folder, "them/tiny"), "hf auth login", code=1)
+
+
+def test_a_missing_package_is_named(wavenet, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert_refused(wavenet("hub", "pull", "a/b"), "pip install huggingface_hub", code=1)
+
+
+def test_the_commands_have_help_and_stand_in_the_readme(wavenet, request):
+    readme = (request.config.rootpath / "README.md").read_text(encoding="utf-8")
+    for name in ("pull", "push"):
+        code, out, _ = wavenet("hub", name, "--help")
+        assert (code, "OWNER/NAME" in out) == (0, True)
+        assert f"wavenet hub {name}" in readme

@@ -1,0 +1,96 @@
+"""The settings of a batch: what each clip is, how it is generated, and which rows are processed.
+
+Values from the command line enter; frozen dataclasses leave, for all modules of `batch`. Only
+`BatchSettings` and the row determine a clip.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wavenet.batch.clip_storage import ClipStorage, LocalStorage, open_remote_storage
+from wavenet.batch.manifest import WHOLE_MANIFEST, ManifestShard
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """Settings of all clips; a row of the manifest may override some.
+
+    Attributes:
+        checkpoint: folder.
+        base_folder: folder to which the paths of prompts and condition files are relative.
+        seed: default of the rows.
+        seconds: default length of a clip; None for the default of the checkpoint.
+        sampling: sampling settings that override those of the checkpoint, by name.
+        name_template: of output files.
+        file_format: wav, flac, ogg or mp3.
+        subtype: PCM_16, PCM_24 or FLOAT.
+        normalize: none, peak or lufs.
+        target_lufs: loudness for "lufs".
+        precision, guard: as for `generate`.
+    """
+
+    checkpoint: str
+    base_folder: str = "."
+    seed: int = 0
+    seconds: float | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    name_template: str = "{id}_{seed}.{ext}"
+    file_format: str = "wav"
+    subtype: str = "PCM_16"
+    normalize: str = "none"
+    target_lufs: float = -23.0
+    precision: str = "fp32"
+    guard: bool = True
+
+
+@dataclass(frozen=True)
+class ExecutionConfig:
+    """Where and how clips are generated; the audio does not depend on it.
+
+    Attributes:
+        folder: of the journal, and of the clips unless `remote_url` is set.
+        engine, device, threads: as for `make_engine`.
+        batch_size: clips generated at once; None to choose by memory.
+        score: also score each clip by its model, which takes about half as long as generating it.
+        remote_url: location of the clips, such as s3://bucket/clips.
+        cluster_address: run workers as Ray actors: "local", "auto" or HOST:PORT.
+    """
+
+    folder: Path
+    engine: str = "auto"
+    device: str = "auto"
+    threads: int | None = None
+    batch_size: int | None = None
+    score: bool = False
+    remote_url: str | None = None
+    cluster_address: str | None = None
+
+    @property
+    def storage(self) -> ClipStorage:
+        """The storage of the clips."""
+        if self.remote_url is None:
+            return LocalStorage(self.folder)
+        return open_remote_storage(self.remote_url)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Which rows are processed, and how failures are handled.
+
+    Attributes:
+        shard: of the manifest.
+        overwrite: generate finished clips again.
+        limit: maximum number of rows.
+        fail_fast: stop at the first clip that fails.
+        max_retries: how often a clip is retried after its worker died while generating it alone.
+        skip_invalid: process the valid rows although some are invalid.
+    """
+
+    shard: ManifestShard = WHOLE_MANIFEST
+    overwrite: bool = False
+    limit: int | None = None
+    fail_fast: bool = False
+    max_retries: int = 2
+    skip_invalid: bool = False

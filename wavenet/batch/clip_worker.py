@@ -1,0 +1,235 @@
+"""Generate the clips of tasks, in one process: several at once, written to disk meanwhile.
+
+Tasks enter one at a time through a `ClipTasks`; records leave through it. Called by `run` in this
+process, by `local_workers` in processes of this machine, and by `ray_worker` in Ray actors.
+"""
+
+import copy
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import torch
+
+from audio_utils.errors import AudioError
+from wavenet.batch.batch_config import BatchSettings, ExecutionConfig
+from wavenet.batch.clip_writer import Record, failure_record, write_clip
+from wavenet.batch.tasks import ClipTask, load_checkpoint, make_request
+from wavenet.checkpoint import Checkpoint
+from wavenet.engines.base import Engine
+from wavenet.engines.registry import device_for, make_engine
+from wavenet.errors import FolderError, OutOfMemory, WaveNetError
+from wavenet.generation.generate import (
+    DEFAULT_GUARD,
+    GeneratedClip,
+    generate_many,
+    warm_up,
+)
+from wavenet.generation.request import GenerationRequest, prepare_clips
+from wavenet.progress import CallbackProgress, Progress
+from wavenet.sampling import rows_per_clip
+
+MAX_BATCH_CPU, MAX_BATCH_GPU = 64, 1024
+MAX_STATE_BYTES = 1 << 30  # for the memory of all clips of a batch, copies included
+STATE_COPIES = 4
+WRITER_THREADS = 2
+MAX_UNWRITTEN = 128  # clips that wait for a writer
+
+
+class ClipTasks(Protocol):
+    """The tasks of a worker, and the destination of their records."""
+
+    def next_task(self) -> ClipTask | None:
+        """Return the next task, None if there is none for now."""
+
+    def finish_task(self, task: ClipTask, record: Record) -> None:
+        """Store the record of a task."""
+
+
+@dataclass
+class ClipWorker:
+    """Generates clips; keeps one engine per checkpoint."""
+
+    settings: BatchSettings
+    execution: ExecutionConfig
+    _engines: dict[str, tuple[Checkpoint, Engine[Any]]] = field(default_factory=dict)
+
+    def run(self, tasks: ClipTasks, progress: Progress) -> None:
+        """Generate clips until there is no task.
+
+        Args:
+            tasks: gives tasks and receives records.
+            progress: in seconds of audio.
+        Raises:
+            FolderError: the disk is full or not writable.
+            DeviceError: the GPU was lost.
+        """
+        # the engine has its own threads, and products in torch must not depend on their number
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with ThreadPoolExecutor(WRITER_THREADS) as writers:
+                generation = _ClipGeneration(self, tasks, progress, writers)
+                try:
+                    generation.run()
+                finally:
+                    writers.shutdown(cancel_futures=True)  # clips wait only after an error
+        finally:
+            torch.set_num_threads(threads)
+
+    def load_engine(self, folder: str) -> tuple[Checkpoint, Engine[Any]]:
+        """Return the engine of a checkpoint, loaded and warmed up once."""
+        if folder not in self._engines:
+            checkpoint, _ = load_checkpoint(folder)
+            execution = self.execution
+            device = device_for(execution.engine, execution.device)
+            if device.type != "cpu":
+                # a copy: rows are still checked with the model on the CPU
+                model = copy.deepcopy(checkpoint.model).to(device)
+                checkpoint = Checkpoint(checkpoint.config, model, checkpoint.folder)
+            engine = make_engine(
+                execution.engine, checkpoint.model, self.settings.precision, execution.threads
+            )
+            warm_up(checkpoint, engine)
+            self._engines[folder] = checkpoint, engine
+        return self._engines[folder]
+
+
+def default_batch_size(checkpoint: Checkpoint, engine: Engine[Any], rows: int) -> int:
+    """Return how many clips fit into memory at once.
+
+    Args:
+        rows: of the engine's batch per clip.
+    """
+    on_cpu = checkpoint.model.device.type == "cpu"
+    largest = MAX_BATCH_CPU if on_cpu else MAX_BATCH_GPU
+    return max(1, min(largest, MAX_STATE_BYTES // (engine.state_bytes(rows) * STATE_COPIES)))
+
+
+class _ActiveClip(NamedTuple):
+    """A clip that is being generated.
+
+    Attributes:
+        started_at: as of time.perf_counter.
+    """
+
+    task: ClipTask
+    request: GenerationRequest
+    started_at: float
+
+
+class _ClipGeneration:
+    """One run of a worker over its tasks."""
+
+    def __init__(
+        self,
+        worker: ClipWorker,
+        tasks: ClipTasks,
+        progress: Progress,
+        writers: ThreadPoolExecutor,
+    ):
+        self._worker, self._tasks, self._progress = worker, tasks, progress
+        self._writers = writers
+        self._pending: ClipTask | None = None  # received, not started; may be of another group
+        self._active: dict[int, _ActiveClip] = {}
+        self._unwritten: deque[tuple[ClipTask, Future[Record]]] = deque()
+
+    def run(self) -> None:
+        """Generate clips until there is no task."""
+        self._pending = self._tasks.next_task()
+        while self._pending is not None:
+            self._run_group(self._pending)
+
+    def _run_group(self, first: ClipTask) -> None:
+        """Generate clips side by side as long as tasks belong to the group of the first."""
+        checkpoint, engine = self._worker.load_engine(first.checkpoint)
+        batch_size = self._worker.execution.batch_size or default_batch_size(
+            checkpoint, engine, rows_per_clip(first.sampling)
+        )
+        try:
+            self._generate(self._read_requests(first.group), first, batch_size)
+        except OutOfMemory:
+            # one clip needs too much memory, and it is not known which: generate them one by one
+            if self._pending is None:
+                self._pending = self._tasks.next_task()
+            for active in list(self._active.values()):
+                self._active = {0: active}
+                try:
+                    self._generate([active.request], active.task, 1)
+                except OutOfMemory as error:
+                    self._tasks.finish_task(active.task, failure_record(active.task, error))
+        while self._unwritten:
+            self._finish_oldest()
+
+    def _generate(
+        self, requests: Iterable[GenerationRequest], first: ClipTask, batch_size: int
+    ) -> None:
+        """Generate requests with the checkpoint and the sampling of a task."""
+        checkpoint, engine = self._worker.load_engine(first.checkpoint)
+        rate = checkpoint.config.audio.sample_rate
+
+        def report(samples: float) -> None:
+            self._progress.advance(samples / rate)
+            self._finish_written()
+
+        clips = generate_many(
+            checkpoint,
+            requests,
+            first.sampling,
+            engine,
+            DEFAULT_GUARD if self._worker.settings.guard else None,
+            CallbackProgress(report, self._progress.message),
+            batch_size,
+        )
+        for clip in clips:
+            self._write(checkpoint, clip)
+
+    def _read_requests(self, group: tuple[str, str]) -> Iterator[GenerationRequest]:
+        """Yield the requests of tasks of one group; leave the first of another group pending."""
+        self._active, index = {}, 0
+        while self._pending is not None and self._pending.group == group:
+            task, self._pending = self._pending, None
+            try:
+                request = make_request(task)
+                if task.prompt_file is not None or task.condition_file is not None:
+                    # the files may have changed since they were checked
+                    checkpoint, _ = load_checkpoint(task.checkpoint)
+                    prepare_clips(checkpoint, [request], task.sampling, None)
+            except (AudioError, WaveNetError) as error:
+                self._tasks.finish_task(task, failure_record(task, error))
+            else:
+                self._active[index] = _ActiveClip(task, request, time.perf_counter())
+                index += 1
+                yield request
+            self._pending = self._tasks.next_task()
+
+    def _write(self, checkpoint: Checkpoint, clip: GeneratedClip) -> None:
+        """Hand a complete clip to a writer thread; wait if too many wait already."""
+        active = self._active.pop(clip.index)
+        elapsed = time.perf_counter() - active.started_at
+        settings, execution = self._worker.settings, self._worker.execution
+        future = self._writers.submit(
+            write_clip, checkpoint, settings, execution, active.task, active.request, clip, elapsed
+        )
+        self._unwritten.append((active.task, future))
+        while len(self._unwritten) > MAX_UNWRITTEN:
+            self._finish_oldest()
+
+    def _finish_written(self) -> None:
+        """Report clips that are written, without waiting."""
+        while self._unwritten and self._unwritten[0][1].done():
+            self._finish_oldest()
+
+    def _finish_oldest(self) -> None:
+        """Wait until the oldest clip is written, and report its record."""
+        task, future = self._unwritten.popleft()
+        try:
+            record = future.result()
+        except FolderError:
+            raise
+        except (AudioError, WaveNetError) as error:
+            record = failure_record(task, error)
+        self._tasks.finish_task(task, record)

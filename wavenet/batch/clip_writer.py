@@ -1,0 +1,122 @@
+"""Write a generated clip and make its record.
+
+A clip enters; its file, complete or absent, and its record leave. Called by `clip_worker` in
+threads.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from audio_utils import io
+from audio_utils.errors import AudioError
+from audio_utils.lufs import integrated_loudness
+from wavenet.batch.batch_config import BatchSettings, ExecutionConfig
+from wavenet.batch.tasks import ClipTask
+from wavenet.checkpoint import Checkpoint
+from wavenet.errors import FolderError
+from wavenet.generation.generate import GeneratedClip
+from wavenet.generation.request import GenerationRequest
+from wavenet.likelihood.score import score_clip
+
+Record = Mapping[str, Any]  # one line of results.jsonl
+PEAK_CEILING = 10 ** (-1 / 20)  # -1 dBFS: normalization raises no peak above this
+
+
+def write_clip(
+    checkpoint: Checkpoint,
+    settings: BatchSettings,
+    execution: ExecutionConfig,
+    task: ClipTask,
+    request: GenerationRequest,
+    clip: GeneratedClip,
+    elapsed: float,
+) -> Record:
+    """Write a clip, after its prompt if it has one, and return its record.
+
+    Args:
+        elapsed: seconds that generating the clip took.
+    Raises:
+        FolderError: the disk is full or not writable.
+        AudioError, ConditionError: this clip cannot be written.
+    """
+    rate = checkpoint.config.audio.sample_rate
+    waveform = clip.waveform
+    if request.prompt is not None:
+        waveform = torch.cat([request.prompt, waveform])
+    seconds = waveform.numel() / rate
+    normalized = normalize(waveform, rate, settings)
+    try:
+        stored = execution.storage.write(
+            task.output, lambda path: io.write(path, normalized, rate, settings.subtype)
+        )
+    except (AudioError, OSError) as error:
+        if isinstance(error, OSError) or isinstance(error.__cause__, OSError):
+            raise FolderError(str(error)) from None
+        raise
+    warnings = [f"{stored.clipped} samples clipped"] if stored.clipped else []
+    warnings += [
+        f"{retry.reason}, {'drawn again' if retry.solved else 'left as it is'}"
+        for retry in clip.retries
+    ]
+    bits = None
+    if execution.score:
+        score = score_clip(
+            checkpoint,
+            clip.waveform,
+            clip.codes,
+            request.prompt,
+            request.conditions,
+            request.frame_features,
+        )
+        bits = float(score.bits[-clip.codes.numel() :].double().mean())
+    return {
+        "id": task.identity,
+        "status": "done",
+        "file": task.output,
+        "seconds": seconds,
+        "rtf": elapsed / seconds,
+        "seed": task.seed,
+        "labels": dict(task.conditions),
+        "bytes": stored.size,
+        "sha256": stored.sha256,
+        "audio_sha256": hashlib.sha256(waveform.numpy().tobytes()).hexdigest(),
+        "params_hash": task.params_hash,
+        "bits_per_sample": bits,
+        "warnings": warnings,
+        "error": None,
+        "line": task.line,
+        "extra": dict(task.extra),
+    }
+
+
+def normalize(waveform: torch.Tensor, rate: int, settings: BatchSettings) -> torch.Tensor:
+    """Scale a clip to the peak ceiling or to a loudness.
+
+    A clip that is too short to have a loudness is scaled to the peak ceiling.
+    """
+    peak = float(waveform.abs().max())
+    if settings.normalize == "none" or peak == 0:
+        return waveform
+    gain = PEAK_CEILING / peak
+    if settings.normalize == "lufs":
+        loudness = integrated_loudness(waveform, rate)
+        if loudness is not None:
+            gain = min(gain, 10 ** ((settings.target_lufs - loudness) / 20))
+    return waveform * gain
+
+
+def failure_record(task: ClipTask, error: Exception | str) -> Record:
+    """Return the record of a clip that could not be generated."""
+    return {
+        "id": task.identity,
+        "status": "failed",
+        "file": None,
+        "seed": task.seed,
+        "params_hash": task.params_hash,
+        "error": str(error),
+        "line": task.line,
+        "extra": dict(task.extra),
+    }

@@ -1,0 +1,141 @@
+"""Check a manifest: every row on its own, and that no two rows collide.
+
+A manifest and the settings of a batch enter; its tasks and invalid rows leave, or a summary of
+them. Called by the command before any clip is generated, and again by `run`.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from audio_utils.errors import AudioError
+from wavenet.batch.batch_config import BatchSettings, ExecutionConfig, RunOptions
+from wavenet.batch.manifest import InvalidRow, ManifestRow, read_rows
+from wavenet.batch.manifest_columns import column_value
+from wavenet.batch.output_folder import has_no_results
+from wavenet.batch.output_names import collision_key
+from wavenet.batch.tasks import ClipTask, make_task, noise_stream
+from wavenet.errors import CheckpointError, ConditionError, WaveNetError
+
+MAX_LISTED = 50  # invalid rows that a summary lists
+MAX_REASON_LENGTH = 500  # a cell, and so the reason that quotes it, may be very long
+
+
+@dataclass
+class ManifestSummary:
+    """What a manifest contains.
+
+    Attributes:
+        rows: of the shard, within the limit, invalid ones included.
+        valid_count: rows that can be processed.
+        seconds: total length of their clips.
+        invalid_rows: the first invalid rows.
+        invalid_count: number of all invalid rows.
+    """
+
+    rows: int = 0
+    valid_count: int = 0
+    seconds: float = 0.0
+    invalid_rows: list[InvalidRow] = field(default_factory=list)
+    invalid_count: int = 0
+
+    def add(self, item: ClipTask | InvalidRow) -> None:
+        """Count a row."""
+        self.rows += 1
+        if isinstance(item, ClipTask):
+            self.valid_count += 1
+            self.seconds += item.seconds
+            return
+        self.invalid_count += 1
+        if len(self.invalid_rows) < MAX_LISTED:
+            self.invalid_rows.append(item)
+
+
+def check_manifest(
+    manifest: Path, settings: BatchSettings, options: RunOptions, execution: ExecutionConfig
+) -> ManifestSummary:
+    """Check every row, and that no two rows have the same id or file.
+
+    Raises:
+        DataError: the manifest cannot be read.
+        CheckpointError: the default checkpoint cannot be used.
+        ConditionError: the batch would replace a file that no batch wrote.
+        FolderError: the location of the clips cannot be reached.
+    """
+    summary = ManifestSummary()
+    protects_files = has_no_results(execution.folder) and not options.overwrite
+    storage = execution.storage
+    storage.refresh()
+    for item in iterate_tasks(manifest, settings, options, execution.folder):
+        summary.add(item)
+        if protects_files and isinstance(item, ClipTask) and storage.exists(item.output):
+            raise ConditionError(
+                f"{execution.remote_url or execution.folder}/{item.output} exists, but "
+                f"{execution.folder} has no results.jsonl of a batch that wrote it; choose another "
+                "--out-dir or add --overwrite"
+            )
+    return summary
+
+
+def iterate_tasks(
+    manifest: Path, settings: BatchSettings, options: RunOptions, folder: Path
+) -> Iterator[ClipTask | InvalidRow]:
+    """Yield the task of each row of a shard, or why the row is invalid.
+
+    A row belongs to a shard by its id. Collisions are found among the rows of all shards.
+
+    Args:
+        folder: output folder, to find rows that read what another row writes.
+    """
+    shard, count = options.shard, 0
+    seen: dict[bytes, int] = {}
+    for row in read_rows(manifest):
+        item = _check_row(row, settings, folder, seen)
+        identity = str(row.line) if isinstance(item, InvalidRow) else item.identity
+        if noise_stream(identity) % shard.count != shard.number - 1:
+            continue
+        if options.limit is not None and count >= options.limit:
+            return
+        count += 1
+        yield item
+
+
+def _check_row(
+    row: ManifestRow | InvalidRow, settings: BatchSettings, folder: Path, seen: dict[bytes, int]
+) -> ClipTask | InvalidRow:
+    if isinstance(row, InvalidRow):
+        return row
+    try:
+        task = make_task(row, settings)
+    except (WaveNetError, AudioError) as error:
+        if isinstance(error, CheckpointError) and column_value(row.values, "checkpoint") is None:
+            raise  # the default checkpoint: all rows would fail
+        return InvalidRow(row.line, str(error)[:MAX_REASON_LENGTH])
+    collision = _find_collision(task, folder, seen)
+    return task if collision is None else InvalidRow(row.line, collision)
+
+
+def _find_collision(task: ClipTask, folder: Path, seen: dict[bytes, int]) -> str | None:
+    """Return how a task collides with an earlier row, None if it does not; remember its names.
+
+    Args:
+        seen: line of each id (b"i" before its key), file (no prefix), and input (b"r").
+    """
+    file = collision_key(task.output)
+    for what, name, key in (
+        ("id", task.identity, b"i" + collision_key(task.identity)),
+        ("file", task.output, file),
+    ):
+        line = seen.setdefault(key, task.line)
+        if line != task.line:
+            return f"has the same {what} as line {line}: {name!r}"
+    for path in filter(None, (task.prompt_file, task.condition_file)):
+        relative = os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
+        input_key = collision_key(relative)
+        seen.setdefault(b"r" + input_key, task.line)
+        if input_key in seen:
+            return f"reads {path}, which line {seen[input_key]} writes"
+    if b"r" + file in seen:
+        return f"writes {task.output}, which line {seen[b'r' + file]} reads"
+    return None

@@ -1,0 +1,92 @@
+"""The output folder of a batch: checks before anything is loaded, its lock, partial files.
+
+Shards of a manifest may write into one folder side by side, each with its own lock and journal; a
+batch that is not a shard has the folder to itself. Called by the command and by `run`.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from audio_utils.atomic_files import TEMPORARY_PREFIX
+from wavenet.batch.journal import journal_name
+from wavenet.batch.manifest import WHOLE_MANIFEST, ManifestShard
+from wavenet.errors import ConditionError, FolderError
+from wavenet.folder_lock import check_unlocked, lock_folder, lock_holder
+
+# names of audio files while they are written, and nothing else
+PARTIAL_FILE = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{12}\.(wav|flac|ogg|mp3)")
+
+
+def check_output_folder(
+    folder: Path, manifest: Path, shard: ManifestShard = WHOLE_MANIFEST
+) -> None:
+    """Check that a batch can be written to a folder; make nothing.
+
+    Raises:
+        FolderInUse: another process writes to it.
+        FolderError: it is not writable.
+        ConditionError: the manifest is the journal that the batch would write.
+    """
+    journal = folder / journal_name(shard)
+    if os.path.exists(journal) and os.path.exists(manifest) and os.path.samefile(journal, manifest):
+        raise ConditionError(
+            f"{manifest} is the journal of this batch; copy it or choose another --out-dir"
+        )
+    nearest = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
+    if not os.path.isdir(nearest) or not os.access(nearest, os.W_OK | os.X_OK):
+        raise FolderError(f"the folder {folder} cannot be written; choose another --out-dir")
+    check_unlocked(_locked_folder(folder, shard))
+
+
+def has_no_results(folder: Path) -> bool:
+    """Return whether no batch has written to the folder yet."""
+    return next(folder.glob("results*.jsonl"), None) is None
+
+
+@contextmanager
+def lock_output_folder(folder: Path, shard: ManifestShard = WHOLE_MANIFEST) -> Iterator[None]:
+    """Lock a folder, or a shard in it; remove partial files of killed processes.
+
+    Raises:
+        FolderInUse: another process has locked the folder, or one of its shards.
+        FolderError: the folder cannot be written.
+    """
+    own = _locked_folder(folder, shard)
+    if own != folder and own.is_symlink():
+        raise FolderError(f"{own} is a link; remove it")
+    with lock_folder(own):
+        others = [other for other in folder.glob(".shard-*") if other != own]
+        # each process locks first and checks the others then, so that no two can miss each other
+        for other in others if own == folder else [folder]:
+            check_unlocked(other)
+        _remove_partial_files_if_alone(folder, others)
+        try:
+            yield
+        finally:
+            _remove_partial_files_if_alone(folder, others)  # a worker may have been killed
+    if own != folder:
+        with suppress(OSError):
+            own.rmdir()
+
+
+def _remove_partial_files_if_alone(folder: Path, others: Sequence[Path]) -> None:
+    if all(lock_holder(other) is None for other in others):
+        remove_partial_files(folder)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove incomplete files that killed processes left."""
+    for root, _, names in os.walk(folder):
+        for name in filter(PARTIAL_FILE.fullmatch, names):
+            with suppress(OSError):
+                os.unlink(os.path.join(root, name))
+
+
+def _locked_folder(folder: Path, shard: ManifestShard) -> Path:
+    """Return the folder that a batch locks: the output folder, or one for its shard."""
+    if shard == WHOLE_MANIFEST:
+        return folder
+    return folder / f".shard-{shard.number}-of-{shard.count}"

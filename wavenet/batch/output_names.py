@@ -1,0 +1,145 @@
+"""Names of output files: usable on every operating system, and always inside the output folder.
+
+Names and ids of a manifest enter; a relative path leaves, or an error of one sentence. Called by
+`tasks`, `manifest_check` and `clip_storage`.
+"""
+
+import hashlib
+import os
+import re
+import stat
+import string
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+
+from audio_utils.atomic_files import os_error_reason
+from wavenet.errors import ConditionError, FolderError
+
+MAX_PART_BYTES = 240  # of one part of a path; leaves room for the suffix
+MAX_PATH_BYTES = 1024  # of the relative path; systems allow 4096 together with the folders above
+MAX_SLUG_BYTES = 100
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(1, 10))}
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
+
+
+def check_output_name(text: str) -> str:
+    """Return a relative path unchanged if it is safe.
+
+    Raises:
+        ConditionError: the path leaves the folder, or some operating system does not allow it.
+    """
+    for part in text.split("/"):
+        if problem := _part_problem(part):
+            raise ConditionError(
+                f"the output {text[:200]!r} cannot be used: {problem}; give a plain relative name"
+            )
+    if len(text.encode()) > MAX_PATH_BYTES:
+        raise ConditionError(
+            f"the output {text[:200]!r} is longer than {MAX_PATH_BYTES} bytes; give a shorter name"
+        )
+    return text
+
+
+def fill_template(template: str, fields: Mapping[str, str]) -> str:
+    """Insert fields into a template such as "{id}_{seed}.{ext}"; each is made safe by `slug`.
+
+    Raises:
+        ConditionError: an unknown field, or a result that is not a safe name.
+    """
+    parts = []
+    for literal, name, spec, conversion in _parse_template(template):
+        parts.append(literal)
+        if name is None:
+            continue
+        if name not in fields or spec or conversion:
+            known = ", ".join(f"{{{field}}}" for field in fields)
+            raise ConditionError(
+                f"the name template {template!r} may contain {known}, found {{{name}}}"
+            )
+        parts.append(slug(fields[name]))
+    return check_output_name("".join(parts))
+
+
+def slug(text: str) -> str:
+    """Replace all characters but letters and digits of any script, "-", "_" and ".".
+
+    If anything was replaced, a hash of the text is appended, so that different texts give
+    different names.
+    """
+    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
+    name = name.encode()[:MAX_SLUG_BYTES].decode(errors="ignore")
+    if name == text and not _part_problem(name):
+        return name
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    return f"{name.replace('.', '-').strip('-') or 'clip'}-{digest}"
+
+
+def collision_key(name: str) -> bytes:
+    """Return a key that is equal for names that some file system takes for the same.
+
+    Such names differ only in case, or in the composition of accented letters.
+    """
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return hashlib.blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=12).digest()
+
+
+def prepare_output_path(folder: Path, name: str) -> Path:
+    """Return the path of an output file, after making its subfolders.
+
+    Raises:
+        ConditionError: the path contains a link, or something else than a folder or a file.
+        FolderError: a folder cannot be made.
+    """
+    path = folder
+    *parents, last = name.split("/")
+    for part in parents:
+        path /= part
+        try:
+            # one at a time, and never through a link: nothing may be made outside the folder
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                raise ConditionError(f"{path} is a file or a link, not a folder; remove it")
+        except FileNotFoundError:
+            _make_folder(path)
+        except OSError as error:
+            raise FolderError(
+                f"the folder {path} cannot be used: {os_error_reason(error)}"
+            ) from None
+    path /= last
+    if os.path.islink(path) or (os.path.exists(path) and not os.path.isfile(path)):
+        raise ConditionError(f"{path} is a link or a folder, not a file; remove it")
+    return path
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(exist_ok=True)  # another thread may have made it just now
+    except OSError as error:
+        raise FolderError(f"the folder {path} cannot be made: {os_error_reason(error)}") from None
+
+
+def _part_problem(part: str) -> str | None:
+    """Return why a part of a path is not safe, None if it is."""
+    if part in ("", ".", ".."):
+        return "a part of it is empty or dots"
+    if found := _FORBIDDEN.search(part):
+        return f"it contains {found[0]!r}"
+    if part[-1] in ". " or part[0] in " -~":
+        return "a part of it begins with a space, - or ~, or ends with a dot or a space"
+    if part.split(".")[0].casefold() in _RESERVED:
+        return f"{part} is the name of a device on some systems"
+    if part.startswith("."):
+        return "a part of it begins with a dot"
+    try:
+        size = len(part.encode())
+    except UnicodeEncodeError:
+        return "it is not valid Unicode text"
+    too_long = size > MAX_PART_BYTES
+    return f"a part of it is longer than {MAX_PART_BYTES} bytes" if too_long else None
+
+
+def _parse_template(template: str) -> list[tuple[str, str | None, str | None, str | None]]:
+    try:
+        return list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise ConditionError(f"the name template {template!r} cannot be parsed: {error}") from None

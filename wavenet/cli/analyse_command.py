@@ -1,0 +1,41 @@
+"""`wavenet analyse`: plots and basic facts of a recording."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wavenet.cli.options import JsonOption, print_conversions
+
+
+def analyse(
+    file: Annotated[Path, typer.Argument(help="A WAV, FLAC, OGG or MP3 file.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the plots.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Write plots of waveform, spectrogram, mel and MFCC, and print their paths."""
+    from audio_utils import io, plots
+    from wavenet.cli.options import create_folder, print_message
+
+    recording = io.read(file)
+    print_conversions(file, recording)
+    folder = out or Path()
+    create_folder(folder)
+    paths = {}
+    for name, plot in plots.RECORDING_PLOTS.items():
+        paths[name] = folder / f"{file.stem}_{name}.png"
+        plots.save_figure(plot(recording.waveform, recording.sample_rate), paths[name])
+    waveform = recording.waveform
+    facts = {
+        "seconds": waveform.numel() / recording.sample_rate,
+        "sample_rate": recording.sample_rate,
+        "peak": float(waveform.abs().max()),
+        "rms": float(waveform.square().mean().sqrt()),
+    }
+    if json_:
+        typer.echo(json.dumps({**facts, "plots": {n: str(path) for n, path in paths.items()}}))
+        return
+    for path in paths.values():
+        typer.echo(str(path))
+    print_message(", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in facts.items()))

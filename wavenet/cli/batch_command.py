@@ -1,0 +1,182 @@
+"""`wavenet batch`: generate the clips of a manifest, or resume an interrupted batch."""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wavenet.cli.batch_options import (
+    ClipOptions,
+    FileOptions,
+    OutputOptions,
+    RowOptions,
+    WorkerOptions,
+    make_execution,
+    make_settings,
+)
+from wavenet.cli.batch_progress import BatchProgressBar, stop_on_interrupt
+from wavenet.cli.option_groups import expand_option_groups
+from wavenet.cli.options import print_message
+from wavenet.errors import ConditionError, DataError, FolderError
+
+if TYPE_CHECKING:
+    from wavenet.batch.manifest_check import ManifestSummary
+    from wavenet.batch.run import BatchResult
+
+SOME_FAILED = 3  # exit code
+INTERRUPTED = 130  # exit code
+
+
+@expand_option_groups
+def batch(
+    manifest: Annotated[
+        str, typer.Argument(help="A .jsonl, .csv or .tsv file with a row per clip; - is stdin.")
+    ],
+    clips: ClipOptions,
+    files: FileOptions,
+    rows: RowOptions,
+    workers: WorkerOptions,
+    output: OutputOptions,
+) -> None:
+    """Generate a clip for each row of a manifest; the same command resumes an interrupted batch.
+
+    Columns: id, conditions of the model, seconds, seed, prompt, condition, temperature, top_k,
+    top_p, greedy, guidance, output, checkpoint; all others are copied to the results. The audio of
+    a clip depends only on its row and the settings, not on other clips, workers or machines.
+    """
+    files.check()
+    options = rows.to_run_options()
+    settings = make_settings(manifest, clips, files)
+    execution = make_execution(manifest, files, workers, output.score)
+
+    from wavenet.batch.journal import journal_name
+    from wavenet.batch.output_folder import check_output_folder
+
+    check_output_folder(execution.folder, Path(manifest), options.shard)
+    _start_workers(workers.workers, execution.cluster_address)
+
+    from wavenet.batch.manifest_check import check_manifest
+    from wavenet.batch.run import run_batch
+    from wavenet.config import make_config
+    from wavenet.sampling import SamplingConfig
+
+    make_config(SamplingConfig, "sampling", **settings.sampling)  # checks the options
+    with _as_file(manifest) as path:
+        summary = check_manifest(path, settings, options, execution)
+        _print_summary(summary, manifest, options.skip_invalid)
+        if rows.dry_run:
+            return
+        start = time.perf_counter()
+        progress = BatchProgressBar(summary.valid_count, summary.seconds, output.quiet)
+        with stop_on_interrupt() as stop, _keep_partial_result(progress), progress:
+            result = run_batch(path, settings, options, execution, workers.workers, progress, stop)
+        results = execution.folder / journal_name(options.shard)
+        _print_result(result, summary, results, time.perf_counter() - start, output)
+        if stop.is_set() and not (options.fail_fast and result.failed):
+            raise typer.Exit(INTERRUPTED)
+        if result.failed:
+            raise typer.Exit(SOME_FAILED)
+
+
+def _start_workers(count: int | None, cluster_address: str | None) -> None:
+    """Check the cluster, or start to load libraries for workers, before long work begins."""
+    if cluster_address is not None:
+        from wavenet.batch.ray_driver import check_ray_address
+
+        check_ray_address(cluster_address)
+    elif count is not None and count > 1:
+        from wavenet.batch.forkserver import start_forkserver
+
+        start_forkserver()
+
+
+def _print_summary(summary: "ManifestSummary", manifest: str, skip_invalid: bool) -> None:
+    """Print what the manifest contains, and its invalid rows.
+
+    Raises:
+        ConditionError: rows are invalid and must not be skipped, or there are no rows.
+    """
+    for row in summary.invalid_rows:
+        print_message(f"line {row.line}: {row.reason}")
+    if summary.invalid_count > len(summary.invalid_rows):
+        print_message(f"and {summary.invalid_count - len(summary.invalid_rows):,} more")
+    if summary.invalid_count and not skip_invalid:
+        raise ConditionError(
+            f"{summary.invalid_count:,} of {summary.rows:,} rows of {manifest} are invalid, so "
+            "nothing was generated; correct them, or add --skip-invalid"
+        )
+    if not summary.rows:
+        raise ConditionError(f"{manifest} has no rows for this shard; expected a row for each clip")
+    print_message(f"{summary.valid_count:,} clips, {summary.seconds:,.1f} s of audio")
+
+
+def _print_result(
+    result: "BatchResult",
+    summary: "ManifestSummary",
+    results: Path,
+    elapsed: float,
+    output: OutputOptions,
+) -> None:
+    """Print the counts of a batch on stderr, and the path of its journal or a JSON document."""
+    remaining = summary.rows - result.done - result.already_done - result.failed
+    parts = [f"{result.done:,} clips generated"]
+    if result.done:
+        parts[0] += f" ({result.seconds:,.1f} s of audio in {elapsed:,.1f} s, "
+        parts[0] += f"{result.seconds / elapsed:,.1f} times real time)"
+    for count, text in (
+        (result.already_done, "already done"),
+        (result.failed, "failed"),
+        (remaining, "remaining: the same command resumes"),
+    ):
+        if count > 0:
+            parts.append(f"{count:,} {text}")
+    print_message(", ".join(parts))
+    if not output.json_:
+        typer.echo(str(results))
+        return
+    counts = {"elapsed_seconds": elapsed, "remaining": remaining, **vars(result)}
+    typer.echo(json.dumps({"results": str(results), **counts}))
+
+
+@contextmanager
+def _as_file(manifest: str) -> Iterator[Path]:
+    """Yield the manifest as a file that can be read twice; a pipe is copied to one.
+
+    Raises:
+        FolderError: there is no space for a copy.
+        DataError: the manifest is a folder, or stdin is closed.
+    """
+    if manifest != "-" and (os.path.isfile(manifest) or not os.path.exists(manifest)):
+        yield Path(manifest)
+        return
+    if os.path.isdir(manifest) or (manifest == "-" and sys.stdin is None):
+        raise DataError(f"{manifest} cannot be read; expected a .jsonl, .csv or .tsv file")
+    with tempfile.NamedTemporaryFile(prefix="wavenet-") as copy:
+        try:
+            with nullcontext(sys.stdin.buffer) if manifest == "-" else open(manifest, "rb") as pipe:
+                shutil.copyfileobj(pipe, copy)
+            copy.flush()
+        except OSError as error:
+            raise FolderError(f"{manifest} cannot be copied to {copy.name}: {error}") from None
+        yield Path(copy.name)
+
+
+@contextmanager
+def _keep_partial_result(progress: BatchProgressBar) -> Iterator[None]:
+    """Exit with `SOME_FAILED` if the disk fails after audio was generated."""
+    try:
+        yield
+    except FolderError as error:
+        if not progress.generated_seconds:
+            raise
+        print_message("finished clips are kept; the same command resumes")
+        print_message(f"wavenet: {error}")
+        raise typer.Exit(SOME_FAILED) from None

@@ -1,0 +1,127 @@
+"""The progress of `wavenet batch` on stderr, and its reaction to Ctrl-C.
+
+Generated audio and finished clips enter; a bar, or now and then a line, leaves. Called by
+`batch_command`.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wavenet.batch.clip_writer import Record
+    from wavenet.batch.tasks import ClipTask
+
+LINE_SECONDS = 10.0  # between two lines of progress if stderr is not a terminal
+_STOPPING = "finishing the active clips; press Ctrl-C again to stop at once"
+_STOPPED = "stopped; the same command resumes"
+
+
+class BatchProgressBar:
+    """Clips, seconds of audio, speed and remaining time; a `batch.run.BatchProgress`.
+
+    On a terminal this is a bar, otherwise a line every `LINE_SECONDS`.
+
+    Attributes:
+        generated_seconds: seconds of audio generated so far.
+
+    Args:
+        clips: number of clips to generate.
+        seconds: their total length.
+        quiet: print only failures.
+    """
+
+    def __init__(self, clips: int, seconds: float, quiet: bool):
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = Console(stderr=True)
+        self._shows_bar = self._console.is_terminal and not quiet
+        self._shows_lines = not self._console.is_terminal and not quiet
+        columns = (
+            BarColumn(),
+            TextColumn("{task.fields[finished]:,} of {task.fields[clips]:,} clips"),
+            TextColumn("{task.fields[generated]:,.1f} s  {task.fields[speed]:,.1f} x real time"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(
+            *columns, console=self._console, disable=not self._shows_bar, transient=True
+        )
+        self._task = self._bar.add_task(
+            "", total=seconds, generated=0.0, speed=0.0, finished=0, clips=clips
+        )
+        self._clips, self._seconds = clips, seconds
+        self._finished, self.generated_seconds = 0, 0.0
+        self._start = self._last_line = time.monotonic()
+
+    def __enter__(self) -> "BatchProgressBar":
+        """Show the bar."""
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Clear the bar."""
+        self._bar.stop()
+
+    def advance(self, amount: float) -> None:
+        """Count generated audio.
+
+        Args:
+            amount: in seconds; negative if it is generated again.
+        """
+        self.generated_seconds += amount
+        now = time.monotonic()
+        speed = self.generated_seconds / max(now - self._start, 1e-9)
+        generated = self.generated_seconds
+        self._bar.update(self._task, completed=generated, generated=generated, speed=speed)
+        if self._shows_lines and now - self._last_line > LINE_SECONDS:
+            self._last_line = now
+            self.message(
+                f"{self._finished:,} of {self._clips:,} clips, {speed:,.1f} times real time"
+            )
+
+    def message(self, text: str) -> None:
+        """Print a message above the bar."""
+        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def skip_clip(self, task: "ClipTask") -> None:
+        """Count a clip that an earlier run finished."""
+        self._finished += 1
+        self._seconds -= task.seconds
+        self._bar.update(self._task, finished=self._finished, total=self._seconds)
+
+    def finish_clip(self, task: "ClipTask", record: "Record") -> None:
+        """Count a clip; print the error if it failed."""
+        self._finished += 1
+        self._bar.update(self._task, finished=self._finished)
+        if record["error"] is not None:
+            self.message(f"{task.identity}: {record['error']}")
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[threading.Event]:
+    """Yield an event that the first SIGINT sets; the second raises KeyboardInterrupt."""
+    stop = threading.Event()
+    messages = [_STOPPING, _STOPPED]
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        is_second = stop.is_set()
+        stop.set()
+        # each message once; not by print, whose buffer may be in use just now
+        if messages:
+            with suppress(OSError):
+                os.write(2, f"{messages.pop(0)}\n".encode())
+        if is_second:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield stop
+    finally:
+        # the command is about to end: a further SIGINT would print a traceback
+        signal.signal(signal.SIGINT, signal.SIG_IGN if stop.is_set() else before)

@@ -1,0 +1,252 @@
+"""Steps that `wavenet generate` and `wavenet vocode` share.
+
+Requests and options enter; audio files, and paths or JSON records on stdout, leave. This file plans
+the output paths, generates behind a progress bar, writes each clip and prints its record.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wavenet.cli.options import print_message
+from wavenet.errors import ConditionError
+from wavenet.progress import CallbackProgress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from wavenet.checkpoint import Checkpoint
+    from wavenet.engines.base import Engine
+    from wavenet.generation.guard import Retry
+    from wavenet.generation.request import GenerationRequest
+    from wavenet.sampling import SamplingConfig
+
+GuardOption = Annotated[
+    bool,
+    typer.Option(
+        "--guard/--no-guard",
+        help="Draw windows that collapse to noise or silence again, and report them.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class TimedClip:
+    """A generated clip and the time it took.
+
+    Attributes:
+        waveform: (samples,) float32.
+        codes: (samples,) int64, the codes of the waveform.
+        elapsed: seconds from the start of generation until the clip was complete.
+        retries: the windows that the guard drew again.
+    """
+
+    waveform: "Tensor"
+    codes: "Tensor"
+    elapsed: float
+    retries: "Sequence[Retry]" = ()
+
+
+def write_clip(
+    loaded: "Checkpoint",
+    path: Path,
+    request: "GenerationRequest",
+    clip: TimedClip,
+    with_prompt: bool,
+) -> None:
+    """Write a clip to a file, completely or not at all; with its prompt in front if asked for."""
+    import torch
+
+    from audio_utils import io
+
+    waveform = clip.waveform
+    if request.prompt is not None and with_prompt:
+        waveform = torch.cat([request.prompt, waveform])
+    io.write(path, waveform, loaded.config.audio.sample_rate)
+
+
+def print_clip(
+    loaded: "Checkpoint",
+    path: Path,
+    request: "GenerationRequest",
+    clip: TimedClip,
+    with_prompt: bool,
+    rtf: float,
+    as_json: bool,
+    scored: bool = True,
+) -> None:
+    """Print the path of a written clip, or its JSON record; print each retry on stderr.
+
+    Args:
+        loaded: the checkpoint that generated the clip.
+        path: the written file.
+        request: the request of the clip.
+        clip: the generated clip.
+        with_prompt: whether the file begins with the prompt.
+        rtf: real-time factor, seconds of computing per second of audio.
+        as_json: whether to print a record instead of the path.
+        scored: whether the record contains the bits per sample, which takes a forward pass.
+    """
+    import torch
+
+    rate = loaded.config.audio.sample_rate
+    for retry in clip.retries:
+        print_message(f"{path}: {describe_retry(retry, rate)}")
+    if not as_json:
+        typer.echo(str(path))
+        return
+    prompt_samples = 0 if request.prompt is None or not with_prompt else request.prompt.numel()
+    labels = {
+        name: value.tolist() if isinstance(value, torch.Tensor) else value
+        for name, value in request.conditions.items()
+    }
+    record = {
+        "file": str(path),
+        "seconds": (prompt_samples + clip.waveform.numel()) / rate,
+        "bits_per_sample": compute_bits_per_sample(loaded, request, clip) if scored else None,
+        "sample_rate": rate,
+        "seed": request.seed,
+        "labels": labels,
+        "rtf": rtf,
+        "retries": [
+            {
+                "reason": retry.reason,
+                "first": retry.first,
+                "last": retry.last,
+                "attempts": retry.attempts,
+                "solved": retry.solved,
+            }
+            for retry in clip.retries
+        ],
+    }
+    typer.echo(json.dumps(record))
+
+
+def describe_retry(retry: "Retry", rate: int) -> str:
+    """Describe a retry in one sentence; its seconds count the generated audio only."""
+    reason = f"{retry.reason} detected at {retry.last / rate:.2f} s"
+    if not retry.attempts:
+        return f"{reason}; not drawn again, because greedy sampling always selects the same codes"
+    times = "once" if retry.attempts == 1 else f"{retry.attempts} times"
+    action = f"{reason}; drawn again from {retry.first / rate:.2f} s {times}"
+    return action if retry.solved else f"{action}, without success; try another --seed"
+
+
+def generate_with_progress(
+    loaded: "Checkpoint",
+    requests: "list[GenerationRequest]",
+    sampling: "SamplingConfig",
+    runner: "Engine[Any]",
+    guarded: bool = True,
+) -> "Iterator[tuple[int, TimedClip]]":
+    """Generate all requests behind a progress bar; yield each clip, with its index, when complete.
+
+    Args:
+        loaded: the checkpoint.
+        requests: the requests, checked before anything is compiled.
+        sampling: how codes are selected.
+        runner: the engine.
+        guarded: whether the guard checks the clips.
+    """
+    from wavenet.cli.progress_bars import progress_bar, status_spinner
+    from wavenet.generation.generate import DEFAULT_GUARD, generate_many, warm_up
+
+    guard = DEFAULT_GUARD if guarded else None
+    progress = CallbackProgress(lambda samples: advance(samples), print_message)
+    # This call checks all requests, so that an error comes before the compilation.
+    clips = generate_many(loaded, requests, sampling, runner, guard, progress)
+    with status_spinner("preparing the engine (compiled once per machine, 10 to 20 seconds)"):
+        warm_up(loaded, runner)
+    start = time.perf_counter()
+    with progress_bar("samples", sum(request.samples for request in requests)) as advance:
+        for clip in clips:
+            elapsed = time.perf_counter() - start
+            yield clip.index, TimedClip(clip.waveform, clip.codes, elapsed, clip.retries)
+
+
+def plan_output_paths(out: Path | None, names: list[str], overwrite: bool) -> list[Path]:
+    """Return the paths to write, after checking that they can be written.
+
+    Args:
+        out: a file, a folder, or None for the current folder.
+        names: file names without suffix, one per clip, used if `out` is a folder.
+        overwrite: whether existing files may be replaced.
+    Raises:
+        ConditionError: a file exists, a folder cannot be written, or `out` is one file for several
+            clips.
+    """
+    if out is not None and out.suffix and not out.is_dir():
+        if len(names) > 1:
+            raise ConditionError(
+                f"--count {len(names)} needs a folder for --out; found the file {out}"
+            )
+        paths = [out]
+    else:
+        paths = [(out or Path()) / f"{name}.wav" for name in names]
+    folder = paths[0].parent
+    nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise ConditionError(f"the folder {folder} cannot be written; choose another with --out")
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise ConditionError(f"{path} exists already; choose another --out or add --overwrite")
+    return paths
+
+
+def compute_bits_per_sample(
+    loaded: "Checkpoint", request: "GenerationRequest", clip: TimedClip
+) -> float:
+    """Compute the bits per sample of a generated clip under the model, without its prompt."""
+    from wavenet.likelihood.score import score_clip
+
+    score = score_clip(
+        loaded,
+        clip.waveform,
+        clip.codes,
+        request.prompt,
+        request.conditions,
+        request.frame_features,
+    )
+    return float(score.bits[-clip.codes.numel() :].double().mean())
+
+
+def draw_from_candidates(
+    loaded: "Checkpoint",
+    request: "GenerationRequest",
+    candidates: int,
+    sampling: "SamplingConfig",
+    runner: "Engine[Any]",
+) -> TimedClip:
+    """Draw candidates per frame and keep the closest to the target mel, behind a progress bar."""
+    from wavenet.cli.progress_bars import progress_bar
+    from wavenet.generation.search import generate_with_candidates
+
+    start = time.perf_counter()
+    with progress_bar("samples", request.samples) as advance:
+        clip = generate_with_candidates(
+            loaded, request, candidates, sampling, runner, CallbackProgress(advance)
+        )
+    return TimedClip(clip.waveform, clip.codes, time.perf_counter() - start)
+
+
+def run_beam_search(loaded: "Checkpoint", request: "GenerationRequest", beams: int) -> TimedClip:
+    """Search for the most likely clip behind a progress bar; print its log-probability."""
+    import torch
+
+    from wavenet.cli.progress_bars import progress_bar
+    from wavenet.generation.search import beam_search
+
+    torch.set_num_threads(1)  # The products are small: a second thread makes them slower.
+    start = time.perf_counter()
+    with progress_bar("samples", request.samples) as advance:
+        result = beam_search(loaded, request, beams, CallbackProgress(advance))
+    print_message(
+        f"log-probability {result.log_prob:.2f} nats, {result.bits_per_sample:.4f} bits per sample"
+    )
+    return TimedClip(result.waveform, result.codes, time.perf_counter() - start)

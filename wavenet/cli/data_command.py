@@ -1,0 +1,197 @@
+"""`wavenet data`: report on recordings, or prepare them, before training."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wavenet.cli.options import print_message
+from wavenet.progress import CallbackProgress, Progress
+
+if TYPE_CHECKING:
+    from wavenet.corpus.format import CorpusReport
+    from wavenet.training.dataset_report import DatasetReport
+
+app = typer.Typer(help="Report on recordings, or prepare them for training.", no_args_is_help=True)
+PatternOption = Annotated[
+    str | None,
+    typer.Option("--pattern", help="Fields from file names: {digit}_{speaker}_{index}."),
+]
+MetadataOption = Annotated[
+    str | None,
+    typer.Option(
+        "--metadata",
+        help="Fields from this file in the folder; default: metadata.jsonl or metadata.csv.",
+    ),
+]
+MAX_VALUES = 12  # of a field, on one line
+MAX_VALUE_LENGTH = 40
+SOME_UNREADABLE = 3  # exit code
+INTERRUPTED = 130  # exit code
+
+
+@app.callback()
+def data() -> None:
+    """Report on recordings, or prepare them for training."""
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of audio, or a prepared corpus.")],
+    pattern: PatternOption = None,
+    metadata: MetadataOption = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Report the number, lengths, sample rates and fields of recordings.
+
+    The folder is read as `wavenet train` reads it. A recording is clipped if three or more
+    neighbouring samples are at full scale; silence is 10 ms below -60 dB. Files that cannot be read
+    are listed, and the exit code is then 3.
+    """
+    from wavenet.audio_metadata import find_audio_files
+    from wavenet.cli.progress_bars import progress_bar
+    from wavenet.corpus.format import is_corpus
+    from wavenet.training.dataset_report import guess_pattern, scan_dataset
+
+    reports = scan_dataset(folder, pattern, metadata)
+    result = next(reports)
+    with progress_bar("files", result.files) as advance:
+        for newest in reports:
+            result = newest
+            advance(1)
+    if json_:
+        typer.echo(json.dumps({"folder": str(folder), **asdict(result)}))
+    else:
+        for line in format_report(result):
+            typer.echo(line)
+    if result.format is None and not is_corpus(folder):
+        guess = guess_pattern([file.path.name for file in find_audio_files(folder)])
+        if guess:
+            print_message(
+                f'the file names contain fields: try --pattern "{guess}", with names of your own'
+            )
+    if result.unreadable_count:
+        raise typer.Exit(SOME_UNREADABLE)
+
+
+@app.command()
+def prepare(
+    folder: Annotated[Path, typer.Argument(help="Folder of audio.")],
+    out: Annotated[Path, typer.Option(help="Folder of the corpus: new, or an earlier corpus.")],
+    sample_rate: Annotated[
+        int | None, typer.Option(help="Hz; default: that of the first recording.")
+    ] = None,
+    pattern: PatternOption = None,
+    metadata: MetadataOption = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=256, help="Processes; default: one per core, at most 8."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a corpus that has other settings.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Prepare recordings in one format that training reads without holding them in memory.
+
+    Every recording is read, mixed to one channel, resampled, and rounded to 16 bits. The same
+    command resumes an interrupted preparation, and repeats what changed since. Files that cannot be
+    read are left out and listed in OUT/skipped.txt, and the exit code is then 3. Train with
+    `wavenet train --data OUT`: useful if the recordings do not fit into memory.
+    """
+    from wavenet.corpus.prepare import prepare_corpus
+
+    try:
+        result = prepare_corpus(
+            folder,
+            out,
+            sample_rate,
+            pattern,
+            metadata,
+            workers,
+            overwrite,
+            _file_progress,
+        )
+    except KeyboardInterrupt:
+        print_message("stopped; the same command resumes")
+        raise typer.Exit(INTERRUPTED) from None
+    for message in result.unreadable:
+        print_message(f"skipped: {message}")
+    if result.unreadable_count > len(result.unreadable):
+        print_message(f"and more: {result.unreadable_count:,} in all, in {out / 'skipped.txt'}")
+    print_message(format_summary(result))
+    typer.echo(json.dumps({"corpus": str(out), **result.model_dump()}) if json_ else str(out))
+    if result.unreadable_count:
+        raise typer.Exit(SOME_UNREADABLE)
+
+
+@contextmanager
+def _file_progress(files: int) -> Iterator[Progress]:
+    """Show a progress bar that counts files."""
+    from wavenet.cli.progress_bars import progress_bar
+
+    with progress_bar("files", files) as advance:
+        yield CallbackProgress(advance, print_message)
+
+
+def format_summary(report: "CorpusReport") -> str:
+    """Return one line on the content of a corpus."""
+    rates = f" from {format_counts(report.rates, 'Hz')}" if len(report.rates) > 1 else ""
+    return (
+        f"{report.readable:,} of {report.files:,} recordings, "
+        f"{format_duration(report.seconds)}{rates}; clipped: {format_files(report.clipped_count)}; "
+        f"silence: {report.silent:.1%} of the time"
+    )
+
+
+def format_report(report: "DatasetReport") -> list[str]:
+    """Return the lines of a report on recordings."""
+    rows = [("recordings", f"{report.files:,}, {report.readable:,} of them readable")]
+    if report.readable:
+        rows += [
+            ("length", f"{format_duration(report.seconds)} in all"),
+            ("shortest", f"{report.shortest:.2f} s"),
+            ("median", f"{report.median:.2f} s"),
+            ("longest", f"{report.longest:.2f} s"),
+            ("sample rate", format_counts(report.rates, "Hz")),
+            ("channels", format_counts(report.channels)),
+            ("silence", f"{report.silent:.1%} of the time"),
+            ("clipped", format_files(report.clipped_count, report.clipped)),
+        ]
+    rows.append(("fields from", report.format or "nowhere"))
+    for name, values in report.fields.items():
+        more = " .." if len(values) > MAX_VALUES else ""
+        shown = " ".join(value[:MAX_VALUE_LENGTH] for value in values[:MAX_VALUES])
+        rows.append((f"  {name}", f"{len(values):,}: {shown}{more}"))
+    if report.unreadable_count:
+        rows.append(("unreadable", format_files(report.unreadable_count)))
+        rows += [("", message) for message in report.unreadable]
+    return [f"{name:14} {text}" for name, text in rows]
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in seconds, minutes or hours."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} minutes" if seconds < 3600 else f"{seconds / 3600:.1f} hours"
+
+
+def format_counts(counts: Mapping[int, int], unit: str = "") -> str:
+    """Return values with their numbers of files; without the number if there is one value."""
+    words = {value: f"{value} {unit}".rstrip() for value in counts}
+    if len(counts) == 1:
+        return next(iter(words.values()))
+    return ", ".join(f"{words[value]} ({format_files(count)})" for value, count in counts.items())
+
+
+def format_files(count: int, names: Sequence[str] = ()) -> str:
+    """Return a number of files, with the names that are known."""
+    if not count:
+        return "no file"
+    more = " .." if len(names) < count else ""
+    known = f": {' '.join(names)}{more}" if names else ""
+    return f"{count:,} {'file' if count == 1 else 'files'}{known}"

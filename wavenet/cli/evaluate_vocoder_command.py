@@ -1,0 +1,168 @@
+"""`wavenet evaluate vocoder`: a vocoder in comparison with Griffin-Lim, by metrics of speech."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wavenet.cli.evaluate_common import write_report
+from wavenet.cli.options import (
+    CandidatesOption,
+    DeviceOption,
+    EngineOption,
+    JsonOption,
+    PrecisionOption,
+    SeedOption,
+    TemperatureOption,
+    ThreadsOption,
+    create_folder,
+    print_message,
+)
+from wavenet.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from wavenet.evaluation.vocoder import ReferenceRecording
+
+HEADER = "group                method       clips   PESQ   STOI  MCD dB   STFT  pitch"
+
+
+def vocoder(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders of recordings; each is a group of the table.")
+    ],
+    checkpoint: Annotated[
+        Path, typer.Option("--checkpoint", help="Folder of a checkpoint conditioned on mel.")
+    ] = Path("checkpoints/vocoder"),
+    seed: SeedOption = 0,
+    temperature: TemperatureOption = None,
+    candidates: CandidatesOption = 1,
+    engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "fp32",
+    threads: ThreadsOption = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Recordings per folder, evenly selected.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for metrics.json, and audio and a plot of one clip per group."),
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Compare a vocoder with Griffin-Lim on the same mel spectrograms: PESQ, STOI and distances.
+
+    Higher is better for PESQ and STOI. Lower is better for the mel-cepstral distance (MCD), the
+    STFT distance, and the fraction of frames with wrong voicing or pitch. A recording for which a
+    metric is undefined, such as a very short one, is left out of its mean. Two methods are filtered
+    to the mel frames: "matched" is the output of the model, "noise" is white noise, a control.
+    """
+    from audio_utils.metrics import missing_packages
+    from wavenet import checkpoint as checkpoints
+    from wavenet.cli.progress_bars import progress_bar
+    from wavenet.engines.registry import device_for, make_engine
+    from wavenet.evaluation.vocoder import (
+        METHODS,
+        evaluate_vocoder,
+        require_mel_condition,
+        summarise_metrics,
+    )
+    from wavenet.progress import CallbackProgress
+    from wavenet.sampling import resolve_sampling
+
+    loaded = checkpoints.load(checkpoint, device_for(engine, device))
+    sampling = resolve_sampling(loaded.config.sampling, temperature=temperature)
+    require_mel_condition(loaded)
+    rate = loaded.config.audio.sample_rate
+    recordings = [one for folder in folders for one in read_group(folder, rate, limit)]
+    for package in missing_packages():
+        text = "is not installed, its column stays empty:"
+        print_message(f'{package} {text} pip install "wavenet-studio[eval]"')
+    write_example = make_example_writer(out, rate)
+    runner = make_engine(engine, loaded.model, precision, threads)
+    messages = CallbackProgress(on_message=print_message)
+    results = []
+    with progress_bar("recordings", len(recordings) * len(METHODS)) as advance:
+        for result in evaluate_vocoder(
+            loaded, recordings, sampling, runner, seed, write_example, candidates, messages
+        ):
+            results.append(result)
+            advance(1)
+    rows = summarise_metrics(results)
+    report = {"checkpoint": loaded.config.name, "seed": seed, "sampling": sampling.model_dump()}
+    report |= {"candidates": candidates}
+    report |= {"groups": rows, "recordings": [vars(result) for result in results]}
+    write_report(out, report, {})
+    if json_:
+        typer.echo(json.dumps(report))
+        return
+    typer.echo(HEADER)
+    for row in rows:
+        print_row(row)
+
+
+def read_group(folder: Path, sample_rate: int, limit: int | None) -> "list[ReferenceRecording]":
+    """Read the recordings of a folder, or at most `limit` of them, evenly selected.
+
+    Raises:
+        DataError: no folder, or no readable file.
+    """
+    from audio_utils import io
+    from audio_utils.errors import AudioError
+    from wavenet.audio_metadata import find_audio_files
+    from wavenet.evaluation.vocoder import ReferenceRecording
+
+    entries = find_audio_files(folder)
+    if limit is not None and limit < len(entries):
+        entries = [entries[n * len(entries) // limit] for n in range(limit)]
+    recordings = []
+    for entry in entries:
+        try:
+            waveform = io.read(entry.path, sample_rate).waveform
+        except AudioError as error:
+            print_message(f"skipped: {error}")
+            continue
+        recordings.append(ReferenceRecording(folder.name, entry.path.name, waveform))
+    if not recordings:
+        raise DataError(f"none of {len(entries)} files of {folder} could be read")
+    return recordings
+
+
+def make_example_writer(out: Path | None, sample_rate: int) -> Any:
+    """Return a function that writes audio and a plot of the first clip of each group."""
+    written: set[str] = set()
+    if out is not None:
+        create_folder(out)
+
+    def write_example(recording: "ReferenceRecording", waveforms: "Mapping[str, Tensor]") -> None:
+        from audio_utils import io, plots
+
+        if out is None or recording.group in written:
+            return
+        written.add(recording.group)
+        by_name = {"original": recording.waveform, **waveforms}
+        for name, waveform in by_name.items():
+            path = out / f"{recording.group}_{name}.wav"
+            io.write(path, waveform.clamp(-1, 1), sample_rate)
+        figure = plots.plot_mel_comparison(by_name, sample_rate)
+        plots.save_figure(figure, out / f"{recording.group}.png")
+
+    return write_example
+
+
+def print_row(row: dict[str, Any]) -> None:
+    """Print one row of the table; a dash for a metric that is undefined for all recordings."""
+    values = [
+        f"{'-' if row[metric] is None else format(row[metric], '.3f'):>{width}}"
+        for metric, width in (
+            ("pesq", 6),
+            ("stoi", 6),
+            ("mel_cepstral", 7),
+            ("stft", 6),
+            ("pitch", 6),
+        )
+    ]
+    typer.echo(f"{row['group'][:20]:20} {row['method']:12} {row['clips']:5} {' '.join(values)}")

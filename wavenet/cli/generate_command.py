@@ -1,0 +1,208 @@
+"""`wavenet generate`: condition values, a seed and an optional prompt -> audio files.
+
+Options of the command line enter; files, and their paths on stdout, leave. Called by `main`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wavenet.cli.clip_generation import (
+    GuardOption,
+    TimedClip,
+    generate_with_progress,
+    plan_output_paths,
+    print_clip,
+    run_beam_search,
+    write_clip,
+)
+from wavenet.cli.options import (
+    DEFAULT_CHECKPOINT,
+    CheckpointOption,
+    DeviceOption,
+    EngineOption,
+    GreedyOption,
+    GuidanceOption,
+    JsonOption,
+    OverwriteOption,
+    PrecisionOption,
+    SeedOption,
+    SetOption,
+    TemperatureOption,
+    ThreadsOption,
+    TopKOption,
+    TopPOption,
+    create_folder,
+    parse_assignments,
+    parse_condition_values,
+    print_conversions,
+    print_message,
+)
+from wavenet.errors import ConditionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from wavenet.checkpoint import Checkpoint
+    from wavenet.generation.request import GenerationRequest
+
+
+def generate(
+    checkpoint: CheckpointOption = DEFAULT_CHECKPOINT,
+    set_: SetOption = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Length to generate; by default that of the checkpoint."),
+    ] = None,
+    seed: SeedOption = 0,
+    temperature: TemperatureOption = None,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    greedy: GreedyOption = None,
+    guidance: GuidanceOption = None,
+    beams: Annotated[
+        int | None,
+        typer.Option(help="Beam search for the most likely clip with this many beams; slow."),
+    ] = None,
+    frames: Annotated[
+        list[str] | None,
+        typer.Option(help="Frames of a local condition, --frames NAME=FILE.npy. Repeatable."),
+    ] = None,
+    prompt: Annotated[Path | None, typer.Option(help="Audio file to continue.")] = None,
+    with_prompt: Annotated[
+        bool,
+        typer.Option(
+            "--with-prompt/--without-prompt",
+            help="Whether the file begins with the prompt.",
+        ),
+    ] = True,
+    engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "fp32",
+    threads: ThreadsOption = None,
+    count: Annotated[
+        int, typer.Option(help="Number of clips; each has the seed of the one before, plus 1.")
+    ] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="Output file (.wav, .flac, .ogg, .mp3) or folder.")
+    ] = None,
+    overwrite: OverwriteOption = False,
+    guard: GuardOption = True,
+    json_: JsonOption = False,
+) -> None:
+    """Generate audio and print the path of each file written."""
+    labels = parse_condition_values(set_)
+    arrays = parse_assignments("--frames", frames)
+    if count < 1:
+        raise ConditionError(f"--count must be at least 1, found {count}")
+    if beams is not None and count > 1:
+        raise ConditionError("--beams finds one clip, whatever the seed; omit --count")
+
+    from wavenet import checkpoint as checkpoints
+    from wavenet.engines.registry import device_for, make_engine
+    from wavenet.generation.request import GenerationRequest, clip_name, samples_from_seconds
+    from wavenet.sampling import resolve_sampling
+
+    seeds = range(seed, seed + count)
+    names = [clip_name(checkpoint.name, labels, s) for s in seeds]
+    paths = plan_output_paths(out, names, overwrite)
+    values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
+    loaded = checkpoints.load(checkpoint, device_for(engine, device))
+    sampling = resolve_sampling(loaded.config.sampling, guidance=guidance, **values)
+    rate = loaded.config.audio.sample_rate
+    prompt_waveform = read_prompt(prompt, rate)
+    frame_features = read_frames(loaded, arrays)
+    if seconds is None and frame_features is not None:
+        before = 0 if prompt_waveform is None else prompt_waveform.numel()
+        samples = max(1, (frame_features.shape[0] - 1) * loaded.config.model.condition_hop - before)
+    else:
+        samples = samples_from_seconds(
+            loaded.config.default_seconds if seconds is None else seconds, rate
+        )
+    requests = [
+        GenerationRequest(samples, labels, s, prompt=prompt_waveform, frame_features=frame_features)
+        for s in seeds
+    ]
+    if beams is not None:
+        clips = iter([(0, run_beam_search(loaded, requests[0], beams))])
+    else:
+        runner = make_engine(engine, loaded.model, precision, threads)
+        clips = generate_with_progress(loaded, requests, sampling, runner, guard)
+    write_clips(loaded, paths, requests, clips, with_prompt, json_)
+
+
+def write_clips(
+    loaded: "Checkpoint",
+    paths: list[Path],
+    requests: "list[GenerationRequest]",
+    clips: "Iterator[tuple[int, TimedClip]]",
+    with_prompt: bool,
+    as_json: bool,
+) -> None:
+    """Write each clip as soon as it is complete; then print all that were written.
+
+    The clips that were complete before an error are written and printed as well.
+
+    Args:
+        loaded: the checkpoint.
+        paths, requests: one output file and one request per clip.
+        clips: indices and clips, in any order.
+        with_prompt: whether the files begin with the prompt.
+        as_json: whether to print records instead of paths.
+    """
+    written: dict[int, TimedClip] = {}
+    try:
+        for n, clip in clips:
+            create_folder(paths[n].parent)
+            write_clip(loaded, paths[n], requests[n], clip, with_prompt)
+            written[n] = clip
+    finally:
+        complete = len(written) == len(requests)
+        samples = sum(clip.waveform.numel() for clip in written.values())
+        audio = samples / loaded.config.audio.sample_rate
+        elapsed = max((clip.elapsed for clip in written.values()), default=0.0)
+        for n, clip in sorted(written.items()):
+            # After an error the device may be lost, so the clips are not scored.
+            rtf = elapsed / audio
+            print_clip(loaded, paths[n], requests[n], clip, with_prompt, rtf, as_json, complete)
+        if written and not complete:
+            print_message(f"{len(written)} of {len(requests)} clips were generated")
+    print_message(
+        f"{audio:.2f} s of audio in {elapsed:.2f} s, {audio / elapsed:.2f} times real time"
+    )
+
+
+def read_prompt(path: Path | None, rate: int) -> "Tensor | None":
+    """Read the audio to continue, at the sample rate of the model."""
+    if path is None:
+        return None
+    from audio_utils import io
+
+    recording = io.read(path, rate)
+    print_conversions(path, recording)
+    return recording.waveform
+
+
+def read_frames(loaded: "Checkpoint", arrays: dict[str, str]) -> "Tensor | None":
+    """Read the frames of all local conditions; return None if the model has none.
+
+    Args:
+        loaded: the checkpoint.
+        arrays: paths of .npy files by the names of the conditions.
+    Raises:
+        ConditionError: a file is missing or does not fit, or a feature needs a recording.
+    """
+    from wavenet.model.frame_features import compute_frame_features, read_array
+
+    config = loaded.config
+    loaded_arrays = {name: read_array(Path(path)) for name, path in arrays.items()}
+    if not loaded_arrays and config.model.locals:
+        first = config.model.locals[0]
+        raise ConditionError(
+            f"this model needs frames of {first.name!r}; use --frames {first.name}=FILE.npy, or "
+            "`wavenet vocode` with a recording"
+        )
+    frames = compute_frame_features(config.model, config.audio.sample_rate, None, loaded_arrays)
+    return frames if frames.numel() else None

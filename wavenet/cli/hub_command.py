@@ -1,0 +1,53 @@
+"""`wavenet hub pull` and `push`: repository of the Hugging Face Hub <-> checkpoint folder.
+
+Options of the command line enter; a folder or an address on stdout leaves. Called by `main`.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wavenet.cli.options import OverwriteOption, print_message
+
+app = typer.Typer(
+    help="Download checkpoints from the Hugging Face Hub, or publish them.", no_args_is_help=True
+)
+RepositoryArgument = Annotated[
+    str, typer.Argument(metavar="OWNER/NAME", help="Repository on the Hub.")
+]
+
+
+@app.command()
+def pull(
+    repository: RepositoryArgument,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit; by default the newest.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to create; by default NAME in the current folder.")
+    ] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Download a checkpoint, check that it loads, and print its folder."""
+    from wavenet.sharing import hub
+
+    folder = out or Path(repository.rpartition("/")[2])
+    pulled = hub.pull(repository, folder, revision, overwrite)
+    typer.echo(str(folder))
+    licence = pulled.licence or "not stated; ask the authors before you use it"
+    print_message(f"{repository} at {pulled.commit}; licence: {licence}")
+
+
+@app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    repository: RepositoryArgument,
+    private: Annotated[
+        bool, typer.Option("--private", help="If the repository is new, create it as private.")
+    ] = False,
+) -> None:
+    """Publish a checkpoint, whose card must state a licence, and print the address."""
+    from wavenet.sharing import hub
+
+    typer.echo(hub.push(folder, repository, private))

@@ -1,0 +1,133 @@
+"""`wavenet import`: a model of another program -> a checkpoint folder.
+
+Options of the command line enter; a checkpoint folder, and its path on stdout, leaves. Called by
+`main`.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wavenet.cli.options import OverwriteOption, create_folder, print_message
+from wavenet.errors import ConditionError, ConfigError
+
+if TYPE_CHECKING:
+    from wavenet.importing.imported_model import ImportedModel
+
+LAYOUTS = ("r9y9", "vincentherrmann")
+
+
+def import_(
+    layout: Annotated[
+        str, typer.Argument(help="Program that wrote the file: r9y9 or vincentherrmann.")
+    ],
+    file: Annotated[Path, typer.Argument(help="Its checkpoint, a PyTorch file.")],
+    out: Annotated[Path, typer.Option("--out", help="Checkpoint folder to create.")],
+    trusted: Annotated[
+        bool, typer.Option("--trusted", help="You trust the origin of the file, which is a pickle.")
+    ] = False,
+    hparams: Annotated[
+        Path | None, typer.Option(help="r9y9: hparams.json or preset of the model.")
+    ] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option(help="vincentherrmann: sample rate in Hz; the file has none.")
+    ] = None,
+    layers_per_cycle: Annotated[
+        int | None,
+        typer.Option(help="vincentherrmann, for a state_dict: layers per cycle; by default 10."),
+    ] = None,
+    frames: Annotated[
+        Path | None, typer.Option(help="r9y9: mel frames (.npy) to upsample to the sample rate.")
+    ] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Convert the weights of another program to a checkpoint and print its folder.
+
+    With --frames, the output of the original upsampling network is written beside the weights, for
+    `wavenet generate --frames mel=FILE.npy`.
+    """
+    check_out(out, overwrite)
+    imported = import_file(layout, file, out.name, trusted, hparams, sample_rate, layers_per_cycle)
+    from audio_utils.atomic_files import atomic_file
+    from wavenet.importing.imported_model import save_checkpoint, upsample_frames
+    from wavenet.model.frame_features import read_array
+
+    upsampled = None if frames is None else upsample_frames(imported, read_array(frames))
+    create_folder(out)
+    save_checkpoint(imported, out, file)
+    typer.echo(str(out))
+    if upsampled is None or frames is None:
+        return
+    import numpy as np
+
+    path = out / f"{frames.stem}.upsampled.npy"
+    try:
+        with atomic_file(path) as temporary:
+            np.save(temporary, upsampled.numpy())
+    except OSError as error:
+        raise ConditionError(f"cannot write {path}: {error.strerror}") from None
+    typer.echo(str(path))
+    seconds = upsampled.shape[0] / imported.config.audio.sample_rate
+    print_message(
+        f"{seconds:.2f} s of frames; wavenet generate --checkpoint {out} --frames mel={path}"
+    )
+
+
+def check_out(out: Path, overwrite: bool) -> None:
+    """Check that the folder is new or empty, or may be overwritten.
+
+    Raises:
+        ConditionError: it contains files and `overwrite` is false, or it is not a folder.
+    """
+    try:
+        is_taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    except OSError as error:
+        raise ConditionError(f"cannot read {out}: {error.strerror}") from None
+    if is_taken and not (overwrite and out.is_dir()):
+        raise ConditionError(f"{out} exists already; choose another --out or add --overwrite")
+
+
+def import_file(
+    layout: str,
+    file: Path,
+    name: str,
+    trusted: bool,
+    hparams: Path | None,
+    sample_rate: int | None,
+    layers_per_cycle: int | None,
+) -> "ImportedModel":
+    """Import a file of a layout, with the settings that this layout needs.
+
+    Args:
+        layout: one of `LAYOUTS`.
+        file: the checkpoint of the other program.
+        name: of the new checkpoint.
+        trusted: whether the user trusts the origin of the file.
+        hparams: settings file, for r9y9 only.
+        sample_rate: Hz, for vincentherrmann only.
+        layers_per_cycle: for vincentherrmann only.
+    Raises:
+        ConfigError: the layout is unknown, or a setting is missing or belongs to the other layout.
+        CheckpointError: the file cannot be imported.
+    """
+    if layout not in LAYOUTS:
+        raise ConfigError(f"unknown layout {layout!r}; expected {' or '.join(LAYOUTS)}")
+    if layout == "r9y9":
+        if hparams is None:
+            raise ConfigError("an r9y9 file has no settings; add --hparams hparams.json")
+        if sample_rate is not None or layers_per_cycle is not None:
+            raise ConfigError(
+                "--sample-rate and --layers-per-cycle are for vincentherrmann only; the hparams of "
+                "an r9y9 model contain both"
+            )
+        from wavenet.importing import r9y9
+
+        return r9y9.import_model(file, hparams, name, trusted)
+    if hparams is not None:
+        raise ConfigError("--hparams is for r9y9 only; a vincentherrmann file has no hparams")
+    if sample_rate is None:
+        raise ConfigError("a vincentherrmann file has no sample rate; add --sample-rate in Hz")
+    from wavenet.importing import vincentherrmann
+
+    return vincentherrmann.import_model(file, name, trusted, sample_rate, layers_per_cycle)

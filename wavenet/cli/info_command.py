@@ -1,0 +1,94 @@
+"""`wavenet info`: sizes, conditions and engines of a checkpoint.
+
+A checkpoint folder enters; facts on stdout, as lines or JSON, leave. Called by `main`.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wavenet.cli.options import DEFAULT_CHECKPOINT, JsonOption
+
+if TYPE_CHECKING:
+    from wavenet.model.model_config import ModelConfig
+
+
+def info(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")] = (DEFAULT_CHECKPOINT),
+    json_: JsonOption = False,
+    engines: Annotated[
+        bool,
+        typer.Option(
+            "--engines", help="Print which engines can run it here, and why others cannot."
+        ),
+    ] = False,
+) -> None:
+    """Print the sizes, conditions and receptive field of a checkpoint."""
+    facts = describe_engines(checkpoint) if engines else describe_checkpoint(checkpoint)
+    if json_:
+        typer.echo(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        typer.echo(f"{name.replace('_', ' '):22} {_format_value(value)}")
+
+
+def describe_checkpoint(checkpoint: Path) -> dict[str, Any]:
+    """Return the facts of a checkpoint by name, all computed from its config and weights."""
+    from wavenet import checkpoint as checkpoints
+
+    loaded = checkpoints.load(checkpoint)
+    config, model = loaded.config, loaded.model
+    sampling = config.sampling.model_dump(exclude={"greedy"}, exclude_none=True)
+    return {
+        "name": config.name,
+        "sample_rate_hz": config.audio.sample_rate,
+        "codec": f"{config.codec.law}, {config.codec.bits} bits, {config.codec.rounding}",
+        **model.describe(),
+        "conditions": describe_conditions(config.model),
+        "position": any(c.kind == "position" for c in config.model.conditions),
+        "default_seconds": config.default_seconds,
+        "sampling": {name: f"{value:g}" for name, value in sampling.items()},
+    }
+
+
+def describe_engines(checkpoint: Path) -> dict[str, Any]:
+    """Return for each engine, fastest first, whether it can run the checkpoint here.
+
+    Returns:
+        "selected" for the engine that "auto" selects, "available", or the reason against it.
+    """
+    from wavenet import checkpoint as checkpoints
+    from wavenet.engines.registry import device_for, explain_auto
+
+    reasons = explain_auto(checkpoints.load(checkpoint, device_for("auto")).model)
+    selected = next(name for name, reason in reasons if not reason)
+    return {
+        name: reason or ("selected" if name == selected else "available")
+        for name, reason in reasons
+    }
+
+
+def describe_conditions(model: "ModelConfig") -> dict[str, Any]:
+    """Return by name the values of a label condition, and the range or shape of the others."""
+    from wavenet.model.conditions import NumberCondition
+
+    facts: dict[str, Any] = {c.name: list(c.values) for c in model.labels}
+    for condition in model.globals:
+        if isinstance(condition, NumberCondition):
+            facts[condition.name] = condition.choice_text
+        else:
+            facts[condition.name] = f"{condition.size} numbers"
+    for local in model.locals:
+        facts[local.name] = f"frames x {local.columns}, one every {model.condition_hop} samples"
+    return facts
+
+
+def _format_value(value: object) -> str:
+    if isinstance(value, dict):
+        parts = {name: v if isinstance(v, str) else " ".join(v) for name, v in value.items()}
+        return "; ".join(f"{name}: {text}" for name, text in parts.items()) or "none"
+    if isinstance(value, list):
+        return " ".join(str(part) for part in value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

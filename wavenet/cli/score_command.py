@@ -1,0 +1,116 @@
+"""`wavenet score`: bits per sample of recordings under a model.
+
+Audio files and condition values enter; one line per file and a total on stdout leave. Called by
+`main`.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wavenet.cli.options import (
+    DEFAULT_CHECKPOINT,
+    CheckpointOption,
+    DeviceOption,
+    EngineOption,
+    JsonOption,
+    PrecisionOption,
+    SetOption,
+    parse_condition_values,
+    print_message,
+)
+from wavenet.errors import DataError
+
+if TYPE_CHECKING:
+    from wavenet.audio_metadata import AudioFile
+
+
+def score(
+    files: Annotated[list[Path], typer.Argument(help="Audio files or folders.")],
+    checkpoint: CheckpointOption = DEFAULT_CHECKPOINT,
+    set_: SetOption = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option(help="Read labels from file names, e.g. {digit}_{speaker}_{index}."),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Read labels from a table with a column file_name.")
+    ] = None,
+    engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "fp32",
+    json_: JsonOption = False,
+) -> None:
+    """Print the bits per sample of each file and of all files together (lower is better).
+
+    The engine determines the weights that are scored: with --precision bf16 they are rounded.
+    """
+    from audio_utils import io
+    from audio_utils.errors import AudioError
+    from wavenet import checkpoint as checkpoints
+    from wavenet.engines.registry import device_for, make_engine
+    from wavenet.likelihood.score import score as score_waveform
+
+    fixed = parse_condition_values(set_)
+    entries = list_entries(files, pattern, csv)
+    loaded = checkpoints.load(checkpoint, device_for(engine, device))
+    loaded = replace(loaded, model=make_engine(engine, loaded.model, precision).model)
+    label_names = [condition.name for condition in loaded.config.model.labels]
+    bits, samples, failed = 0.0, 0, 0
+    for entry in entries:
+        fields = {name: value for name, value in entry.fields.items() if name in label_names}
+        try:
+            waveform = io.read(entry.path, loaded.config.audio.sample_rate).waveform
+        except AudioError as error:
+            print_message(f"skipped: {error}")
+            failed += 1
+            continue
+        result = score_waveform(loaded, waveform, {**fields, **fixed})
+        bits += result.bits_per_sample * result.samples
+        samples += result.samples
+        print_score(json_, str(entry.path), result.bits_per_sample, result.samples)
+    if not samples:
+        raise DataError(f"none of the {len(entries)} files could be read")
+    print_score(json_, "total", bits / samples, samples)
+    if failed:
+        print_message(f"{failed} of {len(entries)} files were skipped")
+        raise typer.Exit(3)
+
+
+def list_entries(files: list[Path], pattern: str | None, csv: Path | None) -> "list[AudioFile]":
+    """List the audio files of files and folders, with labels from a pattern or a table.
+
+    Args:
+        files: audio files, or folders of them.
+        pattern: for file names, such as {digit}_{speaker}_{index}; None reads no labels.
+        csv: a table with a column file_name; None reads no table.
+    Raises:
+        DataError: a file name does not match the pattern, or the table does not list a file.
+    """
+    from wavenet.audio_metadata import AudioFile, find_audio_files, parse_file_name, read_metadata
+
+    table = {entry.path: entry for entry in read_metadata(csv)} if csv else None
+    entries: list[AudioFile] = []
+    for path in files:
+        if path.is_dir():
+            entries.extend(find_audio_files(path, pattern))
+            continue
+        fields = parse_file_name(pattern, path.stem) if pattern else {}
+        if fields is None:
+            raise DataError(f"the file name {path.name} does not match the pattern {pattern!r}")
+        entries.append(AudioFile(path, fields))
+    if table is None:
+        return entries
+    for entry in entries:
+        if entry.path.resolve() not in table:
+            raise DataError(f"{csv} does not list {entry.path}")
+    return [table[entry.path.resolve()] for entry in entries]
+
+
+def print_score(as_json: bool, name: str, bits: float, samples: int) -> None:
+    """Print the score of one file, or of all."""
+    record = {"file": name, "bits_per_sample": bits, "samples": samples}
+    typer.echo(json.dumps(record) if as_json else f"{bits:.4f} bits/sample\t{samples}\t{name}")

@@ -1,0 +1,240 @@
+"""`wavenet train`: a recipe and a folder of audio -> a checkpoint."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wavenet.cli.options import DeviceOption, print_message
+from wavenet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wavenet.checkpoint import Checkpoint
+    from wavenet.training.distributed import Ranks
+    from wavenet.training.recipe import RecipeConfig
+
+
+def train(
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe file, or the name of a built-in recipe.")
+    ] = "small",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of audio, or a prepared corpus.")
+    ] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="Labels from file names, as {digit}_{speaker}_{index}.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="A field to condition on. Repeatable.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; runs/NAME by default.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the newest saved step.")
+    ] = False,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="Start with the weights and the model of this checkpoint."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Replaces the recipe's value.")] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option(help="Hz; replaces the recipe's value.")
+    ] = None,
+    accumulation_steps: Annotated[
+        int | None, typer.Option(help="Micro-batches per step: less memory on a GPU.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads per process.")] = None,
+    device: DeviceOption = "auto",
+    sample_seconds: Annotated[
+        float | None,
+        typer.Option(help="After every validation, write a clip of this length to OUT/samples."),
+    ] = None,
+) -> None:
+    """Train a model; Ctrl-C stops after the current step and keeps the result.
+
+    With --from, training continues from a checkpoint, for example with another voice: its model
+    replaces the recipe's; data and optimisation come from the recipe. Combine it with --resume to
+    continue such a run. With --sample-seconds, clips are generated from the best weights so far,
+    always with the same seed and the first value of every label; a vocoder resynthesises a held-out
+    clip.
+
+    To train on several GPUs or machines, start the same command with torchrun: "torchrun
+    --nproc-per-node 2 -m wavenet train ...". A step has as many clips as with one process, divided
+    among the processes. Use a private network: any process that reaches torchrun's port takes part.
+    """
+    from wavenet.training.distributed import init_ranks
+
+    with init_ranks() as ranks:
+        from wavenet.training.recipe import load_recipe
+
+        chosen = load_recipe(recipe)
+        chosen = apply_options(chosen, data, pattern, label, steps, sample_rate, accumulation_steps)
+        folder = out or Path("runs") / chosen.name
+        initial = None
+        if start is not None:
+            conflicts = bool(label) or sample_rate is not None
+            initial, chosen = load_start(start, chosen, conflicts)
+        run(chosen, folder, resume, initial, threads, device, sample_seconds, ranks)
+
+
+def run(
+    recipe: "RecipeConfig",
+    folder: Path,
+    resume: bool,
+    start: "Checkpoint | None",
+    threads: int | None,
+    device_name: str,
+    sample_seconds: float | None,
+    ranks: "Ranks",
+) -> None:
+    """Read the recordings and train; only the first of several processes prints."""
+    import torch
+
+    from wavenet.cli.training_samples import with_sample_clips
+    from wavenet.folder_lock import check_unlocked
+    from wavenet.generation.request import samples_from_seconds
+    from wavenet.training.dataset import read_dataset
+    from wavenet.training.loop import train
+    from wavenet.training.progress_report import show_progress
+    from wavenet.training.resolve_config import resolve_config
+    from wavenet.training.run_process import is_end_requested
+    from wavenet.training.task import CodeLikelihoodTask
+
+    report = print_message if ranks.is_main else _print_nothing
+    threads = threads or ranks.choose_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    # everything that can be refused is checked before recordings are read, which takes minutes
+    device, rate = ranks.choose_device(device_name), recipe.audio.sample_rate
+    samples = None if sample_seconds is None else samples_from_seconds(sample_seconds, rate)
+    if ranks.is_main:
+        check_unlocked(folder)
+    ranks.barrier()
+    report("reading the recordings")
+    dataset = read_dataset(recipe.data, rate, recipe.model)
+    for sentence in dataset.skipped:
+        report(f"skipped: {sentence}")
+    seconds = sum(c.samples - c.context for c in dataset.train) / rate
+    speeds = f", at {dataset.n_speeds} speeds" if dataset.n_speeds > 1 else ""
+    report(
+        f"{len(dataset.train)} clips to train on ({seconds / 60:.1f} minutes{speeds}), "
+        f"{len(dataset.validation)} to validate, {len(dataset.skipped)} files skipped"
+    )
+    settings = recipe.train
+    task = CodeLikelihoodTask(resolve_config(recipe, dataset), settings, dataset, start)
+    shown = show_progress(settings.steps, folder) if ranks.is_main else nullcontext(_print_nothing)
+    with stop_on_interrupt(report, ranks.world_size > 1) as should_stop, shown as on_record:
+        if is_end_requested(folder):
+            raise KeyboardInterrupt
+        if samples is not None and ranks.is_main:
+            limit = None if ranks.world_size == 1 else ranks.max_wait_seconds
+            on_record = with_sample_clips(
+                on_record, folder, settings, dataset, samples, device_name, should_stop, limit
+            )
+        state = train(task, folder, resume, on_record, should_stop, device, ranks)
+    if state.step < settings.steps:
+        report(f"stopped after step {state.step}; continue with the same command and --resume")
+        raise typer.Exit(130)
+    if ranks.is_main:
+        typer.echo(str(folder / "checkpoint"))
+
+
+def apply_options(
+    recipe: "RecipeConfig",
+    data: Path | None,
+    pattern: str | None,
+    labels: list[str] | None,
+    steps: int | None,
+    sample_rate: int | None,
+    accumulation_steps: int | None,
+) -> "RecipeConfig":
+    """Return the recipe with the values of options in place of its own.
+
+    Raises:
+        ConfigError: a value out of its range.
+    """
+    from wavenet.checkpoint import AudioConfig
+    from wavenet.config import make_config
+    from wavenet.model.conditions import LabelCondition
+    from wavenet.training.recipe import DataConfig, TrainConfig
+
+    parts: dict[str, Any] = dict(recipe)
+    options = {"folder": str(data) if data else None, "pattern": pattern}
+    given = {name: value for name, value in options.items() if value is not None}
+    parts["data"] = make_config(DataConfig, "data", **{**dict(recipe.data), **given})
+    if labels:
+        conditions = tuple(make_config(LabelCondition, "--label", name=name) for name in labels)
+        parts["model"] = make_config(
+            type(recipe.model), "model", **{**dict(recipe.model), "conditions": conditions}
+        )
+    for name, number in (("steps", steps), ("accumulation_steps", accumulation_steps)):
+        if number is not None:
+            settings = {**dict(parts["train"]), name: number}
+            parts["train"] = make_config(TrainConfig, f"--{name.replace('_', '-')}", **settings)
+    if sample_rate is not None:
+        parts["audio"] = make_config(AudioConfig, "--sample-rate", sample_rate=sample_rate)
+    return make_config(type(recipe), recipe.name, **parts)
+
+
+def load_start(
+    folder: Path, recipe: "RecipeConfig", conflicts: bool
+) -> tuple["Checkpoint", "RecipeConfig"]:
+    """Load the checkpoint that a run starts from; return it and the recipe with its model.
+
+    Args:
+        conflicts: whether an option changes the model.
+    Raises:
+        ConfigError: an option changes the model.
+        CheckpointError: the checkpoint cannot be used.
+    """
+    from wavenet import checkpoint
+    from wavenet.config import make_config
+
+    if conflicts:
+        raise ConfigError(
+            "--from uses the model of a checkpoint as it is; omit --label and --sample-rate"
+        )
+    loaded = checkpoint.load(folder)
+    config = loaded.config
+    model = {"audio": config.audio, "codec": config.codec, "model": config.model}
+    return loaded, make_config(type(recipe), recipe.name, **{**dict(recipe), **model})
+
+
+@contextmanager
+def stop_on_interrupt(
+    report: Callable[[str], None] = print_message, is_distributed: bool = False
+) -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether Ctrl-C was pressed; a second Ctrl-C ends at once.
+
+    Args:
+        report: prints a message.
+        is_distributed: one of several processes. torchrun terminates them with SIGTERM when one has
+            ended: that is treated as a request to stop, and the next communication with the others
+            shows whether they have ended.
+    """
+    requested = False
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal requested
+        if requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        requested = True
+        if number == signal.SIGINT:
+            report("stopping after this step; Ctrl-C again to end at once")
+
+    numbers = (signal.SIGINT, signal.SIGTERM) if is_distributed else (signal.SIGINT,)
+    previous = {number: signal.signal(number, on_signal) for number in numbers}
+    try:
+        yield lambda: requested
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _print_nothing(text: object) -> None:
+    """Stand in for what only the first process prints."""

@@ -1,0 +1,132 @@
+"""The audio files of a corpus, and their division into blocks, one block per shard.
+
+A folder enters; names, fields in columns, and blocks leave. A block is what one worker does at
+once. The listing alone determines the blocks, so shards do not depend on which worker writes them
+or when. Called by `prepare`.
+"""
+
+import hashlib
+import os
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wavenet.audio_metadata import find_metadata, iterate_audio_files
+from wavenet.corpus.format import NO_VALUE, CorpusSettings
+
+# A block ends at whichever limit is reached first. Bytes are those of the audio files; the shard
+# has the size of the decoded audio.
+MAX_BLOCK_FILES = 1024
+MAX_BLOCK_BYTES = 64 << 20
+
+
+@dataclass
+class FieldColumn:
+    """The values of one field for all files.
+
+    Attributes:
+        codes: for each file the index of its value.
+        values: each value once, with its index.
+    """
+
+    codes: "array[int]" = field(default_factory=lambda: array("i"))
+    values: dict[str, int] = field(default_factory=dict)
+
+    def append(self, row: int, value: str) -> None:
+        """Set the value of a file; files since the last one have none."""
+        self.fill(row)
+        self.codes.append(self.values.setdefault(value, len(self.values)))
+
+    def fill(self, rows: int) -> None:
+        """Extend the codes to a number of files, without values."""
+        self.codes.extend([NO_VALUE] * (rows - len(self.codes)))
+
+
+@dataclass
+class FileListing:
+    """The audio files of a folder in order.
+
+    Attributes:
+        names: paths relative to the folder.
+        columns: by field.
+        folder_errors: a message for each subfolder that could not be read.
+    """
+
+    names: list[str] = field(default_factory=list)
+    columns: dict[str, FieldColumn] = field(default_factory=dict)
+    folder_errors: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FileBlock:
+    """Files that make up one shard.
+
+    Attributes:
+        number: of the block, from 0.
+        first: index of its first file in the listing.
+        names: of the files.
+        digest: of everything that determines the shard.
+    """
+
+    number: int
+    first: int
+    names: Sequence[str]
+    digest: str
+
+
+def list_files(source: Path, pattern: str | None, metadata: str | None) -> FileListing:
+    """Return the audio files of a folder with their fields.
+
+    Args:
+        source: an absolute path without links.
+        pattern, metadata: as in `audio_metadata.find_audio_files`.
+    Raises:
+        DataError: as `audio_metadata.find_audio_files`.
+    """
+    listing = FileListing()
+    files = iterate_audio_files(source, pattern, metadata, listing.folder_errors.append)
+    for row, file in enumerate(files):
+        listing.names.append(file.path.relative_to(source).as_posix())
+        for name, value in file.fields.items():
+            listing.columns.setdefault(name, FieldColumn()).append(row, value)
+    for column in listing.columns.values():
+        column.fill(len(listing.names))
+    return listing
+
+
+def metadata_file_name(source: Path, pattern: str | None, metadata: str | None) -> str | None:
+    """Return the name of the metadata file that gives the fields, None if there is none."""
+    path = find_metadata(source, metadata) if pattern is None else None
+    return path.name if path else None
+
+
+def split_into_blocks(settings: CorpusSettings, names: Sequence[str]) -> Iterator[FileBlock]:
+    """Divide the files of a listing into blocks; reads the size and time of each file."""
+    source = Path(settings.source)
+    number, first, block_bytes, digest = 0, 0, 0, _new_digest(settings)
+    for n, name in enumerate(names):
+        size, modified_ns = _size_and_time(source / name)
+        if n > first and (n - first == MAX_BLOCK_FILES or block_bytes + size > MAX_BLOCK_BYTES):
+            yield FileBlock(number, first, names[first:n], digest.hexdigest())
+            number, first, block_bytes, digest = number + 1, n, 0, _new_digest(settings)
+        block_bytes += size
+        digest.update(f"{name}\0{size}\0{modified_ns}\n".encode("utf-8", "surrogatepass"))
+    yield FileBlock(number, first, names[first:], digest.hexdigest())
+
+
+def _new_digest(settings: CorpusSettings) -> "hashlib._Hash":
+    version, rate = settings.format_version, settings.sample_rate
+    return hashlib.sha256(f"{version} {rate}\n".encode())
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    """Return size and modification time in ns; of a missing file, which its reader reports, none.
+
+    A loop of links counts as missing.
+    """
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0, -1
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,218 @@
+"""Read a prepared corpus through memory maps.
+
+A folder enters; recordings leave, by their index. Nothing that was read is kept, so memory does
+not grow with the corpus. Called by training, and by reports on a corpus.
+"""
+
+import mmap
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio_utils.atomic_files import os_error_reason
+from wavenet.config import parse_config
+from wavenet.corpus.format import (
+    FIELD_CODE_DTYPE,
+    FULL_SCALE,
+    HEADER_FILE,
+    PCM_DTYPE,
+    RECORD_DTYPE,
+    SETTINGS_FILE,
+    SHARD_FOLDER,
+    CorpusHeader,
+    TextArray,
+    array_path,
+)
+from wavenet.errors import ConfigError, DataError
+
+PREPARE_AGAIN = "prepare it again with --overwrite"
+
+
+class Corpus:
+    """The recordings of a prepared corpus.
+
+    Attributes:
+        folder: of the corpus.
+        header: its header.
+        records: (recordings,) of `format.RECORD_DTYPE`.
+        names: path of each recording, relative to the folder it was prepared from.
+
+    Args:
+        folder: of the corpus.
+    Raises:
+        DataError: the corpus is incomplete, damaged, inconsistent, or of another version.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        version = _header_version(folder)
+        self.header = _read_header(folder)
+        self.records = self._load_array("records", RECORD_DTYPE, self.header.recordings)
+        self.names = self._load_texts("names", self.header.recordings)
+        self._columns = {
+            name: (
+                self._load_array(f"field-{n}.codes", FIELD_CODE_DTYPE, self.header.recordings),
+                self._load_texts(f"field-{n}"),
+            )
+            for n, name in enumerate(self.header.fields)
+        }
+        self._check_shards()
+        self._check_index()
+        if _header_version(folder) != version:
+            raise DataError(f"{folder} has changed while it was opened; try again")
+
+    def __len__(self) -> int:
+        """Return the number of recordings."""
+        return self.header.recordings
+
+    @cached_property
+    def field_values(self) -> dict[str, tuple[str, ...]]:
+        """All values of each field, sorted, by the name of the field."""
+        return {name: tuple(sorted(texts)) for name, (_, texts) in self._columns.items()}
+
+    def fields(self, n: int) -> dict[str, str]:
+        """Return the fields of a recording."""
+        found = ((name, int(codes[n]), texts) for name, (codes, texts) in self._columns.items())
+        return {name: texts[code] for name, code, texts in found if code >= 0}
+
+    def read(self, n: int, begin: int = 0, end: int | None = None) -> NDArray[np.float32]:
+        """Read a recording, or a segment of it.
+
+        Args:
+            n: index of the recording.
+            begin, end: in samples; by default the whole recording.
+        Returns:
+            (end - begin,) in [-1, 1].
+        Raises:
+            DataError: the corpus was changed or damaged since it was opened.
+        """
+        _, shard, offset, samples = self.records[n].tolist()
+        path = self.folder / SHARD_FOLDER / self.header.shards[shard].name
+        length = (samples if end is None else end) - begin
+        try:
+            with path.open("rb", buffering=0) as file:
+                pcm = _map_samples(file.fileno(), offset + begin, length)
+        except (OSError, ValueError) as error:
+            why = os_error_reason(error) if isinstance(error, OSError) else "it is too short"
+            raise DataError(
+                f"{path} can no longer be read: {why}; the corpus has changed meanwhile"
+            ) from None
+        waveform: NDArray[np.float32] = pcm.astype(np.float32) / np.float32(FULL_SCALE)
+        return waveform
+
+    def check_field_source(self, pattern: str | None, metadata: str | None) -> None:
+        """Check that wanted fields are those that the corpus was prepared with.
+
+        Args:
+            pattern, metadata: as in `audio_metadata.find_audio_files`; None accepts any.
+        Raises:
+            ConfigError: the corpus was prepared with others.
+        """
+        for name, wanted in {"pattern": pattern, "metadata": metadata}.items():
+            prepared = getattr(self.header, name)
+            if wanted not in (None, prepared):
+                raise ConfigError(
+                    f"the corpus {self.folder} was prepared with {name} {prepared or 'none'}, not "
+                    f"{wanted}; leave out {name}, or prepare the corpus with it"
+                )
+
+    def _load_texts(self, name: str, count: int | None = None) -> TextArray:
+        ends = self._load_array(f"{name}.ends", np.dtype(np.int64), count)
+        content = self._load_array(f"{name}.content", np.dtype(np.uint8))
+        if (np.diff(ends, prepend=0) < 0).any() or int(ends[-1]) + 1 != len(content):
+            raise DataError(f"{array_path(self.folder, name)} is inconsistent; {PREPARE_AGAIN}")
+        return TextArray(content, ends)
+
+    def _load_array(
+        self, name: str, dtype: np.dtype[Any], count: int | None = None
+    ) -> NDArray[Any]:
+        path = array_path(self.folder, name)
+        try:
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError, OverflowError, SyntaxError) as error:
+            why = (
+                os_error_reason(error)
+                if isinstance(error, OSError)
+                else "it is damaged or incomplete"
+            )
+            raise DataError(f"{path} cannot be read: {why}; {PREPARE_AGAIN}") from None
+        if array.dtype != dtype or array.ndim != 1 or not len(array):
+            raise DataError(f"{path} is not an array of {dtype}; {PREPARE_AGAIN}")
+        if count is not None and len(array) != count:
+            raise DataError(f"{path} has {len(array):,} rows, expected {count:,}; {PREPARE_AGAIN}")
+        # a plain view: every element of a memmap would carry the map along
+        return array.view(np.ndarray)
+
+    def _check_shards(self) -> None:
+        """Check that every shard exists and has the size in the header."""
+        for shard in self.header.shards:
+            path = self.folder / SHARD_FOLDER / shard.name
+            expected = PCM_DTYPE.itemsize * shard.samples
+            found = path.stat().st_size if path.is_file() else None
+            if found != expected:
+                what = "is missing" if found is None else f"has {found:,} bytes"
+                raise DataError(f"{path} {what}, expected {expected:,} bytes; {PREPARE_AGAIN}")
+
+    def _check_index(self) -> None:
+        """Check that the index agrees with itself and with the header."""
+        header, records = self.header, self.records
+        sizes = np.array([shard.samples for shard in header.shards])
+        inside = (records["shard"] >= 0) & (records["shard"] < len(sizes))
+        inside &= (records["samples"] >= 1) & (records["offset"] >= 0)
+        # a difference, for the sum of offset and samples could overflow
+        size = sizes[np.where(inside, records["shard"], 0)]
+        inside &= records["offset"] <= size - records["samples"]
+        if not inside.all():
+            n = int(inside.argmin())
+            raise DataError(
+                f"{array_path(self.folder, 'records')} places recording {n:,} outside its shard; "
+                f"{PREPARE_AGAIN}"
+            )
+        numbers = records["number"]
+        in_order = (np.diff(numbers, prepend=-1) > 0).all() and numbers[-1] < header.files
+        if not in_order or int(records["samples"].sum()) != header.samples:
+            raise DataError(
+                f"{self.folder / HEADER_FILE} and the index are inconsistent; {PREPARE_AGAIN}"
+            )
+        for name, (codes, texts) in self._columns.items():
+            if codes.min() < -1 or codes.max() >= len(texts):
+                raise DataError(
+                    f"{self.folder}: the field {name!r} has invalid values; {PREPARE_AGAIN}"
+                )
+
+
+def _map_samples(descriptor: int, first: int, samples: int) -> NDArray[np.int16]:
+    """Map only the wanted samples of a file: mapped pages count as memory of this process."""
+    begin = PCM_DTYPE.itemsize * first
+    start = begin - begin % mmap.ALLOCATIONGRANULARITY
+    length = begin - start + PCM_DTYPE.itemsize * samples
+    if hasattr(mmap, "MAP_POPULATE"):  # reads all pages at once
+        flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
+        window = mmap.mmap(descriptor, length, flags, mmap.PROT_READ, offset=start)
+    else:
+        window = mmap.mmap(descriptor, length, access=mmap.ACCESS_READ, offset=start)
+    return np.frombuffer(window, PCM_DTYPE, samples, begin - start)
+
+
+def _header_version(folder: Path) -> tuple[int, int] | None:
+    """Return what tells one header file from another that replaced it."""
+    try:
+        status = (folder / HEADER_FILE).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _read_header(folder: Path) -> CorpusHeader:
+    path = folder / HEADER_FILE
+    if not path.is_file() and (folder / SETTINGS_FILE).is_file():
+        raise DataError(f"{folder} is not finished; run the same `wavenet data prepare` again")
+    try:
+        return parse_config(CorpusHeader, path.read_bytes(), str(path))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {os_error_reason(error)}") from None
+    except ConfigError as error:
+        raise DataError(f"{error}; {PREPARE_AGAIN}") from None

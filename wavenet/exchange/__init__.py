@@ -1,1 +1,0 @@
-"""Checkpoints that come from elsewhere or go there: the Hub, zip archives, their cards."""

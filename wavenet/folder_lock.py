@@ -1,0 +1,156 @@
+"""Exclusive use of a folder by one process, through a lock that ends with that process.
+
+A folder enters; inside `lock_folder` no other process can lock it. Called by training, `batch` and
+`corpus`. The operating system holds the lock. The file `.lock` only carries it and names the
+process that holds it, so a killed process leaves nothing that has to be removed.
+
+`filelock` provides the calls of the operating system. Its `FileLock` is not used: it does not say
+which process holds the lock, leaves the file behind, accepts any existing file as the lock file,
+and fails on file systems without locks.
+"""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import lock_descriptor, unlock_descriptor
+
+from audio_utils.atomic_files import os_error_reason
+from wavenet.errors import FolderError, FolderInUse
+
+LOCK_NAME = ".lock"
+# `lock_holder` takes the lock for a moment itself. A folder is in use only if this does not end.
+_WAIT_SECONDS = 0.2
+_POLL_SECONDS = 0.01
+# Some network file systems have no locks. Work continues there without one.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_MAX_BYTES = 20  # of a lock file: digits of a process id, and a line end
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder for this process inside the block; a missing folder is made.
+
+    Raises:
+        FolderInUse: another process has locked it; nothing in it was changed.
+        FolderError: it cannot be made or written, or its `.lock` is not a lock file.
+    """
+    path, is_new = folder / LOCK_NAME, not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = _acquire(folder, path)
+    except OSError as error:
+        raise FolderError(
+            f"the folder {folder} cannot be written: {os_error_reason(error)}"
+        ) from None
+    try:
+        yield
+    finally:
+        # removed while locked: a process that waits for this file sees that, and makes another
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+                path.unlink()
+        with suppress(OSError):
+            unlock_descriptor(descriptor)
+        os.close(descriptor)
+        if is_new:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
+
+
+def lock_holder(folder: Path) -> int | None:
+    """Return the id of the process that has locked a folder.
+
+    Returns:
+        None if the folder is not locked; 0 if it is, by an unknown process.
+    """
+    try:
+        descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY | _FLAGS)
+    except OSError:
+        return None
+    try:
+        if lock_descriptor(descriptor, blocking=False):
+            unlock_descriptor(descriptor)
+            return None
+        return _read_process_id(descriptor) or 0
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def check_unlocked(folder: Path) -> None:
+    """Check that no process has locked a folder, before long work for it starts.
+
+    Raises:
+        FolderInUse: a process has locked it.
+    """
+    holder = lock_holder(folder)
+    if holder is not None:
+        raise FolderInUse(_in_use_message(folder, holder))
+
+
+def _acquire(folder: Path, path: Path) -> int:
+    """Open, check and lock the lock file, write the process id, and return the descriptor."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while True:
+        descriptor = _open_lock_file(folder, path)
+        try:
+            if _try_lock(descriptor):
+                if os.fstat(descriptor).st_nlink:  # not removed by its last holder meanwhile
+                    os.ftruncate(descriptor, 0)
+                    os.write(descriptor, f"{os.getpid()}\n".encode())
+                    return descriptor
+            elif time.monotonic() > deadline:
+                raise FolderInUse(_in_use_message(folder, _read_process_id(descriptor) or 0))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        time.sleep(_POLL_SECONDS)
+
+
+def _open_lock_file(folder: Path, path: Path) -> int:
+    """Open or make the lock file; refuse any other file, for its content would be replaced."""
+    refusal = FolderError(
+        f"{path} is not a lock file of this program; move it away or choose another folder"
+    )
+    if path.is_symlink():
+        raise refusal
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o666)
+    status = os.fstat(descriptor)
+    if (
+        not stat.S_ISREG(status.st_mode)
+        or status.st_nlink > 1
+        or (status.st_size and _read_process_id(descriptor) is None)
+    ):
+        os.close(descriptor)
+        raise refusal
+    return descriptor
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        return lock_descriptor(descriptor, blocking=False)
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return True
+        raise
+
+
+def _read_process_id(descriptor: int) -> int | None:
+    """Return the process id in a lock file, None if its content is anything else."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    text = os.read(descriptor, _MAX_BYTES + 1).strip()
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return int(text) if text.isdigit() and len(text) < _MAX_BYTES else None
+
+
+def _in_use_message(folder: Path, holder: int) -> str:
+    process = f" (process {holder})" if holder else ""
+    return f"{folder} is in use by another process{process}; wait for it, or end it"

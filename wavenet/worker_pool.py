@@ -1,0 +1,383 @@
+"""Worker processes of this machine, and the assignment of tasks to workers.
+
+Tasks enter and results leave through a `TaskQueue`. A task belongs to one worker until its result
+arrives. If a worker dies, its unfinished tasks are retried in smaller and smaller groups: a task
+that kills its worker is isolated, and the other tasks lose little time. Called by `corpus` and
+`batch`; the scheduler also serves workers that are not processes of this machine.
+"""
+
+import logging
+import os
+import signal
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, Protocol, TypeVar
+
+from wavenet.errors import WaveNetError
+from wavenet.interrupts import ignore_sigint
+from wavenet.progress import Progress
+
+RETRY_GROUPS = 4  # groups into which the unfinished tasks of a dead worker are split
+MAX_FAILED_STARTS = 3  # workers in a row that died before their first message
+
+logger = logging.getLogger(__name__)
+
+
+class PoolTask(Protocol):
+    """A unit of work that can be sent to another process."""
+
+    @property
+    def key(self) -> int:
+        """Number of the task, different for each task of a queue."""
+
+
+TaskT = TypeVar("TaskT", bound=PoolTask)
+
+
+class TaskQueue(Protocol[TaskT]):
+    """The tasks of a run, and the destination of their results."""
+
+    def next_task(self) -> TaskT | None:
+        """Return the next task, None if there are no more."""
+
+    def finish_task(self, task: TaskT, result: Any) -> None:
+        """Store the result of a task."""
+
+    def update_task(self, task: TaskT, state: Any) -> None:
+        """Store a state that the worker of an unfinished task reported."""
+
+    def should_retry(self, task: TaskT, crashes: int) -> bool:
+        """Return whether to retry an unfinished task of a dead worker.
+
+        Args:
+            crashes: workers that died while this was their only task, with this one; 0 if this
+                worker had other tasks as well.
+        """
+
+
+class WorkerEvent(StrEnum):
+    """What a worker reports; the content that follows is in parentheses."""
+
+    NEXT = "next"  # asks for a task
+    UPDATED = "updated"  # (key, state) of a task
+    FINISHED = "finished"  # (key, result) of a task
+    RETURNED = "returned"  # (key) of a task that was not started
+    ADVANCED = "advanced"  # (amount) of finished work
+    MESSAGE = "message"  # (text) for the user
+    IDLE = "idle"  # has finished all its tasks and received None instead of another
+    FAILED = "failed"  # (error) that stops all work
+
+
+@dataclass(eq=False)
+class WorkerSlot(Generic[TaskT]):
+    """The tasks of one worker.
+
+    Attributes:
+        unfinished: tasks without a result, by key.
+        retry_group: tasks not yet assigned of a group to retry, the only ones that this worker may
+            receive; None if it works on new tasks.
+        is_alone: the group has one task.
+        is_idle: the worker waits for `TaskScheduler.has_tasks`.
+        has_started: the worker has sent a message.
+    """
+
+    unfinished: dict[int, TaskT] = field(default_factory=dict)
+    retry_group: deque[TaskT] | None = None
+    is_alone: bool = False
+    is_idle: bool = False
+    has_started: bool = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether tasks would have to be retried if the worker died now."""
+        return bool(self.unfinished or self.retry_group)
+
+
+class TaskScheduler(Generic[TaskT]):
+    """Assigns the tasks of a queue to workers, and requeues those of workers that died.
+
+    Args:
+        tasks: the queue.
+        progress: receives what workers report; its unit is that of the workers.
+    """
+
+    def __init__(self, tasks: TaskQueue[TaskT], progress: Progress):
+        self._tasks, self._progress = tasks, progress
+        self._retry_groups: deque[list[TaskT]] = deque()
+        self._crashes: dict[int, int] = {}  # by key, of workers that had only this task
+        self._is_exhausted = False
+        self._failed_starts = 0
+
+    @property
+    def has_tasks(self) -> bool:
+        """Whether there may be tasks to assign."""
+        return bool(self._retry_groups) or not self._is_exhausted
+
+    def next_task(self, slot: WorkerSlot[TaskT]) -> TaskT | None:
+        """Assign a task; None if there is none for this worker until it is idle."""
+        if self._retry_groups and slot.retry_group is None and not slot.unfinished:
+            slot.retry_group = deque(self._retry_groups.popleft())
+            slot.is_alone = len(slot.retry_group) == 1
+        if slot.retry_group is not None:
+            task = slot.retry_group.popleft() if slot.retry_group else None
+        elif self._retry_groups or self._is_exhausted:
+            return None  # once the worker has finished its tasks, it retries a group
+        else:
+            task = self._tasks.next_task()
+            self._is_exhausted = task is None
+        if task is not None:
+            slot.unfinished[task.key] = task
+        return task
+
+    def handle(self, slot: WorkerSlot[TaskT], event: WorkerEvent, *content: Any) -> None:
+        """Handle what a worker reports.
+
+        Raises:
+            WaveNetError: an error that stops all work.
+        """
+        self._failed_starts, slot.has_started = 0, True
+        match event:
+            case WorkerEvent.UPDATED:
+                key, state = content
+                self._tasks.update_task(slot.unfinished[key], state)
+            case WorkerEvent.FINISHED:
+                key, result = content
+                self._tasks.finish_task(slot.unfinished.pop(key), result)
+            case WorkerEvent.RETURNED:
+                del slot.unfinished[content[0]]
+            case WorkerEvent.ADVANCED:
+                self._progress.advance(*content)
+            case WorkerEvent.MESSAGE:
+                self._progress.message(*content)
+            case WorkerEvent.IDLE:
+                slot.is_idle, slot.retry_group, slot.is_alone = True, None, False
+            case WorkerEvent.FAILED:
+                raise content[0]
+
+    def requeue(self, slot: WorkerSlot[TaskT], cause: str, advice: str) -> None:
+        """Requeue the tasks of a worker that died.
+
+        Args:
+            cause: of its death, such as "exit -9".
+            advice: what the user can do if no worker can start.
+        Raises:
+            WaveNetError: workers cannot start.
+        """
+        self._failed_starts += not slot.has_started
+        if self._failed_starts >= MAX_FAILED_STARTS:
+            raise WaveNetError(
+                f"{MAX_FAILED_STARTS} workers in a row died before they started ({cause}); {advice}"
+            )
+        unfinished = [
+            task
+            for task in slot.unfinished.values()
+            if self._tasks.should_retry(task, self._count_crash(task) if slot.is_alone else 0)
+        ]
+        size = -(-len(unfinished) // RETRY_GROUPS)
+        for start in range(0, len(unfinished), size or 1):
+            self._retry_groups.append(unfinished[start : start + size])
+        if slot.retry_group:
+            self._retry_groups.append(list(slot.retry_group))
+        if unfinished:
+            self._progress.message(
+                f"a worker died ({cause}); retrying what it had not finished: "
+                f"{len(unfinished)} in all"
+            )
+
+    def _count_crash(self, task: TaskT) -> int:
+        self._crashes[task.key] = self._crashes.get(task.key, 0) + 1
+        return self._crashes[task.key]
+
+
+@dataclass(eq=False)
+class _WorkerProcess(Generic[TaskT]):
+    """A process of a pool, the pipe to it, and its tasks."""
+
+    process: Any
+    pipe: Connection
+    slot: WorkerSlot[TaskT] = field(default_factory=WorkerSlot)
+
+
+class WorkerPool(Generic[TaskT]):
+    """Processes that work on the tasks of a scheduler; dead ones are replaced.
+
+    Args:
+        scheduler: assigns the tasks.
+        context: of multiprocessing.
+        target: function that each process runs with its pipe; it calls `run_worker`.
+        arguments: further arguments of the function.
+    """
+
+    def __init__(
+        self,
+        scheduler: TaskScheduler[TaskT],
+        context: Any,
+        target: Callable[..., None],
+        arguments: tuple[Any, ...],
+    ):
+        self._scheduler, self._context = scheduler, context
+        self._target, self._arguments = target, arguments
+        self._workers: list[_WorkerProcess[TaskT]] = []
+
+    def run(self, count: int) -> None:
+        """Run a number of processes until no task is left. None is left behind.
+
+        Raises:
+            WaveNetError: a worker reported an error that stops all work, or none can start.
+        """
+        try:
+            for _ in range(count):
+                self._spawn()
+            while self._workers:
+                self._wait()
+                self._resume_or_release()
+        finally:
+            self._kill()
+
+    def _spawn(self) -> None:
+        """Start a process."""
+        pipe, remote_pipe = self._context.Pipe()
+        process = self._context.Process(
+            target=self._target, args=(remote_pipe, *self._arguments), daemon=True
+        )
+        with ignore_sigint():  # inherited: until `run_worker` runs, SIGINT must not end it
+            process.start()
+        remote_pipe.close()
+        logger.info("started worker %s", process.pid)
+        self._workers.append(_WorkerProcess(process, pipe))
+
+    def _wait(self) -> None:
+        """Wait for messages and deaths, and handle them."""
+        pipes = {worker.pipe: worker for worker in self._workers}
+        sentinels = {worker.process.sentinel: worker for worker in self._workers}
+        for ready in wait([*pipes, *sentinels]):
+            worker = pipes.get(ready) or sentinels[ready]  # type: ignore[call-overload]
+            if worker in self._workers and not self._handle_messages(worker):
+                self._reap(worker)
+
+    def _handle_messages(self, worker: _WorkerProcess[TaskT]) -> bool:
+        """Handle all waiting messages; return whether the worker lives."""
+        # asked first: the last messages of a process that is dead by now are in the pipe
+        is_alive = bool(worker.process.is_alive())
+        while True:
+            try:
+                if not worker.pipe.poll():
+                    return is_alive
+                event, *content = worker.pipe.recv()
+            except (EOFError, OSError):
+                return False
+            self._scheduler.handle(worker.slot, event, *content)
+            if event == WorkerEvent.NEXT:
+                _send(worker.pipe, self._scheduler.next_task(worker.slot))
+
+    def _resume_or_release(self) -> None:
+        """Resume idle workers if there are tasks; release them once no worker has any."""
+        is_busy = any(worker.slot.is_busy for worker in self._workers)
+        for worker in [w for w in self._workers if w.slot.is_idle]:
+            if self._scheduler.has_tasks:
+                worker.slot.is_idle = False
+                _send(worker.pipe, True)
+            elif not is_busy:
+                self._release(worker)
+
+    def _release(self, worker: _WorkerProcess[TaskT]) -> None:
+        """End an idle process, which has no tasks."""
+        _send(worker.pipe, False)
+        self._workers.remove(worker)
+        worker.process.join()
+        worker.pipe.close()
+
+    def _reap(self, worker: _WorkerProcess[TaskT]) -> None:
+        """Remove a dead process, requeue its tasks, and replace it if there are tasks."""
+        self._workers.remove(worker)
+        worker.pipe.close()
+        worker.process.join()
+        cause = f"exit {worker.process.exitcode}"
+        logger.info("worker %s died: %s", worker.process.pid, cause)
+        self._scheduler.requeue(worker.slot, cause, "use fewer workers: --workers 1")
+        if self._scheduler.has_tasks:
+            self._spawn()
+
+    def _kill(self) -> None:
+        """Kill all processes."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+            worker.pipe.close()
+        self._workers.clear()
+
+
+def _send(pipe: Connection, message: Any) -> None:
+    """Send to a worker; if it is dead, its sentinel reports that."""
+    with suppress(OSError):
+        pipe.send(message)
+
+
+class WorkerConnection(Generic[TaskT]):
+    """The pipe of a worker process: receives tasks; sends results and, as a `Progress`, progress.
+
+    The process exits at once if its parent is gone.
+    """
+
+    def __init__(self, pipe: Connection):
+        self._pipe, self._parent = pipe, os.getppid()
+
+    def next_task(self) -> TaskT | None:
+        """Return the next task, None if there is none for now."""
+        self.send(WorkerEvent.NEXT)
+        task: TaskT | None = self._pipe.recv()
+        return task
+
+    def update_task(self, task: TaskT, state: Any) -> None:
+        """Send the state of a task."""
+        self.send(WorkerEvent.UPDATED, task.key, state)
+
+    def finish_task(self, task: TaskT, result: Any) -> None:
+        """Send the result of a task."""
+        self.send(WorkerEvent.FINISHED, task.key, result)
+
+    def advance(self, amount: float) -> None:
+        """Send an amount of finished work."""
+        self.send(WorkerEvent.ADVANCED, amount)
+
+    def message(self, text: str) -> None:
+        """Send a message for the user."""
+        self.send(WorkerEvent.MESSAGE, text)
+
+    def wait_for_tasks(self) -> bool:
+        """Wait until there are tasks again; return False if there will be none."""
+        self.send(WorkerEvent.IDLE)
+        return bool(self._pipe.recv())
+
+    def send(self, event: WorkerEvent, *content: Any) -> None:
+        """Send an event to the pool."""
+        if os.getppid() != self._parent:
+            os._exit(1)
+        try:
+            self._pipe.send((event, *content))
+        except OSError:  # the parent is gone; the caller would take this for an error of its own
+            os._exit(1)
+
+
+def run_worker(pipe: Connection, work: Callable[[WorkerConnection[Any]], None]) -> None:
+    """Work in a worker process until the pool releases it or is gone.
+
+    Args:
+        pipe: to the pool.
+        work: works on tasks until `next_task` returns None.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what it means
+    connection: WorkerConnection[Any] = WorkerConnection(pipe)
+    try:
+        work(connection)
+        while connection.wait_for_tasks():
+            work(connection)
+    except (EOFError, ConnectionError):
+        return  # the parent is gone
+    except WaveNetError as error:
+        connection.send(WorkerEvent.FAILED, error)
