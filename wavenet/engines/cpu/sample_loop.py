@@ -38,7 +38,7 @@ from wavenet.engines.cpu.threads import is_last_sample, publish, stop_if_slow, w
 
 MIN_ROWS_TO_UNPACK = 6  # rows from which unpacking a panel first pays off
 
-# not Python constants: numba would compile the functions that receive them once more
+# not Python constants, for which numba would compile the called functions again
 ZERO, ONE = np.int64(0), np.int64(1)
 
 
@@ -118,7 +118,7 @@ def _add_panel_product(y, out, y_stride, w, at, x, x_at, x_stride, rows, pairs):
 
 @inlined
 def matrix_offset(w, n, pairs, outputs):  # type: ignore[no-untyped-def]
-    """Return where the n-th matrix of so many pairs of inputs and so many outputs begins in w."""
+    """Return where the n-th matrix with this number of pairs and of outputs begins in w."""
     return n * pairs * words_per_pair(w) * (outputs // PANEL_WIDTH)
 
 
@@ -264,7 +264,7 @@ def add_residual(w, shape, workspace, layer):  # type: ignore[no-untyped-def]
 def _accumulate_ahead(w, shape, rings, workspace, layer, cursor, n, samples, panels):  # type: ignore[no-untyped-def]
     """Accumulate past taps of the samples after the n-th, if those of earlier calls are used up.
 
-    Layers take turns, so that every sample has about equal work.
+    Layers alternate, so that every sample has about equal work.
     """
     span = min(w.dilations[layer], workspace.lookahead)
     slot = (n + 1 + layer) % span

@@ -93,10 +93,10 @@ def make_partition(
 
 
 def _leader_panels(shape: CpuShape) -> tuple[int, int]:
-    """Return how many panels of past taps and of skips the leader takes.
+    """Return how many panels of past taps and of skips the leader computes.
 
-    Both threads then have about equal work. The leader takes skips before past taps, whose rings
-    are not its own.
+    Both threads then have about equal work. The leader computes past taps only after all skips,
+    because their rings are not its own.
     """
     gates, skips = 2 * shape.gate_width // PANEL_WIDTH, shape.skip_width // PANEL_WIDTH
     residuals = shape.residual_width // PANEL_WIDTH

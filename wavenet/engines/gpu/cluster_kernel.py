@@ -35,7 +35,7 @@ MIN_CLUSTER_CAPABILITY = (9, 0)  # compute capability: the first with clusters
 CLUSTER_SIZES = (8, 16)  # blocks; every device with clusters supports 8, some support 16
 MAX_STREAMS = 4  # for more, the Triton kernel reads each weight once for many streams
 MAX_LANES = 16  # threads that share a row of a product
-MAX_POLLS = 1 << 26  # of one wait; takes some seconds
+MAX_POLLS = 1 << 26  # of one wait: some seconds
 
 
 class ClusterPlan(NamedTuple):
@@ -119,7 +119,7 @@ class ClusterKernel:
         self._layout = torch.tensor([model.config.ring_edges[:-1], model.config.dilations])
 
     def supports(self, streams: int, sampling: SamplingConfig) -> bool:
-        """Return whether this kernel runs so many streams with these settings."""
+        """Return whether this kernel can run this number of streams with these settings."""
         return streams <= MAX_STREAMS and rows_per_clip(sampling) == 1
 
     def launch(
@@ -232,7 +232,7 @@ def make_plan(
 def shared_memory_bytes(
     shape: TileShape, precision: str, blocks: int, layers_per_block: int, head_threads: int
 ) -> int:
-    """Count what a block keeps: at least the kernel's `SharedMemory` and the block's weights."""
+    """Return an upper bound of the bytes of a block: `SharedMemory` of the kernel, and weights."""
     r, g, s, p = shape.residual_width, shape.gate_width, shape.skip_width, shape.params_width
     chain_blocks = -(-shape.layers // layers_per_block)
     tap_layers = -(-shape.layers // (blocks - chain_blocks or blocks))

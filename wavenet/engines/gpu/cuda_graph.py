@@ -27,15 +27,15 @@ class Recording:
     """What a graph reads and writes, always in the same memory.
 
     Attributes:
-        source: the memory of the state that it belongs to; shares its tensors with `memory`.
-        memory: the same with every changing number on the device.
-        sampling: how it draws.
+        source: the memory of its state; it shares tensors with `memory`.
+        memory: the source with every changing number on the device.
+        sampling: the settings of the draw.
         last: (B,), the newest codes.
         time: (1,) int64, samples since `_rewind`.
         noise, codes: (clips, samples ahead).
-        frames: (B, frames under these samples, layers, bias width), or None;
-            frame_offsets: (B,), samples from the first of them to sample 0.
-        graph: what is replayed, once it is recorded.
+        frames: (B, frames under these samples, layers, bias width), or None.
+        frame_offsets: (B,), samples from the first frame to sample 0.
+        graph: the recorded step; None before the first sample, and on a CPU.
     """
 
     source: Memory
@@ -52,7 +52,7 @@ class Recording:
 
 @dataclass
 class GraphState(State):
-    """`recording`: made by the first run; a state with another memory makes its own."""
+    """`recording` is created by the first run, and again for another memory or other settings."""
 
     recording: Recording | None = None
 
@@ -98,7 +98,7 @@ class GraphEngine(SteppedEngine):
         return codes
 
     def _prepare(self, state: State, sampling: SamplingConfig, samples: int) -> Recording:
-        """Allocate what a graph of so many samples reads and writes; the values do not count."""
+        """Allocate the tensors of a graph for some samples; `_rewind` sets their values."""
         rows, device = state.position.shape[0], state.position.device
         conditioning, hop = state.conditioning, state.conditioning.hop_length
         first = torch.zeros_like(state.position)
