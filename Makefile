@@ -27,9 +27,16 @@ help:
 app: $(VENV)/.project
 	@exec $(BIN)/wavenet ui --port $(PORT)
 
+# Without training, browsers, compiled engines and worker processes.
+FAST_TESTS := $(addprefix tests/,audio_utils bench importing likelihood model sharing cli/test_help.py \
+  test_checkpoint.py test_codec.py test_config.py test_devices.py test_errors.py test_house.py test_sampling.py)
+
 test: lint browser
 	@echo "Running the tests"
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov $(PYTEST_ARGS)
+
+test-fast: $(VENV)/.dev $(VENV)/.project
+	@$(BIN)/python -m pytest --numprocesses 2 --quiet $(FAST_TESTS) $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev $(VENV)/.project
 	@echo "Checking style (ruff), types (mypy) and imports (import-linter)"
@@ -47,7 +54,7 @@ screenshots: $(VENV)/.dev $(VENV)/.project browser
 	@$(BIN)/python scripts/screenshots.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- The environment -------------------------------------------------------------------------------

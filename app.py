@@ -10,10 +10,10 @@ import contextlib
 with contextlib.suppress(ImportError):
     import spaces  # noqa: F401
 
-from wavenet.ui.studio import build_studio, launch_options
-from wavenet.ui.zerogpu import borrow_gpu
+from wavenet.ui.studio_app import build_studio, launch_options
+from wavenet.ui.zerogpu import use_zerogpu
 
-borrow_gpu()
+use_zerogpu()
 demo = build_studio()
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from typing import Any
 import httpx
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.ui.stage import FLAGS, RECORDER, find_browser, studio
+from tests.ui.studio_process import FLAGS, RECORDER_JS, find_browser, studio_process
 from wavenet.bench.machine import describe_machine
 
 # Checks every few milliseconds for sound. The window is one block of the sound card.
@@ -48,7 +48,7 @@ LONG_SECONDS = 30  # the longest clip, so that generation is not finished at the
 
 def record_sound(page: Any) -> None:
     """Record when a page, not opened yet, plays sound."""
-    page.add_init_script(RECORDER)
+    page.add_init_script(RECORDER_JS)
     page.add_init_script(LISTENER)
 
 
@@ -134,7 +134,7 @@ def main() -> None:
     machine = describe_machine()
     with (
         tempfile.TemporaryDirectory() as folder,
-        studio(Path(folder)) as url,
+        studio_process(Path(folder)) as url,
         sync_playwright() as driver,
     ):
         browser = driver.chromium.launch(executable_path=path, args=list(FLAGS))

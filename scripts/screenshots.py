@@ -20,7 +20,7 @@ from typing import Any
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.ui.stage import FLAGS, ROOT, find_browser, studio
+from tests.ui.studio_process import FLAGS, ROOT, find_browser, studio_process
 
 WIDTHS = {"wide": (1280, 900), "phone": (390, 844)}
 SCHEMES = ("light", "dark")
@@ -47,7 +47,7 @@ def main() -> None:
     size = 0
     with (
         tempfile.TemporaryDirectory() as folder,
-        studio(copy_checkpoints(Path(folder))) as url,
+        studio_process(copy_checkpoints(Path(folder))) as url,
         sync_playwright() as driver,
     ):
         browser = driver.chromium.launch(executable_path=path, args=list(FLAGS))
@@ -126,26 +126,26 @@ def fill_analyse(page: Any) -> None:
     page.click("#example")
     page.wait_for_selector("#score-facts dl")
     for name in ("strip", "histogram"):
-        page.wait_for_selector(f"#picture-{name} img")
+        page.wait_for_selector(f"#plot-{name} img")
     # Images load when they become visible.
-    page.evaluate("document.querySelectorAll('.pictures img').forEach((i) => i.scrollIntoView())")
+    page.evaluate("document.querySelectorAll('.plots img').forEach((i) => i.scrollIntoView())")
 
 
 def fill_watch(page: Any) -> None:
     """Go some steps forward in the example."""
-    page.wait_for_selector('#steps [data-state="ready"]')
-    page.focus("#steps .stage")
+    page.wait_for_selector('#step-viewer [data-state="ready"]')
+    page.focus("#step-viewer .panel")
     for _ in range(24):
         page.keyboard.press("ArrowRight")
 
 
 def fill_receptive_field(page: Any) -> None:
     """Pin the cone of an output, and compute the effective receptive field."""
-    page.click("#field-speed-press")
+    page.click("#measure-speed")
     page.wait_for_selector("#field-speed dl")
-    page.click("#field-press")
-    page.wait_for_selector("#field-influence svg")
-    picture = page.locator("#field-picture svg")
+    page.click("#measure-influence")
+    page.wait_for_selector("#influence-plot svg")
+    picture = page.locator("#field-plot svg")
     picture.focus()
     page.keyboard.press("Enter")
 
@@ -162,14 +162,14 @@ def fill_train(page: Any) -> None:
     if not page.input_value("#train-run input"):
         page.click("#train-example")
     page.wait_for_selector("#train-clip-1 >> text=Step", timeout=300_000)
-    page.wait_for_selector("#train-curves >> text=held-out clips")
+    page.wait_for_selector("#train-curves >> text=validation clips")
     page.wait_for_selector("#train-state >> text=Finished")
 
 
 NAMES = {
     "generate": "Generate",
     "analyse": "Analyse",
-    "watch": "Watch it think",
+    "watch": "Watch sampling",
     "receptive-field": "Receptive field",
     "train": "Train",
     "models": "Models",

@@ -40,6 +40,19 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
+# Coverage makes Python code about a third slower, so it is measured without these tests, which take
+# most of the time. The packages that only they test are omitted from the report (pyproject.toml).
+UNMEASURED = ("batch", "corpus", "engines", "evaluation", "faults", "training", "ui")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Turn coverage off for the tests of the folders in `UNMEASURED`."""
+    root = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(root).parts[0] in UNMEASURED:
+            item.add_marker(pytest.mark.no_cover)
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     """Use one thread: small tensors gain nothing from more, and sums keep their order."""

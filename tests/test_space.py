@@ -33,7 +33,11 @@ def test_the_space_contains_the_program_and_its_checkpoints(script, tmp_path):
         p.relative_to(ROOT) for f in ("wavenet", "audio_utils") for p in (ROOT / f).rglob("*.py")
     }
     assert code <= found
-    for name in ("wavenet/ui/player.js", "wavenet/ui/studio.css", "checkpoints/digits/README.md"):
+    for name in (
+        "wavenet/ui/live_player.js",
+        "wavenet/ui/studio_app.css",
+        "checkpoints/digits/README.md",
+    ):
         assert (target / name).read_bytes() == (ROOT / name).read_bytes()
 
 

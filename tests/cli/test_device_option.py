@@ -47,7 +47,7 @@ def test_training_refuses_a_missing_gpu_before_it_reads_recordings(wavenet, tmp_
 def test_studio_and_commands_load_models_on_the_chosen_device(
     wavenet, tiny, tone, tmp_path, monkeypatch
 ):
-    from wavenet.ui import jobs
+    from wavenet.ui import checkpoint_library
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -58,20 +58,20 @@ def test_studio_and_commands_load_models_on_the_chosen_device(
         raise checkpoints.CheckpointError("stop here")
 
     monkeypatch.setattr(checkpoints, "load", load)
-    monkeypatch.setattr(jobs, "load", load)
+    monkeypatch.setattr(checkpoint_library, "load", load)
     common = ["--checkpoint", tiny, *LABEL]
     for options in ([], ["--device", "cuda:1"], ["--engine", "cpu"], ["--device", "cpu"]):
         wavenet("generate", *common, "--out", tmp_path / "a.wav", *options)
         wavenet("score", tone, *common, *options)
     wavenet("info", tiny, "--engines")
     with pytest.raises(checkpoints.CheckpointError):
-        jobs.load_named(tiny.parent, tiny.name)
+        checkpoint_library.load_checkpoint(tiny.parent, tiny.name)
     loaded = SimpleNamespace(model=SimpleNamespace(device=torch.device("meta")), folder=tiny)
     with pytest.raises(checkpoints.CheckpointError):
-        jobs.on_device(loaded, torch.device("cpu"))
+        checkpoint_library.move_to_device(loaded, torch.device("cpu"))
     expected = [device for device in ("cuda", "cuda:1", "cpu", "cpu") for _ in range(2)]
     assert devices == [*expected, "cuda", "cuda", "cpu"]
-    assert jobs.on_device(loaded, torch.device("meta")) is loaded
+    assert checkpoint_library.move_to_device(loaded, torch.device("meta")) is loaded
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the tests of the studio share: small random checkpoints, sounds, and a real browser."""
+"""Fixtures of the studio tests: small random checkpoints, recordings, and a real browser."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,11 +16,20 @@ from wavenet.codec import MuLawCodec
 from wavenet.model.conditions import Condition, LabelCondition, PositionCondition
 from wavenet.model.wavenet import WaveNetConfig
 
-from .stage import BROWSERS, COMMAND, FLAGS, GUARD, PATIENCE, RECORDER, find_browser, studio
+from .studio_process import (
+    BROWSERS,
+    COMMAND,
+    FLAGS,
+    NETWORK_GUARD,
+    RECORDER_JS,
+    TIMEOUT_MS,
+    find_browser,
+    studio_process,
+)
 
 RATE = 8000
-# What some machines set to keep programs offline: here the studio has to keep so by itself.
-KEPT_OFFLINE = ("HF_HUB_OFFLINE", "GRADIO_ANALYTICS_ENABLED", "DO_NOT_TRACK")
+# Variables that keep programs offline on some machines: here the studio must do so by itself.
+OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "GRADIO_ANALYTICS_ENABLED", "DO_NOT_TRACK")
 SPEAKERS = ("george", "jackson", "<img src=x onerror=alert(1)>")
 
 
@@ -33,12 +42,12 @@ def save_checkpoint(
     *others: Condition,
     **shape: Any,
 ) -> None:
-    """Save a random network, small unless its `shape` says otherwise."""
-    sets = tuple(LabelCondition(name=key, values=values) for key, values in labels.items())
+    """Save a random network of small size by default; `shape` sets other sizes."""
+    label_conditions = tuple(LabelCondition(name=key, values=v) for key, v in labels.items())
     small = {"residual_channels": 8, "gate_channels": 8, "skip_channels": 16}
     model = WaveNetConfig(
         **small | {"dilations": (1, 2, 4, 8, 16)} | shape,
-        conditions=(*sets, *others, PositionCondition()),
+        conditions=(*label_conditions, *others, PositionCondition()),
         condition_channels=16,
     )
     config = CheckpointConfig(
@@ -50,14 +59,14 @@ def save_checkpoint(
     )
     torch.manual_seed(0)
     network = checkpoint.build(config)
-    # Fresh predictions are almost uniform; these depend on the past and on the labels.
+    # Initial predictions are almost uniform; these depend on the past and on the labels.
     network.output.weight.mul_(100)
     checkpoint.save(root / name, config, network)
 
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two checkpoints: digits at 8 kHz, and one with another label set at 16 kHz."""
+    """A folder of two checkpoints: digits at 8 kHz, and one with another label at 16 kHz."""
     folder = tmp_path_factory.mktemp("studio") / "checkpoints"
     digits = {"digit": tuple("0123456789"), "speaker": SPEAKERS}
     save_checkpoint(folder, "digits", RATE, digits)
@@ -66,8 +75,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def saved(tmp_path: Path) -> Callable[..., str]:
-    """A maker of 16-bit WAV files from samples (T,) or (T, channels)."""
+def save_wav(tmp_path: Path) -> Callable[..., str]:
+    """A function that saves samples (T,) or (T, channels) as a 16-bit WAV file."""
 
     def save(samples: Any, rate: int = RATE, name: str = "tone", subtype: str = "PCM_16") -> str:
         path = tmp_path / f"{name}.wav"
@@ -83,28 +92,28 @@ def tone(seconds: float = 1.0, rate: int = RATE, hertz: float = 440, peak: float
 
 @pytest.fixture(scope="session")
 def shared_url(root: Path) -> Iterator[str]:
-    """A studio for all tests that leave it as it was: to start one takes ten seconds.
+    """A studio for all tests that do not change it, because starting one takes ten seconds.
 
-    Its connections are watched, and refused where they lead out of the machine.
+    Its connections are logged, and refused if they leave the machine.
     """
     with ExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:
-            for name in KEPT_OFFLINE:
+            for name in OFFLINE_VARIABLES:
                 patch.delenv(name, raising=False)
-            begun = studio(root.parent, GUARD + COMMAND, OMP_NUM_THREADS="1")
-            address = stack.enter_context(begun)
+            started = studio_process(root.parent, NETWORK_GUARD + COMMAND, OMP_NUM_THREADS="1")
+            address = stack.enter_context(started)
         yield address
 
 
 @pytest.fixture
 def url(shared_url: str) -> str:
-    """The studio as `wavenet ui` serves it, with the checkpoints of the folder it starts in."""
+    """The address of a studio as `wavenet ui` serves it, with the checkpoints of `root`."""
     return shared_url
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium, headless, or a skip that says what is missing."""
+    """Headless Chromium; the tests are skipped if it is missing."""
     path = find_browser()
     if path is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
@@ -117,27 +126,27 @@ def browser() -> Iterator[Any]:
 
 @contextmanager
 def visit(browser: Any, url: str) -> Iterator[Any]:
-    """Open the studio as one more user. No request may leave the machine, no script fail."""
-    sheet = browser.new_page(viewport={"width": 1280, "height": 900})
-    sheet.set_default_timeout(PATIENCE)
+    """Open the studio as another user; check that all requests stay here and no script fails."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(TIMEOUT_MS)
     requests: list[str] = []
-    faults: list[str] = []
-    sheet.on("request", lambda request: requests.append(request.url))
-    sheet.on("pageerror", lambda error: faults.append(str(error)))
-    sheet.add_init_script(RECORDER)
-    sheet.goto(url)
-    # The length comes from the checkpoint, once the page has it.
-    sheet.wait_for_function("document.querySelector('#seconds input')?.value === '0.5'")
-    yield sheet
-    outside = [r for r in requests if not r.startswith((url, "blob:", "data:"))]
-    sheet.close()
+    errors: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.add_init_script(RECORDER_JS)
+    page.goto(url)
+    # The checkpoint sets the length when the page has loaded.
+    page.wait_for_function("document.querySelector('#seconds input')?.value === '0.5'")
+    yield page
+    external = [r for r in requests if not r.startswith((url, "blob:", "data:"))]
+    page.close()
     assert requests
-    assert not outside
-    assert not faults
+    assert not external
+    assert not errors
 
 
 @pytest.fixture
 def page(url: str, browser: Any) -> Iterator[Any]:
-    """The open studio, whatever a test does there."""
-    with visit(browser, url) as sheet:
-        yield sheet
+    """A page with the open studio."""
+    with visit(browser, url) as opened:
+        yield opened

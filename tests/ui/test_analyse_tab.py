@@ -1,5 +1,6 @@
 """The Analyse tab without a browser: its callbacks, called as Gradio calls them."""
 
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -8,114 +9,139 @@ import gradio as gr
 import numpy as np
 import pytest
 import soundfile
+import torch
+from gradio.blocks import postprocess_update_dict
 from PIL import Image
 
 from audio_utils import io
 from wavenet.likelihood.score import score
 from wavenet.model.conditions import FramesCondition, MelCondition
-from wavenet.ui import analyse, analysis, controls, jobs, live, sounds
+from wavenet.ui import analyse_tab, recording_measures
+from wavenet.ui.analyse_tab import (
+    OUTPUTS,
+    PLOTS,
+    analyse_recording,
+    as_outputs,
+    clear_results,
+    score_recording,
+    show_page,
+    stoppable,
+    warm_up,
+    write_example,
+)
+from wavenet.ui.checkpoint_controls import MAX_NUMBERS, show_conditions
+from wavenet.ui.checkpoint_library import load_checkpoint
+from wavenet.ui.event_handling import UPDATE_SECONDS, StopRequests
+from wavenet.ui.recording_measures import MAX_SECONDS, MeasuredRecording, read_recording
 
 from .conftest import RATE, save_checkpoint, tone
 
-NONE = [None] * controls.MAX_NUMBERS  # of the number fields, which these checkpoints do not use
+NO_NUMBERS = [None] * MAX_NUMBERS  # of the number fields, which these checkpoints do not use
 HIDDEN = [None] * 6
+PLOT_SIZE = (1350, 390)
 
 
-def run(work: Iterator[analysis.Update]) -> analysis.Update:
-    """Take all updates: the last value of every output, files read before they go."""
-    shown: analysis.Update = {}
-    for update in work:
+def final_values(updates: Iterator[analyse_tab.Update]) -> analyse_tab.Update:
+    """Return the last value of every output; files are read before they are deleted."""
+    shown: analyse_tab.Update = {}
+    for update in updates:
         for name, value in update.items():
             path = value.get("value") if isinstance(value, dict) else value
             if isinstance(path, str) and path.endswith(".npz"):
                 with np.load(path, allow_pickle=False) as arrays:
                     value = dict(arrays)
             elif isinstance(path, str) and path.endswith(".png"):
-                with Image.open(path) as picture:
-                    value = picture.size
+                with Image.open(path) as image:
+                    value = image.size
             elif isinstance(path, str) and path.endswith(".wav"):
                 value = soundfile.read(path, dtype="int16")
             shown[name] = value
     return shown
 
 
-def facts(html: str) -> dict[str, str]:
+def facts_of(html: str) -> dict[str, str]:
     rows = html.removeprefix("<dl class='facts'><div><dt>").removesuffix("</dd></div></dl>")
     pairs = [row.split("</dt><dd>") for row in rows.split("</dd></div><div><dt>")]
     return {name: value for name, value in pairs}
 
 
-def test_a_tone_is_measured_drawn_heard_and_kept(saved: Callable[..., str]) -> None:
+def test_tone_is_measured_plotted_and_saved(save_wav: Callable[..., str]) -> None:
     samples = tone()
-    shown = run(analysis.show_signal(saved(samples)))
-    told = facts(shown["facts"])
-    assert (told["Length"], told["Sample rate"], told["Channels"]) == ("1.00 s", "8,000 Hz", "1")
-    assert (told["Peak"], told["RMS"], told["Crest"]) == ("−6.0 dBFS", "−9.0 dBFS", "3.0 dB")
-    assert (told["Clipped"], told["DC offset"]) == ("0 samples", "0.00 %")
-    assert told["Below −60 dBFS"] == "0.0 %"
-    assert float(told["Pitch"].removesuffix(" Hz")) == pytest.approx(440, rel=0.01)
+    shown = final_values(analyse_recording(save_wav(samples)))
+    facts = facts_of(shown["facts"])
+    assert (facts["Length"], facts["Sample rate"], facts["Channels"]) == ("1.00 s", "8,000 Hz", "1")
+    levels = (facts["Peak"], facts["RMS"], facts["Crest factor"])
+    assert levels == ("−6.0 dBFS", "−9.0 dBFS", "3.0 dB")
+    assert (facts["Clipped"], facts["DC offset"]) == ("0 samples", "0.00 %")
+    assert facts["Below −60 dBFS"] == "0.0 %"
+    assert float(facts["Pitch"].removesuffix(" Hz")) == pytest.approx(440, rel=0.01)
     assert shown["status"] == ""
-    assert {shown[name] for name in analysis.PICTURES} == {(1350, 390)}
+    assert {shown[name] for name in PLOTS} == {PLOT_SIZE}
     original, rate = shown["original"]
     assert rate == RATE
     assert np.abs(original - samples * 32768).max() <= 1
-    coarse, _ = shown["coarse"]
-    assert 0 < np.abs(coarse - original).max() < 0.02 * 32768
-    assert len(np.unique(coarse)) <= 256
-    kept = shown["features"]
-    assert kept["log_mel_db"].shape[1] == kept["mfcc_db"].shape[1] == len(kept["seconds"])
-    assert int(kept["sample_rate"]) == RATE
-    voiced = kept["pitch_hz"][10:-10]
+    quantised, _ = shown["quantised"]
+    assert 0 < np.abs(quantised - original).max() < 0.02 * 32768
+    assert len(np.unique(quantised)) <= 256
+    features = shown["features"]
+    frames = len(features["seconds"])
+    assert features["log_mel_db"].shape[1] == features["mfcc_db"].shape[1] == frames
+    assert int(features["sample_rate"]) == RATE
+    voiced = features["pitch_hz"][10:-10]
     assert np.allclose(voiced, 440, rtol=0.01)
-    assert len(kept["pitch_hz"]) == len(kept["pitch_seconds"])
+    assert len(features["pitch_hz"]) == len(features["pitch_seconds"])
 
 
-def test_the_first_picture_does_not_wait_for_the_pitch(
-    saved: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+def test_first_plots_do_not_wait_for_the_pitch(
+    save_wav: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sounds.analysis, "track_pitch", None)
+    monkeypatch.setattr(recording_measures.analysis, "track_pitch", None)
     seen: list[str] = []
-    work = analysis.show_signal(saved(tone()))
-    next(work)  # which clears what was there
+    updates = analyse_recording(save_wav(tone()))
+    next(updates)  # clears earlier results
     with pytest.raises(TypeError):
-        for update in work:
+        for update in updates:
             seen.extend(update)
     assert {"facts", "waveform", "spectrogram", "mel", "mfcc", "loudness"} <= set(seen)
 
 
-def test_clipping_is_counted_and_two_channels_are_mixed(saved: Callable[..., str]) -> None:
+def test_clipped_samples_are_counted_and_channels_are_mixed(save_wav: Callable[..., str]) -> None:
     loud = np.clip(tone(hertz=100, rate=44_100, peak=2), -1, 32767 / 32768)
-    told = facts(run(analysis.show_signal(saved(np.stack([loud, loud], 1), 44_100)))["facts"])
-    assert (told["Channels"], told["Sample rate"]) == ("2 → 1", "44,100 Hz")
-    assert told["Clipped"] == f"{np.count_nonzero(np.abs(loud) >= 32767 / 32768):,} samples"
+    shown = final_values(analyse_recording(save_wav(np.stack([loud, loud], 1), 44_100)))
+    facts = facts_of(shown["facts"])
+    assert (facts["Channels"], facts["Sample rate"]) == ("2 → 1", "44,100 Hz")
+    assert facts["Clipped"] == f"{np.count_nonzero(np.abs(loud) >= 32767 / 32768):,} samples"
 
 
 @pytest.mark.parametrize("samples", [1, 2, 100])
-def test_a_few_samples_are_no_fault(root: Path, saved: Callable[..., str], samples: int) -> None:
-    path = saved(0.5 * np.ones(samples))
-    shown = run(analysis.show_signal(path))
-    assert {shown[name] for name in analysis.PICTURES} == {(1350, 390)}
-    scored = run(analysis.show_score(root, path, "digits", *NONE, "7", "jackson", *HIDDEN))
+def test_very_short_recordings_are_analysed_and_scored(
+    root: Path, save_wav: Callable[..., str], samples: int
+) -> None:
+    path = save_wav(0.5 * np.ones(samples))
+    shown = final_values(analyse_recording(path))
+    assert {shown[name] for name in PLOTS} == {PLOT_SIZE}
+    scored = final_values(
+        score_recording(root, path, "digits", *NO_NUMBERS, "7", "jackson", *HIDDEN)
+    )
     assert len(scored["bits"]["bits"]) == samples
 
 
-def test_silence_has_no_level_and_no_pitch(root: Path, saved: Callable[..., str]) -> None:
-    path = saved(np.zeros(RATE))
-    told = facts(run(analysis.show_signal(path))["facts"])
-    assert (told["Peak"], told["Crest"], told["SNR of 8 bits"]) == ("−∞ dBFS", "–", "–")
-    assert (told["Below −60 dBFS"], told["Pitch"]) == ("100.0 %", "–")
-    scored = facts(
-        run(analysis.show_score(root, path, "digits", *NONE, "7", "jackson"))["score_facts"]
-    )
-    assert scored["Histogram alone"] == "0.00 bits"
+def test_silence_has_no_level_and_no_pitch(root: Path, save_wav: Callable[..., str]) -> None:
+    path = save_wav(np.zeros(RATE))
+    facts = facts_of(final_values(analyse_recording(path))["facts"])
+    levels = (facts["Peak"], facts["Crest factor"], facts["SNR of 8-bit mu-law"])
+    assert levels == ("−∞ dBFS", "–", "–")
+    assert (facts["Below −60 dBFS"], facts["Pitch"]) == ("100.0 %", "–")
+    scored = final_values(score_recording(root, path, "digits", *NO_NUMBERS, "7", "jackson"))
+    assert facts_of(scored["score_facts"])["Histogram alone"] == "0.00 bits"
 
 
-def make_bad(folder: Path, kind: str) -> str | None:
+def save_invalid(folder: Path, kind: str) -> str | None:
     path = folder / f"{kind}.wav"
     if kind == "text":
-        path.write_text("this is no sound")
+        path.write_text("not audio")
     elif kind == "long":
-        soundfile.write(path, np.zeros(round((sounds.MAX_SECONDS + 1) * RATE)), RATE)
+        soundfile.write(path, np.zeros(round((MAX_SECONDS + 1) * RATE)), RATE)
     elif kind == "nothing":
         path.write_bytes(b"")
     elif kind == "nan":
@@ -128,94 +154,98 @@ def make_bad(folder: Path, kind: str) -> str | None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("none", "no recording yet"),
-        ("text", "text.wav is not audio"),
+        ("none", "no recording"),
+        ("text", "text.wav"),
         ("nothing", "nothing.wav"),
-        ("empty", "empty.wav holds no samples"),
+        ("empty", "empty.wav"),
         ("nan", "not finite"),
-        ("long", "lasts 121 s; at most 120 s"),
+        ("long", "121 s; at most 120 s"),
     ],
 )
 @pytest.mark.parametrize("is_scored", [False, True])
-def test_a_bad_recording_is_one_sentence_without_our_paths(
+def test_invalid_recording_is_an_error_without_server_paths(
     root: Path, tmp_path: Path, kind: str, words: str, is_scored: bool
 ) -> None:
-    path = make_bad(tmp_path, kind)
-    work = analysis.show_signal(path)
+    path = save_invalid(tmp_path, kind)
+    updates = analyse_recording(path)
     if is_scored:
-        work = analysis.show_score(root, path, "digits", *NONE, "7", "jackson")
-    shown: analysis.Update = {}
+        updates = score_recording(root, path, "digits", *NO_NUMBERS, "7", "jackson")
+    shown: analyse_tab.Update = {}
     with pytest.raises(gr.Error) as caught:
-        for update in work:
+        for update in updates:
             shown |= update
-    place = shown["score" if is_scored else "status"]["value"]
-    assert "role='alert'" in place
+    html = shown["score" if is_scored else "status"]["value"]
+    assert "role='alert'" in html
     assert words in caught.value.message
-    assert str(tmp_path) not in caught.value.message + place
+    assert str(tmp_path) not in caught.value.message + html
     assert caught.value.message.endswith(".")
 
 
-def test_the_strip_shows_the_bits_of_the_score(root: Path, saved: Callable[..., str]) -> None:
-    path = saved(tone(1.0, 16_000), 16_000)
-    updates = list(analysis.show_score(root, path, "digits", *NONE, "7", "jackson", *HIDDEN))
-    assert "Scoring under digits: 100%" in updates[-2]["score"]["value"]
-    shown = run(analysis.show_score(root, path, "digits", *NONE, "7", "jackson", *HIDDEN))
+def test_score_shows_the_bits_of_every_sample(root: Path, save_wav: Callable[..., str]) -> None:
+    path = save_wav(tone(1.0, 16_000), 16_000)
+    arguments = (root, path, "digits", *NO_NUMBERS, "7", "jackson", *HIDDEN)
+    updates = list(score_recording(*arguments))
+    assert "digits: 100%" in updates[-2]["score"]["value"]
+    shown = final_values(score_recording(*arguments))
     waveform = io.read(path, RATE).waveform
-    labels = {"digit": "7", "speaker": "jackson"}
-    expected = score(jobs.load_named(root, "digits"), waveform, labels)
+    conditions = {"digit": "7", "speaker": "jackson"}
+    expected = score(load_checkpoint(root, "digits"), waveform, conditions)
     assert np.array_equal(shown["bits"]["bits"], expected.bits)
     assert int(shown["bits"]["sample_rate"]) == RATE
-    assert shown["strip"] == (1350, 390)
-    told = facts(shown["score_facts"])
-    assert told["Per sample"] == f"{expected.bits_per_sample:.2f} bits"
-    assert (told["Scored under"], told["Scored at"]) == ("digits", "8,000 Hz")
-    other = run(analysis.show_score(root, path, "digits", *NONE, "8", "jackson", *HIDDEN))
+    assert shown["strip"] == PLOT_SIZE
+    facts = facts_of(shown["score_facts"])
+    assert facts["Bits per sample"] == f"{expected.bits_per_sample:.2f} bits"
+    assert (facts["Scored with"], facts["Scored at"]) == ("digits", "8,000 Hz")
+    other = final_values(
+        score_recording(root, path, "digits", *NO_NUMBERS, "8", "jackson", *HIDDEN)
+    )
     assert not np.array_equal(other["bits"]["bits"], expected.bits), "the label changed nothing"
 
 
-def test_a_long_score_ends_at_its_next_window_once_it_is_stopped(
-    root: Path, saved: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+def test_stopped_score_ends_at_its_next_window(
+    root: Path, save_wav: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(analysis, "WINDOW", 1000)
-    given = (saved(tone(2.0)), "digits", *NONE, "7", "jackson", *HIDDEN)
-    stops = live.Stops()
-    show_score = analysis.until_stopped(partial(analysis.show_score, root), stops)
-    shares = [str(update["score"]["value"]) for update in list(show_score(3, *given))[1:-1]]
+    monkeypatch.setattr(analyse_tab, "SCORE_WINDOW", 1000)
+    arguments = (save_wav(tone(2.0)), "digits", *NO_NUMBERS, "7", "jackson", *HIDDEN)
+    stop_requests = StopRequests()
+    run_score = stoppable(partial(score_recording, root), stop_requests)
+    shares = [str(update["score"]["value"]) for update in list(run_score(3, *arguments))[1:-1]]
     assert [share.rpartition(" ")[2][:2] for share in shares[:3]] == ["6%", "12", "19"]
-    stops.add(4)
-    work = show_score(3, *given)
-    begun = [next(work), next(work)]
-    assert "6%" in begun[1]["score"]["value"], "it ended although another was stopped"
-    stops.add(3)
-    (last,) = work
+    stop_requests.add(4)
+    updates = run_score(3, *arguments)
+    first_two = [next(updates), next(updates)]
+    assert "6%" in first_two[1]["score"]["value"], "the stop of another run ended this one"
+    stop_requests.add(3)
+    (last,) = updates
     assert "Stopped." in last["score"]["value"]
-    assert "Stopped." in next(show_score(3, *given))["score"]["value"], "it was begun all the same"
+    first = next(run_score(3, *arguments))
+    assert "Stopped." in first["score"]["value"], "a run stopped before its start was started"
 
 
-def test_a_model_that_needs_frames_gets_those_of_the_recording(
-    tmp_path: Path, saved: Callable[..., str]
+def test_score_computes_the_frames_that_a_model_needs(
+    tmp_path: Path, save_wav: Callable[..., str]
 ) -> None:
     save_checkpoint(tmp_path, "vocoder", RATE, {}, MelCondition(n_mels=8))
-    path = saved(tone())
-    shown = run(analysis.show_score(tmp_path, path, "vocoder", *HIDDEN))
-    expected = score(jobs.load_named(tmp_path, "vocoder"), io.read(path, RATE).waveform)
+    path = save_wav(tone())
+    shown = final_values(score_recording(tmp_path, path, "vocoder", *HIDDEN))
+    expected = score(load_checkpoint(tmp_path, "vocoder"), io.read(path, RATE).waveform)
     assert np.array_equal(shown["bits"]["bits"], expected.bits)
 
 
 @pytest.mark.parametrize(
     ("name", "labels", "words"),
     [
-        ("digits", ("x", "jackson"), "Digit cannot be"),
+        ("digits", ("x", "jackson"), "Digit"),
         ("digits", (), "digit"),
         ("../digits", ("7", "jackson"), "no checkpoint"),
         (None, (), "no checkpoint"),
-        ("curves", (), "'curve' is missing"),
+        ("curves", (), "'curve'"),
     ],
 )
-def test_what_a_checkpoint_cannot_take_is_one_sentence(
+def test_invalid_conditions_are_an_error(
     root: Path,
     tmp_path: Path,
-    saved: Callable[..., str],
+    save_wav: Callable[..., str],
     name: str | None,
     labels: tuple[str, ...],
     words: str,
@@ -223,23 +253,82 @@ def test_what_a_checkpoint_cannot_take_is_one_sentence(
     if name == "curves":
         root = tmp_path
         save_checkpoint(root, "curves", RATE, {}, FramesCondition(name="curve", columns=2))
-    work = analysis.show_score(root, saved(tone(0.1)), name, *NONE, *labels, *HIDDEN)
+    updates = score_recording(root, save_wav(tone(0.1)), name, *NO_NUMBERS, *labels, *HIDDEN)
     with pytest.raises(gr.Error, match=words):
-        list(work)
+        list(updates)
 
 
-def test_the_example_needs_no_recording(root: Path) -> None:
-    for path in analysis.make_example_file():
-        shown = run(analysis.show_signal(path))
-        assert facts(shown["facts"])["Length"] == "3.00 s"
-        scored = run(analysis.show_score(root, path, "notes", *NONE, "flute", *HIDDEN))
+def test_example_needs_no_recording(root: Path) -> None:
+    for path in write_example():
+        shown = final_values(analyse_recording(path))
+        assert facts_of(shown["facts"])["Length"] == "3.00 s"
+        scored = final_values(score_recording(root, path, "notes", *NO_NUMBERS, "flute", *HIDDEN))
         assert len(scored["bits"]["bits"]) == 3 * 2 * RATE
-    assert not Path(path).exists(), "the temporary file stays"
+    assert not Path(path).exists(), "the temporary file was not deleted"
 
 
-def test_the_dropdowns_follow_the_checkpoint(root: Path, tmp_path: Path) -> None:
-    assert analyse.show_page(root)[0]["choices"] == ["digits", "notes"]
-    labels = analyse.show_labels(root, "notes")
-    assert labels[len(NONE)]["choices"] == [("flute", "flute"), ("horn", "horn")]
-    assert [update["visible"] for update in labels] == [False] * len(NONE) + [True] + [False] * 7
-    assert not any(update["visible"] for update in analyse.show_labels(tmp_path, None))
+def test_dropdowns_show_the_conditions_of_the_checkpoint(root: Path, tmp_path: Path) -> None:
+    assert show_page(root)[0]["choices"] == ["digits", "notes"]
+    updates = show_conditions(root, "notes")
+    assert updates[MAX_NUMBERS]["choices"] == [("flute", "flute"), ("horn", "horn")]
+    visible = [update["visible"] for update in updates]
+    assert visible == [False] * MAX_NUMBERS + [True] + [False] * 7
+    assert not any(update["visible"] for update in show_conditions(tmp_path, None))
+
+
+def test_updates_reach_the_outputs_by_their_names() -> None:
+    def callback(value: int) -> Iterator[analyse_tab.Update]:
+        yield {"facts": value, "bits": "last"}
+
+    (row,) = as_outputs(callback)(3)
+    assert len(row) == len(OUTPUTS) == len(set(OUTPUTS))
+    assert row[OUTPUTS.index("facts")] == 3
+    assert row[OUTPUTS.index("bits")] == "last"
+    assert row.count(gr.skip()) == len(row) - 2
+
+
+def test_updates_are_paced() -> None:
+    """Of two updates at once, the page lost one: a plot or a player was missing."""
+
+    def callback() -> Iterator[analyse_tab.Update]:
+        yield from ({"facts": n} for n in range(3))
+
+    times = [time.monotonic() for _ in as_outputs(callback)()]
+    assert np.diff(times).min() >= UPDATE_SECONDS
+
+
+def test_last_update_repeats_all_results(save_wav: Callable[..., str]) -> None:
+    *_, last = analyse_recording(save_wav(tone(0.1)))
+    repeated = {"facts", "listen", "original", "quantised", "plots", "features", "again"}
+    assert repeated | set(PLOTS) <= set(last)
+
+
+def test_repeated_updates_keep_their_values(save_wav: Callable[..., str]) -> None:
+    """Gradio removes the value from an update that it sends: slow pages once showed no plots."""
+    image, sent = gr.Image(type="filepath"), {}
+    for row in as_outputs(analyse_recording)(save_wav(tone(0.1))):
+        updates = dict(zip(OUTPUTS, row, strict=True))
+        sent = {name: postprocess_update_dict(image, updates[name]) for name in PLOTS}
+    assert all(update["value"]["path"].endswith(".png") for update in sent.values())
+
+
+def test_new_recording_clears_earlier_results() -> None:
+    (row,) = as_outputs(clear_results)()
+    updates = dict(zip(OUTPUTS, row, strict=True))
+    unchanged = {"original", "quantised", "score"}  # inside a hidden column
+    assert {name for name, value in updates.items() if value == gr.skip()} == unchanged
+    hidden = (*PLOTS, "strip", "plots", "listen")
+    assert all(not updates[name]["visible"] for name in hidden)
+
+
+def test_file_names_of_uploads_are_safe_and_short(save_wav: Callable[..., str]) -> None:
+    assert read_recording(save_wav(tone(0.1), name="a <b> & c")).name == "a--b----c"
+    long = read_recording(save_wav(tone(0.1), name="ж" * 100))
+    assert long.name == "ж" * 50
+
+
+def test_warm_up_can_be_repeated() -> None:
+    warm_up()
+    warm_up()
+    recording = MeasuredRecording(io.Recording(torch.zeros(9), RATE, RATE, 1, 0), "x")
+    assert torch.is_tensor(recording.codes)

@@ -10,7 +10,7 @@ import soundfile
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from wavenet.ui import analysis
+from wavenet.ui.analyse_tab import PLOTS
 
 from .conftest import RATE
 
@@ -24,69 +24,72 @@ def tab(page: Any) -> Any:
     return page
 
 
-def wait_for_pictures(page: Any) -> None:
-    for name in ("strip", *analysis.PICTURES):
+def wait_for_plots(page: Any) -> None:
+    """Wait until all plots are loaded and laid out."""
+    for name in ("strip", *PLOTS):
         page.wait_for_function(
-            f"document.querySelector('#picture-{name} img')?.getBoundingClientRect().width > 400",
+            f"document.querySelector('#plot-{name} img')?.getBoundingClientRect().width > 400",
             polling=100,
         )
-        page.locator(f"#picture-{name}").scroll_into_view_if_needed()
+        page.locator(f"#plot-{name}").scroll_into_view_if_needed()
         page.wait_for_function(
-            f"document.querySelector('#picture-{name} img').naturalWidth === 1350",
+            f"document.querySelector('#plot-{name} img').naturalWidth === 1350",
             polling=100,
         )
 
 
-def saved(page: Any, name: str) -> Any:
+def press_download(page: Any, selector: str) -> Any:
+    """Press a download button; return the download."""
     with page.expect_download() as download:
-        page.click(name)
+        page.click(selector)
     return download.value
 
 
-def test_the_example_is_drawn_scored_heard_and_kept(tab: Any) -> None:
-    """By a computer eight times as slow too, which misses some of what it is told."""
+def test_example_is_analysed_scored_and_downloaded(tab: Any) -> None:
+    """On a computer eight times as slow, which loses some updates."""
     slow = tab.context.new_cdp_session(tab)
     slow.send("Emulation.setCPUThrottlingRate", {"rate": 8})
-    assert tab.is_visible("text=appear here, all on one time axis")
+    assert tab.is_visible("text=appear here on one time axis")
     assert tab.is_disabled("#score-again")
     tab.click("#example")
-    wait_for_pictures(tab)
+    wait_for_plots(tab)
     slow.send("Emulation.setCPUThrottlingRate", {"rate": 1})
     assert "3.00 s" in tab.inner_text("#facts")
     assert "digits" in tab.inner_text("#score-facts")
-    places = {tab.locator(f"#picture-{name} img").bounding_box()["x"] for name in analysis.PICTURES}
-    assert len(places) == 1, "the pictures do not stand under each other"
+    positions = {tab.locator(f"#plot-{name} img").bounding_box()["x"] for name in PLOTS}
+    assert len(positions) == 1, "the plots are not aligned"
     assert all(
-        tab.locator("#picture-strip img, #picture-pitch img").evaluate_all("i => i.map(x => x.alt)")
+        tab.locator("#plot-strip img, #plot-pitch img").evaluate_all("i => i.map(x => x.alt)")
     )
-    for kind in ("original", "coarse"):
+    for kind in ("original", "quantised"):
         tab.wait_for_selector(f"#sound-{kind} >> text=0:03")
         link = tab.wait_for_selector(f"#sound-{kind} a[download]", state="attached")
         answer = tab.request.get(link.evaluate("link => link.href"))
         _, rate = soundfile.read(BytesIO(answer.body()))
         assert rate == 16_000
-    for name, holds in (("features", "mfcc_delta_db"), ("bits", "bits")):
-        download = saved(tab, f"#{name}")
+    for name, array in (("features", "mfcc_delta_db"), ("bits", "bits")):
+        download = press_download(tab, f"#{name}")
         assert download.suggested_filename == f"example_{name}.npz"
         with np.load(download.path(), allow_pickle=False) as arrays:
-            assert holds in arrays
-    assert saved(tab, "#picture-mel a[download]").suggested_filename == "example_mel.png"
-    tab.click("#judge input")
+            assert array in arrays
+    assert press_download(tab, "#plot-mel a[download]").suggested_filename == "example_mel.png"
+    tab.click("#score-checkpoint input")
     tab.click("[role=option]:has-text('notes')")
-    tab.wait_for_selector("text=Instrument >> visible=true")  # or its label is that of digits
+    # Else the score would use the labels of digits.
+    tab.wait_for_selector("text=Instrument >> visible=true")
     tab.click("#score-again")
     tab.wait_for_selector("#score-facts >> text=notes")
 
 
-def test_an_upload_is_analysed_on_a_phone_and_text_is_refused(tab: Any, tmp_path: Path) -> None:
+def test_upload_is_analysed_on_a_phone_and_text_is_an_error(tab: Any, tmp_path: Path) -> None:
     tab.set_viewport_size({"width": 390, "height": 844})
-    (tmp_path / "notes.wav").write_text("this is no sound")
+    (tmp_path / "notes.wav").write_text("not audio")
     samples = 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
     soundfile.write(tmp_path / "tone.wav", samples, RATE)
     tab.click("#analyse")
-    tab.wait_for_selector("#analysis-status [role=alert] >> text=no recording yet")
+    tab.wait_for_selector("#analysis-status [role=alert] >> text=no recording")
     tab.set_input_files("#recording input[type=file]", tmp_path / "notes.wav")
-    tab.wait_for_selector("#recording a[download]", state="attached")  # it is there
+    tab.wait_for_selector("#recording a[download]", state="attached")  # uploaded
     tab.wait_for_selector("#analysis-status [role=alert]", state="detached")
     tab.click("#analyse")
     tab.wait_for_selector("#analysis-status [role=alert] >> text=notes.wav is not audio")
@@ -94,22 +97,20 @@ def test_an_upload_is_analysed_on_a_phone_and_text_is_refused(tab: Any, tmp_path
     tab.set_input_files("#recording input[type=file]", tmp_path / "tone.wav")
     tab.wait_for_selector("#analysis-status [role=alert]", state="detached")
     tab.click("#analyse")
-    wait_for_pictures(tab)
+    wait_for_plots(tab)
     pitch = tab.inner_text("#facts div:has(> dt:text-is('Pitch')) dd")
     assert float(pitch.removesuffix(" Hz")) == pytest.approx(440, rel=0.01)
     assert tab.evaluate("document.documentElement.scrollWidth") == 390
 
 
-def test_programs_get_numbers_of_what_they_upload_and_of_nothing_else(
-    url: str, tmp_path: Path
-) -> None:
+def test_client_analyses_and_scores_only_uploads(url: str, tmp_path: Path) -> None:
     path = tmp_path / "tone.wav"
     soundfile.write(path, 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE), RATE)
     client = Client(url, verbose=False)
     numbers = client.predict(handle_file(path), api_name="/analyse")
     assert numbers["pitch_hz"] == pytest.approx(440, rel=0.01)
-    labels = {"digit": "7", "speaker": "jackson"}
-    answer = client.predict(handle_file(path), "digits", labels, api_name="/score")
+    conditions = {"digit": "7", "speaker": "jackson"}
+    answer = client.predict(handle_file(path), "digits", conditions, api_name="/score")
     assert answer["samples"] == RATE
     with pytest.raises(AppError, match="uploaded file"):
         client.predict({"path": str(path)}, api_name="/analyse")

@@ -2,6 +2,7 @@
 
 import base64
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,25 @@ from matplotlib.figure import Figure
 from audio_utils import io
 from wavenet.generation.guard import Retry
 from wavenet.likelihood.score import score
-from wavenet.ui import controls, jobs, live
-from wavenet.ui.api import make_generate
-from wavenet.ui.take import Take
+from wavenet.model.conditions import LabelCondition, MelCondition, NumberCondition
+from wavenet.ui import generate_tab
+from wavenet.ui.checkpoint_controls import MAX_LABELS, MAX_NUMBERS, show_checkpoint
+from wavenet.ui.checkpoint_library import load_checkpoint
+from wavenet.ui.event_handling import StopRequests, pace_chunks
+from wavenet.ui.generation_job import (
+    MAX_SECONDS,
+    MAX_SEED,
+    GenerateSettings,
+    GenerationResult,
+    make_generation_job,
+)
+from wavenet.ui.live_player import encode_pcm16
+from wavenet.ui.studio_app import build_studio, launch_options
+from wavenet.ui.uploads import read_upload
 
-from .conftest import RATE, SPEAKERS
+from .conftest import RATE, SPEAKERS, save_checkpoint
 
+CONDITIONS: dict[str, str | float] = {"digit": "7", "speaker": "jackson"}
 SETTINGS: dict[str, Any] = {
     "run": 5,
     "name": "digits",
@@ -39,117 +53,118 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def press(
-    root: Path, *labels: str, stops: live.Stops | None = None, **changes: Any
+def press_generate(
+    root: Path, *labels: str, stop_requests: StopRequests | None = None, **changes: Any
 ) -> Iterator[tuple[Any, ...]]:
-    """Press Generate, with other values in some controls."""
-    numbers = [None] * controls.MAX_NUMBERS
-    hidden = [None] * controls.MAX_LABEL_SETS
-    return live.run_live(
+    """Start a run with `SETTINGS`, some of them changed."""
+    return generate_tab.run_generation(
         root,
-        stops or live.Stops(),
+        stop_requests or StopRequests(),
         *(SETTINGS | changes).values(),
-        *numbers,
+        *[None] * MAX_NUMBERS,
         *(labels or ("7", "jackson")),
-        *hidden,
+        *[None] * MAX_LABELS,
     )
 
 
-def heard(outputs: list[tuple[Any, ...]]) -> np.ndarray:
-    """What the player would play, as int16."""
+def played_samples(outputs: list[tuple[Any, ...]]) -> np.ndarray:
+    """Return what the player would play, as int16."""
     messages = [output[0] for output in outputs if "pcm" in output[0]]
-    assert [message["seq"] for message in messages] == list(range(len(messages)))
+    assert [message["sequence"] for message in messages] == list(range(len(messages)))
     return np.frombuffer(b"".join(base64.b64decode(m["pcm"]) for m in messages), "<i2")
 
 
 def run(root: Path, *labels: str, **changes: Any) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Press and wait: what was heard, what was saved, the last outputs by name."""
+    """Run to the end; return played samples, saved samples, and the last outputs by name."""
     outputs, saved = [], np.empty(0)
-    for output in press(root, *labels, **changes):
+    for output in press_generate(root, *labels, **changes):
         outputs.append(output)
-        named = dict(zip(live.OUTPUTS, output, strict=True))
+        named = dict(zip(generate_tab.OUTPUTS, output, strict=True))
         if "waveform" in named and isinstance(named["waveform"], Figure):
             saved, rate = soundfile.read(named["audio1"]["value"], dtype="int16")
-            assert rate == outputs[0][0]["sr"]
-    return heard(outputs), saved, named
+            assert rate == outputs[0][0]["rate"]
+    return played_samples(outputs), saved, named
 
 
-def test_what_is_heard_is_what_is_saved(root: Path) -> None:
-    sound, saved, last = run(root)
+def test_player_and_file_get_the_same_samples(root: Path) -> None:
+    played, saved, last = run(root)
     assert len(saved) == round(0.15 * RATE)
-    assert np.array_equal(sound, saved)
+    assert np.array_equal(played, saved)
     file = Path(last["audio1"]["value"])
     assert file.name == "digits_7_jackson_seed3.wav"
-    assert not file.exists(), "the temporary file stays"
-    assert all(isinstance(last[name], Figure) for name in live.PICTURES)
+    assert not file.exists(), "the temporary file was not deleted"
+    assert all(isinstance(last[name], Figure) for name in generate_tab.PLOTS)
     end = last["player"]
-    assert end == {"run": 5, "seq": end["seq"], "end": True, "error": None}
+    assert end == {"run": 5, "sequence": end["sequence"], "end": True, "error": None}
     assert [last[f"audio{n}"]["visible"] for n in (2, 3, 4)] == [False] * 3
 
 
-def test_a_stopped_run_makes_no_more_sound_and_no_file(root: Path) -> None:
-    stops = live.Stops()
-    stops.add(4)
-    stops.add(None)
-    outputs = press(root, stops=stops, seconds=jobs.MAX_SECONDS)
-    made = [next(outputs)]
-    assert "pcm" in made[0][0], "it ended although another run was stopped"
-    stops.add(5)
-    made += outputs
-    assert len(heard(made)) < jobs.MAX_SECONDS * RATE, "the clip was made to its end"
-    assert all("pcm" in output[0] for output in made)
-    assert list(press(root, stops=stops)) == [], "a run stopped before it began was made"
+def test_stopped_run_sends_no_more_chunks_and_no_file(root: Path) -> None:
+    stop_requests = StopRequests()
+    stop_requests.add(4)
+    stop_requests.add(None)
+    outputs = press_generate(root, stop_requests=stop_requests, seconds=MAX_SECONDS)
+    received = [next(outputs)]
+    assert "pcm" in received[0][0], "the stop of another run ended this one"
+    stop_requests.add(5)
+    received += outputs
+    assert len(played_samples(received)) < MAX_SECONDS * RATE, "the clip was completed"
+    assert all("pcm" in output[0] for output in received)
+    restarted = press_generate(root, stop_requests=stop_requests)
+    assert list(restarted) == [], "a run stopped before its start was started"
 
 
-def test_stops_that_nobody_asks_for_are_forgotten() -> None:
-    stops = live.Stops()
-    for run in range(stops.KEPT + 5):
-        stops.add(run)
-    assert 4 not in stops
-    assert 5 in stops
-    assert stops.KEPT + 4 in stops
+def test_old_stop_requests_are_removed() -> None:
+    stop_requests = StopRequests()
+    for run_number in range(stop_requests.MAX_KEPT + 5):
+        stop_requests.add(run_number)
+    assert 4 not in stop_requests
+    assert 5 in stop_requests
+    assert stop_requests.MAX_KEPT + 4 in stop_requests
 
 
-def test_a_seed_repeats_and_minus_one_draws_one_and_shows_it(root: Path) -> None:
-    first, again, other = run(root)[1], run(root)[1], run(root, seed=4)[1]
-    assert np.array_equal(first, again)
+def test_seed_repeats_a_clip_and_minus_one_draws_and_shows_a_seed(root: Path) -> None:
+    first, same, other = run(root)[1], run(root)[1], run(root, seed=4)[1]
+    assert np.array_equal(first, same)
     assert not np.array_equal(first, other)
-    drawn = [run(root, seed=-1, seconds=0.01)[2]["used_seed"] for _ in range(2)]
-    assert min(drawn) >= 0
-    assert drawn[0] != drawn[1]
+    random = [run(root, seed=-1, seconds=0.01)[2]["used_seed"] for _ in range(2)]
+    assert min(random) >= 0
+    assert random[0] != random[1]
 
 
 def test_labels_and_sampling_reach_the_model(root: Path) -> None:
-    plain = run(root)[1]
-    assert not np.array_equal(plain, run(root, "8", "jackson")[1])
-    assert not np.array_equal(plain, run(root, temperature=0.5)[1])
-    assert not np.array_equal(plain, run(root, top_k=3)[1])
-    assert not np.array_equal(plain, run(root, top_p=0.3)[1])
+    default = run(root)[1]
+    assert not np.array_equal(default, run(root, "8", "jackson")[1])
+    assert not np.array_equal(default, run(root, temperature=0.5)[1])
+    assert not np.array_equal(default, run(root, top_k=3)[1])
+    assert not np.array_equal(default, run(root, top_p=0.3)[1])
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"seconds": 0}, "seconds"),
-        ({"seconds": jobs.MAX_SECONDS + 1}, "seconds"),
+        ({"seconds": MAX_SECONDS + 1}, "seconds"),
         ({"seconds": None}, "seconds"),
         ({"seconds": math.nan}, "seconds"),
         ({"seed": -2}, "seed"),
         ({"seed": None}, "seed"),
-        ({"seed": jobs.MAX_SEED + 1}, "seed"),
+        ({"seed": MAX_SEED + 1}, "seed"),
         ({"temperature": 0}, "temperature"),
         ({"top_k": -1}, "top_k"),
         ({"top_p": 0.0}, "top_p"),
         ({"guidance": -1}, "guidance"),
-        ({"guidance": 2.0}, "not trained to leave any out"),
+        ({"guidance": 2.0}, "dropout"),
         ({"variants": 5}, "variants"),
-        ({"engine": "warp"}, "engine 'warp' is not known"),
+        ({"engine": "warp"}, "'warp'"),
         ({"name": "../digits"}, "no checkpoint '../digits'"),
         ({"name": None}, "no checkpoint"),
     ],
 )
-def test_a_bad_setting_is_one_sentence(root: Path, changes: dict[str, Any], words: str) -> None:
-    outputs = press(root, **changes)
+def test_invalid_setting_is_an_error_of_one_sentence(
+    root: Path, changes: dict[str, Any], words: str
+) -> None:
+    outputs = press_generate(root, **changes)
     shown = next(outputs)[0]["error"]
     assert words in shown
     with pytest.raises(gr.Error) as caught:
@@ -157,14 +172,15 @@ def test_a_bad_setting_is_one_sentence(root: Path, changes: dict[str, Any], word
     assert caught.value.message == shown
 
 
-def test_an_unknown_label_is_one_sentence(root: Path) -> None:
-    assert "Digit cannot be 'x'" in next(press(root, "x", "jackson"))[0]["error"]
+def test_unknown_label_is_an_error(root: Path) -> None:
+    shown = next(press_generate(root, "x", "jackson"))[0]["error"]
+    assert "Digit" in shown and "'x'" in shown
 
 
-def make_prompt(folder: Path, kind: str) -> str:
+def save_prompt(folder: Path, kind: str) -> str:
     path = folder / f"{kind}.wav"
     if kind == "text":
-        path.write_text("this is no sound")
+        path.write_text("not audio")
     else:
         length = 3 if kind == "short" else 4000
         sine = 0.5 * torch.sin(torch.arange(length) * 0.2)
@@ -174,39 +190,37 @@ def make_prompt(folder: Path, kind: str) -> str:
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [("text", "not audio"), ("silent", "silent"), ("short", "has 3 samples")],
+    [("text", "not audio"), ("silent", "silent"), ("short", "3 samples")],
 )
-def test_a_bad_prompt_is_one_sentence_without_our_paths(
+def test_invalid_prompt_is_an_error_without_server_paths(
     root: Path, tmp_path: Path, kind: str, words: str
 ) -> None:
-    shown = next(press(root, prompt=make_prompt(tmp_path, kind)))[0]["error"]
+    shown = next(press_generate(root, prompt=save_prompt(tmp_path, kind)))[0]["error"]
     assert words in shown
     assert str(tmp_path) not in shown
 
 
-def test_a_prompt_is_heard_before_its_continuation_unless_left_out(
-    root: Path, tmp_path: Path
-) -> None:
-    prompt = make_prompt(tmp_path, "sine")
-    given, _ = soundfile.read(prompt, dtype="int16")
-    sound, saved, _ = run(root, prompt=prompt)
-    assert np.array_equal(sound, saved)
-    assert np.array_equal(saved[:4000], given)
+def test_output_begins_with_the_prompt_unless_it_is_excluded(root: Path, tmp_path: Path) -> None:
+    prompt = save_prompt(tmp_path, "sine")
+    prompt_samples, _ = soundfile.read(prompt, dtype="int16")
+    played, saved, _ = run(root, prompt=prompt)
+    assert np.array_equal(played, saved)
+    assert np.array_equal(saved[:4000], prompt_samples)
     alone = run(root, prompt=prompt, with_prompt=False)[1]
     assert np.array_equal(saved[4000:], alone)
     assert not np.array_equal(alone, run(root)[1]), "the prompt changed nothing"
 
 
-def test_a_label_from_a_checkpoint_is_no_html(root: Path) -> None:
+def test_labels_are_escaped_in_html(root: Path) -> None:
     summary = run(root, "7", SPEAKERS[2], seconds=0.01)[2]["summary"]
     assert "&lt;img" in summary
     assert "<img" not in summary
 
 
-def test_variants_are_the_clips_of_the_seeds_that_follow(root: Path) -> None:
+def test_variants_are_the_clips_of_consecutive_seeds(root: Path) -> None:
     saved = []
-    for output in press(root, variants=3):
-        named = dict(zip(live.OUTPUTS, output, strict=True))
+    for output in press_generate(root, variants=3):
+        named = dict(zip(generate_tab.OUTPUTS, output, strict=True))
         if isinstance(named["waveform"], Figure):
             files = [named[f"audio{n}"] for n in (1, 2, 3, 4)]
             assert [file["visible"] for file in files] == [True] * 3 + [False]
@@ -216,46 +230,220 @@ def test_variants_are_the_clips_of_the_seeds_that_follow(root: Path) -> None:
     assert not np.array_equal(saved[0], saved[1])
 
 
-def test_the_surprise_is_that_of_the_clip_as_it_is_heard(root: Path, tmp_path: Path) -> None:
-    checkpoint = jobs.load_named(root, "digits")
-    wish = jobs.Wish(seconds=0.15, seed=3, labels={"digit": "7", "speaker": "jackson"})
-    prompt = make_prompt(tmp_path, "sine")
+def test_surprise_is_the_score_of_the_output(root: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(root, "digits")
+    settings = GenerateSettings(seconds=0.15, seed=3, conditions=CONDITIONS)
+    prompt = save_prompt(tmp_path, "sine")
     for with_prompt in (True, False):
-        take = Take(jobs.make_job(checkpoint, wish, "auto", prompt, with_prompt))
-        list(take.play())
-        assert take.bits().shape == take.waveform().shape
-        whole = torch.cat([jobs.read_upload(prompt, RATE, 10).waveform, take.waveform()[-1200:]])
-        expected = score(checkpoint, whole, wish.labels).bits[-take.job.samples :]
-        torch.testing.assert_close(take.bits(), expected)
+        result = GenerationResult(
+            make_generation_job(checkpoint, settings, "auto", prompt, with_prompt)
+        )
+        list(result.stream())
+        assert result.surprise().shape == result.waveform().shape
+        continuation = result.waveform()[-1200:]
+        whole = torch.cat([read_upload(prompt, RATE, 10).waveform, continuation])
+        expected = score(checkpoint, whole, CONDITIONS).bits[-result.job.samples :]
+        torch.testing.assert_close(result.surprise(), expected)
 
 
-def test_what_was_drawn_again_is_told(root: Path) -> None:
-    checkpoint = jobs.load_named(root, "digits")
-    wish = jobs.Wish(seconds=0.15, seed=3, variants=2, labels={"digit": "7", "speaker": "jackson"})
-    take = Take(jobs.make_job(checkpoint, wish))
-    take.retries = [
+def test_summary_describes_retries(root: Path) -> None:
+    checkpoint = load_checkpoint(root, "digits")
+    settings = GenerateSettings(seconds=0.15, seed=3, variants=2, conditions=CONDITIONS)
+    result = GenerationResult(make_generation_job(checkpoint, settings))
+    result.retries = [
         Retry(1, 400, 800, "white noise", 2, True),
         Retry(0, 0, 80, "white noise", 3, False),
     ]
-    told = live.summarise(take)
-    assert "Clip 2 ran into white noise by 0.10 s and was drawn again from 0.05 s." in told
-    assert "from 0.00 s, without success: another seed may help." in told
+    summary = generate_tab.summarise(result)
+    assert "Clip 2 degenerated to white noise by 0.10 s" in summary
+    assert "drawn again from 0.05 s." in summary
+    assert "from 0.00 s, without success" in summary
 
 
-def test_the_public_function_gives_a_file(root: Path) -> None:
-    make = make_generate(root)
-    answer = make("digits", {"digit": "7", "speaker": "jackson"}, seconds=0.15, seed=3)
-    saved, rate = soundfile.read(answer["path"], dtype="int16")
-    assert rate == RATE
-    assert np.array_equal(saved, run(root)[1])
+def save_conditioned(folder: Path) -> None:
+    """Save a checkpoint with an optional label and a number, and one with mel frames besides."""
+    for name, frames in (("global", ()), ("vocoder", (MelCondition(n_mels=4, win_length=64),))):
+        conditions = (
+            LabelCondition(name="tone", values=("a", "b"), dropout=0.1),
+            NumberCondition(name="level", low=-60, high=0, unit="dB"),
+            *frames,
+        )
+        save_checkpoint(folder, name, RATE, {}, *conditions)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"labels": {}}, {"labels": 3}, {"seconds": "1"}, {"checkpoint": ["digits"]}, {"seed": 0.5}],
-)
-def test_the_public_function_refuses_in_a_sentence(root: Path, changes: dict[str, Any]) -> None:
-    good = {"labels": {"digit": "7", "speaker": "jackson"}, "seconds": 0.01}
-    make_generate(root)(**good)
-    with pytest.raises(gr.Error):
-        make_generate(root)(**(good | changes))
+def test_controls_follow_the_checkpoint(root: Path) -> None:
+    about, seconds, player, guidance, source, prompt, *rest = show_checkpoint(root, "digits")
+    sampling, rest = rest[:3], rest[3:]
+    assert sampling == [1.0, 0, 1.0]
+    numbers, dropdowns = rest[:MAX_NUMBERS], rest[MAX_NUMBERS:]
+    assert "8,000 Hz" in about
+    assert "receptive field: 32 samples" in about
+    assert (seconds["value"], player) == (0.5, {"rate": RATE})
+    assert (seconds["visible"], prompt["visible"]) == (True, True)
+    assert not any(update["visible"] for update in (guidance, source, *numbers))
+    assert [d["value"] for d in dropdowns[:2]] == ["7", "jackson"]
+    assert [d["visible"] for d in dropdowns] == [True] * 2 + [False] * 6
+    _, _, player, *rest = show_checkpoint(root, "notes")
+    dropdowns = rest[-MAX_LABELS:]
+    assert player == {"rate": 2 * RATE}
+    assert dropdowns[0]["choices"] == [("flute", "flute"), ("horn", "horn")]
+    assert [d["visible"] for d in dropdowns] == [True] + [False] * 7
+
+
+def test_every_kind_of_condition_has_a_control(tmp_path: Path) -> None:
+    save_conditioned(tmp_path)
+    _, _, _, guidance, source, prompt, *rest = show_checkpoint(tmp_path, "global")
+    assert (guidance["visible"], source["visible"], prompt["visible"]) == (True, False, True)
+    level, *_ = rest = rest[3:]  # after the sampling settings
+    assert (level["label"], level["value"]) == ("Level (-60 to 0 dB)", -30)
+    tone = rest[MAX_NUMBERS]
+    assert (tone["choices"][0], tone["value"]) == (("any", ""), "")
+    _, seconds, _, _, source, prompt, *_ = show_checkpoint(tmp_path, "vocoder")
+    assert (seconds["visible"], source["visible"], prompt["visible"]) == (False, True, False)
+
+
+def test_placeholder_shows_the_default_of_a_number(tmp_path: Path) -> None:
+    default = {"default": -15}
+    optional = (
+        ("none", {}),
+        ("plain", default),
+        ("derived", default | {"derived_from": "loudness"}),
+    )
+    for name, options in optional:
+        number = NumberCondition(name="level", low=-60, high=0, dropout=0.1, **options)
+        save_checkpoint(tmp_path, name, RATE, {}, number)
+    required = NumberCondition(name="level", low=-60, high=0, **default)
+    save_checkpoint(tmp_path, "required", RATE, {}, required)
+    names = ("none", "plain", "derived", "required")
+    fields = [show_checkpoint(tmp_path, name)[9] for name in names]
+    assert [field["value"] for field in fields] == [None, None, None, -15]
+    expected = ["", "-15", "-15, or as in the prompt", ""]
+    assert [field["placeholder"] for field in fields] == expected
+
+
+def test_empty_number_field_uses_the_default_for_audio_and_score(tmp_path: Path) -> None:
+    number = NumberCondition(name="level", low=-60, high=0, default=-15)
+    save_checkpoint(tmp_path, "numbered", RATE, {}, number)
+    checkpoint = load_checkpoint(tmp_path, "numbered")
+    results = []
+    for conditions in ({}, {"level": -15.0}, {"level": -50.0}):
+        settings = GenerateSettings(seconds=0.1, seed=1, conditions=conditions)
+        results.append(GenerationResult(make_generation_job(checkpoint, settings)))
+        list(results[-1].stream())
+    empty, same, other = (result.surprise() for result in results)
+    assert torch.equal(empty, same)
+    assert not torch.equal(empty, other)
+
+
+def test_omitted_labels_numbers_and_guidance_reach_the_model(tmp_path: Path) -> None:
+    save_conditioned(tmp_path)
+
+    def samples(tone: str, level: float | None, **changes: Any) -> np.ndarray:
+        values = (SETTINGS | {"name": "global"} | changes).values()
+        conditions = [level, None, None, None, tone]
+        run_outputs = generate_tab.run_generation(tmp_path, StopRequests(), *values, *conditions)
+        return played_samples(list(run_outputs))
+
+    first = samples("a", -30.0)
+    assert np.array_equal(first, samples("a", -30.0))
+    for other in (samples("", -30.0), samples("a", -3.0), samples("a", -30.0, guidance=3.0)):
+        assert not np.array_equal(first, other)
+    with pytest.raises(gr.Error, match="'level'"):
+        samples("a", None)
+
+
+def test_vocoder_resynthesises_a_recording(tmp_path: Path) -> None:
+    save_conditioned(tmp_path)
+    source = save_prompt(tmp_path, "sine")
+
+    def samples(**changes: Any) -> np.ndarray:
+        values = (SETTINGS | {"name": "vocoder"} | changes).values()
+        outputs = generate_tab.run_generation(tmp_path, StopRequests(), *values, -30.0)
+        return played_samples(list(outputs))
+
+    clip = samples(source=source)
+    assert len(clip) == 4000, "the clip is not as long as the recording"
+    softer = tmp_path / "softer.wav"
+    io.write(softer, io.read(source, RATE).waveform / 100, RATE)
+    assert not np.array_equal(clip, samples(source=str(softer)))
+    # The prompt, whose control is hidden, is ignored.
+    assert np.array_equal(clip, samples(source=source, prompt=save_prompt(tmp_path, "text")))
+    with pytest.raises(gr.Error, match="resynthesises a recording"):
+        samples()
+    with pytest.raises(gr.Error, match="not audio"):
+        samples(source=save_prompt(tmp_path, "text"))
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [("0.5", 0.5), ("45.0", MAX_SECONDS)])
+def test_default_length_stays_within_the_limit_of_the_page(
+    tmp_path: Path, seconds: str, shown: float
+) -> None:
+    save_conditioned(tmp_path)
+    config = tmp_path / "vocoder" / "config.json"
+    text = config.read_text()
+    assert '"default_seconds": 0.5' in text
+    config.write_text(text.replace('"default_seconds": 0.5', f'"default_seconds": {seconds}'))
+    assert show_checkpoint(tmp_path, "vocoder")[1]["value"] == shown
+    # A vocoder ignores the field of the length.
+    source, hidden = save_prompt(tmp_path, "sine"), {"seconds": 1000}
+    values = (SETTINGS | {"name": "vocoder", "source": source} | hidden).values()
+    outputs = generate_tab.run_generation(tmp_path, StopRequests(), *values, -30.0)
+    assert len(played_samples(list(outputs))) == 4000
+
+
+def test_changed_checkpoint_is_loaded_again(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, "one", RATE, {"digit": ("a", "b")})
+    before = load_checkpoint(tmp_path, "one")
+    assert load_checkpoint(tmp_path, "one") is before
+    save_checkpoint(tmp_path, "one", 2 * RATE, {"digit": ("a", "b")})
+    assert load_checkpoint(tmp_path, "one").config.audio.sample_rate == 2 * RATE
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_studio_opens_without_a_usable_checkpoint(tmp_path: Path, is_damaged: bool) -> None:
+    if is_damaged:
+        (tmp_path / "bad").mkdir()
+        (tmp_path / "bad" / "config.json").write_text("{}")
+    build_studio(tmp_path)
+    about = generate_tab.show_page(tmp_path, "")[1]
+    assert "role='alert'" in about
+    assert str(tmp_path) + "/" not in about
+    generate_tab.prepare_engine(tmp_path, "bad")
+    assert generate_tab.show_description(tmp_path, "bad") == gr.skip()
+
+
+def test_fast_chunks_are_joined_and_none_is_lost() -> None:
+    chunks = list(torch.arange(12.0).split(2))
+    joined = list(pace_chunks(iter(chunks), seconds=60))
+    assert [len(chunk) for chunk in joined] == [2, 10]
+    assert torch.equal(torch.cat(joined), torch.arange(12.0))
+    for first_samples, expected in ((3, [4, 8]), (99, [12])):
+        paced = pace_chunks(iter(chunks), seconds=60, first_samples=first_samples)
+        assert [len(chunk) for chunk in paced] == expected
+
+    def slow_chunks() -> Iterator[torch.Tensor]:
+        for chunk in chunks:
+            time.sleep(0.01)
+            yield chunk
+
+    assert len(list(pace_chunks(slow_chunks(), seconds=0.001))) == len(chunks)
+
+
+def test_player_quantises_as_files_do(tmp_path: Path) -> None:
+    waveform = torch.cat([torch.linspace(-1, 1, 70_001), torch.tensor([0.5 / 32768, 1.5 / 32768])])
+    io.write(tmp_path / "a.wav", waveform, RATE)
+    saved, _ = soundfile.read(tmp_path / "a.wav", dtype="int16")
+    assert np.array_equal(np.frombuffer(encode_pcm16(waveform), "<i2"), saved)
+
+
+def test_studio_serves_only_this_machine_except_on_a_space(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    monkeypatch.delenv("GRADIO_SERVER_NAME", raising=False)
+    options = launch_options(8000)
+    assert (options["server_name"], options["server_port"]) == ("127.0.0.1", 8000)
+    assert not options["share"]
+    assert not options["show_error"]
+    monkeypatch.setenv("SPACE_ID", "me/studio")
+    assert launch_options()["server_name"] == "0.0.0.0"

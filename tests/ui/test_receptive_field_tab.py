@@ -1,4 +1,4 @@
-"""The Receptive field tab without a browser: the geometry, the numbers, and what runs a model."""
+"""The Receptive field tab without a browser: geometry, costs, speed, influence."""
 
 import re
 from collections.abc import Callable
@@ -12,18 +12,33 @@ import torch
 
 from audio_utils.example_sound import make_example_sound
 from wavenet import checkpoint
-from wavenet.engines.rings import empty_state
 from wavenet.likelihood.effective_field import EffectiveField
 from wavenet.model.conditions import MelCondition
-from wavenet.model.frame_features import example_conditions
-from wavenet.ui import influence, jobs, networks
-from wavenet.ui import receptive_field as tab
-from wavenet.ui.controls import MAX_LABEL_SETS, MAX_NUMBERS
+from wavenet.ui import network_settings, receptive_field_tab
+from wavenet.ui.checkpoint_controls import MAX_NUMBERS
+from wavenet.ui.checkpoint_library import load_checkpoint
+from wavenet.ui.network_settings import (
+    CAUSAL_DILATED,
+    CHECKPOINT_PREFIX,
+    CUSTOM,
+    PRESETS,
+    doubling_dilations,
+    format_bytes,
+    read_network,
+    slider_values,
+)
+from wavenet.ui.receptive_field_tab import (
+    bin_edges,
+    choose_network,
+    influence_message,
+    measure_influence,
+    measure_speed,
+    speed_facts,
+)
 
 from ..conftest import tiny_config
 from .conftest import RATE
 
-NONE = [None] * (MAX_NUMBERS + MAX_LABEL_SETS)
 NO_ROOT = Path("nowhere")
 
 
@@ -32,19 +47,20 @@ def describe(
     dilations: str,
     rate: Any,
     widths: tuple[Any, ...] = (8, 8, 8),
-    drawing: str = networks.CAUSAL,
+    convolution: str = CAUSAL_DILATED,
     root: Path = NO_ROOT,
-    name: str = networks.OWN,
+    choice: str = CUSTOM,
 ) -> tuple[str, Any]:
-    """Do as the page when a control changes: HTML of the numbers, value of the picture."""
-    picture, facts, speed = tab.describe(root, drawing, name, kernel_size, dilations, *widths, rate)
-    assert speed == tab.NOT_MEASURED
-    return facts, picture
+    """Return what the page shows after a change: HTML of the numbers, value of the plot."""
+    values = (choice, kernel_size, dilations, *widths, rate)
+    plot, facts, speed = receptive_field_tab.show_network(root, convolution, *values)
+    assert speed == receptive_field_tab.SPEED_PLACEHOLDER
+    return facts, plot
 
 
 def fact(html: str, name: str) -> str:
     found = re.search(f"<dt>{re.escape(name)}</dt><dd>(.*?)</dd>", html)
-    assert found, f"{name} is not among the facts: {html}"
+    assert found, f"no fact {name}: {html}"
     return found[1]
 
 
@@ -52,41 +68,41 @@ def sizes(value: Any) -> list[int]:
     return [newest - oldest + 1 for oldest, newest in value["spans"]]
 
 
-def test_the_book_example_counts_2047_samples() -> None:
-    kernel_size, layers, cycles = networks.PRESETS["The book example: kernel 3, dilations 1 to 512"]
-    facts, value = describe(kernel_size, networks.doublings(layers, cycles), 16_000)
+def test_textbook_network_has_2047_samples() -> None:
+    kernel_size, layers, cycles = PRESETS["Textbook: kernel 3, dilations 1 to 512"]
+    facts, value = describe(kernel_size, doubling_dilations(layers, cycles), 16_000)
     assert fact(facts, "Receptive field") == "2,047 samples"
     assert fact(facts, "At 16,000 Hz") == "127.9 ms"
-    assert fact(facts, "Saved by the cache") == "2,047 times"
+    assert fact(facts, "Uncached / cached") == "2,047"
     assert value["dilations"] == [2**n for n in range(10)]
     assert sizes(value) == [2 ** (n + 1) - 1 for n in range(11)]
     cells = re.findall(r"<td>(.*?)</td>", facts)
     assert cells == ["2,047", "80", "2,047", "13", "21", "8,000"]
 
 
-def test_thirteen_doublings_reach_one_second() -> None:
-    facts, value = describe(3, networks.doublings(13, 1), 16_000)
+def test_thirteen_doubling_layers_reach_one_second() -> None:
+    facts, value = describe(3, doubling_dilations(13, 1), 16_000)
     assert sizes(value)[-1] == 16_383
     assert "1,023.9 ms" in facts
     assert "Layers for 1 s at 44,100 Hz" in (facts := describe(3, "1", 44_100)[0])
     assert re.findall(r"<td>(.*?)</td>", facts)[3] == "15"
 
 
-def test_cycles_add_and_do_not_multiply() -> None:
-    assert networks.doublings(3, 2) == "1, 2, 4, 1, 2, 4"
-    assert sizes(describe(2, networks.doublings(3, 2), 8000)[1])[-1] == 15
+def test_cycles_add_their_receptive_fields() -> None:
+    assert doubling_dilations(3, 2) == "1, 2, 4, 1, 2, 4"
+    assert sizes(describe(2, doubling_dilations(3, 2), 8000)[1])[-1] == 15
 
 
-def test_a_drawing_that_is_plain_or_looks_ahead_has_its_own_numbers() -> None:
+def test_undilated_and_non_causal_networks_have_their_own_numbers() -> None:
     text = "1, 2, 4, 8"
-    plain, value = describe(3, text, 8000, drawing="Causal, plain")
-    assert fact(plain, "Receptive field") == "9 samples"
-    assert fact(plain, "Saved by the cache") == "9 times"
+    undilated, value = describe(3, text, 8000, convolution="Causal, undilated")
+    assert fact(undilated, "Receptive field") == "9 samples"
+    assert fact(undilated, "Uncached / cached") == "9"
     assert (value["dilations"], value["causal"]) == ([1, 1, 1, 1], True)
-    ahead, value = describe(3, text, 8000, drawing="Non-causal, dilated")
-    assert fact(ahead, "Receptive field") == "31 samples"
-    assert fact(ahead, "Of it in the future") == "15 samples"
-    assert "Cache" not in ahead
+    non_causal, value = describe(3, text, 8000, convolution="Non-causal, dilated")
+    assert fact(non_causal, "Receptive field") == "31 samples"
+    assert fact(non_causal, "Of these in the future") == "15 samples"
+    assert "Cache" not in non_causal
     assert value["spans"][-1] == (-15, 15)
     facts, value = describe(3, text, 8000)
     assert "future" not in facts
@@ -117,140 +133,146 @@ def test_a_drawing_that_is_plain_or_looks_ahead_has_its_own_numbers() -> None:
         (2, "1, 2", 8000, (8, 8, 10**7), "skip_channels"),
     ],
 )
-def test_a_fault_is_a_sentence_and_the_picture_stays(
+def test_invalid_network_is_an_error_and_the_plot_stays(
     kernel_size: Any, dilations: str, rate: Any, widths: Any, words: str
 ) -> None:
     facts, value = describe(kernel_size, dilations, rate, widths)
     assert "role='alert'" in facts
     assert words in facts
     assert value == gr.skip()
-    values = (networks.OWN, kernel_size, dilations, *widths, rate)
-    *_, last = influence.run_speed(NO_ROOT, *values)
+    values = (CUSTOM, kernel_size, dilations, *widths, rate)
+    *_, last = measure_speed(NO_ROOT, *values)
     assert "role='alert'" in last
     assert words in last
 
 
-def test_a_thousand_layers_are_counted() -> None:
+def test_thousand_layers_are_supported() -> None:
     facts, value = describe(2, "1 " * 1000, 8000)
     assert fact(facts, "Receptive field") == "1,001 samples"
     assert len(value["spans"]) == 1001
 
 
-def test_a_checkpoint_brings_its_own_network(root: Path) -> None:
-    chosen = tab.choose(root, networks.CHECKPOINT + "digits")
+def test_checkpoint_sets_all_controls_of_its_network(root: Path) -> None:
+    chosen = choose_network(root, CHECKPOINT_PREFIX + "digits")
     assert chosen == [5, 1, 2, "1, 2, 4, 8, 16", 8, 8, 16, RATE, "digits"]
-    assert tab.choose(root, networks.CHECKPOINT + "../digits") == [gr.skip()] * 9
-    preset = tab.choose(root, networks.FIRST)
-    assert preset == [4, 1, 2, "1, 2, 4, 8", *networks.WIDTHS, gr.skip(), gr.skip()]
+    assert choose_network(root, CHECKPOINT_PREFIX + "../digits") == [gr.skip()] * 9
+    preset = choose_network(root, network_settings.FIRST_PRESET)
+    widths = network_settings.WIDTHS
+    assert preset == [4, 1, 2, "1, 2, 4, 8", *widths, gr.skip(), gr.skip()]
 
 
-def test_sliders_say_cycles_and_leave_other_dilations_alone() -> None:
-    assert networks.sliders_for((1, 2, 4) * 3) == [3, 3]
+def test_sliders_show_cycles_and_ignore_other_dilations() -> None:
+    assert slider_values((1, 2, 4) * 3) == [3, 3]
     for other in ((1, 2, 4, 1, 2), (1, 3), (2, 4), (1, 2, 2)):
-        assert networks.sliders_for(other) == [gr.skip()] * 2
+        assert slider_values(other) == [gr.skip()] * 2
 
 
 @pytest.mark.parametrize("name", ["digits", "notes"])
-def test_the_numbers_of_a_checkpoint_are_its_models_own(root: Path, name: str) -> None:
-    _, _, kernel_size, dilations, *widths, rate, _ = tab.choose(root, networks.CHECKPOINT + name)
+def test_numbers_of_a_checkpoint_are_those_of_its_model(root: Path, name: str) -> None:
+    _, _, kernel_size, dilations, *widths, rate, _ = choose_network(root, CHECKPOINT_PREFIX + name)
     settings = (kernel_size, dilations, rate, tuple(widths))
-    facts, value = describe(*settings, root=root, name=networks.CHECKPOINT + name)
+    facts, value = describe(*settings, root=root, choice=CHECKPOINT_PREFIX + name)
     model = checkpoint.load(root / name).model
-    given, local = example_conditions(model.config)
-    rings = empty_state(model, model.conditioning([given], [1], [local])).rings
+    rings = model.initial_memory(1).rings
     assert "checkpoint itself" in facts
     assert fact(facts, "Parameters") == f"{model.parameter_count:,}"
     assert fact(facts, "Receptive field") == f"{model.receptive_field:,} samples"
-    assert fact(facts, "Cache of a stream") == networks.memory(rings.nbytes)
-    assert fact(facts, "Work a sample, cached") == f"{model.macs_per_sample:,} MACs"
-    naive = model.macs_per_sample * model.receptive_field
-    assert fact(facts, "Work a sample, naive") == f"{naive:,} MACs"
+    assert fact(facts, "Cache per stream") == format_bytes(rings.nbytes)
+    assert fact(facts, "Per sample, cached") == f"{model.macs_per_sample:,} MACs"
+    uncached = model.macs_per_sample * model.receptive_field
+    assert fact(facts, "Per sample, uncached") == f"{uncached:,} MACs"
     assert sizes(value)[-1] == model.receptive_field
-    # one control moved, and it is a network without those conditions
+    # With one control changed it is a custom network without conditions.
     other, _ = describe(
-        kernel_size, dilations, rate, (8, 8, 17), root=root, name=networks.CHECKPOINT + name
+        kernel_size, dilations, rate, (8, 8, 17), root=root, choice=CHECKPOINT_PREFIX + name
     )
     assert fact(other, "Parameters") != fact(facts, "Parameters")
-    assert "no conditions" in other
+    assert "without conditions" in other
 
 
-def test_a_damaged_checkpoint_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_damaged_checkpoint_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "config.json").write_text("{")
     with pytest.raises(gr.Error) as caught:
-        tab.choose(tmp_path, networks.CHECKPOINT + "bad")
+        choose_network(tmp_path, CHECKPOINT_PREFIX + "bad")
     assert caught.value.message.startswith("bad/config.json")
-    facts, _ = describe(2, "1", 8000, root=tmp_path, name=networks.CHECKPOINT + "bad")
+    facts, _ = describe(2, "1", 8000, root=tmp_path, choice=CHECKPOINT_PREFIX + "bad")
     assert "role='alert'" in facts
     assert str(tmp_path) not in facts
 
 
-def test_speed_is_measured_of_what_is_chosen(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(influence, "RUN_SECONDS", 0.005)
-    monkeypatch.setattr(influence, "_threads", lambda: (1,))
-    values = (networks.CHECKPOINT + "digits", 2, "1, 2, 4, 8, 16", 8, 8, 16, RATE)
-    *busy, last = influence.run_speed(root, *values)
-    assert len(busy) == 1 + influence.RUNS
+def test_speed_of_the_chosen_network_is_measured(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receptive_field_tab, "RUN_SECONDS", 0.005)
+    monkeypatch.setattr(receptive_field_tab, "_thread_counts", lambda: (1,))
+    values = (CHECKPOINT_PREFIX + "digits", 2, "1, 2, 4, 8, 16", 8, 8, 16, RATE)
+    *busy, last = measure_speed(root, *values)
+    assert len(busy) == 1 + receptive_field_tab.SPEED_RUNS
     assert all("role='status'" in part for part in busy)
-    assert float(fact(last, "Samples a second").replace(",", "")) > 100
+    assert float(fact(last, "Speed").removesuffix(" samples/s").replace(",", "")) > 100
     assert "kernel 2, layers 5, channels 8 · 8 · 16" in last
 
 
-def test_what_a_speed_means_is_reckoned_from_the_network() -> None:
-    network = networks.read_network(NO_ROOT, networks.OWN, 3, "1, 2, 4", 8, 8, 16, 8000)
-    facts = influence.speed_facts(network, {1: 10_000.0, 2: 16_000.0})
-    assert fact(facts, "Samples a second") == "16,000"
+def test_facts_of_a_speed_follow_from_the_network() -> None:
+    network = read_network(NO_ROOT, CUSTOM, 3, "1, 2, 4", 8, 8, 16, 8000)
+    facts = speed_facts(network, {1: 10_000.0, 2: 16_000.0})
+    assert fact(facts, "Speed") == "16,000 samples/s"
     assert fact(facts, "At 8,000 Hz") == "2.00 × real time"
-    assert fact(facts, "Time for a sample") == "62.5 µs"
-    work = 16_000 * network.cost.cached_macs / 1e9
-    assert fact(facts, "Work a second") == f"{work:.2f} GMACs"
-    assert fact(facts, "Without a cache, about") == f"{16_000 / 15:,.1f} a second"
+    assert fact(facts, "Time per sample") == "62.5 µs"
+    throughput = 16_000 * network.cost.cached_macs / 1e9
+    assert fact(facts, "Throughput") == f"{throughput:.2f} GMAC/s"
+    assert fact(facts, "Without cache (estimate)") == f"{16_000 / 15:,.1f} samples/s"
     assert "2 threads (10,000 on 1)" in facts
 
 
-def test_a_network_that_takes_too_long_is_not_measured() -> None:
-    *_, last = influence.run_speed(NO_ROOT, networks.OWN, 3, "1 " * 8, 1024, 1024, 256, 8000)
+def test_speed_of_a_too_large_network_is_not_measured() -> None:
+    *_, last = measure_speed(NO_ROOT, CUSTOM, 3, "1 " * 8, 1024, 1024, 256, 8000)
     assert "role='alert'" in last
     assert "100.0 MB" in last
 
 
-def listen(root: Path, name: str | None, recording: Path | None = None) -> Any:
-    """Press Listen; gives all messages."""
+def influence_messages(root: Path, name: str | None, recording: Path | None = None) -> Any:
+    """Measure the influence; return all messages."""
     path = None if recording is None else str(recording)
-    chosen = [None] * MAX_NUMBERS + ["3", "george"]
-    return list(influence.run_field(root, name, path, *chosen))
+    conditions = [None] * MAX_NUMBERS + ["3", "george"]
+    return list(measure_influence(root, name, path, *conditions))
 
 
-def test_a_model_listens_to_its_own_clips_and_to_a_recording(root: Path, tmp_path: Path) -> None:
-    messages = listen(root, "digits")
+def test_influence_is_measured_on_generated_clips_and_on_a_recording(
+    root: Path, tmp_path: Path
+) -> None:
+    messages = influence_messages(root, "digits")
     assert [list(part) for part in messages[:2]] == [["busy"]] * 2
     last = messages[-1]
     assert (last["name"], last["rate"], last["field"]) == ("digits", RATE, 32)
     assert last["edges"] == list(range(1, 34))
-    assert last["outputs"] == last["planned"] == 96
+    assert last["predictions"] == last["planned"] == 96
     assert max(last["level"]) == 0
-    assert last["held"][-1] == 1
-    assert "4 clips" in last["source"]
+    assert last["cumulative"][-1] == 1
+    assert last["source"] == "4 generated clips"
     soundfile.write(tmp_path / "song.wav", make_example_sound(RATE).numpy(), RATE)
-    heard = listen(root, "digits", tmp_path / "song.wav")[-1]
-    assert heard["source"] == "song.wav"
-    assert heard["level"] != last["level"]
+    recorded = influence_messages(root, "digits", tmp_path / "song.wav")[-1]
+    assert recorded["source"] == "song.wav"
+    assert recorded["level"] != last["level"]
 
 
-def test_a_model_that_says_recordings_again_reads_the_example(
+def test_influence_of_a_vocoder_is_measured_on_the_example(
     tmp_path: Path, make_checkpoint: Callable[..., Any]
 ) -> None:
     config = tiny_config(conditions="none").model_copy(
         update={"conditions": (MelCondition(n_mels=20, win_length=256),)}
     )
     make_checkpoint(config)
-    last = listen(tmp_path, "tiny")[-1]
-    assert last["source"] == "the example sound"
-    assert last["outputs"] == 96
+    last = influence_messages(tmp_path, "tiny")[-1]
+    assert last["source"] == "the example recording"
+    assert last["predictions"] == 96
 
 
-def test_what_cannot_be_listened_with_is_one_sentence(root: Path, tmp_path: Path) -> None:
-    (tmp_path / "notes.wav").write_text("this is no sound")
+def test_influence_with_an_invalid_model_or_recording_is_an_error(
+    root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.wav").write_text("not audio")
     soundfile.write(tmp_path / "short.wav", torch.zeros(32).numpy(), RATE)
     for name, recording, words in (
         ("missing", None, "no checkpoint 'missing'"),
@@ -259,33 +281,33 @@ def test_what_cannot_be_listened_with_is_one_sentence(root: Path, tmp_path: Path
         ("digits", tmp_path / "notes.wav", "notes.wav is not audio"),
         ("digits", tmp_path / "short.wav", "at least 33 samples"),
     ):
-        last = listen(root, name, recording)[-1]
+        last = influence_messages(root, name, recording)[-1]
         assert list(last) == ["error"]
         assert words in last["error"]
         assert str(tmp_path) not in last["error"]
 
 
-def test_a_curve_of_bins_keeps_all_influence(root: Path) -> None:
-    loaded = jobs.load_named(root, "digits")
+def test_bins_of_the_curve_keep_all_influence(root: Path) -> None:
+    checkpoint = load_checkpoint(root, "digits")
     torch.manual_seed(0)
     field = EffectiveField(torch.rand(5000, dtype=torch.float64) + 0.5, 8, 16)
-    message = influence.field_message(loaded, field, "x")
+    message = influence_message(checkpoint, field, "x")
     edges = message["edges"]
     assert (edges[0], edges[-1]) == (1, 5001)
-    assert 100 < len(edges) <= influence.BINS + 2
+    assert 100 < len(edges) <= receptive_field_tab.BINS + 2
     for n in (0, 7, len(edges) - 2):
         part = field.influence[edges[n] - 1 : edges[n + 1] - 1]
         level = float(20 * (part.mean() / field.influence.max()).log10())
         assert message["level"][n] == pytest.approx(level, abs=0.01)
         share = float(field.influence[: edges[n + 1] - 1].sum() / field.influence.sum())
-        assert message["held"][n] == pytest.approx(share, abs=1e-5)
+        assert message["cumulative"][n] == pytest.approx(share, abs=1e-5)
     assert message["spans"][1] == [0.9, field.span(0.9)]
-    assert (message["outputs"], message["planned"]) == (8, 16)
-    assert influence.field_message(loaded, field, "x", is_last=True)["planned"] == 8
+    assert (message["predictions"], message["planned"]) == (8, 16)
+    assert influence_message(checkpoint, field, "x", is_last=True)["planned"] == 8
 
 
 @pytest.mark.parametrize("samples", [1, 2, 5, 241, 100_000])
-def test_bins_rise_and_hold_every_sample_once(samples: int) -> None:
-    edges = influence.bin_edges(samples)
+def test_bin_edges_increase_and_cover_every_sample(samples: int) -> None:
+    edges = bin_edges(samples)
     assert edges == sorted(set(edges))
     assert (edges[0], edges[-1]) == (1, samples + 1)

@@ -14,23 +14,36 @@ from audio_utils import io
 from wavenet import folder_lock
 from wavenet.training import run_process
 from wavenet.training.run_process import RunPlan
-from wavenet.ui import jobs, recipes, recordings, runs, training
-from wavenet.ui.studio import build_studio
+from wavenet.ui import run_view, train_tab
+from wavenet.ui.checkpoint_library import load_checkpoint
+from wavenet.ui.recipe_choices import read_recipe, recipe_choices
+from wavenet.ui.run_view import checkpoint_digest
+from wavenet.ui.studio_app import build_studio
+from wavenet.ui.train_tab import (
+    RUN_OUTPUTS,
+    disabled_reason,
+    publish_run,
+    show_recipe,
+    show_run,
+    start_example,
+    start_run,
+)
+from wavenet.ui.training_recordings import write_notes
 
 from .conftest import RATE, save_checkpoint
 
-HARM = "<img src=x onerror=alert(1)>"
+INJECTION = "<img src=x onerror=alert(1)>"
 
 
 @pytest.fixture(autouse=True)
 def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SPACE_ID", "GRADIO_SERVER_NAME", training.ALLOW_TRAIN):
+    for name in ("SPACE_ID", "GRADIO_SERVER_NAME", train_tab.ALLOW_TRAIN):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[RunPlan]:
-    """The plans of the runs that would have begun."""
+    """The plans of the runs that would have started."""
     found: list[RunPlan] = []
     monkeypatch.setattr(
         run_process, "_start_process", lambda plan, folder, worker: found.append(plan)
@@ -41,31 +54,31 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[RunPlan]:
 @pytest.fixture
 def notes(tmp_path: Path) -> Path:
     (tmp_path / "notes").mkdir()
-    recordings.write_notes(tmp_path / "notes")
+    write_notes(tmp_path / "notes")
     return tmp_path / "notes"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def runs_dir(tmp_path: Path) -> Path:
     """The folder of runs."""
     return tmp_path / "runs"
 
 
 @pytest.fixture
-def offers(tmp_path: Path) -> Path:
+def root(tmp_path: Path) -> Path:
     """A folder of checkpoints."""
-    save_checkpoint(tmp_path / "offers", "digits", RATE, {"digit": ("0", "1")})
-    return tmp_path / "offers"
+    save_checkpoint(tmp_path / "checkpoints", "digits", RATE, {"digit": ("0", "1")})
+    return tmp_path / "checkpoints"
 
 
-def make_run(place: Path, name: str, saved: int = 0, wish: str = "run") -> Path:
-    """Put a run there whose process is gone."""
-    folder = place / name
+def make_run(runs_dir: Path, name: str, saved: int = 0, action: str = "run") -> Path:
+    """Write the folder of a run whose process has ended."""
+    folder = runs_dir / name
     save_checkpoint(folder, "checkpoint", RATE, {"note": ("a", "b")})
     plan = RunPlan(name=name, recipe="tiny", steps=4)
     (folder / run_process.PLAN_FILE).write_text(plan.model_dump_json())
-    mark = {"action": wish, "pid": 2**22 + 1, "started": 0.0}
-    (folder / run_process.CONTROL_FILE).write_text(json.dumps(mark))
+    control = {"action": action, "pid": 2**22 + 1, "started": 0.0}
+    (folder / run_process.CONTROL_FILE).write_text(json.dumps(control))
     if saved:
         (folder / f"step-{saved:09d}").mkdir()
     row = {"step": 1, "loss_bits": 7.5, "samples": 4000, "samples_per_second": 2000.0}
@@ -80,19 +93,20 @@ def last(updates: Iterator[tuple[Any, ...]]) -> tuple[Any, ...]:
     return list(updates)[-1]
 
 
-def shown(place: Path, offers: Path, name: str | None, seen: Any = None) -> dict[str, Any]:
-    values = training.show(place, offers, 1, name, seen)
-    return dict(zip((*training.SHOWN, "seen", "picker"), values, strict=True))
+def shown(runs_dir: Path, root: Path, name: str | None, seen: Any = None) -> dict[str, Any]:
+    """Return the updates of the page by name."""
+    values = show_run(runs_dir, root, 1, name, seen)
+    return dict(zip((*RUN_OUTPUTS, "seen", "dropdown"), values, strict=True))
 
 
-def test_a_run_is_begun_as_the_controls_say(
-    notes: Path, place: Path, offers: Path, started: list[RunPlan]
+def test_run_is_started_from_the_controls(
+    notes: Path, runs_dir: Path, root: Path, started: list[RunPlan]
 ) -> None:
-    looked = [str(notes), None, "{note}_{take}", True]
-    given = [str(notes), None, "{note}_{take}", ["note"]]
-    update = training.begin(place, offers, *given, "small", 10, "mine", looked)
+    inspected = [str(notes), None, "{note}_{take}", True]
+    controls = [str(notes), None, "{note}_{take}", ["note"]]
+    update = start_run(runs_dir, root, *controls, "small", 10, "mine", inspected)
     assert update["value"] == "mine"
-    training.begin(place, offers, *given, "vocoder", 10, "other", looked)
+    start_run(runs_dir, root, *controls, "vocoder", 10, "other", inspected)
     assert started[0] == RunPlan(
         name="mine",
         data=str(notes),
@@ -101,170 +115,171 @@ def test_a_run_is_begun_as_the_controls_say(
         recipe="small",
         steps=10,
     )
-    assert started[1].labels == (), "the vocoder would lose its mel frames"
-    assert 'name = "mine"' in (place / "mine" / run_process.RECIPE_FILE).read_text()
+    assert started[1].labels == (), "labels would replace the mel frames of the vocoder"
+    assert 'name = "mine"' in (runs_dir / "mine" / run_process.RECIPE_FILE).read_text()
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"looked": None}, "Look at the recordings"),
-        ({"looked": ["/elsewhere", None, None, False]}, "Look at the recordings"),
-        ({"name": ""}, "no name yet"),
+        ({"inspected": None}, "Inspect recordings"),
+        ({"inspected": ["/elsewhere", None, None, False]}, "Inspect recordings"),
+        ({"name": ""}, "no name"),
         ({"name": "../up"}, "begins with a letter"),
-        ({"name": "digits"}, "a checkpoint digits already"),
+        ({"name": "digits"}, "checkpoint digits exists"),
         ({"steps": 0}, "steps"),
         ({"steps": None}, "steps"),
     ],
 )
-def test_what_cannot_be_begun_is_a_sentence(
+def test_invalid_run_is_an_error_and_writes_nothing(
     notes: Path,
-    place: Path,
-    offers: Path,
+    runs_dir: Path,
+    root: Path,
     started: list[RunPlan],
     change: dict[str, Any],
     words: str,
 ) -> None:
-    usual = {"recipe": "tiny", "steps": 10, "name": "mine", "looked": [str(notes), None, None, 0]}
-    values = list((usual | change).values())
+    inspected = [str(notes), None, None, 0]
+    valid = {"recipe": "tiny", "steps": 10, "name": "mine", "inspected": inspected}
+    values = list((valid | change).values())
     with pytest.raises(gr.Error, match=words):
-        training.begin(place, offers, str(notes), None, None, [], *values)
+        start_run(runs_dir, root, str(notes), None, None, [], *values)
     assert started == []
-    assert not place.exists()
+    assert not runs_dir.exists()
 
 
-def test_the_example_can_be_pressed_again(place: Path, offers: Path, started: list[Any]) -> None:
-    assert training.begin_example(place, offers)["value"] == "notes"
-    assert training.begin_example(place, offers)["value"] == "notes-2"
-    assert len(list((place / "notes-2" / "recordings").iterdir())) == 20
+def test_example_can_be_started_again(runs_dir: Path, root: Path, started: list[Any]) -> None:
+    assert start_example(runs_dir, root)["value"] == "notes"
+    assert start_example(runs_dir, root)["value"] == "notes-2"
+    assert len(list((runs_dir / "notes-2" / "recordings").iterdir())) == 20
 
 
-def test_a_recipe_is_described_with_what_is_known_of_its_speed(place: Path) -> None:
-    about, steps, labels = training.show_recipe(place, "tiny", ["", None, None, True])
-    assert "not known yet" in about
-    assert steps == recipes.recipe("tiny").train.steps
+def test_recipe_is_described_with_its_measured_speed(runs_dir: Path) -> None:
+    about, steps, labels = show_recipe(runs_dir, "tiny", ["", None, None, True])
+    assert "unknown" in about
+    assert steps == read_recipe("tiny").train.steps
     assert labels["visible"]
-    make_run(place, "first")
-    assert "about 16.7 minutes" in training.show_recipe(place, "tiny", None)[0]
-    assert not training.show_recipe(place, "vocoder", ["", None, None, True])[2]["visible"]
-    assert not training.show_recipe(place, "tiny", ["", None, None, False])[2]["visible"]
+    make_run(runs_dir, "first")
+    assert "about 16.7 minutes" in show_recipe(runs_dir, "tiny", None)[0]
+    assert not show_recipe(runs_dir, "vocoder", ["", None, None, True])[2]["visible"]
+    assert not show_recipe(runs_dir, "tiny", ["", None, None, False])[2]["visible"]
 
 
-def test_recipes_are_offered_by_size_where_the_labels_are() -> None:
-    assert recipes.choices()[0] == ("tiny: 29,920 parameters, 8,000 Hz", "tiny")
-    assert "digits" not in dict(map(reversed, recipes.choices(["digit"])))
-    assert "digits" in dict(map(reversed, recipes.choices(["digit", "speaker"])))
+def test_recipes_are_listed_by_size_if_their_labels_exist() -> None:
+    assert recipe_choices()[0] == ("tiny: 29,920 parameters, 8,000 Hz", "tiny")
+    assert "digits" not in dict(map(reversed, recipe_choices(["digit"])))
+    assert "digits" in dict(map(reversed, recipe_choices(["digit", "speaker"])))
 
 
-def test_a_run_is_shown_once_and_then_what_is_new(place: Path, offers: Path) -> None:
-    folder = make_run(place, "first")
-    first = shown(place, offers, "first")
+def test_only_changes_of_a_run_are_sent_again(runs_dir: Path, root: Path) -> None:
+    folder = make_run(runs_dir, "first")
+    first = shown(runs_dir, root, "first")
     assert "ended without a message" in first["state"]
     assert "from the beginning" in first["state"]
     assert "7.250 bits" in first["facts"]
     assert [first[f"clip{n}"]["label"] for n in (1, 2, 3)] == ["Step 4", "Step 3", "Step 2"]
-    assert [name for name in training.SHOWN[6:10] if first[name]["interactive"]] == [
+    assert [name for name in RUN_OUTPUTS[6:10] if first[name]["interactive"]] == [
         "resume",
         "use",
     ]
     assert first["timer"] == gr.update(active=False)
-    second = shown(place, offers, "first", first["seen"])
+    second = shown(runs_dir, root, "first", first["seen"])
     assert all(value == gr.skip() for name, value in second.items() if name != "seen")
     with (folder / "metrics.jsonl").open("a") as file:
         row = {"step": 2, "loss_bits": 7.0, "samples": 4000, "samples_per_second": 2000.0}
         file.write(json.dumps(row) + "\n")
-    third = shown(place, offers, "first", second["seen"])
+    third = shown(runs_dir, root, "first", second["seen"])
     assert {name for name, value in third.items() if value != gr.skip()} == {
         "facts",
         "curves",
         "seen",
     }
-    assert [2, pytest.approx(7.475), runs.TRAINING] in third["curves"]["value"]["data"]
+    assert [2, pytest.approx(7.475), run_view.TRAINING] in third["curves"]["value"]["data"]
 
 
-def test_no_run_and_one_that_is_gone_are_shown(place: Path, offers: Path) -> None:
-    assert training.show_runs(place) == gr.update(choices=[], value=None)
-    assert shown(place, offers, None)["state"] == runs.NONE_YET
-    assert "role='alert'" in shown(place, offers, "gone")["state"]
-    for name in ("gone", "../offers", None):
-        with pytest.raises(gr.Error, match="no such run"):
-            training.steer(place, run_process.stop, name)
+def test_missing_runs_are_shown_or_an_error(runs_dir: Path, root: Path) -> None:
+    assert train_tab.show_runs(runs_dir) == gr.update(choices=[], value=None)
+    assert shown(runs_dir, root, None)["state"] == run_view.PLACEHOLDER
+    assert "role='alert'" in shown(runs_dir, root, "gone")["state"]
+    for name in ("gone", "../checkpoints", None):
+        with pytest.raises(gr.Error, match="no longer exists"):
+            train_tab.control_run(runs_dir, run_process.stop, name)
 
 
-def test_words_of_a_log_are_no_html(place: Path, offers: Path) -> None:
-    folder = make_run(place, "first", 2, "pause")  # and then it could not save
-    (folder / run_process.LOG_FILE).write_text(f"wavenet: {HARM}\n")
-    state = shown(place, offers, "first")["state"]
+def test_text_of_a_log_is_escaped(runs_dir: Path, root: Path) -> None:
+    folder = make_run(runs_dir, "first", 2, "pause")  # and then saving failed
+    (folder / run_process.LOG_FILE).write_text(f"wavenet: {INJECTION}\n")
+    state = shown(runs_dir, root, "first")["state"]
     assert "<img" not in state
     assert "&lt;img" in state
 
 
-@pytest.mark.parametrize(("saved", "wish"), [(4, "run"), (2, "stop")])
-def test_a_run_that_is_done_offers_its_result_once(
-    place: Path, offers: Path, saved: int, wish: str
+@pytest.mark.parametrize(("saved", "action"), [(4, "run"), (2, "stop")])
+def test_complete_run_publishes_its_checkpoint_once(
+    runs_dir: Path, root: Path, saved: int, action: str
 ) -> None:
-    make_run(place, "first", saved, wish)
-    first = shown(place, offers, "first")
-    assert first["picker"]["choices"] == ["digits", "first"]
-    assert "offer it as first" in first["state"]
-    assert jobs.load_named(offers, "first").config.name == "checkpoint"
-    assert shown(place, offers, "first", first["seen"])["picker"] == gr.skip()
-    shutil.rmtree(offers / "first")
-    assert shown(place, offers, "first")["picker"] == gr.skip(), "a person took it away"
-    assert not (offers / "first").exists()
-    training.use(place, offers, 1, "first")
-    assert (offers / "first").exists()
+    make_run(runs_dir, "first", saved, action)
+    first = shown(runs_dir, root, "first")
+    assert first["dropdown"]["choices"] == ["digits", "first"]
+    assert "list it as first" in first["state"]
+    assert load_checkpoint(root, "first").config.name == "checkpoint"
+    assert shown(runs_dir, root, "first", first["seen"])["dropdown"] == gr.skip()
+    shutil.rmtree(root / "first")
+    assert shown(runs_dir, root, "first")["dropdown"] == gr.skip(), "the user had removed it"
+    assert not (root / "first").exists()
+    publish_run(runs_dir, root, 1, "first")
+    assert (root / "first").exists()
 
 
-def test_a_paused_run_offers_nothing_by_itself(place: Path, offers: Path) -> None:
-    make_run(place, "first", 2, "pause")
-    assert shown(place, offers, "first")["picker"] == gr.skip()
-    assert not (offers / "first").exists()
+def test_paused_run_publishes_nothing_by_itself(runs_dir: Path, root: Path) -> None:
+    make_run(runs_dir, "first", 2, "pause")
+    assert shown(runs_dir, root, "first")["dropdown"] == gr.skip()
+    assert not (root / "first").exists()
 
 
-def test_only_a_copy_of_the_same_run_is_replaced(place: Path, offers: Path) -> None:
-    folder = make_run(place, "first", 4)
-    training.use(place, offers, 1, "first")
+def test_only_a_checkpoint_of_the_same_run_is_replaced(runs_dir: Path, root: Path) -> None:
+    folder = make_run(runs_dir, "first", 4)
+    publish_run(runs_dir, root, 1, "first")
     save_checkpoint(folder, "checkpoint", 2 * RATE, {"note": ("a", "b")})
-    training.use(place, offers, 1, "first")
-    assert jobs.load_named(offers, "first").config.audio.sample_rate == 2 * RATE
-    save_checkpoint(offers, "first", RATE, {"word": ("x", "y")})
-    before = runs.digest(offers / "first")
-    with pytest.raises(gr.Error, match="not this run's"):
-        training.use(place, offers, 1, "first")
-    assert runs.digest(offers / "first") == before
-    make_run(place, "digits", 4)
-    assert "not this run&#x27;s" in shown(place, offers, "digits")["state"]
+    publish_run(runs_dir, root, 1, "first")
+    assert load_checkpoint(root, "first").config.audio.sample_rate == 2 * RATE
+    save_checkpoint(root, "first", RATE, {"word": ("x", "y")})
+    before = checkpoint_digest(root / "first")
+    with pytest.raises(gr.Error, match="not from this run"):
+        publish_run(runs_dir, root, 1, "first")
+    assert checkpoint_digest(root / "first") == before
+    make_run(runs_dir, "digits", 4)
+    assert "not from this run" in shown(runs_dir, root, "digits")["state"]
 
 
-def test_a_run_without_a_checkpoint_offers_none(place: Path, offers: Path) -> None:
-    shutil.rmtree(make_run(place, "first") / "checkpoint")
-    assert not shown(place, offers, "first")["use"]["interactive"]
+def test_run_without_a_checkpoint_publishes_none(runs_dir: Path, root: Path) -> None:
+    shutil.rmtree(make_run(runs_dir, "first") / "checkpoint")
+    assert not shown(runs_dir, root, "first")["use"]["interactive"]
     with pytest.raises(gr.Error, match="no checkpoint yet"):
-        training.use(place, offers, 1, "first")
+        publish_run(runs_dir, root, 1, "first")
 
 
-def test_a_run_that_lives_keeps_the_page_looking(
-    place: Path, offers: Path, monkeypatch: pytest.MonkeyPatch
+def test_page_updates_while_the_run_is_alive(
+    runs_dir: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = make_run(place, "first", 2)
+    folder = make_run(runs_dir, "first", 2)
     monkeypatch.setattr(folder_lock, "lock_holder", lambda folder: 2**22 + 1)
-    living = shown(place, offers, "first")
-    assert living["timer"] == gr.update(active=True, value=runs.OFTEN_SECONDS)
-    assert "Training." in living["state"]
-    assert "6.0 s" in living["facts"]
+    alive = shown(runs_dir, root, "first")
+    assert alive["timer"] == gr.update(active=True, value=run_view.SHORT_INTERVAL)
+    assert "Training." in alive["state"]
+    assert "6.0 s" in alive["facts"]
     names = ("pause", "resume", "stop", "use")
-    assert [living[name]["interactive"] for name in names] == [True, False, True, True]
+    assert [alive[name]["interactive"] for name in names] == [True, False, True, True]
     long = RunPlan(name="first", recipe="tiny", steps=400)
     (folder / run_process.PLAN_FILE).write_text(long.model_dump_json())
-    later = shown(place, offers, "first", living["seen"])
-    assert later["timer"] == gr.update(active=True, value=runs.SELDOM_SECONDS)
+    later = shown(runs_dir, root, "first", alive["seen"])
+    assert later["timer"] == gr.update(active=True, value=run_view.LONG_INTERVAL)
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
-        ("SPACE_ID", "me/studio", "a Space"),
+        ("SPACE_ID", "me/studio", "Space"),
         ("GRADIO_SERVER_NAME", "0.0.0.0", "other machines"),
         ("GRADIO_SERVER_NAME", "studio.example.org", "other machines"),
         ("GRADIO_SERVER_NAME", "127.0.0.1", ""),
@@ -272,19 +287,17 @@ def test_a_run_that_lives_keeps_the_page_looking(
         ("GRADIO_SERVER_NAME", "::1", ""),
     ],
 )
-def test_training_is_off_where_strangers_come_unless_it_is_asked_for(
+def test_training_is_disabled_for_other_machines_unless_allowed(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
 ) -> None:
     monkeypatch.setenv(variable, value)
-    assert words in training.refusal()
-    assert bool(words) == bool(training.refusal())
-    monkeypatch.setenv(training.ALLOW_TRAIN, "1")
-    assert training.refusal() == ""
+    assert words in disabled_reason()
+    assert bool(words) == bool(disabled_reason())
+    monkeypatch.setenv(train_tab.ALLOW_TRAIN, "1")
+    assert disabled_reason() == ""
 
 
-def test_where_training_is_off_nothing_can_be_called(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disabled_training_has_no_events(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def of_the_tab(page: gr.Blocks) -> tuple[set[str], set[str]]:
         names = {str(block.elem_id) for block in page.blocks.values()}
         work = [getattr(event.fn, "func", event.fn) for event in page.fns.values()]
@@ -292,9 +305,9 @@ def test_where_training_is_off_nothing_can_be_called(
         found = {e.api_visibility for e, f in events if getattr(f, "__module__", "") == module}
         return {name for name in names if name.startswith("train-")}, found
 
-    module = training.__name__
+    module = train_tab.__name__
     names, visibilities = of_the_tab(build_studio(root))
-    assert {"train-start", "train-look", "train-curves"} <= names
+    assert {"train-start", "train-inspect", "train-curves"} <= names
     assert visibilities == {"private"}
     monkeypatch.setenv("SPACE_ID", "me/studio")
-    assert of_the_tab(build_studio(root)) == ({"train-off"}, set())
+    assert of_the_tab(build_studio(root)) == ({"train-disabled"}, set())

@@ -1,4 +1,4 @@
-"""ZeroGPU with a stand-in for `spaces`: like it, it pickles both ways and never waits."""
+"""ZeroGPU with a fake of `spaces`, which pickles arguments and results, and never waits."""
 
 import pickle
 import sys
@@ -14,72 +14,74 @@ import soundfile
 import torch
 
 from wavenet.errors import EngineUnavailable
-from wavenet.ui import live, zerogpu
-from wavenet.ui.live import Stops
+from wavenet.ui import checkpoint_library, generate_tab, zerogpu
+from wavenet.ui.event_handling import StopRequests
 
-from .test_generate_tab import SETTINGS, press
+from .test_generate_tab import SETTINGS, press_generate
 
-torch_answer = torch.cuda.is_available
+REAL_IS_AVAILABLE = torch.cuda.is_available
 
 
-class Spaces(types.ModuleType):
-    """Knows what was asked of it."""
+class FakeSpaces(types.ModuleType):
+    """A fake package that records how it was used."""
 
     def __init__(self) -> None:
         super().__init__("spaces")
         self.duration: Any = None
         self.calls = 0
         self.closed = 0
-        self.fault: Exception | None = None
+        self.error: Exception | None = None
 
     def GPU(self, duration: Any) -> Any:
         self.duration = duration
 
         def decorate(task: Any) -> Any:
-            def borrowed(*args: Any) -> Iterator[Any]:
+            def run_in_worker(*args: Any) -> Iterator[Any]:
                 self.calls += 1
-                if self.fault:
-                    raise self.fault
+                if self.error:
+                    raise self.error
                 args = pickle.loads(pickle.dumps(args))
-                here, torch.cuda.is_available = torch.cuda.is_available, torch_answer
-                results, fault = [], None
+                main_answer = torch.cuda.is_available
+                torch.cuda.is_available = REAL_IS_AVAILABLE
+                results, error = [], None
                 try:
-                    # The worker is done with all of it before the page has seen anything.
+                    # The worker completes everything before the page receives anything.
                     for result in task(*args):
                         results.append(pickle.dumps(result))
-                except Exception as error:
-                    fault = error
+                except Exception as raised:
+                    error = raised
                 finally:
-                    torch.cuda.is_available = here
+                    torch.cuda.is_available = main_answer
                 try:
                     yield from map(pickle.loads, results)
                 except GeneratorExit:
                     self.closed += 1
                     raise
-                if fault:
-                    raise fault
+                if error:
+                    raise error
 
-            return borrowed
+            return run_in_worker
 
         return decorate
 
 
 @pytest.fixture
-def spaces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Spaces:
-    """A ZeroGPU Space, on which the studio has begun to borrow."""
-    module = Spaces()
+def spaces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeSpaces:
+    """A ZeroGPU Space on which the studio uses GPUs."""
+    module = FakeSpaces()
     monkeypatch.setitem(sys.modules, "spaces", module)
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(live, "run_live", live.run_live)
+    monkeypatch.setattr(generate_tab, "run_generation", generate_tab.run_generation)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert zerogpu.borrow_gpu()
-    assert not torch.cuda.is_available(), "the main process believes in a GPU"
+    assert zerogpu.use_zerogpu()
+    assert not torch.cuda.is_available(), "the main process reports a GPU"
     zerogpu.working_engine.cache_clear()
     return module
 
 
-def sound_of(outputs: list[tuple[Any, ...]]) -> np.ndarray:
+def saved_samples(outputs: list[tuple[Any, ...]]) -> np.ndarray:
+    """Read the only WAV file of the last outputs."""
     files = [
         value["value"]
         for value in outputs[-1]
@@ -89,81 +91,86 @@ def sound_of(outputs: list[tuple[Any, ...]]) -> np.ndarray:
     return soundfile.read(files[0], dtype="int16")[0]
 
 
-def test_a_run_in_the_worker_is_the_run_here_and_its_file_stays(
-    root: Path, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
+def test_worker_generates_the_same_audio_and_its_file_stays(
+    root: Path, spaces: FakeSpaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = []
+    local = []
     with monkeypatch.context() as patch:
-        patch.setattr(live, "run_live", zerogpu.run_here)
-        for output in press(root):
-            here.append(output)
+        patch.setattr(generate_tab, "run_generation", zerogpu.run_locally)
+        for output in press_generate(root):
+            local.append(output)
             if not output[0].get("pcm"):
-                expected = sound_of(here)  # now: the file goes with the run
+                expected = saved_samples(local)  # now, because the run deletes the file
     assert spaces.calls == 0
-    there = list(press(root))
+    remote = list(press_generate(root))
     assert spaces.calls == 1
-    assert np.array_equal(sound_of(there), expected)
-    assert there[-1][0]["end"]
-    assert len(there[-1]) == len(live.OUTPUTS)
+    assert np.array_equal(saved_samples(remote), expected)
+    assert remote[-1][0]["end"]
+    assert len(remote[-1]) == len(generate_tab.OUTPUTS)
 
 
-def test_anywhere_else_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = live.run_live, torch.cuda.is_available
-    monkeypatch.setitem(sys.modules, "spaces", Spaces())
+def test_other_machines_are_unaffected(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = generate_tab.run_generation, torch.cuda.is_available
+    monkeypatch.setitem(sys.modules, "spaces", FakeSpaces())
     monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
-    assert not zerogpu.borrow_gpu()
+    assert not zerogpu.use_zerogpu()
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     monkeypatch.setitem(sys.modules, "spaces", None)
-    assert not zerogpu.borrow_gpu()
-    assert (live.run_live, torch.cuda.is_available) == before
+    assert not zerogpu.use_zerogpu()
+    assert (generate_tab.run_generation, torch.cuda.is_available) == before
 
 
-def test_without_a_gpu_to_be_had_the_run_is_made_here(
-    root: Path, spaces: Spaces, capsys: pytest.CaptureFixture[str]
+def test_cpu_is_used_if_no_gpu_is_available(
+    root: Path, spaces: FakeSpaces, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spaces.fault = gr.Error("You have used up your quota")
-    outputs = list(press(root))
+    spaces.error = gr.Error("You have used up your quota")
+    outputs = list(press_generate(root))
     assert spaces.calls == 1
     assert outputs[-1][0]["end"]
     assert not outputs[-1][0]["error"]
     assert "quota" in capsys.readouterr().err
     with pytest.raises(gr.Error, match="quota"):
-        list(press(root, engine="gpu"))
+        list(press_generate(root, engine="gpu"))
 
 
-def test_the_engine_of_the_cpu_borrows_nothing(root: Path, spaces: Spaces) -> None:
-    assert list(press(root, engine="cpu"))[-1][0]["end"]
+def test_cpu_engine_uses_no_gpu(root: Path, spaces: FakeSpaces) -> None:
+    assert list(press_generate(root, engine="cpu"))[-1][0]["end"]
     assert spaces.calls == 0
 
 
-def test_a_fault_of_the_wish_is_told_once_and_not_tried_again(root: Path, spaces: Spaces) -> None:
-    outputs = press(root, seconds=0)
+def test_invalid_setting_is_one_error_without_a_second_attempt(
+    root: Path, spaces: FakeSpaces
+) -> None:
+    outputs = press_generate(root, seconds=0)
     assert "seconds" in next(outputs)[0]["error"]
     with pytest.raises(gr.Error):
         next(outputs)
     assert spaces.calls == 1
 
 
-def test_stop_reaches_a_worker_that_cannot_see_it(root: Path, spaces: Spaces) -> None:
-    stops = Stops()
-    outputs = press(root, stops=stops, seconds=2)
+def test_stop_request_ends_a_run_in_the_worker(root: Path, spaces: FakeSpaces) -> None:
+    stop_requests = StopRequests()
+    outputs = press_generate(root, stop_requests=stop_requests, seconds=2)
     assert "pcm" in next(outputs)[0]
-    stops.add(SETTINGS["run"])
+    stop_requests.add(SETTINGS["run"])
     assert list(outputs) == []
     assert spaces.closed == 1
 
 
-def test_a_longer_clip_asks_for_more_time_within_bounds(root: Path, spaces: Spaces) -> None:
-    def ask(seconds: Any) -> int:
+def test_requested_gpu_time_grows_with_the_length_up_to_a_limit(
+    root: Path, spaces: FakeSpaces
+) -> None:
+    def gpu_seconds(seconds: Any) -> int:
         values = (SETTINGS | {"seconds": seconds}).values()
         return int(spaces.duration(root, *values))
 
-    assert ask(1) < ask(10) <= zerogpu.MAX_GPU_SECONDS
-    assert ask(1e30) == zerogpu.MAX_GPU_SECONDS
-    assert ask(None) == ask(-5) == ask(float("nan")) == zerogpu.START_SECONDS
+    assert gpu_seconds(1) < gpu_seconds(10) <= zerogpu.MAX_GPU_SECONDS
+    assert gpu_seconds(1e30) == zerogpu.MAX_GPU_SECONDS
+    for invalid in (None, -5, float("nan")):
+        assert gpu_seconds(invalid) == zerogpu.START_SECONDS
 
 
-def test_an_engine_that_fails_on_this_gpu_is_passed_over(
+def test_engines_that_fail_on_this_gpu_are_skipped(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tried = []
@@ -178,7 +185,7 @@ def test_an_engine_that_fails_on_this_gpu_is_passed_over(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(zerogpu, "warm_up", warm_up)
     monkeypatch.setattr(zerogpu, "device_for", lambda _: torch.device("cpu"))
-    monkeypatch.setattr(zerogpu.jobs, "device_for", lambda _: torch.device("cpu"))
+    monkeypatch.setattr(checkpoint_library, "device_for", lambda _: torch.device("cpu"))
     zerogpu.working_engine.cache_clear()
     assert zerogpu.working_engine(root, "digits") == "cached"
     assert tried == ["gpu", "graph", "cached"]

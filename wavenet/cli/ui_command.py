@@ -21,7 +21,7 @@ def ui(
     """Start the studio at http://127.0.0.1:PORT."""
     check_port(port)
     print_message(f"starting the studio at http://127.0.0.1:{port} (Ctrl-C stops it)")
-    from wavenet.ui.studio import build_studio, launch_options
+    from wavenet.ui.studio_app import build_studio, launch_options
 
     options = launch_options(port, mcp)
     build_studio().launch(**options)

@@ -1,7 +1,7 @@
-"""Recordings that programs hand over: files of ours by path or address, nothing else.
+"""Uploaded recordings: only files that this studio stores itself are accepted and read.
 
-What a program calls a recording enters, of any type; the path of an uploaded file leaves. Callers:
-the public functions, and Gradio itself wherever an address stands for a file.
+The value of a widget or of an API argument enters, of any type; a path, or a recording read from
+it, leaves. Callers: the tabs, the public API, and Gradio wherever a URL stands for a file.
 """
 
 from pathlib import Path
@@ -12,49 +12,77 @@ import gradio as gr
 from gradio import processing_utils
 from gradio.utils import get_upload_folder
 
+from audio_utils import io
+from audio_utils.errors import AudioError
 from wavenet.errors import ConditionError
-from wavenet.ui.jobs import sentence
+from wavenet.ui.page_text import error_sentence
 
-SERVED = "/gradio_api/file="
-REFUSED = (
-    'recording must be an uploaded file, as handle_file("sound.wav") makes it, or the address of '
+FILE_ROUTE = "/gradio_api/file="
+NOT_AN_UPLOAD = (
+    'recording must be an uploaded file, as handle_file("sound.wav") makes it, or the URL of '
     "a file that this studio serves"
 )
 
 
-def fetch_nothing() -> None:
-    """Keep Gradio from asking other servers for what a program gives by its address.
+def read_upload(path: str, sample_rate: int | None, max_seconds: float) -> io.Recording:
+    """Read an uploaded recording.
 
-    It would fetch any public address, of any size, in every input that takes a file.
+    An error names the file as the user knows it, not its path on the server.
+
+    Args:
+        path: the stored file.
+        sample_rate: Hz to resample to; None keeps the rate of the file.
+        max_seconds: longest accepted duration.
+    Raises:
+        AudioError: the file cannot be read.
+        ConditionError: the recording is too long.
     """
-    processing_utils.async_ssrf_protected_download = find_served
+    name = Path(path).name
+    try:
+        recording = io.read(path, sample_rate)
+    except AudioError as error:
+        raise AudioError(str(error).replace(path, name)) from None
+    seconds = recording.waveform.numel() / recording.sample_rate
+    if seconds > max_seconds:
+        raise ConditionError(
+            f"{name} lasts {seconds:.0f} s; at most {max_seconds:.0f} s are accepted, so trim it"
+        )
+    return recording
 
 
-async def find_served(url: str, cache_dir: str) -> str:
-    """Give the path of a file of ours by its address, as an upload or an answer had it.
+def upload_path(recording: Any) -> str:
+    """Return the path of a file that a program uploaded.
 
     Raises:
-        gr.Error: it is none of ours.
-    """
-    _, found, path = unquote(urlsplit(url).path).partition(SERVED)
-    if not found or not is_ours(path):
-        raise gr.Error(sentence(ConditionError(REFUSED)), print_exception=False)
-    return path
-
-
-def uploaded(recording: Any) -> str:
-    """Give the path of a file that Gradio has taken in.
-
-    Raises:
-        ConditionError: somebody typed it.
+        ConditionError: the value is not an upload, such as a path that the caller typed.
     """
     path = recording.get("path") if isinstance(recording, dict) else None
-    if not isinstance(path, str) or not is_ours(path):
-        raise ConditionError(REFUSED)
+    if not isinstance(path, str) or not is_stored_upload(path):
+        raise ConditionError(NOT_AN_UPLOAD)
     return path
 
 
-def is_ours(path: str) -> bool:
-    """Tell whether a path leads into the folder of uploads and answers."""
+def is_stored_upload(path: str) -> bool:
+    """Return whether a path lies in the folder of uploads and results."""
     folder = Path(get_upload_folder()).resolve()
     return "\0" not in path and Path(path).resolve().is_relative_to(folder)
+
+
+def block_remote_downloads() -> None:
+    """Stop Gradio from downloading URLs that programs pass as files.
+
+    Otherwise every file input would download any public URL, of any size.
+    """
+    processing_utils.async_ssrf_protected_download = resolve_served_file
+
+
+async def resolve_served_file(url: str, cache_dir: str) -> str:
+    """Return the path behind the URL of a file that this studio serves.
+
+    Raises:
+        gr.Error: the URL is any other.
+    """
+    _, found, path = unquote(urlsplit(url).path).partition(FILE_ROUTE)
+    if not found or not is_stored_upload(path):
+        raise gr.Error(error_sentence(ConditionError(NOT_AN_UPLOAD)), print_exception=False)
+    return path

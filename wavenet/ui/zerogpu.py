@@ -1,9 +1,9 @@
-"""On a ZeroGPU Space every run of the Generate tab borrows a GPU; anywhere else nothing changes.
+"""Runs of the Generate tab on the GPU of a ZeroGPU Space; on other machines nothing changes.
 
-There, the package `spaces` forks a worker that has a GPU for a minute. Arguments and results are
-pickled on their way, and the worker goes on while the page still takes in what it made. The main
-process never has a GPU: it keeps models on the CPU, and makes the sound itself where none can be
-had. Caller: `app.py`, before the studio is built.
+On ZeroGPU the package `spaces` forks a worker that has a GPU for a minute. Arguments and results
+are pickled, and the worker continues while the page still processes its results. The main process
+never has a GPU: it keeps models on the CPU, and generates there if no GPU is available. Called by
+`app.py`, before the studio is built.
 """
 
 import contextlib
@@ -22,102 +22,105 @@ from gradio.utils import get_upload_folder
 from wavenet.engines.registry import GPU_NAMES, device_for
 from wavenet.errors import WaveNetError
 from wavenet.generation.generate import warm_up
-from wavenet.ui import jobs, live
+from wavenet.ui import generate_tab
+from wavenet.ui.checkpoint_library import load_checkpoint, move_to_device
+from wavenet.ui.event_handling import StopRequests
 
-# What starting a worker and compiling a kernel take, and what a second of sound does at most.
+# Time to start a worker and compile a kernel, and to generate one second of audio at most.
 START_SECONDS = 20
-SECONDS_PER_SECOND = 2
+COMPUTE_PER_AUDIO_SECOND = 2
 MAX_GPU_SECONDS = 60
 Run = Callable[..., Iterator[tuple[Any, ...]]]
-run_here: Run = live.run_live
+run_locally: Run = generate_tab.run_generation
 
 
-def borrow_gpu() -> bool:
-    """Let runs of the Generate tab borrow a GPU, where this is a ZeroGPU Space; tell whether."""
+def use_zerogpu() -> bool:
+    """Run the Generate tab on borrowed GPUs if this is a ZeroGPU Space; return whether it is."""
     if os.environ.get("SPACES_ZERO_GPU", "").lower() not in ("1", "t", "true"):
         return False
     try:
         import spaces
     except ImportError:
         return False
-    # `spaces` makes torch promise a GPU to the main process, which has none. The worker gets
-    # torch's own answer back.
+    # `spaces` makes torch report a GPU in the main process, which has none. In the worker torch
+    # reports correctly.
     torch.cuda.is_available = lambda: False
-    live.run_live = borrowing(spaces.GPU(duration=gpu_seconds)(run_there))
+    run_on_gpu = spaces.GPU(duration=gpu_seconds)(run_in_worker)
+    generate_tab.run_generation = with_local_fallback(run_on_gpu)
     return True
 
 
-def borrowing(there: Run) -> Run:
-    """Make a run of the page that works elsewhere, or here where that is not to be had."""
+def with_local_fallback(run_on_gpu: Run) -> Run:
+    """Return a run that uses the GPU worker, and this process if no worker is available."""
 
-    def run_live(
-        root: Path, stops: live.Stops, run: int, *controls: Any
+    def run_generation(
+        root: Path, stop_requests: StopRequests, run: int, *controls: Any
     ) -> Iterator[tuple[Any, ...]]:
-        engine = _named(root, run, *controls)["engine"]
+        engine = _arguments_by_name(root, run, *controls)["engine"]
         has_begun = engine == "cpu"
         try:
-            with contextlib.closing(there(root, run, *controls)) as outputs:  # type: ignore[type-var]
+            with contextlib.closing(run_on_gpu(root, run, *controls)) as outputs:  # type: ignore[type-var]
                 for output in outputs if not has_begun else ():
-                    # The worker has its own memory: it cannot see that a run is to end.
-                    if run in stops:
+                    # The worker has its own memory, so it cannot see stop requests.
+                    if run in stop_requests:
                         return
                     has_begun = True
                     yield output
             if engine != "cpu":
                 return
-        except Exception as error:  # a quota that is used up, a worker that died: all are its own
+        except Exception as error:  # `spaces` has its own: an exhausted quota, a dead worker
             if has_begun or engine in GPU_NAMES:
                 raise
-            print(f"no GPU to be had, so the CPU is used: {error}", file=sys.stderr)
-        yield from run_here(root, stops, run, *controls)
+            print(f"no GPU is available, using the CPU: {error}", file=sys.stderr)
+        yield from run_locally(root, stop_requests, run, *controls)
 
-    return run_live
+    return run_generation
 
 
-def run_there(root: Path, run: int, *controls: Any) -> Iterator[tuple[Any, ...]]:
-    """Perform a run in the worker; its files outlive it."""
-    given = _named(root, run, *controls)
-    if given["engine"] == "auto":
-        given["engine"] = working_engine(root, given["name"])
-    first = [value for name, value in given.items() if name != "chosen"]
-    for output in run_here(*first, *given["chosen"]):
-        yield tuple(map(_keep, output))
+def run_in_worker(root: Path, run: int, *controls: Any) -> Iterator[tuple[Any, ...]]:
+    """Run in the worker, and save its files where they outlive it."""
+    arguments = _arguments_by_name(root, run, *controls)
+    if arguments["engine"] == "auto":
+        arguments["engine"] = working_engine(root, arguments["name"])
+    first = [value for name, value in arguments.items() if name != "conditions"]
+    for output in run_locally(*first, *arguments["conditions"]):
+        yield tuple(map(_save_files, output))
 
 
 @lru_cache(maxsize=16)
 def working_engine(root: Path, name: str | None) -> str:
-    """Give the fastest engine that makes a sample here: kernels may not compile on this GPU."""
+    """Return the fastest engine that works on this GPU: some kernels may not compile."""
     if not torch.cuda.is_available():
         return "auto"
     for engine in (*GPU_NAMES, "cached"):
         try:
-            warm_up(jobs.on_device(jobs.load_named(root, name), device_for(engine)), engine)
+            warm_up(move_to_device(load_checkpoint(root, name), device_for(engine)), engine)
             return engine
         except WaveNetError as error:
             print(f"the engine {engine} is not used: {error}", file=sys.stderr)
-        except Exception as error:  # whatever a compiler or a driver says
+        except Exception as error:  # compilers and drivers raise their own
             print(f"the engine {engine} failed: {error!r}", file=sys.stderr)
     return "cpu"
 
 
 def gpu_seconds(root: Path, run: int, *controls: Any) -> int:
-    """Say how long a run needs the GPU at most: a shorter time waits less and costs less quota."""
-    seconds = _named(root, run, *controls)["seconds"]
-    wanted = seconds if isinstance(seconds, int | float) and seconds > 0 else 0
-    return min(MAX_GPU_SECONDS, START_SECONDS + round(SECONDS_PER_SECOND * min(wanted, 1000)))
+    """Return how long a run needs the GPU at most: less time waits less and costs less quota."""
+    seconds = _arguments_by_name(root, run, *controls)["seconds"]
+    length = seconds if isinstance(seconds, int | float) and seconds > 0 else 0
+    compute = round(COMPUTE_PER_AUDIO_SECOND * min(length, 1000))
+    return min(MAX_GPU_SECONDS, START_SECONDS + compute)
 
 
-def _named(root: Path, run: int, *controls: Any) -> dict[str, Any]:
-    """Give what a run is called with, by name."""
-    bound = inspect.signature(run_here).bind(root, live.Stops(), run, *controls)
+def _arguments_by_name(root: Path, run: int, *controls: Any) -> dict[str, Any]:
+    bound = inspect.signature(run_locally).bind(root, StopRequests(), run, *controls)
     bound.apply_defaults()
     return bound.arguments
 
 
-def _keep(value: Any) -> Any:
-    """Save the file of an output, which goes with the worker's run, where the page finds it."""
+def _save_files(value: Any) -> Any:
+    """Return an output whose file is copied to where it outlives the worker."""
     if isinstance(value, dict) and isinstance(path := value.get("value"), str):
-        return value | {"value": _keep(path)}
+        return value | {"value": _save_files(path)}
     if isinstance(value, str) and value.startswith(os.sep) and Path(value).is_file():
         return save_file_to_cache(value, get_upload_folder())
     return value

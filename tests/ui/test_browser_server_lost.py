@@ -1,0 +1,104 @@
+"""The studio dies while it plays: the page says so, plays what it has, and recovers."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import RATE, save_checkpoint, visit
+from .studio_process import COMMAND, ROOT, TIMEOUT_MS, free_port, responds
+from .test_browser_generate import (
+    hold_requests,
+    release_requests,
+    wait_for_buffered,
+    wait_for_status,
+)
+
+pytestmark = pytest.mark.browser
+DILATIONS = tuple(2**n for n in range(9)) * 2
+NO_RESPONSE = "The studio does not respond. Restart it."
+
+
+@pytest.fixture
+def start_studio(tmp_path: Path) -> Iterator[Callable[[int], subprocess.Popen[bytes]]]:
+    """A function that starts a studio on a port; all are killed at the end.
+
+    Their model needs seconds for half a minute of audio, in which a studio can die, but is much
+    faster than real time even on a busy machine.
+    """
+    servers = []
+    labels = {"digit": ("7", "8"), "speaker": ("jackson",)}
+    shape = {"residual_channels": 32, "gate_channels": 32, "skip_channels": 128}
+    save_checkpoint(tmp_path / "checkpoints", "digits", RATE, labels, **shape, dilations=DILATIONS)
+
+    def start(port: int) -> subprocess.Popen[bytes]:
+        server = subprocess.Popen(
+            [sys.executable, "-c", COMMAND, "ui", "--port", str(port)],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        servers.append(server)
+        deadline = time.monotonic() + TIMEOUT_MS / 1000
+        while not responds(f"http://127.0.0.1:{port}"):
+            assert server.poll() is None and time.monotonic() < deadline
+            time.sleep(0.2)
+        return server
+
+    yield start
+    for server in servers:
+        server.kill()
+        server.wait(10)
+
+
+def status(page: Any) -> str:
+    return str(page.inner_text("#live-player .status"))
+
+
+def test_page_reports_a_dead_studio_and_uses_a_restarted_one(
+    browser: Any, start_studio: Callable[[int], subprocess.Popen[bytes]]
+) -> None:
+    port = free_port()
+    server = start_studio(port)
+    with visit(browser, f"http://127.0.0.1:{port}") as page:
+        page.click("#generate")
+        wait_for_status(page, "Finished")
+        page.fill("#seconds input", "30")  # enough to buffer some on a slow machine too
+        page.press("#seconds input", "Tab")
+        page.click("#generate")
+        wait_for_buffered(page, 6)  # more than it takes to notice that the server is dead
+        server.kill()
+        wait_for_status(page, NO_RESPONSE)
+        assert page.get_attribute("#live-player .status", "aria-live") == "polite"
+        page.wait_for_function("level() > 0.01")  # plays the buffered audio
+        assert page.is_enabled("#generate")
+        page.wait_for_function("level() === 0")
+        assert status(page) == NO_RESPONSE, "another message replaced it at the end of the audio"
+        # Gradio ignores a press without a server, or the new run reports the same.
+        page.click("#generate")
+        wait_for_status(page, NO_RESPONSE)
+        page.wait_for_function("document.querySelector('#generate').disabled === false")
+        with page.expect_navigation():  # Gradio reloads once a server responds
+            start_studio(port)
+        page.wait_for_function("document.querySelector('#generate')?.disabled === false")
+        page.click("#generate")
+        wait_for_status(page, "Finished: 0.50 s.")
+
+
+def test_page_waits_for_a_busy_server(url: str, browser: Any) -> None:
+    """A server may be silent for long, as while it compiles an engine."""
+    with visit(browser, url) as page:
+        start = "**/queue/join*"
+        held = hold_requests(page, start)
+        with page.expect_response("**/app_id") as answer:  # the page asks whether it is alive
+            page.click("#generate")
+        assert answer.value.ok
+        assert status(page) == "Preparing …"
+        release_requests(page, start, held)
+        wait_for_status(page, "Finished: 0.50 s.")

@@ -1,0 +1,58 @@
+"""The checkpoints that the studio offers: listed by folder name, loaded once, kept in memory.
+
+A folder of checkpoint folders and a name enter; a `Checkpoint` leaves. Callers: all tabs and the
+public API.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from wavenet.checkpoint import CONFIG, WEIGHTS, Checkpoint, load
+from wavenet.engines.registry import device_for
+from wavenet.errors import CheckpointError
+
+
+def list_checkpoints(root: Path) -> list[str]:
+    """Return the names of the folders that hold a config; digits, which we ship, comes first."""
+    found = [path.parent.name for path in root.glob(f"*/{CONFIG}")]
+    return sorted(found, key=lambda name: (name != "digits", name))
+
+
+def load_checkpoint(root: Path, name: str | None) -> Checkpoint:
+    """Load a checkpoint by the name of its folder; it is cached until its files change.
+
+    Raises:
+        CheckpointError: no such checkpoint, or a damaged one.
+    """
+    known = list_checkpoints(root)
+    if name not in known:
+        choices = ", ".join(known) or "none: train one, or copy one into that folder"
+        raise CheckpointError(f"{root.name} has no checkpoint {name!r}; it has {choices}")
+    return _load_cached(root / name, _modification_times(root / name), device_for("auto"))
+
+
+def move_to_device(checkpoint: Checkpoint, device: torch.device) -> Checkpoint:
+    """Return a checkpoint loaded on a device: the same object if it is there already."""
+    if checkpoint.model.device.type == device.type:
+        return checkpoint
+    folder = checkpoint.folder
+    return _load_cached(folder, _modification_times(folder), device)
+
+
+def _modification_times(folder: Path) -> tuple[int, ...]:
+    files = (folder / CONFIG, folder / WEIGHTS)
+    return tuple(file.stat().st_mtime_ns for file in files if file.exists())
+
+
+# Two checkpoints, each on a GPU and on the CPU for the engine `cpu`. The modification times are
+# part of the cache key.
+@lru_cache(maxsize=4)
+def _load_cached(
+    folder: Path, modification_times: tuple[int, ...], device: torch.device
+) -> Checkpoint:
+    try:
+        return load(folder, device)
+    except CheckpointError as error:
+        raise CheckpointError(str(error).replace(str(folder), folder.name)) from None

@@ -1,0 +1,84 @@
+"""Checkpoints of the Hugging Face Hub, downloaded by name into the folder of checkpoints.
+
+A typed OWNER/NAME enters; the name of a new folder, or one sentence, leaves. Callers: the Models
+tab and the checkpoint dropdown of the Generate tab.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from wavenet.errors import WaveNetError
+from wavenet.sharing import hub
+from wavenet.sharing.install import check_name_is_free
+from wavenet.ui.checkpoint_controls import UPDATE_COUNT, show_checkpoint
+from wavenet.ui.checkpoint_library import list_checkpoints
+from wavenet.ui.page_text import error_note, error_sentence, status_note
+
+# Lets visitors of a Space add checkpoints, which all other visitors then see.
+ALLOW_IMPORT = "WAVENET_ALLOW_IMPORT"
+
+
+def import_allowed() -> bool:
+    """Return whether visitors may add checkpoints: on a Space, only if a variable allows it."""
+    return "SPACE_ID" not in os.environ or os.environ.get(ALLOW_IMPORT) == "1"
+
+
+def is_hub_name(name: str | None) -> bool:
+    """Return whether a name is a repository of the Hub; folder names have no slash."""
+    return bool(name and "/" in name and import_allowed())
+
+
+def download_note(repository: str) -> str:
+    """Return HTML that says that a download is starting."""
+    return status_note(f"Downloading {repository.strip()} from the Hub …")
+
+
+def download_checkpoint(root: Path, repository: str) -> tuple[str, hub.PulledCheckpoint]:
+    """Download a checkpoint into a folder with the name of its repository.
+
+    Args:
+        root: folder of checkpoint folders.
+        repository: OWNER/NAME or OWNER/NAME@REVISION, as it was typed.
+    Returns:
+        The name of the folder, and what was downloaded.
+    Raises:
+        WaveNetError: that name exists already, or the Hub does not return a checkpoint.
+    """
+    repository, _, revision = repository.strip().partition("@")
+    name = repository.rpartition("/")[2]
+    check_name_is_free(root, name)
+    # On a Space all visitors see the result, so the owner's token must not be used.
+    is_shared = "SPACE_ID" in os.environ
+    return name, hub.pull(repository, root / name, revision or None, anonymous=is_shared)
+
+
+def checkpoint_error_note(root: Path, error: WaveNetError) -> str:
+    """Return HTML of an error, without paths of the server and in terms of the page."""
+    text = error_sentence(error).replace(f"{root}{os.sep}", "").replace("--revision", "@REVISION")
+    return error_note(text)
+
+
+def show_chosen(root: Path, name: str | None) -> list[Any]:
+    """Return the updates of `show_checkpoint` for a chosen name, or a note for a Hub name."""
+    if is_hub_name(name):
+        return [download_note(str(name)), *[gr.skip()] * (UPDATE_COUNT - 1)]
+    return show_checkpoint(root, name)
+
+
+def download_chosen(root: Path, name: str | None) -> list[Any]:
+    """Download the checkpoint if the chosen name is one of the Hub, and show it.
+
+    Returns:
+        The update of the dropdown, then those of `show_checkpoint`.
+    """
+    if not is_hub_name(name):
+        return [gr.skip()] * (1 + UPDATE_COUNT)
+    try:
+        folder, _ = download_checkpoint(root, str(name))
+    except WaveNetError as error:
+        return [gr.skip(), checkpoint_error_note(root, error), *[gr.skip()] * (UPDATE_COUNT - 1)]
+    dropdown = gr.update(choices=list_checkpoints(root), value=folder)
+    return [dropdown, *show_checkpoint(root, folder)]

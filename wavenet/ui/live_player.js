@@ -1,0 +1,261 @@
+// Plays int16 chunks without gaps. `element`, `props` and `watch` come from gr.HTML; live_player.py
+// makes the messages. There is one run at a time; it gets its number here, when Generate is pressed.
+const START_DELAY_SECONDS = 0.05; // from scheduling the first chunk to hearing it
+const MIN_BUFFER_SECONDS = 0.2; // needed to start; FIRST_CHUNK_SECONDS in live_player.py
+const SLOW_MARGIN = 1.1; // safety factor on the buffer if the model is slower than real time
+const QUIET_MS = 2000; // time without a message before the page asks whether the server is alive
+const ANSWER_MS = 20000; // timeout of that request: a busy server is slow, a dead one refuses at once
+const NO_RESPONSE = 'The studio does not respond. Restart it.';
+
+let context = null;
+let rate = (props.value && props.value.rate) || 16000;
+let run = null; // null: no run is expected, and messages that arrive belong to a stopped run
+let state = newState();
+
+function newState() {
+  return { sequence: 0, generated: 0, total: 0, speed: 0, queue: [], sources: [], peaks: [],
+    nextStart: 0, firstStart: null, gaps: 0, lost: 0, ended: false, isPlaying: false, isGone: false,
+    lastMessage: performance.now() };
+}
+
+const find = (selector) => element.querySelector(selector);
+
+function showStatus(name, text) {
+  find('.player').dataset.state = name;
+  if (find('.status').textContent !== text) find('.status').textContent = text;
+}
+
+function openContext(sampleRate) {
+  if (!context || context.sampleRate !== sampleRate) {
+    if (context) context.close();
+    context = new AudioContext({ sampleRate });
+  }
+  if (context.state !== 'running') context.resume();
+}
+
+function stopAudio() {
+  for (const source of state.sources) { source.onended = null; source.stop(); }
+  state.sources = [];
+  state.queue = [];
+}
+
+const isComplete = () => state.ended || (state.generated > 0 && state.generated >= state.total);
+
+const bufferedSeconds = () => state.queue.reduce((sum, b) => sum + b.duration, 0)
+  + (state.isPlaying ? Math.max(0, state.nextStart - context.currentTime) : 0);
+
+// If the model is slower than real time, the buffer must last until the rest is generated.
+function canPlay() {
+  if (isComplete()) return true;
+  const remaining = (state.total - state.generated) / rate;
+  return bufferedSeconds() >= MIN_BUFFER_SECONDS
+    + remaining * Math.max(0, SLOW_MARGIN / Math.max(state.speed, 0.01) - 1);
+}
+
+function schedule() {
+  if (state.isPlaying && state.nextStart < context.currentTime) { // the buffer is empty
+    if (!isComplete() || state.queue.length) state.gaps += 1;
+    state.isPlaying = false;
+  }
+  if (!state.isPlaying) {
+    if (!state.queue.length || !canPlay()) return;
+    state.isPlaying = true;
+    state.nextStart = context.currentTime + START_DELAY_SECONDS;
+    if (state.firstStart === null) state.firstStart = state.nextStart;
+  }
+  for (const buffer of state.queue.splice(0)) {
+    const source = context.createBufferSource();
+    source.buffer = buffer;
+    source.connect(context.destination);
+    source.onended = () => {
+      state.sources = state.sources.filter((s) => s !== source);
+      finishIfPlayed();
+    };
+    source.start(state.nextStart);
+    state.nextStart += buffer.duration;
+    state.sources.push(source);
+  }
+}
+
+function enqueue(message) {
+  const bytes = Uint8Array.from(atob(message.pcm), (c) => c.charCodeAt(0));
+  const view = new DataView(bytes.buffer);
+  const samples = new Float32Array(bytes.length / 2);
+  for (let i = 0; i < samples.length; i += 1) samples[i] = view.getInt16(2 * i, true) / 32768;
+  const buffer = context.createBuffer(1, samples.length, message.rate);
+  buffer.copyToChannel(samples, 0);
+  state.queue.push(buffer);
+  const step = Math.max(1, Math.ceil(message.total / 600));
+  for (let i = 0; i < samples.length; i += step) {
+    let peak = 0;
+    for (let k = i; k < Math.min(i + step, samples.length); k += 1) {
+      peak = Math.max(peak, Math.abs(samples[k]));
+    }
+    state.peaks.push([(state.generated + i) / message.total, peak]);
+  }
+  state.generated += samples.length;
+  state.total = message.total;
+  state.speed = message.speed;
+}
+
+function receive() {
+  const message = props.value;
+  if (!message || typeof message !== 'object') return;
+  if (message.run === undefined) { rate = message.rate || rate; return; }
+  if (run === null || message.run !== run || message.sequence < state.sequence || state.isGone) return;
+  state.lastMessage = performance.now();
+  if (message.error) { endRun('idle', message.error); return; }
+  state.lost += message.sequence - state.sequence;
+  state.sequence = message.sequence + 1;
+  if (message.end) {
+    state.ended = true;
+    updateButton();
+  } else {
+    rate = message.rate;
+    openContext(rate);
+    enqueue(message);
+  }
+  schedule();
+  describe();
+  finishIfPlayed();
+}
+
+function describe() {
+  if (state.isGone) return; // keeps the message about the server
+  if (context && context.state !== 'running' && state.queue.length + state.sources.length) {
+    showStatus('waiting', 'The browser blocks audio. Press Generate again to allow it.');
+  } else if (isComplete() && !state.sources.length && !state.queue.length) {
+    showStatus('waiting', 'Generated. Drawing plots …');
+  } else if (state.isPlaying) {
+    showStatus('playing', 'Playing while generating.');
+  } else if (state.queue.length && state.speed < SLOW_MARGIN) {
+    showStatus('waiting', 'Slower than real time: playback starts when it can run without gaps.');
+  }
+}
+
+// Ends the run once everything is generated and played.
+function finishIfPlayed() {
+  if (run !== null && state.ended && !state.queue.length && !state.sources.length) {
+    if (state.isGone) { endRun('gone', NO_RESPONSE); return; }
+    const note = state.lost ? ` ${state.lost} chunks did not reach this page; the file is complete.` : '';
+    endRun('idle', `Finished: ${(state.generated / rate).toFixed(2)} s.${note}`);
+  }
+}
+
+function endRun(name, text) {
+  stopAudio();
+  run = null;
+  updateButton();
+  showStatus(name, text);
+  draw();
+}
+
+function draw() {
+  const canvas = find('canvas');
+  const width = Math.max(1, Math.round(canvas.clientWidth * devicePixelRatio));
+  const height = Math.max(1, Math.round(canvas.clientHeight * devicePixelRatio));
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
+  const pen = canvas.getContext('2d');
+  const style = getComputedStyle(canvas);
+  const played = state.firstStart === null || !state.total ? 0
+    : (state.generated / rate - bufferedSeconds()) / (state.total / rate);
+  pen.clearRect(0, 0, width, height);
+  pen.fillStyle = style.getPropertyValue('--baseline');
+  pen.fillRect(0, height / 2, width, 1);
+  const bar = Math.max(1, width / 600);
+  const loudest = Math.max(0.001, ...state.peaks.map(([, peak]) => peak)); // quiet audio stays visible
+  for (const [x, peak] of state.peaks) {
+    pen.fillStyle = style.getPropertyValue(x <= played ? '--played' : '--generated');
+    const tall = Math.max(1, (peak / loudest) * height);
+    pen.fillRect(x * width, (height - tall) / 2, bar, tall);
+  }
+  if (run === null && !state.generated) return;
+  const set = (key, text) => { find(`[data-key="${key}"]`).textContent = text; };
+  set('buffered', `${bufferedSeconds().toFixed(1)} s`);
+  set('speed', state.speed ? `${state.speed.toFixed(1)} × real time` : '–');
+  set('gaps', String(state.gaps));
+  set('lost', String(state.lost));
+}
+
+// Disables Generate during a run; after the last chunk, or after Stop, the next run may start.
+function updateButton() {
+  const button = document.getElementById('generate');
+  if (button) button.disabled = run !== null && !state.ended;
+}
+
+const sleep = (time) => new Promise((done) => setTimeout(done, time));
+
+async function serverResponds() {
+  try {
+    const address = new URL('gradio_api/app_id', document.baseURI);
+    const signal = AbortSignal.timeout(ANSWER_MS);
+    const answer = await fetch(address, { cache: 'no-store', signal });
+    // A restarted server does not know this run.
+    return answer.ok && (await answer.json()).app_id === window.gradio_config.app_id;
+  } catch {
+    return false;
+  }
+}
+
+// Gradio does not report that the server died; without this check the page would wait forever.
+async function monitorServer(monitored) {
+  const isActive = () => run === monitored && !state.ended;
+  while (isActive()) {
+    await sleep(500);
+    if (!isActive() || performance.now() - state.lastMessage < QUIET_MS) continue;
+    if (await serverResponds()) state.lastMessage = performance.now();
+    else await loseServer(monitored);
+  }
+}
+
+// Plays what is buffered, then ends the run. Gradio reloads the page once the server is back.
+async function loseServer(lost) {
+  await sleep(500); // the connection may be interrupted only for a moment
+  if (run !== lost || state.ended || await serverResponds()) return;
+  if (run !== lost || state.ended) return;
+  state.isGone = true;
+  state.ended = true;
+  updateButton();
+  showStatus('gone', NO_RESPONSE);
+  finishIfPlayed();
+}
+
+function animate() {
+  if (run === null) return;
+  if (context) { schedule(); describe(); }
+  draw();
+  requestAnimationFrame(animate);
+}
+
+const player = {
+  // Starts a run and returns its number.
+  start() {
+    stopAudio();
+    run = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER); // unknown to other pages
+    state = newState();
+    updateButton();
+    openContext(rate);
+    showStatus('preparing', 'Preparing …');
+    find('.player').scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+    animate();
+    monitorServer(run);
+    return run;
+  },
+  // Stops the run and returns its number, or null.
+  stop() {
+    const stopped = run;
+    if (run !== null) endRun('idle', `Stopped after ${(state.generated / rate).toFixed(2)} s.`);
+    return stopped;
+  },
+  // Ends the run after an error of the server that sent no message.
+  async fail() {
+    const failed = run;
+    if (!await serverResponds()) await loseServer(failed);
+    if (run === failed && run !== null && !state.ended) endRun('idle', 'Failed; see the error message.');
+  },
+};
+element.closest('#live-player').player = player;
+watch('value', receive);
+new ResizeObserver(draw).observe(find('canvas'));
+draw();

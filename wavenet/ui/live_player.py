@@ -1,0 +1,100 @@
+"""The live player: the page plays chunks of audio without gaps while they are generated.
+
+Chunks enter; messages for `live_player.js` leave, which schedules them with WebAudio, counts lost
+chunks and draws the waveform. The browser numbers the runs, and ignores late messages of a stopped
+run. Called by the Generate tab.
+"""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from torch import Tensor
+
+ELEMENT_ID = "live-player"
+# Length of the first chunk; the player starts only with so much buffered (MIN_BUFFER_SECONDS in
+# live_player.js).
+FIRST_CHUNK_SECONDS = 0.2
+_HERE = Path(__file__).parent
+_TEMPLATE = """
+<div class="player" data-state="idle">
+  <canvas height="96" aria-hidden="true"></canvas>
+  <p class="status" role="status" aria-live="polite">Press Generate. Audio plays while it is
+  generated.</p>
+  <dl>
+    <div><dt>Buffered</dt><dd data-key="buffered">–</dd></div>
+    <div><dt>Speed</dt><dd data-key="speed">–</dd></div>
+    <div><dt>Gaps</dt><dd data-key="gaps">–</dd></div>
+    <div><dt>Lost chunks</dt><dd data-key="lost">–</dd></div>
+  </dl>
+</div>
+"""
+# Runs in the click handler, because Safari starts audio nowhere else. The run number replaces the
+# first input. A slow page may show the button before the player exists: the script waits for it.
+START_JS = f"""async (run, ...rest) => {{
+  const player = () => document.getElementById('{ELEMENT_ID}')?.player;
+  while (!player()) await new Promise((done) => setTimeout(done, 50));
+  return [player().start(), ...rest];
+}}"""
+# Sends the number of the stopped run, or null, to the server.
+STOP_JS = f"() => document.getElementById('{ELEMENT_ID}').player.stop()"
+# Ends a run whose event failed on the server.
+FAIL_JS = f"() => document.getElementById('{ELEMENT_ID}').player.fail()"
+
+
+def make_player(sample_rate: int) -> gr.HTML:
+    """Build the component; its value is one message for `live_player.js`.
+
+    Args:
+        sample_rate: Hz, with which the click itself can open an audio output.
+    """
+    # Not a subclass, for which Gradio would write a stub file beside the source.
+    return gr.HTML(
+        rate_message(sample_rate),
+        html_template=_TEMPLATE,
+        css_template=(_HERE / "live_player.css").read_text(encoding="utf-8"),
+        js_on_load=(_HERE / "live_player.js").read_text(encoding="utf-8"),
+        elem_id=ELEMENT_ID,
+    )
+
+
+def encode_pcm16(waveform: Tensor) -> bytes:
+    """Quantise to little-endian int16, by the same rule as `audio_utils.io.write`."""
+    scaled = np.rint(waveform.numpy().astype(np.float64) * 32768)
+    return np.clip(scaled, -32768, 32767).astype("<i2").tobytes()
+
+
+def chunk_message(
+    run: int, sequence: int, sample_rate: int, total: int, speed: float, waveform: Tensor
+) -> dict[str, Any]:
+    """Return the message for one chunk.
+
+    Args:
+        run: the browser's number of the run.
+        sequence: 0, 1, 2, ..; a missing number is a lost chunk.
+        sample_rate: Hz.
+        total: samples of the whole clip.
+        speed: seconds of audio generated per second of compute time so far.
+        waveform: (T,).
+    """
+    pcm = base64.b64encode(encode_pcm16(waveform)).decode("ascii")
+    return {
+        "run": run,
+        "sequence": sequence,
+        "rate": sample_rate,
+        "total": total,
+        "speed": speed,
+        "pcm": pcm,
+    }
+
+
+def rate_message(sample_rate: int) -> dict[str, Any]:
+    """Return the message that announces the sample rate of the next run, Hz."""
+    return {"rate": sample_rate}
+
+
+def end_message(run: int, chunks: int, error: str | None = None) -> dict[str, Any]:
+    """Return the message that ends a run: all `chunks` were sent, or the error that ended it."""
+    return {"run": run, "sequence": chunks, "end": True, "error": error}

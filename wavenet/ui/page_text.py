@@ -1,0 +1,66 @@
+"""Text and HTML blocks that the tabs share: error sentences, notes, lists of facts, progress bars.
+
+Errors, names and numbers enter; plain sentences or escaped HTML leave. Callers: all tabs and the
+public API.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from html import escape
+
+import gradio as gr
+
+from audio_utils.errors import AudioError
+from wavenet.errors import WaveNetError
+
+
+@contextlib.contextmanager
+def convert_user_errors() -> Iterator[None]:
+    """Raise errors that a user can cause as `gr.Error` with one sentence; all others are bugs."""
+    try:
+        yield
+    except (WaveNetError, AudioError) as error:
+        raise gr.Error(error_sentence(error), print_exception=False) from None
+
+
+def error_sentence(error: Exception) -> str:
+    """Return an error's message as a sentence, with a capital and a full stop."""
+    text = str(error).strip().rstrip(".")
+    # The name of a file or a setting keeps its own spelling.
+    first = text.split(maxsplit=1)[0] if text else ""
+    return (text[:1].upper() + text[1:] if first.rstrip(":").isalpha() else text) + "."
+
+
+def status_note(text: str) -> str:
+    """Return HTML of a short note, which screen readers announce when it changes."""
+    return f"<p class='note' role='status'>{escape(text)}</p>"
+
+
+def error_note(error: Exception | str) -> str:
+    """Return HTML of an error message: the sentence of an error, or a text as it is."""
+    text = error if isinstance(error, str) else error_sentence(error)
+    return f"<p class='note' role='alert'>{escape(text)}</p>"
+
+
+def fact_list(facts: dict[str, str], css_class: str = "facts") -> str:
+    """Return names and values as an HTML list, escaped because some come from checkpoints."""
+    rows = "".join(
+        f"<div><dt>{escape(name[:1].upper() + name[1:])}</dt><dd>{escape(value)}</dd></div>"
+        for name, value in facts.items()
+    )
+    return f"<dl class='{css_class}'>{rows}</dl>"
+
+
+def progress_bar(label: str, done: int, total: int) -> str:
+    """Return HTML of a progress bar under a label."""
+    bar = f"<progress max='{total}' value='{done}'></progress>"
+    return f"<label class='bar'><span>{escape(label)}</span>{bar}</label>"
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in seconds, minutes or hours."""
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.1f} min" if seconds < 600 else f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,228 @@
+"""A training run as the page shows it: state, facts, curves, clips, and the available buttons.
+
+The folder of a run enters; a `RunView` leaves, and widget updates for what changed. Here too: the
+checkpoint of a run is copied to where the other tabs list it. Called by the Train tab.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from wavenet.errors import ConditionError, WaveNetError
+from wavenet.sharing.install import MAX_BYTES, REQUIRED, staging_folder
+from wavenet.training.run_status import RunStatus, read_status
+from wavenet.ui.page_text import error_sentence, fact_list, format_duration, progress_bar
+
+CLIPS = 3
+PUBLISHED = "published.txt"  # in the folder of a run: digest of the checkpoint that was copied
+COLUMNS = ["step", "bits", "clips"]
+TRAINING, VALIDATION = "training clips, smoothed", "validation clips"
+TYPES = {"step": "quantitative", "bits": "quantitative", "clips": "nominal"}
+PLACEHOLDER = (
+    "<p class='empty'>Curves, generated clips and the time left of a run appear here. Press "
+    "Example to train on 20 synthetic notes for a few seconds.</p>"
+)
+# Interval between two updates: short while a run starts or will end soon.
+SHORT_INTERVAL, LONG_INTERVAL = 0.5, 2.0  # s
+ENDS_SOON_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class RunView:
+    """What the page shows of a run; equal views look the same.
+
+    Attributes:
+        state: HTML of one line, which screen readers announce when it changes.
+        facts: HTML of progress bar and facts.
+        curves: (step, bits per sample, name of the curve).
+        clips: (step, path), the newest first.
+        actions: names of the enabled buttons.
+        interval: seconds between two updates; None if the view does not change by itself.
+        is_complete: whether the run has ended with a checkpoint.
+    """
+
+    state: str = PLACEHOLDER
+    facts: str = ""
+    curves: tuple[tuple[int, float, str], ...] = ()
+    clips: tuple[tuple[int, str], ...] = ()
+    actions: frozenset[str] = frozenset()
+    interval: float | None = None
+    is_complete: bool = False
+
+
+def view_run(runs_dir: Path, name: str | None, message: str = "") -> RunView:
+    """Read the view of a run.
+
+    Args:
+        runs_dir: folder of the runs.
+        name: of the run; None if there is none.
+        message: a sentence to add to the state.
+    """
+    if not name:
+        return RunView()
+    try:
+        status = read_status(runs_dir / name)
+    except WaveNetError as error:
+        return RunView(state=_state_line(error_sentence(error), is_error=True))
+    training = [(step, bits, TRAINING) for step, bits in status.loss_curve]
+    validation = [(step, bits, VALIDATION) for step, bits in status.validation_curve]
+    clips = tuple((step, str(path)) for step, path in reversed(status.sample_clips[-CLIPS:]))
+    state = f"{describe_state(status)} {message}"
+    return RunView(
+        state=_state_line(state, is_error=status.state == "failed"),
+        facts=run_facts(status),
+        curves=(*training, *validation),
+        clips=clips,
+        actions=_enabled_actions(status),
+        interval=_update_interval(status),
+        is_complete=status.state in ("finished", "stopped") and status.has_checkpoint,
+    )
+
+
+def view_updates(new: RunView, old: RunView | None) -> dict[str, Any]:
+    """Return updates by widget; unchanged widgets get none, so that a playing clip continues."""
+    updates: dict[str, Any] = {"state": new.state, "facts": new.facts}
+    updates["curves"] = gr.update(value=_plot_value(new), visible=bool(new.curves))
+    for n in range(CLIPS):
+        updates[f"clip{n + 1}"] = _clip_update(new.clips[n] if n < len(new.clips) else None)
+    for name in ("pause", "resume", "stop", "use"):
+        updates[name] = gr.update(interactive=name in new.actions)
+    updates["timer"] = (
+        gr.update(active=False)
+        if new.interval is None
+        else gr.update(active=True, value=new.interval)
+    )
+    if old is None:
+        return updates
+    same = {
+        name for name in ("state", "facts", "curves") if getattr(new, name) == getattr(old, name)
+    }
+    if new.clips == old.clips:
+        same |= {f"clip{n + 1}" for n in range(CLIPS)}
+    if new.actions == old.actions:
+        same |= {"pause", "resume", "stop", "use"}
+    if new.interval == old.interval:
+        same.add("timer")
+    return {name: gr.skip() if name in same else value for name, value in updates.items()}
+
+
+def describe_state(status: RunStatus) -> str:
+    """Return the state of a run as a sentence."""
+    step = f"{status.step:,}"
+    if status.state == "starting":
+        return f"Starting: {status.message or 'loading the program'} …"
+    if status.state == "failed":
+        origin = f"from step {status.saved_step:,}" if status.saved_step else "from the beginning"
+        return f"{error_sentence(Exception(status.message))} Resume continues {origin}."
+    return {
+        "running": "Training.",
+        "pausing": "Ending after this step …",
+        "paused": f"Paused after step {step}; Resume continues from there.",
+        "stopped": f"Stopped after step {step}.",
+        "finished": f"Finished after step {step}.",
+    }[status.state]
+
+
+def run_facts(status: RunStatus) -> str:
+    """Return HTML of the progress and the facts of a run."""
+    steps = status.plan.steps
+    facts = {"Time left": "–", "Speed": "–", "Training clips": "–", "Validation clips": "–"}
+    if status.seconds_left is not None:
+        facts["Time left"] = format_duration(status.seconds_left)
+    if status.samples_per_second is not None:
+        facts["Speed"] = f"{status.samples_per_second:,.0f} samples/s"
+    for name, curve in (
+        ("Training clips", status.loss_curve),
+        ("Validation clips", status.validation_curve),
+    ):
+        if curve:
+            facts[name] = f"{curve[-1][1]:.3f} bits"
+    bar = progress_bar(f"Step {status.step:,} of {steps:,}", status.step, steps)
+    return bar + fact_list(facts)
+
+
+def publish_checkpoint(folder: Path, root: Path, replace_removed: bool = True) -> bool:
+    """Copy the checkpoint of a run, under the run's name, to where the other tabs list it.
+
+    Args:
+        folder: of the run.
+        root: folder of checkpoint folders.
+        replace_removed: whether to copy a checkpoint that was copied before and did not change; a
+            user may have removed the copy.
+    Returns:
+        Whether it was copied.
+    Raises:
+        ConditionError: the run has no checkpoint, or a different one has its name.
+        CheckpointError: the checkpoint cannot be loaded.
+    """
+    source, target, record = folder / "checkpoint", root / folder.name, folder / PUBLISHED
+    if not all((source / name).is_file() for name in REQUIRED):
+        raise ConditionError(f"the run {folder.name} has no checkpoint yet; wait for a validation")
+    published = record.read_text(encoding="utf-8") if record.is_file() else ""
+    if checkpoint_digest(source) == published and not replace_removed:
+        return False
+    if target.exists() and checkpoint_digest(target) != published:
+        raise ConditionError(
+            f"the checkpoint {folder.name} exists and is not from this run, or was changed; move "
+            "it away, or copy the folder yourself"
+        )
+    with staging_folder(target, f"the run {folder.name}", overwrite=True) as staging:
+        for name in filter(lambda name: (source / name).is_file(), MAX_BYTES):
+            shutil.copyfile(source / name, staging / name)
+        record.write_text(checkpoint_digest(staging), encoding="utf-8")
+    return True
+
+
+def is_published(folder: Path, root: Path) -> bool:
+    """Return whether the other tabs list a checkpoint of a run."""
+    return (folder / PUBLISHED).is_file() and (root / folder.name).is_dir()
+
+
+def checkpoint_digest(folder: Path) -> str:
+    """Compute the SHA-256 hash of a checkpoint from the hashes of its files."""
+    digest = hashlib.sha256()
+    for name in MAX_BYTES:
+        if (folder / name).is_file():
+            digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _state_line(text: str, is_error: bool) -> str:
+    attributes = "class='error' role='alert'" if is_error else "role='status'"
+    return f"<p {attributes}>{escape(text.strip())}</p>"
+
+
+def _update_interval(status: RunStatus) -> float | None:
+    if not status.is_active:
+        return None
+    is_long = status.seconds_left is not None and status.seconds_left > ENDS_SOON_SECONDS
+    return LONG_INTERVAL if is_long else SHORT_INTERVAL
+
+
+def _enabled_actions(status: RunStatus) -> frozenset[str]:
+    actions = {
+        "running": {"pause", "stop"},
+        "paused": {"resume", "stop"},
+        "stopped": {"resume"},
+        "failed": {"resume"},
+    }.get(status.state, set())
+    return frozenset(actions | ({"use"} if status.has_checkpoint else set()))
+
+
+def _plot_value(view: RunView) -> Mapping[str, Any]:
+    data: list[list[Any]] = [list(row) for row in view.curves]
+    # Gradio 6.31 draws only curves that existed in the first value; an empty point is enough.
+    data.append([1, None, VALIDATION])
+    return {"columns": COLUMNS, "data": data, "datatypes": TYPES, "mark": "line"}
+
+
+def _clip_update(clip: tuple[int, str] | None) -> Any:
+    if clip is None:
+        return gr.update(value=None, visible=False)
+    return gr.update(value=clip[1], label=f"Step {clip[0]:,}", visible=True)

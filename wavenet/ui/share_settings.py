@@ -1,0 +1,122 @@
+"""The settings of a generated clip in three forms: JSON, a link to the page, a command line.
+
+A job enters; text leaves, and each of the three forms reproduces the same audio. The query of a
+link enters; values of controls leave. Called by the Generate tab.
+"""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from wavenet.ui.generation_job import GenerationJob, default_sampling
+
+# Numbers in a link, with the value at which each is left out.
+NUMBERS = {"seconds": None, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "guidance": 1.0}
+CONDITION_PREFIX = "condition."  # of the names of conditions in a link
+MAX_QUERY_LENGTH = 4000  # characters; the rest of a longer query is ignored
+
+
+def settings_of(job: GenerationJob) -> dict[str, Any]:
+    """Return everything that determines the audio, and the engine that generated it."""
+    settings = job.settings
+    return {
+        "checkpoint": job.checkpoint.folder.name,
+        "conditions": dict(settings.conditions),
+        "seed": settings.seed,
+        "seconds": job.requests[0].samples / job.sample_rate,
+        "temperature": settings.temperature,
+        "top_k": settings.top_k,
+        "top_p": settings.top_p,
+        "guidance": settings.guidance,
+        "variants": settings.variants,
+        "recording": job.recording_name or None,
+        "engine": job.engine.name,
+    }
+
+
+def format_json(job: GenerationJob) -> str:
+    """Return the settings as JSON."""
+    return json.dumps(settings_of(job), indent=2, ensure_ascii=False)
+
+
+def format_link(job: GenerationJob) -> str:
+    """Return the settings as the query of a link to the page; recordings are not part of it."""
+    settings = settings_of(job)
+    query = {"checkpoint": settings["checkpoint"], "seed": settings["seed"]}
+    default = default_sampling(job.checkpoint)
+    query |= {
+        name: settings[name]
+        for name, off in NUMBERS.items()
+        if settings[name] != off or default.get(name, off) != off
+    }
+    if job.settings.variants > 1:
+        query["variants"] = job.settings.variants
+    query |= {CONDITION_PREFIX + name: value for name, value in job.settings.conditions.items()}
+    return "?" + urlencode(query)
+
+
+def read_link(query: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read the query of a link, which may hold anything.
+
+    Unknown names and values that are no numbers are ignored; ranges are checked when the run
+    starts.
+
+    Returns:
+        Values of controls by name; condition values by name.
+    """
+    values: dict[str, Any] = {}
+    conditions: dict[str, str] = {}
+    for name, text in parse_qsl(query[:MAX_QUERY_LENGTH]):
+        if name.startswith(CONDITION_PREFIX):
+            conditions[name.removeprefix(CONDITION_PREFIX)] = text
+        elif name == "checkpoint":
+            values[name] = text
+        elif name in NUMBERS or name in ("seed", "variants"):
+            try:
+                values[name] = float(text) if "." in text else int(text)
+            except ValueError:
+                continue
+    return values, conditions
+
+
+def format_command(job: GenerationJob) -> str:
+    """Return the commands that write the same files, with recordings in the working folder."""
+    if job.requests[0].frame_features is None:
+        return shlex.join(_generate_command(job))
+    seeds = [request.seed for request in job.requests]
+    commands = zip(seeds, job.file_names, strict=True)
+    return "\n".join(shlex.join(_vocode_command(job, seed, name)) for seed, name in commands)
+
+
+def _generate_command(job: GenerationJob) -> list[str]:
+    settings = job.settings
+    seconds = ["--seconds", f"{job.requests[0].samples / job.sample_rate:.10g}"]
+    words = ["wavenet", "generate", *_common_options(job), *seconds, "--seed", str(settings.seed)]
+    if job.recording_name:
+        leave_out = [] if job.prefix.numel() else ["--without-prompt"]
+        words += ["--prompt", job.recording_name, *leave_out]
+    if settings.variants > 1:
+        return [*words, "--count", str(settings.variants), "--out", "."]
+    return [*words, "--out", job.file_names[0]]
+
+
+def _vocode_command(job: GenerationJob, seed: int, name: str) -> list[str]:
+    words = ["wavenet", "vocode", job.recording_name, *_common_options(job), "--seed", str(seed)]
+    # The page plays the clip without mel matching.
+    return [*words, "--mel-matching-iterations", "0", "--out", name]
+
+
+def _common_options(job: GenerationJob) -> list[str]:
+    settings, folder = job.settings, Path(job.checkpoint.folder)
+    words = ["--checkpoint", f"{folder.parent.name}/{folder.name}"]
+    for name, value in settings.conditions.items():
+        words += ["--set", f"{name}={value if isinstance(value, str) else format(value, 'g')}"]
+    default, all_codes = default_sampling(job.checkpoint), job.checkpoint.model.n_classes
+    sampling = {"temperature": settings.temperature, "top_k": settings.top_k or all_codes}
+    sampling |= {"top_p": settings.top_p, "guidance": settings.guidance}
+    for name, number in sampling.items():
+        if getattr(settings, name) != default[name]:
+            words += [f"--{name.replace('_', '-')}", f"{number:g}"]
+    return words

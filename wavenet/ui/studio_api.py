@@ -1,0 +1,273 @@
+"""The public functions of the studio, for programs ("Use via API" in the footer) and MCP tools.
+
+Arguments of any type enter; a WAV file or numbers leave, or an error of one sentence. Called by
+the studio app. The docstrings of the inner functions are the documentation that callers see.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.processing_utils import save_file_to_cache
+from gradio.utils import get_upload_folder
+
+from audio_utils import io
+from wavenet.checkpoint import Checkpoint
+from wavenet.config import StrictConfig, make_config
+from wavenet.errors import ConditionError
+from wavenet.likelihood.score import score as score_waveform
+from wavenet.ui.checkpoint_library import load_checkpoint
+from wavenet.ui.event_handling import MODEL_QUEUE, SIGNAL_QUEUE
+from wavenet.ui.generation_job import (
+    GenerateSettings,
+    GenerationJob,
+    make_generation_job,
+    match_mel,
+)
+from wavenet.ui.page_text import convert_user_errors
+from wavenet.ui.recording_measures import (
+    pitch_numbers,
+    read_recording,
+    score_numbers,
+    signal_numbers,
+    surprise_numbers,
+)
+from wavenet.ui.uploads import upload_path
+
+Function = Callable[..., dict[str, Any]]
+
+
+class ScoreSettings(StrictConfig):
+    """The model that scores a recording, and its condition values by name."""
+
+    checkpoint: str
+    conditions: dict[str, str | float]
+
+
+class ApiSettings(GenerateSettings):
+    """What a program chooses for one clip.
+
+    Attributes:
+        with_prompt: whether the file begins with the prompt.
+        match: whether a clip made from mel frames is filtered until its mel frames match them.
+    """
+
+    checkpoint: str
+    with_prompt: bool = True
+    match: bool = True
+
+
+def publish_functions(root: Path) -> None:
+    """Add the public functions to the app that is being built.
+
+    Args:
+        root: folder of checkpoint folders.
+    """
+    for name, function, queue in (
+        ("generate", make_generate(root), MODEL_QUEUE),
+        ("continue", make_continue(root), MODEL_QUEUE),
+        ("vocode", make_vocode(root), MODEL_QUEUE),
+        ("analyse", make_analyse(), SIGNAL_QUEUE),
+        ("score", make_score(root), MODEL_QUEUE),
+    ):
+        # MCP names a tool after its function, and `continue` is a keyword of Python.
+        function.__name__ = name
+        gr.api(function, api_name=name, **queue)  # type: ignore[attr-defined]
+
+
+def make_generate(root: Path) -> Function:
+    """Return the function `generate` for a folder of checkpoints."""
+
+    def generate(
+        checkpoint: str = "digits",
+        conditions: dict[str, str] | None = None,
+        seconds: float = 1.0,
+        seed: int = -1,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+    ) -> dict[str, Any]:
+        """Generate an audio clip with a WaveNet and return it as a lossless WAV file.
+
+        Args:
+            checkpoint: name of the checkpoint.
+            conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"}.
+            seconds: length of the clip, above 0, at most 30.
+            seed: the same seed gives the same audio; -1 draws a random seed, see the file name.
+            temperature: above 0; below 1 is less random; default: the checkpoint's.
+            top_k: sample from the k most likely codes; 0 is off; default: the checkpoint's.
+            top_p: sample from the top probability mass p; 1 is off; default: the checkpoint's.
+        Returns:
+            The WAV file.
+        """
+        with convert_user_errors():
+            sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+            settings = _settings(checkpoint, conditions, seconds=seconds, seed=seed, **sampling)
+            return _save_clip(make_generation_job(_load_generator(root, settings), settings))
+
+    return generate
+
+
+def make_continue(root: Path) -> Function:
+    """Return the function `continue` for a folder of checkpoints."""
+
+    def continue_recording(
+        recording: gr.FileData,
+        checkpoint: str = "digits",
+        conditions: dict[str, str] | None = None,
+        seconds: float = 1.0,
+        seed: int = -1,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        with_prompt: bool = True,
+    ) -> dict[str, Any]:
+        """Continue a recording with a WaveNet and return the result as a lossless WAV file.
+
+        Args:
+            recording: WAV, FLAC, OGG or MP3, at most 120 s; mixed to mono and resampled.
+            checkpoint: name of the checkpoint.
+            conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"}.
+            seconds: length of the continuation, above 0, at most 30.
+            seed: the same seed gives the same audio; -1 draws a random seed, see the file name.
+            temperature: above 0; below 1 is less random; default: the checkpoint's.
+            top_k: sample from the k most likely codes; 0 is off; default: the checkpoint's.
+            top_p: sample from the top probability mass p; 1 is off; default: the checkpoint's.
+            with_prompt: whether the file begins with the recording.
+        Returns:
+            The WAV file.
+        """
+        with convert_user_errors():
+            sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+            others = {"seconds": seconds, "seed": seed, "with_prompt": with_prompt}
+            settings = _settings(checkpoint, conditions, **others, **sampling)
+            prompt = upload_path(recording)
+            loaded = _load_generator(root, settings)
+            job = make_generation_job(
+                loaded, settings, prompt=prompt, with_prompt=settings.with_prompt
+            )
+            return _save_clip(job)
+
+    return continue_recording
+
+
+def make_vocode(root: Path) -> Function:
+    """Return the function `vocode` for a folder of checkpoints."""
+
+    def vocode(
+        recording: gr.FileData,
+        checkpoint: str = "vocoder",
+        conditions: dict[str, str] | None = None,
+        seed: int = -1,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        match: bool = True,
+    ) -> dict[str, Any]:
+        """Resynthesise a recording from its frame features with a WaveNet vocoder, as a WAV file.
+
+        Args:
+            recording: WAV, FLAC, OGG or MP3, at most 30 s; mixed to mono and resampled.
+            checkpoint: name of a checkpoint with local conditions, such as mel frames.
+            conditions: a value for each global condition; the vocoder of the studio has none.
+            seed: the same seed gives the same audio; -1 draws a random seed, see the file name.
+            temperature: above 0; below 1 is less random; default: the checkpoint's.
+            top_k: sample from the k most likely codes; 0 is off; default: the checkpoint's.
+            top_p: sample from the top probability mass p; 1 is off; default: the checkpoint's.
+            match: whether the clip is filtered until its mel frames are those of the recording.
+        Returns:
+            The WAV file, as long as the recording.
+        """
+        with convert_user_errors():
+            sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+            # The recording sets the length, so `seconds` only has to be valid.
+            others = {"seconds": 1.0, "seed": seed, "match": match}
+            settings = _settings(checkpoint, conditions, **others, **sampling)
+            source = upload_path(recording)
+            loaded = load_checkpoint(root, settings.checkpoint)
+            if not loaded.config.model.locals:
+                raise ConditionError(
+                    f"{settings.checkpoint} has no local conditions; vocode needs a checkpoint "
+                    "that has"
+                )
+            return _save_clip(make_generation_job(loaded, settings, source=source), settings.match)
+
+    return vocode
+
+
+def make_analyse() -> Function:
+    """Return the function `analyse`."""
+
+    def analyse(recording: gr.FileData) -> dict[str, Any]:
+        """Measure a recording: levels, loudness, clipping, silence, pitch, effect of 8-bit mu-law.
+
+        Args:
+            recording: WAV, FLAC, OGG or MP3, at most 120 s; mixed to mono.
+        Returns:
+            Numbers by name; null if undefined, such as the level of silence.
+        """
+        with convert_user_errors():
+            measured = read_recording(upload_path(recording))
+            return signal_numbers(measured) | pitch_numbers(measured)
+
+    return analyse
+
+
+def make_score(root: Path) -> Function:
+    """Return the function `score` for a folder of checkpoints."""
+
+    def score(
+        recording: gr.FileData,
+        checkpoint: str = "digits",
+        conditions: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Score a recording with a WaveNet: bits per sample, lower is more likely.
+
+        Args:
+            recording: WAV, FLAC, OGG or MP3, at most 120 s; mixed to mono and resampled.
+            checkpoint: name of the checkpoint.
+            conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"}.
+        Returns:
+            Numbers by name; "surprise" lists the mean bits per sample of each 10 ms.
+        """
+        with convert_user_errors():
+            values = {"checkpoint": checkpoint, "conditions": conditions or {}}
+            settings = make_config(ScoreSettings, "settings", **values)
+            loaded = load_checkpoint(root, settings.checkpoint)
+            rate = loaded.config.audio.sample_rate
+            measured = read_recording(upload_path(recording), rate)
+            result = score_waveform(loaded, measured.waveform, settings.conditions)
+            return score_numbers(loaded, measured, result) | surprise_numbers(measured, result)
+
+    return score
+
+
+def _settings(checkpoint: Any, conditions: Any, **others: Any) -> ApiSettings:
+    return make_config(
+        ApiSettings, "settings", checkpoint=checkpoint, conditions=conditions or {}, **others
+    )
+
+
+def _load_generator(root: Path, settings: ApiSettings) -> Checkpoint:
+    """Load a checkpoint that generates without a recording."""
+    loaded = load_checkpoint(root, settings.checkpoint)
+    if loaded.config.model.locals:
+        raise ConditionError(
+            f"{settings.checkpoint} resynthesises a recording: call vocode with one"
+        )
+    return loaded
+
+
+def _save_clip(job: GenerationJob, match: bool = False) -> dict[str, Any]:
+    """Generate the first clip and save it in the folder that the app serves."""
+    waveform = job.first_waveform()
+    if match:
+        matched = match_mel(job, waveform)
+        waveform = waveform if matched is None else matched
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / job.file_names[0]
+        io.write(path, waveform, job.sample_rate)
+        # Gradio clients recognise a file only by this type; a bare path would be text.
+        return gr.FileData(path=save_file_to_cache(path, get_upload_folder())).model_dump()

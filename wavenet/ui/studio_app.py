@@ -1,0 +1,134 @@
+"""Build the studio from its tabs, and set how it is served.
+
+A folder of checkpoints enters; the Gradio app and the options to launch it leave. Callers: `app.py`
+and `wavenet ui`.
+"""
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from wavenet.errors import ConfigError
+from wavenet.ui import (
+    analyse_tab,
+    generate_tab,
+    models_tab,
+    receptive_field_tab,
+    train_tab,
+    watch_tab,
+)
+from wavenet.ui.studio_api import publish_functions
+from wavenet.ui.uploads import block_remote_downloads
+
+HEADER = """
+<h1>WaveNet Studio</h1>
+<p>A neural network generates audio sample by sample, and you listen while it runs.</p>
+"""
+# The value 1 serves MCP without a command line, as in a Space.
+WITH_MCP = "WAVENET_MCP"
+_HERE = Path(__file__).parent
+# Fonts of the user's system, so that the page requests nothing from other servers.
+_FONTS = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
+_MONOSPACE = ["ui-monospace", "Menlo", "Consolas", "monospace"]
+
+
+def build_studio(checkpoints: Path | None = None) -> gr.Blocks:
+    """Build the app.
+
+    Args:
+        checkpoints: folder of checkpoint folders; default: the project's own.
+    """
+    root = checkpoints or default_checkpoints()
+    block_remote_downloads()
+    with gr.Blocks(
+        title="WaveNet Studio", analytics_enabled=False, delete_cache=(300, 1800)
+    ) as studio:
+        gr.HTML(HEADER, elem_classes="header")
+        with gr.Tabs():
+            with gr.Tab("Generate", id="generate"):
+                generate_tab.tab(root)
+            with gr.Tab("Analyse", id="analyse"):
+                analyse_tab.tab(root)
+            with gr.Tab("Watch sampling", id="watch") as opened:
+                watch_tab.tab(root, opened)
+            with gr.Tab("Receptive field", id="receptive-field"):
+                receptive_field_tab.tab(root)
+            with gr.Tab("Train", id="train") as opened:
+                train_tab.tab(root, opened)
+            with gr.Tab("Models", id="models"):
+                models_tab.tab(root)
+        publish_functions(root)
+    studio.queue(max_size=16, default_concurrency_limit=1, api_open=False)
+    return studio
+
+
+def default_checkpoints() -> Path:
+    """Return the folder `checkpoints` of the working folder, or else the one of the project."""
+    here = Path.cwd() / "checkpoints"
+    return here if here.is_dir() else _HERE.parents[1] / "checkpoints"
+
+
+def launch_options(port: int = 7860, with_mcp: bool = False) -> dict[str, Any]:
+    """Return the arguments of `Blocks.launch`, which serve only this machine except on a Space.
+
+    Args:
+        port: of the server.
+        with_mcp: whether to serve the public functions also as tools of an MCP server.
+    Raises:
+        ConfigError: the package for MCP is missing.
+    """
+    with_mcp = with_mcp or os.environ.get(WITH_MCP) == "1"
+    if with_mcp and importlib.util.find_spec("mcp") is None:
+        raise ConfigError(
+            "serving MCP needs the package mcp, which is missing; install it with "
+            '`pip install "wavenet-studio[mcp]"`'
+        )
+    options: dict[str, Any] = {
+        "server_port": port,
+        "ssr_mode": False,
+        "share": False,
+        "mcp_server": with_mcp,
+        "max_file_size": "20mb",
+        "max_threads": 8,
+        "state_session_capacity": 200,
+        "show_error": False,
+        "allowed_paths": [],
+        "strict_cors": True,
+        "enable_monitoring": False,
+        "run_history": False,
+        "footer_links": ["api", "settings"],
+        "theme": _theme(),
+        "css_paths": [_HERE / "studio_app.css"],
+    }
+    # Without this option Gradio reads GRADIO_SERVER_NAME itself.
+    if "GRADIO_SERVER_NAME" not in os.environ:
+        options["server_name"] = "0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1"
+    return options
+
+
+def _theme() -> gr.themes.Base:
+    theme = gr.themes.Soft(
+        primary_hue="teal", secondary_hue="slate", font=_FONTS, font_mono=_MONOSPACE
+    )
+    # Labels as plain text instead of pills.
+    return theme.set(
+        body_background_fill="*neutral_100",
+        body_text_color_subdued="*neutral_500",
+        block_border_width="1px",
+        block_title_background_fill="transparent",
+        block_title_padding="0",
+        block_title_text_color="*body_text_color",
+        block_title_text_weight="500",
+        block_label_background_fill="*block_background_fill",
+        block_label_text_color="*body_text_color",
+        block_label_text_weight="500",
+        block_title_background_fill_dark="transparent",
+        block_title_text_color_dark="*body_text_color",
+        block_label_background_fill_dark="*block_background_fill",
+        block_label_text_color_dark="*body_text_color",
+        # Visible on white: unchecked circles, and the numbers beside sliders.
+        checkbox_border_color="*neutral_400",
+    )

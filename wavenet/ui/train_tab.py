@@ -1,0 +1,436 @@
+"""The Train tab: inspect recordings, choose a recipe, start a run, watch and control it.
+
+A folder of checkpoints enters; widgets and their wiring leave. Runs lie in `runs` of the working
+folder, as those of the command line do. Below the layout are the callbacks. Runs are processes of
+their own (`training.run_process`), and the callbacks keep nothing in memory: they read the folders
+of the runs. Called by the studio app.
+"""
+
+import ipaddress
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from wavenet.audio_metadata import AUDIO_SUFFIXES, METADATA_NAMES
+from wavenet.config import make_config
+from wavenet.errors import ConditionError, WaveNetError
+from wavenet.training import run_process
+from wavenet.training.dataset_report import DatasetReport, scan_dataset
+from wavenet.training.run_status import list_runs
+from wavenet.training.warm_worker import WarmWorker
+from wavenet.ui import run_view, training_recordings
+from wavenet.ui.checkpoint_library import list_checkpoints
+from wavenet.ui.page_text import convert_user_errors, error_sentence
+from wavenet.ui.recipe_choices import (
+    DEFAULT_RECIPE,
+    describe_recipe,
+    read_recipe,
+    recipe_choices,
+)
+from wavenet.ui.run_view import RunView, publish_checkpoint, view_run, view_updates
+
+ALLOW_TRAIN = "WAVENET_TRAIN"
+# One scan at a time, because scans share a disk.
+SCAN_QUEUE: dict[str, Any] = {"concurrency_id": "scan", "concurrency_limit": 1}
+# One action on runs at a time. It is queued because Gradio shows errors only of queued events.
+RUN_QUEUE: dict[str, Any] = {"concurrency_id": "run", "concurrency_limit": 1}
+# Dropdowns of other tabs that choose a checkpoint.
+CHECKPOINT_DROPDOWNS = ("checkpoint", "score-checkpoint", "watch-checkpoint")
+EXAMPLE_NAME = "notes"
+EXAMPLE_RECIPE, EXAMPLE_STEPS = "tiny", 100
+REPORT_SECONDS = 0.3  # between two updates of a report
+REPORT_PLACEHOLDER = (
+    "<p class='empty'>Lengths, sample rates, clipping, silence and labels of the recordings appear "
+    "here.</p>"
+)
+COLOURS = {run_view.TRAINING: "#0d9488", run_view.VALIDATION: "#ea580c"}
+RUN_OUTPUTS = (
+    *("state", "facts", "curves"),
+    *(f"clip{n + 1}" for n in range(run_view.CLIPS)),
+    *("pause", "resume", "stop", "use", "timer"),
+)
+
+
+def tab(root: Path, opened: gr.Tab) -> None:
+    """Build the tab and wire its events, or show why training is disabled.
+
+    Args:
+        root: folder of checkpoint folders.
+        opened: the tab itself; opening it starts a process that waits for a run.
+    """
+    reason = disabled_reason()
+    if reason:
+        gr.HTML(f"<p class='note'>{reason}</p>", elem_id="train-disabled")
+        return
+    runs_dir = Path.cwd() / "runs"
+    with gr.Row():
+        with gr.Column(scale=2, min_width=300):
+            inputs = _inputs(runs_dir)
+        with gr.Column(scale=3, min_width=300):
+            shown = _run()
+    seen = gr.State(None)
+    page = gr.context.Context.root_block
+    assert page is not None
+    dropdowns = [block for block in page.blocks.values() if block.elem_id in CHECKPOINT_DROPDOWNS]
+    private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    unqueued: dict[str, Any] = {"queue": False, **private}
+    show: dict[str, Any] = {
+        "fn": partial(show_run, runs_dir, root, len(dropdowns)),
+        "inputs": [shown["run"], seen],
+        "outputs": [*(shown[name] for name in RUN_OUTPUTS), seen, *dropdowns],
+    }
+    warm_worker = WarmWorker()
+    opened.select(warm_worker.ensure_started, None, None, **unqueued)
+    _wire_inputs(runs_dir, root, inputs, shown["run"], show, warm_worker)
+    resume = partial(run_process.resume, warm_worker=warm_worker)
+    for name, action in (
+        ("pause", run_process.pause),
+        ("resume", resume),
+        ("stop", run_process.stop),
+    ):
+        act = partial(control_run, runs_dir, action)
+        shown[name].click(act, shown["run"], None, **RUN_QUEUE, **private).then(**show, **unqueued)
+    use = partial(publish_run, runs_dir, root, len(dropdowns))
+    published = shown["use"].click(use, shown["run"], dropdowns, **RUN_QUEUE, **private)
+    published.success(**show, **unqueued)
+    shown["run"].input(**show, **unqueued)
+    shown["timer"].tick(**show, **unqueued)
+    listed = page.load(partial(show_runs, runs_dir), None, shown["run"], **unqueued)
+    listed.then(**show, **unqueued)
+
+
+def _wire_inputs(
+    runs_dir: Path,
+    root: Path,
+    inputs: dict[str, Any],
+    run: gr.Dropdown,
+    show: dict[str, Any],
+    warm_worker: WarmWorker,
+) -> None:
+    private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    unqueued: dict[str, Any] = {"queue": False, **private}
+    source = [inputs[name] for name in ("folder", "uploads", "pattern")]
+    recipe_outputs = [inputs[name] for name in ("about", "steps", "labels")]
+    describe: dict[str, Any] = {
+        "fn": partial(show_recipe, runs_dir),
+        "inputs": [inputs["recipe"], inputs["inspected"]],
+        "outputs": recipe_outputs,
+    }
+    found = [inputs[name] for name in ("report", "labels", "recipe", "inspected")]
+    inspected = inputs["inspect"].click(inspect_recordings, source, found, **SCAN_QUEUE, **private)
+    inspected.success(**describe, **unqueued)
+    inputs["recipe"].input(**describe, **unqueued)
+    plan = [inputs[name] for name in ("labels", "recipe", "steps", "name", "inspected")]
+    started = inputs["start"].click(
+        partial(start_run, runs_dir, root, warm_worker=warm_worker),
+        [*source, *plan],
+        run,
+        **RUN_QUEUE,
+        **private,
+    )
+    started.success(**show, **unqueued)
+    start = partial(start_example, runs_dir, root, warm_worker=warm_worker)
+    example = inputs["example"].click(start, None, run, **RUN_QUEUE, **private)
+    example.success(**show, **unqueued)
+
+
+def _inputs(runs_dir: Path) -> dict[str, Any]:
+    """Build the widgets that define a run."""
+    found: dict[str, Any] = {"inspected": gr.State(None)}
+    found["folder"] = gr.Textbox(
+        label="Folder of recordings on this machine",
+        placeholder="~/recordings",
+        elem_id="train-folder",
+    )
+    found["uploads"] = gr.File(
+        file_count="multiple",
+        file_types=[*AUDIO_SUFFIXES, *(Path(name).suffix for name in METADATA_NAMES)],
+        type="filepath",
+        label=f"Or drop up to {training_recordings.MAX_FILES} files of up to 20 MB",
+        height=170,
+        elem_id="train-uploads",
+    )
+    gr.HTML("<p class='note'>Dropped files are kept with the run, in runs/NAME/recordings.</p>")
+    found["pattern"] = gr.Textbox(
+        label="Labels in the file names (optional)",
+        placeholder="{word}_{voice}_{take}",
+        elem_id="train-pattern",
+    )
+    found["inspect"] = gr.Button("Inspect recordings", elem_id="train-inspect")
+    found["report"] = gr.HTML(REPORT_PLACEHOLDER, elem_id="train-report")
+    found["labels"] = gr.CheckboxGroup(
+        [], label="Labels as conditions (number of values)", visible=False, elem_id="train-labels"
+    )
+    found["recipe"] = gr.Radio(
+        recipe_choices(),
+        value=DEFAULT_RECIPE,
+        label="Recipe, smallest model first",
+        elem_id="train-recipe",
+    )
+    found["about"] = gr.HTML(describe_recipe(runs_dir, DEFAULT_RECIPE), elem_id="train-about")
+    with gr.Row():
+        found["name"] = gr.Textbox(
+            label="Name of the run", placeholder="my_voice", min_width=120, elem_id="train-name"
+        )
+        found["steps"] = gr.Number(
+            read_recipe(DEFAULT_RECIPE).train.steps,
+            label="Steps",
+            precision=0,
+            minimum=1,
+            min_width=120,
+            elem_id="train-steps",
+        )
+    with gr.Row():
+        found["start"] = gr.Button(
+            "Start training", variant="primary", elem_id="train-start", min_width=120
+        )
+        found["example"] = gr.Button("Example", elem_id="train-example", min_width=120)
+    return found
+
+
+def _run() -> dict[str, Any]:
+    """Build the widgets that show a run: the dropdown of runs, and `RUN_OUTPUTS`."""
+    found: dict[str, Any] = {"timer": gr.Timer(run_view.SHORT_INTERVAL, active=False)}
+    found["run"] = gr.Dropdown([], label="Run", elem_id="train-run")
+    found["state"] = gr.HTML(run_view.PLACEHOLDER, elem_id="train-state")
+    found["facts"] = gr.HTML(elem_id="train-facts")
+    with gr.Row():
+        for name, label in (("pause", "Pause"), ("resume", "Resume"), ("stop", "Stop")):
+            found[name] = gr.Button(label, interactive=False, elem_id=f"train-{name}", min_width=90)
+        found["use"] = gr.Button(
+            "Use in other tabs", interactive=False, elem_id="train-use", min_width=120
+        )
+    found["curves"] = gr.LinePlot(
+        x="step",
+        y="bits",
+        color="clips",
+        x_title="Step",
+        y_title="Bits per sample",
+        color_title="",
+        color_map=COLOURS,
+        height=300,
+        show_label=False,
+        visible=False,
+        elem_id="train-curves",
+    )
+    for n in range(run_view.CLIPS):
+        found[f"clip{n + 1}"] = gr.Audio(
+            type="filepath",
+            interactive=False,
+            buttons=["download"],
+            format=None,
+            visible=False,
+            elem_id=f"train-clip-{n + 1}",
+        )
+    return found
+
+
+def disabled_reason() -> str:
+    """Return why training is disabled here; "" if it is enabled."""
+    if os.environ.get(ALLOW_TRAIN) == "1":
+        return ""
+    how = f"To enable it anyway, set {ALLOW_TRAIN}=1 in the environment."
+    if "SPACE_ID" in os.environ:
+        return (
+            "Training is disabled on this Space: its visitors share one machine, and everybody "
+            f"would see what one trains. Run the studio on your own machine. {how}"
+        )
+    if not _is_local(os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")):
+        return (
+            "Training is disabled because this studio serves other machines: visitors could read "
+            f"folders of this machine. Start it without GRADIO_SERVER_NAME. {how}"
+        )
+    return ""
+
+
+def inspect_recordings(
+    folder: str | None, uploads: list[str] | None, pattern: str | None
+) -> Iterator[tuple[Any, ...]]:
+    """Scan recordings and report while they are read.
+
+    Yields:
+        The report, the choices of labels, the recipes that fit, and what was inspected.
+    """
+    with convert_user_errors(), training_recordings.collected_recordings(folder, uploads) as source:
+        next_time = 0.0
+        for found in _scan(source, pattern, bool(uploads)):
+            if time.monotonic() > next_time and found.done < found.files:
+                report = training_recordings.describe_report(found)
+                yield report, gr.skip(), gr.skip(), None
+                next_time = time.monotonic() + REPORT_SECONDS
+        suggestion = training_recordings.suggest_pattern(source)
+        report = training_recordings.describe_report(found, suggestion)
+        choices = training_recordings.label_choices(found)
+        suggested = training_recordings.suggested_labels(found)
+        labels = gr.update(choices=choices, value=suggested)
+        recipes = gr.update(choices=recipe_choices(found.fields))
+        inspected = [folder, uploads, pattern, bool(choices)]
+        yield report.replace(f"{source}{os.sep}", ""), labels, recipes, inspected
+
+
+def show_recipe(runs_dir: Path, name: str, inspected: list[Any] | None) -> tuple[Any, ...]:
+    """Return the description of a recipe, its steps, and an update of the labels.
+
+    The labels are visible if the recordings have some and the recipe has no conditions of its own.
+
+    Args:
+        runs_dir: folder of the runs.
+        name: of the recipe.
+        inspected: the last value of `inspect_recordings`.
+    """
+    recipe = read_recipe(name)
+    can_learn_labels = bool(inspected and inspected[-1]) and not recipe.model.conditions
+    labels = gr.update(visible=can_learn_labels)
+    return describe_recipe(runs_dir, name), recipe.train.steps, labels
+
+
+def start_run(
+    runs_dir: Path,
+    root: Path,
+    folder: str | None,
+    uploads: list[str] | None,
+    pattern: str | None,
+    labels: list[str],
+    recipe: str,
+    steps: float | None,
+    name: str | None,
+    inspected: list[Any] | None,
+    warm_worker: WarmWorker | None = None,
+) -> Any:
+    """Start a run from the values of the controls, and choose it."""
+    with convert_user_errors():
+        if not inspected or inspected[:3] != [folder, uploads, pattern]:
+            raise ConditionError("press “Inspect recordings” before you start training")
+        has_conditions = bool(read_recipe(recipe).model.conditions)
+        plan = make_config(
+            run_process.RunPlan,
+            "the run",
+            name=check_name(root, name),
+            data=None if uploads else str(training_recordings.check_folder(folder)),
+            pattern=pattern or None,
+            labels=() if has_conditions else tuple(labels),
+            recipe=recipe,
+            steps=steps,
+        )
+        copy = partial(training_recordings.copy_uploads, uploads) if uploads else None
+        run_process.start(plan, runs_dir, copy, warm_worker)
+        return gr.update(choices=list_runs(runs_dir), value=plan.name)
+
+
+def start_example(runs_dir: Path, root: Path, warm_worker: WarmWorker | None = None) -> Any:
+    """Start a short run on synthetic notes, and choose it."""
+    with convert_user_errors():
+        names = (EXAMPLE_NAME if n == 1 else f"{EXAMPLE_NAME}-{n}" for n in count(1))
+        name = next(n for n in names if not ((runs_dir / n).exists() or (root / n).exists()))
+        plan = run_process.RunPlan(
+            name=name,
+            pattern=training_recordings.NOTE_PATTERN,
+            labels=("note",),
+            recipe=EXAMPLE_RECIPE,
+            steps=EXAMPLE_STEPS,
+            sample_seconds=training_recordings.NOTE_SECONDS,
+            # A step has one short clip: a second thread would mostly wait.
+            threads=1,
+        )
+        run_process.start(plan, runs_dir, training_recordings.write_notes, warm_worker)
+        return gr.update(choices=list_runs(runs_dir), value=name)
+
+
+def check_name(root: Path, name: str | None) -> str:
+    """Return the name of a new run.
+
+    Raises:
+        ConditionError: it is missing or invalid, or a checkpoint has it already.
+    """
+    text = (name or "").strip()
+    if not text:
+        raise ConditionError("the run has no name; its checkpoint will be listed under it")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", text):
+        raise ConditionError(
+            "a name begins with a letter and has only letters, digits, - and _, up to 64; found "
+            f"{text[:80]!r}"
+        )
+    if (root / text).exists():
+        raise ConditionError(f"a checkpoint {text} exists already; choose another name")
+    return text
+
+
+def control_run(runs_dir: Path, action: Callable[[Path], None], name: str | None) -> None:
+    """Pause, resume or stop the chosen run."""
+    with convert_user_errors():
+        action(_run_folder(runs_dir, name))
+
+
+def publish_run(runs_dir: Path, root: Path, dropdowns: int, name: str | None) -> Any:
+    """Copy the newest checkpoint of the chosen run to where the other tabs list it."""
+    with convert_user_errors():
+        publish_checkpoint(_run_folder(runs_dir, name), root)
+    return _dropdown_updates(root, dropdowns)
+
+
+def show_run(
+    runs_dir: Path, root: Path, dropdowns: int, name: str | None, seen: RunView | None
+) -> list[Any]:
+    """Show the chosen run; the checkpoint of a completed run is published automatically.
+
+    Args:
+        runs_dir: folder of the runs.
+        root: folder of checkpoint folders.
+        dropdowns: number of checkpoint dropdowns of other tabs.
+        name: of the run.
+        seen: what the page shows already.
+    Returns:
+        Updates of `RUN_OUTPUTS`, what the page shows now, updates of the dropdowns.
+    """
+    new, message, is_new = view_run(runs_dir, name), "", False
+    if new.is_complete and name:
+        try:
+            is_new = publish_checkpoint(runs_dir / name, root, replace_removed=False)
+        except WaveNetError as error:
+            message = error_sentence(error)
+    if name and (is_new or run_view.is_published(runs_dir / name, root)):
+        message = f"Generate, Analyse and Watch sampling list it as {name}."
+    new = view_run(runs_dir, name, message) if message else new
+    updates = view_updates(new, seen)
+    others = _dropdown_updates(root, dropdowns) if is_new else [gr.skip()] * dropdowns
+    return [*(updates[part] for part in RUN_OUTPUTS), new, *others]
+
+
+def show_runs(runs_dir: Path) -> Any:
+    """List the current runs, and choose the newest."""
+    names = list_runs(runs_dir)
+    return gr.update(choices=names, value=names[0] if names else None)
+
+
+def _scan(source: Path, pattern: str | None, is_temporary: bool) -> Iterator[DatasetReport]:
+    """Scan a folder; errors name files, and a temporary folder, as the user knows them."""
+    try:
+        yield from scan_dataset(source, pattern or None)
+    except WaveNetError as error:
+        text = str(error).replace(f"{source}{os.sep}", "")
+        text = text.replace(str(source), "the dropped files") if is_temporary else text
+        raise type(error)(text) from None
+
+
+def _run_folder(runs_dir: Path, name: str | None) -> Path:
+    if name not in list_runs(runs_dir):
+        raise ConditionError("this run no longer exists; reload the page")
+    return runs_dir / str(name)
+
+
+def _dropdown_updates(root: Path, dropdowns: int) -> list[Any]:
+    return [gr.update(choices=list_checkpoints(root)) for _ in range(dropdowns)]
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

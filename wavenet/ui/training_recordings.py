@@ -1,0 +1,255 @@
+"""The recordings for a training run: collected from a folder or from uploads, and described.
+
+A typed folder or uploaded files enter; a folder, and HTML about its content, leave. Called by the
+Train tab.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
+
+from audio_utils import io
+from audio_utils.atomic_files import os_error_reason
+from audio_utils.example_sound import make_note
+from wavenet.audio_metadata import AUDIO_SUFFIXES, METADATA_NAMES
+from wavenet.errors import ConditionError, FolderError
+from wavenet.training.dataset_report import DatasetReport, guess_pattern
+from wavenet.ui.page_text import fact_list, format_duration, progress_bar
+
+MAX_FILES = 500
+MAX_MEGABYTES = 1000  # of all uploaded files together
+# Numbers of values of a field that a model can learn: with one value there is nothing to choose,
+# and with a value per file (an index, a text) nothing to learn.
+LEARNABLE_VALUES = range(2, 201)
+SUGGESTED_VALUES = range(2, 21)
+INDEX_NAMES = ("take", "index", "number", "id")  # fields that number files, even if few
+SHORT_SECONDS = 60  # a warning is shown below
+HIGH_SILENCE = 0.3  # a warning is shown above
+VALUES_SHOWN = 8
+
+NOTES = {"c4": 261.6, "e4": 329.6, "g4": 392.0, "c5": 523.3}
+NOTE_TAKES = 5
+NOTE_SECONDS = 0.5
+NOTE_RATE = 8_000
+NOTE_PATTERN = "{note}_{take}"
+
+
+@contextmanager
+def collected_recordings(folder: str | None, uploads: Sequence[str] | None) -> Iterator[Path]:
+    """Yield the folder that holds the recordings; one for uploads is deleted afterwards.
+
+    Raises:
+        ConditionError: there are none, both a folder and uploads, or too many.
+    """
+    if not uploads:
+        yield check_folder(folder)
+        return
+    if folder and folder.strip():
+        raise ConditionError("a folder and uploaded files are both given; remove one of them")
+    with tempfile.TemporaryDirectory() as temporary:
+        copy_uploads(uploads, Path(temporary))
+        yield Path(temporary)
+
+
+def check_folder(text: str | None) -> Path:
+    """Return the folder whose path was typed.
+
+    Raises:
+        ConditionError: nothing was typed, or there is no such folder.
+    """
+    if not text or not text.strip():
+        raise ConditionError("there are no recordings; enter a folder, or drop files")
+    try:
+        folder = Path(text.strip()).expanduser().absolute()
+        if folder.is_dir():
+            return folder
+    except (OSError, RuntimeError, ValueError):  # name too long, no home, NUL
+        pass
+    raise ConditionError(f"{text.strip()[:200]} is not a folder on this machine")
+
+
+def copy_uploads(uploads: Sequence[str], folder: Path) -> None:
+    """Copy or link uploaded files into a folder, under safe and distinct names.
+
+    Raises:
+        ConditionError: too many, too large, deleted meanwhile, or of an unsupported type.
+        FolderError: the folder cannot be written.
+    """
+    if len(uploads) > MAX_FILES:
+        raise ConditionError(
+            f"{len(uploads):,} files were dropped, at most {MAX_FILES:,} are accepted; put them "
+            "into a folder and enter its path"
+        )
+    try:
+        megabytes = sum(Path(path).stat().st_size for path in uploads) / 1e6
+    except OSError:  # uploads are deleted after half an hour
+        raise ConditionError("the dropped files were deleted; drop them again") from None
+    if megabytes > MAX_MEGABYTES:
+        raise ConditionError(
+            f"the dropped files have {megabytes:,.0f} MB, at most {MAX_MEGABYTES:,} MB are "
+            "accepted; put them into a folder and enter its path"
+        )
+    for path in map(Path, uploads):
+        target = _unused_path(folder, safe_name(path.name))
+        try:
+            try:
+                os.link(path, target)
+            except OSError:  # another disk, or a file system without links
+                shutil.copyfile(path, target)
+        except OSError as error:
+            raise FolderError(f"{target} cannot be written: {os_error_reason(error)}") from None
+
+
+def safe_name(name: str) -> str:
+    """Return a file name that is valid on every system and keeps its suffix and its labels.
+
+    Raises:
+        ConditionError: an unsupported file type.
+    """
+    stem, suffix = Path(name).stem, Path(name).suffix.lower()
+    if suffix not in AUDIO_SUFFIXES and name not in METADATA_NAMES:
+        types = ", ".join(AUDIO_SUFFIXES)
+        tables = " or ".join(METADATA_NAMES)
+        raise ConditionError(
+            f"{name[:100]} is not supported; expected {types}, or a table {tables}"
+        )
+    safe = "".join(c if c.isalnum() or c in "-_ ." else "-" for c in stem).strip(" .")
+    # The limit is in bytes, of which non-Latin letters need more.
+    return (safe.encode()[:100].decode(errors="ignore") or "recording") + suffix
+
+
+def _unused_path(folder: Path, name: str) -> Path:
+    target, number = folder / name, 1
+    while target.exists():
+        number += 1
+        target = folder / f"{Path(name).stem}-{number}{Path(name).suffix}"
+    return target
+
+
+def write_notes(folder: Path) -> None:
+    """Write 20 short notes, named by `NOTE_PATTERN`: the example of the tab."""
+    for name, hertz in NOTES.items():
+        for take in range(1, NOTE_TAKES + 1):
+            waveform = make_note(hertz, NOTE_SECONDS, NOTE_RATE, peak=0.3 + 0.1 * take)
+            io.write(folder / f"{name}_{take}.wav", waveform, NOTE_RATE)
+
+
+def label_choices(report: DatasetReport) -> list[tuple[str, str]]:
+    """Return the fields that a model can learn, as (text, name)."""
+    return [
+        (f"{name} ({len(values)})", name)
+        for name, values in report.fields.items()
+        if len(values) in LEARNABLE_VALUES
+    ]
+
+
+def suggested_labels(report: DatasetReport) -> list[str]:
+    """Return the fields that most users will want: few values, with several files each."""
+    return [
+        name
+        for name, values in report.fields.items()
+        if len(values) in SUGGESTED_VALUES
+        and 2 * len(values) <= report.files
+        and name.lower() not in INDEX_NAMES
+    ]
+
+
+def suggest_pattern(folder: Path) -> str | None:
+    """Return a pattern that matches the names of the recordings, if there is one."""
+    return guess_pattern(sorted(p.name for p in folder.rglob("*") if p.suffix in AUDIO_SUFFIXES))
+
+
+def describe_report(report: DatasetReport, suggestion: str | None = None) -> str:
+    """Return HTML of a report: facts, labels, and warnings.
+
+    Args:
+        report: complete, or so far.
+        suggestion: a pattern that matches the file names.
+    """
+    facts = {
+        "Recordings": f"{report.readable:,}",
+        "Total length": format_duration(report.seconds),
+        "Length of each": _length_range(report),
+        "Sample rate": _join_keys(report.rates, " Hz"),
+        "Channels": _join_keys(report.channels),
+        "Clipped": f"{report.clipped_count:,} of {report.readable:,}",
+        "Silence": "–" if report.silent is None else f"{100 * report.silent:.0f} % of the time",
+        "Source of labels": report.format or "none",
+    }
+    if report.done < report.files:
+        text = f"Reading: {report.done:,} of {report.files:,} recordings"
+        return progress_bar(text, report.done, report.files) + fact_list(facts)
+    notes = "".join(f"<li>{escape(warning)}</li>" for warning in report_warnings(report))
+    if suggestion and not report.fields:
+        notes += (
+            "<li>The file names have a common pattern. To use labels, enter "
+            f"<code>{escape(suggestion)}</code> with your own names as the pattern, and inspect "
+            "again.</li>"
+        )
+    return fact_list(facts) + _label_table(report) + (f"<ul class='notes'>{notes}</ul>")
+
+
+def report_warnings(report: DatasetReport) -> list[str]:
+    """Return what a user should know before training on the recordings of a complete report."""
+    warnings = []
+    if report.unreadable_count:
+        warnings.append(
+            f"{_count_recordings(report.unreadable_count)} left out: {report.unreadable[0]}"
+        )
+    if report.readable and report.seconds < SHORT_SECONDS:
+        warnings.append(
+            f"Only {format_duration(report.seconds)} of audio: a model memorises so little. Start "
+            "with an hour of similar recordings."
+        )
+    if report.clipped_count:
+        names = ", ".join(report.clipped[:3])
+        warnings.append(
+            f"{_count_recordings(report.clipped_count)} clipped ({names}): the model will learn "
+            "the distortion."
+        )
+    if report.silent is not None and report.silent > HIGH_SILENCE:
+        warnings.append(
+            f"{100 * report.silent:.0f} % of the time is silence, which the model will learn too. "
+            "Cut it out first."
+        )
+    if len(report.rates) > 1:
+        warnings.append(
+            "The sample rates differ: all recordings are resampled to the rate of the recipe. "
+            "Those with a lower rate have no high frequencies."
+        )
+    if any(number > 1 for number in report.channels):
+        warnings.append("Channels are mixed to mono.")
+    return warnings
+
+
+def _length_range(report: DatasetReport) -> str:
+    if report.shortest is None or report.longest is None or report.median is None:
+        return "–"
+    if report.shortest == report.longest:
+        return f"{report.median:.2f} s"
+    return f"{report.shortest:.2f} to {report.longest:.2f} s, median {report.median:.2f} s"
+
+
+def _join_keys(counts: Mapping[int, int], unit: str = "") -> str:
+    return ", ".join(f"{value:,}{unit}" for value in sorted(counts)) or "–"
+
+
+def _count_recordings(count: int) -> str:
+    return "1 recording is" if count == 1 else f"{count:,} recordings are"
+
+
+def _label_table(report: DatasetReport) -> str:
+    rows = []
+    for name, values in report.fields.items():
+        shown = ", ".join(values[:VALUES_SHOWN]) + (" …" if len(values) > VALUES_SHOWN else "")
+        cells = f"<td>{len(values):,}</td><td>{escape(shown)}</td>"
+        rows.append(f"<tr><th scope='row'>{escape(name)}</th>{cells}</tr>")
+    if not rows:
+        return ""
+    head = "".join(f"<th scope='col'>{name}</th>" for name in ("Label", "Values", "Examples"))
+    body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
+    return f"<table class='compare labels'>{body}</table>"
