@@ -35,7 +35,7 @@ def test_the_space_contains_the_program_and_its_checkpoints(script, tmp_path):
     assert code <= found
     for name in (
         "wavenet/ui/live_player.js",
-        "wavenet/ui/studio.css",
+        "wavenet/ui/studio_app.css",
         "checkpoints/digits/README.md",
     ):
         assert (target / name).read_bytes() == (ROOT / name).read_bytes()

@@ -298,8 +298,8 @@ def test_training_is_disabled_for_other_machines_unless_allowed(
 
 
 def test_disabled_training_has_no_events(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def of_the_tab(page: gr.Bfolder_lock) -> tuple[set[str], set[str]]:
-        names = {str(block.elem_id) for block in page.bfolder_lock.values()}
+    def of_the_tab(page: gr.Blocks) -> tuple[set[str], set[str]]:
+        names = {str(block.elem_id) for block in page.blocks.values()}
         work = [getattr(event.fn, "func", event.fn) for event in page.fns.values()]
         events = zip(page.fns.values(), work, strict=True)
         found = {e.api_visibility for e, f in events if getattr(f, "__module__", "") == module}

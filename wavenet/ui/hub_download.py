@@ -22,7 +22,7 @@ ALLOW_IMPORT = "WAVENET_ALLOW_IMPORT"
 
 
 def import_allowed() -> bool:
-    """Return whether visitors may add checkpoints: always, except on a Space that forbids it."""
+    """Return whether visitors may add checkpoints: on a Space, only if a variable allows it."""
     return "SPACE_ID" not in os.environ or os.environ.get(ALLOW_IMPORT) == "1"
 
 

@@ -159,7 +159,7 @@ def model_facts(checkpoint: Checkpoint, licence: str) -> dict[str, str]:
         "Sample rate": f"{config.audio.sample_rate:,} Hz",
         "Codec": f"{codec.law}, {codec.bits} bits",
         "Output distribution": network.output.kind.replace("-", " "),
-        **network_facts(model.describe()),
+        **format_facts(model.describe()),
         "Weights file": f"{megabytes:,.1f} MB",
         **{
             f"Condition: {getattr(c, 'name', 'position')}": describe_values(c)
@@ -168,7 +168,7 @@ def model_facts(checkpoint: Checkpoint, licence: str) -> dict[str, str]:
     }
 
 
-def network_facts(facts: Mapping[str, Fact]) -> dict[str, str]:
+def format_facts(facts: Mapping[str, Fact]) -> dict[str, str]:
     """Return the facts that a model describes itself with as text with units."""
     return {
         FACT_TITLES.get(name, name.replace("_", " ").capitalize()): format_fact(name, fact)

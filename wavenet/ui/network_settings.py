@@ -194,7 +194,7 @@ def describe_network(root: Path, convolution: str, *values: Any) -> tuple[str, A
         is_causal, is_dilated = CONVOLUTIONS.get(convolution, CONVOLUTIONS[CAUSAL_DILATED])
         plotted = network if is_dilated else network.undilated
         stack = stack_from_config(plotted.config, is_causal)
-        numbers = network_facts(plotted, stack) + comparison_table(network)
+        numbers = cost_facts(plotted, stack) + comparison_table(network)
     except WaveNetError as error:
         return error_note(error), gr.skip()
     return numbers, plot_value(stack, network.sample_rate)
@@ -211,7 +211,7 @@ def plot_value(stack: ConvolutionStack, sample_rate: int) -> dict[str, Any]:
     }
 
 
-def network_facts(network: NetworkSettings, stack: ConvolutionStack) -> str:
+def cost_facts(network: NetworkSettings, stack: ConvolutionStack) -> str:
     """Return the numbers of a network as HTML.
 
     Args:

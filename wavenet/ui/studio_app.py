@@ -101,7 +101,7 @@ def launch_options(port: int = 7860, with_mcp: bool = False) -> dict[str, Any]:
         "run_history": False,
         "footer_links": ["api", "settings"],
         "theme": _theme(),
-        "css_paths": [_HERE / "studio.css"],
+        "css_paths": [_HERE / "studio_app.css"],
     }
     # Without this option Gradio reads GRADIO_SERVER_NAME itself.
     if "GRADIO_SERVER_NAME" not in os.environ:
