@@ -189,7 +189,9 @@ def describe_kernel(engine: Any) -> str:
     if engine.cluster_reason:
         return f"one stream runs in the kernel for many: {engine.cluster_reason}"
     plan = engine._cluster.plan
-    return f"one stream runs in a cluster of {plan.blocks} blocks, {plan.layers} layers each"
+    return (
+        f"one stream runs in a cluster of {plan.blocks} blocks, {plan.layers_per_block} layers each"
+    )
 
 
 def first_line(error: Exception) -> str:

@@ -97,7 +97,7 @@ def test_the_core_latency_is_that_of_one_way(monkeypatch):
     def run_in_parallel(first, second, counters):
         repetitions.append(first.args[1])
         assert second.args[1] == repetitions[-1]
-        assert (first.args[0].part, second.args[0].part) == (0, 1)
+        assert (first.args[0].thread, second.args[0].thread) == (0, 1)
 
     ticks = itertools.count()  # each run takes one second
     monkeypatch.setattr(machine, "run_in_parallel", run_in_parallel)

@@ -245,13 +245,13 @@ def _sum_buffer(buffer, passes):  # type: ignore[no-untyped-def]
 
 
 @_njit(nogil=True)
-def _ping_pong(team, times):  # type: ignore[no-untyped-def]
+def _ping_pong(partition, times):  # type: ignore[no-untyped-def]
     """Answer the other thread this many times; the first thread begins."""
     for turn in range(times):
-        if team.part == 0:
-            publish(team, 0, turn)
-        if not wait(team, 0, turn):
+        if partition.thread == 0:
+            publish(partition, 0, turn)
+        if not wait(partition, 0, turn):
             return -1
-        if team.part == 1:
-            publish(team, 0, turn)
+        if partition.thread == 1:
+            publish(partition, 0, turn)
     return times
