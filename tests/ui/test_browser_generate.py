@@ -176,11 +176,11 @@ def test_other_checkpoint_sets_labels_and_sample_rate(page: Any) -> None:
     page.click("[role=option]:has-text('notes')")
     page.wait_for_selector("text=Instrument")
     assert not page.is_visible("label:has-text('Speaker')")
-    generate(page, seconds=0.25)
+    generate(page)
     wait_for_status(page, "Finished")
     chunks = page.evaluate("scheduled")
     assert {chunk["rate"] for chunk in chunks} == {2 * RATE}
-    assert sum(len(chunk["samples"]) for chunk in chunks) == 0.25 * 2 * RATE
+    assert sum(len(chunk["samples"]) for chunk in chunks) == 0.5 * 2 * RATE
 
 
 def cone_nodes(page: Any) -> int:

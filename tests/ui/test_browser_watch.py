@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from wavenet.codec import LinearCodec
 from wavenet.generation.generate import generate
 from wavenet.generation.request import GenerationRequest
 from wavenet.likelihood.step_view import view_steps
@@ -98,7 +99,7 @@ def test_cells_of_a_mixture_are_sums_over_its_codes(watched: Any, kind: str) -> 
     params = torch.randn(9, dtype=torch.float64)
     params[6:] = torch.tensor([-4.0, -6.0, -13.0])  # the last is below the floor
     codes = torch.arange(65_536)
-    edges = unpack(step_viewer._pack_mixture(params[None])["edges"], "<f8")
+    edges = unpack(step_viewer._pack_mixture(params[None], LinearCodec())["edges"], "<f8")
     params[5] = edges[140] - 0.5 * np.exp(-11)  # so close to an edge that the floor matters
     cells = np.searchsorted(edges, 2 * codes.numpy() / 65_535 - 1)
     script = f"""([kind, params, t, edges]) => {{
