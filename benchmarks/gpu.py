@@ -184,12 +184,14 @@ def waits_for_device(work: Callable[[], object]) -> bool:
 
 def describe_kernel(engine: Any) -> str:
     """Describe the kernel for few streams; "" if the engine has only one kernel."""
-    if not hasattr(engine, "shared_reason"):
+    if not hasattr(engine, "cluster_reason"):
         return ""
-    if engine.shared_reason:
-        return f"one stream runs in the kernel for many: {engine.shared_reason}"
-    plan = engine._few.plan
-    return f"one stream runs in a cluster of {plan.blocks} blocks, {plan.layers} layers each"
+    if engine.cluster_reason:
+        return f"one stream runs in the kernel for many: {engine.cluster_reason}"
+    plan = engine._cluster.plan
+    return (
+        f"one stream runs in a cluster of {plan.blocks} blocks, {plan.layers_per_block} layers each"
+    )
 
 
 def first_line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from wavenet import devices
 from wavenet.devices import choose_device, device_errors
 from wavenet.engines.registry import device_for
 from wavenet.errors import ConfigError, DeviceError, OutOfMemory
@@ -111,3 +112,12 @@ def test_other_errors_are_not_converted(error):
     with pytest.raises(type(error)) as caught, device_errors():
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("100000 100000", 1), ("max 100000", 2), ("5 9", 1)])
+def test_a_cpu_quota_limits_the_cores(monkeypatch, tmp_path, quota, cores):
+    monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(devices, "CPU_QUOTA", tmp_path / "cpu.max")
+    assert devices.available_cores() == 2
+    (tmp_path / "cpu.max").write_text(quota)
+    assert devices.available_cores() == cores

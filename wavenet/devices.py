@@ -5,9 +5,11 @@ Errors that torch raises when a device is lost or full become errors of this pac
 every part that loads, runs or trains a model; no other file selects a device.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -29,6 +31,8 @@ OUT_OF_MEMORY_PHRASES = (
     "CUDA error: out of memory",
     "Triton Error [CUDA]: out of mem",
 )
+
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def choose_device(name: str = AUTO, required_by: str = "") -> torch.device:
@@ -95,6 +99,18 @@ def release_cached_memory() -> None:
     """Return the memory that torch caches to a GPU that had too little."""
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use, by its affinity and its container's quota."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = CPU_QUOTA.read_text().split()
+        return min(cores, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such file, or no limit
+        return cores
 
 
 def _contains_any(error: Exception, phrases: tuple[str, ...]) -> bool:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wavenet.bench import machine
-from wavenet.engines.cpu.thread_sync import available_cores
+from wavenet.devices import available_cores
 
 
 def test_rates_are_positive_and_the_threads_of_torch_are_restored():
@@ -94,13 +94,13 @@ def test_the_core_latency_is_that_of_one_way(monkeypatch):
     assert 1e-9 < machine.measure_core_latency() < 1e-2
     repetitions = []
 
-    def run_side_by_side(first, second, counters):
+    def run_in_parallel(first, second, counters):
         repetitions.append(first.args[1])
         assert second.args[1] == repetitions[-1]
-        assert (first.args[0].part, second.args[0].part) == (0, 1)
+        assert (first.args[0].thread, second.args[0].thread) == (0, 1)
 
     ticks = itertools.count()  # each run takes one second
-    monkeypatch.setattr(machine, "run_side_by_side", run_side_by_side)
+    monkeypatch.setattr(machine, "run_in_parallel", run_in_parallel)
     monkeypatch.setattr(machine, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
     assert machine.measure_core_latency() == pytest.approx(1 / repetitions[-1] / 2)
 

@@ -22,7 +22,7 @@ from wavenet.errors import ConditionError, EngineUnavailable
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch):
     monkeypatch.setattr(measurement, "available_cores", lambda: 2)
-    monkeypatch.setattr(measurement, "CAN_WAIT", True)
+    monkeypatch.setattr(measurement, "TWO_THREADS_SUPPORTED", True)
 
 
 @pytest.fixture

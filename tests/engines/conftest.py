@@ -1,7 +1,8 @@
-"""Helpers of the tests of engines: generation at once and in chunks, and a second core."""
+"""Helpers of the tests of engines: generation, tensors of a memory, a second core."""
 
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 from tests.engines.test_engines import conditioning_for
 from wavenet.engines.cpu import cpu_engine
@@ -28,6 +29,11 @@ def run_in_chunks(engine, noise, prompts, chunk, sampling=None):
     parts = noise.split(chunk, dim=1)
     sampling = sampling or SamplingConfig()
     return torch.cat([engine.run(state, p.shape[1], sampling, p) for p in parts], dim=1)
+
+
+def memory_tensors(memory):
+    """Return all tensors of a memory, also those in lists."""
+    return [leaf for leaf in tree_leaves(list(vars(memory).values())) if torch.is_tensor(leaf)]
 
 
 @pytest.fixture

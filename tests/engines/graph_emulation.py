@@ -4,6 +4,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from tests.engines.conftest import memory_tensors
 from wavenet.engines.gpu import cuda_graph
 
 
@@ -65,8 +66,3 @@ def record_without_effect(body, recording):
     for tensor, kept in zip(changed, before, strict=True):
         tensor.copy_(kept)
     return graph
-
-
-def memory_tensors(memory):
-    """Return all tensors of a memory."""
-    return [leaf for leaf in tree_leaves(list(vars(memory).values())) if torch.is_tensor(leaf)]

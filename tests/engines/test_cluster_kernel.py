@@ -1,7 +1,8 @@
-"""The kernel for few streams against the reference: every CUDA thread a fibre, on the CPU.
+"""The kernel for few streams against the reference, emulated on a CPU.
 
-The same source is compiled by g++ under `cuda_emulation.cpp`, which holds threads back and delivers
-what blocks send one another late and out of order, so shapes are tiny.
+g++ compiles the same source with `cuda_emulation.cpp`. There every CUDA thread is a fibre, threads
+are held back at random, and messages between blocks arrive late and out of order. It is slow, so
+shapes are tiny.
 """
 
 import ctypes
@@ -31,19 +32,17 @@ from tests.engines.test_gpu import (
     pytestmark,  # noqa: F401
     step_through,
 )
-from tests.engines.test_gpu_components import logits_of_all_kinds
+from tests.engines.test_gpu_components import make_extreme_logits
 from wavenet.engines.gpu import cluster_kernel, tile_weights
-from wavenet.engines.gpu.cluster_kernel import StreamKernel
-from wavenet.engines.gpu.cluster_plan import make_plan, shared_bytes
+from wavenet.engines.gpu.cluster_kernel import ClusterKernel, make_plan, shared_memory_bytes
 from wavenet.engines.gpu.gpu_engine import GpuEngine
 from wavenet.engines.reference import ReferenceEngine
 from wavenet.engines.registry import make_engine
-from wavenet.sampling import SamplingConfig
-from wavenet.sampling import draw_codes as draw_by_the_rules
+from wavenet.sampling import SamplingConfig, draw_codes
 
 ROOT = Path(__file__).parents[2]
 SHORT = (1, 3, 2)  # dilations
-PATIENCE = 5_000  # polls, in which the emulation gets everything done
+MAX_POLLS = 5_000  # enough for every wait of the emulation
 
 emulated = pytest.mark.skipif(
     shutil.which("g++") is None or torch.cuda.is_available(),
@@ -53,14 +52,15 @@ emulated = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def folder():
-    """Where g++ puts what it compiled; each kernel is compiled once for all tests."""
+    """Return the folder of the compiled kernels; each is compiled once for all tests."""
     path = Path(mkdtemp())
     yield path
     shutil.rmtree(path)
 
 
 @lru_cache
-def built(macros, folder):
+def load_emulated(macros, folder):
+    """Compile the kernel with some macros, and load the library."""
     library = folder / f"{abs(hash(macros))}.so"
     command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Werror", "-o", library]
     command += [f"-D{name}={value}" for name, value in macros]
@@ -72,28 +72,28 @@ def built(macros, folder):
 
 
 class Emulation:
-    """Stands in for `nvrtc.Program`."""
+    """A replacement of `nvrtc.ClusterProgram`."""
 
-    def __init__(self, macros, folder, patience=PATIENCE):
-        macros = {**macros, "PATIENCE": patience}
-        self._library = built(tuple(macros.items()), folder)
+    def __init__(self, macros, folder, max_polls=MAX_POLLS):
+        macros = {**macros, "MAX_POLLS": max_polls}
+        self._library = load_emulated(tuple(macros.items()), folder)
         self.launches = 0
 
     def launch(self, streams, arguments):
         self.launches += 1
-        given_up = self._library.emulate(streams, self.launches, ctypes.byref(arguments))
-        assert not given_up, "nothing moves any more"
+        stopped = self._library.emulate(streams, self.launches, ctypes.byref(arguments))
+        assert not stopped, "no thread makes progress: a deadlock"
 
 
 def engine_for(model, folder, precision="fp32", blocks=8, layers=2, **options):
-    """Make the engine gpu with an emulated kernel for few streams."""
+    """Build the engine gpu with an emulated kernel for few streams."""
     engine = GpuEngine(model, precision)
-    shape = tile_weights.shape_of(model, precision)
-    plan = make_plan(shape, precision, clusters=(blocks,))
+    shape = tile_weights.make_tile_shape(model, precision)
+    plan = make_plan(shape, precision, cluster_sizes=(blocks,))
     if blocks * layers >= shape.layers:
-        shared = shared_bytes(shape, precision, blocks, layers, plan.head)
-        plan = plan._replace(layers=layers, shared=shared)
-    engine._few = StreamKernel(
+        memory = shared_memory_bytes(shape, precision, blocks, layers, plan.head_threads)
+        plan = plan._replace(layers_per_block=layers, shared_memory=memory)
+    engine._cluster = ClusterKernel(
         engine.model, precision, plan, lambda macros: Emulation(macros, folder, **options)
     )
     return engine
@@ -123,7 +123,7 @@ def test_the_same_noise_draws_the_same_codes(kind, folder):
     expected = draw("reference", model, noise, prompts, SAMPLINGS[kind])
     engine = engine_for(model, folder)
     assert torch.equal(generate(engine, noise, prompts, SAMPLINGS[kind]), expected)
-    assert engine._few._program.launches == 1
+    assert engine._cluster._program.launches == 1
     other = draw("reference", model, 1 - noise, prompts)  # the control
     assert not torch.equal(other, expected)
 
@@ -142,12 +142,12 @@ def test_chunks_do_not_matter(kernel_size, chunk, folder):
 @emulated
 @pytest.mark.parametrize(("blocks", "layers"), [(1, 5), (2, 3), (8, 1), (8, 5), (16, 1)])
 def test_clusters_of_any_size_draw_the_same_codes(blocks, layers, folder):
-    """The chain in one block, in some, in all; taps beside it or on blocks of their own."""
+    """The chain is in one block, in some or in all; past taps are in its blocks or in others."""
     model = tiny_model(tiny_config(3, conditions="frames"))
     noise, prompts = noise_for(1, 40, seed=3), prompts_of(model, 12)
     expected = draw("reference", model, noise, prompts)
     engine = engine_for(model, folder, blocks=blocks, layers=layers)
-    assert engine._few.plan.blocks == blocks
+    assert engine._cluster.plan.blocks == blocks
     assert torch.equal(generate(engine, noise, prompts), expected)
 
 
@@ -156,7 +156,7 @@ def test_clusters_of_any_size_draw_the_same_codes(blocks, layers, folder):
     ("kernel_size", "widths"),
     [(3, (1, 1, 1)), (4, (13, 7, 21)), (2, (33, 20, 40)), (16, (9, 40, 20))],
 )
-def test_odd_widths_predict_what_the_reference_does(kernel_size, widths, folder):
+def test_predictions_of_odd_widths_equal_the_reference(kernel_size, widths, folder):
     model = tiny_model(tiny_config(kernel_size, (1, 9, 3), widths=widths), bits=8)
     codes = torch.randint(0, 256, (1, 4), generator=torch.Generator().manual_seed(2))
     prompts = prompts_of(model, 30)
@@ -169,7 +169,7 @@ def test_odd_widths_predict_what_the_reference_does(kernel_size, widths, folder)
 
 
 @emulated
-def test_16_bit_weights_are_those_of_the_rounded_model(folder):
+def test_bf16_equals_the_reference_of_the_rounded_model(folder):
     model = tiny_model(tiny_config(3, SHORT, "all", widths=(20, 12, 40)))
     engine = engine_for(model, folder, "bf16")
     codes = torch.randint(0, 32, (1, 6), generator=torch.Generator().manual_seed(2))
@@ -177,8 +177,8 @@ def test_16_bit_weights_are_those_of_the_rounded_model(folder):
     expected = step_through(ReferenceEngine(engine.model), codes, prompts)
     got = step_through(engine, codes, prompts)
     torch.testing.assert_close(got, expected, atol=ATOL["fp32"], rtol=1e-5)
-    as_they_were = step_through(ReferenceEngine(model), codes, prompts)  # the control
-    assert (got - as_they_were).abs().max() > 100 * ATOL["fp32"]
+    unrounded = step_through(ReferenceEngine(model), codes, prompts)  # the control
+    assert (got - unrounded).abs().max() > 100 * ATOL["fp32"]
     noise = noise_for(1, 30)
     assert torch.equal(
         generate(engine, noise, prompts), generate(ReferenceEngine(engine.model), noise, prompts)
@@ -187,20 +187,20 @@ def test_16_bit_weights_are_those_of_the_rounded_model(folder):
 
 @emulated
 @pytest.mark.parametrize("kernel_size", [1, 3])
-def test_engines_take_turns_on_one_state(kernel_size, folder):
-    """The rings are those of the engine cached, which are as wide as the model."""
+def test_engines_can_alternate_on_one_state(kernel_size, folder):
+    """The rings are those of the engine cached, which are not padded."""
     model = tiny_model(tiny_config(kernel_size, SHORT, "all"))
     noise, prompts = noise_for(2, 30, seed=4), prompts_of(model, 0, 12)
     expected = draw("reference", model, noise, prompts)
-    cached, ours = make_engine("cached", model), engine_for(model, folder)
+    cached, emulated_gpu = make_engine("cached", model), engine_for(model, folder)
     state = cached.start(conditioning_for(model, 2, 80))
     cached.prefill(state, prompts)
     parts = [
         engine.run(state, 6, SamplingConfig(), part)
-        for engine, part in zip([ours, cached] * 3, noise.split(6, dim=1), strict=False)
+        for engine, part in zip([emulated_gpu, cached] * 3, noise.split(6, dim=1), strict=False)
     ]
     assert torch.equal(torch.cat(parts, dim=1), expected)
-    state = ours.select(state, [1])
+    state = emulated_gpu.select(state, [1])
     assert state.memory.rings.shape[0] == 1 and state.memory.cursor == 30
 
 
@@ -217,25 +217,25 @@ def test_engines_take_turns_on_one_state(kernel_size, folder):
     ],
     ids=str,
 )
-def test_classes_are_drawn_by_the_rules(sampling, folder):
-    """Logits of all kinds, as the biases of a model whose weights say nothing."""
+def test_draws_of_classes_equal_draw_codes(sampling, folder):
+    """The logits are the biases of the output layer, whose weights are zero."""
     model = tiny_model(tiny_config(1, (1,), "none"))
     model.output.weight.zero_()
     engine = engine_for(model, folder, blocks=1, layers=1)
-    logits = logits_of_all_kinds(0)
+    logits = make_extreme_logits(0)
     uniforms = torch.rand(len(logits), 2, generator=torch.Generator().manual_seed(1))
     uniforms[::7, 0], uniforms[3::7, 0] = 0.0, 1 - 2**-24
     for row, uniform in zip(logits, uniforms, strict=True):
-        engine._few._packed.biases[-32:] = row
+        engine._cluster._weights.biases[-32:] = row
         state = engine.start(conditioning_for(model, 1, 80))
         drawn = engine.run(state, 2, sampling, uniform[None])
-        expected = draw_by_the_rules(row.expand(2, -1), uniform, sampling)
+        expected = draw_codes(row.expand(2, -1), uniform, sampling)
         assert torch.equal(drawn[0], expected), row
 
 
 @emulated
 @pytest.mark.parametrize("greedy", [False, True])
-def test_what_is_no_number_ends_as_in_the_engine_cached(greedy, folder):
+def test_nan_gives_the_codes_of_the_engine_cached(greedy, folder):
     model = tiny_model(tiny_config(2, SHORT, "both"))
     model.blocks[1].conv.linear.weight[0, 0] = torch.nan
     noise, prompts = noise_for(1, 3), prompts_of(model, 3)
@@ -246,9 +246,9 @@ def test_what_is_no_number_ends_as_in_the_engine_cached(greedy, folder):
 
 
 @emulated
-def test_nobody_waits_for_ever(folder):
-    """With the patience of one poll somebody gives up, and all others follow to the end."""
+def test_a_wait_that_times_out_ends_the_launch(folder):
+    """With a limit of one poll some thread times out; all others then run to the end."""
     model = tiny_model(tiny_config(2, SHORT, "both"))
-    engine = engine_for(model, folder, patience=1)
-    with pytest.raises(RuntimeError, match="waited in vain; its codes are void"):
+    engine = engine_for(model, folder, max_polls=1)
+    with pytest.raises(RuntimeError, match="waited too long; the codes are invalid"):
         generate(engine, noise_for(1, 3), prompts_of(model, 3))

@@ -1,6 +1,6 @@
-"""The kernel for few streams on a device: when it is taken, its plan, and real sizes.
+"""The kernel for few streams on a device: when it is used, its plan, and real sizes.
 
-That it compiles for a GPU is tested without one; marked `gpu`, comparisons run on a device.
+Compilation for a GPU is tested without a GPU. The tests marked `gpu` compare on a device.
 """
 
 import tomllib
@@ -30,8 +30,7 @@ from tests.engines.test_gpu import (
 )
 from tests.engines.test_guidance import run_guided
 from wavenet.engines.gpu import cluster_kernel, nvrtc, tile_weights
-from wavenet.engines.gpu.cluster_kernel import StreamKernel
-from wavenet.engines.gpu.cluster_plan import macros_of, make_plan
+from wavenet.engines.gpu.cluster_kernel import ClusterKernel, kernel_macros, make_plan
 from wavenet.engines.gpu.gpu_engine import GpuEngine
 from wavenet.engines.registry import explain_auto, make_engine
 from wavenet.model.model_config import GaussianOutput
@@ -41,41 +40,43 @@ ROOT = Path(__file__).parents[2]
 
 
 @interpreted
-def test_what_the_kernel_does_not_take_runs_in_the_other(monkeypatch):
+def test_the_triton_kernel_runs_what_the_cluster_kernel_does_not_support(monkeypatch):
     model = tiny_model(tiny_config(2, SHORT, "all"))
     engine = GpuEngine(model)
-    assert engine._few is None
-    assert engine.shared_reason == "the kernel for one stream needs a GPU, found cpu"
-    kernel = StreamKernel(model, "fp32", make_plan(engine._shape, "fp32"), lambda macros: Emulation)
-    assert kernel.takes(cluster_kernel.MOST_STREAMS, SamplingConfig(top_k=3))
-    assert not kernel.takes(cluster_kernel.MOST_STREAMS + 1, SamplingConfig())
-    assert not kernel.takes(2, SamplingConfig(guidance=2.0))
-    engine._few = kernel  # which cannot launch
+    assert engine._cluster is None
+    assert "needs a GPU, found cpu" in engine.cluster_reason
+    plan = make_plan(engine._shape, "fp32")
+    kernel = ClusterKernel(model, "fp32", plan, lambda macros: Emulation)
+    assert kernel.supports(cluster_kernel.MAX_STREAMS, SamplingConfig(top_k=3))
+    assert not kernel.supports(cluster_kernel.MAX_STREAMS + 1, SamplingConfig())
+    assert not kernel.supports(2, SamplingConfig(guidance=2.0))
+    engine._cluster = kernel  # it cannot launch
     guided = SamplingConfig(guidance=2.0)
     noise = noise_for(1, 4)
     expected = run_guided(make_engine("reference", model), 1, guided, noise)
     assert torch.equal(run_guided(engine, 1, guided, noise), expected)
     mixture = tiny_model(tiny_config(output=GaussianOutput(components=2)), bits=16)
-    assert GpuEngine(mixture).shared_reason.endswith("draws classes, no mixtures")
+    assert GpuEngine(mixture).cluster_reason.endswith("found a mixture")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 6))
     elsewhere = type("Model", (), {"device": torch.device("cuda")})
     with pytest.raises(EngineUnavailable, match=r"clusters, .* 9.0 or more, found 8.6"):
-        cluster_kernel.plan_for(elsewhere, engine._shape, "fp32")
+        cluster_kernel.plan_for_device(elsewhere, engine._shape, "fp32")
 
 
-def test_it_is_said_which_kernel_few_streams_take(monkeypatch):
-    engine = type("Engine", (), {"shared_reason": "it is too old"})
+def test_auto_reports_the_kernel_for_few_streams(monkeypatch):
+    engine = type("Engine", (), {"cluster_reason": "it is too old"})
     monkeypatch.setattr("wavenet.engines.gpu.gpu_engine.GpuEngine", lambda *_: engine)
+    monkeypatch.setattr("wavenet.engines.registry.check_engine", lambda _: "")
     model = type("Model", (), {"device": torch.device("cuda"), "dtype": torch.float32})
-    monkeypatch.setattr("wavenet.engines.cpu.cpu_engine.CpuEngine", refuse)
-    monkeypatch.setattr("wavenet.engines.gpu.cuda_graph.GraphEngine", refuse)
-    monkeypatch.setattr("wavenet.engines.cached.CachedEngine", refuse)
+    monkeypatch.setattr("wavenet.engines.cpu.cpu_engine.CpuEngine", unavailable)
+    monkeypatch.setattr("wavenet.engines.gpu.cuda_graph.GraphEngine", unavailable)
+    monkeypatch.setattr("wavenet.engines.cached.CachedEngine", unavailable)
     assert explain_auto(model)[:2] == [("gpu", ""), ("gpu, few streams", "it is too old")]
-    engine.shared_reason = ""
+    engine.cluster_reason = ""
     assert dict(explain_auto(model))["gpu, few streams"] == ""
 
 
-def refuse(*_):
+def unavailable(*_):
     raise EngineUnavailable("not here")
 
 
@@ -84,10 +85,12 @@ A = tiny_config(2, TWICE, "both", widths=(64, 64, 256))
 B = tiny_config(3, TWICE + TWICE[:10], "both", widths=(128, 128, 128))
 
 
-def test_the_chain_takes_the_fewest_blocks_that_keep_it():
-    plans = [make_plan(tile_weights.shape_of(tiny_model(A, 8), p), p) for p in ("bf16", "fp32")]
-    assert [(plan.blocks, plan.layers) for plan in plans] == [(8, 5), (16, 3)]
-    wide = tile_weights.shape_of(tiny_model(B, 8), "fp32")
+def test_the_chain_uses_the_fewest_possible_blocks():
+    plans = [
+        make_plan(tile_weights.make_tile_shape(tiny_model(A, 8), p), p) for p in ("bf16", "fp32")
+    ]
+    assert [(plan.blocks, plan.layers_per_block) for plan in plans] == [(8, 5), (16, 3)]
+    wide = tile_weights.make_tile_shape(tiny_model(B, 8), "fp32")
     with pytest.raises(EngineUnavailable, match=r"of 16 blocks, 227 KiB each, .* KiB each in fp32"):
         make_plan(wide, "fp32")
 
@@ -103,14 +106,14 @@ def test_the_kernel_is_installed_with_the_package():
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_kernel_compiles_for_a_gpu(precision, architecture):
     try:
-        nvrtc.load_bindings()
+        nvrtc.import_bindings()
     except EngineUnavailable as error:
         pytest.skip(str(error))
     model = tiny_model(A, 8)
-    shape = tile_weights.shape_of(model, precision)
+    shape = tile_weights.make_tile_shape(model, precision)
     plan = make_plan(shape, precision)
-    assert plan.shared <= tile_weights.SHARED_MEMORY
-    macros = tuple(macros_of(shape, plan, precision, True).items())
+    assert plan.shared_memory <= tile_weights.SHARED_MEMORY_BYTES
+    macros = tuple(kernel_macros(shape, plan, precision, True).items())
     source = cluster_kernel.read_source()
     log = nvrtc.compile_cubin(source, macros, architecture).log
     print(log)
@@ -119,10 +122,10 @@ def test_the_kernel_compiles_for_a_gpu(precision, architecture):
         nvrtc.compile_cubin(source + "!", macros, architecture)
 
 
-def test_without_nvrtc_there_is_a_sentence(monkeypatch):
+def test_a_missing_nvrtc_is_reported(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "cuda.bindings", None)
-    with pytest.raises(EngineUnavailable, match="NVRTC, which compiles the kernel, cannot be"):
-        nvrtc.load_bindings()
+    with pytest.raises(EngineUnavailable, match=r"NVRTC, .* cannot be loaded"):
+        nvrtc.import_bindings()
 
 
 @pytest.mark.gpu
@@ -131,7 +134,7 @@ def test_without_nvrtc_there_is_a_sentence(monkeypatch):
 @pytest.mark.parametrize("streams", [1, 4])
 def test_compiled_predictions_at_a_real_size(precision, streams, real_model):  # noqa: F811
     engine = GpuEngine(real_model, precision)
-    assert engine.shared_reason == ""
+    assert engine.cluster_reason == ""
     prompts = [prompt.cuda() for prompt in prompts_of(real_model, *[3_000] * streams)]
     codes = torch.randint(0, 256, (streams, 12), generator=torch.Generator().manual_seed(2)).cuda()
     expected = step_through(make_engine("cached", engine.model), codes, prompts)
@@ -144,7 +147,7 @@ def test_compiled_predictions_at_a_real_size(precision, streams, real_model):  #
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("kind", SAMPLINGS)
 def test_compiled_draws_at_a_real_size(precision, kind, real_model):  # noqa: F811
-    """Twelve clips, four at a time, in chunks that go round the longest ring."""
+    """Twelve clips, four at a time, in chunks that wrap around the longest ring."""
     engine = GpuEngine(real_model, precision)
     prompts = [prompt.cuda() for prompt in prompts_of(real_model, *range(12))]
     noise = noise_for(12, 1_100).cuda()
@@ -153,14 +156,14 @@ def test_compiled_draws_at_a_real_size(precision, kind, real_model):  # noqa: F8
         run_in_chunks(engine, noise[i : i + 4], prompts[i : i + 4], 550, SAMPLINGS[kind])
         for i in range(0, 12, 4)
     ]
-    # a uniform next to an edge of the CDF parts two clips, which is rare
+    # two clips differ after a uniform next to an edge of the CDF, which is rare
     assert (torch.cat(got) == expected).all(dim=1).float().mean() > 0.6
 
 
 @pytest.mark.gpu
 @compiled
-def test_a_device_repeats_itself(real_model):  # noqa: F811
-    """Thousands of samples through all hand-offs, twice: what meets by chance would differ."""
+def test_a_device_is_deterministic(real_model):  # noqa: F811
+    """Generate thousands of samples twice: a race between threads would change some codes."""
     engine = GpuEngine(real_model, "bf16")
     noise = noise_for(1, 20_000).cuda()
     first = run_in_chunks(engine, noise, prompts_of(real_model, 0), 20_000)

@@ -121,7 +121,7 @@ def test_no_memory_is_read_before_it_is_written(threads, monkeypatch, two_cores)
 
 def test_unknown_settings_are_rejected():
     model = tiny_model()
-    with pytest.raises(EngineUnavailable, match="1 or 2 threads; found 3"):
+    with pytest.raises(EngineUnavailable, match="1 or 2 threads, found 3"):
         make_engine("cpu", model, threads=3)
     with pytest.raises(EngineUnavailable, match=r"'int4' is not known.* fp32, bf16"):
         make_engine("cpu", model, precision="int4")

@@ -1,5 +1,6 @@
 """Two threads of the engine cpu: they share the work, wait for each other, or give up."""
 
+import os
 import threading
 import time
 
@@ -9,12 +10,15 @@ import torch
 from tests.conftest import tiny_config, tiny_model
 from tests.engines.conftest import LONG, generate, noise_for
 from tests.engines.test_engines import prompts_of
-from wavenet.engines.cpu import cpu_engine, thread_sync
+from wavenet.engines.cpu import cpu_engine, threads
 from wavenet.engines.cpu.cpu_engine import CpuEngine
-from wavenet.engines.cpu.packed_weights import shape_of
-from wavenet.engines.cpu.thread_count_tuner import Choice
-from wavenet.engines.cpu.thread_sync import make_counters, run_side_by_side
-from wavenet.engines.cpu.workspace import make_team
+from wavenet.engines.cpu.packed_weights import make_cpu_shape
+from wavenet.engines.cpu.threads import (
+    ThreadCountTuner,
+    make_counters,
+    make_partition,
+    run_in_parallel,
+)
 from wavenet.errors import EngineUnavailable
 
 
@@ -38,15 +42,16 @@ def test_the_second_half_of_an_odd_row_waits_for_the_first(monkeypatch, two_core
 )
 def test_two_threads_process_every_panel_once(sizes):
     kernel_size, *widths = sizes
-    shape = shape_of(tiny_model(tiny_config(kernel_size, widths=tuple(widths))))
-    lead, follow, alone = (
-        make_team(shape, part, parts, make_counters(1)) for part, parts in ((0, 2), (1, 2), (0, 1))
+    shape = make_cpu_shape(tiny_model(tiny_config(kernel_size, widths=tuple(widths))))
+    leader, follower, alone = (
+        make_partition(shape, thread, count, make_counters(1))
+        for thread, count in ((0, 2), (1, 2), (0, 1))
     )
-    for field in ("old", "skip", "hidden", "output"):
+    for field in ("past_taps", "skip", "hidden", "output"):
         whole = getattr(alone, field)
-        assert whole[0] == 0 == getattr(lead, field)[0]
-        assert getattr(lead, field)[1] == getattr(follow, field)[0]
-        assert getattr(follow, field)[1] == whole[1] > 0
+        assert whole[0] == 0 == getattr(leader, field)[0]
+        assert getattr(leader, field)[1] == getattr(follower, field)[0]
+        assert getattr(follower, field)[1] == whole[1] > 0
 
 
 def test_only_one_run_at_a_time_uses_the_second_core(two_cores):
@@ -54,9 +59,9 @@ def test_only_one_run_at_a_time_uses_the_second_core(two_cores):
     noise, prompts = noise_for(1), prompts_of(model, 0)
     engine = CpuEngine(model, threads=2)
     expected = generate(engine, noise, prompts)
-    with cpu_engine._second_core:  # as if another run used it
+    with cpu_engine._second_thread:  # as if another run used it
         assert torch.equal(generate(engine, noise, prompts), expected)
-    assert not cpu_engine._second_core.locked()
+    assert not cpu_engine._second_thread.locked()
 
 
 def test_simultaneous_runs_are_all_correct(two_cores):
@@ -69,11 +74,11 @@ def test_simultaneous_runs_are_all_correct(two_cores):
     def generate_one(n: int) -> None:
         got[n] = generate(engine, noises[n], prompts)
 
-    threads = [threading.Thread(target=generate_one, args=(n,)) for n in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    callers = [threading.Thread(target=generate_one, args=(n,)) for n in range(3)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(60)
     assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
 
 
@@ -83,17 +88,17 @@ def test_a_slow_second_thread_is_given_up(monkeypatch, two_cores):
     noise, prompts = noise_for(1), prompts_of(model, 0)
     engine = CpuEngine(model, threads=2)
     expected = generate(engine, noise, prompts)
-    engine._alone_until = 0.0  # the run above may have set it on a busy machine
+    engine._one_thread_until = 0.0  # the run above may have set it on a busy machine
 
-    def impatient(places):
-        counters = make_counters(places)
-        if places:
-            counters[thread_sync.SLEEPS] = 1000
+    def with_many_sleeps(sync_points):
+        counters = make_counters(sync_points)
+        if sync_points:
+            counters[threads.SLEEPS] = 1000
         return counters
 
-    monkeypatch.setattr(cpu_engine, "make_counters", impatient)
+    monkeypatch.setattr(cpu_engine, "make_counters", with_many_sleeps)
     assert torch.equal(generate(engine, noise, prompts), expected)
-    assert engine._alone_until > time.monotonic()
+    assert engine._one_thread_until > time.monotonic()
 
 
 def test_a_thread_that_ended_early_is_an_error(monkeypatch, two_cores):
@@ -103,8 +108,8 @@ def test_a_thread_that_ended_early_is_an_error(monkeypatch, two_cores):
     real = cpu_engine.sample_loop.run
 
     def dies(*arguments):
-        team = arguments[9]
-        if team.parts > 1 and team.part == 1:
+        partition = arguments[9]
+        if partition.threads > 1 and partition.thread == 1:
             raise MemoryError
         return real(*arguments)
 
@@ -112,7 +117,7 @@ def test_a_thread_that_ended_early_is_an_error(monkeypatch, two_cores):
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     with pytest.raises(EngineUnavailable, match=r"ended early.* one thread"):
         generate(engine, noise, prompts)
-    assert not cpu_engine._second_core.locked()
+    assert not cpu_engine._second_thread.locked()
 
 
 def test_an_error_in_one_thread_stops_the_other():
@@ -123,13 +128,13 @@ def test_an_error_in_one_thread_stops_the_other():
         raise KeyboardInterrupt
 
     def there() -> int:
-        while counters[thread_sync.ABORT] == 0:
+        while counters[threads.ABORT] == 0:
             time.sleep(0.001)
         seen.set()
         return -1
 
     with pytest.raises(KeyboardInterrupt):
-        run_side_by_side(here, there, counters)
+        run_in_parallel(here, there, counters)
     assert seen.is_set()
 
 
@@ -139,47 +144,38 @@ def test_one_core_runs_one_thread(monkeypatch):
     assert CpuEngine(tiny_model(), threads=2).threads == 1
 
 
-@pytest.mark.parametrize(("quota", "cores"), [("100000 100000", 1), ("max 100000", 2), ("5 9", 1)])
-def test_a_cpu_quota_limits_the_cores(monkeypatch, tmp_path, quota, cores):
-    monkeypatch.setattr(thread_sync.os, "sched_getaffinity", lambda _: {0, 1})
-    monkeypatch.setattr(thread_sync, "_QUOTA", tmp_path / "cpu.max")
-    assert thread_sync.available_cores() == 2
-    (tmp_path / "cpu.max").write_text(quota)
-    assert thread_sync.available_cores() == cores
-
-
 def test_the_affinity_of_the_caller_is_restored(two_cores):
     """During a run each thread has its own core."""
-    before = thread_sync.os.sched_getaffinity(0)
+    before = os.sched_getaffinity(0)
     generate(CpuEngine(tiny_model(), threads=2), noise_for(1), prompts_of(tiny_model(), 0))
-    assert thread_sync.os.sched_getaffinity(0) == before
+    assert os.sched_getaffinity(0) == before
 
 
 def test_the_faster_thread_count_is_chosen_and_the_slower_one_tried_again():
     costs = {True: 2.0, False: 1.0}
-    choice, ways = Choice(), []
+    tuner, choices = ThreadCountTuner(), []
     for run in range(300):
         if run == 200:
             costs[True] = 0.5  # two threads are no longer disturbed
-        ways.append(choice.pick())
-        choice.note(ways[-1], costs[ways[-1]])
-    assert ways[0] and ways[:10].count(False) >= 5
-    assert 1 <= ways[100:200].count(True) <= 3  # trials
-    assert ways[290:].count(True) >= 9
+        choices.append(tuner.choose())
+        tuner.record(choices[-1], costs[choices[-1]])
+    assert choices[0] and choices[:10].count(False) >= 5
+    assert 1 <= choices[100:200].count(True) <= 3  # trials
+    assert choices[290:].count(True) >= 9
 
 
 def test_one_slow_run_changes_little():
-    choice, ways = Choice(), []
+    tuner, choices = ThreadCountTuner(), []
     for run in range(100):
-        ways.append(choice.pick())
-        choice.note(ways[-1], 1.0 if ways[-1] else 2.0)
+        choices.append(tuner.choose())
+        tuner.record(choices[-1], 1.0 if choices[-1] else 2.0)
         if run in (40, 70):
-            choice.note(choice.best, 9.0)  # an outlier
-    assert ways.count(False) <= 10 and choice.best
+            tuner.record(tuner.two_threads, 9.0)  # an outlier
+    assert choices.count(False) <= 10 and tuner.two_threads
 
 
 def test_short_and_long_runs_have_their_own_choice(two_cores):
     engine = CpuEngine(tiny_model(), threads=2)
     generate(engine, noise_for(1), prompts_of(engine.model, 0))
     generate(engine, noise_for(1, n=4 * LONG), prompts_of(engine.model, 0))
-    assert len(engine._choices) == 2
+    assert len(engine._tuners) == 2

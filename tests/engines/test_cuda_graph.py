@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tests.conftest import tiny_config, tiny_model
-from tests.engines.graph_emulation import emulate_recording, memory_tensors
+from tests.engines.conftest import memory_tensors
+from tests.engines.graph_emulation import emulate_recording
 from tests.engines.test_engines import (
     SAMPLINGS,
     conditioning_for,
@@ -143,7 +144,8 @@ def test_weights_may_have_any_type():
     assert torch.equal(draw("graph", model, noise, prompts), expected)
 
 
-def test_auto_selects_the_first_available_engine(monkeypatch):
+def test_auto_selects_the_first_available_engine(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # results of the check of an engine
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     model = tiny_model()
     assert make_engine("auto", model).name == "cpu"

@@ -7,10 +7,10 @@ import torch
 from tests.conftest import tiny_config, tiny_model
 from tests.engines.test_engines import conditioning_for, draw, prompts_of, teacher_forced
 from wavenet.engines.cpu import cpu_engine
-from wavenet.engines.cpu.class_sampling import rules_of
 from wavenet.engines.cpu.cpu_engine import CpuEngine
-from wavenet.engines.cpu.mixture_sampling import draw_mixture
-from wavenet.engines.cpu.packed_weights import shape_of
+from wavenet.engines.cpu.numba_sampling import draw_mixture
+from wavenet.engines.cpu.packed_weights import make_cpu_shape
+from wavenet.engines.kernel_inputs import make_sampling_rules
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
 from wavenet.model.model_config import GaussianOutput, LogisticOutput
@@ -83,24 +83,24 @@ def test_mixtures_reject_sampling_rules_for_categoricals(engine, settings):
 def test_the_compiled_draw_equals_the_distribution(output, sampling):
     """For params and uniforms of all sizes, both extremes included."""
     model = model_with(output)
-    shape = shape_of(model)
+    shape = make_cpu_shape(model)
     generator = torch.Generator().manual_seed(4)
-    params = torch.randn(400, shape.params, generator=generator)
+    params = torch.randn(400, shape.n_params, generator=generator)
     params[:, : output.components] *= 3
     params[:, 2 * output.components :] = params[:, 2 * output.components :] * 4 - 6
     params[:50, output.components : 2 * output.components] *= 20  # means far outside of [-1, 1]
     uniforms = torch.rand(400, generator=generator)
     uniforms[::10], uniforms[5::10] = 0.0, 1 - 2**-24
-    work = np.empty(2 * output.components)
+    rules, buffer = make_sampling_rules(sampling), np.empty(2 * output.components)
     got = [
-        draw_mixture(row, 0, shape, uniform, rules_of(sampling), work)
+        draw_mixture(row, 0, shape, uniform, rules, buffer)
         for row, uniform in zip(params.numpy(), uniforms.numpy(), strict=True)
     ]
     expected = model.distribution.sample(params[..., None], uniforms[:, None], sampling)[:, 0]
     assert got == expected.tolist()
     assert len(set(got)) > 50
     params[3, 1] = torch.nan
-    assert draw_mixture(params[3].numpy(), 0, shape, 0.5, rules_of(sampling), work) == -1
+    assert draw_mixture(params[3].numpy(), 0, shape, 0.5, rules, buffer) == -1
 
 
 @pytest.mark.parametrize("output", MIXTURES, ids=lambda o: f"{o.kind}-{o.components}")
@@ -109,9 +109,9 @@ def test_a_uniform_of_0_draws_no_click(output):
     model = model_with(output)
     parts = torch.tensor([0, 0.25, -5])  # logits, means, log scales
     params = parts.repeat_interleave(output.components)
-    work = np.empty(2 * output.components)
-    rules = rules_of(SamplingConfig())
-    compiled = draw_mixture(params.numpy(), 0, shape_of(model), np.float32(0), rules, work)
+    shape, buffer = make_cpu_shape(model), np.empty(2 * output.components)
+    rules = make_sampling_rules(SamplingConfig())
+    compiled = draw_mixture(params.numpy(), 0, shape, np.float32(0), rules, buffer)
     defined = model.distribution.sample(params[None, :, None], torch.zeros(1, 1), SamplingConfig())
     assert compiled == defined.item()
     assert 5 < (0.25 - (2 * compiled / 65535 - 1)) / np.exp(-5) < 17.5

@@ -122,7 +122,7 @@ def test_predictions_of_odd_widths_equal_the_reference(kernel_size, widths):
     expected = teacher_forced("reference", model, codes, prompts)
     got = teacher_forced("gpu", model, codes, prompts)
     torch.testing.assert_close(got, expected, atol=3e-5, rtol=1e-5)
-    assert GpuEngine(model)._shape.wide == (max(widths) >= 70)  # products in several tiles, too
+    assert GpuEngine(model)._shape.chunk_layers == (max(widths) >= 70)
 
 
 @interpreted
@@ -158,10 +158,10 @@ def test_accept_and_run_can_alternate():
 def test_frames_that_need_much_memory_are_split(monkeypatch):
     model = tiny_model(tiny_config(2, SHORT, "all"))
     noise, prompts = noise_for(2, 16), prompts_of(model, 3, 0)
-    of_a_frame = 2 * len(SHORT) * 2 * 16 * 4  # streams, layers, halves, padded channels, bytes
-    monkeypatch.setattr(gpu_engine, "FRAME_BYTES", 3 * of_a_frame)
+    frame_bytes = 2 * len(SHORT) * 2 * 16 * 4  # streams, layers, halves, padded channels, bytes
+    monkeypatch.setattr(gpu_engine, "MAX_FRAME_BYTES", 3 * frame_bytes)
     engine = GpuEngine(model)
-    assert engine._most_samples(engine.start(conditioning_for(model, 2, 80))) == 7  # one hop
+    assert engine._max_samples(engine.start(conditioning_for(model, 2, 80))) == 7  # one hop
     expected = draw("reference", model, noise, prompts)
     assert torch.equal(generate(engine, noise, prompts), expected)
 
@@ -257,13 +257,8 @@ def test_unsupported_models_and_machines_are_rejected(monkeypatch):
 
 
 def test_many_rows_share_a_program():
-    assert [gpu_engine.tile_for(n)[0] for n in (1, 2_048, 2_049, 8_192, 8_193)] == [
-        16,
-        16,
-        32,
-        32,
-        64,
-    ]
+    tiles = [gpu_engine.choose_tile(n)[0] for n in (1, 2_048, 2_049, 8_192, 8_193)]
+    assert tiles == [16, 16, 32, 32, 64]
 
 
 @pytest.fixture

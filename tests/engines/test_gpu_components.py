@@ -1,6 +1,6 @@
-"""The pieces of the GPU engine: packed weights, drawing, and that the kernel compiles for a GPU.
+"""Components of the engine gpu: packed weights, sampling, and compilation of the kernel for a GPU.
 
-Where there is a GPU the draws run on it, else through Triton's interpreter.
+The draws run on a GPU if there is one, otherwise by Triton's interpreter.
 """
 
 import json
@@ -17,8 +17,7 @@ from tests.engines.test_engines import SAMPLINGS
 from tests.engines.test_gpu import pytestmark, tl, triton  # noqa: F401
 from wavenet.engines.gpu import tile_weights
 from wavenet.model.model_config import GaussianOutput, LogisticOutput
-from wavenet.sampling import SamplingConfig
-from wavenet.sampling import draw_codes as draw_by_the_rules
+from wavenet.sampling import SamplingConfig, draw_codes
 
 triton_sampling = pytest.importorskip("wavenet.engines.gpu.triton_sampling")
 ROOT = Path(__file__).parents[2]
@@ -28,9 +27,9 @@ ROWS = 64
 
 def test_rounding_and_packing_keep_every_weight():
     model = tiny_model(tiny_config(3, (1, 2), widths=(5, 17, 3)))
-    assert tile_weights.round_weights(model, "fp32") is model
-    once = tile_weights.round_weights(model, "bf16")
-    twice = tile_weights.round_weights(once, "bf16")
+    assert tile_weights.round_gpu_weights(model, "fp32") is model
+    once = tile_weights.round_gpu_weights(model, "bf16")
+    twice = tile_weights.round_gpu_weights(once, "bf16")
     changed = 0
     for (name, a), b, c in zip(
         model.named_parameters(), once.parameters(), twice.parameters(), strict=True
@@ -39,16 +38,19 @@ def test_rounding_and_packing_keep_every_weight():
         torch.testing.assert_close(a, b, rtol=2**-8, atol=0)
         changed += not torch.equal(a, b)
         if a.ndim == 1 or "condition" in name or "embedding" in name:
-            assert torch.equal(a, b)  # only the products that are done for every sample
+            assert torch.equal(a, b)  # only matrices that are read for every sample are rounded
     assert changed == 6
-    wide, half = tile_weights.pack_weights(once, "fp32"), tile_weights.pack_weights(once, "bf16")
-    assert torch.equal(wide.weights, half.weights.float())
-    products = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
-    of_the_frames = [m for m in model.condition.modules() if isinstance(m, torch.nn.Linear)]
-    count = sum((m.weight != 0).sum() for m in products) - sum(
-        (m.weight != 0).sum() for m in of_the_frames
+    wide, half = (
+        tile_weights.pack_tile_weights(once, "fp32"),
+        tile_weights.pack_tile_weights(once, "bf16"),
     )
-    assert (tile_weights.pack_weights(model, "fp32").weights != 0).sum() == count
+    assert torch.equal(wide.weights, half.weights.float())
+    layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
+    of_conditions = [m for m in model.condition.modules() if isinstance(m, torch.nn.Linear)]
+    count = sum((m.weight != 0).sum() for m in layers) - sum(
+        (m.weight != 0).sum() for m in of_conditions
+    )
+    assert (tile_weights.pack_tile_weights(model, "fp32").weights != 0).sum() == count
 
 
 @triton.jit
@@ -71,7 +73,7 @@ def _draw_classes(  # type: ignore[no-untyped-def]
     tl.store(codes + rows, drawn)
 
 
-def drawn_by_the_kernel(logits, uniforms, sampling):
+def draw_compiled(logits, uniforms, sampling):
     codes = torch.zeros(ROWS, dtype=torch.int32, device=DEVICE)
     rules = torch.tensor([sampling.temperature, sampling.top_p or 1], dtype=torch.float64)
     _draw_classes[(1,)](
@@ -89,8 +91,8 @@ def drawn_by_the_kernel(logits, uniforms, sampling):
     return codes.cpu().long()
 
 
-def logits_of_all_kinds(seed):
-    """Give (ROWS, 32): peaked, flat, tied, with minus infinities, far apart, signed zeros."""
+def make_extreme_logits(seed):
+    """Return logits (ROWS, 32): peaked, flat, tied, minus infinite, far apart, signed zeros."""
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(ROWS, 32, generator=generator) * 3
     logits[8:24] = (logits[8:24] / 2).round()  # ties
@@ -117,19 +119,19 @@ def logits_of_all_kinds(seed):
     ],
     ids=str,
 )
-def test_classes_are_drawn_by_the_rules(sampling):
+def test_draws_of_classes_equal_draw_codes(sampling):
     for seed in range(4):
-        logits = logits_of_all_kinds(seed)
+        logits = make_extreme_logits(seed)
         uniforms = torch.rand(ROWS, generator=torch.Generator().manual_seed(seed))
         uniforms[::7], uniforms[3::7] = 0.0, 1 - 2**-24
-        expected = draw_by_the_rules(logits, uniforms, sampling)
-        assert torch.equal(drawn_by_the_kernel(logits, uniforms, sampling), expected)
-    other = draw_by_the_rules(logits, 1 - uniforms, SamplingConfig(temperature=3))  # the control
+        expected = draw_codes(logits, uniforms, sampling)
+        assert torch.equal(draw_compiled(logits, uniforms, sampling), expected)
+    other = draw_codes(logits, 1 - uniforms, SamplingConfig(temperature=3))  # the control
     assert (other != expected).sum() > 5
 
 
 @triton.jit
-def _draw_values(  # type: ignore[no-untyped-def]
+def _draw_mixtures(  # type: ignore[no-untyped-def]
     codes,
     params,
     uniforms,
@@ -140,13 +142,13 @@ def _draw_values(  # type: ignore[no-untyped-def]
     GREEDY: tl.constexpr,
 ):
     rows, index = tl.arange(0, D), tl.arange(0, 16)[None, :]
-    real, place = index < COMPONENTS, params + rows[:, None] * (3 * COMPONENTS) + index
-    logits = tl.load(place, mask=real, other=0.0)
-    means = tl.load(place + COMPONENTS, mask=real, other=0.0)
-    scales = tl.load(place + 2 * COMPONENTS, mask=real, other=0.0)
+    valid, place = index < COMPONENTS, params + rows[:, None] * (3 * COMPONENTS) + index
+    logits = tl.load(place, mask=valid, other=0.0)
+    means = tl.load(place + COMPONENTS, mask=valid, other=0.0)
+    scales = tl.load(place + 2 * COMPONENTS, mask=valid, other=0.0)
     u, temperature = tl.load(uniforms + rows), tl.load(rules)
-    drawn = triton_sampling.draw_value(
-        logits, means, scales, real, u, temperature, 16, GAUSSIAN, GREEDY
+    drawn = triton_sampling.draw_mixture(
+        logits, means, scales, valid, u, temperature, 16, GAUSSIAN, GREEDY
     )
     tl.store(codes + rows, drawn)
 
@@ -155,21 +157,21 @@ def _draw_values(  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize(
     "sampling", [SamplingConfig(), SamplingConfig(temperature=0.3), SamplingConfig(greedy=True)]
 )
-def test_values_are_drawn_as_the_distribution_does(output, sampling):
-    """Over params and uniforms of all sizes, the ends of both included."""
+def test_draws_of_mixtures_equal_the_distribution(output, sampling):
+    """For params and uniforms of all sizes, both extremes included."""
     model = tiny_model(tiny_config(output=output), bits=16)
     generator = torch.Generator().manual_seed(4)
     count = output.components
     params = torch.randn(ROWS, 3 * count, generator=generator)
     params[:, :count] *= 3
     params[:, 2 * count :] = params[:, 2 * count :] * 4 - 6
-    params[:9, count : 2 * count] *= 20  # means far outside
+    params[:9, count : 2 * count] *= 20  # means far outside of [-1, 1]
     params[20, 0], params[21, count], params[22, -1] = torch.nan, torch.inf, -torch.inf
     params[23, count + 1] = torch.nan
     uniforms = torch.rand(ROWS, generator=generator)
     uniforms[::10], uniforms[5::10] = 0.0, 1 - 2**-24
     codes = torch.zeros(ROWS, dtype=torch.int32, device=DEVICE)
-    _draw_values[(1,)](
+    _draw_mixtures[(1,)](
         codes,
         params.to(DEVICE),
         uniforms.double().to(DEVICE),
@@ -194,38 +196,41 @@ from tests.conftest import tiny_config, tiny_model
 from wavenet.engines.gpu import tile_weights
 from wavenet.engines.gpu import triton_kernels
 from wavenet.engines.gpu import gpu_engine
+from wavenet.engines.kernel_inputs import make_sampling_rules
 from wavenet.model.model_config import GaussianOutput
 from wavenet.sampling import SamplingConfig
 
 POINTERS = dict(
-    rings="fp32", last="i64", noise="fp32", codes="i64", frames="fp32", leads="i64", room="fp32",
+    rings="fp32", last="i64", noise="fp32", codes="i64", frames="fp32", frame_offsets="i64",
+    workspace="fp32",
     params="fp32", weights="fp32", embedding="fp32", biases="fp32", layout="i32", rules="fp64",
 )
 
-def build(precision, kernel_size, widths, output, streams, drawn, sampling):
-    output = GaussianOutput(components=2) if output else None
+def build(precision, kernel_size, widths, mixture, streams, draw, sampling):
+    output = GaussianOutput(components=2) if mixture else None
     dilations = (1, 2, 4) * 7
     model = tiny_model(tiny_config(kernel_size, dilations, "none", widths=widths, output=output),
-        bits=16 if output else 8)
-    shape = tile_weights.shape_of(model, precision)
-    tile_weights.check_tiles(shape, precision)
-    tile, warps = gpu_engine.tile_for(streams)
-    constants = gpu_engine._constants(shape, SamplingConfig(**sampling), drawn, tile)
-    constants |= dict(CONDITIONED=True, HALF=precision == "bf16")
+        bits=16 if mixture else 8)
+    shape = tile_weights.make_tile_shape(model, precision)
+    tile_weights.check_tile_size(shape, precision)
+    tile, warps = gpu_engine.choose_tile(streams)
+    rules = make_sampling_rules(SamplingConfig(**sampling))
+    constants = gpu_engine._kernel_constants(shape, rules, draw, tile)
+    constants |= dict(HAS_CONDITIONS=True, BF16=precision == "bf16")
     names = triton_kernels.advance.arg_names
-    kinds = {**POINTERS, "weights": "bf16" if precision == "bf16" else "fp32"}
-    signature = {n: "constexpr" if n in constants else "*" + kinds[n] if n in kinds else "i32"
+    types = {**POINTERS, "weights": "bf16" if precision == "bf16" else "fp32"}
+    signature = {n: "constexpr" if n in constants else "*" + types[n] if n in types else "i32"
         for n in names}
-    attributes = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(names) if n in kinds}
-    made = compile(ASTSource(triton_kernels.advance, signature, constants, attributes),
+    attributes = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(names) if n in types}
+    kernel = compile(ASTSource(triton_kernels.advance, signature, constants, attributes),
         target=GPUTarget("cuda", 90, 32), options={"num_warps": warps})
     cubin = Path(sys.argv[2]) / "kernel.cubin"
-    cubin.write_bytes(made.asm["cubin"])
+    cubin.write_bytes(kernel.asm["cubin"])
     tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
     usage = subprocess.run([tool, "-res-usage", cubin], capture_output=True, text=True).stdout
     (numbers,) = [line for line in usage.splitlines() if "REG:" in line]
     found = dict(word.split(":") for word in numbers.split())
-    return dict(shared=made.metadata.shared, cubin=cubin.stat().st_size,
+    return dict(shared=kernel.metadata.shared, cubin=cubin.stat().st_size,
         registers=int(found["REG"]), stack=int(found["STACK"]))
 
 assert not triton_kernels.INTERPRETED.value
@@ -233,8 +238,8 @@ print(json.dumps([build(*case) for case in json.loads(sys.argv[1])]))
 """
 
 
-def compiled_for_hopper(cases, folder):
-    """Compile in a process of its own, where triton is not interpreted; no GPU is needed."""
+def compile_for_hopper(cases, folder):
+    """Compile in another process, where triton is not interpreted; this needs no GPU."""
     environment = os.environ | {"TRITON_INTERPRET": "0"}
     environment |= {"TRITON_CACHE_DIR": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", COMPILE, json.dumps(cases), str(folder)]
@@ -244,7 +249,7 @@ def compiled_for_hopper(cases, folder):
     for case, numbers in zip(cases, made, strict=True):
         print(case, numbers)
         assert numbers["cubin"] > 1000
-        assert numbers["shared"] <= tile_weights.SHARED_MEMORY
+        assert numbers["shared"] <= tile_weights.SHARED_MEMORY_BYTES
     return made
 
 
@@ -252,17 +257,17 @@ EVERYTHING = {"temperature": 0.9, "top_k": 20, "top_p": 0.9, "guidance": 2.0}
 
 
 def test_the_kernel_compiles_for_a_gpu(tmp_path):
-    """The interpreter takes what the compiler refuses, so a small kernel of each kind is built."""
+    """Build a small kernel of each kind: the interpreter runs code that does not compile."""
     cases = [
         ("fp32", 3, (16, 16, 16), False, 1, True, EVERYTHING),
         ("bf16", 1, (16, 16, 16), True, 1, True, {}),
     ]
-    compiled_for_hopper(cases, tmp_path)
+    compile_for_hopper(cases, tmp_path)
 
 
 @pytest.mark.slow
 def test_kernels_of_real_sizes_fit_into_a_gpu(tmp_path):
-    """Registers are 255 at most; a stack of more than a few bytes means that they do not do."""
+    """A thread has at most 255 registers; a large stack means that they are too few."""
     a, b = (64, 64, 256), (128, 128, 128)
     cases = [
         ("fp32", 2, a, False, 1, True, EVERYTHING),
@@ -274,5 +279,5 @@ def test_kernels_of_real_sizes_fit_into_a_gpu(tmp_path):
         ("bf16", 3, (256, 256, 512), False, 1, True, {}),
         ("fp32", 2, a, True, 1, True, {}),
     ]
-    made = compiled_for_hopper(cases, tmp_path)
+    made = compile_for_hopper(cases, tmp_path)
     assert made[1]["stack"] < 64  # configuration A in 16 bits

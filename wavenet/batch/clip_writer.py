@@ -61,17 +61,7 @@ def write_clip(
         f"{retry.reason}, {'drawn again' if retry.solved else 'left as it is'}"
         for retry in clip.retries
     ]
-    bits = None
-    if execution.score:
-        score = score_clip(
-            checkpoint,
-            clip.waveform,
-            clip.codes,
-            request.prompt,
-            request.conditions,
-            request.frame_features,
-        )
-        bits = float(score.bits[-clip.codes.numel() :].double().mean())
+    bits = _bits_per_sample(checkpoint, request, clip) if execution.score else None
     return {
         "id": task.identity,
         "status": "done",
@@ -90,6 +80,21 @@ def write_clip(
         "line": task.line,
         "extra": dict(task.extra),
     }
+
+
+def _bits_per_sample(
+    checkpoint: Checkpoint, request: GenerationRequest, clip: GeneratedClip
+) -> float:
+    """Score a clip by its model; the prompt does not count."""
+    score = score_clip(
+        checkpoint,
+        clip.waveform,
+        clip.codes,
+        request.prompt,
+        request.conditions,
+        request.frame_features,
+    )
+    return float(score.bits[-clip.codes.numel() :].double().mean())
 
 
 def normalize(waveform: torch.Tensor, rate: int, settings: BatchSettings) -> torch.Tensor:

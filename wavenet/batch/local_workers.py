@@ -30,9 +30,7 @@ def run_local_workers(
         FolderError: the disk is full or not writable.
         WaveNetError: no worker can start.
     """
-    from wavenet.engines.cpu.thread_sync import (
-        available_cores,  # imports numba, which takes a second
-    )
+    from wavenet.devices import available_cores
 
     if execution.threads is None and 2 * count > available_cores():
         execution = replace(execution, threads=1)

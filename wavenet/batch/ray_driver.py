@@ -291,9 +291,7 @@ def ray_cluster(execution: ExecutionConfig, count: int | None) -> Iterator[Any]:
 
 def _local_cluster_options(execution: ExecutionConfig, count: int | None) -> dict[str, Any]:
     """Return the options of `ray.init` for a cluster on this machine."""
-    from wavenet.engines.cpu.thread_sync import (
-        available_cores,  # imports numba, which takes a second
-    )
+    from wavenet.devices import available_cores
 
     gpus = torch.cuda.device_count() if _uses_gpus(execution, torch.cuda.device_count()) else 0
     cpus = gpus or (execution.threads or 1) * (count or 1)

@@ -25,8 +25,13 @@ import numba
 import numpy as np
 import torch
 
-from wavenet.engines.cpu.thread_sync import make_counters, publish, run_side_by_side, wait
-from wavenet.engines.cpu.workspace import Team
+from wavenet.engines.cpu.threads import (
+    ThreadPartition,
+    make_counters,
+    publish,
+    run_in_parallel,
+    wait,
+)
 
 MATRIX_SIZE = 512  # rows and columns of the products: large enough for the library's best speed
 # Many short attempts: some of them find all cores idle, even if other programs run.
@@ -135,11 +140,13 @@ def measure_core_latency() -> float:
     def run(times: int) -> float:
         counters = make_counters(1)
         first, second = (
-            partial(_ping_pong, Team(part, 2, counters, empty, empty, empty, empty), times)
+            partial(
+                _ping_pong, ThreadPartition(part, 2, counters, empty, empty, empty, empty), times
+            )
             for part in range(2)
         )
         start = time.perf_counter()
-        run_side_by_side(first, second, counters)
+        run_in_parallel(first, second, counters)
         return time.perf_counter() - start
 
     times = calibrate(run, SECONDS / 5)
@@ -238,13 +245,13 @@ def _sum_buffer(buffer, passes):  # type: ignore[no-untyped-def]
 
 
 @_njit(nogil=True)
-def _ping_pong(team, times):  # type: ignore[no-untyped-def]
+def _ping_pong(partition, times):  # type: ignore[no-untyped-def]
     """Answer the other thread this many times; the first thread begins."""
     for turn in range(times):
-        if team.part == 0:
-            publish(team, 0, turn)
-        if not wait(team, 0, turn):
+        if partition.thread == 0:
+            publish(partition, 0, turn)
+        if not wait(partition, 0, turn):
             return -1
-        if team.part == 1:
-            publish(team, 0, turn)
+        if partition.thread == 1:
+            publish(partition, 0, turn)
     return times

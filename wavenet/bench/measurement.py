@@ -21,8 +21,8 @@ from wavenet.bench.machine import (
     measure_core_latency,
     torch_threads,
 )
-from wavenet.devices import device_errors
-from wavenet.engines.cpu.thread_sync import CAN_WAIT, available_cores
+from wavenet.devices import available_cores, device_errors
+from wavenet.engines.cpu.threads import TWO_THREADS_SUPPORTED
 from wavenet.engines.registry import GPU_NAMES, NAMES, PRECISIONS, device_for, make_engine
 from wavenet.errors import ConditionError, EngineUnavailable
 from wavenet.model.frame_features import example_conditions
@@ -136,7 +136,7 @@ def _check_names(kind: str, names: Iterable[str], expected: Sequence[str]) -> No
 def _is_supported(case: BenchmarkCase) -> bool:
     if case.engine != "cpu":
         return case.threads == 1 and (case.precision == "fp32" or case.engine == "gpu")
-    return case.threads == 1 or (CAN_WAIT and available_cores() >= case.threads)
+    return case.threads == 1 or (TWO_THREADS_SUPPORTED and available_cores() >= case.threads)
 
 
 def measure_all(

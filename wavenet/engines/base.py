@@ -106,7 +106,7 @@ class Engine(Protocol[StateT]):
         ...
 
     def state_bytes(self, batch: int) -> int:
-        """Return the bytes that the memory of so many rows takes."""
+        """Return the bytes of the memory of so many rows, never 0."""
         ...
 
 
@@ -209,7 +209,12 @@ class SteppedEngine:
 
     def state_bytes(self, batch: int) -> int:
         """Return the bytes of the memory."""
-        return batch * max(1, self.model.config.memory_values) * BYTES_PER_VALUE
+        return batch * max(1, self._memory_values) * BYTES_PER_VALUE
+
+    @property
+    def _memory_values(self) -> int:
+        """Return the number of values in the memory of one row."""
+        return self.model.config.memory_values
 
     def _initial_memory(self, conditioning: Conditioning) -> Memory:
         return self.model.initial_memory(conditioning.batch, conditioning.device)

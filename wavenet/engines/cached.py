@@ -42,15 +42,15 @@ class BiasInterpolator:
 
     def __init__(self, state: State, n: int):
         self._hop = state.conditioning.hop_length
-        self._leads = state.position % self._hop
-        count = frames_needed(int(self._leads.max()), n, self._hop)
+        self._offsets = state.position % self._hop
+        count = frames_needed(int(self._offsets.max()), n, self._hop)
         self._frames = state.conditioning.biases(state.position // self._hop, count)
 
     def at(self, t: int) -> Tensor | None:
         """Return the biases (B, layers, bias width) of sample t, 0 to n - 1, or None."""
         if self._frames is None:
             return None
-        return interpolate_biases(self._frames, self._leads + t, self._hop)
+        return interpolate_biases(self._frames, self._offsets + t, self._hop)
 
 
 def interpolate_biases(frames: Tensor, offsets: Tensor, hop_length: int) -> Tensor:

@@ -94,7 +94,7 @@ def explain_auto(model: AutoregressiveModel[Any], precision: str = "fp32") -> li
         distrust = check_engine(engine) if name in GPU_NAMES else ""
         reasons.append((name, distrust))
         if name == "gpu" and not distrust:
-            reasons.append(("gpu, few streams", getattr(engine, "shared_reason", "")))
+            reasons.append(("gpu, few streams", getattr(engine, "cluster_reason", "")))
     return reasons
 
 

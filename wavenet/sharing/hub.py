@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from audio_utils.atomic_files import os_error_reason
 from wavenet.checkpoint import CARD, find, load
 from wavenet.errors import CheckpointError, ConfigError, HubError
+from wavenet.sharing.card_reader import get_licence, read_card
 from wavenet.sharing.install import MAX_BYTES, REQUIRED, check_target, staging_folder
-from wavenet.sharing.model_card import get_licence, read_card
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -22,7 +22,7 @@ from wavenet.checkpoint import (
 )
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.model.model_config import MAX_PARAMETERS
-from wavenet.sharing.model_card import MAX_CARD_BYTES
+from wavenet.sharing.card_reader import MAX_CARD_BYTES
 
 # The files of a checkpoint, with the maximum size of each.
 MAX_BYTES = {

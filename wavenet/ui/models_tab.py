@@ -18,7 +18,7 @@ from wavenet.checkpoint import WEIGHTS, Checkpoint
 from wavenet.errors import WaveNetError
 from wavenet.model.base import Fact
 from wavenet.model.conditions import Condition, LabelCondition, NumberCondition, PositionCondition
-from wavenet.sharing import model_card, zip_archive
+from wavenet.sharing import card_reader, zip_archive
 from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
 from wavenet.ui.hub_download import (
     ALLOW_IMPORT,
@@ -142,11 +142,11 @@ def show_model(root: Path, name: str | None) -> tuple[str, str]:
     """Return HTML of a checkpoint's facts, or of an error, and HTML of its card."""
     try:
         checkpoint = load_checkpoint(root, name)
-        text = model_card.read_card(root / str(name))
+        text = card_reader.read_card(root / str(name))
     except WaveNetError as error:
         return checkpoint_error_note(root, error), ""
-    licence = model_card.get_licence(text) or "not stated; ask the authors"
-    return fact_list(model_facts(checkpoint, licence)), model_card.render_html(text) or NO_CARD
+    licence = card_reader.get_licence(text) or "not stated; ask the authors"
+    return fact_list(model_facts(checkpoint, licence)), card_reader.render_html(text) or NO_CARD
 
 
 def model_facts(checkpoint: Checkpoint, licence: str) -> dict[str, str]:

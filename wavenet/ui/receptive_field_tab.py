@@ -22,7 +22,8 @@ from audio_utils.errors import AudioError
 from audio_utils.example_sound import make_example_sound
 from wavenet.bench import configurations, measurement
 from wavenet.checkpoint import Checkpoint
-from wavenet.engines.cpu.thread_sync import CAN_WAIT, available_cores
+from wavenet.devices import available_cores
+from wavenet.engines.cpu.threads import TWO_THREADS_SUPPORTED
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.generation.generate import generate
 from wavenet.generation.request import GenerationRequest, example_request
@@ -328,7 +329,7 @@ def _benchmark_model(root: Path, network: NetworkSettings) -> configurations.Ben
 
 def _thread_counts() -> tuple[int, ...]:
     """Return the numbers of threads to measure on this machine."""
-    return (1, 2) if CAN_WAIT and available_cores() > 1 else (1,)
+    return (1, 2) if TWO_THREADS_SUPPORTED and available_cores() > 1 else (1,)
 
 
 def measure_influence(

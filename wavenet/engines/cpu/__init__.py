@@ -1,1 +1,77 @@
-"""The compiled CPU engine."""
+"""The engine `cpu`: WaveNet on one core or two, compiled by numba, float32 arithmetic.
+
+The same protocol and the same numbers as the engine `cached`. `cached` runs each sample as many
+small torch operations; for one stream it reaches 1 to 7 % of what the machine allows. Here one
+compiled function runs all samples.
+
+The plan of one sample, for R residual, G gate and S skip channels:
+
+    code t-1 -> embedding -> x                                 x: (B, R), the input of a layer
+      each layer:
+        gate sums = bias + past taps        of inputs that are in the rings already
+                  + current tap(x)          the chain: each layer needs the one before
+                  + condition bias          interpolated between two frames
+        z         = tanh(a) sigmoid(b)      a, b: the two halves of the gate sums
+        ring      <- x                      for the past taps of later samples
+        skip sums += skip(z)                may be late: needed only after the last layer
+        x         += residual(z)            the chain
+    relu(skip sums) -> hidden layer, relu -> output layer -> params -> draw -> code t
+
+Precomputed. The condition network runs before the loop, once per frame, and its biases are
+reordered like the gate panels. Past taps are known long before they are needed. For one stream
+they are accumulated for up to 8 samples at once (fewer for 2 to 4 streams), as far as the dilation
+of the layer permits, so that one read of their weights serves several samples. With more streams
+the rows of the batch already share each weight.
+
+Weights. A matrix is cut into panels of 32 outputs. A panel product adds up 32 outputs in registers
+and reads the panel from one end to the other, in the order in which it is stored. A gate panel
+holds 16 channels of tanh, then the same 16 of sigmoid, so a gate needs only one panel. In bf16 a
+32-bit word holds the weights of two inputs. Embedding, biases and condition network stay in
+float32. `CpuEngine.model` is the model with the rounded weights: score that one.
+
+Two threads (`threads`). With few streams, the two share every sample:
+
+    thread 0, the leader           thread 1, the follower
+      embed the code
+      layer 0 ------- z_0 --------> skip(z_0), past taps of layer 0 for later samples
+      layer 1 ------- z_1 --------> skip(z_1), past taps of layer 1 for later samples
+      ...                           ...
+      ReLU of its skip sums <-----> ReLU of its skip sums                 sync point
+      half of the hidden layer <--> half of the hidden layer              sync point
+      half of the output layer <--> half of the output layer              sync point
+      draw, embed the next code     past taps of the last layers
+
+The chain of layers is not divided. If the follower has more work, the leader computes some of the
+skip panels, then some of the past taps; `make_partition` counts the work. Within the layers only
+the follower waits. The leader waits at the three sync points, and before the first of the last
+layers, whose past taps come late. A wait spins, then sleeps. If both sleep often, another program
+needs the cores: both stop after the same sample, and the engine continues on one thread for a
+while. With many streams, each thread runs its own half of them, and at most an odd one is passed
+from one thread to the other in the middle. Every sum is computed whole by one thread, in an order
+that depends on neither threads nor batch, so the codes are the same in every case.
+`ThreadCountTuner` learns from measured times whether two threads pay off, since that depends on
+the network and on other programs.
+
+Noise. Uniforms are an argument of the loop, one per clip and sample. They enter only at the draw,
+which thread 0 does by the inverse CDF.
+
+What bounds the speed. One stream reads every weight once per sample, so reading is the limit:
+configuration A in float32 on one thread reaches 89 to 92 % of what the cache delivers, 24 thousand
+samples/s. With weights in bf16 half as much is read, and arithmetic becomes the limit: 39 to 40
+thousand, and 65 thousand with two threads. With 64 streams a weight serves all of them and
+multiplication is the limit: 91 to 96 % of torch's matrix product on one thread, 53 to 56 thousand
+samples/s in all. (benchmarks/README.md; two cores of Zen 4.)
+
+Files, in reading order:
+
+    cpu_engine      the engine: checks, memory, how streams and samples go to threads
+    sample_loop     the compiled loop: one function per step of the plan above
+    threads         two threads: partition, sync points, cores, when to use them
+    packed_weights  layout and rounding of the weights
+    workspace       buffers of the loop
+    numba_sampling  the draw: guidance, temperature, top-k, top-p, greedy, mixtures
+    llvm_kernels    the innermost operations as LLVM vector code: panel products, gate, exp
+    jit             compilation and the cache of machine code
+
+`../kernel_inputs.py` has what the GPU kernels read in the same form.
+"""

@@ -1,8 +1,9 @@
-"""How the CPU engine's functions are compiled, and where the result is kept.
+"""Compile functions with numba and cache the machine code.
 
-A Python function enters, a compiled one leaves. The machine code is kept on disk by numba, which
-compiles anew when the file of a function changes, but not when a function that it calls does. So
-all these files together name the folder: change one, and nothing old is ever run.
+A Python function enters, a compiled one leaves. numba keeps machine code on disk and compiles a
+function again when its own file changes, but not when a function that it calls changes. The cache
+folder is therefore named by a hash of all files that compiled code depends on: after any change,
+no old machine code is used.
 """
 
 import hashlib
@@ -14,13 +15,18 @@ from typing import Any
 import numba
 from numba import extending
 
+from wavenet.engines import kernel_inputs
+from wavenet.model import mixtures
+
 _HERE = Path(__file__).parent
+# compiled code contains constants of these files
+_CONSTANTS = (Path(kernel_inputs.__file__), Path(mixtures.__file__))
 
 
 def kernels_folder() -> Path:
-    """Name the folder of the machine code of this version: in the package, or the user's cache."""
+    """Return the folder of this version's machine code: in the package, or the user's cache."""
     digest = hashlib.sha256()
-    for path in sorted(_HERE.glob("*.py")):
+    for path in (*sorted(_HERE.glob("*.py")), *_CONSTANTS):
         digest.update(path.read_bytes())
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     if chosen:
@@ -34,29 +40,28 @@ def kernels_folder() -> Path:
 
 _FOLDER = str(kernels_folder())
 
-
-# neither package is typed as far as these go
+# numba's stubs do not cover these
 intrinsic: Any = extending.intrinsic
 _njit: Any = numba.njit
 _config: Any = numba.config
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile on the first call, without the interpreter's lock, and keep the machine code.
+    """Compile a function on its first call, without the GIL, and cache the machine code.
 
-    References are not counted: the arrays live in the caller, and two threads that count the same
-    ones would wait for each other at every step.
+    Reference counts are off: the caller owns all arrays, and two threads that count references to
+    the same arrays would wait for each other at every step.
     """
-    before = _config.CACHE_DIR
-    _config.CACHE_DIR = _FOLDER  # read when the function is wrapped, not later
+    previous = _config.CACHE_DIR
+    _config.CACHE_DIR = _FOLDER  # numba reads it when the function is wrapped, not later
     try:
         return _njit(cache=True, nogil=True, _nrt=False, no_cfunc_wrapper=True)(function)
     finally:
-        _config.CACHE_DIR = before
+        _config.CACHE_DIR = previous
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile into its callers: a call costs as much as a small product."""
+    """Compile a function into its callers: a call would cost as much as a small product."""
     return _njit(
         nogil=True, _nrt=False, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
     )(function)

@@ -1,13 +1,15 @@
-"""Lay a model's weights out as the compiled loop of the CPU engine reads them.
+"""Pack a model's weights in the layout that the compiled loop reads.
 
-A model and a precision enter; `Weights` and `Shape` leave. A matrix (in, out) becomes panels of 32
-outputs; in a panel, pair of inputs follows pair of inputs, so that a product reads memory from one
-end to the other. Widths are padded with zeros to whole panels.
+A model and a precision enter; `CpuWeights` and `CpuShape` leave. A matrix (in, out) is cut into
+panels of 32 outputs. In a panel, pairs of inputs follow each other, so a product reads memory from
+one end to the other. Widths are padded with zeros to whole panels or half panels. Called by
+`cpu_engine`.
 
-In 16 bits, the two weights of a pair share one 32-bit word. The even input's is a bfloat16 in the
-lower half. The odd input's is the whole word read as a float32: its upper half is a bfloat16, and
-the bits below are those of its neighbour, reckoned with when the upper half is rounded. So both
-are off by one part in 256 at most, as a bfloat16 is, and unpacking the second costs nothing.
+In bf16, the two weights of a pair share one 32-bit word. The even input's weight is a bfloat16 in
+the lower half. The odd input's weight is the whole word, read as a float32: its upper half is a
+bfloat16, and its lower bits are those of its neighbour, which the rounding of the upper half takes
+into account. So both weights are off by at most one part in 256, as a bfloat16 is, and the odd one
+needs no unpacking.
 """
 
 import copy
@@ -18,215 +20,208 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wavenet.engines.cpu.llvm_vectors import LANES, PANEL
-from wavenet.engines.cpu.mixture_sampling import GAUSSIAN, LOGISTIC
-from wavenet.model.layers import ScalarInput
-from wavenet.model.mixtures import GaussianMixture, LogisticMixture
+from wavenet.engines.cpu.llvm_kernels import BLOCK_WIDTH, PANEL_WIDTH
+from wavenet.engines.kernel_inputs import embedding_rows, output_family
 from wavenet.model.wavenet import WaveNet
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-Packed = Any  # NDArray of float32, or of uint32 with two weights in each
+Panels = Any  # NDArray of float32, or of uint32 with two weights in each
 
 
-class Shape(NamedTuple):
-    """Sizes of a network: plain, padded, and the pairs of inputs of its products."""
+class CpuShape(NamedTuple):
+    """Sizes of a network: unpadded, padded, and in pairs of inputs of its products.
+
+    R, G, S and P are the residual, gate, skip and parameter channels. A panel has 32 outputs.
+    """
 
     layers: int
-    taps: int
-    params: int  # P
-    ring_width: int  # R in whole half panels, what a ring keeps of one input
-    x_width: int  # R in whole panels
-    z_width: int  # G in whole half panels
-    s_width: int  # S in whole panels
-    p_width: int  # P in whole panels
-    x_pairs: int
-    old_pairs: int  # of the taps before the current one
-    z_pairs: int
-    s_pairs: int
-    classes: int  # of the alphabet
-    family: int  # of the mixture that is drawn from, see `mixture_sampling`; 0 for classes
-    components: int  # of the mixture
+    kernel_size: int
+    n_classes: int
+    n_params: int  # P
+    family: int  # of the output distribution, see `kernel_inputs`
+    components: int  # of a mixture
+    ring_width: int  # R in whole half panels: the numbers of one input in a ring buffer
+    residual_width: int  # R in whole panels
+    gate_width: int  # G in whole half panels
+    skip_width: int  # S in whole panels
+    params_width: int  # P in whole panels
+    residual_pairs: int
+    past_pairs: int  # of all taps before the current one
+    gate_pairs: int
+    skip_pairs: int
 
 
-class Weights(NamedTuple):
-    """Flat arrays, layer behind layer. Gates lie in panels of 16 channels of a, then 16 of b."""
+class CpuWeights(NamedTuple):
+    """Flat arrays, layer by layer. Gate panels hold 16 channels of tanh, then 16 of sigmoid."""
 
-    embedding: Floats  # (P * x_width,); of a scalar input weight and bias, (2 * x_width,)
-    old: Packed  # of the taps before the current one
-    current: Packed
-    conv_bias: Floats  # (L * 2 * z_width,)
-    residual: Packed
-    residual_bias: Floats  # (L * x_width,)
-    skip: Packed
-    skip_bias: Floats  # (s_width,)
-    hidden: Packed
-    hidden_bias: Floats  # (s_width,)
-    output: Packed
-    output_bias: Floats  # (p_width,)
-    dilations: Ints  # (L,)
-    edges: Ints  # (L + 1,), where each layer's ring begins
+    embedding: Floats  # (n_classes * residual_width,); of a scalar input (2 * residual_width,)
+    past_taps: Panels  # of all taps before the current one
+    current_tap: Panels
+    gate_bias: Floats  # (layers * 2 * gate_width,)
+    residual: Panels
+    residual_bias: Floats  # (layers * residual_width,)
+    skip: Panels
+    skip_bias: Floats  # (skip_width,)
+    hidden: Panels
+    hidden_bias: Floats  # (skip_width,)
+    output: Panels
+    output_bias: Floats  # (params_width,)
+    dilations: Ints  # (layers,)
+    ring_edges: Ints  # (layers + 1,), where the ring of each layer begins
 
 
-def shape_of(model: WaveNet) -> Shape:
+def make_cpu_shape(model: WaveNet) -> CpuShape:
     """Compute the sizes."""
     config = model.config
-    params = model.distribution.n_params
-    z_width = _whole(config.gate_channels, LANES)
-    return Shape(
+    n_params = model.distribution.n_params
+    ring_width = _round_up(config.residual_channels, BLOCK_WIDTH)
+    gate_width = _round_up(config.gate_channels, BLOCK_WIDTH)
+    return CpuShape(
         layers=len(config.dilations),
-        taps=config.kernel_size,
-        params=params,
-        ring_width=ring_width(model),
-        x_width=_whole(config.residual_channels, PANEL),
-        z_width=z_width,
-        s_width=_whole(config.skip_channels, PANEL),
-        p_width=_whole(params, PANEL),
-        x_pairs=-(-config.residual_channels // 2),
-        old_pairs=(config.kernel_size - 1) * ring_width(model) // 2,
-        z_pairs=z_width // 2,
-        s_pairs=-(-config.skip_channels // 2),
-        classes=model.n_classes,
-        family=_family(model),
+        kernel_size=config.kernel_size,
+        n_classes=model.n_classes,
+        n_params=n_params,
+        family=output_family(model),
         components=getattr(config.output, "components", 0),
+        ring_width=ring_width,
+        residual_width=_round_up(config.residual_channels, PANEL_WIDTH),
+        gate_width=gate_width,
+        skip_width=_round_up(config.skip_channels, PANEL_WIDTH),
+        params_width=_round_up(n_params, PANEL_WIDTH),
+        residual_pairs=-(-config.residual_channels // 2),
+        past_pairs=(config.kernel_size - 1) * ring_width // 2,
+        gate_pairs=gate_width // 2,
+        skip_pairs=-(-config.skip_channels // 2),
     )
 
 
-def _family(model: WaveNet) -> int:
-    match model.distribution:
-        case LogisticMixture():
-            return LOGISTIC
-        case GaussianMixture():
-            return GAUSSIAN
-        case _:
-            return 0
-
-
-def ring_width(model: WaveNet) -> int:
-    """Give how many numbers a ring keeps of one input."""
-    return _whole(model.config.residual_channels, LANES)
-
-
-def gather_weights(model: WaveNet, precision: str) -> Weights:
+def pack_cpu_weights(model: WaveNet, precision: str) -> CpuWeights:
     """Pack the weights of a model.
 
     Args:
-        model: on the CPU; for bf16 as `round_weights` gives it, or rounding happens here.
+        model: on the CPU; for bf16 from `round_cpu_weights`, otherwise this rounds them.
         precision: "fp32" or "bf16".
     """
-    shape, config = shape_of(model), model.config
-    old, current, residual, skip = [], [], [], []
-    conv_bias, residual_bias = [], []
+    shape, config = make_cpu_shape(model), model.config
+    past_taps, current_tap, residual, skip = [], [], [], []
+    gate_bias, residual_bias = [], []
     for n, block in enumerate(model.blocks):
-        conv = gate_panels(_matrix(block.conv.linear.weight), shape)
-        *before, now = np.split(conv, config.kernel_size)
-        wide = [np.pad(tap, [(0, shape.ring_width - len(tap)), (0, 0)]) for tap in before]
-        old.append(pack(np.concatenate([*wide, conv[:0]]), precision))
-        current.append(pack(now, precision))
-        conv_bias.append(gate_panels(_array(block.conv.linear.bias), shape))
+        taps = interleave_gates(_transpose(block.conv.linear.weight), shape)
+        *past, current = np.split(taps, config.kernel_size)
+        padded = [np.pad(tap, [(0, shape.ring_width - len(tap)), (0, 0)]) for tap in past]
+        past_taps.append(pack_panels(np.concatenate([*padded, taps[:0]]), precision))
+        current_tap.append(pack_panels(current, precision))
+        gate_bias.append(interleave_gates(_to_numpy(block.conv.linear.bias), shape))
         if block.residual is not None:  # the last layer has none
-            residual.append(pack(_matrix(block.residual.weight), precision, shape.z_width))
-            residual_bias.append(_pad(_array(block.residual.bias), shape.x_width))
+            matrix = _transpose(block.residual.weight)
+            residual.append(pack_panels(matrix, precision, shape.gate_width))
+            residual_bias.append(_pad(_to_numpy(block.residual.bias), shape.residual_width))
         begin = n * config.gate_channels
         of_layer = model.skip.weight[:, begin : begin + config.gate_channels]
-        skip.append(pack(_matrix(of_layer), precision, shape.z_width))
-    return Weights(
-        embedding=aligned(_pad(_input_rows(model), shape.x_width)),
-        old=aligned(np.concatenate(old)),
-        current=aligned(np.concatenate(current)),
-        conv_bias=aligned(np.concatenate(conv_bias)),
-        residual=aligned(np.concatenate([*residual, old[0][:0]])),
-        residual_bias=aligned(np.concatenate([*residual_bias, np.zeros(0, np.float32)])),
-        skip=aligned(np.concatenate(skip)),
-        skip_bias=aligned(_pad(_array(model.skip.bias), shape.s_width)),
-        hidden=aligned(pack(_matrix(model.hidden.weight), precision)),
-        hidden_bias=aligned(_pad(_array(model.hidden.bias), shape.s_width)),
-        output=aligned(pack(_matrix(model.output.weight), precision)),
-        output_bias=aligned(_pad(_array(model.output.bias), shape.p_width)),
+        skip.append(pack_panels(_transpose(of_layer), precision, shape.gate_width))
+    embedding = _to_numpy(embedding_rows(model))
+    return CpuWeights(
+        embedding=align_to_cache_line(_pad(embedding, shape.residual_width)),
+        past_taps=align_to_cache_line(np.concatenate(past_taps)),
+        current_tap=align_to_cache_line(np.concatenate(current_tap)),
+        gate_bias=align_to_cache_line(np.concatenate(gate_bias)),
+        residual=align_to_cache_line(np.concatenate([*residual, past_taps[0][:0]])),
+        residual_bias=align_to_cache_line(
+            np.concatenate([*residual_bias, np.zeros(0, np.float32)])
+        ),
+        skip=align_to_cache_line(np.concatenate(skip)),
+        skip_bias=align_to_cache_line(_pad(_to_numpy(model.skip.bias), shape.skip_width)),
+        hidden=align_to_cache_line(pack_panels(_transpose(model.hidden.weight), precision)),
+        hidden_bias=align_to_cache_line(_pad(_to_numpy(model.hidden.bias), shape.skip_width)),
+        output=align_to_cache_line(pack_panels(_transpose(model.output.weight), precision)),
+        output_bias=align_to_cache_line(_pad(_to_numpy(model.output.bias), shape.params_width)),
         dilations=np.array(config.dilations, np.int64),
-        edges=np.array(config.ring_edges, np.int64),
+        ring_edges=np.array(config.ring_edges, np.int64),
     )
 
 
 @torch.no_grad()
-def round_weights(model: WaveNet, precision: str) -> WaveNet:
-    """Give the model whose weights are exactly those that the engine reads in this precision.
+def round_cpu_weights(model: WaveNet, precision: str) -> WaveNet:
+    """Return a model with exactly the weights that the engine reads in this precision.
 
-    It is the model itself in fp32, a copy in bf16; score it to know what rounding costs.
+    For fp32 this is the model itself, for bf16 a copy; its score shows the cost of rounding.
     """
     if precision == "fp32":
         return model
     config, rounded = model.config, copy.deepcopy(model)
-    parts: list[Tensor] = [rounded.hidden.weight, rounded.output.weight]
+    weights: list[Tensor] = [rounded.hidden.weight, rounded.output.weight]
     for n, block in enumerate(rounded.blocks):
-        parts += block.conv.linear.weight.chunk(config.kernel_size, dim=1)
+        weights += block.conv.linear.weight.chunk(config.kernel_size, dim=1)
         begin = n * config.gate_channels
-        parts.append(rounded.skip.weight[:, begin : begin + config.gate_channels])
+        weights.append(rounded.skip.weight[:, begin : begin + config.gate_channels])
         if block.residual is not None:
-            parts.append(block.residual.weight)
-    for part in parts:
-        matrix = _matrix(part)
-        part.copy_(torch.from_numpy(unpack(pack(matrix, precision), *matrix.shape)).T)
+            weights.append(block.residual.weight)
+    for weight in weights:
+        matrix = _transpose(weight)
+        panels = pack_panels(matrix, precision)
+        weight.copy_(torch.from_numpy(unpack_panels(panels, *matrix.shape)).T)
     return rounded
 
 
-def pack(matrix: Floats, precision: str, inputs: int = 0) -> Packed:
-    """Cut a matrix (in, out) into panels; `inputs` pads it to more rows of zeros.
+def pack_panels(matrix: Floats, precision: str, inputs: int = 0) -> Panels:
+    """Cut a matrix (in, out) into panels; `inputs` pads it with more rows of zeros.
 
     Returns:
         flat float32, or flat uint32 with two weights in each.
     """
     rows, outputs = matrix.shape
-    pairs, panels = -(-max(rows, inputs) // 2), -(-outputs // PANEL)
-    whole = np.zeros((2 * pairs, panels * PANEL), np.float32)
-    whole[:rows, :outputs] = matrix
-    cut = np.ascontiguousarray(whole.reshape(pairs, 2, panels, PANEL).transpose(2, 0, 1, 3))
+    pairs, panels = -(-max(rows, inputs) // 2), -(-outputs // PANEL_WIDTH)
+    padded = np.zeros((2 * pairs, panels * PANEL_WIDTH), np.float32)
+    padded[:rows, :outputs] = matrix
+    cut = padded.reshape(pairs, 2, panels, PANEL_WIDTH).transpose(2, 0, 1, 3)
+    cut = np.ascontiguousarray(cut)
     if precision == "fp32":
         return cut.reshape(-1)
     bits = cut.view(np.uint32)
     even, odd = bits[:, :, 0], bits[:, :, 1]
-    # to the nearest, of two equally near the even one
+    # round to nearest, ties to even
     low = (even + 0x7FFF + ((even >> 16) & 1)) >> 16
-    # the magnitude grows with the bits below the sign, so rounding them rounds the number; what
-    # the neighbour adds is taken off before, unless that would turn the sign
+    # a larger magnitude has larger bits below the sign, so rounding these bits rounds the number;
+    # the neighbour's bits are subtracted first, unless that would change the sign
     magnitude = (odd & 0x7FFFFFFF).astype(np.int64)
     high = np.maximum(magnitude - low + 0x8000, 0) >> 16
     return (((odd & 0x80000000) | (high << 16).astype(np.uint32)) | low).reshape(-1)
 
 
-def unpack(packed: Packed, inputs: int, outputs: int) -> Floats:
-    """Give back the matrix (in, out) that a product with these panels uses."""
-    pairs, panels = -(-inputs // 2), -(-outputs // PANEL)
-    if packed.dtype == np.float32:
-        cut = packed.reshape(panels, pairs, 2, PANEL)
+def unpack_panels(panels: Panels, inputs: int, outputs: int) -> Floats:
+    """Return the matrix (in, out) that a product with these panels multiplies by."""
+    pairs, count = -(-inputs // 2), -(-outputs // PANEL_WIDTH)
+    if panels.dtype == np.float32:
+        cut = panels.reshape(count, pairs, 2, PANEL_WIDTH)
     else:
-        words = packed.reshape(panels, pairs, PANEL)
+        words = panels.reshape(count, pairs, PANEL_WIDTH)
         cut = np.stack([words << 16, words], axis=2).view(np.float32)
-    whole: Floats = cut.transpose(1, 2, 0, 3).reshape(2 * pairs, panels * PANEL)
-    return np.ascontiguousarray(whole[:inputs, :outputs])
+    padded: Floats = cut.transpose(1, 2, 0, 3).reshape(2 * pairs, count * PANEL_WIDTH)
+    return np.ascontiguousarray(padded[:inputs, :outputs])
 
 
-def gate_panels(gates: Floats, shape: Shape) -> Floats:
-    """Reorder the last axis from all of a, all of b to panels of 16 of a and 16 of b, padded."""
+def interleave_gates(gates: Floats, shape: CpuShape) -> Floats:
+    """Reorder the last axis from (all tanh, all sigmoid) to panels of 16 and 16, padded."""
     half = gates.shape[-1] // 2
-    a, b = (_pad(part, shape.z_width) for part in (gates[..., :half], gates[..., half:]))
-    blocks = (*gates.shape[:-1], shape.z_width // LANES, LANES)
+    a, b = (_pad(part, shape.gate_width) for part in (gates[..., :half], gates[..., half:]))
+    blocks = (*gates.shape[:-1], shape.gate_width // BLOCK_WIDTH, BLOCK_WIDTH)
     return np.concatenate([a.reshape(blocks), b.reshape(blocks)], axis=-1).reshape(
-        *gates.shape[:-1], 2 * shape.z_width
+        *gates.shape[:-1], 2 * shape.gate_width
     )
 
 
-def aligned(values: NDArray[Any]) -> Any:
-    """Copy into a flat array that begins on a cache line."""
-    room = np.empty(values.nbytes + 64, np.uint8)
-    begin = -room.ctypes.data % 64
-    flat = room[begin : begin + values.nbytes].view(values.dtype)
+def align_to_cache_line(values: NDArray[Any]) -> Any:
+    """Copy values into a flat array that begins on a cache line."""
+    buffer = np.empty(values.nbytes + 64, np.uint8)
+    begin = -buffer.ctypes.data % 64
+    flat = buffer[begin : begin + values.nbytes].view(values.dtype)
     flat[:] = values.reshape(-1)
     return flat
 
 
-def _whole(width: int, of: int) -> int:
-    return -(-width // of) * of
+def _round_up(width: int, multiple: int) -> int:
+    return -(-width // multiple) * multiple
 
 
 def _pad(values: Floats, width: int) -> Floats:
@@ -234,17 +229,10 @@ def _pad(values: Floats, width: int) -> Floats:
     return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, width - values.shape[-1])])
 
 
-def _input_rows(model: WaveNet) -> Floats:
-    """Give what the input layer adds up: a row for each class, or weight and bias of a scalar."""
-    if isinstance(model.embedding, ScalarInput):
-        return np.stack([_array(model.embedding.weight)[:, 0], _array(model.embedding.bias)])
-    return _array(model.embedding.weight)
-
-
-def _array(tensor: Tensor) -> Floats:
+def _to_numpy(tensor: Tensor) -> Floats:
     return np.ascontiguousarray(tensor.detach().numpy(), dtype=np.float32)
 
 
-def _matrix(weight: Tensor) -> Floats:
-    """Turn a weight (out, in) round."""
-    return _array(weight).T
+def _transpose(weight: Tensor) -> Floats:
+    """Return a weight (out, in) as a matrix (in, out)."""
+    return _to_numpy(weight).T

@@ -1,92 +1,355 @@
-"""The compiled loop of the CPU engine: all samples of a run, without Python between.
+"""The compiled loop of the CPU engine: all samples of a run, without Python in between.
 
-A batch of streams goes through the layers together, so that a weight that is read serves every
-row; a single stream takes its old taps, which are known long before they are needed, for several
-samples at once, to the same end.
+Flat arrays of `packed_weights` and `workspace` enter; rings, newest codes and drawn codes are
+written. Called by `cpu_engine`; the package docstring describes the plan.
 
-A few streams can be shared by two threads. The first leads: current tap, gate and residual of one
-layer after the other, which nothing can shorten. The second follows with what may come later, skips
-and old taps, and where it would have more to do than the first, the first takes some of it. They
-meet three times a sample, around the two products of the head, of which each does half; else the
-second only has to stay behind the first, so the way from core to core costs next to nothing. Every
-sum is that of one thread, so the codes are too.
+The order of work in one sample of one thread: embed the code; in each layer add the current tap to
+the gate sums, apply the gates, push the input to the ring, add to the skip sums, add the residual;
+then the output layers and the draw. The past taps of a layer are known long before they are
+needed. For a single stream they are accumulated for several samples at once, so that one read of a
+weight serves all of them.
 
-The steps are in `layer_steps`, the meeting in `thread_sync`, drawing in `class_sampling`.
+`panels` is the range of panels of outputs that a thread computes, from `ThreadPartition`. Codes do
+not depend on the number of threads, because every sum is computed whole by one thread.
 """
 
 import numpy as np
 
-from wavenet.engines.cpu.class_sampling import draw, guide
 from wavenet.engines.cpu.jit import compiled, inlined
-from wavenet.engines.cpu.layer_steps import (
-    add_residual,
-    add_skips,
-    begin,
-    embed,
-    multiply,
-    pass_gates,
-    rectify,
-    remember,
-    take_old_taps,
+from wavenet.engines.cpu.llvm_kernels import (
+    BLOCK_WIDTH,
+    HAS_AVX512,
+    MAX_ROWS,
+    PANEL_WIDTH,
+    add_block,
+    copy_block,
+    gate_block,
+    panel_product_1_row,
+    panel_product_2_rows,
+    panel_product_3_rows,
+    panel_product_max_rows,
+    relu_block,
+    two_panels_product_1_row,
+    unpack_block,
+    words_per_pair,
 )
-from wavenet.engines.cpu.llvm_vectors import PANEL
-from wavenet.engines.cpu.mixture_sampling import draw_mixture
-from wavenet.engines.cpu.thread_sync import is_last, publish, stop_if_slow, wait
+from wavenet.engines.cpu.numba_sampling import draw_class, draw_mixture, merge_guidance
+from wavenet.engines.cpu.threads import is_last_sample, publish, stop_if_slow, wait
 
-# not constants of Python's: numba would compile what takes them once more
+MIN_ROWS_TO_UNPACK = 6  # rows from which unpacking a panel first pays off
+
+# not Python constants: numba would compile the functions that receive them once more
 ZERO, ONE = np.int64(0), np.int64(1)
 
 
 @inlined
-def _old_taps(w, shape, rings, room, layer, cursor, n, samples, bounds):  # type: ignore[no-untyped-def]
-    """Begin the gates of the samples behind the n-th, if those that were begun are used up.
+def add_product(y, y_at, y_stride, w, w_at, x, x_at, x_stride, rows, pairs, first, last, workspace):  # type: ignore[no-untyped-def]
+    """Add to y the product of some rows of x and panels first to last of the matrix at w_at."""
+    if rows > 1:
+        # as int64: numba would compile it again for every pattern of constants
+        _add_product_rows(
+            y, np.int64(y_at), y_stride, w, np.int64(w_at), x, np.int64(x_at), x_stride,
+            rows, pairs, np.int64(first), last, workspace.unpacked
+        )  # fmt: skip
+        return
+    size = pairs * words_per_pair(w)
+    n = first
+    while HAS_AVX512 and workspace.panels_at_once == 2 and last - n >= 2:
+        two_panels_product_1_row(
+            y, y_at + n * PANEL_WIDTH, y_stride, w, w_at + n * size, x, x_at, x_stride, pairs
+        )
+        n += 2
+    while n < last:
+        panel_product_1_row(
+            y, y_at + n * PANEL_WIDTH, y_stride, w, w_at + n * size, x, x_at, x_stride, pairs
+        )
+        n += 1
 
-    Layers take turns, so that every sample has about as much to do.
+
+@compiled
+def _add_product_rows(  # type: ignore[no-untyped-def]
+    y, y_at, y_stride, w, w_at, x, x_at, x_stride, rows, pairs, first, last, unpacked
+):
+    """Compute `add_product` panel by panel, so that all rows use a panel while it is in the cache.
+
+    Many rows unpack 16-bit weights once for all of them.
     """
-    span = min(w.dilations[layer], room.ahead)
+    words = words_per_pair(w)
+    for n in range(first, last):
+        out, at = y_at + n * PANEL_WIDTH, w_at + n * pairs * words
+        if words == PANEL_WIDTH and rows >= MIN_ROWS_TO_UNPACK:
+            for pair in range(pairs):
+                for i in range(0, PANEL_WIDTH, BLOCK_WIDTH):
+                    unpack_block(
+                        unpacked, pair * 2 * PANEL_WIDTH + i, w, at + pair * PANEL_WIDTH + i
+                    )
+            _add_panel_product(y, out, y_stride, unpacked, 0, x, x_at, x_stride, rows, pairs)
+        else:
+            _add_panel_product(y, out, y_stride, w, at, x, x_at, x_stride, rows, pairs)
+
+
+@inlined
+def _add_panel_product(y, out, y_stride, w, at, x, x_at, x_stride, rows, pairs):  # type: ignore[no-untyped-def]
+    """Multiply rows by one panel, as many rows at once as the registers hold.
+
+    Unpacking needs registers too, so on machines with 16 registers packed weights serve fewer rows.
+    """
+    row = 0
+    while rows - row >= MAX_ROWS and (HAS_AVX512 or words_per_pair(w) > PANEL_WIDTH):
+        panel_product_max_rows(
+            y, out + row * y_stride, y_stride, w, at, x, x_at + row * x_stride, x_stride, pairs
+        )
+        row += MAX_ROWS
+    while HAS_AVX512 and rows - row >= 3 and rows - row != 4:
+        panel_product_3_rows(
+            y, out + row * y_stride, y_stride, w, at, x, x_at + row * x_stride, x_stride, pairs
+        )
+        row += 3
+    while rows - row >= 2:
+        panel_product_2_rows(
+            y, out + row * y_stride, y_stride, w, at, x, x_at + row * x_stride, x_stride, pairs
+        )
+        row += 2
+    if rows > row:
+        panel_product_1_row(
+            y, out + row * y_stride, y_stride, w, at, x, x_at + row * x_stride, x_stride, pairs
+        )
+
+
+@inlined
+def matrix_offset(w, n, pairs, outputs):  # type: ignore[no-untyped-def]
+    """Return where the n-th matrix of so many pairs of inputs and so many outputs begins in w."""
+    return n * pairs * words_per_pair(w) * (outputs // PANEL_WIDTH)
+
+
+@inlined
+def write_bias(y, y_at, bias, bias_at, width, rows, panels):  # type: ignore[no-untyped-def]
+    """Write a bias to every row of y."""
+    first, last = panels
+    for row in range(rows):
+        for i in range(first * PANEL_WIDTH, last * PANEL_WIDTH, BLOCK_WIDTH):
+            copy_block(y, y_at + row * width + i, bias, bias_at + i)
+
+
+@inlined
+def relu(y, width, rows, panels):  # type: ignore[no-untyped-def]
+    """Set negative numbers to zero."""
+    first, last = panels
+    for row in range(rows):
+        for i in range(first * PANEL_WIDTH, last * PANEL_WIDTH, BLOCK_WIDTH):
+            relu_block(y, row * width + i, y, row * width + i)
+
+
+@inlined
+def embed_codes(w, shape, workspace, codes):  # type: ignore[no-untyped-def]
+    """Write the embedding of each row's code, or of its value, to x."""
+    for row in range(workspace.batch):
+        at = row * shape.residual_width
+        if shape.family > 0:
+            value = np.float32(codes[row]) * np.float32(2 / (shape.n_classes - 1)) - np.float32(1)
+            for i in range(shape.residual_width):
+                scaled = w.embedding[i] * value
+                workspace.x[at + i] = scaled + w.embedding[shape.residual_width + i]
+            continue
+        for i in range(0, shape.residual_width, BLOCK_WIDTH):
+            copy_block(workspace.x, at + i, w.embedding, codes[row] * shape.residual_width + i)
+
+
+@inlined
+def gate_offset(shape, workspace, layer, slot):  # type: ignore[no-untyped-def]
+    """Return where the gate sums of a layer begin; without lookahead all layers share a place."""
+    place = layer * workspace.lookahead + slot if workspace.lookahead > 1 else 0
+    return place * workspace.batch * 2 * shape.gate_width
+
+
+@compiled
+def accumulate_past_taps(w, shape, rings, workspace, layer, slot, cursor, count, panels):  # type: ignore[no-untyped-def]
+    """Set the gate sums of `count` samples from `cursor` on: the bias and all past taps.
+
+    Every input that these taps read is in the rings already.
+    """
+    first, last = panels
+    width, inputs = 2 * shape.gate_width, 2 * shape.past_pairs
+    start, length = w.ring_edges[layer], w.ring_edges[layer + 1] - w.ring_edges[layer]
+    base = gate_offset(shape, workspace, layer, slot)
+    rows = count * workspace.batch
+    write_bias(workspace.gate_sums, base, w.gate_bias, layer * width, width, rows, panels)
+    for tap in range(shape.kernel_size - 1):
+        for n in range(count):
+            oldest = start + (cursor + n + tap * w.dilations[layer]) % length
+            for row in range(workspace.batch):
+                source = (row * w.ring_edges[shape.layers] + oldest) * shape.ring_width
+                target = (n * workspace.batch + row) * inputs + tap * shape.ring_width
+                for i in range(0, shape.ring_width, BLOCK_WIDTH):
+                    copy_block(workspace.past_inputs, target + i, rings, source + i)
+    if shape.kernel_size > 1 and last > first:
+        add_product(
+            workspace.gate_sums, base, width,
+            w.past_taps, matrix_offset(w.past_taps, layer, shape.past_pairs, width),
+            workspace.past_inputs, 0, inputs, rows, shape.past_pairs, first, last,
+            workspace
+        )  # fmt: skip
+
+
+@inlined
+def apply_gates(w, shape, workspace, frames, layer, slot, sample):  # type: ignore[no-untyped-def]
+    """Add the current tap and the condition biases to the gate sums, and compute z."""
+    width = 2 * shape.gate_width
+    base = gate_offset(shape, workspace, layer, slot)
+    add_product(
+        workspace.gate_sums, base, width,
+        w.current_tap, matrix_offset(w.current_tap, layer, shape.residual_pairs, width),
+        workspace.x, 0, shape.residual_width, workspace.batch, shape.residual_pairs,
+        0, width // PANEL_WIDTH, workspace
+    )  # fmt: skip
+    for row in range(workspace.batch):
+        frame, fraction = 0, np.float32(0)
+        if frames.hop_length > 0:
+            offset = frames.offsets[row] + sample
+            frame = offset // frames.hop_length
+            fraction = np.float32(offset - frame * frames.hop_length)
+            fraction = fraction / np.float32(frames.hop_length)
+        left = ((row * frames.frame_count + frame) * shape.layers + layer) * width
+        right = left + shape.layers * width if frames.hop_length > 0 else left
+        at = base + row * width
+        out = (layer * workspace.batch + row) * shape.gate_width
+        for n in range(width // PANEL_WIDTH):
+            more = n * PANEL_WIDTH
+            gate_block(
+                workspace.z, out + n * BLOCK_WIDTH, workspace.gate_sums, at + more,
+                frames.biases, left + more, right + more, fraction
+            )  # fmt: skip
+
+
+@inlined
+def push_to_ring(w, shape, rings, workspace, layer, cursor):  # type: ignore[no-untyped-def]
+    """Write the input of a layer to its ring."""
+    length = w.ring_edges[layer + 1] - w.ring_edges[layer]
+    if length > 0:
+        slot = w.ring_edges[layer] + cursor % length
+        for row in range(workspace.batch):
+            target = (row * w.ring_edges[shape.layers] + slot) * shape.ring_width
+            for i in range(0, shape.ring_width, BLOCK_WIDTH):
+                copy_block(rings, target + i, workspace.x, row * shape.residual_width + i)
+
+
+@inlined
+def add_skips(w, shape, workspace, layer, panels):  # type: ignore[no-untyped-def]
+    """Add the skip product of one layer to the skip sums."""
+    first, last = panels
+    add_product(
+        workspace.skip_sums, 0, shape.skip_width,
+        w.skip, matrix_offset(w.skip, layer, shape.gate_pairs, shape.skip_width),
+        workspace.z, layer * workspace.batch * shape.gate_width, shape.gate_width,
+        workspace.batch, shape.gate_pairs, first, last, workspace
+    )  # fmt: skip
+
+
+@inlined
+def add_residual(w, shape, workspace, layer):  # type: ignore[no-untyped-def]
+    """Turn x, the input of a layer, into the input of the next layer."""
+    for row in range(workspace.batch):
+        for i in range(0, shape.residual_width, BLOCK_WIDTH):
+            at = layer * shape.residual_width + i
+            add_block(workspace.x, row * shape.residual_width + i, w.residual_bias, at)
+    add_product(
+        workspace.x, 0, shape.residual_width,
+        w.residual, matrix_offset(w.residual, layer, shape.gate_pairs, shape.residual_width),
+        workspace.z, layer * workspace.batch * shape.gate_width, shape.gate_width,
+        workspace.batch, shape.gate_pairs, 0, shape.residual_width // PANEL_WIDTH, workspace
+    )  # fmt: skip
+
+
+@inlined
+def _accumulate_ahead(w, shape, rings, workspace, layer, cursor, n, samples, panels):  # type: ignore[no-untyped-def]
+    """Accumulate past taps of the samples after the n-th, if those of earlier calls are used up.
+
+    Layers take turns, so that every sample has about equal work.
+    """
+    span = min(w.dilations[layer], workspace.lookahead)
     slot = (n + 1 + layer) % span
-    if room.ahead > 1 and (slot == 0 or n < 0):
+    if workspace.lookahead > 1 and (slot == 0 or n < 0):
         count = min(span - slot, samples - n - 1)
         if count > 0:
-            take_old_taps(w, shape, rings, room, layer, slot, cursor + n + 1, count, bounds)
+            accumulate_past_taps(
+                w, shape, rings, workspace, layer, slot, cursor + n + 1, count, panels
+            )
 
 
 @inlined
-def _head(w, shape, room, sample, team):  # type: ignore[no-untyped-def]
-    """Turn the rectified skips into logits."""
-    begin(room.hidden, 0, w.hidden_bias, 0, shape.s_width, room.batch, team.hidden)
-    multiply(
-        room.hidden, 0, shape.s_width, w.hidden, 0,
-        room.skips, 0, shape.s_width, room.batch, shape.s_pairs, team.hidden[0], team.hidden[1],
-        room
+def _run_layers(  # type: ignore[no-untyped-def]
+    w, shape, rings, workspace, frames, cursor, n, samples, late, end, partition
+):
+    """Compute z and the skip sums of all layers; return False after an abort.
+
+    Thread 0 runs the chain of layers. Thread 1 follows: layer by layer, it waits for z.
+    """
+    layers = shape.layers
+    all_gates = (ZERO, 2 * shape.gate_width // PANEL_WIDTH)
+    for layer in range(layers + 1):
+        if partition.thread == 0 and layer < layers:
+            if workspace.lookahead == 1:
+                accumulate_past_taps(
+                    w, shape, rings, workspace, layer, ZERO, cursor + n, ONE, all_gates
+                )
+            if layer == late and not wait(partition, layers + 3, n):
+                return False
+            slot = (n + layer) % min(w.dilations[layer], workspace.lookahead)
+            apply_gates(w, shape, workspace, frames, layer, slot, n)
+            push_to_ring(w, shape, rings, workspace, layer, cursor + n)
+            publish(partition, layer, n)
+        if layer > 0:
+            if partition.thread == 1 and not wait(partition, layer - 1, n):
+                return False
+            add_skips(w, shape, workspace, layer - 1, partition.skip)
+            if layer <= end:
+                _accumulate_ahead(
+                    w, shape, rings, workspace, layer - 1, cursor, n, samples, partition.past_taps
+                )
+        if partition.thread == 0 and layer < layers - 1:
+            add_residual(w, shape, workspace, layer)
+    return True
+
+
+@inlined
+def _run_output_layers(w, shape, workspace, sample, partition):  # type: ignore[no-untyped-def]
+    """Compute params from the skip sums after their ReLU; return False after an abort."""
+    panels = partition.hidden
+    write_bias(workspace.hidden, 0, w.hidden_bias, 0, shape.skip_width, workspace.batch, panels)
+    add_product(
+        workspace.hidden, 0, shape.skip_width, w.hidden, 0,
+        workspace.skip_sums, 0, shape.skip_width, workspace.batch, shape.skip_pairs,
+        panels[0], panels[1], workspace
     )  # fmt: skip
-    rectify(room.hidden, shape.s_width, room.batch, team.hidden)
-    publish(team, shape.layers + 1, sample)
-    if not wait(team, shape.layers + 1, sample):
+    relu(workspace.hidden, shape.skip_width, workspace.batch, panels)
+    publish(partition, shape.layers + 1, sample)
+    if not wait(partition, shape.layers + 1, sample):
         return False
-    begin(room.logits, 0, w.output_bias, 0, shape.p_width, room.batch, team.output)
-    multiply(
-        room.logits, 0, shape.p_width, w.output, 0,
-        room.hidden, 0, shape.s_width, room.batch, shape.s_pairs, team.output[0], team.output[1],
-        room
+    panels = partition.output
+    write_bias(workspace.params, 0, w.output_bias, 0, shape.params_width, workspace.batch, panels)
+    add_product(
+        workspace.params, 0, shape.params_width, w.output, 0,
+        workspace.hidden, 0, shape.skip_width, workspace.batch, shape.skip_pairs,
+        panels[0], panels[1], workspace
     )  # fmt: skip
-    publish(team, shape.layers + 2, sample)
-    return wait(team, shape.layers + 2, sample)
+    publish(partition, shape.layers + 2, sample)
+    return wait(partition, shape.layers + 2, sample)
 
 
 @inlined
-def _draw_all(shape, room, last, noise, rules, codes, sample):  # type: ignore[no-untyped-def]
-    """Draw the code of each clip, which all of its rows take."""
-    rows = room.batch // codes.shape[0]
+def _draw_codes(shape, workspace, last, noise, rules, codes, sample):  # type: ignore[no-untyped-def]
+    """Draw the code of each clip, which all of its rows accept."""
+    rows = workspace.batch // codes.shape[0]
     for clip in range(codes.shape[0]):
-        at = clip * rows * shape.p_width
+        at, uniform = clip * rows * shape.params_width, noise[clip, sample]
         if rows > 1:
-            guide(room.logits, at, shape.p_width, rules)
+            merge_guidance(workspace.params, at, shape.params_width, rules)
         if shape.family > 0:
-            code = draw_mixture(room.logits, at, shape, noise[clip, sample], rules, room.mixture)
+            code = draw_mixture(workspace.params, at, shape, uniform, rules, workspace.mixture)
         else:
-            code = draw(
-                room.logits, at, shape.params, noise[clip, sample], rules, room.p, room.sums
+            code = draw_class(
+                workspace.params, at, shape.n_params, uniform, rules,
+                workspace.odds, workspace.block_sums
             )  # fmt: skip
         codes[clip, sample] = code
         for row in range(clip * rows, (clip + 1) * rows):
@@ -94,66 +357,59 @@ def _draw_all(shape, room, last, noise, rules, codes, sample):  # type: ignore[n
 
 
 @compiled
-def run(w, shape, rings, room, frames, cursor, last, noise, rules, team, codes):  # type: ignore[no-untyped-def]
-    """Generate samples of a batch of streams; room.logits are those of the last sample.
+def run(w, shape, rings, workspace, frames, cursor, last, noise, rules, partition, codes):  # type: ignore[no-untyped-def]
+    """Generate samples of a batch of streams; workspace.params are those of the last sample.
 
-    All in one function, or numba would compile the loop twice.
+    One function for one thread and two: numba would compile the loop twice otherwise.
 
     Args:
-        w, shape: weights and sizes.
-        rings: (B, slots, ring_width), flat, changed.
-        room, frames, team: see their classes.
-        cursor: inputs since the start.
-        last: (B,) the newest codes, changed.
-        noise: (C, n) uniforms of C clips, B or, with guidance, half as many; rules: of drawing.
-        codes: (C, n) int64, written by part 0.
+        w, shape: `CpuWeights` and `CpuShape`.
+        rings: (B, slots, ring_width), flat; changed.
+        workspace, frames, partition: `Workspace`, `BiasFrames`, `ThreadPartition`.
+        cursor: inputs since the start of the rings.
+        last: (B,) the newest codes; changed.
+        noise: (C, n) uniforms of C clips; C is B, or half of it with guidance.
+        rules: `SamplingRules`.
+        codes: (C, n) int64, written by thread 0.
     Returns:
-        how many samples were made: fewer than n where two threads were in each other's way, and
-        -1 if the other thread called it off.
+        the number of generated samples: fewer than n if the two threads slept too often, and -1
+        after an abort by the other thread.
     """
-    samples, layers = noise.shape[1], shape.layers
-    whole = (ZERO, 2 * shape.z_width // PANEL)
+    samples, layers, batch = noise.shape[1], shape.layers, workspace.batch
     for layer in range(layers):
-        _old_taps(w, shape, rings, room, layer, cursor, -ONE, samples, team.old)
-    publish(team, layers + 3, ZERO)
-    if not wait(team, layers + 3, ZERO):
+        _accumulate_ahead(
+            w, shape, rings, workspace, layer, cursor, -ONE, samples, partition.past_taps
+        )
+    publish(partition, layers + 3, ZERO)
+    if not wait(partition, layers + 3, ZERO):
         return -1
-    # the second thread takes the old taps of the last layers after the head, while the first draws
-    # and begins the next sample; within the layers they would keep the first waiting at the head
-    late = layers - min(room.ahead, layers // 2)
-    end = late if team.part == 1 else layers
+    # thread 1 accumulates the past taps of the last layers after the output layers, while thread 0
+    # draws and begins the next sample; if it did so within the layers, thread 0 would wait for it
+    late = layers - min(workspace.lookahead, layers // 2)
+    end = late if partition.thread == 1 else layers
     for n in range(samples):
-        stop_if_slow(team, n)
-        if team.part == 0:
-            embed(w, shape, room, last)
-        begin(room.skips, 0, w.skip_bias, 0, shape.s_width, room.batch, team.skip)
-        for layer in range(layers + 1):
-            if team.part == 0 and layer < layers:
-                if room.ahead == 1:
-                    take_old_taps(w, shape, rings, room, layer, ZERO, cursor + n, ONE, whole)
-                if layer == late and not wait(team, layers + 3, n):
-                    return -1
-                slot = (n + layer) % min(w.dilations[layer], room.ahead)
-                pass_gates(w, shape, room, frames, layer, slot, n)
-                remember(w, shape, rings, room, layer, cursor + n)
-                publish(team, layer, n)
-            if layer > 0:
-                if team.part == 1 and not wait(team, layer - 1, n):
-                    return -1
-                add_skips(w, shape, room, layer - 1, team.skip)
-                if layer <= end:
-                    _old_taps(w, shape, rings, room, layer - 1, cursor, n, samples, team.old)
-            if team.part == 0 and layer < layers - 1:
-                add_residual(w, shape, room, layer)
-        rectify(room.skips, shape.s_width, room.batch, team.skip)
-        publish(team, layers, n)
-        if not wait(team, layers, n) or not _head(w, shape, room, n, team):
+        stop_if_slow(partition, n)
+        if partition.thread == 0:
+            embed_codes(w, shape, workspace, last)
+        skip_sums = workspace.skip_sums
+        write_bias(skip_sums, 0, w.skip_bias, 0, shape.skip_width, batch, partition.skip)
+        if not _run_layers(
+            w, shape, rings, workspace, frames, cursor, n, samples, late, end, partition
+        ):
+            return -1
+        relu(skip_sums, shape.skip_width, batch, partition.skip)
+        publish(partition, layers, n)
+        if not wait(partition, layers, n):
+            return -1
+        if not _run_output_layers(w, shape, workspace, n, partition):
             return -1
         for layer in range(end, layers):
-            _old_taps(w, shape, rings, room, layer, cursor, n, samples, team.old)
-        publish(team, layers + 3, n + 1)
-        if team.part == 0:
-            _draw_all(shape, room, last, noise, rules, codes, n)
-        if is_last(team, n):
+            _accumulate_ahead(
+                w, shape, rings, workspace, layer, cursor, n, samples, partition.past_taps
+            )
+        publish(partition, layers + 3, n + 1)
+        if partition.thread == 0:
+            _draw_codes(shape, workspace, last, noise, rules, codes, n)
+        if is_last_sample(partition, n):
             return n + 1
     return samples

@@ -1,9 +1,9 @@
-"""One stream, as soon as can be: a cluster of thread blocks keeps the network on the chip.
+"""The kernel for few streams: a cluster of thread blocks keeps the network on the chip.
 
-A model with the rounded weights enters, with states, noise and condition frames; codes leave, the
-same as those of the engine's other kernel, or the params of one sample. Called by `gpu` for few
-streams. The kernel is `cluster_kernel.cu`, which says how it works; `cluster_plan` decides what
-each block keeps; this file lays the weights out and has the kernel compiled for the network.
+A model with rounded weights enters, with a state, noise and condition frames; codes leave, the same
+as those of the Triton kernel, or the params of one sample. Called by `gpu_engine` for few streams.
+The kernel itself is `cluster_kernel.cu`, which describes how it works. This file plans how it is
+divided among blocks and threads, packs the weights accordingly, and compiles it for a network.
 """
 
 import ctypes
@@ -16,79 +16,111 @@ from torch import Tensor
 
 from wavenet.engines.base import State
 from wavenet.engines.gpu import nvrtc
-from wavenet.engines.gpu.cluster_plan import Plan, macros_of, make_plan
-from wavenet.engines.gpu.tile_weights import SHARED_MEMORY, Shape, input_rows, pad, shape_of
+from wavenet.engines.gpu.tile_weights import (
+    BYTES_PER_WEIGHT,
+    SHARED_MEMORY_BYTES,
+    TileShape,
+    block_shared_memory,
+    make_tile_shape,
+    pad_last_axes,
+)
+from wavenet.engines.kernel_inputs import CATEGORICAL, embedding_rows, make_sampling_rules
 from wavenet.errors import EngineUnavailable
 from wavenet.model.memory import RingMemory
 from wavenet.model.wavenet import WaveNet
 from wavenet.sampling import SamplingConfig, rows_per_clip
 
 SOURCES = [Path(__file__).with_name(name) for name in ("cluster_device.cuh", "cluster_kernel.cu")]
-OLDEST_DEVICE = (9, 0)  # compute capability: the first with clusters
-MOST_LANES = 16  # threads that share a row of a product
-MOST_STREAMS = 4  # more are taken by the kernel that shares the reading of weights
+MIN_CLUSTER_CAPABILITY = (9, 0)  # compute capability: the first with clusters
+CLUSTER_SIZES = (8, 16)  # blocks; every device with clusters supports 8, some support 16
+MAX_STREAMS = 4  # for more, the Triton kernel reads each weight once for many streams
+MAX_LANES = 16  # threads that share a row of a product
+MAX_POLLS = 1 << 26  # of one wait; takes some seconds
 
 
-class Launcher(Protocol):
-    """What runs the kernel: a `nvrtc.Program`, or in tests a CPU."""
+class ClusterPlan(NamedTuple):
+    """How the kernel is divided.
 
-    def launch(self, streams: int, arguments: ctypes.Structure) -> None:
-        """Run the kernel, one cluster for each stream."""
-        ...
+    Attributes:
+        blocks: per cluster.
+        layers_per_block: layers of the chain in one block.
+        gate_threads, residual_threads, head_threads, tap_threads: per block, of the four roles.
+        shared_memory: bytes per block.
+    """
+
+    blocks: int
+    layers_per_block: int
+    gate_threads: int
+    residual_threads: int
+    head_threads: int
+    tap_threads: int
+    shared_memory: int
 
 
-class Arguments(ctypes.Structure):
-    """What the kernel is given: the fields of its `struct Arguments`."""
+class KernelArguments(ctypes.Structure):
+    """The parameter of the kernel: its `struct KernelArguments`."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("rings", "last", "noise", "codes", "params")),
-        *((name, ctypes.c_void_p) for name in ("frames", "leads", "image", "taps", "skips")),
-        *((name, ctypes.c_void_p) for name in ("embedding", "biases", "layout", "status")),
+        *((name, ctypes.c_void_p) for name in ("frames", "frame_offsets", "block_weights")),
+        *((name, ctypes.c_void_p) for name in ("past_taps", "skips", "embedding", "biases")),
+        *((name, ctypes.c_void_p) for name in ("layout", "status")),
         *((name, ctypes.c_double) for name in ("temperature", "top_p")),
-        *((name, ctypes.c_int) for name in ("slots", "width", "n", "count", "hop")),
-        *((name, ctypes.c_int) for name in ("top_k", "greedy")),
+        *((name, ctypes.c_int) for name in ("slots", "ring_width", "samples", "frame_count")),
+        *((name, ctypes.c_int) for name in ("hop_length", "top_k", "greedy")),
     )
 
 
-class Packed(NamedTuple):
-    """Flat tensors on the model's device; `cluster_kernel.cu` gives their shapes."""
+class ClusterWeights(NamedTuple):
+    """Flat tensors on the model's device; `KernelArguments` in the kernel has their shapes."""
 
-    image: Tensor
-    taps: Tensor
+    block_weights: Tensor
+    past_taps: Tensor
     skips: Tensor
     embedding: Tensor
     biases: Tensor
 
 
-class StreamKernel:
+class Launcher(Protocol):
+    """What runs the kernel: an `nvrtc.ClusterProgram`, or an emulation on the CPU in tests."""
+
+    def launch(self, streams: int, arguments: ctypes.Structure) -> None:
+        """Run the kernel, one cluster per stream."""
+        ...
+
+
+class ClusterKernel:
     """The kernel for one model.
 
     Args:
-        model: with the weights that the precision can hold, see `tile_weights.round_weights`.
-        plan, program: for tests; made for the model's device when left out.
+        model: with weights rounded to the precision, see `tile_weights.round_gpu_weights`.
+        plan, build: for tests; by default made for the model's device.
     Raises:
-        EngineUnavailable: the device, the output or the size of the model is not for this kernel.
+        EngineUnavailable: the kernel does not support the device, the output or the size of the
+            model.
     """
 
     def __init__(
         self,
         model: WaveNet,
         precision: str,
-        plan: Plan | None = None,
-        program: Callable[[dict[str, int]], Launcher] | None = None,
+        plan: ClusterPlan | None = None,
+        build: Callable[[dict[str, int]], Launcher] | None = None,
     ):
-        self._shape = shape = shape_of(model, precision)
-        if shape.family:
-            raise EngineUnavailable("the kernel for one stream draws classes, no mixtures")
-        self.plan = plan or plan_for(model, shape, precision)
-        macros = macros_of(shape, self.plan, precision, model.condition is not None)
-        self._program = program(macros) if program else compile_program(model, self.plan, macros)
-        self._packed = pack(model, shape, self.plan, precision)
+        self._shape = shape = make_tile_shape(model, precision)
+        if shape.family != CATEGORICAL:
+            raise EngineUnavailable(
+                "the kernel for few streams draws from categorical outputs only, found a mixture"
+            )
+        self.plan = plan or plan_for_device(model, shape, precision)
+        macros = kernel_macros(shape, self.plan, precision, model.condition is not None)
+        self._program = build(macros) if build else compile_program(model, self.plan, macros)
+        self._weights = pack_cluster_weights(model, shape, self.plan, precision)
         self._layout = torch.tensor([model.config.ring_edges[:-1], model.config.dilations])
 
-    def takes(self, streams: int, sampling: SamplingConfig) -> bool:
-        """Say whether this kernel is for so many streams, drawn so."""
-        return streams <= MOST_STREAMS and rows_per_clip(sampling) == 1
+    def supports(self, streams: int, sampling: SamplingConfig) -> bool:
+        """Return whether this kernel runs so many streams with these settings."""
+        return streams <= MAX_STREAMS and rows_per_clip(sampling) == 1
 
     def launch(
         self,
@@ -97,132 +129,217 @@ class StreamKernel:
         noise: Tensor | None,
         codes: Tensor | None,
         frames: Tensor,
-        count: int,
+        frame_count: int,
     ) -> Tensor:
-        """Advance the rings as far as there is noise and write the codes, or predict one sample.
+        """Generate a sample per uniform and write the codes, or predict one sample without noise.
 
         Args:
-            state: its rings are changed in place, and nothing else.
-            noise, codes: (B, n) float32 and int64, contiguous.
-            frames: (B, count, layers, 2, padded G), read if the model has conditions.
+            state: its rings are changed in place, nothing else.
+            noise, codes: (B, samples) float32 and int64, contiguous.
+            frames: (B, frame_count, layers, 2, padded G), read if the model has conditions.
         Returns:
-            params (B, padded P) of the sample, if there are no codes.
+            params (B, padded P) of the sample, if codes is None.
         """
         memory = state.memory
         assert isinstance(memory, RingMemory)
         shape, device = self._shape, memory.rings.device
-        streams, slots, width = memory.rings.shape
-        lengths = ((shape.taps - 1) * self._layout[1]).clamp(min=1)
+        streams, slots, ring_width = memory.rings.shape
+        lengths = ((shape.kernel_size - 1) * self._layout[1]).clamp(min=1)
         layout = torch.cat([self._layout, (memory.cursor % lengths)[None]])
-        given = {
+        rules = make_sampling_rules(sampling)
+        tensors = {
             "rings": memory.rings,
             "last": state.last.contiguous(),
             "noise": noise,
             "codes": codes,
-            "params": torch.empty(streams, shape.out, device=device),
+            "params": torch.empty(streams, shape.params_width, device=device),
             "frames": frames,
-            "leads": state.position % state.conditioning.hop_length,
+            "frame_offsets": state.position % state.conditioning.hop_length,
             "layout": layout.to(device, torch.int32),
             "status": torch.zeros(1, dtype=torch.int32, device=device),
-            **self._packed._asdict(),
+            **self._weights._asdict(),
         }
-        arguments = Arguments(
-            **{name: None if part is None else part.data_ptr() for name, part in given.items()},
-            temperature=sampling.temperature,
-            top_p=sampling.top_p or 1.0,
+        pointers = {name: t if t is None else t.data_ptr() for name, t in tensors.items()}
+        arguments = KernelArguments(
+            **pointers,
+            temperature=rules.temperature,
+            top_p=rules.top_p,
             slots=slots,
-            width=width,
-            n=1 if noise is None else noise.shape[1],
-            count=count,
-            hop=state.conditioning.hop_length,
-            top_k=sampling.top_k or 0,
-            greedy=sampling.greedy,
+            ring_width=ring_width,
+            samples=1 if noise is None else noise.shape[1],
+            frame_count=frame_count,
+            hop_length=state.conditioning.hop_length,
+            top_k=rules.top_k,
+            greedy=rules.greedy,
         )
         self._program.launch(streams, arguments)
-        # waits for the kernel, so that all it was given may go
-        if int(given["status"]):
-            raise RuntimeError("the kernel for one stream waited in vain; its codes are void")
-        params: Tensor = given["params"]
+        # reading the status waits for the kernel, so its inputs may be freed afterwards
+        if int(tensors["status"]):
+            raise RuntimeError(
+                "a thread of the kernel for few streams waited too long; the codes are invalid"
+            )
+        params: Tensor = tensors["params"]
         return params
 
 
-def plan_for(model: WaveNet, shape: Shape, precision: str) -> Plan:
-    """Choose the smallest cluster of the model's device that keeps the model.
+def plan_for_device(model: WaveNet, shape: TileShape, precision: str) -> ClusterPlan:
+    """Choose the smallest cluster of the model's device that holds the model.
 
     Raises:
         EngineUnavailable: the device is too old or too small.
     """
     device = model.device
     if device.type != "cuda":
-        raise EngineUnavailable(f"the kernel for one stream needs a GPU, found {device.type}")
+        raise EngineUnavailable(f"the kernel for few streams needs a GPU, found {device.type}")
     found = torch.cuda.get_device_capability(device)
-    if found < OLDEST_DEVICE:
+    if found < MIN_CLUSTER_CAPABILITY:
         raise EngineUnavailable(
-            "the kernel for one stream needs thread block clusters, of compute capability 9.0 or "
+            "the kernel for few streams needs thread block clusters, of compute capability 9.0 or "
             f"more, found {found[0]}.{found[1]}"
         )
-    properties = torch.cuda.get_device_properties(device)
-    memory = getattr(properties, "shared_memory_per_block_optin", SHARED_MEMORY)
-    return make_plan(shape, precision, memory)
+    return make_plan(shape, precision, block_shared_memory(device))
 
 
-def compile_program(model: WaveNet, plan: Plan, macros: dict[str, int]) -> nvrtc.Program:
-    """Compile the kernel for the device of the model."""
+def make_plan(
+    shape: TileShape,
+    precision: str,
+    memory: int = SHARED_MEMORY_BYTES,
+    cluster_sizes: tuple[int, ...] = CLUSTER_SIZES,
+) -> ClusterPlan:
+    """Choose the first of these cluster sizes that holds the model, with the fewest chain blocks.
+
+    Args:
+        memory: bytes of shared memory per block of the device.
+    Raises:
+        EngineUnavailable: no size holds the model; the message has the bytes that it needs.
+    """
+    gate, residual = (min(256, 2 * width) for width in (shape.gate_width, shape.residual_width))
+    head = max(32, min(128, shape.params_width // 2))
+    needed = 0
+    for blocks in cluster_sizes:
+        for chain_blocks in range(1, min(blocks, shape.layers) + 1):
+            layers = -(-shape.layers // chain_blocks)
+            needed = shared_memory_bytes(shape, precision, blocks, layers, head)
+            if needed <= memory:
+                return ClusterPlan(blocks, layers, gate, residual, head, min(128, gate), needed)
+    raise EngineUnavailable(
+        f"the kernel for few streams keeps weights in the shared memory of {cluster_sizes[-1]} "
+        f"blocks, {memory >> 10} KiB each, and these weights need {needed >> 10} KiB each in "
+        f"{precision}"
+    )
+
+
+def shared_memory_bytes(
+    shape: TileShape, precision: str, blocks: int, layers_per_block: int, head_threads: int
+) -> int:
+    """Count what a block keeps: at least the kernel's `SharedMemory` and the block's weights."""
+    r, g, s, p = shape.residual_width, shape.gate_width, shape.skip_width, shape.params_width
+    chain_blocks = -(-shape.layers // layers_per_block)
+    tap_layers = -(-shape.layers // (blocks - chain_blocks or blocks))
+    messages = shape.layers * g + 2 * s + p + layers_per_block * 2 * g + (tap_layers + 1) * r + 2
+    floats = 2 * r + 2 * g + max(1, shape.kernel_size - 1) * r
+    draw = 12 * p + 16 * (head_threads // 32) + 8
+    weights = layers_per_block * 3 * g * r + (s + p) // blocks * s
+    return 8 * messages + 4 * floats + draw + 16 * 16 + BYTES_PER_WEIGHT[precision] * weights
+
+
+def kernel_macros(
+    shape: TileShape, plan: ClusterPlan, precision: str, has_conditions: bool
+) -> dict[str, int]:
+    """Return the macros that the kernel is compiled with."""
+    return {
+        "LAYERS": shape.layers,
+        "KERNEL_SIZE": shape.kernel_size,
+        "R": shape.residual_width,
+        "G": shape.gate_width,
+        "S": shape.skip_width,
+        "P": shape.params_width,
+        "CLASSES": shape.n_classes,
+        "BLOCKS": plan.blocks,
+        "LAYERS_PER_BLOCK": plan.layers_per_block,
+        "GATE_THREADS": plan.gate_threads,
+        "RESIDUAL_THREADS": plan.residual_threads,
+        "HEAD_THREADS": plan.head_threads,
+        "TAP_THREADS": plan.tap_threads,
+        "BF16": int(precision == "bf16"),
+        "HAS_CONDITIONS": int(has_conditions),
+        "SHARED_MEMORY_BYTES": plan.shared_memory,
+        "MAX_POLLS": MAX_POLLS,
+    }
+
+
+def compile_program(
+    model: WaveNet, plan: ClusterPlan, macros: dict[str, int]
+) -> nvrtc.ClusterProgram:
+    """Compile the kernel for the model's device."""
     device = model.device
     major, minor = torch.cuda.get_device_capability(device)
     cubin = nvrtc.compile_cubin(read_source(), tuple(macros.items()), f"sm_{major}{minor}")
-    threads = plan.gate + plan.residual + plan.head + plan.taps
-    return nvrtc.Program(device, cubin, "advance", plan.blocks, threads, plan.shared)
+    threads = plan.gate_threads + plan.residual_threads + plan.head_threads + plan.tap_threads
+    return nvrtc.ClusterProgram(device, cubin, "advance", plan.blocks, threads, plan.shared_memory)
 
 
 def read_source() -> str:
-    """Read what is compiled for a device."""
+    """Return the source that is compiled for a device."""
     return "".join(path.read_text(encoding="utf-8") for path in SOURCES)
 
 
 @torch.no_grad()
-def pack(model: WaveNet, shape: Shape, plan: Plan, precision: str) -> Packed:
-    """Lay weights and biases out as the kernel reads them."""
-    r, g, s, p, blocks = shape.residual, shape.gate, shape.skip, shape.out, plan.blocks
-    gates, olds, gate_biases, residuals, residual_biases = [], [], [], [], []
-    for block in model.blocks:
-        conv = block.conv.linear
-        # rows of tanh and sigmoid in turn, taps apart: (2G, K, R)
-        taps = conv.weight.unflatten(0, (2, -1)).unflatten(2, (shape.taps, -1))
-        taps = pad(taps.transpose(0, 1), 2, shape.taps, r)
-        taps = pad(taps.flatten(1), g, 2 * shape.taps * r)
-        taps = taps.reshape(2 * g, shape.taps, r)
-        gates.append(pack_rows(taps[:, -1], plan.gate))
-        olds.append(pack_rows(taps[:, :-1].flatten(1), plan.taps))
-        gate_biases.append(pad(conv.bias.unflatten(0, (2, -1)), g).T.flatten())
-        if block.residual is None:  # the last layer: nobody reads x behind it
-            weight, bias = conv.weight.new_zeros(r, g), conv.bias.new_zeros(r)
-        else:
-            weight, bias = pad(block.residual.weight, r, g), pad(block.residual.bias, r)
-        residuals.append(pack_rows(weight, plan.residual))
-        residual_biases.append(bias)
-    layers = torch.cat([torch.stack(gates), torch.stack(residuals)], dim=1)
-    missing = blocks * plan.layers - shape.layers
-    chain = pad(layers, missing + shape.layers, layers.shape[1]).reshape(blocks, -1)
+def pack_cluster_weights(
+    model: WaveNet, shape: TileShape, plan: ClusterPlan, precision: str
+) -> ClusterWeights:
+    """Pack weights and biases in the layout that the kernel reads."""
+    s, p, g, blocks = shape.skip_width, shape.params_width, shape.gate_width, plan.blocks
+    layers, past_taps, gate_biases, residual_biases = _pack_layers(model, shape, plan)
+    missing = blocks * plan.layers_per_block - shape.layers
+    chain = pad_last_axes(layers, missing + shape.layers, layers.shape[1]).reshape(blocks, -1)
     products = [
-        pack_rows(pad(product.weight, rows, s).reshape(blocks, -1, s), plan.head)
-        for product, rows in ((model.hidden, s), (model.output, p))
+        pack_quads(pad_last_axes(layer.weight, rows, s).reshape(blocks, -1, s), plan.head_threads)
+        for layer, rows in ((model.hidden, s), (model.output, p))
     ]
-    skips = pad(model.skip.weight.unflatten(1, (shape.layers, -1)), s, shape.layers, g)
+    skips = pad_last_axes(model.skip.weight.unflatten(1, (shape.layers, -1)), s, shape.layers, g)
     skips = skips.reshape(blocks, -1, shape.layers, g).transpose(1, 2)
     biases = [*gate_biases, *residual_biases]
-    biases += [pad(model.skip.bias, s), pad(model.hidden.bias, s), pad(model.output.bias, p)]
-    kind = torch.float32 if precision == "fp32" else torch.bfloat16
-    return Packed(
-        torch.cat([chain, *products], dim=1).to(kind).contiguous(),
-        torch.stack(olds).to(kind),
-        pack_rows(skips, plan.head).to(kind).contiguous(),
-        pad(input_rows(model), r).contiguous(),
+    biases += [pad_last_axes(model.skip.bias, s), pad_last_axes(model.hidden.bias, s)]
+    biases.append(pad_last_axes(model.output.bias, p))
+    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+    return ClusterWeights(
+        torch.cat([chain, *products], dim=1).to(dtype).contiguous(),
+        past_taps.to(dtype),
+        pack_quads(skips, plan.head_threads).to(dtype).contiguous(),
+        pad_last_axes(embedding_rows(model), shape.residual_width).contiguous(),
         torch.cat(biases),
     )
 
 
-def pack_rows(rows: Tensor, threads: int) -> Tensor:
+def _pack_layers(
+    model: WaveNet, shape: TileShape, plan: ClusterPlan
+) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
+    """Pack the layers: current taps and residuals, past taps, and the biases of both."""
+    r, g, taps = shape.residual_width, shape.gate_width, shape.kernel_size
+    current_taps, past_taps, gate_biases, residuals, residual_biases = [], [], [], [], []
+    for block in model.blocks:
+        conv = block.conv.linear
+        # rows alternate between tanh and sigmoid, taps are separate: (2G, K, R)
+        rows = conv.weight.unflatten(0, (2, -1)).unflatten(2, (taps, -1))
+        rows = pad_last_axes(rows.transpose(0, 1), 2, taps, r)
+        rows = pad_last_axes(rows.flatten(1), g, 2 * taps * r)
+        rows = rows.reshape(2 * g, taps, r)
+        current_taps.append(pack_quads(rows[:, -1], plan.gate_threads))
+        past_taps.append(pack_quads(rows[:, :-1].flatten(1), plan.tap_threads))
+        gate_biases.append(pad_last_axes(conv.bias.unflatten(0, (2, -1)), g).T.flatten())
+        if block.residual is None:  # nothing reads the output of the last layer
+            weight, bias = conv.weight.new_zeros(r, g), conv.bias.new_zeros(r)
+        else:
+            weight = pad_last_axes(block.residual.weight, r, g)
+            bias = pad_last_axes(block.residual.bias, r)
+        residuals.append(pack_quads(weight, plan.residual_threads))
+        residual_biases.append(bias)
+    layers = torch.cat([torch.stack(current_taps), torch.stack(residuals)], dim=1)
+    return layers, torch.stack(past_taps), gate_biases, residual_biases
+
+
+def pack_quads(rows: Tensor, threads: int) -> Tensor:
     """Order matrices (.., N, K) by the thread that reads each quad of weights: (.., N * K).
 
     See `Product` in the kernel.
@@ -230,7 +347,7 @@ def pack_rows(rows: Tensor, threads: int) -> Tensor:
     n, k = rows.shape[-2:]
     if not k:
         return rows.flatten(-2)
-    lanes = min(max(1, threads // n), MOST_LANES, (k & -k) // 4)
+    lanes = min(max(1, threads // n), MAX_LANES, (k & -k) // 4)
     active = min(n * lanes, threads)
     quads = rows.unflatten(-1, (-1, lanes, 4)).unflatten(-4, (-1, active // lanes))
     return quads.transpose(-4, -3).flatten(-5)

@@ -33,7 +33,8 @@ class Recording:
         last: (B,), the newest codes.
         time: (1,) int64, samples since `_rewind`.
         noise, codes: (clips, samples ahead).
-        frames: (B, frames under these samples, layers, bias width), or None; leads: (B,).
+        frames: (B, frames under these samples, layers, bias width), or None;
+            frame_offsets: (B,), samples from the first of them to sample 0.
         graph: what is replayed, once it is recorded.
     """
 
@@ -45,7 +46,7 @@ class Recording:
     noise: Tensor
     codes: Tensor
     frames: Tensor | None
-    leads: Tensor
+    frame_offsets: Tensor
     graph: torch.cuda.CUDAGraph | None = None
 
 
@@ -120,7 +121,7 @@ class GraphEngine(SteppedEngine):
         recording.last.copy_(state.last)
         recording.time.zero_()
         recording.memory.synchronize(state.memory)
-        recording.leads.copy_(state.position % hop)
+        recording.frame_offsets.copy_(state.position % hop)
         if recording.frames is not None:
             count = recording.frames.shape[1]
             frames = state.conditioning.biases(state.position // hop, count)
@@ -149,7 +150,9 @@ class GraphEngine(SteppedEngine):
         """Send the newest code through the network: params (B, P)."""
         bias = None
         if recording.frames is not None:
-            bias = interpolate_biases(recording.frames, recording.leads + recording.time, hop)
+            bias = interpolate_biases(
+                recording.frames, recording.frame_offsets + recording.time, hop
+            )
         return self.model.step(recording.memory, recording.last, bias)
 
 

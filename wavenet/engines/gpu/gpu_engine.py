@@ -1,11 +1,13 @@
-"""The compiled engine for a GPU: one kernel goes through all layers and all samples.
+"""The compiled engine for a GPU: one kernel runs all layers and all samples.
 
-Same protocol and same numbers as `cached`, for few streams or thousands. Weights are kept in
-float32 or in 16 bits; arithmetic is float32 to the last few bits either way. The kernel is in
-`triton_kernels`; few streams use their own kernel, in `cluster_kernel`, if the device supports it.
-Triton comes with the GPU build of torch. On a CPU its interpreter can replace it, very slowly: with
-TRITON_INTERPRET=1 in the environment before triton is first imported, which is how this engine is
-tested without a device.
+The same protocol and the same numbers as the engine `cached`, for a few streams or thousands.
+Weights are stored in float32 or in bf16; arithmetic is float32 to the last few bits with both. The
+kernel is in `triton_kernels`; few streams use `cluster_kernel` instead if the device supports it.
+The package docstring describes the plan. Called by `registry.make_engine`.
+
+Triton is part of GPU builds of torch. On a CPU its interpreter can replace the compiler, very
+slowly, if TRITON_INTERPRET=1 is in the environment before triton is first imported; tests run this
+engine so.
 """
 
 import os
@@ -17,16 +19,17 @@ import torch
 from torch import Tensor
 
 from wavenet.engines.base import State, SteppedEngine
-from wavenet.engines.gpu.cluster_kernel import StreamKernel
+from wavenet.engines.gpu.cluster_kernel import ClusterKernel
 from wavenet.engines.gpu.tile_weights import (
-    SHARED_MEMORY,
-    Shape,
-    check_tiles,
-    pack_weights,
+    TileShape,
+    block_shared_memory,
+    check_tile_size,
+    make_tile_shape,
+    pack_tile_weights,
     pad_frames,
-    round_weights,
-    shape_of,
+    round_gpu_weights,
 )
+from wavenet.engines.kernel_inputs import CATEGORICAL, SamplingRules, make_sampling_rules
 from wavenet.errors import EngineUnavailable, ModelUnsupported
 from wavenet.model.base import AutoregressiveModel
 from wavenet.model.conditioning import Conditioning, frames_needed
@@ -34,31 +37,31 @@ from wavenet.model.memory import RingMemory
 from wavenet.model.wavenet import WaveNet
 from wavenet.sampling import SamplingConfig, rows_per_clip
 
-# Streams up to which a program takes so many, and its warps. Few streams are spread over as many
-# programs as can be; many share the reading of weights. By reckoning for 132 multiprocessors, to be
-# tuned on a device.
+# Maximum of streams, and the streams and warps of a program. Few streams use as many programs as
+# possible; with many, a program reads each weight once for more streams. Calculated for 132
+# multiprocessors, not yet tuned on a device.
 TILES = ((2_048, (16, 8)), (8_192, (32, 8)))
 LARGEST_TILE = (64, 8)
-DRAWN_AT_ONCE = 2_048  # logits in registers while codes are drawn
-STAGES = 2  # tiles of the post-net under way
-FRAME_BYTES = 1 << 30  # of condition frames for one launch
-MOST_SAMPLES = 1 << 20  # of one launch
-OLDEST_DEVICE = (8, 0)  # compute capability: the first with bfloat16
+MAX_DRAW_LOGITS = 2_048  # in registers while codes are drawn
+STAGES = 2  # chunks of weights of the output layers that are loaded ahead
+MAX_FRAME_BYTES = 1 << 30  # of condition frames per launch
+MAX_SAMPLES = 1 << 20  # per launch
+MIN_CAPABILITY = (8, 0)  # compute capability: the first with bfloat16
 
 
 class GpuEngine(SteppedEngine):
     """See the module.
 
     Attributes:
-        model: what this engine runs; in 16 bits a copy that has the rounded weights.
-        shared_reason: why few streams run in the kernel for many; "" if they have their own.
+        model: what this engine runs; in bf16 a copy with the rounded weights.
+        cluster_reason: why few streams use the Triton kernel too; "" if they use `cluster_kernel`.
 
     Args:
         model: on a CUDA device.
         precision: "fp32" or "bf16", how the weights are stored.
     Raises:
-        EngineUnavailable: there is no triton, the model lies on another device, is not in float32
-            or is too wide.
+        EngineUnavailable: triton is missing, or the model is on another device, not in float32 or
+            too wide.
     """
 
     name = "gpu"
@@ -71,23 +74,27 @@ class GpuEngine(SteppedEngine):
                 "graph"
             )
         device = model.device
-        shape = shape_of(model, precision)
+        shape = make_tile_shape(model, precision)
         _check_device(device)
         _check_model(model, shape, precision)
-        self._kernels = _load_kernels()
+        self._kernels = _import_kernels()
         self.precision = precision
-        self.model = round_weights(model, precision)
+        self.model = round_gpu_weights(model, precision)
         self._shape = shape
-        self._packed = pack_weights(self.model, precision)
+        self._weights = pack_tile_weights(self.model, precision)
         layout = [model.config.ring_edges[:-1], model.config.dilations]
         self._layout = torch.tensor(layout, dtype=torch.int32, device=device)
-        self._few, self.shared_reason = _make_stream_kernel(self.model, precision)
+        self._cluster, self.cluster_reason = _make_cluster_kernel(self.model, precision)
 
     def _initial_memory(self, conditioning: Conditioning) -> RingMemory:
         """Return ring buffers whose channels are padded to a power of two."""
         edges = self.model.config.ring_edges
-        shape = (conditioning.batch, edges[-1], self._shape.residual)
+        shape = (conditioning.batch, edges[-1], self._shape.residual_width)
         return RingMemory(torch.zeros(shape, device=conditioning.device), edges)
+
+    @property
+    def _memory_values(self) -> int:
+        return self.model.config.ring_edges[-1] * self._shape.residual_width
 
     def _step(self, state: State) -> Tensor:
         return self._launch(state, SamplingConfig(), None, None)
@@ -95,10 +102,10 @@ class GpuEngine(SteppedEngine):
     def _run(self, state: State, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
         """Generate n samples of each clip, in one launch unless their frames take much memory."""
         codes = torch.empty(noise.shape[0], n, dtype=torch.int64, device=noise.device)
-        most = self._most_samples(state)
+        most = self._max_samples(state)
         for begin in range(0, n, most):
             part = noise[:, begin : min(begin + most, n)]
-            # a copy: triton would compile once more for a slice that begins off a boundary
+            # a copy: triton would compile again for a slice that begins at an unaligned address
             part = part.clone(memory_format=torch.contiguous_format)
             drawn = torch.empty(part.shape, dtype=torch.int64, device=noise.device)
             self._launch(state, sampling, part, drawn)
@@ -107,181 +114,196 @@ class GpuEngine(SteppedEngine):
             state.position = state.position + part.shape[1]
         return codes
 
-    def _most_samples(self, state: State) -> int:
-        """Count the samples whose condition frames fit into memory."""
+    def _max_samples(self, state: State) -> int:
+        """Return the number of samples whose condition frames fit into memory."""
         if state.conditioning.network is None:
-            return MOST_SAMPLES
+            return MAX_SAMPLES
         shape = self._shape
-        of_a_frame = state.position.shape[0] * shape.layers * 2 * shape.gate * 4
-        spare = FRAME_BYTES // of_a_frame - 2  # that before the first sample, that after the last
-        return min(max(1, spare * state.conditioning.hop_length), MOST_SAMPLES)
+        frame_bytes = state.position.shape[0] * shape.layers * 2 * shape.gate_width * 4
+        # without the frames before the first and after the last sample
+        frames = MAX_FRAME_BYTES // frame_bytes - 2
+        return min(max(1, frames * state.conditioning.hop_length), MAX_SAMPLES)
 
     def _launch(
         self, state: State, sampling: SamplingConfig, noise: Tensor | None, codes: Tensor | None
     ) -> Tensor:
-        """Advance the rings as far as there is noise and write the codes, or predict one sample.
+        """Generate a sample per uniform and write the codes, or predict one sample without noise.
 
         Returns:
             params (B, P) of the last sample.
         """
+        streams = state.position.shape[0]
+        samples = 1 if noise is None else noise.shape[1]
+        memory = state.memory
+        assert isinstance(memory, RingMemory)
+        frames, frame_count = self._frames(state, samples)
+        if self._cluster and self._cluster.supports(streams, sampling):
+            params = self._cluster.launch(state, sampling, noise, codes, frames, frame_count)
+        else:
+            params = self._launch_triton(state, sampling, noise, codes, frames, frame_count)
+        memory.advance(samples)
+        return params[:streams, : self._shape.n_params]
+
+    def _launch_triton(
+        self,
+        state: State,
+        sampling: SamplingConfig,
+        noise: Tensor | None,
+        codes: Tensor | None,
+        frames: Tensor,
+        frame_count: int,
+    ) -> Tensor:
+        """Do `_launch` with the Triton kernel; params are padded to whole tiles."""
         shape, streams, device = self._shape, state.position.shape[0], state.position.device
-        n = 1 if noise is None else noise.shape[1]
-        rings = state.memory
-        assert isinstance(rings, RingMemory)
-        frames, count = self._frames(state, n)
-        if self._few and self._few.takes(streams, sampling):
-            params = self._few.launch(state, sampling, noise, codes, frames, count)
-            rings.advance(n)
-            return params[:, : shape.params]
-        tile, warps = tile_for(streams)
+        memory, hop = state.memory, state.conditioning.hop_length
+        assert isinstance(memory, RingMemory)
+        tile, warps = choose_tile(streams)
         whole = -(-streams // tile) * tile
         last = state.last.clone()
-        # of a kernel of one tap the rings have no slots
-        lengths = ((shape.taps - 1) * self._layout[1]).clamp(min=1)
-        oldest = (rings.cursor % lengths).to(torch.int32)
-        rules = [sampling.temperature, sampling.top_p or 1.0, sampling.guidance]
-        wide = shape.residual + shape.layers * shape.gate + 2 * shape.skip
-        params = torch.empty(whole, shape.out, device=device)
+        # with kernel size 1 the rings have no slots
+        lengths = ((shape.kernel_size - 1) * self._layout[1]).clamp(min=1)
+        oldest = (memory.cursor % lengths).to(torch.int32)
+        rules = make_sampling_rules(sampling)
+        numbers = [rules.temperature, rules.top_p, rules.guidance]
+        width = shape.residual_width + shape.layers * shape.gate_width + 2 * shape.skip_width
+        params = torch.empty(whole, shape.params_width, device=device)
         launcher = self._kernels.advance[(whole // tile,)]
-        with _on(device):
+        with _device_context(device):
             try:
                 launcher(
-                    rings.rings,
+                    memory.rings,
                     last,
                     params if noise is None else noise,
                     last if codes is None else codes,
                     frames,
-                    state.position % state.conditioning.hop_length,
-                    torch.empty(whole, wide, device=device),
+                    state.position % hop,
+                    torch.empty(whole, width, device=device),
                     params,
-                    *self._packed,
+                    *self._weights,
                     torch.cat([self._layout.flatten(), oldest]),
-                    torch.tensor(rules, dtype=torch.float64, device=device),
+                    torch.tensor(numbers, dtype=torch.float64, device=device),
                     streams,
-                    rings.rings.shape[1],
-                    n,
-                    count,
-                    state.conditioning.hop_length,
-                    sampling.top_k or 0,
-                    **_constants(shape, sampling, codes is not None, tile),
-                    CONDITIONED=state.conditioning.network is not None,
-                    HALF=self.precision == "bf16",
+                    memory.rings.shape[1],
+                    1 if noise is None else noise.shape[1],
+                    frame_count,
+                    hop,
+                    rules.top_k,
+                    **_kernel_constants(shape, rules, codes is not None, tile),
+                    HAS_CONDITIONS=state.conditioning.network is not None,
+                    BF16=self.precision == "bf16",
                     num_warps=warps,
                 )
             except self._kernels.OutOfResources as error:
                 raise EngineUnavailable(
                     f"this device is too small for the engine gpu ({error}); use the engine graph"
                 ) from None
-        rings.advance(n)
-        return params[:streams, : shape.params]
+        return params
 
-    def _frames(self, state: State, n: int) -> tuple[Tensor, int]:
-        """Compute the padded condition frames under the next n samples, and count them."""
+    def _frames(self, state: State, samples: int) -> tuple[Tensor, int]:
+        """Compute the padded condition frames under the next samples; return them and their count.
+
+        Without conditions the kernels do not read them.
+        """
         hop = state.conditioning.hop_length
-        count = frames_needed(int((state.position % hop).max()), n, hop)
+        count = frames_needed(int((state.position % hop).max()), samples, hop)
         frames = state.conditioning.biases(state.position // hop, count)
         if frames is None:
-            return self._packed.biases, 0  # not read
+            return self._weights.biases, 0  # any tensor
         return pad_frames(frames, self._shape), count
 
 
-def tile_for(streams: int) -> tuple[int, int]:
-    """Choose how many streams a program advances, and its warps."""
-    return next((chosen for most, chosen in TILES if streams <= most), LARGEST_TILE)
+def choose_tile(streams: int) -> tuple[int, int]:
+    """Return the number of streams that a program advances, and of its warps."""
+    return next((tile for most, tile in TILES if streams <= most), LARGEST_TILE)
 
 
-def _constants(shape: Shape, sampling: SamplingConfig, drawn: bool, tile: int) -> dict[str, Any]:
-    """Gather what the kernel is compiled for."""
-    drawn_by_rules = drawn and not sampling.greedy
-    each = rows_per_clip(sampling) if drawn else 1
-    at_once = DRAWN_AT_ONCE // (shape.mixture if shape.family else shape.out)
+def _kernel_constants(
+    shape: TileShape, rules: SamplingRules, draw: bool, tile: int
+) -> dict[str, Any]:
+    """Return the constants that the kernel is compiled with."""
+    ancestral = draw and not rules.greedy
+    guided = draw and rules.guidance != 1
+    width = shape.params_width if shape.family == CATEGORICAL else shape.components_width
     return {
         "LAYERS": shape.layers,
-        "TAPS": shape.taps,
-        "BITS": shape.classes.bit_length() - 1,
-        "SCALAR": shape.scalar,
-        "R": shape.residual,
-        "G": shape.gate,
-        "S": shape.skip,
-        "P": shape.out,
+        "KERNEL_SIZE": shape.kernel_size,
+        "BITS": shape.n_classes.bit_length() - 1,
+        "SCALAR": shape.scalar_input,
+        "R": shape.residual_width,
+        "G": shape.gate_width,
+        "S": shape.skip_width,
+        "P": shape.params_width,
         "FAMILY": shape.family,
         "COMPONENTS": shape.components,
-        "M": shape.mixture,
-        "GREEDY": drawn and sampling.greedy,
-        "TOP_K": drawn_by_rules and (sampling.top_k or shape.classes) < shape.classes,
-        "TOP_P": drawn_by_rules and (sampling.top_p or 1) < 1,
-        "GUIDED": each == 2,
-        "DRAWN": drawn,
-        "BM": tile,
-        "D": max(1, min(tile // each, at_once)),
-        "WIDE": shape.wide,
-        "CHUNK": shape.chunk,
+        "M": shape.components_width,
+        "GREEDY": draw and rules.greedy,
+        "TOP_K": ancestral and 0 < rules.top_k < shape.n_classes,
+        "TOP_P": ancestral and rules.top_p < 1,
+        "GUIDED": guided,
+        "DRAW": draw,
+        "TILE": tile,
+        "DRAW_TILE": max(1, min(tile // (2 if guided else 1), MAX_DRAW_LOGITS // width)),
+        "CHUNK_LAYERS": shape.chunk_layers,
+        "CHUNK_SIZE": shape.chunk_size,
         "STAGES": STAGES,
     }
 
 
-def _interpreted() -> bool:
+def _is_interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def _check_device(device: torch.device) -> None:
-    """Refuse what is no GPU, or one that is too old."""
+    """Check that a device is a GPU and not too old."""
     if device.type == "cuda":
-        if torch.cuda.get_device_capability(device) < OLDEST_DEVICE:
-            needed, found = (
-                ".".join(map(str, version))
-                for version in (OLDEST_DEVICE, torch.cuda.get_device_capability(device))
-            )
+        capability = torch.cuda.get_device_capability(device)
+        if capability < MIN_CAPABILITY:
+            needed, found = (".".join(map(str, c)) for c in (MIN_CAPABILITY, capability))
             raise EngineUnavailable(
                 f"the engine gpu needs a device of compute capability {needed} or more, found "
                 f"{found}; use the engine graph"
             )
-    elif not (device.type == "cpu" and _interpreted()):
+    elif not (device.type == "cpu" and _is_interpreted()):
         raise EngineUnavailable(
             f"the engine gpu needs the model on a CUDA device, found {device.type}; use the "
             f"engine {'cpu' if device.type == 'cpu' else 'cached'}"
         )
 
 
-def _check_model(model: WaveNet, shape: Shape, precision: str) -> None:
-    """Refuse weights of another kind, and tiles that are too large."""
-    weight = model.output.weight
-    if weight.dtype != torch.float32:
-        found = str(weight.dtype).removeprefix("torch.")
+def _check_model(model: WaveNet, shape: TileShape, precision: str) -> None:
+    """Check the type of the weights and the size of the tiles."""
+    if model.dtype != torch.float32:
+        found = str(model.dtype).removeprefix("torch.")
         raise EngineUnavailable(
-            f"the engine gpu takes models in float32, found {found}; use the engine graph"
+            f"the engine gpu needs a model in float32, found {found}; use the engine graph"
         )
-    memory = SHARED_MEMORY
-    if weight.device.type == "cuda":
-        properties = torch.cuda.get_device_properties(weight.device)
-        memory = getattr(properties, "shared_memory_per_block_optin", SHARED_MEMORY)
-    check_tiles(shape, precision, memory)
+    check_tile_size(shape, precision, block_shared_memory(model.device))
 
 
-def _load_kernels() -> Any:
+def _import_kernels() -> Any:
     """Import the kernels, and triton with them."""
-    missing = "the engine gpu needs triton, which cannot be imported here; use the engine graph"
+    missing = "the engine gpu needs triton, which cannot be imported; use the engine graph"
     if find_spec("triton") is None:
         raise EngineUnavailable(missing)
     try:
         from wavenet.engines.gpu import triton_kernels
     except ImportError:
         raise EngineUnavailable(missing) from None
-    if _interpreted() and not triton_kernels.INTERPRETED.value:
+    if _is_interpreted() and not triton_kernels.INTERPRETED.value:
         raise EngineUnavailable(
             "triton was imported before TRITON_INTERPRET=1 was set; set it before python starts"
         )
     return triton_kernels
 
 
-def _make_stream_kernel(model: WaveNet, precision: str) -> tuple[StreamKernel | None, str]:
-    """Make the kernel for few streams, or say why there is none."""
+def _make_cluster_kernel(model: WaveNet, precision: str) -> tuple[ClusterKernel | None, str]:
+    """Build the kernel for few streams, or return why there is none."""
     try:
-        return StreamKernel(model, precision), ""
+        return ClusterKernel(model, precision), ""
     except EngineUnavailable as error:
         return None, str(error)
 
 
-def _on(device: torch.device) -> AbstractContextManager[Any]:
-    """Launch on the device of the model, which need not be the current one."""
+def _device_context(device: torch.device) -> AbstractContextManager[Any]:
+    """Make a GPU the current device for a launch."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -1,7 +1,8 @@
-"""CUDA C++ compiled while the program runs, and launched on clusters of thread blocks.
+"""Compile CUDA C++ at run time, and launch it on clusters of thread blocks.
 
-Source and macros enter, a cubin leaves; a cubin becomes a `Program` that takes arguments. NVRTC and
-the driver come with the CUDA builds of torch, in the package cuda-bindings. Compiling needs no GPU.
+Source and macros enter, a cubin leaves; a cubin becomes a `ClusterProgram` that is launched with
+arguments. NVRTC and the driver API are in the package cuda-bindings, which CUDA builds of torch
+install. Compiling needs no GPU. Called by `cluster_kernel`.
 """
 
 import ctypes
@@ -12,13 +13,13 @@ import torch
 
 from wavenet.errors import EngineUnavailable
 
-# No fast-math: exp is exact to the last bits, and infinities stay what they are.
+# no fast-math: exp must be accurate to the last bits, and infinities must be preserved
 OPTIONS = ("--std=c++17", "--ptxas-options=-v")
-PORTABLE_BLOCKS = 8  # of a cluster; more must be asked for
+PORTABLE_CLUSTER_SIZE = 8  # blocks that every device with clusters supports
 
 
 class Cubin(NamedTuple):
-    """Machine code of a kernel, and what the compiler said."""
+    """Machine code of a kernel, and the compiler's log."""
 
     code: bytes
     log: str
@@ -32,34 +33,36 @@ def compile_cubin(source: str, macros: tuple[tuple[str, int], ...], architecture
         macros: names and values.
         architecture: such as sm_90.
     Raises:
-        EngineUnavailable: cuda-bindings or NVRTC are not there, or refuse the source.
+        EngineUnavailable: cuda-bindings or NVRTC is missing, or the source does not compile.
     """
-    nvrtc, _ = load_bindings()
+    nvrtc, _ = import_bindings()
     options = [*OPTIONS, f"--gpu-architecture={architecture}"]
     options += [f"--define-macro={name}={value}" for name, value in macros]
     encoded = [option.encode() for option in options]
-    made = _succeed(nvrtc.nvrtcCreateProgram(source.encode(), b"kernel.cu", 0, [], []))
+    program = _check(nvrtc.nvrtcCreateProgram(source.encode(), b"kernel.cu", 0, [], []))
     try:
-        (result,) = nvrtc.nvrtcCompileProgram(made, len(encoded), encoded)
-        log = _read(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, made).decode()
+        (result,) = nvrtc.nvrtcCompileProgram(program, len(encoded), encoded)
+        log = _read_bytes(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program).decode()
         if int(result):
             raise EngineUnavailable(f"NVRTC could not compile the kernel for {architecture}: {log}")
-        return Cubin(_read(nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN, made), log.strip("\0\n"))
+        code = _read_bytes(nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN, program)
+        return Cubin(code, log.strip("\0\n"))
     finally:
-        nvrtc.nvrtcDestroyProgram(made)
+        nvrtc.nvrtcDestroyProgram(program)
 
 
-class Program:
-    """A kernel, launched one cluster for each stream.
+class ClusterProgram:
+    """A kernel on a device, launched with one cluster per stream.
 
     Args:
-        device: on which it runs.
-        name: of the kernel, which takes one structure.
-        blocks: of a cluster.
-        threads: of a block.
-        shared: bytes of shared memory of a block.
+        device: where it runs.
+        cubin: with the kernel.
+        name: of the kernel, whose only parameter is a structure.
+        blocks: per cluster.
+        threads: per block.
+        shared_memory: bytes per block.
     Raises:
-        EngineUnavailable: the device has no room for such a cluster.
+        EngineUnavailable: the device cannot run a cluster of this size.
     """
 
     def __init__(
@@ -69,44 +72,44 @@ class Program:
         name: str,
         blocks: int,
         threads: int,
-        shared: int,
+        shared_memory: int,
     ):
-        _, self._driver = load_bindings()
-        self._device, self._sizes = device, (blocks, threads, shared)
+        _, self._driver = import_bindings()
+        self._device, self._sizes = device, (blocks, threads, shared_memory)
         with torch.cuda.device(device):
-            torch.cuda.current_stream().synchronize()  # makes the context of torch the current one
+            torch.cuda.current_stream().synchronize()  # makes torch's context the current one
             self._load(cubin, name)
 
     def _load(self, cubin: Cubin, name: str) -> None:
-        """Load the kernel and ask for the cluster."""
-        driver, (blocks, _, shared) = self._driver, self._sizes
-        self._module = _succeed(driver.cuModuleLoadData(cubin.code))
-        self._kernel = _succeed(driver.cuModuleGetFunction(self._module, name.encode()))
-        wanted = driver.CUfunction_attribute
-        attributes = {wanted.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES: shared}
-        if blocks > PORTABLE_BLOCKS:
-            attributes[wanted.CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED] = 1
-        for attribute, value in attributes.items():
-            _succeed(driver.cuFuncSetAttribute(self._kernel, attribute, value))
-        room = _succeed(driver.cuOccupancyMaxActiveClusters(self._kernel, self._launching(1)))
-        if room < 1:
+        """Load the kernel, and check that a cluster of this size can run."""
+        driver, (blocks, _, shared_memory) = self._driver, self._sizes
+        self._module = _check(driver.cuModuleLoadData(cubin.code))
+        self._kernel = _check(driver.cuModuleGetFunction(self._module, name.encode()))
+        attribute = driver.CUfunction_attribute
+        attributes = {attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES: shared_memory}
+        if blocks > PORTABLE_CLUSTER_SIZE:
+            attributes[attribute.CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED] = 1
+        for key, value in attributes.items():
+            _check(driver.cuFuncSetAttribute(self._kernel, key, value))
+        config = self._launch_config(1)
+        if _check(driver.cuOccupancyMaxActiveClusters(self._kernel, config)) < 1:
             raise EngineUnavailable(
-                f"this device has no room for a cluster of {blocks} blocks with {shared >> 10} KiB "
-                "of shared memory each"
+                f"this device cannot run a cluster of {blocks} blocks with {shared_memory >> 10} "
+                "KiB of shared memory each"
             )
 
     def launch(self, streams: int, arguments: ctypes.Structure) -> None:
-        """Start the kernel behind what torch has begun on its current stream."""
-        places = (ctypes.c_void_p * 1)(ctypes.addressof(arguments))
-        config = self._launching(streams)
+        """Enqueue the kernel on torch's current stream."""
+        pointers = (ctypes.c_void_p * 1)(ctypes.addressof(arguments))
+        config = self._launch_config(streams)
         with torch.cuda.device(self._device):
             config.hStream = torch.cuda.current_stream().cuda_stream
             launch = self._driver.cuLaunchKernelEx
-            _succeed(launch(config, self._kernel, ctypes.addressof(places), 0))
+            _check(launch(config, self._kernel, ctypes.addressof(pointers), 0))
 
-    def _launching(self, streams: int) -> Any:
-        """Describe a launch: one row of clusters."""
-        driver, (blocks, threads, shared) = self._driver, self._sizes
+    def _launch_config(self, streams: int) -> Any:
+        """Return the configuration of a launch: one row of clusters."""
+        driver, (blocks, threads, shared_memory) = self._driver, self._sizes
         cluster = driver.CUlaunchAttribute()
         cluster.id = driver.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
         size = cluster.value.clusterDim
@@ -114,35 +117,35 @@ class Program:
         config = driver.CUlaunchConfig()
         config.gridDimX, config.gridDimY, config.gridDimZ = streams * blocks, 1, 1
         config.blockDimX, config.blockDimY, config.blockDimZ = threads, 1, 1
-        config.sharedMemBytes = shared
+        config.sharedMemBytes = shared_memory
         config.attrs, config.numAttrs = [cluster], 1
         return config
 
 
-def load_bindings() -> tuple[Any, Any]:
-    """Import NVRTC and the driver's functions; neither touches a device yet."""
+def import_bindings() -> tuple[Any, Any]:
+    """Return the modules of NVRTC and of the driver API; neither uses a device yet."""
     try:
         from cuda.bindings import driver, nvrtc
 
         nvrtc.nvrtcVersion()
     except (ImportError, RuntimeError):
         raise EngineUnavailable(
-            "NVRTC, which compiles the kernel, cannot be loaded here; the package cuda-bindings "
-            "and CUDA builds of torch bring it"
+            "NVRTC, which compiles the kernel, cannot be loaded; install cuda-bindings or a CUDA "
+            "build of torch"
         ) from None
     return nvrtc, driver
 
 
-def _succeed(answer: tuple[Any, ...]) -> Any:
-    """Give what a function of CUDA returned behind its result."""
-    result, *rest = answer
+def _check(answer: tuple[Any, ...]) -> Any:
+    """Return the value of a CUDA call, after its result code."""
+    result, *values = answer
     if int(result):
         raise EngineUnavailable(f"CUDA failed with {result.name}")
-    return rest[0] if rest else None
+    return values[0] if values else None
 
 
-def _read(measure: Any, read: Any, program: Any) -> bytes:
-    """Read bytes of which NVRTC first tells the number."""
-    room = b" " * _succeed(measure(program))
-    _succeed(read(program, room))
-    return room
+def _read_bytes(get_size: Any, read: Any, program: Any) -> bytes:
+    """Read bytes whose number NVRTC reports first."""
+    buffer = b" " * _check(get_size(program))
+    _check(read(program, buffer))
+    return buffer

@@ -1,10 +1,11 @@
-"""Drawing inside the kernel of the GPU engine, by the rules of `sampling` and `model.mixtures`.
+"""Draw codes inside the Triton kernel, by the rules of `wavenet.sampling` and `model.mixtures`.
 
-Params and uniforms of a few streams enter, their codes leave. In float64, as there, so that the
-same params draw the same code. Nothing is sorted: the k-th largest logit and the least likely class
-that top-p keeps are found by halving the range of all floats, which are ordered as integers.
+Params and uniforms of a few clips enter; their codes leave. Called by `triton_kernels`. Arithmetic
+is float64, as in those modules, so the same params draw the same code. Nothing is sorted: the k-th
+largest logit and the smallest probability that top-p keeps are found by bisection over all floats,
+which are ordered like integers ("ordinals").
 
-Shapes: D streams at once, P classes and M components, powers of two that what counts is padded to.
+Shapes: D clips at once, P classes and M components; P and M are padded to powers of two.
 """
 
 import triton
@@ -14,23 +15,23 @@ from wavenet.model.mixtures import HALF_CELL, LOG_SCALE_FLOOR
 
 _HALF_CELL = tl.constexpr(HALF_CELL)
 _LOG_SCALE_FLOOR = tl.constexpr(LOG_SCALE_FLOOR)
-_INFINITE = tl.constexpr(0x7F800000)  # infinity and what is no number, as `ordered` counts
+_INFINITE = tl.constexpr(0x7F800000)  # ordinal of infinity; NaN is above
 _MINUS_INFINITE = tl.constexpr(-0x7F800001)
-_LARGEST = tl.constexpr(0x7FFFFFFF)
-_ROOT_HALF = tl.constexpr(0.5**0.5)
+_MAX_ORDINAL = tl.constexpr(0x7FFFFFFF)  # of NaN
+_SQRT_HALF = tl.constexpr(0.5**0.5)
 
 
 @triton.jit
-def ordered(x):  # type: ignore[no-untyped-def]
-    """Turn float32 into int32 of the same order; what is no number comes last."""
-    bits = tl.where(x == 0, 0.0, x).to(tl.int32, bitcast=True)  # one zero, not two
-    # the bits of negative floats run the other way
-    keys = tl.where(bits < 0, bits ^ _LARGEST, bits)
-    return tl.where(x != x, _LARGEST, keys)
+def to_ordinal(x):  # type: ignore[no-untyped-def]
+    """Convert float32 to int32 of the same order; +0 equals -0, and NaN comes last."""
+    bits = tl.where(x == 0, 0.0, x).to(tl.int32, bitcast=True)
+    # the bits of negative floats run down
+    ordinals = tl.where(bits < 0, bits ^ _MAX_ORDINAL, bits)
+    return tl.where(x != x, _MAX_ORDINAL, ordinals)
 
 
 @triton.jit
-def draw(  # type: ignore[no-untyped-def]
+def draw_codes(  # type: ignore[no-untyped-def]
     params,
     uniforms,
     rules,
@@ -48,27 +49,29 @@ def draw(  # type: ignore[no-untyped-def]
     """Draw a code for each of (D,) pointers to params: (D,) int32.
 
     Args:
-        rules: temperature, top_p and guidance, in float64, which a plain number would not be.
-        FAMILY: 0 for classes, 1 for logistics, 2 for Gaussians.
+        rules: pointer to temperature, top_p and guidance in float64; Triton passes plain numbers in
+            float32.
+        FAMILY: see `kernel_inputs`: 0 categorical, 1 logistics, 2 Gaussians.
     """
     temperature, uniforms = tl.load(rules), uniforms.to(tl.float64)
     if FAMILY == 0:
         index = tl.arange(0, P)[None, :]
         logits = tl.load(params[:, None] + index)
-        if GUIDED:  # the row without conditions lies behind
-            free = tl.load(params[:, None] + P + index)
-            logits = free + tl.load(rules + 2).to(tl.float32) * (logits - free)
+        if GUIDED:  # the unconditional row follows
+            unconditional = tl.load(params[:, None] + P + index)
+            weight = tl.load(rules + 2).to(tl.float32)
+            logits = unconditional + weight * (logits - unconditional)
         logits = tl.where(index < (1 << BITS), logits, -float("inf"))
         top_p = tl.load(rules + 1)
         codes = draw_class(logits, uniforms, temperature, top_k, top_p, GREEDY, TOP_K, TOP_P)
     else:
         index = tl.arange(0, M)[None, :]
-        real, place = index < COMPONENTS, params[:, None] + index
-        logits = tl.load(place, mask=real, other=0.0)
-        means = tl.load(place + COMPONENTS, mask=real, other=0.0)
-        scales = tl.load(place + 2 * COMPONENTS, mask=real, other=0.0)
-        codes = draw_value(
-            logits, means, scales, real, uniforms, temperature, BITS, FAMILY == 2, GREEDY
+        valid, place = index < COMPONENTS, params[:, None] + index
+        logits = tl.load(place, mask=valid, other=0.0)
+        means = tl.load(place + COMPONENTS, mask=valid, other=0.0)
+        scales = tl.load(place + 2 * COMPONENTS, mask=valid, other=0.0)
+        codes = draw_mixture(
+            logits, means, scales, valid, uniforms, temperature, BITS, FAMILY == 2, GREEDY
         )
     return codes
 
@@ -84,106 +87,106 @@ def draw_class(  # type: ignore[no-untyped-def]
     TOP_K: tl.constexpr,
     TOP_P: tl.constexpr,
 ):
-    """Draw a class of each stream; 0 where the logits are no distribution.
+    """Draw a code of each clip from a categorical distribution; 0 if the top logit is not finite.
 
     Args:
-        logits: (D, P) float32, minus infinity behind the last class.
+        logits: (D, P) float32, minus infinity after the last class.
         uniforms: (D,) float64; temperature, top_p: float64; top_k: int.
-        GREEDY, TOP_K, TOP_P: which of the rules there are.
+        GREEDY, TOP_K, TOP_P: which rules apply.
     Returns:
         (D,) int32.
     """
-    keys = ordered(logits)
-    top = tl.max(keys, axis=1)[:, None]
+    ordinals = to_ordinal(logits)
+    top = tl.max(ordinals, axis=1)[:, None]
     index = tl.arange(0, logits.shape[1])[None, :]
     if GREEDY:
-        codes = tl.min(tl.where(keys == top, index, logits.shape[1]), axis=1)
+        codes = tl.min(tl.where(ordinals == top, index, logits.shape[1]), axis=1)
     else:
         scaled = logits.to(tl.float64) / temperature
         if TOP_K:
-            scaled = tl.where(keys >= kth_largest(keys, top_k), scaled, -float("inf"))
+            scaled = tl.where(ordinals >= kth_largest(ordinals, top_k), scaled, -float("inf"))
         odds = tl.exp(scaled - tl.max(scaled, axis=1)[:, None])
         p = odds / tl.sum(odds, axis=1)[:, None]
         if TOP_P:
-            p = keep_likeliest(p, keys, top_p)
-        drawable = (top > _MINUS_INFINITE) & (top < _INFINITE)
-        codes = inverse_cdf(tl.where(drawable, p, 0.0), uniforms)
+            p = apply_top_p(p, ordinals, top_p)
+        is_finite = (top > _MINUS_INFINITE) & (top < _INFINITE)
+        codes = inverse_cdf(tl.where(is_finite, p, 0.0), uniforms)
     return codes
 
 
 @triton.jit
 def inverse_cdf(p, uniforms):  # type: ignore[no-untyped-def]
-    """Give the first class whose cumulative p exceeds the uniform; one of p 0 is never given."""
+    """Return the first class whose cumulative p exceeds the uniform, never one of p 0."""
     index = tl.arange(0, p.shape[1])[None, :]
     cdf = tl.cumsum(p, axis=1)
     level = uniforms[:, None] * tl.max(cdf, axis=1)[:, None]
     first = tl.min(tl.where((cdf > level) & (p > 0), index, p.shape[1]), axis=1)
-    last = tl.max(tl.where(p > 0, index, 0), axis=1)  # rounding may leave a little over
+    last = tl.max(tl.where(p > 0, index, 0), axis=1)  # rounding may leave a small remainder
     return tl.minimum(first, last)
 
 
 @triton.jit
-def kth_largest(keys, k):  # type: ignore[no-untyped-def]
-    """Give the k-th largest of each row of int32 (D, P): (D, 1)."""
-    low = tl.full((keys.shape[0], 1), -0x80000000, tl.int64)
-    high = tl.full((keys.shape[0], 1), 0x80000000, tl.int64)
+def kth_largest(ordinals, k):  # type: ignore[no-untyped-def]
+    """Return the k-th largest of each row of int32 (D, P): (D, 1)."""
+    low = tl.full((ordinals.shape[0], 1), -0x80000000, tl.int64)
+    high = tl.full((ordinals.shape[0], 1), 0x80000000, tl.int64)
     for _ in range(32):
         middle = (low + high) >> 1
-        enough = tl.sum((keys >= middle.to(tl.int32)).to(tl.int32), axis=1)[:, None] >= k
+        enough = tl.sum((ordinals >= middle.to(tl.int32)).to(tl.int32), axis=1)[:, None] >= k
         low = tl.where(enough, middle, low)
         high = tl.where(enough, high, middle)
     return low.to(tl.int32)
 
 
 @triton.jit
-def keep_likeliest(p, keys, share):  # type: ignore[no-untyped-def]
-    """Set to 0 all but the likeliest classes that reach the share.
+def apply_top_p(p, ordinals, top_p):  # type: ignore[no-untyped-def]
+    """Set p to 0 except the largest that together reach top_p.
 
-    A class stays if what is likelier is below the share; of equals the first classes stay.
+    A class is kept if the sum of all larger p is below top_p; among equals the first are kept.
 
     Args:
-        p: (D, P) float64, in the order of keys (D, P) int32.
+        p: (D, P) float64, in the order of ordinals (D, P) int32.
     """
     low = tl.full((p.shape[0], 1), -0x80000001, tl.int64)
     high = tl.full((p.shape[0], 1), 0x7FFFFFFF, tl.int64)
     for _ in range(32):
         middle = (low + high) >> 1
-        above = tl.sum(tl.where(keys > middle.to(tl.int32), p, 0.0), axis=1)[:, None]
-        high = tl.where(above < share, middle, high)
-        low = tl.where(above < share, low, middle)
-    least = tl.max(tl.where(keys <= high.to(tl.int32), p, 0.0), axis=1)[:, None]
-    equal = tl.where(p == least, p, 0.0)
-    before = tl.sum(tl.where(p > least, p, 0.0), axis=1)[:, None]
+        above = tl.sum(tl.where(ordinals > middle.to(tl.int32), p, 0.0), axis=1)[:, None]
+        high = tl.where(above < top_p, middle, high)
+        low = tl.where(above < top_p, low, middle)
+    smallest = tl.max(tl.where(ordinals <= high.to(tl.int32), p, 0.0), axis=1)[:, None]
+    equal = tl.where(p == smallest, p, 0.0)
+    before = tl.sum(tl.where(p > smallest, p, 0.0), axis=1)[:, None]
     before += tl.cumsum(equal, axis=1) - equal
-    return tl.where((p > least) | ((p == least) & (before < share)), p, 0.0)
+    return tl.where((p > smallest) | ((p == smallest) & (before < top_p)), p, 0.0)
 
 
 @triton.jit
-def draw_value(  # type: ignore[no-untyped-def]
+def draw_mixture(  # type: ignore[no-untyped-def]
     logits,
     means,
     log_scales,
-    real,
+    valid,
     uniforms,
     temperature,
     BITS: tl.constexpr,
     GAUSSIAN: tl.constexpr,
     GREEDY: tl.constexpr,
 ):
-    """Draw a code of each stream from a mixture; -1 where a param is not finite.
+    """Draw a code of each clip from a mixture; -1 if a param is not finite.
 
     Args:
-        logits, means, log_scales: (D, M) float32; real: (1, M), whether there is such a component.
+        logits, means, log_scales: (D, M) float32; valid: (1, M), False for padding.
         uniforms: (D,) float64, multiples of 2**-24; temperature: float64.
     Returns:
         (D,) int32, 0 to 2**BITS - 1.
     """
     largest = tl.maximum(tl.maximum(tl.abs(logits), tl.abs(means)), tl.abs(log_scales))
-    # each by itself, since a maximum may leave out what is no number
-    number = (logits == logits) & (means == means) & (log_scales == log_scales)
-    finite = (largest < float("inf")) & number
-    broken = tl.max(tl.where(real & (finite == 0), 1, 0), axis=1)
-    weights = tl.where(real, logits, -float("inf")).to(tl.float64)
+    # each on its own, because a maximum may ignore NaN
+    not_nan = (logits == logits) & (means == means) & (log_scales == log_scales)
+    finite = (largest < float("inf")) & not_nan
+    broken = tl.max(tl.where(valid & (finite == 0), 1, 0), axis=1)
+    weights = tl.where(valid, logits, -float("inf")).to(tl.float64)
     means = means.to(tl.float64)
     log_scales = tl.maximum(log_scales.to(tl.float64), _LOG_SCALE_FLOOR)
     if GREEDY:
@@ -193,13 +196,14 @@ def draw_value(  # type: ignore[no-untyped-def]
         weights = tl.exp(weights - tl.max(weights, axis=1)[:, None])
         weights = weights / tl.sum(weights, axis=1)[:, None]
         scales = tl.exp(log_scales) * temperature
-        codes = quantile(weights, means, scales, uniforms + _HALF_CELL, BITS, GAUSSIAN)
+        levels = uniforms + _HALF_CELL
+        codes = mixture_inverse_cdf(weights, means, scales, levels, BITS, GAUSSIAN)
     return tl.where(broken > 0, -1, codes)
 
 
 @triton.jit
 def highest_peak(logits, means, log_scales, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Give the code at the mean of the component of the largest weight / scale."""
+    """Return the code at the mean of the component of the largest weight / scale."""
     index = tl.arange(0, logits.shape[1])[None, :]
     peaks = logits - log_scales
     highest = peaks == tl.max(peaks, axis=1)[:, None]
@@ -210,10 +214,10 @@ def highest_peak(logits, means, log_scales, BITS: tl.constexpr):  # type: ignore
 
 
 @triton.jit
-def quantile(  # type: ignore[no-untyped-def]
+def mixture_inverse_cdf(  # type: ignore[no-untyped-def]
     weights, means, scales, levels, BITS: tl.constexpr, GAUSSIAN: tl.constexpr
 ):
-    """Give, by bisection, the first code whose cumulative probability exceeds the level."""
+    """Return, by bisection, the first code whose cumulative probability exceeds the level."""
     low = tl.zeros(levels.shape, tl.int32)
     high = tl.full(levels.shape, (1 << BITS) - 1, tl.int32)
     for _ in range(BITS):
@@ -221,7 +225,7 @@ def quantile(  # type: ignore[no-untyped-def]
         edges = (2 * middle + 1).to(tl.float64) / ((1 << BITS) - 1) - 1
         distances = (edges[:, None] - means) / scales
         if GAUSSIAN:
-            below = (1 + tl.math.erf(distances * _ROOT_HALF)) / 2
+            below = (1 + tl.math.erf(distances * _SQRT_HALF)) / 2
         else:
             below = 1 / (1 + tl.exp(-distances))
         exceeds = tl.sum(weights * below, axis=1) > levels

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from wavenet.errors import CheckpointError
-from wavenet.sharing.model_card import (
+from wavenet.sharing.card_reader import (
     MAX_CARD_BYTES,
     get_licence,
     read_card,

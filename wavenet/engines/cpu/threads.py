@@ -1,0 +1,329 @@
+"""Two threads of compiled code: how they divide the work, how they wait, and whether two pay off.
+
+The two threads synchronise by counters in memory that are read and written atomically. At every
+sync point each thread has a counter on its own cache line. A thread publishes its results by
+raising its counter, and waits until the counter of the other thread has come as far. A wait spins
+for some hundred microseconds; then it sleeps between polls and releases its core. If one thread
+ends early, Python sets the abort counter, so the other never waits for a thread that has ended. If
+the threads sleep often, another program needs the cores: both stop after the same sample, and the
+engine continues on one thread.
+
+A `CpuShape` enters and leaves as a `ThreadPartition`, which the compiled loop reads; two calls
+enter `run_in_parallel`; times of runs enter the `ThreadCountTuner`. Called by `cpu_engine`,
+`sample_loop` and `wavenet bench`.
+"""
+
+import ctypes
+import math
+import os
+import platform
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numpy.typing import NDArray
+
+from wavenet.engines.cpu.jit import compiled, inlined, intrinsic
+from wavenet.engines.cpu.llvm_kernels import PANEL_WIDTH
+from wavenet.engines.cpu.packed_weights import CpuShape
+from wavenet.errors import EngineUnavailable
+
+TWO_THREADS_SUPPORTED = os.name == "posix"  # the C library has usleep
+
+# costs in the unit of a pair of inputs of one panel of a product
+GATE_COST = 18  # of the gates of one panel
+DRAW_COST = 250  # of drawing a code and embedding it
+
+PanelRange = tuple[int, int]  # the first panel, and the one after the last
+
+STRIDE = 16  # int64 from counter to counter: two cache lines, which some machines fetch together
+ABORT, LAST_SAMPLE, SLEEPS, SYNC_POINTS = 0, STRIDE, 2 * STRIDE, 4 * STRIDE
+NEVER = 1 << 62
+
+# about 0.3 ms, longer than a sleep: otherwise two threads could sleep in turns for ever
+_SPINS = 15_000
+_SLEEP = 50  # microseconds; the system adds as many
+# sleeps that are tolerated, and samples for each further one; a quiet machine has far fewer
+_MAX_SLEEPS = 40
+_usleep: Any = types.ExternalFunction("usleep", types.int32(types.int64))
+_PAUSE_INTRINSICS = {
+    "x86_64": ("llvm.x86.sse2.pause", []),
+    "AMD64": ("llvm.x86.sse2.pause", []),
+    "aarch64": ("llvm.aarch64.hint", [1]),
+    "arm64": ("llvm.aarch64.hint", [1]),
+}
+
+
+class ThreadPartition(NamedTuple):
+    """The work of one thread: the panels of outputs that it computes in each product.
+
+    Thread 0 leads: it computes current taps, gates and residuals of all layers, and its part of
+    the rest. Thread 1 follows with the other part.
+    """
+
+    thread: int
+    threads: int
+    counters: NDArray[np.int64]
+    past_taps: PanelRange
+    skip: PanelRange
+    hidden: PanelRange
+    output: PanelRange
+
+
+def make_partition(
+    shape: CpuShape, thread: int, threads: int, counters: NDArray[np.int64]
+) -> ThreadPartition:
+    """Return the part of one thread of one or two."""
+    gates, skips, outputs = (
+        width // PANEL_WIDTH
+        for width in (2 * shape.gate_width, shape.skip_width, shape.params_width)
+    )
+    past, skip = (gates, skips) if threads == 1 else _leader_panels(shape)
+    splits = [(past, gates), (skip, skips), (-(-skips // threads), skips)]
+    splits.append((-(-outputs // threads), outputs))
+    ranges = [(0, split) if thread == 0 else (split, end) for split, end in splits]
+    return ThreadPartition(thread, threads, counters, *ranges)
+
+
+def _leader_panels(shape: CpuShape) -> tuple[int, int]:
+    """Return how many panels of past taps and of skips the leader takes.
+
+    Both threads then have about equal work. The leader takes skips before past taps, whose rings
+    are not its own.
+    """
+    gates, skips = 2 * shape.gate_width // PANEL_WIDTH, shape.skip_width // PANEL_WIDTH
+    residuals = shape.residual_width // PANEL_WIDTH
+    leader = gates * shape.residual_pairs + residuals * shape.gate_pairs
+    leader += GATE_COST * gates + DRAW_COST // shape.layers
+    follower = gates * shape.past_pairs + skips * shape.gate_pairs
+    moved = max(0, (follower - leader) // 2)
+    skip = min(skips, round(moved / shape.gate_pairs))
+    left = moved - skip * shape.gate_pairs
+    past = min(gates, round(left / shape.past_pairs)) if shape.past_pairs and skip == skips else 0
+    return past, skip
+
+
+def make_counters(sync_points: int) -> NDArray[np.int64]:
+    """Return the counters of two threads.
+
+    In front of those of the sync points are: abort, the last sample to generate, and the sleeps of
+    each thread.
+    """
+    counters = np.zeros(SYNC_POINTS + 2 * sync_points * STRIDE, np.int64)
+    counters[LAST_SAMPLE] = NEVER
+    return counters
+
+
+def _counter_pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    return builder.gep(array.data, [arguments[1]])
+
+
+@intrinsic
+def _load_counter(context, counters, at):  # type: ignore[no-untyped-def]
+    """Read a counter; all that was written before it was raised is visible afterwards."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        pointer = _counter_pointer(context, builder, signature, arguments)
+        return builder.load_atomic(pointer, "acquire", 8)
+
+    return types.int64(counters, types.intp), codegen
+
+
+@intrinsic
+def _store_counter(context, counters, at, value):  # type: ignore[no-untyped-def]
+    """Set a counter; all that was written before is published with it."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        pointer = _counter_pointer(context, builder, signature, arguments)
+        builder.store_atomic(arguments[2], pointer, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(counters, types.intp, types.int64), codegen
+
+
+@intrinsic
+def _pause(context):  # type: ignore[no-untyped-def]
+    """Inform the core that this is a spin loop."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        if platform.machine() in _PAUSE_INTRINSICS:
+            name, values = _PAUSE_INTRINSICS[platform.machine()]
+            kinds = [ir.IntType(32)] * len(values)
+            kind = ir.FunctionType(ir.VoidType(), kinds)
+            function = cgutils.get_or_insert_function(builder.module, kind, name)
+            builder.call(function, [ir.Constant(k, v) for k, v in zip(kinds, values, strict=True)])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@inlined
+def publish(partition, point, sample):  # type: ignore[no-untyped-def]
+    """Report that this thread has passed a sync point in a sample."""
+    if partition.threads > 1:
+        own = SYNC_POINTS + (2 * point + partition.thread) * STRIDE
+        _store_counter(partition.counters, own, sample + 1)
+
+
+@inlined
+def wait(partition, point, sample):  # type: ignore[no-untyped-def]
+    """Wait until the other thread has passed a sync point too; return False after an abort."""
+    if partition.threads == 1:
+        return True
+    other = SYNC_POINTS + (2 * point + 1 - partition.thread) * STRIDE
+    for _ in range(_SPINS):
+        if _load_counter(partition.counters, other) > sample:
+            return True
+        _pause()
+    return _wait_asleep(partition, other, sample)
+
+
+@compiled
+def _wait_asleep(partition, other, sample):  # type: ignore[no-untyped-def]
+    """Wait without using the core, and count the sleeps."""
+    own = SLEEPS + partition.thread * STRIDE
+    while _load_counter(partition.counters, other) <= sample:
+        if _load_counter(partition.counters, ABORT) != 0:
+            return False
+        if TWO_THREADS_SUPPORTED:
+            _usleep(_SLEEP)
+        _store_counter(partition.counters, own, _load_counter(partition.counters, own) + 1)
+    return True
+
+
+@inlined
+def stop_if_slow(partition, sample):  # type: ignore[no-untyped-def]
+    """Make this sample the last one if the threads slept often: other programs need the cores.
+
+    Called by both threads at the start of a sample; thread 0 decides, and publishes the decision
+    before their next sync point.
+    """
+    if partition.threads > 1 and partition.thread == 0:
+        sleeps = _load_counter(partition.counters, SLEEPS)
+        sleeps += _load_counter(partition.counters, SLEEPS + STRIDE)
+        if sleeps > _MAX_SLEEPS + sample // _MAX_SLEEPS:
+            _store_counter(partition.counters, LAST_SAMPLE, sample)
+
+
+@inlined
+def is_last_sample(partition, sample):  # type: ignore[no-untyped-def]
+    """Return, at the end of a sample, whether both threads stop after it."""
+    return partition.threads > 1 and _load_counter(partition.counters, LAST_SAMPLE) == sample
+
+
+def run_in_parallel(
+    here: Callable[[], int], there: Callable[[], int], counters: NDArray[np.int64]
+) -> tuple[int, int]:
+    """Run two compiled calls, the second in a new thread on another core.
+
+    Returns:
+        the results of both.
+    Raises:
+        EngineUnavailable: one ended before its work was done, and the other was aborted.
+    """
+    results = [-1, -1]
+
+    def call(n: int, function: Callable[[], int]) -> None:
+        try:
+            results[n] = function()
+        finally:
+            if results[n] < 0:
+                counters[ABORT] = 1
+
+    allowed, own, others = _choose_cores()
+
+    def run_there() -> None:
+        _pin_thread(others)
+        call(1, there)
+
+    # started before this thread is pinned: a new thread inherits the cores of its parent
+    thread = threading.Thread(target=run_there, daemon=True)
+    thread.start()
+    _pin_thread(own)
+    try:
+        call(0, here)
+    finally:
+        thread.join()
+        _pin_thread(allowed)
+    if min(results) < 0:
+        raise EngineUnavailable(
+            "the second thread of the engine cpu ended early; use the engine on one thread"
+        )
+    return results[0], results[1]
+
+
+def _choose_cores() -> tuple[set[int], set[int], set[int]]:
+    """Return the allowed cores, that of this thread, and those for another; empty if unknown.
+
+    By default Linux often starts a thread on the core of its parent, and needs some milliseconds
+    to notice that another core is idle.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return set(), set(), set()
+    allowed = os.sched_getaffinity(0)
+    core = int(ctypes.CDLL(None).sched_getcpu())
+    return allowed, {core} & allowed, allowed - _sibling_cores(core) or allowed - {core}
+
+
+def _pin_thread(cores: set[int]) -> None:
+    """Restrict the calling thread to some cores."""
+    if cores:
+        with suppress(OSError):  # a core that has just been removed
+            os.sched_setaffinity(0, cores)
+
+
+@cache
+def _sibling_cores(core: int) -> set[int]:
+    """Return the logical cores that share a physical core with this one."""
+    listed = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
+    try:
+        parts = [part.split("-") for part in listed.read_text().strip().split(",")]
+        return {n for part in parts for n in range(int(part[0]), int(part[-1]) + 1)}
+    except (OSError, ValueError):
+        return {core}
+
+
+class ThreadCountTuner:
+    """Learns from measured times whether runs are faster with one thread or with two.
+
+    This depends on the network, on the length of a run and on other programs, so the slower choice
+    is tried again: soon at first, and half as often each time it is slower again.
+
+    Attributes:
+        two_threads: the choice that was faster so far; True at first.
+    """
+
+    MIN_INTERVAL, MAX_INTERVAL = 2, 64  # runs until the other choice is tried
+
+    def __init__(self) -> None:
+        self.two_threads = True
+        # seconds per sample of the last two runs: one slow run may be an accident
+        self._times = {True: (math.inf, math.inf), False: (math.inf, math.inf)}
+        self._interval = self._countdown = self.MIN_INTERVAL
+
+    def choose(self) -> bool:
+        """Return whether the next run should use two threads."""
+        return self.two_threads if self._countdown > 0 else not self.two_threads
+
+    def record(self, two_threads: bool, seconds_per_sample: float) -> None:
+        """Record the time of a run."""
+        self._times[two_threads] = (self._times[two_threads][1], seconds_per_sample)
+        other_is_faster = min(self._times[not self.two_threads]) < min(
+            self._times[self.two_threads]
+        )
+        if two_threads == self.two_threads:
+            self._countdown = 0 if other_is_faster else self._countdown - 1
+        elif other_is_faster:
+            self.two_threads, self._interval = two_threads, self.MIN_INTERVAL
+            self._countdown = self._interval
+        else:
+            self._interval = min(2 * self._interval, self.MAX_INTERVAL)
+            self._countdown = self._interval

@@ -1,0 +1,60 @@
+"""Inputs that the kernels of the compiled engines, cpu and gpu, read in the same form.
+
+A model or sampling settings enter; plain numbers and one tensor leave. Called by the packages
+`engines.cpu` and `engines.gpu`.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from wavenet.model.layers import ScalarInput
+from wavenet.model.mixtures import GaussianMixture, LogisticMixture
+from wavenet.model.wavenet import WaveNet
+from wavenet.sampling import SamplingConfig
+
+CATEGORICAL, LOGISTIC, GAUSSIAN = 0, 1, 2  # families of output distributions
+
+
+class SamplingRules(NamedTuple):
+    """`SamplingConfig` as numbers; top_k 0, top_p 1 and guidance 1 mean off."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+    greedy: bool
+    guidance: float
+
+
+def make_sampling_rules(sampling: SamplingConfig) -> SamplingRules:
+    """Convert settings to numbers."""
+    return SamplingRules(
+        float(sampling.temperature),
+        int(sampling.top_k or 0),
+        1.0 if sampling.top_p is None else float(sampling.top_p),
+        bool(sampling.greedy),
+        float(sampling.guidance),
+    )
+
+
+def output_family(model: WaveNet) -> int:
+    """Return CATEGORICAL, LOGISTIC or GAUSSIAN."""
+    match model.distribution:
+        case LogisticMixture():
+            return LOGISTIC
+        case GaussianMixture():
+            return GAUSSIAN
+        case _:
+            return CATEGORICAL
+
+
+def embedding_rows(model: WaveNet) -> Tensor:
+    """Return the rows that the input layer reads.
+
+    Returns:
+        (n_classes, R), one row per code; for a scalar input weight and bias, (2, R).
+    """
+    if isinstance(model.embedding, ScalarInput):
+        return torch.stack([model.embedding.weight[:, 0], model.embedding.bias])
+    return model.embedding.weight
