@@ -94,10 +94,12 @@ def compare_with_reference(engine: Any, device: str, streams: int) -> float:
     conditioning = model.conditioning([{}] * streams, [CHECKED_SAMPLES] * streams)
     ours, right = engine.start(conditioning), reference.start(conditioning)
     for t in range(CHECKED_SAMPLES):
-        actual, expected = engine.step(ours, codes[:, t]), reference.step(right, codes[:, t])
+        actual, expected = engine.predict(ours), reference.predict(right)
         difference = float((actual - expected).abs().max())
         largest_difference = max(largest_difference, difference)
         largest_logit = max(largest_logit, float(expected.abs().max()))
+        engine.accept(ours, codes[:, t])
+        reference.accept(right, codes[:, t])
     noise = torch.rand(streams, CHECKED_SAMPLES, device=device)
     drawn = (
         one.run(s, CHECKED_SAMPLES, SamplingConfig(), noise)

@@ -48,7 +48,7 @@ def measured_page(bench: Any, url: str, browser: Any) -> Iterator[Any]:
     """A warm page with the scripts of the benchmark."""
     page = browser.new_page()
     page.set_default_timeout(TIMEOUT_MS)
-    bench.listen(page)
+    bench.record_sound(page)
     page.goto(url)
     page.wait_for_selector("#generate:not([disabled])")
     bench.measure_start(page, 0.5, 1)

@@ -100,7 +100,7 @@ def tab(root: Path) -> None:
     ]
     with gr.Row(elem_classes="measurement"):
         measure = gr.Button(
-            "Measure speed", elem_id="measure-speed", scale=0, min_width=170, size="md"
+            "Measure speed", elem_id="measure-speed", scale=0, min_width=210, size="md"
         )
         speed = gr.HTML(SPEED_PLACEHOLDER, elem_id="field-speed")
     gr.HTML(ABOUT_INFLUENCE, elem_classes="section")
@@ -196,7 +196,7 @@ def _influence(root: Path) -> tuple[gr.Dropdown, list[Any]]:
             variant="primary",
             elem_id="measure-influence",
             scale=0,
-            min_width=170,
+            min_width=210,
         )
     with gr.Accordion("Measure on a recording", open=False):
         recording = gr.Audio(
