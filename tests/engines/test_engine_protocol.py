@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from tests.conftest import given_for, local_for, tiny_config, tiny_model
+from tests.conftest import make_condition_values, make_frame_features, tiny_config, tiny_model
 from tests.engines.conftest import memory_tensors
 from tests.engines.test_engines import (
     poisoned,  # noqa: F401  (used by every test here)
@@ -71,11 +71,11 @@ class Batch:
         """Return the state of some clips after their prompts."""
         values, totals, frames = [], [], []
         for clip in clips:
-            whole = given_for(self.model, 3 * clip)
+            whole = make_condition_values(self.model, 3 * clip)
             free = {n: v for n, v in whole.items() if n not in self.model.config.droppable}
             values += [whole, free][: self.rows]
             totals += [80 + 3 * clip] * self.rows
-            frames += [local_for(self.model, clip, 80 + 3 * clip)] * self.rows
+            frames += [make_frame_features(self.model, clip, 80 + 3 * clip)] * self.rows
         state = self.engine.start(self.model.conditioning(values, totals, frames))
         prompts = prompts_of(self.model, *(5 * clip for clip in range(CLIPS)))
         self.engine.prefill(state, [prompts[clip] for clip in clips for _ in range(self.rows)])
