@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from wavenet.errors import ModelUnsupported
+from wavenet.model.distributions import Categorical
 from wavenet.model.layers import ScalarInput
 from wavenet.model.mixtures import GaussianMixture, LogisticMixture
 from wavenet.model.wavenet import WaveNet
@@ -39,14 +41,23 @@ def make_sampling_rules(sampling: SamplingConfig) -> SamplingRules:
 
 
 def output_family(model: WaveNet) -> int:
-    """Return CATEGORICAL, LOGISTIC or GAUSSIAN."""
+    """Return CATEGORICAL, LOGISTIC or GAUSSIAN.
+
+    Raises:
+        ModelUnsupported: the kernels do not draw from this distribution.
+    """
     match model.distribution:
+        case Categorical():
+            return CATEGORICAL
         case LogisticMixture():
             return LOGISTIC
         case GaussianMixture():
             return GAUSSIAN
-        case _:
-            return CATEGORICAL
+        case other:
+            raise ModelUnsupported(
+                "The compiled engines draw from a categorical, logistic or Gaussian output; "
+                f"the model has {type(other).__name__}. Use the engine 'cached'."
+            )
 
 
 def embedding_rows(model: WaveNet) -> Tensor:

@@ -58,7 +58,7 @@ def import_model(
     Args:
         path: a whole module or a state_dict, written by torch.save.
         name: of the new checkpoint.
-        trusted: see `pickles.read`.
+        trusted: see `pickle_reader.read_pickle`.
         sample_rate: Hz; the file does not contain it.
         layers_per_cycle: the dilation of layer n is 2 ** (n mod layers_per_cycle); a whole module
             contains it, for a state_dict the default is 10.

@@ -1,8 +1,8 @@
 """A folder of recordings, or a prepared corpus -> clips for training, validation and test.
 
-Audio files enter: their fields through `manifest`, their frames through `model.features`. All
-recordings of a folder are held in memory; the clips of a corpus are read on access
-(`corpus_dataset`). Called by the command line and the evaluations; `batches` collates the clips.
+Audio files enter: their fields through `audio_metadata`, their frames through
+`model.frame_features`. All recordings of a folder are held in memory; the clips of a corpus
+are read on access (`corpus_dataset`). Called by the command line and the evaluations; `batches` collates the clips.
 """
 
 from collections.abc import Iterable, Sequence

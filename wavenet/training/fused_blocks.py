@@ -1,9 +1,9 @@
 """The residual blocks of a WaveNet on a CPU, for one clip, as one function with its own backward.
 
 Codes and conditioning of one clip enter; the gated outputs of all layers leave. The arithmetic is
-that of `WaveNet.layers`, which stays the definition. This is faster because taps are not copied
-side by side, results are written in place, and one clip at a time stays in the cache. Equality with
-the definition, gradients included, is tested. Called by `cpu_loss`.
+that of `WaveNet.hidden_states`, which stays the definition. This is faster because taps are not
+copied side by side, results are written in place, and one clip at a time stays in the cache.
+Equality with the definition, gradients included, is tested. Called by `cpu_loss`.
 
 Shapes: T samples of a clip, R residual channels, G gate channels of each half, L layers, K taps.
 """
@@ -139,7 +139,7 @@ def gated_output(
         conditioning: of this clip only.
         start: as in `WaveNet.forward`, of this clip.
     Returns:
-        (T, L * G) in the dtype of the blocks: equal to `WaveNet.layers` up to rounding.
+        (T, L * G) in the dtype of the blocks: equal to `WaveNet.hidden_states` up to rounding.
     """
     hop, samples, dtype = model.config.condition_hop, codes.numel(), blocks[0].weight.dtype
     inputs = F.pad(codes[:-1], (1, 0), value=model.start_code)

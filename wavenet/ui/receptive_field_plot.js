@@ -33,7 +33,7 @@ function layout() {
     step: inner / columns, height: row * (shown + 1) + AXIS };
 }
 
-// Times of the nodes in the layer below that a node reads, as `Stack.taps` in wavenet/model/reach.py.
+// Times of the nodes in the layer below that a node reads, as `ConvolutionStack.taps` in wavenet/model/convolution_geometry.py.
 function taps(time, layer) {
   const dilation = view.dilations[layer - 1];
   const width = (view.kernel - 1) * dilation;
