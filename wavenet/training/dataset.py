@@ -2,7 +2,8 @@
 
 Audio files enter: their fields through `audio_metadata`, their frames through
 `model.frame_features`. All recordings of a folder are held in memory; the clips of a corpus
-are read on access (`corpus_dataset`). Called by the command line and the evaluations; `batches` collates the clips.
+are read on access (`corpus_dataset`). Called by the command line and the
+evaluations; `batches` collates the clips.
 """
 
 from collections.abc import Iterable, Sequence
