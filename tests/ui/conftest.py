@@ -124,6 +124,11 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+def wait_for_load(page: Any) -> None:
+    """Wait until the page works: at the end of its load, the checkpoint sets the length."""
+    page.wait_for_function("document.querySelector('#seconds input')?.value === '0.5'")
+
+
 @contextmanager
 def visit(browser: Any, url: str) -> Iterator[Any]:
     """Open the studio as another user; check that all requests stay here and no script fails."""
@@ -135,8 +140,7 @@ def visit(browser: Any, url: str) -> Iterator[Any]:
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.add_init_script(RECORDER_JS)
     page.goto(url)
-    # The checkpoint sets the length when the page has loaded.
-    page.wait_for_function("document.querySelector('#seconds input')?.value === '0.5'")
+    wait_for_load(page)
     yield page
     external = [r for r in requests if not r.startswith((url, "blob:", "data:"))]
     page.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import RATE, save_checkpoint, visit
+from .conftest import RATE, save_checkpoint, visit, wait_for_load
 from .studio_process import COMMAND, ROOT, TIMEOUT_MS, free_port, responds
 from .test_browser_generate import (
     hold_requests,
@@ -86,7 +86,7 @@ def test_page_reports_a_dead_studio_and_uses_a_restarted_one(
         page.wait_for_function("document.querySelector('#generate').disabled === false")
         with page.expect_navigation():  # Gradio reloads once a server responds
             start_studio(port)
-        page.wait_for_function("document.querySelector('#generate')?.disabled === false")
+        wait_for_load(page)
         page.click("#generate")
         wait_for_status(page, "Finished: 0.50 s.")
 
