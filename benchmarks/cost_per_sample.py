@@ -19,8 +19,8 @@ import torch
 
 from wavenet.bench.configurations import BITS, CONFIGURATIONS, SAMPLE_RATE
 from wavenet.bench.machine import describe_machine
-from wavenet.engines.base import State
 from wavenet.engines.cpu.cpu_engine import CpuEngine
+from wavenet.engines.engine import State
 from wavenet.model.model_config import ModelConfig
 from wavenet.model.wavenet import WaveNet
 from wavenet.sampling import SamplingConfig

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, settings
 from wavenet import checkpoint
 from wavenet.checkpoint import AudioConfig, CheckpointConfig
 from wavenet.codec import LinearCodec, MuLawCodec
-from wavenet.model.base import AutoregressiveModel
+from wavenet.model.architectures import ARCHITECTURES
+from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.conditions import (
     FramesCondition,
     LabelCondition,
@@ -22,7 +23,6 @@ from wavenet.model.conditions import (
     VectorCondition,
 )
 from wavenet.model.model_config import CategoricalOutput, ModelConfig, Output
-from wavenet.model.registry import ARCHITECTURES
 from wavenet.model.wavenet import WaveNetConfig
 
 RATE = 8000

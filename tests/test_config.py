@@ -13,8 +13,8 @@ from wavenet.checkpoint import AudioConfig, CheckpointConfig
 from wavenet.codec import MuLawCodec
 from wavenet.config import StrictConfig, make_config, parse_config
 from wavenet.errors import ConfigError
+from wavenet.model.architectures import ARCHITECTURES
 from wavenet.model.conditions import LabelCondition, PositionCondition
-from wavenet.model.registry import ARCHITECTURES
 from wavenet.model.wavenet import WaveNetConfig
 from wavenet.sampling import SamplingConfig
 from wavenet.training.recipe import DataConfig, RecipeConfig, TrainConfig

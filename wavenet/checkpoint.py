@@ -25,9 +25,9 @@ from wavenet.codec import AnyCodec, Codec
 from wavenet.config import Name, StrictConfig, parse_config
 from wavenet.devices import device_errors
 from wavenet.errors import CheckpointError, ConfigError
-from wavenet.model.base import AutoregressiveModel
+from wavenet.model.architectures import AnyModelConfig, build_model
+from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.model_config import ModelConfig
-from wavenet.model.registry import AnyModelConfig, build_model
 from wavenet.sampling import SamplingConfig
 
 WEIGHTS = "model.safetensors"

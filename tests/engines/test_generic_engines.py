@@ -24,7 +24,7 @@ from tests.engines.test_guidance import run_guided
 from wavenet.engines.gpu import cuda_graph
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ModelUnsupported
-from wavenet.model.base import AutoregressiveModel, frame_biases
+from wavenet.model.autoregressive_model import AutoregressiveModel, frame_biases
 from wavenet.model.conditioning import interpolate_rows
 from wavenet.model.memory import TensorMemory
 from wavenet.model.model_config import GaussianOutput, LogisticOutput, ModelConfig

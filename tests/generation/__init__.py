@@ -6,8 +6,8 @@ import torch
 
 from tests.conftest import RATE
 from wavenet.codec import MuLawCodec
-from wavenet.engines.base import SteppedEngine
 from wavenet.engines.cached import CachedEngine
+from wavenet.engines.engine import SteppedEngine
 from wavenet.generation.generate import generate
 from wavenet.generation.guard import (
     NOISE,

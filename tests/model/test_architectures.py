@@ -17,7 +17,7 @@ from wavenet.generation.request import GenerationRequest
 from wavenet.likelihood.effective_field import ScoredClip, measure_effective_field
 from wavenet.likelihood.score import score, score_windows
 from wavenet.likelihood.step_view import view_steps
-from wavenet.model.registry import ARCHITECTURES
+from wavenet.model.architectures import ARCHITECTURES
 from wavenet.sampling import SamplingConfig
 
 # a new architecture needs an entry here, or `test_every_architecture_is_tested` fails

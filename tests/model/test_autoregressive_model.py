@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from tests.conftest import make_condition_values, make_frame_features, tiny_config, tiny_model
 from wavenet.codec import MuLawCodec, Pcm16Codec
-from wavenet.model.base import AutoregressiveModel
+from wavenet.model.architectures import ARCHITECTURES, build_model
+from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.conditioning import interpolate
 from wavenet.model.gru import GRUConfig
 from wavenet.model.model_config import LogisticOutput, ModelConfig
-from wavenet.model.registry import ARCHITECTURES, build_model
 from wavenet.model.wavenet import WaveNetConfig
 
 SAMPLES = 60

@@ -19,7 +19,7 @@ from wavenet.batch.batch_config import BatchSettings, ExecutionConfig
 from wavenet.batch.clip_writer import Record, failure_record, write_clip
 from wavenet.batch.tasks import ClipTask, load_checkpoint, make_request
 from wavenet.checkpoint import Checkpoint
-from wavenet.engines.base import Engine
+from wavenet.engines.engine import Engine
 from wavenet.engines.registry import device_for, make_engine
 from wavenet.errors import FolderError, OutOfMemory, WaveNetError
 from wavenet.generation.generate import (

@@ -15,7 +15,7 @@ import torch
 from wavenet import checkpoint
 from wavenet.codec import LinearCodec, MuLawCodec
 from wavenet.errors import ConditionError
-from wavenet.model.base import AutoregressiveModel
+from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.conditions import MelCondition
 from wavenet.model.model_config import GaussianOutput, LogisticOutput
 from wavenet.model.wavenet import WaveNet, WaveNetConfig

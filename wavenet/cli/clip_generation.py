@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wavenet.checkpoint import Checkpoint
-    from wavenet.engines.base import Engine
+    from wavenet.engines.engine import Engine
     from wavenet.generation.guard import Retry
     from wavenet.generation.request import GenerationRequest
     from wavenet.sampling import SamplingConfig

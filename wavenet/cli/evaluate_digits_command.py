@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wavenet.checkpoint import Checkpoint
-    from wavenet.engines.base import Engine
+    from wavenet.engines.engine import Engine
     from wavenet.evaluation.digits import ClipEvaluator
     from wavenet.evaluation.labelled_clips import GeneratedClips, LabelledClip
     from wavenet.generation.request import GenerationRequest

@@ -7,7 +7,7 @@ layer, however long the past is.
 import torch
 from torch import Tensor
 
-from wavenet.engines.base import State, SteppedEngine
+from wavenet.engines.engine import State, SteppedEngine
 from wavenet.model.conditioning import frames_needed
 from wavenet.sampling import SamplingConfig, rows_per_clip
 

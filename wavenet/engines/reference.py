@@ -11,7 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from wavenet.engines.base import State, SteppedEngine
+from wavenet.engines.engine import State, SteppedEngine
 from wavenet.model.conditioning import Conditioning
 from wavenet.model.memory import Memory
 from wavenet.sampling import SamplingConfig, rows_per_clip

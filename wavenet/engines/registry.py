@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from wavenet.devices import AUTO, choose_device
-from wavenet.engines.base import Engine
+from wavenet.engines.engine import Engine
 from wavenet.engines.verification import check_engine
 from wavenet.errors import EngineUnavailable, ModelUnsupported
-from wavenet.model.base import AutoregressiveModel
+from wavenet.model.autoregressive_model import AutoregressiveModel
 
 NAMES = ("reference", "cached", "cpu")  # engines that run without a GPU
 GPU_NAMES = ("gpu", "graph")

@@ -21,9 +21,9 @@ from torch import Tensor
 
 import wavenet
 from audio_utils.atomic_files import atomic_file
-from wavenet.engines.base import Engine
 from wavenet.engines.cached import CachedEngine
-from wavenet.model.base import AutoregressiveModel
+from wavenet.engines.engine import Engine
+from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.conditioning import Conditioning
 from wavenet.model.frame_features import example_conditions
 from wavenet.sampling import SamplingConfig, rows_per_clip

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint, CheckpointConfig
-from wavenet.engines.base import Engine
+from wavenet.engines.engine import Engine
 from wavenet.errors import DataError
 from wavenet.generation.generate import generate_many
 from wavenet.generation.request import GenerationRequest, clip_name

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wavenet.checkpoint import Checkpoint
-from wavenet.engines.base import Engine
+from wavenet.engines.engine import Engine
 from wavenet.evaluation.digits import ALL, ClipEvaluator
 from wavenet.evaluation.labelled_clips import generate_clips
 from wavenet.generation.request import GenerationRequest

@@ -21,7 +21,7 @@ from audio_utils import metrics
 from audio_utils.errors import AudioError
 from audio_utils.griffin_lim import griffin_lim
 from wavenet.checkpoint import Checkpoint
-from wavenet.engines.base import Engine
+from wavenet.engines.engine import Engine
 from wavenet.errors import ConditionError
 from wavenet.generation.generate import generate_many
 from wavenet.generation.mel_filter import match_request_mel

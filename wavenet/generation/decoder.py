@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wavenet.engines.base import Engine
+from wavenet.engines.engine import Engine
 from wavenet.generation.guard import DegenerationDetector, Retry, Window
 from wavenet.model.conditioning import Conditioning
 from wavenet.sampling import SamplingConfig, rows_per_clip

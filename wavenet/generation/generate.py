@@ -18,7 +18,7 @@ from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
 from wavenet.devices import device_errors, release_cached_memory
-from wavenet.engines.base import Engine
+from wavenet.engines.engine import Engine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError, OutOfMemory
 from wavenet.generation.decoder import ActiveClip, BatchDecoder, CommittedWindow

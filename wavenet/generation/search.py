@@ -30,7 +30,7 @@ from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
 from wavenet.devices import device_errors
-from wavenet.engines.base import Engine, StateT
+from wavenet.engines.engine import Engine, StateT
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
 from wavenet.generation.decoder import RETRY_NOISE_OFFSET

@@ -21,7 +21,7 @@ from wavenet.checkpoint import AudioConfig, CheckpointConfig
 from wavenet.codec import Codec
 from wavenet.config import make_config
 from wavenet.errors import CheckpointError, ConditionError
-from wavenet.model.base import AutoregressiveModel
+from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.model_config import ModelConfig
 
 CARD_TEXT = """\

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
 from wavenet.devices import device_errors
-from wavenet.engines.base import Engine
+from wavenet.engines.engine import Engine
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.generation.generate import generate
 from wavenet.generation.request import (

@@ -24,7 +24,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from wavenet.config import Width
-from wavenet.model.base import AutoregressiveModel, Fact, frame_biases
+from wavenet.model.autoregressive_model import AutoregressiveModel, Fact, frame_biases
 from wavenet.model.conditioning import Conditioning, interpolate_rows
 from wavenet.model.memory import Memory, TensorMemory
 from wavenet.model.model_config import ModelConfig

@@ -1,6 +1,6 @@
 """Settings that the models of all architectures share: output distribution and conditions.
 
-Each architecture extends `ModelConfig` beside its network; `registry` lists them.
+Each architecture extends `ModelConfig` beside its network; `architectures` lists them.
 """
 
 from abc import ABC, abstractmethod

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from wavenet.config import Width
 from wavenet.errors import ModelUnsupported
-from wavenet.model.base import AutoregressiveModel, Fact, frame_biases
+from wavenet.model.autoregressive_model import AutoregressiveModel, Fact, frame_biases
 from wavenet.model.conditioning import Conditioning, interpolate_rows
 from wavenet.model.layers import ResidualBlock
 from wavenet.model.memory import Memory, RingMemory

@@ -10,7 +10,7 @@ from typing import Any
 
 from audio_utils.atomic_files import atomic_file
 from wavenet.checkpoint import CARD, WEIGHTS, Checkpoint, CheckpointConfig
-from wavenet.model.base import AutoregressiveModel
+from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.training.dataset import Dataset
 
 GENERATED_MARK = "<!-- Written by `wavenet train`. Remove this line to keep your changes. -->"

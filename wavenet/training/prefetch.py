@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wavenet.model.base import AutoregressiveModel
+from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.conditioning import Conditioning
 from wavenet.training.batches import Batch, MicroBatches
 

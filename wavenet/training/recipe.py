@@ -17,8 +17,8 @@ from wavenet.checkpoint import AudioConfig, check_output
 from wavenet.codec import AnyCodec, MuLawCodec
 from wavenet.config import Fraction, Name, StrictConfig, parse_config
 from wavenet.errors import ConfigError
+from wavenet.model.architectures import AnyModelConfig
 from wavenet.model.conditions import FramesCondition
-from wavenet.model.registry import AnyModelConfig
 
 BUILT_IN = Path(__file__).parent / "recipes"
 

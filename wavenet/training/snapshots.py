@@ -19,7 +19,7 @@ from torch import Tensor
 
 from wavenet.config import StrictConfig, parse_config
 from wavenet.errors import ConfigError, TrainingError
-from wavenet.model.registry import AnyModelConfig
+from wavenet.model.architectures import AnyModelConfig
 from wavenet.training.distributed import Ranks
 from wavenet.training.recipe import TrainConfig
 from wavenet.training.state import TrainState

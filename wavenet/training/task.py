@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from wavenet import checkpoint
 from wavenet.checkpoint import Checkpoint, CheckpointConfig
-from wavenet.model.base import AutoregressiveModel
+from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.training import cpu_loss
 from wavenet.training.batches import MicroBatches, collate, plan_epoch, training_batches
 from wavenet.training.dataset import Dataset

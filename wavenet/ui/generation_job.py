@@ -17,7 +17,7 @@ from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
 from wavenet.config import StrictConfig, make_config
-from wavenet.engines.base import Engine
+from wavenet.engines.engine import Engine
 from wavenet.engines.registry import NAMES, device_for, make_engine
 from wavenet.errors import ConditionError
 from wavenet.generation.generate import Chunk, generate

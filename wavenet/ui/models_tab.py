@@ -16,7 +16,7 @@ import gradio as gr
 
 from wavenet.checkpoint import WEIGHTS, Checkpoint
 from wavenet.errors import WaveNetError
-from wavenet.model.base import Fact
+from wavenet.model.autoregressive_model import Fact
 from wavenet.model.conditions import Condition, LabelCondition, NumberCondition, PositionCondition
 from wavenet.sharing import card_reader, zip_archive
 from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint

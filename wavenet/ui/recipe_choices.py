@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from wavenet.errors import WaveNetError
-from wavenet.model.registry import build_model
+from wavenet.model.architectures import build_model
 from wavenet.training.recipe import BUILT_IN, RecipeConfig, load_recipe
 from wavenet.training.run_process import read_plan
 from wavenet.training.run_status import list_runs, read_status

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wavenet.devices import available_cores
-from wavenet.engines.base import State, SteppedEngine
 from wavenet.engines.cpu import sample_loop
 from wavenet.engines.cpu.packed_weights import (
     interleave_gates,
@@ -36,9 +35,10 @@ from wavenet.engines.cpu.threads import (
     run_in_parallel,
 )
 from wavenet.engines.cpu.workspace import BiasFrames, Workspace, make_workspace, share_workspace
+from wavenet.engines.engine import State, SteppedEngine
 from wavenet.engines.kernel_inputs import make_sampling_rules
 from wavenet.errors import EngineUnavailable, ModelUnsupported
-from wavenet.model.base import AutoregressiveModel
+from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.conditioning import Conditioning, frames_needed
 from wavenet.model.memory import RingMemory
 from wavenet.model.wavenet import WaveNet

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from wavenet.engines.base import State
+from wavenet.engines.engine import State
 from wavenet.engines.gpu import nvrtc
 from wavenet.engines.gpu.tile_weights import (
     BYTES_PER_WEIGHT,

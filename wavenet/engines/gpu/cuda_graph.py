@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wavenet.engines.base import State, SteppedEngine
 from wavenet.engines.cached import interpolate_biases
+from wavenet.engines.engine import State, SteppedEngine
 from wavenet.errors import EngineUnavailable
 from wavenet.model.conditioning import Conditioning, frames_needed
 from wavenet.model.memory import Memory

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wavenet.engines.base import State, SteppedEngine
+from wavenet.engines.engine import State, SteppedEngine
 from wavenet.engines.gpu.cluster_kernel import ClusterKernel
 from wavenet.engines.gpu.tile_weights import (
     TileShape,
@@ -31,7 +31,7 @@ from wavenet.engines.gpu.tile_weights import (
 )
 from wavenet.engines.kernel_inputs import CATEGORICAL, SamplingRules, make_sampling_rules
 from wavenet.errors import EngineUnavailable, ModelUnsupported
-from wavenet.model.base import AutoregressiveModel
+from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.conditioning import Conditioning, frames_needed
 from wavenet.model.memory import RingMemory
 from wavenet.model.wavenet import WaveNet

@@ -12,7 +12,7 @@ from pydantic import Tag
 
 from wavenet.codec import Codec
 from wavenet.config import select_by
-from wavenet.model.base import AutoregressiveModel
+from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.gru import GRU, GRUConfig
 from wavenet.model.model_config import ModelConfig
 from wavenet.model.wavenet import WaveNet, WaveNetConfig

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wavenet.model.base import AutoregressiveModel
+from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.conditioning import Conditioning
 from wavenet.model.memory import Memory
 from wavenet.sampling import SamplingConfig, apply_guidance, rows_per_clip
