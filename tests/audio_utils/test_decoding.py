@@ -34,7 +34,7 @@ from .crafted_files import RATE, SUFFIXES, assert_read_error, float_wav, wav_byt
         (b"ID3\x04" + bytes(99), "cannot be decoded"),
         # Noise that begins like an MP3 frame: libsndfile reports that the file does not exist.
         (np.random.default_rng(1).bytes(4096), "cannot be decoded; it is damaged"),
-        (wav_bytes(b""), "holds no samples"),
+        (wav_bytes(b""), "has no samples"),
         (wav_bytes(kind=0x9999), "cannot be decoded"),
         (wav_bytes(b"\x00\x10" * 7, channels=2), "ends inside a sample"),
     ],
