@@ -127,7 +127,7 @@ def test_a_missing_or_empty_folder_is_refused(folder, tmp_path):
     assert "is not a folder" in refusal(find_audio_files, tmp_path / "nowhere")
     assert "is not a folder" in refusal(find_audio_files, folder / "notes.txt")
     (tmp_path / "empty").mkdir()
-    assert "holds no audio; expected files that end in .wav" in refusal(
+    assert "has no audio; expected files that end in .wav" in refusal(
         find_audio_files, tmp_path / "empty"
     )
 

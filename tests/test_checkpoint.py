@@ -512,4 +512,4 @@ def test_a_tensor_of_another_type_is_refused(folder, dtype):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_weight_that_is_not_finite_is_refused(folder, value):
     change_tensors(folder, lambda t: t["embedding.weight"][3].fill_(value))
-    assert "the tensor embedding.weight holds NaN or infinity" in refusal(folder)
+    assert "the tensor embedding.weight contains NaN or infinity" in refusal(folder)

@@ -1,4 +1,4 @@
-"""`python -m wavenet`: the command `wavenet`, for programs that know their Python and no path."""
+"""`python -m wavenet`: the command `wavenet`, for programs that have a Python but no search path."""
 
 from wavenet.cli.main import main
 

@@ -228,7 +228,7 @@ def test_other_settings_need_overwrite(folder, tmp_path):
 
 def test_folders_that_cannot_be_used_are_refused(folder, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no audio"):
+    with pytest.raises(DataError, match="has no audio"):
         prepare_corpus(tmp_path / "empty", tmp_path / "out")
     with pytest.raises(DataError, match="is not a folder"):
         prepare_corpus(tmp_path / "none", tmp_path / "out")
