@@ -128,7 +128,7 @@ def test_a_file_that_kills_its_readers_costs_only_itself(
 
     report = prepare_corpus(folder, tmp_path / "out", workers=2, open_progress=open_progress)
     assert (report.readable, report.unreadable_count) == (20, 1)
-    assert "1_lucas_999.wav ended the process that read it, twice" in report.unreadable[0]
+    assert "1_lucas_999.wav crashed its reader process twice" in report.unreadable[0]
     # files that are read again are counted once
     assert sum(amounts) == 21
     assert min(amounts) < 0
