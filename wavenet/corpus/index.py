@@ -1,4 +1,4 @@
-"""Complete a corpus: write the index, the report, and at last the header.
+"""Complete a corpus: write the index, the report, and finally the header.
 
 Input: the summaries of all shards, one at a time. Output: a corpus that can be opened. Called by
 `prepare`.
