@@ -133,7 +133,7 @@ def find_metadata(folder: Path, metadata: str | None = None) -> Path | None:
 
 
 def parse_file_name(pattern: str, stem: str) -> dict[str, str] | None:
-    """Return the fields in a file name without suffix, None if it does not match the pattern.
+    """Return the fields in a file name without suffix, or None if it does not match the pattern.
 
     Raises:
         DataError: the pattern has no {field}, or one of them twice.
@@ -214,7 +214,7 @@ def _ljspeech_row(line: str) -> dict[str, object]:
 def _to_audio_file(table: Path, number: int, row: Mapping[str, object]) -> AudioFile:
     column = next((c for c in FILE_COLUMNS if row.get(c)), None)
     if column is None:
-        raise DataError(f"{table} row {number} names no file; expected a column file_name")
+        raise DataError(f"{table} row {number} does not name a file; expected a column file_name")
     folder = table.parent.resolve()
     try:
         path = (folder / str(row[column])).resolve()

@@ -52,7 +52,7 @@ class CheckpointConfig(StrictConfig):
     codec: AnyCodec
     model: AnyModelConfig
     default_seconds: float = Field(default=1.0, gt=0, le=600)
-    sampling: SamplingConfig = SamplingConfig()  # the default of every way to generate
+    sampling: SamplingConfig = SamplingConfig()  # the default of all clips that the model generates
 
     @model_validator(mode="after")
     def _check_output(self) -> Self:

@@ -106,7 +106,7 @@ def describe_error(error: ValidationError, kind: type[BaseModel]) -> str:
 def _resolve(
     kind: type[BaseModel], loc: tuple[int | str, ...], is_unknown_key: bool
 ) -> tuple[list[str], list[str]]:
-    """Return the path of a field without the tags of unions, and the keys known beside it.
+    """Return the path of a field without the tags of unions, and the known keys at its level.
 
     Args:
         kind: the class of the whole config.

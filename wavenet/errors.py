@@ -15,7 +15,7 @@ WaveNetError
 └── TrainingError        training had to stop: a loss that is not finite, nothing to resume
 
 `audio_utils.errors.AudioError` is separate. The command line and the studio print all of these as
-one sentence; any other exception is a bug and keeps its traceback.
+one sentence; any other exception is a bug and has a traceback.
 """
 
 

@@ -67,7 +67,7 @@ def lock_holder(folder: Path) -> int | None:
     """Return the id of the process that has locked a folder.
 
     Returns:
-        None if the folder is not locked; 0 if it is, by an unknown process.
+        None if the folder is not locked; 0 if an unknown process has locked it.
     """
     try:
         descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY | _FLAGS)

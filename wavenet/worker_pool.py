@@ -63,13 +63,13 @@ class TaskQueue(Protocol[TaskT]):
 class WorkerEvent(StrEnum):
     """The kind of a worker's message; the content of the message is in parentheses."""
 
-    NEXT = "next"  # asks for a task
+    NEXT = "next"  # requests a task
     UPDATED = "updated"  # (key, state) of a task
     FINISHED = "finished"  # (key, result) of a task
     RETURNED = "returned"  # (key) of a task that was not started
     ADVANCED = "advanced"  # (amount) of finished work
     MESSAGE = "message"  # (text) for the user
-    IDLE = "idle"  # has finished all its tasks and received None instead of another
+    IDLE = "idle"  # has finished all tasks and received None as the next task
     FAILED = "failed"  # (error) that stops all work
 
 
@@ -94,7 +94,7 @@ class WorkerSlot(Generic[TaskT]):
 
     @property
     def is_busy(self) -> bool:
-        """Whether tasks would have to be retried if the worker died now."""
+        """Whether tasks must be retried if the worker dies now."""
         return bool(self.unfinished or self.retry_group)
 
 

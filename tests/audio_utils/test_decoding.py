@@ -103,7 +103,7 @@ def test_ogg_truncated_between_two_pages_raises(tmp_path, encoded_speech):
 
 
 def test_mp3_whose_header_declares_more_frames_raises(tmp_path, encoded_speech):
-    """With a byte count that fits, only decoding detects the error."""
+    """The byte count is correct, so only decoding detects the error."""
     whole = bytearray(encoded_speech(".mp3")[:-500])
     at = max(whole.find(b"Xing"), whole.find(b"Info"))
     whole[at + 12 : at + 16] = struct.pack(">I", len(whole))
@@ -199,7 +199,7 @@ def test_flipped_bits_raise_nothing_but_audio_errors(tmp_path, encoded_speech):
         path = tmp_path / f"flip{suffix}"
         for index in range(60):
             data = bytearray(whole)
-            # Half of them in the header, where they have the largest effect.
+            # Half of the flips are in the header, where they have the largest effect.
             limit = 100 if index % 2 else len(data)
             data[rng.integers(limit)] ^= 1 << rng.integers(8)
             path.write_bytes(data)

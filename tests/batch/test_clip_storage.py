@@ -13,7 +13,7 @@ from wavenet.errors import ConditionError, ConfigError, FolderError
 
 @pytest.fixture(autouse=True)
 def reset_storage(monkeypatch):
-    """Forget opened storages; retry without a pause."""
+    """Clear the cache of opened storages; retry without a pause."""
     monkeypatch.setattr(clip_storage, "RETRY_PAUSES", (0.0, 0.0))
     open_remote_storage.cache_clear()
     fsspec.filesystem("memory").store.clear()

@@ -1,4 +1,4 @@
-"""The worker of a Ray actor and the driver's side of it, with threads in place of actors."""
+"""The worker of a Ray actor and the driver that calls it, with threads instead of actors."""
 
 import threading
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
