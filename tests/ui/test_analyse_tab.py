@@ -192,7 +192,7 @@ def test_score_shows_the_bits_of_every_sample(root: Path, save_wav: Callable[...
     expected = score(load_checkpoint(root, "digits"), waveform, conditions)
     assert np.array_equal(shown["bits"]["bits"], expected.bits)
     assert int(shown["bits"]["sample_rate"]) == RATE
-    assert shown["strip"] == PLOT_SIZE
+    assert shown["surprise"] == PLOT_SIZE
     facts = facts_of(shown["score_facts"])
     assert facts["Bits per sample"] == f"{expected.bits_per_sample:.2f} bits"
     assert (facts["Scored with"], facts["Scored at"]) == ("digits", "8,000 Hz")
@@ -299,7 +299,8 @@ def test_updates_are_paced() -> None:
 
 def test_last_update_repeats_all_results(save_wav: Callable[..., str]) -> None:
     *_, last = analyse_recording(save_wav(tone(0.1)))
-    repeated = {"facts", "listen", "original", "quantised", "plots", "features", "again"}
+    repeated = {"facts", "listen", "original", "quantised", "plots", "features"}
+    repeated.add("score_again_button")
     assert repeated | set(PLOTS) <= set(last)
 
 
@@ -317,7 +318,7 @@ def test_new_recording_clears_earlier_results() -> None:
     updates = dict(zip(OUTPUTS, row, strict=True))
     unchanged = {"original", "quantised", "score"}  # inside a hidden column
     assert {name for name, value in updates.items() if value == gr.skip()} == unchanged
-    hidden = (*PLOTS, "strip", "plots", "listen")
+    hidden = (*PLOTS, "surprise", "plots", "listen")
     assert all(not updates[name]["visible"] for name in hidden)
 
 

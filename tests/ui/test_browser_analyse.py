@@ -26,7 +26,7 @@ def tab(page: Any) -> Any:
 
 def wait_for_plots(page: Any) -> None:
     """Wait until all plots are loaded and laid out."""
-    for name in ("strip", *PLOTS):
+    for name in ("surprise", *PLOTS):
         page.wait_for_function(
             f"document.querySelector('#plot-{name} img')?.getBoundingClientRect().width > 400",
             polling=100,
@@ -59,7 +59,7 @@ def test_example_is_analysed_scored_and_downloaded(tab: Any) -> None:
     positions = {tab.locator(f"#plot-{name} img").bounding_box()["x"] for name in PLOTS}
     assert len(positions) == 1, "the plots are not aligned"
     assert all(
-        tab.locator("#plot-strip img, #plot-pitch img").evaluate_all("i => i.map(x => x.alt)")
+        tab.locator("#plot-surprise img, #plot-pitch img").evaluate_all("i => i.map(x => x.alt)")
     )
     for kind in ("original", "quantised"):
         tab.wait_for_selector(f"#sound-{kind} >> text=0:03")

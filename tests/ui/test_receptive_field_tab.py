@@ -101,7 +101,7 @@ def test_undilated_and_non_causal_networks_have_their_own_numbers() -> None:
     assert (value["dilations"], value["causal"]) == ([1, 1, 1, 1], True)
     non_causal, value = describe(3, text, 8000, convolution="Non-causal, dilated")
     assert fact(non_causal, "Receptive field") == "31 samples"
-    assert fact(non_causal, "Of these in the future") == "15 samples"
+    assert fact(non_causal, "Future samples used") == "15 samples"
     assert "Cache" not in non_causal
     assert value["spans"][-1] == (-15, 15)
     facts, value = describe(3, text, 8000)

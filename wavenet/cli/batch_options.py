@@ -110,7 +110,9 @@ class RowOptions:
 
     dry_run: Annotated[bool, typer.Option(help="Check the rows and generate nothing.")] = False
     limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of rows.")] = None
-    shard: Annotated[str, typer.Option(help="Process the i-th of n parts of the rows: 1/4.")] = "1/1"
+    shard: Annotated[str, typer.Option(help="Process the i-th of n parts of the rows: 1/4.")] = (
+        "1/1"
+    )
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite/--resume", help="Generate finished clips again or skip them."),
@@ -147,7 +149,9 @@ class WorkerOptions:
 
     workers: Annotated[
         int | None,
-        typer.Option(min=1, max=4096, help="Processes; default: 1, on a cluster the most that fit."),
+        typer.Option(
+            min=1, max=4096, help="Processes; default: 1, on a cluster the most that fit."
+        ),
     ] = None
     batch_size: Annotated[
         str, typer.Option(help="Clips that a worker generates at once: auto or a number.")

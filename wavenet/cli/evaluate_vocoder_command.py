@@ -49,7 +49,9 @@ def vocoder(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for metrics.json, and for audio and a plot of one clip per group."),
+        typer.Option(
+            help="Folder for metrics.json, and for audio and a plot of one clip per group."
+        ),
     ] = None,
     json_: JsonOption = False,
 ) -> None:

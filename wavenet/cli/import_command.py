@@ -25,7 +25,10 @@ def import_(
     file: Annotated[Path, typer.Argument(help="Checkpoint of that program, a PyTorch file.")],
     out: Annotated[Path, typer.Option("--out", help="Checkpoint folder to create.")],
     trusted: Annotated[
-        bool, typer.Option("--trusted", help="Confirm that the file, a pickle, comes from a trusted source.")
+        bool,
+        typer.Option(
+            "--trusted", help="Confirm that the file, a pickle, comes from a trusted source."
+        ),
     ] = False,
     hparams: Annotated[
         Path | None, typer.Option(help="r9y9: hparams.json or preset of the model.")

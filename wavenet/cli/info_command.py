@@ -21,7 +21,8 @@ def info(
     engines: Annotated[
         bool,
         typer.Option(
-            "--engines", help="Print which engines can run it on this machine, and why others cannot."
+            "--engines",
+            help="Print which engines can run it on this machine, and why others cannot.",
         ),
     ] = False,
 ) -> None:

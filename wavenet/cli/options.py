@@ -37,9 +37,13 @@ PrecisionOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", help="Threads of the engine cpu: 1 or 2; by default the faster number."),
+    typer.Option(
+        "--threads", help="Threads of the engine cpu: 1 or 2; by default the faster number."
+    ),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Random seed; the same seed produces the same audio.")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", help="Random seed; the same seed produces the same audio.")
+]
 CandidatesOption = Annotated[
     int,
     typer.Option(help="Candidates per frame; the one closest to the target mel is kept."),
@@ -62,7 +66,9 @@ TopKOption = Annotated[
 ]
 TopPOption = Annotated[
     float | None,
-    typer.Option("--top-p", help="Sample from the smallest set of codes with at least this probability."),
+    typer.Option(
+        "--top-p", help="Sample from the smallest set of codes with at least this probability."
+    ),
 ]
 GreedyOption = Annotated[
     bool | None, typer.Option("--greedy/--no-greedy", help="Select the most likely code.")

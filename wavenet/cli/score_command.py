@@ -37,7 +37,8 @@ def score(
         typer.Option(help="Read labels from file names, e.g. {digit}_{speaker}_{index}."),
     ] = None,
     csv: Annotated[
-        Path | None, typer.Option(help="Read labels from a CSV or JSON lines table with a column file_name.")
+        Path | None,
+        typer.Option(help="Read labels from a CSV or JSON lines table with a column file_name."),
     ] = None,
     engine: EngineOption = "auto",
     device: DeviceOption = "auto",

@@ -42,9 +42,7 @@ def train(
         typer.Option("--from", help="Start with the weights and the model of this checkpoint."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps; overrides the recipe.")] = None,
-    sample_rate: Annotated[
-        int | None, typer.Option(help="Hz; overrides the recipe.")
-    ] = None,
+    sample_rate: Annotated[int | None, typer.Option(help="Hz; overrides the recipe.")] = None,
     accumulation_steps: Annotated[
         int | None, typer.Option(help="Micro-batches per step: less memory on a GPU.")
     ] = None,

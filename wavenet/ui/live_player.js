@@ -1,15 +1,15 @@
 // Plays int16 chunks without gaps. `element`, `props` and `watch` come from gr.HTML; live_player.py
-// makes the messages. There is one run at a time; it gets its number here, when Generate is pressed.
-const START_DELAY_SECONDS = 0.05; // from scheduling the first chunk to hearing it
+// builds the messages. There is one run at a time; a press of Generate creates its number here.
+const START_DELAY_SECONDS = 0.05; // between scheduling and playing the first chunk
 const MIN_BUFFER_SECONDS = 0.2; // needed to start; FIRST_CHUNK_SECONDS in live_player.py
 const SLOW_MARGIN = 1.1; // safety factor on the buffer if the model is slower than real time
 const QUIET_MS = 2000; // time without a message before the page asks whether the server is alive
-const ANSWER_MS = 20000; // timeout of that request: a busy server is slow, a dead one refuses at once
+const ANSWER_MS = 20000; // timeout of that request: a busy server is slow, a stopped one rejects immediately
 const NO_RESPONSE = 'The studio does not respond. Restart it.';
 
 let context = null;
 let rate = (props.value && props.value.rate) || 16000;
-let run = null; // null: no run is expected, and messages that arrive belong to a stopped run
+let run = null; // null: ignore messages, they belong to a stopped run
 let state = newState();
 
 function newState() {
@@ -198,7 +198,7 @@ async function serverResponds() {
   }
 }
 
-// Gradio does not report that the server died; without this check the page would wait forever.
+// Gradio does not report that the server has stopped; without this check the page would wait forever.
 async function monitorServer(monitored) {
   const isActive = () => run === monitored && !state.ended;
   while (isActive()) {
@@ -209,7 +209,7 @@ async function monitorServer(monitored) {
   }
 }
 
-// Plays what is buffered, then ends the run. Gradio reloads the page once the server is back.
+// Plays the buffered audio, then ends the run. Gradio reloads the page when the server runs again.
 async function loseServer(lost) {
   await sleep(500); // the connection may be interrupted only for a moment
   if (run !== lost || state.ended || await serverResponds()) return;
