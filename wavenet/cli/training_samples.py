@@ -61,12 +61,12 @@ def with_sample_clips(
         def is_late() -> bool:
             return max_seconds is not None and time.monotonic() - start > max_seconds
 
-        def should_give_up() -> bool:
+        def should_end_clip() -> bool:
             return should_stop() or is_late()
 
         try:
             checkpoint = folder / "checkpoint"
-            if write_sample_clip(checkpoint, path, dataset, samples, device, should_give_up):
+            if write_sample_clip(checkpoint, path, dataset, samples, device, should_end_clip):
                 print_message(f"step {step}: {path}")
             elif is_late():
                 print_message(
@@ -85,7 +85,7 @@ def write_sample_clip(
     dataset: "Dataset",
     samples: int,
     device: str,
-    should_give_up: Callable[[], bool],
+    should_end_clip: Callable[[], bool],
 ) -> bool:
     """Generate and write one clip; return whether it was completed."""
     import torch
@@ -101,7 +101,7 @@ def write_sample_clip(
     waveforms = []
     # Without a guard: an early model generates noise, which must be audible.
     for chunk in generate(loaded, [request], guard=None):
-        if should_give_up():
+        if should_end_clip():
             return False
         waveforms.append(chunk.waveforms[0].cpu())
     create_folder(path.parent)
