@@ -36,7 +36,7 @@ from wavenet.ui.recording_measures import MAX_SECONDS, MeasuredRecording, read_r
 
 from .conftest import RATE, save_checkpoint, tone
 
-NO_NUMBERS = [None] * MAX_NUMBERS  # of the number fields, which these checkpoints do not use
+NO_NUMBERS = [None] * MAX_NUMBERS  # values of the number fields, which these checkpoints do not use
 HIDDEN = [None] * 6
 PLOT_SIZE = (1350, 390)
 
@@ -288,7 +288,7 @@ def test_updates_reach_the_outputs_by_their_names() -> None:
 
 
 def test_updates_are_paced() -> None:
-    """Of two updates at once, the page lost one: a plot or a player was missing."""
+    """Regression: of two updates at once the page lost one, and a plot or a player was missing."""
 
     def callback() -> Iterator[analyse_tab.Update]:
         yield from ({"facts": n} for n in range(3))
@@ -305,7 +305,7 @@ def test_last_update_repeats_all_results(save_wav: Callable[..., str]) -> None:
 
 
 def test_repeated_updates_keep_their_values(save_wav: Callable[..., str]) -> None:
-    """Gradio removes the value from an update that it sends: slow pages once showed no plots."""
+    """Regression: Gradio removes the value of each update it sends; slow pages had no plots."""
     image, sent = gr.Image(type="filepath"), {}
     for row in as_outputs(analyse_recording)(save_wav(tone(0.1))):
         updates = dict(zip(OUTPUTS, row, strict=True))

@@ -132,6 +132,6 @@ def test_tab_fits_on_a_phone(tab: Any) -> None:
     for name in ("field", "influence"):
         box = tab.locator(f"#{name}-plot svg").bounding_box()
         width = tab.locator(f"#{name}-plot svg").get_attribute("width")
-        # One unit per pixel, else the pointer would select other nodes.
+        # One unit per pixel; otherwise the pointer would select other nodes.
         assert box["width"] == pytest.approx(float(width), abs=0.5)
         assert box["x"] >= 0 and box["x"] + box["width"] <= 390

@@ -51,7 +51,7 @@ def describe(
     root: Path = NO_ROOT,
     choice: str = CUSTOM,
 ) -> tuple[str, Any]:
-    """Return what the page shows after a change: HTML of the numbers, value of the plot."""
+    """Return the outputs after a change: HTML of the numbers, value of the plot."""
     values = (choice, kernel_size, dilations, *widths, rate)
     plot, facts, speed = receptive_field_tab.show_network(root, convolution, *values)
     assert speed == receptive_field_tab.SPEED_PLACEHOLDER

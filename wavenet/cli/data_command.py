@@ -100,7 +100,7 @@ def prepare(
 
     Every recording is read, mixed to one channel, resampled, and rounded to 16 bits. The same
     command resumes an interrupted preparation, and prepares changed recordings again. Files that
-    cannot be read are left out and listed in OUT/skipped.txt, and the exit code is then 3. Train
+    cannot be read are skipped and listed in OUT/skipped.txt, and the exit code is then 3. Train
     with `wavenet train --data OUT`: useful if the recordings do not fit into memory.
     """
     from wavenet.corpus.prepare import prepare_corpus
@@ -181,7 +181,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_counts(counts: Mapping[int, int], unit: str = "") -> str:
-    """Return each value with its number of files; if there is only one value, without the number."""
+    """Return each value with its number of files; a single value without the number."""
     words = {value: f"{value} {unit}".rstrip() for value in counts}
     if len(counts) == 1:
         return next(iter(words.values()))

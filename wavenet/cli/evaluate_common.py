@@ -98,7 +98,7 @@ def write_report(
 
 
 def command_line(context: typer.Context) -> str:
-    """Return the command line that repeats this command; options at their default are left out."""
+    """Return the command line that repeats this command; options with their default are omitted."""
     group = context.parent.info_name if context.parent else None
     words = ["wavenet", *(name for name in (group, context.info_name) if name)]
     for parameter in context.command.params:

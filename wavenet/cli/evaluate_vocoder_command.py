@@ -59,7 +59,7 @@ def vocoder(
 
     Higher is better for PESQ and STOI. Lower is better for the mel-cepstral distance (MCD), the
     STFT distance, and the fraction of frames with wrong voicing or pitch. A recording for which a
-    metric is undefined, such as a very short one, is left out of its mean. Two methods are filtered
+    metric is undefined, such as a very short one, is not part of its mean. Two methods are filtered
     to the mel frames: "matched" is the output of the model, "noise" is white noise, a control.
     """
     from audio_utils.metrics import missing_packages

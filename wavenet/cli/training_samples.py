@@ -1,8 +1,7 @@
 """A generated clip after every validation of a training, to hear its progress.
 
-Input: the folder and the records of a run. Output: the files `samples/step-N.wav`, all with the same
-condition values and seed, so that they differ only by the weights of the model. Called by
-`train_command`.
+Input: the folder and the records of a run. Output: the files `samples/step-N.wav`. All have the
+same condition values and seed: they differ only by the weights. Called by `train_command`.
 """
 
 import time

@@ -77,7 +77,7 @@ def vocode(
     """Resynthesise a recording from its features and print the path of the output file.
 
     The checkpoint determines the features and how they are computed; the model receives only these
-    features of the recording. If the features are mel frames, the clip is then filtered until its own
+    features of the recording. If the features are mel frames, the clip is then filtered until its
     mel frames match them.
     """
     labels = parse_condition_values(set_)

@@ -80,7 +80,7 @@ def show_checkpoint(
 
 
 def show_conditions(root: Path, name: str | None) -> list[Any]:
-    """Return only the updates of number fields and dropdowns, the last ones of `show_checkpoint`."""
+    """Return only the last updates of `show_checkpoint`: number fields and dropdowns."""
     return show_checkpoint(root, name)[-MAX_NUMBERS - MAX_LABELS :]
 
 

@@ -57,7 +57,7 @@ from wavenet.ui.page_text import convert_user_errors, error_sentence, fact_list
 from wavenet.ui.share_settings import format_command, format_json, format_link, read_link
 
 # The first use on a machine compiles the engine.
-PREPARING = "<p>Preparing the engine; the first time takes about 15 s …</p>"
+PREPARING = "<p>Preparing the engine; the first time this needs about 15 s …</p>"
 # Settings of a link that do not depend on the checkpoint.
 LINK_FIELDS = ("seed", "variants")
 PLACEHOLDER = (

@@ -225,7 +225,7 @@ class GenerationResult:
 
     @property
     def speed(self) -> float:
-        """Generated duration of the first clip, divided by compute time: a multiple of real time."""
+        """Generated duration of the first clip divided by compute time: a multiple of real time."""
         generated_seconds = self._generated_samples / self.job.sample_rate
         return generated_seconds / max(self.compute_seconds, 1e-9)
 

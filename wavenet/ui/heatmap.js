@@ -66,7 +66,7 @@ function buildMap(figure, name, layers, count, times) {
   figure.querySelector('.scale').replaceChildren(...parts);
 }
 
-// Moves the cursor to a step and describes the highest and the lowest row there.
+// Moves the cursor to a step and describes the highest and the lowest row at that step.
 function moveMapCursor(figure, name, layers, count, step) {
   const values = layers[name];
   const rows = values.length / count;

@@ -32,7 +32,8 @@ from wavenet.ui.page_text import convert_user_errors, fact_list
 
 IMPORT_DISABLED = (
     "<p class='note'>Import is disabled on this public Space: all visitors would see the imported "
-    f"checkpoint. Run the studio on your own machine, or set {ALLOW_IMPORT}=1 in your own Space.</p>"
+    "checkpoint. Run the studio on your own machine, or set "
+    f"{ALLOW_IMPORT}=1 in your own Space.</p>"
 )
 IMPORT_FORMAT = (
     "<p class='note'>A zip of <code>config.json</code>, <code>model.safetensors</code> and "
@@ -50,7 +51,7 @@ ABOUT = (
     (
         "About",
         "WaveNet Studio is an open WaveNet: a neural network that predicts each audio sample from "
-        "those before it. The program has the MIT licence; every checkpoint has its own licence, "
+        "the previous ones. The program has the MIT licence; every checkpoint has its own licence, "
         "which its card states.",
     ),
     (
