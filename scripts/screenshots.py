@@ -127,7 +127,7 @@ def fill_analyse(page: Any) -> None:
     page.wait_for_selector("#score-facts dl")
     for name in ("surprise", "histogram"):
         page.wait_for_selector(f"#plot-{name} img")
-    # Images load when they become visible.
+    # An image is loaded when it becomes visible.
     page.evaluate("document.querySelectorAll('.plots img').forEach((i) => i.scrollIntoView())")
 
 
