@@ -97,7 +97,7 @@ def test_other_convolutions_highlight_other_samples(tab: Any) -> None:
 def test_speed_and_influence_of_a_checkpoint_are_measured(tab: Any) -> None:
     tab.click("#preset input")
     tab.click("[role=option]:has-text('Checkpoint: notes')")
-    tab.wait_for_selector("#field-facts >> text=checkpoint itself")
+    tab.wait_for_selector("#field-facts >> text=the network of the checkpoint")
     tab.wait_for_selector("#field-facts >> text=32 samples")
     tab.click("#measure-speed")
     tab.wait_for_selector("#field-speed >> text=real time")

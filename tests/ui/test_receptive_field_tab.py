@@ -174,7 +174,7 @@ def test_numbers_of_a_checkpoint_are_those_of_its_model(root: Path, name: str) -
     facts, value = describe(*settings, root=root, choice=CHECKPOINT_PREFIX + name)
     model = checkpoint.load(root / name).model
     rings = model.initial_memory(1).rings
-    assert "checkpoint itself" in facts
+    assert "the network of the checkpoint" in facts
     assert fact(facts, "Parameters") == f"{model.parameter_count:,}"
     assert fact(facts, "Receptive field") == f"{model.receptive_field:,} samples"
     assert fact(facts, "Cache per stream") == format_bytes(rings.nbytes)

@@ -124,7 +124,7 @@ def test_run_is_started_from_the_controls(
     [
         ({"inspected": None}, "Inspect recordings"),
         ({"inspected": ["/elsewhere", None, None, False]}, "Inspect recordings"),
-        ({"name": ""}, "no name"),
+        ({"name": ""}, "a name for the run"),
         ({"name": "../up"}, "begins with a letter"),
         ({"name": "digits"}, "checkpoint digits exists"),
         ({"steps": 0}, "steps"),

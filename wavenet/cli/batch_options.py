@@ -149,9 +149,7 @@ class WorkerOptions:
 
     workers: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=4096, help="Processes; default: 1, on a cluster the most that fit."
-        ),
+        typer.Option(min=1, max=4096, help="Processes; default: 1, on a cluster all that fit."),
     ] = None
     batch_size: Annotated[
         str, typer.Option(help="Clips that a worker generates at once: auto or a number.")
