@@ -34,7 +34,7 @@ SKIPPED_FILE = "skipped.txt"
 SHARD_FOLDER, INDEX_FOLDER, SUMMARY_FOLDER = "shards", "index", "parts"
 
 PCM_DTYPE = np.dtype("<i2")
-FULL_SCALE = 32768  # the PCM value of 1.0; the largest PCM value is one less
+PCM_SCALE = 32768  # the PCM value of 1.0; the largest PCM value is one less
 # of each recording: index of its file in the listing, its shard, and its position there in samples
 RECORD_DTYPE = np.dtype(
     [("number", "<i8"), ("shard", "<i4"), ("offset", "<i8"), ("samples", "<i8")]

@@ -16,7 +16,7 @@ from audio_utils.atomic_files import os_error_reason
 from wavenet.config import parse_config
 from wavenet.corpus.format import (
     FIELD_CODE_DTYPE,
-    FULL_SCALE,
+    PCM_SCALE,
     HEADER_FILE,
     PCM_DTYPE,
     RECORD_DTYPE,
@@ -100,7 +100,7 @@ class Corpus:
             raise DataError(
                 f"{path} can no longer be read: {why}; the corpus was changed after it was opened"
             ) from None
-        waveform: NDArray[np.float32] = pcm.astype(np.float32) / np.float32(FULL_SCALE)
+        waveform: NDArray[np.float32] = pcm.astype(np.float32) / np.float32(PCM_SCALE)
         return waveform
 
     def check_field_source(self, pattern: str | None, metadata: str | None) -> None:

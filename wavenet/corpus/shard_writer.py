@@ -18,7 +18,7 @@ from audio_utils.decoding import DecodedAudio, decode_file
 from audio_utils.errors import AudioError
 from wavenet.corpus.file_listing import FileBlock
 from wavenet.corpus.format import (
-    FULL_SCALE,
+    PCM_SCALE,
     HEADER_FILE,
     PCM_DTYPE,
     SHARD_FOLDER,
@@ -115,8 +115,8 @@ def quantise(samples: NDArray[np.float32]) -> NDArray[np.int16]:
 
     The samples of a 16-bit file are reproduced exactly.
     """
-    scaled = np.rint(samples * np.float32(FULL_SCALE))
-    pcm: NDArray[np.int16] = np.minimum(scaled, np.float32(FULL_SCALE - 1)).astype(PCM_DTYPE)
+    scaled = np.rint(samples * np.float32(PCM_SCALE))
+    pcm: NDArray[np.int16] = np.minimum(scaled, np.float32(PCM_SCALE - 1)).astype(PCM_DTYPE)
     return pcm
 
 
@@ -147,7 +147,7 @@ def _read_pcm(
 
 def _is_clipped(samples: NDArray[np.float32]) -> bool:
     """Return whether three consecutive samples are at full scale."""
-    full = np.abs(samples) >= 1 - 1 / FULL_SCALE
+    full = np.abs(samples) >= 1 - 1 / PCM_SCALE
     return bool((full[2:] & full[1:-1] & full[:-2]).any())
 
 
