@@ -29,7 +29,7 @@ app: $(VENV)/.project
 
 # Without training, browsers, compiled engines and worker processes.
 FAST_TESTS := $(addprefix tests/,audio_utils bench importing likelihood model sharing cli/test_help.py \
-  test_checkpoint.py test_codec.py test_config.py test_devices.py test_errors.py test_house.py test_sampling.py)
+  test_checkpoint.py test_codec.py test_config.py test_devices.py test_errors.py test_project_rules.py test_sampling.py)
 
 test: lint browser
 	@echo "Running the tests"

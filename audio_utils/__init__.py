@@ -1,1 +1,1 @@
-"""Audio signals: files, features, metrics and plots. Knows no model; never imports wavenet."""
+"""Audio signals: files, features, metrics and plots. Independent of `wavenet`, never imports it."""

@@ -1,7 +1,7 @@
 """Describe a recording: statistics of the whole, and features frame by frame.
 
-Enters: a waveform (T,) and its sample rate in Hz. Leaves: `RecordingStats`, feature arrays, the
-pitch over time. Callers: the studio and its public functions, the report on a dataset.
+Input: a waveform (T,) and its sample rate in Hz. Output: `RecordingStats`, feature arrays, the
+pitch over time. Called by the studio and its public functions, and by the report on a dataset.
 """
 
 import math
@@ -17,11 +17,11 @@ from audio_utils.atomic_files import atomic_file, os_error_reason
 from audio_utils.errors import AudioError
 from audio_utils.features import (
     FeatureConfig,
+    import_torchaudio_functional,
     log_mel,
-    loudness,
     mfcc,
     pitch,
-    torchaudio_functional,
+    rms_level,
 )
 from audio_utils.lufs import integrated_loudness
 from audio_utils.metrics import normalise_peak
@@ -30,10 +30,11 @@ from audio_utils.metrics import normalise_peak
 FULL_SCALE = 1 - 2**-15
 SILENCE_DB = -60.0
 BLOCK_SECONDS = 0.010
-# A recording that is normalised to full scale touches it with single samples; clipping leaves runs.
+# A recording that is normalised to full scale reaches it with single samples; clipping causes runs.
 MIN_CLIPPED_RUN = 3
 PITCH_RANGE_HZ = (65.0, 1000.0)
-# Pitch costs 1.5 ms per frame: it is tracked at a low rate, and long recordings get fewer frames.
+# Pitch tracking needs 1.5 ms per frame: it uses a low sample rate, and fewer frames for long
+# recordings.
 _PITCH_RATE = 16_000
 _MAX_PITCH_FRAMES = 2000
 _DELTA_FRAMES = 9
@@ -53,7 +54,7 @@ class RecordingStats:
         loudness_lufs: from `lufs.integrated_loudness`.
         dc: mean of the samples, as a fraction of full scale.
         clipped: number of samples at full scale; the recording was probably clipped there.
-        silence: fraction of the blocks of 10 ms whose RMS is below -60 dB.
+        silence: the fraction from `silent_fraction`.
     """
 
     seconds: float
@@ -145,7 +146,7 @@ def deltas(features: Tensor) -> Tensor:
         AudioError: torchaudio cannot be loaded.
     Source: Young et al., The HTK Book, section 5.6.
     """
-    slopes: Tensor = torchaudio_functional().compute_deltas(features, _DELTA_FRAMES)
+    slopes: Tensor = import_torchaudio_functional().compute_deltas(features, _DELTA_FRAMES)
     return slopes
 
 
@@ -156,19 +157,19 @@ def track_pitch(waveform: Tensor, sample_rate: int) -> tuple[Tensor, float]:
         waveform: (T,) float32, T >= 1.
         sample_rate: Hz, 4,000 or more.
     Returns:
-        (F,) Hz from 65 to 1000, 0 for unpitched frames; and the seconds from frame to frame.
+        (F,) Hz from 65 to 1000, 0 for unvoiced frames; and the seconds from frame to frame.
     Raises:
         AudioError: an invalid waveform or sample rate.
     """
     if sample_rate > _PITCH_RATE:
-        waveform = torchaudio_functional().resample(waveform, sample_rate, _PITCH_RATE)
+        waveform = import_torchaudio_functional().resample(waveform, sample_rate, _PITCH_RATE)
         sample_rate = _PITCH_RATE
     hop = max(round(BLOCK_SECONDS * sample_rate), math.ceil(len(waveform) / _MAX_PITCH_FRAMES))
     return pitch(normalise_peak(waveform), sample_rate, hop, *PITCH_RANGE_HZ), hop / sample_rate
 
 
 def feature_arrays(waveform: Tensor, sample_rate: int) -> dict[str, Tensor]:
-    """Compute the plotted features as arrays for a file; a frame every 8 ms at every duration.
+    """Compute the plotted features as arrays for a file; a frame every 8 ms for any duration.
 
     Args:
         waveform: (T,) float32, T >= 1.
@@ -190,7 +191,7 @@ def feature_arrays(waveform: Tensor, sample_rate: int) -> dict[str, Tensor]:
         "mfcc_db": coefficients,
         "mfcc_delta_db": slopes,
         "mfcc_delta_delta_db": deltas(slopes),
-        "level_db": loudness(waveform, config.win_length, config.hop_length),
+        "level_db": rms_level(waveform, config.win_length, config.hop_length),
     }
 
 

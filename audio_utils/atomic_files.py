@@ -1,7 +1,7 @@
 """Write files atomically: a file is complete or absent.
 
-Enters: a target path. Leaves: a temporary path, which is renamed to the target after success.
-Callers: everything that writes a file: audio, plots, checkpoints, tables.
+Input: a target path. Output: a temporary path, which is renamed to the target after success.
+Called by everything that writes a file: audio, plots, checkpoints, tables.
 """
 
 import contextlib
@@ -11,8 +11,8 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-# A killed process leaves its temporary file behind: the leading dot hides it, and the fixed prefix
-# lets a later clean-up find it.
+# The temporary file of a killed process is not removed: the leading dot hides it, and a later
+# clean-up finds it by the fixed prefix.
 TEMPORARY_PREFIX = ".partial-"
 
 
@@ -30,7 +30,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         The temporary path; write to it, close it, and leave the block.
     Raises:
         OSError: the folder is missing or not writable, the target is not a regular file, or the
-            disk is full; see `os_error_reason` for the words.
+            disk is full; `os_error_reason` returns the text for a message.
     """
     target = Path(os.path.realpath(path))
     _check_target(target)
@@ -64,7 +64,10 @@ def os_error_reason(error: OSError) -> str:
 
 
 def _check_target(target: Path) -> None:
-    """Raise OSError for a target that os.replace rejects late, or destroys (a device, a pipe)."""
+    """Raise OSError for a target that os.replace cannot write (a folder) or would destroy (a pipe).
+
+    The error comes before any work: os.replace itself runs only after the file is written.
+    """
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder; name a file inside it", str(target))
     if target.exists() and not target.is_file():

@@ -1,6 +1,6 @@
 """Check from the bytes of an audio file that its container is complete.
 
-Enters: an open file. Leaves: None, or a description of the error. Caller: `audio_utils.decoding`,
+Input: an open file. Output: None, or a description of the error. Called by `audio_utils.decoding`
 before libsndfile, which reads truncated and inconsistent files without an error: a WAV with a
 wrong size, an Ogg stream without its end, half an MP3.
 """
@@ -59,7 +59,7 @@ def _unknown_format_error(head: bytes) -> str:
     is_adts = head[0] == 0xFF and len(head) > 1 and head[1] & 0xF6 == 0xF0
     if head[4:8] == b"ftyp" or head[:4] == b"ADIF" or is_adts:
         return (
-            f"is AAC or MP4 (m4a), which is not read here; convert it to {READABLE_FORMATS} first"
+            f"is AAC or MP4 (m4a), which is not supported; convert it to {READABLE_FORMATS} first"
         )
     return f"is not audio in a known format; expected {READABLE_FORMATS}, so convert it first"
 
@@ -136,7 +136,7 @@ def _find_mp3_error(handle: BinaryIO, size: int) -> str | None:
     if at < 0 or len(first) < at + 16:
         return None
     flags, frames, declared = struct.unpack(">III", first[at + 4 : at + 16])
-    # Bits 0 and 1: the header holds the number of frames, the number of bytes.
+    # Bits 0 and 1: the header contains the number of frames, the number of bytes.
     if flags & 3 == 3 and declared > size - start:
         found = f"{declared:,} bytes of audio declared, {size - start:,} found"
         return f"is cut short: {found} ({frames:,} frames declared); {_REMEDY}"

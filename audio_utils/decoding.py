@@ -1,7 +1,8 @@
 """Decode and check audio files, without torch, so that worker processes need little memory.
 
-Enters: a path. Leaves: samples in numpy, and properties of the file. Callers: `audio_utils.io`, the
-workers that prepare a corpus. Formats: WAV, FLAC, OGG (Vorbis, Opus), MP3. Resampling is soxr HQ.
+Input: a path. Output: samples in numpy, and properties of the file. Formats: WAV, FLAC, OGG
+(Vorbis, Opus), MP3. Resampling is soxr HQ. Called by `audio_utils.io` and by the workers that
+prepare a corpus.
 """
 
 import contextlib
@@ -33,18 +34,18 @@ BLOCK_FRAMES = 65_536
 
 @dataclass(frozen=True, eq=False)
 class DecodedAudio:
-    """One audio file in memory.
+    """A decoded audio file, resampled and mixed to mono, as a numpy array.
 
     Attributes:
         samples: (T,) float32 in [-1, 1], T >= 1.
-        sample_rate, original_rate, channels, clipped: as in `io.Recording`.
+        sample_rate, original_rate, channels, limited_samples: as in `io.Recording`.
     """
 
     samples: NDArray[np.float32]
     sample_rate: int
     original_rate: int
     channels: int
-    clipped: int
+    limited_samples: int
 
 
 def decode_file(
@@ -63,8 +64,8 @@ def decode_file(
         samples = soxr.resample(samples, original_rate, target_rate, quality="HQ")
         if not samples.size:
             raise AudioError(f"{path} is too short to be resampled to {target_rate} Hz.")
-    clipped = int(np.count_nonzero(np.abs(samples) > 1))
-    return DecodedAudio(np.clip(samples, -1, 1), target_rate, original_rate, channels, clipped)
+    limited = int(np.count_nonzero(np.abs(samples) > 1))
+    return DecodedAudio(np.clip(samples, -1, 1), target_rate, original_rate, channels, limited)
 
 
 def check_sample_rate(rate: int, what: str) -> None:
@@ -121,7 +122,7 @@ def _check_header(
     if not 1 <= channels <= MAX_CHANNELS:
         raise AudioError(f"{path} has {channels} channels; expected 1 to {MAX_CHANNELS}.")
     if frames < 1:
-        raise AudioError(f"{path} holds no samples; expected at least one.")
+        raise AudioError(f"{path} has no samples; expected at least one.")
     resampled = frames * (target_rate or rate) // rate
     if max(frames * channels, resampled) > max_samples:
         raise AudioError(
@@ -131,7 +132,7 @@ def _check_header(
 
 
 def _read_mono(path: str | Path, file: soundfile.SoundFile) -> NDArray[np.float32]:
-    """Decode block by block, so that a wrong frame count in the header never allocates memory."""
+    """Decode block by block: memory depends on the real length, not on the count in the header."""
     blocks, invalid, first_invalid, found, peak = [], 0, 0, 0, 0.0
     while found <= file.frames:
         block = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)

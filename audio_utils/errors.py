@@ -1,4 +1,4 @@
-"""The one error class of audio_utils. The command line and the studio catch it and show it."""
+"""The only error class of audio_utils. The command line and the studio catch it and print it."""
 
 
 class AudioError(Exception):

@@ -1,7 +1,7 @@
 """Synthetic example sounds, free of rights.
 
-Enters: a sample rate in Hz. Leaves: a waveform (T,). Callers: the studio (the Example buttons) and
-tests.
+Input: a sample rate in Hz. Output: a waveform (T,). Called by the studio (the Example buttons) and
+by tests.
 """
 
 import torch
@@ -28,15 +28,15 @@ def make_example_sound(sample_rate: int = 16_000) -> Tensor:
     sound = torch.zeros_like(time)
     for start, hertz in NOTES:
         elapsed = time - start
-        envelope = (-4 * elapsed).exp() * _gate(elapsed, _NOTE_SECONDS)
+        envelope = (-4 * elapsed).exp() * _envelope(elapsed, _NOTE_SECONDS)
         sound += envelope * _harmonics(torch.full_like(time, hertz), sample_rate)
     first, last = _GLIDE_SPAN
     octaves = ((time - first) / (last - first)).clamp(0, 1)
     vibrato = 1 + 0.02 * torch.sin(2 * torch.pi * 6 * time)
     glide = _harmonics(440 * 2**-octaves * vibrato, sample_rate)
-    sound += 0.5 * glide * _gate(time - first, last - first)
+    sound += 0.5 * glide * _envelope(time - first, last - first)
     noise = torch.randn(len(time), generator=torch.Generator().manual_seed(0), dtype=time.dtype)
-    sound += 0.15 * noise * _gate(time - _NOISE_SPAN[0], _NOISE_SPAN[1] - _NOISE_SPAN[0])
+    sound += 0.15 * noise * _envelope(time - _NOISE_SPAN[0], _NOISE_SPAN[1] - _NOISE_SPAN[0])
     sound[round(_CLICK_SECONDS * sample_rate)] += 1
     return (0.5 * sound / sound.abs().max()).float()
 
@@ -54,7 +54,7 @@ def make_note(hertz: float, seconds: float, sample_rate: int, peak: float = 0.5)
     """
     time = torch.arange(round(seconds * sample_rate), dtype=torch.float64) / sample_rate
     sound = _harmonics(torch.full_like(time, hertz), sample_rate)
-    sound *= (-4 * time).exp() * _gate(time, seconds)
+    sound *= (-4 * time).exp() * _envelope(time, seconds)
     return (peak * sound / sound.abs().max()).float()
 
 
@@ -65,6 +65,6 @@ def _harmonics(hertz: Tensor, sample_rate: int) -> Tensor:
     return torch.stack(list(partials)).sum(0)
 
 
-def _gate(elapsed: Tensor, seconds: float) -> Tensor:
+def _envelope(elapsed: Tensor, seconds: float) -> Tensor:
     """Return a gain of 1 for `seconds`, with fades of 10 ms against clicks, and 0 elsewhere."""
     return (elapsed / 0.01).clamp(0, 1) * ((seconds - elapsed) / 0.01).clamp(0, 1)

@@ -1,8 +1,8 @@
-"""Compute spectrogram, mel, MFCC, loudness and pitch: the only implementation in the project.
+"""Compute spectrogram, mel, MFCC, RMS level and pitch: the only implementation in the project.
 
-Enters: a waveform (..., T) on any device. Leaves: features (..., bins, frames) on that device.
-Callers: training, generation, metrics, plots, the studio. The results agree with librosa at the
-same settings: Slaney mel scale and norm, centred frames, zero padding.
+Input: a waveform (..., T) on any device. Output: features (..., bins, frames) on that device. The
+results agree with librosa at the same settings: Slaney mel scale and norm, centred frames, zero
+padding. Called by training, generation, metrics, plots and the studio.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ _WINDOW_SECONDS = 0.032
 
 @dataclass(frozen=True)
 class FeatureConfig:
-    """Settings of every feature; the constructor rejects contradictions.
+    """Settings of all features; the constructor rejects contradictions.
 
     Attributes:
         sample_rate: Hz.
@@ -168,7 +168,7 @@ def mel_filters(config: FeatureConfig) -> Tensor:
     Raises:
         AudioError: torchaudio cannot be imported.
     """
-    filters: Tensor = torchaudio_functional().melscale_fbanks(
+    filters: Tensor = import_torchaudio_functional().melscale_fbanks(
         config.n_fft // 2 + 1,
         config.f_min,
         config.highest,
@@ -210,7 +210,7 @@ def mfcc(waveform: Tensor, config: FeatureConfig) -> Tensor:
         AudioError: as `mel_spectrogram`.
     Source: Davis and Mermelstein 1980; librosa.feature.mfcc.
     """
-    functional = torchaudio_functional()
+    functional = import_torchaudio_functional()
     mel = mel_spectrogram(waveform, config)
     # (B, 1, n_mels, frames): torchaudio uses one maximum per index of the first dimension.
     clips = mel.reshape(-1, 1, *mel.shape[-2:])
@@ -220,30 +220,32 @@ def mfcc(waveform: Tensor, config: FeatureConfig) -> Tensor:
     return coefficients
 
 
-def loudness(waveform: Tensor, window: int, hop_length: int) -> Tensor:
+def rms_level(waveform: Tensor, win_length: int, hop_length: int) -> Tensor:
     """Return the RMS level of each frame.
 
     Args:
         waveform: (T,), float32 or float64, T >= 1.
-        window: samples of the centred Hann window; zero padding outside the waveform.
+        win_length: samples of the centred Hann window; zero padding outside the waveform.
         hop_length: samples from frame to frame.
     Returns:
         (1 + T // hop_length,), dB re full scale; at least -100 dB.
     Raises:
         AudioError: an invalid waveform or size.
     """
-    if window < 1 or hop_length < 1:
-        raise AudioError(f"window and hop_length must be at least 1, not {window}, {hop_length}.")
+    if win_length < 1 or hop_length < 1:
+        raise AudioError(
+            f"win_length and hop_length must be at least 1, not {win_length}, {hop_length}."
+        )
     _check_samples(waveform)
-    weights = torch.hann_window(window, periodic=True, dtype=waveform.dtype) + 1e-12
-    padded = torch.nn.functional.pad(waveform**2, (window // 2, window - window // 2))
-    frames = padded.unfold(0, window, hop_length)[: 1 + waveform.shape[0] // hop_length]
+    weights = torch.hann_window(win_length, periodic=True, dtype=waveform.dtype) + 1e-12
+    padded = torch.nn.functional.pad(waveform**2, (win_length // 2, win_length - win_length // 2))
+    frames = padded.unfold(0, win_length, hop_length)[: 1 + waveform.shape[0] // hop_length]
     power = frames @ (weights / weights.sum())
     return 10 * power.clamp(min=FLOOR_POWER).log10()
 
 
 def pitch(
-    waveform: Tensor, sample_rate: int, hop_length: int, low_hz: float, high_hz: float
+    waveform: Tensor, sample_rate: int, hop_length: int, f_min: float, f_max: float
 ) -> Tensor:
     """Return the fundamental frequency of each frame, by probabilistic YIN.
 
@@ -251,28 +253,28 @@ def pitch(
         waveform: (T,), float32 or float64, T >= 1.
         sample_rate: Hz.
         hop_length: samples from frame to frame.
-        low_hz, high_hz: range of the search; the window is four periods of low_hz or longer.
+        f_min, f_max: Hz, range of the search; the window is four periods of f_min or longer.
     Returns:
-        (1 + T // hop_length,) float32, Hz; 0 for unpitched frames.
+        (1 + T // hop_length,) float32, Hz; 0 for unvoiced frames.
     Raises:
         AudioError: an invalid waveform, or a range beyond half the sample rate.
     Source: Mauch and Dixon 2014; librosa.pyin.
     """
     _check_samples(waveform)
-    if not 0 < low_hz < high_hz <= sample_rate / 2:
+    if not 0 < f_min < f_max <= sample_rate / 2:
         raise AudioError(
             f"Expected a pitch range between 0 and {sample_rate / 2:g} Hz, half the sample rate, "
-            f"got {low_hz:g} to {high_hz:g} Hz."
+            f"got {f_min:g} to {f_max:g} Hz."
         )
     import librosa
 
-    window = 2 ** math.ceil(math.log2(4 * sample_rate / low_hz))
+    frame_length = 2 ** math.ceil(math.log2(4 * sample_rate / f_min))
     hertz, _, _ = librosa.pyin(
         waveform.detach().cpu().double().numpy(),
-        fmin=low_hz,
-        fmax=high_hz,
+        fmin=f_min,
+        fmax=f_max,
         sr=sample_rate,
-        frame_length=window,
+        frame_length=frame_length,
         hop_length=hop_length,
         fill_na=0.0,
     )
@@ -286,8 +288,12 @@ def _check_samples(waveform: Tensor) -> None:
         raise AudioError(f"Expected float32 or float64 samples, got {waveform.dtype}.")
 
 
-def torchaudio_functional() -> Any:
-    """Return torchaudio.functional, imported only here: a build for another torch fails to load."""
+def import_torchaudio_functional() -> Any:
+    """Import torchaudio.functional; a build for another torch fails to load.
+
+    Raises:
+        AudioError: torchaudio cannot be loaded.
+    """
     try:
         import torchaudio.functional as functional
     except (ImportError, OSError, RuntimeError) as error:

@@ -1,8 +1,8 @@
 """Read and write audio files, with checks in both directions.
 
-Enters: a path, or a waveform. Leaves: a `Recording`, or a complete file. Callers: training data,
-generation, likelihood, the command line, the studio. Formats: WAV, FLAC, OGG (Vorbis, Opus), MP3.
-Resampling is soxr HQ. `audio_utils.decoding` decodes the files.
+Input: a path, or a waveform. Output: a `Recording`, or a complete file. Formats: WAV, FLAC, OGG
+(Vorbis, Opus), MP3. Resampling is soxr HQ. `audio_utils.decoding` decodes the files. Called by
+training data, generation, likelihood, the command line and the studio.
 """
 
 import io
@@ -41,21 +41,21 @@ _BITS = {"PCM_16": 16, "PCM_24": 24}
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """One audio file in memory.
+    """An audio file as a mono waveform in memory.
 
     Attributes:
         waveform: (T,) float32 in [-1, 1], T >= 1, on the CPU.
         sample_rate: Hz, of the waveform.
         original_rate: Hz, of the file.
         channels: in the file; the waveform is their mean.
-        clipped: number of samples beyond +-1, which were limited to +-1.
+        limited_samples: number of samples beyond +-1, which were limited to +-1.
     """
 
     waveform: Tensor
     sample_rate: int
     original_rate: int
     channels: int
-    clipped: int
+    limited_samples: int
 
 
 def read(
@@ -75,7 +75,7 @@ def read(
     audio = decode_file(path, sample_rate, max_samples)
     return Recording(
         torch.from_numpy(audio.samples),
-        *(audio.sample_rate, audio.original_rate, audio.channels, audio.clipped),
+        *(audio.sample_rate, audio.original_rate, audio.channels, audio.limited_samples),
     )
 
 
@@ -109,12 +109,14 @@ def write(
     if len(subtypes) == 1:
         subtype = subtypes[0]
     if subtype not in subtypes:
-        raise AudioError(f"{path}: {kind} takes subtype {' or '.join(subtypes)}, not {subtype}.")
+        raise AudioError(
+            f"{path}: {kind} files support subtype {' or '.join(subtypes)}, not {subtype}."
+        )
     check_sample_rate(sample_rate, f"{path}: the sample rate")
-    samples = _as_frames(path, waveform)
-    clipped = 0
+    samples = _as_array(path, waveform)
+    limited = 0
     if subtype != "FLOAT":
-        clipped = int(np.count_nonzero(np.abs(samples) > 1))
+        limited = int(np.count_nonzero(np.abs(samples) > 1))
         samples = np.clip(samples, -1, 1)
     encoded = _encode(path, samples, sample_rate, kind, subtype)
     # Python writes the bytes, because libsndfile reports a full disk late or not at all.
@@ -123,10 +125,10 @@ def write(
             temporary.write_bytes(encoded)
     except OSError as error:
         raise AudioError(f"Cannot write {path}: {os_error_reason(error)}.") from error
-    return clipped
+    return limited
 
 
-def _as_frames(path: str | Path, waveform: Tensor | NDArray[Any]) -> NDArray[np.float32]:
+def _as_array(path: str | Path, waveform: Tensor | NDArray[Any]) -> NDArray[np.float32]:
     """Return a waveform as (T, channels) float32; raise AudioError if it cannot be written."""
     shape = tuple(waveform.shape)
     if len(shape) not in (1, 2) or 0 in shape:

@@ -1,6 +1,6 @@
 """Integrated loudness of a recording in LUFS, the broadcast standard ITU-R BS.1770.
 
-Enters: a waveform (T,) and its sample rate. Leaves: LUFS. Callers: `analysis`, loudness
+Input: a waveform (T,) and its sample rate. Output: LUFS. Called by `analysis` and by the loudness
 normalisation of batches.
 
 Why no library (BS.1770 allows an error of 0.1 LU):
@@ -15,14 +15,14 @@ import math
 import torch
 from torch import Tensor
 
-from audio_utils.features import torchaudio_functional
+from audio_utils.features import import_torchaudio_functional
 
 _BLOCK_SECONDS, _STEP_SECONDS = 0.4, 0.1
 _ABSOLUTE_GATE_LUFS = -70.0
 _RELATIVE_GATE_LU = -10.0
 # The K weighting: a high shelf, which models the head, and a high-pass; each with its frequency in
-# Hz and its Q. The shelf has a gain, and a mid-band gain as a power of it. At 48 kHz the
-# coefficients are those of the table in the standard.
+# Hz and its Q. The mid-band gain of the shelf is a power of its gain. At 48 kHz the coefficients
+# are those of the table in the standard.
 _SHELF = (1681.9744509555319, 0.7071752369554193)
 _SHELF_DB, _SHELF_MID_EXPONENT = 3.99984385397, 0.499666774155
 _HIGH_PASS = (38.13547087613982, 0.5003270373253953)
@@ -54,7 +54,7 @@ def integrated_loudness(waveform: Tensor, sample_rate: int) -> float | None:
 
 def _k_weight(waveform: Tensor, sample_rate: int) -> Tensor:
     """Return a waveform (T,) after the K weighting filter."""
-    lfilter = torchaudio_functional().lfilter
+    lfilter = import_torchaudio_functional().lfilter
     k, denominator = _filter_denominator(*_SHELF, sample_rate)
     high, slope = 10 ** (_SHELF_DB / 20), k / _SHELF[1]
     mid = high**_SHELF_MID_EXPONENT * slope

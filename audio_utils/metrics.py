@@ -1,8 +1,8 @@
 """Metrics that compare an estimated waveform with its reference.
 
-Enters: two waveforms (T,) at one sample rate. Leaves: one number. There is no time warping: frame n
-is compared with frame n. Callers: the evaluation of vocoders, the studio. PESQ and STOI need the
-extra `eval`; each package is imported in this file only, at the first call.
+Input: two waveforms (T,) at one sample rate. Output: one number. There is no time warping: frame n
+is compared with frame n. PESQ and STOI need the extra `eval`; each package is imported in this
+file only, at the first call. Called by the evaluation of vocoders and by the studio.
 """
 
 import importlib.util
@@ -24,7 +24,7 @@ _STFT_FLOOR = 1e-7**0.5
 _PESQ_RATE = 8000
 _PESQ_MIN_SECONDS = 0.25
 # pesq 0.0.4 has memory for 50 utterances, does not check the limit, and crashes the process beyond.
-# An utterance with its pause lasts at least 0.38 s, so that 18 s never hold 50.
+# An utterance with its pause lasts at least 0.38 s, so 18 s contain fewer than 50.
 _PESQ_MAX_SECONDS = 18.0
 # 30 frames of 12.8 ms and the window of 25.6 ms.
 _STOI_MIN_SECONDS = 0.42
@@ -43,8 +43,8 @@ def missing_packages() -> list[str]:
 def snr(reference: Tensor, estimate: Tensor) -> float:
     """Return the signal-to-noise ratio; higher is better.
 
-    10 log10(sum r² / sum (r - e)²). It does not model hearing: errors count by their energy only,
-    an inaudible sign flip or delay destroys the value, and loud passages outweigh quiet ones.
+    10 log10(sum r² / sum (r - e)²). It does not model hearing: only the energy of the error counts.
+    An inaudible sign flip or delay ruins the value, and loud passages outweigh quiet ones.
 
     Args:
         reference: (T,), float32 or float64, not silent.
@@ -145,9 +145,12 @@ def stft_distance(reference: Tensor, estimate: Tensor, sample_rate: int) -> floa
         window = round(seconds * sample_rate)
         n_fft = 2 ** math.ceil(math.log2(window))
         config = FeatureConfig(sample_rate, n_fft, window, round(window / 5), n_mels=1, n_mfcc=1)
-        of_reference, of_estimate = stft_magnitude(pair, config).clamp(min=_STFT_FLOOR)
-        convergence = (of_reference - of_estimate).norm() / of_reference.norm()
-        log_distance = (of_reference.log() - of_estimate.log()).abs().mean()
+        reference_magnitude, estimate_magnitude = stft_magnitude(pair, config).clamp(
+            min=_STFT_FLOOR
+        )
+        difference = reference_magnitude - estimate_magnitude
+        convergence = difference.norm() / reference_magnitude.norm()
+        log_distance = (reference_magnitude.log() - estimate_magnitude.log()).abs().mean()
         total += float(convergence + log_distance)
     return total / len(STFT_WINDOW_SECONDS)
 
@@ -204,8 +207,8 @@ def stoi(reference: Tensor, estimate: Tensor, sample_rate: int) -> float:
 
     Correlation of the envelopes of 15 third-octave bands, centred on 150 Hz to 3.8 kHz, over
     segments of 0.4 s; pauses of the reference, 40 dB below its loudest frame, are left out.
-    Insensitive to everything above 4.3 kHz, to level, phase and noise in the pauses, and near 1 to
-    quality: a hoarse voice is intelligible. Sensitive to delay.
+    Insensitive to everything above 4.3 kHz, to level, phase and noise in the pauses. It is near 1
+    for intelligible speech of any quality, such as a hoarse voice. Sensitive to delay.
 
     Args:
         reference: (T,), float32 or float64, 0.42 s or more of it speech, not silent.

@@ -1,8 +1,8 @@
 """Plots of a recording over time, with aligned time axes.
 
-Enters: a waveform (T,) and its sample rate, or values per frame and their time step. Leaves: a
-matplotlib Figure, created without pyplot and therefore without global state. Callers: the command
-line, the studio, the evaluations.
+Input: a waveform (T,) and its sample rate, or values per frame and their time step. Output: a
+matplotlib Figure, created without pyplot and therefore without global state. Called by the command
+line, the studio and the evaluations.
 """
 
 import math
@@ -232,18 +232,18 @@ def plot_levels(levels: Mapping[str, Tensor], hop_seconds: float, duration: floa
 
 
 def plot_pitch(hertz: Tensor, hop_seconds: float, duration: float) -> Figure:
-    """Draw the pitch of the pitched frames, on a scale of octaves.
+    """Draw the pitch of the voiced frames, on a scale of octaves.
 
     Args:
-        hertz: (F,), 0 for unpitched frames.
+        hertz: (F,), 0 for unvoiced frames.
         hop_seconds, duration: as for `plot_levels`.
     """
     figure, axes = _make_figure("Pitch (F0)", "frequency (Hz)", duration)
-    is_pitched = hertz > 0
+    is_voiced = hertz > 0
     seconds = torch.arange(len(hertz)) * hop_seconds
     axes.plot(
-        seconds[is_pitched].numpy(),
-        hertz[is_pitched].numpy(),
+        seconds[is_voiced].numpy(),
+        hertz[is_voiced].numpy(),
         linestyle="",
         marker=".",
         markersize=3,
@@ -255,7 +255,7 @@ def plot_pitch(hertz: Tensor, hop_seconds: float, duration: float) -> Figure:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
     _add_grid(axes)
-    if not is_pitched.any():
+    if not is_voiced.any():
         axes.text(0.5, 0.5, "no pitch found", transform=axes.transAxes, ha="center", color="0.4")
     return figure
 

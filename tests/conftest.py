@@ -1,4 +1,4 @@
-"""Shared by many tests: tiny models, tiny checkpoints, computed sounds, a single thread."""
+"""Fixtures of all tests: tiny models, tiny checkpoints, computed sounds, a single thread."""
 
 import os
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from wavenet.model.model_config import CategoricalOutput, ModelConfig, Output
 from wavenet.model.wavenet import WaveNetConfig
 
 RATE = 8000
-# property tests: seeded, and however slow the machine is
+# property tests: seeded, and without a time limit
 settings.register_profile(
     "seeded",
     max_examples=100,
@@ -40,8 +40,9 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
-# Coverage makes Python code about a third slower, so it is measured without these tests, which take
-# most of the time. The packages that only they test are omitted from the report (pyproject.toml).
+# Coverage makes Python code about a third slower. It is therefore measured without these tests,
+# which need most of the time. The packages that only they test are omitted from the report
+# (pyproject.toml).
 UNMEASURED = ("batch", "corpus", "engines", "evaluation", "faults", "training", "ui")
 
 
@@ -55,7 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """Use one thread: small tensors gain nothing from more, and sums keep their order."""
+    """Use one thread: more do not make small tensors faster, and sums keep their order."""
     torch.set_num_threads(1)
 
 
@@ -128,7 +129,7 @@ def tiny_model(config: ModelConfig | None = None, bits: int = 5, seed: int = 0) 
         parameter.mul_(2)
     if model.config.output.kind == "categorical":
         model.output.weight.mul_(10)
-    else:  # narrow enough that a sample differs from its neighbours
+    else:  # narrow enough for samples that differ from their neighbours
         components = model.config.output.components
         model.output.bias[-components:] -= 4
     return model

@@ -17,7 +17,7 @@ from wavenet.audio_metadata import (
 )
 from wavenet.errors import DataError
 
-# seeded, and however slow the machine is
+# seeded, and without a time limit
 RULES = settings(
     max_examples=100,
     deadline=None,
@@ -28,7 +28,7 @@ RULES = settings(
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return a folder of empty files; only their names are read."""
+    """Build a folder of empty files; only their names are read."""
     for name in ("7_theo_0.wav", "3_lucas_12.FLAC", "deep/er/1_a_b_3.ogg", "notes.txt", "2_x.mp3"):
         path = tmp_path / "data" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def test_a_pattern_matches_the_whole_name(pattern, stem, fields):
     "pattern", ["", "plain", "{a}_{a}", "{}", "{1}", "{a", "a}", "{a-b}", "{a²}"]
 )
 def test_a_pattern_without_fields_or_with_one_twice_is_refused(pattern):
-    """A superscript in a field once came back as an error of the re module."""
+    """Regression: a superscript in a field raised an error of the re module."""
     assert "must name each field once" in refusal(parse_file_name, pattern, "x")
 
 
@@ -127,7 +127,7 @@ def test_a_missing_or_empty_folder_is_refused(folder, tmp_path):
     assert "is not a folder" in refusal(find_audio_files, tmp_path / "nowhere")
     assert "is not a folder" in refusal(find_audio_files, folder / "notes.txt")
     (tmp_path / "empty").mkdir()
-    assert "holds no audio; expected files that end in .wav" in refusal(
+    assert "has no audio; expected files that end in .wav" in refusal(
         find_audio_files, tmp_path / "empty"
     )
 
@@ -146,7 +146,7 @@ def test_a_csv_file_has_files_and_fields(folder):
 
 
 def test_a_quoted_cell_may_contain_line_ends(folder):
-    """Empty lines in a cell, and the breaks themselves, once vanished."""
+    """Regression: the line ends in a cell, and its empty lines, were lost."""
     (file,) = write_and_read(folder, "metadata.csv", 'file_name,text\na.wav,"one\n\ntwo"\n')
     assert file.fields["text"] == "one\n\ntwo"
 
@@ -168,7 +168,7 @@ def test_jsonl_names_files_in_the_usual_columns(folder, column):
 
 @pytest.mark.parametrize("character", ["\u2028", "\u0085", "\x1e"])
 def test_unicode_line_separators_do_not_end_a_line(folder, character):
-    """U+2028 within a text, legal in JSON and in CSV, once cut its line in two."""
+    """Regression: U+2028 in a text, which JSON and CSV allow, divided its line."""
     if character != "\x1e":
         row = json.dumps({"file_name": "a.wav", "text": f"x{character}y"}, ensure_ascii=False)
         (file,) = write_and_read(folder, "metadata.jsonl", row)
@@ -231,7 +231,7 @@ def test_an_id_of_ljspeech_cannot_leave_the_folder(folder):
 
 @pytest.mark.parametrize("name", ["a\0b.wav", "\ud800.wav", "loop/x.wav"])
 def test_a_name_that_no_file_system_allows_is_refused(folder, name):
-    """NUL and lone surrogates once came out as a ValueError of the os module."""
+    """Regression: NUL and lone surrogates raised a ValueError of the os module."""
     (folder / "loop").symlink_to(folder / "loop")
     sentence = refusal(write_and_read, folder, "metadata.jsonl", json.dumps({"file_name": name}))
     assert "row 1" in sentence
@@ -244,13 +244,13 @@ def test_a_name_that_no_file_system_allows_is_refused(folder, name):
         ("metadata.jsonl", '["a.wav"]', "line 1 is not a JSON object"),
         ("metadata.jsonl", "[" * 100_000, "line 1 is not a JSON object"),
         ("metadata.jsonl", '{"file_name": ' + "9" * 5000 + "}", "line 1 is not a JSON object"),
-        ("metadata.jsonl", '{"text": "a"}', "row 1 names no file; expected a column file_name"),
-        ("metadata.jsonl", '{"file_name": ""}', "row 1 names no file"),
+        ("metadata.jsonl", '{"text": "a"}', "row 1 does not name a file; expected a column"),
+        ("metadata.jsonl", '{"file_name": ""}', "row 1 does not name a file"),
         ("metadata.jsonl", "", "has no rows"),
         ("metadata.csv", "", "has no rows"),
         ("metadata.csv", "file_name,a\n", "has no rows"),
-        ("metadata.csv", "name,a\nx.wav,1\n", "row 1 names no file"),
-        ("metadata.csv", "file_name,a\nx.wav,1\n,2\n", "row 2 names no file"),
+        ("metadata.csv", "name,a\nx.wav,1\n", "row 1 does not name a file"),
+        ("metadata.csv", "file_name,a\nx.wav,1\n,2\n", "row 2 does not name a file"),
         ("metadata.csv", "file_name,a\nx.wav," + "y" * 200_000, "cannot be read as a table"),
         ("metadata.csv", 'file_name,a\nx.wav,"1\ny.wav,2\n', "cannot be read as a table"),
         ("metadata.csv", b"file_name\n\xe9t\xe9.wav\n", "UTF-8"),

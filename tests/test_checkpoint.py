@@ -1,4 +1,4 @@
-"""Checkpoints: a saved model comes back, older configs load, a damaged folder is one sentence."""
+"""Checkpoints: a saved model is loaded unchanged, older configs load, errors are one sentence."""
 
 import json
 import os
@@ -111,7 +111,7 @@ def test_the_config_can_be_read_without_weights(folder):
     assert checkpoint.load_config(folder) == make()[0]
 
 
-# what the files in OLD_CONFIGS mean
+# the meaning of the files in OLD_CONFIGS
 EXPECTED = {
     "digits": CheckpointConfig(
         name="digits",
@@ -198,7 +198,7 @@ def test_the_config_of_an_older_checkpoint_loads_and_is_written_with_the_new_key
     assert not condition_keys(new) & RENAMED
     assert json.loads(new)["model"]["architecture"] == "wavenet"
     assert parse_config(CheckpointConfig, new, "new") == config
-    # the control: another value under each old key is another config
+    # negative control: another value of an old key is another config
     for key in condition_keys(text) & RENAMED:
         values = json.loads(text)
         changed = {"measured": None, "low_hz": 50.0, "high_hz": 3000.0, "usual": -30.0}
@@ -231,7 +231,7 @@ def test_the_old_keys_of_a_condition_are_the_new_keys(old, condition):
     assert parse_config(CheckpointConfig, config.model_dump_json(), "new") == config
 
 
-def test_an_old_key_is_known_to_its_own_condition_only_and_not_beside_the_new_one():
+def test_an_old_key_is_valid_for_its_condition_only_and_not_with_the_new_key():
     for condition in (
         {"kind": "position", "bands": 40},
         {"kind": "f0", "window": 512},
@@ -249,7 +249,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 def test_a_name_that_no_file_system_accepts_is_refused(tmp_path):
-    """It once ended in an OSError, as did a folder without read permission."""
+    """Regression: it raised an OSError, and so did a folder without read permission."""
     assert "too long" in refusal(tmp_path / ("x" * 5000))
 
 
@@ -309,7 +309,7 @@ def test_the_sizes_are_checked_before_anything_is_built(folder, monkeypatch):
 
     monkeypatch.setattr(checkpoint, "build", refuse_to_build)
     with pytest.raises(AssertionError):
-        checkpoint.load(folder)  # the control
+        checkpoint.load(folder)  # control: a small model reaches `build`
     model = {**TINY["model"], "residual_channels": 4096, "gate_channels": 4096}
     (folder / CONFIG).write_text(json.dumps({**TINY, "model": model}))
     assert "parameters; the limit is" in refusal(folder)
@@ -342,7 +342,7 @@ def test_a_full_disk_leaves_the_old_weights_complete(folder, monkeypatch):
 
 @pytest.mark.parametrize("name", ["type", "keys", "values", "forward", "training", "_modules"])
 def test_a_condition_cannot_have_a_name_that_torch_reserves(folder, name):
-    """A label called "type" once ended in a KeyError of torch."""
+    """Regression: a label with the name "type" raised a KeyError of torch."""
     label = {"kind": "label", "name": name, "values": ["a"]}
     values = {**TINY, "model": {**TINY["model"], "conditions": [label]}}
     (folder / CONFIG).write_text(json.dumps(values))
@@ -396,7 +396,7 @@ def test_a_pickle_named_as_weights_is_refused_and_never_runs(folder, tmp_path, p
     sentence = refusal(folder)
     assert not (tmp_path / "marker").exists()
     assert protocol < 2 or "is a pickle" in sentence
-    pickle.loads(data)  # the control: it does run
+    pickle.loads(data)  # control: the pickle runs code
     assert (tmp_path / "marker").exists()
 
 
@@ -413,7 +413,7 @@ def test_a_torch_file_named_as_weights_is_refused_and_never_runs(folder, tmp_pat
 
 @pytest.mark.parametrize("length", [640, 896, 1152, 1408, 0x4B50])
 def test_a_header_whose_length_looks_like_the_start_of_a_pickle_is_read(folder, length):
-    """One model in 1,600 once could not be loaded: the length of its header read "PK" or 80 02."""
+    """Regression: one model in 1,600 was refused, if its header length began as "PK" or 80 02."""
     header, body = split(folder)
     text = json.dumps(header)
     length += (len(text) // 65_536 + 1) * 65_536
@@ -436,7 +436,7 @@ def test_an_absurd_header_length_is_refused(folder, length):
     ],
     ids=range(12),
 )  # fmt: skip
-def test_a_header_that_is_no_list_of_tensors_is_refused(folder, header):
+def test_a_header_that_does_not_list_tensors_is_refused(folder, header):
     write(folder, header, split(folder)[1])
     refusal(folder)
 
@@ -446,7 +446,7 @@ def test_a_tensor_name_that_occurs_twice_is_refused(folder):
     text = json.dumps(header)
     twice = text[:-1] + ', "output.bias": ' + json.dumps(header["output.bias"]) + "}"
     write(folder, text, body)
-    checkpoint.load(folder)  # the control: written in the same way, but once
+    checkpoint.load(folder)  # control: the same tensors, each only one time
     write(folder, twice, body)
     assert "occurs twice" in refusal(folder)
 
@@ -512,4 +512,4 @@ def test_a_tensor_of_another_type_is_refused(folder, dtype):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_weight_that_is_not_finite_is_refused(folder, value):
     change_tensors(folder, lambda t: t["embedding.weight"][3].fill_(value))
-    assert "the tensor embedding.weight holds NaN or infinity" in refusal(folder)
+    assert "the tensor embedding.weight contains NaN or infinity" in refusal(folder)

@@ -53,7 +53,7 @@ def test_mu_law_codes_are_those_of_torchaudio(waveform, bits):
 
 
 @pytest.mark.parametrize("bits", MU_LAW_BITS)
-def test_the_comparison_with_torchaudio_notices_another_mu(waveform, bits):
+def test_the_comparison_with_torchaudio_detects_another_mu(waveform, bits):
     codec = MuLawCodec(bits=bits)
     other = mu_law_encoding(waveform, (1 << bits) + 1)  # mu = 2**bits
     codes = codec.encode(waveform)
@@ -109,7 +109,7 @@ def test_other_floating_types_have_the_codes_of_their_values(waveform, codec, dt
 
 
 @every_codec
-def test_the_shape_is_kept_also_of_nothing(codec):
+def test_the_shape_is_kept_also_without_samples(codec):
     assert codec.encode(torch.zeros(2, 3, 4)).shape == (2, 3, 4)
     assert codec.encode(torch.zeros(0)).shape == (0,)
     assert codec.decode(torch.zeros(0, dtype=torch.int64)).shape == (0,)
@@ -148,7 +148,7 @@ def test_pcm16_returns_every_16_bit_value_and_linear_does_not():
     assert torch.equal(codes, PCM + 32_768)
     assert torch.equal(codec.decode(codes), waveform)
     assert torch.equal((codec.decode(codes) * 32_768).to(torch.int64), PCM)
-    linear = LinearCodec().encode(waveform)  # the control
+    linear = LinearCodec().encode(waveform)  # negative control
     assert linear.unique().numel() < 65_536
     assert linear[PCM == 0] == linear[PCM == 1]
 
@@ -158,7 +158,7 @@ def test_pcm16_returns_every_value_of_a_wav_file(tmp_path):
     soundfile.write(path, PCM.numpy().astype(np.int16), 8000, subtype="PCM_16")
     waveform = io.read(path, 8000).waveform
     assert torch.equal(Pcm16Codec().encode(waveform), PCM + 32_768)
-    assert not torch.equal(LinearCodec().encode(waveform), PCM + 32_768)  # the control
+    assert not torch.equal(LinearCodec().encode(waveform), PCM + 32_768)  # negative control
 
 
 def test_pcm16_has_its_silence_and_ends():
@@ -184,7 +184,7 @@ def test_pcm16_rounds_half_up(n):
     assert codes.tolist() == [n, n + 1]
 
 
-def test_linear_codes_have_equal_steps_and_come_back():
+def test_linear_codes_have_equal_steps_and_survive_a_round_trip():
     codec = LinearCodec()
     codes = torch.arange(1 << 16)
     waveform = codec.decode(codes)
@@ -243,7 +243,7 @@ def test_down_decodes_to_the_lower_edges_of_the_formula(bits):
     np.testing.assert_allclose(waveform.numpy(), expected, atol=1e-6, rtol=1e-5)
 
 
-def test_down_256_decodes_by_its_own_formula():
+def test_down_256_decodes_by_its_formula():
     codes = torch.arange(256)
     waveform = MuLawCodec(rounding="down-256").decode(codes)
     expected = expanded(codes.numpy() * 2 / 256 - 1, 256)

@@ -68,7 +68,7 @@ def test_generation_beam_search_scores_and_validation_use_the_codec(tmp_path, ro
 
     bits = score_whole(loaded, codes)
     torch.testing.assert_close(score(loaded, tone).bits, bits, atol=1e-4, rtol=1e-4)
-    if rounding != "half-up":  # the control: with the codes of another rounding, bits differ
+    if rounding != "half-up":  # negative control: with another rounding, the bits differ
         others = score_whole(loaded, MuLawCodec().encode(tone))
         assert (others - bits).abs().max() > 0.01
 
@@ -91,7 +91,7 @@ def test_generation_and_scores_of_16_bits_use_the_codec(tmp_path, codec):
     assert torch.equal(chunk.waveforms[0], codec.decode(chunk.codes[0]))
     bits = score_whole(loaded, codec.encode(tone))
     torch.testing.assert_close(score(loaded, tone).bits, bits, atol=1e-3, rtol=1e-4)
-    # the control: the two laws differ
+    # negative control: the two laws differ
     other = LinearCodec() if codec.law == "pcm16" else Pcm16Codec()
     assert not torch.equal(other.decode(chunk.codes[0]), chunk.waveforms[0])
     assert not torch.equal(other.encode(tone), codec.encode(tone))
@@ -116,5 +116,5 @@ def test_a_run_trains_on_the_codes_of_its_codec(tmp_path, monkeypatch, rounding)
     expected = codec.encode(sine(0.05))
     assert batches
     assert all(torch.equal(row[:400], expected) for row in batches[0].codes)
-    if rounding != "half-up":  # the control
+    if rounding != "half-up":  # negative control
         assert not torch.equal(MuLawCodec().encode(sine(0.05)), expected)

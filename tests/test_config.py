@@ -96,16 +96,16 @@ def test_an_unknown_architecture_is_refused_with_the_known_names(kind, name):
     assert field_of(sentence) == "model.architecture"
     assert all(known in sentence for known in ARCHITECTURES)
     assert f"found {name!r}" in sentence
-    values["model"] = {**MODEL, "architecture": "wavenet"}  # the control
+    values["model"] = {**MODEL, "architecture": "wavenet"}  # control: a known one
     assert parse(kind, values).model.architecture == "wavenet"
 
 
 @pytest.mark.parametrize("value", [5, None, "wavenet", [MODEL]])
-def test_a_model_that_is_no_object_is_refused(value):
+def test_a_model_that_is_not_an_object_is_refused(value):
     assert field_of(refusal(CheckpointConfig, {**CHECKPOINT, "model": value})) == "model"
 
 
-def test_an_unknown_key_is_named_beside_the_known_keys():
+def test_an_unknown_key_is_named_with_the_known_keys():
     sentence = refusal(WaveNetConfig, {**MODEL, "residual_chanels": 4})
     assert "the key residual_chanels is not known" in sentence
     for name in WaveNetConfig.model_fields:
@@ -140,7 +140,7 @@ def test_an_unknown_key_is_named_beside_the_known_keys():
             "kind, name, values, channels, dropout",
         ),
         ({"codec": {"mu-law": 1}}, "codec.mu-law", "law, bits, rounding, silence_code"),
-        # keys that only another class of the union knows
+        # keys that only another class of the union has
         (
             {"model": {**MODEL, "conditions": [{**DIGIT, "unit": "dB"}]}},
             "model.conditions.0.unit",
@@ -148,14 +148,14 @@ def test_an_unknown_key_is_named_beside_the_known_keys():
         ),
     ],
 )
-def test_an_unknown_key_inside_a_config_is_named_beside_the_keys_there(change, path, known):
-    """Neither the names of the classes of a union nor their other keys come into the sentence."""
+def test_an_unknown_key_inside_a_config_is_named_with_the_keys_at_its_level(change, path, known):
+    """The sentence contains neither the names of the classes of a union nor their other keys."""
     sentence = refusal(CheckpointConfig, {**CHECKPOINT, **change})
     assert f"the key {path} is not known (known keys: {known}" in sentence
 
 
 def test_an_unknown_key_that_is_a_value_of_another_field_is_named():
-    """`auto` is a precision, and no class of a union."""
+    """`auto` is a precision, not a class of a union."""
     values = {**CHECKPOINT, "train": {**TRAIN, "auto": 1}}
     del values["format_version"]
     assert "the key train.auto is not known (known keys: steps," in refusal(RecipeConfig, values)
@@ -209,8 +209,8 @@ def test_nan_and_infinity_are_refused(kind, base, name, value):
         json.dumps({"steps": 1, "x" * 100_000: 1}),
     ],
 )  # fmt: skip
-def test_text_that_is_no_config_is_refused_in_one_short_line(text):
-    """An unknown key with a line break, or a very long key, was once printed unchanged."""
+def test_text_that_is_not_a_config_is_refused_in_one_short_line(text):
+    """Regression: an unknown key with a line break, or a very long key, was printed unchanged."""
     assert len(refusal(TrainConfig, text)) < 1000
 
 
@@ -431,7 +431,7 @@ def test_absurd_sizes_are_refused_at_once_and_nothing_is_built(change, words, mo
     ids=str,
 )
 def test_the_estimate_of_the_parameters_is_never_below_the_weights_built(sizes, conditions):
-    """The hidden layers of the condition network, up to 80 million weights, were not counted."""
+    """Regression: the hidden layers of the condition network were not counted: up to 80 million."""
     model = WaveNetConfig(**sizes, dilations=(1, 2), conditions=conditions)
     built = checkpoint.build(
         CheckpointConfig(
@@ -465,7 +465,7 @@ def test_the_estimate_of_the_parameters_is_never_below_the_weights_built(sizes, 
     ids=str,
 )
 def test_a_training_setting_out_of_bounds_is_refused(change):
-    """Betas of 1 and seeds of more than 64 bits once reached torch, whose messages differ."""
+    """Regression: betas of 1 and seeds of more than 64 bits were passed to torch."""
     assert next(iter(change)) in field_of(refusal(TrainConfig, {**TRAIN, **change}))
 
 
@@ -476,7 +476,7 @@ def test_a_training_setting_out_of_bounds_is_refused(change):
     ids=str,
 )  # fmt: skip
 def test_a_sampling_setting_out_of_bounds_is_refused(change):
-    """At a temperature of 1e-300 every logit overflowed and every probability was NaN."""
+    """Regression: at a temperature of 1e-300 every logit overflowed; probabilities were NaN."""
     assert field_of(refusal(SamplingConfig, change)) == next(iter(change))
 
 
@@ -510,4 +510,4 @@ def test_only_conditions_with_dropout_allow_guidance_as_a_default():
 def test_a_mixture_has_the_temperature_only_as_a_default(sampling):
     values = {**CHECKPOINT, "codec": PCM16, "model": {**MODEL, "output": GAUSSIAN}}
     assert "temperature only" in refusal(CheckpointConfig, {**values, "sampling": sampling})
-    parse(CheckpointConfig, {**values, "sampling": {"temperature": 0.7}})  # the control
+    parse(CheckpointConfig, {**values, "sampling": {"temperature": 0.7}})  # control

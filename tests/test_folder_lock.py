@@ -1,4 +1,4 @@
-"""Locking a folder: other processes learn which one holds it, and nothing is left behind."""
+"""Locking a folder: errors name the process that locked it, and no file remains."""
 
 import errno
 import os
@@ -59,7 +59,7 @@ def test_a_folder_is_locked_inside_the_block_only(tmp_path):
         pass
 
 
-def test_a_missing_folder_is_made_and_removed_again_if_empty(tmp_path):
+def test_a_missing_folder_is_created_and_removed_again_if_empty(tmp_path):
     with lock_folder(tmp_path / "deep" / "run"):
         assert lock_holder(tmp_path / "deep" / "run") == os.getpid()
     assert not (tmp_path / "deep" / "run").exists()
@@ -105,7 +105,7 @@ def test_one_process_cannot_lock_a_folder_twice(tmp_path):
 
 
 def test_asking_for_the_holder_does_not_prevent_locking(tmp_path, monkeypatch):
-    """`lock_holder` takes the lock for a moment; once a run that started then was refused."""
+    """Regression: a run that started during `lock_holder`, which locks briefly, was refused."""
     (tmp_path / LOCK_NAME).touch()
     answers = [False, False]
     lock_descriptor = folder_lock.lock_descriptor
@@ -118,7 +118,7 @@ def test_asking_for_the_holder_does_not_prevent_locking(tmp_path, monkeypatch):
         assert answers == []
 
 
-def test_a_lock_file_removed_between_opening_and_locking_is_made_again(tmp_path, monkeypatch):
+def test_a_lock_file_removed_between_opening_and_locking_is_created_again(tmp_path, monkeypatch):
     (tmp_path / LOCK_NAME).touch()
     lock_descriptor, removed = folder_lock.lock_descriptor, []
 
@@ -155,7 +155,7 @@ def test_a_file_that_is_not_a_lock_file_is_refused_and_stays_unchanged(tmp_path,
     assert kind != "text" or lock.read_text() == "12 monkeys"
 
 
-def test_a_folder_that_cannot_be_made_or_written_is_an_error(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_created_or_written_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     assert "cannot be written: file exists" in refusal(tmp_path / "file")
     assert "cannot be written: not a directory" in refusal(tmp_path / "file" / "run")

@@ -1,4 +1,4 @@
-"""SIGINT in a destructor: Python prints and loses it, unless it is delivered again."""
+"""SIGINT in a destructor, which Python only prints, is delivered again."""
 
 import subprocess
 import sys

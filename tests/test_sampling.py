@@ -1,4 +1,4 @@
-"""How a code is drawn: the rules by hand, the frequencies by chi-square with controls."""
+"""Drawing a code: the rules against hand-computed cases, the frequencies by chi-square."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def logs(*values):
 
 
 def peaked(n_classes, seed):
-    """Return random logits, some codes much likelier than others."""
+    """Return random logits; some codes are much likelier than others."""
     rng = np.random.default_rng(seed)
     return torch.from_numpy(2 * rng.standard_normal(n_classes))
 
@@ -114,7 +114,7 @@ def test_top_k_of_all_codes_changes_nothing(k):
 def test_top_p_keeps_codes_until_those_before_reach_p(p, kept):
     logits = logs(0.125, 0.5, 0.25, 0.125)
     if p == 0.76:
-        kept = [0, 1, 2]  # of two equals the one with the lower code comes first
+        kept = [0, 1, 2]  # of two equal probabilities, the lower code comes first
     found = probabilities(logits, SamplingConfig(top_p=p)).nonzero().flatten().tolist()
     assert found == ([0, 1, 2, 3] if kept is None else kept)
 
@@ -173,11 +173,11 @@ def test_a_uniform_on_an_edge_of_the_cdf_draws_the_code_above():
     assert inverse_cdf(p, torch.tensor([0.0, 0.25, 0.5, 0.75])).tolist() == [0, 1, 2, 3]
 
 
-def test_probabilities_whose_sum_is_rounded_favour_no_code():
+def test_a_rounded_sum_of_probabilities_does_not_change_the_draws():
     p = probabilities(peaked(32, 0), SamplingConfig())
     drawn = torch.linspace(0, LARGEST, 500)
     whole = inverse_cdf(p.expand(500, -1), drawn)
-    for scale in (0.5, 2.0):  # much more than rounding, and exact
+    for scale in (0.5, 2.0):  # much more than rounding, and exact factors
         assert torch.equal(inverse_cdf((p * scale).expand(500, -1), drawn), whole)
 
 
@@ -194,16 +194,16 @@ def test_draws_have_the_frequencies_of_the_probabilities(sampling, seed):
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("fault", ["temperature", "last code lost", "shifted"])
-def test_the_test_of_frequencies_notices_a_fault(fault, seed):
+@pytest.mark.parametrize("error", ["temperature", "last code lost", "shifted"])
+def test_the_test_of_frequencies_detects_an_error(error, seed):
     logits = peaked(24, seed)
-    logits[-1] = logits.mean()  # of some weight, for its loss to be noticed
+    logits[-1] = logits.mean()  # likely enough, so that its loss is detected
     wrong = logits.clone()
-    if fault == "last code lost":
+    if error == "last code lost":
         wrong[-1] = -torch.inf
-    sampling = SamplingConfig(temperature=1.05 if fault == "temperature" else 1.0)
+    sampling = SamplingConfig(temperature=1.05 if error == "temperature" else 1.0)
     codes = draw_codes(wrong.expand(DRAWS, -1), uniforms(seed), sampling)
-    if fault == "shifted":
+    if error == "shifted":
         codes = (codes + 1) % 24
     assert p_value(codes, probabilities(logits, SamplingConfig())) < 1e-6
 

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SDK_PIN = "gradio=="
-# The colours that Hugging Face accepts, by its documentation.
+# The colours that Hugging Face accepts, from its documentation.
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 
 

@@ -1,4 +1,4 @@
-"""Tasks of dead workers are retried, tasks that kill workers are isolated, no process is left."""
+"""Tasks of dead workers are retried, tasks that kill workers are isolated, no process remains."""
 
 import multiprocessing
 import os
@@ -22,13 +22,13 @@ from wavenet.worker_pool import (
 
 @dataclass(frozen=True)
 class NumberTask:
-    """A task that is only a number."""
+    """A task that contains only a number."""
 
     key: int
 
 
 class NumberQueue(TaskQueue):
-    """Tasks with the numbers 0 to count - 1; collects what happens to them."""
+    """Tasks with the numbers 0 to count - 1; records their events."""
 
     def __init__(self, count, max_retries=1):
         self.tasks, self.max_retries = map(NumberTask, range(count)), max_retries
@@ -58,8 +58,8 @@ def make_scheduler(count, max_retries=1):
 
 
 @pytest.mark.parametrize(("max_retries", "deaths"), [(0, 3), (2, 5)])
-def test_groups_get_smaller_and_only_a_lone_task_is_given_up(max_retries, deaths):
-    """First all eight tasks together, then two, then one."""
+def test_groups_become_smaller_and_only_a_task_that_is_alone_fails(max_retries, deaths):
+    """The groups have eight tasks, then two, then one."""
     scheduler, queue, _ = make_scheduler(8, max_retries)
     died = 0
     while True:
@@ -107,7 +107,7 @@ def test_workers_that_die_before_their_first_message_stop_the_work():
 
 
 def run_pool(queue, target, *arguments, workers=2, progress=None):
-    """Run processes over a queue; check that none is left."""
+    """Run processes over a queue; check that no process remains."""
     scheduler = TaskScheduler(queue, progress or NoProgress())
     try:
         context = multiprocessing.get_context("spawn")

@@ -1,4 +1,4 @@
-"""`python -m wavenet`: the command `wavenet`, for programs that know their Python and no path."""
+"""`python -m wavenet` runs the command `wavenet`, which need not be on the PATH."""
 
 from wavenet.cli.main import main
 

@@ -1,7 +1,7 @@
 """Audio files of a folder and their fields, from file names or from a metadata table.
 
-A folder and a pattern such as "{digit}_{speaker}_{index}", or a metadata file, enter; one
-`AudioFile` per file leaves. Called by `training`, `corpus`, and the commands that read many files.
+Input: a folder, and a pattern such as "{digit}_{speaker}_{index}" or a metadata file. Output: one
+`AudioFile` per file. Called by `training`, `corpus`, and the commands that read many files.
 """
 
 import csv
@@ -56,7 +56,7 @@ def iterate_audio_files(
     metadata: str | None = None,
     on_error: Callable[[str], None] = _ignore_error,
 ) -> Iterator[AudioFile]:
-    """Yield what `find_audio_files` returns, one file at a time: there may be a million.
+    """Yield the files of `find_audio_files` one by one, because there may be a million.
 
     Args:
         on_error: receives a message for each subfolder that cannot be read.
@@ -70,7 +70,7 @@ def iterate_audio_files(
     names = list_audio_paths(folder, on_error)
     if not names:
         known = ", ".join(AUDIO_SUFFIXES)
-        raise DataError(f"{folder} holds no audio; expected files that end in {known}")
+        raise DataError(f"{folder} has no audio; expected files that end in {known}")
     has_match = pattern is None
     for name in names:
         path = folder / name
@@ -106,7 +106,7 @@ def list_audio_paths(folder: Path, on_error: Callable[[str], None] = _ignore_err
     for root, folders, files in os.walk(folder, onerror=handle):
         relative = os.path.relpath(root, folder).replace(os.sep, "/")
         prefix = "" if relative == "." else f"{relative}/"
-        # folders with the name of a recording, too: reading such a "file" reports the error
+        # a folder named like a recording is kept, so that reading it reports an error
         paths += [prefix + name for name in (*folders, *files) if _is_audio(name)]
     return sorted(paths, key=lambda path: path.replace("/", "\0"))
 
@@ -116,7 +116,7 @@ def _is_audio(name: str) -> bool:
 
 
 def find_metadata(folder: Path, metadata: str | None = None) -> Path | None:
-    """Return the path of the metadata file of a folder, None if it has none.
+    """Return the path of the metadata file of a folder, or None.
 
     Args:
         metadata: name of the file; by default one of `METADATA_NAMES`.
@@ -126,12 +126,14 @@ def find_metadata(folder: Path, metadata: str | None = None) -> Path | None:
     names = (metadata,) if metadata else METADATA_NAMES
     table = next((folder / name for name in names if (folder / name).is_file()), None)
     if metadata and table is None:
-        raise DataError(f"{folder} has no file {metadata}; name an existing metadata file")
+        raise DataError(
+            f"{folder} has no file {metadata}; expected the name of an existing metadata file"
+        )
     return table
 
 
 def parse_file_name(pattern: str, stem: str) -> dict[str, str] | None:
-    """Return the fields in a file name without suffix, None if it does not match the pattern.
+    """Return the fields in a file name without suffix, or None if it does not match the pattern.
 
     Raises:
         DataError: the pattern has no {field}, or one of them twice.
@@ -212,7 +214,7 @@ def _ljspeech_row(line: str) -> dict[str, object]:
 def _to_audio_file(table: Path, number: int, row: Mapping[str, object]) -> AudioFile:
     column = next((c for c in FILE_COLUMNS if row.get(c)), None)
     if column is None:
-        raise DataError(f"{table} row {number} names no file; expected a column file_name")
+        raise DataError(f"{table} row {number} does not name a file; expected a column file_name")
     folder = table.parent.resolve()
     try:
         path = (folder / str(row[column])).resolve()

@@ -1,8 +1,8 @@
-"""A checkpoint: a folder with model.safetensors, config.json and a README.md card.
+"""Load and save a checkpoint: a folder with model.safetensors, config.json and a README.md card.
 
-A path enters, a model ready to run leaves, and back. Nothing in the folder is code. The config is
-checked, and the sizes it asks for are computed, before anything is built; the weights must fit the
-config exactly.
+Input of `load`: a path. Output: a model that is ready to run. Nothing in the folder is code. The
+config is checked, and the sizes it defines are computed, before anything is built; the weights must
+fit the config exactly. Called by everything that runs or trains a model.
 """
 
 import json
@@ -52,7 +52,7 @@ class CheckpointConfig(StrictConfig):
     codec: AnyCodec
     model: AnyModelConfig
     default_seconds: float = Field(default=1.0, gt=0, le=600)
-    sampling: SamplingConfig = SamplingConfig()  # the default of every way to generate
+    sampling: SamplingConfig = SamplingConfig()  # the default of all clips that the model generates
 
     @model_validator(mode="after")
     def _check_output(self) -> Self:
@@ -63,7 +63,7 @@ class CheckpointConfig(StrictConfig):
     def _check_sampling(self) -> Self:
         sampling = self.sampling
         if sampling.greedy:
-            raise ValueError("sampling.greedy cannot be a default; only a caller can ask for it")
+            raise ValueError("sampling.greedy cannot be a default; set it per request")
         if sampling.guidance != 1 and not self.model.droppable:
             raise ValueError("sampling.guidance needs a condition with dropout")
         plain = SamplingConfig(temperature=sampling.temperature)
@@ -125,7 +125,7 @@ def build(config: CheckpointConfig) -> AutoregressiveModel[Any]:
 
 
 def save(folder: Path, config: CheckpointConfig, model: AutoregressiveModel[Any]) -> None:
-    """Write weights and config; each file appears complete or not at all.
+    """Write weights and config; each file is written completely or not at all.
 
     Raises:
         CheckpointError: the folder cannot be written.
@@ -145,11 +145,11 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
     """Read a checkpoint folder.
 
     Raises:
-        CheckpointError: no such folder, a file missing or damaged, a config out of bounds, or
-            weights that do not fit the config.
+        CheckpointError: the folder or a file is missing or damaged, a value in the config is out
+            of range, or the weights do not fit the config.
         OutOfMemory, DeviceError: the weights do not fit the device, or it is lost.
     """
-    folder = find(folder)
+    folder = resolve_checkpoint_path(folder)
     config = load_config(folder)
     try:
         model = build(config)
@@ -162,11 +162,11 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
         return Checkpoint(config, model.eval().to(device), folder)
 
 
-def find(folder: str | Path) -> Path:
-    """Return a folder of the working folder, or else of the project, where our checkpoints are."""
-    beside = Path(__file__).parents[1] / folder
+def resolve_checkpoint_path(folder: str | Path) -> Path:
+    """Return `folder` if it exists, otherwise the folder of this name in the project, if any."""
+    shipped = Path(__file__).parents[1] / folder
     # not pathlib, which raises for a name that is too long or a folder without permission
-    return beside if os.path.isdir(beside) and not os.path.exists(folder) else Path(folder)
+    return shipped if os.path.isdir(shipped) and not os.path.exists(folder) else Path(folder)
 
 
 def load_config(folder: str | Path) -> CheckpointConfig:
@@ -175,7 +175,7 @@ def load_config(folder: str | Path) -> CheckpointConfig:
     Raises:
         CheckpointError: as `load`.
     """
-    path = find(folder) / CONFIG
+    path = resolve_checkpoint_path(folder) / CONFIG
     try:
         found = path.parent.is_dir()
     except OSError as error:
@@ -219,7 +219,7 @@ def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is damaged: {error}") from None
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{path} is damaged: the tensor {name} holds NaN or infinity")
+            raise CheckpointError(f"{path} is damaged: the tensor {name} contains NaN or infinity")
     return tensors
 
 
@@ -233,7 +233,7 @@ def _header(path: Path, data: bytes) -> dict[str, tuple[tuple[int, ...], str]]:
         header.pop("__metadata__", None)
         return {name: (tuple(h["shape"]), str(h["dtype"])) for name, h in header.items()}
     except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        # only now: the length of a valid header can begin with the same two bytes
+        # checked last: the length of a valid header can begin with the same two bytes
         if data[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
             raise CheckpointError(
                 f"{path} is a pickle, which could run code when it is read; expected safetensors"

@@ -1,16 +1,16 @@
 """Codecs: the rule between a waveform and codes.
 
-A waveform in [-1, 1] enters, codes 0 to n_classes - 1 leave, and back. Called by everything that
-handles audio. A codec is a config class with two methods; a checkpoint's `config.json` holds it as
-`codec`, and the key `law` selects the class:
+`encode` converts a waveform in [-1, 1] to codes 0 to n_classes - 1; `decode` converts them back. A
+codec is a config class with these two methods; a checkpoint's `config.json` contains it as `codec`,
+and the key `law` selects the class:
 
     law      class         bits     code of x                        x of a code
     mu-law   MuLawCodec    4 to 10  see `MuLawCodec`                 see `MuLawCodec`
     pcm16    Pcm16Codec    16       round(32768 x) + 32768, clamped  (code - 32768) / 32768
     linear   LinearCodec   16       floor((x + 1) / 2 * 65535 + 0.5) 2 code / 65535 - 1
 
-`pcm16` is lossless: every 16-bit PCM value comes back. `linear`, of older checkpoints, maps the PCM
-values 0 and 1 to one code.
+`pcm16` is lossless: every 16-bit PCM value survives encode and decode. `linear`, of older
+checkpoints, maps the PCM values 0 and 1 to one code. Called by everything that handles audio.
 """
 
 import math
@@ -27,9 +27,9 @@ MIN_MU_LAW_BITS = 4
 MAX_MU_LAW_BITS = 10
 PCM_SCALE = 1 << 15
 
-# Distance in quantisation steps below an edge that still counts as on the edge, if codes are
-# rounded down. A decoded waveform lies on the edges, up to the error of float32: at most 4e-5 of a
-# step at 10 bits.
+# If codes are rounded down, a value up to this far below the edge of a class, in quantisation
+# steps, counts as on the edge. A decoded waveform lies on the edges, up to the error of float32: at
+# most 4e-5 of a step at 10 bits.
 EDGE_TOLERANCE = 2e-4
 
 Rounding = Literal["half-up", "down", "down-256"]
@@ -102,9 +102,9 @@ class MuLawCodec(Codec):
     down-256    256    floor((f + 1) / 2 * 255)     2 code / 256 - 1    128; 8 bits only
 
     This project trains with "half-up". The other two are the conventions of two programs whose
-    models can be imported. "down" decodes to the lower edge of a class, so the smallest change may
-    change the code. "down-256" is not invertible: a decoded waveform has codes one lower, and x = 0
-    has code 127, not the silence code.
+    models can be imported. "down" decodes to the lower edge of a class, so a tiny change of a
+    decoded value may change its code. "down-256" is not invertible: encoding a decoded waveform
+    yields codes one lower, and x = 0 has code 127, not the silence code.
 
     Source: van den Oord et al. 2016, section 2.2; ITU-T G.711.
     """
@@ -148,7 +148,7 @@ class MuLawCodec(Codec):
 
 
 class Pcm16Codec(Codec):
-    """16-bit PCM, code = PCM + 32768: every PCM value comes back.
+    """16-bit PCM, code = PCM + 32768: every PCM value survives encode and decode.
 
     Samples of +1 become 32767 / 32768, the largest value of 16-bit PCM.
     """
@@ -176,7 +176,7 @@ class LinearCodec(Codec):
     silence_code: Literal[32768] = 32768
 
     def _encode(self, waveform: Tensor) -> Tensor:
-        # in float64: float32 cannot tell some neighbours of 65,536 classes apart
+        # in float64: in float32, some of the 65,536 classes collide
         return ((waveform.to(torch.float64) + 1) / 2 * (self.n_classes - 1) + 0.5).to(torch.int64)
 
     def _decode(self, codes: Tensor) -> Tensor:
@@ -188,7 +188,7 @@ def mu_law_silence_code(bits: int, rounding: Rounding = "half-up") -> int:
     return (1 << (bits - 1)) - (rounding == "down")
 
 
-# how a file or another config holds a codec: any of the classes, selected by its law
+# type of a codec in a file or another config: any of the classes, selected by its law
 AnyCodec = Annotated[
     Annotated[MuLawCodec, Tag("mu-law")]
     | Annotated[Pcm16Codec, Tag("pcm16")]

@@ -1,8 +1,9 @@
-"""The base of every config class, and reading one from text or from values.
+"""The base of every config class, and functions that read a config from text or from values.
 
-A config is a frozen pydantic class with bounds. JSON text, or values that a user typed, enter; a
-config leaves, or a `ConfigError` with one sentence: the field, what was expected, what was found.
-Every config class stands beside what it configures.
+A config is a frozen pydantic class with bounds. Input: JSON text, or values that a user typed.
+Output: a config, or a `ConfigError` with one sentence: the field, what was expected, what was
+found. A config class is in the file of the class that it configures. Called by every module with a
+config class.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 MAX_SHOWN_VALUE = 60  # characters of a wrong value in a message
 MAX_SHOWN_TEXT = 300
-UNKNOWN = "unknown_"  # begins the type of an error about the key that selects a class
+UNKNOWN_PREFIX = "unknown_"  # of the type of an error about the key that selects a class
 
 
 class StrictConfig(BaseModel):
@@ -49,7 +50,7 @@ def parse_config(kind: type[ConfigT], text: str | bytes, source: str) -> ConfigT
 
 
 def make_config(kind: type[ConfigT], source: str, /, **values: object) -> ConfigT:
-    """Build a config from values that a user gave.
+    """Build and check a config from values of a user.
 
     Raises:
         ConfigError: as `parse_config`.
@@ -76,7 +77,7 @@ def select_by(key: str, default: str, known: Sequence[str]) -> Discriminator:
 
     return Discriminator(
         read_tag,
-        custom_error_type=f"{UNKNOWN}{key}",
+        custom_error_type=f"{UNKNOWN_PREFIX}{key}",
         custom_error_message=f"expected an object whose {key} is one of {', '.join(known)}",
     )
 
@@ -88,28 +89,28 @@ def describe_error(error: ValidationError, kind: type[BaseModel]) -> str:
     is_unknown_key = first["type"] == "extra_forbidden"
     path, siblings = _resolve(kind, first["loc"], is_unknown_key)
     value, message = first.get("input"), first["msg"].removeprefix("Value error, ")
-    selector = first["type"].removeprefix(UNKNOWN)
+    selector = first["type"].removeprefix(UNKNOWN_PREFIX)
     if selector != first["type"] and isinstance(value, dict) and selector in value:
         path, value = [*path, selector], value[selector]
         message = message.replace(f"an object whose {selector} is ", "")
-    field = _printable(".".join(path)) or "the content"
+    field = _shorten(".".join(path)) or "the content"
     if is_unknown_key:
         return f"the key {field} is not known (known keys: {', '.join(siblings)})"
     if first["type"] == "missing":
         return f"the key {field} is missing"
     found = repr(value)
     is_complete = ", found " in message or len(found) > MAX_SHOWN_VALUE
-    return f"{field}: {_printable(message)}" + ("" if is_complete else f", found {found}")
+    return f"{field}: {_shorten(message)}" + ("" if is_complete else f", found {found}")
 
 
 def _resolve(
     kind: type[BaseModel], loc: tuple[int | str, ...], is_unknown_key: bool
 ) -> tuple[list[str], list[str]]:
-    """Return the path of a field without the tags of unions, and the keys known beside it.
+    """Return the path of a field without the tags of unions, and the known keys at its level.
 
     Args:
         kind: the class of the whole config.
-        loc: the path as pydantic reports it: behind a field that is a union stands a tag.
+        loc: the path as pydantic reports it; after a field that is a union it contains the tag.
         is_unknown_key: whether the last entry is an unknown key, which may look like a tag.
     """
     path: list[str] = []
@@ -145,7 +146,7 @@ def _tags(kind: type[BaseModel]) -> set[Any]:
     return {value for a in literals if get_origin(a) is Literal for value in get_args(a)}
 
 
-def _printable(text: str) -> str:
-    """Shorten text from a file, and replace what a terminal cannot show."""
+def _shorten(text: str) -> str:
+    """Shorten text from a file, and replace characters that a terminal cannot print."""
     short = text if len(text) <= MAX_SHOWN_TEXT else text[:MAX_SHOWN_TEXT] + ".."
     return "".join(c if c.isprintable() else "?" for c in short)

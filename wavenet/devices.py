@@ -1,7 +1,7 @@
 """The device that a model runs on, and the errors of devices.
 
-The name of a device enters; a `torch.device` leaves, or an error that says why there is none.
-Errors that torch raises when a device is lost or full become errors of this package. Called by
+Input: the name of a device. Output: a `torch.device`, or an error with the reason why it cannot be
+used. Errors that torch raises for a lost or full device become errors of this package. Called by
 every part that loads, runs or trains a model; no other file selects a device.
 """
 
@@ -40,7 +40,8 @@ def choose_device(name: str = AUTO, required_by: str = "") -> torch.device:
 
     Args:
         name: auto (a GPU if available, otherwise the CPU), cpu, cuda or cuda:N.
-        required_by: what needs a GPU, for the error message; with it, auto never means the CPU.
+        required_by: the subject of the error message if a GPU is required, such as "the engine
+            gpu"; auto then never selects the CPU. "" if a CPU is allowed.
     Raises:
         ConfigError: the name is unknown, or there is no such GPU.
     """
@@ -96,13 +97,13 @@ def device_errors(
 
 
 def release_cached_memory() -> None:
-    """Return the memory that torch caches to a GPU that had too little."""
+    """Release the memory that torch has cached on a GPU."""
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use, by its affinity and its container's quota."""
+    """Return the number of cores that this process may use, by affinity and container quota."""
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
     cores = len(os.sched_getaffinity(0))

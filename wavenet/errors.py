@@ -11,11 +11,11 @@ WaveNetError
 │   └── OutOfMemory      a device has too little memory
 ├── FolderError          an output folder cannot be created or used
 │   └── FolderInUse      another process is writing into it
-├── HubError             the Hugging Face Hub cannot be reached, or refuses
+├── HubError             the Hugging Face Hub cannot be reached, or rejects a request
 └── TrainingError        training had to stop: a loss that is not finite, nothing to resume
 
 `audio_utils.errors.AudioError` is separate. The command line and the studio print all of these as
-one sentence; any other exception is a bug and keeps its traceback.
+one sentence; any other exception is a bug and has a traceback.
 """
 
 
@@ -64,7 +64,7 @@ class FolderInUse(FolderError):
 
 
 class HubError(WaveNetError):
-    """The Hugging Face Hub cannot be reached, or refuses."""
+    """The Hugging Face Hub cannot be reached, or rejects a request."""
 
 
 class TrainingError(WaveNetError):

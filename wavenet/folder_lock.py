@@ -1,12 +1,12 @@
-"""Exclusive use of a folder by one process, through a lock that ends with that process.
+"""Exclusive use of a folder by one process, by a lock that ends with that process.
 
-A folder enters; inside `lock_folder` no other process can lock it. Called by training, `batch` and
-`corpus`. The operating system holds the lock. The file `.lock` only carries it and names the
-process that holds it, so a killed process leaves nothing that has to be removed.
+Inside `lock_folder` no other process can lock the folder. The operating system maintains the lock.
+The file `.lock` is only the object that is locked, and contains the id of the process that locked
+it. After a process is killed, nothing has to be removed. Called by training, `batch` and `corpus`.
 
-`filelock` provides the calls of the operating system. Its `FileLock` is not used: it does not say
-which process holds the lock, leaves the file behind, accepts any existing file as the lock file,
-and fails on file systems without locks.
+`filelock` provides the calls of the operating system. Its `FileLock` is not used: it does not
+report which process has the lock, does not remove the file, accepts any existing file as the lock
+file, and fails on file systems without locks.
 """
 
 import errno
@@ -23,7 +23,7 @@ from audio_utils.atomic_files import os_error_reason
 from wavenet.errors import FolderError, FolderInUse
 
 LOCK_NAME = ".lock"
-# `lock_holder` takes the lock for a moment itself. A folder is in use only if this does not end.
+# `lock_holder` locks briefly. A folder that stays locked for longer than this is in use.
 _WAIT_SECONDS = 0.2
 _POLL_SECONDS = 0.01
 # Some network file systems have no locks. Work continues there without one.
@@ -34,11 +34,11 @@ _MAX_BYTES = 20  # of a lock file: digits of a process id, and a line end
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Lock a folder for this process inside the block; a missing folder is made.
+    """Lock a folder for this process inside the block; a missing folder is created.
 
     Raises:
         FolderInUse: another process has locked it; nothing in it was changed.
-        FolderError: it cannot be made or written, or its `.lock` is not a lock file.
+        FolderError: it cannot be created or written, or its `.lock` is not a lock file.
     """
     path, is_new = folder / LOCK_NAME, not folder.exists()
     try:
@@ -51,7 +51,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # removed while locked: a process that waits for this file sees that, and makes another
+        # removed while locked: a process that waits for this file detects that and creates another
         with suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
                 path.unlink()
@@ -67,7 +67,7 @@ def lock_holder(folder: Path) -> int | None:
     """Return the id of the process that has locked a folder.
 
     Returns:
-        None if the folder is not locked; 0 if it is, by an unknown process.
+        None if the folder is not locked; 0 if an unknown process has locked it.
     """
     try:
         descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY | _FLAGS)
@@ -102,7 +102,7 @@ def _acquire(folder: Path, path: Path) -> int:
         descriptor = _open_lock_file(folder, path)
         try:
             if _try_lock(descriptor):
-                if os.fstat(descriptor).st_nlink:  # not removed by its last holder meanwhile
+                if os.fstat(descriptor).st_nlink:  # not removed by the previous holder
                     os.ftruncate(descriptor, 0)
                     os.write(descriptor, f"{os.getpid()}\n".encode())
                     return descriptor
@@ -116,7 +116,7 @@ def _acquire(folder: Path, path: Path) -> int:
 
 
 def _open_lock_file(folder: Path, path: Path) -> int:
-    """Open or make the lock file; refuse any other file, for its content would be replaced."""
+    """Open or create the lock file; refuse any other file, because it would be overwritten."""
     refusal = FolderError(
         f"{path} is not a lock file of this program; move it away or choose another folder"
     )
@@ -144,7 +144,7 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _read_process_id(descriptor: int) -> int | None:
-    """Return the process id in a lock file, None if its content is anything else."""
+    """Return the process id in a lock file, or None if its content is not a process id."""
     os.lseek(descriptor, 0, os.SEEK_SET)
     text = os.read(descriptor, _MAX_BYTES + 1).strip()
     os.lseek(descriptor, 0, os.SEEK_SET)

@@ -1,8 +1,8 @@
 """SIGINT (Ctrl-C) handling for commands with worker processes.
 
-A terminal sends SIGINT to all processes of a command. Processes that start others call
-`ignore_sigint`, so that only the first process decides what it means. The command line installs
-`redeliver_sigint`, so that no SIGINT is lost.
+A terminal sends SIGINT to all processes of a command. `ignore_sigint` protects the processes that
+are started inside it, so that only the first process reacts. `redeliver_sigint` prevents the loss
+of a SIGINT. Called by the command line and by everything that starts processes.
 """
 
 import _thread
@@ -17,7 +17,7 @@ REDELIVERY_SECONDS = 0.01
 
 @contextmanager
 def ignore_sigint() -> Iterator[None]:
-    """Ignore SIGINT inside the block; processes started there ignore it, too.
+    """Ignore SIGINT inside the block; processes that are started there ignore it, too.
 
     Outside the main thread, where Python cannot set signal handlers, nothing changes.
     """
@@ -32,14 +32,14 @@ def ignore_sigint() -> Iterator[None]:
 
 
 def redeliver_sigint(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Send SIGINT again if it came in a destructor, where Python only prints the exception.
+    """Send SIGINT again if it arrived in a destructor, where Python only prints the exception.
 
-    For `sys.unraisablehook`; every other exception is printed as usual.
+    To be installed as `sys.unraisablehook`; every other exception is printed as usual.
     """
     if unraisable.exc_type is not KeyboardInterrupt:
         sys.__unraisablehook__(unraisable)
         return
-    # a moment later: what is raised inside this hook is lost as well
+    # delayed, because exceptions inside this hook are lost
     timer = threading.Timer(REDELIVERY_SECONDS, _interrupt_main_thread)
     timer.daemon = True
     timer.start()

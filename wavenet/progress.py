@@ -1,11 +1,14 @@
-"""Progress of long work: one protocol from the lowest layer to a progress bar."""
+"""Progress of long work: one protocol for all layers, up to the progress bar.
+
+Called by everything that trains, generates, scores or prepares data.
+"""
 
 from collections.abc import Callable
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Receives the progress of one piece of work."""
+    """Receives the progress of one operation."""
 
     def advance(self, amount: float) -> None:
         """Count finished work, in the unit of the caller; negative if some must be repeated."""
@@ -27,7 +30,7 @@ class NoProgress:
 
 
 class CallbackProgress:
-    """Passes progress to two functions.
+    """Calls two functions with the progress.
 
     Args:
         on_advance: receives amounts.
@@ -42,9 +45,9 @@ class CallbackProgress:
         self._on_advance, self._on_message = on_advance, on_message
 
     def advance(self, amount: float) -> None:
-        """Pass finished work on."""
+        """Call `on_advance`."""
         self._on_advance(amount)
 
     def message(self, text: str) -> None:
-        """Pass a sentence on."""
+        """Call `on_message`."""
         self._on_message(text)

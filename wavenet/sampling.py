@@ -1,13 +1,14 @@
-"""How a code is drawn: temperature, top-k, top-p, greedy, then the inverse CDF of a uniform.
+"""Draw a code: temperature, top-k, top-p, greedy, then the inverse CDF of a uniform.
 
-Logits and one uniform per row enter, codes leave. Pure functions; the uniforms come from the
-caller, so that every engine draws the same code from the same logits. Compiled engines repeat these
-rules in their own loop and are tested against this file.
+Input: logits, and one uniform per row. Output: codes. The functions are pure, and the caller
+provides the uniforms, so that every engine draws the same code from the same logits. Called by
+engines that run in PyTorch. Compiled engines implement these rules in their own loop and are tested
+against this file.
 
 The order is fixed. Guidance merges two sets of logits into one. Temperature divides the logits.
-Top-k keeps the k most likely codes, and all that tie with the k-th. Top-p keeps, of the remaining
-codes, those for which the probability of all more likely codes together is below p. The rest is
-renormalised. The CDF runs in the order of the codes.
+Top-k keeps the k most likely codes, and all codes that tie with the k-th. Of these, top-p keeps the
+codes for which all more likely codes together have a probability below p. The probabilities of the
+codes that remain are renormalised. The CDF is in the order of the codes.
 """
 
 from typing import Any
@@ -40,7 +41,7 @@ def resolve_sampling(defaults: SamplingConfig, **settings: Any) -> SamplingConfi
 
 
 def rows_per_clip(sampling: SamplingConfig) -> int:
-    """Return how many rows of a batch one clip needs: with guidance 2, the second unconditional."""
+    """Return 2 with guidance (a conditional and an unconditional row per clip), otherwise 1."""
     return 1 if sampling.guidance == 1 else 2
 
 

@@ -1,9 +1,10 @@
 """Worker processes of this machine, and the assignment of tasks to workers.
 
-Tasks enter and results leave through a `TaskQueue`. A task belongs to one worker until its result
-arrives. If a worker dies, its unfinished tasks are retried in smaller and smaller groups: a task
-that kills its worker is isolated, and the other tasks lose little time. Called by `corpus` and
-`batch`; the scheduler also serves workers that are not processes of this machine.
+Input: the tasks of a `TaskQueue`. Output: their results, which the same queue receives. A task
+belongs to one worker until its result arrives. If a worker dies, its unfinished tasks are retried
+in smaller and smaller groups: a task that kills its worker is isolated, and the other tasks lose
+little time. Called by `corpus` and `batch`; the scheduler also supports workers that are not
+processes of this machine.
 """
 
 import logging
@@ -42,7 +43,7 @@ class TaskQueue(Protocol[TaskT]):
     """The tasks of a run, and the destination of their results."""
 
     def next_task(self) -> TaskT | None:
-        """Return the next task, None if there are no more."""
+        """Return the next task, or None if no tasks are left."""
 
     def finish_task(self, task: TaskT, result: Any) -> None:
         """Store the result of a task."""
@@ -54,21 +55,21 @@ class TaskQueue(Protocol[TaskT]):
         """Return whether to retry an unfinished task of a dead worker.
 
         Args:
-            crashes: workers that died while this was their only task, with this one; 0 if this
-                worker had other tasks as well.
+            crashes: number of workers that died with this as their only task, this worker
+                included; 0 if this worker also had other tasks.
         """
 
 
 class WorkerEvent(StrEnum):
-    """What a worker reports; the content that follows is in parentheses."""
+    """The kind of a worker's message; the content of the message is in parentheses."""
 
-    NEXT = "next"  # asks for a task
+    NEXT = "next"  # requests a task
     UPDATED = "updated"  # (key, state) of a task
     FINISHED = "finished"  # (key, result) of a task
     RETURNED = "returned"  # (key) of a task that was not started
     ADVANCED = "advanced"  # (amount) of finished work
     MESSAGE = "message"  # (text) for the user
-    IDLE = "idle"  # has finished all its tasks and received None instead of another
+    IDLE = "idle"  # has finished all tasks and received None as the next task
     FAILED = "failed"  # (error) that stops all work
 
 
@@ -78,9 +79,9 @@ class WorkerSlot(Generic[TaskT]):
 
     Attributes:
         unfinished: tasks without a result, by key.
-        retry_group: tasks not yet assigned of a group to retry, the only ones that this worker may
-            receive; None if it works on new tasks.
-        is_alone: the group has one task.
+        retry_group: unassigned tasks of a group to retry; this worker receives only these. None if
+            it works on new tasks.
+        is_alone: the group had one task.
         is_idle: the worker waits for `TaskScheduler.has_tasks`.
         has_started: the worker has sent a message.
     """
@@ -93,7 +94,7 @@ class WorkerSlot(Generic[TaskT]):
 
     @property
     def is_busy(self) -> bool:
-        """Whether tasks would have to be retried if the worker died now."""
+        """Whether tasks must be retried if the worker dies now."""
         return bool(self.unfinished or self.retry_group)
 
 
@@ -118,14 +119,14 @@ class TaskScheduler(Generic[TaskT]):
         return bool(self._retry_groups) or not self._is_exhausted
 
     def next_task(self, slot: WorkerSlot[TaskT]) -> TaskT | None:
-        """Assign a task; None if there is none for this worker until it is idle."""
+        """Assign a task and return it; None: nothing now, ask again when the worker is idle."""
         if self._retry_groups and slot.retry_group is None and not slot.unfinished:
             slot.retry_group = deque(self._retry_groups.popleft())
             slot.is_alone = len(slot.retry_group) == 1
         if slot.retry_group is not None:
             task = slot.retry_group.popleft() if slot.retry_group else None
         elif self._retry_groups or self._is_exhausted:
-            return None  # once the worker has finished its tasks, it retries a group
+            return None  # the worker first finishes its tasks, then it receives a group
         else:
             task = self._tasks.next_task()
             self._is_exhausted = task is None
@@ -134,7 +135,7 @@ class TaskScheduler(Generic[TaskT]):
         return task
 
     def handle(self, slot: WorkerSlot[TaskT], event: WorkerEvent, *content: Any) -> None:
-        """Handle what a worker reports.
+        """Handle an event of a worker.
 
         Raises:
             WaveNetError: an error that stops all work.
@@ -184,8 +185,7 @@ class TaskScheduler(Generic[TaskT]):
             self._retry_groups.append(list(slot.retry_group))
         if unfinished:
             self._progress.message(
-                f"a worker died ({cause}); retrying what it had not finished: "
-                f"{len(unfinished)} in all"
+                f"a worker died ({cause}); retrying its unfinished tasks: {len(unfinished)} in all"
             )
 
     def _count_crash(self, task: TaskT) -> int:
@@ -224,7 +224,7 @@ class WorkerPool(Generic[TaskT]):
         self._workers: list[_WorkerProcess[TaskT]] = []
 
     def run(self, count: int) -> None:
-        """Run a number of processes until no task is left. None is left behind.
+        """Run `count` processes until no task is left; on return, no process is running.
 
         Raises:
             WaveNetError: a worker reported an error that stops all work, or none can start.
@@ -244,7 +244,7 @@ class WorkerPool(Generic[TaskT]):
         process = self._context.Process(
             target=self._target, args=(remote_pipe, *self._arguments), daemon=True
         )
-        with ignore_sigint():  # inherited: until `run_worker` runs, SIGINT must not end it
+        with ignore_sigint():  # inherited: SIGINT must not end the process before `run_worker`
             process.start()
         remote_pipe.close()
         logger.info("started worker %s", process.pid)
@@ -260,8 +260,8 @@ class WorkerPool(Generic[TaskT]):
                 self._reap(worker)
 
     def _handle_messages(self, worker: _WorkerProcess[TaskT]) -> bool:
-        """Handle all waiting messages; return whether the worker lives."""
-        # asked first: the last messages of a process that is dead by now are in the pipe
+        """Handle all waiting messages; return whether the process is alive."""
+        # checked first, because the last messages of a dead process are still in the pipe
         is_alive = bool(worker.process.is_alive())
         while True:
             try:
@@ -275,7 +275,7 @@ class WorkerPool(Generic[TaskT]):
                 _send(worker.pipe, self._scheduler.next_task(worker.slot))
 
     def _resume_or_release(self) -> None:
-        """Resume idle workers if there are tasks; release them once no worker has any."""
+        """Resume idle workers if there are tasks; release them when no worker has tasks."""
         is_busy = any(worker.slot.is_busy for worker in self._workers)
         for worker in [w for w in self._workers if w.slot.is_idle]:
             if self._scheduler.has_tasks:
@@ -313,7 +313,7 @@ class WorkerPool(Generic[TaskT]):
 
 
 def _send(pipe: Connection, message: Any) -> None:
-    """Send to a worker; if it is dead, its sentinel reports that."""
+    """Send a message to a worker; the sentinel of a dead worker reports its death."""
     with suppress(OSError):
         pipe.send(message)
 
@@ -321,14 +321,14 @@ def _send(pipe: Connection, message: Any) -> None:
 class WorkerConnection(Generic[TaskT]):
     """The pipe of a worker process: receives tasks; sends results and, as a `Progress`, progress.
 
-    The process exits at once if its parent is gone.
+    The process exits at once if its parent has ended.
     """
 
     def __init__(self, pipe: Connection):
         self._pipe, self._parent = pipe, os.getppid()
 
     def next_task(self) -> TaskT | None:
-        """Return the next task, None if there is none for now."""
+        """Return the next task, or None if no task is available now."""
         self.send(WorkerEvent.NEXT)
         task: TaskT | None = self._pipe.recv()
         return task
@@ -350,7 +350,7 @@ class WorkerConnection(Generic[TaskT]):
         self.send(WorkerEvent.MESSAGE, text)
 
     def wait_for_tasks(self) -> bool:
-        """Wait until there are tasks again; return False if there will be none."""
+        """Wait until tasks are available; return False if there will be no more."""
         self.send(WorkerEvent.IDLE)
         return bool(self._pipe.recv())
 
@@ -360,24 +360,24 @@ class WorkerConnection(Generic[TaskT]):
             os._exit(1)
         try:
             self._pipe.send((event, *content))
-        except OSError:  # the parent is gone; the caller would take this for an error of its own
+        except OSError:  # the parent has ended; raising would look like an error of the caller
             os._exit(1)
 
 
 def run_worker(pipe: Connection, work: Callable[[WorkerConnection[Any]], None]) -> None:
-    """Work in a worker process until the pool releases it or is gone.
+    """Process tasks in a worker process until the pool releases it or ends.
 
     Args:
         pipe: to the pool.
-        work: works on tasks until `next_task` returns None.
+        work: processes tasks until `next_task` returns None.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what it means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the parent reacts to it
     connection: WorkerConnection[Any] = WorkerConnection(pipe)
     try:
         work(connection)
         while connection.wait_for_tasks():
             work(connection)
     except (EOFError, ConnectionError):
-        return  # the parent is gone
+        return  # the parent has ended
     except WaveNetError as error:
         connection.send(WorkerEvent.FAILED, error)

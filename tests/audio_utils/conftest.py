@@ -11,7 +11,7 @@ from .crafted_files import RATE
 
 @pytest.fixture
 def make_speech():
-    """Return a function that makes a speech-like signal: gliding harmonics, noise, faint hiss."""
+    """Return a function that builds a signal like speech: gliding harmonics, noise, faint hiss."""
 
     def make(sample_rate, seconds=1.0, seed=0):
         rng = np.random.default_rng(seed)
@@ -33,7 +33,7 @@ def make_speech():
 
 @pytest.fixture
 def make_sine():
-    """Return a function that makes a sine, (T,) float32."""
+    """Return a function that computes a sine, (T,) float32."""
 
     def make(frequency, sample_rate, samples, amplitude=0.5):
         t = torch.arange(samples, dtype=torch.float64) / sample_rate

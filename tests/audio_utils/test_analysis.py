@@ -92,7 +92,7 @@ def test_noise_has_almost_no_pitch_and_silence_none(rng):
 def test_the_pitch_of_a_long_recording_has_2000_frames(monkeypatch):
     arguments = {}
 
-    def pitch(waveform, sample_rate, hop_length, low_hz, high_hz):
+    def pitch(waveform, sample_rate, hop_length, f_min, f_max):
         arguments.update(rate=sample_rate, hop=hop_length, samples=len(waveform))
         return torch.zeros(3)
 

@@ -1,4 +1,4 @@
-"""A file is complete or absent, whatever happens while it is written."""
+"""A file is complete or absent, also after an error during the write."""
 
 import errno
 import os

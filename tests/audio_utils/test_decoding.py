@@ -34,7 +34,7 @@ from .crafted_files import RATE, SUFFIXES, assert_read_error, float_wav, wav_byt
         (b"ID3\x04" + bytes(99), "cannot be decoded"),
         # Noise that begins like an MP3 frame: libsndfile reports that the file does not exist.
         (np.random.default_rng(1).bytes(4096), "cannot be decoded; it is damaged"),
-        (wav_bytes(b""), "holds no samples"),
+        (wav_bytes(b""), "has no samples"),
         (wav_bytes(kind=0x9999), "cannot be decoded"),
         (wav_bytes(b"\x00\x10" * 7, channels=2), "ends inside a sample"),
     ],
@@ -103,7 +103,7 @@ def test_ogg_truncated_between_two_pages_raises(tmp_path, encoded_speech):
 
 
 def test_mp3_whose_header_declares_more_frames_raises(tmp_path, encoded_speech):
-    """With a byte count that fits, only decoding detects the error."""
+    """The byte count is correct, so only decoding detects the error."""
     whole = bytearray(encoded_speech(".mp3")[:-500])
     at = max(whole.find(b"Xing"), whole.find(b"Info"))
     whole[at + 12 : at + 16] = struct.pack(">I", len(whole))
@@ -199,7 +199,7 @@ def test_flipped_bits_raise_nothing_but_audio_errors(tmp_path, encoded_speech):
         path = tmp_path / f"flip{suffix}"
         for index in range(60):
             data = bytearray(whole)
-            # Half of them in the header, where they have the largest effect.
+            # Half of the flips are in the header, where they have the largest effect.
             limit = 100 if index % 2 else len(data)
             data[rng.integers(limit)] ^= 1 << rng.integers(8)
             path.write_bytes(data)

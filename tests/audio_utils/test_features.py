@@ -147,7 +147,7 @@ def test_silence_has_the_documented_floor():
 
 
 def test_a_batch_equals_its_clips(make_speech):
-    """One maximum for the whole batch would raise the floor of the quiet clip."""
+    """With one maximum for the whole batch, the floor of the quiet clip would be higher."""
     config = FeatureConfig(16_000)
     loud = torch.cat([make_speech(16_000, 0.3), torch.zeros(2000)])
     clips = [loud, 1e-3 * loud, loud.flip(0), 0.1 * loud, loud**3, -loud]

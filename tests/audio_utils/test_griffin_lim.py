@@ -46,7 +46,7 @@ def test_the_result_has_the_mel_spectrogram_length_and_level_of_the_input(make_s
     "change", [{"hop_length": 72}, {"f_max": 3600.0}, {"f_min": 100.0}, {"win_length": 512}]
 )
 def test_negative_control_other_settings_are_worse(monkeypatch, make_speech, change):
-    """The mel spectrogram is computed with other settings than it is inverted with."""
+    """The mel spectrogram is computed and inverted with different settings."""
     speech = make_speech(RATE)
     right = log_mel_error(speech, griffin_lim(speech, RATE, CONFIG, 20), CONFIG)
 

@@ -29,7 +29,7 @@ def test_pcm_keeps_every_code_exactly(tmp_path, suffix, subtype, bits):
     assert torch.equal(recording.waveform, waveform)
     assert recording.waveform.dtype == torch.float32
     assert (recording.sample_rate, recording.original_rate) == (RATE, RATE)
-    assert (recording.channels, recording.clipped) == (1, 0)
+    assert (recording.channels, recording.limited_samples) == (1, 0)
 
 
 def test_pcm_rounds_to_the_nearest_code(tmp_path, make_speech):
@@ -113,14 +113,14 @@ def test_overshoot_of_resampling_is_limited_and_counted(tmp_path):
     recording = read(tmp_path / "a.wav", sample_rate=RATE)
     assert recording.waveform.abs().max() == 1
     raw = soxr.resample(square.numpy(), 8000, RATE, quality="HQ")
-    assert recording.clipped == np.count_nonzero(np.abs(raw) > 1) > 0
+    assert recording.limited_samples == np.count_nonzero(np.abs(raw) > 1) > 0
 
 
 def test_float_files_beyond_full_scale_are_limited_and_counted(tmp_path):
     (tmp_path / "a.wav").write_bytes(float_wav([0.5, 1.5, -1.0, -2.0, 1.0, 1e-42]))
     recording = read(tmp_path / "a.wav")
     assert recording.waveform.tolist()[:5] == [0.5, 1.0, -1.0, -1.0, 1.0]
-    assert recording.clipped == 2
+    assert recording.limited_samples == 2
 
 
 @pytest.mark.parametrize(
@@ -181,8 +181,18 @@ def test_float_wav_keeps_values_beyond_full_scale(tmp_path):
         ("a.wav", np.zeros(9, np.int16), {}, "floating point"),
         ("a.wav", torch.zeros(1).expand(2**31), {}, "too many for one file"),
         ("a.wav", torch.zeros(9), {"sample_rate": 3999}, "sample rate must be"),
-        ("a.wav", torch.zeros(9), {"subtype": "PCM_8"}, "takes subtype PCM_16 or PCM_24 or FLOAT"),
-        ("a.flac", torch.zeros(9), {"subtype": "FLOAT"}, "takes subtype PCM_16 or PCM_24, not"),
+        (
+            "a.wav",
+            torch.zeros(9),
+            {"subtype": "PCM_8"},
+            "files support subtype PCM_16 or PCM_24 or FLOAT",
+        ),
+        (
+            "a.flac",
+            torch.zeros(9),
+            {"subtype": "FLOAT"},
+            "files support subtype PCM_16 or PCM_24, not",
+        ),
         ("a.mp3", torch.zeros(3, 9), {}, "MP3 .* 3 channels"),
         ("a.mp3", torch.zeros(9), {"sample_rate": 44_056}, "MP3 .* 44056 Hz"),
         ("missing/a.wav", torch.zeros(9), {}, "does not exist"),

@@ -56,7 +56,7 @@ def test_pitch_and_phase_are_kept():
     matched = match_mel(tone, mel_spectrogram(tone * slope, config), config)
     inside = slice(RATE // 4, -RATE // 4)
     torch.testing.assert_close(matched[inside], (tone * slope)[inside], atol=0.02, rtol=0)
-    assert (matched[inside] - (noise(RATE) * slope)[inside]).abs().max() > 0.1  # the control
+    assert (matched[inside] - (noise(RATE) * slope)[inside]).abs().max() > 0.1  # negative control
 
 
 @pytest.mark.parametrize("samples", [RATE // 2 + n for n in (0, 1, 79, 80, 158, 159)])

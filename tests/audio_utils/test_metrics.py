@@ -109,7 +109,7 @@ def test_snr_is_the_level_of_the_added_noise(make_speech, decibels):
 
 
 def test_documented_invariances(make_speech):
-    # The pause at the end makes sure that a delay cuts off no speech.
+    # The pause at the end ensures that a delay cuts off no speech.
     speech = torch.cat([make_speech(RATE, 2.0), torch.zeros(RATE // 2)])
     values = {
         name: {f.__name__: evaluate(f, speech, other) for f in ALL}

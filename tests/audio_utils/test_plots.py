@@ -200,7 +200,7 @@ def test_labels_of_all_plots_stay_inside_the_figure(all_figures):
         assert_labels_inside(figure)
 
 
-def test_only_pitched_frames_are_drawn_at_their_times():
+def test_only_voiced_frames_are_drawn_at_their_times():
     hertz = torch.tensor([0, 0, 440, 220, 0.0])
     figure = plots.plot_pitch(hertz, 0.01, 0.05)
     (points,) = figure.axes[0].lines

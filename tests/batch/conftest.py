@@ -96,7 +96,7 @@ def run_rows(folder, rows, checkpoint, workers=1, settings=None, progress=None, 
 
 
 def file_hashes(folder: Path):
-    """Return the hash of every file but journals, by name; check that no file is incomplete."""
+    """Return the hash of every file except journals, by name; check that no file is incomplete."""
     hashes = {}
     for path in folder.rglob("*"):
         if path.is_file() and not path.name.startswith("results"):

@@ -13,14 +13,14 @@ from wavenet.errors import ConditionError, ConfigError, FolderError
 
 @pytest.fixture(autouse=True)
 def reset_storage(monkeypatch):
-    """Forget opened storages; retry without a pause."""
+    """Clear the cache of opened storages; retry without a pause."""
     monkeypatch.setattr(clip_storage, "RETRY_PAUSES", (0.0, 0.0))
     open_remote_storage.cache_clear()
     fsspec.filesystem("memory").store.clear()
 
 
 def text_writer(text):
-    """Return a function that writes a text and counts 3 clipped samples."""
+    """Return a function that writes a text and counts 3 limited samples."""
 
     def write(path):
         path.write_text(text)
@@ -34,7 +34,7 @@ def test_a_stored_file_is_found_again(tmp_path, kind):
     storage = RemoteStorage(f"{kind}://{tmp_path}/clips")
     assert not storage.exists("a/b.wav")
     stored = storage.write("a/b.wav", text_writer("hello"))
-    assert (stored.clipped, stored.size) == (3, 5)
+    assert (stored.limited_samples, stored.size) == (3, 5)
     assert not storage.exists("a/b.wav")  # the listing is cached
     storage.refresh()
     assert storage.exists("a/b.wav")

@@ -1,4 +1,4 @@
-"""One worker, and the errors around it: memory, disk, clips that are not finite."""
+"""One worker and its errors: memory, disk, clips that are not finite."""
 
 import resource
 from dataclasses import replace
@@ -28,7 +28,7 @@ from wavenet.generation.generate import GeneratedClip, generate_many
 
 
 def test_a_clip_that_needs_too_much_memory_fails_alone(tiny, tmp_path, monkeypatch):
-    """Once all active clips failed with it, and the last of them was generated twice."""
+    """Regression: all active clips failed with it, and the last was generated twice."""
 
     def generate_with_little_memory(loaded, requests, *rest):
         source = enumerate(requests)

@@ -1,4 +1,4 @@
-"""The journal: finished items stay finished, whatever happens to the file in between."""
+"""The journal: finished clips remain finished if the file is damaged, truncated or extended."""
 
 import json
 import resource
@@ -14,7 +14,7 @@ PARAMS = "ab" * 32
 
 
 def write_item(folder, identity="a", name="a.wav", params=PARAMS):
-    """Write the file of an item and return its record."""
+    """Write the file of a clip and return its record."""
     (folder / name).write_bytes(identity.encode())
     return {
         "id": identity,
@@ -37,7 +37,7 @@ def append(folder, *records):
             journal.append(record)
 
 
-def test_an_item_is_finished_by_journal_file_hash_and_params(tmp_path):
+def test_a_clip_is_finished_by_journal_file_hash_and_params(tmp_path):
     append(tmp_path, write_item(tmp_path))
     assert is_finished(tmp_path)
     assert not is_finished(tmp_path, identity="b")
@@ -48,7 +48,7 @@ def test_an_item_is_finished_by_journal_file_hash_and_params(tmp_path):
     assert not is_finished(tmp_path)
 
 
-def test_the_last_line_of_an_item_counts(tmp_path):
+def test_the_last_line_of_a_clip_counts(tmp_path):
     append(tmp_path, write_item(tmp_path), {"id": "a", "status": "failed"})
     assert not is_finished(tmp_path)
     append(tmp_path, write_item(tmp_path))

@@ -95,7 +95,7 @@ def send_process_state(pipe):
 def test_a_worker_starts_with_all_libraries_loaded_and_ignores_sigint():
     states = []
     start_forkserver()
-    # a background shell ignores SIGINT already, and processes inherit that
+    # a background shell ignores SIGINT, and processes inherit this
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     for context in (WORKER_CONTEXT, multiprocessing.get_context("spawn")):
         pipe, remote_pipe = context.Pipe()
@@ -104,12 +104,12 @@ def test_a_worker_starts_with_all_libraries_loaded_and_ignores_sigint():
         states.append(pipe.recv())
         process.join()
     signal.signal(signal.SIGINT, before)
-    # the second is the control: this file does not import the engine
+    # the second is a negative control: this file does not import the engine
     assert states == [(True, signal.SIG_IGN), (False, signal.default_int_handler)]
 
 
 def test_an_error_that_concerns_all_clips_stops_the_batch(tiny, tmp_path):
-    """A missing folder is not an error of one clip."""
+    """A missing folder is an error of all clips."""
     (tmp_path / "out").mkdir()
     settings = BatchSettings(tiny)
     queue = ListQueue([make_task(ManifestRow(1, make_rows(1)[0]), settings)])

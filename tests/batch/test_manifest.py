@@ -18,7 +18,7 @@ def read(tmp_path, content, name="m.csv"):
     return list(read_rows(path))
 
 
-def test_rows_of_a_table_know_their_lines(tmp_path):
+def test_rows_of_a_table_have_their_line_numbers(tmp_path):
     found = read(tmp_path, '\ufeffid,digit,text\r\n\r\na,7,"x, ""y"""\r\n,,\r\nb,,z\r\n')
     assert found == [
         ManifestRow(3, {"id": "a", "digit": "7", "text": 'x, "y"'}),
@@ -26,7 +26,7 @@ def test_rows_of_a_table_know_their_lines(tmp_path):
     ]
 
 
-def test_the_format_is_known_by_suffix_or_content(tmp_path):
+def test_the_format_is_detected_by_suffix_or_content(tmp_path):
     for name, content, kind in (
         ("m.tsv", "id\tdigit\na\t7\n", "tsv"),
         ("m", "id\tdigit\na\t7\n", "tsv"),

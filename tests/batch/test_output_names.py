@@ -85,7 +85,7 @@ def test_a_bad_template_is_refused(template):
 
 
 def test_a_link_in_the_folder_is_not_followed(tmp_path):
-    """Once folders were made before a link to elsewhere was noticed."""
+    """Regression: folders were created before a link to another place was detected."""
     folder, outside = tmp_path / "out", tmp_path / "outside"
     folder.mkdir()
     outside.mkdir()

@@ -1,5 +1,6 @@
-"""A Ray cluster on this machine: the same clips although actors are killed. Slow: actors start
-in seconds.
+"""A Ray cluster on this machine: the same clips although actors are killed.
+
+The tests are slow, because actors need seconds to start.
 """
 
 import importlib.util
@@ -39,7 +40,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def ray():
-    """A cluster of two processors, of which no process is left behind."""
+    """A cluster of two processors; no process of it remains."""
     execution = ExecutionConfig(Path("."), device="cpu", threads=1, cluster_address="local")
     with ray_driver.ray_cluster(execution, 2) as ray:
         yield ray

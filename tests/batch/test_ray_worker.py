@@ -1,4 +1,4 @@
-"""The worker of a Ray actor and the driver's side of it, with threads in place of actors."""
+"""The worker of a Ray actor and the driver that calls it, with threads instead of actors."""
 
 import threading
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -151,7 +151,7 @@ def test_other_versions_and_missing_paths_are_refused(tiny, tmp_path):
         requirements = WorkerRequirements({"torch": "0.4"}, [])
         run_driver(tmp_path / "a", tiny, FakeRay(), ListQueue(tasks), requirements)
     gone = str(tmp_path / "gone")
-    with pytest.raises(DataError, match=r"does not see .*gone; store it where all machines see it"):
+    with pytest.raises(DataError, match=r"cannot find .*gone; use a path that all machines share"):
         requirements = WorkerRequirements({}, [gone])
         run_driver(tmp_path / "b", tiny, FakeRay(), ListQueue(tasks), requirements)
 
@@ -167,7 +167,7 @@ def test_a_recording_that_a_machine_does_not_see_fails_only_its_clip(tiny, tmp_p
         events, tasks = events + more, []
     records = {event[1]: event[2] for event in events if event[0] == WorkerEvent.FINISHED}
     assert records[1]["status"] == "done"
-    assert "does not see" in records[2]["error"]
+    assert "cannot find" in records[2]["error"]
 
 
 def test_a_worker_whose_gpu_is_lost_is_replaced(tiny, tmp_path, monkeypatch):

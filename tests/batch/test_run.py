@@ -1,4 +1,4 @@
-"""Whole batches: the same bits whatever the workers, and a stopped batch resumes."""
+"""Whole batches: the bits do not depend on the workers, and a stopped batch resumes."""
 
 import threading
 
@@ -235,7 +235,7 @@ def test_a_folder_that_is_not_writable_is_reported_before_anything_is_loaded(tmp
 
 
 def test_the_journal_cannot_be_the_manifest(tiny, tmp_path):
-    """The batch would append lines to the file that it reads, without end."""
+    """Otherwise the batch would endlessly append lines to the file that it reads."""
     run_rows(tmp_path / "out", make_rows(2), tiny)
     with pytest.raises(ConditionError, match="copy it"):
         check_output_folder(tmp_path / "out", tmp_path / "out" / "results.jsonl")

@@ -1,4 +1,4 @@
-"""Rows -> tasks: everything is checked first, and each error is one sentence."""
+"""Conversion of rows to tasks: everything is checked, and each error is one sentence."""
 
 import hashlib
 import json
@@ -167,7 +167,7 @@ def test_the_params_hash_depends_on_everything_that_determines_a_clip(batch_sett
 
 
 def test_the_params_hash_is_that_of_earlier_versions(batch_settings, tmp_path):
-    """Another name in the hashed content would generate all finished clips again."""
+    """If a name in the hashed content changed, all finished clips would be generated again."""
     soundfile.write(tmp_path / "tone.wav", sine(0.1), RATE)
     task = task_of(batch_settings, id="x", prompt="tone.wav", temperature=0.5)
     tone = hashlib.sha256((tmp_path / "tone.wav").read_bytes()).hexdigest()

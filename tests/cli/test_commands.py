@@ -285,7 +285,7 @@ def test_train_refuses_invalid_folders_and_recipes(wavenet, tmp_path):
     (tmp_path / "empty").mkdir()
     code, _, err = wavenet("train", "--data", tmp_path / "empty", "--out", tmp_path / "run")
     assert code == 1
-    assert "holds no audio" in err
+    assert "has no audio" in err
     assert_refused(wavenet("train", tmp_path / "none.toml"), "is no recipe file", "digits")
     bad = tmp_path / "bad.toml"
     bad.write_text("name = ")

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -14,6 +14,8 @@ import soundfile
 import torch
 
 from tests.conftest import RATE, sine
+from wavenet.cli.train_command import stop_on_interrupt
+from wavenet.errors import TrainingError
 
 from .conftest import assert_refused
 
@@ -106,6 +108,17 @@ def test_a_killed_process_ends_the_others_and_one_process_can_resume(tones, tmp_
     whole = curve(tmp_path / "whole")
     assert max(abs(whole[step] - loss) for step, loss in curve(out).items()) < 1e-3
     assert max(abs(whole[step] - loss) for step, loss in before.items()) < 1e-5
+
+
+def test_sigterm_of_torchrun_does_not_end_a_process_that_reports_an_error():
+    previous = signal.getsignal(signal.SIGTERM)
+    try:
+        with suppress(TrainingError), stop_on_interrupt(is_distributed=True):
+            raise TrainingError("another process has ended")
+        assert callable(signal.getsignal(signal.SIGTERM))
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 @pytest.mark.slow

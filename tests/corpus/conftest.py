@@ -1,4 +1,4 @@
-"""Fixtures: a folder of recordings, and blocks so small that it becomes several shards."""
+"""Fixtures: a folder of recordings, and blocks so small that a corpus has several shards."""
 
 import pytest
 

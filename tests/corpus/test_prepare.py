@@ -115,9 +115,7 @@ def test_a_subfolder_that_cannot_be_read_is_reported(folder, tmp_path, monkeypat
     assert "/b cannot be read: permission denied" in report.unreadable[0]
 
 
-def test_a_file_that_kills_its_readers_costs_only_itself(
-    folder, small_blocks, tmp_path, monkeypatch
-):
+def test_a_file_that_crashes_its_readers_is_skipped(folder, small_blocks, tmp_path, monkeypatch):
     (folder / "a" / "1_lucas_999.wav").touch()
     monkeypatch.setattr(shard_workers, "serve_shards", _serve_with_a_crashing_file)
     amounts, messages = [], []
@@ -128,8 +126,8 @@ def test_a_file_that_kills_its_readers_costs_only_itself(
 
     report = prepare_corpus(folder, tmp_path / "out", workers=2, open_progress=open_progress)
     assert (report.readable, report.unreadable_count) == (20, 1)
-    assert "1_lucas_999.wav ended the process that read it, twice" in report.unreadable[0]
-    # files that are read again are counted once
+    assert "1_lucas_999.wav crashed its reader process twice" in report.unreadable[0]
+    # files that are read again are counted one time
     assert sum(amounts) == 21
     assert min(amounts) < 0
     assert len(messages) == 2
@@ -176,7 +174,7 @@ def test_only_damaged_or_changed_shards_are_written_again(folder, small_blocks, 
     assert corpus_hashes(out) == before
     written = {path for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp}
     assert written == {damaged}
-    # a recording that changed; one that is new comes last
+    # a changed recording, and a new one, which is the last
     soundfile.write(min(folder.rglob("*.wav")), np.zeros(50), RATE)
     soundfile.write(folder / "z_z_z.wav", np.zeros(60), RATE)
     prepare_corpus(folder, out, pattern=PATTERN, workers=1)
@@ -228,7 +226,7 @@ def test_other_settings_need_overwrite(folder, tmp_path):
 
 def test_folders_that_cannot_be_used_are_refused(folder, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no audio"):
+    with pytest.raises(DataError, match="has no audio"):
         prepare_corpus(tmp_path / "empty", tmp_path / "out")
     with pytest.raises(DataError, match="is not a folder"):
         prepare_corpus(tmp_path / "none", tmp_path / "out")
@@ -297,7 +295,7 @@ def test_a_corpus_cannot_be_opened_while_a_shard_is_rewritten(folder, small_bloc
     settings = CorpusSettings(source=str(folder), sample_rate=RATE)
     block = next(split_into_blocks(settings, list_files(folder, None, None).names))
     shard_writer.write_shard(out, settings, block)
-    assert len(Corpus(out)) == 20  # the control: it was complete
+    assert len(Corpus(out)) == 20  # control: it was complete
     (out / "parts" / "00000.json").unlink()
     shard_writer.write_shard(out, settings, block)
     with pytest.raises(DataError, match="is not finished"):

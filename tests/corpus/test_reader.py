@@ -17,7 +17,7 @@ from .conftest import PATTERN
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """Prepare a corpus of several shards once."""
+    """Prepare a corpus of several shards for all tests."""
     place = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("wavenet.corpus.file_listing.MAX_BLOCK_FILES", 6)
@@ -27,7 +27,7 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture
 def corpus(prepared, tmp_path):
-    """Return a copy of the corpus, to damage."""
+    """Return a copy of the corpus for tests that damage it."""
     return shutil.copytree(prepared, tmp_path / "out")
 
 
@@ -133,7 +133,7 @@ DAMAGES = {
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_damaged_or_forged_corpus_is_refused_in_one_sentence(corpus, name):
     damage, words = DAMAGES[name]
-    assert len(Corpus(corpus)) == 20  # the control
+    assert len(Corpus(corpus)) == 20  # control: undamaged
     damage(corpus)
     with pytest.raises(DataError, match=words) as caught:
         Corpus(corpus)
@@ -141,7 +141,7 @@ def test_a_damaged_or_forged_corpus_is_refused_in_one_sentence(corpus, name):
     assert "prepare it again with --overwrite" in str(caught.value)
 
 
-def test_a_shard_that_is_truncated_or_removed_meanwhile_is_an_error(corpus):
+def test_a_shard_that_is_truncated_or_removed_after_opening_is_an_error(corpus):
     opened = Corpus(corpus)
     truncate(first_shard(corpus), 100)
     with pytest.raises(DataError, match="can no longer be read: it is too short"):

@@ -158,7 +158,7 @@ def test_a_folder_whose_files_are_all_unreadable_is_refused(tmp_path):
 
 
 def test_a_folder_without_audio_or_no_folder_is_refused(tmp_path):
-    with pytest.raises(DataError, match="holds no audio"):
+    with pytest.raises(DataError, match="has no audio"):
         read_dataset(DataConfig(folder=str(tmp_path)), RATE, with_receptive_field(16))
     with pytest.raises(DataError, match=r"set data\.folder in the recipe or --data"):
         read_dataset(DataConfig(), RATE, with_receptive_field(16))

@@ -147,7 +147,7 @@ def test_a_folder_without_readable_files_has_no_lengths(tmp_path):
 def test_a_folder_without_audio_is_refused_at_once(tmp_path):
     with pytest.raises(DataError, match="is not a folder"):
         scan_dataset(tmp_path / "none")
-    with pytest.raises(DataError, match="holds no audio"):
+    with pytest.raises(DataError, match="has no audio"):
         scan_dataset(tmp_path)
 
 

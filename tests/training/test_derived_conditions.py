@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from audio_utils.features import loudness
+from audio_utils.features import rms_level
 from wavenet import checkpoint
 from wavenet.errors import ConditionError
 from wavenet.generation.generate import generate_waveforms
@@ -57,7 +57,7 @@ def test_a_segment_has_the_levels_of_the_whole_recording(start):
     first = start // 400
     found = measure_loudness(whole[start : start + 9000], start, first, 400)
     inside = slice(3, 20)  # frames whose windows lie within the segment
-    expected = loudness(whole, 1024, 400)[first:][inside]
+    expected = rms_level(whole, 1024, 400)[first:][inside]
     torch.testing.assert_close(found[inside], expected, atol=1e-3, rtol=0)
     assert (found[inside] - expected.roll(1)).abs().max() > 0.1  # the control
 

@@ -1,7 +1,7 @@
-"""The settings of a batch: what each clip is, how it is generated, and which rows are processed.
+"""The settings of a batch: the content of the clips, the execution, and the choice of rows.
 
-Values from the command line enter; frozen dataclasses leave, for all modules of `batch`. Only
-`BatchSettings` and the row determine a clip.
+Input: values from the command line. Output: frozen dataclasses. Only `BatchSettings` and the row
+determine a clip. Called by the command, and by all modules of `batch`.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class BatchSettings:
         subtype: PCM_16, PCM_24 or FLOAT.
         normalize: none, peak or lufs.
         target_lufs: loudness for "lufs".
-        precision, guard: as for `generate`.
+        precision, guard: as in `generate`.
     """
 
     checkpoint: str
@@ -51,11 +51,12 @@ class ExecutionConfig:
 
     Attributes:
         folder: of the journal, and of the clips unless `remote_url` is set.
-        engine, device, threads: as for `make_engine`.
+        engine, device, threads: as in `make_engine`.
         batch_size: clips generated at once; None to choose by memory.
-        score: also score each clip by its model, which takes about half as long as generating it.
+        score: also score each clip by its model; this adds about half of the generation time.
         remote_url: location of the clips, such as s3://bucket/clips.
-        cluster_address: run workers as Ray actors: "local", "auto" or HOST:PORT.
+        cluster_address: of the cluster that runs the workers as Ray actors: "local", "auto" or
+            HOST:PORT; None for no cluster.
     """
 
     folder: Path
@@ -80,12 +81,13 @@ class RunOptions:
     """Which rows are processed, and how failures are handled.
 
     Attributes:
-        shard: of the manifest.
+        shard: the part of the manifest.
         overwrite: generate finished clips again.
         limit: maximum number of rows.
         fail_fast: stop at the first clip that fails.
-        max_retries: how often a clip is retried after its worker died while generating it alone.
-        skip_invalid: process the valid rows although some are invalid.
+        max_retries: maximum number of retries of a clip whose worker died while it generated only
+            this clip.
+        skip_invalid: process the valid rows even if some rows are invalid.
     """
 
     shard: ManifestShard = WHOLE_MANIFEST

@@ -1,9 +1,9 @@
 """Storage of clips: a folder of this machine, or any location that fsspec supports.
 
-A relative name and a function that writes a file enter; the file is stored completely or not at
-all. Object stores show an object only once it is complete; elsewhere the file is written under a
-temporary name and then renamed. Called by `clip_writer`, `manifest_check` and `run`. The only
-module that imports fsspec.
+Input: a relative name, and a function that writes a file. Output: the file, complete or absent. An
+object store shows an object only when it is complete; elsewhere the file is written under a
+temporary name and then renamed. Called by `clip_writer`, `manifest_check` and `run`. No other
+module imports fsspec.
 """
 
 import secrets
@@ -29,15 +29,15 @@ MAX_REASON_LENGTH = 300
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file that was stored.
+    """The result of storing a file.
 
     Attributes:
-        clipped: samples limited to full scale, as the writer counted them.
+        limited_samples: number of samples that were limited to full scale.
         sha256: of the file.
         size: in bytes.
     """
 
-    clipped: int
+    limited_samples: int
     sha256: str
     size: int
 
@@ -50,17 +50,17 @@ class ClipStorage(Protocol):
 
         Args:
             name: relative to the location.
-            write_file: receives a path, writes the file there, and returns the number of clipped
-                samples.
+            write_file: receives a path, writes the file there, and returns the number of
+                samples that were limited to full scale.
         Raises:
             FolderError: the location is full, not writable, or cannot be reached.
         """
 
     def is_unchanged(self, name: str, sha256: str, size: int | None) -> bool:
-        """Return whether a file is present as it was stored."""
+        """Return whether a file exists and is unchanged since it was stored."""
 
     def exists(self, name: str) -> bool:
-        """Return whether anything has this name."""
+        """Return whether a file, folder or link of this name exists."""
 
     def refresh(self) -> None:
         """Forget a cached listing."""
@@ -89,7 +89,7 @@ class LocalStorage:
         return path.exists() or path.is_symlink()
 
     def refresh(self) -> None:
-        """See `ClipStorage`; nothing is cached."""
+        """Do nothing, because nothing is cached."""
 
 
 class RemoteStorage:
@@ -135,7 +135,7 @@ class RemoteStorage:
         return stored
 
     def is_unchanged(self, name: str, sha256: str, size: int | None) -> bool:
-        """See `ClipStorage`; the hash is not compared, for that would download every file."""
+        """See `ClipStorage`; compares only the size, because a hash needs a download."""
         found = self._sizes.get(name)
         return found is not None and size in (None, found)
 
@@ -144,14 +144,14 @@ class RemoteStorage:
         return name in self._sizes
 
     def refresh(self) -> None:
-        """See `ClipStorage`; the next question reads the listing."""
+        """See `ClipStorage`; the next query reads the listing again."""
         self.__dict__.pop("_sizes", None)
 
     def upload(self, path: Path, name: str) -> None:
         """Copy a local file, completely or not at all.
 
         Raises:
-            FolderError: it could not be written, after several attempts.
+            FolderError: all attempts to write it failed.
         """
         for pause in (*RETRY_PAUSES, None):
             try:
@@ -197,7 +197,7 @@ class RemoteStorage:
 
     @contextmanager
     def _storage_errors(self, action: str) -> Iterator[None]:
-        """Convert what a file system raises, which may be any exception, to a FolderError."""
+        """Convert all exceptions to FolderError, because a file system may raise any exception."""
         try:
             yield
         except Exception as error:
@@ -209,7 +209,7 @@ class RemoteStorage:
 
 @lru_cache(maxsize=8)
 def open_remote_storage(url: str) -> RemoteStorage:
-    """Return the storage at a URL; opened once per process.
+    """Return the storage at a URL; cached.
 
     Raises:
         ConditionError, ConfigError: as `RemoteStorage`.
@@ -218,8 +218,8 @@ def open_remote_storage(url: str) -> RemoteStorage:
 
 
 def _write_and_hash(path: Path, write_file: Callable[[Path], int]) -> StoredFile:
-    clipped = write_file(path)
-    return StoredFile(clipped, hash_file(path), path.stat().st_size)
+    limited_samples = write_file(path)
+    return StoredFile(limited_samples, hash_file(path), path.stat().st_size)
 
 
 def _short_reason(error: Exception) -> str:

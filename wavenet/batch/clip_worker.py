@@ -1,7 +1,8 @@
-"""Generate the clips of tasks, in one process: several at once, written to disk meanwhile.
+"""Generate the clips of tasks in one process: several at once, with threads that write them.
 
-Tasks enter one at a time through a `ClipTasks`; records leave through it. Called by `run` in this
-process, by `local_workers` in processes of this machine, and by `ray_worker` in Ray actors.
+Input: tasks of a `ClipTasks`, one at a time. Output: records, which the same object receives.
+Called by `run` in this process, by `local_workers` in processes of this machine, and by
+`ray_worker` in Ray actors.
 """
 
 import copy
@@ -43,7 +44,7 @@ class ClipTasks(Protocol):
     """The tasks of a worker, and the destination of their records."""
 
     def next_task(self) -> ClipTask | None:
-        """Return the next task, None if there is none for now."""
+        """Return the next task, or None if no task is available now."""
 
     def finish_task(self, task: ClipTask, record: Record) -> None:
         """Store the record of a task."""
@@ -58,16 +59,16 @@ class ClipWorker:
     _engines: dict[str, tuple[Checkpoint, Engine[Any]]] = field(default_factory=dict)
 
     def run(self, tasks: ClipTasks, progress: Progress) -> None:
-        """Generate clips until there is no task.
+        """Generate clips until no task is available.
 
         Args:
-            tasks: gives tasks and receives records.
+            tasks: source of tasks and receiver of records.
             progress: in seconds of audio.
         Raises:
             FolderError: the disk is full or not writable.
             DeviceError: the GPU was lost.
         """
-        # the engine has its own threads, and products in torch must not depend on their number
+        # the engine has its own threads; products in torch must not depend on the number of threads
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -76,18 +77,18 @@ class ClipWorker:
                 try:
                     generation.run()
                 finally:
-                    writers.shutdown(cancel_futures=True)  # clips wait only after an error
+                    writers.shutdown(cancel_futures=True)  # only after an error, clips still wait
         finally:
             torch.set_num_threads(threads)
 
     def load_engine(self, folder: str) -> tuple[Checkpoint, Engine[Any]]:
-        """Return the engine of a checkpoint, loaded and warmed up once."""
+        """Return the engine of a checkpoint; it is loaded and warmed up at the first call."""
         if folder not in self._engines:
             checkpoint, _ = load_checkpoint(folder)
             execution = self.execution
             device = device_for(execution.engine, execution.device)
             if device.type != "cpu":
-                # a copy: rows are still checked with the model on the CPU
+                # a copy, because rows are checked with the model on the CPU
                 model = copy.deepcopy(checkpoint.model).to(device)
                 checkpoint = Checkpoint(checkpoint.config, model, checkpoint.folder)
             engine = make_engine(
@@ -99,21 +100,21 @@ class ClipWorker:
 
 
 def default_batch_size(checkpoint: Checkpoint, engine: Engine[Any], rows: int) -> int:
-    """Return how many clips fit into memory at once.
+    """Return the number of clips that fit into memory at once.
 
     Args:
-        rows: of the engine's batch per clip.
+        rows: number of rows of the engine's batch per clip.
     """
     on_cpu = checkpoint.model.device.type == "cpu"
     largest = MAX_BATCH_CPU if on_cpu else MAX_BATCH_GPU
     return max(1, min(largest, MAX_STATE_BYTES // (engine.state_bytes(rows) * STATE_COPIES)))
 
 
-class _ActiveClip(NamedTuple):
+class _ClipInProgress(NamedTuple):
     """A clip that is being generated.
 
     Attributes:
-        started_at: as of time.perf_counter.
+        started_at: in seconds of time.perf_counter.
     """
 
     task: ClipTask
@@ -134,17 +135,17 @@ class _ClipGeneration:
         self._worker, self._tasks, self._progress = worker, tasks, progress
         self._writers = writers
         self._pending: ClipTask | None = None  # received, not started; may be of another group
-        self._active: dict[int, _ActiveClip] = {}
+        self._active: dict[int, _ClipInProgress] = {}
         self._unwritten: deque[tuple[ClipTask, Future[Record]]] = deque()
 
     def run(self) -> None:
-        """Generate clips until there is no task."""
+        """Generate clips until no task is available."""
         self._pending = self._tasks.next_task()
         while self._pending is not None:
             self._run_group(self._pending)
 
     def _run_group(self, first: ClipTask) -> None:
-        """Generate clips side by side as long as tasks belong to the group of the first."""
+        """Generate clips in parallel while the tasks belong to the group of the first task."""
         checkpoint, engine = self._worker.load_engine(first.checkpoint)
         batch_size = self._worker.execution.batch_size or default_batch_size(
             checkpoint, engine, rows_per_clip(first.sampling)
@@ -152,7 +153,7 @@ class _ClipGeneration:
         try:
             self._generate(self._read_requests(first.group), first, batch_size)
         except OutOfMemory:
-            # one clip needs too much memory, and it is not known which: generate them one by one
+            # one clip, which is unknown, needs too much memory: generate them one by one
             if self._pending is None:
                 self._pending = self._tasks.next_task()
             for active in list(self._active.values()):
@@ -188,7 +189,7 @@ class _ClipGeneration:
             self._write(checkpoint, clip)
 
     def _read_requests(self, group: tuple[str, str]) -> Iterator[GenerationRequest]:
-        """Yield the requests of tasks of one group; leave the first of another group pending."""
+        """Yield the requests of one group; the first task of the next group stays in `_pending`."""
         self._active, index = {}, 0
         while self._pending is not None and self._pending.group == group:
             task, self._pending = self._pending, None
@@ -201,13 +202,13 @@ class _ClipGeneration:
             except (AudioError, WaveNetError) as error:
                 self._tasks.finish_task(task, failure_record(task, error))
             else:
-                self._active[index] = _ActiveClip(task, request, time.perf_counter())
+                self._active[index] = _ClipInProgress(task, request, time.perf_counter())
                 index += 1
                 yield request
             self._pending = self._tasks.next_task()
 
     def _write(self, checkpoint: Checkpoint, clip: GeneratedClip) -> None:
-        """Hand a complete clip to a writer thread; wait if too many wait already."""
+        """Send a complete clip to a writer thread; block while too many clips are unwritten."""
         active = self._active.pop(clip.index)
         elapsed = time.perf_counter() - active.started_at
         settings, execution = self._worker.settings, self._worker.execution

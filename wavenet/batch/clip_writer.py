@@ -1,6 +1,6 @@
-"""Write a generated clip and make its record.
+"""Write a generated clip and build its record.
 
-A clip enters; its file, complete or absent, and its record leave. Called by `clip_worker` in
+Input: a clip. Output: its file, complete or absent, and its record. Called by `clip_worker`, in
 threads.
 """
 
@@ -22,7 +22,7 @@ from wavenet.generation.request import GenerationRequest
 from wavenet.likelihood.score import score_clip
 
 Record = Mapping[str, Any]  # one line of results.jsonl
-PEAK_CEILING = 10 ** (-1 / 20)  # -1 dBFS: normalization raises no peak above this
+PEAK_CEILING = 10 ** (-1 / 20)  # -1 dBFS, the highest peak after normalization
 
 
 def write_clip(
@@ -37,7 +37,7 @@ def write_clip(
     """Write a clip, after its prompt if it has one, and return its record.
 
     Args:
-        elapsed: seconds that generating the clip took.
+        elapsed: duration of the generation in seconds.
     Raises:
         FolderError: the disk is full or not writable.
         AudioError, ConditionError: this clip cannot be written.
@@ -56,7 +56,7 @@ def write_clip(
         if isinstance(error, OSError) or isinstance(error.__cause__, OSError):
             raise FolderError(str(error)) from None
         raise
-    warnings = [f"{stored.clipped} samples clipped"] if stored.clipped else []
+    warnings = [f"{stored.limited_samples} samples clipped"] if stored.limited_samples else []
     warnings += [
         f"{retry.reason}, {'drawn again' if retry.solved else 'left as it is'}"
         for retry in clip.retries
@@ -85,7 +85,7 @@ def write_clip(
 def _bits_per_sample(
     checkpoint: Checkpoint, request: GenerationRequest, clip: GeneratedClip
 ) -> float:
-    """Score a clip by its model; the prompt does not count."""
+    """Score a clip by its model, without its prompt."""
     score = score_clip(
         checkpoint,
         clip.waveform,

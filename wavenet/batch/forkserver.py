@@ -1,7 +1,8 @@
-"""The fork server of local workers, a process with all libraries loaded that is copied per worker.
+"""The fork server: a process with all libraries loaded; each local worker is forked from it.
 
-Loading PyTorch takes a second or two, so `start_forkserver` starts it while the caller still checks
-the rows. Imports nothing heavy. Called by the command and by `local_workers`.
+It needs a second or two to load PyTorch. `start_forkserver` therefore starts it while the caller
+still checks the rows. This module imports nothing large. Called by the command and by
+`local_workers`.
 """
 
 import multiprocessing
@@ -10,7 +11,7 @@ from typing import Any
 
 from wavenet.interrupts import ignore_sigint
 
-# on other systems loaded libraries do not work in forked processes
+# elsewhere, loaded libraries do not work in forked processes
 _CAN_FORK = sys.platform == "linux"
 _PRELOADED = [
     "wavenet.batch.local_workers",
@@ -18,14 +19,14 @@ _PRELOADED = [
     "wavenet.generation.generate",
 ]
 
-# type checkers know no Process of a context
+# type checkers do not know `context.Process`
 WORKER_CONTEXT: Any = multiprocessing.get_context("forkserver" if _CAN_FORK else "spawn")
 
 
 def start_forkserver() -> None:
-    """Start the fork server unless it runs; it ends with this process.
+    """Start the fork server unless it is running; it ends with this process.
 
-    It ignores SIGINT, and so do the workers: this process decides what Ctrl-C means.
+    The fork server and the workers ignore SIGINT: only this process reacts to Ctrl-C.
     """
     if not _CAN_FORK:
         return

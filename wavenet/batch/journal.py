@@ -1,8 +1,8 @@
 """The journal of a batch: `results.jsonl`, one record per line, append-only.
 
-Records enter; the items that are finished leave. An item is finished if the journal says so, its
-file is present and unchanged, and everything that determines it is the same. An incomplete last
-line, left by a crash, is cut off. Called by `run`.
+Input: records. Output: the finished clips. A clip is finished if the journal has its record, its
+file exists unchanged, and everything that determines the clip is the same. An incomplete last
+line, after a crash, is removed. Called by `run`.
 """
 
 import errno
@@ -23,7 +23,7 @@ SYNC_SECONDS = 1.0
 
 
 class Journal:
-    """An append-only file of records, and the items that it lists as finished.
+    """An append-only file of records, and the clips that it lists as finished.
 
     Args:
         folder: the output folder, locked by this process.
@@ -34,14 +34,14 @@ class Journal:
 
     def __init__(self, folder: Path, shard: ManifestShard = WHOLE_MANIFEST):
         self.path = folder / journal_name(shard)
-        # by digest of the id: params hash, file hash and size; compact, for there may be a million
+        # by digest of the id: params hash, file hash and size; compact, as there may be a million
         self._finished: dict[bytes, bytes] = {}
         self._invalid_rows: set[bytes] = set()  # digests of their lines
         self._synced_at = 0.0
         if self.path.is_symlink():
             raise FolderError(f"{self.path} is a link; remove it or choose another folder")
         try:
-            # unbuffered: closing must not try again to write what could not be written
+            # unbuffered: closing must not repeat a failed write
             self._file = self.path.open("a+b", buffering=0)
             self._end = self._read()
         except OSError as error:
@@ -61,7 +61,9 @@ class Journal:
         self._file.close()
 
     def find_finished(self, identity: str, params_hash: str) -> tuple[str, int | None] | None:
-        """Return the SHA-256 and the size of an item's file; None unless finished with this hash.
+        """Return the SHA-256 and the size of a clip's file.
+
+        None if there is no finished record of the clip with this hash.
 
         The size is None in records of an earlier version.
         """
@@ -71,7 +73,7 @@ class Journal:
         return entry[32:64].hex(), int.from_bytes(entry[64:]) if entry[64:] else None
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write a record; that of an invalid row, whose id is None, only once.
+        """Append a record; only one per invalid row, whose id is None.
 
         Raises:
             FolderError: the disk is full, or the file was removed.
@@ -91,7 +93,7 @@ class Journal:
             raise FolderError(f"{self.path} cannot be written: {os_error_reason(error)}") from None
 
     def _write(self, line: bytes) -> None:
-        """Write a line, complete or not at all."""
+        """Write a complete line, or nothing."""
         if not os.fstat(self._file.fileno()).st_nlink:
             raise OSError("the file was removed during the batch; run the same command again")
         try:
@@ -103,7 +105,7 @@ class Journal:
         self._end += len(line)
 
     def _read(self) -> int:
-        """Read all complete lines, cut off an incomplete one, and return the length."""
+        """Read all complete lines, remove an incomplete one, and return the length in bytes."""
         length = 0
         with self.path.open("rb") as file:
             for line in file:
@@ -128,7 +130,7 @@ class Journal:
             else:
                 self._finished.pop(key, None)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
-            return  # a line of another program: it stays in the file and is not used
+            return  # a line of another program: it is kept and not used
 
 
 def journal_name(shard: ManifestShard) -> str:

@@ -1,7 +1,8 @@
 """Generate the clips of a batch with worker processes of this machine.
 
-A task queue enters; each process runs a `ClipWorker` and asks for one task at a time, so that its
-batch stays full. If a process dies, its unfinished clips are retried. Called by `run`.
+Input: a task queue, which receives the records. Each process runs a `ClipWorker` and requests one
+task at a time, so that its batch stays full. If a process dies, its unfinished clips are retried.
+Called by `run`.
 """
 
 from dataclasses import replace
@@ -22,7 +23,7 @@ def run_local_workers(
     tasks: TaskQueue[ClipTask],
     progress: Progress,
 ) -> None:
-    """Generate the clips of all tasks with a number of processes.
+    """Generate the clips of all tasks with `count` processes.
 
     Args:
         progress: in seconds of audio.

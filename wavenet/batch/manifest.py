@@ -1,7 +1,7 @@
 """Read the rows of a manifest, one at a time.
 
-A JSONL, CSV or TSV file of any length enters; rows leave, and for each line that cannot be read an
-`InvalidRow`. Only one row is in memory at a time. Called by `manifest_check`.
+Input: a JSONL, CSV or TSV file of any length. Output: its rows, and an `InvalidRow` for each line
+that cannot be read. Only one row is in memory at a time. Called by `manifest_check`.
 """
 
 import csv
@@ -22,11 +22,11 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class ManifestShard:
-    """One of several parts of a manifest, which may be processed side by side.
+    """One of several parts of a manifest, which may be processed in parallel.
 
     Attributes:
         number: of the part, from 1.
-        count: of all parts.
+        count: number of all parts.
     """
 
     number: int = 1
@@ -55,7 +55,7 @@ class InvalidRow:
 
     Attributes:
         line: as in `ManifestRow`.
-        reason: a clause that continues "line 3 ..".
+        reason: the end of a sentence that begins with "line 3".
     """
 
     line: int
@@ -63,7 +63,7 @@ class InvalidRow:
 
 
 def manifest_format(path: Path) -> str:
-    """Return jsonl, csv or tsv: by the suffix, otherwise by the first bytes of the file.
+    """Return jsonl, csv or tsv, according to the suffix or else to the first bytes of the file.
 
     Raises:
         DataError: the file cannot be read.
@@ -100,12 +100,12 @@ def read_rows(path: Path) -> Iterator[ManifestRow | InvalidRow]:
 
 
 def _read_lines(file: BinaryIO) -> Iterator[tuple[int, str] | InvalidRow]:
-    """Yield the number and the text of each line, without its end."""
+    """Yield the number and the text of each line, without the line end."""
     number = 0
     while line := file.readline(MAX_LINE_BYTES + 1):
         number += 1
         if len(line) > MAX_LINE_BYTES:
-            yield InvalidRow(number, f"is longer than {MAX_LINE_BYTES:,} bytes, the maximum")
+            yield InvalidRow(number, f"is longer than the maximum of {MAX_LINE_BYTES:,} bytes")
             while line and not line.endswith(b"\n"):
                 line = file.readline(MAX_LINE_BYTES)
             continue

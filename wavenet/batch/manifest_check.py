@@ -1,6 +1,6 @@
-"""Check a manifest: every row on its own, and that no two rows collide.
+"""Check a manifest: each row separately, and collisions between rows.
 
-A manifest and the settings of a batch enter; its tasks and invalid rows leave, or a summary of
+Input: a manifest and the settings of a batch. Output: its tasks and invalid rows, or a summary of
 them. Called by the command before any clip is generated, and again by `run`.
 """
 
@@ -19,16 +19,16 @@ from wavenet.batch.tasks import ClipTask, make_task, noise_stream
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
 
 MAX_LISTED = 50  # invalid rows that a summary lists
-MAX_REASON_LENGTH = 500  # a cell, and so the reason that quotes it, may be very long
+MAX_REASON_LENGTH = 500  # a reason may quote a cell, which may be very long
 
 
 @dataclass
 class ManifestSummary:
-    """What a manifest contains.
+    """Counts of the rows of a manifest.
 
     Attributes:
-        rows: of the shard, within the limit, invalid ones included.
-        valid_count: rows that can be processed.
+        rows: number of rows of the shard, up to the limit, including invalid rows.
+        valid_count: number of rows that can be processed.
         seconds: total length of their clips.
         invalid_rows: the first invalid rows.
         invalid_count: number of all invalid rows.
@@ -81,12 +81,12 @@ def check_manifest(
 def iterate_tasks(
     manifest: Path, settings: BatchSettings, options: RunOptions, folder: Path
 ) -> Iterator[ClipTask | InvalidRow]:
-    """Yield the task of each row of a shard, or why the row is invalid.
+    """Yield a `ClipTask` or an `InvalidRow` for each row of a shard.
 
-    A row belongs to a shard by its id. Collisions are found among the rows of all shards.
+    The id of a row selects its shard. Collisions are detected between rows of all shards.
 
     Args:
-        folder: output folder, to find rows that read what another row writes.
+        folder: output folder, to detect rows whose input is the output of another row.
     """
     shard, count = options.shard, 0
     seen: dict[bytes, int] = {}
@@ -110,14 +110,14 @@ def _check_row(
         task = make_task(row, settings)
     except (WaveNetError, AudioError) as error:
         if isinstance(error, CheckpointError) and column_value(row.values, "checkpoint") is None:
-            raise  # the default checkpoint: all rows would fail
+            raise  # the default checkpoint, without which all rows would fail
         return InvalidRow(row.line, str(error)[:MAX_REASON_LENGTH])
     collision = _find_collision(task, folder, seen)
     return task if collision is None else InvalidRow(row.line, collision)
 
 
 def _find_collision(task: ClipTask, folder: Path, seen: dict[bytes, int]) -> str | None:
-    """Return how a task collides with an earlier row, None if it does not; remember its names.
+    """Return the collision of a task with an earlier row, or None; add its names to `seen`.
 
     Args:
         seen: line of each id (b"i" before its key), file (no prefix), and input (b"r").

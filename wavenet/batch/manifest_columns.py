@@ -1,6 +1,6 @@
 """Read the columns of a manifest row: their names, aliases and types.
 
-The values of a row enter; ids, condition values, numbers and paths leave, or an error of one
+Input: the values of a row. Output: ids, condition values, numbers and paths, or an error of one
 sentence. Called by `tasks`.
 """
 
@@ -13,7 +13,7 @@ from wavenet.batch.manifest import ManifestRow
 from wavenet.errors import ConditionError
 from wavenet.model.model_config import ModelConfig
 
-# names of other programs for a column; our own name stands first
+# accepted names of a column; the first is the name in this project
 COLUMN_ALIASES = {
     "id": ("id",),
     "seed": ("seed",),
@@ -40,7 +40,7 @@ def row_id(row: ManifestRow) -> str:
 
 
 def column_value(values: Mapping[str, Any], name: str) -> Any:
-    """Return the value of a column under any of its names, None if it is absent or empty."""
+    """Return the value of a column by any of its names, or None if it is absent or empty."""
     for alias in COLUMN_ALIASES[name]:
         if values.get(alias) not in (None, ""):
             return values[alias]
@@ -53,10 +53,10 @@ def sampling_options(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _parse_cell(value) for name, value in found.items() if value not in (None, "")}
 
 
-def condition_values(
+def row_condition_values(
     model: ModelConfig, values: Mapping[str, Any]
 ) -> tuple[dict[str, str | float], dict[str, Any]]:
-    """Return the values of the model's conditions, and the columns that mean nothing here."""
+    """Return the values of the model's conditions, and the columns that the model does not use."""
     known = [condition.name for condition in (*model.labels, *model.globals)]
     conditions: dict[str, str | float] = {}
     nested = values.get("labels") or {}
@@ -73,7 +73,7 @@ def condition_values(
 
 
 def input_path(values: Mapping[str, Any], name: str, base_folder: str) -> str | None:
-    """Return the path of an input file; the row gives it relative to a base folder.
+    """Return the path of an input file; in the row it is relative to a base folder.
 
     Raises:
         ConditionError: the value is not text, or the file does not exist.
@@ -93,7 +93,7 @@ def parse_number(value: Any, name: str, kind: type) -> Any:
     """Return a finite number of a type, int or float.
 
     Raises:
-        ConditionError: the value is another type, or an int is wanted and it has a fraction.
+        ConditionError: the value has another type, or an int is required and it has a fraction.
     """
     number = _parse_cell(value)
     fits = not isinstance(number, bool) and isinstance(number, int | float)
@@ -107,7 +107,7 @@ def parse_number(value: Any, name: str, kind: type) -> Any:
 
 
 def _parse_cell(value: Any) -> Any:
-    """Convert a cell of a table to the number or boolean that it spells."""
+    """Convert text to a number or a boolean if it is one; return other values unchanged."""
     if isinstance(value, str):
         if re.fullmatch(r"(?i)true|false", value.strip()):
             return value.strip().lower() == "true"

@@ -1,7 +1,7 @@
 """The output folder of a batch: checks before anything is loaded, its lock, partial files.
 
-Shards of a manifest may write into one folder side by side, each with its own lock and journal; a
-batch that is not a shard has the folder to itself. Called by the command and by `run`.
+Processes of several shards may write into one folder at the same time, each with its own lock and
+journal; a batch of a whole manifest locks the folder. Called by the command and by `run`.
 """
 
 import os
@@ -16,14 +16,14 @@ from wavenet.batch.manifest import WHOLE_MANIFEST, ManifestShard
 from wavenet.errors import ConditionError, FolderError
 from wavenet.folder_lock import check_unlocked, lock_folder, lock_holder
 
-# names of audio files while they are written, and nothing else
+# matches only the names of audio files while they are written
 PARTIAL_FILE = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{12}\.(wav|flac|ogg|mp3)")
 
 
 def check_output_folder(
     folder: Path, manifest: Path, shard: ManifestShard = WHOLE_MANIFEST
 ) -> None:
-    """Check that a batch can be written to a folder; make nothing.
+    """Check that a batch can be written to a folder; create nothing.
 
     Raises:
         FolderInUse: another process writes to it.
@@ -59,7 +59,7 @@ def lock_output_folder(folder: Path, shard: ManifestShard = WHOLE_MANIFEST) -> I
         raise FolderError(f"{own} is a link; remove it")
     with lock_folder(own):
         others = [other for other in folder.glob(".shard-*") if other != own]
-        # each process locks first and checks the others then, so that no two can miss each other
+        # first lock, then check the other locks: two processes cannot both find the folder free
         for other in others if own == folder else [folder]:
             check_unlocked(other)
         _remove_partial_files_if_alone(folder, others)
@@ -78,7 +78,7 @@ def _remove_partial_files_if_alone(folder: Path, others: Sequence[Path]) -> None
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove incomplete files that killed processes left."""
+    """Remove incomplete files of killed processes."""
     for root, _, names in os.walk(folder):
         for name in filter(PARTIAL_FILE.fullmatch, names):
             with suppress(OSError):

@@ -1,6 +1,6 @@
-"""Names of output files: usable on every operating system, and always inside the output folder.
+"""Names of output files: valid on every operating system, and always inside the output folder.
 
-Names and ids of a manifest enter; a relative path leaves, or an error of one sentence. Called by
+Input: names and ids of a manifest. Output: a relative path, or an error of one sentence. Called by
 `tasks`, `manifest_check` and `clip_storage`.
 """
 
@@ -32,11 +32,11 @@ def check_output_name(text: str) -> str:
     for part in text.split("/"):
         if problem := _part_problem(part):
             raise ConditionError(
-                f"the output {text[:200]!r} cannot be used: {problem}; give a plain relative name"
+                f"the output {text[:200]!r} cannot be used: {problem}; use a plain relative name"
             )
     if len(text.encode()) > MAX_PATH_BYTES:
         raise ConditionError(
-            f"the output {text[:200]!r} is longer than {MAX_PATH_BYTES} bytes; give a shorter name"
+            f"the output {text[:200]!r} is longer than {MAX_PATH_BYTES} bytes; use a shorter name"
         )
     return text
 
@@ -62,10 +62,10 @@ def fill_template(template: str, fields: Mapping[str, str]) -> str:
 
 
 def slug(text: str) -> str:
-    """Replace all characters but letters and digits of any script, "-", "_" and ".".
+    """Replace all characters except letters and digits of any script, "-", "_" and ".".
 
-    If anything was replaced, a hash of the text is appended, so that different texts give
-    different names.
+    If anything was replaced, a hash of the text is appended, so that different texts have different
+    names.
     """
     name = "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
     name = name.encode()[:MAX_SLUG_BYTES].decode(errors="ignore")
@@ -76,7 +76,7 @@ def slug(text: str) -> str:
 
 
 def collision_key(name: str) -> bytes:
-    """Return a key that is equal for names that some file system takes for the same.
+    """Return a key that is equal for names that some file system does not distinguish.
 
     Such names differ only in case, or in the composition of accented letters.
     """
@@ -85,18 +85,18 @@ def collision_key(name: str) -> bytes:
 
 
 def prepare_output_path(folder: Path, name: str) -> Path:
-    """Return the path of an output file, after making its subfolders.
+    """Create the subfolders of an output file and return its path.
 
     Raises:
-        ConditionError: the path contains a link, or something else than a folder or a file.
-        FolderError: a folder cannot be made.
+        ConditionError: the path contains a link, or anything other than a folder or a file.
+        FolderError: a folder cannot be created.
     """
     path = folder
     *parents, last = name.split("/")
     for part in parents:
         path /= part
         try:
-            # one at a time, and never through a link: nothing may be made outside the folder
+            # one at a time, without following links: nothing may be created outside the folder
             if not stat.S_ISDIR(os.lstat(path).st_mode):
                 raise ConditionError(f"{path} is a file or a link, not a folder; remove it")
         except FileNotFoundError:
@@ -113,13 +113,15 @@ def prepare_output_path(folder: Path, name: str) -> Path:
 
 def _make_folder(path: Path) -> None:
     try:
-        path.mkdir(exist_ok=True)  # another thread may have made it just now
+        path.mkdir(exist_ok=True)  # another thread may have just created it
     except OSError as error:
-        raise FolderError(f"the folder {path} cannot be made: {os_error_reason(error)}") from None
+        raise FolderError(
+            f"the folder {path} cannot be created: {os_error_reason(error)}"
+        ) from None
 
 
 def _part_problem(part: str) -> str | None:
-    """Return why a part of a path is not safe, None if it is."""
+    """Return the reason why a part of a path is not safe, or None if it is safe."""
     if part in ("", ".", ".."):
         return "a part of it is empty or dots"
     if found := _FORBIDDEN.search(part):

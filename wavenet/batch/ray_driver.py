@@ -1,11 +1,12 @@
 """Generate the clips of a batch with Ray actors, on this machine or on a cluster.
 
-This process reads the rows, assigns the tasks and writes the journal. Each worker is an actor that
-loads a model once. An actor that is lost, alone or with its machine, is replaced by a new one,
-which Ray places where resources are free. Called by `run`. The only module that imports Ray.
+Input: a task queue, which receives the records. This process reads the rows, assigns the tasks and
+writes the journal. Each worker is an actor that loads a model once. A lost actor, alone or with its
+machine, is replaced by a new one on any machine with free resources. Called by `run`. No other
+module imports Ray.
 
-Everyone who reaches a Ray cluster can run programs on it: keep it in a private network. A cluster
-that is started here listens on 127.0.0.1 only, requires a token, and ends with the batch.
+Anyone who can connect to a Ray cluster can run programs on it: keep it in a private network. A
+cluster that is started here listens on 127.0.0.1 only, requires a token, and ends with the batch.
 """
 
 import importlib.util
@@ -33,7 +34,7 @@ from wavenet.worker_pool import TaskQueue, TaskScheduler, WorkerSlot
 
 LOCAL = "local"
 CONNECT_SECONDS = 5.0
-SILENCE_SECONDS = 30.0  # without a reply of any worker, after which the user gets a message
+SILENCE_SECONDS = 30.0  # time without a reply of any worker until a message to the user
 _OBJECT_STORE_BYTES = 80 << 20  # Ray's minimum; tasks and records do not use the object store
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": ".*"}
 
@@ -78,10 +79,10 @@ def run_ray_workers(
     """Generate the clips of all tasks with Ray actors.
 
     Args:
-        count: actors; by default as many as the cluster has resources for.
+        count: number of actors; by default the number that the resources of the cluster allow.
         progress: in seconds of audio.
-        is_stopping: returns whether no further clip is to be started.
-        journal: path that workers must see, unless the clips go to a remote location.
+        is_stopping: returns True if no further clip is to be started.
+        journal: path that must exist for workers, unless the clips are stored at a remote location.
     Raises:
         FolderError: the disk is full or not writable.
         WaveNetError: no worker can start, or the cluster is lost.
@@ -113,15 +114,15 @@ class _ActorHandle:
     """An actor and its tasks.
 
     Attributes:
-        reply: of the current call; None if there is none.
-        wanted: number of tasks that it asked for.
-        is_closed: it knows that there are no more tasks for now, and has not become idle since.
+        reply: of the current call, or None.
+        requested: number of requested tasks.
+        is_closed: the actor was informed that no task is available, and has not been idle since.
     """
 
     actor: Any
     reply: Any
     slot: WorkerSlot[ClipTask] = field(default_factory=WorkerSlot)
-    wanted: int = 0
+    requested: int = 0
     is_closed: bool = False
 
 
@@ -132,7 +133,7 @@ class RayDriver:
         ray: the module.
         resources: of an actor, as options of `ray.remote`.
         arguments: of `RayWorker`.
-        tasks, progress, is_stopping: as for `run_ray_workers`.
+        tasks, progress, is_stopping: as in `run_ray_workers`.
     """
 
     def __init__(
@@ -154,7 +155,7 @@ class RayDriver:
         self._last_reply = time.monotonic()
 
     def run(self, count: int) -> None:
-        """Run a number of actors until no task is left. None is left behind.
+        """Run `count` actors until no task is left; on return, no actor is running.
 
         Raises:
             WaveNetError: a worker reported an error that stops all work, or none can start.
@@ -190,7 +191,7 @@ class RayDriver:
     def _handle_reply(self, worker: _ActorHandle) -> None:
         """Handle the events of a reply; call again unless the worker is idle or lost."""
         try:
-            events, worker.wanted = self._ray.get(worker.reply)
+            events, worker.requested = self._ray.get(worker.reply)
         except self._ray.exceptions.RayActorError as error:
             return self._reap(worker, _last_sentence(error))
         for event, *content in events:
@@ -210,10 +211,10 @@ class RayDriver:
                 self._exchange(worker)
 
     def _exchange(self, worker: _ActorHandle) -> None:
-        """Send a worker the tasks that it wants, and ask for its events."""
+        """Send the requested tasks, and start a call that returns the next events."""
         tasks: list[ClipTask] = []
         was_closed = worker.is_closed
-        while not worker.is_closed and len(tasks) < worker.wanted:
+        while not worker.is_closed and len(tasks) < worker.requested:
             task = self._scheduler.next_task(worker.slot)
             if task is None:
                 worker.is_closed = True
@@ -225,7 +226,7 @@ class RayDriver:
     def _reap(self, worker: _ActorHandle, cause: str) -> None:
         """Remove a lost actor, requeue its tasks, and replace it if there are tasks."""
         self._workers.remove(worker)
-        self._ray.kill(worker.actor)  # it may still run, out of reach
+        self._ray.kill(worker.actor)  # it may still run, but is unreachable
         advice = f"check that wavenet-studio {VERSIONS['wavenet-studio']} is on all machines"
         self._scheduler.requeue(worker.slot, cause, advice)
         if self._scheduler.has_tasks:
@@ -235,7 +236,7 @@ class RayDriver:
 def _plan_actors(
     ray: Any, execution: ExecutionConfig
 ) -> tuple[ExecutionConfig, dict[str, int], int]:
-    """Choose device and threads, the resources of an actor, and how many actors fit."""
+    """Choose device and threads; return them, an actor's resources, and the number of actors."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpus = int(sum(node.get("GPU", 0) for node in nodes))
     if _uses_gpus(execution, gpus):
@@ -257,9 +258,9 @@ def ray_cluster(execution: ExecutionConfig, count: int | None) -> Iterator[Any]:
     """Connect to a cluster, or start one on this machine that ends with the block.
 
     Args:
-        count: actors, to size a cluster that is started; by default one per core.
+        count: number of actors, for the size of a new cluster; by default one per core.
     Yields:
-        the module ray.
+        The module ray.
     Raises:
         WaveNetError: no cluster can be joined or started.
     """
@@ -273,7 +274,7 @@ def ray_cluster(execution: ExecutionConfig, count: int | None) -> Iterator[Any]:
         environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     for name, value in environment.items():
         os.environ.setdefault(name, value)
-    import ray  # takes a second, and reads the environment
+    import ray  # needs a second, and reads the environment
 
     is_ours = not ray.is_initialized()
     try:
@@ -310,6 +311,6 @@ def _with_absolute_paths(task: ClipTask) -> ClipTask:
 
 
 def _last_sentence(error: Exception) -> str:
-    """Return the last line of Ray's message, which says why an actor was lost."""
+    """Return the last line of Ray's message, the reason why an actor was lost."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[-1].split(". ")[0][:200]

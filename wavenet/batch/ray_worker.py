@@ -1,8 +1,8 @@
-"""A batch worker in a Ray actor: tasks come in and records go out in groups.
+"""A batch worker in a Ray actor, which exchanges groups of tasks and records with the driver.
 
-A thread generates clips. The driver calls `RayWorker.exchange` again and again: it brings tasks
-before the worker runs out of them, and returns what the worker reports. Created by `ray_driver`,
-once in each actor.
+A thread generates clips. The driver calls `RayWorker.exchange` repeatedly. Input: tasks, before the
+worker has no more. Output: the events of the worker, which contain the records. Called by
+`ray_driver`, which creates one `RayWorker` per actor.
 """
 
 import os
@@ -27,17 +27,17 @@ from wavenet.worker_pool import WorkerEvent
 
 REPLY_SECONDS = 0.5  # maximum time until a call returns
 VERSIONS = {"wavenet-studio": wavenet.__version__, "torch": torch.__version__}
-LOST = "lost"  # an event beside those of `WorkerEvent`: (reason) why this worker is of no use
+LOST = "lost"  # additional event: this worker cannot be used; the content is (reason)
 Event = tuple[Any, ...]  # a WorkerEvent or LOST, and its content
 
 
 @dataclass(frozen=True)
 class WorkerRequirements:
-    """What the machine of a worker must have.
+    """Requirements for the machine of a worker.
 
     Attributes:
         versions: of packages, equal to those of the driver.
-        paths: that the driver sees and the worker must see.
+        paths: that must exist on the machine of the worker, too.
     """
 
     versions: dict[str, str]
@@ -48,7 +48,7 @@ class WorkerRequirements:
 
         Raises:
             ConfigError: a package has another version, which may generate other audio.
-            DataError: a path does not exist here.
+            DataError: a path does not exist on this machine.
         """
         for package, version in self.versions.items():
             if VERSIONS[package] != version:
@@ -76,13 +76,14 @@ class RayWorker:
         requirements: WorkerRequirements,
     ):
         largest = MAX_BATCH_CPU if execution.device == "cpu" else MAX_BATCH_GPU
-        # enough for a quarter of the clips to end at once; more would wait here near the end
+        # enough if a quarter of the clips end at once; at the end of a batch, a longer queue would
+        # keep tasks from idle workers
         self._queue_size = max(2, (execution.batch_size or largest) // 4)
         self._tasks: deque[ClipTask] = deque()
         self._events: list[Event] = []
         self._seconds = 0.0  # of audio generated since the last call
-        self._is_closed = False  # there are no tasks for now but those in the queue
-        self._is_urgent = False  # an event should reach the driver at once
+        self._is_closed = False  # no tasks are available now except those in the queue
+        self._is_urgent = False  # the driver must receive an event at once
         self._changed = threading.Condition()
         arguments = (settings, execution, requirements)
         threading.Thread(target=self._run, args=arguments, daemon=True).start()
@@ -90,11 +91,11 @@ class RayWorker:
     def exchange(
         self, tasks: Sequence[ClipTask], is_closed: bool, is_stopping: bool
     ) -> tuple[list[Event], int]:
-        """Receive tasks; return the events so far and the number of further tasks wanted.
+        """Receive tasks; return the new events and the number of further tasks that fit.
 
         Args:
-            is_closed: there are no more tasks for now; set once.
-            is_stopping: no further clip is to be started.
+            is_closed: no more tasks are available now; sent as True once.
+            is_stopping: True if no further clip is to be started.
         """
         with self._changed:
             self._tasks.extend(tasks)
@@ -111,7 +112,7 @@ class RayWorker:
             return events, self._queue_size - len(self._tasks)
 
     def next_task(self) -> ClipTask | None:
-        """Return the next task whose files exist here; None if there is none for now."""
+        """Return the next task whose files exist here, or None if no task is available now."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._tasks or self._is_closed)
@@ -163,7 +164,7 @@ class RayWorker:
         except WaveNetError as error:
             self._report(WorkerEvent.FAILED, error, is_urgent=True)
         except BaseException:
-            traceback.print_exc()  # the logs of the cluster keep it
+            traceback.print_exc()  # to the logs of the cluster
             os._exit(1)
 
     def _report(self, *event: Any, is_urgent: bool = False) -> None:
@@ -174,10 +175,10 @@ class RayWorker:
 
 
 def missing_path_error(path: str) -> str:
-    """Return an error message if a path does not exist on this machine, "" if it does."""
+    """Return an error message if a path does not exist on this machine, otherwise ""."""
     if Path(path).exists():
         return ""
     return (
-        f"the machine {platform.node()} does not see {path}; store it where all machines see it, "
-        "or give --out-dir as a URL such as s3://bucket/clips"
+        f"the machine {platform.node()} cannot find {path}; use a path that all machines share, or "
+        "a URL such as s3://bucket/clips for --out-dir"
     )

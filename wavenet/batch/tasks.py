@@ -1,6 +1,6 @@
-"""Convert rows of a manifest to tasks; everything about a clip is checked here.
+"""Convert rows of a manifest to tasks, with all checks of a clip.
 
-A row and the settings of the batch enter; a `ClipTask` leaves, which can be sent to another
+Input: a row and the settings of the batch. Output: a `ClipTask`, which can be sent to another
 process, or an error of one sentence. Called by `manifest_check`; workers call `make_request`.
 """
 
@@ -19,9 +19,9 @@ from wavenet.batch.journal import hash_file
 from wavenet.batch.manifest import ManifestRow
 from wavenet.batch.manifest_columns import (
     column_value,
-    condition_values,
     input_path,
     parse_number,
+    row_condition_values,
     row_id,
     sampling_options,
 )
@@ -39,11 +39,11 @@ from wavenet.model.conditions import FramesCondition
 from wavenet.model.frame_features import compute_frame_features, read_array
 from wavenet.sampling import SamplingConfig, resolve_sampling
 
-# Part of every params hash. Increase it if the same task gives another file: all clips are then
+# Part of every params hash. Increase it if the same task produces another file: all clips are then
 # generated again.
 _HASH_VERSION = 1
-# The names of the guard's settings in the params hash, in their order. Another name here would
-# change every hash.
+# The names of the guard's settings in the params hash, in their order. Some are old names, kept on
+# purpose: another name here would change every hash, and all clips would be generated again.
 _HASHED_GUARD = (
     "window",
     "attempts",
@@ -63,7 +63,7 @@ class ClipTask:
 
     Attributes:
         line: of the manifest.
-        identity: the id; it selects the noise stream, and with the seed determines the noise.
+        identity: the id, which selects the noise stream.
         checkpoint: folder.
         conditions: condition values by name.
         samples: length of the clip without the prompt.
@@ -71,7 +71,7 @@ class ClipTask:
         condition_file: path of frames, or of a recording to compute them from.
         output: path relative to the output folder.
         params_hash: hash of everything that determines the file.
-        extra: columns of the manifest without a meaning here.
+        extra: columns of the manifest that the model does not use.
     """
 
     line: int
@@ -94,7 +94,7 @@ class ClipTask:
 
     @property
     def group(self) -> tuple[str, str]:
-        """Key that is equal for clips that can be generated side by side."""
+        """Key that is equal for clips that can be generated in one batch."""
         return self.checkpoint, self.sampling.model_dump_json()
 
     @property
@@ -115,7 +115,7 @@ def make_task(row: ManifestRow, settings: BatchSettings) -> ClipTask:
     seed = column_value(values, "seed")
     seconds = column_value(values, "seconds")
     chosen = settings.seconds if seconds is None else parse_number(seconds, "seconds", float)
-    conditions, extra = condition_values(checkpoint.config.model, values)
+    conditions, extra = row_condition_values(checkpoint.config.model, values)
     sampling = {**settings.sampling, **sampling_options(values)}
     condition_file = input_path(values, "condition", settings.base_folder)
     task = ClipTask(
@@ -140,7 +140,7 @@ def make_task(row: ManifestRow, settings: BatchSettings) -> ClipTask:
 def _output_name(
     values: Mapping[str, Any], task: ClipTask, checkpoint: Checkpoint, settings: BatchSettings
 ) -> str:
-    """Return the path of the output file: that of the row, otherwise from the template."""
+    """Return the path of the output file, from the row or else from the template."""
     given = column_value(values, "output")
     if given is not None:
         output = check_output_name(str(given))
@@ -154,7 +154,7 @@ def _output_name(
 
 
 def make_request(task: ClipTask) -> GenerationRequest:
-    """Read the files of a task and return what the generator needs.
+    """Read the files of a task and return the request for the generator.
 
     Raises:
         AudioError, ConditionError: a file is damaged or missing, or does not fit the model.
@@ -200,20 +200,20 @@ def _check(task: ClipTask, checkpoint: Checkpoint) -> None:
 def _check_conditions(
     folder: str, conditions: tuple[tuple[str, str | float], ...], sampling: SamplingConfig
 ) -> None:
-    """Check condition values and sampling; cached, as thousands of rows share them."""
+    """Check condition values and sampling; cached, because thousands of rows may have the same."""
     checkpoint, _ = load_checkpoint(folder)
     prepare_clips(checkpoint, [GenerationRequest(1, dict(conditions))], sampling, None)
 
 
 def noise_stream(identity: str) -> int:
-    """Return the second key of a clip's random numbers, 64 bits, from its id."""
+    """Return the noise stream of a clip, 64 bits, from its id."""
     text = identity.encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
 @lru_cache(maxsize=4)
 def load_checkpoint(folder: str) -> tuple[Checkpoint, str]:
-    """Load a checkpoint on the CPU, with the hash of its files; cached.
+    """Load a checkpoint on the CPU and compute the hash of its files; cached.
 
     Raises:
         CheckpointError: it is missing or damaged.
@@ -225,7 +225,7 @@ def load_checkpoint(folder: str) -> tuple[Checkpoint, str]:
 
 @lru_cache(maxsize=4096)
 def _hash_input_version(path: str, modified_ns: int, size: int) -> str:
-    """Return the hash of a file; cached as long as its time and size are the same."""
+    """Return the hash of a file; cached while its time and size are the same."""
     return hash_file(Path(path))
 
 
@@ -258,7 +258,7 @@ def _hash_params(task: ClipTask, settings: BatchSettings) -> str:
 
 
 def _clip_samples(checkpoint: Checkpoint, seconds: float | None, condition_file: str | None) -> int:
-    """Return the length of a clip; by default that of its condition file, if it has one."""
+    """Return the length of a clip in samples; by default that of its condition file, if any."""
     rate, model = checkpoint.config.audio.sample_rate, checkpoint.config.model
     if seconds is None and condition_file is not None and model.locals:
         if Path(condition_file).suffix == ".npy":

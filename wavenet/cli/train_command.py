@@ -225,13 +225,14 @@ def stop_on_interrupt(
         if number == signal.SIGINT:
             report("stopping after this step; Ctrl-C again to end at once")
 
-    numbers = (signal.SIGINT, signal.SIGTERM) if is_distributed else (signal.SIGINT,)
-    previous = {number: signal.signal(number, on_signal) for number in numbers}
+    previous = signal.signal(signal.SIGINT, on_signal)
+    if is_distributed:
+        # Not restored: torchrun's SIGTERM may come while the error is on its way to the user.
+        signal.signal(signal.SIGTERM, on_signal)
     try:
         yield lambda: requested
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGINT, previous)
 
 
 def _print_nothing(text: object) -> None:

@@ -1,1 +1,1 @@
-"""Recordings prepared in one format on disk, which training reads without loading them all."""
+"""Recordings in one format on disk, which training reads one by one."""

@@ -1,8 +1,8 @@
 """The audio files of a corpus, and their division into blocks, one block per shard.
 
-A folder enters; names, fields in columns, and blocks leave. A block is what one worker does at
-once. The listing alone determines the blocks, so shards do not depend on which worker writes them
-or when. Called by `prepare`.
+Input: a folder. Output: names, fields in columns, and blocks. A block is one task of a worker. The
+listing alone determines the blocks, so shards do not depend on the worker that writes them or on
+the time. Called by `prepare`.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from pathlib import Path
 from wavenet.audio_metadata import find_metadata, iterate_audio_files
 from wavenet.corpus.format import NO_VALUE, CorpusSettings
 
-# A block ends at whichever limit is reached first. Bytes are those of the audio files; the shard
+# A block ends at the limit that is reached first. Bytes are those of the audio files; the shard
 # has the size of the decoded audio.
 MAX_BLOCK_FILES = 1024
 MAX_BLOCK_BYTES = 64 << 20
@@ -34,12 +34,12 @@ class FieldColumn:
     values: dict[str, int] = field(default_factory=dict)
 
     def append(self, row: int, value: str) -> None:
-        """Set the value of a file; files since the last one have none."""
+        """Set the value of a file; files between the last one and this one have no value."""
         self.fill(row)
         self.codes.append(self.values.setdefault(value, len(self.values)))
 
     def fill(self, rows: int) -> None:
-        """Extend the codes to a number of files, without values."""
+        """Extend the codes to `rows` files, without values."""
         self.codes.extend([NO_VALUE] * (rows - len(self.codes)))
 
 
@@ -96,13 +96,13 @@ def list_files(source: Path, pattern: str | None, metadata: str | None) -> FileL
 
 
 def metadata_file_name(source: Path, pattern: str | None, metadata: str | None) -> str | None:
-    """Return the name of the metadata file that gives the fields, None if there is none."""
+    """Return the name of the metadata file that contains the fields, or None."""
     path = find_metadata(source, metadata) if pattern is None else None
     return path.name if path else None
 
 
 def split_into_blocks(settings: CorpusSettings, names: Sequence[str]) -> Iterator[FileBlock]:
-    """Divide the files of a listing into blocks; reads the size and time of each file."""
+    """Divide the files of a listing into blocks; read the size and time of each file."""
     source = Path(settings.source)
     number, first, block_bytes, digest = 0, 0, 0, _new_digest(settings)
     for n, name in enumerate(names):
@@ -121,9 +121,9 @@ def _new_digest(settings: CorpusSettings) -> "hashlib._Hash":
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:
-    """Return size and modification time in ns; of a missing file, which its reader reports, none.
+    """Return size and modification time in ns; (0, -1) for a missing file.
 
-    A loop of links counts as missing.
+    The reader reports a missing file later. A loop of links counts as missing.
     """
     try:
         status = os.stat(path)

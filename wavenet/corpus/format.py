@@ -6,9 +6,10 @@
     parts/*.json    one summary per shard, written after it: the result of each file of its block
     settings.json   the settings of the corpus
     report.json, skipped.txt
-                    for people
+                    information for the user
 
-`reader` checks all numbers against each other when a corpus is opened.
+`reader` checks that all numbers are consistent when a corpus is opened. Called by all of `corpus`,
+and by reports on a corpus.
 """
 
 import hashlib
@@ -33,7 +34,7 @@ SKIPPED_FILE = "skipped.txt"
 SHARD_FOLDER, INDEX_FOLDER, SUMMARY_FOLDER = "shards", "index", "parts"
 
 PCM_DTYPE = np.dtype("<i2")
-FULL_SCALE = 32768  # the PCM value of 1.0; the largest that exists is one less
+PCM_SCALE = 32768  # the PCM value of 1.0; the largest PCM value is one less
 # of each recording: index of its file in the listing, its shard, and its position there in samples
 RECORD_DTYPE = np.dtype(
     [("number", "<i8"), ("shard", "<i4"), ("offset", "<i8"), ("samples", "<i8")]
@@ -157,7 +158,7 @@ class TextArray:
     """Many texts, concatenated in arrays that can be memory-mapped.
 
     Attributes:
-        content: (bytes + 1,) uint8, UTF-8; one byte more, as an empty file cannot be mapped.
+        content: (bytes + 1,) uint8, UTF-8; the last byte is unused: an empty file cannot be mapped.
         ends: (n,) int64, the end of each text.
     """
 
@@ -166,7 +167,7 @@ class TextArray:
 
     @classmethod
     def from_texts(cls, texts: Iterable[str]) -> "TextArray":
-        """Return the array of texts."""
+        """Build the array from texts."""
         encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
         content = np.frombuffer(b"".join(encoded) + b"\n", np.uint8)
         return cls(content, np.cumsum([len(text) for text in encoded], dtype=np.int64))
@@ -208,7 +209,7 @@ def read_shard_summary(
     """Read the summary of a block.
 
     Args:
-        digest: of the block now.
+        digest: of the block at present.
         verify_hash: also read the shard and compare its hash.
     Returns:
         None if there is no summary, the block has changed, or the shard is damaged.
@@ -270,7 +271,7 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
         raise FolderError(f"{path} cannot be written: {os_error_reason(error)}") from None
 
 
-def printable(text: str) -> str:
-    """Return a text as one line of valid UTF-8, whatever file names it contains."""
+def escape_line(text: str) -> str:
+    """Replace control characters and invalid Unicode; return one line of valid UTF-8."""
     encodable = text.encode("utf-8", "backslashreplace").decode()
     return re.sub(r"[\x00-\x1f\x7f\u2028\u2029]", "?", encodable)

@@ -1,6 +1,6 @@
-"""Complete a corpus: write the index, the report, and last of all the header.
+"""Complete a corpus: write the index, the report, and finally the header.
 
-The summaries of all shards enter, one at a time; a corpus that can be opened leaves. Called by
+Input: the summaries of all shards, one at a time. Output: a corpus that can be opened. Called by
 `prepare`.
 """
 
@@ -37,7 +37,7 @@ from wavenet.corpus.format import (
     ShardSummary,
     TextArray,
     array_path,
-    printable,
+    escape_line,
     read_shard_summary,
     summary_path,
     write_array,
@@ -48,7 +48,7 @@ from wavenet.errors import DataError, FolderError
 MAX_LISTED = 20  # names and messages in the report
 _PARTIAL_FILE = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{12}\.(pcm|json|npy|txt)")
 
-# the files that may be removed, by folder; no others ever are
+# the files that may be removed, by folder; no other file is removed
 _CORPUS_FILES = {
     SHARD_FOLDER: re.compile(SHARD_NAME),
     SUMMARY_FOLDER: re.compile(SUMMARY_NAME),
@@ -59,7 +59,7 @@ _CORPUS_FILES = {
 
 @dataclass
 class _CorpusTotals:
-    """What is known of all shards so far; see `CorpusReport`."""
+    """Totals of the shards so far; see `CorpusReport`."""
 
     records: list[NDArray[Any]] = field(default_factory=list)
     shards: list[CorpusShard] = field(default_factory=list)
@@ -89,7 +89,7 @@ class _CorpusTotals:
         self.shards.append(summary.shard)
         self.rates.update(summary.rates)
         self.channels.update(summary.channels)
-        names = [printable(block.names[n]) for n in summary.clipped]
+        names = [escape_line(block.names[n]) for n in summary.clipped]
         self.clipped = [*self.clipped, *names][:MAX_LISTED]
         self.clipped_count += summary.clipped_count
         self.silent += summary.silent
@@ -153,7 +153,7 @@ def write_index(
         files=len(listing.names),
         recordings=len(records),
         samples=int(records["samples"].sum()),
-        fields=tuple(map(printable, listing.columns)),
+        fields=tuple(map(escape_line, listing.columns)),
         shards=tuple(totals.shards),
     )
     write_text(folder / HEADER_FILE, header.model_dump_json(indent=2) + "\n")
@@ -185,12 +185,12 @@ def clean_folder(folder: Path, remove_corpus: bool = False) -> None:
 def _collect_totals(
     folder: Path, listing: FileListing, blocks: Sequence[FileBlock]
 ) -> _CorpusTotals:
-    """Read all summaries; write all messages to their own file, for there may be many."""
+    """Read all summaries; write all messages to their own file, because there may be many."""
     totals = _CorpusTotals()
-    folder_errors = [printable(message) for message in listing.folder_errors]
+    folder_errors = [escape_line(message) for message in listing.folder_errors]
     totals.add_skipped(folder_errors)
     try:
-        # until the header is written again the corpus is incomplete
+        # the corpus is incomplete until the header is written again
         (folder / HEADER_FILE).unlink(missing_ok=True)
         path = folder / SKIPPED_FILE
         with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
@@ -199,7 +199,7 @@ def _collect_totals(
                 summary = read_shard_summary(folder, block.number, block.digest, verify_hash=False)
                 if summary is None or len(summary.lengths) != len(block.names):
                     name = summary_path(folder, block.number)
-                    raise FolderError(f"{name} has changed meanwhile; run the same command again")
+                    raise FolderError(f"{name} has changed; run the same command again")
                 totals.add_shard(block, summary)
                 file.writelines(message + "\n" for message in summary.skipped)
     except OSError as error:
@@ -215,7 +215,7 @@ def _write_texts(folder: Path, name: str, texts: TextArray) -> None:
 
 
 def _remove_obsolete(folder: Path, header: CorpusHeader, blocks: int) -> None:
-    """Remove shards and summaries of an earlier listing, as far as possible."""
+    """Remove shards and summaries of an earlier listing; ignore errors."""
     shards = {shard.name for shard in header.shards}
     summaries = {summary_path(folder, number).name for number in range(blocks)}
     for subfolder, current in ((SHARD_FOLDER, shards), (SUMMARY_FOLDER, summaries)):

@@ -1,8 +1,8 @@
 """Prepare a corpus from a folder of recordings, and resume an interrupted preparation.
 
-A folder and settings enter; a corpus leaves, and a report on its content. Complete shards are
-kept: the same command resumes, repairs damaged shards, and writes again those whose recordings
-changed. The result is the same to the last bit, whichever process wrote which shard, and when.
+Input: a folder and settings. Output: a corpus, and a report on its content. Complete shards are
+kept: the same command resumes, and rewrites shards that are damaged or whose recordings changed.
+The result is the same to the last bit; it does not depend on the processes that wrote the shards.
 Called by the command.
 """
 
@@ -61,11 +61,11 @@ def prepare_corpus(
         folder: of the corpus: new, empty, or an earlier corpus.
         sample_rate: Hz; by default that of the first recording.
         pattern, metadata: source of the fields, as in `audio_metadata.find_audio_files`.
-        workers: processes; by default one per core, at most 8.
+        workers: number of processes; by default one per core, at most 8.
         overwrite: replace a corpus that has other settings.
-        open_progress: receives the number of files; returns a progress that counts files.
+        open_progress: called with the number of files; returns a progress that counts files.
     Raises:
-        DataError: there is no recording to prepare.
+        DataError: the folder has no recording that can be read.
         ConfigError: the existing corpus has other settings.
         FolderInUse: another process prepares it.
         FolderError: it cannot be written.
@@ -97,7 +97,7 @@ def prepare_corpus(
 
 
 def _check_folder(folder: Path) -> None:
-    """Check that a corpus may be written to a folder; make nothing."""
+    """Check that a corpus may be written to a folder; create nothing."""
     if folder.is_dir() and is_corpus(folder):
         return
     try:
@@ -113,7 +113,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _read_settings(folder: Path) -> CorpusSettings | None:
-    """Read the settings of an existing corpus, None if there is none."""
+    """Return the settings of an existing corpus, or None."""
     path = folder / SETTINGS_FILE
     if not path.is_file():
         return None
@@ -134,7 +134,7 @@ def _check_same_settings(folder: Path, before: CorpusSettings, settings: CorpusS
 
 
 def _prepare_folder(folder: Path, settings: CorpusSettings, is_new: bool) -> None:
-    """Make the subfolders; remove incomplete files, and all of another corpus if this is new."""
+    """Create the subfolders; remove incomplete files; if the corpus is new, remove the old one."""
     clean_folder(folder, remove_corpus=is_new)
     try:
         for name in (SHARD_FOLDER, SUMMARY_FOLDER, INDEX_FOLDER):
@@ -152,7 +152,7 @@ def _first_rate(source: Path, listing: FileListing) -> int:
     for name in listing.names:
         path = source / name
         try:
-            # only of regular files: opening a pipe would block
+            # only regular files: opening a pipe would block
             rate = soundfile.info(path).samplerate if path.is_file() else 0
         except (soundfile.LibsndfileError, OSError):
             continue

@@ -1,7 +1,7 @@
 """Read a prepared corpus through memory maps.
 
-A folder enters; recordings leave, by their index. Nothing that was read is kept, so memory does
-not grow with the corpus. Called by training, and by reports on a corpus.
+Input: a folder. Output: recordings, by their index. No samples are kept in memory, so the memory
+does not grow with the hours of the corpus. Called by training, and by reports on a corpus.
 """
 
 import mmap
@@ -16,7 +16,7 @@ from audio_utils.atomic_files import os_error_reason
 from wavenet.config import parse_config
 from wavenet.corpus.format import (
     FIELD_CODE_DTYPE,
-    FULL_SCALE,
+    PCM_SCALE,
     HEADER_FILE,
     PCM_DTYPE,
     RECORD_DTYPE,
@@ -38,7 +38,7 @@ class Corpus:
         folder: of the corpus.
         header: its header.
         records: (recordings,) of `format.RECORD_DTYPE`.
-        names: path of each recording, relative to the folder it was prepared from.
+        names: path of each recording, relative to the source folder.
 
     Args:
         folder: of the corpus.
@@ -87,7 +87,7 @@ class Corpus:
         Returns:
             (end - begin,) in [-1, 1].
         Raises:
-            DataError: the corpus was changed or damaged since it was opened.
+            DataError: the corpus has been changed or damaged since it was opened.
         """
         _, shard, offset, samples = self.records[n].tolist()
         path = self.folder / SHARD_FOLDER / self.header.shards[shard].name
@@ -98,18 +98,18 @@ class Corpus:
         except (OSError, ValueError) as error:
             why = os_error_reason(error) if isinstance(error, OSError) else "it is too short"
             raise DataError(
-                f"{path} can no longer be read: {why}; the corpus has changed meanwhile"
+                f"{path} can no longer be read: {why}; the corpus was changed after it was opened"
             ) from None
-        waveform: NDArray[np.float32] = pcm.astype(np.float32) / np.float32(FULL_SCALE)
+        waveform: NDArray[np.float32] = pcm.astype(np.float32) / np.float32(PCM_SCALE)
         return waveform
 
     def check_field_source(self, pattern: str | None, metadata: str | None) -> None:
-        """Check that wanted fields are those that the corpus was prepared with.
+        """Check that `pattern` and `metadata` equal those of the corpus.
 
         Args:
             pattern, metadata: as in `audio_metadata.find_audio_files`; None accepts any.
         Raises:
-            ConfigError: the corpus was prepared with others.
+            ConfigError: the corpus was prepared with another value.
         """
         for name, wanted in {"pattern": pattern, "metadata": metadata}.items():
             prepared = getattr(self.header, name)
@@ -143,7 +143,7 @@ class Corpus:
             raise DataError(f"{path} is not an array of {dtype}; {PREPARE_AGAIN}")
         if count is not None and len(array) != count:
             raise DataError(f"{path} has {len(array):,} rows, expected {count:,}; {PREPARE_AGAIN}")
-        # a plain view: every element of a memmap would carry the map along
+        # a plain view: elements of a memmap keep a reference to the map
         return array.view(np.ndarray)
 
     def _check_shards(self) -> None:
@@ -157,12 +157,12 @@ class Corpus:
                 raise DataError(f"{path} {what}, expected {expected:,} bytes; {PREPARE_AGAIN}")
 
     def _check_index(self) -> None:
-        """Check that the index agrees with itself and with the header."""
+        """Check that the index is consistent, also with the header."""
         header, records = self.header, self.records
         sizes = np.array([shard.samples for shard in header.shards])
         inside = (records["shard"] >= 0) & (records["shard"] < len(sizes))
         inside &= (records["samples"] >= 1) & (records["offset"] >= 0)
-        # a difference, for the sum of offset and samples could overflow
+        # a difference, because the sum of offset and samples could overflow
         size = sizes[np.where(inside, records["shard"], 0)]
         inside &= records["offset"] <= size - records["samples"]
         if not inside.all():
@@ -185,7 +185,7 @@ class Corpus:
 
 
 def _map_samples(descriptor: int, first: int, samples: int) -> NDArray[np.int16]:
-    """Map only the wanted samples of a file: mapped pages count as memory of this process."""
+    """Map only these samples of a file, because mapped pages count as memory of this process."""
     begin = PCM_DTYPE.itemsize * first
     start = begin - begin % mmap.ALLOCATIONGRANULARITY
     length = begin - start + PCM_DTYPE.itemsize * samples
@@ -198,7 +198,7 @@ def _map_samples(descriptor: int, first: int, samples: int) -> NDArray[np.int16]
 
 
 def _header_version(folder: Path) -> tuple[int, int] | None:
-    """Return what tells one header file from another that replaced it."""
+    """Return (inode, modification time) of the header file, or None; a new file has others."""
     try:
         status = (folder / HEADER_FILE).stat()
     except OSError:

@@ -1,8 +1,8 @@
-"""Write the shards of a corpus with worker processes; a file that kills them costs only itself.
+"""Write the shards of a corpus with worker processes; skip a file that crashes them.
 
-Blocks enter; each is a task of a worker pool. A worker reports each file before it reads it. If it
-dies, the file is known; the block is tried again, without a file at which two workers died. Called
-by `prepare`.
+Input: blocks, each a task of a worker pool. Output: shards and summaries, which `shard_writer`
+writes. A worker reports each file before it reads it, so the file that crashed it is known. The
+block is then retried, and a file that crashed two workers is skipped. Called by `prepare`.
 """
 
 import multiprocessing
@@ -27,7 +27,7 @@ from wavenet.worker_pool import (
     run_worker,
 )
 
-MAX_FILE_CRASHES = 2  # workers that die at one file before it is skipped
+MAX_FILE_CRASHES = 2  # a file is skipped after this number of workers died while they read it
 BEFORE_FIRST_FILE = -1
 
 
@@ -36,7 +36,7 @@ class ShardTask:
     """A block whose shard is to be written.
 
     Attributes:
-        crashes: workers that died, by the index of the file they were reading.
+        crashes: number of workers that died, by the index of the file that they read.
         current_file: index of the file that is being read.
     """
 
@@ -68,7 +68,7 @@ class ShardQueue(TaskQueue[ShardTask]):
         self._progress = progress
 
     def next_task(self) -> ShardTask | None:
-        """Return the next block, None if there are no more."""
+        """Return the next block, or None if no blocks are left."""
         return next(self._tasks, None)
 
     def update_task(self, task: ShardTask, state: int) -> None:
@@ -81,7 +81,7 @@ class ShardQueue(TaskQueue[ShardTask]):
         self._progress.advance(len(task.block.names) - task.files_done)
 
     def should_retry(self, task: ShardTask, crashes: int) -> bool:
-        """Return True, after remembering the file at which the worker died.
+        """Record the file that the worker was reading, and return True.
 
         Raises:
             WaveNetError: several workers died before they read a file of this block.
@@ -109,7 +109,7 @@ def write_shards(
     Args:
         folder: of the corpus.
         workers: maximum number of processes.
-        progress: in files; negative where files are read again.
+        progress: in files; negative if files must be read again.
     Raises:
         FolderError: the corpus cannot be written.
         WaveNetError: no worker can start.
@@ -123,7 +123,7 @@ def write_shards(
 
 def serve_shards(pipe: Connection, folder: Path, settings: CorpusSettings) -> None:
     """Write shards in a worker process until the pool releases it."""
-    # imports the decoders, which the parent does not need
+    # imported here, because only workers need the decoders
     from wavenet.corpus.shard_writer import write_shard
 
     def work(connection: WorkerConnection[Any]) -> None:

@@ -1,7 +1,7 @@
-"""Write the shard of a block: recordings of any kind -> 16-bit samples in one file.
+"""Write the shard of a block: the 16-bit samples of its recordings in one file.
 
-A block enters; a shard and its summary leave, each complete or not at all. The summary is written
-last: if it exists, so does its shard. Called by `shard_workers`, in worker processes.
+Input: a block. Output: a shard and its summary, each complete or absent. The summary is written
+last, so its shard exists if it exists. Called by `shard_workers`, in worker processes.
 """
 
 import hashlib
@@ -18,28 +18,28 @@ from audio_utils.decoding import DecodedAudio, decode_file
 from audio_utils.errors import AudioError
 from wavenet.corpus.file_listing import FileBlock
 from wavenet.corpus.format import (
-    FULL_SCALE,
+    PCM_SCALE,
     HEADER_FILE,
     PCM_DTYPE,
     SHARD_FOLDER,
     CorpusSettings,
     CorpusShard,
     ShardSummary,
-    printable,
+    escape_line,
     read_shard_summary,
     summary_path,
     write_text,
 )
 from wavenet.errors import FolderError
 
-MAX_LISTED = 20  # clipped files that a summary names
+MAX_LISTED = 20  # clipped files in a summary
 SILENCE_BLOCK_SECONDS = 0.010
 SILENCE_POWER = 1e-6  # -60 dB
 
 
 @dataclass
 class _BlockStatistics:
-    """What is known of the files of a block so far; see `ShardSummary`."""
+    """Statistics of the files of a block so far; see `ShardSummary`."""
 
     lengths: list[int] = field(default_factory=list)
     rates: Counter[int] = field(default_factory=Counter)
@@ -51,7 +51,7 @@ class _BlockStatistics:
     def add_skipped(self, message: str) -> None:
         """Add a file that cannot be read."""
         self.lengths.append(0)
-        self.skipped.append(printable(message))
+        self.skipped.append(escape_line(message))
 
     def add_recording(self, recording: DecodedAudio) -> None:
         """Add a file that was read."""
@@ -70,11 +70,12 @@ def write_shard(
     crashing: Container[int] = (),
     on_file: Callable[[int], None] = lambda n: None,
 ) -> None:
-    """Write the shard of a block and its summary, unless both exist undamaged.
+    """Write the shard of a block and its summary, unless both exist and are undamaged.
 
     Args:
         folder: of the corpus.
-        crashing: indices of files that are not opened: processes that read them died.
+        crashing: indices of files that are skipped, because they crashed the processes that read
+            them.
         on_file: called with the index of each file before it is read.
     Raises:
         FolderError: the corpus cannot be written.
@@ -84,7 +85,7 @@ def write_shard(
     path = folder / SHARD_FOLDER / f"{block.number:05d}-{block.digest[:12]}.pcm"
     digest, statistics = hashlib.sha256(), _BlockStatistics()
     try:
-        # from now on the corpus is incomplete
+        # the corpus is incomplete without its header
         (folder / HEADER_FILE).unlink(missing_ok=True)
         with atomic_file(path) as temporary, temporary.open("wb") as file:
             for n, name in enumerate(block.names):
@@ -110,22 +111,22 @@ def write_shard(
 
 
 def quantise(samples: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Round (T,) in [-1, 1] to 16 bits, halves to even; +1 becomes the largest number.
+    """Round (T,) in [-1, 1] to 16 bits, halves to even; +1 becomes 32767.
 
     The samples of a 16-bit file are reproduced exactly.
     """
-    scaled = np.rint(samples * np.float32(FULL_SCALE))
-    pcm: NDArray[np.int16] = np.minimum(scaled, np.float32(FULL_SCALE - 1)).astype(PCM_DTYPE)
+    scaled = np.rint(samples * np.float32(PCM_SCALE))
+    pcm: NDArray[np.int16] = np.minimum(scaled, np.float32(PCM_SCALE - 1)).astype(PCM_DTYPE)
     return pcm
 
 
 def _read_pcm(
     path: Path, settings: CorpusSettings, statistics: _BlockStatistics, is_crashing: bool
 ) -> bytes:
-    """Return the bytes of a file in its shard, none if it cannot be read."""
+    """Return the bytes of a file for its shard, or b"" if it cannot be read."""
     if is_crashing:
         statistics.add_skipped(
-            f"{path} ended the process that read it, twice; it is damaged or too large."
+            f"{path} crashed its reader process twice; the file is damaged or too large."
         )
         return b""
     try:
@@ -140,13 +141,13 @@ def _read_pcm(
     return b""
 
 
-# The same measures as in `audio_utils.analysis`, but in numpy: torch alone would take more memory
+# The same measures as in `audio_utils.analysis`, but in numpy: torch alone would need more memory
 # than everything else in a worker.
 
 
 def _is_clipped(samples: NDArray[np.float32]) -> bool:
-    """Return whether three neighbouring samples are at full scale."""
-    full = np.abs(samples) >= 1 - 1 / FULL_SCALE
+    """Return whether three consecutive samples are at full scale."""
+    full = np.abs(samples) >= 1 - 1 / PCM_SCALE
     return bool((full[2:] & full[1:-1] & full[:-2]).any())
 
 

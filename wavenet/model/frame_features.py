@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from audio_utils.errors import AudioError
-from audio_utils.features import FeatureConfig, log_mel, loudness, mfcc, pitch
+from audio_utils.features import FeatureConfig, log_mel, mfcc, pitch, rms_level
 from wavenet.errors import ConditionError
 from wavenet.model.conditioning import ConditionValue
 from wavenet.model.conditions import (
@@ -111,7 +111,7 @@ def compute_condition_frames(
             case MfccCondition():
                 frames = mfcc(waveform, mel_settings(condition, sample_rate, hop)) / MFCC_SPAN
             case LoudnessCondition():
-                level = loudness(waveform, condition.win_length, hop)
+                level = rms_level(waveform, condition.win_length, hop)
                 frames = ((level - LOUDNESS_MIDDLE) / LOUDNESS_SPAN)[None]
             case PitchCondition():
                 hertz = pitch(waveform, sample_rate, hop, condition.f_min, condition.f_max)
@@ -142,7 +142,7 @@ def measure_loudness(waveform: Tensor, start: int, first: int, hop: int) -> Tens
     mirrored = functional.pad(waveform[None], (around, around), mode="reflect")[0]
     # so that a frame lies at a multiple of the hop
     front = -around % hop
-    levels = loudness(functional.pad(mirrored, (front + lead, 0)), LOUDNESS_WINDOW, hop)
+    levels = rms_level(functional.pad(mirrored, (front + lead, 0)), LOUDNESS_WINDOW, hop)
     return levels[(front + around) // hop :]
 
 

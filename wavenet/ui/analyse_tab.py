@@ -21,7 +21,7 @@ from torch import Tensor
 from audio_utils import analysis, io, plots
 from audio_utils.errors import AudioError
 from audio_utils.example_sound import make_example_sound
-from audio_utils.features import FeatureConfig, loudness
+from audio_utils.features import FeatureConfig, rms_level
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import WaveNetError
 from wavenet.likelihood.score import Score, score_windows
@@ -79,7 +79,7 @@ def _draw_levels(recording: MeasuredRecording) -> Figure:
         "recording": recording.waveform,
         "error of 8 bits": recording.waveform - recording.quantised,
     }
-    levels = {name: loudness(x, config.win_length, hop) for name, x in signals.items()}
+    levels = {name: rms_level(x, config.win_length, hop) for name, x in signals.items()}
     return plots.plot_levels(levels, hop / recording.sample_rate, recording.seconds)
 
 

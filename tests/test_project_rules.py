@@ -1,4 +1,4 @@
-"""Rules for the whole project: requirements, file sizes, links, safe reading."""
+"""Rules of the whole project: requirements, file sizes, links, safe reading of files."""
 
 import re
 import tomllib
