@@ -1,4 +1,4 @@
-"""A generated clip after every validation of a training, to hear its progress.
+"""A generated clip after every validation of a training, which makes its progress audible.
 
 Input: the folder and the records of a run. Output: the files `samples/step-N.wav`. All have the
 same condition values and seed: they differ only by the weights. Called by `train_command`.

@@ -133,7 +133,7 @@ function describe() {
   }
 }
 
-// Ends the run once everything is generated and played.
+// Ends the run when everything is generated and played.
 function finishIfPlayed() {
   if (run !== null && state.ended && !state.queue.length && !state.sources.length) {
     if (state.isGone) { endRun('gone', NO_RESPONSE); return; }

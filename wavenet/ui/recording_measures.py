@@ -27,7 +27,7 @@ EIGHT_BIT_CODEC = MuLawCodec()
 
 @dataclass(frozen=True, eq=False)
 class MeasuredRecording:
-    """A recording, with values that are computed from it only once.
+    """A recording; the values computed from it are cached.
 
     Attributes:
         recording: the recording as read.

@@ -95,7 +95,7 @@ def make_generate(root: Path) -> Function:
             checkpoint: name of the checkpoint.
             conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"}.
             seconds: length of the clip, above 0, at most 30.
-            seed: the same seed gives the same audio; -1 draws a random seed, see the file name.
+            seed: the same seed produces the same audio; -1 draws a random seed, see the file name.
             temperature: above 0; below 1 is less random; default: the checkpoint's.
             top_k: sample from the k most likely codes; 0 is off; default: the checkpoint's.
             top_p: sample from the top probability mass p; 1 is off; default: the checkpoint's.
@@ -131,7 +131,7 @@ def make_continue(root: Path) -> Function:
             checkpoint: name of the checkpoint.
             conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"}.
             seconds: length of the continuation, above 0, at most 30.
-            seed: the same seed gives the same audio; -1 draws a random seed, see the file name.
+            seed: the same seed produces the same audio; -1 draws a random seed, see the file name.
             temperature: above 0; below 1 is less random; default: the checkpoint's.
             top_k: sample from the k most likely codes; 0 is off; default: the checkpoint's.
             top_p: sample from the top probability mass p; 1 is off; default: the checkpoint's.
@@ -172,7 +172,7 @@ def make_vocode(root: Path) -> Function:
             recording: WAV, FLAC, OGG or MP3, at most 30 s; mixed to mono and resampled.
             checkpoint: name of a checkpoint with local conditions, such as mel frames.
             conditions: a value for each global condition; the vocoder of the studio has none.
-            seed: the same seed gives the same audio; -1 draws a random seed, see the file name.
+            seed: the same seed produces the same audio; -1 draws a random seed, see the file name.
             temperature: above 0; below 1 is less random; default: the checkpoint's.
             top_k: sample from the k most likely codes; 0 is off; default: the checkpoint's.
             top_p: sample from the top probability mass p; 1 is off; default: the checkpoint's.
