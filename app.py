@@ -1,6 +1,6 @@
 """Entry point of the Hugging Face Space: build the studio and launch it.
 
-Nothing enters; `demo`, the Gradio app, leaves. Called by the Space. On your own machine, `make app`
+Output: `demo`, the Gradio app. Called by the Space. On your own machine, `make app`
 does the same.
 """
 

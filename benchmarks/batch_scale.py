@@ -1,6 +1,6 @@
-"""Measure what a batch costs beside sampling; compute what a million hours would take.
+"""Measure the overhead of a batch; compute the time of a million hours of audio.
 
-    python benchmarks/batch_scale.py --folder /tmp/scale          # a new folder; takes minutes
+    python benchmarks/batch_scale.py --folder /tmp/scale          # a new folder; needs minutes
     python benchmarks/batch_scale.py --folder /tmp/scale --rows-only
 
 Measured: rows checked and records written per second by the one process that reads the manifest,

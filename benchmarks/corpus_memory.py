@@ -8,7 +8,7 @@ Writes WAV files of one second at 8 kHz to FOLDER, a thousand per subfolder, and
 - a whole epoch of batches without training steps, so that every sample was read;
 - batches per second from a corpus and from a folder in memory, for the first thousand files, in
   turns: only collated, and with the step of the recipe `tiny`; one thread.
-Memory is that in /proc: anonymous memory belongs to the process, mapped files can be freed by the
+Memory is read from /proc: anonymous memory belongs to the process, mapped files can be freed by the
 system. Needs Linux. The files are removed unless --keep is given. The last line is one JSON
 document.
 """
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="keep the files")
     parser.add_argument("--read", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    # for products this small several threads would mostly wait for each other
+    # several threads would mostly wait for each other, because the products are small
     torch.set_num_threads(1)
     if options.read:
         read_epoch(options.folder)

@@ -1,4 +1,4 @@
-"""What would a longer training reach? Bits per sample against samples, and a fitted curve.
+"""Predict the result of a longer training: bits per sample against samples, and a fitted curve.
 
     python benchmarks/more_compute.py runs/digits [--out curve.png]
 

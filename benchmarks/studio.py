@@ -33,12 +33,12 @@ from wavenet.bench.machine import describe_machine
 
 # Checks every few milliseconds for sound. The window is one block of the sound card.
 LISTENER = """
-window.heard = { first: null, last: null };
+window.soundTimes = { first: null, last: null };
 setInterval(() => {
   if (window.meter) window.meter.fftSize = 128;
   if (level() === 0) return;
-  heard.last = performance.now();
-  heard.first ??= heard.last;
+  soundTimes.last = performance.now();
+  soundTimes.first ??= soundTimes.last;
 }, 4);
 """
 STATUS = "text => document.querySelector('#live-player .status').textContent.startsWith(text)"
@@ -57,7 +57,7 @@ def click_generate(page: Any, seconds: float, seed: int) -> None:
     for name, value in (("seconds", seconds), ("seed", seed)):
         page.fill(f"#{name} input", str(value))
         page.press(f"#{name} input", "Tab")
-    page.evaluate("heard.first = heard.last = null")
+    page.evaluate("soundTimes.first = soundTimes.last = null")
     page.click("#generate")
 
 
@@ -69,7 +69,7 @@ def measure_start(page: Any, seconds: float, seed: int) -> dict[str, float]:
     """
     click_generate(page, seconds, seed)
     page.wait_for_function(STATUS, arg="Finished", timeout=60_000)
-    first = page.evaluate("heard.first - clicked") / 1000
+    first = page.evaluate("soundTimes.first - clicked") / 1000
     gaps, lost = (float(page.inner_text(f'[data-key="{key}"]')) for key in ("gaps", "lost"))
     return {"first_sound_s": first, "gaps": gaps, "lost": lost}
 
@@ -81,12 +81,13 @@ def measure_stop(page: Any, url: str, seed: int) -> dict[str, float]:
         Seconds from the click to silence, and until the model is free.
     """
     click_generate(page, LONG_SECONDS, seed)
-    page.wait_for_function("heard.first !== null")
+    page.wait_for_function("soundTimes.first !== null")
     request = QueuedRequest(url)
-    page.wait_for_function("heard.last > performance.now() - 10", polling=4)  # not during a pause
+    # Not during a pause.
+    page.wait_for_function("soundTimes.last > performance.now() - 10", polling=4)
     page.click("#stop")
     page.wait_for_timeout(QUIET_MS)
-    clicked, last, origin = page.evaluate("[clicked, heard.last, performance.timeOrigin]")
+    clicked, last, origin = page.evaluate("[clicked, soundTimes.last, performance.timeOrigin]")
     free = request.wait() - (origin + clicked) / 1000
     return {"silence_s": max(0.0, (last - clicked) / 1000), "worker_free_s": free}
 

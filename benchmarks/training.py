@@ -1,4 +1,4 @@
-"""How many samples per second does a training step process, by formulation?
+"""Measure the samples per second of a training step, by formulation.
 
     python benchmarks/training.py [--threads 2] [--rounds 5] [--batch 4] [--samples 5120]
         [--precision auto|fp32|both]

@@ -1,8 +1,8 @@
-"""Hash the codes of a fixed set of clips, to prove that a change leaves generated audio as it was.
+"""Hash the codes of a fixed set of clips, to prove that a change does not alter generated audio.
 
 `python scripts/clip_hashes.py FILE` compares with the hashes in FILE and exits 1 at a difference;
 `--write` replaces FILE. The clips cover the engines, the conditions, the sampling rules and the
-ways to generate. Floating-point sums differ between processors, so FILE holds for one kind of
+ways to generate. Floating-point sums differ between processors, so FILE is valid for one kind of
 processor; compare two versions of the project on one machine.
 """
 
@@ -95,7 +95,7 @@ def random_checkpoint(name: str) -> Checkpoint:
     torch.manual_seed(0)
     model = checkpoint.build(parsed)
     with torch.no_grad():
-        model.output.weight.mul_(10)  # undo the small start, so that codes depend on the past
+        model.output.weight.mul_(10)  # so that codes depend on the past
     return Checkpoint(parsed, model.requires_grad_(False).eval(), Path())
 
 
@@ -112,7 +112,7 @@ def generate(
 
 
 def digits() -> Iterator[tuple[str, Callable[[], str]]]:
-    """Yield the clips of the spoken digits: name, and how to hash it."""
+    """Yield the clips of the spoken digits: name, and a function that returns the hash."""
     loaded = checkpoint.load(CHECKPOINTS / "digits")
     sound = make_example_sound(8000)[800:2400]
 

@@ -125,9 +125,9 @@ def fill_analyse(page: Any) -> None:
     """Analyse and score the example."""
     page.click("#example")
     page.wait_for_selector("#score-facts dl")
-    for name in ("strip", "histogram"):
+    for name in ("surprise", "histogram"):
         page.wait_for_selector(f"#plot-{name} img")
-    # Images load when they become visible.
+    # An image is loaded when it becomes visible.
     page.evaluate("document.querySelectorAll('.plots img').forEach((i) => i.scrollIntoView())")
 
 

@@ -84,7 +84,7 @@ def make_environment(space: Path) -> str:
     folder = space.parent / f"space-env-{stamp}"
     space_python = folder / "bin" / "python"
     if not (folder / "done").exists():
-        print(f"installing requirements.txt into {folder}: this takes minutes and several GB")
+        print(f"installing requirements.txt into {folder}: this needs minutes and several GB")
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([python, "-m", "venv", str(folder)], check=True)
         pip = [str(space_python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]

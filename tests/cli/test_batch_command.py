@@ -1,4 +1,4 @@
-"""`wavenet batch`: output, exit codes, and what remains after it was stopped."""
+"""`wavenet batch`: output, exit codes, and the files that remain after a stop."""
 
 import json
 import os

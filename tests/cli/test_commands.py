@@ -261,7 +261,7 @@ def test_a_model_is_trained_and_generates_from_the_command_line(wavenet, tmp_pat
     (data / "a_2.wav").rename(data / "c_2.wav")
     code, out, err = wavenet(*more, "--out", "runs/c")
     assert (code, out) == (2, "")
-    assert err.endswith("wavenet: the data has tone 'c', not in the recipe\n")
+    assert err.endswith("wavenet: the data contain tone 'c', which is not in the recipe\n")
     assert not Path("runs/c").exists()
     assert_refused(wavenet(*more, "--from", "none"), "none", "checkpoint", code=1)
 

@@ -55,7 +55,7 @@ def test_a_report_for_programs_is_one_json_document(wavenet, folder):
 def test_a_folder_without_fields_gets_a_suggestion(wavenet, folder):
     code, out, err = wavenet("data", "report", folder)
     assert code == 0
-    assert "fields from    nowhere\n" in out
+    assert "fields from    none\n" in out
     assert '--pattern "{field1}_{field2}"' in err
     (folder / "bob_1.wav").rename(folder / "bob.wav")
     assert wavenet("data", "report", folder)[2] == ""

@@ -92,7 +92,7 @@ def test_a_killed_process_ends_the_others_and_one_process_can_resume(tones, tmp_
     out = tmp_path / "run"
     with torchrun(tones, out) as process:
         wait_for_step(process, out, 25)
-        second_rank(process).suspend()  # so that they are still training, however fast they are
+        second_rank(process).suspend()  # so that the training cannot end first
         assert_refused(wavenet(*tones, "--out", out), "is in use by another process", code=1)
         second_rank(process).kill()
         assert process.wait(timeout=30) == 1
@@ -140,7 +140,7 @@ def test_torchrun_restarts_a_killed_training_from_its_newest_step(tones, tmp_pat
 
 @pytest.mark.slow
 def test_an_earlier_run_is_not_resumed_without_the_option(tones, tmp_path, wavenet):
-    """That torchrun restarts processes does not mean that a run of before is to be resumed."""
+    """A restart by torchrun does not resume an earlier run."""
     out = tmp_path / "run"
     assert wavenet(*tones, "--out", out)[0] == 0
     before = curve(out)

@@ -159,7 +159,7 @@ def vocoder(folder, **data):
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_vocoder_resynthesises_a_held_out_clip(tmp_path, whole):
-    """A whole recording is held out, or the end of each, so that the clip has context."""
+    """A whole recording is held out, or the end of each recording; the clip then has context."""
     waveforms = {}
     for n in range(3):
         path = tmp_path / f"{'bab'[n]}_{n}.wav"

@@ -159,7 +159,7 @@ def test_beam_search_finds_a_more_likely_clip_and_prints_its_probability(wavenet
     assert bits["--beams"] == pytest.approx(printed, abs=1e-3)
     assert bits["--beams"] < bits["--seed"] - 0.5
     many = ("generate", *given, "--beams", 4, "--count", 2)
-    assert_refused(wavenet(*many, "--out", tmp_path), "--beams finds one clip")
+    assert_refused(wavenet(*many, "--out", tmp_path), "returns one clip; omit --count")
 
 
 def test_info_prints_every_condition_with_its_values(wavenet, make_checkpoint):
@@ -205,7 +205,8 @@ def test_the_record_has_the_bits_per_sample_without_the_prompt(
     more = ("--seconds", 0.1, "--prompt", tone, "--out", longer)
     record = json.loads(wavenet("generate", *given, *more)[1])
     whole = json.loads(wavenet("score", *given, longer)[1].splitlines()[-1])
-    assert abs(record["bits_per_sample"] - whole["bits_per_sample"]) > 0.05  # of the new part only
+    # The record has the bits of the new part only.
+    assert abs(record["bits_per_sample"] - whole["bits_per_sample"]) > 0.05
     again = tmp_path / "again.wav"
     record = wavenet("vocode", tone, "--checkpoint", vocoder, "--json", "--out", again)[1]
     assert 1 < json.loads(record)["bits_per_sample"] < 20

@@ -28,7 +28,7 @@ from .studio_process import (
 )
 
 RATE = 8000
-# Variables that keep programs offline on some machines: here the studio must do so by itself.
+# Variables that keep programs offline on some machines; here the studio itself must stay offline.
 OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "GRADIO_ANALYTICS_ENABLED", "DO_NOT_TRACK")
 SPEAKERS = ("george", "jackson", "<img src=x onerror=alert(1)>")
 
@@ -59,7 +59,7 @@ def save_checkpoint(
     )
     torch.manual_seed(0)
     network = checkpoint.build(config)
-    # Initial predictions are almost uniform; these depend on the past and on the labels.
+    # Initial predictions are almost uniform; larger weights depend on the past and the labels.
     network.output.weight.mul_(100)
     checkpoint.save(root / name, config, network)
 
@@ -76,7 +76,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def save_wav(tmp_path: Path) -> Callable[..., str]:
-    """A function that saves samples (T,) or (T, channels) as a 16-bit WAV file."""
+    """Return a function that saves samples (T,) or (T, channels) as a 16-bit WAV file."""
 
     def save(samples: Any, rate: int = RATE, name: str = "tone", subtype: str = "PCM_16") -> str:
         path = tmp_path / f"{name}.wav"
@@ -92,9 +92,9 @@ def tone(seconds: float = 1.0, rate: int = RATE, hertz: float = 440, peak: float
 
 @pytest.fixture(scope="session")
 def shared_url(root: Path) -> Iterator[str]:
-    """A studio for all tests that do not change it, because starting one takes ten seconds.
+    """A studio for all tests that do not change it, because a start needs ten seconds.
 
-    Its connections are logged, and refused if they leave the machine.
+    Its connections are logged, and refused if they go to another machine.
     """
     with ExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:

@@ -1,7 +1,7 @@
-"""A studio in its own process, and what a browser needs to test it.
+"""A studio in its own process, and a browser that tests it.
 
-A working folder enters; the address of a studio leaves, the path of a browser with its flags, and
-a script that records audio. Callers: the fixtures of the tests, `benchmarks/studio.py` and
+Input: a working folder. Output: the address of a studio, the path of a browser with its flags, and
+a script that records audio. Called by the fixtures of the tests, `benchmarks/studio.py` and
 `scripts/screenshots.py`.
 """
 
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# Generous, because other tests may use the cores or the disk: tests check results, not durations.
+# Long, because other tests may use the cores or the disk: tests check results, not durations.
 TIMEOUT_MS = 120_000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -56,7 +56,7 @@ window.level = () => {
 document.addEventListener('click', () => { window.clicked = performance.now(); }, true);
 """
 # Python calls an audit hook before every connection and name look-up of any module. This one logs
-# them to connections.txt and refuses those that would leave the machine.
+# them to connections.txt and refuses those to other machines.
 NETWORK_GUARD = """
 import ipaddress, os, sys
 
@@ -114,7 +114,7 @@ def studio_process(folder: Path, command: str = COMMAND, **variables: str) -> It
     Yields:
         The address, once it responds.
     Raises:
-        RuntimeError: the studio does not start; with its log.
+        RuntimeError: the studio does not start; the message contains its log.
     """
     port = free_port()
     log = folder / "studio.log"

@@ -36,7 +36,7 @@ from wavenet.ui.recording_measures import MAX_SECONDS, MeasuredRecording, read_r
 
 from .conftest import RATE, save_checkpoint, tone
 
-NO_NUMBERS = [None] * MAX_NUMBERS  # of the number fields, which these checkpoints do not use
+NO_NUMBERS = [None] * MAX_NUMBERS  # values of the number fields, which these checkpoints do not use
 HIDDEN = [None] * 6
 PLOT_SIZE = (1350, 390)
 
@@ -192,7 +192,7 @@ def test_score_shows_the_bits_of_every_sample(root: Path, save_wav: Callable[...
     expected = score(load_checkpoint(root, "digits"), waveform, conditions)
     assert np.array_equal(shown["bits"]["bits"], expected.bits)
     assert int(shown["bits"]["sample_rate"]) == RATE
-    assert shown["strip"] == PLOT_SIZE
+    assert shown["surprise"] == PLOT_SIZE
     facts = facts_of(shown["score_facts"])
     assert facts["Bits per sample"] == f"{expected.bits_per_sample:.2f} bits"
     assert (facts["Scored with"], facts["Scored at"]) == ("digits", "8,000 Hz")
@@ -288,7 +288,7 @@ def test_updates_reach_the_outputs_by_their_names() -> None:
 
 
 def test_updates_are_paced() -> None:
-    """Of two updates at once, the page lost one: a plot or a player was missing."""
+    """Regression: of two updates at once the page lost one, and a plot or a player was missing."""
 
     def callback() -> Iterator[analyse_tab.Update]:
         yield from ({"facts": n} for n in range(3))
@@ -299,12 +299,13 @@ def test_updates_are_paced() -> None:
 
 def test_last_update_repeats_all_results(save_wav: Callable[..., str]) -> None:
     *_, last = analyse_recording(save_wav(tone(0.1)))
-    repeated = {"facts", "listen", "original", "quantised", "plots", "features", "again"}
+    repeated = {"facts", "listen", "original", "quantised", "plots", "features"}
+    repeated.add("score_again_button")
     assert repeated | set(PLOTS) <= set(last)
 
 
 def test_repeated_updates_keep_their_values(save_wav: Callable[..., str]) -> None:
-    """Gradio removes the value from an update that it sends: slow pages once showed no plots."""
+    """Regression: Gradio removes the value of each update it sends; slow pages had no plots."""
     image, sent = gr.Image(type="filepath"), {}
     for row in as_outputs(analyse_recording)(save_wav(tone(0.1))):
         updates = dict(zip(OUTPUTS, row, strict=True))
@@ -317,7 +318,7 @@ def test_new_recording_clears_earlier_results() -> None:
     updates = dict(zip(OUTPUTS, row, strict=True))
     unchanged = {"original", "quantised", "score"}  # inside a hidden column
     assert {name for name, value in updates.items() if value == gr.skip()} == unchanged
-    hidden = (*PLOTS, "strip", "plots", "listen")
+    hidden = (*PLOTS, "surprise", "plots", "listen")
     assert all(not updates[name]["visible"] for name in hidden)
 
 

@@ -1,4 +1,4 @@
-"""The Analyse tab in a real browser: an example, an upload, and what is not audio."""
+"""The Analyse tab in a real browser: an example, an upload, and a file that is not audio."""
 
 from io import BytesIO
 from pathlib import Path
@@ -26,7 +26,7 @@ def tab(page: Any) -> Any:
 
 def wait_for_plots(page: Any) -> None:
     """Wait until all plots are loaded and laid out."""
-    for name in ("strip", *PLOTS):
+    for name in ("surprise", *PLOTS):
         page.wait_for_function(
             f"document.querySelector('#plot-{name} img')?.getBoundingClientRect().width > 400",
             polling=100,
@@ -46,7 +46,7 @@ def press_download(page: Any, selector: str) -> Any:
 
 
 def test_example_is_analysed_scored_and_downloaded(tab: Any) -> None:
-    """On a computer eight times as slow, which loses some updates."""
+    """The processor is slowed down eight times, so that the page loses some updates."""
     slow = tab.context.new_cdp_session(tab)
     slow.send("Emulation.setCPUThrottlingRate", {"rate": 8})
     assert tab.is_visible("text=appear here on one time axis")
@@ -59,7 +59,7 @@ def test_example_is_analysed_scored_and_downloaded(tab: Any) -> None:
     positions = {tab.locator(f"#plot-{name} img").bounding_box()["x"] for name in PLOTS}
     assert len(positions) == 1, "the plots are not aligned"
     assert all(
-        tab.locator("#plot-strip img, #plot-pitch img").evaluate_all("i => i.map(x => x.alt)")
+        tab.locator("#plot-surprise img, #plot-pitch img").evaluate_all("i => i.map(x => x.alt)")
     )
     for kind in ("original", "quantised"):
         tab.wait_for_selector(f"#sound-{kind} >> text=0:03")
@@ -75,7 +75,7 @@ def test_example_is_analysed_scored_and_downloaded(tab: Any) -> None:
     assert press_download(tab, "#plot-mel a[download]").suggested_filename == "example_mel.png"
     tab.click("#score-checkpoint input")
     tab.click("[role=option]:has-text('notes')")
-    # Else the score would use the labels of digits.
+    # Otherwise the score would use the labels of digits.
     tab.wait_for_selector("text=Instrument >> visible=true")
     tab.click("#score-again")
     tab.wait_for_selector("#score-facts >> text=notes")

@@ -1,4 +1,4 @@
-"""Several users at once: each hears their own clip, and a full queue is reported."""
+"""Several users at once: each receives their own clip, and a full queue is reported."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,7 @@
 """The Generate tab and the cone of the Receptive field tab in a real browser.
 
-`wavenet ui` runs in a child process. What the page sends to the sound card is recorded, so that a
-lost, changed or late chunk is detected.
+`wavenet ui` runs in a child process. The audio output of the page is recorded, so that a lost,
+changed or late chunk is detected.
 """
 
 import re
@@ -122,7 +122,7 @@ def test_stop_silences_the_page_and_frees_the_model(page: Any) -> None:
 
 
 def test_late_stop_request_does_not_end_the_next_run(page: Any) -> None:
-    """If the server answered late, the page once ended the run after the stopped one."""
+    """Regression: if the server answered late, the page ended the run after the stopped one."""
     stop = re.compile("/run/predict|/cancel")
     held = hold_requests(page, stop)
     generate(page, seconds=20)
@@ -223,7 +223,7 @@ def test_textbook_network_is_plotted_and_counted(page: Any) -> None:
 
 
 def test_description_after_preparing_is_that_of_the_last_choice(url: str, browser: Any) -> None:
-    """The page once described the first checkpoint when its engine was ready."""
+    """Regression: the page described the first checkpoint when its engine was ready."""
     page = browser.new_page()
     page.set_default_timeout(TIMEOUT_MS)
     held: list[Any] = []
@@ -265,7 +265,7 @@ def test_description_after_preparing_is_that_of_the_last_choice(url: str, browse
 
 
 def test_press_right_after_loading_works_on_a_slow_connection(url: str, browser: Any) -> None:
-    """A press before the page was complete once did nothing."""
+    """Regression: a press before the page was complete did nothing."""
     page = browser.new_page()
     page.set_default_timeout(TIMEOUT_MS)
 

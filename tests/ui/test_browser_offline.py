@@ -43,7 +43,7 @@ def test_process_connects_to_no_other_machine(page: Any, root: Path) -> None:
 
 
 def test_guard_logs_and_refuses_external_connections(tmp_path: Path) -> None:
-    """Without this, the test above could pass with a guard that does nothing."""
+    """Negative control: without it, the test above could pass with a guard that does nothing."""
     code = NETWORK_GUARD + (
         "import socket, urllib.request\n"
         "for connect in (lambda: urllib.request.urlopen('http://example.org', timeout=5),\n"

@@ -97,7 +97,7 @@ def test_other_convolutions_highlight_other_samples(tab: Any) -> None:
 def test_speed_and_influence_of_a_checkpoint_are_measured(tab: Any) -> None:
     tab.click("#preset input")
     tab.click("[role=option]:has-text('Checkpoint: notes')")
-    tab.wait_for_selector("#field-facts >> text=checkpoint itself")
+    tab.wait_for_selector("#field-facts >> text=the network of the checkpoint")
     tab.wait_for_selector("#field-facts >> text=32 samples")
     tab.click("#measure-speed")
     tab.wait_for_selector("#field-speed >> text=real time")
@@ -132,6 +132,6 @@ def test_tab_fits_on_a_phone(tab: Any) -> None:
     for name in ("field", "influence"):
         box = tab.locator(f"#{name}-plot svg").bounding_box()
         width = tab.locator(f"#{name}-plot svg").get_attribute("width")
-        # One unit per pixel, else the pointer would select other nodes.
+        # One unit per pixel; otherwise the pointer would select other nodes.
         assert box["width"] == pytest.approx(float(width), abs=0.5)
         assert box["x"] >= 0 and box["x"] + box["width"] <= 390

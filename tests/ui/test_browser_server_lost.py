@@ -1,4 +1,4 @@
-"""The studio dies while it plays: the page says so, plays what it has, and recovers."""
+"""The studio dies during playback: the page reports it, plays its buffer, and recovers."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ NO_RESPONSE = "The studio does not respond. Restart it."
 
 @pytest.fixture
 def start_studio(tmp_path: Path) -> Iterator[Callable[[int], subprocess.Popen[bytes]]]:
-    """A function that starts a studio on a port; all are killed at the end.
+    """Return a function that starts a studio on a port; all are killed at the end.
 
     Their model needs seconds for half a minute of audio, in which a studio can die, but is much
     faster than real time even on a busy machine.
@@ -69,10 +69,10 @@ def test_page_reports_a_dead_studio_and_uses_a_restarted_one(
     with visit(browser, f"http://127.0.0.1:{port}") as page:
         page.click("#generate")
         wait_for_status(page, "Finished")
-        page.fill("#seconds input", "30")  # enough to buffer some on a slow machine too
+        page.fill("#seconds input", "30")  # enough for some buffered audio, also on a slow machine
         page.press("#seconds input", "Tab")
         page.click("#generate")
-        wait_for_buffered(page, 6)  # more than it takes to notice that the server is dead
+        wait_for_buffered(page, 6)  # longer than the check of the server
         server.kill()
         wait_for_status(page, NO_RESPONSE)
         assert page.get_attribute("#live-player .status", "aria-live") == "polite"
@@ -92,11 +92,11 @@ def test_page_reports_a_dead_studio_and_uses_a_restarted_one(
 
 
 def test_page_waits_for_a_busy_server(url: str, browser: Any) -> None:
-    """A server may be silent for long, as while it compiles an engine."""
+    """A server may be silent for a long time, for example while it compiles an engine."""
     with visit(browser, url) as page:
         start = "**/queue/join*"
         held = hold_requests(page, start)
-        with page.expect_response("**/app_id") as answer:  # the page asks whether it is alive
+        with page.expect_response("**/app_id") as answer:  # the page checks the server
             page.click("#generate")
         assert answer.value.ok
         assert status(page) == "Preparing …"

@@ -90,7 +90,7 @@ def test_example_trains_to_its_end_in_the_waiting_process(page: Any, root: Path)
     page.wait_for_selector("#train-curves >> text=validation clips")
     page.wait_for_selector(f"#train-clip-1 >> text=Step {EXAMPLE_STEPS}")
     page.wait_for_selector("#train-clip-2 >> text=Step ")
-    page.wait_for_selector(f"#train-state >> text=list it as {EXAMPLE_NAME}")
+    page.wait_for_selector(f"#train-state >> text=list its checkpoint as {EXAMPLE_NAME}")
     control = read_control(root.parent / "runs" / EXAMPLE_NAME)
     assert control
     assert control.process_tag, "no process waited for a run when the tab was opened"
@@ -141,7 +141,7 @@ def test_run_is_watched_paused_resumed_stopped_and_used(
         wait_for_state(other, "Training.")
         other.click("#train-stop")
         wait_for_state(other, "Stopped after step")
-        other.wait_for_selector("#train-state >> text=list it as sung")
+        other.wait_for_selector("#train-state >> text=list its checkpoint as sung")
         assert read_status(run).step > paused
         other.get_by_role("tab", name="Generate").click()
         other.click("#checkpoint input")

@@ -73,7 +73,7 @@ def move_slider(page: Any, name: str, value: float) -> None:
 
 
 def test_sliders_reshape_as_python_does(watched: Any) -> None:
-    """With ties, which top-k keeps and top-p includes in the order of the codes."""
+    """Ties: top-k keeps them, top-p includes them in the order of the codes."""
     torch.manual_seed(1)
     logits = torch.randn(12, 256, dtype=torch.float64) * 4
     logits[6:] = logits[6:].round()
@@ -166,7 +166,7 @@ def test_keys_step_and_play_and_playing_is_not_announced(watched: Any) -> None:
     wait_for_announcement(watched, "step 2 of 200, sampled")
     move_slider(watched, "speed", 2)
     watched.keyboard.press(" ")
-    # Two steps, each shown long enough to be announced.
+    # Two steps, each shown so long that it is announced.
     wait_for_step(watched, 4)
     assert watched.inner_text("#step-viewer .announcement") == "Playing."
     move_slider(watched, "speed", 60)
@@ -175,7 +175,7 @@ def test_keys_step_and_play_and_playing_is_not_announced(watched: Any) -> None:
     assert watched.get_attribute("#step-viewer [data-action=play]", "aria-label") == "Pause"
     watched.keyboard.press(" ")
     paused = step(watched)
-    # A step is announced only after a moment of rest.
+    # A step is announced only after a pause.
     wait_for_announcement(watched, f"step {paused}, ")
     assert step(watched) == paused
     watched.keyboard.press("End")

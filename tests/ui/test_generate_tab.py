@@ -68,7 +68,7 @@ def press_generate(
 
 
 def played_samples(outputs: list[tuple[Any, ...]]) -> np.ndarray:
-    """Return what the player would play, as int16."""
+    """Return the samples of the player, as int16."""
     messages = [output[0] for output in outputs if "pcm" in output[0]]
     assert [message["sequence"] for message in messages] == list(range(len(messages)))
     return np.frombuffer(b"".join(base64.b64decode(m["pcm"]) for m in messages), "<i2")
@@ -261,7 +261,7 @@ def test_summary_describes_retries(root: Path) -> None:
 
 
 def save_conditioned(folder: Path) -> None:
-    """Save a checkpoint with an optional label and a number, and one with mel frames besides."""
+    """Save a checkpoint with an optional label and a number, and one that also has mel frames."""
     for name, frames in (("global", ()), ("vocoder", (MelCondition(n_mels=4, win_length=64),))):
         conditions = (
             LabelCondition(name="tone", values=("a", "b"), dropout=0.1),

@@ -51,7 +51,7 @@ def describe(
     root: Path = NO_ROOT,
     choice: str = CUSTOM,
 ) -> tuple[str, Any]:
-    """Return what the page shows after a change: HTML of the numbers, value of the plot."""
+    """Return the outputs after a change: HTML of the numbers, value of the plot."""
     values = (choice, kernel_size, dilations, *widths, rate)
     plot, facts, speed = receptive_field_tab.show_network(root, convolution, *values)
     assert speed == receptive_field_tab.SPEED_PLACEHOLDER
@@ -101,7 +101,7 @@ def test_undilated_and_non_causal_networks_have_their_own_numbers() -> None:
     assert (value["dilations"], value["causal"]) == ([1, 1, 1, 1], True)
     non_causal, value = describe(3, text, 8000, convolution="Non-causal, dilated")
     assert fact(non_causal, "Receptive field") == "31 samples"
-    assert fact(non_causal, "Of these in the future") == "15 samples"
+    assert fact(non_causal, "Future samples used") == "15 samples"
     assert "Cache" not in non_causal
     assert value["spans"][-1] == (-15, 15)
     facts, value = describe(3, text, 8000)
@@ -174,7 +174,7 @@ def test_numbers_of_a_checkpoint_are_those_of_its_model(root: Path, name: str) -
     facts, value = describe(*settings, root=root, choice=CHECKPOINT_PREFIX + name)
     model = checkpoint.load(root / name).model
     rings = model.initial_memory(1).rings
-    assert "checkpoint itself" in facts
+    assert "the network of the checkpoint" in facts
     assert fact(facts, "Parameters") == f"{model.parameter_count:,}"
     assert fact(facts, "Receptive field") == f"{model.receptive_field:,} samples"
     assert fact(facts, "Cache per stream") == format_bytes(rings.nbytes)

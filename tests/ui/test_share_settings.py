@@ -48,7 +48,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_job(
     checkpoints: Path, name: str = "global", recording: str = "", **changes: Any
 ) -> GenerationJob:
-    """Make a job; `recording` is how the recording is used: as prompt, as source, or not at all."""
+    """Build a job; `recording` is the use of the recording: prompt, source, or none."""
     default = {"seconds": 0.1, "seed": 4, "conditions": CONDITIONS if name == "global" else {}}
     path = str(checkpoints.parent / "my recording.wav")
     return make_generation_job(

@@ -50,7 +50,7 @@ needs_mcp = pytest.mark.skipif(not HAS_MCP, reason='mcp is not installed: pip in
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working folder with checkpoints: of labels, of mel frames, and of the caller's frames."""
+    """A working folder with three checkpoints: with labels, mel frames, and the caller's frames."""
     folder = tmp_path_factory.mktemp("api")
     checkpoints = folder / "checkpoints"
     save_checkpoint(checkpoints, "digits", RATE, {"digit": ("6", "7"), "speaker": SPEAKERS})

@@ -22,11 +22,11 @@ from wavenet.ui.studio_app import build_studio
 from wavenet.ui.train_tab import (
     RUN_OUTPUTS,
     disabled_reason,
-    publish_run,
     show_recipe,
     show_run,
     start_example,
     start_run,
+    use_run_checkpoint,
 )
 from wavenet.ui.training_recordings import write_notes
 
@@ -124,7 +124,7 @@ def test_run_is_started_from_the_controls(
     [
         ({"inspected": None}, "Inspect recordings"),
         ({"inspected": ["/elsewhere", None, None, False]}, "Inspect recordings"),
-        ({"name": ""}, "no name"),
+        ({"name": ""}, "a name for the run"),
         ({"name": "../up"}, "begins with a letter"),
         ({"name": "digits"}, "checkpoint digits exists"),
         ({"steps": 0}, "steps"),
@@ -221,13 +221,13 @@ def test_complete_run_publishes_its_checkpoint_once(
     make_run(runs_dir, "first", saved, action)
     first = shown(runs_dir, root, "first")
     assert first["dropdown"]["choices"] == ["digits", "first"]
-    assert "list it as first" in first["state"]
+    assert "list its checkpoint as first" in first["state"]
     assert load_checkpoint(root, "first").config.name == "checkpoint"
     assert shown(runs_dir, root, "first", first["seen"])["dropdown"] == gr.skip()
     shutil.rmtree(root / "first")
     assert shown(runs_dir, root, "first")["dropdown"] == gr.skip(), "the user had removed it"
     assert not (root / "first").exists()
-    publish_run(runs_dir, root, 1, "first")
+    use_run_checkpoint(runs_dir, root, 1, "first")
     assert (root / "first").exists()
 
 
@@ -239,14 +239,14 @@ def test_paused_run_publishes_nothing_by_itself(runs_dir: Path, root: Path) -> N
 
 def test_only_a_checkpoint_of_the_same_run_is_replaced(runs_dir: Path, root: Path) -> None:
     folder = make_run(runs_dir, "first", 4)
-    publish_run(runs_dir, root, 1, "first")
+    use_run_checkpoint(runs_dir, root, 1, "first")
     save_checkpoint(folder, "checkpoint", 2 * RATE, {"note": ("a", "b")})
-    publish_run(runs_dir, root, 1, "first")
+    use_run_checkpoint(runs_dir, root, 1, "first")
     assert load_checkpoint(root, "first").config.audio.sample_rate == 2 * RATE
     save_checkpoint(root, "first", RATE, {"word": ("x", "y")})
     before = checkpoint_digest(root / "first")
     with pytest.raises(gr.Error, match="not from this run"):
-        publish_run(runs_dir, root, 1, "first")
+        use_run_checkpoint(runs_dir, root, 1, "first")
     assert checkpoint_digest(root / "first") == before
     make_run(runs_dir, "digits", 4)
     assert "not from this run" in shown(runs_dir, root, "digits")["state"]
@@ -256,7 +256,7 @@ def test_run_without_a_checkpoint_publishes_none(runs_dir: Path, root: Path) -> 
     shutil.rmtree(make_run(runs_dir, "first") / "checkpoint")
     assert not shown(runs_dir, root, "first")["use"]["interactive"]
     with pytest.raises(gr.Error, match="no checkpoint yet"):
-        publish_run(runs_dir, root, 1, "first")
+        use_run_checkpoint(runs_dir, root, 1, "first")
 
 
 def test_page_updates_while_the_run_is_alive(

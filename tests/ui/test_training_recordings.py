@@ -1,4 +1,4 @@
-"""Recordings of the Train tab: how they are collected, inspected and described."""
+"""Recordings of the Train tab: their collection, inspection and description."""
 
 import shutil
 from collections.abc import Iterator

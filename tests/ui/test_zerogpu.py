@@ -23,7 +23,7 @@ REAL_IS_AVAILABLE = torch.cuda.is_available
 
 
 class FakeSpaces(types.ModuleType):
-    """A fake package that records how it was used."""
+    """A fake package that records its use."""
 
     def __init__(self) -> None:
         super().__init__("spaces")

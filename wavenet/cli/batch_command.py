@@ -87,7 +87,7 @@ def batch(
 
 
 def _start_workers(count: int | None, cluster_address: str | None) -> None:
-    """Check the cluster, or start to load libraries for workers, before long work begins."""
+    """Check the cluster, or begin to load libraries for the workers, before the long work."""
     if cluster_address is not None:
         from wavenet.batch.ray_driver import check_ray_address
 
@@ -99,7 +99,7 @@ def _start_workers(count: int | None, cluster_address: str | None) -> None:
 
 
 def _print_summary(summary: "ManifestSummary", manifest: str, skip_invalid: bool) -> None:
-    """Print what the manifest contains, and its invalid rows.
+    """Print the numbers of the manifest, and its invalid rows.
 
     Raises:
         ConditionError: rows are invalid and must not be skipped, or there are no rows.
@@ -148,7 +148,7 @@ def _print_result(
 
 @contextmanager
 def _as_file(manifest: str) -> Iterator[Path]:
-    """Yield the manifest as a file that can be read twice; a pipe is copied to one.
+    """Yield the manifest as a file that can be read twice; a pipe is copied to a file.
 
     Raises:
         FolderError: there is no space for a copy.

@@ -1,7 +1,7 @@
-"""The options of `wavenet batch`, in groups, and the configuration they stand for.
+"""The options of `wavenet batch`, in groups, and their conversion to a configuration.
 
-Values of options enter; the dataclasses of `batch.batch_config` leave, or an error that names the
-option. Called by `batch_command`.
+Input: values of options. Output: the dataclasses of `batch.batch_config`, or an error that names
+the option. Called by `batch_command`.
 """
 
 import hashlib
@@ -41,11 +41,11 @@ NORMALIZATIONS = ("none", "peak", "lufs")
 
 @dataclass(frozen=True)
 class ClipOptions:
-    """Clips, unless a row of the manifest says otherwise."""
+    """Default settings of the clips; columns of the manifest override them."""
 
     checkpoint: CheckpointOption = DEFAULT_CHECKPOINT
     seconds: Annotated[
-        float | None, typer.Option(help="Length; by default that of the checkpoint.")
+        float | None, typer.Option(help="Length in seconds; default: that of the checkpoint.")
     ] = None
     seed: SeedOption = 0
     temperature: TemperatureOption = None
@@ -57,7 +57,7 @@ class ClipOptions:
     guard: GuardOption = True
 
     def sampling(self) -> dict[str, Any]:
-        """Return the sampling settings that were given, by name."""
+        """Return the sampling settings that the user set, by name."""
         names = ("temperature", "top_k", "top_p", "greedy", "guidance")
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
@@ -72,7 +72,9 @@ class FileOptions:
     ] = "clips"
     journal_dir: Annotated[
         Path | None,
-        typer.Option(help="Folder for results.jsonl if --out-dir is a URL; see the documentation."),
+        typer.Option(
+            help="Folder for results.jsonl if --out-dir is a URL; default: beside the manifest."
+        ),
     ] = None
     name_template: Annotated[
         str,
@@ -108,7 +110,9 @@ class RowOptions:
 
     dry_run: Annotated[bool, typer.Option(help="Check the rows and generate nothing.")] = False
     limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of rows.")] = None
-    shard: Annotated[str, typer.Option(help="Process part i of n of the rows, as in 1/4.")] = "1/1"
+    shard: Annotated[str, typer.Option(help="Process the i-th of n parts of the rows: 1/4.")] = (
+        "1/1"
+    )
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite/--resume", help="Generate finished clips again or skip them."),
@@ -145,7 +149,7 @@ class WorkerOptions:
 
     workers: Annotated[
         int | None,
-        typer.Option(min=1, max=4096, help="Processes; default 1, on a cluster as many as fit."),
+        typer.Option(min=1, max=4096, help="Processes; default: 1, on a cluster all that fit."),
     ] = None
     batch_size: Annotated[
         str, typer.Option(help="Clips that a worker generates at once: auto or a number.")
@@ -169,7 +173,7 @@ class OutputOptions:
     """Output."""
 
     score: Annotated[
-        bool, typer.Option(help="Score each clip by its model; takes half as long again.")
+        bool, typer.Option(help="Score each clip by its model; adds about 50 % to the time.")
     ] = False
     json_: JsonOption = False
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False
@@ -198,7 +202,7 @@ def make_settings(manifest: str, clips: ClipOptions, files: FileOptions) -> "Bat
 def make_execution(
     manifest: str, files: FileOptions, workers: WorkerOptions, score: bool
 ) -> "ExecutionConfig":
-    """Return where and how clips are generated.
+    """Return the folders, the engine and the workers of a batch.
 
     Raises:
         ConditionError: an option is invalid, or two contradict each other.
@@ -232,10 +236,10 @@ def parse_batch_size(text: str) -> int | None:
 
 
 def parse_shard(text: str) -> "ManifestShard":
-    """Return the shard that a text such as 1/4 names.
+    """Parse a shard such as 1/4.
 
     Raises:
-        ConditionError: the text names none.
+        ConditionError: the text is not a shard.
     """
     from wavenet.batch.manifest import ManifestShard
 
@@ -274,8 +278,8 @@ def choose_locations(
             )
         return Path(out_dir), None
     if journal_dir is None and not os.path.isfile(manifest):
-        raise ConditionError(f"the journal cannot lie beside {manifest}; add --journal-dir")
-    # each URL has its own journal
+        raise ConditionError(f"the journal cannot be written beside {manifest}; add --journal-dir")
+    # Each URL has its own journal.
     digest = hashlib.blake2b(out_dir.rstrip("/").encode(), digest_size=3).hexdigest()
     path = Path(manifest)
     return journal_dir or path.with_name(f"{path.stem}-{digest}"), out_dir

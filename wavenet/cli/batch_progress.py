@@ -1,7 +1,7 @@
 """The progress of `wavenet batch` on stderr, and its reaction to Ctrl-C.
 
-Generated audio and finished clips enter; a bar, or now and then a line, leaves. Called by
-`batch_command`.
+Input: the amount of generated audio and the finished clips. Output: a progress bar, or one line per
+interval. Called by `batch_command`.
 """
 
 import os
@@ -112,7 +112,7 @@ def stop_on_interrupt() -> Iterator[threading.Event]:
     def on_interrupt(number: int, frame: FrameType | None) -> None:
         is_second = stop.is_set()
         stop.set()
-        # each message once; not by print, whose buffer may be in use just now
+        # Each message is written once, and without `print`, whose buffer may be in use.
         if messages:
             with suppress(OSError):
                 os.write(2, f"{messages.pop(0)}\n".encode())
@@ -123,5 +123,5 @@ def stop_on_interrupt() -> Iterator[threading.Event]:
     try:
         yield stop
     finally:
-        # the command is about to end: a further SIGINT would print a traceback
+        # After a stop the command is ending: another SIGINT would print a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN if stop.is_set() else before)

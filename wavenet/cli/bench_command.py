@@ -1,6 +1,7 @@
 """`wavenet bench`: speed of the engines on this machine, compared with the limits of the machine.
 
-Options of the command line enter; a table and one line of JSON on stdout leave. Called by `main`.
+Input: options of the command line. Output: a table and one line of JSON on stdout. Called by
+`main`.
 """
 
 import json
@@ -65,7 +66,7 @@ def bench(
     if not json_:
         typer.echo(HEADER)
     ceilings, measurements = measure_all(
-        models, cases, runs, print_ceilings, ignore if json_ else print_measurement
+        models, cases, runs, print_ceilings, _do_nothing if json_ else print_measurement
     )
     typer.echo(json.dumps(build_report(machine, runs, ceilings, measurements)))
 
@@ -108,8 +109,8 @@ def print_measurement(measurement: "Measurement") -> None:
     )
 
 
-def ignore(measurement: "Measurement") -> None:
-    """Print nothing."""
+def _do_nothing(measurement: "Measurement") -> None:
+    """Do nothing; used with --json, where the table is not printed."""
 
 
 def print_ceilings(ceilings: "Ceilings") -> None:

@@ -1,7 +1,8 @@
 """Steps that `wavenet generate` and `wavenet vocode` share.
 
-Requests and options enter; audio files, and paths or JSON records on stdout, leave. This file plans
-the output paths, generates behind a progress bar, writes each clip and prints its record.
+Plan the output paths, generate with a progress bar, write each clip and print its record. Input:
+requests and options. Output: audio files, and paths or JSON records on stdout. Called by
+`generate_command` and `vocode_command`.
 """
 
 import json
@@ -53,14 +54,14 @@ class TimedClip:
     retries: "Sequence[Retry]" = ()
 
 
-def write_clip(
+def save_clip(
     loaded: "Checkpoint",
     path: Path,
     request: "GenerationRequest",
     clip: TimedClip,
     with_prompt: bool,
 ) -> None:
-    """Write a clip to a file, completely or not at all; with its prompt in front if asked for."""
+    """Write a clip to a file atomically; the prompt comes first if `with_prompt` is true."""
     import torch
 
     from audio_utils import io
@@ -91,7 +92,7 @@ def print_clip(
         with_prompt: whether the file begins with the prompt.
         rtf: real-time factor, seconds of computing per second of audio.
         as_json: whether to print a record instead of the path.
-        scored: whether the record contains the bits per sample, which takes a forward pass.
+        scored: whether to compute the bits per sample for the record, in one forward pass.
     """
     import torch
 
@@ -145,11 +146,11 @@ def generate_with_progress(
     runner: "Engine[Any]",
     guarded: bool = True,
 ) -> "Iterator[tuple[int, TimedClip]]":
-    """Generate all requests behind a progress bar; yield each clip, with its index, when complete.
+    """Generate all requests with a progress bar; yield each complete clip with its index.
 
     Args:
         loaded: the checkpoint.
-        requests: the requests, checked before anything is compiled.
+        requests: the requests; all are checked before the engine is compiled.
         sampling: how codes are selected.
         runner: the engine.
         guarded: whether the guard checks the clips.
@@ -158,8 +159,9 @@ def generate_with_progress(
     from wavenet.generation.generate import DEFAULT_GUARD, generate_many, warm_up
 
     guard = DEFAULT_GUARD if guarded else None
+    # `advance` is bound by the progress bar below, before the first clip is requested.
     progress = CallbackProgress(lambda samples: advance(samples), print_message)
-    # This call checks all requests, so that an error comes before the compilation.
+    # `generate_many` checks all requests at once: an error is raised before `warm_up` compiles.
     clips = generate_many(loaded, requests, sampling, runner, guard, progress)
     with status_spinner("preparing the engine (compiled once per machine, 10 to 20 seconds)"):
         warm_up(loaded, runner)
@@ -223,7 +225,7 @@ def draw_from_candidates(
     sampling: "SamplingConfig",
     runner: "Engine[Any]",
 ) -> TimedClip:
-    """Draw candidates per frame and keep the closest to the target mel, behind a progress bar."""
+    """Draw candidates per frame and keep the closest to the target mel, with a progress bar."""
     from wavenet.cli.progress_bars import progress_bar
     from wavenet.generation.search import generate_with_candidates
 
@@ -236,7 +238,7 @@ def draw_from_candidates(
 
 
 def run_beam_search(loaded: "Checkpoint", request: "GenerationRequest", beams: int) -> TimedClip:
-    """Search for the most likely clip behind a progress bar; print its log-probability."""
+    """Search for the most likely clip with a progress bar; print its log-probability."""
     import torch
 
     from wavenet.cli.progress_bars import progress_bar

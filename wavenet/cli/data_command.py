@@ -72,7 +72,7 @@ def report(
         guess = guess_pattern([file.path.name for file in find_audio_files(folder)])
         if guess:
             print_message(
-                f'the file names contain fields: try --pattern "{guess}", with names of your own'
+                f'the file names contain fields: try --pattern "{guess}", with your own names'
             )
     if result.unreadable_count:
         raise typer.Exit(SOME_UNREADABLE)
@@ -96,12 +96,12 @@ def prepare(
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Prepare recordings in one format that training reads without holding them in memory.
+    """Convert recordings to one format, so that training does not hold them in memory.
 
     Every recording is read, mixed to one channel, resampled, and rounded to 16 bits. The same
-    command resumes an interrupted preparation, and repeats what changed since. Files that cannot be
-    read are left out and listed in OUT/skipped.txt, and the exit code is then 3. Train with
-    `wavenet train --data OUT`: useful if the recordings do not fit into memory.
+    command resumes an interrupted preparation, and prepares changed recordings again. Files that
+    cannot be read are skipped and listed in OUT/skipped.txt, and the exit code is then 3. Train
+    with `wavenet train --data OUT`: useful if the recordings do not fit into memory.
     """
     from wavenet.corpus.prepare import prepare_corpus
 
@@ -162,7 +162,7 @@ def format_report(report: "DatasetReport") -> list[str]:
             ("silence", f"{report.silent:.1%} of the time"),
             ("clipped", format_files(report.clipped_count, report.clipped)),
         ]
-    rows.append(("fields from", report.format or "nowhere"))
+    rows.append(("fields from", report.format or "none"))
     for name, values in report.fields.items():
         more = " .." if len(values) > MAX_VALUES else ""
         shown = " ".join(value[:MAX_VALUE_LENGTH] for value in values[:MAX_VALUES])
@@ -181,7 +181,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_counts(counts: Mapping[int, int], unit: str = "") -> str:
-    """Return values with their numbers of files; without the number if there is one value."""
+    """Return each value with its number of files; a single value without the number."""
     words = {value: f"{value} {unit}".rstrip() for value in counts}
     if len(counts) == 1:
         return next(iter(words.values()))
@@ -189,7 +189,7 @@ def format_counts(counts: Mapping[int, int], unit: str = "") -> str:
 
 
 def format_files(count: int, names: Sequence[str] = ()) -> str:
-    """Return a number of files, with the names that are known."""
+    """Return a number of files, with the known names."""
     if not count:
         return "no file"
     more = " .." if len(names) < count else ""

@@ -1,4 +1,7 @@
-"""What the commands `wavenet evaluate` share: options, held-out recordings, reports."""
+"""Options, held-out recordings and reports that the `wavenet evaluate` commands share.
+
+Called by `evaluate_digits_command`, `evaluate_likelihood_command` and `evaluate_vocoder_command`.
+"""
 
 import json
 import shlex
@@ -41,7 +44,7 @@ def read_dataset_with_split(
     test: list[str] | None,
     split: str = "test",
 ) -> "Dataset":
-    """Read a folder, split by a recipe or the options, and print which files are skipped.
+    """Read a folder, split it by a recipe or the options, and print the skipped files.
 
     Raises:
         ConfigError: neither recipe nor options hold out recordings.
@@ -82,7 +85,7 @@ def format_percent(fraction: float) -> str:
 def write_report(
     out: Path | None, report: Mapping[str, Any], figures: "Mapping[str, Figure]"
 ) -> None:
-    """Write metrics.json and the figures to a folder, each atomically; do nothing without one."""
+    """Write metrics.json and the figures to a folder, each atomically; do nothing if it is None."""
     from audio_utils import plots
     from audio_utils.atomic_files import atomic_file
 
@@ -95,18 +98,18 @@ def write_report(
 
 
 def command_line(context: typer.Context) -> str:
-    """Return the command line that repeats this command; options at their default are left out."""
+    """Return the command line that repeats this command; options with their default are omitted."""
     group = context.parent.info_name if context.parent else None
     words = ["wavenet", *(name for name in (group, context.info_name) if name)]
     for parameter in context.command.params:
         value = context.params.get(parameter.name or "")
         if value is None or value == parameter.get_default(context) or value == ():
             continue
-        for one in value if isinstance(value, list | tuple) else [value]:
+        for item in value if isinstance(value, list | tuple) else [value]:
             if parameter.param_type_name == "argument":
-                words.append(str(one))
-            elif isinstance(one, bool):
+                words.append(str(item))
+            elif isinstance(item, bool):
                 words.append(parameter.opts[0])
             else:
-                words += [parameter.opts[0], str(one)]
+                words += [parameter.opts[0], str(item)]
     return shlex.join(words)

@@ -77,7 +77,7 @@ def digits(
     Two classifiers, trained on real recordings only, predict the labels: a support-vector machine
     on MFCCs, and a small convolutional network on log-mel spectrograms. Diversity is the mean
     distance of two clips with the same labels. A clip that is nearer to a training recording than
-    all real test clips counts as a copy. The Fréchet distance compares the network's embeddings
+    any real test clip is counts as a copy. The Fréchet distance compares the network's embeddings
     with those of the test clips. Every combination of labels is generated equally often, with the
     lengths of real recordings with these labels, and seeds count up from --seed. --trade-off varies
     temperature, top-p and guidance, one at a time, and plots accuracy over diversity.
@@ -106,7 +106,7 @@ def digits(
     training, held_out = split_by_use(loaded, dataset)
     requests = plan_requests(training, count, seed)
     runner = make_engine(engine, loaded.model, precision, threads)
-    generated = generate(loaded, requests, sampling, runner)
+    generated = generate_clips_for_evaluation(loaded, requests, sampling, runner)
     with status_spinner("training the classifiers"):
         evaluator = ClipEvaluator(training, held_out, loaded.config.audio.sample_rate)
     comparison = evaluator.compare(evaluator.measure(generated.clips))
@@ -131,10 +131,10 @@ def digits(
 def split_by_use(
     loaded: "Checkpoint", dataset: "Dataset"
 ) -> "tuple[list[LabelledClip], list[LabelledClip]]":
-    """Return the recordings for training and for test, with the labels to evaluate.
+    """Return the recordings for training and those for test, with the labels to evaluate.
 
     Raises:
-        ConditionError: no label condition that all recordings have.
+        ConditionError: no label condition has a value in all recordings.
     """
     from wavenet.evaluation.labelled_clips import shared_label_names, to_labelled_clips
 
@@ -142,13 +142,13 @@ def split_by_use(
     names = shared_label_names(loaded.config, [*training, *held_out])
     if not names:
         raise ConditionError(
-            f"{loaded.folder} is conditioned on no label that all recordings have; use a "
+            f"{loaded.folder} has no label condition with a value in all recordings; use a "
             "--pattern with its labels, or another checkpoint"
         )
     return to_labelled_clips(training, names), to_labelled_clips(held_out, names)
 
 
-def generate(
+def generate_clips_for_evaluation(
     loaded: "Checkpoint",
     requests: "list[GenerationRequest]",
     sampling: "SamplingConfig",
@@ -176,7 +176,7 @@ def evaluate_trade_off(
     from wavenet.progress import CallbackProgress
 
     samples = sum(request.samples for request in requests)
-    # Plain sampling is in every line of the plot, and is generated once.
+    # Plain sampling, the value 1, is a point of every line of the plot; it is generated only once.
     runs = len({variant if variant[1] != 1 else None for variant in sampling_variants(loaded)})
     with progress_bar("samples", samples * runs) as advance:
         progress = CallbackProgress(advance)
@@ -206,8 +206,8 @@ def print_table(report: dict[str, Any]) -> None:
     distances = nearest["real"], nearest["generated"]
     rows = [
         ("diversity within a class", diversity["real"], diversity["generated"]),
-        ("nearest training clip, median", *(one["median"] for one in distances)),
-        ("nearest training clip, minimum", *(one["minimum"] for one in distances)),
+        ("nearest training clip, median", *(group["median"] for group in distances)),
+        ("nearest training clip, minimum", *(group["minimum"] for group in distances)),
         ("Fréchet distance", frechet["real"], frechet["generated"]),
     ]
     for title, *numbers in rows:

@@ -49,7 +49,9 @@ def vocoder(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for metrics.json, and audio and a plot of one clip per group."),
+        typer.Option(
+            help="Folder for metrics.json, and for audio and a plot of one clip per group."
+        ),
     ] = None,
     json_: JsonOption = False,
 ) -> None:
@@ -57,7 +59,7 @@ def vocoder(
 
     Higher is better for PESQ and STOI. Lower is better for the mel-cepstral distance (MCD), the
     STFT distance, and the fraction of frames with wrong voicing or pitch. A recording for which a
-    metric is undefined, such as a very short one, is left out of its mean. Two methods are filtered
+    metric is undefined, such as a very short one, is not part of its mean. Two methods are filtered
     to the mel frames: "matched" is the output of the model, "noise" is white noise, a control.
     """
     from audio_utils.metrics import missing_packages
@@ -77,9 +79,9 @@ def vocoder(
     sampling = resolve_sampling(loaded.config.sampling, temperature=temperature)
     require_mel_condition(loaded)
     rate = loaded.config.audio.sample_rate
-    recordings = [one for folder in folders for one in read_group(folder, rate, limit)]
+    recordings = [r for folder in folders for r in read_group(folder, rate, limit)]
     for package in missing_packages():
-        text = "is not installed, its column stays empty:"
+        text = "is not installed, so its column is empty:"
         print_message(f'{package} {text} pip install "wavenet-studio[eval]"')
     write_example = make_example_writer(out, rate)
     runner = make_engine(engine, loaded.model, precision, threads)

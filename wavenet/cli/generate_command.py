@@ -1,6 +1,7 @@
 """`wavenet generate`: condition values, a seed and an optional prompt -> audio files.
 
-Options of the command line enter; files, and their paths on stdout, leave. Called by `main`.
+Input: options of the command line. Output: audio files, and their paths on stdout. Called by
+`main`.
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from wavenet.cli.clip_generation import (
     plan_output_paths,
     print_clip,
     run_beam_search,
-    write_clip,
+    save_clip,
 )
 from wavenet.cli.options import (
     DEFAULT_CHECKPOINT,
@@ -83,7 +84,7 @@ def generate(
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
     count: Annotated[
-        int, typer.Option(help="Number of clips; each has the seed of the one before, plus 1.")
+        int, typer.Option(help="Number of clips; the seeds count up from --seed.")
     ] = 1,
     out: Annotated[
         Path | None, typer.Option(help="Output file (.wav, .flac, .ogg, .mp3) or folder.")
@@ -98,7 +99,7 @@ def generate(
     if count < 1:
         raise ConditionError(f"--count must be at least 1, found {count}")
     if beams is not None and count > 1:
-        raise ConditionError("--beams finds one clip, whatever the seed; omit --count")
+        raise ConditionError("--beams does not use seeds and returns one clip; omit --count")
 
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
@@ -141,7 +142,7 @@ def write_clips(
     with_prompt: bool,
     as_json: bool,
 ) -> None:
-    """Write each clip as soon as it is complete; then print all that were written.
+    """Write each clip as soon as it is complete; then print all written clips.
 
     The clips that were complete before an error are written and printed as well.
 
@@ -156,7 +157,7 @@ def write_clips(
     try:
         for n, clip in clips:
             create_folder(paths[n].parent)
-            write_clip(loaded, paths[n], requests[n], clip, with_prompt)
+            save_clip(loaded, paths[n], requests[n], clip, with_prompt)
             written[n] = clip
     finally:
         complete = len(written) == len(requests)

@@ -1,6 +1,6 @@
 """`wavenet hub pull` and `push`: repository of the Hugging Face Hub <-> checkpoint folder.
 
-Options of the command line enter; a folder or an address on stdout leaves. Called by `main`.
+Input: options of the command line. Output: a folder or an address on stdout. Called by `main`.
 """
 
 from pathlib import Path
@@ -47,7 +47,7 @@ def push(
         bool, typer.Option("--private", help="If the repository is new, create it as private.")
     ] = False,
 ) -> None:
-    """Publish a checkpoint, whose card must state a licence, and print the address."""
+    """Publish a checkpoint and print its address; its card must state a licence."""
     from wavenet.sharing import hub
 
     typer.echo(hub.push(folder, repository, private))

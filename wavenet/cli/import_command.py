@@ -1,6 +1,6 @@
 """`wavenet import`: a model of another program -> a checkpoint folder.
 
-Options of the command line enter; a checkpoint folder, and its path on stdout, leaves. Called by
+Input: options of the command line. Output: a checkpoint folder, and its path on stdout. Called by
 `main`.
 """
 
@@ -22,10 +22,13 @@ def import_(
     layout: Annotated[
         str, typer.Argument(help="Program that wrote the file: r9y9 or vincentherrmann.")
     ],
-    file: Annotated[Path, typer.Argument(help="Its checkpoint, a PyTorch file.")],
+    file: Annotated[Path, typer.Argument(help="Checkpoint of that program, a PyTorch file.")],
     out: Annotated[Path, typer.Option("--out", help="Checkpoint folder to create.")],
     trusted: Annotated[
-        bool, typer.Option("--trusted", help="You trust the origin of the file, which is a pickle.")
+        bool,
+        typer.Option(
+            "--trusted", help="Confirm that the file, a pickle, comes from a trusted source."
+        ),
     ] = False,
     hparams: Annotated[
         Path | None, typer.Option(help="r9y9: hparams.json or preset of the model.")
@@ -97,12 +100,12 @@ def import_file(
     sample_rate: int | None,
     layers_per_cycle: int | None,
 ) -> "ImportedModel":
-    """Import a file of a layout, with the settings that this layout needs.
+    """Import a file with the settings that its layout requires.
 
     Args:
         layout: one of `LAYOUTS`.
         file: the checkpoint of the other program.
-        name: of the new checkpoint.
+        name: name of the new checkpoint.
         trusted: whether the user trusts the origin of the file.
         hparams: settings file, for r9y9 only.
         sample_rate: Hz, for vincentherrmann only.

@@ -1,6 +1,6 @@
 """`wavenet info`: sizes, conditions and engines of a checkpoint.
 
-A checkpoint folder enters; facts on stdout, as lines or JSON, leave. Called by `main`.
+Input: a checkpoint folder. Output: facts on stdout, as lines or JSON. Called by `main`.
 """
 
 import json
@@ -21,7 +21,8 @@ def info(
     engines: Annotated[
         bool,
         typer.Option(
-            "--engines", help="Print which engines can run it here, and why others cannot."
+            "--engines",
+            help="Print which engines can run it on this machine, and why others cannot.",
         ),
     ] = False,
 ) -> None:
@@ -54,10 +55,11 @@ def describe_checkpoint(checkpoint: Path) -> dict[str, Any]:
 
 
 def describe_engines(checkpoint: Path) -> dict[str, Any]:
-    """Return for each engine, fastest first, whether it can run the checkpoint here.
+    """Return for each engine, fastest first, whether it can run the checkpoint on this machine.
 
     Returns:
-        "selected" for the engine that "auto" selects, "available", or the reason against it.
+        "selected" for the engine that "auto" selects; "available"; or why the engine cannot run
+        this model.
     """
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, explain_auto
@@ -71,7 +73,7 @@ def describe_engines(checkpoint: Path) -> dict[str, Any]:
 
 
 def describe_conditions(model: "ModelConfig") -> dict[str, Any]:
-    """Return by name the values of a label condition, and the range or shape of the others."""
+    """Return, by name, the values of label conditions, and the range or shape of the others."""
     from wavenet.model.conditions import NumberCondition
 
     facts: dict[str, Any] = {c.name: list(c.values) for c in model.labels}

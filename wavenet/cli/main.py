@@ -1,9 +1,8 @@
-"""The command `wavenet`: register all commands, and print errors as one sentence.
+"""The command `wavenet`: all subcommands, and errors as one sentence.
 
-Command-line arguments enter; an exit code leaves. Called by the script `wavenet` and by
-`python -m wavenet`. No large package is imported here, so that `wavenet --help` answers at once.
-stdout carries data, stderr messages. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some items
-failed, 130 interrupted.
+Input: command-line arguments. Output: data on stdout, messages on stderr, and an exit code: 0 done,
+1 failed, 2 wrong usage, 3 some items failed, 130 interrupted. No large package is imported here, so
+that `wavenet --help` is fast. Called by the script `wavenet` and by `python -m wavenet`.
 """
 
 import sys
@@ -31,7 +30,7 @@ from wavenet.interrupts import redeliver_sigint
 
 app = typer.Typer(
     name="wavenet",
-    help="WaveNet you can run, hear, see and trust.",
+    help="Train, run and measure WaveNets.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -67,7 +66,7 @@ def options(
         help="Print the version and exit.",
     ),
 ) -> None:
-    """WaveNet you can run, hear, see and trust."""
+    """Train, run and measure WaveNets."""
 
 
 def main() -> None:
@@ -82,7 +81,7 @@ def run(arguments: list[str] | None = None) -> int:
     Errors that a user can cause are printed on stderr as one sentence.
 
     Args:
-        arguments: of the command line; by default those of this process.
+        arguments: command-line arguments; by default those of this process.
     """
     try:
         app(arguments)

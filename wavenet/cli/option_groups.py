@@ -1,7 +1,7 @@
 """Groups of command-line options, written as dataclasses.
 
-A command whose parameters may be dataclasses enters; a command with one parameter per field leaves,
-which is what typer reads. Called by commands with many options.
+Expand the dataclass parameters of a command into single options, as typer requires. Input: a
+command. Output: a command with one parameter per field. Called by `batch_command`.
 """
 
 import copy

@@ -1,7 +1,7 @@
-"""Options that several commands share, and how their values are parsed.
+"""Options that several commands share, and the parsers of their values.
 
-Strings from the command line enter; condition values, folders and messages on stderr leave. Called
-by the command files.
+Input: strings from the command line. Output: condition values, folders and messages on stderr.
+Called by the command files.
 """
 
 from collections.abc import Sequence
@@ -37,9 +37,13 @@ PrecisionOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", help="Threads of the engine cpu, 1 or 2; by default the faster."),
+    typer.Option(
+        "--threads", help="Threads of the engine cpu: 1 or 2; by default the faster number."
+    ),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="The same seed gives the same audio.")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", help="Random seed; the same seed produces the same audio.")
+]
 CandidatesOption = Annotated[
     int,
     typer.Option(help="Candidates per frame; the one closest to the target mel is kept."),
@@ -50,7 +54,7 @@ MelMatchingOption = Annotated[
         "--mel-matching-iterations",
         min=0,
         max=100,
-        help="Iterations of filtering towards the target mel frames; by default 8; 0 turns it off.",
+        help="Iterations of filtering towards the target mel frames; by default 8; 0 disables it.",
     ),
 ]
 TemperatureOption = Annotated[
@@ -62,7 +66,9 @@ TopKOption = Annotated[
 ]
 TopPOption = Annotated[
     float | None,
-    typer.Option("--top-p", help="Sample from the most likely codes that hold this probability."),
+    typer.Option(
+        "--top-p", help="Sample from the smallest set of codes with at least this probability."
+    ),
 ]
 GreedyOption = Annotated[
     bool | None, typer.Option("--greedy/--no-greedy", help="Select the most likely code.")
@@ -71,7 +77,8 @@ GuidanceOption = Annotated[
     float | None,
     typer.Option(
         "--guidance",
-        help="Classifier-free guidance: above 1 strengthens conditions, if they are optional.",
+        help="Classifier-free guidance: above 1 strengthens conditions; needs a model trained with "
+        "condition dropout.",
     ),
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
@@ -113,7 +120,7 @@ def print_message(text: str) -> None:
 
 
 def print_conversions(path: Path, recording: "Recording") -> None:
-    """Print how reading changed a recording, if it did."""
+    """Print how a recording was converted when it was read, if it was."""
     changes = []
     if recording.channels > 1:
         changes.append(f"mixed {recording.channels} channels to one")

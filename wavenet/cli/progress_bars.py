@@ -1,7 +1,7 @@
 """Progress bars and status messages on stderr.
 
-Counts of finished work enter; text on stderr leaves. Bars and spinners are shown only if stderr is
-a terminal. Called by the commands.
+Input: amounts of finished work. Output: text on stderr; bars and spinners are shown only if stderr
+is a terminal. Called by the commands.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ def progress_bar(unit: str, total: int) -> Iterator[Callable[[float], None]]:
 
 @contextmanager
 def status_spinner(text: str) -> Iterator[None]:
-    """Show a text with a spinner while the block runs."""
+    """Show a text with a spinner while the `with` block runs."""
     from rich.console import Console
 
     console = Console(stderr=True)

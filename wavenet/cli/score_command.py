@@ -1,7 +1,7 @@
 """`wavenet score`: bits per sample of recordings under a model.
 
-Audio files and condition values enter; one line per file and a total on stdout leave. Called by
-`main`.
+Input: audio files and condition values. Output: one line per file, and a total, on stdout. Called
+by `main`.
 """
 
 import json
@@ -37,7 +37,8 @@ def score(
         typer.Option(help="Read labels from file names, e.g. {digit}_{speaker}_{index}."),
     ] = None,
     csv: Annotated[
-        Path | None, typer.Option(help="Read labels from a table with a column file_name.")
+        Path | None,
+        typer.Option(help="Read labels from a CSV or JSON lines table with a column file_name."),
     ] = None,
     engine: EngineOption = "auto",
     device: DeviceOption = "auto",
@@ -85,8 +86,8 @@ def list_entries(files: list[Path], pattern: str | None, csv: Path | None) -> "l
 
     Args:
         files: audio files, or folders of them.
-        pattern: for file names, such as {digit}_{speaker}_{index}; None reads no labels.
-        csv: a table with a column file_name; None reads no table.
+        pattern: pattern of file names, such as {digit}_{speaker}_{index}; None reads no labels.
+        csv: a CSV or JSON lines table with a column file_name; None reads no table.
     Raises:
         DataError: a file name does not match the pattern, or the table does not list a file.
     """

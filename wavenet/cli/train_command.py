@@ -26,10 +26,10 @@ def train(
         Path | None, typer.Option(help="Folder of audio, or a prepared corpus.")
     ] = None,
     pattern: Annotated[
-        str | None, typer.Option(help="Labels from file names, as {digit}_{speaker}_{index}.")
+        str | None, typer.Option(help="Labels from file names: {digit}_{speaker}_{index}.")
     ] = None,
     label: Annotated[
-        list[str] | None, typer.Option(help="A field to condition on. Repeatable.")
+        list[str] | None, typer.Option(help="Name of a label field to condition on. Repeatable.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; runs/NAME by default.")
@@ -37,14 +37,12 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the newest saved step.")
     ] = False,
-    start: Annotated[
+    initial_checkpoint: Annotated[
         Path | None,
         typer.Option("--from", help="Start with the weights and the model of this checkpoint."),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Replaces the recipe's value.")] = None,
-    sample_rate: Annotated[
-        int | None, typer.Option(help="Hz; replaces the recipe's value.")
-    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps; overrides the recipe.")] = None,
+    sample_rate: Annotated[int | None, typer.Option(help="Hz; overrides the recipe.")] = None,
     accumulation_steps: Annotated[
         int | None, typer.Option(help="Micro-batches per step: less memory on a GPU.")
     ] = None,
@@ -76,9 +74,9 @@ def train(
         chosen = apply_options(chosen, data, pattern, label, steps, sample_rate, accumulation_steps)
         folder = out or Path("runs") / chosen.name
         initial = None
-        if start is not None:
+        if initial_checkpoint is not None:
             conflicts = bool(label) or sample_rate is not None
-            initial, chosen = load_start(start, chosen, conflicts)
+            initial, chosen = load_initial_checkpoint(initial_checkpoint, chosen, conflicts)
         run(chosen, folder, resume, initial, threads, device, sample_seconds, ranks)
 
 
@@ -86,13 +84,13 @@ def run(
     recipe: "RecipeConfig",
     folder: Path,
     resume: bool,
-    start: "Checkpoint | None",
+    initial: "Checkpoint | None",
     threads: int | None,
     device_name: str,
     sample_seconds: float | None,
     ranks: "Ranks",
 ) -> None:
-    """Read the recordings and train; only the first of several processes prints."""
+    """Read the recordings and train; if there are several processes, only the first prints."""
     import torch
 
     from wavenet.cli.training_samples import with_sample_clips
@@ -109,7 +107,7 @@ def run(
     threads = threads or ranks.choose_threads()
     if threads is not None:
         torch.set_num_threads(threads)
-    # everything that can be refused is checked before recordings are read, which takes minutes
+    # The options are checked before the recordings are read, which may need minutes.
     device, rate = ranks.choose_device(device_name), recipe.audio.sample_rate
     samples = None if sample_seconds is None else samples_from_seconds(sample_seconds, rate)
     if ranks.is_main:
@@ -126,7 +124,7 @@ def run(
         f"{len(dataset.validation)} to validate, {len(dataset.skipped)} files skipped"
     )
     settings = recipe.train
-    task = CodeLikelihoodTask(resolve_config(recipe, dataset), settings, dataset, start)
+    task = CodeLikelihoodTask(resolve_config(recipe, dataset), settings, dataset, initial)
     shown = show_progress(settings.steps, folder) if ranks.is_main else nullcontext(_print_nothing)
     with stop_on_interrupt(report, ranks.world_size > 1) as should_stop, shown as on_record:
         if is_end_requested(folder):
@@ -153,7 +151,7 @@ def apply_options(
     sample_rate: int | None,
     accumulation_steps: int | None,
 ) -> "RecipeConfig":
-    """Return the recipe with the values of options in place of its own.
+    """Return the recipe with its values replaced by those of the options.
 
     Raises:
         ConfigError: a value out of its range.
@@ -181,10 +179,10 @@ def apply_options(
     return make_config(type(recipe), recipe.name, **parts)
 
 
-def load_start(
+def load_initial_checkpoint(
     folder: Path, recipe: "RecipeConfig", conflicts: bool
 ) -> tuple["Checkpoint", "RecipeConfig"]:
-    """Load the checkpoint that a run starts from; return it and the recipe with its model.
+    """Load the initial checkpoint of a run; return it, and the recipe with its model.
 
     Args:
         conflicts: whether an option changes the model.
@@ -213,9 +211,9 @@ def stop_on_interrupt(
 
     Args:
         report: prints a message.
-        is_distributed: one of several processes. torchrun terminates them with SIGTERM when one has
-            ended: that is treated as a request to stop, and the next communication with the others
-            shows whether they have ended.
+        is_distributed: whether this is one of several processes. When one process has ended,
+            torchrun sends SIGTERM to the others. That is treated as a request to stop; the next
+            communication with the others shows whether they have ended.
     """
     requested = False
 
@@ -238,4 +236,4 @@ def stop_on_interrupt(
 
 
 def _print_nothing(text: object) -> None:
-    """Stand in for what only the first process prints."""
+    """Do nothing; used by all processes except the first, which prints."""

@@ -1,7 +1,7 @@
-"""A generated clip after every validation of a training, to hear its progress.
+"""A generated clip after every validation of a training, which makes its progress audible.
 
-A run's folder and its records enter; `samples/step-N.wav` leave, all with the same condition values
-and seed, so that they differ only by what the model has learned. Called by `wavenet train`.
+Input: the folder and the records of a run. Output: the files `samples/step-N.wav`. All have the
+same condition values and seed: they differ only by the weights. Called by `train_command`.
 """
 
 import time
@@ -35,17 +35,17 @@ def with_sample_clips(
 ) -> "RecordCallback":
     """Return a record callback that also writes a sample clip after every validation.
 
-    A clip that fails is reported in one line: it must not end hours of training.
+    If a clip fails, the error is printed and the training continues.
 
     Args:
         on_record: called with every record first.
-        folder: of the run; its `checkpoint/` has the best weights so far.
-        settings: of the run.
-        dataset: for a model with local conditions, which resynthesises a held-out clip.
+        folder: folder of the run; its `checkpoint/` has the best weights so far.
+        settings: training settings of the run.
+        dataset: source of the held-out clip that a model with local conditions resynthesises.
         samples: length of a clip, limited by the frames of the held-out clip.
-        device: as on the command line.
+        device: value of --device.
         should_stop: called during generation; a stop does not wait for the clip.
-        max_seconds: after which generation is given up, if other processes are waiting.
+        max_seconds: generation is stopped after this time; set if other processes wait for it.
     """
 
     def on_record_with_clip(record: dict[str, Any]) -> None:
@@ -71,7 +71,7 @@ def with_sample_clips(
                 print_message(
                     f"step {step}: no clip within {max_seconds:g} s; the training continues"
                 )
-        except Exception as error:  # whatever it is, the training is worth more
+        except Exception as error:  # any error: the training must continue
             message = str(error).strip().split("\n")[0] or type(error).__name__
             print_message(f"step {step}: no clip could be generated: {message}")
 
@@ -98,7 +98,7 @@ def write_sample_clip(
     loaded = checkpoints.load(checkpoint, device_for("auto", device))
     request = choose_request(loaded.config.model, dataset, samples)
     waveforms = []
-    # without a guard: noise in place of a voice is part of the progress
+    # Without a guard: an early model generates noise, which must be audible.
     for chunk in generate(loaded, [request], guard=None):
         if should_end_clip():
             return False

@@ -1,6 +1,6 @@
 """`wavenet ui`: start the studio and serve it on this machine.
 
-A port enters; a web server runs until it is interrupted. Called by `main`.
+Input: a port. The web server runs until it is interrupted. Called by `main`.
 """
 
 import socket
@@ -28,7 +28,7 @@ def ui(
 
 
 def check_port(port: int) -> None:
-    """Check that the port is free, before the imports, which take seconds.
+    """Check that the port is free; called before the imports, which need seconds.
 
     Raises:
         ConfigError: it is in use.

@@ -1,6 +1,7 @@
 """`wavenet vocode`: a recording or its frames -> audio resynthesised by a model.
 
-Options of the command line enter; one file, and its path on stdout, leaves. Called by `main`.
+Input: options of the command line. Output: one audio file, and its path on stdout. Called by
+`main`.
 """
 
 from dataclasses import replace
@@ -16,7 +17,7 @@ from wavenet.cli.clip_generation import (
     generate_with_progress,
     plan_output_paths,
     print_clip,
-    write_clip,
+    save_clip,
 )
 from wavenet.cli.options import (
     CandidatesOption,
@@ -73,10 +74,10 @@ def vocode(
     guard: GuardOption = True,
     json_: JsonOption = False,
 ) -> None:
-    """Resynthesise a recording from its features and print the path of the file written.
+    """Resynthesise a recording from its features and print the path of the output file.
 
-    The checkpoint determines the features and how they are computed; the model receives nothing
-    else of the recording. If the features are mel frames, the clip is then filtered until its own
+    The checkpoint determines the features and how they are computed; the model receives only these
+    features of the recording. If the features are mel frames, the clip is then filtered until its
     mel frames match them.
     """
     labels = parse_condition_values(set_)
@@ -99,7 +100,7 @@ def vocode(
     clip = apply_mel_matching(loaded, clip, request, mel_matching_iterations)
     audio, elapsed = samples / loaded.config.audio.sample_rate, clip.elapsed
     create_folder(paths[0].parent)
-    write_clip(loaded, paths[0], request, clip, False)
+    save_clip(loaded, paths[0], request, clip, False)
     print_clip(loaded, paths[0], request, clip, False, elapsed / audio, json_)
     print_message(
         f"{audio:.2f} s of audio in {elapsed:.2f} s, {audio / elapsed:.2f} times real time"
@@ -146,7 +147,7 @@ def read_source(loaded: "Checkpoint", source: Path) -> "tuple[Tensor, int]":
     if not config.locals:
         raise ConditionError(
             f"{loaded.folder} is not conditioned on frames; `wavenet vocode` needs a checkpoint "
-            "that is"
+            "with local conditions"
         )
     if source.suffix.lower() != ".npy":
         recording = io.read(source, rate)

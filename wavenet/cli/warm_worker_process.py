@@ -1,9 +1,9 @@
-"""`python -m wavenet.cli.warm_worker_process TAG`: load what training needs, then run a training.
+"""`python -m wavenet.cli.warm_worker_process TAG`: load the code for training, then run a training.
 
-One line enters on stdin, a `training.warm_worker.TrainCommand`; from then on this process is the
-run, as if it had been started with that command. If stdin is closed without a line, the process
-ends: the studio has ended, or no run was started for some time. TAG is ignored; it identifies the
-process.
+Input: one line on stdin, a `training.warm_worker.TrainCommand`; this process then runs the training
+as if it had been started with that command. If stdin is closed without a line, the process ends:
+the studio has ended, or no run was started for some time. TAG only identifies the process. Called
+by `training.warm_worker`.
 """
 
 import os
@@ -21,20 +21,20 @@ from wavenet.errors import ConfigError, WaveNetError
 
 
 def main() -> None:
-    """Warm up, wait for a command, run it."""
+    """Warm up, wait for a command, and run it."""
     try:
         code = warm_up() or run_next_command(sys.stdin.buffer)
     except WaveNetError as error:
         typer.echo(f"wavenet: {error}", err=True)
         code = 2
     except KeyboardInterrupt:
-        # paused before the command was read
+        # The run was paused before the command was read.
         code = 130
     sys.exit(code)
 
 
 def warm_up() -> int:
-    """Train for one step in a temporary folder, which loads everything that a run needs.
+    """Train for one step in a temporary folder; this loads everything that a run needs.
 
     Returns:
         The exit code of the command; also not 0 if it was interrupted.
@@ -45,7 +45,7 @@ def warm_up() -> int:
     from wavenet.devices import choose_device
 
     if choose_device().type != "cpu":
-        # do not occupy GPU memory before a run is started
+        # Import only: a training would occupy GPU memory before a run is started.
         for name in ("dataset", "loop", "progress_report"):
             import_module(f"wavenet.training.{name}")
         return 0
@@ -54,14 +54,14 @@ def warm_up() -> int:
             io.write(Path(folder) / f"{name}.wav", torch.zeros(800), 8000)
         arguments = ["train", "tiny", f"--data={folder}", "--pattern={name}_{take}", "--label=name"]
         code = run([*arguments, "--steps=1", f"--out={folder}/first"])
-        # generation is needed later than training, and may have to be compiled
+        # Then generation, which a run needs later and which may have to be compiled.
         if code or has_input():
             return code
         return run([*arguments, "--steps=1", f"--out={folder}/second", "--sample-seconds=0.05"])
 
 
 def has_input() -> bool:
-    """Return whether stdin has something to read."""
+    """Return whether stdin has data to read."""
     if sys.platform == "win32":
         return False
     return bool(select.select([sys.stdin], [], [], 0)[0])
@@ -71,7 +71,7 @@ def run_next_command(stdin: BinaryIO) -> int:
     """Wait for a line and run its command; return the exit code, 0 if there is no line.
 
     Raises:
-        ConfigError: the line is no `TrainCommand`.
+        ConfigError: the line is not a `TrainCommand`.
     """
     from wavenet.config import parse_config
     from wavenet.training.warm_worker import MAX_LINE_BYTES, TrainCommand

@@ -1,7 +1,7 @@
 """The curves of a run, read from a `metrics.jsonl` that is still being written.
 
-The file enters, its last line perhaps incomplete; a few hundred points leave, however many steps it
-has. Called by `run_status`.
+Input: the file, whose last line may be incomplete. Output: at most a few hundred points, for any
+number of steps. Called by `run_status`.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""What a run saves so that it can be resumed bit for bit.
+"""Snapshots, from which a run can be resumed bit for bit.
 
-A `TrainState` enters; `step-N/` leaves, with model, EMA and optimizers as safetensors, and
+Input: a `TrainState`. Output: `step-N/`, with model, EMA and optimizers as safetensors, and
 `state.json`. It is written under a temporary name and renamed when complete; the newest two are
 kept. `metrics.jsonl` has one line per step. Called by `loop`.
 """
@@ -33,7 +33,7 @@ class SnapshotInfo(StrictConfig):
 
     Attributes:
         best_bits: None before the first validation.
-        model: None in a snapshot from before this was saved.
+        model: None in older snapshots, which lack it.
     """
 
     step: int = Field(ge=1)
@@ -75,7 +75,7 @@ def open_run(folder: Path, state: TrainState, settings: TrainConfig, resume: boo
     """Create the folder of a run; if resuming, load the newest snapshot into the state.
 
     Raises:
-        TrainingError: a run exists and is not to be resumed, or there is none to resume.
+        TrainingError: a run exists but `resume` is false, or there is no step to resume from.
     """
     existing = _list_snapshots(folder)
     if resume and not existing:
@@ -92,7 +92,7 @@ def open_run(folder: Path, state: TrainState, settings: TrainConfig, resume: boo
 
 
 def save(folder: Path, state: TrainState, settings: TrainConfig) -> None:
-    """Write `step-N/`, complete or not at all, and delete all but the newest two.
+    """Write `step-N/`, completely or not at all, and delete all but the newest two.
 
     Raises:
         TrainingError: it cannot be written.
@@ -169,7 +169,7 @@ def has_snapshot(folder: Path) -> bool:
 
 
 def state_tensors(state: TrainState) -> dict[str, Tensor]:
-    """Return every tensor of the state by its name in the file; no copies."""
+    """Return all tensors of the state by their names in the file, not copied."""
     tensors = {f"model.{n}": t for n, t in state.model.state_dict().items()}
     tensors |= {f"average.{n}": t for n, t in state.ema_model.state_dict().items()}
     for name, parameter in state.model.named_parameters():

@@ -1,4 +1,4 @@
-"""The studio in the browser: one file per tab, with callbacks that call the library.
+"""The studio in the browser: one file per tab, whose callbacks call the library.
 
 Gradio reads these settings when it is imported. They are set here, before any file of this package
 imports it: no usage statistics, no history of runs, no flagging.

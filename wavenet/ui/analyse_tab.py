@@ -1,8 +1,8 @@
 """The Analyse tab: measures and plots of any recording, 8-bit mu-law, and its surprise by a model.
 
-A folder of checkpoints enters; widgets and their wiring leave. Below the layout are the callbacks:
-one press of Analyse reads, measures and plots a recording, then scores it with a model. Called by
-the studio app.
+The layout comes first, then the callbacks: one press of Analyse reads, measures and plots a
+recording, then scores it with a model. Input: a folder of checkpoints. Output: widgets with their
+events. Called by `studio_app`.
 """
 
 import tempfile
@@ -38,7 +38,7 @@ from wavenet.ui.page_text import convert_user_errors, error_note, fact_list, sta
 from wavenet.ui.recording_measures import MeasuredRecording, read_recording
 
 EXAMPLE_RATE = 16_000
-# Samples that are scored at once; a run can be stopped after each window.
+# Number of samples that are scored together; a score can be stopped after each window.
 SCORE_WINDOW = 16_384
 Update = dict[str, Any]
 PLACEHOLDER = (
@@ -52,14 +52,14 @@ SCORE_JS = """(run, ...rest) => {
   stop.run = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER); // unknown to other pages
   return [stop.run, ...rest];
 }"""
-# A window may take a second to score: until it is done, the page confirms the press.
+# The score of a window may need a second; meanwhile the page confirms the press.
 STOP_JS = """() => {
   const note = document.querySelector('#score-status .note');
   if (note?.textContent.startsWith('Scoring')) note.textContent = 'Stopping …';
   return document.getElementById('score-stop').run ?? null;
 }"""
 ALT_TEXTS = {
-    "strip": "Surprise by the model: bits per sample over time",
+    "surprise": "Surprise by the model: bits per sample over time",
     "waveform": "Waveform: amplitude over time",
     "spectrogram": "Spectrogram: level of every frequency over time",
     "mel": "Mel spectrogram: level in every mel band over time",
@@ -99,7 +99,7 @@ PLOTS: dict[str, Callable[[MeasuredRecording], Figure]] = {
 }
 # Outputs of the analysis, and of the score that follows it.
 SIGNAL_OUTPUTS = ("status", "empty", "facts", "listen", "original", "quantised", "features")
-SCORE_OUTPUTS = ("score", "strip", "score_facts", "bits", "again")
+SCORE_OUTPUTS = ("score", "surprise", "score_facts", "bits", "score_again_button")
 OUTPUTS = (*SIGNAL_OUTPUTS, "plots", *PLOTS, *SCORE_OUTPUTS)
 
 
@@ -115,7 +115,7 @@ def tab(root: Path) -> None:
             recording, analyse, example = _inputs()
             shown["status"] = gr.HTML(elem_id="analysis-status")
             shown |= _measures()
-            checkpoint, conditions, shown["again"], stop = _model(root)
+            checkpoint, conditions, shown["score_again_button"], stop = _model(root)
             run = gr.Number(0, precision=0, visible=False)
             shown["score_facts"] = gr.HTML(elem_id="score-facts")
             shown |= _downloads()
@@ -140,7 +140,7 @@ def tab(root: Path) -> None:
     for press in (analyse.click, loaded.success):
         analysed = press(**analysis_event, **SIGNAL_QUEUE, **private)
         analysed.success(**score_event, **MODEL_QUEUE, **private)
-    shown["again"].click(**score_event, **MODEL_QUEUE, **private)
+    shown["score_again_button"].click(**score_event, **MODEL_QUEUE, **private)
     stop.click(stop_requests.add, run, js=STOP_JS, trigger_mode="multiple", **unqueued)
     # Not `change`, which the example would trigger as well.
     changes = [recording.upload, recording.clear, recording.stop_recording]
@@ -187,7 +187,7 @@ def _model(root: Path) -> tuple[gr.Dropdown, list[Any], gr.Button, gr.Button]:
     checkpoint = gr.Dropdown(
         names,
         value=names[0] if names else None,
-        label="Checkpoint that scores",
+        label="Checkpoint for the score",
         elem_id="score-checkpoint",
     )
     with gr.Row():
@@ -216,7 +216,7 @@ def _plots() -> dict[str, Any]:
         first, *others = PLOTS
         shown[first] = _plot(first)
         shown["score"] = gr.HTML(elem_id="score-status")
-        for name in ("strip", *others):
+        for name in ("surprise", *others):
             shown[name] = _plot(name)
     return shown
 
@@ -236,14 +236,17 @@ def _plot(name: str) -> gr.Image:
 def as_outputs(
     callback: Callable[..., Iterator[Update]],
 ) -> Callable[..., Iterator[tuple[Any, ...]]]:
-    """Wrap a callback that yields updates by name, to yield one value per output, paced."""
+    """Wrap a callback that yields updates by name: yield one value per output instead.
+
+    Updates are at least `UPDATE_SECONDS` apart.
+    """
 
     def yield_outputs(*values: Any) -> Iterator[tuple[Any, ...]]:
         next_time = 0.0
         for update in callback(*values):
             time.sleep(max(0.0, next_time - time.monotonic()))
-            # Copies, because Gradio removes the value from what it sends, and the callback may
-            # yield the same update again.
+            # Copies, because Gradio removes the value from the update that it sends, and the
+            # callback may yield the same update again.
             yield tuple(copy(update.get(name, gr.skip())) for name in OUTPUTS)
             next_time = time.monotonic() + UPDATE_SECONDS
 
@@ -267,14 +270,14 @@ def write_example() -> Iterator[str]:
 
 @cache
 def warm_up() -> None:
-    """Compile the pitch tracker, once: on a new machine that takes two seconds."""
+    """Compile the pitch tracker once; on a new machine this needs two seconds."""
     waveform = make_example_sound(EXAMPLE_RATE)[:EXAMPLE_RATE]
     analysis.measure_recording(waveform, EXAMPLE_RATE)
     analysis.track_pitch(waveform, EXAMPLE_RATE)
 
 
 def clear_results() -> Iterator[Update]:
-    """Remove the results of another recording."""
+    """Remove the results of the previous recording."""
     yield {"status": "", **_cleared()}
 
 
@@ -282,7 +285,7 @@ def analyse_recording(path: str | None) -> Iterator[Update]:
     """Measure and plot a recording, one plot after the other.
 
     Args:
-        path: of an upload, or None.
+        path: path of an upload, or None.
     Raises:
         gr.Error: the recording cannot be analysed; the last update shows the same sentence.
     """
@@ -304,16 +307,17 @@ def analyse_recording(path: str | None) -> Iterator[Update]:
             following = [*list(PLOTS)[1:], "features"]
             for (name, draw), after in zip(PLOTS.items(), following, strict=True):
                 shown[name] = _save_plot(folder, recording, name, draw(recording))
-                # One update for both, because each waits until the page has processed the last.
+                # One update for both, because each update waits until the page has processed the
+                # previous one.
                 status = _visible(status_note(f"Computing: {after.replace('-', ' ')} …"))
                 yield {name: shown[name], "status": status}
-            # Everything again: a slow page loses some of many updates, but never the last.
+            # All plots again: a slow page loses some of many updates, but never the last one.
             yield {
                 **shown,
                 "status": "",
                 "facts": fact_list(facts | recording_measures.pitch_facts(recording)),
                 "features": _save_features(folder, recording),
-                "again": gr.update(interactive=True),
+                "score_again_button": gr.update(interactive=True),
             }
     except (WaveNetError, AudioError) as error:
         yield {"status": _visible(error_note(error))}
@@ -328,8 +332,8 @@ def score_recording(
 
     Args:
         root: folder of checkpoint folders.
-        path: of an upload, or None.
-        name: of the checkpoint.
+        path: path of an upload, or None.
+        name: name of the checkpoint.
         conditions: values of number fields and dropdowns, see `condition_values`.
     Raises:
         gr.Error: the recording cannot be scored; the last update shows the same sentence.
@@ -354,7 +358,7 @@ def score_recording(
 def stoppable(
     callback: Callable[..., Iterator[Update]], stop_requests: StopRequests
 ) -> Callable[..., Iterator[Update]]:
-    """Wrap a score so that it ends at its next window once its run is in `stop_requests`."""
+    """Wrap a score: it ends after the current window if its run is in `stop_requests`."""
 
     def run_until_stopped(run: int, *values: Any) -> Iterator[Update]:
         for update in callback(*values):
@@ -381,7 +385,7 @@ def _show_score(
         facts = recording_measures.score_facts(checkpoint.config.name, numbers)
         yield {
             "score": gr.update(visible=False),
-            "strip": _save_plot(folder, recording, "surprise", figure),
+            "surprise": _save_plot(folder, recording, "surprise", figure),
             "score_facts": fact_list(facts),
             "bits": gr.update(value=str(file), interactive=True),
         }
@@ -396,7 +400,7 @@ def _cleared() -> Update:
         "listen": hidden,
         "plots": hidden,
         "features": gr.update(value=None, interactive=False),
-        "again": gr.update(interactive=False),
+        "score_again_button": gr.update(interactive=False),
         **plot_updates,
         **_score_cleared(),
     }
@@ -404,7 +408,7 @@ def _cleared() -> Update:
 
 def _score_cleared() -> Update:
     return {
-        "strip": gr.update(value=None, visible=False),
+        "surprise": gr.update(value=None, visible=False),
         "score_facts": "",
         "bits": gr.update(value=None, interactive=False),
     }

@@ -1,7 +1,7 @@
 """The controls that depend on the checkpoint: clip length, conditions, sampling, and a description.
 
-A checkpoint enters; updates of widgets leave. The values of those widgets come back as condition
-values by name. Callers: the tabs that run a model.
+Input: a checkpoint. Output: updates of widgets. `condition_values` converts the values of these
+widgets to condition values by name. Called by the tabs that run a model.
 """
 
 import contextlib
@@ -26,11 +26,11 @@ from wavenet.ui.generation_job import default_sampling, default_seconds
 from wavenet.ui.live_player import rate_message
 from wavenet.ui.page_text import error_note
 
-# More label conditions than this make the page unusable: the command line has no such limit.
+# More label conditions than this make the page unusable. Use the command line for more.
 MAX_LABELS = 8
 MAX_NUMBERS = 4
 UPDATE_COUNT = 9 + MAX_NUMBERS + MAX_LABELS  # updates that `show_checkpoint` returns
-OMITTED = "any"  # shown for a label that is left out
+OMITTED = "any"  # shown for an omitted label
 # A good first clip, if the checkpoint has these labels: some speakers of the digits were recorded
 # 20 dB softer than others.
 FIRST_LABELS = {"digit": "7", "speaker": "jackson"}
@@ -43,9 +43,9 @@ def show_checkpoint(
 
     Args:
         root: folder of checkpoint folders.
-        name: of its folder.
-        preset: seconds, sampling settings and condition values by name, from a link; a default
-            replaces what is missing or invalid.
+        name: name of its folder.
+        preset: seconds, sampling settings and condition values by name, from a link; defaults
+            replace missing and invalid values.
     Returns:
         Updates of the description, the length, the player, the guidance, the recording to
         resynthesise, the prompt, temperature, top-k, top-p, `MAX_NUMBERS` numbers and
@@ -80,12 +80,12 @@ def show_checkpoint(
 
 
 def show_conditions(root: Path, name: str | None) -> list[Any]:
-    """Adapt only the number fields and the dropdowns to a checkpoint: the last updates of all."""
+    """Return only the last updates of `show_checkpoint`: number fields and dropdowns."""
     return show_checkpoint(root, name)[-MAX_NUMBERS - MAX_LABELS :]
 
 
 def describe_checkpoint(checkpoint: Checkpoint) -> str:
-    """Return HTML with the size of a model, and the conditions that the page does not offer."""
+    """Return HTML with the size of a model, and the conditions that the page does not show."""
     model, rate = checkpoint.model, checkpoint.config.audio.sample_rate
     field = model.receptive_field
     parts = [
@@ -106,7 +106,7 @@ def describe_checkpoint(checkpoint: Checkpoint) -> str:
     ]
     if arrays:
         names = escape(", ".join(arrays))
-        parts.append(f"conditions given as arrays ({names}): only on the command line")
+        parts.append(f"conditions that are arrays ({names}): only on the command line")
     return f"<p>{' · '.join(parts)}</p>"
 
 
@@ -115,7 +115,8 @@ def condition_values(model: ModelConfig, values: Sequence[Any]) -> dict[str, str
 
     Args:
         model: the config that declares the conditions.
-        values: of `MAX_NUMBERS` number fields, then of the dropdowns; unused ones last in each.
+        values: values of `MAX_NUMBERS` number fields, then of the dropdowns; in both groups the
+            unused ones are last.
     """
     numbers = [c.name for c in model.globals if isinstance(c, NumberCondition)]
     labels = [condition.name for condition in model.labels]
@@ -127,8 +128,8 @@ def condition_values(model: ModelConfig, values: Sequence[Any]) -> dict[str, str
 
 
 def _fill_up(updates: list[Any], count: int) -> list[Any]:
-    """Return exactly `count` updates; those that are added hide their widget."""
-    # A separate dict for each, because Gradio removes the value from what it sends.
+    """Return exactly `count` updates; the added ones hide their widgets."""
+    # A separate dict for each, because Gradio removes the value from the update that it sends.
     hidden = [gr.update(visible=False, value=None) for _ in range(count - len(updates))]
     return [*updates[:count], *hidden]
 

@@ -1,7 +1,7 @@
-"""The checkpoints that the studio offers: listed by folder name, loaded once, kept in memory.
+"""The checkpoints of the studio: listed by folder name, loaded once, kept in memory.
 
-A folder of checkpoint folders and a name enter; a `Checkpoint` leaves. Callers: all tabs and the
-public API.
+Input: a folder of checkpoint folders, and a name. Output: a `Checkpoint`. Called by all tabs and
+the public API.
 """
 
 from functools import lru_cache
@@ -15,7 +15,7 @@ from wavenet.errors import CheckpointError
 
 
 def list_checkpoints(root: Path) -> list[str]:
-    """Return the names of the folders that hold a config; digits, which we ship, comes first."""
+    """Return the names of the folders with a config; the shipped checkpoint digits comes first."""
     found = [path.parent.name for path in root.glob(f"*/{CONFIG}")]
     return sorted(found, key=lambda name: (name != "digits", name))
 
@@ -24,17 +24,20 @@ def load_checkpoint(root: Path, name: str | None) -> Checkpoint:
     """Load a checkpoint by the name of its folder; it is cached until its files change.
 
     Raises:
-        CheckpointError: no such checkpoint, or a damaged one.
+        CheckpointError: the checkpoint does not exist, or is damaged.
     """
     known = list_checkpoints(root)
     if name not in known:
-        choices = ", ".join(known) or "none: train one, or copy one into that folder"
-        raise CheckpointError(f"{root.name} has no checkpoint {name!r}; it has {choices}")
+        if not known:
+            raise CheckpointError(
+                f"the folder {root.name} has no checkpoints; train one, or copy one into it"
+            )
+        raise CheckpointError(f"{root.name} has no checkpoint {name!r}; it has {', '.join(known)}")
     return _load_cached(root / name, _modification_times(root / name), device_for("auto"))
 
 
 def move_to_device(checkpoint: Checkpoint, device: torch.device) -> Checkpoint:
-    """Return a checkpoint loaded on a device: the same object if it is there already."""
+    """Return a checkpoint on a device; the same object if it is already on that device."""
     if checkpoint.model.device.type == device.type:
         return checkpoint
     folder = checkpoint.folder
@@ -46,7 +49,7 @@ def _modification_times(folder: Path) -> tuple[int, ...]:
     return tuple(file.stat().st_mtime_ns for file in files if file.exists())
 
 
-# Two checkpoints, each on a GPU and on the CPU for the engine `cpu`. The modification times are
+# Space for two checkpoints, each on a GPU and on the CPU (engine `cpu`). The modification times are
 # part of the cache key.
 @lru_cache(maxsize=4)
 def _load_cached(

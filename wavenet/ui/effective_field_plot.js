@@ -1,5 +1,5 @@
 // Plots the influence of past samples on a prediction over the theoretical receptive field. The x axis
-// is logarithmic, with the newest sample at the right. receptive_field_tab.py makes the value.
+// is logarithmic, with the newest sample at the right. receptive_field_tab.py builds the value.
 const SVG = 'http://www.w3.org/2000/svg';
 const LEFT = 58; // width of the level labels
 const RIGHT = 50; // width of the share labels
@@ -89,11 +89,11 @@ function drawMarkers() {
   const parts = [];
   const wanted = [...data.spans.slice(1).map(([share, lag]) => [`${Math.round(share * 100)} %`, lag, 'mark']),
     [view.inner > 400 ? 'receptive field' : 'field', data.field, 'field-end']];
-  let free = Infinity; // right end of the free space; a label without space is left out
+  let free = Infinity; // right end of the free space; a label without space is omitted
   for (const [label, lag, kind] of wanted) {
     const position = x(lag + 0.5);
     parts.push(makeSvg('path', { class: kind, d: `M${position} ${TOP - 4}V${BOTTOM}` }));
-    const half = label.length * 3.6; // width in pixels, about
+    const half = label.length * 3.6; // approximate width in pixels
     if (position + half < free) {
       parts.push(makeSvg('text', { class: 'middle', x: Math.max(position, LEFT + half - 30), y: TOP - 9 }, label));
       free = position - half;

@@ -1,8 +1,7 @@
-"""How events of the page run: the queues they wait in, how often they update it, how they stop.
+"""Events of the page: their queues, the interval between updates, and requests to stop a run.
 
-Tabs take the queue settings as arguments of their event listeners; chunks of audio enter
-`pace_chunks` and leave joined; run numbers enter `StopRequests`. Callers: the tabs and the public
-API.
+The tabs pass the queue settings to their event listeners. `pace_chunks` joins chunks of audio.
+`StopRequests` stores the numbers of runs that must stop. Called by the tabs and the public API.
 """
 
 import time
@@ -12,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# One event at a time runs a model. Signal analysis has its own queue, so that its plots do not
-# wait for somebody else's model.
+# One event at a time runs a model. Signal analysis has a separate queue, so that its plots do not
+# wait for another user's model.
 MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
 SIGNAL_QUEUE: dict[str, Any] = {"concurrency_id": "signal", "concurrency_limit": 1}
-# The page processes about twenty updates per second; faster ones would be lost.
+# Seconds between two updates; the page processes about twenty per second, and would lose others.
 UPDATE_SECONDS = 0.08
 
 
@@ -47,20 +46,20 @@ def pace_chunks(
 
 
 class StopRequests:
-    """Numbers of the runs that must stop; safe to use from many threads.
+    """The numbers of the runs that must stop; safe to use from many threads.
 
     Gradio's own `cancels` does not work here: if its answer is late, the page mistakes the next
     run for the stopped one. The next run then ends early and can no longer be stopped (seen with
     Gradio 6.31).
     """
 
-    MAX_KEPT = 1000  # a run that ended before it was stopped never removes its number
+    MAX_KEPT = 1000  # numbers; none is removed when its run ends, so the oldest are dropped
 
     def __init__(self) -> None:
         self._runs: dict[int, None] = {}
 
     def add(self, run: int | None) -> None:
-        """Request that a run stops, even one that has not started; None does nothing."""
+        """Request that a run stops, even if it has not started; None does nothing."""
         if run is not None:
             self._runs[run] = None
         for old in list(self._runs)[: -self.MAX_KEPT]:

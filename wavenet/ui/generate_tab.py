@@ -1,8 +1,8 @@
 """The Generate tab: settings, streaming generation with a live player, files, plots, sharing.
 
-A folder of checkpoints enters; widgets and their wiring leave. Below the layout are the callbacks:
-one press of Generate checks the settings, streams audio to the player, then shows files, plots and
-facts. Called by the studio app; `zerogpu` replaces `run_generation`.
+The layout comes first, then the callbacks: one press of Generate checks the settings, streams audio
+to the player, then shows files, plots and facts. Input: a folder of checkpoints. Output: widgets
+with their events. Called by `studio_app`; `zerogpu` replaces `run_generation`.
 """
 
 import tempfile
@@ -56,8 +56,8 @@ from wavenet.ui.live_player import (
 from wavenet.ui.page_text import convert_user_errors, error_sentence, fact_list
 from wavenet.ui.share_settings import format_command, format_json, format_link, read_link
 
-# Compiling takes a while the first time.
-PREPARING = "<p>Preparing the engine; the first time takes about 15 s …</p>"
+# The first use on a machine compiles the engine.
+PREPARING = "<p>Preparing the engine; the first time this needs about 15 s …</p>"
 # Settings of a link that do not depend on the checkpoint.
 LINK_FIELDS = ("seed", "variants")
 PLACEHOLDER = (
@@ -67,7 +67,7 @@ PLACEHOLDER = (
 PLOTS = ("waveform", "mel", "mfcc", "surprise")
 _AUDIOS = tuple(f"audio{n + 1}" for n in range(MAX_VARIANTS))
 _SHARED = ("command", "settings", "link")
-# What a run updates, in the order of the event's outputs.
+# Names of the outputs of a run, in the order of the event's outputs.
 OUTPUTS = ("player", "summary", "used_seed", "box", *_AUDIOS, "matched", *PLOTS, *_SHARED)
 
 
@@ -120,8 +120,8 @@ def tab(root: Path) -> None:
         js=START_JS,
         # The player shows the progress; Gradio's badge would cover the facts.
         show_progress="hidden",
-        # The player disables the button during a run. Gradio's own guard would also ignore the
-        # first press after Stop, until the server has answered.
+        # The player disables the button during a run. The default trigger mode of Gradio would also
+        # ignore the first press after Stop, until the server has answered.
         trigger_mode="multiple",
         **MODEL_QUEUE,
         **private,
@@ -154,14 +154,14 @@ def _wire_page_load(
 
     outputs = [controls.checkpoint, *shown, *link_widgets]
     loaded = page.load(show_link, None, outputs, queue=False, **private)
-    # The button is enabled only now: before, the dropdowns hold no labels.
+    # The button is enabled only now: before this event, the dropdowns have no labels.
     loaded.then(lambda: gr.update(interactive=True), None, generate, queue=False, **private)
-    # Outside the queue, where it would occupy a place, or be refused if there is none.
+    # Outside the queue, in which it would need a place and could be refused.
     chosen, unqueued = controls.checkpoint, {"queue": False, **private}
     preparing = partial(show_description, root, suffix=PREPARING)
     announced = loaded.then(preparing, chosen, about, **unqueued)
     ready = announced.then(partial(prepare_engine, root), chosen, None, **unqueued)
-    # Reads the dropdown again, because another checkpoint may be chosen by now.
+    # Reads the dropdown again, because the user may have chosen another checkpoint.
     ready.then(partial(show_description, root), chosen, about, **unqueued)
 
 
@@ -302,11 +302,11 @@ def _results() -> tuple[dict[str, Any], gr.Button]:
 
 
 def show_page(root: Path, query: str = "") -> list[Any]:
-    """List the current checkpoints, and show the one of the link, or the first.
+    """List the current checkpoints, and show the checkpoint of the link, or the first.
 
     Args:
         root: folder of checkpoint folders.
-        query: of the page's URL, after the question mark.
+        query: query of the page's URL, without the question mark.
     Returns:
         The update of the checkpoint, those of `show_checkpoint`, those of `LINK_FIELDS`.
     """
@@ -359,7 +359,7 @@ def run_generation(
     Args:
         root: folder of checkpoint folders.
         stop_requests: checked between two chunks.
-        run: the browser's number of this run.
+        run: number of this run, from the browser.
         conditions: values of number fields and dropdowns, see `condition_values`.
     Yields:
         Values of `OUTPUTS`.
@@ -372,8 +372,8 @@ def run_generation(
         settings = make_config(
             GenerateSettings,
             "settings",
-            # The recording to resynthesise sets the length; its field is hidden and may hold
-            # anything.
+            # The recording to resynthesise determines the length; the hidden length field may have
+            # any value.
             seconds=default_seconds(checkpoint) if model.locals else seconds,
             seed=seed,
             variants=variants,
@@ -428,14 +428,14 @@ def stream_job(
 
 
 def _match_first_clip(result: GenerationResult) -> Tensor | None:
-    """Return the first clip matched to its mel frames; None without, or if they are too coarse."""
+    """Return the first clip matched to its mel frames; None if it has none or too coarse ones."""
     with suppress(WaveNetError, AudioError):
         return match_mel(result.job, result.waveform())
     return None
 
 
 def output_values(**named: Any) -> tuple[Any, ...]:
-    """Return one value for each of `OUTPUTS`; those that are not named stay unchanged."""
+    """Return one value for each of `OUTPUTS`; outputs that are not named stay unchanged."""
     assert named.keys() <= set(OUTPUTS)
     return tuple(named.get(name, gr.skip()) for name in OUTPUTS)
 

@@ -1,7 +1,7 @@
 """Settings of a generation -> a checked job -> its clips, collected while they are generated.
 
-Values from the page or the API enter; a `GenerationJob` or one sentence leaves, and waveforms from
-a `GenerationResult`. Callers: the Generate tab and the public API.
+Input: values from the page or the API. Output: a `GenerationJob` or an error of one sentence; a
+`GenerationResult` collects the waveforms. Called by the Generate tab and the public API.
 """
 
 import time
@@ -41,14 +41,14 @@ MAX_SECONDS = 30.0  # of a generated clip
 MAX_PROMPT_SECONDS = 120.0
 MAX_VARIANTS = 4
 MAX_SEED = (1 << 53) - 1  # the largest integer that a browser keeps exactly
-RANDOM_SEEDS = 1 << 31  # random seeds lie below
+RANDOM_SEEDS = 1 << 31  # random seeds are 0 to this number - 1
 
 
 class GenerateSettings(StrictConfig):
-    """What a user chooses for one to four clips.
+    """The settings of one to four clips.
 
-    Seed -1 draws a random seed. Values that switch a sampling setting off: top_k 0, top_p 1,
-    guidance 1. None stands for the checkpoint's default.
+    Seed -1 selects a random seed. The values top_k 0, top_p 1 and guidance 1 disable these
+    settings. None selects the checkpoint's default.
 
     Attributes:
         variants: number of clips; their seeds count up.
@@ -70,10 +70,11 @@ class GenerationJob:
     """Clips that differ only in their seeds, checked and ready to generate.
 
     Attributes:
-        settings: the user's, with the seed drawn and every None replaced by its default.
+        settings: the user's settings, with seed -1 and every None replaced.
         requests: one per clip.
-        prefix: (T,) what the output contains before the generated samples: the prompt, or nothing.
-        recording_name: file name of the prompt or of the recording to resynthesise; "" without.
+        prefix: (T,) the samples of the output before the generated ones: the prompt, or none.
+        recording_name: file name of the prompt or of the recording to resynthesise; "" if there
+            is none.
     """
 
     checkpoint: Checkpoint
@@ -85,7 +86,7 @@ class GenerationJob:
 
     @property
     def sampling(self) -> SamplingConfig:
-        """How codes are sampled."""
+        """Sampling settings."""
         chosen = self.settings
         return make_config(
             SamplingConfig,
@@ -138,10 +139,10 @@ def make_generation_job(
         prompt: path of an uploaded recording to continue, or None.
         with_prompt: whether the output begins with the prompt.
         source: path of an uploaded recording to resynthesise from its frame features, for a
-            checkpoint with local conditions; the clip gets its length.
+            checkpoint with local conditions; the clip has the same length.
     Raises:
         AudioError: the prompt or the source cannot be read.
-        WaveNetError: a condition, length or engine that this checkpoint does not support.
+        WaveNetError: this checkpoint does not support a condition, the length or the engine.
     """
     rate, model = checkpoint.config.audio.sample_rate, checkpoint.config.model
     prompt_waveform = (
@@ -178,7 +179,7 @@ def default_seconds(checkpoint: Checkpoint) -> float:
 
 
 def default_sampling(checkpoint: Checkpoint) -> dict[str, float]:
-    """Return the checkpoint's sampling defaults as `GenerateSettings` writes them."""
+    """Return the checkpoint's sampling defaults in the form of `GenerateSettings`."""
     default = checkpoint.config.sampling
     return {
         "temperature": default.temperature,
@@ -192,7 +193,7 @@ class GenerationResult:
     """The clips of a job, collected while they are generated.
 
     Attributes:
-        compute_seconds: time that the model worked so far, without waiting for the page.
+        compute_seconds: compute time of the model so far, without waiting for the page.
         retries: windows that the guard drew again, with the index of their clip.
     """
 
@@ -224,7 +225,7 @@ class GenerationResult:
 
     @property
     def speed(self) -> float:
-        """Duration generated of the first clip / compute time: a multiple of real time."""
+        """Generated duration of the first clip divided by compute time: a multiple of real time."""
         generated_seconds = self._generated_samples / self.job.sample_rate
         return generated_seconds / max(self.compute_seconds, 1e-9)
 
@@ -245,7 +246,7 @@ class GenerationResult:
 
 
 def match_mel(job: GenerationJob, waveform: Tensor) -> Tensor | None:
-    """Filter a clip (T,) until its mel frames are those of the job; None if it has none."""
+    """Filter a clip (T,) until its mel frames match the job; None if the job has no mel frames."""
     frame_features = job.requests[0].frame_features
     conditions = job.checkpoint.config.model.locals
     if frame_features is None or all(condition.kind != "mel" for condition in conditions):

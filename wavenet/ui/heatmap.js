@@ -3,22 +3,22 @@ const VIRIDIS = [[68, 1, 84], [71, 44, 122], [59, 81, 139], [44, 113, 142], [33,
   [39, 173, 129], [92, 200, 99], [170, 220, 50], [253, 231, 37]];
 
 function colour(share) {
-  const place = share * (VIRIDIS.length - 1);
-  const n = Math.min(VIRIDIS.length - 2, Math.floor(place));
-  return VIRIDIS[n].map((low, c) => low + (place - n) * (VIRIDIS[n + 1][c] - low));
+  const position = share * (VIRIDIS.length - 1);
+  const n = Math.min(VIRIDIS.length - 2, Math.floor(position));
+  return VIRIDIS[n].map((low, c) => low + (position - n) * (VIRIDIS[n + 1][c] - low));
 }
 
 // Layer 1 is the bottom row.
 function paint(canvas, values, rows, count) {
   canvas.width = count;
   canvas.height = rows;
-  const pen = canvas.getContext('2d');
-  const image = pen.createImageData(count, rows);
+  const context = canvas.getContext('2d');
+  const image = context.createImageData(count, rows);
   values.forEach((value, n) => {
     const row = rows - 1 - Math.floor(n / count);
     image.data.set([...colour(value / 255), 255], 4 * (row * count + (n % count)));
   });
-  pen.putImageData(image, 0, 0);
+  context.putImageData(image, 0, 0);
 }
 
 const rowName = (row, { layersPerRow, dilations }) => {
@@ -66,7 +66,7 @@ function buildMap(figure, name, layers, count, times) {
   figure.querySelector('.scale').replaceChildren(...parts);
 }
 
-// Moves the cursor to a step and describes the highest and the lowest row there.
+// Moves the cursor to a step and describes the highest and the lowest row at that step.
 function moveMapCursor(figure, name, layers, count, step) {
   const values = layers[name];
   const rows = values.length / count;

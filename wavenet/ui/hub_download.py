@@ -1,7 +1,7 @@
 """Checkpoints of the Hugging Face Hub, downloaded by name into the folder of checkpoints.
 
-A typed OWNER/NAME enters; the name of a new folder, or one sentence, leaves. Callers: the Models
-tab and the checkpoint dropdown of the Generate tab.
+Input: OWNER/NAME, typed by the user. Output: the name of a new folder, or an error of one sentence.
+Called by the Models tab and the checkpoint dropdown of the Generate tab.
 """
 
 import os
@@ -17,7 +17,7 @@ from wavenet.ui.checkpoint_controls import UPDATE_COUNT, show_checkpoint
 from wavenet.ui.checkpoint_library import list_checkpoints
 from wavenet.ui.page_text import error_note, error_sentence, status_note
 
-# Lets visitors of a Space add checkpoints, which all other visitors then see.
+# Variable that allows visitors of a Space to add checkpoints, which all visitors then see.
 ALLOW_IMPORT = "WAVENET_ALLOW_IMPORT"
 
 
@@ -32,7 +32,7 @@ def is_hub_name(name: str | None) -> bool:
 
 
 def download_note(repository: str) -> str:
-    """Return HTML that says that a download is starting."""
+    """Return HTML with the message that a download is starting."""
     return status_note(f"Downloading {repository.strip()} from the Hub …")
 
 
@@ -41,11 +41,11 @@ def download_checkpoint(root: Path, repository: str) -> tuple[str, hub.PulledChe
 
     Args:
         root: folder of checkpoint folders.
-        repository: OWNER/NAME or OWNER/NAME@REVISION, as it was typed.
+        repository: OWNER/NAME or OWNER/NAME@REVISION, as the user typed it.
     Returns:
-        The name of the folder, and what was downloaded.
+        The name of the folder, and the facts of the download.
     Raises:
-        WaveNetError: that name exists already, or the Hub does not return a checkpoint.
+        WaveNetError: the name exists already, or the Hub does not return a checkpoint.
     """
     repository, _, revision = repository.strip().partition("@")
     name = repository.rpartition("/")[2]
@@ -56,7 +56,7 @@ def download_checkpoint(root: Path, repository: str) -> tuple[str, hub.PulledChe
 
 
 def checkpoint_error_note(root: Path, error: WaveNetError) -> str:
-    """Return HTML of an error, without paths of the server and in terms of the page."""
+    """Return HTML of an error, without server paths, with the words of the page."""
     text = error_sentence(error).replace(f"{root}{os.sep}", "").replace("--revision", "@REVISION")
     return error_note(text)
 
@@ -69,7 +69,7 @@ def show_chosen(root: Path, name: str | None) -> list[Any]:
 
 
 def download_chosen(root: Path, name: str | None) -> list[Any]:
-    """Download the checkpoint if the chosen name is one of the Hub, and show it.
+    """Download the checkpoint if the chosen name is a repository of the Hub, and show it.
 
     Returns:
         The update of the dropdown, then those of `show_checkpoint`.

@@ -1,15 +1,15 @@
 // Plays int16 chunks without gaps. `element`, `props` and `watch` come from gr.HTML; live_player.py
-// makes the messages. There is one run at a time; it gets its number here, when Generate is pressed.
-const START_DELAY_SECONDS = 0.05; // from scheduling the first chunk to hearing it
+// builds the messages. There is one run at a time; a press of Generate creates its number here.
+const START_DELAY_SECONDS = 0.05; // between scheduling and playing the first chunk
 const MIN_BUFFER_SECONDS = 0.2; // needed to start; FIRST_CHUNK_SECONDS in live_player.py
 const SLOW_MARGIN = 1.1; // safety factor on the buffer if the model is slower than real time
-const QUIET_MS = 2000; // time without a message before the page asks whether the server is alive
-const ANSWER_MS = 20000; // timeout of that request: a busy server is slow, a dead one refuses at once
+const QUIET_MS = 2000; // time without a message before the page checks the server
+const ANSWER_MS = 20000; // timeout of that check: a busy server responds late, a stopped one rejects at once
 const NO_RESPONSE = 'The studio does not respond. Restart it.';
 
 let context = null;
 let rate = (props.value && props.value.rate) || 16000;
-let run = null; // null: no run is expected, and messages that arrive belong to a stopped run
+let run = null; // null: ignore messages, they belong to a stopped run
 let state = newState();
 
 function newState() {
@@ -121,7 +121,7 @@ function receive() {
 }
 
 function describe() {
-  if (state.isGone) return; // keeps the message about the server
+  if (state.isGone) return; // the message about the server stays
   if (context && context.state !== 'running' && state.queue.length + state.sources.length) {
     showStatus('waiting', 'The browser blocks audio. Press Generate again to allow it.');
   } else if (isComplete() && !state.sources.length && !state.queue.length) {
@@ -133,7 +133,7 @@ function describe() {
   }
 }
 
-// Ends the run once everything is generated and played.
+// Ends the run when everything is generated and played.
 function finishIfPlayed() {
   if (run !== null && state.ended && !state.queue.length && !state.sources.length) {
     if (state.isGone) { endRun('gone', NO_RESPONSE); return; }
@@ -156,19 +156,19 @@ function draw() {
   const height = Math.max(1, Math.round(canvas.clientHeight * devicePixelRatio));
   if (canvas.width !== width) canvas.width = width;
   if (canvas.height !== height) canvas.height = height;
-  const pen = canvas.getContext('2d');
+  const canvasContext = canvas.getContext('2d');
   const style = getComputedStyle(canvas);
   const played = state.firstStart === null || !state.total ? 0
     : (state.generated / rate - bufferedSeconds()) / (state.total / rate);
-  pen.clearRect(0, 0, width, height);
-  pen.fillStyle = style.getPropertyValue('--baseline');
-  pen.fillRect(0, height / 2, width, 1);
+  canvasContext.clearRect(0, 0, width, height);
+  canvasContext.fillStyle = style.getPropertyValue('--baseline');
+  canvasContext.fillRect(0, height / 2, width, 1);
   const bar = Math.max(1, width / 600);
   const loudest = Math.max(0.001, ...state.peaks.map(([, peak]) => peak)); // quiet audio stays visible
   for (const [x, peak] of state.peaks) {
-    pen.fillStyle = style.getPropertyValue(x <= played ? '--played' : '--generated');
+    canvasContext.fillStyle = style.getPropertyValue(x <= played ? '--played' : '--generated');
     const tall = Math.max(1, (peak / loudest) * height);
-    pen.fillRect(x * width, (height - tall) / 2, bar, tall);
+    canvasContext.fillRect(x * width, (height - tall) / 2, bar, tall);
   }
   if (run === null && !state.generated) return;
   const set = (key, text) => { find(`[data-key="${key}"]`).textContent = text; };
@@ -191,14 +191,14 @@ async function serverResponds() {
     const address = new URL('gradio_api/app_id', document.baseURI);
     const signal = AbortSignal.timeout(ANSWER_MS);
     const answer = await fetch(address, { cache: 'no-store', signal });
-    // A restarted server does not know this run.
+    // A restarted server has no data of this run.
     return answer.ok && (await answer.json()).app_id === window.gradio_config.app_id;
   } catch {
     return false;
   }
 }
 
-// Gradio does not report that the server died; without this check the page would wait forever.
+// Gradio does not report that the server has stopped: without this check the page would wait forever.
 async function monitorServer(monitored) {
   const isActive = () => run === monitored && !state.ended;
   while (isActive()) {
@@ -209,7 +209,7 @@ async function monitorServer(monitored) {
   }
 }
 
-// Plays what is buffered, then ends the run. Gradio reloads the page once the server is back.
+// Plays the buffered audio, then ends the run. Gradio reloads the page when the server runs again.
 async function loseServer(lost) {
   await sleep(500); // the connection may be interrupted only for a moment
   if (run !== lost || state.ended || await serverResponds()) return;

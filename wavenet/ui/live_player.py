@@ -1,8 +1,8 @@
 """The live player: the page plays chunks of audio without gaps while they are generated.
 
-Chunks enter; messages for `live_player.js` leave, which schedules them with WebAudio, counts lost
-chunks and draws the waveform. The browser numbers the runs, and ignores late messages of a stopped
-run. Called by the Generate tab.
+Input: chunks of audio. Output: messages for `live_player.js`, which schedules the chunks with
+WebAudio, counts lost chunks and draws the waveform. The browser numbers the runs, and ignores late
+messages of a stopped run. Called by the Generate tab.
 """
 
 import base64
@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 ELEMENT_ID = "live-player"
-# Length of the first chunk; the player starts only with so much buffered (MIN_BUFFER_SECONDS in
+# Length of the first chunk; the player needs this much audio to start (MIN_BUFFER_SECONDS in
 # live_player.js).
 FIRST_CHUNK_SECONDS = 0.2
 _HERE = Path(__file__).parent
@@ -31,7 +31,7 @@ _TEMPLATE = """
   </dl>
 </div>
 """
-# Runs in the click handler, because Safari starts audio nowhere else. The run number replaces the
+# Runs in the click handler, because Safari starts audio only there. The run number replaces the
 # first input. A slow page may show the button before the player exists: the script waits for it.
 START_JS = f"""async (run, ...rest) => {{
   const player = () => document.getElementById('{ELEMENT_ID}')?.player;
@@ -48,7 +48,7 @@ def make_player(sample_rate: int) -> gr.HTML:
     """Build the component; its value is one message for `live_player.js`.
 
     Args:
-        sample_rate: Hz, with which the click itself can open an audio output.
+        sample_rate: Hz; the click handler opens the audio output with this rate.
     """
     # Not a subclass, for which Gradio would write a stub file beside the source.
     return gr.HTML(
@@ -72,7 +72,7 @@ def chunk_message(
     """Return the message for one chunk.
 
     Args:
-        run: the browser's number of the run.
+        run: number of the run, from the browser.
         sequence: 0, 1, 2, ..; a missing number is a lost chunk.
         sample_rate: Hz.
         total: samples of the whole clip.

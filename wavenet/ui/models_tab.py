@@ -1,7 +1,8 @@
 """The Models tab: facts and card of each checkpoint, download as a zip, import from zip or Hub.
 
-A folder of checkpoints enters; widgets and their wiring leave. Below the layout are the callbacks;
-`wavenet.sharing` reads cards and archives, and talks to the Hub. Called by the studio app.
+The layout comes first, then the callbacks; `wavenet.sharing` reads cards and archives, and requests
+checkpoints from the Hub. Input: a folder of checkpoints. Output: widgets with their events. Called
+by `studio_app`.
 """
 
 import tempfile
@@ -30,8 +31,9 @@ from wavenet.ui.hub_download import (
 from wavenet.ui.page_text import convert_user_errors, fact_list
 
 IMPORT_DISABLED = (
-    "<p class='note'>Import is disabled here: on this public Space all visitors would see what one "
-    f"imports. Run the studio on your own machine, or set {ALLOW_IMPORT}=1 in your own Space.</p>"
+    "<p class='note'>Import is disabled on this public Space: all visitors would see the imported "
+    "checkpoint. Run the studio on your own machine, or set "
+    f"{ALLOW_IMPORT}=1 in your own Space.</p>"
 )
 IMPORT_FORMAT = (
     "<p class='note'>A zip of <code>config.json</code>, <code>model.safetensors</code> and "
@@ -49,7 +51,7 @@ ABOUT = (
     (
         "About",
         "WaveNet Studio is an open WaveNet: a neural network that predicts each audio sample from "
-        "those before it. The program has the MIT licence; every checkpoint has its own licence, "
+        "the previous ones. The program has the MIT licence; every checkpoint has its own licence, "
         "which its card states.",
     ),
     (
@@ -57,15 +59,15 @@ ABOUT = (
         "The page requests nothing from other servers. The studio contacts the Hub only when you "
         "press Download from Hub or enter a checkpoint as OWNER/NAME. No usage is counted. "
         "Recordings that you upload stay on the machine that runs the studio and are deleted "
-        "within about 35 minutes; until then, anybody who knows the random address of such a file "
-        "can download it. Recordings for training are kept with the run until you delete its "
+        "within about 35 minutes; until then, anyone with the random address of the file can "
+        "download it. Recordings for training are kept with the run until you delete its "
         "folder. On a Space the machine belongs to the host, and the host's rules apply.",
     ),
     (
         "Voices",
         "A voice belongs to its speaker. Train on, or continue, only recordings whose speakers "
-        "agreed to that use. When you publish a clip, state that it was generated. Do not make "
-        "anybody appear to say what they did not say.",
+        "have agreed to this use. When you publish a clip, state that it was generated. Do not let "
+        "a person appear to say words that they did not say.",
     ),
 )
 OPEN_DOWNLOAD = "() => document.querySelector('#package').click()"
@@ -169,7 +171,7 @@ def model_facts(checkpoint: Checkpoint, licence: str) -> dict[str, str]:
 
 
 def format_facts(facts: Mapping[str, Fact]) -> dict[str, str]:
-    """Return the facts that a model describes itself with as text with units."""
+    """Return the facts of `describe()` as text with units."""
     return {
         FACT_TITLES.get(name, name.replace("_", " ").capitalize()): format_fact(name, fact)
         for name, fact in facts.items()
@@ -229,7 +231,7 @@ def import_from_hub(root: Path, repository: str | None) -> Iterator[tuple[str, A
 
     Args:
         root: folder of checkpoint folders.
-        repository: OWNER/NAME or OWNER/NAME@REVISION, as it was typed.
+        repository: OWNER/NAME or OWNER/NAME@REVISION, as the user typed it.
     Yields:
         A message, and the choices with the new checkpoint.
     """

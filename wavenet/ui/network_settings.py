@@ -1,9 +1,8 @@
-"""Networks of the Receptive field tab: presets, checkpoints and custom ones, and what they cost.
+"""Networks of the Receptive field tab: presets, checkpoints and custom ones, and their cost.
 
-Values of the controls enter; a checked network, its numbers as HTML and the value of the plot
-leave. `wavenet.model.convolution_geometry` and `wavenet.bench.model_cost` compute the
-numbers. Called by the Receptive
-field tab.
+Input: values of the controls. Output: a checked network, its numbers as HTML, and the value of the
+plot. `wavenet.model.convolution_geometry` and `wavenet.bench.model_cost` compute the numbers.
+Called by the Receptive field tab.
 """
 
 from dataclasses import dataclass, replace
@@ -54,17 +53,18 @@ class NetworkSettings:
     """The checked values of the controls.
 
     Attributes:
-        config: of the network.
-        bits: of its codes.
+        config: config of the network.
+        bits: bits of its codes.
         sample_rate: Hz, for times.
-        counted_for: a sentence that names the network that the numbers belong to.
-        checkpoint: name of the folder if the network is exactly that of a checkpoint.
+        basis_note: a sentence that names the network for which the numbers are computed.
+        checkpoint: name of the checkpoint folder, if the network is the unchanged network of a
+            checkpoint.
     """
 
     config: WaveNetConfig
     bits: int
     sample_rate: int
-    counted_for: str
+    basis_note: str
     checkpoint: str | None = None
 
     @property
@@ -76,8 +76,8 @@ class NetworkSettings:
     def undilated(self) -> "NetworkSettings":
         """The same network with every dilation 1."""
         config = self.config.model_copy(update={"dilations": (1,) * len(self.config.dilations)})
-        counted_for = "Computed for the same layers without dilation."
-        return replace(self, config=config, counted_for=counted_for, checkpoint=None)
+        basis_note = "Computed for the same layers without dilation."
+        return replace(self, config=config, basis_note=basis_note, checkpoint=None)
 
     @property
     def summary(self) -> str:
@@ -91,7 +91,7 @@ class NetworkSettings:
 
 
 def network_choices(root: Path) -> list[str]:
-    """Return the choices of the dropdown: presets, the current checkpoints, custom."""
+    """Return the choices of the dropdown: the presets, the current checkpoints and Custom."""
     return [*PRESETS, *(CHECKPOINT_PREFIX + name for name in list_checkpoints(root)), CUSTOM]
 
 
@@ -146,8 +146,8 @@ def read_network(
 
     Args:
         root: folder of checkpoint folders.
-        choice: of the dropdown; a checkpoint counts only if the other controls still hold its
-            values.
+        choice: value of the dropdown; a checkpoint is used only if the other controls still have
+            its values.
         kernel_size: taps of a convolution.
         dilations: text, one number per layer.
         residual: residual channels.
@@ -164,8 +164,8 @@ def read_network(
     values = [kernel_size, dilations, residual, gate, skip]
     if known and network and _model_values(network) == values:
         folder = str(choice).removeprefix(CHECKPOINT_PREFIX)
-        counted_for = "Computed for the checkpoint itself, with its conditions."
-        return NetworkSettings(network, known.codec.bits, sample_rate, counted_for, folder)
+        basis_note = "Computed for the network of the checkpoint, with its conditions."
+        return NetworkSettings(network, known.codec.bits, sample_rate, basis_note, folder)
     config = make_config(
         WaveNetConfig,
         "network",
@@ -175,8 +175,8 @@ def read_network(
         kernel_size=kernel_size,
         dilations=tuple(read_dilations(dilations)),
     )
-    counted_for = f"Computed for {1 << BITS} classes without conditions."
-    return NetworkSettings(config, BITS, sample_rate, counted_for)
+    basis_note = f"Computed for {1 << BITS} classes without conditions."
+    return NetworkSettings(config, BITS, sample_rate, basis_note)
 
 
 def describe_network(root: Path, convolution: str, *values: Any) -> tuple[str, Any]:
@@ -185,7 +185,7 @@ def describe_network(root: Path, convolution: str, *values: Any) -> tuple[str, A
     Args:
         root: folder of checkpoint folders.
         convolution: one of `CONVOLUTIONS`.
-        values: of the controls, in the order of `read_network`.
+        values: values of the controls, in the order of `read_network`.
     Returns:
         HTML of the numbers or of an error; the value of the plot.
     """
@@ -201,7 +201,7 @@ def describe_network(root: Path, convolution: str, *values: Any) -> tuple[str, A
 
 
 def plot_value(stack: ConvolutionStack, sample_rate: int) -> dict[str, Any]:
-    """Return what `receptive_field_plot.js` draws."""
+    """Return the value for `receptive_field_plot.js`."""
     return {
         "kernel": stack.kernel_size,
         "dilations": list(stack.dilations),
@@ -215,8 +215,8 @@ def cost_facts(network: NetworkSettings, stack: ConvolutionStack) -> str:
     """Return the numbers of a network as HTML.
 
     Args:
-        network: whose cost is shown.
-        stack: its geometry; without costs of generation if it is not causal.
+        network: the network.
+        stack: its geometry; if it is not causal, the costs of generation are omitted.
     """
     rate, cost = network.sample_rate, network.cost
     size, future = stack.sizes()[-1], stack.spans()[-1][1]
@@ -241,12 +241,12 @@ def cost_facts(network: NetworkSettings, stack: ConvolutionStack) -> str:
             "field for every sample. Cached: one step with ring buffers."
         )
     else:
-        large["Of these in the future"] = f"{future:,} sample{'' if future == 1 else 's'}"
+        large["Future samples used"] = f"{future:,} sample{'' if future == 1 else 's'}"
         explanation = (
             "A network that needs future samples cannot generate sample by sample, so it has no "
             "cache."
         )
-    note = f"<p class='note'>{network.counted_for} {explanation}</p>"
+    note = f"<p class='note'>{network.basis_note} {explanation}</p>"
     return fact_list(large, "facts large") + fact_list(small) + note
 
 
@@ -292,7 +292,7 @@ def read_dilations(text: str) -> list[int]:
     """Read integers separated by commas or spaces.
 
     Raises:
-        ConfigError: something else, or too many.
+        ConfigError: the text has other content, or too many numbers.
     """
     words = text.replace(",", " ").split()
     if not words or len(words) > MAX_LAYERS:
@@ -306,7 +306,7 @@ def read_dilations(text: str) -> list[int]:
 
 
 def _model_values(config: WaveNetConfig) -> list[Any]:
-    """Return kernel size, dilations and widths as the controls hold them."""
+    """Return kernel size, dilations and widths in the form of the controls."""
     dilations = ", ".join(map(str, config.dilations))
     widths = [config.residual_channels, config.gate_channels, config.skip_channels]
     return [config.kernel_size, dilations, *widths]
@@ -318,7 +318,7 @@ def _network_config(config: CheckpointConfig) -> WaveNetConfig:
 
 
 def _checkpoint_config(root: Path, choice: str | None) -> CheckpointConfig | None:
-    """Read the config of the chosen checkpoint; None if something else is chosen."""
+    """Read the config of the chosen checkpoint; None if the choice is not a checkpoint."""
     name = str(choice).removeprefix(CHECKPOINT_PREFIX)
     if name == choice or name not in list_checkpoints(root):
         return None

@@ -1,7 +1,7 @@
 """Text and HTML blocks that the tabs share: error sentences, notes, lists of facts, progress bars.
 
-Errors, names and numbers enter; plain sentences or escaped HTML leave. Callers: all tabs and the
-public API.
+Input: errors, names and numbers. Output: plain sentences or escaped HTML. Called by all tabs and
+the public API.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from wavenet.errors import WaveNetError
 
 @contextlib.contextmanager
 def convert_user_errors() -> Iterator[None]:
-    """Raise errors that a user can cause as `gr.Error` with one sentence; all others are bugs."""
+    """Convert errors that a user can cause to `gr.Error` with one sentence; all others are bugs."""
     try:
         yield
     except (WaveNetError, AudioError) as error:
@@ -24,20 +24,20 @@ def convert_user_errors() -> Iterator[None]:
 
 
 def error_sentence(error: Exception) -> str:
-    """Return an error's message as a sentence, with a capital and a full stop."""
+    """Return the message of an error as a sentence, with a capital letter and a full stop."""
     text = str(error).strip().rstrip(".")
-    # The name of a file or a setting keeps its own spelling.
+    # If the message begins with the name of a file or a setting, its spelling is kept.
     first = text.split(maxsplit=1)[0] if text else ""
     return (text[:1].upper() + text[1:] if first.rstrip(":").isalpha() else text) + "."
 
 
 def status_note(text: str) -> str:
-    """Return HTML of a short note, which screen readers announce when it changes."""
+    """Return HTML of a short note; screen readers announce its changes."""
     return f"<p class='note' role='status'>{escape(text)}</p>"
 
 
 def error_note(error: Exception | str) -> str:
-    """Return HTML of an error message: the sentence of an error, or a text as it is."""
+    """Return HTML of an error message: the sentence of an error, or an unchanged text."""
     text = error if isinstance(error, str) else error_sentence(error)
     return f"<p class='note' role='alert'>{escape(text)}</p>"
 

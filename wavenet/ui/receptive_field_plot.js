@@ -1,11 +1,11 @@
 // Plots the receptive field of one node as a cone: rows are layers, columns are samples. `element`,
-// `props` and `watch` come from gr.HTML; network_settings.py makes the value. All nodes share a few SVG
+// `props` and `watch` come from gr.HTML; network_settings.py builds the value. All nodes share a few SVG
 // paths, and the node under the pointer is computed, so that large networks stay fast.
 const SVG = 'http://www.w3.org/2000/svg';
-const MAX_ROWS = 64; // only so many top layers are drawn
-const MAX_DOTS = 3000; // more samples of a layer are drawn as one bar
+const MAX_ROWS = 64; // number of top layers that are drawn
+const MAX_DOTS = 3000; // a layer with more samples is drawn as one bar
 const LABELS = 88; // width of the row labels
-const AXIS = 26; // height of the text line below
+const AXIS = 26; // height of the text line below the plot
 
 let view = null; // see layout
 let node = null; // { layer, time } whose cone is highlighted
@@ -33,7 +33,8 @@ function layout() {
     step: inner / columns, height: row * (shown + 1) + AXIS };
 }
 
-// Times of the nodes in the layer below that a node reads, as `ConvolutionStack.taps` in wavenet/model/convolution_geometry.py.
+// Times of the nodes in the layer below that a node reads: the same rule as `ConvolutionStack.taps` in
+// wavenet/model/convolution_geometry.py.
 function taps(time, layer) {
   const dilation = view.dilations[layer - 1];
   const width = (view.kernel - 1) * dilation;

@@ -1,6 +1,6 @@
-"""The project's recipes as choices: their size, their purpose, and how long training takes.
+"""The project's recipes as choices: their size, their purpose, and their training time.
 
-Recipes and earlier runs enter; choices and HTML leave. Called by the Train tab.
+Input: recipes and earlier runs. Output: choices of a dropdown, and HTML. Called by the Train tab.
 """
 
 from collections.abc import Collection
@@ -21,7 +21,7 @@ DEFAULT_RECIPE = "small"
 
 
 def recipe_choices(fields: Collection[str] = ()) -> list[tuple[str, str]]:
-    """Return the recipes that recordings with these fields can train, as (text, name).
+    """Return the recipes that can be trained on recordings with these fields, as (text, name).
 
     The smallest model comes first.
     """
@@ -54,9 +54,9 @@ def has_required_labels(recipe: RecipeConfig, fields: Collection[str]) -> bool:
 
 @lru_cache(maxsize=32)
 def count_parameters(name: str) -> int:
-    """Count the parameters of a recipe's model, without labels that come from the recordings."""
+    """Count the parameters of a recipe's model, without the labels of the recordings."""
     recipe = read_recipe(name)
-    with torch.device("meta"):  # shapes without memory
+    with torch.device("meta"):  # shapes without data
         model = build_model(recipe.model, recipe.codec, recipe.audio.sample_rate)
     return model.parameter_count
 
@@ -70,7 +70,7 @@ def describe_recipe(runs_dir: Path, name: str) -> str:
         duration = "The training time on this machine is unknown until the first run."
     else:
         minutes = 1000 * read_recipe(name).train.samples_per_step / speed / 60
-        duration = f"On this machine 1,000 steps took about {minutes:.1f} minutes."
+        duration = f"On this machine 1,000 steps needed about {minutes:.1f} minutes."
     return f"<p class='note'>{escape(about)} {duration}</p>"
 
 

@@ -1,7 +1,7 @@
 """Measures of an uploaded recording and of its score, as numbers and as text.
 
-The path of an upload enters; a `MeasuredRecording` or one sentence leaves, then numbers by name,
-facts to show, and arrays to save. Callers: the Analyse tab and the public API.
+Input: the path of an upload. Output: a `MeasuredRecording` or an error of one sentence; numbers by
+name, facts to show, and arrays to save. Called by the Analyse tab and the public API.
 """
 
 import math
@@ -27,11 +27,11 @@ EIGHT_BIT_CODEC = MuLawCodec()
 
 @dataclass(frozen=True, eq=False)
 class MeasuredRecording:
-    """A recording, with what is computed from it only once.
+    """A recording; the values computed from it are cached.
 
     Attributes:
-        recording: as read.
-        name: start of the names of files made from it.
+        recording: the recording as read.
+        name: beginning of the names of files that are made from it.
     """
 
     recording: io.Recording
@@ -69,10 +69,10 @@ class MeasuredRecording:
 
 
 def read_recording(path: str | None, sample_rate: int | None = None) -> MeasuredRecording:
-    """Read an upload; an error names the file as the user knows it, not its path on the server.
+    """Read an upload; an error contains the file name of the user, not the path on the server.
 
     Args:
-        path: of an upload, or None.
+        path: path of an upload, or None.
         sample_rate: Hz to resample to; None keeps the rate of the file.
     Raises:
         AudioError: the file cannot be read.
@@ -162,7 +162,7 @@ def pitch_arrays(recording: MeasuredRecording) -> dict[str, Tensor]:
 
 
 def surprise_numbers(recording: MeasuredRecording, score: Score) -> dict[str, Any]:
-    """Return the mean bits of each 10 ms as `surprise`, and those seconds as `step`."""
+    """Return the mean bits of each 10 ms as `surprise`, and their exact length in s as `step`."""
     size = round(analysis.BLOCK_SECONDS * recording.sample_rate)
     means = analysis.group_means(score.bits, size)
     return {
@@ -172,7 +172,7 @@ def surprise_numbers(recording: MeasuredRecording, score: Score) -> dict[str, An
 
 
 def score_facts(name: str, numbers: dict[str, Any]) -> dict[str, str]:
-    """Return `score_numbers` as text with units; `name` is that of the checkpoint."""
+    """Return `score_numbers` as text with units; `name` is the name of the checkpoint."""
     return {
         "Scored with": name,
         "Bits per sample": _format_number(numbers["bits_per_sample"], " bits", 2),
@@ -183,7 +183,7 @@ def score_facts(name: str, numbers: dict[str, Any]) -> dict[str, str]:
 
 
 def _mu_law_snr(recording: MeasuredRecording) -> float | None:
-    """None for silence, and for audio that was 8-bit mu-law already."""
+    """Return the SNR in dB; None for silence, and for audio that was already 8-bit mu-law."""
     if not recording.waveform.any():
         return None
     decibels = snr(recording.waveform, recording.quantised)

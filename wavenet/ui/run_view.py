@@ -1,7 +1,7 @@
-"""A training run as the page shows it: state, facts, curves, clips, and the available buttons.
+"""The displayed data of a training run: state, facts, curves, clips, and the enabled buttons.
 
-The folder of a run enters; a `RunView` leaves, and widget updates for what changed. Here too: the
-checkpoint of a run is copied to where the other tabs list it. Called by the Train tab.
+Input: the folder of a run. Output: a `RunView`, and updates of the changed widgets. The module also
+copies the checkpoint of a run to the folder of the other tabs. Called by the Train tab.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from wavenet.training.run_status import RunStatus, read_status
 from wavenet.ui.page_text import error_sentence, fact_list, format_duration, progress_bar
 
 CLIPS = 3
-PUBLISHED = "published.txt"  # in the folder of a run: digest of the checkpoint that was copied
+DIGEST_FILE = "published.txt"  # in the folder of a run: digest of the copied checkpoint
 COLUMNS = ["step", "bits", "clips"]
 TRAINING, VALIDATION = "training clips, smoothed", "validation clips"
 TYPES = {"step": "quantitative", "bits": "quantitative", "clips": "nominal"}
@@ -28,22 +28,22 @@ PLACEHOLDER = (
     "<p class='empty'>Curves, generated clips and the time left of a run appear here. Press "
     "Example to train on 20 synthetic notes for a few seconds.</p>"
 )
-# Interval between two updates: short while a run starts or will end soon.
+# Interval between two updates: short if a run is starting or will end soon.
 SHORT_INTERVAL, LONG_INTERVAL = 0.5, 2.0  # s
 ENDS_SOON_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class RunView:
-    """What the page shows of a run; equal views look the same.
+    """The displayed data of a run; if the data are equal, the page needs no update.
 
     Attributes:
-        state: HTML of one line, which screen readers announce when it changes.
+        state: HTML of one line; screen readers announce its changes.
         facts: HTML of progress bar and facts.
         curves: (step, bits per sample, name of the curve).
         clips: (step, path), the newest first.
         actions: names of the enabled buttons.
-        interval: seconds between two updates; None if the view does not change by itself.
+        interval: seconds between two updates; None if the data no longer change.
         is_complete: whether the run has ended with a checkpoint.
     """
 
@@ -57,11 +57,11 @@ class RunView:
 
 
 def view_run(runs_dir: Path, name: str | None, message: str = "") -> RunView:
-    """Read the view of a run.
+    """Read the displayed data of a run.
 
     Args:
         runs_dir: folder of the runs.
-        name: of the run; None if there is none.
+        name: name of the run; None if no run is chosen.
         message: a sentence to add to the state.
     """
     if not name:
@@ -86,7 +86,7 @@ def view_run(runs_dir: Path, name: str | None, message: str = "") -> RunView:
 
 
 def view_updates(new: RunView, old: RunView | None) -> dict[str, Any]:
-    """Return updates by widget; unchanged widgets get none, so that a playing clip continues."""
+    """Return updates by widget; unchanged widgets are skipped, so that a playing clip continues."""
     updates: dict[str, Any] = {"state": new.state, "facts": new.facts}
     updates["curves"] = gr.update(value=_plot_value(new), visible=bool(new.curves))
     for n in range(CLIPS):
@@ -147,30 +147,30 @@ def run_facts(status: RunStatus) -> str:
     return bar + fact_list(facts)
 
 
-def publish_checkpoint(folder: Path, root: Path, replace_removed: bool = True) -> bool:
-    """Copy the checkpoint of a run, under the run's name, to where the other tabs list it.
+def copy_run_checkpoint(folder: Path, root: Path, replace_removed: bool = True) -> bool:
+    """Copy the checkpoint of a run, under the run's name, to the folder of the other tabs.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         root: folder of checkpoint folders.
-        replace_removed: whether to copy a checkpoint that was copied before and did not change; a
-            user may have removed the copy.
+        replace_removed: whether to copy a checkpoint again if it was copied before and has not
+            changed since; a user may have removed the copy.
     Returns:
-        Whether it was copied.
+        Whether the checkpoint was copied.
     Raises:
-        ConditionError: the run has no checkpoint, or a different one has its name.
+        ConditionError: the run has no checkpoint, or another checkpoint has the name of the run.
         CheckpointError: the checkpoint cannot be loaded.
     """
-    source, target, record = folder / "checkpoint", root / folder.name, folder / PUBLISHED
+    source, target, record = folder / "checkpoint", root / folder.name, folder / DIGEST_FILE
     if not all((source / name).is_file() for name in REQUIRED):
         raise ConditionError(f"the run {folder.name} has no checkpoint yet; wait for a validation")
-    published = record.read_text(encoding="utf-8") if record.is_file() else ""
-    if checkpoint_digest(source) == published and not replace_removed:
+    copied_digest = record.read_text(encoding="utf-8") if record.is_file() else ""
+    if checkpoint_digest(source) == copied_digest and not replace_removed:
         return False
-    if target.exists() and checkpoint_digest(target) != published:
+    if target.exists() and checkpoint_digest(target) != copied_digest:
         raise ConditionError(
             f"the checkpoint {folder.name} exists and is not from this run, or was changed; move "
-            "it away, or copy the folder yourself"
+            "the existing folder, or copy the checkpoint of the run under another name"
         )
     with staging_folder(target, f"the run {folder.name}", overwrite=True) as staging:
         for name in filter(lambda name: (source / name).is_file(), MAX_BYTES):
@@ -179,9 +179,9 @@ def publish_checkpoint(folder: Path, root: Path, replace_removed: bool = True) -
     return True
 
 
-def is_published(folder: Path, root: Path) -> bool:
-    """Return whether the other tabs list a checkpoint of a run."""
-    return (folder / PUBLISHED).is_file() and (root / folder.name).is_dir()
+def is_listed(folder: Path, root: Path) -> bool:
+    """Return whether the other tabs list the checkpoint of a run."""
+    return (folder / DIGEST_FILE).is_file() and (root / folder.name).is_dir()
 
 
 def checkpoint_digest(folder: Path) -> str:

@@ -1,7 +1,7 @@
 """The settings of a generated clip in three forms: JSON, a link to the page, a command line.
 
-A job enters; text leaves, and each of the three forms reproduces the same audio. The query of a
-link enters; values of controls leave. Called by the Generate tab.
+Input: a job. Output: text; each of the three forms reproduces the same audio. A link is also read:
+its query is converted to values of controls. Called by the Generate tab.
 """
 
 import json
@@ -12,14 +12,14 @@ from urllib.parse import parse_qsl, urlencode
 
 from wavenet.ui.generation_job import GenerationJob, default_sampling
 
-# Numbers in a link, with the value at which each is left out.
+# Numbers in a link; a number is omitted if it has the value given here.
 NUMBERS = {"seconds": None, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "guidance": 1.0}
-CONDITION_PREFIX = "condition."  # of the names of conditions in a link
+CONDITION_PREFIX = "condition."  # begins the names of conditions in a link
 MAX_QUERY_LENGTH = 4000  # characters; the rest of a longer query is ignored
 
 
 def settings_of(job: GenerationJob) -> dict[str, Any]:
-    """Return everything that determines the audio, and the engine that generated it."""
+    """Return all settings that determine the audio, and the name of the engine."""
     settings = job.settings
     return {
         "checkpoint": job.checkpoint.folder.name,
@@ -42,7 +42,7 @@ def format_json(job: GenerationJob) -> str:
 
 
 def format_link(job: GenerationJob) -> str:
-    """Return the settings as the query of a link to the page; recordings are not part of it."""
+    """Return the settings as the query of a link to the page; the link contains no recordings."""
     settings = settings_of(job)
     query = {"checkpoint": settings["checkpoint"], "seed": settings["seed"]}
     default = default_sampling(job.checkpoint)
@@ -58,9 +58,9 @@ def format_link(job: GenerationJob) -> str:
 
 
 def read_link(query: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read the query of a link, which may hold anything.
+    """Read the query of a link; any text is accepted.
 
-    Unknown names and values that are no numbers are ignored; ranges are checked when the run
+    Unknown names, and values that are not numbers, are ignored; ranges are checked when the run
     starts.
 
     Returns:
@@ -82,7 +82,7 @@ def read_link(query: str) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def format_command(job: GenerationJob) -> str:
-    """Return the commands that write the same files, with recordings in the working folder."""
+    """Return the commands that write the same files; recordings must be in the working folder."""
     if job.requests[0].frame_features is None:
         return shlex.join(_generate_command(job))
     seeds = [request.seed for request in job.requests]

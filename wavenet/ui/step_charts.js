@@ -14,7 +14,7 @@ function makeSvg(name, attributes, text) {
   return node;
 }
 
-// Clears an SVG and makes it as wide as its parent, one unit per pixel.
+// Clears an SVG and sets its width to that of its parent, one unit per pixel.
 function resetSvg(selector, height) {
   const svg = find(selector);
   const width = Math.max(240, svg.parentElement.clientWidth);
@@ -59,7 +59,7 @@ function drawWaveform() {
   );
 }
 
-// The linear scale changes only if the curve leaves it or becomes too small; else it would flicker.
+// The linear scale changes only if the curve leaves it or becomes too small; otherwise it would flicker.
 function probabilityScale(highest) {
   if (settings.log) {
     return { ticks: [1, 1e-2, 1e-4, 1e-6], share: (p) => 1 + Math.log10(Math.max(p, FLOOR)) / 6 };

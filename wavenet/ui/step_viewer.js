@@ -1,12 +1,12 @@
 // Moves through the steps of a clip. `element`, `props` and `watch` come from gr.HTML; step_viewer.py
-// makes the messages. sampling_rules.js, step_charts.js and heatmap.js are part of the same script.
+// builds the messages. sampling_rules.js, step_charts.js and heatmap.js are part of the same script.
 const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)').matches;
 
 let data = null;
 let current = 0; // index of the step in view
-let prediction = null; // at that step, see predict
+let prediction = null; // prediction at that step, see predict
 let playTimer = null;
-let announceTimer = null; // of the live region
+let announceTimer = null; // timer of the live region
 const settings = { temperature: 1, topK: 0, topP: 1, log: false };
 
 const find = (selector) => element.querySelector(selector);
@@ -108,7 +108,7 @@ function showFacts() {
   setText('speed', `${input('speed').value} steps/s`);
 }
 
-// Shows the step in view. The live region announces it after a moment of rest, never while playing.
+// Shows the step in view. The live region announces it after a pause, never during playback.
 function show() {
   if (!data || !find('.panel').clientWidth) return;
   prediction = predict(current, settings);

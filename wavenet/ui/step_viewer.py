@@ -1,8 +1,8 @@
-"""The step view: the page shows the predictions of some steps one at a time.
+"""The step view: a component that shows the predictions of some steps one at a time.
 
-Steps enter; one message leaves. `sampling_rules.js` applies the rules of `wavenet.sampling` to it,
-`step_charts.js` and `heatmap.js` draw, and `step_viewer.js` moves through the steps. A slider
-therefore acts at once, without asking the server. Called by the Watch sampling tab.
+Input: steps. Output: one message for the page. `sampling_rules.js` applies the rules of
+`wavenet.sampling` to it, `step_charts.js` and `heatmap.js` draw, and `step_viewer.js` moves through
+the steps. A slider therefore needs no request to the server. Called by the Watch sampling tab.
 """
 
 import base64
@@ -20,11 +20,11 @@ from wavenet.likelihood.step_view import StepView
 from wavenet.model.wavenet import require_wavenet
 
 ELEMENT_ID = "step-viewer"
-SHOWN_CODEC = MuLawCodec()  # its codes are the cells that show a mixture over 16-bit codes
+SHOWN_CODEC = MuLawCodec()  # a mixture over 16-bit codes is shown in cells, the codes of this codec
 MAX_VALUES = 320_000  # parameters of all predictions in a message: 0.86 MB in base64
-MAX_ROWS = 64  # of a heat map; a row of deeper networks is the mean of neighbouring layers
+MAX_ROWS = 64  # in a heat map; for deeper networks a row is the mean of neighbouring layers
 MAX_CONTEXT = 4000  # samples of the waveform before the first step
-MAX_LEVEL = (1 << 16) - 1  # of quantised logits
+MAX_LEVEL = (1 << 16) - 1  # highest level of quantised logits
 _HERE = Path(__file__).parent
 _TEMPLATE = """
 <div class="step-viewer" data-state="empty">
@@ -93,7 +93,7 @@ _SCRIPTS = ("sampling_rules.js", "heatmap.js", "step_charts.js", "step_viewer.js
 
 
 def make_step_viewer() -> gr.HTML:
-    """Build the component; its value is one message for `step_viewer.js`, None before the first."""
+    """Build the component; its value is one message for `step_viewer.js`, at first None."""
     scripts = [(_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS]
     return gr.HTML(
         None,
@@ -124,11 +124,11 @@ def steps_message(
     """Return the message that shows steps; about 0.3 MB for 400 steps of 256 classes.
 
     Args:
-        checkpoint: whose steps these are.
+        checkpoint: the checkpoint that predicted the steps.
         steps: predictions, gates and skips.
         codes: (end,) int64, the clip from its first sample to the last step.
         noise: (n,) the uniforms that selected the codes; None for a recording.
-        title: one line that describes what is shown.
+        title: one line that describes the clip.
     """
     model = require_wavenet(checkpoint.model, "the view of steps")
     config, codec = checkpoint.config, checkpoint.codec
@@ -156,16 +156,16 @@ def steps_message(
 
 
 def max_steps(checkpoint: Checkpoint, steps: int) -> int:
-    """Return how many steps of a model one message may hold, at most `steps`."""
+    """Return how many steps of a model one message may contain, at most `steps`."""
     return min(steps, MAX_VALUES // checkpoint.model.distribution.n_params)
 
 
 def quantise_rows(rows: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Quantise each row to 65,536 equal levels between its smallest and largest value.
 
-    The error is at most half a level, 1/131,070 of the range. For logits that span 40 nats that is
-    3e-4 nats: at temperature T every probability is right within a factor of 1 ± 6e-4 / T. The
-    order of values is kept, but close ones may become equal.
+    The error is at most half a level, 1/131,070 of the range. For logits that span 40 nats this is
+    3e-4 nats: at temperature T every probability is correct within a factor of 1 ± 6e-4 / T. The
+    order of values is kept, but close values may become equal.
 
     Args:
         rows: (n, P) float32.

@@ -1,7 +1,7 @@
 """The public functions of the studio, for programs ("Use via API" in the footer) and MCP tools.
 
-Arguments of any type enter; a WAV file or numbers leave, or an error of one sentence. Called by
-the studio app. The docstrings of the inner functions are the documentation that callers see.
+Input: arguments of any type. Output: a WAV file or numbers, or an error of one sentence. Called by
+`studio_app`. The docstrings of the inner functions are the documentation of the public API.
 """
 
 import tempfile
@@ -47,7 +47,7 @@ class ScoreSettings(StrictConfig):
 
 
 class ApiSettings(GenerateSettings):
-    """What a program chooses for one clip.
+    """The settings of one clip.
 
     Attributes:
         with_prompt: whether the file begins with the prompt.
@@ -59,7 +59,7 @@ class ApiSettings(GenerateSettings):
     match: bool = True
 
 
-def publish_functions(root: Path) -> None:
+def register_api(root: Path) -> None:
     """Add the public functions to the app that is being built.
 
     Args:
@@ -95,7 +95,7 @@ def make_generate(root: Path) -> Function:
             checkpoint: name of the checkpoint.
             conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"}.
             seconds: length of the clip, above 0, at most 30.
-            seed: the same seed gives the same audio; -1 draws a random seed, see the file name.
+            seed: the same seed produces the same audio; -1 draws a random seed, see the file name.
             temperature: above 0; below 1 is less random; default: the checkpoint's.
             top_k: sample from the k most likely codes; 0 is off; default: the checkpoint's.
             top_p: sample from the top probability mass p; 1 is off; default: the checkpoint's.
@@ -131,7 +131,7 @@ def make_continue(root: Path) -> Function:
             checkpoint: name of the checkpoint.
             conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"}.
             seconds: length of the continuation, above 0, at most 30.
-            seed: the same seed gives the same audio; -1 draws a random seed, see the file name.
+            seed: the same seed produces the same audio; -1 draws a random seed, see the file name.
             temperature: above 0; below 1 is less random; default: the checkpoint's.
             top_k: sample from the k most likely codes; 0 is off; default: the checkpoint's.
             top_p: sample from the top probability mass p; 1 is off; default: the checkpoint's.
@@ -172,17 +172,17 @@ def make_vocode(root: Path) -> Function:
             recording: WAV, FLAC, OGG or MP3, at most 30 s; mixed to mono and resampled.
             checkpoint: name of a checkpoint with local conditions, such as mel frames.
             conditions: a value for each global condition; the vocoder of the studio has none.
-            seed: the same seed gives the same audio; -1 draws a random seed, see the file name.
+            seed: the same seed produces the same audio; -1 draws a random seed, see the file name.
             temperature: above 0; below 1 is less random; default: the checkpoint's.
             top_k: sample from the k most likely codes; 0 is off; default: the checkpoint's.
             top_p: sample from the top probability mass p; 1 is off; default: the checkpoint's.
-            match: whether the clip is filtered until its mel frames are those of the recording.
+            match: whether the clip is filtered until its mel frames match those of the recording.
         Returns:
-            The WAV file, as long as the recording.
+            The WAV file; it has the length of the recording.
         """
         with convert_user_errors():
             sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-            # The recording sets the length, so `seconds` only has to be valid.
+            # The recording determines the length; `seconds` only has to be valid.
             others = {"seconds": 1.0, "seed": seed, "match": match}
             settings = _settings(checkpoint, conditions, **others, **sampling)
             source = upload_path(recording)
@@ -190,7 +190,7 @@ def make_vocode(root: Path) -> Function:
             if not loaded.config.model.locals:
                 raise ConditionError(
                     f"{settings.checkpoint} has no local conditions; vocode needs a checkpoint "
-                    "that has"
+                    "with local conditions"
                 )
             return _save_clip(make_generation_job(loaded, settings, source=source), settings.match)
 
@@ -255,7 +255,7 @@ def _load_generator(root: Path, settings: ApiSettings) -> Checkpoint:
     loaded = load_checkpoint(root, settings.checkpoint)
     if loaded.config.model.locals:
         raise ConditionError(
-            f"{settings.checkpoint} resynthesises a recording: call vocode with one"
+            f"{settings.checkpoint} resynthesises a recording; call vocode with a recording"
         )
     return loaded
 
@@ -269,5 +269,5 @@ def _save_clip(job: GenerationJob, match: bool = False) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / job.file_names[0]
         io.write(path, waveform, job.sample_rate)
-        # Gradio clients recognise a file only by this type; a bare path would be text.
+        # Gradio clients recognise a file only by this type; a path alone would be text.
         return gr.FileData(path=save_file_to_cache(path, get_upload_folder())).model_dump()

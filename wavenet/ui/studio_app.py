@@ -1,7 +1,7 @@
-"""Build the studio from its tabs, and set how it is served.
+"""The studio app: its tabs, its theme, and the settings of its server.
 
-A folder of checkpoints enters; the Gradio app and the options to launch it leave. Callers: `app.py`
-and `wavenet ui`.
+Input: a folder of checkpoints. Output: the Gradio app, and the options to launch it. Called by
+`app.py` and `wavenet ui`.
 """
 
 import importlib.util
@@ -20,14 +20,14 @@ from wavenet.ui import (
     train_tab,
     watch_tab,
 )
-from wavenet.ui.studio_api import publish_functions
+from wavenet.ui.studio_api import register_api
 from wavenet.ui.uploads import block_remote_downloads
 
 HEADER = """
 <h1>WaveNet Studio</h1>
 <p>A neural network generates audio sample by sample, and you listen while it runs.</p>
 """
-# The value 1 serves MCP without a command line, as in a Space.
+# The value 1 enables MCP without a command line, for a Space.
 WITH_MCP = "WAVENET_MCP"
 _HERE = Path(__file__).parent
 # Fonts of the user's system, so that the page requests nothing from other servers.
@@ -39,7 +39,7 @@ def build_studio(checkpoints: Path | None = None) -> gr.Blocks:
     """Build the app.
 
     Args:
-        checkpoints: folder of checkpoint folders; default: the project's own.
+        checkpoints: folder of checkpoint folders; default: the folder of the project.
     """
     root = checkpoints or default_checkpoints()
     block_remote_downloads()
@@ -60,22 +60,24 @@ def build_studio(checkpoints: Path | None = None) -> gr.Blocks:
                 train_tab.tab(root, opened)
             with gr.Tab("Models", id="models"):
                 models_tab.tab(root)
-        publish_functions(root)
+        register_api(root)
     studio.queue(max_size=16, default_concurrency_limit=1, api_open=False)
     return studio
 
 
 def default_checkpoints() -> Path:
-    """Return the folder `checkpoints` of the working folder, or else the one of the project."""
+    """Return the folder `checkpoints` of the working folder if it exists, or of the project."""
     here = Path.cwd() / "checkpoints"
     return here if here.is_dir() else _HERE.parents[1] / "checkpoints"
 
 
 def launch_options(port: int = 7860, with_mcp: bool = False) -> dict[str, Any]:
-    """Return the arguments of `Blocks.launch`, which serve only this machine except on a Space.
+    """Return the arguments of `Blocks.launch`.
+
+    The studio is available only on this machine, except on a Space.
 
     Args:
-        port: of the server.
+        port: port of the server.
         with_mcp: whether to serve the public functions also as tools of an MCP server.
     Raises:
         ConfigError: the package for MCP is missing.
@@ -129,6 +131,6 @@ def _theme() -> gr.themes.Base:
         block_title_text_color_dark="*body_text_color",
         block_label_background_fill_dark="*block_background_fill",
         block_label_text_color_dark="*body_text_color",
-        # Visible on white: unchecked circles, and the numbers beside sliders.
+        # Makes unchecked circles, and the numbers beside sliders, visible on white.
         checkbox_border_color="*neutral_400",
     )

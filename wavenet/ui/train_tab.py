@@ -1,9 +1,9 @@
 """The Train tab: inspect recordings, choose a recipe, start a run, watch and control it.
 
-A folder of checkpoints enters; widgets and their wiring leave. Runs lie in `runs` of the working
-folder, as those of the command line do. Below the layout are the callbacks. Runs are processes of
-their own (`training.run_process`), and the callbacks keep nothing in memory: they read the folders
-of the runs. Called by the studio app.
+The layout comes first, then the callbacks. Runs are separate processes (`training.run_process`), in
+the folder `runs` of the working folder, like the runs of the command line. The callbacks store
+nothing in memory: they read the folders of the runs. Input: a folder of checkpoints. Output:
+widgets with their events. Called by `studio_app`.
 """
 
 import ipaddress
@@ -34,18 +34,18 @@ from wavenet.ui.recipe_choices import (
     read_recipe,
     recipe_choices,
 )
-from wavenet.ui.run_view import RunView, publish_checkpoint, view_run, view_updates
+from wavenet.ui.run_view import RunView, copy_run_checkpoint, view_run, view_updates
 
 ALLOW_TRAIN = "WAVENET_TRAIN"
-# One scan at a time, because scans share a disk.
+# One scan at a time, because all scans use the same disk.
 SCAN_QUEUE: dict[str, Any] = {"concurrency_id": "scan", "concurrency_limit": 1}
 # One action on runs at a time. It is queued because Gradio shows errors only of queued events.
 RUN_QUEUE: dict[str, Any] = {"concurrency_id": "run", "concurrency_limit": 1}
-# Dropdowns of other tabs that choose a checkpoint.
+# Dropdowns of checkpoints in other tabs.
 CHECKPOINT_DROPDOWNS = ("checkpoint", "score-checkpoint", "watch-checkpoint")
 EXAMPLE_NAME = "notes"
 EXAMPLE_RECIPE, EXAMPLE_STEPS = "tiny", 100
-REPORT_SECONDS = 0.3  # between two updates of a report
+REPORT_SECONDS = 0.3  # s between two updates of a report
 REPORT_PLACEHOLDER = (
     "<p class='empty'>Lengths, sample rates, clipping, silence and labels of the recordings appear "
     "here.</p>"
@@ -97,7 +97,7 @@ def tab(root: Path, opened: gr.Tab) -> None:
     ):
         act = partial(control_run, runs_dir, action)
         shown[name].click(act, shown["run"], None, **RUN_QUEUE, **private).then(**show, **unqueued)
-    use = partial(publish_run, runs_dir, root, len(dropdowns))
+    use = partial(use_run_checkpoint, runs_dir, root, len(dropdowns))
     published = shown["use"].click(use, shown["run"], dropdowns, **RUN_QUEUE, **private)
     published.success(**show, **unqueued)
     shown["run"].input(**show, **unqueued)
@@ -239,8 +239,8 @@ def disabled_reason() -> str:
     how = f"To enable it anyway, set {ALLOW_TRAIN}=1 in the environment."
     if "SPACE_ID" in os.environ:
         return (
-            "Training is disabled on this Space: its visitors share one machine, and everybody "
-            f"would see what one trains. Run the studio on your own machine. {how}"
+            "Training is disabled on this Space: its visitors share one machine, and all visitors "
+            f"would see the runs. Run the studio on your own machine. {how}"
         )
     if not _is_local(os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")):
         return (
@@ -253,10 +253,10 @@ def disabled_reason() -> str:
 def inspect_recordings(
     folder: str | None, uploads: list[str] | None, pattern: str | None
 ) -> Iterator[tuple[Any, ...]]:
-    """Scan recordings and report while they are read.
+    """Scan recordings, and show a report during the scan.
 
     Yields:
-        The report, the choices of labels, the recipes that fit, and what was inspected.
+        The report, the choices of labels, the recipes that fit, and the inspected recordings.
     """
     with convert_user_errors(), training_recordings.collected_recordings(folder, uploads) as source:
         next_time = 0.0
@@ -278,12 +278,12 @@ def inspect_recordings(
 def show_recipe(runs_dir: Path, name: str, inspected: list[Any] | None) -> tuple[Any, ...]:
     """Return the description of a recipe, its steps, and an update of the labels.
 
-    The labels are visible if the recordings have some and the recipe has no conditions of its own.
+    The labels are visible if the recordings have labels and the recipe itself has no conditions.
 
     Args:
         runs_dir: folder of the runs.
-        name: of the recipe.
-        inspected: the last value of `inspect_recordings`.
+        name: name of the recipe.
+        inspected: the newest value of `inspect_recordings`.
     """
     recipe = read_recipe(name)
     can_learn_labels = bool(inspected and inspected[-1]) and not recipe.model.conditions
@@ -336,7 +336,7 @@ def start_example(runs_dir: Path, root: Path, warm_worker: WarmWorker | None = N
             recipe=EXAMPLE_RECIPE,
             steps=EXAMPLE_STEPS,
             sample_seconds=training_recordings.NOTE_SECONDS,
-            # A step has one short clip: a second thread would mostly wait.
+            # A step has one short clip: a second thread would be idle most of the time.
             threads=1,
         )
         run_process.start(plan, runs_dir, training_recordings.write_notes, warm_worker)
@@ -347,11 +347,11 @@ def check_name(root: Path, name: str | None) -> str:
     """Return the name of a new run.
 
     Raises:
-        ConditionError: it is missing or invalid, or a checkpoint has it already.
+        ConditionError: the name is missing or invalid, or a checkpoint has the same name.
     """
     text = (name or "").strip()
     if not text:
-        raise ConditionError("the run has no name; its checkpoint will be listed under it")
+        raise ConditionError("enter a name for the run; its checkpoint will have this name")
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", text):
         raise ConditionError(
             "a name begins with a letter and has only letters, digits, - and _, up to 64; found "
@@ -368,35 +368,35 @@ def control_run(runs_dir: Path, action: Callable[[Path], None], name: str | None
         action(_run_folder(runs_dir, name))
 
 
-def publish_run(runs_dir: Path, root: Path, dropdowns: int, name: str | None) -> Any:
-    """Copy the newest checkpoint of the chosen run to where the other tabs list it."""
+def use_run_checkpoint(runs_dir: Path, root: Path, dropdowns: int, name: str | None) -> Any:
+    """Copy the newest checkpoint of the chosen run to the folder of the other tabs, and list it."""
     with convert_user_errors():
-        publish_checkpoint(_run_folder(runs_dir, name), root)
+        copy_run_checkpoint(_run_folder(runs_dir, name), root)
     return _dropdown_updates(root, dropdowns)
 
 
 def show_run(
     runs_dir: Path, root: Path, dropdowns: int, name: str | None, seen: RunView | None
 ) -> list[Any]:
-    """Show the chosen run; the checkpoint of a completed run is published automatically.
+    """Show the chosen run, and copy the checkpoint of a completed run to the other tabs.
 
     Args:
         runs_dir: folder of the runs.
         root: folder of checkpoint folders.
         dropdowns: number of checkpoint dropdowns of other tabs.
-        name: of the run.
-        seen: what the page shows already.
+        name: name of the run.
+        seen: the data that the page shows now.
     Returns:
-        Updates of `RUN_OUTPUTS`, what the page shows now, updates of the dropdowns.
+        Updates of `RUN_OUTPUTS`, the new data of the page, updates of the dropdowns.
     """
     new, message, is_new = view_run(runs_dir, name), "", False
     if new.is_complete and name:
         try:
-            is_new = publish_checkpoint(runs_dir / name, root, replace_removed=False)
+            is_new = copy_run_checkpoint(runs_dir / name, root, replace_removed=False)
         except WaveNetError as error:
             message = error_sentence(error)
-    if name and (is_new or run_view.is_published(runs_dir / name, root)):
-        message = f"Generate, Analyse and Watch sampling list it as {name}."
+    if name and (is_new or run_view.is_listed(runs_dir / name, root)):
+        message = f"The tabs Generate, Analyse and Watch sampling list its checkpoint as {name}."
     new = view_run(runs_dir, name, message) if message else new
     updates = view_updates(new, seen)
     others = _dropdown_updates(root, dropdowns) if is_new else [gr.skip()] * dropdowns
@@ -410,7 +410,7 @@ def show_runs(runs_dir: Path) -> Any:
 
 
 def _scan(source: Path, pattern: str | None, is_temporary: bool) -> Iterator[DatasetReport]:
-    """Scan a folder; errors name files, and a temporary folder, as the user knows them."""
+    """Scan a folder; errors contain no paths of the server."""
     try:
         yield from scan_dataset(source, pattern or None)
     except WaveNetError as error:

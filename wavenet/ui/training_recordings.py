@@ -1,7 +1,7 @@
 """The recordings for a training run: collected from a folder or from uploads, and described.
 
-A typed folder or uploaded files enter; a folder, and HTML about its content, leave. Called by the
-Train tab.
+Input: the path of a folder, typed by the user, or uploaded files. Output: a folder, and HTML about
+its content. Called by the Train tab.
 """
 
 import os
@@ -22,13 +22,18 @@ from wavenet.ui.page_text import fact_list, format_duration, progress_bar
 
 MAX_FILES = 500
 MAX_MEGABYTES = 1000  # of all uploaded files together
-# Numbers of values of a field that a model can learn: with one value there is nothing to choose,
-# and with a value per file (an index, a text) nothing to learn.
+# Numbers of values of a field that a model can learn: a field with one value offers no choice, and
+# a field with a different value in each file (an index, a text) cannot be learned.
 LEARNABLE_VALUES = range(2, 201)
 SUGGESTED_VALUES = range(2, 21)
-INDEX_NAMES = ("take", "index", "number", "id")  # fields that number files, even if few
-SHORT_SECONDS = 60  # a warning is shown below
-HIGH_SILENCE = 0.3  # a warning is shown above
+INDEX_NAMES = (
+    "take",
+    "index",
+    "number",
+    "id",
+)  # fields that only number the files are excluded, even if they have few values
+SHORT_SECONDS = 60  # below this a warning is shown
+HIGH_SILENCE = 0.3  # above this a warning is shown
 VALUES_SHOWN = 8
 
 NOTES = {"c4": 261.6, "e4": 329.6, "g4": 392.0, "c5": 523.3}
@@ -40,10 +45,10 @@ NOTE_PATTERN = "{note}_{take}"
 
 @contextmanager
 def collected_recordings(folder: str | None, uploads: Sequence[str] | None) -> Iterator[Path]:
-    """Yield the folder that holds the recordings; one for uploads is deleted afterwards.
+    """Yield the folder with the recordings; the folder of uploads is deleted afterwards.
 
     Raises:
-        ConditionError: there are none, both a folder and uploads, or too many.
+        ConditionError: no recordings, both a folder and uploads, or too many files.
     """
     if not uploads:
         yield check_folder(folder)
@@ -56,10 +61,10 @@ def collected_recordings(folder: str | None, uploads: Sequence[str] | None) -> I
 
 
 def check_folder(text: str | None) -> Path:
-    """Return the folder whose path was typed.
+    """Return the folder whose path the user typed.
 
     Raises:
-        ConditionError: nothing was typed, or there is no such folder.
+        ConditionError: the path is empty, or is not a folder.
     """
     if not text or not text.strip():
         raise ConditionError("there are no recordings; enter a folder, or drop files")
@@ -76,12 +81,12 @@ def copy_uploads(uploads: Sequence[str], folder: Path) -> None:
     """Copy or link uploaded files into a folder, under safe and distinct names.
 
     Raises:
-        ConditionError: too many, too large, deleted meanwhile, or of an unsupported type.
+        ConditionError: the files are too many, too large, deleted, or of an unsupported type.
         FolderError: the folder cannot be written.
     """
     if len(uploads) > MAX_FILES:
         raise ConditionError(
-            f"{len(uploads):,} files were dropped, at most {MAX_FILES:,} are accepted; put them "
+            f"{len(uploads):,} files were dropped; at most {MAX_FILES:,} are accepted; put them "
             "into a folder and enter its path"
         )
     try:
@@ -90,7 +95,7 @@ def copy_uploads(uploads: Sequence[str], folder: Path) -> None:
         raise ConditionError("the dropped files were deleted; drop them again") from None
     if megabytes > MAX_MEGABYTES:
         raise ConditionError(
-            f"the dropped files have {megabytes:,.0f} MB, at most {MAX_MEGABYTES:,} MB are "
+            f"the dropped files have {megabytes:,.0f} MB; at most {MAX_MEGABYTES:,} MB are "
             "accepted; put them into a folder and enter its path"
         )
     for path in map(Path, uploads):
@@ -118,7 +123,7 @@ def safe_name(name: str) -> str:
             f"{name[:100]} is not supported; expected {types}, or a table {tables}"
         )
     safe = "".join(c if c.isalnum() or c in "-_ ." else "-" for c in stem).strip(" .")
-    # The limit is in bytes, of which non-Latin letters need more.
+    # The limit is in bytes; non-Latin letters need more than one.
     return (safe.encode()[:100].decode(errors="ignore") or "recording") + suffix
 
 
@@ -148,7 +153,7 @@ def label_choices(report: DatasetReport) -> list[tuple[str, str]]:
 
 
 def suggested_labels(report: DatasetReport) -> list[str]:
-    """Return the fields that most users will want: few values, with several files each."""
+    """Return the fields that most users need: those with few values and several files per value."""
     return [
         name
         for name, values in report.fields.items()
@@ -159,7 +164,7 @@ def suggested_labels(report: DatasetReport) -> list[str]:
 
 
 def suggest_pattern(folder: Path) -> str | None:
-    """Return a pattern that matches the names of the recordings, if there is one."""
+    """Return a pattern that matches the names of the recordings; None if none matches."""
     return guess_pattern(sorted(p.name for p in folder.rglob("*") if p.suffix in AUDIO_SUFFIXES))
 
 
@@ -167,7 +172,7 @@ def describe_report(report: DatasetReport, suggestion: str | None = None) -> str
     """Return HTML of a report: facts, labels, and warnings.
 
     Args:
-        report: complete, or so far.
+        report: a complete report, or a partial one during the scan.
         suggestion: a pattern that matches the file names.
     """
     facts = {
@@ -194,16 +199,16 @@ def describe_report(report: DatasetReport, suggestion: str | None = None) -> str
 
 
 def report_warnings(report: DatasetReport) -> list[str]:
-    """Return what a user should know before training on the recordings of a complete report."""
+    """Return the warnings about the recordings of a complete report."""
     warnings = []
     if report.unreadable_count:
         warnings.append(
-            f"{_count_recordings(report.unreadable_count)} left out: {report.unreadable[0]}"
+            f"{_count_recordings(report.unreadable_count)} omitted: {report.unreadable[0]}"
         )
     if report.readable and report.seconds < SHORT_SECONDS:
         warnings.append(
-            f"Only {format_duration(report.seconds)} of audio: a model memorises so little. Start "
-            "with an hour of similar recordings."
+            f"Only {format_duration(report.seconds)} of audio: a model will memorise it. Use "
+            "at least one hour of similar recordings."
         )
     if report.clipped_count:
         names = ", ".join(report.clipped[:3])
@@ -214,12 +219,12 @@ def report_warnings(report: DatasetReport) -> list[str]:
     if report.silent is not None and report.silent > HIGH_SILENCE:
         warnings.append(
             f"{100 * report.silent:.0f} % of the time is silence, which the model will learn too. "
-            "Cut it out first."
+            "Remove the silence first."
         )
     if len(report.rates) > 1:
         warnings.append(
             "The sample rates differ: all recordings are resampled to the rate of the recipe. "
-            "Those with a lower rate have no high frequencies."
+            "Recordings with a lower rate have no high frequencies."
         )
     if any(number > 1 for number in report.channels):
         warnings.append("Channels are mixed to mono.")

@@ -1,7 +1,7 @@
 """Uploaded recordings: only files that this studio stores itself are accepted and read.
 
-The value of a widget or of an API argument enters, of any type; a path, or a recording read from
-it, leaves. Callers: the tabs, the public API, and Gradio wherever a URL stands for a file.
+Input: the value of a widget or of an API argument, of any type. Output: a path, or the recording
+at that path. Called by the tabs, by the public API, and by Gradio if a file is given as a URL.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from wavenet.ui.page_text import error_sentence
 
 FILE_ROUTE = "/gradio_api/file="
 NOT_AN_UPLOAD = (
-    'recording must be an uploaded file, as handle_file("sound.wav") makes it, or the URL of '
+    'recording must be an uploaded file, made with handle_file("sound.wav"), or the URL of '
     "a file that this studio serves"
 )
 
@@ -27,7 +27,7 @@ NOT_AN_UPLOAD = (
 def read_upload(path: str, sample_rate: int | None, max_seconds: float) -> io.Recording:
     """Read an uploaded recording.
 
-    An error names the file as the user knows it, not its path on the server.
+    An error contains the file name of the user, not the path on the server.
 
     Args:
         path: the stored file.
@@ -45,7 +45,7 @@ def read_upload(path: str, sample_rate: int | None, max_seconds: float) -> io.Re
     seconds = recording.waveform.numel() / recording.sample_rate
     if seconds > max_seconds:
         raise ConditionError(
-            f"{name} lasts {seconds:.0f} s; at most {max_seconds:.0f} s are accepted, so trim it"
+            f"{name} lasts {seconds:.0f} s; at most {max_seconds:.0f} s are accepted; trim it"
         )
     return recording
 
@@ -54,7 +54,7 @@ def upload_path(recording: Any) -> str:
     """Return the path of a file that a program uploaded.
 
     Raises:
-        ConditionError: the value is not an upload, such as a path that the caller typed.
+        ConditionError: the value is not an upload, for example a path that the caller typed.
     """
     path = recording.get("path") if isinstance(recording, dict) else None
     if not isinstance(path, str) or not is_stored_upload(path):
@@ -63,7 +63,7 @@ def upload_path(recording: Any) -> str:
 
 
 def is_stored_upload(path: str) -> bool:
-    """Return whether a path lies in the folder of uploads and results."""
+    """Return whether a path is inside the folder of uploads and results."""
     folder = Path(get_upload_folder()).resolve()
     return "\0" not in path and Path(path).resolve().is_relative_to(folder)
 
@@ -77,10 +77,10 @@ def block_remote_downloads() -> None:
 
 
 async def resolve_served_file(url: str, cache_dir: str) -> str:
-    """Return the path behind the URL of a file that this studio serves.
+    """Return the path of a file that this studio serves, from its URL.
 
     Raises:
-        gr.Error: the URL is any other.
+        gr.Error: any other URL.
     """
     _, found, path = unquote(urlsplit(url).path).partition(FILE_ROUTE)
     if not found or not is_stored_upload(path):

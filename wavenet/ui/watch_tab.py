@@ -1,8 +1,8 @@
 """The Watch sampling tab: a clip step by step, with the prediction before every sample.
 
-A folder of checkpoints enters; widgets and their wiring leave. Below the layout are the callbacks:
-one press of Watch generates a clip, or reads a recording, and inspects some of its steps. Messages
-for `step_viewer.js` leave. Called by the studio app.
+The layout comes first, then the callbacks: one press of Watch generates a clip, or reads a
+recording, and inspects some of its steps. Input: a folder of checkpoints. Output: widgets with
+their events, and messages for `step_viewer.js`. Called by `studio_app`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -54,19 +54,19 @@ OPEN_JS = f"""async () => {{
   }}
   if (isEmpty() && button() && !button().disabled) button().click();
 }}"""
-# Shows that an event failed on the server.
+# Reports that an event failed on the server.
 FAIL_JS = f"() => document.getElementById('{ELEMENT_ID}').stepViewer.fail()"
 Message = dict[str, Any]
 
 
 class StepSettings(StrictConfig):
-    """Which steps of which clip are shown.
+    """The steps to show, and their clip.
 
     Attributes:
         seconds: length of the clip.
-        seed: of the clip.
+        seed: seed of the clip.
         start: time of the first step, s.
-        steps: how many; fewer if the clip ends before.
+        steps: number of steps; fewer if the clip ends before.
     """
 
     seconds: float = Field(gt=0, le=MAX_SECONDS)
@@ -75,7 +75,7 @@ class StepSettings(StrictConfig):
     steps: int = Field(default=100, ge=1, le=MAX_STEPS)
 
     def sample_range(self, samples: int, sample_rate: int) -> tuple[int, int]:
-        """Return the first sample of the steps and the one after the last.
+        """Return the first sample of the steps, and the sample after the last.
 
         Args:
             samples: length of the clip.
@@ -86,7 +86,7 @@ class StepSettings(StrictConfig):
         first = round(self.start * sample_rate)
         if first >= samples:
             raise ConditionError(
-                f"the start, {self.start:g} s, must lie before the end at "
+                f"the start, {self.start:g} s, must be before the end at "
                 f"{samples / sample_rate:g} s"
             )
         return first, min(first + self.steps, samples)
@@ -114,7 +114,7 @@ def tab(root: Path, opened: gr.Tab) -> None:
     page = gr.context.Context.root_block
     assert page is not None
     loaded = page.load(partial(show_page, root), None, [checkpoint, *dependent], **unqueued)
-    # The button is enabled only now: before, the dropdowns hold no labels.
+    # The button is enabled only now: before this event, the dropdowns have no labels.
     loaded.then(lambda: gr.update(interactive=True), None, watch, **unqueued)
     opened.select(None, js=OPEN_JS, **private)
 
@@ -152,15 +152,15 @@ def _controls(root: Path) -> tuple[list[Any], gr.HTML, gr.Button]:
             elem_id="watch-recording",
         )
         gr.HTML(
-            "<p class='note'>The model predicts each sample of the recording from those before "
-            "it.</p>"
+            "<p class='note'>The model predicts each sample of the recording from the previous "
+            "samples.</p>"
         )
     single = [checkpoint, seconds, seed, start, steps, recording]
     return [*single, *numbers, *labels], about, watch
 
 
 def show_page(root: Path) -> list[Any]:
-    """List the current checkpoints, and adapt the controls to the first."""
+    """List the current checkpoints, and adapt the controls to the first one."""
     names = list_checkpoints(root)
     first = names[0] if names else None
     return [gr.update(choices=names, value=first), *show_controls(root, first)]
@@ -186,9 +186,9 @@ def run_watch(
 
     Args:
         root: folder of checkpoint folders.
-        name: of the checkpoint.
+        name: name of the checkpoint.
         seconds: length of a generated clip.
-        seed: of a generated clip.
+        seed: seed of a generated clip.
         start: time of the first step, s.
         steps: number of steps.
         recording: path of an upload to predict; None generates a clip.
@@ -202,7 +202,7 @@ def run_watch(
         checkpoint = load_checkpoint(root, name)
         values = condition_values(checkpoint.config.model, conditions)
         needs_recording = bool(checkpoint.config.model.locals)
-        # A recording sets the length; the field may be hidden and hold anything.
+        # A recording determines the length; the length field may be hidden, with any value.
         has_length = needs_recording or recording is not None
         length = checkpoint.config.default_seconds if has_length else seconds
         settings = check_settings(checkpoint, seconds=length, seed=seed, start=start, steps=steps)
@@ -220,8 +220,8 @@ def check_settings(checkpoint: Checkpoint, **values: object) -> StepSettings:
     """Build the settings.
 
     Raises:
-        ConfigError: a number out of its range.
-        ConditionError: more steps of this model than one message may hold.
+        ConfigError: a number is out of range.
+        ConditionError: one message cannot contain so many steps of this model.
     """
     settings = make_config(StepSettings, "settings", **values)
     if settings.steps > (limit := max_steps(checkpoint, settings.steps)):
@@ -234,16 +234,16 @@ def check_settings(checkpoint: Checkpoint, **values: object) -> StepSettings:
 def watch_generation(
     checkpoint: Checkpoint, settings: StepSettings, conditions: Mapping[str, ConditionValue]
 ) -> Iterator[Message]:
-    """Generate a clip up to the last step, as the Generate tab would, and inspect the steps.
+    """Generate the clip of the Generate tab up to the last step, and inspect the steps.
 
     Raises:
-        ConditionError: the model needs a recording, or does not know these conditions.
+        ConditionError: the model needs a recording, or does not have these conditions.
     """
     config, rate = checkpoint.config, checkpoint.config.audio.sample_rate
     if config.model.locals:
         raise ConditionError(
-            f"this model needs the {config.model.locals[0].name} frames of a recording: upload "
-            "one under “Predict a recording”"
+            f"this model needs the {config.model.locals[0].name} frames of a recording; upload "
+            "a recording under “Predict a recording”"
         )
     request = GenerationRequest(
         samples_from_seconds(settings.seconds, rate), conditions, settings.seed
@@ -268,11 +268,11 @@ def watch_recording(
     conditions: Mapping[str, ConditionValue],
     path: str,
 ) -> Iterator[Message]:
-    """Predict every sample of a recording from those before it, and inspect some steps.
+    """Predict every sample of a recording from the previous samples, and inspect some steps.
 
     Raises:
         AudioError: the recording cannot be read.
-        ConditionError: it is too long, or the model has conditions without a value.
+        ConditionError: the recording is too long, or a condition of the model has no value.
     """
     yield busy_message("Reading the recording …")
     config, rate = checkpoint.config, checkpoint.config.audio.sample_rate

@@ -1,8 +1,8 @@
 """Runs of the Generate tab on the GPU of a ZeroGPU Space; on other machines nothing changes.
 
 On ZeroGPU the package `spaces` forks a worker that has a GPU for a minute. Arguments and results
-are pickled, and the worker continues while the page still processes its results. The main process
-never has a GPU: it keeps models on the CPU, and generates there if no GPU is available. Called by
+are pickled; the worker does not wait until the page has processed a result. The main process never
+has a GPU: it keeps models on the CPU, and generates on the CPU if no GPU is available. Called by
 `app.py`, before the studio is built.
 """
 
@@ -26,7 +26,7 @@ from wavenet.ui import generate_tab
 from wavenet.ui.checkpoint_library import load_checkpoint, move_to_device
 from wavenet.ui.event_handling import StopRequests
 
-# Time to start a worker and compile a kernel, and to generate one second of audio at most.
+# Longest time to start a worker and compile a kernel, and to generate one second of audio.
 START_SECONDS = 20
 COMPUTE_PER_AUDIO_SECOND = 2
 MAX_GPU_SECONDS = 60
@@ -35,7 +35,7 @@ run_locally: Run = generate_tab.run_generation
 
 
 def use_zerogpu() -> bool:
-    """Run the Generate tab on borrowed GPUs if this is a ZeroGPU Space; return whether it is."""
+    """Run the Generate tab on allocated GPUs if this is a ZeroGPU Space; return whether it is."""
     if os.environ.get("SPACES_ZERO_GPU", "").lower() not in ("1", "t", "true"):
         return False
     try:
@@ -51,7 +51,7 @@ def use_zerogpu() -> bool:
 
 
 def with_local_fallback(run_on_gpu: Run) -> Run:
-    """Return a run that uses the GPU worker, and this process if no worker is available."""
+    """Return a function that uses the GPU worker, or this process if no worker is available."""
 
     def run_generation(
         root: Path, stop_requests: StopRequests, run: int, *controls: Any
@@ -61,14 +61,16 @@ def with_local_fallback(run_on_gpu: Run) -> Run:
         try:
             with contextlib.closing(run_on_gpu(root, run, *controls)) as outputs:  # type: ignore[type-var]
                 for output in outputs if not has_begun else ():
-                    # The worker has its own memory, so it cannot see stop requests.
+                    # The worker has separate memory: it cannot read stop requests.
                     if run in stop_requests:
                         return
                     has_begun = True
                     yield output
             if engine != "cpu":
                 return
-        except Exception as error:  # `spaces` has its own: an exhausted quota, a dead worker
+        except (
+            Exception
+        ) as error:  # `spaces` has its own errors: the quota is used up, the worker died
             if has_begun or engine in GPU_NAMES:
                 raise
             print(f"no GPU is available, using the CPU: {error}", file=sys.stderr)
@@ -78,7 +80,7 @@ def with_local_fallback(run_on_gpu: Run) -> Run:
 
 
 def run_in_worker(root: Path, run: int, *controls: Any) -> Iterator[tuple[Any, ...]]:
-    """Run in the worker, and save its files where they outlive it."""
+    """Run in the worker, and copy its files to a folder that outlives the worker."""
     arguments = _arguments_by_name(root, run, *controls)
     if arguments["engine"] == "auto":
         arguments["engine"] = working_engine(root, arguments["name"])
@@ -98,13 +100,16 @@ def working_engine(root: Path, name: str | None) -> str:
             return engine
         except WaveNetError as error:
             print(f"the engine {engine} is not used: {error}", file=sys.stderr)
-        except Exception as error:  # compilers and drivers raise their own
+        except Exception as error:  # compilers and drivers have their own errors
             print(f"the engine {engine} failed: {error!r}", file=sys.stderr)
     return "cpu"
 
 
 def gpu_seconds(root: Path, run: int, *controls: Any) -> int:
-    """Return how long a run needs the GPU at most: less time waits less and costs less quota."""
+    """Return the seconds for which a run needs the GPU at most.
+
+    A smaller value shortens the queue and uses less quota.
+    """
     seconds = _arguments_by_name(root, run, *controls)["seconds"]
     length = seconds if isinstance(seconds, int | float) and seconds > 0 else 0
     compute = round(COMPUTE_PER_AUDIO_SECOND * min(length, 1000))
@@ -118,7 +123,7 @@ def _arguments_by_name(root: Path, run: int, *controls: Any) -> dict[str, Any]:
 
 
 def _save_files(value: Any) -> Any:
-    """Return an output whose file is copied to where it outlives the worker."""
+    """Return an output; its file is copied to a folder that outlives the worker."""
     if isinstance(value, dict) and isinstance(path := value.get("value"), str):
         return value | {"value": _save_files(path)}
     if isinstance(value, str) and value.startswith(os.sep) and Path(value).is_file():
