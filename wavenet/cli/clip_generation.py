@@ -8,8 +8,7 @@ requests and options. Output: audio files, and paths or JSON records on stdout. 
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,13 +16,11 @@ import typer
 
 from wavenet.cli.options import print_message
 from wavenet.errors import ConditionError
-from wavenet.progress import CallbackProgress
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from wavenet.checkpoint import Checkpoint
     from wavenet.engines.engine import Engine
+    from wavenet.generation.generate import GeneratedClip
     from wavenet.generation.guard import Retry
     from wavenet.generation.request import GenerationRequest
     from wavenet.sampling import SamplingConfig
@@ -37,28 +34,11 @@ GuardOption = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class TimedClip:
-    """A generated clip and the time it took.
-
-    Attributes:
-        waveform: (samples,) float32.
-        codes: (samples,) int64, the codes of the waveform.
-        elapsed: seconds from the start of generation until the clip was complete.
-        retries: the windows that the guard drew again.
-    """
-
-    waveform: "Tensor"
-    codes: "Tensor"
-    elapsed: float
-    retries: "Sequence[Retry]" = ()
-
-
 def save_clip(
     loaded: "Checkpoint",
     path: Path,
     request: "GenerationRequest",
-    clip: TimedClip,
+    clip: "GeneratedClip",
     with_prompt: bool,
 ) -> None:
     """Write a clip to a file atomically; the prompt comes first if `with_prompt` is true."""
@@ -76,7 +56,7 @@ def print_clip(
     loaded: "Checkpoint",
     path: Path,
     request: "GenerationRequest",
-    clip: TimedClip,
+    clip: "GeneratedClip",
     with_prompt: bool,
     rtf: float,
     as_json: bool,
@@ -145,8 +125,8 @@ def generate_with_progress(
     sampling: "SamplingConfig",
     runner: "Engine[Any]",
     guarded: bool = True,
-) -> "Iterator[tuple[int, TimedClip]]":
-    """Generate all requests with a progress bar; yield each complete clip with its index.
+) -> "Iterator[tuple[GeneratedClip, float]]":
+    """Generate all requests with a progress bar; yield each complete clip and the seconds so far.
 
     Args:
         loaded: the checkpoint.
@@ -155,21 +135,19 @@ def generate_with_progress(
         runner: the engine.
         guarded: whether the guard checks the clips.
     """
-    from wavenet.cli.progress_bars import progress_bar, status_spinner
+    from wavenet.cli.progress_bars import ProgressBar, status_spinner
     from wavenet.generation.generate import DEFAULT_GUARD, generate_many, warm_up
 
     guard = DEFAULT_GUARD if guarded else None
-    # `advance` is bound by the progress bar below, before the first clip is requested.
-    progress = CallbackProgress(lambda samples: advance(samples), print_message)
+    progress_bar = ProgressBar("samples", sum(request.samples for request in requests))
     # `generate_many` checks all requests at once: an error is raised before `warm_up` compiles.
-    clips = generate_many(loaded, requests, sampling, runner, guard, progress)
+    clips = generate_many(loaded, requests, sampling, runner, guard, progress_bar)
     with status_spinner("preparing the engine (compiled once per machine, 10 to 20 seconds)"):
         warm_up(loaded, runner)
     start = time.perf_counter()
-    with progress_bar("samples", sum(request.samples for request in requests)) as advance:
+    with progress_bar:
         for clip in clips:
-            elapsed = time.perf_counter() - start
-            yield clip.index, TimedClip(clip.waveform, clip.codes, elapsed, clip.retries)
+            yield clip, time.perf_counter() - start
 
 
 def plan_output_paths(out: Path | None, names: list[str], overwrite: bool) -> list[Path]:
@@ -202,7 +180,7 @@ def plan_output_paths(out: Path | None, names: list[str], overwrite: bool) -> li
 
 
 def compute_bits_per_sample(
-    loaded: "Checkpoint", request: "GenerationRequest", clip: TimedClip
+    loaded: "Checkpoint", request: "GenerationRequest", clip: "GeneratedClip"
 ) -> float:
     """Compute the bits per sample of a generated clip under the model, without its prompt."""
     from wavenet.likelihood.score import score_clip
@@ -224,31 +202,39 @@ def draw_from_candidates(
     candidates: int,
     sampling: "SamplingConfig",
     runner: "Engine[Any]",
-) -> TimedClip:
-    """Draw candidates per frame and keep the closest to the target mel, with a progress bar."""
-    from wavenet.cli.progress_bars import progress_bar
+) -> "tuple[GeneratedClip, float]":
+    """Draw candidates per frame and keep the closest to the target mel, with a progress bar.
+
+    Returns:
+        The clip and the seconds that it took.
+    """
+    from wavenet.cli.progress_bars import ProgressBar
     from wavenet.generation.search import generate_with_candidates
 
     start = time.perf_counter()
-    with progress_bar("samples", request.samples) as advance:
-        clip = generate_with_candidates(
-            loaded, request, candidates, sampling, runner, CallbackProgress(advance)
-        )
-    return TimedClip(clip.waveform, clip.codes, time.perf_counter() - start)
+    with ProgressBar("samples", request.samples) as progress_bar:
+        clip = generate_with_candidates(loaded, request, candidates, sampling, runner, progress_bar)
+    return clip, time.perf_counter() - start
 
 
-def run_beam_search(loaded: "Checkpoint", request: "GenerationRequest", beams: int) -> TimedClip:
-    """Search for the most likely clip with a progress bar; print its log-probability."""
+def run_beam_search(
+    loaded: "Checkpoint", request: "GenerationRequest", beams: int
+) -> "tuple[GeneratedClip, float]":
+    """Search for the most likely clip with a progress bar; print its log-probability.
+
+    Returns:
+        The clip and the seconds that it took.
+    """
     import torch
 
-    from wavenet.cli.progress_bars import progress_bar
+    from wavenet.cli.progress_bars import ProgressBar
     from wavenet.generation.search import beam_search
 
     torch.set_num_threads(1)  # The products are small: a second thread makes them slower.
     start = time.perf_counter()
-    with progress_bar("samples", request.samples) as advance:
-        result = beam_search(loaded, request, beams, CallbackProgress(advance))
+    with ProgressBar("samples", request.samples) as progress_bar:
+        clip = beam_search(loaded, request, beams, progress_bar)
     print_message(
-        f"log-probability {result.log_prob:.2f} nats, {result.bits_per_sample:.4f} bits per sample"
+        f"log-probability {clip.log_prob:.2f} nats, {clip.bits_per_sample:.4f} bits per sample"
     )
-    return TimedClip(result.waveform, result.codes, time.perf_counter() - start)
+    return clip, time.perf_counter() - start

@@ -1,16 +1,15 @@
 """`wavenet data`: report on recordings, or prepare them, before training."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wavenet.cli.options import print_message
-from wavenet.progress import CallbackProgress, Progress
 
 if TYPE_CHECKING:
     from wavenet.corpus.format import CorpusReport
@@ -53,16 +52,16 @@ def report(
     are listed, and the exit code is then 3.
     """
     from wavenet.audio_metadata import find_audio_files
-    from wavenet.cli.progress_bars import progress_bar
+    from wavenet.cli.progress_bars import ProgressBar
     from wavenet.corpus.format import is_corpus
     from wavenet.training.dataset_report import guess_pattern, scan_dataset
 
     reports = scan_dataset(folder, pattern, metadata)
     result = next(reports)
-    with progress_bar("files", result.files) as advance:
+    with ProgressBar("files", result.files) as progress_bar:
         for newest in reports:
             result = newest
-            advance(1)
+            progress_bar.advance(1)
     if json_:
         typer.echo(json.dumps({"folder": str(folder), **asdict(result)}))
     else:
@@ -103,6 +102,7 @@ def prepare(
     cannot be read are skipped and listed in OUT/skipped.txt, and the exit code is then 3. Train
     with `wavenet train --data OUT`: useful if the recordings do not fit into memory.
     """
+    from wavenet.cli.progress_bars import ProgressBar
     from wavenet.corpus.prepare import prepare_corpus
 
     try:
@@ -114,7 +114,7 @@ def prepare(
             metadata,
             workers,
             overwrite,
-            _file_progress,
+            partial(ProgressBar, "files"),
         )
     except KeyboardInterrupt:
         print_message("stopped; the same command resumes")
@@ -127,15 +127,6 @@ def prepare(
     typer.echo(json.dumps({"corpus": str(out), **result.model_dump()}) if json_ else str(out))
     if result.unreadable_count:
         raise typer.Exit(SOME_UNREADABLE)
-
-
-@contextmanager
-def _file_progress(files: int) -> Iterator[Progress]:
-    """Show a progress bar that counts files."""
-    from wavenet.cli.progress_bars import progress_bar
-
-    with progress_bar("files", files) as advance:
-        yield CallbackProgress(advance, print_message)
 
 
 def format_summary(report: "CorpusReport") -> str:

@@ -30,7 +30,6 @@ from wavenet.cli.options import (
     TopKOption,
     TopPOption,
     create_folder,
-    print_message,
 )
 from wavenet.errors import ConditionError
 
@@ -155,13 +154,12 @@ def generate_clips_for_evaluation(
     runner: "Engine[Any]",
 ) -> "GeneratedClips":
     """Generate the clips with a progress bar."""
-    from wavenet.cli.progress_bars import progress_bar
+    from wavenet.cli.progress_bars import ProgressBar
     from wavenet.evaluation.labelled_clips import generate_clips
-    from wavenet.progress import CallbackProgress
 
-    with progress_bar("samples", sum(request.samples for request in requests)) as advance:
-        progress = CallbackProgress(advance, print_message)
-        return generate_clips(loaded, requests, sampling, runner, progress)
+    total = sum(request.samples for request in requests)
+    with ProgressBar("samples", total) as progress_bar:
+        return generate_clips(loaded, requests, sampling, runner, progress_bar)
 
 
 def evaluate_trade_off(
@@ -171,16 +169,14 @@ def evaluate_trade_off(
     runner: "Engine[Any]",
 ) -> list[dict[str, Any]]:
     """Evaluate all sampling variants with a progress bar."""
-    from wavenet.cli.progress_bars import progress_bar
+    from wavenet.cli.progress_bars import ProgressBar
     from wavenet.evaluation.trade_off import evaluate_variants, sampling_variants
-    from wavenet.progress import CallbackProgress
 
     samples = sum(request.samples for request in requests)
     # Plain sampling, the value 1, is a point of every line of the plot; it is generated only once.
     runs = len({variant if variant[1] != 1 else None for variant in sampling_variants(loaded)})
-    with progress_bar("samples", samples * runs) as advance:
-        progress = CallbackProgress(advance)
-        return evaluate_variants(loaded, evaluator, requests, runner, progress)
+    with ProgressBar("samples", samples * runs) as progress_bar:
+        return evaluate_variants(loaded, evaluator, requests, runner, progress_bar)
 
 
 def write_clips(folder: "Path", generated: "GeneratedClips", sample_rate: int) -> None:

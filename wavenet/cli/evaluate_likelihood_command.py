@@ -57,7 +57,7 @@ def likelihood(
     from dataclasses import replace
 
     from wavenet import checkpoint as checkpoints
-    from wavenet.cli.progress_bars import progress_bar, status_spinner
+    from wavenet.cli.progress_bars import ProgressBar, status_spinner
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.evaluation.baselines import fit_baselines
     from wavenet.evaluation.bits_per_sample import (
@@ -80,10 +80,10 @@ def likelihood(
         codes = encode_baseline_clips(loaded.config, dataset.train)
         baselines = fit_baselines(codes, loaded.config.codec)
     recordings = []
-    with progress_bar("recordings", len(clips)) as advance:
+    with ProgressBar("recordings", len(clips)) as progress_bar:
         for recording in score_recordings(loaded, clips, baselines, names):
             recordings.append(recording)
-            advance(1)
+            progress_bar.advance(1)
     rows = summarise_bits(recordings, names)
     settings = {"split": split.value, "precision": precision, "baseline_recordings": len(codes)}
     report = describe_provenance(loaded, settings, command_line(context))

@@ -64,15 +64,13 @@ def vocoder(
     """
     from audio_utils.metrics import missing_packages
     from wavenet import checkpoint as checkpoints
-    from wavenet.cli.progress_bars import progress_bar
+    from wavenet.cli.progress_bars import ProgressBar
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.evaluation.vocoder import (
-        METHODS,
         evaluate_vocoder,
         require_mel_condition,
         summarise_metrics,
     )
-    from wavenet.progress import CallbackProgress
     from wavenet.sampling import resolve_sampling
 
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
@@ -85,14 +83,13 @@ def vocoder(
         print_message(f'{package} {text} pip install "wavenet-studio[eval]"')
     write_example = make_example_writer(out, rate)
     runner = make_engine(engine, loaded.model, precision, threads)
-    messages = CallbackProgress(on_message=print_message)
-    results = []
-    with progress_bar("recordings", len(recordings) * len(METHODS)) as advance:
-        for result in evaluate_vocoder(
-            loaded, recordings, sampling, runner, seed, write_example, candidates, messages
-        ):
-            results.append(result)
-            advance(1)
+    total = sum(recording.waveform.numel() for recording in recordings)
+    with ProgressBar("samples", total) as progress_bar:
+        results = list(
+            evaluate_vocoder(
+                loaded, recordings, sampling, runner, seed, write_example, candidates, progress_bar
+            )
+        )
     rows = summarise_metrics(results)
     report = {"checkpoint": loaded.config.name, "seed": seed, "sampling": sampling.model_dump()}
     report |= {"candidates": candidates}

@@ -12,7 +12,6 @@ import typer
 
 from wavenet.cli.clip_generation import (
     GuardOption,
-    TimedClip,
     generate_with_progress,
     plan_output_paths,
     print_clip,
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wavenet.checkpoint import Checkpoint
+    from wavenet.generation.generate import GeneratedClip
     from wavenet.generation.request import GenerationRequest
 
 
@@ -127,7 +127,7 @@ def generate(
         for s in seeds
     ]
     if beams is not None:
-        clips = iter([(0, run_beam_search(loaded, requests[0], beams))])
+        clips = iter([run_beam_search(loaded, requests[0], beams)])
     else:
         runner = make_engine(engine, loaded.model, precision, threads)
         clips = generate_with_progress(loaded, requests, sampling, runner, guard)
@@ -138,7 +138,7 @@ def write_clips(
     loaded: "Checkpoint",
     paths: list[Path],
     requests: "list[GenerationRequest]",
-    clips: "Iterator[tuple[int, TimedClip]]",
+    clips: "Iterator[tuple[GeneratedClip, float]]",
     with_prompt: bool,
     as_json: bool,
 ) -> None:
@@ -149,13 +149,15 @@ def write_clips(
     Args:
         loaded: the checkpoint.
         paths, requests: one output file and one request per clip.
-        clips: indices and clips, in any order.
+        clips: clips in any order, each with the seconds since the start.
         with_prompt: whether the files begin with the prompt.
         as_json: whether to print records instead of paths.
     """
-    written: dict[int, TimedClip] = {}
+    written: dict[int, GeneratedClip] = {}
+    elapsed = 0.0
     try:
-        for n, clip in clips:
+        for clip, seconds in clips:
+            n, elapsed = clip.index, seconds
             create_folder(paths[n].parent)
             save_clip(loaded, paths[n], requests[n], clip, with_prompt)
             written[n] = clip
@@ -163,7 +165,6 @@ def write_clips(
         complete = len(written) == len(requests)
         samples = sum(clip.waveform.numel() for clip in written.values())
         audio = samples / loaded.config.audio.sample_rate
-        elapsed = max((clip.elapsed for clip in written.values()), default=0.0)
         for n, clip in sorted(written.items()):
             # After an error the device may be lost, so the clips are not scored.
             rtf = elapsed / audio

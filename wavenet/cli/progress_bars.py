@@ -4,26 +4,51 @@ Input: amounts of finished work. Output: text on stderr; bars and spinners are s
 is a terminal. Called by the commands.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self
+
+from wavenet.cli.options import print_message
 
 
-@contextmanager
-def progress_bar(unit: str, total: int) -> Iterator[Callable[[float], None]]:
-    """Show a progress bar with the remaining time; yield a function that advances it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+class ProgressBar:
+    """A bar with the remaining time; a `wavenet.progress.Progress`.
 
-    console = Console(stderr=True)
-    columns = (
-        BarColumn(),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f} " + unit),
-        TimeRemainingColumn(),
-    )
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, disable=hidden, transient=True) as progress:
-        task = progress.add_task(unit, total=total)
-        yield lambda done: progress.advance(task, done)
+    Args:
+        unit: of the amounts, in the plural.
+        total: of all amounts.
+    """
+
+    def __init__(self, unit: str, total: int):
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = (
+            BarColumn(),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} " + unit),
+            TimeRemainingColumn(),
+        )
+        hidden = not console.is_terminal
+        self._bar = Progress(*columns, console=console, disable=hidden, transient=True)
+        self._task = self._bar.add_task(unit, total=total)
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Clear the bar."""
+        self._bar.stop()
+
+    def advance(self, amount: float) -> None:
+        """Count finished work."""
+        self._bar.advance(self._task, amount)
+
+    def message(self, text: str) -> None:
+        """Print a message above the bar."""
+        print_message(text)
 
 
 @contextmanager

@@ -12,7 +12,6 @@ import typer
 
 from wavenet.cli.clip_generation import (
     GuardOption,
-    TimedClip,
     draw_from_candidates,
     generate_with_progress,
     plan_output_paths,
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wavenet.checkpoint import Checkpoint
+    from wavenet.generation.generate import GeneratedClip
     from wavenet.generation.request import GenerationRequest
 
 
@@ -94,11 +94,11 @@ def vocode(
     request = GenerationRequest(samples, labels, seed, frame_features=frame_features)
     runner = make_engine(engine, loaded.model, precision, threads)
     if candidates == 1:
-        ((_, clip),) = generate_with_progress(loaded, [request], sampling, runner, guard)
+        ((clip, elapsed),) = generate_with_progress(loaded, [request], sampling, runner, guard)
     else:
-        clip = draw_from_candidates(loaded, request, candidates, sampling, runner)
+        clip, elapsed = draw_from_candidates(loaded, request, candidates, sampling, runner)
     clip = apply_mel_matching(loaded, clip, request, mel_matching_iterations)
-    audio, elapsed = samples / loaded.config.audio.sample_rate, clip.elapsed
+    audio = samples / loaded.config.audio.sample_rate
     create_folder(paths[0].parent)
     save_clip(loaded, paths[0], request, clip, False)
     print_clip(loaded, paths[0], request, clip, False, elapsed / audio, json_)
@@ -108,8 +108,11 @@ def vocode(
 
 
 def apply_mel_matching(
-    loaded: "Checkpoint", clip: TimedClip, request: "GenerationRequest", iterations: int | None
-) -> TimedClip:
+    loaded: "Checkpoint",
+    clip: "GeneratedClip",
+    request: "GenerationRequest",
+    iterations: int | None,
+) -> "GeneratedClip":
     """Filter a clip until its mel frames match those of the request.
 
     Args:
