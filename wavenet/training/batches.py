@@ -1,8 +1,8 @@
-"""Training clips -> batches of codes, in an order that is a function of seed and step.
+"""Batches of codes from training clips, in an order that is a function of seed and step.
 
-Clips enter; batches of codes with masks leave. The order depends on the seed and the step only, so
-a resumed run continues with exactly the next batch. Each process of a training plans the whole
-batch by the lengths of the clips, and reads the waveforms of its own clips. Called by `task`.
+Input: clips. Output: batches of codes with masks. The order depends on the seed and the step only,
+so that a resumed run continues with exactly the next batch. Each process of a training plans the
+whole batch by the lengths of the clips, and reads the waveforms of its own clips. Called by `task`.
 """
 
 import math
@@ -36,7 +36,7 @@ class Batch:
         start: (B,) int64; where in its recording each clip begins, in samples.
         conditions: per clip, condition values by name, dropped conditions left out.
         total_samples, frame_features, first_frame: per clip, as in `TrainingClip`.
-        input_codes: (B, T) int64, what the model reads in place of the codes; None: the codes.
+        input_codes: (B, T) int64, the input of the model instead of the codes; None: the codes.
     """
 
     codes: Tensor
@@ -54,11 +54,11 @@ BatchT = TypeVar("BatchT")
 
 @dataclass(frozen=True)
 class MicroBatches(Generic[BatchT]):
-    """What one process computes of a step.
+    """The part of a step that one process computes.
 
     Attributes:
-        batches: its clips, processed one batch after the other; empty if the other processes have
-            all clips.
+        batches: its clips, processed one batch after the other; empty if all clips are on other
+            processes.
         step_targets: number of targets of the whole step, over all processes.
     """
 
@@ -81,20 +81,20 @@ def training_batches(
     """Yield the micro-batches of each step, without end, beginning with `first_step`.
 
     Args:
-        clips: to train on.
+        clips: of the training.
         codec: of the codes.
         model: its conditions.
         samples_per_step: largest padded size of a step's batch.
         gain_db: each clip gets a random gain from -gain_db to gain_db.
         seed: of order, gains, dropped conditions and noise.
-        parts: into which a step's batch is divided; which clips it has does not depend on that.
+        parts: number of parts of a step's batch; it does not change which clips the batch has.
         own_parts: indices of the parts that this process computes.
         input_noise: as in `draw_code_noise`; 0: none.
     Raises:
         DataError: there are no clips.
     """
     if not clips:
-        raise DataError("there is no clip to train on; choose a folder that holds audio")
+        raise DataError("there is no clip to train on; choose a folder that contains audio")
     lengths = [clip.samples for clip in clips]
     step = 0
     for epoch in count():
@@ -155,7 +155,7 @@ def plan_epoch(
 def partition_clips(lengths: Sequence[int], parts: int) -> list[list[int]]:
     """Partition clips into parts of about equal total length.
 
-    The longest clip is placed first, each into the part that is shortest so far.
+    Clips are assigned by decreasing length, each to the part with the smallest total so far.
 
     Returns:
         clip indices per part, sorted; the last parts are empty if there are few clips.
@@ -172,7 +172,7 @@ def partition_clips(lengths: Sequence[int], parts: int) -> list[list[int]]:
 def draw_dropped_conditions(model: ModelConfig, rng: np.random.Generator) -> set[str]:
     """Draw which conditions are dropped for a clip, each independently with its `dropout`.
 
-    One model so learns to predict with and without conditions, which guidance needs.
+    So one model learns to predict with and without conditions, which guidance needs.
     """
     dropout = {c.name: c.dropout for c in (*model.labels, *model.globals) if c.dropout}
     return {name for name, probability in dropout.items() if rng.random() < probability}
@@ -206,7 +206,7 @@ def collate(
         clips: of any length.
         codec: of the codes.
         model: its conditions; condition frames fit without a remainder.
-        gains: factor per clip; lowered where a clip would exceed full scale.
+        gains: factor per clip; lowered if the clip would exceed full scale.
         dropped: per clip, the names of conditions that are dropped.
         noises: per clip, noise (samples,) that is added to its input codes.
     """
@@ -216,8 +216,9 @@ def collate(
     waveform = torch.zeros(len(clips), longest)
     mask = torch.zeros(len(clips), longest, dtype=torch.bool)
     for row, (clip, gain) in enumerate(zip(clips, gains, strict=True)):
-        gain = clip_safe_gain(clip, gain)
-        conditions.append(condition_values(model, clip, gain, dropped[row] if dropped else ()))
+        gain = limit_gain(clip, gain)
+        omitted = dropped[row] if dropped else ()
+        conditions.append(batch_condition_values(model, clip, gain, omitted))
         waveform[row, : clip.samples] = clip.waveform * gain
         frame_features.append(apply_gain_db(model, clip.frame_features, 20 * math.log10(gain)))
         mask[row, clip.context : clip.samples] = True
@@ -234,12 +235,12 @@ def collate(
     )
 
 
-def clip_safe_gain(clip: TrainingClip, gain: float) -> float:
+def limit_gain(clip: TrainingClip, gain: float) -> float:
     """Return the gain, lowered if the clip would otherwise exceed full scale."""
     return min(gain, 1 / max(float(clip.waveform.abs().max()), 1e-6))
 
 
-def condition_values(
+def batch_condition_values(
     model: ModelConfig, clip: TrainingClip, gain: float, dropped: Collection[str]
 ) -> Mapping[str, ConditionValue]:
     """Return the condition values of a clip: its fields, and numbers derived from its waveform.
@@ -262,7 +263,7 @@ def condition_values(
 def add_code_noise(codes: Tensor, noises: Sequence[Tensor], n_classes: int) -> Tensor:
     """Return codes (B, T) with noise added to each clip, clamped to 0..n_classes - 1.
 
-    Padding stays as it is.
+    Padding is not changed.
     """
     noisy = codes.clone()
     for row, noise in zip(noisy, noises, strict=True):

@@ -1,7 +1,7 @@
-"""A prepared corpus -> its training clips, each read from disk when it is accessed.
+"""Training clips of a prepared corpus, each read from disk when it is accessed.
 
-A corpus enters; sequences of clips leave, of which only indices are in memory: a million clips need
-no more memory than their index. Called by `dataset`.
+Input: a corpus. Output: sequences of clips, of which only indices are in memory: a million clips
+need no more memory than their index. Called by `dataset`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,8 +37,8 @@ class CorpusRecordings:
     """The recordings of a corpus, with the frames that a model needs.
 
     Attributes:
-        corpus: where samples are read from.
-        model: which frames it needs, and how much context.
+        corpus: source of the samples.
+        model: its conditions and its receptive field.
         longest: most targets of a clip.
         frame_features: recording index -> frames (F, columns), cached.
     """
@@ -87,7 +87,7 @@ class CorpusClip(TrainingClip):
 
     @cached_property
     def waveform(self) -> Tensor:
-        """(T,) float32, read now."""
+        """Read the samples (T,), float32."""
         bounds = self._bounds
         samples = self._recordings.corpus.read(self._recording, bounds.start, bounds.end)
         return torch.from_numpy(samples)
@@ -104,7 +104,7 @@ class CorpusClip(TrainingClip):
 
     @cached_property
     def frame_features(self) -> Tensor:
-        """(F, columns), computed now from the whole recording, as for a folder."""
+        """Compute the frames (F, columns) from the whole recording, as for a folder."""
         frames = self._recordings.frame_features(self._recording)
         return frames[self._bounds.first_frame : self._bounds.last_frame]
 
@@ -142,9 +142,9 @@ def open_corpus_clips(
     """Split a corpus into the same clips as the folder that it was prepared from.
 
     Returns:
-        clips for training, for validation, for a test.
+        clips for training, for validation, for the test.
     Raises:
-        DataError: the corpus is damaged, of another rate, or lacks arrays that the model needs.
+        DataError: the corpus is damaged, has another rate, or lacks arrays that the model needs.
         ConfigError: fields are requested that the corpus was not prepared with.
         ConditionError: settings of a condition that are impossible at this rate.
     """

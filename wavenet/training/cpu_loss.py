@@ -1,9 +1,10 @@
 """The loss of a batch and its gradient on a CPU, for a WaveNet: clip by clip, several at a time.
 
-Clips do not depend on each other. One thread per clip is faster than all threads on one matrix
-product: threads do not wait for each other after every product, and padding is not computed. It
-also needs less memory, because the gradient of a clip is computed with its loss, before the next
-clip. Called by `task`, for the models that `supports` accepts.
+Input: a batch of codes and its conditioning. Output: nats, with gradients. Clips do not depend on
+each other. One thread per clip is faster than all threads on one matrix product: threads do not
+wait for each other after every product, and padding is not computed. It also needs less memory,
+because the gradient of a clip is computed with its loss, before the next clip. Called by `task`,
+for the models that `supports` accepts.
 """
 
 from collections.abc import Callable, Sequence
@@ -70,13 +71,13 @@ def clipwise_nll(
         model: on the CPU.
         codes: (B, T) int64; mask: (B, T), true where a sample is a target; start: as in `WaveNet`.
         conditioning: of the batch.
-        input_codes: (B, T) int64, what the model reads: the codes, or the codes with noise.
+        input_codes: (B, T) int64, the input of the model: the codes, or the codes with noise.
     """
     full_dtype, bf16 = model.skip.weight.dtype, torch.is_autocast_enabled("cpu")
     blocks = cast_blocks(model, torch.get_autocast_dtype("cpu") if bf16 else full_dtype)
     parameters = [p for p in model.parameters() if p.requires_grad]
     needs_grad = torch.is_grad_enabled() and bool(parameters)
-    # padding and context skip the post-net, except what completes a multiple of samples
+    # the output layers run from the first target to the last, rounded out to a multiple of samples
     pad = -codes.shape[1] % SAMPLE_MULTIPLE
     codes, input_codes, mask = (F.pad(x, (0, pad)) for x in (codes, input_codes, mask))
     has_targets = mask.unflatten(1, (-1, SAMPLE_MULTIPLE)).any(2)
@@ -86,7 +87,7 @@ def clipwise_nll(
 
     def clip_loss(n: int) -> tuple[Tensor, Gradients]:
         begin, end = int(begins[n]), int(ends[n])
-        # no cache: another thread could free the weights that this one has cast
+        # no cache: another thread could free the weights that this thread has cast
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=bf16, cache_enabled=False)
         with torch.set_grad_enabled(needs_grad), autocast:
             gated = gated_output(
@@ -103,7 +104,10 @@ def clipwise_nll(
 
 
 def _compute_clips(clip_loss: ClipLoss, clips: int) -> list[tuple[Tensor, Gradients]]:
-    """Compute all clips, as many at a time as torch has threads, which are shared among them."""
+    """Compute the clips in groups, in parallel: one clip per thread.
+
+    If the last group has fewer clips than torch has threads, each of its clips has several threads.
+    """
     threads = torch.get_num_threads()
     results: list[tuple[Tensor, Gradients]] = []
     for first in range(0, clips, threads):

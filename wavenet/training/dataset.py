@@ -1,9 +1,9 @@
-"""A folder of recordings, or a prepared corpus -> clips for training, validation and test.
+"""Clips for training, validation and test, from a folder of recordings or a prepared corpus.
 
-Audio files enter: their fields through `audio_metadata`, their frames through
-`model.frame_features`. All recordings of a folder are held in memory; the clips of a corpus
-are read on access (`corpus_dataset`). Called by the command line and the
-evaluations; `batches` collates the clips.
+Input: audio files, with fields from `audio_metadata` and frames from `model.frame_features`.
+Output: a `Dataset`, whose clips `batches` collates. All recordings of a folder are held in memory;
+the clips of a corpus are read on access (`corpus_dataset`). Called by the command line and the
+evaluations.
 """
 
 from collections.abc import Iterable, Sequence
@@ -43,7 +43,7 @@ class Dataset:
 
     Attributes:
         train, validation, test: clips.
-        skipped: one sentence per file that cannot be used.
+        skipped: one sentence per file that training cannot use.
         n_speeds: number of speeds at which each recording for training is played.
     """
 
@@ -62,8 +62,8 @@ def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Data
     Only the index of a prepared corpus is read.
 
     Raises:
-        DataError: nothing to train on, or a corpus that is damaged or of another rate.
-        ConfigError: fields of a corpus are requested that it was not prepared with.
+        DataError: there is no clip to train on, or the corpus is damaged or has another rate.
+        ConfigError: the corpus was not prepared with the requested fields.
     """
     if data.folder is None:
         raise DataError("no folder of audio is given; set data.folder in the recipe or --data")
@@ -97,7 +97,7 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
             continue
         validation.extend(clips[split:])
         for version in (clips, *perturbed):
-            # of a recording whose end is held out, the same fraction at every speed
+            # if the end of a recording is held out: the same fraction at every speed
             train.extend(version[: split * len(version) // len(clips)])
     return Dataset(train, validation, test, skipped, 1 + len(data.speed_perturbation))
 
@@ -106,8 +106,8 @@ def _read_clips(
     entry: AudioFile, data: DataConfig, sample_rate: int, model: ModelConfig, speed: float
 ) -> list[TrainingClip]:
     """Read a recording at a speed and cut it into segments with their frames."""
-    # Resampled to a lower rate than it is played at, a recording is faster. Resampling straight
-    # from the file keeps all the treble that a slowed recording has.
+    # A recording that is resampled to a lower rate than the model's sounds faster. Resampling
+    # directly from the file keeps all high frequencies that a slowed recording can have.
     waveform = io.read(entry.path, round(sample_rate / speed)).waveform
     frames = compute_frame_features(
         model, sample_rate, waveform, _read_arrays(entry.path, model.locals)

@@ -1,7 +1,7 @@
 """A report on a folder of recordings: lengths, rates, fields, clipping, silence, unreadable files.
 
-A folder enters, read as training reads it; a `DatasetReport` leaves before the first file and after
-each. A prepared corpus holds its report already. Called by `wavenet data report` and the studio.
+Input: a folder, read as in training. Output: a `DatasetReport` before the first file and after
+each. A prepared corpus has its report already. Called by `wavenet data report` and the studio.
 """
 
 import re
@@ -17,16 +17,16 @@ from wavenet.audio_metadata import AUDIO_SUFFIXES, AudioFile, find_audio_files, 
 from wavenet.corpus.format import is_corpus, read_corpus_report
 from wavenet.corpus.reader import Corpus
 
-MAX_LISTED = 20  # names or sentences: enough to see what is wrong
+MAX_LISTED = 20  # names or sentences: enough to see the problem
 
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What is known about a folder so far; complete once `done` equals `files`.
+    """The report on the files of a folder read so far; complete if `done` equals `files`.
 
     Attributes:
         files: number of recordings; with a pattern, of those whose names match it.
-        format: where fields come from; None if there are none.
+        format: source of the fields; None if there are no fields.
         fields: by name, the values that occur, sorted.
         done: files read so far; readable: of these, those that training can use.
         seconds: of all readable ones together.
@@ -64,14 +64,14 @@ def scan_dataset(
 ) -> Iterator[DatasetReport]:
     """Read every recording of a folder; yield a report before the first one and after each.
 
-    Everything that is known without opening a recording is checked before this returns.
+    All checks that need no audio are done before this returns.
 
     Args:
         folder, pattern, metadata: as in `audio_metadata.find_audio_files`; or a prepared corpus,
             and the pattern or metadata that it was prepared with.
     Raises:
-        DataError: as `audio_metadata.find_audio_files`; a corpus that is damaged.
-        ConfigError: a corpus that was prepared with other fields.
+        DataError: as `audio_metadata.find_audio_files`, or the corpus is damaged.
+        ConfigError: the corpus was prepared with other fields.
     """
     if is_corpus(folder):
         return iter([_report_of_corpus(folder, pattern, metadata)])

@@ -1,12 +1,12 @@
 """The processes of one training and their communication: all of torch.distributed is here.
 
-torchrun starts the processes and sets environment variables that identify each. `init_ranks`
-connects them; a `Ranks` leaves, which sums results over all processes. The first process writes
-files and messages. Called by the command line, which passes the `Ranks` on to `loop`.
+torchrun starts the processes and sets environment variables that identify each. Input: these
+variables. Output: a `Ranks`, which sums results over all processes. The first process writes files
+and messages. Called by the command line, which passes the `Ranks` on to `loop`.
 
-Nothing here is encrypted or authenticated: any process that reaches torchrun's port takes part. On
-one machine the processes communicate over its loopback interface; several machines need a private
-network.
+Nothing here is encrypted or authenticated: any process that can reach torchrun's port can take
+part. On one machine the processes communicate over its loopback interface; several machines need a
+private network.
 """
 
 import hashlib
@@ -24,8 +24,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-# torch imports this module lazily, once a process group exists. Its functions then keep the group
-# for ever: the group's threads outlive the interpreter, and sometimes crash the process.
+# torch imports this module lazily, when a process group exists. Its functions then refer to the
+# group for ever: the group's threads outlive the interpreter, and sometimes crash the process.
 import torch.distributed.nn
 from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
@@ -35,8 +35,8 @@ from audio_utils.errors import AudioError
 from wavenet.devices import AUTO, choose_device
 from wavenet.errors import ConfigError, TrainingError, WaveNetError
 
-# Longer than the others ever wait for one process: for a snapshot on a slow disk, or for a sample
-# clip. Short enough to notice a process that hangs.
+# Longer than any expected wait for one process, such as for a snapshot on a slow disk or for a
+# sample clip; short enough to notice a process that hangs.
 TIMEOUT = timedelta(minutes=10)
 _TORCHRUN_VARIABLES = {
     *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
@@ -47,7 +47,7 @@ _LOOPBACK_INTERFACES = ("lo", "lo0")
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those of a training; a single process by default.
+    """The rank of this process in a training, and its communication; by default a single process.
 
     Attributes:
         rank: of this process, counted from 0.
@@ -64,7 +64,7 @@ class Ranks:
 
     @property
     def max_wait_seconds(self) -> float:
-        """How long one process may let the others wait."""
+        """The longest time in seconds that the others may wait for one process."""
         return TIMEOUT.total_seconds() / 2
 
     @property
@@ -108,7 +108,7 @@ class Ranks:
         """Check that all processes have the same recipe and recordings.
 
         Raises:
-            TrainingError: they have not.
+            TrainingError: they differ.
         """
         digest = int.from_bytes(hashlib.sha256(content.encode()).digest()[:7])
         # the maximum and, as a negated maximum, the minimum
@@ -122,7 +122,7 @@ class Ranks:
             )
 
     def choose_device(self, name: str = AUTO) -> torch.device:
-        """Return a GPU of its own for each process, or the CPU for all.
+        """Return a different GPU for each process, or the CPU for all.
 
         Raises:
             ConfigError: as `devices.choose_device`, or one GPU is named for several processes.
@@ -132,8 +132,8 @@ class Ranks:
         if name.startswith("cuda:"):
             raise ConfigError(
                 f"--device {name} is one GPU for {self.local_world_size} processes; omit it, "
-                "and each process uses a GPU of its own (the variable CUDA_VISIBLE_DEVICES limits "
-                "which)"
+                "and each process uses a different GPU (the variable CUDA_VISIBLE_DEVICES selects "
+                "them)"
             )
         if choose_device(name).type == "cpu":
             return torch.device("cpu")
@@ -177,7 +177,7 @@ SINGLE_RANK = Ranks()
 def init_ranks() -> Iterator[Ranks]:
     """Connect to the other processes of a training, if torchrun started this one.
 
-    The process that meets an error first reports it; the others exit without a message.
+    The first process that fails reports its error; the others exit without a message.
 
     Raises:
         TrainingError: the others cannot be reached.
@@ -201,7 +201,7 @@ def init_ranks() -> Iterator[Ranks]:
 
 
 def _connect() -> Ranks:
-    """Open a process group under a store prefix of its own."""
+    """Open a process group under a new store prefix."""
     local_rank, local_world_size = (
         int(os.environ[name]) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE")
     )
@@ -222,8 +222,8 @@ def _connect() -> Ranks:
 def _agree_on_prefix(store: Store, rank: int, world_size: int) -> str:
     """Agree on a store prefix that no earlier processes have used.
 
-    When torchrun restarts processes, the store still has the addresses of the ended ones, to which
-    gloo would try to connect (https://github.com/pytorch/pytorch/issues/135712).
+    When torchrun restarts processes, the store still has the addresses of the ended ones, and gloo
+    would try to connect to them (https://github.com/pytorch/pytorch/issues/135712).
     """
     own = uuid.uuid4().hex
     if rank == 0:
@@ -266,7 +266,7 @@ def _peer_errors() -> Iterator[None]:
         if restarts < max_restarts:
             advice = "torchrun now starts it again"
         raise TrainingError(
-            f"another process of this training {event}; what was saved is kept: {advice}"
+            f"another process of this training {event}; the saved steps are kept: {advice}"
         ) from None
 
 

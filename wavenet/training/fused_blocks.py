@@ -1,9 +1,9 @@
-"""The residual blocks of a WaveNet on a CPU, for one clip, as one function with its own backward.
+"""The residual blocks of a WaveNet on a CPU, for one clip, as one autograd function.
 
-Codes and conditioning of one clip enter; the gated outputs of all layers leave. The arithmetic is
-that of `WaveNet.hidden_states`, which stays the definition. This is faster because taps are not
-copied side by side, results are written in place, and one clip at a time stays in the cache.
-Equality with the definition, gradients included, is tested. Called by `cpu_loss`.
+Input: codes and conditioning of one clip. Output: the gated outputs of all layers. The arithmetic
+is that of `WaveNet.hidden_states`, which remains the definition. This is faster because taps are
+not copied side by side, results are written in place, and one clip at a time fits into the cache.
+Tests check that outputs and gradients equal those of the definition. Called by `cpu_loss`.
 
 Shapes: T samples of a clip, R residual channels, G gate channels of each half, L layers, K taps.
 """
@@ -69,7 +69,7 @@ class _FusedBlocks(torch.autograd.Function):
             if biases is not None:
                 ab.add_(biases[n])
             a, b = ab.chunk(2, dim=1)
-            # tanh(a) = 2 σ(2 a) - 1: torch.tanh takes several times as long on a CPU
+            # tanh(a) = 2 σ(2 a) - 1: torch.tanh is several times slower on a CPU
             a.copy_(scratch.copy_(a).mul_(2).sigmoid_().mul_(2).sub_(1))
             z = a * b.sigmoid_()
             if block.residual is not None and block.residual_bias is not None:
@@ -131,7 +131,7 @@ def gated_output(
     conditioning: Conditioning,
     start: int,
 ) -> Tensor:
-    """Compute the gated outputs of all layers for one clip, the input of the post-net.
+    """Compute the gated outputs of all layers for one clip, the input of the output layers.
 
     Args:
         model: on the CPU; blocks: from `cast_blocks`.

@@ -1,9 +1,9 @@
-"""The training loop: a task -> checkpoints, snapshots and metrics.
+"""The training loop.
 
-The loop knows neither networks nor data (see `task`), and it prints nothing: it calls `on_record`
-with one record per step and asks `should_stop` after each step whether to end early. Several
-processes do the same steps, each with its part of a batch (`distributed`); the first of them
-writes. Called by the command line.
+Input: a task, which has model and data (see `task`). Output: checkpoints, snapshots and metrics.
+The loop prints nothing: it calls `on_record` with one record per step, and ends early if
+`should_stop` returns true after a step. Several processes do the same steps, each with its part of
+a batch (`distributed`); the first process writes all files. Called by the command line.
 """
 
 import time
@@ -72,8 +72,8 @@ def train(
                     records[-1] |= validate_and_keep_best(task, state, folder, ranks)
                 if metrics is None:
                     continue
-                # Before the snapshot: a resumed run deletes records of later steps, and so has a
-                # record of every step.
+                # Before the snapshot: a resumed run deletes the records of later steps, so that
+                # each step has exactly one record.
                 for record in records:
                     metrics.write(record)
                 if actions.save:
@@ -101,7 +101,7 @@ def _open_run(
 
 
 class StepActions(NamedTuple):
-    """What follows a step."""
+    """The actions after a step."""
 
     validate: bool
     save: bool
@@ -115,7 +115,7 @@ def _run_steps(
     should_stop: Callable[[], bool],
     ranks: Ranks,
 ) -> Iterator[tuple[list[dict[str, Any]], StepActions]]:
-    """Do the steps up to the last; yield the records available after each, and what follows."""
+    """Do the steps up to the last; yield after each its records and actions."""
     settings = task.settings
     start, samples, is_last = time.perf_counter(), 0, state.step >= settings.steps
     while not is_last:
@@ -161,8 +161,9 @@ def train_step(
 ) -> StepResult:
     """Do one step; the weights change only if loss and gradient are finite.
 
-    On a CPU that is checked here. On a GPU, checking here would mean waiting: instead `found_inf`
-    keeps the weights unchanged in this and all later steps, and `MetricsQueue` raises the error.
+    On a CPU that is checked here. On a GPU a check here would wait for all its work: instead
+    `found_inf` keeps the weights unchanged in this and all later steps, and `MetricsQueue` raises
+    the error.
 
     Args:
         step: the micro-batches of this process.
@@ -177,7 +178,7 @@ def train_step(
     loss = torch.zeros((), device=device)
     for batch in step.batches:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            # every target of the step has the same weight, in whichever micro-batch it is
+            # all targets of the step have the same weight, in all micro-batches
             batch_loss = task.loss(state.model, batch) * (batch.targets / step.step_targets)
         batch_loss.backward()
         loss += batch_loss.detach()

@@ -1,7 +1,7 @@
 """The curves of a run, read from a `metrics.jsonl` that is still being written.
 
-The file enters, its last line perhaps incomplete; a few hundred points leave, however many steps it
-has. Called by `run_status`.
+Input: the file, whose last line may be incomplete. Output: at most a few hundred points, for any
+number of steps. Called by `run_status`.
 """
 
 import json
@@ -70,7 +70,7 @@ class MetricsHistory:
             validation = record.get("bits_per_sample")
             bits = None if validation is None else float(validation)
         except (ValueError, KeyError, TypeError):
-            return  # torn by a crash
+            return  # incomplete after a crash
         self._smoothed_loss = smooth_loss(self._smoothed_loss, loss)
         if self.step_samples:
             samples = self.step_samples + LOSS_WEIGHT * (samples - self.step_samples)

@@ -1,7 +1,7 @@
-"""The card of a trained checkpoint: what it is, what it was trained on, its bits per sample.
+"""The card of a trained checkpoint: the model, its training data, its bits per sample.
 
-Config, model, dataset and results enter; a README.md beside the weights leaves. The card has a line
-that marks it as generated: a card without that line, edited by a person, is never overwritten.
+Input: config, model, dataset and results. Output: a README.md beside the weights. The card has a
+line that marks it as generated: a card without that line, edited by a person, is never overwritten.
 Called by `task`.
 """
 
@@ -23,8 +23,8 @@ tags: [audio, {architecture}]
 {mark}
 # {name}
 
-A model trained with WaveNet Studio. Before you publish it, add what the licence of the data
-requires, whose voices these are, and that they agreed.
+A model trained with WaveNet Studio. Before you publish it, add the notices that the licence of the
+data requires, the names of the speakers, and that they agreed.
 
 | | |
 |---|---|

@@ -3,7 +3,7 @@
 The momentum of a matrix is replaced by the nearest matrix with orthonormal rows or columns, which a
 few matrix products approximate. Matrices of one shape are processed together: a model has dozens of
 small ones, and the interpreter would dominate if they were processed one by one (`torch.optim.Muon`
-takes three times as long here; a test checks that the results agree). Called by `state`.
+is three times slower here; a test checks that the results agree). Called by `state`.
 
 Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the step size
 that suits AdamW's learning rates: Liu et al. 2025, "Muon is scalable for LLM training", section

@@ -1,7 +1,7 @@
 """The negative log-likelihood of codes under predicted distributions, summed over targets.
 
-Params, codes and a mask enter; nats leave. Called by `cpu_loss` for each clip and by `task` for a
-whole batch.
+Input: params, codes and a mask. Output: nats. Called by `cpu_loss` for each clip and by `task` for
+a whole batch.
 """
 
 import torch.nn.functional as F
@@ -15,21 +15,21 @@ def sum_nll(
     params: Tensor,
     codes: Tensor,
     mask: Tensor,
-    without_selection: bool = False,
+    mask_only: bool = False,
 ) -> Tensor:
     """Sum the negative log-likelihood, in nats, of the codes that are targets.
 
     Args:
         distribution: of the model.
         params: (N, P); codes: (N,) int64; mask: (N,) bool, true where a code is a target.
-        without_selection: compute the log-likelihood of all codes and mask the sum. To select the
-            targets, the number of targets would have to be read from a GPU, which means waiting.
+        mask_only: compute the log-likelihood of all codes and mask it, instead of selecting the
+            targets first; a selection would wait for the GPU, to read the number of targets.
     """
     params = params.float()
     if isinstance(distribution, Categorical):
-        # the same number from one fused operation
+        # the same result from one fused operation
         return F.cross_entropy(params, codes.masked_fill(~mask, -100), reduction="sum")
-    if without_selection:
+    if mask_only:
         log_probs = distribution.log_prob(params.t()[None], codes[None])
         return -log_probs.masked_fill(~mask, 0).sum()
     return -distribution.log_prob(params[mask].t()[None], codes[mask][None]).sum()

@@ -1,9 +1,9 @@
 """Batches on the device of the training step, prepared in advance.
 
-Micro-batches of `batches` enter; the same leave in the same order as `DeviceBatch`. For a GPU, a
-thread collates the next batches into pinned memory, so that they are copied while the GPU computes
-and the step does not wait. On a CPU nothing is prefetched: the step needs all cores. Called by
-`task`.
+Input: the micro-batches of `batches`. Output: the same micro-batches in the same order, as
+`DeviceBatch`. For a GPU, a thread collates the next batches into pinned memory, so that they are
+copied while the GPU computes and the step does not wait. On a CPU nothing is prefetched: the step
+needs all cores. Called by `task`.
 """
 
 from collections import deque
@@ -31,7 +31,7 @@ class DeviceBatch:
         start: (B,) int64, always on the CPU: the model reads numbers from it.
         conditioning: of the batch.
         targets: number of targets of this batch.
-        input_codes: (B, T) int64, what the model reads in place of the codes; None: the codes.
+        input_codes: (B, T) int64, the input of the model instead of the codes; None: the codes.
     """
 
     codes: Tensor
@@ -50,7 +50,7 @@ class DeviceBatch:
         return self._mapped(move)
 
     def pinned(self) -> "DeviceBatch":
-        """Copy to pinned memory, from which a GPU copies by itself."""
+        """Copy to pinned memory, from which a GPU can copy without the CPU."""
         return self._mapped(Tensor.pin_memory)
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> "DeviceBatch":
@@ -64,10 +64,10 @@ class DeviceBatch:
 
 
 def make_device_batch(batch: Batch, model: AutoregressiveModel[Any]) -> DeviceBatch:
-    """Look up the conditions of a batch; all tensors stay on the CPU.
+    """Encode the conditions of a batch; all tensors stay on the CPU.
 
     Args:
-        model: whose condition network the step is going to run and train; nothing runs here.
+        model: its conditions; its condition network is run by the step, not here.
     Raises:
         ConditionError: a value of a condition is missing.
     """

@@ -1,6 +1,6 @@
-"""Reports on a training for a person: a progress bar on a terminal, lines elsewhere, TensorBoard.
+"""Progress of a training for the user: a bar on a terminal, otherwise lines; TensorBoard.
 
-Records of `loop.train` enter; text on stderr leaves, and TensorBoard files if it is installed.
+Input: records of `loop.train`. Output: text on stderr, and TensorBoard files if it is installed.
 Called by the command line.
 """
 

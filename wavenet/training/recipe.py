@@ -1,9 +1,9 @@
 """A recipe: audio rate, codec, model, data and optimisation of one training, read from TOML.
 
-A file name, or the name of a built-in recipe, enters; a checked `RecipeConfig` leaves. Unknown
-keys, wrong types, NaN and contradictions are refused with a sentence that names the key. Called by
-the command line, the studio and the evaluations. Built-in recipes are in `recipes/` beside this
-file.
+Input: a file name, or the name of a built-in recipe. Output: a checked `RecipeConfig`. Unknown
+keys, wrong types, NaN and contradictions are refused with a sentence that names the key. Built-in
+recipes are in `recipes/` beside this file. Called by the command line, the studio and the
+evaluations.
 """
 
 import json
@@ -24,7 +24,7 @@ BUILT_IN = Path(__file__).parent / "recipes"
 
 
 class DataConfig(StrictConfig):
-    """Where recordings and their fields come from, and which recordings are held out.
+    """The sources of recordings and fields, and the held-out recordings.
 
     Attributes:
         folder: of recordings, or a prepared corpus.
@@ -67,7 +67,7 @@ class TrainConfig(StrictConfig):
         samples_per_step: clips are added to a step until its padded size reaches this, over all
             processes.
         accumulation_steps: micro-batches per step: less memory on a GPU, the same curve.
-        stable_fraction: of the steps after the warm-up, before the learning rate begins to fall.
+        stable_fraction: fraction of the steps after the warm-up with a constant learning rate.
         muon_learning_rate: of Muon, for the matrices between the layers, in a fixed ratio to
             `learning_rate`; None: AdamW for all parameters.
         gain_db: each clip gets a random gain from -gain_db to gain_db.
@@ -96,7 +96,7 @@ class TrainConfig(StrictConfig):
 
 
 class RecipeConfig(StrictConfig):
-    """A whole recipe. Label conditions without values get their values from the data."""
+    """A recipe. Label conditions without values receive their values from the data."""
 
     name: Name
     audio: AudioConfig
@@ -132,7 +132,7 @@ def load_recipe(name: str) -> RecipeConfig:
         path = BUILT_IN / f"{name}.toml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in BUILT_IN.glob("*.toml")))
-        raise ConfigError(f"{name} is no recipe file; expected a .toml file or one of {known}")
+        raise ConfigError(f"{name} is not a recipe file; expected a .toml file or one of {known}")
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,7 +1,8 @@
-"""A recipe and a dataset -> the config of the checkpoint to be trained.
+"""The config of the checkpoint to be trained.
 
-A recipe may leave open what only the data knows: the values of its label conditions and the default
-length of a clip. `resolve_config` fills them in. Called by the command line, before `loop`.
+Input: a recipe and a dataset. Output: a `CheckpointConfig`. A recipe may omit the values of its
+label conditions and the default length of a clip; they are then taken from the dataset. Called by
+the command line, before `loop`.
 """
 
 import statistics
@@ -24,7 +25,7 @@ def resolve_config(recipe: RecipeConfig, dataset: Dataset) -> CheckpointConfig:
 
     Raises:
         DataError: a clip lacks a field that is a label condition of the model.
-        ConfigError: the data has a label that the recipe does not list.
+        ConfigError: the data contain a label value that is not in the recipe.
     """
     conditions = []
     for condition in recipe.model.conditions:
@@ -33,7 +34,8 @@ def resolve_config(recipe: RecipeConfig, dataset: Dataset) -> CheckpointConfig:
             unknown = set(found) - set(condition.values or found)
             if unknown:
                 raise ConfigError(
-                    f"the data has {condition.name} {min(unknown)!r}, not in the recipe"
+                    f"the data contain {condition.name} {min(unknown)!r}, "
+                    "which is not in the recipe"
                 )
             values = {**condition.model_dump(), "values": condition.values or found}
             condition = make_config(LabelCondition, f"the labels of {condition.name}", **values)

@@ -1,6 +1,6 @@
-"""A training run as a folder and a process of its own, which outlives the process that started it.
+"""A training run as a folder and a separate process, which outlives the process that started it.
 
-A `RunPlan` enters; a folder with plan, recipe and recordings leaves, and a `wavenet train` process
+Input: a `RunPlan`. Output: a folder with plan, recipe and recordings, and a `wavenet train` process
 that writes its output to `run.log`. Nothing about a run is kept in memory: `run_status` reads it
 from the folder. Called by the studio.
 """
@@ -40,7 +40,7 @@ RunAction = Literal["run", "pause", "stop"]
 
 
 class RunPlan(StrictConfig):
-    """The content of `run.json`: all that is needed to start or resume a run.
+    """The content of `run.json`, sufficient to start or resume a run.
 
     Attributes:
         name: of the run, its folder and its model.
@@ -61,13 +61,13 @@ class RunPlan(StrictConfig):
 
 
 class RunControl(StrictConfig):
-    """The content of `control.json`: the newest requested action, and the process it is for.
+    """The content of `control.json`: the newest requested action, and its process.
 
     Attributes:
         pid: of the process.
         started: when the process started, in seconds since 1970.
-        process_tag: an argument of its command line that no later process with the same id has;
-            None: the argument that names the folder.
+        process_tag: an argument of its command line that distinguishes it from a later process
+            with the same id; None: the argument that names the folder.
     """
 
     action: RunAction
@@ -108,7 +108,9 @@ def start(
         root.mkdir(parents=True, exist_ok=True)
         folder.mkdir()
     except OSError as error:
-        raise FolderError(f"the folder {folder} cannot be made: {os_error_reason(error)}") from None
+        raise FolderError(
+            f"the folder {folder} cannot be created: {os_error_reason(error)}"
+        ) from None
     try:
         if write_recordings is not None:
             (folder / RECORDINGS_FOLDER).mkdir()
@@ -144,7 +146,7 @@ def pause(folder: Path) -> None:
     """Ask a run to save and end after its current step.
 
     Raises:
-        TrainingError: no process is known to be this run.
+        TrainingError: the process of this run is not known for certain.
     """
     pid = _find_process(folder)
     if not pid:
@@ -156,7 +158,7 @@ def pause(folder: Path) -> None:
 
 
 def stop(folder: Path) -> None:
-    """Pause, and treat what the run has learned as its result; `resume` still continues it.
+    """Pause, and mark the run as stopped; `resume` can still continue it.
 
     Raises:
         TrainingError: the run is starting, and its process is not known for certain.
@@ -179,7 +181,7 @@ def read_plan(folder: Path) -> RunPlan:
     try:
         return parse_config(RunPlan, (folder / PLAN_FILE).read_bytes(), PLAN_FILE)
     except OSError:
-        raise TrainingError(f"{folder.name} is no run that was started here") from None
+        raise TrainingError(f"{folder.name} is not a run of this studio") from None
     except ConfigError as error:
         raise TrainingError(f"the run {folder.name} cannot be used: {error}") from None
 
@@ -194,7 +196,7 @@ def read_control(folder: Path) -> RunControl | None:
 def is_end_requested(folder: Path) -> bool:
     """Return whether this process is a run that was asked to pause or stop.
 
-    The interrupt signal is not enough: one that arrives during an import can be lost there.
+    The interrupt signal alone is not enough, because it can be lost during an import.
     """
     control = read_control(folder)
     return control is not None and control.pid == os.getpid() and control.action != "run"
@@ -219,7 +221,7 @@ def is_starting(folder: Path) -> bool:
 def train_arguments(plan: RunPlan, folder: Path) -> list[str]:
     """Return the arguments of `wavenet train` for a run in an absolute folder.
 
-    They have `--resume` if there is a saved step.
+    `--resume` is included if there is a saved step.
     """
     # joined by "=", because a value may begin with a dash
     arguments = [

@@ -1,7 +1,7 @@
 """The status of a run, read from its folder: by any process, at any time, at little cost.
 
-The folder of a run that `run_process` created enters; a `RunStatus` leaves. Called by the studio,
-twice a second.
+Input: the folder of a run that `run_process` created. Output: a `RunStatus`. Called by the studio
+twice per second.
 """
 
 import re
@@ -27,7 +27,7 @@ RunState = Literal["starting", "running", "pausing", "paused", "stopped", "finis
 
 KILLED = "the process ended without a message: it was killed, or the machine was switched off"
 _LOG_TAIL = 8_000  # bytes of the log that are read
-_ERROR_PREFIX = "wavenet: "  # of the sentence with which the command ends
+_ERROR_PREFIX = "wavenet: "  # of the last line of the command, if it failed
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class RunStatus:
         sample_clips: (step, file) of the clips generated during training, the newest last.
         message: the newest line of the log; the error if the run failed.
         saved_step: the step from which the run can be resumed; 0: from the beginning.
-        has_checkpoint: whether there is a model to use.
+        has_checkpoint: whether the run has saved a model.
     """
 
     plan: RunPlan
@@ -58,7 +58,7 @@ class RunStatus:
 
     @property
     def is_active(self) -> bool:
-        """Whether a process works on it."""
+        """Whether the run has a process."""
         return self.state in ("starting", "running", "pausing")
 
 
@@ -66,10 +66,10 @@ def read_status(folder: Path) -> RunStatus:
     """Read the status of a run.
 
     Raises:
-        TrainingError: the folder holds no run that `run_process` started.
+        TrainingError: the folder is not that of a run that `run_process` started.
     """
     plan = read_plan(folder)
-    # before the other files: if the run ended in between, it would seem to have failed
+    # read first: otherwise a run that ends in between would seem to have failed
     state = _active_state(folder)
     saved_step = max((step for step, _ in _numbered(folder, "step-*")), default=0)
     history = _history(folder.absolute())
@@ -112,7 +112,7 @@ def _history(folder: Path) -> MetricsHistory:
 
 
 def _active_state(folder: Path) -> RunState | None:
-    """Return the state of a run that a process works on; None if there is no such process."""
+    """Return the state of a run that has a process; None if it has none."""
     holder, control = folder_lock.lock_holder(folder), read_control(folder)
     if holder is None and not is_starting(folder):
         return None
@@ -142,7 +142,7 @@ def _numbered(folder: Path, pattern: str) -> list[tuple[int, Path]]:
 
 
 def _read_log(path: Path) -> tuple[str, str]:
-    """Return the newest line of a log, and the error that it reports, "" if it reports none."""
+    """Return the newest line of a log, and the error in it, or "" if it has no error."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _LOG_TAIL))

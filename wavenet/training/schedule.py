@@ -1,7 +1,7 @@
-"""What the settings of a training mean for one step and for one device.
+"""Learning rate of a step; precision and delay of the metrics on a device.
 
-Settings and a step or a device enter; a learning rate, a precision or a delay leaves. Called by
-`loop`, `state` and `task`.
+Input: settings, and a step or a device. Output: a learning rate, a precision or a delay. Called by
+`loop` and `state`.
 """
 
 import math
@@ -29,7 +29,7 @@ def learning_rate(settings: TrainConfig, step: int) -> float:
 def uses_bf16(precision: str, device: torch.device) -> bool:
     """Return whether matrix products run in bf16.
 
-    "auto" chooses bf16 where it is faster: on a GPU, and on a CPU with bf16 arithmetic.
+    "auto" is bf16 if that is faster: on a GPU, and on a CPU with bf16 arithmetic.
     """
     if precision == "auto":
         cpu = torch.cpu.get_capabilities()
@@ -39,8 +39,8 @@ def uses_bf16(precision: str, device: torch.device) -> bool:
 
 
 def metrics_lag(device: torch.device) -> int:
-    """Return how many steps metrics may lag behind: 0 on a CPU, 1 on a GPU.
+    """Return the number of steps by which metrics are late: 0 on a CPU, 1 on a GPU.
 
-    To read a number from a GPU is to wait until it has finished all its work.
+    Reading a number from a GPU waits until the GPU has finished all its work.
     """
     return 0 if device.type == "cpu" else 1

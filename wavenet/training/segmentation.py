@@ -1,7 +1,7 @@
-"""A recording -> its training clips: where they begin, their context, which are held out.
+"""Segments of recordings: their bounds, their context, and the split into training and held-out.
 
-Lengths and settings enter; bounds of segments and the split into training, validation and test
-leave. Nothing is read here. Called by `dataset` for recordings in memory and by `corpus_dataset`
+Input: lengths and settings. Output: bounds of segments, and the split into training, validation and
+test. No audio is read here. Called by `dataset` for recordings in memory and by `corpus_dataset`
 for recordings on disk.
 """
 
@@ -23,9 +23,9 @@ class TrainingClip:
     """A recording, or one segment of a long one.
 
     Attributes:
-        waveform: (T,) float32 in [-1, 1]; the first `context` samples are no targets.
+        waveform: (T,) float32 in [-1, 1]; the first `context` samples are not targets.
         fields: by name, values of the file name or the metadata, and vectors from files.
-        start: where in the recording the waveform begins, in samples.
+        start: position in the recording at which the waveform begins, in samples.
         total_samples: length of the whole recording.
         context: samples at the beginning that are given, not predicted.
         source: file name of the recording, for messages.
@@ -49,11 +49,11 @@ class TrainingClip:
 
 
 class SegmentBounds(NamedTuple):
-    """Where a segment lies in its recording.
+    """The position of a segment in its recording.
 
     Attributes:
         start, end: its samples, context included, end excluded.
-        context: how many of these samples are given, not predicted.
+        context: number of these samples that are given, not predicted.
         first_frame, last_frame: its frames, the last excluded.
     """
 
@@ -70,14 +70,14 @@ def max_targets(data: DataConfig, sample_rate: int) -> int:
 
 
 def count_segments(total_samples: int, longest: int) -> int:
-    """Return into how many segments of at most `longest` targets a recording is cut."""
+    """Return the number of segments of a recording, each of at most `longest` targets."""
     return -(-total_samples // longest)
 
 
 def segment_bounds(
     total_samples: int, longest: int, model: ModelConfig, index: int
 ) -> SegmentBounds:
-    """Compute where a segment lies, with one receptive field of context before its targets.
+    """Compute the bounds of a segment, with one receptive field of context before its targets.
 
     The segments of a recording have about equal numbers of targets. A model whose receptive field
     is None carries its state instead: its segments have no context.
@@ -96,7 +96,7 @@ def segment_bounds(
     begin, end = (round(n * total_samples / segments) for n in (index, index + 1))
     receptive_field = model.receptive_field
     start = begin if receptive_field is None else max(0, begin - receptive_field)
-    # the frames around the samples, and one more to interpolate to
+    # the frames of the samples, one more for the interpolation, and the frames around them
     first, last = max(0, start // hop - width), -(-end // hop) + 1 + width
     return SegmentBounds(start, end, begin - start, first, last)
 
@@ -104,12 +104,12 @@ def segment_bounds(
 def split_point(
     data: DataConfig, fields: Mapping[str, str], segments: int, file_index: int, files: int
 ) -> int | None:
-    """Return how many segments of a recording are for training; None: all are for the test.
+    """Return the number of segments for training; None: all are for the test.
 
     The segments after the split point are for validation.
 
     Args:
-        data: which recordings are held out.
+        data: selects the held-out recordings.
         fields: of the recording.
         segments: of the recording.
         file_index: of the recording among all files, counted from 0.

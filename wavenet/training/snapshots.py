@@ -1,6 +1,6 @@
-"""What a run saves so that it can be resumed bit for bit.
+"""Snapshots, from which a run can be resumed bit for bit.
 
-A `TrainState` enters; `step-N/` leaves, with model, EMA and optimizers as safetensors, and
+Input: a `TrainState`. Output: `step-N/`, with model, EMA and optimizers as safetensors, and
 `state.json`. It is written under a temporary name and renamed when complete; the newest two are
 kept. `metrics.jsonl` has one line per step. Called by `loop`.
 """
@@ -33,7 +33,7 @@ class SnapshotInfo(StrictConfig):
 
     Attributes:
         best_bits: None before the first validation.
-        model: None in a snapshot from before this was saved.
+        model: None in older snapshots, which lack it.
     """
 
     step: int = Field(ge=1)
@@ -47,7 +47,7 @@ class MetricsFile:
 
     Args:
         path: of the file; records of steps after `step` are deleted.
-        step: of the state that the run continues from; 0 deletes all.
+        step: of the state from which the run continues; 0 deletes all.
     """
 
     def __init__(self, path: Path, step: int):
@@ -75,13 +75,13 @@ def open_run(folder: Path, state: TrainState, settings: TrainConfig, resume: boo
     """Create the folder of a run; if resuming, load the newest snapshot into the state.
 
     Raises:
-        TrainingError: a run exists and is not to be resumed, or there is none to resume.
+        TrainingError: a run exists but `resume` is false, or there is no step to resume from.
     """
     existing = _list_snapshots(folder)
     if resume and not existing:
-        raise TrainingError(f"{folder} has no step to resume from; start it without --resume")
+        raise TrainingError(f"{folder} has no saved step; start the run without --resume")
     if existing and not resume:
-        raise TrainingError(f"{folder} already holds a run; resume it or choose another folder")
+        raise TrainingError(f"{folder} already contains a run; resume it or choose another folder")
     if resume:
         load(existing[-1], state, settings)
     try:
@@ -92,7 +92,7 @@ def open_run(folder: Path, state: TrainState, settings: TrainConfig, resume: boo
 
 
 def save(folder: Path, state: TrainState, settings: TrainConfig) -> None:
-    """Write `step-N/`, complete or not at all, and delete all but the newest two.
+    """Write `step-N/`, completely or not at all, and delete all but the newest two.
 
     Raises:
         TrainingError: it cannot be written.
@@ -138,7 +138,7 @@ def load(path: Path, state: TrainState, settings: TrainConfig) -> None:
         if name not in CHANGEABLE and getattr(info.settings, name) != getattr(settings, name)
     ]
     if changed:
-        raise TrainingError(f"{path} was made with other settings of {', '.join(changed)}")
+        raise TrainingError(f"{path} was saved with other settings of {', '.join(changed)}")
     if info.model not in (None, state.ema_model.config):
         raise TrainingError(f"{path} belongs to another model; choose another folder")
     state.initialize_optimizers()
@@ -169,7 +169,7 @@ def has_snapshot(folder: Path) -> bool:
 
 
 def state_tensors(state: TrainState) -> dict[str, Tensor]:
-    """Return every tensor of the state by its name in the file; no copies."""
+    """Return all tensors of the state by their names in the file, not copied."""
     tensors = {f"model.{n}": t for n, t in state.model.state_dict().items()}
     tensors |= {f"average.{n}": t for n, t in state.ema_model.state_dict().items()}
     for name, parameter in state.model.named_parameters():
@@ -187,4 +187,4 @@ def _step_of(line: str) -> float:
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
-        return float("inf")  # a line torn by a crash
+        return float("inf")  # a line that is incomplete after a crash

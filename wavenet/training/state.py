@@ -1,6 +1,7 @@
-"""Every part of a training that changes: model, EMA of its weights, optimizers, step.
+"""The state of a training: model, EMA of its weights, optimizers, step.
 
-A task and a device enter; a `TrainState` leaves, which `loop` updates and `snapshots` saves.
+Input: a task and a device. Output: a `TrainState`. Called by `loop`, which updates the state;
+`snapshots` saves it.
 """
 
 import copy
@@ -25,7 +26,7 @@ CPU = torch.device("cpu")
 
 @dataclass
 class TrainState:
-    """Every part that changes during training.
+    """All values that change during training.
 
     Attributes:
         model: being trained.
@@ -44,7 +45,7 @@ class TrainState:
     best_bits: float = math.inf
 
     def set_learning_rate(self, rate: float) -> None:
-        """Set the rate of AdamW, and that of Muon in its fixed ratio to it."""
+        """Set the learning rate of AdamW, and that of Muon in a fixed ratio to it."""
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * group.get("scale", 1.0)

@@ -1,8 +1,8 @@
-"""Loss and gradient norm of each step, read from the device without making it wait.
+"""Loss and gradient norm of each step, read from the device without delaying it.
 
-Reading a number from a GPU waits until the GPU has finished all work it was given; it is then idle
-until it gets more. So the numbers of a step are copied while the next step runs, and read one step
-later. `StepResult`s with tensors enter; records with numbers leave. Called by `loop`.
+Input: `StepResult`s with tensors. Output: records with numbers. Reading a number from a GPU waits
+until the GPU has finished all its work; it is then idle until the next launch. Therefore the
+numbers of a step are copied while the next step runs, and read one step later. Called by `loop`.
 """
 
 import math
@@ -21,7 +21,7 @@ class StepResult:
     """The outcome of one step.
 
     Attributes:
-        record: what is known without reading from the device.
+        record: the entries that need no reading from the device.
         values: (2,) loss in nats and norm of the gradient, on the device.
     """
 
@@ -33,7 +33,7 @@ class MetricsQueue:
     """Steps whose numbers are being copied from the device.
 
     Args:
-        lag: how many steps may be pending; 0 on a CPU, where reading does not wait.
+        lag: number of steps that may be pending; 0 on a CPU, on which reading does not wait.
     """
 
     def __init__(self, lag: int):

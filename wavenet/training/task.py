@@ -1,8 +1,8 @@
-"""What the training loop needs of one kind of model: the seam between `loop` and networks.
+"""The interface between the training loop and models.
 
+Input: a config, settings and a dataset. Output: batches, losses, validations and checkpoints.
 `TrainingTask` is the protocol; `CodeLikelihoodTask` implements it for every autoregressive model of
-codes. A config, settings and a dataset enter; batches, losses, validations and checkpoints leave.
-Created by the command line, called by `loop`, `state` and `snapshots`.
+codes. Created by the command line. Called by `loop` and `state`.
 """
 
 import math
@@ -53,13 +53,16 @@ class TrainingTask(Protocol):
         """The optimisation."""
 
     def build_model(self) -> AutoregressiveModel[Any]:
-        """Build the model on the CPU, with the weights that the training starts from."""
+        """Build the model on the CPU, with the initial weights of the training."""
 
     def fingerprint(self) -> str:
-        """Return a text that is equal in all processes of a training, and differs otherwise."""
+        """Return a text that is equal in all processes of one training.
+
+        It differs if data, config or settings differ.
+        """
 
     def parameter_groups(self, model: AutoregressiveModel[Any]) -> ParameterGroups:
-        """Return which parameters Muon may update."""
+        """Return the parameters that Muon may update, and all others."""
 
     def batches(
         self, model: AutoregressiveModel[Any], first_step: int, device: torch.device, ranks: Ranks
@@ -67,7 +70,7 @@ class TrainingTask(Protocol):
         """Yield the micro-batches of this process for each step, without end.
 
         Args:
-            first_step: the first of them belong to it, counted from 0.
+            first_step: index of the first step, counted from 0.
             device: of the batches.
         """
 
@@ -183,7 +186,7 @@ def mean_nll(model: AutoregressiveModel[Any], batch: DeviceBatch) -> Tensor:
             params.transpose(1, 2).flatten(0, 1),
             batch.codes.flatten(),
             batch.mask.flatten(),
-            without_selection=True,
+            mask_only=True,
         )
     return total / batch.targets
 

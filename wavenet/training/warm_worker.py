@@ -1,8 +1,9 @@
-"""A process that has everything loaded and waits for a training run, so that runs start at once.
+"""A process that has done all imports and waits for a training run, so that runs start at once.
 
-The arguments of `wavenet train` enter; the waiting process runs them. A short run spends most of
-its time on imports, which that process has done already: it runs `wavenet.cli.warm_worker_process`.
-The studio starts it when a person opens the Train tab; `run_process` assigns it a run.
+Input: the arguments of `wavenet train`. Output: a process that runs them. A short run spends most
+of its time on imports, which the waiting process (`wavenet.cli.warm_worker_process`) has already
+done. Called by the studio, which starts the process when a user opens the Train tab, and by
+`run_process`, which assigns a run to it.
 """
 
 import os
@@ -25,7 +26,7 @@ WORKER_COMMAND = (sys.executable, "-m", "wavenet.cli.warm_worker_process")
 
 
 class TrainCommand(StrictConfig):
-    """The line that the process reads: what it is to run.
+    """The command for the waiting process, which reads it as one line of JSON.
 
     Attributes:
         arguments: of `wavenet train`, without these two words.
@@ -37,7 +38,7 @@ class TrainCommand(StrictConfig):
 
 
 class WarmWorker:
-    """At most one waiting process. It ends with its owner, or when it has been idle too long.
+    """At most one waiting process, which ends with its owner or after a time without use.
 
     Args:
         idle_seconds: after this time without a call of `ensure_started`, the process ends.
@@ -56,7 +57,7 @@ class WarmWorker:
             if self._process is None or self._process.poll() is not None:
                 self._release()
                 tag = f"warm-worker-{secrets.token_hex(16)}"
-                # without the process, a run starts later, but it starts
+                # not fatal: without the process, a run starts more slowly
                 with suppress(OSError):
                     self._process = spawn_detached((*WORKER_COMMAND, tag), subprocess.PIPE)
                     self._process_tag = tag
@@ -67,11 +68,11 @@ class WarmWorker:
             self._timer.start()
 
     def assign(self, command: TrainCommand, before_start: Callable[[int, str], None]) -> bool:
-        """Run a command in the waiting process; return whether there was one.
+        """Run a command in the waiting process; return false if no process was waiting.
 
         Args:
-            before_start: called with the process id and an argument of its command line that no
-                other process has, before the process gets the command.
+            before_start: called before the process receives the command, with the process id and
+                an argument of its command line that no other process has.
         """
         with self._lock:
             process, tag, self._process = self._process, self._process_tag, None
