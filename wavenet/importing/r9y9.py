@@ -15,7 +15,7 @@ The sum of the skips is multiplied by sqrt(1 / layers). Versions 0.1 instead add
 (sum + h) s, or summed them without a factor. These are three sets of factors for the columns of one
 matrix. `r9y9_conditions` converts the conditions.
 
-As in the original's generation, a sample is drawn with the conditions of its own time and the
+As in the original's generation, the inputs for a sample are the conditions at its time and the
 sample before it.
 """
 
