@@ -1,4 +1,4 @@
-"""The limits of the machine: figures with a simulated clock, and one real measurement of each."""
+"""The ceilings of the machine: figures with a simulated clock, and one real measurement of each."""
 
 import itertools
 import threading

@@ -247,7 +247,7 @@ def test_a_model_is_trained_and_generates_from_the_command_line(wavenet, tmp_pat
     assert wavenet("generate", "--checkpoint", "runs/tones/checkpoint", "--set", "tone=a")[0] == 0
     code, out, err = wavenet("train", recipe, "--data", data)
     assert (code, out) == (1, "")
-    assert "already holds a run" in err
+    assert "already contains a run" in err
     more = ("train", "small", "--data", data, "--pattern", "{tone}_{index}", "--out", "runs/more")
     more += ("--from", "runs/tones/checkpoint", "--steps", "2")
     code, _, err = wavenet(*more)
@@ -286,7 +286,7 @@ def test_train_refuses_invalid_folders_and_recipes(wavenet, tmp_path):
     code, _, err = wavenet("train", "--data", tmp_path / "empty", "--out", tmp_path / "run")
     assert code == 1
     assert "has no audio" in err
-    assert_refused(wavenet("train", tmp_path / "none.toml"), "is no recipe file", "digits")
+    assert_refused(wavenet("train", tmp_path / "none.toml"), "is not a recipe file", "digits")
     bad = tmp_path / "bad.toml"
     bad.write_text("name = ")
     assert_refused(wavenet("train", bad), "cannot be read as TOML")

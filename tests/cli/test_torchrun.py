@@ -37,7 +37,7 @@ precision = "fp32"
 validate_every = 100
 save_every = {SAVE_EVERY}
 """
-ENDED = "wavenet: another process of this training ended; what was saved is kept: "
+ENDED = "wavenet: another process of this training ended; the saved steps are kept: "
 DEADLINE = 200
 
 
@@ -147,7 +147,7 @@ def test_an_earlier_run_is_not_resumed_without_the_option(tones, tmp_path, waven
     with torchrun(tones, out, "--max-restarts", "1") as process:
         assert process.wait(timeout=DEADLINE) == 1
     stderr = out.with_suffix(".err").read_text()
-    sentence = f"wavenet: {out} already holds a run; resume it or choose another folder\n"
+    sentence = f"wavenet: {out} already contains a run; resume it or choose another folder\n"
     assert stderr.count(sentence) == 2  # once for each start
     assert ENDED not in stderr
     assert curve(out) == before

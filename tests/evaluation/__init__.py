@@ -1,4 +1,4 @@
-"""What the tests of evaluation share: synthetic spoken words, and the config of a model of them."""
+"""Data of the tests of evaluation: synthetic spoken words, and the config of a model of them."""
 
 import numpy as np
 import soundfile

@@ -23,7 +23,7 @@ def test_a_distance_is_the_root_mean_square_of_differences(rng):
 def test_a_copy_has_the_distance_0_far_from_the_origin(rng):
     points = (1000 + rng.standard_normal((60, 50))).astype(np.float32)
     assert nearest_distances(points[10:20], points).tolist() == [0.0] * 10
-    assert nearest_distances(points[:10], points[10:]).min() > 0.5  # the control
+    assert nearest_distances(points[:10], points[10:]).min() > 0.5  # negative control
 
 
 def test_diversity_is_the_mean_over_pairs_of_a_class():

@@ -1,4 +1,4 @@
-"""Plots of evaluations: every number is at its place."""
+"""Plots of evaluations: every number is at the right position."""
 
 import numpy as np
 import pytest

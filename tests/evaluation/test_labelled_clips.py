@@ -34,7 +34,7 @@ def test_lengths_are_those_of_real_recordings_with_the_same_labels():
     requests = plan_requests(RECORDINGS, 80, seed=0)
     assert all(request.samples in lengths[combination(request)] for request in requests)
     drawn = {request.samples for request in requests if combination(request) == ("rise", "low")}
-    assert len(drawn) > 3  # the control: the lengths differ
+    assert len(drawn) > 3  # negative control: the lengths differ
 
 
 def test_a_larger_count_begins_with_the_same_clips_and_another_seed_with_others():

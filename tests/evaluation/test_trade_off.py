@@ -1,4 +1,4 @@
-"""Sampling variants: each is generated with its setting, plain sampling once, and plotted."""
+"""Sampling variants: each is generated with its setting, equal ones once, and plotted."""
 
 import json
 
@@ -8,8 +8,8 @@ from tests.conftest import RATE, tiny_config
 from tests.evaluation import PATTERN, labelled_config, make_words, write_words
 from wavenet.cli.main import run
 from wavenet.evaluation import classifiers, trade_off
-from wavenet.evaluation.digits import ClipEvaluator
 from wavenet.evaluation.evaluation_plots import plot_trade_off
+from wavenet.evaluation.label_evaluation import ClipEvaluator
 from wavenet.evaluation.labelled_clips import generate_clips, plan_requests
 from wavenet.evaluation.trade_off import VALUES, evaluate_variants, sampling_variants
 from wavenet.model.conditions import LabelCondition

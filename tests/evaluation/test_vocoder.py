@@ -1,4 +1,4 @@
-"""Evaluation of a vocoder: all methods get the same frames, metrics and means are correct."""
+"""Evaluation of a vocoder: all methods have the same frames, metrics and means are correct."""
 
 import json
 import math
@@ -90,7 +90,7 @@ def test_a_recording_can_be_repeated_alone_by_its_seed(tiny_vocoder, monkeypatch
     first, _, last = (waveforms[tone.name]["wavenet"] for tone in tones)
     _, again = run_evaluation(tiny_vocoder, tones[2:], seed=6)
     assert torch.equal(again[tones[2].name]["wavenet"], last)
-    assert not torch.equal(first, last)  # the control
+    assert not torch.equal(first, last)  # negative control
 
 
 def test_a_perfect_copy_has_the_best_metrics_and_noise_does_not():

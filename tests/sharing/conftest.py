@@ -1,4 +1,4 @@
-"""A fake Hub on this machine: the library sends real requests to it, none to the internet."""
+"""A fake Hub on this machine: the library sends real requests to it, none to the Internet."""
 
 import base64
 import hashlib

@@ -27,7 +27,7 @@ def published(hub, folder):
 
 
 def test_pull_requests_only_the_checkpoint(published, tmp_path):
-    """The library once also requested a list of programs, to report which one is running."""
+    """Regression: the library also requested a list of programs, to report the running one."""
     code = "from wavenet.cli.main import run; raise SystemExit(run(['hub', 'pull', 'them/tiny']))"
     environment = {"PATH": "", "HOME": str(tmp_path), "HF_ENDPOINT": published.url}
     done = subprocess.run(

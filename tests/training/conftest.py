@@ -1,4 +1,4 @@
-"""What the tests of the loop share: a model with conditions, and clips for it."""
+"""Fixtures of the tests of the loop: a model with conditions, and clips for it."""
 
 import pytest
 

@@ -54,7 +54,7 @@ def main(out):
         run("stopped", resume=True)
         run("continued", stop=lambda: ranks.rank == 1)
 
-        # the control: every process has the same weight, however many targets it has
+        # negative control: every process has the same weight, however many targets it has
         mean_nll = task.mean_nll
         task.mean_nll = lambda model, batch: mean_nll(model, batch) * 250 / batch.targets / 2
         run("wrong")

@@ -1,4 +1,4 @@
-"""Minimal runs in processes of their own, and functions that wait for them."""
+"""Minimal runs in separate processes, and functions that wait for them."""
 
 import os
 import signal

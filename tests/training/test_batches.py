@@ -116,7 +116,7 @@ def test_clips_of_one_batch_are_of_similar_length():
     plan = plan_epoch(lengths, 8_000, 0, 0)
     padded = sum(len(batch) * max(lengths[i] for i in batch) for batch in plan)
     assert padded < 1.15 * sum(lengths)
-    unsorted = sum(4 * max(lengths[n : n + 4]) for n in range(0, 256, 4))  # the control
+    unsorted = sum(4 * max(lengths[n : n + 4]) for n in range(0, 256, 4))  # negative control
     assert unsorted > 1.3 * sum(lengths)
 
 
@@ -151,7 +151,7 @@ def test_the_stream_can_begin_at_any_step(first_step):
     whole = stream(clips, 20)
     rest = stream(clips, 20 - first_step, first_step)
     assert all(are_equal(a, b) for a, b in zip(whole[first_step:], rest, strict=True))
-    other = stream(clips, 20 - first_step, first_step, seed=5)  # the control
+    other = stream(clips, 20 - first_step, first_step, seed=5)  # negative control
     assert not all(are_equal(a, b) for a, b in zip(rest, other, strict=True))
 
 
@@ -168,7 +168,7 @@ def test_an_empty_dataset_is_refused_instead_of_waiting_forever():
 
 @pytest.mark.parametrize("fields", [{}, {"speaker": "x"}, {"digit": "7"}])
 def test_a_clip_without_the_label_of_the_model_is_refused(fields):
-    """A missing label once ended in a KeyError."""
+    """Regression: a missing label raised a KeyError."""
     model = build_model(make_config((LabelCondition(name="digit", values=("0", "1")),)))
     batch = collate([make_clip(30, 0, fields)], CODEC, MODEL, [1.0])
     with pytest.raises(ConditionError, match="digit"):

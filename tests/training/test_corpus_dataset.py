@@ -109,7 +109,9 @@ def test_batches_are_the_same_bit_for_bit(folders):
             assert a.first_frame == b.first_frame
             frames = zip(a.frame_features, b.frame_features, strict=True)
             assert all(torch.equal(x, y) for x, y in frames)
-    other_seed = next(training_batches(corpus.train, CODEC, model, 4000, 3.0, 8))  # the control
+    other_seed = next(
+        training_batches(corpus.train, CODEC, model, 4000, 3.0, 8)
+    )  # negative control
     codes, control = (step.batches[0].codes for step in (one, other_seed))
     assert codes.shape != control.shape or not torch.equal(codes, control)
 

@@ -35,7 +35,7 @@ def test_loss_and_gradients_do_not_depend_on_the_threads(set_threads, count, bf1
     (one, expected), (other, found) = results
     assert other == pytest.approx(one, abs=1e-6)
     assert max(differences(found, expected).values()) < 1e-5
-    # the control: without the third clip
+    # negative control: without the third clip
     batch.mask[2] = False
     assert abs(batch_nll(model, batch).item() - one) > 1e-4
 

@@ -1,4 +1,4 @@
-"""Training data: every sample is a target once, and what is held out stays out."""
+"""Training data: every sample is a target once, and held-out recordings are not trained on."""
 
 import collections
 import dataclasses
@@ -67,7 +67,7 @@ def test_segments_are_of_about_one_length():
 
 @pytest.mark.parametrize("kernel_size", [2, 3])
 def test_cutting_a_long_file_does_not_change_the_predictions(tmp_path, kernel_size):
-    """The context of a segment was once one sample short of the receptive field."""
+    """Regression: the context of a segment was one sample shorter than the receptive field."""
     soundfile.write(tmp_path / "long.wav", sine(900, noise=0.1).numpy(), RATE)
     config = make_config((PositionCondition(harmonics=1),), kernel_size=kernel_size)
     model = build_model(config)
@@ -80,7 +80,7 @@ def test_cutting_a_long_file_does_not_change_the_predictions(tmp_path, kernel_si
     whole, cut = read(1.0, config.model), read(10 / RATE, config.model)
     assert (len(whole), len(cut)) == (1, 90)
     assert clips_nll(model, cut) == pytest.approx(clips_nll(model, whole), abs=1e-6)
-    short = read(10 / RATE, shorter_field)  # the control
+    short = read(10 / RATE, shorter_field)  # negative control
     assert clips_nll(model, short) != pytest.approx(clips_nll(model, whole), abs=1e-6)
 
 
@@ -111,7 +111,7 @@ def test_segments_have_the_frames_that_they_need(long_file):
     assert clips_nll(model, cut) == pytest.approx(clips_nll(model, whole), abs=1e-5)
     moved = [
         dataclasses.replace(clip, first_frame=clip.first_frame + 1) for clip in cut
-    ]  # the control
+    ]  # negative control
     assert clips_nll(model, moved) != pytest.approx(clips_nll(model, whole), abs=1e-4)
 
 
@@ -134,7 +134,7 @@ def test_frames_get_louder_with_the_recording(long_file):
     (softer,) = read_dataset(DataConfig(folder=str(long_file)), RATE, config.model).train
     batch = collate([clip], CODEC, config.model, [0.5])
     torch.testing.assert_close(batch.frame_features[0], softer.frame_features, atol=1e-3, rtol=1e-3)
-    assert (clip.frame_features - softer.frame_features).abs().max() > 0.1  # the control
+    assert (clip.frame_features - softer.frame_features).abs().max() > 0.1  # negative control
 
 
 def test_unreadable_files_are_skipped_each_with_a_sentence(folder):
@@ -191,7 +191,7 @@ def test_fields_decide_what_is_held_out(folder):
     [(0.0, 0), (0.05, 5), (0.1, 10), (0.4, 40), (0.5, 50), (0.7, 70), (0.99, 99)],
 )
 def test_a_fraction_of_the_files_is_held_out(tmp_path, monkeypatch, fraction, held_out):
-    """A fraction of 0.7 once held out every file, and 0.4 half of them."""
+    """Regression: a fraction of 0.7 held out every file, and 0.4 half of them."""
     for n in range(100):
         (tmp_path / f"{n:02}.wav").touch()
     recording = collections.namedtuple("Recording", "waveform")
@@ -218,7 +218,7 @@ def test_held_out_files_are_spread_over_the_folder(tmp_path, monkeypatch):
 
 
 def test_a_segment_has_at_least_one_sample(folder):
-    """A length that rounds to 0 samples once ended in a division by zero."""
+    """Regression: a length that rounds to 0 samples raised a ZeroDivisionError."""
     dataset = read_dataset(
         DataConfig(folder=str(folder), max_seconds=1e-9), RATE, with_receptive_field(2)
     )
@@ -238,8 +238,8 @@ def test_a_field_that_a_clip_lacks_is_named():
         label_values([make_clip(10)], "digit")
 
 
-def test_the_end_of_long_files_is_held_out_where_files_are_few(tmp_path):
-    """Three recordings of minutes once left nothing to validate on."""
+def test_the_end_of_long_files_is_held_out_if_files_are_few(tmp_path):
+    """Regression: three recordings of minutes had no validation clips."""
     for n, samples in enumerate((4000, 1000, 90)):
         soundfile.write(tmp_path / f"{n}.wav", sine(samples, 300).numpy(), RATE)
 

@@ -47,7 +47,7 @@ def test_it_is_the_level_around_each_frame_wherever_the_clip_begins(start):
     assert len(found) > len(there)
     torch.testing.assert_close(found[: len(there)][inner], expected[inner], atol=0.1, rtol=0)
     torch.testing.assert_close(found[: len(there)], expected, atol=1.5, rtol=0)
-    shifted = found[: len(there)].roll(20)[inner]  # the control
+    shifted = found[: len(there)].roll(20)[inner]  # negative control
     assert (shifted - expected[inner]).abs().max() > 0.1
 
 
@@ -59,11 +59,11 @@ def test_a_segment_has_the_levels_of_the_whole_recording(start):
     inside = slice(3, 20)  # frames whose windows lie within the segment
     expected = rms_level(whole, 1024, 400)[first:][inside]
     torch.testing.assert_close(found[inside], expected, atol=1e-3, rtol=0)
-    assert (found[inside] - expected.roll(1)).abs().max() > 0.1  # the control
+    assert (found[inside] - expected.roll(1)).abs().max() > 0.1  # negative control
 
 
 @pytest.mark.parametrize(("gain", "expected"), [(1e-4, -60.0), (30.0, None)])
-def test_it_is_clamped_to_its_range_and_computed_with_the_clip_safe_gain(gain, expected):
+def test_it_is_clamped_to_its_range_and_computed_with_the_limited_gain(gain, expected):
     clip = TrainingClip(sine(9000, 1000, 0.5), {}, 0, 9000, 0, "tone.wav")
     if expected is None:
         expected = 20 * math.log10(0.5**0.5)

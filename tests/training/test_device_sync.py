@@ -144,18 +144,18 @@ def test_every_tensor_is_on_the_device_of_the_model(monkeypatch, settings):
 
 
 @pytest.mark.parametrize("output", [LogisticOutput(components=2), GaussianOutput()], ids=str)
-def test_the_loss_without_selection_is_that_of_the_targets(output):
+def test_the_loss_by_mask_only_is_that_of_the_targets(output):
     model = make_model(output=output)
     batch = make_batch(model)
     conditioning = make_device_batch(batch, model).conditioning
     params = model(batch.codes, conditioning, batch.start).transpose(1, 2).flatten(0, 1)
     codes, mask = batch.codes.flatten(), batch.mask.flatten()
 
-    def nll(mask, without_selection):
-        return sum_nll(model.distribution, params, codes, mask, without_selection)
+    def nll(mask, mask_only):
+        return sum_nll(model.distribution, params, codes, mask, mask_only)
 
     torch.testing.assert_close(nll(mask, True), nll(mask, False), rtol=1e-6, atol=0)
-    assert abs(nll(torch.ones_like(mask), True) - nll(mask, False)) > 1  # the control
+    assert abs(nll(torch.ones_like(mask), True) - nll(mask, False)) > 1  # negative control
 
 
 @pytest.mark.gpu

@@ -67,7 +67,9 @@ def results(two):
 def test_two_processes_have_the_curve_of_one(two, tmp_path, precision):
     one = train_alone(tmp_path, precision=precision)
     assert largest_difference(curve(two / precision), one) < ROUNDING[precision]
-    assert largest_difference(curve(two / "wrong"), one) > 10 * ROUNDING[precision]  # the control
+    assert (
+        largest_difference(curve(two / "wrong"), one) > 10 * ROUNDING[precision]
+    )  # negative control
     for name in ("samples", "learning_rate"):
         assert curve(two / precision, name) == curve(tmp_path, name)
     bits = [curve(folder, "bits_per_sample") for folder in (two / precision, tmp_path)]
@@ -113,7 +115,7 @@ def test_no_thread_of_gloo_is_left_at_the_end(results):
     during, after = results[1]["threads_during"], results[1]["threads_after"]
     if not during:
         pytest.skip("this system does not report the names of threads")
-    assert any("gloo" in name for name in during)  # the control
+    assert any("gloo" in name for name in during)  # negative control
     assert not any("gloo" in name for name in after)
 
 

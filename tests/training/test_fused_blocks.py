@@ -77,7 +77,7 @@ def test_loss_and_gradients_are_those_of_the_definition(kernel_size, conditions)
     assert found.item() == pytest.approx(expected.item(), abs=1e-5)
     right = gradients(model, expected)
     assert max(differences(gradients(model, found), right).values()) < 2e-5
-    # the control: one layer has a dilation that is longer by one sample
+    # negative control: one layer has a dilation that is longer by one sample
     if kernel_size > 1:
         wrong = copy.deepcopy(model)
         wrong.blocks[1].conv.dilation = 5
@@ -144,7 +144,7 @@ def test_in_bf16_gradients_are_as_close_to_float32_as_those_of_the_definition():
     theirs = differences(gradients(model, expected), exact)
     ours = differences(gradients(model, found), exact)
     assert sum(ours.values()) < 1.2 * sum(theirs.values())
-    assert 1e-4 < max(ours.values()) < 0.1  # the control: it ran in bf16
+    assert 1e-4 < max(ours.values()) < 0.1  # negative control: it ran in bf16
 
 
 def test_no_graph_is_kept_if_no_gradient_is_needed():

@@ -81,7 +81,7 @@ def test_the_loss_is_of_the_codes_given_the_input_codes():
     expected = F.cross_entropy(params[batch.mask], batch.codes[batch.mask]).item()
     assert batch_nll(model, batch).item() == pytest.approx(expected, abs=1e-5)
     plain = Batch(batch.codes, batch.mask, batch.start, batch.conditions, batch.total_samples)
-    assert abs(batch_nll(model, plain).item() - expected) > 1e-3  # the control
+    assert abs(batch_nll(model, plain).item() - expected) > 1e-3  # negative control
 
 
 def test_a_training_with_noise_is_validated_without(tmp_path):

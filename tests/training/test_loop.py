@@ -1,4 +1,4 @@
-"""The training loop: it learns, at the learning rate of each step, and keeps its best EMA."""
+"""The training loop: it learns, at the learning rate of each step, and saves its best EMA."""
 
 import itertools
 import math
@@ -161,7 +161,7 @@ def test_the_bits_of_a_validation_are_those_of_each_clip_alone(monkeypatch):
     alone = [bits_per_sample(model, config, [clip]) for clip in dataset.train]
     mean = sum(n * bits for n, bits in zip(samples, alone, strict=True)) / sum(samples)
     assert bits_per_sample(model, config, dataset.train) == pytest.approx(mean, abs=1e-5)
-    assert abs(sum(alone) / len(alone) - mean) > 1e-5  # the control: clips weigh by length
+    assert abs(sum(alone) / len(alone) - mean) > 1e-5  # negative control: clips weigh by length
     monkeypatch.setattr(task, "VALIDATION_SAMPLES", 1)
     assert bits_per_sample(model, config, dataset.train) == pytest.approx(mean, abs=1e-5)
 

@@ -46,7 +46,7 @@ def test_it_does_the_steps_of_pytorch(decay):
     moved = distance(ours, initial)
     assert moved > 0.01
     assert distance(ours, theirs) < 0.03 * moved
-    other = make_matrices()  # the control: steps of another size
+    other = make_matrices()  # negative control: steps of another size
     do_steps(Muon(other, 0.022, decay, torch.bfloat16), other)
     assert distance(other, theirs) > 0.03 * moved
 

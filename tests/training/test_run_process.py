@@ -1,4 +1,4 @@
-"""Runs as folders and processes of their own: real processes, of minimal models."""
+"""Runs as folders and separate processes: real processes, with minimal models."""
 
 import os
 import signal
@@ -60,7 +60,7 @@ def test_a_run_is_paused_resumed_killed_and_stopped(root):
     assert os.getsid(first) == first, "it would get the signals of our terminal"
 
     run_process.pause(folder)
-    run_process.pause(folder)  # a second signal would end it at once, the step not saved
+    run_process.pause(folder)  # a second signal would end it at once, without saving
     paused = wait_for(folder, "paused")
     assert paused.saved_step == paused.step > 0
     assert paused.sample_clips[0][0] == 2

@@ -1,4 +1,4 @@
-"""What a run saves: complete snapshots or none, and only those of the same model resume."""
+"""Snapshots: complete or absent, and a run resumes only from those of the same model."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def test_the_newest_two_snapshots_are_kept(run):
 
 def test_an_existing_run_is_not_overwritten(run):
     before = content(run)
-    assert "already holds a run" in refused_message(run, resume=False)
+    assert "already contains a run" in refused_message(run, resume=False)
     assert content(run) == before
 
 
@@ -64,7 +64,7 @@ def test_a_run_without_a_snapshot_cannot_be_resumed(tmp_path, make):
     if make:
         folder.mkdir()
         (folder / "step-000000004.tmp").mkdir()  # left by a crash
-    assert "no step to resume from" in refused_message(folder)
+    assert "no saved step" in refused_message(folder)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_model_of_another_shape_is_refused(run, change):
 
 
 def test_a_model_of_the_same_shape_but_other_dilations_is_refused(run):
-    """Its weights fit, and a run once continued with another model."""
+    """Regression: a run continued with another model whose weights fit."""
     assert "belongs to another model" in refused_message(run, make_config(dilations=(1, 2, 8)))
 
 
@@ -121,7 +121,7 @@ def test_a_snapshot_without_a_model_config_can_be_resumed(run):
     ids=range(9),
 )
 def test_a_damaged_snapshot_is_named_and_the_one_before_can_be_resumed(run, name, damage):
-    """The run does not restart at step 0; bytes that are no text once ended in a UnicodeError."""
+    """It does not restart at step 0. Regression: bytes that are not text raised UnicodeError."""
     path = run / "step-000000012" / name
     whole = path.read_bytes()
     if damage is None:
@@ -189,7 +189,7 @@ def test_metrics_that_cannot_be_written_are_named(tmp_path, monkeypatch):
 
 
 def test_a_crash_while_a_snapshot_is_saved_loses_no_record(tmp_path, monkeypatch):
-    """A record was once written after the snapshot; a crash between the two left a gap."""
+    """Regression: records were written after the snapshot; a crash in between lost some."""
     save = snapshots.save
 
     def crash(folder, state, settings):

@@ -1,4 +1,4 @@
-"""The seam between loop and networks: a model that is no WaveNet trains without other changes."""
+"""The interface of loop and models: a model that is not a WaveNet trains without other changes."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A warm worker: the run is the one that it would have been, and an idle process ends."""
+"""A warm worker: the run is equal to one in a new process, and an idle process ends."""
 
 import io
 import json

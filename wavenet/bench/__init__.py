@@ -1,1 +1,1 @@
-"""Benchmarks: speed of the engines on this machine, compared with the limits of the machine."""
+"""Benchmarks: speed of the engines on this machine, compared with the ceilings of the machine."""

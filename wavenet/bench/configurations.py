@@ -1,8 +1,8 @@
 """Models to measure: named ones with random weights, or a checkpoint.
 
-A name or a checkpoint folder enters; a `BenchmarkModel` leaves. The speed depends on the sizes
-only, so random weights give the same figures as trained ones. Called by `wavenet bench`, the
-studio and `benchmarks/`.
+Input: a name or a checkpoint folder. Output: a `BenchmarkModel`. The speed depends on the sizes
+only, so that random weights are as good as trained ones. Called by `wavenet bench`, the studio and
+`benchmarks/`.
 """
 
 from collections.abc import Mapping

@@ -1,10 +1,10 @@
-"""Limits of this machine: memory bandwidth, matrix products, core-to-core latency.
+"""Ceilings of this machine, the upper bounds of its speed, and its core-to-core latency.
 
-Sizes and numbers of threads enter; measured rates leave. An engine reads each weight once per step
-and does one multiply-add for each, so these two rates are an upper bound of its speed (the roofline
-model). They are measured in the same run as the engines, because clock rates and the load of other
-virtual machines change from minute to minute. Called by `measurement`, and by the benchmarks for
-the description of the machine.
+Input: sizes and numbers of threads. Output: measured rates. An engine reads each weight once per
+step and does one multiply-add for each, so the memory bandwidth and the rate of matrix products are
+an upper bound of its speed (the roofline model). They are measured in the same run as the engines,
+because clock rates and the load of other virtual machines change from minute to minute. Called by
+`measurement`, and by the benchmarks for the description of the machine.
 """
 
 import os
@@ -34,7 +34,7 @@ from wavenet.engines.cpu.threads import (
 )
 
 MATRIX_SIZE = 512  # rows and columns of the products: large enough for the library's best speed
-# Many short attempts: some of them find all cores idle, even if other programs run.
+# Many short attempts: during some of them all cores are idle, even if other programs run.
 SECONDS = 0.01  # duration of one attempt
 ATTEMPTS = 40
 LATENCY_ATTEMPTS = 5  # each of a fifth of `SECONDS`
@@ -46,11 +46,10 @@ Rate = float  # per second
 
 @dataclass(frozen=True)
 class Ceilings:
-    """The limits of this machine.
+    """The ceilings of this machine: the highest rates that were measured.
 
     Attributes:
-        read_bandwidth: bytes/s by (size in bytes, threads), for reading the same buffer again and
-            again.
+        read_bandwidth: bytes/s by (size in bytes, threads), for repeated reads of one buffer.
         multiply_rate: multiply-adds/s in float32, by threads.
     """
 
@@ -75,15 +74,15 @@ def measure_ceilings(sizes: Sequence[int], threads: Sequence[int]) -> Ceilings:
 
 
 def running_maximum(rates: Sequence[Rate]) -> list[Rate]:
-    """Return the maximum of each rate and all before it.
+    """Return the running maximum: for each rate, the maximum of it and all before.
 
-    More threads can do at least as much as fewer, because some of them may idle.
+    The ceiling of more threads is at least that of fewer, because some threads may idle.
     """
     return list(accumulate(rates, max))
 
 
 def measure_read_bandwidth(size: int, threads: int, seconds: float = SECONDS) -> Rate:
-    """Measure how fast a buffer is read again and again, from the cache that it fits into.
+    """Measure the rate of repeated reads of a buffer, from the cache that it fits into.
 
     Args:
         size: bytes, rounded down to whole words for each thread.
@@ -102,7 +101,7 @@ def measure_read_bandwidth(size: int, threads: int, seconds: float = SECONDS) ->
 
 
 def measure_multiply_rate(threads: int, seconds: float = SECONDS) -> Rate:
-    """Measure how fast torch multiplies float32 matrices.
+    """Measure the rate at which torch multiplies float32 matrices.
 
     Args:
         threads: each multiplies its own matrices, so that none waits for another.
@@ -128,9 +127,9 @@ def measure_multiply_rate(threads: int, seconds: float = SECONDS) -> Rate:
 def measure_core_latency() -> float:
     """Measure the core-to-core latency by a ping-pong between two threads.
 
-    The host of a virtual machine decides on which cores it runs, and that changes. If the two cores
-    are far apart, one sees what the other wrote several times later, and two threads on one stream
-    gain nothing.
+    The host of a virtual machine chooses its cores, and changes them. If the two cores are far
+    apart, data written by one core reach the other several times later than on close cores, and two
+    threads on one stream are not faster than one.
 
     Returns:
         Seconds from a write on one core until the other core has read it, the best attempt.
@@ -157,7 +156,7 @@ def best_rate(run: Callable[[int], float], amount: float, seconds: float) -> Rat
     """Return the best rate of `ATTEMPTS` attempts, because interference only slows an attempt.
 
     Args:
-        run: does the work this many times and returns the seconds it took.
+        run: does the work a number of times, its argument, and returns the duration in seconds.
         amount: of work done each time.
         seconds: duration of one attempt.
     """
@@ -166,14 +165,14 @@ def best_rate(run: Callable[[int], float], amount: float, seconds: float) -> Rat
 
 
 def calibrate(run: Callable[[int], float], seconds: float) -> int:
-    """Return how many times the work must be done to take about this many seconds.
+    """Return the number of repetitions of the work that take about `seconds`.
 
     The first call compiles and warms up; its duration is ignored.
     """
     run(1)
     times = 1
     while (duration := run(times)) < seconds / 4:
-        # At most 16 times more per iteration: the shortest runs predict long ones badly.
+        # At most 16 times more per iteration: very short runs predict long ones badly.
         times *= 2 if duration > seconds / 16 else 16
     return max(1, round(times * seconds / duration))
 
@@ -246,7 +245,7 @@ def _sum_buffer(buffer, passes):  # type: ignore[no-untyped-def]
 
 @_njit(nogil=True)
 def _ping_pong(partition, times):  # type: ignore[no-untyped-def]
-    """Answer the other thread this many times; the first thread begins."""
+    """Answer the other thread a number of times; the first thread begins."""
     for turn in range(times):
         if partition.thread == 0:
             publish(partition, 0, turn)

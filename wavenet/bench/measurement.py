@@ -1,7 +1,7 @@
 """Speed of the engines: engines x models x streams x precisions x threads.
 
-The options of a user enter; one `Measurement` per case leaves, with its share of the machine's
-limits and its ratio to the plain torch engine, all measured in the same run. Called by
+Input: the options of a user. Output: one `Measurement` per case, with its share of the machine's
+ceilings and its ratio to the engine in plain torch, all measured in the same run. Called by
 `wavenet bench`, the studio and `benchmarks/`.
 """
 
@@ -29,8 +29,8 @@ from wavenet.model.frame_features import example_conditions
 from wavenet.model.memory import RingMemory
 from wavenet.sampling import SamplingConfig
 
-BASELINE = "cached"  # the engine in plain torch, to which the others are compared
-REAL_TIME = 16_000  # Hz, whatever the sample rate of the model, so that rows can be compared
+BASELINE = "cached"  # the engine in plain torch; the others are compared with it
+REAL_TIME = 16_000  # Hz, for models of any sample rate, so that rows can be compared
 SECONDS = 0.5  # duration of one run
 MAX_STREAMS = 1024  # the ring buffers of B take 3 MB per stream
 MAX_GPU_STREAMS = 8192
@@ -39,7 +39,7 @@ MAX_THREADS = 2
 
 @dataclass(frozen=True)
 class BenchmarkCase:
-    """One measurement to make.
+    """One measurement, before it is done.
 
     Attributes:
         engine: one of `registry.NAMES` or `registry.GPU_NAMES`.
@@ -64,11 +64,11 @@ class Measurement(BenchmarkCase):
         samples_per_second: the median over the runs.
         times_real_time: samples_per_second / 16,000.
         macs_per_second: multiply-adds.
-        weight_bytes_per_second: each weight counts once per step, however many streams share it.
-        share_of_ceiling: the larger of two ratios, achieved to possible: reading and multiplying.
-            None on a GPU, whose limits `benchmarks/gpu.py` measures.
-        ratio_to_cached: speed relative to the engine cached on the CPU with as many streams; None
-            if that was not measured.
+        weight_bytes_per_second: each weight counts once per step, for any number of streams.
+        share_of_ceiling: achieved rate / ceiling, of reading or of multiplying: the larger of the
+            two. None on a GPU, whose ceilings `benchmarks/gpu.py` measures.
+        ratio_to_cached: speed relative to the engine cached on the CPU with equally many streams;
+            None if that was not measured.
         core_latency: core-to-core latency in seconds, the median of one measurement before each
             run; None for one thread.
     """
@@ -96,7 +96,7 @@ def plan_cases(
 
     Raises:
         ConditionError: a number of streams or threads is out of range.
-        ConfigError: an engine needs a GPU, and there is none.
+        ConfigError: an engine needs a GPU, and this machine has none.
         EngineUnavailable: an engine or a precision is unknown, or no case can be measured.
     """
     _check_names("engine", engines, (*NAMES, *GPU_NAMES))
@@ -146,13 +146,13 @@ def measure_all(
     on_ceilings: Callable[[Ceilings], None],
     on_measurement: Callable[[Measurement], None],
 ) -> tuple[Ceilings, list[Measurement]]:
-    """Measure the limits of the machine, then each case in turn.
+    """Measure the ceilings of the machine, then the cases one after the other.
 
     Args:
         models: by the names that the cases use.
         cases: from `plan_cases`.
         runs: per case.
-        on_ceilings, on_measurement: called with each result as soon as it is known.
+        on_ceilings, on_measurement: called with each result immediately.
     """
     on_cpu = [case for case in cases if case.engine not in GPU_NAMES]
     sizes = [models[case.configuration].weight_bytes(case.precision) for case in on_cpu]
@@ -173,13 +173,13 @@ def measure_all(
 
 @device_errors(memory_advice="use fewer --streams")
 def measure_case(
-    case: BenchmarkCase, subject: BenchmarkModel, runs: int, seconds: float = SECONDS
+    case: BenchmarkCase, benchmark_model: BenchmarkModel, runs: int, seconds: float = SECONDS
 ) -> tuple[float, float | None]:
     """Measure the speed of one case, after a warm-up.
 
     Args:
-        case: what to measure.
-        subject: the model of the case.
+        case: the case to measure.
+        benchmark_model: the model of the case.
         runs: number of runs, of which the median is returned.
         seconds: approximate duration of each run.
     Returns:
@@ -188,8 +188,9 @@ def measure_case(
     """
     # Engines that are not for a GPU are measured on the CPU, even if there is a GPU.
     device = device_for(case.engine, "auto" if case.engine in GPU_NAMES else "cpu")
-    engine = make_engine(case.engine, subject.model.to(device), case.precision, case.threads)
-    total = 60 * subject.model.sample_rate
+    model = benchmark_model.model.to(device)
+    engine = make_engine(case.engine, model, case.precision, case.threads)
+    total = 60 * model.sample_rate
     labels, frame = example_conditions(engine.model.config)
     conditioning = engine.model.conditioning(
         [labels] * case.streams, [total] * case.streams, [frame] * case.streams
@@ -197,11 +198,11 @@ def measure_case(
     state = engine.start(conditioning)
     if case.engine == "reference":
         # It computes one receptive field per sample, but less near the start of a clip.
-        length = subject.model.receptive_field or subject.model.sample_rate
-        prompt = torch.full((length,), subject.model.start_code)
+        length = model.receptive_field or model.sample_rate
+        prompt = torch.full((length,), model.start_code)
         engine.prefill(state, [prompt] * case.streams)
     if isinstance(state.memory, RingMemory):
-        # The first access to a memory page takes much longer than a sample, so it comes first.
+        # The first access to a memory page is much slower than a sample, so all pages are touched.
         state.memory.rings.zero_()
     generator = torch.Generator().manual_seed(0)
 
@@ -230,11 +231,11 @@ def make_measurement(
     """Compute all figures of a measured speed.
 
     Args:
-        case: what was measured.
+        case: the measured case.
         weights: number of weights in all matrices of the model.
         speed: samples/s of all streams together.
-        ceilings: limits of the machine, from the same run.
-        baseline: samples/s of the engine cached, with the same model and as many streams.
+        ceilings: of the machine, from the same run.
+        baseline: samples/s of the engine cached, with the same model and equally many streams.
     """
     size = weights * BYTES_PER_WEIGHT[case.precision]
     macs, read = speed * weights, speed / case.streams * size

@@ -1,6 +1,6 @@
-"""The cost of a model, counted and not measured: parameters, multiply-adds, memory.
+"""The cost of a model, computed and not measured: parameters, multiply-adds, memory.
 
-A config enters; its figures leave. No memory is allocated for weights. Called by the studio.
+Input: a config. Output: its figures. No memory is allocated for weights. Called by the studio.
 """
 
 from dataclasses import dataclass

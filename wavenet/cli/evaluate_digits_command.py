@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from wavenet.checkpoint import Checkpoint
     from wavenet.engines.engine import Engine
-    from wavenet.evaluation.digits import ClipEvaluator
+    from wavenet.evaluation.label_evaluation import ClipEvaluator
     from wavenet.evaluation.labelled_clips import GeneratedClips, LabelledClip
     from wavenet.generation.request import GenerationRequest
     from wavenet.sampling import SamplingConfig
@@ -84,12 +84,12 @@ def digits(
     from wavenet import checkpoint as checkpoints
     from wavenet.cli.progress_bars import status_spinner
     from wavenet.engines.registry import device_for, make_engine
-    from wavenet.evaluation.digits import ClipEvaluator
     from wavenet.evaluation.evaluation_plots import (
         plot_accuracy,
         plot_nearest_distances,
         plot_trade_off,
     )
+    from wavenet.evaluation.label_evaluation import ClipEvaluator
     from wavenet.evaluation.labelled_clips import plan_requests
     from wavenet.evaluation.provenance import describe_provenance
     from wavenet.sampling import resolve_sampling

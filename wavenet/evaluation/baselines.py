@@ -1,9 +1,9 @@
 """Baselines of the likelihood: bits per code under simple models, fitted to other recordings.
 
-Enters: codes (T,) of recordings. Leaves: bits of every code, given the codes before it. Caller:
-`evaluation.bits_per_sample`. Each baseline assigns every code a probability above 0, and the
-probabilities sum to 1, so that its bits are those of an ideal compressor. The code before the first
-sample is silence, as for a checkpoint.
+Input: codes (T,) of recordings. Output: bits of each code, conditioned on the codes before. Each
+baseline assigns every code a probability above 0, and the probabilities sum to 1, so that its bits
+are those of an ideal compressor. The code before the first sample is silence, as for a checkpoint.
+Called by `bits_per_sample`.
 
     histogram          frequency of each code, with one added to every count
     bigram             frequency of each code after the previous one, smoothed with the histogram
@@ -37,7 +37,7 @@ class Baseline(Protocol):
     """A model of codes that is fitted to recordings."""
 
     def bits(self, codes: Codes) -> Floats:
-        """Return -log2 of the probability of each code (T,), given the codes before it."""
+        """Return -log2 of the probability of each code (T,), conditioned on the codes before."""
         ...
 
 

@@ -1,8 +1,8 @@
 """Bits per sample of a model on held-out recordings, in comparison with baselines.
 
-Enters: a checkpoint, fitted baselines and recordings. Leaves: `RecordingBits` per recording, and
+Input: a checkpoint, fitted baselines and recordings. Output: `RecordingBits` per recording, and
 rows of a table with confidence intervals. All methods score the same codes of the same recordings.
-Caller: `wavenet evaluate likelihood`.
+Called by `wavenet evaluate likelihood`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +15,11 @@ from scipy.stats import bootstrap
 
 from wavenet.checkpoint import Checkpoint, CheckpointConfig
 from wavenet.evaluation.baselines import Baseline, Codes, select_evenly
-from wavenet.evaluation.labelled_clips import condition_values
+from wavenet.evaluation.labelled_clips import condition_values_of_recording
 from wavenet.likelihood.score import score
 from wavenet.training.segmentation import TrainingClip
 
-MODEL = "wavenet"
+MODEL_METHOD = "wavenet"  # name of the evaluated model, of any architecture, among the methods
 MAX_FIT_SAMPLES = 10_000_000
 RESAMPLES = 1000
 CONFIDENCE_LEVEL = 0.95
@@ -69,14 +69,14 @@ def score_recordings(
     Yields:
         The bits of each recording, in the order of `clips`.
     Raises:
-        ConditionError: a recording without samples, or without a condition of the model.
+        ConditionError: a recording has no samples, or lacks a condition of the model.
     """
     config = checkpoint.config
     for clip in clips:
         codes = encode_clip(config, clip)
-        values = condition_values(config, clip)
+        values = condition_values_of_recording(config, clip)
         scored = score(checkpoint, clip.waveform, values, frame_features=clip.frame_features)
-        bits = {MODEL: float(scored.bits.double().sum())}
+        bits = {MODEL_METHOD: float(scored.bits.double().sum())}
         bits |= {name: float(baseline.bits(codes).sum()) for name, baseline in baselines.items()}
         labels = {name: str(clip.fields[name]) for name in label_names}
         yield RecordingBits(clip.source, labels, len(codes), bits)
@@ -113,7 +113,7 @@ def summarise_bits(
                 "bits_per_sample": {
                     method: float(bits.sum() / samples.sum()) for method, bits in by_method.items()
                 },
-                "interval": bootstrap_interval(by_method[MODEL], samples, seed),
+                "interval": bootstrap_interval(by_method[MODEL_METHOD], samples, seed),
             }
         )
     return rows

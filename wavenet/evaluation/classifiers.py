@@ -1,8 +1,8 @@
 """Classifiers of clips: features, a support-vector machine and a convolutional network.
 
-Enters: labelled recordings to train on. Leaves: predicted labels of other clips, and an embedding.
-Caller: `evaluation.digits`. The classifiers are trained on real recordings only and know no
-generative model:
+Input: labelled recordings for training. Output: predicted labels of other clips, and an embedding.
+The classifiers are trained on real recordings only, and do not use the generative model. Called by
+`label_evaluation`. The classifiers:
 
     svm   a support-vector machine per label, on statistics of MFCCs
     cnn   one small convolutional network for all labels, on log-mel spectrograms
@@ -118,7 +118,7 @@ class CnnClassifier:
     """A `SpectrogramCNN`, trained on the CPU by one thread from fixed seeds: reproducible.
 
     Args:
-        spectrograms: (N, bands, frames) to train on.
+        spectrograms: (N, bands, frames) of the training clips.
         labels: N values of each label, by name.
         steps: of the training; None for `CNN_STEPS`.
     """
@@ -177,14 +177,14 @@ def _train(
 
 
 def _shuffled_batches(count: int) -> Iterator[Tensor]:
-    """Yield indices of batches without end; every epoch is shuffled again."""
+    """Yield indices of batches without end, shuffled in every epoch."""
     while True:
         yield from torch.randperm(count).split(CNN_BATCH_SIZE)
 
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """Run torch on one thread, for one order of summation on every machine."""
+    """Run torch on one thread, so that the order of summation is the same on all machines."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,7 +1,7 @@
 """Distances between clips: within a class, to the nearest training clip, between distributions.
 
-Enters: feature vectors (N, D) of clips. Leaves: distances. The distance of two clips is the root
-mean square of the differences of their features. Caller: `evaluation.digits`.
+Input: feature vectors (N, D) of clips. Output: distances. The distance of two clips is the root
+mean square of the differences of their features. Called by `label_evaluation`.
 """
 
 import math

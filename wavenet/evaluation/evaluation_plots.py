@@ -1,7 +1,7 @@
 """Plots of evaluations: bits and accuracy by label, distances, the sampling trade-off.
 
-Enters: rows and values of an evaluation. Leaves: matplotlib figures. Callers: the commands
-`wavenet evaluate`.
+Input: rows and values of an evaluation. Output: matplotlib figures. Called by the commands `wavenet
+evaluate`.
 """
 
 import math
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from audio_utils.plots import LINE_COLOUR, SECOND_COLOUR
-from wavenet.evaluation.bits_per_sample import MODEL
+from wavenet.evaluation.bits_per_sample import MODEL_METHOD
 
 SIZE_INCHES = (9.0, 3.6)
 COLOURS = (LINE_COLOUR, SECOND_COLOUR, "#7a9a01", "#b06f00")
@@ -30,7 +30,7 @@ def plot_bits(rows: Sequence[Mapping[str, Any]]) -> Figure:
     for colour, method in zip(COLOURS, methods, strict=False):
         values = [row["bits_per_sample"][method] for row in rows]
         axes.plot(values, linestyle="", marker="o", markersize=4, color=colour, label=method)
-        if method == MODEL:
+        if method == MODEL_METHOD:
             for x, row in enumerate(rows):
                 if row["interval"] is not None:
                     axes.plot([x] * 2, row["interval"], linewidth=1.5, color=colour)

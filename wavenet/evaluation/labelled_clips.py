@@ -1,7 +1,8 @@
 """Labelled clips: real recordings, read and split as in training, and clips generated from labels.
 
-Enters: a folder or a prepared corpus, and what is held out; or a checkpoint and a plan of clips.
-Leaves: `LabelledClip`s. Callers: the commands `wavenet evaluate`, `evaluation.trade_off`.
+Input: a folder or a prepared corpus, with its split; or a checkpoint and requests. Output:
+`LabelledClip`s. Called by the commands `wavenet evaluate`, by `label_evaluation` and by
+`trade_off`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +50,7 @@ class GeneratedClips:
 
     Attributes:
         clips: in the order of their seeds.
-        clips_with_retries: how many of them have a window that the guard drew again.
+        clips_with_retries: number of clips with a window that the guard drew again.
     """
 
     clips: list[LabelledClip]
@@ -60,7 +61,7 @@ def read_uncut_dataset(data: DataConfig, config: CheckpointConfig) -> Dataset:
     """Read the dataset of a training, but with uncut recordings at their own speed.
 
     Raises:
-        DataError: no training recordings, or a recording longer than `MAX_SECONDS`.
+        DataError: there are no training recordings, or one is longer than `MAX_SECONDS`.
     """
     uncut = data.model_copy(update={"max_seconds": MAX_SECONDS, "speed_perturbation": ()})
     dataset = read_dataset(uncut, config.audio.sample_rate, config.model)
@@ -73,7 +74,9 @@ def read_uncut_dataset(data: DataConfig, config: CheckpointConfig) -> Dataset:
     return dataset
 
 
-def condition_values(config: CheckpointConfig, clip: TrainingClip) -> dict[str, ConditionValue]:
+def condition_values_of_recording(
+    config: CheckpointConfig, clip: TrainingClip
+) -> dict[str, ConditionValue]:
     """Return the values of the model's global conditions that a recording has, by name."""
     names = [c.name for c in (*config.model.labels, *config.model.globals)]
     return {name: clip.fields[name] for name in names if name in clip.fields}
@@ -107,12 +110,12 @@ def labels_by_name(clips: Sequence[LabelledClip], names: Sequence[str]) -> dict[
 def plan_requests(
     recordings: Sequence[LabelledClip], count: int, seed: int
 ) -> list[GenerationRequest]:
-    """Choose labels, lengths and seeds of `count` clips; a larger count begins with the same clips.
+    """Choose labels, lengths and seeds of `count` clips; the first clips do not depend on `count`.
 
-    The labels come in rounds. Each round has every combination of labels of the recordings once, in
+    The labels are in rounds. Each round has every combination of labels of the recordings once, in
     random order. A clip has the length of a random recording with its labels: a model with a
     position condition fits a word to the given duration, so that one length for all clips would
-    make words hurried or stretched, which the classifiers would notice. Seeds count up, so that
+    change the speed of the words, and so their classification. Seeds are consecutive, so that
     `wavenet generate` can reproduce each clip.
 
     Args:
@@ -151,7 +154,7 @@ def generate_clips(
         engine: as for `generate_many`.
         progress: counts generated samples.
     Raises:
-        ConditionError: an unknown label, or a model with further required conditions.
+        ConditionError: a label is unknown, or the model requires further conditions.
     """
     generated = generate_many(
         checkpoint, requests, sampling, engine, progress=progress, max_active=BATCH_SIZE

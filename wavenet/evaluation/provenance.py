@@ -1,7 +1,7 @@
 """The origin of evaluation results: checkpoint, software versions and settings.
 
-Enters: a checkpoint, settings and a command line. Leaves: the head of a `metrics.json`. Callers:
-the commands `wavenet evaluate`.
+Input: a checkpoint, settings and a command line. Output: the first entries of a `metrics.json`.
+Called by the commands `wavenet evaluate`.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "librosa")
 def describe_provenance(
     checkpoint: Checkpoint, settings: Mapping[str, Any], command: str
 ) -> dict[str, Any]:
-    """Return everything that is needed to repeat an evaluation; no times and no dates."""
+    """Return all that is needed to repeat an evaluation, without times and dates."""
     with (checkpoint.folder / WEIGHTS).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {

@@ -1,8 +1,9 @@
 """The trade-off between accuracy and diversity of generated clips, by sampling setting.
 
-One setting at a time is varied from plain sampling: temperature, top-p, and guidance if conditions
-may be left out. The same clips are generated with each of its values and evaluated. Caller:
-`wavenet evaluate digits --trade-off`.
+Input: a checkpoint, requests and a `ClipEvaluator`. Output: rows of metrics. One setting at a time
+is varied; the others are 1: temperature, top-p, and guidance if the model was trained with
+condition dropout. The same clips are generated with each value and evaluated. Called by `wavenet
+evaluate digits --trade-off`.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 from wavenet.checkpoint import Checkpoint
 from wavenet.engines.engine import Engine
-from wavenet.evaluation.digits import ALL, ClipEvaluator
+from wavenet.evaluation.label_evaluation import ALL, ClipEvaluator
 from wavenet.evaluation.labelled_clips import generate_clips
 from wavenet.generation.request import GenerationRequest
 from wavenet.progress import Progress
@@ -26,7 +27,7 @@ Row = dict[str, Any]  # can be written as JSON
 
 
 def sampling_variants(checkpoint: Checkpoint) -> list[tuple[str, float]]:
-    """Return the settings to evaluate, as name and value; 1.0 is plain sampling for each name."""
+    """Return the settings to evaluate, as name and value; 1.0 has no effect for each name."""
     model = checkpoint.config.model
     names = ["temperature"]
     if model.output.kind == "categorical":
@@ -43,7 +44,7 @@ def evaluate_variants(
     engine: str | Engine[Any] = "auto",
     progress: Progress | None = None,
 ) -> list[Row]:
-    """Generate and evaluate the clips with every sampling variant; plain sampling runs once.
+    """Generate and evaluate the clips with every sampling variant; equal variants run once.
 
     Args:
         checkpoint: the model.
@@ -59,8 +60,7 @@ def evaluate_variants(
     evaluated: dict[SamplingConfig, Row] = {}
     rows = []
     for name, value in sampling_variants(checkpoint):
-        is_plain = value == 1.0
-        change = {} if is_plain else {name: value}
+        change = {} if value == 1.0 else {name: value}
         sampling = resolve_sampling(SamplingConfig(), **change)
         if sampling not in evaluated:
             generated = generate_clips(checkpoint, requests, sampling, engine, progress)

@@ -1,8 +1,8 @@
 """Compare a vocoder with Griffin-Lim: every method resynthesises the same mel spectrograms.
 
-Enters: a vocoder and recordings in named groups. Leaves: `ResynthesisMetrics` per recording and
-method, and their means per group. Caller: `wavenet evaluate vocoder`. Every method gets only the
-frames of the checkpoint's mel condition: the same bands, window and hop.
+Input: a vocoder and recordings in named groups. Output: `ResynthesisMetrics` per recording and
+method, and their means per group. The input of every method is only the frames of the checkpoint's
+mel condition: the same bands, window and hop. Called by `wavenet evaluate vocoder`. The methods:
 
     wavenet      output of the model
     matched      the same, filtered to the mel frames (`generation.mel_filter`)
@@ -87,7 +87,8 @@ def evaluate_vocoder(
         recordings: at the sample rate of the model.
         sampling: sampling settings.
         engine: as for `generate_many`.
-        seed: of the first recording; it counts up, so that each recording can be repeated alone.
+        seed: of the first recording; seeds are consecutive, so each recording can be repeated
+            alone.
         on_resynthesis: called with each recording and the waveforms by method.
         candidates: above 1, see `generate_with_candidates`.
         progress: counts generated samples.
@@ -159,7 +160,7 @@ def compute_metrics(
     sample_rate: int,
     reference_pitch: Tensor,
 ) -> ResynthesisMetrics:
-    """Compare the output of a method with the recording, whose pitch contour is given."""
+    """Compute the metrics of a method's output; `reference_pitch` is that of the recording."""
     reference = recording.waveform
 
     def compute(metric: Callable[..., float], *rate: int) -> float | None:
@@ -184,11 +185,11 @@ def compute_metrics(
 
 
 def summarise_metrics(results: Sequence[ResynthesisMetrics]) -> list[dict[str, Any]]:
-    """Return means per group and method, over recordings for which all methods are defined.
+    """Return means per group and method, over recordings for which all methods have the metric.
 
     Returns:
-        Per group and method: group, method, clips, and for each metric its mean (None without a
-        value) and the number of recordings in it.
+        Per group and method: group, method, clips, and for each metric its mean (None if no
+        recording has it) and the number of recordings in the mean.
     """
     rows: list[dict[str, Any]] = []
     groups = dict.fromkeys(result.group for result in results)

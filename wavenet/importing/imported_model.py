@@ -1,7 +1,7 @@
 """An imported model, and the checkpoint folder that it becomes.
 
-A config, tensors in the layout of this project and notes enter; a folder leaves. The model is built
-in memory and checked before the first file is written. Called by the importers and by
+Input: a config, tensors in the layout of this project, and notes. Output: a folder. The model is
+built in memory and checked before the first file is written. Called by the importers and by
 `wavenet import`.
 """
 
@@ -56,7 +56,7 @@ class ImportedModel:
     Attributes:
         config: of the checkpoint.
         model: computes the same numbers as the original, except for rounding.
-        layout: the program that wrote the original file.
+        layout: name of the original layout, as in `wavenet import`.
         notes: sentences for the card.
         upsample: converts frames (F, columns) to one frame per sample, (T, columns); None if the
             original has no upsampling network.
@@ -72,7 +72,7 @@ class ImportedModel:
 def make_checkpoint_config(
     source: str, name: str, sample_rate: int, codec: Codec, model: ModelConfig
 ) -> CheckpointConfig:
-    """Make the config of an imported checkpoint.
+    """Build the config of an imported checkpoint.
 
     Args:
         source: the original file, for error messages.

@@ -1,13 +1,13 @@
 """Read PyTorch files of other programs without running code.
 
-A path enters; tensors and plain Python objects leave. Called by the importers.
+Input: a path. Output: tensors and plain Python objects. Called by the importers.
 
 A PyTorch file is a pickle: a program for a small virtual machine that can call any function. Only
 the restricted reader of torch (`weights_only`) is used here: it builds tensors and plain
-containers, and refuses every other name that a file mentions. The few classes that the files of a
-layout do mention, such as those of a pickled module, are replaced by `OpaqueObject`, which stores
-the state from the file and does nothing. The caller must nevertheless trust the file, because a
-reader can have bugs.
+containers, and refuses every other name in the file. The few classes that occur in the files of a
+layout, such as those of a pickled module, are replaced by `OpaqueObject`, which stores the state
+from the file and does nothing. The caller must nevertheless trust the file, because a reader can
+have bugs.
 """
 
 import re
@@ -50,7 +50,7 @@ def read_pickle(path: Path, trusted: bool, classes: Sequence[str] = ()) -> Any:
         and dicts.
     Raises:
         ConfigError: the file is not trusted.
-        CheckpointError: there is no such file, it is too large or damaged, or it mentions a name
+        CheckpointError: there is no such file, it is too large or damaged, or it refers to a name
             other than tensors and `classes`.
     """
     if not trusted:
@@ -71,7 +71,7 @@ def read_pickle(path: Path, trusted: bool, classes: Sequence[str] = ()) -> Any:
 
 
 def _check_size(path: Path) -> None:
-    """Refuse a path that is not a file, and a file that is too large, also when unzipped."""
+    """Check that a path is a file and that it is not too large, also when unzipped."""
     try:
         if not path.is_file():
             raise CheckpointError(f"there is no file {path}; expected a file written by torch.save")
@@ -90,8 +90,8 @@ def _explain(error: Exception) -> str:
     mentioned = re.search(r"GLOBAL ([\w.<>]{1,100})", text)
     if mentioned:
         return (
-            f"mentions {mentioned[1]}, which is neither a tensor nor part of this layout; the file "
-            "was not read, and none of its code was run"
+            f"refers to {mentioned[1]}, which is not allowed in this file format; the file was not "
+            "read, and none of its code was run"
         )
     if "persistent_load" in text:
         return (

@@ -1,6 +1,6 @@
 """Import models of r9y9/wavenet_vocoder, of its last version and of version 0.1.
 
-A file and its `hparams.json` enter; a model in the layout of this project leaves. Called by
+Input: a file and its `hparams.json`. Output: a model in the layout of this project. Called by
 `wavenet import`.
 
 The original scales activations that this project does not scale. Both compute the same numbers if
@@ -15,7 +15,7 @@ The sum of the skips is multiplied by sqrt(1 / layers). Versions 0.1 instead add
 (sum + h) s, or summed them without a factor. These are three sets of factors for the columns of one
 matrix. `r9y9_conditions` converts the conditions.
 
-As in the original's generation, a sample is drawn with the conditions of its own time and the
+As in the original's generation, the inputs for a sample are the conditions at its time and the
 sample before it.
 """
 
@@ -59,7 +59,7 @@ def import_model(path: Path, hparams_path: Path, name: str, trusted: bool) -> Im
     """Import a model.
 
     Args:
-        path: checkpoint_*.pth; if a run has one with `_ema` in its name, that is the better one.
+        path: checkpoint_*.pth; prefer a file with `_ema` in its name, if available.
         hparams_path: the JSON file of the same model.
         name: of the new checkpoint.
         trusted: as in `pickle_reader.read_pickle`.
@@ -120,7 +120,7 @@ def skip_factors(weights: WeightReader, hparams: R9y9Hparams) -> tuple[list[floa
         return [math.sqrt(1 / layers)] * layers, "summed and multiplied by sqrt(1 / layers)"
     if hparams.legacy is False:
         return [1.0] * layers, "summed without a factor (version 0.1, legacy false)"
-    # The first layer starts the chain, before any factor.
+    # The sum begins with layer 0, so that layers 0 and 1 have equal factors.
     factors = [SQRT_HALF ** (layers - max(n, 1)) for n in range(layers)]
     return factors, "added one by one, (sum + skip) sqrt(1/2) (version 0.1)"
 

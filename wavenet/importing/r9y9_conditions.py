@@ -1,12 +1,12 @@
 """Conditions of an r9y9 model: speakers, frames, and the network that upsamples frames.
 
-A `WeightReader` and hyperparameters enter; conditions in the layout of this project, and a function
-that upsamples frames, leave. Called by `r9y9`.
+Input: a `WeightReader` and hyperparameters. Output: conditions in the layout of this project, and a
+function that upsamples frames. Called by `r9y9`.
 
 In the original, the conditions enter each layer through one linear map. Here they pass a network
-with two hidden layers and SiLU. That network can compute the identity exactly, since
-silu(x) - silu(-x) = x: each hidden layer has one row for x and one for -x, and the projection
-[W, -W] after them computes W x.
+with two hidden layers and SiLU. That network can compute the identity exactly, since silu(x) -
+silu(-x) = x: each hidden layer has one row for x and one for -x, and the projection [W, -W] after
+them computes W x.
 
 The original upsamples frames with filters, not by linear interpolation as this project does. The
 imported model therefore needs one frame per sample (condition_hop = 1), and `find_upsampler`
@@ -51,7 +51,7 @@ class R9y9Conditions:
 
     @property
     def config_fields(self) -> dict[str, Any]:
-        """Fields of the ModelConfig that describe the conditions."""
+        """Return the fields of the ModelConfig that describe the conditions."""
         conditions: list[object] = []
         if self.speakers:
             values = tuple(map(str, range(self.speakers)))
@@ -72,7 +72,7 @@ class R9y9Conditions:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences for the card."""
+        """Return sentences for the card."""
         notes = []
         if self.speakers:
             notes.append(
@@ -83,7 +83,7 @@ class R9y9Conditions:
             notes.append(
                 f"The model needs frames x {self.frame_width}, one per sample"
                 + (f", {upsampling}." if self.has_upsampler else ".")
-                + " Use the features and the normalisation that it was trained with."
+                + " Use the features and the normalisation of its training."
             )
         return tuple(notes)
 

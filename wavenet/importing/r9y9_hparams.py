@@ -1,6 +1,6 @@
 """The hyperparameters of an r9y9/wavenet_vocoder model: its `hparams.json`, or a preset.
 
-JSON enters; checked settings leave. Such a file has about 80 keys. Only those that affect the
+Input: JSON. Output: checked settings. Such a file has about 80 keys. Only those that affect the
 numbers of the network or belong on the card are read; the others are ignored. Called by `r9y9`.
 """
 
@@ -78,12 +78,12 @@ class R9y9Hparams(BaseModel):
 
     @property
     def dilations(self) -> tuple[int, ...]:
-        """Dilations, one per layer."""
+        """Return the dilations, one per layer."""
         return tuple(2 ** (n % (self.layers // self.stacks)) for n in range(self.layers))
 
     @property
     def output(self) -> Output:
-        """The output distribution as a config of this project."""
+        """Return the output distribution as a config of this project."""
         if self.input_type == "mulaw-quantize":
             return CategoricalOutput()
         components = 1 if self.is_single_gaussian else self.out_channels // 3
@@ -93,7 +93,7 @@ class R9y9Hparams(BaseModel):
 
     @property
     def codec(self) -> Codec:
-        """The codec as a config of this project."""
+        """Return the codec as a config of this project."""
         if self.input_type == "raw":
             return LinearCodec()
         bits = self.quantize_channels.bit_length() - 1

@@ -1,13 +1,13 @@
 """Import models of vincentherrmann/pytorch-wavenet.
 
-A file enters; a model in the layout of this project leaves. Called by `wavenet import`.
+Input: a file. Output: a model in the layout of this project. Called by `wavenet import`.
 
-The file is a whole pickled module or a state_dict; a state_dict does not contain how the dilations
-repeat. Its layers are `start_conv`, per block `filter_convs.N` (tanh), `gate_convs.N` (sigmoid),
-`residual_convs.N` and `skip_convs.N`, then `end_conv_1` and `end_conv_2`. The bias of a convolution
-without one becomes zeros. No weight is scaled. The first layer after the skip path may have another
-width than the skip path, but here that layer is square, so zeros pad it: they stay zeros through
-the ReLU, and the numbers are the same.
+The file is a whole pickled module or a state_dict; a state_dict does not contain the number of
+layers after which the dilations repeat. Its layers are `start_conv`, per block `filter_convs.N`
+(tanh), `gate_convs.N` (sigmoid), `residual_convs.N` and `skip_convs.N`, then `end_conv_1` and
+`end_conv_2`. The bias of a convolution without one becomes zeros. No weight is scaled. The first
+layer after the skip path may have another width than the skip path, but here that layer is square,
+so zeros pad it: they stay zeros through the ReLU, and the numbers are the same.
 """
 
 from pathlib import Path
@@ -43,7 +43,7 @@ N_CLASSES = 256
 CARD_NOTES = (
     "Codes are those of the original: mu = 256, rounded down, decoded as 2 code / 256 - 1; "
     "generation starts from code 128. Encoding a decoded waveform gives codes that are one lower. "
-    "The score of a generated file therefore differs from the bits per sample it was drawn with; "
+    "The score of a generated file therefore differs from its bits per sample at generation; "
     "the scores of recordings are correct.",
     "No weight was scaled. Biases that the file does not contain are zeros, and so are the rows "
     "and columns that pad the skip path or the layer after it, if their widths differ.",

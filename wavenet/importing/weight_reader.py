@@ -1,9 +1,9 @@
 """Read the tensors of another program's checkpoint by name and check their shapes.
 
-The unchecked content of a file enters; float64 tensors of the expected shapes leave, so that
-factors can be folded into them without a loss of precision. At the end every tensor must have been
-read: a remaining one belongs to a layer that the importer does not know, and without it the model
-would compute other numbers than the original. Called by the importers.
+Input: the unchecked content of a file. Output: tensors of the expected shapes, in float64, so that
+factors can be folded into them without loss of precision. At the end every tensor must have been
+read: a remaining one belongs to a layer that the importer does not support, and without it the
+model would compute other numbers than the original. Called by the importers.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """Read the card of a checkpoint: its licence, and its text as safe HTML.
 
-The README.md of a checkpoint enters, written by an unknown person; plain values and HTML with a few
-harmless tags leave. Scripts, styles, images and addresses that a browser would load by itself are
+Input: the README.md of a checkpoint, from an untrusted source. Output: plain values, and HTML with
+a few harmless tags. Scripts, styles, images and addresses that a browser would load by itself are
 removed. Called by `hub` and the studio.
 
 The front matter is not read by a YAML parser, nor by `huggingface_hub.ModelCard`, which uses one:
@@ -32,7 +32,7 @@ def read_card(folder: Path) -> str:
     Returns:
         Its text, "" if there is no card.
     Raises:
-        CheckpointError: it cannot be read, is too long, or is not text.
+        CheckpointError: the card cannot be read, is too long, or is not text.
     """
     path = folder / CARD
     try:

@@ -1,8 +1,8 @@
 """Download checkpoints from the Hugging Face Hub, and publish them.
 
-The name of a repository enters; a checked folder leaves, and the other way round. The network is
-used only in `pull` and `push`. Every network error becomes one sentence. Called by the command line
-and the studio.
+Input of `pull`: the name of a repository. Output: a checked folder. `push` is the reverse. Only
+these two functions use the Internet. Every connection error becomes one sentence. Called by the
+command line and the studio.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ class PulledCheckpoint:
     Attributes:
         folder: of the checkpoint.
         commit: hash of the downloaded commit, usable as `--revision`.
-        licence: from its card; None if the card states none.
+        licence: from its card; None if the card has no licence.
     """
 
     folder: Path
@@ -52,7 +52,7 @@ def pull(
 ) -> PulledCheckpoint:
     """Download a checkpoint, check that it loads, and install it.
 
-    Only the files of a checkpoint are requested, whatever else the repository contains.
+    Only the files of a checkpoint are requested; other files of the repository are ignored.
 
     Args:
         repository: OWNER/NAME.
@@ -88,7 +88,7 @@ def push(folder: Path, repository: str, private: bool = False) -> str:
     """Publish a checkpoint folder; create the repository if it does not exist.
 
     Args:
-        folder: a checkpoint that loads and has a card that states a licence.
+        folder: a checkpoint that loads, with a card that has a licence.
         repository: OWNER/NAME.
         private: whether a new repository is private.
     Returns:
@@ -159,7 +159,7 @@ def _check_sizes(repository: str, sizes: dict[str, int | None]) -> None:
 
 @contextlib.contextmanager
 def _hub_errors(repository: str, revision: str | None = None) -> Iterator[None]:
-    """Convert errors of the library to a `HubError` that says what to do."""
+    """Convert errors of the library to a `HubError` with advice."""
     from huggingface_hub import errors
 
     # The base class belongs to the HTTP package that the library uses.

@@ -1,7 +1,8 @@
 """Install a checkpoint folder: completely and checked, or not at all.
 
-Files from any source are written into a staging folder. It becomes the target folder only after
-this program has loaded it as a checkpoint. Called by `hub`, `zip_archive` and the studio.
+Input: files from any source, which the caller writes into a staging folder. Output: the target
+folder, which the staging folder becomes only after it has been loaded as a checkpoint. Called by
+`hub`, `zip_archive` and the studio.
 """
 
 import contextlib
@@ -64,7 +65,7 @@ def check_target(target: Path, overwrite: bool) -> None:
     """Check that the target does not exist, is empty, or is a checkpoint that may be replaced.
 
     Raises:
-        ConditionError: none of these is true.
+        ConditionError: otherwise, or if the target cannot be read.
     """
     try:
         if not os.path.lexists(target):
@@ -87,10 +88,10 @@ def check_target(target: Path, overwrite: bool) -> None:
 
 
 def check_name_is_free(root: Path, name: str) -> None:
-    """Check that a folder of checkpoints has none of this name.
+    """Check that a folder of checkpoints has no checkpoint of this name.
 
     Raises:
-        ConditionError: it has one.
+        ConditionError: the name is in use.
     """
     # Case is ignored, because some file systems ignore it.
     if name.lower() in {path.name.lower() for path in root.glob("*")}:

@@ -1,8 +1,8 @@
 """Pack a checkpoint into one zip file, and unpack it.
 
-The path of a zip file from any source enters; a checkpoint folder leaves, and the other way round.
-No name in an archive is used as a path, and only as many bytes are unpacked as a checkpoint can
-have. Called by the studio.
+Input of `unpack`: a zip file from any source. Output: a checkpoint folder. `pack` is the reverse.
+No name in an archive is used as a path, and the number of unpacked bytes is limited to the maximum
+size of a checkpoint. Called by the studio.
 """
 
 import re

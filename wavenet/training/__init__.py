@@ -1,15 +1,15 @@
-"""Training: a folder of audio -> a checkpoint.
+"""Training of a checkpoint on a folder of audio.
 
 The files in the order in which data flows:
 
 - `recipe`: settings from a TOML file.
-- `segmentation`, `corpus_dataset`, `dataset`: recordings -> clips; `dataset_report` describes them.
+- `segmentation`, `corpus_dataset`, `dataset`: recordings -> clips; `dataset_report`: a report.
 - `resolve_config`: recipe and dataset -> the config of the checkpoint.
 - `batches`, `prefetch`: clips -> batches of codes, on the device of the step.
 - `nll`, `fused_blocks`, `cpu_loss`: model and batch -> loss.
 - `task`: all of that behind one protocol, for `loop`.
-- `muon`, `schedule`, `state`: what a step updates.
+- `muon`, `schedule`, `state`: the values that a step updates.
 - `loop`, `distributed`, `step_metrics`: the steps, in one or several processes.
-- `snapshots`, `model_card`, `progress_report`: what a run writes.
+- `snapshots`, `model_card`, `progress_report`: the files and messages of a run.
 - `warm_worker`, `run_process`, `run_status`, `metrics_history`: runs as processes, for the studio.
 """

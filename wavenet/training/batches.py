@@ -36,7 +36,7 @@ class Batch:
         start: (B,) int64; where in its recording each clip begins, in samples.
         conditions: per clip, condition values by name, dropped conditions left out.
         total_samples, frame_features, first_frame: per clip, as in `TrainingClip`.
-        input_codes: (B, T) int64, what the model reads in place of the codes; None: the codes.
+        input_codes: (B, T) int64, the input of the model instead of the codes; None: the codes.
     """
 
     codes: Tensor
@@ -94,7 +94,7 @@ def training_batches(
         DataError: there are no clips.
     """
     if not clips:
-        raise DataError("there is no clip to train on; choose a folder that holds audio")
+        raise DataError("there is no clip to train on; choose a folder that contains audio")
     lengths = [clip.samples for clip in clips]
     step = 0
     for epoch in count():
@@ -217,7 +217,8 @@ def collate(
     mask = torch.zeros(len(clips), longest, dtype=torch.bool)
     for row, (clip, gain) in enumerate(zip(clips, gains, strict=True)):
         gain = limit_gain(clip, gain)
-        conditions.append(batch_condition_values(model, clip, gain, dropped[row] if dropped else ()))
+        omitted = dropped[row] if dropped else ()
+        conditions.append(batch_condition_values(model, clip, gain, omitted))
         waveform[row, : clip.samples] = clip.waveform * gain
         frame_features.append(apply_gain_db(model, clip.frame_features, 20 * math.log10(gain)))
         mask[row, clip.context : clip.samples] = True

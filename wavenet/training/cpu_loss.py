@@ -71,7 +71,7 @@ def clipwise_nll(
         model: on the CPU.
         codes: (B, T) int64; mask: (B, T), true where a sample is a target; start: as in `WaveNet`.
         conditioning: of the batch.
-        input_codes: (B, T) int64, what the model reads: the codes, or the codes with noise.
+        input_codes: (B, T) int64, the input of the model: the codes, or the codes with noise.
     """
     full_dtype, bf16 = model.skip.weight.dtype, torch.is_autocast_enabled("cpu")
     blocks = cast_blocks(model, torch.get_autocast_dtype("cpu") if bf16 else full_dtype)
@@ -87,7 +87,7 @@ def clipwise_nll(
 
     def clip_loss(n: int) -> tuple[Tensor, Gradients]:
         begin, end = int(begins[n]), int(ends[n])
-        # no cache: another thread could free the weights that this one has cast
+        # no cache: another thread could free the weights that this thread has cast
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=bf16, cache_enabled=False)
         with torch.set_grad_enabled(needs_grad), autocast:
             gated = gated_output(

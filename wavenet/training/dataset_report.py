@@ -1,7 +1,7 @@
 """A report on a folder of recordings: lengths, rates, fields, clipping, silence, unreadable files.
 
-Input: a folder, read as in training. Output: a `DatasetReport` before the first file and after each.
-A prepared corpus has its report already. Called by `wavenet data report` and the studio.
+Input: a folder, read as in training. Output: a `DatasetReport` before the first file and after
+each. A prepared corpus has its report already. Called by `wavenet data report` and the studio.
 """
 
 import re
@@ -22,7 +22,7 @@ MAX_LISTED = 20  # names or sentences: enough to see the problem
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What is known about a folder so far; complete once `done` equals `files`.
+    """The report on the files of a folder read so far; complete if `done` equals `files`.
 
     Attributes:
         files: number of recordings; with a pattern, of those whose names match it.

@@ -266,7 +266,7 @@ def _peer_errors() -> Iterator[None]:
         if restarts < max_restarts:
             advice = "torchrun now starts it again"
         raise TrainingError(
-            f"another process of this training {event}; what was saved is kept: {advice}"
+            f"another process of this training {event}; the saved steps are kept: {advice}"
         ) from None
 
 

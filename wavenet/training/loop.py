@@ -1,9 +1,9 @@
 """The training loop.
 
-Input: a task, which has model and data (see `task`). Output: checkpoints, snapshots and metrics. The
-loop prints nothing: it calls `on_record` with one record per step, and ends early if `should_stop`
-returns true after a step. Several processes do the same steps, each with its part of a batch
-(`distributed`); the first process writes all files. Called by the command line.
+Input: a task, which has model and data (see `task`). Output: checkpoints, snapshots and metrics.
+The loop prints nothing: it calls `on_record` with one record per step, and ends early if
+`should_stop` returns true after a step. Several processes do the same steps, each with its part of
+a batch (`distributed`); the first process writes all files. Called by the command line.
 """
 
 import time

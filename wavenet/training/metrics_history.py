@@ -70,7 +70,7 @@ class MetricsHistory:
             validation = record.get("bits_per_sample")
             bits = None if validation is None else float(validation)
         except (ValueError, KeyError, TypeError):
-            return  # torn by a crash
+            return  # incomplete after a crash
         self._smoothed_loss = smooth_loss(self._smoothed_loss, loss)
         if self.step_samples:
             samples = self.step_samples + LOSS_WEIGHT * (samples - self.step_samples)

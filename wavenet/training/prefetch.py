@@ -31,7 +31,7 @@ class DeviceBatch:
         start: (B,) int64, always on the CPU: the model reads numbers from it.
         conditioning: of the batch.
         targets: number of targets of this batch.
-        input_codes: (B, T) int64, what the model reads in place of the codes; None: the codes.
+        input_codes: (B, T) int64, the input of the model instead of the codes; None: the codes.
     """
 
     codes: Tensor

@@ -1,8 +1,9 @@
 """A recipe: audio rate, codec, model, data and optimisation of one training, read from TOML.
 
-Input: a file name, or the name of a built-in recipe. Output: a checked `RecipeConfig`. Unknown keys,
-wrong types, NaN and contradictions are refused with a sentence that names the key. Built-in recipes
-are in `recipes/` beside this file. Called by the command line, the studio and the evaluations.
+Input: a file name, or the name of a built-in recipe. Output: a checked `RecipeConfig`. Unknown
+keys, wrong types, NaN and contradictions are refused with a sentence that names the key. Built-in
+recipes are in `recipes/` beside this file. Called by the command line, the studio and the
+evaluations.
 """
 
 import json
@@ -131,7 +132,7 @@ def load_recipe(name: str) -> RecipeConfig:
         path = BUILT_IN / f"{name}.toml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in BUILT_IN.glob("*.toml")))
-        raise ConfigError(f"{name} is no recipe file; expected a .toml file or one of {known}")
+        raise ConfigError(f"{name} is not a recipe file; expected a .toml file or one of {known}")
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

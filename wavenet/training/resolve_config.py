@@ -1,8 +1,8 @@
 """The config of the checkpoint to be trained.
 
-Input: a recipe and a dataset. Output: a `CheckpointConfig`. A recipe may omit the values of its label
-conditions and the default length of a clip; they are then taken from the dataset. Called by the
-command line, before `loop`.
+Input: a recipe and a dataset. Output: a `CheckpointConfig`. A recipe may omit the values of its
+label conditions and the default length of a clip; they are then taken from the dataset. Called by
+the command line, before `loop`.
 """
 
 import statistics
@@ -34,7 +34,8 @@ def resolve_config(recipe: RecipeConfig, dataset: Dataset) -> CheckpointConfig:
             unknown = set(found) - set(condition.values or found)
             if unknown:
                 raise ConfigError(
-                    f"the data contain {condition.name} {min(unknown)!r}, which is not in the recipe"
+                    f"the data contain {condition.name} {min(unknown)!r}, "
+                    "which is not in the recipe"
                 )
             values = {**condition.model_dump(), "values": condition.values or found}
             condition = make_config(LabelCondition, f"the labels of {condition.name}", **values)

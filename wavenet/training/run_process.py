@@ -108,7 +108,9 @@ def start(
         root.mkdir(parents=True, exist_ok=True)
         folder.mkdir()
     except OSError as error:
-        raise FolderError(f"the folder {folder} cannot be created: {os_error_reason(error)}") from None
+        raise FolderError(
+            f"the folder {folder} cannot be created: {os_error_reason(error)}"
+        ) from None
     try:
         if write_recordings is not None:
             (folder / RECORDINGS_FOLDER).mkdir()
@@ -156,7 +158,7 @@ def pause(folder: Path) -> None:
 
 
 def stop(folder: Path) -> None:
-    """Pause, and mark the run as finished by the user; `resume` can still continue it.
+    """Pause, and mark the run as stopped; `resume` can still continue it.
 
     Raises:
         TrainingError: the run is starting, and its process is not known for certain.

@@ -1,8 +1,8 @@
 """Segments of recordings: their bounds, their context, and the split into training and held-out.
 
 Input: lengths and settings. Output: bounds of segments, and the split into training, validation and
-test. No audio is read here. Called by `dataset` for recordings in memory and by `corpus_dataset` for
-recordings on disk.
+test. No audio is read here. Called by `dataset` for recordings in memory and by `corpus_dataset`
+for recordings on disk.
 """
 
 import math

@@ -47,7 +47,7 @@ class MetricsFile:
 
     Args:
         path: of the file; records of steps after `step` are deleted.
-        step: of the state that the run continues from; 0 deletes all.
+        step: of the state from which the run continues; 0 deletes all.
     """
 
     def __init__(self, path: Path, step: int):
@@ -79,9 +79,9 @@ def open_run(folder: Path, state: TrainState, settings: TrainConfig, resume: boo
     """
     existing = _list_snapshots(folder)
     if resume and not existing:
-        raise TrainingError(f"{folder} has no step to resume from; start it without --resume")
+        raise TrainingError(f"{folder} has no saved step; start the run without --resume")
     if existing and not resume:
-        raise TrainingError(f"{folder} already holds a run; resume it or choose another folder")
+        raise TrainingError(f"{folder} already contains a run; resume it or choose another folder")
     if resume:
         load(existing[-1], state, settings)
     try:
@@ -138,7 +138,7 @@ def load(path: Path, state: TrainState, settings: TrainConfig) -> None:
         if name not in CHANGEABLE and getattr(info.settings, name) != getattr(settings, name)
     ]
     if changed:
-        raise TrainingError(f"{path} was made with other settings of {', '.join(changed)}")
+        raise TrainingError(f"{path} was saved with other settings of {', '.join(changed)}")
     if info.model not in (None, state.ema_model.config):
         raise TrainingError(f"{path} belongs to another model; choose another folder")
     state.initialize_optimizers()
@@ -187,4 +187,4 @@ def _step_of(line: str) -> float:
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
-        return float("inf")  # a line torn by a crash
+        return float("inf")  # a line that is incomplete after a crash

@@ -1,8 +1,8 @@
 """Loss and gradient norm of each step, read from the device without delaying it.
 
 Input: `StepResult`s with tensors. Output: records with numbers. Reading a number from a GPU waits
-until the GPU has finished all its work; it is then idle until the next launch. Therefore the numbers
-of a step are copied while the next step runs, and read one step later. Called by `loop`.
+until the GPU has finished all its work; it is then idle until the next launch. Therefore the
+numbers of a step are copied while the next step runs, and read one step later. Called by `loop`.
 """
 
 import math

@@ -1,9 +1,9 @@
 """A process that has done all imports and waits for a training run, so that runs start at once.
 
-Input: the arguments of `wavenet train`. Output: a process that runs them. A short run spends most of
-its time on imports, which the waiting process (`wavenet.cli.warm_worker_process`) has already done.
-Called by the studio, which starts the process when a user opens the Train tab, and by `run_process`,
-which assigns a run to it.
+Input: the arguments of `wavenet train`. Output: a process that runs them. A short run spends most
+of its time on imports, which the waiting process (`wavenet.cli.warm_worker_process`) has already
+done. Called by the studio, which starts the process when a user opens the Train tab, and by
+`run_process`, which assigns a run to it.
 """
 
 import os

@@ -13,7 +13,7 @@ from tests.evaluation import PATTERN, labelled_config, make_words, write_words
 from wavenet.cli.main import run
 from wavenet.errors import DataError
 from wavenet.evaluation import classifiers
-from wavenet.evaluation.digits import ClipEvaluator, wilson_interval
+from wavenet.evaluation.label_evaluation import ClipEvaluator, wilson_interval
 from wavenet.evaluation.labelled_clips import LabelledClip
 from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest

@@ -1,17 +1,17 @@
 """Evaluate generated clips: label accuracy, diversity, copies of training clips, Fréchet distance.
 
-Enters: real recordings for training and test, then generated clips of any number of settings.
-Leaves: metrics of the generated clips beside those of the real test clips. Callers: `wavenet
-evaluate digits`, `evaluation.trade_off`. It works with any labels. A `ClipEvaluator` trains the
-classifiers once; then each set of clips takes about a second:
+Input: real recordings for training and test, and sets of generated clips. Output: metrics of each
+set beside those of the real test clips. Any labels are possible, not only digits. A `ClipEvaluator`
+trains the classifiers once; after that each set of clips takes about a second. Called by `wavenet
+evaluate digits` and `trade_off`. The metrics:
 
     accuracy   fraction of clips for which a classifier predicts the requested label
     diversity  mean distance of two clips of a class; a class is one combination of labels
     nearest    distance of a clip to the nearest training clip. A clip that is nearer than all real
                test clips counts as a copy; if generated clips were like real ones, one copy would
-               be expected by chance in as many clips as there are test clips
-    frechet    distance of the network's embeddings to those of the real test clips; its floor is
-               the distance of as many training clips, which are slightly apart because the network
+               be expected by chance if there are equally many generated and test clips
+    frechet    distance of the network's embeddings to those of the real test clips, in comparison
+               with the distance of equally many training clips; that is not 0, because the network
                was trained on them
 
 Distances are those of MFCC statistics, in standard deviations of the training recordings.
@@ -31,16 +31,15 @@ from wavenet.evaluation.labelled_clips import LabelledClip, labels_by_name
 
 ALL = "all"  # all labels of a clip at once
 
-Metrics = dict[str, Any]  # by name; what `compare` returns can be written as JSON
+Metrics = dict[str, Any]  # by name; the result of `compare` can be written as JSON
 
 
 class ClipEvaluator:
-    """Real recordings, and classifiers trained on them.
+    """Real recordings, and classifiers that are trained on them.
 
     Args:
-        training: recordings to train the classifiers on; the evaluated model may be trained on
-            them, too.
-        test: recordings that neither is trained on.
+        training: recordings for the classifiers; the model may be trained on them, too.
+        test: recordings on which neither the classifiers nor the model are trained.
         sample_rate: Hz.
         steps: of the network's training; None for the default.
     Raises:
@@ -157,7 +156,7 @@ def _correct(measured: Metrics) -> dict[str, dict[str, Any]]:
 
 
 def _compare_diversity(real: Mapping[Any, float], generated: Mapping[Any, float]) -> Metrics:
-    """Return the means over the classes that both have; None without such a class."""
+    """Return the means over the classes that both have; None if there is no common class."""
     shared = [name for name in real if name in generated]
     return {
         "classes": len(shared),
