@@ -33,8 +33,8 @@ from wavenet.sampling import SamplingConfig
 PROMPTS = (0, 30, 7)  # samples of the prompts of three clips
 
 
-class ToyConfig(ModelConfig):
-    """The config of `Toy`."""
+class MinimalConfig(ModelConfig):
+    """The config of `MinimalModel`."""
 
     architecture: Literal["toy"] = "toy"
     channels: int = 6
@@ -44,7 +44,7 @@ class ToyConfig(ModelConfig):
     network_parameters = property(lambda self: 1000)
 
 
-class Toy(AutoregressiveModel[ToyConfig]):
+class MinimalModel(AutoregressiveModel[MinimalConfig]):
     """h_t = 0.9 h_(t-1) + tanh(x_t + W x_(t-1)), x_t = embedding of code_(t-1) + bias at t."""
 
     def __init__(self, config, bits):
@@ -52,7 +52,7 @@ class Toy(AutoregressiveModel[ToyConfig]):
         self._add_embedding(config.channels)
         self.mix = nn.Linear(config.channels, config.channels)
         self.output = nn.Linear(config.channels, self.distribution.n_params)
-        self._add_condition_network()
+        self._finish_init()
 
     def initial_memory(self, batch, device=None):
         shape = (batch, self.config.channels)
@@ -84,11 +84,11 @@ class Toy(AutoregressiveModel[ToyConfig]):
         return {}
 
 
-def toy(conditions="all", output=None, bits=5, kind=Toy):
+def toy(conditions="all", output=None, bits=5, kind=MinimalModel):
     """Make a toy whose weights are large enough for predictions that differ."""
     torch.manual_seed(0)
     shared = tiny_config(conditions=conditions, output=output)
-    config = ToyConfig(
+    config = MinimalConfig(
         output=shared.output,
         conditions=shared.conditions,
         condition_channels=shared.condition_channels,
@@ -251,7 +251,7 @@ def test_predict_accept_and_run_can_be_mixed(name):
 def test_a_step_that_differs_from_the_parallel_pass_is_noticed(name):
     """The control of the tests above."""
 
-    class ForgetfulToy(Toy):
+    class ForgetfulToy(MinimalModel):
         def step(self, memory, codes, bias):
             memory.tensors[1].zero_()
             return super().step(memory, codes, bias)
@@ -266,7 +266,7 @@ def test_a_step_that_differs_from_the_parallel_pass_is_noticed(name):
 def test_a_memory_that_is_not_advanced_in_place_is_noticed_by_a_recording(monkeypatch):
     """A graph reads and writes the tensors that it was recorded with."""
 
-    class ReplacingToy(Toy):
+    class ReplacingToy(MinimalModel):
         def advance(self, memory, x):
             copied = TensorMemory([tensor.clone() for tensor in memory.tensors])
             new = super().advance(copied, x)
@@ -291,6 +291,6 @@ def test_state_bytes_are_those_of_the_memory(name):
 def test_engines_for_one_architecture_reject_the_toy():
     model = toy()
     for name in ("cpu", "gpu"):
-        with pytest.raises(ModelUnsupported, match="Toy"):
+        with pytest.raises(ModelUnsupported, match="MinimalModel"):
             make_engine(name, model)
     assert make_engine("auto", model).name == "cached"

@@ -274,7 +274,9 @@ def test_a_second_retry_begins_where_the_first_one_ended(flat, monkeypatch):
     """Windows 3 and 4 count as degenerate once each, so window 3 is drawn three times."""
     results = [None] * 3 + [NOISE, None, None] + [NOISE, None, None] + [None]
     monkeypatch.setattr(
-        DegenerationDetector, "check", lambda self, history, gave_up=False: results.pop(0)
+        DegenerationDetector,
+        "check",
+        lambda self, history, attempts_exhausted=False: results.pop(0),
     )
     requests = [GenerationRequest(6 * WINDOW, seed=3)]
     (codes,), retries = generate_all(flat, requests, ChainEngine(flat.model, NOISE))
@@ -326,7 +328,9 @@ def test_states_are_copied_by_their_engine_only(flat, monkeypatch):
     def generated(engine):
         windows = iter([None] * 6 + [NOISE, None, None] + [None] * 20)
         monkeypatch.setattr(
-            DegenerationDetector, "check", lambda self, history, gave_up=False: next(windows)
+            DegenerationDetector,
+            "check",
+            lambda self, history, attempts_exhausted=False: next(windows),
         )
         return generate_all(flat, requests, engine)
 

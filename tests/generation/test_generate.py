@@ -120,7 +120,7 @@ def test_everything_is_checked_before_the_work_begins(make_checkpoint, function)
     for bad, words in (
         (GenerationRequest(10, {"digit": "z"}), "'z'; choose one of a, b, c"),
         (GenerationRequest(10), "'digit' is missing"),
-        (GenerationRequest(10, {**A, "pitch": "1"}), "'pitch' is not known .* digit"),
+        (GenerationRequest(10, {**A, "pitch": "1"}), "no condition 'pitch'; it has .*digit"),
         (GenerationRequest(10, A, seed=-1), "seed"),
     ):
         with pytest.raises(ConditionError, match=words):

@@ -99,7 +99,7 @@ def test_the_rows_of_a_batch_are_those_of_single_clips(model):
     ("change", "words"),
     [
         ({"voice": "d"}, ("voice", "'d'", "a, b, c")),
-        ({"volume": 1.0}, ("'volume' is not known", "voice, level, timbre")),
+        ({"volume": 1.0}, ("no condition 'volume'", "voice, level, timbre")),
         ({"level": 3.0}, ("level", "-40 to 0 dB", "found 3")),
         ({"level": "loud"}, ("level", "-40 to 0 dB", "found 'loud'")),
         ({"level": float("nan")}, ("level", "-40 to 0 dB", "found nan")),

@@ -109,8 +109,8 @@ GOOD = torch.zeros(11, 3)
     [
         ([CURVE], True, None, ("'curve' is missing", "frames x 3", "every 80 samples")),
         ([MEL], False, None, ("'mel' is missing", "recording", "frames x 40")),
-        ([CURVE], False, {"x": GOOD}, ("'x' are not known", "curve")),
-        ([], True, {"x": GOOD}, ("'x' are not known", "none")),
+        ([CURVE], False, {"x": GOOD}, ("no local condition 'x'", "curve")),
+        ([], True, {"x": GOOD}, ("no local condition 'x'", "has no local conditions")),
         ([CURVE], False, {"curve": GOOD[:, :2]}, ("curve", "frames x 3; found 11 x 2")),
         ([CURVE], False, {"curve": GOOD[0]}, ("curve", "frames x 3; found 3")),
         ([CURVE], False, {"curve": GOOD[:0]}, ("curve", "frames x 3; found 0 x 3")),
