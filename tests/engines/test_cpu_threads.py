@@ -1,4 +1,4 @@
-"""Two threads of the engine cpu: they share the work, wait for each other, or give up."""
+"""Two threads of the engine cpu: partition, synchronisation, and return to one thread."""
 
 import os
 import threading
@@ -82,7 +82,7 @@ def test_simultaneous_runs_are_all_correct(two_cores):
     assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
 
 
-def test_a_slow_second_thread_is_given_up(monkeypatch, two_cores):
+def test_two_slow_threads_continue_as_one(monkeypatch, two_cores):
     """Many long waits mean that another process needs the cores: one thread continues alone."""
     model = tiny_model()
     noise, prompts = noise_for(1), prompts_of(model, 0)

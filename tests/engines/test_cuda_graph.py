@@ -29,7 +29,7 @@ SAMPLES_AHEAD = 5  # fewer than the samples of the runs here
 
 @pytest.fixture(params=["from python", "recorded"])
 def captured_graphs(request, monkeypatch):
-    """Run the step from Python, or recorded and replayed as on a GPU; list the captured_graphs."""
+    """Call the step from Python, or capture and replay it as on a GPU; list the captured graphs."""
     monkeypatch.setattr(cuda_graph, "SAMPLES_AHEAD", SAMPLES_AHEAD)
     return emulate_recording(monkeypatch) if request.param == "recorded" else []
 
@@ -56,7 +56,7 @@ def test_the_same_noise_draws_the_same_codes(kernel_size, conditions, kind, capt
     expected = draw("reference", model, noise, prompts, SAMPLINGS[kind])
     assert torch.equal(draw("graph", model, noise, prompts, SAMPLINGS[kind]), expected)
     assert all(captured.replays == 39 for captured in captured_graphs)
-    if kind != "greedy":  # the control: other noise, other codes
+    if kind != "greedy":  # negative control: other noise, other codes
         assert not torch.equal(draw("graph", model, 1 - noise, prompts, SAMPLINGS[kind]), expected)
         # no operation reads a number back, as a graph could not; on a CPU, one-hot does
         names = {str(call[0]) for captured in captured_graphs for call in captured.calls}
@@ -69,7 +69,7 @@ def test_chunks_do_not_matter(chunks, captured_graphs):
     noise, prompts = noise_for(2), prompts_of(model, 9, 0)
     whole = draw("reference", model, noise, prompts)
     assert torch.equal(draw("graph", model, noise, prompts, chunks=chunks), whole)
-    assert len(captured_graphs) <= 1  # recorded once, however often it runs
+    assert len(captured_graphs) <= 1  # captured once for all runs
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_guided_clips_equal_the_reference(captured_graphs):
     assert torch.equal(run_guided(make_engine("graph", model), 3, sampling, noise_for(3)), expected)
 
 
-def test_another_memory_or_sampling_config_has_its_own_recording(captured_graphs):
+def test_another_memory_or_sampling_config_has_another_graph(captured_graphs):
     model = tiny_model()
     noise, prompts = noise_for(3), prompts_of(model, 0, 12, 5)
     whole = draw("reference", model, noise, prompts)
@@ -182,7 +182,7 @@ def test_the_recorded_step_rejects_bf16():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU to record on")
 @pytest.mark.parametrize("kind", SAMPLINGS)
 @pytest.mark.parametrize("streams", [1, 33])
-def test_a_real_recording_equals_the_engine_cached(kind, streams):
+def test_a_real_graph_equals_the_engine_cached(kind, streams):
     dilations = tuple(2**n for n in range(10)) * 2
     model = tiny_model(tiny_config(2, dilations, "both", widths=(64, 64, 256)), bits=8).cuda()
     noise = noise_for(streams, 600).cuda()

@@ -37,7 +37,7 @@ class GenerationRequest:
     Attributes:
         samples: number of samples to generate, without the prompt.
         conditions: label, number or vector by condition name.
-        seed: 0 to 2**63 - 1; the same seed gives the same audio.
+        seed: 0 to 2**63 - 1; the same seed produces the same audio.
         noise_stream: a second key of the noise, for clips of one batch with the same seed.
         prompt: (T,) float32 in [-1, 1] at the model's rate, audio to continue; or None.
         frame_features: (F, columns), the frames of `model.frame_features`, from the first sample

@@ -251,7 +251,7 @@ def _check_candidates(
     if rows_per_clip(sampling) > 1:
         raise ConditionError("candidates and guidance exclude each other; omit one of them")
     if request.prompt is not None:
-        raise ConditionError("candidates do not support a prompt; omit it")
+        raise ConditionError("candidates do not support prompts; omit the prompt")
     check_request(request, rate)
     checkpoint.model.distribution.check(sampling)
     frames = check_frame_features(checkpoint, request, request.samples)
