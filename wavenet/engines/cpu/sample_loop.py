@@ -358,9 +358,9 @@ def _draw_codes(shape, workspace, last, noise, rules, codes, sample):  # type: i
 
 
 @compiled
-def generate_samples(
+def generate_samples(  # type: ignore[no-untyped-def]
     w, shape, rings, workspace, frames, cursor, last, noise, rules, partition, codes
-):  # type: ignore[no-untyped-def]
+):
     """Generate samples of a batch of streams; workspace.params is that of the last sample.
 
     One function serves one thread and two, because numba would compile two functions separately.
