@@ -59,6 +59,16 @@ def test_the_readme_map_lists_exactly_the_existing_parts():
     assert [name for name in missing if name != "errors.py"] == []
 
 
+def test_the_architecture_page_lists_exactly_the_existing_files():
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").partition("## Files")[2]
+    listed = set(re.findall(r"\w+\.(?:py|js|css|toml|cuh?)\b", page))
+    # "live_player.py, .js, .css"
+    for first, others in re.findall(r"(\w+)\.\w+((?:, \.\w+)+)", page):
+        listed |= {first + suffix for suffix in re.findall(r"\.\w+", others)}
+    files = [p for folder in ("audio_utils", "wavenet") for p in (ROOT / folder).rglob("*.*")]
+    assert {p.name for p in files if "__pycache__" not in p.parts} == listed
+
+
 def test_links_in_the_readme_have_targets():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", readme) if "://" not in link]

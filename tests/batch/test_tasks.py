@@ -80,7 +80,7 @@ def test_ids_may_be_numbers_even_zero(batch_settings, value, identity):
         ({"digit": True}, "text or a number"),
         ({"digit": ["a"]}, "text or a number"),
         ({"digit": None}, "is missing"),
-        ({"labels": {"voice": "a"}}, "not known to this model"),
+        ({"labels": {"voice": "a"}}, "has no condition 'voice'"),
         ({"labels": "a"}, "labels must be"),
         ({"temperature": "nan"}, "temperature"),
         ({"temperature": 0}, "temperature"),

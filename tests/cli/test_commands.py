@@ -107,7 +107,7 @@ def test_generate_does_not_replace_a_file(wavenet, tiny, tone, tmp_path):
         ([], ["the label 'digit' is missing"]),
         (["--set", "digit"], ["NAME=VALUE", "'digit'"]),
         (["--set", "digit=a", "--set", "digit=b"], ["twice"]),
-        (["--set", "digit=a", "--set", "x=1"], ["'x' is not known"]),
+        (["--set", "digit=a", "--set", "x=1"], ["no condition 'x'"]),
         (["--set", "digit=a", "--seconds", "0"], ["above 0", "found 0"]),
         (["--set", "digit=a", "--seconds", "3600"], ["at most 600", "found 3600"]),
         (["--set", "digit=a", "--temperature", "0"], ["temperature", "found 0"]),

@@ -42,25 +42,25 @@ class EmulatedGraph(TorchDispatchMode):
 
 def emulate_recording(monkeypatch):
     """Make the graph engine record on a CPU; return the list of graphs, filled as they are made."""
-    graphs, recordings = [], []
+    graphs, captured_graphs = [], []
     real = cuda_graph.GraphEngine._prepare
 
     def prepare(engine, *arguments):
-        recordings.append(real(engine, *arguments))
-        return recordings[-1]
+        captured_graphs.append(real(engine, *arguments))
+        return captured_graphs[-1]
 
     def record(body, device):
-        graphs.append(record_without_effect(body, recordings[-1]))
+        graphs.append(record_without_effect(body, captured_graphs[-1]))
         return graphs[-1]
 
     monkeypatch.setattr(cuda_graph.GraphEngine, "_prepare", prepare)
-    monkeypatch.setattr(cuda_graph, "_record", record)
+    monkeypatch.setattr(cuda_graph, "_capture", record)
     return graphs
 
 
-def record_without_effect(body, recording):
+def record_without_effect(body, captured):
     """Record a call and restore all that it changed, because a GPU records without computing."""
-    changed = [*memory_tensors(recording.memory), recording.last, recording.time, recording.codes]
+    changed = [*memory_tensors(captured.memory), captured.last, captured.time, captured.codes]
     before = [tensor.clone() for tensor in changed]
     graph = EmulatedGraph(body)
     for tensor, kept in zip(changed, before, strict=True):

@@ -110,7 +110,7 @@ def test_predictions_equal_the_reference(kernel_size, conditions, folder):
     expected = teacher_forced("reference", model, codes, prompts)
     got = step_through(engine_for(model, folder), codes, prompts)
     torch.testing.assert_close(got, expected, atol=ATOL["fp32"], rtol=1e-5)
-    codes[:, 2] = (codes[:, 2] + 1) % 32  # the control
+    codes[:, 2] = (codes[:, 2] + 1) % 32  # negative control
     other = teacher_forced("reference", model, codes, prompts)
     assert (other[:, :, 3] - got[:, :, 3]).abs().max() > 1e-3
 
@@ -124,7 +124,7 @@ def test_the_same_noise_draws_the_same_codes(kind, folder):
     engine = engine_for(model, folder)
     assert torch.equal(generate(engine, noise, prompts, SAMPLINGS[kind]), expected)
     assert engine._cluster._program.launches == 1
-    other = draw("reference", model, 1 - noise, prompts)  # the control
+    other = draw("reference", model, 1 - noise, prompts)  # negative control
     assert not torch.equal(other, expected)
 
 
@@ -177,7 +177,7 @@ def test_bf16_equals_the_reference_of_the_rounded_model(folder):
     expected = step_through(ReferenceEngine(engine.model), codes, prompts)
     got = step_through(engine, codes, prompts)
     torch.testing.assert_close(got, expected, atol=ATOL["fp32"], rtol=1e-5)
-    unrounded = step_through(ReferenceEngine(model), codes, prompts)  # the control
+    unrounded = step_through(ReferenceEngine(model), codes, prompts)  # negative control
     assert (got - unrounded).abs().max() > 100 * ATOL["fp32"]
     noise = noise_for(1, 30)
     assert torch.equal(
@@ -235,7 +235,7 @@ def test_draws_of_classes_equal_draw_codes(sampling, folder):
 
 @emulated
 @pytest.mark.parametrize("greedy", [False, True])
-def test_nan_gives_the_codes_of_the_engine_cached(greedy, folder):
+def test_nan_leads_to_the_codes_of_the_engine_cached(greedy, folder):
     model = tiny_model(tiny_config(2, SHORT, "both"))
     model.blocks[1].conv.linear.weight[0, 0] = torch.nan
     noise, prompts = noise_for(1, 3), prompts_of(model, 3)

@@ -28,7 +28,7 @@ def test_every_setting_draws_the_codes_of_the_reference(
     noise, prompts = noise_for(batch), prompts_of(model, 0, 4, 50, 1, 7)[:batch]
     expected = generate(ReferenceEngine(engine.model), noise, prompts)
     assert torch.equal(generate(engine, noise, prompts), expected)
-    # the control: other noise, other codes
+    # negative control: other noise, other codes
     assert not torch.equal(generate(engine, 1 - noise, prompts), expected)
 
 
@@ -61,7 +61,7 @@ def test_predictions_of_odd_widths_equal_the_reference(precision, widths, bits):
 @pytest.mark.parametrize("batch", [2, 3, 4, 5, 6, 7])
 @pytest.mark.parametrize("conditions", ["none", "all"])
 def test_rows_on_two_threads_equal_each_alone(precision, batch, conditions, two_cores):
-    """Two threads share the layers of few rows; of many rows, they divide the odd one in time."""
+    """Few rows: the threads share the layers. Many rows: an odd row is split in time."""
     model = tiny_model(tiny_config(3, conditions=conditions, widths=(40, 40, 96)), bits=8)
     noise, prompts = noise_for(batch, seed=4, n=LONG + 1), prompts_of(model, *range(batch))
     together = generate(CpuEngine(model, precision, 2), noise, prompts)
@@ -84,7 +84,7 @@ def test_two_threads_equal_one_at_a_real_size(two_cores):
             for threads in (1, 2)
         )
         assert torch.equal(one, two)
-    # the control: slightly different weights are noticed
+    # negative control: slightly different weights are noticed
     model.blocks[3].conv.linear.weight[0] += 0.05
     other = generate(CpuEngine(model, "bf16", 2), noise, prompts_of(model, 0))
     assert not torch.equal(other, two)
@@ -148,7 +148,7 @@ def soak(samples: int) -> None:
         engine.accept(one, code)
     longer, fresh = engine.predict(state), engine.predict(rebuilt)
     torch.testing.assert_close(longer, fresh, atol=1e-5, rtol=1e-5)
-    # the control: another past gives other predictions
+    # negative control: another past leads to other predictions
     engine.prefill(other := engine.start(conditioning_for(model, 1, 200)), [tail.flip(0)])
     engine.accept(other, code)
     assert (engine.predict(other) - fresh).abs().max() > 1e-2

@@ -85,7 +85,7 @@ def test_the_gate_is_tanh_times_sigmoid_with_an_interpolated_bias(rng):
     x, y = (blocks.astype(np.float64) + bias).transpose(1, 0, 2).reshape(2, -1)
     expected = np.tanh(x) * (1 / (1 + np.exp(-y)))
     assert np.abs(z - expected).max() < 3e-7
-    assert np.abs(z - np.tanh(x)).max() > 0.1  # the control: without the sigmoid
+    assert np.abs(z - np.tanh(x)).max() > 0.1  # negative control: without the sigmoid
 
 
 def test_the_gate_of_nan_is_nan():
@@ -200,7 +200,7 @@ def test_draws_have_the_frequencies_of_the_distribution(rng, sampling):
     counts = np.bincount(codes, minlength=16)
     p = probabilities(torch.from_numpy(logits[0]), sampling).numpy()
     assert chi_square(counts, p) > 1e-4
-    # the controls: another temperature, and skewed uniforms
+    # negative controls: another temperature, and skewed uniforms
     other = probabilities(torch.from_numpy(logits[0] * 0.9), sampling).numpy()
     assert chi_square(counts, other) < 1e-4
     skewed = draw_compiled(logits, rng.random(40_000).astype(np.float32) ** 1.1, sampling)
@@ -208,7 +208,7 @@ def test_draws_have_the_frequencies_of_the_distribution(rng, sampling):
 
 
 def test_machine_code_of_other_sources_is_never_used(monkeypatch, tmp_path):
-    """numba checks only a function's own file: a kernel once ran with outdated matrix products."""
+    """Regression: a kernel used outdated matrix products, since numba checks one file only."""
     for name in ("cpu_a.py", "cpu_b.py"):
         (tmp_path / name).write_text("x = 1")
     monkeypatch.setattr(jit, "_HERE", tmp_path)

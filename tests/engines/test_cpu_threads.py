@@ -1,4 +1,4 @@
-"""Two threads of the engine cpu: they share the work, wait for each other, or give up."""
+"""Two threads of the engine cpu: partition, synchronisation, and return to one thread."""
 
 import os
 import threading
@@ -26,14 +26,14 @@ def test_the_second_half_of_an_odd_row_waits_for_the_first(monkeypatch, two_core
     model = tiny_model()
     noise, prompts = noise_for(3), prompts_of(model, 0, 0, 0)
     expected = generate(CpuEngine(model, "bf16", 1), noise, prompts)
-    real = cpu_engine.sample_loop.run
+    real = cpu_engine.sample_loop.generate_samples
 
     def slow_first_half(*arguments):
         if arguments[7].shape == (1, LONG // 2) and arguments[5] == 0:
             time.sleep(0.2)
         return real(*arguments)
 
-    monkeypatch.setattr(cpu_engine.sample_loop, "run", slow_first_half)
+    monkeypatch.setattr(cpu_engine.sample_loop, "generate_samples", slow_first_half)
     assert torch.equal(generate(CpuEngine(model, "bf16", 2), noise, prompts), expected)
 
 
@@ -82,7 +82,7 @@ def test_simultaneous_runs_are_all_correct(two_cores):
     assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
 
 
-def test_a_slow_second_thread_is_given_up(monkeypatch, two_cores):
+def test_two_slow_threads_continue_as_one(monkeypatch, two_cores):
     """Many long waits mean that another process needs the cores: one thread continues alone."""
     model = tiny_model()
     noise, prompts = noise_for(1), prompts_of(model, 0)
@@ -108,7 +108,7 @@ def test_a_thread_that_ended_early_is_an_error(monkeypatch, two_cores):
     model = tiny_model()
     noise, prompts = noise_for(1), prompts_of(model, 0)
     engine = CpuEngine(model, threads=2)
-    real = cpu_engine.sample_loop.run
+    real = cpu_engine.sample_loop.generate_samples
 
     def dies(*arguments):
         partition = arguments[9]
@@ -116,7 +116,7 @@ def test_a_thread_that_ended_early_is_an_error(monkeypatch, two_cores):
             raise MemoryError
         return real(*arguments)
 
-    monkeypatch.setattr(cpu_engine.sample_loop, "run", dies)
+    monkeypatch.setattr(cpu_engine.sample_loop, "generate_samples", dies)
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     with pytest.raises(EngineUnavailable, match=r"ended early.* one thread"):
         generate(engine, noise, prompts)
@@ -127,17 +127,17 @@ def test_an_error_in_one_thread_stops_the_other():
     counters = make_counters(1)
     seen = threading.Event()
 
-    def here() -> int:
+    def call_a() -> int:
         raise KeyboardInterrupt
 
-    def there() -> int:
+    def call_b() -> int:
         while counters[threads.ABORT] == 0:
             time.sleep(0.001)
         seen.set()
         return -1
 
     with pytest.raises(KeyboardInterrupt):
-        run_in_parallel(here, there, counters)
+        run_in_parallel(call_a, call_b, counters)
     assert seen.is_set()
 
 

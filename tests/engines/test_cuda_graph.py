@@ -28,8 +28,8 @@ SAMPLES_AHEAD = 5  # fewer than the samples of the runs here
 
 
 @pytest.fixture(params=["from python", "recorded"])
-def recordings(request, monkeypatch):
-    """Run the step from Python, or recorded and replayed as on a GPU; list the recordings."""
+def captured_graphs(request, monkeypatch):
+    """Call the step from Python, or capture and replay it as on a GPU; list the captured graphs."""
     monkeypatch.setattr(cuda_graph, "SAMPLES_AHEAD", SAMPLES_AHEAD)
     return emulate_recording(monkeypatch) if request.param == "recorded" else []
 
@@ -50,32 +50,32 @@ def test_predictions_equal_the_engine_cached(kernel_size, conditions):
 
 @pytest.mark.parametrize("kind", SAMPLINGS)
 @pytest.mark.parametrize(("kernel_size", "conditions"), [(1, "both"), (2, "all"), (3, "none")])
-def test_the_same_noise_draws_the_same_codes(kernel_size, conditions, kind, recordings):
+def test_the_same_noise_draws_the_same_codes(kernel_size, conditions, kind, captured_graphs):
     model = tiny_model(tiny_config(kernel_size, conditions=conditions))
     noise, prompts = noise_for(3), prompts_of(model, 0, 30, 7)
     expected = draw("reference", model, noise, prompts, SAMPLINGS[kind])
     assert torch.equal(draw("graph", model, noise, prompts, SAMPLINGS[kind]), expected)
-    assert all(recording.replays == 39 for recording in recordings)
-    if kind != "greedy":  # the control: other noise, other codes
+    assert all(captured.replays == 39 for captured in captured_graphs)
+    if kind != "greedy":  # negative control: other noise, other codes
         assert not torch.equal(draw("graph", model, 1 - noise, prompts, SAMPLINGS[kind]), expected)
         # no operation reads a number back, as a graph could not; on a CPU, one-hot does
-        names = {str(call[0]) for recording in recordings for call in recording.calls}
+        names = {str(call[0]) for captured in captured_graphs for call in captured.calls}
         assert not [name for name in names if "_local_scalar_dense" in name or "nonzero" in name]
 
 
 @pytest.mark.parametrize("chunks", [(1,), (7,), (3, 1, 16), (64,)])
-def test_chunks_do_not_matter(chunks, recordings):
+def test_chunks_do_not_matter(chunks, captured_graphs):
     model = tiny_model()
     noise, prompts = noise_for(2), prompts_of(model, 9, 0)
     whole = draw("reference", model, noise, prompts)
     assert torch.equal(draw("graph", model, noise, prompts, chunks=chunks), whole)
-    assert len(recordings) <= 1  # recorded once, however often it runs
+    assert len(captured_graphs) <= 1  # captured once for all runs
 
 
 @pytest.mark.parametrize(
     "output", [LogisticOutput(components=3), GaussianOutput(components=2)], ids=str
 )
-def test_mixtures_equal_the_engine_cached(output, recordings):
+def test_mixtures_equal_the_engine_cached(output, captured_graphs):
     model = tiny_model(tiny_config(output=output), bits=16)
     noise, prompts = noise_for(2), prompts_of(model, 0, 12)
     expected = draw("cached", model, noise, prompts)
@@ -85,43 +85,43 @@ def test_mixtures_equal_the_engine_cached(output, recordings):
         engine.run(engine.start(conditioning_for(model, 2, 40)), 2, SAMPLINGS["top-k"], noise)
 
 
-def test_guided_clips_equal_the_reference(recordings):
+def test_guided_clips_equal_the_reference(captured_graphs):
     model = tiny_model(tiny_config(conditions="all"))
     sampling = SAMPLINGS["both"].model_copy(update={"guidance": 2.5})
     expected = run_guided(make_engine("reference", model), 3, sampling, noise_for(3))
     assert torch.equal(run_guided(make_engine("graph", model), 3, sampling, noise_for(3)), expected)
 
 
-def test_another_memory_or_sampling_config_has_its_own_recording(recordings):
+def test_another_memory_or_sampling_config_has_another_graph(captured_graphs):
     model = tiny_model()
     noise, prompts = noise_for(3), prompts_of(model, 0, 12, 5)
     whole = draw("reference", model, noise, prompts)
     engine = make_engine("graph", model)
     state = engine.start(conditioning_for(model, 3, 80))
     engine.prefill(state, prompts)
-    assert state.recording is None
+    assert state.captured is None
     engine.run(state, 11, SamplingConfig(), noise[:, :11])
-    first = state.recording
+    first = state.captured
     few, copied = engine.select(state, [2, 0]), engine.clone(state)
     for later, rows in ((few, [2, 0]), (state, [0, 1, 2])):
         rest = engine.run(later, 29, SamplingConfig(), noise[rows, 11:])
         assert torch.equal(rest, whole[rows, 11:])
-    assert few.recording is not first is state.recording
-    assert first.source is state.memory and few.recording.source is few.memory
+    assert few.captured is not first is state.captured
+    assert first.source is state.memory and few.captured.source is few.memory
     assert shares_memory(first.memory, state.memory)
     assert not shares_memory(first.memory, few.memory)
     engine.run(copied, 9, SamplingConfig(), noise[:, 11:20])
-    assert copied.recording is not first
-    before = copied.recording
+    assert copied.captured is not first
+    before = copied.captured
     engine.run(copied, 6, SAMPLINGS["greedy"], noise)
-    assert copied.recording is not before
-    assert copied.recording.sampling == SAMPLINGS["greedy"]
+    assert copied.captured is not before
+    assert copied.captured.sampling == SAMPLINGS["greedy"]
     cached = make_engine("cached", model)
     same = cached.start(conditioning_for(model, 3, 80))
     cached.prefill(same, prompts)
     cached.run(same, 20, SamplingConfig(), noise[:, :20])
     cached.run(same, 6, SAMPLINGS["greedy"], noise)
-    # codes that the caller accepts reach the recording, as in a beam search
+    # codes that the caller accepts reach the graph, as in a beam search
     other = (same.last + 1) % 32
     engine.accept(copied, other)
     cached.accept(same, other)
@@ -182,7 +182,7 @@ def test_the_recorded_step_rejects_bf16():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU to record on")
 @pytest.mark.parametrize("kind", SAMPLINGS)
 @pytest.mark.parametrize("streams", [1, 33])
-def test_a_real_recording_equals_the_engine_cached(kind, streams):
+def test_a_real_graph_equals_the_engine_cached(kind, streams):
     dilations = tuple(2**n for n in range(10)) * 2
     model = tiny_model(tiny_config(2, dilations, "both", widths=(64, 64, 256)), bits=8).cuda()
     noise = noise_for(streams, 600).cuda()

@@ -39,7 +39,7 @@ def test_predictions_equal_the_reference(name, output, conditions):
     got = teacher_forced(name, model, codes, prompts)
     assert expected.shape == (3, 3 * output.components, 30)
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
-    codes[:, 3] = (codes[:, 3] + 20_000) % (1 << 16)  # the control
+    codes[:, 3] = (codes[:, 3] + 20_000) % (1 << 16)  # negative control
     other = teacher_forced(name, model, codes, prompts)
     assert (other[:, :, 5] - expected[:, :, 5]).abs().max() > 1e-3
 
@@ -61,7 +61,7 @@ def test_codes_are_drawn_from_the_params(name, output, sampling):
     expected = model.distribution.sample(params, noise, sampling)
     assert (codes - expected).abs().max() <= 1
     assert (codes == expected).float().mean() > 0.9
-    other = model.distribution.sample(params, 1 - noise, sampling)  # the control
+    other = model.distribution.sample(params, 1 - noise, sampling)  # negative control
     assert (codes - other).abs().float().mean() > 100
 
 

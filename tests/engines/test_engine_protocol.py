@@ -1,4 +1,4 @@
-"""What the engine protocol promises: predict, accept, run, select, join, clone and state_bytes."""
+"""The engine protocol: predict, accept, run, select, join, clone and state_bytes."""
 
 from dataclasses import replace
 from importlib.util import find_spec
@@ -82,7 +82,7 @@ class Batch:
         return state
 
     def run(self, state, noise):
-        """Draw as many samples as there is noise."""
+        """Draw one sample per uniform."""
         return self.engine.run(state, noise.shape[1], self.sampling, noise)
 
     def draw(self, params, uniforms):
@@ -133,7 +133,7 @@ def test_predict_can_be_repeated(batch):
     batch.accept(once, codes)
     after = batch.engine.predict(state)
     assert torch.equal(after, batch.engine.predict(once))
-    assert not torch.allclose(after, params)  # the control: accept leads to other params
+    assert not torch.allclose(after, params)  # negative control: accept leads to other params
 
 
 def test_run_draws_the_same_codes_after_predict(batch):
@@ -145,8 +145,8 @@ def test_run_draws_the_same_codes_after_predict(batch):
         batch.engine.predict(state)
         parts.append(batch.run(state, part))
     assert torch.equal(torch.cat(parts, dim=1), expected)
-    assert not torch.equal(batch.run(batch.start(), 1 - noise), expected)  # the control
-    if not batch.is_reference:  # the control: a prediction that is dropped was read twice
+    assert not torch.equal(batch.run(batch.start(), 1 - noise), expected)  # negative control
+    if not batch.is_reference:  # negative control: a prediction that is dropped was read twice
         state = batch.start()
         batch.engine.predict(state)
         state.params = None
@@ -172,7 +172,7 @@ def test_accept_needs_no_predict(batch):
     assert torch.equal(predicted.last, blind.last)
     params = batch.engine.predict(predicted)
     assert torch.equal(batch.engine.predict(blind), params)
-    assert not torch.allclose(batch.engine.predict(other), params)  # the control
+    assert not torch.allclose(batch.engine.predict(other), params)  # negative control
     noise = noise_for()
     assert torch.equal(batch.run(predicted, noise), batch.run(blind, noise))
 
@@ -196,7 +196,7 @@ def test_predict_and_accept_in_a_loop_equal_run(batch):
     assert torch.equal(state.last, whole.last)
     params = batch.engine.predict(whole)
     torch.testing.assert_close(batch.engine.predict(state), params, atol=1e-5, rtol=1e-5)
-    # the control: another code changes what follows
+    # negative control: another code changes what follows
     other, state = loop(change=batch.model.n_classes // 2)
     assert torch.equal(other[:, :3], expected[:, :3])
     assert not torch.equal(other[:, 4:], expected[:, 4:])
@@ -218,9 +218,11 @@ def test_clones_and_selections_share_nothing_that_changes(batch, predicted):
     for copied in copies:
         again = batch.engine.clone(copied)
         assert torch.equal(batch.run(copied, noise), expected)
-        assert not torch.equal(batch.run(copied, noise), expected)  # the control: it has moved on
+        assert not torch.equal(
+            batch.run(copied, noise), expected
+        )  # negative control: it has moved on
         assert torch.equal(batch.run(again, noise), expected)
-    # the control: a copy that shares its memory is changed by the run
+    # negative control: a copy that shares its memory is changed by the run
     assert shallow.memory is state.memory
     assert not torch.equal(batch.run(shallow, noise), expected)
 
@@ -255,7 +257,7 @@ def test_join_continues_both_states_whichever_has_params(batch, predicted):
     params = batch.engine.predict(batch.engine.clone(joined))
     torch.testing.assert_close(params, alone, atol=1e-5, rtol=1e-5)
     assert torch.equal(batch.run(joined, noise), expected)
-    # the control: joined in the other order, they are other clips
+    # negative control: joined in the other order, they are other clips
     states = [batch.start([1, 2]), batch.start([0])]
     for n in predicted:
         batch.engine.predict(states[n])
@@ -306,4 +308,4 @@ def test_state_bytes_are_those_of_the_memory(name, kernel_size, widths):
         # never 0, because the callers divide by it
         assert engine.state_bytes(rows) == (found or 4 * rows)
         assert (found == 0) == (kernel_size == 1)
-        assert engine.state_bytes(rows) != engine.state_bytes(rows + 1)  # the control
+        assert engine.state_bytes(rows) != engine.state_bytes(rows + 1)  # negative control

@@ -57,12 +57,12 @@ def step_through(engine, codes: Tensor, prompts: list[Tensor]) -> Tensor:
 
 
 def teacher_forced(name: str, model: WaveNet, codes: Tensor, prompts: list[Tensor]) -> Tensor:
-    """Do `step_through` with the engine of a name."""
+    """Call `step_through` with the engine of a name."""
     return step_through(make_engine(name, model), codes, prompts)
 
 
 def draw(name, model, noise, prompts, sampling=None, chunks=(40,)) -> Tensor:
-    """Generate as many samples as there is noise, in runs of the lengths of chunks, repeated."""
+    """Generate one sample per uniform, in runs of the lengths `chunks`, repeated."""
     engine = make_engine(name, model)
     state = engine.start(conditioning_for(model, noise.shape[0], 80))
     engine.prefill(state, prompts)
@@ -92,7 +92,7 @@ def test_predictions_equal_the_reference(name, conditions, kernel_size):
     expected = teacher_forced("reference", model, codes, prompts)
     got = teacher_forced(name, model, codes, prompts)
     torch.testing.assert_close(got, expected, atol=ATOL[got.dtype], rtol=1e-5)
-    # the control: another early code changes later predictions
+    # negative control: another early code changes later predictions
     if kernel_size > 1:
         codes = codes.clone()
         codes[:, 3] = (codes[:, 3] + 1) % model.n_classes
@@ -116,7 +116,7 @@ def test_the_same_noise_draws_the_same_codes(name, kind):
     prompts = prompts_of(model, 0, 30)
     expected = draw("reference", model, noise, prompts, SAMPLINGS[kind])
     assert torch.equal(draw(name, model, noise, prompts, SAMPLINGS[kind]), expected)
-    if kind != "greedy":  # the control: other noise, other codes
+    if kind != "greedy":  # negative control: other noise, other codes
         assert not torch.equal(draw(name, model, 1 - noise, prompts, SAMPLINGS[kind]), expected)
 
 
@@ -175,7 +175,7 @@ def test_a_prompt_in_one_pass_equals_a_prompt_code_by_code(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_streams_can_be_interleaved(name):
-    """An engine holds nothing of a stream; the state holds all."""
+    """An engine stores nothing of a stream; everything is in the state."""
     model = tiny_model()
     engine = make_engine(name, model)
     noise = torch.rand(1, 12, generator=torch.Generator().manual_seed(7))

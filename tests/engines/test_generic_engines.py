@@ -1,7 +1,7 @@
 """The engines for any model, on a small recurrent network that is defined here.
 
-The network is no WaveNet: it has no layers with ring buffers, and all of the past in two tensors.
-So what agrees here is the work of the engines, not of one architecture.
+The network is not a WaveNet: it has no ring buffers, and stores the past in two tensors.
+So these tests check the engines independently of the registered architectures.
 """
 
 from typing import Literal
@@ -33,8 +33,8 @@ from wavenet.sampling import SamplingConfig
 PROMPTS = (0, 30, 7)  # samples of the prompts of three clips
 
 
-class ToyConfig(ModelConfig):
-    """The config of `Toy`."""
+class MinimalConfig(ModelConfig):
+    """The config of `MinimalModel`."""
 
     architecture: Literal["toy"] = "toy"
     channels: int = 6
@@ -44,7 +44,7 @@ class ToyConfig(ModelConfig):
     network_parameters = property(lambda self: 1000)
 
 
-class Toy(AutoregressiveModel[ToyConfig]):
+class MinimalModel(AutoregressiveModel[MinimalConfig]):
     """h_t = 0.9 h_(t-1) + tanh(x_t + W x_(t-1)), x_t = embedding of code_(t-1) + bias at t."""
 
     def __init__(self, config, bits):
@@ -52,7 +52,7 @@ class Toy(AutoregressiveModel[ToyConfig]):
         self._add_embedding(config.channels)
         self.mix = nn.Linear(config.channels, config.channels)
         self.output = nn.Linear(config.channels, self.distribution.n_params)
-        self._add_condition_network()
+        self._finish_init()
 
     def initial_memory(self, batch, device=None):
         shape = (batch, self.config.channels)
@@ -84,11 +84,11 @@ class Toy(AutoregressiveModel[ToyConfig]):
         return {}
 
 
-def toy(conditions="all", output=None, bits=5, kind=Toy):
+def toy(conditions="all", output=None, bits=5, kind=MinimalModel):
     """Make a toy whose weights are large enough for predictions that differ."""
     torch.manual_seed(0)
     shared = tiny_config(conditions=conditions, output=output)
-    config = ToyConfig(
+    config = MinimalConfig(
         output=shared.output,
         conditions=shared.conditions,
         condition_channels=shared.condition_channels,
@@ -149,7 +149,7 @@ def test_predictions_equal_the_reference_and_the_parallel_pass(name, conditions)
         whole = torch.cat([prompt, codes[row]])[None]
         parallel = model(whole, conditioning_for(model, 3, 80).select([row]))
         torch.testing.assert_close(got[row], parallel[0, :, len(prompt) :], atol=1e-5, rtol=1e-5)
-    # the controls: another first code of the prompts, and another early code
+    # negative controls: another first code of the prompts, and another early code
     changed = [torch.cat([(prompt[:1] + 9) % 32, prompt[1:]]) for prompt in prompts]
     other = teacher_forced(name, model, codes, changed)
     assert torch.equal(other[0], got[0])  # this prompt is empty
@@ -167,7 +167,7 @@ def test_the_same_noise_draws_the_same_codes(name, kind, chunks):
     noise, prompts = noise_for(), prompts_of(model, *PROMPTS)
     expected = draw("reference", model, noise, prompts, SAMPLINGS[kind])
     assert torch.equal(draw(name, model, noise, prompts, SAMPLINGS[kind], chunks), expected)
-    if kind != "greedy":  # the control: other noise, other codes
+    if kind != "greedy":  # negative control: other noise, other codes
         assert not torch.equal(draw(name, model, 1 - noise, prompts, SAMPLINGS[kind]), expected)
 
 
@@ -181,7 +181,7 @@ def test_mixtures_draw_the_same_codes(name, output):
     expected = model.distribution.sample(params, noise, SamplingConfig())
     assert (codes - expected).abs().max() <= 1
     assert (codes == expected).float().mean() > 0.9
-    other = model.distribution.sample(params, 1 - noise, SamplingConfig())  # the control
+    other = model.distribution.sample(params, 1 - noise, SamplingConfig())  # negative control
     assert (codes - other).abs().float().mean() > 100
 
 
@@ -191,7 +191,7 @@ def test_guided_clips_equal_the_reference(name, kind):
     sampling = SAMPLINGS[kind].model_copy(update={"guidance": 2.5})
     expected = run_guided(make_engine("reference", model), 3, sampling, noise)
     assert torch.equal(run_guided(make_engine(name, model), 3, sampling, noise), expected)
-    free = sampling.model_copy(update={"guidance": 0.0})  # the control
+    free = sampling.model_copy(update={"guidance": 0.0})  # negative control
     assert not torch.equal(run_guided(make_engine(name, model), 3, free, noise), expected)
 
 
@@ -203,7 +203,7 @@ def test_a_row_of_a_batch_equals_the_clip_alone(name):
         engine, state = start(name, model, [row])
         alone = engine.run(state, 40, SamplingConfig(), noise[row : row + 1])
         assert torch.equal(alone[0], expected[row])
-    assert not torch.equal(expected[0], expected[1])  # the control
+    assert not torch.equal(expected[0], expected[1])  # negative control
 
 
 def test_selected_joined_and_cloned_states_equal_the_reference(name):
@@ -228,7 +228,7 @@ def test_selected_joined_and_cloned_states_equal_the_reference(name):
         codes = rest(other, rows)
         for found, row in zip(codes, rows, strict=True):
             assert torch.equal(found, expected[row, first[row] : first[row] + 20])
-        assert not torch.equal(rest(shallow, rows), codes)  # the control: its memory is shared
+        assert not torch.equal(rest(shallow, rows), codes)  # negative control: its memory is shared
 
 
 def test_predict_accept_and_run_can_be_mixed(name):
@@ -249,9 +249,9 @@ def test_predict_accept_and_run_can_be_mixed(name):
 
 
 def test_a_step_that_differs_from_the_parallel_pass_is_noticed(name):
-    """The control of the tests above."""
+    """Negative control of the tests above."""
 
-    class ForgetfulToy(Toy):
+    class ForgetfulToy(MinimalModel):
         def step(self, memory, codes, bias):
             memory.tensors[1].zero_()
             return super().step(memory, codes, bias)
@@ -264,9 +264,9 @@ def test_a_step_that_differs_from_the_parallel_pass_is_noticed(name):
 
 
 def test_a_memory_that_is_not_advanced_in_place_is_noticed_by_a_recording(monkeypatch):
-    """A graph reads and writes the tensors that it was recorded with."""
+    """A graph reads and writes the tensors of its capture."""
 
-    class ReplacingToy(Toy):
+    class ReplacingToy(MinimalModel):
         def advance(self, memory, x):
             copied = TensorMemory([tensor.clone() for tensor in memory.tensors])
             new = super().advance(copied, x)
@@ -291,6 +291,6 @@ def test_state_bytes_are_those_of_the_memory(name):
 def test_engines_for_one_architecture_reject_the_toy():
     model = toy()
     for name in ("cpu", "gpu"):
-        with pytest.raises(ModelUnsupported, match="Toy"):
+        with pytest.raises(ModelUnsupported, match="MinimalModel"):
             make_engine(name, model)
     assert make_engine("auto", model).name == "cached"

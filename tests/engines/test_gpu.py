@@ -72,7 +72,7 @@ def test_predictions_equal_the_reference(kernel_size, conditions):
     expected = teacher_forced("reference", model, codes, prompts)
     got = teacher_forced("gpu", model, codes, prompts)
     torch.testing.assert_close(got, expected, atol=ATOL["fp32"], rtol=1e-5)
-    codes[:, 3] = (codes[:, 3] + 1) % 32  # the control
+    codes[:, 3] = (codes[:, 3] + 1) % 32  # negative control
     other = teacher_forced("gpu", model, codes[:, :5], prompts)
     assert (other[:, :, 4] - expected[:, :, 4]).abs().max() > 1e-3
 
@@ -84,7 +84,7 @@ def test_the_same_noise_draws_the_same_codes(kind):
     noise, prompts = noise_for(2), prompts_of(model, 0, 30)
     expected = draw("reference", model, noise, prompts, SAMPLINGS[kind])
     assert torch.equal(draw("gpu", model, noise, prompts, SAMPLINGS[kind]), expected)
-    # the control: other noise gives other codes
+    # negative control: other noise, other codes
     other = draw("reference", model, 1 - noise, prompts)
     assert not torch.equal(other, expected)
 
@@ -180,7 +180,7 @@ def test_codes_of_mixtures_are_drawn_from_the_params(output, sampling):
     assert (codes == expected).float().mean() > 0.9
     got = teacher_forced("gpu", model, codes[:, :4], prompts)
     torch.testing.assert_close(got, params[:, :, :4], atol=1e-5, rtol=1e-5)
-    other = model.distribution.sample(params, 1 - noise, SamplingConfig())  # the control
+    other = model.distribution.sample(params, 1 - noise, SamplingConfig())  # negative control
     assert (codes - other).abs().float().mean() > 100
 
 
@@ -201,7 +201,7 @@ def test_guided_clips_equal_the_reference(clips):
     noise = noise_for(clips, 8 if clips == 1 else 4)
     expected = run_guided(make_engine("reference", model), clips, sampling, noise)
     assert torch.equal(run_guided(make_engine("gpu", model), clips, sampling, noise), expected)
-    plain = sampling.model_copy(update={"guidance": 0.0})  # the control
+    plain = sampling.model_copy(update={"guidance": 0.0})  # negative control
     assert not torch.equal(
         run_guided(make_engine("reference", model), clips, plain, noise), expected
     )
@@ -216,7 +216,7 @@ def test_bf16_equals_the_reference_of_the_rounded_model():
     expected = step_through(ReferenceEngine(engine.model), codes, prompts)
     got = step_through(engine, codes, prompts)
     torch.testing.assert_close(got, expected, atol=ATOL["bf16"], rtol=1e-4)
-    unrounded = step_through(ReferenceEngine(model), codes, prompts)  # the control
+    unrounded = step_through(ReferenceEngine(model), codes, prompts)  # negative control
     assert (got - unrounded).abs().max() > 10 * ATOL["bf16"]
     noise = noise_for(2)
     assert torch.equal(
@@ -227,7 +227,7 @@ def test_bf16_equals_the_reference_of_the_rounded_model():
 @interpreted
 @pytest.mark.parametrize("greedy", [False, True])
 @pytest.mark.parametrize("output", [None, MIXTURES[0]])
-def test_nan_gives_the_codes_of_the_engine_cached(greedy, output):
+def test_nan_leads_to_the_codes_of_the_engine_cached(greedy, output):
     model = tiny_model(tiny_config(output=output), bits=5 if output is None else 16)
     model.blocks[2].conv.linear.weight[0, 0] = torch.nan
     noise, prompts = noise_for(2, 2), prompts_of(model, 0, 3)

@@ -126,7 +126,7 @@ def test_draws_of_classes_equal_draw_codes(sampling):
         uniforms[::7], uniforms[3::7] = 0.0, 1 - 2**-24
         expected = draw_codes(logits, uniforms, sampling)
         assert torch.equal(draw_compiled(logits, uniforms, sampling), expected)
-    other = draw_codes(logits, 1 - uniforms, SamplingConfig(temperature=3))  # the control
+    other = draw_codes(logits, 1 - uniforms, SamplingConfig(temperature=3))  # negative control
     assert (other != expected).sum() > 5
 
 

@@ -62,7 +62,7 @@ def test_guided_clips_equal_the_reference(precision, threads, clips, kind):
     expected = run_guided(make_engine("reference", engine.model), clips, sampling, noise)
     assert torch.equal(run_guided(engine, clips, sampling, noise), expected)
     other = run_guided(engine, clips, sampling.model_copy(update={"guidance": 0.0}), noise)
-    assert not torch.equal(other, expected)  # the control
+    assert not torch.equal(other, expected)  # negative control
 
 
 @pytest.mark.parametrize("engine", ["cached", "cpu"])
@@ -73,4 +73,4 @@ def test_guidance_0_ignores_the_first_row(engine):
     assert torch.equal(with_labels, without)
     some = SamplingConfig(guidance=0.5)
     with_labels, without = (run_guided(runner, 2, some, noise, given) for given in (True, False))
-    assert not torch.equal(with_labels, without)  # the control
+    assert not torch.equal(with_labels, without)  # negative control

@@ -57,11 +57,11 @@ class WrongKernel(GraphEngine):
     def model(self, model):
         self._wrong = model
 
-    def _predict(self, recording, hop):
+    def _predict(self, captured, hop):
         right = self._right
         del self._right
         try:
-            return super()._predict(recording, hop)
+            return super()._predict(captured, hop)
         finally:
             self._right = right
 
@@ -69,7 +69,7 @@ class WrongKernel(GraphEngine):
 class FailingKernel(GraphEngine):
     """Fails when it is launched."""
 
-    def _predict(self, recording, hop):
+    def _predict(self, captured, hop):
         raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore words")
 
 

@@ -22,14 +22,14 @@ from wavenet.sampling import SamplingConfig
 
 WINDOW = 64
 GUARD = GuardConfig(window=WINDOW / RATE, silence_seconds=2 * WINDOW / RATE)
-# silence is detected before any of it is output
+# silence is detected before its first sample is output
 QUICK_GUARD = GuardConfig(window=WINDOW / RATE, silence_seconds=WINDOW / RATE)
 ALWAYS = 2.0  # more than any uniform
 CODEC = MuLawCodec()
 
 
 class DegeneratingEngine(SteppedEngine):
-    """A sine that degenerates at a random sample, and never recovers by itself.
+    """A sine that degenerates at a random sample and does not recover by itself.
 
     Args:
         model: only its distribution is used.
@@ -122,7 +122,7 @@ def generate_all(
         assert lengths == [len(waveform) for waveform in chunk.waveforms]
         end += max(lengths)
         for retry in chunk.retries:
-            # what was output is never drawn again
+            # output samples are not drawn again
             assert retry.first >= chunk.start
         retries += chunk.retries
         for part, codes in zip(parts, chunk.codes, strict=True):

@@ -10,7 +10,7 @@ from tests.conftest import tiny_config
 
 @pytest.fixture
 def flat(make_checkpoint):
-    """Make a model to which all codes are equally likely: 8 bits for every sample."""
+    """Make a model that predicts all codes with equal probability: 8 bits for every sample."""
     checkpoint = make_checkpoint(tiny_config(conditions="none"))
     checkpoint.model.output.weight.zero_()
     checkpoint.model.output.bias.zero_()
@@ -19,7 +19,7 @@ def flat(make_checkpoint):
 
 @pytest.fixture
 def fragile(make_checkpoint):
-    """Make a model of a hum; after code 0 or 255 it draws nothing but these two."""
+    """Make a model of a hum; after code 0 or 255 it draws only these two codes."""
     checkpoint = make_checkpoint(tiny_config(1, (1,), "none"))
     model = checkpoint.model
     for parameter in model.parameters():

@@ -50,7 +50,7 @@ def test_degenerate_windows_are_drawn_again_and_reported(flat, reason):
             for clip in (codes, before)
             for end in range(WINDOW, 641, WINDOW)
         ]
-        assert any(reasons[10:]) == (row in changed)  # the control: without a guard they stay
+        assert any(reasons[10:]) == (row in changed)  # negative control: without a guard they stay
         if row not in unsolved:
             assert not any(reasons[:10])
 
@@ -94,7 +94,7 @@ def test_a_real_model_that_degenerates_recovers_with_every_engine(fragile):
 
 
 def test_conditions_prompts_and_lengths_are_those_of_the_clip(make_checkpoint):
-    """A model of random weights is noise in most windows."""
+    """A model with random weights generates noise in most windows."""
     checkpoint = make_checkpoint(tiny_config(conditions="all"))
     model, requests = checkpoint.model, []
     for row, samples in enumerate((500, 30, 333, 64, 65)):
@@ -120,7 +120,7 @@ def test_conditions_prompts_and_lengths_are_those_of_the_clip(make_checkpoint):
 
 
 def test_a_clip_that_does_not_degenerate_is_the_same_with_and_without_a_guard(flat, fragile):
-    """Also while its neighbours in the batch are drawn again."""
+    """This also holds while other clips of the batch are drawn again."""
     stable = DegeneratingEngine(flat.model, SATURATED, lambda position: 0)
     requests = [GenerationRequest(300, seed=1), GenerationRequest(500, seed=2)]
     guarded, retries = generate_all(flat, requests, stable)
@@ -138,7 +138,7 @@ def test_a_clip_that_does_not_degenerate_is_the_same_with_and_without_a_guard(fl
 
 
 def test_the_window_before_is_drawn_again_too(flat):
-    """What begins late in a window is detected in the next one."""
+    """Degeneration that begins late in a window is detected in the next window."""
     begin = 2 * WINDOW + 40
     # degenerates with the first noise of this seed, but not with the second
     seed = next(
@@ -198,7 +198,7 @@ def test_silence_is_detected_however_many_windows_it_spans(flat):
 
 
 def test_no_surprise_is_computed_after_the_last_attempt(flat, monkeypatch):
-    """Seconds of noise once took ten times as long as they lasted."""
+    """Regression: seconds of noise needed ten times real time."""
     computed, real = [], DegenerationDetector.surprise
     monkeypatch.setattr(DegenerationDetector, "surprise", lambda *a: computed.append(1) or real(*a))
     engine = DegeneratingEngine(
@@ -274,7 +274,9 @@ def test_a_second_retry_begins_where_the_first_one_ended(flat, monkeypatch):
     """Windows 3 and 4 count as degenerate once each, so window 3 is drawn three times."""
     results = [None] * 3 + [NOISE, None, None] + [NOISE, None, None] + [None]
     monkeypatch.setattr(
-        DegenerationDetector, "check", lambda self, history, gave_up=False: results.pop(0)
+        DegenerationDetector,
+        "check",
+        lambda self, history, attempts_exhausted=False: results.pop(0),
     )
     requests = [GenerationRequest(6 * WINDOW, seed=3)]
     (codes,), retries = generate_all(flat, requests, ChainEngine(flat.model, NOISE))
@@ -287,7 +289,7 @@ def test_a_second_retry_begins_where_the_first_one_ended(flat, monkeypatch):
 
 
 class OpaqueEngine:
-    """An engine with a state of its own kind, of which only `position` is public."""
+    """An engine with a special state, of which only `position` is public."""
 
     name = "opaque"
 
@@ -320,13 +322,15 @@ class OpaqueEngine:
 
 
 def test_states_are_copied_by_their_engine_only(flat, monkeypatch):
-    """The decoder reads nothing of a state but its position, whatever else is inside."""
+    """The decoder reads only the position of a state."""
     requests = [GenerationRequest(6 * WINDOW, seed=seed) for seed in (3, 4)]
 
     def generated(engine):
         windows = iter([None] * 6 + [NOISE, None, None] + [None] * 20)
         monkeypatch.setattr(
-            DegenerationDetector, "check", lambda self, history, gave_up=False: next(windows)
+            DegenerationDetector,
+            "check",
+            lambda self, history, attempts_exhausted=False: next(windows),
         )
         return generate_all(flat, requests, engine)
 
@@ -335,6 +339,6 @@ def test_states_are_copied_by_their_engine_only(flat, monkeypatch):
     assert expected[0].tolist() == expected_chain(3, (0, 0, 1, 1, 0, 0))
     opaque = OpaqueEngine(ChainEngine(flat.model, NOISE))
     assert_same(generated(opaque), expected, retries)
-    # the control: a clone that shares what changes
+    # negative control: a clone that shares what changes
     shared = OpaqueEngine(ChainEngine(flat.model, NOISE), clone_shares=True)
     assert not torch.equal(generated(shared)[0][0], expected[0])

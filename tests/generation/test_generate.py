@@ -120,7 +120,7 @@ def test_everything_is_checked_before_the_work_begins(make_checkpoint, function)
     for bad, words in (
         (GenerationRequest(10, {"digit": "z"}), "'z'; choose one of a, b, c"),
         (GenerationRequest(10), "'digit' is missing"),
-        (GenerationRequest(10, {**A, "pitch": "1"}), "'pitch' is not known .* digit"),
+        (GenerationRequest(10, {**A, "pitch": "1"}), "no condition 'pitch'; it has .*digit"),
         (GenerationRequest(10, A, seed=-1), "seed"),
     ):
         with pytest.raises(ConditionError, match=words):
@@ -129,7 +129,7 @@ def test_everything_is_checked_before_the_work_begins(make_checkpoint, function)
         function(checkpoint, [])
     with pytest.raises(EngineUnavailable, match="'warp'"):
         function(checkpoint, [good], engine="warp")
-    function(checkpoint, [good])  # the control
+    function(checkpoint, [good])  # negative control
 
 
 GUIDED = tiny_config(conditions="all")
@@ -158,7 +158,7 @@ def test_guidance_is_the_same_from_every_engine_and_in_every_batch(make_checkpoi
         (alone,) = generate_waveforms(checkpoint, [request], sampling, engine, guard=None)
         assert torch.equal(alone, together[row])
     plain = generate_waveforms(checkpoint, requests, SamplingConfig(), engine, guard=None)
-    assert not torch.equal(plain[0], together[0])  # the control
+    assert not torch.equal(plain[0], together[0])  # negative control
 
 
 def test_guidance_0_equals_a_request_without_droppable_conditions(make_checkpoint):
@@ -170,7 +170,7 @@ def test_guidance_0_equals_a_request_without_droppable_conditions(make_checkpoin
     (expected,) = generate_waveforms(checkpoint, [free])
     assert torch.equal(unguided, expected)
     (conditional,) = generate_waveforms(checkpoint, [request])
-    assert not torch.equal(unguided, conditional)  # the control
+    assert not torch.equal(unguided, conditional)  # negative control
 
 
 def test_guidance_needs_a_droppable_condition(make_checkpoint):
@@ -224,7 +224,7 @@ def test_a_new_clip_joins_when_another_is_complete_and_changes_no_sample(
         order.append(clip.index)
         assert torch.equal(clip.waveform, expected[clip.index])
     assert sorted(order) == list(range(len(requests)))
-    # no request is read before there is room for it
+    # a request is read only if the batch has room for its clip
     assert all(n - complete < max_active for n, complete in enumerate(complete_at_read))
     if max_active == 3:
         # windows of 64 samples: request 3 replaces request 1 beside the longer ones

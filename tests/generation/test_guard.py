@@ -1,4 +1,4 @@
-"""The guard: which windows it calls degenerate, and how the commands report it."""
+"""The guard: which windows it detects as degenerate, and how the commands report them."""
 
 import json
 import math
@@ -32,18 +32,18 @@ def test_each_degeneration_has_its_reason(flat, rng):
 
 @pytest.mark.parametrize("guard", [GUARD, DEFAULT_GUARD])
 def test_loud_but_sane_sound_is_accepted(flat, rng, guard):
-    """To this model, everything is as surprising as noise, so only the waveform decides."""
+    """For this model every sound is as surprising as noise, so only the waveform decides."""
     full = 2 * sine(2.0)
     assert float(full.abs().max()) == 1
     for sound in (full, sine(2.0), 2 * sine(2.0, 30.0), 2 * sine(2.0, 1000.0)):
         assert check(flat, sound, guard) is None
     hiss = torch.from_numpy(rng.uniform(-0.05, 0.05, 16_000)).float()
     assert check(flat, hiss, guard) is None
-    assert check(flat, 20 * hiss, guard) == NOISE  # the control
+    assert check(flat, 20 * hiss, guard) == NOISE  # negative control
 
 
 def test_loud_rough_sound_that_the_model_expects_is_accepted(flat):
-    """The highest possible tone has the greatest roughness, and is no noise."""
+    """The highest possible tone has the greatest roughness, but is not noise."""
     tone = 0.4 * (-1.0) ** torch.arange(256)
     assert check(flat, tone) == NOISE
     codes = CODEC.encode(tone[:2])

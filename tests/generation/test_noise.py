@@ -26,7 +26,7 @@ def test_uniforms_are_uniform():
         return float(((torch.histc(values, 100, 0, 1) - 1000) ** 2 / 1000).sum())
 
     assert chi_square(u) < 161
-    assert chi_square(u**1.05) > 161  # the control
+    assert chi_square(u**1.05) > 161  # negative control
 
 
 def test_the_largest_keys_are_exact_to_the_last_bit_beside_small_ones():

@@ -1,4 +1,4 @@
-"""Requests: their bounds, and the numbers that stand in for omitted conditions."""
+"""Requests: their bounds, and the numbers that replace omitted conditions."""
 
 import math
 from dataclasses import replace
@@ -59,7 +59,7 @@ def test_lengths_out_of_range_are_rejected(seconds):
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 def test_an_omitted_number_has_its_default(make, guidance):
-    """With guidance too, whose second row omits the number."""
+    """This also holds with guidance, whose second row omits the number."""
     checkpoint, sampling = make(LEVEL), SamplingConfig(guidance=guidance)
     omitted, given, other = generate_waveforms(
         checkpoint,
@@ -72,7 +72,7 @@ def test_an_omitted_number_has_its_default(make, guidance):
     )
     assert torch.equal(omitted, given)
     assert not torch.equal(omitted, other)
-    # the control: a model without a default
+    # negative control: a model without a default
     free = make(LEVEL.model_copy(update={"default": None}))
     assert not torch.equal(omitted, generate_waveforms(free, [GenerationRequest(300)], sampling)[0])
 

@@ -92,7 +92,7 @@ def test_a_search_that_drops_nothing_finds_the_most_likely_clip(make, case):
         found = beam_search(checkpoint, request, 16 ** (samples - 1))
         assert found.codes.tolist() == every[exact.argmax()].tolist()
         assert found.log_prob == pytest.approx(float(exact.max()), abs=1e-4)
-        # the controls: neither the second best clip nor one beam would pass
+        # negative controls: neither the second best clip nor one beam would pass
         assert exact.topk(2).values.diff() < -1e-2
         assert beam_search(checkpoint, request, 1).log_prob < found.log_prob - 1e-2
 
@@ -116,7 +116,7 @@ def test_the_log_probability_equals_the_parallel_forward(make, selected, case, b
         later = selected[3:]
         assert any(len(set(rows)) < len(rows) for rows in later)
         assert any(set(range(beams)) - set(rows) for rows in later)
-    # the control: another code has another log-probability
+    # negative control: another code has another log-probability
     other = found.codes.clone()
     other[20] = (other[20] + 1) % 16
     assert abs(found.log_prob - float(log_probs(checkpoint, other[None], request))) > 1e-2
@@ -150,7 +150,7 @@ def test_a_second_beam_finds_what_greedy_decoding_misses(make):
 
 
 def test_more_beams_find_more_likely_clips_in_these_cases(make):
-    """Not true in general: a wide search can drop what a narrow one kept. Chosen seeds."""
+    """Only for these seeds: in general a wide search can drop prefixes that a narrow one keeps."""
     for seed in (1, 5, 9):
         checkpoint = make(seed)
         request = request_for(checkpoint, 20)
@@ -164,7 +164,7 @@ def test_more_beams_find_more_likely_clips_in_these_cases(make):
 
 
 def test_a_state_that_is_not_forked_with_its_beam_is_noticed(make, monkeypatch):
-    """The control of the tests above: with wrong parents, the sum is not that of the clip."""
+    """Negative control: with wrong parents, the sum is not that of the clip."""
     checkpoint = make(1)
     request = request_for(checkpoint, 40)
 
@@ -226,7 +226,7 @@ def test_beam_search_uses_the_frame_features(make_checkpoint):
     found = beam_search(checkpoint, requests[0], 5)
     own, other = (float(log_probs(checkpoint, found.codes[None], r)) for r in requests)
     assert found.log_prob == pytest.approx(own, abs=1e-4)
-    assert abs(other - own) > 1e-2  # the control: other frames
+    assert abs(other - own) > 1e-2  # negative control: other frames
     with pytest.raises(ConditionError, match="30 samples need 5 frames x 3"):
         beam_search(checkpoint, GenerationRequest(30, frame_features=frames[:2]), 5)
 

@@ -1,4 +1,4 @@
-"""The effective receptive field: compared with plain autograd, and of models where it is known."""
+"""The effective receptive field: compared with autograd, and for models of known influence."""
 
 import math
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def gradient_by_forward(model: WaveNet, clip: ScoredClip, place: int) -> torch.T
     hook.remove()
     log_prob = model.distribution.log_prob(params, clip.codes[None])[0, place]
     (gradient,) = torch.autograd.grad(log_prob, embedded[0])
-    # the code before sample t enters at t
+    # the input at sample t is the code of sample t - 1
     assert not gradient[0, place + 1 :].any()
     return gradient[0, : place + 1].norm(dim=1).flip(0)
 
@@ -86,7 +86,7 @@ def test_the_gradient_is_that_of_the_forward_pass_over_the_whole_clip(kernel_siz
         assert expected[:field].count_nonzero() == field
         assert not expected[field:].any()
         torch.testing.assert_close(found[row], expected[:field], rtol=1e-4, atol=1e-7)
-        neighbour = gradient_by_forward(model, clip, place - 1).double()[:field]  # the control
+        neighbour = gradient_by_forward(model, clip, place - 1).double()[:field]  # negative control
         assert not torch.allclose(found[row], neighbour, rtol=1e-2)
 
 

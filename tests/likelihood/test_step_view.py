@@ -1,4 +1,4 @@
-"""A view of steps shows the predictions and activations that the model really had."""
+"""A view of steps shows the predictions and activities of the model."""
 
 import math
 from collections.abc import Callable
@@ -75,7 +75,7 @@ def test_the_predictions_are_those_that_an_engine_drew_from(
     params = torch.cat(predicted)
     assert torch.equal(view.codes, codes[first:])
     assert torch.allclose(view.params, params[first:], atol=1e-4)
-    # the control: the predictions of the next samples differ
+    # negative control: the predictions of the next samples differ
     assert not torch.allclose(view.params[:-1], params[first + 1 :], atol=1e-2)
 
 

@@ -1,4 +1,4 @@
-"""What every registered architecture promises: run over all of them, with a tiny config of each."""
+"""Common tests of all registered architectures, with a tiny config of each."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The promises of `AutoregressiveModel`: parallel pass, chunks of it and single steps agree."""
+"""`AutoregressiveModel`: the parallel pass, chunks of it and single steps agree."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def gru_config(wavenet: WaveNetConfig, layers: int = 1) -> GRUConfig:
     )
 
 
-# of every registered architecture, some small configs
+# some small configs of every registered architecture
 PLAIN = tiny_config(conditions="none")
 CONDITIONED = tiny_config(conditions="all")
 MIXTURE = tiny_config(conditions="all", output=LogisticOutput(components=2))
@@ -149,7 +149,7 @@ def test_the_facts_of_a_model_are_those_of_its_config(case):
 def test_forward_is_the_parallel_pass_over_shifted_codes(case):
     model = build(case)
     inputs, conditioning = make_batch(model)
-    codes = inputs.roll(-1, dims=1)  # the last code enters nothing
+    codes = inputs.roll(-1, dims=1)  # the last code is not an input
     found = model(codes, conditioning).transpose(1, 2)
     assert torch.equal(found, run_whole(model, inputs, conditioning))
     assert found.shape == (ROWS, SAMPLES, model.distribution.n_params)
@@ -168,7 +168,7 @@ def test_chunks_with_carried_memory_equal_the_whole(case, sizes, seed):
 
 @every_case
 def test_without_the_memory_of_a_chunk_the_next_chunk_differs(case):
-    """The control of the test above; only a model of receptive field 1 needs no memory."""
+    """Negative control: only a model of receptive field 1 needs no memory."""
     model = build(case)
     inputs, conditioning = make_batch(model)
     whole = run_whole(model, inputs, conditioning)[:, 30:]
@@ -186,7 +186,7 @@ def test_steps_equal_the_parallel_pass_sample_by_sample(case):
     whole = run_whole(model, inputs, conditioning)
     biases = sample_biases(model, conditioning)
     assert_close(run_steps(model, inputs, biases, model.initial_memory(ROWS)), whole)
-    # the control: a step with another code, and steps with the biases of the sample before
+    # negative control: a step with another code, and steps with the biases of the sample before
     changed = inputs.clone()
     changed[:, 20] = (inputs[:, 20] + model.n_classes // 2) % model.n_classes
     found = run_steps(model, changed, biases, model.initial_memory(ROWS))
@@ -239,7 +239,7 @@ def test_selected_joined_and_cloned_rows_step_as_before(case):
 
 @every_case
 def test_steps_with_the_memory_on_the_device_equal_plain_steps(case):
-    """As a CUDA graph does: the changing numbers are tensors, set from the source before a run."""
+    """As in a CUDA graph, the counters are tensors, copied from the source before a run."""
     model = build(case)
     inputs, conditioning = make_batch(model)
     biases = sample_biases(model, conditioning)
@@ -255,7 +255,7 @@ def test_steps_with_the_memory_on_the_device_equal_plain_steps(case):
 
 
 def test_a_memory_on_the_device_that_is_not_synchronised_is_noticed():
-    """The control of the test above, for a memory with a cursor."""
+    """Negative control of the test above, for a memory with a cursor."""
     model = build(("wavenet", "kernel 3"))
     inputs, conditioning = make_batch(model)
     biases = sample_biases(model, conditioning)

@@ -32,7 +32,7 @@ def test_a_global_condition_changes_every_frame(model, name, value):
     base = biases(make_conditioning(model))
     other = biases(make_conditioning(model, {**make_condition_values(model, 0), name: value}))
     assert ((base - other).abs().amax((0, 2, 3)) > 1e-4).all()
-    assert torch.equal(base, biases(make_conditioning(model)))  # the control: nothing changed
+    assert torch.equal(base, biases(make_conditioning(model)))  # negative control: nothing changed
 
 
 def test_numbers_can_be_text_and_are_scaled_to_their_range(model):
@@ -78,7 +78,7 @@ def test_a_segment_of_the_frames_with_its_context_has_the_biases_of_the_whole(mo
     segment = make_conditioning(model, None, frames[first : 16 + context], first_frame=first)
     whole = biases(make_conditioning(model, None, frames), 8, 8)
     torch.testing.assert_close(biases(segment, 8, 8), whole)
-    # the control: one frame of context less
+    # negative control: one frame of context less
     short = make_conditioning(model, None, frames[first + 1 : 16 + context], first_frame=first + 1)
     assert (biases(short, 8, 8) - whole).abs().max() > 1e-4
 
@@ -99,7 +99,7 @@ def test_the_rows_of_a_batch_are_those_of_single_clips(model):
     ("change", "words"),
     [
         ({"voice": "d"}, ("voice", "'d'", "a, b, c")),
-        ({"volume": 1.0}, ("'volume' is not known", "voice, level, timbre")),
+        ({"volume": 1.0}, ("no condition 'volume'", "voice, level, timbre")),
         ({"level": 3.0}, ("level", "-40 to 0 dB", "found 3")),
         ({"level": "loud"}, ("level", "-40 to 0 dB", "found 'loud'")),
         ({"level": float("nan")}, ("level", "-40 to 0 dB", "found nan")),
@@ -149,4 +149,4 @@ def test_clips_of_two_batches_join(model):
     assert joined.batch == 2
     for row, alone in enumerate(parts):
         assert torch.equal(biases(joined)[row], biases(alone)[0])
-    assert not torch.equal(*biases(joined))  # the control
+    assert not torch.equal(*biases(joined))  # negative control

@@ -64,7 +64,7 @@ def test_mel_agrees_with_librosa_in_decibels(rng):
     got = compute_frame_features(config_with(MEL), RATE, waveform)
     assert np.abs(got.numpy() - expected.T).max() < 1e-4
     other = compute_frame_features(config_with(MelCondition(n_mels=40, f_min=50.0)), RATE, waveform)
-    assert np.abs(other.numpy() - expected.T).max() > 0.1  # the control: another lower edge
+    assert np.abs(other.numpy() - expected.T).max() > 0.1  # negative control: another lower edge
 
 
 def test_pitch_is_in_octaves_above_100_hz(rng):
@@ -90,7 +90,7 @@ def test_a_gain_of_the_recording_is_a_gain_of_its_frames(rng, condition):
     after = compute_frame_features(config, RATE, waveform * 10 ** (6 / 20), curve)
     torch.testing.assert_close(apply_gain_db(config, before, 6.0), after, atol=2e-3, rtol=1e-3)
     assert torch.equal(apply_gain_db(config, before, 6.0)[:, -3:], curve["curve"])
-    if condition is not PITCH:  # the control
+    if condition is not PITCH:  # negative control
         assert (before - after).abs().max() > 0.1
 
 
@@ -109,8 +109,8 @@ GOOD = torch.zeros(11, 3)
     [
         ([CURVE], True, None, ("'curve' is missing", "frames x 3", "every 80 samples")),
         ([MEL], False, None, ("'mel' is missing", "recording", "frames x 40")),
-        ([CURVE], False, {"x": GOOD}, ("'x' are not known", "curve")),
-        ([], True, {"x": GOOD}, ("'x' are not known", "none")),
+        ([CURVE], False, {"x": GOOD}, ("no local condition 'x'", "curve")),
+        ([], True, {"x": GOOD}, ("no local condition 'x'", "has no local conditions")),
         ([CURVE], False, {"curve": GOOD[:, :2]}, ("curve", "frames x 3; found 11 x 2")),
         ([CURVE], False, {"curve": GOOD[0]}, ("curve", "frames x 3; found 3")),
         ([CURVE], False, {"curve": GOOD[:0]}, ("curve", "frames x 3; found 0 x 3")),

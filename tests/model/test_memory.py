@@ -1,4 +1,4 @@
-"""Memories: what a model keeps of the past, against a plain list of all inputs."""
+"""Memories in comparison with a plain list of all inputs."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ chunks = st.lists(st.tuples(st.integers(1, 12), st.booleans()), max_size=8)
 
 @dataclass
 class History:
-    """A ring memory, and beside it all inputs that it was given."""
+    """A ring memory, and all inputs written to it."""
 
     memory: RingMemory
     inputs: list[torch.Tensor]  # per layer, (B, all samples, channels)
@@ -47,7 +47,7 @@ class History:
             self.memory.advance(1)
 
     def expected(self, layer):
-        """Return the newest inputs of a layer, as many as its ring holds."""
+        """Return the newest inputs of a layer, up to the length of its ring."""
         edges = self.memory.edges
         inputs = self.inputs[layer]
         return inputs[:, inputs.shape[1] - (edges[layer + 1] - edges[layer]) :]
@@ -76,7 +76,7 @@ def test_a_ring_holds_the_newest_inputs_however_they_were_written(ring_lengths, 
         assert history.memory.cursor == history.inputs[0].shape[1] - ring_lengths[0]
         for layer, past in enumerate(pasts(history.memory)):
             assert torch.equal(past, history.expected(layer))
-    # the control: a memory whose cursor is off by one has another past
+    # negative control: a memory whose cursor is off by one has another past
     if writes and max(ring_lengths) > 1:
         history.memory.cursor += 1
         found = pasts(history.memory)
@@ -101,7 +101,7 @@ def test_selected_rows_are_copies_in_the_given_order():
     assert selected.cursor == memory.cursor
     for past, whole in zip(pasts(selected), pasts(memory), strict=True):
         assert torch.equal(past, whole[[2, 0, 2]])
-    assert not same(pasts(selected), pasts(memory))  # the control: another order
+    assert not same(pasts(selected), pasts(memory))  # negative control: another order
     selected.rings.fill_(7)
     assert torch.equal(memory.rings, before)
     assert memory.select([]).rings.shape[0] == 0
@@ -115,7 +115,7 @@ def test_memories_join_at_different_cursors(samples):
     assert joined.cursor == first.memory.cursor
     expected = [torch.cat(p) for p in zip(pasts(first.memory), pasts(second.memory), strict=True)]
     assert same(pasts(joined), expected)
-    if (samples[0] - samples[1]) % 40:  # the control: 40 is a multiple of all lengths
+    if (samples[0] - samples[1]) % 40:  # negative control: 40 is a multiple of all lengths
         plain = RingMemory(
             torch.cat([first.memory.rings, second.memory.rings]), joined.edges, joined.cursor
         )
@@ -146,7 +146,7 @@ def test_a_clone_shares_nothing():
     history.write(3, one_by_one=False, seed=5)
     assert same(pasts(clone), kept)
     assert clone.cursor == 11
-    assert not same(pasts(history.memory), kept)  # the control: the original changed
+    assert not same(pasts(history.memory), kept)  # negative control: the original changed
     original = history.memory.rings.clone()
     clone.rings.fill_(7)
     assert torch.equal(history.memory.rings, original)
@@ -164,7 +164,7 @@ def test_a_row_is_replaced_by_that_of_a_narrower_memory(cursor):
         assert torch.equal(past[1, :, :CHANNELS], new[0])
         assert not past[..., CHANNELS:].any()
         assert torch.equal(past[[0, 2]], old[[0, 2]])
-    assert not torch.equal(pasts(memory)[1][1], before[1][1])  # the control: row 1 changed
+    assert not torch.equal(pasts(memory)[1][1], before[1][1])  # negative control: row 1 changed
 
 
 @given(st.integers(0, 20), st.integers(1, 20))
@@ -199,7 +199,7 @@ def test_synchronize_copies_the_cursor_and_keeps_the_tensor():
     assert position.tolist() == [6]
     oldest = [ring.clone() for ring in device.taps(1, 1, 5)]
     source.advance(2)
-    assert same(device.taps(1, 1, 5), oldest)  # the control: nothing is synchronised yet
+    assert same(device.taps(1, 1, 5), oldest)  # negative control: nothing is synchronised yet
     device.synchronize(source)
     assert device.position is position
     assert position.tolist() == [8]
@@ -224,7 +224,7 @@ def test_tensors_are_selected_joined_and_cloned_row_by_row():
     before = [tensor.clone() for tensor in memory.tensors]
     for selected, tensor in zip(memory.select([2, 0, 2]).tensors, before, strict=True):
         assert torch.equal(selected, tensor[[2, 0, 2]])
-        assert not torch.equal(selected, tensor)  # the control: another order
+        assert not torch.equal(selected, tensor)  # negative control: another order
         selected.fill_(7)
     for joined, a, b in zip(memory.join(other).tensors, before, other.tensors, strict=True):
         assert torch.equal(joined, torch.cat([a, b]))
@@ -234,7 +234,7 @@ def test_tensors_are_selected_joined_and_cloned_row_by_row():
     for tensor in clone.tensors:
         tensor.fill_(7)
     assert same(memory.tensors, before)  # nothing is shared
-    memory.tensors[0].fill_(8)  # the control: a change is noticed
+    memory.tensors[0].fill_(8)  # negative control: a change is noticed
     assert not same(memory.tensors, before)
 
 
@@ -245,7 +245,7 @@ def test_a_row_of_tensors_is_replaced():
     for tensor, old, new in zip(memory.tensors, before, source.tensors, strict=True):
         assert torch.equal(tensor[1], new[0])
         assert torch.equal(tensor[[0, 2]], old[[0, 2]])
-        assert not torch.equal(tensor[1], old[1])  # the control
+        assert not torch.equal(tensor[1], old[1])  # negative control
 
 
 def test_a_memory_of_tensors_has_no_numbers_that_change():

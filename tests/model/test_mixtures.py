@@ -95,7 +95,7 @@ def test_log_prob_is_the_log_of_a_difference_of_cdfs(kind, components, bits, rng
     # the series for the narrow bins of Gaussians omits up to 1e-6 nats
     atol = 1e-6 if kind is GaussianMixture else 1e-9
     torch.testing.assert_close(got[is_computable], expected[is_computable], atol=atol, rtol=1e-11)
-    neighbour = (codes + 1) % 2**bits  # the control: it has another probability
+    neighbour = (codes + 1) % 2**bits  # negative control: it has another probability
     other = kind(components, bits).log_prob(params, neighbour)
     assert ((other - expected).abs()[is_computable] > 1e-3).double().mean() > 0.5
 
@@ -165,7 +165,7 @@ def test_the_furthest_tails_and_the_narrowest_bins_are_exact(kind, rng):
     torch.testing.assert_close(grad[0, 1].double() * scale, slopes[0], atol=2e-5, rtol=1e-5)
     torch.testing.assert_close(grad[0, 2].double(), slopes[1], atol=2e-5, rtol=1e-5)
 
-    shifted = params + torch.tensor([0, 1e-6, 0])[:, None]  # the control: 1/30 of a bin
+    shifted = params + torch.tensor([0, 1e-6, 0])[:, None]  # negative control: 1/30 of a bin
     change = (kind(1).log_prob(shifted, codes) - expected).abs()
     assert (change > 4e-5 + 2e-6 * expected.abs()).double().mean() > 0.3
 
@@ -189,7 +189,7 @@ def test_float32_stays_within_a_bound_of_float64(kind, rng):
     got = kind(10).log_prob(params.float(), codes)
     assert got.dtype == torch.float32
     assert ((got - exact).abs() < bound).all()
-    naive = by_naive_float32(kind, params, codes, 16)  # the control
+    naive = by_naive_float32(kind, params, codes, 16)  # negative control
     assert (~((naive - exact).abs() < bound)).double().mean() > 0.3
 
 
@@ -210,7 +210,7 @@ def test_the_probabilities_of_all_codes_sum_to_one(kind, precision, bits, rng):
         params[0, 4] = 1.01  # a mean beyond the last code
         p = every_code(kind, params, bits).double().exp()
         assert abs(p.sum() - 1) < tolerance
-        assert abs(p[:-1].sum() - 1) > 100 * tolerance  # the control: without the last code
+        assert abs(p[:-1].sum() - 1) > 100 * tolerance  # negative control: without the last code
 
 
 EXTREMES = torch.tensor(
@@ -239,7 +239,7 @@ def test_log_prob_and_gradient_are_finite_at_the_extremes(kind, bits, precision)
             log_prob, grad = gradient(kind, params, codes, bits)
             assert is_finite(log_prob, grad).all()
             assert (log_prob <= 0).all()
-            if code == last // 2 and bits > 1:  # the control: these params are hard
+            if code == last // 2 and bits > 1:  # negative control: these params are hard
                 assert not torch.isfinite(by_naive_float32(kind, params, codes, bits)).all()
 
 
@@ -257,7 +257,7 @@ def test_gradients_agree_with_finite_differences(kind, bits, rng):
         ahead = distribution.log_prob(params + nudge, codes)
         slope = (ahead - distribution.log_prob(params - nudge, codes)) / 2e-5
         torch.testing.assert_close(grad[:, row], slope, atol=2e-5, rtol=1e-5)
-        if row >= 2:  # the control: another param has another gradient
+        if row >= 2:  # negative control: another param has another gradient
             assert not torch.allclose(grad[:, row - 2], slope, atol=1e-3)
 
 
@@ -272,7 +272,7 @@ def test_a_scale_below_the_floor_counts_as_the_floor_and_has_no_gradient(kind, r
     assert torch.equal(log_prob, kind(1).log_prob(params, codes))
     assert torch.equal(kind(1).sample(below, drawn, PLAIN), kind(1).sample(params, drawn, PLAIN))
     assert (grad[0, 2] == 0).all()
-    changed, grad = gradient(kind, above, codes, 16)  # the control: above it the scale counts
+    changed, grad = gradient(kind, above, codes, 16)  # negative control: above it the scale counts
     assert ((changed - log_prob).abs() > 1e-3).double().mean() > 0.5
     assert (grad[0, 2] != 0).double().mean() > 0.5
 
@@ -292,7 +292,7 @@ def test_a_mixture_of_equal_components_is_one_component_and_a_single_logit_is_ig
         assert torch.equal(
             distribution.sample(params, drawn, PLAIN), kind(1).sample(single, drawn, PLAIN)
         )
-    triple[:, 5] += 0.1  # the control: one mean differs
+    triple[:, 5] += 0.1  # negative control: one mean differs
     assert not torch.allclose(kind(3).log_prob(triple, codes), expected, atol=1e-2)
 
 
@@ -330,7 +330,7 @@ def test_a_draw_is_the_first_code_whose_summed_probability_exceeds_the_uniform(k
     assert torch.equal(got[is_clear], expected[is_clear])
     if bits > 1:
         assert {0, 2**bits - 1} <= set(got.flatten().tolist())
-    wrong = kind(3, bits).sample(params, drawn * 0.98, PLAIN)  # the control
+    wrong = kind(3, bits).sample(params, drawn * 0.98, PLAIN)  # negative control
     assert (wrong != got).sum() > 10
 
 
@@ -434,7 +434,7 @@ def test_greedy_selects_the_code_nearest_to_the_mean(kind, bits):
     drawn = torch.full_like(means, 0.5)
     greedy = SamplingConfig(greedy=True)
     assert torch.equal(kind(1, bits).sample(params, drawn, greedy), codes.expand(3, -1))
-    params[:, 1] += 0.1 / (2**bits - 1)  # the control: +0.49 of a step leaves the bin
+    params[:, 1] += 0.1 / (2**bits - 1)  # negative control: +0.49 of a step leaves the bin
     moved = kind(1, bits).sample(params, drawn, greedy)
     assert torch.equal(moved[2, :-1], codes[0, 1:])
 
@@ -457,7 +457,7 @@ def test_a_larger_uniform_never_draws_a_lower_code(kind, rng):
         assert (codes.diff() >= 0).all()
         assert codes.min() >= 0
         assert codes.max() <= 65535
-        assert len(codes.unique()) > 10  # the control: they do change
+        assert len(codes.unique()) > 10  # negative control: they do change
         falling = kind(4).sample(params, ordered.flip(1), PLAIN)
         assert torch.equal(falling.flip(1), codes)
 
@@ -518,7 +518,7 @@ def test_top_k_top_p_and_guidance_are_refused(kind, greedy, settings):
     for check in (kind(1).check, lambda config: kind(1).sample(params, drawn, config)):
         with pytest.raises(ConditionError, match=r"categorical output.* use temperature"):
             check(sampling)
-        check(SamplingConfig(greedy=greedy))  # the control
+        check(SamplingConfig(greedy=greedy))  # negative control
 
 
 @both

@@ -38,7 +38,7 @@ def test_the_convolution_is_that_of_torch_with_zeros_before_the_clip(kernel_size
     padded = F.pad(x.transpose(1, 2), ((kernel_size - 1) * dilation, 0))
     expected = F.conv1d(padded, weight, conv.linear.bias, dilation=dilation).transpose(1, 2)
     torch.testing.assert_close(conv(x), expected)
-    if kernel_size > 1:  # the control: taps in the other order are another convolution
+    if kernel_size > 1:  # negative control: taps in the other order are another convolution
         flipped = F.conv1d(padded, weight.flip(2), conv.linear.bias, dilation=dilation)
         assert not torch.allclose(conv(x), flipped.transpose(1, 2), atol=1e-3)
 
@@ -49,7 +49,7 @@ def test_a_convolution_of_a_chunk_with_its_past_is_that_of_the_whole(split):
     x = torch.randn(2, 11, 3)
     past = F.pad(x, (0, 0, 4, 0))[:, split : split + 4]
     torch.testing.assert_close(conv(x[:, split:], past), conv(x)[:, split:])
-    assert not torch.allclose(conv(x[:, split:]), conv(x)[:, split:], atol=1e-3)  # the control
+    assert not torch.allclose(conv(x[:, split:]), conv(x)[:, split:], atol=1e-3)  # negative control
 
 
 @pytest.mark.parametrize("conditions", KINDS)
@@ -134,7 +134,7 @@ def test_segments_equal_the_whole_clip_after_one_receptive_field_of_context():
         torch.testing.assert_close(
             segments[row, :, field:], whole[0, :, start + field : start + 60], atol=1e-5, rtol=1e-5
         )
-        # the control: inside the context, and with another position, params differ
+        # negative control: inside the context, and with another position, params differ
         assert not torch.allclose(segments[row, :, 1], whole[0, :, start + 1], atol=1e-3)
     wrong = model(rows, conditioning, torch.tensor([31, 42]))
     assert not torch.allclose(wrong[:, :, field:], segments[:, :, field:], atol=1e-4)
@@ -160,7 +160,7 @@ def test_rows_are_interpolated_each_with_its_own_lead():
 
 
 def test_interpolating_before_or_after_a_projection_is_the_same():
-    """Therefore no engine runs the condition network per sample."""
+    """This allows engines to compute the condition network once per frame."""
     frames, project = torch.randn(1, 4, 5), torch.nn.Linear(5, 3)
     after = project(interpolate(frames, 0, 30, 10))
     torch.testing.assert_close(interpolate(project(frames), 0, 30, 10), after)
@@ -175,7 +175,7 @@ def test_each_condition_changes_the_prediction():
 
 
 class OtherConfig(ModelConfig):
-    """A config of an architecture that is no WaveNet."""
+    """A config of another architecture than WaveNet."""
 
     architecture: str = "other"
     bias_layers: ClassVar[int] = 1

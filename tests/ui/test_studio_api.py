@@ -23,7 +23,7 @@ from torch import Tensor
 
 from audio_utils import io
 from wavenet.errors import ConfigError
-from wavenet.generation.mel_filter import match_request_mel
+from wavenet.generation.request_matching import match_request_mel
 from wavenet.likelihood.score import score
 from wavenet.model.conditions import FramesCondition, MelCondition
 from wavenet.ui import generate_tab, studio_app, uploads

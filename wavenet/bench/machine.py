@@ -28,7 +28,7 @@ import torch
 from wavenet.engines.cpu.threads import (
     ThreadPartition,
     make_counters,
-    publish,
+    mark_reached,
     run_in_parallel,
     wait,
 )
@@ -248,9 +248,9 @@ def _ping_pong(partition, times):  # type: ignore[no-untyped-def]
     """Answer the other thread a number of times; the first thread begins."""
     for turn in range(times):
         if partition.thread == 0:
-            publish(partition, 0, turn)
+            mark_reached(partition, 0, turn)
         if not wait(partition, 0, turn):
             return -1
         if partition.thread == 1:
-            publish(partition, 0, turn)
+            mark_reached(partition, 0, turn)
     return times

@@ -1,1 +1,1 @@
-"""Engines: the same numbers as the model's definition, sooner."""
+"""Engines: run a model sample by sample, with the results of its definition but faster."""

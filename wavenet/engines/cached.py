@@ -1,7 +1,8 @@
-"""The cached step from Python: any model, any device, O(layers) per sample.
+"""The engine `cached`: `AutoregressiveModel.step` from Python, for any model on any device.
 
-The model keeps what it needs of the past in its memory, so one sample costs one small product per
-layer, however long the past is.
+Input: a conditioning and noise. Output: codes or params. The memory of the model contains the past,
+so one sample costs one small product per layer, O(layers), for a past of any length. Called by
+`registry`, `verification`, searches and `cuda_graph`.
 """
 
 import torch
@@ -13,7 +14,7 @@ from wavenet.sampling import SamplingConfig, rows_per_clip
 
 
 class CachedEngine(SteppedEngine):
-    """See the module."""
+    """The engine that calls `step` once per sample from Python."""
 
     name = "cached"
 
@@ -33,7 +34,7 @@ class CachedEngine(SteppedEngine):
 
 
 class BiasInterpolator:
-    """The biases of the next n samples of a batch, interpolated between frames when asked for.
+    """The biases of the next n samples of a batch, interpolated on access.
 
     Args:
         state: not changed.
@@ -54,11 +55,11 @@ class BiasInterpolator:
 
 
 def interpolate_biases(frames: Tensor, offsets: Tensor, hop_length: int) -> Tensor:
-    """Interpolate between two frames.
+    """Interpolate the biases of one sample per row between two frames.
 
     Args:
         frames: (B, F, layers, bias width).
-        offsets: (B,) int64, samples behind the first frame.
+        offsets: (B,) int64, samples after the first frame.
     Returns:
         (B, layers, bias width).
     """

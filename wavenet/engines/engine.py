@@ -1,9 +1,9 @@
 """The engine protocol: one model, run sample by sample, with an explicit state.
 
-A `Conditioning` and codes enter, codes or predictions leave. An engine owns no stream: everything
-that changes is in the `State`, a value that the caller holds, so streams can be interleaved, copied
-and dropped. `SteppedEngine` implements the protocol for every model that has a `step`; the compiled
-engines extend it.
+Input: a `Conditioning` and codes. Output: codes or predictions. An engine stores no stream:
+everything that changes is in the `State`, a value that the caller holds, so streams can be
+interleaved, copied and dropped. `SteppedEngine` implements the protocol for every model with a
+`step`; the compiled engines extend it. Called by generation, likelihood, benchmarks and the studio.
 """
 
 from abc import abstractmethod
@@ -25,14 +25,14 @@ BYTES_PER_VALUE = 4  # memories are float32
 
 @dataclass
 class State:
-    """Where a batch of streams stands.
+    """Position, newest codes and memory of a batch of streams.
 
     Attributes:
         conditioning: of the batch.
-        position: (B,) int64, samples that each clip already has.
-        last: (B,) int64, the newest code of each clip; the start code before the first. The
-            network has not read it yet, unless `params` is set.
-        memory: what the model keeps of all codes before `last`.
+        position: (B,) int64, number of samples of each clip so far.
+        last: (B,) int64, the newest code of each clip; at first the start code. The network has
+            not read it yet, unless `params` is set.
+        memory: the memory of the model after all codes before `last`.
         params: (B, P), the prediction of the next sample, if `predict` has computed it.
     """
 
@@ -53,18 +53,18 @@ class Engine(Protocol[StateT]):
 
     @property
     def model(self) -> AutoregressiveModel[Any]:
-        """What this engine runs; with bf16 weights, a copy with the rounded weights."""
+        """The model that this engine runs; with bf16 weights, a copy with the rounded weights."""
         ...
 
     def start(self, conditioning: Conditioning) -> StateT:
-        """Return the state of a batch of clips that have no sample yet."""
+        """Return the state of a batch of clips without samples."""
         ...
 
     def prefill(self, state: StateT, prompts: Sequence[Tensor]) -> None:
         """Read the beginning of each clip in one parallel pass.
 
         Args:
-            state: fresh from `start`; changed in place.
+            state: returned by `start`, not used since; changed in place.
             prompts: per clip (T,) int64 codes; T may be 0 and differ between clips.
         """
         ...
@@ -94,24 +94,24 @@ class Engine(Protocol[StateT]):
         ...
 
     def select(self, state: StateT, rows: Sequence[int]) -> StateT:
-        """Return a copy of the state of some rows; the others retire."""
+        """Return a copy of the state of some rows; a row may occur several times."""
         ...
 
     def join(self, state: StateT, other: StateT) -> StateT:
-        """Return the clips of a state followed by those of another; do not use either again."""
+        """Return the clips of one state followed by those of another; use neither of them again."""
         ...
 
     def clone(self, state: StateT) -> StateT:
-        """Return a copy of a state that shares nothing that changes."""
+        """Return a copy of a state that shares no changing part with it."""
         ...
 
     def state_bytes(self, batch: int) -> int:
-        """Return the bytes of the memory of so many rows, never 0."""
+        """Return the memory size of `batch` rows in bytes, at least 1."""
         ...
 
 
 class SteppedEngine:
-    """An engine over `AutoregressiveModel.step`, for any model.
+    """Base of the engines: implements the protocol by `_step` and `_run` of a subclass.
 
     Args:
         model: on any device.
@@ -135,12 +135,11 @@ class SteppedEngine:
         for row, prompt in enumerate(prompts):
             if not prompt.numel():
                 continue
-            # the newest code has not entered the network yet: it is `last`
+            # the newest code becomes `last`; the next prediction reads it
             inputs = F.pad(prompt[:-1], (1, 0), value=model.start_code)
             window = inputs[-(model.receptive_field or inputs.numel()) :]
             start = torch.tensor([inputs.numel() - window.numel()], device=prompt.device)
             memory = model.initial_memory(1, prompt.device)
-            # one input less: `last` is read by the next prediction
             conditioning = state.conditioning.select([row])
             model.hidden_states(window[None], conditioning, start, memory)
             state.memory.set_row(row, memory)
@@ -149,13 +148,13 @@ class SteppedEngine:
 
     @torch.no_grad()
     def predict(self, state: State) -> Tensor:
-        """Send `last` through the network, once."""
+        """Compute params from `last`, unless they are computed already."""
         if state.params is None:
             state.params = self._step(state)
         return state.params
 
     def accept(self, state: State, codes: Tensor) -> None:
-        """Append codes; the network reads those before them first."""
+        """Append codes, after the network has read the code before them."""
         self.predict(state)
         state.params = None
         state.last = codes.clone()
@@ -163,7 +162,7 @@ class SteppedEngine:
 
     @torch.no_grad()
     def run(self, state: State, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
-        """Generate n samples; the first from the prediction that is already there, if any."""
+        """Generate n samples; use the prediction of the first one if it is computed already."""
         self.model.distribution.check(sampling)
         if state.params is None or n == 0:
             return self._run(state, n, sampling, noise)
@@ -198,7 +197,7 @@ class SteppedEngine:
         )
 
     def clone(self, state: State) -> State:
-        """Return a copy; conditioning is a value and shared."""
+        """Return a copy; the conditioning is immutable and shared."""
         return replace(
             state,
             position=state.position.clone(),
@@ -208,12 +207,12 @@ class SteppedEngine:
         )
 
     def state_bytes(self, batch: int) -> int:
-        """Return the bytes of the memory."""
+        """Return the size of the memory in bytes."""
         return batch * max(1, self._memory_values) * BYTES_PER_VALUE
 
     @property
     def _memory_values(self) -> int:
-        """Return the number of values in the memory of one row."""
+        """Number of values in the memory of one row."""
         return self.model.config.memory_values
 
     def _initial_memory(self, conditioning: Conditioning) -> Memory:
@@ -225,7 +224,7 @@ class SteppedEngine:
 
     @abstractmethod
     def _run(self, state: State, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
-        """Do `run` for a state without params."""
+        """Implement `run`; the state has no params."""
 
     def _draw(self, params: Tensor, sampling: SamplingConfig, uniforms: Tensor) -> Tensor:
         """Draw codes (clips, 1) from params (B, P) and uniforms (clips, 1)."""

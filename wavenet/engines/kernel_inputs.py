@@ -1,6 +1,6 @@
 """Inputs that the kernels of the compiled engines, cpu and gpu, read in the same form.
 
-A model or sampling settings enter; plain numbers and one tensor leave. Called by the packages
+Input: a model or sampling settings. Output: plain numbers and one tensor. Called by the packages
 `engines.cpu` and `engines.gpu`.
 """
 
@@ -41,10 +41,10 @@ def make_sampling_rules(sampling: SamplingConfig) -> SamplingRules:
 
 
 def output_family(model: WaveNet) -> int:
-    """Return CATEGORICAL, LOGISTIC or GAUSSIAN.
+    """Return the family of the output distribution: CATEGORICAL, LOGISTIC or GAUSSIAN.
 
     Raises:
-        ModelUnsupported: the kernels do not draw from this distribution.
+        ModelUnsupported: the kernels do not support this distribution.
     """
     match model.distribution:
         case Categorical():
@@ -55,13 +55,13 @@ def output_family(model: WaveNet) -> int:
             return GAUSSIAN
         case other:
             raise ModelUnsupported(
-                "The compiled engines draw from a categorical, logistic or Gaussian output; "
-                f"the model has {type(other).__name__}. Use the engine 'cached'."
+                "the compiled engines draw from a categorical, logistic or Gaussian output, found "
+                f"{type(other).__name__}; use the engine cached"
             )
 
 
 def embedding_rows(model: WaveNet) -> Tensor:
-    """Return the rows that the input layer reads.
+    """Return the weights of the input layer as rows.
 
     Returns:
         (n_classes, R), one row per code; for a scalar input weight and bias, (2, R).

@@ -1,7 +1,8 @@
-"""The reference: the full forward over the visible past, for every sample and any model.
+"""The engine `reference`: a forward pass over the receptive field for every sample, for any model.
 
-Written to be obviously right and therefore slow, O(receptive field) per sample. Its memory is the
-codes themselves. Every other engine is tested against it; it is never changed to make one pass.
+Input: a conditioning and noise. Output: codes or params. The code is as simple as possible and
+therefore slow, O(receptive field) per sample. Its memory is the list of all codes. Every other
+engine is tested against it. Never edit it to make a test succeed. Called by `registry`.
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ class CodeHistory(Memory):
         return type(self)([*self.codes, *other.codes])
 
     def clone(self) -> Self:
-        """Return a copy: histories are replaced, never changed."""
+        """Return a copy; histories are replaced, not changed in place."""
         return type(self)(list(self.codes))
 
     def set_row(self, row: int, source: Self) -> None:
@@ -40,23 +41,23 @@ class CodeHistory(Memory):
         self.codes[row] = source.codes[0]
 
     def advance(self, samples: int) -> None:
-        """Do nothing: the codes are all there is."""
+        """Do nothing: this memory has no position."""
 
     def on_device(self) -> "CodeHistory":
-        """Return this memory; it cannot be recorded, and the graph engine does not use it."""
+        """Return this memory; the engine graph does not use it."""
         return self
 
     def synchronize(self, source: Memory) -> None:
-        """Do nothing: the codes are all there is."""
+        """Do nothing: this memory has no counters."""
 
 
 class ReferenceEngine(SteppedEngine):
-    """See the module."""
+    """The engine that computes every prediction by the forward pass of the model."""
 
     name = "reference"
 
     def prefill(self, state: State, prompts: Sequence[Tensor]) -> None:
-        """Keep the prompts as the histories."""
+        """Store the prompts as histories."""
         memory = _history(state)
         for row, prompt in enumerate(prompts):
             memory.codes[row] = prompt
@@ -65,7 +66,7 @@ class ReferenceEngine(SteppedEngine):
                 state.last[row] = prompt[-1]
 
     def accept(self, state: State, codes: Tensor) -> None:
-        """Append codes to the histories; nothing has to be predicted first."""
+        """Append codes to the histories; no prediction is necessary before."""
         memory = _history(state)
         pairs = zip(memory.codes, codes.split(1), strict=True)
         memory.codes = [torch.cat(pair) for pair in pairs]
@@ -78,12 +79,12 @@ class ReferenceEngine(SteppedEngine):
         return CodeHistory([nothing] * conditioning.batch)
 
     def _step(self, state: State) -> Tensor:
-        """Run the definition over the codes that the next sample can depend on."""
+        """Compute the forward pass over the receptive field of the next sample."""
         params = []
         for row, history in enumerate(_history(state).codes):
             window = history[-(self.model.receptive_field or history.numel() or 1) :]
             start = state.position[row : row + 1] - window.numel()
-            # the forward predicts each code from those before it; the appended code is not read
+            # each code is predicted from those before it, so the appended code has no effect
             clip = torch.cat([window, state.last[row : row + 1]])
             conditioning = state.conditioning.select([row])
             params.append(self.model(clip[None], conditioning, start)[0, :, -1])

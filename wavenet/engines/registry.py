@@ -1,6 +1,7 @@
-"""The engines by name, and which one `auto` selects.
+"""The engines by name, and the selection of `auto`.
 
-A name and a model enter; an engine leaves, or one sentence why it is not available.
+Input: a name and a model. Output: an engine; if it is not available, EngineUnavailable is raised.
+Called by generation, searches, the command line, benchmarks, batches and the studio.
 """
 
 from typing import Any
@@ -28,13 +29,13 @@ def make_engine(
     """Build an engine for a model.
 
     Args:
-        name: one of `NAMES` or `GPU_NAMES`, or "auto" for the fastest that supports the model on
-            its device.
+        name: one of `NAMES` or `GPU_NAMES`, or "auto": the fastest engine that supports the model
+            on its device.
         precision: one of `PRECISIONS`, how the weights are stored; bf16 needs the engine cpu or
             gpu.
-        threads: of the engine cpu, 1 or 2; None for as many as help.
+        threads: of the engine cpu, 1 or 2; None: chosen from measured times.
     Raises:
-        EngineUnavailable: the name is not known, or the engine cannot run this model here.
+        EngineUnavailable: the name is unknown, or the engine cannot run this model here.
     """
     if precision not in PRECISIONS:
         known = ", ".join(PRECISIONS)
@@ -49,7 +50,7 @@ def make_engine(
             f"the engine {name} keeps weights in fp32 only; for {precision} use the engine "
             f"{' or '.join(BF16_NAMES)}"
         )
-    # imported here: numba and triton take a second each
+    # imported here, because the imports of numba and triton take a second each
     match name:
         case "cpu":
             from wavenet.engines.cpu.cpu_engine import CpuEngine
@@ -74,12 +75,12 @@ def make_engine(
 
 
 def explain_auto(model: AutoregressiveModel[Any], precision: str = "fp32") -> list[tuple[str, str]]:
-    """Return which engine "auto" selects, and why not the ones before it.
+    """Return which engine "auto" selects, and why each earlier engine was rejected.
 
     Returns:
-        the engines, fastest first, each with the reason why it is not available; "" for an
-        available one, and the first of those is selected. If "gpu" is available, the entry "gpu,
-        few streams" follows, its kernel for few streams.
+        the engines, fastest first, each with the reason why it is not available, or "". The first
+        engine with "" is selected. If "gpu" is available, the entry "gpu, few streams" follows, for
+        its kernel for few streams.
     """
     reasons: list[tuple[str, str]] = []
     for name in ("gpu", "graph", "cpu", "cached"):
@@ -91,19 +92,20 @@ def explain_auto(model: AutoregressiveModel[Any], precision: str = "fp32") -> li
         except EngineUnavailable as error:
             reasons.append((name, str(error)))
             continue
-        distrust = check_engine(engine) if name in GPU_NAMES else ""
-        reasons.append((name, distrust))
-        if name == "gpu" and not distrust:
+        problem = check_engine(engine) if name in GPU_NAMES else ""
+        reasons.append((name, problem))
+        if name == "gpu" and not problem:
             reasons.append(("gpu, few streams", getattr(engine, "cluster_reason", "")))
     return reasons
 
 
 def device_for(engine: str, device: str = AUTO) -> torch.device:
-    """Return the device on which the model of an engine belongs.
+    """Return the device for a model of this engine.
 
     Args:
         engine: a name for `make_engine`.
-        device: auto, cpu, cuda or cuda:N; auto is a GPU if there is one and the engine uses it.
+        device: auto, cpu, cuda or cuda:N; auto is a GPU if one is available and
+            the engine uses it.
     Raises:
         ConfigError: the device is not known or not available.
     """
@@ -115,14 +117,14 @@ def device_for(engine: str, device: str = AUTO) -> torch.device:
 def _make_fastest(
     model: AutoregressiveModel[Any], precision: str, threads: int | None
 ) -> Engine[Any]:
-    """Build the fastest engine that supports a model on its device and passes its check there."""
+    """Build the fastest engine that supports the model and passes its check on the device."""
     refused: EngineUnavailable | None = None
     for name in _candidates(model, precision):
         try:
             engine = make_engine(name, model, precision, threads)
         except EngineUnavailable as error:
             if name not in GPU_NAMES and not isinstance(error, ModelUnsupported):
-                raise  # a setting that the user chose
+                raise  # the user's setting is the reason, so no other engine is tried
             refused = error
             continue
         reason = check_engine(engine) if name in GPU_NAMES else ""
@@ -134,7 +136,7 @@ def _make_fastest(
 
 
 def _candidates(model: AutoregressiveModel[Any], precision: str) -> tuple[str, ...]:
-    """Return the engines that "auto" tries, fastest first."""
+    """Return the engines among which "auto" selects, fastest first."""
     if _is_on_gpu(model):
         return ("gpu", "graph", "cached") if precision == "fp32" else ("gpu",)
     is_compiled = model.device.type == "cpu" and model.dtype == torch.float32

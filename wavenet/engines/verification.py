@@ -1,10 +1,10 @@
-"""Prove that a GPU engine is right on this device before `auto` trusts it.
+"""Check a GPU engine against `cached` on this device before `auto` uses it.
 
-An engine enters; "" or the reason why it is not to be trusted leaves. Its draws are compared with
-the engine `cached` on the same device, for a few hundred samples of the model itself, with one
-stream and with several. The result is remembered in the user's cache for the device, the driver,
-the versions of the libraries, the source of the engines and the shape of the model, so it costs a
-second once. An exception counts as a failure.
+Input: an engine. Output: "", or the first difference. The draws are compared with the engine
+`cached` on the same device, for a few hundred samples of the given model, with one stream and with
+several. An exception counts as a failure. The result is stored in the user's cache; its key
+contains the device, the versions of the libraries, the source of the engines and the config of the
+model. So a check costs about one second, and only the first time. Called by `registry`.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from wavenet.model.conditioning import Conditioning
 from wavenet.model.frame_features import example_conditions
 from wavenet.sampling import SamplingConfig, rows_per_clip
 
-SAMPLES = 256  # generated per check
+SAMPLES = 256  # per check
 STREAMS = (1, 8)  # few streams and many streams have different kernels
 # Largest shift of a uniform that may change a code: engines sum in another order than `cached`, and
 # probabilities differ by about 1e-6 in float32.
@@ -40,7 +40,7 @@ _logger = logging.getLogger(__name__)
 
 
 def check_engine(engine: Engine[Any]) -> str:
-    """Return why an engine is not to be trusted on its device; "" if it agrees with `cached`.
+    """Return the first difference of an engine from `cached` on its device, or "".
 
     A failure is logged as a warning, once per process.
     """
@@ -62,13 +62,13 @@ def compare_with_cached(engine: Engine[Any]) -> str:
             if reason:
                 return reason
         return ""
-    except Exception as error:  # whatever a kernel raises, the next engine still works
+    except Exception as error:  # a kernel may raise anything; `auto` then tries the next engine
         return f"it failed with {type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
 
 
 @torch.no_grad()
 def _compare(engine: Engine[Any], streams: int, sampling: SamplingConfig) -> str:
-    """Draw with the engine, then follow its codes with `cached` and repeat every draw."""
+    """Draw with the engine, then predict its codes with `cached` and check every draw."""
     model = engine.model
     generator = torch.Generator().manual_seed(streams)
     noise = torch.rand(streams, SAMPLES, generator=generator).to(model.device)
@@ -90,6 +90,7 @@ def _compare(engine: Engine[Any], streams: int, sampling: SamplingConfig) -> str
 
 
 def _compare_params(found: Tensor, expected: Tensor, streams: int) -> str:
+    """Compare the last predictions; return "" or the difference."""
     limit = PARAMS_TOLERANCE * (1 + float(expected.abs().max()))
     difference = float((found - expected).abs().max())
     if difference <= limit:  # false for NaN
@@ -106,7 +107,7 @@ def _example_conditioning(model: AutoregressiveModel[Any], rows: int) -> Conditi
 
 
 def _key(engine: Engine[Any]) -> str:
-    """Return a digest of everything that a result depends on."""
+    """Return a digest of all facts on which a result depends."""
     device = engine.model.device
     facts: dict[str, Any] = {
         "engine": engine.name,
@@ -136,13 +137,13 @@ def _source_digest() -> str:
 
 
 def results_path() -> Path:
-    """Return the file of the remembered results, in the user's cache."""
+    """Return the file of the stored results, in the user's cache."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "wavenet-studio" / "verified-engines.json"
 
 
 def _read_results() -> dict[str, str]:
-    """Read the remembered results; none if the file is missing or damaged."""
+    """Read the stored results; {} if the file is missing or damaged."""
     try:
         found = json.loads(results_path().read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -153,14 +154,14 @@ def _read_results() -> dict[str, str]:
 
 
 def _write_results(results: Mapping[str, str]) -> None:
-    """Remember results, if the cache can be written."""
+    """Store results, if the cache is writable."""
     path = results_path()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as temporary:
             temporary.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        _logger.info("the results of engine checks cannot be kept in %s: %s", path, error)
+        _logger.info("the results of engine checks cannot be stored in %s: %s", path, error)
 
 
 @cache

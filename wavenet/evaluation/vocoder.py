@@ -5,7 +5,7 @@ method, and their means per group. The input of every method is only the frames 
 mel condition: the same bands, window and hop. Called by `wavenet evaluate vocoder`. The methods:
 
     wavenet      output of the model
-    matched      the same, filtered to the mel frames (`generation.mel_filter`)
+    matched      the same, filtered to the mel frames (`generation.request_matching`)
     noise        white noise, filtered in the same way: a control for the effect of the filter
     griffin-lim  the baseline
 """
@@ -24,9 +24,9 @@ from wavenet.checkpoint import Checkpoint
 from wavenet.engines.engine import Engine
 from wavenet.errors import ConditionError
 from wavenet.generation.generate import generate_many
-from wavenet.generation.mel_filter import match_request_mel
 from wavenet.generation.noise import uniform_noise
 from wavenet.generation.request import GenerationRequest
+from wavenet.generation.request_matching import match_request_mel
 from wavenet.generation.search import generate_with_candidates
 from wavenet.model.conditions import MelCondition
 from wavenet.model.frame_features import compute_frame_features, mel_settings

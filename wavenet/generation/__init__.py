@@ -1,1 +1,1 @@
-"""Generation: condition values, a seed and optionally a prompt -> audio, streamed."""
+"""Generation: condition values, a seed and optionally a prompt -> audio, streamed or complete."""

@@ -1,8 +1,8 @@
-"""Draw clips window by window, side by side; draw a window again if it degenerated.
+"""Draw clips window by window, side by side; draw degenerate windows again.
 
-Active clips enter, at the beginning or before any window; committed windows of codes and waveforms
-leave. Each clip has its own noise and its own past, so its audio does not depend on its neighbours.
-The guard decides what is degenerate. Called by `generate`.
+Input: active clips, which may join before any window. Output: committed windows of codes and
+waveforms. Each clip has its own noise and its own past, so its audio does not depend on the other
+clips. The guard decides which windows are degenerate. Called by `generate`.
 """
 
 from collections import deque
@@ -20,7 +20,7 @@ from wavenet.model.conditioning import Conditioning
 from wavenet.sampling import SamplingConfig, rows_per_clip
 
 # Attempt k at sample t uses the noise of sample t + k * RETRY_NOISE_OFFSET of the same clip. No
-# clip is that long, so this noise occurs nowhere else, whatever the seeds and noise streams.
+# clip is that long, so this noise is used for no other sample, for any seeds and noise streams.
 RETRY_NOISE_OFFSET = 1 << 40
 HELD_BACK_WINDOWS = 2  # windows drawn again together, the newest and the one before
 
@@ -31,16 +31,16 @@ class ActiveClip:
 
     Attributes:
         index: of its request.
-        samples: to draw.
+        samples: number of samples to draw.
         noise: (first, n) -> n uniforms, those of its samples first .. first + n - 1.
         prompt: (T,) int64 codes.
         conditioning: one row; with guidance a second one without the droppable conditions.
-        detector: None if nothing is to be drawn again.
-        drawn, committed: numbers of samples that were drawn, and that were output.
-        attempts: so far; no noise is used twice.
-        gave_up: no attempt helped, until the clip recovers by itself.
+        detector: None without a guard.
+        drawn, committed: numbers of drawn and of final samples.
+        attempts: number of attempts so far; no noise is used twice.
+        attempts_exhausted: all attempts failed; False again when the clip recovers by itself.
         history: the newest windows.
-        retries: what was drawn again and is not output yet.
+        retries: those that are not reported yet.
     """
 
     index: int
@@ -52,7 +52,7 @@ class ActiveClip:
     drawn: int = 0
     committed: int = 0
     attempts: int = 0
-    gave_up: bool = False
+    attempts_exhausted: bool = False
     history: deque[Window] = field(init=False)
     retries: list[Retry] = field(default_factory=list)
 
@@ -61,7 +61,7 @@ class ActiveClip:
         self.history = deque(maxlen=length)
 
     def commit(self) -> "list[CommittedWindow]":
-        """Return the windows that will not be drawn again."""
+        """Return the windows that became final: they will not be drawn again."""
         is_final = self.detector is None or self.drawn == self.samples
         held_back = 0 if is_final else HELD_BACK_WINDOWS - 1
         windows = list(self.history)[: len(self.history) - held_back]
@@ -75,7 +75,7 @@ class ActiveClip:
 
 
 class CommittedWindow(NamedTuple):
-    """A window that is final, and the retries that it or later windows of the clip had."""
+    """A final window, and the new retries of this and later windows of the clip."""
 
     clip: ActiveClip
     window: Window
@@ -84,7 +84,7 @@ class CommittedWindow(NamedTuple):
 
 @dataclass
 class _Batch:
-    """A state and the clips of its rows, `rows_per_clip` of them each."""
+    """A state and its clips; each clip has `rows_per_clip` rows."""
 
     state: Any
     clips: list[ActiveClip]
@@ -96,7 +96,7 @@ class BatchDecoder:
     Args:
         engine: of the model.
         sampling: how samples are drawn.
-        window_samples: samples that are drawn between two checks.
+        window_samples: length of a window; the guard checks after each.
         decode: codes -> waveform.
     """
 
@@ -111,7 +111,7 @@ class BatchDecoder:
         self._window_samples, self._decode = window_samples, decode
         self._rows = rows_per_clip(sampling)
         self._current: _Batch | None = None
-        # before each window that may be drawn again
+        # copies of the batch before each window that may be drawn again
         self._earlier: deque[_Batch] = deque(maxlen=HELD_BACK_WINDOWS)
 
     @property
@@ -129,10 +129,10 @@ class BatchDecoder:
         self._current = self._join(self._current, _Batch(state, list(clips)))
 
     def advance(self) -> list[CommittedWindow]:
-        """Draw one window of every clip; return what is final, one window late with a guard.
+        """Draw one window of every clip; return the final windows.
 
-        What was output is never changed. So a window is held back until the next one is good as
-        well: noise that begins late in a window is detected in the next one.
+        Output is never changed. Therefore, with a guard, a window is held back until the next
+        window has passed the check: noise that begins late in a window is detected in the next one.
         """
         assert self._current is not None
         clips = self._current.clips
@@ -147,31 +147,31 @@ class BatchDecoder:
         return [committed for clip in clips for committed in clip.commit()]
 
     def _check(self, clip: ActiveClip) -> None:
-        """Draw again what degenerated, unless that failed before."""
+        """Draw degenerate windows of a clip again, unless all attempts failed before."""
         if clip.detector is None:
             return
-        reason = clip.detector.check(clip.history, clip.gave_up)
+        reason = clip.detector.check(clip.history, clip.attempts_exhausted)
         if reason is None:
-            clip.gave_up = False
-        elif not clip.gave_up:
+            clip.attempts_exhausted = False
+        elif not clip.attempts_exhausted:
             retry = self._retry(clip, clip.detector, reason)
             clip.retries.append(retry)
-            clip.gave_up = not retry.solved
+            clip.attempts_exhausted = not retry.solved
 
     def _retry(self, clip: ActiveClip, detector: DegenerationDetector, reason: str) -> Retry:
-        """Draw the held-back windows of a clip again, with other noise."""
+        """Draw the newest windows of a clip again, with other noise."""
         count = min(HELD_BACK_WINDOWS, len(clip.history))
         earlier = list(self._earlier)[-count:]
         attempts_before, solved = clip.attempts, False
         # greedy sampling uses no noise, so another attempt would draw the same
         for _ in range(0 if self._sampling.greedy else detector.config.attempts):
             clip.attempts += 1
-            batch, solved = self._only(earlier[0], clip), True
+            batch, solved = self._copy_one(earlier[0], clip), True
             for k, past in zip(range(-count, 0), earlier, strict=True):
                 self._replace(past, batch)
                 first = clip.history[k].first
                 batch, (clip.history[k],) = self._draw(batch, [(first, clip.attempts)])
-                # the earlier window may have degenerated as well, this time
+                # in this attempt, the earlier window may have degenerated as well
                 history = list(clip.history)
                 solved &= detector.check(history[: len(history) + k + 1]) is None
             if batch.clips and self._current is not None:
@@ -184,11 +184,11 @@ class BatchDecoder:
     def _draw(
         self, batch: _Batch, places: Sequence[tuple[int, int]]
     ) -> tuple[_Batch, list[Window]]:
-        """Draw a window of clips, less of a clip that ends in it.
+        """Draw one window per clip; shorter if the clip ends within it.
 
         Args:
             batch: the clips before the window; its state is changed.
-            places: per clip its first sample, and the number of the attempt.
+            places: per clip the first sample of the window, and the number of the attempt.
         Returns:
             the clips that continue, and the windows.
         """
@@ -208,7 +208,7 @@ class BatchDecoder:
                 parts[k].append(row)
             made += n
             running = [k for k in running if places[k][0] + made < batch.clips[k].samples]
-            current = self._keep(current, [batch.clips[k] for k in running])
+            current = self._restrict(current, [batch.clips[k] for k in running])
         windows = []
         for (first, _), part in zip(places, parts, strict=True):
             codes = torch.cat(part)
@@ -220,8 +220,8 @@ class BatchDecoder:
         first, attempt = place
         return clip.noise(first + made + attempt * RETRY_NOISE_OFFSET, n)
 
-    def _keep(self, batch: _Batch, clips: list[ActiveClip]) -> _Batch:
-        """Return a batch of some clips; the batch itself if those are all."""
+    def _restrict(self, batch: _Batch, clips: list[ActiveClip]) -> _Batch:
+        """Return the batch restricted to `clips`; the batch itself if these are all."""
         if len(clips) == len(batch.clips):
             return batch
         if not clips:
@@ -230,9 +230,9 @@ class BatchDecoder:
         index = [self._rows * place + k for place in places for k in range(self._rows)]
         return _Batch(self._engine.select(batch.state, index), clips)
 
-    def _only(self, batch: _Batch, clip: ActiveClip) -> _Batch:
-        """Return a copy of one clip of a batch."""
-        kept = self._keep(batch, [clip])
+    def _copy_one(self, batch: _Batch, clip: ActiveClip) -> _Batch:
+        """Return a batch that is a copy of one clip."""
+        kept = self._restrict(batch, [clip])
         return kept if kept is not batch else _Batch(self._engine.clone(batch.state), [clip])
 
     def _join(self, batch: _Batch | None, other: _Batch) -> _Batch:
@@ -242,8 +242,8 @@ class BatchDecoder:
         return _Batch(state, [*batch.clips, *other.clips])
 
     def _replace(self, batch: _Batch, redrawn: _Batch) -> None:
-        """Replace one clip of a batch by a copy of the same clip after it was drawn again."""
+        """Replace one clip of a batch by a copy of the redrawn clip."""
         (clip,) = redrawn.clips
-        others = self._keep(batch, [other for other in batch.clips if other is not clip])
-        joined = self._join(others, self._only(redrawn, clip))
+        others = self._restrict(batch, [other for other in batch.clips if other is not clip])
+        joined = self._join(others, self._copy_one(redrawn, clip))
         batch.state, batch.clips = joined.state, joined.clips

@@ -1,9 +1,9 @@
-"""Generate clips: streamed in chunks, or many clips with each one returned when it is complete.
+"""Generate clips: streamed in chunks, or many clips, each returned when it is complete.
 
-A checkpoint and requests enter, chunks or clips leave. Both ways share one driver,
-`ContinuousBatch`: clips are drawn side by side, complete clips retire, new ones join whenever there
-is room. Noise belongs to a request, so a clip is the same, whatever is generated beside it. Called
-by the command line, the studio, batches and Python.
+Input: a checkpoint and requests. Output: chunks, or clips. Both functions use a `ContinuousBatch`:
+clips are drawn side by side, complete clips leave the batch, and new clips join. The noise of a
+clip depends on its request only, so the clip does not depend on the other clips. Called by the
+command line, the studio, batches and Python.
 """
 
 import math
@@ -33,13 +33,13 @@ DEFAULT_GUARD = GuardConfig()
 
 @dataclass(frozen=True)
 class Chunk:
-    """What was generated since the previous chunk.
+    """The samples of all requests since the previous chunk.
 
     Attributes:
         start: generated samples before this chunk, the same for all requests.
-        codes: per request (n,) int64; shorter for a clip that ends in this chunk, then empty.
+        codes: per request (n,) int64; shorter if the clip ends in this chunk, empty afterwards.
         waveforms: per request (n,) float32.
-        retries: what the guard drew again, from a sample of this chunk on.
+        retries: new retries of windows that begin with this chunk or later.
     """
 
     start: int
@@ -55,8 +55,8 @@ class GeneratedClip:
     Attributes:
         index: of its request.
         codes: (samples,) int64, without the prompt; waveform: the same, float32.
-        retries: what the guard drew again.
-        log_prob: of all codes, nats, if the way of generating computes it (beam search).
+        retries: windows that the guard drew again.
+        log_prob: of all codes, nats; only beam search computes it.
     """
 
     index: int
@@ -67,7 +67,7 @@ class GeneratedClip:
 
     @property
     def bits_per_sample(self) -> float | None:
-        """Mean surprise of a sample, if `log_prob` is known."""
+        """Mean surprise of a sample; None without `log_prob`."""
         if self.log_prob is None:
             return None
         return -self.log_prob / (self.codes.numel() * math.log(2))
@@ -84,32 +84,32 @@ def generate(
 ) -> Iterator[Chunk]:
     """Generate clips side by side and yield chunks; closing the iterator stops the work.
 
-    Everything is checked before this returns; the work begins with the first chunk.
+    All arguments are checked before this function returns; generation begins with the first chunk.
 
     Args:
         checkpoint: a loaded model.
         requests: may differ in length, conditions, seed and prompt.
-        sampling: how samples are drawn; by default as the checkpoint says.
+        sampling: how codes are selected; by default the settings of the checkpoint.
         engine: a name of `engines.registry`, or an engine of this model.
         chunk_samples: longest chunk, 0.1 s by default; no effect on the audio.
-        guard: when to draw a window again with other noise; None for never. No effect on a clip
-            that does not degenerate.
+        guard: limits for windows that are drawn again with other noise; None: no guard. No effect
+            on a clip that does not degenerate.
     Raises:
-        ConditionError: a length, condition value or prompt that cannot be used, or a sampling rule
-            that the model does not support.
+        ConditionError: a length, condition value or prompt is invalid, or the model does not
+            support a sampling rule.
         EngineUnavailable: the engine is not available here.
-        OutOfMemory, DeviceError: now or later, see `devices`.
+        OutOfMemory, DeviceError: also while iterating; see `devices`.
     """
     if not requests:
-        raise ConditionError("nothing to generate: give at least one request")
+        raise ConditionError("nothing to generate: at least one request is required")
     batch = ContinuousBatch(checkpoint, sampling, engine, guard, chunk_samples)
     clips = batch.prepare(requests)
 
     def chunks() -> Iterator[Chunk]:
         with device_errors():
             batch.add(clips)
-            for first, windows in _align(batch):
-                yield from _cut(first, windows, len(requests), batch.chunk_samples)
+            for first, windows in _group_by_start(batch):
+                yield from _cut_chunks(first, windows, len(requests), batch.chunk_samples)
 
     return chunks()
 
@@ -125,23 +125,23 @@ def generate_many(
 ) -> Iterator[GeneratedClip]:
     """Generate many clips and yield each one when it is complete.
 
-    If a device has too little memory, the clips that are not complete are generated again, half as
-    many at once, down to one.
+    If the memory of the device is too small, the incomplete clips are generated again, half as many
+    at once, down to one.
 
     Args:
         checkpoint, sampling, engine, guard: as for `generate`.
-        requests: a sequence is checked now; from another iterable, each request is read when there
-            is room for it.
+        requests: a sequence is checked at once; another iterable is read lazily, each request when
+            the batch has room for its clip.
         progress: counts generated samples.
-        max_active: most clips at once; all by default.
+        max_active: maximum of clips at once; all by default.
     Raises:
-        ConditionError, EngineUnavailable: before this returns, as `generate`; for a request that
-            is read later, then.
-        OutOfMemory: there is too little memory for one clip.
+        ConditionError, EngineUnavailable: as in `generate`; for a lazily read request while
+            iterating.
+        OutOfMemory: the memory is too small even for one clip.
         DeviceError: the device is lost.
     """
     if isinstance(requests, Sequence) and not requests:
-        raise ConditionError("nothing to generate: give at least one request")
+        raise ConditionError("nothing to generate: at least one request is required")
     if max_active is not None and max_active < 1:
         raise ConditionError(f"at least one clip must be generated at once, found {max_active}")
     batch = ContinuousBatch(checkpoint, sampling, engine, guard)
@@ -149,7 +149,7 @@ def generate_many(
         prepared = dict(enumerate(batch.prepare(requests)))
     else:
         prepared = {}
-    return _complete(batch, enumerate(requests), prepared, max_active, progress or NoProgress())
+    return _stream_clips(batch, enumerate(requests), prepared, max_active, progress or NoProgress())
 
 
 def generate_waveforms(
@@ -159,30 +159,30 @@ def generate_waveforms(
     engine: str | Engine[Any] = "auto",
     guard: GuardConfig | None = DEFAULT_GUARD,
 ) -> list[Tensor]:
-    """Generate clips to their end: per request (samples,) float32."""
+    """Generate complete clips: per request (samples,) float32."""
     clips = generate_many(checkpoint, requests, sampling, engine, guard)
     by_index = {clip.index: clip.waveform for clip in clips}
     return [by_index[n] for n in range(len(requests))]
 
 
 def warm_up(checkpoint: Checkpoint, engine: str | Engine[Any] = "auto") -> None:
-    """Generate one sample, so that compiling is over before a user waits for sound."""
+    """Generate one sample, so that the engine is compiled before the first clip."""
     next(generate(checkpoint, [example_request(checkpoint.config.model)], engine=engine))
 
 
 def default_chunk_samples(checkpoint: Checkpoint) -> int:
-    """Return the length of a chunk if the caller gives none."""
+    """Return the default length of a chunk in samples."""
     return max(1, round(CHUNK_SECONDS * checkpoint.sample_rate))
 
 
 class ContinuousBatch:
-    """Clips that are generated side by side, window by window; others may join at any time.
+    """Clips that are generated side by side, window by window; clips may join before any window.
 
     Args:
         checkpoint, sampling, engine, guard: as for `generate`.
-        chunk_samples: samples drawn at once without a guard; with one, its window.
+        chunk_samples: samples per window; with a guard, its window is used.
     Raises:
-        ConditionError: a sampling rule that the model does not support.
+        ConditionError: the model does not support a sampling rule.
         EngineUnavailable: the engine is not available here.
     """
 
@@ -210,10 +210,10 @@ class ContinuousBatch:
     def prepare(
         self, requests: Sequence[GenerationRequest], first_index: int = 0
     ) -> list[ActiveClip]:
-        """Check requests and gather what their clips need.
+        """Check requests and build their active clips.
 
         Raises:
-            ConditionError: a request that cannot be used.
+            ConditionError: a request is invalid.
         """
         checkpoint, guard = self._checkpoint, self._guard
         return prepare_clips(checkpoint, requests, self._sampling, guard, first_index)
@@ -223,7 +223,7 @@ class ContinuousBatch:
         self._decoder.add(clips)
 
     def advance(self) -> list[CommittedWindow]:
-        """Draw one window of every clip and return what is final."""
+        """Draw one window of every clip and return the final windows."""
         return self._decoder.advance()
 
     def clear(self) -> None:
@@ -238,22 +238,22 @@ class ContinuousBatch:
         return BatchDecoder(self._engine, self._sampling, window, self._checkpoint.codec.decode)
 
 
-def _align(batch: ContinuousBatch) -> Iterator[tuple[int, list[CommittedWindow]]]:
-    """Draw to the end; yield the windows of all clips that begin at a sample, with that sample."""
+def _group_by_start(batch: ContinuousBatch) -> Iterator[tuple[int, list[CommittedWindow]]]:
+    """Draw all clips to the end; yield the windows that begin at a sample, with that sample."""
     waiting: dict[int, list[CommittedWindow]] = {}
     while batch.clips:
         for committed in batch.advance():
             waiting.setdefault(committed.window.first, []).append(committed)
-        # a clip that ended is ahead of the others
+        # only incomplete clips delay a chunk
         reached = min((clip.committed for clip in batch.clips), default=sys.maxsize)
         for first in sorted(first for first in waiting if first < reached):
             yield first, waiting.pop(first)
 
 
-def _cut(
+def _cut_chunks(
     first: int, windows: Sequence[CommittedWindow], count: int, longest: int
 ) -> Iterator[Chunk]:
-    """Cut the windows of `count` clips into chunks; the first chunk carries their retries."""
+    """Cut the windows of `count` clips into chunks; the first chunk has their retries."""
     nothing = torch.empty(0, dtype=torch.int64)
     codes, waveforms = [nothing] * count, [nothing.float()] * count
     retries: list[Retry] = []
@@ -267,16 +267,17 @@ def _cut(
         )
 
 
-def _complete(
+def _stream_clips(
     batch: ContinuousBatch,
     source: Iterator[tuple[int, GenerationRequest]],
     prepared: dict[int, ActiveClip],
     max_active: int | None,
     progress: Progress,
 ) -> Iterator[GeneratedClip]:
-    """Generate to the end; yield the clips that are complete.
+    """Generate all clips to the end; yield each one when it is complete.
 
     Args:
+        source: indices and requests.
         prepared: clips of requests that were checked before, by index.
     """
     active: dict[int, GenerationRequest] = {}
@@ -295,12 +296,12 @@ def _complete(
         parts.update((n, []) for n, _ in new)
         try:
             with device_errors():
-                # one by one: a prompt that is read late may be long
-                batch.add([_prepare_one(batch, prepared, n, request) for n, request in new])
+                # one by one, because a lazily read prompt may be long
+                batch.add([_prepare_clip(batch, prepared, n, request) for n, request in new])
                 windows = batch.advance()
         except OutOfMemory as error:
             if len(active) == 1:
-                raise OutOfMemory(f"{error}; there is too little even for one clip") from None
+                raise OutOfMemory(f"{error}; the memory is too small even for one clip") from None
             max_active = (len(active) + 1) // 2
             progress.message(
                 f"too little memory for {len(active)} clips at once; continuing with {max_active}"
@@ -319,18 +320,19 @@ def _complete(
             progress.advance(committed.window.codes.numel())
             if committed.window.last == committed.clip.samples:
                 del active[n]
-                complete.append(_assemble(n, parts.pop(n)))
+                complete.append(_join_windows(n, parts.pop(n)))
         yield from complete
 
 
-def _prepare_one(
+def _prepare_clip(
     batch: ContinuousBatch, prepared: dict[int, ActiveClip], n: int, request: GenerationRequest
 ) -> ActiveClip:
-    """Return the clip of a request, prepared before or now; a repeated one is prepared again."""
+    """Return the clip of a request; prepare it unless it is prepared."""
     return prepared.pop(n, None) or batch.prepare([request], n)[0]
 
 
-def _assemble(index: int, windows: Sequence[CommittedWindow]) -> GeneratedClip:
+def _join_windows(index: int, windows: Sequence[CommittedWindow]) -> GeneratedClip:
+    """Join all windows of a clip."""
     return GeneratedClip(
         index,
         torch.cat([committed.window.codes for committed in windows]),

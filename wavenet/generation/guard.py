@@ -1,9 +1,8 @@
 """Detect that a clip degenerated: saturated noise, white noise, or silence that does not end.
 
-The newest windows of a clip enter, a reason or nothing leaves. Called by `decoder`, which draws the
-windows again with other noise. Nothing here draws, and no engine is involved. Whether loud noise is
-more than a loud hiss is decided by the model's parallel forward, and only if the level raises the
-question.
+Input: the newest windows of a clip. Output: a reason, or None. For loud and rough windows, the
+model's parallel forward decides whether they are white noise or a natural hiss. No samples are
+drawn here, and no engine is used. Called by `decoder`, which draws degenerate windows again.
 """
 
 import math
@@ -24,7 +23,7 @@ EXTREME_AMPLITUDE = 0.95
 
 @dataclass(frozen=True)
 class GuardConfig:
-    """When a clip counts as degenerate, and how often its windows are drawn again.
+    """Limits for degenerate clips, and the number of attempts to draw a window again.
 
     For comparison, recordings of spoken digits, 10,936 windows of 0.1 s: RMS up to 0.35; at most
     0.4 % of a window beyond `EXTREME_AMPLITUDE`; loud and rough windows of up to 0.79 of 8 bits per
@@ -34,18 +33,21 @@ class GuardConfig:
     Attributes:
         window: s, the interval of the checks, counted from the first generated sample. Output is
             delayed by one window.
-        attempts: retries per bad window, 0 or more; 0 only reports.
+        attempts: most draws with other noise per degenerate window; 0: only report.
         saturated_rms, saturated_fraction: a window is saturated if its RMS and its fraction of
-            samples beyond `EXTREME_AMPLITUDE` reach these. A full-scale sine has 0.71 and 0.20.
-        noise_rms, noise_roughness: if the RMS of a window, and the mean square of its steps over
-            twice its mean square (white noise 1, a slow wave 0), reach these, the surprise is
-            computed. One in 230 of the windows above does.
-        noise_fraction: of the bits of a code; from here on the surprise means white noise.
-        silence_seconds, silence_peak: a span of at most twice the peak, for so long, is dead
-            silence, at any offset. 1e-4 covers the two codes around zero of 8 bits. Silence that
-            was already output stays, so only a model that can start again by itself recovers.
+            samples beyond `EXTREME_AMPLITUDE` reach both limits. A full-scale sine has 0.71 and
+            0.20.
+        noise_rms, noise_roughness: the surprise is computed if the RMS of a window reaches the
+            first limit, and its roughness the second. The roughness is the mean square of the
+            differences of neighbouring samples over twice the mean square of the samples: 1 for
+            white noise, 0 for a slow wave. Of the windows described above, one in 230 reaches both.
+        noise_fraction: fraction of the bits of a code; a window of this surprise is white noise.
+        silence_seconds, silence_peak: the clip is silent if max - min stays within twice the peak
+            for this time, at any offset. 1e-4 covers the two codes around zero of 8 bits. Silence
+            that was already output is not changed, so the clip recovers only if the model ends the
+            silence by itself.
     Raises:
-        ConfigError: a limit out of range.
+        ConfigError: a limit is out of range.
     """
 
     window: float = 0.1
@@ -86,7 +88,7 @@ class Retry:
         first, last: samples first .. last - 1, counted from the first generated sample.
         reason: `SATURATED`, `NOISE` or `SILENCE`.
         attempts: number of draws with other noise.
-        solved: whether the last draw was good. If not, the clip continues as it is and is not
+        solved: whether the last attempt succeeded. If not, the clip continues as it is and is not
             drawn again before it recovers by itself.
     """
 
@@ -114,7 +116,7 @@ class Window:
 
 
 class DegenerationDetector:
-    """Checks the newest window of one clip.
+    """Detector of degeneration in one clip.
 
     Args:
         checkpoint: whose model generates the clip.
@@ -140,19 +142,19 @@ class DegenerationDetector:
 
     @property
     def history_windows(self) -> int:
-        """Number of windows that `check` needs, and one more."""
+        """Number of windows that `check` needs, plus one."""
         longest = max(self.silence, self.window + self._context)
         return -(-longest // self.window) + 2
 
-    def check(self, history: Sequence[Window], gave_up: bool = False) -> str | None:
-        """Return what is wrong with the newest window, or None.
+    def check(self, history: Sequence[Window], attempts_exhausted: bool = False) -> str | None:
+        """Return the kind of degeneration of the newest window, or None.
 
         A clip shorter than one window is accepted.
 
         Args:
             history: the last `history_windows` windows, or all.
-            gave_up: the clip is degenerate already; loud and rough is then enough for noise, and
-                its surprise is not computed.
+            attempts_exhausted: all attempts failed before. A loud and rough window then counts as
+                noise without its surprise.
         """
         waveforms = [window.waveform for window in history]
         newest = last_samples(waveforms, self.window)
@@ -165,13 +167,13 @@ class DegenerationDetector:
             clip = last_samples(waveforms, self.silence)
             is_silent = clip.numel() >= self.silence and peak_to_peak(clip) <= silence_span
             return SILENCE if is_silent else None
-        if max(high, -low) < self.config.noise_rms:  # then so is the RMS, as for most windows
+        if max(high, -low) < self.config.noise_rms:  # the RMS is then below, too
             return None
         rms = math.sqrt(float(newest @ newest) / self.window)
         if is_saturated(newest, rms, self.config):
             return SATURATED
         if is_rough(newest, rms, self.config):
-            if gave_up:
+            if attempts_exhausted:
                 return NOISE
             bits = float(self.surprise(history).double().mean())
             return NOISE if bits >= self.config.noise_fraction * self._bits else None
@@ -193,10 +195,10 @@ class DegenerationDetector:
 
     @property
     def _context(self) -> int:
-        """Samples before a window that its surprise is computed from.
+        """Number of samples before a window that are used to compute its surprise.
 
-        A model without a receptive field gets the span of the silence check, an approximation that
-        is good enough to tell noise from sound.
+        For an unlimited receptive field, this is the length of the silence check. That is an
+        approximation, sufficient to distinguish noise and sound.
         """
         return self._model.receptive_field or self.silence
 
@@ -216,7 +218,7 @@ def is_saturated(waveform: Tensor, rms: float, config: GuardConfig) -> bool:
 
 
 def is_rough(waveform: Tensor, rms: float, config: GuardConfig) -> bool:
-    """Return whether a waveform is loud and rough enough that it may be white noise."""
+    """Return whether a waveform may be white noise: loud and rough."""
     if rms < config.noise_rms:
         return False
     return float(waveform.diff().square().mean()) >= 2 * config.noise_roughness * rms**2

@@ -1,7 +1,9 @@
 """The only random numbers of generation: uniforms keyed by seed, noise stream and sample index.
 
-A counter-based generator: the uniform of sample t is a pure function of (seed, noise stream, t),
-whatever the batch, the chunks or the engine. So a seed always means the same audio.
+Input: seed, noise stream, a range of samples. Output: uniforms of a counter-based generator. The
+uniform of sample t is a pure function of (seed, noise stream, t); it does not depend on the batch,
+the chunks or the engine. The same seed therefore always produces the same audio. Called by
+`request`, `search`, the evaluation and the studio.
 """
 
 import numpy as np
@@ -23,7 +25,7 @@ def uniform_noise(seed: int, noise_stream: int, first: int, count: int) -> Tenso
     Returns:
         (count,) float32 in [0, 1), multiples of 2**-24.
     Raises:
-        ConditionError: seed or noise stream out of range.
+        ConditionError: the seed or the noise stream is out of range.
     Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3" (Philox).
     """
     if not (0 <= seed < 2**64 and 0 <= noise_stream < 2**64):
@@ -35,5 +37,5 @@ def uniform_noise(seed: int, noise_stream: int, first: int, count: int) -> Tenso
     key = np.array([seed, noise_stream], dtype=np.uint64)
     block, skip = divmod(first, WORDS_PER_BLOCK)
     words = np.random.Philox(key=key, counter=[block, 0, 0, 0]).random_raw(skip + count)
-    # the top 24 bits: exactly what a float32 holds
+    # the top 24 bits, which a float32 represents exactly
     return torch.from_numpy((words[skip:] >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))

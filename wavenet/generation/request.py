@@ -1,7 +1,8 @@
-"""Requests for clips: checked once, and made ready for a decoder.
+"""Requests for clips: check them, and build the active clips that `decoder` draws.
 
-Requests enter, with whatever a user gave; active clips, which `decoder` draws, leave, or one
-sentence. Called by every way to generate.
+Input: a checkpoint and requests with values from a user. Output: active clips; an invalid request
+raises ConditionError. Called by `generate`, `search`, likelihood, the command line, batches and the
+studio.
 """
 
 import math
@@ -23,10 +24,10 @@ from wavenet.model.frame_features import describe_missing, example_conditions, f
 from wavenet.model.model_config import ModelConfig
 from wavenet.sampling import SamplingConfig, rows_per_clip
 
-MAX_SECONDS = 600.0  # of one clip; more is far more often a typing error than a wish
+MAX_SECONDS = 600.0  # of one clip; longer clips are probably typing errors
 MAX_SEED = (1 << 63) - 1
 MIN_PROMPT_SECONDS = 0.01
-SILENCE_PEAK = 1e-3  # a prompt with a lower peak is silent, and there is nothing to continue
+SILENCE_PEAK = 1e-3  # a prompt with a lower peak is silent and cannot be continued
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,10 @@ class GenerationRequest:
     """One clip to generate.
 
     Attributes:
-        samples: to generate, without those of the prompt.
+        samples: number of samples to generate, without the prompt.
         conditions: label, number or vector by condition name.
-        seed: 0 to 2**63 - 1; the same seed gives the same audio.
-        noise_stream: a second key beside the seed, for the clips of one batch.
+        seed: 0 to 2**63 - 1; the same seed produces the same audio.
+        noise_stream: a second key of the noise, for clips of one batch with the same seed.
         prompt: (T,) float32 in [-1, 1] at the model's rate, audio to continue; or None.
         frame_features: (F, columns), the frames of `model.frame_features`, from the first sample
             of the prompt on; None for a model without local conditions.
@@ -58,12 +59,12 @@ def prepare_clips(
     guard: GuardConfig | None,
     first_index: int = 0,
 ) -> list[ActiveClip]:
-    """Check requests and gather what the decoder needs of each.
+    """Check requests and build their active clips.
 
     Args:
-        first_index: of the first request; the others count up.
+        first_index: index of the first request; the others follow.
     Raises:
-        ConditionError: a length, condition value, prompt or frames that cannot be used.
+        ConditionError: a length, condition value, prompt or frame features are invalid.
     """
     for request in requests:
         check_request(request, checkpoint.sample_rate)
@@ -78,24 +79,27 @@ def prepare_clips(
     guided = _guided_conditioning(checkpoint, values, totals, frames, sampling)
     rows, clips = rows_per_clip(sampling), []
     for n, (request, prompt) in enumerate(zip(requests, prompts, strict=True)):
-        own = conditioning.select([n])
+        conditional = conditioning.select([n])
         detector = None
         if guard is not None:
-            detector = DegenerationDetector(checkpoint, own, prompt, guard)
-        both = own if guided is None else guided.select(range(n * rows, (n + 1) * rows))
+            detector = DegenerationDetector(checkpoint, conditional, prompt, guard)
+        clip_rows = conditional
+        if guided is not None:
+            clip_rows = guided.select(range(n * rows, (n + 1) * rows))
         noise = partial(uniform_noise, request.seed, request.noise_stream)
-        clips.append(ActiveClip(first_index + n, request.samples, noise, prompt, both, detector))
+        index = first_index + n
+        clips.append(ActiveClip(index, request.samples, noise, prompt, clip_rows, detector))
     return clips
 
 
 def with_defaults(request: GenerationRequest, model: ModelConfig) -> GenerationRequest:
-    """Add the numbers that a checked request omits: derived from its prompt, or the defaults."""
+    """Add the numbers that a checked request omits: derived from the prompt, or the defaults."""
     values = dict(request.conditions)
     for condition in model.globals:
         if not isinstance(condition, NumberCondition) or condition.name in values:
             continue
         if condition.derived_from and request.prompt is not None:
-            # of the whole prompt: many recordings end in silence
+            # the level of the whole prompt, because many recordings end in silence
             level = 10 * math.log10(float(request.prompt.double().square().mean()))
             values[condition.name] = min(max(level, condition.low), condition.high)
         elif condition.default is not None:
@@ -107,7 +111,7 @@ def check_request(request: GenerationRequest, sample_rate: int) -> None:
     """Check the length, the seed and the prompt of a request.
 
     Raises:
-        ConditionError: with the limit and what was found.
+        ConditionError: a value is out of range; the message has the limit and the value.
     """
     samples_from_seconds(request.samples / sample_rate, sample_rate)
     if not 0 <= request.seed <= MAX_SEED:
@@ -122,17 +126,18 @@ def check_request(request: GenerationRequest, sample_rate: int) -> None:
             f"({MIN_PROMPT_SECONDS:g} s at {sample_rate} Hz) are needed to continue it"
         )
     if not float(prompt.abs().max()) >= SILENCE_PEAK:
-        raise ConditionError("the prompt is silent; use audio that has something to continue")
+        raise ConditionError("the prompt is silent; use audio that can be continued")
     samples_from_seconds(prompt.numel() / sample_rate, sample_rate)
 
 
 def check_frame_features(checkpoint: Checkpoint, request: GenerationRequest, total: int) -> Tensor:
-    """Return the frames of a request, (0, 0) for a model without local conditions.
+    """Check and return the frames of a request; (0, 0) for a model without local conditions.
 
     Args:
         total: length of the clip in samples, its prompt included.
     Raises:
-        ConditionError: frames are missing, not wanted, or too few or too many.
+        ConditionError: frames are missing, too few or too many, or the model has no local
+            conditions.
     """
     model, rate = checkpoint.config.model, checkpoint.sample_rate
     frames = request.frame_features
@@ -141,9 +146,9 @@ def check_frame_features(checkpoint: Checkpoint, request: GenerationRequest, tot
             raise ConditionError(describe_missing(model.locals[0], model.condition_hop, rate))
         return torch.zeros(0, 0)
     if not model.columns:
-        raise ConditionError("this model takes no frames; omit them")
+        raise ConditionError("this model has no local conditions; omit the frames")
     expected, found = frame_count(total, model.condition_hop), frames.shape[0]
-    # a difference of one is the rounding of the program that computed them
+    # other programs may round differently, so a difference of one is accepted
     if frames.shape[1] != model.columns or abs(found - expected) > 1:
         raise ConditionError(
             f"{total} samples need {expected} frames x {model.columns}, one every "
@@ -167,14 +172,14 @@ def samples_from_seconds(seconds: float, sample_rate: int) -> int:
 
 
 def clip_name(name: str, conditions: Mapping[str, ConditionValue], seed: int) -> str:
-    """Return a file name without suffix, checkpoint_values_seed, safe on every system."""
+    """Return a file name without suffix: checkpoint_values_seed, valid on every system."""
     words = [str(value) for value in conditions.values() if not isinstance(value, Tensor)]
     stem = "_".join([name, *words])[:100]
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in stem) + f"_seed{seed}"
 
 
 def example_request(model: ModelConfig) -> GenerationRequest:
-    """Return a request of one sample that any model accepts."""
+    """Return a valid request of one sample for any model."""
     values, frames = example_conditions(model)
     return GenerationRequest(1, values, frame_features=frames if frames.numel() else None)
 
@@ -197,7 +202,7 @@ def _guided_conditioning(
     droppable = checkpoint.config.model.droppable
     if not droppable:
         raise ConditionError(
-            "guidance needs a model that was trained with condition dropout, and this one was not; "
+            "guidance needs a model that was trained with condition dropout; this model was not; "
             "use guidance 1, or a model whose conditions have dropout above 0"
         )
     pairs: list[Mapping[str, ConditionValue]] = []

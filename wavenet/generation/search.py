@@ -1,24 +1,24 @@
-"""Searches beside plain sampling: beam search, and candidates chosen by their mel frames.
+"""Alternatives to plain sampling: beam search, and candidates compared by their mel frames.
 
-A checkpoint and a request enter, a `GeneratedClip` leaves. Called by the command line and the
+Input: a checkpoint and a request. Output: a `GeneratedClip`. Called by the command line and the
 evaluation.
 
-**Beam search** finds the most likely clip that a narrow search can find. It draws no noise: the
-same request gives the same clip, whatever its seed. The most likely clip is rarely a good one. A
-clip drawn from the model carries about the entropy of the model in every sample, and so do nearly
-all clips that the model considers plausible; there are very many, each with a tiny probability. The
-single most likely clip is not one of them. It contains no surprise, just as the most likely series
-of a coin that shows heads in six of ten throws is heads only. In text that is a sentence that
-repeats itself. In audio, where breath, noise and the jitter of a voice are most of the bits, it
-tends to silence or a hum. So this is an instrument to inspect a model; drawing from the model
-(`generate`) makes sound.
+**Beam search** finds the most likely clip that a search of limited width can find. It uses no
+noise: the seed of the request has no effect. The most likely clip is rarely a good clip. A clip
+that is drawn from the model has about the entropy of the model in every sample, and so have nearly
+all clips that the model considers plausible; there are very many, each with a tiny probability.
+The single most likely clip is not among them. It contains no surprise. Example: for a coin that
+shows heads in six of ten throws, the most likely series is heads only. In text the most likely
+sentence repeats itself. In audio, where breath, noise and the jitter of a voice are most of the
+bits, the most likely clip tends to silence or a hum. Beam search is therefore a tool to inspect a
+model; to generate sound, draw from the model (`generate`).
 Source: Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration".
 
-**Candidates** are for vocoders. A draw sometimes leads away from the mel frames, and it is the past
-of all that follows. So several candidates are drawn with different noise. As soon as they fill a
-frame, the candidate whose own mel frame is closest to the target is kept, and all continue from its
-state. The result is no longer a sample of the model's distribution, but one selected by a measure:
-the greedy limit of sequential importance resampling.
+**Candidates** are for vocoders. Some draws deviate from the mel frames, and all later samples
+depend on them. Therefore several candidates are drawn with different noise. When they fill a frame,
+the candidate whose mel frame is closest to the target is kept, and all candidates continue from its
+state. The result is not a sample of the model's distribution; it is selected by a measure: the
+greedy limit of sequential importance resampling.
 """
 
 from collections.abc import Callable, Iterator
@@ -48,7 +48,7 @@ from wavenet.model.frame_features import compute_condition_frames, select_mel
 from wavenet.progress import NoProgress, Progress
 from wavenet.sampling import SamplingConfig, rows_per_clip
 
-MAX_BEAMS = 256  # each holds a memory, and the time grows with their number
+MAX_BEAMS = 256  # memory and time grow with the number of beams
 MAX_CANDIDATES = 64
 
 
@@ -62,20 +62,21 @@ def beam_search(
 ) -> GeneratedClip:
     """Search for the most likely clip.
 
-    After every sample the most likely prefixes are kept, among all continuations of the prefixes
-    kept before. A dropped prefix never comes back, so the result is the most likely clip of all
-    only if nothing had to be dropped. One beam is greedy decoding.
+    After every sample, all continuations of the kept prefixes are compared, and the most likely
+    ones are kept. Dropped prefixes are not reconsidered, so the result is certainly the most likely
+    clip only if no prefix was dropped. One beam is greedy decoding.
 
     Args:
         checkpoint: a loaded model with a categorical output.
         request: the clip; its seed is not used.
-        beams: prefixes kept, 1 to `MAX_BEAMS`. Of equal scores, the one with the more likely
-            prefix wins, then the one with the lower code.
+        beams: number of kept prefixes, 1 to `MAX_BEAMS`. Among equal scores, the continuation of
+            the more likely prefix is kept, then the lower code.
         progress: counts samples.
-        should_stop: asked after every sample; if true, the best prefix is returned.
+        should_stop: called after every sample; if it returns True, the search ends and returns the
+            best prefix.
     Raises:
-        ConditionError: a number of beams, length, condition value or prompt that cannot be used; an
-            output that is not categorical.
+        ConditionError: the number of beams, a length, condition value or prompt is invalid, or the
+            output is not categorical.
     """
     model, progress = checkpoint.model, progress or NoProgress()
     _check_beams(checkpoint, request, beams)
@@ -89,7 +90,7 @@ def beam_search(
     state = engine.start(model.conditioning([request.conditions], [total], [frames]))
     engine.prefill(state, [prompt.to(model.device)])
     scores = torch.zeros(1, dtype=torch.float64, device=model.device)
-    # the parent of each beam and the code it added, so that no prefix is ever copied
+    # per beam the parent and the added code; prefixes are not copied
     parents = torch.zeros(request.samples, beams, dtype=torch.int16)
     codes = torch.zeros(request.samples, beams, dtype=torch.int16)
     made = 0
@@ -116,17 +117,17 @@ def generate_with_candidates(
     engine: str | Engine[Any] = "auto",
     progress: Progress | None = None,
 ) -> GeneratedClip:
-    """Generate one clip, frame by frame from the candidate closest to its mel.
+    """Generate one clip; keep in every frame the candidate closest to the target mel.
 
     Args:
         checkpoint: with a mel condition, among others.
         request: with frame features, without a prompt.
-        candidates: 1 to `MAX_CANDIDATES`; 1 draws as `generate` does without a guard.
+        candidates: 1 to `MAX_CANDIDATES`; 1 is the clip of `generate` without a guard.
         sampling: of each candidate, without guidance.
         engine: as for `generate`.
         progress: counts samples.
     Raises:
-        ConditionError: a number, checkpoint, request or setting that cannot be used.
+        ConditionError: a number, checkpoint, request or setting is invalid.
     """
     sampling, progress = sampling or checkpoint.config.sampling, progress or NoProgress()
     target = _check_candidates(checkpoint, request, candidates, sampling)
@@ -179,7 +180,7 @@ def _check_beams(checkpoint: Checkpoint, request: GenerationRequest, beams: int)
 def _extend_beams(
     engine: Engine[StateT], state: StateT, scores: Tensor, beams: int
 ) -> tuple[StateT, Tensor, Tensor, Tensor]:
-    """Add a sample: the state, scores, parents and codes of the best, each (beams or fewer,)."""
+    """Add a sample to the beams: state, scores, parents and codes, each (beams or fewer,)."""
     log_probs = engine.predict(state).double().log_softmax(1)  # (beams, P)
     candidates = (scores[:, None] + log_probs).flatten()
     best = candidates.sort(descending=True, stable=True).indices[:beams]
@@ -192,7 +193,7 @@ def _extend_beams(
 
 
 def _trace_back(parents: Tensor, codes: Tensor) -> Tensor:
-    """Follow the first beam back to its beginning: codes (n,)."""
+    """Return the codes (n,) of the first beam, traced back to the beginning."""
     traced, beam = [], 0
     for parent, added in zip(parents.flip(0), codes.flip(0), strict=True):
         traced.append(int(added[beam]))
@@ -202,7 +203,7 @@ def _trace_back(parents: Tensor, codes: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _MelTarget:
-    """The mel frames of a request, (F, n_mels), and how they are computed from a waveform."""
+    """The mel frames of a request, (F, n_mels), and the settings to compute those of a waveform."""
 
     frames: Tensor
     condition: MelCondition
@@ -211,11 +212,14 @@ class _MelTarget:
 
     @property
     def margin(self) -> int:
-        """Frames from the middle of a window to beyond its end."""
+        """Number of frames from the middle of an analysis window to beyond its end."""
         return -(-self.condition.win_length // 2 // self.hop_length)
 
     def distances(self, waveforms: Tensor, begin: int, first: int, last: int) -> Tensor:
-        """Compare frames first to last of waveforms (N, T), which begin at frame `begin`: (N,)."""
+        """Compute the distances (N,) of waveforms (N, T) from the target in frames first to last.
+
+        The waveforms begin at frame `begin`.
+        """
         computed = [
             compute_condition_frames(self.condition, w, self.sample_rate, self.hop_length)
             for w in waveforms
@@ -225,9 +229,9 @@ class _MelTarget:
 
 
 def _frame_spans(target: _MelTarget, total: int) -> Iterator[tuple[int, range]]:
-    """Yield up to which sample to draw, and the frames that are complete then and were not before.
+    """Yield (end, frames): the sample up to which to draw, and the newly complete frames.
 
-    The last span takes the rest; windows beyond the end are padded as for any recording.
+    The last span contains the rest; windows beyond the end are padded as for any recording.
     """
     hop, margin = target.hop_length, target.margin
     frame = 0
@@ -247,7 +251,7 @@ def _check_candidates(
     if rows_per_clip(sampling) > 1:
         raise ConditionError("candidates and guidance exclude each other; omit one of them")
     if request.prompt is not None:
-        raise ConditionError("candidates begin with frames alone; omit the prompt")
+        raise ConditionError("candidates do not support prompts; omit the prompt")
     check_request(request, rate)
     checkpoint.model.distribution.check(sampling)
     frames = check_frame_features(checkpoint, request, request.samples)

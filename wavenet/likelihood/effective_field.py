@@ -1,7 +1,7 @@
 """The effective receptive field: how strongly each past sample influences a prediction.
 
-A checkpoint and clips enter; the mean size of the gradient of a prediction with respect to every
-past sample leaves. Called by the studio.
+Input: a checkpoint and clips. Output: the mean size of the gradient of a prediction with respect to
+every past sample. Called by the studio.
 """
 
 import math
@@ -17,9 +17,9 @@ from wavenet.errors import CheckpointError, ConditionError
 from wavenet.model.conditioning import Conditioning, ConditionValue
 from wavenet.model.wavenet import WaveNet, require_wavenet
 
-PREDICTIONS = 96  # more predictions change the result little
+PREDICTIONS = 96  # more predictions hardly change the result
 MAX_ROW_BYTES = 1 << 30  # for the gradient of one prediction
-MAX_BATCH_BYTES = 1 << 28  # for the gradients of one pass together, unless one takes more
+MAX_BATCH_BYTES = 1 << 28  # for all gradients of one pass, unless a single one needs more
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ScoredClip:
     """A clip whose samples are predicted.
 
     Attributes:
-        codes: (T,) int64, more than one receptive field of them.
+        codes: (T,) int64, more samples than one receptive field.
         conditions: label, number or vector by condition name.
         frame_features: (F, columns), the frames of `model.frame_features`; (0, 0) without.
     """
@@ -39,7 +39,7 @@ class ScoredClip:
 
 @dataclass(frozen=True)
 class EffectiveField:
-    """How much past samples matter to a prediction.
+    """The influence of past samples on a prediction.
 
     For one prediction of the code at t, the influence of the sample n before it is the length of
     the vector d log p(x_t | x_<t) / d e_(t-n), where e is the embedding of that sample. It is zero
@@ -47,9 +47,9 @@ class EffectiveField:
 
     Attributes:
         influence: (receptive_field,) float64, mean over the predictions; entry n - 1 belongs to the
-            sample n before, so the newest comes first.
-        predictions: done so far.
-        planned: predictions in the end.
+            sample n before the predicted one, so the newest is first.
+        predictions: number of predictions so far.
+        planned: number of predictions at the end.
     Source: Luo et al. 2016, "Understanding the Effective Receptive Field in Deep Convolutional
         Neural Networks".
     """
@@ -59,11 +59,11 @@ class EffectiveField:
     planned: int
 
     def cumulative(self) -> Tensor:
-        """Return the fraction of all influence that the newest 1, 2, .. samples have: (R,)."""
+        """Return the fraction of the influence of the newest 1, 2, .. samples: (R,)."""
         return self.influence.cumsum(0) / self.influence.sum()
 
     def span(self, fraction: float) -> int:
-        """Return how many of the newest samples have at least this fraction of all influence."""
+        """Return the number of newest samples with at least this fraction of the influence."""
         # a sum of a thousand numbers may end just below 1
         return int((self.cumulative() < fraction - 1e-9).sum()) + 1
 
@@ -74,18 +74,18 @@ def measure_effective_field(
     predictions: int = PREDICTIONS,
     seed: int = 0,
 ) -> Iterator[EffectiveField]:
-    """Average over predictions at random places of the clips, the same number in each.
+    """Average over predictions at random samples of the clips, the same number in each.
 
     Args:
         clips: one or more.
-        predictions: in all; at least one per clip.
-        seed: of the places.
+        predictions: total number; at least one per clip.
+        seed: of the random samples.
     Yields:
         the average so far, after every pass.
     Raises:
-        ModelUnsupported: the model is no WaveNet.
-        ConditionError: a clip has no prediction with a whole receptive field before it, or the
-            network is too large; before the first pass.
+        ModelUnsupported: the model is not a WaveNet.
+        ConditionError: a clip is shorter than `min_samples`, or the network is too large; raised
+            before the first pass.
         CheckpointError: a gradient is not finite, or all are zero.
         OutOfMemory, DeviceError: see `devices`.
     """
@@ -93,7 +93,7 @@ def measure_effective_field(
     rows = _rows_per_pass(model)
     each = predictions // len(clips)
     places = [_choose_places(model, clip, each, seed + n) for n, clip in enumerate(clips)]
-    # in turns, so that an average of the first passes is one over all clips
+    # clips alternate, so that the average of the first passes is over all clips
     turns = sorted((k, n) for n, chosen in enumerate(places) for k in range(len(chosen)))
     pairs = [(n, places[n][k]) for k, n in turns]
 
@@ -119,28 +119,27 @@ def prediction_gradients(
 
     Args:
         clips: B of them; a clip may occur several times.
-        places: per clip, the sample that is predicted, at least one receptive field after the
-            first.
+        places: per clip, the index of the predicted sample, at least one receptive field.
     Returns:
         (B, receptive_field) float64, see `EffectiveField`, the newest sample first.
     """
     span = model.config.receptive_field
     windows = torch.stack([c.codes[t - span : t] for c, t in zip(clips, places, strict=True)])
     targets = torch.stack([c.codes[t : t + 1] for c, t in zip(clips, places, strict=True)])
-    # the code before sample t enters at t
+    # the input at sample t is the code of sample t - 1
     start = torch.tensor([t - span + 1 for t in places])
     embedded = model.embedding(windows.to(model.device)).detach().requires_grad_()
     gated = model.run_blocks(embedded, _conditioning(model, clips), start)
     params = model.output_params(gated[:, -1:]).transpose(1, 2)  # (B, P, 1)
     log_prob = model.distribution.log_prob(params, targets.to(model.device)).sum()
-    # every row has its own output, so the gradient of the sum is each row's gradient
+    # each output depends on one row only, so the gradient of the sum is that of each row
     (gradient,) = torch.autograd.grad(log_prob, embedded)
     sizes: Tensor = gradient.double().norm(dim=2).flip(1).cpu()
     return sizes
 
 
 def min_samples(model: WaveNet) -> int:
-    """Return how many samples a clip needs: one prediction and all that it can depend on."""
+    """Return the minimum length of a clip: one receptive field and the predicted sample."""
     return model.config.receptive_field + 1
 
 
@@ -161,7 +160,7 @@ def _conditioning(model: WaveNet, clips: Sequence[ScoredClip]) -> Conditioning:
 
 
 def _choose_places(model: WaveNet, clip: ScoredClip, count: int, seed: int) -> list[int]:
-    """Choose the samples of a clip to predict, no two the same."""
+    """Choose different samples of a clip to predict."""
     least, samples = min_samples(model), clip.codes.numel()
     if samples < least:
         raise ConditionError(
@@ -176,7 +175,7 @@ def _choose_places(model: WaveNet, clip: ScoredClip, count: int, seed: int) -> l
 
 
 def _rows_per_pass(model: WaveNet) -> int:
-    """Choose how many predictions one pass computes, by the activations that it keeps."""
+    """Return the number of predictions of one pass, limited by the memory for activations."""
     config = model.config
     values = config.kernel_size * config.residual_channels + 6 * config.gate_channels
     size = config.receptive_field * len(config.dilations) * values * 4

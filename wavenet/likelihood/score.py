@@ -1,8 +1,10 @@
-"""Bits per sample of a recording, exactly, and the surprise of every sample.
+"""The score of a recording: bits per sample, exactly, and the surprise of every sample.
 
-A checkpoint, a waveform and condition values enter; a `Score` leaves. The parallel forward is used,
-window by window, so the length of a recording costs no memory. Each window brings one receptive
-field of context. For a model without a receptive field, its memory is carried between windows.
+Input: a checkpoint, a waveform and condition values. Output: a `Score`. The parallel forward is
+computed window by window, so the memory does not grow with the length of the recording. Each window
+is preceded by one receptive field of context. If the receptive field is unlimited, the memory of
+the model is carried from window to window. Called by the command line, batches, the evaluation and
+the studio.
 """
 
 import math
@@ -24,7 +26,7 @@ WINDOW = 65_536  # samples predicted at a time
 
 @dataclass(frozen=True)
 class Score:
-    """The surprise of each sample.
+    """The surprise of every sample of a recording.
 
     Attributes:
         bits: (T,) float32, -log2 of the probability of each code given those before it.
@@ -39,7 +41,7 @@ class Score:
 
     @property
     def bits_per_sample(self) -> float:
-        """Mean over the recording."""
+        """Mean surprise of the recording."""
         return float(self.bits.double().mean())
 
 
@@ -57,13 +59,13 @@ def score(
         checkpoint: a loaded model.
         waveform: (T,) float32 in [-1, 1], at the model's rate.
         conditions: label, number or vector by condition name.
-        arrays: frames (F, columns) by condition name that are not computed from the recording.
-        frame_features: all frames (F, columns), if they are not those of this recording: a
-            generated clip is scored with the frames it was generated from.
-        codes: (T,) int64, if they are known, as those of a generated clip; not every codec
-            returns the codes of a decoded waveform.
+        arrays: by condition name, frames (F, columns) that replace computed ones.
+        frame_features: (F, columns) of all local conditions; for a generated clip those of its
+            request. None: computed from the recording and `arrays`.
+        codes: (T,) int64 codes of a generated clip, if available; encoding its waveform may
+            change them. None: encoded from the waveform.
     Raises:
-        ConditionError: an empty recording; a condition value that is missing or unknown.
+        ConditionError: the recording is empty, or a condition value is missing or unknown.
     """
     windows = score_windows(checkpoint, waveform, conditions, arrays, frame_features, codes)
     return Score(torch.cat(list(windows)))
@@ -82,15 +84,14 @@ def score_windows(
     """Score a recording window by window, as `score` does.
 
     Args:
-        window: samples predicted at a time, `WINDOW` by default; a model with a receptive field
-            reads one more receptive field each time.
+        window: samples predicted at a time, `WINDOW` by default, without the context.
     Yields:
         (up to `window`,) float32, the next bits.
     Raises:
-        ConditionError: before the first window, as `score`.
+        ConditionError: as in `score`, before the first window.
     """
     if waveform.ndim != 1 or not waveform.numel():
-        raise ConditionError("there is nothing to score: the recording has no samples")
+        raise ConditionError("the recording has no samples and cannot be scored")
     model = checkpoint.model
     if codes is None:
         codes = checkpoint.codec.encode(waveform)
@@ -145,12 +146,12 @@ def score_clip(
     conditions: Mapping[str, ConditionValue] | None = None,
     frame_features: Tensor | None = None,
 ) -> Score:
-    """Score a generated clip and the prompt before it.
+    """Score a generated clip together with its prompt.
 
     Args:
-        waveform: (T,) of the clip; codes: (T,) int64, the same.
-        prompt: (P,), what the clip continues.
-        conditions, frame_features: of its request.
+        waveform: (T,), the clip; codes: (T,) int64, its codes.
+        prompt: (P,), the audio that the clip continues.
+        conditions, frame_features: those of its request.
     Returns:
         the score of all P + T samples.
     """

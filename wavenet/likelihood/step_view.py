@@ -1,7 +1,7 @@
-"""Inspect a WaveNet step by step: what it predicted at each sample, and how active each layer was.
+"""Inspect a WaveNet sample by sample: its predictions, and the activity of each layer.
 
-A checkpoint, a request and the codes of its clip enter; a `StepView` leaves. The codes are those of
-a generated clip or of a recording. Called by the studio.
+Input: a checkpoint, a request and the codes of its clip, which is a generated clip or a recording.
+Output: a `StepView`. Called by the studio.
 """
 
 from collections.abc import Iterator
@@ -31,15 +31,15 @@ MAX_STEPS = 400
 
 @dataclass(frozen=True)
 class StepView:
-    """What happened inside the model at samples first .. first + n - 1 of a clip.
+    """Predictions and activities of a model at samples first .. first + n - 1 of a clip.
 
     Attributes:
-        first: sample of the clip.
-        codes: (n,) int64, what was drawn, or the codes of the recording.
+        first: index of the first sample in the clip.
+        codes: (n,) int64, the drawn codes, or those of the recording.
         params: (n, P) float32, the prediction of each code.
         gates: (n, layers), mean |z| over the gated outputs z of a layer, 0 to 1.
-        skips: (n, layers), root mean square over the skip channels of what a layer adds to their
-            sum, see `skip_contributions`.
+        skips: (n, layers), root mean square over the skip channels of the contribution of a layer
+            to the skip sums, see `skip_contributions`.
     """
 
     first: int
@@ -57,12 +57,12 @@ def draw_first_codes(
 ) -> Iterator[Tensor]:
     """Draw the first `last` samples of a clip, chunk by chunk.
 
-    Without a guard, so that degeneration can be seen.
+    No guard is used, so that degeneration is visible.
 
     Yields:
         (n,) int64, on the CPU.
     Raises:
-        ConditionError, EngineUnavailable: before the first chunk, as `generate`.
+        ConditionError, EngineUnavailable: as in `generate`, before the first chunk.
     """
     chunks = generate(checkpoint, [request], engine=engine, guard=None)
 
@@ -82,16 +82,16 @@ def draw_first_codes(
 def view_steps(
     checkpoint: Checkpoint, request: GenerationRequest, codes: Tensor, first: int
 ) -> StepView:
-    """Predict samples again, in parallel, and return what an engine does not keep.
+    """Recompute predictions and activities of samples in parallel, for display.
 
     Args:
         checkpoint: a loaded WaveNet.
         request: of the whole clip, without a prompt.
-        codes: (last,) int64, the clip before sample `last`.
+        codes: (last,) int64, the samples 0 to last - 1 of the clip.
         first: 0 to last - 1, and at most `MAX_STEPS` before `last`.
     Raises:
-        ModelUnsupported: the model is no WaveNet.
-        ConditionError: a condition value, frames or steps that cannot be used.
+        ModelUnsupported: the model is not a WaveNet.
+        ConditionError: a condition value, frames or samples are invalid.
         CheckpointError: a prediction is not finite.
         OutOfMemory, DeviceError: see `devices`.
     """
@@ -106,7 +106,7 @@ def view_steps(
     request = with_defaults(request, model.config)
     frames = check_frame_features(checkpoint, request, request.samples)
     conditioning = model.conditioning([request.conditions], [request.samples], [frames])
-    # one receptive field of context, whose own predictions are wrong and dropped
+    # one receptive field of context; its predictions are invalid and dropped
     start = max(0, first - model.config.receptive_field)
     inputs = F.pad(codes[start:-1], (1, 0), value=model.start_code)[None]
     with device_errors():
@@ -126,12 +126,12 @@ def view_steps(
 
 
 def skip_contributions(model: WaveNet, gated: Tensor) -> Iterator[Tensor]:
-    """Split the skip sum into the parts of the layers.
+    """Split the skip sums into the contributions of the layers.
 
     Args:
         gated: (..., layers * G), the gated outputs of all layers.
     Yields:
-        (..., skip_channels), what each layer adds; together with `model.skip.bias` they sum to
+        (..., skip_channels), the contribution of each layer; their sum plus `model.skip.bias` is
         `model.skip(gated)`.
     """
     gate = model.config.gate_channels

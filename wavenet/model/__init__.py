@@ -1,1 +1,1 @@
-"""The definition of the network: clear before fast."""
+"""The definitions of all architectures, written for clarity; engines are the fast versions."""

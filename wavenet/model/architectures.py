@@ -1,7 +1,8 @@
 """The architectures: name -> config class and network.
 
-To add one, write its file beside `wavenet.py` and add a line to `ARCHITECTURES` and to the imports.
-Everything else finds it here: checkpoints, training, engines, the command line and the studio.
+To add one, write its file beside `wavenet.py`, import it here and add a line to `ARCHITECTURES`.
+Checkpoints, training, engines, the command line and the studio read this table. Called by
+`checkpoint`, which builds models, and by all code that reads model configs.
 """
 
 from functools import reduce
@@ -34,7 +35,7 @@ DEFAULT_ARCHITECTURE = "wavenet"  # of configs without the key `architecture`
 if TYPE_CHECKING:
     AnyModelConfig = ModelConfig
 else:
-    # how a file holds a model config: any of the classes, selected by its architecture
+    # a model config in a file: any of the classes, selected by the key `architecture`
     _tagged = [Annotated[entry.config, Tag(name)] for name, entry in ARCHITECTURES.items()]
     AnyModelConfig = Annotated[
         reduce(or_, _tagged), select_by("architecture", DEFAULT_ARCHITECTURE, list(ARCHITECTURES))

@@ -1,13 +1,13 @@
-"""What every model of a sequence of codes offers, whatever network is inside.
+"""The interface of all models of code sequences.
 
-Codes and conditions enter, parameters of the distribution of the next code leave. A model is used
-in two ways, which must agree (tested for every architecture):
+Input: codes and conditions. Output: the parameters of the distribution of the next code. A model is
+used in two ways, which must agree (tested for every architecture):
 
     hidden_states + output_params   all samples of a recording at once: training, scores
     step                            one sample at a time, with an explicit `Memory`: generation
 
-Engines, training, likelihood, the command line and the studio use this class only. What is special
-to one architecture stays in its file.
+Called by engines, training, likelihood, the command line and the studio, which use this class only.
+Code for one architecture is in the file of that architecture.
 """
 
 from abc import ABC, abstractmethod
@@ -34,7 +34,7 @@ from wavenet.model.layers import ScalarInput
 from wavenet.model.memory import Memory
 from wavenet.model.model_config import ModelConfig
 
-OUTPUT_GAIN = 0.1  # shrinks the first predictions, so that training starts at log2(n_classes) bits
+OUTPUT_GAIN = 0.1  # small first predictions: training starts at log2(n_classes) bits per sample
 
 Fact = str | int | float | list[int] | None
 
@@ -44,18 +44,18 @@ ConfigT = TypeVar("ConfigT", bound=ModelConfig)
 class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
     """Base of all models.
 
-    A subclass builds its layers in `__init__`, in any order, sets `output`, and ends with
-    `_add_condition_network`.
+    The `__init__` of a subclass builds the layers in any order, sets `output` and ends with
+    `_finish_init`.
 
     Args:
         config: of the architecture.
         bits: of the codec; there are 2**bits codes.
         sample_rate: Hz.
-        start_code: stands before the first sample of every clip; n_classes / 2 by default.
+        start_code: the input for the first sample of every clip; n_classes / 2 by default.
 
     Attributes:
-        embedding: of the codes; of their values if there are 65,536.
-        output: the last layer, to the params of the distribution.
+        embedding: of the codes if the output is categorical, otherwise of their values.
+        output: the last layer; it computes the params of the distribution.
         condition: None for a model without conditions.
     """
 
@@ -83,18 +83,18 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
         Args:
             inputs: (B, T) int64, the code before each sample.
             conditioning: of the whole clips.
-            start: (B,) int64, where in its clip each row begins; None for the beginning. Read from
-                the CPU, if it is there, so that nothing waits for another device.
-            memory: what is kept of the inputs before; advanced in place. None: nothing is before,
-                so a row that begins later needs one receptive field of context, whose predictions
-                are wrong.
+            start: (B,) int64, the sample of its clip at which each row begins; None: 0 for all
+                rows. Its values are read, so a CPU tensor avoids a wait for the GPU.
+            memory: the state after the earlier inputs; advanced in place. None: no history. A row
+                that begins later must then include one receptive field of context; predictions
+                within it are invalid.
         Returns:
-            (B, T, H), what the output layers read.
+            (B, T, H), the input of the output layers.
         """
 
     @abstractmethod
     def output_params(self, hidden: Tensor) -> Tensor:
-        """Turn the hidden output (.., H) into params (.., P) by the output layers."""
+        """Compute params (.., P) from the hidden states (.., H) by the output layers."""
 
     @abstractmethod
     def initial_memory(self, batch: int, device: torch.device | None = None) -> Memory:
@@ -106,7 +106,7 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
 
         Args:
             memory: advanced in place; its tensors stay the same objects.
-            codes: (B,) int64, the newest code; the start code before the first sample.
+            codes: (B,) int64, the newest code; for the first sample the start code.
             bias: (B, layers, bias width) of the conditions at this sample, or None.
         Returns:
             params (B, P).
@@ -114,7 +114,7 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
 
     @abstractmethod
     def network_facts(self) -> dict[str, Fact]:
-        """Return what is special to this network, such as its depth and its widths."""
+        """Return facts of this architecture by name, such as depth and widths."""
 
     def describe(self) -> dict[str, Fact]:
         """Return facts about the model by name, for `wavenet info`, cards and the Models tab."""
@@ -134,7 +134,7 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
 
     @property
     def macs_per_sample(self) -> int:
-        """Multiply-adds per generated sample, without the condition network."""
+        """Number of multiply-adds per generated sample, without the condition network."""
         condition = [] if self.condition is None else list(self.condition.parameters())
         skipped = {id(p) for p in [*condition, *self.embedding.parameters()]}
         return sum(p.numel() for p in self.parameters() if p.ndim > 1 and id(p) not in skipped)
@@ -142,10 +142,10 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
     def forward(
         self, codes: Tensor, conditioning: Conditioning, start: Tensor | None = None
     ) -> Tensor:
-        """Predict every sample from those before it (teacher forcing).
+        """Predict every sample of a recording from the samples before it (teacher forcing).
 
         Args:
-            codes: (B, T) int64, the recording itself.
+            codes: (B, T) int64, the recording.
             conditioning, start: as in `hidden_states`.
         Returns:
             params (B, P, T); params[:, :, t] depend on codes[:, :t] only.
@@ -161,15 +161,15 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
         first_frame: Sequence[int] | None = None,
         device: torch.device | None = None,
     ) -> Conditioning:
-        """Gather what a batch of clips is conditioned on.
+        """Gather the conditions of a batch of clips.
 
         Args:
             values: per clip, the condition values by name.
-            total_samples: per clip, its length.
+            total_samples: per clip, its length in samples.
             frame_features: per clip, the frames (F, columns) of `model.frame_features`.
             first_frame: per clip, the frame at which `frame_features`, and a derived number with a
                 value per frame, begin; 0 by default.
-            device: where it is gathered; that of the model by default.
+            device: of the result; the device of the model by default.
         Raises:
             ConditionError: a value is missing, unknown, or does not fit.
         """
@@ -196,7 +196,7 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.output.weight.device
 
     @property
@@ -215,19 +215,19 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
         return sum(p.numel() for p in self.parameters())
 
     def inner_matrices(self) -> list[nn.Parameter]:
-        """Return the matrices between layers: all but embeddings and the output layer."""
+        """Return the matrices between layers, without embeddings and the output layer."""
         tables = [m for m in self.modules() if isinstance(m, nn.Embedding | ScalarInput)]
         outer = {id(p) for module in (*tables, self.output) for p in module.parameters()}
         return [p for p in self.parameters() if p.ndim == 2 and id(p) not in outer]
 
     def _add_embedding(self, channels: int) -> None:
-        """Create the embedding of codes; of their values if the distribution is no categorical."""
+        """Create the embedding of codes, or of their values if the output is not categorical."""
         is_categorical = isinstance(self.distribution, Categorical)
         make_input = nn.Embedding if is_categorical else ScalarInput
         self.embedding = make_input(self.n_classes, channels)
 
-    def _add_condition_network(self) -> None:
-        """Create the condition network, if the config has conditions; shrink the output layer."""
+    def _finish_init(self) -> None:
+        """Create the condition network, if any, and scale the output layer by `OUTPUT_GAIN`."""
         if self.config.conditions:
             self.condition = ConditionNetwork(self.config, self.sample_rate)
         with torch.no_grad():
@@ -238,7 +238,7 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
 def frame_biases(
     conditioning: Conditioning, start: Tensor | None, samples: int
 ) -> tuple[Tensor | None, list[int]]:
-    """Compute the biases under a sequence, to be interpolated layer by layer.
+    """Compute the bias frames of a sequence; layers interpolate them.
 
     Args:
         start: (B,) as in `AutoregressiveModel.hidden_states`.

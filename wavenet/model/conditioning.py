@@ -1,8 +1,9 @@
-"""Conditions -> one bias per layer, at frame rate.
+"""The condition network: conditions -> one bias per layer, at frame rate.
 
-What each clip is conditioned on enters; biases (B, frames, layers, bias width) leave, one frame
-every `hop_length` samples. Whoever runs the network interpolates linearly between frames.
-Interpolation and a 1x1 projection commute, so no engine runs this network per sample.
+Input: the conditions of each clip. Output: biases (B, frames, layers, bias width), one frame every
+`hop_length` samples. The engines and the parallel pass interpolate linearly between frames.
+Interpolation and a 1x1 projection commute, so no engine runs this network per sample. Called by
+`autoregressive_model`, engines and requests.
 """
 
 import math
@@ -30,11 +31,11 @@ ConditionValue = str | float | Tensor
 
 
 class ConditionNetwork(nn.Module):
-    """All conditions of a model: one small network each, two hidden layers, biases.
+    """The network from all conditions of a model to biases, with two hidden layers.
 
-    A label has an embedding. Numbers and vectors enter unchanged, each followed by a 1, or all
-    zeros if omitted. Frames pass one linear layer over a few neighbours. A position has fixed
-    features.
+    A label has an embedding. Numbers and vectors are used unchanged, each followed by a 1; if
+    omitted, all are 0. Frames pass one linear layer over a few neighbouring frames. A position has
+    fixed features.
 
     Args:
         config: of the model; `config.conditions` lists the conditions.
@@ -47,7 +48,7 @@ class ConditionNetwork(nn.Module):
         self.sample_rate = sample_rate
         self.embeddings = nn.ModuleDict(
             {
-                # the last row stands for an omitted label
+                # the last row is used for an omitted label
                 c.name: nn.Embedding(len(c.values) + (c.dropout > 0), c.channels)
                 for c in config.labels
             }
@@ -70,13 +71,13 @@ class ConditionNetwork(nn.Module):
         samples: Tensor,
         total_samples: Tensor,
     ) -> Tensor:
-        """Compute the biases of some frames.
+        """Compute the biases of some frames of each clip.
 
         Args:
             labels: (B, number of label conditions) int64, in the order of the config.
             global_features: (B, F, features of the global conditions), see `encode_globals`.
             windows: (B, F, 2 * max_context + 1, columns), the frames around each frame.
-            samples: (B, F) int64, the sample at which each frame lies.
+            samples: (B, F) int64, the sample index of each frame.
             total_samples: (B,) int64, length of each clip.
         Returns:
             (B, F, layers, bias width).
@@ -119,20 +120,20 @@ class ConditionNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What a batch of clips is conditioned on; biases are computed on request.
+    """The conditions of a batch of clips; biases are computed on request.
 
-    A value without state: it can be asked for any frames at any time, so a long clip never holds
-    all of its biases at once.
+    Immutable. The biases of any frames can be computed at any time, so that not all of them are in
+    memory.
 
     Attributes:
         network: None for a model without conditions.
         labels: (B, label conditions) int64.
         global_features: (B, F, features of the global conditions) float32; F is 1, unless a
             derived number changes from frame to frame.
-        frame_features: (B, F, columns of the local conditions) float32. Before its first and
-            after its last frame, both of these continue unchanged.
-        first_frame: (B,) int64, the frame of the clip at which the two begin.
-        total_samples: (B,) int64, length of each clip, its prompt included.
+        frame_features: (B, F, columns of the local conditions) float32. For frames outside of
+            both arrays, their first or last frame is repeated.
+        first_frame: (B,) int64, the frame of the clip at which both arrays begin.
+        total_samples: (B,) int64, length of each clip with its prompt.
         hop_length: samples between frames.
     """
 
@@ -151,14 +152,14 @@ class Conditioning:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors are."""
+        """Device of the tensors."""
         return self.total_samples.device
 
     def biases(self, first: Tensor, count: int) -> Tensor | None:
         """Compute the biases of frames first, first + 1, ..; None without conditions.
 
-        A frame has the same bits, whichever frames are computed with it: whole blocks are
-        computed, because a matrix product of few rows sums in another order than one of many.
+        The bits of a frame do not depend on the frames that are computed with it: whole blocks
+        are computed, because a matrix product of few rows sums in another order than one of many.
 
         Args:
             first: (B,) int64, the first frame per clip.
@@ -169,7 +170,7 @@ class Conditioning:
         if self.network is None:
             return None
         lead = first % FRAME_BLOCK
-        # enough for every lead: reading the largest lead would wait for the device
+        # enough for every lead, because reading the largest lead would wait for the device
         blocks = -(-(FRAME_BLOCK - 1 + count) // FRAME_BLOCK)
         index = (first - lead)[:, None] + torch.arange(blocks * FRAME_BLOCK, device=first.device)
         computed: Tensor = self.network(
@@ -231,7 +232,7 @@ class Conditioning:
 
 
 def max_context(config: ModelConfig) -> int:
-    """Return the largest number of frames that a local condition sees on each side."""
+    """Return the largest number of frames that a local condition reads on each side."""
     return max((condition.context for condition in config.locals), default=0)
 
 
@@ -240,8 +241,8 @@ def interpolate(frames: Tensor, lead: int, samples: int, hop_length: int) -> Ten
 
     Args:
         frames: (B, F, C), F - 1 >= ceil((lead + samples) / hop_length).
-        lead: samples between the first frame and the first sample wanted.
-        samples: number of samples wanted.
+        lead: samples between the first frame and the first sample of the result.
+        samples: number of samples of the result.
         hop_length: samples between frames.
     Returns:
         (B, samples, C).
@@ -269,7 +270,7 @@ def frames_needed(lead: int, samples: int, hop_length: int) -> int:
 
 
 def stack_frames(parts: Sequence[Tensor]) -> Tensor:
-    """Stack the frames of clips, each (F, columns); shorter ones repeat their last frame.
+    """Stack the frames of clips, each (F, columns); shorter clips repeat their last frame.
 
     Returns:
         (B, longest F, columns).
@@ -292,10 +293,8 @@ def encode_labels(config: ModelConfig, values: Mapping[str, ConditionValue]) -> 
     known = [condition.name for condition in (*config.labels, *config.globals)]
     for name in values:
         if name not in known:
-            allowed = ", ".join(known) or "none: it takes no labels"
-            raise ConditionError(
-                f"the condition {name!r} is not known to this model; it has {allowed}"
-            )
+            has = f"it has {', '.join(known)}" if known else "it has no labels or numbers"
+            raise ConditionError(f"this model has no condition {name!r}; {has}")
     indices = []
     for condition in config.labels:
         value, labels = values.get(condition.name), condition.values
@@ -314,8 +313,8 @@ def encode_labels(config: ModelConfig, values: Mapping[str, ConditionValue]) -> 
 def encode_globals(config: ModelConfig, values: Mapping[str, ConditionValue]) -> Tensor:
     """Return the features of the numbers and vectors of one clip, in the order of the config.
 
-    A number is scaled from its range to -1 .. 1. A 1 follows each number or vector. An omitted
-    optional condition is all zeros.
+    A number is scaled from its range to -1 .. 1. A 1 follows each number or vector. For an omitted
+    optional condition all features are 0.
 
     Returns:
         (F, features of the global conditions); F is 1, unless a derived number has a value for
@@ -360,5 +359,5 @@ def _scale_value(condition: GlobalCondition, value: ConditionValue) -> Tensor:
 
 def _expected(condition: GlobalCondition) -> str:
     if isinstance(condition, NumberCondition):
-        return f"give a number from {condition.range_text}"
-    return f"give a vector of {condition.size} finite numbers"
+        return f"expected a number from {condition.range_text}"
+    return f"expected a vector of {condition.size} finite numbers"

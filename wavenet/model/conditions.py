@@ -1,9 +1,9 @@
 """Conditions that a model can have: the config classes in a checkpoint's `config.json`.
 
-A global condition holds for a whole clip: a label, a number, a vector. A local condition comes in
-frames, one every `condition_hop` samples, frame n at sample n * hop: a position, or features of a
-recording with all settings of their computation. `model.frame_features` computes the frames,
-`model.conditioning` turns all conditions into biases.
+A global condition has one value per clip: a label, a number, a vector. A local condition has one
+vector per frame, one frame every `condition_hop` samples, frame n at sample n * hop: a position, or
+features of a recording with all settings of their computation. `model.frame_features` computes the
+frames, `model.conditioning` converts all conditions to biases. Called by model configs.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -18,7 +18,7 @@ WindowLength = Annotated[int, Field(ge=16, le=16_384)]  # samples
 
 
 def _renamed(new: str, old: str, **options: Any) -> Any:
-    """Return a field that is also read under the name it had in older checkpoints."""
+    """Return a field that is also read by its name in older checkpoints."""
     return Field(validation_alias=AliasChoices(new, old), **options)
 
 
@@ -29,7 +29,7 @@ class LabelCondition(StrictConfig):
     name: Name
     values: tuple[Label, ...] = Field(default=(), max_length=10_000)  # a recipe may leave it empty
     channels: int = Field(default=16, ge=1, le=512)
-    # Fraction of training clips without it. Above 0, a request may omit it.
+    # Fraction of training clips without this condition. Above 0, a request may omit it.
     dropout: Fraction = 0.0
 
     @model_validator(mode="after")
@@ -56,7 +56,7 @@ class NumberCondition(StrictConfig):
     # "loudness": in training, the level of the recording around each frame, dB re full scale.
     # None: read from the fields of the recording.
     derived_from: Literal["loudness"] | None = _renamed("derived_from", "measured", default=None)
-    # The value if a request gives none. A derived number is then that of the prompt, if any.
+    # Used if the request has no value. A derived number is computed from the prompt, if any.
     default: float | None = _renamed("default", "usual", default=None)
 
     @model_validator(mode="after")
@@ -85,7 +85,7 @@ class NumberCondition(StrictConfig):
 
     @property
     def feature_width(self) -> int:
-        """Number of inputs of the condition network: the number, and whether it is given."""
+        """Number of inputs of the condition network: the number, and 1 if it is not omitted."""
         return 2
 
 
@@ -104,12 +104,12 @@ class VectorCondition(StrictConfig):
 
     @property
     def feature_width(self) -> int:
-        """Number of inputs of the condition network: the vector, and whether it is given."""
+        """Number of inputs of the condition network: the vector, and 1 if it is not omitted."""
         return self.size + 1
 
 
 class PositionCondition(StrictConfig):
-    """Where a sample lies in its clip, as a fraction of the length, and its time in seconds."""
+    """Position of a sample in its clip: the fraction of the length, and the time in seconds."""
 
     kind: Literal["position"] = "position"
     harmonics: int = Field(default=6, ge=0, le=16)
@@ -120,11 +120,11 @@ class PositionCondition(StrictConfig):
         return 3 + 4 * self.harmonics
 
 
-class _FrameCondition(StrictConfig):
-    """Base of all conditions that come in frames.
+class _LocalCondition(StrictConfig):
+    """Base of all local conditions except the position.
 
-    Each has its own linear layer over the frames from `context` before to `context` after the
-    current frame, so that a prediction can anticipate what follows.
+    Each has a linear layer over the frames from `context` before to `context` after the current
+    frame, so that a prediction can depend on later frames.
     """
 
     channels: Width = 64  # outputs of the linear layer
@@ -136,7 +136,7 @@ class _FrameCondition(StrictConfig):
         return self.channels
 
 
-class MelCondition(_FrameCondition):
+class MelCondition(_LocalCondition):
     """Log-mel energies in dB: the input of a vocoder."""
 
     kind: Literal["mel"] = "mel"
@@ -153,7 +153,7 @@ class MelCondition(_FrameCondition):
         return self.n_mels
 
 
-class MfccCondition(_FrameCondition):
+class MfccCondition(_LocalCondition):
     """Mel-frequency cepstral coefficients: timbre without fine structure."""
 
     kind: Literal["mfcc"] = "mfcc"
@@ -168,8 +168,8 @@ class MfccCondition(_FrameCondition):
         return self.n_mfcc
 
 
-class PitchCondition(_FrameCondition):
-    """Fundamental frequency in octaves above 100 Hz, 0 if unvoiced; and voiced or not."""
+class PitchCondition(_LocalCondition):
+    """Fundamental frequency in octaves above 100 Hz, 0 if unvoiced; and 1 if voiced, else 0."""
 
     kind: Literal["f0"] = "f0"
     name: Name = "f0"
@@ -188,7 +188,7 @@ class PitchCondition(_FrameCondition):
         return 2
 
 
-class LoudnessCondition(_FrameCondition):
+class LoudnessCondition(_LocalCondition):
     """Level of the waveform in dB re full scale, per frame."""
 
     kind: Literal["loudness"] = "loudness"
@@ -201,7 +201,7 @@ class LoudnessCondition(_FrameCondition):
         return 1
 
 
-class FramesCondition(_FrameCondition):
+class FramesCondition(_LocalCondition):
     """Frames that the caller computes and passes as an array, best between about -1 and 1."""
 
     kind: Literal["frames"] = "frames"

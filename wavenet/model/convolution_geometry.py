@@ -1,7 +1,7 @@
 """The geometry of a stack of dilated convolutions, without weights.
 
-A kernel size and dilations enter; the samples that a node depends on leave, relative to that node:
-negative numbers are before it. Called by the studio, which draws them.
+Input: a kernel size and dilations. Output: the samples that a node depends on, relative to that
+node; negative numbers are before it. Called by the studio, which draws them.
 """
 
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from itertools import accumulate, cycle, islice
 
 from wavenet.model.wavenet import WaveNetConfig
 
-MAX_LAYERS = 1_000_000  # where counting stops; nobody builds so many
+MAX_LAYERS = 1_000_000  # upper limit of the search for a depth
 
 
 @dataclass(frozen=True)
 class ConvolutionStack:
-    """Layers of one kernel size.
+    """A stack of layers of one kernel size.
 
     Attributes:
         dilations: one per layer, the lowest layer first.
-        is_causal: whether an output sees nothing after its own time; otherwise the kernel is
-            centred, as in `torch.nn.Conv1d(padding="same")`.
+        is_causal: whether outputs depend on no later inputs; otherwise the kernel is centred, as
+            in `torch.nn.Conv1d(padding="same")`.
     """
 
     kernel_size: int
@@ -33,18 +33,18 @@ class ConvolutionStack:
         return replace(self, dilations=(1,) * len(self.dilations))
 
     def taps(self, dilation: int) -> list[int]:
-        """Return the times that a node of a layer reads in the layer below, the oldest first."""
+        """Return the times in the layer below that a node reads, the oldest first."""
         width = (self.kernel_size - 1) * dilation
         before = width if self.is_causal else width // 2
         return [k * dilation - before for k in range(self.kernel_size)]
 
     def spans(self) -> list[tuple[int, int]]:
-        """Return the oldest and newest input that a node of the input and of each layer sees."""
+        """Return the oldest and newest input of a node, for the input and for each layer."""
         edges = [(self.taps(d)[0], self.taps(d)[-1]) for d in self.dilations]
         return list(accumulate(edges, lambda a, b: (a[0] + b[0], a[1] + b[1]), initial=(0, 0)))
 
     def sizes(self) -> list[int]:
-        """Return the number of samples from the oldest to the newest of `spans`."""
+        """Return the length in samples of each of `spans`."""
         return [newest - oldest + 1 for oldest, newest in self.spans()]
 
 
@@ -64,28 +64,28 @@ def doublings() -> Iterator[int]:
 def layers_for_receptive_field(
     kernel_size: int, dilations: Iterator[int], samples: int
 ) -> int | None:
-    """Return the number of layers from which on a causal stack sees so many samples.
+    """Return the smallest depth whose causal receptive field is at least `samples`.
 
     Args:
         dilations: of the layers, without end.
-        samples: to be seen, the newest included.
+        samples: of the receptive field, the newest included.
     Returns:
-        None if no depth is enough, or more than `MAX_LAYERS` would be.
+        None if no depth is sufficient, or only one above `MAX_LAYERS`.
     """
     if samples <= 1:
         return 0
     if kernel_size == 1:
         return None
-    seen = 1
+    field = 1
     for layers, dilation in enumerate(islice(dilations, MAX_LAYERS), start=1):
-        seen += (kernel_size - 1) * dilation
-        if seen >= samples:
+        field += (kernel_size - 1) * dilation
+        if field >= samples:
             return layers
     return None
 
 
 def compare_dilations(stack: ConvolutionStack, samples: int) -> dict[str, int | None]:
-    """Return the number of layers that three ways to dilate need for so many samples.
+    """Return the depth that three choices of dilations need for a receptive field.
 
     Returns:
         "given": the dilations of the stack, repeated; "doubled": 1, 2, 4, .. without end;

@@ -1,6 +1,7 @@
-"""Output distributions: the meaning of the last layer's numbers.
+"""Output distributions over the next code.
 
-`params` (B, P, T) enter; log-probabilities (B, T) or drawn codes (B, T) leave.
+Input: `params` (B, P, T), the output of the last layer. Output: log-probabilities (B, T) or drawn
+codes (B, T). Called by models, engines, training and likelihood.
 """
 
 import torch

@@ -1,9 +1,9 @@
-"""Recordings and arrays -> the frames of a model's local conditions.
+"""The frames of a model's local conditions, from recordings and arrays.
 
-The settings are in the config of the checkpoint, and only this code applies them, in training, on
-the command line and in the studio, so they cannot differ. Frame n lies at sample n * hop of the
-recording; a recording of T samples has 1 + T // hop frames. Every kind is scaled by fixed numbers
-to about -1 to 1, and the scale is part of its definition here.
+Input: a waveform or arrays, and a model config with all settings. Output: scaled frames (F,
+columns). Frame n is at sample n * hop of the recording; a recording of T samples has 1 + T // hop
+frames. Every kind is scaled to about -1 to 1 by constants of this module. Called by training, the
+command line, the studio and batches, so that all of them apply the settings in the same way.
 """
 
 import math
@@ -36,9 +36,9 @@ MEL_MIDDLE, MEL_SPAN = -30.0, 30.0  # dB: speech lies between -100 and 30
 MFCC_SPAN = 100.0  # dB
 LOUDNESS_MIDDLE, LOUDNESS_SPAN = -40.0, 20.0  # dB re full scale
 PITCH_REFERENCE = 100.0  # Hz
-LOUDNESS_WINDOW = 1024  # samples around a frame whose level a derived number is
+LOUDNESS_WINDOW = 1024  # samples around a frame over which a derived loudness is measured
 
-_open_array: Any = np.lib.format.open_memmap  # it is not typed
+_open_array: Any = np.lib.format.open_memmap  # numpy has no types for it
 
 
 def frame_count(samples: int, hop: int) -> int:
@@ -68,10 +68,8 @@ def compute_frame_features(
     known = [condition.name for condition in config.locals]
     for name in arrays:
         if name not in known:
-            allowed = ", ".join(known) or "none: it takes no frames"
-            raise ConditionError(
-                f"frames for {name!r} are not known to this model; it has {allowed}"
-            )
+            has = f"it has {', '.join(known)}" if known else "it has no local conditions"
+            raise ConditionError(f"this model has no local condition {name!r}; {has}")
     parts = []
     for condition in config.locals:
         if condition.name in arrays:
@@ -101,7 +99,7 @@ def compute_condition_frames(
     Returns:
         (1 + T // hop, condition.columns) float32, scaled.
     Raises:
-        ConditionError: settings that this sample rate cannot have.
+        ConditionError: the settings do not fit this sample rate.
     """
     try:
         match condition:
@@ -132,15 +130,16 @@ def measure_loudness(waveform: Tensor, start: int, first: int, hop: int) -> Tens
 
     Args:
         waveform: (T,) float32, the recording from sample `start` on.
-        first: the first frame wanted, at or before `start`.
+        first: the first frame of the result, at or before `start`.
         hop: samples between frames.
     Returns:
-        (F,), dB re full scale; the part is mirrored at its ends, where the recording continues.
+        (F,), dB re full scale. The part is mirrored at its ends, even if the recording continues
+        there.
     """
     around = min(LOUDNESS_WINDOW // 2, waveform.numel() - 1)
     lead = start - first * hop
     mirrored = functional.pad(waveform[None], (around, around), mode="reflect")[0]
-    # so that a frame lies at a multiple of the hop
+    # shifts the frames to multiples of the hop
     front = -around % hop
     levels = rms_level(functional.pad(mirrored, (front + lead, 0)), LOUDNESS_WINDOW, hop)
     return levels[(front + around) // hop :]
@@ -149,7 +148,8 @@ def measure_loudness(waveform: Tensor, start: int, first: int, hop: int) -> Tens
 def apply_gain_db(config: ModelConfig, frames: Tensor, gain_db: float) -> Tensor:
     """Return the frames (F, columns) of all local conditions after a gain on the recording.
 
-    Exact, except at the floor of silence, and for MFCC at 80 dB below the loudest point.
+    The result is exact, except at the floor of silence and, for MFCC, at the floor 80 dB below the
+    loudest point.
     """
     if gain_db == 0 or not frames.numel():
         return frames
@@ -175,7 +175,7 @@ def read_array(path: Path) -> Tensor:
     """Read frames from a `.npy` file; `check_frames` checks the content.
 
     Raises:
-        ConditionError: the file is missing, or holds no array of numbers.
+        ConditionError: the file is missing, or contains no array of numbers.
     """
     try:
         # memory-mapped: the array must be as large as its header claims
@@ -185,7 +185,7 @@ def read_array(path: Path) -> Tensor:
     except (OSError, ValueError, EOFError, OverflowError) as error:
         raise ConditionError(f"{path} cannot be read as an array of numbers: {error}") from None
     if array.dtype.kind not in "fiu":
-        raise ConditionError(f"{path} must hold one array of numbers (.npy)")
+        raise ConditionError(f"{path} must contain one array of numbers (.npy)")
     return torch.from_numpy(np.array(array, dtype=np.float32))
 
 
@@ -195,7 +195,7 @@ def mel_settings(
     """Return the settings of a mel or MFCC condition for `audio_utils.features`."""
     settings = FeatureConfig(
         sample_rate,
-        n_fft=_whole(condition.win_length),
+        n_fft=_next_power_of_two(condition.win_length),
         win_length=condition.win_length,
         hop_length=hop,
         n_mels=condition.n_mels,
@@ -207,11 +207,12 @@ def mel_settings(
 
 
 def select_mel(config: ModelConfig, local: Tensor, samples: int) -> tuple[MelCondition, Tensor]:
-    """Return the mel frames among those of all local conditions, as many as the samples need.
+    """Return the mel frames of a clip, selected from the frames of all local conditions.
 
     Args:
         local: (F, columns of all local conditions).
-        samples: of the clip; one frame too many or too few is rounding.
+        samples: length of the clip; surplus frames are cut off, and the last frame is repeated for
+            missing ones.
     Returns:
         the condition, and (1 + samples // hop, n_mels), scaled.
     Raises:
@@ -224,17 +225,17 @@ def select_mel(config: ModelConfig, local: Tensor, samples: int) -> tuple[MelCon
             frames = local[index.clamp(max=local.shape[0] - 1)]
             return condition, frames[:, column : column + condition.columns]
         column += condition.columns
-    raise ConditionError("this needs a model with a mel condition, and this model has none")
+    raise ConditionError("a model with a mel condition is required; this model has none")
 
 
 def mel_energies(frames: Tensor) -> Tensor:
-    """Return the energies (n_mels, F) of scaled mel frames (F, n_mels)."""
+    """Convert scaled mel frames (F, n_mels) to energies (n_mels, F)."""
     decibels: Tensor = frames.T * MEL_SPAN + MEL_MIDDLE
     return 10 ** (decibels / 10)
 
 
 def example_conditions(config: ModelConfig) -> tuple[dict[str, ConditionValue], Tensor]:
-    """Return values that any clip accepts: first labels, lowest numbers, one frame of zeros."""
+    """Return valid conditions for any clip: first labels, lowest numbers, one frame of zeros."""
     given: dict[str, ConditionValue] = {c.name: c.values[0] for c in config.labels}
     for condition in config.globals:
         if isinstance(condition, NumberCondition):
@@ -246,10 +247,10 @@ def example_conditions(config: ModelConfig) -> tuple[dict[str, ConditionValue], 
 
 
 def check_frames(condition: LocalCondition, frames: Tensor) -> Tensor:
-    """Check and return frames (F, columns) that a user gave.
+    """Check and return the frames (F, columns) of a condition from a user.
 
     Raises:
-        ConditionError: a wrong shape, or numbers that are not finite.
+        ConditionError: the shape is wrong, or a number is not finite.
     """
     if frames.ndim != 2 or frames.shape[1] != condition.columns or not frames.shape[0]:
         found = " x ".join(map(str, frames.shape)) or "a single number"
@@ -258,20 +259,20 @@ def check_frames(condition: LocalCondition, frames: Tensor) -> Tensor:
             f"found {found}"
         )
     if not bool(torch.isfinite(frames).all()):
-        raise ConditionError(f"the frames of {condition.name} hold NaN or infinity")
+        raise ConditionError(f"the frames of {condition.name} contain NaN or infinity")
     return frames.float()
 
 
 def describe_missing(condition: LocalCondition, hop: int, sample_rate: int) -> str:
-    """Return a sentence about a local condition that is missing."""
+    """Return the message about a missing local condition."""
     rate = sample_rate / hop
     what = "an array" if isinstance(condition, FramesCondition) else "a recording, or an array"
     return (
-        f"the condition {condition.name!r} is missing; give {what} of frames x "
+        f"the condition {condition.name!r} is missing; add {what} of frames x "
         f"{condition.columns}, one every {hop} samples ({rate:g} per second)"
     )
 
 
-def _whole(window: int) -> int:
-    """Return the power of two at or above a window."""
+def _next_power_of_two(window: int) -> int:
+    """Return the smallest power of two that is at least `window`."""
     return 1 << (window - 1).bit_length()

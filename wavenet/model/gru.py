@@ -1,15 +1,16 @@
-"""GRU: a recurrent network over codes, the char-rnn of the lectures with audio codes as characters.
+"""GRU: a recurrent network over codes.
 
     x_t = embedding(code_(t-1)) + condition bias at t
-    r_t = sigmoid(W_r x_t + U_r h_(t-1))             reset gate: how much of the past to read
-    u_t = sigmoid(W_u x_t + U_u h_(t-1))             update gate: how much of the past to keep
+    r_t = sigmoid(W_r x_t + U_r h_(t-1))             reset gate: fraction of the past that is read
+    u_t = sigmoid(W_u x_t + U_u h_(t-1))             update gate: fraction of the past that is kept
     n_t = tanh(W_n x_t + r_t * (U_n h_(t-1)))        candidate
     h_t = (1 - u_t) * n_t + u_t * h_(t-1)
     p(code_t | codes before) = distribution(output(h_t))
 
-All of the past is in h_t, a vector of fixed size: the memory is small, the receptive field has no
-end, and nothing can be computed in parallel over time. A WaveNet is the opposite in all three.
-Biases are left out above; `torch.nn.GRU` computes the recurrence.
+All of the past is in h_t, a vector of fixed size: the memory is small, the receptive field is
+unlimited, and samples cannot be computed in parallel over time. A WaveNet is the opposite in all
+three. The formulas omit the biases; `torch.nn.GRU` computes the recurrence. Called by
+`architectures`.
 
 Sources: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder"; for samples
 of audio Mehri et al. 2017, "SampleRNN"; Kalchbrenner et al. 2018, "Efficient Neural Audio
@@ -41,17 +42,17 @@ class GRUConfig(ModelConfig):
 
     @property
     def bias_layers(self) -> int:
-        """The conditions enter once, beside the embedding."""
+        """One: the bias of the conditions is added to the embedding only."""
         return 1
 
     @property
     def bias_width(self) -> int:
-        """As wide as the embedding."""
+        """Width of the embedding."""
         return self.embedding_channels
 
     @property
     def memory_values(self) -> int:
-        """The hidden state of every layer."""
+        """Numbers in the hidden states of all layers."""
         return self.layers * self.hidden_channels
 
     @property
@@ -64,7 +65,7 @@ class GRUConfig(ModelConfig):
 
 
 class GRU(AutoregressiveModel[GRUConfig]):
-    """The network; see the module.
+    """The network: embedding, stacked GRU layers, a hidden layer with ReLU, and the output layer.
 
     Args:
         config, bits, sample_rate, start_code: see `AutoregressiveModel`.
@@ -80,7 +81,7 @@ class GRU(AutoregressiveModel[GRUConfig]):
         )
         self.hidden = nn.Linear(config.hidden_channels, config.output_channels)
         self.output = nn.Linear(config.output_channels, self.distribution.n_params)
-        self._add_condition_network()
+        self._finish_init()
 
     def hidden_states(
         self,

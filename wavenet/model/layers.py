@@ -1,8 +1,8 @@
-"""The building blocks: a causal dilated convolution and the gated residual block around it.
+"""Layers of a WaveNet: causal dilated convolution, gated residual block, input layer for values.
 
-Activations are (B, T, C), channels last: a convolution is then one matrix product over the
-concatenated taps, which is fastest on a CPU. Every block sees zeros before the first sample of a
-clip. Modules keep nothing between calls.
+Input and output: activations (B, T, C), channels last. A convolution is then one matrix product
+over the concatenated taps, which is fastest on a CPU. The inputs before the first sample of a clip
+are zeros. Modules store nothing between calls. Called by `wavenet`.
 """
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class CausalConv1d(nn.Module):
-    """A dilated convolution whose output at t sees inputs at t, t - d, .., t - (k - 1) d only.
+    """A dilated convolution: output t depends on inputs t, t - d, .., t - (k - 1) d only.
 
     `linear.weight` is (out, kernel_size * in): the taps side by side, the oldest first.
     Source: van den Oord et al. 2016, section 2.1.
@@ -24,7 +24,7 @@ class CausalConv1d(nn.Module):
         self.linear = nn.Linear(kernel_size * in_channels, out_channels)
 
     def forward(self, x: Tensor, past: Tensor | None = None) -> Tensor:
-        """Convolve.
+        """Compute the convolution.
 
         Args:
             x: (B, T, in).
@@ -46,7 +46,7 @@ class CausalConv1d(nn.Module):
 
 
 class ScalarInput(nn.Linear):
-    """An embedding of 65,536 codes by their values in [-1, 1], in place of a table.
+    """An embedding of codes by their values in [-1, 1], for 65,536 codes without a table.
 
     Args:
         n_classes: code c has the value 2 c / (n_classes - 1) - 1.
@@ -68,7 +68,7 @@ class ResidualBlock(nn.Module):
 
     a and b are the two halves of the convolution's output plus the bias of the conditions. The
     skip path is one product over the z of all layers, in `WaveNet`. The last layer has no residual
-    product, because nothing would read its result.
+    product, because its result would not be used.
 
     Source: van den Oord et al. 2016, sections 2.3 to 2.5.
     """
@@ -88,7 +88,7 @@ class ResidualBlock(nn.Module):
     def forward(
         self, x: Tensor, bias: Tensor | None, past: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Run one layer.
+        """Compute one layer.
 
         Args:
             x: (B, T, residual_channels).

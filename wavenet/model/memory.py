@@ -1,8 +1,8 @@
-"""What a model keeps of the past of a batch of streams, as an explicit value.
+"""Memory: what a model stores of the past of a batch of streams, as an explicit value.
 
-A model reads and advances its memory in `hidden_states` and `step`. An engine holds it in its state
-and selects, joins and copies rows of it without knowing what is inside. Rows are independent, and
-the first axis of every tensor is the row.
+A model reads and advances its memory in `hidden_states` and `step`. An engine stores it in its
+state and selects, joins and copies its rows by the methods of `Memory`. Rows are independent, and
+the first axis of every tensor is the row. Called by models and engines.
 """
 
 from abc import ABC, abstractmethod
@@ -31,22 +31,22 @@ class Memory(ABC):
 
     @abstractmethod
     def set_row(self, row: int, source: Self) -> None:
-        """Replace a row by the only row of another memory, whose width may be smaller."""
+        """Replace a row by the single row of another memory, whose width may be smaller."""
 
     @abstractmethod
     def advance(self, samples: int) -> None:
-        """Count samples that an engine wrote into the tensors directly."""
+        """Move the position by samples that an engine wrote into the tensors."""
 
     @abstractmethod
     def on_device(self) -> "Memory":
-        """Return a memory over the same tensors whose every changing number is a tensor.
+        """Return a memory over the same tensors that also keeps its counters in tensors.
 
         A CUDA graph replays the same operations, so it cannot change Python numbers.
         """
 
     @abstractmethod
     def synchronize(self, source: "Memory") -> None:
-        """Set the numbers of a memory from `on_device` to those of its source."""
+        """Copy the counters of the source into this memory, which `on_device` returned."""
 
 
 @dataclass
@@ -78,10 +78,10 @@ class TensorMemory(Memory):
             tensor[row] = new[0]
 
     def advance(self, samples: int) -> None:
-        """Do nothing: the tensors are all there is."""
+        """Do nothing: this memory has no position."""
 
     def on_device(self) -> "TensorMemory":
-        """Return this memory: it has no Python numbers."""
+        """Return this memory: it has no counters."""
         return self
 
     def synchronize(self, source: Memory) -> None:
@@ -98,7 +98,7 @@ class RingMemory(Memory):
     Attributes:
         rings: (B, sum of ring lengths, channels or wider); zeros before a clip. An engine may pad
             the channels.
-        edges: where the ring of each layer begins; the last entry is where the last ring ends.
+        edges: the first slot of each layer's ring, and the end of the last ring.
         cursor: inputs since the start, the same for all rows.
     Source: Le Paine et al. 2016, "Fast Wavenet Generation Algorithm".
     """
@@ -113,7 +113,7 @@ class RingMemory(Memory):
         return ring.roll(-(self.cursor % ring.shape[1]), dims=1) if ring.shape[1] else ring
 
     def extend(self, layer: int, inputs: Tensor) -> None:
-        """Write inputs (B, T, channels) behind the past of a layer; `advance` counts them."""
+        """Append inputs (B, T, channels) to the ring of a layer; `advance` moves the cursor."""
         ring = self._ring(layer)
         length, samples = ring.shape[1], inputs.shape[1]
         kept = min(length, samples)
@@ -123,14 +123,14 @@ class RingMemory(Memory):
             ring[:, slots, : inputs.shape[2]] = inputs[:, -kept:].to(ring.dtype)
 
     def taps(self, layer: int, dilation: int, count: int) -> list[Tensor]:
-        """Return what the old taps of a layer read, the oldest first: count x (B, width)."""
-        # slots of all rings: a view of one ring would cost 2 microseconds at each of its uses
+        """Return the inputs of a layer's past taps, the oldest first: count x (B, width)."""
+        # A view of one ring would cost 2 microseconds per call, so slots of the whole tensor are read.
         begin, end = self.edges[layer : layer + 2]
         slots = [begin + (self.cursor + k * dilation) % (end - begin) for k in range(count)]
         return [self.rings.select(1, slot) for slot in slots]
 
     def push(self, layer: int, x: Tensor) -> None:
-        """Write one input (B, channels) of a layer; `advance` counts it."""
+        """Write one input (B, channels) of a layer; `advance` moves the cursor."""
         begin, end = self.edges[layer : layer + 2]
         if end > begin:
             self.rings.select(1, begin + self.cursor % (end - begin)).copy_(x)
@@ -181,7 +181,7 @@ class RingMemory(Memory):
 class DeviceRingMemory(RingMemory):
     """Rings for a CUDA graph: `taps`, `push` and `advance` read the cursor from the device.
 
-    For steps only: rows are selected, joined and copied from the source, whose cursor is exact.
+    For steps only: rows are selected, joined and copied from the source, whose `cursor` is exact.
 
     Attributes:
         position: (1,) int64, the cursor.
@@ -190,7 +190,7 @@ class DeviceRingMemory(RingMemory):
     position: Tensor | None = None
 
     def taps(self, layer: int, dilation: int, count: int) -> list[Tensor]:
-        """Return what the old taps of a layer read."""
+        """Return the inputs of a layer's past taps."""
         assert self.position is not None
         ring = self._ring(layer)
         slots = [(self.position + k * dilation) % ring.shape[1] for k in range(count)]

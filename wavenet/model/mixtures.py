@@ -1,11 +1,12 @@
 """Output distributions for 16-bit samples: a mixture of logistics, or of Gaussians, cut into bins.
 
-`params` (B, P, T) enter; log-probabilities (B, T) or drawn codes (B, T) leave. The interface is
-that of `distributions.Categorical`; P depends on the components, not on n_classes.
+Input: `params` (B, P, T). Output: log-probabilities (B, T) or drawn codes (B, T). The interface is
+that of `distributions.Categorical`; P depends on the components, not on n_classes. Called by
+`distributions`.
 
-Units: code c of 0 .. 2**bits - 1 stands for the value 2 c / (2**bits - 1) - 1 in [-1, 1]. Its bin
-reaches half a step to each side; the lowest and the highest bin take the whole tails. Means and
-scales are in the unit of the values. A mean may lie anywhere.
+Units: code c of 0 .. 2**bits - 1 has the value 2 c / (2**bits - 1) - 1 in [-1, 1]. Its bin extends
+half a step to each side; the lowest and the highest bin include the whole tails. Means and scales
+are in the unit of the values. A mean may have any value.
 
 params along P, with M components: M logits of the weights, M means, M natural logs of the scales.
 """
@@ -21,20 +22,21 @@ from torch.nn.functional import logsigmoid
 from wavenet.errors import ConditionError, ConfigError
 from wavenet.sampling import SamplingConfig
 
-# Log of a scale, in nats; lower ones count as this. exp(-11) = 1.67e-5 is 0.55 of a bin of 16 bits:
-# a narrower component would bet everything on one bin, and a miss by a few bins would cost
-# thousands of nats. A scale below the floor gets no gradient.
+# Log of a scale, in nats; lower ones are set to this. exp(-11) = 1.67e-5 is 0.55 of a bin of 16
+# bits: a narrower component would assign all probability to one bin, and a miss by a few bins would
+# cost thousands of nats. A scale below the floor has no gradient.
 LOG_SCALE_FLOOR = -11.0
 
 MAX_BITS = 16
 
-# Uniforms are multiples of 2**-24; each stands for its cell and is moved to the middle of it. As it
-# is, a 0, once in 2**24 samples, would draw the lowest code however unlikely that is: a click.
+# Uniforms are multiples of 2**-24. Each is moved to the middle of its cell. Otherwise a uniform of
+# 0, one in 2**24, would draw the lowest code even if it is very unlikely: an audible click.
 HALF_CELL = 2.0**-25
 
-# A bin of a Gaussian is narrow below both of these, its width and |middle| times width, in scales:
-# density times width and two terms of a series leave out less than 1e-6 nats there. Above either,
-# the difference of two CDFs errs by 3e-5 nats or 1e-6 of the result, the larger, in float32.
+# A bin of a Gaussian is narrow if its width and |middle| x width, in scales, are below these
+# limits. For a narrow bin, density x width with two terms of a series is exact to 1e-6 nats. For
+# other bins the difference of two CDFs is used; in float32 its error is at most 3e-5 nats or 1e-6
+# of the result, whichever is larger.
 NARROW = 0.05
 NARROW_TILT = 0.5
 
@@ -51,12 +53,13 @@ class _Family:
 class LogisticMixture:
     """A discretised mixture of logistics.
 
-    The probability of code c is the sum over components of weight times σ(upper) - σ(lower), the
-    edges of its bin counted from the mean in scales; weights are the softmax of the logits. The
-    difference of two σ is never taken: its log is log σ(upper) + log σ(-lower) + log(1 - e^-width).
+    The probability of code c is the sum over components of weight x (σ(upper) - σ(lower)), where
+    upper and lower are the edges of its bin, measured from the mean in scales; weights are the
+    softmax of the logits. The difference is not computed directly, to avoid cancellation: its log
+    is log σ(upper) + log σ(-lower) + log(1 - e^-width).
 
     Args:
-        components: 1 or more; with 1 the logit does nothing.
+        components: 1 or more; with 1 the logit has no effect.
         bits: 1 to 16.
     Raises:
         ConfigError: components or bits out of range.
@@ -77,7 +80,7 @@ class LogisticMixture:
             codes: (B, T) int64, 0 to 2**bits - 1 (not checked).
         Returns:
             (B, T), float32 or the wider type of params; NaN where a param is NaN. Zero or below,
-            but for rounding: float32 errs by less than 3e-5 nats plus 2e-6 of the result.
+            apart from rounding: the error in float32 is below 3e-5 nats plus 2e-6 of the result.
         """
         return _log_prob(params, codes, self.components, self.bits, _LOGISTIC)
 
@@ -92,14 +95,14 @@ class LogisticMixture:
     def sample(self, params: Tensor, uniforms: Tensor, config: SamplingConfig) -> Tensor:
         """Draw codes: the first whose cumulative probability exceeds uniform + 2**-25, in float64.
 
-        Temperature divides the logits and multiplies the scales. Greedy takes the code at the mean
-        of the component whose peak, weight / scale, is highest, whatever the temperature.
+        Temperature divides the logits and multiplies the scales. Greedy sampling returns the code
+        at the mean of the component with the highest peak, weight / scale, at any temperature.
 
         Args:
             params: (B, P, T), as in `log_prob`; uniforms: (B, T), multiples of 2**-24 in [0, 1).
             config: temperature, greedy.
         Returns:
-            (B, T) int64, 0 to 2**bits - 1; -1, which is no code, if a param is not finite.
+            (B, T) int64, 0 to 2**bits - 1; -1, which is not a code, if a param is not finite.
         Raises:
             ConditionError: top_k or top_p is given.
         """
@@ -107,17 +110,17 @@ class LogisticMixture:
 
 
 class GaussianMixture:
-    """A discretised mixture of Gaussians: scales are standard deviations, the rest as above.
+    """A discretised mixture of Gaussians; as `LogisticMixture`, with standard deviations as scales.
 
-    Components = 1 is the single Gaussian, P = 3 in the same layout; its logit does nothing.
+    Components = 1 is the single Gaussian, P = 3 in the same layout; its logit has no effect.
 
     Args:
         components: 1 or more.
         bits: 1 to 16.
     Raises:
         ConfigError: components or bits out of range.
-    Source: Ping et al. 2019 (ClariNet), section 3.1, there one density; here cut by its CDF into
-        bins as in Salimans et al. 2017, section 2.1.
+    Source: Ping et al. 2019 (ClariNet), section 3.1, for one density; the bins by differences of
+        the CDF are those of Salimans et al. 2017, section 2.1.
     """
 
     def __init__(self, components: int, bits: int = 16):
@@ -174,7 +177,7 @@ def _log_prob(params: Tensor, codes: Tensor, components: int, bits: int, family:
     kind = torch.promote_types(params.dtype, torch.float32)
     logits, means, log_scales = _split(params.to(kind), components)
     codes = codes[:, None]  # (B, 1, T)
-    # A distance of a bin from a mean of 1 would keep 8 bits in float32, so it is taken in float64.
+    # In float32 the distance of a bin from a mean of 1 would have 8 bits left; hence float64.
     centres, per_scale = means.to(torch.float64), (-log_scales).exp()
     upper = (_upper_edges(codes, bits) - centres).to(kind) * per_scale  # (B, M, T)
     lower = (_upper_edges(codes - 1, bits) - centres).to(kind) * per_scale
@@ -207,7 +210,7 @@ def _log_cdf_gaussian(x: Tensor) -> Tensor:
 
 def _log_bin_gaussian(upper: Tensor, lower: Tensor, log_width: Tensor) -> Tensor:
     """Compute log(Φ(upper) - Φ(lower)): from both CDFs, or for a narrow bin from a series."""
-    # The same bin on the left of the mean, where Φ is not near 1.
+    # Mirror the bin to the left of the mean, where Φ is not near 1.
     upper, lower = torch.minimum(upper, -lower), torch.minimum(lower, -upper)
     middle, width = (upper + lower) / 2, log_width.exp()
     tilt = -middle * width
@@ -218,9 +221,9 @@ def _log_bin_gaussian(upper: Tensor, lower: Tensor, log_width: Tensor) -> Tensor
         + (slope - width.square()) / 24
         - slope.square() / 2880
     )
-    # The gap of a bin that is not narrow is 0.039 or more. The clamp keeps gradients finite: for
-    # narrow bins, and beyond 1e5 scales, where rounding may leave no gap; there it changes the
-    # result by at most 3.7 nats of billions.
+    # The gap of a bin that is not narrow is 0.039 or more. The clamp keeps gradients finite for
+    # narrow bins, and for bins beyond 1e5 scales, whose gap may be rounded to 0. The latter have
+    # billions of nats, and the clamp changes these by at most 3.7 nats.
     above = _log_cdf_gaussian(upper)
     gap = (above - _log_cdf_gaussian(lower)).clamp(min=NARROW / 2)
     wide = above + torch.log(-torch.expm1(-gap))
@@ -259,7 +262,7 @@ def _highest_peak(logits: Tensor, means: Tensor, log_scales: Tensor, bits: int) 
     """Return the code (B, T) at the mean of the component of the largest weight / scale."""
     best = (logits - log_scales).argmax(dim=1, keepdim=True)
     mean = means.gather(1, best).squeeze(1).clamp(-1, 1)
-    # An edge belongs to the bin above; at the upper end there is none.
+    # An edge belongs to the bin above; the upper end belongs to the last bin.
     return ((mean + 1) / 2 * (2**bits - 1) + 0.5).to(torch.int64)
 
 
@@ -275,7 +278,7 @@ def _inverse_cdf(
     levels = uniforms.to(torch.float64) + HALF_CELL
     low = torch.zeros_like(levels, dtype=torch.int64)
     high = torch.full_like(low, 2**bits - 1)
-    # The last code is never asked about, so it takes what is left, the upper tail.
+    # The last code is never tested; it contains the upper tail.
     for _ in range(bits):
         middle = (low + high) // 2
         edges = _upper_edges(middle, bits)[:, None]  # (B, 1, T)

@@ -1,6 +1,7 @@
-"""Settings that the models of all architectures share: output distribution and conditions.
+"""Settings of the models of all architectures: output distribution and conditions.
 
-Each architecture extends `ModelConfig` beside its network; `architectures` lists them.
+Each architecture extends `ModelConfig` in the file of its network; `architectures` lists them.
+Called by models, checkpoints and recipes.
 """
 
 from abc import ABC, abstractmethod
@@ -17,7 +18,7 @@ from wavenet.model.conditions import (
     PositionCondition,
 )
 
-MAX_PARAMETERS = 100_000_000  # 400 MB in float32; no model of this project comes near
+MAX_PARAMETERS = 100_000_000  # 400 MB in float32; far above all models of this project
 MAX_MEMORY_VALUES = 50_000_000  # 200 MB of float32 memory for one stream
 
 
@@ -59,7 +60,7 @@ class ModelConfig(StrictConfig, ABC):
         if len(set(names)) != len(names):
             raise ValueError("two conditions have the same name")
         if len(self.conditions) - len(names) > 1:
-            raise ValueError("the position condition can be given once")
+            raise ValueError("only one position condition is allowed")
         return self
 
     @model_validator(mode="after")
@@ -82,7 +83,7 @@ class ModelConfig(StrictConfig, ABC):
     @property
     @abstractmethod
     def bias_layers(self) -> int:
-        """Layers that receive a bias from the condition network."""
+        """Number of layers with a bias from the condition network."""
 
     @property
     @abstractmethod
@@ -92,26 +93,26 @@ class ModelConfig(StrictConfig, ABC):
     @property
     @abstractmethod
     def memory_values(self) -> int:
-        """Numbers that the model keeps of the past of one stream."""
+        """Numbers in the memory of one stream."""
 
     @property
     @abstractmethod
     def network_parameters(self) -> int:
-        """Weights of the network without the condition network, an upper estimate."""
+        """Number of weights without the condition network, an upper estimate."""
 
     @property
     def labels(self) -> tuple[LabelCondition, ...]:
-        """The conditions that are chosen from a set of labels."""
+        """The label conditions."""
         return tuple(c for c in self.conditions if isinstance(c, LabelCondition))
 
     @property
     def globals(self) -> tuple[GlobalCondition, ...]:
-        """The conditions that are numbers or vectors of a clip."""
+        """The conditions that are a number or a vector per clip."""
         return tuple(c for c in self.conditions if isinstance(c, GlobalCondition))
 
     @property
     def locals(self) -> tuple[LocalCondition, ...]:
-        """The conditions that come in frames."""
+        """The conditions with one vector per frame, without the position."""
         return tuple(c for c in self.conditions if isinstance(c, LocalCondition))
 
     @property

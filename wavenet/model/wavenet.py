@@ -1,7 +1,8 @@
 """WaveNet: gated residual dilated causal convolutions over codes.
 
-This file is the definition, clear before fast: the parallel pass (`hidden_states`) and the cached
-step (`step`). The compiled engines repeat them and are tested against them.
+The definition, written for clarity: the parallel pass (`hidden_states`) and the step with ring
+buffers (`step`). The compiled engines implement the same computation and are tested against it.
+Called by `architectures`, engines and analyses.
 """
 
 from itertools import accumulate
@@ -22,7 +23,7 @@ from wavenet.model.model_config import ModelConfig
 
 
 class WaveNetConfig(ModelConfig):
-    """The network. `dilations`, one per layer, is the single truth about its depth."""
+    """The network. The length of `dilations`, one per layer, defines the depth."""
 
     architecture: Literal["wavenet"] = "wavenet"
     residual_channels: Width
@@ -40,18 +41,18 @@ class WaveNetConfig(ModelConfig):
 
     @property
     def ring_edges(self) -> tuple[int, ...]:
-        """Where the ring buffer of each layer begins, and where the last one ends."""
+        """The first slot of each layer's ring buffer, and the end of the last one."""
         lengths = ((self.kernel_size - 1) * dilation for dilation in self.dilations)
         return tuple(accumulate(lengths, initial=0))
 
     @property
     def bias_layers(self) -> int:
-        """Every layer receives a bias."""
+        """Number of layers: every layer has a bias."""
         return len(self.dilations)
 
     @property
     def bias_width(self) -> int:
-        """Both halves of the gate."""
+        """Width of both halves of the gate."""
         return 2 * self.gate_channels
 
     @property
@@ -61,7 +62,7 @@ class WaveNetConfig(ModelConfig):
 
     @property
     def network_parameters(self) -> int:
-        """Weights of the network, for a 10-bit codec."""
+        """Number of weights, for a 10-bit codec."""
         gate, residual, skip = self.gate_channels, self.residual_channels, self.skip_channels
         block = 2 * gate * (self.kernel_size * residual + 1) + gate * (residual + skip) + residual
         return len(self.dilations) * block + skip * (skip + 1024) + 1024 * residual
@@ -70,8 +71,9 @@ class WaveNetConfig(ModelConfig):
 class WaveNet(AutoregressiveModel[WaveNetConfig]):
     """The network.
 
-    An embedding of the previous code, or of its value if there are 65,536; one `ResidualBlock` per
-    dilation; the skip path, one product over the gated outputs of all layers; ReLU, 1x1, ReLU, 1x1.
+    An embedding of the previous code, or of its value if the output is not categorical; one
+    `ResidualBlock` per dilation; the skip path, one product over the gated outputs of all layers;
+    ReLU, 1x1, ReLU, 1x1.
 
     Args:
         config, bits, sample_rate, start_code: see `AutoregressiveModel`.
@@ -85,7 +87,7 @@ class WaveNet(AutoregressiveModel[WaveNetConfig]):
         layers, gate, skip = len(config.dilations), config.gate_channels, config.skip_channels
         residual = config.residual_channels
         self._add_embedding(residual)
-        # a ModuleList, typed as what it holds
+        # a ModuleList, typed as a list of its modules
         self.blocks = cast(
             list[ResidualBlock],
             nn.ModuleList(
@@ -96,7 +98,7 @@ class WaveNet(AutoregressiveModel[WaveNetConfig]):
         self.skip = nn.Linear(layers * gate, skip)
         self.hidden = nn.Linear(skip, skip)
         self.output = nn.Linear(skip, self.distribution.n_params)
-        self._add_condition_network()
+        self._finish_init()
 
     def hidden_states(
         self,
@@ -115,7 +117,7 @@ class WaveNet(AutoregressiveModel[WaveNetConfig]):
         start: Tensor | None = None,
         memory: Memory | None = None,
     ) -> Tensor:
-        """Run all residual blocks over embedded inputs x (B, T, R): (B, T, layers * G)."""
+        """Compute all residual blocks over embedded inputs x (B, T, R): (B, T, layers * G)."""
         samples, hop = x.shape[1], conditioning.hop_length
         frames, leads = frame_biases(conditioning, start, samples)
         rings = None if memory is None else cast(RingMemory, memory)
@@ -146,12 +148,12 @@ class WaveNet(AutoregressiveModel[WaveNetConfig]):
         return RingMemory(rings, config.ring_edges)
 
     def step(self, memory: Memory, codes: Tensor, bias: Tensor | None) -> Tensor:
-        """Send one code through the layers: one small product each, O(layers) per sample."""
-        rings, old_taps = cast(RingMemory, memory), self.config.kernel_size - 1
+        """Compute one sample: one small product per layer, O(layers)."""
+        rings, past_taps = cast(RingMemory, memory), self.config.kernel_size - 1
         x = self.embedding(codes)
         gated = []
         for n, block in enumerate(self.blocks):
-            taps = rings.taps(n, block.conv.dilation, old_taps)
+            taps = rings.taps(n, block.conv.dilation, past_taps)
             gates = block.conv.linear(torch.cat([*taps, x], dim=1))
             rings.push(n, x)
             if bias is not None:
@@ -181,9 +183,9 @@ def require_wavenet(model: AutoregressiveModel[Any], purpose: str) -> WaveNet:
     """Return the model if it is a WaveNet.
 
     Args:
-        purpose: what needs one, for the message.
+        purpose: subject of the message, such as an analysis that needs a WaveNet.
     Raises:
-        ModelUnsupported: it has another architecture.
+        ModelUnsupported: the model has another architecture.
     """
     require_wavenet_config(model.config, purpose)
     assert isinstance(model, WaveNet)
@@ -191,7 +193,7 @@ def require_wavenet(model: AutoregressiveModel[Any], purpose: str) -> WaveNet:
 
 
 def require_wavenet_config(config: ModelConfig, purpose: str) -> WaveNetConfig:
-    """Return the config if it is of a WaveNet; raises as `require_wavenet`."""
+    """Return the config if it is of a WaveNet; raise as `require_wavenet`."""
     if not isinstance(config, WaveNetConfig):
         raise ModelUnsupported(
             f"{purpose} needs a WaveNet; this model has the architecture {config.architecture!r}"

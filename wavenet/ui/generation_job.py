@@ -22,13 +22,13 @@ from wavenet.engines.registry import NAMES, device_for, make_engine
 from wavenet.errors import ConditionError
 from wavenet.generation.generate import Chunk, generate
 from wavenet.generation.guard import Retry
-from wavenet.generation.mel_filter import match_request_mel
 from wavenet.generation.request import (
     GenerationRequest,
     clip_name,
     samples_from_seconds,
     with_defaults,
 )
+from wavenet.generation.request_matching import match_request_mel
 from wavenet.likelihood.score import score_clip
 from wavenet.model.frame_features import compute_frame_features
 from wavenet.sampling import SamplingConfig

@@ -1,15 +1,15 @@
 """The engine `cpu`: WaveNet on one core or two, compiled by numba, float32 arithmetic.
 
-The same protocol and the same numbers as the engine `cached`. `cached` runs each sample as many
-small torch operations; for one stream it reaches 1 to 7 % of what the machine allows. Here one
-compiled function runs all samples.
+It has the protocol and the results of the engine `cached`. `cached` computes each sample by many
+small torch operations; for one stream it reaches 1 to 7 % of the speed that the machine allows.
+Here one compiled function generates all samples.
 
 The plan of one sample, for R residual, G gate and S skip channels:
 
     code t-1 -> embedding -> x                                 x: (B, R), the input of a layer
       each layer:
         gate sums = bias + past taps        of inputs that are in the rings already
-                  + current tap(x)          the chain: each layer needs the one before
+                  + current tap(x)          the chain: each layer needs the layer before
                   + condition bias          interpolated between two frames
         z         = tanh(a) sigmoid(b)      a, b: the two halves of the gate sums
         ring      <- x                      for the past taps of later samples
@@ -17,19 +17,19 @@ The plan of one sample, for R residual, G gate and S skip channels:
         x         += residual(z)            the chain
     relu(skip sums) -> hidden layer, relu -> output layer -> params -> draw -> code t
 
-Precomputed. The condition network runs before the loop, once per frame, and its biases are
-reordered like the gate panels. Past taps are known long before they are needed. For one stream
-they are accumulated for up to 8 samples at once (fewer for 2 to 4 streams), as far as the dilation
-of the layer permits, so that one read of their weights serves several samples. With more streams
-the rows of the batch already share each weight.
+Precomputed. The condition network is computed before the loop, once per frame, and its biases are
+reordered like the gate panels. The inputs of past taps are known long before the taps are needed.
+For one stream the taps are accumulated for up to 8 samples at once (fewer for 2 to 4 streams), as
+far as the dilation of the layer permits, so that each weight is read once for several samples. With
+more streams the rows of the batch already share each weight.
 
-Weights. A matrix is cut into panels of 32 outputs. A panel product adds up 32 outputs in registers
-and reads the panel from one end to the other, in the order in which it is stored. A gate panel
-holds 16 channels of tanh, then the same 16 of sigmoid, so a gate needs only one panel. In bf16 a
-32-bit word holds the weights of two inputs. Embedding, biases and condition network stay in
-float32. `CpuEngine.model` is the model with the rounded weights: score that one.
+Weights. A matrix is cut into panels of 32 outputs. A panel product sums 32 outputs in registers and
+reads the panel sequentially, in the order in which it is stored. A gate panel contains 16 channels
+of tanh, then the same 16 of sigmoid, so a gate needs only one panel. In bf16 a 32-bit word contains
+the weights of two inputs. Embedding, biases and condition network stay in float32.
+`CpuEngine.model` is the model with the rounded weights; use it to compute scores.
 
-Two threads (`threads`). With few streams, the two share every sample:
+Two threads (`threads`). With few streams, both threads compute a part of every sample:
 
     thread 0, the leader           thread 1, the follower
       embed the code
@@ -42,36 +42,36 @@ Two threads (`threads`). With few streams, the two share every sample:
       draw, embed the next code     past taps of the last layers
 
 The chain of layers is not divided. If the follower has more work, the leader computes some of the
-skip panels, then some of the past taps; `make_partition` counts the work. Within the layers only
+skip panels, then some of the past taps; `make_partition` estimates the work. Within the layers only
 the follower waits. The leader waits at the three sync points, and before the first of the last
-layers, whose past taps come late. A wait spins, then sleeps. If both sleep often, another program
-needs the cores: both stop after the same sample, and the engine continues on one thread for a
-while. With many streams, each thread runs its own half of them, and at most an odd one is passed
-from one thread to the other in the middle. Every sum is computed whole by one thread, in an order
-that depends on neither threads nor batch, so the codes are the same in every case.
-`ThreadCountTuner` learns from measured times whether two threads pay off, since that depends on
-the network and on other programs.
+layers, whose past taps are computed late. A wait spins, then sleeps. If both threads sleep often,
+another program needs the cores: both stop after the same sample, and the engine continues on one
+thread for a while. With many streams, each thread processes one half of the streams; an odd stream
+is processed by the first thread in the first half of the samples and by the second thread
+afterwards. Every sum is computed by one thread, in an order that depends on neither threads nor
+batch, so the codes are the same in every case. `ThreadCountTuner` measures whether two threads are
+faster, since that depends on the network and on other programs.
 
-Noise. Uniforms are an argument of the loop, one per clip and sample. They enter only at the draw,
-which thread 0 does by the inverse CDF.
+Noise. Uniforms are an argument of the loop, one per clip and sample. They are used only for the
+draw, which thread 0 computes by the inverse CDF.
 
-What bounds the speed. One stream reads every weight once per sample, so reading is the limit:
-configuration A in float32 on one thread reaches 89 to 92 % of what the cache delivers, 24 thousand
-samples/s. With weights in bf16 half as much is read, and arithmetic becomes the limit: 39 to 40
-thousand, and 65 thousand with two threads. With 64 streams a weight serves all of them and
-multiplication is the limit: 91 to 96 % of torch's matrix product on one thread, 53 to 56 thousand
-samples/s in all. (benchmarks/README.md; two cores of Zen 4.)
+Limits of the speed. One stream reads every weight once per sample, so reading is the limit:
+configuration A in float32 on one thread reaches 89 to 92 % of the bandwidth of the cache, 24
+thousand samples/s. With weights in bf16 half as many bytes are read, and arithmetic is the limit:
+39 to 40 thousand, and 65 thousand with two threads. With 64 streams each weight is read once for
+all streams, and multiplication is the limit: 91 to 96 % of the speed of torch's matrix product on
+one thread, 53 to 56 thousand samples/s in total. (benchmarks/README.md; two cores of Zen 4.)
 
 Files, in reading order:
 
-    cpu_engine      the engine: checks, memory, how streams and samples go to threads
+    cpu_engine      the engine: checks, memory, distribution of streams and samples to threads
     sample_loop     the compiled loop: one function per step of the plan above
-    threads         two threads: partition, sync points, cores, when to use them
+    threads         two threads: partition, sync points, cores, choice of one or two
     packed_weights  layout and rounding of the weights
     workspace       buffers of the loop
     numba_sampling  the draw: guidance, temperature, top-k, top-p, greedy, mixtures
     llvm_kernels    the innermost operations as LLVM vector code: panel products, gate, exp
     jit             compilation and the cache of machine code
 
-`../kernel_inputs.py` has what the GPU kernels read in the same form.
+`../kernel_inputs.py` contains inputs that the GPU kernels read in the same form.
 """

@@ -1,9 +1,9 @@
-"""The compiled engine for a CPU: numba, one thread or two, float32 arithmetic.
+"""The engine `cpu`: compiled by numba, one thread or two, float32 arithmetic.
 
-The same protocol and the same numbers as the engine `cached`, many times faster. Weights are
-stored in float32 or in bf16, which halves the memory to read. Two threads share few streams, and
-divide many. The loop is in `sample_loop`; the package docstring describes the plan. Called by
-`registry.make_engine`.
+Input: a conditioning and noise. Output: codes or params, as of the engine `cached`, many times
+faster. Weights are stored in float32 or in bf16, which halves the bytes to read. Two threads
+process few streams together and split many streams. The loop is in `sample_loop`; the package
+docstring describes the plan. Called by `registry.make_engine`.
 """
 
 import threading
@@ -45,28 +45,29 @@ from wavenet.model.wavenet import WaveNet
 from wavenet.sampling import SamplingConfig, rows_per_clip
 
 MAX_THREADS = 2
-# panels that a row reads together on two threads, where L2 holds each thread's half of the weights
+# panels that a row reads together on two threads; each half of the weights then fits into L2
 PANELS_AT_ONCE = {"fp32": 1, "bf16": 2}
 MAX_SHARED_STREAMS = {"fp32": 3, "bf16": 1}  # streams that two threads process together
-# streams from which an odd one is halved: few in fp32 wait for memory, so one more costs little
-MIN_STREAMS_TO_HALVE = {"fp32": 7, "bf16": 3}
-MIN_SAMPLES_FOR_TWO = 64  # of all rows: fewer do not repay the start of a second thread
-MIN_PAUSE, MAX_PAUSE = 1.0, 30.0  # seconds on one thread after a run in which two slept often
+# from this number of streams on, an odd stream is split in time between the threads; with fewer
+# streams in fp32, reading memory is the limit, and one more stream costs little
+MIN_STREAMS_TO_SPLIT = {"fp32": 7, "bf16": 3}
+MIN_SAMPLES_FOR_TWO = 64  # of all rows; for fewer, the start of a second thread takes too long
+MIN_PAUSE, MAX_PAUSE = 1.0, 30.0  # seconds on one thread after two threads slept often
 
-# Two runs that each spin on two cores would slow each other down: the later one uses one thread.
+# Two runs that each spin on two cores would slow each other down, so the later one uses one thread.
 _second_thread = threading.Lock()
 
 
 class CpuEngine(SteppedEngine):
-    """See the module.
+    """The engine that generates all samples of a run in one compiled loop.
 
     Attributes:
-        model: what this engine runs; in bf16 a copy with the rounded weights.
+        model: the model that this engine runs; in bf16 a copy with the rounded weights.
 
     Args:
         model: in main memory.
         precision: "fp32" or "bf16", how the weights are stored.
-        threads: 1 or 2; None for as many as there are cores, at most two.
+        threads: 1 or 2; None: the number of cores, at most 2.
     Raises:
         EngineUnavailable: the model is on another device or not in float32, or `threads` is out of
             range.
@@ -102,7 +103,7 @@ class CpuEngine(SteppedEngine):
         self._shape = make_cpu_shape(model)
         self._weights = pack_cpu_weights(self.model, precision)
         self._one_thread_until, self._pause = 0.0, MIN_PAUSE
-        # by rows, and by samples per row in powers of two
+        # key: rows, and the bit length of the samples per row
         self._tuners: defaultdict[tuple[int, int], ThreadCountTuner] = defaultdict(ThreadCountTuner)
 
     def _initial_memory(self, conditioning: Conditioning) -> RingMemory:
@@ -116,7 +117,7 @@ class CpuEngine(SteppedEngine):
         return self.model.config.ring_edges[-1] * self._shape.ring_width
 
     def _step(self, state: State) -> Tensor:
-        """Generate one sample, ignore its code, and return its params."""
+        """Generate one sample and return its params; the code is not used."""
         shape, batch = self._shape, state.position.shape[0]
         workspace = make_workspace(shape, batch)
         inputs = _RunInputs.of(state, SamplingConfig(), torch.zeros(batch, 1))
@@ -134,7 +135,7 @@ class CpuEngine(SteppedEngine):
         return torch.cat(parts, dim=1)
 
     def _run_some(self, state: State, sampling: SamplingConfig, noise: Tensor) -> Tensor:
-        """Generate a sample per uniform, or fewer if two threads stopped early."""
+        """Generate one sample per uniform, or fewer if two threads stopped early."""
         inputs = _RunInputs.of(state, sampling, noise)
         n = inputs.samples
         may_use_two = self.threads > 1 and inputs.rows * n >= MIN_SAMPLES_FOR_TWO
@@ -165,14 +166,18 @@ class CpuEngine(SteppedEngine):
             self._pause = min(2 * self._pause, MAX_PAUSE)
 
     def _run_on_two_threads(self, inputs: "_RunInputs") -> int:
-        """Share few streams or divide many; return the number of generated samples."""
+        """Process few streams together, or split many; return the number of generated samples."""
         counters = make_counters(self._shape.layers + 4)
         few = inputs.clips == 1 or inputs.rows <= MAX_SHARED_STREAMS[self.precision]
-        here, there = self._share(inputs, counters) if few else self._divide(inputs)
-        return min(run_in_parallel(here, there, counters))
+        call_a, call_b = (
+            self._process_together(inputs, counters) if few else self._split_streams(inputs)
+        )
+        return min(run_in_parallel(call_a, call_b, counters))
 
-    def _share(self, inputs: "_RunInputs", counters: NDArray[np.int64]) -> list[Callable[[], int]]:
-        """Return the calls of two threads that process all streams together."""
+    def _process_together(
+        self, inputs: "_RunInputs", counters: NDArray[np.int64]
+    ) -> list[Callable[[], int]]:
+        """Return the calls of two threads that compute all streams together."""
         clips, samples = range(inputs.clips), range(inputs.samples)
         workspace = make_workspace(self._shape, inputs.rows, PANELS_AT_ONCE[self.precision])
         workspaces = (workspace, share_workspace(workspace, self._shape))
@@ -182,34 +187,37 @@ class CpuEngine(SteppedEngine):
             for of_thread in zip(workspaces, partitions, strict=True)
         ]
 
-    def _divide(self, inputs: "_RunInputs") -> tuple[Callable[[], int], Callable[[], int]]:
-        """Return the calls of two threads with as many streams each, and half of an odd one."""
+    def _split_streams(self, inputs: "_RunInputs") -> tuple[Callable[[], int], Callable[[], int]]:
+        """Return the calls of two threads, each with half of the streams.
+
+        An odd stream is split in time, if there are enough streams.
+        """
         half, n = inputs.clips // 2, inputs.samples
-        undivided = inputs.clips % 2 == 0 or inputs.rows < MIN_STREAMS_TO_HALVE[self.precision]
-        one = self._make_call(inputs, range(half), range(n))
-        others = range(half, inputs.clips if undivided else 2 * half)
-        two = self._make_call(inputs, others, range(n))
-        if undivided:
-            return one, two
+        is_whole = inputs.clips % 2 == 0 or inputs.rows < MIN_STREAMS_TO_SPLIT[self.precision]
+        call_a = self._make_call(inputs, range(half), range(n))
+        clips_b = range(half, inputs.clips if is_whole else 2 * half)
+        call_b = self._make_call(inputs, clips_b, range(n))
+        if is_whole:
+            return call_a, call_b
         odd, ready = range(2 * half, inputs.clips), threading.Event()
         first_half, second_half = (
             self._make_call(inputs, odd, part) for part in (range(n // 2), range(n // 2, n))
         )
 
-        def here() -> int:
+        def call_a_with_odd() -> int:
             try:
                 first_half()
             finally:
-                ready.set()  # after an error too: the other thread is aborted, and must not wait
-            return one()
+                ready.set()  # also after an error, so that the other thread does not wait
+            return call_a()
 
-        def there() -> int:
-            done = two()
+        def call_b_with_odd() -> int:
+            done = call_b()
             ready.wait()
             second_half()
             return done
 
-        return here, there
+        return call_a_with_odd, call_b_with_odd
 
     def _make_call(
         self,
@@ -239,7 +247,7 @@ class CpuEngine(SteppedEngine):
             partition,
             inputs.codes[clip_slice, sample_slice].numpy(),
         )
-        return lambda: int(sample_loop.run(*arguments))
+        return lambda: int(sample_loop.generate_samples(*arguments))
 
     @torch.no_grad()
     def _bias_frames(self, state: State, samples: range, rows: range) -> BiasFrames:
@@ -258,7 +266,7 @@ class CpuEngine(SteppedEngine):
 
 @dataclass(frozen=True)
 class _RunInputs:
-    """What one run reads, and codes (clips, samples) and last (rows,), which it writes."""
+    """The inputs of one run, and its outputs: codes (clips, samples) and last (rows,)."""
 
     state: State
     sampling: SamplingConfig
@@ -283,17 +291,17 @@ class _RunInputs:
 
     @property
     def rows(self) -> int:
-        """Rows of the batch: with guidance, two per clip."""
+        """Number of rows of the batch; with guidance, two per clip."""
         return self.clips * rows_per_clip(self.sampling)
 
     @property
     def samples(self) -> int:
-        """Samples per row."""
+        """Number of samples per row."""
         return self.noise.shape[1]
 
 
 def _advance(state: State, codes: Tensor, rows: int) -> None:
-    """Move the state behind codes (clips, samples), which `rows` rows per clip accepted."""
+    """Advance the state by codes (clips, samples); each clip has `rows` rows."""
     state.last = codes[:, -1].repeat_interleave(rows)
     state.position = state.position + codes.shape[1]
     state.memory.advance(codes.shape[1])

@@ -1,9 +1,9 @@
 """Compile functions with numba and cache the machine code.
 
-A Python function enters, a compiled one leaves. numba keeps machine code on disk and compiles a
-function again when its own file changes, but not when a function that it calls changes. The cache
-folder is therefore named by a hash of all files that compiled code depends on: after any change,
-no old machine code is used.
+Input: a Python function. Output: a compiled function. numba stores machine code on disk and
+compiles a function again if its file changes, but not if a function that it calls changes. The
+name of the cache folder is therefore a hash of all source files of the compiled code: after any
+change, no old machine code is used. Called by the modules of this package.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _CONSTANTS = (Path(kernel_inputs.__file__), Path(mixtures.__file__))
 
 
 def kernels_folder() -> Path:
-    """Return the folder of this version's machine code: in the package, or the user's cache."""
+    """Return the folder for machine code of this version, in the package or the user's cache."""
     digest = hashlib.sha256()
     for path in (*sorted(_HERE.glob("*.py")), *_CONSTANTS):
         digest.update(path.read_bytes())
@@ -40,7 +40,7 @@ def kernels_folder() -> Path:
 
 _FOLDER = str(kernels_folder())
 
-# numba's stubs do not cover these
+# numba has no types for these
 intrinsic: Any = extending.intrinsic
 _njit: Any = numba.njit
 _config: Any = numba.config
@@ -49,11 +49,11 @@ _config: Any = numba.config
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile a function on its first call, without the GIL, and cache the machine code.
 
-    Reference counts are off: the caller owns all arrays, and two threads that count references to
+    Reference counting is off. The caller owns all arrays, and two threads that count references to
     the same arrays would wait for each other at every step.
     """
     previous = _config.CACHE_DIR
-    _config.CACHE_DIR = _FOLDER  # numba reads it when the function is wrapped, not later
+    _config.CACHE_DIR = _FOLDER  # numba reads it when it wraps the function
     try:
         return _njit(cache=True, nogil=True, _nrt=False, no_cfunc_wrapper=True)(function)
     finally:
@@ -61,7 +61,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a function into its callers: a call would cost as much as a small product."""
+    """Compile a function into its callers, because a call costs as much as a small product."""
     return _njit(
         nogil=True, _nrt=False, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
     )(function)

@@ -1,16 +1,16 @@
 """The innermost operations of the CPU engine, written as LLVM vector instructions.
 
-numba vectorises Python loops only if it can, and checks the sign of every index. Nine tenths of
-the time go into a few loops, so these are written out here; LLVM splits their vectors into the
-vectors of the machine (AVX2, AVX-512, NEON). Flat arrays and offsets enter; arrays are changed in
-place or a scalar leaves. Nothing is checked. Called by `sample_loop` and `numba_sampling`.
+numba does not vectorise all Python loops, and checks the sign of every index. A few loops need nine
+tenths of the time, so they are written here as vector instructions; LLVM splits their vectors into
+the vectors of the machine (AVX2, AVX-512, NEON). Input: flat arrays and offsets. Output: arrays
+changed in place, or a scalar. Nothing is checked. Called by `sample_loop` and `numba_sampling`.
 
 Two units of work:
 
 panel   32 outputs of a matrix. A panel product adds x @ panel to y for one row of x or several,
         with all sums in registers. Every sum has the same order for any number of rows and threads:
-        even inputs in one sum, odd inputs in another, the two added at the end. So a stream gets
-        the same bits alone and in a batch. `packed_weights` describes the layout of panels.
+        even inputs in one sum, odd inputs in another, both added at the end. So a stream has the
+        same bits alone and in a batch. `packed_weights` describes the layout of panels.
 block   16 numbers: the gate of 16 channels, or 16 classes of a distribution.
 """
 
@@ -26,7 +26,7 @@ from numba.core import cgutils
 
 from wavenet.engines.cpu.jit import intrinsic
 
-PANEL_WIDTH = 32  # outputs that are summed together
+PANEL_WIDTH = 32  # outputs per panel
 BLOCK_WIDTH = 16  # half a panel
 
 HAS_AVX512 = llvm.get_host_cpu_features().get("avx512f", False)
@@ -120,7 +120,7 @@ def _make_panel_product(rows: int, columns: int, panels: int = 1) -> Any:
         for total in sums:
             total.add_incoming(_float_constant(0.0, columns), before)
         new = list(sums)
-        # all even inputs before all odd ones: with two weights at a time registers run out
+        # all even inputs before all odd ones, because two weights at a time need too many registers
         for k, panel in product(range(2), range(panels)):
             at = builder.add(w_at, builder.mul(panel_size, ir.Constant(_INT64, panel)))
             weight = load_weights(builder, w, at, pair, first, packed, k)
@@ -175,7 +175,7 @@ panel_product_max_rows = _make_panel_product(MAX_ROWS, _COLUMNS)
 
 @intrinsic
 def words_per_pair(context, w):  # type: ignore[no-untyped-def]
-    """Return how many elements of w hold the weights of one pair of inputs of one panel."""
+    """Return the number of elements of w for one pair of inputs of one panel."""
     words = 2 * PANEL_WIDTH if w.dtype == types.float32 else PANEL_WIDTH
 
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -186,7 +186,7 @@ def words_per_pair(context, w):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def unpack_block(context, y, y_at, words, at):  # type: ignore[no-untyped-def]
-    """Write the even weights of one block of packed words to y, the odd ones one panel later."""
+    """Write the even weights of one block of packed words to y, the odd weights one panel later."""
     signature = types.void(y, types.intp, words, types.intp)
 
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -221,7 +221,7 @@ def _exp(builder: _Builder, v: Any) -> Any:
     magic = _float_constant(12582912.0)
     shifted = _call_intrinsic(builder, "fmuladd", v, _float_constant(1.4426950408889634), magic)
     n = builder.fsub(shifted, magic)
-    # ln 2 in two parts, the first so short that its product with n is exact
+    # ln 2 in two parts; the first has so few bits that its product with n is exact
     rest = _call_intrinsic(builder, "fmuladd", n, _float_constant(-0.693359375), v)
     rest = _call_intrinsic(builder, "fmuladd", n, _float_constant(2.12194440e-4), rest)
     result = _float_constant(_EXP_COEFFICIENTS[0])
@@ -246,9 +246,10 @@ _EXP_COEFFICIENTS = _fit_exp()
 
 @intrinsic
 def gate_block(context, z, z_at, g, g_at, frames, left, right, fraction):  # type: ignore[no-untyped-def]
-    """z = tanh(a) sigmoid(b) for one block; a, b: g plus the bias between two frames.
+    """Compute z = tanh(a) sigmoid(b) for one block; a, b: g plus the bias between two frames.
 
-    g and the frames hold 16 numbers of a, then the 16 of b for the same channels. fraction: 0 to 1.
+    g and the frames contain 16 numbers of a, then the 16 of b of the same channels. fraction: 0 to
+    1, from the left to the right frame.
     """
     index = types.intp
     signature = types.void(z, index, g, index, frames, index, index, types.float32)
@@ -269,7 +270,7 @@ def gate_block(context, z, z_at, g, g_at, frames, left, right, fraction):  # typ
             bias = _call_intrinsic(builder, "fmuladd", difference, fraction, first)
             halves.append(builder.fadd(value, bias))
         # tanh(a) sigmoid(b) = (1 - e^-2a) / ((1 + e^-2a) (1 + e^-b)), one division for both;
-        # beyond 20 both are flat in float32, and the product of the two cannot overflow
+        # beyond these limits the result hardly changes, and the product cannot overflow
         a = builder.fmul(_clamp(builder, halves[0], -20.0, 20.0), _float_constant(-2.0))
         b = builder.fneg(_clamp(builder, halves[1], -40.0, 87.0))
         a, b = _exp(builder, a), _exp(builder, b)
@@ -282,7 +283,7 @@ def gate_block(context, z, z_at, g, g_at, frames, left, right, fraction):  # typ
 
 
 def _make_block_operation(write: Callable[[_Builder, Any, Any], Any]) -> Any:
-    """Return y[block] = write(y[block], x[block]); numba's own loops check every index."""
+    """Return the operation y[block] = write(y[block], x[block]), without checks of indices."""
 
     @intrinsic
     def operation(context, y, y_at, x, x_at):  # type: ignore[no-untyped-def]
@@ -313,7 +314,7 @@ relu_block = _make_block_operation(_relu)
 
 
 def _reduce(builder: _Builder, value: Any, combine: Callable[[Any, Any], Any]) -> Any:
-    """Combine the lanes of a block into one scalar, halves with halves."""
+    """Combine the lanes of a block into one scalar, half with half."""
     lanes = BLOCK_WIDTH
     while lanes > 1:
         lanes //= 2
@@ -343,9 +344,9 @@ def max_of_block(context, x, at):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def exp_block(context, p, p_at, x, x_at, top, scale, minimum):  # type: ignore[no-untyped-def]
-    """p = e^((x - top) * scale) for one block; return the sum.
+    """Set p = e^((x - top) * scale) for one block; return the sum.
 
-    p is 0 where x is below `minimum`, and where p would be below e^-87.
+    p is 0 if x is below `minimum`, or if p would be below e^-87.
     """
     index, number = types.intp, types.float32
     signature = number(p, index, x, index, number, number, number)

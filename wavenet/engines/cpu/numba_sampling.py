@@ -1,10 +1,10 @@
 """Draw a code inside the compiled loop, by the rules of `wavenet.sampling` and `model.mixtures`.
 
-Params of one clip and one uniform enter; a code leaves. Called by `sample_loop`.
+Input: params of one clip and one uniform. Output: a code. Called by `sample_loop`.
 
-A class is drawn in float32, in blocks of 16 classes. Its probabilities are never normalised ("odds"
-here); their sum takes the place of 1. Nothing is sorted: the k-th largest logit and the smallest
-odds that top-p keeps are found by bisection over all floats, which are ordered like their bits.
+A class is drawn in float32, in blocks of 16 classes. Probabilities are not normalised and called
+"odds"; their sum replaces 1. Nothing is sorted: the k-th largest logit and the smallest odds that
+top-p keeps are found by bisection over all floats, which are ordered like their bits.
 
 A code of a mixture is drawn in float64, as by `model.mixtures`, since one code is 1/65,536 of the
 range: the first code whose cumulative probability exceeds the middle of the uniform's cell, found
@@ -29,7 +29,7 @@ from wavenet.model.mixtures import HALF_CELL, LOG_SCALE_FLOOR
 
 @compiled
 def merge_guidance(logits, at, width, rules):  # type: ignore[no-untyped-def]
-    """Replace conditional logits at `at` by guided ones; the unconditional row follows them."""
+    """Replace the conditional logits at `at` by guided logits; the unconditional row follows."""
     weight = np.float32(rules.guidance)
     for n in range(at, at + width):
         unconditional = logits[n + width]
@@ -106,7 +106,7 @@ def _inverse_cdf(odds, block_sums, blocks, mass):  # type: ignore[no-untyped-def
         before += odds[n]
         if before > mass:
             return n
-    for n in range(end - 1, -1, -1):  # rounding left a small remainder
+    for n in range(end - 1, -1, -1):  # after rounding, the mass may exceed the sum of all odds
         if odds[n] > 0:
             return n
     return 0
@@ -124,9 +124,9 @@ def _mass_above(odds, blocks, threshold):  # type: ignore[no-untyped-def]
 def _apply_top_p(odds, block_sums, blocks, mass):  # type: ignore[no-untyped-def]
     """Set all odds to 0 except the largest that together reach the mass; return their sum.
 
-    A class is kept if the sum of all larger odds is below the mass; among equals the first classes
-    are kept. Sorting would cost more than the layers of a small network, so the smallest kept odds
-    are found by bisection over the bits: positive floats are ordered like their bits.
+    A class is kept if the sum of all larger odds is below the mass; among equal odds the first
+    classes are kept. Sorting would take longer than the layers of a small network, so the smallest
+    kept odds are found by bisection over the bits: positive floats are ordered like their bits.
     """
     low, high = np.int32(0), np.int32(0x3F800000)  # odds are at most 1
     while high - low > 1:
@@ -204,7 +204,8 @@ def draw_mixture(params, at, shape, uniform, rules, buffer):  # type: ignore[no-
 def _code_bounds(params, means, shape, level, buffer):  # type: ignore[no-untyped-def]
     """Return bounds of the code: a quantile of a mixture lies between those of its components.
 
-    They are two codes wider, for rounding. Gaussians have no simple quantile, so all codes remain.
+    The bounds include two codes for rounding. Gaussians have no simple quantile, so the bounds are
+    all codes.
     """
     low, high = 0, shape.n_classes - 1
     if shape.family == LOGISTIC:

@@ -1,15 +1,14 @@
 """Pack a model's weights in the layout that the compiled loop reads.
 
-A model and a precision enter; `CpuWeights` and `CpuShape` leave. A matrix (in, out) is cut into
-panels of 32 outputs. In a panel, pairs of inputs follow each other, so a product reads memory from
-one end to the other. Widths are padded with zeros to whole panels or half panels. Called by
-`cpu_engine`.
+Input: a model and a precision. Output: `CpuWeights` and `CpuShape`. A matrix (in, out) is cut into
+panels of 32 outputs. A panel contains one pair of inputs after the other, so a product reads memory
+sequentially. Widths are padded with zeros to whole panels or half panels. Called by `cpu_engine`.
 
 In bf16, the two weights of a pair share one 32-bit word. The even input's weight is a bfloat16 in
-the lower half. The odd input's weight is the whole word, read as a float32: its upper half is a
-bfloat16, and its lower bits are those of its neighbour, which the rounding of the upper half takes
-into account. So both weights are off by at most one part in 256, as a bfloat16 is, and the odd one
-needs no unpacking.
+the lower half. The odd input's weight is the whole word, read as a float32. Its upper half is a
+bfloat16; its lower bits are the weight of the even input, and the rounding of the upper half
+compensates for them. So the error of both weights is at most one part in 256, as of a bfloat16, and
+the odd weight needs no unpacking.
 """
 
 import copy
@@ -30,7 +29,7 @@ Panels = Any  # NDArray of float32, or of uint32 with two weights in each
 
 
 class CpuShape(NamedTuple):
-    """Sizes of a network: unpadded, padded, and in pairs of inputs of its products.
+    """Sizes of a network: unpadded, padded, and in pairs of inputs of a product.
 
     R, G, S and P are the residual, gate, skip and parameter channels. A panel has 32 outputs.
     """
@@ -41,7 +40,7 @@ class CpuShape(NamedTuple):
     n_params: int  # P
     family: int  # of the output distribution, see `kernel_inputs`
     components: int  # of a mixture
-    ring_width: int  # R in whole half panels: the numbers of one input in a ring buffer
+    ring_width: int  # R in whole half panels: channels of one input in a ring buffer
     residual_width: int  # R in whole panels
     gate_width: int  # G in whole half panels
     skip_width: int  # S in whole panels
@@ -53,7 +52,7 @@ class CpuShape(NamedTuple):
 
 
 class CpuWeights(NamedTuple):
-    """Flat arrays, layer by layer. Gate panels hold 16 channels of tanh, then 16 of sigmoid."""
+    """Flat arrays, layer by layer. Gate panels have 16 channels of tanh, then 16 of sigmoid."""
 
     embedding: Floats  # (n_classes * residual_width,); of a scalar input (2 * residual_width,)
     past_taps: Panels  # of all taps before the current one
@@ -68,11 +67,11 @@ class CpuWeights(NamedTuple):
     output: Panels
     output_bias: Floats  # (params_width,)
     dilations: Ints  # (layers,)
-    ring_edges: Ints  # (layers + 1,), where the ring of each layer begins
+    ring_edges: Ints  # (layers + 1,), the first slot of each layer's ring, and the end of the last
 
 
 def make_cpu_shape(model: WaveNet) -> CpuShape:
-    """Compute the sizes."""
+    """Compute the sizes of a model."""
     config = model.config
     n_params = model.distribution.n_params
     ring_width = _round_up(config.residual_channels, BLOCK_WIDTH)
@@ -100,7 +99,7 @@ def pack_cpu_weights(model: WaveNet, precision: str) -> CpuWeights:
     """Pack the weights of a model.
 
     Args:
-        model: on the CPU; for bf16 from `round_cpu_weights`, otherwise this rounds them.
+        model: on the CPU; for bf16 from `round_cpu_weights`, otherwise packing rounds the weights.
         precision: "fp32" or "bf16".
     """
     shape, config = make_cpu_shape(model), model.config
@@ -182,8 +181,8 @@ def pack_panels(matrix: Floats, precision: str, inputs: int = 0) -> Panels:
     even, odd = bits[:, :, 0], bits[:, :, 1]
     # round to nearest, ties to even
     low = (even + 0x7FFF + ((even >> 16) & 1)) >> 16
-    # a larger magnitude has larger bits below the sign, so rounding these bits rounds the number;
-    # the neighbour's bits are subtracted first, unless that would change the sign
+    # the bits below the sign are ordered like the magnitude, so rounding them rounds the number;
+    # the bits of the even weight are subtracted first, unless the result would be negative
     magnitude = (odd & 0x7FFFFFFF).astype(np.int64)
     high = np.maximum(magnitude - low + 0x8000, 0) >> 16
     return (((odd & 0x80000000) | (high << 16).astype(np.uint32)) | low).reshape(-1)

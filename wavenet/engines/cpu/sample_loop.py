@@ -1,16 +1,16 @@
 """The compiled loop of the CPU engine: all samples of a run, without Python in between.
 
-Flat arrays of `packed_weights` and `workspace` enter; rings, newest codes and drawn codes are
-written. Called by `cpu_engine`; the package docstring describes the plan.
+Input: flat arrays of `packed_weights` and `workspace`. Output: rings, newest codes and drawn codes,
+which are written in place. Called by `cpu_engine`; the package docstring describes the plan.
 
 The order of work in one sample of one thread: embed the code; in each layer add the current tap to
 the gate sums, apply the gates, push the input to the ring, add to the skip sums, add the residual;
-then the output layers and the draw. The past taps of a layer are known long before they are
-needed. For a single stream they are accumulated for several samples at once, so that one read of a
-weight serves all of them.
+then compute the output layers and draw the code. The inputs of past taps are known long before the
+taps are needed. For a single stream the taps are accumulated for several samples at once, so that
+each weight is read once for all of them.
 
 `panels` is the range of panels of outputs that a thread computes, from `ThreadPartition`. Codes do
-not depend on the number of threads, because every sum is computed whole by one thread.
+not depend on the number of threads, because every sum is computed by one thread.
 """
 
 import numpy as np
@@ -34,11 +34,11 @@ from wavenet.engines.cpu.llvm_kernels import (
     words_per_pair,
 )
 from wavenet.engines.cpu.numba_sampling import draw_class, draw_mixture, merge_guidance
-from wavenet.engines.cpu.threads import is_last_sample, publish, stop_if_slow, wait
+from wavenet.engines.cpu.threads import is_last_sample, mark_reached, stop_if_slow, wait
 
-MIN_ROWS_TO_UNPACK = 6  # rows from which unpacking a panel first pays off
+MIN_ROWS_TO_UNPACK = 6  # from this number of rows on, unpacking a panel first is faster
 
-# not Python constants, for which numba would compile the called functions again
+# int64, because numba would compile the called functions again for Python constants
 ZERO, ONE = np.int64(0), np.int64(1)
 
 
@@ -46,7 +46,7 @@ ZERO, ONE = np.int64(0), np.int64(1)
 def add_product(y, y_at, y_stride, w, w_at, x, x_at, x_stride, rows, pairs, first, last, workspace):  # type: ignore[no-untyped-def]
     """Add to y the product of some rows of x and panels first to last of the matrix at w_at."""
     if rows > 1:
-        # as int64: numba would compile it again for every pattern of constants
+        # int64, because numba would compile it again for every pattern of constants
         _add_product_rows(
             y, np.int64(y_at), y_stride, w, np.int64(w_at), x, np.int64(x_at), x_stride,
             rows, pairs, np.int64(first), last, workspace.unpacked
@@ -72,7 +72,7 @@ def _add_product_rows(  # type: ignore[no-untyped-def]
 ):
     """Compute `add_product` panel by panel, so that all rows use a panel while it is in the cache.
 
-    Many rows unpack 16-bit weights once for all of them.
+    For many rows, 16-bit weights are unpacked once for all rows.
     """
     words = words_per_pair(w)
     for n in range(first, last):
@@ -90,9 +90,10 @@ def _add_product_rows(  # type: ignore[no-untyped-def]
 
 @inlined
 def _add_panel_product(y, out, y_stride, w, at, x, x_at, x_stride, rows, pairs):  # type: ignore[no-untyped-def]
-    """Multiply rows by one panel, as many rows at once as the registers hold.
+    """Multiply rows by one panel, with as many rows at once as fit into the registers.
 
-    Unpacking needs registers too, so on machines with 16 registers packed weights serve fewer rows.
+    Unpacking needs registers, too. On machines with 16 registers, packed weights are therefore
+    multiplied by fewer rows at once.
     """
     row = 0
     while rows - row >= MAX_ROWS and (HAS_AVX512 or words_per_pair(w) > PANEL_WIDTH):
@@ -118,7 +119,7 @@ def _add_panel_product(y, out, y_stride, w, at, x, x_at, x_stride, rows, pairs):
 
 @inlined
 def matrix_offset(w, n, pairs, outputs):  # type: ignore[no-untyped-def]
-    """Return where the n-th matrix with this number of pairs and of outputs begins in w."""
+    """Return the offset in w of the n-th matrix with these numbers of pairs and outputs."""
     return n * pairs * words_per_pair(w) * (outputs // PANEL_WIDTH)
 
 
@@ -157,16 +158,16 @@ def embed_codes(w, shape, workspace, codes):  # type: ignore[no-untyped-def]
 
 @inlined
 def gate_offset(shape, workspace, layer, slot):  # type: ignore[no-untyped-def]
-    """Return where the gate sums of a layer begin; without lookahead all layers share a place."""
+    """Return the offset of a layer's gate sums; without lookahead all layers share one buffer."""
     place = layer * workspace.lookahead + slot if workspace.lookahead > 1 else 0
     return place * workspace.batch * 2 * shape.gate_width
 
 
 @compiled
 def accumulate_past_taps(w, shape, rings, workspace, layer, slot, cursor, count, panels):  # type: ignore[no-untyped-def]
-    """Set the gate sums of `count` samples from `cursor` on: the bias and all past taps.
+    """Set the gate sums of `count` samples from `cursor` on to the bias plus all past taps.
 
-    Every input that these taps read is in the rings already.
+    All inputs of these taps are in the rings already.
     """
     first, last = panels
     width, inputs = 2 * shape.gate_width, 2 * shape.past_pairs
@@ -247,7 +248,7 @@ def add_skips(w, shape, workspace, layer, panels):  # type: ignore[no-untyped-de
 
 @inlined
 def add_residual(w, shape, workspace, layer):  # type: ignore[no-untyped-def]
-    """Turn x, the input of a layer, into the input of the next layer."""
+    """Add the residual to x, the input of a layer; the sum is the input of the next layer."""
     for row in range(workspace.batch):
         for i in range(0, shape.residual_width, BLOCK_WIDTH):
             at = layer * shape.residual_width + i
@@ -262,9 +263,9 @@ def add_residual(w, shape, workspace, layer):  # type: ignore[no-untyped-def]
 
 @inlined
 def _accumulate_ahead(w, shape, rings, workspace, layer, cursor, n, samples, panels):  # type: ignore[no-untyped-def]
-    """Accumulate past taps of the samples after the n-th, if those of earlier calls are used up.
+    """Accumulate past taps of the samples after the n-th, if earlier calls have none left.
 
-    Layers alternate, so that every sample has about equal work.
+    Different layers do so in different samples, so that every sample has about equal work.
     """
     span = min(w.dilations[layer], workspace.lookahead)
     slot = (n + 1 + layer) % span
@@ -282,7 +283,7 @@ def _run_layers(  # type: ignore[no-untyped-def]
 ):
     """Compute z and the skip sums of all layers; return False after an abort.
 
-    Thread 0 runs the chain of layers. Thread 1 follows: layer by layer, it waits for z.
+    Thread 0 computes the chain of layers. Thread 1 waits in each layer for z.
     """
     layers = shape.layers
     all_gates = (ZERO, 2 * shape.gate_width // PANEL_WIDTH)
@@ -297,7 +298,7 @@ def _run_layers(  # type: ignore[no-untyped-def]
             slot = (n + layer) % min(w.dilations[layer], workspace.lookahead)
             apply_gates(w, shape, workspace, frames, layer, slot, n)
             push_to_ring(w, shape, rings, workspace, layer, cursor + n)
-            publish(partition, layer, n)
+            mark_reached(partition, layer, n)
         if layer > 0:
             if partition.thread == 1 and not wait(partition, layer - 1, n):
                 return False
@@ -313,7 +314,7 @@ def _run_layers(  # type: ignore[no-untyped-def]
 
 @inlined
 def _run_output_layers(w, shape, workspace, sample, partition):  # type: ignore[no-untyped-def]
-    """Compute params from the skip sums after their ReLU; return False after an abort."""
+    """Compute params from the skip sums after the ReLU; return False after an abort."""
     panels = partition.hidden
     write_bias(workspace.hidden, 0, w.hidden_bias, 0, shape.skip_width, workspace.batch, panels)
     add_product(
@@ -322,7 +323,7 @@ def _run_output_layers(w, shape, workspace, sample, partition):  # type: ignore[
         panels[0], panels[1], workspace
     )  # fmt: skip
     relu(workspace.hidden, shape.skip_width, workspace.batch, panels)
-    publish(partition, shape.layers + 1, sample)
+    mark_reached(partition, shape.layers + 1, sample)
     if not wait(partition, shape.layers + 1, sample):
         return False
     panels = partition.output
@@ -332,13 +333,13 @@ def _run_output_layers(w, shape, workspace, sample, partition):  # type: ignore[
         workspace.hidden, 0, shape.skip_width, workspace.batch, shape.skip_pairs,
         panels[0], panels[1], workspace
     )  # fmt: skip
-    publish(partition, shape.layers + 2, sample)
+    mark_reached(partition, shape.layers + 2, sample)
     return wait(partition, shape.layers + 2, sample)
 
 
 @inlined
 def _draw_codes(shape, workspace, last, noise, rules, codes, sample):  # type: ignore[no-untyped-def]
-    """Draw the code of each clip, which all of its rows accept."""
+    """Draw the code of each clip and write it to all rows of the clip."""
     rows = workspace.batch // codes.shape[0]
     for clip in range(codes.shape[0]):
         at, uniform = clip * rows * shape.params_width, noise[clip, sample]
@@ -357,10 +358,12 @@ def _draw_codes(shape, workspace, last, noise, rules, codes, sample):  # type: i
 
 
 @compiled
-def run(w, shape, rings, workspace, frames, cursor, last, noise, rules, partition, codes):  # type: ignore[no-untyped-def]
-    """Generate samples of a batch of streams; workspace.params are those of the last sample.
+def generate_samples(  # type: ignore[no-untyped-def]
+    w, shape, rings, workspace, frames, cursor, last, noise, rules, partition, codes
+):
+    """Generate samples of a batch of streams; workspace.params is that of the last sample.
 
-    One function for one thread and two: numba would compile the loop twice otherwise.
+    One function serves one thread and two, because numba would compile two functions separately.
 
     Args:
         w, shape: `CpuWeights` and `CpuShape`.
@@ -372,19 +375,19 @@ def run(w, shape, rings, workspace, frames, cursor, last, noise, rules, partitio
         rules: `SamplingRules`.
         codes: (C, n) int64, written by thread 0.
     Returns:
-        the number of generated samples: fewer than n if the two threads slept too often, and -1
-        after an abort by the other thread.
+        the number of generated samples; fewer than n if the two threads slept too often; -1 after
+        an abort by the other thread.
     """
     samples, layers, batch = noise.shape[1], shape.layers, workspace.batch
     for layer in range(layers):
         _accumulate_ahead(
             w, shape, rings, workspace, layer, cursor, -ONE, samples, partition.past_taps
         )
-    publish(partition, layers + 3, ZERO)
+    mark_reached(partition, layers + 3, ZERO)
     if not wait(partition, layers + 3, ZERO):
         return -1
-    # thread 1 accumulates the past taps of the last layers after the output layers, while thread 0
-    # draws and begins the next sample; if it did so within the layers, thread 0 would wait for it
+    # Thread 1 accumulates the past taps of the last layers after the output layers, while thread 0
+    # draws and begins the next sample. Within the layers, thread 0 would have to wait for it.
     late = layers - min(workspace.lookahead, layers // 2)
     end = late if partition.thread == 1 else layers
     for n in range(samples):
@@ -398,7 +401,7 @@ def run(w, shape, rings, workspace, frames, cursor, last, noise, rules, partitio
         ):
             return -1
         relu(skip_sums, shape.skip_width, batch, partition.skip)
-        publish(partition, layers, n)
+        mark_reached(partition, layers, n)
         if not wait(partition, layers, n):
             return -1
         if not _run_output_layers(w, shape, workspace, n, partition):
@@ -407,7 +410,7 @@ def run(w, shape, rings, workspace, frames, cursor, last, noise, rules, partitio
             _accumulate_ahead(
                 w, shape, rings, workspace, layer, cursor, n, samples, partition.past_taps
             )
-        publish(partition, layers + 3, n + 1)
+        mark_reached(partition, layers + 3, n + 1)
         if partition.thread == 0:
             _draw_codes(shape, workspace, last, noise, rules, codes, n)
         if is_last_sample(partition, n):

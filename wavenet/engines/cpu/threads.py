@@ -1,16 +1,16 @@
-"""Two threads of compiled code: how they divide the work, how they wait, and whether two pay off.
+"""Two threads of compiled code: partition of the work, synchronisation, choice of one or two.
 
 The two threads synchronise by counters in memory that are read and written atomically. At every
-sync point each thread has a counter on its own cache line. A thread publishes its results by
-raising its counter, and waits until the counter of the other thread has come as far. A wait spins
-for some hundred microseconds; then it sleeps between polls and releases its core. If one thread
-ends early, Python sets the abort counter, so the other never waits for a thread that has ended. If
+sync point each thread has a counter on a separate cache line. A thread raises its counter when its
+results are written, and waits until the counter of the other thread has the same value. A wait
+spins for some hundred microseconds; then it sleeps between polls and releases its core. If one
+thread ends early, Python sets the abort counter, so that the other thread does not wait for it. If
 the threads sleep often, another program needs the cores: both stop after the same sample, and the
 engine continues on one thread.
 
-A `CpuShape` enters and leaves as a `ThreadPartition`, which the compiled loop reads; two calls
-enter `run_in_parallel`; times of runs enter the `ThreadCountTuner`. Called by `cpu_engine`,
-`sample_loop` and `wavenet bench`.
+Input: a `CpuShape` for a `ThreadPartition`, two calls for `run_in_parallel`, measured times for the
+`ThreadCountTuner`. Output: the partition, which the compiled loop reads; the results of the calls;
+the choice of one or two threads. Called by `cpu_engine`, `sample_loop` and `wavenet bench`.
 """
 
 import ctypes
@@ -43,14 +43,14 @@ DRAW_COST = 250  # of drawing a code and embedding it
 
 PanelRange = tuple[int, int]  # the first panel, and the one after the last
 
-STRIDE = 16  # int64 from counter to counter: two cache lines, which some machines fetch together
+STRIDE = 16  # int64 per counter: two cache lines, because some machines fetch two together
 ABORT, LAST_SAMPLE, SLEEPS, SYNC_POINTS = 0, STRIDE, 2 * STRIDE, 4 * STRIDE
 NEVER = 1 << 62
 
-# about 0.3 ms, longer than a sleep: otherwise two threads could sleep in turns for ever
+# about 0.3 ms, longer than a sleep; otherwise the threads could sleep alternately for ever
 _SPINS = 15_000
-_SLEEP = 50  # microseconds; the system adds as many
-# sleeps that are tolerated, and samples for each further one; a quiet machine has far fewer
+_SLEEP = 50  # microseconds; the system adds about 50
+# tolerated sleeps, and the number of samples per further sleep; an idle machine has far fewer
 _MAX_SLEEPS = 40
 _usleep: Any = types.ExternalFunction("usleep", types.int32(types.int64))
 _PAUSE_INTRINSICS = {
@@ -62,10 +62,10 @@ _PAUSE_INTRINSICS = {
 
 
 class ThreadPartition(NamedTuple):
-    """The work of one thread: the panels of outputs that it computes in each product.
+    """The work of one thread: its panels of outputs in each product.
 
-    Thread 0 leads: it computes current taps, gates and residuals of all layers, and its part of
-    the rest. Thread 1 follows with the other part.
+    Thread 0, the leader, computes current taps, gates and residuals of all layers, and its panels
+    of the other products. Thread 1, the follower, computes the other panels.
     """
 
     thread: int
@@ -80,7 +80,7 @@ class ThreadPartition(NamedTuple):
 def make_partition(
     shape: CpuShape, thread: int, threads: int, counters: NDArray[np.int64]
 ) -> ThreadPartition:
-    """Return the part of one thread of one or two."""
+    """Return the work of thread `thread` of `threads` (1 or 2)."""
     gates, skips, outputs = (
         width // PANEL_WIDTH
         for width in (2 * shape.gate_width, shape.skip_width, shape.params_width)
@@ -95,8 +95,8 @@ def make_partition(
 def _leader_panels(shape: CpuShape) -> tuple[int, int]:
     """Return how many panels of past taps and of skips the leader computes.
 
-    Both threads then have about equal work. The leader computes past taps only after all skips,
-    because their rings are not its own.
+    Both threads then have about equal work. The leader computes past taps only if it already
+    computes all skips, because both threads then read the rings.
     """
     gates, skips = 2 * shape.gate_width // PANEL_WIDTH, shape.skip_width // PANEL_WIDTH
     residuals = shape.residual_width // PANEL_WIDTH
@@ -113,8 +113,8 @@ def _leader_panels(shape: CpuShape) -> tuple[int, int]:
 def make_counters(sync_points: int) -> NDArray[np.int64]:
     """Return the counters of two threads.
 
-    In front of those of the sync points are: abort, the last sample to generate, and the sleeps of
-    each thread.
+    The first counters are: abort, the last sample to generate, and the sleeps of each thread. Those
+    of the sync points follow.
     """
     counters = np.zeros(SYNC_POINTS + 2 * sync_points * STRIDE, np.int64)
     counters[LAST_SAMPLE] = NEVER
@@ -128,7 +128,7 @@ def _counter_pointer(context: Any, builder: Any, signature: Any, arguments: Any)
 
 @intrinsic
 def _load_counter(context, counters, at):  # type: ignore[no-untyped-def]
-    """Read a counter; all that was written before it was raised is visible afterwards."""
+    """Read a counter; all writes before it was raised are visible afterwards (acquire)."""
 
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         pointer = _counter_pointer(context, builder, signature, arguments)
@@ -139,7 +139,7 @@ def _load_counter(context, counters, at):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def _store_counter(context, counters, at, value):  # type: ignore[no-untyped-def]
-    """Set a counter; all that was written before is published with it."""
+    """Set a counter; all earlier writes are visible to a thread that reads it (release)."""
 
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         pointer = _counter_pointer(context, builder, signature, arguments)
@@ -166,8 +166,8 @@ def _pause(context):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def publish(partition, point, sample):  # type: ignore[no-untyped-def]
-    """Report that this thread has passed a sync point in a sample."""
+def mark_reached(partition, point, sample):  # type: ignore[no-untyped-def]
+    """Mark that this thread has reached a sync point in a sample."""
     if partition.threads > 1:
         own = SYNC_POINTS + (2 * point + partition.thread) * STRIDE
         _store_counter(partition.counters, own, sample + 1)
@@ -175,7 +175,7 @@ def publish(partition, point, sample):  # type: ignore[no-untyped-def]
 
 @inlined
 def wait(partition, point, sample):  # type: ignore[no-untyped-def]
-    """Wait until the other thread has passed a sync point too; return False after an abort."""
+    """Wait until the other thread has reached a sync point, too; return False after an abort."""
     if partition.threads == 1:
         return True
     other = SYNC_POINTS + (2 * point + 1 - partition.thread) * STRIDE
@@ -188,7 +188,7 @@ def wait(partition, point, sample):  # type: ignore[no-untyped-def]
 
 @compiled
 def _wait_asleep(partition, other, sample):  # type: ignore[no-untyped-def]
-    """Wait without using the core, and count the sleeps."""
+    """Wait by sleeping, and count the sleeps."""
     own = SLEEPS + partition.thread * STRIDE
     while _load_counter(partition.counters, other) <= sample:
         if _load_counter(partition.counters, ABORT) != 0:
@@ -203,8 +203,8 @@ def _wait_asleep(partition, other, sample):  # type: ignore[no-untyped-def]
 def stop_if_slow(partition, sample):  # type: ignore[no-untyped-def]
     """Make this sample the last one if the threads slept often: other programs need the cores.
 
-    Called by both threads at the start of a sample; thread 0 decides, and publishes the decision
-    before their next sync point.
+    Called by both threads at the start of a sample. Thread 0 decides, and thread 1 reads the
+    decision after the next sync point.
     """
     if partition.threads > 1 and partition.thread == 0:
         sleeps = _load_counter(partition.counters, SLEEPS)
@@ -215,19 +215,19 @@ def stop_if_slow(partition, sample):  # type: ignore[no-untyped-def]
 
 @inlined
 def is_last_sample(partition, sample):  # type: ignore[no-untyped-def]
-    """Return, at the end of a sample, whether both threads stop after it."""
+    """Return whether both threads stop after this sample."""
     return partition.threads > 1 and _load_counter(partition.counters, LAST_SAMPLE) == sample
 
 
 def run_in_parallel(
-    here: Callable[[], int], there: Callable[[], int], counters: NDArray[np.int64]
+    call_a: Callable[[], int], call_b: Callable[[], int], counters: NDArray[np.int64]
 ) -> tuple[int, int]:
     """Run two compiled calls, the second in a new thread on another core.
 
     Returns:
         the results of both.
     Raises:
-        EngineUnavailable: one ended before its work was done, and the other was aborted.
+        EngineUnavailable: one call ended early, and the other was aborted.
     """
     results = [-1, -1]
 
@@ -238,18 +238,18 @@ def run_in_parallel(
             if results[n] < 0:
                 counters[ABORT] = 1
 
-    allowed, own, others = _choose_cores()
+    allowed, core_a, cores_b = _choose_cores()
 
-    def run_there() -> None:
-        _pin_thread(others)
-        call(1, there)
+    def run_call_b() -> None:
+        _pin_thread(cores_b)
+        call(1, call_b)
 
-    # started before this thread is pinned: a new thread inherits the cores of its parent
-    thread = threading.Thread(target=run_there, daemon=True)
+    # started before this thread is pinned, because a new thread inherits the cores of its parent
+    thread = threading.Thread(target=run_call_b, daemon=True)
     thread.start()
-    _pin_thread(own)
+    _pin_thread(core_a)
     try:
-        call(0, here)
+        call(0, call_a)
     finally:
         thread.join()
         _pin_thread(allowed)
@@ -261,10 +261,10 @@ def run_in_parallel(
 
 
 def _choose_cores() -> tuple[set[int], set[int], set[int]]:
-    """Return the allowed cores, that of this thread, and those for another; empty if unknown.
+    """Return the allowed cores, the core of this thread, and the cores for another thread.
 
-    By default Linux often starts a thread on the core of its parent, and needs some milliseconds
-    to notice that another core is idle.
+    By default Linux often starts a thread on the core of its parent, and needs some milliseconds to
+    move it to an idle core. All sets are empty if the system does not support pinning.
     """
     if not hasattr(os, "sched_setaffinity"):
         return set(), set(), set()
@@ -276,13 +276,13 @@ def _choose_cores() -> tuple[set[int], set[int], set[int]]:
 def _pin_thread(cores: set[int]) -> None:
     """Restrict the calling thread to some cores."""
     if cores:
-        with suppress(OSError):  # a core that has just been removed
+        with suppress(OSError):  # a core may have been removed
             os.sched_setaffinity(0, cores)
 
 
 @cache
 def _sibling_cores(core: int) -> set[int]:
-    """Return the logical cores that share a physical core with this one."""
+    """Return the logical cores of the same physical core, this one included."""
     listed = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
     try:
         parts = [part.split("-") for part in listed.read_text().strip().split(",")]
@@ -292,20 +292,21 @@ def _sibling_cores(core: int) -> set[int]:
 
 
 class ThreadCountTuner:
-    """Learns from measured times whether runs are faster with one thread or with two.
+    """Selects one thread or two by measured times.
 
-    This depends on the network, on the length of a run and on other programs, so the slower choice
-    is tried again: soon at first, and half as often each time it is slower again.
+    The faster choice depends on the network, on the length of a run and on other programs.
+    Therefore the slower choice is tried again: soon at first, and half as often each time it is
+    slower again.
 
     Attributes:
-        two_threads: the choice that was faster so far; True at first.
+        two_threads: the faster choice so far; True at first.
     """
 
-    MIN_INTERVAL, MAX_INTERVAL = 2, 64  # runs until the other choice is tried
+    MIN_INTERVAL, MAX_INTERVAL = 2, 64  # runs before the other choice is tried
 
     def __init__(self) -> None:
         self.two_threads = True
-        # seconds per sample of the last two runs: one slow run may be an accident
+        # seconds per sample of the last two runs, because one slow run may be an accident
         self._times = {True: (math.inf, math.inf), False: (math.inf, math.inf)}
         self._interval = self._countdown = self.MIN_INTERVAL
 

@@ -1,7 +1,8 @@
 """Buffers of the compiled loop: plain flat arrays.
 
-A `CpuShape` and a batch size enter; arrays of zeros leave. Zeros keep the padding finite; no other
-zero is read before it is overwritten. Called by `cpu_engine`; `sample_loop` works in the buffers.
+Input: a `CpuShape` and a batch size. Output: arrays of zeros. Zeros keep the padding finite; all
+other elements are overwritten before they are read. Called by `cpu_engine`; `sample_loop` uses the
+buffers.
 """
 
 from typing import NamedTuple
@@ -23,7 +24,7 @@ class Workspace(NamedTuple):
     x: Floats  # (B, residual_width), the input of the current layer
     past_inputs: Floats  # (lookahead * B, 2 * past_pairs), the inputs of all past taps side by side
     unpacked: Floats  # (most pairs, 2, 32), unpacked weights of one panel
-    panels_at_once: int  # panels that one row reads together
+    panels_at_once: int  # panels per read of one row
     gate_sums: Floats  # (layers, lookahead, B, 2 * gate_width); (B, ..) without lookahead
     z: Floats  # (layers, B, gate_width), gate outputs
     skip_sums: Floats  # (B, skip_width)
@@ -45,7 +46,7 @@ class BiasFrames(NamedTuple):
 
 def make_workspace(shape: CpuShape, batch: int, panels_at_once: int = 1) -> Workspace:
     """Allocate the buffers for a number of rows."""
-    # with many rows, a weight that was read already serves all of them
+    # with many rows, each weight is read once for all rows anyway
     lookahead = max(1, MAX_LOOKAHEAD // batch)
     slots = shape.layers * lookahead if lookahead > 1 else 1
     most_pairs = max(shape.residual_pairs, shape.past_pairs, shape.gate_pairs, shape.skip_pairs)
@@ -68,7 +69,7 @@ def make_workspace(shape: CpuShape, batch: int, panels_at_once: int = 1) -> Work
 
 
 def share_workspace(workspace: Workspace, shape: CpuShape) -> Workspace:
-    """Return the second thread's workspace: shared buffers, and its own past_inputs, unpacked."""
+    """Return the second thread's workspace: all buffers shared but past_inputs and unpacked."""
     own = make_workspace(shape, workspace.batch, workspace.panels_at_once)
     return workspace._replace(past_inputs=own.past_inputs, unpacked=own.unpacked)
 

@@ -1,6 +1,6 @@
 // Device primitives of cluster_kernel.cu: indices, messages between blocks, barriers, shuffles.
 //
-// Instructions of compute capability 9.0. Tests replace this file by an emulation on the CPU.
+// Uses instructions of compute capability 9.0. Tests replace this file by an emulation on the CPU.
 
 typedef unsigned long long Message;
 
@@ -66,7 +66,7 @@ DEVICE float reciprocal(float x) {
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
-// Makes the compiler compute these numbers here and not where they are used.
+// Forces the compiler to compute these numbers at this place.
 DEVICE void compute_now(float4& x) {
   asm volatile("" : "+f"(x.x), "+f"(x.y), "+f"(x.z), "+f"(x.w));
 }

@@ -1,32 +1,33 @@
 // One stream through the whole network on a cluster of thread blocks, sample after sample.
 //
-// Weights, rings, condition frames and noise enter; codes leave, or the params of one sample.
-// cluster_kernel.py compiles this file for one network, after cluster_device.cuh, which has all
-// that only a device has. Sizes are macros: LAYERS, KERNEL_SIZE; the padded widths R, G (each half
+// Input: weights, rings, condition frames and noise. Output: codes, or the params of one sample.
+// cluster_kernel.py compiles this file for one network, after cluster_device.cuh, which contains
+// all code for a device. Sizes are macros: LAYERS, KERNEL_SIZE; the padded widths R, G (each half
 // of the gate), S, P; CLASSES; BLOCKS per cluster; LAYERS_PER_BLOCK; BF16, the type of the weights
 // (arithmetic is always float32); HAS_CONDITIONS; and the threads of the four roles in each block:
 //   GATE_THREADS      the chain: current tap of a layer, then tanh and sigmoid
 //   RESIDUAL_THREADS  the chain: the residual product; then sends results to the other roles
 //   HEAD_THREADS      skip sums while the chain runs; after it hidden layer, output layer, draw
 //   TAP_THREADS       ahead of the chain: bias, condition and past taps of this block's layers
-// The chain runs through LAYERS_PER_BLOCK layers in a block and continues in the next block. Its
-// weights are in shared memory, as are those of the hidden and the output layer, whose rows are
-// divided among all blocks. The chain never waits for the weights of past taps and skips: they come
-// from the L2 cache, ahead of time.
+// The chain has LAYERS_PER_BLOCK layers in a block and continues in the next block. Its weights are
+// in shared memory, as are those of the hidden and the output layer, whose rows are distributed to
+// all blocks. The weights of past taps and skips are read from the L2 cache, ahead of time, so the
+// chain does not wait for them.
 //
-// Synchronisation. The two roles of the chain meet at named barriers, twice per layer. Everything
-// else is sent in messages of 64 bits: the number of the sample (from 1) above a float. A message
-// is stored in the shared memory of its reader, in the same block or another, by one relaxed store,
-// and the reader polls its own memory. Such a store becomes visible as a whole or not at all, so
-// the float is valid if the number is: no fence, no second round trip, no order among messages. A
-// message is overwritten only after it was read, because its sender depends on the reader:
+// Synchronisation. The two roles of the chain synchronise at named barriers, twice per layer. All
+// other data is sent in messages of 64 bits: the number of the sample (from 1) above a float. A
+// message is stored in the shared memory of its reader, in the same block or another, by one
+// relaxed store, and the reader polls its shared memory. Such a store becomes visible as a whole or
+// not at all, so the float is valid if the number is: no fence, no second round trip, and no order
+// of messages is necessary. A message is overwritten only after it was read, because its sender
+// depends on the reader:
 //   z, skip, hidden, logits: the next sample begins with a code that depends on all of them
 //   past_sums of a layer are sent after its x of the sample before was read, x after past_sums
-// All other shared memory belongs to one role, or is handed over at the chain's barriers. The
-// rings, in global memory, each belong to one role of one block.
+// All other shared memory belongs to one role, or changes its owner at the barriers of the chain.
+// Each ring, in global memory, belongs to one role of one block.
 //
-// Timeout. After MAX_POLLS polls a reader writes `status` and sets `stopped` in every block. From
-// then on no thread waits; the launch runs to its end, and Python raises an error.
+// Timeout. After MAX_POLLS polls a reader writes `status` and sets `stopped` in every block. After
+// that no thread waits; the launch ends, and Python raises an error.
 
 #if BF16
 typedef uint2 Quad;  // four weights
@@ -50,7 +51,7 @@ struct KernelArguments {
   float* params;                   // (streams, P)
   const float* frames;             // (streams, frame_count, LAYERS, 2, G), if HAS_CONDITIONS
   const long long* frame_offsets;  // (streams,), samples from the first frame to sample 0
-  const Quad* block_weights;       // (BLOCKS, BLOCK_QUADS): what a block keeps in shared memory
+  const Quad* block_weights;       // (BLOCKS, BLOCK_QUADS), in the shared memory of a block
   const Quad* past_taps;           // (LAYERS, 2 G * (KERNEL_SIZE - 1) R)
   const Quad* skips;               // (BLOCKS, LAYERS, S / BLOCKS * G)
   const float* embedding;          // (CLASSES, R)
@@ -125,7 +126,7 @@ DEVICE Message make_message(int number, int bits) {
 }
 DEVICE bool has_number(Message message, int number) { return (int)(message >> 32) == number; }
 DEVICE float float_of(Message message) { return bits_to_float((int)message); }
-// A thread's weights of a product, loaded before its inputs are there: from shared memory converted
+// A thread's weights of a product, loaded before its inputs arrive: from shared memory converted
 // to float32, from the L2 cache unconverted, because the conversion would wait for them. Weights
 // that do not fit into registers are read when they are needed.
 template <class Shape, bool FROM_L2, class Register>
@@ -229,7 +230,7 @@ struct Thread {
     }
     return make_float4(float_of(x), float_of(y), float_of(z), float_of(w));
   }
-  // Writes the input of this block's first layer: the embedded code, or what the block before sent.
+  // Writes the input of this block's first layer: the embedded code, or data of the block before.
   DEVICE void load_chain_input(float* x, int t) {
     if (rank == 0) {
       const int code = t == 0 ? (int)a.last[stream] : receive_bits(&s.code, t);
@@ -251,7 +252,7 @@ struct Thread {
         float past[Shape::PASSES];
         UNROLL for (int pass = 0; pass < Shape::PASSES; pass++)
           past[pass] = receive(&s.past_sums[i][Shape::row(index, pass)], t + 1);
-        // in layer 0 this means that sample t - 1 is over
+        // in layer 0 this means that sample t - 1 is complete
         barrier_sync(BARRIER_X, GATE_THREADS + RESIDUAL_THREADS);
         if (i == 0) load_chain_input(s.layer_input[step & 1], t);
         const float* x = s.layer_input[step & 1];
@@ -395,7 +396,7 @@ struct Thread {
   }
   // Sets all odds to 0 except the largest that together reach top_p: a class is kept if the sum of
   // all larger odds is below it; among equals the first are kept. Nothing is sorted: each thread
-  // adds up what comes before its classes.
+  // sums the odds before its classes.
   DEVICE void apply_top_p(double (&odds)[CLASSES_PER_THREAD], double top_p) {
     double before[CLASSES_PER_THREAD] = {}, all = 0;
     share_with_head(s.odds, odds);
@@ -441,7 +442,7 @@ struct Thread {
       if (odds[e] > 0 && first == P && cdf > uniform * all) first = index * CLASSES_PER_THREAD + e;
       if (odds[e] > 0) last = index * CLASSES_PER_THREAD + e;
     }
-    // any first before any last: rounding may leave a small remainder after the last class
+    // any first before any last: after rounding, the level may exceed the sum of all odds
     const int found = head_max(first < P ? 2 * P - first : last, s.warp_codes);
     return found > P ? 2 * P - found : found;
   }

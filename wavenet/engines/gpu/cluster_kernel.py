@@ -1,9 +1,9 @@
-"""The kernel for few streams: a cluster of thread blocks keeps the network on the chip.
+"""The kernel for few streams: a cluster of thread blocks stores the network on the chip.
 
-A model with rounded weights enters, with a state, noise and condition frames; codes leave, the same
-as those of the Triton kernel, or the params of one sample. Called by `gpu_engine` for few streams.
-The kernel itself is `cluster_kernel.cu`, which describes how it works. This file plans how it is
-divided among blocks and threads, packs the weights accordingly, and compiles it for a network.
+Input: a model with rounded weights, a state, noise and condition frames. Output: codes, the same as
+those of the Triton kernel, or the params of one sample. `cluster_kernel.cu` contains and describes
+the kernel. This file distributes the work to blocks and threads, packs the weights accordingly, and
+compiles the kernel for a network. Called by `gpu_engine` for few streams.
 """
 
 import ctypes
@@ -39,7 +39,7 @@ MAX_POLLS = 1 << 26  # of one wait: some seconds
 
 
 class ClusterPlan(NamedTuple):
-    """How the kernel is divided.
+    """The distribution of the work to blocks and threads.
 
     Attributes:
         blocks: per cluster.
@@ -82,7 +82,7 @@ class ClusterWeights(NamedTuple):
 
 
 class Launcher(Protocol):
-    """What runs the kernel: an `nvrtc.ClusterProgram`, or an emulation on the CPU in tests."""
+    """Launches the kernel: an `nvrtc.ClusterProgram`, or in tests an emulation on the CPU."""
 
     def launch(self, streams: int, arguments: ctypes.Structure) -> None:
         """Run the kernel, one cluster per stream."""
@@ -94,7 +94,7 @@ class ClusterKernel:
 
     Args:
         model: with weights rounded to the precision, see `tile_weights.round_gpu_weights`.
-        plan, build: for tests; by default made for the model's device.
+        plan, build: for tests; by default those of the model's device.
     Raises:
         EngineUnavailable: the kernel does not support the device, the output or the size of the
             model.
@@ -131,10 +131,10 @@ class ClusterKernel:
         frames: Tensor,
         frame_count: int,
     ) -> Tensor:
-        """Generate a sample per uniform and write the codes, or predict one sample without noise.
+        """Generate one sample per uniform and write the codes; without noise, predict one sample.
 
         Args:
-            state: its rings are changed in place, nothing else.
+            state: only its rings are changed, in place.
             noise, codes: (B, samples) float32 and int64, contiguous.
             frames: (B, frame_count, layers, 2, padded G), read if the model has conditions.
         Returns:
@@ -183,7 +183,7 @@ class ClusterKernel:
 
 
 def plan_for_device(model: WaveNet, shape: TileShape, precision: str) -> ClusterPlan:
-    """Choose the smallest cluster of the model's device that holds the model.
+    """Choose the smallest cluster of the model's device with sufficient shared memory.
 
     Raises:
         EngineUnavailable: the device is too old or too small.
@@ -206,12 +206,12 @@ def make_plan(
     memory: int = SHARED_MEMORY_BYTES,
     cluster_sizes: tuple[int, ...] = CLUSTER_SIZES,
 ) -> ClusterPlan:
-    """Choose the first of these cluster sizes that holds the model, with the fewest chain blocks.
+    """Choose the first of these cluster sizes with sufficient memory, and the fewest chain blocks.
 
     Args:
         memory: bytes of shared memory per block of the device.
     Raises:
-        EngineUnavailable: no size holds the model; the message has the bytes that it needs.
+        EngineUnavailable: no size is sufficient; the message has the bytes that the model needs.
     """
     gate, residual = (min(256, 2 * width) for width in (shape.gate_width, shape.residual_width))
     head = max(32, min(128, shape.params_width // 2))
@@ -232,7 +232,7 @@ def make_plan(
 def shared_memory_bytes(
     shape: TileShape, precision: str, blocks: int, layers_per_block: int, head_threads: int
 ) -> int:
-    """Return an upper bound of the bytes of a block: `SharedMemory` of the kernel, and weights."""
+    """Return an upper bound of the shared memory of a block in bytes, weights included."""
     r, g, s, p = shape.residual_width, shape.gate_width, shape.skip_width, shape.params_width
     chain_blocks = -(-shape.layers // layers_per_block)
     tap_layers = -(-shape.layers // (blocks - chain_blocks or blocks))
@@ -246,7 +246,7 @@ def shared_memory_bytes(
 def kernel_macros(
     shape: TileShape, plan: ClusterPlan, precision: str, has_conditions: bool
 ) -> dict[str, int]:
-    """Return the macros that the kernel is compiled with."""
+    """Return the macros of the kernel."""
     return {
         "LAYERS": shape.layers,
         "KERNEL_SIZE": shape.kernel_size,
@@ -280,7 +280,7 @@ def compile_program(
 
 
 def read_source() -> str:
-    """Return the source that is compiled for a device."""
+    """Return the CUDA C++ source for a device."""
     return "".join(path.read_text(encoding="utf-8") for path in SOURCES)
 
 
@@ -340,7 +340,7 @@ def _pack_layers(
 
 
 def pack_quads(rows: Tensor, threads: int) -> Tensor:
-    """Order matrices (.., N, K) by the thread that reads each quad of weights: (.., N * K).
+    """Order matrices (.., N, K) by the threads that read the quads of weights: (.., N * K).
 
     See `Product` in the kernel.
     """

@@ -1,9 +1,10 @@
-"""The cached step recorded once and replayed: any model, any distribution, on a GPU.
+"""The engine `graph`: one `step` captured in a CUDA graph and replayed, for any model on a GPU.
 
-From Python, one sample is about a hundred small launches, and starting them takes longer than their
-work. Here everything that changes between samples (time, codes, the memory's cursor) is on the
-device, so one recording, a CUDA graph, serves all samples. On another device the same body runs
-from Python, which is how it is tested without a GPU.
+Input: a conditioning and noise. Output: codes or params. From Python, one sample needs about a
+hundred small launches, and starting them takes longer than their work. Here all values that change
+between samples (time, codes, the memory's cursor) are on the device, so one graph generates all
+samples. On other devices the same function is called from Python, so that it can be tested without
+a GPU. Called by `registry`.
 """
 
 from collections.abc import Callable
@@ -23,19 +24,19 @@ SAMPLES_AHEAD = 256  # samples for which noise and biases are on the device at o
 
 
 @dataclass
-class Recording:
-    """What a graph reads and writes, always in the same memory.
+class CapturedGraph:
+    """The buffers that a graph reads and writes, always at the same addresses.
 
     Attributes:
-        source: the memory of its state; it shares tensors with `memory`.
-        memory: the source with every changing number on the device.
+        source: the memory of the state; it shares tensors with `memory`.
+        memory: the source with its counters on the device.
         sampling: the settings of the draw.
         last: (B,), the newest codes.
         time: (1,) int64, samples since `_rewind`.
         noise, codes: (clips, samples ahead).
-        frames: (B, frames under these samples, layers, bias width), or None.
+        frames: (B, frames of these samples, layers, bias width), or None.
         frame_offsets: (B,), samples from the first frame to sample 0.
-        graph: the recorded step; None before the first sample, and on a CPU.
+        graph: the captured step; None before the first sample, and on a CPU.
     """
 
     source: Memory
@@ -52,58 +53,54 @@ class Recording:
 
 @dataclass
 class GraphState(State):
-    """`recording` is created by the first run, and again for another memory or other settings."""
+    """A state with its graph; `captured` is replaced if the memory or the settings change."""
 
-    recording: Recording | None = None
+    captured: CapturedGraph | None = None
 
 
 class GraphEngine(SteppedEngine):
-    """See the module; on a CPU it gains nothing."""
+    """The engine that replays a CUDA graph per sample; on a CPU it is not faster than `cached`."""
 
     name = "graph"
 
     def start(self, conditioning: Conditioning) -> GraphState:
-        """Return a state without a recording."""
+        """Return a state without a graph."""
         return GraphState(**vars(super().start(conditioning)))
 
     def _step(self, state: State) -> Tensor:
-        recording = self._prepare(state, SamplingConfig(), 1)
-        self._rewind(recording, state)
-        params = self._predict(recording, state.conditioning.hop_length)
+        captured = self._prepare(state, SamplingConfig(), 1)
+        self._rewind(captured, state)
+        params = self._predict(captured, state.conditioning.hop_length)
         state.memory.advance(1)
         return params
 
     def _run(self, state: State, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
-        """Replay the step n times; the first time, after one sample, it is recorded."""
+        """Replay the step n times; capture it after the first sample of a state."""
         assert isinstance(state, GraphState)
-        recording, hop = state.recording, state.conditioning.hop_length
-        if (
-            recording is None
-            or recording.source is not state.memory
-            or recording.sampling != sampling
-        ):
-            recording = state.recording = self._prepare(state, sampling, SAMPLES_AHEAD)
+        captured, hop = state.captured, state.conditioning.hop_length
+        if captured is None or captured.source is not state.memory or captured.sampling != sampling:
+            captured = state.captured = self._prepare(state, sampling, SAMPLES_AHEAD)
         codes = torch.empty(noise.shape[0], n, dtype=torch.int64, device=noise.device)
         for begin in range(0, n, SAMPLES_AHEAD):
             part = noise[:, begin : min(begin + SAMPLES_AHEAD, n)]
             count = part.shape[1]
-            self._rewind(recording, state)
-            recording.noise[:, :count] = part
+            self._rewind(captured, state)
+            captured.noise[:, :count] = part
             for _ in range(count):
-                self._replay(recording, hop)
-            codes[:, begin : begin + count] = recording.codes[:, :count]
-            state.last = recording.last.clone()
+                self._replay(captured, hop)
+            codes[:, begin : begin + count] = captured.codes[:, :count]
+            state.last = captured.last.clone()
             state.position = state.position + count
             state.memory.advance(count)
         return codes
 
-    def _prepare(self, state: State, sampling: SamplingConfig, samples: int) -> Recording:
-        """Allocate the tensors of a graph for some samples; `_rewind` sets their values."""
+    def _prepare(self, state: State, sampling: SamplingConfig, samples: int) -> CapturedGraph:
+        """Allocate the buffers of a graph for some samples; `_rewind` sets their values."""
         rows, device = state.position.shape[0], state.position.device
         conditioning, hop = state.conditioning, state.conditioning.hop_length
         first = torch.zeros_like(state.position)
         clips = rows // rows_per_clip(sampling)
-        return Recording(
+        return CapturedGraph(
             state.memory,
             state.memory.on_device(),
             sampling,
@@ -115,60 +112,58 @@ class GraphEngine(SteppedEngine):
             first,
         )
 
-    def _rewind(self, recording: Recording, state: State) -> None:
-        """Set the recording to where the state stands, with the biases of the next samples."""
+    def _rewind(self, captured: CapturedGraph, state: State) -> None:
+        """Copy the state and the biases of the next samples into the graph's buffers."""
         hop = state.conditioning.hop_length
-        recording.last.copy_(state.last)
-        recording.time.zero_()
-        recording.memory.synchronize(state.memory)
-        recording.frame_offsets.copy_(state.position % hop)
-        if recording.frames is not None:
-            count = recording.frames.shape[1]
+        captured.last.copy_(state.last)
+        captured.time.zero_()
+        captured.memory.synchronize(state.memory)
+        captured.frame_offsets.copy_(state.position % hop)
+        if captured.frames is not None:
+            count = captured.frames.shape[1]
             frames = state.conditioning.biases(state.position // hop, count)
             assert frames is not None
-            recording.frames.copy_(frames)
+            captured.frames.copy_(frames)
 
-    def _replay(self, recording: Recording, hop: int) -> None:
-        """Generate one sample, by the graph if it is recorded."""
-        if recording.graph is not None:
-            recording.graph.replay()
+    def _replay(self, captured: CapturedGraph, hop: int) -> None:
+        """Generate one sample, by the graph if it is captured."""
+        if captured.graph is not None:
+            captured.graph.replay()
             return
-        # run once before recording: libraries initialise themselves at the first call
-        self._sample(recording, hop)
-        device = recording.last.device
-        recording.graph = _record(lambda: self._sample(recording, hop), device)
+        # call it once before the capture, because libraries initialise themselves at the first call
+        self._sample(captured, hop)
+        device = captured.last.device
+        captured.graph = _capture(lambda: self._sample(captured, hop), device)
 
-    def _sample(self, recording: Recording, hop: int) -> None:
-        """Predict, draw and accept a sample; depends on nothing that only Python knows."""
-        uniforms = recording.noise.index_select(1, recording.time)
-        codes = self._draw(self._predict(recording, hop), recording.sampling, uniforms)
-        recording.codes.index_copy_(1, recording.time, codes)
-        recording.last.copy_(codes[:, 0].repeat_interleave(rows_per_clip(recording.sampling)))
-        recording.time.add_(1)
+    def _sample(self, captured: CapturedGraph, hop: int) -> None:
+        """Predict, draw and accept a sample; use no Python numbers that change."""
+        uniforms = captured.noise.index_select(1, captured.time)
+        codes = self._draw(self._predict(captured, hop), captured.sampling, uniforms)
+        captured.codes.index_copy_(1, captured.time, codes)
+        captured.last.copy_(codes[:, 0].repeat_interleave(rows_per_clip(captured.sampling)))
+        captured.time.add_(1)
 
-    def _predict(self, recording: Recording, hop: int) -> Tensor:
-        """Send the newest code through the network: params (B, P)."""
+    def _predict(self, captured: CapturedGraph, hop: int) -> Tensor:
+        """Compute params (B, P) from the newest codes."""
         bias = None
-        if recording.frames is not None:
-            bias = interpolate_biases(
-                recording.frames, recording.frame_offsets + recording.time, hop
-            )
-        return self.model.step(recording.memory, recording.last, bias)
+        if captured.frames is not None:
+            bias = interpolate_biases(captured.frames, captured.frame_offsets + captured.time, hop)
+        return self.model.step(captured.memory, captured.last, bias)
 
 
-def _record(body: Callable[[], None], device: torch.device) -> torch.cuda.CUDAGraph | None:
-    """Record what a call does on a GPU, without doing it; return None on another device."""
+def _capture(body: Callable[[], None], device: torch.device) -> torch.cuda.CUDAGraph | None:
+    """Capture the operations of a call on a GPU, without results; return None on another device."""
     if device.type != "cuda":
         return None
     graph = torch.cuda.CUDAGraph()
     try:
-        # other threads may continue with their own work
+        # other threads may use the GPU meanwhile
         with torch.cuda.device(device), torch.cuda.graph(graph, capture_error_mode="thread_local"):
             body()
     except (torch.OutOfMemoryError, torch.AcceleratorError):
         raise  # an error of the device, not of the step
     except RuntimeError as error:
         raise EngineUnavailable(
-            f"the step of this model cannot be recorded ({error}); use the engine cached"
+            f"the step of this model cannot be captured ({error}); use the engine cached"
         ) from None
     return graph

@@ -1,13 +1,14 @@
-"""The compiled engine for a GPU: one kernel runs all layers and all samples.
+"""The engine `gpu`: one kernel computes all layers and all samples.
 
-The same protocol and the same numbers as the engine `cached`, for a few streams or thousands.
-Weights are stored in float32 or in bf16; arithmetic is float32 to the last few bits with both. The
-kernel is in `triton_kernels`; few streams use `cluster_kernel` instead if the device supports it.
-The package docstring describes the plan. Called by `registry.make_engine`.
+Input: a conditioning and noise. Output: codes or params, as of the engine `cached`, for a few
+streams or thousands. Weights are stored in float32 or in bf16; the results equal float32 arithmetic
+to the last few bits with both. The kernel is in `triton_kernels`; few streams use `cluster_kernel`
+instead if the device supports it. The package docstring describes the plan. Called by
+`registry.make_engine`.
 
-Triton is part of GPU builds of torch. On a CPU its interpreter can replace the compiler, very
-slowly, if TRITON_INTERPRET=1 is in the environment before triton is first imported; tests run this
-engine so.
+Triton is part of GPU builds of torch. On a CPU its interpreter can replace the compiler if
+TRITON_INTERPRET=1 is in the environment before triton is first imported. The interpreter is very
+slow; tests use it.
 """
 
 import os
@@ -37,9 +38,9 @@ from wavenet.model.memory import RingMemory
 from wavenet.model.wavenet import WaveNet
 from wavenet.sampling import SamplingConfig, rows_per_clip
 
-# Maximum of streams, and the streams and warps of a program. Few streams use as many programs as
-# possible; with many, a program reads each weight once for more streams. Calculated for 132
-# multiprocessors, not yet tuned on a device.
+# Maximum of streams, and the streams and warps of a program. For few streams there are as many
+# programs as possible; for many, a program reads each weight once for more streams. Calculated for
+# 132 multiprocessors, not yet tuned on a device.
 TILES = ((2_048, (16, 8)), (8_192, (32, 8)))
 LARGEST_TILE = (64, 8)
 MAX_DRAW_LOGITS = 2_048  # in registers while codes are drawn
@@ -50,11 +51,11 @@ MIN_CAPABILITY = (8, 0)  # compute capability: the first with bfloat16
 
 
 class GpuEngine(SteppedEngine):
-    """See the module.
+    """The engine that generates all samples of a run by one launch of a kernel.
 
     Attributes:
-        model: what this engine runs; in bf16 a copy with the rounded weights.
-        cluster_reason: why few streams use the Triton kernel too; "" if they use `cluster_kernel`.
+        model: the model that this engine runs; in bf16 a copy with the rounded weights.
+        cluster_reason: why few streams use the Triton kernel, too; "" if they use `cluster_kernel`.
 
     Args:
         model: on a CUDA device.
@@ -100,12 +101,12 @@ class GpuEngine(SteppedEngine):
         return self._launch(state, SamplingConfig(), None, None)
 
     def _run(self, state: State, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
-        """Generate n samples of each clip, in one launch unless their frames take much memory."""
+        """Generate n samples of each clip, in one launch unless the frames need too much memory."""
         codes = torch.empty(noise.shape[0], n, dtype=torch.int64, device=noise.device)
         most = self._max_samples(state)
         for begin in range(0, n, most):
             part = noise[:, begin : min(begin + most, n)]
-            # a copy: triton would compile again for a slice that begins at an unaligned address
+            # a copy, because triton would compile again for a slice at an unaligned address
             part = part.clone(memory_format=torch.contiguous_format)
             drawn = torch.empty(part.shape, dtype=torch.int64, device=noise.device)
             self._launch(state, sampling, part, drawn)
@@ -115,7 +116,7 @@ class GpuEngine(SteppedEngine):
         return codes
 
     def _max_samples(self, state: State) -> int:
-        """Return the number of samples whose condition frames fit into memory."""
+        """Return the largest number of samples whose condition frames fit into memory."""
         if state.conditioning.network is None:
             return MAX_SAMPLES
         shape = self._shape
@@ -127,7 +128,7 @@ class GpuEngine(SteppedEngine):
     def _launch(
         self, state: State, sampling: SamplingConfig, noise: Tensor | None, codes: Tensor | None
     ) -> Tensor:
-        """Generate a sample per uniform and write the codes, or predict one sample without noise.
+        """Generate one sample per uniform and write the codes; without noise, predict one sample.
 
         Returns:
             params (B, P) of the last sample.
@@ -153,7 +154,7 @@ class GpuEngine(SteppedEngine):
         frames: Tensor,
         frame_count: int,
     ) -> Tensor:
-        """Do `_launch` with the Triton kernel; params are padded to whole tiles."""
+        """Implement `_launch` by the Triton kernel; params are padded to whole tiles."""
         shape, streams, device = self._shape, state.position.shape[0], state.position.device
         memory, hop = state.memory, state.conditioning.hop_length
         assert isinstance(memory, RingMemory)
@@ -200,27 +201,27 @@ class GpuEngine(SteppedEngine):
         return params
 
     def _frames(self, state: State, samples: int) -> tuple[Tensor, int]:
-        """Compute the padded condition frames under the next samples; return them and their count.
+        """Compute the padded condition frames of the next samples; return them and their number.
 
-        Without conditions the kernels do not read them.
+        Without conditions the result is an unused tensor and 0.
         """
         hop = state.conditioning.hop_length
         count = frames_needed(int((state.position % hop).max()), samples, hop)
         frames = state.conditioning.biases(state.position // hop, count)
         if frames is None:
-            return self._weights.biases, 0  # any tensor
+            return self._weights.biases, 0
         return pad_frames(frames, self._shape), count
 
 
 def choose_tile(streams: int) -> tuple[int, int]:
-    """Return the number of streams that a program advances, and of its warps."""
+    """Return the numbers of streams and of warps of a program."""
     return next((tile for most, tile in TILES if streams <= most), LARGEST_TILE)
 
 
 def _kernel_constants(
     shape: TileShape, rules: SamplingRules, draw: bool, tile: int
 ) -> dict[str, Any]:
-    """Return the constants that the kernel is compiled with."""
+    """Return the compile-time constants of the kernel."""
     ancestral = draw and not rules.greedy
     guided = draw and rules.guidance != 1
     width = shape.params_width if shape.family == CATEGORICAL else shape.components_width
@@ -254,7 +255,7 @@ def _is_interpreted() -> bool:
 
 
 def _check_device(device: torch.device) -> None:
-    """Check that a device is a GPU and not too old."""
+    """Check that a device is a GPU of sufficient compute capability."""
     if device.type == "cuda":
         capability = torch.cuda.get_device_capability(device)
         if capability < MIN_CAPABILITY:
@@ -281,7 +282,7 @@ def _check_model(model: WaveNet, shape: TileShape, precision: str) -> None:
 
 
 def _import_kernels() -> Any:
-    """Import the kernels, and triton with them."""
+    """Import the kernels and triton."""
     missing = "the engine gpu needs triton, which cannot be imported; use the engine graph"
     if find_spec("triton") is None:
         raise EngineUnavailable(missing)
@@ -297,7 +298,7 @@ def _import_kernels() -> Any:
 
 
 def _make_cluster_kernel(model: WaveNet, precision: str) -> tuple[ClusterKernel | None, str]:
-    """Build the kernel for few streams, or return why there is none."""
+    """Build the kernel for few streams; return it and "", or None and the reason."""
     try:
         return ClusterKernel(model, precision), ""
     except EngineUnavailable as error:
@@ -305,5 +306,5 @@ def _make_cluster_kernel(model: WaveNet, precision: str) -> tuple[ClusterKernel 
 
 
 def _device_context(device: torch.device) -> AbstractContextManager[Any]:
-    """Make a GPU the current device for a launch."""
+    """Return a context in which the GPU is the current device."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -1,8 +1,8 @@
 """Compile CUDA C++ at run time, and launch it on clusters of thread blocks.
 
-Source and macros enter, a cubin leaves; a cubin becomes a `ClusterProgram` that is launched with
-arguments. NVRTC and the driver API are in the package cuda-bindings, which CUDA builds of torch
-install. Compiling needs no GPU. Called by `cluster_kernel`.
+Input: source and macros. Output: a cubin, from which a `ClusterProgram` is built and launched.
+NVRTC and the driver API are in the package cuda-bindings, a dependency of CUDA builds of torch.
+Compiling needs no GPU. Called by `cluster_kernel`.
 """
 
 import ctypes
@@ -55,9 +55,9 @@ class ClusterProgram:
     """A kernel on a device, launched with one cluster per stream.
 
     Args:
-        device: where it runs.
-        cubin: with the kernel.
-        name: of the kernel, whose only parameter is a structure.
+        device: a GPU.
+        cubin: contains the kernel.
+        name: of the kernel; its only parameter is a structure.
         blocks: per cluster.
         threads: per block.
         shared_memory: bytes per block.
@@ -81,7 +81,7 @@ class ClusterProgram:
             self._load(cubin, name)
 
     def _load(self, cubin: Cubin, name: str) -> None:
-        """Load the kernel, and check that a cluster of this size can run."""
+        """Load the kernel, and check that the device supports a cluster of this size."""
         driver, (blocks, _, shared_memory) = self._driver, self._sizes
         self._module = _check(driver.cuModuleLoadData(cubin.code))
         self._kernel = _check(driver.cuModuleGetFunction(self._module, name.encode()))
@@ -137,7 +137,7 @@ def import_bindings() -> tuple[Any, Any]:
 
 
 def _check(answer: tuple[Any, ...]) -> Any:
-    """Return the value of a CUDA call, after its result code."""
+    """Check the result code of a CUDA call and return its value."""
     result, *values = answer
     if int(result):
         raise EngineUnavailable(f"CUDA failed with {result.name}")
@@ -145,7 +145,7 @@ def _check(answer: tuple[Any, ...]) -> Any:
 
 
 def _read_bytes(get_size: Any, read: Any, program: Any) -> bytes:
-    """Read bytes whose number NVRTC reports first."""
+    """Read bytes from NVRTC, after reading their number."""
     buffer = b" " * _check(get_size(program))
     _check(read(program, buffer))
     return buffer

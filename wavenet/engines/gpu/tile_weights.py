@@ -1,9 +1,9 @@
 """Pack a model's weights in the layout that the Triton kernel reads.
 
-A model and a precision enter; `TileShape` and `TileWeights` leave. All widths are padded to powers
-of two of 16 or more, the sizes of the kernel's products. The padding of weights and biases is
-zeros, so padded channels stay zero and change nothing; padded classes are excluded when codes are
-drawn. Called by `gpu_engine`; `cluster_kernel` uses the shape.
+Input: a model and a precision. Output: `TileShape` and `TileWeights`. All widths are padded to
+powers of two of 16 or more, the sizes of the kernel's products. Weights and biases are padded with
+zeros, so padded channels stay zero and do not change the results; padded classes are excluded when
+codes are drawn. Called by `gpu_engine`; `cluster_kernel` uses the shape.
 """
 
 import copy
@@ -23,7 +23,7 @@ MIN_WIDTH = 16  # the smallest side of a product of the tensor cores
 # and other data needs a part of it. Devices with less get proportionally smaller tiles.
 MAX_TILE_BYTES, SHARED_MEMORY_BYTES = 160 << 10, 227 << 10
 MAX_CHUNK_SIZE = {"fp32": 32, "bf16": 64}  # inputs per chunk of a product
-MAX_CHUNK_BYTES = 64 << 10  # weights of a chunk; several chunks are loaded ahead
+MAX_CHUNK_BYTES = 64 << 10  # of the weights of a chunk; several chunks are loaded ahead
 # Inputs that a layer multiplies at once; products of wider layers are split into chunks. Products
 # in float32 use no tensor cores and need many registers.
 MAX_INPUTS = {"fp32": 64, "bf16": 128}
@@ -66,7 +66,7 @@ class TileWeights(NamedTuple):
 
 
 def make_tile_shape(model: WaveNet, precision: str) -> TileShape:
-    """Compute the sizes."""
+    """Compute the sizes of a model."""
     config = model.config
     residual, gate, skip, params = (
         pad_width(width)
@@ -100,14 +100,14 @@ def make_tile_shape(model: WaveNet, precision: str) -> TileShape:
 
 
 def pad_width(width: int) -> int:
-    """Return the power of two that a width is padded to."""
+    """Return the padded width, a power of two."""
     return max(MIN_WIDTH, 1 << (width - 1).bit_length())
 
 
 def check_tile_size(
     shape: TileShape, precision: str, shared_memory: int = SHARED_MEMORY_BYTES
 ) -> None:
-    """Check that the weights of a network pass through shared memory.
+    """Check that the largest tile of weights fits into shared memory.
 
     Args:
         shared_memory: bytes per block of the device.

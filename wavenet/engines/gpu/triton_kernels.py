@@ -1,11 +1,11 @@
 """The Triton kernel of the GPU engine: a tile of streams through all layers and all samples.
 
-Packed weights, rings, condition frames and noise enter; codes leave, or the params of one sample.
-Called by `gpu_engine`. One program advances TILE streams from the first sample to the last and
-never waits for another program. Its activations stay on the chip, except those that the next
-product reads in chunks: they pass through `workspace`, a small buffer of the program in global
-memory. Threads of a program read rings, workspace and codes that other threads of it wrote, hence
-the barriers. Rows after the last stream repeat it, and their results are not stored.
+Input: packed weights, rings, condition frames and noise. Output: codes, or the params of one
+sample. Called by `gpu_engine`. One program advances TILE streams from the first sample to the last
+and does not wait for other programs. Activations stay on the chip, except those that the next
+product reads in chunks: these are stored in `workspace`, a small buffer of the program in global
+memory. Threads of a program read rings, workspace and codes that other threads of the program
+wrote, hence the barriers. Rows after the last stream repeat it, and their results are not stored.
 
 Widths R, G, S and P are padded to powers of two; `tile_weights` packs weights and biases.
 """
@@ -18,8 +18,8 @@ from wavenet.engines.gpu.triton_sampling import draw_codes
 
 __all__ = ["INTERPRETED", "OutOfResources", "advance"]
 
-# The interpreter, used without a GPU, multiplies the bits of 16-bit floats as integers. There they
-# are converted to float32 first, which changes no product.
+# The interpreter, used without a GPU, multiplies the bits of 16-bit floats as integers. There,
+# these floats are converted to float32 first, which changes no product.
 INTERPRETED = tl.constexpr(bool(triton.knobs.runtime.interpret))
 
 
@@ -241,7 +241,7 @@ def advance(  # type: ignore[no-untyped-def]
             HAS_CONDITIONS.
         workspace: (whole tiles, R + LAYERS * G + 2 * S), a buffer.
         params: (whole tiles, P), written.
-        DRAW: draw codes; without it only `params` is wanted, and samples is 1.
+        DRAW: draw codes; otherwise only `params` is computed, and samples is 1.
         DRAW_TILE: clips for which codes are drawn at once.
     """
     first = tl.program_id(0) * TILE

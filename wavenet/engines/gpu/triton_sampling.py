@@ -1,7 +1,7 @@
 """Draw codes inside the Triton kernel, by the rules of `wavenet.sampling` and `model.mixtures`.
 
-Params and uniforms of a few clips enter; their codes leave. Called by `triton_kernels`. Arithmetic
-is float64, as in those modules, so the same params draw the same code. Nothing is sorted: the k-th
+Input: params and uniforms of a few clips. Output: codes. Called by `triton_kernels`. Arithmetic is
+float64, as in those modules, so the same params draw the same code. Nothing is sorted: the k-th
 largest logit and the smallest probability that top-p keeps are found by bisection over all floats,
 which are ordered like integers ("ordinals").
 
@@ -182,7 +182,7 @@ def draw_mixture(  # type: ignore[no-untyped-def]
         (D,) int32, 0 to 2**BITS - 1.
     """
     largest = tl.maximum(tl.maximum(tl.abs(logits), tl.abs(means)), tl.abs(log_scales))
-    # each on its own, because a maximum may ignore NaN
+    # each separately, because a maximum may ignore NaN
     not_nan = (logits == logits) & (means == means) & (log_scales == log_scales)
     finite = (largest < float("inf")) & not_nan
     broken = tl.max(tl.where(valid & (finite == 0), 1, 0), axis=1)

@@ -1,8 +1,9 @@
-"""Filter a vocoder's output until it has the mel frames of its request.
+"""Mel matching of a vocoder's clip to the mel frames of its request.
 
-A clip and its frames enter, a waveform leaves (`audio_utils.mel_matching`). A drawn clip is noisier
-than its frames, most of all from a model that is not fully trained. The filter removes what the
-frames do not have, and keeps the voice.
+Input: a clip and its frame features. Output: a filtered waveform (`audio_utils.mel_matching`). A
+drawn clip is noisier than its frames, most of all from a model that is not fully trained. The
+filter removes energy that the frames do not contain, and keeps the voice. Called by the command
+line, the studio and the evaluation.
 """
 
 from torch import Tensor
@@ -18,12 +19,12 @@ def match_request_mel(
     frame_features: Tensor,
     iterations: int = DEFAULT_ITERATIONS,
 ) -> Tensor:
-    """Filter one clip.
+    """Filter a clip until its mel frames are those of its request.
 
     Args:
-        waveform: (T,) float32, what the model generated from the frames.
+        waveform: (T,) float32, generated from the frames.
         frame_features: (F, columns) of all local conditions.
-        iterations: of the filter; 0 changes nothing.
+        iterations: number of filter passes; with 0 the waveform is unchanged.
     Returns:
         (T,) float32; peaks may exceed +-1.
     Raises:
