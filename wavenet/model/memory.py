@@ -124,7 +124,7 @@ class RingMemory(Memory):
 
     def taps(self, layer: int, dilation: int, count: int) -> list[Tensor]:
         """Return the inputs of a layer's past taps, the oldest first: count x (B, width)."""
-        # A view of one ring would cost 2 microseconds per call, so slots of the whole tensor are read.
+        # Slots of the whole tensor: a view of one ring costs 2 microseconds per call.
         begin, end = self.edges[layer : layer + 2]
         slots = [begin + (self.cursor + k * dilation) % (end - begin) for k in range(count)]
         return [self.rings.select(1, slot) for slot in slots]
