@@ -1,7 +1,9 @@
 """Rules of the whole project: requirements, file sizes, links, safe reading of files."""
 
+import ast
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,17 @@ def test_files_are_short_and_have_a_docstring(path):
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= 600
     assert text.startswith('"""')
+
+
+def test_no_two_classes_share_a_name():
+    """Also with and without an underscore, so that a word means one thing."""
+    classes = [
+        node.name.lstrip("_")
+        for path in SOURCES
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert [name for name, count in Counter(classes).items() if count > 1] == []
 
 
 def test_the_readme_map_lists_exactly_the_existing_parts():

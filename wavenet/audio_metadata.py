@@ -107,11 +107,12 @@ def list_audio_paths(folder: Path, on_error: Callable[[str], None] = _ignore_err
         relative = os.path.relpath(root, folder).replace(os.sep, "/")
         prefix = "" if relative == "." else f"{relative}/"
         # a folder named like a recording is kept, so that reading it reports an error
-        paths += [prefix + name for name in (*folders, *files) if _is_audio(name)]
+        paths += [prefix + name for name in (*folders, *files) if is_audio_name(name)]
     return sorted(paths, key=lambda path: path.replace("/", "\0"))
 
 
-def _is_audio(name: str) -> bool:
+def is_audio_name(name: str) -> bool:
+    """Return whether a file name has a suffix of an audio format."""
     return name.lower().endswith(AUDIO_SUFFIXES) and name.lower() not in AUDIO_SUFFIXES
 
 

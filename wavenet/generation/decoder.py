@@ -83,7 +83,7 @@ class CommittedWindow(NamedTuple):
 
 
 @dataclass
-class _Batch:
+class _BatchState:
     """A state and its clips; each clip has `rows_per_clip` rows."""
 
     state: Any
@@ -110,9 +110,9 @@ class BatchDecoder:
         self._engine, self._sampling = engine, sampling
         self._window_samples, self._decode = window_samples, decode
         self._rows = rows_per_clip(sampling)
-        self._current: _Batch | None = None
+        self._current: _BatchState | None = None
         # copies of the batch before each window that may be drawn again
-        self._earlier: deque[_Batch] = deque(maxlen=HELD_BACK_WINDOWS)
+        self._earlier: deque[_BatchState] = deque(maxlen=HELD_BACK_WINDOWS)
 
     @property
     def clips(self) -> list[ActiveClip]:
@@ -126,7 +126,7 @@ class BatchDecoder:
         conditioning = reduce(Conditioning.join, [clip.conditioning for clip in clips])
         state = self._engine.start(conditioning)
         self._engine.prefill(state, [clip.prompt for clip in clips for _ in range(self._rows)])
-        self._current = self._join(self._current, _Batch(state, list(clips)))
+        self._current = self._join(self._current, _BatchState(state, list(clips)))
 
     def advance(self) -> list[CommittedWindow]:
         """Draw one window of every clip; return the final windows.
@@ -137,7 +137,7 @@ class BatchDecoder:
         assert self._current is not None
         clips = self._current.clips
         if any(clip.detector for clip in clips):
-            self._earlier.append(_Batch(self._engine.clone(self._current.state), clips))
+            self._earlier.append(_BatchState(self._engine.clone(self._current.state), clips))
         self._current, windows = self._draw(self._current, [(clip.drawn, 0) for clip in clips])
         for clip, window in zip(clips, windows, strict=True):
             clip.history.append(window)
@@ -182,8 +182,8 @@ class BatchDecoder:
         return Retry(clip.index, first, last, reason, clip.attempts - attempts_before, solved)
 
     def _draw(
-        self, batch: _Batch, places: Sequence[tuple[int, int]]
-    ) -> tuple[_Batch, list[Window]]:
+        self, batch: _BatchState, places: Sequence[tuple[int, int]]
+    ) -> tuple[_BatchState, list[Window]]:
         """Draw one window per clip; shorter if the clip ends within it.
 
         Args:
@@ -220,28 +220,28 @@ class BatchDecoder:
         first, attempt = place
         return clip.noise(first + made + attempt * RETRY_NOISE_OFFSET, n)
 
-    def _restrict(self, batch: _Batch, clips: list[ActiveClip]) -> _Batch:
+    def _restrict(self, batch: _BatchState, clips: list[ActiveClip]) -> _BatchState:
         """Return the batch restricted to `clips`; the batch itself if these are all."""
         if len(clips) == len(batch.clips):
             return batch
         if not clips:
-            return _Batch(None, [])
+            return _BatchState(None, [])
         places = [batch.clips.index(clip) for clip in clips]
         index = [self._rows * place + k for place in places for k in range(self._rows)]
-        return _Batch(self._engine.select(batch.state, index), clips)
+        return _BatchState(self._engine.select(batch.state, index), clips)
 
-    def _copy_one(self, batch: _Batch, clip: ActiveClip) -> _Batch:
+    def _copy_one(self, batch: _BatchState, clip: ActiveClip) -> _BatchState:
         """Return a batch that is a copy of one clip."""
         kept = self._restrict(batch, [clip])
-        return kept if kept is not batch else _Batch(self._engine.clone(batch.state), [clip])
+        return kept if kept is not batch else _BatchState(self._engine.clone(batch.state), [clip])
 
-    def _join(self, batch: _Batch | None, other: _Batch) -> _Batch:
+    def _join(self, batch: _BatchState | None, other: _BatchState) -> _BatchState:
         if batch is None or not batch.clips:
             return other
         state = self._engine.join(batch.state, other.state)
-        return _Batch(state, [*batch.clips, *other.clips])
+        return _BatchState(state, [*batch.clips, *other.clips])
 
-    def _replace(self, batch: _Batch, redrawn: _Batch) -> None:
+    def _replace(self, batch: _BatchState, redrawn: _BatchState) -> None:
         """Replace one clip of a batch by a copy of the redrawn clip."""
         (clip,) = redrawn.clips
         others = self._restrict(batch, [other for other in batch.clips if other is not clip])

@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from audio_utils import io
 from audio_utils.analysis import is_clipped, silent_fraction
 from audio_utils.errors import AudioError
-from wavenet.audio_metadata import AUDIO_SUFFIXES, AudioFile, find_audio_files, find_metadata
+from wavenet.audio_metadata import AudioFile, find_audio_files, find_metadata, is_audio_name
 from wavenet.corpus.format import is_corpus, read_corpus_report
 from wavenet.corpus.reader import Corpus
 
@@ -147,7 +147,7 @@ def guess_pattern(names: Sequence[str]) -> str | None:
     Returns:
         None if the names differ in shape, or if no part of them distinguishes groups of files.
     """
-    stems = [PurePath(name).stem if _is_audio(name) else name for name in names]
+    stems = [PurePath(name).stem if is_audio_name(name) else name for name in names]
     for separators in ("_-", "_", "-"):
         shapes = {tuple(c for c in stem if c in separators) for stem in stems}
         parts = [re.split(f"[{separators}]", stem) for stem in stems]
@@ -158,10 +158,6 @@ def guess_pattern(names: Sequence[str]) -> str | None:
             fields = [f"{{field{n}}}" for n in range(1, len(columns) + 1)]
             return "".join(map("".join, zip(fields, (*shapes.pop(), ""), strict=True)))
     return None
-
-
-def _is_audio(name: str) -> bool:
-    return PurePath(name).suffix.lower() in AUDIO_SUFFIXES
 
 
 def _increment(counts: Mapping[int, int], key: int) -> dict[int, int]:

@@ -29,7 +29,7 @@ from wavenet.ui import recording_measures
 from wavenet.ui.checkpoint_controls import (
     MAX_LABELS,
     MAX_NUMBERS,
-    condition_values,
+    condition_values_of_controls,
     show_conditions,
 )
 from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
@@ -334,14 +334,14 @@ def score_recording(
         root: folder of checkpoint folders.
         path: path of an upload, or None.
         name: name of the checkpoint.
-        conditions: values of number fields and dropdowns, see `condition_values`.
+        conditions: values of number fields and dropdowns, see `condition_values_of_controls`.
     Raises:
         gr.Error: the recording cannot be scored; the last update shows the same sentence.
     """
     try:
         yield {**_score_cleared(), "score": _visible(status_note(f"Scoring with {name} …"))}
         checkpoint = load_checkpoint(root, name)
-        values = condition_values(checkpoint.config.model, conditions)
+        values = condition_values_of_controls(checkpoint.config.model, conditions)
         recording = read_recording(path, checkpoint.config.audio.sample_rate)
         parts = []
         for part in score_windows(checkpoint, recording.waveform, values, window=SCORE_WINDOW):

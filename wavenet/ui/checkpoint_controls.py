@@ -1,7 +1,7 @@
 """The controls that depend on the checkpoint: clip length, conditions, sampling, and a description.
 
-Input: a checkpoint. Output: updates of widgets. `condition_values` converts the values of these
-widgets to condition values by name. Called by the tabs that run a model.
+Input: a checkpoint. Output: updates of widgets. `condition_values_of_controls` converts the values
+of these widgets to condition values by name. Called by the tabs that run a model.
 """
 
 import contextlib
@@ -110,7 +110,9 @@ def describe_checkpoint(checkpoint: Checkpoint) -> str:
     return f"<p>{' · '.join(parts)}</p>"
 
 
-def condition_values(model: ModelConfig, values: Sequence[Any]) -> dict[str, str | float]:
+def condition_values_of_controls(
+    model: ModelConfig, values: Sequence[Any]
+) -> dict[str, str | float]:
     """Return the values of number fields and dropdowns by condition name, without empty ones.
 
     Args:

@@ -27,7 +27,7 @@ from wavenet.generation.guard import Retry
 from wavenet.ui.checkpoint_controls import (
     MAX_LABELS,
     MAX_NUMBERS,
-    condition_values,
+    condition_values_of_controls,
     describe_checkpoint,
     show_checkpoint,
 )
@@ -360,7 +360,7 @@ def run_generation(
         root: folder of checkpoint folders.
         stop_requests: checked between two chunks.
         run: number of this run, from the browser.
-        conditions: values of number fields and dropdowns, see `condition_values`.
+        conditions: values of number fields and dropdowns, see `condition_values_of_controls`.
     Yields:
         Values of `OUTPUTS`.
     Raises:
@@ -381,7 +381,7 @@ def run_generation(
             top_k=top_k,
             top_p=top_p,
             guidance=guidance,
-            conditions=condition_values(model, conditions),
+            conditions=condition_values_of_controls(model, conditions),
         )
         used_prompt = None if model.locals else prompt
         job = make_generation_job(checkpoint, settings, engine, used_prompt, with_prompt, source)

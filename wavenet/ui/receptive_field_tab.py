@@ -39,7 +39,7 @@ from wavenet.ui import network_settings
 from wavenet.ui.checkpoint_controls import (
     MAX_LABELS,
     MAX_NUMBERS,
-    condition_values,
+    condition_values_of_controls,
     show_conditions,
 )
 from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint, move_to_device
@@ -343,7 +343,7 @@ def measure_influence(
         recording: path of an upload; None uses clips that the model generates, or the example
             recording if the model has local conditions.
         conditions: conditions of the recording: values of number fields and dropdowns, see
-            `condition_values`.
+            `condition_values_of_controls`.
     Yields:
         Messages for `effective_field_plot.js`: progress, then the curve so far, or an error.
     """
@@ -448,6 +448,6 @@ def _read_clip(checkpoint: Checkpoint, path: str | None, conditions: Any) -> Sco
         make_example_sound(rate) if path is None else read_upload(path, rate, MAX_SECONDS).waveform
     )
     frame_features = compute_frame_features(config.model, rate, waveform)
-    values = condition_values(config.model, conditions)
+    values = condition_values_of_controls(config.model, conditions)
     codes = config.codec.encode(waveform)
     return ScoredClip(codes, values, frame_features)

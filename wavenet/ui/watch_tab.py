@@ -26,7 +26,7 @@ from wavenet.model.frame_features import compute_frame_features
 from wavenet.ui.checkpoint_controls import (
     MAX_LABELS,
     MAX_NUMBERS,
-    condition_values,
+    condition_values_of_controls,
     show_checkpoint,
 )
 from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
@@ -192,7 +192,7 @@ def run_watch(
         start: time of the first step, s.
         steps: number of steps.
         recording: path of an upload to predict; None generates a clip.
-        conditions: values of number fields and dropdowns, see `condition_values`.
+        conditions: values of number fields and dropdowns, see `condition_values_of_controls`.
     Yields:
         Messages for `step_viewer.js`.
     Raises:
@@ -200,7 +200,7 @@ def run_watch(
     """
     try:
         checkpoint = load_checkpoint(root, name)
-        values = condition_values(checkpoint.config.model, conditions)
+        values = condition_values_of_controls(checkpoint.config.model, conditions)
         needs_recording = bool(checkpoint.config.model.locals)
         # A recording determines the length; the length field may be hidden, with any value.
         has_length = needs_recording or recording is not None
