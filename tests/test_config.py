@@ -324,7 +324,7 @@ def test_any_content_of_a_codec_is_accepted_or_refused_in_one_line(codec):
         (
             {"model": {**MODEL, "conditions": [{"kind": "position"}] * 2}},
             "model",
-            "can be given once",
+            "only one position condition",
         ),
         ({"model": {**MODEL, "conditions": [{**DIGIT, "values": []}]}}, "the content", "no values"),
         (
