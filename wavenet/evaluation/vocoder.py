@@ -110,16 +110,7 @@ def evaluate_vocoder(
             )
             for n, recording in enumerate(batch)
         ]
-        if candidates == 1:
-            clips = generate_many(checkpoint, requests, sampling, engine, progress=progress)
-            generated = [clip.waveform for clip in sorted(clips, key=lambda clip: clip.index)]
-        else:
-            generated = [
-                generate_with_candidates(
-                    checkpoint, request, candidates, sampling, engine, progress
-                ).waveform
-                for request in requests
-            ]
+        generated = _generate_batch(checkpoint, requests, sampling, engine, candidates, progress)
         for recording, request, waveform in zip(batch, requests, generated, strict=True):
             assert request.frame_features is not None
             noise = uniform_noise(request.seed, 1, 0, request.samples) - 0.5
@@ -136,6 +127,26 @@ def evaluate_vocoder(
             pitch = metrics.pitch_contour(reference, sample_rate)
             for method in METHODS:
                 yield compute_metrics(recording, method, waveforms[method], sample_rate, pitch)
+
+
+def _generate_batch(
+    checkpoint: Checkpoint,
+    requests: list[GenerationRequest],
+    sampling: SamplingConfig,
+    engine: str | Engine[Any],
+    candidates: int,
+    progress: Progress | None,
+) -> list[Tensor]:
+    """Generate the waveforms of a batch, in the order of the requests."""
+    if candidates == 1:
+        clips = generate_many(checkpoint, requests, sampling, engine, progress=progress)
+        return [clip.waveform for clip in sorted(clips, key=lambda clip: clip.index)]
+    return [
+        generate_with_candidates(
+            checkpoint, request, candidates, sampling, engine, progress
+        ).waveform
+        for request in requests
+    ]
 
 
 def require_mel_condition(checkpoint: Checkpoint) -> MelCondition:
