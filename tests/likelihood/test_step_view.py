@@ -46,10 +46,13 @@ def make_request(
 
 
 @pytest.mark.parametrize("engine", ["reference", "cached", "cpu"])
-def test_the_codes_are_those_of_generate(make_checkpoint: MakeCheckpoint, engine: str) -> None:
+def test_codes_are_drawn_by_plain_sampling(make_checkpoint: MakeCheckpoint, engine: str) -> None:
     checkpoint = make_checkpoint()
+    # the defaults of the checkpoint are not used: they would not fit the predictions
+    config = checkpoint.config.model_copy(update={"sampling": SamplingConfig(temperature=0.5)})
+    checkpoint = replace(checkpoint, config=config)
     request = make_request(checkpoint)
-    chunks = generate(checkpoint, [request], engine=engine, guard=None)
+    chunks = generate(checkpoint, [request], SamplingConfig(), engine, guard=None)
     whole = torch.cat([chunk.codes[0] for chunk in chunks])
     for last in (1, 47, SAMPLES):
         assert torch.equal(draw(checkpoint, request, last, engine), whole[:last])

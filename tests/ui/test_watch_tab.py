@@ -59,14 +59,16 @@ def logits_of(message: dict[str, Any]) -> torch.Tensor:
     return torch.from_numpy(low + height * levels)
 
 
-def test_watched_clip_is_the_clip_of_the_generate_tab(root: Path) -> None:
+def test_watched_clip_is_drawn_from_the_predictions_that_are_shown(root: Path) -> None:
     *busy, message = watch(root)
     assert all(list(part) == ["busy"] for part in busy)
     assert message["title"] == "digits, digit 3, speaker george, seed 5"
     assert (message["first"], message["count"], message["context"]) == (400, 30, 32)
     checkpoint = load_checkpoint(root, "digits")
     request = GenerationRequest(1600, {"digit": "3", "speaker": "george"}, 5)
-    whole = torch.cat([c.codes[0] for c in generate(checkpoint, [request], guard=None)])
+    whole = torch.cat(
+        [c.codes[0] for c in generate(checkpoint, [request], SamplingConfig(), guard=None)]
+    )
     codes = torch.from_numpy(unpack(message["codes"], "<u2").astype("i8"))
     assert torch.equal(codes, whole[400:430])
     waveform = unpack(message["waveform"], "<f4")

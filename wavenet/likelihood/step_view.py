@@ -25,6 +25,7 @@ from wavenet.generation.request import (
     with_defaults,
 )
 from wavenet.model.wavenet import WaveNet, require_wavenet
+from wavenet.sampling import SamplingConfig
 
 MAX_STEPS = 400
 
@@ -55,16 +56,18 @@ def draw_first_codes(
     last: int,
     engine: str | Engine[Any] = "auto",
 ) -> Iterator[Tensor]:
-    """Draw the first `last` samples of a clip, chunk by chunk.
+    """Draw the first `last` samples of a clip by plain sampling, chunk by chunk.
 
-    No guard is used, so that degeneration is visible.
+    Each code is drawn from the prediction that `view_steps` returns: without guidance and at
+    temperature 1, whatever the defaults of the checkpoint. No guard is used, so that degeneration
+    is visible.
 
     Yields:
         (n,) int64, on the CPU.
     Raises:
         ConditionError, EngineUnavailable: as in `generate`, before the first chunk.
     """
-    chunks = generate(checkpoint, [request], engine=engine, guard=None)
+    chunks = generate(checkpoint, [request], SamplingConfig(), engine, guard=None)
 
     def codes() -> Iterator[Tensor]:
         made = 0

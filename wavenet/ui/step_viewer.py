@@ -28,8 +28,8 @@ MAX_LEVEL = (1 << 16) - 1  # highest level of quantised logits
 _HERE = Path(__file__).parent
 _TEMPLATE = """
 <div class="step-viewer" data-state="empty">
-  <p class="status" role="status" aria-live="polite">Press Watch. The model generates a clip, and
-  this view shows its prediction before every sample.</p>
+  <p class="status" role="status" aria-live="polite">Press Watch. The model generates a clip at
+  temperature 1 without guidance, and this view shows its prediction before every sample.</p>
   <p class="announcement" aria-live="polite"></p>
   <div class="panel" tabindex="0" role="group" aria-label="Step view. Space plays and pauses, the
   left and right arrow keys step, Home and End go to the first and last step.">

@@ -234,7 +234,7 @@ def check_settings(checkpoint: Checkpoint, **values: object) -> StepSettings:
 def watch_generation(
     checkpoint: Checkpoint, settings: StepSettings, conditions: Mapping[str, ConditionValue]
 ) -> Iterator[Message]:
-    """Generate the clip of the Generate tab up to the last step, and inspect the steps.
+    """Generate a clip by plain sampling up to the last step, and inspect the steps.
 
     Raises:
         ConditionError: the model needs a recording, or does not have these conditions.
