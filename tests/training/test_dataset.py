@@ -157,6 +157,15 @@ def test_a_folder_whose_files_are_all_unreadable_is_refused(tmp_path):
         read_dataset(DataConfig(folder=str(tmp_path)), RATE, with_receptive_field(16))
 
 
+def test_a_folder_whose_files_are_all_held_out_is_refused(tmp_path):
+    for index in range(3):
+        soundfile.write(tmp_path / f"7_{index}.wav", sine(300).numpy(), RATE)
+    held_out = {"validation": {"index": ("0",)}, "test": {"index": ("1", "2")}}
+    data = DataConfig(folder=str(tmp_path), pattern="{digit}_{index}", **held_out)
+    with pytest.raises(DataError, match="3 are held out by data.validation and data.test"):
+        read_dataset(data, RATE, with_receptive_field(16))
+
+
 def test_a_folder_without_audio_or_no_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match="has no audio"):
         read_dataset(DataConfig(folder=str(tmp_path)), RATE, with_receptive_field(16))

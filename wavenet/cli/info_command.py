@@ -88,6 +88,8 @@ def describe_conditions(model: "ModelConfig") -> dict[str, Any]:
 
 
 def _format_value(value: object) -> str:
+    if value is None:  # only the receptive field can be None
+        return "unlimited"
     if isinstance(value, dict):
         parts = {name: v if isinstance(v, str) else " ".join(v) for name, v in value.items()}
         return "; ".join(f"{name}: {text}" for name, text in parts.items()) or "none"

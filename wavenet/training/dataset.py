@@ -72,8 +72,10 @@ def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Data
     else:
         dataset = _read_folder(Path(data.folder), data, sample_rate, model)
     if not dataset.train:
+        held_out = len(dataset.validation) + len(dataset.test)
+        held = f"; {held_out} are held out by data.validation and data.test" if held_out else ""
         reason = f"; the first error: {dataset.skipped[0]}" if dataset.skipped else ""
-        raise DataError(f"{data.folder} has no clip to train on{reason}")
+        raise DataError(f"{data.folder} has no clip to train on{held}{reason}")
     return dataset
 
 
