@@ -100,7 +100,7 @@ def test_invalid_values_are_refused(bench, arguments, words, monkeypatch):
 
 
 def test_a_gpu_engine_is_measured_without_ceilings(bench, make_checkpoint, monkeypatch):
-    """Without a GPU, the step of the engine graph runs from Python."""
+    """Without a GPU, the engine graph runs its step from Python, not from a recorded graph."""
     monkeypatch.setattr(measurement, "device_for", lambda *_: torch.device("cpu"))
     folder = make_checkpoint().folder
     code, out, err = bench(
