@@ -176,7 +176,7 @@ def test_only_changes_of_a_run_are_sent_again(runs_dir: Path, root: Path) -> Non
     first = shown(runs_dir, root, "first")
     assert "ended without a message" in first["state"]
     assert "from the beginning" in first["state"]
-    assert "7.250 bits" in first["facts"]
+    assert "7.250<" in first["facts"]
     assert [first[f"clip{n}"]["label"] for n in (1, 2, 3)] == ["Step 4", "Step 3", "Step 2"]
     assert [name for name in RUN_OUTPUTS[6:10] if first[name]["interactive"]] == [
         "resume",
