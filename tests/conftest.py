@@ -74,7 +74,10 @@ def tiny_config(
     widths: tuple[int, int, int] = (8, 12, 10),
     output: Output | None = None,
 ) -> WaveNetConfig:
-    """Return a small network config; conditions: none, label, position, both, frames or all."""
+    """Return a small network config.
+
+    `conditions` is none, label, position, both (label and position), frames, or all (every kind).
+    """
     chosen: list[Any] = []
     if conditions in ("label", "both"):
         chosen.append(LabelCondition(name="digit", values=("a", "b", "c"), channels=4))

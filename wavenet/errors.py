@@ -1,7 +1,7 @@
 """Errors that a user can cause; each message says what was expected, what was found, what to do.
 
 WaveNetError
-├── ConfigError          a setting is out of range, unknown, or contradicts another
+├── ConfigError          a setting or option is out of range, unknown, or contradicts another
 ├── ConditionError       a condition value or another input is unknown, missing or invalid
 ├── CheckpointError      a checkpoint folder is missing, damaged or does not match its own config
 ├── EngineUnavailable    the requested engine is unknown or cannot run this model here
@@ -24,7 +24,7 @@ class WaveNetError(Exception):
 
 
 class ConfigError(WaveNetError):
-    """A setting is out of range, unknown, or contradicts another."""
+    """A setting or option is out of range, unknown, or contradicts another."""
 
 
 class ConditionError(WaveNetError):

@@ -25,7 +25,7 @@ from wavenet.errors import FolderError, WaveNetError
 from wavenet.progress import NoProgress
 
 
-class Bomb:
+class ProcessKiller:
     """Kills every process that receives it."""
 
     def __reduce__(self):
@@ -46,7 +46,7 @@ def test_a_clip_that_kills_its_worker_is_isolated_and_fails_alone(tiny, tmp_path
     folder.mkdir()
     settings = BatchSettings(tiny)
     tasks = [make_task(ManifestRow(n, row), settings) for n, row in enumerate(rows, 1)]
-    tasks[2].extra["bomb"] = Bomb()
+    tasks[2].extra["killer"] = ProcessKiller()
     queue = ListQueue(tasks, max_retries=0)
     execution = ExecutionConfig(folder, "cpu", "cpu", 1, 4)
     run_local_workers(settings, execution, 1, queue, progress)

@@ -19,7 +19,7 @@ from tests.batch.conftest import (
     read_journal,
     run_rows,
 )
-from tests.batch.test_local_workers import Bomb
+from tests.batch.test_local_workers import ProcessKiller
 from wavenet.batch import ray_driver
 from wavenet.batch.batch_config import BatchSettings, ExecutionConfig
 from wavenet.batch.manifest import ManifestRow
@@ -99,7 +99,7 @@ def test_a_clip_that_kills_its_actor_fails_alone_after_its_retries(ray, tiny, tm
     (tmp_path / "out").mkdir()
     settings = BatchSettings(tiny)
     tasks = [make_task(ManifestRow(n, row), settings) for n, row in enumerate(make_rows(4), 1)]
-    tasks[2].extra["bomb"] = Bomb()
+    tasks[2].extra["killer"] = ProcessKiller()
     queue = ListQueue(tasks, max_retries=1)
     execution = ExecutionConfig(tmp_path / "out", "cpu", "cpu", 1, 8, cluster_address="local")
     ray_driver.run_ray_workers(settings, execution, 2, queue, NoProgress(), lambda: False, tmp_path)

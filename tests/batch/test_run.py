@@ -12,7 +12,7 @@ from tests.batch.conftest import (
     read_journal,
     run_rows,
 )
-from tests.batch.test_local_workers import Bomb
+from tests.batch.test_local_workers import ProcessKiller
 from tests.conftest import RATE, sine
 from wavenet.batch import manifest_check
 from wavenet.batch.batch_config import BatchSettings
@@ -166,15 +166,15 @@ def test_a_prompt_damaged_after_the_check_fails_only_its_clip(tiny, tmp_path):
 
 
 def test_a_clip_that_kills_its_workers_is_recorded_as_failed(tiny, tmp_path, monkeypatch):
-    def make_task_with_bomb(row, settings):
+    def make_task_with_killer(row, settings):
         task = make_task(row, settings)
         if task.identity == "clip 2":
-            task.conditions["bomb"] = Bomb()
+            task.conditions["killer"] = ProcessKiller()
         return task
 
     rows = make_rows(5)
     with monkeypatch.context() as patch:
-        patch.setattr(manifest_check, "make_task", make_task_with_bomb)
+        patch.setattr(manifest_check, "make_task", make_task_with_killer)
         result = run_rows(tmp_path / "out", rows, tiny, workers=2, batch_size=2, max_retries=1)
     assert (result.done, result.failed) == (4, 1)
     (failed,) = [r for r in read_journal(tmp_path / "out") if r["status"] == "failed"]

@@ -8,7 +8,7 @@ from wavenet.cli.main import run
 
 
 @pytest.fixture
-def wavenet(capsys):
+def run_command(capsys):
     """Return a function that runs a command and returns exit code, stdout and stderr."""
 
     def call(*arguments):

@@ -26,13 +26,13 @@ def tiny(make_checkpoint):
 
 
 @pytest.fixture
-def batch(wavenet, tiny, tmp_path):
+def batch(run_command, tiny, tmp_path):
     """Return a function that runs a batch over rows, or a manifest, into the folder out."""
 
     def call(rows, *options):
         manifest = write_manifest(tmp_path / "m.jsonl", rows) if isinstance(rows, list) else rows
         common = ("--out-dir", tmp_path / "out", "--checkpoint", tiny, "--engine", "cpu")
-        return wavenet("batch", manifest, *common, *options)
+        return run_command("batch", manifest, *common, *options)
 
     return call
 
@@ -151,38 +151,38 @@ def test_the_journal_cannot_be_the_manifest(batch, tmp_path):
     assert_refused(batch(tmp_path / "out" / "results.jsonl"), "copy it")
 
 
-def test_the_default_checkpoint_may_be_missing_if_every_row_names_one(wavenet, tiny, tmp_path):
+def test_the_default_checkpoint_may_be_missing_if_every_row_names_one(run_command, tiny, tmp_path):
     manifest = write_manifest(tmp_path / "m.jsonl", make_rows(1, checkpoint=str(tiny)))
-    code, out, _ = wavenet(
+    code, out, _ = run_command(
         "batch", manifest, "--out-dir", tmp_path / "out", "--checkpoint", tmp_path / "none",
         "--engine", "cpu", "--json",
     )  # fmt: skip
     assert (code, json.loads(out)["done"]) == (0, 1)
 
 
-def test_a_remote_batch_has_its_journal_beside_the_manifest(wavenet, tiny, tmp_path):
+def test_a_remote_batch_has_its_journal_beside_the_manifest(run_command, tiny, tmp_path):
     manifest = write_manifest(tmp_path / "m.jsonl", make_rows(1))
     there = f"local://{tmp_path}/there"
     common = ("--checkpoint", tiny, "--engine", "cpu", "--out-dir", there)
-    code, out, _ = wavenet("batch", manifest, *common, "--json")
+    code, out, _ = run_command("batch", manifest, *common, "--json")
     counts = json.loads(out)
     assert (code, counts["done"]) == (0, 1)
     assert counts["results"].startswith(f"{tmp_path}/m-")
-    assert json.loads(wavenet("batch", manifest, *common, "--json")[1])["already_done"] == 1
-    code, _, err = wavenet("batch", manifest, *common, "--journal-dir", tmp_path / "new")
+    assert json.loads(run_command("batch", manifest, *common, "--json")[1])["already_done"] == 1
+    code, _, err = run_command("batch", manifest, *common, "--journal-dir", tmp_path / "new")
     assert code == 2
     assert "exists, but" in err and "no results.jsonl" in err
-    assert_refused(wavenet("batch", "-", *common), "add --journal-dir")
-    assert_refused(wavenet("batch", manifest, *common[:-1], "nope://x"), "is not a location")
+    assert_refused(run_command("batch", "-", *common), "add --journal-dir")
+    assert_refused(run_command("batch", manifest, *common[:-1], "nope://x"), "is not a location")
     assert_refused(
-        wavenet("batch", manifest, *common[:-1], tmp_path / "o", "--journal-dir", "x"),
+        run_command("batch", manifest, *common[:-1], tmp_path / "o", "--journal-dir", "x"),
         "needs an --out-dir",
     )
-    plain = wavenet("batch", manifest, *common[:-1], f"file://{tmp_path}/plain")
+    plain = run_command("batch", manifest, *common[:-1], f"file://{tmp_path}/plain")
     assert plain[1] == f"{tmp_path}/plain/results.jsonl\n"
 
 
-def test_options_of_a_cluster_are_checked(wavenet, batch, monkeypatch):
+def test_options_of_a_cluster_are_checked(run_command, batch, monkeypatch):
     assert_refused(batch(make_rows(1), "--cluster-address", "auto"), "needs --cluster ray")
     assert_refused(batch(make_rows(1), "--cluster", "slurm"), "must be ray")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

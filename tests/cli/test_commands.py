@@ -31,8 +31,8 @@ def test_help_imports_no_large_package():
 
 
 @pytest.mark.parametrize("name", [*COMMANDS, *GROUPS])
-def test_every_command_has_help(wavenet, name):
-    code, out, _ = wavenet(name, "--help")
+def test_every_command_has_help(run_command, name):
+    code, out, _ = run_command(name, "--help")
     assert code == 0
     assert "--help" in out
 
@@ -46,10 +46,10 @@ def test_the_readme_names_every_command(request):
     assert [name for name in names + groups if f"wavenet {name}" not in readme] == []
 
 
-def test_generate_writes_the_same_file_for_the_same_seed(wavenet, tiny, tmp_path):
+def test_generate_writes_the_same_file_for_the_same_seed(run_command, tiny, tmp_path):
     paths = [tmp_path / "one.wav", tmp_path / "two.wav", tmp_path / "three.wav"]
     for path, seed in zip(paths, (3, 3, 4), strict=True):
-        code, out, _ = wavenet(
+        code, out, _ = run_command(
             "generate", "--checkpoint", tiny, "--set", "digit=a", "--seconds", 0.1,
             "--seed", seed, "--out", path,
         )  # fmt: skip
@@ -59,8 +59,8 @@ def test_generate_writes_the_same_file_for_the_same_seed(wavenet, tiny, tmp_path
     assert (info.frames, info.samplerate, info.subtype) == (800, RATE, "PCM_16")
 
 
-def test_generate_prints_a_record_of_each_of_several_clips(wavenet, tiny, tmp_path):
-    code, out, _ = wavenet(
+def test_generate_prints_a_record_of_each_of_several_clips(run_command, tiny, tmp_path):
+    code, out, _ = run_command(
         "generate", "--checkpoint", tiny, "--set", "digit=b", "--seconds", 0.02,
         "--seed", 7, "--count", 3, "--out", tmp_path / "new", "--json",
     )  # fmt: skip
@@ -70,33 +70,33 @@ def test_generate_prints_a_record_of_each_of_several_clips(wavenet, tiny, tmp_pa
     names = sorted(p.name for p in (tmp_path / "new").iterdir())
     assert names == [f"tiny_b_seed{n}.wav" for n in (7, 8, 9)]
     one = tmp_path / "one.wav"
-    wavenet(
+    run_command(
         "generate", "--checkpoint", tiny, "--set", "digit=b", "--seconds", 0.02, "--seed", 8,
         "--out", one,
     )  # fmt: skip
     assert one.read_bytes() == (tmp_path / "new" / "tiny_b_seed8.wav").read_bytes()
 
 
-def test_generate_resamples_a_prompt_and_reports_it(wavenet, tiny, tmp_path):
+def test_generate_resamples_a_prompt_and_reports_it(run_command, tiny, tmp_path):
     stereo = tmp_path / "stereo.wav"
     soundfile.write(stereo, np.stack([sine(0.2, rate=16_000)] * 2, axis=1), 16_000)
     common = ("generate", "--checkpoint", tiny, "--set", "digit=a", "--seconds", 0.05,
               "--prompt", stereo)  # fmt: skip
-    code, _, err = wavenet(*common, "--out", tmp_path / "with.wav")
+    code, _, err = run_command(*common, "--out", tmp_path / "with.wav")
     assert code == 0
     assert "mixed 2 channels to one, resampled 16000 Hz to 8000 Hz" in err
     assert soundfile.info(tmp_path / "with.wav").frames == 2000
-    wavenet(*common, "--without-prompt", "--out", tmp_path / "new.wav")
+    run_command(*common, "--without-prompt", "--out", tmp_path / "new.wav")
     new, whole = (soundfile.read(tmp_path / f"{n}.wav")[0] for n in ("new", "with"))
     assert np.array_equal(whole[1600:], new)
 
 
-def test_generate_does_not_replace_a_file(wavenet, tiny, tone, tmp_path):
+def test_generate_does_not_replace_a_file(run_command, tiny, tone, tmp_path):
     before = tone.read_bytes()
     common = ("generate", "--checkpoint", tiny, "--set", "digit=a", "--out", tone)
-    assert_refused(wavenet(*common), "exists already", "--overwrite")
+    assert_refused(run_command(*common), "exists already", "--overwrite")
     assert tone.read_bytes() == before
-    assert wavenet(*common, "--overwrite")[0] == 0
+    assert run_command(*common, "--overwrite")[0] == 0
     assert tone.read_bytes() != before
 
 
@@ -121,107 +121,107 @@ def test_generate_does_not_replace_a_file(wavenet, tiny, tone, tmp_path):
         (["--set", "digit=a", "--seed", "-4"], ["the seed must be 0 to"]),
     ],
 )
-def test_generate_refuses_invalid_options(wavenet, tiny, tmp_path, options, words):
+def test_generate_refuses_invalid_options(run_command, tiny, tmp_path, options, words):
     out = tmp_path / "folder" / "out.wav"
-    result = wavenet("generate", "--checkpoint", tiny, "--out", out, *options)
+    result = run_command("generate", "--checkpoint", tiny, "--out", out, *options)
     assert_refused(result, *words)
     assert not out.parent.exists()
 
 
-def test_generate_refuses_invalid_prompts(wavenet, tiny, tmp_path):
+def test_generate_refuses_invalid_prompts(run_command, tiny, tmp_path):
     text, silent, short = (tmp_path / n for n in ("text.wav", "silent.wav", "short.wav"))
     text.write_text("this is text and not audio\n" * 50)
     soundfile.write(silent, np.zeros(4000), RATE)
     soundfile.write(short, np.full(3, 0.5), RATE)
     common = ("generate", "--checkpoint", tiny, "--set", "digit=a", "--out", tmp_path / "o.wav")
-    assert_refused(wavenet(*common, "--prompt", text), str(text), code=1)
-    assert_refused(wavenet(*common, "--prompt", tmp_path / "none.wav"), "none.wav", code=1)
-    assert_refused(wavenet(*common, "--prompt", silent), "silent")
-    assert_refused(wavenet(*common, "--prompt", short), "3 samples")
+    assert_refused(run_command(*common, "--prompt", text), str(text), code=1)
+    assert_refused(run_command(*common, "--prompt", tmp_path / "none.wav"), "none.wav", code=1)
+    assert_refused(run_command(*common, "--prompt", silent), "silent")
+    assert_refused(run_command(*common, "--prompt", short), "3 samples")
     assert not (tmp_path / "o.wav").exists()
 
 
-def test_generate_refuses_invalid_checkpoints_and_folders(wavenet, tiny, tone, tmp_path):
+def test_generate_refuses_invalid_checkpoints_and_folders(run_command, tiny, tone, tmp_path):
     common = ("generate", "--set", "digit=a")
     assert_refused(
-        wavenet(*common, "--checkpoint", tmp_path / "none", "--out", tmp_path / "o.wav"),
+        run_command(*common, "--checkpoint", tmp_path / "none", "--out", tmp_path / "o.wav"),
         str(tmp_path / "none"),
         code=1,
     )
     assert_refused(
-        wavenet(*common, "--checkpoint", tiny, "--out", tone / "below" / "o.wav"),
+        run_command(*common, "--checkpoint", tiny, "--out", tone / "below" / "o.wav"),
         "cannot be written",
     )
     weights = tiny / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     assert_refused(
-        wavenet(*common, "--checkpoint", tiny, "--out", tmp_path / "o.wav"),
+        run_command(*common, "--checkpoint", tiny, "--out", tmp_path / "o.wav"),
         "model.safetensors",
         code=1,
     )
     assert not (tmp_path / "o.wav").exists()
 
 
-def test_score_prints_each_file_and_the_total(wavenet, tiny, tone, tmp_path):
-    code, out, _ = wavenet("score", tone, "--checkpoint", tiny, "--set", "digit=a", "--json")
+def test_score_prints_each_file_and_the_total(run_command, tiny, tone, tmp_path):
+    code, out, _ = run_command("score", tone, "--checkpoint", tiny, "--set", "digit=a", "--json")
     assert code == 0
     file, total = (json.loads(line) for line in out.splitlines())
     assert file["file"] == str(tone)
     assert total == {**file, "file": "total"}
     assert total["samples"] == 2400
     other = json.loads(
-        wavenet("score", tone, "--checkpoint", tiny, "--set", "digit=b", "--json")[1].splitlines()[
+        run_command("score", tone, "--checkpoint", tiny, "--set", "digit=b", "--json")[
             1
-        ]
+        ].splitlines()[1]
     )
     assert other["bits_per_sample"] != total["bits_per_sample"]
 
 
-def test_score_reads_labels_from_a_pattern_or_a_table(wavenet, tiny, tone):
-    expected = wavenet("score", tone, "--checkpoint", tiny, "--set", "digit=a")[1]
+def test_score_reads_labels_from_a_pattern_or_a_table(run_command, tiny, tone):
+    expected = run_command("score", tone, "--checkpoint", tiny, "--set", "digit=a")[1]
     pattern = "{digit}_{what}_{index}"
-    assert wavenet("score", tone, "--checkpoint", tiny, "--pattern", pattern)[1] == expected
+    assert run_command("score", tone, "--checkpoint", tiny, "--pattern", pattern)[1] == expected
     table = tone.parent / "labels.csv"
     table.write_text(f"file_name,digit\n{tone.name},a\n")
-    assert wavenet("score", tone, "--checkpoint", tiny, "--csv", table)[1] == expected
+    assert run_command("score", tone, "--checkpoint", tiny, "--csv", table)[1] == expected
     table.write_text("file_name,digit\nother.wav,a\n")
     assert_refused(
-        wavenet("score", tone, "--checkpoint", tiny, "--csv", table), "does not list", code=1
+        run_command("score", tone, "--checkpoint", tiny, "--csv", table), "does not list", code=1
     )
 
 
-def test_score_skips_unreadable_files_with_exit_code_3(wavenet, tiny, tone, tmp_path):
+def test_score_skips_unreadable_files_with_exit_code_3(run_command, tiny, tone, tmp_path):
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"RIFF nothing")
-    code, out, err = wavenet("score", bad, tone, "--checkpoint", tiny, "--set", "digit=a")
+    code, out, err = run_command("score", bad, tone, "--checkpoint", tiny, "--set", "digit=a")
     assert code == 3
     assert len(out.splitlines()) == 2
     assert "skipped: " in err
     assert "1 of 2 files" in err
 
 
-def test_info_prints_the_receptive_field_and_the_labels(wavenet, tiny):
-    facts = json.loads(wavenet("info", tiny, "--json")[1])
+def test_info_prints_the_receptive_field_and_the_labels(run_command, tiny):
+    facts = json.loads(run_command("info", tiny, "--json")[1])
     assert facts["sampling"] == {"temperature": "1", "guidance": "1"}
     assert facts["receptive_field"] == 11
     assert facts["receptive_field_ms"] == pytest.approx(1.4)
     assert facts["conditions"] == {"digit": ["a", "b", "c"]}
-    code, out, _ = wavenet("info", tiny)
+    code, out, _ = run_command("info", tiny)
     assert code == 0
     assert "digit: a b c" in out
 
 
-def test_analyse_saves_four_plots(wavenet, tone, tmp_path):
-    code, out, _ = wavenet("analyse", tone, "--out", tmp_path / "pictures", "--json")
+def test_analyse_saves_four_plots(run_command, tone, tmp_path):
+    code, out, _ = run_command("analyse", tone, "--out", tmp_path / "plots", "--json")
     assert code == 0
     facts = json.loads(out)
     assert facts["seconds"] == pytest.approx(0.3)
     assert facts["peak"] == pytest.approx(0.5, abs=0.001)
-    names = sorted(p.name for p in (tmp_path / "pictures").iterdir())
+    names = sorted(p.name for p in (tmp_path / "plots").iterdir())
     assert names == [f"a_tone_0_{n}.png" for n in ("mel", "mfcc", "spectrogram", "waveform")]
 
 
-def test_a_model_is_trained_and_generates_from_the_command_line(wavenet, tmp_path, monkeypatch):
+def test_a_model_is_trained_and_generates_from_the_command_line(run_command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = tmp_path / "data"
     data.mkdir()
@@ -236,7 +236,7 @@ def test_a_model_is_trained_and_generates_from_the_command_line(wavenet, tmp_pat
         '[data]\npattern = "{tone}_{index}"\nvalidation = { index = ["0"] }\n'
         "[train]\nsteps = 4\nsamples_per_step = 1600\nvalidate_every = 2\nsave_every = 2\n"
     )
-    code, out, err = wavenet("train", recipe, "--data", data)
+    code, out, err = run_command("train", recipe, "--data", data)
     assert code == 0, err
     assert out == "runs/tones/checkpoint\n"
     assert "5 clips to train on" in err
@@ -244,52 +244,56 @@ def test_a_model_is_trained_and_generates_from_the_command_line(wavenet, tmp_pat
     assert "broken_9.wav" in err
     lines = (tmp_path / "runs/tones/metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4]
-    assert wavenet("generate", "--checkpoint", "runs/tones/checkpoint", "--set", "tone=a")[0] == 0
-    code, out, err = wavenet("train", recipe, "--data", data)
+    assert (
+        run_command("generate", "--checkpoint", "runs/tones/checkpoint", "--set", "tone=a")[0] == 0
+    )
+    code, out, err = run_command("train", recipe, "--data", data)
     assert (code, out) == (1, "")
     assert "already contains a run" in err
     more = ("train", "small", "--data", data, "--pattern", "{tone}_{index}", "--out", "runs/more")
     more += ("--from", "runs/tones/checkpoint", "--steps", "2")
-    code, _, err = wavenet(*more)
+    code, _, err = run_command(*more)
     assert code == 0, err
     assert "from the weights of `tones`" in Path("runs/more/checkpoint/README.md").read_text()
-    assert wavenet("generate", "--checkpoint", "runs/more/checkpoint", "--set", "tone=b")[0] == 0
-    assert_refused(wavenet(*more, "--label", "tone"), "--from", "--label")
-    again = wavenet(*more, "--resume")  # as after an interruption
+    assert (
+        run_command("generate", "--checkpoint", "runs/more/checkpoint", "--set", "tone=b")[0] == 0
+    )
+    assert_refused(run_command(*more, "--label", "tone"), "--from", "--label")
+    again = run_command(*more, "--resume")  # as after an interruption
     assert again[0] == 0, again[2]
     assert "from the weights of `tones`" in Path("runs/more/checkpoint/README.md").read_text()
     (data / "a_2.wav").rename(data / "c_2.wav")
-    code, out, err = wavenet(*more, "--out", "runs/c")
+    code, out, err = run_command(*more, "--out", "runs/c")
     assert (code, out) == (2, "")
     assert err.endswith("wavenet: the data contain tone 'c', which is not in the recipe\n")
     assert not Path("runs/c").exists()
-    assert_refused(wavenet(*more, "--from", "none"), "none", "checkpoint", code=1)
+    assert_refused(run_command(*more, "--from", "none"), "none", "checkpoint", code=1)
 
 
-def test_the_shipped_checkpoint_is_found_from_any_folder(wavenet, tmp_path, monkeypatch):
+def test_the_shipped_checkpoint_is_found_from_any_folder(run_command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, _ = wavenet("info")
+    code, out, _ = run_command("info")
     assert code == 0
     assert "digits" in out
 
 
-def test_ui_refuses_a_port_that_is_in_use(wavenet):
+def test_ui_refuses_a_port_that_is_in_use(run_command):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert_refused(wavenet("ui", "--port", port), f"the port {port} is in use", "--port")
+        assert_refused(run_command("ui", "--port", port), f"the port {port} is in use", "--port")
 
 
-def test_train_refuses_invalid_folders_and_recipes(wavenet, tmp_path):
+def test_train_refuses_invalid_folders_and_recipes(run_command, tmp_path):
     (tmp_path / "empty").mkdir()
-    code, _, err = wavenet("train", "--data", tmp_path / "empty", "--out", tmp_path / "run")
+    code, _, err = run_command("train", "--data", tmp_path / "empty", "--out", tmp_path / "run")
     assert code == 1
     assert "has no audio" in err
-    assert_refused(wavenet("train", tmp_path / "none.toml"), "is not a recipe file", "digits")
+    assert_refused(run_command("train", tmp_path / "none.toml"), "is not a recipe file", "digits")
     bad = tmp_path / "bad.toml"
     bad.write_text("name = ")
-    assert_refused(wavenet("train", bad), "cannot be read as TOML")
+    assert_refused(run_command("train", bad), "cannot be read as TOML")
     bad.write_text('name = "x"\nspeed = 3\n')
-    assert_refused(wavenet("train", bad), "speed", "not known")
+    assert_refused(run_command("train", bad), "speed", "not known")
     assert not (tmp_path / "run").exists()

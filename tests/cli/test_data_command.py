@@ -21,8 +21,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_report_for_people_has_a_line_for_each_fact(wavenet, folder):
-    code, out, err = wavenet("data", "report", folder, "--pattern", "{voice}_{take}")
+def test_a_report_for_people_has_a_line_for_each_fact(run_command, folder):
+    code, out, err = run_command("data", "report", folder, "--pattern", "{voice}_{take}")
     assert (code, err) == (0, "")
     lines = {line[:14].strip(): line[15:] for line in out.splitlines()}
     assert lines == {
@@ -41,8 +41,8 @@ def test_a_report_for_people_has_a_line_for_each_fact(wavenet, folder):
     }
 
 
-def test_a_report_for_programs_is_one_json_document(wavenet, folder):
-    code, out, _ = wavenet("data", "report", folder, "--pattern", "{voice}_{take}", "--json")
+def test_a_report_for_programs_is_one_json_document(run_command, folder):
+    code, out, _ = run_command("data", "report", folder, "--pattern", "{voice}_{take}", "--json")
     assert code == 0
     facts = json.loads(out)
     assert facts["folder"] == str(folder)
@@ -52,92 +52,94 @@ def test_a_report_for_programs_is_one_json_document(wavenet, folder):
     assert facts["done"] == facts["files"] == 5
 
 
-def test_a_folder_without_fields_gets_a_suggestion(wavenet, folder):
-    code, out, err = wavenet("data", "report", folder)
+def test_a_folder_without_fields_gets_a_suggestion(run_command, folder):
+    code, out, err = run_command("data", "report", folder)
     assert code == 0
     assert "fields from    none\n" in out
     assert '--pattern "{field1}_{field2}"' in err
     (folder / "bob_1.wav").rename(folder / "bob.wav")
-    assert wavenet("data", "report", folder)[2] == ""
+    assert run_command("data", "report", folder)[2] == ""
 
 
-def test_files_that_cannot_be_read_are_named_and_counted(wavenet, folder):
+def test_files_that_cannot_be_read_are_named_and_counted(run_command, folder):
     (folder / "bad_9.wav").write_bytes(b"RIFF nothing")
-    code, out, _ = wavenet("data", "report", folder)
+    code, out, _ = run_command("data", "report", folder)
     assert code == 3
     assert "6, 5 of them readable" in out
     assert "unreadable     1 file\n" in out
     assert str(folder / "bad_9.wav") in out.splitlines()[-1]
-    code, out, _ = wavenet("data", "report", folder, "--json")
+    code, out, _ = run_command("data", "report", folder, "--json")
     assert code == 3
     assert json.loads(out)["unreadable_count"] == 1
     for path in folder.glob("*_[0-4].wav"):
         path.unlink()
-    code, out, _ = wavenet("data", "report", folder)
+    code, out, _ = run_command("data", "report", folder)
     assert code == 3
     assert "1, 0 of them readable" in out
 
 
-def test_long_lists_of_values_are_shortened(wavenet, folder):
+def test_long_lists_of_values_are_shortened(run_command, folder):
     rows = [f"{p.name},{'word ' * 20},{n}" for n, p in enumerate(sorted(folder.iterdir()))]
     (folder / "list.csv").write_text("\n".join(["file_name,text,n", *rows]) + "\n")
-    code, out, _ = wavenet("data", "report", folder, "--metadata", "list.csv")
+    code, out, _ = run_command("data", "report", folder, "--metadata", "list.csv")
     assert code == 0
     assert "fields from    list.csv" in out
     assert max(map(len, out.splitlines())) < 80
     assert data_command.format_files(30, ["a", "b"]) == "30 files: a b .."
-    assert [data_command.format_duration(n) for n in (59, 90, 7200)] == [
+    assert [data_command.format_length(n) for n in (59, 90, 7200)] == [
         "59.0 s",
         "1.5 minutes",
         "2.0 hours",
     ]
 
 
-def test_folders_that_cannot_be_used_are_refused(wavenet, folder, tmp_path):
-    assert_refused(wavenet("data", "report", tmp_path / "none"), "is not a folder", code=1)
+def test_folders_that_cannot_be_used_are_refused(run_command, folder, tmp_path):
+    assert_refused(run_command("data", "report", tmp_path / "none"), "is not a folder", code=1)
     command = ("data", "report", folder, "--pattern", "{a}-{b}")
-    assert_refused(wavenet(*command), "no file name in", code=1)
+    assert_refused(run_command(*command), "no file name in", code=1)
     table = ("--metadata", "no.csv")
-    assert_refused(wavenet("data", "report", folder, *table), "no file no.csv", code=1)
+    assert_refused(run_command("data", "report", folder, *table), "no file no.csv", code=1)
 
 
-def test_ctrl_c_ends_a_report(wavenet, folder, monkeypatch):
+def test_ctrl_c_ends_a_report(run_command, folder, monkeypatch):
     def interrupted(path):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("wavenet.training.dataset_report.io.read", interrupted)
-    code, out, err = wavenet("data", "report", folder)
+    code, out, err = run_command("data", "report", folder)
     assert (code, out) == (130, "")
     assert "Traceback" not in err
 
 
-def test_help_names_the_commands_of_the_group(wavenet):
-    code, out, _ = wavenet("data", "--help")
+def test_help_names_the_commands_of_the_group(run_command):
+    code, out, _ = run_command("data", "--help")
     assert code == 0
     assert "report" in out
 
 
-def test_a_folder_is_prepared_and_reported(wavenet, folder, tmp_path):
+def test_a_folder_is_prepared_and_reported(run_command, folder, tmp_path):
     out = tmp_path / "corpus"
     command = ("data", "prepare", folder, "--out", out, "--workers", 1)
-    code, printed, err = wavenet(*command, "--pattern", "{voice}_{take}", "--sample-rate", RATE)
+    code, printed, err = run_command(*command, "--pattern", "{voice}_{take}", "--sample-rate", RATE)
     assert (code, printed) == (0, f"{out}\n")
     assert "5 of 5 recordings, 2.1 s from 8000 Hz (4 files), 16000 Hz (1 file)" in err
     assert "clipped: 1 file; silence: 0.0% of the time" in err
     # the report on the corpus is that of a folder
-    code, printed, _ = wavenet("data", "report", out)
+    code, printed, _ = run_command("data", "report", out)
     assert code == 0
     assert "voice        2: ann bob" in printed
     assert "clipped        1 file: ann_4.wav" in printed
-    assert_refused(wavenet(*command), "was prepared with", "--overwrite")
-    assert_refused(wavenet("data", "report", out, "--pattern", "{a}"), "was prepared with pattern")
+    assert_refused(run_command(*command), "was prepared with", "--overwrite")
+    assert_refused(
+        run_command("data", "report", out, "--pattern", "{a}"), "was prepared with pattern"
+    )
 
 
-def test_files_that_cannot_be_prepared_are_named_and_listed(wavenet, folder, tmp_path):
+def test_files_that_cannot_be_prepared_are_named_and_listed(run_command, folder, tmp_path):
     (folder / "bad_9.wav").write_bytes(b"RIFF nothing")
     out = tmp_path / "corpus"
     command = ("data", "prepare", folder, "--out", out, "--workers", 1, "--json")
-    code, printed, err = wavenet(*command)
+    code, printed, err = run_command(*command)
     assert code == 3
     facts = json.loads(printed)
     assert (facts["corpus"], facts["readable"], facts["unreadable_count"]) == (str(out), 5, 1)
@@ -146,18 +148,18 @@ def test_files_that_cannot_be_prepared_are_named_and_listed(wavenet, folder, tmp
 
 
 def test_ctrl_c_stops_a_preparation_that_the_same_command_resumes(
-    wavenet, folder, tmp_path, monkeypatch
+    run_command, folder, tmp_path, monkeypatch
 ):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("wavenet.corpus.prepare.write_shards", interrupted)
     command = ("data", "prepare", folder, "--out", tmp_path / "corpus", "--workers", 1)
-    code, out, err = wavenet(*command)
+    code, out, err = run_command(*command)
     assert (code, out) == (130, "")
     assert "stopped; the same command resumes" in err
-    code, _, err = wavenet("train", "--data", tmp_path / "corpus", "--out", tmp_path / "run")
+    code, _, err = run_command("train", "--data", tmp_path / "corpus", "--out", tmp_path / "run")
     assert code == 1
     assert "is not finished; run the same `wavenet data prepare` again" in err
     monkeypatch.undo()
-    assert wavenet(*command)[0] == 0
+    assert run_command(*command)[0] == 0

@@ -20,32 +20,34 @@ def without_gpu(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "device", [["--device", "cuda"], ["--engine", "gpu"], ["--engine", "graph"]]
+    "option", [["--device", "cuda"], ["--engine", "gpu"], ["--engine", "graph"]]
 )
 @pytest.mark.parametrize("command", ["generate", "vocode", "score", "evaluate"])
-def test_a_missing_gpu_is_refused(wavenet, tiny, tone, tmp_path, without_gpu, device, command):
+def test_a_missing_gpu_is_refused(run_command, tiny, tone, tmp_path, without_gpu, option, command):
     arguments = {
         "generate": ["generate", *LABEL, "--out", tmp_path / "no.wav"],
         "vocode": ["vocode", tone, "--out", tmp_path / "no.wav"],
         "score": ["score", tone, *LABEL],
         "evaluate": ["evaluate", "vocoder", tone.parent],
     }[command]
-    result = wavenet(*arguments, "--checkpoint", tiny, *device)
+    result = run_command(*arguments, "--checkpoint", tiny, *option)
     assert_refused(result, "needs a CUDA GPU", "omit the option")
     assert not (tmp_path / "no.wav").exists()
 
 
-def test_training_refuses_a_missing_gpu_before_it_reads_recordings(wavenet, tmp_path, without_gpu):
+def test_training_refuses_a_missing_gpu_before_it_reads_recordings(
+    run_command, tmp_path, without_gpu
+):
     assert_refused(
-        wavenet("train", "--data", tmp_path / "none", "--device", "cuda:0"), "cuda:0 needs a"
+        run_command("train", "--data", tmp_path / "none", "--device", "cuda:0"), "cuda:0 needs a"
     )
     assert_refused(
-        wavenet("train", "--data", tmp_path / "none", "--device", "gpu"), "unknown device"
+        run_command("train", "--data", tmp_path / "none", "--device", "gpu"), "unknown device"
     )
 
 
 def test_studio_and_commands_load_models_on_the_chosen_device(
-    wavenet, tiny, tone, tmp_path, monkeypatch
+    run_command, tiny, tone, tmp_path, monkeypatch
 ):
     from wavenet.ui import checkpoint_library
 
@@ -61,9 +63,9 @@ def test_studio_and_commands_load_models_on_the_chosen_device(
     monkeypatch.setattr(checkpoint_library, "load", load)
     common = ["--checkpoint", tiny, *LABEL]
     for options in ([], ["--device", "cuda:1"], ["--engine", "cpu"], ["--device", "cpu"]):
-        wavenet("generate", *common, "--out", tmp_path / "a.wav", *options)
-        wavenet("score", tone, *common, *options)
-    wavenet("info", tiny, "--engines")
+        run_command("generate", *common, "--out", tmp_path / "a.wav", *options)
+        run_command("score", tone, *common, *options)
+    run_command("info", tiny, "--engines")
     with pytest.raises(checkpoints.CheckpointError):
         checkpoint_library.load_checkpoint(tiny.parent, tiny.name)
     loaded = SimpleNamespace(model=SimpleNamespace(device=torch.device("meta")), folder=tiny)
@@ -75,7 +77,7 @@ def test_studio_and_commands_load_models_on_the_chosen_device(
 
 
 @pytest.fixture
-def device(monkeypatch):
+def limit_engine(monkeypatch):
     """Return a function that replaces the engine of every command by one with limits."""
 
     def limit(**limits):
@@ -91,11 +93,13 @@ def clips(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_too_little_memory_is_reported_and_changes_no_clip(wavenet, tiny, tmp_path, device):
+def test_too_little_memory_is_reported_and_changes_no_clip(
+    run_command, tiny, tmp_path, limit_engine
+):
     command = ["generate", "--checkpoint", tiny, *LABEL, "--count", 5]
-    wavenet(*command, "--out", tmp_path / "whole")
-    device(max_rows=2)
-    code, out, err = wavenet(*command, "--out", tmp_path / "halves")
+    run_command(*command, "--out", tmp_path / "whole")
+    limit_engine(max_rows=2)
+    code, out, err = run_command(*command, "--out", tmp_path / "halves")
     assert code == 0, err
     assert clips(tmp_path / "halves") == clips(tmp_path / "whole")
     assert len(out.splitlines()) == 5
@@ -106,7 +110,7 @@ def test_too_little_memory_is_reported_and_changes_no_clip(wavenet, tiny, tmp_pa
     assert "times real time" in last
 
 
-def test_too_little_memory_for_one_clip_is_an_error(wavenet, tiny, tmp_path, device):
+def test_too_little_memory_for_one_clip_is_an_error(run_command, tiny, tmp_path, limit_engine):
     class WarmUpEngine(LimitedEngine):
         """The single sample of the warm-up still fits into memory."""
 
@@ -119,19 +123,22 @@ def test_too_little_memory_for_one_clip_is_an_error(wavenet, tiny, tmp_path, dev
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "make_engine", make)
-        result = wavenet("generate", "--checkpoint", tiny, *LABEL, "--out", tmp_path / "a.wav")
+        result = run_command("generate", "--checkpoint", tiny, *LABEL, "--out", tmp_path / "a.wav")
     assert_refused(result, "there is too little memory (CUDA out of memory", code=1)
     assert not list(tmp_path.glob("*.wav"))
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_clips_finished_before_a_device_is_lost_are_kept(wavenet, tiny, tmp_path, device, as_json):
+def test_clips_finished_before_a_device_is_lost_are_kept(
+    run_command, tiny, tmp_path, limit_engine, as_json
+):
     command = ["generate", "--checkpoint", tiny, *LABEL, "--count", 5]
-    wavenet(*command, "--out", tmp_path / "whole")
-    # The warm-up, two runs out of memory, two clips, then the device is lost.
-    device(max_rows=2, lost_at=5)
+    run_command(*command, "--out", tmp_path / "whole")
+    # Runs 1 to 5: the warm-up, two that need too much memory, one that completes two clips, one in
+    # which the device is lost.
+    limit_engine(max_rows=2, lost_at=5)
     options = ["--json"] if as_json else []
-    code, out, err = wavenet(*command, "--out", tmp_path / "parts", *options)
+    code, out, err = run_command(*command, "--out", tmp_path / "parts", *options)
     assert code == 1
     *_, count, message = err.splitlines()
     assert count.startswith("2 of 5 clips")
@@ -142,8 +149,10 @@ def test_clips_finished_before_a_device_is_lost_are_kept(wavenet, tiny, tmp_path
     assert printed == [str(tmp_path / "parts" / name) for name in kept]
 
 
-def test_a_device_lost_at_once_leaves_no_files(wavenet, tiny, tmp_path, device):
-    device(lost_at=2)
-    result = wavenet("generate", "--checkpoint", tiny, *LABEL, "--out", tmp_path / "new" / "a.wav")
+def test_a_device_lost_at_once_leaves_no_files(run_command, tiny, tmp_path, limit_engine):
+    limit_engine(lost_at=2)
+    result = run_command(
+        "generate", "--checkpoint", tiny, *LABEL, "--out", tmp_path / "new" / "a.wav"
+    )
     assert_refused(result, "the GPU was lost", code=1)
     assert not (tmp_path / "new").exists()

@@ -88,12 +88,12 @@ def second_rank(process):
     return found
 
 
-def test_a_killed_process_ends_the_others_and_one_process_can_resume(tones, tmp_path, wavenet):
+def test_a_killed_process_ends_the_others_and_one_process_can_resume(tones, tmp_path, run_command):
     out = tmp_path / "run"
     with torchrun(tones, out) as process:
         wait_for_step(process, out, 25)
         second_rank(process).suspend()  # so that the training cannot end first
-        assert_refused(wavenet(*tones, "--out", out), "is in use by another process", code=1)
+        assert_refused(run_command(*tones, "--out", out), "is in use by another process", code=1)
         second_rank(process).kill()
         assert process.wait(timeout=30) == 1
     stderr = out.with_suffix(".err").read_text()
@@ -102,9 +102,9 @@ def test_a_killed_process_ends_the_others_and_one_process_can_resume(tones, tmp_
     assert "wavenet/training" not in stderr  # of a traceback
     before = curve(out)
     assert 25 <= len(before) < STEPS
-    assert wavenet(*tones, "--out", out, "--resume")[0] == 0
+    assert run_command(*tones, "--out", out, "--resume")[0] == 0
     assert list(curve(out)) == list(range(1, STEPS + 1))
-    assert wavenet(*tones, "--out", tmp_path / "whole")[0] == 0
+    assert run_command(*tones, "--out", tmp_path / "whole")[0] == 0
     whole = curve(tmp_path / "whole")
     assert max(abs(whole[step] - loss) for step, loss in curve(out).items()) < 1e-3
     assert max(abs(whole[step] - loss) for step, loss in before.items()) < 1e-5
@@ -139,10 +139,10 @@ def test_torchrun_restarts_a_killed_training_from_its_newest_step(tones, tmp_pat
 
 
 @pytest.mark.slow
-def test_an_earlier_run_is_not_resumed_without_the_option(tones, tmp_path, wavenet):
+def test_an_earlier_run_is_not_resumed_without_the_option(tones, tmp_path, run_command):
     """A restart by torchrun does not resume an earlier run."""
     out = tmp_path / "run"
-    assert wavenet(*tones, "--out", out)[0] == 0
+    assert run_command(*tones, "--out", out)[0] == 0
     before = curve(out)
     with torchrun(tones, out, "--max-restarts", "1") as process:
         assert process.wait(timeout=DEADLINE) == 1
@@ -168,7 +168,7 @@ def test_ctrl_c_for_torchrun_stops_all_processes_after_their_step(tones, tmp_pat
 
 
 @pytest.mark.slow
-def test_one_process_of_torchrun_is_the_plain_command(tones, tmp_path, wavenet):
+def test_torchrun_with_one_process_gives_the_same_run(tones, tmp_path, run_command):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "1", "-m", "wavenet", *tones, "--out", str(tmp_path / "one")]
     done = subprocess.run(
@@ -176,6 +176,6 @@ def test_one_process_of_torchrun_is_the_plain_command(tones, tmp_path, wavenet):
     )
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
-    assert wavenet(*tones, "--out", tmp_path / "plain")[0] == 0
+    assert run_command(*tones, "--out", tmp_path / "plain")[0] == 0
     last = f"step-{STEPS:09d}/state.safetensors"
     assert (tmp_path / "one" / last).read_bytes() == (tmp_path / "plain" / last).read_bytes()

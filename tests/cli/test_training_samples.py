@@ -13,7 +13,7 @@ import torch
 from tests.cli.conftest import assert_refused
 from tests.conftest import RATE, sine, tiny_config
 from wavenet import checkpoint
-from wavenet.cli.training_samples import choose_request, with_sample_clips
+from wavenet.cli.training_samples import choose_request, with_generated_clips
 from wavenet.folder_lock import LOCK_NAME, lock_folder
 from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest
@@ -65,9 +65,9 @@ def read_metrics(folder):
     return [{k: v for k, v in json.loads(line).items() if k != timed} for line in lines]
 
 
-def test_a_clip_is_written_after_every_validation_and_changes_nothing_else(wavenet, project):
+def test_a_clip_is_written_after_every_validation_and_changes_nothing_else(run_command, project):
     common = ("train", "recipe.toml", "--data", "data", "--device", "cpu", "--threads", 1)
-    code, out, err = wavenet(*common, "--sample-seconds", 0.05)
+    code, out, err = run_command(*common, "--sample-seconds", 0.05)
     assert (code, out) == (0, "runs/tones/checkpoint\n"), err
     samples = Path("runs/tones/samples")
     names = sorted(path.name for path in samples.iterdir())
@@ -83,16 +83,16 @@ def test_a_clip_is_written_after_every_validation_and_changes_nothing_else(waven
     )
     found = soundfile.read(samples / names[-1])[0]
     assert np.abs(found - expected.numpy()).max() <= 1 / 32768  # rounded to 16 bits
-    assert wavenet(*common, "--out", "runs/silent")[0] == 0
+    assert run_command(*common, "--out", "runs/silent")[0] == 0
     assert not Path("runs/silent/samples").exists()
     assert read_metrics("runs/silent") == read_metrics("runs/tones")
 
 
-def test_a_clip_that_fails_is_reported_in_a_line(wavenet, project, monkeypatch):
+def test_a_clip_that_fails_is_reported_in_a_line(run_command, project, monkeypatch):
     (project / "runs/tones").mkdir(parents=True)
     (project / "runs/tones/samples").write_text("in the way")
     common = ("train", "recipe.toml", "--data", "data", "--steps", 2)
-    code, _, err = wavenet(*common, "--sample-seconds", 0.01)
+    code, _, err = run_command(*common, "--sample-seconds", 0.01)
     assert code == 0
     (line,) = [line for line in err.splitlines() if "no clip could be generated" in line]
     assert line.startswith("step 2: ") and "runs/tones/samples" in line
@@ -102,26 +102,28 @@ def test_a_clip_that_fails_is_reported_in_a_line(wavenet, project, monkeypatch):
         raise RuntimeError("first line\nsecond line")
 
     monkeypatch.setattr("wavenet.generation.generate.generate", fail)
-    code, _, err = wavenet(*common, "--sample-seconds", 0.01, "--out", "runs/more")
+    code, _, err = run_command(*common, "--sample-seconds", 0.01, "--out", "runs/more")
     assert code == 0
     assert "step 2: no clip could be generated: first line" in err.splitlines()
     assert "second line" not in err
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0, "above 0"), (3600, "at most 600")])
-def test_a_length_out_of_range_is_refused_before_anything_is_read(wavenet, project, seconds, words):
+def test_a_length_out_of_range_is_refused_before_anything_is_read(
+    run_command, project, seconds, words
+):
     for path in Path("data").iterdir():
         path.write_bytes(b"never read")
     assert_refused(
-        wavenet("train", "recipe.toml", "--data", "data", "--sample-seconds", seconds), words
+        run_command("train", "recipe.toml", "--data", "data", "--sample-seconds", seconds), words
     )
     assert not Path("runs").exists()
 
 
-def test_a_folder_that_is_trained_into_is_refused_before_anything_is_read(wavenet, project):
+def test_a_folder_that_is_trained_into_is_refused_before_anything_is_read(run_command, project):
     folder = project / "runs" / "tones"
     with lock_folder(folder):
-        result = wavenet("train", "recipe.toml", "--data", "data")
+        result = run_command("train", "recipe.toml", "--data", "data")
         assert_refused(result, "runs/tones is in use by another process", code=1)
         assert [path.name for path in folder.iterdir()] == [LOCK_NAME]
 
@@ -135,7 +137,7 @@ def test_a_stop_does_not_wait_for_a_clip(tmp_path, make_checkpoint, capsys):
         return len(calls) > 2  # while the second chunk is generated
 
     settings = type("Settings", (), {"steps": 9, "validate_every": 3})()
-    on_record = with_sample_clips(
+    on_record = with_generated_clips(
         records.append, tmp_path, settings, Dataset(), 4000, "cpu", should_stop
     )
     for step in (2, 3):

@@ -29,10 +29,10 @@ def curve(make_checkpoint):
     return make_checkpoint(config, name="curve").folder
 
 
-def test_a_resynthesised_recording_has_the_same_length(wavenet, vocoder, tone, tmp_path):
+def test_a_resynthesised_recording_has_the_same_length(run_command, vocoder, tone, tmp_path):
     outs = [tmp_path / f"{n}.wav" for n in range(3)]
     for out, seed in zip(outs, (1, 1, 2), strict=True):
-        code, shown, _ = wavenet(
+        code, shown, _ = run_command(
             "vocode", tone, "--checkpoint", vocoder, "--seed", seed, "--out", out
         )
         assert (code, shown) == (0, f"{out}\n")
@@ -40,24 +40,24 @@ def test_a_resynthesised_recording_has_the_same_length(wavenet, vocoder, tone, t
     assert outs[0].read_bytes() == outs[1].read_bytes() != outs[2].read_bytes()
 
 
-def test_candidates_change_the_clip(wavenet, vocoder, tone, tmp_path):
+def test_candidates_change_the_clip(run_command, vocoder, tone, tmp_path):
     made = {}
     for count in (1, 8):
         out = tmp_path / f"{count}.wav"
         common = ("vocode", tone, "--checkpoint", vocoder, "--out", out, "--json")
-        code, shown, _ = wavenet(*common, "--candidates", count)
+        code, shown, _ = run_command(*common, "--candidates", count)
         assert code == 0
         assert json.loads(shown)["bits_per_sample"] > 0
         made[count] = soundfile.read(out)[0]
         assert made[count].shape == soundfile.read(tone)[0].shape
     assert (made[1] != made[8]).any()
     common = ("vocode", tone, "--checkpoint", vocoder, "--out", tmp_path / "x.wav")
-    assert_refused(wavenet(*common, "--candidates", 99), "candidates must be 1 to 64, found 99")
+    assert_refused(run_command(*common, "--candidates", 99), "candidates must be 1 to 64, found 99")
     assert not (tmp_path / "x.wav").exists()
 
 
 def test_mel_matching_is_on_by_default_and_can_be_turned_off(
-    wavenet, vocoder, curve, tone, tmp_path
+    run_command, vocoder, curve, tone, tmp_path
 ):
     from audio_utils import io
     from wavenet.model.frame_features import compute_frame_features
@@ -68,18 +68,18 @@ def test_mel_matching_is_on_by_default_and_can_be_turned_off(
     option = "--mel-matching-iterations"
     for name, given in {"plain": (option, 0), "default": (), "one": (option, 1)}.items():
         out = tmp_path / f"{name}.wav"
-        assert wavenet("vocode", tone, "--checkpoint", vocoder, *given, "--out", out)[0] == 0
+        assert run_command("vocode", tone, "--checkpoint", vocoder, *given, "--out", out)[0] == 0
         made = compute_frame_features(config, RATE, io.read(out, RATE).waveform)
         distance[name] = float((made - target).abs().mean())
     assert distance["default"] < distance["one"] < distance["plain"]
     array = tmp_path / "curve.npy"
     np.save(array, np.zeros((5, 3), np.float32))
     common = ("vocode", array, "--checkpoint", curve, "--out", tmp_path / "curve.wav")
-    assert_refused(wavenet(*common, option, 3), "mel condition")
-    assert wavenet(*common)[0] == 0
+    assert_refused(run_command(*common, option, 3), "mel condition")
+    assert run_command(*common)[0] == 0
 
 
-def test_the_checkpoint_determines_the_features(wavenet, vocoder, tone, tmp_path):
+def test_the_checkpoint_determines_the_features(run_command, vocoder, tone, tmp_path):
     """Frames computed by the test give the same clip; other frames give another."""
     from audio_utils import io
     from wavenet.model.frame_features import compute_frame_features
@@ -90,97 +90,105 @@ def test_the_checkpoint_determines_the_features(wavenet, vocoder, tone, tmp_path
     made = {}
     for name, source in (("given", frames.numpy()), ("other", frames.numpy()[::-1] - 1.0)):
         np.save(array, source)
-        code, _, _ = wavenet(
+        code, _, _ = run_command(
             "vocode", array, "--checkpoint", vocoder, "--out", tmp_path / f"{name}.wav"
         )
         assert code == 0
         made[name] = soundfile.read(tmp_path / f"{name}.wav")[0]
-    wavenet("vocode", tone, "--checkpoint", vocoder, "--out", tmp_path / "tone.wav")
+    run_command("vocode", tone, "--checkpoint", vocoder, "--out", tmp_path / "tone.wav")
     tone_again = soundfile.read(tmp_path / "tone.wav")[0]
     assert np.array_equal(made["given"], tone_again[: len(made["given"])])
     assert not np.array_equal(made["other"], made["given"])
 
 
-def test_frames_determine_the_length_of_the_clip(wavenet, curve, tmp_path):
+def test_frames_determine_the_length_of_the_clip(run_command, curve, tmp_path):
     array, out = tmp_path / "c.npy", tmp_path / "out.wav"
     np.save(array, np.random.default_rng(0).standard_normal((11, 3)))
     settings = ("generate", "--checkpoint", curve, "--frames", f"curve={array}", "--out", out)
-    code, shown, _ = wavenet(*settings, "--json")
+    code, shown, _ = run_command(*settings, "--json")
     assert code == 0
     assert json.loads(shown)["seconds"] == 10 * HOP / RATE
-    assert_refused(wavenet(*settings), "exists already")
-    result = wavenet(*settings, "--overwrite", "--seconds", 0.5)
+    assert_refused(run_command(*settings), "exists already")
+    result = run_command(*settings, "--overwrite", "--seconds", 0.5)
     assert_refused(result, "51 frames x 3", "found 11 x 3")
 
 
-def test_invalid_frames_are_refused(wavenet, curve, vocoder, tiny, tone, tmp_path):
+def test_invalid_frames_are_refused(run_command, curve, vocoder, tiny, tone, tmp_path):
     array, out = tmp_path / "c.npy", ("--out", tmp_path / "out.wav")
-    assert_refused(wavenet("generate", "--checkpoint", curve, *out), "--frames curve=FILE.npy")
-    assert_refused(wavenet("vocode", tone, "--checkpoint", tiny, *out), "not conditioned on frames")
+    assert_refused(run_command("generate", "--checkpoint", curve, *out), "--frames curve=FILE.npy")
+    assert_refused(
+        run_command("vocode", tone, "--checkpoint", tiny, *out), "not conditioned on frames"
+    )
     words = "'curve' is missing; add an array of frames x 3"
-    assert_refused(wavenet("vocode", tone, "--checkpoint", curve, *out), words)
+    assert_refused(run_command("vocode", tone, "--checkpoint", curve, *out), words)
     np.save(array, np.zeros((5, 2)))
-    assert_refused(wavenet("vocode", array, "--checkpoint", curve, *out), "frames x 3; found 5 x 2")
-    assert_refused(wavenet("vocode", tmp_path / "no.npy", "--checkpoint", curve, *out), "no.npy")
+    assert_refused(
+        run_command("vocode", array, "--checkpoint", curve, *out), "frames x 3; found 5 x 2"
+    )
+    assert_refused(
+        run_command("vocode", tmp_path / "no.npy", "--checkpoint", curve, *out), "no.npy"
+    )
     array.write_bytes(b"RIFF")
     assert_refused(
-        wavenet("vocode", array, "--checkpoint", vocoder, *out), "cannot be read as an array"
+        run_command("vocode", array, "--checkpoint", vocoder, *out), "cannot be read as an array"
     )
     frames = ("--frames", f"curve={array}", "--frames", "curve=x.npy")
     assert_refused(
-        wavenet("generate", "--checkpoint", curve, *frames, *out), "--frames", "curve twice"
+        run_command("generate", "--checkpoint", curve, *frames, *out), "--frames", "curve twice"
     )
     assert not (tmp_path / "out.wav").exists()
 
 
-def test_several_arrays_are_passed_by_name(wavenet, make_checkpoint, tmp_path):
+def test_several_arrays_are_passed_by_name(run_command, make_checkpoint, tmp_path):
     frames = tuple(FramesCondition(name=name, columns=2, channels=4) for name in ("a", "b"))
     config = tiny_config(hop=HOP).model_copy(update={"conditions": frames})
     both = make_checkpoint(config, name="both").folder
     for name in ("a", "b"):
         np.save(tmp_path / f"{name}.npy", np.zeros((4, 2)))
     arguments = ("--checkpoint", both, "--out", tmp_path / "out.wav")
-    assert_refused(wavenet("vocode", tmp_path / "a.npy", *arguments), "frames of a, b")
+    assert_refused(run_command("vocode", tmp_path / "a.npy", *arguments), "frames of a, b")
     given = [part for name in ("a", "b") for part in ("--frames", f"{name}={tmp_path / name}.npy")]
-    assert wavenet("generate", *given, *arguments)[0] == 0
+    assert run_command("generate", *given, *arguments)[0] == 0
 
 
-def test_beam_search_finds_a_more_likely_clip_and_prints_its_probability(wavenet, tiny, tmp_path):
+def test_beam_search_finds_a_more_likely_clip_and_prints_its_probability(
+    run_command, tiny, tmp_path
+):
     given = ("--checkpoint", tiny, "--set", "digit=a")
     bits = {}
     for option in ("--beams", "--seed"):
         out = tmp_path / f"{option[2:]}.wav"
-        code, _, err = wavenet("generate", *given, "--seconds", 0.01, option, 4, "--out", out)
+        code, _, err = run_command("generate", *given, "--seconds", 0.01, option, 4, "--out", out)
         assert code == 0
-        scored = wavenet("score", *given, out, "--json")[1].splitlines()
+        scored = run_command("score", *given, out, "--json")[1].splitlines()
         bits[option] = json.loads(scored[-1])["bits_per_sample"]
         if option == "--beams":
             printed = float(err.split(" nats, ")[1].split()[0])
     assert bits["--beams"] == pytest.approx(printed, abs=1e-3)
     assert bits["--beams"] < bits["--seed"] - 0.5
     many = ("generate", *given, "--beams", 4, "--count", 2)
-    assert_refused(wavenet(*many, "--out", tmp_path), "returns one clip; omit --count")
+    assert_refused(run_command(*many, "--out", tmp_path), "returns one clip; omit --count")
 
 
-def test_info_prints_every_condition_with_its_values(wavenet, make_checkpoint):
+def test_info_prints_every_condition_with_its_values(run_command, make_checkpoint):
     folder = make_checkpoint(tiny_config(conditions="all", hop=HOP), name="all").folder
-    facts = json.loads(wavenet("info", folder, "--json")[1])["conditions"]
+    facts = json.loads(run_command("info", folder, "--json")[1])["conditions"]
     assert facts["voice"] == ["a", "b", "c"]
     assert facts["level"] == "-40 to 0 dB"
     assert facts["timbre"] == "4 numbers"
     assert facts["curve"] == "frames x 3, one every 80 samples"
-    shown = wavenet("info", folder)[1]
+    shown = run_command("info", folder)[1]
     assert "voice: a b c; level: -40 to 0 dB; timbre: 4 numbers; curve: frames x 3" in shown
 
 
-def test_guidance_on_the_command_line(wavenet, make_checkpoint, tiny, tmp_path):
+def test_guidance_on_the_command_line(run_command, make_checkpoint, tiny, tmp_path):
     conditions = (LabelCondition(name="digit", values=("a", "b"), channels=4, dropout=0.1),)
     config = tiny_config(hop=HOP).model_copy(update={"conditions": conditions})
     folder = make_checkpoint(config, name="free").folder
     made = {}
     for guidance in (1, 4):
         out = tmp_path / f"{guidance}.wav"
-        code, _, _ = wavenet(
+        code, _, _ = run_command(
             "generate", "--checkpoint", folder, "--set", "digit=a", "--seconds", 0.1,
             "--guidance", guidance, "--no-guard", "--out", out,
         )  # fmt: skip
@@ -189,24 +197,24 @@ def test_guidance_on_the_command_line(wavenet, make_checkpoint, tiny, tmp_path):
     assert made[1] != made[4]
     words = "condition dropout"
     given = ("generate", "--checkpoint", tiny, "--set", "digit=a", "--out", tmp_path / "x.wav")
-    assert_refused(wavenet(*given, "--guidance", 2), words)
-    assert_refused(wavenet(*given, "--guidance", -1), "guidance")
+    assert_refused(run_command(*given, "--guidance", 2), words)
+    assert_refused(run_command(*given, "--guidance", -1), "guidance")
 
 
 def test_the_record_has_the_bits_per_sample_without_the_prompt(
-    wavenet, vocoder, tiny, tone, tmp_path
+    run_command, vocoder, tiny, tone, tmp_path
 ):
     given = ("--checkpoint", tiny, "--set", "digit=a", "--json")
     alone = tmp_path / "alone.wav"
-    record = json.loads(wavenet("generate", *given, "--seconds", 0.1, "--out", alone)[1])
-    scored = json.loads(wavenet("score", *given, alone)[1].splitlines()[-1])
+    record = json.loads(run_command("generate", *given, "--seconds", 0.1, "--out", alone)[1])
+    scored = json.loads(run_command("score", *given, alone)[1].splitlines()[-1])
     assert record["bits_per_sample"] == pytest.approx(scored["bits_per_sample"], abs=0.02)
     longer = tmp_path / "longer.wav"
     more = ("--seconds", 0.1, "--prompt", tone, "--out", longer)
-    record = json.loads(wavenet("generate", *given, *more)[1])
-    whole = json.loads(wavenet("score", *given, longer)[1].splitlines()[-1])
+    record = json.loads(run_command("generate", *given, *more)[1])
+    whole = json.loads(run_command("score", *given, longer)[1].splitlines()[-1])
     # The record has the bits of the new part only.
     assert abs(record["bits_per_sample"] - whole["bits_per_sample"]) > 0.05
     again = tmp_path / "again.wav"
-    record = wavenet("vocode", tone, "--checkpoint", vocoder, "--json", "--out", again)[1]
+    record = run_command("vocode", tone, "--checkpoint", vocoder, "--json", "--out", again)[1]
     assert 1 < json.loads(record)["bits_per_sample"] < 20

@@ -142,7 +142,10 @@ def test_chunks_do_not_matter(kernel_size, chunk, folder):
 @emulated
 @pytest.mark.parametrize(("blocks", "layers"), [(1, 5), (2, 3), (8, 1), (8, 5), (16, 1)])
 def test_clusters_of_any_size_draw_the_same_codes(blocks, layers, folder):
-    """The chain is in one block, in some or in all; past taps are in its blocks or in others."""
+    """One block, some blocks or all blocks compute the layers that depend on the newest sample.
+
+    The same blocks or others compute the past taps.
+    """
     model = tiny_model(tiny_config(3, conditions="frames"))
     noise, prompts = noise_for(1, 40, seed=3), prompts_of(model, 12)
     expected = draw("reference", model, noise, prompts)

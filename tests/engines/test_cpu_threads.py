@@ -88,7 +88,8 @@ def test_two_slow_threads_continue_as_one(monkeypatch, two_cores):
     noise, prompts = noise_for(1), prompts_of(model, 0)
     engine = CpuEngine(model, threads=2)
     expected = generate(engine, noise, prompts)
-    # forget what the run above learned: on a busy machine that one thread is faster
+    # Clear the stored speeds: on a busy machine, the run above may have measured that one thread is
+    # faster.
     engine._tuners.clear()
     engine._one_thread_until = 0.0
     began = time.monotonic()

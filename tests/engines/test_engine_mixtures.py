@@ -105,7 +105,7 @@ def test_the_compiled_draw_equals_the_distribution(output, sampling):
 
 @pytest.mark.parametrize("output", MIXTURES, ids=lambda o: f"{o.kind}-{o.components}")
 def test_a_uniform_of_0_draws_no_click(output):
-    """Check the distance to the mean: that of one in 2**25 samples, at most 17.3 scales."""
+    """The distance from the mean is at most 17.3 scales; one in 2**25 draws exceeds it."""
     model = model_with(output)
     parts = torch.tensor([0, 0.25, -5])  # logits, means, log scales
     params = parts.repeat_interleave(output.components)

@@ -245,7 +245,7 @@ def shared_tensors(state, other, histories):
 
 @without_gpu
 @pytest.mark.parametrize("predicted", [(), (0,), (1,), (0, 1)])
-def test_join_continues_both_states_whichever_has_params(batch, predicted):
+def test_joined_states_continue_if_one_both_or_none_has_params(batch, predicted):
     noise = noise_for()
     expected = batch.run(batch.start(), noise)
     states = [batch.start([0]), batch.start([1, 2])]

@@ -36,7 +36,7 @@ PROMPTS = (0, 30, 7)  # samples of the prompts of three clips
 class MinimalConfig(ModelConfig):
     """The config of `MinimalModel`."""
 
-    architecture: Literal["toy"] = "toy"
+    architecture: Literal["minimal"] = "minimal"
     channels: int = 6
     bias_layers = property(lambda self: 1)
     bias_width = property(lambda self: self.channels)
@@ -84,8 +84,8 @@ class MinimalModel(AutoregressiveModel[MinimalConfig]):
         return {}
 
 
-def toy(conditions="all", output=None, bits=5, kind=MinimalModel):
-    """Make a toy whose weights are large enough for predictions that differ."""
+def make_minimal(conditions="all", output=None, bits=5, kind=MinimalModel):
+    """Make a minimal model whose weights are large enough for predictions that differ."""
     torch.manual_seed(0)
     shared = tiny_config(conditions=conditions, output=output)
     config = MinimalConfig(
@@ -125,8 +125,8 @@ def name(request, monkeypatch):
         assert any(graph.replays for graph in graphs)
 
 
-def test_the_toy_has_an_unlimited_receptive_field():
-    model = toy("none")
+def test_the_minimal_model_has_an_unlimited_receptive_field():
+    model = make_minimal("none")
     assert model.receptive_field is None
     codes = prompts_of(model, 40)[0][None]
     other = codes.clone()
@@ -139,7 +139,7 @@ def test_the_toy_has_an_unlimited_receptive_field():
 
 @pytest.mark.parametrize("conditions", ["none", "label", "all"])
 def test_predictions_equal_the_reference_and_the_parallel_pass(name, conditions):
-    model = toy(conditions)
+    model = make_minimal(conditions)
     codes = torch.randint(0, 32, (3, 20), generator=torch.Generator().manual_seed(2))
     prompts = prompts_of(model, *PROMPTS)
     expected = teacher_forced("reference", model, codes, prompts)
@@ -163,7 +163,7 @@ def test_predictions_equal_the_reference_and_the_parallel_pass(name, conditions)
 @pytest.mark.parametrize("chunks", [(40,), (7, 1, 16)])
 @pytest.mark.parametrize("kind", SAMPLINGS)
 def test_the_same_noise_draws_the_same_codes(name, kind, chunks):
-    model = toy()
+    model = make_minimal()
     noise, prompts = noise_for(), prompts_of(model, *PROMPTS)
     expected = draw("reference", model, noise, prompts, SAMPLINGS[kind])
     assert torch.equal(draw(name, model, noise, prompts, SAMPLINGS[kind], chunks), expected)
@@ -173,7 +173,7 @@ def test_the_same_noise_draws_the_same_codes(name, kind, chunks):
 
 @pytest.mark.parametrize("output", [LogisticOutput(components=3), GaussianOutput(components=2)])
 def test_mixtures_draw_the_same_codes(name, output):
-    model = toy(output=output, bits=16)
+    model = make_minimal(output=output, bits=16)
     noise, prompts = noise_for(), prompts_of(model, *PROMPTS)
     codes = draw(name, model, noise, prompts, chunks=(7, 33))
     # the reference reads the drawn codes, since the last bit of a mean changes a code by one
@@ -187,7 +187,7 @@ def test_mixtures_draw_the_same_codes(name, output):
 
 @pytest.mark.parametrize("kind", ["ancestral", "both"])
 def test_guided_clips_equal_the_reference(name, kind):
-    model, noise = toy(), noise_for()
+    model, noise = make_minimal(), noise_for()
     sampling = SAMPLINGS[kind].model_copy(update={"guidance": 2.5})
     expected = run_guided(make_engine("reference", model), 3, sampling, noise)
     assert torch.equal(run_guided(make_engine(name, model), 3, sampling, noise), expected)
@@ -196,7 +196,7 @@ def test_guided_clips_equal_the_reference(name, kind):
 
 
 def test_a_row_of_a_batch_equals_the_clip_alone(name):
-    model, noise = toy(), noise_for()
+    model, noise = make_minimal(), noise_for()
     engine, state = start("reference", model)
     expected = engine.run(state, 40, SamplingConfig(), noise)
     for row in range(3):
@@ -207,7 +207,7 @@ def test_a_row_of_a_batch_equals_the_clip_alone(name):
 
 
 def test_selected_joined_and_cloned_states_equal_the_reference(name):
-    model, noise = toy(), noise_for()
+    model, noise = make_minimal(), noise_for()
     engine, state = start("reference", model)
     expected = engine.run(state, 40, SamplingConfig(), noise)
     engine, early = start(name, model, [0, 1])
@@ -232,7 +232,7 @@ def test_selected_joined_and_cloned_states_equal_the_reference(name):
 
 
 def test_predict_accept_and_run_can_be_mixed(name):
-    model, noise = toy(), noise_for()
+    model, noise = make_minimal(), noise_for()
     engine, state = start("reference", model)
     expected = engine.run(state, 40, SamplingConfig(), noise)
     engine, state = start(name, model)
@@ -251,45 +251,45 @@ def test_predict_accept_and_run_can_be_mixed(name):
 def test_a_step_that_differs_from_the_parallel_pass_is_noticed(name):
     """Negative control of the tests above."""
 
-    class ForgetfulToy(MinimalModel):
+    class ForgetfulModel(MinimalModel):
         def step(self, memory, codes, bias):
             memory.tensors[1].zero_()
             return super().step(memory, codes, bias)
 
-    model = toy(kind=ForgetfulToy)
+    model = make_minimal(kind=ForgetfulModel)
     noise, prompts = noise_for(), prompts_of(model, *PROMPTS)
     expected = draw("reference", model, noise, prompts)
-    assert torch.equal(expected, draw("reference", toy(), noise, prompts))
+    assert torch.equal(expected, draw("reference", make_minimal(), noise, prompts))
     assert not torch.equal(draw(name, model, noise, prompts), expected)
 
 
 def test_a_memory_that_is_not_advanced_in_place_is_noticed_by_a_recording(monkeypatch):
     """A graph reads and writes the tensors of its capture."""
 
-    class ReplacingToy(MinimalModel):
+    class ReplacingModel(MinimalModel):
         def advance(self, memory, x):
             copied = TensorMemory([tensor.clone() for tensor in memory.tensors])
             new = super().advance(copied, x)
             memory.tensors = copied.tensors
             return new
 
-    model = toy(kind=ReplacingToy)
+    model = make_minimal(kind=ReplacingModel)
     noise, prompts = noise_for(), prompts_of(model, *PROMPTS)
     expected = draw("reference", model, noise, prompts)
     assert torch.equal(draw("cached", model, noise, prompts), expected)
     emulate_recording(monkeypatch)
-    assert torch.equal(draw("graph", toy(), noise, prompts), expected)
+    assert torch.equal(draw("graph", make_minimal(), noise, prompts), expected)
     assert not torch.equal(draw("graph", model, noise, prompts), expected)
 
 
 def test_state_bytes_are_those_of_the_memory(name):
-    engine, state = start(name, toy())
+    engine, state = start(name, make_minimal())
     assert engine.state_bytes(3) == sum(t.numel() * 4 for t in state.memory.tensors) == 144
     assert engine.state_bytes(1) == 48
 
 
-def test_engines_for_one_architecture_reject_the_toy():
-    model = toy()
+def test_engines_for_one_architecture_reject_the_minimal_model():
+    model = make_minimal()
     for name in ("cpu", "gpu"):
         with pytest.raises(ModelUnsupported, match="MinimalModel"):
             make_engine(name, model)

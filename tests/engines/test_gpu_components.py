@@ -257,7 +257,10 @@ EVERYTHING = {"temperature": 0.9, "top_k": 20, "top_p": 0.9, "guidance": 2.0}
 
 
 def test_the_kernel_compiles_for_a_gpu(tmp_path):
-    """Build a small kernel of each kind: the interpreter runs code that does not compile."""
+    """Build a small kernel of each kind.
+
+    The interpreter also runs code that a GPU compiler rejects.
+    """
     cases = [
         ("fp32", 3, (16, 16, 16), False, 1, True, EVERYTHING),
         ("bf16", 1, (16, 16, 16), True, 1, True, {}),

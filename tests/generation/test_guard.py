@@ -31,7 +31,7 @@ def test_each_degeneration_has_its_reason(flat, rng):
 
 
 @pytest.mark.parametrize("guard", [GUARD, DEFAULT_GUARD])
-def test_loud_but_sane_sound_is_accepted(flat, rng, guard):
+def test_loud_sound_below_the_limits_is_accepted(flat, rng, guard):
     """For this model every sound is as surprising as noise, so only the waveform decides."""
     full = 2 * sine(2.0)
     assert float(full.abs().max()) == 1

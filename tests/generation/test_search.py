@@ -112,7 +112,7 @@ def test_the_log_probability_equals_the_parallel_forward(make, selected, case, b
     assert found.log_prob == pytest.approx(expected, abs=1e-4)
     assert found.bits_per_sample == pytest.approx(-found.log_prob / 40 / math.log(2))
     assert torch.equal(found.waveform, CODEC.decode(found.codes))
-    if beams > 1:  # states were forked and dropped on the way, not only at the beginning
+    if beams > 1:  # states were selected and dropped on the way, not only at the beginning
         later = selected[3:]
         assert any(len(set(rows)) < len(rows) for rows in later)
         assert any(set(range(beams)) - set(rows) for rows in later)
@@ -136,7 +136,7 @@ def test_one_beam_is_greedy_decoding(make, selected, case):
     found = beam_search(checkpoint, request, 1)
     assert torch.equal(found.codes, greedy)
     assert greedy.unique().numel() > 3
-    assert selected == []  # one beam is never forked
+    assert selected == []  # one beam selects no states
 
 
 def test_a_second_beam_finds_what_greedy_decoding_misses(make):
@@ -163,7 +163,7 @@ def test_more_beams_find_more_likely_clips_in_these_cases(make):
     assert two.log_prob < one.log_prob
 
 
-def test_a_state_that_is_not_forked_with_its_beam_is_noticed(make, monkeypatch):
+def test_a_state_that_is_not_selected_with_its_beam_is_noticed(make, monkeypatch):
     """Negative control: with wrong parents, the sum is not that of the clip."""
     checkpoint = make(1)
     request = request_for(checkpoint, 40)
@@ -178,7 +178,7 @@ def test_a_state_that_is_not_forked_with_its_beam_is_noticed(make, monkeypatch):
     assert abs(found.log_prob - float(log_probs(checkpoint, found.codes[None], request))) > 1e-2
 
 
-def test_forked_states_share_no_memory():
+def test_selected_states_share_no_memory():
     model = tiny_model(bits=CODEC.bits)
     engine = make_engine("cached", model)
     state = engine.start(model.conditioning([A], [30]))
@@ -191,7 +191,7 @@ def test_forked_states_share_no_memory():
     assert torch.equal(fork.memory.rings[1], before)
     assert fork.last[1] == 1
     assert torch.equal(state.memory.rings[0], before)
-    # both continuations equal a clip that was never forked
+    # both continuations equal a clip whose state was never selected
     fork = engine.select(state, [0, 0])
     for codes in ([5, 12], [0, 7]):
         engine.accept(fork, torch.tensor(codes))

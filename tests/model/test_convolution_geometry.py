@@ -44,7 +44,7 @@ def inputs_by_taps(stack: ConvolutionStack, layers: int) -> set[int]:
 @pytest.mark.parametrize("kernel_size", [1, 2, 3, 4])
 def test_every_layer_depends_on_the_inputs_that_torch_finds(kernel_size, dilations, is_causal):
     dilated = ConvolutionStack(kernel_size, dilations, is_causal)
-    for stack in (dilated, dilated.plain):
+    for stack in (dilated, dilated.undilated):
         for layer, (oldest, newest) in enumerate(stack.spans()):
             found = inputs_by_gradient(stack, layer)
             assert set(found) == inputs_by_taps(stack, layer)
@@ -64,8 +64,8 @@ def test_a_causal_stack_spans_the_receptive_field_and_nothing_ahead():
 def test_ten_doubled_dilations_of_kernel_3_span_2047_samples():
     ten = ConvolutionStack(3, tuple(2**n for n in range(10)))
     assert ten.sizes()[-1] == 2047
-    assert ten.plain.sizes()[-1] == 21
-    assert compare_dilations(ten, 16_000) == {"given": 80, "doubled": 13, "plain": 8000}
+    assert ten.undilated.sizes()[-1] == 21
+    assert compare_dilations(ten, 16_000) == {"repeated": 80, "doubled": 13, "undilated": 8000}
 
 
 @pytest.mark.parametrize("kernel_size", [2, 3, 5])
@@ -79,4 +79,4 @@ def test_one_layer_fewer_is_not_enough(kernel_size, samples):
 def test_one_sample_needs_no_layer_and_a_kernel_of_1_never_spans_two():
     assert layers_for_receptive_field(2, doublings(), 1) == 0
     assert layers_for_receptive_field(1, doublings(), 2) is None
-    assert compare_dilations(ConvolutionStack(2, (1,)), 10**9)["plain"] is None
+    assert compare_dilations(ConvolutionStack(2, (1,)), 10**9)["undilated"] is None

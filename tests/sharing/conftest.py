@@ -163,7 +163,7 @@ def folder(make_checkpoint):
 
 
 @pytest.fixture
-def wavenet(capsys):
+def run_command(capsys):
     """Return a function that runs a command and returns exit code, stdout and stderr."""
 
     def call(*arguments):

@@ -51,12 +51,12 @@ def names(folder):
 
 def test_pull_downloads_only_the_files_of_a_checkpoint(
     published,
-    wavenet,
+    run_command,
     tmp_path,
     folder,
 ):
     out = tmp_path / "new" / "theirs"
-    code, printed, err = wavenet("hub", "pull", "them/tiny", "--out", out)
+    code, printed, err = run_command("hub", "pull", "them/tiny", "--out", out)
     assert (code, printed) == (0, f"{out}\n"), err
     assert f"them/tiny at {COMMIT}; licence: cc-by-4.0" in err
     assert names(out) == NAMES
@@ -67,43 +67,43 @@ def test_pull_downloads_only_the_files_of_a_checkpoint(
     assert checkpoint.load(out).config.name == "tiny"
 
 
-def test_pull_names_the_folder_after_the_repository(published, wavenet, tmp_path, monkeypatch):
+def test_pull_names_the_folder_after_the_repository(published, run_command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "tiny")
-    assert wavenet("hub", "pull", "them/tiny", "--revision", COMMIT)[:2] == (0, "tiny\n")
+    assert run_command("hub", "pull", "them/tiny", "--revision", COMMIT)[:2] == (0, "tiny\n")
     assert_refused(
-        wavenet("hub", "pull", "them/tiny", "--revision", "v2", "--out", "x"), "'v2'", code=1
+        run_command("hub", "pull", "them/tiny", "--revision", "v2", "--out", "x"), "'v2'", code=1
     )
 
 
-def test_pull_reports_a_missing_licence(published, wavenet, tmp_path):
+def test_pull_reports_a_missing_licence(published, run_command, tmp_path):
     published.files["them/tiny"]["README.md"] = b"# tiny"
-    err = wavenet("hub", "pull", "them/tiny", "--out", tmp_path / "out")[2]
+    err = run_command("hub", "pull", "them/tiny", "--out", tmp_path / "out")[2]
     assert "licence: not stated" in err
     del published.files["them/tiny"]["README.md"]
-    assert wavenet("hub", "pull", "them/tiny", "--out", tmp_path / "other")[0] == 0
+    assert run_command("hub", "pull", "them/tiny", "--out", tmp_path / "other")[0] == 0
 
 
 def test_pull_replaces_only_checkpoints_and_only_with_overwrite(
     published,
-    wavenet,
+    run_command,
     tmp_path,
     make_checkpoint,
 ):
     old = make_checkpoint(name="old").folder
     before = (old / "config.json").read_bytes()
     common = ("hub", "pull", "them/tiny", "--out", old)
-    assert_refused(wavenet(*common), "old exists already", "--overwrite")
+    assert_refused(run_command(*common), "old exists already", "--overwrite")
     assert not published.requests, "it must not download what it cannot store"
     assert (old / "config.json").read_bytes() == before
     (old / "thesis.txt").write_text("important")
-    assert_refused(wavenet(*common, "--overwrite"), "more than a checkpoint")
+    assert_refused(run_command(*common, "--overwrite"), "more than a checkpoint")
     (old / "thesis.txt").unlink()
-    assert wavenet(*common, "--overwrite")[0] == 0
+    assert run_command(*common, "--overwrite")[0] == 0
     assert checkpoint.load(old).config.name == "tiny"
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
     file = tmp_path / "file"
     file.write_text("words")
-    assert_refused(wavenet(*common[:-1], file, "--overwrite"), "more than a checkpoint")
+    assert_refused(run_command(*common[:-1], file, "--overwrite"), "more than a checkpoint")
     assert file.read_text() == "words"
 
 
@@ -139,27 +139,29 @@ def test_a_failed_replacement_keeps_the_old_checkpoint(folder, make_checkpoint, 
         ({"model.safetensors": None}, "has no model.safetensors"),
     ],
 )
-def test_an_invalid_checkpoint_is_not_installed(published, wavenet, tmp_path, damage, words):
+def test_an_invalid_checkpoint_is_not_installed(published, run_command, tmp_path, damage, words):
     files = published.files["them/tiny"] | damage
     published.files["them/tiny"] = {n: d for n, d in files.items() if d is not None}
     out = tmp_path / "deep" / "out"
-    result = wavenet("hub", "pull", "them/tiny", "--out", out)
+    result = run_command("hub", "pull", "them/tiny", "--out", out)
     assert_refused(result, "them/tiny", words, code=1)
     assert ".partial" not in result[2]
     assert not out.exists()
     assert not out.parent.exists() or names(out.parent) == []
 
 
-def test_sizes_are_limited_before_and_after_the_download(published, wavenet, tmp_path, monkeypatch):
+def test_sizes_are_limited_before_and_after_the_download(
+    published, run_command, tmp_path, monkeypatch
+):
     out = tmp_path / "out"
     published.announced = {"model.safetensors": 1 << 40}
     assert_refused(
-        wavenet("hub", "pull", "them/tiny", "--out", out), "1,099,511,627,776 bytes", code=1
+        run_command("hub", "pull", "them/tiny", "--out", out), "1,099,511,627,776 bytes", code=1
     )
     assert len(published.requests) == 1
     published.announced = {"config.json": 10}
     monkeypatch.setitem(install.MAX_BYTES, "config.json", 50)
-    assert_refused(wavenet("hub", "pull", "them/tiny", "--out", out), "limit is 50", code=1)
+    assert_refused(run_command("hub", "pull", "them/tiny", "--out", out), "limit is 50", code=1)
     assert not out.exists()
 
 
@@ -176,27 +178,31 @@ def test_sizes_are_limited_before_and_after_the_download(published, wavenet, tmp
         ((500, ""), ["internal error", "500"]),
     ],
 )
-def test_errors_of_the_hub_are_one_sentence(published, wavenet, tmp_path, error, words):
+def test_errors_of_the_hub_are_one_sentence(published, run_command, tmp_path, error, words):
     published.error = error
     out = tmp_path / "out"
-    result = wavenet("hub", "pull", "them/tiny", "--revision", "v9", "--out", out)
+    result = run_command("hub", "pull", "them/tiny", "--revision", "v9", "--out", out)
     assert_refused(result, *words, code=1)
     assert not out.exists()
 
 
-def test_a_missing_network_is_one_sentence(hub, wavenet, tmp_path, monkeypatch):
+def test_a_missing_network_is_one_sentence(hub, run_command, tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{unused.getsockname()[1]}"
         monkeypatch.setattr(constants, "ENDPOINT", address)
-        assert_refused(wavenet("hub", "pull", "a/b", "--out", tmp_path / "o"), "connection", code=1)
+        assert_refused(
+            run_command("hub", "pull", "a/b", "--out", tmp_path / "o"), "connection", code=1
+        )
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert_refused(wavenet("hub", "pull", "a/b", "--out", tmp_path / "o"), "HF_HUB_OFFLINE", code=1)
+    assert_refused(
+        run_command("hub", "pull", "a/b", "--out", tmp_path / "o"), "HF_HUB_OFFLINE", code=1
+    )
 
 
-def test_a_lost_connection_leaves_no_files(published, wavenet, tmp_path, monkeypatch):
+def test_a_lost_connection_leaves_no_files(published, run_command, tmp_path, monkeypatch):
     from huggingface_hub import HfApi
 
     download = HfApi.hf_hub_download
@@ -208,61 +214,63 @@ def test_a_lost_connection_leaves_no_files(published, wavenet, tmp_path, monkeyp
 
     monkeypatch.setattr(HfApi, "hf_hub_download", lose_connection)
     out = tmp_path / "deep" / "out"
-    assert_refused(wavenet("hub", "pull", "them/tiny", "--out", out), "connection", code=1)
+    assert_refused(run_command("hub", "pull", "them/tiny", "--out", out), "connection", code=1)
     assert names(out.parent) == []
 
 
 @pytest.mark.parametrize("name", ["tiny", "a/b/c", "../x", "a/..", "a b/c", "", "https://x/y"])
-def test_an_invalid_name_sends_no_request(hub, wavenet, tmp_path, folder, name):
-    assert_refused(wavenet("hub", "pull", name, "--out", tmp_path / "o"), "OWNER/NAME")
-    assert_refused(wavenet("hub", "push", folder, name), "OWNER/NAME")
+def test_an_invalid_name_sends_no_request(hub, run_command, tmp_path, folder, name):
+    assert_refused(run_command("hub", "pull", name, "--out", tmp_path / "o"), "OWNER/NAME")
+    assert_refused(run_command("hub", "push", folder, name), "OWNER/NAME")
     assert not hub.requests
 
 
-def test_push_publishes_what_pull_downloads(hub, wavenet, folder, tmp_path, monkeypatch):
+def test_push_publishes_what_pull_downloads(hub, run_command, folder, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    code, printed, err = wavenet("hub", "push", folder, "me/tiny", "--private")
+    code, printed, err = run_command("hub", "push", folder, "me/tiny", "--private")
     assert (code, printed) == (0, f"{hub.url}/me/tiny/commit/{COMMIT}\n"), err
     assert hub.tokens == {"Bearer hf_secret"}
     assert "hf_secret" not in printed + err
     assert sorted(hub.files["me/tiny"]) == NAMES
-    assert wavenet("hub", "pull", "me/tiny", "--out", tmp_path / "again")[0] == 0
+    assert run_command("hub", "pull", "me/tiny", "--out", tmp_path / "again")[0] == 0
     assert all((tmp_path / "again" / n).read_bytes() == (folder / n).read_bytes() for n in NAMES)
 
 
-def test_push_refuses_invalid_folders_and_missing_licences(hub, wavenet, folder, monkeypatch):
+def test_push_refuses_invalid_folders_and_missing_licences(hub, run_command, folder, monkeypatch):
     assert_refused(
-        wavenet("hub", "push", folder, "me/tiny"), "no user is logged in", "HF_TOKEN", code=1
+        run_command("hub", "push", folder, "me/tiny"), "no user is logged in", "HF_TOKEN", code=1
     )
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     (folder / "README.md").write_text("# A card without a licence")
     assert_refused(
-        wavenet("hub", "push", folder, "me/tiny"), "states no licence", "license:", code=1
+        run_command("hub", "push", folder, "me/tiny"), "states no licence", "license:", code=1
     )
     (folder / "README.md").unlink()
-    assert_refused(wavenet("hub", "push", folder, "me/tiny"), "states no licence", code=1)
+    assert_refused(run_command("hub", "push", folder, "me/tiny"), "states no licence", code=1)
     (folder / "model.safetensors").write_bytes(b"damaged")
-    assert_refused(wavenet("hub", "push", folder, "me/tiny"), "model.safetensors", code=1)
-    assert_refused(wavenet("hub", "push", folder / "none", "me/tiny"), "not a checkpoint", code=1)
+    assert_refused(run_command("hub", "push", folder, "me/tiny"), "model.safetensors", code=1)
+    assert_refused(
+        run_command("hub", "push", folder / "none", "me/tiny"), "not a checkpoint", code=1
+    )
     assert not hub.requests
 
 
-def test_a_token_without_permission_is_one_sentence(hub, wavenet, folder, monkeypatch):
+def test_a_token_without_permission_is_one_sentence(hub, run_command, folder, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     hub.error = (403, "")
-    assert_refused(wavenet("hub", "push", folder, "them/tiny"), "no permission", code=1)
+    assert_refused(run_command("hub", "push", folder, "them/tiny"), "no permission", code=1)
     hub.error = (401, "")
-    assert_refused(wavenet("hub", "push", folder, "them/tiny"), "hf auth login", code=1)
+    assert_refused(run_command("hub", "push", folder, "them/tiny"), "hf auth login", code=1)
 
 
-def test_a_missing_package_is_named(wavenet, folder, monkeypatch):
+def test_a_missing_package_is_named(run_command, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    assert_refused(wavenet("hub", "pull", "a/b"), "pip install huggingface_hub", code=1)
+    assert_refused(run_command("hub", "pull", "a/b"), "pip install huggingface_hub", code=1)
 
 
-def test_the_commands_have_help_and_stand_in_the_readme(wavenet, request):
+def test_the_commands_have_help_and_stand_in_the_readme(run_command, request):
     readme = (request.config.rootpath / "README.md").read_text(encoding="utf-8")
     for name in ("pull", "push"):
-        code, out, _ = wavenet("hub", name, "--help")
+        code, out, _ = run_command("hub", name, "--help")
         assert (code, "OWNER/NAME" in out) == (0, True)
         assert f"wavenet hub {name}" in readme

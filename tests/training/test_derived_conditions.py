@@ -32,7 +32,7 @@ def derived_levels(clip, gain=1.0):
 
 
 @pytest.mark.parametrize("start", [0, 4000, 4003])
-def test_it_is_the_level_around_each_frame_wherever_the_clip_begins(start):
+def test_a_derived_number_is_the_level_around_each_frame_wherever_the_clip_begins(start):
     """A tone that gets louder: a segment has the levels of the whole recording, at its frames."""
     whole = torch.linspace(0.1, 0.9, 20_000) * sine(20_000, 1000, 1.0)
     first, hop = start // HOP, HOP
@@ -63,14 +63,16 @@ def test_a_segment_has_the_levels_of_the_whole_recording(start):
 
 
 @pytest.mark.parametrize(("gain", "expected"), [(1e-4, -60.0), (30.0, None)])
-def test_it_is_clamped_to_its_range_and_computed_with_the_limited_gain(gain, expected):
+def test_a_derived_number_is_clamped_to_its_range_and_computed_with_the_limited_gain(
+    gain, expected
+):
     clip = TrainingClip(sine(9000, 1000, 0.5), {}, 0, 9000, 0, "tone.wav")
     if expected is None:
         expected = 20 * math.log10(0.5**0.5)
     assert float(derived_levels(clip, gain).median()) == pytest.approx(expected, abs=0.02)
 
 
-def test_it_replaces_a_field_and_is_dropped_with_its_probability():
+def test_a_derived_number_replaces_a_field_and_is_dropped_with_its_probability():
     condition = LOUDNESS.model_copy(update={"dropout": 0.4})
     clips = [make_clip(30, 0, {"loudness": "7", "take": "1"})] * 10
     steps = training_batches(clips, CODEC, make_config((condition,)).model, 300, 6.0, 7)

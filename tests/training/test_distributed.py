@@ -228,7 +228,10 @@ def test_the_cores_of_a_machine_are_divided(monkeypatch):
 
 
 def test_restarted_processes_use_nothing_of_the_ended_ones():
-    """They found the addresses of ended processes in torchrun's store, and could not connect."""
+    """Regression: they found the addresses of ended processes in torchrun's store.
+
+    The restarted processes could not connect to these addresses.
+    """
     store = torch.distributed.HashStore()
     store.set_timeout(timedelta(seconds=20))
 

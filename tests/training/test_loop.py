@@ -137,7 +137,7 @@ def test_the_best_ema_is_the_checkpoint(tmp_path, monkeypatch):
 
 
 def test_without_held_out_clips_the_newest_ema_is_the_checkpoint(tmp_path):
-    """Fewer than 20 files left nothing to validate on, and no checkpoint was ever written."""
+    """Regression: with fewer than 20 files nothing was held out, and no checkpoint was written."""
     config, dataset = make_config(), make_dataset(validation=0)
     state = train(config, make_settings(), dataset, tmp_path)
     loaded = checkpoint.load(tmp_path / "checkpoint")

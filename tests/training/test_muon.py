@@ -33,7 +33,7 @@ def distance(one, other):
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.5])
-def test_it_does_the_steps_of_pytorch(decay):
+def test_muon_does_the_steps_of_pytorch(decay):
     ours, theirs, initial = make_matrices(), make_matrices(), make_matrices()
     # PyTorch's multiplies in bf16, so both have its rounding
     do_steps(Muon(ours, 0.02, decay, torch.bfloat16), ours)

@@ -268,7 +268,7 @@ def test_a_warm_up_that_fails_ends_the_process(monkeypatch, capsys):
     monkeypatch.setattr(
         warm_worker_process, "run_next_command", lambda stdin: pytest.fail("a command was read")
     )
-    monkeypatch.setattr(warm_worker_process, "warm_up", lambda: 130)
+    monkeypatch.setattr(warm_worker_process, "load_training_code", lambda: 130)
     with pytest.raises(SystemExit) as end:
         warm_worker_process.main()
     assert end.value.code == 130
@@ -276,7 +276,7 @@ def test_a_warm_up_that_fails_ends_the_process(monkeypatch, capsys):
     def fail():
         raise ConfigError("no such recipe")
 
-    monkeypatch.setattr(warm_worker_process, "warm_up", fail)
+    monkeypatch.setattr(warm_worker_process, "load_training_code", fail)
     with pytest.raises(SystemExit) as end:
         warm_worker_process.main()
     assert (end.value.code, capsys.readouterr().err) == (2, "wavenet: no such recipe\n")

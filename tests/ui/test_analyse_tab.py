@@ -23,10 +23,10 @@ from wavenet.ui.analyse_tab import (
     analyse_recording,
     as_outputs,
     clear_results,
+    compile_pitch_tracker,
     score_recording,
     show_page,
     stoppable,
-    warm_up,
     write_example,
 )
 from wavenet.ui.checkpoint_controls import MAX_NUMBERS, show_conditions
@@ -72,7 +72,7 @@ def test_tone_is_measured_plotted_and_saved(save_wav: Callable[..., str]) -> Non
     assert (facts["Length"], facts["Sample rate"], facts["Channels"]) == ("1.00 s", "8,000 Hz", "1")
     levels = (facts["Peak"], facts["RMS"], facts["Crest factor"])
     assert levels == ("−6.0 dBFS", "−9.0 dBFS", "3.0 dB")
-    assert (facts["Clipped"], facts["DC offset"]) == ("0 samples", "0.00 %")
+    assert (facts["At full scale"], facts["DC offset"]) == ("0 samples", "0.00 %")
     assert facts["Below −60 dBFS"] == "0.0 %"
     assert float(facts["Pitch"].removesuffix(" Hz")) == pytest.approx(440, rel=0.01)
     assert shown["status"] == ""
@@ -110,7 +110,7 @@ def test_clipped_samples_are_counted_and_channels_are_mixed(save_wav: Callable[.
     shown = final_values(analyse_recording(save_wav(np.stack([loud, loud], 1), 44_100)))
     facts = facts_of(shown["facts"])
     assert (facts["Channels"], facts["Sample rate"]) == ("2 → 1", "44,100 Hz")
-    assert facts["Clipped"] == f"{np.count_nonzero(np.abs(loud) >= 32767 / 32768):,} samples"
+    assert facts["At full scale"] == f"{np.count_nonzero(np.abs(loud) >= 32767 / 32768):,} samples"
 
 
 @pytest.mark.parametrize("samples", [1, 2, 100])
@@ -214,12 +214,12 @@ def test_stopped_score_ends_at_its_next_window(
     stop_requests.add(4)
     updates = run_score(3, *arguments)
     first_two = [next(updates), next(updates)]
-    assert "6%" in first_two[1]["score"]["value"], "the stop of another run ended this one"
+    assert "6%" in first_two[1]["score"]["value"], "the stop of another job ended this one"
     stop_requests.add(3)
     (last,) = updates
     assert "Stopped." in last["score"]["value"]
     first = next(run_score(3, *arguments))
-    assert "Stopped." in first["score"]["value"], "a run stopped before its start was started"
+    assert "Stopped." in first["score"]["value"], "a job stopped before its start was started"
 
 
 def test_score_computes_the_frames_that_a_model_needs(
@@ -329,7 +329,7 @@ def test_file_names_of_uploads_are_safe_and_short(save_wav: Callable[..., str]) 
 
 
 def test_warm_up_can_be_repeated() -> None:
-    warm_up()
-    warm_up()
+    compile_pitch_tracker()
+    compile_pitch_tracker()
     recording = MeasuredRecording(io.Recording(torch.zeros(9), RATE, RATE, 1, 0), "x")
     assert torch.is_tensor(recording.codes)

@@ -46,7 +46,7 @@ def press_download(page: Any, selector: str) -> Any:
 
 
 def test_example_is_analysed_scored_and_downloaded(tab: Any) -> None:
-    """The processor is slowed down eight times, so that the page loses some updates."""
+    """The processor is slowed down by a factor of eight, so that the page loses some updates."""
     slow = tab.context.new_cdp_session(tab)
     slow.send("Emulation.setCPUThrottlingRate", {"rate": 8})
     assert tab.is_visible("text=appear here on one time axis")

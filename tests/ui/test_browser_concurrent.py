@@ -36,7 +36,8 @@ QUEUE_SIZE = 16  # besides the event that runs
 def finished_clip(page: Any, seconds: float) -> bytes:
     """Return the samples of the saved file, and check that the page played only parts of it.
 
-    A busy page loses updates and reports them: then chunks are missing, but none is foreign.
+    A busy page loses updates and reports them: then chunks are missing, but none is from another
+    clip.
     """
     assert wait_for_status(page, "Finished")
     saved, rate = soundfile.read(BytesIO(download(page, "#result")), dtype="int16")

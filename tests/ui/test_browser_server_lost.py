@@ -1,4 +1,4 @@
-"""The studio dies during playback: the page reports it, plays its buffer, and recovers."""
+"""The studio is killed during playback: the page reports it, plays its buffer, and recovers."""
 
 import os
 import subprocess
@@ -61,7 +61,7 @@ def status(page: Any) -> str:
     return str(page.inner_text("#live-player .status"))
 
 
-def test_page_reports_a_dead_studio_and_uses_a_restarted_one(
+def test_page_reports_a_killed_studio_and_uses_a_restarted_one(
     browser: Any, start_studio: Callable[[int], subprocess.Popen[bytes]]
 ) -> None:
     port = free_port()
@@ -80,7 +80,8 @@ def test_page_reports_a_dead_studio_and_uses_a_restarted_one(
         assert page.is_enabled("#generate")
         page.wait_for_function("level() === 0")
         assert status(page) == NO_RESPONSE, "another message replaced it at the end of the audio"
-        # Gradio ignores a press without a server, or the new run reports the same.
+        # Without a server, Gradio either ignores the press, or starts a job that reports the same
+        # error.
         page.click("#generate")
         wait_for_status(page, NO_RESPONSE)
         page.wait_for_function("document.querySelector('#generate').disabled === false")

@@ -93,7 +93,7 @@ def test_sliders_reshape_as_python_does(watched: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["logistic-mixture", "gaussian-mixture"])
-def test_cells_of_a_mixture_are_sums_over_its_codes(watched: Any, kind: str) -> None:
+def test_bins_of_a_mixture_are_sums_over_its_codes(watched: Any, kind: str) -> None:
     output = LogisticMixture(3) if kind == "logistic-mixture" else GaussianMixture(3)
     torch.manual_seed(2)
     params = torch.randn(9, dtype=torch.float64)
@@ -101,16 +101,16 @@ def test_cells_of_a_mixture_are_sums_over_its_codes(watched: Any, kind: str) -> 
     codes = torch.arange(65_536)
     edges = unpack(step_viewer._pack_mixture(params[None], LinearCodec())["edges"], "<f8")
     params[5] = edges[140] - 0.5 * np.exp(-11)  # so close to an edge that the floor matters
-    cells = np.searchsorted(edges, 2 * codes.numpy() / 65_535 - 1)
+    bins = np.searchsorted(edges, 2 * codes.numpy() / 65_535 - 1)
     script = f"""([kind, params, t, edges]) => {{
       const cdf = {RULES}.mixtureCdf(kind, params, t);
-      return Array.from({RULES}.cellProbabilities(cdf, edges)); }}"""
+      return Array.from({RULES}.binProbabilities(cdf, edges)); }}"""
     for temperature in (1.0, 1.5):
         scaled = params.clone()
         scaled[:3] /= temperature
         scaled[6:] = scaled[6:].clamp(min=-11) + np.log(temperature)
         p = output.log_prob(scaled[None, :, None].expand(1, 9, 65_536), codes[None])[0].exp()
-        expected = np.bincount(cells, p.numpy(), 256)
+        expected = np.bincount(bins, p.numpy(), 256)
         seen = watched.evaluate(script, [kind, params.tolist(), temperature, edges.tolist()])
         assert np.allclose(seen, expected, atol=1e-6)
         assert sum(seen) == pytest.approx(1)
@@ -125,16 +125,16 @@ def test_shown_prediction_is_that_of_the_model(watched: Any, root: Path) -> None
     half = (params.amax(1) - params.amin(1)).double().numpy()[:, None] / 131_070 * 1.01 + 1e-6
     script = f"""(chosen) => Array.from({{ length: 200 }}, (_, n) => {{
       const seen = {RULES}.predict(n, chosen);
-      return {{ p: Array.from(seen.p), cell: seen.cell, resampled: seen.resampled }}; }})"""
+      return {{ p: Array.from(seen.p), bin: seen.bin, resampled: seen.resampled }}; }})"""
     for temperature in (1.0, 0.5):
         chosen, config = settings(temperature, 0, 1.0)
         steps = watched.evaluate(script, chosen)
         exact = probabilities(params, config).numpy()
         seen = np.array([step["p"] for step in steps])
         assert (np.abs(np.log(seen / exact)) <= 2 * half / temperature).all()
-        assert [step["cell"] for step in steps] == codes[400:].tolist()
+        assert [step["bin"] for step in steps] == codes[400:].tolist()
     unchanged = watched.evaluate(script, settings(1, 0, 1.0)[0])
-    assert all(step["resampled"] == step["cell"] for step in unchanged)
+    assert all(step["resampled"] == step["bin"] for step in unchanged)
 
 
 def test_sliders_act_at_once_without_the_server(watched: Any) -> None:

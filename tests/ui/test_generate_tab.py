@@ -37,7 +37,7 @@ from .conftest import RATE, SPEAKERS, save_checkpoint
 
 CONDITIONS: dict[str, str | float] = {"digit": "7", "speaker": "jackson"}
 SETTINGS: dict[str, Any] = {
-    "run": 5,
+    "job_number": 5,
     "name": "digits",
     "seconds": 0.15,
     "seed": 3,
@@ -56,7 +56,7 @@ SETTINGS: dict[str, Any] = {
 def press_generate(
     root: Path, *labels: str, stop_requests: StopRequests | None = None, **changes: Any
 ) -> Iterator[tuple[Any, ...]]:
-    """Start a run with `SETTINGS`, some of them changed."""
+    """Start a job with `SETTINGS`, some of them changed."""
     return generate_tab.run_generation(
         root,
         stop_requests or StopRequests(),
@@ -95,7 +95,7 @@ def test_player_and_file_get_the_same_samples(root: Path) -> None:
     assert not file.exists(), "the temporary file was not deleted"
     assert all(isinstance(last[name], Figure) for name in generate_tab.PLOTS)
     end = last["player"]
-    assert end == {"run": 5, "sequence": end["sequence"], "end": True, "error": None}
+    assert end == {"job": 5, "sequence": end["sequence"], "end": True, "error": None}
     assert [last[f"audio{n}"]["visible"] for n in (2, 3, 4)] == [False] * 3
 
 
@@ -105,13 +105,13 @@ def test_stopped_run_sends_no_more_chunks_and_no_file(root: Path) -> None:
     stop_requests.add(None)
     outputs = press_generate(root, stop_requests=stop_requests, seconds=MAX_SECONDS)
     received = [next(outputs)]
-    assert "pcm" in received[0][0], "the stop of another run ended this one"
+    assert "pcm" in received[0][0], "the stop of another job ended this one"
     stop_requests.add(5)
     received += outputs
     assert len(played_samples(received)) < MAX_SECONDS * RATE, "the clip was completed"
     assert all("pcm" in output[0] for output in received)
     restarted = press_generate(root, stop_requests=stop_requests)
-    assert list(restarted) == [], "a run stopped before its start was started"
+    assert list(restarted) == [], "a job stopped before its start was started"
 
 
 def test_old_stop_requests_are_removed() -> None:
@@ -255,7 +255,7 @@ def test_summary_describes_retries(root: Path) -> None:
         Retry(0, 0, 80, "white noise", 3, False),
     ]
     summary = generate_tab.summarise(result)
-    assert "Clip 2 degenerated to white noise by 0.10 s" in summary
+    assert "Clip 2 degenerated to white noise before 0.10 s" in summary
     assert "drawn again from 0.05 s." in summary
     assert "from 0.00 s, without success" in summary
 

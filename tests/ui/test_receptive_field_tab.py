@@ -301,9 +301,9 @@ def test_bins_of_the_curve_keep_all_influence(root: Path) -> None:
         assert message["level"][n] == pytest.approx(level, abs=0.01)
         share = float(field.influence[: edges[n + 1] - 1].sum() / field.influence.sum())
         assert message["cumulative"][n] == pytest.approx(share, abs=1e-5)
-    assert message["spans"][1] == [0.9, field.span(0.9)]
+    assert message["lag_by_fraction"][1] == [0.9, field.span(0.9)]
     assert (message["predictions"], message["planned"]) == (8, 16)
-    assert influence_message(checkpoint, field, "x", is_last=True)["planned"] == 8
+    assert influence_message(checkpoint, field, "x", is_early_end=True)["planned"] == 8
 
 
 @pytest.mark.parametrize("samples", [1, 2, 5, 241, 100_000])

@@ -105,7 +105,7 @@ def test_exactly_five_functions_are_public(address: str) -> None:
     assert parameters == {
         "generate": [*model, "seconds", *sampling],
         "continue": ["recording", *model, "seconds", *sampling, "with_prompt"],
-        "vocode": ["recording", *model, *sampling, "match"],
+        "vocode": ["recording", *model, *sampling, "mel_matching"],
         "analyse": ["recording"],
         "score": ["recording", *model],
     }
@@ -136,7 +136,7 @@ def test_continue_starts_with_the_recording(home: Path, sine: dict[str, Any]) ->
 
 def test_vocode_matches_the_mel_by_default(home: Path, sine: dict[str, Any]) -> None:
     vocode = make_vocode(home / "checkpoints")
-    unmatched = read_samples(vocode(sine, seed=3, match=False)["path"])
+    unmatched = read_samples(vocode(sine, seed=3, mel_matching=False)["path"])
     checkpoint = load_checkpoint(home / "checkpoints", "vocoder")
     settings = GenerateSettings(seconds=1.0, seed=3)
     job = make_generation_job(checkpoint, settings, source=sine["path"])
@@ -177,9 +177,9 @@ def test_analyse_and_score_return_plain_numbers(
     answer = json.loads(json.dumps(answer, allow_nan=False))
     expected = score(load_checkpoint(root, "digits"), io.read(path, RATE).waveform, CONDITIONS)
     assert answer["bits_per_sample"] == pytest.approx(expected.bits_per_sample)
-    assert len(answer["surprise"]) == 100
-    assert np.mean(answer["surprise"]) == pytest.approx(expected.bits_per_sample, abs=1e-3)
-    assert answer["step"] == 0.01
+    assert len(answer["mean_surprise"]) == 100
+    assert np.mean(answer["mean_surprise"]) == pytest.approx(expected.bits_per_sample, abs=1e-3)
+    assert answer["interval_seconds"] == 0.01
     silent = make_analyse()(upload(save_wav(np.zeros(RATE), name="silent")))
     assert json.loads(json.dumps(silent, allow_nan=False))["peak_db"] is None
 
@@ -218,7 +218,7 @@ def test_only_uploads_are_read(
         ("vocode", {"recording": None}, "uploaded file"),
         ("vocode", {"checkpoint": "digits"}, "no local conditions"),
         ("vocode", {"checkpoint": "curves"}, "'curve'"),
-        ("vocode", {"match": "yes"}, "match"),
+        ("vocode", {"mel_matching": "yes"}, "mel_matching"),
         ("vocode", {"top_p": 2.0}, "top_p"),
         ("vocode", {"conditions": {"digit": "7"}}, "digit"),
         ("score", {"checkpoint": ["digits"]}, "checkpoint"),

@@ -93,10 +93,10 @@ def last(updates: Iterator[tuple[Any, ...]]) -> tuple[Any, ...]:
     return list(updates)[-1]
 
 
-def shown(runs_dir: Path, root: Path, name: str | None, seen: Any = None) -> dict[str, Any]:
+def shown(runs_dir: Path, root: Path, name: str | None, shown_view: Any = None) -> dict[str, Any]:
     """Return the updates of the page by name."""
-    values = show_run(runs_dir, root, 1, name, seen)
-    return dict(zip((*RUN_OUTPUTS, "seen", "dropdown"), values, strict=True))
+    values = show_run(runs_dir, root, 1, name, shown_view)
+    return dict(zip((*RUN_OUTPUTS, "shown_view", "dropdown"), values, strict=True))
 
 
 def test_run_is_started_from_the_controls(
@@ -176,23 +176,23 @@ def test_only_changes_of_a_run_are_sent_again(runs_dir: Path, root: Path) -> Non
     first = shown(runs_dir, root, "first")
     assert "ended without a message" in first["state"]
     assert "from the beginning" in first["state"]
-    assert "7.250 bits" in first["facts"]
+    assert "7.250<" in first["facts"]
     assert [first[f"clip{n}"]["label"] for n in (1, 2, 3)] == ["Step 4", "Step 3", "Step 2"]
     assert [name for name in RUN_OUTPUTS[6:10] if first[name]["interactive"]] == [
         "resume",
         "use",
     ]
     assert first["timer"] == gr.update(active=False)
-    second = shown(runs_dir, root, "first", first["seen"])
-    assert all(value == gr.skip() for name, value in second.items() if name != "seen")
+    second = shown(runs_dir, root, "first", first["shown_view"])
+    assert all(value == gr.skip() for name, value in second.items() if name != "shown_view")
     with (folder / "metrics.jsonl").open("a") as file:
         row = {"step": 2, "loss_bits": 7.0, "samples": 4000, "samples_per_second": 2000.0}
         file.write(json.dumps(row) + "\n")
-    third = shown(runs_dir, root, "first", second["seen"])
+    third = shown(runs_dir, root, "first", second["shown_view"])
     assert {name for name, value in third.items() if value != gr.skip()} == {
         "facts",
         "curves",
-        "seen",
+        "shown_view",
     }
     assert [2, pytest.approx(7.475), run_view.TRAINING] in third["curves"]["value"]["data"]
 
@@ -215,7 +215,7 @@ def test_text_of_a_log_is_escaped(runs_dir: Path, root: Path) -> None:
 
 
 @pytest.mark.parametrize(("saved", "action"), [(4, "run"), (2, "stop")])
-def test_complete_run_publishes_its_checkpoint_once(
+def test_complete_run_copies_its_checkpoint_once(
     runs_dir: Path, root: Path, saved: int, action: str
 ) -> None:
     make_run(runs_dir, "first", saved, action)
@@ -223,7 +223,7 @@ def test_complete_run_publishes_its_checkpoint_once(
     assert first["dropdown"]["choices"] == ["digits", "first"]
     assert "list its checkpoint as first" in first["state"]
     assert load_checkpoint(root, "first").config.name == "checkpoint"
-    assert shown(runs_dir, root, "first", first["seen"])["dropdown"] == gr.skip()
+    assert shown(runs_dir, root, "first", first["shown_view"])["dropdown"] == gr.skip()
     shutil.rmtree(root / "first")
     assert shown(runs_dir, root, "first")["dropdown"] == gr.skip(), "the user had removed it"
     assert not (root / "first").exists()
@@ -231,7 +231,7 @@ def test_complete_run_publishes_its_checkpoint_once(
     assert (root / "first").exists()
 
 
-def test_paused_run_publishes_nothing_by_itself(runs_dir: Path, root: Path) -> None:
+def test_paused_run_copies_nothing_by_itself(runs_dir: Path, root: Path) -> None:
     make_run(runs_dir, "first", 2, "pause")
     assert shown(runs_dir, root, "first")["dropdown"] == gr.skip()
     assert not (root / "first").exists()
@@ -252,7 +252,7 @@ def test_only_a_checkpoint_of_the_same_run_is_replaced(runs_dir: Path, root: Pat
     assert "not from this run" in shown(runs_dir, root, "digits")["state"]
 
 
-def test_run_without_a_checkpoint_publishes_none(runs_dir: Path, root: Path) -> None:
+def test_run_without_a_checkpoint_copies_none(runs_dir: Path, root: Path) -> None:
     shutil.rmtree(make_run(runs_dir, "first") / "checkpoint")
     assert not shown(runs_dir, root, "first")["use"]["interactive"]
     with pytest.raises(gr.Error, match="no checkpoint yet"):
@@ -272,7 +272,7 @@ def test_page_updates_while_the_run_is_alive(
     assert [alive[name]["interactive"] for name in names] == [True, False, True, True]
     long = RunPlan(name="first", recipe="tiny", steps=400)
     (folder / run_process.PLAN_FILE).write_text(long.model_dump_json())
-    later = shown(runs_dir, root, "first", alive["seen"])
+    later = shown(runs_dir, root, "first", alive["shown_view"])
     assert later["timer"] == gr.update(active=True, value=run_view.LONG_INTERVAL)
 
 

@@ -126,7 +126,7 @@ def test_rows_of_deep_networks_are_means_of_layers(
     assert np.allclose(gates, expected, atol=layers["gatesMax"] / 500)
 
 
-def test_cells_of_a_mixture_partition_the_codes(make_checkpoint: Callable[..., Any]) -> None:
+def test_bins_of_a_mixture_partition_the_codes(make_checkpoint: Callable[..., Any]) -> None:
     output = LogisticOutput(components=2)
     checkpoint = make_checkpoint(tiny_config(conditions="none", output=output), bits=16)
     codes = torch.arange(30_000, 30_020)
@@ -134,8 +134,8 @@ def test_cells_of_a_mixture_partition_the_codes(make_checkpoint: Callable[..., A
     message = steps_message(checkpoint, found, codes, torch.zeros(15))
     edges = unpack(message["edges"], "<f8")
     values = checkpoint.codec.decode(torch.arange(65_536)).double().numpy()
-    cells = MuLawCodec().encode(torch.from_numpy(values).float()).numpy()
-    assert np.array_equal(np.searchsorted(edges, values), cells)
+    bins = MuLawCodec().encode(torch.from_numpy(values).float()).numpy()
+    assert np.array_equal(np.searchsorted(edges, values), bins)
     assert unpack(message["params"], "<f4").reshape(15, 6) == pytest.approx(found.params.numpy())
 
 

@@ -13,11 +13,13 @@ import pytest
 import soundfile
 import torch
 
+from audio_utils import io
 from wavenet.errors import EngineUnavailable
 from wavenet.ui import checkpoint_library, generate_tab, zerogpu
 from wavenet.ui.event_handling import StopRequests
 
-from .test_generate_tab import SETTINGS, press_generate
+from .conftest import RATE
+from .test_generate_tab import SETTINGS, press_generate, save_conditioned
 
 REAL_IS_AVAILABLE = torch.cuda.is_available
 
@@ -152,7 +154,7 @@ def test_stop_request_ends_a_run_in_the_worker(root: Path, spaces: FakeSpaces) -
     stop_requests = StopRequests()
     outputs = press_generate(root, stop_requests=stop_requests, seconds=2)
     assert "pcm" in next(outputs)[0]
-    stop_requests.add(SETTINGS["run"])
+    stop_requests.add(SETTINGS["job_number"])
     assert list(outputs) == []
     assert spaces.closed == 1
 
@@ -168,6 +170,23 @@ def test_requested_gpu_time_grows_with_the_length_up_to_a_limit(
     assert gpu_seconds(1e30) == zerogpu.MAX_GPU_SECONDS
     for invalid in (None, -5, float("nan")):
         assert gpu_seconds(invalid) == zerogpu.START_SECONDS
+
+
+def test_requested_gpu_time_of_a_vocoder_depends_on_its_recording(
+    tmp_path: Path, spaces: FakeSpaces
+) -> None:
+    save_conditioned(tmp_path)
+
+    def gpu_seconds(source: Path | None) -> int:
+        changes = {"name": "vocoder", "seconds": 1000, "source": source and str(source)}
+        return int(spaces.duration(tmp_path, *(SETTINGS | changes).values()))
+
+    for seconds in (1, 5):
+        source = tmp_path / f"{seconds}.wav"
+        io.write(source, torch.zeros(seconds * RATE), RATE)
+        expected = zerogpu.START_SECONDS + seconds * zerogpu.COMPUTE_PER_AUDIO_SECOND
+        assert gpu_seconds(source) == expected
+    assert gpu_seconds(None) == gpu_seconds(tmp_path / "missing.wav") == zerogpu.START_SECONDS
 
 
 def test_engines_that_fail_on_this_gpu_are_skipped(

@@ -22,7 +22,7 @@ from wavenet.cli.batch_options import (
     make_execution,
     make_settings,
 )
-from wavenet.cli.batch_progress import BatchProgressBar, stop_on_interrupt
+from wavenet.cli.batch_progress import BatchProgressBar, set_event_on_interrupt
 from wavenet.cli.option_groups import expand_option_groups
 from wavenet.cli.options import print_message
 from wavenet.errors import ConditionError, DataError, FolderError
@@ -61,7 +61,7 @@ def batch(
     from wavenet.batch.output_folder import check_output_folder
 
     check_output_folder(execution.folder, Path(manifest), options.shard)
-    _start_workers(workers.workers, execution.cluster_address)
+    _prepare_workers(workers.workers, execution.cluster_address)
 
     from wavenet.batch.manifest_check import check_manifest
     from wavenet.batch.run import run_batch
@@ -76,7 +76,7 @@ def batch(
             return
         start = time.perf_counter()
         progress = BatchProgressBar(summary.valid_count, summary.seconds, output.quiet)
-        with stop_on_interrupt() as stop, _keep_partial_result(progress), progress:
+        with set_event_on_interrupt() as stop, _exit_if_disk_fails(progress), progress:
             result = run_batch(path, settings, options, execution, workers.workers, progress, stop)
         results = execution.folder / journal_name(options.shard)
         _print_result(result, summary, results, time.perf_counter() - start, output)
@@ -86,8 +86,11 @@ def batch(
             raise typer.Exit(SOME_FAILED)
 
 
-def _start_workers(count: int | None, cluster_address: str | None) -> None:
-    """Check the cluster, or begin to load libraries for the workers, before the long work."""
+def _prepare_workers(count: int | None, cluster_address: str | None) -> None:
+    """Check that the cluster can be reached, or start the forkserver.
+
+    The forkserver loads the libraries of the workers while the manifest is checked.
+    """
     if cluster_address is not None:
         from wavenet.batch.ray_driver import check_ray_address
 
@@ -170,7 +173,7 @@ def _as_file(manifest: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _keep_partial_result(progress: BatchProgressBar) -> Iterator[None]:
+def _exit_if_disk_fails(progress: BatchProgressBar) -> Iterator[None]:
     """Exit with `SOME_FAILED` if the disk fails after audio was generated."""
     try:
         yield

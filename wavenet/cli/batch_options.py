@@ -28,7 +28,7 @@ from wavenet.cli.options import (
     TopKOption,
     TopPOption,
 )
-from wavenet.errors import ConditionError
+from wavenet.errors import ConfigError
 
 if TYPE_CHECKING:
     from wavenet.batch.batch_config import BatchSettings, ExecutionConfig, RunOptions
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 FORMATS = ("wav", "flac", "ogg", "mp3")
 SUBTYPES = ("PCM_16", "PCM_24", "FLOAT")
 NORMALIZATIONS = ("none", "peak", "lufs")
+
+
+# The first line of each docstring is the title of a group of options in --help.
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class FileOptions:
         """Check the options that have a fixed set of values.
 
         Raises:
-            ConditionError: an unknown value, or two that contradict each other.
+            ConfigError: an unknown value, or two that contradict each other.
         """
         for option, value, choices in (
             ("--format", self.format_, FORMATS),
@@ -99,9 +102,9 @@ class FileOptions:
             ("--normalize", self.normalize, NORMALIZATIONS),
         ):
             if value not in choices:
-                raise ConditionError(f"{option} must be {', '.join(choices)}; found {value!r}")
+                raise ConfigError(f"{option} must be {', '.join(choices)}; found {value!r}")
         if self.subtype == "FLOAT" and self.format_ != "wav":
-            raise ConditionError(f"--subtype FLOAT needs --format wav, found {self.format_}")
+            raise ConfigError(f"--subtype FLOAT needs --format wav, found {self.format_}")
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ class RowOptions:
         """Return the run options.
 
         Raises:
-            ConditionError: --shard is invalid.
+            ConfigError: --shard is invalid.
         """
         from wavenet.batch.batch_config import RunOptions
 
@@ -149,7 +152,11 @@ class WorkerOptions:
 
     workers: Annotated[
         int | None,
-        typer.Option(min=1, max=4096, help="Processes; default: 1, on a cluster all that fit."),
+        typer.Option(
+            min=1,
+            max=4096,
+            help="Worker processes; default: 1; with --cluster, as many as it has room for.",
+        ),
     ] = None
     batch_size: Annotated[
         str, typer.Option(help="Clips that a worker generates at once: auto or a number.")
@@ -163,7 +170,8 @@ class WorkerOptions:
     cluster_address: Annotated[
         str | None,
         typer.Option(
-            help="HOST:PORT or auto, in a private network; default: start a cluster here."
+            help="HOST:PORT of a Ray cluster in a private network, or auto: the cluster of this "
+            "machine; by default one is started for this batch."
         ),
     ] = None
 
@@ -205,7 +213,7 @@ def make_execution(
     """Return the folders, the engine and the workers of a batch.
 
     Raises:
-        ConditionError: an option is invalid, or two contradict each other.
+        ConfigError: an option is invalid, or two contradict each other.
     """
     from wavenet.batch.batch_config import ExecutionConfig
 
@@ -226,12 +234,12 @@ def parse_batch_size(text: str) -> int | None:
     """Return the number of clips generated at once; None for auto.
 
     Raises:
-        ConditionError: the text is not a number from 1.
+        ConfigError: the text is not a number from 1.
     """
     if text == "auto":
         return None
     if not text.isdigit() or not int(text):
-        raise ConditionError(f"--batch-size must be auto or a number from 1, found {text!r}")
+        raise ConfigError(f"--batch-size must be auto or a number from 1, found {text!r}")
     return int(text)
 
 
@@ -239,26 +247,26 @@ def parse_shard(text: str) -> "ManifestShard":
     """Parse a shard such as 1/4.
 
     Raises:
-        ConditionError: the text is not a shard.
+        ConfigError: the text is not a shard.
     """
     from wavenet.batch.manifest import ManifestShard
 
     number, _, count = text.partition("/")
     if number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count):
         return ManifestShard(int(number), int(count))
-    raise ConditionError(f"--shard must be i/n, with i from 1 to n, found {text!r}")
+    raise ConfigError(f"--shard must be i/n, with i from 1 to n, found {text!r}")
 
 
 def parse_cluster(kind: str | None, address: str | None) -> str | None:
     """Return the address of the cluster: "local" by default, None without a cluster.
 
     Raises:
-        ConditionError: an unknown kind, or an address without a kind.
+        ConfigError: an unknown kind, or an address without a kind.
     """
     if kind not in (None, "ray"):
-        raise ConditionError(f"--cluster must be ray, found {kind!r}")
+        raise ConfigError(f"--cluster must be ray, found {kind!r}")
     if kind is None and address is not None:
-        raise ConditionError("--cluster-address needs --cluster ray; add it")
+        raise ConfigError("--cluster-address needs --cluster ray; add it")
     return None if kind is None else address or "local"
 
 
@@ -268,17 +276,17 @@ def choose_locations(
     """Return the folder of the journal, and the URL of the clips if they are not in this folder.
 
     Raises:
-        ConditionError: the options contradict each other.
+        ConfigError: the options contradict each other.
     """
     out_dir = out_dir.removeprefix("file://")
     if "://" not in out_dir:
         if journal_dir is not None:
-            raise ConditionError(
+            raise ConfigError(
                 "--journal-dir needs an --out-dir that is a URL, such as s3://bucket/clips"
             )
         return Path(out_dir), None
     if journal_dir is None and not os.path.isfile(manifest):
-        raise ConditionError(f"the journal cannot be written beside {manifest}; add --journal-dir")
+        raise ConfigError(f"the journal cannot be written beside {manifest}; add --journal-dir")
     # Each URL has its own journal.
     digest = hashlib.blake2b(out_dir.rstrip("/").encode(), digest_size=3).hexdigest()
     path = Path(manifest)

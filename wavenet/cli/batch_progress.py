@@ -104,7 +104,7 @@ class BatchProgressBar:
 
 
 @contextmanager
-def stop_on_interrupt() -> Iterator[threading.Event]:
+def set_event_on_interrupt() -> Iterator[threading.Event]:
     """Yield an event that the first SIGINT sets; the second raises KeyboardInterrupt."""
     stop = threading.Event()
     messages = [_STOPPING, _STOPPED]

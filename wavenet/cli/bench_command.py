@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wavenet.cli.options import print_message
-from wavenet.errors import ConditionError
+from wavenet.errors import ConfigError
 
 if TYPE_CHECKING:
     from wavenet.bench.configurations import BenchmarkModel
@@ -48,7 +48,7 @@ def bench(
         list[int] | None, typer.Option(help="1, 2 (engine cpu only). Repeatable.")
     ] = None,
     runs: Annotated[
-        int, typer.Option(min=1, help="Number of runs; each figure is their median.")
+        int, typer.Option(min=1, help="Number of runs per measurement; the median is printed.")
     ] = 5,
     json_: Annotated[bool, typer.Option("--json", help="Print only the line of JSON.")] = False,
 ) -> None:
@@ -75,22 +75,22 @@ def load_models(names: list[str] | None, checkpoint: Path | None) -> "dict[str, 
     """Build the named models, or load the checkpoint; return the models by name.
 
     Raises:
-        ConditionError: a name is unknown, or both names and a checkpoint were passed.
+        ConfigError: a name is unknown, or both names and a checkpoint were passed.
     """
     from wavenet.bench.configurations import build_named_model, load_checkpoint_model
 
     if checkpoint is None:
         return {name: build_named_model(name) for name in names or CONFIGURATIONS}
     if names:
-        raise ConditionError("--configuration and --checkpoint exclude each other; use one")
+        raise ConfigError("--configuration and --checkpoint exclude each other; use one")
     model = load_checkpoint_model(checkpoint)
     return {model.name: model}
 
 
 HEADER = (
     f"{'model':10} {'streams':>7} {'engine':9} {'weights':7} {'threads':>7} {'samples/s':>10} "
-    f"{'x real time':>11} {'GMAC/s':>7} {'GB/s':>6} {'ceiling':>7} {'x cached':>8} "
-    f"{'latency':>8}"
+    f"{'x 16 kHz':>8} {'GMAC/s':>7} {'GB/s':>6} {'% of ceiling':>12} {'x cached':>8} "
+    f"{'core-core':>9}"
 )
 
 
@@ -102,10 +102,10 @@ def print_measurement(measurement: "Measurement") -> None:
     typer.echo(
         f"{measurement.configuration:10} {measurement.streams:7} {measurement.engine:9} "
         f"{measurement.precision:7} {measurement.threads:7} "
-        f"{measurement.samples_per_second:10,.0f} {measurement.times_real_time:11.2f} "
+        f"{measurement.samples_per_second:10,.0f} {measurement.times_real_time:8.2f} "
         f"{measurement.macs_per_second / 1e9:7.1f} "
         f"{measurement.weight_bytes_per_second / 1e9:6.1f} "
-        f"{share:>7} {ratio:>8} {latency:>8}"
+        f"{share:>12} {ratio:>8} {latency:>9}"
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wavenet.cli.options import print_message
-from wavenet.errors import ConditionError
+from wavenet.errors import ConfigError
 
 if TYPE_CHECKING:
     from wavenet.checkpoint import Checkpoint
@@ -29,7 +29,7 @@ GuardOption = Annotated[
     bool,
     typer.Option(
         "--guard/--no-guard",
-        help="Draw windows that collapse to noise or silence again, and report them.",
+        help="Draw a window again if it is only noise or silence, and report it.",
     ),
 ]
 
@@ -83,7 +83,7 @@ def print_clip(
         typer.echo(str(path))
         return
     prompt_samples = 0 if request.prompt is None or not with_prompt else request.prompt.numel()
-    labels = {
+    conditions = {
         name: value.tolist() if isinstance(value, torch.Tensor) else value
         for name, value in request.conditions.items()
     }
@@ -93,7 +93,7 @@ def print_clip(
         "bits_per_sample": compute_bits_per_sample(loaded, request, clip) if scored else None,
         "sample_rate": rate,
         "seed": request.seed,
-        "labels": labels,
+        "labels": conditions,
         "rtf": rtf,
         "retries": [
             {
@@ -123,7 +123,7 @@ def generate_with_progress(
     loaded: "Checkpoint",
     requests: "list[GenerationRequest]",
     sampling: "SamplingConfig",
-    runner: "Engine[Any]",
+    engine: "Engine[Any]",
     guarded: bool = True,
 ) -> "Iterator[tuple[GeneratedClip, float]]":
     """Generate all requests with a progress bar; yield each complete clip and the seconds so far.
@@ -132,7 +132,7 @@ def generate_with_progress(
         loaded: the checkpoint.
         requests: the requests; all are checked before the engine is compiled.
         sampling: how codes are selected.
-        runner: the engine.
+        engine: the engine.
         guarded: whether the guard checks the clips.
     """
     from wavenet.cli.progress_bars import ProgressBar, status_spinner
@@ -141,9 +141,9 @@ def generate_with_progress(
     guard = DEFAULT_GUARD if guarded else None
     progress_bar = ProgressBar("samples", sum(request.samples for request in requests))
     # `generate_many` checks all requests at once: an error is raised before `warm_up` compiles.
-    clips = generate_many(loaded, requests, sampling, runner, guard, progress_bar)
+    clips = generate_many(loaded, requests, sampling, engine, guard, progress_bar)
     with status_spinner("preparing the engine (compiled once per machine, 10 to 20 seconds)"):
-        warm_up(loaded, runner)
+        warm_up(loaded, engine)
     start = time.perf_counter()
     with progress_bar:
         for clip in clips:
@@ -158,12 +158,12 @@ def plan_output_paths(out: Path | None, names: list[str], overwrite: bool) -> li
         names: file names without suffix, one per clip, used if `out` is a folder.
         overwrite: whether existing files may be replaced.
     Raises:
-        ConditionError: a file exists, a folder cannot be written, or `out` is one file for several
+        ConfigError: a file exists, a folder cannot be written, or `out` is one file for several
             clips.
     """
     if out is not None and out.suffix and not out.is_dir():
         if len(names) > 1:
-            raise ConditionError(
+            raise ConfigError(
                 f"--count {len(names)} needs a folder for --out; found the file {out}"
             )
         paths = [out]
@@ -172,10 +172,10 @@ def plan_output_paths(out: Path | None, names: list[str], overwrite: bool) -> li
     folder = paths[0].parent
     nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise ConditionError(f"the folder {folder} cannot be written; choose another with --out")
+        raise ConfigError(f"the folder {folder} cannot be written; choose another with --out")
     for path in paths:
         if path.exists() and not overwrite:
-            raise ConditionError(f"{path} exists already; choose another --out or add --overwrite")
+            raise ConfigError(f"{path} exists already; choose another --out or add --overwrite")
     return paths
 
 
@@ -201,7 +201,7 @@ def draw_from_candidates(
     request: "GenerationRequest",
     candidates: int,
     sampling: "SamplingConfig",
-    runner: "Engine[Any]",
+    engine: "Engine[Any]",
 ) -> "tuple[GeneratedClip, float]":
     """Draw candidates per frame and keep the closest to the target mel, with a progress bar.
 
@@ -213,7 +213,7 @@ def draw_from_candidates(
 
     start = time.perf_counter()
     with ProgressBar("samples", request.samples) as progress_bar:
-        clip = generate_with_candidates(loaded, request, candidates, sampling, runner, progress_bar)
+        clip = generate_with_candidates(loaded, request, candidates, sampling, engine, progress_bar)
     return clip, time.perf_counter() - start
 
 

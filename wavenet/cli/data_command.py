@@ -27,7 +27,7 @@ MetadataOption = Annotated[
         help="Fields from this file in the folder; default: metadata.jsonl or metadata.csv.",
     ),
 ]
-MAX_VALUES = 12  # of a field, on one line
+MAX_VALUES = 12  # values of a field that are printed
 MAX_VALUE_LENGTH = 40
 SOME_UNREADABLE = 3  # exit code
 INTERRUPTED = 130  # exit code
@@ -134,7 +134,7 @@ def format_summary(report: "CorpusReport") -> str:
     rates = f" from {format_counts(report.rates, 'Hz')}" if len(report.rates) > 1 else ""
     return (
         f"{report.readable:,} of {report.files:,} recordings, "
-        f"{format_duration(report.seconds)}{rates}; clipped: {format_files(report.clipped_count)}; "
+        f"{format_length(report.seconds)}{rates}; clipped: {format_files(report.clipped_count)}; "
         f"silence: {report.silent:.1%} of the time"
     )
 
@@ -144,7 +144,7 @@ def format_report(report: "DatasetReport") -> list[str]:
     rows = [("recordings", f"{report.files:,}, {report.readable:,} of them readable")]
     if report.readable:
         rows += [
-            ("length", f"{format_duration(report.seconds)} in all"),
+            ("length", f"{format_length(report.seconds)} in all"),
             ("shortest", f"{report.shortest:.2f} s"),
             ("median", f"{report.median:.2f} s"),
             ("longest", f"{report.longest:.2f} s"),
@@ -164,7 +164,7 @@ def format_report(report: "DatasetReport") -> list[str]:
     return [f"{name:14} {text}" for name, text in rows]
 
 
-def format_duration(seconds: float) -> str:
+def format_length(seconds: float) -> str:
     """Return a duration in seconds, minutes or hours."""
     if seconds < 60:
         return f"{seconds:.1f} s"

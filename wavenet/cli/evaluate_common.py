@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of recordings, or a prepared corpus.")]
 RecipeOption = Annotated[
     str | None,
-    typer.Option(help="Recipe with the pattern and the held-out recordings, such as digits."),
+    typer.Option(
+        help="Recipe, for example digits: its pattern and its held-out recordings are used."
+    ),
 ]
 PatternOption = Annotated[
     str | None,
@@ -65,14 +67,15 @@ def read_dataset_with_split(
     )
     if split == "test" and not data.test:
         raise ConfigError(
-            "no recordings are held out; use --recipe, such as digits, or --test FIELD=VALUE,.. "
-            "with --pattern"
+            "no recordings are held out; use --recipe, for example --recipe digits, or "
+            "--test FIELD=VALUE,.. with --pattern"
         )
     dataset = read_uncut_dataset(data, loaded.config)
     for sentence in dataset.skipped:
         print_message(f"skipped: {sentence}")
     if not getattr(dataset, split):
-        fields = " and ".join(f"{name} {', '.join(values)}" for name, values in data.test.items())
+        chosen = {"test": data.test, "validation": data.validation}.get(split, {})
+        fields = " and ".join(f"{name} {', '.join(values)}" for name, values in chosen.items())
         raise DataError(f"no recording of {folder} is held out for {split} ({fields or split})")
     return dataset
 

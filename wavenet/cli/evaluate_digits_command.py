@@ -31,7 +31,7 @@ from wavenet.cli.options import (
     TopPOption,
     create_folder,
 )
-from wavenet.errors import ConditionError
+from wavenet.errors import ConditionError, ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ def digits(
     top_k: TopKOption = None,
     top_p: TopPOption = None,
     guidance: GuidanceOption = None,
-    engine: EngineOption = "auto",
+    engine_name: EngineOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
@@ -75,11 +75,12 @@ def digits(
 
     Two classifiers, trained on real recordings only, predict the labels: a support-vector machine
     on MFCCs, and a small convolutional network on log-mel spectrograms. Diversity is the mean
-    distance of two clips with the same labels. A clip that is nearer to a training recording than
-    any real test clip is counts as a copy. The Fréchet distance compares the network's embeddings
-    with those of the test clips. Every combination of labels is generated equally often, with the
-    lengths of real recordings with these labels, and seeds count up from --seed. --trade-off varies
-    temperature, top-p and guidance, one at a time, and plots accuracy over diversity.
+    distance of two clips with the same labels. A clip counts as a copy if it is nearer to a
+    training recording than every real test clip is. The Fréchet distance compares the network's
+    embeddings with those of the test clips. Every combination of labels is generated equally often,
+    with the lengths of real recordings with these labels, and seeds count up from --seed.
+    --trade-off varies temperature, top-p and guidance, one at a time, and plots accuracy over
+    diversity.
     """
     from wavenet import checkpoint as checkpoints
     from wavenet.cli.progress_bars import status_spinner
@@ -96,16 +97,16 @@ def digits(
 
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "guidance": guidance}
     if clips and out is None:
-        raise ConditionError("--clips needs a folder; add --out")
+        raise ConfigError("--clips needs a folder; add --out")
     if out is not None:
         create_folder(out)
-    loaded = checkpoints.load(checkpoint, device_for(engine, device))
+    loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
     sampling = resolve_sampling(loaded.config.sampling, **values)
     dataset = read_dataset_with_split(loaded, folder, recipe, pattern, test)
     training, held_out = split_by_use(loaded, dataset)
     requests = plan_requests(training, count, seed)
-    runner = make_engine(engine, loaded.model, precision, threads)
-    generated = generate_clips_for_evaluation(loaded, requests, sampling, runner)
+    engine = make_engine(engine_name, loaded.model, precision, threads)
+    generated = generate_clips_for_evaluation(loaded, requests, sampling, engine)
     with status_spinner("training the classifiers"):
         evaluator = ClipEvaluator(training, held_out, loaded.config.audio.sample_rate)
     comparison = evaluator.compare(evaluator.measure(generated.clips))
@@ -116,7 +117,7 @@ def digits(
     figures = {"accuracy": plot_accuracy(comparison["accuracy_by_value"])}
     figures["nearest"] = plot_nearest_distances(comparison["nearest"]["distances"])
     if trade_off:
-        report["trade_off"] = evaluate_trade_off(loaded, evaluator, requests, runner)
+        report["trade_off"] = evaluate_trade_off(loaded, evaluator, requests, engine)
         figures["trade_off"] = plot_trade_off(report["trade_off"])
     write_report(out, report, figures)
     if clips and out is not None:
@@ -151,7 +152,7 @@ def generate_clips_for_evaluation(
     loaded: "Checkpoint",
     requests: "list[GenerationRequest]",
     sampling: "SamplingConfig",
-    runner: "Engine[Any]",
+    engine: "Engine[Any]",
 ) -> "GeneratedClips":
     """Generate the clips with a progress bar."""
     from wavenet.cli.progress_bars import ProgressBar
@@ -159,14 +160,14 @@ def generate_clips_for_evaluation(
 
     total = sum(request.samples for request in requests)
     with ProgressBar("samples", total) as progress_bar:
-        return generate_clips(loaded, requests, sampling, runner, progress_bar)
+        return generate_clips(loaded, requests, sampling, engine, progress_bar)
 
 
 def evaluate_trade_off(
     loaded: "Checkpoint",
     evaluator: "ClipEvaluator",
     requests: "list[GenerationRequest]",
-    runner: "Engine[Any]",
+    engine: "Engine[Any]",
 ) -> list[dict[str, Any]]:
     """Evaluate all sampling variants with a progress bar."""
     from wavenet.cli.progress_bars import ProgressBar
@@ -176,7 +177,7 @@ def evaluate_trade_off(
     # Plain sampling, the value 1, is a point of every line of the plot; it is generated only once.
     runs = len({variant if variant[1] != 1 else None for variant in sampling_variants(loaded)})
     with ProgressBar("samples", samples * runs) as progress_bar:
-        return evaluate_variants(loaded, evaluator, requests, runner, progress_bar)
+        return evaluate_variants(loaded, evaluator, requests, engine, progress_bar)
 
 
 def write_clips(folder: "Path", generated: "GeneratedClips", sample_rate: int) -> None:

@@ -40,7 +40,7 @@ def vocoder(
     seed: SeedOption = 0,
     temperature: TemperatureOption = None,
     candidates: CandidatesOption = 1,
-    engine: EngineOption = "auto",
+    engine_name: EngineOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
@@ -58,9 +58,10 @@ def vocoder(
     """Compare a vocoder with Griffin-Lim on the same mel spectrograms: PESQ, STOI and distances.
 
     Higher is better for PESQ and STOI. Lower is better for the mel-cepstral distance (MCD), the
-    STFT distance, and the fraction of frames with wrong voicing or pitch. A recording for which a
-    metric is undefined, such as a very short one, is not part of its mean. Two methods are filtered
-    to the mel frames: "matched" is the output of the model, "noise" is white noise, a control.
+    STFT distance, and the fraction of frames with wrong voicing or pitch. The mean of a metric
+    omits recordings for which the metric is undefined, such as very short ones. Two methods are
+    filtered to the mel frames: "matched" is the output of the model, "noise" is white noise, a
+    control.
     """
     from audio_utils.metrics import missing_packages
     from wavenet import checkpoint as checkpoints
@@ -73,7 +74,7 @@ def vocoder(
     )
     from wavenet.sampling import resolve_sampling
 
-    loaded = checkpoints.load(checkpoint, device_for(engine, device))
+    loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
     sampling = resolve_sampling(loaded.config.sampling, temperature=temperature)
     require_mel_condition(loaded)
     rate = loaded.config.audio.sample_rate
@@ -82,12 +83,12 @@ def vocoder(
         text = "is not installed, so its column is empty:"
         print_message(f'{package} {text} pip install "wavenet-studio[eval]"')
     write_example = make_example_writer(out, rate)
-    runner = make_engine(engine, loaded.model, precision, threads)
+    engine = make_engine(engine_name, loaded.model, precision, threads)
     total = sum(recording.waveform.numel() for recording in recordings)
     with ProgressBar("samples", total) as progress_bar:
         results = list(
             evaluate_vocoder(
-                loaded, recordings, sampling, runner, seed, write_example, candidates, progress_bar
+                loaded, recordings, sampling, engine, seed, write_example, candidates, progress_bar
             )
         )
     rows = summarise_metrics(results)

@@ -25,7 +25,7 @@ from wavenet.cli.options import (
     EngineOption,
     GreedyOption,
     GuidanceOption,
-    JsonOption,
+    JsonLinesOption,
     OverwriteOption,
     PrecisionOption,
     SeedOption,
@@ -40,7 +40,7 @@ from wavenet.cli.options import (
     print_conversions,
     print_message,
 )
-from wavenet.errors import ConditionError
+from wavenet.errors import ConditionError, ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +55,9 @@ def generate(
     set_: SetOption = None,
     seconds: Annotated[
         float | None,
-        typer.Option(help="Length to generate; by default that of the checkpoint."),
+        typer.Option(
+            help="Length in seconds; default: that of the frames, otherwise that of the checkpoint."
+        ),
     ] = None,
     seed: SeedOption = 0,
     temperature: TemperatureOption = None,
@@ -65,7 +67,9 @@ def generate(
     guidance: GuidanceOption = None,
     beams: Annotated[
         int | None,
-        typer.Option(help="Beam search for the most likely clip with this many beams; slow."),
+        typer.Option(
+            help="Beam search for the most likely clip with this many beams; slow, without guard."
+        ),
     ] = None,
     frames: Annotated[
         list[str] | None,
@@ -79,7 +83,7 @@ def generate(
             help="Whether the file begins with the prompt.",
         ),
     ] = True,
-    engine: EngineOption = "auto",
+    engine_name: EngineOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
@@ -91,15 +95,15 @@ def generate(
     ] = None,
     overwrite: OverwriteOption = False,
     guard: GuardOption = True,
-    json_: JsonOption = False,
+    json_: JsonLinesOption = False,
 ) -> None:
     """Generate audio and print the path of each file written."""
-    labels = parse_condition_values(set_)
+    conditions = parse_condition_values(set_)
     arrays = parse_assignments("--frames", frames)
     if count < 1:
-        raise ConditionError(f"--count must be at least 1, found {count}")
+        raise ConfigError(f"--count must be at least 1, found {count}")
     if beams is not None and count > 1:
-        raise ConditionError("--beams does not use seeds and returns one clip; omit --count")
+        raise ConfigError("--beams does not use seeds and returns one clip; omit --count")
 
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
@@ -107,10 +111,10 @@ def generate(
     from wavenet.sampling import resolve_sampling
 
     seeds = range(seed, seed + count)
-    names = [clip_name(checkpoint.name, labels, s) for s in seeds]
+    names = [clip_name(checkpoint.name, conditions, s) for s in seeds]
     paths = plan_output_paths(out, names, overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
-    loaded = checkpoints.load(checkpoint, device_for(engine, device))
+    loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
     sampling = resolve_sampling(loaded.config.sampling, guidance=guidance, **values)
     rate = loaded.config.audio.sample_rate
     prompt_waveform = read_prompt(prompt, rate)
@@ -123,14 +127,16 @@ def generate(
             loaded.config.default_seconds if seconds is None else seconds, rate
         )
     requests = [
-        GenerationRequest(samples, labels, s, prompt=prompt_waveform, frame_features=frame_features)
+        GenerationRequest(
+            samples, conditions, s, prompt=prompt_waveform, frame_features=frame_features
+        )
         for s in seeds
     ]
     if beams is not None:
         clips = iter([run_beam_search(loaded, requests[0], beams)])
     else:
-        runner = make_engine(engine, loaded.model, precision, threads)
-        clips = generate_with_progress(loaded, requests, sampling, runner, guard)
+        engine = make_engine(engine_name, loaded.model, precision, threads)
+        clips = generate_with_progress(loaded, requests, sampling, engine, guard)
     write_clips(loaded, paths, requests, clips, with_prompt, json_)
 
 

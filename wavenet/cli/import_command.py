@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wavenet.cli.options import OverwriteOption, create_folder, print_message
-from wavenet.errors import ConditionError, ConfigError
+from wavenet.errors import ConfigError
 
 if TYPE_CHECKING:
     from wavenet.importing.imported_model import ImportedModel
 
-LAYOUTS = ("r9y9", "vincentherrmann")
+PROGRAMS = ("r9y9", "vincentherrmann")
 
 
 def import_(
-    layout: Annotated[
+    program: Annotated[
         str, typer.Argument(help="Program that wrote the file: r9y9 or vincentherrmann.")
     ],
     file: Annotated[Path, typer.Argument(help="Checkpoint of that program, a PyTorch file.")],
@@ -51,7 +51,7 @@ def import_(
     `wavenet generate --frames mel=FILE.npy`.
     """
     check_out(out, overwrite)
-    imported = import_file(layout, file, out.name, trusted, hparams, sample_rate, layers_per_cycle)
+    imported = import_file(program, file, out.name, trusted, hparams, sample_rate, layers_per_cycle)
     from audio_utils.atomic_files import atomic_file
     from wavenet.importing.imported_model import save_checkpoint, upsample_frames
     from wavenet.model.frame_features import read_array
@@ -69,7 +69,7 @@ def import_(
         with atomic_file(path) as temporary:
             np.save(temporary, upsampled.numpy())
     except OSError as error:
-        raise ConditionError(f"cannot write {path}: {error.strerror}") from None
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
     typer.echo(str(path))
     seconds = upsampled.shape[0] / imported.config.audio.sample_rate
     print_message(
@@ -81,18 +81,18 @@ def check_out(out: Path, overwrite: bool) -> None:
     """Check that the folder is new or empty, or may be overwritten.
 
     Raises:
-        ConditionError: it contains files and `overwrite` is false, or it is not a folder.
+        ConfigError: it contains files and `overwrite` is false, or it is not a folder.
     """
     try:
         is_taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
     except OSError as error:
-        raise ConditionError(f"cannot read {out}: {error.strerror}") from None
+        raise ConfigError(f"cannot read {out}: {error.strerror}") from None
     if is_taken and not (overwrite and out.is_dir()):
-        raise ConditionError(f"{out} exists already; choose another --out or add --overwrite")
+        raise ConfigError(f"{out} exists already; choose another --out or add --overwrite")
 
 
 def import_file(
-    layout: str,
+    program: str,
     file: Path,
     name: str,
     trusted: bool,
@@ -100,10 +100,10 @@ def import_file(
     sample_rate: int | None,
     layers_per_cycle: int | None,
 ) -> "ImportedModel":
-    """Import a file with the settings that its layout requires.
+    """Import a file with the settings that the files of its program require.
 
     Args:
-        layout: one of `LAYOUTS`.
+        program: one of `PROGRAMS`.
         file: the checkpoint of the other program.
         name: name of the new checkpoint.
         trusted: whether the user trusts the origin of the file.
@@ -111,12 +111,12 @@ def import_file(
         sample_rate: Hz, for vincentherrmann only.
         layers_per_cycle: for vincentherrmann only.
     Raises:
-        ConfigError: the layout is unknown, or a setting is missing or belongs to the other layout.
+        ConfigError: the program is unknown, or a setting is missing or is for the other one.
         CheckpointError: the file cannot be imported.
     """
-    if layout not in LAYOUTS:
-        raise ConfigError(f"unknown layout {layout!r}; expected {' or '.join(LAYOUTS)}")
-    if layout == "r9y9":
+    if program not in PROGRAMS:
+        raise ConfigError(f"unknown program {program!r}; expected {' or '.join(PROGRAMS)}")
+    if program == "r9y9":
         if hparams is None:
             raise ConfigError("an r9y9 file has no settings; add --hparams hparams.json")
         if sample_rate is not None or layers_per_cycle is not None:

@@ -22,12 +22,13 @@ def info(
         bool,
         typer.Option(
             "--engines",
-            help="Print which engines can run it on this machine, and why others cannot.",
+            help="Print which engines can run the checkpoint on this machine, and why others "
+            "cannot.",
         ),
     ] = False,
 ) -> None:
     """Print the sizes, conditions and receptive field of a checkpoint."""
-    facts = describe_engines(checkpoint) if engines else describe_checkpoint(checkpoint)
+    facts = describe_engines(checkpoint) if engines else checkpoint_facts(checkpoint)
     if json_:
         typer.echo(json.dumps(facts))
         return
@@ -35,7 +36,7 @@ def info(
         typer.echo(f"{name.replace('_', ' '):22} {_format_value(value)}")
 
 
-def describe_checkpoint(checkpoint: Path) -> dict[str, Any]:
+def checkpoint_facts(checkpoint: Path) -> dict[str, Any]:
     """Return the facts of a checkpoint by name, all computed from its config and weights."""
     from wavenet import checkpoint as checkpoints
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.errors import ConditionError
+from wavenet.errors import ConfigError
 
 if TYPE_CHECKING:
     from audio_utils.io import Recording
@@ -24,7 +24,12 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Value of a condition, e.g. --set digit=7. Repeatable."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON lines.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document instead of text.")
+]
+JsonLinesOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON instead of text: one object per line.")
+]
 EngineOption = Annotated[
     str, typer.Option("--engine", help="auto, cpu, gpu, graph, cached or reference.")
 ]
@@ -67,7 +72,9 @@ TopKOption = Annotated[
 TopPOption = Annotated[
     float | None,
     typer.Option(
-        "--top-p", help="Sample from the smallest set of codes with at least this probability."
+        "--top-p",
+        help="Sample from the smallest set of most likely codes whose total probability is at "
+        "least this.",
     ),
 ]
 GreedyOption = Annotated[
@@ -88,7 +95,7 @@ def parse_condition_values(assignments: Sequence[str] | None) -> dict[str, str]:
     """Parse the values of --set, ["digit=7", ..], into condition values by name.
 
     Raises:
-        ConditionError: an equals sign is missing, or a name occurs twice.
+        ConfigError: an equals sign is missing, or a name occurs twice.
     """
     return parse_assignments("--set", assignments, "digit=7")
 
@@ -99,17 +106,15 @@ def parse_assignments(
     """Parse the values of an option, ["name=value", ..], into values by name.
 
     Raises:
-        ConditionError: an equals sign is missing, or a name occurs twice.
+        ConfigError: an equals sign is missing, or a name occurs twice.
     """
     values: dict[str, str] = {}
     for text in assignments or ():
         name, equals, value = text.partition("=")
         if not (name and equals and value):
-            raise ConditionError(
-                f"{option} expects NAME=VALUE, for example {example}; found {text!r}"
-            )
+            raise ConfigError(f"{option} expects NAME=VALUE, for example {example}; found {text!r}")
         if name in values:
-            raise ConditionError(f"{option} sets {name} twice: {values[name]} and {value}")
+            raise ConfigError(f"{option} sets {name} twice: {values[name]} and {value}")
         values[name] = value
     return values
 
@@ -136,9 +141,9 @@ def create_folder(folder: Path) -> None:
     """Create a folder to write into, with its parents.
 
     Raises:
-        ConditionError: it cannot be created.
+        ConfigError: it cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConditionError(f"cannot create the folder {folder}: {error.strerror}") from None
+        raise ConfigError(f"cannot create the folder {folder}: {error.strerror}") from None

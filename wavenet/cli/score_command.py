@@ -16,7 +16,7 @@ from wavenet.cli.options import (
     CheckpointOption,
     DeviceOption,
     EngineOption,
-    JsonOption,
+    JsonLinesOption,
     PrecisionOption,
     SetOption,
     parse_condition_values,
@@ -43,11 +43,11 @@ def score(
     engine: EngineOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
-    json_: JsonOption = False,
+    json_: JsonLinesOption = False,
 ) -> None:
     """Print the bits per sample of each file and of all files together (lower is better).
 
-    The engine determines the weights that are scored: with --precision bf16 they are rounded.
+    With --precision bf16, recordings are scored with the rounded weights of that precision.
     """
     from audio_utils import io
     from audio_utils.errors import AudioError

@@ -55,11 +55,11 @@ def train(
 ) -> None:
     """Train a model; Ctrl-C stops after the current step and keeps the result.
 
-    With --from, training continues from a checkpoint, for example with another voice: its model
-    replaces the recipe's; data and optimisation come from the recipe. Combine it with --resume to
-    continue such a run. With --sample-seconds, clips are generated from the best weights so far,
-    always with the same seed and the first value of every label; a vocoder resynthesises a held-out
-    clip.
+    With --from, training starts from the weights of a checkpoint, for example to learn another
+    voice. The model of the checkpoint replaces that of the recipe; data and optimisation come from
+    the recipe. Combine it with --resume to continue such a run. With --sample-seconds, clips are
+    generated from the best weights so far, always with the same seed and the first value of every
+    label; a vocoder resynthesises a held-out clip, or a training clip if none is held out.
 
     To train on several GPUs or machines, start the same command with torchrun: "torchrun
     --nproc-per-node 2 -m wavenet train ...". A step has as many clips as with one process, divided
@@ -75,8 +75,8 @@ def train(
         folder = out or Path("runs") / chosen.name
         initial = None
         if initial_checkpoint is not None:
-            conflicts = bool(label) or sample_rate is not None
-            initial, chosen = load_initial_checkpoint(initial_checkpoint, chosen, conflicts)
+            model_is_changed = bool(label) or sample_rate is not None
+            initial, chosen = load_initial_checkpoint(initial_checkpoint, chosen, model_is_changed)
         run(chosen, folder, resume, initial, threads, device, sample_seconds, ranks)
 
 
@@ -93,7 +93,7 @@ def run(
     """Read the recordings and train; if there are several processes, only the first prints."""
     import torch
 
-    from wavenet.cli.training_samples import with_sample_clips
+    from wavenet.cli.training_samples import with_generated_clips
     from wavenet.folder_lock import check_unlocked
     from wavenet.generation.request import samples_from_seconds
     from wavenet.training.dataset import read_dataset
@@ -131,7 +131,7 @@ def run(
             raise KeyboardInterrupt
         if samples is not None and ranks.is_main:
             limit = None if ranks.world_size == 1 else ranks.max_wait_seconds
-            on_record = with_sample_clips(
+            on_record = with_generated_clips(
                 on_record, folder, settings, dataset, samples, device_name, should_stop, limit
             )
         state = train(task, folder, resume, on_record, should_stop, device, ranks)
@@ -180,12 +180,12 @@ def apply_options(
 
 
 def load_initial_checkpoint(
-    folder: Path, recipe: "RecipeConfig", conflicts: bool
+    folder: Path, recipe: "RecipeConfig", model_is_changed: bool
 ) -> tuple["Checkpoint", "RecipeConfig"]:
     """Load the initial checkpoint of a run; return it, and the recipe with its model.
 
     Args:
-        conflicts: whether an option changes the model.
+        model_is_changed: whether an option changes the model of the recipe.
     Raises:
         ConfigError: an option changes the model.
         CheckpointError: the checkpoint cannot be used.
@@ -193,7 +193,7 @@ def load_initial_checkpoint(
     from wavenet import checkpoint
     from wavenet.config import make_config
 
-    if conflicts:
+    if model_is_changed:
         raise ConfigError(
             "--from uses the model of a checkpoint as it is; omit --label and --sample-rate"
         )
@@ -227,7 +227,7 @@ def stop_on_interrupt(
 
     previous = signal.signal(signal.SIGINT, on_signal)
     if is_distributed:
-        # Not restored: torchrun's SIGTERM may come while the error is on its way to the user.
+        # Not restored: torchrun's SIGTERM may arrive while the error is being printed.
         signal.signal(signal.SIGTERM, on_signal)
     try:
         yield lambda: requested

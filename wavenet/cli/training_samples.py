@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SEED = 0
 
 
-def with_sample_clips(
+def with_generated_clips(
     on_record: "RecordCallback",
     folder: Path,
     settings: "TrainConfig",
@@ -33,7 +33,7 @@ def with_sample_clips(
     should_stop: Callable[[], bool],
     max_seconds: float | None = None,
 ) -> "RecordCallback":
-    """Return a record callback that also writes a sample clip after every validation.
+    """Return a record callback that also generates and writes a clip after every validation.
 
     If a clip fails, the error is printed and the training continues.
 
@@ -41,8 +41,9 @@ def with_sample_clips(
         on_record: called with every record first.
         folder: folder of the run; its `checkpoint/` has the best weights so far.
         settings: training settings of the run.
-        dataset: source of the held-out clip that a model with local conditions resynthesises.
-        samples: length of a clip, limited by the frames of the held-out clip.
+        dataset: source of the clip that a model with local conditions resynthesises: a held-out
+            clip, or a training clip if none is held out.
+        samples: length of a clip, limited by the frames of the clip from the dataset.
         device: value of --device.
         should_stop: called during generation; a stop does not wait for the clip.
         max_seconds: generation is stopped after this time; set if other processes wait for it.
@@ -65,7 +66,7 @@ def with_sample_clips(
 
         try:
             checkpoint = folder / "checkpoint"
-            if write_sample_clip(checkpoint, path, dataset, samples, device, should_end_clip):
+            if write_generated_clip(checkpoint, path, dataset, samples, device, should_end_clip):
                 print_message(f"step {step}: {path}")
             elif is_late():
                 print_message(
@@ -78,7 +79,7 @@ def with_sample_clips(
     return on_record_with_clip
 
 
-def write_sample_clip(
+def write_generated_clip(
     checkpoint: Path,
     path: Path,
     dataset: "Dataset",
@@ -109,7 +110,10 @@ def write_sample_clip(
 
 
 def choose_request(model: "ModelConfig", dataset: "Dataset", samples: int) -> "GenerationRequest":
-    """Return a request with the first value of every label, or with a held-out clip's frames."""
+    """Return a request with the first value of every label, and the frames that the model needs.
+
+    The frames are those of a held-out clip, or of a training clip if none is held out.
+    """
     from wavenet.generation.request import example_request
 
     request = replace(example_request(model), samples=samples, seed=SEED)

@@ -1,4 +1,4 @@
-"""`wavenet ui`: start the studio and serve it on this machine.
+"""`wavenet ui`: start the studio, which serves this machine by default.
 
 Input: a port. The web server runs until it is interrupted. Called by `main`.
 """
@@ -15,7 +15,11 @@ from wavenet.errors import ConfigError
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 7860,
     mcp: Annotated[
-        bool, typer.Option("--mcp", help="Also serve the functions as tools of an MCP server.")
+        bool,
+        typer.Option(
+            "--mcp",
+            help="Also serve generate, continue, vocode, analyse and score as MCP tools.",
+        ),
     ] = False,
 ) -> None:
     """Start the studio at http://127.0.0.1:PORT."""

@@ -63,7 +63,7 @@ def vocode(
     guidance: GuidanceOption = None,
     candidates: CandidatesOption = 1,
     mel_matching_iterations: MelMatchingOption = None,
-    engine: EngineOption = "auto",
+    engine_name: EngineOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
@@ -78,9 +78,9 @@ def vocode(
 
     The checkpoint determines the features and how they are computed; the model receives only these
     features of the recording. If the features are mel frames, the clip is then filtered until its
-    mel frames match them.
+    mel frames match them. With --candidates above 1, the clip is drawn without the guard.
     """
-    labels = parse_condition_values(set_)
+    conditions = parse_condition_values(set_)
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.generation.request import GenerationRequest
@@ -88,15 +88,15 @@ def vocode(
 
     paths = plan_output_paths(out, [f"{source.stem}_{checkpoint.name}_seed{seed}"], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
-    loaded = checkpoints.load(checkpoint, device_for(engine, device))
+    loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
     sampling = resolve_sampling(loaded.config.sampling, guidance=guidance, **values)
     frame_features, samples = read_source(loaded, source)
-    request = GenerationRequest(samples, labels, seed, frame_features=frame_features)
-    runner = make_engine(engine, loaded.model, precision, threads)
+    request = GenerationRequest(samples, conditions, seed, frame_features=frame_features)
+    engine = make_engine(engine_name, loaded.model, precision, threads)
     if candidates == 1:
-        ((clip, elapsed),) = generate_with_progress(loaded, [request], sampling, runner, guard)
+        ((clip, elapsed),) = generate_with_progress(loaded, [request], sampling, engine, guard)
     else:
-        clip, elapsed = draw_from_candidates(loaded, request, candidates, sampling, runner)
+        clip, elapsed = draw_from_candidates(loaded, request, candidates, sampling, engine)
     clip = apply_mel_matching(loaded, clip, request, mel_matching_iterations)
     audio = samples / loaded.config.audio.sample_rate
     create_folder(paths[0].parent)

@@ -1,4 +1,4 @@
-"""`python -m wavenet.cli.warm_worker_process TAG`: load the code for training, then run a training.
+"""`python -m wavenet.cli.warm_worker_process TAG`: import the training code, then run a training.
 
 Input: one line on stdin, a `training.warm_worker.TrainCommand`; this process then runs the training
 as if it had been started with that command. If stdin is closed without a line, the process ends:
@@ -21,9 +21,9 @@ from wavenet.errors import ConfigError, WaveNetError
 
 
 def main() -> None:
-    """Warm up, wait for a command, and run it."""
+    """Import the code, wait for a command, and run it."""
     try:
-        code = warm_up() or run_next_command(sys.stdin.buffer)
+        code = load_training_code() or run_next_command(sys.stdin.buffer)
     except WaveNetError as error:
         typer.echo(f"wavenet: {error}", err=True)
         code = 2
@@ -33,11 +33,14 @@ def main() -> None:
     sys.exit(code)
 
 
-def warm_up() -> int:
-    """Train for one step in a temporary folder; this loads everything that a run needs.
+def load_training_code() -> int:
+    """Import the code that a run needs.
+
+    Without a GPU, also train for one step, twice, in a temporary folder: the second time with the
+    generation of a clip.
 
     Returns:
-        The exit code of the command; also not 0 if it was interrupted.
+        The exit code of these trainings, 0 without one; also not 0 if a training was interrupted.
     """
     import torch
 

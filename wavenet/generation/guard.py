@@ -16,7 +16,7 @@ from wavenet.checkpoint import Checkpoint
 from wavenet.errors import ConfigError
 from wavenet.model.conditioning import Conditioning
 
-SATURATED, NOISE, SILENCE = "saturated noise", "white noise", "dead silence"
+SATURATED, NOISE, SILENCE = "saturated noise", "white noise", "silence"
 # of full scale, either sign: codes 0, 1, 254 and 255 of 8-bit mu-law
 EXTREME_AMPLITUDE = 0.95
 
@@ -81,13 +81,13 @@ class GuardConfig:
 
 @dataclass(frozen=True)
 class Retry:
-    """Windows that the guard drew again.
+    """Degenerate windows that the guard found and drew again, or only reported.
 
     Attributes:
         index: of the request.
         first, last: samples first .. last - 1, counted from the first generated sample.
         reason: `SATURATED`, `NOISE` or `SILENCE`.
-        attempts: number of draws with other noise.
+        attempts: number of draws with other noise; 0 if the windows were only reported.
         solved: whether the last attempt succeeded. If not, the clip continues as it is and is not
             drawn again before it recovers by itself.
     """

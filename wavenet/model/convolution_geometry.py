@@ -28,7 +28,7 @@ class ConvolutionStack:
     is_causal: bool = True
 
     @property
-    def plain(self) -> "ConvolutionStack":
+    def undilated(self) -> "ConvolutionStack":
         """The same number of layers without dilation."""
         return replace(self, dilations=(1,) * len(self.dilations))
 
@@ -88,10 +88,10 @@ def compare_dilations(stack: ConvolutionStack, samples: int) -> dict[str, int | 
     """Return the depth that three choices of dilations need for a receptive field.
 
     Returns:
-        "given": the dilations of the stack, repeated; "doubled": 1, 2, 4, .. without end;
-        "plain": all 1.
+        "repeated": the dilations of the stack, repeated; "doubled": 1, 2, 4, .. without end;
+        "undilated": all 1.
     """
-    ways = {"given": cycle(stack.dilations), "doubled": doublings(), "plain": cycle((1,))}
+    ways = {"repeated": cycle(stack.dilations), "doubled": doublings(), "undilated": cycle((1,))}
     return {
         name: layers_for_receptive_field(stack.kernel_size, dilations, samples)
         for name, dilations in ways.items()

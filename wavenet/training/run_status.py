@@ -23,7 +23,9 @@ from wavenet.training.run_process import (
     read_plan,
 )
 
-RunState = Literal["starting", "running", "pausing", "paused", "stopped", "finished", "failed"]
+RunState = Literal[
+    "starting", "running", "pausing", "stopping", "paused", "stopped", "finished", "failed"
+]
 
 KILLED = "the process ended without a message: it was killed, or the machine was switched off"
 _LOG_TAIL = 8_000  # bytes of the log that are read
@@ -38,7 +40,7 @@ class RunStatus:
         step: the newest; 0 before the first.
         loss_curve, validation_curve, samples_per_second: see `MetricsHistory`.
         seconds_left: None if the run is not running, or its speed is unknown.
-        sample_clips: (step, file) of the clips generated during training, the newest last.
+        generated_clips: (step, file) of the clips generated during training, the newest last.
         message: the newest line of the log; the error if the run failed.
         saved_step: the step from which the run can be resumed; 0: from the beginning.
         has_checkpoint: whether the run has saved a model.
@@ -51,7 +53,7 @@ class RunStatus:
     validation_curve: Sequence[Point]
     samples_per_second: float | None
     seconds_left: float | None
-    sample_clips: Sequence[tuple[int, Path]]
+    generated_clips: Sequence[tuple[int, Path]]
     message: str
     saved_step: int
     has_checkpoint: bool
@@ -59,7 +61,7 @@ class RunStatus:
     @property
     def is_active(self) -> bool:
         """Whether the run has a process."""
-        return self.state in ("starting", "running", "pausing")
+        return self.state in ("starting", "running", "pausing", "stopping")
 
 
 def read_status(folder: Path) -> RunStatus:
@@ -90,7 +92,7 @@ def read_status(folder: Path) -> RunStatus:
         validation_curve=tuple(history.validation_curve),
         samples_per_second=history.samples_per_second,
         seconds_left=seconds_left,
-        sample_clips=_numbered(folder / "samples", "step-*.wav"),
+        generated_clips=_numbered(folder / "samples", "step-*.wav"),
         message=(error or KILLED) if state == "failed" else last_line,
         saved_step=saved_step,
         has_checkpoint=(folder / "checkpoint" / "config.json").is_file(),
@@ -119,7 +121,7 @@ def _active_state(folder: Path) -> RunState | None:
     if control is None or holder not in (None, control.pid):
         return "running"  # started from a command line
     if control.action != "run":
-        return "pausing"
+        return "pausing" if control.action == "pause" else "stopping"
     with suppress(OSError):
         if holder and (folder / "metrics.jsonl").stat().st_mtime >= control.started:
             return "running"

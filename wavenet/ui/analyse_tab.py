@@ -47,19 +47,19 @@ PLACEHOLDER = (
     "to try it.</p>"
 )
 # Numbers the scores, so that each can be stopped; the number replaces the first input.
-SCORE_JS = """(run, ...rest) => {
+SCORE_JS = """(job, ...rest) => {
   const stop = document.getElementById('score-stop');
-  stop.run = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER); // unknown to other pages
-  return [stop.run, ...rest];
+  stop.job = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER); // unknown to other pages
+  return [stop.job, ...rest];
 }"""
 # The score of a window may need a second; meanwhile the page confirms the press.
 STOP_JS = """() => {
   const note = document.querySelector('#score-status .note');
   if (note?.textContent.startsWith('Scoring')) note.textContent = 'Stopping …';
-  return document.getElementById('score-stop').run ?? null;
+  return document.getElementById('score-stop').job ?? null;
 }"""
 ALT_TEXTS = {
-    "surprise": "Surprise by the model: bits per sample over time",
+    "surprise": "Surprise by the model: bits of each sample over time",
     "waveform": "Waveform: amplitude over time",
     "spectrogram": "Spectrogram: level of every frequency over time",
     "mel": "Mel spectrogram: level in every mel band over time",
@@ -116,7 +116,7 @@ def tab(root: Path) -> None:
             shown["status"] = gr.HTML(elem_id="analysis-status")
             shown |= _measures()
             checkpoint, conditions, shown["score_again_button"], stop = _model(root)
-            run = gr.Number(0, precision=0, visible=False)
+            job_number = gr.Number(0, precision=0, visible=False)
             shown["score_facts"] = gr.HTML(elem_id="score-facts")
             shown |= _downloads()
         with gr.Column(scale=3, min_width=300):
@@ -132,7 +132,7 @@ def tab(root: Path) -> None:
     }
     score_event: dict[str, Any] = {
         "fn": as_outputs(stoppable(partial(score_recording, root), stop_requests)),
-        "inputs": [run, recording, checkpoint, *conditions],
+        "inputs": [job_number, recording, checkpoint, *conditions],
         "outputs": outputs,
         "js": SCORE_JS,
     }
@@ -141,7 +141,7 @@ def tab(root: Path) -> None:
         analysed = press(**analysis_event, **SIGNAL_QUEUE, **private)
         analysed.success(**score_event, **MODEL_QUEUE, **private)
     shown["score_again_button"].click(**score_event, **MODEL_QUEUE, **private)
-    stop.click(stop_requests.add, run, js=STOP_JS, trigger_mode="multiple", **unqueued)
+    stop.click(stop_requests.add, job_number, js=STOP_JS, trigger_mode="multiple", **unqueued)
     # Not `change`, which the example would trigger as well.
     changes = [recording.upload, recording.clear, recording.stop_recording]
     gr.on(changes, as_outputs(clear_results), None, outputs, **unqueued)
@@ -149,7 +149,7 @@ def tab(root: Path) -> None:
     page = gr.context.Context.root_block
     assert page is not None
     page.load(partial(show_page, root), None, [checkpoint, *conditions], **unqueued)
-    page.load(warm_up, **SIGNAL_QUEUE, **private)
+    page.load(compile_pitch_tracker, **SIGNAL_QUEUE, **private)
 
 
 def _inputs() -> tuple[gr.Audio, gr.Button, gr.Button]:
@@ -269,7 +269,7 @@ def write_example() -> Iterator[str]:
 
 
 @cache
-def warm_up() -> None:
+def compile_pitch_tracker() -> None:
     """Compile the pitch tracker once; on a new machine this needs two seconds."""
     waveform = make_example_sound(EXAMPLE_RATE)[:EXAMPLE_RATE]
     analysis.measure_recording(waveform, EXAMPLE_RATE)
@@ -358,11 +358,11 @@ def score_recording(
 def stoppable(
     callback: Callable[..., Iterator[Update]], stop_requests: StopRequests
 ) -> Callable[..., Iterator[Update]]:
-    """Wrap a score: it ends after the current window if its run is in `stop_requests`."""
+    """Wrap a score: it ends after the current window if its number is in `stop_requests`."""
 
-    def run_until_stopped(run: int, *values: Any) -> Iterator[Update]:
+    def run_until_stopped(job_number: int, *values: Any) -> Iterator[Update]:
         for update in callback(*values):
-            if run in stop_requests:
+            if job_number in stop_requests:
                 yield {"score": _visible(status_note("Stopped."))}
                 return
             yield update

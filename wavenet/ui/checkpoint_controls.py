@@ -99,14 +99,13 @@ def describe_checkpoint(checkpoint: Checkpoint) -> str:
         parts.append(f"this page shows only {MAX_LABELS} of its labels")
     if len(_number_updates(model.config, {})) > MAX_NUMBERS:
         parts.append(f"this page shows only {MAX_NUMBERS} of its numbers")
-    arrays = [
-        condition.name
-        for condition in (*model.config.globals, *model.config.locals)
-        if isinstance(condition, VectorCondition | FramesCondition)
-    ]
-    if arrays:
-        names = escape(", ".join(arrays))
-        parts.append(f"conditions that are arrays ({names}): only on the command line")
+    for kind, where in (
+        (FramesCondition, "on the command line"),
+        (VectorCondition, "from Python"),
+    ):
+        names = [c.name for c in model.config.conditions if isinstance(c, kind)]
+        if names:
+            parts.append(f"{escape(', '.join(names))}: only {where}")
     return f"<p>{' · '.join(parts)}</p>"
 
 

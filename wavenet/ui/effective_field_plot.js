@@ -87,7 +87,7 @@ function drawAxes() {
 
 function drawMarkers() {
   const parts = [];
-  const wanted = [...data.spans.slice(1).map(([share, lag]) => [`${Math.round(share * 100)} %`, lag, 'mark']),
+  const wanted = [...data.lag_by_fraction.slice(1).map(([share, lag]) => [`${Math.round(share * 100)} %`, lag, 'mark']),
     [view.inner > 400 ? 'receptive field' : 'field', data.field, 'field-end']];
   let free = Infinity; // right end of the free space; a label without space is omitted
   for (const [label, lag, kind] of wanted) {
@@ -115,7 +115,7 @@ function build() {
   const isNew = !view;
   view = { width, inner: width - LEFT - RIGHT };
   const bins = data.level.length;
-  if (isNew) { current = data.cumulative.findIndex((share) => share >= data.spans[1][0]); pinned = false; }
+  if (isNew) { current = data.cumulative.findIndex((share) => share >= data.lag_by_fraction[1][0]); pinned = false; }
   current = Math.max(0, Math.min(current, bins - 1));
   let curve = `M${binEnds(0)[0]} ${BOTTOM}`;
   let shares = '';
@@ -131,7 +131,7 @@ function build() {
     makeSvg('path', { class: 'shares', d: shares }), ...drawMarkers(), makeSvg('path', { class: 'cursor' }),
     makeSvg('circle', { class: 'dot', r: 4 }));
   const list = document.createElement('dl');
-  const facts = [['Receptive field', data.field], ...data.spans.map(([share, lag]) => [`${Math.round(share * 100)} % of influence`, lag])];
+  const facts = [['Receptive field', data.field], ...data.lag_by_fraction.map(([share, lag]) => [`${Math.round(share * 100)} % of influence`, lag])];
   for (const [name, samples] of facts) {
     const pair = document.createElement('div');
     for (const [tag, text] of [['dt', name], ['dd', `${formatCount(samples)} sample${samples === 1 ? '' : 's'}`],
@@ -145,7 +145,7 @@ function build() {
   const legend = document.createElement('p');
   legend.className = 'legend';
   legend.innerHTML = '<span><i class="key level"></i>influence of a sample</span>'
-    + '<span><i class="key cumulative"></i>cumulative share of all influence</span>'
+    + '<span><i class="key cumulative"></i>cumulative fraction of all influence</span>'
     + '<span><i class="key theory"></i>receptive field</span>';
   const caption = document.createElement('p');
   caption.className = 'caption';
@@ -153,8 +153,8 @@ function build() {
   const note = document.createElement('p');
   note.className = 'note';
   note.textContent = `${data.name}: mean of ${data.predictions} predictions`
-    + `${data.predictions < data.planned ? ` of ${data.planned}` : ''} in ${data.source}. Influence in dB below `
-    + 'the strongest sample. The time axis is logarithmic.';
+    + `${data.predictions < data.planned ? ` of ${data.planned}` : ''} in ${data.source}. Influence in dB relative `
+    + 'to the strongest sample. The time axis is logarithmic.';
   const hadFocus = box.contains(document.activeElement);
   box.replaceChildren(list, legend, svg, caption, note);
   if (hadFocus) svg.focus();

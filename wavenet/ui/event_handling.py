@@ -1,7 +1,7 @@
-"""Events of the page: their queues, the interval between updates, and requests to stop a run.
+"""Events of the page: their queues, the interval between updates, and requests to stop a job.
 
 The tabs pass the queue settings to their event listeners. `pace_chunks` joins chunks of audio.
-`StopRequests` stores the numbers of runs that must stop. Called by the tabs and the public API.
+`StopRequests` stores the numbers of jobs that must stop. Called by the tabs and the public API.
 """
 
 import time
@@ -20,22 +20,22 @@ UPDATE_SECONDS = 0.08
 
 
 def pace_chunks(
-    waveforms: Iterable[Tensor], seconds: float = UPDATE_SECONDS, first_samples: int = 0
+    chunks: Iterable[Tensor], seconds: float = UPDATE_SECONDS, first_samples: int = 0
 ) -> Iterator[Tensor]:
-    """Join chunks that arrive less than `seconds` after the previous yield.
+    """Join chunks that arrive in quick succession, so that the page receives fewer updates.
 
     Args:
-        waveforms: 1-D chunks in order.
+        chunks: 1-D tensors in order.
         seconds: minimum time between two yields; the remainder at the end does not wait.
         first_samples: minimum length of the first yield; less only if all chunks together are
             shorter.
     """
     pending: list[Tensor] = []
     last_yield: float | None = None
-    for waveform in waveforms:
-        pending.append(waveform)
+    for chunk in chunks:
+        pending.append(chunk)
         if last_yield is None:
-            is_due = sum(chunk.numel() for chunk in pending) >= first_samples
+            is_due = sum(c.numel() for c in pending) >= first_samples
         else:
             is_due = time.monotonic() - last_yield >= seconds
         if is_due:
@@ -46,24 +46,24 @@ def pace_chunks(
 
 
 class StopRequests:
-    """The numbers of the runs that must stop; safe to use from many threads.
+    """The numbers of the jobs that must stop; safe to use from many threads.
 
     Gradio's own `cancels` does not work here: if its answer is late, the page mistakes the next
-    run for the stopped one. The next run then ends early and can no longer be stopped (seen with
+    job for the stopped one. The next job then ends early and can no longer be stopped (seen with
     Gradio 6.31).
     """
 
-    MAX_KEPT = 1000  # numbers; none is removed when its run ends, so the oldest are dropped
+    MAX_KEPT = 1000  # numbers; none is removed when its job ends, so the oldest are dropped
 
     def __init__(self) -> None:
-        self._runs: dict[int, None] = {}
+        self._numbers: dict[int, None] = {}
 
-    def add(self, run: int | None) -> None:
-        """Request that a run stops, even if it has not started; None does nothing."""
-        if run is not None:
-            self._runs[run] = None
-        for old in list(self._runs)[: -self.MAX_KEPT]:
-            self._runs.pop(old, None)
+    def add(self, job_number: int | None) -> None:
+        """Request that a job stops, even if it has not started; None does nothing."""
+        if job_number is not None:
+            self._numbers[job_number] = None
+        for old in list(self._numbers)[: -self.MAX_KEPT]:
+            self._numbers.pop(old, None)
 
-    def __contains__(self, run: int) -> bool:
-        return run in self._runs
+    def __contains__(self, job_number: int) -> bool:
+        return job_number in self._numbers

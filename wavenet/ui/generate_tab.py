@@ -67,15 +67,24 @@ PLACEHOLDER = (
 PLOTS = ("waveform", "mel", "mfcc", "surprise")
 _AUDIOS = tuple(f"audio{n + 1}" for n in range(MAX_VARIANTS))
 _SHARED = ("command", "settings", "link")
-# Names of the outputs of a run, in the order of the event's outputs.
-OUTPUTS = ("player", "summary", "used_seed", "box", *_AUDIOS, "matched", *PLOTS, *_SHARED)
+# Names of the outputs of a job, in the order of the event's outputs.
+OUTPUTS = (
+    "player",
+    "summary",
+    "used_seed",
+    "results_column",
+    *_AUDIOS,
+    "matched",
+    *PLOTS,
+    *_SHARED,
+)
 
 
 @dataclass(frozen=True)
 class Controls:
-    """The inputs of a run, in the order of the parameters of `run_generation`."""
+    """The inputs of a job, in the order of the parameters of `run_generation`."""
 
-    run: gr.Number
+    job_number: gr.Number
     checkpoint: gr.Dropdown
     seconds: gr.Number
     seed: gr.Number
@@ -120,14 +129,16 @@ def tab(root: Path) -> None:
         js=START_JS,
         # The player shows the progress; Gradio's badge would cover the facts.
         show_progress="hidden",
-        # The player disables the button during a run. The default trigger mode of Gradio would also
+        # The player disables the button during a job. The default trigger mode of Gradio would also
         # ignore the first press after Stop, until the server has answered.
         trigger_mode="multiple",
         **MODEL_QUEUE,
         **private,
     )
     event.failure(None, js=FAIL_JS, **unqueued)
-    stop.click(stop_requests.add, controls.run, js=STOP_JS, trigger_mode="multiple", **unqueued)
+    stop.click(
+        stop_requests.add, controls.job_number, js=STOP_JS, trigger_mode="multiple", **unqueued
+    )
     reuse.click(lambda seed: seed, results["used_seed"], controls.seed, **unqueued)
     shown = [about, controls.seconds, results["player"], controls.guidance, controls.source]
     shown += [controls.prompt_section, controls.temperature, controls.top_k, controls.top_p]
@@ -156,7 +167,7 @@ def _wire_page_load(
     loaded = page.load(show_link, None, outputs, queue=False, **private)
     # The button is enabled only now: before this event, the dropdowns have no labels.
     loaded.then(lambda: gr.update(interactive=True), None, generate, queue=False, **private)
-    # Outside the queue, in which it would need a place and could be refused.
+    # The engine is prepared outside the queue: a full queue would reject this event.
     chosen, unqueued = controls.checkpoint, {"queue": False, **private}
     preparing = partial(show_description, root, suffix=PREPARING)
     announced = loaded.then(preparing, chosen, about, **unqueued)
@@ -167,7 +178,7 @@ def _wire_page_load(
 
 def _controls(root: Path, about: gr.HTML) -> tuple[Controls, gr.Button, gr.Button]:
     names = list_checkpoints(root)
-    run = gr.Number(0, precision=0, visible=False)
+    job_number = gr.Number(0, precision=0, visible=False)
     checkpoint = gr.Dropdown(
         names,
         value=names[0] if names else None,
@@ -199,7 +210,8 @@ def _controls(root: Path, about: gr.HTML) -> tuple[Controls, gr.Button, gr.Butto
         prompt = _recording("Prompt: WAV, FLAC, OGG or MP3", "prompt")
         with_prompt = gr.Checkbox(True, label="Include the prompt in the output")
     recordings: dict[str, Any] = {"prompt": prompt, "with_prompt": with_prompt, "source": source}
-    first: dict[str, Any] = {"run": run, "checkpoint": checkpoint, "seconds": seconds, "seed": seed}
+    first: dict[str, Any] = {"job_number": job_number, "checkpoint": checkpoint}
+    first |= {"seconds": seconds, "seed": seed}
     widgets = first | sampling | recordings
     controls = Controls(**widgets, numbers=numbers, labels=labels, prompt_section=prompt_section)
     return controls, generate, stop
@@ -249,7 +261,8 @@ def _sampling() -> dict[str, Any]:
                 1,
                 1,
                 step=0.01,
-                label="Top-p: sample from the most likely codes up to probability p (1: off)",
+                label="Top-p: sample from the smallest set of most likely codes whose total "
+                "probability is at least p (1: off)",
             ),
             "guidance": guidance,
             "engine": gr.Dropdown(list(ENGINES), value="auto", label="Engine", elem_id="engine"),
@@ -258,11 +271,11 @@ def _sampling() -> dict[str, Any]:
 
 def _results() -> tuple[dict[str, Any], gr.Button]:
     """Build the outputs, by the names of `OUTPUTS`, and the button that reuses the seed."""
-    found: dict[str, Any] = {"player": make_player(sample_rate=16_000)}
-    found["summary"] = gr.HTML(PLACEHOLDER, elem_id="summary")
-    with gr.Column(visible=False) as found["box"]:
+    widgets: dict[str, Any] = {"player": make_player(sample_rate=16_000)}
+    widgets["summary"] = gr.HTML(PLACEHOLDER, elem_id="summary")
+    with gr.Column(visible=False) as widgets["results_column"]:
         for n in range(MAX_VARIANTS):
-            found[f"audio{n + 1}"] = gr.Audio(
+            widgets[f"audio{n + 1}"] = gr.Audio(
                 type="filepath",
                 interactive=False,
                 buttons=["download"],
@@ -271,7 +284,7 @@ def _results() -> tuple[dict[str, Any], gr.Button]:
                 elem_id="result" if n == 0 else f"result-{n + 1}",
                 visible=n == 0,
             )
-        found["matched"] = gr.Audio(
+        widgets["matched"] = gr.Audio(
             type="filepath",
             interactive=False,
             buttons=["download"],
@@ -281,7 +294,7 @@ def _results() -> tuple[dict[str, Any], gr.Button]:
             visible=False,
         )
         with gr.Row(equal_height=True):
-            found["used_seed"] = gr.Number(
+            widgets["used_seed"] = gr.Number(
                 label="Seed used",
                 precision=0,
                 interactive=False,
@@ -291,14 +304,14 @@ def _results() -> tuple[dict[str, Any], gr.Button]:
             reuse = gr.Button("Reuse this seed", elem_id="reuse", min_width=120)
         with gr.Column(elem_classes="plots"):
             for name in PLOTS:
-                found[name] = gr.Plot(label=name, show_label=False, elem_id=name)
+                widgets[name] = gr.Plot(label=name, show_label=False, elem_id=name)
         with gr.Accordion("Reproduce this clip: command, settings, link", open=False):
             for name, label in (("command", "Command line"), ("settings", "Settings (JSON)")):
-                found[name] = gr.Textbox(
+                widgets[name] = gr.Textbox(
                     label=label, interactive=False, buttons=["copy"], elem_id=name, lines=2
                 )
-            found["link"] = gr.HTML(elem_id="link")
-    return found, reuse
+            widgets["link"] = gr.HTML(elem_id="link")
+    return widgets, reuse
 
 
 def show_page(root: Path, query: str = "") -> list[Any]:
@@ -339,7 +352,7 @@ def prepare_engine(root: Path, name: str | None) -> None:
 def run_generation(
     root: Path,
     stop_requests: StopRequests,
-    run: int,
+    job_number: int,
     name: str | None,
     seconds: float | None,
     seed: int | None,
@@ -359,7 +372,7 @@ def run_generation(
     Args:
         root: folder of checkpoint folders.
         stop_requests: checked between two chunks.
-        run: number of this run, from the browser.
+        job_number: number of this job, from the browser.
         conditions: values of number fields and dropdowns, see `condition_values_of_controls`.
     Yields:
         Values of `OUTPUTS`.
@@ -385,24 +398,26 @@ def run_generation(
         )
         used_prompt = None if model.locals else prompt
         job = make_generation_job(checkpoint, settings, engine, used_prompt, with_prompt, source)
-        yield from stream_job(job, run, stop_requests)
+        yield from stream_job(job, job_number, stop_requests)
     except (WaveNetError, AudioError) as error:
-        yield output_values(player=end_message(run, 0, error_sentence(error)))
+        yield output_values(player=end_message(job_number, 0, error_sentence(error)))
         with convert_user_errors():
             raise
 
 
 def stream_job(
-    job: GenerationJob, run: int, stop_requests: StopRequests
+    job: GenerationJob, job_number: int, stop_requests: StopRequests
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the audio of a job chunk by chunk, then files, plots, facts and shared settings."""
     result, sequence = GenerationResult(job), -1
-    chunks = takewhile(lambda _: run not in stop_requests, result.stream())
+    chunks = takewhile(lambda _: job_number not in stop_requests, result.stream())
     first_samples = round(FIRST_CHUNK_SECONDS * job.sample_rate)
     for sequence, chunk in enumerate(pace_chunks(chunks, first_samples=first_samples)):
-        message = chunk_message(run, sequence, job.sample_rate, job.samples, result.speed, chunk)
+        message = chunk_message(
+            job_number, sequence, job.sample_rate, job.samples, result.speed, chunk
+        )
         yield output_values(player=message)
-    if run in stop_requests:
+    if job_number in stop_requests:
         return
     with tempfile.TemporaryDirectory() as folder:
         files = {name: gr.update(value=None, visible=False) for name in (*_AUDIOS, "matched")}
@@ -415,10 +430,10 @@ def stream_job(
             io.write(path, matched, job.sample_rate)
             files["matched"] = gr.update(value=str(path), visible=True)
         yield output_values(
-            player=end_message(run, sequence + 1),
+            player=end_message(job_number, sequence + 1),
             summary=summarise(result),
             used_seed=job.settings.seed,
-            box=gr.update(visible=True),
+            results_column=gr.update(visible=True),
             **files,
             **draw_plots(result),
             command=format_command(job),
@@ -428,7 +443,10 @@ def stream_job(
 
 
 def _match_first_clip(result: GenerationResult) -> Tensor | None:
-    """Return the first clip matched to its mel frames; None if it has none or too coarse ones."""
+    """Return the first clip matched to its mel frames.
+
+    None if the model has no mel frames, or mel frames that are too coarse for matching.
+    """
     with suppress(WaveNetError, AudioError):
         return match_mel(result.job, result.waveform())
     return None
@@ -454,7 +472,7 @@ def draw_plots(result: GenerationResult) -> dict[str, Any]:
 
 
 def summarise(result: GenerationResult) -> str:
-    """Return HTML with the facts of a finished run and the retries of the guard."""
+    """Return HTML with the facts of a finished job and the retries of the guard."""
     job, speed = result.job, result.speed
     facts = {
         "Length": f"{job.samples / job.sample_rate:.2f} s",
@@ -473,7 +491,7 @@ def _describe_retry(job: GenerationJob, retry: Retry) -> str:
     """Return a sentence about a window that degenerated."""
     clip = "The clip" if len(job.requests) == 1 else f"Clip {retry.index + 1}"
     start, end = retry.first / job.sample_rate, retry.last / job.sample_rate
-    text = f"{clip} degenerated to {retry.reason} by {end:.2f} s"
+    text = f"{clip} degenerated to {retry.reason} before {end:.2f} s"
     if not retry.attempts:
         return f"{text}."
     outcome = "" if retry.solved else ", without success; try another seed"

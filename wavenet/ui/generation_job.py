@@ -194,7 +194,8 @@ class GenerationResult:
 
     Attributes:
         compute_seconds: compute time of the model so far, without waiting for the page.
-        retries: windows that the guard drew again, with the index of their clip.
+        retries: degenerate windows that the guard found, with the index of their clip and the
+            number of new draws; 0 if a window was only reported.
     """
 
     def __init__(self, job: GenerationJob) -> None:

@@ -1,5 +1,5 @@
 // Plays int16 chunks without gaps. `element`, `props` and `watch` come from gr.HTML; live_player.py
-// builds the messages. There is one run at a time; a press of Generate creates its number here.
+// builds the messages. There is one job at a time; a press of Generate creates its number here.
 const START_DELAY_SECONDS = 0.05; // between scheduling and playing the first chunk
 const MIN_BUFFER_SECONDS = 0.2; // needed to start; FIRST_CHUNK_SECONDS in live_player.py
 const SLOW_MARGIN = 1.1; // safety factor on the buffer if the model is slower than real time
@@ -9,7 +9,7 @@ const NO_RESPONSE = 'The studio does not respond. Restart it.';
 
 let context = null;
 let rate = (props.value && props.value.rate) || 16000;
-let run = null; // null: ignore messages, they belong to a stopped run
+let job = null; // null: ignore messages, they belong to a stopped job
 let state = newState();
 
 function newState() {
@@ -101,10 +101,10 @@ function enqueue(message) {
 function receive() {
   const message = props.value;
   if (!message || typeof message !== 'object') return;
-  if (message.run === undefined) { rate = message.rate || rate; return; }
-  if (run === null || message.run !== run || message.sequence < state.sequence || state.isGone) return;
+  if (message.job === undefined) { rate = message.rate || rate; return; }
+  if (job === null || message.job !== job || message.sequence < state.sequence || state.isGone) return;
   state.lastMessage = performance.now();
-  if (message.error) { endRun('idle', message.error); return; }
+  if (message.error) { endJob('idle', message.error); return; }
   state.lost += message.sequence - state.sequence;
   state.sequence = message.sequence + 1;
   if (message.end) {
@@ -133,18 +133,18 @@ function describe() {
   }
 }
 
-// Ends the run when everything is generated and played.
+// Ends the job when everything is generated and played.
 function finishIfPlayed() {
-  if (run !== null && state.ended && !state.queue.length && !state.sources.length) {
-    if (state.isGone) { endRun('gone', NO_RESPONSE); return; }
+  if (job !== null && state.ended && !state.queue.length && !state.sources.length) {
+    if (state.isGone) { endJob('gone', NO_RESPONSE); return; }
     const note = state.lost ? ` ${state.lost} chunks did not reach this page; the file is complete.` : '';
-    endRun('idle', `Finished: ${(state.generated / rate).toFixed(2)} s.${note}`);
+    endJob('idle', `Finished: ${(state.generated / rate).toFixed(2)} s.${note}`);
   }
 }
 
-function endRun(name, text) {
+function endJob(name, text) {
   stopAudio();
-  run = null;
+  job = null;
   updateButton();
   showStatus(name, text);
   draw();
@@ -170,7 +170,7 @@ function draw() {
     const tall = Math.max(1, (peak / loudest) * height);
     canvasContext.fillRect(x * width, (height - tall) / 2, bar, tall);
   }
-  if (run === null && !state.generated) return;
+  if (job === null && !state.generated) return;
   const set = (key, text) => { find(`[data-key="${key}"]`).textContent = text; };
   set('buffered', `${bufferedSeconds().toFixed(1)} s`);
   set('speed', state.speed ? `${state.speed.toFixed(1)} × real time` : '–');
@@ -178,10 +178,10 @@ function draw() {
   set('lost', String(state.lost));
 }
 
-// Disables Generate during a run; after the last chunk, or after Stop, the next run may start.
+// Disables Generate during a job; after the last chunk, or after Stop, the next job may start.
 function updateButton() {
   const button = document.getElementById('generate');
-  if (button) button.disabled = run !== null && !state.ended;
+  if (button) button.disabled = job !== null && !state.ended;
 }
 
 const sleep = (time) => new Promise((done) => setTimeout(done, time));
@@ -191,7 +191,7 @@ async function serverResponds() {
     const address = new URL('gradio_api/app_id', document.baseURI);
     const signal = AbortSignal.timeout(ANSWER_MS);
     const answer = await fetch(address, { cache: 'no-store', signal });
-    // A restarted server has no data of this run.
+    // A restarted server has no data of this job.
     return answer.ok && (await answer.json()).app_id === window.gradio_config.app_id;
   } catch {
     return false;
@@ -200,7 +200,7 @@ async function serverResponds() {
 
 // Gradio does not report that the server has stopped: without this check the page would wait forever.
 async function monitorServer(monitored) {
-  const isActive = () => run === monitored && !state.ended;
+  const isActive = () => job === monitored && !state.ended;
   while (isActive()) {
     await sleep(500);
     if (!isActive() || performance.now() - state.lastMessage < QUIET_MS) continue;
@@ -209,11 +209,11 @@ async function monitorServer(monitored) {
   }
 }
 
-// Plays the buffered audio, then ends the run. Gradio reloads the page when the server runs again.
+// Plays the buffered audio, then ends the job. Gradio reloads the page when the server runs again.
 async function loseServer(lost) {
   await sleep(500); // the connection may be interrupted only for a moment
-  if (run !== lost || state.ended || await serverResponds()) return;
-  if (run !== lost || state.ended) return;
+  if (job !== lost || state.ended || await serverResponds()) return;
+  if (job !== lost || state.ended) return;
   state.isGone = true;
   state.ended = true;
   updateButton();
@@ -222,37 +222,37 @@ async function loseServer(lost) {
 }
 
 function animate() {
-  if (run === null) return;
+  if (job === null) return;
   if (context) { schedule(); describe(); }
   draw();
   requestAnimationFrame(animate);
 }
 
 const player = {
-  // Starts a run and returns its number.
+  // Starts a job and returns its number.
   start() {
     stopAudio();
-    run = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER); // unknown to other pages
+    job = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER); // unknown to other pages
     state = newState();
     updateButton();
     openContext(rate);
     showStatus('preparing', 'Preparing …');
     find('.player').scrollIntoView({ block: 'nearest', behavior: 'smooth' });
     animate();
-    monitorServer(run);
-    return run;
+    monitorServer(job);
+    return job;
   },
-  // Stops the run and returns its number, or null.
+  // Stops the job and returns its number, or null.
   stop() {
-    const stopped = run;
-    if (run !== null) endRun('idle', `Stopped after ${(state.generated / rate).toFixed(2)} s.`);
+    const stopped = job;
+    if (job !== null) endJob('idle', `Stopped after ${(state.generated / rate).toFixed(2)} s.`);
     return stopped;
   },
-  // Ends the run after an error of the server that sent no message.
+  // Ends the job after an error of the server that sent no message.
   async fail() {
-    const failed = run;
+    const failed = job;
     if (!await serverResponds()) await loseServer(failed);
-    if (run === failed && run !== null && !state.ended) endRun('idle', 'Failed; see the error message.');
+    if (job === failed && job !== null && !state.ended) endJob('idle', 'Failed; see the error message.');
   },
 };
 element.closest('#live-player').player = player;

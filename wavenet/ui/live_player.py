@@ -1,8 +1,8 @@
 """The live player: the page plays chunks of audio without gaps while they are generated.
 
 Input: chunks of audio. Output: messages for `live_player.js`, which schedules the chunks with
-WebAudio, counts lost chunks and draws the waveform. The browser numbers the runs, and ignores late
-messages of a stopped run. Called by the Generate tab.
+WebAudio, counts lost chunks and draws the waveform. The browser numbers the jobs, and ignores late
+messages of a stopped job. Called by the Generate tab.
 """
 
 import base64
@@ -31,16 +31,16 @@ _TEMPLATE = """
   </dl>
 </div>
 """
-# Runs in the click handler, because Safari starts audio only there. The run number replaces the
+# Runs in the click handler, because Safari starts audio only there. The job number replaces the
 # first input. A slow page may show the button before the player exists: the script waits for it.
-START_JS = f"""async (run, ...rest) => {{
+START_JS = f"""async (job, ...rest) => {{
   const player = () => document.getElementById('{ELEMENT_ID}')?.player;
   while (!player()) await new Promise((done) => setTimeout(done, 50));
   return [player().start(), ...rest];
 }}"""
-# Sends the number of the stopped run, or null, to the server.
+# Sends the number of the stopped job, or null, to the server.
 STOP_JS = f"() => document.getElementById('{ELEMENT_ID}').player.stop()"
-# Ends a run whose event failed on the server.
+# Ends a job whose event failed on the server.
 FAIL_JS = f"() => document.getElementById('{ELEMENT_ID}').player.fail()"
 
 
@@ -67,12 +67,12 @@ def encode_pcm16(waveform: Tensor) -> bytes:
 
 
 def chunk_message(
-    run: int, sequence: int, sample_rate: int, total: int, speed: float, waveform: Tensor
+    job_number: int, sequence: int, sample_rate: int, total: int, speed: float, waveform: Tensor
 ) -> dict[str, Any]:
     """Return the message for one chunk.
 
     Args:
-        run: number of the run, from the browser.
+        job_number: number of the job, from the browser.
         sequence: 0, 1, 2, ..; a missing number is a lost chunk.
         sample_rate: Hz.
         total: samples of the whole clip.
@@ -81,7 +81,7 @@ def chunk_message(
     """
     pcm = base64.b64encode(encode_pcm16(waveform)).decode("ascii")
     return {
-        "run": run,
+        "job": job_number,
         "sequence": sequence,
         "rate": sample_rate,
         "total": total,
@@ -91,10 +91,10 @@ def chunk_message(
 
 
 def rate_message(sample_rate: int) -> dict[str, Any]:
-    """Return the message that announces the sample rate of the next run, Hz."""
+    """Return the message that announces the sample rate of the next job, Hz."""
     return {"rate": sample_rate}
 
 
-def end_message(run: int, chunks: int, error: str | None = None) -> dict[str, Any]:
-    """Return the message that ends a run: all `chunks` were sent, or the error that ended it."""
-    return {"run": run, "sequence": chunks, "end": True, "error": error}
+def end_message(job_number: int, chunks: int, error: str | None = None) -> dict[str, Any]:
+    """Return the message that ends a job: all `chunks` were sent, or the error that ended it."""
+    return {"job": job_number, "sequence": chunks, "end": True, "error": error}

@@ -194,7 +194,7 @@ def describe_values(condition: Condition) -> str:
         rest = [f"and {more:,} more"] if more > 0 else []
         return ", ".join([*condition.values[:MAX_LABELS_SHOWN], *rest])
     if isinstance(condition, PositionCondition):
-        return "in the clip"
+        return "computed from the position in the clip"
     if isinstance(condition, NumberCondition):
         return condition.choice_text
     if condition.kind == "vector":

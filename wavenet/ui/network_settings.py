@@ -257,9 +257,9 @@ def comparison_table(network: NetworkSettings) -> str:
     needed = compare_dilations(stack, rate)
     doubled = f"{1 + (stack.kernel_size - 1) * ((1 << depth) - 1):,}" if depth <= 30 else "–"
     rows = (
-        ("These dilations, repeated", f"{stack.sizes()[-1]:,}", needed["given"]),
+        ("These dilations, repeated", f"{stack.sizes()[-1]:,}", needed["repeated"]),
         ("Doubling in every layer: 1, 2, 4, …", doubled, needed["doubled"]),
-        ("Undilated: every dilation 1", f"{stack.plain.sizes()[-1]:,}", needed["plain"]),
+        ("Undilated: every dilation 1", f"{stack.undilated.sizes()[-1]:,}", needed["undilated"]),
     )
     cells = "".join(
         f"<tr><th scope='row'>{label}</th><td>{size}</td>"

@@ -53,8 +53,8 @@ function makeSvg(name, attributes, text) {
   return made;
 }
 
-// Nodes that the current node depends on, per layer from its own down: a sorted list of times, or
-// [from, to] with isBar if there are too many.
+// Nodes that the current node depends on, for each layer, from that of the node down to the lowest:
+// a sorted list of times, or [from, to] with isBar if there are too many.
 function cone() {
   const rows = [{ layer: node.layer, times: [node.time] }];
   let low = node.time;

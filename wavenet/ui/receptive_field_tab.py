@@ -317,7 +317,7 @@ def _benchmark_model(root: Path, network: NetworkSettings) -> configurations.Ben
         if size > limit:
             raise ConditionError(
                 f"the {what} need {format_bytes(size)}; this page measures networks of up to "
-                f"{format_bytes(limit)}, so choose smaller widths, or use `wavenet bench`"
+                f"{format_bytes(limit)}; choose fewer or narrower layers, or smaller dilations"
             )
     if network.checkpoint is None:
         rate = max(4_000, network.sample_rate)
@@ -367,7 +367,7 @@ def measure_influence(
 
 
 def influence_message(
-    checkpoint: Checkpoint, field: EffectiveField, source: str, is_last: bool = False
+    checkpoint: Checkpoint, field: EffectiveField, source: str, is_early_end: bool = False
 ) -> Message:
     """Return the message for `effective_field_plot.js`.
 
@@ -375,12 +375,13 @@ def influence_message(
         checkpoint: the measured model.
         field: the average so far.
         source: text that names the clips of the predictions.
-        is_last: whether the measurement ends early.
+        is_early_end: whether the measurement ends before all planned predictions.
     Returns:
         edges: (n + 1), bin k holds the samples edges[k] to edges[k + 1] - 1 before the prediction;
         level: (n,) mean influence of a sample in each bin, dB relative to the strongest sample;
-        cumulative: (n,) share of all influence of the samples up to the end of each bin; spans:
-        samples by share; predictions and planned: their numbers.
+        cumulative: (n,) fraction of all influence that the newest samples have, up to the end of
+        each bin; lag_by_fraction: pairs of a fraction of all influence, and the number of newest
+        samples that have it; predictions and planned: their numbers.
     """
     edges = bin_edges(field.influence.numel())
     sums = torch.cat([torch.zeros(1), field.influence.cumsum(0)]).double()
@@ -395,9 +396,9 @@ def influence_message(
         "edges": edges,
         "level": [round(x, 2) for x in level.tolist()],
         "cumulative": [round(x, 6) for x in field.cumulative()[ends[1:] - 1].tolist()],
-        "spans": [[share, field.span(share)] for share in SHARES],
+        "lag_by_fraction": [[share, field.span(share)] for share in SHARES],
         "predictions": field.predictions,
-        "planned": field.predictions if is_last else field.planned,
+        "planned": field.predictions if is_early_end else field.planned,
         "source": source,
     }
 

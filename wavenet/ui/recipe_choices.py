@@ -1,6 +1,6 @@
 """The project's recipes as choices: their size, their purpose, and their training time.
 
-Input: recipes and earlier runs. Output: choices of a dropdown, and HTML. Called by the Train tab.
+Input: recipes and earlier runs. Output: choices of recipes, and HTML. Called by the Train tab.
 """
 
 from collections.abc import Collection

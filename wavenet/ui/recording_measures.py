@@ -130,7 +130,7 @@ def signal_facts(recording: MeasuredRecording) -> dict[str, str]:
         "Crest factor": _format_number(numbers["crest_db"], " dB"),
         "Loudness": _format_number(numbers["loudness_lufs"], " LUFS"),
         "DC offset": _format_number(100 * (numbers["dc"] or 0), " %", 2),
-        "Clipped": f"{numbers['clipped']:,} samples",
+        "At full scale": f"{numbers['clipped']:,} samples",
         "Below −60 dBFS": _format_number(100 * (numbers["silence"] or 0), " %"),
         "SNR of 8-bit mu-law": _format_number(numbers["mu_law_snr_db"], " dB"),
         "Codes used": f"{numbers['mu_law_codes']} of {EIGHT_BIT_CODEC.n_classes}",
@@ -162,12 +162,16 @@ def pitch_arrays(recording: MeasuredRecording) -> dict[str, Tensor]:
 
 
 def surprise_numbers(recording: MeasuredRecording, score: Score) -> dict[str, Any]:
-    """Return the mean bits of each 10 ms as `surprise`, and their exact length in s as `step`."""
+    """Return the mean surprise of each 10 ms, and the exact length of these intervals.
+
+    Returns:
+        mean_surprise: bits, one number per interval; interval_seconds.
+    """
     size = round(analysis.BLOCK_SECONDS * recording.sample_rate)
     means = analysis.group_means(score.bits, size)
     return {
-        "surprise": [round(value, 4) for value in means.tolist()],
-        "step": size / recording.sample_rate,
+        "mean_surprise": [round(value, 4) for value in means.tolist()],
+        "interval_seconds": size / recording.sample_rate,
     }
 
 
@@ -177,7 +181,7 @@ def score_facts(name: str, numbers: dict[str, Any]) -> dict[str, str]:
         "Scored with": name,
         "Bits per sample": _format_number(numbers["bits_per_sample"], " bits", 2),
         "Histogram alone": _format_number(numbers["histogram_bits"], " bits", 2),
-        "All samples": f"{numbers['bits'] / 8000:,.1f} kB",
+        "Code length": f"{numbers['bits'] / 8000:,.1f} kB",
         "Scored at": f"{numbers['sample_rate']:,} Hz",
     }
 

@@ -72,7 +72,7 @@ def view_run(runs_dir: Path, name: str | None, message: str = "") -> RunView:
         return RunView(state=_state_line(error_sentence(error), is_error=True))
     training = [(step, bits, TRAINING) for step, bits in status.loss_curve]
     validation = [(step, bits, VALIDATION) for step, bits in status.validation_curve]
-    clips = tuple((step, str(path)) for step, path in reversed(status.sample_clips[-CLIPS:]))
+    clips = tuple((step, str(path)) for step, path in reversed(status.generated_clips[-CLIPS:]))
     state = f"{describe_state(status)} {message}"
     return RunView(
         state=_state_line(state, is_error=status.state == "failed"),
@@ -122,7 +122,8 @@ def describe_state(status: RunStatus) -> str:
         return f"{error_sentence(Exception(status.message))} Resume continues {origin}."
     return {
         "running": "Training.",
-        "pausing": "Ending after this step …",
+        "pausing": "Pausing after this step …",
+        "stopping": "Stopping after this step …",
         "paused": f"Paused after step {step}; Resume continues from there.",
         "stopped": f"Stopped after step {step}.",
         "finished": f"Finished after step {step}.",
@@ -132,17 +133,18 @@ def describe_state(status: RunStatus) -> str:
 def run_facts(status: RunStatus) -> str:
     """Return HTML of the progress and the facts of a run."""
     steps = status.plan.steps
-    facts = {"Time left": "–", "Speed": "–", "Training clips": "–", "Validation clips": "–"}
+    facts = {"Time left": "–", "Speed": "–"}
+    facts |= {"Training, bits per sample": "–", "Validation, bits per sample": "–"}
     if status.seconds_left is not None:
         facts["Time left"] = format_duration(status.seconds_left)
     if status.samples_per_second is not None:
         facts["Speed"] = f"{status.samples_per_second:,.0f} samples/s"
     for name, curve in (
-        ("Training clips", status.loss_curve),
-        ("Validation clips", status.validation_curve),
+        ("Training, bits per sample", status.loss_curve),
+        ("Validation, bits per sample", status.validation_curve),
     ):
         if curve:
-            facts[name] = f"{curve[-1][1]:.3f} bits"
+            facts[name] = f"{curve[-1][1]:.3f}"
     bar = progress_bar(f"Step {status.step:,} of {steps:,}", status.step, steps)
     return bar + fact_list(facts)
 

@@ -70,8 +70,8 @@ function mixtureCdf(kind, params, temperature) {
   return (value) => total(weights.map((w, n) => w * cdf((value - params[parts + n]) / scale(n))));
 }
 
-// Probability of each cell between two edges; the first and the last include the tails.
-function cellProbabilities(mixture, edges) {
+// Probability of each bin between two edges; the first and the last include the tails.
+function binProbabilities(mixture, edges) {
   let before = 0;
   return edges.map((edge, n) => {
     const here = n === edges.length - 1 ? 1 : mixture(edge);

@@ -1,7 +1,8 @@
 """The settings of a generated clip in three forms: JSON, a link to the page, a command line.
 
-Input: a job. Output: text; each of the three forms reproduces the same audio. A link is also read:
-its query is converted to values of controls. Called by the Generate tab.
+Input: a job. Output: text, from which the same audio can be generated; the user must supply
+recordings again. A link is also read: its query is converted to values of controls. Called by the
+Generate tab.
 """
 
 import json
@@ -12,14 +13,15 @@ from urllib.parse import parse_qsl, urlencode
 
 from wavenet.ui.generation_job import GenerationJob, default_sampling
 
-# Numbers in a link; a number is omitted if it has the value given here.
+# Numbers in a link, with the values that switch them off. A number is omitted if it and the default
+# of the checkpoint both have this value.
 NUMBERS = {"seconds": None, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "guidance": 1.0}
 CONDITION_PREFIX = "condition."  # begins the names of conditions in a link
 MAX_QUERY_LENGTH = 4000  # characters; the rest of a longer query is ignored
 
 
 def settings_of(job: GenerationJob) -> dict[str, Any]:
-    """Return all settings that determine the audio, and the name of the engine."""
+    """Return all settings that determine the saved audio, and the name of the engine."""
     settings = job.settings
     return {
         "checkpoint": job.checkpoint.folder.name,
@@ -32,6 +34,7 @@ def settings_of(job: GenerationJob) -> dict[str, Any]:
         "guidance": settings.guidance,
         "variants": settings.variants,
         "recording": job.recording_name or None,
+        "with_prompt": job.prefix.numel() > 0,
         "engine": job.engine.name,
     }
 

@@ -74,7 +74,7 @@ function probabilityScale(highest) {
 function drawProbabilities() {
   const height = 262;
   const { svg, width, inner } = resetSvg('.probabilities', height);
-  const { original, p, cell, resampled } = prediction;
+  const { original, p, bin, resampled } = prediction;
   const bottom = height - 54;
   const { ticks, share } = probabilityScale(Math.max(...original, ...p));
   const x = (code) => LEFT + inner * code / p.length;
@@ -93,11 +93,11 @@ function drawProbabilities() {
       makeSvg('text', { class: 'middle', x: x(code + 0.5), y: bottom + 32 },
         Math.abs(data.amplitudes[code]) < 1e-3 ? '0' : formatSigned(data.amplitudes[code]))]),
     makeSvg('text', { class: 'middle', x: LEFT + inner / 2, y: height - 4 },
-      data.isMixture ? 'cell of 8-bit mu-law, and its amplitude' : 'class, and its amplitude'),
-    makeSvg('path', { class: 'actual', d: `M${x(cell + 0.5)} ${TOP}V${bottom}` }),
-    makeSvg('circle', { class: 'dot', cx: x(cell + 0.5), cy: y(p[cell]), r: 4.5 }),
+      data.isMixture ? 'bin of 8-bit mu-law, and its amplitude' : 'class, and its amplitude'),
+    makeSvg('path', { class: 'actual', d: `M${x(bin + 0.5)} ${TOP}V${bottom}` }),
+    makeSvg('circle', { class: 'dot', cx: x(bin + 0.5), cy: y(p[bin]), r: 4.5 }),
   );
-  if (resampled !== null && resampled !== cell) {
+  if (resampled !== null && resampled !== bin) {
     svg.append(makeSvg('circle', { class: 'resampled', cx: x(resampled + 0.5), cy: y(p[resampled]), r: 4.5 }));
   }
   svg.setAttribute('aria-label', `Probability of each of ${p.length} classes: ${describeStep()}`);

@@ -45,7 +45,7 @@ const valuesAt = (values, step) => {
   return values.subarray(step * size, (step + 1) * size);
 };
 
-// Returns the model's prediction at a step (original), and with settings (p); the cell of the actual
+// Returns the model's prediction at a step (original), and with settings (p); the bin of the actual
 // code, its surprise in bits, and the code that the same noise selects with the settings (resampled).
 function predict(step, chosen) {
   const code = data.codes[step];
@@ -55,15 +55,15 @@ function predict(step, chosen) {
     const original = reshape(logits, { temperature: 1, topK: 0, topP: 1 });
     const p = reshape(logits, chosen);
     const resampled = data.noise && selectCode(p, data.noise[step]);
-    return { original, p, cell: code, bits: surprise(p[code]), resampled };
+    return { original, p, bin: code, bits: surprise(p[code]), resampled };
   }
   const params = valuesAt(data.params, step);
   const cdf = mixtureCdf(data.kind, params, chosen.temperature);
-  const original = cellProbabilities(mixtureCdf(data.kind, params, 1), data.edges);
-  const p = cellProbabilities(cdf, data.edges);
+  const original = binProbabilities(mixtureCdf(data.kind, params, 1), data.edges);
+  const p = binProbabilities(cdf, data.edges);
   const edge = (c) => (c < 0 ? -Infinity : c === 65535 ? Infinity : (2 * c + 1) / 65535 - 1);
   const value = 2 * code / 65535 - 1;
-  return { original, p, value, cell: data.edges.findIndex((e) => value < e || e >= 1),
+  return { original, p, value, bin: data.edges.findIndex((e) => value < e || e >= 1),
     bits: surprise(Math.max(0, cdf(edge(code)) - cdf(edge(code - 1)))),
     resampled: data.noise && selectCode(p, data.noise[step] + HALF_CELL) };
 }
@@ -71,19 +71,19 @@ function predict(step, chosen) {
 const formatNumber = (value, digits = 2) => (Number.isFinite(value) ? value.toFixed(digits) : '∞');
 
 function facts() {
-  const { p, cell, bits, resampled, value } = prediction;
+  const { p, bin, bits, resampled, value } = prediction;
   const possible = p.reduce((n, v) => n + (v > 0), 0);
   const entropyBits = entropy(p);
-  const kind = data.isMixture ? 'cell' : 'class';
+  const kind = data.isMixture ? 'bin' : 'class';
   const list = {
-    [data.noise ? 'Sampled' : 'Recorded']: `${kind} ${cell}`,
-    Amplitude: formatSigned(value ?? data.amplitudes[cell]),
+    [data.noise ? 'Sampled' : 'Recorded']: `${kind} ${bin}`,
+    Amplitude: formatSigned(value ?? data.amplitudes[bin]),
     Surprise: bits === Infinity ? 'infinite (excluded)' : `${formatNumber(bits)} bits`,
-    [data.isMixture ? 'Entropy of cells' : 'Entropy']: `${formatNumber(entropyBits)} bits`,
+    [data.isMixture ? 'Entropy of bins' : 'Entropy']: `${formatNumber(entropyBits)} bits`,
     Perplexity: formatNumber(2 ** entropyBits, 1),
-    [data.isMixture ? 'Possible cells' : 'Possible classes']: `${possible} of ${p.length}`,
+    [data.isMixture ? 'Possible bins' : 'Possible classes']: `${possible} of ${p.length}`,
   };
-  if (data.noise) list['With these settings'] = resampled === cell ? 'the same' : `${kind} ${resampled}`;
+  if (data.noise) list['With these settings'] = resampled === bin ? 'the same' : `${kind} ${resampled}`;
   return list;
 }
 
@@ -179,7 +179,7 @@ function receive() {
   for (const name of ['topK', 'topP']) input(name).disabled = data.isMixture;
   if (data.isMixture) Object.assign(settings, { topK: 0, topP: 1 });
   find('.resampled-key').hidden = !data.noise;
-  setText('kind', data.isMixture ? 'cell' : 'class');
+  setText('kind', data.isMixture ? 'bin' : 'class');
   setText('origin', data.noise ? 'sampled' : 'recorded');
   showStatus('ready', data.title);
   const times = `${formatSeconds(data.first)} to ${formatSeconds(data.first + data.count)}`;
@@ -233,7 +233,7 @@ function fail() {
 }
 
 // Tests compare `rules` with Python.
-const rules = { reshape, selectCode, mixtureCdf, cellProbabilities, predict };
+const rules = { reshape, selectCode, mixtureCdf, binProbabilities, predict };
 element.closest('#step-viewer').stepViewer = { fail, rules };
 watch('value', receive);
 new ResizeObserver(show).observe(find('.panel'));

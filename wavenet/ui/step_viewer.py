@@ -20,7 +20,8 @@ from wavenet.likelihood.step_view import StepView
 from wavenet.model.wavenet import require_wavenet
 
 ELEMENT_ID = "step-viewer"
-SHOWN_CODEC = MuLawCodec()  # a mixture over 16-bit codes is shown in cells, the codes of this codec
+# A mixture over 65,536 codes is shown as a histogram; its bins are the 256 codes of this codec.
+SHOWN_CODEC = MuLawCodec()
 MAX_VALUES = 320_000  # parameters of all predictions in a message: 0.86 MB in base64
 MAX_ROWS = 64  # in a heat map; for deeper networks a row is the mean of neighbouring layers
 MAX_CONTEXT = 4000  # samples of the waveform before the first step
@@ -76,7 +77,7 @@ _TEMPLATE = """
     </div>
     <dl></dl>
     <div class="maps">
-      <figure data-map="gates"><figcaption><span><b>Gates</b> mean |output| of each layer
+      <figure data-map="gates"><figcaption><span><b>Gated outputs</b> mean |output| of each layer
         </span></figcaption>
         <div class="map"><div class="layers"></div><div class="heat"><canvas role="img"></canvas>
         <i class="cursor"></i></div></div><div class="scale"></div><p class="now"></p></figure>
@@ -192,11 +193,11 @@ def _pack_logits(params: Tensor) -> dict[str, Any]:
 
 
 def _pack_mixture(params: Tensor, codec: Codec) -> dict[str, Any]:
-    """Pack the params unquantised, and the upper edge of each mu-law cell."""
+    """Pack the params unquantised, and the upper edge of each mu-law bin."""
     size = codec.n_classes
-    cells = SHOWN_CODEC.encode(codec.decode(torch.arange(size)))
-    counts = torch.bincount(cells, minlength=SHOWN_CODEC.n_classes)
-    ends = counts.cumsum(0) - 1  # last code of each cell
+    bins = SHOWN_CODEC.encode(codec.decode(torch.arange(size)))
+    counts = torch.bincount(bins, minlength=SHOWN_CODEC.n_classes)
+    ends = counts.cumsum(0) - 1  # last code of each bin
     edges = (2 * ends.double() + 1) / (size - 1) - 1
     return {"params": pack(params, "<f4"), "edges": pack(edges, "<f8")}
 

@@ -51,12 +51,13 @@ class ApiSettings(GenerateSettings):
 
     Attributes:
         with_prompt: whether the file begins with the prompt.
-        match: whether a clip made from mel frames is filtered until its mel frames match them.
+        mel_matching: whether a clip made from mel frames is filtered until its mel frames match
+            them.
     """
 
     checkpoint: str
     with_prompt: bool = True
-    match: bool = True
+    mel_matching: bool = True
 
 
 def register_api(root: Path) -> None:
@@ -95,10 +96,12 @@ def make_generate(root: Path) -> Function:
             checkpoint: name of the checkpoint.
             conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"}.
             seconds: length of the clip, above 0, at most 30.
-            seed: the same seed produces the same audio; -1 draws a random seed, see the file name.
+            seed: the same seed produces the same audio; -1 uses a random seed, which the name of
+                the returned file contains.
             temperature: above 0; below 1 is less random; default: the checkpoint's.
             top_k: sample from the k most likely codes; 0 is off; default: the checkpoint's.
-            top_p: sample from the top probability mass p; 1 is off; default: the checkpoint's.
+            top_p: sample from the smallest set of most likely codes whose total probability is at
+                least p; 1 is off; default: the checkpoint's.
         Returns:
             The WAV file.
         """
@@ -131,10 +134,12 @@ def make_continue(root: Path) -> Function:
             checkpoint: name of the checkpoint.
             conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"}.
             seconds: length of the continuation, above 0, at most 30.
-            seed: the same seed produces the same audio; -1 draws a random seed, see the file name.
+            seed: the same seed produces the same audio; -1 uses a random seed, which the name of
+                the returned file contains.
             temperature: above 0; below 1 is less random; default: the checkpoint's.
             top_k: sample from the k most likely codes; 0 is off; default: the checkpoint's.
-            top_p: sample from the top probability mass p; 1 is off; default: the checkpoint's.
+            top_p: sample from the smallest set of most likely codes whose total probability is at
+                least p; 1 is off; default: the checkpoint's.
             with_prompt: whether the file begins with the recording.
         Returns:
             The WAV file.
@@ -164,7 +169,7 @@ def make_vocode(root: Path) -> Function:
         temperature: float | None = None,
         top_k: int | None = None,
         top_p: float | None = None,
-        match: bool = True,
+        mel_matching: bool = True,
     ) -> dict[str, Any]:
         """Resynthesise a recording from its frame features with a WaveNet vocoder, as a WAV file.
 
@@ -172,18 +177,21 @@ def make_vocode(root: Path) -> Function:
             recording: WAV, FLAC, OGG or MP3, at most 30 s; mixed to mono and resampled.
             checkpoint: name of a checkpoint with local conditions, such as mel frames.
             conditions: a value for each global condition; the vocoder of the studio has none.
-            seed: the same seed produces the same audio; -1 draws a random seed, see the file name.
+            seed: the same seed produces the same audio; -1 uses a random seed, which the name of
+                the returned file contains.
             temperature: above 0; below 1 is less random; default: the checkpoint's.
             top_k: sample from the k most likely codes; 0 is off; default: the checkpoint's.
-            top_p: sample from the top probability mass p; 1 is off; default: the checkpoint's.
-            match: whether the clip is filtered until its mel frames match those of the recording.
+            top_p: sample from the smallest set of most likely codes whose total probability is at
+                least p; 1 is off; default: the checkpoint's.
+            mel_matching: whether the clip is filtered until its mel frames match those of the
+                recording.
         Returns:
             The WAV file; it has the length of the recording.
         """
         with convert_user_errors():
             sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
             # The recording determines the length; `seconds` only has to be valid.
-            others = {"seconds": 1.0, "seed": seed, "match": match}
+            others = {"seconds": 1.0, "seed": seed, "mel_matching": mel_matching}
             settings = _settings(checkpoint, conditions, **others, **sampling)
             source = upload_path(recording)
             loaded = load_checkpoint(root, settings.checkpoint)
@@ -192,7 +200,9 @@ def make_vocode(root: Path) -> Function:
                     f"{settings.checkpoint} has no local conditions; vocode needs a checkpoint "
                     "with local conditions"
                 )
-            return _save_clip(make_generation_job(loaded, settings, source=source), settings.match)
+            return _save_clip(
+                make_generation_job(loaded, settings, source=source), settings.mel_matching
+            )
 
     return vocode
 
@@ -230,7 +240,8 @@ def make_score(root: Path) -> Function:
             checkpoint: name of the checkpoint.
             conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"}.
         Returns:
-            Numbers by name; "surprise" lists the mean bits per sample of each 10 ms.
+            Numbers by name; "mean_surprise" lists the mean bits per sample of each 10 ms,
+            "interval_seconds" is the exact length of these intervals.
         """
         with convert_user_errors():
             values = {"checkpoint": checkpoint, "conditions": conditions or {}}
@@ -260,10 +271,10 @@ def _load_generator(root: Path, settings: ApiSettings) -> Checkpoint:
     return loaded
 
 
-def _save_clip(job: GenerationJob, match: bool = False) -> dict[str, Any]:
+def _save_clip(job: GenerationJob, mel_matching: bool = False) -> dict[str, Any]:
     """Generate the first clip and save it in the folder that the app serves."""
     waveform = job.first_waveform()
-    if match:
+    if mel_matching:
         matched = match_mel(job, waveform)
         waveform = waveform if matched is None else matched
     with tempfile.TemporaryDirectory() as folder:

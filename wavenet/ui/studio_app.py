@@ -52,12 +52,12 @@ def build_studio(checkpoints: Path | None = None) -> gr.Blocks:
                 generate_tab.tab(root)
             with gr.Tab("Analyse", id="analyse"):
                 analyse_tab.tab(root)
-            with gr.Tab("Watch sampling", id="watch") as opened:
-                watch_tab.tab(root, opened)
+            with gr.Tab("Watch sampling", id="watch") as tab_item:
+                watch_tab.tab(root, tab_item)
             with gr.Tab("Receptive field", id="receptive-field"):
                 receptive_field_tab.tab(root)
-            with gr.Tab("Train", id="train") as opened:
-                train_tab.tab(root, opened)
+            with gr.Tab("Train", id="train") as tab_item:
+                train_tab.tab(root, tab_item)
             with gr.Tab("Models", id="models"):
                 models_tab.tab(root)
         register_api(root)
@@ -74,7 +74,8 @@ def default_checkpoints() -> Path:
 def launch_options(port: int = 7860, with_mcp: bool = False) -> dict[str, Any]:
     """Return the arguments of `Blocks.launch`.
 
-    The studio is available only on this machine, except on a Space.
+    The studio is available only on this machine, except on a Space, or if the variable
+    GRADIO_SERVER_NAME names another address.
 
     Args:
         port: port of the server.

@@ -58,12 +58,12 @@ RUN_OUTPUTS = (
 )
 
 
-def tab(root: Path, opened: gr.Tab) -> None:
+def tab(root: Path, tab_item: gr.Tab) -> None:
     """Build the tab and wire its events, or show why training is disabled.
 
     Args:
         root: folder of checkpoint folders.
-        opened: the tab itself; opening it starts a process that waits for a run.
+        tab_item: the tab itself; opening it starts a process that waits for a run.
     """
     reason = disabled_reason()
     if reason:
@@ -75,7 +75,7 @@ def tab(root: Path, opened: gr.Tab) -> None:
             inputs = _inputs(runs_dir)
         with gr.Column(scale=3, min_width=300):
             shown = _run()
-    seen = gr.State(None)
+    shown_view = gr.State(None)
     page = gr.context.Context.root_block
     assert page is not None
     dropdowns = [block for block in page.blocks.values() if block.elem_id in CHECKPOINT_DROPDOWNS]
@@ -83,11 +83,11 @@ def tab(root: Path, opened: gr.Tab) -> None:
     unqueued: dict[str, Any] = {"queue": False, **private}
     show: dict[str, Any] = {
         "fn": partial(show_run, runs_dir, root, len(dropdowns)),
-        "inputs": [shown["run"], seen],
-        "outputs": [*(shown[name] for name in RUN_OUTPUTS), seen, *dropdowns],
+        "inputs": [shown["run"], shown_view],
+        "outputs": [*(shown[name] for name in RUN_OUTPUTS), shown_view, *dropdowns],
     }
     warm_worker = WarmWorker()
-    opened.select(warm_worker.ensure_started, None, None, **unqueued)
+    tab_item.select(warm_worker.ensure_started, None, None, **unqueued)
     _wire_inputs(runs_dir, root, inputs, shown["run"], show, warm_worker)
     resume = partial(run_process.resume, warm_worker=warm_worker)
     for name, action in (
@@ -98,8 +98,8 @@ def tab(root: Path, opened: gr.Tab) -> None:
         act = partial(control_run, runs_dir, action)
         shown[name].click(act, shown["run"], None, **RUN_QUEUE, **private).then(**show, **unqueued)
     use = partial(use_run_checkpoint, runs_dir, root, len(dropdowns))
-    published = shown["use"].click(use, shown["run"], dropdowns, **RUN_QUEUE, **private)
-    published.success(**show, **unqueued)
+    copied = shown["use"].click(use, shown["run"], dropdowns, **RUN_QUEUE, **private)
+    copied.success(**show, **unqueued)
     shown["run"].input(**show, **unqueued)
     shown["timer"].tick(**show, **unqueued)
     listed = page.load(partial(show_runs, runs_dir), None, shown["run"], **unqueued)
@@ -143,13 +143,13 @@ def _wire_inputs(
 
 def _inputs(runs_dir: Path) -> dict[str, Any]:
     """Build the widgets that define a run."""
-    found: dict[str, Any] = {"inspected": gr.State(None)}
-    found["folder"] = gr.Textbox(
+    widgets: dict[str, Any] = {"inspected": gr.State(None)}
+    widgets["folder"] = gr.Textbox(
         label="Folder of recordings on this machine",
         placeholder="~/recordings",
         elem_id="train-folder",
     )
-    found["uploads"] = gr.File(
+    widgets["uploads"] = gr.File(
         file_count="multiple",
         file_types=[*AUDIO_SUFFIXES, *(Path(name).suffix for name in METADATA_NAMES)],
         type="filepath",
@@ -158,28 +158,31 @@ def _inputs(runs_dir: Path) -> dict[str, Any]:
         elem_id="train-uploads",
     )
     gr.HTML("<p class='note'>Dropped files are kept with the run, in runs/NAME/recordings.</p>")
-    found["pattern"] = gr.Textbox(
+    widgets["pattern"] = gr.Textbox(
         label="Labels in the file names (optional)",
         placeholder="{word}_{voice}_{take}",
         elem_id="train-pattern",
     )
-    found["inspect"] = gr.Button("Inspect recordings", elem_id="train-inspect")
-    found["report"] = gr.HTML(REPORT_PLACEHOLDER, elem_id="train-report")
-    found["labels"] = gr.CheckboxGroup(
-        [], label="Labels as conditions (number of values)", visible=False, elem_id="train-labels"
+    widgets["inspect"] = gr.Button("Inspect recordings", elem_id="train-inspect")
+    widgets["report"] = gr.HTML(REPORT_PLACEHOLDER, elem_id="train-report")
+    widgets["labels"] = gr.CheckboxGroup(
+        [],
+        label="Labels to condition on (number of their values)",
+        visible=False,
+        elem_id="train-labels",
     )
-    found["recipe"] = gr.Radio(
+    widgets["recipe"] = gr.Radio(
         recipe_choices(),
         value=DEFAULT_RECIPE,
         label="Recipe, smallest model first",
         elem_id="train-recipe",
     )
-    found["about"] = gr.HTML(describe_recipe(runs_dir, DEFAULT_RECIPE), elem_id="train-about")
+    widgets["about"] = gr.HTML(describe_recipe(runs_dir, DEFAULT_RECIPE), elem_id="train-about")
     with gr.Row():
-        found["name"] = gr.Textbox(
+        widgets["name"] = gr.Textbox(
             label="Name of the run", placeholder="my_voice", min_width=120, elem_id="train-name"
         )
-        found["steps"] = gr.Number(
+        widgets["steps"] = gr.Number(
             read_recipe(DEFAULT_RECIPE).train.steps,
             label="Steps",
             precision=0,
@@ -188,26 +191,28 @@ def _inputs(runs_dir: Path) -> dict[str, Any]:
             elem_id="train-steps",
         )
     with gr.Row():
-        found["start"] = gr.Button(
+        widgets["start"] = gr.Button(
             "Start training", variant="primary", elem_id="train-start", min_width=120
         )
-        found["example"] = gr.Button("Example", elem_id="train-example", min_width=120)
-    return found
+        widgets["example"] = gr.Button("Example", elem_id="train-example", min_width=120)
+    return widgets
 
 
 def _run() -> dict[str, Any]:
     """Build the widgets that show a run: the dropdown of runs, and `RUN_OUTPUTS`."""
-    found: dict[str, Any] = {"timer": gr.Timer(run_view.SHORT_INTERVAL, active=False)}
-    found["run"] = gr.Dropdown([], label="Run", elem_id="train-run")
-    found["state"] = gr.HTML(run_view.PLACEHOLDER, elem_id="train-state")
-    found["facts"] = gr.HTML(elem_id="train-facts")
+    widgets: dict[str, Any] = {"timer": gr.Timer(run_view.SHORT_INTERVAL, active=False)}
+    widgets["run"] = gr.Dropdown([], label="Run", elem_id="train-run")
+    widgets["state"] = gr.HTML(run_view.PLACEHOLDER, elem_id="train-state")
+    widgets["facts"] = gr.HTML(elem_id="train-facts")
     with gr.Row():
         for name, label in (("pause", "Pause"), ("resume", "Resume"), ("stop", "Stop")):
-            found[name] = gr.Button(label, interactive=False, elem_id=f"train-{name}", min_width=90)
-        found["use"] = gr.Button(
+            widgets[name] = gr.Button(
+                label, interactive=False, elem_id=f"train-{name}", min_width=90
+            )
+        widgets["use"] = gr.Button(
             "Use in other tabs", interactive=False, elem_id="train-use", min_width=120
         )
-    found["curves"] = gr.LinePlot(
+    widgets["curves"] = gr.LinePlot(
         x="step",
         y="bits",
         color="clips",
@@ -221,7 +226,7 @@ def _run() -> dict[str, Any]:
         elem_id="train-curves",
     )
     for n in range(run_view.CLIPS):
-        found[f"clip{n + 1}"] = gr.Audio(
+        widgets[f"clip{n + 1}"] = gr.Audio(
             type="filepath",
             interactive=False,
             buttons=["download"],
@@ -229,7 +234,7 @@ def _run() -> dict[str, Any]:
             visible=False,
             elem_id=f"train-clip-{n + 1}",
         )
-    return found
+    return widgets
 
 
 def disabled_reason() -> str:
@@ -354,8 +359,8 @@ def check_name(root: Path, name: str | None) -> str:
         raise ConditionError("enter a name for the run; its checkpoint will have this name")
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", text):
         raise ConditionError(
-            "a name begins with a letter and has only letters, digits, - and _, up to 64; found "
-            f"{text[:80]!r}"
+            "a name begins with a letter or _ and has at most 64 characters: letters, digits, "
+            f"- and _; found {text[:80]!r}"
         )
     if (root / text).exists():
         raise ConditionError(f"a checkpoint {text} exists already; choose another name")
@@ -376,7 +381,7 @@ def use_run_checkpoint(runs_dir: Path, root: Path, dropdowns: int, name: str | N
 
 
 def show_run(
-    runs_dir: Path, root: Path, dropdowns: int, name: str | None, seen: RunView | None
+    runs_dir: Path, root: Path, dropdowns: int, name: str | None, shown_view: RunView | None
 ) -> list[Any]:
     """Show the chosen run, and copy the checkpoint of a completed run to the other tabs.
 
@@ -385,7 +390,7 @@ def show_run(
         root: folder of checkpoint folders.
         dropdowns: number of checkpoint dropdowns of other tabs.
         name: name of the run.
-        seen: the data that the page shows now.
+        shown_view: the data that the page shows now.
     Returns:
         Updates of `RUN_OUTPUTS`, the new data of the page, updates of the dropdowns.
     """
@@ -398,7 +403,7 @@ def show_run(
     if name and (is_new or run_view.is_listed(runs_dir / name, root)):
         message = f"The tabs Generate, Analyse and Watch sampling list its checkpoint as {name}."
     new = view_run(runs_dir, name, message) if message else new
-    updates = view_updates(new, seen)
+    updates = view_updates(new, shown_view)
     others = _dropdown_updates(root, dropdowns) if is_new else [gr.skip()] * dropdowns
     return [*(updates[part] for part in RUN_OUTPUTS), new, *others]
 

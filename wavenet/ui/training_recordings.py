@@ -22,16 +22,12 @@ from wavenet.ui.page_text import fact_list, format_duration, progress_bar
 
 MAX_FILES = 500
 MAX_MEGABYTES = 1000  # of all uploaded files together
-# Numbers of values of a field that a model can learn: a field with one value offers no choice, and
-# a field with a different value in each file (an index, a text) cannot be learned.
+# Numbers of values of a field that can be a condition: a field with one value offers no choice, and
+# a field with more values is usually a text or an index.
 LEARNABLE_VALUES = range(2, 201)
 SUGGESTED_VALUES = range(2, 21)
-INDEX_NAMES = (
-    "take",
-    "index",
-    "number",
-    "id",
-)  # fields that only number the files are excluded, even if they have few values
+# Names of fields that usually only number the files; such a field is never preselected.
+INDEX_NAMES = ("take", "index", "number", "id")
 SHORT_SECONDS = 60  # below this a warning is shown
 HIGH_SILENCE = 0.3  # above this a warning is shown
 VALUES_SHOWN = 8
@@ -72,8 +68,8 @@ def check_folder(text: str | None) -> Path:
         folder = Path(text.strip()).expanduser().absolute()
         if folder.is_dir():
             return folder
-    except (OSError, RuntimeError, ValueError):  # name too long, no home, NUL
-        pass
+    except (OSError, RuntimeError, ValueError):
+        pass  # the name is too long, ~ has no meaning here, or the text contains NUL
     raise ConditionError(f"{text.strip()[:200]} is not a folder on this machine")
 
 
@@ -169,7 +165,7 @@ def suggest_pattern(folder: Path) -> str | None:
 
 
 def describe_report(report: DatasetReport, suggestion: str | None = None) -> str:
-    """Return HTML of a report: facts, labels, and warnings.
+    """Return HTML of a report: facts, fields, and warnings.
 
     Args:
         report: a complete report, or a partial one during the scan.
@@ -183,7 +179,7 @@ def describe_report(report: DatasetReport, suggestion: str | None = None) -> str
         "Channels": _join_keys(report.channels),
         "Clipped": f"{report.clipped_count:,} of {report.readable:,}",
         "Silence": "–" if report.silent is None else f"{100 * report.silent:.0f} % of the time",
-        "Source of labels": report.format or "none",
+        "Source of fields": report.format or "none",
     }
     if report.done < report.files:
         text = f"Reading: {report.done:,} of {report.files:,} recordings"
@@ -255,6 +251,6 @@ def _label_table(report: DatasetReport) -> str:
         rows.append(f"<tr><th scope='row'>{escape(name)}</th>{cells}</tr>")
     if not rows:
         return ""
-    head = "".join(f"<th scope='col'>{name}</th>" for name in ("Label", "Values", "Examples"))
+    head = "".join(f"<th scope='col'>{name}</th>" for name in ("Field", "Values", "Examples"))
     body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
     return f"<table class='compare labels'>{body}</table>"

@@ -92,12 +92,12 @@ class StepSettings(StrictConfig):
         return first, min(first + self.steps, samples)
 
 
-def tab(root: Path, opened: gr.Tab) -> None:
+def tab(root: Path, tab_item: gr.Tab) -> None:
     """Build the tab and wire its events.
 
     Args:
         root: folder of checkpoint folders.
-        opened: the tab itself; its first opening shows an example.
+        tab_item: the tab itself; its first opening shows an example.
     """
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
@@ -116,7 +116,7 @@ def tab(root: Path, opened: gr.Tab) -> None:
     loaded = page.load(partial(show_page, root), None, [checkpoint, *dependent], **unqueued)
     # The button is enabled only now: before this event, the dropdowns have no labels.
     loaded.then(lambda: gr.update(interactive=True), None, watch, **unqueued)
-    opened.select(None, js=OPEN_JS, **private)
+    tab_item.select(None, js=OPEN_JS, **private)
 
 
 def _controls(root: Path) -> tuple[list[Any], gr.HTML, gr.Button]:
@@ -203,8 +203,8 @@ def run_watch(
         values = condition_values_of_controls(checkpoint.config.model, conditions)
         needs_recording = bool(checkpoint.config.model.locals)
         # A recording determines the length; the length field may be hidden, with any value.
-        has_length = needs_recording or recording is not None
-        length = checkpoint.config.default_seconds if has_length else seconds
+        length_from_recording = needs_recording or recording is not None
+        length = checkpoint.config.default_seconds if length_from_recording else seconds
         settings = check_settings(checkpoint, seconds=length, seed=seed, start=start, steps=steps)
         if recording is None:
             yield from watch_generation(checkpoint, settings, values)
