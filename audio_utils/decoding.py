@@ -109,10 +109,7 @@ def _decode(
 
 
 def libsndfile_message(error: soundfile.LibsndfileError) -> str:
-    """Return libsndfile's message in brackets.
-
-    Return "" for the message "does not exist": it is wrong, because the file is open.
-    """
+    """Return libsndfile's message in brackets; "" if it wrongly calls the open file missing."""
     text: str = error.error_string.removeprefix("Error : ").rstrip(".")
     return "" if "does not exist" in text else f" ({text})"
 
