@@ -24,26 +24,26 @@ def gru(make_checkpoint):
     return make_checkpoint(config, name="gru").folder
 
 
-def test_info_says_that_the_receptive_field_is_unlimited(wavenet, gru):
-    facts = json.loads(wavenet("info", gru, "--json")[1])
+def test_info_says_that_the_receptive_field_is_unlimited(run_command, gru):
+    facts = json.loads(run_command("info", gru, "--json")[1])
     assert facts["architecture"] == "gru"
     assert facts["receptive_field"] is None
-    lines = [" ".join(line.split()) for line in wavenet("info", gru)[1].splitlines()]
+    lines = [" ".join(line.split()) for line in run_command("info", gru)[1].splitlines()]
     assert "receptive field unlimited" in lines
 
 
-def test_a_gru_generates_and_scores(wavenet, gru, tmp_path):
+def test_a_gru_generates_and_scores(run_command, gru, tmp_path):
     options = ("--checkpoint", gru, "--set", "digit=b")
     path = tmp_path / "b.wav"
-    assert wavenet("generate", *options, "--seconds", "0.05", "--out", path)[0] == 0
+    assert run_command("generate", *options, "--seconds", "0.05", "--out", path)[0] == 0
     assert soundfile.info(path).frames == 400
-    score = json.loads(wavenet("score", path, *options, "--json")[1].splitlines()[-1])
+    score = json.loads(run_command("score", path, *options, "--json")[1].splitlines()[-1])
     assert 0 < score["bits_per_sample"] < 20
 
 
 @pytest.mark.parametrize("engine", ["cpu"])
-def test_an_engine_for_wavenets_refuses_a_gru(wavenet, gru, tmp_path, engine):
+def test_an_engine_for_wavenets_refuses_a_gru(run_command, gru, tmp_path, engine):
     path = tmp_path / "b.wav"
     options = ("--checkpoint", gru, "--set", "digit=b", "--engine", engine, "--out", path)
-    assert_refused(wavenet("generate", *options), "found GRU", "use the engine cached")
+    assert_refused(run_command("generate", *options), "found GRU", "use the engine cached")
     assert not path.exists()

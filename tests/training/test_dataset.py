@@ -162,7 +162,7 @@ def test_a_folder_whose_files_are_all_held_out_is_refused(tmp_path):
         soundfile.write(tmp_path / f"7_{index}.wav", sine(300).numpy(), RATE)
     held_out = {"validation": {"index": ("0",)}, "test": {"index": ("1", "2")}}
     data = DataConfig(folder=str(tmp_path), pattern="{digit}_{index}", **held_out)
-    with pytest.raises(DataError, match="3 are held out by data.validation and data.test"):
+    with pytest.raises(DataError, match=r"3 are held out by data\.validation and data\.test"):
         read_dataset(data, RATE, with_receptive_field(16))
 
 
