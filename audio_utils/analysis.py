@@ -1,7 +1,7 @@
 """Describe a recording: statistics of the whole, and features frame by frame.
 
 Input: a waveform (T,) and its sample rate in Hz. Output: `RecordingStats`, feature arrays, the
-pitch over time. Called by the studio and its public functions, and by the report on a dataset.
+pitch over time. Called by the studio (tabs and API functions) and by the report on a dataset.
 """
 
 import math
@@ -53,8 +53,8 @@ class RecordingStats:
         crest_db: peak over RMS, dB; 3.01 for a sine.
         loudness_lufs: from `lufs.integrated_loudness`.
         dc: mean of the samples, as a fraction of full scale.
-        clipped: number of samples at full scale; the recording was probably clipped there.
-        silence: the fraction from `silent_fraction`.
+        full_scale_samples: number of samples at full scale; `is_clipped` checks for clipping.
+        silent_fraction: from the function `silent_fraction`.
     """
 
     seconds: float
@@ -65,8 +65,8 @@ class RecordingStats:
     crest_db: float | None
     loudness_lufs: float | None
     dc: float
-    clipped: int
-    silence: float
+    full_scale_samples: int
+    silent_fraction: float
 
 
 def measure_recording(waveform: Tensor, sample_rate: int) -> RecordingStats:

@@ -1,8 +1,9 @@
 """Compute spectrogram, mel, MFCC, RMS level and pitch: the only implementation in the project.
 
-Input: a waveform (..., T) on any device. Output: features (..., bins, frames) on that device. The
-results agree with librosa at the same settings: Slaney mel scale and norm, centred frames, zero
-padding. Called by training, generation, metrics, plots and the studio.
+Input: a waveform (..., T) on any device. Output: features (..., bins, frames) on that device;
+`rms_level` and `pitch` receive (T,) and return (frames,), on the CPU. The results agree with
+librosa at the same settings: Slaney mel scale and norm, centred frames, zero padding. Called by
+training, generation, metrics, plots and the studio.
 """
 
 import dataclasses

@@ -79,14 +79,16 @@ def esr(reference: Tensor, estimate: Tensor) -> float:
 
 
 def mel_cepstral_distance(reference: Tensor, estimate: Tensor, sample_rate: int) -> float:
-    """Return the distance between spectral envelopes; lower is better.
+    """Return the distance between spectral envelopes (mel-cepstral distortion); lower is better.
 
-    (10 sqrt(2) / ln 10) times the mean over frames of the Euclidean distance of the cepstra c1 to
-    c13, where ln A = c0 + sum c_k cos(k w) for an amplitude A. `mfcc` returns a_k, the orthonormal
-    DCT of 20 log10 A over M filters, so c_k = (ln 10 / 20) sqrt(2 / M) a_k, and the product is
-    |a - a'| / sqrt(M): the RMS over filters, in dB, of the difference of the smoothed log spectra
-    without their mean. Published values are comparable only with the same filters, order, constant
-    and alignment: the constant applied to librosa's MFCC gives 6.14 sqrt(M) times our value.
+    The value is the mean over frames of |a - a'| / sqrt(M), where a are the coefficients 1 to 13 of
+    `mfcc`, the orthonormal DCT of 20 log10 A over M filters of amplitude A. It is the RMS over
+    filters, in dB, of the difference of the smoothed log spectra without their mean.
+
+    The usual definition has the same value: (10 sqrt(2) / ln 10) times the Euclidean distance of
+    the cepstra c1 to c13, where ln A = c0 + sum c_k cos(k w) and c_k = (ln 10 / 20) sqrt(2/M) a_k.
+    Published values are comparable only with the same filters, order, constant and alignment: the
+    constant applied to librosa's MFCC gives 6.14 sqrt(M) times our value.
 
     Insensitive to level (c0 is left out), phase, and largely to pitch and noisiness. Sensitive to
     delay: frames are aligned one to one, as for a vocoder. Everything more than 80 dB below the
@@ -206,9 +208,9 @@ def stoi(reference: Tensor, estimate: Tensor, sample_rate: int) -> float:
     """Return the short-time objective intelligibility of speech; higher is better.
 
     Correlation of the envelopes of 15 third-octave bands, centred on 150 Hz to 3.8 kHz, over
-    segments of 0.4 s; pauses of the reference, 40 dB below its loudest frame, are left out.
-    Insensitive to everything above 4.3 kHz, to level, phase and noise in the pauses. It is near 1
-    for intelligible speech of any quality, such as a hoarse voice. Sensitive to delay.
+    segments of 0.4 s. Frames of the reference more than 40 dB below its loudest frame are left out,
+    as pauses. Insensitive to everything above 4.3 kHz, to level, phase and noise in the pauses. It
+    is near 1 for intelligible speech of any quality, such as a hoarse voice. Sensitive to delay.
 
     Args:
         reference: (T,), float32 or float64, 0.42 s or more of it speech, not silent.
@@ -292,7 +294,10 @@ def _missing_package_error(package: str, error: Exception) -> AudioError:
 
 
 def normalise_peak(waveform: Tensor) -> Tensor:
-    """Return a waveform scaled to a peak of 1, for metrics without level; silence is unchanged."""
+    """Return a waveform scaled to a peak of 1, for metrics that ignore the level.
+
+    Silence is unchanged.
+    """
     return waveform / (waveform.abs().max() or 1)
 
 

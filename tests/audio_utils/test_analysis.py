@@ -22,15 +22,17 @@ def test_levels_of_a_sine_equal_the_closed_form(make_sine):
     assert measures.crest_db == pytest.approx(3.0103, abs=1e-3)
     assert measures.dc == pytest.approx(0, abs=1e-6)
     assert (measures.seconds, measures.samples, measures.sample_rate) == (1.0, RATE, RATE)
-    assert (measures.clipped, measures.silence) == (0, 0)
+    assert (measures.full_scale_samples, measures.silent_fraction) == (0, 0)
 
 
 def test_samples_at_full_scale_are_counted(make_sine):
     loud = (2 * make_sine(100, RATE, RATE, 1.0)).clamp(-1, 32767 / 32768)
     expected = int((2 * make_sine(100, RATE, RATE, 1.0)).abs().ge(32767 / 32768).sum())
     assert expected > RATE / 2
-    assert measure_recording(loud, RATE).clipped == expected
-    assert measure_recording(make_sine(100, RATE, RATE, 32766 / 32768), RATE).clipped == 0
+    assert measure_recording(loud, RATE).full_scale_samples == expected
+    assert (
+        measure_recording(make_sine(100, RATE, RATE, 32766 / 32768), RATE).full_scale_samples == 0
+    )
 
 
 def test_a_dc_offset_is_measured(make_sine):
@@ -44,7 +46,7 @@ def test_silence_has_no_level_and_a_silent_fraction_of_1(samples):
     measures = measure_recording(torch.zeros(samples), RATE)
     assert measures.peak_db is measures.rms_db is measures.crest_db is None
     assert measures.loudness_lufs is None
-    assert measures.silence == 1
+    assert measures.silent_fraction == 1
 
 
 def test_the_silent_fraction_counts_blocks_of_10_ms():
@@ -136,7 +138,7 @@ def test_the_example_sound_contains_its_notes(rate):
     for start, expected in NOTES:
         inside = hertz[round((start + 0.1) / hop_seconds) : round((start + 0.3) / hop_seconds)]
         assert inside.tolist() == pytest.approx([expected] * len(inside), rel=0.01)
-    assert measure_recording(sound, rate).silence > 0.1
+    assert measure_recording(sound, rate).silent_fraction > 0.1
 
 
 def test_a_note_has_its_pitch_and_peak():

@@ -57,7 +57,7 @@ class ListQueue(TaskQueue):
     def finish_task(self, task, record):
         self.records.append(record)
 
-    def should_retry(self, task, crashes):
+    def handle_crash(self, task, crashes):
         if crashes <= self.max_retries:
             return True
         self.records.append({"id": task.identity, "status": "failed", "crashes": crashes})

@@ -72,7 +72,7 @@ def test_tone_is_measured_plotted_and_saved(save_wav: Callable[..., str]) -> Non
     assert (facts["Length"], facts["Sample rate"], facts["Channels"]) == ("1.00 s", "8,000 Hz", "1")
     levels = (facts["Peak"], facts["RMS"], facts["Crest factor"])
     assert levels == ("−6.0 dBFS", "−9.0 dBFS", "3.0 dB")
-    assert (facts["Clipped"], facts["DC offset"]) == ("0 samples", "0.00 %")
+    assert (facts["At full scale"], facts["DC offset"]) == ("0 samples", "0.00 %")
     assert facts["Below −60 dBFS"] == "0.0 %"
     assert float(facts["Pitch"].removesuffix(" Hz")) == pytest.approx(440, rel=0.01)
     assert shown["status"] == ""
@@ -110,7 +110,7 @@ def test_clipped_samples_are_counted_and_channels_are_mixed(save_wav: Callable[.
     shown = final_values(analyse_recording(save_wav(np.stack([loud, loud], 1), 44_100)))
     facts = facts_of(shown["facts"])
     assert (facts["Channels"], facts["Sample rate"]) == ("2 → 1", "44,100 Hz")
-    assert facts["Clipped"] == f"{np.count_nonzero(np.abs(loud) >= 32767 / 32768):,} samples"
+    assert facts["At full scale"] == f"{np.count_nonzero(np.abs(loud) >= 32767 / 32768):,} samples"
 
 
 @pytest.mark.parametrize("samples", [1, 2, 100])

@@ -35,7 +35,7 @@ def train(
         Path | None, typer.Option(help="Folder of the run; runs/NAME by default.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the newest saved step.")
+        bool, typer.Option("--resume", help="Continue from the newest snapshot.")
     ] = False,
     initial_checkpoint: Annotated[
         Path | None,

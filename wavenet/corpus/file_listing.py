@@ -26,26 +26,26 @@ class FieldColumn:
     """The values of one field for all files.
 
     Attributes:
-        codes: for each file the index of its value.
+        value_indices: for each file the index of its value, or `NO_VALUE`.
         values: each value once, with its index.
     """
 
-    codes: "array[int]" = field(default_factory=lambda: array("i"))
+    value_indices: "array[int]" = field(default_factory=lambda: array("i"))
     values: dict[str, int] = field(default_factory=dict)
 
     def append(self, row: int, value: str) -> None:
         """Set the value of a file; files between the last one and this one have no value."""
         self.fill(row)
-        self.codes.append(self.values.setdefault(value, len(self.values)))
+        self.value_indices.append(self.values.setdefault(value, len(self.values)))
 
     def fill(self, rows: int) -> None:
-        """Extend the codes to `rows` files, without values."""
-        self.codes.extend([NO_VALUE] * (rows - len(self.codes)))
+        """Extend the column to `rows` files, without values."""
+        self.value_indices.extend([NO_VALUE] * (rows - len(self.value_indices)))
 
 
 @dataclass
 class FileListing:
-    """The audio files of a folder in order.
+    """The audio files of a folder, sorted by path or in the order of the metadata.
 
     Attributes:
         names: paths relative to the folder.

@@ -59,7 +59,7 @@ def prepare_corpus(
     Args:
         source: folder of recordings, searched with its subfolders.
         folder: of the corpus: new, empty, or an earlier corpus.
-        sample_rate: Hz; by default that of the first recording.
+        sample_rate: Hz; by default that of the existing corpus, otherwise of the first recording.
         pattern, metadata: source of the fields, as in `audio_metadata.find_audio_files`.
         workers: number of processes; by default one per core, at most 8.
         overwrite: replace a corpus that has other settings.
@@ -134,7 +134,11 @@ def _check_same_settings(folder: Path, before: CorpusSettings, settings: CorpusS
 
 
 def _prepare_folder(folder: Path, settings: CorpusSettings, is_new: bool) -> None:
-    """Create the subfolders; remove incomplete files; if the corpus is new, remove the old one."""
+    """Create the subfolders; remove incomplete files.
+
+    Args:
+        is_new: first remove what an earlier corpus left; then write the settings.
+    """
     clean_folder(folder, remove_corpus=is_new)
     try:
         for name in (SHARD_FOLDER, SUMMARY_FOLDER, INDEX_FOLDER):

@@ -1,7 +1,7 @@
 """The status of a run, read from its folder: by any process, at any time, at little cost.
 
 Input: the folder of a run that `run_process` created. Output: a `RunStatus`. Called by the studio
-twice per second.
+every 0.5 to 2 s while a run is active.
 """
 
 import re
@@ -38,7 +38,7 @@ class RunStatus:
         step: the newest; 0 before the first.
         loss_curve, validation_curve, samples_per_second: see `MetricsHistory`.
         seconds_left: None if the run is not running, or its speed is unknown.
-        sample_clips: (step, file) of the clips generated during training, the newest last.
+        sample_clips: (step, file) of the preview clips generated in training, the newest last.
         message: the newest line of the log; the error if the run failed.
         saved_step: the step from which the run can be resumed; 0: from the beginning.
         has_checkpoint: whether the run has saved a model.
