@@ -50,7 +50,7 @@ def griffin_lim(
         n_fft=config.n_fft,
         power=2.0,
         fmin=config.f_min,
-        fmax=config.highest,
+        fmax=config.upper_edge_hz,
         htk=False,
         norm="slaney",
     )

@@ -418,7 +418,7 @@ def _add_level_colourbar(figure: Figure, image: AxesImage) -> None:
 
 def _mel_row(frequency: float, config: FeatureConfig) -> float:
     """Return the position of a frequency among the filter centres, which are equidistant in mel."""
-    low, high = hz_to_mel(config.f_min), hz_to_mel(config.highest)
+    low, high = hz_to_mel(config.f_min), hz_to_mel(config.upper_edge_hz)
     return (hz_to_mel(frequency) - low) / (high - low) * (config.n_mels + 1) - 1
 
 

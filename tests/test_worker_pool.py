@@ -87,7 +87,7 @@ def test_retried_tasks_go_to_workers_without_other_tasks():
     assert scheduler.next_task(other).key == 2
     scheduler.requeue(dead, "exit -9", "")
     assert len(messages) == 1
-    assert "(exit -9)" in messages[0] and "the 2 tasks that it had not finished" in messages[0]
+    assert "(exit -9)" in messages[0] and "retrying 2 tasks" in messages[0]
     assert scheduler.next_task(other) is None
     scheduler.handle(other, WorkerEvent.RETURNED, 2)
     assert scheduler.next_task(other).key == 0

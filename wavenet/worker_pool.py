@@ -189,11 +189,8 @@ class TaskScheduler(Generic[TaskT]):
         if worker.retries:
             self._retry_parts.append(list(worker.retries))
         if unfinished:
-            count = len(unfinished)
-            self._progress.message(
-                f"a worker died ({cause}); retrying the {count} "
-                f"{'task' if count == 1 else 'tasks'} that it had not finished"
-            )
+            count = f"{len(unfinished)} {'task' if len(unfinished) == 1 else 'tasks'}"
+            self._progress.message(f"a worker died ({cause}); retrying {count} assigned to it")
 
     def _count_crash(self, task: TaskT) -> int:
         self._crashes[task.key] = self._crashes.get(task.key, 0) + 1

@@ -273,13 +273,13 @@ def _serve_on_a_full_disk(pipe, folder, settings, serve=shard_workers.shard_work
 
 def test_blocks_are_bounded_by_files_and_by_bytes(folder, monkeypatch):
     settings = CorpusSettings(source=str(folder), sample_rate=RATE)
-    names = list_files(folder, None, None).names
-    assert [len(block.names) for block in split_into_blocks(settings, names)] == [20]
+    names = list_files(folder, None, None).paths
+    assert [len(block.paths) for block in split_into_blocks(settings, names)] == [20]
     monkeypatch.setattr("wavenet.corpus.file_listing.MAX_BLOCK_BYTES", 3000)
     blocks = list(split_into_blocks(settings, names))
-    assert [name for block in blocks for name in block.names] == names
-    assert all(len(block.names) <= 3 for block in blocks)
-    assert [block.first for block in blocks] == [names.index(block.names[0]) for block in blocks]
+    assert [name for block in blocks for name in block.paths] == names
+    assert all(len(block.paths) <= 3 for block in blocks)
+    assert [block.first for block in blocks] == [names.index(block.paths[0]) for block in blocks]
 
 
 def test_the_report_moves_with_the_corpus(folder, tmp_path):
@@ -293,7 +293,7 @@ def test_a_corpus_cannot_be_opened_while_a_shard_is_rewritten(folder, small_bloc
     out = tmp_path / "out"
     prepare_corpus(folder, out, workers=1)
     settings = CorpusSettings(source=str(folder), sample_rate=RATE)
-    block = next(split_into_blocks(settings, list_files(folder, None, None).names))
+    block = next(split_into_blocks(settings, list_files(folder, None, None).paths))
     shard_writer.write_shard(out, settings, block)
     assert len(Corpus(out)) == 20  # control: it was complete
     (out / "parts" / "00000.json").unlink()

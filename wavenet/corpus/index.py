@@ -89,7 +89,7 @@ class _CorpusTotals:
         self.shards.append(summary.shard)
         self.rates.update(summary.rates)
         self.channels.update(summary.channels)
-        names = [to_printable_line(block.names[n]) for n in summary.clipped]
+        names = [to_printable_line(block.paths[n]) for n in summary.clipped]
         self.clipped = [*self.clipped, *names][:MAX_LISTED]
         self.clipped_count += summary.clipped_count
         self.silent_seconds += summary.silent
@@ -136,13 +136,13 @@ def write_index(
             f"no file of {settings.source} can be read; the first error: {totals.unreadable[0]}"
         )
     numbers = records["number"]
-    _write_texts(folder, "names", TextArray.from_texts(listing.names[n] for n in numbers))
+    _write_texts(folder, "names", TextArray.from_texts(listing.paths[n] for n in numbers))
     for n, column in enumerate(listing.columns.values()):
         indices = np.array(column.value_indices, VALUE_INDEX_DTYPE)[numbers]
         write_array(array_path(folder, f"field-{n}.codes"), indices)
         _write_texts(folder, f"field-{n}", TextArray.from_texts(column.values))
     write_array(array_path(folder, "records"), records)
-    report = totals.to_report(len(listing.names), records["samples"] / settings.sample_rate)
+    report = totals.to_report(len(listing.paths), records["samples"] / settings.sample_rate)
     write_text(folder / REPORT_FILE, report.model_dump_json(indent=2) + "\n")
     header = make_config(
         CorpusHeader,
@@ -150,7 +150,7 @@ def write_index(
         sample_rate=settings.sample_rate,
         pattern=settings.pattern,
         metadata=settings.metadata,
-        files=len(listing.names),
+        files=len(listing.paths),
         recordings=len(records),
         samples=int(records["samples"].sum()),
         fields=tuple(map(to_printable_line, listing.columns)),
@@ -197,7 +197,7 @@ def _collect_totals(
             file.writelines(message + "\n" for message in folder_errors)
             for block in blocks:
                 summary = read_shard_summary(folder, block.number, block.digest, verify_hash=False)
-                if summary is None or len(summary.lengths) != len(block.names):
+                if summary is None or len(summary.lengths) != len(block.paths):
                     name = summary_path(folder, block.number)
                     raise FolderError(f"{name} has changed; run the same command again")
                 totals.add_shard(block, summary)

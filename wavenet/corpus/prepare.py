@@ -90,8 +90,8 @@ def prepare_corpus(
         if before is not None:
             _check_same_settings(folder, before, settings)
         _prepare_folder(folder, settings, is_new=before is None)
-        blocks = list(split_into_blocks(settings, listing.names))
-        with open_progress(len(listing.names)) as progress:
+        blocks = list(split_into_blocks(settings, listing.paths))
+        with open_progress(len(listing.paths)) as progress:
             write_shards(folder, settings, blocks, workers or _default_workers(), progress)
         return write_index(folder, settings, listing, blocks)
 
@@ -153,7 +153,7 @@ def _prepare_folder(folder: Path, settings: CorpusSettings, is_new: bool) -> Non
 
 def _first_rate(source: Path, listing: FileListing) -> int:
     """Return the sample rate of the first recording that can be read."""
-    for name in listing.names:
+    for name in listing.paths:
         path = source / name
         try:
             # only regular files: opening a pipe would block

@@ -79,7 +79,7 @@ class ShardQueue(TaskQueue[ShardTask]):
 
     def finish_task(self, task: ShardTask, result: None) -> None:
         """Count the remaining files of a block."""
-        self._progress.advance(len(task.block.names) - task.files_done)
+        self._progress.advance(len(task.block.paths) - task.files_done)
 
     def handle_crash(self, task: ShardTask, crashes: int) -> bool:
         """Record the file that the worker was reading, and return True.

@@ -88,7 +88,7 @@ def write_shard(
         # remove the header first: until it is written again, the corpus counts as incomplete
         (folder / HEADER_FILE).unlink(missing_ok=True)
         with atomic_file(path) as temporary, temporary.open("wb") as file:
-            for n, name in enumerate(block.names):
+            for n, name in enumerate(block.paths):
                 on_file(n)
                 pcm = _read_pcm(Path(settings.source, name), settings, statistics, n in crashing)
                 digest.update(pcm)

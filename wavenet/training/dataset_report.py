@@ -26,7 +26,7 @@ class DatasetReport:
 
     Attributes:
         files: number of recordings; with a pattern, of those whose names match it.
-        format: source of the fields; None if there are no fields.
+        field_source: the metadata file, or "file names"; None if there are no fields.
         fields: by name, the values that occur, sorted.
         done: files read so far; readable: of these, those that training can use.
         seconds: of all readable ones together.
@@ -42,7 +42,7 @@ class DatasetReport:
     """
 
     files: int
-    format: str | None = None
+    field_source: str | None = None
     fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
     done: int = 0
     readable: int = 0
@@ -93,7 +93,7 @@ def _report_of_corpus(folder: Path, pattern: str | None, metadata: str | None) -
     header, report = corpus.header, read_corpus_report(folder)
     source = "file names" if header.pattern else header.metadata
     return DatasetReport(
-        format=source, fields=corpus.field_values, done=report.files, **dict(report)
+        field_source=source, fields=corpus.field_values, done=report.files, **dict(report)
     )
 
 

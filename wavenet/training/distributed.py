@@ -48,7 +48,7 @@ _LOOPBACK_INTERFACES = ("lo", "lo0")
 
 @dataclass(frozen=True)
 class Ranks:
-    """The rank of this process in a training, and its communication with the other ranks.
+    """The ranks of a training, as this one sees them: its number, their count, communication.
 
     By default a single process.
 
@@ -120,8 +120,8 @@ class Ranks:
             dist.all_reduce(bounds, dist.ReduceOp.MAX)
         if bounds[0] != -bounds[1]:
             raise TrainingError(
-                "the processes of this training have different recipes, options, or numbers or "
-                "lengths of recordings; start all of them with the same"
+                "the processes of this training have different recipes, options or recordings; "
+                "start all of them with the same"
             )
 
     def choose_device(self, name: str = AUTO) -> torch.device:

@@ -49,7 +49,7 @@ def train(
         folder: of this run.
         resume: continue from the newest `step-N/`.
         on_record: called with a record per step, which has `bits_per_sample` after a validation; on
-            a GPU up to one step late.
+            a GPU with a lag of up to one step.
         should_stop: called after every step, in every process; true in one process stops all.
         device: of the model; by default a GPU if available.
         ranks: the processes that train together.

@@ -1,4 +1,4 @@
-"""A recipe: audio rate, codec, model, data and optimisation of one training, read from TOML.
+"""A recipe: audio rate, codec, model, data and settings of one training, read from TOML.
 
 Input: a file name, or the name of a built-in recipe. Output: a checked `RecipeConfig`. Unknown
 keys, wrong types, NaN and contradictions are refused with a sentence that names the key. Built-in
@@ -61,7 +61,7 @@ class DataConfig(StrictConfig):
 
 
 class TrainConfig(StrictConfig):
-    """The optimisation.
+    """The settings of the steps and of the optimizer.
 
     Attributes:
         samples_per_step: largest padded size of a step, over all processes; a step has at least one

@@ -38,7 +38,7 @@ class RunStatus:
         step: the newest; 0 before the first.
         loss_curve, validation_curve, samples_per_second: see `MetricsHistory`.
         seconds_left: None if the run is not running, or its speed is unknown.
-        sample_clips: (step, file) of the preview clips generated in training, the newest last.
+        preview_clips: (step, file) of the preview clips generated in training, the newest last.
         message: the newest line of the log; the error if the run failed.
         saved_step: the step from which the run can be resumed; 0: from the beginning.
         has_checkpoint: whether the run has saved a model.
@@ -51,7 +51,7 @@ class RunStatus:
     validation_curve: Sequence[Point]
     samples_per_second: float | None
     seconds_left: float | None
-    sample_clips: Sequence[tuple[int, Path]]
+    preview_clips: Sequence[tuple[int, Path]]
     message: str
     saved_step: int
     has_checkpoint: bool
@@ -90,7 +90,7 @@ def read_status(folder: Path) -> RunStatus:
         validation_curve=tuple(history.validation_curve),
         samples_per_second=history.samples_per_second,
         seconds_left=seconds_left,
-        sample_clips=_numbered(folder / "samples", "step-*.wav"),
+        preview_clips=_numbered(folder / "samples", "step-*.wav"),
         message=(error or KILLED) if state == "failed" else last_line,
         saved_step=saved_step,
         has_checkpoint=(folder / "checkpoint" / "config.json").is_file(),

@@ -31,7 +31,7 @@ VALIDATION_SAMPLES = 40_000  # largest padded size of a validation batch
 
 
 class ParameterGroups(NamedTuple):
-    """The parameters of a model, by how they are optimized.
+    """The parameters of a model, by the optimizer that may update them.
 
     Attributes:
         hidden_matrices: all weight matrices (out, in) except embeddings and the output layer; Muon
@@ -51,7 +51,7 @@ class TrainingTask(Protocol):
 
     @property
     def settings(self) -> TrainConfig:
-        """The optimisation."""
+        """The settings of the steps and of the optimizer."""
 
     def build_model(self) -> AutoregressiveModel[Any]:
         """Build the model on the CPU, with the initial weights of the training."""
@@ -96,7 +96,7 @@ class CodeLikelihoodTask:
 
     Attributes:
         config: of the checkpoint to be trained.
-        settings: the optimisation.
+        settings: of the steps and of the optimizer.
         dataset: clips for training and validation.
         initial_checkpoint: its weights are the initial ones; None: random weights.
     """

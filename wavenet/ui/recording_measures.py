@@ -65,7 +65,7 @@ class MeasuredRecording:
     @cached_property
     def pitch(self) -> tuple[Tensor, float]:
         """(F,) Hz, 0 where unvoiced; seconds from frame to frame."""
-        return analysis.track_pitch(self.waveform, self.sample_rate)
+        return analysis.recording_f0(self.waveform, self.sample_rate)
 
 
 def read_recording(path: str | None, sample_rate: int | None = None) -> MeasuredRecording:
