@@ -17,7 +17,7 @@ from tests.batch.conftest import (
     write_manifest,
 )
 from wavenet.batch import clip_worker
-from wavenet.batch.batch_config import BatchSettings, ExecutionConfig, RunOptions
+from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
 from wavenet.batch.clip_worker import default_batch_size
 from wavenet.batch.clip_writer import PEAK_CEILING, normalize, retry_warning
 from wavenet.batch.run import run_batch
@@ -75,7 +75,7 @@ def test_a_full_disk_is_one_sentence_and_the_batch_resumes(tiny, tmp_path, limit
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
         with pytest.raises(FolderError) as caught:
-            run_batch(manifest, BatchSettings(tiny), RunOptions(), execution)
+            run_batch(manifest, BatchSettings(tiny), BatchOptions(), execution)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "\n" not in str(caught.value)

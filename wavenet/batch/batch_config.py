@@ -78,7 +78,7 @@ class ExecutionConfig:
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class BatchOptions:
     """Which rows are processed, and how failures are handled.
 
     Attributes:

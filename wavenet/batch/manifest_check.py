@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audio_utils.errors import AudioError
-from wavenet.batch.batch_config import BatchSettings, ExecutionConfig, RunOptions
+from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
 from wavenet.batch.manifest import InvalidRow, ManifestRow, read_rows
 from wavenet.batch.manifest_columns import column_value
 from wavenet.batch.output_folder import has_journal
@@ -53,7 +53,7 @@ class ManifestSummary:
 
 
 def check_manifest(
-    manifest: Path, settings: BatchSettings, options: RunOptions, execution: ExecutionConfig
+    manifest: Path, settings: BatchSettings, options: BatchOptions, execution: ExecutionConfig
 ) -> ManifestSummary:
     """Check every row, and that no two rows have the same id or file.
 
@@ -79,7 +79,7 @@ def check_manifest(
 
 
 def iterate_tasks(
-    manifest: Path, settings: BatchSettings, options: RunOptions, folder: Path
+    manifest: Path, settings: BatchSettings, options: BatchOptions, folder: Path
 ) -> Iterator[ClipTask | InvalidRow]:
     """Yield a `ClipTask` or an `InvalidRow` for each row of a shard.
 

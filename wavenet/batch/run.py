@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from wavenet.batch.batch_config import BatchSettings, ExecutionConfig, RunOptions
+from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
 from wavenet.batch.clip_storage import open_remote_storage
 from wavenet.batch.clip_worker import ClipWorker
 from wavenet.batch.clip_writer import Record, failure_record
@@ -71,7 +71,7 @@ class BatchResult:
 def run_batch(
     manifest: Path,
     settings: BatchSettings,
-    options: RunOptions,
+    options: BatchOptions,
     execution: ExecutionConfig,
     workers: int | None = 1,
     progress: BatchProgress | None = None,
@@ -119,7 +119,7 @@ class BatchQueue(TaskQueue[ClipTask]):
         self,
         manifest: Path,
         settings: BatchSettings,
-        options: RunOptions,
+        options: BatchOptions,
         execution: ExecutionConfig,
         journal: Journal,
         progress: BatchProgress,
