@@ -124,7 +124,7 @@ def test_fields_come_from_a_table_as_in_training(folder):
     report = final_report(folder)
     assert (report.files, report.field_source) == (2, "metadata.csv")
     assert report.fields == {"voice": ("x", "y")}
-    assert final_report(folder, "{voice}_{take}").format == "file names"
+    assert final_report(folder, "{voice}_{take}").field_source == "file names"
     (folder / "other.csv").write_text("file_name,take\na_2.wav,7\nmissing.wav,8\n")
     report = final_report(folder, None, "other.csv")
     assert (report.readable, report.fields) == (1, {"take": ("7", "8")})
