@@ -1,7 +1,7 @@
 """Describe a recording: statistics of the whole, and features frame by frame.
 
 Input: a waveform (T,) and its sample rate in Hz. Output: `RecordingStats`, feature arrays, the
-pitch over time. Called by the studio and its public functions, and by the report on a dataset.
+pitch over time. Called by the studio (tabs and API functions) and by the report on a dataset.
 """
 
 import math
@@ -17,14 +17,14 @@ from audio_utils.atomic_files import atomic_file, os_error_reason
 from audio_utils.errors import AudioError
 from audio_utils.features import (
     FeatureConfig,
+    f0,
     import_torchaudio_functional,
     log_mel,
     mfcc,
-    pitch,
     rms_level,
 )
 from audio_utils.lufs import integrated_loudness
-from audio_utils.metrics import normalise_peak
+from audio_utils.metrics import scale_to_peak
 
 # The largest value of 16-bit PCM.
 FULL_SCALE = 1 - 2**-15
@@ -53,8 +53,8 @@ class RecordingStats:
         crest_db: peak over RMS, dB; 3.01 for a sine.
         loudness_lufs: from `lufs.integrated_loudness`.
         dc: mean of the samples, as a fraction of full scale.
-        clipped: number of samples at full scale; the recording was probably clipped there.
-        silence: the fraction from `silent_fraction`.
+        full_scale_samples: number of samples at full scale; `is_clipped` checks for clipping.
+        silent_fraction: from the function `silent_fraction`.
     """
 
     seconds: float
@@ -65,8 +65,8 @@ class RecordingStats:
     crest_db: float | None
     loudness_lufs: float | None
     dc: float
-    clipped: int
-    silence: float
+    full_scale_samples: int
+    silent_fraction: float
 
 
 def measure_recording(waveform: Tensor, sample_rate: int) -> RecordingStats:
@@ -150,7 +150,7 @@ def deltas(features: Tensor) -> Tensor:
     return slopes
 
 
-def track_pitch(waveform: Tensor, sample_rate: int) -> tuple[Tensor, float]:
+def recording_f0(waveform: Tensor, sample_rate: int) -> tuple[Tensor, float]:
     """Return the pitch every 10 ms, or 2000 times in a recording longer than 20 s.
 
     Args:
@@ -165,7 +165,7 @@ def track_pitch(waveform: Tensor, sample_rate: int) -> tuple[Tensor, float]:
         waveform = import_torchaudio_functional().resample(waveform, sample_rate, _PITCH_RATE)
         sample_rate = _PITCH_RATE
     hop = max(round(BLOCK_SECONDS * sample_rate), math.ceil(len(waveform) / _MAX_PITCH_FRAMES))
-    return pitch(normalise_peak(waveform), sample_rate, hop, *PITCH_RANGE_HZ), hop / sample_rate
+    return f0(scale_to_peak(waveform), sample_rate, hop, *PITCH_RANGE_HZ), hop / sample_rate
 
 
 def feature_arrays(waveform: Tensor, sample_rate: int) -> dict[str, Tensor]:

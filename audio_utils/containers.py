@@ -94,12 +94,18 @@ def _find_wav_error(handle: BinaryIO, size: int) -> str | None:
     if data_bytes is None:
         return f"has no audio: its WAV header has no data chunk; {_REMEDY}"
     if block and data_bytes % block:
-        return f"ends inside a sample: {data_bytes:,} bytes in blocks of {block}; {_REMEDY}"
+        return (
+            f"ends inside a frame: {data_bytes:,} bytes of audio in frames of {block} bytes; "
+            f"{_REMEDY}"
+        )
     return None
 
 
 def _wav_block_size(fmt: bytes) -> int:
-    """Return bytes per frame of PCM or float; 0 for packed formats (their last block varies)."""
+    """Return bytes per frame of PCM or float; 0 for compressed formats.
+
+    The last block of compressed audio may be shorter.
+    """
     format_tag, _, _, _, block, _ = struct.unpack("<HHIIHH", fmt)
     return block if format_tag in (_PCM, _IEEE_FLOAT) else 0
 

@@ -38,14 +38,14 @@ class DecodedAudio:
 
     Attributes:
         samples: (T,) float32 in [-1, 1], T >= 1.
-        sample_rate, original_rate, channels, limited_samples: as in `io.Recording`.
+        sample_rate, original_rate, channels, clipped_samples: as in `io.Recording`.
     """
 
     samples: NDArray[np.float32]
     sample_rate: int
     original_rate: int
     channels: int
-    limited_samples: int
+    clipped_samples: int
 
 
 def decode_file(
@@ -64,8 +64,8 @@ def decode_file(
         samples = soxr.resample(samples, original_rate, target_rate, quality="HQ")
         if not samples.size:
             raise AudioError(f"{path} is too short to be resampled to {target_rate} Hz.")
-    limited = int(np.count_nonzero(np.abs(samples) > 1))
-    return DecodedAudio(np.clip(samples, -1, 1), target_rate, original_rate, channels, limited)
+    clipped = int(np.count_nonzero(np.abs(samples) > 1))
+    return DecodedAudio(np.clip(samples, -1, 1), target_rate, original_rate, channels, clipped)
 
 
 def check_sample_rate(rate: int, what: str) -> None:
@@ -109,7 +109,10 @@ def _decode(
 
 
 def libsndfile_message(error: soundfile.LibsndfileError) -> str:
-    """Return libsndfile's message in brackets; "" if it wrongly calls the open file missing."""
+    """Return libsndfile's message in brackets.
+
+    Return "" for the message "does not exist": it is wrong, because the file is open.
+    """
     text: str = error.error_string.removeprefix("Error : ").rstrip(".")
     return "" if "does not exist" in text else f" ({text})"
 

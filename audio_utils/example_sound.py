@@ -1,4 +1,4 @@
-"""Synthetic example sounds, free of rights.
+"""Synthetic example sounds, free of copyright.
 
 Input: a sample rate in Hz. Output: a waveform (T,). Called by the studio (the Example buttons) and
 by tests.

@@ -1,8 +1,9 @@
 """Compute spectrogram, mel, MFCC, RMS level and pitch: the only implementation in the project.
 
-Input: a waveform (..., T) on any device. Output: features (..., bins, frames) on that device. The
-results agree with librosa at the same settings: Slaney mel scale and norm, centred frames, zero
-padding. Called by training, generation, metrics, plots and the studio.
+Input: a waveform (..., T) on any device. Output: features (..., bins, frames) on that device;
+`rms_level` and `f0` receive (T,) and return (frames,), on the CPU. The results agree with
+librosa at the same settings: Slaney mel scale and norm, centred frames, zero padding. Called by
+training, generation, metrics, plots and the studio.
 """
 
 import dataclasses
@@ -54,10 +55,10 @@ class FeatureConfig:
             raise AudioError(f"win_length {self.win_length} must not exceed n_fft {self.n_fft}.")
         if self.n_mfcc > self.n_mels:
             raise AudioError(f"n_mfcc {self.n_mfcc} must not exceed n_mels {self.n_mels}.")
-        if not 0 <= self.f_min < self.highest <= self.sample_rate / 2:
+        if not 0 <= self.f_min < self.upper_edge_hz <= self.sample_rate / 2:
             raise AudioError(
-                f"f_min {self.f_min} and f_max {self.highest} Hz must be in order within 0 to "
-                f"{self.sample_rate / 2:g} Hz, half the sample rate."
+                f"f_min {self.f_min} and f_max {self.upper_edge_hz} Hz must be in order within "
+                f"0 to {self.sample_rate / 2:g} Hz, half the sample rate."
             )
         self._check_filters()
 
@@ -77,7 +78,7 @@ class FeatureConfig:
         return cls(sample_rate, n_fft, win_length, max(1, win_length // 4), n_mels)
 
     @property
-    def highest(self) -> float:
+    def upper_edge_hz(self) -> float:
         """Return the upper edge of the highest mel filter, Hz."""
         return self.sample_rate / 2 if self.f_max is None else self.f_max
 
@@ -87,7 +88,7 @@ class FeatureConfig:
 
     def _check_filters(self) -> None:
         """Raise AudioError for filters that lie between two bins: their output is always 0."""
-        low, high = hz_to_mel(self.f_min), hz_to_mel(self.highest)
+        low, high = hz_to_mel(self.f_min), hz_to_mel(self.upper_edge_hz)
         step = (high - low) / (self.n_mels + 1)
         edges = [mel_to_hz(low + step * index) for index in range(self.n_mels + 2)]
         width = self.sample_rate / self.n_fft
@@ -171,7 +172,7 @@ def mel_filters(config: FeatureConfig) -> Tensor:
     filters: Tensor = import_torchaudio_functional().melscale_fbanks(
         config.n_fft // 2 + 1,
         config.f_min,
-        config.highest,
+        config.upper_edge_hz,
         config.n_mels,
         config.sample_rate,
         norm="slaney",
@@ -244,9 +245,7 @@ def rms_level(waveform: Tensor, win_length: int, hop_length: int) -> Tensor:
     return 10 * power.clamp(min=FLOOR_POWER).log10()
 
 
-def pitch(
-    waveform: Tensor, sample_rate: int, hop_length: int, f_min: float, f_max: float
-) -> Tensor:
+def f0(waveform: Tensor, sample_rate: int, hop_length: int, f_min: float, f_max: float) -> Tensor:
     """Return the fundamental frequency of each frame, by probabilistic YIN.
 
     Args:

@@ -1,8 +1,8 @@
 """The Griffin-Lim baseline vocoder: a waveform from a mel spectrogram, without training.
 
-Input: a recording, of which only the mel spectrogram is used. Output: a waveform with nearly the
-same mel spectrogram. Called by the evaluation of vocoders, which compares a trained vocoder with
-it.
+Input: a recording, of which only the mel spectrogram and the length are used. Output: a waveform
+with nearly the same mel spectrogram. Called by the evaluation of vocoders, which compares a trained
+vocoder with it.
 """
 
 import torch
@@ -50,7 +50,7 @@ def griffin_lim(
         n_fft=config.n_fft,
         power=2.0,
         fmin=config.f_min,
-        fmax=config.highest,
+        fmax=config.upper_edge_hz,
         htk=False,
         norm="slaney",
     )

@@ -48,14 +48,14 @@ class Recording:
         sample_rate: Hz, of the waveform.
         original_rate: Hz, of the file.
         channels: in the file; the waveform is their mean.
-        limited_samples: number of samples beyond +-1, which were limited to +-1.
+        clipped_samples: number of samples beyond +-1, which were clipped to +-1.
     """
 
     waveform: Tensor
     sample_rate: int
     original_rate: int
     channels: int
-    limited_samples: int
+    clipped_samples: int
 
 
 def read(
@@ -75,7 +75,7 @@ def read(
     audio = decode_file(path, sample_rate, max_samples)
     return Recording(
         torch.from_numpy(audio.samples),
-        *(audio.sample_rate, audio.original_rate, audio.channels, audio.limited_samples),
+        *(audio.sample_rate, audio.original_rate, audio.channels, audio.clipped_samples),
     )
 
 
@@ -88,7 +88,7 @@ def write(
     """Write an audio file atomically; the suffix decides the format.
 
     PCM stores k / 32768 (k / 2**23 for PCM_24) exactly; +1 becomes the largest integer. Values
-    beyond +-1 are limited, except in FLOAT.
+    beyond +-1 are clipped, except in FLOAT.
 
     Args:
         path: .wav, .flac, .ogg or .mp3, in an existing folder; an existing file is replaced.
@@ -97,7 +97,7 @@ def write(
         subtype: PCM_16, PCM_24 or, in WAV only, FLOAT; ignored for OGG and MP3, which have only
             one subtype.
     Returns:
-        The number of values that were limited to +-1.
+        The number of values that were clipped to +-1.
     Raises:
         AudioError: the waveform is empty, not finite or of the wrong shape; the format cannot
             store it; the file cannot be written.
@@ -114,9 +114,9 @@ def write(
         )
     check_sample_rate(sample_rate, f"{path}: the sample rate")
     samples = _as_array(path, waveform)
-    limited = 0
+    clipped = 0
     if subtype != "FLOAT":
-        limited = int(np.count_nonzero(np.abs(samples) > 1))
+        clipped = int(np.count_nonzero(np.abs(samples) > 1))
         samples = np.clip(samples, -1, 1)
     encoded = _encode(path, samples, sample_rate, kind, subtype)
     # Python writes the bytes, because libsndfile reports a full disk late or not at all.
@@ -125,7 +125,7 @@ def write(
             temporary.write_bytes(encoded)
     except OSError as error:
         raise AudioError(f"Cannot write {path}: {os_error_reason(error)}.") from error
-    return limited
+    return clipped
 
 
 def _as_array(path: str | Path, waveform: Tensor | NDArray[Any]) -> NDArray[np.float32]:

@@ -1,9 +1,9 @@
-"""Mel matching: filter a waveform until it has a given mel spectrogram.
+"""Mel matching: filter a waveform a few times, so that its mel spectrogram approaches a given one.
 
 Input: an approximate waveform, such as the output of a vocoder, and target mel energies. Output:
-the waveform with its own harmonics, noise and phases, and the target spectral envelope. Nothing is
-trained, and no reference waveform is used. Called by generation from mel frames and by the
-evaluation of vocoders.
+the waveform with its own harmonics, noise and phases, and almost the target spectral envelope.
+Nothing is trained, and no reference waveform is used. Called by generation from mel frames and by
+the evaluation of vocoders.
 
 The filter works on any input: filtered white noise is whispered speech, and metrics of the spectral
 envelope, including PESQ, rate it highly. A filtered vocoder must therefore be compared with noise

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from audio_utils.decoding import MAX_RATE, MIN_RATE
 from audio_utils.errors import AudioError
-from audio_utils.features import FeatureConfig, mfcc, pitch, stft_magnitude
+from audio_utils.features import FeatureConfig, f0, mfcc, stft_magnitude
 
-MCD_ORDER = 13
+MEL_CEPSTRAL_ORDER = 13
 STFT_WINDOW_SECONDS = (0.010, 0.025, 0.050)
 # The floor of the published code, a power of 1e-7: 100 to 120 dB below a full-scale sine at 24 kHz.
 _STFT_FLOOR = 1e-7**0.5
@@ -79,14 +79,16 @@ def esr(reference: Tensor, estimate: Tensor) -> float:
 
 
 def mel_cepstral_distance(reference: Tensor, estimate: Tensor, sample_rate: int) -> float:
-    """Return the distance between spectral envelopes; lower is better.
+    """Return the distance between spectral envelopes (mel-cepstral distortion); lower is better.
 
-    (10 sqrt(2) / ln 10) times the mean over frames of the Euclidean distance of the cepstra c1 to
-    c13, where ln A = c0 + sum c_k cos(k w) for an amplitude A. `mfcc` returns a_k, the orthonormal
-    DCT of 20 log10 A over M filters, so c_k = (ln 10 / 20) sqrt(2 / M) a_k, and the product is
-    |a - a'| / sqrt(M): the RMS over filters, in dB, of the difference of the smoothed log spectra
-    without their mean. Published values are comparable only with the same filters, order, constant
-    and alignment: the constant applied to librosa's MFCC gives 6.14 sqrt(M) times our value.
+    The value is the mean over frames of |a - a'| / sqrt(M), where a are the coefficients 1 to 13 of
+    `mfcc`, the orthonormal DCT of 20 log10 A over M filters of amplitude A. It is the RMS over
+    filters, in dB, of the difference of the smoothed log spectra without their mean.
+
+    The usual definition has the same value: (10 sqrt(2) / ln 10) times the Euclidean distance of
+    the cepstra c1 to c13, where ln A = c0 + sum c_k cos(k w) and c_k = (ln 10 / 20) sqrt(2/M) a_k.
+    Published values are comparable only with the same filters, order, constant and alignment: the
+    constant applied to librosa's MFCC gives 6.14 sqrt(M) times our value.
 
     Insensitive to level (c0 is left out), phase, and largely to pitch and noisiness. Sensitive to
     delay: frames are aligned one to one, as for a vocoder. Everything more than 80 dB below the
@@ -111,9 +113,9 @@ def mel_cepstral_distance(reference: Tensor, estimate: Tensor, sample_rate: int)
         )
     default = FeatureConfig.default_for(sample_rate)
     # At a peak of 1 both are above the floor of mfcc, which does not depend on the level.
-    pair = torch.stack([normalise_peak(reference), normalise_peak(estimate)])
+    pair = torch.stack([scale_to_peak(reference), scale_to_peak(estimate)])
     cepstra = mfcc(pair, default)  # (2, n_mfcc, frames)
-    difference = (cepstra[0] - cepstra[1])[1 : MCD_ORDER + 1]
+    difference = (cepstra[0] - cepstra[1])[1 : MEL_CEPSTRAL_ORDER + 1]
     return float(difference.norm(dim=0).mean() / math.sqrt(default.n_mels))
 
 
@@ -186,9 +188,7 @@ def pesq(reference: Tensor, estimate: Tensor, sample_rate: int) -> float:
         from pesq import pesq as score
     except (ImportError, OSError, ValueError) as error:
         raise _missing_package_error("pesq", error) from error
-    pair = torch.stack(
-        [normalise_peak(reference), normalise_peak(estimate)], dim=1
-    ).numpy()  # (T, 2)
+    pair = torch.stack([scale_to_peak(reference), scale_to_peak(estimate)], dim=1).numpy()  # (T, 2)
     pair = soxr.resample(pair, sample_rate, _PESQ_RATE, quality="HQ")
     try:
         value = float(score(_PESQ_RATE, pair[:, 0].copy(), pair[:, 1].copy(), "nb"))
@@ -206,9 +206,9 @@ def stoi(reference: Tensor, estimate: Tensor, sample_rate: int) -> float:
     """Return the short-time objective intelligibility of speech; higher is better.
 
     Correlation of the envelopes of 15 third-octave bands, centred on 150 Hz to 3.8 kHz, over
-    segments of 0.4 s; pauses of the reference, 40 dB below its loudest frame, are left out.
-    Insensitive to everything above 4.3 kHz, to level, phase and noise in the pauses. It is near 1
-    for intelligible speech of any quality, such as a hoarse voice. Sensitive to delay.
+    segments of 0.4 s. Frames of the reference more than 40 dB below its loudest frame are left out,
+    as pauses. Insensitive to everything above 4.3 kHz, to level, phase and noise in the pauses. It
+    is near 1 for intelligible speech of any quality, such as a hoarse voice. Sensitive to delay.
 
     Args:
         reference: (T,), float32 or float64, 0.42 s or more of it speech, not silent.
@@ -231,7 +231,7 @@ def stoi(reference: Tensor, estimate: Tensor, sample_rate: int) -> float:
     if len(reference) >= _STOI_MIN_SECONDS * sample_rate:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
-            pair = normalise_peak(reference).numpy(), normalise_peak(estimate).numpy()
+            pair = scale_to_peak(reference).numpy(), scale_to_peak(estimate).numpy()
             value = float(score(*pair, sample_rate))
     if value == _STOI_TOO_SHORT:
         raise AudioError(
@@ -241,7 +241,7 @@ def stoi(reference: Tensor, estimate: Tensor, sample_rate: int) -> float:
     return value
 
 
-def pitch_contour(waveform: Tensor, sample_rate: int) -> Tensor:
+def speech_f0(waveform: Tensor, sample_rate: int) -> Tensor:
     """Return the pitch of speech every 10 ms.
 
     Args:
@@ -254,10 +254,10 @@ def pitch_contour(waveform: Tensor, sample_rate: int) -> Tensor:
     """
     samples, _ = check_pair(waveform, waveform, sample_rate)
     hop_length = round(PITCH_HOP_SECONDS * sample_rate)
-    return pitch(normalise_peak(samples), sample_rate, hop_length, *SPEECH_PITCH_RANGE_HZ)
+    return f0(scale_to_peak(samples), sample_rate, hop_length, *SPEECH_PITCH_RANGE_HZ)
 
 
-def pitch_error(reference: Tensor, estimate: Tensor) -> float:
+def f0_frame_error(reference: Tensor, estimate: Tensor) -> float:
     """Return the fraction of frames with wrong voicing or pitch (F0 frame error); lower is better.
 
     A frame is wrong if only one of the two is voiced, or if the pitch deviates by more than 20 %.
@@ -265,7 +265,7 @@ def pitch_error(reference: Tensor, estimate: Tensor) -> float:
     and is insensitive to the envelope.
 
     Args:
-        reference, estimate: (F,), from `pitch_contour`.
+        reference, estimate: (F,), from `speech_f0`.
     Returns:
         0 to 1.
     Raises:
@@ -291,8 +291,11 @@ def _missing_package_error(package: str, error: Exception) -> AudioError:
     )
 
 
-def normalise_peak(waveform: Tensor) -> Tensor:
-    """Return a waveform scaled to a peak of 1, for metrics without level; silence is unchanged."""
+def scale_to_peak(waveform: Tensor) -> Tensor:
+    """Return a waveform scaled to a peak of 1, for metrics that ignore the level.
+
+    Silence is unchanged.
+    """
     return waveform / (waveform.abs().max() or 1)
 
 

@@ -165,7 +165,7 @@ def plot_deltas(waveform: Tensor, sample_rate: int, order: int = 1) -> Figure:
         values = deltas(values)
     name, unit = ("delta", "dB/frame") if order == 1 else ("delta-delta", "dB/frame²")
     hop_milliseconds = 1000 * config.hop_length / config.sample_rate
-    title = f"MFCC {name}, frames of {hop_milliseconds:.0f} ms"
+    title = f"MFCC {name}, one frame every {hop_milliseconds:.0f} ms"
     figure, axes = _make_figure(title, "coefficient (index)", len(samples) / sample_rate)
     image = _draw_frames(axes, values, config, (-0.5, config.n_mfcc - 0.5), "viridis")
     limit = max(0.1, float(values[1:].abs().flatten().quantile(0.98)))
@@ -221,7 +221,7 @@ def plot_levels(levels: Mapping[str, Tensor], hop_seconds: float, duration: floa
         hop_seconds: from frame to frame; the first frame is at 0.
         duration: of the recording, seconds.
     """
-    figure, axes = _make_figure("Loudness (RMS of 32 ms)", "level (dB re full scale)", duration)
+    figure, axes = _make_figure("Level (RMS)", "level (dB re full scale)", duration)
     for colour, (name, values) in zip((LINE_COLOUR, SECOND_COLOUR), levels.items(), strict=False):
         seconds = torch.arange(len(values)) * hop_seconds
         axes.plot(seconds.numpy(), values.numpy(), linewidth=1, color=colour, label=name)
@@ -292,8 +292,8 @@ def plot_histogram(codes: Tensor, n_classes: int) -> Figure:
     """Draw the frequency of every code, on a logarithmic scale because silence is so frequent.
 
     Args:
-        codes: (T,) integers below n_classes, T >= 1.
-        n_classes: number of codes.
+        codes: (T,) mu-law codes with the rounding "half-up", below n_classes, T >= 1.
+        n_classes: number of codes; the silence code is half of it.
     """
     percentages = 100 * torch.bincount(codes, minlength=n_classes) / len(codes)
     figure, axes = _make_figure("Mu-law histogram", "samples (%)", n_classes)
@@ -418,7 +418,7 @@ def _add_level_colourbar(figure: Figure, image: AxesImage) -> None:
 
 def _mel_row(frequency: float, config: FeatureConfig) -> float:
     """Return the position of a frequency among the filter centres, which are equidistant in mel."""
-    low, high = hz_to_mel(config.f_min), hz_to_mel(config.highest)
+    low, high = hz_to_mel(config.f_min), hz_to_mel(config.upper_edge_hz)
     return (hz_to_mel(frequency) - low) / (high - low) * (config.n_mels + 1) - 1
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from wavenet.batch import ray_driver
-from wavenet.batch.batch_config import BatchSettings, ExecutionConfig, RunOptions
+from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
 from wavenet.batch.clip_worker import WRITER_THREADS
 from wavenet.batch.clip_writer import write_clip
 from wavenet.batch.journal import Journal
@@ -59,7 +59,7 @@ def measure_rows(folder: Path, checkpoint: str, count: int) -> dict[str, float]:
     """Measure rows checked and records written per second."""
     settings = BatchSettings(checkpoint, str(folder))
     small = write_rows(folder / "small.jsonl", 10, CLIP_SECONDS)
-    options, execution = RunOptions(), ExecutionConfig(folder / "none")
+    options, execution = BatchOptions(), ExecutionConfig(folder / "none")
     check_manifest(small, settings, options, execution)  # loads the checkpoint
     manifest = write_rows(folder / "many.jsonl", count, CLIP_SECONDS)
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()

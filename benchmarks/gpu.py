@@ -36,7 +36,7 @@ from wavenet.sampling import SamplingConfig
 from wavenet.training.batches import Batch, MicroBatches
 from wavenet.training.dataset import Dataset
 from wavenet.training.loop import train_step
-from wavenet.training.prefetch import make_device_batch
+from wavenet.training.prefetch import encode_batch
 from wavenet.training.recipe import TrainConfig
 from wavenet.training.state import make_state
 from wavenet.training.task import CodeLikelihoodTask
@@ -156,7 +156,7 @@ def train(name: str, device: str, samples: int | None) -> dict[str, Any]:
     codes = torch.randint(0, 1 << BITS, (clips, length))
     mask, start = torch.ones_like(codes, dtype=torch.bool), torch.zeros(clips, dtype=torch.int64)
     batch = Batch(codes, mask, start, [{}] * clips, [length] * clips)
-    device_batch = MicroBatches([make_device_batch(batch, state.model).to(on)], codes.numel())
+    device_batch = MicroBatches([encode_batch(batch, state.model).to(on)], codes.numel())
 
     def steps(count: int = STEPS) -> None:
         for _ in range(count):

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from wavenet.model.model_config import ModelConfig
 from wavenet.model.wavenet import WaveNet
 from wavenet.training.batches import Batch
-from wavenet.training.prefetch import make_device_batch
+from wavenet.training.prefetch import encode_batch
 from wavenet.training.schedule import uses_bf16
 from wavenet.training.task import mean_nll
 
@@ -106,7 +106,7 @@ def definition_nll(model: nn.Module, batch: Batch) -> Tensor:
 
 def fused_nll(model: nn.Module, batch: Batch) -> Tensor:
     """Compute the mean loss as the training loop does on a CPU, in nats."""
-    return mean_nll(model, make_device_batch(batch, model))
+    return mean_nll(model, encode_batch(batch, model))
 
 
 class Runner:

@@ -15,7 +15,7 @@ from wavenet.worker_pool import (
     TaskScheduler,
     WorkerEvent,
     WorkerPool,
-    WorkerSlot,
+    WorkerTasks,
     run_worker,
 )
 
@@ -44,7 +44,7 @@ class NumberQueue(TaskQueue):
         assert task.key not in self.results
         self.results[task.key] = result
 
-    def should_retry(self, task, crashes):
+    def handle_crash(self, task, crashes):
         if crashes <= self.max_retries:
             return True
         self.given_up[task.key] = crashes
@@ -58,40 +58,40 @@ def make_scheduler(count, max_retries=1):
 
 
 @pytest.mark.parametrize(("max_retries", "deaths"), [(0, 3), (2, 5)])
-def test_groups_become_smaller_and_only_a_task_that_is_alone_fails(max_retries, deaths):
+def test_parts_become_smaller_and_only_a_task_that_is_alone_fails(max_retries, deaths):
     """The groups have eight tasks, then two, then one."""
     scheduler, queue, _ = make_scheduler(8, max_retries)
     died = 0
     while True:
-        slot = WorkerSlot(has_started=True)
-        while scheduler.next_task(slot) is not None:
+        worker = WorkerTasks(has_started=True)
+        while scheduler.next_task(worker) is not None:
             pass
-        if not slot.unfinished:
+        if not worker.unfinished:
             break
-        if 5 in slot.unfinished:
+        if 5 in worker.unfinished:
             died += 1
-            scheduler.requeue(slot, "exit -9", "")
+            scheduler.requeue(worker, "exit -9", "")
         else:
-            for key in [*slot.unfinished]:
-                scheduler.handle(slot, WorkerEvent.FINISHED, key, "result")
+            for key in [*worker.unfinished]:
+                scheduler.handle(worker, WorkerEvent.FINISHED, key, "result")
     assert died == deaths
     assert queue.given_up == {5: max_retries + 1}
     assert sorted(queue.results) == [0, 1, 2, 3, 4, 6, 7]
-    assert not scheduler.has_tasks
+    assert not scheduler.may_have_tasks
 
 
 def test_retried_tasks_go_to_workers_without_other_tasks():
     scheduler, _, messages = make_scheduler(6)
-    dead, other = WorkerSlot(has_started=True), WorkerSlot()
+    dead, other = WorkerTasks(has_started=True), WorkerTasks()
     assert [scheduler.next_task(dead).key for _ in range(2)] == [0, 1]
     assert scheduler.next_task(other).key == 2
     scheduler.requeue(dead, "exit -9", "")
     assert len(messages) == 1
-    assert "(exit -9)" in messages[0] and "2 in all" in messages[0]
+    assert "(exit -9)" in messages[0] and "retrying 2 tasks" in messages[0]
     assert scheduler.next_task(other) is None
     scheduler.handle(other, WorkerEvent.RETURNED, 2)
     assert scheduler.next_task(other).key == 0
-    assert other.is_alone
+    assert other.retries_single_task
     assert scheduler.next_task(other) is None
     scheduler.handle(other, WorkerEvent.FINISHED, 0, "result")
     scheduler.handle(other, WorkerEvent.IDLE)
@@ -101,9 +101,9 @@ def test_retried_tasks_go_to_workers_without_other_tasks():
 def test_workers_that_die_before_their_first_message_stop_the_work():
     scheduler, _, _ = make_scheduler(1)
     for _ in range(MAX_FAILED_STARTS - 1):
-        scheduler.requeue(WorkerSlot(), "exit 1", "do that")
+        scheduler.requeue(WorkerTasks(), "exit 1", "do that")
     with pytest.raises(WaveNetError, match=r"\(exit 1\); do that"):
-        scheduler.requeue(WorkerSlot(), "exit 1", "do that")
+        scheduler.requeue(WorkerTasks(), "exit 1", "do that")
 
 
 def run_pool(queue, target, *arguments, workers=2, progress=None):

@@ -1,3 +1,3 @@
-"""WaveNet Studio: an autoregressive model of raw audio to run, hear, see and trust."""
+"""WaveNet Studio: train, run, inspect and check autoregressive models of raw audio."""
 
 __version__ = "0.1.0"

@@ -41,8 +41,9 @@ class Codec(StrictConfig):
     Attributes:
         law: name of the rule.
         bits: n_classes = 2**bits.
-        rounding: how a value becomes a code.
-        silence_code: the code before the first sample of every clip.
+        rounding: how a value becomes a code; "down-256" also changes mu and the decoder.
+        silence_code: the code of silence, and the code before the first sample of every clip. It is
+            the code of x = 0, except with the rounding "down-256".
     """
 
     law: str
@@ -184,7 +185,7 @@ class LinearCodec(Codec):
 
 
 def mu_law_silence_code(bits: int, rounding: Rounding = "half-up") -> int:
-    """Return the code before the first sample: that of x = 0, except for "down-256"."""
+    """Return the silence code: the code of x = 0, except with the rounding "down-256"."""
     return (1 << (bits - 1)) - (rounding == "down")
 
 

@@ -19,7 +19,8 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 MAX_SHOWN_VALUE = 60  # characters of a wrong value in a message
 MAX_SHOWN_TEXT = 300
-UNKNOWN_PREFIX = "unknown_"  # of the type of an error about the key that selects a class
+# prefix of pydantic's error type if the key that selects a class has an unknown value
+UNKNOWN_PREFIX = "unknown_"
 
 
 class StrictConfig(BaseModel):

@@ -2,7 +2,8 @@
 
 Input: the name of a device. Output: a `torch.device`, or an error with the reason why it cannot be
 used. Errors that torch raises for a lost or full device become errors of this package. Called by
-every part that loads, runs or trains a model; no other file selects a device.
+every part that loads, runs or trains a model. Three other places choose among several devices by
+these rules: `Ranks.choose_device`, `device_for` of the engines, and the Ray driver.
 """
 
 import os

@@ -2,17 +2,17 @@
 
 WaveNetError
 ├── ConfigError          a setting or option is out of range, unknown, or contradicts another
-├── ConditionError       a condition value or another input is unknown, missing or invalid
+├── ConditionError       an input (condition value, name, file) is unknown, missing or invalid
 ├── CheckpointError      a checkpoint folder is missing, damaged or does not match its own config
 ├── EngineUnavailable    the requested engine is unknown or cannot run this model here
 │   └── ModelUnsupported an engine, a tab or a command does not support this architecture
-├── DataError            a training folder, its labels or a clip in it cannot be used
+├── DataError            a folder of audio, a corpus, a table or a manifest cannot be used
 ├── DeviceError          a GPU was lost during the work
 │   └── OutOfMemory      a device has too little memory
 ├── FolderError          an output folder cannot be created or used
 │   └── FolderInUse      another process is writing into it
 ├── HubError             the Hugging Face Hub cannot be reached, or rejects a request
-└── TrainingError        training had to stop: a loss that is not finite, nothing to resume
+└── TrainingError        a training cannot start, resume or continue
 
 `audio_utils.errors.AudioError` is separate. The command line and the studio print all of these as
 one sentence; any other exception is a bug and has a traceback.
@@ -28,7 +28,11 @@ class ConfigError(WaveNetError):
 
 
 class ConditionError(WaveNetError):
-    """A condition value or another input is unknown, missing or invalid."""
+    """An input is unknown, missing or invalid.
+
+    Inputs are condition values, names, ids, paths of files to read or to write, URLs, and values on
+    the command line that are not settings of a config.
+    """
 
 
 class CheckpointError(WaveNetError):
@@ -44,7 +48,11 @@ class ModelUnsupported(EngineUnavailable):
 
 
 class DataError(WaveNetError):
-    """A training folder, its labels or a clip in it cannot be used."""
+    """A folder of audio, a prepared corpus, a metadata table or a manifest cannot be used.
+
+    Also raised if the content does not suffice: no clips, no field of that name, no such path on a
+    machine of a cluster.
+    """
 
 
 class DeviceError(WaveNetError):
@@ -68,4 +76,8 @@ class HubError(WaveNetError):
 
 
 class TrainingError(WaveNetError):
-    """Training had to stop before its end."""
+    """A training cannot start, resume or continue.
+
+    Examples: a loss that is not finite, no snapshot to resume from, a run that exists or is running
+    already, a run folder that cannot be written, another process that ended.
+    """

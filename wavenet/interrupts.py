@@ -1,7 +1,7 @@
 """SIGINT (Ctrl-C) handling for commands with worker processes.
 
 A terminal sends SIGINT to all processes of a command. `ignore_sigint` protects the processes that
-are started inside it, so that only the first process reacts. `redeliver_sigint` prevents the loss
+are started inside it, so that only the parent process reacts. `redeliver_sigint` prevents the loss
 of a SIGINT. Called by the command line and by everything that starts processes.
 """
 

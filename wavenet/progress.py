@@ -1,6 +1,6 @@
 """Progress of long work: one protocol for all layers, up to the progress bar.
 
-Called by everything that trains, generates, scores or prepares data.
+Called by generation, evaluation, batches, the preparation of a corpus, and worker pools.
 """
 
 from collections.abc import Callable

@@ -55,8 +55,8 @@ def apply_guidance(logits: Tensor, sampling: SamplingConfig) -> Tensor:
             unconditional row.
     Returns:
         (B, P, ...).
-    Source: Ho and Salimans 2022, "Classifier-free diffusion guidance", equation 6, there with
-        w + 1 for w; for autoregressive logits Sanchez et al. 2023, equation 5.
+    Source: Ho and Salimans 2022, "Classifier-free diffusion guidance", equation 6, whose w is this
+        w - 1; for autoregressive logits Sanchez et al. 2023, equation 5.
     """
     if rows_per_clip(sampling) == 1:
         return logits

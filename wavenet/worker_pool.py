@@ -2,7 +2,7 @@
 
 Input: the tasks of a `TaskQueue`. Output: their results, which the same queue receives. A task
 belongs to one worker until its result arrives. If a worker dies, its unfinished tasks are retried
-in smaller and smaller groups: a task that kills its worker is isolated, and the other tasks lose
+in smaller and smaller parts: a task that kills its worker is isolated, and the other tasks lose
 little time. Called by `corpus` and `batch`; the scheduler also supports workers that are not
 processes of this machine.
 """
@@ -22,7 +22,7 @@ from wavenet.errors import WaveNetError
 from wavenet.interrupts import ignore_sigint
 from wavenet.progress import Progress
 
-RETRY_GROUPS = 4  # groups into which the unfinished tasks of a dead worker are split
+RETRY_PARTS = 4  # parts into which the unfinished tasks of a dead worker are split
 MAX_FAILED_STARTS = 3  # workers in a row that died before their first message
 
 logger = logging.getLogger(__name__)
@@ -40,10 +40,10 @@ TaskT = TypeVar("TaskT", bound=PoolTask)
 
 
 class TaskQueue(Protocol[TaskT]):
-    """The tasks of a run, and the destination of their results."""
+    """The tasks of a pool, and the destination of their results."""
 
     def next_task(self) -> TaskT | None:
-        """Return the next task, or None if no tasks are left."""
+        """Return the next task; None if no tasks are left, or none is to be started."""
 
     def finish_task(self, task: TaskT, result: Any) -> None:
         """Store the result of a task."""
@@ -51,12 +51,12 @@ class TaskQueue(Protocol[TaskT]):
     def update_task(self, task: TaskT, state: Any) -> None:
         """Store a state that the worker of an unfinished task reported."""
 
-    def should_retry(self, task: TaskT, crashes: int) -> bool:
-        """Return whether to retry an unfinished task of a dead worker.
+    def handle_crash(self, task: TaskT, crashes: int) -> bool:
+        """Record that a worker died before it finished a task; return whether to retry the task.
 
         Args:
-            crashes: number of workers that died with this as their only task, this worker
-                included; 0 if this worker also had other tasks.
+            crashes: number of workers that died while they retried only this task, the newest
+                included; 0 if the newest one did not retry only this task.
         """
 
 
@@ -74,28 +74,28 @@ class WorkerEvent(StrEnum):
 
 
 @dataclass(eq=False)
-class WorkerSlot(Generic[TaskT]):
+class WorkerTasks(Generic[TaskT]):
     """The tasks of one worker.
 
     Attributes:
         unfinished: tasks without a result, by key.
-        retry_group: unassigned tasks of a group to retry; this worker receives only these. None if
-            it works on new tasks.
-        is_alone: the group had one task.
-        is_idle: the worker waits for `TaskScheduler.has_tasks`.
+        retries: unassigned tasks to retry; this worker receives only these. None if it works on new
+            tasks.
+        retries_single_task: `retries` had one task.
+        is_idle: the worker waits for `TaskScheduler.may_have_tasks`.
         has_started: the worker has sent a message.
     """
 
     unfinished: dict[int, TaskT] = field(default_factory=dict)
-    retry_group: deque[TaskT] | None = None
-    is_alone: bool = False
+    retries: deque[TaskT] | None = None
+    retries_single_task: bool = False
     is_idle: bool = False
     has_started: bool = False
 
     @property
     def is_busy(self) -> bool:
         """Whether tasks must be retried if the worker dies now."""
-        return bool(self.unfinished or self.retry_group)
+        return bool(self.unfinished or self.retries)
 
 
 class TaskScheduler(Generic[TaskT]):
@@ -108,58 +108,61 @@ class TaskScheduler(Generic[TaskT]):
 
     def __init__(self, tasks: TaskQueue[TaskT], progress: Progress):
         self._tasks, self._progress = tasks, progress
-        self._retry_groups: deque[list[TaskT]] = deque()
-        self._crashes: dict[int, int] = {}  # by key, of workers that had only this task
+        self._retry_parts: deque[list[TaskT]] = deque()
+        self._crashes: dict[int, int] = {}  # by key, of workers that retried only this task
         self._is_exhausted = False
         self._failed_starts = 0
 
     @property
-    def has_tasks(self) -> bool:
-        """Whether there may be tasks to assign."""
-        return bool(self._retry_groups) or not self._is_exhausted
+    def may_have_tasks(self) -> bool:
+        """Whether `next_task` may return a task."""
+        return bool(self._retry_parts) or not self._is_exhausted
 
-    def next_task(self, slot: WorkerSlot[TaskT]) -> TaskT | None:
-        """Assign a task and return it; None: nothing now, ask again when the worker is idle."""
-        if self._retry_groups and slot.retry_group is None and not slot.unfinished:
-            slot.retry_group = deque(self._retry_groups.popleft())
-            slot.is_alone = len(slot.retry_group) == 1
-        if slot.retry_group is not None:
-            task = slot.retry_group.popleft() if slot.retry_group else None
-        elif self._retry_groups or self._is_exhausted:
-            return None  # the worker first finishes its tasks, then it receives a group
+    def next_task(self, worker: WorkerTasks[TaskT]) -> TaskT | None:
+        """Assign a task to a worker and return the task.
+
+        Return None if there is no task for this worker at present; call again after it is idle.
+        """
+        if self._retry_parts and worker.retries is None and not worker.unfinished:
+            worker.retries = deque(self._retry_parts.popleft())
+            worker.retries_single_task = len(worker.retries) == 1
+        if worker.retries is not None:
+            task = worker.retries.popleft() if worker.retries else None
+        elif self._retry_parts or self._is_exhausted:
+            return None  # the worker first finishes its tasks, then it receives tasks to retry
         else:
             task = self._tasks.next_task()
             self._is_exhausted = task is None
         if task is not None:
-            slot.unfinished[task.key] = task
+            worker.unfinished[task.key] = task
         return task
 
-    def handle(self, slot: WorkerSlot[TaskT], event: WorkerEvent, *content: Any) -> None:
+    def handle(self, worker: WorkerTasks[TaskT], event: WorkerEvent, *content: Any) -> None:
         """Handle an event of a worker.
 
         Raises:
             WaveNetError: an error that stops all work.
         """
-        self._failed_starts, slot.has_started = 0, True
+        self._failed_starts, worker.has_started = 0, True
         match event:
             case WorkerEvent.UPDATED:
                 key, state = content
-                self._tasks.update_task(slot.unfinished[key], state)
+                self._tasks.update_task(worker.unfinished[key], state)
             case WorkerEvent.FINISHED:
                 key, result = content
-                self._tasks.finish_task(slot.unfinished.pop(key), result)
+                self._tasks.finish_task(worker.unfinished.pop(key), result)
             case WorkerEvent.RETURNED:
-                del slot.unfinished[content[0]]
+                del worker.unfinished[content[0]]
             case WorkerEvent.ADVANCED:
                 self._progress.advance(*content)
             case WorkerEvent.MESSAGE:
                 self._progress.message(*content)
             case WorkerEvent.IDLE:
-                slot.is_idle, slot.retry_group, slot.is_alone = True, None, False
+                worker.is_idle, worker.retries, worker.retries_single_task = True, None, False
             case WorkerEvent.FAILED:
                 raise content[0]
 
-    def requeue(self, slot: WorkerSlot[TaskT], cause: str, advice: str) -> None:
+    def requeue(self, worker: WorkerTasks[TaskT], cause: str, advice: str) -> None:
         """Requeue the tasks of a worker that died.
 
         Args:
@@ -168,25 +171,26 @@ class TaskScheduler(Generic[TaskT]):
         Raises:
             WaveNetError: workers cannot start.
         """
-        self._failed_starts += not slot.has_started
+        self._failed_starts += not worker.has_started
         if self._failed_starts >= MAX_FAILED_STARTS:
             raise WaveNetError(
                 f"{MAX_FAILED_STARTS} workers in a row died before they started ({cause}); {advice}"
             )
         unfinished = [
             task
-            for task in slot.unfinished.values()
-            if self._tasks.should_retry(task, self._count_crash(task) if slot.is_alone else 0)
-        ]
-        size = -(-len(unfinished) // RETRY_GROUPS)
-        for start in range(0, len(unfinished), size or 1):
-            self._retry_groups.append(unfinished[start : start + size])
-        if slot.retry_group:
-            self._retry_groups.append(list(slot.retry_group))
-        if unfinished:
-            self._progress.message(
-                f"a worker died ({cause}); retrying its unfinished tasks: {len(unfinished)} in all"
+            for task in worker.unfinished.values()
+            if self._tasks.handle_crash(
+                task, self._count_crash(task) if worker.retries_single_task else 0
             )
+        ]
+        size = -(-len(unfinished) // RETRY_PARTS)
+        for start in range(0, len(unfinished), size or 1):
+            self._retry_parts.append(unfinished[start : start + size])
+        if worker.retries:
+            self._retry_parts.append(list(worker.retries))
+        if unfinished:
+            count = f"{len(unfinished)} {'task' if len(unfinished) == 1 else 'tasks'}"
+            self._progress.message(f"a worker died ({cause}); retrying {count} assigned to it")
 
     def _count_crash(self, task: TaskT) -> int:
         self._crashes[task.key] = self._crashes.get(task.key, 0) + 1
@@ -199,7 +203,7 @@ class _WorkerProcess(Generic[TaskT]):
 
     process: Any
     pipe: Connection
-    slot: WorkerSlot[TaskT] = field(default_factory=WorkerSlot)
+    tasks: WorkerTasks[TaskT] = field(default_factory=WorkerTasks)
 
 
 class WorkerPool(Generic[TaskT]):
@@ -270,16 +274,16 @@ class WorkerPool(Generic[TaskT]):
                 event, *content = worker.pipe.recv()
             except (EOFError, OSError):
                 return False
-            self._scheduler.handle(worker.slot, event, *content)
+            self._scheduler.handle(worker.tasks, event, *content)
             if event == WorkerEvent.NEXT:
-                _send(worker.pipe, self._scheduler.next_task(worker.slot))
+                _send(worker.pipe, self._scheduler.next_task(worker.tasks))
 
     def _resume_or_release(self) -> None:
         """Resume idle workers if there are tasks; release them when no worker has tasks."""
-        is_busy = any(worker.slot.is_busy for worker in self._workers)
-        for worker in [w for w in self._workers if w.slot.is_idle]:
-            if self._scheduler.has_tasks:
-                worker.slot.is_idle = False
+        is_busy = any(worker.tasks.is_busy for worker in self._workers)
+        for worker in [w for w in self._workers if w.tasks.is_idle]:
+            if self._scheduler.may_have_tasks:
+                worker.tasks.is_idle = False
                 _send(worker.pipe, True)
             elif not is_busy:
                 self._release(worker)
@@ -298,8 +302,8 @@ class WorkerPool(Generic[TaskT]):
         worker.process.join()
         cause = f"exit {worker.process.exitcode}"
         logger.info("worker %s died: %s", worker.process.pid, cause)
-        self._scheduler.requeue(worker.slot, cause, "use fewer workers: --workers 1")
-        if self._scheduler.has_tasks:
+        self._scheduler.requeue(worker.tasks, cause, "use fewer workers: --workers 1")
+        if self._scheduler.may_have_tasks:
             self._spawn()
 
     def _kill(self) -> None:
@@ -328,7 +332,7 @@ class WorkerConnection(Generic[TaskT]):
         self._pipe, self._parent = pipe, os.getppid()
 
     def next_task(self) -> TaskT | None:
-        """Return the next task, or None if no task is available now."""
+        """Return the next task, or None if there is no task for this worker at present."""
         self.send(WorkerEvent.NEXT)
         task: TaskT | None = self._pipe.recv()
         return task

@@ -22,15 +22,17 @@ def test_levels_of_a_sine_equal_the_closed_form(make_sine):
     assert measures.crest_db == pytest.approx(3.0103, abs=1e-3)
     assert measures.dc == pytest.approx(0, abs=1e-6)
     assert (measures.seconds, measures.samples, measures.sample_rate) == (1.0, RATE, RATE)
-    assert (measures.clipped, measures.silence) == (0, 0)
+    assert (measures.full_scale_samples, measures.silent_fraction) == (0, 0)
 
 
 def test_samples_at_full_scale_are_counted(make_sine):
     loud = (2 * make_sine(100, RATE, RATE, 1.0)).clamp(-1, 32767 / 32768)
     expected = int((2 * make_sine(100, RATE, RATE, 1.0)).abs().ge(32767 / 32768).sum())
     assert expected > RATE / 2
-    assert measure_recording(loud, RATE).clipped == expected
-    assert measure_recording(make_sine(100, RATE, RATE, 32766 / 32768), RATE).clipped == 0
+    assert measure_recording(loud, RATE).full_scale_samples == expected
+    assert (
+        measure_recording(make_sine(100, RATE, RATE, 32766 / 32768), RATE).full_scale_samples == 0
+    )
 
 
 def test_a_dc_offset_is_measured(make_sine):
@@ -44,7 +46,7 @@ def test_silence_has_no_level_and_a_silent_fraction_of_1(samples):
     measures = measure_recording(torch.zeros(samples), RATE)
     assert measures.peak_db is measures.rms_db is measures.crest_db is None
     assert measures.loudness_lufs is None
-    assert measures.silence == 1
+    assert measures.silent_fraction == 1
 
 
 def test_the_silent_fraction_counts_blocks_of_10_ms():
@@ -76,7 +78,7 @@ def test_deltas_are_the_slope_and_agree_with_librosa(rng):
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 44_100])
 def test_concert_pitch_is_440_hertz(make_sine, rate):
-    hertz, hop_seconds = analysis.track_pitch(make_sine(440, rate, rate), rate)
+    hertz, hop_seconds = analysis.recording_f0(make_sine(440, rate, rate), rate)
     assert hop_seconds == pytest.approx(0.010, abs=1e-4)
     assert len(hertz) == pytest.approx(1 / hop_seconds, abs=2)
     middle = hertz[10:-10]
@@ -85,19 +87,19 @@ def test_concert_pitch_is_440_hertz(make_sine, rate):
 
 def test_noise_has_almost_no_pitch_and_silence_none(rng):
     noise = torch.from_numpy(rng.standard_normal(RATE).astype(np.float32)) * 0.1
-    assert (analysis.track_pitch(noise, RATE)[0] > 0).float().mean() < 0.1
-    assert not analysis.track_pitch(torch.zeros(RATE), RATE)[0].any()
+    assert (analysis.recording_f0(noise, RATE)[0] > 0).float().mean() < 0.1
+    assert not analysis.recording_f0(torch.zeros(RATE), RATE)[0].any()
 
 
 def test_the_pitch_of_a_long_recording_has_2000_frames(monkeypatch):
     arguments = {}
 
-    def pitch(waveform, sample_rate, hop_length, f_min, f_max):
+    def f0(waveform, sample_rate, hop_length, f_min, f_max):
         arguments.update(rate=sample_rate, hop=hop_length, samples=len(waveform))
         return torch.zeros(3)
 
-    monkeypatch.setattr(analysis, "pitch", pitch)
-    _, hop_seconds = analysis.track_pitch(torch.zeros(120 * 48_000), 48_000)
+    monkeypatch.setattr(analysis, "f0", f0)
+    _, hop_seconds = analysis.recording_f0(torch.zeros(120 * 48_000), 48_000)
     assert arguments == {"rate": 16_000, "hop": 960, "samples": 120 * 16_000}
     assert hop_seconds == 0.06
 
@@ -113,7 +115,7 @@ def test_features_of_any_length_share_one_time_axis(samples, rate):
     assert all(array.isfinite().all() for array in arrays.values())
     assert arrays["mfcc_db"].shape == arrays["mfcc_delta_delta_db"].shape == (20, frames)
     assert torch.equal(arrays["mfcc_delta_db"], analysis.deltas(arrays["mfcc_db"]))
-    analysis.track_pitch(waveform, rate)
+    analysis.recording_f0(waveform, rate)
 
 
 def test_arrays_round_trip_and_a_missing_folder_is_an_audio_error(tmp_path):
@@ -132,16 +134,16 @@ def test_the_example_sound_contains_its_notes(rate):
     assert len(sound) == DURATION_SECONDS * rate
     assert torch.equal(sound, make_example_sound(rate))
     assert sound.abs().max() == pytest.approx(0.5)
-    hertz, hop_seconds = analysis.track_pitch(sound, rate)
+    hertz, hop_seconds = analysis.recording_f0(sound, rate)
     for start, expected in NOTES:
         inside = hertz[round((start + 0.1) / hop_seconds) : round((start + 0.3) / hop_seconds)]
         assert inside.tolist() == pytest.approx([expected] * len(inside), rel=0.01)
-    assert measure_recording(sound, rate).silence > 0.1
+    assert measure_recording(sound, rate).silent_fraction > 0.1
 
 
 def test_a_note_has_its_pitch_and_peak():
     note = make_note(440, 0.5, RATE, peak=0.3)
     assert len(note) == RATE // 2
     assert note.abs().max() == pytest.approx(0.3)
-    hertz, _ = analysis.track_pitch(note, RATE)
+    hertz, _ = analysis.recording_f0(note, RATE)
     assert float(hertz[hertz > 0].median()) == pytest.approx(440, rel=0.01)

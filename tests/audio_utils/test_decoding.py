@@ -36,7 +36,7 @@ from .crafted_files import RATE, SUFFIXES, assert_read_error, float_wav, wav_byt
         (np.random.default_rng(1).bytes(4096), "cannot be decoded; it is damaged"),
         (wav_bytes(b""), "has no samples"),
         (wav_bytes(kind=0x9999), "cannot be decoded"),
-        (wav_bytes(b"\x00\x10" * 7, channels=2), "ends inside a sample"),
+        (wav_bytes(b"\x00\x10" * 7, channels=2), "ends inside a frame"),
     ],
 )
 def test_files_that_are_not_audio_raise(tmp_path, content, words):

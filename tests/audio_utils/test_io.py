@@ -29,7 +29,7 @@ def test_pcm_keeps_every_code_exactly(tmp_path, suffix, subtype, bits):
     assert torch.equal(recording.waveform, waveform)
     assert recording.waveform.dtype == torch.float32
     assert (recording.sample_rate, recording.original_rate) == (RATE, RATE)
-    assert (recording.channels, recording.limited_samples) == (1, 0)
+    assert (recording.channels, recording.clipped_samples) == (1, 0)
 
 
 def test_pcm_rounds_to_the_nearest_code(tmp_path, make_speech):
@@ -106,21 +106,21 @@ def test_another_sample_rate_is_resampled_and_reported(tmp_path, make_sine, orig
     assert np.array_equal(recording.waveform.numpy(), expected)
 
 
-def test_overshoot_of_resampling_is_limited_and_counted(tmp_path):
+def test_overshoot_of_resampling_is_clipped_and_counted(tmp_path):
     square = torch.ones(8000)
     square[::50] = -1
     write(tmp_path / "a.wav", square, 8000, "FLOAT")
     recording = read(tmp_path / "a.wav", sample_rate=RATE)
     assert recording.waveform.abs().max() == 1
     raw = soxr.resample(square.numpy(), 8000, RATE, quality="HQ")
-    assert recording.limited_samples == np.count_nonzero(np.abs(raw) > 1) > 0
+    assert recording.clipped_samples == np.count_nonzero(np.abs(raw) > 1) > 0
 
 
-def test_float_files_beyond_full_scale_are_limited_and_counted(tmp_path):
+def test_float_files_beyond_full_scale_are_clipped_and_counted(tmp_path):
     (tmp_path / "a.wav").write_bytes(float_wav([0.5, 1.5, -1.0, -2.0, 1.0, 1e-42]))
     recording = read(tmp_path / "a.wav")
     assert recording.waveform.tolist()[:5] == [0.5, 1.0, -1.0, -1.0, 1.0]
-    assert recording.limited_samples == 2
+    assert recording.clipped_samples == 2
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_values_that_are_not_finite_are_never_written(tmp_path, suffix, value):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_values_beyond_full_scale_are_limited_not_wrapped(tmp_path, suffix):
+def test_values_beyond_full_scale_are_clipped_not_wrapped(tmp_path, suffix):
     waveform = torch.cat([torch.full((2000,), 2.0), torch.full((2000,), -3.0)])
     assert write(tmp_path / f"a{suffix}", waveform, RATE) == 4000
     back = read(tmp_path / f"a{suffix}").waveform

@@ -18,7 +18,7 @@ from audio_utils import metrics
 from audio_utils.errors import AudioError
 from audio_utils.features import FeatureConfig
 from audio_utils.io import read
-from audio_utils.metrics import pitch_contour, pitch_error
+from audio_utils.metrics import f0_frame_error, speech_f0
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEECH = ROOT.parent / "shared/data/ljspeech/wavs/LJ001-0025.wav"
@@ -227,7 +227,7 @@ def test_a_silent_estimate_and_sample_rates_out_of_range_raise(make_speech):
 
 
 def cepstra_by_scipy(x, sample_rate):
-    """Return one-sided mel cepstra of ln amplitude, c0 first, (MCD_ORDER + 1, frames)."""
+    """Return one-sided mel cepstra of ln amplitude, c0 first, (MEL_CEPSTRAL_ORDER + 1, frames)."""
     config = FeatureConfig.default_for(sample_rate)
     # At the sample rates of this test the window has the length of the transform.
     assert config.n_fft == config.win_length
@@ -238,7 +238,8 @@ def cepstra_by_scipy(x, sample_rate):
     energy = np.maximum(filters @ (np.abs(spectrum) ** 2).T, 1e-10)
     energy = np.maximum(energy, energy.max() * 1e-8)
     # scipy's DCT has a factor of 2: (2 / M) sum ln A cos(...), a Fourier series over the filters.
-    return scipy.fft.dct(0.5 * np.log(energy), axis=0)[: metrics.MCD_ORDER + 1] / config.n_mels
+    cepstra = scipy.fft.dct(0.5 * np.log(energy), axis=0) / config.n_mels
+    return cepstra[: metrics.MEL_CEPSTRAL_ORDER + 1]
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 16_000])
@@ -263,7 +264,7 @@ def test_mel_cepstral_distance_of_a_filter_is_the_rms_of_its_decibels():
     centres = librosa.mel_frequencies(config.n_mels + 2, fmax=RATE / 2)[1:-1]
     _, response = scipy.signal.freqz([1, -0.8], worN=centres, fs=RATE)
     series = scipy.fft.dct(20 * np.log10(np.abs(response)), norm="ortho")
-    expected = np.sqrt((series[1 : metrics.MCD_ORDER + 1] ** 2).sum() / config.n_mels)
+    expected = np.sqrt((series[1 : metrics.MEL_CEPSTRAL_ORDER + 1] ** 2).sum() / config.n_mels)
     found = metrics.mel_cepstral_distance(noise, filtered, RATE)
     assert expected > 5
     assert found == pytest.approx(expected, rel=0.02)
@@ -325,33 +326,33 @@ def tone(hertz, samples=RATE):
 
 
 def test_pitch_error_detects_wrong_pitch_and_voicing():
-    voice = pitch_contour(tone(150), RATE)
+    voice = speech_f0(tone(150), RATE)
     assert voice.shape == (101,)
     assert voice[10:-10].tolist() == pytest.approx([150] * 81, rel=0.01)
-    assert pitch_error(voice, voice) == 0
+    assert f0_frame_error(voice, voice) == 0
     # another level and spectral envelope
     assert (
-        pitch_error(voice, pitch_contour(0.3 * tone(150).diff(prepend=torch.zeros(1)), RATE)) < 0.05
+        f0_frame_error(voice, speech_f0(0.3 * tone(150).diff(prepend=torch.zeros(1)), RATE)) < 0.05
     )
-    assert pitch_error(voice, pitch_contour(tone(165), RATE)) < 0.05  # off by 10 %
-    assert pitch_error(voice, pitch_contour(tone(300), RATE)) > 0.9
+    assert f0_frame_error(voice, speech_f0(tone(165), RATE)) < 0.05  # off by 10 %
+    assert f0_frame_error(voice, speech_f0(tone(300), RATE)) > 0.9
     whisper = 0.1 * torch.randn(RATE, generator=torch.Generator().manual_seed(0))
-    assert pitch_error(voice, pitch_contour(whisper, RATE)) > 0.8
+    assert f0_frame_error(voice, speech_f0(whisper, RATE)) > 0.8
     half = torch.cat([tone(150, RATE // 2), whisper[: RATE // 2]])
-    assert pitch_error(voice, pitch_contour(half, RATE)) == pytest.approx(0.45, abs=0.12)
+    assert f0_frame_error(voice, speech_f0(half, RATE)) == pytest.approx(0.45, abs=0.12)
 
 
 def test_pitch_error_compares_frame_by_frame():
     reference = torch.tensor([0.0, 100.0, 100.0, 100.0, 0.0])
     estimate = torch.tensor([0.0, 119.0, 121.0, 0.0, 90.0])
-    assert pitch_error(reference, estimate) == pytest.approx(3 / 5)
+    assert f0_frame_error(reference, estimate) == pytest.approx(3 / 5)
     with pytest.raises(AudioError, match=r"same number of frames.* 5 and 4"):
-        pitch_error(reference, estimate[:4])
+        f0_frame_error(reference, estimate[:4])
 
 
 def test_silence_has_no_pitch_contour():
     with pytest.raises(AudioError, match="not silent"):
-        pitch_contour(torch.zeros(RATE), RATE)
+        speech_f0(torch.zeros(RATE), RATE)
 
 
 @pytest.mark.parametrize("function", ALL)

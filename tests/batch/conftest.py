@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import tiny_config
-from wavenet.batch.batch_config import BatchSettings, ExecutionConfig, RunOptions
+from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
 from wavenet.batch.run import run_batch
 from wavenet.worker_pool import TaskQueue
 
@@ -57,7 +57,7 @@ class ListQueue(TaskQueue):
     def finish_task(self, task, record):
         self.records.append(record)
 
-    def should_retry(self, task, crashes):
+    def handle_crash(self, task, crashes):
         if crashes <= self.max_retries:
             return True
         self.records.append({"id": task.identity, "status": "failed", "crashes": crashes})
@@ -88,10 +88,10 @@ def run_rows(folder, rows, checkpoint, workers=1, settings=None, progress=None, 
     """Run a batch of rows with the engine cpu; `more` are fields of the configurations."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     manifest = write_manifest(folder.parent / f"{folder.name}.jsonl", rows)
-    options = {name: more.pop(name) for name in list(more) if hasattr(RunOptions(), name)}
+    options = {name: more.pop(name) for name in list(more) if hasattr(BatchOptions(), name)}
     execution = ExecutionConfig(folder, "cpu", "cpu", 1, **more)
     settings = settings or BatchSettings(checkpoint, str(folder.parent))
-    options = RunOptions(**options)
+    options = BatchOptions(**options)
     return run_batch(manifest, settings, options, execution, workers, progress, stop)
 
 

@@ -20,7 +20,7 @@ def reset_storage(monkeypatch):
 
 
 def text_writer(text):
-    """Return a function that writes a text and counts 3 limited samples."""
+    """Return a function that writes a text and counts 3 clipped samples."""
 
     def write(path):
         path.write_text(text)
@@ -34,7 +34,7 @@ def test_a_stored_file_is_found_again(tmp_path, kind):
     storage = RemoteStorage(f"{kind}://{tmp_path}/clips")
     assert not storage.exists("a/b.wav")
     stored = storage.write("a/b.wav", text_writer("hello"))
-    assert (stored.limited_samples, stored.size) == (3, 5)
+    assert (stored.clipped_samples, stored.size) == (3, 5)
     assert not storage.exists("a/b.wav")  # the listing is cached
     storage.refresh()
     assert storage.exists("a/b.wav")

@@ -17,14 +17,15 @@ from tests.batch.conftest import (
     write_manifest,
 )
 from wavenet.batch import clip_worker
-from wavenet.batch.batch_config import BatchSettings, ExecutionConfig, RunOptions
+from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
 from wavenet.batch.clip_worker import default_batch_size
-from wavenet.batch.clip_writer import PEAK_CEILING, normalize
+from wavenet.batch.clip_writer import PEAK_CEILING, normalize, retry_warning
 from wavenet.batch.run import run_batch
 from wavenet.batch.tasks import load_checkpoint
 from wavenet.engines.registry import make_engine
 from wavenet.errors import FolderError, OutOfMemory
 from wavenet.generation.generate import GeneratedClip, generate_many
+from wavenet.generation.guard import Retry
 
 
 def test_a_clip_that_needs_too_much_memory_fails_alone(tiny, tmp_path, monkeypatch):
@@ -74,7 +75,7 @@ def test_a_full_disk_is_one_sentence_and_the_batch_resumes(tiny, tmp_path, limit
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
         with pytest.raises(FolderError) as caught:
-            run_batch(manifest, BatchSettings(tiny), RunOptions(), execution)
+            run_batch(manifest, BatchSettings(tiny), BatchOptions(), execution)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "\n" not in str(caught.value)
@@ -112,6 +113,16 @@ def test_clipped_samples_are_a_warning(tiny, tmp_path, monkeypatch):
     assert record["warnings"] == [f"{round(record['seconds'] * 8000)} samples clipped"]
 
 
+def test_the_warning_about_a_retry_states_its_outcome():
+    def warning(attempts, solved):
+        return retry_warning(Retry(0, 0, 80, "white noise", attempts, solved))
+
+    assert warning(2, True) == "white noise, drawn again"
+    assert warning(0, False) == "white noise, not drawn again"
+    assert warning(1, False) == "white noise, drawn again once without success"
+    assert warning(3, False) == "white noise, drawn again 3 times without success"
+
+
 def test_normalization_to_peak_and_loudness():
     wave = 0.1 * torch.sin(torch.arange(16000) * 0.3)
     none, peak, lufs = (
@@ -125,6 +136,8 @@ def test_normalization_to_peak_and_loudness():
     assert float(loud.abs().max()) == pytest.approx(PEAK_CEILING)
     short = normalize(wave[:100], 16000, lufs)
     assert float(short.abs().max()) == pytest.approx(PEAK_CEILING)
+    almost_silent = normalize(1e-5 * wave, 16000, lufs)  # below -70 LUFS
+    assert float(almost_silent.abs().max()) == pytest.approx(PEAK_CEILING)
     silent = torch.zeros(100)
     assert normalize(silent, 16000, peak) is silent
 

@@ -81,7 +81,7 @@ def test_no_clip_is_lost_if_workers_are_killed(tiny, tmp_path):
 
 
 def test_workers_that_cannot_start_end_the_batch(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(local_workers, "serve_clips", die)
+    monkeypatch.setattr(local_workers, "clip_worker_main", die)
     with pytest.raises(WaveNetError, match="exit 7"):
         run_rows(tmp_path / "out", make_rows(3), tiny, workers=2)
     assert multiprocessing.active_children() == []

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from audio_utils.errors import AudioError
 from tests.batch.conftest import write_manifest
 from tests.conftest import RATE, sine, tiny_config
-from wavenet.batch.batch_config import BatchSettings, ExecutionConfig, RunOptions
+from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
 from wavenet.batch.manifest import ManifestRow, ManifestShard
 from wavenet.batch.manifest_check import check_manifest
 from wavenet.batch.tasks import load_checkpoint, make_request, make_task
@@ -236,7 +236,7 @@ def summary_of(tmp_path, batch_settings, rows, **options):
     """Check a manifest of rows."""
     manifest = write_manifest(tmp_path / "m.jsonl", rows)
     execution = ExecutionConfig(tmp_path / "out")
-    return check_manifest(manifest, batch_settings, RunOptions(**options), execution)
+    return check_manifest(manifest, batch_settings, BatchOptions(**options), execution)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ precision = "fp32"
 validate_every = 100
 save_every = {SAVE_EVERY}
 """
-ENDED = "wavenet: another process of this training ended; the saved steps are kept: "
+ENDED = "wavenet: another process of this training ended; the snapshots are kept; "
 DEADLINE = 200
 
 
@@ -131,7 +131,7 @@ def test_torchrun_restarts_a_killed_training_from_its_newest_step(tones, tmp_pat
         second_rank(process).kill()
         assert process.wait(timeout=DEADLINE) == 0
     stderr = out.with_suffix(".err").read_text()
-    assert stderr.count(f"{ENDED}torchrun now starts it again\n") == 1
+    assert stderr.count(f"{ENDED}torchrun now restarts the training\n") == 1
     assert out.with_suffix(".out").read_text() == f"{out / 'checkpoint'}\n"
     assert curve(out) == curve(whole)
     last = f"step-{STEPS:09d}/state.safetensors"

@@ -13,7 +13,7 @@ import torch
 from tests.cli.conftest import assert_refused
 from tests.conftest import RATE, sine, tiny_config
 from wavenet import checkpoint
-from wavenet.cli.training_samples import choose_request, with_generated_clips
+from wavenet.cli.training_samples import choose_request, with_preview_clips
 from wavenet.folder_lock import LOCK_NAME, lock_folder
 from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest
@@ -137,7 +137,7 @@ def test_a_stop_does_not_wait_for_a_clip(tmp_path, make_checkpoint, capsys):
         return len(calls) > 2  # while the second chunk is generated
 
     settings = type("Settings", (), {"steps": 9, "validate_every": 3})()
-    on_record = with_generated_clips(
+    on_record = with_preview_clips(
         records.append, tmp_path, settings, Dataset(), 4000, "cpu", should_stop
     )
     for step in (2, 3):

@@ -117,7 +117,7 @@ def test_a_subfolder_that_cannot_be_read_is_reported(folder, tmp_path, monkeypat
 
 def test_a_file_that_crashes_its_readers_is_skipped(folder, small_blocks, tmp_path, monkeypatch):
     (folder / "a" / "1_lucas_999.wav").touch()
-    monkeypatch.setattr(shard_workers, "serve_shards", _serve_with_a_crashing_file)
+    monkeypatch.setattr(shard_workers, "shard_worker_main", _serve_with_a_crashing_file)
     amounts, messages = [], []
 
     def open_progress(files):
@@ -126,14 +126,14 @@ def test_a_file_that_crashes_its_readers_is_skipped(folder, small_blocks, tmp_pa
 
     report = prepare_corpus(folder, tmp_path / "out", workers=2, open_progress=open_progress)
     assert (report.readable, report.unreadable_count) == (20, 1)
-    assert "1_lucas_999.wav crashed its reader process twice" in report.unreadable[0]
+    assert "1_lucas_999.wav crashed two worker processes" in report.unreadable[0]
     # files that are read again are counted one time
     assert sum(amounts) == 21
     assert min(amounts) < 0
     assert len(messages) == 2
 
 
-def _serve_with_a_crashing_file(pipe, folder, settings, serve=shard_workers.serve_shards):
+def _serve_with_a_crashing_file(pipe, folder, settings, serve=shard_workers.shard_worker_main):
     decode = shard_writer.decode_file
     shard_writer.decode_file = lambda path, rate: (
         os._exit(9) if "999" in path.name else decode(path, rate)
@@ -142,7 +142,7 @@ def _serve_with_a_crashing_file(pipe, folder, settings, serve=shard_workers.serv
 
 
 def test_workers_that_cannot_start_end_the_preparation(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(shard_workers, "serve_shards", _die)
+    monkeypatch.setattr(shard_workers, "shard_worker_main", _die)
     with pytest.raises(WaveNetError, match=r"3 workers in a row .*exit 9"):
         prepare_corpus(folder, tmp_path / "out", workers=1)
 
@@ -154,10 +154,10 @@ def _die(pipe, folder, settings):
 def test_workers_that_die_before_the_first_file_end_the_preparation():
     queue = ShardQueue([FileBlock(0, 0, ["a.wav"], "")], NoProgress())
     task = queue.next_task()
-    assert queue.should_retry(task, 1)
-    assert queue.should_retry(task, 2)
+    assert queue.handle_crash(task, 1)
+    assert queue.handle_crash(task, 2)
     with pytest.raises(WaveNetError, match="3 workers died before they read a file"):
-        queue.should_retry(task, 3)
+        queue.handle_crash(task, 3)
 
 
 def test_only_damaged_or_changed_shards_are_written_again(folder, small_blocks, tmp_path):
@@ -256,14 +256,14 @@ def test_a_corpus_that_another_process_prepares_is_refused(folder, tmp_path):
 
 
 def test_a_full_disk_is_one_sentence_and_the_preparation_resumes(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(shard_workers, "serve_shards", _serve_on_a_full_disk)
+    monkeypatch.setattr(shard_workers, "shard_worker_main", _serve_on_a_full_disk)
     with pytest.raises(FolderError, match=r"shards/.* cannot be written: the disk is full"):
         prepare_corpus(folder, tmp_path / "out", workers=1)
     monkeypatch.undo()
     assert prepare_corpus(folder, tmp_path / "out", workers=1).readable == 20
 
 
-def _serve_on_a_full_disk(pipe, folder, settings, serve=shard_workers.serve_shards):
+def _serve_on_a_full_disk(pipe, folder, settings, serve=shard_workers.shard_worker_main):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
@@ -273,13 +273,13 @@ def _serve_on_a_full_disk(pipe, folder, settings, serve=shard_workers.serve_shar
 
 def test_blocks_are_bounded_by_files_and_by_bytes(folder, monkeypatch):
     settings = CorpusSettings(source=str(folder), sample_rate=RATE)
-    names = list_files(folder, None, None).names
-    assert [len(block.names) for block in split_into_blocks(settings, names)] == [20]
+    names = list_files(folder, None, None).paths
+    assert [len(block.paths) for block in split_into_blocks(settings, names)] == [20]
     monkeypatch.setattr("wavenet.corpus.file_listing.MAX_BLOCK_BYTES", 3000)
     blocks = list(split_into_blocks(settings, names))
-    assert [name for block in blocks for name in block.names] == names
-    assert all(len(block.names) <= 3 for block in blocks)
-    assert [block.first for block in blocks] == [names.index(block.names[0]) for block in blocks]
+    assert [name for block in blocks for name in block.paths] == names
+    assert all(len(block.paths) <= 3 for block in blocks)
+    assert [block.first for block in blocks] == [names.index(block.paths[0]) for block in blocks]
 
 
 def test_the_report_moves_with_the_corpus(folder, tmp_path):
@@ -293,7 +293,7 @@ def test_a_corpus_cannot_be_opened_while_a_shard_is_rewritten(folder, small_bloc
     out = tmp_path / "out"
     prepare_corpus(folder, out, workers=1)
     settings = CorpusSettings(source=str(folder), sample_rate=RATE)
-    block = next(split_into_blocks(settings, list_files(folder, None, None).names))
+    block = next(split_into_blocks(settings, list_files(folder, None, None).paths))
     shard_writer.write_shard(out, settings, block)
     assert len(Corpus(out)) == 20  # control: it was complete
     (out / "parts" / "00000.json").unlink()

@@ -95,7 +95,7 @@ def test_a_recording_can_be_repeated_alone_by_its_seed(tiny_vocoder, monkeypatch
 
 def test_a_perfect_copy_has_the_best_metrics_and_noise_does_not():
     (tone,) = make_tones(0.6)
-    pitch = metrics.pitch_contour(tone.waveform, RATE)
+    pitch = metrics.speech_f0(tone.waveform, RATE)
     perfect = compute_metrics(tone, "wavenet", tone.waveform, RATE, pitch)
     assert (perfect.mel_cepstral, perfect.stft, perfect.pitch) == (0, 0, 0)
     noisy = tone.waveform + 0.1 * torch.randn(tone.waveform.shape)

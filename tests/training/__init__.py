@@ -14,7 +14,7 @@ from wavenet.model.wavenet import WaveNetConfig
 from wavenet.training import loop
 from wavenet.training.batches import collate
 from wavenet.training.dataset import Dataset
-from wavenet.training.prefetch import make_device_batch
+from wavenet.training.prefetch import encode_batch
 from wavenet.training.recipe import TrainConfig
 from wavenet.training.segmentation import TrainingClip
 from wavenet.training.state import make_state
@@ -115,7 +115,7 @@ def train(config, settings, dataset, folder, resume=False, start=None, **options
 
 def batch_nll(model, batch):
     """Compute the mean loss over the targets of a batch."""
-    return mean_nll(model, make_device_batch(batch, model))
+    return mean_nll(model, encode_batch(batch, model))
 
 
 def clips_nll(model, clips):
@@ -137,5 +137,5 @@ def read_metrics(folder):
 
 
 def newest_snapshot(folder):
-    """Return the folder of the newest saved step."""
+    """Return the folder of the newest snapshot."""
     return sorted(folder.glob("step-*"))[-1]

@@ -65,7 +65,7 @@ def wait_for(folder, state, saved_step=0, clips=0):
     while (
         (status := read_status(folder)).state != state
         or status.saved_step < saved_step
-        or len(status.generated_clips) < clips
+        or len(status.preview_clips) < clips
     ):
         can_change = status.is_active or status.state == state
         log = (folder / run_process.LOG_FILE).read_text()

@@ -43,7 +43,7 @@ def test_files_are_counted_and_measured(folder):
     assert report.rates == {8000: 2, 16_000: 1}
     assert report.channels == {1: 2, 2: 1}
     assert report.fields == {"voice": ("a", "b"), "take": ("1", "2")}
-    assert report.format == "file names"
+    assert report.field_source == "file names"
     assert (report.clipped, report.clipped_count) == ((), 0)
     assert report.silent == 0
     assert report.unreadable_count == 1
@@ -122,9 +122,9 @@ def test_lists_end_at_twenty_and_counts_continue(tmp_path):
 def test_fields_come_from_a_table_as_in_training(folder):
     (folder / "metadata.csv").write_text("file_name,voice\na_1.wav,x\ndeeper/b_1.flac,y\n")
     report = final_report(folder)
-    assert (report.files, report.format) == (2, "metadata.csv")
+    assert (report.files, report.field_source) == (2, "metadata.csv")
     assert report.fields == {"voice": ("x", "y")}
-    assert final_report(folder, "{voice}_{take}").format == "file names"
+    assert final_report(folder, "{voice}_{take}").field_source == "file names"
     (folder / "other.csv").write_text("file_name,take\na_2.wav,7\nmissing.wav,8\n")
     report = final_report(folder, None, "other.csv")
     assert (report.readable, report.fields) == (1, {"take": ("7", "8")})

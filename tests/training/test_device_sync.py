@@ -14,7 +14,7 @@ from wavenet.training import cpu_loss, loop
 from wavenet.training.batches import MicroBatches
 from wavenet.training.dataset import Dataset
 from wavenet.training.nll import sum_nll
-from wavenet.training.prefetch import make_device_batch
+from wavenet.training.prefetch import encode_batch
 from wavenet.training.state import make_state
 from wavenet.training.step_metrics import MetricsQueue
 from wavenet.training.task import CodeLikelihoodTask, mean_nll
@@ -96,7 +96,7 @@ MODELS = [
 @pytest.mark.parametrize("settings", MODELS, ids=["plain", "conditions", "logistic", "gaussian"])
 def test_a_step_reads_nothing_from_the_device(monkeypatch, gpu_path, settings):
     model = make_model(**settings)
-    batch = make_device_batch(make_batch(model), model)
+    batch = encode_batch(make_batch(model), model)
     train_step, queue = make_train_step(model), MetricsQueue(1)
 
     def step():
@@ -117,7 +117,7 @@ def test_a_step_reads_nothing_from_the_device(monkeypatch, gpu_path, settings):
 def test_every_tensor_is_on_the_device_of_the_model(monkeypatch, settings):
     """On a fake device, a tensor of another device or a number that is read is an error."""
     host = make_model(**settings)
-    batch = make_device_batch(make_batch(host), host)
+    batch = encode_batch(make_batch(host), host)
     hop, starts = host.config.condition_hop, batch.start.tolist()
 
     def tolist(tensor):
@@ -147,7 +147,7 @@ def test_every_tensor_is_on_the_device_of_the_model(monkeypatch, settings):
 def test_the_loss_by_mask_only_is_that_of_the_targets(output):
     model = make_model(output=output)
     batch = make_batch(model)
-    conditioning = make_device_batch(batch, model).conditioning
+    conditioning = encode_batch(batch, model).conditioning
     params = model(batch.codes, conditioning, batch.start).transpose(1, 2).flatten(0, 1)
     codes, mask = batch.codes.flatten(), batch.mask.flatten()
 
@@ -163,7 +163,7 @@ def test_the_loss_by_mask_only_is_that_of_the_targets(output):
 @pytest.mark.parametrize("settings", MODELS, ids=["plain", "conditions", "logistic", "gaussian"])
 def test_a_step_on_a_gpu_never_waits(settings):
     model = make_model(**settings).cuda()
-    pinned = make_device_batch(make_batch(model), model).pinned()
+    pinned = encode_batch(make_batch(model), model).pinned()
     train_step, queue = make_train_step(model, CUDA), MetricsQueue(1)
     for mode in ("default", "error"):
         torch.cuda.set_sync_debug_mode(mode)

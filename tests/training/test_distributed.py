@@ -201,7 +201,7 @@ def test_without_torchrun_there_is_a_single_rank(monkeypatch):
         assert ranks is SINGLE_RANK
     assert SINGLE_RANK.sum_numbers(1.5, 2) == [1.5, 2.0]
     assert SINGLE_RANK.any(True) and not SINGLE_RANK.any(False)
-    assert SINGLE_RANK.is_main and SINGLE_RANK.is_first_error()
+    assert SINGLE_RANK.is_main and SINGLE_RANK.claim_first_error()
     assert not SINGLE_RANK.is_run_started()
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from wavenet.training.batches import Batch, training_batches
-from wavenet.training.prefetch import make_device_batch
+from wavenet.training.prefetch import encode_batch
 
 from . import (
     CODEC,
@@ -76,7 +76,7 @@ def test_noise_does_not_depend_on_the_first_step_or_the_parts_of_a_step():
 def test_the_loss_is_of_the_codes_given_the_input_codes():
     model = build_model(make_config())
     batch = stream(20.0)[0]
-    conditioning = make_device_batch(batch, model).conditioning
+    conditioning = encode_batch(batch, model).conditioning
     params = model(batch.input_codes, conditioning, batch.start).transpose(1, 2)
     expected = F.cross_entropy(params[batch.mask], batch.codes[batch.mask]).item()
     assert batch_nll(model, batch).item() == pytest.approx(expected, abs=1e-5)

@@ -10,7 +10,7 @@ from tests.training.test_fused_blocks import make_model
 from wavenet.errors import DataError
 from wavenet.training import prefetch, task
 from wavenet.training.batches import training_batches
-from wavenet.training.prefetch import DeviceBatch, prefetch_batches
+from wavenet.training.prefetch import EncodedBatch, prefetch_batches
 
 from . import CODEC, CPU, make_clip, make_config, make_dataset, make_settings, train
 from .test_resuming import are_equal
@@ -29,7 +29,7 @@ def pinned(monkeypatch):
 
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
-    monkeypatch.setattr(DeviceBatch, "to", lambda batch, device: batch)
+    monkeypatch.setattr(EncodedBatch, "to", lambda batch, device: batch)
     return found
 
 

@@ -41,6 +41,6 @@ def test_a_run_locks_its_folder_until_it_ends(tmp_path):
 
 
 def test_a_run_that_cannot_be_resumed_leaves_no_folder(tmp_path):
-    with pytest.raises(TrainingError, match="no saved step"):
+    with pytest.raises(TrainingError, match="no snapshot"):
         run(tmp_path / "none", resume=True)
     assert not (tmp_path / "none").exists()

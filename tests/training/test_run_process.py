@@ -63,7 +63,7 @@ def test_a_run_is_paused_resumed_killed_and_stopped(root):
     run_process.pause(folder)  # a second signal would end it at once, without saving
     paused = wait_for(folder, "paused")
     assert paused.saved_step == paused.step > 0
-    assert paused.generated_clips[0][0] == 2
+    assert paused.preview_clips[0][0] == 2
     assert paused.validation_curve
     assert not paused.is_active
     assert wait_for_end(first)
@@ -123,7 +123,7 @@ def test_a_short_run_finishes_and_a_name_is_used_once(root):
     assert (finished.step, finished.saved_step, finished.seconds_left) == (4, 4, None)
     assert [step for step, _ in finished.validation_curve] == [2, 4]
     assert [step for step, _ in finished.loss_curve] == [1, 2, 3, 4]
-    clips = [(step, path.exists()) for step, path in finished.generated_clips]
+    clips = [(step, path.exists()) for step, path in finished.preview_clips]
     assert clips == [(2, True), (4, True)]
 
 

@@ -64,7 +64,7 @@ def test_a_run_without_a_snapshot_cannot_be_resumed(tmp_path, make):
     if make:
         folder.mkdir()
         (folder / "step-000000004.tmp").mkdir()  # left by a crash
-    assert "no saved step" in refused_message(folder)
+    assert "no snapshot" in refused_message(folder)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_run_without_a_snapshot_cannot_be_resumed(tmp_path, make):
 def test_other_settings_are_refused_by_name(run, change):
     before = content(run)
     message = refused_message(run, **change)
-    assert "other settings" in message and all(name in message for name in change)
+    assert "other values" in message and all(name in message for name in change)
     assert content(run) == before
 
 

@@ -11,7 +11,7 @@ from wavenet.model.model_config import GaussianOutput
 from wavenet.training import cpu_loss, loop
 from wavenet.training.batches import collate
 from wavenet.training.dataset import Dataset, cut_recording
-from wavenet.training.prefetch import make_device_batch
+from wavenet.training.prefetch import encode_batch
 from wavenet.training.task import CodeLikelihoodTask, bits_per_sample, mean_nll
 
 from . import (
@@ -71,7 +71,7 @@ def test_the_generic_loss_equals_the_clipwise_loss_of_a_wavenet(monkeypatch, bit
     codec, output = (CODEC, {}) if bits == 8 else (Pcm16Codec(), {"output": GaussianOutput()})
     model = build_model(make_config(bits=bits, **output))
     clips = [make_clip(60, 0), make_clip(90, 1, context=20, start=50)]
-    batch = make_device_batch(collate(clips, codec, MODEL, [1.0, 1.0]), model)
+    batch = encode_batch(collate(clips, codec, MODEL, [1.0, 1.0]), model)
     clipwise = mean_nll(model, batch).item()
     monkeypatch.setattr(cpu_loss, "supports", lambda model: False)
     assert mean_nll(model, batch).item() == pytest.approx(clipwise, rel=1e-5)

@@ -95,7 +95,7 @@ def test_tone_is_measured_plotted_and_saved(save_wav: Callable[..., str]) -> Non
 def test_first_plots_do_not_wait_for_the_pitch(
     save_wav: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recording_measures.analysis, "track_pitch", None)
+    monkeypatch.setattr(recording_measures.analysis, "recording_f0", None)
     seen: list[str] = []
     updates = analyse_recording(save_wav(tone()))
     next(updates)  # clears earlier results

@@ -28,7 +28,7 @@ class BatchSettings:
         subtype: PCM_16, PCM_24 or FLOAT.
         normalize: none, peak or lufs.
         target_lufs: loudness for "lufs".
-        precision, guard: as in `generate`.
+        precision, guard: as in `wavenet generate`.
     """
 
     checkpoint: str
@@ -52,7 +52,8 @@ class ExecutionConfig:
     Attributes:
         folder: of the journal, and of the clips unless `remote_url` is set.
         engine, device, threads: as in `make_engine`.
-        batch_size: clips generated at once; None to choose by memory.
+        batch_size: clips generated at once; None: as many as 1 GiB of state allows, at most 64 on a
+            CPU and 1024 on a GPU.
         score: also score each clip by its model; this adds about half of the generation time.
         remote_url: location of the clips, such as s3://bucket/clips.
         cluster_address: of the cluster that runs the workers as Ray actors: "local", "auto" or
@@ -77,7 +78,7 @@ class ExecutionConfig:
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class BatchOptions:
     """Which rows are processed, and how failures are handled.
 
     Attributes:

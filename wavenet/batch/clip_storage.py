@@ -32,12 +32,12 @@ class StoredFile:
     """The result of storing a file.
 
     Attributes:
-        limited_samples: number of samples that were limited to full scale.
+        clipped_samples: number of samples that were clipped to full scale.
         sha256: of the file.
         size: in bytes.
     """
 
-    limited_samples: int
+    clipped_samples: int
     sha256: str
     size: int
 
@@ -51,7 +51,7 @@ class ClipStorage(Protocol):
         Args:
             name: relative to the location.
             write_file: receives a path, writes the file there, and returns the number of
-                samples that were limited to full scale.
+                samples that were clipped to full scale.
         Raises:
             FolderError: the location is full, not writable, or cannot be reached.
         """
@@ -218,8 +218,8 @@ def open_remote_storage(url: str) -> RemoteStorage:
 
 
 def _write_and_hash(path: Path, write_file: Callable[[Path], int]) -> StoredFile:
-    limited_samples = write_file(path)
-    return StoredFile(limited_samples, hash_file(path), path.stat().st_size)
+    clipped_samples = write_file(path)
+    return StoredFile(clipped_samples, hash_file(path), path.stat().st_size)
 
 
 def _short_reason(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """Generate the clips of tasks in one process: several at once, with threads that write them.
 
-Input: tasks of a `ClipTasks`, one at a time. Output: records, which the same object receives.
+Input: tasks of a `ClipTaskQueue`, one at a time. Output: records, which the same object receives.
 Called by `run` in this process, by `local_workers` in processes of this machine, and by
 `ray_worker` in Ray actors.
 """
@@ -40,11 +40,11 @@ WRITER_THREADS = 2
 MAX_UNWRITTEN = 128  # clips that wait for a writer
 
 
-class ClipTasks(Protocol):
+class ClipTaskQueue(Protocol):
     """The tasks of a worker, and the destination of their records."""
 
     def next_task(self) -> ClipTask | None:
-        """Return the next task, or None if no task is available now."""
+        """Return the next task, or None if there is no task for this worker at present."""
 
     def finish_task(self, task: ClipTask, record: Record) -> None:
         """Store the record of a task."""
@@ -58,7 +58,7 @@ class ClipWorker:
     execution: ExecutionConfig
     _engines: dict[str, tuple[Checkpoint, Engine[Any]]] = field(default_factory=dict)
 
-    def run(self, tasks: ClipTasks, progress: Progress) -> None:
+    def run(self, tasks: ClipTaskQueue, progress: Progress) -> None:
         """Generate clips until no task is available.
 
         Args:
@@ -100,7 +100,7 @@ class ClipWorker:
 
 
 def default_batch_size(checkpoint: Checkpoint, engine: Engine[Any], rows: int) -> int:
-    """Return the number of clips that fit into memory at once.
+    """Return the number of clips whose states fit into `MAX_STATE_BYTES`, at most `MAX_BATCH_*`.
 
     Args:
         rows: number of rows of the engine's batch per clip.
@@ -128,7 +128,7 @@ class _ClipGeneration:
     def __init__(
         self,
         worker: ClipWorker,
-        tasks: ClipTasks,
+        tasks: ClipTaskQueue,
         progress: Progress,
         writers: ThreadPoolExecutor,
     ):
@@ -153,7 +153,8 @@ class _ClipGeneration:
         try:
             self._generate(self._read_requests(first.group), first, batch_size)
         except OutOfMemory:
-            # one clip, which is unknown, needs too much memory: generate them one by one
+            # one of the clips needs too much memory, and it is not known which: generate them one
+            # by one
             if self._pending is None:
                 self._pending = self._tasks.next_task()
             for active in list(self._active.values()):

@@ -18,6 +18,7 @@ from wavenet.batch.tasks import ClipTask
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import FolderError
 from wavenet.generation.generate import GeneratedClip
+from wavenet.generation.guard import Retry
 from wavenet.generation.request import GenerationRequest
 from wavenet.likelihood.score import score_clip
 
@@ -34,7 +35,9 @@ def write_clip(
     clip: GeneratedClip,
     elapsed: float,
 ) -> Record:
-    """Write a clip, after its prompt if it has one, and return its record.
+    """Write the prompt, if any, followed by the clip, to one file; return the record of the clip.
+
+    The record's "seconds" is the length of the file; its "rtf" is the time per second of the file.
 
     Args:
         elapsed: duration of the generation in seconds.
@@ -56,11 +59,8 @@ def write_clip(
         if isinstance(error, OSError) or isinstance(error.__cause__, OSError):
             raise FolderError(str(error)) from None
         raise
-    warnings = [f"{stored.limited_samples} samples clipped"] if stored.limited_samples else []
-    warnings += [
-        f"{retry.reason}, {'drawn again' if retry.solved else 'left as it is'}"
-        for retry in clip.retries
-    ]
+    warnings = [f"{stored.clipped_samples} samples clipped"] if stored.clipped_samples else []
+    warnings += map(retry_warning, clip.retries)
     bits = _bits_per_sample(checkpoint, request, clip) if execution.score else None
     return {
         "id": task.identity,
@@ -82,6 +82,16 @@ def write_clip(
     }
 
 
+def retry_warning(retry: Retry) -> str:
+    """Return the warning for windows that the guard rejected."""
+    if retry.solved:
+        return f"{retry.reason}, drawn again"
+    if not retry.attempts:
+        return f"{retry.reason}, not drawn again"
+    times = "once" if retry.attempts == 1 else f"{retry.attempts} times"
+    return f"{retry.reason}, drawn again {times} without success"
+
+
 def _bits_per_sample(
     checkpoint: Checkpoint, request: GenerationRequest, clip: GeneratedClip
 ) -> float:
@@ -100,7 +110,8 @@ def _bits_per_sample(
 def normalize(waveform: torch.Tensor, rate: int, settings: BatchSettings) -> torch.Tensor:
     """Scale a clip to the peak ceiling or to a loudness.
 
-    A clip that is too short to have a loudness is scaled to the peak ceiling.
+    A clip without a loudness (shorter than 0.4 s, or below -70 LUFS) is scaled to the peak ceiling.
+    A clip of zeros is unchanged.
     """
     peak = float(waveform.abs().max())
     if settings.normalize == "none" or peak == 0:

@@ -73,7 +73,7 @@ class Journal:
         return entry[32:64].hex(), int.from_bytes(entry[64:]) if entry[64:] else None
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Append a record; only one per invalid row, whose id is None.
+        """Append a record, except that of an invalid row (id None) if the journal has it.
 
         Raises:
             FolderError: the disk is full, or the file was removed.

@@ -37,10 +37,10 @@ def run_local_workers(
         execution = replace(execution, threads=1)
     start_forkserver()
     scheduler = TaskScheduler(tasks, progress)
-    WorkerPool(scheduler, WORKER_CONTEXT, serve_clips, (settings, execution)).run(count)
+    WorkerPool(scheduler, WORKER_CONTEXT, clip_worker_main, (settings, execution)).run(count)
 
 
-def serve_clips(pipe: Connection, settings: BatchSettings, execution: ExecutionConfig) -> None:
+def clip_worker_main(pipe: Connection, settings: BatchSettings, execution: ExecutionConfig) -> None:
     """Generate clips in a worker process until the pool releases it."""
     worker = ClipWorker(settings, execution)
     run_worker(pipe, lambda connection: worker.run(connection, connection))

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audio_utils.errors import AudioError
-from wavenet.batch.batch_config import BatchSettings, ExecutionConfig, RunOptions
+from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
 from wavenet.batch.manifest import InvalidRow, ManifestRow, read_rows
 from wavenet.batch.manifest_columns import column_value
-from wavenet.batch.output_folder import has_no_results
+from wavenet.batch.output_folder import has_journal
 from wavenet.batch.output_names import collision_key
 from wavenet.batch.tasks import ClipTask, make_task, noise_stream
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
@@ -53,7 +53,7 @@ class ManifestSummary:
 
 
 def check_manifest(
-    manifest: Path, settings: BatchSettings, options: RunOptions, execution: ExecutionConfig
+    manifest: Path, settings: BatchSettings, options: BatchOptions, execution: ExecutionConfig
 ) -> ManifestSummary:
     """Check every row, and that no two rows have the same id or file.
 
@@ -64,22 +64,22 @@ def check_manifest(
         FolderError: the location of the clips cannot be reached.
     """
     summary = ManifestSummary()
-    protects_files = has_no_results(execution.folder) and not options.overwrite
+    protects_files = not options.overwrite and not has_journal(execution.folder)
     storage = execution.storage
     storage.refresh()
     for item in iterate_tasks(manifest, settings, options, execution.folder):
         summary.add(item)
         if protects_files and isinstance(item, ClipTask) and storage.exists(item.output):
             raise ConditionError(
-                f"{execution.remote_url or execution.folder}/{item.output} exists, but "
-                f"{execution.folder} has no results.jsonl of a batch that wrote it; choose another "
+                f"{execution.remote_url or execution.folder}/{item.output} exists and was not "
+                f"written by a batch ({execution.folder} has no results.jsonl); choose another "
                 "--out-dir or add --overwrite"
             )
     return summary
 
 
 def iterate_tasks(
-    manifest: Path, settings: BatchSettings, options: RunOptions, folder: Path
+    manifest: Path, settings: BatchSettings, options: BatchOptions, folder: Path
 ) -> Iterator[ClipTask | InvalidRow]:
     """Yield a `ClipTask` or an `InvalidRow` for each row of a shard.
 
@@ -120,7 +120,7 @@ def _find_collision(task: ClipTask, folder: Path, seen: dict[bytes, int]) -> str
     """Return the collision of a task with an earlier row, or None; add its names to `seen`.
 
     Args:
-        seen: line of each id (b"i" before its key), file (no prefix), and input (b"r").
+        seen: line by key: b"i" + key of an id, key of an output file, b"r" + key of an input file.
     """
     file = collision_key(task.output)
     for what, name, key in (

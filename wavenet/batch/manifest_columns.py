@@ -56,7 +56,11 @@ def sampling_options(values: Mapping[str, Any]) -> dict[str, Any]:
 def row_condition_values(
     model: ModelConfig, values: Mapping[str, Any]
 ) -> tuple[dict[str, str | float], dict[str, Any]]:
-    """Return the values of the model's conditions, and the columns that the model does not use."""
+    """Return the values of the model's conditions, and the columns that nothing uses.
+
+    These are the columns that neither the batch nor the model uses. The column "labels" may contain
+    an object of condition values, numbers included.
+    """
     known = [condition.name for condition in (*model.labels, *model.globals)]
     conditions: dict[str, str | float] = {}
     nested = values.get("labels") or {}

@@ -41,9 +41,9 @@ def check_output_folder(
     check_unlocked(_locked_folder(folder, shard))
 
 
-def has_no_results(folder: Path) -> bool:
-    """Return whether no batch has written to the folder yet."""
-    return next(folder.glob("results*.jsonl"), None) is None
+def has_journal(folder: Path) -> bool:
+    """Return whether the folder has a journal of a batch or of one of its shards."""
+    return next(folder.glob("results*.jsonl"), None) is not None
 
 
 @contextmanager

@@ -123,7 +123,7 @@ def _make_folder(path: Path) -> None:
 def _part_problem(part: str) -> str | None:
     """Return the reason why a part of a path is not safe, or None if it is safe."""
     if part in ("", ".", ".."):
-        return "a part of it is empty or dots"
+        return 'a part of it is empty, "." or ".."'
     if found := _FORBIDDEN.search(part):
         return f"it contains {found[0]!r}"
     if part[-1] in ". " or part[0] in " -~":

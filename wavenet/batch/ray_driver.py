@@ -30,17 +30,17 @@ from wavenet.batch.tasks import ClipTask
 from wavenet.engines.registry import GPU_NAMES
 from wavenet.errors import ConfigError, WaveNetError
 from wavenet.progress import Progress
-from wavenet.worker_pool import TaskQueue, TaskScheduler, WorkerSlot
+from wavenet.worker_pool import TaskQueue, TaskScheduler, WorkerTasks
 
 LOCAL = "local"
 CONNECT_SECONDS = 5.0
-SILENCE_SECONDS = 30.0  # time without a reply of any worker until a message to the user
+NO_REPLY_SECONDS = 30.0  # time without a reply of any worker until a message to the user
 _OBJECT_STORE_BYTES = 80 << 20  # Ray's minimum; tasks and records do not use the object store
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": ".*"}
 
 
 def check_ray_address(address: str) -> None:
-    """Check that Ray is installed and that a cluster answers, before long work starts.
+    """Check before long work that Ray is installed and, for HOST:PORT, that a cluster answers.
 
     Args:
         address: local, auto, or HOST:PORT.
@@ -116,14 +116,15 @@ class _ActorHandle:
     Attributes:
         reply: of the current call, or None.
         requested: number of requested tasks.
-        is_closed: the actor was informed that no task is available, and has not been idle since.
+        is_out_of_tasks: the actor was informed that no task is available, and has not been idle
+            since.
     """
 
     actor: Any
     reply: Any
-    slot: WorkerSlot[ClipTask] = field(default_factory=WorkerSlot)
+    tasks: WorkerTasks[ClipTask] = field(default_factory=WorkerTasks)
     requested: int = 0
-    is_closed: bool = False
+    is_out_of_tasks: bool = False
 
 
 class RayDriver:
@@ -163,7 +164,7 @@ class RayDriver:
         try:
             for _ in range(count):
                 self._spawn()
-            while self._scheduler.has_tasks or any(w.slot.is_busy for w in self._workers):
+            while self._scheduler.may_have_tasks or any(w.tasks.is_busy for w in self._workers):
                 self._wait()
                 self._resume_idle()
         finally:
@@ -184,7 +185,7 @@ class RayDriver:
             for reply in ready:
                 self._handle_reply(replies[reply])
             self._last_reply = time.monotonic()
-        elif time.monotonic() - self._last_reply > SILENCE_SECONDS:
+        elif time.monotonic() - self._last_reply > NO_REPLY_SECONDS:
             self._progress.message("waiting for the cluster to start workers; see `ray status`")
             self._last_reply = time.monotonic()
 
@@ -197,39 +198,39 @@ class RayDriver:
         for event, *content in events:
             if event == LOST:
                 return self._reap(worker, content[0])
-            self._scheduler.handle(worker.slot, event, *content)
-        if worker.slot.is_idle:
-            worker.reply, worker.is_closed = None, False
+            self._scheduler.handle(worker.tasks, event, *content)
+        if worker.tasks.is_idle:
+            worker.reply, worker.is_out_of_tasks = None, False
         else:
             self._exchange(worker)
 
     def _resume_idle(self) -> None:
         """Call idle workers again if there are tasks."""
         for worker in self._workers:
-            if worker.slot.is_idle and self._scheduler.has_tasks:
-                worker.slot.is_idle = False
+            if worker.tasks.is_idle and self._scheduler.may_have_tasks:
+                worker.tasks.is_idle = False
                 self._exchange(worker)
 
     def _exchange(self, worker: _ActorHandle) -> None:
         """Send the requested tasks, and start a call that returns the next events."""
         tasks: list[ClipTask] = []
-        was_closed = worker.is_closed
-        while not worker.is_closed and len(tasks) < worker.requested:
-            task = self._scheduler.next_task(worker.slot)
+        was_out_of_tasks = worker.is_out_of_tasks
+        while not worker.is_out_of_tasks and len(tasks) < worker.requested:
+            task = self._scheduler.next_task(worker.tasks)
             if task is None:
-                worker.is_closed = True
+                worker.is_out_of_tasks = True
             else:
                 tasks.append(_with_absolute_paths(task))
-        closes = worker.is_closed and not was_closed
-        worker.reply = worker.actor.exchange.remote(tasks, closes, self._is_stopping())
+        runs_out = worker.is_out_of_tasks and not was_out_of_tasks
+        worker.reply = worker.actor.exchange.remote(tasks, runs_out, self._is_stopping())
 
     def _reap(self, worker: _ActorHandle, cause: str) -> None:
         """Remove a lost actor, requeue its tasks, and replace it if there are tasks."""
         self._workers.remove(worker)
         self._ray.kill(worker.actor)  # it may still run, but is unreachable
         advice = f"check that wavenet-studio {VERSIONS['wavenet-studio']} is on all machines"
-        self._scheduler.requeue(worker.slot, cause, advice)
-        if self._scheduler.has_tasks:
+        self._scheduler.requeue(worker.tasks, cause, advice)
+        if self._scheduler.may_have_tasks:
             self._spawn()
 
 
@@ -258,7 +259,8 @@ def ray_cluster(execution: ExecutionConfig, count: int | None) -> Iterator[Any]:
     """Connect to a cluster, or start one on this machine that ends with the block.
 
     Args:
-        count: number of actors, for the size of a new cluster; by default one per core.
+        count: number of actors, for the size of a new cluster; by default as many as this machine
+            allows.
     Yields:
         The module ray.
     Raises:

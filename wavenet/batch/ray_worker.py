@@ -1,8 +1,8 @@
 """A batch worker in a Ray actor, which exchanges groups of tasks and records with the driver.
 
-A thread generates clips. The driver calls `RayWorker.exchange` repeatedly. Input: tasks, before the
-worker has no more. Output: the events of the worker, which contain the records. Called by
-`ray_driver`, which creates one `RayWorker` per actor.
+A thread generates clips. The driver calls `RayWorker.exchange` repeatedly. Input: tasks, sent
+before the queue of the worker is empty. Output: the events of the worker, which contain the
+records. Called by `ray_driver`, which creates one `RayWorker` per actor.
 """
 
 import os
@@ -76,30 +76,30 @@ class RayWorker:
         requirements: WorkerRequirements,
     ):
         largest = MAX_BATCH_CPU if execution.device == "cpu" else MAX_BATCH_GPU
-        # enough if a quarter of the clips end at once; at the end of a batch, a longer queue would
-        # keep tasks from idle workers
+        # The length is sufficient if a quarter of the clips end together. At the end of a batch, a
+        # longer queue would hold tasks that idle workers could do.
         self._queue_size = max(2, (execution.batch_size or largest) // 4)
         self._tasks: deque[ClipTask] = deque()
         self._events: list[Event] = []
         self._seconds = 0.0  # of audio generated since the last call
-        self._is_closed = False  # no tasks are available now except those in the queue
+        self._is_out_of_tasks = False  # no tasks are available now except those in the queue
         self._is_urgent = False  # the driver must receive an event at once
         self._changed = threading.Condition()
         arguments = (settings, execution, requirements)
         threading.Thread(target=self._run, args=arguments, daemon=True).start()
 
     def exchange(
-        self, tasks: Sequence[ClipTask], is_closed: bool, is_stopping: bool
+        self, tasks: Sequence[ClipTask], is_out_of_tasks: bool, is_stopping: bool
     ) -> tuple[list[Event], int]:
         """Receive tasks; return the new events and the number of further tasks that fit.
 
         Args:
-            is_closed: no more tasks are available now; sent as True once.
+            is_out_of_tasks: no more tasks are available now; sent as True once.
             is_stopping: True if no further clip is to be started.
         """
         with self._changed:
             self._tasks.extend(tasks)
-            self._is_closed |= is_closed
+            self._is_out_of_tasks |= is_out_of_tasks
             if is_stopping:
                 self._events += [(WorkerEvent.RETURNED, task.key) for task in self._tasks]
                 self._tasks.clear()
@@ -115,7 +115,7 @@ class RayWorker:
         """Return the next task whose files exist here, or None if no task is available now."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._tasks or self._is_closed)
+                self._changed.wait_for(lambda: self._tasks or self._is_out_of_tasks)
                 if not self._tasks:
                     return None
                 task = self._tasks.popleft()
@@ -141,7 +141,7 @@ class RayWorker:
 
     @property
     def _needs_tasks(self) -> bool:
-        return not self._is_closed and len(self._tasks) <= self._queue_size // 2
+        return not self._is_out_of_tasks and len(self._tasks) <= self._queue_size // 2
 
     def _run(
         self,
@@ -156,9 +156,9 @@ class RayWorker:
             while True:
                 worker.run(self, self)
                 with self._changed:
-                    self._is_closed = False
+                    self._is_out_of_tasks = False
                     self._report(WorkerEvent.IDLE, is_urgent=True)
-                    self._changed.wait_for(lambda: self._tasks or self._is_closed)
+                    self._changed.wait_for(lambda: self._tasks or self._is_out_of_tasks)
         except DeviceError as error:
             self._report(LOST, f"{platform.node()}: {error}", is_urgent=True)
         except WaveNetError as error:

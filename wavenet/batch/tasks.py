@@ -71,7 +71,8 @@ class ClipTask:
         condition_file: path of frames, or of a recording to compute them from.
         output: path relative to the output folder.
         params_hash: hash of everything that determines the file.
-        extra: columns of the manifest that the model does not use.
+        extra: columns of the manifest that neither the batch nor the model uses; they are copied
+            into the record.
     """
 
     line: int

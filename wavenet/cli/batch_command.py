@@ -53,7 +53,7 @@ def batch(
     a clip depends only on its row and the settings, not on other clips, workers or machines.
     """
     files.check()
-    options = rows.to_run_options()
+    options = rows.to_batch_options()
     settings = make_settings(manifest, clips, files)
     execution = make_execution(manifest, files, workers, output.score)
 

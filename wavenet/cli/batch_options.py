@@ -31,7 +31,7 @@ from wavenet.cli.options import (
 from wavenet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from wavenet.batch.batch_config import BatchSettings, ExecutionConfig, RunOptions
+    from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
     from wavenet.batch.manifest import ManifestShard
 
 FORMATS = ("wav", "flac", "ogg", "mp3")
@@ -128,15 +128,15 @@ class RowOptions:
         int, typer.Option(min=0, help="Retries of a clip after its worker died.")
     ] = 2
 
-    def to_run_options(self) -> "RunOptions":
-        """Return the run options.
+    def to_batch_options(self) -> "BatchOptions":
+        """Return the options of the batch.
 
         Raises:
             ConfigError: --shard is invalid.
         """
-        from wavenet.batch.batch_config import RunOptions
+        from wavenet.batch.batch_config import BatchOptions
 
-        return RunOptions(
+        return BatchOptions(
             parse_shard(self.shard),
             self.overwrite,
             self.limit,

@@ -90,7 +90,7 @@ class BatchProgressBar:
         self._console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def skip_clip(self, task: "ClipTask") -> None:
-        """Count a clip that an earlier run finished."""
+        """Count a clip that an earlier call finished."""
         self._finished += 1
         self._seconds -= task.seconds
         self._bar.update(self._task, finished=self._finished, total=self._seconds)

@@ -67,7 +67,7 @@ def report(
     else:
         for line in format_report(result):
             typer.echo(line)
-    if result.format is None and not is_corpus(folder):
+    if result.field_source is None and not is_corpus(folder):
         guess = guess_pattern([file.path.name for file in find_audio_files(folder)])
         if guess:
             print_message(
@@ -153,7 +153,7 @@ def format_report(report: "DatasetReport") -> list[str]:
             ("silence", f"{report.silent:.1%} of the time"),
             ("clipped", format_files(report.clipped_count, report.clipped)),
         ]
-    rows.append(("fields from", report.format or "none"))
+    rows.append(("fields from", report.field_source or "none"))
     for name, values in report.fields.items():
         more = " .." if len(values) > MAX_VALUES else ""
         shown = " ".join(value[:MAX_VALUE_LENGTH] for value in values[:MAX_VALUES])

@@ -131,8 +131,8 @@ def print_conversions(path: Path, recording: "Recording") -> None:
         changes.append(f"mixed {recording.channels} channels to one")
     if recording.original_rate != recording.sample_rate:
         changes.append(f"resampled {recording.original_rate} Hz to {recording.sample_rate} Hz")
-    if recording.limited_samples:
-        changes.append(f"limited {recording.limited_samples} samples to full scale")
+    if recording.clipped_samples:
+        changes.append(f"clipped {recording.clipped_samples} samples to full scale")
     if changes:
         print_message(f"{path}: {', '.join(changes)}")
 

@@ -35,7 +35,7 @@ def train(
         Path | None, typer.Option(help="Folder of the run; runs/NAME by default.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the newest saved step.")
+        bool, typer.Option("--resume", help="Continue from the newest snapshot.")
     ] = False,
     initial_checkpoint: Annotated[
         Path | None,
@@ -93,7 +93,7 @@ def run(
     """Read the recordings and train; if there are several processes, only the first prints."""
     import torch
 
-    from wavenet.cli.training_samples import with_generated_clips
+    from wavenet.cli.training_samples import with_preview_clips
     from wavenet.folder_lock import check_unlocked
     from wavenet.generation.request import samples_from_seconds
     from wavenet.training.dataset import read_dataset
@@ -131,7 +131,7 @@ def run(
             raise KeyboardInterrupt
         if samples is not None and ranks.is_main:
             limit = None if ranks.world_size == 1 else ranks.max_wait_seconds
-            on_record = with_generated_clips(
+            on_record = with_preview_clips(
                 on_record, folder, settings, dataset, samples, device_name, should_stop, limit
             )
         state = train(task, folder, resume, on_record, should_stop, device, ranks)

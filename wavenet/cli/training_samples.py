@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SEED = 0
 
 
-def with_generated_clips(
+def with_preview_clips(
     on_record: "RecordCallback",
     folder: Path,
     settings: "TrainConfig",

@@ -1,6 +1,6 @@
 """The audio files of a corpus, and their division into blocks, one block per shard.
 
-Input: a folder. Output: names, fields in columns, and blocks. A block is one task of a worker. The
+Input: a folder. Output: paths, fields in columns, and blocks. A block is one task of a worker. The
 listing alone determines the blocks, so shards do not depend on the worker that writes them or on
 the time. Called by `prepare`.
 """
@@ -26,34 +26,34 @@ class FieldColumn:
     """The values of one field for all files.
 
     Attributes:
-        codes: for each file the index of its value.
+        value_indices: for each file the index of its value, or `NO_VALUE`.
         values: each value once, with its index.
     """
 
-    codes: "array[int]" = field(default_factory=lambda: array("i"))
+    value_indices: "array[int]" = field(default_factory=lambda: array("i"))
     values: dict[str, int] = field(default_factory=dict)
 
     def append(self, row: int, value: str) -> None:
         """Set the value of a file; files between the last one and this one have no value."""
         self.fill(row)
-        self.codes.append(self.values.setdefault(value, len(self.values)))
+        self.value_indices.append(self.values.setdefault(value, len(self.values)))
 
     def fill(self, rows: int) -> None:
-        """Extend the codes to `rows` files, without values."""
-        self.codes.extend([NO_VALUE] * (rows - len(self.codes)))
+        """Extend the column to `rows` files, without values."""
+        self.value_indices.extend([NO_VALUE] * (rows - len(self.value_indices)))
 
 
 @dataclass
 class FileListing:
-    """The audio files of a folder in order.
+    """The audio files of a folder, sorted by path or in the order of the metadata.
 
     Attributes:
-        names: paths relative to the folder.
+        paths: relative to the folder.
         columns: by field.
         folder_errors: a message for each subfolder that could not be read.
     """
 
-    names: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     columns: dict[str, FieldColumn] = field(default_factory=dict)
     folder_errors: list[str] = field(default_factory=list)
 
@@ -65,13 +65,13 @@ class FileBlock:
     Attributes:
         number: of the block, from 0.
         first: index of its first file in the listing.
-        names: of the files.
+        paths: of the files, relative to the folder of recordings.
         digest: of everything that determines the shard.
     """
 
     number: int
     first: int
-    names: Sequence[str]
+    paths: Sequence[str]
     digest: str
 
 
@@ -87,11 +87,11 @@ def list_files(source: Path, pattern: str | None, metadata: str | None) -> FileL
     listing = FileListing()
     files = iterate_audio_files(source, pattern, metadata, listing.folder_errors.append)
     for row, file in enumerate(files):
-        listing.names.append(file.path.relative_to(source).as_posix())
+        listing.paths.append(file.path.relative_to(source).as_posix())
         for name, value in file.fields.items():
             listing.columns.setdefault(name, FieldColumn()).append(row, value)
     for column in listing.columns.values():
-        column.fill(len(listing.names))
+        column.fill(len(listing.paths))
     return listing
 
 
@@ -101,18 +101,18 @@ def metadata_file_name(source: Path, pattern: str | None, metadata: str | None) 
     return path.name if path else None
 
 
-def split_into_blocks(settings: CorpusSettings, names: Sequence[str]) -> Iterator[FileBlock]:
+def split_into_blocks(settings: CorpusSettings, paths: Sequence[str]) -> Iterator[FileBlock]:
     """Divide the files of a listing into blocks; read the size and time of each file."""
     source = Path(settings.source)
     number, first, block_bytes, digest = 0, 0, 0, _new_digest(settings)
-    for n, name in enumerate(names):
-        size, modified_ns = _size_and_time(source / name)
+    for n, path in enumerate(paths):
+        size, modified_ns = _size_and_time(source / path)
         if n > first and (n - first == MAX_BLOCK_FILES or block_bytes + size > MAX_BLOCK_BYTES):
-            yield FileBlock(number, first, names[first:n], digest.hexdigest())
+            yield FileBlock(number, first, paths[first:n], digest.hexdigest())
             number, first, block_bytes, digest = number + 1, n, 0, _new_digest(settings)
         block_bytes += size
-        digest.update(f"{name}\0{size}\0{modified_ns}\n".encode("utf-8", "surrogatepass"))
-    yield FileBlock(number, first, names[first:], digest.hexdigest())
+        digest.update(f"{path}\0{size}\0{modified_ns}\n".encode("utf-8", "surrogatepass"))
+    yield FileBlock(number, first, paths[first:], digest.hexdigest())
 
 
 def _new_digest(settings: CorpusSettings) -> "hashlib._Hash":

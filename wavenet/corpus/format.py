@@ -3,7 +3,8 @@
     corpus.json     the header; written last, so a folder without it is incomplete
     shards/*.pcm    samples, 16 bits, little-endian, one recording after the other
     index/*.npy     position, name and fields of each recording: memory-mapped, never parsed
-    parts/*.json    one summary per shard, written after it: the result of each file of its block
+    parts/*.json    the shard summaries, each written after its shard: the result of each file of
+                    its block
     settings.json   the settings of the corpus
     report.json, skipped.txt
                     information for the user
@@ -35,12 +36,13 @@ SHARD_FOLDER, INDEX_FOLDER, SUMMARY_FOLDER = "shards", "index", "parts"
 
 PCM_DTYPE = np.dtype("<i2")
 PCM_SCALE = 32768  # the PCM value of 1.0; the largest PCM value is one less
-# of each recording: index of its file in the listing, its shard, and its position there in samples
+# The index entry of each recording: the index of its file in the listing ("number", a name in the
+# files), its shard, its position there and its length, in samples.
 RECORD_DTYPE = np.dtype(
     [("number", "<i8"), ("shard", "<i4"), ("offset", "<i8"), ("samples", "<i8")]
 )
-FIELD_CODE_DTYPE = np.dtype("<i4")  # index of the value of a field
-NO_VALUE = -1  # the code of a recording without the field
+VALUE_INDEX_DTYPE = np.dtype("<i4")  # index of the value of a field
+NO_VALUE = -1  # the value index of a recording without the field
 
 SHARD_NAME = r"[0-9]{5,8}-[0-9a-f]{12}\.pcm"
 SUMMARY_NAME = r"[0-9]{5,8}\.json"
@@ -133,7 +135,7 @@ class CorpusReport(StrictConfig):
         rates, channels: number of files by sample rate and by channels of the source.
         clipped: names of the first files that are clipped.
         clipped_count: number of all clipped files.
-        silent: fraction of the time in blocks of 10 ms below -60 dB.
+        silent: fraction of the time in blocks of 10 ms below -60 dB (in `ShardSummary`: seconds).
         unreadable: the first messages of `skipped.txt`.
         unreadable_count: number of all messages.
     """
@@ -271,7 +273,10 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
         raise FolderError(f"{path} cannot be written: {os_error_reason(error)}") from None
 
 
-def escape_line(text: str) -> str:
-    """Replace control characters and invalid Unicode; return one line of valid UTF-8."""
+def to_printable_line(text: str) -> str:
+    """Return text as one line of valid UTF-8: each control character becomes "?".
+
+    Invalid Unicode becomes a backslash escape.
+    """
     encodable = text.encode("utf-8", "backslashreplace").decode()
     return re.sub(r"[\x00-\x1f\x7f\u2028\u2029]", "?", encodable)

@@ -20,7 +20,6 @@ from audio_utils.atomic_files import TEMPORARY_PREFIX, atomic_file, os_error_rea
 from wavenet.config import make_config
 from wavenet.corpus.file_listing import FileBlock, FileListing
 from wavenet.corpus.format import (
-    FIELD_CODE_DTYPE,
     HEADER_FILE,
     INDEX_FOLDER,
     RECORD_DTYPE,
@@ -30,6 +29,7 @@ from wavenet.corpus.format import (
     SKIPPED_FILE,
     SUMMARY_FOLDER,
     SUMMARY_NAME,
+    VALUE_INDEX_DTYPE,
     CorpusHeader,
     CorpusReport,
     CorpusSettings,
@@ -37,9 +37,9 @@ from wavenet.corpus.format import (
     ShardSummary,
     TextArray,
     array_path,
-    escape_line,
     read_shard_summary,
     summary_path,
+    to_printable_line,
     write_array,
     write_text,
 )
@@ -67,14 +67,14 @@ class _CorpusTotals:
     channels: Counter[int] = field(default_factory=Counter)
     clipped: list[str] = field(default_factory=list)
     clipped_count: int = 0
-    silent: float = 0.0  # seconds
-    skipped: list[str] = field(default_factory=list)
-    skipped_count: int = 0
+    silent_seconds: float = 0.0
+    unreadable: list[str] = field(default_factory=list)
+    unreadable_count: int = 0
 
-    def add_skipped(self, messages: Sequence[str]) -> None:
-        """Add files or folders that could not be read."""
-        self.skipped = [*self.skipped, *messages][:MAX_LISTED]
-        self.skipped_count += len(messages)
+    def add_unreadable(self, messages: Sequence[str]) -> None:
+        """Add the messages of files or folders that could not be read."""
+        self.unreadable = [*self.unreadable, *messages][:MAX_LISTED]
+        self.unreadable_count += len(messages)
 
     def add_shard(self, block: FileBlock, summary: ShardSummary) -> None:
         """Add the files of a block."""
@@ -89,11 +89,11 @@ class _CorpusTotals:
         self.shards.append(summary.shard)
         self.rates.update(summary.rates)
         self.channels.update(summary.channels)
-        names = [escape_line(block.names[n]) for n in summary.clipped]
+        names = [to_printable_line(block.paths[n]) for n in summary.clipped]
         self.clipped = [*self.clipped, *names][:MAX_LISTED]
         self.clipped_count += summary.clipped_count
-        self.silent += summary.silent
-        self.add_skipped(summary.skipped)
+        self.silent_seconds += summary.silent
+        self.add_unreadable(summary.skipped)
 
     def to_report(self, files: int, seconds: NDArray[np.float64]) -> CorpusReport:
         """Return the report.
@@ -114,9 +114,9 @@ class _CorpusTotals:
             channels=dict(sorted(self.channels.items())),
             clipped=tuple(self.clipped),
             clipped_count=self.clipped_count,
-            silent=self.silent / total,
-            unreadable=tuple(self.skipped),
-            unreadable_count=self.skipped_count,
+            silent=self.silent_seconds / total,
+            unreadable=tuple(self.unreadable),
+            unreadable_count=self.unreadable_count,
         )
 
 
@@ -133,16 +133,16 @@ def write_index(
     records = np.concatenate(totals.records)
     if not len(records):
         raise DataError(
-            f"no file of {settings.source} can be read; the first error: {totals.skipped[0]}"
+            f"no file of {settings.source} can be read; the first error: {totals.unreadable[0]}"
         )
     numbers = records["number"]
-    _write_texts(folder, "names", TextArray.from_texts(listing.names[n] for n in numbers))
+    _write_texts(folder, "names", TextArray.from_texts(listing.paths[n] for n in numbers))
     for n, column in enumerate(listing.columns.values()):
-        codes = np.array(column.codes, FIELD_CODE_DTYPE)[numbers]
-        write_array(array_path(folder, f"field-{n}.codes"), codes)
+        indices = np.array(column.value_indices, VALUE_INDEX_DTYPE)[numbers]
+        write_array(array_path(folder, f"field-{n}.codes"), indices)
         _write_texts(folder, f"field-{n}", TextArray.from_texts(column.values))
     write_array(array_path(folder, "records"), records)
-    report = totals.to_report(len(listing.names), records["samples"] / settings.sample_rate)
+    report = totals.to_report(len(listing.paths), records["samples"] / settings.sample_rate)
     write_text(folder / REPORT_FILE, report.model_dump_json(indent=2) + "\n")
     header = make_config(
         CorpusHeader,
@@ -150,10 +150,10 @@ def write_index(
         sample_rate=settings.sample_rate,
         pattern=settings.pattern,
         metadata=settings.metadata,
-        files=len(listing.names),
+        files=len(listing.paths),
         recordings=len(records),
         samples=int(records["samples"].sum()),
-        fields=tuple(map(escape_line, listing.columns)),
+        fields=tuple(map(to_printable_line, listing.columns)),
         shards=tuple(totals.shards),
     )
     write_text(folder / HEADER_FILE, header.model_dump_json(indent=2) + "\n")
@@ -187,8 +187,8 @@ def _collect_totals(
 ) -> _CorpusTotals:
     """Read all summaries; write all messages to their own file, because there may be many."""
     totals = _CorpusTotals()
-    folder_errors = [escape_line(message) for message in listing.folder_errors]
-    totals.add_skipped(folder_errors)
+    folder_errors = [to_printable_line(message) for message in listing.folder_errors]
+    totals.add_unreadable(folder_errors)
     try:
         # the corpus is incomplete until the header is written again
         (folder / HEADER_FILE).unlink(missing_ok=True)
@@ -197,7 +197,7 @@ def _collect_totals(
             file.writelines(message + "\n" for message in folder_errors)
             for block in blocks:
                 summary = read_shard_summary(folder, block.number, block.digest, verify_hash=False)
-                if summary is None or len(summary.lengths) != len(block.names):
+                if summary is None or len(summary.lengths) != len(block.paths):
                     name = summary_path(folder, block.number)
                     raise FolderError(f"{name} has changed; run the same command again")
                 totals.add_shard(block, summary)

@@ -59,7 +59,7 @@ def prepare_corpus(
     Args:
         source: folder of recordings, searched with its subfolders.
         folder: of the corpus: new, empty, or an earlier corpus.
-        sample_rate: Hz; by default that of the first recording.
+        sample_rate: Hz; by default that of the existing corpus, otherwise of the first recording.
         pattern, metadata: source of the fields, as in `audio_metadata.find_audio_files`.
         workers: number of processes; by default one per core, at most 8.
         overwrite: replace a corpus that has other settings.
@@ -90,8 +90,8 @@ def prepare_corpus(
         if before is not None:
             _check_same_settings(folder, before, settings)
         _prepare_folder(folder, settings, is_new=before is None)
-        blocks = list(split_into_blocks(settings, listing.names))
-        with open_progress(len(listing.names)) as progress:
+        blocks = list(split_into_blocks(settings, listing.paths))
+        with open_progress(len(listing.paths)) as progress:
             write_shards(folder, settings, blocks, workers or _default_workers(), progress)
         return write_index(folder, settings, listing, blocks)
 
@@ -134,7 +134,11 @@ def _check_same_settings(folder: Path, before: CorpusSettings, settings: CorpusS
 
 
 def _prepare_folder(folder: Path, settings: CorpusSettings, is_new: bool) -> None:
-    """Create the subfolders; remove incomplete files; if the corpus is new, remove the old one."""
+    """Create the subfolders; remove incomplete files.
+
+    Args:
+        is_new: first remove what an earlier corpus left; then write the settings.
+    """
     clean_folder(folder, remove_corpus=is_new)
     try:
         for name in (SHARD_FOLDER, SUMMARY_FOLDER, INDEX_FOLDER):
@@ -149,7 +153,7 @@ def _prepare_folder(folder: Path, settings: CorpusSettings, is_new: bool) -> Non
 
 def _first_rate(source: Path, listing: FileListing) -> int:
     """Return the sample rate of the first recording that can be read."""
-    for name in listing.names:
+    for name in listing.paths:
         path = source / name
         try:
             # only regular files: opening a pipe would block

@@ -1,7 +1,7 @@
 """Read a prepared corpus through memory maps.
 
 Input: a folder. Output: recordings, by their index. No samples are kept in memory, so the memory
-does not grow with the hours of the corpus. Called by training, and by reports on a corpus.
+does not grow with the duration of the corpus. Called by training, and by reports on a corpus.
 """
 
 import mmap
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from audio_utils.atomic_files import os_error_reason
 from wavenet.config import parse_config
 from wavenet.corpus.format import (
-    FIELD_CODE_DTYPE,
     HEADER_FILE,
     PCM_DTYPE,
     PCM_SCALE,
     RECORD_DTYPE,
     SETTINGS_FILE,
     SHARD_FOLDER,
+    VALUE_INDEX_DTYPE,
     CorpusHeader,
     TextArray,
     array_path,
@@ -37,7 +37,7 @@ class Corpus:
     Attributes:
         folder: of the corpus.
         header: its header.
-        records: (recordings,) of `format.RECORD_DTYPE`.
+        records: (recordings,) of `format.RECORD_DTYPE`, the index entry of each recording.
         names: path of each recording, relative to the source folder.
 
     Args:
@@ -54,7 +54,7 @@ class Corpus:
         self.names = self._load_texts("names", self.header.recordings)
         self._columns = {
             name: (
-                self._load_array(f"field-{n}.codes", FIELD_CODE_DTYPE, self.header.recordings),
+                self._load_array(f"field-{n}.codes", VALUE_INDEX_DTYPE, self.header.recordings),
                 self._load_texts(f"field-{n}"),
             )
             for n, name in enumerate(self.header.fields)

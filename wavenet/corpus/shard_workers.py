@@ -1,8 +1,9 @@
 """Write the shards of a corpus with worker processes; skip a file that crashes them.
 
 Input: blocks, each a task of a worker pool. Output: shards and summaries, which `shard_writer`
-writes. A worker reports each file before it reads it, so the file that crashed it is known. The
-block is then retried, and a file that crashed two workers is skipped. Called by `prepare`.
+writes. A worker reports each file before reading it: the last reported file is the one that crashed
+the worker. The block is then retried, and a file that crashed two workers is skipped. Called by
+`prepare`.
 """
 
 import multiprocessing
@@ -78,9 +79,9 @@ class ShardQueue(TaskQueue[ShardTask]):
 
     def finish_task(self, task: ShardTask, result: None) -> None:
         """Count the remaining files of a block."""
-        self._progress.advance(len(task.block.names) - task.files_done)
+        self._progress.advance(len(task.block.paths) - task.files_done)
 
-    def should_retry(self, task: ShardTask, crashes: int) -> bool:
+    def handle_crash(self, task: ShardTask, crashes: int) -> bool:
         """Record the file that the worker was reading, and return True.
 
         Raises:
@@ -117,11 +118,11 @@ def write_shards(
     scheduler = TaskScheduler(ShardQueue(blocks, progress), progress)
     # spawned, not forked: a worker needs little memory without the libraries of this process
     context = multiprocessing.get_context("spawn")
-    pool = WorkerPool(scheduler, context, serve_shards, (folder, settings))
+    pool = WorkerPool(scheduler, context, shard_worker_main, (folder, settings))
     pool.run(min(workers, len(blocks)))
 
 
-def serve_shards(pipe: Connection, folder: Path, settings: CorpusSettings) -> None:
+def shard_worker_main(pipe: Connection, folder: Path, settings: CorpusSettings) -> None:
     """Write shards in a worker process until the pool releases it."""
     # imported here, because only workers need the decoders
     from wavenet.corpus.shard_writer import write_shard

@@ -1,7 +1,7 @@
 """Write the shard of a block: the 16-bit samples of its recordings in one file.
 
 Input: a block. Output: a shard and its summary, each complete or absent. The summary is written
-last, so its shard exists if it exists. Called by `shard_workers`, in worker processes.
+last: if there is a summary, its shard is complete. Called by `shard_workers`, in worker processes.
 """
 
 import hashlib
@@ -25,9 +25,9 @@ from wavenet.corpus.format import (
     CorpusSettings,
     CorpusShard,
     ShardSummary,
-    escape_line,
     read_shard_summary,
     summary_path,
+    to_printable_line,
     write_text,
 )
 from wavenet.errors import FolderError
@@ -51,7 +51,7 @@ class _BlockStatistics:
     def add_skipped(self, message: str) -> None:
         """Add a file that cannot be read."""
         self.lengths.append(0)
-        self.skipped.append(escape_line(message))
+        self.skipped.append(to_printable_line(message))
 
     def add_recording(self, recording: DecodedAudio) -> None:
         """Add a file that was read."""
@@ -85,10 +85,10 @@ def write_shard(
     path = folder / SHARD_FOLDER / f"{block.number:05d}-{block.digest[:12]}.pcm"
     digest, statistics = hashlib.sha256(), _BlockStatistics()
     try:
-        # the corpus is incomplete without its header
+        # remove the header first: until it is written again, the corpus counts as incomplete
         (folder / HEADER_FILE).unlink(missing_ok=True)
         with atomic_file(path) as temporary, temporary.open("wb") as file:
-            for n, name in enumerate(block.names):
+            for n, name in enumerate(block.paths):
                 on_file(n)
                 pcm = _read_pcm(Path(settings.source, name), settings, statistics, n in crashing)
                 digest.update(pcm)
@@ -126,7 +126,7 @@ def _read_pcm(
     """Return the bytes of a file for its shard, or b"" if it cannot be read."""
     if is_crashing:
         statistics.add_skipped(
-            f"{path} crashed its reader process twice; the file is damaged or too large."
+            f"{path} crashed two worker processes; the file is damaged or too large."
         )
         return b""
     try:

@@ -124,7 +124,7 @@ def evaluate_vocoder(
                 ),
             }
             on_resynthesis(recording, waveforms)
-            pitch = metrics.pitch_contour(reference, sample_rate)
+            pitch = metrics.speech_f0(reference, sample_rate)
             for method in METHODS:
                 yield compute_metrics(recording, method, waveforms[method], sample_rate, pitch)
 
@@ -181,7 +181,7 @@ def compute_metrics(
             return None
 
     def pitch_error(reference: Tensor, estimate: Tensor, rate: int) -> float:
-        return metrics.pitch_error(reference_pitch, metrics.pitch_contour(estimate, rate))
+        return metrics.f0_frame_error(reference_pitch, metrics.speech_f0(estimate, rate))
 
     return ResynthesisMetrics(
         recording.group,

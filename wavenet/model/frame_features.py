@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from audio_utils.errors import AudioError
-from audio_utils.features import FeatureConfig, log_mel, mfcc, pitch, rms_level
+from audio_utils.features import FeatureConfig, f0, log_mel, mfcc, rms_level
 from wavenet.errors import ConditionError
 from wavenet.model.conditioning import ConditionValue
 from wavenet.model.conditions import (
@@ -112,7 +112,7 @@ def compute_condition_frames(
                 level = rms_level(waveform, condition.win_length, hop)
                 frames = ((level - LOUDNESS_MIDDLE) / LOUDNESS_SPAN)[None]
             case PitchCondition():
-                hertz = pitch(waveform, sample_rate, hop, condition.f_min, condition.f_max)
+                hertz = f0(waveform, sample_rate, hop, condition.f_min, condition.f_max)
                 voiced = hertz > 0
                 octaves = (hertz.clamp(min=1) / PITCH_REFERENCE).log2()
                 frames = torch.stack([octaves * voiced, voiced.to(octaves.dtype)])

@@ -1,4 +1,4 @@
-"""Training of a checkpoint on a folder of audio.
+"""Training of a model on a folder of audio; the result is a checkpoint.
 
 The files in the order in which data flows:
 
@@ -8,7 +8,7 @@ The files in the order in which data flows:
 - `batches`, `prefetch`: clips -> batches of codes, on the device of the step.
 - `nll`, `fused_blocks`, `cpu_loss`: model and batch -> loss.
 - `task`: all of that behind one protocol, for `loop`.
-- `muon`, `schedule`, `state`: the values that a step updates.
+- `muon`, `schedule`, `state`: optimizer, learning rate, and the state that a step updates.
 - `loop`, `distributed`, `step_metrics`: the steps, in one or several processes.
 - `snapshots`, `model_card`, `progress_report`: the files and messages of a run.
 - `warm_worker`, `run_process`, `run_status`, `metrics_history`: runs as processes, for the studio.

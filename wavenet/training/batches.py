@@ -179,14 +179,15 @@ def draw_dropped_conditions(model: ModelConfig, rng: np.random.Generator) -> set
 
 
 def draw_code_noise(samples: int, max_deviation: float, rng: np.random.Generator) -> Tensor:
-    """Draw noise for the input codes of a clip: normal, its deviation drawn from 0 to the maximum.
+    """Draw normal noise for the input codes of a clip.
 
-    A model that was trained on recordings only continues its own small errors as if they were
-    signal. A model that was trained with such errors in its input ignores them. After FFTNet (Jin
-    et al., ICASSP 2018, section 2.3), which adds noise of one fixed deviation.
+    Its standard deviation is drawn uniformly from 0 to `max_deviation`. A model that was trained
+    without noise continues its own small errors as if they were signal. A model that was trained
+    with such errors in its input ignores them.
 
     Returns:
         (samples,) int64.
+    Source: Jin et al., FFTNet, ICASSP 2018, section 2.3; there with one fixed deviation.
     """
     deviation = rng.uniform(0, max_deviation)
     return torch.from_numpy(np.rint(deviation * rng.standard_normal(samples)).astype(np.int64))
@@ -205,7 +206,8 @@ def collate(
     Args:
         clips: of any length.
         codec: of the codes.
-        model: its conditions; condition frames fit without a remainder.
+        model: its conditions; the length becomes a multiple of its condition hop, as the frames
+            need.
         gains: factor per clip; lowered if the clip would exceed full scale.
         dropped: per clip, the names of conditions that are dropped.
         noises: per clip, noise (samples,) that is added to its input codes.

@@ -24,12 +24,13 @@ from wavenet.training.recipe import DataConfig
 from wavenet.training.segmentation import (
     SegmentBounds,
     TrainingClip,
-    max_targets,
+    max_clip_targets,
     segment_bounds,
     split_point,
 )
 
-# Recordings whose frames are cached: the segments of a long recording need them one after another.
+# Recordings whose frames are cached. This helps only callers that read the segments of a long
+# recording in order, such as preview clips: training and validation read clips in shuffled order.
 CACHED_RECORDINGS = 16
 
 
@@ -39,12 +40,12 @@ class CorpusRecordings:
     Attributes:
         corpus: source of the samples.
         model: its conditions and its receptive field.
-        longest: most targets of a clip.
+        max_targets: maximum number of targets of a clip.
         frame_features: recording index -> frames (F, columns), cached.
     """
 
-    def __init__(self, corpus: Corpus, model: ModelConfig, longest: int):
-        self.corpus, self.model, self.longest = corpus, model, longest
+    def __init__(self, corpus: Corpus, model: ModelConfig, max_targets: int):
+        self.corpus, self.model, self.max_targets = corpus, model, max_targets
         self.frame_features = lru_cache(CACHED_RECORDINGS)(self._compute_frames)
 
     def _compute_frames(self, index: int) -> Tensor:
@@ -68,7 +69,7 @@ class CorpusClip(TrainingClip):
         self._recordings: CorpusRecordings
         self._recording: int
         self._bounds: SegmentBounds
-        bounds = segment_bounds(samples, recordings.longest, recordings.model, segment)
+        bounds = segment_bounds(samples, recordings.max_targets, recordings.model, segment)
         # the parent is frozen; its other fields are the properties below
         vars(self).update(
             _recordings=recordings,
@@ -150,9 +151,9 @@ def open_corpus_clips(
     """
     corpus = Corpus(folder)
     _check_corpus(data, corpus, sample_rate, model)
-    recordings = CorpusRecordings(corpus, model, max_targets(data, sample_rate))
+    recordings = CorpusRecordings(corpus, model, max_clip_targets(data, sample_rate))
     recordings.frame_features(0)  # settings that fail for one recording fail for all
-    segments = -(-corpus.records["samples"] // recordings.longest)
+    segments = -(-corpus.records["samples"] // recordings.max_targets)
     train_segments = np.zeros(len(corpus), np.int64)
     is_test = np.zeros(len(corpus), bool)
     for n, (file_index, count) in enumerate(

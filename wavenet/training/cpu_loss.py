@@ -1,4 +1,4 @@
-"""The loss of a batch and its gradient on a CPU, for a WaveNet: clip by clip, several at a time.
+"""The loss of a batch and its gradient on a CPU, for a WaveNet: clips in parallel, each alone.
 
 Input: a batch of codes and its conditioning. Output: nats, with gradients. Clips do not depend on
 each other. One thread per clip is faster than all threads on one matrix product: threads do not
@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from wavenet.model.conditioning import Conditioning
 from wavenet.model.wavenet import WaveNet
-from wavenet.training.fused_blocks import cast_blocks, gated_output
+from wavenet.training.fused_blocks import cast_blocks, fused_hidden_states
 from wavenet.training.nll import sum_nll
 
 # Clip lengths are rounded up to a multiple of this: the first product of each new size is slow.
@@ -77,7 +77,8 @@ def clipwise_nll(
     blocks = cast_blocks(model, torch.get_autocast_dtype("cpu") if bf16 else full_dtype)
     parameters = [p for p in model.parameters() if p.requires_grad]
     needs_grad = torch.is_grad_enabled() and bool(parameters)
-    # the output layers run from the first target to the last, rounded out to a multiple of samples
+    # The output layers are computed from the first target to the last only; both ends are extended
+    # to multiples of `SAMPLE_MULTIPLE`.
     pad = -codes.shape[1] % SAMPLE_MULTIPLE
     codes, input_codes, mask = (F.pad(x, (0, pad)) for x in (codes, input_codes, mask))
     has_targets = mask.unflatten(1, (-1, SAMPLE_MULTIPLE)).any(2)
@@ -90,7 +91,7 @@ def clipwise_nll(
         # no cache: another thread could free the weights that this thread has cast
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=bf16, cache_enabled=False)
         with torch.set_grad_enabled(needs_grad), autocast:
-            gated = gated_output(
+            gated = fused_hidden_states(
                 model, blocks, input_codes[n, :end], conditioning.select([n]), int(start[n])
             )
             params = model.output_params(gated[begin:] if begin else gated)
@@ -104,25 +105,27 @@ def clipwise_nll(
 
 
 def _compute_clips(clip_loss: ClipLoss, clips: int) -> list[tuple[Tensor, Gradients]]:
-    """Compute the clips in groups, in parallel: one clip per thread.
+    """Compute as many clips in parallel as torch has threads, one clip per thread.
 
-    If the last group has fewer clips than torch has threads, each of its clips has several threads.
+    If fewer clips are left at the end, the threads are divided equally among them, rounded down.
     """
     threads = torch.get_num_threads()
     results: list[tuple[Tensor, Gradients]] = []
     for first in range(0, clips, threads):
-        group = range(first, min(clips, first + threads))
-        if len(group) == 1:
+        parallel = range(first, min(clips, first + threads))
+        if len(parallel) == 1:
             results.append(clip_loss(first))
             continue
 
-        def in_thread(n: int, own_threads: int = threads // len(group)) -> tuple[Tensor, Gradients]:
+        def in_thread(
+            n: int, own_threads: int = threads // len(parallel)
+        ) -> tuple[Tensor, Gradients]:
             torch.set_num_threads(own_threads)  # of this thread
             return clip_loss(n)
 
         try:
-            with ThreadPoolExecutor(len(group)) as pool:
-                results += pool.map(in_thread, group)
+            with ThreadPoolExecutor(len(parallel)) as pool:
+                results += pool.map(in_thread, parallel)
         finally:
             torch.set_num_threads(threads)  # of threads started later
     return results

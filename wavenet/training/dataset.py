@@ -31,7 +31,7 @@ from wavenet.training.recipe import DataConfig
 from wavenet.training.segmentation import (
     TrainingClip,
     count_segments,
-    max_targets,
+    max_clip_targets,
     segment_bounds,
     split_point,
 )
@@ -116,30 +116,30 @@ def _read_clips(
     )
     fields: dict[str, ConditionValue] = {**entry.fields}
     fields |= _read_arrays(entry.path, model.globals)
-    longest = max_targets(data, sample_rate)
-    return cut_recording(waveform, fields, longest, model, entry.path.name, frames)
+    max_targets = max_clip_targets(data, sample_rate)
+    return cut_recording(waveform, fields, max_targets, model, entry.path.name, frames)
 
 
 def cut_recording(
     waveform: Tensor,
     fields: dict[str, ConditionValue],
-    longest: int,
+    max_targets: int,
     model: ModelConfig,
     source: str,
     frame_features: Tensor,
 ) -> list[TrainingClip]:
-    """Cut a recording into clips of at most `longest` targets, each after its own context.
+    """Cut a recording into clips of at most `max_targets` targets, each after its own context.
 
     Args:
         waveform: (T,) float32; fields, source: as in `TrainingClip`.
-        longest: most targets of a clip.
+        max_targets: maximum number of targets of a clip.
         model: its receptive field and its conditions.
         frame_features: (F, columns) of the whole recording.
     """
     samples = waveform.shape[0]
     clips = []
-    for index in range(count_segments(samples, longest)):
-        start, end, context, first, last = segment_bounds(samples, longest, model, index)
+    for index in range(count_segments(samples, max_targets)):
+        start, end, context, first, last = segment_bounds(samples, max_targets, model, index)
         frames = frame_features[first:last]
         clips.append(
             TrainingClip(

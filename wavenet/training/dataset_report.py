@@ -26,14 +26,14 @@ class DatasetReport:
 
     Attributes:
         files: number of recordings; with a pattern, of those whose names match it.
-        format: source of the fields; None if there are no fields.
+        field_source: the metadata file, or "file names"; None if there are no fields.
         fields: by name, the values that occur, sorted.
         done: files read so far; readable: of these, those that training can use.
         seconds: of all readable ones together.
         shortest, median, longest: seconds; None while nothing was readable.
         rates: Hz -> files.
         channels: number -> files.
-        clipped: names of the first files with `CLIPPED_RUN` or more neighbouring samples at full
+        clipped: names of the first files with `MIN_CLIPPED_RUN` or more consecutive samples at full
             scale, after mixing to one channel, as in training.
         clipped_count: number of all such files.
         silent: fraction of the time in blocks of 10 ms whose RMS is below -60 dB re full scale.
@@ -42,7 +42,7 @@ class DatasetReport:
     """
 
     files: int
-    format: str | None = None
+    field_source: str | None = None
     fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
     done: int = 0
     readable: int = 0
@@ -93,7 +93,7 @@ def _report_of_corpus(folder: Path, pattern: str | None, metadata: str | None) -
     header, report = corpus.header, read_corpus_report(folder)
     source = "file names" if header.pattern else header.metadata
     return DatasetReport(
-        format=source, fields=corpus.field_values, done=report.files, **dict(report)
+        field_source=source, fields=corpus.field_values, done=report.files, **dict(report)
     )
 
 
@@ -140,12 +140,13 @@ def _scan_files(
 
 
 def guess_pattern(names: Sequence[str]) -> str | None:
-    """Suggest a pattern of fields for file names of one shape, such as "{field1}_{field2}".
+    """Suggest a pattern of fields, such as "{field1}_{field2}".
 
     Args:
         names: of files, with or without suffix.
     Returns:
-        None if the names differ in shape, or if no part of them distinguishes groups of files.
+        None if the names have different sequences of separators, or if no part has a value that
+        several, but not all, files share.
     """
     stems = [PurePath(name).stem if is_audio_name(name) else name for name in names]
     for separators in ("_-", "_", "-"):

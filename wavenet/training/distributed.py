@@ -24,8 +24,9 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-# torch imports this module lazily, when a process group exists. Its functions then refer to the
-# group for ever: the group's threads outlive the interpreter, and sometimes crash the process.
+# Imported here, before a process group exists. If it is imported later (torch does that when it
+# needs it), its functions keep a reference to the group, whose threads then outlive the interpreter
+# and sometimes crash the process.
 import torch.distributed.nn
 from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
@@ -36,7 +37,7 @@ from wavenet.devices import AUTO, choose_device
 from wavenet.errors import ConfigError, TrainingError, WaveNetError
 
 # Longer than any expected wait for one process, such as for a snapshot on a slow disk or for a
-# sample clip; short enough to notice a process that hangs.
+# preview clip; short enough to notice a process that hangs.
 TIMEOUT = timedelta(minutes=10)
 _TORCHRUN_VARIABLES = {
     *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
@@ -47,12 +48,14 @@ _LOOPBACK_INTERFACES = ("lo", "lo0")
 
 @dataclass(frozen=True)
 class Ranks:
-    """The rank of this process in a training, and its communication; by default a single process.
+    """The ranks of a training, as this one sees them: its number, their count, communication.
+
+    By default a single process.
 
     Attributes:
         rank: of this process, counted from 0.
         world_size: number of processes.
-        local_rank, local_world_size: the same on this machine.
+        local_rank, local_world_size: rank and number of processes, counted on this machine only.
         store: key-value store that all processes share; None for a single process.
     """
 
@@ -64,7 +67,7 @@ class Ranks:
 
     @property
     def max_wait_seconds(self) -> float:
-        """The longest time in seconds that the others may wait for one process."""
+        """Half of the timeout, as a margin: seconds that the others may wait for one process."""
         return TIMEOUT.total_seconds() / 2
 
     @property
@@ -105,7 +108,7 @@ class Ranks:
                     dist.broadcast(tensor, 0)
 
     def check_identical(self, content: str) -> None:
-        """Check that all processes have the same recipe and recordings.
+        """Check that a text is equal in all processes, such as the fingerprint of a task.
 
         Raises:
             TrainingError: they differ.
@@ -163,8 +166,11 @@ class Ranks:
         """Return whether processes that this torchrun started earlier have started the run."""
         return self.store is not None and self.store.underlying_store.check(["wavenet/started"])
 
-    def is_first_error(self) -> bool:
-        """Return whether this process is the first with an error; the others' errors follow."""
+    def claim_first_error(self) -> bool:
+        """Count an error of this process; return whether it is the first of all processes.
+
+        The errors of the other processes are its consequence.
+        """
         with suppress(RuntimeError):  # torchrun itself has ended
             return self.store is None or self.store.add("wavenet/errors", 1) == 1
         return True
@@ -190,7 +196,7 @@ def init_ranks() -> Iterator[Ranks]:
     try:
         yield ranks
     except (WaveNetError, AudioError) as error:
-        if not ranks.is_first_error():
+        if not ranks.claim_first_error():
             raise SystemExit(1) from None
         _write_torchrun_error(str(error))
         raise
@@ -246,7 +252,7 @@ def _agree_on_prefix(store: Store, rank: int, world_size: int) -> str:
 
 @contextmanager
 def _peer_errors() -> Iterator[None]:
-    """Turn torch's error after another process has ended into a TrainingError of one sentence."""
+    """Convert the error that torch raises if another process has ended to a TrainingError."""
     try:
         yield
     except (torch.OutOfMemoryError, torch.AcceleratorError):
@@ -264,9 +270,9 @@ def _peer_errors() -> Iterator[None]:
         )
         advice = "start the same command again with --resume"
         if restarts < max_restarts:
-            advice = "torchrun now starts it again"
+            advice = "torchrun now restarts the training"
         raise TrainingError(
-            f"another process of this training {event}; the saved steps are kept: {advice}"
+            f"another process of this training {event}; the snapshots are kept; {advice}"
         ) from None
 
 

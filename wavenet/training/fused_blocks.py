@@ -25,22 +25,22 @@ class BlockWeights(NamedTuple):
 
     Attributes:
         weight, bias: of the convolution; residual, residual_bias: None in the last block.
-        taps: for each tap except the newest, its delay in samples and its columns of `weight`.
+        past_taps: for each past tap, its delay in samples and its columns of `weight`.
     """
 
     weight: Tensor
     bias: Tensor
     residual: Tensor | None
     residual_bias: Tensor | None
-    taps: list[tuple[int, slice]]
+    past_taps: list[tuple[int, slice]]
 
 
 class _FusedBlocks(torch.autograd.Function):
     """x (T, R) and biases (L, T, 2 G) or None -> gated outputs of all layers (T, L * G).
 
     `weights` are the parameters of the blocks, four per block; they receive the gradients. Tensors
-    saved for the backward pass have the dtype of the blocks; x, and all gradients except that of
-    the biases, have the dtype of x.
+    saved for the backward pass have the dtype of the blocks. The residual stream and all gradients
+    except that of the biases have the dtype of x.
     """
 
     @staticmethod
@@ -62,7 +62,7 @@ class _FusedBlocks(torch.autograd.Function):
             inputs[:past] = 0  # zeros before the clip
             inputs[past:] = x
             ab = torch.addmm(block.bias, inputs[past:], block.weight[:, -channels:].t())
-            for delay, columns in block.taps:
+            for delay, columns in block.past_taps:
                 if delay < samples:
                     old = inputs[past - delay : past - delay + samples]
                     ab.addmm_(old, block.weight[:, columns].t())
@@ -108,7 +108,7 @@ class _FusedBlocks(torch.autograd.Function):
             d_weight = torch.zeros_like(block.weight)
             torch.mm(d_ab.t(), inputs[past:], out=d_weight[:, -channels:])
             d_inputs = d_ab @ block.weight[:, -channels:]
-            for delay, columns in block.taps:
+            for delay, columns in block.past_taps:
                 if delay < samples:
                     old = inputs[past - delay : past - delay + samples]
                     torch.mm(d_ab.t(), old, out=d_weight[:, columns])
@@ -124,7 +124,7 @@ def cast_blocks(model: WaveNet, dtype: torch.dtype) -> list[BlockWeights]:
     return [_cast_block(block, dtype) for block in model.blocks]
 
 
-def gated_output(
+def fused_hidden_states(
     model: WaveNet,
     blocks: list[BlockWeights],
     codes: Tensor,
@@ -163,17 +163,18 @@ def _block_parameters(block: ResidualBlock) -> list[Tensor | None]:
 def _cast_block(block: ResidualBlock, dtype: torch.dtype) -> BlockWeights:
     conv, channels = block.conv, block.conv.linear.in_features // block.conv.kernel_size
     cast: list[Any] = [w if w is None else w.detach().to(dtype) for w in _block_parameters(block)]
-    taps = [
+    past_taps = [
         ((conv.kernel_size - 1 - k) * conv.dilation, slice(k * channels, (k + 1) * channels))
         for k in range(conv.kernel_size - 1)
     ]
     weight, bias, residual, residual_bias = cast
-    return BlockWeights(weight, bias, residual, residual_bias, taps)
+    return BlockWeights(weight, bias, residual, residual_bias, past_taps)
 
 
 def _longest_delay(blocks: list[BlockWeights], samples: int) -> int:
-    """Return the longest delay of a tap that is shorter than the clip."""
-    return max((delay for block in blocks for delay, _ in block.taps if delay < samples), default=0)
+    """Return the longest tap delay below the length of the clip."""
+    delays = (delay for block in blocks for delay, _ in block.past_taps)
+    return max((delay for delay in delays if delay < samples), default=0)
 
 
 def _gate_backward(dz: Tensor, ab: Tensor, scratch: Tensor, out: Tensor) -> None:

@@ -49,7 +49,7 @@ def train(
         folder: of this run.
         resume: continue from the newest `step-N/`.
         on_record: called with a record per step, which has `bits_per_sample` after a validation; on
-            a GPU up to one step late.
+            a GPU with a lag of up to one step.
         should_stop: called after every step, in every process; true in one process stops all.
         device: of the model; by default a GPU if available.
         ranks: the processes that train together.
@@ -60,7 +60,7 @@ def train(
         DeviceError: the device is lost or its memory is too small; the folder stays as it is.
     """
     device = device or choose_device()
-    advice = "continue from the last saved step with --resume, or there with --device cpu"
+    advice = "resume with --resume; if the GPU fails again, use --resume --device cpu"
     memory = "lower samples_per_step in the recipe, or use --device cpu"
     with lock_folder(folder) if ranks.is_main else nullcontext(), device_errors(advice, memory):
         state = make_state(task, device)
@@ -115,7 +115,11 @@ def _run_steps(
     should_stop: Callable[[], bool],
     ranks: Ranks,
 ) -> Iterator[tuple[list[dict[str, Any]], StepActions]]:
-    """Do the steps up to the last; yield after each its records and actions."""
+    """Do the steps up to the last.
+
+    After each step, yield the records that are complete (on a GPU those of an earlier step, or
+    none), and the actions of the step.
+    """
     settings = task.settings
     start, samples, is_last = time.perf_counter(), 0, state.step >= settings.steps
     while not is_last:
@@ -157,7 +161,10 @@ def validate_and_keep_best(
 
 
 def train_step(
-    task: TrainingTask, state: TrainState, step: MicroBatches[Any], ranks: Ranks = SINGLE_RANK
+    task: TrainingTask,
+    state: TrainState,
+    micro_batches: MicroBatches[Any],
+    ranks: Ranks = SINGLE_RANK,
 ) -> StepResult:
     """Do one step; the weights change only if loss and gradient are finite.
 
@@ -166,7 +173,7 @@ def train_step(
     the error.
 
     Args:
-        step: the micro-batches of this process.
+        micro_batches: of this process.
     Raises:
         TrainingError: on a CPU, loss or gradient is not finite.
     """
@@ -176,10 +183,12 @@ def train_step(
     bf16 = uses_bf16(settings.precision, device)
     state.model.zero_grad(set_to_none=True)
     loss = torch.zeros((), device=device)
-    for batch in step.batches:
+    for batch in micro_batches.batches:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             # all targets of the step have the same weight, in all micro-batches
-            batch_loss = task.loss(state.model, batch) * (batch.targets / step.step_targets)
+            batch_loss = task.loss(state.model, batch) * (
+                batch.targets / micro_batches.step_targets
+            )
         batch_loss.backward()
         loss += batch_loss.detach()
     if ranks.world_size > 1:
@@ -200,5 +209,5 @@ def train_step(
         optimizer.step()
     state.step += 1
     update_ema(state, settings.ema_decay)
-    record = {"step": state.step, "learning_rate": rate, "samples": step.step_targets}
+    record = {"step": state.step, "learning_rate": rate, "samples": micro_batches.step_targets}
     return StepResult(record, values)

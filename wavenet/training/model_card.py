@@ -24,7 +24,7 @@ tags: [audio, {architecture}]
 # {name}
 
 A model trained with WaveNet Studio. Before you publish it, add the notices that the licence of the
-data requires, the names of the speakers, and that they agreed.
+data requires, the names of the speakers, and a statement that they agreed.
 
 | | |
 |---|---|
@@ -51,14 +51,14 @@ def write_card(
     dataset: Dataset,
     steps: int,
     best_bits: float,
-    start: Checkpoint | None = None,
+    initial_checkpoint: Checkpoint | None = None,
 ) -> None:
     """Write the card, unless a person has edited it or there are no weights.
 
     Args:
         folder: of the checkpoint.
         best_bits: bits per sample on the held-out clips; infinite if there were none.
-        start: its weights were the initial ones.
+        initial_checkpoint: its weights were the initial ones.
     """
     card = folder / CARD
     if not (folder / WEIGHTS).exists():
@@ -85,7 +85,11 @@ def write_card(
         speeds=speeds,
         minutes=sum(c.samples - c.context for c in dataset.train) / rate / 60,
         steps=steps,
-        origin=f", from the weights of `{start.config.name}`" if start else "",
+        origin=(
+            f", from the weights of `{initial_checkpoint.config.name}`"
+            if initial_checkpoint
+            else ""
+        ),
         held=len(dataset.validation),
         score=f"{best_bits:.4f} bits per sample" if dataset.validation else "none",
         folder=folder,

@@ -2,8 +2,9 @@
 
 The momentum of a matrix is replaced by the nearest matrix with orthonormal rows or columns, which a
 few matrix products approximate. Matrices of one shape are processed together: a model has dozens of
-small ones, and the interpreter would dominate if they were processed one by one (`torch.optim.Muon`
-is three times slower here; a test checks that the results agree). Called by `state`.
+small ones, and the time of the Python interpreter would dominate if they were processed one by one
+(`torch.optim.Muon` is three times slower here; a test checks that the results agree). Called by
+`state`.
 
 Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the step size
 that suits AdamW's learning rates: Liu et al. 2025, "Muon is scalable for LLM training", section
@@ -21,7 +22,8 @@ from torch.optim import Optimizer
 MOMENTUM = 0.95
 # of an odd polynomial that moves singular values from 0..1 to about 1, and how often it is applied
 COEFFICIENTS, ITERATIONS = (3.4445, -4.7750, 2.0315), 5
-ADAMW_RMS = 0.2  # usual root mean square of AdamW's updates, in learning rates
+# Usual root mean square of AdamW's updates, as a multiple of the learning rate.
+ADAMW_RMS = 0.2
 
 
 class Muon(Optimizer):
@@ -33,7 +35,8 @@ class Muon(Optimizer):
     Args:
         params: matrices.
         lr: learning rate; similar to AdamW's.
-        weight_decay: fraction of a weight that a step subtracts, in learning rates.
+        weight_decay: fraction of a weight that a step subtracts, as a multiple of the learning
+            rate.
         dtype: of the matrix products.
     """
 

@@ -1,7 +1,7 @@
 """Batches on the device of the training step, prepared in advance.
 
-Input: the micro-batches of `batches`. Output: the same micro-batches in the same order, as
-`DeviceBatch`. For a GPU, a thread collates the next batches into pinned memory, so that they are
+Input: the micro-batches of `training_batches`. Output: the same micro-batches in the same order, as
+`EncodedBatch`. For a GPU, a thread collates the next batches into pinned memory, so that they are
 copied while the GPU computes and the step does not wait. On a CPU nothing is prefetched: the step
 needs all cores. Called by `task`.
 """
@@ -23,8 +23,8 @@ PREFETCHED_STEPS = 2  # steps whose batches are collated before they are request
 
 
 @dataclass(frozen=True)
-class DeviceBatch:
-    """A batch whose tensors are on the device of the training step.
+class EncodedBatch:
+    """A batch with encoded conditions: on the CPU at first, later on the device of the step.
 
     Attributes:
         codes: (B, T) int64; mask: (B, T) bool, true where a sample is a target.
@@ -41,7 +41,7 @@ class DeviceBatch:
     targets: int
     input_codes: Tensor | None = None
 
-    def to(self, device: torch.device) -> "DeviceBatch":
+    def to(self, device: torch.device) -> "EncodedBatch":
         """Copy to a device; from pinned memory, without waiting."""
 
         def move(tensor: Tensor) -> Tensor:
@@ -49,11 +49,11 @@ class DeviceBatch:
 
         return self._mapped(move)
 
-    def pinned(self) -> "DeviceBatch":
+    def pinned(self) -> "EncodedBatch":
         """Copy to pinned memory, from which a GPU can copy without the CPU."""
         return self._mapped(Tensor.pin_memory)
 
-    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "DeviceBatch":
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "EncodedBatch":
         return replace(
             self,
             codes=change(self.codes),
@@ -63,7 +63,7 @@ class DeviceBatch:
         )
 
 
-def make_device_batch(batch: Batch, model: AutoregressiveModel[Any]) -> DeviceBatch:
+def encode_batch(batch: Batch, model: AutoregressiveModel[Any]) -> EncodedBatch:
     """Encode the conditions of a batch; all tensors stay on the CPU.
 
     Args:
@@ -81,36 +81,37 @@ def make_device_batch(batch: Batch, model: AutoregressiveModel[Any]) -> DeviceBa
         torch.device("cpu"),
     )
     targets = int(batch.mask.sum())
-    return DeviceBatch(
+    return EncodedBatch(
         batch.codes, batch.mask, batch.start, conditioning, targets, batch.input_codes
     )
 
 
 def prefetch_batches(
     steps: Iterator[MicroBatches[Batch]], model: AutoregressiveModel[Any], device: torch.device
-) -> Generator[MicroBatches[DeviceBatch], None, None]:
+) -> Generator[MicroBatches[EncodedBatch], None, None]:
     """Yield the micro-batches of each step on a device; closing the generator ends its thread.
 
     Raises:
-        DataError, ConditionError: as `batches` and `make_device_batch`, when the step is requested.
+        DataError, ConditionError: as `training_batches` and `encode_batch`; raised when the
+            step is requested.
     """
     if device.type != "cuda":
         for step in steps:
-            on_device = [make_device_batch(batch, model).to(device) for batch in step.batches]
+            on_device = [encode_batch(batch, model).to(device) for batch in step.batches]
             yield MicroBatches(on_device, step.step_targets)
         return
 
-    def prepare() -> MicroBatches[DeviceBatch]:
+    def prepare() -> MicroBatches[EncodedBatch]:
         # pinned memory belongs to the GPU that is current in this thread
         with torch.cuda.device(device):
             step = next(steps)
-            pinned = [make_device_batch(batch, model).pinned() for batch in step.batches]
+            pinned = [encode_batch(batch, model).pinned() for batch in step.batches]
             return MicroBatches(pinned, step.step_targets)
 
     # a single thread keeps the order of the steps
     pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
     try:
-        pending: deque[Future[MicroBatches[DeviceBatch]]] = deque(
+        pending: deque[Future[MicroBatches[EncodedBatch]]] = deque(
             pool.submit(prepare) for _ in range(PREFETCHED_STEPS)
         )
         while True:

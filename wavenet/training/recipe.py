@@ -1,4 +1,4 @@
-"""A recipe: audio rate, codec, model, data and optimisation of one training, read from TOML.
+"""A recipe: audio rate, codec, model, data and settings of one training, read from TOML.
 
 Input: a file name, or the name of a built-in recipe. Output: a checked `RecipeConfig`. Unknown
 keys, wrong types, NaN and contradictions are refused with a sentence that names the key. Built-in
@@ -61,15 +61,16 @@ class DataConfig(StrictConfig):
 
 
 class TrainConfig(StrictConfig):
-    """The optimisation.
+    """The settings of the steps and of the optimizer.
 
     Attributes:
-        samples_per_step: clips are added to a step until its padded size reaches this, over all
-            processes.
-        accumulation_steps: micro-batches per step: less memory on a GPU, the same curve.
+        samples_per_step: largest padded size of a step, over all processes; a step has at least one
+            clip.
+        accumulation_steps: micro-batches per step: more need less memory on a GPU; the training is
+            the same, up to rounding.
         stable_fraction: fraction of the steps after the warm-up with a constant learning rate.
-        muon_learning_rate: of Muon, for the matrices between the layers, in a fixed ratio to
-            `learning_rate`; None: AdamW for all parameters.
+        muon_learning_rate: of Muon, for the hidden matrices (see `task.ParameterGroups`), in a
+            fixed ratio to `learning_rate`; None: AdamW for all parameters.
         gain_db: each clip gets a random gain from -gain_db to gain_db.
         input_noise: largest standard deviation, in codes, of the noise on input codes, so that the
             model tolerates its own errors.

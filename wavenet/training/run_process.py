@@ -46,7 +46,7 @@ class RunPlan(StrictConfig):
         name: of the run, its folder and its model.
         data: folder of audio; None: the run's own `recordings`.
         labels: fields that become label conditions; only for a recipe without conditions.
-        sample_seconds: length of the sample clip that is generated after every validation.
+        sample_seconds: length of the preview clip that is generated after every validation.
         threads: of the CPU; None: torch's default.
     """
 
@@ -61,13 +61,15 @@ class RunPlan(StrictConfig):
 
 
 class RunControl(StrictConfig):
-    """The content of `control.json`: the newest requested action, and its process.
+    """The content of `control.json`: the newest requested action, and the process of the run.
 
     Attributes:
+        action: "pause" and "stop" both save and end the process; they differ in the state that the
+            ended run has, "paused" or "stopped". Both can be resumed.
         pid: of the process.
         started: when the process started, in seconds since 1970.
         process_tag: an argument of its command line that distinguishes it from a later process
-            with the same id; None: the argument that names the folder.
+            with the same id; None: the process is identified by its argument --out.
     """
 
     action: RunAction
@@ -128,7 +130,7 @@ def start(
 
 
 def resume(folder: Path, warm_worker: WarmWorker | None = None) -> None:
-    """Continue from the newest saved step, or from the beginning if there is none.
+    """Continue from the newest snapshot, or from the beginning if there is none.
 
     Args:
         warm_worker: as for `start`.
@@ -143,7 +145,7 @@ def resume(folder: Path, warm_worker: WarmWorker | None = None) -> None:
 
 
 def pause(folder: Path) -> None:
-    """Ask a run to save and end after its current step.
+    """Request that a run saves and ends after its current step; its state is then "paused".
 
     Raises:
         TrainingError: the process of this run is not known for certain.
@@ -158,7 +160,9 @@ def pause(folder: Path) -> None:
 
 
 def stop(folder: Path) -> None:
-    """Pause, and mark the run as stopped; `resume` can still continue it.
+    """Do the same as `pause`, but the state is then "stopped"; `resume` can still continue it.
+
+    A run that is paused or has ended only gets the other state.
 
     Raises:
         TrainingError: the run is starting, and its process is not known for certain.
@@ -221,7 +225,7 @@ def is_starting(folder: Path) -> bool:
 def train_arguments(plan: RunPlan, folder: Path) -> list[str]:
     """Return the arguments of `wavenet train` for a run in an absolute folder.
 
-    `--resume` is included if there is a saved step.
+    `--resume` is included if there is a snapshot.
     """
     # joined by "=", because a value may begin with a dash
     arguments = [

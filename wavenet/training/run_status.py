@@ -1,7 +1,7 @@
 """The status of a run, read from its folder: by any process, at any time, at little cost.
 
 Input: the folder of a run that `run_process` created. Output: a `RunStatus`. Called by the studio
-twice per second.
+every 0.5 to 2 s while a run is active.
 """
 
 import re
@@ -40,7 +40,7 @@ class RunStatus:
         step: the newest; 0 before the first.
         loss_curve, validation_curve, samples_per_second: see `MetricsHistory`.
         seconds_left: None if the run is not running, or its speed is unknown.
-        generated_clips: (step, file) of the clips generated during training, the newest last.
+        preview_clips: (step, file) of the preview clips generated in training, the newest last.
         message: the newest line of the log; the error if the run failed.
         saved_step: the step from which the run can be resumed; 0: from the beginning.
         has_checkpoint: whether the run has saved a model.
@@ -53,7 +53,7 @@ class RunStatus:
     validation_curve: Sequence[Point]
     samples_per_second: float | None
     seconds_left: float | None
-    generated_clips: Sequence[tuple[int, Path]]
+    preview_clips: Sequence[tuple[int, Path]]
     message: str
     saved_step: int
     has_checkpoint: bool
@@ -92,7 +92,7 @@ def read_status(folder: Path) -> RunStatus:
         validation_curve=tuple(history.validation_curve),
         samples_per_second=history.samples_per_second,
         seconds_left=seconds_left,
-        generated_clips=_numbered(folder / "samples", "step-*.wav"),
+        preview_clips=_numbered(folder / "samples", "step-*.wav"),
         message=(error or KILLED) if state == "failed" else last_line,
         saved_step=saved_step,
         has_checkpoint=(folder / "checkpoint" / "config.json").is_file(),

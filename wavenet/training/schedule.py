@@ -1,6 +1,6 @@
-"""Learning rate of a step; precision and delay of the metrics on a device.
+"""Learning rate of a step; on a device, the precision of products, and the lag of the metrics.
 
-Input: settings, and a step or a device. Output: a learning rate, a precision or a delay. Called by
+Input: settings, and a step or a device. Output: a learning rate, a precision or a lag. Called by
 `loop` and `state`.
 """
 
@@ -39,7 +39,7 @@ def uses_bf16(precision: str, device: torch.device) -> bool:
 
 
 def metrics_lag(device: torch.device) -> int:
-    """Return the number of steps by which metrics are late: 0 on a CPU, 1 on a GPU.
+    """Return the lag of the metrics in steps: 0 on a CPU, 1 on a GPU.
 
     Reading a number from a GPU waits until the GPU has finished all its work.
     """

@@ -27,7 +27,7 @@ class TrainingClip:
         fields: by name, values of the file name or the metadata, and vectors from files.
         start: position in the recording at which the waveform begins, in samples.
         total_samples: length of the whole recording.
-        context: samples at the beginning that are given, not predicted.
+        context: number of samples at the beginning that are read, not predicted.
         source: file name of the recording, for messages.
         frame_features: (F, columns) float32 frames of the local conditions, or (0, 0).
         first_frame: the frame of the recording at which `frame_features` begins.
@@ -53,7 +53,7 @@ class SegmentBounds(NamedTuple):
 
     Attributes:
         start, end: its samples, context included, end excluded.
-        context: number of these samples that are given, not predicted.
+        context: number of these samples that are read, not predicted.
         first_frame, last_frame: its frames, the last excluded.
     """
 
@@ -64,32 +64,32 @@ class SegmentBounds(NamedTuple):
     last_frame: int
 
 
-def max_targets(data: DataConfig, sample_rate: int) -> int:
+def max_clip_targets(data: DataConfig, sample_rate: int) -> int:
     """Return the largest number of targets of a clip: `max_seconds`, at least one sample."""
     return max(1, round(data.max_seconds * sample_rate))
 
 
-def count_segments(total_samples: int, longest: int) -> int:
-    """Return the number of segments of a recording, each of at most `longest` targets."""
-    return -(-total_samples // longest)
+def count_segments(total_samples: int, max_targets: int) -> int:
+    """Return the number of segments of a recording, each of at most `max_targets` targets."""
+    return -(-total_samples // max_targets)
 
 
 def segment_bounds(
-    total_samples: int, longest: int, model: ModelConfig, index: int
+    total_samples: int, max_targets: int, model: ModelConfig, index: int
 ) -> SegmentBounds:
     """Compute the bounds of a segment, with one receptive field of context before its targets.
 
     The segments of a recording have about equal numbers of targets. A model whose receptive field
-    is None carries its state instead: its segments have no context.
+    is None starts every segment with its initial memory, without context.
 
     Args:
         total_samples: length of the recording.
-        longest: most targets of a segment.
+        max_targets: maximum number of targets of a segment.
         model: its receptive field and its conditions.
         index: of the segment, counted from 0.
     """
     segments, hop, width = (
-        count_segments(total_samples, longest),
+        count_segments(total_samples, max_targets),
         model.condition_hop,
         max_context(model),
     )
@@ -122,7 +122,7 @@ def split_point(
         held_out = any(fields.get(name) in values for name, values in data.validation.items())
         return 0 if held_out else segments
     if _whole_files(files * fraction):
-        # held out if the fraction of the files so far, in whole files, grows with this one
+        # a file is held out where floor(index * fraction) increases: evenly spread over the files
         before, after = (_whole_files(n * fraction) for n in (file_index, file_index + 1))
         return segments if after == before else 0
     # too few files to hold one out: hold out the end of each that has several segments

@@ -75,11 +75,11 @@ def open_run(folder: Path, state: TrainState, settings: TrainConfig, resume: boo
     """Create the folder of a run; if resuming, load the newest snapshot into the state.
 
     Raises:
-        TrainingError: a run exists but `resume` is false, or there is no step to resume from.
+        TrainingError: a run exists but `resume` is false, or there is no snapshot to resume from.
     """
     existing = _list_snapshots(folder)
     if resume and not existing:
-        raise TrainingError(f"{folder} has no saved step; start the run without --resume")
+        raise TrainingError(f"{folder} has no snapshot; start the run without --resume")
     if existing and not resume:
         raise TrainingError(f"{folder} already contains a run; resume it or choose another folder")
     if resume:
@@ -114,7 +114,7 @@ def save(folder: Path, state: TrainState, settings: TrainConfig) -> None:
         os.replace(temporary, final)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise TrainingError(f"the step {final} cannot be written: {error}") from None
+        raise TrainingError(f"the snapshot {final} cannot be written: {error}") from None
     for old in _list_snapshots(folder)[:-MAX_SNAPSHOTS]:
         shutil.rmtree(old, ignore_errors=True)
 
@@ -138,7 +138,7 @@ def load(path: Path, state: TrainState, settings: TrainConfig) -> None:
         if name not in CHANGEABLE and getattr(info.settings, name) != getattr(settings, name)
     ]
     if changed:
-        raise TrainingError(f"{path} was saved with other settings of {', '.join(changed)}")
+        raise TrainingError(f"{path} was saved with other values of {', '.join(changed)}")
     if info.model not in (None, state.ema_model.config):
         raise TrainingError(f"{path} belongs to another model; choose another folder")
     state.initialize_optimizers()
@@ -164,7 +164,7 @@ def broadcast(state: TrainState, ranks: Ranks) -> None:
 
 
 def has_snapshot(folder: Path) -> bool:
-    """Return whether there is a step to resume from."""
+    """Return whether there is a snapshot to resume from."""
     return bool(_list_snapshots(folder))
 
 

@@ -32,7 +32,8 @@ class TrainState:
         model: being trained.
         ema_model: its weights are the exponential moving average of the model's.
         optimizers: AdamW, and Muon if it is enabled.
-        found_inf: 0, or 1 on a GPU after a loss that is not finite: the weights no longer change.
+        found_inf: 1 on a GPU after a loss or gradient that is not finite: the weights no longer
+            change; otherwise 0.
         step: number of steps done.
         best_bits: bits per sample of the best validation; infinite before the first.
     """

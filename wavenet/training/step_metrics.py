@@ -55,7 +55,7 @@ class MetricsQueue:
         Args:
             flush: return the records of all steps.
         Raises:
-            TrainingError: a loss or a gradient is not finite.
+            TrainingError: a loss or a gradient norm is not finite.
         """
         records = []
         while len(self._pending) > (0 if flush else self._lag):
@@ -77,7 +77,7 @@ def check_finite(values: Tensor, step: int) -> tuple[float, float]:
     loss, gradient = values.tolist()
     if not (math.isfinite(loss) and math.isfinite(gradient)):
         raise TrainingError(
-            f"the loss of step {step} is not finite (loss {loss}, gradient {gradient}); "
-            "the weights were not changed; start a new run with a lower learning rate"
+            f"loss or gradient norm of step {step} is not finite (loss {loss}, gradient norm "
+            f"{gradient}); the weights were not changed; start a new run with a lower learning rate"
         )
     return loss, gradient

@@ -23,7 +23,7 @@ from wavenet.training.dataset import Dataset
 from wavenet.training.distributed import SINGLE_RANK, Ranks
 from wavenet.training.model_card import write_card
 from wavenet.training.nll import sum_nll
-from wavenet.training.prefetch import DeviceBatch, make_device_batch, prefetch_batches
+from wavenet.training.prefetch import EncodedBatch, encode_batch, prefetch_batches
 from wavenet.training.recipe import TrainConfig
 from wavenet.training.segmentation import TrainingClip
 
@@ -31,10 +31,11 @@ VALIDATION_SAMPLES = 40_000  # largest padded size of a validation batch
 
 
 class ParameterGroups(NamedTuple):
-    """The parameters of a model, by how they are optimized.
+    """The parameters of a model, by the optimizer that may update them.
 
     Attributes:
-        hidden_matrices: from features to features, (out, in); Muon updates them if it is enabled.
+        hidden_matrices: all weight matrices (out, in) except embeddings and the output layer; Muon
+            updates them if it is enabled.
         others: embeddings, the output layer, biases; always updated by AdamW.
     """
 
@@ -50,15 +51,15 @@ class TrainingTask(Protocol):
 
     @property
     def settings(self) -> TrainConfig:
-        """The optimisation."""
+        """The settings of the steps and of the optimizer."""
 
     def build_model(self) -> AutoregressiveModel[Any]:
         """Build the model on the CPU, with the initial weights of the training."""
 
     def fingerprint(self) -> str:
-        """Return a text that is equal in all processes of one training.
+        """Return a text that must be equal in all processes of one training.
 
-        It differs if data, config or settings differ.
+        It contains config, settings, and the position and length of each clip, but no audio.
         """
 
     def parameter_groups(self, model: AutoregressiveModel[Any]) -> ParameterGroups:
@@ -95,38 +96,38 @@ class CodeLikelihoodTask:
 
     Attributes:
         config: of the checkpoint to be trained.
-        settings: the optimisation.
+        settings: of the steps and of the optimizer.
         dataset: clips for training and validation.
-        start: its weights are the initial ones; None: random weights.
+        initial_checkpoint: its weights are the initial ones; None: random weights.
     """
 
     config: CheckpointConfig
     settings: TrainConfig
     dataset: Dataset
-    start: Checkpoint | None = None
+    initial_checkpoint: Checkpoint | None = None
 
     def build_model(self) -> AutoregressiveModel[Any]:
-        """Build the model of the config, with the weights of `start` or random ones."""
+        """Build the model of the config, with initial weights of a checkpoint or random ones."""
         model = checkpoint.build(self.config)
-        if self.start is not None:
-            model.load_state_dict(self.start.model.state_dict())
+        if self.initial_checkpoint is not None:
+            model.load_state_dict(self.initial_checkpoint.model.state_dict())
         return model
 
     def fingerprint(self) -> str:
-        """Return config, settings and the clips' positions as text."""
+        """Return config, settings, and the position and length of each clip, as text."""
         parts = (self.dataset.train, self.dataset.validation)
         clips = [(clip.start, clip.samples) for part in parts for clip in part]
         return f"{self.config!r} {self.settings!r} {clips}"
 
     def parameter_groups(self, model: AutoregressiveModel[Any]) -> ParameterGroups:
-        """Return the matrices between the layers, and all other parameters."""
+        """Return the hidden matrices, and all other parameters."""
         hidden = model.inner_matrices()
         ids = {id(parameter) for parameter in hidden}
         return ParameterGroups(hidden, [p for p in model.parameters() if id(p) not in ids])
 
     def batches(
         self, model: AutoregressiveModel[Any], first_step: int, device: torch.device, ranks: Ranks
-    ) -> Generator[MicroBatches[DeviceBatch], None, None]:
+    ) -> Generator[MicroBatches[EncodedBatch], None, None]:
         """Yield the micro-batches of this process for each step; closing ends the prefetching.
 
         Raises:
@@ -148,7 +149,7 @@ class CodeLikelihoodTask:
         )
         return prefetch_batches(steps, model, device)
 
-    def loss(self, model: AutoregressiveModel[Any], batch: DeviceBatch) -> Tensor:
+    def loss(self, model: AutoregressiveModel[Any], batch: EncodedBatch) -> Tensor:
         """Compute the negative log-likelihood of a batch, averaged over its targets, in nats."""
         return mean_nll(model, batch)
 
@@ -169,10 +170,11 @@ class CodeLikelihoodTask:
         self, folder: Path, model: AutoregressiveModel[Any], steps: int, best_bits: float
     ) -> None:
         """Write the card, unless a person has edited it."""
-        write_card(folder, self.config, model, self.dataset, steps, best_bits, self.start)
+        initial = self.initial_checkpoint
+        write_card(folder, self.config, model, self.dataset, steps, best_bits, initial)
 
 
-def mean_nll(model: AutoregressiveModel[Any], batch: DeviceBatch) -> Tensor:
+def mean_nll(model: AutoregressiveModel[Any], batch: EncodedBatch) -> Tensor:
     """Compute the negative log-likelihood, averaged over the targets of a batch, in nats."""
     input_codes = batch.codes if batch.input_codes is None else batch.input_codes
     if batch.codes.device.type == "cpu" and cpu_loss.supports(model):
@@ -207,7 +209,7 @@ def bits_per_sample(
     for indices in plan[ranks.rank :: ranks.world_size]:
         chosen = [clips[i] for i in indices]
         batch = collate(chosen, config.codec, config.model, [1.0] * len(chosen))
-        on_device = make_device_batch(batch, model).to(model.device)
+        on_device = encode_batch(batch, model).to(model.device)
         nats += mean_nll(model, on_device).item() * on_device.targets
         targets += on_device.targets
     nats, targets = ranks.sum_numbers(nats, targets)

@@ -20,7 +20,7 @@ from pydantic import Field
 from wavenet.config import StrictConfig
 
 IDLE_SECONDS = 300.0  # the process holds several hundred megabytes of memory
-NICENESS = 5  # lower priority than the page and other work on the machine
+NICENESS = 5  # lower priority than the studio's server and other work on the machine
 MAX_LINE_BYTES = 65_536
 WORKER_COMMAND = (sys.executable, "-m", "wavenet.cli.warm_worker_process")
 

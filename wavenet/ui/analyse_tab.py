@@ -273,7 +273,7 @@ def compile_pitch_tracker() -> None:
     """Compile the pitch tracker once; on a new machine this needs two seconds."""
     waveform = make_example_sound(EXAMPLE_RATE)[:EXAMPLE_RATE]
     analysis.measure_recording(waveform, EXAMPLE_RATE)
-    analysis.track_pitch(waveform, EXAMPLE_RATE)
+    analysis.recording_f0(waveform, EXAMPLE_RATE)
 
 
 def clear_results() -> Iterator[Update]:

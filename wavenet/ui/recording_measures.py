@@ -65,7 +65,7 @@ class MeasuredRecording:
     @cached_property
     def pitch(self) -> tuple[Tensor, float]:
         """(F,) Hz, 0 where unvoiced; seconds from frame to frame."""
-        return analysis.track_pitch(self.waveform, self.sample_rate)
+        return analysis.recording_f0(self.waveform, self.sample_rate)
 
 
 def read_recording(path: str | None, sample_rate: int | None = None) -> MeasuredRecording:
@@ -130,8 +130,8 @@ def signal_facts(recording: MeasuredRecording) -> dict[str, str]:
         "Crest factor": _format_number(numbers["crest_db"], " dB"),
         "Loudness": _format_number(numbers["loudness_lufs"], " LUFS"),
         "DC offset": _format_number(100 * (numbers["dc"] or 0), " %", 2),
-        "At full scale": f"{numbers['clipped']:,} samples",
-        "Below −60 dBFS": _format_number(100 * (numbers["silence"] or 0), " %"),
+        "At full scale": f"{numbers['full_scale_samples']:,} samples",
+        "Below −60 dBFS": _format_number(100 * (numbers["silent_fraction"] or 0), " %"),
         "SNR of 8-bit mu-law": _format_number(numbers["mu_law_snr_db"], " dB"),
         "Codes used": f"{numbers['mu_law_codes']} of {EIGHT_BIT_CODEC.n_classes}",
     }

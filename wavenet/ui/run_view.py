@@ -72,7 +72,7 @@ def view_run(runs_dir: Path, name: str | None, message: str = "") -> RunView:
         return RunView(state=_state_line(error_sentence(error), is_error=True))
     training = [(step, bits, TRAINING) for step, bits in status.loss_curve]
     validation = [(step, bits, VALIDATION) for step, bits in status.validation_curve]
-    clips = tuple((step, str(path)) for step, path in reversed(status.generated_clips[-CLIPS:]))
+    clips = tuple((step, str(path)) for step, path in reversed(status.preview_clips[-CLIPS:]))
     state = f"{describe_state(status)} {message}"
     return RunView(
         state=_state_line(state, is_error=status.state == "failed"),

@@ -179,7 +179,7 @@ def describe_report(report: DatasetReport, suggestion: str | None = None) -> str
         "Channels": _join_keys(report.channels),
         "Clipped": f"{report.clipped_count:,} of {report.readable:,}",
         "Silence": "–" if report.silent is None else f"{100 * report.silent:.0f} % of the time",
-        "Source of fields": report.format or "none",
+        "Source of fields": report.field_source or "none",
     }
     if report.done < report.files:
         text = f"Reading: {report.done:,} of {report.files:,} recordings"
