@@ -282,7 +282,7 @@ def main() -> None:
     rows, skipped = measure_engines(arguments, start)
     skipped = failed + skipped
     for sentence in skipped:
-        print(f"skipped: {sentence}")
+        print(f"not measured: {sentence}")
     about = {
         "device": torch.cuda.get_device_name() if device == "cuda" else "CPU",
         "torch": torch.__version__,
