@@ -93,7 +93,7 @@ def measure_stop(page: Any, url: str, seed: int) -> dict[str, float]:
 
 
 class QueuedRequest:
-    """A request in the queue of the model; `wait` returns the time at which its processing started."""
+    """A request in the queue of the model; `wait` returns the time of its start."""
 
     def __init__(self, url: str) -> None:
         self._address = f"{url}/gradio_api/queue"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wavenet.cli.options import print_message
-from wavenet.errors import ConditionError
+from wavenet.errors import ConfigError
 
 if TYPE_CHECKING:
     from wavenet.bench.configurations import BenchmarkModel
@@ -75,14 +75,14 @@ def load_models(names: list[str] | None, checkpoint: Path | None) -> "dict[str, 
     """Build the named models, or load the checkpoint; return the models by name.
 
     Raises:
-        ConditionError: a name is unknown, or both names and a checkpoint were passed.
+        ConfigError: a name is unknown, or both names and a checkpoint were passed.
     """
     from wavenet.bench.configurations import build_named_model, load_checkpoint_model
 
     if checkpoint is None:
         return {name: build_named_model(name) for name in names or CONFIGURATIONS}
     if names:
-        raise ConditionError("--configuration and --checkpoint exclude each other; use one")
+        raise ConfigError("--configuration and --checkpoint exclude each other; use one")
     model = load_checkpoint_model(checkpoint)
     return {model.name: model}
 
