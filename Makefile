@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 help:
 	@echo "make app          start the studio at http://127.0.0.1:$(PORT)   (PORT=8000 for another port)"
-	@echo "make test         check style, types and imports, then run all tests   (PYTEST_ARGS='-k codec')"
+	@echo "make test         check style, types and imports, then run the tests except gpu, slow and network   (PYTEST_ARGS='-k codec')"
 	@echo "make test-fast    run the fast tests, for use while working (about a minute)"
 	@echo "make lint         check style, types and imports"
 	@echo "make golden       write the help texts of tests/golden/help again"
@@ -62,7 +62,7 @@ clean:
 
 SUITABLE := import ensurepip, ssl, sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 
-# .made contains the folder of the environment; one that was copied, moved or broken is created again.
+# .made contains the path of the project; an environment that was copied, moved or damaged is created again.
 MADE_IN := $(shell $(BIN)/python -c "" 2>/dev/null && cat $(VENV)/.made 2>/dev/null)
 
 $(VENV)/.made: $(if $(filter $(CURDIR),$(MADE_IN)),,FORCE)

@@ -40,7 +40,7 @@ HOURS = 1_000_000
 CLIP_SECONDS = 10.0
 # samples per second of one device, configuration A
 DEVICES = {
-    "two CPU cores, measured": 106_000,
+    "two CPU cores, from the measured speed": 106_000,
     "a GPU at 15 million, estimated": 15_000_000,
     "a GPU at 110 million, estimated": 110_000_000,
 }
@@ -159,7 +159,7 @@ def estimate(sample_rate: int, devices: Sequence[int] = (8, 100, 1000)) -> list[
     for name, speed in DEVICES.items():
         for count in devices:
             hours = seconds * sample_rate / (speed * count) / 3600
-            audio = seconds / (hours * 3600)  # seconds of it a second
+            audio = seconds / (hours * 3600)  # seconds of audio generated per second
             row = {"device": name, "count": count, "rate": sample_rate, "hours": hours}
             row |= {"GB/s": audio * sample_rate * 2 / 1e9, "files/s": audio / CLIP_SECONDS}
             table.append(row)
@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="a new folder")
     parser.add_argument("--checkpoint", default="checkpoints/digits")
     parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--items", type=int, default=300)
+    parser.add_argument("--clips", type=int, default=300)
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--rows-only", action="store_true", help="without Ray and workers")
     options = parser.parse_args()
@@ -188,7 +188,7 @@ def main() -> None:
     print(", ".join(f"{name}: {value:,.0f}" for name, value in rows.items()))
     runs = []
     if not options.rows_only:
-        runs = measure_workers(options.folder, options.checkpoint, options.items, options.turns)
+        runs = measure_workers(options.folder, options.checkpoint, options.clips, options.turns)
     table = [row for rate in (16_000, 8_000) for row in estimate(rate)]
     print(json.dumps({"machine": describe_machine(), **rows, "runs": runs, "table": table}))
 

@@ -9,7 +9,7 @@ reaches in the same run, and whether a step waits for the device. Then each engi
 `reference` on the device: its predictions for the same codes, with several streams, and the codes
 that it draws. An engine that fails is not measured. The others generate one stream and many; a run
 takes about a quarter of a second, timed by events of the device, and a figure is the median of 5
-runs. No new measurement starts after --seconds; what was skipped or failed is listed. The last line
+runs. No new measurement starts after --seconds; what was not measured is listed. The last line
 is one JSON document.
 
 With --device cpu the same code runs eagerly and very slowly, as a test of this file.
@@ -27,6 +27,7 @@ from typing import Any
 import torch
 
 from wavenet.bench.configurations import BITS, CONFIGURATIONS, SAMPLE_RATE
+from wavenet.bench.machine import describe_machine
 from wavenet.checkpoint import AudioConfig, CheckpointConfig
 from wavenet.codec import MuLawCodec
 from wavenet.engines.registry import make_engine
@@ -48,10 +49,8 @@ SHAPES = {
 ENGINES = (("gpu", "fp32"), ("gpu", "bf16"), ("graph", "fp32"))
 STREAMS = (1, 64, 1024, 4096, 8192)
 RUN_SECONDS, RUNS = 0.25, 5
-CHECKED_STREAMS, CHECKED_SAMPLES = (
-    (3, 20),
-    12,
-)  # there is one kernel for few streams and one for many
+# There is one kernel for few streams and one for many.
+CHECKED_STREAMS, CHECKED_SAMPLES = (3, 20), 12
 TOLERANCE = {
     "fp32": 1e-3,
     "bf16": 5e-3,
@@ -282,10 +281,10 @@ def main() -> None:
     rows, skipped = measure_engines(arguments, start)
     skipped = failed + skipped
     for sentence in skipped:
-        print(f"skipped: {sentence}")
+        print(f"not measured: {sentence}")
     about = {
         "device": torch.cuda.get_device_name() if device == "cuda" else "CPU",
-        "torch": torch.__version__,
+        "machine": describe_machine(),
         "bf16_macs_per_second": peak,
         "seconds": round(time.perf_counter() - start),
     }

@@ -26,9 +26,11 @@ MIN_VALIDATIONS = 5  # at a high rate
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return samples, in millions, and bits of every validation (V, 2), and its rate (V,).
+    """Return two arrays with one row per validation.
 
-    Rates are relative to the maximum.
+    Returns:
+        Millions of samples and bits per sample (V, 2); the learning rate relative to its maximum
+        (V,).
     """
     samples, points, rates, maximum = 0.0, [], [], 0.0
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -41,7 +43,7 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.array(points), np.array(rates) / maximum
 
 
-def law(samples: np.ndarray, floor: float, size: float, power: float) -> np.ndarray:
+def power_law(samples: np.ndarray, floor: float, size: float, power: float) -> np.ndarray:
     """Compute bits after a number of samples, in millions."""
     return floor + size * samples**-power
 
@@ -58,17 +60,17 @@ def main() -> None:
         raise SystemExit(
             f"{len(fitted)} validations at a high rate; at least {MIN_VALIDATIONS} are needed"
         )
-    law_params, covariance = curve_fit(
-        law, *fitted.T, p0=(3.5, 2, 0.5), bounds=([0, 0, 0.05], [8, 50, 3]), maxfev=20_000
+    power_law_params, covariance = curve_fit(
+        power_law, *fitted.T, p0=(3.5, 2, 0.5), bounds=([0, 0, 0.05], [8, 50, 3]), maxfev=20_000
     )
     samples, bits = points[-1]
-    decay_gain = float(law(samples, *law_params) - bits)
-    forecast = {k: float(law(k * samples, *law_params) - decay_gain) for k in FACTORS}
+    decay_gain = float(power_law(samples, *power_law_params) - bits)
+    forecast = {k: float(power_law(k * samples, *power_law_params) - decay_gain) for k in FACTORS}
     figure = Figure(figsize=(9.0, 3.6), layout="constrained")
     axes = figure.add_subplot()
     axes.plot(*points.T, linestyle="", marker="o", markersize=4, label="validations")
     along = np.geomspace(fitted[0, 0], samples * FACTORS[-1], 200)
-    axes.plot(along, law(along, *law_params), linewidth=1, label="high rate, fitted")
+    axes.plot(along, power_law(along, *power_law_params), linewidth=1, label="high rate, fitted")
     axes.plot(
         [k * samples for k in FACTORS],
         list(forecast.values()),
@@ -88,7 +90,7 @@ def main() -> None:
         print(f"{k:3} x {samples:.0f} million samples: {value:.3f} bits per sample")
     deviations = np.sqrt(np.diag(covariance)).tolist()
     results = {"million_samples": samples, "bits": bits, "decay_gain": decay_gain}
-    results["law"] = law_params.tolist()
+    results["power_law"] = power_law_params.tolist()
     print(json.dumps({**results, "deviations": deviations, "forecast": forecast}))
 
 

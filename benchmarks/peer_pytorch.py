@@ -37,7 +37,7 @@ class PeerUnavailable(Exception):
 
 
 def measure_peer(sizes: dict[str, Any], threads: int, runs: int) -> dict[str, Any]:
-    """Generate one stream with the peer; return the median speed in samples/s."""
+    """Generate one stream with the peer; return its median speed and its torch version."""
     import torch
     from wavenet_vocoder import WaveNet
 
@@ -97,7 +97,7 @@ def prepare(folder: Path) -> str:
 
 
 def peer_sizes(config: Any) -> dict[str, Any]:
-    """Return the arguments of the peer for a `ModelConfig`; its gate counts both halves."""
+    """Return the arguments of the peer for a `WaveNetConfig`; its gate counts both halves."""
     return {
         "out_channels": 256,
         "layers": len(config.dilations),

@@ -3,8 +3,8 @@
     python benchmarks/studio.py [--clicks 10] [--seconds 3]
 
 The studio runs in its own process with the checkpoints of the project, and Chromium clicks its
-buttons on the same machine; this needs the packages of `make test`. Figures, each of this many
-clicks:
+buttons on the same machine; this needs the packages of `make test`. Figures, each the
+median of --clicks clicks:
 - first sound: from the click to the first nonzero sample that is sent to the sound card;
 - gaps: how often the player ran out of samples before the end of a clip; lost: chunks that did not
   arrive;
@@ -93,7 +93,7 @@ def measure_stop(page: Any, url: str, seed: int) -> dict[str, float]:
 
 
 class QueuedRequest:
-    """A request in the queue of the model; `wait` returns when its processing started."""
+    """A request in the queue of the model; `wait` returns the time of its start."""
 
     def __init__(self, url: str) -> None:
         self._address = f"{url}/gradio_api/queue"

@@ -19,19 +19,16 @@ import argparse
 import contextlib
 import copy
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wavenet.model.model_config import ModelConfig
-from wavenet.model.wavenet import WaveNet
+from wavenet.bench.machine import describe_machine
+from wavenet.model.wavenet import WaveNet, WaveNetConfig
 from wavenet.training.batches import Batch
 from wavenet.training.prefetch import encode_batch
 from wavenet.training.schedule import uses_bf16
@@ -137,7 +134,8 @@ def make_runners(names: list[str]) -> dict[str, Runner]:
     """Build the formulations, all with the same weights."""
     torch.manual_seed(0)
     sizes = {"residual_channels": 64, "gate_channels": 64, "skip_channels": 256, "kernel_size": 2}
-    model = WaveNet(ModelConfig(**sizes, dilations=tuple(2**n for n in range(10)) * 2), 8, 16_000)
+    config = WaveNetConfig(**sizes, dilations=tuple(2**n for n in range(10)) * 2)
+    model = WaveNet(config, 8, 16_000)
     builders = {
         "Conv1d fp32": lambda: Runner(PlainConv(model), plain_nll, "fp32"),
         DEFINITION: lambda: Runner(copy.deepcopy(model), definition_nll, "fp32"),
@@ -162,14 +160,6 @@ def measure(runners: dict[str, Runner], batch: Batch, rounds: int) -> None:
     for _ in range(rounds):
         for runner in runners.values():
             runner.step(batch)
-
-
-def processor() -> str:
-    """Return the name of the processor."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
 
 
 def main() -> None:
@@ -215,9 +205,7 @@ def main() -> None:
         "batch": [clips, samples],
         "threads": arguments.threads,
         "rounds": arguments.rounds,
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "torch": torch.__version__,
+        "machine": describe_machine(),
     }
     print(json.dumps({**details, "formulations": results}))
 

@@ -2,17 +2,15 @@
 
     python benchmarks/training_processes.py
 
-The audio is generated in a folder that is removed at the end. The last line is one JSON document:
+The training data are synthetic tones in a temporary folder. The last line is one JSON document:
 - samples per second with one process and with two (medians), and the ratio of each turn;
 - the largest difference of their loss curves, in bits per sample;
 - seconds from the SIGKILL of one process until the run, restarted by torchrun, reaches the same
   step again, and the difference of its curve from that of two processes without a kill.
 """
 
-import importlib.metadata
 import json
 import os
-import platform
 import signal
 import statistics
 import subprocess
@@ -25,6 +23,8 @@ from typing import Any
 import numpy as np
 import psutil
 import soundfile
+
+from wavenet.bench.machine import describe_machine
 
 RATE, CLIPS, TURNS, KILLED_AT = 16_000, 64, 3, 25
 RECIPE = """
@@ -63,12 +63,10 @@ def main() -> None:
         found = {
             "samples_per_second": {n: statistics.median(each) for n, each in speeds.items()},
             "ratios": [two / one for one, two in zip(*speeds.values(), strict=True)],
-            "curves_apart": curve_difference(root / "1-0", root / "2-0"),
+            "curve_difference": curve_difference(root / "1-0", root / "2-0"),
             "seconds_after_kill": seconds,
-            "curve_after_kill_apart": curve_difference(root / "2-0", root / "killed"),
-            "cores": os.cpu_count(),
-            "machine": platform.machine(),
-            "torch": importlib.metadata.version("torch"),
+            "curve_difference_after_kill": curve_difference(root / "2-0", root / "killed"),
+            "machine": describe_machine(),
         }
     print(json.dumps(found))
 

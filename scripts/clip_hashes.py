@@ -31,7 +31,7 @@ from wavenet.sampling import SamplingConfig
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 PLAIN = SamplingConfig()
 LABELS = {"digit": "7", "speaker": "theo"}
-# name of an engine: arguments of make_engine
+# maps the name of an engine to arguments of make_engine
 ENGINES = {
     "reference": ("reference",),
     "cached": ("cached",),
@@ -45,7 +45,7 @@ SAMPLINGS = {
     "top-k 20": SamplingConfig(top_k=20),
     "top-p 0.9": SamplingConfig(top_p=0.9),
     "greedy": SamplingConfig(greedy=True),
-    "no guidance": PLAIN,
+    "plain sampling": PLAIN,
     "guidance 3": SamplingConfig(guidance=3.0),
     "temperature 4": SamplingConfig(temperature=4.0),
 }
@@ -62,14 +62,14 @@ CONDITIONS = [
     {"kind": "number", "name": "level", "low": -60, "high": 0, "unit": "dB"},
     {"kind": "vector", "name": "voice", "size": 4},
     {"kind": "position"},
-    {"kind": "mel", "bands": 12},
-    {"kind": "mfcc", "coefficients": 8},
+    {"kind": "mel", "n_mels": 12},
+    {"kind": "mfcc", "n_mfcc": 8},
     {"kind": "loudness"},
     {"kind": "f0"},
     {"kind": "frames", "name": "extra", "columns": 3},
 ]
 LINEAR = {"law": "linear", "bits": 16, "silence_code": 32768}
-# name of a network with random weights: settings of its config
+# maps the name of a network with random weights to settings of its config
 NETWORKS = {
     "categorical": {"codec": {}, "output": {}},
     "logistic": {"codec": LINEAR, "output": {"output": {"kind": "logistic-mixture"}}},

@@ -3,8 +3,9 @@
 python scripts/screenshots.py                    # writes docs/screenshots/TAB-SCHEME-WIDTH.png
 python scripts/screenshots.py --tab models --out build/shots
 
-Each tab shows its example. The studio runs in its own process on a free port of this machine, with
-the checkpoints of the project. This needs Chromium or Chrome and the packages of `make test`.
+Each tab is first filled with example input. The studio runs in its own process on a free port of
+this machine, with the checkpoints of the project. This needs Chromium or Chrome and the packages of
+`make test`.
 """
 
 import argparse
@@ -140,7 +141,7 @@ def fill_watch(page: Any) -> None:
 
 
 def fill_receptive_field(page: Any) -> None:
-    """Pin the cone of an output, and compute the effective receptive field."""
+    """Measure speed and influence; select an output, so that its receptive field is highlighted."""
     page.click("#measure-speed")
     page.wait_for_selector("#field-speed dl")
     page.click("#measure-influence")

@@ -1,6 +1,7 @@
 """The folder of a Hugging Face Space: all necessary files, no others, and valid settings."""
 
 import importlib.util
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,18 @@ def test_the_space_contains_the_program_and_its_checkpoints(script, tmp_path):
         "checkpoints/digits/README.md",
     ):
         assert (target / name).read_bytes() == (ROOT / name).read_bytes()
+
+
+def test_the_space_contains_every_other_file_of_the_packages(script, tmp_path):
+    """Such as CUDA sources, recipes, style sheets and scripts, which the packages read."""
+    listed = subprocess.run(
+        ["git", "ls-files", *script.FOLDERS], cwd=ROOT, capture_output=True, text=True
+    )
+    if listed.returncode:
+        pytest.skip("not a clone of the repository")
+    names = set(script.assemble(tmp_path / "space"))
+    assert names >= {"wavenet/engines/gpu/cluster_device.cuh", "wavenet/ui/heatmap.js"}
+    assert set(listed.stdout.split()) <= names
 
 
 def test_temporary_and_private_files_are_not_copied(script, tmp_path):

@@ -9,8 +9,9 @@ and the key `law` selects the class:
     pcm16    Pcm16Codec    16       round(32768 x) + 32768, clamped  (code - 32768) / 32768
     linear   LinearCodec   16       floor((x + 1) / 2 * 65535 + 0.5) 2 code / 65535 - 1
 
-`pcm16` is lossless: every 16-bit PCM value survives encode and decode. `linear`, of older
-checkpoints, maps the PCM values 0 and 1 to one code. Called by everything that handles audio.
+`pcm16` is lossless: every 16-bit PCM value survives encode and decode. `linear`, of imported r9y9
+models and older checkpoints, maps the PCM values 0 and 1 to one code. Called by everything that
+handles audio.
 """
 
 import math
@@ -169,7 +170,7 @@ class Pcm16Codec(Codec):
 
 
 class LinearCodec(Codec):
-    """16 bits on a symmetric grid from -1 to 1; kept for older checkpoints."""
+    """16 bits on a symmetric grid from -1 to 1, for imported r9y9 models and older checkpoints."""
 
     law: Literal["linear"] = "linear"
     bits: Literal[16] = 16

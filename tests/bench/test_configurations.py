@@ -10,7 +10,7 @@ from wavenet.bench.configurations import (
     load_checkpoint_model,
 )
 from wavenet.bench.measurement import BenchmarkCase, measure_case
-from wavenet.errors import CheckpointError, ConditionError
+from wavenet.errors import CheckpointError, ConfigError
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_named_models_have_the_documented_sizes(name, layers, weights, receptive
     assert len(subject.model.config.dilations) == layers
     assert subject.model.receptive_field == receptive_field
     assert subject.model.n_classes == 256
-    assert subject.weight_count == weights
+    assert subject.matrix_weights == weights
     assert (subject.weight_bytes("fp32"), subject.weight_bytes("bf16")) == (
         4 * weights,
         2 * weights,
@@ -45,7 +45,7 @@ def test_a_named_model_always_has_the_same_weights_and_keeps_the_random_state():
 
 
 def test_an_unknown_name_is_refused_with_the_valid_ones():
-    with pytest.raises(ConditionError, match="'C'; expected one of A, B, S"):
+    with pytest.raises(ConfigError, match="'C'; expected one of A, B, S"):
         build_named_model("C")
     assert list(CONFIGURATIONS) == ["A", "B", "S"]
 

@@ -16,7 +16,7 @@ from wavenet.bench.measurement import (
     measure_case,
     plan_cases,
 )
-from wavenet.errors import ConditionError, EngineUnavailable
+from wavenet.errors import ConfigError, EngineUnavailable
 
 
 @pytest.fixture(autouse=True)
@@ -62,9 +62,9 @@ def test_a_second_thread_needs_a_second_core(monkeypatch):
     [
         ({"engines": ["tpu"]}, EngineUnavailable, "'tpu'.*reference, cached, cpu"),
         ({"precisions": ["int8"]}, EngineUnavailable, "'int8'.*fp32, bf16"),
-        ({"streams": [1, 0]}, ConditionError, "--streams must be 1 to 1,024, found 0"),
-        ({"streams": [2000]}, ConditionError, "found 2,000"),
-        ({"threads": [3]}, ConditionError, "--threads must be 1 to 2, found 3"),
+        ({"streams": [1, 0]}, ConfigError, "--streams must be 1 to 1,024, found 0"),
+        ({"streams": [2000]}, ConfigError, "found 2,000"),
+        ({"threads": [3]}, ConfigError, "--threads must be 1 to 2, found 3"),
         ({"engines": ["cached"], "precisions": ["bf16"]}, EngineUnavailable, "cached cannot run"),
         ({"engines": ["reference"], "threads": [2]}, EngineUnavailable, "nothing to measure"),
     ],
@@ -75,10 +75,15 @@ def test_a_plan_refuses_invalid_options(change, error, words):
         plan_cases(["A"], **(options | change))
 
 
+def simulate_model(sample_rate):
+    """Return a model with a million weights."""
+    return BenchmarkModel("A", SimpleNamespace(macs_per_sample=1_000_000, sample_rate=sample_rate))
+
+
 def test_one_stream_is_limited_by_reading():
     ceilings = Ceilings({(4_000_000, 2): 80e9}, {2: 50e9})
     case = BenchmarkCase("cpu", "A", 1, "fp32", 2)
-    row = make_measurement(case, 1_000_000, 16_000.0, ceilings, baseline=500.0)
+    row = make_measurement(case, simulate_model(16_000), 16_000.0, ceilings, baseline=500.0)
     assert (row.engine, row.configuration, row.streams) == ("cpu", "A", 1)
     assert (row.precision, row.threads) == ("fp32", 2)
     assert row.samples_per_second == 16_000
@@ -92,8 +97,8 @@ def test_one_stream_is_limited_by_reading():
 def test_many_streams_read_once_per_step_and_are_limited_by_multiplying():
     ceilings = Ceilings({(2_000_000, 1): 80e9}, {1: 50e9})
     case = BenchmarkCase("cpu", "A", 64, "bf16", 1)
-    row = make_measurement(case, 1_000_000, 32_000.0, ceilings, baseline=None)
-    assert row.times_real_time == 2
+    row = make_measurement(case, simulate_model(8_000), 32_000.0, ceilings, baseline=None)
+    assert row.times_real_time == 4
     assert row.macs_per_second == 32e9
     assert row.weight_bytes_per_second == 1e9  # 500 steps a second of 2 MB
     assert row.share_of_ceiling == 0.64

@@ -103,9 +103,9 @@ def test_the_code_before_the_first_is_silence():
 def test_linear_prediction_recovers_the_process_of_a_recording():
     training = [encoded(second_order_process(n), 16) for n in range(4)]
     prediction = LinearPrediction(training, make_codec(16))
-    assert prediction.weights[:2] == pytest.approx([1.8, -0.9], abs=0.05)
-    assert np.abs(prediction.weights[2:]).max() < 0.2
-    assert len(prediction.weights) == ORDER
+    assert prediction.coefficients[:2] == pytest.approx([1.8, -0.9], abs=0.05)
+    assert np.abs(prediction.coefficients[2:]).max() < 0.2
+    assert len(prediction.coefficients) == ORDER
     # A logistic needs slightly more than the entropy of the noise, in steps of 2 / 65535.
     entropy = 0.5 * math.log2(2 * math.pi * math.e) + math.log2(0.01 * 65535 / 2)
     assert prediction.bits(encoded(second_order_process(9), 16)).mean() == pytest.approx(
@@ -117,7 +117,7 @@ def test_loud_passages_do_not_dominate():
     """One percent of the recording is white noise that is ten times as loud."""
     loud = np.random.default_rng(7).uniform(-0.5, 0.5, 40)
     recording = encoded(np.concatenate([0.3 * second_order_process(0), loud]), 16)
-    latest = LinearPrediction([recording], make_codec(16)).weights[0]
+    latest = LinearPrediction([recording], make_codec(16)).coefficients[0]
     assert latest > 1.2  # the process has 1.8; unweighted least squares would give 0.3
 
 

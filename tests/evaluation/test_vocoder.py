@@ -177,6 +177,11 @@ def test_the_command_prints_a_table_and_writes_its_results(tiny_vocoder, tmp_pat
     }
     report = json.loads((out / "metrics.json").read_text())
     assert len(report["recordings"]) == 12
+    assert report["command"] == f"wavenet {' '.join(command)} --out {out}"
+    assert report["checkpoint"] == "vocoder"
+    assert len(report["sha256"]) == 64
+    assert report["settings"] == {"limit": None, "precision": "fp32"}
+    assert "torch" in report["versions"]
     assert all(math.isfinite(row["stft"]) for row in report["groups"])
     assert run([*command, "--limit", "2", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["recordings"]) in (4, 8)

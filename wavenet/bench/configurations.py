@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from wavenet import checkpoint
-from wavenet.codec import LinearCodec, MuLawCodec
-from wavenet.errors import ConditionError
+from wavenet.codec import MuLawCodec, Pcm16Codec
+from wavenet.errors import ConfigError
 from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.conditions import MelCondition
 from wavenet.model.model_config import GaussianOutput, LogisticOutput
@@ -73,7 +73,7 @@ class BenchmarkModel:
     model: AutoregressiveModel[Any]
 
     @property
-    def weight_count(self) -> int:
+    def matrix_weights(self) -> int:
         """Number of weights in all matrices.
 
         Each is read once per step, and multiplied and added once per sample.
@@ -82,22 +82,22 @@ class BenchmarkModel:
 
     def weight_bytes(self, precision: str) -> int:
         """Return the size of all matrices in memory, in bytes."""
-        return self.weight_count * BYTES_PER_WEIGHT[precision]
+        return self.matrix_weights * BYTES_PER_WEIGHT[precision]
 
 
 def build_named_model(name: str) -> BenchmarkModel:
     """Build a named model, always with the same random weights.
 
     Raises:
-        ConditionError: no configuration has this name.
+        ConfigError: no configuration has this name.
     """
     configurations = {**CONFIGURATIONS, **VARIANTS}
     if name not in configurations:
         expected = ", ".join(configurations)
-        raise ConditionError(f"unknown configuration {name!r}; expected one of {expected}")
+        raise ConfigError(f"unknown configuration {name!r}; expected one of {expected}")
     config = configurations[name]
     is_categorical = config.output.kind == "categorical"
-    codec = MuLawCodec(bits=BITS) if is_categorical else LinearCodec()
+    codec = MuLawCodec(bits=BITS) if is_categorical else Pcm16Codec()
     return build_random_model(name, config, codec.bits, SAMPLE_RATE)
 
 

@@ -1,10 +1,11 @@
-"""Ceilings of this machine, the upper bounds of its speed, and its core-to-core latency.
+"""Ceilings of this machine, estimates of its highest speed, and its core-to-core latency.
 
 Input: sizes and numbers of threads. Output: measured rates. An engine reads each weight once per
-step and does one multiply-add for each, so the memory bandwidth and the rate of matrix products are
-an upper bound of its speed (the roofline model). They are measured in the same run as the engines,
-because clock rates and the load of other virtual machines change from minute to minute. Called by
-`measurement`, and by the benchmarks for the description of the machine.
+step and does one multiply-add for each, so the memory bandwidth and the rate of matrix products
+limit its speed (the roofline model). Both are measured in the same run as the engines, because
+clock rates and the load of other virtual machines change from minute to minute. Other programs can
+lower a measured ceiling, so an engine can exceed it. Called by `measurement`, and by the benchmarks
+for the description of the machine.
 """
 
 import os
@@ -111,14 +112,14 @@ def measure_multiply_rate(threads: int, seconds: float = SECONDS) -> Rate:
     """
     matrices = torch.ones(threads, 3, MATRIX_SIZE, MATRIX_SIZE)
 
-    def multiply(part: torch.Tensor, times: int) -> None:
+    def multiply(part: torch.Tensor, repetitions: int) -> None:
         torch.set_num_threads(1)  # set in each thread, because MKL stores one number per thread
         a, b, product = part
-        for _ in range(times):
+        for _ in range(repetitions):
             torch.mm(a, b, out=product)
 
-    def run(times: int) -> float:
-        return time_in_parallel([partial(multiply, part, times) for part in matrices])
+    def run(repetitions: int) -> float:
+        return time_in_parallel([partial(multiply, part, repetitions) for part in matrices])
 
     with torch_threads(1):
         return best_rate(run, threads * MATRIX_SIZE**3, seconds)
@@ -136,20 +137,18 @@ def measure_core_latency() -> float:
     """
     empty = (0, 0)
 
-    def run(times: int) -> float:
+    def run(repetitions: int) -> float:
         counters = make_counters(1)
-        first, second = (
-            partial(
-                _ping_pong, ThreadPartition(part, 2, counters, empty, empty, empty, empty), times
-            )
-            for part in range(2)
+        parts = (
+            ThreadPartition(part, 2, counters, empty, empty, empty, empty) for part in range(2)
         )
+        first, second = (partial(_ping_pong, part, repetitions) for part in parts)
         start = time.perf_counter()
         run_in_parallel(first, second, counters)
         return time.perf_counter() - start
 
-    times = calibrate(run, SECONDS / 5)
-    return min(run(times) for _ in range(LATENCY_ATTEMPTS)) / times / 2
+    repetitions = calibrate(run, SECONDS / 5)
+    return min(run(repetitions) for _ in range(LATENCY_ATTEMPTS)) / repetitions / 2
 
 
 def best_rate(run: Callable[[int], float], amount: float, seconds: float) -> Rate:
@@ -160,8 +159,8 @@ def best_rate(run: Callable[[int], float], amount: float, seconds: float) -> Rat
         amount: of work done each time.
         seconds: duration of one attempt.
     """
-    times = calibrate(run, seconds)
-    return amount * times / min(run(times) for _ in range(ATTEMPTS))
+    repetitions = calibrate(run, seconds)
+    return amount * repetitions / min(run(repetitions) for _ in range(ATTEMPTS))
 
 
 def calibrate(run: Callable[[int], float], seconds: float) -> int:
@@ -170,11 +169,11 @@ def calibrate(run: Callable[[int], float], seconds: float) -> int:
     The first call compiles and warms up; its duration is ignored.
     """
     run(1)
-    times = 1
-    while (duration := run(times)) < seconds / 4:
+    repetitions = 1
+    while (duration := run(repetitions)) < seconds / 4:
         # At most 16 times more per iteration: very short runs predict long ones badly.
-        times *= 2 if duration > seconds / 16 else 16
-    return max(1, round(times * seconds / duration))
+        repetitions *= 2 if duration > seconds / 16 else 16
+    return max(1, round(repetitions * seconds / duration))
 
 
 def time_in_parallel(calls: Sequence[Callable[[], object]]) -> float:
@@ -244,13 +243,13 @@ def _sum_buffer(buffer, passes):  # type: ignore[no-untyped-def]
 
 
 @_njit(nogil=True)
-def _ping_pong(partition, times):  # type: ignore[no-untyped-def]
+def _ping_pong(partition, repetitions):  # type: ignore[no-untyped-def]
     """Answer the other thread a number of times; the first thread begins."""
-    for turn in range(times):
+    for turn in range(repetitions):
         if partition.thread == 0:
             mark_reached(partition, 0, turn)
         if not wait(partition, 0, turn):
             return -1
         if partition.thread == 1:
             mark_reached(partition, 0, turn)
-    return times
+    return repetitions

@@ -13,7 +13,7 @@ from itertools import product
 
 import torch
 
-from wavenet.bench.configurations import BYTES_PER_WEIGHT, BenchmarkModel
+from wavenet.bench.configurations import BenchmarkModel
 from wavenet.bench.machine import (
     Ceilings,
     calibrate,
@@ -24,13 +24,12 @@ from wavenet.bench.machine import (
 from wavenet.devices import available_cores, device_errors
 from wavenet.engines.cpu.threads import TWO_THREADS_SUPPORTED
 from wavenet.engines.registry import GPU_NAMES, NAMES, PRECISIONS, device_for, make_engine
-from wavenet.errors import ConditionError, EngineUnavailable
+from wavenet.errors import ConfigError, EngineUnavailable
 from wavenet.model.frame_features import example_conditions
 from wavenet.model.memory import RingMemory
 from wavenet.sampling import SamplingConfig
 
 BASELINE = "cached"  # the engine in plain torch; the others are compared with it
-REAL_TIME = 16_000  # Hz, for models of any sample rate, so that rows can be compared
 SECONDS = 0.5  # duration of one run
 MAX_STREAMS = 1024  # the ring buffers of B take 3 MB per stream
 MAX_GPU_STREAMS = 8192
@@ -62,7 +61,7 @@ class Measurement(BenchmarkCase):
 
     Attributes:
         samples_per_second: the median over the runs.
-        times_real_time: samples_per_second / 16,000.
+        times_real_time: samples_per_second / the sample rate of the model.
         macs_per_second: multiply-adds.
         weight_bytes_per_second: each weight counts once per step, for any number of streams.
         share_of_ceiling: achieved rate / ceiling, of reading or of multiplying: the larger of the
@@ -91,12 +90,12 @@ def plan_cases(
 ) -> list[BenchmarkCase]:
     """Return the cases that can be measured; for each number of streams, the baseline is first.
 
-    Combinations that an engine does not support are omitted: bf16 is for the engines cpu and gpu,
-    a second thread is for the engine cpu, and two threads need two cores.
+    Combinations that an engine does not support are omitted: only cpu and gpu support bf16, and
+    only cpu supports two threads, which need two cores.
 
     Raises:
-        ConditionError: a number of streams or threads is out of range.
-        ConfigError: an engine needs a GPU, and this machine has none.
+        ConfigError: a number of streams or threads is out of range, or an engine needs a GPU and
+            this machine has none.
         EngineUnavailable: an engine or a precision is unknown, or no case can be measured.
     """
     _check_names("engine", engines, (*NAMES, *GPU_NAMES))
@@ -110,7 +109,7 @@ def plan_cases(
     ):
         for value in values:
             if not 1 <= value <= maximum:
-                raise ConditionError(f"--{name} must be 1 to {maximum:,}, found {value:,}")
+                raise ConfigError(f"--{name} must be 1 to {maximum:,}, found {value:,}")
     ordered = sorted(dict.fromkeys(engines), key=lambda name: name != BASELINE)
     combinations = product(configurations, streams, ordered, precisions, threads)
     cases = dict.fromkeys(BenchmarkCase(e, c, s, p, t) for c, s, e, p, t in combinations)
@@ -165,7 +164,7 @@ def measure_all(
         speed, core_latency = measure_case(case, model, runs)
         if case.engine == BASELINE:
             baselines[key] = speed
-        result = make_measurement(case, model.weight_count, speed, ceilings, baselines.get(key))
+        result = make_measurement(case, model, speed, ceilings, baselines.get(key))
         measurements.append(replace(result, core_latency=core_latency))
         on_measurement(measurements[-1])
     return ceilings, measurements
@@ -226,19 +225,24 @@ def measure_case(
 
 
 def make_measurement(
-    case: BenchmarkCase, weights: int, speed: float, ceilings: Ceilings, baseline: float | None
+    case: BenchmarkCase,
+    benchmark_model: BenchmarkModel,
+    speed: float,
+    ceilings: Ceilings,
+    baseline: float | None,
 ) -> Measurement:
     """Compute all figures of a measured speed.
 
     Args:
         case: the measured case.
-        weights: number of weights in all matrices of the model.
+        benchmark_model: the model of the case.
         speed: samples/s of all streams together.
         ceilings: of the machine, from the same run.
         baseline: samples/s of the engine cached, with the same model and equally many streams.
     """
-    size = weights * BYTES_PER_WEIGHT[case.precision]
-    macs, read = speed * weights, speed / case.streams * size
+    size = benchmark_model.weight_bytes(case.precision)
+    macs = speed * benchmark_model.matrix_weights
+    read = speed / case.streams * size
     if case.engine in GPU_NAMES:
         share = None
     else:
@@ -253,7 +257,7 @@ def make_measurement(
         case.precision,
         case.threads,
         samples_per_second=speed,
-        times_real_time=speed / REAL_TIME,
+        times_real_time=speed / benchmark_model.model.sample_rate,
         macs_per_second=macs,
         weight_bytes_per_second=read,
         share_of_ceiling=share,

@@ -79,7 +79,7 @@ def digits(
     training recording than every real test clip is. The Fréchet distance compares the network's
     embeddings with those of the test clips. Every combination of labels is generated equally often,
     with the lengths of real recordings with these labels, and seeds count up from --seed.
-    --trade-off varies temperature, top-p and guidance, one at a time, and plots accuracy over
+    --trade-off varies temperature, top-p and guidance, one at a time, and plots accuracy against
     diversity.
     """
     from wavenet import checkpoint as checkpoints

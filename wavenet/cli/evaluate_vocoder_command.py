@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wavenet.cli.evaluate_common import write_report
+from wavenet.cli.evaluate_common import command_line, write_report
 from wavenet.cli.options import (
     CandidatesOption,
     DeviceOption,
@@ -31,6 +31,7 @@ HEADER = "group                method       clips   PESQ   STOI  MCD dB   STFT  
 
 
 def vocoder(
+    context: typer.Context,
     folders: Annotated[
         list[Path], typer.Argument(help="Folders of recordings; each is a group of the table.")
     ],
@@ -67,6 +68,7 @@ def vocoder(
     from wavenet import checkpoint as checkpoints
     from wavenet.cli.progress_bars import ProgressBar
     from wavenet.engines.registry import device_for, make_engine
+    from wavenet.evaluation.provenance import describe_provenance
     from wavenet.evaluation.vocoder import (
         evaluate_vocoder,
         require_mel_condition,
@@ -92,8 +94,9 @@ def vocoder(
             )
         )
     rows = summarise_metrics(results)
-    report = {"checkpoint": loaded.config.name, "seed": seed, "sampling": sampling.model_dump()}
-    report |= {"candidates": candidates}
+    settings = {"limit": limit, "precision": precision}
+    report = describe_provenance(loaded, settings, command_line(context))
+    report |= {"seed": seed, "sampling": sampling.model_dump(), "candidates": candidates}
     report |= {"groups": rows, "recordings": [vars(result) for result in results]}
     write_report(out, report, {})
     if json_:

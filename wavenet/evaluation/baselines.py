@@ -23,7 +23,7 @@ from wavenet.codec import MAX_MU_LAW_BITS, Codec
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-BIGRAM_PRIOR_COUNT = 10.0  # counts of the histogram that are added to those after each code
+BIGRAM_PRIOR_COUNT = 10.0  # pseudo-counts per previous code
 ORDER = 16
 BLOCK_SAMPLES = 65_536  # samples per block of the normal equations
 # Grid search for the scale of the residual, on recordings of the training set:
@@ -56,9 +56,9 @@ class Histogram:
 
 
 class Bigram:
-    """The frequency of each code after each other code.
+    """The frequency of each code, given the previous code.
 
-    The histogram is added to the counts with a weight of `BIGRAM_PRIOR_COUNT`.
+    `BIGRAM_PRIOR_COUNT` pseudo-counts, distributed as the histogram, are added to each row.
     """
 
     def __init__(self, recordings: Sequence[Codes], n_classes: int, silence_code: int):
@@ -82,12 +82,12 @@ class Bigram:
 class LinearPrediction:
     """Linear prediction from 16 samples, with a residual of logistic distribution.
 
-    The weights are fitted by least squares. Each sample is weighted by the inverse of the mean
-    power of the 16 samples before it; otherwise loud passages would dominate. The scale of the
-    residual is floor + gain x the mean magnitude of the latest residuals; a grid search on training
-    recordings selects the window of that mean, gain and floor. The probability of a code is the
-    probability of the interval between the midpoints to the adjacent codes; the outermost two
-    intervals extend to infinity.
+    The coefficients are fitted by weighted least squares. The weight of a sample is the inverse of
+    the mean power of the 16 samples before it; otherwise loud passages would dominate. The scale of
+    the residual is floor + gain x the mean magnitude of the latest residuals; a grid search on
+    training recordings selects the window of that mean, gain and floor. The probability of a code
+    is the probability of the interval between the midpoints to the adjacent codes; the outermost
+    two intervals extend to infinity.
     """
 
     def __init__(self, recordings: Sequence[Codes], codec: Codec):
@@ -96,7 +96,7 @@ class LinearPrediction:
         midpoints = (self.levels[1:] + self.levels[:-1]) / 2
         self.lower = np.concatenate([[-np.inf], midpoints])
         self.upper = np.concatenate([midpoints, [np.inf]])
-        self.weights = _least_squares([self.levels[codes] for codes in recordings])
+        self.coefficients = _least_squares([self.levels[codes] for codes in recordings])
         lengths = [len(codes) for codes in recordings]
         subset = [recordings[n] for n in select_evenly(lengths, SEARCH_SAMPLES)]
         grid = itertools.product(WINDOWS, GAINS, FLOORS)
@@ -120,7 +120,7 @@ class LinearPrediction:
 
     def predict(self, codes: Codes) -> Floats:
         """Return the prediction of each sample (T,) of the waveform from the samples before it."""
-        sums = np.convolve(self.levels[codes], self.weights)
+        sums = np.convolve(self.levels[codes], self.coefficients)
         return np.concatenate([[0.0], sums[: len(codes) - 1]])
 
 
@@ -145,7 +145,7 @@ def select_evenly(lengths: Sequence[int], samples: int) -> list[int]:
 
 
 def _least_squares(waveforms: Sequence[Floats]) -> Floats:
-    """Return the weights (ORDER,); the first is that of the latest sample."""
+    """Return the coefficients (ORDER,); the first is that of the latest sample."""
     products, targets = np.zeros((ORDER, ORDER)), np.zeros(ORDER)
     for waveform in waveforms:
         padded = np.concatenate([np.zeros(ORDER), waveform])

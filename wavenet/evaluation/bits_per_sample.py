@@ -19,7 +19,8 @@ from wavenet.evaluation.labelled_clips import condition_values_of_recording
 from wavenet.likelihood.score import score
 from wavenet.training.segmentation import TrainingClip
 
-MODEL_METHOD = "wavenet"  # name of the evaluated model, of any architecture, among the methods
+# Name of the evaluated model among the methods. metrics.json has it for every architecture.
+MODEL_METHOD = "wavenet"
 MAX_FIT_SAMPLES = 10_000_000
 RESAMPLES = 1000
 CONFIDENCE_LEVEL = 0.95

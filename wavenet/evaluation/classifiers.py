@@ -30,7 +30,8 @@ MFCC_FRAMES = 16
 MEL_FRAMES = 48
 MEL_BANDS = 40
 MEL_RANGE_DB = 80.0
-MIN_PEAK = 1e-3  # a clip with a lower peak is not normalised up to full level
+# Lower bound of the peak by which a clip is divided, so that near-silence is not fully amplified.
+MIN_PEAK = 1e-3
 SVM_PENALTY = 10.0
 CNN_STEPS = 1200
 CNN_BATCH_SIZE = 32
@@ -61,7 +62,9 @@ class ClipFeatures:
 
 
 def extract_features(waveforms: Sequence[Tensor], sample_rate: int) -> ClipFeatures:
-    """Compute the features of clips (T,), normalised to one peak and resampled to fixed lengths.
+    """Compute the features of clips (T,), which are scaled to a peak of 0.5.
+
+    The features are resampled to a fixed number of frames.
 
     Raises:
         AudioError: a clip without samples.
@@ -184,7 +187,7 @@ def _shuffled_batches(count: int) -> Iterator[Tensor]:
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """Run torch on one thread, so that the order of summation is the same on all machines."""
+    """Run torch on one thread, so that the result does not depend on the number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -104,7 +104,7 @@ def plot_nearest_distances(distances: Mapping[str, Sequence[float]]) -> Figure:
 
 
 def plot_trade_off(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw accuracy over diversity, with one line for each sampling setting.
+    """Plot accuracy against diversity, with one line for each sampling setting.
 
     Args:
         rows: from `trade_off.evaluate_variants`.

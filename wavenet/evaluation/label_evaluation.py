@@ -8,11 +8,11 @@ evaluate digits` and `trade_off`. The metrics:
     accuracy   fraction of clips for which a classifier predicts the requested label
     diversity  mean distance of two clips of a class; a class is one combination of labels
     nearest    distance of a clip to the nearest training clip. A clip that is nearer than all real
-               test clips counts as a copy; if generated clips were like real ones, one copy would
-               be expected by chance if there are equally many generated and test clips
-    frechet    distance of the network's embeddings to those of the real test clips, in comparison
-               with the distance of equally many training clips; that is not 0, because the network
-               was trained on them
+               test clips is suspected to be a copy. If generated clips were distributed like the
+               test clips, N / (M + 1) copies would be expected for N generated and M test clips
+    frechet    distance of the network's embeddings to those of the real test clips. The reference
+               is the distance of equally many training clips. It is above 0, because the network
+               was trained on them and both sets are finite
 
 Distances are those of MFCC statistics, in standard deviations of the training recordings.
 """
@@ -84,7 +84,7 @@ class ClipEvaluator:
             classifier, label and value; diversity; nearest; frechet: each for "real" and
             "generated" clips.
         """
-        floor = self._training_features.select(self._select_training(generated["clips"]))
+        reference = self._training_features.select(self._select_training(generated["clips"]))
         test = self.real["embedding"]
         return {
             "clips": {"real": self.real["clips"], "generated": generated["clips"]},
@@ -96,7 +96,7 @@ class ClipEvaluator:
             "diversity": _compare_diversity(self.real["diversity"], generated["diversity"]),
             "nearest": _compare_nearest(self.real["nearest"], generated["nearest"]),
             "frechet": {
-                "real": frechet_distance(self.classifiers.embed(floor), test),
+                "real": frechet_distance(self.classifiers.embed(reference), test),
                 "generated": frechet_distance(generated["embedding"], test),
             },
         }

@@ -58,7 +58,7 @@ class GeneratedClips:
 
 
 def read_uncut_dataset(data: DataConfig, config: CheckpointConfig) -> Dataset:
-    """Read the dataset of a training, but with uncut recordings at their own speed.
+    """Read the dataset of a training run, but with uncut recordings at their own speed.
 
     Raises:
         DataError: there are no training recordings, or one is longer than `MAX_SECONDS`.
@@ -112,9 +112,9 @@ def plan_requests(
 ) -> list[GenerationRequest]:
     """Choose labels, lengths and seeds of `count` clips; the first clips do not depend on `count`.
 
-    The labels are in rounds. Each round has every combination of labels of the recordings once, in
-    random order. A clip has the length of a random recording with its labels: a model with a
-    position condition fits a word to the given duration, so that one length for all clips would
+    Labels are assigned in rounds. Each round contains every combination of labels of the recordings
+    once, in random order. A clip has the length of a random recording with its labels: a model with
+    a position condition fits a word to the given duration, so that one length for all clips would
     change the speed of the words, and so their classification. Seeds are consecutive, so that
     `wavenet generate` can reproduce each clip.
 

@@ -1,7 +1,7 @@
 """The origin of evaluation results: checkpoint, software versions and settings.
 
 Input: a checkpoint, settings and a command line. Output: the first entries of a `metrics.json`.
-Called by the commands `wavenet evaluate`.
+Called by all commands `wavenet evaluate`.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "librosa")
 def describe_provenance(
     checkpoint: Checkpoint, settings: Mapping[str, Any], command: str
 ) -> dict[str, Any]:
-    """Return all that is needed to repeat an evaluation, without times and dates."""
+    """Return checkpoint, command, settings and versions of an evaluation, without dates."""
     with (checkpoint.folder / WEIGHTS).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {

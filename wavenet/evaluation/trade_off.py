@@ -1,9 +1,9 @@
 """The trade-off between accuracy and diversity of generated clips, by sampling setting.
 
-Input: a checkpoint, requests and a `ClipEvaluator`. Output: rows of metrics. One setting at a time
-is varied; the others are 1: temperature, top-p, and guidance if the model was trained with
-condition dropout. The same clips are generated with each value and evaluated. Called by `wavenet
-evaluate digits --trade-off`.
+Input: a checkpoint, requests and a `ClipEvaluator`. Output: rows of metrics. The settings
+temperature, top-p and, if the model was trained with condition dropout, guidance are varied one at
+a time, while the others are 1. The same clips are generated with each value and evaluated. Called
+by `wavenet evaluate digits --trade-off`.
 """
 
 from collections.abc import Sequence

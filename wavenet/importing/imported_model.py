@@ -56,7 +56,7 @@ class ImportedModel:
     Attributes:
         config: of the checkpoint.
         model: computes the same numbers as the original, except for rounding.
-        layout: name of the original layout, as in `wavenet import`.
+        source_format: name of the original program, as in `wavenet import`.
         notes: sentences for the card.
         upsample: converts frames (F, columns) to one frame per sample, (T, columns); None if the
             original has no upsampling network.
@@ -64,7 +64,7 @@ class ImportedModel:
 
     config: CheckpointConfig
     model: AutoregressiveModel[Any]
-    layout: str
+    source_format: str
     notes: tuple[str, ...]
     upsample: Callable[[Tensor], Tensor] | None = None
 
@@ -152,8 +152,8 @@ def upsample_frames(imported: ImportedModel, frames: Tensor) -> Tensor:
     if len(fitting) != 1 or not bool(torch.isfinite(frames).all()):
         shape = " x ".join(map(str, frames.shape)) or "a single number"
         raise ConditionError(
-            f"expected an array of finite numbers, frames x {columns} or {columns} x frames, but "
-            f"not {columns} x {columns}, in which the order is unknown; found {shape}"
+            f"expected finite numbers of shape frames x {columns} or {columns} x frames; "
+            f"{columns} x {columns} is ambiguous; found {shape}"
         )
     return imported.upsample(frames.T if fitting == [0] else frames)
 
@@ -165,7 +165,7 @@ def render_card(imported: ImportedModel, original: Path) -> str:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return CARD_TEXT.format(
         name=config.name,
-        layout=imported.layout,
+        layout=imported.source_format,
         file="".join(c if c.isprintable() and c not in "`|" else "?" for c in original.name),
         digest=digest,
         rate=config.audio.sample_rate,

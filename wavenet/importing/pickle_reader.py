@@ -21,12 +21,12 @@ import torch
 
 from wavenet.errors import CheckpointError, ConfigError
 
-MAX_BYTES = 2 << 30  # weights of the largest model that is built, with two copies of an optimiser
+MAX_BYTES = 2 << 30  # weights of the largest model, and the two moments of Adam
 MAX_DEPTH = 8  # nesting of modules; the layouts have two levels
 
 
 class OpaqueObject:
-    """Placeholder for an object of an unknown class: it stores its state and does nothing."""
+    """Placeholder for an object of an allowed class: it stores its state and does nothing."""
 
     __slots__ = ("state",)
 
@@ -55,9 +55,8 @@ def read_pickle(path: Path, trusted: bool, classes: Sequence[str] = ()) -> Any:
     """
     if not trusted:
         raise ConfigError(
-            f"{path} is a pickle, a format that can contain a program; only its tensors would be "
-            "read and no code run (weights_only), but add --trusted to confirm that you trust its "
-            "origin"
+            f"{path} is a pickle, which can contain a program; add --trusted if you trust its "
+            "origin (only its tensors are read, no code is run)"
         )
     _check_size(path)
     replaced: list[Any] = [(OpaqueObject, name) for name in classes]

@@ -11,9 +11,9 @@ the scales are folded into the weights. With s = sqrt(1/2):
 
 where y[n] = x[n] / s**n.
 
-The sum of the skips is multiplied by sqrt(1 / layers). Versions 0.1 instead added them one by one,
-(sum + h) s, or summed them without a factor. These are three sets of factors for the columns of one
-matrix. `r9y9_conditions` converts the conditions.
+The sum of the skips is multiplied by sqrt(1 / layers). Version 0.1 instead added them one by one,
+(sum + skip) s, or summed them without a factor. These are three sets of factors for the columns of
+one matrix. `r9y9_conditions` converts the conditions.
 
 As in the original's generation, the inputs for a sample are the conditions at its time and the
 sample before it.

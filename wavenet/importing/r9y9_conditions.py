@@ -181,14 +181,18 @@ def find_upsampler(
         CheckpointError: the network is of an unknown kind.
     """
     if any(name.startswith("upsample_net.") for name in weights.names):
-        layers = _layers_since_2019(weights, conditions.frame_width)
+        layers = _layers_of_last_version(weights, conditions.frame_width)
     elif any(name.startswith("upsample_conv.") for name in weights.names):
         layers = _layers_of_0_1(weights)
     else:
         return None
 
     def upsample(frames: Tensor) -> Tensor:
-        """Raise ConditionError if the upsampled frames would be too large."""
+        """Upsample frames (F, columns) to (T, columns).
+
+        Raises:
+            ConditionError: the upsampled frames would be too large.
+        """
         factor = math.prod(layer.factor for layer in layers)
         if frames.numel() * factor > MAX_VALUES:
             raise ConditionError(
@@ -211,8 +215,8 @@ class UpsampleLayer:
     run: Callable[[Tensor], Tensor]
 
 
-def _layers_since_2019(weights: WeightReader, columns: int) -> list[UpsampleLayer]:
-    """Build a convolution over time and columns, and per scale a repetition and a smoothing."""
+def _layers_of_last_version(weights: WeightReader, columns: int) -> list[UpsampleLayer]:
+    """Build the input convolution; per factor, a nearest-neighbour upsampling and a smoothing."""
     width = weights.shape("upsample_net.conv_in.weight", 3)[2]
     if width % 2 == 0:
         raise CheckpointError(

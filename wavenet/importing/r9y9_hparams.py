@@ -36,7 +36,7 @@ class R9y9Hparams(BaseModel):
     kernel_size: int = Field(ge=1, le=64)
     cin_channels: int = -1  # 0 or less: not conditioned on frames
     gin_channels: int = -1  # 0 or less: not conditioned on speakers
-    legacy: bool | None = None  # in versions 0.1 only: how skips are summed
+    legacy: bool | None = None  # in version 0.1 only: how skips are summed
     preprocess: str | None = None
     global_gain_scale: float = 1.0
     rescaling: bool = False
@@ -95,6 +95,7 @@ class R9y9Hparams(BaseModel):
     def codec(self) -> Codec:
         """Return the codec as a config of this project."""
         if self.input_type == "raw":
+            # The intervals of the original's mixtures are those of this codec.
             return LinearCodec()
         bits = self.quantize_channels.bit_length() - 1
         return MuLawCodec(bits=bits, rounding="down")

@@ -3,9 +3,9 @@
 Input: a file. Output: a model in the layout of this project. Called by `wavenet import`.
 
 The file is a whole pickled module or a state_dict; a state_dict does not contain the number of
-layers after which the dilations repeat. Its layers are `start_conv`, per block `filter_convs.N`
+layers after which the dilations repeat. It contains `start_conv`, per layer `filter_convs.N`
 (tanh), `gate_convs.N` (sigmoid), `residual_convs.N` and `skip_convs.N`, then `end_conv_1` and
-`end_conv_2`. The bias of a convolution without one becomes zeros. No weight is scaled. The first
+`end_conv_2`. A convolution without a bias gets a bias of zeros. No weight is scaled. The first
 layer after the skip path may have another width than the skip path, but here that layer is square,
 so zeros pad it: they stay zeros through the ReLU, and the numbers are the same.
 """
@@ -89,7 +89,7 @@ def _stored_cycle(module: pickle_reader.OpaqueObject, source: str, option: int |
     """Return the layers per cycle that a module contains, after comparing it with an option."""
     stored = pickle_reader.get_attribute(module, "layers")
     if type(stored) is not int:
-        raise CheckpointError(f"{source} is another module: it has no number of layers per block")
+        raise CheckpointError(f"{source} is another module: it has no number of layers per cycle")
     factor = pickle_reader.get_attribute(module, "dilation_factor")
     if factor not in (None, 2):
         raise CheckpointError(f"{source} multiplies dilations by {factor!r:.20}, expected 2")

@@ -1,1 +1,1 @@
-"""Share checkpoints: the Hugging Face Hub, zip archives, model cards, safe installation."""
+"""Share checkpoints: the Hugging Face Hub, zip archives, cards, safe installation."""

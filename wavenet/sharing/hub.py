@@ -1,8 +1,8 @@
 """Download checkpoints from the Hugging Face Hub, and publish them.
 
 Input of `pull`: the name of a repository. Output: a checked folder. `push` is the reverse. Only
-these two functions use the Internet. Every connection error becomes one sentence. Called by the
-command line and the studio.
+these two functions of the package contact the Hub. Every connection error becomes one sentence.
+Called by the command line and the studio.
 """
 
 import contextlib

@@ -88,7 +88,7 @@ def check_target(target: Path, overwrite: bool) -> None:
 
 
 def check_name_is_free(root: Path, name: str) -> None:
-    """Check that a folder of checkpoints has no checkpoint of this name.
+    """Check that a folder of checkpoints has no entry of this name.
 
     Raises:
         ConditionError: the name is in use.

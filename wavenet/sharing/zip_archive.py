@@ -18,7 +18,7 @@ from wavenet.errors import CheckpointError, ConditionError, ConfigError
 from wavenet.sharing.install import MAX_BYTES, REQUIRED, check_name_is_free, staging_folder
 
 MAX_ENTRIES = 64
-# Limit of the weights in an archive. float32 hardly compresses, so a small zip never needs more.
+# Largest weights in an archive; larger checkpoints are shared on the Hub.
 MAX_WEIGHTS_BYTES = 64 << 20
 # macOS adds these files to every archive.
 IGNORED = re.compile(r"__MACOSX/.*|([^/]*/)?\.DS_Store")
@@ -37,7 +37,7 @@ def unpack(path: Path, root: Path) -> Path:
 
     Args:
         path: of the zip file; error messages contain only its name.
-        root: folder of the checkpoint folders; the config contains the name of the new one.
+        root: parent of the new checkpoint folder, whose name is that in the config.
     Returns:
         The new folder.
     Raises:
