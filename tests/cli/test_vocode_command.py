@@ -117,7 +117,7 @@ def test_invalid_frames_are_refused(wavenet, curve, vocoder, tiny, tone, tmp_pat
     array, out = tmp_path / "c.npy", ("--out", tmp_path / "out.wav")
     assert_refused(wavenet("generate", "--checkpoint", curve, *out), "--frames curve=FILE.npy")
     assert_refused(wavenet("vocode", tone, "--checkpoint", tiny, *out), "not conditioned on frames")
-    words = "'curve' is missing; add an array of frames x 3"
+    words = "'curve' is missing; add an array with one row every"
     assert_refused(wavenet("vocode", tone, "--checkpoint", curve, *out), words)
     np.save(array, np.zeros((5, 2)))
     assert_refused(wavenet("vocode", array, "--checkpoint", curve, *out), "frames x 3; found 5 x 2")

@@ -7,7 +7,7 @@ import torch
 from tests.conftest import RATE
 from wavenet.codec import MuLawCodec
 from wavenet.engines.cached import CachedEngine
-from wavenet.engines.engine import SteppedEngine
+from wavenet.engines.engine import BaseEngine
 from wavenet.generation.generate import generate
 from wavenet.generation.guard import (
     NOISE,
@@ -28,7 +28,7 @@ ALWAYS = 2.0  # more than any uniform
 CODEC = MuLawCodec()
 
 
-class DegeneratingEngine(SteppedEngine):
+class DegeneratingEngine(BaseEngine):
     """A sine that degenerates at a random sample and does not recover by itself.
 
     Args:

@@ -20,7 +20,7 @@ from tests.generation import (
     loud_windows,
     make_detector,
 )
-from wavenet.engines.registry import NAMES
+from wavenet.engines.registry import NON_GPU_NAMES
 from wavenet.generation.decoder import RETRY_NOISE_OFFSET
 from wavenet.generation.generate import DEFAULT_GUARD, generate
 from wavenet.generation.guard import NOISE, SATURATED, SILENCE, DegenerationDetector
@@ -89,7 +89,11 @@ def test_a_real_model_that_degenerates_recovers_with_every_engine(fragile):
     degenerate = [row for row, codes in enumerate(free) if any(loud_windows(codes))]
     assert degenerate
     assert set(degenerate) <= {retry.index for retry in retries}
-    for engine, size in (("cached", 1), ("cached", 64), *((n, 7) for n in (*NAMES, "graph"))):
+    for engine, size in (
+        ("cached", 1),
+        ("cached", 64),
+        *((n, 7) for n in (*NON_GPU_NAMES, "graph")),
+    ):
         assert_same(generate_all(fragile, requests, engine, chunk_samples=size), guarded, retries)
 
 

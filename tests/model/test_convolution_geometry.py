@@ -34,7 +34,7 @@ def inputs_by_taps(stack: ConvolutionStack, layers: int) -> set[int]:
     """Follow the taps from a node of a layer down to the inputs."""
     times = {0}
     for dilation in reversed(stack.dilations[:layers]):
-        times = {time + tap for time in times for tap in stack.taps(dilation)}
+        times = {time + tap for time in times for tap in stack.tap_offsets(dilation)}
     return times
 
 
@@ -44,7 +44,7 @@ def inputs_by_taps(stack: ConvolutionStack, layers: int) -> set[int]:
 @pytest.mark.parametrize("kernel_size", [1, 2, 3, 4])
 def test_every_layer_depends_on_the_inputs_that_torch_finds(kernel_size, dilations, is_causal):
     dilated = ConvolutionStack(kernel_size, dilations, is_causal)
-    for stack in (dilated, dilated.plain):
+    for stack in (dilated, dilated.undilated):
         for layer, (oldest, newest) in enumerate(stack.spans()):
             found = inputs_by_gradient(stack, layer)
             assert set(found) == inputs_by_taps(stack, layer)
@@ -64,7 +64,7 @@ def test_a_causal_stack_spans_the_receptive_field_and_nothing_ahead():
 def test_ten_doubled_dilations_of_kernel_3_span_2047_samples():
     ten = ConvolutionStack(3, tuple(2**n for n in range(10)))
     assert ten.sizes()[-1] == 2047
-    assert ten.plain.sizes()[-1] == 21
+    assert ten.undilated.sizes()[-1] == 21
     assert compare_dilations(ten, 16_000) == {"given": 80, "doubled": 13, "plain": 8000}
 
 

@@ -7,11 +7,11 @@ import torch
 from tests.conftest import RATE, sine
 from wavenet.errors import ConditionError
 from wavenet.model.conditions import (
+    F0Condition,
     FramesCondition,
     LoudnessCondition,
     MelCondition,
     MfccCondition,
-    PitchCondition,
 )
 from wavenet.model.frame_features import (
     apply_gain_db,
@@ -36,7 +36,7 @@ def config_with(*conditions) -> WaveNetConfig:
 
 
 MEL, MFCC = MelCondition(n_mels=40), MfccCondition(n_mfcc=12, n_mels=40)
-PITCH, LOUDNESS = PitchCondition(), LoudnessCondition()
+PITCH, LOUDNESS = F0Condition(), LoudnessCondition()
 CURVE = FramesCondition(name="curve", columns=3)
 
 

@@ -120,7 +120,7 @@ class CodeLikelihoodTask:
 
     def parameter_groups(self, model: AutoregressiveModel[Any]) -> ParameterGroups:
         """Return the matrices between the layers, and all other parameters."""
-        hidden = model.inner_matrices()
+        hidden = model.hidden_matrices()
         ids = {id(parameter) for parameter in hidden}
         return ParameterGroups(hidden, [p for p in model.parameters() if id(p) not in ids])
 

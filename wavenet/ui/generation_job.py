@@ -18,7 +18,7 @@ from torch import Tensor
 from wavenet.checkpoint import Checkpoint
 from wavenet.config import StrictConfig, make_config
 from wavenet.engines.engine import Engine
-from wavenet.engines.registry import NAMES, device_for, make_engine
+from wavenet.engines.registry import NON_GPU_NAMES, device_for, make_engine
 from wavenet.errors import ConditionError
 from wavenet.generation.generate import Chunk, generate
 from wavenet.generation.guard import Retry
@@ -36,7 +36,7 @@ from wavenet.ui.checkpoint_library import move_to_device
 from wavenet.ui.uploads import read_upload
 
 # Without the reference engine, which recomputes the whole past for every sample.
-ENGINES = ("auto", *(name for name in NAMES if name != "reference"))
+ENGINES = ("auto", *(name for name in NON_GPU_NAMES if name != "reference"))
 MAX_SECONDS = 30.0  # of a generated clip
 MAX_PROMPT_SECONDS = 120.0
 MAX_VARIANTS = 4

@@ -259,7 +259,7 @@ def comparison_table(network: NetworkSettings) -> str:
     rows = (
         ("These dilations, repeated", f"{stack.sizes()[-1]:,}", needed["given"]),
         ("Doubling in every layer: 1, 2, 4, …", doubled, needed["doubled"]),
-        ("Undilated: every dilation 1", f"{stack.plain.sizes()[-1]:,}", needed["plain"]),
+        ("Undilated: every dilation 1", f"{stack.undilated.sizes()[-1]:,}", needed["plain"]),
     )
     cells = "".join(
         f"<tr><th scope='row'>{label}</th><td>{size}</td>"
