@@ -87,9 +87,9 @@ def test_the_surprise_equals_the_score(make_checkpoint):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"window": 0.0}, "above 0 s"),
-        ({"window": math.nan}, "above 0 s"),
-        ({"window": 5.0}, "1.5; found 5"),
+        ({"window_seconds": 0.0}, "above 0 s"),
+        ({"window_seconds": math.nan}, "above 0 s"),
+        ({"window_seconds": 5.0}, "1.5; found 5"),
         ({"attempts": -1}, "found -1"),
         ({"noise_rms": 0.9}, "noise_rms, 0.9; found 0.6"),
     ],

@@ -14,7 +14,7 @@ from wavenet.engines.registry import make_engine
 from wavenet.errors import CheckpointError, ModelUnsupported
 from wavenet.generation.generate import generate_many, generate_waveforms
 from wavenet.generation.request import GenerationRequest
-from wavenet.likelihood.effective_field import ScoredClip, measure_effective_field
+from wavenet.likelihood.effective_field import ClipInput, measure_effective_field
 from wavenet.likelihood.score import score, score_windows
 from wavenet.likelihood.step_view import view_steps
 from wavenet.model.architectures import ARCHITECTURES
@@ -194,7 +194,7 @@ def test_auto_finds_an_engine_and_a_description_is_there(loaded):
 
 def test_views_of_a_wavenet_refuse_the_others(loaded):
     codes, _ = recording(loaded)
-    clip = ScoredClip(codes[0], VALUES, request_of().frame_features)
+    clip = ClipInput(codes[0], VALUES, request_of().frame_features)
     calls = [
         lambda: view_steps(loaded, request_of(), codes[0], 250),
         lambda: next(measure_effective_field(loaded, [clip], 1)),

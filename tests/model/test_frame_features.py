@@ -107,8 +107,8 @@ GOOD = torch.zeros(11, 3)
 @pytest.mark.parametrize(
     ("conditions", "has_recording", "arrays", "words"),
     [
-        ([CURVE], True, None, ("'curve' is missing", "frames x 3", "every 80 samples")),
-        ([MEL], False, None, ("'mel' is missing", "recording", "frames x 40")),
+        ([CURVE], True, None, ("'curve' is missing", "3 columns", "every 80 samples")),
+        ([MEL], False, None, ("'mel' is missing", "recording", "40 columns")),
         ([CURVE], False, {"x": GOOD}, ("no local condition 'x'", "curve")),
         ([], True, {"x": GOOD}, ("no local condition 'x'", "has no local conditions")),
         ([CURVE], False, {"curve": GOOD[:, :2]}, ("curve", "frames x 3; found 11 x 2")),

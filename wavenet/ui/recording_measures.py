@@ -164,7 +164,7 @@ def pitch_arrays(recording: MeasuredRecording) -> dict[str, Tensor]:
 def surprise_numbers(recording: MeasuredRecording, score: Score) -> dict[str, Any]:
     """Return the mean bits of each 10 ms as `surprise`, and their exact length in s as `step`."""
     size = round(analysis.BLOCK_SECONDS * recording.sample_rate)
-    means = analysis.group_means(score.bits, size)
+    means = analysis.group_means(score.surprise, size)
     return {
         "surprise": [round(value, 4) for value in means.tolist()],
         "step": size / recording.sample_rate,
