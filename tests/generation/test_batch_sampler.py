@@ -186,13 +186,13 @@ def test_after_the_last_attempt_a_clip_continues_until_it_recovers(flat):
 
 def test_noise_of_attempts_is_beyond_every_clip():
     assert MAX_SECONDS * 192_000 < ATTEMPT_NOISE_STRIDE
-    most = 4 * int(MAX_SECONDS / DEFAULT_GUARD.window)  # attempts of the longest clip
+    most = 4 * int(MAX_SECONDS / DEFAULT_GUARD.window_seconds)  # attempts of the longest clip
     last = uniform_noise(2**63 - 1, 2**63 - 1, most * ATTEMPT_NOISE_STRIDE, 5)
     assert not torch.equal(last, uniform_noise(2**63 - 1, 2**63 - 1, 0, 5))
 
 
 def test_silence_is_detected_however_many_windows_it_spans(flat):
-    guard = replace(GUARD, silence_seconds=5.5 * GUARD.window)
+    guard = replace(GUARD, silence_seconds=5.5 * GUARD.window_seconds)
     engine = DegeneratingEngine(
         flat.model, SILENCE, lambda position: ALWAYS if position == WINDOW else 0
     )

@@ -74,7 +74,7 @@ def test_the_surprise_equals_the_score(make_checkpoint):
 
     checkpoint = make_checkpoint(tiny_config(conditions="none"))
     codes = CODEC.encode(sine(0.2))
-    bits = score(checkpoint, CODEC.decode(codes)).bits
+    bits = score(checkpoint, CODEC.decode(codes)).surprise
     prompt, rest = codes[:100], CODEC.decode(codes[100 : 100 + 8 * WINDOW])
     detector, windows = make_detector(checkpoint, prompt=prompt), cut_windows(rest)
     for last in (1, 2, 8):

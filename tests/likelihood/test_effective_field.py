@@ -145,7 +145,7 @@ def test_the_average_is_over_all_clips_after_every_pass(monkeypatch):
     monkeypatch.setattr(effective_field, "_rows_per_pass", lambda model: 3)
     fields = list(measure(model, clips, 8))
     assert [(f.predictions, f.planned) for f in fields] == [(3, 8), (6, 8), (8, 8)]
-    places = [effective_field._choose_places(model, clip, 4, n) for n, clip in enumerate(clips)]
+    places = [effective_field._choose_positions(model, clip, 4, n) for n, clip in enumerate(clips)]
     assert all(len(set(p)) == 4 and min(p) >= model.receptive_field for p in places)
     each = [
         prediction_gradients(model, [clip], [t])[0]

@@ -145,9 +145,9 @@ def test_a_mixture_and_a_recording_can_be_viewed(make_checkpoint: MakeCheckpoint
 @pytest.mark.parametrize(
     ("first", "last", "words"),
     [
-        (5, 5, "samples 5 to 5 .*1000"),
-        (-1, 5, "samples -1 to 5 .*1000"),
-        (0, 1001, "samples 0 to 1001 .*1000"),
+        (5, 5, "0 samples from sample 5 .*1000"),
+        (-1, 5, "6 samples from sample -1 .*1000"),
+        (0, 1001, "1001 samples from sample 0 .*1000"),
         (0, 401, "at most 400 .*401"),
     ],
 )

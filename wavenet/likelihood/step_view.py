@@ -102,7 +102,8 @@ def view_steps(
     check_request(request, model.sample_rate)
     if not 0 <= first < last <= request.samples:
         raise ConditionError(
-            f"samples {first} to {last - 1} are not inside a clip of {request.samples} samples"
+            f"{last - first} samples from sample {first} on are not inside a clip of "
+            f"{request.samples} samples"
         )
     if last - first > MAX_STEPS:
         raise ConditionError(f"at most {MAX_STEPS} steps can be shown, found {last - first}")
