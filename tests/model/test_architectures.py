@@ -137,13 +137,13 @@ def test_a_memory_that_is_not_carried_is_noticed(loaded):
 @pytest.mark.parametrize("window", [1, 17, 100])
 def test_scores_do_not_depend_on_the_window(loaded, window):
     waveform = sine(SAMPLES / RATE)
-    whole = score(loaded, waveform, VALUES).bits
+    whole = score(loaded, waveform, VALUES).surprise
     parts = torch.cat(list(score_windows(loaded, waveform, VALUES, window=window)))
     torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-3)
     codes, conditioning = recording(loaded)
     frames = request_of().frame_features
     expected = -loaded.model.distribution.log_prob(loaded.model(codes, conditioning), codes)[0]
-    found = score(loaded, waveform, VALUES, frame_features=frames).bits
+    found = score(loaded, waveform, VALUES, frame_features=frames).surprise
     torch.testing.assert_close(
         found.double() * math.log(2), expected.double(), rtol=1e-3, atol=1e-3
     )
