@@ -16,11 +16,11 @@ from wavenet.codec import MuLawCodec
 from wavenet.config import parse_config
 from wavenet.errors import CheckpointError, ConfigError
 from wavenet.model.conditions import (
+    F0Condition,
     LabelCondition,
     MelCondition,
     MfccCondition,
     NumberCondition,
-    PitchCondition,
     PositionCondition,
 )
 from wavenet.model.wavenet import WaveNetConfig
@@ -219,7 +219,7 @@ def test_the_config_of_an_older_checkpoint_loads_and_is_written_with_the_new_key
         ),
         (
             {"kind": "f0", "low_hz": 80.0, "high_hz": 400.0},
-            PitchCondition(f_min=80.0, f_max=400.0),
+            F0Condition(f_min=80.0, f_max=400.0),
         ),
     ],
     ids=["mel", "mfcc", "f0"],

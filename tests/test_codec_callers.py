@@ -67,7 +67,7 @@ def test_generation_beam_search_scores_and_validation_use_the_codec(tmp_path, ro
     assert torch.equal(found.waveform, codec.decode(found.codes))
 
     bits = score_whole(loaded, codes)
-    torch.testing.assert_close(score(loaded, tone).bits, bits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(score(loaded, tone).surprise, bits, atol=1e-4, rtol=1e-4)
     if rounding != "half-up":  # negative control: with another rounding, the bits differ
         others = score_whole(loaded, MuLawCodec().encode(tone))
         assert (others - bits).abs().max() > 0.01
@@ -90,7 +90,7 @@ def test_generation_and_scores_of_16_bits_use_the_codec(tmp_path, codec):
     (chunk,) = generate(loaded, [request], engine="cached", guard=None)
     assert torch.equal(chunk.waveforms[0], codec.decode(chunk.codes[0]))
     bits = score_whole(loaded, codec.encode(tone))
-    torch.testing.assert_close(score(loaded, tone).bits, bits, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(score(loaded, tone).surprise, bits, atol=1e-3, rtol=1e-4)
     # negative control: the two laws differ
     other = LinearCodec() if codec.law == "pcm16" else Pcm16Codec()
     assert not torch.equal(other.decode(chunk.codes[0]), chunk.waveforms[0])

@@ -119,7 +119,7 @@ def test_invalid_frames_are_refused(run_command, curve, vocoder, tiny, tone, tmp
     assert_refused(
         run_command("vocode", tone, "--checkpoint", tiny, *out), "not conditioned on frames"
     )
-    words = "'curve' is missing; add an array of frames x 3"
+    words = "'curve' is missing; add an array with one row every"
     assert_refused(run_command("vocode", tone, "--checkpoint", curve, *out), words)
     np.save(array, np.zeros((5, 2)))
     assert_refused(

@@ -171,7 +171,7 @@ DEVICE T load_from_l2(const T* place) { return *place; }
 namespace emulation {
 static const KernelArguments* arguments;
 inline void run_fibre() {
-  advance(*arguments);
+  generate_stream(*arguments);
   current->finished = true;
   running--;
   progress = 1;

@@ -124,10 +124,10 @@ def draw_compiled(logits, uniforms, sampling):
     padded = np.full((rows, width), np.nan, np.float32)
     padded[:, :classes] = logits
     flat, rules = padded.reshape(-1), make_sampling_rules(sampling)
-    odds, block_sums = np.empty(width, np.float32), np.empty(width, np.float32)
+    masses, block_sums = np.empty(width, np.float32), np.empty(width, np.float32)
     return np.array(
         [
-            draw_class(flat, row * width, classes, uniforms[row], rules, odds, block_sums)
+            draw_class(flat, row * width, classes, uniforms[row], rules, masses, block_sums)
             for row in range(rows)
         ]
     )

@@ -128,17 +128,17 @@ def test_an_error_in_one_thread_stops_the_other():
     counters = make_counters(1)
     seen = threading.Event()
 
-    def call_a() -> int:
+    def first_call() -> int:
         raise KeyboardInterrupt
 
-    def call_b() -> int:
+    def second_call() -> int:
         while counters[threads.ABORT] == 0:
             time.sleep(0.001)
         seen.set()
         return -1
 
     with pytest.raises(KeyboardInterrupt):
-        run_in_parallel(call_a, call_b, counters)
+        run_in_parallel(first_call, second_call, counters)
     assert seen.is_set()
 
 

@@ -13,7 +13,7 @@ from tests.engines.test_engines import (
     poisoned,  # noqa: F401  (used by every test here)
     prompts_of,
 )
-from wavenet.engines.registry import NAMES, make_engine
+from wavenet.engines.registry import NON_GPU_NAMES, make_engine
 from wavenet.model.model_config import CategoricalOutput, LogisticOutput, Output
 from wavenet.sampling import SamplingConfig, apply_guidance, rows_per_clip
 
@@ -25,7 +25,7 @@ interpreted = [
     pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0:DeprecationWarning"),
 ]
-QUICK_ENGINES = (*NAMES, "graph")
+QUICK_ENGINES = (*NON_GPU_NAMES, "graph")
 ENGINES = (*QUICK_ENGINES, pytest.param("gpu", marks=interpreted))
 # the engine gpu has the clone, select and join of all engines, and its interpreter is slow
 without_gpu = pytest.mark.parametrize("name", QUICK_ENGINES)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tests.conftest import make_condition_values, make_frame_features, tiny_config, tiny_model
-from wavenet.engines.registry import NAMES, make_engine
+from wavenet.engines.registry import NON_GPU_NAMES, make_engine
 from wavenet.errors import EngineUnavailable
 from wavenet.model.wavenet import WaveNet
 from wavenet.sampling import SamplingConfig
@@ -21,7 +21,7 @@ SAMPLINGS = {
     "both": SamplingConfig(temperature=1.3, top_k=9, top_p=0.9),
     "greedy": SamplingConfig(greedy=True),
 }
-FAST = [name for name in NAMES if name != "reference"]
+FAST = [name for name in NON_GPU_NAMES if name != "reference"]
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +120,7 @@ def test_the_same_noise_draws_the_same_codes(name, kind):
         assert not torch.equal(draw(name, model, 1 - noise, prompts, SAMPLINGS[kind]), expected)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NON_GPU_NAMES)
 @pytest.mark.parametrize("chunks", [(1,), (7,), (3, 1, 16)])
 def test_chunks_do_not_matter(name, chunks):
     model = tiny_model()
@@ -130,7 +130,7 @@ def test_chunks_do_not_matter(name, chunks):
     assert torch.equal(draw(name, model, noise, prompts, chunks=chunks), whole)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NON_GPU_NAMES)
 def test_a_row_of_a_batch_equals_the_clip_alone(name):
     model = tiny_model()
     noise = torch.rand(3, 30, generator=torch.Generator().manual_seed(3))
@@ -144,7 +144,7 @@ def test_a_row_of_a_batch_equals_the_clip_alone(name):
         assert torch.equal(alone[0], together[row])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NON_GPU_NAMES)
 def test_selected_rows_continue_unchanged(name):
     model = tiny_model()
     noise = torch.rand(3, 30, generator=torch.Generator().manual_seed(4))
@@ -159,7 +159,7 @@ def test_selected_rows_continue_unchanged(name):
     assert torch.equal(rest, whole[[2, 0], 11:])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NON_GPU_NAMES)
 def test_a_prompt_in_one_pass_equals_a_prompt_code_by_code(name):
     model = tiny_model()
     prompt = prompts_of(model, 45)[0]
@@ -173,7 +173,7 @@ def test_a_prompt_in_one_pass_equals_a_prompt_code_by_code(name):
     assert not torch.equal(stepped, draw(name, model, noise, [prompt.flip(0)]))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NON_GPU_NAMES)
 def test_streams_can_be_interleaved(name):
     """An engine stores nothing of a stream; everything is in the state."""
     model = tiny_model()

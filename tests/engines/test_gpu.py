@@ -122,7 +122,7 @@ def test_predictions_of_odd_widths_equal_the_reference(kernel_size, widths):
     expected = teacher_forced("reference", model, codes, prompts)
     got = teacher_forced("gpu", model, codes, prompts)
     torch.testing.assert_close(got, expected, atol=3e-5, rtol=1e-5)
-    assert GpuEngine(model)._shape.chunk_layers == (max(widths) >= 70)
+    assert GpuEngine(model)._shape.splits_layers == (max(widths) >= 70)
 
 
 @interpreted

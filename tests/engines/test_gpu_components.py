@@ -212,17 +212,17 @@ def build(precision, kernel_size, widths, mixture, streams, draw, sampling):
     model = tiny_model(tiny_config(kernel_size, dilations, "none", widths=widths, output=output),
         bits=16 if mixture else 8)
     shape = tile_weights.make_tile_shape(model, precision)
-    tile_weights.check_tile_size(shape, precision)
+    tile_weights.check_part_size(shape, precision)
     tile, warps = gpu_engine.choose_tile(streams)
     rules = make_sampling_rules(SamplingConfig(**sampling))
     constants = gpu_engine._kernel_constants(shape, rules, draw, tile)
     constants |= dict(HAS_CONDITIONS=True, BF16=precision == "bf16")
-    names = triton_kernels.advance.arg_names
+    names = triton_kernels.generate_tile.arg_names
     types = {**POINTERS, "weights": "bf16" if precision == "bf16" else "fp32"}
     signature = {n: "constexpr" if n in constants else "*" + types[n] if n in types else "i32"
         for n in names}
     attributes = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(names) if n in types}
-    kernel = compile(ASTSource(triton_kernels.advance, signature, constants, attributes),
+    kernel = compile(ASTSource(triton_kernels.generate_tile, signature, constants, attributes),
         target=GPUTarget("cuda", 90, 32), options={"num_warps": warps})
     cubin = Path(sys.argv[2]) / "kernel.cubin"
     cubin.write_bytes(kernel.asm["cubin"])

@@ -7,7 +7,7 @@ import torch
 from tests.conftest import RATE
 from wavenet.codec import MuLawCodec
 from wavenet.engines.cached import CachedEngine
-from wavenet.engines.engine import SteppedEngine
+from wavenet.engines.engine import BaseEngine
 from wavenet.generation.generate import generate
 from wavenet.generation.guard import (
     NOISE,
@@ -21,14 +21,14 @@ from wavenet.model.memory import TensorMemory
 from wavenet.sampling import SamplingConfig
 
 WINDOW = 64
-GUARD = GuardConfig(window=WINDOW / RATE, silence_seconds=2 * WINDOW / RATE)
+GUARD = GuardConfig(window_seconds=WINDOW / RATE, silence_seconds=2 * WINDOW / RATE)
 # silence is detected before its first sample is output
-QUICK_GUARD = GuardConfig(window=WINDOW / RATE, silence_seconds=WINDOW / RATE)
+QUICK_GUARD = GuardConfig(window_seconds=WINDOW / RATE, silence_seconds=WINDOW / RATE)
 ALWAYS = 2.0  # more than any uniform
 CODEC = MuLawCodec()
 
 
-class DegeneratingEngine(SteppedEngine):
+class DegeneratingEngine(BaseEngine):
     """A sine that degenerates at a random sample and does not recover by itself.
 
     Args:
@@ -117,13 +117,13 @@ def generate_all(
     parts, retries, end = [[] for _ in requests], [], 0
     settings = SamplingConfig(**sampling)
     for chunk in generate(checkpoint, requests, settings, engine, chunk_samples, guard):
-        assert chunk.start == end
+        assert chunk.first == end
         lengths = [len(codes) for codes in chunk.codes]
         assert lengths == [len(waveform) for waveform in chunk.waveforms]
         end += max(lengths)
         for retry in chunk.retries:
             # output samples are not drawn again
-            assert retry.first >= chunk.start
+            assert retry.first >= chunk.first
         retries += chunk.retries
         for part, codes in zip(parts, chunk.codes, strict=True):
             part.append(codes)

@@ -74,7 +74,7 @@ def test_the_surprise_equals_the_score(make_checkpoint):
 
     checkpoint = make_checkpoint(tiny_config(conditions="none"))
     codes = CODEC.encode(sine(0.2))
-    bits = score(checkpoint, CODEC.decode(codes)).bits
+    bits = score(checkpoint, CODEC.decode(codes)).surprise
     prompt, rest = codes[:100], CODEC.decode(codes[100 : 100 + 8 * WINDOW])
     detector, windows = make_detector(checkpoint, prompt=prompt), cut_windows(rest)
     for last in (1, 2, 8):
@@ -87,9 +87,9 @@ def test_the_surprise_equals_the_score(make_checkpoint):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"window": 0.0}, "above 0 s"),
-        ({"window": math.nan}, "above 0 s"),
-        ({"window": 5.0}, "1.5; found 5"),
+        ({"window_seconds": 0.0}, "above 0 s"),
+        ({"window_seconds": math.nan}, "above 0 s"),
+        ({"window_seconds": 5.0}, "1.5; found 5"),
         ({"attempts": -1}, "found -1"),
         ({"noise_rms": 0.9}, "noise_rms, 0.9; found 0.6"),
     ],

@@ -13,7 +13,7 @@ from wavenet.codec import MuLawCodec
 from wavenet.engines.cached import CachedEngine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
-from wavenet.generation.decoder import RETRY_NOISE_OFFSET
+from wavenet.generation.batch_sampler import ATTEMPT_NOISE_STRIDE
 from wavenet.generation.generate import GeneratedClip, generate_waveforms
 from wavenet.generation.noise import uniform_noise
 from wavenet.generation.request import GenerationRequest
@@ -318,7 +318,7 @@ def select_plainly(checkpoint, request, candidates, window):
             engine = make_engine("cached", model)
             state = engine.start(model.conditioning([{}], [request.samples], [target]))
             engine.prefill(state, [kept])
-            first = kept.numel() + n * RETRY_NOISE_OFFSET
+            first = kept.numel() + n * ATTEMPT_NOISE_STRIDE
             count = last - kept.numel()
             noise = uniform_noise(request.seed, request.noise_stream, first, count)
             new = engine.run(state, count, SamplingConfig(), noise[None])[0]

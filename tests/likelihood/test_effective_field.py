@@ -12,8 +12,8 @@ from tests.conftest import make_condition_values, make_frame_features, tiny_conf
 from wavenet.errors import CheckpointError, ConditionError, ModelUnsupported
 from wavenet.likelihood import effective_field
 from wavenet.likelihood.effective_field import (
+    ClipInput,
     EffectiveField,
-    ScoredClip,
     measure_effective_field,
     prediction_gradients,
 )
@@ -29,18 +29,18 @@ class TinyCheckpoint:
         self.config = SimpleNamespace(name="tiny")
 
 
-def measure(model: Any, clips: list[ScoredClip], *arguments: int) -> Iterator[EffectiveField]:
+def measure(model: Any, clips: list[ClipInput], *arguments: int) -> Iterator[EffectiveField]:
     return measure_effective_field(TinyCheckpoint(model), clips, *arguments)
 
 
-def make_clip(model: WaveNet, samples: int, row: int = 0) -> ScoredClip:
+def make_clip(model: WaveNet, samples: int, row: int = 0) -> ClipInput:
     generator = torch.Generator().manual_seed(row)
     codes = torch.randint(model.n_classes, (samples,), generator=generator)
     frames = make_frame_features(model, row, samples)
-    return ScoredClip(codes, make_condition_values(model, row), frames)
+    return ClipInput(codes, make_condition_values(model, row), frames)
 
 
-def gradient_by_forward(model: WaveNet, clip: ScoredClip, place: int) -> torch.Tensor:
+def gradient_by_forward(model: WaveNet, clip: ClipInput, place: int) -> torch.Tensor:
     """Compute it by the forward pass over the whole clip: (samples before,), newest first."""
     embedded = []
     hook = model.embedding.register_forward_hook(
@@ -145,7 +145,7 @@ def test_the_average_is_over_all_clips_after_every_pass(monkeypatch):
     monkeypatch.setattr(effective_field, "_rows_per_pass", lambda model: 3)
     fields = list(measure(model, clips, 8))
     assert [(f.predictions, f.planned) for f in fields] == [(3, 8), (6, 8), (8, 8)]
-    places = [effective_field._choose_places(model, clip, 4, n) for n, clip in enumerate(clips)]
+    places = [effective_field._choose_positions(model, clip, 4, n) for n, clip in enumerate(clips)]
     assert all(len(set(p)) == 4 and min(p) >= model.receptive_field for p in places)
     each = [
         prediction_gradients(model, [clip], [t])[0]

@@ -66,8 +66,8 @@ def test_an_untrained_model_needs_about_the_bits_of_its_codec(bits, waveform):
     result = score(make(bits), waveform)
     assert result.bits_per_sample == pytest.approx(bits, abs=0.15)
     assert result.samples == 700
-    assert result.bits.dtype == torch.float32
-    assert (result.bits >= 0).all()
+    assert result.surprise.dtype == torch.float32
+    assert (result.surprise >= 0).all()
 
 
 def test_the_score_is_the_likelihood_of_the_plain_forward_pass(waveform):
@@ -76,7 +76,7 @@ def test_the_score_is_the_likelihood_of_the_plain_forward_pass(waveform):
     params = loaded.model(codes, loaded.model.conditioning([{"digit": "1"}], [700]))
     log2 = params.log_softmax(1).gather(1, codes[:, None])[0, 0] / math.log(2)
     found = score(loaded, waveform, {"digit": "1"})
-    torch.testing.assert_close(found.bits, -log2.detach(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.surprise, -log2.detach(), atol=1e-4, rtol=0)
     assert found.bits_per_sample == pytest.approx(-log2.mean().item(), abs=1e-4)
 
 
@@ -90,7 +90,9 @@ def test_the_length_of_the_windows_does_not_matter(
     values = {"digit": "1"} if conditions else {}
     whole = score(loaded, waveform, values)
     monkeypatch.setattr(score_module, "WINDOW", window)
-    torch.testing.assert_close(score(loaded, waveform, values).bits, whole.bits, atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        score(loaded, waveform, values).surprise, whole.surprise, atol=1e-4, rtol=0
+    )
 
 
 @pytest.mark.parametrize("missing", [1, 16])
@@ -102,7 +104,7 @@ def test_the_comparison_of_windows_notices_a_context_too_short(monkeypatch, wave
     field = loaded.model.receptive_field
     monkeypatch.setattr(type(loaded.model), "receptive_field", field - missing)
     shorter = score(loaded, waveform, {"digit": "1"})
-    assert (shorter.bits - whole.bits).abs().max() > 1e-3
+    assert (shorter.surprise - whole.surprise).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("window", [5, 16, 250, 699, 700])
@@ -116,7 +118,9 @@ def test_a_model_without_receptive_field_is_scored_with_its_memory(
     whole = score(loaded, waveform, values)
     monkeypatch.setattr(type(loaded.model), "receptive_field", None)
     monkeypatch.setattr(score_module, "WINDOW", window)
-    torch.testing.assert_close(score(loaded, waveform, values).bits, whole.bits, atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        score(loaded, waveform, values).surprise, whole.surprise, atol=1e-4, rtol=0
+    )
 
 
 def test_the_comparison_of_windows_notices_a_memory_that_is_not_carried(monkeypatch, waveform):
@@ -126,13 +130,13 @@ def test_the_comparison_of_windows_notices_a_memory_that_is_not_carried(monkeypa
     monkeypatch.setattr(score_module, "WINDOW", 250)
     monkeypatch.setattr(RingMemory, "extend", lambda *arguments: None)
     forgotten = score(loaded, waveform)
-    assert torch.allclose(forgotten.bits[:250], whole.bits[:250], atol=1e-4)
-    assert (forgotten.bits - whole.bits)[250:].abs().max() > 1e-3
+    assert torch.allclose(forgotten.surprise[:250], whole.surprise[:250], atol=1e-4)
+    assert (forgotten.surprise - whole.surprise)[250:].abs().max() > 1e-3
 
 
 def test_a_label_changes_the_score(waveform):
     loaded = make(8, CONDITIONS, gain=2)
-    zero, one = (score(loaded, waveform, {"digit": d}).bits for d in "01")
+    zero, one = (score(loaded, waveform, {"digit": d}).surprise for d in "01")
     assert (zero - one).abs().max() > 1e-3
 
 
@@ -167,10 +171,10 @@ def test_frames_are_computed_from_the_recording_by_default(make_checkpoint):
     loaded = make_checkpoint(config, name="vocoder")
     waveform, other = sine(0.2), sine(0.2, 900.0)
     frames, wrong = (compute_frame_features(config, RATE, x) for x in (waveform, other))
-    default = score(loaded, waveform).bits
-    assert torch.equal(score(loaded, waveform, frame_features=frames).bits, default)
-    assert torch.equal(score(loaded, waveform, arrays={"mel": frames}).bits, default)
-    found = score(loaded, waveform, frame_features=wrong).bits
+    default = score(loaded, waveform).surprise
+    assert torch.equal(score(loaded, waveform, frame_features=frames).surprise, default)
+    assert torch.equal(score(loaded, waveform, arrays={"mel": frames}).surprise, default)
+    found = score(loaded, waveform, frame_features=wrong).surprise
     assert (found - default).abs().max() > 0.01  # negative control
 
 
@@ -186,10 +190,12 @@ def test_a_generated_clip_is_scored_by_its_own_codes_with_its_prompt(rounding):
     params = loaded.model(both, loaded.model.conditioning([{}], [both.shape[1]]))
     expected = -loaded.model.distribution.log_prob(params, both)[0].detach() / math.log(2)
     found = score_clip(loaded, codec.decode(codes), codes, prompt)
-    torch.testing.assert_close(found.bits, expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.surprise, expected, atol=1e-4, rtol=0)
     alone = score_clip(loaded, codec.decode(codes), codes)
     assert alone.samples == 50
-    assert (alone.bits - expected[-50:]).abs().max() > 1e-3  # negative control: the prompt counts
+    assert (
+        alone.surprise - expected[-50:]
+    ).abs().max() > 1e-3  # negative control: the prompt counts
 
 
 def test_mixtures_are_scored_in_bits_per_sample_of_16(make_checkpoint):
@@ -201,7 +207,7 @@ def test_mixtures_are_scored_in_bits_per_sample_of_16(make_checkpoint):
     codes = loaded.codec.encode(waveform)[None]
     params = loaded.model(codes, loaded.model.conditioning([{}], [codes.shape[1]]))
     expected = -loaded.model.distribution.log_prob(params, codes)[0] / math.log(2)
-    torch.testing.assert_close(result.bits, expected, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(result.surprise, expected, atol=1e-3, rtol=1e-4)
     assert 8 < result.bits_per_sample < 40
 
 
@@ -211,6 +217,6 @@ def test_a_score_arrives_window_by_window(waveform, monkeypatch):
     windows = score_module.score_windows(loaded, waveform, {"digit": "1"})
     first, *others = next(windows), *windows
     assert [len(bits) for bits in (first, *others)] == [300, 300, 100]
-    whole = score(loaded, waveform, {"digit": "1"}).bits
+    whole = score(loaded, waveform, {"digit": "1"}).surprise
     assert torch.equal(torch.cat([first, *others]), whole)
     assert not first.requires_grad

@@ -1,4 +1,4 @@
-"""A view of steps shows the predictions and activities of the model."""
+"""A step view has the predictions of the model and statistics of its activations."""
 
 import math
 from collections.abc import Callable
@@ -98,7 +98,7 @@ def test_the_contributions_sum_to_the_skip_sum_of_the_model(
     assert torch.allclose(view.skips, sizes, atol=1e-5)
     layers = gated[0, 40:].chunk(len(model.blocks), dim=1)
     gates = torch.stack([z.abs().mean(1) for z in layers], dim=1)
-    assert torch.allclose(view.gates, gates, atol=1e-5)
+    assert torch.allclose(view.gated_magnitude, gates, atol=1e-5)
 
 
 def test_a_layer_without_skip_weights_contributes_nothing(make_checkpoint: MakeCheckpoint) -> None:
@@ -109,7 +109,7 @@ def test_a_layer_without_skip_weights_contributes_nothing(make_checkpoint: MakeC
     request = make_request(checkpoint)
     view = view_steps(checkpoint, request, draw(checkpoint, request, 20), 0)
     assert (view.skips == 0).nonzero()[:, 1].unique().tolist() == [2]
-    assert bool((view.gates > 0).all())
+    assert bool((view.gated_magnitude > 0).all())
 
 
 def test_surprise_and_entropy_agree_with_the_likelihood(make_checkpoint: MakeCheckpoint) -> None:
@@ -139,15 +139,15 @@ def test_a_mixture_and_a_recording_can_be_viewed(make_checkpoint: MakeCheckpoint
     codes = torch.arange(30_000, 30_050)
     view = view_steps(checkpoint, GenerationRequest(50), codes, 10)
     assert view.params.shape == (40, 6)
-    assert view.gates.shape == view.skips.shape == (40, 5)
+    assert view.gated_magnitude.shape == view.skips.shape == (40, 5)
 
 
 @pytest.mark.parametrize(
     ("first", "last", "words"),
     [
-        (5, 5, "samples 5 to 5 .*1000"),
-        (-1, 5, "samples -1 to 5 .*1000"),
-        (0, 1001, "samples 0 to 1001 .*1000"),
+        (5, 5, "0 samples from sample 5 .*1000"),
+        (-1, 5, "6 samples from sample -1 .*1000"),
+        (0, 1001, "1001 samples from sample 0 .*1000"),
         (0, 401, "at most 400 .*401"),
     ],
 )

@@ -14,7 +14,7 @@ from wavenet.engines.registry import make_engine
 from wavenet.errors import CheckpointError, ModelUnsupported
 from wavenet.generation.generate import generate_many, generate_waveforms
 from wavenet.generation.request import GenerationRequest
-from wavenet.likelihood.effective_field import ScoredClip, measure_effective_field
+from wavenet.likelihood.effective_field import ClipInput, measure_effective_field
 from wavenet.likelihood.score import score, score_windows
 from wavenet.likelihood.step_view import view_steps
 from wavenet.model.architectures import ARCHITECTURES
@@ -137,13 +137,13 @@ def test_a_memory_that_is_not_carried_is_noticed(loaded):
 @pytest.mark.parametrize("window", [1, 17, 100])
 def test_scores_do_not_depend_on_the_window(loaded, window):
     waveform = sine(SAMPLES / RATE)
-    whole = score(loaded, waveform, VALUES).bits
+    whole = score(loaded, waveform, VALUES).surprise
     parts = torch.cat(list(score_windows(loaded, waveform, VALUES, window=window)))
     torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-3)
     codes, conditioning = recording(loaded)
     frames = request_of().frame_features
     expected = -loaded.model.distribution.log_prob(loaded.model(codes, conditioning), codes)[0]
-    found = score(loaded, waveform, VALUES, frame_features=frames).bits
+    found = score(loaded, waveform, VALUES, frame_features=frames).surprise
     torch.testing.assert_close(
         found.double() * math.log(2), expected.double(), rtol=1e-3, atol=1e-3
     )
@@ -194,7 +194,7 @@ def test_auto_finds_an_engine_and_a_description_is_there(loaded):
 
 def test_views_of_a_wavenet_refuse_the_others(loaded):
     codes, _ = recording(loaded)
-    clip = ScoredClip(codes[0], VALUES, request_of().frame_features)
+    clip = ClipInput(codes[0], VALUES, request_of().frame_features)
     calls = [
         lambda: view_steps(loaded, request_of(), codes[0], 250),
         lambda: next(measure_effective_field(loaded, [clip], 1)),

@@ -139,7 +139,7 @@ def test_the_facts_of_a_model_are_those_of_its_config(case):
     assert facts["parameters"] == sum(p.numel() for p in model.parameters())
     assert 0 < facts["macs_per_sample"] < facts["parameters"]
     assert (model.device.type, model.dtype) == ("cpu", torch.float32)
-    matrices = {id(p) for p in model.inner_matrices()}
+    matrices = {id(p) for p in model.hidden_matrices()}
     assert matrices
     assert id(model.output.weight) not in matrices
     assert matrices.isdisjoint(id(p) for p in model.embedding.parameters())
@@ -245,11 +245,11 @@ def test_steps_with_the_memory_on_the_device_equal_plain_steps(case):
     biases = sample_biases(model, conditioning)
     whole = run_whole(model, inputs, conditioning)
     source = model.initial_memory(ROWS)
-    device = source.on_device()
+    device = source.with_device_cursor()
     run_chunks(model, inputs[:, :20], conditioning, [20], source)
     device.synchronize(source)
     assert_close(run_steps(model, inputs[:, 20:40], biases[20:40], device), whole[:, 20:40])
-    source.advance(20)
+    source.move_cursor(20)
     rest = run_chunks(model, inputs[:, 40:], conditioning, [SAMPLES - 40], source, first=40)
     assert_close(rest, whole[:, 40:])
 
@@ -260,7 +260,7 @@ def test_a_memory_on_the_device_that_is_not_synchronised_is_noticed():
     inputs, conditioning = make_batch(model)
     biases = sample_biases(model, conditioning)
     source = model.initial_memory(ROWS)
-    device = source.on_device()
+    device = source.with_device_cursor()
     run_chunks(model, inputs[:, :20], conditioning, [20], source)
     found = run_steps(model, inputs[:, 20:40], biases[20:40], device)
     assert differs(found, run_whole(model, inputs, conditioning)[:, 20:40])

@@ -117,7 +117,7 @@ def test_a_value_that_does_not_fit_is_refused_with_the_expected_one(model, chang
 
 
 def test_missing_frames_are_named_with_their_shape(model):
-    with pytest.raises(ConditionError, match=r"'curve' is missing; .* frames x 3"):
+    with pytest.raises(ConditionError, match=r"'curve' is missing; .* 3 columns"):
         model.conditioning([make_condition_values(model, 0)], [SAMPLES])
 
 

@@ -34,7 +34,7 @@ def inputs_by_taps(stack: ConvolutionStack, layers: int) -> set[int]:
     """Follow the taps from a node of a layer down to the inputs."""
     times = {0}
     for dilation in reversed(stack.dilations[:layers]):
-        times = {time + tap for time in times for tap in stack.taps(dilation)}
+        times = {time + tap for time in times for tap in stack.tap_offsets(dilation)}
     return times
 
 

@@ -7,11 +7,11 @@ import torch
 from tests.conftest import RATE, sine
 from wavenet.errors import ConditionError
 from wavenet.model.conditions import (
+    F0Condition,
     FramesCondition,
     LoudnessCondition,
     MelCondition,
     MfccCondition,
-    PitchCondition,
 )
 from wavenet.model.frame_features import (
     apply_gain_db,
@@ -36,7 +36,7 @@ def config_with(*conditions) -> WaveNetConfig:
 
 
 MEL, MFCC = MelCondition(n_mels=40), MfccCondition(n_mfcc=12, n_mels=40)
-PITCH, LOUDNESS = PitchCondition(), LoudnessCondition()
+PITCH, LOUDNESS = F0Condition(), LoudnessCondition()
 CURVE = FramesCondition(name="curve", columns=3)
 
 
@@ -107,8 +107,8 @@ GOOD = torch.zeros(11, 3)
 @pytest.mark.parametrize(
     ("conditions", "has_recording", "arrays", "words"),
     [
-        ([CURVE], True, None, ("'curve' is missing", "frames x 3", "every 80 samples")),
-        ([MEL], False, None, ("'mel' is missing", "recording", "frames x 40")),
+        ([CURVE], True, None, ("'curve' is missing", "3 columns", "every 80 samples")),
+        ([MEL], False, None, ("'mel' is missing", "recording", "40 columns")),
         ([CURVE], False, {"x": GOOD}, ("no local condition 'x'", "curve")),
         ([], True, {"x": GOOD}, ("no local condition 'x'", "has no local conditions")),
         ([CURVE], False, {"curve": GOOD[:, :2]}, ("curve", "frames x 3; found 11 x 2")),

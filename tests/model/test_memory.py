@@ -39,12 +39,12 @@ class History:
         if not one_by_one:
             for layer, x in enumerate(new):
                 self.memory.extend(layer, x)
-            self.memory.advance(samples)
+            self.memory.move_cursor(samples)
             return
         for t in range(samples):
             for layer, x in enumerate(new):
                 self.memory.push(layer, x[:, t])
-            self.memory.advance(1)
+            self.memory.move_cursor(1)
 
     def expected(self, layer):
         """Return the newest inputs of a layer, up to the length of its ring."""
@@ -171,7 +171,7 @@ def test_a_row_is_replaced_by_that_of_a_narrower_memory(cursor):
 def test_a_memory_on_the_device_writes_the_same_rings(before, samples):
     """Its cursor is a tensor, so that a CUDA graph can change it."""
     plain, source = written(before), written(before)
-    device = source.memory.on_device()
+    device = source.memory.with_device_cursor()
     assert device.rings is source.memory.rings
     generator = torch.Generator().manual_seed(1)
     for _ in range(samples):
@@ -184,24 +184,24 @@ def test_a_memory_on_the_device_writes_the_same_rings(before, samples):
                 assert all(torch.equal(a, b) for a, b in taps)
             device.push(layer, x)
             plain.memory.push(layer, x)
-        device.advance(1)
-        plain.memory.advance(1)
+        device.move_cursor(1)
+        plain.memory.move_cursor(1)
     assert torch.equal(source.memory.rings, plain.memory.rings)
     assert source.memory.cursor == before  # until the engine that ran the graph counts
-    source.memory.advance(samples)
+    source.memory.move_cursor(samples)
     assert same(pasts(source.memory), pasts(plain.memory))
 
 
 def test_synchronize_copies_the_cursor_and_keeps_the_tensor():
     source = written(6).memory
-    device = source.on_device()
-    position = device.position
+    device = source.with_device_cursor()
+    position = device.device_cursor
     assert position.tolist() == [6]
     oldest = [ring.clone() for ring in device.taps(1, 1, 5)]
-    source.advance(2)
+    source.move_cursor(2)
     assert same(device.taps(1, 1, 5), oldest)  # negative control: nothing is synchronised yet
     device.synchronize(source)
-    assert device.position is position
+    assert device.device_cursor is position
     assert position.tolist() == [8]
     assert same(device.taps(1, 1, 5), source.taps(1, 1, 5))
     assert not same(device.taps(1, 1, 5), oldest)
@@ -251,8 +251,8 @@ def test_a_row_of_tensors_is_replaced():
 def test_a_memory_of_tensors_has_no_numbers_that_change():
     memory = tensor_memory()
     before = [tensor.clone() for tensor in memory.tensors]
-    device = memory.on_device()
+    device = memory.with_device_cursor()
     assert all(a is b for a, b in zip(device.tensors, memory.tensors, strict=True))
     device.synchronize(memory)
-    memory.advance(5)
+    memory.move_cursor(5)
     assert same(memory.tensors, before)

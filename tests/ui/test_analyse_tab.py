@@ -190,7 +190,7 @@ def test_score_shows_the_bits_of_every_sample(root: Path, save_wav: Callable[...
     waveform = io.read(path, RATE).waveform
     conditions = {"digit": "7", "speaker": "jackson"}
     expected = score(load_checkpoint(root, "digits"), waveform, conditions)
-    assert np.array_equal(shown["bits"]["bits"], expected.bits)
+    assert np.array_equal(shown["bits"]["bits"], expected.surprise)
     assert int(shown["bits"]["sample_rate"]) == RATE
     assert shown["surprise"] == PLOT_SIZE
     facts = facts_of(shown["score_facts"])
@@ -199,7 +199,7 @@ def test_score_shows_the_bits_of_every_sample(root: Path, save_wav: Callable[...
     other = final_values(
         score_recording(root, path, "digits", *NO_NUMBERS, "8", "jackson", *HIDDEN)
     )
-    assert not np.array_equal(other["bits"]["bits"], expected.bits), "the label changed nothing"
+    assert not np.array_equal(other["bits"]["bits"], expected.surprise), "the label changed nothing"
 
 
 def test_stopped_score_ends_at_its_next_window(
@@ -229,7 +229,7 @@ def test_score_computes_the_frames_that_a_model_needs(
     path = save_wav(tone())
     shown = final_values(score_recording(tmp_path, path, "vocoder", *HIDDEN))
     expected = score(load_checkpoint(tmp_path, "vocoder"), io.read(path, RATE).waveform)
-    assert np.array_equal(shown["bits"]["bits"], expected.bits)
+    assert np.array_equal(shown["bits"]["bits"], expected.surprise)
 
 
 @pytest.mark.parametrize(

@@ -242,7 +242,7 @@ def test_surprise_is_the_score_of_the_output(root: Path, tmp_path: Path) -> None
         assert result.surprise().shape == result.waveform().shape
         continuation = result.waveform()[-1200:]
         whole = torch.cat([read_upload(prompt, RATE, 10).waveform, continuation])
-        expected = score(checkpoint, whole, CONDITIONS).bits[-result.job.samples :]
+        expected = score(checkpoint, whole, CONDITIONS).surprise[-result.job.samples :]
         torch.testing.assert_close(result.surprise(), expected)
 
 

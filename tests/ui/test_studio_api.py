@@ -23,7 +23,7 @@ from torch import Tensor
 
 from audio_utils import io
 from wavenet.errors import ConfigError
-from wavenet.generation.request_matching import match_request_mel
+from wavenet.generation.clip_mel_matching import match_clip_mel
 from wavenet.likelihood.score import score
 from wavenet.model.conditions import FramesCondition, MelCondition
 from wavenet.ui import generate_tab, studio_app, uploads
@@ -146,9 +146,7 @@ def test_vocode_matches_the_mel_by_default(home: Path, sine: dict[str, Any]) -> 
     frame_features = job.requests[0].frame_features
     assert frame_features is not None
     matched = read_samples(vocode(sine, seed=3)["path"])
-    assert np.array_equal(
-        matched, quantised(match_request_mel(checkpoint, expected, frame_features))
-    )
+    assert np.array_equal(matched, quantised(match_clip_mel(checkpoint, expected, frame_features)))
     assert not np.array_equal(matched, unmatched)
     # The page offers both files if there is a mel to match.
     for output in generate_tab.stream_job(job, 1, StopRequests()):

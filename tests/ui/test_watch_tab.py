@@ -121,7 +121,7 @@ def test_rows_of_deep_networks_are_means_of_layers(
     layers = steps_message(checkpoint, found, codes)["layers"]
     assert layers["layersPerRow"] == 3
     gates = unpack(layers["gates"], "u1").reshape(-1, 30) / 255 * layers["gatesMax"]
-    expected = np.stack([part.mean(1).numpy() for part in found.gates.split(3, dim=1)])
+    expected = np.stack([part.mean(1).numpy() for part in found.gated_magnitude.split(3, dim=1)])
     assert gates.shape == (44, 30)
     assert np.allclose(gates, expected, atol=layers["gatesMax"] / 500)
 

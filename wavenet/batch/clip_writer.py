@@ -104,7 +104,7 @@ def _bits_per_sample(
         request.conditions,
         request.frame_features,
     )
-    return float(score.bits[-clip.codes.numel() :].double().mean())
+    return float(score.surprise[-clip.codes.numel() :].double().mean())
 
 
 def normalize(waveform: torch.Tensor, rate: int, settings: BatchSettings) -> torch.Tensor:

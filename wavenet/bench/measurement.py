@@ -23,7 +23,7 @@ from wavenet.bench.machine import (
 )
 from wavenet.devices import available_cores, device_errors
 from wavenet.engines.cpu.threads import TWO_THREADS_SUPPORTED
-from wavenet.engines.registry import GPU_NAMES, NAMES, PRECISIONS, device_for, make_engine
+from wavenet.engines.registry import GPU_NAMES, NON_GPU_NAMES, PRECISIONS, device_for, make_engine
 from wavenet.errors import ConfigError, EngineUnavailable
 from wavenet.model.frame_features import example_conditions
 from wavenet.model.memory import RingMemory
@@ -41,7 +41,7 @@ class BenchmarkCase:
     """One measurement, before it is done.
 
     Attributes:
-        engine: one of `registry.NAMES` or `registry.GPU_NAMES`.
+        engine: one of `registry.NON_GPU_NAMES` or `registry.GPU_NAMES`.
         configuration: name of the model.
         streams: number of clips generated at once.
         precision: how the engine stores weights, fp32 or bf16.
@@ -98,7 +98,7 @@ def plan_cases(
             this machine has none.
         EngineUnavailable: an engine or a precision is unknown, or no case can be measured.
     """
-    _check_names("engine", engines, (*NAMES, *GPU_NAMES))
+    _check_names("engine", engines, (*NON_GPU_NAMES, *GPU_NAMES))
     _check_names("precision", precisions, PRECISIONS)
     for engine in engines:
         device_for(engine)

@@ -140,7 +140,7 @@ def generate_with_progress(
 
     guard = DEFAULT_GUARD if guarded else None
     progress_bar = ProgressBar("samples", sum(request.samples for request in requests))
-    # `generate_many` checks all requests at once: an error is raised before `warm_up` compiles.
+    # `generate_many` checks all requests immediately: an error is raised before `warm_up` compiles.
     clips = generate_many(loaded, requests, sampling, engine, guard, progress_bar)
     with status_spinner("preparing the engine (compiled once per machine, 10 to 20 seconds)"):
         warm_up(loaded, engine)
@@ -193,7 +193,7 @@ def compute_bits_per_sample(
         request.conditions,
         request.frame_features,
     )
-    return float(score.bits[-clip.codes.numel() :].double().mean())
+    return float(score.surprise[-clip.codes.numel() :].double().mean())
 
 
 def draw_from_candidates(

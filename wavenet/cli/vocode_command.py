@@ -128,10 +128,10 @@ def apply_mel_matching(
     if iterations == 0 or (iterations is None and not has_mel) or request.frame_features is None:
         return clip
     from audio_utils.mel_matching import DEFAULT_ITERATIONS
-    from wavenet.generation.request_matching import match_request_mel
+    from wavenet.generation.clip_mel_matching import match_clip_mel
 
     number = DEFAULT_ITERATIONS if iterations is None else iterations
-    waveform = match_request_mel(loaded, clip.waveform, request.frame_features, number).clamp(-1, 1)
+    waveform = match_clip_mel(loaded, clip.waveform, request.frame_features, number).clamp(-1, 1)
     return replace(clip, waveform=waveform)
 
 

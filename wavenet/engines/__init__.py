@@ -1,1 +1,1 @@
-"""Engines: run a model sample by sample, with the results of its definition but faster."""
+"""Engines: run a model sample by sample; `reference` defines the results, most are faster."""

@@ -8,12 +8,12 @@ so one sample costs one small product per layer, O(layers), for a past of any le
 import torch
 from torch import Tensor
 
-from wavenet.engines.engine import State, SteppedEngine
+from wavenet.engines.engine import BaseEngine, State
 from wavenet.model.conditioning import frames_needed
 from wavenet.sampling import SamplingConfig, rows_per_clip
 
 
-class CachedEngine(SteppedEngine):
+class CachedEngine(BaseEngine):
     """The engine that calls `step` once per sample from Python."""
 
     name = "cached"

@@ -2,8 +2,8 @@
 
 Input: a `Conditioning` and codes. Output: codes or predictions. An engine stores no stream:
 everything that changes is in the `State`, a value that the caller holds, so streams can be
-interleaved, copied and dropped. `SteppedEngine` implements the protocol for every model with a
-`step`; the compiled engines extend it. Called by generation, likelihood, benchmarks and the studio.
+interleaved, copied and dropped. `BaseEngine` implements the protocol; all engines extend it. Called
+by generation, likelihood, benchmarks and the studio.
 """
 
 from abc import abstractmethod
@@ -29,10 +29,10 @@ class State:
 
     Attributes:
         conditioning: of the batch.
-        position: (B,) int64, number of samples of each clip so far.
-        last: (B,) int64, the newest code of each clip; at first the start code. The network has
+        position: (B,) int64, number of samples of each stream so far.
+        last: (B,) int64, the newest code of each stream; at first the start code. The network has
             not read it yet, unless `params` is set.
-        memory: the memory of the model after all codes before `last`.
+        memory: of the codes that the network has read; `predict` adds `last` to it.
         params: (B, P), the prediction of the next sample, if `predict` has computed it.
     """
 
@@ -47,7 +47,10 @@ StateT = TypeVar("StateT", bound=State)
 
 
 class Engine(Protocol[StateT]):
-    """Runs one model. B is the batch, P the parameters of the output distribution."""
+    """Runs one model. B counts streams, P the parameters of the output distribution.
+
+    A clip has one stream, with guidance two.
+    """
 
     name: str
 
@@ -57,36 +60,36 @@ class Engine(Protocol[StateT]):
         ...
 
     def start(self, conditioning: Conditioning) -> StateT:
-        """Return the state of a batch of clips without samples."""
+        """Return the state of streams without samples, one per row of the conditioning."""
         ...
 
     def prefill(self, state: StateT, prompts: Sequence[Tensor]) -> None:
-        """Read the beginning of each clip in one parallel pass.
+        """Read the prompt of each stream, each in one parallel pass.
 
         Args:
             state: returned by `start`, not used since; changed in place.
-            prompts: per clip (T,) int64 codes; T may be 0 and differ between clips.
+            prompts: per stream (T,) int64 codes; T may be 0 and differ between streams.
         """
         ...
 
     def predict(self, state: StateT) -> Tensor:
-        """Predict the next sample of each clip: params (B, P).
+        """Predict the next sample of each stream: params (B, P).
 
         Two calls without `accept` between them return the same params.
         """
         ...
 
     def accept(self, state: StateT, codes: Tensor) -> None:
-        """Append codes (B,) int64 as the next sample of each clip."""
+        """Append codes (B,) int64 as the next sample of each stream."""
         ...
 
     def run(self, state: StateT, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
         """Generate n samples of each clip.
 
         Args:
-            state: changed in place. With guidance it has two rows per clip, the first with its
-                conditions and the second without (see `sampling.apply_guidance`); both accept the
-                same codes.
+            state: changed in place. With guidance it has two rows per clip, the first with all
+                conditions and the second without the droppable ones (see
+                `sampling.apply_guidance`); both accept the same codes.
             noise: (clips, n) float32 uniforms in [0, 1), one per sample.
         Returns:
             codes (clips, n) int64.
@@ -98,7 +101,7 @@ class Engine(Protocol[StateT]):
         ...
 
     def join(self, state: StateT, other: StateT) -> StateT:
-        """Return the clips of one state followed by those of another; use neither of them again."""
+        """Return the streams of one state followed by those of another; use neither again."""
         ...
 
     def clone(self, state: StateT) -> StateT:
@@ -110,14 +113,14 @@ class Engine(Protocol[StateT]):
         ...
 
 
-class SteppedEngine:
+class BaseEngine:
     """Base of the engines: implements the protocol by `_step` and `_run` of a subclass.
 
     Args:
         model: on any device.
     """
 
-    name = "stepped"
+    name: str
 
     def __init__(self, model: AutoregressiveModel[Any]):
         self.model = model
@@ -130,7 +133,7 @@ class SteppedEngine:
 
     @torch.no_grad()
     def prefill(self, state: State, prompts: Sequence[Tensor]) -> None:
-        """Read each prompt in one parallel pass, at most one receptive field of it."""
+        """Read the last receptive field of each prompt in one parallel pass."""
         model = self.model
         for row, prompt in enumerate(prompts):
             if not prompt.numel():

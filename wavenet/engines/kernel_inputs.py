@@ -1,4 +1,4 @@
-"""Inputs that the kernels of the compiled engines, cpu and gpu, read in the same form.
+"""What `cpu` and `gpu` share: sampling settings as numbers, the kind of output, the input layer.
 
 Input: a model or sampling settings. Output: plain numbers and one tensor. Called by the packages
 `engines.cpu` and `engines.gpu`.
@@ -44,7 +44,7 @@ def output_family(model: WaveNet) -> int:
     """Return the family of the output distribution: CATEGORICAL, LOGISTIC or GAUSSIAN.
 
     Raises:
-        ModelUnsupported: the kernels do not support this distribution.
+        ModelUnsupported: the compiled engines do not support this distribution.
     """
     match model.distribution:
         case Categorical():
@@ -64,7 +64,8 @@ def embedding_rows(model: WaveNet) -> Tensor:
     """Return the weights of the input layer as rows.
 
     Returns:
-        (n_classes, R), one row per code; for a scalar input weight and bias, (2, R).
+        (n_classes, R), one row per code; for a `ScalarInput`
+        two rows, its weight and its bias, (2, R).
     """
     if isinstance(model.embedding, ScalarInput):
         return torch.stack([model.embedding.weight[:, 0], model.embedding.bias])

@@ -12,7 +12,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from wavenet.engines.engine import State, SteppedEngine
+from wavenet.engines.engine import BaseEngine, State
 from wavenet.model.conditioning import Conditioning
 from wavenet.model.memory import Memory
 from wavenet.sampling import SamplingConfig, rows_per_clip
@@ -40,10 +40,10 @@ class CodeHistory(Memory):
         """Replace a row."""
         self.codes[row] = source.codes[0]
 
-    def advance(self, samples: int) -> None:
-        """Do nothing: this memory has no position."""
+    def move_cursor(self, samples: int) -> None:
+        """Do nothing: this memory has no cursor."""
 
-    def on_device(self) -> "CodeHistory":
+    def with_device_cursor(self) -> "CodeHistory":
         """Return this memory; the engine graph does not use it."""
         return self
 
@@ -51,7 +51,7 @@ class CodeHistory(Memory):
         """Do nothing: this memory has no counters."""
 
 
-class ReferenceEngine(SteppedEngine):
+class ReferenceEngine(BaseEngine):
     """The engine that computes every prediction by the forward pass of the model."""
 
     name = "reference"
@@ -84,7 +84,8 @@ class ReferenceEngine(SteppedEngine):
         for row, history in enumerate(_history(state).codes):
             window = history[-(self.model.receptive_field or history.numel() or 1) :]
             start = state.position[row : row + 1] - window.numel()
-            # each code is predicted from those before it, so the appended code has no effect
+            # The model predicts each code from those before it, so the appended code has no effect:
+            # it is only a place for the prediction.
             clip = torch.cat([window, state.last[row : row + 1]])
             conditioning = state.conditioning.select([row])
             params.append(self.model(clip[None], conditioning, start)[0, :, -1])

@@ -14,7 +14,7 @@ from wavenet.engines.verification import check_engine
 from wavenet.errors import EngineUnavailable, ModelUnsupported
 from wavenet.model.autoregressive_model import AutoregressiveModel
 
-NAMES = ("reference", "cached", "cpu")  # engines that run without a GPU
+NON_GPU_NAMES = ("reference", "cached", "cpu")  # engines that can run without a GPU
 GPU_NAMES = ("gpu", "graph")
 PRECISIONS = ("fp32", "bf16")
 BF16_NAMES = ("cpu", "gpu")  # engines that can store weights in bf16
@@ -29,11 +29,12 @@ def make_engine(
     """Build an engine for a model.
 
     Args:
-        name: one of `NAMES` or `GPU_NAMES`, or "auto": the fastest engine that supports the model
-            on its device.
+        name: one of `NON_GPU_NAMES` or `GPU_NAMES`, or "auto": the fastest engine that supports the
+            model on its device.
         precision: one of `PRECISIONS`, how the weights are stored; bf16 needs the engine cpu or
             gpu.
-        threads: of the engine cpu, 1 or 2; None: chosen from measured times.
+        threads: of the engine cpu, 1 or 2; None: 1 or 2, whichever is measured to be faster; 1 on
+            a machine with one core.
     Raises:
         EngineUnavailable: the name is unknown, or the engine cannot run this model here.
     """
@@ -42,8 +43,8 @@ def make_engine(
         raise EngineUnavailable(f"the precision {precision!r} is not known; choose one of {known}")
     if name == "auto":
         return _make_fastest(model, precision, threads)
-    if name not in (*NAMES, *GPU_NAMES):
-        known = ", ".join(("auto", *NAMES, *GPU_NAMES))
+    if name not in (*NON_GPU_NAMES, *GPU_NAMES):
+        known = ", ".join(("auto", *NON_GPU_NAMES, *GPU_NAMES))
         raise EngineUnavailable(f"the engine {name!r} is not known; choose one of {known}")
     if precision != "fp32" and name not in BF16_NAMES:
         raise EngineUnavailable(
@@ -79,8 +80,8 @@ def explain_auto(model: AutoregressiveModel[Any], precision: str = "fp32") -> li
 
     Returns:
         the engines, fastest first, each with the reason why it is not available, or "". The first
-        engine with "" is selected. If "gpu" is available, the entry "gpu, few streams" follows, for
-        its kernel for few streams.
+        engine with "" is selected. After an available "gpu", which is selected, an entry "gpu, few
+        streams" has the reason why its cluster kernel is not used, or "".
     """
     reasons: list[tuple[str, str]] = []
     for name in ("gpu", "graph", "cpu", "cached"):

@@ -30,10 +30,12 @@ from wavenet.sampling import SamplingConfig, rows_per_clip
 
 SAMPLES = 256  # per check
 STREAMS = (1, 8)  # few streams and many streams have different kernels
-# Largest shift of a uniform that may change a code: engines sum in another order than `cached`, and
-# probabilities differ by about 1e-6 in float32.
+# A uniform may be shifted by this much before a different code counts as an error: engines sum in
+# another order than `cached`, and probabilities differ by about 1e-6 in float32.
 CDF_TOLERANCE = 1e-4
-PARAMS_TOLERANCE = 1e-3  # of the params of the last prediction, relative to their largest size
+PARAMS_TOLERANCE = (
+    1e-3  # of the params of the last prediction, relative to 1 + their largest magnitude
+)
 
 _ENGINES = Path(__file__).parent
 _logger = logging.getLogger(__name__)
@@ -97,7 +99,7 @@ def _compare_params(found: Tensor, expected: Tensor, streams: int) -> str:
         return ""
     return (
         f"with {streams} streams, the prediction after {SAMPLES} samples differs by "
-        f"{difference:.2g} from the engine cached; at most {limit:.2g} is rounding"
+        f"{difference:.2g} from the engine cached; rounding explains at most {limit:.2g}"
     )
 
 

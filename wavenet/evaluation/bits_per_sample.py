@@ -77,7 +77,7 @@ def score_recordings(
         codes = encode_clip(config, clip)
         values = condition_values_of_recording(config, clip)
         scored = score(checkpoint, clip.waveform, values, frame_features=clip.frame_features)
-        bits = {MODEL_METHOD: float(scored.bits.double().sum())}
+        bits = {MODEL_METHOD: float(scored.surprise.double().sum())}
         bits |= {name: float(baseline.bits(codes).sum()) for name, baseline in baselines.items()}
         labels = {name: str(clip.fields[name]) for name in label_names}
         yield RecordingBits(clip.source, labels, len(codes), bits)

@@ -77,7 +77,7 @@ def read_uncut_dataset(data: DataConfig, config: CheckpointConfig) -> Dataset:
 def condition_values_of_recording(
     config: CheckpointConfig, clip: TrainingClip
 ) -> dict[str, ConditionValue]:
-    """Return the values of the model's global conditions that a recording has, by name."""
+    """Return the values of labels and global conditions that a recording has, by name."""
     names = [c.name for c in (*config.model.labels, *config.model.globals)]
     return {name: clip.fields[name] for name in names if name in clip.fields}
 

@@ -5,7 +5,7 @@ method, and their means per group. The input of every method is only the frames 
 mel condition: the same bands, window and hop. Called by `wavenet evaluate vocoder`. The methods:
 
     wavenet      output of the model
-    matched      the same, filtered to the mel frames (`generation.request_matching`)
+    matched      the same, filtered to the mel frames (`generation.clip_mel_matching`)
     noise        white noise, filtered in the same way: a control for the effect of the filter
     griffin-lim  the baseline
 """
@@ -23,10 +23,10 @@ from audio_utils.griffin_lim import griffin_lim
 from wavenet.checkpoint import Checkpoint
 from wavenet.engines.engine import Engine
 from wavenet.errors import ConditionError
+from wavenet.generation.clip_mel_matching import match_clip_mel
 from wavenet.generation.generate import generate_many
 from wavenet.generation.noise import uniform_noise
 from wavenet.generation.request import GenerationRequest
-from wavenet.generation.request_matching import match_request_mel
 from wavenet.generation.search import generate_with_candidates
 from wavenet.model.conditions import MelCondition
 from wavenet.model.frame_features import compute_frame_features, mel_settings
@@ -117,8 +117,8 @@ def evaluate_vocoder(
             reference = recording.waveform
             waveforms = {
                 "wavenet": waveform,
-                "matched": match_request_mel(checkpoint, waveform, request.frame_features),
-                "noise": match_request_mel(checkpoint, noise, request.frame_features),
+                "matched": match_clip_mel(checkpoint, waveform, request.frame_features),
+                "noise": match_clip_mel(checkpoint, noise, request.frame_features),
                 "griffin-lim": griffin_lim(
                     reference, sample_rate, feature_config, GRIFFIN_LIM_ITERATIONS
                 ),

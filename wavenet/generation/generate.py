@@ -1,7 +1,7 @@
 """Generate clips: streamed in chunks, or many clips, each returned when it is complete.
 
-Input: a checkpoint and requests. Output: chunks, or clips. Both functions use a `ContinuousBatch`:
-clips are drawn side by side, complete clips leave the batch, and new clips join. The noise of a
+Input: a checkpoint and requests. Output: chunks, or clips. A `ContinuousBatch` draws clips
+side by side. Complete clips leave it, and in `generate_many` new clips join. The noise of a
 clip depends on its request only, so the clip does not depend on the other clips. Called by the
 command line, the studio, batches and Python.
 """
@@ -21,7 +21,7 @@ from wavenet.devices import device_errors, release_cached_memory
 from wavenet.engines.engine import Engine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError, OutOfMemory
-from wavenet.generation.decoder import ActiveClip, BatchDecoder, CommittedWindow
+from wavenet.generation.batch_sampler import ActiveClip, BatchSampler, CommittedWindow
 from wavenet.generation.guard import GuardConfig, Retry
 from wavenet.generation.request import GenerationRequest, example_request, prepare_clips
 from wavenet.progress import NoProgress, Progress
@@ -36,13 +36,13 @@ class Chunk:
     """The samples of all requests since the previous chunk.
 
     Attributes:
-        start: generated samples before this chunk, the same for all requests.
+        first: generated samples before this chunk, the same for all requests.
         codes: per request (n,) int64; shorter if the clip ends in this chunk, empty afterwards.
         waveforms: per request (n,) float32.
-        retries: new retries of windows that begin with this chunk or later.
+        retries: those since the previous chunk; they may concern the window that is held back.
     """
 
-    start: int
+    first: int
     codes: list[Tensor]
     waveforms: list[Tensor]
     retries: Sequence[Retry] = ()
@@ -55,7 +55,7 @@ class GeneratedClip:
     Attributes:
         index: of its request.
         codes: (samples,) int64, without the prompt; waveform: the same, float32.
-        retries: windows that the guard drew again.
+        retries: the degenerate windows, and the attempts to draw them again.
         log_prob: of all codes, nats; only beam search computes it.
     """
 
@@ -126,14 +126,14 @@ def generate_many(
     """Generate many clips and yield each one when it is complete.
 
     If the memory of the device is too small, the incomplete clips are generated again, half as many
-    at once, down to one.
+    simultaneously, down to one.
 
     Args:
         checkpoint, sampling, engine, guard: as for `generate`.
-        requests: a sequence is checked at once; another iterable is read lazily, each request when
-            the batch has room for its clip.
+        requests: a sequence is checked immediately; another iterable is read lazily, each request
+            when the batch has room for its clip.
         progress: counts generated samples.
-        max_active: maximum of clips at once; all by default.
+        max_active: maximum of clips that are generated simultaneously; all by default.
     Raises:
         ConditionError, EngineUnavailable: as in `generate`; for a lazily read request while
             iterating.
@@ -143,13 +143,15 @@ def generate_many(
     if isinstance(requests, Sequence) and not requests:
         raise ConditionError("nothing to generate: at least one request is required")
     if max_active is not None and max_active < 1:
-        raise ConditionError(f"at least one clip must be generated at once, found {max_active}")
+        raise ConditionError(f"max_active must be at least 1, found {max_active}")
     batch = ContinuousBatch(checkpoint, sampling, engine, guard)
     if isinstance(requests, Sequence):
         prepared = dict(enumerate(batch.prepare(requests)))
     else:
         prepared = {}
-    return _stream_clips(batch, enumerate(requests), prepared, max_active, progress or NoProgress())
+    return _generate_until_complete(
+        batch, enumerate(requests), prepared, max_active, progress or NoProgress()
+    )
 
 
 def generate_waveforms(
@@ -180,7 +182,7 @@ class ContinuousBatch:
 
     Args:
         checkpoint, sampling, engine, guard: as for `generate`.
-        chunk_samples: samples per window; with a guard, its window is used.
+        chunk_samples: longest chunk; without a guard also the length of a window.
     Raises:
         ConditionError: the model does not support a sampling rule.
         EngineUnavailable: the engine is not available here.
@@ -200,12 +202,12 @@ class ContinuousBatch:
         self._engine = make_engine(engine, model) if isinstance(engine, str) else engine
         self._sampling = sampling or checkpoint.config.sampling
         model.distribution.check(self._sampling)
-        self._decoder = self._make_decoder()
+        self._sampler = self._make_sampler()
 
     @property
     def clips(self) -> list[ActiveClip]:
         """The clips that are not complete."""
-        return self._decoder.clips
+        return self._sampler.clips
 
     def prepare(
         self, requests: Sequence[GenerationRequest], first_index: int = 0
@@ -220,29 +222,29 @@ class ContinuousBatch:
 
     def add(self, clips: Sequence[ActiveClip]) -> None:
         """Add prepared clips; they begin with the next window."""
-        self._decoder.add(clips)
+        self._sampler.add(clips)
 
-    def advance(self) -> list[CommittedWindow]:
+    def draw_windows(self) -> list[CommittedWindow]:
         """Draw one window of every clip and return the final windows."""
-        return self._decoder.advance()
+        return self._sampler.draw_windows()
 
     def clear(self) -> None:
         """Drop all clips and release the memory of the device."""
-        self._decoder = self._make_decoder()
+        self._sampler = self._make_sampler()
         release_cached_memory()
 
-    def _make_decoder(self) -> BatchDecoder:
+    def _make_sampler(self) -> BatchSampler:
         window, rate = self.chunk_samples, self._checkpoint.sample_rate
         if self._guard is not None:
             window = self._guard.window_samples(rate)
-        return BatchDecoder(self._engine, self._sampling, window, self._checkpoint.codec.decode)
+        return BatchSampler(self._engine, self._sampling, window, self._checkpoint.codec.decode)
 
 
 def _group_by_start(batch: ContinuousBatch) -> Iterator[tuple[int, list[CommittedWindow]]]:
     """Draw all clips to the end; yield the windows that begin at a sample, with that sample."""
     waiting: dict[int, list[CommittedWindow]] = {}
     while batch.clips:
-        for committed in batch.advance():
+        for committed in batch.draw_windows():
             waiting.setdefault(committed.window.first, []).append(committed)
         # only incomplete clips delay a chunk
         reached = min((clip.committed for clip in batch.clips), default=sys.maxsize)
@@ -267,7 +269,7 @@ def _cut_chunks(
         )
 
 
-def _stream_clips(
+def _generate_until_complete(
     batch: ContinuousBatch,
     source: Iterator[tuple[int, GenerationRequest]],
     prepared: dict[int, ActiveClip],
@@ -298,13 +300,14 @@ def _stream_clips(
             with device_errors():
                 # one by one, because a lazily read prompt may be long
                 batch.add([_prepare_clip(batch, prepared, n, request) for n, request in new])
-                windows = batch.advance()
+                windows = batch.draw_windows()
         except OutOfMemory as error:
             if len(active) == 1:
                 raise OutOfMemory(f"{error}; the memory is too small even for one clip") from None
             max_active = (len(active) + 1) // 2
             progress.message(
-                f"too little memory for {len(active)} clips at once; continuing with {max_active}"
+                f"too little memory for {len(active)} simultaneous clips; continuing with "
+                f"{max_active}"
             )
             done = [part.window.codes.numel() for clip in parts.values() for part in clip]
             repeat = [*active.items(), *repeat]

@@ -2,7 +2,7 @@
 
 Input: the newest windows of a clip. Output: a reason, or None. For loud and rough windows, the
 model's parallel forward decides whether they are white noise or a natural hiss. No samples are
-drawn here, and no engine is used. Called by `decoder`, which draws degenerate windows again.
+drawn here, and no engine is used. Called by `batch_sampler`, which draws degenerate windows again.
 """
 
 import math
@@ -27,13 +27,12 @@ class GuardConfig:
 
     For comparison, recordings of spoken digits, 10,936 windows of 0.1 s: RMS up to 0.35; at most
     0.4 % of a window beyond `EXTREME_AMPLITUDE`; loud and rough windows of up to 0.79 of 8 bits per
-    sample; exact silence of up to 0.03 s (and nothing above 1e-3 for up to 1.7 s, which is no exact
-    silence).
+    sample; digital silence of up to 0.03 s, and amplitudes below 1e-3 for up to 1.7 s.
 
     Attributes:
-        window: s, the interval of the checks, counted from the first generated sample. Output is
-            delayed by one window.
-        attempts: most draws with other noise per degenerate window; 0: only report.
+        window_seconds: the interval of the checks, counted from the first generated sample. Output
+            is delayed by one window.
+        attempts: most draws with other uniforms per degenerate window; 0: only report.
         saturated_rms, saturated_fraction: a window is saturated if its RMS and its fraction of
             samples beyond `EXTREME_AMPLITUDE` reach both limits. A full-scale sine has 0.71 and
             0.20.
@@ -43,14 +42,14 @@ class GuardConfig:
             white noise, 0 for a slow wave. Of the windows described above, one in 230 reaches both.
         noise_fraction: fraction of the bits of a code; a window of this surprise is white noise.
         silence_seconds, silence_peak: the clip is silent if max - min stays within twice the peak
-            for this time, at any offset. 1e-4 covers the two codes around zero of 8 bits. Silence
-            that was already output is not changed, so the clip recovers only if the model ends the
-            silence by itself.
+            for this time, at any offset. The two codes of 8-bit mu-law nearest to zero lie within
+            1e-4. Silence that was already output is not changed, so the clip recovers only if the
+            model ends the silence by itself.
     Raises:
         ConfigError: a limit is out of range.
     """
 
-    window: float = 0.1
+    window_seconds: float = 0.1
     attempts: int = 3
     saturated_rms: float = 0.6
     saturated_fraction: float = 0.3
@@ -61,10 +60,10 @@ class GuardConfig:
     silence_peak: float = 1e-4
 
     def __post_init__(self) -> None:
-        if not (0 < self.window < math.inf and self.window <= self.silence_seconds):
+        if not (0 < self.window_seconds < math.inf and self.window_seconds <= self.silence_seconds):
             raise ConfigError(
-                "the window of the guard must be above 0 s and at most silence_seconds, "
-                f"{self.silence_seconds:g}; found {self.window:g}"
+                "window_seconds of the guard must be above 0 s and at most silence_seconds, "
+                f"{self.silence_seconds:g}; found {self.window_seconds:g}"
             )
         if self.noise_rms > self.saturated_rms:
             raise ConfigError(
@@ -76,20 +75,20 @@ class GuardConfig:
 
     def window_samples(self, sample_rate: int) -> int:
         """Return the length of a window in samples."""
-        return max(1, round(self.window * sample_rate))
+        return max(1, round(self.window_seconds * sample_rate))
 
 
 @dataclass(frozen=True)
 class Retry:
-    """Degenerate windows that the guard found and drew again, or only reported.
+    """Degenerate windows, and the attempts to draw them again.
 
     Attributes:
         index: of the request.
         first, last: samples first .. last - 1, counted from the first generated sample.
         reason: `SATURATED`, `NOISE` or `SILENCE`.
-        attempts: number of draws with other noise; 0 if the windows were only reported.
-        solved: whether the last attempt succeeded. If not, the clip continues as it is and is not
-            drawn again before it recovers by itself.
+        attempts: number of draws with other uniforms; 0 if greedy or if the guard only reports.
+        solved: whether the last attempt succeeded; false without attempts. If not, the clip
+            continues as it is and is not drawn again before it recovers by itself.
     """
 
     index: int
@@ -133,8 +132,8 @@ class DegenerationDetector:
         config: GuardConfig,
     ):
         self.config = config
-        self.window = config.window_samples(checkpoint.sample_rate)
-        self.silence = round(config.silence_seconds * checkpoint.sample_rate)
+        self.window_samples = config.window_samples(checkpoint.sample_rate)
+        self.silence_samples = round(config.silence_seconds * checkpoint.sample_rate)
         self._model = checkpoint.model
         self._bits = checkpoint.codec.bits
         self._conditioning = conditioning
@@ -142,9 +141,9 @@ class DegenerationDetector:
 
     @property
     def history_windows(self) -> int:
-        """Number of windows that `check` needs, plus one."""
-        longest = max(self.silence, self.window + self._context)
-        return -(-longest // self.window) + 2
+        """Length of the history, in windows, that `check` may read."""
+        longest = max(self.silence_samples, self.window_samples + self._context)
+        return -(-longest // self.window_samples) + 2
 
     def check(self, history: Sequence[Window], attempts_exhausted: bool = False) -> str | None:
         """Return the kind of degeneration of the newest window, or None.
@@ -157,19 +156,19 @@ class DegenerationDetector:
                 noise without its surprise.
         """
         waveforms = [window.waveform for window in history]
-        newest = last_samples(waveforms, self.window)
-        if newest.numel() < self.window:
+        newest = last_samples(waveforms, self.window_samples)
+        if newest.numel() < self.window_samples:
             return None
         lowest, highest = newest.aminmax()
         low, high = float(lowest), float(highest)
         silence_span = 2 * self.config.silence_peak
         if high - low <= silence_span:
-            clip = last_samples(waveforms, self.silence)
-            is_silent = clip.numel() >= self.silence and peak_to_peak(clip) <= silence_span
+            clip = last_samples(waveforms, self.silence_samples)
+            is_silent = clip.numel() >= self.silence_samples and peak_to_peak(clip) <= silence_span
             return SILENCE if is_silent else None
         if max(high, -low) < self.config.noise_rms:  # the RMS is then below, too
             return None
-        rms = math.sqrt(float(newest @ newest) / self.window)
+        rms = math.sqrt(float(newest @ newest) / self.window_samples)
         if is_saturated(newest, rms, self.config):
             return SATURATED
         if is_rough(newest, rms, self.config):
@@ -181,16 +180,16 @@ class DegenerationDetector:
 
     @torch.no_grad()
     def surprise(self, history: Sequence[Window]) -> Tensor:
-        """Compute the bits of each sample of the newest window, (window,) float32."""
+        """Compute the bits of each sample of the newest window, float32."""
         prompt, parts = self._prompt, [window.codes for window in history]
         end = prompt.numel() + history[0].first + sum(part.numel() for part in parts)
         if history[0].first == 0:
             parts = [prompt.cpu(), *parts]
-        codes = last_samples(parts, self.window + self._context)
+        codes = last_samples(parts, self.window_samples + self._context)
         start = torch.tensor([end - codes.numel()], device=prompt.device)
         codes = codes[None].to(prompt.device)
         params = self._model(codes, self._conditioning, start)
-        nats = -self._model.distribution.log_prob(params, codes)[0, -self.window :]
+        nats = -self._model.distribution.log_prob(params, codes)[0, -self.window_samples :]
         return nats.float().cpu() / math.log(2)
 
     @property
@@ -200,7 +199,7 @@ class DegenerationDetector:
         For an unlimited receptive field, this is the length of the silence check. That is an
         approximation, sufficient to distinguish noise and sound.
         """
-        return self._model.receptive_field or self.silence
+        return self._model.receptive_field or self.silence_samples
 
 
 def peak_to_peak(waveform: Tensor) -> float:

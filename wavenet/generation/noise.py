@@ -2,7 +2,7 @@
 
 Input: seed, noise stream, a range of samples. Output: uniforms of a counter-based generator. The
 uniform of sample t is a pure function of (seed, noise stream, t); it does not depend on the batch,
-the chunks or the engine. The same seed therefore always produces the same audio. Called by
+the chunks or the engine. The same seed therefore always has the same uniforms. Called by
 `request`, `search`, the evaluation and the studio.
 """
 

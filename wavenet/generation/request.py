@@ -1,4 +1,4 @@
-"""Requests for clips: check them, and build the active clips that `decoder` draws.
+"""Requests for clips: check them, and build the active clips that `batch_sampler` draws.
 
 Input: a checkpoint and requests with values from a user. Output: active clips; an invalid request
 raises ConditionError. Called by `generate`, `search`, likelihood, the command line, batches and the
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import ConditionError
-from wavenet.generation.decoder import ActiveClip
+from wavenet.generation.batch_sampler import ActiveClip
 from wavenet.generation.guard import DegenerationDetector, GuardConfig
 from wavenet.generation.noise import uniform_noise
 from wavenet.model.conditioning import Conditioning, ConditionValue
@@ -36,7 +36,7 @@ class GenerationRequest:
 
     Attributes:
         samples: number of samples to generate, without the prompt.
-        conditions: label, number or vector by condition name.
+        conditions: the condition values: word, number or vector by condition name.
         seed: 0 to 2**63 - 1; the same seed produces the same audio.
         noise_stream: a second key of the noise, for clips of one batch with the same seed.
         prompt: (T,) float32 in [-1, 1] at the model's rate, audio to continue; or None.

@@ -4,11 +4,11 @@ Input: a checkpoint and a request. Output: a `GeneratedClip`. Called by the comm
 evaluation.
 
 **Beam search** finds the most likely clip that a search of limited width can find. It uses no
-noise: the seed of the request has no effect. The most likely clip is rarely a good clip. A clip
-that is drawn from the model has about the entropy of the model in every sample, and so have nearly
-all clips that the model considers plausible; there are very many, each with a tiny probability.
-The single most likely clip is not among them. It contains no surprise. Example: for a coin that
-shows heads in six of ten throws, the most likely series is heads only. In text the most likely
+noise: the seed of the request has no effect. The most likely clip is rarely a good clip. In nearly
+all clips that are drawn from the model, the mean surprise of a sample is about the entropy of the
+model; this set of clips is called typical. There are very many, each with a tiny probability. The
+most likely clip lies outside of this set: its samples have nearly no surprise. Example: for a coin
+that shows heads in six of ten throws, the most likely series is heads only. In text the most likely
 sentence repeats itself. In audio, where breath, noise and the jitter of a voice are most of the
 bits, the most likely clip tends to silence or a hum. Beam search is therefore a tool to inspect a
 model; to generate sound, draw from the model (`generate`).
@@ -16,8 +16,8 @@ Source: Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration".
 
 **Candidates** are for vocoders. Some draws deviate from the mel frames, and all later samples
 depend on them. Therefore several candidates are drawn with different noise. When they fill a frame,
-the candidate whose mel frame is closest to the target is kept, and all candidates continue from its
-state. The result is not a sample of the model's distribution; it is selected by a measure: the
+the candidate whose mel frame is closest to the request is kept, and all candidates continue from
+its state. The result is not a sample of the model's distribution; it is selected by a measure: the
 greedy limit of sequential importance resampling.
 """
 
@@ -33,7 +33,7 @@ from wavenet.devices import device_errors
 from wavenet.engines.engine import Engine, StateT
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
-from wavenet.generation.decoder import RETRY_NOISE_OFFSET
+from wavenet.generation.batch_sampler import ATTEMPT_NOISE_STRIDE
 from wavenet.generation.generate import GeneratedClip
 from wavenet.generation.noise import uniform_noise
 from wavenet.generation.request import (
@@ -69,8 +69,8 @@ def beam_search(
     Args:
         checkpoint: a loaded model with a categorical output.
         request: the clip; its seed is not used.
-        beams: number of kept prefixes, 1 to `MAX_BEAMS`. Among equal scores, the continuation of
-            the more likely prefix is kept, then the lower code.
+        beams: number of kept prefixes, 1 to `MAX_BEAMS`. Among equally likely continuations,
+            that of the more likely prefix is kept, then the lower code.
         progress: counts samples.
         should_stop: called after every sample; if it returns True, the search ends and returns the
             best prefix.
@@ -89,22 +89,22 @@ def beam_search(
     frames = check_frame_features(checkpoint, request, total)
     state = engine.start(model.conditioning([request.conditions], [total], [frames]))
     engine.prefill(state, [prompt.to(model.device)])
-    scores = torch.zeros(1, dtype=torch.float64, device=model.device)
+    log_probs = torch.zeros(1, dtype=torch.float64, device=model.device)
     # per beam the parent and the added code; prefixes are not copied
     parents = torch.zeros(request.samples, beams, dtype=torch.int16)
     codes = torch.zeros(request.samples, beams, dtype=torch.int16)
     made = 0
     while made < request.samples:
-        state, scores, parent, added = _extend_beams(engine, state, scores, beams)
-        parents[made, : scores.numel()] = parent
-        codes[made, : scores.numel()] = added
+        state, log_probs, parent, added = _extend_beams(engine, state, log_probs, beams)
+        parents[made, : log_probs.numel()] = parent
+        codes[made, : log_probs.numel()] = added
         made += 1
         progress.advance(1)
         if should_stop():
             break
     best = _trace_back(parents[:made], codes[:made])
     waveform = checkpoint.codec.decode(best)
-    return GeneratedClip(0, best, waveform, log_prob=float(scores[0]))
+    return GeneratedClip(0, best, waveform, log_prob=float(log_probs[0]))
 
 
 @device_errors(memory_advice="use fewer candidates, or --device cpu")
@@ -117,7 +117,7 @@ def generate_with_candidates(
     engine: str | Engine[Any] = "auto",
     progress: Progress | None = None,
 ) -> GeneratedClip:
-    """Generate one clip; keep in every frame the candidate closest to the target mel.
+    """Generate one clip; keep in every frame the candidate closest to the requested mel.
 
     Args:
         checkpoint: with a mel condition, among others.
@@ -130,7 +130,7 @@ def generate_with_candidates(
         ConditionError: a number, checkpoint, request or setting is invalid.
     """
     sampling, progress = sampling or checkpoint.config.sampling, progress or NoProgress()
-    target = _check_candidates(checkpoint, request, candidates, sampling)
+    requested = _check_candidates(checkpoint, request, candidates, sampling)
     request = with_defaults(request, checkpoint.config.model)
     model, codec, total = checkpoint.model, checkpoint.codec, request.samples
     runner = make_engine(engine, model) if isinstance(engine, str) else engine
@@ -140,13 +140,13 @@ def generate_with_candidates(
     )
     state = runner.start(conditioning)
     kept = torch.zeros(0, dtype=torch.int64)
-    for last, span in _frame_spans(target, total):
+    for last, span in _frame_spans(requested, total):
         begin = kept.numel()
         noise = [
             uniform_noise(
                 request.seed,
                 request.noise_stream,
-                begin + n * RETRY_NOISE_OFFSET,
+                begin + n * ATTEMPT_NOISE_STRIDE,
                 last - begin,
             )
             for n in range(candidates)
@@ -155,10 +155,10 @@ def generate_with_candidates(
         drawn = runner.run(state, last - begin, sampling, device_noise).cpu()
         best = 0
         if candidates > 1:
-            since = max(0, span.start - target.margin)
-            past = kept[since * target.hop_length :].expand(candidates, -1)
+            since = max(0, span.start - requested.margin)
+            past = kept[since * requested.hop_length :].expand(candidates, -1)
             waveforms = codec.decode(torch.cat([past, drawn], 1))
-            best = int(target.distances(waveforms, since, span.start, span.stop - 1).argmin())
+            best = int(requested.distances(waveforms, since, span.start, span.stop - 1).argmin())
             state = runner.select(state, [best] * candidates)
         kept = torch.cat([kept, drawn[best]])
         progress.advance(last - begin)
@@ -178,15 +178,15 @@ def _check_beams(checkpoint: Checkpoint, request: GenerationRequest, beams: int)
 
 
 def _extend_beams(
-    engine: Engine[StateT], state: StateT, scores: Tensor, beams: int
+    engine: Engine[StateT], state: StateT, log_probs: Tensor, beams: int
 ) -> tuple[StateT, Tensor, Tensor, Tensor]:
-    """Add a sample to the beams: state, scores, parents and codes, each (beams or fewer,)."""
-    log_probs = engine.predict(state).double().log_softmax(1)  # (beams, P)
-    candidates = (scores[:, None] + log_probs).flatten()
+    """Add a sample to the beams: state, log_probs, parents and codes, each (beams or fewer,)."""
+    next_log_probs = engine.predict(state).double().log_softmax(1)  # (beams, P)
+    candidates = (log_probs[:, None] + next_log_probs).flatten()
     best = candidates.sort(descending=True, stable=True).indices[:beams]
-    parents, codes = best // log_probs.shape[1], best % log_probs.shape[1]
+    parents, codes = best // next_log_probs.shape[1], best % next_log_probs.shape[1]
     rows = parents.tolist()
-    if rows != list(range(scores.numel())):
+    if rows != list(range(log_probs.numel())):
         state = engine.select(state, rows)
     engine.accept(state, codes)
     return state, candidates[best], parents, codes
@@ -202,7 +202,7 @@ def _trace_back(parents: Tensor, codes: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _MelTarget:
+class _RequestedMel:
     """The mel frames of a request, (F, n_mels), and the settings to compute those of a waveform."""
 
     frames: Tensor
@@ -212,11 +212,11 @@ class _MelTarget:
 
     @property
     def margin(self) -> int:
-        """Number of frames from the middle of an analysis window to beyond its end."""
+        """Half an analysis window in frames, rounded up."""
         return -(-self.condition.win_length // 2 // self.hop_length)
 
     def distances(self, waveforms: Tensor, begin: int, first: int, last: int) -> Tensor:
-        """Compute the distances (N,) of waveforms (N, T) from the target in frames first to last.
+        """Compute the distances (N,) of waveforms (N, T) from the request in frames first to last.
 
         The waveforms begin at frame `begin`.
         """
@@ -228,12 +228,12 @@ class _MelTarget:
         return (found - self.frames[first : last + 1]).square().mean((1, 2))
 
 
-def _frame_spans(target: _MelTarget, total: int) -> Iterator[tuple[int, range]]:
+def _frame_spans(requested: _RequestedMel, total: int) -> Iterator[tuple[int, range]]:
     """Yield (end, frames): the sample up to which to draw, and the newly complete frames.
 
     The last span contains the rest; windows beyond the end are padded as for any recording.
     """
-    hop, margin = target.hop_length, target.margin
+    hop, margin = requested.hop_length, requested.margin
     frame = 0
     while (last := (frame + max(1, margin)) * hop) < total:
         yield last, range(frame, frame + 1)
@@ -243,7 +243,7 @@ def _frame_spans(target: _MelTarget, total: int) -> Iterator[tuple[int, range]]:
 
 def _check_candidates(
     checkpoint: Checkpoint, request: GenerationRequest, candidates: int, sampling: SamplingConfig
-) -> _MelTarget:
+) -> _RequestedMel:
     """Check the arguments and return the frames to compare with."""
     config, rate = checkpoint.config.model, checkpoint.sample_rate
     if not 1 <= candidates <= MAX_CANDIDATES:
@@ -256,4 +256,4 @@ def _check_candidates(
     checkpoint.model.distribution.check(sampling)
     frames = check_frame_features(checkpoint, request, request.samples)
     condition, mel = select_mel(config, frames, request.samples)
-    return _MelTarget(mel, condition, rate, config.condition_hop)
+    return _RequestedMel(mel, condition, rate, config.condition_hop)

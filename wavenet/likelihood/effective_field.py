@@ -23,12 +23,12 @@ MAX_BATCH_BYTES = 1 << 28  # for all gradients of one pass, unless a single one 
 
 
 @dataclass(frozen=True)
-class ScoredClip:
-    """A clip whose samples are predicted.
+class ClipInput:
+    """A clip in which samples are predicted.
 
     Attributes:
         codes: (T,) int64, more samples than one receptive field.
-        conditions: label, number or vector by condition name.
+        conditions: the condition values: word, number or vector by condition name.
         frame_features: (F, columns), the frames of `model.frame_features`; (0, 0) without.
     """
 
@@ -41,9 +41,9 @@ class ScoredClip:
 class EffectiveField:
     """The influence of past samples on a prediction.
 
-    For one prediction of the code at t, the influence of the sample n before it is the length of
-    the vector d log p(x_t | x_<t) / d e_(t-n), where e is the embedding of that sample. It is zero
-    beyond the receptive field.
+    For one prediction of the code at t, the influence of the sample n before it is the L2 norm of
+    the gradient d log p(x_t | x_<t) / d e_(t-n), where e is the embedding of that sample. It is
+    zero beyond the receptive field.
 
     Attributes:
         influence: (receptive_field,) float64, mean over the predictions; entry n - 1 belongs to the
@@ -70,7 +70,7 @@ class EffectiveField:
 
 def measure_effective_field(
     checkpoint: Checkpoint,
-    clips: Sequence[ScoredClip],
+    clips: Sequence[ClipInput],
     predictions: int = PREDICTIONS,
     seed: int = 0,
 ) -> Iterator[EffectiveField]:
@@ -91,11 +91,11 @@ def measure_effective_field(
     """
     model = require_wavenet(checkpoint.model, "the effective receptive field")
     rows = _rows_per_pass(model)
-    each = predictions // len(clips)
-    places = [_choose_places(model, clip, each, seed + n) for n, clip in enumerate(clips)]
+    per_clip = predictions // len(clips)
+    positions = [_choose_positions(model, clip, per_clip, seed + n) for n, clip in enumerate(clips)]
     # clips alternate, so that the average of the first passes is over all clips
-    turns = sorted((k, n) for n, chosen in enumerate(places) for k in range(len(chosen)))
-    pairs = [(n, places[n][k]) for k, n in turns]
+    order = sorted((k, n) for n, chosen in enumerate(positions) for k in range(len(chosen)))
+    pairs = [(n, positions[n][k]) for k, n in order]
 
     def averages() -> Iterator[EffectiveField]:
         total, done = torch.zeros(model.config.receptive_field, dtype=torch.float64), 0
@@ -105,7 +105,7 @@ def measure_effective_field(
                 batch_clips = [clips[n] for n, _ in batch]
                 total += prediction_gradients(model, batch_clips, [t for _, t in batch]).sum(0)
             done += len(batch)
-            _check_size(float(total.sum()), checkpoint.config.name)
+            _check_gradients(float(total.sum()), checkpoint.config.name)
             yield EffectiveField(total / done, done, len(pairs))
 
     return averages()
@@ -113,21 +113,21 @@ def measure_effective_field(
 
 @torch.enable_grad()
 def prediction_gradients(
-    model: WaveNet, clips: Sequence[ScoredClip], places: Sequence[int]
+    model: WaveNet, clips: Sequence[ClipInput], positions: Sequence[int]
 ) -> Tensor:
     """Compute the gradient of one prediction in each clip.
 
     Args:
         clips: B of them; a clip may occur several times.
-        places: per clip, the index of the predicted sample, at least one receptive field.
+        positions: per clip, the index of the predicted sample, at least one receptive field.
     Returns:
         (B, receptive_field) float64, see `EffectiveField`, the newest sample first.
     """
     span = model.config.receptive_field
-    windows = torch.stack([c.codes[t - span : t] for c, t in zip(clips, places, strict=True)])
-    targets = torch.stack([c.codes[t : t + 1] for c, t in zip(clips, places, strict=True)])
+    windows = torch.stack([c.codes[t - span : t] for c, t in zip(clips, positions, strict=True)])
+    targets = torch.stack([c.codes[t : t + 1] for c, t in zip(clips, positions, strict=True)])
     # the input at sample t is the code of sample t - 1
-    start = torch.tensor([t - span + 1 for t in places])
+    start = torch.tensor([t - span + 1 for t in positions])
     embedded = model.embedding(windows.to(model.device)).detach().requires_grad_()
     gated = model.run_blocks(embedded, _conditioning(model, clips), start)
     params = model.output_params(gated[:, -1:]).transpose(1, 2)  # (B, P, 1)
@@ -143,7 +143,7 @@ def min_samples(model: WaveNet) -> int:
     return model.config.receptive_field + 1
 
 
-def _check_size(total: float, name: str) -> None:
+def _check_gradients(total: float, name: str) -> None:
     if total > 0 and math.isfinite(total):
         return
     found = "zero" if total == 0 else "not finite"
@@ -153,13 +153,13 @@ def _check_size(total: float, name: str) -> None:
     )
 
 
-def _conditioning(model: WaveNet, clips: Sequence[ScoredClip]) -> Conditioning:
+def _conditioning(model: WaveNet, clips: Sequence[ClipInput]) -> Conditioning:
     totals = [clip.codes.numel() for clip in clips]
     frames = [clip.frame_features for clip in clips]
     return model.conditioning([clip.conditions for clip in clips], totals, frames)
 
 
-def _choose_places(model: WaveNet, clip: ScoredClip, count: int, seed: int) -> list[int]:
+def _choose_positions(model: WaveNet, clip: ClipInput, count: int, seed: int) -> list[int]:
     """Choose different samples of a clip to predict."""
     least, samples = min_samples(model), clip.codes.numel()
     if samples < least:
@@ -170,8 +170,8 @@ def _choose_places(model: WaveNet, clip: ScoredClip, count: int, seed: int) -> l
         )
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(samples - least + 1, generator=generator)
-    places: list[int] = (order[: max(1, count)] + model.config.receptive_field).tolist()
-    return places
+    positions: list[int] = (order[: max(1, count)] + model.config.receptive_field).tolist()
+    return positions
 
 
 def _rows_per_pass(model: WaveNet) -> int:

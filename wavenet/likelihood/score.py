@@ -1,4 +1,4 @@
-"""The score of a recording: bits per sample, exactly, and the surprise of every sample.
+"""The score of a recording: the surprise of every sample, and its mean, the bits per sample.
 
 Input: a checkpoint, a waveform and condition values. Output: a `Score`. The parallel forward is
 computed window by window, so the memory does not grow with the length of the recording. Each window
@@ -29,20 +29,20 @@ class Score:
     """The surprise of every sample of a recording.
 
     Attributes:
-        bits: (T,) float32, -log2 of the probability of each code given those before it.
+        surprise: (T,) float32, bits: -log2 of the probability of each code given those before it.
     """
 
-    bits: Tensor
+    surprise: Tensor
 
     @property
     def samples(self) -> int:
         """Number of samples scored."""
-        return self.bits.numel()
+        return self.surprise.numel()
 
     @property
     def bits_per_sample(self) -> float:
         """Mean surprise of the recording."""
-        return float(self.bits.double().mean())
+        return float(self.surprise.double().mean())
 
 
 def score(
@@ -58,7 +58,7 @@ def score(
     Args:
         checkpoint: a loaded model.
         waveform: (T,) float32 in [-1, 1], at the model's rate.
-        conditions: label, number or vector by condition name.
+        conditions: the condition values: word, number or vector by condition name.
         arrays: by condition name, frames (F, columns) that replace computed ones.
         frame_features: (F, columns) of all local conditions; for a generated clip those of its
             request. None: computed from the recording and `arrays`.
@@ -86,7 +86,7 @@ def score_windows(
     Args:
         window: samples predicted at a time, `WINDOW` by default, without the context.
     Yields:
-        (up to `window`,) float32, the next bits.
+        (up to `window`,) float32, the surprise of the next samples in bits.
     Raises:
         ConditionError: as in `score`, before the first window.
     """
@@ -100,8 +100,8 @@ def score_windows(
         frame_features = compute_frame_features(config, rate, waveform.cpu(), arrays)
     conditioning = model.conditioning([conditions or {}], [codes.numel()], [frame_features])
     codes = codes[None].to(conditioning.device)
-    has_field = model.receptive_field is not None
-    predict = _predict_by_context if has_field else _predict_by_memory
+    is_limited = model.receptive_field is not None
+    predict = _predict_by_context if is_limited else _predict_by_memory
     size = window or WINDOW
     for params, targets in predict(checkpoint, codes, conditioning, size):
         with device_errors():

@@ -1,4 +1,4 @@
-"""Inspect a WaveNet sample by sample: its predictions, and the activity of each layer.
+"""Inspect a WaveNet sample by sample: its predictions, and statistics of its activations.
 
 Input: a checkpoint, a request and the codes of its clip, which is a generated clip or a recording.
 Output: a `StepView`. Called by the studio.
@@ -32,13 +32,13 @@ MAX_STEPS = 400
 
 @dataclass(frozen=True)
 class StepView:
-    """Predictions and activities of a model at samples first .. first + n - 1 of a clip.
+    """Predictions and statistics of activations at samples first .. first + n - 1 of a clip.
 
     Attributes:
         first: index of the first sample in the clip.
         codes: (n,) int64, the drawn codes, or those of the recording.
         params: (n, P) float32, the prediction of each code.
-        gates: (n, layers), mean |z| over the gated outputs z of a layer, 0 to 1.
+        gated_magnitude: (n, layers), mean |z| over the gated outputs z of a layer, 0 to 1.
         skips: (n, layers), root mean square over the skip channels of the contribution of a layer
             to the skip sums, see `skip_contributions`.
     """
@@ -46,17 +46,17 @@ class StepView:
     first: int
     codes: Tensor
     params: Tensor
-    gates: Tensor
+    gated_magnitude: Tensor
     skips: Tensor
 
 
 def draw_first_codes(
     checkpoint: Checkpoint,
     request: GenerationRequest,
-    last: int,
+    count: int,
     engine: str | Engine[Any] = "auto",
 ) -> Iterator[Tensor]:
-    """Draw the first `last` samples of a clip by plain sampling, chunk by chunk.
+    """Draw the first `count` samples of a clip by plain sampling, chunk by chunk.
 
     Each code is drawn from the prediction that `view_steps` returns: without guidance and at
     temperature 1, whatever the defaults of the checkpoint. No guard is used, so that degeneration
@@ -72,10 +72,10 @@ def draw_first_codes(
     def codes() -> Iterator[Tensor]:
         made = 0
         for chunk in chunks:
-            wanted = chunk.codes[0][: last - made]
+            wanted = chunk.codes[0][: count - made]
             made += wanted.numel()
             yield wanted
-            if made == last:
+            if made == count:
                 return
 
     return codes()
@@ -85,7 +85,7 @@ def draw_first_codes(
 def view_steps(
     checkpoint: Checkpoint, request: GenerationRequest, codes: Tensor, first: int
 ) -> StepView:
-    """Recompute predictions and activities of samples in parallel, for display.
+    """Recompute predictions and statistics of activations of samples in parallel, for display.
 
     Args:
         checkpoint: a loaded WaveNet.
@@ -98,11 +98,12 @@ def view_steps(
         CheckpointError: a prediction is not finite.
         OutOfMemory, DeviceError: see `devices`.
     """
-    model, last = require_wavenet(checkpoint.model, "the view of steps"), codes.numel()
+    model, last = require_wavenet(checkpoint.model, "Watch sampling"), codes.numel()
     check_request(request, model.sample_rate)
     if not 0 <= first < last <= request.samples:
         raise ConditionError(
-            f"samples {first} to {last} are not inside a clip of {request.samples} samples"
+            f"{last - first} samples from sample {first} on are not inside a clip of "
+            f"{request.samples} samples"
         )
     if last - first > MAX_STEPS:
         raise ConditionError(f"at most {MAX_STEPS} steps can be shown, found {last - first}")

@@ -34,7 +34,8 @@ from wavenet.model.layers import ScalarInput
 from wavenet.model.memory import Memory
 from wavenet.model.model_config import ModelConfig
 
-OUTPUT_GAIN = 0.1  # small first predictions: training starts at log2(n_classes) bits per sample
+# Initial logits are small: a categorical model begins at about log2(n_classes) bits per sample.
+OUTPUT_INIT_SCALE = 0.1
 
 Fact = str | int | float | list[int] | None
 
@@ -56,7 +57,7 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
     Attributes:
         embedding: of the codes if the output is categorical, otherwise of their values.
         output: the last layer; it computes the params of the distribution.
-        condition: None for a model without conditions.
+        condition: the condition network; None for a model without conditions.
     """
 
     output: nn.Linear
@@ -85,9 +86,9 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
             conditioning: of the whole clips.
             start: (B,) int64, the sample of its clip at which each row begins; None: 0 for all
                 rows. Its values are read, so a CPU tensor avoids a wait for the GPU.
-            memory: the state after the earlier inputs; advanced in place. None: no history. A row
-                that begins later must then include one receptive field of context; predictions
-                within it are invalid.
+            memory: of the earlier inputs, updated in place. None: nothing is known of them, so a
+                row that does not begin at sample 0 must begin with one receptive field of context,
+                whose predictions are invalid.
         Returns:
             (B, T, H), the input of the output layers.
         """
@@ -105,7 +106,7 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
         """Read one code per row and predict the next.
 
         Args:
-            memory: advanced in place; its tensors stay the same objects.
+            memory: updated in place; its tensors stay the same objects.
             codes: (B,) int64, the newest code; for the first sample the start code.
             bias: (B, layers, bias width) of the conditions at this sample, or None.
         Returns:
@@ -161,14 +162,14 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
         first_frame: Sequence[int] | None = None,
         device: torch.device | None = None,
     ) -> Conditioning:
-        """Gather the conditions of a batch of clips.
+        """Gather the conditions of a batch, one row per entry of the arguments.
 
         Args:
-            values: per clip, the condition values by name.
-            total_samples: per clip, its length in samples.
-            frame_features: per clip, the frames (F, columns) of `model.frame_features`.
-            first_frame: per clip, the frame at which `frame_features`, and a derived number with a
-                value per frame, begin; 0 by default.
+            values: per row, the condition values by name.
+            total_samples: per row, the length of its clip in samples.
+            frame_features: per row, the frames (F, columns) of `model.frame_features`.
+            first_frame: per row, the index of the first frame of `frame_features` and of derived
+                numbers with a value per frame; 0 by default.
             device: of the result; the device of the model by default.
         Raises:
             ConditionError: a value is missing, unknown, or does not fit.
@@ -214,7 +215,7 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
         """Number of weights and biases."""
         return sum(p.numel() for p in self.parameters())
 
-    def inner_matrices(self) -> list[nn.Parameter]:
+    def hidden_matrices(self) -> list[nn.Parameter]:
         """Return the matrices between layers, without embeddings and the output layer."""
         tables = [m for m in self.modules() if isinstance(m, nn.Embedding | ScalarInput)]
         outer = {id(p) for module in (*tables, self.output) for p in module.parameters()}
@@ -227,12 +228,12 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
         self.embedding = make_input(self.n_classes, channels)
 
     def _finish_init(self) -> None:
-        """Create the condition network, if any, and scale the output layer by `OUTPUT_GAIN`."""
+        """Create the condition network, if any, and scale the output layer down."""
         if self.config.conditions:
             self.condition = ConditionNetwork(self.config, self.sample_rate)
         with torch.no_grad():
-            self.output.weight.mul_(OUTPUT_GAIN)
-            self.output.bias.mul_(OUTPUT_GAIN)
+            self.output.weight.mul_(OUTPUT_INIT_SCALE)
+            self.output.bias.mul_(OUTPUT_INIT_SCALE)
 
 
 def frame_biases(
@@ -244,8 +245,8 @@ def frame_biases(
         start: (B,) as in `AutoregressiveModel.hidden_states`.
         samples: length of the sequence.
     Returns:
-        (B, F, layers, bias width), None without conditions; and per row the samples from the first
-        frame to the first sample, or one number for all rows.
+        (B, F, layers, bias width), None without conditions; and the leads, a list with one entry
+        per row or a single entry for all rows.
     """
     hop = conditioning.hop_length
     first, leads = torch.zeros_like(conditioning.total_samples), [0]

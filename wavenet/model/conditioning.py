@@ -1,9 +1,8 @@
 """The condition network: conditions -> one bias per layer, at frame rate.
 
 Input: the conditions of each clip. Output: biases (B, frames, layers, bias width), one frame every
-`hop_length` samples. The engines and the parallel pass interpolate linearly between frames.
-Interpolation and a 1x1 projection commute, so no engine runs this network per sample. Called by
-`autoregressive_model`, engines and requests.
+`hop_length` samples. The engines and the parallel pass interpolate linearly between frames, so no
+engine runs this network per sample. Called by `autoregressive_model`, engines and requests.
 """
 
 import math
@@ -23,7 +22,7 @@ from wavenet.model.conditions import (
 )
 from wavenet.model.model_config import ModelConfig
 
-FRAME_BLOCK = 16  # frames computed together, counted from the first frame of the clip
+FRAMES_PER_PASS = 16  # frames computed together, counted from the first frame of the clip
 MAX_SHOWN_LABELS = 30
 
 # a label, a number, a vector (size,), or one number per frame (F,) of a derived condition
@@ -33,9 +32,9 @@ ConditionValue = str | float | Tensor
 class ConditionNetwork(nn.Module):
     """The network from all conditions of a model to biases, with two hidden layers.
 
-    A label has an embedding. Numbers and vectors are used unchanged, each followed by a 1; if
-    omitted, all are 0. Frames pass one linear layer over a few neighbouring frames. A position has
-    fixed features.
+    A label has an embedding. The features of a number, scaled to -1 .. 1, or of a vector are its
+    values and a 1; if it is omitted, all are 0. Frames pass one linear layer over a few
+    neighbouring frames. A position has fixed features.
 
     Args:
         config: of the model; `config.conditions` lists the conditions.
@@ -67,7 +66,7 @@ class ConditionNetwork(nn.Module):
         self,
         labels: Tensor,
         global_features: Tensor,
-        windows: Tensor,
+        neighbours: Tensor,
         samples: Tensor,
         total_samples: Tensor,
     ) -> Tensor:
@@ -76,7 +75,7 @@ class ConditionNetwork(nn.Module):
         Args:
             labels: (B, number of label conditions) int64, in the order of the config.
             global_features: (B, F, features of the global conditions), see `encode_globals`.
-            windows: (B, F, 2 * max_context + 1, columns), the frames around each frame.
+            neighbours: (B, F, 2 * max_context + 1, columns), the frames around each frame.
             samples: (B, F) int64, the sample index of each frame.
             total_samples: (B,) int64, length of each clip.
         Returns:
@@ -96,9 +95,9 @@ class ConditionNetwork(nn.Module):
                 place += condition.feature_width
             else:
                 margin = max_context(self.config) - condition.context
-                window = windows[:, :, margin : windows.shape[2] - margin]
-                window = window[..., column : column + condition.columns].flatten(2)
-                features.append(self.windows[condition.name](window))
+                frames_around = neighbours[:, :, margin : neighbours.shape[2] - margin]
+                frames_around = frames_around[..., column : column + condition.columns].flatten(2)
+                features.append(self.windows[condition.name](frames_around))
                 column += condition.columns
         hidden = self.network(torch.cat(features, dim=2))
         return torch.unflatten(self.project(hidden), 2, (self.config.bias_layers, -1))
@@ -120,10 +119,9 @@ class ConditionNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class Conditioning:
-    """The conditions of a batch of clips; biases are computed on request.
+    """The conditions of a batch, one row per clip or, with guidance, two.
 
-    Immutable. The biases of any frames can be computed at any time, so that not all of them are in
-    memory.
+    Immutable. Biases are computed for the requested frames only, so they need not all be stored.
 
     Attributes:
         network: None for a model without conditions.
@@ -133,7 +131,7 @@ class Conditioning:
         frame_features: (B, F, columns of the local conditions) float32. For frames outside of
             both arrays, their first or last frame is repeated.
         first_frame: (B,) int64, the frame of the clip at which both arrays begin.
-        total_samples: (B,) int64, length of each clip with its prompt.
+        total_samples: (B,) int64, length of the clip with its prompt.
         hop_length: samples between frames.
     """
 
@@ -147,7 +145,7 @@ class Conditioning:
 
     @property
     def batch(self) -> int:
-        """Number of clips."""
+        """Number of rows."""
         return self.total_samples.shape[0]
 
     @property
@@ -158,38 +156,40 @@ class Conditioning:
     def biases(self, first: Tensor, count: int) -> Tensor | None:
         """Compute the biases of frames first, first + 1, ..; None without conditions.
 
-        The bits of a frame do not depend on the frames that are computed with it: whole blocks
-        are computed, because a matrix product of few rows sums in another order than one of many.
+        A frame has exactly the same biases in every call. For this, frames are computed in groups
+        of `FRAMES_PER_PASS`, because the order of the sums in a matrix product depends on the
+        number of its rows.
 
         Args:
-            first: (B,) int64, the first frame per clip.
+            first: (B,) int64, the first frame per row.
             count: number of frames.
         Returns:
             (B, count, layers, bias width).
         """
         if self.network is None:
             return None
-        lead = first % FRAME_BLOCK
-        # enough for every lead, because reading the largest lead would wait for the device
-        blocks = -(-(FRAME_BLOCK - 1 + count) // FRAME_BLOCK)
-        index = (first - lead)[:, None] + torch.arange(blocks * FRAME_BLOCK, device=first.device)
+        skipped = first % FRAMES_PER_PASS
+        # enough for every row, because reading the largest of `skipped` would wait for the device
+        groups = -(-(FRAMES_PER_PASS - 1 + count) // FRAMES_PER_PASS)
+        offsets = torch.arange(groups * FRAMES_PER_PASS, device=first.device)
+        index = (first - skipped)[:, None] + offsets
         computed: Tensor = self.network(
             self.labels,
             self._globals_at(index),
-            self._windows_at(index),
+            self._neighbours_at(index),
             index * self.hop_length,
             self.total_samples,
         )
         rows = torch.arange(self.batch, device=first.device)[:, None]
-        return computed[rows, lead[:, None] + torch.arange(count, device=first.device)]
+        return computed[rows, skipped[:, None] + torch.arange(count, device=first.device)]
 
     def select(self, rows: Sequence[int]) -> "Conditioning":
-        """Return some clips of the batch, in the given order."""
+        """Return some rows, in the given order."""
         index = torch.as_tensor(rows, dtype=torch.int64, device=self.device)
         return self.map_tensors(lambda tensor: tensor[index])
 
     def join(self, other: "Conditioning") -> "Conditioning":
-        """Return the clips of this batch followed by those of another batch of the same model."""
+        """Return these rows followed by those of another batch of the same model."""
         return replace(
             self,
             labels=torch.cat([self.labels, other.labels]),
@@ -217,7 +217,7 @@ class Conditioning:
         rows = torch.arange(self.batch, device=index.device)[:, None]
         return self.global_features[rows, wanted]
 
-    def _windows_at(self, index: Tensor) -> Tensor:
+    def _neighbours_at(self, index: Tensor) -> Tensor:
         """Return the frames around frames index (B, F): (B, F, 2 * max_context + 1, columns)."""
         assert self.network is not None
         batch, count = index.shape
@@ -293,7 +293,7 @@ def encode_labels(config: ModelConfig, values: Mapping[str, ConditionValue]) -> 
     known = [condition.name for condition in (*config.labels, *config.globals)]
     for name in values:
         if name not in known:
-            has = f"it has {', '.join(known)}" if known else "it has no labels or numbers"
+            has = f"it has {', '.join(known)}" if known else "it has none that takes a value"
             raise ConditionError(f"this model has no condition {name!r}; {has}")
     indices = []
     for condition in config.labels:

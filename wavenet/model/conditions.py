@@ -1,9 +1,10 @@
 """Conditions that a model can have: the config classes in a checkpoint's `config.json`.
 
-A global condition has one value per clip: a label, a number, a vector. A local condition has one
-vector per frame, one frame every `condition_hop` samples, frame n at sample n * hop: a position, or
-features of a recording with all settings of their computation. `model.frame_features` computes the
-frames, `model.conditioning` converts all conditions to biases. Called by model configs.
+There are four sorts. A label has one word per clip. A global condition has a number or a vector per
+clip. A local condition has one vector per frame, one frame every `condition_hop` samples, frame n
+at sample n * hop: features of a recording with all settings of their computation. The position has
+no value; it is computed from the index of a sample. `model.frame_features` computes the frames,
+`model.conditioning` converts all conditions to biases. Called by model configs.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -12,7 +13,7 @@ from pydantic import AliasChoices, Field, model_validator
 
 from wavenet.config import Fraction, Name, StrictConfig, Width
 
-Label = Annotated[str, Field(min_length=1, max_length=100)]
+LabelValue = Annotated[str, Field(min_length=1, max_length=100)]
 Context = Annotated[int, Field(ge=0, le=16)]  # frames on each side, beside the current one
 WindowLength = Annotated[int, Field(ge=16, le=16_384)]  # samples
 
@@ -23,11 +24,13 @@ def _renamed(new: str, old: str, **options: Any) -> Any:
 
 
 class LabelCondition(StrictConfig):
-    """A named set of labels, such as digit or speaker; one is chosen per clip."""
+    """A condition whose value is one of a set of words, such as digit or speaker."""
 
     kind: Literal["label"] = "label"
     name: Name
-    values: tuple[Label, ...] = Field(default=(), max_length=10_000)  # a recipe may leave it empty
+    values: tuple[LabelValue, ...] = Field(
+        default=(), max_length=10_000
+    )  # a recipe may leave it empty
     channels: int = Field(default=16, ge=1, le=512)
     # Fraction of training clips without this condition. Above 0, a request may omit it.
     dropout: Fraction = 0.0
@@ -35,7 +38,7 @@ class LabelCondition(StrictConfig):
     @model_validator(mode="after")
     def _check_distinct(self) -> Self:
         if len(set(self.values)) != len(self.values):
-            raise ValueError(f"the labels of {self.name} must differ from each other")
+            raise ValueError(f"the values of {self.name} must differ from each other")
         return self
 
     @property
@@ -109,7 +112,7 @@ class VectorCondition(StrictConfig):
 
 
 class PositionCondition(StrictConfig):
-    """Position of a sample in its clip: the fraction of the length, and the time in seconds."""
+    """Position of a sample in its clip: fraction of the length, time, and length of the clip."""
 
     kind: Literal["position"] = "position"
     harmonics: int = Field(default=6, ge=0, le=16)
@@ -121,7 +124,7 @@ class PositionCondition(StrictConfig):
 
 
 class _LocalCondition(StrictConfig):
-    """Base of all local conditions except the position.
+    """Base of all local conditions.
 
     Each has a linear layer over the frames from `context` before to `context` after the current
     frame, so that a prediction can depend on later frames.
@@ -168,7 +171,7 @@ class MfccCondition(_LocalCondition):
         return self.n_mfcc
 
 
-class PitchCondition(_LocalCondition):
+class F0Condition(_LocalCondition):
     """Fundamental frequency in octaves above 100 Hz, 0 if unvoiced; and 1 if voiced, else 0."""
 
     kind: Literal["f0"] = "f0"
@@ -210,7 +213,7 @@ class FramesCondition(_LocalCondition):
 
 
 GlobalCondition = NumberCondition | VectorCondition
-LocalCondition = MelCondition | MfccCondition | PitchCondition | LoudnessCondition | FramesCondition
+LocalCondition = MelCondition | MfccCondition | F0Condition | LoudnessCondition | FramesCondition
 Condition = Annotated[
     LabelCondition | PositionCondition | GlobalCondition | LocalCondition,
     Field(discriminator="kind"),

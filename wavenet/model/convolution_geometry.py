@@ -1,7 +1,7 @@
 """The geometry of a stack of dilated convolutions, without weights.
 
-Input: a kernel size and dilations. Output: the samples that a node depends on, relative to that
-node; negative numbers are before it. Called by the studio, which draws them.
+Input: a kernel size and dilations. Output: the samples that an output depends on,
+relative to that output; negative numbers are before it. Called by the studio, which draws them.
 """
 
 from collections.abc import Iterator
@@ -32,15 +32,15 @@ class ConvolutionStack:
         """The same number of layers without dilation."""
         return replace(self, dilations=(1,) * len(self.dilations))
 
-    def taps(self, dilation: int) -> list[int]:
-        """Return the times in the layer below that a node reads, the oldest first."""
+    def tap_offsets(self, dilation: int) -> list[int]:
+        """Return the offsets, in samples, of the inputs that an output reads, the oldest first."""
         width = (self.kernel_size - 1) * dilation
         before = width if self.is_causal else width // 2
         return [k * dilation - before for k in range(self.kernel_size)]
 
     def spans(self) -> list[tuple[int, int]]:
-        """Return the oldest and newest input of a node, for the input and for each layer."""
-        edges = [(self.taps(d)[0], self.taps(d)[-1]) for d in self.dilations]
+        """Return the oldest and newest sample that an output depends on, per depth from 0."""
+        edges = [(self.tap_offsets(d)[0], self.tap_offsets(d)[-1]) for d in self.dilations]
         return list(accumulate(edges, lambda a, b: (a[0] + b[0], a[1] + b[1]), initial=(0, 0)))
 
     def sizes(self) -> list[int]:

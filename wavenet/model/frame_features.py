@@ -2,8 +2,8 @@
 
 Input: a waveform or arrays, and a model config with all settings. Output: scaled frames (F,
 columns). Frame n is at sample n * hop of the recording; a recording of T samples has 1 + T // hop
-frames. Every kind is scaled to about -1 to 1 by constants of this module. Called by training, the
-command line, the studio and batches, so that all of them apply the settings in the same way.
+frames. Constants of this module scale every kind to a range of about -3 to 3. Called by training,
+the command line, the studio and batches, so that all of them apply the settings in the same way.
 """
 
 import math
@@ -22,13 +22,13 @@ from audio_utils.features import FeatureConfig, f0, log_mel, mfcc, rms_level
 from wavenet.errors import ConditionError
 from wavenet.model.conditioning import ConditionValue
 from wavenet.model.conditions import (
+    F0Condition,
     FramesCondition,
     LocalCondition,
     LoudnessCondition,
     MelCondition,
     MfccCondition,
     NumberCondition,
-    PitchCondition,
 )
 from wavenet.model.model_config import ModelConfig
 
@@ -111,7 +111,7 @@ def compute_condition_frames(
             case LoudnessCondition():
                 level = rms_level(waveform, condition.win_length, hop)
                 frames = ((level - LOUDNESS_MIDDLE) / LOUDNESS_SPAN)[None]
-            case PitchCondition():
+            case F0Condition():
                 hertz = f0(waveform, sample_rate, hop, condition.f_min, condition.f_max)
                 voiced = hertz > 0
                 octaves = (hertz.clamp(min=1) / PITCH_REFERENCE).log2()
@@ -235,7 +235,7 @@ def mel_energies(frames: Tensor) -> Tensor:
 
 
 def example_conditions(config: ModelConfig) -> tuple[dict[str, ConditionValue], Tensor]:
-    """Return valid conditions for any clip: first labels, lowest numbers, one frame of zeros."""
+    """Return valid conditions for any clip: first words, lowest numbers, one frame of zeros."""
     given: dict[str, ConditionValue] = {c.name: c.values[0] for c in config.labels}
     for condition in config.globals:
         if isinstance(condition, NumberCondition):
@@ -268,8 +268,8 @@ def describe_missing(condition: LocalCondition, hop: int, sample_rate: int) -> s
     rate = sample_rate / hop
     what = "an array" if isinstance(condition, FramesCondition) else "a recording, or an array"
     return (
-        f"the condition {condition.name!r} is missing; add {what} of frames x "
-        f"{condition.columns}, one every {hop} samples ({rate:g} per second)"
+        f"the condition {condition.name!r} is missing; add {what} with one row every {hop} samples "
+        f"({rate:g} per second) and {condition.columns} columns"
     )
 
 

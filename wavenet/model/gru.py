@@ -5,12 +5,12 @@
     u_t = sigmoid(W_u x_t + U_u h_(t-1))             update gate: fraction of the past that is kept
     n_t = tanh(W_n x_t + r_t * (U_n h_(t-1)))        candidate
     h_t = (1 - u_t) * n_t + u_t * h_(t-1)
-    p(code_t | codes before) = distribution(output(h_t))
+    p(code_t | codes before) = distribution(output(relu(hidden(h_t))))
 
 All of the past is in h_t, a vector of fixed size: the memory is small, the receptive field is
-unlimited, and samples cannot be computed in parallel over time. A WaveNet is the opposite in all
-three. The formulas omit the biases; `torch.nn.GRU` computes the recurrence. Called by
-`architectures`.
+unlimited, and a recording is computed one sample after the other. A WaveNet has a large memory and
+a limited receptive field, and computes all samples of a recording in parallel. The formulas omit
+the biases of the layers; `torch.nn.GRU` computes the recurrence. Called by `architectures`.
 
 Sources: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder"; for samples
 of audio Mehri et al. 2017, "SampleRNN"; Kalchbrenner et al. 2018, "Efficient Neural Audio
@@ -32,13 +32,13 @@ from wavenet.model.model_config import ModelConfig
 
 
 class GRUConfig(ModelConfig):
-    """The network: an embedding, stacked GRU layers, and a hidden layer before the output."""
+    """Config of a GRU: an embedding, stacked GRU layers, a hidden layer, the output layer."""
 
     architecture: Literal["gru"] = "gru"
     embedding_channels: Width = 64
     hidden_channels: Width = 256
     layers: int = Field(default=1, ge=1, le=16)
-    output_channels: Width = 128  # width of the layer before the output layer
+    output_channels: Width = 128  # width of the hidden layer before the output layer
 
     @property
     def bias_layers(self) -> int:

@@ -2,7 +2,7 @@
 
 Input and output: activations (B, T, C), channels last. A convolution is then one matrix product
 over the concatenated taps, which is fastest on a CPU. The inputs before the first sample of a clip
-are zeros. Modules store nothing between calls. Called by `wavenet`.
+are zeros. Modules store nothing between calls. Called by models; engines read the weights.
 """
 
 import torch
@@ -97,9 +97,9 @@ class ResidualBlock(nn.Module):
         Returns:
             x of the next layer (x itself after the last), and z: (B, T, gate_channels).
         """
-        gates = self.conv(x, past)
+        gate_sums = self.conv(x, past)
         if bias is not None:
-            gates = gates + bias
-        a, b = gates.chunk(2, dim=2)
+            gate_sums = gate_sums + bias
+        a, b = gate_sums.chunk(2, dim=2)
         z = torch.tanh(a) * torch.sigmoid(b)
         return (x if self.residual is None else x + self.residual(z)), z

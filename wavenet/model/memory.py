@@ -1,6 +1,6 @@
 """Memory: what a model stores of the past of a batch of streams, as an explicit value.
 
-A model reads and advances its memory in `hidden_states` and `step`. An engine stores it in its
+A model reads and updates its memory in `hidden_states` and `step`. An engine stores it in its
 state and selects, joins and copies its rows by the methods of `Memory`. Rows are independent, and
 the first axis of every tensor is the row. Called by models and engines.
 """
@@ -34,11 +34,11 @@ class Memory(ABC):
         """Replace a row by the single row of another memory, whose width may be smaller."""
 
     @abstractmethod
-    def advance(self, samples: int) -> None:
-        """Move the position by samples that an engine wrote into the tensors."""
+    def move_cursor(self, samples: int) -> None:
+        """Move the cursor by the samples that were written into the tensors."""
 
     @abstractmethod
-    def on_device(self) -> "Memory":
+    def with_device_cursor(self) -> "Memory":
         """Return a memory over the same tensors that also keeps its counters in tensors.
 
         A CUDA graph replays the same operations, so it cannot change Python numbers.
@@ -46,7 +46,7 @@ class Memory(ABC):
 
     @abstractmethod
     def synchronize(self, source: "Memory") -> None:
-        """Copy the counters of the source into this memory, which `on_device` returned."""
+        """Copy the counters of the source into this memory, which `with_device_cursor` returned."""
 
 
 @dataclass
@@ -77,10 +77,10 @@ class TensorMemory(Memory):
         for tensor, new in zip(self.tensors, source.tensors, strict=True):
             tensor[row] = new[0]
 
-    def advance(self, samples: int) -> None:
-        """Do nothing: this memory has no position."""
+    def move_cursor(self, samples: int) -> None:
+        """Do nothing: this memory has no cursor."""
 
-    def on_device(self) -> "TensorMemory":
+    def with_device_cursor(self) -> "TensorMemory":
         """Return this memory: it has no counters."""
         return self
 
@@ -113,7 +113,7 @@ class RingMemory(Memory):
         return ring.roll(-(self.cursor % ring.shape[1]), dims=1) if ring.shape[1] else ring
 
     def extend(self, layer: int, inputs: Tensor) -> None:
-        """Append inputs (B, T, channels) to the ring of a layer; `advance` moves the cursor."""
+        """Append inputs (B, T, channels) to the ring of a layer; `move_cursor` moves the cursor."""
         ring = self._ring(layer)
         length, samples = ring.shape[1], inputs.shape[1]
         kept = min(length, samples)
@@ -130,7 +130,7 @@ class RingMemory(Memory):
         return [self.rings.select(1, slot) for slot in slots]
 
     def push(self, layer: int, x: Tensor) -> None:
-        """Write one input (B, channels) of a layer; `advance` moves the cursor."""
+        """Write one input (B, channels) of a layer; `move_cursor` moves the cursor."""
         begin, end = self.edges[layer : layer + 2]
         if end > begin:
             self.rings.select(1, begin + self.cursor % (end - begin)).copy_(x)
@@ -159,11 +159,11 @@ class RingMemory(Memory):
                 slots = (self.cursor + torch.arange(len(ring), device=ring.device)) % len(ring)
                 ring[slots, : past.shape[1]] = past
 
-    def advance(self, samples: int) -> None:
+    def move_cursor(self, samples: int) -> None:
         """Move the cursor."""
         self.cursor += samples
 
-    def on_device(self) -> "DeviceRingMemory":
+    def with_device_cursor(self) -> "DeviceRingMemory":
         """Return a view of the rings with the cursor in a tensor."""
         cursor = torch.tensor([self.cursor], dtype=torch.int64, device=self.rings.device)
         return DeviceRingMemory(self.rings, self.edges, self.cursor, cursor)
@@ -179,36 +179,36 @@ class RingMemory(Memory):
 
 @dataclass
 class DeviceRingMemory(RingMemory):
-    """Rings for a CUDA graph: `taps`, `push` and `advance` read the cursor from the device.
+    """Rings for a CUDA graph: `taps`, `push` and `move_cursor` read the cursor from the device.
 
     For steps only: rows are selected, joined and copied from the source, whose `cursor` is exact.
 
     Attributes:
-        position: (1,) int64, the cursor.
+        device_cursor: (1,) int64, the cursor.
     """
 
-    position: Tensor | None = None
+    device_cursor: Tensor | None = None
 
     def taps(self, layer: int, dilation: int, count: int) -> list[Tensor]:
         """Return the inputs of a layer's past taps."""
-        assert self.position is not None
+        assert self.device_cursor is not None
         ring = self._ring(layer)
-        slots = [(self.position + k * dilation) % ring.shape[1] for k in range(count)]
+        slots = [(self.device_cursor + k * dilation) % ring.shape[1] for k in range(count)]
         return [ring.index_select(1, slot)[:, 0] for slot in slots]
 
     def push(self, layer: int, x: Tensor) -> None:
         """Write one input of a layer."""
-        assert self.position is not None
+        assert self.device_cursor is not None
         ring = self._ring(layer)
         if ring.shape[1]:
-            ring.index_copy_(1, self.position % ring.shape[1], x[:, None].to(ring.dtype))
+            ring.index_copy_(1, self.device_cursor % ring.shape[1], x[:, None].to(ring.dtype))
 
     def synchronize(self, source: Memory) -> None:
         """Copy the cursor of the source to the device."""
-        assert isinstance(source, RingMemory) and self.position is not None
-        self.position.fill_(source.cursor)
+        assert isinstance(source, RingMemory) and self.device_cursor is not None
+        self.device_cursor.fill_(source.cursor)
 
-    def advance(self, samples: int) -> None:
+    def move_cursor(self, samples: int) -> None:
         """Move the cursor on the device."""
-        assert self.position is not None
-        self.position.add_(samples)
+        assert self.device_cursor is not None
+        self.device_cursor.add_(samples)

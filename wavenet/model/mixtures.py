@@ -22,21 +22,22 @@ from torch.nn.functional import logsigmoid
 from wavenet.errors import ConditionError, ConfigError
 from wavenet.sampling import SamplingConfig
 
-# Log of a scale, in nats; lower ones are set to this. exp(-11) = 1.67e-5 is 0.55 of a bin of 16
+# Lower bound of the natural log of a scale. exp(-11) = 1.67e-5 is 0.55 of a bin of 16
 # bits: a narrower component would assign all probability to one bin, and a miss by a few bins would
 # cost thousands of nats. A scale below the floor has no gradient.
 LOG_SCALE_FLOOR = -11.0
 
 MAX_BITS = 16
 
-# Uniforms are multiples of 2**-24. Each is moved to the middle of its cell. Otherwise a uniform of
-# 0, one in 2**24, would draw the lowest code even if it is very unlikely: an audible click.
+# Uniforms are multiples of 2**-24. Each stands for the cell of this width above it, and is moved to
+# the middle of the cell. Otherwise a uniform of 0, one in 2**24, would draw the lowest code even if
+# it is very unlikely: an audible click.
 HALF_CELL = 2.0**-25
 
-# A bin of a Gaussian is narrow if its width and |middle| x width, in scales, are below these
-# limits. For a narrow bin, density x width with two terms of a series is exact to 1e-6 nats. For
-# other bins the difference of two CDFs is used; in float32 its error is at most 3e-5 nats or 1e-6
-# of the result, whichever is larger.
+# In units of the scale, let w be the width of a bin and m its middle. The bin of a Gaussian is
+# narrow if w < NARROW and |m| w < NARROW_TILT. For a narrow bin, density x width with two terms of
+# a series is exact to 1e-6 nats. For other bins the difference of two CDFs is used; in float32 its
+# error is at most 3e-5 nats or 1e-6 of the result, whichever is larger.
 NARROW = 0.05
 NARROW_TILT = 0.5
 
@@ -104,7 +105,7 @@ class LogisticMixture:
         Returns:
             (B, T) int64, 0 to 2**bits - 1; -1, which is not a code, if a param is not finite.
         Raises:
-            ConditionError: top_k or top_p is given.
+            ConditionError: top_k, top_p or guidance is given.
         """
         return _sample(params, uniforms, config, self.components, self.bits, _LOGISTIC)
 
@@ -214,12 +215,12 @@ def _log_bin_gaussian(upper: Tensor, lower: Tensor, log_width: Tensor) -> Tensor
     upper, lower = torch.minimum(upper, -lower), torch.minimum(lower, -upper)
     middle, width = (upper + lower) / 2, log_width.exp()
     tilt = -middle * width
-    slope = tilt.clamp(max=NARROW_TILT).square()
+    tilt_squared = tilt.clamp(max=NARROW_TILT).square()
     narrow = (
         log_width
         - (middle.square() + math.log(2 * math.pi)) / 2
-        + (slope - width.square()) / 24
-        - slope.square() / 2880
+        + (tilt_squared - width.square()) / 24
+        - tilt_squared.square() / 2880
     )
     # The gap of a bin that is not narrow is 0.039 or more. The clamp keeps gradients finite for
     # narrow bins, and for bins beyond 1e5 scales, whose gap may be rounded to 0. The latter have

@@ -98,7 +98,7 @@ class ModelConfig(StrictConfig, ABC):
     @property
     @abstractmethod
     def network_parameters(self) -> int:
-        """Number of weights without the condition network, an upper estimate."""
+        """Estimated number of weights without the condition network, for a 10-bit codec."""
 
     @property
     def labels(self) -> tuple[LabelCondition, ...]:
@@ -112,7 +112,7 @@ class ModelConfig(StrictConfig, ABC):
 
     @property
     def locals(self) -> tuple[LocalCondition, ...]:
-        """The conditions with one vector per frame, without the position."""
+        """The conditions with one vector per frame."""
         return tuple(c for c in self.conditions if isinstance(c, LocalCondition))
 
     @property
@@ -127,7 +127,7 @@ class ModelConfig(StrictConfig, ABC):
 
     @property
     def approximate_parameters(self) -> int:
-        """Number of weights, without most biases, for a 10-bit codec: an upper estimate."""
+        """Estimated number of weights for a 10-bit codec, without most biases."""
         total = self.network_parameters
         if self.conditions:
             hidden = self.condition_channels

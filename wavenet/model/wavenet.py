@@ -23,7 +23,7 @@ from wavenet.model.model_config import ModelConfig
 
 
 class WaveNetConfig(ModelConfig):
-    """The network. The length of `dilations`, one per layer, defines the depth."""
+    """Config of a WaveNet. The length of `dilations`, one per layer, is the depth."""
 
     architecture: Literal["wavenet"] = "wavenet"
     residual_channels: Width
@@ -132,7 +132,7 @@ class WaveNet(AutoregressiveModel[WaveNetConfig]):
             x, z = block(x, bias, past)
             gated.append(z)
         if rings is not None:
-            rings.advance(samples)
+            rings.move_cursor(samples)
         return torch.cat(gated, dim=2)
 
     def output_params(self, hidden: Tensor) -> Tensor:
@@ -148,22 +148,22 @@ class WaveNet(AutoregressiveModel[WaveNetConfig]):
         return RingMemory(rings, config.ring_edges)
 
     def step(self, memory: Memory, codes: Tensor, bias: Tensor | None) -> Tensor:
-        """Compute one sample: one small product per layer, O(layers)."""
+        """Read one code and predict the next: two small products per layer, O(layers)."""
         rings, past_taps = cast(RingMemory, memory), self.config.kernel_size - 1
         x = self.embedding(codes)
         gated = []
         for n, block in enumerate(self.blocks):
             taps = rings.taps(n, block.conv.dilation, past_taps)
-            gates = block.conv.linear(torch.cat([*taps, x], dim=1))
+            gate_sums = block.conv.linear(torch.cat([*taps, x], dim=1))
             rings.push(n, x)
             if bias is not None:
-                gates = gates + bias[:, n]
-            a, b = gates.chunk(2, dim=1)
+                gate_sums = gate_sums + bias[:, n]
+            a, b = gate_sums.chunk(2, dim=1)
             z = torch.tanh(a) * torch.sigmoid(b)
             gated.append(z)
             if block.residual is not None:
                 x = x + block.residual(z)
-        rings.advance(1)
+        rings.move_cursor(1)
         return self.output_params(torch.cat(gated, dim=1))
 
     def network_facts(self) -> dict[str, Fact]:

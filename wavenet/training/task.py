@@ -121,7 +121,7 @@ class CodeLikelihoodTask:
 
     def parameter_groups(self, model: AutoregressiveModel[Any]) -> ParameterGroups:
         """Return the hidden matrices, and all other parameters."""
-        hidden = model.inner_matrices()
+        hidden = model.hidden_matrices()
         ids = {id(parameter) for parameter in hidden}
         return ParameterGroups(hidden, [p for p in model.parameters() if id(p) not in ids])
 

@@ -377,11 +377,11 @@ def _show_score(
     marks = {f"{checkpoint.config.name}, mean": score.bits_per_sample}
     if numbers["histogram_bits"] is not None:
         marks["histogram alone"] = numbers["histogram_bits"]
-    figure = plots.plot_surprise(score.bits, recording.sample_rate, recording.seconds, marks)
+    figure = plots.plot_surprise(score.surprise, recording.sample_rate, recording.seconds, marks)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{recording.name}_bits.npz"
         rate = torch.tensor(recording.sample_rate)
-        analysis.save_arrays(file, {"bits": score.bits, "sample_rate": rate})
+        analysis.save_arrays(file, {"bits": score.surprise, "sample_rate": rate})
         facts = recording_measures.score_facts(checkpoint.config.name, numbers)
         yield {
             "score": gr.update(visible=False),

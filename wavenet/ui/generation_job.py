@@ -18,8 +18,9 @@ from torch import Tensor
 from wavenet.checkpoint import Checkpoint
 from wavenet.config import StrictConfig, make_config
 from wavenet.engines.engine import Engine
-from wavenet.engines.registry import NAMES, device_for, make_engine
+from wavenet.engines.registry import NON_GPU_NAMES, device_for, make_engine
 from wavenet.errors import ConditionError
+from wavenet.generation.clip_mel_matching import match_clip_mel
 from wavenet.generation.generate import Chunk, generate
 from wavenet.generation.guard import Retry
 from wavenet.generation.request import (
@@ -28,7 +29,6 @@ from wavenet.generation.request import (
     samples_from_seconds,
     with_defaults,
 )
-from wavenet.generation.request_matching import match_request_mel
 from wavenet.likelihood.score import score_clip
 from wavenet.model.frame_features import compute_frame_features
 from wavenet.sampling import SamplingConfig
@@ -36,7 +36,7 @@ from wavenet.ui.checkpoint_library import move_to_device
 from wavenet.ui.uploads import read_upload
 
 # Without the reference engine, which recomputes the whole past for every sample.
-ENGINES = ("auto", *(name for name in NAMES if name != "reference"))
+ENGINES = ("auto", *(name for name in NON_GPU_NAMES if name != "reference"))
 MAX_SECONDS = 30.0  # of a generated clip
 MAX_PROMPT_SECONDS = 120.0
 MAX_VARIANTS = 4
@@ -243,7 +243,7 @@ class GenerationResult:
         score = score_clip(
             checkpoint, generated, codes, request.prompt, request.conditions, request.frame_features
         )
-        return score.bits[-self.job.samples :]
+        return score.surprise[-self.job.samples :]
 
 
 def match_mel(job: GenerationJob, waveform: Tensor) -> Tensor | None:
@@ -252,7 +252,7 @@ def match_mel(job: GenerationJob, waveform: Tensor) -> Tensor | None:
     conditions = job.checkpoint.config.model.locals
     if frame_features is None or all(condition.kind != "mel" for condition in conditions):
         return None
-    return match_request_mel(job.checkpoint, waveform, frame_features).clamp(-1, 1)
+    return match_clip_mel(job.checkpoint, waveform, frame_features).clamp(-1, 1)
 
 
 def _with_defaults(settings: GenerateSettings, checkpoint: Checkpoint) -> GenerateSettings:

@@ -28,8 +28,8 @@ from wavenet.errors import ConditionError, WaveNetError
 from wavenet.generation.generate import generate
 from wavenet.generation.request import GenerationRequest, example_request
 from wavenet.likelihood.effective_field import (
+    ClipInput,
     EffectiveField,
-    ScoredClip,
     measure_effective_field,
     min_samples,
 )
@@ -414,7 +414,7 @@ def bin_edges(samples: int, bins: int = BINS) -> list[int]:
     return sorted({round(math.exp(ratio * n)) for n in range(bins)} | {1, samples + 1})
 
 
-def _generate_clips(checkpoint: Checkpoint) -> Generator[Message, None, list[ScoredClip]]:
+def _generate_clips(checkpoint: Checkpoint) -> Generator[Message, None, list[ClipInput]]:
     """Generate clips, with labels spread over their lists of values.
 
     Yields:
@@ -436,13 +436,13 @@ def _generate_clips(checkpoint: Checkpoint) -> Generator[Message, None, list[Sco
     for chunk in generate(checkpoint, requests):
         for part, codes in zip(parts, chunk.codes, strict=True):
             part.append(codes.cpu())
-        share = (chunk.start + len(chunk.codes[0])) / samples
+        share = (chunk.first + len(chunk.codes[0])) / samples
         yield {"busy": f"Generating {CLIPS} clips: {share:.0%}"}
     pairs = zip(parts, requests, strict=True)
-    return [ScoredClip(torch.cat(part), request.conditions) for part, request in pairs]
+    return [ClipInput(torch.cat(part), request.conditions) for part, request in pairs]
 
 
-def _read_clip(checkpoint: Checkpoint, path: str | None, conditions: Any) -> ScoredClip:
+def _read_clip(checkpoint: Checkpoint, path: str | None, conditions: Any) -> ClipInput:
     """Read a recording, or the example, as codes and frame features of the model."""
     config, rate = checkpoint.config, checkpoint.config.audio.sample_rate
     waveform = (
@@ -451,4 +451,4 @@ def _read_clip(checkpoint: Checkpoint, path: str | None, conditions: Any) -> Sco
     frame_features = compute_frame_features(config.model, rate, waveform)
     values = condition_values_of_controls(config.model, conditions)
     codes = config.codec.encode(waveform)
-    return ScoredClip(codes, values, frame_features)
+    return ClipInput(codes, values, frame_features)

@@ -168,7 +168,7 @@ def surprise_numbers(recording: MeasuredRecording, score: Score) -> dict[str, An
         mean_surprise: bits, one number per interval; interval_seconds.
     """
     size = round(analysis.BLOCK_SECONDS * recording.sample_rate)
-    means = analysis.group_means(score.bits, size)
+    means = analysis.group_means(score.surprise, size)
     return {
         "mean_surprise": [round(value, 4) for value in means.tolist()],
         "interval_seconds": size / recording.sample_rate,

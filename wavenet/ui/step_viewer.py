@@ -206,7 +206,7 @@ def _pack_layers(dilations: tuple[int, ...], steps: StepView) -> dict[str, Any]:
     """Pack both heat maps, one byte per point, from 0 to the largest value."""
     layers_per_row = -(-len(dilations) // MAX_ROWS)
     packed: dict[str, Any] = {"dilations": dilations, "layersPerRow": layers_per_row}
-    for name, values in (("gates", steps.gates), ("skips", steps.skips)):
+    for name, values in (("gates", steps.gated_magnitude), ("skips", steps.skips)):
         groups = values.split(layers_per_row, dim=1)
         rows = torch.stack([group.mean(1) for group in groups])  # (rows, n)
         largest = float(rows.max())

@@ -176,7 +176,7 @@ def make_vocode(root: Path) -> Function:
         Args:
             recording: WAV, FLAC, OGG or MP3, at most 30 s; mixed to mono and resampled.
             checkpoint: name of a checkpoint with local conditions, such as mel frames.
-            conditions: a value for each global condition; the vocoder of the studio has none.
+            conditions: a value for each label and global condition; the studio's vocoder has none.
             seed: the same seed produces the same audio; -1 uses a random seed, which the name of
                 the returned file contains.
             temperature: above 0; below 1 is less random; default: the checkpoint's.

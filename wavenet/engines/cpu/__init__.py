@@ -8,7 +8,7 @@ The plan of one sample, for R residual, G gate and S skip channels:
 
     code t-1 -> embedding -> x                                 x: (B, R), the input of a layer
       each layer:
-        gate sums = bias + past taps        of inputs that are in the rings already
+        gate sums = layer bias + past taps  of inputs that are in the rings already
                   + current tap(x)          the chain: each layer needs the layer before
                   + condition bias          interpolated between two frames
         z         = tanh(a) sigmoid(b)      a, b: the two halves of the gate sums
@@ -42,9 +42,9 @@ Two threads (`threads`). With few streams, both threads compute a part of every 
       draw, embed the next code     past taps of the last layers
 
 The chain of layers is not divided. If the follower has more work, the leader computes some of the
-skip panels, then some of the past taps; `make_partition` estimates the work. Within the layers only
-the follower waits. The leader waits at the three sync points, and before the first of the last
-layers, whose past taps are computed late. A wait spins, then sleeps. If both threads sleep often,
+skip panels, then some of the past taps; `make_partition` estimates the work. The follower waits in
+each layer. The leader waits at the three sync points and once more, before the first layer whose
+past taps are computed late. A wait spins, then sleeps. If both threads sleep often,
 another program needs the cores: both stop after the same sample, and the engine continues on one
 thread for a while. With many streams, each thread processes one half of the streams; an odd stream
 is processed by the first thread in the first half of the samples and by the second thread
@@ -73,5 +73,5 @@ Files, in reading order:
     llvm_kernels    the innermost operations as LLVM vector code: panel products, gate, exp
     jit             compilation and the cache of machine code
 
-`../kernel_inputs.py` contains inputs that the GPU kernels read in the same form.
+`../kernel_inputs.py` contains what the engine gpu shares.
 """

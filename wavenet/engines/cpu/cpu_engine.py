@@ -35,7 +35,7 @@ from wavenet.engines.cpu.threads import (
     run_in_parallel,
 )
 from wavenet.engines.cpu.workspace import BiasFrames, Workspace, make_workspace, share_workspace
-from wavenet.engines.engine import State, SteppedEngine
+from wavenet.engines.engine import BaseEngine, State
 from wavenet.engines.kernel_inputs import make_sampling_rules
 from wavenet.errors import EngineUnavailable, ModelUnsupported
 from wavenet.model.autoregressive_model import AutoregressiveModel
@@ -58,7 +58,7 @@ MIN_PAUSE, MAX_PAUSE = 1.0, 30.0  # seconds on one thread after two threads slep
 _second_thread = threading.Lock()
 
 
-class CpuEngine(SteppedEngine):
+class CpuEngine(BaseEngine):
     """The engine that generates all samples of a run in one compiled loop.
 
     Attributes:
@@ -67,7 +67,8 @@ class CpuEngine(SteppedEngine):
     Args:
         model: in main memory.
         precision: "fp32" or "bf16", how the weights are stored.
-        threads: 1 or 2; None: the number of cores, at most 2.
+        threads: 1 or 2; None: 1 or 2, whichever is measured to be faster; 1 on a machine with one
+            core.
     Raises:
         EngineUnavailable: the model is on another device or not in float32, or `threads` is out of
             range.
@@ -122,7 +123,7 @@ class CpuEngine(SteppedEngine):
         workspace = make_workspace(shape, batch)
         inputs = _RunInputs.of(state, SamplingConfig(), torch.zeros(batch, 1))
         self._make_call(inputs, range(batch), range(1), workspace)()
-        state.memory.advance(1)
+        state.memory.move_cursor(1)
         return torch.from_numpy(workspace.params.reshape(batch, -1)[:, : shape.n_params].copy())
 
     def _run(self, state: State, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
@@ -130,7 +131,7 @@ class CpuEngine(SteppedEngine):
         parts, done = [noise.new_empty(noise.shape[0], 0, dtype=torch.int64)], 0
         while done < n:
             parts.append(self._run_some(state, sampling, noise[:, done:n].contiguous()))
-            _advance(state, parts[-1], rows_per_clip(sampling))
+            _update_state(state, parts[-1], rows_per_clip(sampling))
             done += parts[-1].shape[1]
         return torch.cat(parts, dim=1)
 
@@ -169,10 +170,10 @@ class CpuEngine(SteppedEngine):
         """Process few streams together, or split many; return the number of generated samples."""
         counters = make_counters(self._shape.layers + 4)
         few = inputs.clips == 1 or inputs.rows <= MAX_SHARED_STREAMS[self.precision]
-        call_a, call_b = (
+        first_call, second_call = (
             self._process_together(inputs, counters) if few else self._split_streams(inputs)
         )
-        return min(run_in_parallel(call_a, call_b, counters))
+        return min(run_in_parallel(first_call, second_call, counters))
 
     def _process_together(
         self, inputs: "_RunInputs", counters: NDArray[np.int64]
@@ -194,30 +195,30 @@ class CpuEngine(SteppedEngine):
         """
         half, n = inputs.clips // 2, inputs.samples
         is_whole = inputs.clips % 2 == 0 or inputs.rows < MIN_STREAMS_TO_SPLIT[self.precision]
-        call_a = self._make_call(inputs, range(half), range(n))
-        clips_b = range(half, inputs.clips if is_whole else 2 * half)
-        call_b = self._make_call(inputs, clips_b, range(n))
+        first_call = self._make_call(inputs, range(half), range(n))
+        second_clips = range(half, inputs.clips if is_whole else 2 * half)
+        second_call = self._make_call(inputs, second_clips, range(n))
         if is_whole:
-            return call_a, call_b
+            return first_call, second_call
         odd, ready = range(2 * half, inputs.clips), threading.Event()
         first_half, second_half = (
             self._make_call(inputs, odd, part) for part in (range(n // 2), range(n // 2, n))
         )
 
-        def call_a_with_odd() -> int:
+        def first_call_with_odd() -> int:
             try:
                 first_half()
             finally:
                 ready.set()  # also after an error, so that the other thread does not wait
-            return call_a()
+            return first_call()
 
-        def call_b_with_odd() -> int:
-            done = call_b()
+        def second_call_with_odd() -> int:
+            done = second_call()
             ready.wait()
             second_half()
             return done
 
-        return call_a_with_odd, call_b_with_odd
+        return first_call_with_odd, second_call_with_odd
 
     def _make_call(
         self,
@@ -300,8 +301,8 @@ class _RunInputs:
         return self.noise.shape[1]
 
 
-def _advance(state: State, codes: Tensor, rows: int) -> None:
+def _update_state(state: State, codes: Tensor, rows: int) -> None:
     """Advance the state by codes (clips, samples); each clip has `rows` rows."""
     state.last = codes[:, -1].repeat_interleave(rows)
     state.position = state.position + codes.shape[1]
-    state.memory.advance(codes.shape[1])
+    state.memory.move_cursor(codes.shape[1])

@@ -3,7 +3,7 @@
 Input: params of one clip and one uniform. Output: a code. Called by `sample_loop`.
 
 A class is drawn in float32, in blocks of 16 classes. Probabilities are not normalised and called
-"odds"; their sum replaces 1. Nothing is sorted: the k-th largest logit and the smallest odds that
+"masses"; their sum replaces 1. Nothing is sorted: the k-th largest logit and the smallest mass that
 top-p keeps are found by bisection over all floats, which are ordered like their bits.
 
 A code of a mixture is drawn in float64, as by `model.mixtures`, since one code is 1/65,536 of the
@@ -37,7 +37,7 @@ def merge_guidance(logits, at, width, rules):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def draw_class(logits, at, classes, uniform, rules, odds, block_sums):  # type: ignore[no-untyped-def]
+def draw_class(logits, at, classes, uniform, rules, masses, block_sums):  # type: ignore[no-untyped-def]
     """Draw a code from a categorical distribution.
 
     Args:
@@ -45,7 +45,7 @@ def draw_class(logits, at, classes, uniform, rules, odds, block_sums):  # type: 
         classes: the number of logits without padding.
         uniform: in [0, 1).
         rules: `SamplingRules`.
-        odds, block_sums: float32 buffers, one number per class and per block.
+        masses, block_sums: float32 buffers, one number per class and per block.
     """
     blocks = (classes + BLOCK_WIDTH - 1) // BLOCK_WIDTH
     for n in range(at + classes, at + blocks * BLOCK_WIDTH):
@@ -65,11 +65,11 @@ def draw_class(logits, at, classes, uniform, rules, odds, block_sums):  # type: 
     total = np.float32(0)
     for n in range(blocks):
         block = n * BLOCK_WIDTH
-        block_sums[n] = exp_block(odds, block, logits, at + block, top, scale, minimum)
+        block_sums[n] = exp_block(masses, block, logits, at + block, top, scale, minimum)
         total += block_sums[n]
     if rules.top_p < 1:
-        total = _apply_top_p(odds, block_sums, blocks, np.float32(rules.top_p) * total)
-    return _inverse_cdf(odds, block_sums, blocks, uniform * total)
+        total = _apply_top_p(masses, block_sums, blocks, np.float32(rules.top_p) * total)
+    return _inverse_cdf(masses, block_sums, blocks, uniform * total)
 
 
 @compiled
@@ -90,62 +90,65 @@ def _kth_largest(logits, at, classes, k):  # type: ignore[no-untyped-def]
 
 @inlined
 def _ordinal_to_float(ordinal):  # type: ignore[no-untyped-def]
-    """Return the float of an integer of the same order; the bits of negative floats run down."""
+    """Return the float of an integer of the same order.
+
+    For negative floats, larger bits mean smaller numbers.
+    """
     return bits_to_float(np.int32(ordinal if ordinal >= 0 else -0x80000000 - ordinal - 1))
 
 
 @inlined
-def _inverse_cdf(odds, block_sums, blocks, mass):  # type: ignore[no-untyped-def]
-    """Return the first class whose cumulative odds exceed the mass, never one of odds 0."""
+def _inverse_cdf(masses, block_sums, blocks, mass):  # type: ignore[no-untyped-def]
+    """Return the first class whose cumulative masses exceed the mass, never one of mass 0."""
     before, block = np.float32(0), 0
     while block < blocks - 1 and before + block_sums[block] <= mass:
         before += block_sums[block]
         block += 1
     end = (block + 1) * BLOCK_WIDTH
     for n in range(block * BLOCK_WIDTH, end):
-        before += odds[n]
+        before += masses[n]
         if before > mass:
             return n
-    for n in range(end - 1, -1, -1):  # after rounding, the mass may exceed the sum of all odds
-        if odds[n] > 0:
+    for n in range(end - 1, -1, -1):  # after rounding, the mass may exceed the sum of all masses
+        if masses[n] > 0:
             return n
     return 0
 
 
 @inlined
-def _mass_above(odds, blocks, threshold):  # type: ignore[no-untyped-def]
+def _mass_above(masses, blocks, threshold):  # type: ignore[no-untyped-def]
     total = np.float32(0)
     for n in range(blocks):
-        total += sum_above(odds, n * BLOCK_WIDTH, threshold)
+        total += sum_above(masses, n * BLOCK_WIDTH, threshold)
     return total
 
 
 @compiled
-def _apply_top_p(odds, block_sums, blocks, mass):  # type: ignore[no-untyped-def]
-    """Set all odds to 0 except the largest that together reach the mass; return their sum.
+def _apply_top_p(masses, block_sums, blocks, mass):  # type: ignore[no-untyped-def]
+    """Set all masses to 0 except the largest that together reach the mass; return their sum.
 
-    A class is kept if the sum of all larger odds is below the mass; among equal odds the first
+    A class is kept if the sum of all larger masses is below the mass; among equal masses the first
     classes are kept. Sorting would take longer than the layers of a small network, so the smallest
-    kept odds are found by bisection over the bits: positive floats are ordered like their bits.
+    kept masses are found by bisection over the bits: positive floats are ordered like their bits.
     """
-    low, high = np.int32(0), np.int32(0x3F800000)  # odds are at most 1
+    low, high = np.int32(0), np.int32(0x3F800000)  # masses are at most 1
     while high - low > 1:
         middle = low + (high - low) // np.int32(2)
-        if _mass_above(odds, blocks, bits_to_float(middle)) < mass:
+        if _mass_above(masses, blocks, bits_to_float(middle)) < mass:
             high = middle
         else:
             low = middle
     smallest = bits_to_float(high)
-    before = _mass_above(odds, blocks, smallest)
+    before = _mass_above(masses, blocks, smallest)
     total = np.float32(0)
     for n in range(blocks):
         block_sums[n] = 0
         for i in range(n * BLOCK_WIDTH, (n + 1) * BLOCK_WIDTH):
-            if odds[i] == smallest and before < mass:
-                before += odds[i]
-            elif odds[i] <= smallest:
-                odds[i] = 0
-            block_sums[n] += odds[i]
+            if masses[i] == smallest and before < mass:
+                before += masses[i]
+            elif masses[i] <= smallest:
+                masses[i] = 0
+            block_sums[n] += masses[i]
         total += block_sums[n]
     return total
 
@@ -209,9 +212,9 @@ def _code_bounds(params, means, shape, level, buffer):  # type: ignore[no-untype
     """
     low, high = 0, shape.n_classes - 1
     if shape.family == LOGISTIC:
-        odds, least, most = math.log(level / (1 - level)), 1.0, -1.0
+        logit, least, most = math.log(level / (1 - level)), 1.0, -1.0
         for m in range(shape.components):
-            place = params[means + m] + odds * buffer[shape.components + m]
+            place = params[means + m] + logit * buffer[shape.components + m]
             least, most = min(least, place), max(most, place)
         low = max(low, int((max(least, -1.0) + 1) / 2 * high) - 2)
         high = min(high, int((min(most, 1.0) + 1) / 2 * high) + 3)

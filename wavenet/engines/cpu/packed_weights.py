@@ -5,10 +5,9 @@ panels of 32 outputs. A panel contains one pair of inputs after the other, so a 
 sequentially. Widths are padded with zeros to whole panels or half panels. Called by `cpu_engine`.
 
 In bf16, the two weights of a pair share one 32-bit word. The even input's weight is a bfloat16 in
-the lower half. The odd input's weight is the whole word, read as a float32. Its upper half is a
-bfloat16; its lower bits are the weight of the even input, and the rounding of the upper half
-compensates for them. So the error of both weights is at most one part in 256, as of a bfloat16, and
-the odd weight needs no unpacking.
+the lower half. The odd input's weight is the whole word, read as a float32. Its low 16 bits are the
+even weight, and its high 16 bits are rounded so that they compensate for this. So the error of both
+weights is at most one part in 256, as of a bfloat16, and the odd weight needs no unpacking.
 """
 
 import copy
@@ -54,7 +53,7 @@ class CpuShape(NamedTuple):
 class CpuWeights(NamedTuple):
     """Flat arrays, layer by layer. Gate panels have 16 channels of tanh, then 16 of sigmoid."""
 
-    embedding: Floats  # (n_classes * residual_width,); of a scalar input (2 * residual_width,)
+    embedding: Floats  # (n_classes * residual_width,); of a `ScalarInput` (2 * residual_width,)
     past_taps: Panels  # of all taps before the current one
     current_tap: Panels
     gate_bias: Floats  # (layers * 2 * gate_width,)

@@ -6,7 +6,7 @@ which are written in place. Called by `cpu_engine`; the package docstring descri
 The order of work in one sample of one thread: embed the code; in each layer add the current tap to
 the gate sums, apply the gates, push the input to the ring, add to the skip sums, add the residual;
 then compute the output layers and draw the code. The inputs of past taps are known long before the
-taps are needed. For a single stream the taps are accumulated for several samples at once, so that
+taps are needed. For 1 to 4 streams the taps are accumulated for several samples at once, so that
 each weight is read once for all of them.
 
 `panels` is the range of panels of outputs that a thread computes, from `ThreadPartition`. Codes do
@@ -158,8 +158,8 @@ def embed_codes(w, shape, workspace, codes):  # type: ignore[no-untyped-def]
 
 @inlined
 def gate_offset(shape, workspace, layer, slot):  # type: ignore[no-untyped-def]
-    """Return the offset of a layer's gate sums; without lookahead all layers share one buffer."""
-    place = layer * workspace.lookahead + slot if workspace.lookahead > 1 else 0
+    """Return the offset of a layer's gate sums; with samples_ahead 1 all layers share a buffer."""
+    place = layer * workspace.samples_ahead + slot if workspace.samples_ahead > 1 else 0
     return place * workspace.batch * 2 * shape.gate_width
 
 
@@ -263,13 +263,13 @@ def add_residual(w, shape, workspace, layer):  # type: ignore[no-untyped-def]
 
 @inlined
 def _accumulate_ahead(w, shape, rings, workspace, layer, cursor, n, samples, panels):  # type: ignore[no-untyped-def]
-    """Accumulate past taps of the samples after the n-th, if earlier calls have none left.
+    """Accumulate past taps of the next samples, if those accumulated so far end at sample n.
 
     Different layers do so in different samples, so that every sample has about equal work.
     """
-    span = min(w.dilations[layer], workspace.lookahead)
+    span = min(w.dilations[layer], workspace.samples_ahead)
     slot = (n + 1 + layer) % span
-    if workspace.lookahead > 1 and (slot == 0 or n < 0):
+    if workspace.samples_ahead > 1 and (slot == 0 or n < 0):
         count = min(span - slot, samples - n - 1)
         if count > 0:
             accumulate_past_taps(
@@ -279,23 +279,25 @@ def _accumulate_ahead(w, shape, rings, workspace, layer, cursor, n, samples, pan
 
 @inlined
 def _run_layers(  # type: ignore[no-untyped-def]
-    w, shape, rings, workspace, frames, cursor, n, samples, late, end, partition
+    w, shape, rings, workspace, frames, cursor, n, samples, first_late_layer, end_layer, partition
 ):
     """Compute z and the skip sums of all layers; return False after an abort.
 
-    Thread 0 computes the chain of layers. Thread 1 waits in each layer for z.
+    Thread 0 computes the chain of layers. Thread 1 waits in each layer for z. The past taps of
+    `first_late_layer` and later layers are accumulated after the output layers by thread 1; this
+    function accumulates those of the layers before `end_layer`.
     """
     layers = shape.layers
     all_gates = (ZERO, 2 * shape.gate_width // PANEL_WIDTH)
     for layer in range(layers + 1):
         if partition.thread == 0 and layer < layers:
-            if workspace.lookahead == 1:
+            if workspace.samples_ahead == 1:
                 accumulate_past_taps(
                     w, shape, rings, workspace, layer, ZERO, cursor + n, ONE, all_gates
                 )
-            if layer == late and not wait(partition, layers + 3, n):
+            if layer == first_late_layer and not wait(partition, layers + 3, n):
                 return False
-            slot = (n + layer) % min(w.dilations[layer], workspace.lookahead)
+            slot = (n + layer) % min(w.dilations[layer], workspace.samples_ahead)
             apply_gates(w, shape, workspace, frames, layer, slot, n)
             push_to_ring(w, shape, rings, workspace, layer, cursor + n)
             mark_reached(partition, layer, n)
@@ -303,7 +305,7 @@ def _run_layers(  # type: ignore[no-untyped-def]
             if partition.thread == 1 and not wait(partition, layer - 1, n):
                 return False
             add_skips(w, shape, workspace, layer - 1, partition.skip)
-            if layer <= end:
+            if layer <= end_layer:
                 _accumulate_ahead(
                     w, shape, rings, workspace, layer - 1, cursor, n, samples, partition.past_taps
                 )
@@ -350,7 +352,7 @@ def _draw_codes(shape, workspace, last, noise, rules, codes, sample):  # type: i
         else:
             code = draw_class(
                 workspace.params, at, shape.n_params, uniform, rules,
-                workspace.odds, workspace.block_sums
+                workspace.masses, workspace.block_sums
             )  # fmt: skip
         codes[clip, sample] = code
         for row in range(clip * rows, (clip + 1) * rows):
@@ -361,7 +363,7 @@ def _draw_codes(shape, workspace, last, noise, rules, codes, sample):  # type: i
 def generate_samples(  # type: ignore[no-untyped-def]
     w, shape, rings, workspace, frames, cursor, last, noise, rules, partition, codes
 ):
-    """Generate samples of a batch of streams; workspace.params is that of the last sample.
+    """Generate samples of streams; afterwards workspace.params has the params of the last one.
 
     One function serves one thread and two, because numba would compile two functions separately.
 
@@ -388,8 +390,8 @@ def generate_samples(  # type: ignore[no-untyped-def]
         return -1
     # Thread 1 accumulates the past taps of the last layers after the output layers, while thread 0
     # draws and begins the next sample. Within the layers, thread 0 would have to wait for it.
-    late = layers - min(workspace.lookahead, layers // 2)
-    end = late if partition.thread == 1 else layers
+    first_late_layer = layers - min(workspace.samples_ahead, layers // 2)
+    end_layer = first_late_layer if partition.thread == 1 else layers
     for n in range(samples):
         stop_if_slow(partition, n)
         if partition.thread == 0:
@@ -397,7 +399,17 @@ def generate_samples(  # type: ignore[no-untyped-def]
         skip_sums = workspace.skip_sums
         write_bias(skip_sums, 0, w.skip_bias, 0, shape.skip_width, batch, partition.skip)
         if not _run_layers(
-            w, shape, rings, workspace, frames, cursor, n, samples, late, end, partition
+            w,
+            shape,
+            rings,
+            workspace,
+            frames,
+            cursor,
+            n,
+            samples,
+            first_late_layer,
+            end_layer,
+            partition,
         ):
             return -1
         relu(skip_sums, shape.skip_width, batch, partition.skip)
@@ -406,7 +418,7 @@ def generate_samples(  # type: ignore[no-untyped-def]
             return -1
         if not _run_output_layers(w, shape, workspace, n, partition):
             return -1
-        for layer in range(end, layers):
+        for layer in range(end_layer, layers):
             _accumulate_ahead(
                 w, shape, rings, workspace, layer, cursor, n, samples, partition.past_taps
             )

@@ -50,8 +50,8 @@ NEVER = 1 << 62
 # about 0.3 ms, longer than a sleep; otherwise the threads could sleep alternately for ever
 _SPINS = 15_000
 _SLEEP = 50  # microseconds; the system adds about 50
-# tolerated sleeps, and the number of samples per further sleep; an idle machine has far fewer
-_MAX_SLEEPS = 40
+# sleeps that are tolerated, and samples per further tolerated sleep; an idle machine has far fewer
+_TOLERATED_SLEEPS, _SAMPLES_PER_SLEEP = 40, 40
 _usleep: Any = types.ExternalFunction("usleep", types.int32(types.int64))
 _PAUSE_INTRINSICS = {
     "x86_64": ("llvm.x86.sse2.pause", []),
@@ -209,7 +209,7 @@ def stop_if_slow(partition, sample):  # type: ignore[no-untyped-def]
     if partition.threads > 1 and partition.thread == 0:
         sleeps = _load_counter(partition.counters, SLEEPS)
         sleeps += _load_counter(partition.counters, SLEEPS + STRIDE)
-        if sleeps > _MAX_SLEEPS + sample // _MAX_SLEEPS:
+        if sleeps > _TOLERATED_SLEEPS + sample // _SAMPLES_PER_SLEEP:
             _store_counter(partition.counters, LAST_SAMPLE, sample)
 
 
@@ -220,7 +220,7 @@ def is_last_sample(partition, sample):  # type: ignore[no-untyped-def]
 
 
 def run_in_parallel(
-    call_a: Callable[[], int], call_b: Callable[[], int], counters: NDArray[np.int64]
+    first_call: Callable[[], int], second_call: Callable[[], int], counters: NDArray[np.int64]
 ) -> tuple[int, int]:
     """Run two compiled calls, the second in a new thread on another core.
 
@@ -238,18 +238,18 @@ def run_in_parallel(
             if results[n] < 0:
                 counters[ABORT] = 1
 
-    allowed, core_a, cores_b = _choose_cores()
+    allowed, first_core, second_cores = _choose_cores()
 
-    def run_call_b() -> None:
-        _pin_thread(cores_b)
-        call(1, call_b)
+    def run_second_call() -> None:
+        _pin_thread(second_cores)
+        call(1, second_call)
 
     # started before this thread is pinned, because a new thread inherits the cores of its parent
-    thread = threading.Thread(target=run_call_b, daemon=True)
+    thread = threading.Thread(target=run_second_call, daemon=True)
     thread.start()
-    _pin_thread(core_a)
+    _pin_thread(first_core)
     try:
-        call(0, call_a)
+        call(0, first_call)
     finally:
         thread.join()
         _pin_thread(allowed)

@@ -13,25 +13,27 @@ from numpy.typing import NDArray
 from wavenet.engines.cpu.llvm_kernels import BLOCK_WIDTH, PANEL_WIDTH
 from wavenet.engines.cpu.packed_weights import CpuShape, Floats, align_to_cache_line
 
-MAX_LOOKAHEAD = 8  # samples whose past taps are computed at once, for one stream
+MAX_SAMPLES_AHEAD = 8  # samples whose past taps are computed at once, for one stream
 
 
 class Workspace(NamedTuple):
     """Buffers for B rows. Two threads share x, z, skip_sums, hidden, params and gate_sums."""
 
     batch: int
-    lookahead: int  # samples whose past taps are computed at once
+    samples_ahead: int  # samples whose past taps are computed at once
     x: Floats  # (B, residual_width), the input of the current layer
-    past_inputs: Floats  # (lookahead * B, 2 * past_pairs), the inputs of all past taps side by side
+    past_inputs: (
+        Floats  # (samples_ahead * B, 2 * past_pairs), the inputs of all past taps side by side
+    )
     unpacked: Floats  # (most pairs, 2, 32), unpacked weights of one panel
     panels_at_once: int  # panels per read of one row
-    gate_sums: Floats  # (layers, lookahead, B, 2 * gate_width); (B, ..) without lookahead
+    gate_sums: Floats  # (layers, samples_ahead, B, 2 * gate_width); (B, ..) if it is 1
     z: Floats  # (layers, B, gate_width), gate outputs
     skip_sums: Floats  # (B, skip_width)
     hidden: Floats  # (B, skip_width)
     params: Floats  # (B, params_width)
-    odds: Floats  # (params_width,), unnormalised probabilities
-    block_sums: Floats  # (params_width / 16,), sums of odds
+    masses: Floats  # (params_width,), unnormalised probabilities
+    block_sums: Floats  # (params_width / 16,), sums of masses
     mixture: NDArray[np.float64]  # (2 * components,), weights and scales
 
 
@@ -47,14 +49,14 @@ class BiasFrames(NamedTuple):
 def make_workspace(shape: CpuShape, batch: int, panels_at_once: int = 1) -> Workspace:
     """Allocate the buffers for a number of rows."""
     # with many rows, each weight is read once for all rows anyway
-    lookahead = max(1, MAX_LOOKAHEAD // batch)
-    slots = shape.layers * lookahead if lookahead > 1 else 1
+    samples_ahead = max(1, MAX_SAMPLES_AHEAD // batch)
+    slots = shape.layers * samples_ahead if samples_ahead > 1 else 1
     most_pairs = max(shape.residual_pairs, shape.past_pairs, shape.gate_pairs, shape.skip_pairs)
     return Workspace(
         batch=batch,
-        lookahead=lookahead,
+        samples_ahead=samples_ahead,
         x=_zeros(batch * shape.residual_width),
-        past_inputs=_zeros(lookahead * batch * 2 * shape.past_pairs),
+        past_inputs=_zeros(samples_ahead * batch * 2 * shape.past_pairs),
         unpacked=_zeros(most_pairs * 2 * PANEL_WIDTH),
         panels_at_once=panels_at_once,
         gate_sums=_zeros(slots * batch * 2 * shape.gate_width),
@@ -62,7 +64,7 @@ def make_workspace(shape: CpuShape, batch: int, panels_at_once: int = 1) -> Work
         skip_sums=_zeros(batch * shape.skip_width),
         hidden=_zeros(batch * shape.skip_width),
         params=_zeros(batch * shape.params_width),
-        odds=_zeros(shape.params_width),
+        masses=_zeros(shape.params_width),
         block_sums=_zeros(shape.params_width // BLOCK_WIDTH),
         mixture=np.zeros(2 * shape.components),
     )

@@ -16,7 +16,7 @@ use Triton. The engine `graph` is the third method. All three use the same kind 
 The plan of one sample is the same in both kernels, for R residual, G gate, S skip channels:
 
     code t-1 -> embedding -> x
-      each layer:  gate sums = bias + past taps + current tap(x) + condition bias
+      each layer:  gate sums = layer bias + past taps + current tap(x) + condition bias
                    z = tanh(a) sigmoid(b);  ring <- x;  skip sums += skip(z);  x += residual(z)
     relu(skip sums) -> hidden layer, relu -> output layer -> params -> draw -> code t
 
@@ -37,20 +37,25 @@ weights are read less often. The skips of all layers are one product at the end,
 outputs in the program's workspace. Wide layers are multiplied in chunks.
 
 The cluster kernel. With one stream most of a GPU is idle, and latency is the limit. So the weights
-stay on the chip, in the shared memory of a cluster of 8 or 16 blocks, and blocks store messages
-directly into the shared memory of other blocks. Every block has threads of four roles:
+of the chain, of the hidden layer and of the output layer stay on the chip, in the shared memory of
+a cluster of 8 or 16 blocks, and blocks store messages directly into the shared memory of other
+blocks. Threads have four roles:
 
-    the last blocks                            the blocks of the chain
-    TAP: bias, condition, past taps            GATE: + current tap, then tanh and sigmoid
-         of their layers; rings in     sums
-         global memory               ------->     | z        ^ x
-           ^                                      v          |
-           |                           x       RESIDUAL: x += residual(z), for the next layer
-           +-----------------------------------   |
-                                                  | z
-    all blocks                                    v
-    HEAD: their rows of the skip, hidden and output layers. Block 0 draws the code, with which
-          its GATE begins the next sample.
+    role       blocks              work
+    GATE       of the chain        past sums + current tap, then tanh and sigmoid: z
+    RESIDUAL   of the chain        x += residual(z), the input of the next layer
+    TAP        the last blocks     past sums of their layers: bias + condition bias + past taps;
+                                   their rings are in global memory
+    HEAD       all                 its rows of the skip, hidden and output layers; block 0 draws
+
+    message             from       to
+    past sums           TAP        GATE of the same layer
+    x of a layer        RESIDUAL   TAP of the same layer
+    x of the next layer RESIDUAL   GATE of the next block, if the chain continues there
+    z                   RESIDUAL   HEAD of all blocks
+    skip, hidden        HEAD       HEAD of all blocks
+    logits              HEAD       HEAD of block 0, which draws
+    code                HEAD       GATE of block 0, which begins the next sample
 
 If the chain needs all blocks, all of them compute past taps, too. GATE and RESIDUAL compute the
 chain of layers of one block; the next block continues it. They synchronise at two barriers per
@@ -62,8 +67,9 @@ several seconds ends the launch with an error.
 
 Limits of the speed, calculated for an H200 (benchmarks/README.md); no device was measured yet. One
 stream of configuration A: 190 thousand samples/s with the chain in 1 to 3 multiprocessors and the
-rest in their cluster; 73 if one multiprocessor reads 16-bit weights from L2. Many streams of A: 110
-to 180 million samples/s at 25 to 40 % of the tensor cores' rate. A CUDA graph of plain torch: 12 to
+other work in the rest of their cluster. If one multiprocessor read all weights in 16 bits from L2,
+it would be 73 thousand samples/s. Many streams of A: 110 to 180 million samples/s at 25 to 40 % of
+the tensor cores' rate. A CUDA graph of plain torch: 12 to
 18 million at 4,096 streams. `auto` compares an engine with `cached` on the device before it uses it
 (`../verification.py`).
 
@@ -79,5 +85,5 @@ Files, in reading order:
     nvrtc               run-time compilation of CUDA C++ and cluster launches
     cuda_graph          the engine graph
 
-`../kernel_inputs.py` contains inputs that the CPU engine reads in the same form.
+`../kernel_inputs.py` contains what the engine cpu shares.
 """

@@ -66,7 +66,7 @@ DEVICE float reciprocal(float x) {
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
-// Forces the compiler to compute these numbers at this place.
+// Prevents the compiler from moving the computation of these numbers below this line.
 DEVICE void compute_now(float4& x) {
   asm volatile("" : "+f"(x.x), "+f"(x.y), "+f"(x.z), "+f"(x.w));
 }

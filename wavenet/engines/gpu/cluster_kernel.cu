@@ -18,8 +18,8 @@
 // other data is sent in messages of 64 bits: the number of the sample (from 1) above a float. A
 // message is stored in the shared memory of its reader, in the same block or another, by one
 // relaxed store, and the reader polls its shared memory. Such a store becomes visible as a whole or
-// not at all, so the float is valid if the number is: no fence, no second round trip, and no order
-// of messages is necessary. A message is overwritten only after it was read, because its sender
+// not at all. So a message with the expected number is complete, and neither fences nor an order of
+// messages are necessary. A message is overwritten only after it was read, because its sender
 // depends on the reader:
 //   z, skip, hidden, logits: the next sample begins with a code that depends on all of them
 //   past_sums of a layer are sent after its x of the sample before was read, x after past_sums
@@ -112,7 +112,7 @@ struct SharedMemory {
   alignas(16) float layer_input[2][R];                  // x of the current and of the next layer
   alignas(16) float gate_output[2][G];                  // z of both
   alignas(16) float past_inputs[PAST_INPUTS];
-  alignas(16) double odds[P];
+  alignas(16) double masses[P];
   int ordinals[P];
   double warp_sums[HEAD_WARPS];
   int warp_tops[HEAD_WARPS], warp_codes[HEAD_WARPS];
@@ -394,35 +394,35 @@ struct Thread {
       if (index * CLASSES_PER_THREAD + e < P) buffer[index * CLASSES_PER_THREAD + e] = own[e];
     barrier_sync(BARRIER_HEAD, HEAD_THREADS);
   }
-  // Sets all odds to 0 except the largest that together reach top_p: a class is kept if the sum of
-  // all larger odds is below it; among equals the first are kept. Nothing is sorted: each thread
-  // sums the odds before its classes.
-  DEVICE void apply_top_p(double (&odds)[CLASSES_PER_THREAD], double top_p) {
+  // Sets all masses to 0 except the largest that together reach top_p: a class is kept if the sum
+  // of all larger masses is below it; among equals the first are kept. Nothing is sorted: each thread
+  // sums the masses before its classes.
+  DEVICE void apply_top_p(double (&masses)[CLASSES_PER_THREAD], double top_p) {
     double before[CLASSES_PER_THREAD] = {}, all = 0;
-    share_with_head(s.odds, odds);
+    share_with_head(s.masses, masses);
     for (int c = 0; c < CLASSES; c++) {
-      const double other = s.odds[c];
+      const double other = s.masses[c];
       all += other;
       for (int e = 0; e < CLASSES_PER_THREAD; e++)
-        if (other > odds[e] || (other == odds[e] && c < index * CLASSES_PER_THREAD + e))
+        if (other > masses[e] || (other == masses[e] && c < index * CLASSES_PER_THREAD + e))
           before[e] += other;
     }
-    for (int e = 0; e < CLASSES_PER_THREAD; e++) if (before[e] >= top_p * all) odds[e] = 0;
+    for (int e = 0; e < CLASSES_PER_THREAD; e++) if (before[e] >= top_p * all) masses[e] = 0;
   }
-  // Sets all odds to 0 except those of the k largest logits and of logits that tie with the k-th.
-  DEVICE void apply_top_k(double (&odds)[CLASSES_PER_THREAD],
+  // Sets all masses to 0 except those of the k largest logits and of logits that tie with the k-th.
+  DEVICE void apply_top_k(double (&masses)[CLASSES_PER_THREAD],
                           const int (&ordinals)[CLASSES_PER_THREAD], int k) {
     int above[CLASSES_PER_THREAD] = {};
     share_with_head(s.ordinals, ordinals);
     for (int c = 0; c < CLASSES; c++)
       for (int e = 0; e < CLASSES_PER_THREAD; e++) above[e] += s.ordinals[c] > ordinals[e];
-    for (int e = 0; e < CLASSES_PER_THREAD; e++) if (above[e] >= k) odds[e] = 0;
+    for (int e = 0; e < CLASSES_PER_THREAD; e++) if (above[e] >= k) masses[e] = 0;
   }
-  // Returns the first class whose cumulative odds exceed the uniform's share of all, never one of
-  // odds 0; class 0 if all odds are 0.
-  DEVICE int inverse_cdf(const double (&odds)[CLASSES_PER_THREAD], double uniform) {
+  // Returns the first class whose cumulative masses exceed the uniform's share of all, never one of
+  // mass 0; class 0 if all masses are 0.
+  DEVICE int inverse_cdf(const double (&masses)[CLASSES_PER_THREAD], double uniform) {
     double own = 0;
-    for (int e = 0; e < CLASSES_PER_THREAD; e++) own += odds[e];
+    for (int e = 0; e < CLASSES_PER_THREAD; e++) own += masses[e];
     double inclusive = own;  // from the first thread of the warp to this one
     for (int distance = 1; distance < 32; distance *= 2) {
       const double before = shuffle_up(inclusive, distance);
@@ -438,11 +438,12 @@ struct Thread {
     }
     int first = P, last = 0;
     for (int e = 0; e < CLASSES_PER_THREAD; e++) {
-      cdf += odds[e];
-      if (odds[e] > 0 && first == P && cdf > uniform * all) first = index * CLASSES_PER_THREAD + e;
-      if (odds[e] > 0) last = index * CLASSES_PER_THREAD + e;
+      cdf += masses[e];
+      if (masses[e] > 0 && first == P && cdf > uniform * all)
+        first = index * CLASSES_PER_THREAD + e;
+      if (masses[e] > 0) last = index * CLASSES_PER_THREAD + e;
     }
-    // any first before any last: after rounding, the level may exceed the sum of all odds
+    // any first before any last: after rounding, the level may exceed the sum of all masses
     const int found = head_max(first < P ? 2 * P - first : last, s.warp_codes);
     return found > P ? 2 * P - found : found;
   }
@@ -467,12 +468,12 @@ struct Thread {
     } else {
       const bool is_finite = top > MINUS_INFINITE && top < INFINITE;  // else code 0
       const double peak = bits_to_float(top < 0 ? top ^ MAX_ORDINAL : top);
-      double odds[CLASSES_PER_THREAD];
+      double masses[CLASSES_PER_THREAD];
       for (int e = 0; e < CLASSES_PER_THREAD; e++)
-        odds[e] = is_finite ? exp(logits[e] / a.temperature - peak / a.temperature) : 0.;
-      if (a.top_k) apply_top_k(odds, ordinals, a.top_k);
-      if (a.top_p < 1) apply_top_p(odds, a.top_p);
-      code = inverse_cdf(odds, uniform);
+        masses[e] = is_finite ? exp(logits[e] / a.temperature - peak / a.temperature) : 0.;
+      if (a.top_k) apply_top_k(masses, ordinals, a.top_k);
+      if (a.top_p < 1) apply_top_p(masses, a.top_p);
+      code = inverse_cdf(masses, uniform);
     }
     if (index) return;
     store_message(&s.code, rank, make_message(t + 1, code));
@@ -506,7 +507,7 @@ struct Thread {
   }
 };
 
-KERNEL advance(const KernelArguments a) {
+KERNEL generate_stream(const KernelArguments a) {
   SharedMemory& s = *(SharedMemory*)shared_memory();
   Quad* weights = (Quad*)(shared_memory() + sizeof(SharedMemory));
   Thread thread = {a, s, weights, block_rank(), stream_index(), thread_index()};

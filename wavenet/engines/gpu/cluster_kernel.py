@@ -276,7 +276,9 @@ def compile_program(
     major, minor = torch.cuda.get_device_capability(device)
     cubin = nvrtc.compile_cubin(read_source(), tuple(macros.items()), f"sm_{major}{minor}")
     threads = plan.gate_threads + plan.residual_threads + plan.head_threads + plan.tap_threads
-    return nvrtc.ClusterProgram(device, cubin, "advance", plan.blocks, threads, plan.shared_memory)
+    return nvrtc.ClusterProgram(
+        device, cubin, "generate_stream", plan.blocks, threads, plan.shared_memory
+    )
 
 
 def read_source() -> str:
@@ -340,9 +342,10 @@ def _pack_layers(
 
 
 def pack_quads(rows: Tensor, threads: int) -> Tensor:
-    """Order matrices (.., N, K) by the threads that read the quads of weights: (.., N * K).
+    """Order matrices (.., N, K) by the threads that read them: (.., N * K).
 
-    See `Product` in the kernel.
+    A quad is the weights of four neighbouring inputs, which a thread reads at once; see `Product`
+    in the kernel.
     """
     n, k = rows.shape[-2:]
     if not k:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from wavenet.engines.cached import interpolate_biases
-from wavenet.engines.engine import State, SteppedEngine
+from wavenet.engines.engine import BaseEngine, State
 from wavenet.errors import EngineUnavailable
 from wavenet.model.conditioning import Conditioning, frames_needed
 from wavenet.model.memory import Memory
@@ -58,7 +58,7 @@ class GraphState(State):
     captured: CapturedGraph | None = None
 
 
-class GraphEngine(SteppedEngine):
+class GraphEngine(BaseEngine):
     """The engine that replays a CUDA graph per sample; on a CPU it is not faster than `cached`."""
 
     name = "graph"
@@ -71,7 +71,7 @@ class GraphEngine(SteppedEngine):
         captured = self._prepare(state, SamplingConfig(), 1)
         self._rewind(captured, state)
         params = self._predict(captured, state.conditioning.hop_length)
-        state.memory.advance(1)
+        state.memory.move_cursor(1)
         return params
 
     def _run(self, state: State, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class GraphEngine(SteppedEngine):
             codes[:, begin : begin + count] = captured.codes[:, :count]
             state.last = captured.last.clone()
             state.position = state.position + count
-            state.memory.advance(count)
+            state.memory.move_cursor(count)
         return codes
 
     def _prepare(self, state: State, sampling: SamplingConfig, samples: int) -> CapturedGraph:
@@ -102,7 +102,7 @@ class GraphEngine(SteppedEngine):
         clips = rows // rows_per_clip(sampling)
         return CapturedGraph(
             state.memory,
-            state.memory.on_device(),
+            state.memory.with_device_cursor(),
             sampling,
             state.last.clone(),
             torch.zeros(1, dtype=torch.int64, device=device),

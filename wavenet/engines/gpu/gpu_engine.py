@@ -1,10 +1,10 @@
-"""The engine `gpu`: one kernel computes all layers and all samples.
+"""The engine `gpu`: one launch of a kernel computes all layers and all samples.
 
 Input: a conditioning and noise. Output: codes or params, as of the engine `cached`, for a few
 streams or thousands. Weights are stored in float32 or in bf16; the results equal float32 arithmetic
-to the last few bits with both. The kernel is in `triton_kernels`; few streams use `cluster_kernel`
-instead if the device supports it. The package docstring describes the plan. Called by
-`registry.make_engine`.
+to the last few bits with both. Any number of streams can use the kernel in `triton_kernels`; few
+streams use `cluster_kernel` instead if the device supports it. The package docstring describes the
+plan. Called by `registry.make_engine`.
 
 Triton is part of GPU builds of torch. On a CPU its interpreter can replace the compiler if
 TRITON_INTERPRET=1 is in the environment before triton is first imported. The interpreter is very
@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wavenet.engines.engine import State, SteppedEngine
+from wavenet.engines.engine import BaseEngine, State
 from wavenet.engines.gpu.cluster_kernel import ClusterKernel
 from wavenet.engines.gpu.tile_weights import (
     TileShape,
     block_shared_memory,
-    check_tile_size,
+    check_part_size,
     make_tile_shape,
     pack_tile_weights,
     pad_frames,
@@ -50,12 +50,12 @@ MAX_SAMPLES = 1 << 20  # per launch
 MIN_CAPABILITY = (8, 0)  # compute capability: the first with bfloat16
 
 
-class GpuEngine(SteppedEngine):
+class GpuEngine(BaseEngine):
     """The engine that generates all samples of a run by one launch of a kernel.
 
     Attributes:
         model: the model that this engine runs; in bf16 a copy with the rounded weights.
-        cluster_reason: why few streams use the Triton kernel, too; "" if they use `cluster_kernel`.
+        cluster_reason: why the cluster kernel is not used; "" if few streams use it.
 
     Args:
         model: on a CUDA device.
@@ -142,7 +142,7 @@ class GpuEngine(SteppedEngine):
             params = self._cluster.launch(state, sampling, noise, codes, frames, frame_count)
         else:
             params = self._launch_triton(state, sampling, noise, codes, frames, frame_count)
-        memory.advance(samples)
+        memory.move_cursor(samples)
         return params[:streams, : self._shape.n_params]
 
     def _launch_triton(
@@ -168,7 +168,7 @@ class GpuEngine(SteppedEngine):
         numbers = [rules.temperature, rules.top_p, rules.guidance]
         width = shape.residual_width + shape.layers * shape.gate_width + 2 * shape.skip_width
         params = torch.empty(whole, shape.params_width, device=device)
-        launcher = self._kernels.advance[(whole // tile,)]
+        launcher = self._kernels.generate_tile[(whole // tile,)]
         with _device_context(device):
             try:
                 launcher(
@@ -222,7 +222,7 @@ def _kernel_constants(
     shape: TileShape, rules: SamplingRules, draw: bool, tile: int
 ) -> dict[str, Any]:
     """Return the compile-time constants of the kernel."""
-    ancestral = draw and not rules.greedy
+    draws_randomly = draw and not rules.greedy
     guided = draw and rules.guidance != 1
     width = shape.params_width if shape.family == CATEGORICAL else shape.components_width
     return {
@@ -238,13 +238,13 @@ def _kernel_constants(
         "COMPONENTS": shape.components,
         "M": shape.components_width,
         "GREEDY": draw and rules.greedy,
-        "TOP_K": ancestral and 0 < rules.top_k < shape.n_classes,
-        "TOP_P": ancestral and rules.top_p < 1,
+        "TOP_K": draws_randomly and 0 < rules.top_k < shape.n_classes,
+        "TOP_P": draws_randomly and rules.top_p < 1,
         "GUIDED": guided,
         "DRAW": draw,
         "TILE": tile,
         "DRAW_TILE": max(1, min(tile // (2 if guided else 1), MAX_DRAW_LOGITS // width)),
-        "CHUNK_LAYERS": shape.chunk_layers,
+        "SPLITS_LAYERS": shape.splits_layers,
         "CHUNK_SIZE": shape.chunk_size,
         "STAGES": STAGES,
     }
@@ -278,7 +278,7 @@ def _check_model(model: WaveNet, shape: TileShape, precision: str) -> None:
         raise EngineUnavailable(
             f"the engine gpu needs a model in float32, found {found}; use the engine graph"
         )
-    check_tile_size(shape, precision, block_shared_memory(model.device))
+    check_part_size(shape, precision, block_shared_memory(model.device))
 
 
 def _import_kernels() -> Any:

@@ -19,9 +19,9 @@ from wavenet.model.layers import ScalarInput
 from wavenet.model.wavenet import WaveNet
 
 MIN_WIDTH = 16  # the smallest side of a product of the tensor cores
-# A product reads a tile of weights through shared memory. A block of an H100 or H200 has 227 KiB,
-# and other data needs a part of it. Devices with less get proportionally smaller tiles.
-MAX_TILE_BYTES, SHARED_MEMORY_BYTES = 160 << 10, 227 << 10
+# A product reads a part of a matrix through shared memory. A block of an H100 or H200 has 227 KiB,
+# and other data needs a part of it. Devices with less have a proportionally lower limit.
+MAX_PART_BYTES, SHARED_MEMORY_BYTES = 160 << 10, 227 << 10
 MAX_CHUNK_SIZE = {"fp32": 32, "bf16": 64}  # inputs per chunk of a product
 MAX_CHUNK_BYTES = 64 << 10  # of the weights of a chunk; several chunks are loaded ahead
 # Inputs that a layer multiplies at once; products of wider layers are split into chunks. Products
@@ -45,7 +45,8 @@ class TileShape(NamedTuple):
     family: int  # of the output distribution, see `kernel_inputs`
     components: int  # of a mixture
     components_width: int  # M
-    chunk_layers: bool  # the products of layers are split into chunks, as are the output layers'
+    # the products of residual blocks are split into chunks; those of the output layers always are
+    splits_layers: bool
     chunk_size: int  # inputs per chunk
 
 
@@ -56,7 +57,7 @@ class TileWeights(NamedTuple):
         weights: in the precision; per layer the taps, oldest first, each (R, G) of tanh and (R, G)
             of sigmoid, then the residual (G, R); after all layers the skips (layers * G, S), the
             hidden layer (S, S) and the output layer (S, P).
-        embedding: (n_classes, R) float32; of a scalar input weight and bias, (2, R).
+        embedding: (n_classes, R) float32; of a `ScalarInput` its weight and bias, (2, R).
         biases: float32; per layer tanh (G,), sigmoid (G,), residual (R,); then S, S and P.
     """
 
@@ -93,7 +94,7 @@ def make_tile_shape(model: WaveNet, precision: str) -> TileShape:
         family=output_family(model),
         components=components,
         components_width=pad_width(components),
-        chunk_layers=max(residual, gate) > MAX_INPUTS[precision],
+        splits_layers=max(residual, gate) > MAX_INPUTS[precision],
         # all are powers of two, so the smallest one divides the inputs of every product
         chunk_size=max(MIN_WIDTH, min(residual, gate, skip, MAX_CHUNK_SIZE[precision], fitting)),
     )
@@ -104,24 +105,24 @@ def pad_width(width: int) -> int:
     return max(MIN_WIDTH, 1 << (width - 1).bit_length())
 
 
-def check_tile_size(
+def check_part_size(
     shape: TileShape, precision: str, shared_memory: int = SHARED_MEMORY_BYTES
 ) -> None:
-    """Check that the largest tile of weights fits into shared memory.
+    """Check that the largest part of a matrix fits into shared memory.
 
     Args:
         shared_memory: bytes per block of the device.
     Raises:
-        EngineUnavailable: a tile is too large; the message has the widths, the needed bytes and
+        EngineUnavailable: a part is too large; the message has the widths, the needed bytes and
             the limit.
     """
     r, g, s, p = shape.residual_width, shape.gate_width, shape.skip_width, shape.params_width
-    weights = max(shape.chunk_size * max(r, g, s, p), 0 if shape.chunk_layers else r * g)
+    weights = max(shape.chunk_size * max(r, g, s, p), 0 if shape.splits_layers else r * g)
     needed = weights * BYTES_PER_WEIGHT[precision]
-    limit = MAX_TILE_BYTES * shared_memory // SHARED_MEMORY_BYTES
+    limit = MAX_PART_BYTES * shared_memory // SHARED_MEMORY_BYTES
     if needed > limit:
         raise EngineUnavailable(
-            f"the engine gpu needs tiles of weights of at most {limit >> 10} KiB on this device, "
+            f"the engine gpu reads parts of matrices of at most {limit >> 10} KiB on this device, "
             f"found {needed >> 10} KiB in {precision} for {r} residual, {g} gate, {s} skip and {p} "
             "output channels; use the engine graph"
         )

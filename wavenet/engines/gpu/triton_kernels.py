@@ -4,8 +4,8 @@ Input: packed weights, rings, condition frames and noise. Output: codes, or the 
 sample. Called by `gpu_engine`. One program advances TILE streams from the first sample to the last
 and does not wait for other programs. Activations stay on the chip, except those that the next
 product reads in chunks: these are stored in `workspace`, a small buffer of the program in global
-memory. Threads of a program read rings, workspace and codes that other threads of the program
-wrote, hence the barriers. Rows after the last stream repeat it, and their results are not stored.
+memory. Barriers are needed, because threads of a program read rings, workspace and codes that other
+threads of the program wrote. Rows after the last stream repeat it; their results are not stored.
 
 Widths R, G, S and P are padded to powers of two; `tile_weights` packs weights and biases.
 """
@@ -16,7 +16,7 @@ from triton.runtime.errors import OutOfResources
 
 from wavenet.engines.gpu.triton_sampling import draw_codes
 
-__all__ = ["INTERPRETED", "OutOfResources", "advance"]
+__all__ = ["INTERPRETED", "OutOfResources", "generate_tile"]
 
 # The interpreter, used without a GPU, multiplies the bits of 16-bit floats as integers. There,
 # these floats are converted to float32 first, which changes no product.
@@ -119,7 +119,7 @@ def run_layer(  # type: ignore[no-untyped-def]
     x, layer, t, rings, valid, layout, frames, frame_offsets, hop_length, weights, biases,
     workspace,
     LAYERS: tl.constexpr, KERNEL_SIZE: tl.constexpr, R: tl.constexpr, G: tl.constexpr,
-    TILE: tl.constexpr, CHUNK_LAYERS: tl.constexpr, CHUNK_SIZE: tl.constexpr, BF16: tl.constexpr,
+    TILE: tl.constexpr, SPLITS_LAYERS: tl.constexpr, CHUNK_SIZE: tl.constexpr, BF16: tl.constexpr,
     HAS_CONDITIONS: tl.constexpr,
 ):
     """Return the output of one layer for x (TILE, R); write x to its ring, z to the workspace.
@@ -128,7 +128,7 @@ def run_layer(  # type: ignore[no-untyped-def]
         rings: (TILE,) pointers to each stream's rings; valid: (TILE,), False for repeated rows.
         layout: (3, LAYERS): begin of the layer's ring, dilation, oldest slot at t = 0.
         workspace: (TILE,) pointers to a buffer for R numbers and for (LAYERS, G).
-        CHUNK_LAYERS: products read their inputs from memory, in chunks.
+        SPLITS_LAYERS: products read their inputs from memory, in chunks.
     """
     rows, columns = tl.arange(0, R)[None, :], tl.arange(0, G)[None, :]
     biases += layer * (2 * G + R)
@@ -136,7 +136,7 @@ def run_layer(  # type: ignore[no-untyped-def]
     a, b = broadcast_bias(biases, TILE, G), broadcast_bias(biases + G, TILE, G)
     if HAS_CONDITIONS:
         a, b = add_condition_bias(a, b, frames, frame_offsets, t, hop_length, layer, LAYERS, G)
-    if CHUNK_LAYERS:
+    if SPLITS_LAYERS:
         tl.store(workspace[:, None] + rows, x)
     if KERNEL_SIZE > 1:
         edge, dilation = tl.load(layout + layer), tl.load(layout + LAYERS + layer)
@@ -145,7 +145,7 @@ def run_layer(  # type: ignore[no-untyped-def]
         for k in tl.range(0, KERNEL_SIZE - 1, num_stages=1):
             tap = rings + (edge + (oldest + k * dilation) % length) * R
             of_a = weights + k * 2 * R * G
-            if CHUNK_LAYERS:
+            if SPLITS_LAYERS:
                 a = add_product_in_chunks(a, tap, of_a, R, CHUNK_SIZE, 1, BF16)
                 b = add_product_in_chunks(b, tap, of_a + R * G, R, CHUNK_SIZE, 1, BF16)
             else:
@@ -155,10 +155,10 @@ def run_layer(  # type: ignore[no-untyped-def]
         tl.debug_barrier()  # before the oldest tap is overwritten
         slot = edge + oldest % length
         tl.store((rings + slot * R)[:, None] + rows, x, mask=valid[:, None])
-    elif CHUNK_LAYERS:
+    elif SPLITS_LAYERS:
         tl.debug_barrier()
     of_a = weights + (KERNEL_SIZE - 1) * 2 * R * G
-    if CHUNK_LAYERS:
+    if SPLITS_LAYERS:
         a = add_product_in_chunks(a, workspace, of_a, R, CHUNK_SIZE, 1, BF16)
         b = add_product_in_chunks(b, workspace, of_a + R * G, R, CHUNK_SIZE, 1, BF16)
     else:
@@ -168,7 +168,7 @@ def run_layer(  # type: ignore[no-untyped-def]
     gated = workspace + R + layer * G
     tl.store(gated[:, None] + columns, z)
     x += broadcast_bias(biases + 2 * G, TILE, R)
-    if CHUNK_LAYERS:
+    if SPLITS_LAYERS:
         tl.debug_barrier()
         x = add_product_in_chunks(x, gated, of_a + 2 * R * G, G, CHUNK_SIZE, 1, BF16)
     else:
@@ -219,7 +219,7 @@ def run_output_layers(  # type: ignore[no-untyped-def]
 @triton.jit(do_not_specialize=[
     "streams", "slots", "samples", "frame_count", "hop_length", "top_k"
 ])
-def advance(  # type: ignore[no-untyped-def]
+def generate_tile(  # type: ignore[no-untyped-def]
     rings, last, noise, codes, frames, frame_offsets, workspace, params,
     weights, embedding, biases, layout, rules,
     streams, slots, samples, frame_count, hop_length, top_k,
@@ -229,7 +229,7 @@ def advance(  # type: ignore[no-untyped-def]
     HAS_CONDITIONS: tl.constexpr, DRAW: tl.constexpr, GREEDY: tl.constexpr,
     TOP_K: tl.constexpr, TOP_P: tl.constexpr, GUIDED: tl.constexpr,
     BF16: tl.constexpr, TILE: tl.constexpr, DRAW_TILE: tl.constexpr,
-    CHUNK_LAYERS: tl.constexpr, CHUNK_SIZE: tl.constexpr, STAGES: tl.constexpr,
+    SPLITS_LAYERS: tl.constexpr, CHUNK_SIZE: tl.constexpr, STAGES: tl.constexpr,
 ):
     """Advance streams by some samples; grid: one program per TILE streams.
 
@@ -262,7 +262,7 @@ def advance(  # type: ignore[no-untyped-def]
             x = run_layer(
                 x, layer, t, rings, valid, layout, frames, frame_offset, hop_length, weights,
                 biases, workspace,
-                LAYERS, KERNEL_SIZE, R, G, TILE, CHUNK_LAYERS, CHUNK_SIZE, BF16, HAS_CONDITIONS,
+                LAYERS, KERNEL_SIZE, R, G, TILE, SPLITS_LAYERS, CHUNK_SIZE, BF16, HAS_CONDITIONS,
             )
         run_output_layers(
             workspace + R, out, output_weights, output_biases,

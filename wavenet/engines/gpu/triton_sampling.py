@@ -105,8 +105,8 @@ def draw_class(  # type: ignore[no-untyped-def]
         scaled = logits.to(tl.float64) / temperature
         if TOP_K:
             scaled = tl.where(ordinals >= kth_largest(ordinals, top_k), scaled, -float("inf"))
-        odds = tl.exp(scaled - tl.max(scaled, axis=1)[:, None])
-        p = odds / tl.sum(odds, axis=1)[:, None]
+        masses = tl.exp(scaled - tl.max(scaled, axis=1)[:, None])
+        p = masses / tl.sum(masses, axis=1)[:, None]
         if TOP_P:
             p = apply_top_p(p, ordinals, top_p)
         is_finite = (top > _MINUS_INFINITE) & (top < _INFINITE)

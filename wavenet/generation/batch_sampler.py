@@ -19,10 +19,11 @@ from wavenet.generation.guard import DegenerationDetector, Retry, Window
 from wavenet.model.conditioning import Conditioning
 from wavenet.sampling import SamplingConfig, rows_per_clip
 
-# Attempt k at sample t uses the noise of sample t + k * RETRY_NOISE_OFFSET of the same clip. No
-# clip is that long, so this noise is used for no other sample, for any seeds and noise streams.
-RETRY_NOISE_OFFSET = 1 << 40
-HELD_BACK_WINDOWS = 2  # windows drawn again together, the newest and the one before
+# Attempt k, or candidate k of a search, uses for sample t the noise of sample
+# t + k * ATTEMPT_NOISE_STRIDE of the same clip. No clip is that long, so this noise is used for no
+# other sample, for any seeds and noise streams.
+ATTEMPT_NOISE_STRIDE = 1 << 40
+REDRAWN_WINDOWS = 2  # windows drawn again together, the newest and the one before
 
 
 @dataclass(eq=False)
@@ -37,7 +38,7 @@ class ActiveClip:
         conditioning: one row; with guidance a second one without the droppable conditions.
         detector: None without a guard.
         drawn, committed: numbers of drawn and of final samples.
-        attempts: number of attempts so far; no noise is used twice.
+        attempts: attempts of the whole clip so far, so that each attempt has new noise.
         attempts_exhausted: all attempts failed; False again when the clip recovers by itself.
         history: the newest windows.
         retries: those that are not reported yet.
@@ -63,7 +64,7 @@ class ActiveClip:
     def commit(self) -> "list[CommittedWindow]":
         """Return the windows that became final: they will not be drawn again."""
         is_final = self.detector is None or self.drawn == self.samples
-        held_back = 0 if is_final else HELD_BACK_WINDOWS - 1
+        held_back = 0 if is_final else REDRAWN_WINDOWS - 1
         windows = list(self.history)[: len(self.history) - held_back]
         committed = []
         for window in windows:
@@ -75,7 +76,10 @@ class ActiveClip:
 
 
 class CommittedWindow(NamedTuple):
-    """A final window, and the new retries of this and later windows of the clip."""
+    """A final window, and the retries of its clip since the window that became final before it.
+
+    They may concern the window that is still held back.
+    """
 
     clip: ActiveClip
     window: Window
@@ -90,7 +94,7 @@ class _BatchState:
     clips: list[ActiveClip]
 
 
-class BatchDecoder:
+class BatchSampler:
     """Clips that are drawn side by side.
 
     Args:
@@ -112,7 +116,7 @@ class BatchDecoder:
         self._rows = rows_per_clip(sampling)
         self._current: _BatchState | None = None
         # copies of the batch before each window that may be drawn again
-        self._earlier: deque[_BatchState] = deque(maxlen=HELD_BACK_WINDOWS)
+        self._earlier: deque[_BatchState] = deque(maxlen=REDRAWN_WINDOWS)
 
     @property
     def clips(self) -> list[ActiveClip]:
@@ -128,11 +132,11 @@ class BatchDecoder:
         self._engine.prefill(state, [clip.prompt for clip in clips for _ in range(self._rows)])
         self._current = self._join(self._current, _BatchState(state, list(clips)))
 
-    def advance(self) -> list[CommittedWindow]:
+    def draw_windows(self) -> list[CommittedWindow]:
         """Draw one window of every clip; return the final windows.
 
-        Output is never changed. Therefore, with a guard, a window is held back until the next
-        window has passed the check: noise that begins late in a window is detected in the next one.
+        Returned windows are never changed. So with a guard a window is returned only after the next
+        one was drawn and checked: noise that begins late in a window is detected in the next one.
         """
         assert self._current is not None
         clips = self._current.clips
@@ -160,7 +164,7 @@ class BatchDecoder:
 
     def _retry(self, clip: ActiveClip, detector: DegenerationDetector, reason: str) -> Retry:
         """Draw the newest windows of a clip again, with other noise."""
-        count = min(HELD_BACK_WINDOWS, len(clip.history))
+        count = min(REDRAWN_WINDOWS, len(clip.history))
         earlier = list(self._earlier)[-count:]
         attempts_before, solved = clip.attempts, False
         # greedy sampling uses no noise, so another attempt would draw the same
@@ -218,7 +222,7 @@ class BatchDecoder:
     @staticmethod
     def _noise(clip: ActiveClip, place: tuple[int, int], made: int, n: int) -> Tensor:
         first, attempt = place
-        return clip.noise(first + made + attempt * RETRY_NOISE_OFFSET, n)
+        return clip.noise(first + made + attempt * ATTEMPT_NOISE_STRIDE, n)
 
     def _restrict(self, batch: _BatchState, clips: list[ActiveClip]) -> _BatchState:
         """Return the batch restricted to `clips`; the batch itself if these are all."""

@@ -1,9 +1,9 @@
 """Mel matching of a vocoder's clip to the mel frames of its request.
 
-Input: a clip and its frame features. Output: a filtered waveform (`audio_utils.mel_matching`). A
-drawn clip is noisier than its frames, most of all from a model that is not fully trained. The
-filter removes energy that the frames do not contain, and keeps the voice. Called by the command
-line, the studio and the evaluation.
+Input: a clip and its frame features. Output: a filtered waveform (`audio_utils.mel_matching`). The
+mel frames of a drawn clip have more energy than those of the request, in particular with a poorly
+trained model. The filter removes the surplus and keeps the voice. Called by the command line, the
+studio and the evaluation.
 """
 
 from torch import Tensor
@@ -13,7 +13,7 @@ from wavenet.checkpoint import Checkpoint
 from wavenet.model.frame_features import mel_energies, mel_settings, select_mel
 
 
-def match_request_mel(
+def match_clip_mel(
     checkpoint: Checkpoint,
     waveform: Tensor,
     frame_features: Tensor,

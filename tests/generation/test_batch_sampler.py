@@ -1,4 +1,4 @@
-"""The decoder: degenerate windows are drawn again with other noise; nothing else changes."""
+"""The batch sampler: degenerate windows are drawn again with other noise; nothing else changes."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -20,8 +20,8 @@ from tests.generation import (
     loud_windows,
     make_detector,
 )
-from wavenet.engines.registry import NAMES
-from wavenet.generation.decoder import RETRY_NOISE_OFFSET
+from wavenet.engines.registry import NON_GPU_NAMES
+from wavenet.generation.batch_sampler import ATTEMPT_NOISE_STRIDE
 from wavenet.generation.generate import DEFAULT_GUARD, generate
 from wavenet.generation.guard import NOISE, SATURATED, SILENCE, DegenerationDetector
 from wavenet.generation.noise import uniform_noise
@@ -89,7 +89,11 @@ def test_a_real_model_that_degenerates_recovers_with_every_engine(fragile):
     degenerate = [row for row, codes in enumerate(free) if any(loud_windows(codes))]
     assert degenerate
     assert set(degenerate) <= {retry.index for retry in retries}
-    for engine, size in (("cached", 1), ("cached", 64), *((n, 7) for n in (*NAMES, "graph"))):
+    for engine, size in (
+        ("cached", 1),
+        ("cached", 64),
+        *((n, 7) for n in (*NON_GPU_NAMES, "graph")),
+    ):
         assert_same(generate_all(fragile, requests, engine, chunk_samples=size), guarded, retries)
 
 
@@ -146,7 +150,7 @@ def test_the_window_before_is_drawn_again_too(flat):
         for s in range(100)
         if float(uniform_noise(s, 0, begin, 1))
         < 0.7
-        < float(uniform_noise(s, 0, begin + RETRY_NOISE_OFFSET, 1))
+        < float(uniform_noise(s, 0, begin + ATTEMPT_NOISE_STRIDE, 1))
     )
     engine = DegeneratingEngine(
         flat.model, SILENCE, lambda position: 0.7 if position == begin else 0
@@ -176,19 +180,19 @@ def test_after_the_last_attempt_a_clip_continues_until_it_recovers(flat):
     windows = [0, 1, 2] + [1, 2] * 3 + list(range(3, 10))
     attempts = [0] * 3 + [1, 1, 2, 2, 3, 3] + [0] * 7
     for (_, noise), window, attempt in zip(engine.calls, windows, attempts, strict=True):
-        expected = uniform_noise(2, 5, window * WINDOW + attempt * RETRY_NOISE_OFFSET, WINDOW)
+        expected = uniform_noise(2, 5, window * WINDOW + attempt * ATTEMPT_NOISE_STRIDE, WINDOW)
         assert torch.equal(noise[0], expected)
 
 
 def test_noise_of_attempts_is_beyond_every_clip():
-    assert MAX_SECONDS * 192_000 < RETRY_NOISE_OFFSET
-    most = 4 * int(MAX_SECONDS / DEFAULT_GUARD.window)  # attempts of the longest clip
-    last = uniform_noise(2**63 - 1, 2**63 - 1, most * RETRY_NOISE_OFFSET, 5)
+    assert MAX_SECONDS * 192_000 < ATTEMPT_NOISE_STRIDE
+    most = 4 * int(MAX_SECONDS / DEFAULT_GUARD.window_seconds)  # attempts of the longest clip
+    last = uniform_noise(2**63 - 1, 2**63 - 1, most * ATTEMPT_NOISE_STRIDE, 5)
     assert not torch.equal(last, uniform_noise(2**63 - 1, 2**63 - 1, 0, 5))
 
 
 def test_silence_is_detected_however_many_windows_it_spans(flat):
-    guard = replace(GUARD, silence_seconds=5.5 * GUARD.window)
+    guard = replace(GUARD, silence_seconds=5.5 * GUARD.window_seconds)
     engine = DegeneratingEngine(
         flat.model, SILENCE, lambda position: ALWAYS if position == WINDOW else 0
     )
@@ -263,7 +267,7 @@ def expected_chain(seed, attempts):
     """Return the codes of `ChainEngine` whose windows have the noise of these attempts."""
     codes, last = [], 0
     for n, attempt in enumerate(attempts):
-        first = n * WINDOW + attempt * RETRY_NOISE_OFFSET
+        first = n * WINDOW + attempt * ATTEMPT_NOISE_STRIDE
         for uniform in uniform_noise(seed, 0, first, WINDOW).tolist():
             last = (31 * last + int(uniform * 1e4)) % 256
             codes.append(last)
@@ -322,7 +326,7 @@ class OpaqueEngine:
 
 
 def test_states_are_copied_by_their_engine_only(flat, monkeypatch):
-    """The decoder reads only the position of a state."""
+    """The batch sampler reads only the position of a state."""
     requests = [GenerationRequest(6 * WINDOW, seed=seed) for seed in (3, 4)]
 
     def generated(engine):
