@@ -13,7 +13,6 @@ from wavenet.codec import MuLawCodec
 from wavenet.engines.cached import CachedEngine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
-from wavenet.generation.batch_sampler import ATTEMPT_NOISE_STRIDE
 from wavenet.generation.generate import GeneratedClip, generate_waveforms
 from wavenet.generation.noise import uniform_noise
 from wavenet.generation.request import GenerationRequest
@@ -23,6 +22,7 @@ from wavenet.generation.search import (
     beam_search,
     generate_with_candidates,
 )
+from wavenet.generation.window_sampler import ATTEMPT_NOISE_STRIDE
 from wavenet.model.conditions import FramesCondition, LabelCondition, MelCondition
 from wavenet.model.frame_features import compute_condition_frames, compute_frame_features
 from wavenet.model.wavenet import WaveNetConfig

@@ -21,9 +21,9 @@ from wavenet.devices import device_errors, release_cached_memory
 from wavenet.engines.engine import Engine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError, OutOfMemory
-from wavenet.generation.batch_sampler import ActiveClip, BatchSampler, CommittedWindow
 from wavenet.generation.guard import GuardConfig, Retry
 from wavenet.generation.request import GenerationRequest, example_request, prepare_clips
+from wavenet.generation.window_sampler import ActiveClip, CommittedWindow, WindowSampler
 from wavenet.progress import NoProgress, Progress
 from wavenet.sampling import SamplingConfig
 
@@ -233,11 +233,11 @@ class ContinuousBatch:
         self._sampler = self._make_sampler()
         release_cached_memory()
 
-    def _make_sampler(self) -> BatchSampler:
+    def _make_sampler(self) -> WindowSampler:
         window, rate = self.chunk_samples, self._checkpoint.sample_rate
         if self._guard is not None:
             window = self._guard.window_samples(rate)
-        return BatchSampler(self._engine, self._sampling, window, self._checkpoint.codec.decode)
+        return WindowSampler(self._engine, self._sampling, window, self._checkpoint.codec.decode)
 
 
 def _group_by_start(batch: ContinuousBatch) -> Iterator[tuple[int, list[CommittedWindow]]]:

@@ -2,7 +2,7 @@
 
 Input: the newest windows of a clip. Output: a reason, or None. For loud and rough windows, the
 model's parallel forward decides whether they are white noise or a natural hiss. No samples are
-drawn here, and no engine is used. Called by `batch_sampler`, which draws degenerate windows again.
+drawn here, and no engine is used. Called by `window_sampler`, which draws degenerate windows again.
 """
 
 import math

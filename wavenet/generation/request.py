@@ -1,4 +1,4 @@
-"""Requests for clips: check them, and build the active clips that `batch_sampler` draws.
+"""Requests for clips: check them, and build the active clips that `window_sampler` draws.
 
 Input: a checkpoint and requests with values from a user. Output: active clips; an invalid request
 raises ConditionError. Called by `generate`, `search`, likelihood, the command line, batches and the
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import ConditionError
-from wavenet.generation.batch_sampler import ActiveClip
 from wavenet.generation.guard import DegenerationDetector, GuardConfig
 from wavenet.generation.noise import uniform_noise
+from wavenet.generation.window_sampler import ActiveClip
 from wavenet.model.conditioning import Conditioning, ConditionValue
 from wavenet.model.conditions import NumberCondition
 from wavenet.model.frame_features import describe_missing, example_conditions, frame_count

@@ -33,7 +33,6 @@ from wavenet.devices import device_errors
 from wavenet.engines.engine import Engine, StateT
 from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError
-from wavenet.generation.batch_sampler import ATTEMPT_NOISE_STRIDE
 from wavenet.generation.generate import GeneratedClip
 from wavenet.generation.noise import uniform_noise
 from wavenet.generation.request import (
@@ -42,6 +41,7 @@ from wavenet.generation.request import (
     check_request,
     with_defaults,
 )
+from wavenet.generation.window_sampler import ATTEMPT_NOISE_STRIDE
 from wavenet.model.conditions import MelCondition
 from wavenet.model.distributions import Categorical
 from wavenet.model.frame_features import compute_condition_frames, select_mel

@@ -94,7 +94,7 @@ class _BatchState:
     clips: list[ActiveClip]
 
 
-class BatchSampler:
+class WindowSampler:
     """Clips that are drawn side by side.
 
     Args:

@@ -1,4 +1,4 @@
-"""The batch sampler: degenerate windows are drawn again with other noise; nothing else changes."""
+"""The window sampler: degenerate windows are drawn again with other noise; nothing else changes."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -21,11 +21,11 @@ from tests.generation import (
     make_detector,
 )
 from wavenet.engines.registry import NON_GPU_NAMES
-from wavenet.generation.batch_sampler import ATTEMPT_NOISE_STRIDE
 from wavenet.generation.generate import DEFAULT_GUARD, generate
 from wavenet.generation.guard import NOISE, SATURATED, SILENCE, DegenerationDetector
 from wavenet.generation.noise import uniform_noise
 from wavenet.generation.request import MAX_SECONDS, GenerationRequest
+from wavenet.generation.window_sampler import ATTEMPT_NOISE_STRIDE
 
 
 @pytest.mark.parametrize("reason", [SATURATED, NOISE, SILENCE])
@@ -326,7 +326,7 @@ class OpaqueEngine:
 
 
 def test_states_are_copied_by_their_engine_only(flat, monkeypatch):
-    """The batch sampler reads only the position of a state."""
+    """The window sampler reads only the position of a state."""
     requests = [GenerationRequest(6 * WINDOW, seed=seed) for seed in (3, 4)]
 
     def generated(engine):
