@@ -87,12 +87,21 @@ def test_many_invalid_rows_are_counted(batch):
 
 def test_invalid_rows_can_be_skipped(batch, tmp_path):
     rows = [*make_rows(2), {"id": "x", "digit": "?"}]
+    assert batch(rows, "--skip-invalid", "--dry-run")[0] == 3
     for done in (2, 0):
         code, out, _ = batch(rows, "--skip-invalid", "--json")
         counts = json.loads(out)
         assert (code, counts["done"], counts["failed"]) == (3, done, 1)
         assert counts["remaining"] == 0
     assert len(read_journal(tmp_path / "out")) == 3
+
+
+def test_a_manifest_without_rows_is_refused(batch, tmp_path):
+    (tmp_path / "table.csv").write_text("id,digit\n")
+    code, out, err = batch(tmp_path / "table.csv")
+    assert (code, out) == (2, "")
+    assert "shard" not in err
+    assert ".jsonl, .csv or .tsv" in err
 
 
 def test_a_dry_run_writes_nothing_and_a_limit_applies(batch, tmp_path):
@@ -171,7 +180,7 @@ def test_a_remote_batch_has_its_journal_beside_the_manifest(run_command, tiny, t
     assert json.loads(run_command("batch", manifest, *common, "--json")[1])["already_done"] == 1
     code, _, err = run_command("batch", manifest, *common, "--journal-dir", tmp_path / "new")
     assert code == 2
-    assert "exists, but" in err and "no results.jsonl" in err
+    assert "exists and was not" in err and "no results.jsonl" in err
     assert_refused(run_command("batch", "-", *common), "add --journal-dir")
     assert_refused(run_command("batch", manifest, *common[:-1], "nope://x"), "is not a location")
     assert_refused(

@@ -132,7 +132,7 @@ def test_means_are_over_recordings_for_which_all_methods_are_defined():
 
 def test_a_checkpoint_without_mel_condition_raises(make_checkpoint):
     labelled = make_checkpoint(name="labelled")
-    with pytest.raises(ConditionError, match="conditioned on label, position"):
+    with pytest.raises(ConditionError, match="conditioned on digit, position"):
         list(evaluate_vocoder(labelled, make_tones(0.3), SamplingConfig()))
 
 

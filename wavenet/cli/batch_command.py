@@ -71,8 +71,10 @@ def batch(
     make_config(SamplingConfig, "sampling", **settings.sampling)  # checks the options
     with _as_file(manifest) as path:
         summary = check_manifest(path, settings, options, execution)
-        _print_summary(summary, manifest, options.skip_invalid)
+        _print_summary(summary, manifest, options.skip_invalid, options.shard.count)
         if rows.dry_run:
+            if summary.invalid_count:
+                raise typer.Exit(SOME_FAILED)
             return
         start = time.perf_counter()
         progress = BatchProgressBar(summary.valid_count, summary.seconds, output.quiet)
@@ -101,7 +103,9 @@ def _prepare_workers(count: int | None, cluster_address: str | None) -> None:
         start_forkserver()
 
 
-def _print_summary(summary: "ManifestSummary", manifest: str, skip_invalid: bool) -> None:
+def _print_summary(
+    summary: "ManifestSummary", manifest: str, skip_invalid: bool, shard_count: int
+) -> None:
     """Print the numbers of the manifest, and its invalid rows.
 
     Raises:
@@ -117,8 +121,12 @@ def _print_summary(summary: "ManifestSummary", manifest: str, skip_invalid: bool
             "nothing was generated; correct them, or add --skip-invalid"
         )
     if not summary.rows:
-        raise ConditionError(f"{manifest} has no rows for this shard; expected a row for each clip")
-    print_message(f"{summary.valid_count:,} clips, {summary.seconds:,.1f} s of audio")
+        part = " for this shard" if shard_count > 1 else ""
+        raise ConditionError(
+            f"{manifest} has no rows{part}; expected .jsonl, .csv or .tsv with a row per clip"
+        )
+    clips = "1 clip" if summary.valid_count == 1 else f"{summary.valid_count:,} clips"
+    print_message(f"{clips}, {summary.seconds:,.1f} s of audio")
 
 
 def _print_result(

@@ -55,6 +55,8 @@ def read_dataset_with_split(
     from wavenet.evaluation.labelled_clips import read_uncut_dataset
     from wavenet.training.recipe import DataConfig, load_recipe
 
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder of recordings or a prepared corpus")
     data = load_recipe(recipe).data if recipe else DataConfig()
     assignments = parse_assignments("--test", test, "index=0,1,2")
     held_out = {name: tuple(values.split(",")) for name, values in assignments.items()}

@@ -48,8 +48,8 @@ def make_engine(
         raise EngineUnavailable(f"the engine {name!r} is not known; choose one of {known}")
     if precision != "fp32" and name not in BF16_NAMES:
         raise EngineUnavailable(
-            f"the engine {name} keeps weights in fp32 only; for {precision} use the engine "
-            f"{' or '.join(BF16_NAMES)}"
+            f"the engine {name} keeps weights in fp32 only; {precision} is for WaveNets on the "
+            f"engines {' and '.join(BF16_NAMES)}"
         )
     # imported here, because the imports of numba and triton take a second each
     match name:

@@ -157,7 +157,10 @@ def require_mel_condition(checkpoint: Checkpoint) -> MelCondition:
     """
     conditions = checkpoint.config.model.conditions
     if len(conditions) != 1 or not isinstance(conditions[0], MelCondition):
-        found = ", ".join(condition.kind for condition in conditions) or "nothing"
+        found = (
+            ", ".join(getattr(condition, "name", condition.kind) for condition in conditions)
+            or "nothing"
+        )
         raise ConditionError(
             f"{checkpoint.folder} is conditioned on {found}; a vocoder is conditioned on mel only"
         )

@@ -100,7 +100,9 @@ def _explain(error: Exception) -> str:
     if "weights_only" in text:  # torch's own message advises to read the file unsafely
         return "cannot be read as a PyTorch file: it is damaged or was not written by torch.save"
     words = "".join(c if c.isprintable() else " " for c in text).strip()[:200]
-    return f"cannot be read as a PyTorch file: {words or type(error).__name__}"
+    if not re.search("[A-Za-z]", words):  # the byte at which the reader stopped
+        words = "it is damaged or was not written by torch.save"
+    return f"cannot be read as a PyTorch file: {words}"
 
 
 def is_module(content: object) -> bool:

@@ -92,7 +92,8 @@ def write_card(
         ),
         held=len(dataset.validation),
         score=f"{best_bits:.4f} bits per sample" if dataset.validation else "none",
-        folder=folder,
+        # an absolute path would publish how this machine is set up
+        folder=folder.name if folder.is_absolute() else folder,
         command="vocode recording.wav" if config.model.locals else "generate",
         labels="".join(f" --set {c.name}={c.values[0]}" for c in config.model.labels),
     )

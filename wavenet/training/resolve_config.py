@@ -65,6 +65,9 @@ def label_values(clips: Iterable[TrainingClip], name: str) -> tuple[str, ...]:
         fields = clip.fields
         if name not in fields:
             known = ", ".join(fields) or "none"
-            raise DataError(f"{clip.source} has no field {name!r}; its fields: {known}")
+            raise DataError(
+                f"{clip.source} has no field {name!r}; its fields: {known}; --pattern reads fields "
+                "from file names"
+            )
         found.add(str(fields[name]))
     return tuple(sorted(found))

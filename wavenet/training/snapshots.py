@@ -138,7 +138,10 @@ def load(path: Path, state: TrainState, settings: TrainConfig) -> None:
         if name not in CHANGEABLE and getattr(info.settings, name) != getattr(settings, name)
     ]
     if changed:
-        raise TrainingError(f"{path} was saved with other values of {', '.join(changed)}")
+        raise TrainingError(
+            f"{path} was saved with other values of {', '.join(changed)}; resume with the same "
+            "values, or choose another folder"
+        )
     if info.model not in (None, state.ema_model.config):
         raise TrainingError(f"{path} belongs to another model; choose another folder")
     state.initialize_optimizers()

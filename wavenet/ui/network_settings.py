@@ -91,8 +91,17 @@ class NetworkSettings:
 
 
 def network_choices(root: Path) -> list[str]:
-    """Return the choices of the dropdown: the presets, the current checkpoints and Custom."""
-    return [*PRESETS, *(CHECKPOINT_PREFIX + name for name in list_checkpoints(root)), CUSTOM]
+    """Return the choices of the dropdown: the presets, the WaveNets of the studio and Custom."""
+    names = [name for name in list_checkpoints(root) if _is_wavenet(root / name)]
+    return [*PRESETS, *(CHECKPOINT_PREFIX + name for name in names), CUSTOM]
+
+
+def _is_wavenet(folder: Path) -> bool:
+    """Return whether a checkpoint is a WaveNet, or is damaged: choosing it shows the error."""
+    try:
+        return isinstance(load_config(folder).model, WaveNetConfig)
+    except WaveNetError:
+        return True
 
 
 def doubling_dilations(layers: int, cycles: int) -> str:

@@ -23,6 +23,7 @@ from wavenet.generation.request import GenerationRequest, samples_from_seconds
 from wavenet.likelihood.step_view import MAX_STEPS, draw_first_codes, view_steps
 from wavenet.model.conditioning import ConditionValue
 from wavenet.model.frame_features import compute_frame_features
+from wavenet.model.wavenet import require_wavenet
 from wavenet.ui.checkpoint_controls import (
     MAX_LABELS,
     MAX_NUMBERS,
@@ -237,9 +238,11 @@ def watch_generation(
     """Generate a clip by plain sampling up to the last step, and inspect the steps.
 
     Raises:
+        ModelUnsupported: the model is not a WaveNet.
         ConditionError: the model needs a recording, or does not have these conditions.
     """
     config, rate = checkpoint.config, checkpoint.config.audio.sample_rate
+    require_wavenet(checkpoint.model, "Watch sampling")
     if config.model.locals:
         raise ConditionError(
             f"this model needs the {config.model.locals[0].name} frames of a recording; upload "
