@@ -52,7 +52,7 @@ def test_model_and_baselines_score_the_same_codes(make_checkpoint, bits):
     waveform = make_word("rise", "low", 2)
     labels = {"digit": "rise", "speaker": "low"}
     expected = score(loaded, waveform, labels)
-    assert scored.bits["wavenet"] == pytest.approx(expected.bits_per_sample * len(waveform))
+    assert scored.bits["model"] == pytest.approx(expected.bits_per_sample * len(waveform))
     codes = loaded.config.codec.encode(waveform).numpy()
     for name, baseline in baselines.items():
         assert scored.bits[name] == pytest.approx(baseline.bits(codes).sum())
@@ -64,7 +64,7 @@ def test_model_and_baselines_score_the_same_codes(make_checkpoint, bits):
 
 
 def recording_bits(digit, samples, bits):
-    return RecordingBits("a", {"digit": digit}, samples, {"wavenet": bits, "bigram": 2 * bits})
+    return RecordingBits("a", {"digit": digit}, samples, {"model": bits, "bigram": 2 * bits})
 
 
 def test_rows_are_weighted_by_samples_and_grouped_by_label():
@@ -81,7 +81,7 @@ def test_rows_are_weighted_by_samples_and_grouped_by_label():
         ("digit", "a", 1, 10),
         ("digit", "b", 2, 40),
     ]
-    assert [r["bits_per_sample"]["wavenet"] for r in rows] == [120 / 50, 3.0, 90 / 40]
+    assert [r["bits_per_sample"]["model"] for r in rows] == [120 / 50, 3.0, 90 / 40]
     assert rows[2]["bits_per_sample"]["bigram"] == 180 / 40
     assert rows[1]["interval"] is None
 
@@ -138,7 +138,7 @@ def test_the_command_prints_a_table_and_writes_reproducible_numbers(
     stdout, stderr = capsys.readouterr()
     assert "fall_low_9.wav" in stderr
     lines = stdout.splitlines()
-    assert lines[0].split()[-5:] == ["wavenet", "histogram", "bigram", "linear", "prediction"]
+    assert lines[0].split()[-5:] == ["model", "histogram", "bigram", "linear", "prediction"]
     names = ["all", *(f"digit {d}" for d in DIGITS), *(f"speaker {s}" for s in SPEAKERS)]
     assert [line[:20].strip() for line in lines[1:6]] == names
     assert [int(line[20:].split()[0]) for line in lines[1:6]] == [8, 4, 4, 4, 4]

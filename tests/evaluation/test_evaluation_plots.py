@@ -13,13 +13,13 @@ def heights_by_name(axes):
 
 def test_bits_are_drawn_at_their_label_with_their_interval():
     def row(label, value, ours, theirs, interval):
-        bits = {"wavenet": ours, "bigram": theirs}
+        bits = {"model": ours, "bigram": theirs}
         return {"label": label, "value": value, "bits_per_sample": bits, "interval": interval}
 
     rows = [row(None, None, 3.0, 5.0, (2.5, 3.5)), row("digit", "7", 4.0, 6.0, None)]
     (axes,) = plot_bits(rows).axes
     found = heights_by_name(axes)
-    assert (found["wavenet"], found["bigram"]) == ([3.0, 4.0], [5.0, 6.0])
+    assert (found["model"], found["bigram"]) == ([3.0, 4.0], [5.0, 6.0])
     unnamed = [heights for name, heights in found.items() if name.startswith("_")]
     assert unnamed == [[2.5, 3.5]]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["all", "digit 7"]

@@ -20,7 +20,7 @@ from wavenet.likelihood.score import score
 from wavenet.training.segmentation import TrainingClip
 
 # Name of the evaluated model among the methods. metrics.json has it for every architecture.
-MODEL_METHOD = "wavenet"
+MODEL_METHOD = "model"
 MAX_FIT_SAMPLES = 10_000_000
 RESAMPLES = 1000
 CONFIDENCE_LEVEL = 0.95
