@@ -135,9 +135,13 @@ def generate_with_progress(
         engine: the engine.
         guarded: whether the guard checks the clips.
     """
+    import torch
+
     from wavenet.cli.progress_bars import ProgressBar, status_spinner
     from wavenet.generation.generate import DEFAULT_GUARD, generate_many, warm_up
 
+    if engine.name == "cached":
+        torch.set_num_threads(1)  # The products are small: a second thread makes them slower.
     guard = DEFAULT_GUARD if guarded else None
     progress_bar = ProgressBar("samples", sum(request.samples for request in requests))
     # `generate_many` checks all requests immediately: an error is raised before `warm_up` compiles.
