@@ -105,7 +105,7 @@ def test_too_little_memory_is_reported_and_changes_no_clip(
     assert len(out.splitlines()) == 5
     first, second, last = err.splitlines()
     for message, before, after in ((first, 5, 3), (second, 3, 2)):
-        assert message.startswith(f"too little memory for {before} clips")
+        assert message.startswith(f"too little memory for {before} simultaneous clips")
         assert message.endswith(f"with {after}")
     assert "times real time" in last
 

@@ -72,7 +72,7 @@ def test_values_of_every_kind_of_condition_are_described() -> None:
         "-40 to 0 dB",
         "4 numbers",
         "2 numbers per frame",
-        "in the clip",
+        "computed from the position in the clip",
     ]
     many = LabelCondition(name="word", values=tuple(str(n) for n in range(1234)))
     assert describe_values(many).endswith("19, and 1,214 more")
