@@ -34,6 +34,6 @@ def test_unsupported_values_are_refused(run_command, tiny, tone, tmp_path):
     assert_refused(run_command("generate", *common, *out, "--precision", "int4"), "fp32, bf16")
     assert_refused(
         run_command("score", tone, *common, "--engine", "cached", "--precision", "bf16"),
-        "use the engine cpu",
+        "on the engines cpu and gpu",
     )
     assert not (tmp_path / "no.wav").exists()

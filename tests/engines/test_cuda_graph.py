@@ -174,7 +174,7 @@ def test_auto_never_selects_the_interpreter(monkeypatch):
 
 
 def test_the_recorded_step_rejects_bf16():
-    with pytest.raises(EngineUnavailable, match="for bf16 use the engine cpu or gpu"):
+    with pytest.raises(EngineUnavailable, match="bf16 is for WaveNets on the engines cpu and gpu"):
         make_engine("graph", tiny_model(), "bf16")
 
 
