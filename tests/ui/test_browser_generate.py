@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from .conftest import RATE
+from .conftest import RATE, wait_for_load
 from .studio_process import TIMEOUT_MS
 
 pytestmark = pytest.mark.browser
@@ -124,6 +124,9 @@ def test_stop_silences_the_page_and_frees_the_model(page: Any) -> None:
 def test_late_stop_request_does_not_end_the_next_run(page: Any) -> None:
     """Regression: if the server answered late, the page ended the run after the stopped one."""
     stop = re.compile("/run/predict|/cancel")
+    # else a request of the loading page is held, and the button is never enabled
+    wait_for_load(page)
+    page.wait_for_selector("#generate:not([disabled])")
     held = hold_requests(page, stop)
     generate(page, seconds=20)
     page.wait_for_function("level() > 0.01")
