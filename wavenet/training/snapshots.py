@@ -84,6 +84,8 @@ def open_run(folder: Path, state: TrainState, settings: TrainConfig, resume: boo
         raise TrainingError(f"{folder} already contains a run; resume it or choose another folder")
     if resume:
         load(existing[-1], state, settings)
+    for temporary in folder.glob("step-*.tmp"):
+        shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return MetricsFile(folder / "metrics.jsonl", state.step)
@@ -116,7 +118,7 @@ def save(folder: Path, state: TrainState, settings: TrainConfig) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         raise TrainingError(f"the snapshot {final} cannot be written: {error}") from None
     for old in _list_snapshots(folder)[:-MAX_SNAPSHOTS]:
-        shutil.rmtree(old, ignore_errors=True)
+        _delete_snapshot(old)
 
 
 def load(path: Path, state: TrainState, settings: TrainConfig) -> None:
@@ -184,6 +186,16 @@ def state_tensors(state: TrainState) -> dict[str, Tensor]:
 
 def _list_snapshots(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("step-*") if p.is_dir() and p.suffix != ".tmp")
+
+
+def _delete_snapshot(path: Path) -> None:
+    """Delete a snapshot; a process that is killed meanwhile leaves no incomplete one."""
+    temporary = path.with_suffix(".tmp")
+    try:
+        os.replace(path, temporary)
+    except OSError:
+        return  # it stays complete; the next save tries again
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _step_of(line: str) -> float:
