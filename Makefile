@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help app test test-fast lint golden space screenshots clean browser FORCE
+.PHONY: help app test test-fast lint lock golden reliability space screenshots clean browser FORCE
 
 PORT ?= 7860
 PYTHON ?=
@@ -12,12 +12,16 @@ PYTEST_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+  --generate-hashes --no-emit-index-url --no-emit-find-links
 
 help:
 	@echo "make app          start the studio at http://127.0.0.1:$(PORT)   (PORT=8000 for another port)"
 	@echo "make test         check style, types and imports, then run the tests except gpu, slow and network   (PYTEST_ARGS='-k codec')"
 	@echo "make test-fast    run the fast tests, for use while working (about a minute)"
 	@echo "make lint         check style, types and imports"
+	@echo "make reliability  run the reliability tests and write docs/reliability.md"
+	@echo "make lock         write requirements.lock and requirements-dev.lock again, after a change of requirements*.txt"
 	@echo "make golden       write the help texts of tests/golden/help again"
 	@echo "make space        assemble build/space, the folder of a Hugging Face Space, and test it"
 	@echo "make screenshots  take screenshots of every tab, into docs/screenshots"
@@ -43,6 +47,14 @@ lint: $(VENV)/.dev $(VENV)/.project
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+# All packages with versions and hashes, for every system and Python version of the project.
+lock: $(VENV)/.dev
+	@$(LOCK) requirements.txt --output-file requirements.lock
+	@$(LOCK) requirements.txt requirements-dev.txt --output-file requirements-dev.lock
+
+reliability: $(VENV)/.dev $(VENV)/.project browser
+	@$(BIN)/python scripts/reliability.py
 
 golden: $(VENV)/.dev $(VENV)/.project
 	@REWRITE_GOLDEN=1 $(BIN)/python -m pytest --quiet tests/cli/test_help.py
@@ -79,19 +91,19 @@ $(VENV)/.made: $(if $(filter $(CURDIR),$(MADE_IN)),,FORCE)
 	echo "Creating the environment $(VENV) with $$("$$python" --version)"; \
 	rm -rf $(VENV) && "$$python" -m venv $(VENV) && echo "$(CURDIR)" > $@
 
-$(VENV)/.runtime: requirements.txt $(VENV)/.made
-	@echo "Installing the packages of requirements.txt (on Linux several GB, because PyTorch contains CUDA: this takes minutes)"
-	@$(PIP) install --requirement requirements.txt
+$(VENV)/.runtime: requirements.lock $(VENV)/.made
+	@echo "Installing the packages of requirements.lock (on Linux several GB, because PyTorch contains CUDA: this takes minutes)"
+	@$(PIP) install --require-hashes --requirement requirements.lock
 	@touch $@
 
 $(VENV)/.project: pyproject.toml $(VENV)/.runtime
 	@echo "Installing WaveNet Studio itself"
-	@$(PIP) install --no-deps --editable .
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
-	@echo "Installing the tools of requirements-dev.txt"
-	@$(PIP) install --requirement requirements.txt --requirement requirements-dev.txt
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	@echo "Installing the tools of requirements-dev.lock"
+	@$(PIP) install --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
 # Some tests need a browser and are skipped without one. If this process may install one, it does.

@@ -1,5 +1,6 @@
 """A training that is killed at any moment leaves a complete snapshot, from which it continues."""
 
+import io
 import json
 import os
 import random
@@ -25,7 +26,7 @@ def train_in_a_child(folder: Path) -> int:
     if child:
         return child
     try:
-        sys.stdout = sys.stderr = open(os.devnull, "w")
+        sys.stderr = io.StringIO()  # the progress bar
         settings = make_settings(steps=STEPS, save_every=1, validate_every=STEPS)
         train(make_config(), settings, make_dataset(), folder, resume=bool(snapshots_of(folder)))
     finally:
