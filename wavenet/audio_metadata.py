@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from audio_utils.atomic_files import os_error_reason
+from audio_utils.audio_formats import AUDIO_SUFFIXES
 from wavenet.errors import DataError
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
 FILE_COLUMNS = ("file_name", "audio_filepath", "audio_file", "path")
 

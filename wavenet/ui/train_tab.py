@@ -18,7 +18,8 @@ from typing import Any
 
 import gradio as gr
 
-from wavenet.audio_metadata import AUDIO_SUFFIXES, METADATA_NAMES
+from audio_utils.audio_formats import AUDIO_SUFFIXES
+from wavenet.audio_metadata import METADATA_NAMES
 from wavenet.config import make_config
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.training import run_process

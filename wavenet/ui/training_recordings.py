@@ -14,8 +14,9 @@ from pathlib import Path
 
 from audio_utils import io
 from audio_utils.atomic_files import os_error_reason
+from audio_utils.audio_formats import AUDIO_SUFFIXES
 from audio_utils.example_sound import make_note
-from wavenet.audio_metadata import AUDIO_SUFFIXES, METADATA_NAMES
+from wavenet.audio_metadata import METADATA_NAMES
 from wavenet.errors import ConditionError, FolderError
 from wavenet.training.dataset_report import DatasetReport, guess_pattern
 from wavenet.ui.page_text import fact_list, format_duration, progress_bar
