@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wavenet.cli.options import DeviceOption, print_message
+from wavenet.cli.options import DeviceOption, print_left_out, print_message
 from wavenet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,7 +26,14 @@ def train(
         Path | None, typer.Option(help="Folder of audio, or a prepared corpus.")
     ] = None,
     pattern: Annotated[
-        str | None, typer.Option(help="Labels from file names: {digit}_{speaker}_{index}.")
+        str | None,
+        typer.Option(help="Labels from names: {digit}_{speaker}_{index}, or {label}/{take}."),
+    ] = None,
+    metadata: Annotated[
+        str | None,
+        typer.Option(
+            help="Labels from this table in the folder; default: metadata.jsonl, .csv, .tsv, .txt."
+        ),
     ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="Name of a label field to condition on. Repeatable.")
@@ -71,7 +78,9 @@ def train(
         from wavenet.training.recipe import load_recipe
 
         chosen = load_recipe(recipe)
-        chosen = apply_options(chosen, data, pattern, label, steps, sample_rate, accumulation_steps)
+        chosen = apply_options(
+            chosen, data, pattern, label, steps, sample_rate, accumulation_steps, metadata
+        )
         folder = out or Path("runs") / chosen.name
         initial = None
         if initial_checkpoint is not None:
@@ -96,7 +105,9 @@ def run(
     from wavenet.cli.training_samples import with_preview_clips
     from wavenet.folder_lock import check_unlocked
     from wavenet.generation.request import samples_from_seconds
+    from wavenet.left_out_files import shorten_list
     from wavenet.training.dataset import read_dataset
+    from wavenet.training.label_checks import describe_doubt
     from wavenet.training.loop import train
     from wavenet.training.progress_report import show_progress
     from wavenet.training.resolve_config import resolve_config
@@ -115,8 +126,11 @@ def run(
     ranks.barrier()
     report("reading the recordings")
     dataset = read_dataset(recipe.data, rate, recipe.model)
-    for sentence in dataset.skipped:
+    for sentence in shorten_list(dataset.skipped):
         report(f"skipped: {sentence}")
+    print_left_out(dataset.left_out, dataset.recordings, report)
+    for doubt in dataset.doubts:
+        report(f"doubtful label: {describe_doubt(doubt)}")
     seconds = sum(c.samples - c.context for c in dataset.train) / rate
     speeds = f", at {dataset.n_speeds} speeds" if dataset.n_speeds > 1 else ""
     report(
@@ -150,6 +164,7 @@ def apply_options(
     steps: int | None,
     sample_rate: int | None,
     accumulation_steps: int | None,
+    metadata: str | None = None,
 ) -> "RecipeConfig":
     """Return the recipe with its values replaced by those of the options.
 
@@ -162,8 +177,11 @@ def apply_options(
     from wavenet.training.recipe import DataConfig, TrainConfig
 
     parts: dict[str, Any] = dict(recipe)
-    options = {"folder": str(data) if data else None, "pattern": pattern}
-    given = {name: value for name, value in options.items() if value is not None}
+    options = {"folder": str(data) if data else None, "pattern": pattern, "metadata": metadata}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if given.keys() & {"pattern", "metadata"}:
+        # one source of fields replaces the other of the recipe
+        given = {"pattern": None, "metadata": None, **given}
     parts["data"] = make_config(DataConfig, "data", **{**dict(recipe.data), **given})
     if labels:
         conditions = tuple(make_config(LabelCondition, "--label", name=name) for name in labels)
