@@ -72,8 +72,8 @@ class NamePattern:
         parts = [*folders, PurePosixPath(name).stem]
         count = len(self._components)
         if len(parts) < count:
-            found = f"is in {len(folders)} folders" if folders else "is in no folder"
-            return NameMatch(None, f"{found}, the pattern has {count - 1}")
+            above = f"{len(folders)} folders above the name, expected {count - 1}"
+            return NameMatch(None, above)
         fields: dict[str, str] = {}
         for component, part in zip(self._components, parts[-count:], strict=True):
             values = component.split(part)
