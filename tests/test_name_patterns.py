@@ -51,14 +51,14 @@ def test_a_name_fits_if_there_is_exactly_one_division(between, first, last, text
     [
         ("{label}/{take}", "cat/1.wav", {"label": "cat", "take": "1"}),
         ("{label}/{take}", "animals/cat/1.2.wav", {"label": "cat", "take": "1.2"}),
-        ("{speaker}/{digit}_{take}", "theo/7_0.flac", {"speaker": "theo", "digit": "7", "take": "0"}),
+        ("{speaker}/{n}_{take}", "theo/7_0.flac", {"speaker": "theo", "n": "7", "take": "0"}),
         ("{speaker}/wavs/{id}", "theo/wavs/a.wav", {"speaker": "theo", "id": "a"}),
         ("{speaker}/wavs/{id}", "theo/raw/a.wav", None),
         ("{label}/{take}", "1.wav", None),
         ("set-{n}/{a}_{b}", "set-3/x_y.wav", {"n": "3", "a": "x", "b": "y"}),
         ("{digit}_{speaker}.wav", "7_theo.wav", {"digit": "7", "speaker": "theo"}),
         ("{digit}_{speaker}_{index}", "7_theo_x_y_3.wav", None),
-        ("{digit}_{speaker}_{index}", "7_theo_0.wav", {"digit": "7", "speaker": "theo", "index": "0"}),
+        ("{digit}_{name}_{n}", "7_theo_0.wav", {"digit": "7", "name": "theo", "n": "0"}),
         ("{a}_{b}", "a__b.wav", None),
     ],
 )  # fmt: skip

@@ -30,6 +30,7 @@ from wavenet.left_out_files import (
 )
 from wavenet.metadata_tables import FileFinder, TableRow, UnfitRow, is_table, read_table
 from wavenet.name_patterns import NamePattern
+from wavenet.user_paths import expand_home
 
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.tsv", "metadata.txt")
 _HIDDEN_FOLDERS = ("__MACOSX",)
@@ -211,7 +212,7 @@ def find_metadata(folder: Path, metadata: str | None = None) -> Path | None:
         DataError: the named file does not exist.
     """
     if metadata is not None:
-        paths = (folder / metadata, Path(metadata).expanduser())
+        paths = (folder / metadata, expand_home(metadata))
         table = next((path for path in paths if path.is_file()), None)
         if table is None:
             raise DataError(

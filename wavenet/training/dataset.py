@@ -46,6 +46,7 @@ from wavenet.training.segmentation import (
     segment_bounds,
     split_point,
 )
+from wavenet.user_paths import expand_home
 
 
 @dataclass
@@ -84,10 +85,11 @@ def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Data
     """
     if data.folder is None:
         raise DataError("no folder of audio is given; set data.folder in the recipe or --data")
-    if is_corpus(Path(data.folder)):
-        dataset = _open_corpus(Path(data.folder), data, sample_rate, model)
+    folder = expand_home(data.folder)
+    if is_corpus(folder):
+        dataset = _open_corpus(folder, data, sample_rate, model)
     else:
-        dataset = _read_folder(Path(data.folder), data, sample_rate, model)
+        dataset = _read_folder(folder, data, sample_rate, model)
     if not dataset.train:
         held_out = len(dataset.validation) + len(dataset.test)
         held = f"; {held_out} are held out by data.validation and data.test" if held_out else ""
