@@ -11,11 +11,24 @@ from hypothesis import strategies as st
 from wavenet.audio_metadata import (
     AudioFile,
     find_audio_files,
+    list_audio_files,
     list_audio_paths,
+    match_fields,
     parse_file_name,
     read_metadata,
 )
 from wavenet.errors import DataError
+from wavenet.left_out_files import (
+    FOLDER_LINK,
+    HIDDEN,
+    MAX_NAMES,
+    NOT_AUDIO,
+    NOT_IN_PATTERN,
+    NOT_IN_TABLE,
+    REPEATED,
+    UNFIT_ROW,
+    unread_reason,
+)
 
 # seeded, and without a time limit
 RULES = settings(
@@ -46,6 +59,12 @@ def write_and_read(folder, name, text):
     return read_metadata(path)
 
 
+def by_reason(groups):
+    """Return the names of the files that are left out, by reason."""
+    assert all(group.count == len(group.names) for group in groups)
+    return {group.reason: group.names for group in groups}
+
+
 def refusal(call, *arguments):
     with pytest.raises(DataError) as caught:
         call(*arguments)
@@ -64,12 +83,19 @@ def test_without_pattern_and_metadata_all_audio_files_are_listed_in_order(folder
     assert all(not file.fields for file in find_audio_files(folder))
 
 
-def test_a_pattern_reads_fields_and_leaves_out_names_that_do_not_match(folder):
-    files = find_audio_files(folder, "{digit}_{speaker}_{index}")
-    assert {file.path.name: dict(file.fields) for file in files} == {
+def test_a_pattern_reads_fields_and_names_files_that_do_not_fit(folder):
+    """Regression: "1_a_b_3" became the speaker "a" with the index "b_3"."""
+    listing = list_audio_files(folder, "{digit}_{speaker}_{index}")
+    assert {file.path.name: dict(file.fields) for file in listing.files} == {
         "3_lucas_12.FLAC": {"digit": "3", "speaker": "lucas", "index": "12"},
         "7_theo_0.wav": {"digit": "7", "speaker": "theo", "index": "0"},
-        "1_a_b_3.ogg": {"digit": "1", "speaker": "a", "index": "b_3"},
+    }
+    assert by_reason(listing.left_out) == {
+        NOT_IN_PATTERN: (
+            "2_x.mp3 (2 parts separated by '_', expected 3)",
+            "deep/er/1_a_b_3.ogg (4 parts separated by '_', expected 3)",
+        ),
+        NOT_AUDIO: ("notes.txt",),
     }
 
 
@@ -77,7 +103,7 @@ def test_a_pattern_reads_fields_and_leaves_out_names_that_do_not_match(folder):
     "pattern, stem, fields",
     [
         ("{a}", "x", {"a": "x"}),
-        ("{a}-{b}", "x-y-z", {"a": "x", "b": "y-z"}),
+        ("{a}-{b}", "x-y-z", None),  # not guessed
         ("take {n} (dry)", "take 3 (dry)", {"n": "3"}),
         ("{n}.{m}", "1.2", {"n": "1", "m": "2"}),
         ("{a}_{b}", "x_", None),
@@ -151,10 +177,30 @@ def test_a_quoted_cell_may_contain_line_ends(folder):
     assert file.fields["text"] == "one\n\ntwo"
 
 
-def test_rows_of_a_csv_file_may_be_too_short_or_too_long(folder):
-    short, long = write_and_read(folder, "metadata.csv", "file_name,a,b\nx.wav,1\ny.wav,1,2,3\n")
-    assert short.fields == {"a": "1"}
-    assert long.fields == {"a": "1", "b": "2"}
+def test_rows_with_another_number_of_cells_are_named_and_not_used(folder):
+    """Regression: an unquoted comma in a text made the voice " twice."."""
+    text = (
+        "file_name,text,voice\n"
+        "7_theo_0.wav,one,bob\n"
+        "2_x.mp3,She said it, twice.,bob\n"
+        '3_lucas_12.FLAC,"several\n\nlines",ann\n'
+        "deep/er/1_a_b_3.ogg,ann\n"
+    )
+    (folder / "metadata.csv").write_text(text)
+    listing = list_audio_files(folder)
+    assert [file.fields["voice"] for file in listing.files] == ["bob", "ann"]
+    assert by_reason(listing.left_out) == {
+        UNFIT_ROW: (
+            "metadata.csv line 3 has 4 cells, the heading has 3",
+            "metadata.csv line 7 has 2 cells, the heading has 3",
+        ),
+        NOT_AUDIO: ("metadata.csv", "notes.txt"),
+    }
+    sentence = refusal(write_and_read, folder, "metadata.csv", "file_name,a\nx.wav,1,2\n")
+    assert sentence.endswith("metadata.csv line 2 has 3 cells, the heading has 2")
+    # empty cells at the end, as spreadsheets write them
+    (file,) = write_and_read(folder, "metadata.csv", "file_name,a,,\nx.wav,1,,\n")
+    assert file.fields == {"a": "1"}
 
 
 @pytest.mark.parametrize("column", ["file_name", "audio_filepath", "audio_file", "path"])
@@ -193,7 +239,7 @@ def test_metadata_is_found_by_default_and_a_pattern_takes_precedence(folder):
     assert [file.path.name for file in find_audio_files(folder, metadata="metadata.csv")] == [
         "2_x.mp3"
     ]
-    assert len(find_audio_files(folder, "{digit}_{speaker}_{index}")) == 3
+    assert len(find_audio_files(folder, "{digit}_{speaker}_{index}")) == 2
 
 
 def test_a_named_metadata_file_must_exist(folder):
@@ -268,9 +314,9 @@ def test_paths_are_sorted_by_their_parts(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "loop").symlink_to(tmp_path)
-    expected = sorted(path for path in tmp_path.rglob("*") if path.suffix.lower() == ".wav")
+    expected = sorted(path for path in tmp_path.rglob("[!.]*") if path.suffix.lower() == ".wav")
     assert [tmp_path / name for name in list_audio_paths(tmp_path)] == expected
-    assert len(expected) == 7
+    assert len(expected) == 6
 
 
 def test_folders_that_cannot_be_read_are_reported(folder, monkeypatch):
@@ -285,3 +331,75 @@ def test_folders_that_cannot_be_read_are_reported(folder, monkeypatch):
     assert errors == [f"the folder {folder / 'deep'} cannot be read: permission denied"]
     monkeypatch.setattr("os.scandir", partial(scan_or_refuse, refused="/data"))
     assert "data cannot be read: permission denied" in refusal(list_audio_paths, folder)
+
+
+def test_every_file_is_used_or_counted_by_reason(tmp_path):
+    """Regression: m4a files, hidden files and links were in no count."""
+    names = (
+        *("a.wav", "b.m4a", "c.WMA", "deep/d.m4a", "notes.txt", "README", "a.pitch.npy"),
+        *(".cache/e.wav", "._a.wav", "__MACOSX/deep/._a.wav", ".DS_Store"),
+    )
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "linked").symlink_to(tmp_path / "deep")
+    listing = list_audio_files(tmp_path)
+    assert [file.path.name for file in listing.files] == ["a.wav"]
+    assert by_reason(listing.left_out) == {
+        FOLDER_LINK: ("linked",),
+        unread_reason(".m4a"): ("b.m4a", "deep/d.m4a"),
+        unread_reason(".wma"): ("c.WMA",),
+        HIDDEN: (".DS_Store", "._a.wav", ".cache/e.wav", "__MACOSX/deep/._a.wav"),
+        NOT_AUDIO: ("README", "a.pitch.npy", "notes.txt"),
+    }
+    assert {group.reason for group in listing.left_out if not group.is_audio} == {HIDDEN, NOT_AUDIO}
+    total = sum(group.count for group in listing.left_out) + len(listing.files)
+    assert total == len(names) + 1
+    (tmp_path / "a.wav").unlink()
+    assert f"{unread_reason('.m4a')} (2)" in refusal(list_audio_files, tmp_path)
+
+
+def test_the_first_names_are_kept_and_the_others_counted(tmp_path):
+    for n in range(MAX_NAMES + 5):
+        (tmp_path / f"{n:02}.m4a").touch()
+    (tmp_path / "a.wav").touch()
+    (group,) = list_audio_files(tmp_path).left_out
+    assert (group.count, len(group.names), group.names[0]) == (15, 10, "00.m4a")
+
+
+def test_files_that_a_table_does_not_name_or_names_twice_are_counted(folder):
+    (folder / "metadata.csv").write_text("file_name,a\n7_theo_0.wav,1\n./7_theo_0.wav,2\n")
+    listing = list_audio_files(folder)
+    assert [file.fields for file in listing.files] == [{"a": "1"}]
+    assert by_reason(listing.left_out) == {
+        NOT_IN_TABLE: ("2_x.mp3", "3_lucas_12.FLAC", "deep/er/1_a_b_3.ogg"),
+        REPEATED: ("metadata.csv row 2: ./7_theo_0.wav",),
+        NOT_AUDIO: ("metadata.csv", "notes.txt"),
+    }
+
+
+def test_a_pattern_and_a_table_are_not_combined(folder):
+    (folder / "list.csv").write_text("file_name\n2_x.mp3\n")
+    assert "both define the fields" in refusal(find_audio_files, folder, "{a}_{b}", "list.csv")
+
+
+@pytest.mark.parametrize(
+    "found, wanted, renamed",
+    [
+        (["speaker"], ["speaker"], {}),
+        (["Speaker", "text"], ["speaker"], {"speaker": "Speaker"}),
+        (["Speaker ID"], ["speaker_id"], {"speaker_id": "Speaker ID"}),
+        (["voice"], ["speaker"], {}),
+        (["speakers", "speaker"], ["speaker"], {}),
+        (["Speaker", "speaker"], ["speaker"], {}),
+    ],
+)
+def test_field_names_are_matched_by_case_and_separators(found, wanted, renamed):
+    assert match_fields(found, wanted, "the table") == renamed
+
+
+def test_a_similar_field_name_is_asked_about():
+    sentence = refusal(match_fields, ["speeker"], ["speaker"], "the table")
+    assert sentence == (
+        "the table has no field 'speaker', but a field 'speeker'; rename it if it is meant"
+    )

@@ -1,23 +1,39 @@
 """Audio files of a folder and their fields, from file names or from a metadata table.
 
 Input: a folder, and a pattern such as "{digit}_{speaker}_{index}" or a metadata file. Output: one
-`AudioFile` per file. Called by `training`, `corpus`, and the commands that read many files.
+`AudioFile` per file that is used, and the other files by reason. Called by `training`, `corpus`,
+and the commands that read many files.
 """
 
-import csv
-import json
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from audio_utils.atomic_files import os_error_reason
+from audio_utils.audio_formats import AUDIO_SUFFIXES
+from wavenet.close_names import find_close_name, find_equal_name
 from wavenet.errors import DataError
+from wavenet.left_out_files import (
+    FOLDER_LINK,
+    HIDDEN,
+    NOT_AUDIO,
+    NOT_IN_PATTERN,
+    NOT_IN_TABLE,
+    REPEATED,
+    UNFIT_ROW,
+    UNREAD_SUFFIXES,
+    LeftOutCollector,
+    LeftOutFiles,
+    unread_reason,
+)
+from wavenet.metadata_tables import FileFinder, TableRow, UnfitRow, is_table, read_table
+from wavenet.name_patterns import NamePattern
+from wavenet.user_paths import expand_home
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
-METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
-FILE_COLUMNS = ("file_name", "audio_filepath", "audio_file", "path")
+METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.tsv", "metadata.txt")
+_HIDDEN_FOLDERS = ("__MACOSX",)
 
 
 @dataclass(frozen=True)
@@ -28,6 +44,23 @@ class AudioFile:
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class AudioListing:
+    """The audio files of a folder, and what is left out.
+
+    Attributes:
+        files: in the order of their paths, or of the table.
+        table: the metadata file with the fields, or None.
+        left_out: the other files, by reason.
+        folder_errors: a sentence for each subfolder that cannot be read.
+    """
+
+    files: list[AudioFile]
+    table: Path | None
+    left_out: tuple[LeftOutFiles, ...]
+    folder_errors: list[str]
+
+
 def _ignore_error(message: str) -> None:
     pass
 
@@ -35,19 +68,29 @@ def _ignore_error(message: str) -> None:
 def find_audio_files(
     folder: Path, pattern: str | None = None, metadata: str | None = None
 ) -> list[AudioFile]:
-    """Return the audio files of a folder with their fields.
+    """Return the audio files of a folder with their fields; see `list_audio_files`."""
+    return list_audio_files(folder, pattern, metadata).files
+
+
+def list_audio_files(
+    folder: Path, pattern: str | None = None, metadata: str | None = None
+) -> AudioListing:
+    """List a folder: the audio files with their fields, and all other files by reason.
 
     Args:
-        folder: searched with its subfolders.
-        pattern: of the file name without suffix, with {field} names; it takes precedence over a
-            metadata file.
-        metadata: name of a metadata file in the folder; by default metadata.jsonl or
-            metadata.csv. Without any of them the files have no fields.
+        folder: searched with its subfolders, except hidden ones.
+        pattern: of the end of the path without suffix, with {field} names.
+        metadata: a metadata file in the folder; by default one of `METADATA_NAMES`, if there is no
+            pattern. Without any of them the files have no fields.
     Raises:
-        DataError: the folder is missing or has no audio, no file name matches the pattern, or the
-            metadata is damaged.
+        DataError: the folder is missing or has no audio, no file name fits the pattern, both a
+            pattern and a metadata file are given, or the metadata file is damaged.
     """
-    return list(iterate_audio_files(folder, pattern, metadata))
+    errors: list[str] = []
+    left_out = LeftOutCollector()
+    files = list(iterate_audio_files(folder, pattern, metadata, errors.append, left_out))
+    table = find_metadata(folder, metadata) if pattern is None else None
+    return AudioListing(files, table, left_out.groups, errors)
 
 
 def iterate_audio_files(
@@ -55,46 +98,70 @@ def iterate_audio_files(
     pattern: str | None = None,
     metadata: str | None = None,
     on_error: Callable[[str], None] = _ignore_error,
+    left_out: LeftOutCollector | None = None,
 ) -> Iterator[AudioFile]:
-    """Yield the files of `find_audio_files` one by one, because there may be a million.
+    """Yield the files of `list_audio_files` one by one, because there may be a million.
 
     Args:
         on_error: receives a message for each subfolder that cannot be read.
+        left_out: receives the files that are not used.
     """
+    left_out = LeftOutCollector() if left_out is None else left_out
+    if pattern is not None and metadata is not None:
+        raise DataError(
+            f"the pattern {pattern!r} and the table {metadata} both define the fields; leave out "
+            "one of them"
+        )
+    name_pattern = None if pattern is None else NamePattern(pattern)
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; expected a folder of audio files")
     table = find_metadata(folder, metadata) if pattern is None else None
     if table is not None:
-        yield from _iterate_metadata(table)
+        yield from _iterate_table(table, folder, on_error, left_out)
         return
-    names = list_audio_paths(folder, on_error)
+    names = list_audio_paths(folder, on_error, left_out)
     if not names:
-        known = ", ".join(AUDIO_SUFFIXES)
-        raise DataError(f"{folder} has no audio; expected files that end in {known}")
-    has_match = pattern is None
+        raise DataError(_no_audio_message(folder, left_out))
+    first_problem = ""
+    has_match = name_pattern is None
     for name in names:
-        path = folder / name
-        fields = {} if pattern is None else parse_file_name(pattern, path.stem)
-        if fields is not None:
-            has_match = True
-            yield AudioFile(path, fields)
+        match = name_pattern.match(name) if name_pattern else None
+        if match is not None and match.fields is None:
+            first_problem = first_problem or f"{name}: {match.problem}"
+            left_out.add(NOT_IN_PATTERN, f"{name} ({match.problem})")
+            continue
+        has_match = True
+        yield AudioFile(folder / name, match.fields or {} if match else {})
     if not has_match:
         raise DataError(
-            f"no file name in {folder} matches the pattern {pattern!r}; the first is "
-            f"{PurePath(names[0]).name}"
+            f"no file name in {folder} fits the pattern {pattern!r}; the first is {first_problem}"
         )
 
 
-def list_audio_paths(folder: Path, on_error: Callable[[str], None] = _ignore_error) -> list[str]:
+def _no_audio_message(folder: Path, left_out: LeftOutCollector) -> str:
+    known = ", ".join(AUDIO_SUFFIXES)
+    found = ", ".join(f"{group.reason} ({group.count:,})" for group in left_out.groups)
+    return f"{folder} has no audio; expected files that end in {known}" + (
+        f"; found files that are {found}" if found else ""
+    )
+
+
+def list_audio_paths(
+    folder: Path,
+    on_error: Callable[[str], None] = _ignore_error,
+    left_out: LeftOutCollector | None = None,
+) -> list[str]:
     """Return the paths of the audio files of a folder, relative to it and sorted.
 
     Subfolders are searched. Links to folders are not followed, as they may form a loop.
 
     Args:
         on_error: receives a message for each subfolder that cannot be read.
+        left_out: receives all other files.
     Raises:
         DataError: the folder itself cannot be read.
     """
+    left_out = LeftOutCollector() if left_out is None else left_out
 
     def handle(error: OSError) -> None:
         message = f"the folder {error.filename} cannot be read: {os_error_reason(error)}"
@@ -104,11 +171,31 @@ def list_audio_paths(folder: Path, on_error: Callable[[str], None] = _ignore_err
 
     paths = []
     for root, folders, files in os.walk(folder, onerror=handle):
+        folders.sort()  # the order in which they are searched
         relative = os.path.relpath(root, folder).replace(os.sep, "/")
         prefix = "" if relative == "." else f"{relative}/"
+        is_hidden = any(map(is_hidden_name, prefix.split("/")))
+        for name in folders:
+            if os.path.islink(os.path.join(root, name)) and not (is_hidden or is_hidden_name(name)):
+                left_out.add(FOLDER_LINK, prefix + name)
         # a folder named like a recording is kept, so that reading it reports an error
-        paths += [prefix + name for name in (*folders, *files) if is_audio_name(name)]
+        named_like_audio = [name for name in folders if is_audio_name(name)]
+        for name in (*named_like_audio, *sorted(files)):
+            suffix = PurePath(name).suffix.lower()
+            if is_hidden or is_hidden_name(name):
+                left_out.add(HIDDEN, prefix + name, is_audio=False)
+            elif is_audio_name(name):
+                paths.append(prefix + name)
+            elif suffix in UNREAD_SUFFIXES:
+                left_out.add(unread_reason(suffix), prefix + name)
+            else:
+                left_out.add(NOT_AUDIO, prefix + name, is_audio=False)
     return sorted(paths, key=lambda path: path.replace("/", "\0"))
+
+
+def is_hidden_name(name: str) -> bool:
+    """Return whether a file or folder is hidden, or holds what macOS adds to archives."""
+    return name.startswith(".") or name in _HIDDEN_FOLDERS
 
 
 def is_audio_name(name: str) -> bool:
@@ -120,108 +207,127 @@ def find_metadata(folder: Path, metadata: str | None = None) -> Path | None:
     """Return the path of the metadata file of a folder, or None.
 
     Args:
-        metadata: name of the file; by default one of `METADATA_NAMES`.
+        metadata: its name in the folder, or its path; by default one of `METADATA_NAMES`.
     Raises:
         DataError: the named file does not exist.
     """
-    names = (metadata,) if metadata else METADATA_NAMES
-    table = next((folder / name for name in names if (folder / name).is_file()), None)
-    if metadata and table is None:
-        raise DataError(
-            f"{folder} has no file {metadata}; expected the name of an existing metadata file"
-        )
-    return table
+    if metadata is not None:
+        paths = (folder / metadata, expand_home(metadata))
+        table = next((path for path in paths if path.is_file()), None)
+        if table is None:
+            raise DataError(
+                f"{folder} has no file {metadata}; expected the name of an existing metadata file"
+            )
+        return table
+    found = (folder / name for name in METADATA_NAMES if (folder / name).is_file())
+    # a text file may also contain notes
+    return next((path for path in found if path.suffix != ".txt" or is_table(path)), None)
 
 
 def parse_file_name(pattern: str, stem: str) -> dict[str, str] | None:
-    """Return the fields in a file name without suffix, or None if it does not match the pattern.
+    """Return the fields in a file name without suffix, or None if it does not fit the pattern.
 
     Raises:
-        DataError: the pattern has no {field}, or one of them twice.
+        DataError: as `NamePattern`.
     """
-    parts = re.split(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", pattern)
-    names = parts[1::2]
-    if not names or len(set(names)) != len(names):
-        raise DataError(
-            f"the pattern {pattern!r} must name each field once, as in {{digit}}_{{speaker}}"
-        )
-    regex = "".join(
-        f"(?P<{part}>.+?)" if n % 2 else re.escape(part) for n, part in enumerate(parts)
-    )
-    match = re.fullmatch(regex, stem)
-    return match.groupdict() if match else None
+    return NamePattern(pattern).match(f"{stem}.wav").fields
 
 
-def read_metadata(path: Path) -> list[AudioFile]:
-    """Read metadata.jsonl, a csv file with a column file_name, or LJSpeech's id|text|text.
+def read_metadata(path: Path, left_out: LeftOutCollector | None = None) -> list[AudioFile]:
+    """Read a table whose files are in its folder; see `metadata_tables`.
 
+    Args:
+        left_out: receives the rows that do not fit.
     Raises:
         DataError: a row cannot be read or names a file outside the folder, or there are no rows.
     """
-    return list(_iterate_metadata(path))
+    left_out = LeftOutCollector() if left_out is None else left_out
+    return list(_iterate_rows(path, path.parent, left_out, set()))
 
 
-def _iterate_metadata(path: Path) -> Iterator[AudioFile]:
-    number = 0
-    try:
-        for number, row in enumerate(_read_rows(path), 1):
-            yield _to_audio_file(path, number, row)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from None
-    if not number:
-        raise DataError(f"{path} has no rows; expected a row for each audio file")
+def match_fields(found: Collection[str], wanted: Iterable[str], source: str) -> dict[str, str]:
+    """Return the found names that are meant by other wanted names: wanted -> found.
+
+    Case and separators do not matter. A name that is only similar is asked about.
+
+    Args:
+        found: names of the fields, from a person.
+        wanted: names that a model or a setting uses.
+        source: of the fields, for the message.
+    Raises:
+        DataError: a wanted name is missing, and a found one is similar.
+    """
+    wanted = set(wanted)
+    renamed = {}
+    for name in sorted(wanted.difference(found)):
+        others = sorted(set(found) - wanted)
+        equal = find_equal_name(name, others)
+        if equal is not None:
+            renamed[name] = equal
+            continue
+        close = find_close_name(name, others)
+        if close is not None:
+            raise DataError(
+                f"{source} has no field {name!r}, but a field {close!r}; rename it if it is meant"
+            )
+    return renamed
 
 
-def _read_rows(path: Path) -> Iterator[dict[str, object]]:
-    with path.open(encoding="utf-8-sig") as file:
-        # not splitlines, which also splits at U+2028 and other characters that a text may contain
-        lines = ((n, line.removesuffix("\n")) for n, line in enumerate(file, 1) if line.strip())
-        if path.suffix == ".jsonl":
-            yield from (_json_row(path, n, line) for n, line in lines)
-            return
-        _, first = next(lines, (0, ""))
-        if "|" in first and "file_name" not in first:
-            yield _ljspeech_row(first)
-            yield from (_ljspeech_row(line) for _, line in lines)
-            return
-    with path.open(encoding="utf-8-sig") as file:
-        yield from _csv_rows(path, file)
+def rename_fields(fields: Mapping[str, str], renamed: Mapping[str, str]) -> Mapping[str, str]:
+    """Return fields with the names of `match_fields`."""
+    names = {found: name for name, found in renamed.items()}
+    return {names.get(name, name): value for name, value in fields.items()} if names else fields
 
 
-def _json_row(path: Path, number: int, line: str) -> dict[str, object]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        row = None
-    if not isinstance(row, dict):
-        raise DataError(f"{path} line {number} is not a JSON object")
-    return row
+def relative_name(path: Path, folder: Path) -> str:
+    """Return the name of a file within its folder; paths of a table are resolved."""
+    for base in (folder, folder.resolve()):
+        if path.is_relative_to(base):
+            return path.relative_to(base).as_posix()
+    return path.name
 
 
-def _csv_rows(path: Path, lines: Iterable[str]) -> Iterator[dict[str, object]]:
-    try:
-        for row in csv.DictReader(lines, strict=True):
-            if any(str(value or "").strip() for value in row.values()):
-                yield dict(row)
-    except csv.Error as error:
-        raise DataError(f"{path} cannot be read as a table: {error}") from None
+def _iterate_table(
+    table: Path, folder: Path, on_error: Callable[[str], None], left_out: LeftOutCollector
+) -> Iterator[AudioFile]:
+    """Yield the files of a table, then compare it with the files of the folder."""
+    listed: set[str] = set()
+    yield from _iterate_rows(table, folder, left_out, listed)
+    resolved = folder.resolve()
+    for name in list_audio_paths(folder, on_error, left_out):
+        path = resolved / name
+        if str(path) not in listed and str(path.resolve()) not in listed:
+            left_out.add(NOT_IN_TABLE, name)
 
 
-def _ljspeech_row(line: str) -> dict[str, object]:
-    name, *texts = line.split("|")
-    return {"file_name": f"wavs/{name}.wav", "text": texts[-1] if texts else ""}
+def _iterate_rows(
+    table: Path, folder: Path, left_out: LeftOutCollector, listed: set[str]
+) -> Iterator[AudioFile]:
+    """Yield the files of the rows that fit.
 
-
-def _to_audio_file(table: Path, number: int, row: Mapping[str, object]) -> AudioFile:
-    column = next((c for c in FILE_COLUMNS if row.get(c)), None)
-    if column is None:
-        raise DataError(f"{table} row {number} does not name a file; expected a column file_name")
-    folder = table.parent.resolve()
-    try:
-        path = (folder / str(row[column])).resolve()
-    except (ValueError, OSError, RuntimeError):  # NUL, a lone surrogate, a loop of links
-        raise DataError(f"{table} row {number} has an invalid path: {row[column]!r}") from None
-    if not path.is_relative_to(folder):
-        raise DataError(f"{table} row {number} names a file outside its folder: {row[column]!r}")
-    fields = {str(k): str(v) for k, v in row.items() if k and k != column and v is not None}
-    return AudioFile(path, fields)
+    Args:
+        listed: receives the path of every file that a row names.
+    """
+    finder = FileFinder(table, folder)
+    first_problem, count = "", 0
+    for row in read_table(table):
+        if isinstance(row, UnfitRow):
+            problem = f"{table.name} line {row.line} {row.reason}"
+            first_problem = first_problem or problem
+            left_out.add(UNFIT_ROW, problem)
+            with suppress(DataError):  # of a path that cannot be used either
+                listed.add(str(finder.find(TableRow(0, row.file, {}))))
+            continue
+        count += 1
+        path = finder.find(row)
+        if str(path) in listed:
+            left_out.add(REPEATED, f"{table.name} row {row.number}: {row.file}", is_audio=False)
+            continue
+        listed.add(str(path))
+        yield AudioFile(path, row.fields)
+    if not count:
+        raise DataError(
+            f"no row of {table} can be used: {first_problem}"
+            if first_problem
+            else f"{table} has no rows; expected a row for each audio file"
+        )

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, ValidationError
 
+from wavenet.close_names import find_close_name, find_equal_name
 from wavenet.errors import ConfigError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
@@ -96,7 +97,9 @@ def describe_error(error: ValidationError, kind: type[BaseModel]) -> str:
         message = message.replace(f"an object whose {selector} is ", "")
     field = _shorten(".".join(path)) or "the content"
     if is_unknown_key:
-        return f"the key {field} is not known (known keys: {', '.join(siblings)})"
+        close = find_equal_name(path[-1], siblings) or find_close_name(path[-1], siblings)
+        question = f"; did you mean {close}?" if close else ""
+        return f"the key {field} is not known (known keys: {', '.join(siblings)}){question}"
     if first["type"] == "missing":
         return f"the key {field} is missing"
     found = repr(value)

@@ -38,6 +38,8 @@ def test_a_report_for_people_has_a_line_for_each_fact(run_command, folder):
         "fields from": "file names",
         "voice": "2: ann bob",
         "take": "5: 0 1 2 3 4",
+        "doubtful": "voice: 2 values in 5 recordings: 'ann', 'bob'",
+        "": "take: 5 values in 5 recordings: '0', '1', '2', '3', '4'",
     }
 
 

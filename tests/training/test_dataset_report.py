@@ -54,7 +54,7 @@ def test_the_report_grows_file_by_file(folder):
     reports = list(scan_dataset(folder))
     assert [report.done for report in reports] == [0, 1, 2, 3, 4]
     assert all(report.files == 4 for report in reports)
-    assert reports[0] == DatasetReport(4)
+    assert reports[0] == DatasetReport(4, suggested_pattern="{field1}_{field2}")
     lengths = [report.seconds for report in reports]
     assert lengths == sorted(lengths)
     # earlier reports do not change

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Report on recordings, or prepare them for training.", no_args_is_help=True)
 PatternOption = Annotated[
     str | None,
-    typer.Option("--pattern", help="Fields from file names: {digit}_{speaker}_{index}."),
+    typer.Option(
+        "--pattern", help="Fields from names: {digit}_{speaker}_{index}, or {label}/{take}."
+    ),
 ]
 MetadataOption = Annotated[
     str | None,
     typer.Option(
         "--metadata",
-        help="Fields from this file in the folder; default: metadata.jsonl or metadata.csv.",
+        help="Fields from this table in the folder; default: metadata.jsonl, .csv, .tsv or .txt.",
     ),
 ]
 MAX_VALUES = 12  # values of a field that are printed
@@ -49,12 +51,13 @@ def report(
 
     The folder is read as `wavenet train` reads it. A recording is clipped if three or more
     neighbouring samples are at full scale; silence is 10 ms below -60 dB. Files that cannot be read
-    are listed, and the exit code is then 3.
+    are listed, and the exit code is then 3. All other files that are not used are counted by
+    reason, with the first names. A field is doubtful as a label if its values are like a text or an
+    index, or differ only in case or spaces.
     """
-    from wavenet.audio_metadata import find_audio_files
     from wavenet.cli.progress_bars import ProgressBar
-    from wavenet.corpus.format import is_corpus
-    from wavenet.training.dataset_report import guess_pattern, scan_dataset
+    from wavenet.left_out_files import describe_large_share
+    from wavenet.training.dataset_report import scan_dataset
 
     reports = scan_dataset(folder, pattern, metadata)
     result = next(reports)
@@ -67,12 +70,15 @@ def report(
     else:
         for line in format_report(result):
             typer.echo(line)
-    if result.field_source is None and not is_corpus(folder):
-        guess = guess_pattern([file.path.name for file in find_audio_files(folder)])
-        if guess:
-            print_message(
-                f'the file names contain fields: try --pattern "{guess}", with your own names'
-            )
+    if result.suggested_pattern:
+        where = "names of files and folders" if "/" in result.suggested_pattern else "file names"
+        print_message(
+            f'the {where} contain fields: try --pattern "{result.suggested_pattern}", with your '
+            "own names"
+        )
+    warning = describe_large_share(result.left_out, result.readable)
+    if warning:
+        print_message(f"WARNING: {warning}")
     if result.unreadable_count:
         raise typer.Exit(SOME_UNREADABLE)
 
@@ -82,7 +88,7 @@ def prepare(
     folder: Annotated[Path, typer.Argument(help="Folder of audio.")],
     out: Annotated[Path, typer.Option(help="Folder of the corpus: new, or an earlier corpus.")],
     sample_rate: Annotated[
-        int | None, typer.Option(help="Hz; default: that of the first recording.")
+        int | None, typer.Option(help="Hz; default: that of most recordings.")
     ] = None,
     pattern: PatternOption = None,
     metadata: MetadataOption = None,
@@ -102,6 +108,7 @@ def prepare(
     cannot be read are skipped and listed in OUT/skipped.txt, and the exit code is then 3. Train
     with `wavenet train --data OUT`: useful if the recordings do not fit into memory.
     """
+    from wavenet.cli.options import print_left_out
     from wavenet.cli.progress_bars import ProgressBar
     from wavenet.corpus.prepare import prepare_corpus
 
@@ -115,6 +122,7 @@ def prepare(
             workers,
             overwrite,
             partial(ProgressBar, "files"),
+            print_message,
         )
     except KeyboardInterrupt:
         print_message("stopped; the same command resumes")
@@ -123,6 +131,7 @@ def prepare(
         print_message(f"skipped: {message}")
     if result.unreadable_count > len(result.unreadable):
         print_message(f"and more: {result.unreadable_count:,} in all, in {out / 'skipped.txt'}")
+    print_left_out(result.left_out, result.readable)
     print_message(format_summary(result))
     typer.echo(json.dumps({"corpus": str(out), **result.model_dump()}) if json_ else str(out))
     if result.unreadable_count:
@@ -141,6 +150,9 @@ def format_summary(report: "CorpusReport") -> str:
 
 def format_report(report: "DatasetReport") -> list[str]:
     """Return the lines of a report on recordings."""
+    from wavenet.left_out_files import describe_left_out
+    from wavenet.training.label_checks import describe_doubt
+
     rows = [("recordings", f"{report.files:,}, {report.readable:,} of them readable")]
     if report.readable:
         rows += [
@@ -158,10 +170,17 @@ def format_report(report: "DatasetReport") -> list[str]:
         more = " .." if len(values) > MAX_VALUES else ""
         shown = " ".join(value[:MAX_VALUE_LENGTH] for value in values[:MAX_VALUES])
         rows.append((f"  {name}", f"{len(values):,}: {shown}{more}"))
+    rows += list_rows("doubtful", [describe_doubt(doubt) for doubt in report.doubts])
+    rows += list_rows("left out", describe_left_out(report.left_out))
     if report.unreadable_count:
         rows.append(("unreadable", format_files(report.unreadable_count)))
         rows += [("", message) for message in report.unreadable]
     return [f"{name:14} {text}" for name, text in rows]
+
+
+def list_rows(name: str, lines: Sequence[str]) -> list[tuple[str, str]]:
+    """Return a row for each line; only the first one has the name."""
+    return [(name if n == 0 else "", line) for n, line in enumerate(lines)]
 
 
 def format_length(seconds: float) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wavenet.cli.options import parse_assignments, print_message
+from wavenet.cli.options import parse_assignments, print_left_out, print_message
 from wavenet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -29,7 +29,13 @@ RecipeOption = Annotated[
 ]
 PatternOption = Annotated[
     str | None,
-    typer.Option(help="Pattern of file names, such as {digit}_{speaker}_{index}."),
+    typer.Option(help="Pattern of names: {digit}_{speaker}_{index}, or {label}/{take}."),
+]
+MetadataOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Table in the folder with the labels; default: metadata.jsonl, .csv, .tsv or .txt."
+    ),
 ]
 TestOption = Annotated[
     list[str] | None,
@@ -45,6 +51,7 @@ def read_dataset_with_split(
     pattern: str | None,
     test: list[str] | None,
     split: str = "test",
+    metadata: str | None = None,
 ) -> "Dataset":
     """Read a folder, split it by a recipe or the options, and print the skipped files.
 
@@ -53,6 +60,7 @@ def read_dataset_with_split(
         DataError: the split or the training set has no recording.
     """
     from wavenet.evaluation.labelled_clips import read_uncut_dataset
+    from wavenet.left_out_files import shorten_list
     from wavenet.training.recipe import DataConfig, load_recipe
 
     if not folder.is_dir():
@@ -63,7 +71,9 @@ def read_dataset_with_split(
     data = data.model_copy(
         update={
             "folder": str(folder),
-            "pattern": pattern or data.pattern,
+            # one source of fields replaces the other of the recipe
+            "pattern": pattern or (None if metadata else data.pattern),
+            "metadata": metadata or (None if pattern else data.metadata),
             "test": held_out or data.test,
         }
     )
@@ -73,8 +83,9 @@ def read_dataset_with_split(
             "--test FIELD=VALUE,.. with --pattern"
         )
     dataset = read_uncut_dataset(data, loaded.config)
-    for sentence in dataset.skipped:
+    for sentence in shorten_list(dataset.skipped):
         print_message(f"skipped: {sentence}")
+    print_left_out(dataset.left_out, dataset.recordings)
     if not getattr(dataset, split):
         chosen = {"test": data.test, "validation": data.validation}.get(split, {})
         fields = " and ".join(f"{name} {', '.join(values)}" for name, values in chosen.items())

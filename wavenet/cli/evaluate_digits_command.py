@@ -7,6 +7,7 @@ import typer
 
 from wavenet.cli.evaluate_common import (
     FolderArgument,
+    MetadataOption,
     OutOption,
     PatternOption,
     RecipeOption,
@@ -53,6 +54,7 @@ def digits(
     checkpoint: CheckpointOption = DEFAULT_CHECKPOINT,
     recipe: RecipeOption = None,
     pattern: PatternOption = None,
+    metadata: MetadataOption = None,
     test: TestOption = None,
     count: Annotated[int, typer.Option(min=2, help="Number of clips to generate.")] = 300,
     seed: SeedOption = 0,
@@ -102,7 +104,7 @@ def digits(
         create_folder(out)
     loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
     sampling = resolve_sampling(loaded.config.sampling, **values)
-    dataset = read_dataset_with_split(loaded, folder, recipe, pattern, test)
+    dataset = read_dataset_with_split(loaded, folder, recipe, pattern, test, metadata=metadata)
     training, held_out = split_by_use(loaded, dataset)
     requests = plan_requests(training, count, seed)
     engine = make_engine(engine_name, loaded.model, precision, threads)

@@ -8,6 +8,7 @@ import typer
 
 from wavenet.cli.evaluate_common import (
     FolderArgument,
+    MetadataOption,
     OutOption,
     PatternOption,
     RecipeOption,
@@ -40,6 +41,7 @@ def likelihood(
     checkpoint: CheckpointOption = DEFAULT_CHECKPOINT,
     recipe: RecipeOption = None,
     pattern: PatternOption = None,
+    metadata: MetadataOption = None,
     test: TestOption = None,
     split: Annotated[Split, typer.Option(help="Recordings to evaluate on.")] = Split.TEST,
     engine: EngineOption = "auto",
@@ -73,7 +75,7 @@ def likelihood(
         create_folder(out)
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
     loaded = replace(loaded, model=make_engine(engine, loaded.model, precision).model)
-    dataset = read_dataset_with_split(loaded, folder, recipe, pattern, test, split.value)
+    dataset = read_dataset_with_split(loaded, folder, recipe, pattern, test, split.value, metadata)
     clips = dataset.test if split == Split.TEST else dataset.validation
     names = shared_label_names(loaded.config, clips)
     with status_spinner("fitting the baselines"):

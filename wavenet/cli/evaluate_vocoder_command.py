@@ -18,6 +18,7 @@ from wavenet.cli.options import (
     TemperatureOption,
     ThreadsOption,
     create_folder,
+    print_left_out,
     print_message,
 )
 from wavenet.errors import DataError
@@ -115,10 +116,12 @@ def read_group(folder: Path, sample_rate: int, limit: int | None) -> "list[Refer
     """
     from audio_utils import io
     from audio_utils.errors import AudioError
-    from wavenet.audio_metadata import find_audio_files
+    from wavenet.audio_metadata import list_audio_files, relative_name
     from wavenet.evaluation.vocoder import ReferenceRecording
+    from wavenet.left_out_files import LeftOutCollector, merge_groups, unreadable_reason
 
-    entries = find_audio_files(folder)
+    listing, unreadable = list_audio_files(folder), LeftOutCollector()
+    entries = listing.files
     if limit is not None and limit < len(entries):
         entries = [entries[n * len(entries) // limit] for n in range(limit)]
     recordings = []
@@ -127,10 +130,12 @@ def read_group(folder: Path, sample_rate: int, limit: int | None) -> "list[Refer
             waveform = io.read(entry.path, sample_rate).waveform
         except AudioError as error:
             print_message(f"skipped: {error}")
+            unreadable.add(unreadable_reason(entry.path), relative_name(entry.path, folder))
             continue
         recordings.append(ReferenceRecording(folder.name, entry.path.name, waveform))
     if not recordings:
         raise DataError(f"none of {len(entries)} files of {folder} could be read")
+    print_left_out(merge_groups(listing.left_out, unreadable.groups), len(listing.files))
     return recordings
 
 

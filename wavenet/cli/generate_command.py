@@ -203,9 +203,10 @@ def read_frames(loaded: "Checkpoint", arrays: dict[str, str]) -> "Tensor | None"
         ConditionError: a file is missing or does not fit, or a feature needs a recording.
     """
     from wavenet.model.frame_features import compute_frame_features, read_array
+    from wavenet.user_paths import expand_home
 
     config = loaded.config
-    loaded_arrays = {name: read_array(Path(path)) for name, path in arrays.items()}
+    loaded_arrays = {name: read_array(expand_home(path)) for name, path in arrays.items()}
     if not loaded_arrays and config.model.locals:
         first = config.model.locals[0]
         raise ConditionError(

@@ -5,6 +5,7 @@ Input: command-line arguments. Output: data on stdout, messages on stderr, and a
 that `wavenet --help` is fast. Called by the script `wavenet` and by `python -m wavenet`.
 """
 
+import os
 import sys
 
 import typer
@@ -27,6 +28,7 @@ from wavenet.cli import (
 )
 from wavenet.errors import ConditionError, ConfigError, EngineUnavailable, WaveNetError
 from wavenet.interrupts import redeliver_sigint
+from wavenet.user_paths import expand_home
 
 app = typer.Typer(
     name="wavenet",
@@ -83,6 +85,9 @@ def run(arguments: list[str] | None = None) -> int:
     Args:
         arguments: command-line arguments; by default those of this process.
     """
+    # click expands the arguments of a process itself on Windows, where shells do not expand globs
+    if arguments is not None or os.name != "nt":
+        arguments = expand_home_arguments(sys.argv[1:] if arguments is None else arguments)
     try:
         app(arguments)
     except WaveNetError as error:
@@ -103,3 +108,17 @@ def run(arguments: list[str] | None = None) -> int:
         typer.echo(f"wavenet: {error}", err=True)
         return 1
     return 0
+
+
+def expand_home_arguments(arguments: list[str]) -> list[str]:
+    """Return the arguments with the home folder in place of ~.
+
+    A shell does that in `--out ~/x`, but not in `--out=~/x`, and no shell does it for a program
+    that starts this one.
+    """
+    expanded = []
+    for text in arguments:
+        option, equals, path = text.partition("=") if text.startswith("--") else ("", "", text)
+        is_path = path == "~" or path.startswith("~/")
+        expanded.append(f"{option}{equals}{expand_home(path)}" if is_path else text)
+    return expanded

@@ -4,7 +4,7 @@ Input: strings from the command line. Output: condition values, folders and mess
 Called by the command files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +14,7 @@ from wavenet.errors import ConfigError
 
 if TYPE_CHECKING:
     from audio_utils.io import Recording
+    from wavenet.left_out_files import LeftOutFiles
 
 DEFAULT_CHECKPOINT = Path("checkpoints/digits")
 
@@ -122,6 +123,25 @@ def parse_assignments(
 def print_message(text: str) -> None:
     """Print a message for the user on stderr."""
     typer.echo(text, err=True)
+
+
+def print_left_out(
+    groups: "Sequence[LeftOutFiles]", used: int, report: Callable[[str], None] = print_message
+) -> None:
+    """Print the files of a folder that are not used, and a warning if they are a large part.
+
+    Args:
+        groups: the files by reason.
+        used: number of recordings that are used.
+        report: prints a message.
+    """
+    from wavenet.left_out_files import describe_large_share, describe_left_out
+
+    for line in describe_left_out(groups):
+        report(f"left out: {line}")
+    warning = describe_large_share(groups, used)
+    if warning:
+        report(f"WARNING: {warning}")
 
 
 def print_conversions(path: Path, recording: "Recording") -> None:

@@ -20,12 +20,14 @@ from wavenet.cli.options import (
     PrecisionOption,
     SetOption,
     parse_condition_values,
+    print_left_out,
     print_message,
 )
 from wavenet.errors import DataError
 
 if TYPE_CHECKING:
     from wavenet.audio_metadata import AudioFile
+    from wavenet.checkpoint import Checkpoint
 
 
 def score(
@@ -34,11 +36,11 @@ def score(
     set_: SetOption = None,
     pattern: Annotated[
         str | None,
-        typer.Option(help="Read labels from file names, e.g. {digit}_{speaker}_{index}."),
+        typer.Option(help="Read labels from names: {digit}_{speaker}_{index}, or {label}/{take}."),
     ] = None,
     csv: Annotated[
         Path | None,
-        typer.Option(help="Read labels from a CSV or JSON lines table with a column file_name."),
+        typer.Option(help="Read labels from a table (CSV, TSV, JSON lines and others)."),
     ] = None,
     engine: EngineOption = "auto",
     device: DeviceOption = "auto",
@@ -59,6 +61,7 @@ def score(
     entries = list_entries(files, pattern, csv)
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
     loaded = replace(loaded, model=make_engine(engine, loaded.model, precision).model)
+    entries = rename_label_fields(entries, loaded)
     label_names = [condition.name for condition in loaded.config.model.labels]
     bits, samples, failed = 0.0, 0, 0
     for entry in entries:
@@ -84,31 +87,63 @@ def score(
 def list_entries(files: list[Path], pattern: str | None, csv: Path | None) -> "list[AudioFile]":
     """List the audio files of files and folders, with labels from a pattern or a table.
 
+    The files of a folder that are not used are printed.
+
     Args:
         files: audio files, or folders of them.
-        pattern: pattern of file names, such as {digit}_{speaker}_{index}; None reads no labels.
-        csv: a CSV or JSON lines table with a column file_name; None reads no table.
+        pattern: pattern of names, such as {digit}_{speaker}_{index}; None reads no labels.
+        csv: a table, as in `metadata_tables`; None reads no table.
     Raises:
-        DataError: a file name does not match the pattern, or the table does not list a file.
+        DataError: a file name does not fit the pattern, or the table does not list a file.
     """
-    from wavenet.audio_metadata import AudioFile, find_audio_files, parse_file_name, read_metadata
+    from wavenet.audio_metadata import AudioFile, list_audio_files, read_metadata
+    from wavenet.left_out_files import LeftOutCollector
+    from wavenet.name_patterns import NamePattern
 
-    table = {entry.path: entry for entry in read_metadata(csv)} if csv else None
+    unfit = LeftOutCollector()
+    table = {entry.path: entry for entry in read_metadata(csv, unfit)} if csv else None
+    print_left_out(unfit.groups, len(table or ()))
+    name_pattern = NamePattern(pattern) if pattern else None
     entries: list[AudioFile] = []
     for path in files:
         if path.is_dir():
-            entries.extend(find_audio_files(path, pattern))
+            listing = list_audio_files(path, pattern)
+            print_left_out(listing.left_out, len(listing.files))
+            entries.extend(listing.files)
             continue
-        fields = parse_file_name(pattern, path.stem) if pattern else {}
-        if fields is None:
-            raise DataError(f"the file name {path.name} does not match the pattern {pattern!r}")
-        entries.append(AudioFile(path, fields))
+        match = name_pattern.match(path.absolute().as_posix()) if name_pattern else None
+        if match is not None and match.fields is None:
+            raise DataError(
+                f"the file name {path.name} does not fit the pattern {pattern!r}: {match.problem}"
+            )
+        entries.append(AudioFile(path, match.fields or {} if match else {}))
     if table is None:
         return entries
     for entry in entries:
         if entry.path.resolve() not in table:
             raise DataError(f"{csv} does not list {entry.path}")
     return [table[entry.path.resolve()] for entry in entries]
+
+
+def rename_label_fields(entries: "list[AudioFile]", loaded: "Checkpoint") -> "list[AudioFile]":
+    """Return the entries with the names that the model has for their fields.
+
+    Case and separators do not matter. Print a message if the model has labels, and no field is one.
+
+    Raises:
+        DataError: the name of a field is similar to that of a label.
+    """
+    from wavenet.audio_metadata import AudioFile, match_fields, rename_fields
+
+    labels = [condition.name for condition in loaded.config.model.labels]
+    found = {name for entry in entries for name in entry.fields}
+    renamed = match_fields(found, labels, "the table or the pattern")
+    if labels and found and not renamed and not found.intersection(labels):
+        print_message(
+            f"no field is a label of the model: found {', '.join(sorted(found))}; expected "
+            f"{', '.join(labels)}"
+        )
+    return [AudioFile(entry.path, rename_fields(entry.fields, renamed)) for entry in entries]
 
 
 def print_score(as_json: bool, name: str, bits: float, samples: int) -> None:

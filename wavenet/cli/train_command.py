@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wavenet.cli.options import DeviceOption, print_message
+from wavenet.cli.options import DeviceOption, print_left_out, print_message
 from wavenet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,10 +26,17 @@ def train(
         Path | None, typer.Option(help="Folder of audio, or a prepared corpus.")
     ] = None,
     pattern: Annotated[
-        str | None, typer.Option(help="Labels from file names: {digit}_{speaker}_{index}.")
+        str | None,
+        typer.Option(help="Labels from names: {digit}_{speaker}_{index}, or {label}/{take}."),
+    ] = None,
+    metadata: Annotated[
+        str | None,
+        typer.Option(
+            help="Labels from this table in the folder; default: metadata.jsonl, .csv, .tsv, .txt."
+        ),
     ] = None,
     label: Annotated[
-        list[str] | None, typer.Option(help="Name of a label field to condition on. Repeatable.")
+        list[str] | None, typer.Option(help="Label field to add to the conditions. Repeatable.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; runs/NAME by default.")
@@ -42,7 +49,9 @@ def train(
         typer.Option("--from", help="Start with the weights and the model of this checkpoint."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps; overrides the recipe.")] = None,
-    sample_rate: Annotated[int | None, typer.Option(help="Hz; overrides the recipe.")] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option(help="Hz; the recipe keeps its lengths in time.")
+    ] = None,
     accumulation_steps: Annotated[
         int | None, typer.Option(help="Micro-batches per step: less memory on a GPU.")
     ] = None,
@@ -69,14 +78,19 @@ def train(
 
     with init_ranks() as ranks:
         from wavenet.training.recipe import load_recipe
+        from wavenet.training.recipe_options import describe_rate_change
 
-        chosen = load_recipe(recipe)
-        chosen = apply_options(chosen, data, pattern, label, steps, sample_rate, accumulation_steps)
+        original = load_recipe(recipe)
+        chosen = apply_options(
+            original, data, pattern, label, steps, sample_rate, accumulation_steps, metadata
+        )
         folder = out or Path("runs") / chosen.name
         initial = None
         if initial_checkpoint is not None:
             model_is_changed = bool(label) or sample_rate is not None
             initial, chosen = load_initial_checkpoint(initial_checkpoint, chosen, model_is_changed)
+        elif chosen.audio != original.audio and ranks.is_main:
+            print_message(describe_rate_change(original, chosen))
         run(chosen, folder, resume, initial, threads, device, sample_seconds, ranks)
 
 
@@ -96,9 +110,12 @@ def run(
     from wavenet.cli.training_samples import with_preview_clips
     from wavenet.folder_lock import check_unlocked
     from wavenet.generation.request import samples_from_seconds
+    from wavenet.left_out_files import shorten_list
     from wavenet.training.dataset import read_dataset
+    from wavenet.training.label_checks import describe_doubt
     from wavenet.training.loop import train
     from wavenet.training.progress_report import show_progress
+    from wavenet.training.recipe_options import check_conditions
     from wavenet.training.resolve_config import resolve_config
     from wavenet.training.run_process import is_end_requested
     from wavenet.training.task import CodeLikelihoodTask
@@ -110,13 +127,17 @@ def run(
     # The options are checked before the recordings are read, which may need minutes.
     device, rate = ranks.choose_device(device_name), recipe.audio.sample_rate
     samples = None if sample_seconds is None else samples_from_seconds(sample_seconds, rate)
+    check_conditions(recipe.model, rate)
     if ranks.is_main:
         check_unlocked(folder)
     ranks.barrier()
     report("reading the recordings")
     dataset = read_dataset(recipe.data, rate, recipe.model)
-    for sentence in dataset.skipped:
+    for sentence in shorten_list(dataset.skipped):
         report(f"skipped: {sentence}")
+    print_left_out(dataset.left_out, dataset.recordings, report)
+    for doubt in dataset.doubts:
+        report(f"doubtful label: {describe_doubt(doubt)}")
     seconds = sum(c.samples - c.context for c in dataset.train) / rate
     speeds = f", at {dataset.n_speeds} speeds" if dataset.n_speeds > 1 else ""
     report(
@@ -150,33 +171,32 @@ def apply_options(
     steps: int | None,
     sample_rate: int | None,
     accumulation_steps: int | None,
+    metadata: str | None = None,
 ) -> "RecipeConfig":
-    """Return the recipe with its values replaced by those of the options.
+    """Return the recipe with the values of the options; what it conditions on stays.
 
     Raises:
         ConfigError: a value out of its range.
     """
-    from wavenet.checkpoint import AudioConfig
     from wavenet.config import make_config
-    from wavenet.model.conditions import LabelCondition
     from wavenet.training.recipe import DataConfig, TrainConfig
+    from wavenet.training.recipe_options import add_labels, change_sample_rate
 
     parts: dict[str, Any] = dict(recipe)
-    options = {"folder": str(data) if data else None, "pattern": pattern}
-    given = {name: value for name, value in options.items() if value is not None}
+    options = {"folder": str(data) if data else None, "pattern": pattern, "metadata": metadata}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if given.keys() & {"pattern", "metadata"}:
+        # one source of fields replaces the other of the recipe
+        given = {"pattern": None, "metadata": None, **given}
     parts["data"] = make_config(DataConfig, "data", **{**dict(recipe.data), **given})
-    if labels:
-        conditions = tuple(make_config(LabelCondition, "--label", name=name) for name in labels)
-        parts["model"] = make_config(
-            type(recipe.model), "model", **{**dict(recipe.model), "conditions": conditions}
-        )
     for name, number in (("steps", steps), ("accumulation_steps", accumulation_steps)):
         if number is not None:
             settings = {**dict(parts["train"]), name: number}
             parts["train"] = make_config(TrainConfig, f"--{name.replace('_', '-')}", **settings)
-    if sample_rate is not None:
-        parts["audio"] = make_config(AudioConfig, "--sample-rate", sample_rate=sample_rate)
-    return make_config(type(recipe), recipe.name, **parts)
+    changed = make_config(type(recipe), recipe.name, **parts)
+    if labels:
+        changed = add_labels(changed, labels)
+    return changed if sample_rate is None else change_sample_rate(changed, sample_rate)
 
 
 def load_initial_checkpoint(
@@ -187,20 +207,18 @@ def load_initial_checkpoint(
     Args:
         model_is_changed: whether an option changes the model of the recipe.
     Raises:
-        ConfigError: an option changes the model.
+        ConfigError: an option changes the model, or the recipe has a condition that it lacks.
         CheckpointError: the checkpoint cannot be used.
     """
     from wavenet import checkpoint
-    from wavenet.config import make_config
+    from wavenet.training.recipe_options import use_model_of
 
     if model_is_changed:
         raise ConfigError(
             "--from uses the model of a checkpoint as it is; omit --label and --sample-rate"
         )
     loaded = checkpoint.load(folder)
-    config = loaded.config
-    model = {"audio": config.audio, "codec": config.codec, "model": config.model}
-    return loaded, make_config(type(recipe), recipe.name, **{**dict(recipe), **model})
+    return loaded, use_model_of(recipe, loaded.config)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from wavenet.audio_metadata import find_metadata, iterate_audio_files
 from wavenet.corpus.format import NO_VALUE, CorpusSettings
+from wavenet.left_out_files import LeftOutCollector, LeftOutFiles
 
 # A block ends at the limit that is reached first. Bytes are those of the audio files; the shard
 # has the size of the decoded audio.
@@ -51,11 +52,13 @@ class FileListing:
         paths: relative to the folder.
         columns: by field.
         folder_errors: a message for each subfolder that could not be read.
+        left_out: the files that are not listed, by reason.
     """
 
     paths: list[str] = field(default_factory=list)
     columns: dict[str, FieldColumn] = field(default_factory=dict)
     folder_errors: list[str] = field(default_factory=list)
+    left_out: tuple[LeftOutFiles, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,20 +88,25 @@ def list_files(source: Path, pattern: str | None, metadata: str | None) -> FileL
         DataError: as `audio_metadata.find_audio_files`.
     """
     listing = FileListing()
-    files = iterate_audio_files(source, pattern, metadata, listing.folder_errors.append)
+    left_out = LeftOutCollector()
+    files = iterate_audio_files(source, pattern, metadata, listing.folder_errors.append, left_out)
     for row, file in enumerate(files):
         listing.paths.append(file.path.relative_to(source).as_posix())
         for name, value in file.fields.items():
             listing.columns.setdefault(name, FieldColumn()).append(row, value)
     for column in listing.columns.values():
         column.fill(len(listing.paths))
+    listing.left_out = left_out.groups
     return listing
 
 
 def metadata_file_name(source: Path, pattern: str | None, metadata: str | None) -> str | None:
-    """Return the name of the metadata file that contains the fields, or None."""
+    """Return the metadata file that contains the fields, relative to the source, or None."""
     path = find_metadata(source, metadata) if pattern is None else None
-    return path.name if path else None
+    if path is None:
+        return metadata  # None, unless a pattern is given too, which `list_files` refuses
+    path = path.absolute()
+    return path.relative_to(source).as_posix() if path.is_relative_to(source) else str(path)
 
 
 def split_into_blocks(settings: CorpusSettings, paths: Sequence[str]) -> Iterator[FileBlock]:

@@ -27,6 +27,7 @@ from pydantic import Field
 from audio_utils.atomic_files import atomic_file, os_error_reason
 from wavenet.config import StrictConfig, parse_config
 from wavenet.errors import ConfigError, DataError, FolderError
+from wavenet.left_out_files import LeftOutFiles
 
 HEADER_FILE = "corpus.json"
 SETTINGS_FILE = "settings.json"
@@ -109,6 +110,7 @@ class ShardSummary(StrictConfig):
         clipped_count: number of all clipped files.
         silent: seconds of silence.
         skipped: a message for each file that could not be read.
+        reasons: for each of these files the reason in a few words, as in `left_out_files`.
     """
 
     format_version: Literal[1] = 1
@@ -122,6 +124,7 @@ class ShardSummary(StrictConfig):
     clipped_count: Count
     silent: float
     skipped: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
 
 
 class CorpusReport(StrictConfig):
@@ -138,6 +141,7 @@ class CorpusReport(StrictConfig):
         silent: fraction of the time in blocks of 10 ms below -60 dB (in `ShardSummary`: seconds).
         unreadable: the first messages of `skipped.txt`.
         unreadable_count: number of all messages.
+        left_out: all files that are not in the corpus, by reason.
     """
 
     files: Count
@@ -153,6 +157,7 @@ class CorpusReport(StrictConfig):
     silent: float
     unreadable: tuple[str, ...]
     unreadable_count: Count
+    left_out: tuple[LeftOutFiles, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ from wavenet.corpus.format import (
     write_text,
 )
 from wavenet.errors import DataError, FolderError
+from wavenet.left_out_files import LeftOutCollector, LeftOutFiles, merge_groups
 
 MAX_LISTED = 20  # names and messages in the report
 _PARTIAL_FILE = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{12}\.(pcm|json|npy|txt)")
@@ -70,6 +71,7 @@ class _CorpusTotals:
     silent_seconds: float = 0.0
     unreadable: list[str] = field(default_factory=list)
     unreadable_count: int = 0
+    left_out: LeftOutCollector = field(default_factory=LeftOutCollector)
 
     def add_unreadable(self, messages: Sequence[str]) -> None:
         """Add the messages of files or folders that could not be read."""
@@ -94,15 +96,22 @@ class _CorpusTotals:
         self.clipped_count += summary.clipped_count
         self.silent_seconds += summary.silent
         self.add_unreadable(summary.skipped)
+        (unread,) = (lengths == 0).nonzero()
+        for n, reason in zip(unread, summary.reasons, strict=False):  # none in older summaries
+            self.left_out.add(reason, block.paths[n])
 
-    def to_report(self, files: int, seconds: NDArray[np.float64]) -> CorpusReport:
+    def to_report(
+        self, files: int, seconds: NDArray[np.float64], left_out: tuple[LeftOutFiles, ...]
+    ) -> CorpusReport:
         """Return the report.
 
         Args:
             files: number of listed files.
             seconds: (recordings,), length of each.
+            left_out: files that are not listed.
         """
         total = float(seconds.sum())
+        groups = merge_groups(left_out, self.left_out.groups)
         return CorpusReport(
             files=files,
             readable=len(seconds),
@@ -117,6 +126,9 @@ class _CorpusTotals:
             silent=self.silent_seconds / total,
             unreadable=tuple(self.unreadable),
             unreadable_count=self.unreadable_count,
+            left_out=tuple(
+                replace(group, names=tuple(map(to_printable_line, group.names))) for group in groups
+            ),
         )
 
 
@@ -142,7 +154,8 @@ def write_index(
         write_array(array_path(folder, f"field-{n}.codes"), indices)
         _write_texts(folder, f"field-{n}", TextArray.from_texts(column.values))
     write_array(array_path(folder, "records"), records)
-    report = totals.to_report(len(listing.paths), records["samples"] / settings.sample_rate)
+    seconds = records["samples"] / settings.sample_rate
+    report = totals.to_report(len(listing.paths), seconds, listing.left_out)
     write_text(folder / REPORT_FILE, report.model_dump_json(indent=2) + "\n")
     header = make_config(
         CorpusHeader,

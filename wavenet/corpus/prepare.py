@@ -7,6 +7,7 @@ Called by the command.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -38,6 +39,7 @@ from wavenet.folder_lock import LOCK_NAME, check_unlocked, lock_folder
 from wavenet.progress import NoProgress, Progress
 
 MAX_DEFAULT_WORKERS = 8
+MAX_EXAMINED_RATES = 10_000  # files
 
 
 def _no_progress(files: int) -> AbstractContextManager[Progress]:
@@ -53,17 +55,19 @@ def prepare_corpus(
     workers: int | None = None,
     overwrite: bool = False,
     open_progress: Callable[[int], AbstractContextManager[Progress]] = _no_progress,
+    on_message: Callable[[str], None] = lambda text: None,
 ) -> CorpusReport:
     """Prepare a corpus from the recordings of a folder.
 
     Args:
         source: folder of recordings, searched with its subfolders.
         folder: of the corpus: new, empty, or an earlier corpus.
-        sample_rate: Hz; by default that of the existing corpus, otherwise of the first recording.
-        pattern, metadata: source of the fields, as in `audio_metadata.find_audio_files`.
+        sample_rate: Hz; by default that of the existing corpus, otherwise that of most recordings.
+        pattern, metadata: source of the fields, as in `audio_metadata.list_audio_files`.
         workers: number of processes; by default one per core, at most 8.
         overwrite: replace a corpus that has other settings.
         open_progress: called with the number of files; returns a progress that counts files.
+        on_message: receives a sentence if the sample rates of the recordings differ.
     Raises:
         DataError: the folder has no recording that can be read.
         ConfigError: the existing corpus has other settings.
@@ -78,7 +82,9 @@ def prepare_corpus(
     with lock_folder(folder):
         before = None if overwrite else _read_settings(folder)
         if sample_rate is None:
-            sample_rate = before.sample_rate if before else _first_rate(source, listing)
+            sample_rate = (
+                before.sample_rate if before else _choose_rate(source, listing, on_message)
+            )
         settings = make_config(
             CorpusSettings,
             "the corpus",
@@ -151,20 +157,39 @@ def _prepare_folder(folder: Path, settings: CorpusSettings, is_new: bool) -> Non
         write_text(folder / SETTINGS_FILE, settings.model_dump_json(indent=2) + "\n")
 
 
-def _first_rate(source: Path, listing: FileListing) -> int:
-    """Return the sample rate of the first recording that can be read."""
-    for name in listing.paths:
-        path = source / name
-        try:
-            # only regular files: opening a pipe would block
-            rate = soundfile.info(path).samplerate if path.is_file() else 0
-        except (soundfile.LibsndfileError, OSError):
-            continue
-        if 4_000 <= rate <= 192_000:
-            return int(rate)
-    raise DataError(
-        f"{source} has no recording that can be read; `wavenet data report` lists the errors"
-    )
+def _choose_rate(source: Path, listing: FileListing, on_message: Callable[[str], None]) -> int:
+    """Return the sample rate that most recordings have; of equally frequent ones the lowest.
+
+    Of very many recordings, some are read, evenly distributed over the listing.
+    """
+    count = len(listing.paths)
+    examined = min(count, MAX_EXAMINED_RATES)
+    indices = (n * count // examined for n in range(examined))
+    rates = Counter(_read_rate(source / listing.paths[n]) for n in indices)
+    del rates[0]
+    if not rates:
+        raise DataError(
+            f"{source} has no recording that can be read; `wavenet data report` lists the errors"
+        )
+    chosen = min(rates, key=lambda rate: (-rates[rate], rate))
+    if len(rates) > 1:
+        found = ", ".join(f"{rate} Hz ({rates[rate]:,})" for rate in sorted(rates))
+        of = f" of {examined:,} examined recordings" if examined < count else ""
+        on_message(
+            f"the sample rates{of} differ: {found}; all are converted to {chosen} Hz, which most "
+            "have; --sample-rate chooses another"
+        )
+    return chosen
+
+
+def _read_rate(path: Path) -> int:
+    """Return the sample rate in the header of a file; 0 if it cannot be used."""
+    try:
+        # only regular files: opening a pipe would block
+        rate = int(soundfile.info(path).samplerate) if path.is_file() else 0
+    except (soundfile.LibsndfileError, OSError):
+        return 0
+    return rate if 4_000 <= rate <= 192_000 else 0
 
 
 def _default_workers() -> int:

@@ -5,6 +5,7 @@ does not grow with the duration of the corpus. Called by training, and by report
 """
 
 import mmap
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,19 @@ class Corpus:
     def field_values(self) -> dict[str, tuple[str, ...]]:
         """All values of each field, sorted, by the name of the field."""
         return {name: tuple(sorted(texts)) for name, (_, texts) in self._columns.items()}
+
+    def count_values(self) -> dict[str, dict[str, int]]:
+        """Return, for each field, the number of recordings with each value."""
+        counts = {}
+        for name, (codes, texts) in self._columns.items():
+            numbers = np.bincount(codes[codes >= 0], minlength=len(texts)).tolist()
+            counts[name] = {text: n for text, n in zip(texts, numbers, strict=True) if n}
+        return counts
+
+    def rename_fields(self, renamed: Mapping[str, str]) -> None:
+        """Rename fields: new name -> name in the corpus."""
+        names = {found: name for name, found in renamed.items()}
+        self._columns = {names.get(n, n): column for n, column in self._columns.items()}
 
     def fields(self, n: int) -> dict[str, str]:
         """Return the fields of a recording."""

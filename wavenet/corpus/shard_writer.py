@@ -31,6 +31,7 @@ from wavenet.corpus.format import (
     write_text,
 )
 from wavenet.errors import FolderError
+from wavenet.left_out_files import UNREADABLE, unreadable_reason
 
 MAX_LISTED = 20  # clipped files in a summary
 SILENCE_BLOCK_SECONDS = 0.010
@@ -47,11 +48,13 @@ class _BlockStatistics:
     clipped: list[int] = field(default_factory=list)
     silent: float = 0.0
     skipped: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
 
-    def add_skipped(self, message: str) -> None:
+    def add_skipped(self, message: str, reason: str) -> None:
         """Add a file that cannot be read."""
         self.lengths.append(0)
         self.skipped.append(to_printable_line(message))
+        self.reasons.append(reason)
 
     def add_recording(self, recording: DecodedAudio) -> None:
         """Add a file that was read."""
@@ -106,6 +109,7 @@ def write_shard(
         clipped_count=len(statistics.clipped),
         silent=statistics.silent,
         skipped=tuple(statistics.skipped),
+        reasons=tuple(statistics.reasons),
     )
     write_text(summary_path(folder, block.number), summary.model_dump_json())
 
@@ -126,15 +130,16 @@ def _read_pcm(
     """Return the bytes of a file for its shard, or b"" if it cannot be read."""
     if is_crashing:
         statistics.add_skipped(
-            f"{path} crashed two worker processes; the file is damaged or too large."
+            f"{path} crashed two worker processes; the file is damaged or too large.", UNREADABLE
         )
         return b""
     try:
         recording = decode_file(path, settings.sample_rate)
     except AudioError as error:
-        statistics.add_skipped(str(error))
+        statistics.add_skipped(str(error), unreadable_reason(path))
     except (OSError, MemoryError) as error:
-        statistics.add_skipped(f"{path} cannot be read: {error or 'not enough memory'}.")
+        message = f"{path} cannot be read: {error or 'not enough memory'}."
+        statistics.add_skipped(message, UNREADABLE)
     else:
         statistics.add_recording(recording)
         return quantise(recording.samples).tobytes()

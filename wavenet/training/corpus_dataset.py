@@ -6,7 +6,7 @@ need no more memory than their index. Called by `dataset`.
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import overload
 
 import numpy as np
@@ -138,7 +138,7 @@ class CorpusClips(Sequence[TrainingClip]):
 
 
 def open_corpus_clips(
-    data: DataConfig, folder: Path, sample_rate: int, model: ModelConfig
+    data: DataConfig, corpus: Corpus, sample_rate: int, model: ModelConfig
 ) -> tuple[CorpusClips, CorpusClips, CorpusClips]:
     """Split a corpus into the same clips as the folder that it was prepared from.
 
@@ -149,7 +149,6 @@ def open_corpus_clips(
         ConfigError: fields are requested that the corpus was not prepared with.
         ConditionError: settings of a condition that are impossible at this rate.
     """
-    corpus = Corpus(folder)
     _check_corpus(data, corpus, sample_rate, model)
     recordings = CorpusRecordings(corpus, model, max_clip_targets(data, sample_rate))
     recordings.frame_features(0)  # settings that fail for one recording fail for all

@@ -6,7 +6,8 @@ the clips of a corpus are read on access (`corpus_dataset`). Called by the comma
 evaluations.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,19 +15,29 @@ from torch import Tensor
 
 from audio_utils import io
 from audio_utils.errors import AudioError
-from wavenet.audio_metadata import AudioFile, find_audio_files
-from wavenet.corpus.format import is_corpus
+from wavenet.audio_metadata import (
+    AudioFile,
+    list_audio_files,
+    match_fields,
+    relative_name,
+    rename_fields,
+)
+from wavenet.corpus.format import is_corpus, read_corpus_report
+from wavenet.corpus.reader import Corpus
 from wavenet.errors import ConditionError, DataError
+from wavenet.left_out_files import LeftOutCollector, LeftOutFiles, merge_groups, unreadable_reason
 from wavenet.model.conditioning import ConditionValue
 from wavenet.model.conditions import (
     FramesCondition,
     GlobalCondition,
     LocalCondition,
+    NumberCondition,
     VectorCondition,
 )
 from wavenet.model.frame_features import compute_frame_features, read_array
 from wavenet.model.model_config import ModelConfig
 from wavenet.training.corpus_dataset import open_corpus_clips
+from wavenet.training.label_checks import LabelDoubt, find_label_doubts
 from wavenet.training.recipe import DataConfig
 from wavenet.training.segmentation import (
     TrainingClip,
@@ -35,6 +46,7 @@ from wavenet.training.segmentation import (
     segment_bounds,
     split_point,
 )
+from wavenet.user_paths import expand_home
 
 
 @dataclass
@@ -45,6 +57,9 @@ class Dataset:
         train, validation, test: clips.
         skipped: one sentence per file that training cannot use.
         n_speeds: number of speeds at which each recording for training is played.
+        recordings: number of recordings that are used.
+        left_out: the files of the folder that are not used, by reason.
+        doubts: signs that the values of the model's labels are mistakes.
     """
 
     train: Sequence[TrainingClip] = field(default_factory=list)
@@ -52,6 +67,9 @@ class Dataset:
     test: Sequence[TrainingClip] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     n_speeds: int = 1
+    recordings: int = 0
+    left_out: Sequence[LeftOutFiles] = ()
+    doubts: Sequence[LabelDoubt] = ()
 
 
 def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Dataset:
@@ -67,10 +85,11 @@ def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Data
     """
     if data.folder is None:
         raise DataError("no folder of audio is given; set data.folder in the recipe or --data")
-    if is_corpus(Path(data.folder)):
-        dataset = Dataset(*open_corpus_clips(data, Path(data.folder), sample_rate, model))
+    folder = expand_home(data.folder)
+    if is_corpus(folder):
+        dataset = _open_corpus(folder, data, sample_rate, model)
     else:
-        dataset = _read_folder(Path(data.folder), data, sample_rate, model)
+        dataset = _read_folder(folder, data, sample_rate, model)
     if not dataset.train:
         held_out = len(dataset.validation) + len(dataset.test)
         held = f"; {held_out} are held out by data.validation and data.test" if held_out else ""
@@ -83,8 +102,10 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
     train: list[TrainingClip] = []
     validation: list[TrainingClip] = []
     test: list[TrainingClip] = []
-    skipped: list[str] = []
-    entries = find_audio_files(folder, data.pattern, data.metadata)
+    listing = list_audio_files(folder, data.pattern, data.metadata)
+    skipped = listing.folder_errors
+    left_out, counts = LeftOutCollector(), _ValueCounts(model)
+    entries = _rename_fields(listing.files, data, model)
     for number, entry in enumerate(entries):
         try:
             clips = _read_clips(entry, data, sample_rate, model, 1.0)
@@ -93,7 +114,9 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
             perturbed = [_read_clips(entry, data, sample_rate, model, s) for s in speeds]
         except (AudioError, ConditionError) as error:
             skipped.append(str(error))
+            left_out.add(unreadable_reason(entry.path), relative_name(entry.path, folder))
             continue
+        counts.add(entry.fields)
         if split is None:
             test.extend(clips)
             continue
@@ -101,7 +124,66 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
         for version in (clips, *perturbed):
             # if the end of a recording is held out: the same fraction at every speed
             train.extend(version[: split * len(version) // len(clips)])
-    return Dataset(train, validation, test, skipped, 1 + len(data.speed_perturbation))
+    return Dataset(
+        train,
+        validation,
+        test,
+        skipped,
+        1 + len(data.speed_perturbation),
+        counts.recordings,
+        merge_groups(listing.left_out, left_out.groups),
+        find_label_doubts(counts.by_field),
+    )
+
+
+def _open_corpus(folder: Path, data: DataConfig, sample_rate: int, model: ModelConfig) -> Dataset:
+    corpus = Corpus(folder)
+    corpus.rename_fields(
+        match_fields(corpus.header.fields, _wanted_fields(data, model), f"the corpus {folder}")
+    )
+    clips = open_corpus_clips(data, corpus, sample_rate, model)
+    names = {condition.name for condition in model.labels}
+    counts = {name: numbers for name, numbers in corpus.count_values().items() if name in names}
+    left_out = read_corpus_report(folder).left_out
+    doubts = find_label_doubts(counts)
+    return Dataset(*clips, recordings=len(corpus), left_out=left_out, doubts=doubts)
+
+
+class _ValueCounts:
+    """Numbers of recordings by the values of the model's labels."""
+
+    def __init__(self, model: ModelConfig):
+        self.recordings = 0
+        self.by_field: dict[str, Counter[str]] = {c.name: Counter() for c in model.labels}
+
+    def add(self, fields: Mapping[str, str]) -> None:
+        """Count one recording."""
+        self.recordings += 1
+        for name, counter in self.by_field.items():
+            if name in fields:
+                counter[fields[name]] += 1
+
+
+def _wanted_fields(data: DataConfig, model: ModelConfig) -> set[str]:
+    """Return the names of the fields that the model and the split use."""
+    numbers = [
+        condition.name
+        for condition in model.globals
+        if isinstance(condition, NumberCondition) and condition.derived_from is None
+    ]
+    labels = (condition.name for condition in model.labels)
+    return {*labels, *numbers, *data.validation, *data.test}
+
+
+def _rename_fields(
+    entries: Sequence[AudioFile], data: DataConfig, model: ModelConfig
+) -> Sequence[AudioFile]:
+    """Return the entries with the field names of the model and the split, if they are meant."""
+    found = {name for entry in entries for name in entry.fields}
+    renamed = match_fields(found, _wanted_fields(data, model), str(data.folder))
+    if not renamed:
+        return entries
+    return [AudioFile(entry.path, rename_fields(entry.fields, renamed)) for entry in entries]
 
 
 def _read_clips(

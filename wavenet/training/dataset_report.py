@@ -6,16 +6,27 @@ each. A prepared corpus has its report already. Called by `wavenet data report` 
 
 import re
 from bisect import insort
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from pathlib import Path, PurePosixPath
 
 from audio_utils import io
 from audio_utils.analysis import is_clipped, silent_fraction
 from audio_utils.errors import AudioError
-from wavenet.audio_metadata import AudioFile, find_audio_files, find_metadata, is_audio_name
+from wavenet.audio_metadata import AudioListing, is_audio_name, list_audio_files, relative_name
 from wavenet.corpus.format import is_corpus, read_corpus_report
 from wavenet.corpus.reader import Corpus
+from wavenet.left_out_files import (
+    LeftOutCollector,
+    LeftOutFiles,
+    count_left_out_audio,
+    left_out_share,
+    merge_groups,
+    unreadable_reason,
+)
+from wavenet.name_patterns import MAX_FIELDS
+from wavenet.training.label_checks import LabelDoubt, find_label_doubts
 
 MAX_LISTED = 20  # names or sentences: enough to see the problem
 
@@ -39,6 +50,12 @@ class DatasetReport:
         silent: fraction of the time in blocks of 10 ms whose RMS is below -60 dB re full scale.
         unreadable: a sentence for each of the first files that cannot be read.
         unreadable_count: number of all such files.
+        left_out: all files of the folder that training does not use, by reason; the unreadable
+            ones, too.
+        left_out_audio: number of those that a user may expect to be used.
+        left_out_share: their fraction of all audio files.
+        doubts: for each field signs that its values are no labels.
+        suggested_pattern: a pattern that fits the paths, if there are no fields; or None.
     """
 
     files: int
@@ -57,6 +74,11 @@ class DatasetReport:
     silent: float | None = None
     unreadable: Sequence[str] = ()
     unreadable_count: int = 0
+    left_out: Sequence[LeftOutFiles] = ()
+    left_out_audio: int = 0
+    left_out_share: float = 0.0
+    doubts: Sequence[LabelDoubt] = ()
+    suggested_pattern: str | None = None
 
 
 def scan_dataset(
@@ -67,23 +89,31 @@ def scan_dataset(
     All checks that need no audio are done before this returns.
 
     Args:
-        folder, pattern, metadata: as in `audio_metadata.find_audio_files`; or a prepared corpus,
+        folder, pattern, metadata: as in `audio_metadata.list_audio_files`; or a prepared corpus,
             and the pattern or metadata that it was prepared with.
     Raises:
-        DataError: as `audio_metadata.find_audio_files`, or the corpus is damaged.
+        DataError: as `audio_metadata.list_audio_files`, or the corpus is damaged.
         ConfigError: the corpus was prepared with other fields.
     """
     if is_corpus(folder):
         return iter([_report_of_corpus(folder, pattern, metadata)])
-    entries = find_audio_files(folder, pattern, metadata)
-    table = find_metadata(folder, metadata) if pattern is None else None
-    values: dict[str, set[str]] = {}
-    for entry in entries:
+    listing = list_audio_files(folder, pattern, metadata)
+    counts: dict[str, Counter[str]] = {}
+    for entry in listing.files:
         for name, value in entry.fields.items():
-            values.setdefault(name, set()).add(value)
-    source = table.name if table else "file names" if pattern else None
-    fields = {name: tuple(sorted(found)) for name, found in values.items()}
-    return _scan_files(folder, entries, DatasetReport(len(entries), source, fields))
+            counts.setdefault(name, Counter())[value] += 1
+    source = listing.table.name if listing.table else "file names" if pattern else None
+    paths = [relative_name(entry.path, folder) for entry in listing.files]
+    report = DatasetReport(
+        len(listing.files),
+        source,
+        {name: tuple(sorted(numbers)) for name, numbers in counts.items()},
+        unreadable=tuple(listing.folder_errors[:MAX_LISTED]),
+        unreadable_count=len(listing.folder_errors),
+        doubts=find_label_doubts(counts),
+        suggested_pattern=None if source else guess_pattern(paths),
+    )
+    return _scan_files(folder, listing, report)
 
 
 def _report_of_corpus(folder: Path, pattern: str | None, metadata: str | None) -> DatasetReport:
@@ -93,26 +123,37 @@ def _report_of_corpus(folder: Path, pattern: str | None, metadata: str | None) -
     header, report = corpus.header, read_corpus_report(folder)
     source = "file names" if header.pattern else header.metadata
     return DatasetReport(
-        field_source=source, fields=corpus.field_values, done=report.files, **dict(report)
+        field_source=source,
+        fields=corpus.field_values,
+        done=report.files,
+        left_out_audio=count_left_out_audio(report.left_out),
+        left_out_share=left_out_share(report.left_out, report.readable),
+        doubts=find_label_doubts(corpus.count_values()),
+        **dict(report),
     )
 
 
 def _scan_files(
-    folder: Path, entries: Sequence[AudioFile], report: DatasetReport
+    folder: Path, listing: AudioListing, report: DatasetReport
 ) -> Iterator[DatasetReport]:
     """Read the recordings one after the other; yield the report after each."""
     durations: list[float] = []  # seconds, sorted
     silence = 0.0  # seconds
+    left_out = LeftOutCollector()
+    report = _with_left_out(report, listing.left_out, report.files)
     yield report
-    for entry in entries:
+    for entry in listing.files:
         report = replace(report, done=report.done + 1)
         try:
             recording = io.read(entry.path)
         except AudioError as error:
+            left_out.add(unreadable_reason(entry.path), relative_name(entry.path, folder))
             listed = (*report.unreadable, str(error))[:MAX_LISTED]
             report = replace(
                 report, unreadable=listed, unreadable_count=report.unreadable_count + 1
             )
+            groups = merge_groups(listing.left_out, left_out.groups)
+            report = _with_left_out(report, groups, report.files - report.done + len(durations))
             yield report
             continue
         seconds = len(recording.waveform) / recording.sample_rate
@@ -130,7 +171,7 @@ def _scan_files(
             silent=silence / (report.seconds + seconds),
         )
         if is_clipped(recording.waveform):
-            name = _relative_name(entry.path, folder)
+            name = relative_name(entry.path, folder)
             report = replace(
                 report,
                 clipped=(*report.clipped, name)[:MAX_LISTED],
@@ -139,36 +180,63 @@ def _scan_files(
         yield report
 
 
-def guess_pattern(names: Sequence[str]) -> str | None:
-    """Suggest a pattern of fields, such as "{field1}_{field2}".
+def guess_pattern(paths: Sequence[str]) -> str | None:
+    """Suggest a pattern of fields, such as "{field1}_{field2}" or "{label}/{take}".
 
     Args:
-        names: of files, with or without suffix.
+        paths: of files, relative to their folder, with or without suffix.
     Returns:
-        None if the names have different sequences of separators, or if no part has a value that
-        several, but not all, files share.
+        None if no part of the names or of the folders has a value that several, but not all, files
+        share, or if the paths differ in their form.
     """
-    stems = [PurePath(name).stem if is_audio_name(name) else name for name in names]
+    names = [path.rpartition("/")[2] for path in paths]
+    stems = [PurePosixPath(name).stem if is_audio_name(name) else name for name in names]
+    in_name, in_folders = _guess_name_pattern(stems), _guess_folder_pattern(paths)
+    if in_folders is None:
+        return in_name
+    return f"{in_folders}/{in_name or '{take}'}"
+
+
+def _guess_name_pattern(stems: Sequence[str]) -> str | None:
+    """Suggest a pattern of file names that all have the same separators."""
     for separators in ("_-", "_", "-"):
         shapes = {tuple(c for c in stem if c in separators) for stem in stems}
         parts = [re.split(f"[{separators}]", stem) for stem in stems]
         if len(shapes) != 1 or () in shapes or not all(map(all, parts)):
             continue
         columns = list(zip(*parts, strict=True))
-        if any(1 < len(set(column)) < len(stems) for column in columns):
+        if len(columns) <= MAX_FIELDS and any(1 < len(set(c)) < len(stems) for c in columns):
             fields = [f"{{field{n}}}" for n in range(1, len(columns) + 1)]
             return "".join(map("".join, zip(fields, (*shapes.pop(), ""), strict=True)))
     return None
 
 
+def _guess_folder_pattern(paths: Sequence[str]) -> str | None:
+    """Suggest a pattern of the folders, if all files are at one depth below several folders."""
+    folders = [path.split("/")[:-1] for path in paths]
+    if len({len(parts) for parts in folders}) != 1:
+        return None
+    levels = list(zip(*folders, strict=True))
+    first = next((n for n, level in enumerate(levels) if 1 < len(set(level)) < len(paths)), None)
+    if first is None:
+        return None
+    count = len(levels) - first
+    names = ["label"] if count == 1 else [f"folder{n + 1}" for n in range(count)]
+    return "/".join(f"{{{name}}}" for name in names[:4])
+
+
+def _with_left_out(
+    report: DatasetReport, groups: Sequence[LeftOutFiles], used: int
+) -> DatasetReport:
+    """Return the report with the files that are left out, and the number of those that are used."""
+    return replace(
+        report,
+        left_out=groups,
+        left_out_audio=count_left_out_audio(groups),
+        left_out_share=left_out_share(groups, used),
+    )
+
+
 def _increment(counts: Mapping[int, int], key: int) -> dict[int, int]:
     """Return a copy with one count increased, its keys sorted."""
     return dict(sorted({**counts, key: counts.get(key, 0) + 1}.items()))
-
-
-def _relative_name(path: Path, folder: Path) -> str:
-    """Return the name of a file within its folder; paths of a table are resolved."""
-    for base in (folder, folder.resolve()):
-        if path.is_relative_to(base):
-            return path.relative_to(base).as_posix()
-    return path.name

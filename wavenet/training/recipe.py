@@ -7,27 +7,36 @@ evaluations.
 """
 
 import json
+import os
+import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from wavenet.checkpoint import AudioConfig, check_output
+from wavenet.close_names import find_close_name, find_equal_name
 from wavenet.codec import AnyCodec, MuLawCodec
 from wavenet.config import Fraction, Name, StrictConfig, parse_config
 from wavenet.errors import ConfigError
 from wavenet.model.architectures import AnyModelConfig
 from wavenet.model.conditions import FramesCondition
+from wavenet.user_paths import expand_home
 
 BUILT_IN = Path(__file__).parent / "recipes"
+MAX_RECIPE_BYTES = 1 << 20
+# Far above every key of a recipe. tomllib needs memory in proportion to the square of this number.
+MAX_KEY_PARTS = 8
+_KEY_PART = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+"""
+_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_KEY_PART}\.[ \t]*+){{{MAX_KEY_PARTS}}}")
 
 
 class DataConfig(StrictConfig):
     """The sources of recordings and fields, and the held-out recordings.
 
     Attributes:
-        folder: of recordings, or a prepared corpus.
+        folder: of recordings, or a prepared corpus; ~ is the home folder.
         pattern: of file names, such as "{digit}_{speaker}_{index}".
         metadata: file name of a table in the folder; None: metadata.jsonl or metadata.csv.
         validation: field -> values of recordings held out for validation.
@@ -128,15 +137,35 @@ def load_recipe(name: str) -> RecipeConfig:
     Raises:
         ConfigError: no such file, invalid TOML, or a setting out of its range.
     """
-    path = Path(name)
-    if not path.is_file() and (BUILT_IN / f"{name}.toml").is_file():
+    path = expand_home(name)
+    # not pathlib, which raises for a name that is too long or contains NUL
+    if not os.path.isfile(path) and os.path.isfile(BUILT_IN / f"{name}.toml"):
         path = BUILT_IN / f"{name}.toml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in BUILT_IN.glob("*.toml")))
-        raise ConfigError(f"{name} is not a recipe file; expected a .toml file or one of {known}")
+    if not os.path.isfile(path):
+        known = sorted(p.stem for p in BUILT_IN.glob("*.toml"))
+        close = find_equal_name(name, known) or find_close_name(name, known)
+        question = f"; did you mean {close}?" if close else ""
+        raise ConfigError(
+            f"{name} is not a recipe file; expected a .toml file or one of {', '.join(known)}"
+            f"{question}"
+        )
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        # through JSON: a strict config accepts a JSON list as a tuple, but not a Python list
+        text = json.dumps(_read_toml(path), default=str)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}") from None
-    # through JSON: a strict config accepts a JSON list as a tuple, but not a Python list
-    return parse_config(RecipeConfig, json.dumps(settings, default=str), str(path))
+    except RecursionError:
+        raise ConfigError(f"{path} cannot be read as TOML: it is nested too deeply") from None
+    return parse_config(RecipeConfig, text, str(path))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file of bounded size, whose keys have a bounded number of parts."""
+    with path.open("rb") as file:
+        content = file.read(MAX_RECIPE_BYTES + 1)
+    if len(content) > MAX_RECIPE_BYTES:
+        raise ValueError(f"it has more than {MAX_RECIPE_BYTES:,} bytes")
+    text = content.decode("utf-8-sig")
+    if _LONG_KEY.search(text):
+        raise ValueError(f"a key has more than {MAX_KEY_PARTS} parts between dots")
+    return tomllib.loads(text)

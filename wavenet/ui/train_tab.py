@@ -18,7 +18,8 @@ from typing import Any
 
 import gradio as gr
 
-from wavenet.audio_metadata import AUDIO_SUFFIXES, METADATA_NAMES
+from audio_utils.audio_formats import AUDIO_SUFFIXES
+from wavenet.audio_metadata import METADATA_NAMES
 from wavenet.config import make_config
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.training import run_process
@@ -270,8 +271,7 @@ def inspect_recordings(
                 report = training_recordings.describe_report(found)
                 yield report, gr.skip(), gr.skip(), None
                 next_time = time.monotonic() + REPORT_SECONDS
-        suggestion = training_recordings.suggest_pattern(source)
-        report = training_recordings.describe_report(found, suggestion)
+        report = training_recordings.describe_report(found)
         choices = training_recordings.label_choices(found)
         suggested = training_recordings.suggested_labels(found)
         labels = gr.update(choices=choices, value=suggested)

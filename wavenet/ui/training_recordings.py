@@ -14,10 +14,13 @@ from pathlib import Path
 
 from audio_utils import io
 from audio_utils.atomic_files import os_error_reason
+from audio_utils.audio_formats import AUDIO_SUFFIXES
 from audio_utils.example_sound import make_note
-from wavenet.audio_metadata import AUDIO_SUFFIXES, METADATA_NAMES
+from wavenet.audio_metadata import METADATA_NAMES
 from wavenet.errors import ConditionError, FolderError
-from wavenet.training.dataset_report import DatasetReport, guess_pattern
+from wavenet.left_out_files import describe_large_share, describe_left_out
+from wavenet.training.dataset_report import DatasetReport
+from wavenet.training.label_checks import describe_doubt
 from wavenet.ui.page_text import fact_list, format_duration, progress_bar
 
 MAX_FILES = 500
@@ -159,17 +162,11 @@ def suggested_labels(report: DatasetReport) -> list[str]:
     ]
 
 
-def suggest_pattern(folder: Path) -> str | None:
-    """Return a pattern that matches the names of the recordings; None if none matches."""
-    return guess_pattern(sorted(p.name for p in folder.rglob("*") if p.suffix in AUDIO_SUFFIXES))
-
-
-def describe_report(report: DatasetReport, suggestion: str | None = None) -> str:
+def describe_report(report: DatasetReport) -> str:
     """Return HTML of a report: facts, fields, and warnings.
 
     Args:
         report: a complete report, or a partial one during the scan.
-        suggestion: a pattern that matches the file names.
     """
     facts = {
         "Recordings": f"{report.readable:,}",
@@ -185,11 +182,17 @@ def describe_report(report: DatasetReport, suggestion: str | None = None) -> str
         text = f"Reading: {report.done:,} of {report.files:,} recordings"
         return progress_bar(text, report.done, report.files) + fact_list(facts)
     notes = "".join(f"<li>{escape(warning)}</li>" for warning in report_warnings(report))
-    if suggestion and not report.fields:
+    notes += "".join(
+        f"<li>Doubtful as a label: {escape(describe_doubt(doubt))}</li>" for doubt in report.doubts
+    )
+    notes += "".join(
+        f"<li>Left out: {escape(line)}</li>" for line in describe_left_out(report.left_out)
+    )
+    if report.suggested_pattern:
         notes += (
-            "<li>The file names have a common pattern. To use labels, enter "
-            f"<code>{escape(suggestion)}</code> with your own names as the pattern, and inspect "
-            "again.</li>"
+            "<li>The names have a common pattern. To use labels, enter "
+            f"<code>{escape(report.suggested_pattern)}</code> with your own names as the "
+            "pattern, and inspect again.</li>"
         )
     return fact_list(facts) + _label_table(report) + (f"<ul class='notes'>{notes}</ul>")
 
@@ -197,6 +200,9 @@ def describe_report(report: DatasetReport, suggestion: str | None = None) -> str
 def report_warnings(report: DatasetReport) -> list[str]:
     """Return the warnings about the recordings of a complete report."""
     warnings = []
+    large_share = describe_large_share(report.left_out, report.readable)
+    if large_share:
+        warnings.append(f"Warning: {large_share}.")
     if report.unreadable_count:
         warnings.append(
             f"{_count_recordings(report.unreadable_count)} omitted: {report.unreadable[0]}"

@@ -1,0 +1,213 @@
+"""Every option of `wavenet train` on every built-in recipe: what changes, or the refusal.
+
+Regression: `--label` replaced the conditions of a recipe, and `--sample-rate` the length in time of
+all its settings in samples.
+"""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import typer
+
+from tests.cli.conftest import assert_refused
+from wavenet import checkpoint
+from wavenet.cli import train_command
+from wavenet.cli.main import app
+from wavenet.training.recipe import BUILT_IN, load_recipe
+
+RECIPES = sorted(path.stem for path in BUILT_IN.glob("*.toml"))
+TRAIN = typer.main.get_command(app).commands["train"]
+AT_22050 = {
+    "digits": {"train.samples_per_step": 33_075, "model.condition_hop": 220},
+    "gru": {"train.samples_per_step": 176_400, "model.condition_hop": 220},
+    "small": {"train.samples_per_step": 22_050},
+    "strings": {"train.samples_per_step": 27_562, "model.condition_hop": 1_102},
+    "tiny": {"train.samples_per_step": 5_512},
+    "vocoder": {
+        "train.samples_per_step": 33_075,
+        "model.condition_hop": 441,
+        "model.conditions.mel.win_length": 882,
+    },
+}
+
+
+def with_speaker(recipe):
+    """Return the changes by the label speaker, which two recipes have already."""
+    if recipe in ("digits", "gru"):
+        return {}
+    label = {"name": "speaker", "kind": "label", "values": (), "channels": 16, "dropout": 0.0}
+    return {f"model.conditions.speaker.{key}": value for key, value in label.items()}
+
+
+def at_rate(recipe):
+    return {"audio.sample_rate": 22_050, **AT_22050[recipe]}
+
+
+def same(recipe):
+    return {}
+
+
+def with_table(recipe):
+    """A table is the only source of fields, so the pattern of a recipe is not used."""
+    pattern = {"data.pattern": None} if load_recipe(recipe).data.pattern else {}
+    return {"data.metadata": "M.csv", **pattern}
+
+
+def changes(**values):
+    return lambda recipe: {key.replace("__", "."): value for key, value in values.items()}
+
+
+# option -> its value, and the changed settings of a recipe; None: see the test of --from
+OPTIONS = {
+    "--data": ("D", changes(data__folder="D")),
+    "--pattern": ("{a}_{index}", changes(data__pattern="{a}_{index}")),
+    "--metadata": ("M.csv", with_table),
+    "--label": ("speaker", with_speaker),
+    "--out": ("OUT", same),
+    "--resume": (None, same),
+    "--from": None,
+    "--steps": ("7", changes(train__steps=7)),
+    "--sample-rate": ("22050", at_rate),
+    "--accumulation-steps": ("3", changes(train__accumulation_steps=3)),
+    "--threads": ("1", same),
+    "--device": ("cpu", same),
+    "--sample-seconds": ("0.5", same),
+    "--help": None,
+}
+
+
+def flatten(value, prefix=""):
+    """Return all settings by their dotted path; conditions are named, and their order is kept."""
+    if prefix == "model.conditions.":
+        value = {c.get("name", c["kind"]): c for c in value}
+        yield f"{prefix}order", list(value)
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from flatten(inner, f"{prefix}{key}.")
+    else:
+        yield prefix.removesuffix("."), value
+
+
+def settings(recipe):
+    return dict(flatten(recipe.model_dump()))
+
+
+@pytest.fixture
+def resolve(monkeypatch, run_command):
+    """Return a function that resolves a command without training."""
+    seen = SimpleNamespace()
+    monkeypatch.setattr(train_command, "run", lambda recipe, *rest: vars(seen).update(r=recipe))
+
+    def call(recipe, *arguments):
+        seen.r = None
+        result = run_command("train", recipe, *arguments)
+        return seen.r, result
+
+    return call
+
+
+def test_every_option_has_an_entry():
+    """A new option must say here what it does to each recipe."""
+    found = {name for p in TRAIN.params for name in p.opts if name.startswith("--")}
+    assert sorted(found - set(OPTIONS) - {"--help"}) == []
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("option", [name for name, entry in OPTIONS.items() if entry])
+def test_an_option_changes_only_what_it_names(resolve, recipe, option):
+    value, expected = OPTIONS[option]
+    before = settings(load_recipe(recipe))
+    chosen, (code, out, _) = resolve(recipe, *([option] if value is None else [option, value]))
+    assert (code, out) == (0, "")
+    after = settings(chosen)
+    assert before.keys() <= after.keys(), "nothing of a recipe is dropped"
+    changed = {key: after[key] for key in after if before.get(key, "absent") != after[key]}
+    order = before["model.conditions.order"]
+    assert changed.pop("model.conditions.order", order)[: len(order)] == order
+    assert changed == expected(recipe)
+
+
+def test_several_labels_are_added_in_their_order(resolve):
+    chosen, _ = resolve("vocoder", "--label", "speaker", "--label", "mood", "--label", "speaker")
+    assert [c.name for c in chosen.model.conditions] == ["mel", "speaker", "mood"]
+    assert chosen.model.condition_hop == 160
+
+
+@pytest.mark.parametrize(
+    "recipe, label", [("vocoder", "mel"), ("strings", "loudness"), ("digits", "position")]
+)
+def test_a_label_with_the_name_of_another_condition_is_refused(resolve, recipe, label):
+    chosen, result = resolve(recipe, "--label", label)
+    assert chosen is None
+    assert_refused(result, f"--label {label}", recipe, "of that name")
+
+
+@pytest.mark.parametrize(
+    "rate, hop, window, per_step",
+    [(4_000, 80, 160, 6_000), (16_000, 320, 640, 24_000), (44_100, 882, 1764, 66_150)],
+)
+def test_another_rate_keeps_the_lengths_in_time(resolve, rate, hop, window, per_step):
+    """Regression: at 22,050 Hz the hop of the vocoder was 7 ms instead of 20."""
+    chosen, (_, _, err) = resolve("vocoder", "--sample-rate", rate)
+    assert chosen.model.condition_hop == hop
+    assert chosen.model.conditions[0].win_length == window
+    assert chosen.train.samples_per_step == per_step
+    assert "(20.0 ms)" in err and "(40.0 ms)" in err
+    assert f"{1000 * 766 / rate:.1f} ms instead of 95.8 ms" in err
+    assert f"reach {rate / 2:,g} Hz" in err
+
+
+def test_the_rate_of_the_recipe_changes_and_says_nothing(resolve):
+    chosen, (_, _, err) = resolve("vocoder", "--sample-rate", "8000")
+    assert chosen == load_recipe("vocoder")
+    assert err == ""
+
+
+MEL = '[[model.conditions]]\nkind = "mel"\nwin_length = {}\nf_max = {}\n'
+
+
+@pytest.mark.parametrize(
+    "window, f_max, rate, words",
+    [
+        (320, 3_999.0, 4_000, "f_max 3999.0 Hz"),
+        (16_000, 100.0, 16_000, "win_length"),
+        (16, 100.0, 4_000, "win_length"),
+        (320, 100.0, 3_999, "sample_rate"),
+    ],
+)
+def test_a_setting_that_is_impossible_at_a_rate_is_refused_before_the_recordings_are_read(
+    run_command, tmp_path, monkeypatch, window, f_max, rate, words
+):
+    def never(*args):
+        pytest.fail("recordings were read")
+
+    monkeypatch.setattr("wavenet.training.dataset.read_dataset", never)
+    text = (BUILT_IN / "tiny.toml").read_text()
+    path = tmp_path / "r.toml"
+    path.write_text(text.replace("[data]", MEL.format(window, f_max) + "[data]"))
+    code, out, err = run_command("train", path, "--data", tmp_path, "--sample-rate", rate)
+    assert (code, out) == (2, "")
+    assert words in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_model_of_a_checkpoint_replaces_that_of_a_recipe_whose_conditions_it_has(
+    resolve, recipe, tiny
+):
+    chosen, result = resolve(recipe, "--from", tiny)
+    if recipe in ("digits", "gru", "strings", "vocoder"):
+        assert chosen is None
+        assert_refused(result, f"the recipe {recipe} conditions on", "checkpoint tiny")
+        return
+    assert chosen.model == checkpoint.load_config(tiny).model
+    assert chosen.train.samples_per_step == {"small": 8_000, "tiny": 2_000}[recipe]
+    before = {**load_recipe(recipe).train.model_dump(), "samples_per_step": 0}
+    assert {**chosen.train.model_dump(), "samples_per_step": 0} == before
+    assert chosen.data == load_recipe(recipe).data
+
+
+def test_the_shipped_vocoder_can_be_continued(resolve):
+    chosen, _ = resolve("vocoder", "--from", Path(__file__).parents[2] / "checkpoints/vocoder")
+    assert chosen.model.conditions[0].name == "mel"
+    assert chosen.train == load_recipe("vocoder").train

@@ -1,0 +1,139 @@
+"""Patterns that read fields from the names of files and of their folders.
+
+Input: a pattern such as "{digit}_{speaker}_{index}" or "{label}/{take}", and a path. Output: the
+fields, or what does not fit. The time is linear in the length of the path, for any pattern. Called
+by `audio_metadata`.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from audio_utils.audio_formats import AUDIO_SUFFIXES
+from wavenet.errors import DataError
+
+MAX_FIELDS = 8
+
+
+@dataclass(frozen=True)
+class NameMatch:
+    """The result of matching a path.
+
+    Attributes:
+        fields: by name; None if the path does not fit.
+        problem: what was expected and what was found; "" if the path fits.
+    """
+
+    fields: dict[str, str] | None
+    problem: str = ""
+
+
+class NamePattern:
+    """A pattern of the end of a path without its suffix; "/" separates folders.
+
+    A path fits if there is exactly one way to divide it into the fields and the texts between them.
+    A field has at least one character, and none of them is "/".
+
+    Attributes:
+        text: the pattern.
+        fields: names of the fields, in order.
+
+    Args:
+        text: as `text`; an audio suffix at its end is ignored.
+    Raises:
+        DataError: no field, more than `MAX_FIELDS`, one of them twice, or two without a text
+            between them.
+    """
+
+    def __init__(self, text: str):
+        self.text = text
+        suffix = next((s for s in AUDIO_SUFFIXES if text.lower().endswith(s)), "")
+        without_suffix = text[: len(text) - len(suffix)]
+        self._components = [_PatternComponent(part) for part in without_suffix.split("/")]
+        self.fields = [name for component in self._components for name in component.names]
+        if not self.fields or len(set(self.fields)) != len(self.fields):
+            raise DataError(
+                f"the pattern {text!r} must name each field once, as in {{digit}}_{{speaker}}"
+            )
+        if len(self.fields) > MAX_FIELDS:
+            raise DataError(
+                f"the pattern {text!r} has {len(self.fields)} fields; at most {MAX_FIELDS} are "
+                "possible, so leave out those that you do not need as labels"
+            )
+        if any("" in component.texts[1:-1] for component in self._components):
+            raise DataError(
+                f"the pattern {text!r} has fields side by side, so that it is unknown where one "
+                "ends; write a text between them, as in {digit}_{speaker}"
+            )
+
+    def match(self, path: str) -> NameMatch:
+        """Match the end of a path, relative to the folder of recordings, with "/" and suffix."""
+        *folders, name = path.split("/")
+        parts = [*folders, PurePosixPath(name).stem]
+        count = len(self._components)
+        if len(parts) < count:
+            above = f"{len(folders)} folders above the name, expected {count - 1}"
+            return NameMatch(None, above)
+        fields: dict[str, str] = {}
+        for component, part in zip(self._components, parts[-count:], strict=True):
+            values = component.split(part)
+            if values is None:
+                return NameMatch(None, component.describe_problem(part))
+            fields |= values
+        return NameMatch(fields)
+
+
+class _PatternComponent:
+    """One component of a pattern, between two "/".
+
+    Attributes:
+        names: of its fields.
+        texts: before, between and after the fields, so one more than `names`.
+    """
+
+    def __init__(self, pattern: str):
+        parts = re.split(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", pattern)
+        self.names, self.texts = parts[1::2], parts[::2]
+
+    def split(self, text: str) -> dict[str, str] | None:
+        """Return the fields; None if there is no way to divide the text, or more than one.
+
+        The texts between the fields are searched from the left, then from the right. These are
+        their first and their last possible positions, so the division is unique if they agree.
+        """
+        if not self.names:
+            return {} if text == self.texts[0] else None
+        first, *between, last = self.texts
+        begin, end = len(first), len(text) - len(last)
+        if begin >= end or not (text.startswith(first) and text.endswith(last)):
+            return None
+        starts, position = [], begin
+        for literal in between:
+            found = text.find(literal, position + 1, end)
+            if found < 0:
+                return None
+            starts.append(found)
+            position = found + len(literal)
+        if position >= end:
+            return None
+        position = end
+        for literal, start in zip(reversed(between), reversed(starts), strict=True):
+            position = text.rfind(literal, begin + 1, position - 1)
+            if position != start:
+                return None
+        stops = [*starts, end]
+        begins = [begin, *(s + len(t) for s, t in zip(starts, between, strict=True))]
+        values = [text[a:b] for a, b in zip(begins, stops, strict=True)]
+        return dict(zip(self.names, values, strict=True))
+
+    def describe_problem(self, text: str) -> str:
+        """Return why a text that cannot be divided does not fit."""
+        between = set(self.texts[1:-1])
+        if len(between) != 1:
+            return f"{text!r} does not fit"
+        (separator,) = between
+        expected, found = len(self.names), len(text.split(separator))
+        parts = f"{found} {'part' if found == 1 else 'parts'} separated by {separator!r}"
+        if found == expected:
+            return f"{text!r} does not fit"
+        return f"{parts}, expected {expected}"

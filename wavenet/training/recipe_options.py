@@ -1,0 +1,157 @@
+"""Changes of a recipe by options: added labels, another sample rate, the model of a checkpoint.
+
+Input: a recipe and the values of options. Output: a checked recipe, in which everything else keeps
+its meaning: conditions stay, and settings in samples keep their length in time. Called by
+`wavenet train`, before any recording is read.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from wavenet.checkpoint import AudioConfig, CheckpointConfig
+from wavenet.config import make_config
+from wavenet.errors import ConfigError
+from wavenet.model.conditions import (
+    Condition,
+    FramesCondition,
+    LabelCondition,
+    MelCondition,
+    NumberCondition,
+    PositionCondition,
+)
+from wavenet.model.frame_features import LOUDNESS_WINDOW, compute_condition_frames
+from wavenet.model.model_config import ModelConfig
+from wavenet.training.recipe import RecipeConfig, TrainConfig
+
+
+def add_labels(recipe: RecipeConfig, names: Sequence[str]) -> RecipeConfig:
+    """Return the recipe with label conditions besides its own; one that it has stays as it is.
+
+    Raises:
+        ConfigError: an invalid name, or that of a condition of another kind.
+    """
+    conditions = {_name(c): c for c in recipe.model.conditions}
+    for name in names:
+        existing = conditions.get(name)
+        if existing is not None and not isinstance(existing, LabelCondition):
+            raise ConfigError(
+                f"--label {name}: the recipe {recipe.name} has a condition of that name, of kind "
+                f"{existing.kind}; give the field of the recordings another name"
+            )
+        if existing is None:
+            conditions[name] = make_config(LabelCondition, "--label", name=name)
+    return _replace_model(recipe, "--label", conditions=tuple(conditions.values()))
+
+
+def change_sample_rate(recipe: RecipeConfig, sample_rate: int) -> RecipeConfig:
+    """Return the recipe at another rate; settings in samples keep their length in time.
+
+    These are the hop and the windows of the conditions, and `samples_per_step`. The receptive field
+    keeps its number of samples, because it follows from the layers.
+
+    Raises:
+        ConfigError: a setting is out of its range at this rate.
+    """
+    option = f"--sample-rate {sample_rate}"
+    audio = make_config(AudioConfig, "--sample-rate", sample_rate=sample_rate)
+    ratio = sample_rate / recipe.audio.sample_rate
+    if recipe.model.conditions and ratio != 1:
+        conditions = tuple(_scale_window(c, ratio, option) for c in recipe.model.conditions)
+        hop = round(recipe.model.condition_hop * ratio)
+        recipe = _replace_model(recipe, option, conditions=conditions, condition_hop=hop)
+    train = _scale_steps(recipe.train, ratio)
+    return make_config(type(recipe), option, **{**dict(recipe), "audio": audio, "train": train})
+
+
+def use_model_of(recipe: RecipeConfig, config: CheckpointConfig) -> RecipeConfig:
+    """Return the recipe with rate, codec and model of a checkpoint.
+
+    Raises:
+        ConfigError: the recipe has a condition that the checkpoint lacks.
+    """
+    has = [_name(c) for c in config.model.conditions]
+    missing = [name for c in recipe.model.conditions if (name := _name(c)) not in has]
+    if missing:
+        raise ConfigError(
+            f"the recipe {recipe.name} conditions on {', '.join(missing)}, but the checkpoint "
+            f"{config.name} on {', '.join(has) or 'nothing'}; use a recipe without conditions, "
+            "such as small, or another checkpoint"
+        )
+    ratio = config.audio.sample_rate / recipe.audio.sample_rate
+    changes = {"audio": config.audio, "codec": config.codec, "model": config.model}
+    train = _scale_steps(recipe.train, ratio)
+    return make_config(type(recipe), recipe.name, **{**dict(recipe), **changes, "train": train})
+
+
+def describe_rate_change(before: RecipeConfig, after: RecipeConfig) -> str:
+    """Return what another sample rate changes in a recipe, with lengths in time."""
+    old, new = before.audio.sample_rate, after.audio.sample_rate
+    kept = [f"samples_per_step = {after.train.samples_per_step:,}"]
+    if after.model.conditions:
+        kept.append(_in_time("condition_hop", after.model.condition_hop, new))
+    kept += [
+        _in_time(f"the window of {_name(c)}", c.win_length, new)
+        for c in after.model.locals
+        if hasattr(c, "win_length")
+    ]
+    text = f"{new:,} Hz instead of the recipe's {old:,}: {', '.join(kept)}, as long as before"
+    field = after.model.receptive_field
+    if field is not None:
+        text += (
+            f"; the receptive field stays {field:,} samples, now {_milliseconds(field, new)} "
+            f"instead of {_milliseconds(field, old)} (model.dilations in a recipe changes it)"
+        )
+    for condition in after.model.conditions:
+        if isinstance(condition, MelCondition) and condition.f_max is None:
+            text += (
+                f"; the {condition.n_mels} bands of {condition.name} now reach {new / 2:,g} Hz "
+                f"instead of {old / 2:,g}"
+            )
+        if isinstance(condition, NumberCondition) and condition.derived_from == "loudness":
+            now, earlier = (_milliseconds(LOUDNESS_WINDOW, rate) for rate in (new, old))
+            text += f"; {condition.name} is measured over {now} instead of {earlier}"
+    return text
+
+
+def check_conditions(model: ModelConfig, sample_rate: int) -> None:
+    """Check that all computed frames can be computed at a sample rate.
+
+    Raises:
+        ConditionError: a setting does not fit, such as an `f_max` above half the rate.
+    """
+    silence = torch.zeros(sample_rate // 10)
+    for condition in model.locals:
+        if not isinstance(condition, FramesCondition):
+            compute_condition_frames(condition, silence, sample_rate, model.condition_hop)
+
+
+def _name(condition: Condition) -> str:
+    return "position" if isinstance(condition, PositionCondition) else condition.name
+
+
+def _replace_model(recipe: RecipeConfig, source: str, **changes: Any) -> RecipeConfig:
+    model = make_config(type(recipe.model), source, **{**dict(recipe.model), **changes})
+    return make_config(type(recipe), recipe.name, **{**dict(recipe), "model": model})
+
+
+def _scale_window(condition: Condition, ratio: float, source: str) -> Condition:
+    if not hasattr(condition, "win_length"):
+        return condition
+    length = round(condition.win_length * ratio)
+    return make_config(type(condition), source, **{**dict(condition), "win_length": length})
+
+
+def _scale_steps(settings: TrainConfig, ratio: float) -> TrainConfig:
+    """Return the settings with as many seconds of audio per step."""
+    samples = max(1, round(settings.samples_per_step * ratio))
+    return make_config(TrainConfig, "train", **{**dict(settings), "samples_per_step": samples})
+
+
+def _in_time(what: str, samples: int, rate: int) -> str:
+    return f"{what} = {samples:,} samples ({_milliseconds(samples, rate)})"
+
+
+def _milliseconds(samples: int, rate: int) -> str:
+    return f"{1000 * samples / rate:.1f} ms"
