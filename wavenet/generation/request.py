@@ -19,6 +19,7 @@ from wavenet.errors import ConditionError
 from wavenet.generation.guard import DegenerationDetector, GuardConfig
 from wavenet.generation.noise import uniform_noise
 from wavenet.generation.window_sampler import ActiveClip
+from wavenet.model.condition_values import resolve_condition_values
 from wavenet.model.conditioning import Conditioning, ConditionValue
 from wavenet.model.conditions import NumberCondition
 from wavenet.model.frame_features import describe_missing, example_conditions, frame_count
@@ -95,8 +96,12 @@ def prepare_clips(
 
 
 def with_defaults(request: GenerationRequest, model: ModelConfig) -> GenerationRequest:
-    """Add the numbers that a checked request omits: derived from the prompt, or the defaults."""
-    values = dict(request.conditions)
+    """Add the numbers that a checked request omits: derived from the prompt, or the defaults.
+
+    Raises:
+        ConditionError: a condition value is unknown.
+    """
+    values = resolve_condition_values(model, request.conditions)
     for condition in model.globals:
         if not isinstance(condition, NumberCondition) or condition.name in values:
             continue
@@ -175,7 +180,8 @@ def samples_from_seconds(seconds: float, sample_rate: int) -> int:
 
 def clip_name(name: str, conditions: Mapping[str, ConditionValue], seed: int) -> str:
     """Return a file name without suffix: checkpoint_values_seed, valid on every system."""
-    words = [str(value) for value in conditions.values() if not isinstance(value, Tensor)]
+    values = [value for value in conditions.values() if not isinstance(value, Tensor)]
+    words = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
     stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in "_".join([name, *words]))
     return shorten_name(stem, MAX_STEM_BYTES) + f"_seed{seed}"
 
