@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from wavenet.close_names import find_close_name, find_equal_name
 from wavenet.errors import ConditionError
@@ -20,6 +20,7 @@ from wavenet.model.conditions import LabelCondition, NumberCondition
 from wavenet.model.model_config import ModelConfig
 from wavenet.typed_numbers import read_number, suggest_point
 
+ValueT = TypeVar("ValueT")
 MAX_SHOWN_VALUE = 100  # characters of a wrong value in a message
 
 
@@ -42,13 +43,10 @@ def resolve_condition_values(
     """
     resolved: dict[str, ConditionValue] = {}
     conditions = {c.name: c for c in (*config.labels, *config.globals)}
-    for given, value in values.items():
-        name = resolve_name(str(given), list(conditions), "condition")
+    for name, value in resolve_names(values, list(conditions), "condition").items():
+        condition = conditions[name]
         if value is None:
             continue
-        if name in resolved:
-            raise ConditionError(f"the condition {name} is set twice; keep one value")
-        condition = conditions[name]
         if isinstance(value, bool):
             raise ConditionError(f"{name} must be text or a number, found {value}")
         if isinstance(condition, LabelCondition):
@@ -60,16 +58,29 @@ def resolve_condition_values(
     return resolved
 
 
-def resolve_name(given: str, known: Sequence[str], what: str) -> str:
-    """Return the known name that a name means.
+def resolve_names(
+    values: Mapping[str, ValueT], known: Sequence[str], what: str
+) -> dict[str, ValueT]:
+    """Return values by the known names that their names mean.
 
     Args:
-        given: as the user wrote it.
+        values: by name, as the user wrote it.
         known: names of conditions of one kind.
         what: the kind, for the message: "condition" or "local condition".
     Raises:
-        ConditionError: the name is unknown; the message suggests a close one.
+        ConditionError: a name is unknown, and the message suggests a close one; or a name occurs
+            twice.
     """
+    resolved: dict[str, ValueT] = {}
+    for given, value in values.items():
+        name = _resolve_name(str(given), known, what)
+        if name in resolved:
+            raise ConditionError(f"the {what} {name} is set twice; keep one value")
+        resolved[name] = value
+    return resolved
+
+
+def _resolve_name(given: str, known: Sequence[str], what: str) -> str:
     name = find_equal_name(given, known)
     if name is not None:
         return name
