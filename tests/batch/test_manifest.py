@@ -28,9 +28,9 @@ def test_rows_of_a_table_have_their_line_numbers(tmp_path):
 
 def test_the_format_is_detected_by_suffix_or_content(tmp_path):
     for name, content, kind in (
-        ("m.tsv", "id\tdigit\na\t7\n", "tsv"),
-        ("m", "id\tdigit\na\t7\n", "tsv"),
-        ("m", "id,digit\na,7\n", "csv"),
+        ("m.tsv", "id\tdigit\na\t7\n", "table"),
+        ("m", "id\tdigit\na\t7\n", "table"),
+        ("m", "id,digit\na,7\n", "table"),
         ("m.JSONL", '{"id": "a", "digit": "7"}', "jsonl"),
         ("m", '\ufeff\n {"id": "a", "digit": "7"}', "jsonl"),
     ):
@@ -135,3 +135,59 @@ def test_json_rows_are_reproduced(tmp_path_factory, rows):
     path = tmp_path_factory.getbasetemp() / "same.jsonl"
     path.write_text("\n" + "\n".join(map(json.dumps, rows)))
     assert [row.values for row in read_rows(path)] == rows
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("name", ["m.csv", "m.tsv", "m.txt", "m"])
+def test_the_header_determines_the_separator(tmp_path, separator, name):
+    lines = ["\ufeffid;digit;text", '7;1;"a;b"', "", "8;2;c"]
+    content = "\r\n".join(line.replace(";", separator) for line in lines)
+    assert read(tmp_path, content, name) == [
+        ManifestRow(2, {"id": "7", "digit": "1", "text": f"a{separator}b"}),
+        ManifestRow(4, {"id": "8", "digit": "2", "text": "c"}),
+    ]
+
+
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"'])
+def test_the_separator_line_of_excel_is_no_header(tmp_path, first):
+    found = read(tmp_path, f"\ufeff{first}\r\nid;a, b;digit\r\nx;y;7\r\n")
+    assert found == [ManifestRow(3, {"id": "x", "a, b": "y", "digit": "7"})]
+
+
+def test_an_unknown_separator_line_is_refused(tmp_path):
+    with pytest.raises(DataError, match="expected a comma, a semicolon"):
+        read(tmp_path, "sep=:\nid:digit\n")
+
+
+@pytest.mark.parametrize("header", ["id,digit;speaker", "id;a|b", "id\tdigit,speaker"])
+def test_an_ambiguous_header_is_refused_and_not_guessed(tmp_path, header):
+    with pytest.raises(DataError, match="its columns are ambiguous"):
+        read(tmp_path, f"{header}\na,7;theo\n")
+
+
+def test_separators_in_quotes_or_beside_the_tabs_of_a_tsv_are_no_separators(tmp_path):
+    (row,) = read(tmp_path, 'id,"a; b|c",digit\nx,y,7\n')
+    assert row.values == {"id": "x", "a; b|c": "y", "digit": "7"}
+    (row,) = read(tmp_path, "id\ttext, raw\nx\ty\n", "m.tsv")
+    assert row.values == {"id": "x", "text, raw": "y"}
+    (row,) = read(tmp_path, "text\na, b\n", "m.tsv")
+    assert row.values == {"text": "a, b"}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("\ufeffid\tdigit\na\t7\n".encode("utf-16-le"), "UTF-16"),
+        ("\ufeffid\tdigit\na\t7\n".encode("utf-16-be"), "UTF-16"),
+        (b"PK\x03\x04xl/workbook.xml", "workbook"),
+        (b'[{"id": "a"}]', "one JSON array"),
+        (b"id,digit\ra,7\r", "old Macs"),
+    ],
+)
+def test_other_files_are_refused_by_name(tmp_path, content, words):
+    with pytest.raises(DataError, match=words):
+        read(tmp_path, content)
+
+
+def test_json_lines_are_read_whatever_the_suffix(tmp_path):
+    assert read(tmp_path, '{"id": "a"}\n', "m.csv") == [ManifestRow(1, {"id": "a"})]

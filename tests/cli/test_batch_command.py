@@ -16,6 +16,7 @@ from tests.cli.conftest import assert_refused
 from tests.conftest import tiny_config
 from wavenet.cli import batch_progress
 from wavenet.cli.batch_progress import BatchProgressBar
+from wavenet.model.conditions import LabelCondition
 
 CALL = "from wavenet.cli.main import main; main()"
 
@@ -299,3 +300,32 @@ def test_ctrl_c_during_the_exit_changes_nothing(tiny, tmp_path):
         process.kill()
     assert process.returncode == 130, line + rest
     assert "Traceback" not in rest
+
+
+def test_unknown_columns_are_printed_once_with_their_number_of_rows(batch, make_checkpoint):
+    conditions = (LabelCondition(name="digit", values=("a", "b"), dropout=0.1),)
+    config = tiny_config().model_copy(update={"conditions": conditions})
+    folder = make_checkpoint(config).folder
+    rows = [{"id": n, "ziffer": "a", "seconds": 0.01} for n in range(3)]
+    code, _, err = batch(rows, "--checkpoint", folder, "--dry-run")
+    assert code == 0
+    assert err.count("ziffer (3 rows)") == err.count("WARNING: 3 of 3 rows") == 1
+    assert "labels digit" in err
+    rows = [{**row, "DIGIT": "a"} for row in rows]
+    assert "WARNING" not in batch(rows, "--checkpoint", folder, "--dry-run")[2]
+
+
+def test_a_table_with_semicolons_and_other_names_is_the_same_batch(batch, tmp_path):
+    batch(make_rows(2, temperature=1.0))
+    before = file_hashes(tmp_path / "out")
+    table = tmp_path / "excel.csv"
+    lines = [f"{row['id']};{row['digit'].upper()};{row['seconds']}" for row in make_rows(2)]
+    table.write_text("\r\n".join(["sep=;", "Id;Digit;Duration", *lines]), "utf-8-sig")
+    assert json.loads(batch(table, "--json", "--overwrite")[1])["done"] == 2
+    assert file_hashes(tmp_path / "out") == before
+
+
+def test_a_column_close_to_a_known_one_is_refused_unless_it_is_to_be_ignored(batch):
+    code, _, err = batch([{"id": 1, "digit": "a", "label": 3}], "--dry-run")
+    assert (code, err.count("line 1: the column 'label' is unknown")) == (2, 1)
+    assert batch([{"id": 1, "digit": "a", "label": 3}], "--ignore-unknown-columns")[0] == 0

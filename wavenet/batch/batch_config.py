@@ -29,6 +29,7 @@ class BatchSettings:
         normalize: none, peak or lufs.
         target_lufs: loudness for "lufs".
         precision, guard: as in `wavenet generate`.
+        ignore_unknown_columns: accept unknown columns whose names are close to known ones.
     """
 
     checkpoint: str
@@ -43,6 +44,7 @@ class BatchSettings:
     target_lufs: float = -23.0
     precision: str = "fp32"
     guard: bool = True
+    ignore_unknown_columns: bool = False
 
 
 @dataclass(frozen=True)

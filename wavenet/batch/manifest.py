@@ -1,23 +1,35 @@
 """Read the rows of a manifest, one at a time.
 
-Input: a JSONL, CSV or TSV file of any length. Output: its rows, and an `InvalidRow` for each line
-that cannot be read. Only one row is in memory at a time. Called by `manifest_check`.
+Input: JSON lines or a table of any length. Output: its rows, and an `InvalidRow` for each line that
+cannot be read. Only one row is in memory at a time. The header line of a table determines its
+separator: a comma, a semicolon, a tab or a vertical bar. Called by `manifest_check`.
 """
 
 import csv
 import json
 import math
-import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from wavenet.errors import DataError
 
 MAX_LINE_BYTES = 1 << 20
-FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
+SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_JSON_SUFFIXES = (".jsonl", ".ndjson")
+# Beginnings of files that are no manifest, and what they are.
+_OTHER_FILES = {
+    b"\xff\xfe": 'UTF-16 text ("Unicode text" of Excel); save it as "CSV UTF-8"',
+    b"\xfe\xff": 'UTF-16 text ("Unicode text" of Excel); save it as "CSV UTF-8"',
+    b"PK\x03\x04": 'a workbook or a zip file; save it as "CSV UTF-8"',
+    b"[": "one JSON array; write one JSON object per line, without brackets around them",
+}
+# The first line that Excel writes and reads, such as "sep=;".
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -63,29 +75,36 @@ class InvalidRow:
 
 
 def manifest_format(path: Path) -> str:
-    """Return jsonl, csv or tsv, according to the suffix or else to the first bytes of the file.
+    """Return jsonl or table, according to the first bytes of the file or else to the suffix.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, is empty, or has another format.
     """
-    known = FORMATS.get(path.suffix.lower())
-    if known:
-        return known
     try:
         with path.open("rb") as file:
-            beginning = file.read(4096).removeprefix(_BYTE_ORDER_MARK).lstrip()
+            beginning = file.read(4096)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    if beginning.startswith(b"{"):
+    if not beginning:
+        raise DataError(f"{path} is empty; expected a line for each clip")
+    beginning = beginning.removeprefix(_BYTE_ORDER_MARK)
+    is_json_lines = path.suffix.lower() in _JSON_SUFFIXES
+    for start, description in _OTHER_FILES.items():
+        if beginning.startswith(start) and not (start == b"[" and is_json_lines):
+            raise DataError(f"{path} is {description}")
+    if is_json_lines or beginning.lstrip().startswith(b"{"):
         return "jsonl"
-    return "tsv" if b"\t" in beginning.split(b"\n", 1)[0] else "csv"
+    if b"\r" in beginning and b"\n" not in beginning:
+        raise DataError(f'{path} has the line ends of old Macs; save it as "CSV UTF-8"')
+    return "table"
 
 
 def read_rows(path: Path) -> Iterator[ManifestRow | InvalidRow]:
     """Read a manifest; empty lines are skipped.
 
     Raises:
-        DataError: the file is missing or empty, or a table has no header.
+        DataError: the file is missing, empty or of another format, or a table has no header or an
+            ambiguous one.
     """
     kind = manifest_format(path)
     try:
@@ -93,10 +112,8 @@ def read_rows(path: Path) -> Iterator[ManifestRow | InvalidRow]:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     with file:
-        if not os.fstat(file.fileno()).st_size:
-            raise DataError(f"{path} is empty; expected a line for each clip")
         lines = _read_lines(file)
-        yield from _json_rows(lines) if kind == "jsonl" else _table_rows(path, lines, kind)
+        yield from _json_rows(lines) if kind == "jsonl" else _table_rows(path, lines)
 
 
 def _read_lines(file: BinaryIO) -> Iterator[tuple[int, str] | InvalidRow]:
@@ -146,9 +163,10 @@ def _parse_float(text: str) -> float:
 
 
 def _table_rows(
-    path: Path, lines: Iterator[tuple[int, str] | InvalidRow], kind: str
+    path: Path, lines: Iterator[tuple[int, str] | InvalidRow]
 ) -> Iterator[ManifestRow | InvalidRow]:
     """Read a table whose first line names the columns; a quoted cell may contain line ends."""
+    separator, lines = _detect_separator(path, lines)
     invalid: list[InvalidRow] = []
     number = 0  # of the first line of the current row
 
@@ -161,7 +179,7 @@ def _table_rows(
             number = number or line[0]
             yield line[1] + "\n"
 
-    reader = csv.reader(texts(), delimiter="\t" if kind == "tsv" else ",", strict=True)
+    reader = csv.reader(texts(), delimiter=separator, strict=True)
     header: Sequence[str] | None = None
     while True:
         number = 0
@@ -181,12 +199,50 @@ def _table_rows(
         if header is None:
             header = _read_header(path, cells)
         elif len(cells) != len(header):
-            yield InvalidRow(number, f"has {len(cells)} cells, the header has {len(header)}")
+            reason = f"has {len(cells)} cells, the header has {len(header)}"
+            if len(cells) > len(header):
+                reason += f"; quote cells that contain {SEPARATORS[separator]}"
+            yield InvalidRow(number, reason)
         else:
             pairs = zip(header, cells, strict=True)
             yield ManifestRow(number, {name: cell for name, cell in pairs if cell.strip()})
     if header is None:
         raise DataError(f"{path} has no header; expected a first line with the column names")
+
+
+def _detect_separator(
+    path: Path, lines: Iterator[tuple[int, str] | InvalidRow]
+) -> tuple[str, Iterator[tuple[int, str] | InvalidRow]]:
+    """Return the separator of a table, and all lines from the header on.
+
+    Raises:
+        DataError: the header has several separators, or `sep=` names an unknown one.
+    """
+    is_tsv = path.suffix.lower() in (".tsv", ".tab")
+    default = "\t" if is_tsv else ","
+    for line in lines:
+        if isinstance(line, InvalidRow):
+            return default, chain([line], lines)
+        text = line[1].strip(" ")
+        if not text:
+            continue
+        if chosen := _SEPARATOR_LINE.fullmatch(text):
+            if chosen[1] not in SEPARATORS:
+                known = ", ".join(SEPARATORS.values())
+                raise DataError(f"{path} has {text!r}; expected {known} as the separator")
+            return chosen[1], lines
+        bare = re.sub(r'"[^"]*("|$)', "", text)
+        found = [separator for separator in SEPARATORS if separator in bare]
+        if is_tsv and "\t" in found:
+            found = ["\t"]
+        if len(found) > 1:
+            names = " and ".join(SEPARATORS[separator] for separator in found)
+            raise DataError(
+                f"the first line of {path} contains {names}, so its columns are ambiguous; quote "
+                "the names, or write sep=, or sep=; as the first line"
+            )
+        return found[0] if found else default, chain([line], lines)
+    return default, lines
 
 
 def _read_header(path: Path, cells: Sequence[str]) -> list[str]:

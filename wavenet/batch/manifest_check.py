@@ -5,6 +5,7 @@ them. Called by the command before any clip is generated, and again by `run`.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,10 @@ from pathlib import Path
 from audio_utils.errors import AudioError
 from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
 from wavenet.batch.manifest import InvalidRow, ManifestRow, read_rows
-from wavenet.batch.manifest_columns import column_value
+from wavenet.batch.manifest_columns import has_column
 from wavenet.batch.output_folder import has_journal
 from wavenet.batch.output_names import collision_key
-from wavenet.batch.tasks import ClipTask, make_task, noise_stream
+from wavenet.batch.tasks import ClipTask, load_checkpoint, make_task, noise_stream
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
 
 MAX_LISTED = 50  # invalid rows that a summary lists
@@ -32,6 +33,10 @@ class ManifestSummary:
         seconds: total length of their clips.
         invalid_rows: the first invalid rows.
         invalid_count: number of all invalid rows.
+        unknown_columns: number of valid rows by the name of a column that nothing uses.
+        unlabelled_count: number of valid rows that set none of the labels of their model, although
+            they have unknown columns.
+        labels: the names of these labels.
     """
 
     rows: int = 0
@@ -39,6 +44,9 @@ class ManifestSummary:
     seconds: float = 0.0
     invalid_rows: list[InvalidRow] = field(default_factory=list)
     invalid_count: int = 0
+    unknown_columns: Counter[str] = field(default_factory=Counter)
+    unlabelled_count: int = 0
+    labels: list[str] = field(default_factory=list)
 
     def add(self, item: ClipTask | InvalidRow) -> None:
         """Count a row."""
@@ -46,10 +54,20 @@ class ManifestSummary:
         if isinstance(item, ClipTask):
             self.valid_count += 1
             self.seconds += item.seconds
+            self._add_columns(item)
             return
         self.invalid_count += 1
         if len(self.invalid_rows) < MAX_LISTED:
             self.invalid_rows.append(item)
+
+    def _add_columns(self, task: ClipTask) -> None:
+        for column in task.extra:
+            if column in self.unknown_columns or len(self.unknown_columns) < MAX_LISTED:
+                self.unknown_columns[column] += 1
+        labels = [c.name for c in load_checkpoint(task.checkpoint)[0].config.model.labels]
+        if task.extra and labels and not any(name in task.conditions for name in labels):
+            self.unlabelled_count += 1
+            self.labels += [name for name in labels if name not in self.labels]
 
 
 def check_manifest(
@@ -109,7 +127,7 @@ def _check_row(
     try:
         task = make_task(row, settings)
     except (WaveNetError, AudioError) as error:
-        if isinstance(error, CheckpointError) and column_value(row.values, "checkpoint") is None:
+        if isinstance(error, CheckpointError) and not has_column(row.values, "checkpoint"):
             raise  # the default checkpoint, without which all rows would fail
         return InvalidRow(row.line, str(error)[:MAX_REASON_LENGTH])
     collision = _find_collision(task, folder, seen)

@@ -1,17 +1,27 @@
 """Read the columns of a manifest row: their names, aliases and types.
 
 Input: the values of a row. Output: ids, condition values, numbers and paths, or an error of one
-sentence. Called by `tasks`.
+sentence. Case and separators of a name do not matter; a name that is close to a known one is an
+error. Called by `tasks` and `manifest_check`.
 """
 
 import os
 import re
+import unicodedata
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from wavenet.batch.manifest import ManifestRow
+from wavenet.close_names import find_close_name, find_equal_name
 from wavenet.errors import ConditionError
+from wavenet.model.condition_values import (
+    condition_names,
+    resolve_condition_values,
+    resolve_names,
+)
 from wavenet.model.model_config import ModelConfig
+from wavenet.typed_numbers import parse_number
 
 # accepted names of a column; the first is the name in this project
 COLUMN_ALIASES = {
@@ -22,102 +32,186 @@ COLUMN_ALIASES = {
     "condition": ("condition", "cond"),
     "output": ("output", "file_name", "audio_filepath", "path", "audio_file"),
     "checkpoint": ("checkpoint",),
+    "labels": ("labels",),
+    "temperature": ("temperature",),
+    "top_k": ("top_k",),
+    "top_p": ("top_p",),
+    "greedy": ("greedy",),
+    "guidance": ("guidance",),
 }
-SAMPLING_COLUMNS = ("temperature", "top_k", "top_p", "greedy", "guidance")
-_KNOWN_COLUMNS = {
-    "labels",
-    *SAMPLING_COLUMNS,
-    *(name for names in COLUMN_ALIASES.values() for name in names),
-}
+SAMPLING_COLUMNS = {"temperature": float, "top_k": int, "top_p": float, "guidance": float}
+_NAMES = {alias: name for name, aliases in COLUMN_ALIASES.items() for alias in aliases}
+
+
+class _ColumnUse(NamedTuple):
+    """What a column sets, each None if it does not.
+
+    Attributes:
+        setting: of the batch, by its name in this project.
+        condition: of the model.
+        close: the known name that is close, if the column sets nothing.
+    """
+
+    setting: str | None
+    condition: str | None
+    close: str | None
+
+
+@lru_cache(maxsize=4096)
+def _column_use(column: str, conditions: tuple[str, ...]) -> _ColumnUse:
+    alias = find_equal_name(column, _NAMES)
+    condition = find_equal_name(column, conditions)
+    # an exact name comes first
+    if alias != column and condition == column:
+        alias = None
+    if condition != column and alias == column:
+        condition = None
+    if alias is None and condition is None:
+        return _ColumnUse(None, None, find_close_name(column, (*conditions, *_NAMES)))
+    return _ColumnUse(None if alias is None else _NAMES[alias], condition, None)
+
+
+def read_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the columns that the batch knows, by their names in this project.
+
+    Raises:
+        ConditionError: two columns set the same, to different values.
+    """
+    uses = {column: _column_use(column, ()).setting for column in values}
+    return _gather(values, uses)
+
+
+def read_conditions(
+    model: ModelConfig, values: Mapping[str, Any], ignore_unknown: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the values of the model's conditions, and the columns that nothing uses.
+
+    Labels are words of the model; numbers are as the row has them. The column "labels" may contain
+    an object of condition values, numbers included.
+
+    Args:
+        ignore_unknown: whether the name of an unknown column may be close to a known one.
+    Raises:
+        ConditionError: a name or a value is unknown.
+    """
+    known = tuple(condition_names(model))
+    uses = {column: _column_use(column, known) for column in values}
+    found = _gather(values, {column: use.condition for column, use in uses.items()})
+    nested = read_settings(values).get("labels", {})
+    if not isinstance(nested, Mapping):
+        raise ConditionError(f"labels must be an object of names and values, found {nested!r}")
+    for name, value in resolve_names(nested, known, "condition").items():
+        if found.get(name, value) != value:
+            raise ConditionError(f"{name} is set by a column and in labels; keep one of them")
+        if not _is_empty(value):
+            found[name] = value
+    extra = {c: values[c] for c, use in uses.items() if use[:2] == (None, None)}
+    if not ignore_unknown:
+        _check_no_close_name(uses, extra, {*found, *read_settings(values)})
+    return _as_text(model, found), extra
+
+
+def _gather(values: Mapping[str, Any], names: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return the values that are not empty by the names of their columns.
+
+    Raises:
+        ConditionError: two columns have the same name, and different values.
+    """
+    found: dict[str, Any] = {}
+    columns: dict[str, str] = {}
+    for column, name in names.items():
+        if name is None or _is_empty(values[column]):
+            continue
+        if name in found and found[name] != values[column]:
+            raise ConditionError(
+                f"the columns {columns[name]!r} and {column!r} both set {name}; keep one of them"
+            )
+        found[name], columns[name] = values[column], column
+    return found
+
+
+def _check_no_close_name(
+    uses: Mapping[str, _ColumnUse], extra: Mapping[str, Any], found: set[str]
+) -> None:
+    """Raise ConditionError for an unused column whose name is close to one that is not set."""
+    for column, value in extra.items():
+        close = uses[column].close
+        if close is None or _is_empty(value) or _NAMES.get(close, close) in found:
+            continue
+        raise ConditionError(
+            f"the column {column[:100]!r} is unknown, did you mean {close!r}; rename it, or add "
+            "--ignore-unknown-columns"
+        )
+
+
+def _as_text(model: ModelConfig, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return condition values with labels as words of the model, and numbers as they were."""
+    given: dict[str, Any] = {}
+    for name, value in found.items():
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ConditionError(f"{name} must be text or a number, found {value!r}")
+        given[name] = value if isinstance(value, float) else str(value)
+    resolved = resolve_condition_values(model, given)
+    # A number keeps its spelling, which is part of file names and of the params hash.
+    return {n: r if isinstance(r, str) else given[n] for n, r in resolved.items()}
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value == ""
 
 
 def row_id(row: ManifestRow) -> str:
     """Return the id of a row; by default the number of its line."""
-    value = column_value(row.values, "id")
+    value = read_settings(row.values).get("id")
     if isinstance(value, bool) or not isinstance(value, str | int | float | None):
         raise ConditionError(f"id must be text or a number, found {value!r}")
     return f"{row.line:06d}" if value is None else str(value)
 
 
-def column_value(values: Mapping[str, Any], name: str) -> Any:
-    """Return the value of a column by any of its names, or None if it is absent or empty."""
-    for alias in COLUMN_ALIASES[name]:
-        if values.get(alias) not in (None, ""):
-            return values[alias]
-    return None
+def has_column(values: Mapping[str, Any], name: str) -> bool:
+    """Return whether a row sets a setting of the batch."""
+    return any(
+        _column_use(column, ()).setting == name and not _is_empty(value)
+        for column, value in values.items()
+    )
 
 
-def sampling_options(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sampling settings of a row."""
-    found = {name: values.get(name) for name in SAMPLING_COLUMNS}
-    return {name: _parse_cell(value) for name, value in found.items() if value not in (None, "")}
+def sampling_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sampling settings of a row, from `read_settings`."""
+    options = {
+        name: parse_number(settings[name], name, kind)
+        for name, kind in SAMPLING_COLUMNS.items()
+        if name in settings
+    }
+    if "greedy" in settings:
+        options["greedy"] = _parse_flag(settings["greedy"])
+    return options
 
 
-def row_condition_values(
-    model: ModelConfig, values: Mapping[str, Any]
-) -> tuple[dict[str, str | float], dict[str, Any]]:
-    """Return the values of the model's conditions, and the columns that nothing uses.
-
-    These are the columns that neither the batch nor the model uses. The column "labels" may contain
-    an object of condition values, numbers included.
-    """
-    known = [condition.name for condition in (*model.labels, *model.globals)]
-    conditions: dict[str, str | float] = {}
-    nested = values.get("labels") or {}
-    if not isinstance(nested, Mapping):
-        raise ConditionError(f"labels must be an object of names and values, found {nested!r}")
-    for name, value in {**{n: values[n] for n in known if n in values}, **nested}.items():
-        if value in (None, ""):
-            continue
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ConditionError(f"{name} must be text or a number, found {value!r}")
-        conditions[str(name)] = value if isinstance(value, float) else str(value)
-    extra = {n: v for n, v in values.items() if n not in _KNOWN_COLUMNS and n not in known}
-    return conditions, extra
-
-
-def input_path(values: Mapping[str, Any], name: str, base_folder: str) -> str | None:
+def input_path(settings: Mapping[str, Any], name: str, base_folder: str) -> str | None:
     """Return the path of an input file; in the row it is relative to a base folder.
+
+    An accented letter may be composed in the manifest and decomposed in the file name, or the
+    other way round, as on files that were copied from a Mac.
 
     Raises:
         ConditionError: the value is not text, or the file does not exist.
     """
-    value = column_value(values, name)
+    value = settings.get(name)
     if value is None:
         return None
     if not isinstance(value, str):
         raise ConditionError(f"{name} must be the path of a file, found {value!r}")
-    path = os.path.join(base_folder, value)
-    if not os.path.isfile(path):
-        raise ConditionError(f"{name}: the file {value} does not exist")
-    return path
+    spellings = (value, unicodedata.normalize("NFC", value), unicodedata.normalize("NFD", value))
+    for spelling in spellings:
+        path = os.path.join(base_folder, spelling)
+        if os.path.isfile(path):
+            return path
+    raise ConditionError(f"{name}: the file {value} does not exist")
 
 
-def parse_number(value: Any, name: str, kind: type) -> Any:
-    """Return a finite number of a type, int or float.
-
-    Raises:
-        ConditionError: the value has another type, or an int is required and it has a fraction.
-    """
-    number = _parse_cell(value)
-    fits = not isinstance(number, bool) and isinstance(number, int | float)
-    if not fits or (kind is int and isinstance(number, float) and not number.is_integer()):
-        what = "a whole number" if kind is int else "a number"
-        raise ConditionError(f"{name} must be {what}, found {value!r}")
-    try:
-        return kind(number)
-    except (OverflowError, ValueError):
-        raise ConditionError(f"{name} must be a finite number, found {value!r}") from None
-
-
-def _parse_cell(value: Any) -> Any:
-    """Convert text to a number or a boolean if it is one; return other values unchanged."""
-    if isinstance(value, str):
-        if re.fullmatch(r"(?i)true|false", value.strip()):
-            return value.strip().lower() == "true"
-        for kind in (int, float):
-            try:
-                return kind(value)
-            except ValueError:
-                continue
+def _parse_flag(value: Any) -> Any:
+    """Convert the text true or false to a boolean; return other values unchanged."""
+    if isinstance(value, str) and re.fullmatch(r"(?i)true|false", value.strip()):
+        return value.strip().lower() == "true"
     return value

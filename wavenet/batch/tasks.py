@@ -18,10 +18,9 @@ from wavenet.batch.batch_config import BatchSettings
 from wavenet.batch.journal import hash_file
 from wavenet.batch.manifest import ManifestRow
 from wavenet.batch.manifest_columns import (
-    column_value,
     input_path,
-    parse_number,
-    row_condition_values,
+    read_conditions,
+    read_settings,
     row_id,
     sampling_options,
 )
@@ -38,6 +37,7 @@ from wavenet.generation.request import (
 from wavenet.model.conditions import FramesCondition
 from wavenet.model.frame_features import compute_frame_features, read_array
 from wavenet.sampling import SamplingConfig, resolve_sampling
+from wavenet.typed_numbers import parse_number
 
 # Part of every params hash. Increase it if the same task produces another file: all clips are then
 # generated again.
@@ -110,13 +110,15 @@ def make_task(row: ManifestRow, settings: BatchSettings) -> ClipTask:
     Raises:
         ConditionError, ConfigError, CheckpointError, AudioError: the clip cannot be generated.
     """
-    values = row.values
-    folder = str(column_value(values, "checkpoint") or settings.checkpoint)
+    values = read_settings(row.values)
+    folder = str(values.get("checkpoint") or settings.checkpoint)
     checkpoint, _ = load_checkpoint(folder)
-    seed = column_value(values, "seed")
-    seconds = column_value(values, "seconds")
+    seed = values.get("seed")
+    seconds = values.get("seconds")
     chosen = settings.seconds if seconds is None else parse_number(seconds, "seconds", float)
-    conditions, extra = row_condition_values(checkpoint.config.model, values)
+    conditions, extra = read_conditions(
+        checkpoint.config.model, row.values, settings.ignore_unknown_columns
+    )
     sampling = {**settings.sampling, **sampling_options(values)}
     condition_file = input_path(values, "condition", settings.base_folder)
     task = ClipTask(
@@ -142,7 +144,7 @@ def _output_name(
     values: Mapping[str, Any], task: ClipTask, checkpoint: Checkpoint, settings: BatchSettings
 ) -> str:
     """Return the path of the output file, from the row or else from the template."""
-    given = column_value(values, "output")
+    given = values.get("output")
     if given is not None:
         output = check_output_name(str(given))
     else:

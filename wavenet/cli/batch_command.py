@@ -54,7 +54,7 @@ def batch(
     """
     files.check()
     options = rows.to_batch_options()
-    settings = make_settings(manifest, clips, files)
+    settings = make_settings(manifest, clips, files, rows)
     execution = make_execution(manifest, files, workers, output.score)
 
     from wavenet.batch.journal import journal_name
@@ -127,6 +127,21 @@ def _print_summary(
         )
     clips = "1 clip" if summary.valid_count == 1 else f"{summary.valid_count:,} clips"
     print_message(f"{clips}, {summary.seconds:,.1f} s of audio")
+    _print_unknown_columns(summary)
+
+
+def _print_unknown_columns(summary: "ManifestSummary") -> None:
+    """Print which columns nothing uses, and how many rows set no label although they have some."""
+    counts = summary.unknown_columns
+    if counts:
+        columns = ", ".join(f"{name[:100]} ({count:,} rows)" for name, count in counts.items())
+        print_message(f"not used, only copied to the results: the columns {columns}")
+    if summary.unlabelled_count:
+        print_message(
+            f"WARNING: {summary.unlabelled_count:,} of {summary.valid_count:,} rows set none of "
+            f"the labels {', '.join(summary.labels)}, so these clips have no label; name the "
+            "columns like the labels, if they contain them"
+        )
 
 
 def _print_result(

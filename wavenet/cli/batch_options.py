@@ -123,6 +123,13 @@ class RowOptions:
     skip_invalid: Annotated[
         bool, typer.Option(help="Process the valid rows although some are invalid.")
     ] = False
+    ignore_unknown_columns: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-unknown-columns",
+            help="Accept unknown columns whose names are close to known ones.",
+        ),
+    ] = False
     fail_fast: Annotated[bool, typer.Option(help="Stop at the first clip that fails.")] = False
     max_retries: Annotated[
         int, typer.Option(min=0, help="Retries of a clip after its worker died.")
@@ -187,7 +194,9 @@ class OutputOptions:
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False
 
 
-def make_settings(manifest: str, clips: ClipOptions, files: FileOptions) -> "BatchSettings":
+def make_settings(
+    manifest: str, clips: ClipOptions, files: FileOptions, rows: RowOptions
+) -> "BatchSettings":
     """Return the settings of all clips."""
     from wavenet.batch.batch_config import BatchSettings
 
@@ -204,6 +213,7 @@ def make_settings(manifest: str, clips: ClipOptions, files: FileOptions) -> "Bat
         target_lufs=files.target_lufs,
         precision=clips.precision,
         guard=clips.guard,
+        ignore_unknown_columns=rows.ignore_unknown_columns,
     )
 
 

@@ -108,6 +108,7 @@ def generate(
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.generation.request import GenerationRequest, clip_name, samples_from_seconds
+    from wavenet.model.condition_values import resolve_condition_values
     from wavenet.sampling import resolve_sampling
 
     seeds = range(seed, seed + count)
@@ -116,6 +117,7 @@ def generate(
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
     sampling = resolve_sampling(loaded.config.sampling, guidance=guidance, **values)
+    chosen = resolve_condition_values(loaded.config.model, conditions)
     rate = loaded.config.audio.sample_rate
     prompt_waveform = read_prompt(prompt, rate)
     frame_features = read_frames(loaded, arrays)
@@ -127,9 +129,7 @@ def generate(
             loaded.config.default_seconds if seconds is None else seconds, rate
         )
     requests = [
-        GenerationRequest(
-            samples, conditions, s, prompt=prompt_waveform, frame_features=frame_features
-        )
+        GenerationRequest(samples, chosen, s, prompt=prompt_waveform, frame_features=frame_features)
         for s in seeds
     ]
     if beams is not None:

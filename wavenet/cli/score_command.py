@@ -56,12 +56,14 @@ def score(
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.likelihood.score import score as score_waveform
+    from wavenet.model.condition_values import resolve_condition_values
 
     fixed = parse_condition_values(set_)
     entries = list_entries(files, pattern, csv)
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
     loaded = replace(loaded, model=make_engine(engine, loaded.model, precision).model)
     entries = rename_label_fields(entries, loaded)
+    chosen = resolve_condition_values(loaded.config.model, fixed)
     label_names = [condition.name for condition in loaded.config.model.labels]
     bits, samples, failed = 0.0, 0, 0
     for entry in entries:
@@ -72,7 +74,7 @@ def score(
             print_message(f"skipped: {error}")
             failed += 1
             continue
-        result = score_waveform(loaded, waveform, {**fields, **fixed})
+        result = score_waveform(loaded, waveform, {**fields, **chosen})
         bits += result.bits_per_sample * result.samples
         samples += result.samples
         print_score(json_, str(entry.path), result.bits_per_sample, result.samples)

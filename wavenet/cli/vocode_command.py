@@ -84,14 +84,16 @@ def vocode(
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.generation.request import GenerationRequest
+    from wavenet.model.condition_values import resolve_condition_values
     from wavenet.sampling import resolve_sampling
 
     paths = plan_output_paths(out, [f"{source.stem}_{checkpoint.name}_seed{seed}"], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
     sampling = resolve_sampling(loaded.config.sampling, guidance=guidance, **values)
+    chosen = resolve_condition_values(loaded.config.model, conditions)
     frame_features, samples = read_source(loaded, source)
-    request = GenerationRequest(samples, conditions, seed, frame_features=frame_features)
+    request = GenerationRequest(samples, chosen, seed, frame_features=frame_features)
     engine = make_engine(engine_name, loaded.model, precision, threads)
     if candidates == 1:
         ((clip, elapsed),) = generate_with_progress(loaded, [request], sampling, engine, guard)

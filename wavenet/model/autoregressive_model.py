@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wavenet.errors import ConditionError
+from wavenet.model.condition_values import resolve_condition_values
 from wavenet.model.conditioning import (
     Conditioning,
     ConditionNetwork,
@@ -176,6 +177,7 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
         """
         config, batch = self.config, len(total_samples)
         device = self.device if device is None else device
+        values = [resolve_condition_values(config, given) for given in values]
         labels = [encode_labels(config, given) for given in values]
         globals_ = [encode_globals(config, given) for given in values]
         if config.columns and frame_features is None:

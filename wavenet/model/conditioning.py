@@ -23,7 +23,6 @@ from wavenet.model.conditions import (
 from wavenet.model.model_config import ModelConfig
 
 FRAMES_PER_PASS = 16  # frames computed together, counted from the first frame of the clip
-MAX_SHOWN_LABELS = 30
 
 # a label, a number, a vector (size,), or one number per frame (F,) of a derived condition
 ConditionValue = str | float | Tensor
@@ -287,25 +286,18 @@ def encode_labels(config: ModelConfig, values: Mapping[str, ConditionValue]) -> 
 
     An omitted optional label maps to index len(values).
 
+    Args:
+        values: from `resolve_condition_values`.
     Raises:
-        ConditionError: a label is missing, unknown, or names no condition of this model.
+        ConditionError: a label is missing.
     """
-    known = [condition.name for condition in (*config.labels, *config.globals)]
-    for name in values:
-        if name not in known:
-            has = f"it has {', '.join(known)}" if known else "it has none that takes a value"
-            raise ConditionError(f"this model has no condition {name!r}; {has}")
     indices = []
     for condition in config.labels:
         value, labels = values.get(condition.name), condition.values
-        choices = ", ".join(labels[:MAX_SHOWN_LABELS])
-        choices += ", .." if len(labels) > MAX_SHOWN_LABELS else ""
         if value is None and condition.dropout == 0:
             raise ConditionError(
-                f"the label {condition.name!r} is missing; choose one of {choices}"
+                f"the label {condition.name!r} is missing; choose one of {condition.choice_text}"
             )
-        if value is not None and value not in labels:
-            raise ConditionError(f"{condition.name} cannot be {value!r}; choose one of {choices}")
         indices.append(len(labels) if value is None else labels.index(str(value)))
     return indices
 
@@ -316,6 +308,8 @@ def encode_globals(config: ModelConfig, values: Mapping[str, ConditionValue]) ->
     A number is scaled from its range to -1 .. 1. A 1 follows each number or vector. For an omitted
     optional condition all features are 0.
 
+    Args:
+        values: from `resolve_condition_values`.
     Returns:
         (F, features of the global conditions); F is 1, unless a derived number has a value for
         each frame.
@@ -340,9 +334,9 @@ def _scale_value(condition: GlobalCondition, value: ConditionValue) -> Tensor:
     """Check and scale a value: (1, width), or (F, 1) of a derived number."""
     try:
         number = float(value) if isinstance(value, str) else value
-    except ValueError:
+        numbers = torch.as_tensor(number, dtype=torch.float32).reshape(-1)
+    except (ValueError, TypeError, RuntimeError):
         raise ConditionError(f"{condition.name}: {_expected(condition)}; found {value!r}") from None
-    numbers = torch.as_tensor(number, dtype=torch.float32).reshape(-1)
     is_derived = isinstance(condition, NumberCondition) and condition.derived_from
     has_size = numbers.numel() == condition.width or (is_derived and numbers.numel() > 1)
     is_valid = has_size and bool(numbers.isfinite().all())

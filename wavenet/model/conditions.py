@@ -15,6 +15,7 @@ from wavenet.config import Fraction, Name, StrictConfig, Width
 
 LabelValue = Annotated[str, Field(min_length=1, max_length=100)]
 Context = Annotated[int, Field(ge=0, le=16)]  # frames on each side, beside the current one
+MAX_SHOWN_LABELS = 30
 WindowLength = Annotated[int, Field(ge=16, le=16_384)]  # samples
 
 
@@ -40,6 +41,12 @@ class LabelCondition(StrictConfig):
         if len(set(self.values)) != len(self.values):
             raise ValueError(f"the values of {self.name} must differ from each other")
         return self
+
+    @property
+    def choice_text(self) -> str:
+        """The first words, for a message."""
+        words = ", ".join(self.values[:MAX_SHOWN_LABELS])
+        return words + (", .." if len(self.values) > MAX_SHOWN_LABELS else "")
 
     @property
     def feature_width(self) -> int:

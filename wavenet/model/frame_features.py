@@ -20,6 +20,7 @@ from torch.nn import functional
 from audio_utils.errors import AudioError
 from audio_utils.features import FeatureConfig, f0, log_mel, mfcc, rms_level
 from wavenet.errors import ConditionError
+from wavenet.model.condition_values import resolve_names
 from wavenet.model.conditioning import ConditionValue
 from wavenet.model.conditions import (
     F0Condition,
@@ -64,12 +65,8 @@ def compute_frame_features(
     Raises:
         ConditionError: frames are missing, unknown, or do not fit.
     """
-    arrays = arrays or {}
     known = [condition.name for condition in config.locals]
-    for name in arrays:
-        if name not in known:
-            has = f"it has {', '.join(known)}" if known else "it has no local conditions"
-            raise ConditionError(f"this model has no local condition {name!r}; {has}")
+    arrays = resolve_names(arrays or {}, known, "local condition")
     parts = []
     for condition in config.locals:
         if condition.name in arrays:

@@ -30,6 +30,7 @@ from wavenet.generation.request import (
     with_defaults,
 )
 from wavenet.likelihood.score import score_clip
+from wavenet.model.condition_values import resolve_condition_values
 from wavenet.model.frame_features import compute_frame_features
 from wavenet.sampling import SamplingConfig
 from wavenet.ui.checkpoint_library import move_to_device
@@ -70,7 +71,8 @@ class GenerationJob:
     """Clips that differ only in their seeds, checked and ready to generate.
 
     Attributes:
-        settings: the user's settings, with seed -1 and every None replaced.
+        settings: the user's settings, with seed -1 and every None replaced, and the condition
+            values by the names and with the words of the model.
         requests: one per clip.
         prefix: (T,) the samples of the output before the generated ones: the prompt, or none.
         recording_name: file name of the prompt or of the recording to resynthesise; "" if there
@@ -256,12 +258,17 @@ def match_mel(job: GenerationJob, waveform: Tensor) -> Tensor | None:
 
 
 def _with_defaults(settings: GenerateSettings, checkpoint: Checkpoint) -> GenerateSettings:
-    """Replace every None by the checkpoint's default, and seed -1 by a random seed."""
+    """Replace every None by the checkpoint's default, and seed -1 by a random seed.
+
+    Raises:
+        ConditionError: a condition value is unknown.
+    """
     filled: dict[str, Any] = {
         name: value
         for name, value in default_sampling(checkpoint).items()
         if getattr(settings, name) is None
     }
+    filled["conditions"] = resolve_condition_values(checkpoint.config.model, settings.conditions)
     if settings.seed < 0:
         filled["seed"] = SystemRandom().randrange(RANDOM_SEEDS)
     return settings.model_copy(update=filled)

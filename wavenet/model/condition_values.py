@@ -1,0 +1,172 @@
+"""Condition values as people write them -> the names and the words of a model.
+
+Input: names and values from options, manifests, links, the API or Python. Output: the same values
+by the names of the model, labels as its words and numbers as floats; an unknown name or word is an
+error that suggests the nearest one. Called by `autoregressive_model` for every model, and earlier
+by everything that prints or stores condition values.
+"""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from wavenet.close_names import find_close_name, find_equal_name
+from wavenet.errors import ConditionError
+from wavenet.model.conditioning import ConditionValue
+from wavenet.model.conditions import LabelCondition, NumberCondition
+from wavenet.model.model_config import ModelConfig
+from wavenet.typed_numbers import read_number, suggest_point
+
+ValueT = TypeVar("ValueT")
+MAX_SHOWN_VALUE = 100  # characters of a wrong value in a message
+
+
+def condition_names(config: ModelConfig) -> list[str]:
+    """Return the names of the conditions that take a value: labels, numbers and vectors."""
+    return [condition.name for condition in (*config.labels, *config.globals)]
+
+
+def resolve_condition_values(
+    config: ModelConfig, values: Mapping[str, Any]
+) -> dict[str, ConditionValue]:
+    """Return condition values by the names of the model, without those that are None.
+
+    Case and separators of a name do not matter. A label may differ from a word of the model in
+    case and spaces, and a number may stand for a word with the same value: 7 or 7.0 for "7".
+
+    Raises:
+        ConditionError: a name or a label is unknown, a name occurs twice, or a value has the wrong
+            type.
+    """
+    resolved: dict[str, ConditionValue] = {}
+    conditions = {c.name: c for c in (*config.labels, *config.globals)}
+    for name, value in resolve_names(values, list(conditions), "condition").items():
+        condition = conditions[name]
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            raise ConditionError(f"{name} must be text or a number, found {value}")
+        if isinstance(condition, LabelCondition):
+            resolved[name] = _resolve_label(condition, value)
+        elif isinstance(condition, NumberCondition):
+            resolved[name] = _resolve_number(condition, value)
+        else:
+            resolved[name] = value
+    return resolved
+
+
+def resolve_names(
+    values: Mapping[str, ValueT], known: Sequence[str], what: str
+) -> dict[str, ValueT]:
+    """Return values by the known names that their names mean.
+
+    Args:
+        values: by name, as the user wrote it.
+        known: names of conditions of one kind.
+        what: the kind, for the message: "condition" or "local condition".
+    Raises:
+        ConditionError: a name is unknown, and the message suggests a close one; or a name occurs
+            twice.
+    """
+    resolved: dict[str, ValueT] = {}
+    for given, value in values.items():
+        name = _resolve_name(str(given), known, what)
+        if name in resolved:
+            raise ConditionError(f"the {what} {name} is set twice; keep one value")
+        resolved[name] = value
+    return resolved
+
+
+def _resolve_name(given: str, known: Sequence[str], what: str) -> str:
+    name = find_equal_name(given, known)
+    if name is not None:
+        return name
+    close = find_close_name(given, known)
+    hint = "" if close is None else f", did you mean {close!r}"
+    none = "it has none that takes a value" if what == "condition" else f"it has no {what}s"
+    has = f"it has {', '.join(known)}" if known else none
+    raise ConditionError(f"this model has no {what} {_shorten(given)!r}{hint}; {has}")
+
+
+def _resolve_label(condition: LabelCondition, value: Any) -> str:
+    """Return the word of a label."""
+    number = read_number(value)
+    if not isinstance(value, str) and number is None:
+        raise ConditionError(
+            f"{condition.name} must be text or a number, found {_shorten(repr(value))}"
+        )
+    text = str(value)
+    if isinstance(number, float) and not isinstance(value, str) and number.is_integer():
+        text = str(int(number))
+    if text in condition.values:
+        return str(text)
+    by_text, by_number = _words_by_form(condition.values)
+    amount = _decimal(text)
+    for words in (by_text.get(_form(text)), None if amount is None else by_number.get(amount)):
+        if words is not None and len(words) == 1:
+            return words[0]
+    close = _find_close_word(text, condition.values)
+    hint = "" if close is None else f", did you mean {close!r}"
+    raise ConditionError(
+        f"{condition.name} cannot be {_shorten(text)!r}{hint}; choose one of "
+        f"{condition.choice_text}"
+    )
+
+
+def _resolve_number(condition: NumberCondition, value: Any) -> Any:
+    """Return a float; values that are neither text nor a number are unchanged."""
+    number = read_number(value)
+    if isinstance(value, str) and number is None:
+        number = read_number(_remove_unit(value.strip(), condition.unit))
+    if isinstance(value, str) and number is None:
+        raise ConditionError(
+            f"{condition.name}: expected a number from {condition.range_text}"
+            f"{suggest_point(value)}; found {_shorten(value)!r}"
+        )
+    return value if number is None else float(number)
+
+
+def _remove_unit(text: str, unit: str) -> str:
+    has_unit = bool(unit) and text.casefold().endswith(unit.casefold())
+    return text[: -len(unit)] if has_unit else text
+
+
+@lru_cache(maxsize=64)
+def _words_by_form(
+    words: tuple[str, ...],
+) -> tuple[Mapping[str, list[str]], Mapping[Decimal, list[str]]]:
+    """Return words by the form in which case and spaces do not matter, and by their number."""
+    by_text: defaultdict[str, list[str]] = defaultdict(list)
+    by_number: defaultdict[Decimal, list[str]] = defaultdict(list)
+    for word in words:
+        by_text[_form(word)].append(word)
+        if (number := _decimal(word)) is not None:
+            by_number[number].append(word)
+    return dict(by_text), dict(by_number)
+
+
+@lru_cache(maxsize=4096)
+def _find_close_word(text: str, words: tuple[str, ...]) -> str | None:
+    """Return the most similar word; cached, because many rows may have the same wrong value."""
+    return find_close_name(text, words)
+
+
+def _form(text: str) -> str:
+    composed = unicodedata.normalize("NFC", " ".join(text.split()))
+    return unicodedata.normalize("NFC", composed.casefold())
+
+
+def _decimal(text: str) -> Decimal | None:
+    """Return the number that a text of digits writes, exactly; None for any other text."""
+    try:
+        number = Decimal(text.strip()) if len(text) <= MAX_SHOWN_VALUE else None
+    except InvalidOperation:
+        return None
+    return number if number is not None and number.is_finite() else None
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN_VALUE else text[:MAX_SHOWN_VALUE] + ".."
