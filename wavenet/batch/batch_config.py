@@ -28,7 +28,7 @@ class BatchSettings:
         subtype: PCM_16, PCM_24 or FLOAT.
         normalize: none, peak or lufs.
         target_lufs: loudness for "lufs".
-        precision, guard: as in `wavenet generate`.
+        precision, guard, frames_scale: as in `wavenet generate`.
     """
 
     checkpoint: str
@@ -43,6 +43,7 @@ class BatchSettings:
     target_lufs: float = -23.0
     precision: str = "fp32"
     guard: bool = True
+    frames_scale: str | None = None
 
 
 @dataclass(frozen=True)
