@@ -76,6 +76,26 @@ def forward(model):
     return model(codes, model.conditioning([{"digit": "0"}, {"digit": "1"}], [50, 60]))
 
 
+def test_the_statistics_of_frames_are_stored_and_optional(tmp_path):
+    curve = {"kind": "frames", "name": "curve", "columns": 2}
+    config, model = make(conditions=[curve], condition_hop=4)
+    checkpoint.save(tmp_path / "plain", config, model)
+    assert "frame_statistics" not in (tmp_path / "plain" / CONFIG).read_text()
+    found = {"name": "curve", "mean": [0, 1], "std": [1, 0], "low": [-1, 1], "high": [1.5, 1]}
+    values = json.loads((tmp_path / "plain" / CONFIG).read_text())
+    config = parse_config(
+        CheckpointConfig, json.dumps(values | {"frame_statistics": [found]}), "tiny"
+    )
+    checkpoint.save(tmp_path / "measured", config, model)
+    loaded = checkpoint.load(tmp_path / "measured").config
+    assert loaded == config
+    assert loaded.frame_statistics[0].high == (1.5, 1.0)
+    for change in ({"name": "other"}, {"mean": [0.0]}, {"std": [-1, 0]}, {"low": [-1, 1, 2]}):
+        text = json.dumps(values | {"frame_statistics": [found | change]})
+        with pytest.raises(ConfigError):
+            parse_config(CheckpointConfig, text, "tiny")
+
+
 def test_a_loaded_model_has_the_forward_pass_of_the_saved_one(tmp_path):
     config, model = make()
     checkpoint.save(tmp_path / "new" / "folder", config, model)

@@ -27,6 +27,7 @@ from wavenet.devices import device_errors
 from wavenet.errors import CheckpointError, ConfigError
 from wavenet.model.architectures import AnyModelConfig, build_model
 from wavenet.model.autoregressive_model import AutoregressiveModel
+from wavenet.model.frame_scales import FrameStatistics
 from wavenet.model.model_config import ModelConfig
 from wavenet.sampling import SamplingConfig
 
@@ -53,6 +54,19 @@ class CheckpointConfig(StrictConfig):
     model: AnyModelConfig
     default_seconds: float = Field(default=1.0, gt=0, le=600)
     sampling: SamplingConfig = SamplingConfig()  # the default of all clips that the model generates
+    # of the training, by local condition; older checkpoints have none
+    frame_statistics: tuple[FrameStatistics, ...] = Field(default=(), exclude_if=lambda f: not f)
+
+    @model_validator(mode="after")
+    def _check_frame_statistics(self) -> Self:
+        columns = {condition.name: condition.columns for condition in self.model.locals}
+        for found in self.frame_statistics:
+            if columns.get(found.name) != len(found.mean):
+                raise ValueError(
+                    f"frame_statistics has {len(found.mean)} columns of {found.name}; expected "
+                    f"those of the local conditions, {columns}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _check_output(self) -> Self:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from wavenet.batch.manifest import ManifestRow, ManifestShard
 from wavenet.batch.manifest_check import check_manifest
 from wavenet.batch.tasks import load_checkpoint, make_request, make_task
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
+from wavenet.model.conditions import MelCondition
 from wavenet.sampling import SamplingConfig
 
 COLUMNS = ["id", "seed", "seconds", "digit", "labels", "prompt", "condition", "output", "more"]
@@ -230,6 +232,34 @@ def test_the_condition_file_gives_the_default_length(make_checkpoint, tmp_path):
             make_task(ManifestRow(1, {"condition": "curve.npy"}), batch_settings)
     with pytest.raises(ConditionError):
         make_task(ManifestRow(1, {}), batch_settings)
+
+
+def test_mel_frames_of_a_row_are_in_decibels(make_checkpoint, tmp_path, rng):
+    mel = MelCondition(n_mels=20, win_length=256, channels=4, context=1)
+    config = tiny_config(hop=80).model_copy(update={"conditions": (mel,)})
+    folder = str(make_checkpoint(config, name="vocoder").folder)
+    decibels = -40 + 15 * rng.standard_normal((11, 20)).astype(np.float32)
+    row, made = ManifestRow(1, {"condition": "mel.NPY"}), {}
+    for scale, frames in (("ln", decibels * np.log(10) / 10), ("model", decibels / 30 + 1)):
+        np.save(tmp_path / "mel.npy", frames)
+        (tmp_path / "mel.npy").rename(tmp_path / "mel.NPY")
+        with pytest.raises(ConditionError, match="looks like"):
+            make_task(row, BatchSettings(folder, str(tmp_path)))
+        task = make_task(row, BatchSettings(folder, str(tmp_path), frames_scale=scale))
+        made[scale] = make_request(task).frame_features
+        assert task.samples == 800
+    torch.testing.assert_close(made["ln"], torch.from_numpy((decibels + 30) / 30))
+    torch.testing.assert_close(made["model"], made["ln"])
+
+
+def test_the_scale_enters_the_params_hash_of_rows_with_frames(make_checkpoint, tmp_path):
+    folder = str(make_checkpoint(tiny_config(conditions="frames")).folder)
+    np.save(tmp_path / "curve.npy", np.zeros((11, 3), np.float32))
+    hashes = {}
+    for scale in (None, "model"):
+        settings = BatchSettings(folder, str(tmp_path), frames_scale=scale)
+        hashes[scale] = make_task(ManifestRow(1, {"cond": "curve.npy"}), settings).params_hash
+    assert hashes[None] != hashes["model"]
 
 
 def summary_of(tmp_path, batch_settings, rows, **options):

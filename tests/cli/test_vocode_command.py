@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from tests.cli.conftest import assert_refused
 from tests.conftest import RATE, tiny_config
@@ -80,7 +81,7 @@ def test_mel_matching_is_on_by_default_and_can_be_turned_off(
 
 
 def test_the_checkpoint_determines_the_features(run_command, vocoder, tone, tmp_path):
-    """Frames computed by the test give the same clip; other frames give another."""
+    """Frames in dB computed by the test give the same clip; other frames give another."""
     from audio_utils import io
     from wavenet.model.frame_features import compute_frame_features
 
@@ -88,7 +89,8 @@ def test_the_checkpoint_determines_the_features(run_command, vocoder, tone, tmp_
     frames = compute_frame_features(config.model, RATE, io.read(tone, RATE).waveform)
     array = tmp_path / "frames.npy"
     made = {}
-    for name, source in (("given", frames.numpy()), ("other", frames.numpy()[::-1] - 1.0)):
+    decibels = frames.numpy() * 30 - 30
+    for name, source in (("given", decibels), ("other", decibels[::-1] - 30.0)):
         np.save(array, source)
         code, _, _ = run_command(
             "vocode", array, "--checkpoint", vocoder, "--out", tmp_path / f"{name}.wav"
@@ -99,6 +101,51 @@ def test_the_checkpoint_determines_the_features(run_command, vocoder, tone, tmp_
     tone_again = soundfile.read(tmp_path / "tone.wav")[0]
     assert np.array_equal(made["given"], tone_again[: len(made["given"])])
     assert not np.array_equal(made["other"], made["given"])
+
+
+def test_frames_in_another_scale_are_refused_unless_it_is_stated(run_command, vocoder, tmp_path):
+    """Decibels were taken as normalised frames: saturated noise, and exit code 0."""
+    from audio_utils.features import mel_spectrogram
+    from wavenet.model.frame_features import mel_settings
+
+    config, rng = checkpoint.load_config(vocoder), np.random.default_rng(0)
+    sound = torch.from_numpy(rng.standard_normal(2000)).float() * 0.01
+    mel = config.model.locals[0]
+    power = mel_spectrogram(sound, mel_settings(mel, RATE, HOP)).T.numpy()
+    array, made = tmp_path / "frames.npy", {}
+    scales = {"db": 10 * np.log10(power), "ln": np.log(power), "power": power}
+    scales["model"] = (scales["db"] + 30) / 30
+    for command in ("vocode", "generate"):
+        given = (array,) if command == "vocode" else ("--frames", f"mel={array}")
+        for scale, frames in scales.items():
+            np.save(array, frames)
+            out = tmp_path / f"{command}-{scale}.wav"
+            # greedy: rounding of the frames rarely changes a code
+            common = (command, *given, "--checkpoint", vocoder, "--out", out, "--greedy")
+            if scale != "db":
+                assert_refused(run_command(*common), "looks like", "--frames-scale")
+                assert not out.exists()
+                common += ("--frames-scale", scale)
+            assert run_command(*common)[0] == 0
+            made[command, scale] = soundfile.read(out)[0]
+            difference = np.abs(made[command, scale] - made[command, "db"]).max()
+            assert difference < 1e-3, (command, scale)
+    np.save(array, scales["db"] - 40)
+    out = tmp_path / "other.wav"
+    assert run_command("vocode", array, "--checkpoint", vocoder, "--out", out, "--greedy")[0] == 0
+    assert np.abs(soundfile.read(out)[0] - made["vocode", "db"]).max() > 0.01  # negative control
+    soundfile.write(tmp_path / "s.wav", sound.numpy(), RATE)
+    words = "--frames-scale is for frames"
+    result = run_command(
+        "vocode", tmp_path / "s.wav", "--checkpoint", vocoder, "--frames-scale", "ln"
+    )
+    assert_refused(result, words)
+
+
+def test_transposed_frames_are_named(run_command, vocoder, tmp_path):
+    np.save(tmp_path / "t.npy", np.full((20, 31), -40.0))
+    result = run_command("vocode", tmp_path / "t.npy", "--checkpoint", vocoder)
+    assert_refused(result, "found 20 x 31, which is 20 x frames: transpose it")
 
 
 def test_frames_determine_the_length_of_the_clip(run_command, curve, tmp_path):

@@ -43,6 +43,17 @@ def test_frames_that_do_not_fit_are_refused(tmp_path):
         ({"layers": 36}, "1 to 17 layers per stack"),
         ({"sample_rate": 5}, "sample_rate: "),
         ({"layers": "6"}, "layers: "),
+        ({"use_causal_conv": True}, "the key 'use_causal_conv' is not known"),
+        ({"frame_settings": {}}, "the key 'frame_settings' is not known"),
+        ({"builder": "student"}, "builder: .*'wavenet', found 'student'"),
+        ({"preset": "ljspeech"}, "preset: .*found 'ljspeech'"),
+        ({"quantize_channels": 256}, "quantize_channels must be 65536 .* found 256"),
+        ({"upsample_params": {"mode": "trilinear"}}, "upsample_params.mode: .*found 'trilinear'"),
+        (
+            {"upsample_params": {"upsample_activation": "ReLU"}},
+            "upsample_params.upsample_activation: .*found 'ReLU'",
+        ),
+        ({"upsample_params": {"align_corners": True}}, "upsample_params.align_corners is not"),
     ],
 )
 def test_hparams_out_of_range_are_refused(tmp_path, settings, words):
@@ -100,6 +111,13 @@ def test_hparams_of_another_model_are_refused(tmp_path):
     for expected in (-1, 5):
         with pytest.raises(CheckpointError, match=f"has 4 channels .* cin_channels = {expected}"):
             r9_read(tmp_path, r9_settings(cin_channels=expected), tensors)
+
+
+def test_an_interpolation_that_version_0_1_did_not_have_is_refused(tmp_path):
+    settings = r9_settings(cin_channels=4, upsample_params={"mode": "bilinear"})
+    tensors = r9_tensors(settings, bias_of_conditions=True) | upsampling(old=True)
+    with pytest.raises(CheckpointError, match=r"version 0\.1, .*mode = 'bilinear'"):
+        r9_read(tmp_path, settings, tensors)
 
 
 def test_a_direction_of_zeros_is_refused(tmp_path):

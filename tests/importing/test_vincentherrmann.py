@@ -85,10 +85,11 @@ def original(tensors, codes, cycle=3):
     return vh_forward(tensors, F.pad(codes[:, :-1], (1, 0), value=128), cycle)
 
 
-def save_module(tmp_path, tensors, layout="new"):
+def save_module(tmp_path, tensors, layout="new", dilation="2 ** (n % 3)"):
     torch.save(tensors, tmp_path / "tensors.pt")
     arguments = [str(tmp_path / "whole.model"), str(tmp_path / "tensors.pt"), layout]
-    subprocess.run([sys.executable, "-W", "ignore", "-c", SAVE_MODULE, *arguments], check=True)
+    program = SAVE_MODULE.replace("2 ** (n % 3)", dilation)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program, *arguments], check=True)
     return tmp_path / "whole.model"
 
 
@@ -131,6 +132,12 @@ def test_a_whole_pickled_module_contains_its_cycle(codes, tmp_path):
     torch.testing.assert_close(params(model, codes), original(tensors, codes), **CLOSE)
     with pytest.raises(ConfigError, match=r"3 layers per cycle.* 5"):
         vincentherrmann.import_model(path, "x", True, 8_000, 5)
+
+
+def test_a_module_with_other_dilations_is_refused(tmp_path):
+    path = save_module(tmp_path, vh_tensors(), dilation="3 ** (n % 3)")
+    with pytest.raises(CheckpointError, match=r"dilations \[1, 3, 9, .*expected \[1, 2, 4, "):
+        vincentherrmann.import_model(path, "x", True, 8_000)
 
 
 def test_a_module_of_an_older_pytorch_is_refused_with_advice(tmp_path):

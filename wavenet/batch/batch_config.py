@@ -28,8 +28,8 @@ class BatchSettings:
         subtype: PCM_16, PCM_24 or FLOAT.
         normalize: none, peak or lufs.
         target_lufs: loudness for "lufs".
-        precision, guard: as in `wavenet generate`.
         ignore_unknown_columns: accept unknown columns whose names are close to known ones.
+        precision, guard, frames_scale: as in `wavenet generate`.
     """
 
     checkpoint: str
@@ -45,6 +45,7 @@ class BatchSettings:
     precision: str = "fp32"
     guard: bool = True
     ignore_unknown_columns: bool = False
+    frames_scale: str | None = None
 
 
 @dataclass(frozen=True)

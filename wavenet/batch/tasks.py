@@ -73,6 +73,7 @@ class ClipTask:
         params_hash: hash of everything that determines the file.
         extra: columns of the manifest that neither the batch nor the model uses; they are copied
             into the record.
+        frames_scale: of a `.npy` condition file, as for `compute_frame_features`.
     """
 
     line: int
@@ -87,6 +88,7 @@ class ClipTask:
     output: str
     params_hash: str
     extra: Mapping[str, Any]
+    frames_scale: str | None = None
 
     @property
     def key(self) -> int:
@@ -134,6 +136,7 @@ def make_task(row: ManifestRow, settings: BatchSettings) -> ClipTask:
         output="",
         params_hash="",
         extra=extra,
+        frames_scale=settings.frames_scale if _is_array(condition_file) else None,
     )
     task = replace(task, output=_output_name(values, task, checkpoint, settings))
     _check(task, checkpoint)
@@ -168,10 +171,14 @@ def make_request(task: ClipTask) -> GenerationRequest:
     frame_features = None
     if model.locals and task.condition_file is not None:
         path = Path(task.condition_file)
-        if path.suffix == ".npy":
-            name = next((c.name for c in model.locals if isinstance(c, FramesCondition)), None)
-            arrays = {} if name is None else {name: read_array(path)}
-            frame_features = compute_frame_features(model, rate, None, arrays)
+        if _is_array(task.condition_file):
+            own = [c.name for c in model.locals if isinstance(c, FramesCondition)]
+            only = [model.locals[0].name] if len(model.locals) == 1 else own[:1]
+            arrays = {name: read_array(path) for name in only}
+            statistics = checkpoint.config.frame_statistics
+            frame_features = compute_frame_features(
+                model, rate, None, arrays, task.frames_scale, statistics
+            )
         else:
             waveform = io.read(path, rate).waveform
             frame_features = compute_frame_features(model, rate, waveform)
@@ -257,14 +264,21 @@ def _hash_params(task: ClipTask, settings: BatchSettings) -> str:
         "guard": guard,
         "file": [settings.subtype, settings.normalize, settings.target_lufs, settings.precision],
     }
+    if task.frames_scale is not None:  # without it, the hash is that of earlier versions
+        content["frames_scale"] = task.frames_scale
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _is_array(condition_file: str | None) -> bool:
+    """Return whether a condition file contains frames."""
+    return condition_file is not None and Path(condition_file).suffix.lower() == ".npy"
 
 
 def _clip_samples(checkpoint: Checkpoint, seconds: float | None, condition_file: str | None) -> int:
     """Return the length of a clip in samples; by default that of its condition file, if any."""
     rate, model = checkpoint.config.audio.sample_rate, checkpoint.config.model
     if seconds is None and condition_file is not None and model.locals:
-        if Path(condition_file).suffix == ".npy":
+        if _is_array(condition_file):
             shape = read_array(Path(condition_file)).shape
             return max(1, ((shape[0] if shape else 0) - 1) * model.condition_hop)
         return int(io.read(condition_file, rate).waveform.numel())

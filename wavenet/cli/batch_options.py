@@ -18,6 +18,7 @@ from wavenet.cli.options import (
     CheckpointOption,
     DeviceOption,
     EngineOption,
+    FramesScaleOption,
     GreedyOption,
     GuidanceOption,
     JsonOption,
@@ -56,6 +57,7 @@ class ClipOptions:
     top_p: TopPOption = None
     greedy: GreedyOption = None
     guidance: GuidanceOption = None
+    frames_scale: FramesScaleOption = None
     precision: PrecisionOption = "fp32"
     guard: GuardOption = True
 
@@ -214,6 +216,7 @@ def make_settings(
         precision=clips.precision,
         guard=clips.guard,
         ignore_unknown_columns=rows.ignore_unknown_columns,
+        frames_scale=clips.frames_scale,
     )
 
 

@@ -23,6 +23,7 @@ from wavenet.cli.options import (
     CheckpointOption,
     DeviceOption,
     EngineOption,
+    FramesScaleOption,
     GreedyOption,
     GuidanceOption,
     JsonLinesOption,
@@ -75,6 +76,7 @@ def generate(
         list[str] | None,
         typer.Option(help="Frames of a local condition, --frames NAME=FILE.npy. Repeatable."),
     ] = None,
+    frames_scale: FramesScaleOption = None,
     prompt: Annotated[Path | None, typer.Option(help="Audio file to continue.")] = None,
     with_prompt: Annotated[
         bool,
@@ -120,7 +122,7 @@ def generate(
     chosen = resolve_condition_values(loaded.config.model, conditions)
     rate = loaded.config.audio.sample_rate
     prompt_waveform = read_prompt(prompt, rate)
-    frame_features = read_frames(loaded, arrays)
+    frame_features = read_frames(loaded, arrays, frames_scale)
     if seconds is None and frame_features is not None:
         before = 0 if prompt_waveform is None else prompt_waveform.numel()
         samples = max(1, (frame_features.shape[0] - 1) * loaded.config.model.condition_hop - before)
@@ -193,12 +195,15 @@ def read_prompt(path: Path | None, rate: int) -> "Tensor | None":
     return recording.waveform
 
 
-def read_frames(loaded: "Checkpoint", arrays: dict[str, str]) -> "Tensor | None":
+def read_frames(
+    loaded: "Checkpoint", arrays: dict[str, str], frames_scale: str | None = None
+) -> "Tensor | None":
     """Read the frames of all local conditions; return None if the model has none.
 
     Args:
         loaded: the checkpoint.
         arrays: paths of .npy files by the names of the conditions.
+        frames_scale: of the files, as for `compute_frame_features`.
     Raises:
         ConditionError: a file is missing or does not fit, or a feature needs a recording.
     """
@@ -213,5 +218,8 @@ def read_frames(loaded: "Checkpoint", arrays: dict[str, str]) -> "Tensor | None"
             f"this model needs frames of {first.name!r}; use --frames {first.name}=FILE.npy, or "
             "`wavenet vocode` with a recording"
         )
-    frames = compute_frame_features(config.model, config.audio.sample_rate, None, loaded_arrays)
+    rate, statistics = config.audio.sample_rate, config.frame_statistics
+    frames = compute_frame_features(
+        config.model, rate, None, loaded_arrays, frames_scale, statistics
+    )
     return frames if frames.numel() else None

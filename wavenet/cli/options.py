@@ -54,6 +54,14 @@ CandidatesOption = Annotated[
     int,
     typer.Option(help="Candidates per frame; the one closest to the target mel is kept."),
 ]
+FramesScaleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--frames-scale",
+        help="Scale of frames in .npy files, if not dB: ln, log10, power, amplitude, ln-amplitude, "
+        "log10-amplitude, or model (normalised already); db omits the check.",
+    ),
+]
 MelMatchingOption = Annotated[
     int | None,
     typer.Option(

@@ -22,6 +22,7 @@ from wavenet.cli.options import (
     CandidatesOption,
     DeviceOption,
     EngineOption,
+    FramesScaleOption,
     GreedyOption,
     GuidanceOption,
     JsonOption,
@@ -54,6 +55,7 @@ def vocode(
     checkpoint: Annotated[
         Path, typer.Option("--checkpoint", help="Folder of a checkpoint conditioned on frames.")
     ] = Path("checkpoints/vocoder"),
+    frames_scale: FramesScaleOption = None,
     set_: SetOption = None,
     seed: SeedOption = 0,
     temperature: TemperatureOption = None,
@@ -92,7 +94,7 @@ def vocode(
     loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
     sampling = resolve_sampling(loaded.config.sampling, guidance=guidance, **values)
     chosen = resolve_condition_values(loaded.config.model, conditions)
-    frame_features, samples = read_source(loaded, source)
+    frame_features, samples = read_source(loaded, source, frames_scale)
     request = GenerationRequest(samples, chosen, seed, frame_features=frame_features)
     engine = make_engine(engine_name, loaded.model, precision, threads)
     if candidates == 1:
@@ -137,9 +139,15 @@ def apply_mel_matching(
     return replace(clip, waveform=waveform)
 
 
-def read_source(loaded: "Checkpoint", source: Path) -> "tuple[Tensor, int]":
+def read_source(
+    loaded: "Checkpoint", source: Path, frames_scale: str | None = None
+) -> "tuple[Tensor, int]":
     """Read a recording or an array of frames.
 
+    Args:
+        loaded: the checkpoint.
+        source: a recording, or a `.npy` file.
+        frames_scale: of the file, as for `compute_frame_features`.
     Returns:
         The frames (F, columns), and the number of samples that they cover.
     Raises:
@@ -155,6 +163,8 @@ def read_source(loaded: "Checkpoint", source: Path) -> "tuple[Tensor, int]":
             "with local conditions"
         )
     if source.suffix.lower() != ".npy":
+        if frames_scale is not None:
+            raise ConditionError(f"--frames-scale is for frames (.npy); {source} is a recording")
         recording = io.read(source, rate)
         print_conversions(source, recording)
         return compute_frame_features(config, rate, recording.waveform), recording.waveform.numel()
@@ -164,5 +174,6 @@ def read_source(loaded: "Checkpoint", source: Path) -> "tuple[Tensor, int]":
             f"this model needs frames of {names}; pass one array for each to "
             "`wavenet generate --frames`"
         )
-    frames = compute_frame_features(config, rate, None, {config.locals[0].name: read_array(source)})
+    arrays, statistics = {config.locals[0].name: read_array(source)}, loaded.config.frame_statistics
+    frames = compute_frame_features(config, rate, None, arrays, frames_scale, statistics)
     return frames, max(1, (frames.shape[0] - 1) * config.condition_hop)

@@ -195,10 +195,17 @@ def _card_notes(hparams: R9y9Hparams, rule: str, conditions: R9y9Conditions) -> 
             f"The model was trained on audio after {hparams.preprocess!r:.60} and generates such "
             "audio: undo it after generation (pre-emphasis there is y[t] = x[t] - 0.85 x[t-1])."
         )
+    if hparams.postprocess not in (None, "", "none"):
+        notes.append(f"The original applied {hparams.postprocess!r:.60} to generated audio.")
     if hparams.global_gain_scale not in (0.0, 1.0):
         notes.append(f"The training audio was multiplied by {hparams.global_gain_scale:g}.")
     if hparams.rescaling:
         notes.append(
             f"Before that, each recording was scaled to a peak of {hparams.rescaling_max:g}."
         )
+    if conditions.frame_width and hparams.frame_settings:
+        settings = ", ".join(
+            f"{key} {value!r:.20}" for key, value in hparams.frame_settings.items()
+        )
+        notes.append(f"The frames of the training had the settings {settings}.")
     return (*notes, *conditions.notes)

@@ -42,12 +42,14 @@ class R9y9Conditions:
         speakers: rows of the speaker table; 0 if the caller passes the vector itself.
         frame_width: columns of a frame.
         has_upsampler: whether the model has a network that upsamples frames.
+        interpolation: of that network, a mode of `F.interpolate`.
     """
 
     speaker_width: int
     speakers: int
     frame_width: int
     has_upsampler: bool
+    interpolation: str = "nearest"
 
     @property
     def config_fields(self) -> dict[str, Any]:
@@ -167,7 +169,9 @@ def find_conditions(weights: WeightReader, hparams: R9y9Hparams) -> R9y9Conditio
     has_upsampler = any(
         name.startswith(("upsample_net.", "upsample_conv.")) for name in weights.names
     )
-    return R9y9Conditions(widths[SPEAKER], speakers, widths[FRAMES], has_upsampler)
+    return R9y9Conditions(
+        widths[SPEAKER], speakers, widths[FRAMES], has_upsampler, hparams.interpolation
+    )
 
 
 def find_upsampler(
@@ -181,8 +185,14 @@ def find_upsampler(
         CheckpointError: the network is of an unknown kind.
     """
     if any(name.startswith("upsample_net.") for name in weights.names):
-        layers = _layers_of_last_version(weights, conditions.frame_width)
+        layers = _layers_of_last_version(weights, conditions)
     elif any(name.startswith("upsample_conv.") for name in weights.names):
+        if conditions.interpolation != "nearest":
+            raise CheckpointError(
+                f"{weights.source} has the upsampling network of version 0.1, but the hparams "
+                f"have upsample_params.mode = {conditions.interpolation!r}; use the hparams of "
+                "this model"
+            )
         layers = _layers_of_0_1(weights)
     else:
         return None
@@ -215,8 +225,11 @@ class UpsampleLayer:
     run: Callable[[Tensor], Tensor]
 
 
-def _layers_of_last_version(weights: WeightReader, columns: int) -> list[UpsampleLayer]:
-    """Build the input convolution; per factor, a nearest-neighbour upsampling and a smoothing."""
+def _layers_of_last_version(
+    weights: WeightReader, conditions: R9y9Conditions
+) -> list[UpsampleLayer]:
+    """Build the input convolution; per factor, an interpolation and a smoothing."""
+    columns = conditions.frame_width
     width = weights.shape("upsample_net.conv_in.weight", 3)[2]
     if width % 2 == 0:
         raise CheckpointError(
@@ -244,17 +257,17 @@ def _layers_of_last_version(weights: WeightReader, columns: int) -> list[Upsampl
                 f"{weights.source}: {prefix}.{index} is {high} x {wide}, expected odd sizes"
             )
         smoothing = weights.pop_weight(f"{prefix}.{index}", 1, 1, high, wide)
-        layers.append(_repeat_and_smooth(smoothing.float()))
+        layers.append(_interpolate_and_smooth(smoothing.float(), conditions.interpolation))
     return layers
 
 
-def _repeat_and_smooth(kernel: Tensor) -> UpsampleLayer:
+def _interpolate_and_smooth(kernel: Tensor, mode: str) -> UpsampleLayer:
     high, wide = kernel.shape[2:]
     scale = wide // 2
 
     def run(x: Tensor) -> Tensor:
-        repeated = x.repeat_interleave(scale, dim=2)[:, None]
-        return F.conv2d(repeated, kernel, padding=(high // 2, scale))[:, 0]
+        stretched = F.interpolate(x[:, None], scale_factor=(1, scale), mode=mode)
+        return F.conv2d(stretched, kernel, padding=(high // 2, scale))[:, 0]
 
     return UpsampleLayer(scale, run)
 

@@ -1,11 +1,13 @@
 """The hyperparameters of an r9y9/wavenet_vocoder model: its `hparams.json`, or a preset.
 
-Input: JSON. Output: checked settings. Such a file has about 80 keys. Only those that affect the
-numbers of the network or belong on the card are read; the others are ignored. Called by `r9y9`.
+Input: JSON. Output: checked settings. Such a file has about 80 keys. Those that affect the numbers
+of the network, or belong on the card, are fields of `R9y9Hparams`. `IGNORED` lists the others that
+are known, each group with the reason. Any other key could change the numbers, and is refused.
+Called by `r9y9`.
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -20,10 +22,49 @@ MAX_BYTES = 1 << 20
 MAX_LAYERS = 200
 
 
+# The shapes and names of the tensors determine these.
+SHAPES = """
+    residual_channels gate_channels skip_out_channels weight_normalization n_speakers
+    use_speaker_embedding upsample_conditional_features upsample_net upsample_scales
+    freq_axis_kernel_size cin_pad"""
+# How frames are computed from audio: on the card, because the user does it with other programs.
+FRAMES = """
+    num_mels fmin fmax fft_size hop_size frame_shift_ms win_length win_length_ms window
+    highpass_cutoff min_level_db ref_level_db allow_clipping_in_normalization"""
+# These affect only the training, and which audio it used.
+TRAINING = """
+    name dropout silence_threshold pin_memory num_workers test_size test_num_samples random_state
+    batch_size optimizer optimizer_params adam_beta1 adam_beta2 adam_eps amsgrad
+    initial_learning_rate lr_schedule lr_schedule_kwargs weight_decay max_train_steps nepochs
+    clip_thresh max_time_sec max_time_steps exponential_moving_average ema_decay
+    checkpoint_interval train_eval_interval test_eval_epoch_interval eval_interval
+    save_optimizer_state cdf_loss log_scale_min_gauss presets"""
+IGNORED = frozenset(f"{SHAPES} {TRAINING}".split())
+FRAME_KEYS = tuple(FRAMES.split())
+
+
+class R9y9UpsampleParams(BaseModel):
+    """The object `upsample_params`. The tensors determine sizes, so these keys are not read."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    # interpolation of each factor, before its convolution
+    mode: Literal["nearest", "bilinear", "bicubic", "area", "nearest-exact"] = "nearest"
+    upsample_activation: Literal["none"] = "none"
+    upsample_activation_params: Any = None  # of no activation
+    upsample_scales: Any = None
+    freq_axis_kernel_size: Any = None
+    cin_pad: Any = None
+    cin_channels: Any = None
+
+
 class R9y9Hparams(BaseModel):
     """The keys of `hparams.json` that are read; units and meanings are those of r9y9."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    builder: Literal["wavenet"] = "wavenet"
+    preset: Literal[""] | None = None  # the name of other settings that replace these
 
     sample_rate: int
     input_type: Literal["raw", "mulaw", "mulaw-quantize"]
@@ -37,10 +78,30 @@ class R9y9Hparams(BaseModel):
     cin_channels: int = -1  # 0 or less: not conditioned on frames
     gin_channels: int = -1  # 0 or less: not conditioned on speakers
     legacy: bool | None = None  # in version 0.1 only: how skips are summed
+    upsample_params: R9y9UpsampleParams | None = None
     preprocess: str | None = None
+    postprocess: str | None = None
     global_gain_scale: float = 1.0
     rescaling: bool = False
     rescaling_max: float = 0.999
+    frame_settings: dict[str, Any] = Field(default={}, exclude=True)  # those of `FRAME_KEYS`
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sort_keys(cls, values: Any) -> Any:
+        """Collect the keys about frames, and remove those that do not affect the numbers."""
+        if not isinstance(values, dict):
+            return values
+        known = {*cls.model_fields, *IGNORED, *FRAME_KEYS} - {"frame_settings"}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(
+                f"the key {unknown[0]!r:.60} is not known and could change the numbers of the "
+                "network; remove it from the file only if it does not"
+            )
+        kept = {key: value for key, value in values.items() if key in cls.model_fields}
+        frames = {key: values[key] for key in FRAME_KEYS if values.get(key) is not None}
+        return {**kept, "frame_settings": frames}
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
@@ -64,11 +125,21 @@ class R9y9Hparams(BaseModel):
                     f"quantize_channels must be 16 to 1024, a power of two, found "
                     f"{self.quantize_channels}"
                 )
+        elif self.output_distribution == "Logistic" and self.quantize_channels != 65_536:
+            raise ValueError(
+                "quantize_channels must be 65536 for input_type 'raw' and a mixture of logistics, "
+                f"found {self.quantize_channels}"
+            )
         elif self.out_channels % 3 and not self.is_single_gaussian:
             raise ValueError(
                 f"out_channels of a mixture must be a multiple of 3, found {self.out_channels}"
             )
         return self
+
+    @property
+    def interpolation(self) -> str:
+        """Return how the upsampling network interpolates, a mode of `F.interpolate`."""
+        return "nearest" if self.upsample_params is None else self.upsample_params.mode
 
     @property
     def is_single_gaussian(self) -> bool:

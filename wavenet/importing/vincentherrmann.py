@@ -67,9 +67,10 @@ def import_model(
         CheckpointError: the file is damaged or not of this layout.
     """
     content, source = pickle_reader.read_pickle(path, trusted, CLASSES), str(path)
-    cycle = layers_per_cycle or LAYERS_PER_CYCLE
+    cycle, dilations = layers_per_cycle or LAYERS_PER_CYCLE, None
     if pickle_reader.is_module(content):
         cycle = _stored_cycle(content, source, layers_per_cycle)
+        dilations = pickle_reader.get_attribute(content, "dilations")
         content = pickle_reader.collect_state_dict(content, source)
     if not 1 <= cycle <= MAX_LAYERS_PER_CYCLE:
         raise ConfigError(
@@ -79,6 +80,7 @@ def import_model(
     weights = WeightReader(content, source)
     config, widths = _read_config(weights, name, sample_rate, cycle)
     wavenet_config = require_wavenet_config(config.model, "the import")
+    _check_dilations(dilations, wavenet_config, source)
     tensors = _convert_tensors(weights, wavenet_config, *widths)
     weights.check_all_read()
     model = build_model(config, tensors, source)
@@ -98,6 +100,19 @@ def _stored_cycle(module: pickle_reader.OpaqueObject, source: str, option: int |
             f"{source} has {stored} layers per cycle, but the option is {option}; omit it"
         )
     return stored
+
+
+def _check_dilations(stored: object, model: WaveNetConfig, source: str) -> None:
+    """Check the list of a module: one pair per layer, which begins with its dilation."""
+    if stored is None:
+        return
+    pairs = stored if isinstance(stored, list) else []
+    found = [pair[0] if isinstance(pair, tuple) and pair else None for pair in pairs]
+    if found != list(model.dilations):
+        raise CheckpointError(
+            f"{source} has the dilations {str(found)[:60]}, expected "
+            f"{str(list(model.dilations))[:60]}; a module with other dilations cannot be imported"
+        )
 
 
 def _read_config(

@@ -59,7 +59,8 @@ def score(
         checkpoint: a loaded model.
         waveform: (T,) float32 in [-1, 1], at the model's rate.
         conditions: the condition values: word, number or vector by condition name.
-        arrays: by condition name, frames (F, columns) that replace computed ones.
+        arrays: by condition name, frames (F, columns) that replace computed ones, in the unit of
+            `model.frame_scales`.
         frame_features: (F, columns) of all local conditions; for a generated clip those of its
             request. None: computed from the recording and `arrays`.
         codes: (T,) int64 codes of a generated clip, if available; encoding its waveform may
@@ -97,7 +98,9 @@ def score_windows(
         codes = checkpoint.codec.encode(waveform)
     if frame_features is None:
         config, rate = model.config, model.sample_rate
-        frame_features = compute_frame_features(config, rate, waveform.cpu(), arrays)
+        frame_features = compute_frame_features(
+            config, rate, waveform.cpu(), arrays, statistics=checkpoint.config.frame_statistics
+        )
     conditioning = model.conditioning([conditions or {}], [codes.numel()], [frame_features])
     codes = codes[None].to(conditioning.device)
     is_limited = model.receptive_field is not None

@@ -2,12 +2,13 @@
 
 Input: a waveform or arrays, and a model config with all settings. Output: scaled frames (F,
 columns). Frame n is at sample n * hop of the recording; a recording of T samples has 1 + T // hop
-frames. Constants of this module scale every kind to a range of about -3 to 3. Called by training,
-the command line, the studio and batches, so that all of them apply the settings in the same way.
+frames. `frame_scales` scales every kind to a range of about -3 to 3 and checks the unit of arrays.
+Called by training, the command line, the studio and batches, so that all of them apply the settings
+in the same way.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,19 @@ from wavenet.model.conditions import (
     MfccCondition,
     NumberCondition,
 )
+from wavenet.model.frame_scales import (
+    FLOOR_DB,
+    LOUDNESS_SPAN,
+    MEL_MIDDLE,
+    MEL_SPAN,
+    MFCC_SPAN,
+    PITCH_REFERENCE,
+    FrameStatistics,
+    read_scale,
+    scale_frames,
+)
 from wavenet.model.model_config import ModelConfig
 
-MEL_MIDDLE, MEL_SPAN = -30.0, 30.0  # dB: speech lies between -100 and 30
-MFCC_SPAN = 100.0  # dB
-LOUDNESS_MIDDLE, LOUDNESS_SPAN = -40.0, 20.0  # dB re full scale
-PITCH_REFERENCE = 100.0  # Hz
 LOUDNESS_WINDOW = 1024  # samples around a frame over which a derived loudness is measured
 
 _open_array: Any = np.lib.format.open_memmap  # numpy has no types for it
@@ -52,6 +60,8 @@ def compute_frame_features(
     sample_rate: int,
     waveform: Tensor | None,
     arrays: Mapping[str, Tensor] | None = None,
+    scale: str | None = None,
+    statistics: Sequence[FrameStatistics] = (),
 ) -> Tensor:
     """Compute the frames of all local conditions of a model, side by side.
 
@@ -59,18 +69,23 @@ def compute_frame_features(
         config: of the model.
         sample_rate: of the model and the waveform, Hz.
         waveform: (T,) float32 in [-1, 1], the recording; None if all frames are given.
-        arrays: by condition name, frames (F, columns) that replace computed ones.
+        arrays: by condition name, frames (F, columns) that replace computed ones, in the unit of
+            `frame_scales`.
+        scale: of the arrays, one of `frame_scales.SCALES`; None: their unit, which is checked.
+        statistics: of the training frames of the checkpoint, for that check.
     Returns:
         (F, columns of all local conditions) float32; (0, 0) without local conditions.
     Raises:
-        ConditionError: frames are missing, unknown, or do not fit.
+        ConditionError: frames are missing, unknown, or do not fit, or have another unit.
     """
+    by_name = {found.name: found for found in statistics}
     known = [condition.name for condition in config.locals]
     arrays = resolve_names(arrays or {}, known, "local condition")
     parts = []
     for condition in config.locals:
         if condition.name in arrays:
-            parts.append(check_frames(condition, arrays[condition.name]))
+            frames = check_frames(condition, arrays[condition.name])
+            parts.append(read_scale(condition, frames, scale, by_name.get(condition.name)))
         elif waveform is None or isinstance(condition, FramesCondition):
             raise ConditionError(describe_missing(condition, config.condition_hop, sample_rate))
         else:
@@ -101,13 +116,11 @@ def compute_condition_frames(
     try:
         match condition:
             case MelCondition():
-                decibels = log_mel(waveform, mel_settings(condition, sample_rate, hop))
-                frames = (decibels - MEL_MIDDLE) / MEL_SPAN
+                frames = log_mel(waveform, mel_settings(condition, sample_rate, hop))
             case MfccCondition():
-                frames = mfcc(waveform, mel_settings(condition, sample_rate, hop)) / MFCC_SPAN
+                frames = mfcc(waveform, mel_settings(condition, sample_rate, hop))
             case LoudnessCondition():
-                level = rms_level(waveform, condition.win_length, hop)
-                frames = ((level - LOUDNESS_MIDDLE) / LOUDNESS_SPAN)[None]
+                frames = rms_level(waveform, condition.win_length, hop)[None]
             case F0Condition():
                 hertz = f0(waveform, sample_rate, hop, condition.f_min, condition.f_max)
                 voiced = hertz > 0
@@ -119,7 +132,7 @@ def compute_condition_frames(
         raise ConditionError(
             f"the condition {condition.name} cannot be computed: {error}"
         ) from None
-    return frames.T.float().contiguous()
+    return scale_frames(condition, frames).T.float().contiguous()
 
 
 def measure_loudness(waveform: Tensor, start: int, first: int, hop: int) -> Tensor:
@@ -155,7 +168,7 @@ def apply_gain_db(config: ModelConfig, frames: Tensor, gain_db: float) -> Tensor
     for condition, part in zip(config.locals, parts, strict=True):
         match condition:
             case MelCondition():
-                floor = (-100.0 - MEL_MIDDLE) / MEL_SPAN
+                floor = (FLOOR_DB - MEL_MIDDLE) / MEL_SPAN
                 part = (part + gain_db / MEL_SPAN).clamp(min=floor)
             case MfccCondition():
                 part = part.clone()
@@ -251,6 +264,8 @@ def check_frames(condition: LocalCondition, frames: Tensor) -> Tensor:
     """
     if frames.ndim != 2 or frames.shape[1] != condition.columns or not frames.shape[0]:
         found = " x ".join(map(str, frames.shape)) or "a single number"
+        if frames.ndim == 2 and frames.shape[0] == condition.columns and frames.shape[1]:
+            found += f", which is {condition.columns} x frames: transpose it"
         raise ConditionError(
             f"the frames of {condition.name} must be an array of frames x {condition.columns}; "
             f"found {found}"

@@ -1,23 +1,29 @@
 """The config of the checkpoint to be trained.
 
 Input: a recipe and a dataset. Output: a `CheckpointConfig`. A recipe may omit the values of its
-label conditions and the default length of a clip; they are then taken from the dataset. Called by
-the command line, before `loop`.
+label conditions and the default length of a clip; they are then taken from the dataset, and so are
+the statistics of the frames. Called by the command line, before `loop`.
 """
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
+
+import torch
 
 from wavenet.checkpoint import CheckpointConfig
 from wavenet.config import make_config
 from wavenet.errors import ConfigError, DataError
 from wavenet.model.conditions import LabelCondition
+from wavenet.model.frame_scales import FrameStatistics, measure_statistics
+from wavenet.model.model_config import ModelConfig
 from wavenet.training.dataset import Dataset
 from wavenet.training.recipe import RecipeConfig
 from wavenet.training.segmentation import TrainingClip
 
 MAX_DEFAULT_SECONDS = 60.0
+# Enough for a mean and a range. Clips of a corpus compute their frames again on each access.
+MEASURED_CLIPS = 200
 
 
 def resolve_config(recipe: RecipeConfig, dataset: Dataset) -> CheckpointConfig:
@@ -51,7 +57,19 @@ def resolve_config(recipe: RecipeConfig, dataset: Dataset) -> CheckpointConfig:
         codec=recipe.codec,
         model=type(recipe.model)(**model),
         default_seconds=round(min(median, MAX_DEFAULT_SECONDS), 3),
+        frame_statistics=measure_frames(dataset.train, recipe.model),
     )
+
+
+def measure_frames(
+    clips: Sequence[TrainingClip], model: ModelConfig
+) -> tuple[FrameStatistics, ...]:
+    """Compute the statistics of the frames of up to `MEASURED_CLIPS` clips, evenly distributed."""
+    if not model.locals:
+        return ()
+    step = -(-len(clips) // MEASURED_CLIPS)
+    frames = torch.cat([clip.frame_features for clip in clips[::step]])
+    return measure_statistics(model.locals, frames)
 
 
 def label_values(clips: Iterable[TrainingClip], name: str) -> tuple[str, ...]:
