@@ -1,6 +1,5 @@
 """`wavenet data`: report on recordings, or prepare them, before training."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wavenet.cli.options import print_message
+from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from wavenet.corpus.format import CorpusReport
@@ -63,10 +63,10 @@ def report(
             result = newest
             progress_bar.advance(1)
     if json_:
-        typer.echo(json.dumps({"folder": str(folder), **asdict(result)}))
+        print_json({"folder": str(folder), **asdict(result)})
     else:
         for line in format_report(result):
-            typer.echo(line)
+            print_line(line)
     if result.field_source is None and not is_corpus(folder):
         guess = guess_pattern([file.path.name for file in find_audio_files(folder)])
         if guess:
@@ -124,7 +124,10 @@ def prepare(
     if result.unreadable_count > len(result.unreadable):
         print_message(f"and more: {result.unreadable_count:,} in all, in {out / 'skipped.txt'}")
     print_message(format_summary(result))
-    typer.echo(json.dumps({"corpus": str(out), **result.model_dump()}) if json_ else str(out))
+    if json_:
+        print_json({"corpus": str(out), **result.model_dump()})
+    else:
+        print_line(out)
     if result.unreadable_count:
         raise typer.Exit(SOME_UNREADABLE)
 
