@@ -12,6 +12,7 @@ from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import (
     GenerationRequest,
     check_request,
+    clip_name,
     samples_from_seconds,
     with_defaults,
 )
@@ -125,3 +126,12 @@ def test_searches_and_step_views_apply_defaults_too(make):
     ]
     one, other = (generate_with_candidates(vocoder, request, 2).waveform for request in requests)
     assert torch.equal(one, other)
+
+
+def test_the_file_name_of_a_long_value_fits_every_file_system():
+    """Regression: the limit counted letters, and 80 letters of three bytes were too long."""
+    one, other = (clip_name("digits", {"title": "音" * n}, 7) for n in (80, 81))
+    assert len(f"{one}.wav".encode()) <= 255
+    assert one.startswith("digits_音音音") and one.endswith("_seed7")
+    assert one != other
+    assert clip_name("digits", {"digit": "7", "speaker": "a b"}, 1) == "digits_7_a-b_seed1"

@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from audio_utils.file_names import shorten_name
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import ConditionError
 from wavenet.generation.guard import DegenerationDetector, GuardConfig
@@ -27,6 +28,7 @@ from wavenet.sampling import SamplingConfig, rows_per_clip
 MAX_SECONDS = 600.0  # of one clip; longer clips are probably typing errors
 MAX_SEED = (1 << 63) - 1
 MIN_PROMPT_SECONDS = 0.01
+MAX_STEM_BYTES = 100  # of a file name, without seed and suffix
 SILENCE_PEAK = 1e-3  # a prompt with a lower peak is silent and cannot be continued
 
 
@@ -174,8 +176,8 @@ def samples_from_seconds(seconds: float, sample_rate: int) -> int:
 def clip_name(name: str, conditions: Mapping[str, ConditionValue], seed: int) -> str:
     """Return a file name without suffix: checkpoint_values_seed, valid on every system."""
     words = [str(value) for value in conditions.values() if not isinstance(value, Tensor)]
-    stem = "_".join([name, *words])[:100]
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in stem) + f"_seed{seed}"
+    stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in "_".join([name, *words]))
+    return shorten_name(stem, MAX_STEM_BYTES) + f"_seed{seed}"
 
 
 def example_request(model: ModelConfig) -> GenerationRequest:
