@@ -6,7 +6,6 @@ fit the config exactly. Called by everything that runs or trains a model.
 """
 
 import json
-import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from audio_utils.atomic_files import atomic_file
+from wavenet import checkpoint_folders
 from wavenet.codec import AnyCodec, Codec
 from wavenet.config import Name, StrictConfig, parse_config
 from wavenet.devices import device_errors
@@ -32,7 +32,7 @@ from wavenet.model.model_config import ModelConfig
 from wavenet.sampling import SamplingConfig
 
 WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
+CONFIG = checkpoint_folders.CONFIG
 CARD = "README.md"
 MAX_CONFIG_BYTES = 1 << 20
 MAX_HEADER_BYTES = 1 << 20
@@ -163,7 +163,7 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
             of range, or the weights do not fit the config.
         OutOfMemory, DeviceError: the weights do not fit the device, or it is lost.
     """
-    folder = resolve_checkpoint_path(folder)
+    folder = checkpoint_folders.resolve_checkpoint(folder)
     config = load_config(folder)
     try:
         model = build(config)
@@ -176,27 +176,26 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
         return Checkpoint(config, model.eval().to(device), folder)
 
 
-def resolve_checkpoint_path(folder: str | Path) -> Path:
-    """Return `folder` if it exists, otherwise the folder of this name in the project, if any."""
-    shipped = Path(__file__).parents[1] / folder
-    # not pathlib, which raises for a name that is too long or a folder without permission
-    return shipped if os.path.isdir(shipped) and not os.path.exists(folder) else Path(folder)
-
-
 def load_config(folder: str | Path) -> CheckpointConfig:
     """Read only the config of a checkpoint folder.
 
     Raises:
         CheckpointError: as `load`.
     """
-    path = resolve_checkpoint_path(folder) / CONFIG
+    path = checkpoint_folders.resolve_checkpoint(folder) / CONFIG
     try:
         found = path.parent.is_dir()
     except OSError as error:
         raise CheckpointError(f"{path.parent} cannot be read: {error.strerror}") from None
     if not found:
+        known = checkpoint_folders.describe_known(folder)
         raise CheckpointError(
-            f"{path.parent} is not a checkpoint; expected a folder with {CONFIG} and {WEIGHTS}"
+            f"{path.parent} is not a checkpoint; expected a folder with {CONFIG} and "
+            f"{WEIGHTS}{known}"
+        )
+    if checkpoint_folders.is_run(path.parent):
+        raise CheckpointError(
+            f"{path.parent} is the folder of a run; its checkpoint is {path.parent / 'checkpoint'}"
         )
     text = _read_bytes(path, MAX_CONFIG_BYTES)
     try:

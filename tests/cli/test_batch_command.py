@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -159,6 +160,29 @@ def test_missing_files_are_one_sentence(batch, tmp_path):
 def test_the_journal_cannot_be_the_manifest(batch, tmp_path):
     batch(make_rows(1))
     assert_refused(batch(tmp_path / "out" / "results.jsonl"), "copy it")
+
+
+def test_shipped_checkpoints_are_found_from_any_folder(run_command, tmp_path, monkeypatch):
+    """By default, by name, by path, and in the column of a row; also beside the manifest."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "models").mkdir()
+    shipped = Path(__file__).parents[2] / "checkpoints/digits"
+    (tmp_path / "models/own").symlink_to(shipped)
+    monkeypatch.chdir(tmp_path / "work")
+    rows = [
+        {"id": f"r{n}", "digit": "7", "speaker": "theo", "seconds": 0.01, "checkpoint": name}
+        for n, name in enumerate(["", "digits", "checkpoints/digits", "models/own"])
+    ]
+    manifest = write_manifest(tmp_path / "m.jsonl", rows)
+    for default in ((), ("--checkpoint", "digits"), ("--checkpoint", shipped)):
+        code, out, err = run_command("batch", manifest, "--json", "--dry-run", *default)
+        assert code == 0, err
+    code, out, err = run_command("batch", manifest, "--json")
+    assert (code, json.loads(out)["done"]) == (0, 4), err
+    unknown = write_manifest(tmp_path / "u.jsonl", [{**rows[0], "checkpoint": "digit"}])
+    code, _, err = run_command("batch", unknown)
+    assert code == 2
+    assert "did you mean digits?" in err
 
 
 def test_the_default_checkpoint_may_be_missing_if_every_row_names_one(run_command, tiny, tmp_path):

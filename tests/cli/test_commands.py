@@ -270,11 +270,20 @@ def test_a_model_is_trained_and_generates_from_the_command_line(run_command, tmp
     assert_refused(run_command(*more, "--from", "none"), "none", "checkpoint", code=1)
 
 
-def test_the_shipped_checkpoint_is_found_from_any_folder(run_command, tmp_path, monkeypatch):
+def test_the_shipped_checkpoints_are_found_from_any_folder(run_command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, _ = run_command("info")
-    assert code == 0
-    assert "digits" in out
+    common = ("--set", "digit=7", "--set", "speaker=theo", "--seconds", 0.01, "--out")
+    assert run_command("generate", *common, "a.wav")[0] == 0
+    soundfile.write("b.wav", sine(0.3).numpy(), RATE)
+    assert run_command("vocode", "b.wav", "--out", "c.wav")[0] == 0
+    for name in ("digits", "checkpoints/digits"):
+        assert run_command("info", name)[1] == run_command("info")[1] != ""
+        named = run_command("generate", "--checkpoint", name, *common, f"{len(name)}.wav")
+        assert named[0] == 0
+        assert Path(f"{len(name)}.wav").read_bytes() == Path("a.wav").read_bytes()
+        score = ("score", "a.wav", "--checkpoint", name, *common[:4])
+        assert run_command(*score)[1] == run_command("score", "a.wav", *common[:4])[1] != ""
+    assert_refused(run_command("info", "digit"), "one of digits", "did you mean digits?", code=1)
 
 
 def test_ui_refuses_a_port_that_is_in_use(run_command):

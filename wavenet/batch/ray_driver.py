@@ -27,6 +27,7 @@ import torch
 from wavenet.batch.batch_config import BatchSettings, ExecutionConfig
 from wavenet.batch.ray_worker import LOST, VERSIONS, RayWorker, WorkerRequirements
 from wavenet.batch.tasks import ClipTask
+from wavenet.checkpoint_folders import resolve_checkpoint
 from wavenet.engines.registry import GPU_NAMES
 from wavenet.errors import ConfigError, WaveNetError
 from wavenet.progress import Progress
@@ -87,7 +88,7 @@ def run_ray_workers(
         FolderError: the disk is full or not writable.
         WaveNetError: no worker can start, or the cluster is lost.
     """
-    checkpoint = os.path.abspath(settings.checkpoint)
+    checkpoint = os.path.abspath(resolve_checkpoint(settings.checkpoint, settings.base_folder))
     paths = [checkpoint] if os.path.exists(checkpoint) else []
     paths += [] if execution.remote_url else [str(journal.absolute())]
     base_folder = os.path.abspath(settings.base_folder)

@@ -26,6 +26,7 @@ from wavenet.batch.manifest_columns import (
 )
 from wavenet.batch.output_names import check_output_name, fill_template
 from wavenet.checkpoint import CONFIG, WEIGHTS, Checkpoint, load
+from wavenet.checkpoint_folders import resolve_checkpoint
 from wavenet.errors import ConditionError
 from wavenet.generation.generate import DEFAULT_GUARD
 from wavenet.generation.request import (
@@ -113,7 +114,8 @@ def make_task(row: ManifestRow, settings: BatchSettings) -> ClipTask:
         ConditionError, ConfigError, CheckpointError, AudioError: the clip cannot be generated.
     """
     values = read_settings(row.values)
-    folder = str(values.get("checkpoint") or settings.checkpoint)
+    named = str(values.get("checkpoint") or settings.checkpoint)
+    folder = str(resolve_checkpoint(named, settings.base_folder))
     checkpoint, _ = load_checkpoint(folder)
     seed = values.get("seed")
     seconds = values.get("seconds")
@@ -229,7 +231,7 @@ def load_checkpoint(folder: str) -> tuple[Checkpoint, str]:
         CheckpointError: it is missing or damaged.
     """
     checkpoint = load(Path(folder))
-    digests = [hash_file(Path(folder) / name) for name in (CONFIG, WEIGHTS)]
+    digests = [hash_file(checkpoint.folder / name) for name in (CONFIG, WEIGHTS)]
     return checkpoint, hashlib.sha256("".join(digests).encode()).hexdigest()
 
 

@@ -1,12 +1,12 @@
 """`wavenet analyse`: plots and basic facts of a recording."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from wavenet.cli.options import JsonOption, print_conversions
+from wavenet.terminal import print_json, print_line
 
 
 def analyse(
@@ -34,8 +34,8 @@ def analyse(
         "rms": float(waveform.square().mean().sqrt()),
     }
     if json_:
-        typer.echo(json.dumps({**facts, "plots": {n: str(path) for n, path in paths.items()}}))
+        print_json({**facts, "plots": {n: str(path) for n, path in paths.items()}})
         return
     for path in paths.values():
-        typer.echo(str(path))
+        print_line(path)
     print_message(", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in facts.items()))

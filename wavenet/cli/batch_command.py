@@ -1,6 +1,5 @@
 """`wavenet batch`: generate the clips of a manifest, or resume an interrupted batch."""
 
-import json
 import os
 import shutil
 import sys
@@ -26,6 +25,7 @@ from wavenet.cli.batch_progress import BatchProgressBar, set_event_on_interrupt
 from wavenet.cli.option_groups import expand_option_groups
 from wavenet.cli.options import print_message
 from wavenet.errors import ConditionError, DataError, FolderError
+from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from wavenet.batch.manifest_check import ManifestSummary
@@ -166,10 +166,10 @@ def _print_result(
             parts.append(f"{count:,} {text}")
     print_message(", ".join(parts))
     if not output.json_:
-        typer.echo(str(results))
+        print_line(results)
         return
     counts = {"elapsed_seconds": elapsed, "remaining": remaining, **vars(result)}
-    typer.echo(json.dumps({"results": str(results), **counts}))
+    print_json({"results": str(results), **counts})
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from wavenet.terminal import print_above_bar
+
 if TYPE_CHECKING:
     from wavenet.batch.clip_writer import Record
     from wavenet.batch.tasks import ClipTask
@@ -87,7 +89,7 @@ class BatchProgressBar:
 
     def message(self, text: str) -> None:
         """Print a message above the bar."""
-        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+        print_above_bar(self._console, text)
 
     def skip_clip(self, task: "ClipTask") -> None:
         """Count a clip that an earlier call finished."""

@@ -4,7 +4,6 @@ Input: options of the command line. Output: a table and one line of JSON on stdo
 `main`.
 """
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ import typer
 
 from wavenet.cli.options import print_message
 from wavenet.errors import ConfigError
+from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from wavenet.bench.configurations import BenchmarkModel
@@ -64,11 +64,11 @@ def bench(
     if (machine["load"] or 0) > BUSY_LOAD:
         print_message(f"load {machine['load']}: other programs are running and lower all figures")
     if not json_:
-        typer.echo(HEADER)
+        print_line(HEADER)
     ceilings, measurements = measure_all(
         models, cases, runs, print_ceilings, _do_nothing if json_ else print_measurement
     )
-    typer.echo(json.dumps(build_report(machine, runs, ceilings, measurements)))
+    print_json(build_report(machine, runs, ceilings, measurements))
 
 
 def load_models(names: list[str] | None, checkpoint: Path | None) -> "dict[str, BenchmarkModel]":
@@ -99,7 +99,7 @@ def print_measurement(measurement: "Measurement") -> None:
     ratio = "" if measurement.ratio_to_cached is None else f"{measurement.ratio_to_cached:.2f}"
     share = "" if measurement.share_of_ceiling is None else f"{measurement.share_of_ceiling:.0%}"
     latency = "" if measurement.core_latency is None else f"{measurement.core_latency * 1e9:.0f} ns"
-    typer.echo(
+    print_line(
         f"{measurement.configuration:10} {measurement.streams:7} {measurement.engine:9} "
         f"{measurement.precision:7} {measurement.threads:7} "
         f"{measurement.samples_per_second:10,.0f} {measurement.times_real_time:8.2f} "

@@ -5,7 +5,6 @@ requests and options. Output: audio files, and paths or JSON records on stdout. 
 `generate_command` and `vocode_command`.
 """
 
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import typer
 
 from wavenet.cli.options import print_message
 from wavenet.errors import ConfigError
+from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from wavenet.checkpoint import Checkpoint
@@ -80,7 +80,7 @@ def print_clip(
     for retry in clip.retries:
         print_message(f"{path}: {describe_retry(retry, rate)}")
     if not as_json:
-        typer.echo(str(path))
+        print_line(path)
         return
     prompt_samples = 0 if request.prompt is None or not with_prompt else request.prompt.numel()
     conditions = {
@@ -106,7 +106,7 @@ def print_clip(
             for retry in clip.retries
         ],
     }
-    typer.echo(json.dumps(record))
+    print_json(record)
 
 
 def describe_retry(retry: "Retry", rate: int) -> str:

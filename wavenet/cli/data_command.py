@@ -1,6 +1,5 @@
 """`wavenet data`: report on recordings, or prepare them, before training."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wavenet.cli.options import print_message
+from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from wavenet.corpus.format import CorpusReport
@@ -66,10 +66,10 @@ def report(
             result = newest
             progress_bar.advance(1)
     if json_:
-        typer.echo(json.dumps({"folder": str(folder), **asdict(result)}))
+        print_json({"folder": str(folder), **asdict(result)})
     else:
         for line in format_report(result):
-            typer.echo(line)
+            print_line(line)
     if result.suggested_pattern:
         where = "names of files and folders" if "/" in result.suggested_pattern else "file names"
         print_message(
@@ -133,7 +133,10 @@ def prepare(
         print_message(f"and more: {result.unreadable_count:,} in all, in {out / 'skipped.txt'}")
     print_left_out(result.left_out, result.readable)
     print_message(format_summary(result))
-    typer.echo(json.dumps({"corpus": str(out), **result.model_dump()}) if json_ else str(out))
+    if json_:
+        print_json({"corpus": str(out), **result.model_dump()})
+    else:
+        print_line(out)
     if result.unreadable_count:
         raise typer.Exit(SOME_UNREADABLE)
 

@@ -1,6 +1,5 @@
 """`wavenet evaluate digits`: accuracy, diversity and copies of clips generated from labels."""
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -33,6 +32,7 @@ from wavenet.cli.options import (
     create_folder,
 )
 from wavenet.errors import ConditionError, ConfigError
+from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,7 +125,7 @@ def digits(
     if clips and out is not None:
         write_clips(out / "clips", generated, loaded.config.audio.sample_rate)
     if json_:
-        typer.echo(json.dumps(report))
+        print_json(report)
         return
     print_table(report)
 
@@ -193,14 +193,14 @@ def write_clips(folder: "Path", generated: "GeneratedClips", sample_rate: int) -
 
 def print_table(report: dict[str, Any]) -> None:
     """Print the metrics of real and of generated clips, and the sampling variants, if any."""
-    typer.echo(ROW.format("metric", "real", "generated", "95 % interval").rstrip())
+    print_line(ROW.format("metric", "real", "generated", "95 % interval").rstrip())
     real, generated = report["accuracy"]["real"], report["accuracy"]["generated"]
     for classifier, labels in generated.items():
         for name, accuracy in labels.items():
             low, high = (format_percent(bound) for bound in accuracy["interval"])
             fractions = (real[classifier][name]["fraction"], accuracy["fraction"])
             title = f"{classifier}: {name} accuracy, %"
-            typer.echo(ROW.format(title, *map(format_percent, fractions), f"{low} - {high}"))
+            print_line(ROW.format(title, *map(format_percent, fractions), f"{low} - {high}"))
     nearest, diversity, frechet = report["nearest"], report["diversity"], report["frechet"]
     distances = nearest["real"], nearest["generated"]
     rows = [
@@ -211,10 +211,10 @@ def print_table(report: dict[str, Any]) -> None:
     ]
     for title, *numbers in rows:
         cells = ["-" if number is None else f"{number:.3f}" for number in numbers]
-        typer.echo(ROW.format(title, *cells, "").rstrip())
+        print_line(ROW.format(title, *cells, "").rstrip())
     note = f"of {report['clips']['generated']}; {nearest['copies_expected']:.1f} expected by chance"
-    typer.echo(ROW.format("copies", "-", nearest["copies"], note))
-    typer.echo(
+    print_line(ROW.format("copies", "-", nearest["copies"], note))
+    print_line(
         ROW.format("clips with guard retries", "-", report["clips_with_retries"], "").rstrip()
     )
     if "trade_off" in report:
@@ -224,10 +224,11 @@ def print_table(report: dict[str, Any]) -> None:
 def print_trade_off(rows: list[dict[str, Any]]) -> None:
     """Print the table of the sampling variants."""
     heads = ("setting", "value", "accuracy, %", "diversity, %", "Fréchet")
-    typer.echo("\n{:12} {:>6} {:>12} {:>13} {:>8}".format(*heads))
+    print_line()
+    print_line("{:12} {:>6} {:>12} {:>13} {:>8}".format(*heads))
     for row in rows:
         diversity = "-" if row["diversity"] is None else format_percent(row["diversity"])
-        typer.echo(
+        print_line(
             f"{row['setting']:12} {row['value']:>6g} {format_percent(row['accuracy']):>12} "
             f"{diversity:>13} {row['frechet']:>8.1f}"
         )

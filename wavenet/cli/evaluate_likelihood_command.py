@@ -1,6 +1,5 @@
 """`wavenet evaluate likelihood`: bits per sample by label, with intervals and baselines."""
 
-import json
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -26,6 +25,7 @@ from wavenet.cli.options import (
     PrecisionOption,
     create_folder,
 )
+from wavenet.terminal import print_json, print_line
 
 
 class Split(StrEnum):
@@ -92,7 +92,7 @@ def likelihood(
     report |= {"rows": rows, "recordings": [vars(recording) for recording in recordings]}
     write_report(out, report, {"likelihood": plot_bits(rows)})
     if json_:
-        typer.echo(json.dumps(report))
+        print_json(report)
         return
     print_table(rows)
 
@@ -103,7 +103,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 
     methods = list(rows[0]["bits_per_sample"])
     heads = [f"{method:>{max(9, len(method))}}" for method in methods]
-    typer.echo(f"{'label':20} {'clips':>5} {'samples':>9} {'95 % interval':>14} {' '.join(heads)}")
+    print_line(f"{'label':20} {'clips':>5} {'samples':>9} {'95 % interval':>14} {' '.join(heads)}")
     for row in rows:
         bounds = row["interval"]
         interval = "-" if bounds is None else f"{bounds[0]:.3f} - {bounds[1]:.3f}"
@@ -111,7 +111,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
             f"{row['bits_per_sample'][method]:{len(head)}.3f}"
             for method, head in zip(methods, heads, strict=True)
         ]
-        typer.echo(
+        print_line(
             f"{row_label(row)[:20]:20} {row['clips']:5} {row['samples']:9} {interval:>14} "
             f"{' '.join(values)}"
         )

@@ -1,6 +1,5 @@
 """`wavenet evaluate vocoder`: a vocoder in comparison with Griffin-Lim, by metrics of speech."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +21,7 @@ from wavenet.cli.options import (
     print_message,
 )
 from wavenet.errors import DataError
+from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,9 +101,9 @@ def vocoder(
     report |= {"groups": rows, "recordings": [vars(result) for result in results]}
     write_report(out, report, {})
     if json_:
-        typer.echo(json.dumps(report))
+        print_json(report)
         return
-    typer.echo(HEADER)
+    print_line(HEADER)
     for row in rows:
         print_row(row)
 
@@ -173,4 +173,4 @@ def print_row(row: dict[str, Any]) -> None:
             ("pitch", 6),
         )
     ]
-    typer.echo(f"{row['group'][:20]:20} {row['method']:12} {row['clips']:5} {' '.join(values)}")
+    print_line(f"{row['group'][:20]:20} {row['method']:12} {row['clips']:5} {' '.join(values)}")

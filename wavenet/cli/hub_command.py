@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from wavenet.cli.options import OverwriteOption, print_message
+from wavenet.terminal import print_line
 
 app = typer.Typer(
     help="Download checkpoints from the Hugging Face Hub, or publish them.", no_args_is_help=True
@@ -34,7 +35,7 @@ def pull(
 
     folder = out or Path(repository.rpartition("/")[2])
     pulled = hub.pull(repository, folder, revision, overwrite)
-    typer.echo(str(folder))
+    print_line(folder)
     licence = pulled.licence or "not stated; ask the authors before you use it"
     print_message(f"{repository} at {pulled.commit}; licence: {licence}")
 
@@ -50,4 +51,4 @@ def push(
     """Publish a checkpoint and print its address; its card must state a licence."""
     from wavenet.sharing import hub
 
-    typer.echo(hub.push(folder, repository, private))
+    print_line(hub.push(folder, repository, private))

@@ -11,6 +11,7 @@ import typer
 
 from wavenet.cli.options import OverwriteOption, create_folder, print_message
 from wavenet.errors import ConfigError
+from wavenet.terminal import print_line
 
 if TYPE_CHECKING:
     from wavenet.importing.imported_model import ImportedModel
@@ -59,7 +60,7 @@ def import_(
     upsampled = None if frames is None else upsample_frames(imported, read_array(frames))
     create_folder(out)
     save_checkpoint(imported, out, file)
-    typer.echo(str(out))
+    print_line(out)
     if upsampled is None or frames is None:
         return
     import numpy as np
@@ -70,7 +71,7 @@ def import_(
             np.save(temporary, upsampled.numpy())
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
-    typer.echo(str(path))
+    print_line(path)
     seconds = upsampled.shape[0] / imported.config.audio.sample_rate
     print_message(
         f"{seconds:.2f} s of frames; wavenet generate --checkpoint {out} --frames mel={path}"

@@ -3,13 +3,13 @@
 Input: a checkpoint folder. Output: facts on stdout, as lines or JSON. Called by `main`.
 """
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wavenet.cli.options import DEFAULT_CHECKPOINT, JsonOption
+from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from wavenet.model.model_config import ModelConfig
@@ -30,10 +30,10 @@ def info(
     """Print the sizes, conditions and receptive field of a checkpoint."""
     facts = describe_engines(checkpoint) if engines else checkpoint_facts(checkpoint)
     if json_:
-        typer.echo(json.dumps(facts))
+        print_json(facts)
         return
     for name, value in facts.items():
-        typer.echo(f"{name.replace('_', ' '):22} {_format_value(value)}")
+        print_line(f"{name.replace('_', ' '):22} {_format_value(value)}")
 
 
 def checkpoint_facts(checkpoint: Path) -> dict[str, Any]:

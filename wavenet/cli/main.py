@@ -5,8 +5,10 @@ Input: command-line arguments. Output: data on stdout, messages on stderr, and a
 that `wavenet --help` is fast. Called by the script `wavenet` and by `python -m wavenet`.
 """
 
+import errno
 import os
 import sys
+from typing import Any
 
 import typer
 
@@ -28,7 +30,11 @@ from wavenet.cli import (
 )
 from wavenet.errors import ConditionError, ConfigError, EngineUnavailable, WaveNetError
 from wavenet.interrupts import redeliver_sigint
+from wavenet.terminal import print_line, print_message, protect_streams
 from wavenet.user_paths import expand_home
+
+# Base class of the errors of typer on the command line; typer does not export it.
+_UsageError: type[Any] = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="wavenet",
@@ -54,7 +60,7 @@ app.add_typer(hub_command.app, name="hub")
 
 def _print_version(requested: bool) -> None:
     if requested:
-        typer.echo(wavenet.__version__)
+        print_line(wavenet.__version__)
         raise typer.Exit
 
 
@@ -73,8 +79,11 @@ def options(
 
 def main() -> None:
     """Run a command and exit the process with its exit code."""
+    _open_standard_streams()
+    protect_streams()
     sys.unraisablehook = redeliver_sigint
-    sys.exit(run())
+    code = run()
+    sys.exit(_flush_stdout() or code)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -89,25 +98,75 @@ def run(arguments: list[str] | None = None) -> int:
     if arguments is not None or os.name != "nt":
         arguments = expand_home_arguments(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(arguments)
+        code = app(arguments, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except _UsageError as error:
+        return _print_usage_error(error)
     except WaveNetError as error:
-        typer.echo(f"wavenet: {error}", err=True)
+        print_message(f"wavenet: {error}")
         is_usage = isinstance(error, ConditionError | ConfigError | EngineUnavailable)
         return 2 if is_usage else 1
     except KeyboardInterrupt:
-        typer.echo("wavenet: interrupted", err=True)
+        print_message("wavenet: interrupted")
         return 130
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except OSError as error:
+        print_message(f"wavenet: {_describe_os_error(error)}")
+        return 1
     except Exception as error:
         # Imported here because the audio package imports numpy and torch.
         from audio_utils.errors import AudioError
 
         if not isinstance(error, AudioError):
             raise
-        typer.echo(f"wavenet: {error}", err=True)
+        print_message(f"wavenet: {error}")
         return 1
-    return 0
+
+
+def _print_usage_error(error: Any) -> int:
+    """Print an error of typer as one sentence; a group without a command prints its help itself."""
+    if type(error).__name__ != "NoArgsIsHelpError":
+        text = error.format_message().rstrip(".")
+        command = error.ctx.command_path if error.ctx else "wavenet"
+        print_message(f"wavenet: {text[:1].lower()}{text[1:]}; see `{command} --help`")
+    return int(error.exit_code)
+
+
+def _describe_os_error(error: OSError) -> str:
+    """Return one sentence for a failed file operation that no command expected."""
+    from audio_utils.atomic_files import os_error_reason
+
+    name = error.filename if error.filename is not None else "a file"
+    if isinstance(name, bytes):
+        name = os.fsdecode(name)
+    return f"{name} cannot be used: {os_error_reason(error)}"
+
+
+def _open_standard_streams() -> None:
+    """Open closed standard streams on the null device.
+
+    Otherwise the first file that a command opens would receive what libraries print.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+
+
+def _flush_stdout() -> int:
+    """Write what stdout still holds; return the exit code 1 if that fails, otherwise 0."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return 0
+    except OSError as error:
+        if error.errno != errno.EPIPE:
+            print_message(f"wavenet: stdout cannot be written: {error.strerror}")
+        # Python writes again at its end; what is left goes to the null device.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
 
 
 def expand_home_arguments(arguments: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wavenet import terminal
 from wavenet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def parse_assignments(
 
 def print_message(text: str) -> None:
     """Print a message for the user on stderr."""
-    typer.echo(text, err=True)
+    terminal.print_message(text)
 
 
 def print_left_out(

@@ -4,7 +4,6 @@ Input: audio files and condition values. Output: one line per file, and a total,
 by `main`.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +23,7 @@ from wavenet.cli.options import (
     print_message,
 )
 from wavenet.errors import DataError
+from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from wavenet.audio_metadata import AudioFile
@@ -151,4 +151,7 @@ def rename_label_fields(entries: "list[AudioFile]", loaded: "Checkpoint") -> "li
 def print_score(as_json: bool, name: str, bits: float, samples: int) -> None:
     """Print the score of one file, or of all."""
     record = {"file": name, "bits_per_sample": bits, "samples": samples}
-    typer.echo(json.dumps(record) if as_json else f"{bits:.4f} bits/sample\t{samples}\t{name}")
+    if as_json:
+        print_json(record)
+    else:
+        print_line(f"{bits:.4f} bits/sample", samples, name)

@@ -11,6 +11,7 @@ import typer
 
 from wavenet.cli.options import DeviceOption, print_left_out, print_message
 from wavenet.errors import ConfigError
+from wavenet.terminal import print_line
 
 if TYPE_CHECKING:
     from wavenet.checkpoint import Checkpoint
@@ -160,7 +161,7 @@ def run(
         report(f"stopped after step {state.step}; continue with the same command and --resume")
         raise typer.Exit(130)
     if ranks.is_main:
-        typer.echo(str(folder / "checkpoint"))
+        print_line(folder / "checkpoint")
 
 
 def apply_options(

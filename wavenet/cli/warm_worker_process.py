@@ -14,10 +14,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
-import typer
-
 from wavenet.cli.main import run
 from wavenet.errors import ConfigError, WaveNetError
+from wavenet.terminal import print_message
 
 
 def main() -> None:
@@ -25,7 +24,7 @@ def main() -> None:
     try:
         code = load_training_code() or run_next_command(sys.stdin.buffer)
     except WaveNetError as error:
-        typer.echo(f"wavenet: {error}", err=True)
+        print_message(f"wavenet: {error}")
         code = 2
     except KeyboardInterrupt:
         # The run was paused before the command was read.

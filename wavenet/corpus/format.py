@@ -14,7 +14,6 @@ and by reports on a corpus.
 """
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -276,12 +275,3 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
             np.save(file, array, allow_pickle=False)
     except OSError as error:
         raise FolderError(f"{path} cannot be written: {os_error_reason(error)}") from None
-
-
-def to_printable_line(text: str) -> str:
-    """Return text as one line of valid UTF-8: each control character becomes "?".
-
-    Invalid Unicode becomes a backslash escape.
-    """
-    encodable = text.encode("utf-8", "backslashreplace").decode()
-    return re.sub(r"[\x00-\x1f\x7f\u2028\u2029]", "?", encodable)

@@ -39,12 +39,12 @@ from wavenet.corpus.format import (
     array_path,
     read_shard_summary,
     summary_path,
-    to_printable_line,
     write_array,
     write_text,
 )
 from wavenet.errors import DataError, FolderError
 from wavenet.left_out_files import LeftOutCollector, LeftOutFiles, merge_groups
+from wavenet.terminal import escape_controls
 
 MAX_LISTED = 20  # names and messages in the report
 _PARTIAL_FILE = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{12}\.(pcm|json|npy|txt)")
@@ -91,7 +91,7 @@ class _CorpusTotals:
         self.shards.append(summary.shard)
         self.rates.update(summary.rates)
         self.channels.update(summary.channels)
-        names = [to_printable_line(block.paths[n]) for n in summary.clipped]
+        names = [escape_controls(block.paths[n]) for n in summary.clipped]
         self.clipped = [*self.clipped, *names][:MAX_LISTED]
         self.clipped_count += summary.clipped_count
         self.silent_seconds += summary.silent
@@ -127,7 +127,7 @@ class _CorpusTotals:
             unreadable=tuple(self.unreadable),
             unreadable_count=self.unreadable_count,
             left_out=tuple(
-                replace(group, names=tuple(map(to_printable_line, group.names))) for group in groups
+                replace(group, names=tuple(map(escape_controls, group.names))) for group in groups
             ),
         )
 
@@ -166,7 +166,7 @@ def write_index(
         files=len(listing.paths),
         recordings=len(records),
         samples=int(records["samples"].sum()),
-        fields=tuple(map(to_printable_line, listing.columns)),
+        fields=tuple(map(escape_controls, listing.columns)),
         shards=tuple(totals.shards),
     )
     write_text(folder / HEADER_FILE, header.model_dump_json(indent=2) + "\n")
@@ -200,7 +200,7 @@ def _collect_totals(
 ) -> _CorpusTotals:
     """Read all summaries; write all messages to their own file, because there may be many."""
     totals = _CorpusTotals()
-    folder_errors = [to_printable_line(message) for message in listing.folder_errors]
+    folder_errors = [escape_controls(message) for message in listing.folder_errors]
     totals.add_unreadable(folder_errors)
     try:
         # the corpus is incomplete until the header is written again

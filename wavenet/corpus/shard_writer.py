@@ -27,11 +27,11 @@ from wavenet.corpus.format import (
     ShardSummary,
     read_shard_summary,
     summary_path,
-    to_printable_line,
     write_text,
 )
 from wavenet.errors import FolderError
 from wavenet.left_out_files import UNREADABLE, unreadable_reason
+from wavenet.terminal import escape_controls
 
 MAX_LISTED = 20  # clipped files in a summary
 SILENCE_BLOCK_SECONDS = 0.010
@@ -53,7 +53,7 @@ class _BlockStatistics:
     def add_skipped(self, message: str, reason: str) -> None:
         """Add a file that cannot be read."""
         self.lengths.append(0)
-        self.skipped.append(to_printable_line(message))
+        self.skipped.append(escape_controls(message))
         self.reasons.append(reason)
 
     def add_recording(self, recording: DecodedAudio) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audio_utils.atomic_files import os_error_reason
-from wavenet.checkpoint import CARD, load, resolve_checkpoint_path
+from wavenet.checkpoint import CARD, load
+from wavenet.checkpoint_folders import resolve_checkpoint
 from wavenet.errors import CheckpointError, ConfigError, HubError
 from wavenet.sharing.card_reader import get_licence, read_card
 from wavenet.sharing.install import MAX_BYTES, REQUIRED, check_target, staging_folder
@@ -99,7 +100,7 @@ def push(folder: Path, repository: str, private: bool = False) -> str:
         HubError: no user is logged in, or the Hub cannot be reached or refuses.
     """
     _check_name(repository)
-    folder = resolve_checkpoint_path(folder)
+    folder = resolve_checkpoint(folder)
     load(folder)
     if get_licence(read_card(folder)) is None:
         raise CheckpointError(

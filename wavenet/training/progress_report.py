@@ -20,6 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from wavenet.terminal import print_above_bar
+
 TENSORBOARD_SCALARS = (
     *("loss_bits", "bits_per_sample", "gradient"),
     *("learning_rate", "samples_per_second"),
@@ -63,7 +65,7 @@ def show_progress(steps: int, folder: Path) -> Iterator[Callable[[dict[str, Any]
                     f"{record['samples_per_second']:,.0f} samples/s"
                 )
                 progress.update(task, bits=f"{record['bits_per_sample']:.3f}")
-                console.print(line, highlight=False, soft_wrap=True)
+                print_above_bar(console, line)
             if writer is not None:
                 for name in TENSORBOARD_SCALARS:
                     if name in record:

@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from wavenet.checkpoint_folders import default_root
 from wavenet.errors import ConfigError
 from wavenet.ui import (
     analyse_tab,
@@ -41,7 +42,7 @@ def build_studio(checkpoints: Path | None = None) -> gr.Blocks:
     Args:
         checkpoints: folder of checkpoint folders; default: the folder of the project.
     """
-    root = checkpoints or default_checkpoints()
+    root = checkpoints or default_root()
     block_remote_downloads()
     with gr.Blocks(
         title="WaveNet Studio", analytics_enabled=False, delete_cache=(300, 1800)
@@ -63,12 +64,6 @@ def build_studio(checkpoints: Path | None = None) -> gr.Blocks:
         register_api(root)
     studio.queue(max_size=16, default_concurrency_limit=1, api_open=False)
     return studio
-
-
-def default_checkpoints() -> Path:
-    """Return the folder `checkpoints` of the working folder if it exists, or of the project."""
-    here = Path.cwd() / "checkpoints"
-    return here if here.is_dir() else _HERE.parents[1] / "checkpoints"
 
 
 def launch_options(port: int = 7860, with_mcp: bool = False) -> dict[str, Any]:

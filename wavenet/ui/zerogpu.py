@@ -9,7 +9,6 @@ has a GPU: it keeps models on the CPU, and generates on the CPU if no GPU is ava
 import contextlib
 import inspect
 import os
-import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +22,7 @@ from audio_utils.errors import AudioError
 from wavenet.engines.registry import GPU_NAMES, device_for
 from wavenet.errors import WaveNetError
 from wavenet.generation.generate import warm_up
+from wavenet.terminal import print_message
 from wavenet.ui import generate_tab
 from wavenet.ui.checkpoint_library import load_checkpoint, move_to_device
 from wavenet.ui.event_handling import StopRequests
@@ -77,7 +77,7 @@ def with_local_fallback(run_on_gpu: Run) -> Run:
         ) as error:  # `spaces` has its own errors: the quota is used up, the worker died
             if has_begun or engine in GPU_NAMES:
                 raise
-            print(f"no GPU is available, using the CPU: {error}", file=sys.stderr)
+            print_message(f"no GPU is available, using the CPU: {error}")
         yield from run_locally(root, stop_requests, job_number, *controls)
 
     return run_generation
@@ -103,9 +103,9 @@ def working_engine(root: Path, name: str | None) -> str:
             warm_up(move_to_device(load_checkpoint(root, name), device_for(engine)), engine)
             return engine
         except WaveNetError as error:
-            print(f"the engine {engine} is not used: {error}", file=sys.stderr)
+            print_message(f"the engine {engine} is not used: {error}")
         except Exception as error:  # compilers and drivers have their own errors
-            print(f"the engine {engine} failed: {error!r}", file=sys.stderr)
+            print_message(f"the engine {engine} failed: {error!r}")
     return "cpu"
 
 

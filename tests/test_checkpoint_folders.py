@@ -1,0 +1,98 @@
+"""Checkpoints by path and by name, from any folder."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from wavenet import checkpoint
+from wavenet.checkpoint_folders import default_root, resolve_checkpoint
+from wavenet.errors import CheckpointError
+
+SHIPPED = Path(__file__).parents[1] / "checkpoints"
+
+
+def make_folder(path, config=True):
+    path.mkdir(parents=True)
+    if config:
+        (path / "config.json").write_text("{}")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Work in an empty folder."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+
+@pytest.mark.parametrize("name", ["checkpoints/digits", "digits", "digits/", SHIPPED / "digits"])
+def test_a_shipped_checkpoint_is_found_from_any_folder(name):
+    assert resolve_checkpoint(name) == SHIPPED / "digits"
+
+
+def test_own_folders_come_before_the_shipped_ones():
+    make_folder(Path("checkpoints/digits"))
+    assert resolve_checkpoint("digits") == Path("checkpoints/digits")
+    make_folder(Path("digits"))
+    assert resolve_checkpoint("digits") == Path("digits")
+    assert resolve_checkpoint("strings") == SHIPPED / "strings"
+
+
+def test_a_folder_of_recordings_does_not_hide_a_checkpoint_of_its_name():
+    make_folder(Path("digits"), config=False)
+    assert resolve_checkpoint("digits") == SHIPPED / "digits"
+    # a path means exactly that folder, also if it is damaged
+    make_folder(Path("checkpoints/digits"), config=False)
+    assert resolve_checkpoint("checkpoints/digits") == Path("checkpoints/digits")
+
+
+def test_a_path_may_be_relative_to_a_base_folder_and_to_the_home_folder(tmp_path, monkeypatch):
+    make_folder(tmp_path / "models/a")
+    assert resolve_checkpoint("models/a", tmp_path) == tmp_path / "models/a"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert resolve_checkpoint("~/models/a") == tmp_path / "models/a"
+
+
+UNKNOWN = ["none", "a/none", "x" * 5000, "\udcff", "a\0b", "~no one/x", ".."]
+
+
+@pytest.mark.parametrize("name", UNKNOWN, ids=[*"abcdefg"])
+def test_an_unknown_checkpoint_is_the_given_path(name):
+    assert resolve_checkpoint(name) == Path(name)
+    with pytest.raises(CheckpointError):
+        checkpoint.load(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("digit", "one of digits, strings, vocoder; did you mean digits?"),
+        ("checkpoints/Vocodr", "did you mean vocoder?"),
+        ("quite/other", "one of digits, strings, vocoder"),
+    ],
+)
+def test_the_error_names_the_known_checkpoints(name, words):
+    with pytest.raises(CheckpointError) as error:
+        checkpoint.load(name)
+    assert str(error.value).endswith(words)
+
+
+def test_the_error_names_the_checkpoint_inside_a_run():
+    make_folder(Path("runs/a/checkpoint"))
+    with pytest.raises(CheckpointError, match=r"its checkpoint is runs/a/checkpoint$"):
+        checkpoint.load("runs/a")
+
+
+def test_the_studio_uses_the_same_folders(tmp_path):
+    assert default_root() == SHIPPED
+    (tmp_path / "work/checkpoints").mkdir()
+    assert default_root() == tmp_path / "work/checkpoints"
+
+
+def test_the_shipped_checkpoints_are_found_from_a_deleted_folder(tmp_path):
+    (tmp_path / "gone").mkdir()
+    os.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert resolve_checkpoint("digits") == SHIPPED / "digits"
+    assert default_root() == SHIPPED

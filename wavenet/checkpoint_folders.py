@@ -1,0 +1,65 @@
+"""Find checkpoint folders by path or by name; all commands and the studio look here.
+
+Input: what a person wrote, such as `runs/a/checkpoint`, `checkpoints/digits` or `digits`. Output: a
+folder, or the known names for an error. Called by `checkpoint.load`, which all commands use, and by
+code that needs the folder before it is loaded. No large package is imported here.
+"""
+
+import os
+from pathlib import Path
+
+from wavenet.close_names import find_close_name
+
+CONFIG = "config.json"
+_PROJECT = Path(__file__).parents[1]
+_FOLDER = "checkpoints"  # of the working folder, and of the project
+
+
+def resolve_checkpoint(name: str | Path, base_folder: str | Path = "") -> Path:
+    """Return the folder of a checkpoint.
+
+    A path is relative to the working folder, then to `base_folder`, then to the project. A name
+    without a folder is also looked up in the folders `checkpoints` of the working folder and of the
+    project.
+
+    Args:
+        name: a path or a name; `~` is the home folder.
+        base_folder: such as the folder of a manifest.
+    Returns:
+        The first folder that exists; without one, the given path.
+    """
+    given = Path(os.path.expanduser(name))
+    places = [given, base_folder / given, _PROJECT / given]
+    if len(given.parts) == 1:
+        places += [folder / given for folder in _roots()]
+        # A folder of recordings may have the name of a checkpoint.
+        return next(filter(_is_checkpoint, places), given)
+    # not pathlib, which raises for a name that is too long or a folder without permission
+    return next(filter(os.path.isdir, places), given)
+
+
+def default_root() -> Path:
+    """Return the folder of checkpoints of the studio: of the working folder, or of the project."""
+    return next(filter(os.path.isdir, _roots()), _roots()[-1]).absolute()
+
+
+def describe_known(name: str | Path) -> str:
+    """Return the end of an error message on a missing checkpoint: the known names, the closest."""
+    known = sorted({path.parent.name for root in _roots() for path in root.glob(f"*/{CONFIG}")})
+    if not known:
+        return ""
+    close = find_close_name(Path(name).name, known)
+    return f", or one of {', '.join(known)}" + (f"; did you mean {close}?" if close else "")
+
+
+def is_run(folder: Path) -> bool:
+    """Return whether a folder is no checkpoint, but that of a training, which contains one."""
+    return not _is_checkpoint(folder) and _is_checkpoint(folder / "checkpoint")
+
+
+def _roots() -> tuple[Path, Path]:
+    return Path(_FOLDER), _PROJECT / _FOLDER
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    return os.path.isfile(folder / CONFIG)

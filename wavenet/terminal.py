@@ -1,0 +1,90 @@
+"""Print lines to stdout and stderr; every print of the package goes through this module.
+
+A label, a file name or a message can come from a file of somebody else. Printed as it is, a control
+character in it could steer the terminal, and a line end could forge a line. Input: text, or a
+document. Output: one line, in which such characters are escapes: ESC is printed as \\x1b. Called by
+the command line and by the parts of the package that print.
+"""
+
+import json
+import logging
+import sys
+import traceback
+import unicodedata
+import warnings
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+# Control, format, surrogate, line separator and paragraph separator: none of them is visible, and
+# some of them (ESC, line ends, bidirectional overrides) change how the rest is shown.
+_ESCAPED_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+# The joiners are format characters too, but several scripts need them to spell words.
+_JOINERS = "\u200c\u200d"
+
+
+def escape_controls(text: str) -> str:
+    """Return a text in one line, with control characters and lone surrogates as escapes."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        c.encode("unicode_escape").decode()
+        if unicodedata.category(c) in _ESCAPED_CATEGORIES and c not in _JOINERS
+        else c
+        for c in text
+    )
+
+
+def print_line(*cells: object) -> None:
+    """Print one line of data on stdout; several cells are separated by tabs."""
+    print("\t".join(escape_controls(str(cell)) for cell in cells), flush=True)
+
+
+def print_json(document: Any) -> None:
+    """Print a document as one line of JSON on stdout, in ASCII.
+
+    A byte of a file name that is not UTF-8 is a lone surrogate, as Python reads it: "\\udcff".
+    """
+    print(json.dumps(document), flush=True)
+
+
+def print_message(text: object) -> None:
+    """Print a message for the user, one line, on stderr; do nothing if stderr cannot be written."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(escape_controls(str(text)), file=sys.stderr, flush=True)
+
+
+def print_above_bar(console: Any, text: str) -> None:
+    """Print a message, one line, above the progress bar of a rich console."""
+    console.print(escape_controls(text), highlight=False, soft_wrap=True, markup=False)
+
+
+def protect_streams() -> None:
+    """Let stdout print any text, and escape warnings, log messages and tracebacks as well."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            # Otherwise a letter that the locale cannot express ends the command.
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    warnings.formatwarning = _format_warning
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_EscapingFormatter())
+    sys.excepthook = _print_traceback
+
+
+class _EscapingFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return escape_controls(super().format(record))
+
+
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: Any = None
+) -> str:
+    return escape_controls(f"{filename}:{lineno}: {category.__name__}: {message}") + "\n"
+
+
+def _print_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    for line in "".join(traceback.format_exception(kind, error, trace)).splitlines():
+        print_message(line)
