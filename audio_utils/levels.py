@@ -257,15 +257,16 @@ class LevelSummary:
             self.cancelled_count + other.cancelled_count,
         )
 
-    def sentences(self, advise: bool = True) -> list[str]:
+    def sentences(self, advise: bool = True, normalize_option: str = "--normalize") -> list[str]:
         """Return what a user must know, in at most three sentences.
 
         Args:
             advise: also name the options of the commands that change it.
+            normalize_option: the name of the option that scales recordings.
         """
         sentences, excess = [], decibels(self.peak)
         if self.over_count:
-            advice = "; --normalize scales such recordings instead" if advise else ""
+            advice = f"; {normalize_option} scales such recordings instead" if advise else ""
             sentences.append(
                 f"{_count_files(self.over_count)} samples beyond full scale, the largest by "
                 f"{excess:.1f} dB; they are limited ({_list_names(self.over, self.over_count)})"
