@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from audio_utils.levels import Channel
 from wavenet.batch.clip_storage import ClipStorage, LocalStorage, open_remote_storage
 from wavenet.batch.manifest import WHOLE_MANIFEST, ManifestShard
 
@@ -30,6 +31,9 @@ class BatchSettings:
         target_lufs: loudness for "lufs".
         ignore_unknown_columns: accept unknown columns whose names are close to known ones.
         precision, guard, frames_scale: as in `wavenet generate`.
+        precision, guard: as in `wavenet generate`.
+        channel, normalize_inputs: how prompts and recordings of conditions are read, as `channel`
+            and `normalize` in `audio_utils.io.read`.
     """
 
     checkpoint: str
@@ -46,6 +50,8 @@ class BatchSettings:
     guard: bool = True
     ignore_unknown_columns: bool = False
     frames_scale: str | None = None
+    channel: Channel = "mix"
+    normalize_inputs: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audio_utils.errors import AudioError
+from audio_utils.levels import LevelSummary
 from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
 from wavenet.batch.manifest import InvalidRow, ManifestRow, read_rows
 from wavenet.batch.manifest_columns import has_column
@@ -37,6 +38,7 @@ class ManifestSummary:
         unlabelled_count: number of valid rows that set none of the labels of their model, although
             they have unknown columns.
         labels: the names of these labels.
+        input_levels: of the recordings that the valid rows read, once per row.
     """
 
     rows: int = 0
@@ -47,6 +49,7 @@ class ManifestSummary:
     unknown_columns: Counter[str] = field(default_factory=Counter)
     unlabelled_count: int = 0
     labels: list[str] = field(default_factory=list)
+    input_levels: LevelSummary = field(default_factory=LevelSummary)
 
     def add(self, item: ClipTask | InvalidRow) -> None:
         """Count a row."""
@@ -55,6 +58,7 @@ class ManifestSummary:
             self.valid_count += 1
             self.seconds += item.seconds
             self._add_columns(item)
+            self.input_levels = self.input_levels.merged(item.input_levels)
             return
         self.invalid_count += 1
         if len(self.invalid_rows) < MAX_LISTED:

@@ -15,6 +15,9 @@ import typer
 from wavenet.cli.clip_generation import GuardOption
 from wavenet.cli.options import (
     DEFAULT_CHECKPOINT,
+    NORMALIZE_HELP,
+    ChannelChoice,
+    ChannelOption,
     CheckpointOption,
     DeviceOption,
     EngineOption,
@@ -60,6 +63,10 @@ class ClipOptions:
     frames_scale: FramesScaleOption = None
     precision: PrecisionOption = "fp32"
     guard: GuardOption = True
+    channel: ChannelOption = ChannelChoice.MIX
+    normalize_inputs: Annotated[bool, typer.Option("--normalize-inputs", help=NORMALIZE_HELP)] = (
+        False
+    )
 
     def sampling(self) -> dict[str, Any]:
         """Return the sampling settings that the user set, by name."""
@@ -217,6 +224,8 @@ def make_settings(
         guard=clips.guard,
         ignore_unknown_columns=rows.ignore_unknown_columns,
         frames_scale=clips.frames_scale,
+        channel=clips.channel.value,
+        normalize_inputs=clips.normalize_inputs,
     )
 
 

@@ -20,6 +20,8 @@ from wavenet.cli.clip_generation import (
 )
 from wavenet.cli.options import (
     DEFAULT_CHECKPOINT,
+    ChannelChoice,
+    ChannelOption,
     CheckpointOption,
     DeviceOption,
     EngineOption,
@@ -27,6 +29,7 @@ from wavenet.cli.options import (
     GreedyOption,
     GuidanceOption,
     JsonLinesOption,
+    NormalizeOption,
     OverwriteOption,
     PrecisionOption,
     SeedOption,
@@ -85,6 +88,8 @@ def generate(
             help="Whether the file begins with the prompt.",
         ),
     ] = True,
+    channel: ChannelOption = ChannelChoice.MIX,
+    normalize: NormalizeOption = False,
     engine_name: EngineOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
@@ -121,7 +126,7 @@ def generate(
     sampling = resolve_sampling(loaded.config.sampling, guidance=guidance, **values)
     chosen = resolve_condition_values(loaded.config.model, conditions)
     rate = loaded.config.audio.sample_rate
-    prompt_waveform = read_prompt(prompt, rate)
+    prompt_waveform = read_prompt(prompt, rate, channel, normalize)
     frame_features = read_frames(loaded, arrays, frames_scale)
     if seconds is None and frame_features is not None:
         before = 0 if prompt_waveform is None else prompt_waveform.numel()
@@ -184,14 +189,16 @@ def write_clips(
     )
 
 
-def read_prompt(path: Path | None, rate: int) -> "Tensor | None":
+def read_prompt(
+    path: Path | None, rate: int, channel: ChannelChoice, normalize: bool
+) -> "Tensor | None":
     """Read the audio to continue, at the sample rate of the model."""
     if path is None:
         return None
     from audio_utils import io
 
-    recording = io.read(path, rate)
-    print_conversions(path, recording)
+    recording = io.read(path, rate, channel=channel.value, normalize=normalize)
+    print_conversions(path, recording, channel)
     return recording.waveform
 
 

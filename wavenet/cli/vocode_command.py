@@ -20,6 +20,8 @@ from wavenet.cli.clip_generation import (
 )
 from wavenet.cli.options import (
     CandidatesOption,
+    ChannelChoice,
+    ChannelOption,
     DeviceOption,
     EngineOption,
     FramesScaleOption,
@@ -27,6 +29,7 @@ from wavenet.cli.options import (
     GuidanceOption,
     JsonOption,
     MelMatchingOption,
+    NormalizeOption,
     OverwriteOption,
     PrecisionOption,
     SeedOption,
@@ -65,6 +68,8 @@ def vocode(
     guidance: GuidanceOption = None,
     candidates: CandidatesOption = 1,
     mel_matching_iterations: MelMatchingOption = None,
+    channel: ChannelOption = ChannelChoice.MIX,
+    normalize: NormalizeOption = False,
     engine_name: EngineOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
@@ -94,7 +99,7 @@ def vocode(
     loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
     sampling = resolve_sampling(loaded.config.sampling, guidance=guidance, **values)
     chosen = resolve_condition_values(loaded.config.model, conditions)
-    frame_features, samples = read_source(loaded, source, frames_scale)
+    frame_features, samples = read_source(loaded, source, frames_scale, channel, normalize)
     request = GenerationRequest(samples, chosen, seed, frame_features=frame_features)
     engine = make_engine(engine_name, loaded.model, precision, threads)
     if candidates == 1:
@@ -140,7 +145,11 @@ def apply_mel_matching(
 
 
 def read_source(
-    loaded: "Checkpoint", source: Path, frames_scale: str | None = None
+    loaded: "Checkpoint",
+    source: Path,
+    frames_scale: str | None = None,
+    channel: ChannelChoice = ChannelChoice.MIX,
+    normalize: bool = False,
 ) -> "tuple[Tensor, int]":
     """Read a recording or an array of frames.
 
@@ -165,8 +174,8 @@ def read_source(
     if source.suffix.lower() != ".npy":
         if frames_scale is not None:
             raise ConditionError(f"--frames-scale is for frames (.npy); {source} is a recording")
-        recording = io.read(source, rate)
-        print_conversions(source, recording)
+        recording = io.read(source, rate, channel=channel.value, normalize=normalize)
+        print_conversions(source, recording, channel)
         return compute_frame_features(config, rate, recording.waveform), recording.waveform.numel()
     if len(config.locals) > 1:
         names = ", ".join(condition.name for condition in config.locals)

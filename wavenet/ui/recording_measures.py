@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from audio_utils import analysis, io
+from audio_utils.levels import BLOCK_SECONDS
 from audio_utils.metrics import snr
 from wavenet.checkpoint import Checkpoint
 from wavenet.codec import MuLawCodec
@@ -167,7 +168,7 @@ def surprise_numbers(recording: MeasuredRecording, score: Score) -> dict[str, An
     Returns:
         mean_surprise: bits, one number per interval; interval_seconds.
     """
-    size = round(analysis.BLOCK_SECONDS * recording.sample_rate)
+    size = round(BLOCK_SECONDS * recording.sample_rate)
     means = analysis.group_means(score.surprise, size)
     return {
         "mean_surprise": [round(value, 4) for value in means.tolist()],
