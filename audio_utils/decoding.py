@@ -19,8 +19,8 @@ import soxr
 from numpy.typing import NDArray
 
 from audio_utils.atomic_files import os_error_reason
-from audio_utils.containers import find_container_error
 from audio_utils.errors import AudioError
+from audio_utils.verified_file import VerifiedFile, open_verified
 
 MIN_RATE, MAX_RATE = 4_000, 192_000
 MAX_CHANNELS = 8
@@ -55,9 +55,6 @@ def decode_file(
     if sample_rate is not None:
         check_sample_rate(sample_rate, "the requested sample rate")
     with _open_regular_file(Path(path)) as handle:
-        container_error = find_container_error(handle, os.fstat(handle.fileno()).st_size)
-        if container_error:
-            raise AudioError(f"{path} {container_error}.")
         samples, original_rate, channels = _decode(path, handle, sample_rate, max_samples)
     target_rate = sample_rate or original_rate
     if target_rate != original_rate:
@@ -95,9 +92,8 @@ def _decode(
     path: str | Path, handle: BinaryIO, target_rate: int | None, max_samples: int
 ) -> tuple[NDArray[np.float32], int, int]:
     """Return mono samples, sample rate and channels; check the limits before decoding."""
-    os.lseek(handle.fileno(), 0, os.SEEK_SET)
     try:
-        with soundfile.SoundFile(handle.fileno(), closefd=False) as file:
+        with open_verified(path, handle) as file:
             _check_header(path, file, target_rate, max_samples)
             samples = _read_mono(path, file)
             return samples, file.samplerate, file.channels
@@ -118,7 +114,7 @@ def libsndfile_message(error: soundfile.LibsndfileError) -> str:
 
 
 def _check_header(
-    path: str | Path, file: soundfile.SoundFile, target_rate: int | None, max_samples: int
+    path: str | Path, file: VerifiedFile, target_rate: int | None, max_samples: int
 ) -> None:
     rate, channels, frames = file.samplerate, file.channels, file.frames
     check_sample_rate(rate, f"{path}: the sample rate")
@@ -134,11 +130,11 @@ def _check_header(
         )
 
 
-def _read_mono(path: str | Path, file: soundfile.SoundFile) -> NDArray[np.float32]:
+def _read_mono(path: str | Path, file: VerifiedFile) -> NDArray[np.float32]:
     """Decode block by block: memory depends on the real length, not on the count in the header."""
     blocks, invalid, first_invalid, found, peak = [], 0, 0, 0, 0.0
     while found <= file.frames:
-        block = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
+        block = file.read(BLOCK_FRAMES)
         if not len(block):
             break
         is_invalid = ~np.isfinite(block).all(axis=1)
