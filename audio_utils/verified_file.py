@@ -49,7 +49,7 @@ class VerifiedFile:
     Attributes:
         samplerate, channels: as libsndfile reads them from the header.
         frames: number of frames that the file must have.
-        notes: sentences about oddities of the container that change no sample.
+        notes: phrases about oddities of the container.
     """
 
     def __init__(self, file: soundfile.SoundFile, report: ContainerReport, digest: SampleDigest):

@@ -25,7 +25,7 @@ class ContainerReport:
     """What the bytes of a complete container say.
 
     Attributes:
-        notes: sentences about oddities that change no sample.
+        notes: phrases about oddities, such as "its header declares no length".
         frames: that the decoder must find; None if the container does not say.
         md5: of the decoded samples; empty if the container does not say.
     """
@@ -36,7 +36,7 @@ class ContainerReport:
 
 
 @dataclass(frozen=True)
-class Chunk:
+class FileChunk:
     """A chunk of a file: its name, and where its payload is. The file may end earlier."""
 
     name: bytes
@@ -63,13 +63,13 @@ class ChunkLayout:
     alignment: int = 2
 
 
-def list_chunks(handle: BinaryIO, size: int, position: int, layout: ChunkLayout) -> list[Chunk]:
+def list_chunks(handle: BinaryIO, size: int, position: int, layout: ChunkLayout) -> list[FileChunk]:
     """Return the chunks from a position on; stop where no chunk can begin.
 
     Raises:
         ContainerError: there are too many chunks.
     """
-    chunks: list[Chunk] = []
+    chunks: list[FileChunk] = []
     while (chunk := _read_chunk(handle, size, position, layout)) is not None:
         chunks.append(chunk)
         if len(chunks) > MAX_ELEMENTS:
@@ -81,18 +81,20 @@ def list_chunks(handle: BinaryIO, size: int, position: int, layout: ChunkLayout)
     return chunks
 
 
-def _read_chunk(handle: BinaryIO, size: int, position: int, layout: ChunkLayout) -> Chunk | None:
+def _read_chunk(
+    handle: BinaryIO, size: int, position: int, layout: ChunkLayout
+) -> FileChunk | None:
     if position + layout.header.size > size:
         return None
     handle.seek(position)
     name, length = layout.header.unpack(handle.read(layout.header.size))
     if not all(0x20 <= byte < 0x7F for byte in name[:4]) or length < layout.counted:
         return None
-    return Chunk(name, position + layout.header.size, length - layout.counted)
+    return FileChunk(name, position + layout.header.size, length - layout.counted)
 
 
 def check_sound_bytes(
-    size: int, declared_end: int, sound: Chunk, block: int, *, is_open: bool
+    size: int, declared_end: int, sound: FileChunk, block: int, *, is_open: bool
 ) -> tuple[int, list[str]]:
     """Return the bytes of sound that are in the file, and notes on a wrong header.
 
@@ -110,8 +112,8 @@ def check_sound_bytes(
     if is_open and (declared_end <= size or is_placeholder(declared_end)):
         length = available
         notes.append(
-            "The header declares no length, as in a file written to a pipe; the file was read to "
-            f"its end, {available:,} bytes of sound."
+            "its header declares no length, as if it was written to a pipe; it was read to its "
+            f"end, {available:,} bytes of sound"
         )
     elif length > available:
         # The whole size is right, so that nothing was cut off: only the length is wrong.
@@ -121,8 +123,8 @@ def check_sound_bytes(
                 f"{max(0, available):,} found; {REMEDY}"
             )
         notes.append(
-            f"The header declares {length:,} bytes of sound, the file has {available:,}; all of "
-            "them were read."
+            f"its header declares {length:,} bytes of sound, but it has {available:,}; all of them "
+            "were read"
         )
         length = available
     elif not length and available > 1:
@@ -147,7 +149,7 @@ def is_placeholder(length: int) -> bool:
 
 
 def check_tail(
-    handle: BinaryIO, size: int, declared_end: int, chunks: list[Chunk], layout: ChunkLayout
+    handle: BinaryIO, size: int, declared_end: int, chunks: list[FileChunk], layout: ChunkLayout
 ) -> list[str]:
     """Return notes on what lies behind the chunks.
 
@@ -171,8 +173,8 @@ def check_tail(
     if abs(declared_end - size) <= 1:
         return []
     return [
-        f"The header declares {declared_end:,} bytes in all, the file has {size:,}; the sound is "
-        "complete."
+        f"its header declares {declared_end:,} bytes in all, but it has {size:,}; the sound is "
+        "complete"
     ]
 
 
@@ -182,4 +184,4 @@ def describe_trailing_bytes(handle: BinaryIO, position: int, size: int) -> Itera
     first = handle.read(_ID3V1_BYTES)
     is_tag = first.startswith((b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3"))
     if not is_tag and (any(first) or size - position > _ID3V1_BYTES):
-        yield f"{size - position:,} bytes behind the end of the sound were not read."
+        yield f"{size - position:,} bytes behind the end of its sound were not read"

@@ -68,7 +68,7 @@ def check_mp3(handle: BinaryIO, size: int) -> ContainerReport:
         return ContainerReport(notes)
     if has_size:
         raise ContainerError(f"is cut short: its last MP3 frame is not complete; {REMEDY}")
-    return ContainerReport(("Its last MP3 frame is not complete, so that the end may be missing.",))
+    return ContainerReport(("its last MP3 frame is not complete, so that the end may be missing",))
 
 
 def id3_tag_size(handle: BinaryIO, position: int = 0) -> int:
@@ -102,7 +102,7 @@ def _check_declared_size(first: bytes, available: int) -> tuple[bool, tuple[str,
         return flags & 3 == 3, ()
     if crc16(first[:crc_at]) == int.from_bytes(first[crc_at : crc_at + 2], "big"):
         return flags & 3 == 3, ()
-    return flags & 3 == 3, ("Its LAME header is damaged, so that its length may be wrong.",)
+    return flags & 3 == 3, ("its LAME header is damaged, so that its length may be wrong",)
 
 
 def crc16(data: bytes) -> int:

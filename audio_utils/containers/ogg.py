@@ -62,7 +62,7 @@ def check_ogg(handle: BinaryIO, size: int) -> ContainerReport:
         position += len(page)
     if next_numbers:
         raise ContainerError(f"is cut short: the last page of its Ogg stream is missing; {REMEDY}")
-    notes = [f"The file has {streams} streams; the first was read."] if streams > 1 else []
+    notes = [f"it has {streams} streams; the first was read"] if streams > 1 else []
     return ContainerReport((*notes, *describe_trailing_bytes(handle, position, size)))
 
 

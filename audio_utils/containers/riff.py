@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 from audio_utils.containers.declared_sizes import (
     REMEDY,
-    Chunk,
     ChunkLayout,
     ContainerError,
     ContainerReport,
+    FileChunk,
     check_sound_bytes,
     check_tail,
     is_placeholder,
@@ -50,7 +50,7 @@ def check_rf64(handle: BinaryIO, size: int) -> ContainerReport:
     riff_bytes, data_bytes = struct.unpack("<QQ", handle.read(16))
     sound = _find_sound(chunks)
     if sound.length == _IN_DS64:
-        sound = Chunk(sound.name, sound.start, data_bytes)
+        sound = FileChunk(sound.name, sound.start, data_bytes)
         before = chunks[: [chunk.start for chunk in chunks].index(sound.start)]
         rest = sound.end + sound.end % 2
         chunks = [*before, sound, *list_chunks(handle, size, rest, _LITTLE_CHUNKS)]
@@ -67,14 +67,14 @@ def check_w64(handle: BinaryIO, size: int) -> ContainerReport:
     return _check(handle, size, declared_end, chunks, sound, _W64_CHUNKS, "<", is_open)
 
 
-def _find_sound(chunks: list[Chunk]) -> Chunk:
+def _find_sound(chunks: list[FileChunk]) -> FileChunk:
     sound = next((chunk for chunk in chunks if chunk.name[:4] == b"data"), None)
     if sound is None:
         raise ContainerError(f"has no audio: its header has no data chunk; {REMEDY}")
     return sound
 
 
-def _is_open(sound: Chunk, size: int) -> bool:
+def _is_open(sound: FileChunk, size: int) -> bool:
     return sound.length > size - sound.start and is_placeholder(sound.length)
 
 
@@ -82,8 +82,8 @@ def _check(
     handle: BinaryIO,
     size: int,
     declared_end: int,
-    chunks: list[Chunk],
-    sound: Chunk,
+    chunks: list[FileChunk],
+    sound: FileChunk,
     layout: ChunkLayout,
     order: str,
     is_open: bool,
@@ -96,7 +96,7 @@ def _check(
     return ContainerReport((*notes, *size_notes), length // block if block else None)
 
 
-def _check_format(handle: BinaryIO, chunks: list[Chunk], order: str) -> tuple[int, list[str]]:
+def _check_format(handle: BinaryIO, chunks: list[FileChunk], order: str) -> tuple[int, list[str]]:
     """Return bytes per frame (0 for compressed sound), and notes."""
     chunk = next((chunk for chunk in chunks if chunk.name[:4] == b"fmt "), None)
     if chunk is None or chunk.length < 16:
@@ -117,5 +117,5 @@ def _check_format(handle: BinaryIO, chunks: list[Chunk], order: str) -> tuple[in
         )
     if byte_rate == rate * block & 0xFFFF_FFFF:
         return block, []
-    note = f"The header declares {rate:,} Hz, but {byte_rate:,} bytes per second, which is "
-    return block, [note + f"{byte_rate / block:,.0f} Hz; {rate:,} Hz was used."]
+    note = f"its header declares {rate:,} Hz, but {byte_rate:,} bytes per second, which is "
+    return block, [note + f"{byte_rate / block:,.0f} Hz; {rate:,} Hz was used"]

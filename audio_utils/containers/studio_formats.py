@@ -10,10 +10,10 @@ from typing import BinaryIO
 
 from audio_utils.containers.declared_sizes import (
     REMEDY,
-    Chunk,
     ChunkLayout,
     ContainerError,
     ContainerReport,
+    FileChunk,
     check_sound_bytes,
     check_tail,
     describe_trailing_bytes,
@@ -44,7 +44,7 @@ def check_aiff(handle: BinaryIO, size: int) -> ContainerReport:
     block = channels * ((bits + 7) // 8) if codec in _AIFF_UNCOMPRESSED else 0
     handle.seek(data.start)
     (offset,) = struct.unpack(">I", handle.read(8).ljust(8, b"\0")[:4])
-    sound = Chunk(data.name, data.start + 8 + offset, max(0, data.length - 8 - offset))
+    sound = FileChunk(data.name, data.start + 8 + offset, max(0, data.length - 8 - offset))
     is_open = data.length in (0, 8, _UNKNOWN) or (not frames and sound.end > size)
     length, notes = check_sound_bytes(size, 8 + form_bytes, sound, block, is_open=is_open)
     notes = notes or check_tail(handle, size, 8 + form_bytes, chunks, _AIFF_CHUNKS)
@@ -66,7 +66,7 @@ def check_caf(handle: BinaryIO, size: int) -> ContainerReport:
     handle.seek(description.start)
     _, codec, _, block, packet_frames = struct.unpack(">d4s3I", handle.read(24))
     block = block if codec == b"lpcm" else 0
-    sound = Chunk(data.name, data.start + 4, data.length - 4)
+    sound = FileChunk(data.name, data.start + 4, data.length - 4)
     length, notes = check_sound_bytes(size, sound.end, sound, block, is_open=False)
     notes = notes or check_tail(handle, size, chunks[-1].end, chunks, _CAF_CHUNKS)
     if codec == b"alac":
@@ -74,7 +74,7 @@ def check_caf(handle: BinaryIO, size: int) -> ContainerReport:
     return ContainerReport(tuple(notes), length // block if block else None)
 
 
-def _count_packet_frames(handle: BinaryIO, chunks: list[Chunk], packet_frames: int) -> int:
+def _count_packet_frames(handle: BinaryIO, chunks: list[FileChunk], packet_frames: int) -> int:
     """Return the number of frames in packets, from the packet table of a CAF file."""
     handle.seek(_find_chunk(chunks, b"pakt", 24).start)
     packets, frames, before, behind = struct.unpack(">QQII", handle.read(24))
@@ -93,7 +93,7 @@ def check_au(handle: BinaryIO, size: int) -> ContainerReport:
     order = ">" if head[:4] == b".snd" else "<"
     start, length, encoding, _, channels = struct.unpack(order + "5I", head[4:])
     block = _AU_BYTES.get(encoding, 0) * channels
-    sound = Chunk(b".snd", start, length)
+    sound = FileChunk(b".snd", start, length)
     is_open = length == _UNKNOWN
     length, notes = check_sound_bytes(size, sound.end, sound, block, is_open=is_open)
     if not notes:
@@ -119,14 +119,14 @@ def check_nist(handle: BinaryIO, size: int) -> ContainerReport:
         raise ContainerError(
             f"is damaged: its NIST SPHERE header does not count the samples; {REMEDY}"
         ) from None
-    sound = Chunk(b"NIST", start, frames * block)
+    sound = FileChunk(b"NIST", start, frames * block)
     length, notes = check_sound_bytes(size, sound.end, sound, block, is_open=False)
     if not notes:
         _check_nothing_follows(handle, sound, size)
     return ContainerReport(tuple(notes), length // block if block else None)
 
 
-def _check_nothing_follows(handle: BinaryIO, sound: Chunk, size: int) -> None:
+def _check_nothing_follows(handle: BinaryIO, sound: FileChunk, size: int) -> None:
     """Check that only tags or zeros follow the sound, as its length is declared only once."""
     if list(describe_trailing_bytes(handle, sound.end, size)):
         raise ContainerError(
@@ -135,7 +135,7 @@ def _check_nothing_follows(handle: BinaryIO, sound: Chunk, size: int) -> None:
         )
 
 
-def _find_chunk(chunks: list[Chunk], name: bytes, least: int) -> Chunk:
+def _find_chunk(chunks: list[FileChunk], name: bytes, least: int) -> FileChunk:
     chunk = next((chunk for chunk in chunks if chunk.name == name), None)
     if chunk is None or chunk.length < least:
         raise ContainerError(

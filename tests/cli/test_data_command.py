@@ -102,10 +102,10 @@ def test_folders_that_cannot_be_used_are_refused(run_command, folder, tmp_path):
 
 
 def test_ctrl_c_ends_a_report(run_command, folder, monkeypatch):
-    def interrupted(path):
+    def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("wavenet.training.dataset_report.io.read", interrupted)
+    monkeypatch.setattr("wavenet.training.dataset_report.open_stream", interrupted)
     code, out, err = run_command("data", "report", folder)
     assert (code, out) == (130, "")
     assert "Traceback" not in err

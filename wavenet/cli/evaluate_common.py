@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wavenet.cli.options import parse_assignments, print_message
+from wavenet.cli.options import (
+    CHANNEL_HELP,
+    NORMALIZE_HELP,
+    ChannelChoice,
+    parse_assignments,
+    print_message,
+)
 from wavenet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -35,6 +41,13 @@ TestOption = Annotated[
     list[str] | None,
     typer.Option(help="Held-out recordings, such as index=0,1,2,3,4. Repeatable."),
 ]
+RecordingChannelOption = Annotated[
+    ChannelChoice | None, typer.Option("--channel", help=f"{CHANNEL_HELP} Default: of the recipe.")
+]
+RecordingNormalizeOption = Annotated[
+    bool | None,
+    typer.Option("--normalize/--no-normalize", help=f"{NORMALIZE_HELP} Default: of the recipe."),
+]
 OutOption = Annotated[Path | None, typer.Option(help="Folder for metrics.json and plots.")]
 
 
@@ -45,14 +58,23 @@ def read_dataset_with_split(
     pattern: str | None,
     test: list[str] | None,
     split: str = "test",
+    channel: ChannelChoice | None = None,
+    normalize: bool | None = None,
+    max_seconds: float | None = None,
 ) -> "Dataset":
     """Read a folder, split it by a recipe or the options, and print the skipped files.
 
+    Args:
+        loaded: the checkpoint.
+        folder, recipe, pattern, test, channel, normalize: the options of the command.
+        split: the part that must not be empty.
+        max_seconds: largest length of a recording; None for the default of
+            `labelled_clips.read_uncut_dataset`.
     Raises:
         ConfigError: neither recipe nor options hold out recordings.
         DataError: the split or the training set has no recording.
     """
-    from wavenet.evaluation.labelled_clips import read_uncut_dataset
+    from wavenet.evaluation.labelled_clips import MAX_SECONDS, read_uncut_dataset
     from wavenet.training.recipe import DataConfig, load_recipe
 
     if not folder.is_dir():
@@ -65,6 +87,8 @@ def read_dataset_with_split(
             "folder": str(folder),
             "pattern": pattern or data.pattern,
             "test": held_out or data.test,
+            "channel": data.channel if channel is None else channel.value,
+            "normalize": data.normalize if normalize is None else normalize,
         }
     )
     if split == "test" and not data.test:
@@ -72,9 +96,11 @@ def read_dataset_with_split(
             "no recordings are held out; use --recipe, for example --recipe digits, or "
             "--test FIELD=VALUE,.. with --pattern"
         )
-    dataset = read_uncut_dataset(data, loaded.config)
+    dataset = read_uncut_dataset(data, loaded.config, max_seconds or MAX_SECONDS)
     for sentence in dataset.skipped:
         print_message(f"skipped: {sentence}")
+    for sentence in dataset.levels.sentences():
+        print_message(sentence)
     if not getattr(dataset, split):
         chosen = {"test": data.test, "validation": data.validation}.get(split, {})
         fields = " and ".join(f"{name} {', '.join(values)}" for name, values in chosen.items())

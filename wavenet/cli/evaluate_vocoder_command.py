@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,9 +11,12 @@ import typer
 from wavenet.cli.evaluate_common import command_line, write_report
 from wavenet.cli.options import (
     CandidatesOption,
+    ChannelChoice,
+    ChannelOption,
     DeviceOption,
     EngineOption,
     JsonOption,
+    NormalizeOption,
     PrecisionOption,
     SeedOption,
     TemperatureOption,
@@ -25,6 +29,7 @@ from wavenet.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from audio_utils.levels import Channel
     from wavenet.evaluation.vocoder import ReferenceRecording
 
 HEADER = "group                method       clips   PESQ   STOI  MCD dB   STFT  pitch"
@@ -48,6 +53,8 @@ def vocoder(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Recordings per folder, evenly selected.")
     ] = None,
+    channel: ChannelOption = ChannelChoice.MIX,
+    normalize: NormalizeOption = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -80,7 +87,8 @@ def vocoder(
     sampling = resolve_sampling(loaded.config.sampling, temperature=temperature)
     require_mel_condition(loaded)
     rate = loaded.config.audio.sample_rate
-    recordings = [r for folder in folders for r in read_group(folder, rate, limit)]
+    reading = partial(read_group, channel=channel.value, normalize=normalize)
+    recordings = [r for folder in folders for r in reading(folder, rate, limit)]
     for package in missing_packages():
         text = "is not installed, so its column is empty:"
         print_message(f'{package} {text} pip install "wavenet-studio[eval]"')
@@ -107,7 +115,13 @@ def vocoder(
         print_row(row)
 
 
-def read_group(folder: Path, sample_rate: int, limit: int | None) -> "list[ReferenceRecording]":
+def read_group(
+    folder: Path,
+    sample_rate: int,
+    limit: int | None,
+    channel: "Channel" = "mix",
+    normalize: bool = False,
+) -> "list[ReferenceRecording]":
     """Read the recordings of a folder, or at most `limit` of them, evenly selected.
 
     Raises:
@@ -115,20 +129,24 @@ def read_group(folder: Path, sample_rate: int, limit: int | None) -> "list[Refer
     """
     from audio_utils import io
     from audio_utils.errors import AudioError
+    from audio_utils.levels import LevelSummary
     from wavenet.audio_metadata import find_audio_files
     from wavenet.evaluation.vocoder import ReferenceRecording
 
     entries = find_audio_files(folder)
     if limit is not None and limit < len(entries):
         entries = [entries[n * len(entries) // limit] for n in range(limit)]
-    recordings = []
+    recordings, levels = [], LevelSummary()
     for entry in entries:
         try:
-            waveform = io.read(entry.path, sample_rate).waveform
+            recording = io.read(entry.path, sample_rate, channel=channel, normalize=normalize)
         except AudioError as error:
             print_message(f"skipped: {error}")
             continue
-        recordings.append(ReferenceRecording(folder.name, entry.path.name, waveform))
+        levels = levels.with_file(entry.path.name, recording.levels)
+        recordings.append(ReferenceRecording(folder.name, entry.path.name, recording.waveform))
+    for sentence in levels.sentences():
+        print_message(sentence)
     if not recordings:
         raise DataError(f"none of {len(entries)} files of {folder} could be read")
     return recordings

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wavenet.cli.options import DeviceOption, print_message
+from wavenet.cli.options import (
+    CHANNEL_HELP,
+    NORMALIZE_HELP,
+    ChannelChoice,
+    DeviceOption,
+    print_message,
+)
 from wavenet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,6 +36,13 @@ def train(
     ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="Name of a label field to condition on. Repeatable.")
+    ] = None,
+    channel: Annotated[
+        ChannelChoice | None, typer.Option(help=f"{CHANNEL_HELP} Overrides the recipe.")
+    ] = None,
+    normalize: Annotated[
+        bool | None,
+        typer.Option("--normalize/--no-normalize", help=f"{NORMALIZE_HELP} Overrides the recipe."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; runs/NAME by default.")
@@ -72,6 +85,7 @@ def train(
 
         chosen = load_recipe(recipe)
         chosen = apply_options(chosen, data, pattern, label, steps, sample_rate, accumulation_steps)
+        chosen = apply_channel(chosen, channel, normalize)
         folder = out or Path("runs") / chosen.name
         initial = None
         if initial_checkpoint is not None:
@@ -117,6 +131,8 @@ def run(
     dataset = read_dataset(recipe.data, rate, recipe.model)
     for sentence in dataset.skipped:
         report(f"skipped: {sentence}")
+    for sentence in dataset.levels.sentences():
+        report(sentence)
     seconds = sum(c.samples - c.context for c in dataset.train) / rate
     speeds = f", at {dataset.n_speeds} speeds" if dataset.n_speeds > 1 else ""
     report(
@@ -177,6 +193,19 @@ def apply_options(
     if sample_rate is not None:
         parts["audio"] = make_config(AudioConfig, "--sample-rate", sample_rate=sample_rate)
     return make_config(type(recipe), recipe.name, **parts)
+
+
+def apply_channel(
+    recipe: "RecipeConfig", channel: ChannelChoice | None, normalize: bool | None
+) -> "RecipeConfig":
+    """Return the recipe with the options that determine how recordings are read."""
+    from wavenet.config import make_config
+    from wavenet.training.recipe import DataConfig
+
+    options = {"channel": channel and channel.value, "normalize": normalize}
+    given = {name: value for name, value in options.items() if value is not None}
+    data = make_config(DataConfig, "data", **{**dict(recipe.data), **given})
+    return make_config(type(recipe), recipe.name, **{**dict(recipe), "data": data})
 
 
 def load_initial_checkpoint(

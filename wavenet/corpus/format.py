@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from audio_utils.atomic_files import atomic_file, os_error_reason
+from audio_utils.levels import Channel, LevelSummary
 from wavenet.config import StrictConfig, parse_config
 from wavenet.errors import ConfigError, DataError, FolderError
 
@@ -58,6 +59,8 @@ class CorpusSettings(StrictConfig):
         source: the folder of recordings, an absolute path.
         pattern, metadata: as in `audio_metadata.find_audio_files`; the name of a metadata file is
             also set if it was found by default.
+        channel, normalize: as in `audio_utils.io.read`; the defaults are those of corpora that were
+            prepared before they could be chosen.
     """
 
     format_version: Literal[1] = 1
@@ -65,6 +68,8 @@ class CorpusSettings(StrictConfig):
     sample_rate: SampleRate
     pattern: str | None = None
     metadata: str | None = None
+    channel: Channel = "mix"
+    normalize: bool = False
 
 
 class CorpusShard(StrictConfig):
@@ -82,6 +87,7 @@ class CorpusHeader(StrictConfig):
         recordings: number of files that could be read.
         samples: of all recordings together.
         fields: names of the fields; `index/field-N.*.npy` belongs to the Nth.
+        channel, normalize: as in `CorpusSettings`.
     """
 
     format: Literal["wavenet corpus"] = "wavenet corpus"
@@ -89,6 +95,8 @@ class CorpusHeader(StrictConfig):
     sample_rate: SampleRate
     pattern: str | None = None
     metadata: str | None = None
+    channel: Channel = "mix"
+    normalize: bool = False
     files: Count
     recordings: int = Field(ge=1, lt=1 << 62)
     samples: Count
@@ -109,6 +117,7 @@ class ShardSummary(StrictConfig):
         clipped_count: number of all clipped files.
         silent: seconds of silence.
         skipped: a message for each file that could not be read.
+        levels: of the files that could be read.
     """
 
     format_version: Literal[1] = 1
@@ -122,6 +131,7 @@ class ShardSummary(StrictConfig):
     clipped_count: Count
     silent: float
     skipped: tuple[str, ...]
+    levels: LevelSummary = LevelSummary()
 
 
 class CorpusReport(StrictConfig):
@@ -138,6 +148,7 @@ class CorpusReport(StrictConfig):
         silent: fraction of the time in blocks of 10 ms below -60 dB (in `ShardSummary`: seconds).
         unreadable: the first messages of `skipped.txt`.
         unreadable_count: number of all messages.
+        levels: of the readable files.
     """
 
     files: Count
@@ -153,6 +164,7 @@ class CorpusReport(StrictConfig):
     silent: float
     unreadable: tuple[str, ...]
     unreadable_count: Count
+    levels: LevelSummary = LevelSummary()
 
 
 @dataclass(frozen=True)

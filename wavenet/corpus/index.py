@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio_utils.atomic_files import TEMPORARY_PREFIX, atomic_file, os_error_reason
+from audio_utils.levels import LevelSummary
 from wavenet.config import make_config
 from wavenet.corpus.file_listing import FileBlock, FileListing
 from wavenet.corpus.format import (
@@ -70,6 +71,7 @@ class _CorpusTotals:
     silent_seconds: float = 0.0
     unreadable: list[str] = field(default_factory=list)
     unreadable_count: int = 0
+    levels: LevelSummary = field(default_factory=LevelSummary)
 
     def add_unreadable(self, messages: Sequence[str]) -> None:
         """Add the messages of files or folders that could not be read."""
@@ -93,6 +95,7 @@ class _CorpusTotals:
         self.clipped = [*self.clipped, *names][:MAX_LISTED]
         self.clipped_count += summary.clipped_count
         self.silent_seconds += summary.silent
+        self.levels = self.levels.merged(summary.levels)
         self.add_unreadable(summary.skipped)
 
     def to_report(self, files: int, seconds: NDArray[np.float64]) -> CorpusReport:
@@ -117,6 +120,7 @@ class _CorpusTotals:
             silent=self.silent_seconds / total,
             unreadable=tuple(self.unreadable),
             unreadable_count=self.unreadable_count,
+            levels=self.levels,
         )
 
 
@@ -150,6 +154,8 @@ def write_index(
         sample_rate=settings.sample_rate,
         pattern=settings.pattern,
         metadata=settings.metadata,
+        channel=settings.channel,
+        normalize=settings.normalize,
         files=len(listing.paths),
         recordings=len(records),
         samples=int(records["samples"].sum()),

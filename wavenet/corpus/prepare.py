@@ -14,6 +14,7 @@ from pathlib import Path
 import soundfile
 
 from audio_utils.atomic_files import os_error_reason
+from audio_utils.levels import Channel
 from wavenet.config import make_config, parse_config
 from wavenet.corpus.file_listing import (
     FileListing,
@@ -53,6 +54,8 @@ def prepare_corpus(
     workers: int | None = None,
     overwrite: bool = False,
     open_progress: Callable[[int], AbstractContextManager[Progress]] = _no_progress,
+    channel: Channel = "mix",
+    normalize: bool = False,
 ) -> CorpusReport:
     """Prepare a corpus from the recordings of a folder.
 
@@ -64,6 +67,7 @@ def prepare_corpus(
         workers: number of processes; by default one per core, at most 8.
         overwrite: replace a corpus that has other settings.
         open_progress: called with the number of files; returns a progress that counts files.
+        channel, normalize: as in `audio_utils.io.read`.
     Raises:
         DataError: the folder has no recording that can be read.
         ConfigError: the existing corpus has other settings.
@@ -86,6 +90,8 @@ def prepare_corpus(
             sample_rate=sample_rate,
             pattern=pattern,
             metadata=metadata,
+            channel=channel,
+            normalize=normalize,
         )
         if before is not None:
             _check_same_settings(folder, before, settings)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from audio_utils import io
 from audio_utils.errors import AudioError
+from audio_utils.levels import Levels, LevelSummary
 from wavenet.audio_metadata import AudioFile, find_audio_files
 from wavenet.corpus.format import is_corpus
 from wavenet.errors import ConditionError, DataError
@@ -36,6 +37,10 @@ from wavenet.training.segmentation import (
     split_point,
 )
 
+# The recordings of a folder are in memory together, so the limit of one is large: 2 GiB as float32,
+# three hours at 48 kHz. `wavenet data prepare` reads recordings of any length.
+MAX_RECORDING_SAMPLES = 2**29
+
 
 @dataclass
 class Dataset:
@@ -45,6 +50,8 @@ class Dataset:
         train, validation, test: clips.
         skipped: one sentence per file that training cannot use.
         n_speeds: number of speeds at which each recording for training is played.
+        levels: recordings beyond full scale, and recordings whose channels cancel; empty for a
+            prepared corpus, whose report has them.
     """
 
     train: Sequence[TrainingClip] = field(default_factory=list)
@@ -52,6 +59,7 @@ class Dataset:
     test: Sequence[TrainingClip] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     n_speeds: int = 1
+    levels: LevelSummary = field(default_factory=LevelSummary)
 
 
 def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Dataset:
@@ -84,16 +92,18 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
     validation: list[TrainingClip] = []
     test: list[TrainingClip] = []
     skipped: list[str] = []
+    levels = LevelSummary()
     entries = find_audio_files(folder, data.pattern, data.metadata)
     for number, entry in enumerate(entries):
         try:
-            clips = _read_clips(entry, data, sample_rate, model, 1.0)
+            clips, found = _read_clips(entry, data, sample_rate, model, 1.0)
             split = split_point(data, entry.fields, len(clips), number, len(entries))
             speeds = data.speed_perturbation if split else ()
-            perturbed = [_read_clips(entry, data, sample_rate, model, s) for s in speeds]
+            perturbed = [_read_clips(entry, data, sample_rate, model, s)[0] for s in speeds]
         except (AudioError, ConditionError) as error:
             skipped.append(str(error))
             continue
+        levels = levels.with_file(entry.path.name, found)
         if split is None:
             test.extend(clips)
             continue
@@ -101,23 +111,31 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
         for version in (clips, *perturbed):
             # if the end of a recording is held out: the same fraction at every speed
             train.extend(version[: split * len(version) // len(clips)])
-    return Dataset(train, validation, test, skipped, 1 + len(data.speed_perturbation))
+    return Dataset(train, validation, test, skipped, 1 + len(data.speed_perturbation), levels)
 
 
 def _read_clips(
     entry: AudioFile, data: DataConfig, sample_rate: int, model: ModelConfig, speed: float
-) -> list[TrainingClip]:
+) -> tuple[list[TrainingClip], Levels]:
     """Read a recording at a speed and cut it into segments with their frames."""
     # A recording that is resampled to a lower rate than the model's sounds faster. Resampling
     # directly from the file keeps all high frequencies that a slowed recording can have.
-    waveform = io.read(entry.path, round(sample_rate / speed)).waveform
+    recording = io.read(
+        entry.path,
+        round(sample_rate / speed),
+        MAX_RECORDING_SAMPLES,
+        channel=data.channel,
+        normalize=data.normalize,
+    )
+    waveform = recording.waveform
     frames = compute_frame_features(
         model, sample_rate, waveform, _read_arrays(entry.path, model.locals)
     )
     fields: dict[str, ConditionValue] = {**entry.fields}
     fields |= _read_arrays(entry.path, model.globals)
     max_targets = max_clip_targets(data, sample_rate)
-    return cut_recording(waveform, fields, max_targets, model, entry.path.name, frames)
+    clips = cut_recording(waveform, fields, max_targets, model, entry.path.name, frames)
+    return clips, recording.levels
 
 
 def cut_recording(
