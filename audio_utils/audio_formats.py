@@ -18,7 +18,7 @@ from audio_utils.containers.ogg import check_ogg
 from audio_utils.containers.riff import check_rf64, check_w64, check_wav
 from audio_utils.containers.studio_formats import check_aiff, check_au, check_caf, check_nist
 
-_HEAD_BYTES = 16
+_HEAD_BYTES = 32
 _W64_HEAD = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb"
 
 
@@ -29,7 +29,7 @@ class AudioFormat:
     Attributes:
         name: as in messages.
         suffixes: of file names, in lower case. The content decides the format, not the suffix.
-        begins: whether the first 16 bytes are of this format.
+        begins: whether the first bytes are of this format.
         check: of the whole file; arguments are the open file and its size.
     """
 

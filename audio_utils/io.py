@@ -1,8 +1,9 @@
 """Read and write audio files, with checks in both directions.
 
 Input: a path, or a waveform. Output: a `Recording`, or a complete file. Formats that are read:
-`audio_formats.FORMATS`; that are written: WAV, FLAC, OGG (Vorbis), MP3. Resampling is soxr HQ. `audio_utils.decoding` decodes the files. Called by
-training data, generation, likelihood, the command line and the studio.
+`audio_formats.FORMATS`; that are written: WAV, FLAC, OGG (Vorbis), MP3. Resampling is soxr HQ.
+`audio_utils.decoding` decodes the files. Called by training data, generation, likelihood, the
+command line and the studio.
 """
 
 import io

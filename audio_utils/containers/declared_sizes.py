@@ -63,9 +63,16 @@ class ChunkLayout:
     alignment: int = 2
 
 
-def list_chunks(handle: BinaryIO, size: int, position: int, layout: ChunkLayout) -> list[FileChunk]:
-    """Return the chunks from a position on; stop where no chunk can begin.
+def list_chunks(
+    handle: BinaryIO, size: int, position: int, layout: ChunkLayout, declared_end: int | None = None
+) -> list[FileChunk]:
+    """Return the chunks from a position on, until no chunk can begin.
 
+    Args:
+        handle, size: the file, and its bytes.
+        position: of the first chunk.
+        layout: how they are written.
+        declared_end: where the header says that they end; what follows a chunk there is none.
     Raises:
         ContainerError: there are too many chunks.
     """
@@ -75,6 +82,8 @@ def list_chunks(handle: BinaryIO, size: int, position: int, layout: ChunkLayout)
         if len(chunks) > MAX_ELEMENTS:
             raise ContainerError(f"has more than {MAX_ELEMENTS:,} chunks; export it again")
         position = chunk.end + -chunk.end % layout.alignment
+        if declared_end is not None and chunk.end <= declared_end <= position:
+            break
         # Some writers omit the pad byte.
         if _read_chunk(handle, size, position, layout) is None:
             position = chunk.end

@@ -36,7 +36,7 @@ def check_wav(handle: BinaryIO, size: int) -> ContainerReport:
     order = ">" if handle.read(4) == b"RIFX" else "<"
     (riff_bytes,) = struct.unpack(order + "I", handle.read(4))
     layout = _BIG_CHUNKS if order == ">" else _LITTLE_CHUNKS
-    chunks = list_chunks(handle, size, 12, layout)
+    chunks = list_chunks(handle, size, 12, layout, 8 + riff_bytes)
     sound = _find_sound(chunks)
     return _check(handle, size, 8 + riff_bytes, chunks, sound, layout, order, _is_open(sound, size))
 
@@ -61,7 +61,7 @@ def check_w64(handle: BinaryIO, size: int) -> ContainerReport:
     """Check a W64 file. libsndfile reads it to the end, also what follows the sound."""
     handle.seek(16)
     (declared_end,) = struct.unpack("<Q", handle.read(8))
-    chunks = list_chunks(handle, size, 40, _W64_CHUNKS)
+    chunks = list_chunks(handle, size, 40, _W64_CHUNKS, declared_end)
     sound = _find_sound(chunks)
     is_open = not sound.length
     return _check(handle, size, declared_end, chunks, sound, _W64_CHUNKS, "<", is_open)

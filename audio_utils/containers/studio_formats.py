@@ -34,7 +34,7 @@ def check_aiff(handle: BinaryIO, size: int) -> ContainerReport:
     """Check an AIFF or AIFF-C file; its header counts frames and bytes."""
     handle.seek(4)
     (form_bytes,) = struct.unpack(">I", handle.read(4))
-    chunks = list_chunks(handle, size, 12, _AIFF_CHUNKS)
+    chunks = list_chunks(handle, size, 12, _AIFF_CHUNKS, 8 + form_bytes)
     common = _find_chunk(chunks, b"COMM", 18)
     data = _find_chunk(chunks, b"SSND", 0)
     handle.seek(common.start)
