@@ -1,11 +1,12 @@
 """Decode and check audio files, without torch, so that worker processes need little memory.
 
-Input: a path. Output: samples in numpy, and properties of the file. Formats: WAV, FLAC, OGG
-(Vorbis, Opus), MP3. Resampling is soxr HQ. Called by `audio_utils.io` and by the workers that
+Input: a path. Output: samples in numpy, and properties of the file. Formats: those of
+`audio_formats.FORMATS`. Resampling is soxr HQ. Called by `audio_utils.io` and by the workers that
 prepare a corpus.
 """
 
 import contextlib
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -19,9 +20,9 @@ import soxr
 from numpy.typing import NDArray
 
 from audio_utils.atomic_files import os_error_reason
-from audio_utils.containers import find_container_error
 from audio_utils.errors import AudioError
 from audio_utils.levels import Channel, LevelMeter, Levels, check_channel, select_channel
+from audio_utils.verified_file import VerifiedFile, open_verified
 
 MIN_RATE, MAX_RATE = 4_000, 192_000
 MAX_CHANNELS = 8
@@ -73,11 +74,14 @@ def decode_file(
     max_samples: int = MAX_SAMPLES,
     channel: Channel = "mix",
     normalize: bool = False,
+    max_seconds: float | None = None,
 ) -> DecodedAudio:
     """Read an audio file as mono float32; arguments and errors are those of `io.read`."""
     # A bytearray grows in place: memory is that of the result, not twice as much.
     content = bytearray()
-    with open_stream(path, sample_rate, channel, max_samples, check_peak=not normalize) as stream:
+    with open_stream(
+        path, sample_rate, channel, max_samples, max_seconds, check_peak=not normalize
+    ) as stream:
         for block in stream.blocks():
             content += block.tobytes()
         samples = np.frombuffer(content, np.float32)
@@ -123,26 +127,23 @@ def open_stream(
     sample_rate: int | None = None,
     channel: Channel = "mix",
     max_samples: int | None = None,
+    max_seconds: float | None = None,
     check_peak: bool = True,
 ) -> Iterator["AudioStream"]:
     """Open an audio file to decode it block by block; errors are those of `io.read`.
 
     Args:
         path, sample_rate, channel: as in `io.read`.
-        max_samples: as in `io.read`; None: no limit.
+        max_samples, max_seconds: as in `io.read`; None: no limit.
         check_peak: whether values above `MAX_PEAK` are an error.
     """
     if sample_rate is not None:
         check_sample_rate(sample_rate, "the requested sample rate")
     check_channel(channel)
     with _open_regular_file(Path(path)) as handle:
-        container_error = find_container_error(handle, os.fstat(handle.fileno()).st_size)
-        if container_error:
-            raise AudioError(f"{path} {container_error}.")
-        os.lseek(handle.fileno(), 0, os.SEEK_SET)
         try:
-            with soundfile.SoundFile(handle.fileno(), closefd=False) as file:
-                _check_header(path, file, sample_rate, max_samples)
+            with open_verified(path, handle) as file:
+                _check_header(path, file, sample_rate, max_samples, max_seconds)
                 yield AudioStream(path, file, sample_rate, channel, check_peak)
         except soundfile.LibsndfileError as error:
             raise AudioError(
@@ -169,7 +170,7 @@ class AudioStream:
     def __init__(
         self,
         path: str | Path,
-        file: soundfile.SoundFile,
+        file: VerifiedFile,
         sample_rate: int | None,
         channel: Channel,
         check_peak: bool,
@@ -234,7 +235,7 @@ class AudioStream:
             samples,
             *(self.sample_rate, self.original_rate, self.channels),
             self.clipped_samples if gain == 1 else 0,
-            replace(self.levels(), gain=gain),
+            replace(self.levels(), gain=gain, notes=self._file.notes),
         )
 
     def _resample(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
@@ -283,7 +284,11 @@ def libsndfile_message(error: soundfile.LibsndfileError) -> str:
 
 
 def _check_header(
-    path: str | Path, file: soundfile.SoundFile, target_rate: int | None, max_samples: int | None
+    path: str | Path,
+    file: VerifiedFile,
+    target_rate: int | None,
+    max_samples: int | None,
+    max_seconds: float | None,
 ) -> None:
     rate, channels, frames = file.samplerate, file.channels, file.frames
     check_sample_rate(rate, f"{path}: the sample rate")
@@ -291,6 +296,11 @@ def _check_header(
         raise AudioError(f"{path} has {channels} channels; expected 1 to {MAX_CHANNELS}.")
     if frames < 1:
         raise AudioError(f"{path} has no samples; expected at least one.")
+    if max_seconds is not None and frames > max_seconds * rate:
+        raise AudioError(
+            f"{path} lasts {math.ceil(frames / rate):,} s; at most {max_seconds:g} s are accepted; "
+            "trim it."
+        )
     resampled = frames * (target_rate or rate) // rate
     if max_samples is not None and resampled > max_samples:
         raise AudioError(
@@ -300,12 +310,12 @@ def _check_header(
 
 
 def _read_mono(
-    path: str | Path, file: soundfile.SoundFile, meter: LevelMeter, channel: Channel
+    path: str | Path, file: VerifiedFile, meter: LevelMeter, channel: Channel
 ) -> Iterator[NDArray[np.float32]]:
     """Decode block by block: memory depends on the real length, not on the count in the header."""
     invalid, first_invalid, found = 0, 0, 0
     while found <= file.frames:
-        block = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
+        block = file.read(BLOCK_FRAMES)
         if not len(block):
             break
         is_invalid = ~np.isfinite(block).all(axis=1)

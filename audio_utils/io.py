@@ -1,8 +1,9 @@
 """Read and write audio files, with checks in both directions.
 
-Input: a path, or a waveform. Output: a `Recording`, or a complete file. Formats: WAV, FLAC, OGG
-(Vorbis, Opus), MP3. Resampling is soxr HQ. `audio_utils.decoding` decodes the files. Called by
-training data, generation, likelihood, the command line and the studio.
+Input: a path, or a waveform. Output: a `Recording`, or a complete file. Formats that are read:
+`audio_formats.FORMATS`; that are written: WAV, FLAC, OGG (Vorbis), MP3. Resampling is soxr HQ.
+`audio_utils.decoding` decodes the files. Called by training data, generation, likelihood, the
+command line and the studio.
 """
 
 import io
@@ -68,23 +69,25 @@ def read(
     max_samples: int = MAX_SAMPLES,
     channel: Channel = "mix",
     normalize: bool = False,
+    max_seconds: float | None = None,
 ) -> Recording:
     """Read an audio file as mono float32; the content decides the format, not the suffix.
 
     Args:
-        path: a regular file, WAV, FLAC, OGG or MP3, 1 to 8 channels.
+        path: a regular file in one of `audio_formats.FORMATS`, 1 to 8 channels.
         sample_rate: Hz to resample to, 4,000 to 192,000; None for no resampling.
         max_samples: limit of the samples of the waveform.
         channel: the channel that is read, or a combination of channels; see
             `levels.select_channel`.
         normalize: scale a recording that exceeds full scale so that its peak is full scale.
+        max_seconds: longest accepted duration, checked before anything is decoded.
     Returns:
         The recording.
     Raises:
         AudioError: not a complete, valid audio file within the limits, or the mix of its channels
             is silence though they are not; the message names the error.
     """
-    audio = decode_file(path, sample_rate, max_samples, channel, normalize)
+    audio = decode_file(path, sample_rate, max_samples, channel, normalize, max_seconds)
     return Recording(
         torch.from_numpy(audio.samples),
         *(audio.sample_rate, audio.original_rate, audio.channels, audio.clipped_samples),

@@ -46,6 +46,7 @@ class Levels:
             DC; None if nothing is mixed, or the channels are silent.
         gain: factor by which the recording was scaled; 1 if it was not.
         is_cancelled: whether the mixed channels nearly cancel each other.
+        notes: phrases about oddities of the container, as in `VerifiedFile`.
     """
 
     peak: float = 0.0
@@ -53,6 +54,7 @@ class Levels:
     mix_loss_db: float | None = None
     gain: float = 1.0
     is_cancelled: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def check_channel(channel: str) -> None:
@@ -210,7 +212,7 @@ def describe_levels(levels: Levels, advise: bool = True) -> list[str]:
             f"its channels nearly cancel each other: their mix is {-levels.mix_loss_db:.0f} dB "
             f"below them{advice}"
         )
-    return phrases
+    return [*phrases, *levels.notes]
 
 
 @dataclass(frozen=True)
@@ -222,6 +224,7 @@ class LevelSummary:
         peak: largest magnitude of all files.
         scaled_count: files that were scaled to full scale; not counted in `over_count`.
         cancelled, cancelled_count: files whose mixed channels nearly cancel each other.
+        odd, odd_count: names and notes of files with an odd container.
     """
 
     over: tuple[str, ...] = ()
@@ -230,6 +233,8 @@ class LevelSummary:
     scaled_count: int = 0
     cancelled: tuple[str, ...] = ()
     cancelled_count: int = 0
+    odd: tuple[str, ...] = ()
+    odd_count: int = 0
 
     def with_file(self, name: str, levels: Levels) -> "LevelSummary":
         """Return the summary with one more file."""
@@ -243,6 +248,8 @@ class LevelSummary:
                 int(is_scaled),
                 (name,) * levels.is_cancelled,
                 int(levels.is_cancelled),
+                (f"{name}: {', '.join(levels.notes)}",) * bool(levels.notes),
+                int(bool(levels.notes)),
             )
         )
 
@@ -255,10 +262,12 @@ class LevelSummary:
             self.scaled_count + other.scaled_count,
             (*self.cancelled, *other.cancelled)[:MAX_LISTED],
             self.cancelled_count + other.cancelled_count,
+            (*self.odd, *other.odd)[:MAX_LISTED],
+            self.odd_count + other.odd_count,
         )
 
     def sentences(self, advise: bool = True, normalize_option: str = "--normalize") -> list[str]:
-        """Return what a user must know, in at most three sentences.
+        """Return what a user must know, in at most four sentences.
 
         Args:
             advise: also name the options of the commands that change it.
@@ -283,6 +292,11 @@ class LevelSummary:
             sentences.append(
                 f"{_count_files(self.cancelled_count)} channels that nearly cancel each other when "
                 f"they are mixed ({names}){advice}"
+            )
+        if self.odd_count:
+            sentences.append(
+                f"{_count_files(self.odd_count)} an odd container "
+                f"({_list_names(self.odd, self.odd_count)})"
             )
         return sentences
 

@@ -32,22 +32,15 @@ def read_upload(path: str, sample_rate: int | None, max_seconds: float) -> io.Re
     Args:
         path: the stored file.
         sample_rate: Hz to resample to; None keeps the rate of the file.
-        max_seconds: longest accepted duration.
+        max_seconds: longest accepted duration, checked before the file is decoded.
     Raises:
-        AudioError: the file cannot be read.
-        ConditionError: the recording is too long.
+        AudioError: the file cannot be read, or is too long.
     """
     name = Path(path).name
     try:
-        recording = io.read(path, sample_rate)
+        return io.read(path, sample_rate, max_seconds=max_seconds)
     except AudioError as error:
         raise AudioError(str(error).replace(path, name)) from None
-    seconds = recording.waveform.numel() / recording.sample_rate
-    if seconds > max_seconds:
-        raise ConditionError(
-            f"{name} lasts {seconds:.0f} s; at most {max_seconds:.0f} s are accepted; trim it"
-        )
-    return recording
 
 
 def upload_path(recording: Any) -> str:
