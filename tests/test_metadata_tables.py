@@ -100,13 +100,8 @@ def test_a_table_of_common_voice_is_read(tmp_path):
 @pytest.mark.parametrize("name", ["manifest.jsonl", "manifest.json", "metadata.jsonl"])
 def test_a_manifest_of_nemo_is_read_with_relative_and_absolute_paths(tmp_path, name):
     rows = [
-        {
-            "audio_filepath": str(tmp_path / "wavs/a.wav"),
-            "duration": 1.5,
-            "text": "x",
-            "digit": 7.0,
-        },
-        {"audio_filepath": "wavs/b.wav", "duration": 2.0, "text": "y", "digit": 8},
+        {"audio_filepath": str(tmp_path / "wavs/a.wav"), "duration": 1.5, "text": "x", "n": 7.0},
+        {"audio_filepath": "wavs/b.wav", "duration": 2.0, "text": "y", "n": 8},
     ]
     text = "\n".join(map(json.dumps, rows))
     assert read(tmp_path, name, text, ["wavs/a.wav", "wavs/b.wav"], name) == {

@@ -55,9 +55,9 @@ def find_label_doubts(counts: Mapping[str, Mapping[str, int]]) -> tuple[LabelDou
         found: dict[str, list[str]] = {}
         if len(values) > files * MAX_VALUES_PER_FILE:
             found[MANY_VALUES] = values
-        if len(values) < files:  # otherwise it is a text or an index, whatever the values are
+        if len(values) < files:  # otherwise every value is met once
             found[MET_ONCE] = [value for value in values if numbers[value] == 1]
-            found[NOT_A_WORD] = [value for value in values if value and not _is_word(value)]
+        found[NOT_A_WORD] = [value for value in values if value and not _is_word(value)]
         found[ALIKE] = _values_alike(values)
         doubts += [
             LabelDoubt(name, kind, len(some), len(values), files, tuple(some[:MAX_EXAMPLES]))
