@@ -34,7 +34,7 @@ MISSING = "in the table, but missing"
 EMPTY = "empty"
 LFS_POINTER = "a Git LFS pointer; run `git lfs pull`"
 UNREADABLE = "cannot be read"
-_LFS_START = b"version https://git-lfs.github.com/spec/"
+LFS_START = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,12 @@ def unreadable_reason(path: Path) -> str:
         if not path.is_file():
             return UNREADABLE
         with path.open("rb") as file:
-            start = file.read(len(_LFS_START))
+            start = file.read(len(LFS_START))
     except (OSError, ValueError):
         return UNREADABLE
     if not start:
         return EMPTY
-    return LFS_POINTER if start == _LFS_START else UNREADABLE
+    return LFS_POINTER if start == LFS_START else UNREADABLE
 
 
 def count_left_out_audio(groups: Sequence[LeftOutFiles]) -> int:

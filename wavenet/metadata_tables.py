@@ -19,6 +19,7 @@ from typing import TextIO
 from audio_utils.audio_formats import AUDIO_SUFFIXES
 from wavenet.close_names import find_close_name, find_equal_name, normalise_name
 from wavenet.errors import DataError
+from wavenet.left_out_files import LFS_START
 
 # Names of a column with file names, the preferred one first.
 FILE_COLUMNS = (
@@ -81,6 +82,8 @@ def read_table(path: Path) -> Iterator[TableRow | UnfitRow]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = next((line for line in file if line.strip()), "").strip()
             file.seek(0)
+            if first.startswith(LFS_START.decode()):
+                raise DataError(f"{path} is a Git LFS pointer, not the table; run `git lfs pull`")
             if path.suffix == ".jsonl" or first.startswith("{"):
                 yield from _read_json_lines(path, file)
                 return
@@ -310,13 +313,14 @@ def _rows_without_heading(
 def _has_speakers(rows: Sequence[Sequence[str]]) -> bool:
     """Return whether the second of three cells is a speaker, not a text like the third.
 
-    It is a text if, in half of the rows, half of its words are in the third cell or that is empty.
+    It is a text if, in half of the rows, the third cell is empty, or is at most twice as long and
+    contains half of its words.
     """
     texts = 0
     for _, second, third in rows:
-        words = second.casefold().split()
-        common = len(set(words) & set(third.casefold().split()))
-        texts += not third or 2 * common >= max(1, len(set(words)))
+        words, others = (set(text.casefold().split()) for text in (second, third))
+        is_like = 2 * len(words & others) >= len(words) and 2 * len(words) >= len(others)
+        texts += not third or is_like
     return 2 * texts < len(rows)
 
 

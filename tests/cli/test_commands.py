@@ -17,6 +17,7 @@ from tests.conftest import RATE, sine
 from wavenet import checkpoint
 from wavenet.cli.main import app
 from wavenet.cli.options import ChannelChoice
+from wavenet.errors import DataError
 from wavenet.likelihood.score import score
 
 COMMANDS = ["generate", "batch", "vocode", "score", "train", "info", "analyse", "bench", "import"]
@@ -195,6 +196,31 @@ def test_score_reads_labels_from_a_pattern_or_a_table(run_command, tiny, tone):
     )
 
 
+@pytest.mark.parametrize("column", ["Digit", "DIGIT", " digit"])
+def test_columns_of_a_table_are_understood_in_any_case(run_command, tiny, tone, column):
+    """Regression: the column was dropped, and the clip scored without labels."""
+    expected = run_command("score", tone, "--checkpoint", tiny, "--set", "digit=a")[1]
+    table = tone.parent / "labels.csv"
+    table.write_text(f"file_name;{column}\n{tone.name};a\n")
+    assert run_command("score", tone, "--checkpoint", tiny, "--csv", table)[1] == expected
+    table.write_text(f"file_name;digitt\n{tone.name};a\n")
+    result = run_command("score", tone, "--checkpoint", tiny, "--csv", table)
+    assert_refused(result, "no field 'digit', but a field 'digitt'", code=1)
+    table.write_text(f"file_name;colour\n{tone.name};a\n")
+    _, _, err = run_command("score", tone, "--checkpoint", tiny, "--csv", table)
+    assert "no field is a label of the model: found colour; expected digit" in err
+
+
+def test_score_counts_the_files_of_a_folder_that_it_leaves_out(run_command, tiny, tone):
+    (tone.parent / "b.m4a").touch()
+    (tone.parent / "a_b.wav").touch()
+    command = ("score", tone.parent, "--checkpoint", tiny, "--pattern", "{digit}_{what}_{index}")
+    code, out, err = run_command(*command)
+    assert (code, len(out.splitlines())) == (0, 2)
+    assert "left out: the name does not fit the pattern: 1 file: a_b.wav (2 parts" in err
+    assert "WARNING: 2 of 3 audio files (67%) are left out" in err
+
+
 def test_score_skips_unreadable_files_with_exit_code_3(run_command, tiny, tone, tmp_path):
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"RIFF nothing")
@@ -226,6 +252,30 @@ def test_analyse_saves_four_plots(run_command, tone, tmp_path):
     assert names == [f"a_tone_0_{n}.png" for n in ("mel", "mfcc", "spectrogram", "waveform")]
 
 
+def test_doubtful_labels_are_printed_before_the_first_step(run_command, tmp_path, monkeypatch):
+    """Regression: unquoted commas taught voices such as " twice." without a word."""
+    rows = ["file_name,Voice"]
+    for n, voice in enumerate(("ann", "ann", "bob", "bob", "ann", '" twice."')):
+        soundfile.write(tmp_path / f"{n}.wav", sine(0.1), RATE)
+        rows.append(f"{n}.wav,{voice}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    monkeypatch.setattr("wavenet.training.loop.train", lambda *arguments: pytest.fail("trained"))
+    monkeypatch.setattr("wavenet.training.task.CodeLikelihoodTask", _refuse)
+    command = ("train", "tiny", "--data", tmp_path, "--metadata", "list.csv", "--label", "voice")
+    code, out, err = run_command(*command, "--out", tmp_path / "run")
+    assert (code, out) == (1, "")
+    for line in (
+        "doubtful label: voice: 3 values in 6 recordings: ' twice.', 'ann', 'bob'",
+        "doubtful label: voice: 1 value of 3 in only one recording: ' twice.'",
+    ):
+        assert line in err.splitlines()
+    assert "1 value with a space, a full stop or more than 40 letters: ' twice.'" in err
+
+
+def _refuse(*arguments):
+    raise DataError("stop here")
+
+
 def test_a_model_is_trained_and_generates_from_the_command_line(run_command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = tmp_path / "data"
@@ -245,6 +295,9 @@ def test_a_model_is_trained_and_generates_from_the_command_line(run_command, tmp
     assert code == 0, err
     assert out == "runs/tones/checkpoint\n"
     assert "5 clips to train on" in err
+    assert "left out: cannot be read: 1 file: broken_9.wav" in err
+    assert "WARNING: 1 of 7 audio files (14%) is left out: cannot be read: 1" in err
+    assert "doubtful" not in err
     assert "1 files skipped" in err
     assert "broken_9.wav" in err
     lines = (tmp_path / "runs/tones/metrics.jsonl").read_text().splitlines()

@@ -63,6 +63,39 @@ def test_a_folder_without_fields_gets_a_suggestion(run_command, folder):
     assert run_command("data", "report", folder)[2] == ""
 
 
+def test_a_large_part_that_is_left_out_is_a_warning(run_command, folder):
+    """Regression: formats that are not read were in no count."""
+    for n in range(3):
+        (folder / f"x{n}.m4a").touch()
+    (folder / "ann_1_2.wav").touch()
+    command = ("data", "report", folder, "--pattern", "{voice}_{take}")
+    code, out, err = run_command(*command)
+    assert code == 0
+    assert (
+        "left out       in a format that is not read (.m4a): 3 files: x0.m4a, x1.m4a, x2.m4a" in out
+    )
+    assert "ann_1_2.wav (3 parts separated by '_', expected 2)" in out
+    assert "WARNING: 4 of 9 audio files (44%) are left out" in err
+    facts = json.loads(run_command(*command, "--json")[1])
+    assert (facts["left_out_audio"], facts["left_out_share"]) == (4, 4 / 9)
+    assert [group["count"] for group in facts["left_out"]] == [3, 1]
+    assert {doubt["field"]: doubt["kind"] for doubt in facts["doubts"]} == {
+        "voice": "many values",
+        "take": "many values",
+    }
+
+
+def test_folders_that_group_recordings_are_suggested(run_command, folder):
+    for voice in ("ann", "bob"):
+        (folder / voice).mkdir()
+        for path in folder.glob(f"{voice}_*.wav"):
+            path.rename(folder / voice / f"take{path.stem[-1]}.wav")
+    code, _, err = run_command("data", "report", folder)
+    assert (code, '--pattern "{label}/{take}"' in err) == (0, True)
+    code, out, _ = run_command("data", "report", folder, "--pattern", "{label}/{take}")
+    assert (code, "  label        2: ann bob" in out) == (0, True)
+
+
 def test_files_that_cannot_be_read_are_named_and_counted(run_command, folder):
     (folder / "bad_9.wav").write_bytes(b"RIFF nothing")
     code, out, _ = run_command("data", "report", folder)

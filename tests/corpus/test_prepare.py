@@ -357,3 +357,65 @@ def test_a_corpus_of_an_earlier_version_is_read_and_resumed(folder, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in (out / "shards").iterdir()} == shards
     with pytest.raises(ConfigError, match="prepared with channel mix, not left"):
         prepare_corpus(folder, out, workers=1, channel="left")
+
+
+def test_the_rate_of_most_recordings_is_chosen_and_said(tmp_path):
+    """Regression: the first recording decided, so that one file changed the whole corpus."""
+    (tmp_path / "audio").mkdir()
+    for n, rate in enumerate((48_000, 16_000, 8_000, 16_000, 8_000)):
+        soundfile.write(tmp_path / f"audio/{n}.wav", np.zeros(rate // 10), rate)
+    (tmp_path / "audio/broken.wav").write_bytes(b"RIFF no")
+    messages: list[str] = []
+    report = prepare_corpus(
+        tmp_path / "audio", tmp_path / "out", workers=1, on_message=messages.append
+    )
+    assert Corpus(tmp_path / "out").header.sample_rate == 8_000  # the lower of the two
+    assert report.rates == {8_000: 2, 16_000: 2, 48_000: 1}
+    (message,) = messages
+    for words in (
+        "8000 Hz (2), 16000 Hz (2), 48000 Hz (1)",
+        "converted to 8000 Hz",
+        "--sample-rate",
+    ):
+        assert words in message
+    # more recordings of another rate do not change a corpus that exists
+    soundfile.write(tmp_path / "audio/5.wav", np.zeros(1_600), 16_000)
+    prepare_corpus(tmp_path / "audio", tmp_path / "out", workers=1, on_message=messages.append)
+    assert Corpus(tmp_path / "out").header.sample_rate == 8_000
+    assert len(messages) == 1
+    prepare_corpus(tmp_path / "audio", tmp_path / "new", workers=1, on_message=messages.append)
+    assert Corpus(tmp_path / "new").header.sample_rate == 16_000
+
+
+def test_the_rate_of_very_many_recordings_is_estimated(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "MAX_EXAMINED_RATES", 5)
+    opened = []
+    monkeypatch.setattr(prepare, "_read_rate", lambda path: opened.append(path) or RATE)
+    prepare_corpus(folder, tmp_path / "out", workers=1)
+    paths = sorted(folder.rglob("*.wav"))
+    assert opened == paths[::4]
+
+
+def test_a_corpus_reports_the_files_that_it_leaves_out(folder, tmp_path):
+    (folder / "a" / "x.m4a").touch()
+    (folder / "b" / "._x.wav").touch()
+    (folder / "b" / "one_two.wav").touch()
+    (folder / "b" / os.fsdecode(b"\xff.m4a")).touch()
+    report = prepare_corpus(folder, tmp_path / "out", pattern=PATTERN, workers=1)
+    assert [(group.reason, group.count, group.is_audio) for group in report.left_out] == [
+        ("in a format that is not read (.m4a)", 2, True),
+        ("the name does not fit the pattern", 1, True),
+        ("hidden", 1, False),
+    ]
+    assert report.left_out[0].names == ("a/x.m4a", "b/\\udcff.m4a")
+    assert read_corpus_report(tmp_path / "out") == report
+
+
+def test_a_table_in_a_subfolder_is_found_again(folder, tmp_path):
+    """Regression: only its name was stored, so the same command looked for it elsewhere."""
+    (folder / "meta").mkdir()
+    (folder / "meta/t.csv").write_text("file_name,v\n../a/0_theo_000.wav,1\n")
+    for _ in range(2):
+        prepare_corpus(folder, tmp_path / "out", metadata="meta/t.csv", workers=1)
+        corpus = Corpus(tmp_path / "out")
+        assert (corpus.header.metadata, corpus.fields(0)) == ("meta/t.csv", {"v": "1"})

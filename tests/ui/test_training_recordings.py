@@ -1,6 +1,7 @@
 """Recordings of the Train tab: their collection, inspection and description."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,44 @@ def test_report_shows_facts_labels_and_recipes(notes: Path) -> None:
 def test_pattern_is_suggested_for_similar_file_names(notes: Path) -> None:
     report = last(inspect_recordings(str(notes), None, ""))[0]
     assert "<code>{" in report
+
+
+def test_folders_with_labels_get_a_pattern(tmp_path: Path, notes: Path) -> None:
+    for path in notes.glob("*.wav"):
+        label, take = path.stem.split("_")
+        (tmp_path / "sorted" / label).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "sorted" / label / f"{take}.wav")
+    report = last(inspect_recordings(str(tmp_path / "sorted"), None, ""))[0]
+    assert "<code>{label}/{take}</code>" in report
+    labels = last(inspect_recordings(str(tmp_path / "sorted"), None, "{label}/{take}"))[1]
+    assert ("label (4)", "label") in labels["choices"]
+
+
+def test_a_pattern_that_would_freeze_the_studio_is_refused(notes: Path) -> None:
+    """Regression: the match needed 15 s for one name and stopped the page of every user."""
+    shutil.copy(notes / "c4_1.wav", notes / f"{'a' * 100}.wav")
+    start = time.perf_counter()
+    with pytest.raises(gr.Error, match="side by side"):
+        last(inspect_recordings(str(notes), None, "{a}{b}{c}{d}{e}{f}X"))
+    with pytest.raises(gr.Error, match="fits the pattern"):
+        last(inspect_recordings(str(notes), None, "{a}a{b}a{c}a{d}a{e}a{f}X"))
+    assert time.perf_counter() - start < 1
+
+
+def test_files_that_are_left_out_and_doubtful_labels_are_shown(notes: Path) -> None:
+    for n in range(3):
+        (notes / f"{INJECTION}_{n}.m4a").touch()
+    shutil.copy(notes / "c4_1.wav", notes / f"{INJECTION} x_1.wav")
+    shutil.copy(notes / "c4_1.wav", notes / "c4_1_2.wav")
+    report = last(inspect_recordings(str(notes), None, "{note}_{take}"))[0]
+    assert "<img" not in report
+    for text in (
+        "Warning: 4 of 25 audio files (16%) are left out",
+        "(.m4a): 3 files",
+        "c4_1_2.wav (3 parts separated by &#x27;_&#x27;, expected 2)",
+        "Doubtful as a label: note: 1 value of 5 in only one recording",
+    ):
+        assert text in report
 
 
 def test_uploads_are_inspected_and_copied_to_the_run_under_safe_names(

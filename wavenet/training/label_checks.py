@@ -10,7 +10,7 @@ from dataclasses import dataclass
 MAX_EXAMPLES = 5
 MAX_VALUE_LENGTH = 40
 MAX_VALUES_PER_FILE = 1 / 3
-_SHOWN_CHARACTERS = 48
+_SHOWN_CHARACTERS = 24
 
 MANY_VALUES = "many values"
 MET_ONCE = "met once"

@@ -85,7 +85,7 @@ def label_values(clips: Iterable[TrainingClip], name: str) -> tuple[str, ...]:
             known = ", ".join(fields) or "none"
             raise DataError(
                 f"{clip.source} has no field {name!r}; its fields: {known}; --pattern reads fields "
-                "from file names"
+                "from names of files and folders, as in {label}/{take}, and --metadata from a table"
             )
         found.add(str(fields[name]))
     return tuple(sorted(found))
