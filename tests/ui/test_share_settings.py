@@ -4,8 +4,10 @@ import json
 import shlex
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 import soundfile
@@ -14,10 +16,10 @@ import torch
 from audio_utils import io
 from wavenet.cli.main import run as run_command
 from wavenet.model.conditions import LabelCondition, MelCondition, NumberCondition
-from wavenet.ui import share_settings
+from wavenet.ui import generate_tab, share_settings
 from wavenet.ui.checkpoint_controls import MAX_LABELS, MAX_NUMBERS
 from wavenet.ui.checkpoint_library import load_checkpoint
-from wavenet.ui.generate_tab import LINK_FIELDS, show_page
+from wavenet.ui.generate_tab import LINK_FIELDS, describe_problems, open_link, show_page
 from wavenet.ui.generation_job import (
     GenerateSettings,
     GenerationJob,
@@ -171,6 +173,73 @@ def test_invalid_link_changes_nothing(checkpoints: Path, query: str) -> None:
     same = [a == b for a, b in zip(expected[:-5], found[:-5], strict=True)]
     assert all(same)
     assert "passwd" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("checkpoint=global&tempreature=0.5", "'tempreature', did you mean 'temperature'"),
+        ("checkpoint=global&engine=cpu", "unknown setting 'engine'"),
+        ("checkpoint=global&seed=x", "seed must be a whole number"),
+        ("checkpoint=global&seed=1.5", "seed must be a whole number"),
+        ("checkpoint=global&top_k=", "top_k must be a whole number"),
+        ("checkpoint=global&temperature=0,5", "such as 0.5"),
+        ("checkpoint=global&temperature=nan", "temperature must be a finite number"),
+        ("checkpoint=global&condition.tone=z", "tone cannot be 'z'"),
+        ("checkpoint=global&condition.tones=a", "did you mean 'tone'"),
+        ("checkpoint=global&condition.level=loud", "level: expected a number from -60 to 0 dB"),
+        ("checkpoint=other&seed=1", "'other', which is not here"),
+        ("seconds=0.5", "names no checkpoint"),
+        ("checkpoint=global&" + "x" * 4000, "longer than 4000 characters"),
+    ],
+)
+def test_what_a_link_cannot_set_is_reported(checkpoints: Path, query: str, words: str) -> None:
+    _, problems = open_link(checkpoints, query)
+    assert sum(words in problem for problem in problems) == 1
+    assert len(problems) == (2 if "xxx" in query else 1)
+
+
+def test_the_page_shows_what_a_link_cannot_set(
+    checkpoints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(gr, "Warning", lambda message, duration: shown.append(message))
+    with gr.Blocks() as page:
+        generate_tab.tab(checkpoints)
+    functions = [event.fn for event in page.fns.values()]
+    (show_link,) = [f for f in functions if f and getattr(f, "__name__", "") == "show_link"]
+    for query in ("checkpoint=global&seed=1", "checkpoint=global&tops=1"):
+        show_link(SimpleNamespace(query_params=query))
+    assert len(shown) == 1
+    assert "&#x27;tops&#x27;" in shown[0]
+
+
+def test_the_page_shows_the_first_problems_as_text() -> None:
+    shown = describe_problems([f"<b> {n}" for n in range(9)]).split("<br>")
+    assert shown[0] == "&lt;b&gt; 0."
+    assert (len(shown), shown[-1]) == (6, "And 4 more.")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "checkpoint=global&seed=7&top_k=9&temperature=0.5&condition.tone=a&condition.level=-20",
+        "Checkpoint=GLOBAL&Seed=7.0&top-k=%209&Temperature=.5&condition.Tone=A&"
+        "Condition.level=%E2%88%9220%20dB&__theme=dark&view=api",
+    ],
+)
+def test_spellings_of_a_link_do_not_matter(checkpoints: Path, query: str) -> None:
+    expected = "checkpoint=global&seed=7&top_k=9&temperature=0.5&condition.tone=a"
+    expected += "&condition.level=-20"
+    updates, problems = open_link(checkpoints, query)
+    assert problems == []
+    assert updates == show_page(checkpoints, expected)
+    assert updates[0]["value"] == "global"
+    assert updates[7:9] == [0.5, 9]
+    numbers = updates[10 : 10 + MAX_NUMBERS]
+    assert numbers[0]["value"] == -20
+    assert updates[10 + MAX_NUMBERS]["value"] == "a"
+    assert updates[-2] == 7
 
 
 def test_link_is_read_up_to_the_maximum_length(checkpoints: Path) -> None:

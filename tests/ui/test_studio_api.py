@@ -118,6 +118,18 @@ def test_generate_returns_the_clip_of_the_page(root: Path) -> None:
     assert np.array_equal(read_samples(answer["path"]), quantised(job.first_waveform()))
 
 
+@pytest.mark.parametrize("digit", [7, 7.0, "7", " 7"])
+@pytest.mark.parametrize("seed", [3, 3.0, "3"])
+def test_one_meaning_has_several_spellings(root: Path, digit: Any, seed: Any) -> None:
+    """Regression: 7 was converted to 7.0 and refused."""
+    generate = make_generate(root)
+    conditions = {"Digit": digit, "speaker": "Jackson"}
+    answer = generate("digits", conditions, "0.02", seed, temperature="0.5", top_k=5.0)
+    assert Path(answer["path"]).name == "digits_7_jackson_seed3.wav"
+    expected = generate("digits", CONDITIONS, 0.02, 3, temperature=0.5, top_k=5)
+    assert np.array_equal(read_samples(answer["path"]), read_samples(expected["path"]))
+
+
 def test_continue_starts_with_the_recording(home: Path, sine: dict[str, Any]) -> None:
     continue_recording = make_continue(home / "checkpoints")
     request: dict[str, Any] = {"conditions": CONDITIONS, "seconds": 0.1, "seed": 3}
@@ -200,7 +212,12 @@ def test_only_uploads_are_read(
     [
         ("generate", {"checkpoint": "vocoder"}, "call vocode"),
         ("generate", {"conditions": {}}, "'digit'"),
-        ("generate", {"seconds": "1"}, "seconds"),
+        ("generate", {"seconds": "0,1"}, "such as 0.1"),
+        ("generate", {"seconds": "one"}, "seconds"),
+        ("generate", {"conditions": {"digit": True, "speaker": "jackson"}}, "digit"),
+        ("generate", {"conditions": {"digti": 7}}, "did you mean 'digit'"),
+        ("generate", {"conditions": {"digit": 7, "speaker": "jacksn"}}, "did you mean 'jackson'"),
+        ("generate", {"seed": True}, "seed"),
         ("continue", {"recording": {"path": "/etc/passwd"}}, "uploaded file"),
         ("continue", {"recording": "sine.wav"}, "uploaded file"),
         ("continue", {"checkpoint": "vocoder"}, "call vocode"),
@@ -283,6 +300,9 @@ def test_client_calls_all_five_functions(address: str, home: Path, tmp_path: Pat
     common = {"conditions": CONDITIONS, "seconds": 0.1, "seed": 3}
     generated = client.predict(**common, api_name="/generate")
     assert len(read_samples(generated)) == 0.1 * RATE
+    typed = {"conditions": {"digit": 7, "Speaker": "Jackson"}, "seconds": "0.1", "seed": 3.0}
+    same = client.predict(**typed, api_name="/generate")
+    assert np.array_equal(read_samples(same), read_samples(generated))
     continued = client.predict(recording=recording, **common, api_name="/continue")
     assert Path(continued).name == "digits_7_jackson_seed3.wav"
     assert np.array_equal(read_samples(continued)[:2000], read_samples(home / "sine.wav"))
@@ -323,13 +343,15 @@ async def call_tools(address: str, sine: bytes) -> tuple[dict[str, Any], list[An
         # The URL in the answer of one tool is a recording for the next.
         analysed = await tools.call_tool("analyse", {"recording": continued.content[0].text})
         failed = await tools.call_tool("generate", {"checkpoint": "none"})
-        return listed, [continued, analysed, failed]
+        typed = {"conditions": {"digit": 7, "speaker": "jackson"}, "seconds": "0.1", "seed": "3"}
+        generated = await tools.call_tool("generate", typed)
+        return listed, [continued, analysed, failed, generated]
 
 
 @needs_mcp
 def test_mcp_tools_are_the_five_functions(address: str, home: Path) -> None:
     listed, answers = asyncio.run(call_tools(address, (home / "sine.wav").read_bytes()))
-    continued, analysed, failed = answers
+    continued, analysed, failed, generated = answers
     assert list(listed) == NAMES
     assert listed["continue"].description.startswith("Continue a recording with a WaveNet")
     schema = listed["continue"].inputSchema
@@ -340,6 +362,7 @@ def test_mcp_tools_are_the_five_functions(address: str, home: Path) -> None:
     assert not continued.isError
     assert not analysed.isError
     assert "'samples': 2800" in analysed.content[0].text
+    assert not generated.isError
     assert failed.isError
     assert "no checkpoint 'none'" in failed.content[0].text
 

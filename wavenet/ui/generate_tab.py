@@ -20,8 +20,9 @@ from torch import Tensor
 
 from audio_utils import io, plots
 from audio_utils.errors import AudioError
+from wavenet.close_names import find_equal_name
 from wavenet.config import make_config
-from wavenet.errors import WaveNetError
+from wavenet.errors import ConditionError, WaveNetError
 from wavenet.generation.generate import warm_up
 from wavenet.generation.guard import Retry
 from wavenet.ui.checkpoint_controls import (
@@ -54,12 +55,19 @@ from wavenet.ui.live_player import (
     make_player,
 )
 from wavenet.ui.page_text import convert_user_errors, error_sentence, fact_list
-from wavenet.ui.share_settings import format_command, format_json, format_link, read_link
+from wavenet.ui.share_settings import (
+    format_command,
+    format_json,
+    format_link,
+    read_link,
+    resolve_link_conditions,
+)
 
 # The first use on a machine compiles the engine.
 PREPARING = "<p>Preparing the engine; the first time this needs about 15 s …</p>"
 # Settings of a link that do not depend on the checkpoint.
 LINK_FIELDS = ("seed", "variants")
+MAX_PROBLEMS = 5  # of a link that the page shows
 PLACEHOLDER = (
     "<p class='empty'>The audio file, its waveform, mel spectrogram, MFCC and surprise appear here "
     "after the last sample.</p>"
@@ -161,7 +169,10 @@ def _wire_page_load(
     link_widgets = [getattr(controls, name) for name in LINK_FIELDS]
 
     def show_link(request: gr.Request) -> list[Any]:
-        return show_page(root, str(request.query_params))
+        updates, problems = open_link(root, str(request.query_params))
+        if problems:
+            gr.Warning(describe_problems(problems), duration=None)
+        return updates
 
     outputs = [controls.checkpoint, *shown, *link_widgets]
     loaded = page.load(show_link, None, outputs, queue=False, **private)
@@ -315,24 +326,51 @@ def _results() -> tuple[dict[str, Any], gr.Button]:
 
 
 def show_page(root: Path, query: str = "") -> list[Any]:
+    """Return the updates of `open_link`."""
+    return open_link(root, query)[0]
+
+
+def open_link(root: Path, query: str) -> tuple[list[Any], list[str]]:
     """List the current checkpoints, and show the checkpoint of the link, or the first.
 
     Args:
         root: folder of checkpoint folders.
         query: query of the page's URL, without the question mark.
     Returns:
-        The update of the checkpoint, those of `show_checkpoint`, those of `LINK_FIELDS`.
+        The update of the checkpoint, those of `show_checkpoint`, those of `LINK_FIELDS`; and a
+        sentence for each part of the link that cannot be used.
     """
     names = list_checkpoints(root)
-    values, conditions = read_link(query)
-    linked = values.get("checkpoint")
-    if linked in names:
-        first, shown = linked, show_checkpoint(root, linked, values | conditions)
+    values, conditions, problems = read_link(query)
+    linked = values.pop("checkpoint", None)
+    name = None if linked is None else find_equal_name(linked, names)
+    if linked is not None and name is None:
+        known = ", ".join(names[:10]) or "none"
+        problems.append(
+            f"the link is for the checkpoint {linked[:40]!r}, which is not here; found {known}"
+        )
+    if name is not None:
+        with suppress(WaveNetError):  # shown by `show_checkpoint`
+            model = load_checkpoint(root, name).config.model
+            resolved, others = resolve_link_conditions(model, conditions)
+            values |= resolved
+            problems += others
+        shown = show_checkpoint(root, name, values)
     else:
-        first = names[0] if names else None
-        shown = show_checkpoint(root, first)
-    link_updates = [values.get(name, gr.skip()) for name in LINK_FIELDS]
-    return [gr.update(choices=names, value=first), *shown, *link_updates]
+        if linked is None and (conditions or values.keys() - set(LINK_FIELDS)):
+            problems.append("the link names no checkpoint, so its other settings are not used")
+        name = names[0] if names else None
+        shown = show_checkpoint(root, name)
+    link_updates = [values.get(field, gr.skip()) for field in LINK_FIELDS]
+    return [gr.update(choices=names, value=name), *shown, *link_updates], problems
+
+
+def describe_problems(problems: list[str]) -> str:
+    """Return HTML of the first problems of a link."""
+    shown = problems[:MAX_PROBLEMS]
+    if len(problems) > len(shown):
+        shown = [*shown, f"and {len(problems) - len(shown)} more"]
+    return "<br>".join(escape(error_sentence(ConditionError(text))) for text in shown)
 
 
 def show_description(root: Path, name: str | None, suffix: str = "") -> Any:

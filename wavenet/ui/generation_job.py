@@ -63,7 +63,7 @@ class GenerateSettings(StrictConfig):
     top_p: float | None = Field(default=None, gt=0, le=1)
     guidance: float | None = Field(default=None, ge=0, le=10)
     variants: int = Field(default=1, ge=1, le=MAX_VARIANTS)
-    conditions: dict[str, str | float] = Field(default_factory=dict)
+    conditions: dict[str, str | int | float] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)

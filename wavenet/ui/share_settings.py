@@ -1,22 +1,31 @@
 """The settings of a generated clip in three forms: JSON, a link to the page, a command line.
 
 Input: a job. Output: text, from which the same audio can be generated; the user must supply
-recordings again. A link is also read: its query is converted to values of controls. Called by the
-Generate tab.
+recordings again. A link is also read: its query is converted to values of controls, and what cannot
+be used is reported. Called by the Generate tab.
 """
 
 import json
+import math
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from wavenet.close_names import find_close_name, find_equal_name
+from wavenet.errors import ConditionError
+from wavenet.model.condition_values import resolve_condition_values
+from wavenet.model.model_config import ModelConfig
+from wavenet.typed_numbers import parse_number
 from wavenet.ui.generation_job import GenerationJob, default_sampling
 
 # Numbers in a link, with the values that switch them off. A number is omitted if it and the default
 # of the checkpoint both have this value.
 NUMBERS = {"seconds": None, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "guidance": 1.0}
 CONDITION_PREFIX = "condition."  # begins the names of conditions in a link
+# Settings of the page itself, as are names that begin with two underscores.
+PAGE_PARAMETERS = ("view", "deep_link", "embed")
 MAX_QUERY_LENGTH = 4000  # characters; the rest of a longer query is ignored
 
 
@@ -60,28 +69,67 @@ def format_link(job: GenerationJob) -> str:
     return "?" + urlencode(query)
 
 
-def read_link(query: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read the query of a link; any text is accepted.
-
-    Unknown names, and values that are not numbers, are ignored; ranges are checked when the run
-    starts.
+def read_link(query: str) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """Read the query of a link; any text is accepted. Ranges are checked when the run starts.
 
     Returns:
-        Values of controls by name; condition values by name.
+        Values of controls by name; condition values by name; one sentence for each part of the
+        link that cannot be used.
     """
     values: dict[str, Any] = {}
     conditions: dict[str, str] = {}
-    for name, text in parse_qsl(query[:MAX_QUERY_LENGTH]):
-        if name.startswith(CONDITION_PREFIX):
-            conditions[name.removeprefix(CONDITION_PREFIX)] = text
+    problems: dict[str, None] = {}  # in order, each once
+    if len(query) > MAX_QUERY_LENGTH:
+        problems[f"the link is longer than {MAX_QUERY_LENGTH} characters; its end is ignored"] = (
+            None
+        )
+    known = ("checkpoint", *NUMBERS, "seed", "variants")
+    for given, text in parse_qsl(query[:MAX_QUERY_LENGTH], keep_blank_values=True):
+        if given in PAGE_PARAMETERS or given.startswith("__"):
+            continue
+        if given.casefold().startswith(CONDITION_PREFIX):
+            conditions[given[len(CONDITION_PREFIX) :]] = text
+            continue
+        name = find_equal_name(given, known)
+        if name is None:
+            close = find_close_name(given, known)
+            hint = "" if close is None else f", did you mean {close!r}"
+            problems[f"the link has an unknown setting {given[:40]!r}{hint}"] = None
         elif name == "checkpoint":
             values[name] = text
-        elif name in NUMBERS or name in ("seed", "variants"):
+        else:
             try:
-                values[name] = float(text) if "." in text else int(text)
-            except ValueError:
-                continue
-    return values, conditions
+                values[name] = _read_number(name, text)
+            except ConditionError as error:
+                problems[str(error)] = None
+    return values, conditions, list(problems)
+
+
+def resolve_link_conditions(
+    model: ModelConfig, conditions: Mapping[str, str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the condition values of a link that fit a model, and a sentence for each other one."""
+    resolved: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, text in conditions.items():
+        try:
+            resolved |= resolve_condition_values(model, {name: text})
+        except ConditionError as error:
+            problems.append(str(error))
+    return resolved, problems
+
+
+def _read_number(name: str, text: str) -> Any:
+    """Return a number of a link.
+
+    Raises:
+        ConditionError: the text is no finite number, or has a fraction where none is possible.
+    """
+    kind = int if name in ("seed", "variants", "top_k") else float
+    number = parse_number(text[:40], name, kind)
+    if not math.isfinite(number):
+        raise ConditionError(f"{name} must be a finite number, found {text!r}")
+    return number
 
 
 def format_command(job: GenerationJob) -> str:

@@ -18,6 +18,7 @@ from wavenet.checkpoint import Checkpoint
 from wavenet.config import StrictConfig, make_config
 from wavenet.errors import ConditionError
 from wavenet.likelihood.score import score as score_waveform
+from wavenet.typed_numbers import parse_number
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.event_handling import MODEL_QUEUE, SIGNAL_QUEUE
 from wavenet.ui.generation_job import (
@@ -37,13 +38,17 @@ from wavenet.ui.recording_measures import (
 from wavenet.ui.uploads import upload_path
 
 Function = Callable[..., dict[str, Any]]
+# Also the type in the schema of the API, in which "number" includes whole numbers.
+ConditionValues = dict[str, str | float]
+# Settings that may also be text, and that are whole if the type is int.
+NUMBERS = {"seconds": float, "seed": int, "temperature": float, "top_k": int, "top_p": float}
 
 
 class ScoreSettings(StrictConfig):
     """The model that scores a recording, and its condition values by name."""
 
     checkpoint: str
-    conditions: dict[str, str | float]
+    conditions: dict[str, str | int | float]
 
 
 class ApiSettings(GenerateSettings):
@@ -83,12 +88,12 @@ def make_generate(root: Path) -> Function:
 
     def generate(
         checkpoint: str = "digits",
-        conditions: dict[str, str] | None = None,
-        seconds: float = 1.0,
-        seed: int = -1,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
+        conditions: ConditionValues | None = None,
+        seconds: float | str = 1.0,
+        seed: int | str = -1,
+        temperature: float | str | None = None,
+        top_k: int | str | None = None,
+        top_p: float | str | None = None,
     ) -> dict[str, Any]:
         """Generate an audio clip with a WaveNet and return it as a lossless WAV file.
 
@@ -119,12 +124,12 @@ def make_continue(root: Path) -> Function:
     def continue_recording(
         recording: gr.FileData,
         checkpoint: str = "digits",
-        conditions: dict[str, str] | None = None,
-        seconds: float = 1.0,
-        seed: int = -1,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
+        conditions: ConditionValues | None = None,
+        seconds: float | str = 1.0,
+        seed: int | str = -1,
+        temperature: float | str | None = None,
+        top_k: int | str | None = None,
+        top_p: float | str | None = None,
         with_prompt: bool = True,
     ) -> dict[str, Any]:
         """Continue a recording with a WaveNet and return the result as a lossless WAV file.
@@ -164,11 +169,11 @@ def make_vocode(root: Path) -> Function:
     def vocode(
         recording: gr.FileData,
         checkpoint: str = "vocoder",
-        conditions: dict[str, str] | None = None,
-        seed: int = -1,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
+        conditions: ConditionValues | None = None,
+        seed: int | str = -1,
+        temperature: float | str | None = None,
+        top_k: int | str | None = None,
+        top_p: float | str | None = None,
         mel_matching: bool = True,
     ) -> dict[str, Any]:
         """Resynthesise a recording from its frame features with a WaveNet vocoder, as a WAV file.
@@ -231,7 +236,7 @@ def make_score(root: Path) -> Function:
     def score(
         recording: gr.FileData,
         checkpoint: str = "digits",
-        conditions: dict[str, str] | None = None,
+        conditions: ConditionValues | None = None,
     ) -> dict[str, Any]:
         """Score a recording with a WaveNet: bits per sample, lower is more likely.
 
@@ -256,6 +261,10 @@ def make_score(root: Path) -> Function:
 
 
 def _settings(checkpoint: Any, conditions: Any, **others: Any) -> ApiSettings:
+    """Check the settings of one clip; a number may be text or, if it is whole, end in .0."""
+    for name in NUMBERS.keys() & others.keys():
+        if others[name] is not None:
+            others[name] = parse_number(others[name], f"settings: {name}", NUMBERS[name])
     return make_config(
         ApiSettings, "settings", checkpoint=checkpoint, conditions=conditions or {}, **others
     )
