@@ -4,6 +4,7 @@ Input: strings from the command line. Output: condition values, folders and mess
 Called by the command files.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -136,6 +137,11 @@ def print_conversions(path: Path, recording: "Recording") -> None:
         changes.append(f"clipped {recording.clipped_samples} samples to full scale")
     if changes:
         print_message(f"{path}: {', '.join(changes)}")
+
+
+def folder_name(folder: Path) -> str:
+    """Return the name of a folder, also if it is given as `.` or `..`."""
+    return os.path.basename(os.path.abspath(folder))
 
 
 def create_folder(folder: Path) -> None:
