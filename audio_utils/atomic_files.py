@@ -17,8 +17,8 @@ TEMPORARY_PREFIX = ".partial-"
 
 
 @contextlib.contextmanager
-def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path that replaces the target if the block ends without an error.
+def atomic_file(path: str | Path, replace: bool = True) -> Iterator[Path]:
+    """Yield a temporary path that becomes the target if the block ends without an error.
 
     The temporary file is new and empty. It is in the folder of the target and has the same suffix.
     It is synced to disk before it is renamed, so that a crash leaves the old file or the new one,
@@ -26,21 +26,27 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
     Args:
         path: the file to create or replace; a symbolic link is followed and stays a link.
+        replace: whether an existing file may be replaced; otherwise, of two processes that write
+            the same file at the same time, only the first succeeds.
     Yields:
         The temporary path; write to it, close it, and leave the block.
     Raises:
+        FileExistsError: the file exists and must not be replaced.
         OSError: the folder is missing or not writable, the target is not a regular file, or the
             disk is full; `os_error_reason` returns the text for a message.
     """
     target = Path(os.path.realpath(path))
-    _check_target(target)
+    _check_target(target, replace)
     temporary = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}{target.suffix}")
     # Not tempfile.mkstemp: the finished file would be private, regardless of the umask.
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
         _sync(temporary, os.O_RDWR)
-        os.replace(temporary, target)
+        if replace:
+            os.replace(temporary, target)
+        else:
+            _move_to_new(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -63,7 +69,28 @@ def os_error_reason(error: OSError) -> str:
     return text[0].lower() + text[1:]
 
 
-def _check_target(target: Path) -> None:
+def _move_to_new(temporary: Path, target: Path) -> None:
+    """Rename a file, unless the new name exists; no other process can create it in between."""
+    try:
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            raise
+        except OSError:
+            # This file system has no hard links: an empty file reserves the name.
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            os.replace(temporary, target)
+        else:
+            temporary.unlink()
+    except FileExistsError:
+        raise _exists_error(target) from None
+
+
+def _exists_error(target: Path) -> FileExistsError:
+    return FileExistsError(errno.EEXIST, "it exists already; choose another name", str(target))
+
+
+def _check_target(target: Path, replace: bool) -> None:
     """Raise OSError for a target that os.replace cannot write (a folder) or would destroy (a pipe).
 
     The error comes before any work: os.replace itself runs only after the file is written.
@@ -73,6 +100,8 @@ def _check_target(target: Path) -> None:
     if target.exists() and not target.is_file():
         text = "it is a device or a pipe; name a regular file"
         raise OSError(errno.EINVAL, text, str(target))
+    if not replace and target.exists():
+        raise _exists_error(target)
     if not target.parent.is_dir():
         text = f"the folder {target.parent} does not exist; create it first"
         raise FileNotFoundError(errno.ENOENT, text, str(target))

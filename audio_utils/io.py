@@ -100,6 +100,7 @@ def write(
     waveform: Tensor | NDArray[Any],
     sample_rate: int,
     subtype: str = "PCM_16",
+    replace: bool = True,
 ) -> int:
     """Write an audio file atomically; the suffix decides the format.
 
@@ -107,17 +108,54 @@ def write(
     beyond +-1 are clipped, except in FLOAT.
 
     Args:
-        path: .wav, .flac, .ogg or .mp3, in an existing folder; an existing file is replaced.
+        path: .wav, .flac, .ogg or .mp3, in an existing folder.
         waveform: (T,) or (channels, T), floating point, nominally in [-1, 1].
         sample_rate: Hz, 4,000 to 192,000.
         subtype: PCM_16, PCM_24 or, in WAV only, FLOAT; ignored for OGG and MP3, which have only
             one subtype.
+        replace: whether an existing file may be replaced.
     Returns:
         The number of values that were clipped to +-1.
     Raises:
         AudioError: the waveform is empty, not finite or of the wrong shape; the format cannot
             store it; the file cannot be written.
     """
+    kind, subtype = _resolve_format(path, subtype)
+    check_sample_rate(sample_rate, f"{path}: the sample rate")
+    samples = _as_array(path, waveform)
+    clipped = 0
+    if subtype != "FLOAT":
+        clipped = int(np.count_nonzero(np.abs(samples) > 1))
+        samples = np.clip(samples, -1, 1)
+    encoded = _encode(path, samples, sample_rate, kind, subtype)
+    # Python writes the bytes, because libsndfile reports a full disk late or not at all.
+    try:
+        with atomic_file(path, replace) as temporary:
+            temporary.write_bytes(encoded)
+    except OSError as error:
+        raise AudioError(f"Cannot write {path}: {os_error_reason(error)}.") from error
+    return clipped
+
+
+def check_format(path: str | Path, sample_rate: int | None, subtype: str = "PCM_16") -> None:
+    """Check before long work that `write` can store a mono waveform under this name.
+
+    Args:
+        path: the file to write.
+        sample_rate: Hz; None if it is not known yet.
+        subtype: as in `write`.
+    Raises:
+        AudioError: the suffix is unknown, or the format does not support the subtype or the rate.
+    """
+    kind, subtype = _resolve_format(path, subtype)
+    if sample_rate is not None:
+        check_sample_rate(sample_rate, f"{path}: the sample rate")
+        # libsndfile knows the rates of a format only when it opens a file.
+        _encode(path, np.zeros((1, 1), np.float32), sample_rate, kind, subtype)
+
+
+def _resolve_format(path: str | Path, subtype: str) -> tuple[str, str]:
+    """Return the format of a file name, and the subtype that it stores."""
     suffix = Path(path).suffix.lower()
     if suffix not in _FORMATS:
         raise AudioError(f"{path}: expected a name ending in {', '.join(_FORMATS)}.")
@@ -128,20 +166,7 @@ def write(
         raise AudioError(
             f"{path}: {kind} files support subtype {' or '.join(subtypes)}, not {subtype}."
         )
-    check_sample_rate(sample_rate, f"{path}: the sample rate")
-    samples = _as_array(path, waveform)
-    clipped = 0
-    if subtype != "FLOAT":
-        clipped = int(np.count_nonzero(np.abs(samples) > 1))
-        samples = np.clip(samples, -1, 1)
-    encoded = _encode(path, samples, sample_rate, kind, subtype)
-    # Python writes the bytes, because libsndfile reports a full disk late or not at all.
-    try:
-        with atomic_file(path) as temporary:
-            temporary.write_bytes(encoded)
-    except OSError as error:
-        raise AudioError(f"Cannot write {path}: {os_error_reason(error)}.") from error
-    return clipped
+    return kind, subtype
 
 
 def _as_array(path: str | Path, waveform: Tensor | NDArray[Any]) -> NDArray[np.float32]:

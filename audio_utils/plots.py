@@ -320,19 +320,20 @@ RECORDING_PLOTS = {
 """The plots of `wavenet analyse` by name, all with the same time axis."""
 
 
-def save_figure(figure: Figure, path: str | Path) -> None:
+def save_figure(figure: Figure, path: str | Path, replace: bool = True) -> None:
     """Write a figure as PNG, atomically.
 
     Args:
         figure: any matplotlib figure.
-        path: ends in .png, in an existing folder; an existing file is replaced.
+        path: ends in .png, in an existing folder.
+        replace: whether an existing file may be replaced.
     Raises:
         AudioError: another suffix, or the file cannot be written.
     """
     if Path(path).suffix.lower() != ".png":
         raise AudioError(f"{path}: expected a name ending in .png.")
     try:
-        with atomic_file(path) as temporary:
+        with atomic_file(path, replace) as temporary:
             figure.savefig(temporary, format="png", dpi=_DPI)
     except OSError as error:
         raise AudioError(f"Cannot write {path}: {os_error_reason(error)}.") from error

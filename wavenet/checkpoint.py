@@ -19,7 +19,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from audio_utils.atomic_files import atomic_file
+from audio_utils.atomic_files import atomic_file, os_error_reason
 from wavenet import checkpoint_folders
 from wavenet.codec import AnyCodec, Codec
 from wavenet.config import Name, StrictConfig, parse_config
@@ -138,8 +138,16 @@ def build(config: CheckpointConfig) -> AutoregressiveModel[Any]:
     return build_model(config.model, config.codec, config.audio.sample_rate)
 
 
-def save(folder: Path, config: CheckpointConfig, model: AutoregressiveModel[Any]) -> None:
+def save(
+    folder: Path, config: CheckpointConfig, model: AutoregressiveModel[Any], replace: bool = True
+) -> None:
     """Write weights and config; each file is written completely or not at all.
+
+    Args:
+        folder: created if necessary.
+        config: of the model.
+        model: the network.
+        replace: whether an existing checkpoint may be replaced.
 
     Raises:
         CheckpointError: the folder cannot be written.
@@ -147,12 +155,14 @@ def save(folder: Path, config: CheckpointConfig, model: AutoregressiveModel[Any]
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic_file(folder / CONFIG) as path:
+        with atomic_file(folder / CONFIG, replace) as path:
             path.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        with atomic_file(folder / WEIGHTS) as path:
+        with atomic_file(folder / WEIGHTS, replace) as path:
             path.write_bytes(save_tensors(tensors))
     except OSError as error:
-        raise CheckpointError(f"the checkpoint {folder} cannot be written: {error}") from None
+        raise CheckpointError(
+            f"the checkpoint {folder} cannot be written: {os_error_reason(error)}"
+        ) from None
 
 
 def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:

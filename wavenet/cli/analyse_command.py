@@ -5,13 +5,16 @@ from typing import Annotated
 
 import typer
 
+from audio_utils.file_names import MAX_NAME_BYTES, shorten_name
 from wavenet.cli.options import (
     ChannelChoice,
     ChannelOption,
     JsonOption,
     NormalizeOption,
+    OverwriteOption,
     print_conversions,
 )
+from wavenet.cli.output_paths import check_outputs
 from wavenet.terminal import print_json, print_line
 
 
@@ -20,20 +23,24 @@ def analyse(
     out: Annotated[Path | None, typer.Option(help="Folder for the plots.")] = None,
     channel: ChannelOption = ChannelChoice.MIX,
     normalize: NormalizeOption = False,
+    overwrite: OverwriteOption = False,
     json_: JsonOption = False,
 ) -> None:
     """Write plots of waveform, spectrogram, mel and MFCC, and print their paths."""
     from audio_utils import io, plots
     from wavenet.cli.options import create_folder, print_message
 
+    folder = out or Path()
+    ends = {name: f"_{name}.png" for name in plots.RECORDING_PLOTS}
+    stem = shorten_name(file.stem, MAX_NAME_BYTES - max(map(len, ends.values())))
+    paths = {name: folder / f"{stem}{end}" for name, end in ends.items()}
+    check_outputs(paths.values(), overwrite)
     recording = io.read(file, channel=channel.value, normalize=normalize)
     print_conversions(file, recording, channel)
-    folder = out or Path()
     create_folder(folder)
-    paths = {}
     for name, plot in plots.RECORDING_PLOTS.items():
-        paths[name] = folder / f"{file.stem}_{name}.png"
-        plots.save_figure(plot(recording.waveform, recording.sample_rate), paths[name])
+        figure = plot(recording.waveform, recording.sample_rate)
+        plots.save_figure(figure, paths[name], overwrite)
     waveform = recording.waveform
     facts = {
         "seconds": waveform.numel() / recording.sample_rate,

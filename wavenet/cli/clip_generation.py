@@ -1,11 +1,10 @@
 """Steps that `wavenet generate` and `wavenet vocode` share.
 
-Plan the output paths, generate with a progress bar, write each clip and print its record. Input:
+Generate with a progress bar, write each clip and print its record. Input:
 requests and options. Output: audio files, and paths or JSON records on stdout. Called by
 `generate_command` and `vocode_command`.
 """
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wavenet.cli.options import print_message
-from wavenet.errors import ConfigError
 from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
@@ -40,8 +38,13 @@ def save_clip(
     request: "GenerationRequest",
     clip: "GeneratedClip",
     with_prompt: bool,
+    overwrite: bool,
 ) -> None:
-    """Write a clip to a file atomically; the prompt comes first if `with_prompt` is true."""
+    """Write a clip to a file atomically; the prompt comes first if `with_prompt` is true.
+
+    Raises:
+        AudioError: the file cannot be written, or it exists and `overwrite` is false.
+    """
     import torch
 
     from audio_utils import io
@@ -49,7 +52,7 @@ def save_clip(
     waveform = clip.waveform
     if request.prompt is not None and with_prompt:
         waveform = torch.cat([request.prompt, waveform])
-    io.write(path, waveform, loaded.config.audio.sample_rate)
+    io.write(path, waveform, loaded.config.audio.sample_rate, replace=overwrite)
 
 
 def print_clip(
@@ -152,35 +155,6 @@ def generate_with_progress(
     with progress_bar:
         for clip in clips:
             yield clip, time.perf_counter() - start
-
-
-def plan_output_paths(out: Path | None, names: list[str], overwrite: bool) -> list[Path]:
-    """Return the paths to write, after checking that they can be written.
-
-    Args:
-        out: a file, a folder, or None for the current folder.
-        names: file names without suffix, one per clip, used if `out` is a folder.
-        overwrite: whether existing files may be replaced.
-    Raises:
-        ConfigError: a file exists, a folder cannot be written, or `out` is one file for several
-            clips.
-    """
-    if out is not None and out.suffix and not out.is_dir():
-        if len(names) > 1:
-            raise ConfigError(
-                f"--count {len(names)} needs a folder for --out; found the file {out}"
-            )
-        paths = [out]
-    else:
-        paths = [(out or Path()) / f"{name}.wav" for name in names]
-    folder = paths[0].parent
-    nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise ConfigError(f"the folder {folder} cannot be written; choose another with --out")
-    for path in paths:
-        if path.exists() and not overwrite:
-            raise ConfigError(f"{path} exists already; choose another --out or add --overwrite")
-    return paths
 
 
 def compute_bits_per_sample(

@@ -55,6 +55,7 @@ RecordingNormalizeOption = Annotated[
     bool | None,
     typer.Option("--normalize/--no-normalize", help=f"{NORMALIZE_HELP} Default: of the recipe."),
 ]
+METRICS_FILE = "metrics.json"
 OutOption = Annotated[Path | None, typer.Option(help="Folder for metrics.json and plots.")]
 
 
@@ -126,18 +127,27 @@ def format_percent(fraction: float) -> str:
 
 
 def write_report(
-    out: Path | None, report: Mapping[str, Any], figures: "Mapping[str, Figure]"
+    out: Path | None, report: Mapping[str, Any], figures: "Mapping[str, Figure]", overwrite: bool
 ) -> None:
-    """Write metrics.json and the figures to a folder, each atomically; do nothing if it is None."""
+    """Write metrics.json and the figures to a folder, each atomically; do nothing if it is None.
+
+    Raises:
+        ConfigError: a file cannot be written, or it exists and `overwrite` is false.
+    """
     from audio_utils import plots
-    from audio_utils.atomic_files import atomic_file
+    from audio_utils.atomic_files import atomic_file, os_error_reason
 
     if out is None:
         return
-    with atomic_file(out / "metrics.json") as path:
-        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    try:
+        with atomic_file(out / METRICS_FILE, overwrite) as path:
+            path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{out / METRICS_FILE} cannot be written: {os_error_reason(error)}"
+        ) from None
     for name, figure in figures.items():
-        plots.save_figure(figure, out / f"{name}.png")
+        plots.save_figure(figure, out / f"{name}.png", overwrite)
 
 
 def command_line(context: typer.Context) -> str:

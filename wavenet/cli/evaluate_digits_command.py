@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wavenet.cli.evaluate_common import (
+    METRICS_FILE,
     FolderArgument,
     MetadataOption,
     OutOption,
@@ -25,6 +26,7 @@ from wavenet.cli.options import (
     EngineOption,
     GuidanceOption,
     JsonOption,
+    OverwriteOption,
     PrecisionOption,
     SeedOption,
     TemperatureOption,
@@ -33,6 +35,7 @@ from wavenet.cli.options import (
     TopPOption,
     create_folder,
 )
+from wavenet.cli.output_paths import check_new_folder, check_output_folder
 from wavenet.errors import ConditionError, ConfigError
 from wavenet.terminal import print_json, print_line
 
@@ -75,6 +78,7 @@ def digits(
     ] = False,
     clips: Annotated[bool, typer.Option("--clips", help="Write the clips to OUT/clips.")] = False,
     out: OutOption = None,
+    overwrite: OverwriteOption = False,
     json_: JsonOption = False,
 ) -> None:
     """Generate clips of all labels (digits, speakers, or others) and compare them with real ones.
@@ -104,7 +108,11 @@ def digits(
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "guidance": guidance}
     if clips and out is None:
         raise ConfigError("--clips needs a folder; add --out")
+    names = ["accuracy.png", "nearest.png", *(["trade_off.png"] if trade_off else [])]
+    check_output_folder(out, [METRICS_FILE, *names], overwrite)
     if out is not None:
+        if clips:
+            check_new_folder(out / "clips", overwrite)
         create_folder(out)
     loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
     sampling = resolve_sampling(loaded.config.sampling, **values)
@@ -128,9 +136,9 @@ def digits(
     if trade_off:
         report["trade_off"] = evaluate_trade_off(loaded, evaluator, requests, engine)
         figures["trade_off"] = plot_trade_off(report["trade_off"])
-    write_report(out, report, figures)
+    write_report(out, report, figures, overwrite)
     if clips and out is not None:
-        write_clips(out / "clips", generated, loaded.config.audio.sample_rate)
+        write_clips(out / "clips", generated, loaded.config.audio.sample_rate, overwrite)
     if json_:
         print_json(report)
         return
@@ -189,13 +197,15 @@ def evaluate_trade_off(
         return evaluate_variants(loaded, evaluator, requests, engine, progress_bar)
 
 
-def write_clips(folder: "Path", generated: "GeneratedClips", sample_rate: int) -> None:
+def write_clips(
+    folder: "Path", generated: "GeneratedClips", sample_rate: int, overwrite: bool
+) -> None:
     """Write the clips as WAV files, named by labels and seed."""
     from audio_utils import io
 
     create_folder(folder)
     for clip in generated.clips:
-        io.write(folder / f"{clip.name}.wav", clip.waveform, sample_rate)
+        io.write(folder / f"{clip.name}.wav", clip.waveform, sample_rate, replace=overwrite)
 
 
 def print_table(report: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from wavenet.cli.evaluate_common import (
+    METRICS_FILE,
     FolderArgument,
     MetadataOption,
     OutOption,
@@ -24,9 +25,11 @@ from wavenet.cli.options import (
     DeviceOption,
     EngineOption,
     JsonOption,
+    OverwriteOption,
     PrecisionOption,
     create_folder,
 )
+from wavenet.cli.output_paths import check_output_folder
 from wavenet.terminal import print_json, print_line
 
 
@@ -52,6 +55,7 @@ def likelihood(
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     out: OutOption = None,
+    overwrite: OverwriteOption = False,
     json_: JsonOption = False,
 ) -> None:
     """Compute bits per sample of held-out recordings, by label, in comparison with baselines.
@@ -75,6 +79,7 @@ def likelihood(
     from wavenet.evaluation.labelled_clips import UNLIMITED_SECONDS, shared_label_names
     from wavenet.evaluation.provenance import describe_provenance
 
+    check_output_folder(out, (METRICS_FILE, "likelihood.png"), overwrite)
     if out is not None:
         create_folder(out)
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
@@ -97,7 +102,7 @@ def likelihood(
     settings = {"split": split.value, "precision": precision, "baseline_recordings": len(codes)}
     report = describe_provenance(loaded, settings, command_line(context))
     report |= {"rows": rows, "recordings": [vars(recording) for recording in recordings]}
-    write_report(out, report, {"likelihood": plot_bits(rows)})
+    write_report(out, report, {"likelihood": plot_bits(rows)}, overwrite)
     if json_:
         print_json(report)
         return

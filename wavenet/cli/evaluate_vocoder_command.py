@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wavenet.cli.evaluate_common import command_line, write_report
+from wavenet.cli.evaluate_common import METRICS_FILE, command_line, write_report
 from wavenet.cli.options import (
     CandidatesOption,
     ChannelChoice,
@@ -16,14 +16,17 @@ from wavenet.cli.options import (
     EngineOption,
     JsonOption,
     NormalizeOption,
+    OverwriteOption,
     PrecisionOption,
     SeedOption,
     TemperatureOption,
     ThreadsOption,
     create_folder,
+    folder_name,
     print_left_out,
     print_message,
 )
+from wavenet.cli.output_paths import check_output_folder
 from wavenet.errors import DataError
 from wavenet.terminal import print_json, print_line
 
@@ -62,6 +65,7 @@ def vocoder(
             help="Folder for metrics.json, and for audio and a plot of one clip per group."
         ),
     ] = None,
+    overwrite: OverwriteOption = False,
     json_: JsonOption = False,
 ) -> None:
     """Compare a vocoder with Griffin-Lim on the same mel spectrograms: PESQ, STOI and distances.
@@ -78,12 +82,16 @@ def vocoder(
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.evaluation.provenance import describe_provenance
     from wavenet.evaluation.vocoder import (
+        METHODS,
         evaluate_vocoder,
         require_mel_condition,
         summarise_metrics,
     )
     from wavenet.sampling import resolve_sampling
 
+    endings = (".png", *(f"_{name}.wav" for name in ("original", *METHODS)))
+    names = [f"{folder_name(folder)}{ending}" for folder in folders for ending in endings]
+    check_output_folder(out, [METRICS_FILE, *names], overwrite)
     loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
     sampling = resolve_sampling(loaded.config.sampling, temperature=temperature)
     require_mel_condition(loaded)
@@ -93,7 +101,7 @@ def vocoder(
     for package in missing_packages():
         text = "is not installed, so its column is empty:"
         print_message(f'{package} {text} pip install "wavenet-studio[eval]"')
-    write_example = make_example_writer(out, rate)
+    write_example = make_example_writer(out, rate, overwrite)
     engine = make_engine(engine_name, loaded.model, precision, threads)
     total = sum(recording.waveform.numel() for recording in recordings)
     with ProgressBar("samples", total) as progress_bar:
@@ -107,7 +115,7 @@ def vocoder(
     report = describe_provenance(loaded, settings, command_line(context))
     report |= {"seed": seed, "sampling": sampling.model_dump(), "candidates": candidates}
     report |= {"groups": rows, "recordings": [vars(result) for result in results]}
-    write_report(out, report, {})
+    write_report(out, report, {}, overwrite)
     if json_:
         print_json(report)
         return
@@ -148,7 +156,8 @@ def read_group(
             unreadable.add(unreadable_reason(entry.path), relative_name(entry.path, folder))
             continue
         levels = levels.with_file(entry.path.name, recording.levels)
-        recordings.append(ReferenceRecording(folder.name, entry.path.name, recording.waveform))
+        name = entry.path.name
+        recordings.append(ReferenceRecording(folder_name(folder), name, recording.waveform))
     for sentence in levels.sentences():
         print_message(sentence)
     if not recordings:
@@ -157,7 +166,7 @@ def read_group(
     return recordings
 
 
-def make_example_writer(out: Path | None, sample_rate: int) -> Any:
+def make_example_writer(out: Path | None, sample_rate: int, overwrite: bool) -> Any:
     """Return a function that writes audio and a plot of the first clip of each group."""
     written: set[str] = set()
     if out is not None:
@@ -172,9 +181,9 @@ def make_example_writer(out: Path | None, sample_rate: int) -> Any:
         by_name = {"original": recording.waveform, **waveforms}
         for name, waveform in by_name.items():
             path = out / f"{recording.group}_{name}.wav"
-            io.write(path, waveform.clamp(-1, 1), sample_rate)
+            io.write(path, waveform.clamp(-1, 1), sample_rate, replace=overwrite)
         figure = plots.plot_mel_comparison(by_name, sample_rate)
-        plots.save_figure(figure, out / f"{recording.group}.png")
+        plots.save_figure(figure, out / f"{recording.group}.png", overwrite)
 
     return write_example
 

@@ -13,7 +13,6 @@ import typer
 from wavenet.cli.clip_generation import (
     GuardOption,
     generate_with_progress,
-    plan_output_paths,
     print_clip,
     run_beam_search,
     save_clip,
@@ -39,11 +38,13 @@ from wavenet.cli.options import (
     TopKOption,
     TopPOption,
     create_folder,
+    folder_name,
     parse_assignments,
     parse_condition_values,
     print_conversions,
     print_message,
 )
+from wavenet.cli.output_paths import check_space, plan_output_paths
 from wavenet.errors import ConditionError, ConfigError
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def generate(
     if beams is not None and count > 1:
         raise ConfigError("--beams does not use seeds and returns one clip; omit --count")
 
+    from audio_utils.io import check_format
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.generation.request import GenerationRequest, clip_name, samples_from_seconds
@@ -119,13 +121,14 @@ def generate(
     from wavenet.sampling import resolve_sampling
 
     seeds = range(seed, seed + count)
-    names = [clip_name(checkpoint.name, conditions, s) for s in seeds]
+    names = [clip_name(folder_name(checkpoint), conditions, s) for s in seeds]
     paths = plan_output_paths(out, names, overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
     sampling = resolve_sampling(loaded.config.sampling, guidance=guidance, **values)
     chosen = resolve_condition_values(loaded.config.model, conditions)
     rate = loaded.config.audio.sample_rate
+    check_format(paths[0], rate)
     prompt_waveform = read_prompt(prompt, rate, channel, normalize)
     frame_features = read_frames(loaded, arrays, frames_scale)
     if seconds is None and frame_features is not None:
@@ -139,12 +142,14 @@ def generate(
         GenerationRequest(samples, chosen, s, prompt=prompt_waveform, frame_features=frame_features)
         for s in seeds
     ]
+    kept = 0 if prompt_waveform is None or not with_prompt else prompt_waveform.numel()
+    check_space(paths, kept + samples)
     if beams is not None:
         clips = iter([run_beam_search(loaded, requests[0], beams)])
     else:
         engine = make_engine(engine_name, loaded.model, precision, threads)
         clips = generate_with_progress(loaded, requests, sampling, engine, guard)
-    write_clips(loaded, paths, requests, clips, with_prompt, json_)
+    write_clips(loaded, paths, requests, clips, with_prompt, overwrite, json_)
 
 
 def write_clips(
@@ -153,6 +158,7 @@ def write_clips(
     requests: "list[GenerationRequest]",
     clips: "Iterator[tuple[GeneratedClip, float]]",
     with_prompt: bool,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Write each clip as soon as it is complete; then print all written clips.
@@ -164,6 +170,7 @@ def write_clips(
         paths, requests: one output file and one request per clip.
         clips: clips in any order, each with the seconds since the start.
         with_prompt: whether the files begin with the prompt.
+        overwrite: whether existing files may be replaced.
         as_json: whether to print records instead of paths.
     """
     written: dict[int, GeneratedClip] = {}
@@ -172,7 +179,7 @@ def write_clips(
         for clip, seconds in clips:
             n, elapsed = clip.index, seconds
             create_folder(paths[n].parent)
-            save_clip(loaded, paths[n], requests[n], clip, with_prompt)
+            save_clip(loaded, paths[n], requests[n], clip, with_prompt, overwrite)
             written[n] = clip
     finally:
         complete = len(written) == len(requests)

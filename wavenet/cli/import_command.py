@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.cli.options import OverwriteOption, create_folder, print_message
+from wavenet.cli.options import OverwriteOption, create_folder, folder_name, print_message
+from wavenet.cli.output_paths import check_new_folder, check_outputs
 from wavenet.errors import ConfigError
 from wavenet.terminal import print_line
 
@@ -51,45 +52,34 @@ def import_(
     With --frames, the output of the original upsampling network is written beside the weights, for
     `wavenet generate --frames mel=FILE.npy`.
     """
-    check_out(out, overwrite)
-    imported = import_file(program, file, out.name, trusted, hparams, sample_rate, layers_per_cycle)
-    from audio_utils.atomic_files import atomic_file
+    check_new_folder(out, overwrite)
+    path = None if frames is None else out / f"{frames.stem}.upsampled.npy"
+    check_outputs([out / "config.json", *([path] if path else [])], overwrite)
+    imported = import_file(
+        program, file, folder_name(out), trusted, hparams, sample_rate, layers_per_cycle
+    )
+    from audio_utils.atomic_files import atomic_file, os_error_reason
     from wavenet.importing.imported_model import save_checkpoint, upsample_frames
     from wavenet.model.frame_features import read_array
 
     upsampled = None if frames is None else upsample_frames(imported, read_array(frames))
     create_folder(out)
-    save_checkpoint(imported, out, file)
+    save_checkpoint(imported, out, file, overwrite)
     print_line(out)
-    if upsampled is None or frames is None:
+    if upsampled is None or path is None:
         return
     import numpy as np
 
-    path = out / f"{frames.stem}.upsampled.npy"
     try:
-        with atomic_file(path) as temporary:
+        with atomic_file(path, overwrite) as temporary:
             np.save(temporary, upsampled.numpy())
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+        raise ConfigError(f"cannot write {path}: {os_error_reason(error)}") from None
     print_line(path)
     seconds = upsampled.shape[0] / imported.config.audio.sample_rate
     print_message(
         f"{seconds:.2f} s of frames; wavenet generate --checkpoint {out} --frames mel={path}"
     )
-
-
-def check_out(out: Path, overwrite: bool) -> None:
-    """Check that the folder is new or empty, or may be overwritten.
-
-    Raises:
-        ConfigError: it contains files and `overwrite` is false, or it is not a folder.
-    """
-    try:
-        is_taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
-    except OSError as error:
-        raise ConfigError(f"cannot read {out}: {error.strerror}") from None
-    if is_taken and not (overwrite and out.is_dir()):
-        raise ConfigError(f"{out} exists already; choose another --out or add --overwrite")
 
 
 def import_file(

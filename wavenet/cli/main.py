@@ -33,6 +33,7 @@ from wavenet.interrupts import redeliver_sigint
 from wavenet.terminal import print_line, print_message, protect_streams
 from wavenet.user_paths import expand_home
 
+MAX_NAME_LENGTH = 300  # of a file name in a message
 # Base class of the errors of typer on the command line; typer does not export it.
 _UsageError: type[Any] = typer.BadParameter.__bases__[0]
 
@@ -137,10 +138,10 @@ def _describe_os_error(error: OSError) -> str:
     """Return one sentence for a failed file operation that no command expected."""
     from audio_utils.atomic_files import os_error_reason
 
-    name = error.filename if error.filename is not None else "a file"
-    if isinstance(name, bytes):
-        name = os.fsdecode(name)
-    return f"{name} cannot be used: {os_error_reason(error)}"
+    found = error.filename
+    name = os.fsdecode(found) if isinstance(found, str | bytes) else "a file"
+    short = name if len(name) <= MAX_NAME_LENGTH else f"{name[:MAX_NAME_LENGTH]}.."
+    return f"{short} cannot be used: {os_error_reason(error)}"
 
 
 def _open_standard_streams() -> None:

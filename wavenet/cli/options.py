@@ -4,6 +4,7 @@ Input: strings from the command line. Output: condition values, folders and mess
 Called by the command files.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -199,6 +200,11 @@ def print_conversions(
     changes += describe_levels(recording.levels)
     if changes:
         print_message(f"{path}: {', '.join(changes)}")
+
+
+def folder_name(folder: Path) -> str:
+    """Return the name of a folder, also if it is given as `.` or `..`."""
+    return os.path.basename(os.path.abspath(folder))
 
 
 def create_folder(folder: Path) -> None:

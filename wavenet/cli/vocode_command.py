@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from audio_utils.file_names import shorten_name
 from wavenet.cli.clip_generation import (
     GuardOption,
     draw_from_candidates,
     generate_with_progress,
-    plan_output_paths,
     print_clip,
     save_clip,
 )
@@ -39,11 +39,15 @@ from wavenet.cli.options import (
     TopKOption,
     TopPOption,
     create_folder,
+    folder_name,
     parse_condition_values,
     print_conversions,
     print_message,
 )
+from wavenet.cli.output_paths import check_space, plan_output_paths
 from wavenet.errors import ConditionError
+
+MAX_STEM_BYTES = 200  # of the file name, without seed and suffix
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,60 +92,67 @@ def vocode(
     mel frames match them. With --candidates above 1, the clip is drawn without the guard.
     """
     conditions = parse_condition_values(set_)
+    from audio_utils.io import check_format
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.generation.request import GenerationRequest
     from wavenet.model.condition_values import resolve_condition_values
     from wavenet.sampling import resolve_sampling
 
-    paths = plan_output_paths(out, [f"{source.stem}_{checkpoint.name}_seed{seed}"], overwrite)
+    stem = shorten_name(f"{source.stem}_{folder_name(checkpoint)}", MAX_STEM_BYTES)
+    paths = plan_output_paths(out, [f"{stem}_seed{seed}"], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
     sampling = resolve_sampling(loaded.config.sampling, guidance=guidance, **values)
     chosen = resolve_condition_values(loaded.config.model, conditions)
+    audio_rate = loaded.config.audio.sample_rate
+    check_format(paths[0], audio_rate)
+    iterations = choose_iterations(loaded, mel_matching_iterations)
     frame_features, samples = read_source(loaded, source, frames_scale, channel, normalize)
+    check_space(paths, samples)
     request = GenerationRequest(samples, chosen, seed, frame_features=frame_features)
     engine = make_engine(engine_name, loaded.model, precision, threads)
     if candidates == 1:
         ((clip, elapsed),) = generate_with_progress(loaded, [request], sampling, engine, guard)
     else:
         clip, elapsed = draw_from_candidates(loaded, request, candidates, sampling, engine)
-    clip = apply_mel_matching(loaded, clip, request, mel_matching_iterations)
-    audio = samples / loaded.config.audio.sample_rate
+    clip = apply_mel_matching(loaded, clip, request, iterations)
+    audio = samples / audio_rate
     create_folder(paths[0].parent)
-    save_clip(loaded, paths[0], request, clip, False)
+    save_clip(loaded, paths[0], request, clip, False, overwrite)
     print_clip(loaded, paths[0], request, clip, False, elapsed / audio, json_)
     print_message(
         f"{audio:.2f} s of audio in {elapsed:.2f} s, {audio / elapsed:.2f} times real time"
     )
 
 
-def apply_mel_matching(
-    loaded: "Checkpoint",
-    clip: "GeneratedClip",
-    request: "GenerationRequest",
-    iterations: int | None,
-) -> "GeneratedClip":
-    """Filter a clip until its mel frames match those of the request.
+def choose_iterations(loaded: "Checkpoint", iterations: int | None) -> int:
+    """Return the number of iterations of mel matching, by default 0 without a mel condition.
 
-    Args:
-        loaded: the checkpoint.
-        clip: the generated clip.
-        request: its request.
-        iterations: 0 returns the clip as it is; None means the default if the model is conditioned
-            on mel, otherwise 0.
     Raises:
         ConditionError: iterations above 0, but the model is not conditioned on mel.
     """
-    has_mel = any(condition.kind == "mel" for condition in loaded.config.model.locals)
-    if iterations == 0 or (iterations is None and not has_mel) or request.frame_features is None:
-        return clip
     from audio_utils.mel_matching import DEFAULT_ITERATIONS
+
+    if any(condition.kind == "mel" for condition in loaded.config.model.locals):
+        return DEFAULT_ITERATIONS if iterations is None else iterations
+    if iterations:
+        raise ConditionError(
+            f"{loaded.folder} has no mel condition, which --mel-matching-iterations needs; omit it"
+        )
+    return 0
+
+
+def apply_mel_matching(
+    loaded: "Checkpoint", clip: "GeneratedClip", request: "GenerationRequest", iterations: int
+) -> "GeneratedClip":
+    """Filter a clip until its mel frames match its request; 0 iterations change nothing."""
+    if not iterations or request.frame_features is None:
+        return clip
     from wavenet.generation.clip_mel_matching import match_clip_mel
 
-    number = DEFAULT_ITERATIONS if iterations is None else iterations
-    waveform = match_clip_mel(loaded, clip.waveform, request.frame_features, number).clamp(-1, 1)
-    return replace(clip, waveform=waveform)
+    waveform = match_clip_mel(loaded, clip.waveform, request.frame_features, iterations)
+    return replace(clip, waveform=waveform.clamp(-1, 1))
 
 
 def read_source(

@@ -115,20 +115,23 @@ def flatten_taps(weight: Tensor) -> Tensor:
     return weight.permute(0, 2, 1).flatten(1)
 
 
-def save_checkpoint(imported: ImportedModel, folder: Path, original: Path) -> None:
+def save_checkpoint(
+    imported: ImportedModel, folder: Path, original: Path, replace: bool = True
+) -> None:
     """Write the checkpoint and its card.
 
     Args:
         imported: the model.
-        folder: created if necessary; existing files of a checkpoint are replaced.
+        folder: created if necessary.
         original: the imported file; its name and its digest go into the card.
+        replace: whether an existing checkpoint may be replaced.
     Raises:
         CheckpointError: the folder cannot be written.
     """
     text = render_card(imported, original)
-    checkpoint.save(folder, imported.config, imported.model)
+    checkpoint.save(folder, imported.config, imported.model, replace)
     try:
-        with atomic_file(folder / checkpoint.CARD) as path:
+        with atomic_file(folder / checkpoint.CARD, replace) as path:
             path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise CheckpointError(f"cannot write the card of {folder}: {error}") from None

@@ -56,7 +56,7 @@ def staging_folder(target: Path, origin: str, overwrite: bool = False) -> Iterat
         yield folder
         _check_loads(folder, origin)
         with _write_errors(target):
-            _move_into_place(folder, target, hidden / f"{target.name}.old")
+            _move_into_place(folder, target, hidden / f"{target.name}.old", overwrite)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
 
@@ -114,14 +114,14 @@ def _check_loads(folder: Path, origin: str) -> None:
         raise CheckpointError(text) from None
 
 
-def _move_into_place(folder: Path, target: Path, old: Path) -> None:
+def _move_into_place(folder: Path, target: Path, old: Path, overwrite: bool) -> None:
     for path in folder.iterdir():
         with path.open("rb+") as file:
             os.fsync(file.fileno())
     try:
-        if os.path.lexists(target):
+        if overwrite and os.path.lexists(target):
             os.rename(target, old)
-        os.rename(folder, target)
+        os.rename(folder, target)  # replaces an empty folder, and fails for any other
     except OSError:
         if old.exists():
             os.rename(old, target)

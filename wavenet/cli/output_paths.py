@@ -1,0 +1,151 @@
+"""Check before long work that the files of a command can be written.
+
+Input: the value of --out, and the names of the files that the command will write. Output: their
+paths, or one sentence. The checks create nothing. They cannot foresee everything: the files are
+written with `replace` false, so that another process that was faster keeps its file. Called by all
+commands that write files for the user.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from audio_utils.file_names import MAX_NAME_BYTES, find_long_part
+from wavenet.errors import ConfigError, FolderError
+
+# Bytes of a sample, at least. Compressed files may be smaller than any estimate.
+_SAMPLE_BYTES = {".wav": 2}
+
+
+def plan_output_paths(out: Path | None, names: list[str], overwrite: bool) -> list[Path]:
+    """Return the audio files to write, after checking that they can be written.
+
+    Args:
+        out: a file, a folder, or None for the current folder.
+        names: file names without suffix, one per clip, used if `out` is a folder.
+        overwrite: whether existing files may be replaced.
+    Raises:
+        ConfigError: a file exists, is no audio file by its name, or cannot be written, or `out` is
+            one file for several clips.
+    """
+    if out is not None and out.suffix and not os.path.isdir(out):
+        if len(names) > 1:
+            raise ConfigError(
+                f"--count {len(names)} needs a folder for --out; found the file {out}"
+            )
+        paths = [out]
+        _check_suffix(out)
+    else:
+        paths = [(out or Path()) / f"{name}.wav" for name in names]
+    check_outputs(paths, overwrite)
+    return paths
+
+
+def check_outputs(paths: Iterable[Path], overwrite: bool, option: str = "--out") -> None:
+    """Check that files can be created, or replaced.
+
+    Args:
+        paths: the files to write.
+        overwrite: whether existing files may be replaced.
+        option: the option that chooses another place.
+    Raises:
+        ConfigError: otherwise.
+    """
+    folders = set()
+    for path in paths:
+        long_part = find_long_part(path)
+        if long_part is not None:
+            raise ConfigError(
+                f"the name {long_part[:40]}.. is longer than {MAX_NAME_BYTES} bytes, the limit of "
+                f"file systems; choose a shorter one with {option}"
+            )
+        folders.add(path.parent)
+        if os.path.isdir(path):
+            raise ConfigError(f"{path} is a folder; choose another name with {option}")
+        if os.path.lexists(path) and not overwrite:
+            raise ConfigError(f"{path} exists already; choose another {option} or add --overwrite")
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ConfigError(f"{path} is a device or a pipe; choose another {option}")
+    for folder in folders:
+        if not is_writable(folder):
+            raise ConfigError(
+                f"the folder {folder} cannot be written; choose another with {option}"
+            )
+
+
+def check_output_folder(
+    folder: Path | None, names: Iterable[str], overwrite: bool, option: str = "--out"
+) -> None:
+    """Check that files of these names can be written to a folder; do nothing if it is None.
+
+    Raises:
+        ConfigError: as `check_outputs`.
+    """
+    if folder is not None:
+        check_outputs([folder / name for name in names], overwrite, option)
+
+
+def check_new_folder(folder: Path, overwrite: bool, option: str = "--out") -> None:
+    """Check that a folder is new or empty, or that its files may be overwritten.
+
+    Raises:
+        ConfigError: otherwise, or it is not a folder.
+    """
+    try:
+        is_taken = os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder))
+    except OSError as error:
+        raise ConfigError(f"cannot read {folder}: {error.strerror}") from None
+    if is_taken and not (overwrite and os.path.isdir(folder)):
+        raise ConfigError(f"{folder} exists already; choose another {option} or add --overwrite")
+
+
+def is_writable(folder: Path) -> bool:
+    """Return whether a folder can be written, or created."""
+    try:
+        nearest = _existing_folder(folder)
+    except OSError:  # the path is too long
+        return False
+    return os.path.isdir(nearest) and os.access(nearest, os.W_OK | os.X_OK)
+
+
+def check_space(paths: Sequence[Path], samples: int) -> None:
+    """Check that a disk has space for audio files, each with this number of samples.
+
+    Raises:
+        FolderError: it has too little space.
+    """
+    needed = samples * sum(_SAMPLE_BYTES.get(path.suffix.lower(), 0) for path in paths)
+    folder = paths[0].parent
+    try:
+        free = shutil.disk_usage(_existing_folder(folder)).free
+    except OSError:  # some network file systems do not report it
+        return
+    if needed > free:
+        raise FolderError(
+            f"the clips need {needed / 1e6:,.1f} MB, and the disk of {folder} has "
+            f"{free / 1e6:,.1f} MB; free some space or choose another --out"
+        )
+
+
+def _check_suffix(path: Path) -> None:
+    from audio_utils.errors import AudioError
+    from audio_utils.io import check_format
+
+    try:
+        check_format(path, None)
+    except AudioError as error:
+        text = str(error).rstrip(".")
+        raise ConfigError(f"{text}; to name a folder, create it first") from None
+
+
+def _existing_folder(folder: Path) -> Path:
+    """Return the folder itself, or the nearest folder above it that exists."""
+    folder = Path(os.path.abspath(folder))
+    for place in (folder, *folder.parents):
+        try:
+            os.lstat(place)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        return place
+    return folder
