@@ -297,6 +297,11 @@ def test_training_is_disabled_for_other_machines_unless_allowed(
     assert disabled_reason() == ""
 
 
+def test_training_is_disabled_at_addresses_that_other_machines_reach() -> None:
+    assert "other machines" in disabled_reason("0.0.0.0")
+    assert disabled_reason("127.0.0.1") == ""
+
+
 def test_disabled_training_has_no_events(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def of_the_tab(page: gr.Blocks) -> tuple[set[str], set[str]]:
         names = {str(block.elem_id) for block in page.blocks.values()}
