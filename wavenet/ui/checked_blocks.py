@@ -55,7 +55,7 @@ def check_input(field: Any, value: Any) -> None:
     Raises:
         ConditionError: it is not a number or not in the range of the field, or it is not a text.
     """
-    if value is None:
+    if value is None and not isinstance(field, gr.Radio):
         return
     name, shown = field.label or "a field", ascii(value)[:_MAX_SHOWN]
     if isinstance(field, gr.Dropdown | gr.Radio) and not isinstance(value, str):

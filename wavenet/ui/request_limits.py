@@ -1,19 +1,23 @@
-"""Limits of the requests to the studio: their size, and the space that uploads need.
+"""Requests that are too large or do not fit the page: limits of their size, and short reports.
 
-Input: requests. Output: an ASGI middleware that refuses requests that are too large before they
-are read. Gradio limits only single files. Called by `studio_app`.
+Input: requests. Output: ASGI middlewares: one refuses requests that are too large before they are
+read, while Gradio limits only single files; the other logs a failed request in one line. Called by
+`studio_app`.
 """
 
+import logging
 from pathlib import Path
 
 import anyio.to_thread
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wavenet.ui.temporary_files import free_bytes
 
 UPLOAD_PATH = "/gradio_api/upload"
+_LOG = logging.getLogger(__name__)
 # Of all requests except uploads; one may contain a recording of 20 MB as text.
 MAX_BODY_BYTES = 32 * 10**6
 
@@ -56,6 +60,30 @@ class RequestLimits:
                 await self.app(scope, receive, send)
             finally:
                 self.pending_bytes -= size
+
+
+class ShortReports:
+    """ASGI middleware that logs one line, not a traceback, if Gradio fails at a request.
+
+    Only requests that the page never sends fail here: functions of the studio run in the queue,
+    which reports their errors.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap an app, which has sent an answer with status 500 before it raises an error."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        try:
+            await self.app(scope, receive, send)
+        except ClientDisconnect:  # a broken-off upload
+            pass
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            request, kind = f"{scope['method']} {scope['path']}"[:200], type(error).__name__
+            _LOG.error("the request %a failed: %s: %a", request, kind, str(error)[:200])
 
 
 def _refuse(status: int, sentence: str) -> ASGIApp:

@@ -27,7 +27,7 @@ from wavenet.ui import (
 )
 from wavenet.ui.checked_blocks import CheckedBlocks
 from wavenet.ui.host_check import HostCheck, allowed_hosts, bracketed, server_address
-from wavenet.ui.request_limits import RequestLimits
+from wavenet.ui.request_limits import RequestLimits, ShortReports
 from wavenet.ui.studio_api import register_api
 from wavenet.ui.temporary_files import delete_regularly, is_private
 from wavenet.ui.uploads import block_remote_downloads, keep_upload_names
@@ -139,7 +139,7 @@ async def protect_server(app: App, address: str, hosts: Iterable[str]) -> AsyncI
     assert app.middleware_stack is not None
     folder = Path(app.uploaded_file_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    limited = RequestLimits(app.middleware_stack, folder)
+    limited = RequestLimits(ShortReports(app.middleware_stack), folder)
     app.middleware_stack = HostCheck(limited, address, hosts)
     kept = {path for block in app.get_blocks().blocks.values() for path in block.keep_in_cache}
     timer = asyncio.create_task(delete_regularly(folder, kept)) if is_private(folder) else None

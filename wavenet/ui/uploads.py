@@ -22,6 +22,7 @@ from wavenet.ui.page_text import error_sentence
 
 # Of a file name, on all usual file systems.
 MAX_NAME_BYTES = 255
+_MAX_SUFFIX_BYTES = 20
 _RESERVED = '<>:"/\\|?*' if os.name == "nt" else "/"
 FILE_ROUTE = "/gradio_api/file="
 NOT_AN_UPLOAD = (
@@ -83,6 +84,8 @@ def valid_file_name(name: str, max_bytes: int = MAX_NAME_BYTES) -> str:
     valid = ("-" if c in _RESERVED or category(c) in ("Cc", "Cs") else c for c in name)
     name = "".join(valid)
     suffix = PurePath(name).suffix
+    if len(suffix.encode()) > _MAX_SUFFIX_BYTES:
+        suffix = ""
     stem = name.removesuffix(suffix).encode()[: max_bytes - len(suffix.encode())]
     return stem.decode(errors="ignore") + suffix or "recording"
 
