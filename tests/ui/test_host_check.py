@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from wavenet.errors import ConfigError
-from wavenet.ui.host_check import FRAME_POLICY, HostCheck, allowed_hosts, is_loopback
+from wavenet.ui.host_check import FRAME_POLICY, HostCheck, allowed_hosts, is_loopback, is_only_local
 
 FORM = (
     b'--x\r\nContent-Disposition: form-data; name="files"; filename="attack.wav"\r\n\r\nRIFF\r\n'
@@ -248,6 +248,24 @@ def test_invalid_names_are_an_error(name: str, monkeypatch: pytest.MonkeyPatch) 
 def test_names_come_from_options_and_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAVENET_ALLOW_HOSTS", "b.org, C.org:80")
     assert allowed_hosts(["A.org"]) == ["a.org", "b.org", "c.org:80"]
+
+
+@pytest.mark.parametrize(
+    ("address", "names", "expected"),
+    [
+        (None, (), True),
+        ("::1", ("localhost:9000", "[::1]:80", "127.0.0.1"), True),
+        ("0.0.0.0", (), False),
+        ("127.0.0.1", ("studio.example.org",), False),
+        ("127.0.0.1", ("192.168.1.5:80",), False),
+    ],
+)
+def test_only_this_machine_uses_a_server_without_other_names(
+    address: str | None, names: tuple[str, ...], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("SPACE_ID", "SPACE_HOST", "GRADIO_SERVER_NAME", "WAVENET_ALLOW_HOSTS"):
+        monkeypatch.delenv(variable, raising=False)
+    assert is_only_local(address, names) is expected
 
 
 def test_loopback_addresses() -> None:

@@ -55,7 +55,7 @@ def ui(
 
     options = launch_options(port, mcp, address, names)
     use_private_folder()
-    build_studio(address=address).launch(**options)
+    build_studio(address=address, allow_hosts=names).launch(**options)
 
 
 def check_address(address: str, port: int) -> None:

@@ -115,6 +115,17 @@ def is_loopback(address: str) -> bool:
         return False
 
 
+def is_only_local(address: str | None = None, names: Iterable[str] = ()) -> bool:
+    """Return whether only this machine uses a server: by its address and its other names.
+
+    Args:
+        address: as in `server_address`.
+        names: as in `allowed_hosts`.
+    """
+    hosts = [server_address(address), *allowed_hosts(names)]
+    return all(is_loopback(re.sub(r"(?<=[^:]):[0-9]+$", "", host)) for host in hosts)
+
+
 def server_address(address: str | None = None) -> str:
     """Return the address to listen on: the given one, or GRADIO_SERVER_NAME, or the default.
 

@@ -26,7 +26,7 @@ from wavenet.ui import (
     watch_tab,
 )
 from wavenet.ui.checked_blocks import CheckedBlocks
-from wavenet.ui.host_check import HostCheck, allowed_hosts, bracketed, server_address
+from wavenet.ui.host_check import HostCheck, allowed_hosts, bracketed, is_only_local, server_address
 from wavenet.ui.request_limits import RequestLimits, ShortReports
 from wavenet.ui.studio_api import register_api
 from wavenet.ui.temporary_files import delete_regularly, is_private
@@ -44,12 +44,17 @@ _FONTS = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
 _MONOSPACE = ["ui-monospace", "Menlo", "Consolas", "monospace"]
 
 
-def build_studio(checkpoints: Path | None = None, address: str | None = None) -> gr.Blocks:
+def build_studio(
+    checkpoints: Path | None = None, address: str | None = None, allow_hosts: Iterable[str] = ()
+) -> gr.Blocks:
     """Build the app.
 
     Args:
         checkpoints: folder of checkpoint folders; default: the folder of the project.
         address: that the server will listen on, as in `server_address`.
+        allow_hosts: other names of the server, as in `allowed_hosts`.
+    Raises:
+        ConfigError: a name is invalid.
     """
     root = checkpoints or default_checkpoints()
     block_remote_downloads()
@@ -68,7 +73,7 @@ def build_studio(checkpoints: Path | None = None, address: str | None = None) ->
             with gr.Tab("Receptive field", id="receptive-field"):
                 receptive_field_tab.tab(root)
             with gr.Tab("Train", id="train") as tab_item:
-                train_tab.tab(root, tab_item, server_address(address))
+                train_tab.tab(root, tab_item, is_only_local(address, allow_hosts))
             with gr.Tab("Models", id="models"):
                 models_tab.tab(root)
         register_api(root)

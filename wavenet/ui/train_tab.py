@@ -26,7 +26,7 @@ from wavenet.training.run_status import list_runs
 from wavenet.training.warm_worker import WarmWorker
 from wavenet.ui import run_view, training_recordings
 from wavenet.ui.checkpoint_library import list_checkpoints
-from wavenet.ui.host_check import is_loopback, server_address
+from wavenet.ui.host_check import is_only_local
 from wavenet.ui.page_text import convert_user_errors, error_sentence
 from wavenet.ui.recipe_choices import (
     DEFAULT_RECIPE,
@@ -58,15 +58,15 @@ RUN_OUTPUTS = (
 )
 
 
-def tab(root: Path, tab_item: gr.Tab, address: str) -> None:
+def tab(root: Path, tab_item: gr.Tab, is_local: bool) -> None:
     """Build the tab and wire its events, or show why training is disabled.
 
     Args:
         root: folder of checkpoint folders.
         tab_item: the tab itself; opening it starts a process that waits for a run.
-        address: that the server listens on.
+        is_local: whether only this machine can use the server.
     """
-    reason = disabled_reason(address)
+    reason = disabled_reason(is_local)
     if reason:
         gr.HTML(f"<p class='note'>{reason}</p>", elem_id="train-disabled")
         return
@@ -238,11 +238,11 @@ def _run() -> dict[str, Any]:
     return widgets
 
 
-def disabled_reason(address: str | None = None) -> str:
-    """Return why training is disabled for a server at an address; "" if it is enabled.
+def disabled_reason(is_local: bool | None = None) -> str:
+    """Return why training is disabled here; "" if it is enabled.
 
     Args:
-        address: as in `server_address`.
+        is_local: whether only this machine can use the server; None: as the environment says.
     """
     if os.environ.get(ALLOW_TRAIN) == "1":
         return ""
@@ -252,10 +252,11 @@ def disabled_reason(address: str | None = None) -> str:
             "Training is disabled on this Space: its visitors share one machine, and all visitors "
             f"would see the runs. Run the studio on your own machine. {how}"
         )
-    if not is_loopback(server_address(address)):
+    if not (is_only_local() if is_local is None else is_local):
         return (
             "Training is disabled because this studio serves other machines: visitors could read "
-            f"folders of this machine. Start it without --host and GRADIO_SERVER_NAME. {how}"
+            "folders of this machine. Start it for this machine only, without --host and "
+            f"--allow-host. {how}"
         )
     return ""
 
