@@ -11,9 +11,11 @@ with contextlib.suppress(ImportError):
     import spaces  # noqa: F401
 
 from wavenet.ui.studio_app import build_studio, launch_options
+from wavenet.ui.temporary_files import use_private_folder
 from wavenet.ui.zerogpu import use_zerogpu
 
 use_zerogpu()
+use_private_folder()
 demo = build_studio()
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from wavenet.training import run_process
 from wavenet.training.run_process import RunPlan
 from wavenet.ui import run_view, train_tab
 from wavenet.ui.checkpoint_library import load_checkpoint
+from wavenet.ui.host_check import ALLOW_HOSTS
 from wavenet.ui.recipe_choices import read_recipe, recipe_choices
 from wavenet.ui.run_view import checkpoint_digest
 from wavenet.ui.studio_app import build_studio
@@ -37,7 +38,7 @@ INJECTION = "<img src=x onerror=alert(1)>"
 
 @pytest.fixture(autouse=True)
 def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SPACE_ID", "GRADIO_SERVER_NAME", train_tab.ALLOW_TRAIN):
+    for name in ("SPACE_ID", "GRADIO_SERVER_NAME", ALLOW_HOSTS, train_tab.ALLOW_TRAIN):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -285,6 +286,8 @@ def test_page_updates_while_the_run_is_alive(
         ("GRADIO_SERVER_NAME", "127.0.0.1", ""),
         ("GRADIO_SERVER_NAME", "localhost", ""),
         ("GRADIO_SERVER_NAME", "::1", ""),
+        ("WAVENET_ALLOW_HOSTS", "studio.example.org", "other machines"),
+        ("WAVENET_ALLOW_HOSTS", "localhost:9000", ""),
     ],
 )
 def test_training_is_disabled_for_other_machines_unless_allowed(

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from wavenet.audio_metadata import find_audio_files
 from wavenet.errors import ConditionError
 from wavenet.training import run_process
 from wavenet.training.dataset_report import DatasetReport
@@ -118,22 +119,53 @@ def test_uploads_are_inspected_and_copied_to_the_run_under_safe_names(
     ("name", "safe"),
     [
         ("../../up.wav", "up.wav"),
-        ("a b_ä_1.WAV", "a b_ä_1.wav"),
-        ("..wav", "recording.wav"),
-        ("<b>.flac", "-b-.flac"),
-        (".hidden.wav", "hidden.wav"),
+        ("a b_ä_1.WAV", "a b_ä_1.WAV"),
+        ("<b>: it's 5$!.Flac", "<b>: it's 5$!.Flac"),
+        (".hidden.wav", ".hidden.wav"),
         ("metadata.csv", "metadata.csv"),
+        ("a\x1b[2J\n\udce9.wav", "a-[2J--.wav"),
         ("other.csv", None),
         ("run.sh", None),
-        ("é" * 300 + ".wav", "é" * 50 + ".wav"),
+        (".wav", None),
+        ("é" * 300 + ".wav", "é" * 125 + ".wav"),
     ],
 )
-def test_file_names_of_uploads_become_safe(name: str, safe: str | None) -> None:
+def test_file_names_of_uploads_stay_or_become_valid(name: str, safe: str | None) -> None:
     if safe is None:
         with pytest.raises(ConditionError, match="not supported"):
             safe_name(name)
     else:
         assert safe_name(name) == safe
+
+
+@pytest.mark.parametrize("names", [("ZOOM0001.WAV", "it's 5:00!.wav"), ("Ä <b> {x}.wav",)])
+def test_tables_refer_to_the_original_names(
+    tmp_path: Path, notes: Path, names: tuple[str, ...]
+) -> None:
+    """Uploads had the suffix .wav instead of .WAV, so that no row of a table matched."""
+    table = tmp_path / "metadata.csv"
+    rows = "".join(f'"{name}",word{n}\n' for n, name in enumerate(names))
+    table.write_text(f"file_name,word\n{rows}")
+    uploads = [str(table)]
+    for n, name in enumerate(names):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        uploads.append(shutil.copy(notes / "c4_1.wav", folder / name))
+    copied = tmp_path / "copied"
+    copied.mkdir()
+    copy_uploads(uploads, copied)
+    found = [(file.path.name, file.fields["word"]) for file in find_audio_files(copied)]
+    assert sorted(found) == sorted((name, f"word{n}") for n, name in enumerate(names))
+    report = last(inspect_recordings(None, uploads, None))[0]
+    assert f"<dt>Recordings</dt><dd>{len(names)}</dd>" in report
+
+
+def test_two_files_of_one_name_and_a_table_are_an_error(tmp_path: Path, notes: Path) -> None:
+    (tmp_path / "metadata.csv").write_text("file_name,word\nc4_1.wav,a\n")
+    (tmp_path / "other").mkdir()
+    twice = [str(notes / "c4_1.wav"), shutil.copy(notes / "c4_1.wav", tmp_path / "other")]
+    with pytest.raises(ConditionError, match=r"two dropped files are named c4_1\.wav"):
+        copy_uploads([*twice, str(tmp_path / "metadata.csv")], tmp_path / "copied")
 
 
 def test_too_many_or_too_large_files_are_an_error(

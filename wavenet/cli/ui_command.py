@@ -1,19 +1,38 @@
 """`wavenet ui`: start the studio, which serves this machine by default.
 
-Input: a port. The web server runs until it is interrupted. Called by `main`.
+Input: an address and a port. The web server runs until it is interrupted. Called by `main`.
 """
 
+import errno
+import os
 import socket
 from typing import Annotated
 
 import typer
 
+from audio_utils.atomic_files import os_error_reason
 from wavenet.cli.options import print_message
 from wavenet.errors import ConfigError
 
 
 def ui(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 7860,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the server.")] = 7860,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address to listen on: 0.0.0.0 lets other machines use the studio, without a "
+            "password. Default: 127.0.0.1, this machine only.",
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name under which browsers reach the studio, for example that of a proxy. May be "
+            "repeated.",
+        ),
+    ] = None,
     mcp: Annotated[
         bool,
         typer.Option(
@@ -23,25 +42,41 @@ def ui(
     ] = False,
 ) -> None:
     """Start the studio at http://127.0.0.1:PORT."""
-    check_port(port)
-    print_message(f"starting the studio at http://127.0.0.1:{port} (Ctrl-C stops it)")
+    from wavenet.ui.host_check import allowed_hosts, bracketed, server_address
+
+    address = server_address(host)
+    # Gradio would use it as an IPv4 address for a check of the port.
+    os.environ.pop("GRADIO_SERVER_NAME", None)
+    names = allowed_hosts(allow_host or ())
+    check_address(address, port)
+    print_message(f"starting the studio at http://{bracketed(address)}:{port} (Ctrl-C stops it)")
     from wavenet.ui.studio_app import build_studio, launch_options
+    from wavenet.ui.temporary_files import use_private_folder
 
-    options = launch_options(port, mcp)
-    build_studio().launch(**options)
+    options = launch_options(port, mcp, address, names)
+    use_private_folder()
+    build_studio(address=address, allow_hosts=names).launch(**options)
 
 
-def check_port(port: int) -> None:
-    """Check that the port is free; called before the imports, which need seconds.
+def check_address(address: str, port: int) -> None:
+    """Check the address and the port; called before the imports, which need seconds.
 
     Raises:
-        ConfigError: it is in use.
+        ConfigError: this machine does not have the address, or the port is in use.
     """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
+    try:
+        found = socket.getaddrinfo(address.strip("[]"), port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, target = found[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(target)
+    except (OSError, UnicodeError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             raise ConfigError(
                 f"the port {port} is in use; stop the program there, or choose another --port"
             ) from None
+        reason = os_error_reason(error) if isinstance(error, OSError) else "it is not a name"
+        raise ConfigError(
+            f"the studio cannot listen on {address[:100]!r}, port {port}: {reason}; --host expects "
+            "an address of this machine"
+        ) from None

@@ -145,7 +145,7 @@ def read_network(
     root: Path,
     choice: str | None,
     kernel_size: int,
-    dilations: str,
+    dilations: str | None,
     residual: int,
     gate: int,
     skip: int,
@@ -297,13 +297,13 @@ def format_bytes(size: int) -> str:
     return f"{size / 1e3:,.1f} kB" if size < 1e6 else f"{size / 1e6:,.1f} MB"
 
 
-def read_dilations(text: str) -> list[int]:
+def read_dilations(text: str | None) -> list[int]:
     """Read integers separated by commas or spaces.
 
     Raises:
         ConfigError: the text has other content, or too many numbers.
     """
-    words = text.replace(",", " ").split()
+    words = (text or "").replace(",", " ").split()
     if not words or len(words) > MAX_LAYERS:
         raise ConfigError(
             f"expected 1 to {MAX_LAYERS} dilations such as 1, 2, 4; found {len(words)}"

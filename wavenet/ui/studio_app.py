@@ -4,12 +4,17 @@ Input: a folder of checkpoints. Output: the Gradio app, and the options to launc
 `app.py` and `wavenet ui`.
 """
 
+import asyncio
 import importlib.util
 import os
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.routes import App
 
 from wavenet.checkpoint_folders import default_root
 from wavenet.errors import ConfigError
@@ -21,8 +26,12 @@ from wavenet.ui import (
     train_tab,
     watch_tab,
 )
+from wavenet.ui.checked_blocks import CheckedBlocks
+from wavenet.ui.host_check import HostCheck, allowed_hosts, bracketed, is_only_local, server_address
+from wavenet.ui.request_limits import RequestLimits, ShortReports
 from wavenet.ui.studio_api import register_api
-from wavenet.ui.uploads import block_remote_downloads
+from wavenet.ui.temporary_files import delete_regularly, is_private
+from wavenet.ui.uploads import block_remote_downloads, keep_upload_names
 
 HEADER = """
 <h1>WaveNet Studio</h1>
@@ -36,15 +45,22 @@ _FONTS = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
 _MONOSPACE = ["ui-monospace", "Menlo", "Consolas", "monospace"]
 
 
-def build_studio(checkpoints: Path | None = None) -> gr.Blocks:
+def build_studio(
+    checkpoints: Path | None = None, address: str | None = None, allow_hosts: Iterable[str] = ()
+) -> gr.Blocks:
     """Build the app.
 
     Args:
         checkpoints: folder of checkpoint folders; default: the folder of the project.
+        address: that the server will listen on, as in `server_address`.
+        allow_hosts: other names of the server, as in `allowed_hosts`.
+    Raises:
+        ConfigError: a name is invalid.
     """
     root = checkpoints or default_root()
     block_remote_downloads()
-    with gr.Blocks(
+    keep_upload_names()
+    with CheckedBlocks(
         title="WaveNet Studio", analytics_enabled=False, delete_cache=(300, 1800)
     ) as studio:
         gr.HTML(HEADER, elem_classes="header")
@@ -58,7 +74,7 @@ def build_studio(checkpoints: Path | None = None) -> gr.Blocks:
             with gr.Tab("Receptive field", id="receptive-field"):
                 receptive_field_tab.tab(root)
             with gr.Tab("Train", id="train") as tab_item:
-                train_tab.tab(root, tab_item)
+                train_tab.tab(root, tab_item, is_only_local(address, allow_hosts))
             with gr.Tab("Models", id="models"):
                 models_tab.tab(root)
         register_api(root)
@@ -66,26 +82,36 @@ def build_studio(checkpoints: Path | None = None) -> gr.Blocks:
     return studio
 
 
-def launch_options(port: int = 7860, with_mcp: bool = False) -> dict[str, Any]:
+def launch_options(
+    port: int = 7860,
+    with_mcp: bool = False,
+    address: str | None = None,
+    allow_hosts: Iterable[str] = (),
+) -> dict[str, Any]:
     """Return the arguments of `Blocks.launch`.
 
-    The studio is available only on this machine, except on a Space, or if the variable
-    GRADIO_SERVER_NAME names another address.
+    The studio is available only on this machine, except on a Space, or if the address is another.
 
     Args:
         port: port of the server.
         with_mcp: whether to serve the public functions also as tools of an MCP server.
+        address: as in `server_address`.
+        allow_hosts: other names of the server, as in `allowed_hosts`.
     Raises:
-        ConfigError: the package for MCP is missing.
+        ConfigError: the package for MCP is missing, or a name is invalid.
     """
+    address = server_address(address)
+    protect = partial(protect_server, address=address, hosts=allowed_hosts(allow_hosts))
     with_mcp = with_mcp or os.environ.get(WITH_MCP) == "1"
     if with_mcp and importlib.util.find_spec("mcp") is None:
         raise ConfigError(
             "serving MCP needs the package mcp, which is missing; install it with "
             '`pip install "wavenet-studio[mcp]"`'
         )
-    options: dict[str, Any] = {
+    return {
+        "server_name": bracketed(address),
         "server_port": port,
+        "app_kwargs": {"lifespan": protect},
         "ssr_mode": False,
         "share": False,
         "mcp_server": with_mcp,
@@ -101,10 +127,27 @@ def launch_options(port: int = 7860, with_mcp: bool = False) -> dict[str, Any]:
         "theme": _theme(),
         "css_paths": [_HERE / "studio_app.css"],
     }
-    # Without this option Gradio reads GRADIO_SERVER_NAME itself.
-    if "GRADIO_SERVER_NAME" not in os.environ:
-        options["server_name"] = "0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1"
-    return options
+
+
+@asynccontextmanager
+async def protect_server(app: App, address: str, hosts: Iterable[str]) -> AsyncIterator[None]:
+    """Put the checks of requests around a starting server, and delete old files while it runs.
+
+    Not `add_middleware`: Gradio adds its own after it, which then would answer requests of other
+    sites first.
+    """
+    assert app.middleware_stack is not None
+    folder = Path(app.uploaded_file_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    limited = RequestLimits(ShortReports(app.middleware_stack), folder)
+    app.middleware_stack = HostCheck(limited, address, hosts)
+    kept = {path for block in app.get_blocks().blocks.values() for path in block.keep_in_cache}
+    timer = asyncio.create_task(delete_regularly(folder, kept)) if is_private(folder) else None
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 def _theme() -> gr.themes.Base:

@@ -6,7 +6,6 @@ nothing in memory: they read the folders of the runs. Input: a folder of checkpo
 widgets with their events. Called by `studio_app`.
 """
 
-import ipaddress
 import os
 import re
 import time
@@ -28,6 +27,7 @@ from wavenet.training.run_status import list_runs
 from wavenet.training.warm_worker import WarmWorker
 from wavenet.ui import run_view, training_recordings
 from wavenet.ui.checkpoint_library import list_checkpoints
+from wavenet.ui.host_check import is_only_local
 from wavenet.ui.page_text import convert_user_errors, error_sentence
 from wavenet.ui.recipe_choices import (
     DEFAULT_RECIPE,
@@ -59,14 +59,15 @@ RUN_OUTPUTS = (
 )
 
 
-def tab(root: Path, tab_item: gr.Tab) -> None:
+def tab(root: Path, tab_item: gr.Tab, is_local: bool) -> None:
     """Build the tab and wire its events, or show why training is disabled.
 
     Args:
         root: folder of checkpoint folders.
         tab_item: the tab itself; opening it starts a process that waits for a run.
+        is_local: whether only this machine can use the server.
     """
-    reason = disabled_reason()
+    reason = disabled_reason(is_local)
     if reason:
         gr.HTML(f"<p class='note'>{reason}</p>", elem_id="train-disabled")
         return
@@ -238,8 +239,12 @@ def _run() -> dict[str, Any]:
     return widgets
 
 
-def disabled_reason() -> str:
-    """Return why training is disabled here; "" if it is enabled."""
+def disabled_reason(is_local: bool | None = None) -> str:
+    """Return why training is disabled here; "" if it is enabled.
+
+    Args:
+        is_local: whether only this machine can use the server; None: as the environment says.
+    """
     if os.environ.get(ALLOW_TRAIN) == "1":
         return ""
     how = f"To enable it anyway, set {ALLOW_TRAIN}=1 in the environment."
@@ -248,10 +253,11 @@ def disabled_reason() -> str:
             "Training is disabled on this Space: its visitors share one machine, and all visitors "
             f"would see the runs. Run the studio on your own machine. {how}"
         )
-    if not _is_local(os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")):
+    if not (is_only_local() if is_local is None else is_local):
         return (
             "Training is disabled because this studio serves other machines: visitors could read "
-            f"folders of this machine. Start it without GRADIO_SERVER_NAME. {how}"
+            "folders of this machine. Start it for this machine only, without --host and "
+            f"--allow-host. {how}"
         )
     return ""
 
@@ -432,10 +438,3 @@ def _run_folder(runs_dir: Path, name: str | None) -> Path:
 
 def _dropdown_updates(root: Path, dropdowns: int) -> list[Any]:
     return [gr.update(choices=list_checkpoints(root)) for _ in range(dropdowns)]
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

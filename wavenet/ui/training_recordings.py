@@ -16,12 +16,13 @@ from audio_utils import io
 from audio_utils.atomic_files import os_error_reason
 from audio_utils.audio_formats import AUDIO_SUFFIXES
 from audio_utils.example_sound import make_note
-from wavenet.audio_metadata import METADATA_NAMES
+from wavenet.audio_metadata import METADATA_NAMES, is_audio_name
 from wavenet.errors import ConditionError, FolderError
 from wavenet.left_out_files import describe_large_share, describe_left_out
 from wavenet.training.dataset_report import DatasetReport
 from wavenet.training.label_checks import describe_doubt
 from wavenet.ui.page_text import fact_list, format_duration, progress_bar
+from wavenet.ui.uploads import valid_file_name
 
 MAX_FILES = 500
 MAX_MEGABYTES = 1000  # of all uploaded files together
@@ -77,7 +78,9 @@ def check_folder(text: str | None) -> Path:
 
 
 def copy_uploads(uploads: Sequence[str], folder: Path) -> None:
-    """Copy or link uploaded files into a folder, under safe and distinct names.
+    """Copy or link uploaded files into a folder, under their own names.
+
+    If there is no table, a name that occurs again receives a number.
 
     Raises:
         ConditionError: the files are too many, too large, deleted, or of an unsupported type.
@@ -97,8 +100,15 @@ def copy_uploads(uploads: Sequence[str], folder: Path) -> None:
             f"the dropped files have {megabytes:,.0f} MB; at most {MAX_MEGABYTES:,} MB are "
             "accepted; put them into a folder and enter its path"
         )
-    for path in map(Path, uploads):
-        target = _unused_path(folder, safe_name(path.name))
+    names = [safe_name(path) for path in uploads]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None and not set(names).isdisjoint(METADATA_NAMES):
+        raise ConditionError(
+            f"two dropped files are named {repeated}, so that the table does not tell them apart; "
+            "rename one of them, or put all files into a folder and enter its path"
+        )
+    for path, name in zip(uploads, names, strict=True):
+        target = _unused_path(folder, name)
         try:
             try:
                 os.link(path, target)
@@ -108,22 +118,20 @@ def copy_uploads(uploads: Sequence[str], folder: Path) -> None:
             raise FolderError(f"{target} cannot be written: {os_error_reason(error)}") from None
 
 
-def safe_name(name: str) -> str:
-    """Return a file name that is valid on every system and keeps its suffix and its labels.
+def safe_name(path: str) -> str:
+    """Return the file name of an upload, unchanged if valid: tables and patterns refer to it.
 
     Raises:
         ConditionError: an unsupported file type.
     """
-    stem, suffix = Path(name).stem, Path(name).suffix.lower()
-    if suffix not in AUDIO_SUFFIXES and name not in METADATA_NAMES:
+    name = valid_file_name(Path(path).name)
+    if not is_audio_name(name) and name not in METADATA_NAMES:
         types = ", ".join(AUDIO_SUFFIXES)
         tables = " or ".join(METADATA_NAMES)
         raise ConditionError(
             f"{name[:100]} is not supported; expected {types}, or a table {tables}"
         )
-    safe = "".join(c if c.isalnum() or c in "-_ ." else "-" for c in stem).strip(" .")
-    # The limit is in bytes; non-Latin letters need more than one.
-    return (safe.encode()[:100].decode(errors="ignore") or "recording") + suffix
+    return name
 
 
 def _unused_path(folder: Path, name: str) -> Path:

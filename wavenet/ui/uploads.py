@@ -4,19 +4,26 @@ Input: the value of a widget or of an API argument, of any type. Output: a path,
 at that path. Called by the tabs, by the public API, and by Gradio if a file is given as a URL.
 """
 
-from pathlib import Path
+import os
+from pathlib import Path, PurePath
 from typing import Any
+from unicodedata import category
 from urllib.parse import unquote, urlsplit
 
 import gradio as gr
 from gradio import processing_utils
 from gradio.utils import get_upload_folder
+from gradio_client import utils as client_utils  # type: ignore[import-untyped]
 
 from audio_utils import io
 from audio_utils.errors import AudioError
 from wavenet.errors import ConditionError
 from wavenet.ui.page_text import error_sentence
 
+# Of a file name, on all usual file systems.
+MAX_NAME_BYTES = 255
+_MAX_SUFFIX_BYTES = 20
+_RESERVED = '<>:"/\\|?*' if os.name == "nt" else "/"
 FILE_ROUTE = "/gradio_api/file="
 NOT_AN_UPLOAD = (
     'recording must be an uploaded file, made with handle_file("sound.wav"), or the URL of '
@@ -59,6 +66,26 @@ def is_stored_upload(path: str) -> bool:
     """Return whether a path is inside the folder of uploads and results."""
     folder = Path(get_upload_folder()).resolve()
     return "\0" not in path and Path(path).resolve().is_relative_to(folder)
+
+
+def valid_file_name(name: str, max_bytes: int = MAX_NAME_BYTES) -> str:
+    """Return the name of an uploaded file as the user's system shows it, if this system allows it.
+
+    Characters that are invalid here are replaced by "-", and a long name is shortened before its
+    suffix. Otherwise the name must not change: tables and patterns refer to it.
+    """
+    valid = ("-" if c in _RESERVED or category(c) in ("Cc", "Cs") else c for c in name)
+    name = "".join(valid)
+    suffix = PurePath(name).suffix
+    if len(suffix.encode()) > _MAX_SUFFIX_BYTES:
+        suffix = ""
+    stem = name.removesuffix(suffix).encode()[: max_bytes - len(suffix.encode())]
+    return stem.decode(errors="ignore") + suffix or "recording"
+
+
+def keep_upload_names() -> None:
+    """Store uploads under their names; Gradio would remove letters such as "!" and ":"."""
+    client_utils.strip_invalid_filename_characters = valid_file_name
 
 
 def block_remote_downloads() -> None:
