@@ -107,7 +107,7 @@ def run(
     from wavenet.training.loop import train
     from wavenet.training.progress_report import show_progress
     from wavenet.training.recipe_options import check_conditions
-    from wavenet.training.resolve_config import resolve_config
+    from wavenet.training.resolve_config import check_fields, resolve_config
     from wavenet.training.run_process import is_end_requested
     from wavenet.training.task import CodeLikelihoodTask
 
@@ -119,6 +119,7 @@ def run(
     device, rate = ranks.choose_device(device_name), recipe.audio.sample_rate
     samples = None if sample_seconds is None else samples_from_seconds(sample_seconds, rate)
     check_conditions(recipe.model, rate)
+    check_fields(recipe)
     if ranks.is_main:
         check_unlocked(folder)
     ranks.barrier()
@@ -126,6 +127,8 @@ def run(
     dataset = read_dataset(recipe.data, rate, recipe.model)
     for sentence in dataset.skipped:
         report(f"skipped: {sentence}")
+    for sentence in dataset.notices:
+        report(f"note: {sentence}")
     seconds = sum(c.samples - c.context for c in dataset.train) / rate
     speeds = f", at {dataset.n_speeds} speeds" if dataset.n_speeds > 1 else ""
     report(
@@ -133,7 +136,8 @@ def run(
         f"{len(dataset.validation)} to validate, {len(dataset.skipped)} files skipped"
     )
     settings = recipe.train
-    task = CodeLikelihoodTask(resolve_config(recipe, dataset), settings, dataset, initial)
+    config = resolve_config(recipe, dataset, has_initial_weights=initial is not None)
+    task = CodeLikelihoodTask(config, settings, dataset, initial)
     shown = show_progress(settings.steps, folder) if ranks.is_main else nullcontext(_print_nothing)
     with stop_on_interrupt(report, ranks.world_size > 1) as should_stop, shown as on_record:
         if is_end_requested(folder):

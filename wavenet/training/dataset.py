@@ -6,8 +6,9 @@ the clips of a corpus are read on access (`corpus_dataset`). Called by the comma
 evaluations.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 
 from torch import Tensor
@@ -15,19 +16,17 @@ from torch import Tensor
 from audio_utils import io
 from audio_utils.errors import AudioError
 from wavenet.audio_metadata import AudioFile, find_audio_files
-from wavenet.corpus.format import is_corpus
+from wavenet.corpus.format import is_corpus, to_printable_line
 from wavenet.errors import ConditionError, DataError
 from wavenet.model.conditioning import ConditionValue
-from wavenet.model.conditions import (
-    FramesCondition,
-    GlobalCondition,
-    LocalCondition,
-    VectorCondition,
-)
+from wavenet.model.conditions import Condition, FramesCondition, VectorCondition
 from wavenet.model.frame_features import compute_frame_features, read_array
 from wavenet.model.model_config import ModelConfig
 from wavenet.training.corpus_dataset import open_corpus_clips
+from wavenet.training.dataset_report import relative_name
+from wavenet.training.held_out import Candidate, RecordingSplit, split_recordings
 from wavenet.training.recipe import DataConfig
+from wavenet.training.run_identity import RecordingRecord, hash_recording
 from wavenet.training.segmentation import (
     TrainingClip,
     count_segments,
@@ -46,6 +45,10 @@ class Dataset:
         train, validation, test: clips.
         skipped: one sentence per file that training cannot use.
         n_speeds: number of speeds at which each recording for training is played.
+        notices: sentences about the division that a user may not expect.
+        data: the settings with which the clips were read.
+        recordings: by path in the folder, a record of each; empty for a corpus.
+        corpus: digest of the content of a corpus.
     """
 
     train: Sequence[TrainingClip] = field(default_factory=list)
@@ -53,6 +56,10 @@ class Dataset:
     test: Sequence[TrainingClip] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     n_speeds: int = 1
+    notices: list[str] = field(default_factory=list)
+    data: DataConfig | None = None
+    recordings: dict[str, RecordingRecord] = field(default_factory=dict)
+    corpus: str | None = None
 
 
 def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Dataset:
@@ -70,9 +77,12 @@ def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Data
         raise DataError("no folder of audio is given; set data.folder in the recipe or --data")
     folder = expand_home(data.folder)
     if is_corpus(folder):
-        dataset = Dataset(*open_corpus_clips(data, folder, sample_rate, model))
+        opened = open_corpus_clips(data, folder, sample_rate, model)
+        dataset = Dataset(opened.train, opened.validation, opened.test)
+        dataset.notices, dataset.corpus = opened.notices, opened.digest
     else:
         dataset = _read_folder(folder, data, sample_rate, model)
+    dataset.data = data
     if not dataset.train:
         held_out = len(dataset.validation) + len(dataset.test)
         held = f"; {held_out} are held out by data.validation and data.test" if held_out else ""
@@ -81,29 +91,89 @@ def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Data
     return dataset
 
 
+@dataclass
+class _Recording:
+    """A recording of a folder; `number` is the index of its file, `perturbed` at other speeds."""
+
+    entry: AudioFile
+    number: int
+    clips: list[TrainingClip]
+    perturbed: list[list[TrainingClip]]
+    digest: str
+
+
 def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelConfig) -> Dataset:
-    train: list[TrainingClip] = []
-    validation: list[TrainingClip] = []
-    test: list[TrainingClip] = []
     skipped: list[str] = []
+    recordings: list[_Recording] = []
     entries = find_audio_files(folder, data.pattern, data.metadata)
     for number, entry in enumerate(entries):
         try:
             clips = _read_clips(entry, data, sample_rate, model, 1.0)
-            split = split_point(data, entry.fields, len(clips), number, len(entries))
-            speeds = data.speed_perturbation if split else ()
-            perturbed = [_read_clips(entry, data, sample_rate, model, s) for s in speeds]
+            is_trained = split_point(data, entry.fields, len(clips), number, len(entries))
+            perturbed = _read_other_speeds(entry, data, sample_rate, model) if is_trained else []
+            digest = _hash_recording(entry, model)
         except (AudioError, ConditionError) as error:
             skipped.append(str(error))
             continue
-        if split is None:
-            test.extend(clips)
-            continue
-        validation.extend(clips[split:])
-        for version in (clips, *perturbed):
+        recordings.append(_Recording(entry, number, clips, perturbed, digest))
+    candidates = [Candidate(r.entry.fields, len(r.clips), r.number) for r in recordings]
+    splits, notices = split_recordings(data, model, candidates, len(entries))
+    for recording, split in zip(recordings, splits, strict=True):
+        if split.train_segments and not recording.perturbed:  # it was to be held out
+            try:
+                recording.perturbed = _read_other_speeds(recording.entry, data, sample_rate, model)
+            except (AudioError, ConditionError) as error:
+                notices.append(f"used at its own speed only: {error}")
+    dataset = _join_parts(recordings, splits)
+    dataset.skipped, dataset.notices = skipped, notices
+    dataset.n_speeds = 1 + len(data.speed_perturbation)
+    for recording, split in zip(recordings, splits, strict=True):
+        record = _describe_recording(recording, split)
+        dataset.recordings[_unused_name(dataset.recordings, recording.entry, folder)] = record
+    return dataset
+
+
+def _join_parts(recordings: Sequence[_Recording], splits: Sequence[RecordingSplit]) -> Dataset:
+    """Return a dataset with the clips of all recordings, each in its part."""
+    train: list[TrainingClip] = []
+    rest: dict[str, list[TrainingClip]] = {"validation": [], "test": [], "unused": []}
+    for recording, split in zip(recordings, splits, strict=True):
+        clips, first_held_out = recording.clips, split.train_segments
+        rest[split.rest].extend(clips[first_held_out:])
+        for version in (clips, *recording.perturbed):
             # if the end of a recording is held out: the same fraction at every speed
-            train.extend(version[: split * len(version) // len(clips)])
-    return Dataset(train, validation, test, skipped, 1 + len(data.speed_perturbation))
+            train.extend(version[: first_held_out * len(version) // len(clips)])
+    return Dataset(train, rest["validation"], rest["test"])
+
+
+def _describe_recording(recording: _Recording, split: RecordingSplit) -> RecordingRecord:
+    segments = len(recording.clips)
+    part: str = split.rest if not split.train_segments else "train"
+    if 0 < split.train_segments < segments:
+        part = f"train {split.train_segments} of {segments}"
+    samples = recording.clips[0].total_samples
+    return RecordingRecord(samples=samples, digest=recording.digest, part=part)
+
+
+def _unused_name(known: Container[str], entry: AudioFile, folder: Path) -> str:
+    """Return the path of a recording in its folder, with a number if a table names it twice."""
+    name = to_printable_line(relative_name(entry.path, folder))
+    names = chain([name], (f"{name} ({n})" for n in count(2)))
+    return next(name for name in names if name not in known)
+
+
+def _hash_recording(entry: AudioFile, model: ModelConfig) -> str:
+    arrays = [_array_path(entry.path, c.name) for c in _conditions_from_files(model.conditions)]
+    used = {c.name for c in (*model.labels, *model.globals)}
+    return hash_recording(
+        entry.path, arrays, {name: value for name, value in entry.fields.items() if name in used}
+    )
+
+
+def _read_other_speeds(
+    entry: AudioFile, data: DataConfig, sample_rate: int, model: ModelConfig
+) -> list[list[TrainingClip]]:
+    return [_read_clips(entry, data, sample_rate, model, s) for s in data.speed_perturbation]
 
 
 def _read_clips(
@@ -151,12 +221,19 @@ def cut_recording(
     return clips
 
 
-def _read_arrays(
-    path: Path, conditions: Iterable[LocalCondition | GlobalCondition]
-) -> dict[str, Tensor]:
+def _read_arrays(path: Path, conditions: Iterable[Condition]) -> dict[str, Tensor]:
     """Read the arrays in files beside a recording, by condition name."""
     return {
-        condition.name: read_array(path.with_suffix(f".{condition.name}.npy"))
-        for condition in conditions
-        if isinstance(condition, FramesCondition | VectorCondition)
+        condition.name: read_array(_array_path(path, condition.name))
+        for condition in _conditions_from_files(conditions)
     }
+
+
+def _conditions_from_files(
+    conditions: Iterable[Condition],
+) -> list[FramesCondition | VectorCondition]:
+    return [c for c in conditions if isinstance(c, FramesCondition | VectorCondition)]
+
+
+def _array_path(path: Path, name: str) -> Path:
+    return path.with_suffix(f".{name}.npy")

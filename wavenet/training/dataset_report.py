@@ -130,7 +130,7 @@ def _scan_files(
             silent=silence / (report.seconds + seconds),
         )
         if is_clipped(recording.waveform):
-            name = _relative_name(entry.path, folder)
+            name = relative_name(entry.path, folder)
             report = replace(
                 report,
                 clipped=(*report.clipped, name)[:MAX_LISTED],
@@ -166,7 +166,7 @@ def _increment(counts: Mapping[int, int], key: int) -> dict[int, int]:
     return dict(sorted({**counts, key: counts.get(key, 0) + 1}.items()))
 
 
-def _relative_name(path: Path, folder: Path) -> str:
+def relative_name(path: Path, folder: Path) -> str:
     """Return the name of a file within its folder; paths of a table are resolved."""
     for base in (folder, folder.resolve()):
         if path.is_relative_to(base):
