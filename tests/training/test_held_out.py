@@ -15,7 +15,7 @@ from wavenet.corpus.prepare import prepare_corpus
 from wavenet.errors import ConfigError, DataError
 from wavenet.model.conditions import LabelCondition
 from wavenet.training.dataset import read_dataset
-from wavenet.training.held_out import Candidate, split_recordings
+from wavenet.training.held_out import SplitInput, split_recordings
 from wavenet.training.recipe import BUILT_IN, DataConfig, load_recipe
 from wavenet.training.resolve_config import check_fields, resolve_config
 from wavenet.training.segmentation import split_point
@@ -36,7 +36,7 @@ MODEL = with_conditions(LabelCondition(name="digit"), LabelCondition(name="speak
 def split(names, data, model=MODEL):
     """Return the use of each recording, "train" or that of its end, and the notices."""
     names = [dict(zip(("digit", "speaker", "take"), n.split("_"), strict=True)) for n in names]
-    candidates = [Candidate(fields, 1, n) for n, fields in enumerate(names)]
+    candidates = [SplitInput(fields, 1, n) for n, fields in enumerate(names)]
     found, notices = split_recordings(data, model, candidates, len(names))
     return ["train" if s.train_segments else s.rest for s in found], notices
 
@@ -121,7 +121,7 @@ def test_the_division_of_the_spoken_digits_by_the_recipes_is_as_before(name, tak
     ]
     if takes == 3 and recipe.data.validation:
         fields += [{**f, "index": str(i)} for f in fields[::3] for i in (8, 9)]
-    candidates = [Candidate(f, 1 + n % 3, n) for n, f in enumerate(fields)]
+    candidates = [SplitInput(f, 1 + n % 3, n) for n, f in enumerate(fields)]
     found, _ = split_recordings(recipe.data, recipe.model, candidates, len(fields))
     expected = [split_point(recipe.data, *candidate, len(fields)) for candidate in candidates]
     assert [None if s.rest == "test" else s.train_segments for s in found] == expected

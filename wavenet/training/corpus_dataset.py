@@ -20,7 +20,7 @@ from wavenet.model.conditioning import ConditionValue
 from wavenet.model.conditions import FramesCondition, VectorCondition
 from wavenet.model.frame_features import compute_frame_features
 from wavenet.model.model_config import ModelConfig
-from wavenet.training.held_out import Candidate, split_recordings
+from wavenet.training.held_out import SplitInput, split_recordings
 from wavenet.training.recipe import DataConfig
 from wavenet.training.segmentation import (
     SegmentBounds,
@@ -164,7 +164,7 @@ def open_corpus_clips(
     segments = -(-corpus.records["samples"] // recordings.max_targets)
     needs_fields = bool(data.test or data.validation or model.labels)
     candidates = [
-        Candidate(corpus.fields(n) if needs_fields else {}, count, file_index)
+        SplitInput(corpus.fields(n) if needs_fields else {}, count, file_index)
         for n, (file_index, count) in enumerate(
             zip(corpus.records["number"].tolist(), segments.tolist(), strict=True)
         )

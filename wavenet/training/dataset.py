@@ -24,7 +24,7 @@ from wavenet.model.frame_features import compute_frame_features, read_array
 from wavenet.model.model_config import ModelConfig
 from wavenet.training.corpus_dataset import open_corpus_clips
 from wavenet.training.dataset_report import relative_name
-from wavenet.training.held_out import Candidate, RecordingSplit, split_recordings
+from wavenet.training.held_out import RecordingSplit, SplitInput, split_recordings
 from wavenet.training.recipe import DataConfig
 from wavenet.training.run_identity import RecordingRecord, hash_recording
 from wavenet.training.segmentation import (
@@ -92,7 +92,7 @@ def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Data
 
 
 @dataclass
-class _Recording:
+class _FolderRecording:
     """A recording of a folder; `number` is the index of its file, `perturbed` at other speeds."""
 
     entry: AudioFile
@@ -104,7 +104,7 @@ class _Recording:
 
 def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelConfig) -> Dataset:
     skipped: list[str] = []
-    recordings: list[_Recording] = []
+    recordings: list[_FolderRecording] = []
     entries = find_audio_files(folder, data.pattern, data.metadata)
     for number, entry in enumerate(entries):
         try:
@@ -115,8 +115,8 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
         except (AudioError, ConditionError) as error:
             skipped.append(str(error))
             continue
-        recordings.append(_Recording(entry, number, clips, perturbed, digest))
-    candidates = [Candidate(r.entry.fields, len(r.clips), r.number) for r in recordings]
+        recordings.append(_FolderRecording(entry, number, clips, perturbed, digest))
+    candidates = [SplitInput(r.entry.fields, len(r.clips), r.number) for r in recordings]
     splits, notices = split_recordings(data, model, candidates, len(entries))
     for recording, split in zip(recordings, splits, strict=True):
         if split.train_segments and not recording.perturbed:  # it was to be held out
@@ -133,7 +133,9 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
     return dataset
 
 
-def _join_parts(recordings: Sequence[_Recording], splits: Sequence[RecordingSplit]) -> Dataset:
+def _join_parts(
+    recordings: Sequence[_FolderRecording], splits: Sequence[RecordingSplit]
+) -> Dataset:
     """Return a dataset with the clips of all recordings, each in its part."""
     train: list[TrainingClip] = []
     rest: dict[str, list[TrainingClip]] = {"validation": [], "test": [], "unused": []}
@@ -146,7 +148,7 @@ def _join_parts(recordings: Sequence[_Recording], splits: Sequence[RecordingSpli
     return Dataset(train, rest["validation"], rest["test"])
 
 
-def _describe_recording(recording: _Recording, split: RecordingSplit) -> RecordingRecord:
+def _describe_recording(recording: _FolderRecording, split: RecordingSplit) -> RecordingRecord:
     segments = len(recording.clips)
     part: str = split.rest if not split.train_segments else "train"
     if 0 < split.train_segments < segments:

@@ -19,7 +19,7 @@ MAX_NAMED = 10  # values that a sentence names
 LabelValue = tuple[str, str]  # of a recording: name of the label condition, and its value
 
 
-class Candidate(NamedTuple):
+class SplitInput(NamedTuple):
     """A recording that can be read.
 
     Attributes:
@@ -46,16 +46,9 @@ class RecordingSplit(NamedTuple):
     rest: Literal["validation", "test", "unused"]
 
 
-class Split(NamedTuple):
-    """The use of all recordings, and sentences on what a user may not expect."""
-
-    recordings: list[RecordingSplit]
-    notices: list[str]
-
-
 def split_recordings(
-    data: DataConfig, model: ModelConfig, candidates: Sequence[Candidate], files: int
-) -> Split:
+    data: DataConfig, model: ModelConfig, candidates: Sequence[SplitInput], files: int
+) -> tuple[list[RecordingSplit], list[str]]:
     """Divide recordings by the settings, but train on each value of a label at least once.
 
     A fraction holds out only recordings whose values others have. Where the settings name the
@@ -67,6 +60,8 @@ def split_recordings(
         model: its label conditions. If one has values already, these were chosen by a recipe or
             learnt by the checkpoint from which the training starts.
         files: number of all files.
+    Returns:
+        The use of each recording, and sentences on what a user may not expect.
     Raises:
         DataError: no recording that the settings hold out for validation can be used.
     """
@@ -104,12 +99,12 @@ def split_recordings(
             f"not learned and not offered, because all recordings with it are held out: "
             f"{_list_values(values)}; {unused} of them would be for validation and are not used"
         )
-    return Split(splits, notices)
+    return splits, notices
 
 
 def _keep_every_value(
     splits: list[RecordingSplit],
-    candidates: Sequence[Candidate],
+    candidates: Sequence[SplitInput],
     labels: Sequence[Sequence[LabelValue]],
     trained: Counter[LabelValue],
 ) -> list[str]:
@@ -137,7 +132,7 @@ def _keep_every_value(
     return [f"not held out, because no other recording has the label: {_list_values(kept)}"]
 
 
-def _unmatched_values(data: DataConfig, candidates: Iterable[Candidate]) -> list[str]:
+def _unmatched_values(data: DataConfig, candidates: Iterable[SplitInput]) -> list[str]:
     """Return a sentence for each list of the settings that selects no recording."""
     found = {
         name: {candidate.fields.get(name) for candidate in candidates}
