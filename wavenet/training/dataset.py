@@ -7,8 +7,9 @@ evaluations.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, count
 from pathlib import Path
 
 from torch import Tensor
@@ -18,6 +19,7 @@ from audio_utils.errors import AudioError
 from audio_utils.levels import Levels, LevelSummary
 from wavenet.audio_metadata import (
     AudioFile,
+    AudioListing,
     list_audio_files,
     match_fields,
     relative_name,
@@ -29,17 +31,19 @@ from wavenet.errors import ConditionError, DataError
 from wavenet.left_out_files import LeftOutCollector, LeftOutFiles, merge_groups, unreadable_reason
 from wavenet.model.conditioning import ConditionValue
 from wavenet.model.conditions import (
+    Condition,
     FramesCondition,
-    GlobalCondition,
-    LocalCondition,
     NumberCondition,
     VectorCondition,
 )
 from wavenet.model.frame_features import compute_frame_features, read_array
 from wavenet.model.model_config import ModelConfig
+from wavenet.terminal import escape_controls
 from wavenet.training.corpus_dataset import open_corpus_clips
+from wavenet.training.held_out import RecordingSplit, SplitInput, split_recordings
 from wavenet.training.label_checks import LabelDoubt, find_label_doubts
 from wavenet.training.recipe import DataConfig
+from wavenet.training.run_identity import RecordingRecord, hash_recording
 from wavenet.training.segmentation import (
     TrainingClip,
     count_segments,
@@ -62,11 +66,15 @@ class Dataset:
         train, validation, test: clips.
         skipped: one sentence per file that training cannot use.
         n_speeds: number of speeds at which each recording for training is played.
-        recordings: number of recordings that are used.
+        recording_count: number of recordings that are used.
         left_out: the files of the folder that are not used, by reason.
         doubts: signs that the values of the model's labels are mistakes.
         levels: recordings beyond full scale, and recordings whose channels cancel; empty for a
             prepared corpus, whose report has them.
+        notices: sentences about the division that a user may not expect.
+        data: the settings with which the clips were read.
+        recordings: by path in the folder, a record of each; empty for a corpus.
+        corpus: digest of the content of a corpus.
     """
 
     train: Sequence[TrainingClip] = field(default_factory=list)
@@ -74,10 +82,14 @@ class Dataset:
     test: Sequence[TrainingClip] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     n_speeds: int = 1
-    recordings: int = 0
+    recording_count: int = 0
     left_out: Sequence[LeftOutFiles] = ()
     doubts: Sequence[LabelDoubt] = ()
     levels: LevelSummary = field(default_factory=LevelSummary)
+    notices: list[str] = field(default_factory=list)
+    data: DataConfig | None = None
+    recordings: dict[str, RecordingRecord] = field(default_factory=dict)
+    corpus: str | None = None
 
 
 def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Dataset:
@@ -95,9 +107,10 @@ def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Data
         raise DataError("no folder of audio is given; set data.folder in the recipe or --data")
     folder = expand_home(data.folder)
     if is_corpus(folder):
-        dataset = _open_corpus(folder, data, sample_rate, model)
+        dataset = _open_corpus_dataset(folder, data, sample_rate, model)
     else:
         dataset = _read_folder(folder, data, sample_rate, model)
+    dataset.data = data
     if not dataset.train:
         held_out = len(dataset.validation) + len(dataset.test)
         held = f"; {held_out} are held out by data.validation and data.test" if held_out else ""
@@ -106,58 +119,126 @@ def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Data
     return dataset
 
 
+@dataclass
+class _FolderRecording:
+    """A recording of a folder; `number` is the index of its file, `perturbed` at other speeds."""
+
+    entry: AudioFile
+    number: int
+    clips: list[TrainingClip]
+    perturbed: list[list[TrainingClip]]
+    digest: str
+
+
 def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelConfig) -> Dataset:
-    train: list[TrainingClip] = []
-    validation: list[TrainingClip] = []
-    test: list[TrainingClip] = []
-    listing = list_audio_files(folder, data.pattern, data.metadata)
-    skipped = listing.folder_errors
+    listing = list_recordings(folder, data, model)
+    entries, skipped, levels = listing.files, listing.folder_errors, LevelSummary()
     left_out, counts = LeftOutCollector(), _ValueCounts(model)
-    entries = _rename_fields(listing.files, data, model)
-    levels = LevelSummary()
+    recordings: list[_FolderRecording] = []
     for number, entry in enumerate(entries):
         try:
             clips, found = _read_clips(entry, data, sample_rate, model, 1.0)
-            split = split_point(data, entry.fields, len(clips), number, len(entries))
-            speeds = data.speed_perturbation if split else ()
-            perturbed = [_read_clips(entry, data, sample_rate, model, s)[0] for s in speeds]
+            is_trained = split_point(data, entry.fields, len(clips), number, len(entries))
+            perturbed = _read_other_speeds(entry, data, sample_rate, model) if is_trained else []
+            digest = _hash_recording(entry, model)
         except (AudioError, ConditionError) as error:
             skipped.append(str(error))
             left_out.add(unreadable_reason(entry.path), relative_name(entry.path, folder))
             continue
         counts.add(entry.fields)
         levels = levels.with_file(entry.path.name, found)
-        if split is None:
-            test.extend(clips)
-            continue
-        validation.extend(clips[split:])
-        for version in (clips, *perturbed):
+        recordings.append(_FolderRecording(entry, number, clips, perturbed, digest))
+    candidates = [SplitInput(r.entry.fields, len(r.clips), r.number) for r in recordings]
+    splits, notices = split_recordings(data, model, candidates, len(entries))
+    for recording, split in zip(recordings, splits, strict=True):
+        if split.train_segments and not recording.perturbed:  # it was to be held out
+            try:
+                recording.perturbed = _read_other_speeds(recording.entry, data, sample_rate, model)
+            except (AudioError, ConditionError) as error:
+                notices.append(f"used at its own speed only: {error}")
+    dataset = _join_parts(recordings, splits)
+    dataset.skipped, dataset.notices, dataset.levels = skipped, notices, levels
+    dataset.n_speeds = 1 + len(data.speed_perturbation)
+    dataset.recording_count = counts.recordings
+    dataset.left_out = merge_groups(listing.left_out, left_out.groups)
+    dataset.doubts = find_label_doubts(counts.by_field)
+    for recording, split in zip(recordings, splits, strict=True):
+        record = _describe_recording(recording, split)
+        dataset.recordings[_unused_name(dataset.recordings, recording.entry, folder)] = record
+    return dataset
+
+
+def _join_parts(
+    recordings: Sequence[_FolderRecording], splits: Sequence[RecordingSplit]
+) -> Dataset:
+    """Return a dataset with the clips of all recordings, each in its part."""
+    train: list[TrainingClip] = []
+    rest: dict[str, list[TrainingClip]] = {"validation": [], "test": [], "unused": []}
+    for recording, split in zip(recordings, splits, strict=True):
+        clips, first_held_out = recording.clips, split.train_segments
+        rest[split.rest].extend(clips[first_held_out:])
+        for version in (clips, *recording.perturbed):
             # if the end of a recording is held out: the same fraction at every speed
-            train.extend(version[: split * len(version) // len(clips)])
-    return Dataset(
-        train,
-        validation,
-        test,
-        skipped,
-        1 + len(data.speed_perturbation),
-        counts.recordings,
-        merge_groups(listing.left_out, left_out.groups),
-        find_label_doubts(counts.by_field),
-        levels,
+            train.extend(version[: first_held_out * len(version) // len(clips)])
+    return Dataset(train, rest["validation"], rest["test"])
+
+
+def _describe_recording(recording: _FolderRecording, split: RecordingSplit) -> RecordingRecord:
+    segments = len(recording.clips)
+    part: str = split.rest if not split.train_segments else "train"
+    if 0 < split.train_segments < segments:
+        part = f"train {split.train_segments} of {segments}"
+    samples = recording.clips[0].total_samples
+    return RecordingRecord(samples=samples, digest=recording.digest, part=part)
+
+
+def _unused_name(known: Container[str], entry: AudioFile, folder: Path) -> str:
+    """Return the path of a recording in its folder, with a number if a table names it twice."""
+    name = escape_controls(relative_name(entry.path, folder))
+    names = chain([name], (f"{name} ({n})" for n in count(2)))
+    return next(name for name in names if name not in known)
+
+
+def _hash_recording(entry: AudioFile, model: ModelConfig) -> str:
+    arrays = [_array_path(entry.path, c.name) for c in _conditions_from_files(model.conditions)]
+    used = {c.name for c in (*model.labels, *model.globals)}
+    return hash_recording(
+        entry.path, arrays, {name: value for name, value in entry.fields.items() if name in used}
     )
 
 
-def _open_corpus(folder: Path, data: DataConfig, sample_rate: int, model: ModelConfig) -> Dataset:
+def _read_other_speeds(
+    entry: AudioFile, data: DataConfig, sample_rate: int, model: ModelConfig
+) -> list[list[TrainingClip]]:
+    return [_read_clips(entry, data, sample_rate, model, s)[0] for s in data.speed_perturbation]
+
+
+def open_corpus(folder: Path, data: DataConfig, model: ModelConfig) -> Corpus:
+    """Open a corpus; its fields get the names that the model and the split use, if meant.
+
+    Raises:
+        DataError: the corpus is damaged, or the spelling of a field is close to a wanted name.
+    """
     corpus = Corpus(folder)
     corpus.rename_fields(
         match_fields(corpus.header.fields, _wanted_fields(data, model), f"the corpus {folder}")
     )
-    clips = open_corpus_clips(data, corpus, sample_rate, model)
+    return corpus
+
+
+def _open_corpus_dataset(
+    folder: Path, data: DataConfig, sample_rate: int, model: ModelConfig
+) -> Dataset:
+    corpus = open_corpus(folder, data, model)
+    opened = open_corpus_clips(data, corpus, sample_rate, model)
+    dataset = Dataset(opened.train, opened.validation, opened.test)
+    dataset.notices, dataset.corpus = opened.notices, opened.digest
     names = {condition.name for condition in model.labels}
     counts = {name: numbers for name, numbers in corpus.count_values().items() if name in names}
-    left_out = read_corpus_report(folder).left_out
-    doubts = find_label_doubts(counts)
-    return Dataset(*clips, recordings=len(corpus), left_out=left_out, doubts=doubts)
+    dataset.recording_count = len(corpus)
+    dataset.left_out = read_corpus_report(folder).left_out
+    dataset.doubts = find_label_doubts(counts)
+    return dataset
 
 
 class _ValueCounts:
@@ -186,15 +267,19 @@ def _wanted_fields(data: DataConfig, model: ModelConfig) -> set[str]:
     return {*labels, *numbers, *data.validation, *data.test}
 
 
-def _rename_fields(
-    entries: Sequence[AudioFile], data: DataConfig, model: ModelConfig
-) -> Sequence[AudioFile]:
-    """Return the entries with the field names of the model and the split, if they are meant."""
-    found = {name for entry in entries for name in entry.fields}
+def list_recordings(folder: Path, data: DataConfig, model: ModelConfig) -> AudioListing:
+    """List a folder; fields get the names that the model and the split use, if meant.
+
+    Raises:
+        DataError: as `list_audio_files`, or the spelling of a field is close to a wanted name.
+    """
+    listing = list_audio_files(folder, data.pattern, data.metadata)
+    found = {name for entry in listing.files for name in entry.fields}
     renamed = match_fields(found, _wanted_fields(data, model), str(data.folder))
     if not renamed:
-        return entries
-    return [AudioFile(entry.path, rename_fields(entry.fields, renamed)) for entry in entries]
+        return listing
+    files = [AudioFile(e.path, rename_fields(e.fields, renamed)) for e in listing.files]
+    return replace(listing, files=files)
 
 
 def _read_clips(
@@ -250,12 +335,19 @@ def cut_recording(
     return clips
 
 
-def _read_arrays(
-    path: Path, conditions: Iterable[LocalCondition | GlobalCondition]
-) -> dict[str, Tensor]:
+def _read_arrays(path: Path, conditions: Iterable[Condition]) -> dict[str, Tensor]:
     """Read the arrays in files beside a recording, by condition name."""
     return {
-        condition.name: read_array(path.with_suffix(f".{condition.name}.npy"))
-        for condition in conditions
-        if isinstance(condition, FramesCondition | VectorCondition)
+        condition.name: read_array(_array_path(path, condition.name))
+        for condition in _conditions_from_files(conditions)
     }
+
+
+def _conditions_from_files(
+    conditions: Iterable[Condition],
+) -> list[FramesCondition | VectorCondition]:
+    return [c for c in conditions if isinstance(c, FramesCondition | VectorCondition)]
+
+
+def _array_path(path: Path, name: str) -> Path:
+    return path.with_suffix(f".{name}.npy")

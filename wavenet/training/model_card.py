@@ -5,6 +5,7 @@ line that marks it as generated: a card without that line, edited by a person, i
 Called by `task`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ data requires, the names of the speakers, and a statement that they agreed.
 | receptive field | {field} |
 | parameters | {parameters:,} ({megabytes:.1f} MB) |
 | trained on | {clips} clips, {minutes:.1f} minutes{speeds} |
-| steps | {steps}{origin} |
+| steps | {steps}{origin} |{changes}
 | held-out clips | {held} clips, {score} |
 
 ```
@@ -52,6 +53,7 @@ def write_card(
     steps: int,
     best_bits: float,
     initial_checkpoint: Checkpoint | None = None,
+    changes: Sequence[str] = (),
 ) -> None:
     """Write the card, unless a person has edited it or there are no weights.
 
@@ -59,6 +61,7 @@ def write_card(
         folder: of the checkpoint.
         best_bits: bits per sample on the held-out clips; infinite if there were none.
         initial_checkpoint: its weights were the initial ones.
+        changes: a sentence for each time the run was resumed with changes.
     """
     card = folder / CARD
     if not (folder / WEIGHTS).exists():
@@ -90,6 +93,7 @@ def write_card(
             if initial_checkpoint
             else ""
         ),
+        changes="".join(f"\n| changed | {change} |" for change in changes),
         held=len(dataset.validation),
         score=f"{best_bits:.4f} bits per sample" if dataset.validation else "none",
         # an absolute path would publish how this machine is set up
