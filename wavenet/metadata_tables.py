@@ -146,10 +146,10 @@ class FileFinder:
             if os.path.isfile(path):
                 return path
         for way in self._ways([base for base, _ in inside]):
-            path = self._candidate(way, row.file)
-            if path is not None:
+            found = self._candidate(way, row.file)
+            if found is not None:
                 self._newest = way
-                return path
+                return found
         base, path = inside[0]
         return base / f"{AUDIO_FOLDERS[0]}/{row.file}.wav" if row.is_id else path
 
