@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from audio_utils.audio_formats import AUDIO_SUFFIXES
 from wavenet.audio_metadata import (
     AudioFile,
     find_audio_files,
@@ -403,3 +406,9 @@ def test_a_similar_field_name_is_asked_about():
     assert sentence == (
         "the table has no field 'speaker', but a field 'speeker'; rename it if it is meant"
     )
+
+
+def test_the_page_on_recordings_lists_every_suffix_that_is_read():
+    page = (Path(__file__).parents[1] / "docs/recordings.md").read_text(encoding="utf-8")
+    paragraph = page.partition("## Formats\n\n")[2].partition("Other audio")[0]
+    assert tuple(re.findall(r"`(\.\w+)`", paragraph)) == AUDIO_SUFFIXES

@@ -448,6 +448,11 @@ def test_an_absurd_header_length_is_refused(folder, length):
     assert "its header is longer than the file" in refusal(folder)
 
 
+def test_a_git_lfs_pointer_is_named(folder):
+    (folder / WEIGHTS).write_text("version https://git-lfs.github.com/spec/v1\noid x\n")
+    assert "is a Git LFS pointer, not the weights; run `git lfs pull`" in refusal(folder)
+
+
 @pytest.mark.parametrize(
     "header",
     [

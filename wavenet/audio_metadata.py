@@ -181,12 +181,14 @@ def list_audio_paths(
         # a folder named like a recording is kept, so that reading it reports an error
         named_like_audio = [name for name in folders if is_audio_name(name)]
         for name in (*named_like_audio, *sorted(files)):
-            suffix = PurePath(name).suffix.lower()
             if is_hidden or is_hidden_name(name):
                 left_out.add(HIDDEN, prefix + name, is_audio=False)
-            elif is_audio_name(name):
+                continue
+            if is_audio_name(name):
                 paths.append(prefix + name)
-            elif suffix in UNREAD_SUFFIXES:
+                continue
+            suffix = PurePath(name).suffix.lower()
+            if suffix in UNREAD_SUFFIXES:
                 left_out.add(unread_reason(suffix), prefix + name)
             else:
                 left_out.add(NOT_AUDIO, prefix + name, is_audio=False)

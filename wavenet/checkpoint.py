@@ -25,6 +25,7 @@ from wavenet.codec import AnyCodec, Codec
 from wavenet.config import Name, StrictConfig, parse_config
 from wavenet.devices import device_errors
 from wavenet.errors import CheckpointError, ConfigError
+from wavenet.left_out_files import LFS_START
 from wavenet.model.architectures import AnyModelConfig, build_model
 from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.frame_scales import FrameStatistics
@@ -269,6 +270,10 @@ def _header(path: Path, data: bytes) -> dict[str, tuple[tuple[int, ...], str]]:
         if data[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
             raise CheckpointError(
                 f"{path} is a pickle, which could run code when it is read; expected safetensors"
+            ) from None
+        if data.startswith(LFS_START):
+            raise CheckpointError(
+                f"{path} is a Git LFS pointer, not the weights; run `git lfs pull`"
             ) from None
         raise CheckpointError(f"{path} is truncated, or is no safetensors file: {error}") from None
 

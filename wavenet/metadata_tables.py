@@ -142,11 +142,14 @@ class FileFinder:
             raise DataError(
                 f"{self._table} row {row.number} names a file outside its folder: {row.file!r}"
             )
-        for way in self._ways([base for base, _ in inside]):
-            path = self._candidate(way, row.file)
-            if path is not None:
-                self._newest = way
+        for _, path in inside:
+            if os.path.isfile(path):
                 return path
+        for way in self._ways([base for base, _ in inside]):
+            found = self._candidate(way, row.file)
+            if found is not None:
+                self._newest = way
+                return found
         base, path = inside[0]
         return base / f"{AUDIO_FOLDERS[0]}/{row.file}.wav" if row.is_id else path
 
@@ -154,8 +157,6 @@ class FileFinder:
         """Yield ways from the text in the table to a path: base, subfolder, suffix or None."""
         if self._newest is not None and self._newest[0] in bases:
             yield self._newest
-        for base in bases:
-            yield base, "", None
         for base in bases:
             for subfolder in ("", *(f"{name}/" for name in AUDIO_FOLDERS)):
                 for suffix in (None, *AUDIO_SUFFIXES):

@@ -7,7 +7,6 @@ by `audio_metadata`.
 
 import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from audio_utils.audio_formats import AUDIO_SUFFIXES
 from wavenet.errors import DataError
@@ -69,7 +68,7 @@ class NamePattern:
     def match(self, path: str) -> NameMatch:
         """Match the end of a path, relative to the folder of recordings, with "/" and suffix."""
         *folders, name = path.split("/")
-        parts = [*folders, PurePosixPath(name).stem]
+        parts = [*folders, name.rpartition(".")[0] or name]
         count = len(self._components)
         if len(parts) < count:
             above = f"{len(folders)} folders above the name, expected {count - 1}"

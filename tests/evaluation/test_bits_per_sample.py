@@ -194,3 +194,26 @@ def test_invalid_splits_print_one_sentence(make_checkpoint, words, capsys, optio
     assert code in (1, 2) and stdout == "" and stderr.count("\n") == 1
     assert stderr.startswith("wavenet: ")
     assert [word for word in expected if word not in stderr] == []
+
+
+def test_labels_come_from_a_table_with_columns_in_any_case(
+    make_checkpoint, words, tmp_path, capsys
+):
+    """Regression: a column "Digit" was dropped, and --test held nothing out."""
+    loaded = make_checkpoint(labelled_config())
+    rows = ["Path;Digit;SPEAKER;Index"]
+    for path in sorted(words.glob("*.wav")):
+        rows.append(";".join([path.name, *path.stem.split("_")]))
+    (words / "labels.csv").write_text("\n".join(rows))
+    (words / "extra.m4a").touch()
+    out = tmp_path / "out"
+    options = ["--metadata", "labels.csv", "--test", "index=0,1", "--out", out]
+    assert evaluate(words, loaded.folder, *options) == 0
+    assert (
+        "left out: in a format that is not read (.m4a): 1 file: extra.m4a"
+        in capsys.readouterr().err
+    )
+    rows = json.loads((out / "metrics.json").read_text())["rows"]
+    assert [row["clips"] for row in rows] == [8, 4, 4, 4, 4]
+    assert evaluate(words, loaded.folder, *options[:2], "--test", "indeex=0") == 1
+    assert "has no field 'indeex', but a field 'Index'" in capsys.readouterr().err
