@@ -117,3 +117,7 @@ def test_a_file_in_place_of_a_folder_is_an_error_of_one_clip(tmp_path):
 
 def test_subfolders_are_made(tmp_path):
     assert prepare_output_path(tmp_path, "a/b/c.wav").parent.is_dir()
+
+
+def test_case_of_a_field_of_a_template_does_not_matter():
+    assert fill_template("{Digit}_{ID}", {"digit": "7", "id": "x"}) == "7_x"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from audio_utils.atomic_files import os_error_reason
 from audio_utils.file_names import MAX_NAME_BYTES, name_size, shorten_name
+from wavenet.close_names import find_equal_name
 from wavenet.errors import ConditionError, FolderError
 
 MAX_FILLED_BYTES = MAX_NAME_BYTES - 5  # of a part from a template; leaves room for the suffix
@@ -55,12 +56,13 @@ def fill_template(template: str, fields: Mapping[str, str]) -> str:
         parts.append(literal)
         if name is None:
             continue
-        if name not in fields or spec or conversion:
-            known = ", ".join(f"{{{field}}}" for field in fields)
+        field = find_equal_name(name, fields)
+        if field is None or spec or conversion:
+            known = ", ".join(f"{{{known_field}}}" for known_field in fields)
             raise ConditionError(
                 f"the name template {template!r} may contain {known}, found {{{name}}}"
             )
-        parts.append(slug(fields[name]))
+        parts.append(slug(fields[field]))
     names = (shorten_name(part, MAX_FILLED_BYTES) for part in "".join(parts).split("/"))
     return check_output_name("/".join(names))
 
