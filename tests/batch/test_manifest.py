@@ -191,3 +191,10 @@ def test_other_files_are_refused_by_name(tmp_path, content, words):
 
 def test_json_lines_are_read_whatever_the_suffix(tmp_path):
     assert read(tmp_path, '{"id": "a"}\n', "m.csv") == [ManifestRow(1, {"id": "a"})]
+
+
+@pytest.mark.parametrize("line", ['{"id": 1, "id": 2}', '{"labels": {"digit": 1, "digit": 2}}'])
+def test_a_name_that_a_json_row_has_twice_is_not_dropped(tmp_path, line):
+    (row,) = read(tmp_path, line, "m.jsonl")
+    assert isinstance(row, InvalidRow)
+    assert "twice" in row.reason

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audio_utils.file_names import MAX_NAME_BYTES
 from wavenet.batch.output_names import (
-    MAX_PART_BYTES,
     check_output_name,
     collision_key,
     fill_template,
@@ -50,9 +50,19 @@ def test_the_file_of_any_id_is_inside_the_folder_and_can_be_written(tmp_path_fac
     folder.mkdir(exist_ok=True)
     path = prepare_output_path(folder, fill_template("{id}.wav", {"id": text}))
     assert os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep)
-    assert len(path.name.encode()) <= MAX_PART_BYTES + 5
+    assert len(path.name.encode()) <= MAX_NAME_BYTES
     path.write_bytes(b"")
     path.unlink()
+
+
+def test_a_long_name_from_a_template_is_shortened_by_bytes():
+    """Regression: three ids of 80 letters of three bytes were refused."""
+    fields = {"id": "音" * 80, "ext": "wav"}
+    one, other = fill_template("a/{id}_{id}_{id}.{ext}", fields).split("/")
+    assert (one, other[:30]) == ("a", "音" * 30)
+    assert 200 < len(other.encode()) <= 250
+    assert other != fill_template("a/{id}_{id}_{id}.{ext}", fields | {"id": "音" * 81})[2:]
+    assert fill_template("é" * 125, {}) == "é" * 125
 
 
 @given(st.text(max_size=200))
@@ -107,3 +117,7 @@ def test_a_file_in_place_of_a_folder_is_an_error_of_one_clip(tmp_path):
 
 def test_subfolders_are_made(tmp_path):
     assert prepare_output_path(tmp_path, "a/b/c.wav").parent.is_dir()
+
+
+def test_case_of_a_field_of_a_template_does_not_matter():
+    assert fill_template("{Digit}_{ID}", {"digit": "7", "id": "x"}) == "7_x"

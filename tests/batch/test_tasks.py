@@ -52,6 +52,15 @@ def test_column_names_of_other_programs_are_known(batch_settings, alias):
     assert task_of(batch_settings, **{alias: "take.flac"}).output == "take.flac.wav"
 
 
+def test_an_output_may_have_as_many_bytes_as_file_systems_allow(batch_settings):
+    """Regression: 240 bytes were the limit, whatever the suffix."""
+    title = "音" * 83 + "ab"  # 251 bytes, 255 with the suffix
+    assert task_of(batch_settings, output=title).output == f"{title}.wav"
+    for long in (f"{title}c", "音" * 84):
+        with pytest.raises(ConditionError, match="longer than 255 bytes"):
+            task_of(batch_settings, output=long)
+
+
 @pytest.mark.parametrize(
     ("value", "identity"), [(0, "0"), (7, "7"), ("0", "0"), (1.5, "1.5"), (None, "000005")]
 )

@@ -11,10 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import soundfile
 
 from tests.batch.conftest import file_hashes, make_rows, read_journal, write_manifest
 from tests.cli.conftest import assert_refused
-from tests.conftest import tiny_config
+from tests.conftest import RATE, sine, tiny_config
 from wavenet.cli import batch_progress
 from wavenet.cli.batch_progress import BatchProgressBar
 from wavenet.model.conditions import LabelCondition
@@ -333,7 +334,7 @@ def test_unknown_columns_are_printed_once_with_their_number_of_rows(batch, make_
     rows = [{"id": n, "ziffer": "a", "seconds": 0.01} for n in range(3)]
     code, _, err = batch(rows, "--checkpoint", folder, "--dry-run")
     assert code == 0
-    assert err.count("ziffer (3 rows)") == err.count("WARNING: 3 of 3 rows") == 1
+    assert err.count("'ziffer' (3 rows)") == err.count("WARNING: 3 of 3 rows") == 1
     assert "labels digit" in err
     rows = [{**row, "DIGIT": "a"} for row in rows]
     assert "WARNING" not in batch(rows, "--checkpoint", folder, "--dry-run")[2]
@@ -353,3 +354,28 @@ def test_a_column_close_to_a_known_one_is_refused_unless_it_is_to_be_ignored(bat
     code, _, err = batch([{"id": 1, "digit": "a", "label": 3}], "--dry-run")
     assert (code, err.count("line 1: the column 'label' is unknown")) == (2, 1)
     assert batch([{"id": 1, "digit": "a", "label": 3}], "--ignore-unknown-columns")[0] == 0
+
+
+@pytest.mark.parametrize("name", ["x" * 256, "音" * 86, "/".join(["y" * 200] * 22)])
+def test_a_folder_with_a_name_that_is_too_long_is_one_sentence(batch, tmp_path, name):
+    result = batch(make_rows(1), "--out-dir", tmp_path / name)
+    assert_refused(result, "file name too long; choose another --out-dir", code=1)
+
+
+def test_names_that_are_not_utf_8_pass_through_journal_and_results(run_command, tiny, tmp_path):
+    folder = tmp_path / os.fsdecode(b"in\xff")
+    folder.mkdir()
+    prompt = os.fsdecode(b"tone\xfe.wav")
+    soundfile.write(tmp_path / "tone.wav", sine(0.1), RATE)
+    (tmp_path / "tone.wav").rename(folder / prompt)
+    rows = [{"id": os.fsdecode(b"\xfd"), "digit": "a", "seconds": 0.01, "prompt": prompt}]
+    manifest = write_manifest(folder / os.fsdecode(b"m\xff.jsonl"), rows)
+    out = tmp_path / os.fsdecode(b"out\xff")
+    call = ("batch", manifest, "--out-dir", out, "--checkpoint", tiny, "--engine", "cpu", "--json")
+    for counts in ({"done": 1, "already_done": 0}, {"done": 0, "already_done": 1}):
+        code, printed, err = run_command(*call)
+        assert code == 0, err
+        assert json.loads(printed).items() >= counts.items()
+    (record,) = read_journal(out)
+    assert (record["id"], record["status"]) == (rows[0]["id"], "done")
+    assert (out / record["file"]).is_file()

@@ -9,6 +9,7 @@ import csv
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -145,13 +146,35 @@ def _json_rows(
         if not text.strip():
             continue
         try:
-            values = json.loads(text, parse_constant=_parse_float, parse_float=_parse_float)
+            values = json.loads(
+                text,
+                parse_constant=_parse_float,
+                parse_float=_parse_float,
+                object_pairs_hook=_unique_object,
+            )
+        except DataError as error:
+            yield InvalidRow(number, str(error))
+            continue
         except (ValueError, RecursionError):
             values = None
         if isinstance(values, dict):
             yield ManifestRow(number, values)
         else:
             yield InvalidRow(number, "is not a JSON object; write {..} on one line")
+
+
+def _unique_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object whose names differ; Python would keep the last of two equal ones.
+
+    Raises:
+        DataError: the end of a sentence that begins with "line 3".
+    """
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        name = next(name for name, count in counts.items() if count > 1)
+        raise DataError(f"has {name[:100]!r} twice; keep one of them")
+    return values
 
 
 def _parse_float(text: str) -> float:

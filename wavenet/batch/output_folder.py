@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from audio_utils.atomic_files import TEMPORARY_PREFIX
+from audio_utils.atomic_files import TEMPORARY_PREFIX, os_error_reason
 from wavenet.batch.journal import journal_name
 from wavenet.batch.manifest import WHOLE_MANIFEST, ManifestShard
 from wavenet.errors import ConditionError, FolderError
@@ -27,10 +27,19 @@ def check_output_folder(
 
     Raises:
         FolderInUse: another process writes to it.
-        FolderError: it is not writable.
+        FolderError: it is not writable, or its name is too long.
         ConditionError: the manifest is the journal that the batch would write.
     """
     journal = folder / journal_name(shard)
+    try:
+        os.lstat(journal)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # checked below
+    except OSError as error:
+        raise FolderError(
+            f"the folder {folder} cannot be used: {os_error_reason(error)}; choose another "
+            "--out-dir"
+        ) from None
     if os.path.exists(journal) and os.path.exists(manifest) and os.path.samefile(journal, manifest):
         raise ConditionError(
             f"{manifest} is the journal of this batch; copy it or choose another --out-dir"

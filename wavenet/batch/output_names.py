@@ -14,9 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from audio_utils.atomic_files import os_error_reason
+from audio_utils.file_names import MAX_NAME_BYTES, name_size, shorten_name
+from wavenet.close_names import find_equal_name
 from wavenet.errors import ConditionError, FolderError
 
-MAX_PART_BYTES = 240  # of one part of a path; leaves room for the suffix
+MAX_FILLED_BYTES = MAX_NAME_BYTES - 5  # of a part from a template; leaves room for the suffix
 MAX_PATH_BYTES = 1024  # of the relative path; systems allow 4096 together with the folders above
 MAX_SLUG_BYTES = 100
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(1, 10))}
@@ -44,6 +46,8 @@ def check_output_name(text: str) -> str:
 def fill_template(template: str, fields: Mapping[str, str]) -> str:
     """Insert fields into a template such as "{id}_{seed}.{ext}"; each is made safe by `slug`.
 
+    A part of the path that is too long is shortened, and a hash is appended.
+
     Raises:
         ConditionError: an unknown field, or a result that is not a safe name.
     """
@@ -52,13 +56,15 @@ def fill_template(template: str, fields: Mapping[str, str]) -> str:
         parts.append(literal)
         if name is None:
             continue
-        if name not in fields or spec or conversion:
-            known = ", ".join(f"{{{field}}}" for field in fields)
+        field = find_equal_name(name, fields)
+        if field is None or spec or conversion:
+            known = ", ".join(f"{{{known_field}}}" for known_field in fields)
             raise ConditionError(
                 f"the name template {template!r} may contain {known}, found {{{name}}}"
             )
-        parts.append(slug(fields[name]))
-    return check_output_name("".join(parts))
+        parts.append(slug(fields[field]))
+    names = (shorten_name(part, MAX_FILLED_BYTES) for part in "".join(parts).split("/"))
+    return check_output_name("/".join(names))
 
 
 def slug(text: str) -> str:
@@ -133,11 +139,11 @@ def _part_problem(part: str) -> str | None:
     if part.startswith("."):
         return "a part of it begins with a dot"
     try:
-        size = len(part.encode())
+        part.encode()
     except UnicodeEncodeError:
         return "it is not valid Unicode text"
-    too_long = size > MAX_PART_BYTES
-    return f"a part of it is longer than {MAX_PART_BYTES} bytes" if too_long else None
+    too_long = name_size(part) > MAX_NAME_BYTES
+    return f"a part of it is longer than {MAX_NAME_BYTES} bytes" if too_long else None
 
 
 def _parse_template(template: str) -> list[tuple[str, str | None, str | None, str | None]]:

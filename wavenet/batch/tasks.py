@@ -169,7 +169,7 @@ def _output_name(
         fields |= {"line": str(task.line), "checkpoint": checkpoint.config.name}
         output = fill_template(settings.name_template, fields)
     suffix = f".{settings.file_format}"
-    return output if output.lower().endswith(suffix) else output + suffix
+    return output if output.lower().endswith(suffix) else check_output_name(output + suffix)
 
 
 def make_request(task: ClipTask) -> GenerationRequest:
