@@ -55,7 +55,7 @@ def fill_template(template: str, fields: Mapping[str, str]) -> str:
         if name not in fields or spec or conversion:
             known = ", ".join(f"{{{field}}}" for field in fields)
             raise ConditionError(
-                f"the name template {template!r} may contain {known}, found {{{name}}}"
+                f"the name template {template!r} may contain {known}, found {f'{{{name}}}'!r}"
             )
         parts.append(slug(fields[name]))
     return check_output_name("".join(parts))

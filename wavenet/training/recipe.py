@@ -136,7 +136,10 @@ def load_recipe(name: str) -> RecipeConfig:
         raise ConfigError(f"{name} is not a recipe file; expected a .toml file or one of {known}")
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        # through JSON: a strict config accepts a JSON list as a tuple, but not a Python list
+        text = json.dumps(settings, default=str)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}") from None
-    # through JSON: a strict config accepts a JSON list as a tuple, but not a Python list
-    return parse_config(RecipeConfig, json.dumps(settings, default=str), str(path))
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply for a recipe") from None
+    return parse_config(RecipeConfig, text, str(path))
