@@ -3,11 +3,12 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help app test test-fast lint lock golden reliability space screenshots clean browser FORCE
+.PHONY: help app test test-fast fuzz lint lock golden reliability space screenshots clean browser FORCE
 
 PORT ?= 7860
 PYTHON ?=
 PYTEST_ARGS ?=
+FUZZ_EXAMPLES ?= 1000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,6 +20,7 @@ help:
 	@echo "make app          start the studio at http://127.0.0.1:$(PORT)   (PORT=8000 for another port)"
 	@echo "make test         check style, types and imports, then run the tests except gpu, slow and network   (PYTEST_ARGS='-k codec')"
 	@echo "make test-fast    run the fast tests, for use while working (about a minute)"
+	@echo "make fuzz         give damaged files to every reader, for some minutes   (FUZZ_EXAMPLES=5000)"
 	@echo "make lint         check style, types and imports"
 	@echo "make reliability  run the reliability tests and write docs/reliability.md"
 	@echo "make lock         write requirements.lock and requirements-dev.lock again, after a change of requirements*.txt"
@@ -41,6 +43,9 @@ test: lint browser
 
 test-fast: $(VENV)/.dev $(VENV)/.project
 	@$(BIN)/python -m pytest --numprocesses 2 --quiet $(FAST_TESTS) $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.dev $(VENV)/.project
+	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest --numprocesses 0 --quiet --capture=no --timeout=0 tests/fuzz $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev $(VENV)/.project
 	@echo "Checking style (ruff), types (mypy) and imports (import-linter)"

@@ -43,7 +43,7 @@ if not torch.cuda.is_available():
 # Coverage makes Python code about a third slower. It is therefore measured without these tests,
 # which need most of the time. The packages that only they test are omitted from the report
 # (pyproject.toml).
-UNMEASURED = ("batch", "corpus", "engines", "evaluation", "faults", "training", "ui")
+UNMEASURED = ("batch", "corpus", "engines", "evaluation", "faults", "fuzz", "training", "ui")
 
 # Files of these folders have the longest tests. They run first, so that two processes which each
 # take one file at a time finish at about the same time.

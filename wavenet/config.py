@@ -48,7 +48,11 @@ def parse_config(kind: type[ConfigT], text: str | bytes, source: str) -> ConfigT
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {describe_error(error, kind)}") from None
+        try:
+            reason = describe_error(error, kind)
+        except RecursionError:  # a value in the message
+            reason = "it is nested too deeply"
+        raise ConfigError(f"{source}: {reason}") from None
 
 
 def make_config(kind: type[ConfigT], source: str, /, **values: object) -> ConfigT:

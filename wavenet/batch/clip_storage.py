@@ -120,7 +120,7 @@ class RemoteStorage:
             ) from None
         except ValueError as error:
             raise ConditionError(
-                f"{url} is not a location for clips ({_short_reason(error)}); expected a folder, "
+                f"{url!r} is not a location for clips ({_short_reason(error)}); expected a folder, "
                 "or a URL such as s3://bucket/clips"
             ) from None
         self._root = root.rstrip("/")
@@ -223,5 +223,6 @@ def _write_and_hash(path: Path, write_file: Callable[[Path], int]) -> StoredFile
 
 
 def _short_reason(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    printable = "".join(c if c.isprintable() else " " for c in str(error))
+    text = " ".join(printable.split()) or type(error).__name__
     return text[:MAX_REASON_LENGTH].rstrip(".")

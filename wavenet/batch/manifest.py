@@ -209,7 +209,8 @@ def _table_rows(
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            invalid.append(InvalidRow(number, f"cannot be read as a row ({error})"))
+            reason = str(error).replace("\t", "tab")
+            invalid.append(InvalidRow(number, f"cannot be read as a row ({reason})"))
             cells = []
         if invalid and header is None:
             raise DataError(f"line {invalid[0].line} of {path} {invalid[0].reason}")
@@ -272,6 +273,6 @@ def _read_header(path: Path, cells: Sequence[str]) -> list[str]:
     names = [cell.strip() for cell in cells]
     if len(set(names)) != len(names) or not all(names):
         raise DataError(
-            f"the first line of {path} must name each column once, found {', '.join(cells)[:200]}"
+            f"the first line of {path} must name each column once, found {', '.join(cells)[:200]!r}"
         )
     return names

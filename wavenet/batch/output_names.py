@@ -60,7 +60,7 @@ def fill_template(template: str, fields: Mapping[str, str]) -> str:
         if field is None or spec or conversion:
             known = ", ".join(f"{{{known_field}}}" for known_field in fields)
             raise ConditionError(
-                f"the name template {template!r} may contain {known}, found {{{name}}}"
+                f"the name template {template!r} may contain {known}, found {f'{{{name}}}'!r}"
             )
         parts.append(slug(fields[field]))
     names = (shorten_name(part, MAX_FILLED_BYTES) for part in "".join(parts).split("/"))

@@ -6,6 +6,7 @@ the option. Called by `batch_command`.
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -260,7 +261,7 @@ def parse_batch_size(text: str) -> int | None:
     """
     if text == "auto":
         return None
-    if not text.isdigit() or not int(text):
+    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
         raise ConfigError(f"--batch-size must be auto or a number from 1, found {text!r}")
     return int(text)
 
@@ -273,9 +274,9 @@ def parse_shard(text: str) -> "ManifestShard":
     """
     from wavenet.batch.manifest import ManifestShard
 
-    number, _, count = text.partition("/")
-    if number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count):
-        return ManifestShard(int(number), int(count))
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if found and 1 <= int(found[1]) <= int(found[2]):
+        return ManifestShard(int(found[1]), int(found[2]))
     raise ConfigError(f"--shard must be i/n, with i from 1 to n, found {text!r}")
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from audio_utils.atomic_files import os_error_reason
 from audio_utils.levels import Channel
+from wavenet.array_files import map_array
 from wavenet.config import parse_config
 from wavenet.corpus.format import (
     HEADER_FILE,
@@ -189,13 +190,9 @@ class Corpus:
     ) -> NDArray[Any]:
         path = array_path(self.folder, name)
         try:
-            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError, OverflowError, SyntaxError) as error:
-            why = (
-                os_error_reason(error)
-                if isinstance(error, OSError)
-                else "it is damaged or incomplete"
-            )
+            array = map_array(path)
+        except (OSError, ValueError) as error:
+            why = os_error_reason(error) if isinstance(error, OSError) else str(error)
             raise DataError(f"{path} cannot be read: {why}; {PREPARE_AGAIN}") from None
         if array.dtype != dtype or array.ndim != 1 or not len(array):
             raise DataError(f"{path} is not an array of {dtype}; {PREPARE_AGAIN}")

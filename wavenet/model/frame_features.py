@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from torch.nn import functional
 
 from audio_utils.errors import AudioError
 from audio_utils.features import FeatureConfig, f0, log_mel, mfcc, rms_level
+from wavenet.array_files import map_array
 from wavenet.errors import ConditionError
 from wavenet.model.condition_values import resolve_names
 from wavenet.model.conditioning import ConditionValue
@@ -46,8 +46,6 @@ from wavenet.model.frame_scales import (
 from wavenet.model.model_config import ModelConfig
 
 LOUDNESS_WINDOW = 1024  # samples around a frame over which a derived loudness is measured
-
-_open_array: Any = np.lib.format.open_memmap  # numpy has no types for it
 
 
 def frame_count(samples: int, hop: int) -> int:
@@ -188,15 +186,15 @@ def read_array(path: Path) -> Tensor:
         ConditionError: the file is missing, or contains no array of numbers.
     """
     try:
-        # memory-mapped: the array must be as large as its header claims
-        array: Any = _open_array(path, mode="r")
+        array = map_array(path)
     except FileNotFoundError:
         raise ConditionError(f"the file {path} with frames does not exist") from None
-    except (OSError, ValueError, EOFError, OverflowError) as error:
+    except (OSError, ValueError) as error:
         raise ConditionError(f"{path} cannot be read as an array of numbers: {error}") from None
     if array.dtype.kind not in "fiu":
         raise ConditionError(f"{path} must contain one array of numbers (.npy)")
-    return torch.from_numpy(np.array(array, dtype=np.float32))
+    with np.errstate(over="ignore"):  # too large for float32: infinity, which is refused later
+        return torch.from_numpy(np.array(array, dtype=np.float32))
 
 
 def mel_settings(

@@ -5,6 +5,7 @@ No name in an archive is used as a path, and the number of unpacked bytes is lim
 size of a checkpoint. Called by the studio.
 """
 
+import lzma
 import re
 import stat
 import zipfile
@@ -25,6 +26,7 @@ IGNORED = re.compile(r"__MACOSX/.*|([^/]*/)?\.DS_Store")
 DAMAGE_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
     EOFError,
     NotImplementedError,
     RuntimeError,

@@ -69,7 +69,7 @@ class MetricsHistory:
             samples, speed = float(record["samples"]), float(record["samples_per_second"])
             validation = record.get("bits_per_sample")
             bits = None if validation is None else float(validation)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return  # incomplete after a crash
         self._smoothed_loss = smooth_loss(self._smoothed_loss, loss)
         if self.step_samples:

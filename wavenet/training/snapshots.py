@@ -64,7 +64,7 @@ class MetricsFile:
     def __init__(self, path: Path, step: int):
         lines = []
         if step and path.is_file():
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
             lines = [line for line in lines if _step_of(line) <= step]
         path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
         self._path = path
@@ -321,5 +321,5 @@ def _delete_snapshot(path: Path) -> None:
 def _step_of(line: str) -> float:
     try:
         return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return float("inf")  # a line that is incomplete after a crash

@@ -102,7 +102,10 @@ async def resolve_served_file(url: str, cache_dir: str) -> str:
     Raises:
         gr.Error: any other URL.
     """
-    _, found, path = unquote(urlsplit(url).path).partition(FILE_ROUTE)
+    try:
+        _, found, path = unquote(urlsplit(url).path).partition(FILE_ROUTE)
+    except ValueError:  # for example an invalid IPv6 address
+        found, path = "", ""
     if not found or not is_stored_upload(path):
         raise gr.Error(error_sentence(ConditionError(NOT_AN_UPLOAD)), print_exception=False)
     return path

@@ -1,0 +1,67 @@
+"""Contents that once ended a reader, or are known to end readers of other programs."""
+
+import struct
+
+
+def _npy(header: bytes, body: bytes = b"") -> bytes:
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + body
+
+
+HEADER = b"{'descr': '<f4', 'fortran_order': False, 'shape': %s, }\n"
+HAND_MADE: dict[str, bytes] = {
+    "nothing": b"",
+    "zeros": bytes(1000),
+    "NUL": b"\x00",
+    "ones": b"\xff" * 1000,
+    "byte order marks": b"\xff\xfe\xef\xbb\xbf",
+    "a lone surrogate": b'{"id": "\\ud800", "name": "\\udfff", "file_name": "\\ud800.wav"}\n',
+    "a surrogate in UTF-8": b'{"file_name": "\xed\xa0\x80.wav"}\n',
+    "control characters": b'{"\\u001b[31m": "\\u001b[2J\\n", "id": "a\\nb"}\n',
+    "infinite numbers": b'{"seed": 1e999, "step": 1e999, "seconds": -1e999, "top_k": NaN}\n',
+    "a long number": b'{"seed": ' + b"9" * 10_000 + b', "step": 1}\n',
+    "equal keys": b'{"id": 1, "id": 2, "name": "a", "name": "b"}\n',
+    "deep lists": b"[" * 100_000,
+    "deep objects": b'{"a":' * 100_000,
+    "deep lists in a key": b'{"id": ' + b"[" * 900 + b"]" * 900 + b"}\n",
+    "a list": b"[1, 2, 3]\n",
+    "a number": b"7\n",
+    "null": b"null\n",
+    "deep lists in TOML": b"a = " + b"[" * 5000 + b"]" * 5000,
+    "a long number in TOML": b"name = " + b"9" * 5000,
+    "a key of many parts": b".".join([b"a"] * 1000) + b" = 1\n",
+    "a key of few parts": b".".join([b"train"] * 400) + b" = 1\n",
+    "a date in TOML": b'name = "a"\nsteps = 1979-05-27T07:32:00Z\n',
+    "a header of unclosed dict": _npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (3,\n"),
+    "a header of deep brackets": _npy(b"(" * 5000),
+    "a header of unclosed text": _npy(b"{'descr': '''\n"),
+    "a header with a call": _npy(b"{'descr': __import__('os')}\n"),
+    "a header with NUL": _npy(b"{'descr': '<f4\x00', 'shape': (1,)}\n"),
+    "a header of old numbers": _npy(HEADER % b"(3L, 4L)", bytes(48)),
+    "a huge shape": _npy(HEADER % b"(4611686018427387904, 20)"),
+    "a negative shape": _npy(HEADER % b"(-1, 20)", bytes(80)),
+    "an empty shape": _npy(HEADER % b"()", bytes(4)),
+    "no rows": _npy(HEADER % b"(0, 20)"),
+    "a true shape": _npy(HEADER % b"(True, 20)", bytes(80)),
+    "objects": _npy(b"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}\n", b"\x80\x04N."),
+    "a recursive type": _npy(b"{'descr': [('a', [('b', '<f4')])], 'shape': (1,)}\n"),
+    "RIFF": b"RIFF\xff\xff\xff\xffWAVEfmt \xff\xff\xff\xff",
+    "FLAC": b"fLaC\x80\xff\xff\xff",
+    "Ogg": b"OggS" + b"\xff" * 60,
+    "an empty zip": b"PK\x05\x06" + bytes(18),
+    "a zip with a wrong end": b"PK\x05\x06" + b"\xff" * 18,
+    "safetensors of another length": struct.pack("<Q", 1 << 62) + b"{}",
+    "an empty header": struct.pack("<Q", 2) + b"{}",
+    "a pickle": b"\x80\x04\x95\x05\x00\x00\x00\x00\x00\x00\x00\x8c\x01a\x94.",
+    "a pickle of a call": b"cos\nsystem\n(S'false'\ntR.",
+    "a loop of memo": b"\x80\x02]q\x00h\x00a.",
+    "one quote": b'"',
+    "a table of quotes": b'file_name,a\n"a.wav,b\n',
+    "a table with NUL": b"file_name,a\na\x00.wav,b\n",
+    "a table with a long field": b"file_name,a\na.wav," + b"x" * 200_000,
+    "a parent folder": b'file_name,a\n../../a.wav,b\n{"file_name": "../a.wav"}\n',
+    "carriage returns": b"file_name,a\ra.wav,b\r",
+    "a long line": b"a" * 2_000_000,
+    "a percent sign": b"%(a)s %s {0} {a.__class__} {",
+    "front matter": b"---\n" + b"a: &a [*a, *a]\n" * 1000,
+    "markdown": b"[" * 3000 + b"](" * 3000,
+}
