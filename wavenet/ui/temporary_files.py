@@ -21,7 +21,7 @@ from audio_utils.atomic_files import os_error_reason
 from wavenet.errors import FolderError
 from wavenet.folder_lock import lock_folder, lock_holder
 
-FOLDER_PREFIX = "wavenet-studio-"
+FOLDER_PREFIX = "wavenet-ui-"
 SWEEP_SECONDS = 60.0  # between two sweeps
 FILE_SECONDS = 1800.0  # age at which a file is deleted
 # Age at which an upload that receives nothing is deleted.
