@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from audio_utils.atomic_files import os_error_reason
-from audio_utils.audio_formats import AUDIO_SUFFIXES
+from audio_utils.audio_formats import AUDIO_SUFFIXES, readable_suffixes
 from wavenet.errors import DataError
 
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
@@ -113,7 +113,7 @@ def list_audio_paths(folder: Path, on_error: Callable[[str], None] = _ignore_err
 
 def is_audio_name(name: str) -> bool:
     """Return whether a file name has a suffix of an audio format."""
-    return name.lower().endswith(AUDIO_SUFFIXES) and name.lower() not in AUDIO_SUFFIXES
+    return name.lower().endswith(readable_suffixes()) and name.lower() not in AUDIO_SUFFIXES
 
 
 def find_metadata(folder: Path, metadata: str | None = None) -> Path | None:

@@ -16,7 +16,7 @@ from wavenet.cli.options import (
 
 
 def analyse(
-    file: Annotated[Path, typer.Argument(help="A WAV, FLAC, OGG or MP3 file.")],
+    file: Annotated[Path, typer.Argument(help="An audio file.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the plots.")] = None,
     channel: ChannelOption = ChannelChoice.MIX,
     normalize: NormalizeOption = False,

@@ -13,6 +13,7 @@ from gradio import processing_utils
 from gradio.utils import get_upload_folder
 
 from audio_utils import io
+from audio_utils.audio_formats import FFMPEG_SUFFIXES
 from audio_utils.errors import AudioError
 from wavenet.errors import ConditionError
 from wavenet.ui.page_text import error_sentence
@@ -37,6 +38,9 @@ def read_upload(path: str, sample_rate: int | None, max_seconds: float) -> io.Re
         AudioError: the file cannot be read, or is too long.
     """
     name = Path(path).name
+    # ffmpeg would read them; see audio_utils.ffmpeg.
+    if Path(path).suffix.lower() in FFMPEG_SUFFIXES:
+        raise AudioError(f"{name} is not in a format of the studio; convert it to WAV or FLAC.")
     try:
         return io.read(path, sample_rate, max_seconds=max_seconds)
     except AudioError as error:
