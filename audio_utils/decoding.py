@@ -142,7 +142,7 @@ def open_stream(
     check_channel(channel)
     with _open_regular_file(Path(path)) as handle:
         try:
-            with open_verified(path, handle) as file:
+            with open_verified(path, handle, max_seconds) as file:
                 _check_header(path, file, sample_rate, max_samples, max_seconds)
                 yield AudioStream(path, file, sample_rate, channel, check_peak)
         except soundfile.LibsndfileError as error:
