@@ -14,6 +14,7 @@ from gradio.utils import get_upload_folder
 
 from audio_utils import io
 from audio_utils.errors import AudioError
+from audio_utils.levels import describe_levels
 from wavenet.errors import ConditionError
 from wavenet.ui.page_text import error_sentence
 
@@ -24,8 +25,10 @@ NOT_AN_UPLOAD = (
 )
 
 
-def read_upload(path: str, sample_rate: int | None, max_seconds: float) -> io.Recording:
-    """Read an uploaded recording.
+def read_upload(
+    path: str, sample_rate: int | None, max_seconds: float, warn: bool = True
+) -> io.Recording:
+    """Read an uploaded recording; warn about samples beyond full scale and cancelling channels.
 
     An error contains the file name of the user, not the path on the server.
 
@@ -33,6 +36,7 @@ def read_upload(path: str, sample_rate: int | None, max_seconds: float) -> io.Re
         path: the stored file.
         sample_rate: Hz to resample to; None keeps the rate of the file.
         max_seconds: longest accepted duration.
+        warn: whether the page, or the program that calls the API, receives the warnings.
     Raises:
         AudioError: the file cannot be read.
         ConditionError: the recording is too long.
@@ -47,6 +51,8 @@ def read_upload(path: str, sample_rate: int | None, max_seconds: float) -> io.Re
         raise ConditionError(
             f"{name} lasts {seconds:.0f} s; at most {max_seconds:.0f} s are accepted; trim it"
         )
+    for phrase in describe_levels(recording.levels, advise=False) if warn else ():
+        gr.Warning(f"{name}: {phrase}.")
     return recording
 
 
