@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -306,3 +307,19 @@ def test_the_summary_counts_rows_and_audio(tmp_path, batch_settings):
     book = {"id": "x", "digit": json.dumps("y" * 100_000)}
     assert len(summary_of(tmp_path, batch_settings, [book]).invalid_rows[0].reason) <= 500
     assert not (tmp_path / "out").exists()
+
+
+def test_the_recordings_of_a_row_are_read_as_chosen_and_their_levels_are_kept(tiny, tmp_path):
+    tone = sine(0.05).numpy()
+    loud = np.stack([6 * tone, tone], axis=1)
+    soundfile.write(tmp_path / "p.wav", loud, RATE, subtype="FLOAT")
+    mix = task_of(BatchSettings(tiny, str(tmp_path)), id="x", prompt="p.wav")
+    assert (mix.input_levels.over_count, mix.input_levels.scaled_count) == (1, 0)
+    chosen = BatchSettings(tiny, str(tmp_path), channel="left", normalize_inputs=True)
+    left = task_of(chosen, id="x", prompt="p.wav")
+    assert (left.input_levels.over_count, left.input_levels.scaled_count) == (0, 1)
+    assert torch.allclose(make_request(left).prompt, 2 * sine(0.05), atol=1e-3)
+    assert left.params_hash != mix.params_hash
+    # a row without recordings does not depend on how they are read
+    settings = BatchSettings(tiny, str(tmp_path))
+    assert task_of(settings, id="x").params_hash == task_of(chosen, id="x").params_hash

@@ -10,9 +10,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from audio_utils import io
+from audio_utils.levels import CHANNELS
 from tests.cli.conftest import assert_refused
 from tests.conftest import RATE, sine
+from wavenet import checkpoint
 from wavenet.cli.main import app
+from wavenet.cli.options import ChannelChoice
+from wavenet.likelihood.score import score
 
 COMMANDS = ["generate", "batch", "vocode", "score", "train", "info", "analyse", "bench", "import"]
 COMMANDS += ["ui"]
@@ -297,3 +302,87 @@ def test_train_refuses_invalid_folders_and_recipes(run_command, tmp_path):
     bad.write_text('name = "x"\nspeed = 3\n')
     assert_refused(run_command("train", bad), "speed", "not known")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def loud(tmp_path):
+    """Write a float file whose left channel is 9.5 dB over full scale and whose right is not."""
+    tone = 6 * sine(0.3).numpy()
+    path = tmp_path / "a_loud_0.wav"
+    soundfile.write(path, np.stack([tone, tone / 60], axis=1), RATE, subtype="FLOAT")
+    return path
+
+
+def commands_that_read(tiny, path, out):
+    """Return a command line per command that reads a recording."""
+    model = ("--checkpoint", tiny, "--set", "digit=a")
+    return {
+        "score": ("score", path, *model),
+        "analyse": ("analyse", path, "--out", out),
+        "generate": (*("generate", *model, "--seconds", 0.01), "--prompt", path, "--out", out),
+        "report": ("data", "report", path.parent),
+        "prepare": ("data", "prepare", path.parent, "--out", f"{out}_corpus", "--workers", 1),
+    }
+
+
+READING = ["score", "analyse", "generate", "report", "prepare"]
+
+
+@pytest.mark.parametrize("command", READING)
+def test_every_command_tells_samples_beyond_full_scale(run_command, tiny, loud, tmp_path, command):
+    folder = tmp_path / "audio"
+    folder.mkdir()
+    path = loud.rename(folder / loud.name)
+    line = commands_that_read(tiny, path, tmp_path / "out")[command]
+    code, out, err = run_command(*line, "--channel", "left")
+    assert code == 0
+    assert "9.5 dB" in out + err
+    assert "--normalize" in out + err
+    again = commands_that_read(tiny, path, tmp_path / "out2")[command]
+    code, out, err = run_command(*again, "--channel", "left", "--normalize")
+    assert code == 0
+    assert "scaled" in out + err
+    quiet = commands_that_read(tiny, path, tmp_path / "out3")[command]
+    code, out, err = run_command(*quiet, "--channel", "right")
+    assert code == 0, err
+    assert "full scale" not in out + err
+
+
+@pytest.mark.parametrize("command", READING)
+def test_every_command_refuses_a_mix_that_is_silence(run_command, tiny, tmp_path, command):
+    folder = tmp_path / "audio"
+    folder.mkdir()
+    tone = sine(0.3).numpy()
+    soundfile.write(folder / "a_b_0.wav", np.stack([tone, -tone], axis=1), RATE)
+    line = commands_that_read(tiny, folder / "a_b_0.wav", tmp_path / "out")[command]
+    code, out, err = run_command(*line)
+    assert code in (1, 2, 3)
+    assert "channels cancel each other" in out + err
+    assert "--channel left" in out + err
+    again = commands_that_read(tiny, folder / "a_b_0.wav", tmp_path / "out2")[command]
+    assert run_command(*again, "--channel", "side")[0] == 0
+
+
+def test_score_in_windows_is_the_score_of_the_whole_file(run_command, tiny, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "a.wav", 0.2 * rng.standard_normal(150_000), 2 * RATE)
+    line = ("score", tmp_path / "a.wav", "--checkpoint", tiny, "--set", "digit=a", "--json")
+    found = json.loads(run_command(*line)[1].splitlines()[0])
+    waveform = io.read(tmp_path / "a.wav", RATE).waveform
+    expected = score(checkpoint.load(tiny), waveform, {"digit": "a"})
+    assert found["samples"] == expected.samples == 75_000
+    assert found["bits_per_sample"] == pytest.approx(expected.bits_per_sample, abs=1e-6)
+
+
+def test_ctrl_c_ends_a_score(run_command, tiny, tone, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wavenet.likelihood.score.score_blocks", interrupted)
+    code, out, err = run_command("score", tone, "--checkpoint", tiny, "--set", "digit=a")
+    assert (code, out) == (130, "")
+    assert "Traceback" not in err
+
+
+def test_the_choices_of_a_channel_are_those_of_the_reader():
+    assert [choice.value for choice in ChannelChoice] == list(CHANNELS)

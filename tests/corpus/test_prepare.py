@@ -313,3 +313,47 @@ def test_a_corpus_cannot_be_opened_while_a_shard_is_rewritten(folder, small_bloc
     shard_writer.write_shard(out, settings, block)
     with pytest.raises(DataError, match="is not finished"):
         Corpus(out)
+
+
+def test_a_file_that_ends_early_leaves_nothing_in_its_shard(tmp_path):
+    """The error is found after the first blocks of the file have been written."""
+    noise = np.random.default_rng(0).integers(-9000, 9000, 200_000, dtype=np.int16)
+    (tmp_path / "audio").mkdir()
+    for name in "ac":
+        soundfile.write(tmp_path / "audio" / f"{name}.wav", noise[:1000], RATE)
+    values = noise / np.float32(32_768)
+    values[150_000] = np.nan
+    soundfile.write(tmp_path / "audio" / "b.wav", values, RATE, subtype="FLOAT")
+    report = prepare_corpus(tmp_path / "audio", tmp_path / "out", workers=1)
+    assert (report.readable, report.unreadable_count) == (2, 1)
+    corpus = Corpus(tmp_path / "out")
+    assert [str(name) for name in corpus.names] == ["a.wav", "c.wav"]
+    for n in range(2):
+        assert np.array_equal(corpus.read(n) * 32_768, noise[:1000])
+    # the shard is complete: the same command writes nothing
+    before = corpus_hashes(tmp_path / "out")
+    prepare_corpus(tmp_path / "audio", tmp_path / "out", workers=1)
+    assert corpus_hashes(tmp_path / "out") == before
+
+
+def test_a_corpus_of_an_earlier_version_is_read_and_resumed(folder, tmp_path):
+    """Its files have no channel, no normalize and no levels."""
+    out = tmp_path / "out"
+    report = prepare_corpus(folder, out, workers=1)
+    shards = {path: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}
+    for path in (out / "settings.json", out / "corpus.json", out / "report.json"):
+        content = json.loads(path.read_text())
+        for name in ("channel", "normalize", "levels"):
+            content.pop(name, None)
+        path.write_text(json.dumps(content))
+    for path in (out / "parts").iterdir():
+        content = json.loads(path.read_text())
+        del content["levels"]
+        path.write_text(json.dumps(content))
+    assert len(Corpus(out)) == 20
+    assert read_corpus_report(out).readable == 20
+    again = prepare_corpus(folder, out, workers=1)
+    assert again.readable == report.readable
+    assert {path: path.stat().st_mtime_ns for path in (out / "shards").iterdir()} == shards
+    with pytest.raises(ConfigError, match="prepared with channel mix, not left"):
+        prepare_corpus(folder, out, workers=1, channel="left")

@@ -167,3 +167,24 @@ def test_what_a_corpus_does_not_have_is_refused_before_a_step(folders):
     everything = DataConfig(folder=str(folders[1]), test={"speaker": ("theo", "lucas")})
     with pytest.raises(DataError, match="no clip to train on"):
         read_dataset(everything, RATE, model)
+
+
+def test_a_corpus_has_the_channel_it_was_prepared_with(tmp_path):
+    (tmp_path / "audio").mkdir()
+    noise = 0.2 * np.random.default_rng(2).standard_normal((500, 2))
+    soundfile.write(tmp_path / "audio" / "a.wav", 10 * noise, RATE, subtype="FLOAT")
+    report = prepare_corpus(
+        tmp_path / "audio", tmp_path / "left", workers=1, channel="left", normalize=True
+    )
+    assert report.levels.scaled_count == 1
+    model = make_config(()).model
+    for settings in ({}, {"channel": "left"}, {"normalize": True}):
+        data = DataConfig(folder=str(tmp_path / "left"), **settings)
+        (clip,) = read_dataset(data, RATE, model).train
+        expected = noise[:, 0] / np.abs(noise[:, 0]).max()
+        assert np.abs(clip.waveform.numpy() - expected).max() <= 1 / 32_768
+    with pytest.raises(ConfigError, match="prepared with channel left, not right"):
+        read_dataset(DataConfig(folder=str(tmp_path / "left"), channel="right"), RATE, model)
+    prepare_corpus(tmp_path / "audio", tmp_path / "mix", workers=1)
+    with pytest.raises(ConfigError, match="prepared with normalize False, not True"):
+        read_dataset(DataConfig(folder=str(tmp_path / "mix"), normalize=True), RATE, model)

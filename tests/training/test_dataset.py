@@ -263,3 +263,51 @@ def test_the_end_of_long_files_is_held_out_if_files_are_few(tmp_path):
     assert not lengths(validation_fraction=0.0)[1]
     # a third is a whole file
     assert {source for source, _ in lengths(validation_fraction=0.34)[1]} == {"2.wav"}
+
+
+def write_levels(folder):
+    """Write a usual file, one beyond full scale, one that nearly cancels and one that cancels."""
+    tone = np.asarray(sine(400))
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", tone, RATE, subtype="FLOAT")
+    soundfile.write(folder / "b.wav", np.where(tone > 0.4, 3.0, tone), RATE, subtype="FLOAT")
+    soundfile.write(folder / "c.wav", np.stack([tone, -0.9 * tone], 1), RATE, subtype="FLOAT")
+    soundfile.write(folder / "d.wav", np.stack([tone, -tone], 1), RATE, subtype="FLOAT")
+    return folder
+
+
+def test_files_beyond_full_scale_and_cancelling_channels_are_named(tmp_path):
+    data = DataConfig(folder=str(write_levels(tmp_path / "audio")), validation_fraction=0)
+    dataset = read_dataset(data, RATE, with_receptive_field(16))
+    assert len(dataset.train) == 3
+    (skipped,) = dataset.skipped
+    assert "d.wav: its channels cancel each other" in skipped
+    assert (dataset.levels.over, dataset.levels.over_count) == (("b.wav",), 1)
+    assert dataset.levels.peak == 3
+    assert (dataset.levels.cancelled, dataset.levels.cancelled_count) == (("c.wav",), 1)
+
+
+def test_channel_and_normalize_are_settings_of_the_data(tmp_path):
+    folder = write_levels(tmp_path / "audio")
+    data = DataConfig(folder=str(folder), validation_fraction=0, channel="left", normalize=True)
+    dataset = read_dataset(data, RATE, with_receptive_field(16))
+    assert (len(dataset.train), dataset.skipped) == (4, [])
+    assert dataset.levels.scaled_count == 1
+    assert (dataset.levels.over_count, dataset.levels.cancelled_count) == (0, 0)
+    tone, loud, *others = (clip.waveform for clip in dataset.train)
+    assert all(torch.equal(other, tone) for other in others)
+    assert loud.max() == 1
+    rest = tone < 0.4
+    assert torch.allclose(loud[rest], tone[rest] / 3, atol=1e-7)
+
+
+def test_a_long_stereo_file_is_read_if_its_mono_samples_fit(tmp_path, monkeypatch):
+    """The limit is about memory: not the frames and channels of the file count."""
+    stereo = np.stack([np.asarray(sine(4000))] * 2, 1)
+    soundfile.write(tmp_path / "a.wav", stereo, 2 * RATE)
+    data = DataConfig(folder=str(tmp_path), validation_fraction=0)
+    monkeypatch.setattr("wavenet.training.dataset.MAX_RECORDING_SAMPLES", 2000)
+    assert read_dataset(data, RATE, with_receptive_field(16)).train[0].total_samples == 2000
+    monkeypatch.setattr("wavenet.training.dataset.MAX_RECORDING_SAMPLES", 1999)
+    with pytest.raises(DataError, match="too long"):
+        read_dataset(data, RATE, with_receptive_field(16))

@@ -1,9 +1,12 @@
 """The report on a folder of recordings, for files whose content is known."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import soundfile
 
+from audio_utils.levels import LevelSummary
 from wavenet.audio_metadata import parse_file_name
 from wavenet.errors import DataError
 from wavenet.training.dataset_report import MAX_LISTED, DatasetReport, guess_pattern, scan_dataset
@@ -172,3 +175,30 @@ def test_a_pattern_is_guessed_if_all_names_have_one_shape(names, pattern):
     assert guess_pattern(names) == pattern
     if pattern:
         assert all(parse_file_name(pattern, name.removesuffix(".wav")) for name in names)
+
+
+def test_levels_are_reported_as_counts_and_names(tmp_path):
+    loud, both = np.full(800, 0.1), np.stack([tone(0.1), -0.9 * tone(0.1)], axis=1)
+    loud[::10] = -2.0
+    soundfile.write(tmp_path / "a.wav", loud, RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "b.wav", both, RATE, subtype="FLOAT")
+    report = final_report(tmp_path)
+    assert report.levels == LevelSummary(("a.wav",), 1, 2.0, 0, ("b.wav",), 1)
+    left = final_report(tmp_path, None, None, "left", True)
+    assert left.levels == LevelSummary((), 0, 2.0, 1, (), 0)
+
+
+def test_the_memory_of_a_report_does_not_grow_with_a_recording(tmp_path):
+    """One block of a long file is in memory, not the file."""
+    peaks = []
+    for n, seconds in enumerate((60, 600)):
+        (tmp_path / str(n)).mkdir()
+        rng = np.random.default_rng(n)
+        noise = rng.integers(-9000, 9000, (seconds * RATE, 2), dtype=np.int16)
+        soundfile.write(tmp_path / str(n) / "a.wav", noise, RATE)
+        tracemalloc.start()
+        assert final_report(tmp_path / str(n)).seconds == seconds
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # mono float32 of the long one alone: 19 MB
+    assert peaks[1] < peaks[0] + 1e6

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from audio_utils.levels import Channel
 from wavenet.batch.clip_storage import ClipStorage, LocalStorage, open_remote_storage
 from wavenet.batch.manifest import WHOLE_MANIFEST, ManifestShard
 
@@ -29,6 +30,8 @@ class BatchSettings:
         normalize: none, peak or lufs.
         target_lufs: loudness for "lufs".
         precision, guard: as in `wavenet generate`.
+        channel, normalize_inputs: how prompts and recordings of conditions are read, as `channel`
+            and `normalize` in `audio_utils.io.read`.
     """
 
     checkpoint: str
@@ -43,6 +46,8 @@ class BatchSettings:
     target_lufs: float = -23.0
     precision: str = "fp32"
     guard: bool = True
+    channel: Channel = "mix"
+    normalize_inputs: bool = False
 
 
 @dataclass(frozen=True)

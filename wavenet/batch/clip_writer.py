@@ -60,6 +60,7 @@ def write_clip(
             raise FolderError(str(error)) from None
         raise
     warnings = [f"{stored.clipped_samples} samples clipped"] if stored.clipped_samples else []
+    warnings += task.input_levels.sentences(advise=False)
     warnings += map(retry_warning, clip.retries)
     bits = _bits_per_sample(checkpoint, request, clip) if execution.score else None
     return {

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audio_utils.errors import AudioError
+from audio_utils.levels import LevelSummary
 from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
 from wavenet.batch.manifest import InvalidRow, ManifestRow, read_rows
 from wavenet.batch.manifest_columns import column_value
@@ -32,6 +33,7 @@ class ManifestSummary:
         seconds: total length of their clips.
         invalid_rows: the first invalid rows.
         invalid_count: number of all invalid rows.
+        input_levels: of the recordings that the valid rows read, once per row.
     """
 
     rows: int = 0
@@ -39,6 +41,7 @@ class ManifestSummary:
     seconds: float = 0.0
     invalid_rows: list[InvalidRow] = field(default_factory=list)
     invalid_count: int = 0
+    input_levels: LevelSummary = field(default_factory=LevelSummary)
 
     def add(self, item: ClipTask | InvalidRow) -> None:
         """Count a row."""
@@ -46,6 +49,7 @@ class ManifestSummary:
         if isinstance(item, ClipTask):
             self.valid_count += 1
             self.seconds += item.seconds
+            self.input_levels = self.input_levels.merged(item.input_levels)
             return
         self.invalid_count += 1
         if len(self.invalid_rows) < MAX_LISTED:

@@ -8,12 +8,16 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from audio_utils import io
+from audio_utils.decoding import measure_file
+from audio_utils.levels import Channel, LevelSummary
 from wavenet.batch.batch_config import BatchSettings
 from wavenet.batch.journal import hash_file
 from wavenet.batch.manifest import ManifestRow
@@ -73,6 +77,8 @@ class ClipTask:
         params_hash: hash of everything that determines the file.
         extra: columns of the manifest that neither the batch nor the model uses; they are copied
             into the record.
+        channel, normalize_inputs: as in `BatchSettings`.
+        input_levels: of the recordings that it reads.
     """
 
     line: int
@@ -87,6 +93,9 @@ class ClipTask:
     output: str
     params_hash: str
     extra: Mapping[str, Any]
+    channel: Channel = "mix"
+    normalize_inputs: bool = False
+    input_levels: LevelSummary = field(default_factory=LevelSummary)
 
     @property
     def key(self) -> int:
@@ -124,7 +133,7 @@ def make_task(row: ManifestRow, settings: BatchSettings) -> ClipTask:
         identity=row_id(row),
         checkpoint=folder,
         conditions=conditions,
-        samples=_clip_samples(checkpoint, chosen, condition_file),
+        samples=_clip_samples(checkpoint, chosen, condition_file, settings),
         seed=parse_number(settings.seed if seed is None else seed, "seed", int),
         prompt_file=input_path(values, "prompt", settings.base_folder),
         condition_file=condition_file,
@@ -132,10 +141,12 @@ def make_task(row: ManifestRow, settings: BatchSettings) -> ClipTask:
         output="",
         params_hash="",
         extra=extra,
+        channel=settings.channel,
+        normalize_inputs=settings.normalize_inputs,
     )
     task = replace(task, output=_output_name(values, task, checkpoint, settings))
-    _check(task, checkpoint)
-    return replace(task, params_hash=_hash_params(task, settings))
+    levels = _check(task, checkpoint)
+    return replace(task, params_hash=_hash_params(task, settings), input_levels=levels)
 
 
 def _output_name(
@@ -160,9 +171,22 @@ def make_request(task: ClipTask) -> GenerationRequest:
     Raises:
         AudioError, ConditionError: a file is damaged or missing, or does not fit the model.
     """
+    return _read_request(task)[0]
+
+
+def _read_request(task: ClipTask) -> tuple[GenerationRequest, LevelSummary]:
+    """Return the request, and the levels of the recordings that were read for it."""
+    levels = LevelSummary()
+
+    def read_waveform(path: str) -> Tensor:
+        nonlocal levels
+        recording = io.read(path, rate, channel=task.channel, normalize=task.normalize_inputs)
+        levels = levels.with_file(path, recording.levels)
+        return recording.waveform
+
     checkpoint, _ = load_checkpoint(task.checkpoint)
     rate, model = checkpoint.config.audio.sample_rate, checkpoint.config.model
-    prompt = None if task.prompt_file is None else io.read(task.prompt_file, rate).waveform
+    prompt = None if task.prompt_file is None else read_waveform(task.prompt_file)
     frame_features = None
     if model.locals and task.condition_file is not None:
         path = Path(task.condition_file)
@@ -171,13 +195,13 @@ def make_request(task: ClipTask) -> GenerationRequest:
             arrays = {} if name is None else {name: read_array(path)}
             frame_features = compute_frame_features(model, rate, None, arrays)
         else:
-            waveform = io.read(path, rate).waveform
+            waveform = read_waveform(task.condition_file)
             frame_features = compute_frame_features(model, rate, waveform)
     elif task.condition_file is not None:
         raise ConditionError(
             f"{checkpoint.config.name} has no local condition; leave the column condition empty"
         )
-    return GenerationRequest(
+    request = GenerationRequest(
         task.samples,
         task.conditions,
         task.seed,
@@ -185,16 +209,19 @@ def make_request(task: ClipTask) -> GenerationRequest:
         prompt,
         frame_features,
     )
+    return request, levels
 
 
-def _check(task: ClipTask, checkpoint: Checkpoint) -> None:
-    request = make_request(task)
+def _check(task: ClipTask, checkpoint: Checkpoint) -> LevelSummary:
+    """Check a task; return the levels of its recordings."""
+    request, levels = _read_request(task)
     checkpoint.model.distribution.check(task.sampling)
     if request.prompt is None and request.frame_features is None:
         check_request(request, checkpoint.config.audio.sample_rate)
         _check_conditions(task.checkpoint, tuple(task.conditions.items()), task.sampling)
     else:
         prepare_clips(checkpoint, [request], task.sampling, None)
+    return levels
 
 
 @lru_cache(maxsize=4096)
@@ -242,6 +269,8 @@ def _hash_params(task: ClipTask, settings: BatchSettings) -> str:
     guard = (
         dict(zip(_HASHED_GUARD, astuple(DEFAULT_GUARD), strict=True)) if settings.guard else None
     )
+    reading = (settings.channel, settings.normalize_inputs)
+    has_inputs = task.prompt_file is not None or task.condition_file is not None
     content = {
         "version": _HASH_VERSION,
         "checkpoint": load_checkpoint(task.checkpoint)[1],
@@ -255,17 +284,27 @@ def _hash_params(task: ClipTask, settings: BatchSettings) -> str:
         "guard": guard,
         "file": [settings.subtype, settings.normalize, settings.target_lufs, settings.precision],
     }
+    if has_inputs and reading != ("mix", False):
+        # Only if it is not the default: hashes from before these settings stay valid.
+        content["reading"] = reading
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _clip_samples(checkpoint: Checkpoint, seconds: float | None, condition_file: str | None) -> int:
+def _clip_samples(
+    checkpoint: Checkpoint,
+    seconds: float | None,
+    condition_file: str | None,
+    settings: BatchSettings,
+) -> int:
     """Return the length of a clip in samples; by default that of its condition file, if any."""
     rate, model = checkpoint.config.audio.sample_rate, checkpoint.config.model
     if seconds is None and condition_file is not None and model.locals:
         if Path(condition_file).suffix == ".npy":
             shape = read_array(Path(condition_file)).shape
             return max(1, ((shape[0] if shape else 0) - 1) * model.condition_hop)
-        return int(io.read(condition_file, rate).waveform.numel())
+        return measure_file(
+            condition_file, rate, settings.channel, settings.normalize_inputs
+        ).samples
     return samples_from_seconds(
         checkpoint.config.default_seconds if seconds is None else seconds, rate
     )

@@ -125,6 +125,8 @@ def _print_summary(
         raise ConditionError(
             f"{manifest} has no rows{part}; expected .jsonl, .csv or .tsv with a row per clip"
         )
+    for sentence in summary.input_levels.sentences(normalize_option="--normalize-inputs"):
+        print_message(sentence)
     clips = "1 clip" if summary.valid_count == 1 else f"{summary.valid_count:,} clips"
     print_message(f"{clips}, {summary.seconds:,.1f} s of audio")
 

@@ -15,6 +15,9 @@ import typer
 from wavenet.cli.clip_generation import GuardOption
 from wavenet.cli.options import (
     DEFAULT_CHECKPOINT,
+    NORMALIZE_HELP,
+    ChannelChoice,
+    ChannelOption,
     CheckpointOption,
     DeviceOption,
     EngineOption,
@@ -58,6 +61,10 @@ class ClipOptions:
     guidance: GuidanceOption = None
     precision: PrecisionOption = "fp32"
     guard: GuardOption = True
+    channel: ChannelOption = ChannelChoice.MIX
+    normalize_inputs: Annotated[bool, typer.Option("--normalize-inputs", help=NORMALIZE_HELP)] = (
+        False
+    )
 
     def sampling(self) -> dict[str, Any]:
         """Return the sampling settings that the user set, by name."""
@@ -204,6 +211,8 @@ def make_settings(manifest: str, clips: ClipOptions, files: FileOptions) -> "Bat
         target_lufs=files.target_lufs,
         precision=clips.precision,
         guard=clips.guard,
+        channel=clips.channel.value,
+        normalize_inputs=clips.normalize_inputs,
     )
 
 
