@@ -17,6 +17,7 @@ from audio_utils.containers.mp3 import check_mp3, id3_tag_size, is_mp3_frame
 from audio_utils.containers.ogg import check_ogg
 from audio_utils.containers.riff import check_rf64, check_w64, check_wav
 from audio_utils.containers.studio_formats import check_aiff, check_au, check_caf, check_nist
+from audio_utils.ffmpeg import find_ffmpeg
 
 _HEAD_BYTES = 32
 _W64_HEAD = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb"
@@ -86,6 +87,18 @@ def check_container(handle: BinaryIO, size: int) -> ContainerReport:
         raise ContainerError(f"is cut short: its header is not complete; {REMEDY}") from None
 
 
+def has_known_format(handle: BinaryIO) -> bool:
+    """Return whether a file begins like one that libsndfile reads."""
+    handle.seek(0)
+    head = handle.read(_HEAD_BYTES)
+    return head[:3] == b"ID3" or any(form.begins(head) for form in FORMATS)
+
+
+def readable_suffixes() -> tuple[str, ...]:
+    """Return the suffixes of all files that can be read here, with ffmpeg if it is installed."""
+    return AUDIO_SUFFIXES + FFMPEG_SUFFIXES if find_ffmpeg() else AUDIO_SUFFIXES
+
+
 def _find_check(handle: BinaryIO, head: bytes) -> Callable[[BinaryIO, int], ContainerReport]:
     if not head:
         raise ContainerError(f"is empty; expected audio in {READABLE_FORMATS}")
@@ -104,5 +117,8 @@ def _describe_unknown_format(head: bytes) -> str:
         return "is a Git LFS pointer, not the recording; fetch the files with git lfs pull"
     is_adts = head[0] == 0xFF and len(head) > 1 and head[1] & 0xF6 == 0xF0
     if head[4:8] == b"ftyp" or head[:4] == b"ADIF" or is_adts:
-        return "is AAC or MP4 (m4a), which is not supported; convert it to WAV or FLAC first"
+        return (
+            "is AAC or MP4 (m4a), which only ffmpeg reads, and only from a name such as a.m4a; "
+            "rename it, or convert it to WAV or FLAC"
+        )
     return f"is not audio in a known format; expected {READABLE_FORMATS}, so convert it first"

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from audio_utils.atomic_files import os_error_reason
 from audio_utils.errors import AudioError
-from audio_utils.levels import Channel, LevelMeter, Levels, check_channel, select_channel
+from audio_utils.levels import Channel, LevelMeter, Levels, check_channel, peak_of, select_channel
 from audio_utils.verified_file import VerifiedFile, open_verified
 
 MIN_RATE, MAX_RATE = 4_000, 192_000
@@ -142,7 +142,7 @@ def open_stream(
     check_channel(channel)
     with _open_regular_file(Path(path)) as handle:
         try:
-            with open_verified(path, handle) as file:
+            with open_verified(path, handle, max_seconds) as file:
                 _check_header(path, file, sample_rate, max_samples, max_seconds)
                 yield AudioStream(path, file, sample_rate, channel, check_peak)
         except soundfile.LibsndfileError as error:
@@ -192,15 +192,16 @@ class AudioStream:
             if not len(block):
                 continue
             found += len(block)
-            magnitude = np.abs(block)
-            self.peak = max(self.peak, float(magnitude.max()))
-            self.clipped_samples += int(np.count_nonzero(magnitude > 1))
+            peak = peak_of(block)
+            self.peak = max(self.peak, peak)
+            if peak > 1:
+                self.clipped_samples += int(np.count_nonzero(np.abs(block) > 1))
             yield block
-        peak = self.levels().peak
-        if self._check_peak and peak > MAX_PEAK:
+        largest = self.levels().peak
+        if self._check_peak and largest > MAX_PEAK:
             raise AudioError(
-                f"{self._path} has values up to {peak:.3g}, expected -1 to 1; scale it and export "
-                "it again, or use --normalize."
+                f"{self._path} has values up to {largest:.3g}, expected -1 to 1; scale it and "
+                "export it again, or use --normalize."
             )
         if not found:
             raise AudioError(f"{self._path} is too short to be resampled to {self.sample_rate} Hz.")

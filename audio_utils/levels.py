@@ -107,18 +107,16 @@ class LevelMeter:
 
     def add(self, frames: NDArray[np.float32], mono: NDArray[np.float32]) -> None:
         """Add a block: its frames (T, channels), and the mono samples (T,) made from them."""
-        magnitude = np.abs(mono)
-        peak = float(magnitude.max())
+        peak = peak_of(mono)
         self._peak = max(self._peak, peak)
         if peak > 1 + OVER_TOLERANCE:
-            self._over += int(np.count_nonzero(magnitude > 1 + OVER_TOLERANCE))
-        mixed = frames[:, : self._mixed].astype(np.float64)
+            self._over += int(np.count_nonzero(np.abs(mono) > 1 + OVER_TOLERANCE))
+        mixed = frames[:, : self._mixed]
         if mixed.shape[1] == 1:
             return
         self._channels, self._count = mixed.shape[1], self._count + len(mixed)
-        wide = mono.astype(np.float64)
-        self._mix += (wide.sum(), wide @ wide)
-        self._each = self._each + np.stack([mixed.sum(axis=0), np.square(mixed).sum(axis=0)])
+        self._mix += sum_powers(mono[None])[:, 0]
+        self._each = self._each + sum_powers(mixed.T)
 
     def levels(self) -> Levels:
         """Return the levels of all blocks so far."""
@@ -168,7 +166,9 @@ class SampleStatistics:
     def add(self, block: NDArray[np.float32]) -> None:
         """Add the next samples (T,), in [-1, 1]."""
         self.samples += len(block)
-        if not self.is_clipped:
+        if not self.is_clipped and peak_of(block) < FULL_SCALE:
+            self._end = np.zeros(0, np.bool_)
+        elif not self.is_clipped:
             full = np.concatenate([self._end, np.abs(block) >= FULL_SCALE])
             self.is_clipped = bool((full[2:] & full[1:-1] & full[:-2]).any())
             self._end = full[1 - MIN_CLIPPED_RUN :]
@@ -304,6 +304,18 @@ class LevelSummary:
 def decibels(factor: float) -> float:
     """Return an amplitude factor in dB; the smallest factor counts as 1e-10."""
     return 20 * math.log10(max(factor, 1e-10))
+
+
+def peak_of(samples: NDArray[np.float32]) -> float:
+    """Return the largest magnitude of samples (T,), T >= 1."""
+    return max(float(samples.max()), -float(samples.min()))
+
+
+def sum_powers(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the sums of rows (N, T), and of their squares: (2, N)."""
+    wide = np.ascontiguousarray(rows, np.float64)
+    # not a matrix product, whose threads would compete with other processes
+    return np.stack([wide.sum(axis=1), np.einsum("ij,ij->i", wide, wide)])
 
 
 def _count_silent(blocks: NDArray[np.float32]) -> int:

@@ -5,8 +5,11 @@ Input: an open file. Output: a `VerifiedFile`, which is read like a `soundfile.S
 """
 
 import contextlib
+import hashlib
+import math
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,33 +17,74 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from audio_utils.audio_formats import check_container
-from audio_utils.containers.declared_sizes import ContainerError, ContainerReport
-from audio_utils.containers.flac import SampleDigest
+from audio_utils.audio_formats import FFMPEG_SUFFIXES, check_container, has_known_format
+from audio_utils.containers.declared_sizes import REMEDY, ContainerError, ContainerReport
 from audio_utils.errors import AudioError
+from audio_utils.ffmpeg import decode_with_ffmpeg
+
+# libsndfile: SF_COUNT_MAX
+_UNKNOWN_FRAMES = 2**62
+_BLOCK_FRAMES = 65_536
+_FLAC_BITS = {"PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}
 
 
 @contextlib.contextmanager
-def open_verified(path: str | Path, handle: BinaryIO) -> Iterator["VerifiedFile"]:
+def open_verified(
+    path: str | Path, handle: BinaryIO, max_seconds: float | None = None
+) -> Iterator["VerifiedFile"]:
     """Open an audio file whose container is complete.
 
     Args:
         path: for messages.
         handle: the open file.
+        max_seconds: stop counting the frames of a file that does not declare them.
     Raises:
-        AudioError: the container is damaged or of an unknown format; while reading, too, if the
+        AudioError: the container is damaged, or of a format that neither libsndfile nor an
+            installed ffmpeg reads; while reading, too, if the
             decoded samples are not those that the container promises.
         soundfile.LibsndfileError: libsndfile cannot decode it.
     """
     try:
-        report = check_container(handle, os.fstat(handle.fileno()).st_size)
-        os.lseek(handle.fileno(), 0, os.SEEK_SET)
-        with soundfile.SoundFile(handle.fileno(), closefd=False) as file:
-            # Reads through the handle move the position of the descriptor that libsndfile uses.
-            digest = SampleDigest(file, report.md5)
-            yield VerifiedFile(file, report, digest)
+        if Path(path).suffix.lower() in FFMPEG_SUFFIXES and not has_known_format(handle):
+            with decode_with_ffmpeg(path) as decoded, _open(decoded, max_seconds) as file:
+                file.notes = ("decoded by ffmpeg",)
+                yield file
+        else:
+            with _open(handle, max_seconds) as file:
+                yield file
     except ContainerError as error:
         raise AudioError(f"{path} {error}.") from None
+
+
+@contextlib.contextmanager
+def _open(handle: BinaryIO, max_seconds: float | None) -> Iterator["VerifiedFile"]:
+    report = check_container(handle, os.fstat(handle.fileno()).st_size)
+    os.lseek(handle.fileno(), 0, os.SEEK_SET)
+    with _UnseekableFile(handle.fileno(), closefd=False) as file:
+        if file.frames < _UNKNOWN_FRAMES:
+            yield VerifiedFile(file, report)
+            return
+        note = "its header declares no length, as if it was written to a pipe"
+        frames = _count_frames(file, max_seconds)
+        report = replace(report, frames=frames, notes=(*report.notes, note))
+    os.lseek(handle.fileno(), 0, os.SEEK_SET)
+    with _UnseekableFile(handle.fileno(), closefd=False) as file:
+        yield VerifiedFile(file, report)
+
+
+class _UnseekableFile(soundfile.SoundFile):  # type: ignore[misc]
+    """A file that is read once from start to end; a FLAC of unknown length cannot be sought."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _count_frames(file: soundfile.SoundFile, max_seconds: float | None) -> int:
+    """Return the number of frames, by decoding them; a larger number than the limit ends it."""
+    found, limit = 0, math.inf if max_seconds is None else max_seconds * file.samplerate
+    while found <= limit and (count := len(file.read(_BLOCK_FRAMES, dtype="int16"))):
+        found += count
+    return found
 
 
 class VerifiedFile:
@@ -52,11 +96,17 @@ class VerifiedFile:
         notes: phrases about oddities of the container.
     """
 
-    def __init__(self, file: soundfile.SoundFile, report: ContainerReport, digest: SampleDigest):
+    def __init__(self, file: soundfile.SoundFile, report: ContainerReport) -> None:
         self.samplerate, self.channels = file.samplerate, file.channels
         self.frames = file.frames if report.frames is None else report.frames
+        # Without a Xing header, libsndfile estimates the number of frames, and reads no more.
+        if file.format == "MP3" and file.frames < self.frames:
+            raise ContainerError(
+                f"has a variable bit rate but no Xing header, so that only {file.frames:,} of its "
+                f"{self.frames:,} frames would be read; convert it to WAV or FLAC"
+            )
         self.notes = report.notes
-        self._file, self._digest = file, digest
+        self._file, self._digest = file, SampleDigest(file, report.md5)
         # libsndfile reads W64 and SPHERE files to their end, also what follows the sound.
         self._left = report.frames
 
@@ -75,3 +125,35 @@ class VerifiedFile:
         if not len(block):
             self._digest.check()
         return block
+
+
+class SampleDigest:
+    """Compute the MD5 of decoded samples, to be compared with the one in the header."""
+
+    def __init__(self, file: soundfile.SoundFile, stored: bytes) -> None:
+        self._stored = stored
+        self._bits = _FLAC_BITS.get(file.subtype, 0) if stored else 0
+        self._digest = hashlib.md5(usedforsecurity=False)
+
+    def update(self, block: NDArray[np.float32]) -> None:
+        """Add samples, (T, channels) in [-1, 1]: float32 stores 24 bits exactly."""
+        if not self._bits:
+            return
+        scaled = block * np.float32(2 ** (self._bits - 1))
+        if self._bits == 24:
+            four = scaled.astype("<i4").view(np.uint8).reshape(-1, 4)
+            three = np.empty((len(four), 3), np.uint8)
+            # Column by column: a copy of four[:, :3] is ten times slower.
+            for byte in range(3):
+                three[:, byte] = four[:, byte]
+            self._digest.update(three.tobytes())
+        else:
+            self._digest.update(scaled.astype("<i2" if self._bits == 16 else "i1").tobytes())
+
+    def check(self) -> None:
+        """Raise ContainerError if the samples are not those that were encoded."""
+        if self._bits and self._digest.digest() != self._stored:
+            raise ContainerError(
+                "is damaged: the MD5 of its samples differs from the one in its FLAC header; "
+                f"{REMEDY}"
+            )

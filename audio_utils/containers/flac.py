@@ -1,17 +1,12 @@
-"""Check a FLAC file: its header, the first frame, and the MD5 of the decoded samples.
+"""Check the header and the first frame of a FLAC file, and return the MD5 of its samples.
 
-Input: an open file and its size, then the decoded samples. Output: a `ContainerReport`, or a
-`ContainerError`. Called by `audio_utils.audio_formats` and by `audio_utils.decoding`. libFLAC
-checks the checksum of every frame, but not that all frames are there.
+Input: an open file and its size. Output: a `ContainerReport`, or a `ContainerError`. Called by
+`audio_utils.audio_formats`. libFLAC checks the checksum of every frame, but not that all frames are
+there.
 Source: RFC 9639, sections 8.2 and 9.1.
 """
 
-import hashlib
 from typing import BinaryIO
-
-import numpy as np
-import soundfile
-from numpy.typing import NDArray
 
 from audio_utils.containers.declared_sizes import REMEDY, ContainerError, ContainerReport
 from audio_utils.containers.mp3 import id3_tag_size
@@ -32,7 +27,6 @@ _FRAME_RATES = {
     10: 48_000,
     11: 96_000,
 }
-_BITS = {"PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}
 
 
 def check_flac(handle: BinaryIO, size: int) -> ContainerReport:
@@ -66,35 +60,3 @@ def _read_frame_rate(handle: BinaryIO, position: int) -> int | None:
     frame = handle.read(3)
     has_sync = frame[:1] == b"\xff" and len(frame) == 3 and frame[1] & 0xFE == 0xF8
     return _FRAME_RATES.get(frame[2] & 0x0F) if has_sync else None
-
-
-class SampleDigest:
-    """Compute the MD5 of decoded samples, to be compared with the one in the header."""
-
-    def __init__(self, file: soundfile.SoundFile, stored: bytes) -> None:
-        self._stored = stored
-        self._bits = _BITS.get(file.subtype, 0) if stored else 0
-        self._digest = hashlib.md5(usedforsecurity=False)
-
-    def update(self, block: NDArray[np.float32]) -> None:
-        """Add samples, (T, channels) in [-1, 1]: float32 stores 24 bits exactly."""
-        if not self._bits:
-            return
-        scaled = block * np.float32(2 ** (self._bits - 1))
-        if self._bits == 24:
-            four = scaled.astype("<i4").view(np.uint8).reshape(-1, 4)
-            three = np.empty((len(four), 3), np.uint8)
-            # Column by column: a copy of four[:, :3] is ten times slower.
-            for byte in range(3):
-                three[:, byte] = four[:, byte]
-            self._digest.update(three.tobytes())
-        else:
-            self._digest.update(scaled.astype("<i2" if self._bits == 16 else "i1").tobytes())
-
-    def check(self) -> None:
-        """Raise ContainerError if the samples are not those that were encoded."""
-        if self._bits and self._digest.digest() != self._stored:
-            raise ContainerError(
-                "is damaged: the MD5 of its samples differs from the one in its FLAC header; "
-                f"{REMEDY}"
-            )

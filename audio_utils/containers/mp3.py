@@ -57,18 +57,26 @@ def check_mp3(handle: BinaryIO, size: int) -> ContainerReport:
         )
     handle.seek(start)
     first = handle.read(_XING_SEARCH_BYTES)
-    has_size, notes = _check_declared_size(first, size - start)
+    declared, notes = _check_declared_size(first, size - start)
     if not is_mp3_frame(first) or not first[2] & 0xF0:
         # Padding before the first frame, or frames of free length: the decoder finds them.
         return ContainerReport(notes)
-    end = _follow_frames(handle, start, size)
+    end, frames, frame_samples = _follow_frames(handle, start, size)
     if end <= size - 4 and not _is_tag_or_padding(handle, end):
         raise ContainerError(f"is damaged: no MP3 frame at byte {end:,}; {REMEDY}")
-    if end == size or end <= size - 4:
-        return ContainerReport(notes)
-    if has_size:
+    is_cut = end != size and end > size - 4
+    if declared is None:
+        cut = "its last MP3 frame is not complete, so that the end may be missing"
+        return ContainerReport((cut,) * is_cut, frames * frame_samples)
+    if is_cut:
         raise ContainerError(f"is cut short: its last MP3 frame is not complete; {REMEDY}")
-    return ContainerReport(("its last MP3 frame is not complete, so that the end may be missing",))
+    # One frame is the header. libsndfile would read only the declared ones.
+    if frames - 1 > declared + 1:
+        raise ContainerError(
+            f"has {frames - 1:,} MP3 frames, but its header declares {declared:,}, as if files "
+            "were joined; convert it to WAV or FLAC"
+        )
+    return ContainerReport(notes)
 
 
 def id3_tag_size(handle: BinaryIO, position: int = 0) -> int:
@@ -85,11 +93,11 @@ def id3_tag_size(handle: BinaryIO, position: int = 0) -> int:
     return _ID3_HEADER_BYTES + length + footer
 
 
-def _check_declared_size(first: bytes, available: int) -> tuple[bool, tuple[str, ...]]:
-    """Compare the Xing or Info header with the file; return whether it has a size, and notes."""
+def _check_declared_size(first: bytes, available: int) -> tuple[int | None, tuple[str, ...]]:
+    """Compare the Xing or Info header with the file; return its number of frames, and notes."""
     at = max(first.find(b"Xing"), first.find(b"Info"))
     if at < 0 or len(first) < at + 16:
-        return False, ()
+        return None, ()
     flags, frames, declared = struct.unpack(">III", first[at + 4 : at + 16])
     # Bits 0 and 1: the header contains the number of frames, the number of bytes.
     if flags & 3 == 3 and declared > available:
@@ -97,12 +105,13 @@ def _check_declared_size(first: bytes, available: int) -> tuple[bool, tuple[str,
             f"is cut short: {declared:,} bytes of audio declared, {available:,} found "
             f"({frames:,} frames declared); {REMEDY}"
         )
+    count = frames if flags & 1 else None
     crc_at = at + _LAME_CRC_OFFSET
     if first[at + 120 : at + 124] != b"LAME" or len(first) < crc_at + 2:
-        return flags & 3 == 3, ()
+        return count, ()
     if crc16(first[:crc_at]) == int.from_bytes(first[crc_at : crc_at + 2], "big"):
-        return flags & 3 == 3, ()
-    return flags & 3 == 3, ("its LAME header is damaged, so that its length may be wrong",)
+        return count, ()
+    return count, ("its LAME header is damaged, so that its length may be wrong",)
 
 
 def crc16(data: bytes) -> int:
@@ -115,31 +124,34 @@ def crc16(data: bytes) -> int:
     return value
 
 
-def _follow_frames(handle: BinaryIO, position: int, size: int) -> int:
-    """Return where the frames end; beyond the file if the last one is not complete."""
+def _follow_frames(handle: BinaryIO, position: int, size: int) -> tuple[int, int, int]:
+    """Return where the frames end, the number of complete ones, and the samples of each.
+
+    The end lies beyond the file if the last frame is not complete.
+    """
     handle.seek(position)
     same = struct.unpack(">I", handle.read(4))[0] & _SAME_IN_ALL_FRAMES
-    sizes = _frame_sizes(same)
+    sizes, samples = _frame_sizes(same)
     frames = 0
     while position <= size - 4:
         handle.seek(position)
         (header,) = struct.unpack(">I", handle.read(4))
         if header & _SAME_IN_ALL_FRAMES == same:
             length = sizes[header >> 9 & 0x7F]
+            frames += bool(length) and position + length <= size
         else:
             # Joined files have a tag in the middle.
             length = id3_tag_size(handle, position)
         if not length:
             break
         position += length
-        frames += 1
         if frames > MAX_ELEMENTS:
             raise ContainerError(f"has more than {MAX_ELEMENTS:,} MP3 frames; split it")
-    return position
+    return position, frames, samples
 
 
-def _frame_sizes(header: int) -> list[int]:
-    """Return frame sizes by the 7 bits of bit rate, sample rate and padding; 0 is invalid."""
+def _frame_sizes(header: int) -> tuple[list[int], int]:
+    """Return sizes by the 7 bits of bit rate, sample rate and padding, 0: invalid; and samples."""
     version, layer = header >> 19 & 3, 4 - (header >> 17 & 3)
     is_mpeg1 = version == 3
     slot, samples = (4, 384) if layer == 1 else (1, 1152 if is_mpeg1 or layer == 2 else 576)
@@ -149,7 +161,7 @@ def _frame_sizes(header: int) -> list[int]:
         if 1 <= bit_rate <= 14 and rate < 3:
             bits = _BIT_RATES[is_mpeg1, layer][bit_rate - 1] * 1000 * samples
             sizes[index] = (bits // 8 // slot // _SAMPLE_RATES[version][rate] + padding) * slot
-    return sizes
+    return sizes, samples
 
 
 def _is_tag_or_padding(handle: BinaryIO, position: int) -> bool:

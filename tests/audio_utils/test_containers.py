@@ -287,19 +287,52 @@ def mp3_frames(content):
 
 
 def test_mp3_frames_are_followed_to_the_end(tmp_path, encode):
-    whole = encode("MP3", "MPEG_LAYER_III", seconds=2.0)
+    constant = {"bitrate_mode": "CONSTANT", "compression_level": 0.5}
+    whole = encode("MP3", "MPEG_LAYER_III", seconds=2.0, **constant)
     frames = mp3_frames(whole)
     bare = b"".join(frames[1:])  # no Info header
     sound = read_bytes(tmp_path, bare)
     assert sound.levels.notes == ()
     assert_same(read_bytes(tmp_path, bare + b"TAG" + b"x" * 125), sound)
     tag = b"ID3\x04\x00\x00\x00\x00\x00\x0a" + bytes(10)
-    assert read_bytes(tmp_path, tag + bare).levels.notes == ()
+    assert_same(read_bytes(tmp_path, tag + bare), sound)
+    assert len(sound.waveform) == 576 * (len(frames) - 1)
     assert ["not complete" in n for n in read_bytes(tmp_path, bare[:-50]).levels.notes] == [True]
     (tmp_path / "a.mp3").write_bytes(whole[:-50])
     assert_read_error(tmp_path / "a.mp3", "cut short")
     (tmp_path / "a.mp3").write_bytes(b"".join(frames[1:4]) + frames[4][:99] + b"".join(frames[5:]))
     assert_read_error(tmp_path / "a.mp3", "no MP3 frame at byte")
+
+
+def test_mp3_that_libsndfile_would_read_in_part_is_refused(tmp_path, encode):
+    """It estimates the length of a file without Xing header, and believes the first of two."""
+    whole = encode("MP3", "MPEG_LAYER_III", seconds=2.0, bitrate_mode="VARIABLE")
+    bare = whole[whole.index(whole[:2], 100) :]
+    assert len(soundfile.read(io.BytesIO(bare))[0]) < 2 * RATE
+    (tmp_path / "a.mp3").write_bytes(bare)
+    assert_read_error(tmp_path / "a.mp3", "no Xing header")
+    assert len(soundfile.read(io.BytesIO(whole + whole))[0]) == 2 * RATE
+    (tmp_path / "a.mp3").write_bytes(whole + whole)
+    assert_read_error(tmp_path / "a.mp3", "files were joined")
+
+
+def test_flac_and_w64_from_a_pipe_have_no_length(tmp_path, encode):
+    flac, w64 = encode("FLAC", "PCM_16"), bytearray(encode("W64", "PCM_16"))
+    piped = bytearray(flac)
+    piped[21] &= 0xF0
+    piped[22:42] = bytes(20)
+    recording = read_bytes(tmp_path, piped)
+    assert_same(recording, read_bytes(tmp_path, flac))
+    assert ["no length" in note for note in recording.levels.notes] == [True]
+    (tmp_path / "a.flac").write_bytes(piped)
+    assert_read_error(tmp_path / "a.flac", "lasts 1 s; at most 0.1 s", max_seconds=0.1)
+    sound = read_bytes(tmp_path, w64)
+    w64[16:24] = b"\xff" * 8
+    at = w64.index(b"data") + 16
+    w64[at : at + 8] = struct.pack("<Q", 2**63 - 1)
+    recording = read_bytes(tmp_path, w64)
+    assert_same(recording, sound)
+    assert ["no length" in note for note in recording.levels.notes] == [True]
 
 
 def test_a_damaged_lame_header_is_told(tmp_path, encode):

@@ -368,10 +368,10 @@ def test_train_refuses_invalid_folders_and_recipes(run_command, tmp_path):
 
 @pytest.fixture
 def loud(tmp_path):
-    """Write a float file whose left channel is 9.5 dB over full scale and whose right is silent."""
+    """Write a float file whose left channel is 9.5 dB over full scale and whose right is not."""
     tone = 6 * sine(0.3).numpy()
     path = tmp_path / "a_loud_0.wav"
-    soundfile.write(path, np.stack([tone, np.zeros_like(tone)], axis=1), RATE, subtype="FLOAT")
+    soundfile.write(path, np.stack([tone, tone / 60], axis=1), RATE, subtype="FLOAT")
     return path
 
 
@@ -406,7 +406,7 @@ def test_every_command_tells_samples_beyond_full_scale(run_command, tiny, loud, 
     assert "scaled" in out + err
     quiet = commands_that_read(tiny, path, tmp_path / "out3")[command]
     code, out, err = run_command(*quiet, "--channel", "right")
-    assert code == 0
+    assert code == 0, err
     assert "full scale" not in out + err
 
 

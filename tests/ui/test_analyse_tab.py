@@ -32,7 +32,13 @@ from wavenet.ui.analyse_tab import (
 from wavenet.ui.checkpoint_controls import MAX_NUMBERS, show_conditions
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.event_handling import UPDATE_SECONDS, StopRequests
-from wavenet.ui.recording_measures import MAX_SECONDS, MeasuredRecording, read_recording
+from wavenet.ui.recording_measures import (
+    MAX_SECONDS,
+    MeasuredRecording,
+    read_recording,
+    signal_facts,
+    signal_numbers,
+)
 
 from .conftest import RATE, save_checkpoint, tone
 
@@ -111,6 +117,29 @@ def test_clipped_samples_are_counted_and_channels_are_mixed(save_wav: Callable[.
     facts = facts_of(shown["facts"])
     assert (facts["Channels"], facts["Sample rate"]) == ("2 → 1", "44,100 Hz")
     assert facts["At full scale"] == f"{np.count_nonzero(np.abs(loud) >= 32767 / 32768):,} samples"
+
+
+def test_samples_beyond_full_scale_are_told(tmp_path: Path) -> None:
+    loud = tone(peak=0.5)
+    loud[100:110] = -3.0
+    soundfile.write(tmp_path / "a.wav", loud, RATE, subtype="FLOAT")
+    with pytest.warns(UserWarning, match=r"a\.wav: limited 10 samples beyond full scale"):
+        measured = read_recording(str(tmp_path / "a.wav"))
+    numbers = signal_numbers(measured)
+    assert numbers["over_full_scale_samples"] == 10
+    assert numbers["file_peak_db"] == pytest.approx(9.54, abs=0.01)
+    assert numbers["mix_loss_db"] is None
+    assert len(numbers["notes"]) == 1
+    assert "--" not in numbers["notes"][0]
+    assert signal_facts(measured)["Level"] == numbers["notes"][0]
+
+
+def test_channels_that_nearly_cancel_are_told(tmp_path: Path) -> None:
+    stereo = np.stack([tone(), -0.9 * tone()], 1)
+    soundfile.write(tmp_path / "a.wav", stereo, RATE, subtype="FLOAT")
+    with pytest.warns(UserWarning, match="channels nearly cancel each other"):
+        measured = read_recording(str(tmp_path / "a.wav"))
+    assert signal_numbers(measured)["mix_loss_db"] == pytest.approx(-25.6, abs=0.1)
 
 
 @pytest.mark.parametrize("samples", [1, 2, 100])

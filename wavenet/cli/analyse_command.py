@@ -19,7 +19,7 @@ from wavenet.terminal import print_json, print_line
 
 
 def analyse(
-    file: Annotated[Path, typer.Argument(help="A WAV, FLAC, OGG or MP3 file.")],
+    file: Annotated[Path, typer.Argument(help="An audio file.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the plots.")] = None,
     channel: ChannelOption = ChannelChoice.MIX,
     normalize: NormalizeOption = False,

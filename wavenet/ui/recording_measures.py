@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from audio_utils import analysis, io
-from audio_utils.levels import BLOCK_SECONDS, describe_levels
+from audio_utils.levels import BLOCK_SECONDS, decibels, describe_levels
 from audio_utils.metrics import snr
 from wavenet.checkpoint import Checkpoint
 from wavenet.codec import MuLawCodec
@@ -94,7 +94,8 @@ def score_numbers(
 
     Returns:
         bits_per_sample; histogram_bits, the entropy of the histogram of codes, None for 16-bit
-        codes, most of which do not occur; bits, the total; samples; sample_rate.
+        codes, most of which do not occur; bits, the total; samples; sample_rate; notes, as in
+        `signal_numbers`.
     """
     codec = checkpoint.config.codec
     codes = codec.encode(recording.waveform)
@@ -104,14 +105,26 @@ def score_numbers(
         "bits": score.bits_per_sample * score.samples,
         "samples": score.samples,
         "sample_rate": recording.sample_rate,
+        "notes": describe_levels(recording.recording.levels, advise=False),
     }
 
 
-def signal_numbers(recording: MeasuredRecording) -> dict[str, float | int | None]:
-    """Return the numbers of a recording except its pitch: `RecordingStats`, and 8-bit mu-law."""
+def signal_numbers(recording: MeasuredRecording) -> dict[str, Any]:
+    """Return the numbers of a recording except its pitch: `RecordingStats`, levels, 8-bit mu-law.
+
+    Returns:
+        Of the file: over_full_scale_samples, whose largest is at file_peak_db, None for silence;
+        mix_loss_db, the level of the mix relative to its channels, None if nothing is mixed; notes,
+        what a user must know about them.
+    """
+    levels = recording.recording.levels
     return {
         **asdict(analysis.measure_recording(recording.waveform, recording.sample_rate)),
         "channels": recording.recording.channels,
+        "over_full_scale_samples": levels.over_samples,
+        "file_peak_db": decibels(levels.peak) if levels.peak else None,
+        "mix_loss_db": levels.mix_loss_db,
+        "notes": describe_levels(levels, advise=False),
         "mu_law_snr_db": _mu_law_snr(recording),
         "mu_law_codes": int(recording.codes.unique().numel()),
         "mu_law_histogram_bits": analysis.entropy(recording.codes),
@@ -122,7 +135,8 @@ def signal_facts(recording: MeasuredRecording) -> dict[str, str]:
     """Return `signal_numbers` as text with units."""
     numbers = signal_numbers(recording)
     mixed = " → 1" if recording.recording.channels > 1 else ""
-    facts = {
+    notes = {"Level": "; ".join(numbers["notes"])} if numbers["notes"] else {}
+    return notes | {
         "Length": f"{recording.seconds:.2f} s",
         "Sample rate": f"{recording.sample_rate:,} Hz",
         "Channels": f"{recording.recording.channels}{mixed}",
@@ -136,8 +150,6 @@ def signal_facts(recording: MeasuredRecording) -> dict[str, str]:
         "SNR of 8-bit mu-law": _format_number(numbers["mu_law_snr_db"], " dB"),
         "Codes used": f"{numbers['mu_law_codes']} of {EIGHT_BIT_CODEC.n_classes}",
     }
-    notes = describe_levels(recording.recording.levels, advise=False)
-    return {**facts, "Note": "; ".join(notes)} if notes else facts
 
 
 def pitch_numbers(recording: MeasuredRecording) -> dict[str, float | None]:

@@ -226,6 +226,7 @@ def report_warnings(report: DatasetReport) -> list[str]:
             f"{_count_recordings(report.clipped_count)} clipped ({names}): the model will learn "
             "the distortion."
         )
+    warnings += [f"{sentence}." for sentence in report.levels.sentences(advise=False)]
     if report.silent is not None and report.silent > HIGH_SILENCE:
         warnings.append(
             f"{100 * report.silent:.0f} % of the time is silence, which the model will learn too. "

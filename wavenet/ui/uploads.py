@@ -16,7 +16,9 @@ from gradio.utils import get_upload_folder
 from gradio_client import utils as client_utils  # type: ignore[import-untyped]
 
 from audio_utils import io
+from audio_utils.audio_formats import FFMPEG_SUFFIXES
 from audio_utils.errors import AudioError
+from audio_utils.levels import describe_levels
 from wavenet.errors import ConditionError
 from wavenet.ui.page_text import error_sentence
 
@@ -31,8 +33,10 @@ NOT_AN_UPLOAD = (
 )
 
 
-def read_upload(path: str, sample_rate: int | None, max_seconds: float) -> io.Recording:
-    """Read an uploaded recording.
+def read_upload(
+    path: str, sample_rate: int | None, max_seconds: float, warn: bool = True
+) -> io.Recording:
+    """Read an uploaded recording; warn about samples beyond full scale and cancelling channels.
 
     An error contains the file name of the user, not the path on the server.
 
@@ -40,14 +44,21 @@ def read_upload(path: str, sample_rate: int | None, max_seconds: float) -> io.Re
         path: the stored file.
         sample_rate: Hz to resample to; None keeps the rate of the file.
         max_seconds: longest accepted duration, checked before the file is decoded.
+        warn: whether the page, or the program that calls the API, receives the warnings.
     Raises:
         AudioError: the file cannot be read, or is too long.
     """
     name = Path(path).name
+    # ffmpeg would read them; see audio_utils.ffmpeg.
+    if Path(path).suffix.lower() in FFMPEG_SUFFIXES:
+        raise AudioError(f"{name} is not in a format of the studio; convert it to WAV or FLAC.")
     try:
-        return io.read(path, sample_rate, max_seconds=max_seconds)
+        recording = io.read(path, sample_rate, max_seconds=max_seconds)
     except AudioError as error:
         raise AudioError(str(error).replace(path, name)) from None
+    for phrase in describe_levels(recording.levels, advise=False) if warn else ():
+        gr.Warning(f"{name}: {phrase}.")
+    return recording
 
 
 def upload_path(recording: Any) -> str:

@@ -125,7 +125,7 @@ def _clip_seconds(root: Path, arguments: dict[str, Any]) -> float:
     try:
         if load_checkpoint(root, arguments["name"]).config.model.locals:
             # The recording determines the length; the hidden length field may have any value.
-            recording = read_upload(source, None, MAX_SECONDS) if source else None
+            recording = read_upload(source, None, MAX_SECONDS, warn=False) if source else None
             return recording.waveform.numel() / recording.sample_rate if recording else 0
     except (WaveNetError, AudioError):
         return 0
