@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from wavenet.batch.manifest import ManifestRow
 from wavenet.close_names import find_close_name, find_equal_name
 from wavenet.errors import ConditionError
 from wavenet.model.condition_values import (
@@ -82,7 +81,10 @@ def read_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_conditions(
-    model: ModelConfig, values: Mapping[str, Any], ignore_unknown: bool = False
+    model: ModelConfig,
+    values: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    ignore_unknown: bool = False,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the values of the model's conditions, and the columns that nothing uses.
 
@@ -90,6 +92,7 @@ def read_conditions(
     an object of condition values, numbers included.
 
     Args:
+        settings: from `read_settings`.
         ignore_unknown: whether the name of an unknown column may be close to a known one.
     Raises:
         ConditionError: a name or a value is unknown.
@@ -97,7 +100,7 @@ def read_conditions(
     known = tuple(condition_names(model))
     uses = {column: _column_use(column, known) for column in values}
     found = _gather(values, {column: use.condition for column, use in uses.items()})
-    nested = read_settings(values).get("labels", {})
+    nested = settings.get("labels", {})
     if not isinstance(nested, Mapping):
         raise ConditionError(f"labels must be an object of names and values, found {nested!r}")
     for name, value in resolve_names(nested, known, "condition").items():
@@ -106,8 +109,8 @@ def read_conditions(
         if not _is_empty(value):
             found[name] = value
     extra = {c: values[c] for c, use in uses.items() if use[:2] == (None, None)}
-    if not ignore_unknown:
-        _check_no_close_name(uses, extra, {*found, *read_settings(values)})
+    if extra and not ignore_unknown:
+        _check_no_close_name(uses, extra, {*found, *settings})
     return _as_text(model, found), extra
 
 
@@ -160,12 +163,12 @@ def _is_empty(value: Any) -> bool:
     return value is None or value == ""
 
 
-def row_id(row: ManifestRow) -> str:
-    """Return the id of a row; by default the number of its line."""
-    value = read_settings(row.values).get("id")
+def row_id(settings: Mapping[str, Any], line: int) -> str:
+    """Return the id of a row, from `read_settings`; by default the number of its line."""
+    value = settings.get("id")
     if isinstance(value, bool) or not isinstance(value, str | int | float | None):
         raise ConditionError(f"id must be text or a number, found {value!r}")
-    return f"{row.line:06d}" if value is None else str(value)
+    return f"{line:06d}" if value is None else str(value)
 
 
 def has_column(values: Mapping[str, Any], name: str) -> bool:

@@ -130,13 +130,13 @@ def make_task(row: ManifestRow, settings: BatchSettings) -> ClipTask:
     seconds = values.get("seconds")
     chosen = settings.seconds if seconds is None else parse_number(seconds, "seconds", float)
     conditions, extra = read_conditions(
-        checkpoint.config.model, row.values, settings.ignore_unknown_columns
+        checkpoint.config.model, row.values, values, settings.ignore_unknown_columns
     )
     sampling = {**settings.sampling, **sampling_options(values)}
     condition_file = input_path(values, "condition", settings.base_folder)
     task = ClipTask(
         line=row.line,
-        identity=row_id(row),
+        identity=row_id(values, row.line),
         checkpoint=folder,
         conditions=conditions,
         samples=_clip_samples(checkpoint, chosen, condition_file, settings),

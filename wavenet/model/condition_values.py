@@ -93,14 +93,7 @@ def _resolve_name(given: str, known: Sequence[str], what: str) -> str:
 
 def _resolve_label(condition: LabelCondition, value: Any) -> str:
     """Return the word of a label."""
-    number = read_number(value)
-    if not isinstance(value, str) and number is None:
-        raise ConditionError(
-            f"{condition.name} must be text or a number, found {_shorten(repr(value))}"
-        )
-    text = str(value)
-    if isinstance(number, float) and not isinstance(value, str) and number.is_integer():
-        text = str(int(number))
+    text = value if isinstance(value, str) else _number_text(condition, value)
     if text in condition.values:
         return str(text)
     by_text, by_number = _words_by_form(condition.values)
@@ -114,6 +107,17 @@ def _resolve_label(condition: LabelCondition, value: Any) -> str:
         f"{condition.name} cannot be {_shorten(text)!r}{hint}; choose one of "
         f"{condition.choice_text}"
     )
+
+
+def _number_text(condition: LabelCondition, value: Any) -> str:
+    """Return a number as text, a whole one without a fraction."""
+    number = read_number(value)
+    if number is None:
+        raise ConditionError(
+            f"{condition.name} must be text or a number, found {_shorten(repr(value))}"
+        )
+    is_whole = isinstance(number, float) and number.is_integer()
+    return str(int(number) if is_whole else number)
 
 
 def _resolve_number(condition: NumberCondition, value: Any) -> Any:
