@@ -70,10 +70,11 @@ def train(
     validation again, and the card of the checkpoint tells from which step on.
 
     With --from, training starts from the weights of a checkpoint, for example to learn another
-    voice. The model of the checkpoint replaces that of the recipe; data and optimisation come from
-    the recipe. Combine it with --resume to continue such a run. With --sample-seconds, clips are
-    generated from the best weights so far, always with the same seed and the first value of every
-    label; a vocoder resynthesises a held-out clip, or a training clip if none is held out.
+    voice. The model of the checkpoint replaces that of the recipe, and must have its conditions;
+    data and optimisation come from the recipe. Combine it with --resume to continue such a run.
+    With --sample-seconds, clips are generated from the best weights so far, always with the same
+    seed and the first value of every label; a vocoder resynthesises a held-out clip, or a training
+    clip if none is held out.
 
     To train on several GPUs or machines, start the same command with torchrun: "torchrun
     --nproc-per-node 2 -m wavenet train ...". A step has as many clips as with one process, divided
@@ -148,6 +149,10 @@ def run(
         f"{len(dataset.validation)} to validate, {len(dataset.skipped)} files skipped"
     )
     settings = recipe.train
+    if settings.steps < settings.warmup_steps:
+        report(
+            f"note: all {settings.steps:,} steps are in the warm-up of {settings.warmup_steps:,}"
+        )
     config = resolve_config(recipe, dataset, has_initial_weights=initial is not None)
     task = CodeLikelihoodTask(config, settings, dataset, initial)
     shown = show_progress(settings.steps, folder) if ranks.is_main else nullcontext(_print_nothing)
