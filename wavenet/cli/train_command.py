@@ -149,10 +149,8 @@ def run(
         f"{len(dataset.validation)} to validate, {len(dataset.skipped)} files skipped"
     )
     settings = recipe.train
-    if settings.steps < settings.warmup_steps:
-        report(
-            f"note: all {settings.steps:,} steps are in the warm-up of {settings.warmup_steps:,}"
-        )
+    for sentence in describe_short_training(recipe, seconds, initial is not None):
+        report(f"note: {sentence}")
     config = resolve_config(recipe, dataset, has_initial_weights=initial is not None)
     task = CodeLikelihoodTask(config, settings, dataset, initial)
     shown = show_progress(settings.steps, folder) if ranks.is_main else nullcontext(_print_nothing)
@@ -171,6 +169,28 @@ def run(
         raise typer.Exit(130)
     if ranks.is_main:
         typer.echo(str(folder / "checkpoint"))
+
+
+def describe_short_training(
+    recipe: "RecipeConfig", seconds: float, has_initial_weights: bool
+) -> list[str]:
+    """Return sentences about steps that are too few for the recipe and its recordings.
+
+    Args:
+        recipe: with its number of steps.
+        seconds: of the clips for training, together.
+        has_initial_weights: whether the weights are those of a checkpoint, which knows the labels.
+    """
+    steps, warm_up = recipe.train.steps, recipe.train.warmup_steps
+    notes = []
+    if steps < warm_up:
+        notes.append(f"all {steps:,} steps are in the warm-up, which has {warm_up:,}")
+    share = steps * recipe.train.samples_per_step / recipe.audio.sample_rate / seconds
+    if recipe.model.labels and share < 1 and not has_initial_weights:
+        notes.append(
+            f"{steps:,} steps read {share:.0%} of the clips; labels of the others are not learned"
+        )
+    return notes
 
 
 def check_start(
