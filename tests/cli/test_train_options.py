@@ -243,3 +243,20 @@ def test_what_is_known_without_the_recordings_is_said_before_they_are_read(
     result = run_command("train", *arguments, *pattern, *data)
     assert_refused(result, words, code=code)
     assert not list(tmp_path.glob("runs/*"))
+
+
+@pytest.mark.parametrize(
+    "recipe, steps, has_initial_weights, words",
+    [
+        ("digits", 100, False, ["in the warm-up, which has 200", "100 steps read 15% of the"]),
+        ("digits", 100, True, ["in the warm-up"]),
+        ("digits", 667, False, []),
+        ("small", 200, False, []),
+    ],
+)
+def test_too_few_steps_are_noted(resolve, recipe, steps, has_initial_weights, words):
+    chosen, _ = resolve(recipe, "--steps", steps)
+    notes = train_command.describe_short_training(chosen, 1_000.0, has_initial_weights)
+    assert len(notes) == len(words)
+    for note, word in zip(notes, words, strict=True):
+        assert word in note

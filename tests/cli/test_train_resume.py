@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -14,7 +15,10 @@ from tests.cli.conftest import assert_refused
 from tests.conftest import RATE, sine
 from wavenet import checkpoint
 from wavenet.corpus.prepare import prepare_corpus
-from wavenet.training.recipe import TrainConfig
+from wavenet.model.conditions import LabelCondition, VectorCondition
+from wavenet.model.wavenet import WaveNetConfig
+from wavenet.training.dataset import read_dataset
+from wavenet.training.recipe import DataConfig, TrainConfig
 from wavenet.training.schedule import learning_rate
 from wavenet.training.snapshots import SnapshotInfo
 
@@ -240,3 +244,39 @@ def test_a_run_from_a_checkpoint_is_resumed_from_the_same(run, run_command):
     assert run_command(*command, "--from", start, "--resume")[0] == 0
     result = run_command(*command, "--label", "tone", "--resume")
     assert "--from tones " in refusal(result)
+
+
+def digests(folder):
+    data = DataConfig(folder=str(folder), validation_fraction=0)
+    conditions = (LabelCondition(name="tone"), VectorCondition(name="v", size=1))
+    sizes = {"residual_channels": 4, "gate_channels": 4, "skip_channels": 4, "dilations": (1,)}
+    model = WaveNetConfig(conditions=conditions, **sizes)
+    return {name: r.digest for name, r in read_dataset(data, RATE, model).recordings.items()}
+
+
+def test_fields_and_arrays_that_the_model_uses_belong_to_a_recording(tmp_path):
+    rows = ["file_name,tone,text", "a.wav,x,one", "b.wav,y,two", "b.wav,z,three"]
+    for n, name in enumerate("ab"):
+        write_tone(tmp_path / f"{name}.wav")
+        np.save(tmp_path / f"{name}.v.npy", np.array([n]))
+    (tmp_path / "metadata.csv").write_text("\n".join(rows))
+    before = digests(tmp_path)
+    assert list(before) == ["a.wav", "b.wav", "b.wav (2)"]
+    (tmp_path / "metadata.csv").write_text("\n".join(rows).replace(",one", ",uno"))
+    assert digests(tmp_path) == before, "the model does not use the text"
+    (tmp_path / "metadata.csv").write_text("\n".join(rows).replace("y,", "w,"))
+    assert [n for n, d in digests(tmp_path).items() if d != before[n]] == ["b.wav"]
+    (tmp_path / "metadata.csv").write_text("\n".join(rows))
+    np.save(tmp_path / "a.v.npy", np.array([7]))
+    assert [n for n, d in digests(tmp_path).items() if d != before[n]] == ["a.wav"]
+
+
+def test_a_change_with_a_table_sign_is_one_cell_of_the_card(run):
+    code, _, err = run("--accept-changes", replace=('"{tone}_{take}"', '"{tone}_{take}|"'))
+    assert (code, err.count("matches the pattern")) == (1, 1)
+    for path in list(run.audio.iterdir()):
+        path.rename(path.with_name(f"{path.stem}|.wav"))
+    assert run("--accept-changes", replace=('"{tone}_{take}"', '"{tone}_{take}|"'))[0] == 0
+    card = (run.folder / "checkpoint" / "README.md").read_text()
+    (line,) = [line for line in card.splitlines() if line.startswith("| changed |")]
+    assert line.replace(r"\|", "").count("|") == 3

@@ -93,10 +93,11 @@ def train(
     validation again, and the card of the checkpoint tells from which step on.
 
     With --from, training starts from the weights of a checkpoint, for example to learn another
-    voice. The model of the checkpoint replaces that of the recipe; data and optimisation come from
-    the recipe. Combine it with --resume to continue such a run. With --sample-seconds, clips are
-    generated from the best weights so far, always with the same seed and the first value of every
-    label; a vocoder resynthesises a held-out clip, or a training clip if none is held out.
+    voice. The model of the checkpoint replaces that of the recipe, and must have its conditions;
+    data and optimisation come from the recipe. Combine it with --resume to continue such a run.
+    With --sample-seconds, clips are generated from the best weights so far, always with the same
+    seed and the first value of every label; a vocoder resynthesises a held-out clip, or a training
+    clip if none is held out.
 
     To train on several GPUs or machines, start the same command with torchrun: "torchrun
     --nproc-per-node 2 -m wavenet train ...". A step has as many clips as with one process, divided
@@ -163,6 +164,8 @@ def run(
     dataset = read_dataset(recipe.data, rate, recipe.model)
     print_dataset(dataset, rate, report)
     settings = recipe.train
+    for sentence in describe_short_training(recipe, seconds, initial is not None):
+        report(f"note: {sentence}")
     config = resolve_config(recipe, dataset, has_initial_weights=initial is not None)
     task = CodeLikelihoodTask(config, settings, dataset, initial)
     shown = show_progress(settings.steps, folder) if ranks.is_main else nullcontext(_print_nothing)
@@ -203,6 +206,28 @@ def print_dataset(dataset: "Dataset", rate: int, report: Callable[[str], None]) 
         f"{len(dataset.train)} clips to train on ({seconds / 60:.1f} minutes{speeds}), "
         f"{len(dataset.validation)} to validate, {len(dataset.skipped)} files skipped"
     )
+
+
+def describe_short_training(
+    recipe: "RecipeConfig", seconds: float, has_initial_weights: bool
+) -> list[str]:
+    """Return sentences about steps that are too few for the recipe and its recordings.
+
+    Args:
+        recipe: with its number of steps.
+        seconds: of the clips for training, together.
+        has_initial_weights: whether the weights are those of a checkpoint, which knows the labels.
+    """
+    steps, warm_up = recipe.train.steps, recipe.train.warmup_steps
+    notes = []
+    if steps < warm_up:
+        notes.append(f"all {steps:,} steps are in the warm-up, which has {warm_up:,}")
+    share = steps * recipe.train.samples_per_step / recipe.audio.sample_rate / seconds
+    if recipe.model.labels and share < 1 and not has_initial_weights:
+        notes.append(
+            f"{steps:,} steps read {share:.0%} of the clips; labels of the others are not learned"
+        )
+    return notes
 
 
 def check_start(

@@ -11,6 +11,7 @@ from typing import Any
 
 from audio_utils.atomic_files import atomic_file
 from wavenet.checkpoint import CARD, WEIGHTS, Checkpoint, CheckpointConfig
+from wavenet.corpus.format import to_printable_line
 from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.training.dataset import Dataset
 
@@ -93,7 +94,7 @@ def write_card(
             if initial_checkpoint
             else ""
         ),
-        changes="".join(f"\n| changed | {change} |" for change in changes),
+        changes="".join(f"\n| changed | {_table_cell(change)} |" for change in changes),
         held=len(dataset.validation),
         score=f"{best_bits:.4f} bits per sample" if dataset.validation else "none",
         # an absolute path would publish how this machine is set up
@@ -103,6 +104,10 @@ def write_card(
     )
     with atomic_file(card) as path:
         path.write_text(text, encoding="utf-8")
+
+
+def _table_cell(text: str) -> str:
+    return to_printable_line(text).replace("|", r"\|")
 
 
 def _describe_receptive_field(model: AutoregressiveModel[Any]) -> str:
