@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from audio_utils.optional_packages import install_command
 from wavenet.checkpoint_folders import default_root
 from wavenet.errors import ConfigError
 from wavenet.ui import (
@@ -82,7 +83,7 @@ def launch_options(port: int = 7860, with_mcp: bool = False) -> dict[str, Any]:
     if with_mcp and importlib.util.find_spec("mcp") is None:
         raise ConfigError(
             "serving MCP needs the package mcp, which is missing; install it with "
-            '`pip install "wavenet-studio[mcp]"`'
+            f"`{install_command('mcp')}`"
         )
     options: dict[str, Any] = {
         "server_port": port,
