@@ -55,6 +55,27 @@ def atomic_file(path: str | Path, replace: bool = True) -> Iterator[Path]:
         _sync(target.parent, os.O_RDONLY)
 
 
+def is_writable(folder: Path) -> bool:
+    """Return whether a folder can be written, or created."""
+    try:
+        nearest = find_existing_folder(folder)
+    except OSError:  # the path is too long
+        return False
+    return os.path.isdir(nearest) and os.access(nearest, os.W_OK | os.X_OK)
+
+
+def find_existing_folder(folder: Path) -> Path:
+    """Return the folder itself, or the nearest folder above it that exists."""
+    folder = Path(os.path.abspath(folder))
+    for place in (folder, *folder.parents):
+        try:
+            os.lstat(place)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        return place
+    return folder
+
+
 def os_error_reason(error: OSError) -> str:
     """Return why a file operation failed, without the path.
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from audio_utils.decoding import MAX_RATE, MIN_RATE
 from audio_utils.errors import AudioError
 from audio_utils.features import FeatureConfig, f0, mfcc, stft_magnitude
+from audio_utils.optional_packages import install_command
 
 MEL_CEPSTRAL_ORDER = 13
 STFT_WINDOW_SECONDS = (0.010, 0.025, 0.050)
@@ -287,7 +288,7 @@ def f0_frame_error(reference: Tensor, estimate: Tensor) -> float:
 def _missing_package_error(package: str, error: Exception) -> AudioError:
     return AudioError(
         f"The package {package} cannot be loaded; install it with "
-        f'pip install "wavenet-studio[eval]" ({error}).'
+        f"`{install_command('eval')}` ({error})."
     )
 
 

@@ -2,12 +2,15 @@
 
 import ast
 import re
+import shlex
 import tomllib
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+
+from audio_utils.optional_packages import EXTRAS, install_command
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [
@@ -31,6 +34,19 @@ def test_pinned_requirements_match_the_dependencies_and_their_ranges():
         (pin,) = pins[wanted.name.lower().replace("_", "-")].specifier
         assert pin.operator == "=="
         assert wanted.specifier.contains(pin.version), wanted
+
+
+def test_messages_install_the_packages_of_the_extras_and_not_the_project():
+    """The project is not published: `pip install wavenet-studio` would install nothing or other."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {n: tuple(p) for n, p in project["optional-dependencies"].items() if n != "dev"}
+    assert extras == EXTRAS
+    assert shlex.split(install_command("ray"))[1:] == ["-m", "pip", "install", *extras["ray"]]
+    name = re.compile(r"pip install [\"'`]*" + project["name"].replace("-", "[-_]"))
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "Makefile"]
+    texts = {p: p.read_text(encoding="utf-8") for p in [*SOURCES, *pages]}
+    changes = ROOT / "CHANGELOG.md"  # history
+    assert [p.name for p, text in texts.items() if p != changes and name.search(text)] == []
 
 
 def test_torch_and_torchaudio_have_matching_versions():

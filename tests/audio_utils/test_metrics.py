@@ -37,7 +37,7 @@ def evaluate(function, reference, estimate, sample_rate=RATE):
     """Call a metric; skip the test if the package of the extra is not installed."""
     name = {metrics.pesq: "pesq", metrics.stoi: "pystoi"}.get(function)
     if name and find_spec(name) is None:
-        pytest.skip(f'{name} is not installed: pip install "wavenet-studio[eval]"')
+        pytest.skip(f'{name} is not installed: pip install -e ".[eval]"')
     rate = () if function in WITHOUT_RATE else (sample_rate,)
     return function(reference, estimate, *rate)
 
@@ -184,7 +184,7 @@ def test_speech_metrics_reject_signals_without_speech(make_speech):
 
 @pytest.mark.parametrize("error", ["NoUtterancesError", "BufferTooShortError", None])
 def test_a_pair_that_pesq_cannot_score_is_an_audio_error(monkeypatch, make_speech, error):
-    package = pytest.importorskip("pesq", reason='pip install "wavenet-studio[eval]"')
+    package = pytest.importorskip("pesq", reason='pip install -e ".[eval]"')
 
     def score(*_):
         if error:
@@ -384,7 +384,7 @@ def test_a_missing_extra_is_one_sentence_with_its_install_command(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
     speech = make_speech(RATE)
-    with pytest.raises(AudioError, match=r'pip install "wavenet-studio\[eval\]"') as caught:
+    with pytest.raises(AudioError, match=r"-m pip install 'pesq>=") as caught:
         function(speech, speech, RATE)
     assert package in str(caught.value)
     assert "\n" not in str(caught.value)

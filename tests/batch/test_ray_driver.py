@@ -33,7 +33,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
         importlib.util.find_spec("ray") is None,
-        reason='Ray is not installed: pip install "wavenet-studio[ray]"',
+        reason='Ray is not installed: pip install -e ".[ray]"',
     ),
 ]
 

@@ -38,6 +38,16 @@ def task_of(batch_settings, **values):
     return make_task(ManifestRow(5, {"digit": "a", **values}), batch_settings)
 
 
+def test_a_rate_that_the_format_cannot_store_is_refused_with_the_row(make_checkpoint):
+    folder = make_checkpoint(tiny_config(conditions="none")).folder
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace('"sample_rate": 8000', '"sample_rate": 4000'))
+    row = ManifestRow(1, {"id": "a"})
+    with pytest.raises(AudioError, match="4000 Hz"):
+        make_task(row, BatchSettings(str(folder), file_format="mp3"))
+    assert make_task(row, BatchSettings(str(folder))).output == "a_0.wav"
+
+
 def test_a_row_without_settings_has_those_of_the_batch(batch_settings):
     task = task_of(batch_settings, id="x", text="hello")
     assert (task.identity, task.samples, task.seed) == ("x", 0.05 * RATE, 0)

@@ -221,7 +221,7 @@ def test_options_of_a_cluster_are_checked(run_command, batch, monkeypatch):
     assert_refused(batch(make_rows(1), "--cluster-address", "auto"), "needs --cluster ray")
     assert_refused(batch(make_rows(1), "--cluster", "slurm"), "must be ray")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert_refused(batch(make_rows(1), "--cluster", "ray"), 'pip install "wavenet-studio[ray]"')
+    assert_refused(batch(make_rows(1), "--cluster", "ray"), "-m pip install 'ray>=2.52")
 
 
 def start_batch(tmp_path, tiny, rows, *options, **more):

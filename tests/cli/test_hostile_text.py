@@ -131,10 +131,34 @@ def test_closed_standard_streams_receive_no_file(tiny, tmp_path):
     assert soundfile.info(out).frames == 400
 
 
-def test_an_unexpected_error_of_the_system_is_one_sentence(capsys, monkeypatch):
+UNEXPECTED = [
+    (OSError(36, "File name too long", "x" * 9), f"{'x' * 9} cannot be used: file name too long"),
+    (OSError(36, "File name too long", "x" * 999), f"{'x' * 300}.. cannot be used"),
+    (OSError(28, "No space left", b"a"), "a cannot be used: the disk is full; free some space"),
+    (OSError(5, "Input/output error"), "input/output error"),
+    (OSError(9, "Bad file descriptor", 3), "bad file descriptor"),
+    (FileNotFoundError(2, "No usable temporary directory found in []"), "set TMPDIR"),
+    (RuntimeError("cannot cache 'f': no locator available for 'x'"), "NUMBA_CACHE_DIR"),
+]
+
+
+@pytest.mark.parametrize(("error", "words"), UNEXPECTED, ids=[*"abcdefg"])
+def test_an_unexpected_error_of_the_system_is_one_sentence(capsys, monkeypatch, error, words):
     def fail(*_):
-        raise OSError(36, "File name too long", "x" * 300)
+        raise error
 
     monkeypatch.setattr("wavenet.cli.info_command.checkpoint_facts", fail)
     assert run(["info", "x"]) == 1
-    assert capsys.readouterr().err == f"wavenet: {'x' * 300} cannot be used: file name too long\n"
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("wavenet: ")
+    assert words in err
+
+
+def test_an_error_of_the_program_is_still_raised(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("wavenet.cli.info_command.checkpoint_facts", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(["info", "x"])

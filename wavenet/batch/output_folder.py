@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from audio_utils.atomic_files import TEMPORARY_PREFIX, os_error_reason
+from audio_utils.atomic_files import TEMPORARY_PREFIX, is_writable, os_error_reason
 from wavenet.batch.journal import journal_name
 from wavenet.batch.manifest import WHOLE_MANIFEST, ManifestShard
 from wavenet.errors import ConditionError, FolderError
@@ -44,8 +44,7 @@ def check_output_folder(
         raise ConditionError(
             f"{manifest} is the journal of this batch; copy it or choose another --out-dir"
         )
-    nearest = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
-    if not os.path.isdir(nearest) or not os.access(nearest, os.W_OK | os.X_OK):
+    if not is_writable(folder):
         raise FolderError(f"the folder {folder} cannot be written; choose another --out-dir")
     check_unlocked(_locked_folder(folder, shard))
 

@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from audio_utils.optional_packages import install_command
 from wavenet.batch.batch_config import BatchSettings, ExecutionConfig
 from wavenet.batch.ray_worker import LOST, VERSIONS, RayWorker, WorkerRequirements
 from wavenet.batch.tasks import ClipTask
@@ -52,7 +53,7 @@ def check_ray_address(address: str) -> None:
     if importlib.util.find_spec("ray") is None:
         raise ConfigError(
             "a cluster needs the package ray, which is missing; install it with "
-            '`pip install "wavenet-studio[ray]"`'
+            f"`{install_command('ray')}`"
         )
     if address in (LOCAL, "auto"):
         return

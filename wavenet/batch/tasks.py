@@ -152,6 +152,7 @@ def make_task(row: ManifestRow, settings: BatchSettings) -> ClipTask:
         normalize_inputs=settings.normalize_inputs,
     )
     task = replace(task, output=_output_name(values, task, checkpoint, settings))
+    _check_format(settings.file_format, checkpoint.config.audio.sample_rate, settings.subtype)
     levels = _check(task, checkpoint)
     return replace(task, params_hash=_hash_params(task, settings), input_levels=levels)
 
@@ -242,6 +243,12 @@ def _check_conditions(
     """Check condition values and sampling; cached, because thousands of rows may have the same."""
     checkpoint, _ = load_checkpoint(folder)
     prepare_clips(checkpoint, [GenerationRequest(1, dict(conditions))], sampling, None)
+
+
+@lru_cache(maxsize=64)
+def _check_format(file_format: str, sample_rate: int, subtype: str) -> None:
+    """Check that clips of this sample rate can be written; cached, because all rows share it."""
+    io.check_format(f"a clip.{file_format}", sample_rate, subtype)
 
 
 def noise_stream(identity: str) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from audio_utils.optional_packages import install_command
 from wavenet.cli.evaluate_common import METRICS_FILE, command_line, write_report
 from wavenet.cli.options import (
     CandidatesOption,
@@ -99,8 +100,9 @@ def vocoder(
     reading = partial(read_group, channel=channel.value, normalize=normalize)
     recordings = [r for folder in folders for r in reading(folder, rate, limit)]
     for package in missing_packages():
-        text = "is not installed, so its column is empty:"
-        print_message(f'{package} {text} pip install "wavenet-studio[eval]"')
+        print_message(
+            f"{package} is not installed, so its column is empty: {install_command('eval')}"
+        )
     write_example = make_example_writer(out, rate, overwrite)
     engine = make_engine(engine_name, loaded.model, precision, threads)
     total = sum(recording.waveform.numel() for recording in recordings)

@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 import wavenet
+from wavenet.cache_folders import use_writable_caches
 from wavenet.cli import (
     analyse_command,
     batch_command,
@@ -82,6 +83,7 @@ def main() -> None:
     """Run a command and exit the process with its exit code."""
     _open_standard_streams()
     protect_streams()
+    use_writable_caches()
     sys.unraisablehook = redeliver_sigint
     code = run()
     sys.exit(_flush_stdout() or code)
@@ -119,6 +121,11 @@ def run(arguments: list[str] | None = None) -> int:
         # Imported here because the audio package imports numpy and torch.
         from audio_utils.errors import AudioError
 
+        if "no locator available" in str(error):  # numba, in another library
+            error = AudioError(
+                "compiled code cannot be stored in the home folder or a temporary folder; set "
+                "NUMBA_CACHE_DIR to a folder that can be written"
+            )
         if not isinstance(error, AudioError):
             raise
         print_message(f"wavenet: {error}")
@@ -138,10 +145,14 @@ def _describe_os_error(error: OSError) -> str:
     """Return one sentence for a failed file operation that no command expected."""
     from audio_utils.atomic_files import os_error_reason
 
-    found = error.filename
-    name = os.fsdecode(found) if isinstance(found, str | bytes) else "a file"
+    reason, name = os_error_reason(error), error.filename
+    if "temporary directory found" in reason:
+        return f"{reason}; set TMPDIR to a folder that can be written"
+    if not isinstance(name, str | bytes):
+        return reason
+    name = os.fsdecode(name)
     short = name if len(name) <= MAX_NAME_LENGTH else f"{name[:MAX_NAME_LENGTH]}.."
-    return f"{short} cannot be used: {os_error_reason(error)}"
+    return f"{short} cannot be used: {reason}"
 
 
 def _open_standard_streams() -> None:

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from audio_utils.atomic_files import find_existing_folder, is_writable
 from audio_utils.file_names import MAX_NAME_BYTES, find_long_part
 from wavenet.errors import ConfigError, FolderError
 
@@ -100,15 +101,6 @@ def check_new_folder(folder: Path, overwrite: bool, option: str = "--out") -> No
         raise ConfigError(f"{folder} exists already; choose another {option} or add --overwrite")
 
 
-def is_writable(folder: Path) -> bool:
-    """Return whether a folder can be written, or created."""
-    try:
-        nearest = _existing_folder(folder)
-    except OSError:  # the path is too long
-        return False
-    return os.path.isdir(nearest) and os.access(nearest, os.W_OK | os.X_OK)
-
-
 def check_space(paths: Sequence[Path], samples: int) -> None:
     """Check that a disk has space for audio files, each with this number of samples.
 
@@ -118,7 +110,7 @@ def check_space(paths: Sequence[Path], samples: int) -> None:
     needed = samples * sum(_SAMPLE_BYTES.get(path.suffix.lower(), 0) for path in paths)
     folder = paths[0].parent
     try:
-        free = shutil.disk_usage(_existing_folder(folder)).free
+        free = shutil.disk_usage(find_existing_folder(folder)).free
     except OSError:  # some network file systems do not report it
         return
     if needed > free:
@@ -137,15 +129,3 @@ def _check_suffix(path: Path) -> None:
     except AudioError as error:
         text = str(error).rstrip(".")
         raise ConfigError(f"{text}; to name a folder, create it first") from None
-
-
-def _existing_folder(folder: Path) -> Path:
-    """Return the folder itself, or the nearest folder above it that exists."""
-    folder = Path(os.path.abspath(folder))
-    for place in (folder, *folder.parents):
-        try:
-            os.lstat(place)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        return place
-    return folder

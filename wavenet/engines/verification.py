@@ -21,6 +21,7 @@ from torch import Tensor
 
 import wavenet
 from audio_utils.atomic_files import atomic_file
+from wavenet.cache_folders import user_cache
 from wavenet.engines.cached import CachedEngine
 from wavenet.engines.engine import Engine
 from wavenet.model.autoregressive_model import AutoregressiveModel
@@ -139,8 +140,8 @@ def _source_digest() -> str:
 
 
 def results_path() -> Path:
-    """Return the file of the stored results, in the user's cache."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    """Return the file of the stored results, in the user's cache; without one nothing is stored."""
+    base = user_cache() or Path(os.devnull)
     return base / "wavenet-studio" / "verified-engines.json"
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import gradio as gr
 from gradio.routes import App
 
+from audio_utils.optional_packages import install_command
 from wavenet.checkpoint_folders import default_root
 from wavenet.errors import ConfigError
 from wavenet.ui import (
@@ -106,7 +107,7 @@ def launch_options(
     if with_mcp and importlib.util.find_spec("mcp") is None:
         raise ConfigError(
             "serving MCP needs the package mcp, which is missing; install it with "
-            '`pip install "wavenet-studio[mcp]"`'
+            f"`{install_command('mcp')}`"
         )
     return {
         "server_name": bracketed(address),

@@ -7,14 +7,18 @@ change, no old machine code is used. Called by the modules of this package.
 """
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numba
 from numba import extending
 
+from audio_utils.atomic_files import is_writable
+from wavenet.cache_folders import use_writable_caches, user_cache
 from wavenet.engines import kernel_inputs
 from wavenet.model import mixtures
 
@@ -28,17 +32,25 @@ def kernels_folder() -> Path:
     digest = hashlib.sha256()
     for path in (*sorted(_HERE.glob("*.py")), *_CONSTANTS):
         digest.update(path.read_bytes())
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    chosen, cache = os.environ.get("NUMBA_CACHE_DIR"), user_cache()
     if chosen:
         base = Path(chosen)
-    elif os.access(_HERE, os.W_OK):
+    elif os.access(_HERE, os.W_OK) or cache is None:
         base = _HERE / "__pycache__"
     else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wavenet-studio"
+        base = cache / "wavenet-studio"
     return base / f"kernels-{digest.hexdigest()[:12]}"
 
 
+use_writable_caches()
 _FOLDER = str(kernels_folder())
+_IS_CACHED = is_writable(Path(_FOLDER))
+if not _IS_CACHED:
+    logging.getLogger(__name__).warning(
+        "the engine cpu is compiled again by every process, because %s cannot be written; set "
+        "NUMBA_CACHE_DIR to a folder that can be written",
+        _FOLDER,
+    )
 
 # numba has no types for these
 intrinsic: Any = extending.intrinsic
@@ -55,9 +67,24 @@ def compiled(function: Callable[..., Any]) -> Any:
     previous = _config.CACHE_DIR
     _config.CACHE_DIR = _FOLDER  # numba reads it when it wraps the function
     try:
-        return _njit(cache=True, nogil=True, _nrt=False, no_cfunc_wrapper=True)(function)
+        dispatcher = _njit(cache=_IS_CACHED, nogil=True, _nrt=False, no_cfunc_wrapper=True)(
+            function
+        )
     finally:
         _config.CACHE_DIR = previous
+    _ignore_failed_writes(dispatcher._cache)
+    return dispatcher
+
+
+def _ignore_failed_writes(cache: Any) -> None:
+    """Keep a compiled function although its machine code cannot be stored: the disk is full."""
+    save = cache.save_overload
+
+    def save_if_possible(signature: Any, data: Any) -> None:
+        with suppress(OSError):
+            save(signature, data)
+
+    cache.save_overload = save_if_possible
 
 
 def inlined(function: Callable[..., Any]) -> Any:

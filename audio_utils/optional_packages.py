@@ -1,0 +1,22 @@
+"""Packages that only some features need, and the command that installs them.
+
+Input: the name of an extra of `pyproject.toml`. Output: a command for this Python. The project
+itself is not published, so the command names the packages. Called by the features, for the message
+on a missing package.
+"""
+
+import shlex
+import sys
+
+# A test compares them with pyproject.toml.
+EXTRAS = {
+    "eval": ("pesq>=0.0.4,<0.1", "pystoi>=0.4.1,<0.5"),
+    "ray": ("ray>=2.52,<3", "fsspec>=2024.6"),
+    "tensorboard": ("tensorboard>=2.20,<3",),
+    "mcp": ("mcp>=1.21,<2",),
+}
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs the packages of an extra, for a shell."""
+    return shlex.join([sys.executable, "-m", "pip", "install", *EXTRAS[extra]])
