@@ -198,6 +198,12 @@ def test_missing_recordings_are_an_error(
         last(inspect_recordings(folder, uploads, None))
 
 
+def test_home_folder_is_expanded(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(notes.parent))
+    report = last(inspect_recordings(" ~/notes ", None, None))[0]
+    assert "<dt>Recordings</dt><dd>20</dd>" in report
+
+
 def test_report_is_escaped(notes: Path) -> None:
     shutil.copy(notes / "c4_1.wav", notes / f"{INJECTION}_1.wav")
     (notes / f"{INJECTION}_2.wav").write_bytes(b"no audio")

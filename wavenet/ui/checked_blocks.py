@@ -38,8 +38,8 @@ class CheckedBlocks(gr.Blocks):
         with convert_user_errors():
             for block, value in zip(block_fn.inputs, inputs, strict=False):
                 # A session has a copy of each field whose label or range an event has changed.
-                has_copy = state is not None and block._id in state
-                check_input(state[block._id] if state is not None and has_copy else block, value)
+                is_copied = state is not None and block._id in state
+                check_input(state[block._id] if state and is_copied else block, value)
         try:
             return await super().preprocess_data(block_fn, inputs, state, explicit_call)
         except gr.Error as error:
