@@ -162,7 +162,8 @@ def run(
     ranks.barrier()
     report("reading the recordings")
     dataset = read_dataset(recipe.data, rate, recipe.model)
-    print_dataset(dataset, rate, report)
+    seconds = sum(c.samples - c.context for c in dataset.train) / rate
+    print_dataset(dataset, seconds, report)
     settings = recipe.train
     for sentence in describe_short_training(recipe, seconds, initial is not None):
         report(f"note: {sentence}")
@@ -186,8 +187,14 @@ def run(
         print_line(folder / "checkpoint")
 
 
-def print_dataset(dataset: "Dataset", rate: int, report: Callable[[str], None]) -> None:
-    """Print what is used, what is left out, and what a user may not expect."""
+def print_dataset(dataset: "Dataset", seconds: float, report: Callable[[str], None]) -> None:
+    """Print what is used, what is left out, and what a user may not expect.
+
+    Args:
+        dataset: of the training.
+        seconds: of its clips for training, together.
+        report: receives each line.
+    """
     from wavenet.left_out_files import shorten_list
     from wavenet.training.label_checks import describe_doubt
 
@@ -200,7 +207,6 @@ def print_dataset(dataset: "Dataset", rate: int, report: Callable[[str], None]) 
         report(sentence)
     for sentence in dataset.notices:
         report(f"note: {sentence}")
-    seconds = sum(c.samples - c.context for c in dataset.train) / rate
     speeds = f", at {dataset.n_speeds} speeds" if dataset.n_speeds > 1 else ""
     report(
         f"{len(dataset.train)} clips to train on ({seconds / 60:.1f} minutes{speeds}), "

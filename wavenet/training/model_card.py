@@ -11,8 +11,8 @@ from typing import Any
 
 from audio_utils.atomic_files import atomic_file
 from wavenet.checkpoint import CARD, WEIGHTS, Checkpoint, CheckpointConfig
-from wavenet.corpus.format import to_printable_line
 from wavenet.model.autoregressive_model import AutoregressiveModel
+from wavenet.terminal import escape_controls
 from wavenet.training.dataset import Dataset
 
 GENERATED_MARK = "<!-- Written by `wavenet train`. Remove this line to keep your changes. -->"
@@ -107,7 +107,7 @@ def write_card(
 
 
 def _table_cell(text: str) -> str:
-    return to_printable_line(text).replace("|", r"\|")
+    return escape_controls(text).replace("|", r"\|")
 
 
 def _describe_receptive_field(model: AutoregressiveModel[Any]) -> str:
