@@ -15,6 +15,7 @@ from wavenet.evaluation.bits_per_sample import (
     bootstrap_interval,
     encode_baseline_clips,
     score_recordings,
+    sum_bits,
     summarise_bits,
 )
 from wavenet.likelihood.score import score
@@ -194,3 +195,27 @@ def test_invalid_splits_print_one_sentence(make_checkpoint, words, capsys, optio
     assert code in (1, 2) and stdout == "" and stderr.count("\n") == 1
     assert stderr.startswith("wavenet: ")
     assert [word for word in expected if word not in stderr] == []
+
+
+@pytest.mark.parametrize("window", [1, 100, 999])
+def test_bits_of_baselines_in_pieces_are_those_of_the_whole(make_checkpoint, window):
+    config = make_checkpoint(labelled_config()).config
+    baselines = fit_baselines(encode_baseline_clips(config, make_clips([0, 1])), config.codec)
+    codes = config.codec.encode(make_word("rise", "low", 2)).numpy()[:999]
+    for baseline in baselines.values():
+        whole = float(baseline.bits(codes).sum())
+        assert sum_bits(baseline, codes, window) == pytest.approx(whole, rel=1e-9)
+
+
+def test_a_recording_longer_than_those_of_generated_clips_is_scored(
+    make_checkpoint, words, capsys, monkeypatch
+):
+    """Only evaluations that generate clips of the same lengths limit the length."""
+    monkeypatch.setattr("wavenet.evaluation.labelled_clips.MAX_SECONDS", 0.01)
+    folder = make_checkpoint(labelled_config()).folder
+    options = ["--checkpoint", str(folder), "--pattern", PATTERN, "--test", "index=0", "--json"]
+    assert run(["evaluate", "likelihood", str(words), *options]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert all(recording["samples"] > 0.01 * RATE for recording in report["recordings"])
+    assert run(["evaluate", "digits", str(words), *options]) == 1
+    assert "longer than 0.01 s" in capsys.readouterr().err
