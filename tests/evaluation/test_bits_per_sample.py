@@ -15,6 +15,7 @@ from wavenet.evaluation.bits_per_sample import (
     bootstrap_interval,
     encode_baseline_clips,
     score_recordings,
+    sum_bits,
     summarise_bits,
 )
 from wavenet.likelihood.score import score
@@ -217,3 +218,27 @@ def test_labels_come_from_a_table_with_columns_in_any_case(
     assert [row["clips"] for row in rows] == [8, 4, 4, 4, 4]
     assert evaluate(words, loaded.folder, *options[:2], "--test", "indeex=0") == 1
     assert "has no field 'indeex', but a field 'Index'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("window", [1, 100, 999])
+def test_bits_of_baselines_in_pieces_are_those_of_the_whole(make_checkpoint, window):
+    config = make_checkpoint(labelled_config()).config
+    baselines = fit_baselines(encode_baseline_clips(config, make_clips([0, 1])), config.codec)
+    codes = config.codec.encode(make_word("rise", "low", 2)).numpy()[:999]
+    for baseline in baselines.values():
+        whole = float(baseline.bits(codes).sum())
+        assert sum_bits(baseline, codes, window) == pytest.approx(whole, rel=1e-9)
+
+
+def test_a_recording_longer_than_those_of_generated_clips_is_scored(
+    make_checkpoint, words, capsys, monkeypatch
+):
+    """Only evaluations that generate clips of the same lengths limit the length."""
+    monkeypatch.setattr("wavenet.evaluation.labelled_clips.MAX_SECONDS", 0.01)
+    folder = make_checkpoint(labelled_config()).folder
+    options = ["--checkpoint", str(folder), "--pattern", PATTERN, "--test", "index=0", "--json"]
+    assert run(["evaluate", "likelihood", str(words), *options]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert all(recording["samples"] > 0.01 * RATE for recording in report["recordings"])
+    assert run(["evaluate", "digits", str(words), *options]) == 1
+    assert "longer than 0.01 s" in capsys.readouterr().err
