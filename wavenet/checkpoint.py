@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -45,6 +45,17 @@ class AudioConfig(StrictConfig):
     sample_rate: int = Field(ge=4_000, le=192_000)
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class WindowStatistics(StrictConfig):
+    """Fractions of the training windows that the guard would find noisy, saturated or silent."""
+
+    noisy: Share
+    saturated: Share
+    silent: Share
+
+
 class CheckpointConfig(StrictConfig):
     """The content of `config.json`."""
 
@@ -57,6 +68,8 @@ class CheckpointConfig(StrictConfig):
     sampling: SamplingConfig = SamplingConfig()  # the default of all clips that the model generates
     # of the training, by local condition; older checkpoints have none
     frame_statistics: tuple[FrameStatistics, ...] = Field(default=(), exclude_if=lambda f: not f)
+
+    window_statistics: WindowStatistics | None = Field(default=None, exclude_if=lambda w: w is None)
 
     @model_validator(mode="after")
     def _check_frame_statistics(self) -> Self:

@@ -10,11 +10,21 @@ import torch
 from tests.conftest import RATE, sine, tiny_config
 from tests.generation import CODEC, GUARD, WINDOW, cut_windows, generate_all, make_detector
 from wavenet import checkpoint as checkpoints
+from wavenet.checkpoint import WindowStatistics
 from wavenet.cli.main import run
 from wavenet.errors import ConfigError
 from wavenet.generation.generate import DEFAULT_GUARD
-from wavenet.generation.guard import NOISE, SATURATED, SILENCE, GuardConfig
+from wavenet.generation.guard import (
+    NOISE,
+    SATURATED,
+    SILENCE,
+    DegenerationDetector,
+    GuardConfig,
+    measure_windows,
+)
 from wavenet.generation.request import GenerationRequest
+from wavenet.model.conditions import MelCondition
+from wavenet.model.frame_features import compute_frame_features
 
 
 def check(checkpoint, waveform, guard=GUARD):
@@ -164,3 +174,82 @@ def test_the_guard_never_acts_on_the_shipped_checkpoint(request):
     codes, retries = generate_all(digits, requests, "cpu", DEFAULT_GUARD)
     assert retries == []
     assert all(map(torch.equal, codes, generate_all(digits, requests, "cpu", None)[0]))
+
+
+MEL = MelCondition(n_mels=20, win_length=256, channels=4, context=1)
+
+
+@pytest.fixture
+def flat_vocoder(make_checkpoint):
+    """Make a model with a mel condition that predicts all codes with equal probability."""
+    config = tiny_config(1, (1,), hop=80).model_copy(update={"conditions": (MEL,)})
+    checkpoint = make_checkpoint(config)
+    checkpoint.model.output.weight.zero_()
+    checkpoint.model.output.bias.zero_()
+    return checkpoint
+
+
+def check_against(checkpoint, waveform, requested, prompt=0):
+    """Check the last window of a waveform that was generated from the frames of another."""
+    frames = compute_frame_features(checkpoint.config.model, RATE, requested)
+    conditioning = checkpoint.model.conditioning([{}], [requested.numel()], [frames])
+    before = torch.full((prompt,), 128)
+    detector = DegenerationDetector(checkpoint, conditioning, before, DEFAULT_GUARD)
+    return detector.check(cut_windows(waveform, DEFAULT_GUARD))
+
+
+def test_noise_and_silence_that_the_condition_asks_for_are_accepted(flat_vocoder, rng):
+    """A vocoder of recordings of rain drew its windows again and again."""
+    noise = torch.from_numpy(rng.uniform(-0.5, 0.5, 16_000)).float()
+    other_noise = torch.from_numpy(rng.uniform(-0.4, 0.4, 16_000)).float()
+    silence, tone, loud = torch.zeros(16_000), sine(2.0), noise.sign()
+    for made, requested, reason in (
+        (noise, other_noise, NOISE),
+        (silence, silence, SILENCE),
+        (loud, -loud, SATURATED),
+    ):
+        assert check_against(flat_vocoder, made, requested) is None
+        assert check_against(flat_vocoder, made, tone) == reason  # control
+
+
+def test_the_request_is_read_at_the_time_of_the_window(flat_vocoder, rng):
+    noise = torch.from_numpy(rng.uniform(-0.5, 0.5, 8000)).float()
+    requested = torch.cat([noise, sine(1.0)])
+    assert check_against(flat_vocoder, noise[:4000], requested) is None
+    assert check_against(flat_vocoder, torch.cat([noise, noise]), requested) == NOISE
+    # the same samples after a prompt of one second
+    assert check_against(flat_vocoder, noise[:4000], requested, prompt=8000) == NOISE
+
+
+def with_statistics(checkpoint, **fractions):
+    """Return the checkpoint with other statistics of its training windows."""
+    statistics = WindowStatistics(**{"noisy": 0.0, "saturated": 0.0, "silent": 0.0} | fractions)
+    config = checkpoint.config.model_copy(update={"window_statistics": statistics})
+    return replace(checkpoint, config=config)
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "reason"),
+    [
+        ("noisy", 0.02, 0.3, NOISE),
+        ("saturated", 0.02, 0.3, SATURATED),
+        ("silent", 0.1, 0.5, SILENCE),
+    ],
+)
+def test_what_was_frequent_in_the_training_is_not_degenerate(flat, rng, name, low, high, reason):
+    noise = torch.from_numpy(rng.uniform(-1, 1, 256)).float()
+    sounds = {NOISE: noise, SATURATED: noise.sign(), SILENCE: torch.zeros(256)}
+    assert check(with_statistics(flat, **{name: high}), sounds[reason]) is None
+    assert check(with_statistics(flat, **{name: low}), sounds[reason]) == reason
+    for other, sound in sounds.items():
+        if other != reason:
+            assert check(with_statistics(flat, **{name: high}), sound) == other
+
+
+def test_the_windows_of_recordings_are_counted(rng):
+    noise = torch.from_numpy(rng.uniform(-0.5, 0.5, 1600)).float()
+    recordings = [torch.cat([noise, torch.zeros(3200)]), noise.sign(), sine(0.65), sine(0.05)]
+    found = measure_windows(recordings, RATE, DEFAULT_GUARD)
+    # 14 windows of 800 samples: 2 of noise, 4 of silence, 2 saturated (and rough), 6 of a tone
+    assert found == WindowStatistics(noisy=round(4 / 14, 4), saturated=0.1429, silent=0.2857)
+    assert measure_windows([sine(0.05)], RATE, DEFAULT_GUARD) is None

@@ -21,6 +21,7 @@ from tests.generation import (
     make_detector,
 )
 from wavenet.engines.registry import NON_GPU_NAMES
+from wavenet.generation import window_sampler
 from wavenet.generation.generate import DEFAULT_GUARD, generate
 from wavenet.generation.guard import NOISE, SATURATED, SILENCE, DegenerationDetector
 from wavenet.generation.noise import uniform_noise
@@ -53,6 +54,32 @@ def test_degenerate_windows_are_drawn_again_and_reported(flat, reason):
         assert any(reasons[10:]) == (row in changed)  # negative control: without a guard they stay
         if row not in unsolved:
             assert not any(reasons[:10])
+
+
+class RecoveringEngine(DegeneratingEngine):
+    """Degenerates often, and recovers with every window."""
+
+    def draw(self, state, row, uniform):
+        if int(state.position[row]) % WINDOW == 0:
+            state.memory.tensors[0][row] = 0
+        return super().draw(state, row, uniform)
+
+
+def test_the_guard_stops_at_a_clip_that_degenerates_again_and_again(flat, monkeypatch):
+    """Each window of a model of rain was drawn several times: 30 s instead of 3."""
+    windows, attempts, stops = 50, {}, {}
+    request = GenerationRequest(windows * WINDOW)
+    for name, free in (("limited", window_sampler.FREE_ATTEMPTS), ("unlimited", 10**9)):
+        monkeypatch.setattr(window_sampler, "FREE_ATTEMPTS", free)
+        engine = RecoveringEngine(flat.model, NOISE, lambda position: 1 / 60)
+        (codes,), retries = generate_all(flat, [request], engine, QUICK_GUARD)
+        assert len(codes) == windows * WINDOW
+        attempts[name] = sum(retry.attempts for retry in retries)
+        stops[name] = [retry for retry in retries if retry.stopped]
+    assert [(stop.attempts, stop.solved) for stop in stops["limited"]] == [(0, False)]
+    assert not stops["unlimited"]
+    assert attempts["limited"] <= 12 + windows / 4 + QUICK_GUARD.attempts
+    assert attempts["unlimited"] > attempts["limited"]
 
 
 @pytest.mark.parametrize("reason", [SATURATED, NOISE, SILENCE])

@@ -6,11 +6,12 @@ import soundfile
 import torch
 
 from tests.conftest import RATE
-from tests.training import make_config, sine
+from tests.training import make_config, make_settings, sine
+from wavenet.checkpoint import WindowStatistics
 from wavenet.model.conditions import FramesCondition, MelCondition
 from wavenet.training.dataset import read_dataset
-from wavenet.training.recipe import DataConfig
-from wavenet.training.resolve_config import MEASURED_CLIPS, measure_frames
+from wavenet.training.recipe import DataConfig, RecipeConfig
+from wavenet.training.resolve_config import MEASURED_CLIPS, measure_frames, resolve_config
 
 CONDITIONS = MelCondition(n_mels=20, channels=4, context=2), FramesCondition(name="c", columns=2)
 
@@ -49,3 +50,14 @@ def test_only_some_clips_of_a_large_dataset_are_read(dataset):
     assert 0 < Counted.read <= MEASURED_CLIPS
     assert own.high[1] == 7.0
     assert measure_frames(clips, make_config().model) == ()
+
+
+def test_the_config_has_the_statistics_of_the_dataset(dataset):
+    config = make_config(CONDITIONS)
+    recipe = RecipeConfig(
+        name="x", audio=config.audio, codec=config.codec, model=config.model, train=make_settings()
+    )
+    found = resolve_config(recipe, dataset)
+    assert found.frame_statistics == measure_frames(dataset.train, config.model)
+    # three clips of 900 samples with one complete window each: quiet noise and a tone
+    assert found.window_statistics == WindowStatistics(noisy=0.0, saturated=0.0, silent=0.0)

@@ -115,6 +115,11 @@ def print_clip(
 def describe_retry(retry: "Retry", rate: int) -> str:
     """Describe a retry in one sentence; its seconds count the generated audio only."""
     reason = f"{retry.reason} detected at {retry.last / rate:.2f} s"
+    if retry.stopped:
+        return (
+            f"{reason} once more; the guard stopped here, because it had drawn so many windows "
+            "again; if the clip should be noise or silence, use --no-guard"
+        )
     if not retry.attempts:
         return f"{reason}; not drawn again, because greedy sampling always selects the same codes"
     times = "once" if retry.attempts == 1 else f"{retry.attempts} times"

@@ -24,6 +24,8 @@ from wavenet.sampling import SamplingConfig, rows_per_clip
 # other sample, for any seeds and noise streams.
 ATTEMPT_NOISE_STRIDE = 1 << 40
 REDRAWN_WINDOWS = 2  # windows drawn again together, the newest and the one before
+# After so many attempts the guard leaves a clip alone: first a number, then per window.
+FREE_ATTEMPTS, ATTEMPTS_PER_WINDOW = 12, 0.25
 
 
 @dataclass(eq=False)
@@ -157,10 +159,21 @@ class WindowSampler:
         reason = clip.detector.check(clip.history, clip.attempts_exhausted)
         if reason is None:
             clip.attempts_exhausted = False
-        elif not clip.attempts_exhausted:
+        elif clip.attempts_exhausted:
+            return
+        elif clip.attempts >= FREE_ATTEMPTS + ATTEMPTS_PER_WINDOW * self._windows_of(clip):
+            window = clip.history[-1]
+            stop = Retry(clip.index, window.first, window.last, reason, 0, False, stopped=True)
+            clip.retries.append(stop)
+            clip.detector = None
+        else:
             retry = self._retry(clip, clip.detector, reason)
             clip.retries.append(retry)
             clip.attempts_exhausted = not retry.solved
+
+    def _windows_of(self, clip: ActiveClip) -> float:
+        """Return the number of windows of a clip so far."""
+        return clip.drawn / self._window_samples
 
     def _retry(self, clip: ActiveClip, detector: DegenerationDetector, reason: str) -> Retry:
         """Draw the newest windows of a clip again, with other noise."""

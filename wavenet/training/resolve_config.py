@@ -2,7 +2,7 @@
 
 Input: a recipe and a dataset. Output: a `CheckpointConfig`. A recipe may omit the values of its
 label conditions and the default length of a clip; they are then taken from the dataset, and so are
-the statistics of the frames. Called by the command line, before `loop`.
+the statistics of frames and windows. Called by the command line, before `loop`.
 """
 
 import statistics
@@ -15,6 +15,7 @@ from wavenet.close_names import find_close_name, find_equal_name
 from wavenet.config import make_config
 from wavenet.corpus.format import is_corpus
 from wavenet.errors import ConfigError, DataError
+from wavenet.generation.guard import GuardConfig, measure_windows
 from wavenet.model.conditions import LabelCondition, NumberCondition
 from wavenet.model.frame_scales import FrameStatistics, measure_statistics
 from wavenet.model.model_config import ModelConfig
@@ -74,17 +75,19 @@ def resolve_config(
         model=type(recipe.model)(**model),
         default_seconds=round(min(median, MAX_DEFAULT_SECONDS), 3),
         frame_statistics=measure_frames(dataset.train, recipe.model),
+        window_statistics=measure_windows(
+            (clip.waveform for clip in some_clips(dataset.train)), rate, GuardConfig()
+        ),
     )
 
 
 def measure_frames(
     clips: Sequence[TrainingClip], model: ModelConfig
 ) -> tuple[FrameStatistics, ...]:
-    """Compute the statistics of the frames of up to `MEASURED_CLIPS` clips, evenly distributed."""
+    """Compute the statistics of the frames of some clips."""
     if not model.locals:
         return ()
-    step = -(-len(clips) // MEASURED_CLIPS)
-    frames = torch.cat([clip.frame_features for clip in clips[::step]])
+    frames = torch.cat([clip.frame_features for clip in some_clips(clips)])
     return measure_statistics(model.locals, frames)
 
 
@@ -122,6 +125,11 @@ def check_fields(recipe: RecipeConfig) -> None:
                     f"{name}, which none has{question}; their fields: {', '.join(known) or 'none'};"
                     f" name one of them {name} in --pattern, or remove data.{part} from the recipe"
                 )
+
+
+def some_clips(clips: Sequence[TrainingClip]) -> Sequence[TrainingClip]:
+    """Return up to `MEASURED_CLIPS` clips, evenly distributed."""
+    return clips[:: max(1, -(-len(clips) // MEASURED_CLIPS))]
 
 
 def label_values(clips: Iterable[TrainingClip], name: str) -> tuple[str, ...]:

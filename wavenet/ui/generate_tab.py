@@ -531,6 +531,8 @@ def _describe_retry(job: GenerationJob, retry: Retry) -> str:
     clip = "The clip" if len(job.requests) == 1 else f"Clip {retry.index + 1}"
     start, end = retry.first / job.sample_rate, retry.last / job.sample_rate
     text = f"{clip} degenerated to {retry.reason} before {end:.2f} s"
+    if retry.stopped:
+        return f"{text} once more; the guard stopped, as it had drawn so many windows again."
     if not retry.attempts:
         return f"{text}."
     outcome = "" if retry.solved else ", without success; try another seed"
