@@ -23,15 +23,10 @@ from audio_utils.features import (
     mfcc,
     rms_level,
 )
+from audio_utils.levels import BLOCK_SECONDS, FULL_SCALE, MIN_CLIPPED_RUN, SILENCE_DB
 from audio_utils.lufs import integrated_loudness
 from audio_utils.metrics import scale_to_peak
 
-# The largest value of 16-bit PCM.
-FULL_SCALE = 1 - 2**-15
-SILENCE_DB = -60.0
-BLOCK_SECONDS = 0.010
-# A recording that is normalised to full scale reaches it with single samples; clipping causes runs.
-MIN_CLIPPED_RUN = 3
 PITCH_RANGE_HZ = (65.0, 1000.0)
 # Pitch tracking needs 1.5 ms per frame: it uses a low sample rate, and fewer frames for long
 # recordings.

@@ -1,12 +1,13 @@
 """Read and write audio files, with checks in both directions.
 
-Input: a path, or a waveform. Output: a `Recording`, or a complete file. Formats: WAV, FLAC, OGG
-(Vorbis, Opus), MP3. Resampling is soxr HQ. `audio_utils.decoding` decodes the files. Called by
-training data, generation, likelihood, the command line and the studio.
+Input: a path, or a waveform. Output: a `Recording`, or a complete file. Formats that are read:
+`audio_formats.FORMATS`; that are written: WAV, FLAC, OGG (Vorbis), MP3. Resampling is soxr HQ.
+`audio_utils.decoding` decodes the files. Called by training data, generation, likelihood, the
+command line and the studio.
 """
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from audio_utils.decoding import (
     libsndfile_message,
 )
 from audio_utils.errors import AudioError
+from audio_utils.levels import Channel, Levels
 
 # The size field of RIFF has 32 bits; the margin is for the header.
 _MAX_WAV_BYTES = 2**32 - 4096
@@ -47,8 +49,10 @@ class Recording:
         waveform: (T,) float32 in [-1, 1], T >= 1, on the CPU.
         sample_rate: Hz, of the waveform.
         original_rate: Hz, of the file.
-        channels: in the file; the waveform is their mean.
-        clipped_samples: number of samples beyond +-1, which were clipped to +-1.
+        channels: in the file; the waveform is made from them.
+        clipped_samples: number of samples beyond +-1, which were clipped to +-1; those that only
+            resampling moved there included.
+        levels: of the file, in the channel that was read.
     """
 
     waveform: Tensor
@@ -56,26 +60,38 @@ class Recording:
     original_rate: int
     channels: int
     clipped_samples: int
+    levels: Levels = field(default_factory=Levels)
 
 
 def read(
-    path: str | Path, sample_rate: int | None = None, max_samples: int = MAX_SAMPLES
+    path: str | Path,
+    sample_rate: int | None = None,
+    max_samples: int = MAX_SAMPLES,
+    channel: Channel = "mix",
+    normalize: bool = False,
+    max_seconds: float | None = None,
 ) -> Recording:
     """Read an audio file as mono float32; the content decides the format, not the suffix.
 
     Args:
-        path: a regular file, WAV, FLAC, OGG or MP3, 1 to 8 channels.
+        path: a regular file in one of `audio_formats.FORMATS`, 1 to 8 channels.
         sample_rate: Hz to resample to, 4,000 to 192,000; None for no resampling.
-        max_samples: limit of the decoded samples (frames x channels) and of the resampled ones.
+        max_samples: limit of the samples of the waveform.
+        channel: the channel that is read, or a combination of channels; see
+            `levels.select_channel`.
+        normalize: scale a recording that exceeds full scale so that its peak is full scale.
+        max_seconds: longest accepted duration, checked before anything is decoded.
     Returns:
         The recording.
     Raises:
-        AudioError: not a complete, valid audio file within the limits; the message names the error.
+        AudioError: not a complete, valid audio file within the limits, or the mix of its channels
+            is silence though they are not; the message names the error.
     """
-    audio = decode_file(path, sample_rate, max_samples)
+    audio = decode_file(path, sample_rate, max_samples, channel, normalize, max_seconds)
     return Recording(
         torch.from_numpy(audio.samples),
         *(audio.sample_rate, audio.original_rate, audio.channels, audio.clipped_samples),
+        audio.levels,
     )
 
 

@@ -16,7 +16,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, NullLocator
 from torch import Tensor
 
-from audio_utils.analysis import BLOCK_SECONDS, PITCH_RANGE_HZ, deltas, group_means
+from audio_utils.analysis import PITCH_RANGE_HZ, deltas, group_means
 from audio_utils.atomic_files import atomic_file, os_error_reason
 from audio_utils.errors import AudioError
 from audio_utils.features import (
@@ -27,6 +27,7 @@ from audio_utils.features import (
     mfcc,
     stft_magnitude,
 )
+from audio_utils.levels import BLOCK_SECONDS
 
 FIGURE_SIZE_INCHES = (9.0, 2.6)
 # Fixed boxes (left, bottom, width, height): a layout engine would shift the time axis with the

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from audio_utils.atomic_files import os_error_reason
-from audio_utils.audio_formats import AUDIO_SUFFIXES
+from audio_utils.audio_formats import AUDIO_SUFFIXES, readable_suffixes
 from wavenet.close_names import find_close_name, find_equal_name
 from wavenet.errors import DataError
 from wavenet.left_out_files import (
@@ -202,7 +202,7 @@ def is_hidden_name(name: str) -> bool:
 
 def is_audio_name(name: str) -> bool:
     """Return whether a file name has a suffix of an audio format."""
-    return name.lower().endswith(AUDIO_SUFFIXES) and name.lower() not in AUDIO_SUFFIXES
+    return name.lower().endswith(readable_suffixes()) and name.lower() not in AUDIO_SUFFIXES
 
 
 def find_metadata(folder: Path, metadata: str | None = None) -> Path | None:

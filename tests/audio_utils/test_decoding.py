@@ -27,13 +27,13 @@ from .crafted_files import RATE, SUFFIXES, assert_read_error, float_wav, wav_byt
         (np.random.default_rng(5).bytes(4096), "not audio in a known format"),
         (b"\x00\x00\x00\x20ftypM4A " + bytes(99), r"m4a.*convert it to WAV"),
         (b"\xff\xf1\x50\x80" + bytes(99), r"AAC.*convert it to WAV"),
-        (b"FORM\x00\x00\x00\x10AIFF" + bytes(99), "not audio in a known format"),
+        (b"FORM\x00\x00\x00\x10AIFF" + bytes(99), "no chunk COMM"),
         (b"RIFF\x04\x00\x00\x00WAVE", "no data chunk"),
         (b"fLaC" + bytes(40), "cannot be decoded"),
         (b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f" + bytes(99), "ID3 tag declares"),
         (b"ID3\x04" + bytes(99), "cannot be decoded"),
-        # Noise that begins like an MP3 frame: libsndfile reports that the file does not exist.
-        (np.random.default_rng(1).bytes(4096), "cannot be decoded; it is damaged"),
+        # Noise that begins like an MP3 frame.
+        (np.random.default_rng(1).bytes(4096), "no MP3 frame at byte 209"),
         (wav_bytes(b""), "has no samples"),
         (wav_bytes(kind=0x9999), "cannot be decoded"),
         (wav_bytes(b"\x00\x10" * 7, channels=2), "ends inside a frame"),
@@ -54,7 +54,9 @@ def test_sample_rates_out_of_range_raise(tmp_path, rate):
 def test_channel_counts_out_of_range_raise(tmp_path, channels):
     frames = bytes(2 * max(1, channels) * 4)
     (tmp_path / "a.wav").write_bytes(wav_bytes(frames, channels=channels))
-    assert_read_error(tmp_path / "a.wav", "channels; expected 1 to 8|cannot be decoded|ends inside")
+    assert_read_error(
+        tmp_path / "a.wav", "channels; expected 1 to 8|cannot be decoded|channels of 16 bits"
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,20 +64,19 @@ def test_channel_counts_out_of_range_raise(tmp_path, channels):
     [
         {"data": 100},
         {"data": 0},
-        {"data": 202},
-        {"data": 0x7FFFFFF0},
-        {"data": 0xFFFFFFFF},
-        {"riff": 0},
-        {"riff": 36},
-        {"riff": 10_000},
-        {"riff": 0xFFFFFFFF, "data": 0xFFFFFFFF},
-        {"riff": 0xFFFFFFFF, "data": 0xFFFFFFDB},
+        {"data": 0, "riff": 36},
+        {"data": 100, "riff": 0},
+        {"data": 100, "riff": 0xFFFFFFFF},
+        {"data": 202, "riff": 238},
+        {"data": 9_964, "riff": 10_000},
+        {"data": 0x10000000, "riff": 0x10000024},
+        {"data": 0xFFFFFFFF, "riff": 10_000},
     ],
 )
-def test_wrong_wav_sizes_raise(tmp_path, sizes):
+def test_wav_sizes_of_missing_sound_raise(tmp_path, sizes):
     frames = np.random.default_rng(2).bytes(200)
     (tmp_path / "a.wav").write_bytes(wav_bytes(frames, **sizes))
-    assert_read_error(tmp_path / "a.wav", "cut short|no data chunk|no samples")
+    assert_read_error(tmp_path / "a.wav", "cut short|no samples")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -103,8 +104,9 @@ def test_ogg_truncated_between_two_pages_raises(tmp_path, encoded_speech):
 
 
 def test_mp3_whose_header_declares_more_frames_raises(tmp_path, encoded_speech):
-    """The byte count is correct, so only decoding detects the error."""
-    whole = bytearray(encoded_speech(".mp3")[:-500])
+    """The byte count is correct and no frame is cut, so only decoding detects the error."""
+    whole = encoded_speech(".mp3")
+    whole = bytearray(whole[: whole.rindex(whole[:2])])
     at = max(whole.find(b"Xing"), whole.find(b"Info"))
     whole[at + 12 : at + 16] = struct.pack(">I", len(whole))
     (tmp_path / "a.mp3").write_bytes(whole)
@@ -143,10 +145,11 @@ def test_a_wrong_frame_count_below_the_limit_allocates_no_memory(tmp_path, encod
     assert peak_bytes < 10e6
 
 
-def test_the_limit_counts_channels_and_resampled_samples(tmp_path):
+def test_the_limit_counts_the_samples_in_memory_not_those_of_the_file(tmp_path):
     write(tmp_path / "a.wav", torch.zeros(2, 1000), RATE)
-    assert read(tmp_path / "a.wav", max_samples=2000).channels == 2
-    assert_read_error(tmp_path / "a.wav", "too long", max_samples=1999)
+    assert read(tmp_path / "a.wav", max_samples=1000).channels == 2
+    assert_read_error(tmp_path / "a.wav", "too long", max_samples=999)
+    assert len(read(tmp_path / "a.wav", 8000, max_samples=500).waveform) == 500
     assert len(read(tmp_path / "a.wav", 32_000, max_samples=2000).waveform) == 2000
     assert_read_error(tmp_path / "a.wav", "too long", sample_rate=48_000, max_samples=2000)
 

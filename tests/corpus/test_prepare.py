@@ -1,5 +1,6 @@
 """Preparing a corpus: independent of workers, resumable, without files that cannot be read."""
 
+import io
 import json
 import os
 import shutil
@@ -10,7 +11,9 @@ import pytest
 import soundfile
 import torch
 
-from audio_utils import analysis, io
+from audio_utils import analysis
+from audio_utils import io as audio_io
+from audio_utils.levels import SampleStatistics
 from wavenet.corpus import prepare, shard_workers, shard_writer
 from wavenet.corpus.file_listing import FileBlock, list_files, split_into_blocks
 from wavenet.corpus.format import CorpusSettings, read_corpus_report
@@ -31,7 +34,7 @@ def test_every_recording_is_reproduced_with_its_name_and_fields(folder, small_bl
     paths = sorted(folder.rglob("*.wav"))
     assert [folder / name for name in corpus.names] == paths
     for n, path in enumerate(paths):
-        assert np.array_equal(corpus.read(n), io.read(path).waveform.numpy())
+        assert np.array_equal(corpus.read(n), audio_io.read(path).waveform.numpy())
         digit, speaker, take = path.stem.split("_")
         assert corpus.fields(n) == {"digit": digit, "speaker": speaker, "take": take}
     assert np.array_equal(corpus.read(7, 30, 90), corpus.read(7)[30:90])
@@ -55,11 +58,19 @@ def test_other_rates_channels_and_depths_are_converted_to_16_bits(tmp_path):
     report = prepare_corpus(tmp_path / "audio", tmp_path / "out", sample_rate=RATE, workers=1)
     corpus = Corpus(tmp_path / "out")
     for n, name in enumerate(("a.wav", "b.flac", "c.wav")):
-        whole = io.read(tmp_path / "audio" / name, RATE).waveform.numpy()
+        whole = audio_io.read(tmp_path / "audio" / name, RATE).waveform.numpy()
         assert np.abs(corpus.read(n) - whole).max() <= (1 if n == 2 else 0.5) / 32768
     assert corpus.read(2).max() == 32767 / 32768
     assert (report.rates, report.channels) == ({RATE: 2, 16_000: 1}, {1: 2, 2: 1})
     assert (report.clipped, report.clipped_count) == (("c.wav",), 1)
+
+
+def measure(waveform):
+    """Return the statistics of a waveform that arrives in blocks, as in a worker."""
+    statistics = SampleStatistics(RATE)
+    for block in waveform.split(50):
+        statistics.add(block.numpy())
+    return statistics
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 79, 80, 81, 1000])
@@ -69,10 +80,10 @@ def test_silence_and_clipping_are_measured_as_in_a_report_on_a_folder(samples):
         waveform = (scale * torch.randn(samples, generator=generator)).clamp(-1, 1)
         waveform[samples // 2 :] *= 1e-4
         seconds = analysis.silent_fraction(waveform, RATE) * samples / RATE
-        assert shard_writer._silent_seconds(waveform.numpy(), RATE) == pytest.approx(seconds)
+        assert measure(waveform).silent_seconds == pytest.approx(seconds)
         for run_length in (2, 3):
             waveform[:run_length] = 1.0
-            assert shard_writer._is_clipped(waveform.numpy()) == analysis.is_clipped(waveform)
+            assert measure(waveform).is_clipped == analysis.is_clipped(waveform)
 
 
 def test_unreadable_files_are_left_out_and_reported(folder, small_blocks, tmp_path, monkeypatch):
@@ -134,9 +145,9 @@ def test_a_file_that_crashes_its_readers_is_skipped(folder, small_blocks, tmp_pa
 
 
 def _serve_with_a_crashing_file(pipe, folder, settings, serve=shard_workers.shard_worker_main):
-    decode = shard_writer.decode_file
-    shard_writer.decode_file = lambda path, rate: (
-        os._exit(9) if "999" in path.name else decode(path, rate)
+    open_file = shard_writer.open_stream
+    shard_writer.open_stream = lambda path, *arguments, **options: (
+        os._exit(9) if "999" in path.name else open_file(path, *arguments, **options)
     )
     serve(pipe, folder, settings)
 
@@ -264,10 +275,12 @@ def test_a_full_disk_is_one_sentence_and_the_preparation_resumes(folder, tmp_pat
 
 
 def _serve_on_a_full_disk(pipe, folder, settings, serve=shard_workers.shard_worker_main):
-    def full(*arguments):
-        raise OSError(28, "No space left on device")
+    class FileOnAFullDisk(io.BytesIO):
+        def write(self, content):
+            raise OSError(28, "No space left on device")
 
-    shard_writer.quantise = full
+    output = shard_writer._ShardOutput
+    shard_writer._ShardOutput = lambda file, path: output(FileOnAFullDisk(), path)
     serve(pipe, folder, settings)
 
 
@@ -340,17 +353,17 @@ def test_the_rate_of_very_many_recordings_is_estimated(folder, tmp_path, monkeyp
 
 
 def test_a_corpus_reports_the_files_that_it_leaves_out(folder, tmp_path):
-    (folder / "a" / "x.m4a").touch()
+    (folder / "a" / "x.tta").touch()
     (folder / "b" / "._x.wav").touch()
     (folder / "b" / "one_two.wav").touch()
-    (folder / "b" / os.fsdecode(b"\xff.m4a")).touch()
+    (folder / "b" / os.fsdecode(b"\xff.tta")).touch()
     report = prepare_corpus(folder, tmp_path / "out", pattern=PATTERN, workers=1)
     assert [(group.reason, group.count, group.is_audio) for group in report.left_out] == [
-        ("in a format that is not read (.m4a)", 2, True),
+        ("in a format that is not read (.tta)", 2, True),
         ("the name does not fit the pattern", 1, True),
         ("hidden", 1, False),
     ]
-    assert report.left_out[0].names == ("a/x.m4a", "b/\\udcff.m4a")
+    assert report.left_out[0].names == ("a/x.tta", "b/\\udcff.tta")
     assert read_corpus_report(tmp_path / "out") == report
 
 

@@ -13,7 +13,7 @@ from wavenet.checkpoint import AudioConfig, Checkpoint, CheckpointConfig
 from wavenet.codec import MuLawCodec
 from wavenet.errors import ConditionError
 from wavenet.likelihood import score as score_module
-from wavenet.likelihood.score import score, score_clip
+from wavenet.likelihood.score import score, score_blocks, score_clip, score_windows
 from wavenet.model.conditions import LabelCondition, MelCondition, PositionCondition
 from wavenet.model.frame_features import compute_frame_features
 from wavenet.model.memory import RingMemory
@@ -220,3 +220,39 @@ def test_a_score_arrives_window_by_window(waveform, monkeypatch):
     whole = score(loaded, waveform, {"digit": "1"}).surprise
     assert torch.equal(torch.cat([first, *others]), whole)
     assert not first.requires_grad
+
+
+@pytest.mark.parametrize("block", [1, 16, 250, 700, 1000])
+@pytest.mark.parametrize("conditions", [(), CONDITIONS], ids=["plain", "conditioned"])
+@pytest.mark.parametrize("is_limited", [True, False])
+def test_a_recording_in_blocks_has_the_score_of_the_whole(
+    monkeypatch, waveform, block, conditions, is_limited
+):
+    loaded = make(8, conditions, gain=2, kernel_size=3)
+    if not is_limited:
+        monkeypatch.setattr(type(loaded.model), "receptive_field", None)
+    values = {"digit": "1"} if conditions else {}
+    whole = torch.cat(list(score_windows(loaded, waveform, values, window=128)))
+    blocks = iter(waveform.split(block))
+    windows = list(score_blocks(loaded, blocks, 700, values, window=128))
+    assert [window.numel() for window in windows] == [128] * 5 + [60]
+    assert torch.equal(torch.cat(windows), whole)
+
+
+def test_blocks_are_read_only_when_they_are_scored(waveform):
+    """The memory is that of a window, not of the recording."""
+    read = []
+
+    def blocks():
+        for part in waveform.split(100):
+            read.append(part)
+            yield part
+
+    windows = score_blocks(make(8), blocks(), 700, window=200)
+    next(windows)
+    assert len(read) == 2
+
+
+def test_blocks_without_samples_are_refused():
+    with pytest.raises(ConditionError, match="no samples"):
+        list(score_blocks(make(8), iter([]), 0))

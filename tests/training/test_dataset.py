@@ -1,6 +1,5 @@
 """Training data: every sample is a target once, and held-out recordings are not trained on."""
 
-import collections
 import dataclasses
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audio_utils.io import Recording
 from wavenet.errors import DataError
 from wavenet.model.conditions import (
     FramesCondition,
@@ -203,10 +203,8 @@ def test_a_fraction_of_the_files_is_held_out(tmp_path, monkeypatch, fraction, he
     """Regression: a fraction of 0.7 held out every file, and 0.4 half of them."""
     for n in range(100):
         (tmp_path / f"{n:02}.wav").touch()
-    recording = collections.namedtuple("Recording", "waveform")
-    monkeypatch.setattr(
-        "wavenet.training.dataset.io.read", lambda *args: recording(torch.zeros(10))
-    )
+    recording = Recording(torch.zeros(10), RATE, RATE, 1, 0)
+    monkeypatch.setattr("wavenet.training.dataset.io.read", lambda *args, **options: recording)
     dataset = read_dataset(
         DataConfig(folder=str(tmp_path), validation_fraction=fraction),
         RATE,
@@ -218,10 +216,8 @@ def test_a_fraction_of_the_files_is_held_out(tmp_path, monkeypatch, fraction, he
 def test_held_out_files_are_spread_over_the_folder(tmp_path, monkeypatch):
     for n in range(40):
         (tmp_path / f"{n:02}.wav").touch()
-    recording = collections.namedtuple("Recording", "waveform")
-    monkeypatch.setattr(
-        "wavenet.training.dataset.io.read", lambda *args: recording(torch.zeros(10))
-    )
+    recording = Recording(torch.zeros(10), RATE, RATE, 1, 0)
+    monkeypatch.setattr("wavenet.training.dataset.io.read", lambda *args, **options: recording)
     held = read_dataset(DataConfig(folder=str(tmp_path)), RATE, with_receptive_field(16)).validation
     assert [clip.source for clip in held] == ["19.wav", "39.wav"]
 

@@ -64,11 +64,11 @@ def test_the_report_grows_file_by_file(folder):
 def test_only_requested_files_are_opened(folder, monkeypatch):
     opened = []
 
-    def read(path):
+    def read(path, *arguments, **options):
         opened.append(path)
         raise AssertionError
 
-    monkeypatch.setattr("wavenet.training.dataset_report.io.read", read)
+    monkeypatch.setattr("wavenet.training.dataset_report.open_stream", read)
     scan = scan_dataset(folder)
     next(scan)
     scan.close()

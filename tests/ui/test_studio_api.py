@@ -360,3 +360,30 @@ def test_mcp_is_served_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r'pip install "wavenet-studio\[mcp\]"'):
         studio_app.launch_options()
+
+
+def test_an_upload_never_reaches_ffmpeg(
+    home: Path, sine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "audio_utils.verified_file.decode_with_ffmpeg", lambda _: pytest.fail("called ffmpeg")
+    )
+    path = Path(sine["path"]).with_suffix(".m4a")
+    path.write_bytes(b"\x00\x00\x00\x20ftypM4A " + bytes(99))
+    with pytest.raises(gr.Error, match=r"m4a is not in a format of the studio"):
+        make_continue(home / "checkpoints")(sine | {"path": str(path)}, conditions=CONDITIONS)
+
+
+def test_a_long_recording_is_refused_before_it_is_decoded(
+    home: Path, sine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "audio_utils.verified_file.VerifiedFile.read", lambda *_: pytest.fail("decoded")
+    )
+    with soundfile.SoundFile(sine["path"], "w", RATE, 2, format="FLAC") as file:
+        for _ in range(29):
+            file.write(np.zeros((60 * RATE, 2), np.int16))
+    for make_function in (make_continue, make_score, make_vocode):
+        conditions = None if make_function is make_vocode else CONDITIONS
+        with pytest.raises(gr.Error, match="lasts 1,740 s"):
+            make_function(home / "checkpoints")(sine, conditions=conditions)

@@ -6,20 +6,28 @@ from typing import Annotated
 
 import typer
 
-from wavenet.cli.options import JsonOption, print_conversions
+from wavenet.cli.options import (
+    ChannelChoice,
+    ChannelOption,
+    JsonOption,
+    NormalizeOption,
+    print_conversions,
+)
 
 
 def analyse(
-    file: Annotated[Path, typer.Argument(help="A WAV, FLAC, OGG or MP3 file.")],
+    file: Annotated[Path, typer.Argument(help="An audio file.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the plots.")] = None,
+    channel: ChannelOption = ChannelChoice.MIX,
+    normalize: NormalizeOption = False,
     json_: JsonOption = False,
 ) -> None:
     """Write plots of waveform, spectrogram, mel and MFCC, and print their paths."""
     from audio_utils import io, plots
     from wavenet.cli.options import create_folder, print_message
 
-    recording = io.read(file)
-    print_conversions(file, recording)
+    recording = io.read(file, channel=channel.value, normalize=normalize)
+    print_conversions(file, recording, channel)
     folder = out or Path()
     create_folder(folder)
     paths = {}

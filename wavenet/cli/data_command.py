@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.cli.options import print_message
+from wavenet.cli.options import (
+    ChannelChoice,
+    ChannelOption,
+    NormalizeOption,
+    print_message,
+)
 
 if TYPE_CHECKING:
     from wavenet.corpus.format import CorpusReport
@@ -45,6 +50,8 @@ def report(
     folder: Annotated[Path, typer.Argument(help="Folder of audio, or a prepared corpus.")],
     pattern: PatternOption = None,
     metadata: MetadataOption = None,
+    channel: ChannelOption = ChannelChoice.MIX,
+    normalize: NormalizeOption = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Report the number, lengths, sample rates and fields of recordings.
@@ -59,7 +66,7 @@ def report(
     from wavenet.left_out_files import describe_large_share
     from wavenet.training.dataset_report import scan_dataset
 
-    reports = scan_dataset(folder, pattern, metadata)
+    reports = scan_dataset(folder, pattern, metadata, channel.value, normalize)
     result = next(reports)
     with ProgressBar("files", result.files) as progress_bar:
         for newest in reports:
@@ -92,6 +99,8 @@ def prepare(
     ] = None,
     pattern: PatternOption = None,
     metadata: MetadataOption = None,
+    channel: ChannelOption = ChannelChoice.MIX,
+    normalize: NormalizeOption = False,
     workers: Annotated[
         int | None,
         typer.Option(min=1, max=256, help="Processes; default: one per core, at most 8."),
@@ -103,10 +112,10 @@ def prepare(
 ) -> None:
     """Convert recordings to one format, so that training does not hold them in memory.
 
-    Every recording is read, mixed to one channel, resampled, and rounded to 16 bits. The same
-    command resumes an interrupted preparation, and prepares changed recordings again. Files that
-    cannot be read are skipped and listed in OUT/skipped.txt, and the exit code is then 3. Train
-    with `wavenet train --data OUT`: useful if the recordings do not fit into memory.
+    Every recording is read in pieces, mixed to one channel, resampled, and rounded to 16 bits. The
+    same command resumes an interrupted preparation, and prepares changed recordings again. Files
+    that cannot be read are skipped and listed in OUT/skipped.txt, and the exit code is then 3.
+    Train with `wavenet train --data OUT`: useful if the recordings do not fit into memory.
     """
     from wavenet.cli.options import print_left_out
     from wavenet.cli.progress_bars import ProgressBar
@@ -122,6 +131,8 @@ def prepare(
             workers,
             overwrite,
             partial(ProgressBar, "files"),
+            channel.value,
+            normalize,
             print_message,
         )
     except KeyboardInterrupt:
@@ -132,6 +143,8 @@ def prepare(
     if result.unreadable_count > len(result.unreadable):
         print_message(f"and more: {result.unreadable_count:,} in all, in {out / 'skipped.txt'}")
     print_left_out(result.left_out, result.readable)
+    for sentence in result.levels.sentences():
+        print_message(sentence)
     print_message(format_summary(result))
     typer.echo(json.dumps({"corpus": str(out), **result.model_dump()}) if json_ else str(out))
     if result.unreadable_count:
@@ -164,6 +177,7 @@ def format_report(report: "DatasetReport") -> list[str]:
             ("channels", format_counts(report.channels)),
             ("silence", f"{report.silent:.1%} of the time"),
             ("clipped", format_files(report.clipped_count, report.clipped)),
+            *(("level", sentence) for sentence in report.levels.sentences()),
         ]
     rows.append(("fields from", report.field_source or "none"))
     for name, values in report.fields.items():

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wavenet.cli.options import parse_assignments, print_left_out, print_message
+from wavenet.cli.options import (
+    CHANNEL_HELP,
+    NORMALIZE_HELP,
+    ChannelChoice,
+    parse_assignments,
+    print_left_out,
+    print_message,
+)
 from wavenet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -41,6 +48,13 @@ TestOption = Annotated[
     list[str] | None,
     typer.Option(help="Held-out recordings, such as index=0,1,2,3,4. Repeatable."),
 ]
+RecordingChannelOption = Annotated[
+    ChannelChoice | None, typer.Option("--channel", help=f"{CHANNEL_HELP} Default: of the recipe.")
+]
+RecordingNormalizeOption = Annotated[
+    bool | None,
+    typer.Option("--normalize/--no-normalize", help=f"{NORMALIZE_HELP} Default: of the recipe."),
+]
 OutOption = Annotated[Path | None, typer.Option(help="Folder for metrics.json and plots.")]
 
 
@@ -51,15 +65,24 @@ def read_dataset_with_split(
     pattern: str | None,
     test: list[str] | None,
     split: str = "test",
+    channel: ChannelChoice | None = None,
+    normalize: bool | None = None,
+    max_seconds: float | None = None,
     metadata: str | None = None,
 ) -> "Dataset":
     """Read a folder, split it by a recipe or the options, and print the skipped files.
 
+    Args:
+        loaded: the checkpoint.
+        folder, recipe, pattern, test, channel, normalize: the options of the command.
+        split: the part that must not be empty.
+        max_seconds: largest length of a recording; None for the default of
+            `labelled_clips.read_uncut_dataset`.
     Raises:
         ConfigError: neither recipe nor options hold out recordings.
         DataError: the split or the training set has no recording.
     """
-    from wavenet.evaluation.labelled_clips import read_uncut_dataset
+    from wavenet.evaluation.labelled_clips import MAX_SECONDS, read_uncut_dataset
     from wavenet.left_out_files import shorten_list
     from wavenet.training.recipe import DataConfig, load_recipe
 
@@ -75,6 +98,8 @@ def read_dataset_with_split(
             "pattern": pattern or (None if metadata else data.pattern),
             "metadata": metadata or (None if pattern else data.metadata),
             "test": held_out or data.test,
+            "channel": data.channel if channel is None else channel.value,
+            "normalize": data.normalize if normalize is None else normalize,
         }
     )
     if split == "test" and not data.test:
@@ -82,10 +107,12 @@ def read_dataset_with_split(
             "no recordings are held out; use --recipe, for example --recipe digits, or "
             "--test FIELD=VALUE,.. with --pattern"
         )
-    dataset = read_uncut_dataset(data, loaded.config)
+    dataset = read_uncut_dataset(data, loaded.config, max_seconds or MAX_SECONDS)
     for sentence in shorten_list(dataset.skipped):
         print_message(f"skipped: {sentence}")
     print_left_out(dataset.left_out, dataset.recordings)
+    for sentence in dataset.levels.sentences():
+        print_message(sentence)
     if not getattr(dataset, split):
         chosen = {"test": data.test, "validation": data.validation}.get(split, {})
         fields = " and ".join(f"{name} {', '.join(values)}" for name, values in chosen.items())

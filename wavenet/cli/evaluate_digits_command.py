@@ -11,6 +11,8 @@ from wavenet.cli.evaluate_common import (
     OutOption,
     PatternOption,
     RecipeOption,
+    RecordingChannelOption,
+    RecordingNormalizeOption,
     TestOption,
     command_line,
     format_percent,
@@ -56,6 +58,8 @@ def digits(
     pattern: PatternOption = None,
     metadata: MetadataOption = None,
     test: TestOption = None,
+    channel: RecordingChannelOption = None,
+    normalize: RecordingNormalizeOption = None,
     count: Annotated[int, typer.Option(min=2, help="Number of clips to generate.")] = 300,
     seed: SeedOption = 0,
     temperature: TemperatureOption = None,
@@ -104,7 +108,12 @@ def digits(
         create_folder(out)
     loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
     sampling = resolve_sampling(loaded.config.sampling, **values)
-    dataset = read_dataset_with_split(loaded, folder, recipe, pattern, test, metadata=metadata)
+    dataset = read_dataset_with_split(
+        *(loaded, folder, recipe, pattern, test),
+        channel=channel,
+        normalize=normalize,
+        metadata=metadata,
+    )
     training, held_out = split_by_use(loaded, dataset)
     requests = plan_requests(training, count, seed)
     engine = make_engine(engine_name, loaded.model, precision, threads)

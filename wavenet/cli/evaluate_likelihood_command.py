@@ -12,6 +12,8 @@ from wavenet.cli.evaluate_common import (
     OutOption,
     PatternOption,
     RecipeOption,
+    RecordingChannelOption,
+    RecordingNormalizeOption,
     TestOption,
     command_line,
     read_dataset_with_split,
@@ -43,6 +45,8 @@ def likelihood(
     pattern: PatternOption = None,
     metadata: MetadataOption = None,
     test: TestOption = None,
+    channel: RecordingChannelOption = None,
+    normalize: RecordingNormalizeOption = None,
     split: Annotated[Split, typer.Option(help="Recordings to evaluate on.")] = Split.TEST,
     engine: EngineOption = "auto",
     device: DeviceOption = "auto",
@@ -68,14 +72,18 @@ def likelihood(
         summarise_bits,
     )
     from wavenet.evaluation.evaluation_plots import plot_bits
-    from wavenet.evaluation.labelled_clips import shared_label_names
+    from wavenet.evaluation.labelled_clips import UNLIMITED_SECONDS, shared_label_names
     from wavenet.evaluation.provenance import describe_provenance
 
     if out is not None:
         create_folder(out)
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
     loaded = replace(loaded, model=make_engine(engine, loaded.model, precision).model)
-    dataset = read_dataset_with_split(loaded, folder, recipe, pattern, test, split.value, metadata)
+    dataset = read_dataset_with_split(
+        *(loaded, folder, recipe, pattern, test, split.value, channel, normalize),
+        max_seconds=UNLIMITED_SECONDS,
+        metadata=metadata,
+    )
     clips = dataset.test if split == Split.TEST else dataset.validation
     names = shared_label_names(loaded.config, clips)
     with status_spinner("fitting the baselines"):

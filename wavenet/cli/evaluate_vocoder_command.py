@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,9 +11,12 @@ import typer
 from wavenet.cli.evaluate_common import command_line, write_report
 from wavenet.cli.options import (
     CandidatesOption,
+    ChannelChoice,
+    ChannelOption,
     DeviceOption,
     EngineOption,
     JsonOption,
+    NormalizeOption,
     PrecisionOption,
     SeedOption,
     TemperatureOption,
@@ -26,6 +30,7 @@ from wavenet.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from audio_utils.levels import Channel
     from wavenet.evaluation.vocoder import ReferenceRecording
 
 HEADER = "group                method       clips   PESQ   STOI  MCD dB   STFT  pitch"
@@ -49,6 +54,8 @@ def vocoder(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Recordings per folder, evenly selected.")
     ] = None,
+    channel: ChannelOption = ChannelChoice.MIX,
+    normalize: NormalizeOption = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -81,7 +88,8 @@ def vocoder(
     sampling = resolve_sampling(loaded.config.sampling, temperature=temperature)
     require_mel_condition(loaded)
     rate = loaded.config.audio.sample_rate
-    recordings = [r for folder in folders for r in read_group(folder, rate, limit)]
+    reading = partial(read_group, channel=channel.value, normalize=normalize)
+    recordings = [r for folder in folders for r in reading(folder, rate, limit)]
     for package in missing_packages():
         text = "is not installed, so its column is empty:"
         print_message(f'{package} {text} pip install "wavenet-studio[eval]"')
@@ -108,7 +116,13 @@ def vocoder(
         print_row(row)
 
 
-def read_group(folder: Path, sample_rate: int, limit: int | None) -> "list[ReferenceRecording]":
+def read_group(
+    folder: Path,
+    sample_rate: int,
+    limit: int | None,
+    channel: "Channel" = "mix",
+    normalize: bool = False,
+) -> "list[ReferenceRecording]":
     """Read the recordings of a folder, or at most `limit` of them, evenly selected.
 
     Raises:
@@ -116,6 +130,7 @@ def read_group(folder: Path, sample_rate: int, limit: int | None) -> "list[Refer
     """
     from audio_utils import io
     from audio_utils.errors import AudioError
+    from audio_utils.levels import LevelSummary
     from wavenet.audio_metadata import list_audio_files, relative_name
     from wavenet.evaluation.vocoder import ReferenceRecording
     from wavenet.left_out_files import LeftOutCollector, merge_groups, unreadable_reason
@@ -124,15 +139,18 @@ def read_group(folder: Path, sample_rate: int, limit: int | None) -> "list[Refer
     entries = listing.files
     if limit is not None and limit < len(entries):
         entries = [entries[n * len(entries) // limit] for n in range(limit)]
-    recordings = []
+    recordings, levels = [], LevelSummary()
     for entry in entries:
         try:
-            waveform = io.read(entry.path, sample_rate).waveform
+            recording = io.read(entry.path, sample_rate, channel=channel, normalize=normalize)
         except AudioError as error:
             print_message(f"skipped: {error}")
             unreadable.add(unreadable_reason(entry.path), relative_name(entry.path, folder))
             continue
-        recordings.append(ReferenceRecording(folder.name, entry.path.name, waveform))
+        levels = levels.with_file(entry.path.name, recording.levels)
+        recordings.append(ReferenceRecording(folder.name, entry.path.name, recording.waveform))
+    for sentence in levels.sentences():
+        print_message(sentence)
     if not recordings:
         raise DataError(f"none of {len(entries)} files of {folder} could be read")
     print_left_out(merge_groups(listing.left_out, unreadable.groups), len(listing.files))

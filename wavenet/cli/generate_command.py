@@ -20,12 +20,15 @@ from wavenet.cli.clip_generation import (
 )
 from wavenet.cli.options import (
     DEFAULT_CHECKPOINT,
+    ChannelChoice,
+    ChannelOption,
     CheckpointOption,
     DeviceOption,
     EngineOption,
     GreedyOption,
     GuidanceOption,
     JsonLinesOption,
+    NormalizeOption,
     OverwriteOption,
     PrecisionOption,
     SeedOption,
@@ -83,6 +86,8 @@ def generate(
             help="Whether the file begins with the prompt.",
         ),
     ] = True,
+    channel: ChannelOption = ChannelChoice.MIX,
+    normalize: NormalizeOption = False,
     engine_name: EngineOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
@@ -117,7 +122,7 @@ def generate(
     loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
     sampling = resolve_sampling(loaded.config.sampling, guidance=guidance, **values)
     rate = loaded.config.audio.sample_rate
-    prompt_waveform = read_prompt(prompt, rate)
+    prompt_waveform = read_prompt(prompt, rate, channel, normalize)
     frame_features = read_frames(loaded, arrays)
     if seconds is None and frame_features is not None:
         before = 0 if prompt_waveform is None else prompt_waveform.numel()
@@ -182,14 +187,16 @@ def write_clips(
     )
 
 
-def read_prompt(path: Path | None, rate: int) -> "Tensor | None":
+def read_prompt(
+    path: Path | None, rate: int, channel: ChannelChoice, normalize: bool
+) -> "Tensor | None":
     """Read the audio to continue, at the sample rate of the model."""
     if path is None:
         return None
     from audio_utils import io
 
-    recording = io.read(path, rate)
-    print_conversions(path, recording)
+    recording = io.read(path, rate, channel=channel.value, normalize=normalize)
+    print_conversions(path, recording, channel)
     return recording.waveform
 
 

@@ -5,6 +5,7 @@ Called by the command files.
 """
 
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,10 +14,32 @@ import typer
 from wavenet.errors import ConfigError
 
 if TYPE_CHECKING:
+    from audio_utils.decoding import MeasuredAudio
     from audio_utils.io import Recording
     from wavenet.left_out_files import LeftOutFiles
 
 DEFAULT_CHECKPOINT = Path("checkpoints/digits")
+
+
+class ChannelChoice(StrEnum):
+    """The choices of `audio_utils.levels.Channel`."""
+
+    MIX = "mix"
+    LEFT = "left"
+    RIGHT = "right"
+    MID = "mid"
+    SIDE = "side"
+
+
+CHANNEL_HELP = (
+    "Channel of stereo recordings: mix (the mean of all), left, right, mid (the mean of two) or "
+    "side (half their difference)."
+)
+NORMALIZE_HELP = (
+    "Scale recordings beyond full scale so that their peak is full scale, instead of limiting them."
+)
+ChannelOption = Annotated[ChannelChoice, typer.Option("--channel", help=CHANNEL_HELP)]
+NormalizeOption = Annotated[bool, typer.Option("--normalize", help=NORMALIZE_HELP)]
 
 CheckpointOption = Annotated[
     Path, typer.Option("--checkpoint", help="Checkpoint folder.", show_default=True)
@@ -144,15 +167,27 @@ def print_left_out(
         report(f"WARNING: {warning}")
 
 
-def print_conversions(path: Path, recording: "Recording") -> None:
-    """Print how a recording was converted when it was read, if it was."""
+def print_conversions(
+    path: Path, recording: "Recording | MeasuredAudio", channel: str = "mix"
+) -> None:
+    """Print how a recording was converted when it was read, if it was.
+
+    Args:
+        path: of the recording.
+        recording: the result of reading.
+        channel: the option of the command.
+    """
+    from audio_utils.levels import describe_levels
+
     changes = []
     if recording.channels > 1:
-        changes.append(f"mixed {recording.channels} channels to one")
+        if channel == "mix":
+            changes.append(f"mixed {recording.channels} channels to one")
+        else:
+            changes.append(f"{channel} of {recording.channels} channels")
     if recording.original_rate != recording.sample_rate:
         changes.append(f"resampled {recording.original_rate} Hz to {recording.sample_rate} Hz")
-    if recording.clipped_samples:
-        changes.append(f"clipped {recording.clipped_samples} samples to full scale")
+    changes += describe_levels(recording.levels)
     if changes:
         print_message(f"{path}: {', '.join(changes)}")
 

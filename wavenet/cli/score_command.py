@@ -5,7 +5,8 @@ by `main`.
 """
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,10 +14,13 @@ import typer
 
 from wavenet.cli.options import (
     DEFAULT_CHECKPOINT,
+    ChannelChoice,
+    ChannelOption,
     CheckpointOption,
     DeviceOption,
     EngineOption,
     JsonLinesOption,
+    NormalizeOption,
     PrecisionOption,
     SetOption,
     parse_condition_values,
@@ -26,8 +30,10 @@ from wavenet.cli.options import (
 from wavenet.errors import DataError
 
 if TYPE_CHECKING:
+    from audio_utils.levels import Channel, Levels
     from wavenet.audio_metadata import AudioFile
     from wavenet.checkpoint import Checkpoint
+    from wavenet.model.conditioning import ConditionValue
 
 
 def score(
@@ -42,6 +48,8 @@ def score(
         Path | None,
         typer.Option(help="Read labels from a table (CSV, TSV, JSON lines and others)."),
     ] = None,
+    channel: ChannelOption = ChannelChoice.MIX,
+    normalize: NormalizeOption = False,
     engine: EngineOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
@@ -49,13 +57,14 @@ def score(
 ) -> None:
     """Print the bits per sample of each file and of all files together (lower is better).
 
-    With --precision bf16, recordings are scored with the rounded weights of that precision.
+    Long recordings are read and scored in pieces: the memory does not depend on their length,
+    except for models with local conditions. With --precision bf16, recordings are scored with the
+    rounded weights of that precision.
     """
-    from audio_utils import io
     from audio_utils.errors import AudioError
+    from audio_utils.levels import LevelSummary
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
-    from wavenet.likelihood.score import score as score_waveform
 
     fixed = parse_condition_values(set_)
     entries = list_entries(files, pattern, csv)
@@ -63,25 +72,74 @@ def score(
     loaded = replace(loaded, model=make_engine(engine, loaded.model, precision).model)
     entries = rename_label_fields(entries, loaded)
     label_names = [condition.name for condition in loaded.config.model.labels]
-    bits, samples, failed = 0.0, 0, 0
+    bits, samples, failed, levels = 0.0, 0, 0, LevelSummary()
     for entry in entries:
         fields = {name: value for name, value in entry.fields.items() if name in label_names}
         try:
-            waveform = io.read(entry.path, loaded.config.audio.sample_rate).waveform
+            result = score_file(loaded, entry.path, {**fields, **fixed}, channel.value, normalize)
         except AudioError as error:
             print_message(f"skipped: {error}")
             failed += 1
             continue
-        result = score_waveform(loaded, waveform, {**fields, **fixed})
-        bits += result.bits_per_sample * result.samples
+        levels = levels.with_file(str(entry.path), result.levels)
+        bits += result.bits
         samples += result.samples
-        print_score(json_, str(entry.path), result.bits_per_sample, result.samples)
+        print_score(json_, str(entry.path), result.bits / result.samples, result.samples)
+    for sentence in levels.sentences():
+        print_message(sentence)
     if not samples:
         raise DataError(f"none of the {len(entries)} files could be read")
     print_score(json_, "total", bits / samples, samples)
     if failed:
         print_message(f"{failed} of {len(entries)} files were skipped")
         raise typer.Exit(3)
+
+
+@dataclass(frozen=True)
+class FileScore:
+    """The score of a file.
+
+    Attributes:
+        bits: of all samples together.
+        samples: number of samples.
+        levels: of the file.
+    """
+
+    bits: float
+    samples: int
+    levels: "Levels"
+
+
+def score_file(
+    loaded: "Checkpoint",
+    path: Path,
+    conditions: Mapping[str, "ConditionValue"],
+    channel: "Channel",
+    normalize: bool,
+) -> FileScore:
+    """Read and score a recording window by window, with a progress bar.
+
+    The file is decoded twice: first for its length, its levels and its errors.
+
+    Raises:
+        AudioError: it cannot be read.
+        ConditionError: a condition value is missing or unknown.
+    """
+    import torch
+
+    from audio_utils.decoding import iterate_blocks, measure_file
+    from wavenet.cli.progress_bars import ProgressBar
+    from wavenet.likelihood.score import score_blocks
+
+    rate = loaded.config.audio.sample_rate
+    measured = measure_file(path, rate, channel, normalize)
+    blocks = map(torch.from_numpy, iterate_blocks(path, rate, channel, measured.levels.gain))
+    bits = 0.0
+    with ProgressBar("samples", measured.samples) as progress_bar:
+        for window in score_blocks(loaded, blocks, measured.samples, conditions):
+            bits += float(window.double().sum())
+            progress_bar.advance(window.numel())
+    return FileScore(bits, measured.samples, measured.levels)
 
 
 def list_entries(files: list[Path], pattern: str | None, csv: Path | None) -> "list[AudioFile]":

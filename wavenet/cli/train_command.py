@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wavenet.cli.options import DeviceOption, print_left_out, print_message
+from wavenet.cli.options import (
+    CHANNEL_HELP,
+    NORMALIZE_HELP,
+    ChannelChoice,
+    DeviceOption,
+    print_left_out,
+    print_message,
+)
 from wavenet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,6 +44,13 @@ def train(
     ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="Label field to add to the conditions. Repeatable.")
+    ] = None,
+    channel: Annotated[
+        ChannelChoice | None, typer.Option(help=f"{CHANNEL_HELP} Overrides the recipe.")
+    ] = None,
+    normalize: Annotated[
+        bool | None,
+        typer.Option("--normalize/--no-normalize", help=f"{NORMALIZE_HELP} Overrides the recipe."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; runs/NAME by default.")
@@ -84,6 +98,7 @@ def train(
         chosen = apply_options(
             original, data, pattern, label, steps, sample_rate, accumulation_steps, metadata
         )
+        chosen = apply_channel(chosen, channel, normalize)
         folder = out or Path("runs") / chosen.name
         initial = None
         if initial_checkpoint is not None:
@@ -138,6 +153,8 @@ def run(
     print_left_out(dataset.left_out, dataset.recordings, report)
     for doubt in dataset.doubts:
         report(f"doubtful label: {describe_doubt(doubt)}")
+    for sentence in dataset.levels.sentences():
+        report(sentence)
     seconds = sum(c.samples - c.context for c in dataset.train) / rate
     speeds = f", at {dataset.n_speeds} speeds" if dataset.n_speeds > 1 else ""
     report(
@@ -197,6 +214,19 @@ def apply_options(
     if labels:
         changed = add_labels(changed, labels)
     return changed if sample_rate is None else change_sample_rate(changed, sample_rate)
+
+
+def apply_channel(
+    recipe: "RecipeConfig", channel: ChannelChoice | None, normalize: bool | None
+) -> "RecipeConfig":
+    """Return the recipe with the options that determine how recordings are read."""
+    from wavenet.config import make_config
+    from wavenet.training.recipe import DataConfig
+
+    options = {"channel": channel and channel.value, "normalize": normalize}
+    given = {name: value for name, value in options.items() if value is not None}
+    data = make_config(DataConfig, "data", **{**dict(recipe.data), **given})
+    return make_config(type(recipe), recipe.name, **{**dict(recipe), "data": data})
 
 
 def load_initial_checkpoint(

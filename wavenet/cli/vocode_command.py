@@ -20,12 +20,15 @@ from wavenet.cli.clip_generation import (
 )
 from wavenet.cli.options import (
     CandidatesOption,
+    ChannelChoice,
+    ChannelOption,
     DeviceOption,
     EngineOption,
     GreedyOption,
     GuidanceOption,
     JsonOption,
     MelMatchingOption,
+    NormalizeOption,
     OverwriteOption,
     PrecisionOption,
     SeedOption,
@@ -63,6 +66,8 @@ def vocode(
     guidance: GuidanceOption = None,
     candidates: CandidatesOption = 1,
     mel_matching_iterations: MelMatchingOption = None,
+    channel: ChannelOption = ChannelChoice.MIX,
+    normalize: NormalizeOption = False,
     engine_name: EngineOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
@@ -90,7 +95,7 @@ def vocode(
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
     sampling = resolve_sampling(loaded.config.sampling, guidance=guidance, **values)
-    frame_features, samples = read_source(loaded, source)
+    frame_features, samples = read_source(loaded, source, channel, normalize)
     request = GenerationRequest(samples, conditions, seed, frame_features=frame_features)
     engine = make_engine(engine_name, loaded.model, precision, threads)
     if candidates == 1:
@@ -135,7 +140,12 @@ def apply_mel_matching(
     return replace(clip, waveform=waveform)
 
 
-def read_source(loaded: "Checkpoint", source: Path) -> "tuple[Tensor, int]":
+def read_source(
+    loaded: "Checkpoint",
+    source: Path,
+    channel: ChannelChoice = ChannelChoice.MIX,
+    normalize: bool = False,
+) -> "tuple[Tensor, int]":
     """Read a recording or an array of frames.
 
     Returns:
@@ -153,8 +163,8 @@ def read_source(loaded: "Checkpoint", source: Path) -> "tuple[Tensor, int]":
             "with local conditions"
         )
     if source.suffix.lower() != ".npy":
-        recording = io.read(source, rate)
-        print_conversions(source, recording)
+        recording = io.read(source, rate, channel=channel.value, normalize=normalize)
+        print_conversions(source, recording, channel)
         return compute_frame_features(config, rate, recording.waveform), recording.waveform.numel()
     if len(config.locals) > 1:
         names = ", ".join(condition.name for condition in config.locals)

@@ -125,7 +125,10 @@ def split_into_blocks(settings: CorpusSettings, paths: Sequence[str]) -> Iterato
 
 def _new_digest(settings: CorpusSettings) -> "hashlib._Hash":
     version, rate = settings.format_version, settings.sample_rate
-    return hashlib.sha256(f"{version} {rate}\n".encode())
+    reading = (settings.channel, settings.normalize)
+    # Without the default, so that shards written before these settings existed stay valid.
+    chosen = "" if reading == ("mix", False) else " {} {}".format(*reading)
+    return hashlib.sha256(f"{version} {rate}{chosen}\n".encode())
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:

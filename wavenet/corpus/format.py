@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from audio_utils.atomic_files import atomic_file, os_error_reason
+from audio_utils.levels import Channel, LevelSummary
 from wavenet.config import StrictConfig, parse_config
 from wavenet.errors import ConfigError, DataError, FolderError
 from wavenet.left_out_files import LeftOutFiles
@@ -59,6 +60,8 @@ class CorpusSettings(StrictConfig):
         source: the folder of recordings, an absolute path.
         pattern, metadata: as in `audio_metadata.find_audio_files`; the name of a metadata file is
             also set if it was found by default.
+        channel, normalize: as in `audio_utils.io.read`; the defaults are those of corpora that were
+            prepared before they could be chosen.
     """
 
     format_version: Literal[1] = 1
@@ -66,6 +69,8 @@ class CorpusSettings(StrictConfig):
     sample_rate: SampleRate
     pattern: str | None = None
     metadata: str | None = None
+    channel: Channel = "mix"
+    normalize: bool = False
 
 
 class CorpusShard(StrictConfig):
@@ -83,6 +88,7 @@ class CorpusHeader(StrictConfig):
         recordings: number of files that could be read.
         samples: of all recordings together.
         fields: names of the fields; `index/field-N.*.npy` belongs to the Nth.
+        channel, normalize: as in `CorpusSettings`.
     """
 
     format: Literal["wavenet corpus"] = "wavenet corpus"
@@ -90,6 +96,8 @@ class CorpusHeader(StrictConfig):
     sample_rate: SampleRate
     pattern: str | None = None
     metadata: str | None = None
+    channel: Channel = "mix"
+    normalize: bool = False
     files: Count
     recordings: int = Field(ge=1, lt=1 << 62)
     samples: Count
@@ -111,6 +119,7 @@ class ShardSummary(StrictConfig):
         silent: seconds of silence.
         skipped: a message for each file that could not be read.
         reasons: for each of these files the reason in a few words, as in `left_out_files`.
+        levels: of the files that could be read.
     """
 
     format_version: Literal[1] = 1
@@ -125,6 +134,7 @@ class ShardSummary(StrictConfig):
     silent: float
     skipped: tuple[str, ...]
     reasons: tuple[str, ...] = ()
+    levels: LevelSummary = LevelSummary()
 
 
 class CorpusReport(StrictConfig):
@@ -142,6 +152,7 @@ class CorpusReport(StrictConfig):
         unreadable: the first messages of `skipped.txt`.
         unreadable_count: number of all messages.
         left_out: all files that are not in the corpus, by reason.
+        levels: of the readable files.
     """
 
     files: Count
@@ -158,6 +169,7 @@ class CorpusReport(StrictConfig):
     unreadable: tuple[str, ...]
     unreadable_count: Count
     left_out: tuple[LeftOutFiles, ...] = ()
+    levels: LevelSummary = LevelSummary()
 
 
 @dataclass(frozen=True)

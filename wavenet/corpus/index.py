@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio_utils.atomic_files import TEMPORARY_PREFIX, atomic_file, os_error_reason
+from audio_utils.levels import LevelSummary
 from wavenet.config import make_config
 from wavenet.corpus.file_listing import FileBlock, FileListing
 from wavenet.corpus.format import (
@@ -72,6 +73,7 @@ class _CorpusTotals:
     unreadable: list[str] = field(default_factory=list)
     unreadable_count: int = 0
     left_out: LeftOutCollector = field(default_factory=LeftOutCollector)
+    levels: LevelSummary = field(default_factory=LevelSummary)
 
     def add_unreadable(self, messages: Sequence[str]) -> None:
         """Add the messages of files or folders that could not be read."""
@@ -95,6 +97,7 @@ class _CorpusTotals:
         self.clipped = [*self.clipped, *names][:MAX_LISTED]
         self.clipped_count += summary.clipped_count
         self.silent_seconds += summary.silent
+        self.levels = self.levels.merged(summary.levels)
         self.add_unreadable(summary.skipped)
         (unread,) = (lengths == 0).nonzero()
         for n, reason in zip(unread, summary.reasons, strict=False):  # none in older summaries
@@ -129,6 +132,7 @@ class _CorpusTotals:
             left_out=tuple(
                 replace(group, names=tuple(map(to_printable_line, group.names))) for group in groups
             ),
+            levels=self.levels,
         )
 
 
@@ -163,6 +167,8 @@ def write_index(
         sample_rate=settings.sample_rate,
         pattern=settings.pattern,
         metadata=settings.metadata,
+        channel=settings.channel,
+        normalize=settings.normalize,
         files=len(listing.paths),
         recordings=len(records),
         samples=int(records["samples"].sum()),

@@ -15,6 +15,7 @@ from pathlib import Path
 import soundfile
 
 from audio_utils.atomic_files import os_error_reason
+from audio_utils.levels import Channel
 from wavenet.config import make_config, parse_config
 from wavenet.corpus.file_listing import (
     FileListing,
@@ -55,6 +56,8 @@ def prepare_corpus(
     workers: int | None = None,
     overwrite: bool = False,
     open_progress: Callable[[int], AbstractContextManager[Progress]] = _no_progress,
+    channel: Channel = "mix",
+    normalize: bool = False,
     on_message: Callable[[str], None] = lambda text: None,
 ) -> CorpusReport:
     """Prepare a corpus from the recordings of a folder.
@@ -67,6 +70,7 @@ def prepare_corpus(
         workers: number of processes; by default one per core, at most 8.
         overwrite: replace a corpus that has other settings.
         open_progress: called with the number of files; returns a progress that counts files.
+        channel, normalize: as in `audio_utils.io.read`.
         on_message: receives a sentence if the sample rates of the recordings differ.
     Raises:
         DataError: the folder has no recording that can be read.
@@ -92,6 +96,8 @@ def prepare_corpus(
             sample_rate=sample_rate,
             pattern=pattern,
             metadata=metadata,
+            channel=channel,
+            normalize=normalize,
         )
         if before is not None:
             _check_same_settings(folder, before, settings)

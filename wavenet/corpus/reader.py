@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio_utils.atomic_files import os_error_reason
+from audio_utils.levels import Channel
 from wavenet.config import parse_config
 from wavenet.corpus.format import (
     HEADER_FILE,
@@ -131,6 +132,25 @@ class Corpus:
                 raise ConfigError(
                     f"the corpus {self.folder} was prepared with {name} {prepared or 'none'}, not "
                     f"{wanted}; leave out {name}, or prepare the corpus with it"
+                )
+
+    def check_reading(self, channel: Channel, normalize: bool) -> None:
+        """Check that a requested way of reading recordings is that of the corpus.
+
+        Args:
+            channel, normalize: as in `audio_utils.io.read`; the defaults accept any.
+        Raises:
+            ConfigError: the corpus was prepared in another way.
+        """
+        header = self.header
+        for name, wanted, default, prepared in (
+            ("channel", channel, "mix", header.channel),
+            ("normalize", normalize, False, header.normalize),
+        ):
+            if wanted not in (default, prepared):
+                raise ConfigError(
+                    f"the corpus {self.folder} was prepared with {name} {prepared}, not {wanted}; "
+                    f"leave out {name}, or prepare the corpus with it"
                 )
 
     def _load_texts(self, name: str, count: int | None = None) -> TextArray:

@@ -6,16 +6,19 @@ last: if there is a summary, its shard is complete. Called by `shard_workers`, i
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Container
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audio_utils.atomic_files import atomic_file, os_error_reason
-from audio_utils.decoding import DecodedAudio, decode_file
+from audio_utils.decoding import AudioStream, measure_file, open_stream
 from audio_utils.errors import AudioError
+from audio_utils.levels import LevelSummary, SampleStatistics
 from wavenet.corpus.file_listing import FileBlock
 from wavenet.corpus.format import (
     HEADER_FILE,
@@ -34,8 +37,6 @@ from wavenet.errors import FolderError
 from wavenet.left_out_files import UNREADABLE, unreadable_reason
 
 MAX_LISTED = 20  # clipped files in a summary
-SILENCE_BLOCK_SECONDS = 0.010
-SILENCE_POWER = 1e-6  # -60 dB
 
 
 @dataclass
@@ -49,6 +50,7 @@ class _BlockStatistics:
     silent: float = 0.0
     skipped: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    levels: LevelSummary = field(default_factory=LevelSummary)
 
     def add_skipped(self, message: str, reason: str) -> None:
         """Add a file that cannot be read."""
@@ -56,14 +58,18 @@ class _BlockStatistics:
         self.skipped.append(to_printable_line(message))
         self.reasons.append(reason)
 
-    def add_recording(self, recording: DecodedAudio) -> None:
-        """Add a file that was read."""
-        if _is_clipped(recording.samples):
+    def add_recording(
+        self, name: str, stream: AudioStream, samples: SampleStatistics, gain: float
+    ) -> None:
+        """Add a file that was read completely."""
+        if samples.is_clipped:
             self.clipped.append(len(self.lengths))
-        self.lengths.append(len(recording.samples))
-        self.rates[recording.original_rate] += 1
-        self.channels[recording.channels] += 1
-        self.silent += _silent_seconds(recording.samples, recording.sample_rate)
+        self.lengths.append(samples.samples)
+        self.rates[stream.original_rate] += 1
+        self.channels[stream.channels] += 1
+        self.silent += samples.silent_seconds
+        levels = replace(stream.levels(), gain=gain)
+        self.levels = self.levels.with_file(to_printable_line(name), levels)
 
 
 def write_shard(
@@ -86,22 +92,21 @@ def write_shard(
     if read_shard_summary(folder, block.number, block.digest) is not None:
         return
     path = folder / SHARD_FOLDER / f"{block.number:05d}-{block.digest[:12]}.pcm"
-    digest, statistics = hashlib.sha256(), _BlockStatistics()
+    statistics = _BlockStatistics()
     try:
         # remove the header first: until it is written again, the corpus counts as incomplete
         (folder / HEADER_FILE).unlink(missing_ok=True)
         with atomic_file(path) as temporary, temporary.open("wb") as file:
+            output = _ShardOutput(file, path)
             for n, name in enumerate(block.paths):
                 on_file(n)
-                pcm = _read_pcm(Path(settings.source, name), settings, statistics, n in crashing)
-                digest.update(pcm)
-                file.write(pcm)
+                _add_file(output, name, settings, statistics, n in crashing)
     except OSError as error:
-        raise FolderError(f"{path} cannot be written: {os_error_reason(error)}") from None
+        raise cannot_write(path, error) from None
     summary = ShardSummary(
         digest=block.digest,
         shard=CorpusShard(name=path.name, samples=sum(statistics.lengths)),
-        sha256=digest.hexdigest(),
+        sha256=output.digest.hexdigest(),
         lengths=tuple(statistics.lengths),
         rates=dict(sorted(statistics.rates.items())),
         channels=dict(sorted(statistics.channels.items())),
@@ -110,6 +115,7 @@ def write_shard(
         silent=statistics.silent,
         skipped=tuple(statistics.skipped),
         reasons=tuple(statistics.reasons),
+        levels=statistics.levels,
     )
     write_text(summary_path(folder, block.number), summary.model_dump_json())
 
@@ -124,42 +130,82 @@ def quantise(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     return pcm
 
 
-def _read_pcm(
-    path: Path, settings: CorpusSettings, statistics: _BlockStatistics, is_crashing: bool
-) -> bytes:
-    """Return the bytes of a file for its shard, or b"" if it cannot be read."""
+def cannot_write(path: Path, error: OSError) -> FolderError:
+    """Return the error for a shard that cannot be written."""
+    return FolderError(f"{path} cannot be written: {os_error_reason(error)}")
+
+
+class _ShardOutput:
+    """The file of a shard and its hash; a file that turns out to be damaged is removed again.
+
+    Args:
+        file: open for writing, empty.
+        path: of the shard, for messages.
+    """
+
+    def __init__(self, file: BinaryIO, path: Path):
+        self.digest = hashlib.sha256()
+        self._file, self._path = file, path
+
+    @contextmanager
+    def undo_on_error(self) -> Iterator[None]:
+        """Remove what the `with` block has written if it raises."""
+        position, digest = self._file.tell(), self.digest.copy()
+        try:
+            yield
+        except BaseException:
+            self._file.seek(position)
+            self._file.truncate()
+            self.digest = digest
+            raise
+
+    def write(self, pcm: NDArray[np.int16]) -> None:
+        """Append samples."""
+        content = pcm.tobytes()
+        self.digest.update(content)
+        try:
+            self._file.write(content)
+        except OSError as error:
+            raise cannot_write(self._path, error) from None
+
+
+def _add_file(
+    output: _ShardOutput,
+    name: str,
+    settings: CorpusSettings,
+    statistics: _BlockStatistics,
+    is_crashing: bool,
+) -> None:
+    """Append a file to its shard block by block; nothing is appended if it cannot be read."""
+    path = Path(settings.source, name)
     if is_crashing:
         statistics.add_skipped(
             f"{path} crashed two worker processes; the file is damaged or too large.", UNREADABLE
         )
-        return b""
+        return
     try:
-        recording = decode_file(path, settings.sample_rate)
+        with output.undo_on_error():
+            _copy_samples(output, path, name, settings, statistics)
     except AudioError as error:
         statistics.add_skipped(str(error), unreadable_reason(path))
     except (OSError, MemoryError) as error:
         message = f"{path} cannot be read: {error or 'not enough memory'}."
         statistics.add_skipped(message, UNREADABLE)
-    else:
-        statistics.add_recording(recording)
-        return quantise(recording.samples).tobytes()
-    return b""
 
 
-# The same measures as in `audio_utils.analysis`, but in numpy: torch alone would need more memory
-# than everything else in a worker.
-
-
-def _is_clipped(samples: NDArray[np.float32]) -> bool:
-    """Return whether three consecutive samples are at full scale."""
-    full = np.abs(samples) >= 1 - 1 / PCM_SCALE
-    return bool((full[2:] & full[1:-1] & full[:-2]).any())
-
-
-def _silent_seconds(samples: NDArray[np.float32], rate: int) -> float:
-    """Return the length times the fraction of 10 ms blocks below -60 dB."""
-    size = round(SILENCE_BLOCK_SECONDS * rate)
-    starts = np.arange(0, len(samples), size)
-    power = np.add.reduceat(np.square(samples, dtype=np.float64), starts)
-    counts = np.diff(starts, append=len(samples))
-    return float((power / counts < SILENCE_POWER).mean()) * len(samples) / rate
+def _copy_samples(
+    output: _ShardOutput,
+    path: Path,
+    name: str,
+    settings: CorpusSettings,
+    statistics: _BlockStatistics,
+) -> None:
+    rate, channel, gain = settings.sample_rate, settings.channel, 1.0
+    if settings.normalize:
+        gain = measure_file(path, rate, channel, normalize=True).levels.gain
+    samples = SampleStatistics(rate)
+    with open_stream(path, rate, channel, check_peak=not settings.normalize) as stream:
+        for block in stream.limited_blocks(gain):
+            samples.add(block)
+            output.write(quantise(block))
+        statistics.add_recording(name, stream, samples, gain)

@@ -31,6 +31,8 @@ SEARCH_SAMPLES = 100_000
 WINDOWS = (8, 16, 32, 64)  # number of residuals that are averaged
 GAINS = (0.4, 0.55, 0.7, 0.85, 1.0)  # factor on that average
 FLOORS = (3e-5, 1e-4, 3e-4, 1e-3)  # added to it; full scale is 1
+MAX_SEARCH_SAMPLES = 1_000_000  # of one recording
+CONTEXT = ORDER + max(WINDOWS)  # codes that the bits of a code depend on, at most
 
 
 class Baseline(Protocol):
@@ -98,7 +100,8 @@ class LinearPrediction:
         self.upper = np.concatenate([midpoints, [np.inf]])
         self.coefficients = _least_squares([self.levels[codes] for codes in recordings])
         lengths = [len(codes) for codes in recordings]
-        subset = [recordings[n] for n in select_evenly(lengths, SEARCH_SAMPLES)]
+        chosen = select_evenly(lengths, SEARCH_SAMPLES)
+        subset = [recordings[n][:MAX_SEARCH_SAMPLES] for n in chosen]
         grid = itertools.product(WINDOWS, GAINS, FLOORS)
         self.window, self.gain, self.floor = min(
             grid, key=lambda point: sum(float(self._bits(codes, *point).sum()) for codes in subset)

@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
 from wavenet.checkpoint import Checkpoint, CheckpointConfig
-from wavenet.evaluation.baselines import Baseline, Codes, select_evenly
+from wavenet.evaluation.baselines import CONTEXT, Baseline, Codes, select_evenly
 from wavenet.evaluation.labelled_clips import condition_values_of_recording
-from wavenet.likelihood.score import score
+from wavenet.likelihood.score import score_windows
 from wavenet.training.segmentation import TrainingClip
 
 # Name of the evaluated model among the methods. metrics.json has it for every architecture.
 MODEL_METHOD = "model"
 MAX_FIT_SAMPLES = 10_000_000
+BASELINE_WINDOW = 1 << 22  # codes whose bits under a baseline are computed at once
 RESAMPLES = 1000
 CONFIDENCE_LEVEL = 0.95
 
@@ -51,7 +52,8 @@ def encode_clip(config: CheckpointConfig, clip: TrainingClip) -> Codes:
 def encode_baseline_clips(config: CheckpointConfig, clips: Sequence[TrainingClip]) -> list[Codes]:
     """Encode recordings for the baselines: evenly selected, at most about `MAX_FIT_SAMPLES`."""
     selected = select_evenly([clip.samples for clip in clips], MAX_FIT_SAMPLES)
-    return [encode_clip(config, clips[n]) for n in selected]
+    # a copy, because a part of an array keeps the whole
+    return [encode_clip(config, clips[n])[:MAX_FIT_SAMPLES].copy() for n in selected]
 
 
 def score_recordings(
@@ -76,11 +78,28 @@ def score_recordings(
     for clip in clips:
         codes = encode_clip(config, clip)
         values = condition_values_of_recording(config, clip)
-        scored = score(checkpoint, clip.waveform, values, frame_features=clip.frame_features)
-        bits = {MODEL_METHOD: float(scored.surprise.double().sum())}
-        bits |= {name: float(baseline.bits(codes).sum()) for name, baseline in baselines.items()}
+        windows = score_windows(
+            checkpoint, clip.waveform, values, frame_features=clip.frame_features
+        )
+        bits = {MODEL_METHOD: sum(float(surprise.double().sum()) for surprise in windows)}
+        bits |= {name: sum_bits(baseline, codes) for name, baseline in baselines.items()}
         labels = {name: str(clip.fields[name]) for name in label_names}
         yield RecordingBits(clip.source, labels, len(codes), bits)
+
+
+def sum_bits(baseline: Baseline, codes: Codes, window: int = BASELINE_WINDOW) -> float:
+    """Return the bits of a recording under a baseline, computed in pieces: less memory.
+
+    Args:
+        baseline: fitted.
+        codes: (T,), of the recording.
+        window: number of codes of a piece, without its context.
+    """
+    total = 0.0
+    for begin in range(0, len(codes), window):
+        start = max(0, begin - CONTEXT)
+        total += float(baseline.bits(codes[start : begin + window])[begin - start :].sum())
+    return total
 
 
 def summarise_bits(

@@ -25,7 +25,8 @@ from wavenet.training.dataset import Dataset, read_dataset
 from wavenet.training.recipe import DataConfig
 from wavenet.training.segmentation import TrainingClip
 
-MAX_SECONDS = 600.0  # a longer recording would be cut into segments
+MAX_SECONDS = 600.0  # of a recording whose length may become that of generated clips
+UNLIMITED_SECONDS = 1e9
 BATCH_SIZE = 64  # clips that are generated at the same time
 
 
@@ -57,19 +58,21 @@ class GeneratedClips:
     clips_with_retries: int
 
 
-def read_uncut_dataset(data: DataConfig, config: CheckpointConfig) -> Dataset:
+def read_uncut_dataset(
+    data: DataConfig, config: CheckpointConfig, max_seconds: float = MAX_SECONDS
+) -> Dataset:
     """Read the dataset of a training run, but with uncut recordings at their own speed.
 
     Raises:
-        DataError: there are no training recordings, or one is longer than `MAX_SECONDS`.
+        DataError: there are no training recordings, or one is longer than `max_seconds`.
     """
-    uncut = data.model_copy(update={"max_seconds": MAX_SECONDS, "speed_perturbation": ()})
+    uncut = data.model_copy(update={"max_seconds": max_seconds, "speed_perturbation": ()})
     dataset = read_dataset(uncut, config.audio.sample_rate, config.model)
     for clips in (dataset.train, dataset.validation, dataset.test):
         for clip in clips:
             if clip.samples < clip.total_samples:
                 raise DataError(
-                    f"{clip.source} is longer than {MAX_SECONDS:g} s; split it into shorter files"
+                    f"{clip.source} is longer than {max_seconds:g} s; split it into shorter files"
                 )
     return dataset
 

@@ -1,18 +1,17 @@
 """The score of a recording: the surprise of every sample, and its mean, the bits per sample.
 
-Input: a checkpoint, a waveform and condition values. Output: a `Score`. The parallel forward is
-computed window by window, so the memory does not grow with the length of the recording. Each window
-is preceded by one receptive field of context. If the receptive field is unlimited, the memory of
-the model is carried from window to window. Called by the command line, batches, the evaluation and
-the studio.
+Input: a checkpoint, a waveform or its blocks, and condition values. Output: a `Score`, or the
+surprise window by window. The parallel forward is computed window by window, so the memory does not
+grow with the length of the recording. Each window is preceded by one receptive field of context.
+If the receptive field is unlimited, the memory of the model is carried from window to window.
+Called by the command line, batches, the evaluation and the studio.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
@@ -99,43 +98,106 @@ def score_windows(
         config, rate = model.config, model.sample_rate
         frame_features = compute_frame_features(config, rate, waveform.cpu(), arrays)
     conditioning = model.conditioning([conditions or {}], [codes.numel()], [frame_features])
-    codes = codes[None].to(conditioning.device)
-    is_limited = model.receptive_field is not None
+    yield from _score_codes(checkpoint, codes.split(window or WINDOW), conditioning)
+
+
+@torch.no_grad()
+def score_blocks(
+    checkpoint: Checkpoint,
+    blocks: Iterable[Tensor],
+    samples: int,
+    conditions: Mapping[str, ConditionValue] | None = None,
+    window: int | None = None,
+) -> Iterator[Tensor]:
+    """Score a recording that is read block by block, as `score_windows` does, in constant memory.
+
+    The frames of local conditions are computed from the whole waveform: for a model that has them,
+    the blocks are collected first.
+
+    Args:
+        blocks: (n,) float32 in [-1, 1], the recording in order, at the model's rate.
+        samples: of all blocks together.
+        window: as in `score_windows`.
+    Yields:
+        as `score_windows`.
+    Raises:
+        ConditionError: as in `score`.
+    """
+    if checkpoint.model.config.locals:
+        waveform = torch.cat([torch.zeros(0), *blocks])
+        yield from score_windows(checkpoint, waveform, conditions, window=window)
+        return
+    if not samples:
+        raise ConditionError("the recording has no samples and cannot be scored")
+    conditioning = checkpoint.model.conditioning([conditions or {}], [samples], [torch.zeros(0, 0)])
+    windows = map(checkpoint.codec.encode, _regroup(blocks, window or WINDOW))
+    yield from _score_codes(checkpoint, windows, conditioning)
+
+
+def _regroup(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """Yield the samples of blocks in windows of one size; the last may be smaller."""
+    waiting: list[Tensor] = []
+    count = 0
+    for block in blocks:
+        waiting.append(block)
+        count += block.numel()
+        if count >= size:
+            *windows, rest = torch.cat(waiting).split(size)
+            if rest.numel() == size:
+                windows, rest = [*windows, rest], rest[:0]
+            yield from windows
+            # a copy, because a view keeps the whole block
+            waiting, count = [rest.clone()], rest.numel()
+    if count:
+        yield torch.cat(waiting)
+
+
+def _score_codes(
+    checkpoint: Checkpoint, windows: Iterable[Tensor], conditioning: Conditioning
+) -> Iterator[Tensor]:
+    """Yield the surprise of each window of codes (n,)."""
+    is_limited = checkpoint.model.receptive_field is not None
     predict = _predict_by_context if is_limited else _predict_by_memory
-    size = window or WINDOW
-    for params, targets in predict(checkpoint, codes, conditioning, size):
+    on_device = (codes[None].to(conditioning.device) for codes in windows)
+    for params, targets in predict(checkpoint, on_device, conditioning):
         with device_errors():
-            nats = -model.distribution.log_prob(params, targets)[0]
+            nats = -checkpoint.model.distribution.log_prob(params, targets)[0]
             bits = nats.float().cpu() / math.log(2)
         yield bits
 
 
 def _predict_by_context(
-    checkpoint: Checkpoint, codes: Tensor, conditioning: Conditioning, window: int
+    checkpoint: Checkpoint, windows: Iterable[Tensor], conditioning: Conditioning
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the params and codes of each window, computed from one receptive field of context."""
-    model, total = checkpoint.model, codes.shape[1]
-    for first in range(0, total, window):
-        start = max(0, first - (model.receptive_field or 0))
-        part = codes[:, start : min(total, first + window)]
+    model = checkpoint.model
+    receptive_field, first = model.receptive_field or 0, 0
+    context = torch.zeros(1, 0, dtype=torch.int64, device=conditioning.device)
+    for codes in windows:
+        before = context.shape[1]
+        part = torch.cat([context, codes], dim=1)
         with device_errors():
-            params = model(part, conditioning, torch.tensor([start]))
-        yield params[:, :, first - start :], part[:, first - start :]
+            params = model(part, conditioning, torch.tensor([first - before]))
+        yield params[:, :, before:], codes
+        first += codes.shape[1]
+        context = part[:, max(0, part.shape[1] - receptive_field) :]
 
 
 def _predict_by_memory(
-    checkpoint: Checkpoint, codes: Tensor, conditioning: Conditioning, window: int
+    checkpoint: Checkpoint, windows: Iterable[Tensor], conditioning: Conditioning
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the params and codes of each window, with the memory carried from window to window."""
     model = checkpoint.model
-    inputs = F.pad(codes[:, :-1], (1, 0), value=model.start_code)
     memory = model.initial_memory(1, conditioning.device)
-    for first in range(0, codes.shape[1], window):
-        part = inputs[:, first : first + window]
+    previous, first = torch.full((1, 1), model.start_code, device=conditioning.device), 0
+    for codes in windows:
+        inputs = torch.cat([previous, codes[:, :-1]], dim=1)
         with device_errors():
-            hidden = model.hidden_states(part, conditioning, torch.tensor([first]), memory)
+            hidden = model.hidden_states(inputs, conditioning, torch.tensor([first]), memory)
             params = model.output_params(hidden).transpose(1, 2)
-        yield params, codes[:, first : first + window]
+        yield params, codes
+        first += codes.shape[1]
+        previous = codes[:, -1:]
 
 
 def score_clip(

@@ -178,6 +178,7 @@ def _check_corpus(data: DataConfig, corpus: Corpus, sample_rate: int, model: Mod
             f"--sample-rate {header.sample_rate}, or prepare a corpus with {sample_rate}"
         )
     corpus.check_field_source(data.pattern, data.metadata)
+    corpus.check_reading(data.channel, data.normalize)
     if data.speed_perturbation:
         raise DataError(
             f"the corpus {folder} holds its recordings at one speed; remove "

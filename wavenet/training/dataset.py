@@ -15,6 +15,7 @@ from torch import Tensor
 
 from audio_utils import io
 from audio_utils.errors import AudioError
+from audio_utils.levels import Levels, LevelSummary
 from wavenet.audio_metadata import (
     AudioFile,
     list_audio_files,
@@ -48,6 +49,10 @@ from wavenet.training.segmentation import (
 )
 from wavenet.user_paths import expand_home
 
+# The recordings of a folder are in memory together, so the limit of one is large: 2 GiB as float32,
+# three hours at 48 kHz. `wavenet data prepare` reads recordings of any length.
+MAX_RECORDING_SAMPLES = 2**29
+
 
 @dataclass
 class Dataset:
@@ -57,6 +62,8 @@ class Dataset:
         train, validation, test: clips.
         skipped: one sentence per file that training cannot use.
         n_speeds: number of speeds at which each recording for training is played.
+        levels: recordings beyond full scale, and recordings whose channels cancel; empty for a
+            prepared corpus, whose report has them.
         recordings: number of recordings that are used.
         left_out: the files of the folder that are not used, by reason.
         doubts: signs that the values of the model's labels are mistakes.
@@ -67,6 +74,7 @@ class Dataset:
     test: Sequence[TrainingClip] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     n_speeds: int = 1
+    levels: LevelSummary = field(default_factory=LevelSummary)
     recordings: int = 0
     left_out: Sequence[LeftOutFiles] = ()
     doubts: Sequence[LabelDoubt] = ()
@@ -106,17 +114,19 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
     skipped = listing.folder_errors
     left_out, counts = LeftOutCollector(), _ValueCounts(model)
     entries = _rename_fields(listing.files, data, model)
+    levels = LevelSummary()
     for number, entry in enumerate(entries):
         try:
-            clips = _read_clips(entry, data, sample_rate, model, 1.0)
+            clips, found = _read_clips(entry, data, sample_rate, model, 1.0)
             split = split_point(data, entry.fields, len(clips), number, len(entries))
             speeds = data.speed_perturbation if split else ()
-            perturbed = [_read_clips(entry, data, sample_rate, model, s) for s in speeds]
+            perturbed = [_read_clips(entry, data, sample_rate, model, s)[0] for s in speeds]
         except (AudioError, ConditionError) as error:
             skipped.append(str(error))
             left_out.add(unreadable_reason(entry.path), relative_name(entry.path, folder))
             continue
         counts.add(entry.fields)
+        levels = levels.with_file(entry.path.name, found)
         if split is None:
             test.extend(clips)
             continue
@@ -129,10 +139,11 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
         validation,
         test,
         skipped,
-        1 + len(data.speed_perturbation),
-        counts.recordings,
-        merge_groups(listing.left_out, left_out.groups),
-        find_label_doubts(counts.by_field),
+        n_speeds=1 + len(data.speed_perturbation),
+        levels=levels,
+        recordings=counts.recordings,
+        left_out=merge_groups(listing.left_out, left_out.groups),
+        doubts=find_label_doubts(counts.by_field),
     )
 
 
@@ -188,18 +199,26 @@ def _rename_fields(
 
 def _read_clips(
     entry: AudioFile, data: DataConfig, sample_rate: int, model: ModelConfig, speed: float
-) -> list[TrainingClip]:
+) -> tuple[list[TrainingClip], Levels]:
     """Read a recording at a speed and cut it into segments with their frames."""
     # A recording that is resampled to a lower rate than the model's sounds faster. Resampling
     # directly from the file keeps all high frequencies that a slowed recording can have.
-    waveform = io.read(entry.path, round(sample_rate / speed)).waveform
+    recording = io.read(
+        entry.path,
+        round(sample_rate / speed),
+        MAX_RECORDING_SAMPLES,
+        channel=data.channel,
+        normalize=data.normalize,
+    )
+    waveform = recording.waveform
     frames = compute_frame_features(
         model, sample_rate, waveform, _read_arrays(entry.path, model.locals)
     )
     fields: dict[str, ConditionValue] = {**entry.fields}
     fields |= _read_arrays(entry.path, model.globals)
     max_targets = max_clip_targets(data, sample_rate)
-    return cut_recording(waveform, fields, max_targets, model, entry.path.name, frames)
+    clips = cut_recording(waveform, fields, max_targets, model, entry.path.name, frames)
+    return clips, recording.levels
 
 
 def cut_recording(

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from audio_utils import io
-from audio_utils.analysis import is_clipped, silent_fraction
+from audio_utils.decoding import MeasuredAudio, measure_file, open_stream
 from audio_utils.errors import AudioError
+from audio_utils.levels import Channel, LevelSummary, SampleStatistics
 from wavenet.audio_metadata import AudioListing, is_audio_name, list_audio_files, relative_name
 from wavenet.corpus.format import is_corpus, read_corpus_report
 from wavenet.corpus.reader import Corpus
@@ -50,6 +50,7 @@ class DatasetReport:
         silent: fraction of the time in blocks of 10 ms whose RMS is below -60 dB re full scale.
         unreadable: a sentence for each of the first files that cannot be read.
         unreadable_count: number of all such files.
+        levels: readable files beyond full scale, and files whose channels nearly cancel.
         left_out: all files of the folder that training does not use, by reason; the unreadable
             ones, too.
         left_out_audio: number of those that a user may expect to be used.
@@ -74,6 +75,7 @@ class DatasetReport:
     silent: float | None = None
     unreadable: Sequence[str] = ()
     unreadable_count: int = 0
+    levels: LevelSummary = field(default_factory=LevelSummary)
     left_out: Sequence[LeftOutFiles] = ()
     left_out_audio: int = 0
     left_out_share: float = 0.0
@@ -82,7 +84,11 @@ class DatasetReport:
 
 
 def scan_dataset(
-    folder: Path, pattern: str | None = None, metadata: str | None = None
+    folder: Path,
+    pattern: str | None = None,
+    metadata: str | None = None,
+    channel: Channel = "mix",
+    normalize: bool = False,
 ) -> Iterator[DatasetReport]:
     """Read every recording of a folder; yield a report before the first one and after each.
 
@@ -91,12 +97,13 @@ def scan_dataset(
     Args:
         folder, pattern, metadata: as in `audio_metadata.list_audio_files`; or a prepared corpus,
             and the pattern or metadata that it was prepared with.
+        channel, normalize: as in `audio_utils.io.read`; a corpus has those of its preparation.
     Raises:
         DataError: as `audio_metadata.list_audio_files`, or the corpus is damaged.
         ConfigError: the corpus was prepared with other fields.
     """
     if is_corpus(folder):
-        return iter([_report_of_corpus(folder, pattern, metadata)])
+        return iter([_report_of_corpus(folder, pattern, metadata, channel, normalize)])
     listing = list_audio_files(folder, pattern, metadata)
     counts: dict[str, Counter[str]] = {}
     for entry in listing.files:
@@ -113,13 +120,16 @@ def scan_dataset(
         doubts=find_label_doubts(counts),
         suggested_pattern=None if source else guess_pattern(paths),
     )
-    return _scan_files(folder, listing, report)
+    return _scan_files(folder, listing, report, channel, normalize)
 
 
-def _report_of_corpus(folder: Path, pattern: str | None, metadata: str | None) -> DatasetReport:
+def _report_of_corpus(
+    folder: Path, pattern: str | None, metadata: str | None, channel: Channel, normalize: bool
+) -> DatasetReport:
     """Return the report that was written with a corpus."""
     corpus = Corpus(folder)
     corpus.check_field_source(pattern, metadata)
+    corpus.check_reading(channel, normalize)
     header, report = corpus.header, read_corpus_report(folder)
     source = "file names" if header.pattern else header.metadata
     return DatasetReport(
@@ -134,7 +144,11 @@ def _report_of_corpus(folder: Path, pattern: str | None, metadata: str | None) -
 
 
 def _scan_files(
-    folder: Path, listing: AudioListing, report: DatasetReport
+    folder: Path,
+    listing: AudioListing,
+    report: DatasetReport,
+    channel: Channel,
+    normalize: bool,
 ) -> Iterator[DatasetReport]:
     """Read the recordings one after the other; yield the report after each."""
     durations: list[float] = []  # seconds, sorted
@@ -145,7 +159,7 @@ def _scan_files(
     for entry in listing.files:
         report = replace(report, done=report.done + 1)
         try:
-            recording = io.read(entry.path)
+            measured, statistics = _measure_file(entry.path, channel, normalize)
         except AudioError as error:
             left_out.add(unreadable_reason(entry.path), relative_name(entry.path, folder))
             listed = (*report.unreadable, str(error))[:MAX_LISTED]
@@ -156,9 +170,10 @@ def _scan_files(
             report = _with_left_out(report, groups, report.files - report.done + len(durations))
             yield report
             continue
-        seconds = len(recording.waveform) / recording.sample_rate
+        seconds = measured.samples / measured.sample_rate
+        name = relative_name(entry.path, folder)
         insort(durations, seconds)
-        silence += seconds * silent_fraction(recording.waveform, recording.sample_rate)
+        silence += statistics.silent_seconds
         report = replace(
             report,
             readable=len(durations),
@@ -166,18 +181,32 @@ def _scan_files(
             shortest=durations[0],
             median=(durations[(len(durations) - 1) // 2] + durations[len(durations) // 2]) / 2,
             longest=durations[-1],
-            rates=_increment(report.rates, recording.sample_rate),
-            channels=_increment(report.channels, recording.channels),
+            rates=_increment(report.rates, measured.sample_rate),
+            channels=_increment(report.channels, measured.channels),
+            levels=report.levels.with_file(name, measured.levels),
             silent=silence / (report.seconds + seconds),
         )
-        if is_clipped(recording.waveform):
-            name = relative_name(entry.path, folder)
+        if statistics.is_clipped:
             report = replace(
                 report,
                 clipped=(*report.clipped, name)[:MAX_LISTED],
                 clipped_count=report.clipped_count + 1,
             )
         yield report
+
+
+def _measure_file(
+    path: Path, channel: Channel, normalize: bool
+) -> tuple[MeasuredAudio, SampleStatistics]:
+    """Read a recording block by block: the memory does not depend on its length."""
+    gain = 1.0
+    if normalize:
+        gain = measure_file(path, None, channel, normalize).levels.gain
+    with open_stream(path, None, channel, check_peak=not normalize) as stream:
+        statistics = SampleStatistics(stream.sample_rate)
+        for block in stream.limited_blocks(gain):
+            statistics.add(block)
+        return stream.measured(statistics.samples, gain), statistics
 
 
 def guess_pattern(paths: Sequence[str]) -> str | None:

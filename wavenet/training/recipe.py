@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from audio_utils.levels import Channel
 from wavenet.checkpoint import AudioConfig, check_output
 from wavenet.close_names import find_close_name, find_equal_name
 from wavenet.codec import AnyCodec, MuLawCodec
@@ -39,6 +40,9 @@ class DataConfig(StrictConfig):
         folder: of recordings, or a prepared corpus; ~ is the home folder.
         pattern: of file names, such as "{digit}_{speaker}_{index}".
         metadata: file name of a table in the folder; None: metadata.jsonl or metadata.csv.
+        channel: of stereo recordings; mix is the mean of all channels.
+        normalize: scale recordings beyond full scale so that their peak is full scale, instead of
+            limiting them.
         validation: field -> values of recordings held out for validation.
         test: field -> values of recordings held out for a test.
         validation_fraction: held out if `validation` is empty: a fraction of the files or, if the
@@ -51,6 +55,8 @@ class DataConfig(StrictConfig):
     folder: str | None = None
     pattern: str | None = None
     metadata: str | None = None
+    channel: Channel = "mix"
+    normalize: bool = False
     validation: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     test: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     validation_fraction: float = Field(default=0.05, ge=0, lt=1)

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from audio_utils import analysis, io, plots
+from audio_utils.audio_formats import READABLE_FORMATS
 from audio_utils.errors import AudioError
 from audio_utils.example_sound import make_example_sound
 from audio_utils.features import FeatureConfig, rms_level
@@ -43,7 +44,7 @@ SCORE_WINDOW = 16_384
 Update = dict[str, Any]
 PLACEHOLDER = (
     "<p class='empty'>Waveform, surprise by a model, spectrogram, mel spectrogram, MFCC, loudness "
-    "and pitch of a recording (WAV, FLAC, OGG, MP3) appear here on one time axis. Press Example "
+    f"and pitch of a recording ({READABLE_FORMATS}) appear here on one time axis. Press Example "
     "to try it.</p>"
 )
 # Numbers the scores, so that each can be stopped; the number replaces the first input.

@@ -19,6 +19,7 @@ import gradio as gr
 from torch import Tensor
 
 from audio_utils import io, plots
+from audio_utils.audio_formats import READABLE_FORMATS
 from audio_utils.errors import AudioError
 from wavenet.config import make_config
 from wavenet.errors import WaveNetError
@@ -192,7 +193,7 @@ def _controls(root: Path, about: gr.HTML) -> tuple[Controls, gr.Button, gr.Butto
     with gr.Row():
         labels = [gr.Dropdown(visible=False, min_width=120) for _ in range(MAX_LABELS)]
         numbers = [gr.Number(visible=False, min_width=120) for _ in range(MAX_NUMBERS)]
-    source = _recording("Recording to resynthesise: WAV, FLAC, OGG or MP3", "source", visible=False)
+    source = _recording(f"Recording to resynthesise: {READABLE_FORMATS}", "source", visible=False)
     with gr.Row():
         seconds = gr.Number(
             1.0, label="Length (s)", minimum=0.01, step=0.1, min_width=120, elem_id="seconds"
@@ -207,7 +208,7 @@ def _controls(root: Path, about: gr.HTML) -> tuple[Controls, gr.Button, gr.Butto
         stop = gr.Button("Stop", elem_id="stop", min_width=120)
     sampling = _sampling()
     with gr.Accordion("Continue a recording", open=False) as prompt_section:
-        prompt = _recording("Prompt: WAV, FLAC, OGG or MP3", "prompt")
+        prompt = _recording(f"Prompt: {READABLE_FORMATS}", "prompt")
         with_prompt = gr.Checkbox(True, label="Include the prompt in the output")
     recordings: dict[str, Any] = {"prompt": prompt, "with_prompt": with_prompt, "source": source}
     first: dict[str, Any] = {"job_number": job_number, "checkpoint": checkpoint}

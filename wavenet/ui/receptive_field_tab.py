@@ -18,6 +18,7 @@ import gradio as gr
 import torch
 from torch import Tensor
 
+from audio_utils.audio_formats import READABLE_FORMATS
 from audio_utils.errors import AudioError
 from audio_utils.example_sound import make_example_sound
 from wavenet.bench import configurations, measurement
@@ -204,7 +205,7 @@ def _influence(root: Path) -> tuple[gr.Dropdown, list[Any]]:
             sources=["upload", "microphone"],
             format=None,
             buttons=["download"],
-            label=f"Recording: WAV, FLAC, OGG or MP3, up to {MAX_SECONDS:.0f} s",
+            label=f"Recording: {READABLE_FORMATS}, up to {MAX_SECONDS:.0f} s",
             elem_id="field-recording",
         )
         with gr.Row():

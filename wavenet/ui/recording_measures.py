@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from audio_utils import analysis, io
+from audio_utils.levels import BLOCK_SECONDS, describe_levels
 from audio_utils.metrics import snr
 from wavenet.checkpoint import Checkpoint
 from wavenet.codec import MuLawCodec
@@ -75,8 +76,8 @@ def read_recording(path: str | None, sample_rate: int | None = None) -> Measured
         path: path of an upload, or None.
         sample_rate: Hz to resample to; None keeps the rate of the file.
     Raises:
-        AudioError: the file cannot be read.
-        ConditionError: there is no recording, or it is too long.
+        AudioError: the file cannot be read, or is too long.
+        ConditionError: there is no recording.
     """
     if path is None:
         raise ConditionError("there is no recording; upload or record one, or press Example")
@@ -121,7 +122,7 @@ def signal_facts(recording: MeasuredRecording) -> dict[str, str]:
     """Return `signal_numbers` as text with units."""
     numbers = signal_numbers(recording)
     mixed = " → 1" if recording.recording.channels > 1 else ""
-    return {
+    facts = {
         "Length": f"{recording.seconds:.2f} s",
         "Sample rate": f"{recording.sample_rate:,} Hz",
         "Channels": f"{recording.recording.channels}{mixed}",
@@ -135,6 +136,8 @@ def signal_facts(recording: MeasuredRecording) -> dict[str, str]:
         "SNR of 8-bit mu-law": _format_number(numbers["mu_law_snr_db"], " dB"),
         "Codes used": f"{numbers['mu_law_codes']} of {EIGHT_BIT_CODEC.n_classes}",
     }
+    notes = describe_levels(recording.recording.levels, advise=False)
+    return {**facts, "Note": "; ".join(notes)} if notes else facts
 
 
 def pitch_numbers(recording: MeasuredRecording) -> dict[str, float | None]:
@@ -167,7 +170,7 @@ def surprise_numbers(recording: MeasuredRecording, score: Score) -> dict[str, An
     Returns:
         mean_surprise: bits, one number per interval; interval_seconds.
     """
-    size = round(analysis.BLOCK_SECONDS * recording.sample_rate)
+    size = round(BLOCK_SECONDS * recording.sample_rate)
     means = analysis.group_means(score.surprise, size)
     return {
         "mean_surprise": [round(value, 4) for value in means.tolist()],

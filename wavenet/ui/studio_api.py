@@ -130,7 +130,7 @@ def make_continue(root: Path) -> Function:
         """Continue a recording with a WaveNet and return the result as a lossless WAV file.
 
         Args:
-            recording: WAV, FLAC, OGG or MP3, at most 120 s; mixed to mono and resampled.
+            recording: an audio file, at most 120 s; mixed to mono and resampled.
             checkpoint: name of the checkpoint.
             conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"}.
             seconds: length of the continuation, above 0, at most 30.
@@ -174,7 +174,7 @@ def make_vocode(root: Path) -> Function:
         """Resynthesise a recording from its frame features with a WaveNet vocoder, as a WAV file.
 
         Args:
-            recording: WAV, FLAC, OGG or MP3, at most 30 s; mixed to mono and resampled.
+            recording: an audio file, at most 30 s; mixed to mono and resampled.
             checkpoint: name of a checkpoint with local conditions, such as mel frames.
             conditions: a value for each label and global condition; the studio's vocoder has none.
             seed: the same seed produces the same audio; -1 uses a random seed, which the name of
@@ -214,7 +214,7 @@ def make_analyse() -> Function:
         """Measure a recording: levels, loudness, clipping, silence, pitch, effect of 8-bit mu-law.
 
         Args:
-            recording: WAV, FLAC, OGG or MP3, at most 120 s; mixed to mono.
+            recording: an audio file, at most 120 s; mixed to mono.
         Returns:
             Numbers by name; null if undefined, such as the level of silence.
         """
@@ -236,7 +236,7 @@ def make_score(root: Path) -> Function:
         """Score a recording with a WaveNet: bits per sample, lower is more likely.
 
         Args:
-            recording: WAV, FLAC, OGG or MP3, at most 120 s; mixed to mono and resampled.
+            recording: an audio file, at most 120 s; mixed to mono and resampled.
             checkpoint: name of the checkpoint.
             conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"}.
         Returns:

@@ -13,6 +13,7 @@ from gradio import processing_utils
 from gradio.utils import get_upload_folder
 
 from audio_utils import io
+from audio_utils.audio_formats import FFMPEG_SUFFIXES
 from audio_utils.errors import AudioError
 from wavenet.errors import ConditionError
 from wavenet.ui.page_text import error_sentence
@@ -32,22 +33,18 @@ def read_upload(path: str, sample_rate: int | None, max_seconds: float) -> io.Re
     Args:
         path: the stored file.
         sample_rate: Hz to resample to; None keeps the rate of the file.
-        max_seconds: longest accepted duration.
+        max_seconds: longest accepted duration, checked before the file is decoded.
     Raises:
-        AudioError: the file cannot be read.
-        ConditionError: the recording is too long.
+        AudioError: the file cannot be read, or is too long.
     """
     name = Path(path).name
+    # ffmpeg would read them; see audio_utils.ffmpeg.
+    if Path(path).suffix.lower() in FFMPEG_SUFFIXES:
+        raise AudioError(f"{name} is not in a format of the studio; convert it to WAV or FLAC.")
     try:
-        recording = io.read(path, sample_rate)
+        return io.read(path, sample_rate, max_seconds=max_seconds)
     except AudioError as error:
         raise AudioError(str(error).replace(path, name)) from None
-    seconds = recording.waveform.numel() / recording.sample_rate
-    if seconds > max_seconds:
-        raise ConditionError(
-            f"{name} lasts {seconds:.0f} s; at most {max_seconds:.0f} s are accepted; trim it"
-        )
-    return recording
 
 
 def upload_path(recording: Any) -> str:
