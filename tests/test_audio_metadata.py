@@ -339,7 +339,7 @@ def test_folders_that_cannot_be_read_are_reported(folder, monkeypatch):
 def test_every_file_is_used_or_counted_by_reason(tmp_path):
     """Regression: m4a files, hidden files and links were in no count."""
     names = (
-        *("a.wav", "b.m4a", "c.WMA", "deep/d.m4a", "notes.txt", "README", "a.pitch.npy"),
+        *("a.wav", "b.tta", "c.MPC", "deep/d.tta", "notes.txt", "README", "a.pitch.npy"),
         *(".cache/e.wav", "._a.wav", "__MACOSX/deep/._a.wav", ".DS_Store"),
     )
     for name in names:
@@ -350,8 +350,8 @@ def test_every_file_is_used_or_counted_by_reason(tmp_path):
     assert [file.path.name for file in listing.files] == ["a.wav"]
     assert by_reason(listing.left_out) == {
         FOLDER_LINK: ("linked",),
-        unread_reason(".m4a"): ("b.m4a", "deep/d.m4a"),
-        unread_reason(".wma"): ("c.WMA",),
+        unread_reason(".tta"): ("b.tta", "deep/d.tta"),
+        unread_reason(".mpc"): ("c.MPC",),
         HIDDEN: (".DS_Store", "._a.wav", ".cache/e.wav", "__MACOSX/deep/._a.wav"),
         NOT_AUDIO: ("README", "a.pitch.npy", "notes.txt"),
     }
@@ -359,15 +359,15 @@ def test_every_file_is_used_or_counted_by_reason(tmp_path):
     total = sum(group.count for group in listing.left_out) + len(listing.files)
     assert total == len(names) + 1
     (tmp_path / "a.wav").unlink()
-    assert f"{unread_reason('.m4a')} (2)" in refusal(list_audio_files, tmp_path)
+    assert f"{unread_reason('.tta')} (2)" in refusal(list_audio_files, tmp_path)
 
 
 def test_the_first_names_are_kept_and_the_others_counted(tmp_path):
     for n in range(MAX_NAMES + 5):
-        (tmp_path / f"{n:02}.m4a").touch()
+        (tmp_path / f"{n:02}.tta").touch()
     (tmp_path / "a.wav").touch()
     (group,) = list_audio_files(tmp_path).left_out
-    assert (group.count, len(group.names), group.names[0]) == (15, 10, "00.m4a")
+    assert (group.count, len(group.names), group.names[0]) == (15, 10, "00.tta")
 
 
 def test_files_that_a_table_does_not_name_or_names_twice_are_counted(folder):
@@ -410,5 +410,5 @@ def test_a_similar_field_name_is_asked_about():
 
 def test_the_page_on_recordings_lists_every_suffix_that_is_read():
     page = (Path(__file__).parents[1] / "docs/recordings.md").read_text(encoding="utf-8")
-    paragraph = page.partition("## Formats\n\n")[2].partition("Other audio")[0]
+    paragraph = page.partition("## Formats\n\n")[2].partition("With the program")[0]
     assert tuple(re.findall(r"`(\.\w+)`", paragraph)) == AUDIO_SUFFIXES

@@ -212,7 +212,7 @@ def test_columns_of_a_table_are_understood_in_any_case(run_command, tiny, tone, 
 
 
 def test_score_counts_the_files_of_a_folder_that_it_leaves_out(run_command, tiny, tone):
-    (tone.parent / "b.m4a").touch()
+    (tone.parent / "b.tta").touch()
     (tone.parent / "a_b.wav").touch()
     command = ("score", tone.parent, "--checkpoint", tiny, "--pattern", "{digit}_{what}_{index}")
     code, out, err = run_command(*command)

@@ -66,13 +66,13 @@ def test_a_folder_without_fields_gets_a_suggestion(run_command, folder):
 def test_a_large_part_that_is_left_out_is_a_warning(run_command, folder):
     """Regression: formats that are not read were in no count."""
     for n in range(3):
-        (folder / f"x{n}.m4a").touch()
+        (folder / f"x{n}.tta").touch()
     (folder / "ann_1_2.wav").touch()
     command = ("data", "report", folder, "--pattern", "{voice}_{take}")
     code, out, err = run_command(*command)
     assert code == 0
     assert (
-        "left out       in a format that is not read (.m4a): 3 files: x0.m4a, x1.m4a, x2.m4a" in out
+        "left out       in a format that is not read (.tta): 3 files: x0.tta, x1.tta, x2.tta" in out
     )
     assert "ann_1_2.wav (3 parts separated by '_', expected 2)" in out
     assert "WARNING: 4 of 9 audio files (44%) are left out" in err

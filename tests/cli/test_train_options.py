@@ -64,6 +64,8 @@ OPTIONS = {
     "--pattern": ("{a}_{index}", changes(data__pattern="{a}_{index}")),
     "--metadata": ("M.csv", with_table),
     "--label": ("speaker", with_speaker),
+    "--channel": ("left", changes(data__channel="left")),
+    "--normalize": (None, changes(data__normalize=True)),
     "--out": ("OUT", same),
     "--resume": (None, same),
     "--accept-changes": None,

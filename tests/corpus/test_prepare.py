@@ -397,17 +397,17 @@ def test_the_rate_of_very_many_recordings_is_estimated(folder, tmp_path, monkeyp
 
 
 def test_a_corpus_reports_the_files_that_it_leaves_out(folder, tmp_path):
-    (folder / "a" / "x.m4a").touch()
+    (folder / "a" / "x.tta").touch()
     (folder / "b" / "._x.wav").touch()
     (folder / "b" / "one_two.wav").touch()
-    (folder / "b" / os.fsdecode(b"\xff.m4a")).touch()
+    (folder / "b" / os.fsdecode(b"\xff.tta")).touch()
     report = prepare_corpus(folder, tmp_path / "out", pattern=PATTERN, workers=1)
     assert [(group.reason, group.count, group.is_audio) for group in report.left_out] == [
-        ("in a format that is not read (.m4a)", 2, True),
+        ("in a format that is not read (.tta)", 2, True),
         ("the name does not fit the pattern", 1, True),
         ("hidden", 1, False),
     ]
-    assert report.left_out[0].names == ("a/x.m4a", "b/\\udcff.m4a")
+    assert report.left_out[0].names == ("a/x.tta", "b/\\udcff.tta")
     assert read_corpus_report(tmp_path / "out") == report
 
 

@@ -206,12 +206,12 @@ def test_labels_come_from_a_table_with_columns_in_any_case(
     for path in sorted(words.glob("*.wav")):
         rows.append(";".join([path.name, *path.stem.split("_")]))
     (words / "labels.csv").write_text("\n".join(rows))
-    (words / "extra.m4a").touch()
+    (words / "extra.tta").touch()
     out = tmp_path / "out"
     options = ["--metadata", "labels.csv", "--test", "index=0,1", "--out", out]
     assert evaluate(words, loaded.folder, *options) == 0
     assert (
-        "left out: in a format that is not read (.m4a): 1 file: extra.m4a"
+        "left out: in a format that is not read (.tta): 1 file: extra.tta"
         in capsys.readouterr().err
     )
     rows = json.loads((out / "metrics.json").read_text())["rows"]

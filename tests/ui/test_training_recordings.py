@@ -76,14 +76,14 @@ def test_a_pattern_that_would_freeze_the_studio_is_refused(notes: Path) -> None:
 
 def test_files_that_are_left_out_and_doubtful_labels_are_shown(notes: Path) -> None:
     for n in range(3):
-        (notes / f"{INJECTION}_{n}.m4a").touch()
+        (notes / f"{INJECTION}_{n}.tta").touch()
     shutil.copy(notes / "c4_1.wav", notes / f"{INJECTION} x_1.wav")
     shutil.copy(notes / "c4_1.wav", notes / "c4_1_2.wav")
     report = last(inspect_recordings(str(notes), None, "{note}_{take}"))[0]
     assert "<img" not in report
     for text in (
         "Warning: 4 of 25 audio files (16%) are left out",
-        "(.m4a): 3 files",
+        "(.tta): 3 files",
         "c4_1_2.wav (3 parts separated by &#x27;_&#x27;, expected 2)",
         "Doubtful as a label: note: 1 value of 5 in only one recording",
     ):
