@@ -87,7 +87,6 @@ def likelihood(
     dataset = read_dataset_with_split(
         *(loaded, folder, recipe, pattern, test, split.value, metadata, channel, normalize),
         max_seconds=UNLIMITED_SECONDS,
-        metadata=metadata,
     )
     clips = dataset.test if split == Split.TEST else dataset.validation
     names = shared_label_names(loaded.config, clips)
