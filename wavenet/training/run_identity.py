@@ -154,7 +154,11 @@ def _compare_recordings(saved: RunIdentity, current: RunIdentity) -> list[Differ
         return []
     named = [f"{len(names):,} {what} ({_list(names)})" for what, names in lists.items() if names]
     prefix = "other recordings: "
-    summary, text = prefix + ", ".join(counts), prefix + ", ".join(named)
+    known = [
+        n for n in common if now[n].part == "validation" and before[n].part.startswith("train")
+    ]
+    end = f", {len(known):,} for validation were trained on before" if known else ""
+    summary, text = (prefix + ", ".join(texts) + end for texts in (counts, named))
     return [Difference(summary, text, changes_validation=True)]
 
 

@@ -22,9 +22,11 @@ from wavenet.checkpoint import load_config
 from wavenet.config import StrictConfig, parse_config
 from wavenet.errors import CheckpointError, ConfigError, TrainingError
 from wavenet.model.architectures import AnyModelConfig
+from wavenet.model.model_config import ModelConfig
 from wavenet.training.distributed import Ranks
 from wavenet.training.recipe import TrainConfig
 from wavenet.training.run_identity import (
+    MAX_NAMED,
     Difference,
     RunIdentity,
     describe_changed_values,
@@ -112,6 +114,7 @@ def open_run(
                 f"{path} is of an earlier version: its recordings could not be compared with those "
                 "of this run"
             )
+        _check_model(path, info, state.ema_model.config)
         differences = compare(path, info, settings, state.identity, accept_changes)
         load(path, state, info.settings if accept_changes else settings)
         if differences:
@@ -205,6 +208,11 @@ def compare(
             f"{path} was saved with {'; '.join(d.text for d in differences)}; resume with the "
             "same, choose another folder, or add --accept-changes to continue with the new ones"
         )
+    if differences and info.step >= settings.steps:
+        raise TrainingError(
+            f"{path} is complete: it has done all {settings.steps:,} steps; to continue with the "
+            "changes, add --steps with a larger number"
+        )
     return differences
 
 
@@ -255,12 +263,7 @@ def load(path: Path, state: TrainState, settings: TrainConfig) -> None:
     except (OSError, SafetensorError) as error:
         raise _damaged(path, error) from None
     compare(path, info, settings, None, accept_changes=False)
-    if info.model not in (None, state.ema_model.config):
-        before, now = info.model.model_dump(), state.ema_model.config.model_dump()
-        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        raise TrainingError(
-            f"{path} belongs to another model, with other {', '.join(names)}; choose another folder"
-        )
+    _check_model(path, info, state.ema_model.config)
     state.initialize_optimizers()
     tensors = state_tensors(state)
     if {n: t.shape for n, t in saved.items()} != {n: t.shape for n, t in tensors.items()}:
@@ -298,6 +301,25 @@ def state_tensors(state: TrainState) -> dict[str, Tensor]:
             for key, value in optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{name}.{key}"] = value
     return tensors
+
+
+def _check_model(path: Path, info: SnapshotInfo, model: ModelConfig) -> None:
+    """Raise TrainingError if a snapshot belongs to another model; name what differs."""
+    if info.model in (None, model):
+        return
+    before, now = dict(info.model), dict(model)
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    saved = {(c.name, value) for c in info.model.labels for value in c.values}
+    wanted = {(c.name, value) for c in model.labels for value in c.values}
+    texts = [f"{name} {value!r} is new" for name, value in sorted(wanted - saved)]
+    texts += [f"{name} {value!r} is missing" for name, value in sorted(saved - wanted)]
+    labels = (
+        f" ({', '.join(texts[:MAX_NAMED])}{', ..' * (len(texts) > MAX_NAMED)})" if texts else ""
+    )
+    raise TrainingError(
+        f"{path} belongs to another model, with other {', '.join(names)}{labels}; resume with "
+        "the same, or train a new run in another folder"
+    )
 
 
 def _damaged(path: Path, error: Exception) -> TrainingError:
