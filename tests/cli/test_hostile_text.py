@@ -69,6 +69,43 @@ def test_a_file_name_with_control_characters_is_printed_as_escapes(run_command, 
     assert sorted(files[:-1]) == sorted(str(folder / name) for name in names)
 
 
+def test_batches_evaluations_and_imports_print_no_control_characters(run_command, evil, tmp_path):
+    rows = [{"id": EVIL, "digit": "a"}, {"id": "b", "digit": f"x{EVIL}"}, {"id": "c", EVIL: "1"}]
+    rows.append({"id": "d", "digit": "a", "checkpoint": EVIL, "prompt": EVIL})
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recordings = tmp_path / f"in{EVIL}"
+    recordings.mkdir()
+    for name in ("a_0", "a_1", "\x1bz_0", "\x1bz_1"):
+        soundfile.write(recordings / f"{name}.wav", sine(0.2).numpy(), RATE)
+    other = tmp_path / f"{EVIL}.pth"
+    other.write_bytes(b"x")
+    pattern = ("--pattern", "{digit}_{take}", "--test", "take=1")
+    hidden = ("import", "vincentherrmann", other, "--sample-rate", 8000, "--trusted", "--out")
+    evaluate = ("evaluate", "likelihood", recordings, *pattern, "--checkpoint", evil)
+    batch = ("batch", manifest, "--checkpoint", evil, "--out-dir", tmp_path / "out")
+    commands = [
+        (*batch, "--dry-run"),
+        (*batch, "--skip-invalid", "--engine", "cached"),
+        (*evaluate, "--out", tmp_path / EVIL),
+        (*evaluate, "--recipe", EVIL),
+        (*hidden, tmp_path / f"new{EVIL}"),
+        ("hub", "pull", EVIL),
+        ("hub", "push", EVIL, "a/b"),
+        ("bench", "--checkpoint", recordings),
+        ("bench", "--configuration", EVIL),
+        ("train", EVIL),
+        ("train", "tiny", "--data", recordings, "--label", EVIL),
+        ("vocode", EVIL),
+        ("data", "report", recordings, "--pattern", "{digit}_{take}"),
+    ]
+    for command in commands:
+        code, out, err = run_command(*command)
+        assert code in (0, 1, 2, 3), (command, err)
+        assert out + err != ""
+        assert_harmless(out, err)
+
+
 def test_a_wrong_option_is_one_sentence_without_control_characters(run_command):
     code, out, err = run_command("score", "--\x1b[31mx\nforged")
     assert (code, out) == (2, "")

@@ -19,7 +19,7 @@ from wavenet.cli.options import (
     print_left_out,
     print_message,
 )
-from wavenet.errors import ConfigError, DataError
+from wavenet.errors import ConfigError, DataError, FolderError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -132,7 +132,7 @@ def write_report(
     """Write metrics.json and the figures to a folder, each atomically; do nothing if it is None.
 
     Raises:
-        ConfigError: a file cannot be written, or it exists and `overwrite` is false.
+        FolderError, AudioError: a file cannot be written, or exists and may not be replaced.
     """
     from audio_utils import plots
     from audio_utils.atomic_files import atomic_file, os_error_reason
@@ -143,7 +143,7 @@ def write_report(
         with atomic_file(out / METRICS_FILE, overwrite) as path:
             path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        raise ConfigError(
+        raise FolderError(
             f"{out / METRICS_FILE} cannot be written: {os_error_reason(error)}"
         ) from None
     for name, figure in figures.items():

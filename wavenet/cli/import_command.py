@@ -11,7 +11,7 @@ import typer
 
 from wavenet.cli.options import OverwriteOption, create_folder, folder_name, print_message
 from wavenet.cli.output_paths import check_new_folder, check_outputs
-from wavenet.errors import ConfigError
+from wavenet.errors import ConfigError, FolderError
 from wavenet.terminal import print_line
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def import_(
         with atomic_file(path, overwrite) as temporary:
             np.save(temporary, upsampled.numpy())
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {os_error_reason(error)}") from None
+        raise FolderError(f"cannot write {path}: {os_error_reason(error)}") from None
     print_line(path)
     seconds = upsampled.shape[0] / imported.config.audio.sample_rate
     print_message(

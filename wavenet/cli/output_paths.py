@@ -115,8 +115,8 @@ def check_space(paths: Sequence[Path], samples: int) -> None:
         return
     if needed > free:
         raise FolderError(
-            f"the clips need {needed / 1e6:,.1f} MB, and the disk of {folder} has "
-            f"{free / 1e6:,.1f} MB; free some space or choose another --out"
+            f"the clips need {needed / 1e6:,.2f} MB, and the disk of {folder} has "
+            f"{free / 1e6:,.2f} MB; free some space or choose another --out"
         )
 
 
