@@ -116,7 +116,7 @@ def check_sound_bytes(
     Raises:
         ContainerError: the file is cut short, or the header contradicts itself.
     """
-    available = size - sound.start
+    available = max(0, size - sound.start)
     length, notes = sound.length, []
     if is_open and (declared_end <= size or is_placeholder(declared_end)):
         length = available
@@ -129,7 +129,7 @@ def check_sound_bytes(
         if declared_end != size:
             raise ContainerError(
                 f"is cut short or its header is wrong: {length:,} bytes of sound declared, "
-                f"{max(0, available):,} found; {REMEDY}"
+                f"{available:,} found; {REMEDY}"
             )
         notes.append(
             f"its header declares {length:,} bytes of sound, but it has {available:,}; all of them "

@@ -112,7 +112,8 @@ def _check_format(handle: BinaryIO, chunks: list[FileChunk], order: str) -> tupl
         return 0, []
     sample_bytes = 1 if tag in _ONE_BYTE else (bits + 7) // 8
     # Samples of 20 and 24 bits may lie in 4 bytes.
-    if block != channels * sample_bytes and (bits not in (20, 24) or block != 4 * channels):
+    is_padded = bits in (20, 24) and block == 4 * channels
+    if not block or (block != channels * sample_bytes and not is_padded):
         raise ContainerError(
             f"has a wrong header: {channels} channels of {bits} bits in frames of {block} bytes; "
             "export it again"

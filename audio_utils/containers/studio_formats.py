@@ -116,9 +116,11 @@ def check_nist(handle: BinaryIO, size: int) -> ContainerReport:
         frames = int(fields[b"sample_count"])
         block = int(fields.get(b"channel_count", 1)) * int(fields[b"sample_n_bytes"])
     except (KeyError, ValueError):
+        frames = block = 0
+    if frames < 0 or block < 1:
         raise ContainerError(
             f"is damaged: its NIST SPHERE header does not count the samples; {REMEDY}"
-        ) from None
+        )
     sound = FileChunk(b"NIST", start, frames * block)
     length, notes = check_sound_bytes(size, sound.end, sound, block, is_open=False)
     if not notes:

@@ -380,3 +380,24 @@ def test_a_header_that_hides_the_length_ends_the_decoding(tmp_path, monkeypatch)
 def test_a_git_lfs_pointer_is_named(tmp_path):
     (tmp_path / "a.wav").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\n")
     assert_read_error(tmp_path / "a.wav", "Git LFS pointer")
+
+
+@pytest.mark.parametrize(("suffix", "kind", "subtype"), KINDS)
+def test_any_header_is_read_or_refused(tmp_path, encode, suffix, kind, subtype):
+    """Numbers of any size in the first 100 bytes raise nothing but AudioError."""
+    whole = encode(kind, subtype, seconds=0.1)
+    rng = np.random.default_rng(9)
+    numbers = [b"\xff" * 4, b"\0" * 4, b"\xff\xff\xff\x7f", b"\x80\0\0\0", b"\0\0\0\x80", b"-999"]
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for position in rng.integers(4, 100, size=2):
+            damaged[position : position + 4] = numbers[rng.integers(len(numbers))]
+        try:
+            waveform = read_bytes(tmp_path, damaged).waveform
+        except AudioError:
+            refused += 1
+        else:
+            assert waveform.isfinite().all()
+            assert 1 <= len(waveform) <= 10 * RATE
+    assert refused > 0

@@ -36,6 +36,7 @@ from .crafted_files import RATE, SUFFIXES, assert_read_error, float_wav, wav_byt
         (np.random.default_rng(1).bytes(4096), "no MP3 frame at byte 209"),
         (wav_bytes(b""), "has no samples"),
         (wav_bytes(kind=0x9999), "cannot be decoded"),
+        (wav_bytes(bits=0), "channels of 0 bits in frames of 0 bytes"),
         (wav_bytes(b"\x00\x10" * 7, channels=2), "ends inside a frame"),
     ],
 )
