@@ -132,12 +132,15 @@ def apply_mel_matching(
     has_mel = any(condition.kind == "mel" for condition in loaded.config.model.locals)
     if iterations == 0 or (iterations is None and not has_mel) or request.frame_features is None:
         return clip
+    from audio_utils.levels import describe_levels, measure_levels
     from audio_utils.mel_matching import DEFAULT_ITERATIONS
     from wavenet.generation.clip_mel_matching import match_clip_mel
 
     number = DEFAULT_ITERATIONS if iterations is None else iterations
-    waveform = match_clip_mel(loaded, clip.waveform, request.frame_features, number).clamp(-1, 1)
-    return replace(clip, waveform=waveform)
+    waveform = match_clip_mel(loaded, clip.waveform, request.frame_features, number)
+    for phrase in describe_levels(measure_levels(waveform.numpy()), advise=False):
+        print_message(f"after mel matching: {phrase}")
+    return replace(clip, waveform=waveform.clamp(-1, 1))
 
 
 def read_source(
