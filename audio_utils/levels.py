@@ -187,6 +187,12 @@ class SampleStatistics:
         return silent / blocks * self.samples / self.sample_rate if blocks else 0.0
 
 
+def measure_levels(samples: NDArray[np.float32]) -> Levels:
+    """Return peak and excess of samples (T,) that are about to be limited, such as an output."""
+    over = int(np.count_nonzero(np.abs(samples) > 1 + OVER_TOLERANCE))
+    return Levels(peak_of(samples), over)
+
+
 def describe_levels(levels: Levels, advise: bool = True) -> list[str]:
     """Return what a user must know about the level of a recording, as phrases.
 

@@ -425,6 +425,31 @@ def test_every_command_refuses_a_mix_that_is_silence(run_command, tiny, tmp_path
     assert run_command(*again, "--channel", "side")[0] == 0
 
 
+def test_train_tells_levels_and_reads_the_chosen_channel(run_command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data"
+    data.mkdir()
+    tone = sine(0.1).numpy()
+    for n in range(4):
+        loud = np.stack([6 * tone, tone / 60], axis=1)
+        soundfile.write(data / f"{n}.wav", loud, RATE, subtype="FLOAT")
+    soundfile.write(data / "opposite.wav", np.stack([tone, -tone], axis=1), RATE)
+    Path("tiny.toml").write_text(
+        'name = "tiny"\n[audio]\nsample_rate = 8000\n'
+        "[model]\nresidual_channels = 4\ngate_channels = 4\nskip_channels = 4\n"
+        "dilations = [1]\n[train]\nsteps = 1\nsamples_per_step = 800\nvalidate_every = 1\n"
+    )
+    code, _, err = run_command("train", "tiny.toml", "--data", data, "--out", "runs/mix")
+    assert code == 0, err
+    assert "4 files have samples beyond full scale, the largest by 3.5 dB" in err
+    assert "opposite.wav: its channels cancel each other" in err
+    options = ("--channel", "left", "--normalize", "--out", "runs/left")
+    code, _, err = run_command("train", "tiny.toml", "--data", data, *options)
+    assert code == 0, err
+    assert "4 files have samples beyond full scale, the largest by 9.5 dB; scaled" in err
+    assert "0 files skipped" in err
+
+
 def test_score_in_windows_is_the_score_of_the_whole_file(run_command, tiny, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     soundfile.write(tmp_path / "a.wav", 0.2 * rng.standard_normal(150_000), 2 * RATE)

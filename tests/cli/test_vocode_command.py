@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 from tests.cli.conftest import assert_refused
-from tests.conftest import RATE, tiny_config
+from tests.conftest import RATE, sine, tiny_config
 from wavenet import checkpoint
 from wavenet.model.conditions import FramesCondition, LabelCondition, MelCondition
 
@@ -265,3 +265,25 @@ def test_the_record_has_the_bits_per_sample_without_the_prompt(
     again = tmp_path / "again.wav"
     record = run_command("vocode", tone, "--checkpoint", vocoder, "--json", "--out", again)[1]
     assert 1 < json.loads(record)["bits_per_sample"] < 20
+
+
+def test_a_loud_recording_is_told_or_scaled(run_command, vocoder, tmp_path):
+    stereo = np.stack([6 * sine(0.1).numpy(), sine(0.1).numpy()], axis=1)
+    soundfile.write(tmp_path / "a.wav", stereo, RATE, subtype="FLOAT")
+    line = ("vocode", tmp_path / "a.wav", "--checkpoint", vocoder, "--channel", "left")
+    code, _, err = run_command(*line, "--out", tmp_path / "b.wav")
+    assert code == 0
+    assert "left of 2 channels" in err
+    assert "the largest by 9.5 dB; --normalize" in err
+    code, _, err = run_command(*line, "--normalize", "--out", tmp_path / "c.wav")
+    assert code == 0
+    assert "scaled by -9.5 dB" in err
+
+
+def test_output_limited_after_mel_matching_is_told(run_command, vocoder, tone, monkeypatch):
+    monkeypatch.setattr(
+        "wavenet.generation.clip_mel_matching.match_mel", lambda waveform, *rest: waveform * 0 - 2
+    )
+    code, _, err = run_command("vocode", tone, "--checkpoint", vocoder, "--out", tone.parent / "b")
+    assert code == 0
+    assert "after mel matching: limited 2,400 samples beyond full scale, the largest by 6.0" in err

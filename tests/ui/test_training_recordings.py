@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from audio_utils.levels import LevelSummary
 from wavenet.audio_metadata import find_audio_files
 from wavenet.errors import ConditionError
 from wavenet.training import run_process
@@ -226,11 +227,15 @@ def test_warnings_describe_problems_of_recordings() -> None:
         silent=0.5,
         unreadable=("b.wav is no audio.",),
         unreadable_count=1,
+        levels=LevelSummary(("c.wav",), 1, 2.0, 0, ("d.wav",), 1),
     )
     warnings = " ".join(report_warnings(report))
     for text in ("b.wav is no audio", "clipped (a.wav)", "50 %", "rates differ", "mixed to mono"):
         assert text in warnings
     assert "memorises" not in warnings
+    assert "1 file has samples beyond full scale, the largest by 6.0 dB" in warnings
+    assert "cancel each other when they are mixed (d.wav)" in warnings
+    assert "--" not in warnings
     clean = DatasetReport(files=1, done=1, readable=1, seconds=4000, rates={8000: 1}, silent=0.1)
     assert report_warnings(clean) == []
 

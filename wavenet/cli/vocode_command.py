@@ -149,9 +149,12 @@ def apply_mel_matching(
     """Filter a clip until its mel frames match its request; 0 iterations change nothing."""
     if not iterations or request.frame_features is None:
         return clip
+    from audio_utils.levels import describe_levels, measure_levels
     from wavenet.generation.clip_mel_matching import match_clip_mel
 
     waveform = match_clip_mel(loaded, clip.waveform, request.frame_features, iterations)
+    for phrase in describe_levels(measure_levels(waveform.numpy()), advise=False):
+        print_message(f"after mel matching: {phrase}")
     return replace(clip, waveform=waveform.clamp(-1, 1))
 
 
