@@ -334,7 +334,7 @@ def test_unknown_columns_are_printed_once_with_their_number_of_rows(batch, make_
     rows = [{"id": n, "ziffer": "a", "seconds": 0.01} for n in range(3)]
     code, _, err = batch(rows, "--checkpoint", folder, "--dry-run")
     assert code == 0
-    assert err.count("'ziffer' (3 rows)") == err.count("WARNING: 3 of 3 rows") == 1
+    assert err.count("'ziffer' (3 of 3 rows)") == err.count("WARNING: 3 of 3 rows") == 1
     assert "labels digit" in err
     rows = [{**row, "DIGIT": "a"} for row in rows]
     assert "WARNING" not in batch(rows, "--checkpoint", folder, "--dry-run")[2]

@@ -136,7 +136,10 @@ def _print_unknown_columns(summary: "ManifestSummary") -> None:
     """Print which columns nothing uses, and how many rows set no label although they have some."""
     counts = summary.unknown_columns
     if counts:
-        columns = ", ".join(f"{name[:100]!r} ({count:,} rows)" for name, count in counts.items())
+        columns = ", ".join(
+            f"{name[:100]!r} ({count:,} of {summary.valid_count:,} rows)"
+            for name, count in counts.items()
+        )
         print_message(f"not used, only copied to the results: the columns {columns}")
     if summary.unlabelled_count:
         print_message(
