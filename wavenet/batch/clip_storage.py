@@ -120,8 +120,8 @@ class RemoteStorage:
             ) from None
         except ValueError as error:
             raise ConditionError(
-                f"{_printable(url)} is not a location for clips ({_short_reason(error)}); expected a "
-                "folder, or a URL such as s3://bucket/clips"
+                f"{_printable(url)} is not a location for clips ({_short_reason(error)}); expected "
+                "a folder, or a URL such as s3://bucket/clips"
             ) from None
         self._root = root.rstrip("/")
         self._is_object_store = protocol in OBJECT_STORES
