@@ -120,8 +120,8 @@ class RemoteStorage:
             ) from None
         except ValueError as error:
             raise ConditionError(
-                f"{url!r} is not a location for clips ({_short_reason(error)}); expected a folder, "
-                "or a URL such as s3://bucket/clips"
+                f"{_printable(url)} is not a location for clips ({_short_reason(error)}); expected "
+                "a folder, or a URL such as s3://bucket/clips"
             ) from None
         self._root = root.rstrip("/")
         self._is_object_store = protocol in OBJECT_STORES
@@ -223,6 +223,9 @@ def _write_and_hash(path: Path, write_file: Callable[[Path], int]) -> StoredFile
 
 
 def _short_reason(error: Exception) -> str:
-    printable = "".join(c if c.isprintable() else " " for c in str(error))
-    text = " ".join(printable.split()) or type(error).__name__
+    text = " ".join(_printable(str(error)).split()) or type(error).__name__
     return text[:MAX_REASON_LENGTH].rstrip(".")
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
