@@ -116,13 +116,22 @@ def build(config: CheckpointConfig) -> AutoregressiveModel[Any]:
     """Build the network of a config, with random weights.
 
     Raises:
-        ConfigError: a label has a name that torch reserves, such as "type".
+        ConfigError: as `check_label_names`.
+    """
+    check_label_names(config.model)
+    return build_model(config.model, config.codec, config.audio.sample_rate)
+
+
+def check_label_names(model: ModelConfig) -> None:
+    """Check the names of the label conditions.
+
+    Raises:
+        ConfigError: a name that torch reserves, such as "type".
     """
     reserved = nn.ModuleDict()
-    for condition in config.model.labels:
+    for condition in model.labels:
         if hasattr(reserved, condition.name):
             raise ConfigError(f"a condition cannot be named {condition.name}; choose another name")
-    return build_model(config.model, config.codec, config.audio.sample_rate)
 
 
 def save(folder: Path, config: CheckpointConfig, model: AutoregressiveModel[Any]) -> None:

@@ -40,7 +40,8 @@ def lock_folder(folder: Path) -> Iterator[None]:
         FolderInUse: another process has locked it; nothing in it was changed.
         FolderError: it cannot be created or written, or its `.lock` is not a lock file.
     """
-    path, is_new = folder / LOCK_NAME, not folder.exists()
+    # not pathlib, which raises for a name that is too long
+    path, is_new = folder / LOCK_NAME, not os.path.exists(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _acquire(folder, path)

@@ -68,6 +68,7 @@ OPTIONS = {
     "--normalize": (None, changes(data__normalize=True)),
     "--out": ("OUT", same),
     "--resume": (None, same),
+    "--accept-changes": None,
     "--from": None,
     "--steps": ("7", changes(train__steps=7)),
     "--sample-rate": ("22050", at_rate),
@@ -213,3 +214,51 @@ def test_the_shipped_vocoder_can_be_continued(resolve):
     chosen, _ = resolve("vocoder", "--from", Path(__file__).parents[2] / "checkpoints/vocoder")
     assert chosen.model.conditions[0].name == "mel"
     assert chosen.train == load_recipe("vocoder").train
+
+
+@pytest.mark.parametrize(
+    "arguments, code, words",
+    [
+        (("tiny", "--label", "type"), 2, "cannot be named type"),
+        (("tiny", "--label", "word"), 1, "has no field 'word'"),
+        (("digits",), 1, "has no field 'digit'"),
+        (("tiny", "--resume"), 1, "no snapshot"),
+        (("tiny", "--out", "a" * 300), 1, "cannot be written"),
+        (("tiny", "--out", "file/run"), 1, "cannot be written"),
+        (("tiny", "--data", "none"), 1, "is not a folder"),
+        (("tiny", "--device", "cuda:99"), 2, "cuda:99"),
+        (("tiny", "--sample-seconds", "-1"), 2, "seconds"),
+    ],
+    ids=lambda value: " ".join(value)[:30] if isinstance(value, tuple) else "",
+)
+def test_what_is_known_without_the_recordings_is_said_before_they_are_read(
+    run_command, tmp_path, monkeypatch, arguments, code, words
+):
+    """Regression: a label that torch reserves was refused after all recordings were read."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("wavenet.training.dataset.read_dataset", lambda *_: pytest.fail("read"))
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio" / "a.wav").write_bytes(b"")
+    (tmp_path / "file").write_text("in the way")
+    pattern = () if words == "has no field 'word'" else ("--pattern", "{type}")
+    data = () if "--data" in arguments else ("--data", "audio")
+    result = run_command("train", *arguments, *pattern, *data)
+    assert_refused(result, words, code=code)
+    assert not list(tmp_path.glob("runs/*"))
+
+
+@pytest.mark.parametrize(
+    "recipe, steps, has_initial_weights, words",
+    [
+        ("digits", 100, False, ["in the warm-up, which has 200", "100 steps read 15% of the"]),
+        ("digits", 100, True, ["in the warm-up"]),
+        ("digits", 667, False, []),
+        ("small", 200, False, []),
+    ],
+)
+def test_too_few_steps_are_noted(resolve, recipe, steps, has_initial_weights, words):
+    chosen, _ = resolve(recipe, "--steps", steps)
+    notes = train_command.describe_short_training(chosen, 1_000.0, has_initial_weights)
+    assert len(notes) == len(words)
+    for note, word in zip(notes, words, strict=True):
+        assert word in note

@@ -79,7 +79,7 @@ def test_training_on_a_folder_or_a_corpus_reports_doubts_and_files(folder, tmp_p
         dataset = read_dataset(DataConfig(folder=str(source)), RATE, labelled_model())
         clips = [*dataset.train, *dataset.validation]
         assert {clip.fields["voice"] for clip in clips} == {"ann", "bob", "Bob"}
-        assert dataset.recordings == 5
+        assert dataset.n_recordings == 5
         assert {doubt.kind for doubt in dataset.doubts} == {MANY_VALUES, MET_ONCE, ALIKE}
         assert {doubt.field for doubt in dataset.doubts} == {"voice"}
         assert [(g.reason, g.count) for g in dataset.left_out if g.is_audio] == [

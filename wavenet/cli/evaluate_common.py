@@ -110,7 +110,7 @@ def read_dataset_with_split(
     dataset = read_uncut_dataset(data, loaded.config, max_seconds or MAX_SECONDS)
     for sentence in shorten_list(dataset.skipped):
         print_message(f"skipped: {sentence}")
-    print_left_out(dataset.left_out, dataset.recordings)
+    print_left_out(dataset.left_out, dataset.n_recordings)
     for sentence in dataset.levels.sentences():
         print_message(sentence)
     if not getattr(dataset, split):

@@ -58,6 +58,13 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the newest snapshot.")
     ] = False,
+    accept_changes: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changes",
+            help="With --resume: continue with other recordings or settings, such as more steps.",
+        ),
+    ] = False,
     initial_checkpoint: Annotated[
         Path | None,
         typer.Option("--from", help="Start with the weights and the model of this checkpoint."),
@@ -78,11 +85,17 @@ def train(
 ) -> None:
     """Train a model; Ctrl-C stops after the current step and keeps the result.
 
+    With --resume, recordings and settings must be those of the interrupted run. To train a finished
+    run longer, use --resume --accept-changes --steps N: the learning rate then follows the schedule
+    of N steps. If the recordings have changed, --accept-changes starts the search for the best
+    validation again, and the card of the checkpoint tells from which step on.
+
     With --from, training starts from the weights of a checkpoint, for example to learn another
-    voice. The model of the checkpoint replaces that of the recipe; data and optimisation come from
-    the recipe. Combine it with --resume to continue such a run. With --sample-seconds, clips are
-    generated from the best weights so far, always with the same seed and the first value of every
-    label; a vocoder resynthesises a held-out clip, or a training clip if none is held out.
+    voice. The model of the checkpoint replaces that of the recipe, and must have its conditions;
+    data and optimisation come from the recipe. Combine it with --resume to continue such a run.
+    With --sample-seconds, clips are generated from the best weights so far, always with the same
+    seed and the first value of every label; a vocoder resynthesises a held-out clip, or a training
+    clip if none is held out.
 
     To train on several GPUs or machines, start the same command with torchrun: "torchrun
     --nproc-per-node 2 -m wavenet train ...". A step has as many clips as with one process, divided
@@ -94,6 +107,8 @@ def train(
         from wavenet.training.recipe import load_recipe
         from wavenet.training.recipe_options import describe_rate_change
 
+        if accept_changes and not resume:
+            raise ConfigError("--accept-changes continues a run; add --resume")
         original = load_recipe(recipe)
         chosen = apply_options(
             original, data, pattern, label, steps, sample_rate, accumulation_steps, metadata
@@ -106,13 +121,15 @@ def train(
             initial, chosen = load_initial_checkpoint(initial_checkpoint, chosen, model_is_changed)
         elif chosen.audio != original.audio and ranks.is_main:
             print_message(describe_rate_change(original, chosen))
-        run(chosen, folder, resume, initial, threads, device, sample_seconds, ranks)
+        options = (threads, device, sample_seconds, ranks)
+        run(chosen, folder, resume, accept_changes, initial, *options)
 
 
 def run(
     recipe: "RecipeConfig",
     folder: Path,
     resume: bool,
+    accept_changes: bool,
     initial: "Checkpoint | None",
     threads: int | None,
     device_name: str,
@@ -123,14 +140,12 @@ def run(
     import torch
 
     from wavenet.cli.training_samples import with_preview_clips
-    from wavenet.folder_lock import check_unlocked
     from wavenet.generation.request import samples_from_seconds
     from wavenet.left_out_files import shorten_list
     from wavenet.training.dataset import read_dataset
     from wavenet.training.label_checks import describe_doubt
-    from wavenet.training.loop import train
+    from wavenet.training.loop import is_restarted, train
     from wavenet.training.progress_report import show_progress
-    from wavenet.training.recipe_options import check_conditions
     from wavenet.training.resolve_config import resolve_config
     from wavenet.training.run_process import is_end_requested
     from wavenet.training.task import CodeLikelihoodTask
@@ -142,19 +157,20 @@ def run(
     # The options are checked before the recordings are read, which may need minutes.
     device, rate = ranks.choose_device(device_name), recipe.audio.sample_rate
     samples = None if sample_seconds is None else samples_from_seconds(sample_seconds, rate)
-    check_conditions(recipe.model, rate)
     if ranks.is_main:
-        check_unlocked(folder)
+        check_start(recipe, folder, resume or is_restarted(folder, ranks), accept_changes, initial)
     ranks.barrier()
     report("reading the recordings")
     dataset = read_dataset(recipe.data, rate, recipe.model)
     for sentence in shorten_list(dataset.skipped):
         report(f"skipped: {sentence}")
-    print_left_out(dataset.left_out, dataset.recordings, report)
+    print_left_out(dataset.left_out, dataset.n_recordings, report)
     for doubt in dataset.doubts:
         report(f"doubtful label: {describe_doubt(doubt)}")
     for sentence in dataset.levels.sentences():
         report(sentence)
+    for sentence in dataset.notices:
+        report(f"note: {sentence}")
     seconds = sum(c.samples - c.context for c in dataset.train) / rate
     speeds = f", at {dataset.n_speeds} speeds" if dataset.n_speeds > 1 else ""
     report(
@@ -162,7 +178,10 @@ def run(
         f"{len(dataset.validation)} to validate, {len(dataset.skipped)} files skipped"
     )
     settings = recipe.train
-    task = CodeLikelihoodTask(resolve_config(recipe, dataset), settings, dataset, initial)
+    for sentence in describe_short_training(recipe, seconds, initial is not None):
+        report(f"note: {sentence}")
+    config = resolve_config(recipe, dataset, has_initial_weights=initial is not None)
+    task = CodeLikelihoodTask(config, settings, dataset, initial)
     shown = show_progress(settings.steps, folder) if ranks.is_main else nullcontext(_print_nothing)
     with stop_on_interrupt(report, ranks.world_size > 1) as should_stop, shown as on_record:
         if is_end_requested(folder):
@@ -172,12 +191,76 @@ def run(
             on_record = with_preview_clips(
                 on_record, folder, settings, dataset, samples, device_name, should_stop, limit
             )
-        state = train(task, folder, resume, on_record, should_stop, device, ranks)
+        changes = (accept_changes, report)
+        state = train(task, folder, resume, on_record, should_stop, device, ranks, *changes)
     if state.step < settings.steps:
         report(f"stopped after step {state.step}; continue with the same command and --resume")
         raise typer.Exit(130)
     if ranks.is_main:
         typer.echo(str(folder / "checkpoint"))
+
+
+def describe_short_training(
+    recipe: "RecipeConfig", seconds: float, has_initial_weights: bool
+) -> list[str]:
+    """Return sentences about steps that are too few for the recipe and its recordings.
+
+    Args:
+        recipe: with its number of steps.
+        seconds: of the clips for training, together.
+        has_initial_weights: whether the weights are those of a checkpoint, which knows the labels.
+    """
+    steps, warm_up = recipe.train.steps, recipe.train.warmup_steps
+    notes = []
+    if steps < warm_up:
+        notes.append(f"all {steps:,} steps are in the warm-up, which has {warm_up:,}")
+    share = steps * recipe.train.samples_per_step / recipe.audio.sample_rate / seconds
+    if recipe.model.labels and share < 1 and not has_initial_weights:
+        notes.append(
+            f"{steps:,} steps read {share:.0%} of the clips; labels of the others are not learned"
+        )
+    return notes
+
+
+def check_start(
+    recipe: "RecipeConfig",
+    folder: Path,
+    resume: bool,
+    accept_changes: bool,
+    initial: "Checkpoint | None",
+) -> None:
+    """Check all that needs no recording about a run that starts or resumes.
+
+    Raises:
+        ConfigError, ConditionError: a setting of the model is impossible.
+        DataError: the recordings lack fields, or their folder cannot be used.
+        TrainingError: as `snapshots.open_run`; FolderError: as `lock_folder`.
+    """
+    from wavenet.checkpoint import check_label_names
+    from wavenet.folder_lock import lock_folder
+    from wavenet.training import snapshots
+    from wavenet.training.recipe_options import check_conditions
+    from wavenet.training.resolve_config import check_fields
+    from wavenet.training.run_identity import RunIdentity
+    from wavenet.training.task import describe_checkpoint
+
+    check_label_names(recipe.model)
+    # locked only briefly, to check that the folder can be written
+    with lock_folder(folder):
+        path = snapshots.find_snapshot(folder, resume)
+    if path is not None:
+        info = snapshots.read_info(path)
+        known = RunIdentity(
+            audio=recipe.audio,
+            codec=recipe.codec,
+            data=recipe.data,
+            recordings=info.identity.recordings if info.identity else {},
+            corpus=info.identity.corpus if info.identity else None,
+            initial_checkpoint=None if initial is None else describe_checkpoint(initial),
+        )
+        snapshots.compare(path, info, recipe.train, known, accept_changes)
+    check_conditions(recipe.model, recipe.audio.sample_rate)
+    check_fields(recipe)
 
 
 def apply_options(

@@ -4,6 +4,7 @@ Input: a folder. Output: recordings, by their index. No samples are kept in memo
 does not grow with the duration of the corpus. Called by training, and by reports on a corpus.
 """
 
+import hashlib
 import mmap
 from collections.abc import Mapping
 from functools import cached_property
@@ -25,8 +26,10 @@ from wavenet.corpus.format import (
     SHARD_FOLDER,
     VALUE_INDEX_DTYPE,
     CorpusHeader,
+    ShardSummary,
     TextArray,
     array_path,
+    summary_path,
 )
 from wavenet.errors import ConfigError, DataError
 
@@ -152,6 +155,27 @@ class Corpus:
                     f"the corpus {self.folder} was prepared with {name} {prepared}, not {wanted}; "
                     f"leave out {name}, or prepare the corpus with it"
                 )
+
+    def content_digest(self) -> str:
+        """Compute a digest of samples, names and fields, which does not depend on file times.
+
+        Raises:
+            DataError: the summary of a shard cannot be read.
+        """
+        digest = hashlib.sha256(f"{self.header.sample_rate} {self.header.files}".encode())
+        for number in range(len(self.header.shards)):
+            path = summary_path(self.folder, number)
+            try:
+                summary = parse_config(ShardSummary, path.read_bytes(), str(path))
+            except (OSError, ConfigError):
+                raise DataError(f"{path} cannot be read; {PREPARE_AGAIN}") from None
+            digest.update(summary.sha256.encode())
+        digest.update(self.records.tobytes())
+        columns = ((name, codes, texts) for name, (codes, texts) in self._columns.items())
+        for name, codes, texts in (("", np.zeros(0), self.names), *columns):
+            for part in (name.encode(), *(a.tobytes() for a in (codes, texts.content, texts.ends))):
+                digest.update(hashlib.sha256(part).digest())
+        return digest.hexdigest()
 
     def _load_texts(self, name: str, count: int | None = None) -> TextArray:
         ends = self._load_array(f"{name}.ends", np.dtype(np.int64), count)

@@ -7,7 +7,7 @@ need no more memory than their index. Called by `dataset`.
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 import torch
@@ -20,13 +20,13 @@ from wavenet.model.conditioning import ConditionValue
 from wavenet.model.conditions import FramesCondition, VectorCondition
 from wavenet.model.frame_features import compute_frame_features
 from wavenet.model.model_config import ModelConfig
+from wavenet.training.held_out import SplitInput, split_recordings
 from wavenet.training.recipe import DataConfig
 from wavenet.training.segmentation import (
     SegmentBounds,
     TrainingClip,
     max_clip_targets,
     segment_bounds,
-    split_point,
 )
 
 # Recordings whose frames are cached. This helps only callers that read the segments of a long
@@ -137,13 +137,21 @@ class CorpusClips(Sequence[TrainingClip]):
         return CorpusClip(self._recordings, recording, segment)
 
 
+class OpenedCorpus(NamedTuple):
+    """The clips of a corpus, sentences about their division, and the digest of its content."""
+
+    train: CorpusClips
+    validation: CorpusClips
+    test: CorpusClips
+    notices: list[str]
+    digest: str
+
+
 def open_corpus_clips(
     data: DataConfig, corpus: Corpus, sample_rate: int, model: ModelConfig
-) -> tuple[CorpusClips, CorpusClips, CorpusClips]:
+) -> OpenedCorpus:
     """Split a corpus into the same clips as the folder that it was prepared from.
 
-    Returns:
-        clips for training, for validation, for the test.
     Raises:
         DataError: the corpus is damaged, has another rate, or lacks arrays that the model needs.
         ConfigError: fields are requested that the corpus was not prepared with.
@@ -153,21 +161,23 @@ def open_corpus_clips(
     recordings = CorpusRecordings(corpus, model, max_clip_targets(data, sample_rate))
     recordings.frame_features(0)  # settings that fail for one recording fail for all
     segments = -(-corpus.records["samples"] // recordings.max_targets)
-    train_segments = np.zeros(len(corpus), np.int64)
-    is_test = np.zeros(len(corpus), bool)
-    for n, (file_index, count) in enumerate(
-        zip(corpus.records["number"].tolist(), segments.tolist(), strict=True)
-    ):
-        fields = corpus.fields(n) if data.test or data.validation else {}
-        split = split_point(data, fields, count, file_index, corpus.header.files)
-        train_segments[n], is_test[n] = split or 0, split is None
+    needs_fields = bool(data.test or data.validation or model.labels)
+    candidates = [
+        SplitInput(corpus.fields(n) if needs_fields else {}, count, file_index)
+        for n, (file_index, count) in enumerate(
+            zip(corpus.records["number"].tolist(), segments.tolist(), strict=True)
+        )
+    ]
+    splits, notices = split_recordings(data, model, candidates, corpus.header.files)
+    train_segments = np.array([split.train_segments for split in splits])
+    rest = np.array([split.rest for split in splits])
     recording = np.repeat(np.arange(len(corpus)), segments)
     segment = np.arange(len(recording)) - np.repeat(np.cumsum(segments) - segments, segments)
     index = np.stack([recording, segment], axis=1)
-    is_train, is_test = segment < train_segments[recording], is_test[recording]
-    masks = (is_train & ~is_test, ~is_train & ~is_test, is_test)
+    is_train = segment < train_segments[recording]
+    masks = [is_train, *(~is_train & (rest[recording] == part) for part in ("validation", "test"))]
     train, validation, test = (CorpusClips(recordings, index[mask]) for mask in masks)
-    return train, validation, test
+    return OpenedCorpus(train, validation, test, notices, corpus.content_digest())
 
 
 def _check_corpus(data: DataConfig, corpus: Corpus, sample_rate: int, model: ModelConfig) -> None:

@@ -7,8 +7,9 @@ evaluations.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 
 from torch import Tensor
@@ -23,23 +24,24 @@ from wavenet.audio_metadata import (
     relative_name,
     rename_fields,
 )
-from wavenet.corpus.format import is_corpus, read_corpus_report
+from wavenet.corpus.format import is_corpus, read_corpus_report, to_printable_line
 from wavenet.corpus.reader import Corpus
 from wavenet.errors import ConditionError, DataError
 from wavenet.left_out_files import LeftOutCollector, LeftOutFiles, merge_groups, unreadable_reason
 from wavenet.model.conditioning import ConditionValue
 from wavenet.model.conditions import (
+    Condition,
     FramesCondition,
-    GlobalCondition,
-    LocalCondition,
     NumberCondition,
     VectorCondition,
 )
 from wavenet.model.frame_features import compute_frame_features, read_array
 from wavenet.model.model_config import ModelConfig
 from wavenet.training.corpus_dataset import open_corpus_clips
+from wavenet.training.held_out import RecordingSplit, SplitInput, split_recordings
 from wavenet.training.label_checks import LabelDoubt, find_label_doubts
 from wavenet.training.recipe import DataConfig
+from wavenet.training.run_identity import RecordingRecord, hash_recording
 from wavenet.training.segmentation import (
     TrainingClip,
     count_segments,
@@ -64,9 +66,13 @@ class Dataset:
         n_speeds: number of speeds at which each recording for training is played.
         levels: recordings beyond full scale, and recordings whose channels cancel; empty for a
             prepared corpus, whose report has them.
-        recordings: number of recordings that are used.
+        n_recordings: number of recordings that are used.
         left_out: the files of the folder that are not used, by reason.
         doubts: signs that the values of the model's labels are mistakes.
+        notices: sentences about the division that a user may not expect.
+        data: the settings with which the clips were read.
+        recordings: by path in the folder, a record of each; empty for a corpus.
+        corpus: digest of the content of a corpus.
     """
 
     train: Sequence[TrainingClip] = field(default_factory=list)
@@ -75,9 +81,13 @@ class Dataset:
     skipped: list[str] = field(default_factory=list)
     n_speeds: int = 1
     levels: LevelSummary = field(default_factory=LevelSummary)
-    recordings: int = 0
+    n_recordings: int = 0
     left_out: Sequence[LeftOutFiles] = ()
     doubts: Sequence[LabelDoubt] = ()
+    notices: list[str] = field(default_factory=list)
+    data: DataConfig | None = None
+    recordings: dict[str, RecordingRecord] = field(default_factory=dict)
+    corpus: str | None = None
 
 
 def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Dataset:
@@ -98,6 +108,7 @@ def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Data
         dataset = _open_corpus(folder, data, sample_rate, model)
     else:
         dataset = _read_folder(folder, data, sample_rate, model)
+    dataset.data = data
     if not dataset.train:
         held_out = len(dataset.validation) + len(dataset.test)
         held = f"; {held_out} are held out by data.validation and data.test" if held_out else ""
@@ -106,45 +117,52 @@ def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Data
     return dataset
 
 
+@dataclass
+class _FolderRecording:
+    """A recording of a folder; `number` is the index of its file, `perturbed` at other speeds."""
+
+    entry: AudioFile
+    number: int
+    clips: list[TrainingClip]
+    perturbed: list[list[TrainingClip]]
+    digest: str
+
+
 def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelConfig) -> Dataset:
-    train: list[TrainingClip] = []
-    validation: list[TrainingClip] = []
-    test: list[TrainingClip] = []
     listing = list_audio_files(folder, data.pattern, data.metadata)
     skipped = listing.folder_errors
-    left_out, counts = LeftOutCollector(), _ValueCounts(model)
+    left_out, levels = LeftOutCollector(), LevelSummary()
+    recordings: list[_FolderRecording] = []
     entries = _rename_fields(listing.files, data, model)
-    levels = LevelSummary()
     for number, entry in enumerate(entries):
         try:
             clips, found = _read_clips(entry, data, sample_rate, model, 1.0)
-            split = split_point(data, entry.fields, len(clips), number, len(entries))
-            speeds = data.speed_perturbation if split else ()
-            perturbed = [_read_clips(entry, data, sample_rate, model, s)[0] for s in speeds]
+            is_trained = split_point(data, entry.fields, len(clips), number, len(entries))
+            perturbed = _read_other_speeds(entry, data, sample_rate, model) if is_trained else []
+            digest = _hash_recording(entry, model)
         except (AudioError, ConditionError) as error:
             skipped.append(str(error))
             left_out.add(unreadable_reason(entry.path), relative_name(entry.path, folder))
             continue
-        counts.add(entry.fields)
         levels = levels.with_file(entry.path.name, found)
-        if split is None:
-            test.extend(clips)
-            continue
-        validation.extend(clips[split:])
-        for version in (clips, *perturbed):
-            # if the end of a recording is held out: the same fraction at every speed
-            train.extend(version[: split * len(version) // len(clips)])
-    return Dataset(
-        train,
-        validation,
-        test,
-        skipped,
-        n_speeds=1 + len(data.speed_perturbation),
-        levels=levels,
-        recordings=counts.recordings,
-        left_out=merge_groups(listing.left_out, left_out.groups),
-        doubts=find_label_doubts(counts.by_field),
-    )
+        recordings.append(_FolderRecording(entry, number, clips, perturbed, digest))
+    candidates = [SplitInput(r.entry.fields, len(r.clips), r.number) for r in recordings]
+    splits, notices = split_recordings(data, model, candidates, len(entries))
+    for recording, split in zip(recordings, splits, strict=True):
+        if split.train_segments and not recording.perturbed:  # it was to be held out
+            try:
+                recording.perturbed = _read_other_speeds(recording.entry, data, sample_rate, model)
+            except (AudioError, ConditionError) as error:
+                notices.append(f"used at its own speed only: {error}")
+    dataset = _join_parts(recordings, splits)
+    dataset.skipped, dataset.notices, dataset.levels = skipped, notices, levels
+    dataset.n_speeds, dataset.n_recordings = 1 + len(data.speed_perturbation), len(recordings)
+    dataset.left_out = merge_groups(listing.left_out, left_out.groups)
+    dataset.doubts = find_label_doubts(_count_values(recordings, model))
+    for recording, split in zip(recordings, splits, strict=True):
+        record = _describe_recording(recording, split)
+        dataset.recordings[_unused_name(dataset.recordings, recording.entry, folder)] = record
+    return dataset
 
 
 def _open_corpus(folder: Path, data: DataConfig, sample_rate: int, model: ModelConfig) -> Dataset:
@@ -152,27 +170,28 @@ def _open_corpus(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
     corpus.rename_fields(
         match_fields(corpus.header.fields, _wanted_fields(data, model), f"the corpus {folder}")
     )
-    clips = open_corpus_clips(data, corpus, sample_rate, model)
+    opened = open_corpus_clips(data, corpus, sample_rate, model)
     names = {condition.name for condition in model.labels}
     counts = {name: numbers for name, numbers in corpus.count_values().items() if name in names}
-    left_out = read_corpus_report(folder).left_out
-    doubts = find_label_doubts(counts)
-    return Dataset(*clips, recordings=len(corpus), left_out=left_out, doubts=doubts)
+    return Dataset(
+        opened.train,
+        opened.validation,
+        opened.test,
+        notices=opened.notices,
+        corpus=opened.digest,
+        n_recordings=len(corpus),
+        left_out=read_corpus_report(folder).left_out,
+        doubts=find_label_doubts(counts),
+    )
 
 
-class _ValueCounts:
-    """Numbers of recordings by the values of the model's labels."""
-
-    def __init__(self, model: ModelConfig):
-        self.recordings = 0
-        self.by_field: dict[str, Counter[str]] = {c.name: Counter() for c in model.labels}
-
-    def add(self, fields: Mapping[str, str]) -> None:
-        """Count one recording."""
-        self.recordings += 1
-        for name, counter in self.by_field.items():
-            if name in fields:
-                counter[fields[name]] += 1
+def _count_values(
+    recordings: Sequence[_FolderRecording], model: ModelConfig
+) -> dict[str, Counter[str]]:
+    """Return, for each label of the model, the number of recordings with each value."""
+    fields = [recording.entry.fields for recording in recordings]
+    names = [condition.name for condition in model.labels]
+    return {name: Counter(f[name] for f in fields if name in f) for name in names}
 
 
 def _wanted_fields(data: DataConfig, model: ModelConfig) -> set[str]:
@@ -195,6 +214,51 @@ def _rename_fields(
     if not renamed:
         return entries
     return [AudioFile(entry.path, rename_fields(entry.fields, renamed)) for entry in entries]
+
+
+def _join_parts(
+    recordings: Sequence[_FolderRecording], splits: Sequence[RecordingSplit]
+) -> Dataset:
+    """Return a dataset with the clips of all recordings, each in its part."""
+    train: list[TrainingClip] = []
+    rest: dict[str, list[TrainingClip]] = {"validation": [], "test": [], "unused": []}
+    for recording, split in zip(recordings, splits, strict=True):
+        clips, first_held_out = recording.clips, split.train_segments
+        rest[split.rest].extend(clips[first_held_out:])
+        for version in (clips, *recording.perturbed):
+            # if the end of a recording is held out: the same fraction at every speed
+            train.extend(version[: first_held_out * len(version) // len(clips)])
+    return Dataset(train, rest["validation"], rest["test"])
+
+
+def _describe_recording(recording: _FolderRecording, split: RecordingSplit) -> RecordingRecord:
+    segments = len(recording.clips)
+    part: str = split.rest if not split.train_segments else "train"
+    if 0 < split.train_segments < segments:
+        part = f"train {split.train_segments} of {segments}"
+    samples = recording.clips[0].total_samples
+    return RecordingRecord(samples=samples, digest=recording.digest, part=part)
+
+
+def _unused_name(known: Container[str], entry: AudioFile, folder: Path) -> str:
+    """Return the path of a recording in its folder, with a number if a table names it twice."""
+    name = to_printable_line(relative_name(entry.path, folder))
+    names = chain([name], (f"{name} ({n})" for n in count(2)))
+    return next(name for name in names if name not in known)
+
+
+def _hash_recording(entry: AudioFile, model: ModelConfig) -> str:
+    arrays = [_array_path(entry.path, c.name) for c in _conditions_from_files(model.conditions)]
+    used = {c.name for c in (*model.labels, *model.globals)}
+    return hash_recording(
+        entry.path, arrays, {name: value for name, value in entry.fields.items() if name in used}
+    )
+
+
+def _read_other_speeds(
+    entry: AudioFile, data: DataConfig, sample_rate: int, model: ModelConfig
+) -> list[list[TrainingClip]]:
+    return [_read_clips(entry, data, sample_rate, model, s)[0] for s in data.speed_perturbation]
 
 
 def _read_clips(
@@ -250,12 +314,19 @@ def cut_recording(
     return clips
 
 
-def _read_arrays(
-    path: Path, conditions: Iterable[LocalCondition | GlobalCondition]
-) -> dict[str, Tensor]:
+def _read_arrays(path: Path, conditions: Iterable[Condition]) -> dict[str, Tensor]:
     """Read the arrays in files beside a recording, by condition name."""
     return {
-        condition.name: read_array(path.with_suffix(f".{condition.name}.npy"))
-        for condition in conditions
-        if isinstance(condition, FramesCondition | VectorCondition)
+        condition.name: read_array(_array_path(path, condition.name))
+        for condition in _conditions_from_files(conditions)
     }
+
+
+def _conditions_from_files(
+    conditions: Iterable[Condition],
+) -> list[FramesCondition | VectorCondition]:
+    return [c for c in conditions if isinstance(c, FramesCondition | VectorCondition)]
+
+
+def _array_path(path: Path, name: str) -> Path:
+    return path.with_suffix(f".{name}.npy")

@@ -38,6 +38,8 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     device: torch.device | None = None,
     ranks: Ranks = SINGLE_RANK,
+    accept_changes: bool = False,
+    report: Callable[[str], None] = lambda text: None,
 ) -> TrainState:
     """Train to the last step of the settings, or until `should_stop` returns true.
 
@@ -53,9 +55,11 @@ def train(
         should_stop: called after every step, in every process; true in one process stops all.
         device: of the model; by default a GPU if available.
         ranks: the processes that train together.
+        accept_changes, report: as in `snapshots.open_run`.
     Raises:
         TrainingError: a loss that is not finite (the weights are not changed), nothing to resume, a
-            run that exists and is not to be resumed, or another process of this training has ended.
+            run that exists and is not to be resumed, a snapshot of another run, or another process
+            of this training has ended.
         FolderInUse: another process trains into the folder; FolderError: it cannot be written.
         DeviceError: the device is lost or its memory is too small; the folder stays as it is.
     """
@@ -64,7 +68,7 @@ def train(
     memory = "lower samples_per_step in the recipe, or use --device cpu"
     with lock_folder(folder) if ranks.is_main else nullcontext(), device_errors(advice, memory):
         state = make_state(task, device)
-        metrics = _open_run(task, folder, state, resume, ranks)
+        metrics = _open_run(task, folder, state, resume, ranks, accept_changes, report)
         queue = MetricsQueue(metrics_lag(device))
         with closing(task.batches(state.model, state.step, device, ranks)) as batches:
             for records, actions in _run_steps(task, state, batches, queue, should_stop, ranks):
@@ -81,23 +85,35 @@ def train(
                 for record in records:
                     on_record(record)
         if ranks.is_main:
-            task.write_card(folder / CHECKPOINT, state.ema_model, state.step, state.best_bits)
+            card = (state.step, state.best_bits, state.changes)
+            task.write_card(folder / CHECKPOINT, state.ema_model, *card)
     return state
 
 
 def _open_run(
-    task: TrainingTask, folder: Path, state: TrainState, resume: bool, ranks: Ranks
+    task: TrainingTask,
+    folder: Path,
+    state: TrainState,
+    resume: bool,
+    ranks: Ranks,
+    accept_changes: bool,
+    report: Callable[[str], None],
 ) -> snapshots.MetricsFile | None:
     """Start or resume the run; all processes get the state of the first, which writes metrics."""
     if ranks.world_size > 1:
         ranks.check_identical(task.fingerprint())
     metrics = None
     if ranks.is_main:
-        restarted = ranks.is_run_started() and snapshots.has_snapshot(folder)
-        metrics = snapshots.open_run(folder, state, task.settings, resume or restarted)
+        resume = resume or is_restarted(folder, ranks)
+        metrics = snapshots.open_run(folder, state, task.settings, resume, accept_changes, report)
         ranks.mark_run_started()
     snapshots.broadcast(state, ranks)
     return metrics
+
+
+def is_restarted(folder: Path, ranks: Ranks) -> bool:
+    """Return whether torchrun has restarted this training after it saved a snapshot."""
+    return ranks.is_run_started() and snapshots.has_snapshot(folder)
 
 
 class StepActions(NamedTuple):

@@ -5,11 +5,13 @@ line that marks it as generated: a card without that line, edited by a person, i
 Called by `task`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from audio_utils.atomic_files import atomic_file
 from wavenet.checkpoint import CARD, WEIGHTS, Checkpoint, CheckpointConfig
+from wavenet.corpus.format import to_printable_line
 from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.training.dataset import Dataset
 
@@ -35,7 +37,7 @@ data requires, the names of the speakers, and a statement that they agreed.
 | receptive field | {field} |
 | parameters | {parameters:,} ({megabytes:.1f} MB) |
 | trained on | {clips} clips, {minutes:.1f} minutes{speeds} |
-| steps | {steps}{origin} |
+| steps | {steps}{origin} |{changes}
 | held-out clips | {held} clips, {score} |
 
 ```
@@ -52,6 +54,7 @@ def write_card(
     steps: int,
     best_bits: float,
     initial_checkpoint: Checkpoint | None = None,
+    changes: Sequence[str] = (),
 ) -> None:
     """Write the card, unless a person has edited it or there are no weights.
 
@@ -59,6 +62,7 @@ def write_card(
         folder: of the checkpoint.
         best_bits: bits per sample on the held-out clips; infinite if there were none.
         initial_checkpoint: its weights were the initial ones.
+        changes: a sentence for each time the run was resumed with changes.
     """
     card = folder / CARD
     if not (folder / WEIGHTS).exists():
@@ -90,6 +94,7 @@ def write_card(
             if initial_checkpoint
             else ""
         ),
+        changes="".join(f"\n| changed | {_table_cell(change)} |" for change in changes),
         held=len(dataset.validation),
         score=f"{best_bits:.4f} bits per sample" if dataset.validation else "none",
         # an absolute path would publish how this machine is set up
@@ -99,6 +104,10 @@ def write_card(
     )
     with atomic_file(card) as path:
         path.write_text(text, encoding="utf-8")
+
+
+def _table_cell(text: str) -> str:
+    return to_printable_line(text).replace("|", r"\|")
 
 
 def _describe_receptive_field(model: AutoregressiveModel[Any]) -> str:

@@ -7,35 +7,53 @@ the command line, before `loop`.
 
 import statistics
 from collections.abc import Iterable
-from itertools import chain
 
+from wavenet.audio_metadata import find_audio_files
 from wavenet.checkpoint import CheckpointConfig
+from wavenet.close_names import find_close_name, find_equal_name
 from wavenet.config import make_config
+from wavenet.corpus.format import is_corpus
+from wavenet.corpus.reader import Corpus
 from wavenet.errors import ConfigError, DataError
-from wavenet.model.conditions import LabelCondition
+from wavenet.model.conditions import LabelCondition, NumberCondition
 from wavenet.training.dataset import Dataset
 from wavenet.training.recipe import RecipeConfig
 from wavenet.training.segmentation import TrainingClip
+from wavenet.user_paths import expand_home
 
 MAX_DEFAULT_SECONDS = 60.0
 
 
-def resolve_config(recipe: RecipeConfig, dataset: Dataset) -> CheckpointConfig:
+def resolve_config(
+    recipe: RecipeConfig, dataset: Dataset, has_initial_weights: bool = False
+) -> CheckpointConfig:
     """Return the recipe's config with labels and default length taken from the dataset.
 
+    Args:
+        recipe, dataset: of the training.
+        has_initial_weights: whether the weights are those of a checkpoint that was trained on all
+            label values of the recipe.
     Raises:
         DataError: a clip lacks a field that is a label condition of the model.
-        ConfigError: the data contain a label value that is not in the recipe.
+        ConfigError: the data contain a label value that is not in the recipe, or the recipe one
+            that no clip for training has.
     """
     conditions = []
     for condition in recipe.model.conditions:
         if isinstance(condition, LabelCondition):
-            found = label_values(chain(dataset.train, dataset.validation), condition.name)
-            unknown = set(found) - set(condition.values or found)
+            found = label_values(dataset.train, condition.name)
+            held_out = label_values(dataset.validation, condition.name)
+            unknown = {*found, *held_out} - set(condition.values or found)
             if unknown:
                 raise ConfigError(
                     f"the data contain {condition.name} {min(unknown)!r}, "
                     "which is not in the recipe"
+                )
+            untrained = set(condition.values) - set(found)
+            if untrained and not has_initial_weights:
+                raise ConfigError(
+                    f"the recipe has {condition.name} {min(untrained)!r}, which no recording for "
+                    "training has; remove it from the values of the condition"
                 )
             values = {**condition.model_dump(), "values": condition.values or found}
             condition = make_config(LabelCondition, f"the labels of {condition.name}", **values)
@@ -54,6 +72,42 @@ def resolve_config(recipe: RecipeConfig, dataset: Dataset) -> CheckpointConfig:
     )
 
 
+def check_fields(recipe: RecipeConfig) -> None:
+    """Check that the recordings have the fields of the recipe, before any of them is read.
+
+    Raises:
+        DataError: a recording lacks a label or number of the model, no recording has a field that
+            selects held-out recordings, or the folder cannot be used.
+    """
+    data, model = recipe.data, recipe.model
+    if data.folder is None:
+        return  # `read_dataset` reports it
+    folder = expand_home(data.folder)
+    if is_corpus(folder):
+        sources = {str(folder): tuple(Corpus(folder).header.fields)}
+    else:
+        entries = find_audio_files(folder, data.pattern, data.metadata)
+        sources = {entry.path.name: tuple(entry.fields) for entry in entries}
+    numbers = [c for c in model.globals if isinstance(c, NumberCondition)]
+    required = [c.name for c in model.labels]
+    required += [c.name for c in numbers if c.derived_from is None and not c.dropout]
+    for source, fields in sources.items():
+        for name in required:
+            if name not in fields:
+                raise DataError(describe_missing_field(source, name, fields))
+    known = sorted({name for fields in sources.values() for name in fields})
+    for part, chosen in (("validation", data.validation), ("test", data.test)):
+        for name in chosen:
+            if name not in known:
+                close = find_equal_name(name, known) or find_close_name(name, known)
+                question = f" (did you mean {close}?)" if close else ""
+                raise DataError(
+                    f"data.{part} of the recipe {recipe.name} holds out recordings by their "
+                    f"{name}, which none has{question}; their fields: {', '.join(known) or 'none'};"
+                    f" name one of them {name} in --pattern, or remove data.{part} from the recipe"
+                )
+
+
 def label_values(clips: Iterable[TrainingClip], name: str) -> tuple[str, ...]:
     """Return the values of a field over all clips, sorted.
 
@@ -64,10 +118,18 @@ def label_values(clips: Iterable[TrainingClip], name: str) -> tuple[str, ...]:
     for clip in clips:
         fields = clip.fields
         if name not in fields:
-            known = ", ".join(fields) or "none"
-            raise DataError(
-                f"{clip.source} has no field {name!r}; its fields: {known}; --pattern reads fields "
-                "from names of files and folders, as in {label}/{take}, and --metadata from a table"
-            )
+            raise DataError(describe_missing_field(clip.source, name, fields))
         found.add(str(fields[name]))
     return tuple(sorted(found))
+
+
+def describe_missing_field(source: str, name: str, fields: Iterable[str]) -> str:
+    """Return the message about a recording without a field that the model needs."""
+    known = list(fields)
+    close = find_equal_name(name, known) or find_close_name(name, known)
+    question = f" (did you mean {close}?)" if close else ""
+    return (
+        f"{source} has no field {name!r}; its fields: {', '.join(known) or 'none'}{question}; "
+        "--pattern reads fields from names of files and folders, as in {label}/{take}, and "
+        "--metadata from a table"
+    )

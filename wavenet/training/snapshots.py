@@ -8,6 +8,7 @@ kept. `metrics.jsonl` has one line per step. Called by `loop`.
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from wavenet.checkpoint import load_config
 from wavenet.config import StrictConfig, parse_config
-from wavenet.errors import ConfigError, TrainingError
+from wavenet.errors import CheckpointError, ConfigError, TrainingError
 from wavenet.model.architectures import AnyModelConfig
 from wavenet.training.distributed import Ranks
 from wavenet.training.recipe import TrainConfig
+from wavenet.training.run_identity import (
+    Difference,
+    RunIdentity,
+    describe_changed_values,
+    find_differences,
+)
 from wavenet.training.state import TrainState
 
 MAX_SNAPSHOTS = 2
@@ -33,13 +41,16 @@ class SnapshotInfo(StrictConfig):
 
     Attributes:
         best_bits: None before the first validation.
-        model: None in older snapshots, which lack it.
+        model, identity: None in older snapshots, which lack them.
+        changes: as in `TrainState`.
     """
 
     step: int = Field(ge=1)
     best_bits: float | None
     settings: TrainConfig
     model: AnyModelConfig | None = None
+    identity: RunIdentity | None = None
+    changes: tuple[str, ...] = ()
 
 
 class MetricsFile:
@@ -71,8 +82,58 @@ class MetricsFile:
             raise TrainingError(f"{self._path} cannot be written: {error}") from None
 
 
-def open_run(folder: Path, state: TrainState, settings: TrainConfig, resume: bool) -> MetricsFile:
+def open_run(
+    folder: Path,
+    state: TrainState,
+    settings: TrainConfig,
+    resume: bool,
+    accept_changes: bool = False,
+    report: Callable[[str], None] = lambda text: None,
+) -> MetricsFile:
     """Create the folder of a run; if resuming, load the newest snapshot into the state.
+
+    Args:
+        folder: of the run.
+        state: new, with the identity of this run.
+        settings: of this run.
+        resume: continue from the newest snapshot.
+        accept_changes: continue although recordings or settings are not those of the snapshot. If
+            recordings or settings of the data are others, the best validation starts again.
+        report: receives sentences about the resumed run.
+    Raises:
+        TrainingError: a run exists but `resume` is false, there is no snapshot to resume from, or
+            it is of another run.
+    """
+    path = find_snapshot(folder, resume)
+    if path is not None:
+        info = read_info(path)
+        if info.identity is None:
+            report(
+                f"{path} is of an earlier version: its recordings could not be compared with those "
+                "of this run"
+            )
+        differences = compare(path, info, settings, state.identity, accept_changes)
+        load(path, state, info.settings if accept_changes else settings)
+        if differences:
+            text = "; ".join(d.summary for d in differences)
+            state.changes += (f"from step {state.step + 1:,}: {text}",)
+            report(f"continuing from step {state.step:,} with {text}")
+        if any(d.changes_validation for d in differences):
+            state.best_bits = float("inf")
+        if state.step >= settings.steps:
+            report(
+                f"the run is complete after step {state.step:,}; to train longer, add "
+                "--accept-changes --steps NUMBER"
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return MetricsFile(folder / "metrics.jsonl", state.step)
+    except OSError as error:
+        raise TrainingError(f"the folder {folder} cannot be written: {error}") from None
+
+
+def find_snapshot(folder: Path, resume: bool) -> Path | None:
+    """Return the newest snapshot of a run that is to be resumed; None for a new run.
 
     Raises:
         TrainingError: a run exists but `resume` is false, or there is no snapshot to resume from.
@@ -82,13 +143,67 @@ def open_run(folder: Path, state: TrainState, settings: TrainConfig, resume: boo
         raise TrainingError(f"{folder} has no snapshot; start the run without --resume")
     if existing and not resume:
         raise TrainingError(f"{folder} already contains a run; resume it or choose another folder")
-    if resume:
-        load(existing[-1], state, settings)
+    return existing[-1] if resume else None
+
+
+def read_info(path: Path) -> SnapshotInfo:
+    """Read the `state.json` of a snapshot.
+
+    Raises:
+        TrainingError: it is damaged.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return MetricsFile(folder / "metrics.jsonl", state.step)
-    except OSError as error:
-        raise TrainingError(f"the folder {folder} cannot be written: {error}") from None
+        return parse_config(SnapshotInfo, (path / "state.json").read_bytes(), str(path))
+    except (OSError, ConfigError) as error:
+        raise _damaged(path, error) from None
+
+
+def saved_identity(path: Path, info: SnapshotInfo) -> RunIdentity | None:
+    """Return the identity of a saved run; of an older one, rate and codec of its checkpoint."""
+    if info.identity is not None:
+        return info.identity
+    try:
+        config = load_config(path.parent / "checkpoint")
+    except CheckpointError:
+        return None
+    return RunIdentity(audio=config.audio, codec=config.codec)
+
+
+def compare(
+    path: Path,
+    info: SnapshotInfo,
+    settings: TrainConfig,
+    identity: RunIdentity | None,
+    accept_changes: bool,
+) -> list[Difference]:
+    """Return the accepted differences between a run and a snapshot.
+
+    Raises:
+        TrainingError: differences that are not accepted, or with which no run can continue.
+    """
+    differences = []
+    saved = saved_identity(path, info)
+    if saved is not None and identity is not None:
+        differences += find_differences(saved, identity)
+    names = [name for name in TrainConfig.model_fields if name not in CHANGEABLE]
+    differences += describe_changed_values("train", names, info.settings, settings)
+    fixed = [d.text for d in differences if d.is_fixed]
+    uses_muon = [s.muon_learning_rate is not None for s in (info.settings, settings)]
+    if uses_muon[0] != uses_muon[1]:
+        fixed.append("another optimizer (muon_learning_rate)")
+    if settings.steps < info.step:
+        fixed.append(f"{info.step:,} steps done, more than the {settings.steps:,} of this run")
+    if fixed:
+        raise TrainingError(
+            f"{path} was saved with {'; '.join(fixed)}; resume with the same values, or train a "
+            "new run in another folder"
+        )
+    if differences and not accept_changes:
+        raise TrainingError(
+            f"{path} was saved with {'; '.join(d.text for d in differences)}; resume with the "
+            "same, choose another folder, or add --accept-changes to continue with the new ones"
+        )
+    return differences
 
 
 def save(folder: Path, state: TrainState, settings: TrainConfig) -> None:
@@ -105,7 +220,14 @@ def save(folder: Path, state: TrainState, settings: TrainConfig) -> None:
         save_file(state_tensors(state), temporary / "state.safetensors")
         best = state.best_bits if state.best_bits < float("inf") else None
         model = state.ema_model.config
-        info = SnapshotInfo(step=state.step, best_bits=best, settings=settings, model=model)
+        info = SnapshotInfo(
+            step=state.step,
+            best_bits=best,
+            settings=settings,
+            model=model,
+            identity=state.identity,
+            changes=state.changes,
+        )
         (temporary / "state.json").write_text(info.model_dump_json(), encoding="utf-8")
         for path in temporary.iterdir():
             with path.open("rb") as file:
@@ -125,25 +247,18 @@ def load(path: Path, state: TrainState, settings: TrainConfig) -> None:
     Raises:
         TrainingError: the snapshot is damaged, or was saved with other settings or another model.
     """
+    info = read_info(path)
     try:
-        info = parse_config(SnapshotInfo, (path / "state.json").read_bytes(), str(path))
         saved = load_file(path / "state.safetensors")
-    except (OSError, ConfigError, SafetensorError) as error:
-        raise TrainingError(
-            f"{path} is damaged: {error}; delete it to resume from the one before"
-        ) from None
-    changed = [
-        name
-        for name in TrainConfig.model_fields
-        if name not in CHANGEABLE and getattr(info.settings, name) != getattr(settings, name)
-    ]
-    if changed:
-        raise TrainingError(
-            f"{path} was saved with other values of {', '.join(changed)}; resume with the same "
-            "values, or choose another folder"
-        )
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from None
+    compare(path, info, settings, None, accept_changes=False)
     if info.model not in (None, state.ema_model.config):
-        raise TrainingError(f"{path} belongs to another model; choose another folder")
+        before, now = info.model.model_dump(), state.ema_model.config.model_dump()
+        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        raise TrainingError(
+            f"{path} belongs to another model, with other {', '.join(names)}; choose another folder"
+        )
     state.initialize_optimizers()
     tensors = state_tensors(state)
     if {n: t.shape for n, t in saved.items()} != {n: t.shape for n, t in tensors.items()}:
@@ -153,6 +268,7 @@ def load(path: Path, state: TrainState, settings: TrainConfig) -> None:
             tensor.copy_(saved[name])
     state.step = info.step
     state.best_bits = float("inf") if info.best_bits is None else info.best_bits
+    state.changes = info.changes
 
 
 def broadcast(state: TrainState, ranks: Ranks) -> None:
@@ -180,6 +296,10 @@ def state_tensors(state: TrainState) -> dict[str, Tensor]:
             for key, value in optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{name}.{key}"] = value
     return tensors
+
+
+def _damaged(path: Path, error: Exception) -> TrainingError:
+    return TrainingError(f"{path} is damaged: {error}; delete it to resume from the one before")
 
 
 def _list_snapshots(folder: Path) -> list[Path]:

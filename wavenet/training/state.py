@@ -18,6 +18,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.training.muon import Muon
 from wavenet.training.recipe import TrainConfig
+from wavenet.training.run_identity import RunIdentity
 from wavenet.training.schedule import uses_bf16
 from wavenet.training.task import ParameterGroups, TrainingTask
 
@@ -35,7 +36,10 @@ class TrainState:
         found_inf: 1 on a GPU after a loss or gradient that is not finite: the weights no longer
             change; otherwise 0.
         step: number of steps done.
-        best_bits: bits per sample of the best validation; infinite before the first.
+        best_bits: bits per sample of the best validation; infinite before the first, and after the
+            recordings have changed.
+        identity: of the run, saved with every snapshot; None for a task without one.
+        changes: a sentence for each time the run was resumed with changes.
     """
 
     model: AutoregressiveModel[Any]
@@ -44,6 +48,8 @@ class TrainState:
     found_inf: Tensor
     step: int = 0
     best_bits: float = math.inf
+    identity: RunIdentity | None = None
+    changes: tuple[str, ...] = ()
 
     def set_learning_rate(self, rate: float) -> None:
         """Set the learning rate of AdamW, and that of Muon in a fixed ratio to it."""
@@ -76,7 +82,8 @@ def make_state(task: TrainingTask, device: torch.device = CPU) -> TrainState:
     model = task.build_model().to(device)
     optimizers = _make_optimizers(model, task.parameter_groups(model), task.settings, device)
     ema_model = copy.deepcopy(model).requires_grad_(False).eval()
-    return TrainState(model, ema_model, optimizers, torch.zeros((), device=device))
+    found_inf = torch.zeros((), device=device)
+    return TrainState(model, ema_model, optimizers, found_inf, identity=task.identity())
 
 
 def _make_optimizers(

@@ -5,6 +5,7 @@ Input: a config, settings and a dataset. Output: batches, losses, validations an
 codes. Created by the command line. Called by `loop` and `state`.
 """
 
+import hashlib
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from wavenet.training.model_card import write_card
 from wavenet.training.nll import sum_nll
 from wavenet.training.prefetch import EncodedBatch, encode_batch, prefetch_batches
 from wavenet.training.recipe import TrainConfig
+from wavenet.training.run_identity import RunIdentity
 from wavenet.training.segmentation import TrainingClip
 
 VALIDATION_SAMPLES = 40_000  # largest padded size of a validation batch
@@ -59,8 +61,12 @@ class TrainingTask(Protocol):
     def fingerprint(self) -> str:
         """Return a text that must be equal in all processes of one training.
 
-        It contains config, settings, and the position and length of each clip, but no audio.
+        It contains config, settings, digests of the recordings, and the position and length of each
+        clip, but no audio.
         """
+
+    def identity(self) -> RunIdentity | None:
+        """Return what a resumed run must have in common with the interrupted one, if known."""
 
     def parameter_groups(self, model: AutoregressiveModel[Any]) -> ParameterGroups:
         """Return the parameters that Muon may update, and all others."""
@@ -85,9 +91,14 @@ class TrainingTask(Protocol):
         """Write a checkpoint."""
 
     def write_card(
-        self, folder: Path, model: AutoregressiveModel[Any], steps: int, best_bits: float
+        self,
+        folder: Path,
+        model: AutoregressiveModel[Any],
+        steps: int,
+        best_bits: float,
+        changes: Sequence[str] = (),
     ) -> None:
-        """Write the card of a checkpoint."""
+        """Write the card of a checkpoint; `changes` as in `TrainState`."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +125,23 @@ class CodeLikelihoodTask:
         return model
 
     def fingerprint(self) -> str:
-        """Return config, settings, and the position and length of each clip, as text."""
+        """Return config, settings, recordings, and position and length of each clip, as text."""
         parts = (self.dataset.train, self.dataset.validation)
         clips = [(clip.start, clip.samples) for part in parts for clip in part]
-        return f"{self.config!r} {self.settings!r} {clips}"
+        content = f"{self.dataset.recordings} {self.dataset.corpus}"
+        return f"{self.config!r} {self.settings!r} {clips} {content}"
+
+    def identity(self) -> RunIdentity:
+        """Return rate, codec, recordings and initial checkpoint of the run."""
+        initial = self.initial_checkpoint
+        return RunIdentity(
+            audio=self.config.audio,
+            codec=self.config.codec,
+            data=self.dataset.data,
+            recordings=self.dataset.recordings,
+            corpus=self.dataset.corpus,
+            initial_checkpoint=None if initial is None else describe_checkpoint(initial),
+        )
 
     def parameter_groups(self, model: AutoregressiveModel[Any]) -> ParameterGroups:
         """Return the hidden matrices, and all other parameters."""
@@ -167,11 +191,24 @@ class CodeLikelihoodTask:
         checkpoint.save(folder, self.config, model)
 
     def write_card(
-        self, folder: Path, model: AutoregressiveModel[Any], steps: int, best_bits: float
+        self,
+        folder: Path,
+        model: AutoregressiveModel[Any],
+        steps: int,
+        best_bits: float,
+        changes: Sequence[str] = (),
     ) -> None:
         """Write the card, unless a person has edited it."""
         initial = self.initial_checkpoint
-        write_card(folder, self.config, model, self.dataset, steps, best_bits, initial)
+        write_card(folder, self.config, model, self.dataset, steps, best_bits, initial, changes)
+
+
+def describe_checkpoint(loaded: Checkpoint) -> str:
+    """Return the name of a checkpoint and a digest of its weights."""
+    digest = hashlib.sha256()
+    for tensor in loaded.model.state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return f"{loaded.config.name} {digest.hexdigest()[:16]}"
 
 
 def mean_nll(model: AutoregressiveModel[Any], batch: EncodedBatch) -> Tensor:
