@@ -168,7 +168,7 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
 def _open_corpus(folder: Path, data: DataConfig, sample_rate: int, model: ModelConfig) -> Dataset:
     corpus = Corpus(folder)
     corpus.rename_fields(
-        match_fields(corpus.header.fields, _wanted_fields(data, model), f"the corpus {folder}")
+        match_fields(corpus.header.fields, wanted_fields(data, model), f"the corpus {folder}")
     )
     opened = open_corpus_clips(data, corpus, sample_rate, model)
     names = {condition.name for condition in model.labels}
@@ -194,7 +194,7 @@ def _count_values(
     return {name: Counter(f[name] for f in fields if name in f) for name in names}
 
 
-def _wanted_fields(data: DataConfig, model: ModelConfig) -> set[str]:
+def wanted_fields(data: DataConfig, model: ModelConfig) -> set[str]:
     """Return the names of the fields that the model and the split use."""
     numbers = [
         condition.name
@@ -210,7 +210,7 @@ def _rename_fields(
 ) -> Sequence[AudioFile]:
     """Return the entries with the field names of the model and the split, if they are meant."""
     found = {name for entry in entries for name in entry.fields}
-    renamed = match_fields(found, _wanted_fields(data, model), str(data.folder))
+    renamed = match_fields(found, wanted_fields(data, model), str(data.folder))
     if not renamed:
         return entries
     return [AudioFile(entry.path, rename_fields(entry.fields, renamed)) for entry in entries]

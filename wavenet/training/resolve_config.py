@@ -8,7 +8,7 @@ the command line, before `loop`.
 import statistics
 from collections.abc import Iterable
 
-from wavenet.audio_metadata import find_audio_files
+from wavenet.audio_metadata import find_audio_files, match_fields
 from wavenet.checkpoint import CheckpointConfig
 from wavenet.close_names import find_close_name, find_equal_name
 from wavenet.config import make_config
@@ -16,7 +16,7 @@ from wavenet.corpus.format import is_corpus
 from wavenet.corpus.reader import Corpus
 from wavenet.errors import ConfigError, DataError
 from wavenet.model.conditions import LabelCondition, NumberCondition
-from wavenet.training.dataset import Dataset
+from wavenet.training.dataset import Dataset, wanted_fields
 from wavenet.training.recipe import RecipeConfig
 from wavenet.training.segmentation import TrainingClip
 from wavenet.user_paths import expand_home
@@ -88,6 +88,13 @@ def check_fields(recipe: RecipeConfig) -> None:
     else:
         entries = find_audio_files(folder, data.pattern, data.metadata)
         sources = {entry.path.name: tuple(entry.fields) for entry in entries}
+    found = {name for fields in sources.values() for name in fields}
+    meant = match_fields(found, wanted_fields(data, model), str(folder))
+    renamed = {old: new for new, old in meant.items()}
+    sources = {
+        source: tuple(renamed.get(name, name) for name in fields)
+        for source, fields in sources.items()
+    }
     numbers = [c for c in model.globals if isinstance(c, NumberCondition)]
     required = [c.name for c in model.labels]
     required += [c.name for c in numbers if c.derived_from is None and not c.dropout]
