@@ -201,7 +201,9 @@ def test_missing_fields_are_named_before_a_recording_is_read(folders, kind, monk
     fits = DataConfig(folder=str(folders[kind]), pattern=pattern)
     check_fields(recipe_with().model_copy(update={"data": fits}))
     upper = recipe_with(LabelCondition(name="Speaker"))
-    message = refusal(folders[kind], upper, pattern=pattern)
-    assert "has no field 'Speaker'" in message and "did you mean speaker?" in message
+    check_fields(upper.model_copy(update={"data": fits}))
+    close = recipe_with(LabelCondition(name="speeker"))
+    message = refusal(folders[kind], close, pattern=pattern)
+    assert "has no field 'speeker', but a field 'speaker'" in message
     message = refusal(folders[kind], recipe_with(), pattern=pattern, test={"index": ("1",)})
     assert "data.test" in message and "number, speaker, take" in message
