@@ -25,7 +25,7 @@ from wavenet.audio_metadata import (
     relative_name,
     rename_fields,
 )
-from wavenet.corpus.format import is_corpus, read_corpus_report, to_printable_line
+from wavenet.corpus.format import is_corpus, read_corpus_report
 from wavenet.corpus.reader import Corpus
 from wavenet.errors import ConditionError, DataError
 from wavenet.left_out_files import LeftOutCollector, LeftOutFiles, merge_groups, unreadable_reason
@@ -166,57 +166,6 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
         record = _describe_recording(recording, split)
         dataset.recordings[_unused_name(dataset.recordings, recording.entry, folder)] = record
     return dataset
-
-
-def _open_corpus(folder: Path, data: DataConfig, sample_rate: int, model: ModelConfig) -> Dataset:
-    corpus = Corpus(folder)
-    corpus.rename_fields(
-        match_fields(corpus.header.fields, wanted_fields(data, model), f"the corpus {folder}")
-    )
-    opened = open_corpus_clips(data, corpus, sample_rate, model)
-    names = {condition.name for condition in model.labels}
-    counts = {name: numbers for name, numbers in corpus.count_values().items() if name in names}
-    return Dataset(
-        opened.train,
-        opened.validation,
-        opened.test,
-        notices=opened.notices,
-        corpus=opened.digest,
-        n_recordings=len(corpus),
-        left_out=read_corpus_report(folder).left_out,
-        doubts=find_label_doubts(counts),
-    )
-
-
-def _count_values(
-    recordings: Sequence[_FolderRecording], model: ModelConfig
-) -> dict[str, Counter[str]]:
-    """Return, for each label of the model, the number of recordings with each value."""
-    fields = [recording.entry.fields for recording in recordings]
-    names = [condition.name for condition in model.labels]
-    return {name: Counter(f[name] for f in fields if name in f) for name in names}
-
-
-def wanted_fields(data: DataConfig, model: ModelConfig) -> set[str]:
-    """Return the names of the fields that the model and the split use."""
-    numbers = [
-        condition.name
-        for condition in model.globals
-        if isinstance(condition, NumberCondition) and condition.derived_from is None
-    ]
-    labels = (condition.name for condition in model.labels)
-    return {*labels, *numbers, *data.validation, *data.test}
-
-
-def _rename_fields(
-    entries: Sequence[AudioFile], data: DataConfig, model: ModelConfig
-) -> Sequence[AudioFile]:
-    """Return the entries with the field names of the model and the split, if they are meant."""
-    found = {name for entry in entries for name in entry.fields}
-    renamed = match_fields(found, wanted_fields(data, model), str(data.folder))
-    if not renamed:
-        return entries
-    return [AudioFile(entry.path, rename_fields(entry.fields, renamed)) for entry in entries]
 
 
 def _join_parts(

@@ -107,13 +107,6 @@ def check_fields(recipe: RecipeConfig) -> None:
     else:
         entries = list_recordings(folder, data, model).files
         sources = {entry.path.name: tuple(entry.fields) for entry in entries}
-    found = {name for fields in sources.values() for name in fields}
-    meant = match_fields(found, wanted_fields(data, model), str(folder))
-    renamed = {old: new for new, old in meant.items()}
-    sources = {
-        source: tuple(renamed.get(name, name) for name in fields)
-        for source, fields in sources.items()
-    }
     numbers = [c for c in model.globals if isinstance(c, NumberCondition)]
     required = [c.name for c in model.labels]
     required += [c.name for c in numbers if c.derived_from is None and not c.dropout]
