@@ -195,7 +195,7 @@ def test_invalid_addresses_and_a_missing_package_are_refused(monkeypatch):
         with pytest.raises(ConfigError, match=r"invalid cluster address .* expected HOST:PORT"):
             ray_driver.check_ray_address(address)
     monkeypatch.setattr(ray_driver.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r'pip install "wavenet-studio\[ray\]"'):
+    with pytest.raises(ConfigError, match=r"-m pip install 'ray>=2.52"):
         ray_driver.check_ray_address("local")
 
 

@@ -381,7 +381,7 @@ def test_mcp_is_served_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(studio_app.WITH_MCP, "1")
     assert studio_app.launch_options()["mcp_server"]
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r'pip install "wavenet-studio\[mcp\]"'):
+    with pytest.raises(ConfigError, match=r"-m pip install 'mcp>="):
         studio_app.launch_options()
 
 
