@@ -1,6 +1,7 @@
 """The rows of `make reliability`: every test exists, every fault can be put into the source."""
 
 import ast
+import functools
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 TABLE: dict[str, Any] = tomllib.loads((ROOT / "scripts/reliability.toml").read_text("utf-8"))
 
 
+@functools.cache
 def functions_of(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}

@@ -9,12 +9,12 @@ import torch
 
 from audio_utils import io
 from wavenet import checkpoint
-from wavenet.audio_metadata import find_audio_files
 from wavenet.checkpoint import Checkpoint
 from wavenet.evaluation.vocoder import ReferenceRecording, evaluate_vocoder, summarise_metrics
 from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest
 from wavenet.likelihood.score import score
+from wavenet.recordings.audio_metadata import find_audio_files
 from wavenet.sampling import SamplingConfig
 
 ROOT = Path(__file__).parents[1]

@@ -25,11 +25,11 @@ from wavenet.codec import AnyCodec, Codec
 from wavenet.config import Name, StrictConfig, parse_config
 from wavenet.devices import device_errors
 from wavenet.errors import CheckpointError, ConfigError
-from wavenet.left_out_files import LFS_START
 from wavenet.model.architectures import AnyModelConfig, build_model
 from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.frame_scales import FrameStatistics
 from wavenet.model.model_config import ModelConfig
+from wavenet.recordings.left_out_files import LFS_START
 from wavenet.sampling import SamplingConfig
 
 WEIGHTS = "model.safetensors"

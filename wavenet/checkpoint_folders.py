@@ -8,7 +8,7 @@ code that needs the folder before it is loaded. No large package is imported her
 import os
 from pathlib import Path
 
-from wavenet.close_names import find_close_name
+from wavenet.user_input.close_names import find_close_name
 
 CONFIG = "config.json"
 _PROJECT = Path(__file__).parents[1]

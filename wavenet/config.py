@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, ValidationError
 
-from wavenet.close_names import find_close_name, find_equal_name
 from wavenet.errors import ConfigError
+from wavenet.user_input.close_names import find_close_name, find_equal_name
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
 Width = Annotated[int, Field(ge=1, le=4096)]

@@ -25,7 +25,6 @@ from tests.corpus import write_recordings
 from tests.importing import r9_settings, r9_tensors, vh_tensors
 from tests.training import initial_state, make_settings
 from wavenet import checkpoint
-from wavenet.audio_metadata import is_audio_name, parse_file_name, read_metadata
 from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
 from wavenet.batch.clip_storage import open_remote_storage
 from wavenet.batch.journal import Journal
@@ -42,6 +41,7 @@ from wavenet.errors import WaveNetError
 from wavenet.importing import r9y9, vincentherrmann
 from wavenet.model.conditions import MelCondition
 from wavenet.model.frame_features import compute_frame_features, read_array
+from wavenet.recordings.audio_metadata import is_audio_name, parse_file_name, read_metadata
 from wavenet.sharing import hub
 from wavenet.sharing.card_reader import get_licence, read_card, render_html
 from wavenet.sharing.zip_archive import pack, unpack

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 
 from audio_utils.levels import LevelSummary
-from wavenet.audio_metadata import parse_file_name
 from wavenet.errors import DataError
+from wavenet.recordings.audio_metadata import parse_file_name
 from wavenet.training.dataset_report import MAX_LISTED, DatasetReport, guess_pattern, scan_dataset
 
 RATE = 8000

@@ -3,11 +3,17 @@
 import pytest
 import soundfile
 
-from wavenet.audio_metadata import list_audio_files
 from wavenet.corpus.prepare import prepare_corpus
 from wavenet.errors import DataError
-from wavenet.left_out_files import EMPTY, LFS_POINTER, MISSING, NOT_IN_PATTERN, UNREADABLE
 from wavenet.model.conditions import LabelCondition
+from wavenet.recordings.audio_metadata import list_audio_files
+from wavenet.recordings.left_out_files import (
+    EMPTY,
+    LFS_POINTER,
+    MISSING,
+    NOT_IN_PATTERN,
+    UNREADABLE,
+)
 from wavenet.training.dataset import read_dataset
 from wavenet.training.dataset_report import guess_pattern, scan_dataset
 from wavenet.training.label_checks import (

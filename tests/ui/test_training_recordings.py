@@ -10,8 +10,8 @@ import gradio as gr
 import pytest
 
 from audio_utils.levels import LevelSummary
-from wavenet.audio_metadata import find_audio_files
 from wavenet.errors import ConditionError
+from wavenet.recordings.audio_metadata import find_audio_files
 from wavenet.training import run_process
 from wavenet.training.dataset_report import DatasetReport
 from wavenet.training.run_process import RunPlan

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from wavenet.close_names import find_close_name, find_equal_name
 from wavenet.errors import ConditionError
 from wavenet.model.condition_values import (
     condition_names,
@@ -20,7 +19,8 @@ from wavenet.model.condition_values import (
     resolve_names,
 )
 from wavenet.model.model_config import ModelConfig
-from wavenet.typed_numbers import parse_number
+from wavenet.user_input.close_names import find_close_name, find_equal_name
+from wavenet.user_input.typed_numbers import parse_number
 
 # accepted names of a column; the first is the name in this project
 COLUMN_ALIASES = {

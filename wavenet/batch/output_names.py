@@ -15,8 +15,8 @@ from pathlib import Path
 
 from audio_utils.atomic_files import os_error_reason
 from audio_utils.file_names import MAX_NAME_BYTES, name_size, shorten_name
-from wavenet.close_names import find_equal_name
 from wavenet.errors import ConditionError, FolderError
+from wavenet.user_input.close_names import find_equal_name
 
 MAX_FILLED_BYTES = MAX_NAME_BYTES - 5  # of a part from a template; leaves room for the suffix
 MAX_PATH_BYTES = 1024  # of the relative path; systems allow 4096 together with the folders above

@@ -42,7 +42,7 @@ from wavenet.generation.request import (
 from wavenet.model.conditions import FramesCondition
 from wavenet.model.frame_features import compute_frame_features, read_array
 from wavenet.sampling import SamplingConfig, resolve_sampling
-from wavenet.typed_numbers import parse_number
+from wavenet.user_input.typed_numbers import parse_number
 
 # Part of every params hash. Increase it if the same task produces another file: all clips are then
 # generated again.

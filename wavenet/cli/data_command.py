@@ -63,7 +63,7 @@ def report(
     index, or differ only in case or spaces.
     """
     from wavenet.cli.progress_bars import ProgressBar
-    from wavenet.left_out_files import describe_large_share
+    from wavenet.recordings.left_out_files import describe_large_share
     from wavenet.training.dataset_report import scan_dataset
 
     reports = scan_dataset(folder, pattern, metadata, channel.value, normalize)
@@ -166,7 +166,7 @@ def format_summary(report: "CorpusReport") -> str:
 
 def format_report(report: "DatasetReport") -> list[str]:
     """Return the lines of a report on recordings."""
-    from wavenet.left_out_files import describe_left_out
+    from wavenet.recordings.left_out_files import describe_left_out
     from wavenet.training.label_checks import describe_doubt
 
     rows = [("recordings", f"{report.files:,}, {report.readable:,} of them readable")]

@@ -84,7 +84,7 @@ def read_dataset_with_split(
         DataError: the split or the training set has no recording.
     """
     from wavenet.evaluation.labelled_clips import MAX_SECONDS, read_uncut_dataset
-    from wavenet.left_out_files import shorten_list
+    from wavenet.recordings.left_out_files import shorten_list
     from wavenet.training.recipe import DataConfig, load_recipe
 
     if not folder.is_dir():

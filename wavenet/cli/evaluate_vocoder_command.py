@@ -141,9 +141,9 @@ def read_group(
     from audio_utils import io
     from audio_utils.errors import AudioError
     from audio_utils.levels import LevelSummary
-    from wavenet.audio_metadata import list_audio_files, relative_name
     from wavenet.evaluation.vocoder import ReferenceRecording
-    from wavenet.left_out_files import LeftOutCollector, merge_groups, unreadable_reason
+    from wavenet.recordings.audio_metadata import list_audio_files, relative_name
+    from wavenet.recordings.left_out_files import LeftOutCollector, merge_groups, unreadable_reason
 
     listing, unreadable = list_audio_files(folder), LeftOutCollector()
     entries = listing.files

@@ -222,7 +222,7 @@ def read_frames(
         ConditionError: a file is missing or does not fit, or a feature needs a recording.
     """
     from wavenet.model.frame_features import compute_frame_features, read_array
-    from wavenet.user_paths import expand_home
+    from wavenet.user_input.user_paths import expand_home
 
     config = loaded.config
     loaded_arrays = {name: read_array(expand_home(path)) for name, path in arrays.items()}

@@ -32,7 +32,7 @@ from wavenet.cli import (
 from wavenet.errors import ConditionError, ConfigError, EngineUnavailable, WaveNetError
 from wavenet.interrupts import redeliver_sigint
 from wavenet.terminal import print_line, print_message, protect_streams
-from wavenet.user_paths import expand_home
+from wavenet.user_input.user_paths import expand_home
 
 MAX_NAME_LENGTH = 300  # of a file name in a message
 # Base class of the errors of typer on the command line; typer does not export it.

@@ -18,7 +18,7 @@ from wavenet.errors import ConfigError
 if TYPE_CHECKING:
     from audio_utils.decoding import MeasuredAudio
     from audio_utils.io import Recording
-    from wavenet.left_out_files import LeftOutFiles
+    from wavenet.recordings.left_out_files import LeftOutFiles
 
 DEFAULT_CHECKPOINT = Path("checkpoints/digits")
 
@@ -168,7 +168,7 @@ def print_left_out(
         used: number of recordings that are used.
         report: prints a message.
     """
-    from wavenet.left_out_files import describe_large_share, describe_left_out
+    from wavenet.recordings.left_out_files import describe_large_share, describe_left_out
 
     for line in describe_left_out(groups):
         report(f"left out: {line}")

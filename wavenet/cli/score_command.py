@@ -31,9 +31,9 @@ from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from audio_utils.levels import Channel, Levels
-    from wavenet.audio_metadata import AudioFile
     from wavenet.checkpoint import Checkpoint
     from wavenet.model.conditioning import ConditionValue
+    from wavenet.recordings.audio_metadata import AudioFile
 
 
 def score(
@@ -156,9 +156,9 @@ def list_entries(files: list[Path], pattern: str | None, csv: Path | None) -> "l
     Raises:
         DataError: a file name does not fit the pattern, or the table does not list a file.
     """
-    from wavenet.audio_metadata import AudioFile, list_audio_files, read_metadata
-    from wavenet.left_out_files import LeftOutCollector
-    from wavenet.name_patterns import NamePattern
+    from wavenet.recordings.audio_metadata import AudioFile, list_audio_files, read_metadata
+    from wavenet.recordings.left_out_files import LeftOutCollector
+    from wavenet.recordings.name_patterns import NamePattern
 
     unfit = LeftOutCollector()
     table = {entry.path: entry for entry in read_metadata(csv, unfit)} if csv else None
@@ -193,7 +193,7 @@ def rename_label_fields(entries: "list[AudioFile]", loaded: "Checkpoint") -> "li
     Raises:
         DataError: the name of a field is similar to that of a label.
     """
-    from wavenet.audio_metadata import AudioFile, match_fields, rename_fields
+    from wavenet.recordings.audio_metadata import AudioFile, match_fields, rename_fields
 
     labels = [condition.name for condition in loaded.config.model.labels]
     found = {name for entry in entries for name in entry.fields}

@@ -195,7 +195,7 @@ def print_dataset(dataset: "Dataset", seconds: float, report: Callable[[str], No
         seconds: of its clips for training, together.
         report: receives each line.
     """
-    from wavenet.left_out_files import shorten_list
+    from wavenet.recordings.left_out_files import shorten_list
     from wavenet.training.label_checks import describe_doubt
 
     for sentence in shorten_list(dataset.skipped):

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wavenet.audio_metadata import find_metadata, iterate_audio_files
 from wavenet.corpus.format import NO_VALUE, CorpusSettings
-from wavenet.left_out_files import LeftOutCollector, LeftOutFiles
+from wavenet.recordings.audio_metadata import find_metadata, iterate_audio_files
+from wavenet.recordings.left_out_files import LeftOutCollector, LeftOutFiles
 
 # A block ends at the limit that is reached first. Bytes are those of the audio files; the shard
 # has the size of the decoded audio.

@@ -27,7 +27,7 @@ from audio_utils.atomic_files import atomic_file, os_error_reason
 from audio_utils.levels import Channel, LevelSummary
 from wavenet.config import StrictConfig, parse_config
 from wavenet.errors import ConfigError, DataError, FolderError
-from wavenet.left_out_files import LeftOutFiles
+from wavenet.recordings.left_out_files import LeftOutFiles
 
 HEADER_FILE = "corpus.json"
 SETTINGS_FILE = "settings.json"

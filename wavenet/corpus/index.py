@@ -44,7 +44,7 @@ from wavenet.corpus.format import (
     write_text,
 )
 from wavenet.errors import DataError, FolderError
-from wavenet.left_out_files import LeftOutCollector, LeftOutFiles, merge_groups
+from wavenet.recordings.left_out_files import LeftOutCollector, LeftOutFiles, merge_groups
 from wavenet.terminal import escape_controls
 
 MAX_LISTED = 20  # names and messages in the report

@@ -33,7 +33,7 @@ from wavenet.corpus.format import (
     write_text,
 )
 from wavenet.errors import FolderError
-from wavenet.left_out_files import UNREADABLE, unreadable_reason
+from wavenet.recordings.left_out_files import UNREADABLE, unreadable_reason
 from wavenet.terminal import escape_controls
 
 MAX_LISTED = 20  # clipped files in a summary

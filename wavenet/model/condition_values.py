@@ -13,12 +13,12 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from wavenet.close_names import find_close_name, find_equal_name
 from wavenet.errors import ConditionError
 from wavenet.model.conditioning import ConditionValue
 from wavenet.model.conditions import LabelCondition, NumberCondition
 from wavenet.model.model_config import ModelConfig
-from wavenet.typed_numbers import read_number, suggest_point
+from wavenet.user_input.close_names import find_close_name, find_equal_name
+from wavenet.user_input.typed_numbers import read_number, suggest_point
 
 ValueT = TypeVar("ValueT")
 MAX_SHOWN_VALUE = 100  # characters of a wrong value in a message

@@ -17,18 +17,9 @@ from torch import Tensor
 from audio_utils import io
 from audio_utils.errors import AudioError
 from audio_utils.levels import Levels, LevelSummary
-from wavenet.audio_metadata import (
-    AudioFile,
-    AudioListing,
-    list_audio_files,
-    match_fields,
-    relative_name,
-    rename_fields,
-)
 from wavenet.corpus.format import is_corpus, read_corpus_report
 from wavenet.corpus.reader import Corpus
 from wavenet.errors import ConditionError, DataError
-from wavenet.left_out_files import LeftOutCollector, LeftOutFiles, merge_groups, unreadable_reason
 from wavenet.model.conditioning import ConditionValue
 from wavenet.model.conditions import (
     Condition,
@@ -38,6 +29,20 @@ from wavenet.model.conditions import (
 )
 from wavenet.model.frame_features import compute_frame_features, read_array
 from wavenet.model.model_config import ModelConfig
+from wavenet.recordings.audio_metadata import (
+    AudioFile,
+    AudioListing,
+    list_audio_files,
+    match_fields,
+    relative_name,
+    rename_fields,
+)
+from wavenet.recordings.left_out_files import (
+    LeftOutCollector,
+    LeftOutFiles,
+    merge_groups,
+    unreadable_reason,
+)
 from wavenet.terminal import escape_controls
 from wavenet.training.corpus_dataset import open_corpus_clips
 from wavenet.training.held_out import RecordingSplit, SplitInput, split_recordings
@@ -51,7 +56,7 @@ from wavenet.training.segmentation import (
     segment_bounds,
     split_point,
 )
-from wavenet.user_paths import expand_home
+from wavenet.user_input.user_paths import expand_home
 
 # The recordings of a folder are in memory together, so the limit of one is large: 2 GiB as float32,
 # three hours at 48 kHz. `wavenet data prepare` reads recordings of any length.

@@ -14,10 +14,15 @@ from pathlib import Path, PurePosixPath
 from audio_utils.decoding import MeasuredAudio, measure_file, open_stream
 from audio_utils.errors import AudioError
 from audio_utils.levels import Channel, LevelSummary, SampleStatistics
-from wavenet.audio_metadata import AudioListing, is_audio_name, list_audio_files, relative_name
 from wavenet.corpus.format import is_corpus, read_corpus_report
 from wavenet.corpus.reader import Corpus
-from wavenet.left_out_files import (
+from wavenet.recordings.audio_metadata import (
+    AudioListing,
+    is_audio_name,
+    list_audio_files,
+    relative_name,
+)
+from wavenet.recordings.left_out_files import (
     LeftOutCollector,
     LeftOutFiles,
     count_left_out_audio,
@@ -25,7 +30,7 @@ from wavenet.left_out_files import (
     merge_groups,
     unreadable_reason,
 )
-from wavenet.name_patterns import MAX_FIELDS
+from wavenet.recordings.name_patterns import MAX_FIELDS
 from wavenet.training.label_checks import LabelDoubt, find_label_doubts
 
 MAX_LISTED = 20  # names or sentences: enough to see the problem

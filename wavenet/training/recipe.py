@@ -17,13 +17,13 @@ from pydantic import Field, model_validator
 
 from audio_utils.levels import Channel
 from wavenet.checkpoint import AudioConfig, check_output
-from wavenet.close_names import find_close_name, find_equal_name
 from wavenet.codec import AnyCodec, MuLawCodec
 from wavenet.config import Fraction, Name, StrictConfig, parse_config
 from wavenet.errors import ConfigError
 from wavenet.model.architectures import AnyModelConfig
 from wavenet.model.conditions import FramesCondition
-from wavenet.user_paths import expand_home
+from wavenet.user_input.close_names import find_close_name, find_equal_name
+from wavenet.user_input.user_paths import expand_home
 
 BUILT_IN = Path(__file__).parent / "recipes"
 MAX_RECIPE_BYTES = 1 << 20

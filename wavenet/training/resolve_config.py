@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from wavenet.checkpoint import CheckpointConfig
-from wavenet.close_names import find_close_name, find_equal_name
 from wavenet.config import make_config
 from wavenet.corpus.format import is_corpus
 from wavenet.errors import ConfigError, DataError
@@ -22,7 +21,8 @@ from wavenet.model.model_config import ModelConfig
 from wavenet.training.dataset import Dataset, list_recordings, open_corpus
 from wavenet.training.recipe import RecipeConfig
 from wavenet.training.segmentation import TrainingClip
-from wavenet.user_paths import expand_home
+from wavenet.user_input.close_names import find_close_name, find_equal_name
+from wavenet.user_input.user_paths import expand_home
 
 MAX_DEFAULT_SECONDS = 60.0
 # Enough for a mean and a range. Clips of a corpus compute their frames again on each access.

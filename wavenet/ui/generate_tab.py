@@ -21,7 +21,6 @@ from torch import Tensor
 from audio_utils import io, plots
 from audio_utils.audio_formats import READABLE_FORMATS
 from audio_utils.errors import AudioError
-from wavenet.close_names import find_equal_name
 from wavenet.config import make_config
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.generation.generate import warm_up
@@ -63,6 +62,7 @@ from wavenet.ui.share_settings import (
     read_link,
     resolve_link_conditions,
 )
+from wavenet.user_input.close_names import find_equal_name
 
 # The first use on a machine compiles the engine.
 PREPARING = "<p>Preparing the engine; the first time this needs about 15 s …</p>"

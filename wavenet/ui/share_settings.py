@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from wavenet.close_names import find_close_name, find_equal_name
 from wavenet.errors import ConditionError
 from wavenet.model.condition_values import resolve_condition_values
 from wavenet.model.model_config import ModelConfig
-from wavenet.typed_numbers import parse_number
 from wavenet.ui.generation_job import GenerationJob, default_sampling
+from wavenet.user_input.close_names import find_close_name, find_equal_name
+from wavenet.user_input.typed_numbers import parse_number
 
 # Numbers in a link, with the values that switch them off. A number is omitted if it and the default
 # of the checkpoint both have this value.

@@ -18,7 +18,6 @@ from wavenet.checkpoint import Checkpoint
 from wavenet.config import StrictConfig, make_config
 from wavenet.errors import ConditionError
 from wavenet.likelihood.score import score as score_waveform
-from wavenet.typed_numbers import parse_number
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.event_handling import MODEL_QUEUE, SIGNAL_QUEUE
 from wavenet.ui.generation_job import (
@@ -36,6 +35,7 @@ from wavenet.ui.recording_measures import (
     surprise_numbers,
 )
 from wavenet.ui.uploads import upload_path
+from wavenet.user_input.typed_numbers import parse_number
 
 Function = Callable[..., dict[str, Any]]
 # Also the type in the schema of the API, in which "number" includes whole numbers.

@@ -18,9 +18,9 @@ from typing import Any
 import gradio as gr
 
 from audio_utils.audio_formats import AUDIO_SUFFIXES
-from wavenet.audio_metadata import METADATA_NAMES
 from wavenet.config import make_config
 from wavenet.errors import ConditionError, WaveNetError
+from wavenet.recordings.audio_metadata import METADATA_NAMES
 from wavenet.training import run_process
 from wavenet.training.dataset_report import DatasetReport, scan_dataset
 from wavenet.training.run_status import list_runs

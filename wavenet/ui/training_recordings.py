@@ -16,9 +16,9 @@ from audio_utils import io
 from audio_utils.atomic_files import os_error_reason
 from audio_utils.audio_formats import AUDIO_SUFFIXES
 from audio_utils.example_sound import make_note
-from wavenet.audio_metadata import METADATA_NAMES, is_audio_name
 from wavenet.errors import ConditionError, FolderError
-from wavenet.left_out_files import describe_large_share, describe_left_out
+from wavenet.recordings.audio_metadata import METADATA_NAMES, is_audio_name
+from wavenet.recordings.left_out_files import describe_large_share, describe_left_out
 from wavenet.training.dataset_report import DatasetReport
 from wavenet.training.label_checks import describe_doubt
 from wavenet.ui.page_text import fact_list, format_duration, progress_bar

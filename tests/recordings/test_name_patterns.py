@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavenet.audio_metadata import find_audio_files, parse_file_name
 from wavenet.errors import DataError
-from wavenet.name_patterns import MAX_FIELDS, NamePattern
+from wavenet.recordings.audio_metadata import find_audio_files, parse_file_name
+from wavenet.recordings.name_patterns import MAX_FIELDS, NamePattern
 
 
 def all_divisions(pattern, text):

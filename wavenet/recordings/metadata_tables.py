@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TextIO
 
 from audio_utils.audio_formats import AUDIO_SUFFIXES
-from wavenet.close_names import find_close_name, find_equal_name, normalise_name
 from wavenet.errors import DataError
-from wavenet.left_out_files import LFS_START
+from wavenet.recordings.left_out_files import LFS_START
+from wavenet.user_input.close_names import find_close_name, find_equal_name, normalise_name
 
 # Names of a column with file names, the preferred one first.
 FILE_COLUMNS = (

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from wavenet.audio_metadata import find_audio_files, list_audio_files
 from wavenet.errors import DataError
-from wavenet.left_out_files import NOT_AUDIO, NOT_IN_TABLE, UNFIT_ROW
+from wavenet.recordings.audio_metadata import find_audio_files, list_audio_files
+from wavenet.recordings.left_out_files import NOT_AUDIO, NOT_IN_TABLE, UNFIT_ROW
 
 
 def read(folder, name, text, paths=("a.wav", "b.wav"), metadata=None):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from wavenet.cli.main import expand_home_arguments
-from wavenet.user_paths import expand_home
+from wavenet.user_input.user_paths import expand_home
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wavenet.close_names import find_close_name, find_equal_name, normalise_name
+from wavenet.user_input.close_names import find_close_name, find_equal_name, normalise_name
 
 KNOWN = ("id", "digit", "speaker", "speaker_id", "top_k", "file_name")
 

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audio_utils.audio_formats import AUDIO_SUFFIXES
-from wavenet.audio_metadata import (
+from wavenet.errors import DataError
+from wavenet.recordings.audio_metadata import (
     AudioFile,
     find_audio_files,
     list_audio_files,
@@ -20,8 +21,7 @@ from wavenet.audio_metadata import (
     parse_file_name,
     read_metadata,
 )
-from wavenet.errors import DataError
-from wavenet.left_out_files import (
+from wavenet.recordings.left_out_files import (
     FOLDER_LINK,
     HIDDEN,
     MAX_NAMES,
@@ -409,6 +409,6 @@ def test_a_similar_field_name_is_asked_about():
 
 
 def test_the_page_on_recordings_lists_every_suffix_that_is_read():
-    page = (Path(__file__).parents[1] / "docs/recordings.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs/recordings.md").read_text(encoding="utf-8")
     paragraph = page.partition("## Formats\n\n")[2].partition("With the program")[0]
     assert tuple(re.findall(r"`(\.\w+)`", paragraph)) == AUDIO_SUFFIXES

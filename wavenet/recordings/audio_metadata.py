@@ -13,9 +13,8 @@ from pathlib import Path, PurePath
 
 from audio_utils.atomic_files import os_error_reason
 from audio_utils.audio_formats import AUDIO_SUFFIXES, readable_suffixes
-from wavenet.close_names import find_close_name, find_equal_name
 from wavenet.errors import DataError
-from wavenet.left_out_files import (
+from wavenet.recordings.left_out_files import (
     FOLDER_LINK,
     HIDDEN,
     NOT_AUDIO,
@@ -28,9 +27,10 @@ from wavenet.left_out_files import (
     LeftOutFiles,
     unread_reason,
 )
-from wavenet.metadata_tables import FileFinder, TableRow, UnfitRow, is_table, read_table
-from wavenet.name_patterns import NamePattern
-from wavenet.user_paths import expand_home
+from wavenet.recordings.metadata_tables import FileFinder, TableRow, UnfitRow, is_table, read_table
+from wavenet.recordings.name_patterns import NamePattern
+from wavenet.user_input.close_names import find_close_name, find_equal_name
+from wavenet.user_input.user_paths import expand_home
 
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.tsv", "metadata.txt")
 _HIDDEN_FOLDERS = ("__MACOSX",)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wavenet.errors import ConditionError
-from wavenet.typed_numbers import parse_number
+from wavenet.user_input.typed_numbers import parse_number
 
 
 @pytest.mark.parametrize("value", [7, 7.0, "7", " 7.0 ", "7e0", np.int32(7), np.float64(7)])

@@ -1,0 +1,1 @@
+"""Names, numbers and paths that a user writes."""
