@@ -166,10 +166,12 @@ def test_recipe_is_described_with_its_measured_speed(runs_dir: Path) -> None:
     assert not show_recipe(runs_dir, "tiny", ["", None, None, False])[2]["visible"]
 
 
-def test_recipes_are_listed_by_size_if_their_labels_exist() -> None:
+def test_recipes_are_listed_by_size_if_their_fields_exist() -> None:
+    """The recipe digits has two labels, and holds out recordings by their index."""
     assert recipe_choices()[0] == ("tiny: 29,920 parameters, 8,000 Hz", "tiny")
-    assert "digits" not in dict(map(reversed, recipe_choices(["digit"])))
-    assert "digits" in dict(map(reversed, recipe_choices(["digit", "speaker"])))
+    assert "digits" not in dict(map(reversed, recipe_choices(["digit", "index"])))
+    assert "digits" not in dict(map(reversed, recipe_choices(["digit", "speaker"])))
+    assert "digits" in dict(map(reversed, recipe_choices(["digit", "speaker", "index"])))
 
 
 def test_only_changes_of_a_run_are_sent_again(runs_dir: Path, root: Path) -> None:

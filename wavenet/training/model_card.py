@@ -5,6 +5,7 @@ line that marks it as generated: a card without that line, edited by a person, i
 Called by `task`.
 """
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,9 @@ def write_card(
         return
     if card.exists() and GENERATED_MARK not in card.read_text(encoding="utf-8"):
         return
-    conditions = [f"{c.name} ({', '.join(c.values[:20])})" for c in config.model.labels]
+    conditions = [
+        _table_cell(f"{c.name} ({', '.join(c.values[:20])})") for c in config.model.labels
+    ]
     conditions += [c.kind for c in config.model.conditions if c.kind != "label"]
     rate = config.audio.sample_rate
     speeds = f", each recording at {dataset.n_speeds} speeds" if dataset.n_speeds > 1 else ""
@@ -100,7 +103,10 @@ def write_card(
         # an absolute path would publish how this machine is set up
         folder=folder.name if folder.is_absolute() else folder,
         command="vocode recording.wav" if config.model.locals else "generate",
-        labels="".join(f" --set {c.name}={c.values[0]}" for c in config.model.labels),
+        labels="".join(
+            " --set " + escape_controls(shlex.quote(f"{c.name}={c.values[0]}"))
+            for c in config.model.labels
+        ),
     )
     with atomic_file(card) as path:
         path.write_text(text, encoding="utf-8")

@@ -28,7 +28,7 @@ def recipe_choices(fields: Collection[str] = ()) -> list[tuple[str, str]]:
     found = [
         (count_parameters(name), name)
         for name in recipe_names()
-        if has_required_labels(read_recipe(name), fields)
+        if has_required_fields(read_recipe(name), fields)
     ]
     return [
         (f"{name}: {size:,} parameters, {read_recipe(name).audio.sample_rate:,} Hz", name)
@@ -47,9 +47,10 @@ def read_recipe(name: str) -> RecipeConfig:
     return load_recipe(str(BUILT_IN / f"{name}.toml"))
 
 
-def has_required_labels(recipe: RecipeConfig, fields: Collection[str]) -> bool:
-    """Return whether the fields of recordings include all label conditions of a recipe."""
-    return {condition.name for condition in recipe.model.labels} <= set(fields)
+def has_required_fields(recipe: RecipeConfig, fields: Collection[str]) -> bool:
+    """Return whether the fields of recordings include the labels and the split of a recipe."""
+    labels = {condition.name for condition in recipe.model.labels}
+    return labels | {*recipe.data.validation, *recipe.data.test} <= set(fields)
 
 
 @lru_cache(maxsize=32)
