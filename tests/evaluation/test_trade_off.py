@@ -105,7 +105,7 @@ def test_the_command_writes_table_numbers_and_plot(make_checkpoint, tmp_path, mo
     command += ["--pattern", PATTERN, "--test", "index=0,1", "--count", "8", "--out", str(out)]
     assert run(command) == 0
     assert "setting" not in capsys.readouterr().out
-    assert run([*command, "--trade-off"]) == 0
+    assert run([*command, "--trade-off", "--overwrite"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines[-2:]] == [
         ["temperature", "0.8"],

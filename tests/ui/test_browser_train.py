@@ -150,6 +150,22 @@ def test_run_is_watched_paused_resumed_stopped_and_used(
         assert other.get_by_label("Note", exact=True).first.input_value() == "c4"
 
 
+def test_dropped_files_keep_the_names_in_their_table(page: Any, tmp_path: Path) -> None:
+    write_notes(tmp_path)
+    names = ["ZOOM0001.WAV", "it's 5:00! <b>.wav"]
+    (tmp_path / "c4_1.wav").rename(tmp_path / names[0])
+    (tmp_path / "c4_2.wav").rename(tmp_path / names[1])
+    (tmp_path / "metadata.csv").write_text(f"file_name,word\n{names[0]},one\n{names[1]},two\n")
+    open_tab(page)
+    dropped = [tmp_path / name for name in (*names, "metadata.csv")]
+    page.set_input_files("#train-uploads input[type=file]", dropped)
+    page.wait_for_selector("#train-uploads >> text=metadata")
+    page.click("#train-inspect")
+    page.wait_for_selector("#train-report >> text=one, two")
+    facts = page.inner_text("#train-report dl.facts")
+    assert "Recordings\n2" in facts
+
+
 def test_run_continues_when_its_studio_is_killed(url: str, browser: Any, root: Path) -> None:
     """Must be the last test of this file: it kills the studio."""
     with visit(browser, url) as page:
@@ -166,19 +182,3 @@ def test_run_continues_when_its_studio_is_killed(url: str, browser: Any, root: P
         time.sleep(0.1)
     assert not responds(url)
     assert folder_lock.lock_holder(folder) == holder
-
-
-def test_dropped_files_keep_the_names_in_their_table(page: Any, tmp_path: Path) -> None:
-    write_notes(tmp_path)
-    names = ["ZOOM0001.WAV", "it's 5:00! <b>.wav"]
-    (tmp_path / "c4_1.wav").rename(tmp_path / names[0])
-    (tmp_path / "c4_2.wav").rename(tmp_path / names[1])
-    (tmp_path / "metadata.csv").write_text(f"file_name,word\n{names[0]},one\n{names[1]},two\n")
-    open_tab(page)
-    dropped = [tmp_path / name for name in (*names, "metadata.csv")]
-    page.set_input_files("#train-uploads input[type=file]", dropped)
-    page.wait_for_selector("#train-uploads >> text=metadata")
-    page.click("#train-inspect")
-    page.wait_for_selector("#train-report >> text=one, two")
-    facts = page.inner_text("#train-report dl.facts")
-    assert "Recordings\n2" in facts

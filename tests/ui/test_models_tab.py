@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from starlette.datastructures import QueryParams
 
 from wavenet.sharing import zip_archive
 from wavenet.ui.checkpoint_library import load_checkpoint
@@ -134,7 +135,7 @@ def call(fn: Any) -> Any:
     try:
         return fn()
     except TypeError:
-        return fn(gr.Request(query_params={}))
+        return fn(gr.Request(query_params=QueryParams("")))
 
 
 def as_list(result: Any) -> list[Any]:

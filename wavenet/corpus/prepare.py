@@ -15,6 +15,9 @@ from pathlib import Path
 import soundfile
 
 from audio_utils.atomic_files import os_error_reason
+from audio_utils.audio_formats import FFMPEG_SUFFIXES
+from audio_utils.decoding import open_stream
+from audio_utils.errors import AudioError
 from audio_utils.levels import Channel
 from wavenet.config import make_config, parse_config
 from wavenet.corpus.file_listing import (
@@ -192,10 +195,22 @@ def _read_rate(path: Path) -> int:
     """Return the sample rate in the header of a file; 0 if it cannot be used."""
     try:
         # only regular files: opening a pipe would block
-        rate = int(soundfile.info(path).samplerate) if path.is_file() else 0
+        # as bytes: a name that is not UTF-8 would raise
+        rate = int(soundfile.info(os.fsencode(path)).samplerate) if path.is_file() else 0
     except (soundfile.LibsndfileError, OSError):
-        return 0
+        return _read_rate_with_ffmpeg(path)
     return rate if 4_000 <= rate <= 192_000 else 0
+
+
+def _read_rate_with_ffmpeg(path: Path) -> int:
+    """Return the sample rate of a file that only ffmpeg reads; 0 if it cannot be read."""
+    if path.suffix.lower() not in FFMPEG_SUFFIXES:
+        return 0
+    try:
+        with open_stream(path) as stream:
+            return int(stream.original_rate)
+    except AudioError:
+        return 0
 
 
 def _default_workers() -> int:

@@ -7,9 +7,8 @@ evaluations.
 """
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, count
 from pathlib import Path
 
 from torch import Tensor
@@ -168,8 +167,8 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
     dataset.left_out = merge_groups(listing.left_out, left_out.groups)
     dataset.doubts = find_label_doubts(counts.by_field)
     for recording, split in zip(recordings, splits, strict=True):
-        record = _describe_recording(recording, split)
-        dataset.recordings[_unused_name(dataset.recordings, recording.entry, folder)] = record
+        name = escape_controls(relative_name(recording.entry.path, folder))
+        dataset.recordings[name] = _describe_recording(recording, split)
     return dataset
 
 
@@ -195,13 +194,6 @@ def _describe_recording(recording: _FolderRecording, split: RecordingSplit) -> R
         part = f"train {split.train_segments} of {segments}"
     samples = recording.clips[0].total_samples
     return RecordingRecord(samples=samples, digest=recording.digest, part=part)
-
-
-def _unused_name(known: Container[str], entry: AudioFile, folder: Path) -> str:
-    """Return the path of a recording in its folder, with a number if a table names it twice."""
-    name = escape_controls(relative_name(entry.path, folder))
-    names = chain([name], (f"{name} ({n})" for n in count(2)))
-    return next(name for name in names if name not in known)
 
 
 def _hash_recording(entry: AudioFile, model: ModelConfig) -> str:
