@@ -297,7 +297,7 @@ class LevelSummary:
             advice = "; use --channel left, or --channel side" if advise else ""
             sentences.append(
                 f"{_count_files(self.cancelled_count)} channels that nearly cancel each other when "
-                f"the mix ({names}){advice}"
+                f"they are mixed ({names}){advice}"
             )
         if self.odd_count:
             sentences.append(
