@@ -1,6 +1,6 @@
 """Resuming: recordings and settings are those of the run, or refused, or accepted by an option.
 
-Regression: a run of 8,000 Hz was resumed at 16,000 Hz without a word.
+Regression: a run of 8,000 Hz was resumed at 16,000 Hz without a message.
 """
 
 import json

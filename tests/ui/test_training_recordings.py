@@ -86,7 +86,7 @@ def test_files_that_are_left_out_and_doubtful_labels_are_shown(notes: Path) -> N
         "Warning: 4 of 25 audio files (16%) are left out",
         "(.tta): 3 files",
         "c4_1_2.wav (3 parts separated by &#x27;_&#x27;, expected 2)",
-        "Doubtful as a label: note: 1 value of 5 in only one recording",
+        "Doubtful label: note: 1 value of 5 in only one recording",
     ):
         assert text in report
 
