@@ -213,7 +213,7 @@ def report_warnings(report: DatasetReport) -> list[str]:
         warnings.append(f"Warning: {large_share}.")
     if report.unreadable_count:
         warnings.append(
-            f"{_count_recordings(report.unreadable_count)} omitted: {report.unreadable[0]}"
+            f"{_count_recordings(report.unreadable_count)} skipped: {report.unreadable[0]}"
         )
     if report.readable and report.seconds < SHORT_SECONDS:
         warnings.append(
