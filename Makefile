@@ -20,7 +20,7 @@ help:
 	@echo "make app          start the studio at http://127.0.0.1:$(PORT)   (PORT=8000 for another port)"
 	@echo "make test         check style, types and imports, then run the tests except gpu, slow and network   (PYTEST_ARGS='-k codec')"
 	@echo "make test-fast    run the fast tests, for use while working (about a minute)"
-	@echo "make fuzz         give damaged files to every reader, for some minutes   (FUZZ_EXAMPLES=5000)"
+	@echo "make fuzz         test every file reader with damaged files, for some minutes   (FUZZ_EXAMPLES=5000)"
 	@echo "make lint         check style, types and imports"
 	@echo "make reliability  run the reliability tests and write docs/reliability.md"
 	@echo "make lock         write requirements.lock and requirements-dev.lock again, after a change of requirements*.txt"

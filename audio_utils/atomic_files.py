@@ -91,14 +91,14 @@ def os_error_reason(error: OSError) -> str:
 
 
 def _move_to_new(temporary: Path, target: Path) -> None:
-    """Rename a file, unless the new name exists; no other process can create it in between."""
+    """Rename a file unless the new name exists; no process can create this name meanwhile."""
     try:
         try:
             os.link(temporary, target)
         except FileExistsError:
             raise
         except OSError:
-            # This file system has no hard links: an empty file reserves the name.
+            # On a file system without hard links, an empty file reserves the name.
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
             os.replace(temporary, target)
         else:

@@ -1,9 +1,9 @@
 """The audio formats that can be read: names, suffixes, first bytes, and checks of the container.
 
 Input: an open file. Output: a `ContainerReport`, and the texts and suffixes that come from the
-table `FORMATS`. Called by `audio_utils.decoding`, by the code that lists files, and by every text
-that names the formats. libsndfile reads incomplete and inconsistent files without an error: a WAV
-with a wrong size, an Ogg stream without its end, half an MP3. The checks find them.
+table `FORMATS`. Called by `audio_utils.decoding`, by the code that lists files, and by all code
+that prints the names of the formats. libsndfile reads incomplete and inconsistent files without an
+error: a WAV with a wrong size, an Ogg stream without its end, half an MP3. The checks detect them.
 """
 
 import struct
@@ -41,7 +41,7 @@ class AudioFormat:
 
 
 def _chunk_form(*pairs: tuple[bytes, bytes]) -> Callable[[bytes], bool]:
-    """Return a test of four letters, any size, and four more letters."""
+    """Return a check for four letters, a size of 32 bits, and four more letters."""
     return lambda head: (head[:4], head[8:12]) in pairs
 
 
@@ -88,14 +88,14 @@ def check_container(handle: BinaryIO, size: int) -> ContainerReport:
 
 
 def has_known_format(handle: BinaryIO) -> bool:
-    """Return whether a file begins like one that libsndfile reads."""
+    """Return whether the first bytes are of a format that libsndfile reads."""
     handle.seek(0)
     head = handle.read(_HEAD_BYTES)
     return head[:3] == b"ID3" or any(form.begins(head) for form in FORMATS)
 
 
 def readable_suffixes() -> tuple[str, ...]:
-    """Return the suffixes of all files that can be read here, with ffmpeg if it is installed."""
+    """Return the suffixes of all readable files; those for ffmpeg only if it is installed."""
     return AUDIO_SUFFIXES + FFMPEG_SUFFIXES if find_ffmpeg() else AUDIO_SUFFIXES
 
 

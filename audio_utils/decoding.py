@@ -26,7 +26,7 @@ from audio_utils.verified_file import VerifiedFile, open_verified
 
 MIN_RATE, MAX_RATE = 4_000, 192_000
 MAX_CHANNELS = 8
-# One hour at 48 kHz, 690 MB as float32: the limit of a waveform in memory at once.
+# One hour at 48 kHz, 690 MB as float32: the limit of a waveform in memory.
 MAX_SAMPLES = 60 * 60 * 48_000
 # 24 dB above full scale. No decoder overshoots this far; integers stored as floats do.
 MAX_PEAK = 16.0
@@ -77,7 +77,7 @@ def decode_file(
     max_seconds: float | None = None,
 ) -> DecodedAudio:
     """Read an audio file as mono float32; arguments and errors are those of `io.read`."""
-    # A bytearray grows in place: memory is that of the result, not twice as much.
+    # A bytearray grows in place: its memory is that of the result, not twice as much.
     content = bytearray()
     with open_stream(
         path, sample_rate, channel, max_samples, max_seconds, check_peak=not normalize
@@ -207,7 +207,7 @@ class AudioStream:
             raise AudioError(f"{self._path} is too short to be resampled to {self.sample_rate} Hz.")
         if self._meter.is_silent_mix():
             raise AudioError(
-                f"{self._path}: its channels cancel each other, so that their mix is silence; use "
+                f"{self._path}: its channels cancel each other, so their mix is silence; use "
                 "one channel (--channel left), or half the difference (--channel side)."
             )
 

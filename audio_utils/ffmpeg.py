@@ -1,9 +1,9 @@
 """Decode audio that libsndfile cannot read, such as AAC, with the program ffmpeg.
 
 Input: a path whose suffix is one of `audio_formats.FFMPEG_SUFFIXES`. Output: a temporary WAV file.
-Called by `audio_utils.verified_file`. ffmpeg has many decoders written for speed, with a history of
-errors that a prepared file can use. Therefore the studio, which reads files of strangers, does not
-use it (`wavenet.ui.uploads`), and a folder or a command uses it only for these suffixes.
+Called by `audio_utils.verified_file`. ffmpeg has many decoders written for speed, and malicious
+files have exploited errors in them. Therefore the studio, which reads files of other people, does
+not use it (`wavenet.ui.uploads`), and commands use it only for these suffixes.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ def decode_with_ffmpeg(path: str | Path) -> Iterator[BinaryIO]:
     program = find_ffmpeg()
     if program is None:
         raise AudioError(
-            f"{path} can only be read by the program ffmpeg, which is not installed; install it, "
+            f"{path} can be read only by the program ffmpeg, which is not installed; install it, "
             "or convert the file to WAV or FLAC."
         )
     with tempfile.TemporaryFile() as output:
@@ -71,7 +71,7 @@ def _run(program: str, path: str | Path, output: IO[bytes]) -> None:
         )
     except subprocess.TimeoutExpired:
         raise AudioError(
-            f"{path} took ffmpeg more than {TIMEOUT_SECONDS:g} s; convert it to WAV or FLAC."
+            f"{path}: ffmpeg needed more than {TIMEOUT_SECONDS:g} s; convert it to WAV or FLAC."
         ) from None
     except OSError as error:
         raise AudioError(

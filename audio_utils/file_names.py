@@ -1,7 +1,7 @@
 """Lengths of file names: file systems limit the bytes of each part of a path, not its letters.
 
-Input: a name of any script. Output: the name, shortened if it is too long. Called by everything
-that builds a file name from text of a user.
+Input: a name in any script. Output: the name, shortened if it is too long. Called by all code that
+builds a file name from text of a user.
 """
 
 import hashlib

@@ -50,8 +50,8 @@ class Recording:
         sample_rate: Hz, of the waveform.
         original_rate: Hz, of the file.
         channels: in the file; the waveform is made from them.
-        clipped_samples: number of samples beyond +-1, which were clipped to +-1; those that only
-            resampling moved there included.
+        clipped_samples: number of samples beyond +-1, which were clipped to +-1, including those
+            that only resampling moved there.
         levels: of the file, in the channel that was read.
     """
 
@@ -84,8 +84,8 @@ def read(
     Returns:
         The recording.
     Raises:
-        AudioError: not a complete, valid audio file within the limits, or the mix of its channels
-            is silence though they are not; the message names the error.
+        AudioError: not a complete, valid audio file within the limits; or the mix of its channels
+            is silence although the channels are not. The message names the error.
     """
     audio = decode_file(path, sample_rate, max_samples, channel, normalize, max_seconds)
     return Recording(

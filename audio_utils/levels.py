@@ -1,10 +1,10 @@
 """Choice of a channel, and the level of a recording: beyond full scale, or channels that cancel.
 
-Input: decoded blocks of a file. Output: mono blocks, `Levels`, and sentences about them: the one
-rule on what is told about the level of a recording. Samples beyond full scale by more than
-`OVER_TOLERANCE` are told. Resampling and lossy decoders also overshoot full scale; what resampling
-adds is limited without a word, because it is not in the file. Called by `decoding` and by the
-commands, the reports and the studio.
+Input: decoded blocks of a file. Output: mono blocks, `Levels`, and sentences about them. Only this
+module decides what is reported about the level of a recording: samples of the file beyond full
+scale by more than `OVER_TOLERANCE`. Excess that only resampling causes is limited without a
+message, because it is not in the file. Called by `decoding`, the commands, the reports and the
+studio.
 """
 
 import math
@@ -29,7 +29,7 @@ SILENT_RMS = 1 / 32_768  # rounding of 16 bits
 SILENCE_DB = -60.0  # a block below this RMS re full scale is silence
 BLOCK_SECONDS = 0.010
 FULL_SCALE = 1 - 2**-15  # the largest value of 16-bit PCM
-# A recording that is normalised to full scale reaches it with single samples; clipping causes runs.
+# Normalised recordings reach full scale in single samples; clipping causes runs of samples.
 MIN_CLIPPED_RUN = 3  # samples
 MAX_LISTED = 20  # names of files: enough to see the problem
 _TINY_POWER = 1e-20
@@ -46,7 +46,7 @@ class Levels:
             DC; None if nothing is mixed, or the channels are silent.
         gain: factor by which the recording was scaled; 1 if it was not.
         is_cancelled: whether the mixed channels nearly cancel each other.
-        notes: phrases about oddities of the container, as in `VerifiedFile`.
+        notes: phrases about unusual properties of the container, as in `VerifiedFile`.
     """
 
     peak: float = 0.0
@@ -128,14 +128,14 @@ class LevelMeter:
         return Levels(self._peak, self._over, loss, is_cancelled=is_cancelled)
 
     def is_silent_mix(self) -> bool:
-        """Return whether the mix is silence to within rounding though its channels are not."""
+        """Return whether the mix is silence within rounding although its channels are not."""
         levels, powers = self.levels(), self._powers()
         if powers is None or levels.mix_loss_db is None or not levels.is_cancelled:
             return False
         return levels.mix_loss_db < SILENT_LOSS_DB or math.sqrt(max(powers[0], 0)) < SILENT_RMS
 
     def _powers(self) -> tuple[float, float] | None:
-        """Return the power without DC of the mix, and the mean one of the channels."""
+        """Return the power of the mix and the mean power of the channels, both without DC."""
         if not self._count:
             return None
         mix = self._mix / self._count
@@ -181,14 +181,14 @@ class SampleStatistics:
 
     @property
     def silent_seconds(self) -> float:
-        """Length times the fraction of blocks of 10 ms that are silent."""
+        """The length in samples times the fraction of blocks of 10 ms that are silent."""
         blocks = self._blocks + bool(len(self._rest))
         silent = self._silent + (_count_silent(self._rest[None]) if len(self._rest) else 0)
         return silent / blocks * self.samples / self.sample_rate if blocks else 0.0
 
 
 def measure_levels(samples: NDArray[np.float32]) -> Levels:
-    """Return peak and excess of samples (T,) that are about to be limited, such as an output."""
+    """Return the levels of samples (T,) that will be limited, such as those of an output."""
     over = int(np.count_nonzero(np.abs(samples) > 1 + OVER_TOLERANCE))
     return Levels(peak_of(samples), over)
 
@@ -230,7 +230,7 @@ class LevelSummary:
         peak: largest magnitude of all files.
         scaled_count: files that were scaled to full scale; not counted in `over_count`.
         cancelled, cancelled_count: files whose mixed channels nearly cancel each other.
-        odd, odd_count: names and notes of files with an odd container.
+        odd, odd_count: names and notes of files with an unusual container.
     """
 
     over: tuple[str, ...] = ()
@@ -301,7 +301,7 @@ class LevelSummary:
             )
         if self.odd_count:
             sentences.append(
-                f"{_count_files(self.odd_count)} an odd container "
+                f"{_count_files(self.odd_count)} an unusual container "
                 f"({_list_names(self.odd, self.odd_count)})"
             )
         return sentences

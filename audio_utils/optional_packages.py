@@ -1,8 +1,8 @@
 """Packages that only some features need, and the command that installs them.
 
-Input: the name of an extra of `pyproject.toml`. Output: a command for this Python. The project
-itself is not published, so the command names the packages. Called by the features, for the message
-on a missing package.
+Input: the name of an extra of `pyproject.toml`. Output: a command for this Python. The project is
+not published, so the command contains the names of the packages. Called by the features, for the
+message on a missing package.
 """
 
 import shlex

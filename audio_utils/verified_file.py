@@ -40,8 +40,8 @@ def open_verified(
         max_seconds: stop counting the frames of a file that does not declare them.
     Raises:
         AudioError: the container is damaged, or of a format that neither libsndfile nor an
-            installed ffmpeg reads; while reading, too, if the
-            decoded samples are not those that the container promises.
+            installed ffmpeg reads; or, while reading, the decoded samples are not those that the
+            container declares.
         soundfile.LibsndfileError: libsndfile cannot decode it.
     """
     try:
@@ -64,7 +64,7 @@ def _open(handle: BinaryIO, max_seconds: float | None) -> Iterator["VerifiedFile
         if file.frames < _UNKNOWN_FRAMES:
             yield VerifiedFile(file, report)
             return
-        note = "its header declares no length, as if it was written to a pipe"
+        note = "its header declares no length, as in a file written to a pipe"
         frames = _count_frames(file, max_seconds)
         report = replace(report, frames=frames, notes=(*report.notes, note))
     os.lseek(handle.fileno(), 0, os.SEEK_SET)
@@ -73,14 +73,14 @@ def _open(handle: BinaryIO, max_seconds: float | None) -> Iterator["VerifiedFile
 
 
 class _UnseekableFile(soundfile.SoundFile):  # type: ignore[misc]
-    """A file that is read once from start to end; a FLAC of unknown length cannot be sought."""
+    """A file that is read once from start to end: a FLAC of unknown length has no positions."""
 
     def seekable(self) -> bool:
         return False
 
 
 def _count_frames(file: soundfile.SoundFile, max_seconds: float | None) -> int:
-    """Return the number of frames, by decoding them; a larger number than the limit ends it."""
+    """Return the number of frames by decoding them; stop above the limit."""
     found, limit = 0, math.inf if max_seconds is None else max_seconds * file.samplerate
     while found <= limit and (count := len(file.read(_BLOCK_FRAMES, dtype="int16"))):
         found += count
@@ -93,21 +93,21 @@ class VerifiedFile:
     Attributes:
         samplerate, channels: as libsndfile reads them from the header.
         frames: number of frames that the file must have.
-        notes: phrases about oddities of the container.
+        notes: phrases about unusual properties of the container.
     """
 
     def __init__(self, file: soundfile.SoundFile, report: ContainerReport) -> None:
         self.samplerate, self.channels = file.samplerate, file.channels
         self.frames = file.frames if report.frames is None else report.frames
-        # Without a Xing header, libsndfile estimates the number of frames, and reads no more.
+        # Without a Xing header, libsndfile estimates the number of frames, and reads only so many.
         if file.format == "MP3" and file.frames < self.frames:
             raise ContainerError(
-                f"has a variable bit rate but no Xing header, so that only {file.frames:,} of its "
+                f"has a variable bit rate but no Xing header, so only {file.frames:,} of its "
                 f"{self.frames:,} frames would be read; convert it to WAV or FLAC"
             )
         self.notes = report.notes
         self._file, self._digest = file, SampleDigest(file, report.md5)
-        # libsndfile reads W64 and SPHERE files to their end, also what follows the sound.
+        # libsndfile reads W64 and SPHERE files to their end, including bytes after the audio.
         self._left = report.frames
 
     def read(self, frames: int) -> NDArray[np.float32]:

@@ -4,8 +4,8 @@ python scripts/reliability.py                  # all groups, then the mutations
 python scripts/reliability.py --groups A C     # some groups; the card is printed, not written
 
 The rows are in reliability.toml, beside this file: what can go wrong, what is expected, and the
-tests that provoke it. A mutation is a fault put into a copy of the source; its test must fail. Each
-group runs in one process of pytest, so that its peak memory can be measured.
+tests that cause it. A mutation is an error inserted into a copy of the source; its test must fail.
+Each group runs in one process of pytest, so that its peak memory can be measured.
 """
 
 import argparse

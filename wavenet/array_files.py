@@ -1,7 +1,7 @@
 """Open `.npy` files of any origin.
 
-Input: a path. Output: a memory-mapped array, whose file is as large as its header claims. Called by
-`model.frame_features` and `corpus.reader`.
+Input: a path. Output: a memory-mapped array, whose file has the size that its header declares.
+Called by `model.frame_features` and `corpus.reader`.
 """
 
 import warnings
@@ -15,7 +15,7 @@ _open_memmap: Any = np.lib.format.open_memmap  # numpy has no types for it
 
 
 def map_array(path: Path) -> NDArray[Any]:
-    """Map a `.npy` file into memory, for reading. No objects are read, and no code is run.
+    """Map a `.npy` file into memory for reading, without reading objects or running code.
 
     Raises:
         OSError: the file cannot be opened.
@@ -28,6 +28,6 @@ def map_array(path: Path) -> NDArray[Any]:
             return array
     except OSError:
         raise
-    # numpy parses the header as Python: a damaged one can raise almost any error of that parser
+    # numpy parses the header as Python, so a damaged one can raise almost any error
     except Exception:
         raise ValueError("it is damaged, or is not an array of numbers (.npy)") from None

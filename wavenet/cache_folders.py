@@ -1,4 +1,4 @@
-"""Choose a folder for caches where the home folder is missing or cannot be written.
+"""Choose a folder for caches if the home folder is missing or cannot be written.
 
 Several libraries (numba, matplotlib, huggingface_hub, Triton) store compiled code or settings in
 the home folder, and some of them fail if they cannot. Output: environment variables that name a
@@ -28,9 +28,9 @@ def user_cache() -> Path | None:
 
 
 def use_writable_caches() -> None:
-    """Let libraries use a private temporary folder if the user's caches cannot be written.
+    """Set the caches of libraries to a private temporary folder if the user's cannot be written.
 
-    Variables that the user set are kept. Without any folder nothing changes.
+    Variables that the user has set are kept. If no folder can be written, nothing changes.
     """
     usual = user_cache()
     if usual is not None and is_writable(usual):
@@ -57,7 +57,7 @@ def private_temporary_folder() -> Path | None:
         if not os.path.lexists(folder):
             folder.mkdir(mode=0o700, exist_ok=True)
         status = os.lstat(folder)
-        # Another user may have created it: code in it would run as this user.
+        # Another user may have created it, and code in it would run with the rights of this user.
         is_private = stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o077
         if is_private and status.st_uid == user and is_writable(folder):
             return folder

@@ -66,7 +66,7 @@ class CheckpointConfig(StrictConfig):
     model: AnyModelConfig
     default_seconds: float = Field(default=1.0, gt=0, le=600)
     sampling: SamplingConfig = SamplingConfig()  # the default of all clips that the model generates
-    # of the training, by local condition; older checkpoints have none
+    # of the training frames, per local condition; older checkpoints have none
     frame_statistics: tuple[FrameStatistics, ...] = Field(default=(), exclude_if=lambda f: not f)
 
     window_statistics: WindowStatistics | None = Field(default=None, exclude_if=lambda w: w is None)

@@ -1,6 +1,6 @@
-"""Find checkpoint folders by path or by name; all commands and the studio look here.
+"""Find checkpoint folders by path or by name, for all commands and the studio.
 
-Input: what a person wrote, such as `runs/a/checkpoint`, `checkpoints/digits` or `digits`. Output: a
+Input: text of a user, such as `runs/a/checkpoint`, `checkpoints/digits` or `digits`. Output: a
 folder, or the known names for an error. Called by `checkpoint.load`, which all commands use, and by
 code that needs the folder before it is loaded. No large package is imported here.
 """
@@ -26,7 +26,7 @@ def resolve_checkpoint(name: str | Path, base_folder: str | Path = "") -> Path:
         name: a path or a name; `~` is the home folder.
         base_folder: such as the folder of a manifest.
     Returns:
-        The first folder that exists; without one, the given path.
+        The first folder that exists; if none does, the path itself.
     """
     given = Path(os.path.expanduser(name))
     places = [given, base_folder / given, _PROJECT / given]
@@ -44,7 +44,7 @@ def default_root() -> Path:
 
 
 def describe_known(name: str | Path) -> str:
-    """Return the end of an error message on a missing checkpoint: the known names, the closest."""
+    """Return the end of the message on a missing checkpoint: known names and the closest."""
     known = sorted({path.parent.name for root in _roots() for path in root.glob(f"*/{CONFIG}")})
     if not known:
         return ""
@@ -53,7 +53,7 @@ def describe_known(name: str | Path) -> str:
 
 
 def is_run(folder: Path) -> bool:
-    """Return whether a folder is no checkpoint, but that of a training, which contains one."""
+    """Return whether a folder is that of a run, which contains a checkpoint."""
     return not _is_checkpoint(folder) and _is_checkpoint(folder / "checkpoint")
 
 

@@ -50,7 +50,7 @@ def parse_config(kind: type[ConfigT], text: str | bytes, source: str) -> ConfigT
     except ValidationError as error:
         try:
             reason = describe_error(error, kind)
-        except RecursionError:  # a value in the message
+        except RecursionError:  # while a value of the message is printed
             reason = "it is nested too deeply"
         raise ConfigError(f"{source}: {reason}") from None
 

@@ -1,9 +1,9 @@
-"""Print lines to stdout and stderr; every print of the package goes through this module.
+"""Print lines to stdout and stderr; all code of the package that prints uses this module.
 
-A label, a file name or a message can come from a file of somebody else. Printed as it is, a control
-character in it could steer the terminal, and a line end could forge a line. Input: text, or a
-document. Output: one line, in which such characters are escapes: ESC is printed as \\x1b. Called by
-the command line and by the parts of the package that print.
+A label, a file name or a message can come from a file of another person. If it were printed
+unchanged, a control character could control the terminal, and a line end could forge a line. Input:
+text, or a document. Output: one line, in which such characters are escapes: ESC is printed as
+\\x1b. Called by the command line and by all code that prints.
 """
 
 import json
@@ -16,8 +16,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-# Control, format, surrogate, line separator and paragraph separator: none of them is visible, and
-# some of them (ESC, line ends, bidirectional overrides) change how the rest is shown.
+# Control, format, surrogate, line separator and paragraph separator: all are invisible, and some
+# (ESC, line ends, bidirectional overrides) change how the other text is displayed.
 _ESCAPED_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 # The joiners are format characters too, but several scripts need them to spell words.
 _JOINERS = "\u200c\u200d"
@@ -61,10 +61,10 @@ def print_above_bar(console: Any, text: str) -> None:
 
 
 def protect_streams() -> None:
-    """Let stdout print any text, and escape warnings, log messages and tracebacks as well."""
+    """Make stdout accept any text; escape warnings, log messages and tracebacks, too."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
-            # Otherwise a letter that the locale cannot express ends the command.
+            # Otherwise a letter that the locale cannot encode ends the command.
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     warnings.formatwarning = _format_warning
     if logging.lastResort is not None:

@@ -1,1 +1,1 @@
-"""Checks from the bytes of a file that its container is complete, one module for each kind."""
+"""Checks that the container of an audio file is complete: one module per kind."""

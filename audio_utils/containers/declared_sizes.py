@@ -22,12 +22,12 @@ class ContainerError(Exception):
 
 @dataclass(frozen=True)
 class ContainerReport:
-    """What the bytes of a complete container say.
+    """What the bytes of a complete container declare.
 
     Attributes:
-        notes: phrases about oddities, such as "its header declares no length".
-        frames: that the decoder must find; None if the container does not say.
-        md5: of the decoded samples; empty if the container does not say.
+        notes: phrases about unusual properties, such as "its header declares no length".
+        frames: number that the decoder must find; None if the container does not declare it.
+        md5: of the decoded samples; empty if the container does not declare it.
     """
 
     notes: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ def list_chunks(
         handle, size: the file, and its bytes.
         position: of the first chunk.
         layout: how they are written.
-        declared_end: where the header says that they end; what follows a chunk there is none.
+        declared_end: their end according to the header; bytes after a chunk there are not a chunk.
     Raises:
         ContainerError: there are too many chunks.
     """
@@ -105,13 +105,13 @@ def _read_chunk(
 def check_sound_bytes(
     size: int, declared_end: int, sound: FileChunk, block: int, *, is_open: bool
 ) -> tuple[int, list[str]]:
-    """Return the bytes of sound that are in the file, and notes on a wrong header.
+    """Return the number of bytes of audio in the file, and notes on a wrong header.
 
     Args:
         size: bytes in the file.
         declared_end: size of the whole file, according to its header.
         sound: the payload with the samples.
-        block: bytes per frame; 0 for compressed sound.
+        block: bytes per frame; 0 for compressed audio.
         is_open: the declared length is a placeholder, as in a file written to a pipe.
     Raises:
         ContainerError: the file is cut short, or the header contradicts itself.
@@ -121,18 +121,18 @@ def check_sound_bytes(
     if is_open and (declared_end <= size or is_placeholder(declared_end)):
         length = available
         notes.append(
-            "its header declares no length, as if it was written to a pipe; it was read to its "
-            f"end, {available:,} bytes of sound"
+            "its header declares no length, as in a file written to a pipe; it was read to its "
+            f"end, {available:,} bytes of audio"
         )
     elif length > available:
-        # The whole size is right, so that nothing was cut off: only the length is wrong.
+        # The whole size is correct, so nothing was cut off: only this length is wrong.
         if declared_end != size:
             raise ContainerError(
-                f"is cut short or its header is wrong: {length:,} bytes of sound declared, "
+                f"is cut short or its header is wrong: {length:,} bytes of audio declared, "
                 f"{available:,} found; {REMEDY}"
             )
         notes.append(
-            f"its header declares {length:,} bytes of sound, but it has {available:,}; all of them "
+            f"its header declares {length:,} bytes of audio, but it has {available:,}; all of them "
             "were read"
         )
         length = available
@@ -142,10 +142,10 @@ def check_sound_bytes(
             "properly; repair it in an audio editor or record it again"
         )
     if block and length % block:
-        # A pad byte is part of the bytes up to the end, but not of the sound.
+        # The bytes up to the end may include a pad byte, which is not audio.
         if length == sound.length or length % block != 1 or length % 2:
             raise ContainerError(
-                f"ends inside a frame: {length:,} bytes of sound in frames of {block} bytes; "
+                f"ends inside a frame: {length:,} bytes of audio in frames of {block} bytes; "
                 f"{REMEDY}"
             )
         length -= 1
@@ -160,7 +160,7 @@ def is_placeholder(length: int) -> bool:
 def check_tail(
     handle: BinaryIO, size: int, declared_end: int, chunks: list[FileChunk], layout: ChunkLayout
 ) -> list[str]:
-    """Return notes on what lies behind the chunks.
+    """Return notes on the bytes after the last chunk.
 
     Raises:
         ContainerError: these bytes belong to the container, so that its header is wrong.
@@ -170,11 +170,11 @@ def check_tail(
     if end > size and abs(declared_end - size) <= 1:
         raise ContainerError(
             f"is cut short or its header is wrong: a chunk declares {chunks[-1].length:,} bytes "
-            f"and {size - chunks[-1].start:,} are left; {REMEDY}"
+            f"but only {size - chunks[-1].start:,} are left; {REMEDY}"
         )
     if padded < size and not end <= declared_end <= padded:
         raise ContainerError(
-            f"is cut short or its header is wrong: {size - end:,} bytes behind the sound are not "
+            f"is cut short or its header is wrong: {size - end:,} bytes after the audio are not "
             f"chunks; {REMEDY}"
         )
     if padded < size:
@@ -182,15 +182,15 @@ def check_tail(
     if abs(declared_end - size) <= 1:
         return []
     return [
-        f"its header declares {declared_end:,} bytes in all, but it has {size:,}; the sound is "
+        f"its header declares {declared_end:,} bytes in all, but it has {size:,}; the audio is "
         "complete"
     ]
 
 
 def describe_trailing_bytes(handle: BinaryIO, position: int, size: int) -> Iterator[str]:
-    """Yield a note on bytes behind the sound, unless they are zeros or a known tag."""
+    """Yield a note on bytes after the audio, unless they are zeros or a known tag."""
     handle.seek(position)
     first = handle.read(_ID3V1_BYTES)
     is_tag = first.startswith((b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3"))
     if not is_tag and (any(first) or size - position > _ID3V1_BYTES):
-        yield f"{size - position:,} bytes behind the end of its sound were not read"
+        yield f"{size - position:,} bytes after the end of its audio were not read"

@@ -1,8 +1,8 @@
 """Check the header and the first frame of a FLAC file, and return the MD5 of its samples.
 
 Input: an open file and its size. Output: a `ContainerReport`, or a `ContainerError`. Called by
-`audio_utils.audio_formats`. libFLAC checks the checksum of every frame, but not that all frames are
-there.
+`audio_utils.audio_formats`. libFLAC checks the checksum of every frame, but not the number of
+frames.
 Source: RFC 9639, sections 8.2 and 9.1.
 """
 
@@ -30,7 +30,7 @@ _FRAME_RATES = {
 
 
 def check_flac(handle: BinaryIO, size: int) -> ContainerReport:
-    """Return the MD5 in STREAMINFO, which libsndfile ignores; compare its rate with a frame's."""
+    """Return the MD5 in STREAMINFO, which libsndfile ignores; check its rate by a frame."""
     start = id3_tag_size(handle)
     handle.seek(start)
     info = handle.read(8 + _STREAMINFO_BYTES)[8:]

@@ -1,8 +1,8 @@
 """Check that an MP3 file is complete: every frame, and the size in its Xing or Info header.
 
 Input: an open file and its size. Output: a `ContainerReport`, or a `ContainerError`. Called by
-`audio_utils.audio_formats`. A frame has no checksum of its samples, so that a changed bit inside
-one is not detected; nor is a file cut between two frames, if it declares no size.
+`audio_utils.audio_formats`. A frame has no checksum of its samples, so a changed bit inside it is
+not detected; nor is a file cut between two frames, if it declares no size.
 """
 
 import struct
@@ -66,7 +66,7 @@ def check_mp3(handle: BinaryIO, size: int) -> ContainerReport:
         raise ContainerError(f"is damaged: no MP3 frame at byte {end:,}; {REMEDY}")
     is_cut = end != size and end > size - 4
     if declared is None:
-        cut = "its last MP3 frame is not complete, so that the end may be missing"
+        cut = "its last MP3 frame is not complete, so the end may be missing"
         return ContainerReport((cut,) * is_cut, frames * frame_samples)
     if is_cut:
         raise ContainerError(f"is cut short: its last MP3 frame is not complete; {REMEDY}")
@@ -111,7 +111,7 @@ def _check_declared_size(first: bytes, available: int) -> tuple[int | None, tupl
         return count, ()
     if crc16(first[:crc_at]) == int.from_bytes(first[crc_at : crc_at + 2], "big"):
         return count, ()
-    return count, ("its LAME header is damaged, so that its length may be wrong",)
+    return count, ("its LAME header is damaged, so its length may be wrong",)
 
 
 def crc16(data: bytes) -> int:
@@ -140,7 +140,7 @@ def _follow_frames(handle: BinaryIO, position: int, size: int) -> tuple[int, int
             length = sizes[header >> 9 & 0x7F]
             frames += bool(length) and position + length <= size
         else:
-            # Joined files have a tag in the middle.
+            # Joined files have a tag between two frames.
             length = id3_tag_size(handle, position)
         if not length:
             break
@@ -151,7 +151,7 @@ def _follow_frames(handle: BinaryIO, position: int, size: int) -> tuple[int, int
 
 
 def _frame_sizes(header: int) -> tuple[list[int], int]:
-    """Return sizes by the 7 bits of bit rate, sample rate and padding, 0: invalid; and samples."""
+    """Return sizes by the 7 bits of bit rate, sample rate, padding (0: invalid), and samples."""
     version, layer = header >> 19 & 3, 4 - (header >> 17 & 3)
     is_mpeg1 = version == 3
     slot, samples = (4, 384) if layer == 1 else (1, 1152 if is_mpeg1 or layer == 2 else 576)

@@ -28,15 +28,15 @@ _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 def check_ogg(handle: BinaryIO, size: int) -> ContainerReport:
     """Check every page of an Ogg file.
 
-    A file may have several streams, beside each other (multiplexed) or after each other (chained).
-    libsndfile reads the first one.
+    A file may have several streams, in parallel (multiplexed) or in sequence (chained); libsndfile
+    reads the first one.
     """
     position, pages, streams = 0, 0, 0
     next_numbers: dict[int, int] = {}  # of the streams that have not ended
     while position < size:
         page = _read_page(handle, position)
         if page is None:
-            # Behind the last page there may be tags.
+            # Tags may follow the last page.
             if next_numbers or not streams:
                 raise ContainerError(
                     f"is cut short or damaged: no complete Ogg page at byte {position:,}; {REMEDY}"
@@ -81,7 +81,7 @@ def _read_page(handle: BinaryIO, position: int) -> bytes | None:
 def page_checksum(page: bytes) -> int:
     """Return the CRC-32 of a page: polynomial 0x04C11DB7, not reflected, start 0.
 
-    zlib computes the reflected one, so that the bits of each byte and of the result are reversed.
+    zlib computes the reflected one: therefore the bits of each byte and of the result are reversed.
     """
     blank = page[: _CHECKSUM.start] + bytes(4) + page[_CHECKSUM.stop :]
     reflected = zlib.crc32(blank.translate(_REVERSED_BITS), 0xFFFF_FFFF) ^ 0xFFFF_FFFF

@@ -58,7 +58,7 @@ def check_rf64(handle: BinaryIO, size: int) -> ContainerReport:
 
 
 def check_w64(handle: BinaryIO, size: int) -> ContainerReport:
-    """Check a W64 file. libsndfile reads it to the end, also what follows the sound."""
+    """Check a W64 file. libsndfile reads it to the end, including bytes after the audio."""
     handle.seek(16)
     (declared_end,) = struct.unpack("<Q", handle.read(8))
     chunks = list_chunks(handle, size, 40, _W64_CHUNKS, declared_end)
@@ -90,7 +90,7 @@ def _check(
     order: str,
     is_open: bool,
 ) -> ContainerReport:
-    """Check the format chunk, the bytes of sound, and what follows them."""
+    """Check the format chunk, the bytes of audio, and the bytes after them."""
     block, notes = _check_format(handle, chunks, order)
     length, size_notes = check_sound_bytes(size, declared_end, sound, block, is_open=is_open)
     if not size_notes:
@@ -99,7 +99,7 @@ def _check(
 
 
 def _check_format(handle: BinaryIO, chunks: list[FileChunk], order: str) -> tuple[int, list[str]]:
-    """Return bytes per frame (0 for compressed sound), and notes."""
+    """Return bytes per frame (0 for compressed audio), and notes."""
     chunk = next((chunk for chunk in chunks if chunk.name[:4] == b"fmt "), None)
     if chunk is None or chunk.length < 16:
         raise ContainerError(f"is damaged: its header does not describe the samples; {REMEDY}")
@@ -111,7 +111,7 @@ def _check_format(handle: BinaryIO, chunks: list[FileChunk], order: str) -> tupl
     if tag not in _UNCOMPRESSED or not channels:
         return 0, []
     sample_bytes = 1 if tag in _ONE_BYTE else (bits + 7) // 8
-    # Samples of 20 and 24 bits may lie in 4 bytes.
+    # Samples of 20 and 24 bits may be stored in 4 bytes.
     is_padded = bits in (20, 24) and block == 4 * channels
     if not block or (block != channels * sample_bytes and not is_padded):
         raise ContainerError(

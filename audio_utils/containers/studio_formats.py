@@ -129,10 +129,10 @@ def check_nist(handle: BinaryIO, size: int) -> ContainerReport:
 
 
 def _check_nothing_follows(handle: BinaryIO, sound: FileChunk, size: int) -> None:
-    """Check that only tags or zeros follow the sound, as its length is declared only once."""
+    """Check that only tags or zeros follow the audio, because its length is declared only once."""
     if list(describe_trailing_bytes(handle, sound.end, size)):
         raise ContainerError(
-            f"is damaged or its header is wrong: {sound.length:,} bytes of sound declared, "
+            f"is damaged or its header is wrong: {sound.length:,} bytes of audio declared, "
             f"{size - sound.start:,} found; {REMEDY}"
         )
 

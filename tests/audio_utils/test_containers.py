@@ -1,4 +1,4 @@
-"""Every format that libsndfile reads wholly is read; what is damaged is refused, or told."""
+"""Every format that libsndfile reads completely is read; damage is refused or noted."""
 
 import io
 import struct
@@ -46,7 +46,7 @@ WITH_CHECKSUM = ("FLAC", "OGG")
 
 @pytest.fixture
 def encode(make_speech):
-    """Return a function that encodes speech, 0.25 s if not said otherwise."""
+    """Return a function that encodes speech, 0.25 s by default."""
 
     def make(kind, subtype, seconds=0.25, channels=1, **options):
         samples = np.repeat(make_speech(RATE, seconds).numpy()[:, None], channels, axis=1)
@@ -88,7 +88,7 @@ def test_every_format_is_read_without_a_note(tmp_path, encode, suffix, kind, sub
 
 @pytest.mark.parametrize(("suffix", "kind", "subtype"), KINDS)
 def test_a_file_cut_anywhere_is_refused(tmp_path, encode, suffix, kind, subtype):
-    """Only one pad byte behind the sound may be missing."""
+    """Only one pad byte after the audio may be missing."""
     whole = encode(kind, subtype)
     sound = read_bytes(tmp_path, whole)
     rng = np.random.default_rng(7)
@@ -107,7 +107,7 @@ UNCONFIRMED = {"AU": range(12, 24)}
 
 
 @pytest.mark.parametrize(("suffix", "kind", "subtype"), KINDS)
-def test_a_flipped_bit_is_refused_told_or_without_effect(tmp_path, encode, suffix, kind, subtype):
+def test_a_flipped_bit_is_refused_noted_or_without_effect(tmp_path, encode, suffix, kind, subtype):
     """Without a checksum, a bit of the sound or of the sample rate may change a value, not the
     length."""
     whole = encode(kind, subtype)
@@ -154,14 +154,14 @@ def test_a_flipped_bit_is_refused_told_or_without_effect(tmp_path, encode, suffi
         {"data": 0x80000000, "riff": 0x80000024},
     ],
 )
-def test_wrong_wav_sizes_are_told_if_the_sound_is_whole(tmp_path, sizes):
+def test_wrong_wav_sizes_are_noted_if_the_audio_is_complete(tmp_path, sizes):
     frames = np.random.default_rng(2).bytes(200)
     recording = read_bytes(tmp_path, wav_bytes(frames, **sizes))
     assert_same(recording, read_bytes(tmp_path, wav_bytes(frames)))
     assert len(recording.levels.notes) == 1
 
 
-def test_chunks_behind_the_sound_may_be_cut_and_tags_may_follow(tmp_path):
+def test_chunks_after_the_audio_may_be_cut_and_tags_may_follow(tmp_path):
     info = b"LIST" + struct.pack("<I", 20) + b"INFOISFT" + struct.pack("<I", 8) + b"recorder"
     whole = read_bytes(tmp_path, wav_bytes())
     with_info = wav_bytes(riff=36 + 200 + len(info)) + info
@@ -175,7 +175,7 @@ def test_chunks_behind_the_sound_may_be_cut_and_tags_may_follow(tmp_path):
     assert ["40 bytes" in note for note in junk.levels.notes] == [True]
 
 
-def test_a_rate_that_contradicts_the_bytes_per_second_is_told(tmp_path):
+def test_a_rate_that_contradicts_the_bytes_per_second_is_noted(tmp_path):
     content = bytearray(wav_bytes())
     content[24:28] = struct.pack("<I", 8000)
     recording = read_bytes(tmp_path, content)
@@ -184,7 +184,7 @@ def test_a_rate_that_contradicts_the_bytes_per_second_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("field", [20, 28])
-def test_wrong_rf64_sizes_are_told_or_refused(tmp_path, encode, field):
+def test_wrong_rf64_sizes_are_noted_or_refused(tmp_path, encode, field):
     """Field 20 is the whole size, field 28 the size of the sound."""
     whole = encode("RF64", "PCM_16")
     content = bytearray(whole)
@@ -243,7 +243,7 @@ def test_ogg_pages_have_checksums_and_numbers(tmp_path, encode, subtype):
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-def test_the_first_of_several_ogg_streams_is_read_and_told(tmp_path, encode, subtype):
+def test_the_first_of_several_ogg_streams_is_read_and_noted(tmp_path, encode, subtype):
     one, two = (with_serial(encode("OGG", subtype, seconds=2), n) for n in (1, 2))
     whole = read_bytes(tmp_path, one)
     first, second = split_pages(one), split_pages(two)
@@ -305,7 +305,7 @@ def test_mp3_frames_are_followed_to_the_end(tmp_path, encode):
 
 
 def test_mp3_that_libsndfile_would_read_in_part_is_refused(tmp_path, encode):
-    """It estimates the length of a file without Xing header, and believes the first of two."""
+    """It estimates the length of a file without Xing header, and of two headers uses the first."""
     whole = encode("MP3", "MPEG_LAYER_III", seconds=2.0, bitrate_mode="VARIABLE")
     bare = whole[whole.index(whole[:2], 100) :]
     assert len(soundfile.read(io.BytesIO(bare))[0]) < 2 * RATE
@@ -335,7 +335,7 @@ def test_flac_and_w64_from_a_pipe_have_no_length(tmp_path, encode):
     assert ["no length" in note for note in recording.levels.notes] == [True]
 
 
-def test_a_damaged_lame_header_is_told(tmp_path, encode):
+def test_a_damaged_lame_header_is_noted(tmp_path, encode):
     assert crc16(b"123456789") == 0xBB3D  # CRC-16/ARC, the check value of the catalogue
     content = bytearray(encode("MP3", "MPEG_LAYER_III"))
     content[content.find(b"LAME") + 22] ^= 1  # the padding at the end

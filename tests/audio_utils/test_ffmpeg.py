@@ -72,7 +72,7 @@ def test_ffmpeg_is_not_used_for_known_contents_or_other_names(tmp_path, install_
         assert_read_error(tmp_path / name, "only ffmpeg reads")
 
 
-def test_without_ffmpeg_one_sentence_says_so(tmp_path, monkeypatch, recording):
+def test_without_ffmpeg_the_error_is_one_sentence(tmp_path, monkeypatch, recording):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert_read_error(recording, "ffmpeg, which is not installed")
     assert readable_suffixes() == AUDIO_SUFFIXES

@@ -1,4 +1,4 @@
-"""Channels and levels: what is limited, scaled or cancelled is counted and told."""
+"""Channels and levels: what is limited, scaled or cancelled is counted and reported."""
 
 import math
 
@@ -70,7 +70,7 @@ def test_samples_beyond_full_scale_are_counted_with_the_largest(tmp_path):
     assert "--" not in describe_levels(recording.levels, advise=False)[0]
 
 
-def test_resampling_beyond_full_scale_is_limited_without_a_word(tmp_path):
+def test_resampling_beyond_full_scale_is_limited_without_a_message(tmp_path):
     square = np.ones(8000)
     square[::50] = -1
     soundfile.write(tmp_path / "a.wav", square, 8000, subtype="PCM_16")
@@ -124,7 +124,7 @@ def test_opposite_polarity_is_noticed_in_spite_of_an_offset_and_of_rounding(tmp_
     assert_read_error(tmp_path / "pcm.wav", "channels cancel each other")
 
 
-def test_channels_that_nearly_cancel_are_told(tmp_path, noise):
+def test_channels_that_nearly_cancel_are_reported(tmp_path, noise):
     path = write_float(tmp_path / "a.wav", noise[0], -0.8 * noise[0])
     levels = read(path).levels
     # the mix is 0.1 of the left channel
@@ -135,7 +135,7 @@ def test_channels_that_nearly_cancel_are_told(tmp_path, noise):
     assert not read(path, channel="left").levels.is_cancelled
 
 
-def test_usual_stereo_is_not_told(tmp_path, noise):
+def test_usual_stereo_is_not_reported(tmp_path, noise):
     """Wide stereo: independent channels, one silent channel, and correlation of -0.5."""
     silence = np.zeros_like(noise[0])
     for n, channels in enumerate(

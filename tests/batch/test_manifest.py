@@ -181,7 +181,7 @@ def test_separators_in_quotes_or_beside_the_tabs_of_a_tsv_are_no_separators(tmp_
         ("\ufeffid\tdigit\na\t7\n".encode("utf-16-be"), "UTF-16"),
         (b"PK\x03\x04xl/workbook.xml", "workbook"),
         (b'[{"id": "a"}]', "one JSON array"),
-        (b"id,digit\ra,7\r", "old Macs"),
+        (b"id,digit\ra,7\r", "CR line ends"),
     ],
 )
 def test_other_files_are_refused_by_name(tmp_path, content, words):

@@ -1,4 +1,4 @@
-"""Names and values of columns: other spellings are understood, unknown ones are asked about."""
+"""Names and values of columns: other spellings are accepted, similar names are refused."""
 
 import unicodedata
 

@@ -253,7 +253,7 @@ def test_analyse_saves_four_plots(run_command, tone, tmp_path):
 
 
 def test_doubtful_labels_are_printed_before_the_first_step(run_command, tmp_path, monkeypatch):
-    """Regression: unquoted commas taught voices such as " twice." without a word."""
+    """Regression: unquoted commas created voices such as " twice." without a message."""
     rows = ["file_name,Voice"]
     for n, voice in enumerate(("ann", "ann", "bob", "bob", "ann", '" twice."')):
         soundfile.write(tmp_path / f"{n}.wav", sine(0.1), RATE)

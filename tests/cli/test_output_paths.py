@@ -40,7 +40,7 @@ def no_sample(monkeypatch):
 
 
 def refused_places(tmp_path):
-    """Return output files that cannot be written, each with a word of the message."""
+    """Return output files that cannot be written, each with a part of the message."""
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder.wav").mkdir()
     (tmp_path / "taken.wav").write_text("x")

@@ -250,7 +250,7 @@ def test_what_is_known_without_the_recordings_is_said_before_they_are_read(
 @pytest.mark.parametrize(
     "recipe, steps, has_initial_weights, words",
     [
-        ("digits", 100, False, ["in the warm-up, which has 200", "100 steps read 15% of the"]),
+        ("digits", 100, False, ["in the warm-up of 200 steps", "100 steps read 15% of the"]),
         ("digits", 100, True, ["in the warm-up"]),
         ("digits", 667, False, []),
         ("small", 200, False, []),

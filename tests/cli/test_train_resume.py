@@ -1,6 +1,6 @@
 """Resuming: recordings and settings are those of the run, or refused, or accepted by an option.
 
-Regression: a run of 8,000 Hz was resumed at 16,000 Hz without a word.
+Regression: a run of 8,000 Hz was resumed at 16,000 Hz without a message.
 """
 
 import json
@@ -194,7 +194,7 @@ def test_other_settings_of_the_data_are_refused_by_name(run):
 
 def test_recordings_that_were_trained_on_and_are_now_for_validation_are_counted(run):
     changes = {"replace": ('take = ["0"]', 'take = ["1"]')}
-    assert "is complete: it has done all 4 steps" in refusal(run("--accept-changes", **changes))
+    assert "is complete after all 4 steps" in refusal(run("--accept-changes", **changes))
     code, _, err = run("--accept-changes", "--steps", "6", **changes)
     assert code == 0, err
     assert "4 of another part, 2 for validation were trained on before" in err

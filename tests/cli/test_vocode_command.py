@@ -267,7 +267,7 @@ def test_the_record_has_the_bits_per_sample_without_the_prompt(
     assert 1 < json.loads(record)["bits_per_sample"] < 20
 
 
-def test_a_loud_recording_is_told_or_scaled(run_command, vocoder, tmp_path):
+def test_a_loud_recording_is_reported_or_scaled(run_command, vocoder, tmp_path):
     stereo = np.stack([6 * sine(0.1).numpy(), sine(0.1).numpy()], axis=1)
     soundfile.write(tmp_path / "a.wav", stereo, RATE, subtype="FLOAT")
     line = ("vocode", tmp_path / "a.wav", "--checkpoint", vocoder, "--channel", "left")
@@ -280,7 +280,7 @@ def test_a_loud_recording_is_told_or_scaled(run_command, vocoder, tmp_path):
     assert "scaled by -9.5 dB" in err
 
 
-def test_output_limited_after_mel_matching_is_told(run_command, vocoder, tone, monkeypatch):
+def test_output_limited_after_mel_matching_is_reported(run_command, vocoder, tone, monkeypatch):
     monkeypatch.setattr(
         "wavenet.generation.clip_mel_matching.match_mel", lambda waveform, *rest: waveform * 0 - 2
     )

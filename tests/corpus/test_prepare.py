@@ -248,7 +248,7 @@ def test_folders_that_cannot_be_used_are_refused(folder, tmp_path):
         prepare_corpus(folder, tmp_path / "file")
     for path in folder.rglob("*.wav"):
         path.write_bytes(b"")
-    with pytest.raises(DataError, match="has no recording that can be read"):
+    with pytest.raises(DataError, match="has no readable recording"):
         prepare_corpus(folder, tmp_path / "out")
     with pytest.raises(DataError, match=r"no file of .* can be read; the first error: .*a/0_"):
         prepare_corpus(folder, tmp_path / "out", sample_rate=RATE, workers=1)

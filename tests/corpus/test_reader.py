@@ -162,7 +162,7 @@ def test_other_fields_than_prepared_are_refused(corpus):
     opened = Corpus(corpus)
     opened.check_field_source(None, None)
     opened.check_field_source(PATTERN, None)
-    with pytest.raises(ConfigError, match=r"was prepared with pattern .*, not {a}; leave out"):
+    with pytest.raises(ConfigError, match=r"was prepared with pattern .*, not {a}; omit"):
         opened.check_field_source("{a}", None)
     with pytest.raises(ConfigError, match=r"was prepared with metadata none, not labels.csv"):
         opened.check_field_source(None, "labels.csv")

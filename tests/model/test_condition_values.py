@@ -78,7 +78,7 @@ def test_names_and_values_of_people_are_those_of_the_model(
         ("level", "loud", "from -60 to 0 dB"),
     ],
 )
-def test_an_unknown_name_or_value_is_asked_about(name: str, value: Any, words: str) -> None:
+def test_an_unknown_name_or_value_is_refused_with_a_hint(name: str, value: Any, words: str) -> None:
     with pytest.raises(ConditionError) as caught:
         resolve_condition_values(CONFIG, {name: value})
     assert words in str(caught.value)

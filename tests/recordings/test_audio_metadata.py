@@ -401,14 +401,14 @@ def test_field_names_are_matched_by_case_and_separators(found, wanted, renamed):
     assert match_fields(found, wanted, "the table") == renamed
 
 
-def test_a_similar_field_name_is_asked_about():
+def test_a_similar_field_name_is_refused_with_both_names():
     sentence = refusal(match_fields, ["speeker"], ["speaker"], "the table")
     assert sentence == (
-        "the table has no field 'speaker', but a field 'speeker'; rename it if it is meant"
+        "the table has no field 'speaker', but a field 'speeker'; rename one of the two"
     )
 
 
 def test_the_page_on_recordings_lists_every_suffix_that_is_read():
     page = (Path(__file__).parents[2] / "docs/recordings.md").read_text(encoding="utf-8")
-    paragraph = page.partition("## Formats\n\n")[2].partition("With the program")[0]
+    paragraph = page.partition("## Formats\n\n")[2].partition("If the program")[0]
     assert tuple(re.findall(r"`(\.\w+)`", paragraph)) == AUDIO_SUFFIXES

@@ -145,7 +145,7 @@ def test_notes_in_a_text_file_are_no_table(tmp_path):
             "file_nmae,v\na.wav,1\n",
             "row 1 does not name a file; expected a column file_name; is it",
         ),
-        ("file_name,v,v\na.wav,1,2\n", "names the column 'v' twice"),
+        ("file_name,v,v\na.wav,1,2\n", "has the column 'v' twice"),
         (
             "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
             "is a Git LFS pointer",

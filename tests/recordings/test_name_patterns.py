@@ -85,9 +85,9 @@ def test_what_does_not_fit_is_described(pattern, path, problem):
 @pytest.mark.parametrize(
     "pattern, words",
     [
-        ("{a}{b}", "side by side"),
-        ("x_{a}{b}_{c}", "side by side"),
-        ("{a}{b}{c}{d}{e}{f}X", "side by side"),
+        ("{a}{b}", "without a text between them"),
+        ("x_{a}{b}_{c}", "without a text between them"),
+        ("{a}{b}{c}{d}{e}{f}X", "without a text between them"),
         ("_".join(f"{{f{n}}}" for n in range(9)), "9 fields; at most 8"),
         ("{a}/{b}_{a}", "name each field once"),
         ("wavs/x", "name each field once"),

@@ -1,4 +1,4 @@
-"""Held-out recordings: every value of a label is trained on, or is not offered, and that is said.
+"""Held-out recordings: every value of a label is trained on, or is not offered, which is reported.
 
 Regression: if the only recording of a speaker was held out, the speaker was offered untrained.
 """
@@ -45,7 +45,7 @@ def test_the_only_recording_of_a_value_is_trained_on_and_its_neighbour_held_out(
     names = [f"{n % 2}_{'bob' if n == 9 else 'theo'}_{n}" for n in range(20)]
     parts, notices = split(names, DataConfig(validation_fraction=0.1))
     assert [n for n, part in enumerate(parts) if part == "validation"] == [8, 19]
-    assert notices == ["not held out, because no other recording has the label: speaker 'bob'"]
+    assert notices == ["trained on, not held out, because no other recording has speaker 'bob'"]
 
 
 def test_a_neighbour_whose_value_is_unique_is_not_held_out_instead():
@@ -85,15 +85,17 @@ def test_a_value_that_the_settings_hold_out_is_not_offered():
     held_out = {"speaker": ("bob",), "take": ("5",)}
     parts, notices = split(names, DataConfig(validation=held_out))
     assert parts == ["train"] * 2 + ["unused"] * 2 + ["train", "validation", "train", "train"]
-    assert "speaker 'bob'" in notices[0] and "2 of them" in notices[0]
+    assert "speaker 'bob'" in notices[0] and "2 recordings for validation" in notices[0]
     parts, notices = split(names, DataConfig(test={"speaker": ("bob",)}))
     assert parts[2:4] == ["test", "test"]
-    assert "not offered" in notices[0] and "speaker 'bob'" in notices[0]
+    assert "does not offer" in notices[0] and "speaker 'bob'" in notices[0]
 
 
 def test_a_validation_whose_recordings_all_have_unknown_labels_is_refused():
     names = [f"0_{'bob' if n == 2 else 'theo'}_{n}" for n in range(8)]
-    with pytest.raises(DataError, match=r"has speaker 'bob', but each that data\.validation"):
+    with pytest.raises(
+        DataError, match=r"has speaker 'bob', which all recordings of data\.validation"
+    ):
         split(names, DataConfig(validation={"speaker": ("bob",)}))
 
 

@@ -94,7 +94,7 @@ def test_training_on_a_folder_or_a_corpus_reports_doubts_and_files(folder, tmp_p
         ]
 
 
-def test_a_similar_label_name_is_asked_about(folder, tmp_path):
+def test_a_similar_label_name_is_refused_with_both_names(folder, tmp_path):
     prepare_corpus(folder, tmp_path / "corpus", workers=1)
     for source in (folder, tmp_path / "corpus"):
         with pytest.raises(DataError, match="has no field 'voices', but a field 'Voice'"):

@@ -119,7 +119,7 @@ def test_clipped_samples_are_counted_and_channels_are_mixed(save_wav: Callable[.
     assert facts["At full scale"] == f"{np.count_nonzero(np.abs(loud) >= 32767 / 32768):,} samples"
 
 
-def test_samples_beyond_full_scale_are_told(tmp_path: Path) -> None:
+def test_samples_beyond_full_scale_are_reported(tmp_path: Path) -> None:
     loud = tone(peak=0.5)
     loud[100:110] = -3.0
     soundfile.write(tmp_path / "a.wav", loud, RATE, subtype="FLOAT")
@@ -134,7 +134,7 @@ def test_samples_beyond_full_scale_are_told(tmp_path: Path) -> None:
     assert signal_facts(measured)["Level"] == numbers["notes"][0]
 
 
-def test_channels_that_nearly_cancel_are_told(tmp_path: Path) -> None:
+def test_channels_that_nearly_cancel_are_reported(tmp_path: Path) -> None:
     stereo = np.stack([tone(), -0.9 * tone()], 1)
     soundfile.write(tmp_path / "a.wav", stereo, RATE, subtype="FLOAT")
     with pytest.warns(UserWarning, match="channels nearly cancel each other"):

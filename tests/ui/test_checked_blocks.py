@@ -1,4 +1,4 @@
-"""Invalid inputs of events are one sentence in the page, and no traceback in the log."""
+"""Invalid inputs of events cause one sentence in the page, and no traceback in the log."""
 
 import json
 import math

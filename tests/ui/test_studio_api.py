@@ -393,7 +393,7 @@ def test_an_upload_never_reaches_ffmpeg(
     )
     path = Path(sine["path"]).with_suffix(".m4a")
     path.write_bytes(b"\x00\x00\x00\x20ftypM4A " + bytes(99))
-    with pytest.raises(gr.Error, match=r"m4a is not in a format of the studio"):
+    with pytest.raises(gr.Error, match=r"m4a has a format that the studio does not read"):
         make_continue(home / "checkpoints")(sine | {"path": str(path)}, conditions=CONDITIONS)
 
 

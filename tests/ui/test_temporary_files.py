@@ -187,7 +187,7 @@ def test_uploads_are_refused_if_the_folder_is_full(
     for path in ("/gradio_api/upload", "/gradio_api/upload/"):
         refused = client.post(path, headers={"Content-Length": "5000000"})
         assert refused.status_code == 507
-        assert refused.text.startswith("The uploaded files have 5 MB, and the studio has space for")
+        assert refused.text.startswith("The uploaded files have 5 MB, but the studio has space for")
         assert client.post(path, headers={"Content-Length": "3000000"}).text == "ok"
 
 

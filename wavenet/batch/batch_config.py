@@ -32,8 +32,8 @@ class BatchSettings:
         ignore_unknown_columns: accept unknown columns whose names are close to known ones.
         precision, guard, frames_scale: as in `wavenet generate`.
         precision, guard: as in `wavenet generate`.
-        channel, normalize_inputs: how prompts and recordings of conditions are read, as `channel`
-            and `normalize` in `audio_utils.io.read`.
+        channel, normalize_inputs: for prompts and recordings of conditions; as `channel` and
+            `normalize` in `audio_utils.io.read`.
     """
 
     checkpoint: str

@@ -22,14 +22,14 @@ MAX_LINE_BYTES = 1 << 20
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _JSON_SUFFIXES = (".jsonl", ".ndjson")
-# Beginnings of files that are no manifest, and what they are.
+# First bytes of files that are not manifests, and a description of each kind.
 _OTHER_FILES = {
     b"\xff\xfe": 'UTF-16 text ("Unicode text" of Excel); save it as "CSV UTF-8"',
     b"\xfe\xff": 'UTF-16 text ("Unicode text" of Excel); save it as "CSV UTF-8"',
     b"PK\x03\x04": 'a workbook or a zip file; save it as "CSV UTF-8"',
     b"[": "one JSON array; write one JSON object per line, without brackets around them",
 }
-# The first line that Excel writes and reads, such as "sep=;".
+# The first line of a table from Excel that declares its separator, such as "sep=;".
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 
@@ -96,7 +96,7 @@ def manifest_format(path: Path) -> str:
     if is_json_lines or beginning.lstrip().startswith(b"{"):
         return "jsonl"
     if b"\r" in beginning and b"\n" not in beginning:
-        raise DataError(f'{path} has the line ends of old Macs; save it as "CSV UTF-8"')
+        raise DataError(f'{path} has CR line ends (old Macs); save it as "CSV UTF-8"')
     return "table"
 
 
@@ -164,7 +164,7 @@ def _json_rows(
 
 
 def _unique_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object whose names differ; Python would keep the last of two equal ones.
+    """Return an object whose names all differ; Python would keep the last of two equal ones.
 
     Raises:
         DataError: the end of a sentence that begins with "line 3".

@@ -34,7 +34,7 @@ class ManifestSummary:
         seconds: total length of their clips.
         invalid_rows: the first invalid rows.
         invalid_count: number of all invalid rows.
-        unknown_columns: number of valid rows by the name of a column that nothing uses.
+        unknown_columns: by the name of each unused column, the number of valid rows that have it.
         unlabelled_count: number of valid rows that set none of the labels of their model, although
             they have unknown columns.
         labels: the names of these labels.

@@ -43,12 +43,12 @@ _NAMES = {alias: name for name, aliases in COLUMN_ALIASES.items() for alias in a
 
 
 class _ColumnUse(NamedTuple):
-    """What a column sets, each None if it does not.
+    """The meaning of a column; unused attributes are None.
 
     Attributes:
-        setting: of the batch, by its name in this project.
-        condition: of the model.
-        close: the known name that is close, if the column sets nothing.
+        setting: name of a setting of the batch.
+        condition: name of a condition of the model.
+        close: the known name that is close, if the column sets neither.
     """
 
     setting: str | None
@@ -74,7 +74,7 @@ def read_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of the columns that the batch knows, by their names in this project.
 
     Raises:
-        ConditionError: two columns set the same, to different values.
+        ConditionError: two columns set different values for one setting.
     """
     uses = {column: _column_use(column, ()).setting for column in values}
     return _gather(values, uses)
@@ -88,7 +88,7 @@ def read_conditions(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the values of the model's conditions, and the columns that nothing uses.
 
-    Labels are words of the model; numbers are as the row has them. The column "labels" may contain
+    Labels are values of the model; numbers are unchanged. The column "labels" may contain
     an object of condition values, numbers included.
 
     Args:
@@ -148,7 +148,7 @@ def _check_no_close_name(
 
 
 def _as_text(model: ModelConfig, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return condition values with labels as words of the model, and numbers as they were."""
+    """Return condition values with labels as values of the model, and numbers unchanged."""
     given: dict[str, Any] = {}
     for name, value in found.items():
         if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -194,8 +194,8 @@ def sampling_options(settings: Mapping[str, Any]) -> dict[str, Any]:
 def input_path(settings: Mapping[str, Any], name: str, base_folder: str) -> str | None:
     """Return the path of an input file; in the row it is relative to a base folder.
 
-    An accented letter may be composed in the manifest and decomposed in the file name, or the
-    other way round, as on files that were copied from a Mac.
+    An accented letter may be composed in the manifest and decomposed in the file name, as on files
+    copied from a Mac, or conversely.
 
     Raises:
         ConditionError: the value is not text, or the file does not exist.
@@ -214,7 +214,7 @@ def input_path(settings: Mapping[str, Any], name: str, base_folder: str) -> str 
 
 
 def _parse_flag(value: Any) -> Any:
-    """Convert the text true or false to a boolean; return other values unchanged."""
+    """Return the text true or false as a boolean, and other values unchanged."""
     if isinstance(value, str) and re.fullmatch(r"(?i)true|false", value.strip()):
         return value.strip().lower() == "true"
     return value

@@ -80,7 +80,7 @@ class ClipTask:
             into the record.
         frames_scale: of a `.npy` condition file, as for `compute_frame_features`.
         channel, normalize_inputs: as in `BatchSettings`.
-        input_levels: of the recordings that it reads.
+        input_levels: levels of the recordings that the task reads.
     """
 
     line: int
@@ -305,7 +305,7 @@ def _hash_params(task: ClipTask, settings: BatchSettings) -> str:
     if task.frames_scale is not None:  # without it, the hash is that of earlier versions
         content["frames_scale"] = task.frames_scale
     if has_inputs and reading != ("mix", False):
-        # Only if it is not the default: hashes from before these settings stay valid.
+        # Omitted if it is the default, so that earlier hashes stay valid.
         content["reading"] = reading
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -133,19 +133,19 @@ def _print_summary(
 
 
 def _print_unknown_columns(summary: "ManifestSummary") -> None:
-    """Print which columns nothing uses, and how many rows set no label although they have some."""
+    """Print the unused columns, and the number of rows with such columns but without a label."""
     counts = summary.unknown_columns
     if counts:
         columns = ", ".join(
             f"{name[:100]!r} ({count:,} of {summary.valid_count:,} rows)"
             for name, count in counts.items()
         )
-        print_message(f"not used, only copied to the results: the columns {columns}")
+        print_message(f"unknown columns, which are only copied to the results: {columns}")
     if summary.unlabelled_count:
         print_message(
             f"WARNING: {summary.unlabelled_count:,} of {summary.valid_count:,} rows set none of "
-            f"the labels {', '.join(summary.labels)}, so these clips have no label; name the "
-            "columns like the labels, if they contain them"
+            f"the labels {', '.join(summary.labels)}, so these clips have no label; if columns "
+            "contain the labels, give the columns these names"
         )
 
 

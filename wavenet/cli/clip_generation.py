@@ -117,8 +117,8 @@ def describe_retry(retry: "Retry", rate: int) -> str:
     reason = f"{retry.reason} detected at {retry.last / rate:.2f} s"
     if retry.stopped:
         return (
-            f"{reason} once more; the guard stopped here, because it had drawn so many windows "
-            "again; if the clip should be noise or silence, use --no-guard"
+            f"{reason} again; the guard stopped here, because the clip had too many attempts; if "
+            "it should be noise or silence, use --no-guard"
         )
     if not retry.attempts:
         return f"{reason}; not drawn again, because greedy sampling always selects the same codes"

@@ -24,14 +24,14 @@ app = typer.Typer(help="Report on recordings, or prepare them for training.", no
 PatternOption = Annotated[
     str | None,
     typer.Option(
-        "--pattern", help="Fields from names: {digit}_{speaker}_{index}, or {label}/{take}."
+        "--pattern", help="Pattern of names: {digit}_{speaker}_{index}, or {label}/{take}."
     ),
 ]
 MetadataOption = Annotated[
     str | None,
     typer.Option(
         "--metadata",
-        help="Fields from this table in the folder; default: metadata.jsonl, .csv, .tsv or .txt.",
+        help="Table with the fields; default: metadata.jsonl, .csv, .tsv or .txt in the folder.",
     ),
 ]
 MAX_VALUES = 12  # values of a field that are printed
@@ -59,7 +59,7 @@ def report(
     The folder is read as `wavenet train` reads it. A recording is clipped if three or more
     neighbouring samples are at full scale; silence is 10 ms below -60 dB. Files that cannot be read
     are listed, and the exit code is then 3. All other files that are not used are counted by
-    reason, with the first names. A field is doubtful as a label if its values are like a text or an
+    reason, with the first names. A field is a doubtful label if its values seem to be texts or an
     index, or differ only in case or spaces.
     """
     from wavenet.cli.progress_bars import ProgressBar
@@ -112,10 +112,10 @@ def prepare(
 ) -> None:
     """Convert recordings to one format, so that training does not hold them in memory.
 
-    Every recording is read in pieces, mixed to one channel, resampled, and rounded to 16 bits. The
-    same command resumes an interrupted preparation, and prepares changed recordings again. Files
-    that cannot be read are skipped and listed in OUT/skipped.txt, and the exit code is then 3.
-    Train with `wavenet train --data OUT`: useful if the recordings do not fit into memory.
+    Every recording is read block by block, mixed to one channel, resampled, and rounded to 16 bits.
+    The same command resumes an interrupted preparation, and prepares changed recordings again.
+    Unreadable files are skipped and listed in OUT/skipped.txt; the exit code is then 3. Train with
+    `wavenet train --data OUT`: useful if the recordings do not fit into memory.
     """
     from wavenet.cli.options import print_left_out
     from wavenet.cli.progress_bars import ProgressBar
@@ -196,7 +196,7 @@ def format_report(report: "DatasetReport") -> list[str]:
 
 
 def list_rows(name: str, lines: Sequence[str]) -> list[tuple[str, str]]:
-    """Return a row for each line; only the first one has the name."""
+    """Return a row for each line; only the first row contains the name."""
     return [(name if n == 0 else "", line) for n, line in enumerate(lines)]
 
 

@@ -41,7 +41,7 @@ PatternOption = Annotated[
 MetadataOption = Annotated[
     str | None,
     typer.Option(
-        help="Table in the folder with the labels; default: metadata.jsonl, .csv, .tsv or .txt."
+        help="Table with the labels; default: metadata.jsonl, .csv, .tsv or .txt in the folder."
     ),
 ]
 TestOption = Annotated[

@@ -133,7 +133,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _print_usage_error(error: Any) -> int:
-    """Print an error of typer as one sentence; a group without a command prints its help itself."""
+    """Print an error of typer as one sentence; without a command, typer prints the help."""
     if type(error).__name__ != "NoArgsIsHelpError":
         text = error.format_message().rstrip(".")
         command = error.ctx.command_path if error.ctx else "wavenet"
@@ -158,7 +158,7 @@ def _describe_os_error(error: OSError) -> str:
 def _open_standard_streams() -> None:
     """Open closed standard streams on the null device.
 
-    Otherwise the first file that a command opens would receive what libraries print.
+    Otherwise the output of libraries would go to the first file that a command opens.
     """
     for number in range(3):
         try:
@@ -168,7 +168,7 @@ def _open_standard_streams() -> None:
 
 
 def _flush_stdout() -> int:
-    """Write what stdout still holds; return the exit code 1 if that fails, otherwise 0."""
+    """Flush stdout; return the exit code 1 if that fails, otherwise 0."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -176,7 +176,7 @@ def _flush_stdout() -> int:
     except OSError as error:
         if error.errno != errno.EPIPE:
             print_message(f"wavenet: stdout cannot be written: {error.strerror}")
-        # Python writes again at its end; what is left goes to the null device.
+        # Python flushes again when it ends: the rest goes to the null device.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
 

@@ -84,7 +84,7 @@ FramesScaleOption = Annotated[
     typer.Option(
         "--frames-scale",
         help="Scale of frames in .npy files, if not dB: ln, log10, power, amplitude, ln-amplitude, "
-        "log10-amplitude, or model (normalised already); db omits the check.",
+        "log10-amplitude, or model (normalised already). db: dB, without the check.",
     ),
 ]
 MelMatchingOption = Annotated[
@@ -203,7 +203,7 @@ def print_conversions(
 
 
 def folder_name(folder: Path) -> str:
-    """Return the name of a folder, also if it is given as `.` or `..`."""
+    """Return the name of a folder, also for the paths `.` and `..`."""
     return os.path.basename(os.path.abspath(folder))
 
 

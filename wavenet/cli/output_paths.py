@@ -1,8 +1,8 @@
 """Check before long work that the files of a command can be written.
 
 Input: the value of --out, and the names of the files that the command will write. Output: their
-paths, or one sentence. The checks create nothing. They cannot foresee everything: the files are
-written with `replace` false, so that another process that was faster keeps its file. Called by all
+paths, or one sentence. The checks create nothing. Another process may still create such a file
+later: the files are written with `replace` false, so that its file is kept. Called by all
 commands that write files for the user.
 """
 
@@ -49,9 +49,9 @@ def check_outputs(paths: Iterable[Path], overwrite: bool, option: str = "--out")
     Args:
         paths: the files to write.
         overwrite: whether existing files may be replaced.
-        option: the option that chooses another place.
+        option: the option that chooses another path.
     Raises:
-        ConfigError: otherwise.
+        ConfigError: a file cannot be created or replaced.
     """
     folders = set()
     for path in paths:
@@ -91,7 +91,7 @@ def check_new_folder(folder: Path, overwrite: bool, option: str = "--out") -> No
     """Check that a folder is new or empty, or that its files may be overwritten.
 
     Raises:
-        ConfigError: otherwise, or it is not a folder.
+        ConfigError: it has files that must not be overwritten, or it is not a folder.
     """
     try:
         is_taken = os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder))

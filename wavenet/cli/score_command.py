@@ -42,11 +42,11 @@ def score(
     set_: SetOption = None,
     pattern: Annotated[
         str | None,
-        typer.Option(help="Read labels from names: {digit}_{speaker}_{index}, or {label}/{take}."),
+        typer.Option(help="Pattern of names: {digit}_{speaker}_{index}, or {label}/{take}."),
     ] = None,
     csv: Annotated[
         Path | None,
-        typer.Option(help="Read labels from a table (CSV, TSV, JSON lines and others)."),
+        typer.Option(help="Table with the labels: CSV, TSV, JSON lines and others."),
     ] = None,
     channel: ChannelOption = ChannelChoice.MIX,
     normalize: NormalizeOption = False,
@@ -57,7 +57,7 @@ def score(
 ) -> None:
     """Print the bits per sample of each file and of all files together (lower is better).
 
-    Long recordings are read and scored in pieces: the memory does not depend on their length,
+    Recordings are read and scored window by window, so the memory does not depend on their length,
     except for models with local conditions. With --precision bf16, recordings are scored with the
     rounded weights of that precision.
     """
@@ -147,7 +147,7 @@ def score_file(
 def list_entries(files: list[Path], pattern: str | None, csv: Path | None) -> "list[AudioFile]":
     """List the audio files of files and folders, with labels from a pattern or a table.
 
-    The files of a folder that are not used are printed.
+    Files of a folder that are left out are printed.
 
     Args:
         files: audio files, or folders of them.
@@ -186,7 +186,7 @@ def list_entries(files: list[Path], pattern: str | None, csv: Path | None) -> "l
 
 
 def rename_label_fields(entries: "list[AudioFile]", loaded: "Checkpoint") -> "list[AudioFile]":
-    """Return the entries with the names that the model has for their fields.
+    """Return the entries, their fields with the names of the model's labels.
 
     Case and separators do not matter. Print a message if the model has labels, and no field is one.
 

@@ -36,12 +36,12 @@ def train(
     ] = None,
     pattern: Annotated[
         str | None,
-        typer.Option(help="Labels from names: {digit}_{speaker}_{index}, or {label}/{take}."),
+        typer.Option(help="Pattern of names: {digit}_{speaker}_{index}, or {label}/{take}."),
     ] = None,
     metadata: Annotated[
         str | None,
         typer.Option(
-            help="Labels from this table in the folder; default: metadata.jsonl, .csv, .tsv, .txt."
+            help="Table with the labels; default: metadata.jsonl, .csv, .tsv or .txt in the folder."
         ),
     ] = None,
     label: Annotated[
@@ -90,7 +90,7 @@ def train(
     With --resume, recordings and settings must be those of the interrupted run. To train a finished
     run longer, use --resume --accept-changes --steps N: the learning rate then follows the schedule
     of N steps. If the recordings have changed, --accept-changes starts the search for the best
-    validation again, and the card of the checkpoint tells from which step on.
+    validation again. The card of the checkpoint lists the changes.
 
     With --from, training starts from the weights of a checkpoint, for example to learn another
     voice. The model of the checkpoint replaces that of the recipe, and must have its conditions;
@@ -217,7 +217,7 @@ def print_dataset(dataset: "Dataset", seconds: float, report: Callable[[str], No
 def describe_short_training(
     recipe: "RecipeConfig", seconds: float, has_initial_weights: bool
 ) -> list[str]:
-    """Return sentences about steps that are too few for the recipe and its recordings.
+    """Return a sentence for each reason why the steps are too few.
 
     Args:
         recipe: with its number of steps.
@@ -227,7 +227,7 @@ def describe_short_training(
     steps, warm_up = recipe.train.steps, recipe.train.warmup_steps
     notes = []
     if steps < warm_up:
-        notes.append(f"all {steps:,} steps are in the warm-up, which has {warm_up:,}")
+        notes.append(f"all {steps:,} steps are in the warm-up of {warm_up:,} steps")
     share = steps * recipe.train.samples_per_step / recipe.audio.sample_rate / seconds
     if recipe.model.labels and share < 1 and not has_initial_weights:
         notes.append(
@@ -243,7 +243,7 @@ def check_start(
     accept_changes: bool,
     initial: "Checkpoint | None",
 ) -> None:
-    """Check all that needs no recording about a run that starts or resumes.
+    """Check everything about a run that starts or resumes, except its recordings.
 
     Raises:
         ConfigError, ConditionError: a setting of the model is impossible.
@@ -287,7 +287,7 @@ def apply_options(
     accumulation_steps: int | None,
     metadata: str | None = None,
 ) -> "RecipeConfig":
-    """Return the recipe with the values of the options; what it conditions on stays.
+    """Return the recipe with the values of the options; its conditions stay.
 
     Raises:
         ConfigError: a value out of its range.

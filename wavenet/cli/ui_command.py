@@ -21,7 +21,7 @@ def ui(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Address to listen on: 0.0.0.0 lets other machines use the studio, without a "
+            help="Address to listen on. With 0.0.0.0, other machines can use the studio without a "
             "password. Default: 127.0.0.1, this machine only.",
         ),
     ] = None,
@@ -29,7 +29,7 @@ def ui(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Name under which browsers reach the studio, for example that of a proxy. May be "
+            help="Host name in the address bar of browsers, for example that of a proxy. May be "
             "repeated.",
         ),
     ] = None,

@@ -146,7 +146,7 @@ def choose_iterations(loaded: "Checkpoint", iterations: int | None) -> int:
 def apply_mel_matching(
     loaded: "Checkpoint", clip: "GeneratedClip", request: "GenerationRequest", iterations: int
 ) -> "GeneratedClip":
-    """Filter a clip until its mel frames match its request; 0 iterations change nothing."""
+    """Filter a clip until its mel frames match those of its request, if iterations > 0."""
     if not iterations or request.frame_features is None:
         return clip
     from audio_utils.levels import describe_levels, measure_levels

@@ -59,8 +59,8 @@ class CorpusSettings(StrictConfig):
         source: the folder of recordings, an absolute path.
         pattern, metadata: as in `audio_metadata.find_audio_files`; the name of a metadata file is
             also set if it was found by default.
-        channel, normalize: as in `audio_utils.io.read`; the defaults are those of corpora that were
-            prepared before they could be chosen.
+        channel, normalize: as in `audio_utils.io.read`; corpora of earlier versions have the
+            defaults.
     """
 
     format_version: Literal[1] = 1

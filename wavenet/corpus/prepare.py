@@ -167,9 +167,9 @@ def _prepare_folder(folder: Path, settings: CorpusSettings, is_new: bool) -> Non
 
 
 def _choose_rate(source: Path, listing: FileListing, on_message: Callable[[str], None]) -> int:
-    """Return the sample rate that most recordings have; of equally frequent ones the lowest.
+    """Return the sample rate of most recordings; of equally frequent rates the lowest.
 
-    Of very many recordings, some are read, evenly distributed over the listing.
+    If there are very many recordings, only some are read, evenly distributed over the listing.
     """
     count = len(listing.paths)
     examined = min(count, MAX_EXAMINED_RATES)
@@ -178,15 +178,15 @@ def _choose_rate(source: Path, listing: FileListing, on_message: Callable[[str],
     del rates[0]
     if not rates:
         raise DataError(
-            f"{source} has no recording that can be read; `wavenet data report` lists the errors"
+            f"{source} has no readable recording; `wavenet data report` lists the errors"
         )
     chosen = min(rates, key=lambda rate: (-rates[rate], rate))
     if len(rates) > 1:
         found = ", ".join(f"{rate} Hz ({rates[rate]:,})" for rate in sorted(rates))
         of = f" of {examined:,} examined recordings" if examined < count else ""
         on_message(
-            f"the sample rates{of} differ: {found}; all are converted to {chosen} Hz, which most "
-            "have; --sample-rate chooses another"
+            f"the sample rates{of} differ: {found}; all are converted to {chosen} Hz, the rate of "
+            "most; --sample-rate selects another"
         )
     return chosen
 

@@ -88,7 +88,7 @@ class Corpus:
         return counts
 
     def rename_fields(self, renamed: Mapping[str, str]) -> None:
-        """Rename fields: new name -> name in the corpus."""
+        """Rename fields, by a mapping from new names to names in the corpus."""
         names = {found: name for name, found in renamed.items()}
         self._columns = {names.get(n, n): column for n, column in self._columns.items()}
 
@@ -135,16 +135,16 @@ class Corpus:
             if wanted not in (None, prepared):
                 raise ConfigError(
                     f"the corpus {self.folder} was prepared with {name} {prepared or 'none'}, not "
-                    f"{wanted}; leave out {name}, or prepare the corpus with it"
+                    f"{wanted}; omit {name}, or prepare the corpus again with it"
                 )
 
     def check_reading(self, channel: Channel, normalize: bool) -> None:
-        """Check that a requested way of reading recordings is that of the corpus.
+        """Check that the corpus was prepared with the requested channel and normalisation.
 
         Args:
             channel, normalize: as in `audio_utils.io.read`; the defaults accept any.
         Raises:
-            ConfigError: the corpus was prepared in another way.
+            ConfigError: it was prepared with other settings.
         """
         header = self.header
         for name, wanted, default, prepared in (
@@ -154,7 +154,7 @@ class Corpus:
             if wanted not in (default, prepared):
                 raise ConfigError(
                     f"the corpus {self.folder} was prepared with {name} {prepared}, not {wanted}; "
-                    f"leave out {name}, or prepare the corpus with it"
+                    f"omit {name}, or prepare the corpus again with it"
                 )
 
     def content_digest(self) -> str:

@@ -136,7 +136,7 @@ def cannot_write(path: Path, error: OSError) -> FolderError:
 
 
 class _ShardOutput:
-    """The file of a shard and its hash; a file that turns out to be damaged is removed again.
+    """The file of a shard and its hash; the samples of an unreadable recording are removed again.
 
     Args:
         file: open for writing, empty.
@@ -149,7 +149,7 @@ class _ShardOutput:
 
     @contextmanager
     def undo_on_error(self) -> Iterator[None]:
-        """Remove what the `with` block has written if it raises."""
+        """Remove the samples that the `with` block has written if it raises."""
         position, digest = self._file.tell(), self.digest.copy()
         try:
             yield
@@ -180,7 +180,7 @@ def _add_file(
     path = Path(settings.source, name)
     if is_crashing:
         statistics.add_skipped(
-            f"{path} crashed two worker processes; the file is damaged or too large.", UNREADABLE
+            f"{path} crashed two worker processes; it is damaged or too large.", UNREADABLE
         )
         return
     try:

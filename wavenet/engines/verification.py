@@ -140,7 +140,7 @@ def _source_digest() -> str:
 
 
 def results_path() -> Path:
-    """Return the file of the stored results, in the user's cache; without one nothing is stored."""
+    """Return the file of the stored results, in the user's cache; without one, a null device."""
     base = user_cache() or Path(os.devnull)
     return base / "wavenet-studio" / "verified-engines.json"
 

@@ -32,7 +32,7 @@ WINDOWS = (8, 16, 32, 64)  # number of residuals that are averaged
 GAINS = (0.4, 0.55, 0.7, 0.85, 1.0)  # factor on that average
 FLOORS = (3e-5, 1e-4, 3e-4, 1e-3)  # added to it; full scale is 1
 MAX_SEARCH_SAMPLES = 1_000_000  # of one recording
-CONTEXT = ORDER + max(WINDOWS)  # codes that the bits of a code depend on, at most
+CONTEXT = ORDER + max(WINDOWS)  # largest number of codes on which the bits of a code depend
 
 
 class Baseline(Protocol):

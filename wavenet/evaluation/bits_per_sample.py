@@ -52,7 +52,7 @@ def encode_clip(config: CheckpointConfig, clip: TrainingClip) -> Codes:
 def encode_baseline_clips(config: CheckpointConfig, clips: Sequence[TrainingClip]) -> list[Codes]:
     """Encode recordings for the baselines: evenly selected, at most about `MAX_FIT_SAMPLES`."""
     selected = select_evenly([clip.samples for clip in clips], MAX_FIT_SAMPLES)
-    # a copy, because a part of an array keeps the whole
+    # a copy, because a view keeps the whole array in memory
     return [encode_clip(config, clips[n])[:MAX_FIT_SAMPLES].copy() for n in selected]
 
 
@@ -88,12 +88,12 @@ def score_recordings(
 
 
 def sum_bits(baseline: Baseline, codes: Codes, window: int = BASELINE_WINDOW) -> float:
-    """Return the bits of a recording under a baseline, computed in pieces: less memory.
+    """Return the bits of a recording under a baseline, computed window by window.
 
     Args:
         baseline: fitted.
         codes: (T,), of the recording.
-        window: number of codes of a piece, without its context.
+        window: number of codes that are computed at once, without context; limits the memory.
     """
     total = 0.0
     for begin in range(0, len(codes), window):

@@ -1,9 +1,9 @@
 """Detect that a clip degenerated: saturated noise, white noise, or silence that does not end.
 
 Input: the newest windows of a clip. Output: a reason, or None. For loud and rough windows, the
-model's parallel forward decides whether they are white noise or a natural hiss. A window that the
-condition asks for is accepted: its mel frames are near those of the request. What was frequent in
-the training is not degenerate either. No samples are drawn here, and no engine is used. Called by
+model's parallel forward decides whether they are white noise or a natural hiss. A window is
+accepted if its mel frames are near those of the request, or if such windows were frequent in the
+training. No samples are drawn here, and no engine is used. Called by
 `window_sampler`, which draws degenerate windows again.
 """
 
@@ -25,11 +25,11 @@ from wavenet.model.frame_scales import MEL_MIDDLE, MEL_SPAN
 SATURATED, NOISE, SILENCE = "saturated noise", "white noise", "silence"
 # of full scale, either sign: codes 0, 1, 254 and 255 of 8-bit mu-law
 EXTREME_AMPLITUDE = 0.95
-# A window is what the condition asks for if its mel levels, raised to the floor, differ from the
-# request by this at most on average. White noise instead of speech differs by more than 20 dB.
+# A window matches its request if its mel levels, raised to the floor, differ from those of the
+# request by at most this on average. White noise instead of speech differs by more than 20 dB.
 MAX_MEL_DIFFERENCE_DB = 8.0
 MEL_FLOOR_DB = -60.0
-# Fractions of the training windows from which on a reason is not a degeneration. Of the windows of
+# Fractions of the training windows from which a reason is not a degeneration. Of the windows of
 # spoken digits, 0.4 % are loud and rough, and none is saturated.
 EXPECTED_NOISY, EXPECTED_SATURATED, EXPECTED_SILENT = 0.05, 0.05, 0.3
 
@@ -102,7 +102,7 @@ class Retry:
         attempts: number of draws with other uniforms; 0 if greedy or if the guard only reports.
         solved: whether the last attempt succeeded; false without attempts. If not, the clip
             continues as it is and is not drawn again before it recovers by itself.
-        stopped: the clip had so many attempts that the guard no longer checks it.
+        stopped: whether the clip had too many attempts, so that the guard no longer checks it.
     """
 
     index: int
@@ -188,7 +188,7 @@ class DegenerationDetector:
         newest: Tensor,
         attempts_exhausted: bool,
     ) -> str | None:
-        """Return the kind of degeneration, unless the condition asks for such a window."""
+        """Return the kind of degeneration; None if the window matches its request."""
         lowest, highest = newest.aminmax()
         low, high = float(lowest), float(highest)
         silence_span = 2 * self.config.silence_peak
@@ -274,7 +274,7 @@ def expected_reasons(statistics: WindowStatistics | None) -> frozenset[str]:
 def measure_windows(
     waveforms: Iterable[Tensor], sample_rate: int, config: GuardConfig
 ) -> WindowStatistics | None:
-    """Compute which fractions of the windows of some recordings are noisy, saturated or silent.
+    """Compute the fractions of the windows of recordings that are noisy, saturated or silent.
 
     Returns:
         None if all recordings are shorter than a window.

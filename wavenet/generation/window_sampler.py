@@ -24,7 +24,7 @@ from wavenet.sampling import SamplingConfig, rows_per_clip
 # other sample, for any seeds and noise streams.
 ATTEMPT_NOISE_STRIDE = 1 << 40
 REDRAWN_WINDOWS = 2  # windows drawn again together, the newest and the one before
-# After so many attempts the guard leaves a clip alone: first a number, then per window.
+# Attempts after which the guard stops checking a clip: a constant, plus this number per window.
 FREE_ATTEMPTS, ATTEMPTS_PER_WINDOW = 12, 0.25
 
 

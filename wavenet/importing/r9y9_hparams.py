@@ -1,8 +1,8 @@
 """The hyperparameters of an r9y9/wavenet_vocoder model: its `hparams.json`, or a preset.
 
 Input: JSON. Output: checked settings. Such a file has about 80 keys. Those that affect the numbers
-of the network, or belong on the card, are fields of `R9y9Hparams`. `IGNORED` lists the others that
-are known, each group with the reason. Any other key could change the numbers, and is refused.
+of the network, or belong on the card, are fields of `R9y9Hparams`. `IGNORED` lists the other known
+keys, each group with the reason. Any other key could change the numbers, and is refused.
 Called by `r9y9`.
 """
 
@@ -27,11 +27,11 @@ SHAPES = """
     residual_channels gate_channels skip_out_channels weight_normalization n_speakers
     use_speaker_embedding upsample_conditional_features upsample_net upsample_scales
     freq_axis_kernel_size cin_pad"""
-# How frames are computed from audio: on the card, because the user does it with other programs.
+# The computation of frames from audio: on the card, because users do it with other programs.
 FRAMES = """
     num_mels fmin fmax fft_size hop_size frame_shift_ms win_length win_length_ms window
     highpass_cutoff min_level_db ref_level_db allow_clipping_in_normalization"""
-# These affect only the training, and which audio it used.
+# These affect only the training and the choice of its audio.
 TRAINING = """
     name dropout silence_threshold pin_memory num_workers test_size test_num_samples random_state
     batch_size optimizer optimizer_params adam_beta1 adam_beta2 adam_eps amsgrad
@@ -48,7 +48,7 @@ class R9y9UpsampleParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
-    # interpolation of each factor, before its convolution
+    # the interpolation before the convolution of each factor
     mode: Literal["nearest", "bilinear", "bicubic", "area", "nearest-exact"] = "nearest"
     upsample_activation: Literal["none"] = "none"
     upsample_activation_params: Any = None  # of no activation
@@ -64,7 +64,7 @@ class R9y9Hparams(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     builder: Literal["wavenet"] = "wavenet"
-    preset: Literal[""] | None = None  # the name of other settings that replace these
+    preset: Literal[""] | None = None  # a name would replace these settings by others
 
     sample_rate: int
     input_type: Literal["raw", "mulaw", "mulaw-quantize"]

@@ -103,7 +103,7 @@ def _stored_cycle(module: pickle_reader.OpaqueObject, source: str, option: int |
 
 
 def _check_dilations(stored: object, model: WaveNetConfig, source: str) -> None:
-    """Check the list of a module: one pair per layer, which begins with its dilation."""
+    """Check the list of a module, which has one pair per layer beginning with its dilation."""
     if stored is None:
         return
     pairs = stored if isinstance(stored, list) else []

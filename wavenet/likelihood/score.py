@@ -2,8 +2,8 @@
 
 Input: a checkpoint, a waveform or its blocks, and condition values. Output: a `Score`, or the
 surprise window by window. The parallel forward is computed window by window, so the memory does not
-grow with the length of the recording. Each window is preceded by one receptive field of context.
-If the receptive field is unlimited, the memory of the model is carried from window to window.
+grow with the length of the recording. Before each window, one receptive field of context is read.
+If the receptive field is unlimited, the memory of the model is kept from window to window.
 Called by the command line, batches, the evaluation and the studio.
 """
 
@@ -114,8 +114,8 @@ def score_blocks(
 ) -> Iterator[Tensor]:
     """Score a recording that is read block by block, as `score_windows` does, in constant memory.
 
-    The frames of local conditions are computed from the whole waveform: for a model that has them,
-    the blocks are collected first.
+    The frames of local conditions need the whole waveform: for a model with local conditions, the
+    blocks are collected first.
 
     Args:
         blocks: (n,) float32 in [-1, 1], the recording in order, at the model's rate.

@@ -1,9 +1,9 @@
-"""Condition values as people write them -> the names and the words of a model.
+"""Convert names and values of conditions as users write them to those of a model.
 
 Input: names and values from options, manifests, links, the API or Python. Output: the same values
-by the names of the model, labels as its words and numbers as floats; an unknown name or word is an
-error that suggests the nearest one. Called by `autoregressive_model` for every model, and earlier
-by everything that prints or stores condition values.
+by the names of the model, labels as its values and numbers as floats; an unknown name or value is
+an error that suggests the nearest one. Called by `autoregressive_model` for every model, and
+earlier by all code that prints or stores condition values.
 """
 
 import unicodedata
@@ -34,8 +34,8 @@ def resolve_condition_values(
 ) -> dict[str, ConditionValue]:
     """Return condition values by the names of the model, without those that are None.
 
-    Case and separators of a name do not matter. A label may differ from a word of the model in
-    case and spaces, and a number may stand for a word with the same value: 7 or 7.0 for "7".
+    Case and separators of a name do not matter. A label may differ from a value of the model in
+    case and spaces, and a number stands for the equal text: 7 or 7.0 for "7".
 
     Raises:
         ConditionError: a name or a label is unknown, a name occurs twice, or a value has the wrong
@@ -61,7 +61,7 @@ def resolve_condition_values(
 def resolve_names(
     values: Mapping[str, ValueT], known: Sequence[str], what: str
 ) -> dict[str, ValueT]:
-    """Return values by the known names that their names mean.
+    """Return values by the known names that equal theirs apart from case and separators.
 
     Args:
         values: by name, as the user wrote it.
@@ -92,7 +92,7 @@ def _resolve_name(given: str, known: Sequence[str], what: str) -> str:
 
 
 def _resolve_label(condition: LabelCondition, value: Any) -> str:
-    """Return the word of a label."""
+    """Return the value of a label."""
     text = value if isinstance(value, str) else _number_text(condition, value)
     if text in condition.values:
         return str(text)
@@ -142,7 +142,7 @@ def _remove_unit(text: str, unit: str) -> str:
 def _words_by_form(
     words: tuple[str, ...],
 ) -> tuple[Mapping[str, list[str]], Mapping[Decimal, list[str]]]:
-    """Return words by the form in which case and spaces do not matter, and by their number."""
+    """Return the values of a label by their form without case and spaces, and by their number."""
     by_text: defaultdict[str, list[str]] = defaultdict(list)
     by_number: defaultdict[Decimal, list[str]] = defaultdict(list)
     for word in words:
@@ -154,7 +154,7 @@ def _words_by_form(
 
 @lru_cache(maxsize=4096)
 def _find_close_word(text: str, words: tuple[str, ...]) -> str | None:
-    """Return the most similar word; cached, because many rows may have the same wrong value."""
+    """Return the most similar value; cached, because many rows may have the same wrong value."""
     return find_close_name(text, words)
 
 
@@ -164,7 +164,7 @@ def _form(text: str) -> str:
 
 
 def _decimal(text: str) -> Decimal | None:
-    """Return the number that a text of digits writes, exactly; None for any other text."""
+    """Return the exact number of a text of digits; None for any other text."""
     try:
         number = Decimal(text.strip()) if len(text) <= MAX_SHOWN_VALUE else None
     except InvalidOperation:

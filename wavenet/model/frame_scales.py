@@ -4,8 +4,8 @@ Frames from outside have a documented unit per kind of condition: dB for `mel` (
 energy), `loudness` and `mfcc`; octaves above 100 Hz and 0 or 1 for `f0`; for `frames` that of the
 arrays of the training. Inside, every kind is scaled to a range of about -3 to 3. Input: arrays of a
 user, the scale that the user states, and the statistics of the training frames in the checkpoint.
-Output: scaled frames, or one sentence that states what was expected, what was found and what it
-looks like. Called by `frame_features`; training computes the statistics.
+Output: scaled frames, or one sentence with the expected unit, the values that were found, and the
+unit that they seem to have. Called by `frame_features`; training computes the statistics.
 """
 
 import math
@@ -52,7 +52,7 @@ LEVELS: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
 LINEAR = ("power", "amplitude")  # never negative
 MODEL = "model"
 SCALES = (*LEVELS, MODEL)
-# Where a checkpoint has no statistics: mean, deviation and highest value, dB.
+# If a checkpoint has no statistics: mean, deviation and highest value, dB.
 TYPICAL = {"mel": (-40.0, 20.0, 40.0), "loudness": (-40.0, 20.0, 6.0), "mfcc": (-15.0, 70.0, 500.0)}
 
 Column = Annotated[float, Field(ge=-1e30, le=1e30)]
@@ -229,7 +229,7 @@ def _recognise(condition: LocalCondition, frames: Tensor, mean: float, std: floa
     if divergences["db"] - divergences[best] <= MAX_DIVERGENCE:
         return None
     if not is_negative and float(values.max()) <= 1.001 and float(values.median()) > 0.05:
-        return "values normalised to 0 to 1, which must be undone first"
+        return "values normalised to 0 to 1; undo this first"
     if best == MODEL:
         return f"frames normalised already ({MODEL})"
     return f"{LEVELS[best][0]} ({best})"
@@ -257,7 +257,7 @@ def _check_pitch(condition: F0Condition, frames: Tensor) -> None:
 def _check_columns(
     condition: FramesCondition, frames: Tensor, statistics: FrameStatistics | None
 ) -> None:
-    """Check that the columns are not far outside of the range of the training."""
+    """Check that the columns are not far outside the range of the training."""
     if statistics is None:
         return
     low, high = torch.tensor(statistics.low), torch.tensor(statistics.high)
@@ -265,7 +265,7 @@ def _check_columns(
     room = torch.maximum(high - low, torch.maximum(low.abs(), high.abs()) * 0.1)
     found_low, found_high = frames.aminmax(dim=0)
     is_far = (found_low < low - room) | (found_high > high + room)
-    # in all columns, and not constant: as after a division
+    # in all columns, and not constant, as after a division
     span = found_high - found_low
     is_tiny = (span < (high - low) / 50) | (high == low)
     if frames.shape[0] >= FEW_VALUES and bool(is_tiny.all()) and bool((span > 0).any()):

@@ -109,8 +109,8 @@ def iterate_audio_files(
     left_out = LeftOutCollector() if left_out is None else left_out
     if pattern is not None and metadata is not None:
         raise DataError(
-            f"the pattern {pattern!r} and the table {metadata} both define the fields; leave out "
-            "one of them"
+            f"the pattern {pattern!r} and the table {metadata} both define the fields; omit one "
+            "of them"
         )
     name_pattern = None if pattern is None else NamePattern(pattern)
     if not folder.is_dir():
@@ -178,7 +178,7 @@ def list_audio_paths(
         for name in folders:
             if os.path.islink(os.path.join(root, name)) and not (is_hidden or is_hidden_name(name)):
                 left_out.add(FOLDER_LINK, prefix + name)
-        # a folder named like a recording is kept, so that reading it reports an error
+        # a folder with the name of a recording is listed, so that reading it reports an error
         named_like_audio = [name for name in folders if is_audio_name(name)]
         for name in (*named_like_audio, *sorted(files)):
             if is_hidden or is_hidden_name(name):
@@ -196,7 +196,7 @@ def list_audio_paths(
 
 
 def is_hidden_name(name: str) -> bool:
-    """Return whether a file or folder is hidden, or holds what macOS adds to archives."""
+    """Return whether a file or folder is hidden, or added to archives by macOS."""
     return name.startswith(".") or name in _HIDDEN_FOLDERS
 
 
@@ -218,7 +218,7 @@ def find_metadata(folder: Path, metadata: str | None = None) -> Path | None:
         table = next((path for path in paths if path.is_file()), None)
         if table is None:
             raise DataError(
-                f"{folder} has no file {metadata}; expected the name of an existing metadata file"
+                f"{folder} has no file {metadata}; expected the name or path of an existing table"
             )
         return table
     found = (folder / name for name in METADATA_NAMES if (folder / name).is_file())
@@ -248,14 +248,14 @@ def read_metadata(path: Path, left_out: LeftOutCollector | None = None) -> list[
 
 
 def match_fields(found: Collection[str], wanted: Iterable[str], source: str) -> dict[str, str]:
-    """Return the found names that are meant by other wanted names: wanted -> found.
-
-    Case and separators do not matter. A name that is only similar is asked about.
+    """Return the found names that equal wanted names apart from case and separators.
 
     Args:
-        found: names of the fields, from a person.
+        found: names of the fields, from a user.
         wanted: names that a model or a setting uses.
         source: of the fields, for the message.
+    Returns:
+        wanted -> found, without names that are equal.
     Raises:
         DataError: a wanted name is missing, and a found one is similar.
     """
@@ -270,7 +270,7 @@ def match_fields(found: Collection[str], wanted: Iterable[str], source: str) -> 
         close = find_close_name(name, others)
         if close is not None:
             raise DataError(
-                f"{source} has no field {name!r}, but a field {close!r}; rename it if it is meant"
+                f"{source} has no field {name!r}, but a field {close!r}; rename one of the two"
             )
     return renamed
 

@@ -1,8 +1,7 @@
-"""Files of a folder that are not used, counted by reason.
+"""Files of a folder that are left out, counted by reason.
 
-Input: names, one at a time. Output: a `LeftOutFiles` per reason, the share of the audio that is not
-used, and sentences about both. Called by `audio_metadata`, by everything that reads a folder, and
-by reports.
+Input: names, one at a time. Output: a `LeftOutFiles` per reason, the share of left-out audio, and
+sentences about both. Called by `audio_metadata`, by all code that reads a folder, and by reports.
 """
 
 import os
@@ -14,7 +13,7 @@ from audio_utils.audio_formats import AUDIO_SUFFIXES, FFMPEG_SUFFIXES
 
 MAX_NAMES = 10  # of one reason
 LARGE_SHARE = 0.1  # of the audio files; above this, a warning is shown
-# Suffixes of audio, with which a user expects a file to be read.
+# Suffixes of audio: a user expects that such files are read.
 _OTHER_AUDIO_SUFFIXES = (
     *(".3gp", ".aax", ".ac3", ".adts", ".dff", ".dsf", ".dts", ".gsm", ".m4r", ".mka", ".mp2"),
     *(".mpc", ".mpga", ".ra", ".raw", ".rm", ".shn", ".spx", ".tta", ".voc"),
@@ -39,7 +38,7 @@ LFS_START = b"version https://git-lfs.github.com/spec/"
 
 @dataclass(frozen=True)
 class LeftOutFiles:
-    """The files that are not used for one reason.
+    """The files that are left out for one reason.
 
     Attributes:
         reason: a few words.
@@ -88,12 +87,12 @@ def merge_groups(*parts: Sequence[LeftOutFiles]) -> tuple[LeftOutFiles, ...]:
 
 
 def unread_reason(suffix: str) -> str:
-    """Return the reason of an audio file whose format is not read."""
+    """Return the reason for an audio file in a format that is not read."""
     return f"in a format that is not read ({suffix})"
 
 
 def unreadable_reason(path: Path) -> str:
-    """Return why a recording cannot be read, in the words that group such files."""
+    """Return the reason why a recording cannot be read."""
     try:
         if not os.path.lexists(path):
             return MISSING
@@ -144,7 +143,7 @@ def describe_large_share(groups: Sequence[LeftOutFiles], used: int) -> str | Non
 
 
 def shorten_list(sentences: Sequence[str]) -> list[str]:
-    """Return the first sentences, and one with the number of the others, if any."""
+    """Return the first sentences, and the number of the others, if any."""
     more = len(sentences) - MAX_NAMES
     return [*sentences[:MAX_NAMES], *([f"and {more:,} more"] if more > 0 else [])]
 

@@ -32,7 +32,7 @@ _OTHER_COLUMNS = (
     *("name", "text", "sentence", "transcript", "transcription", "normalized_text"),
     *("normalised_text", "speaker", "speaker_id", "speaker_name", "label", "language", "duration"),
 )
-# Subfolders in which files of a table are searched, besides its own folder.
+# Subfolders in which the files of a table are searched, besides the folder of the table.
 AUDIO_FOLDERS = ("wavs", "wav", "clips", "audio", "recordings")
 _LINE_SEPARATORS = ("\t", "|")  # of tables with one row per line
 _QUOTED_SEPARATORS = (";", ",")  # of tables with quoted cells, which may contain line ends
@@ -111,8 +111,8 @@ def is_table(path: Path) -> bool:
 class FileFinder:
     """Finds the files of a table on disk.
 
-    A file is searched as it is written, then in `AUDIO_FOLDERS` and with the suffixes of audio. The
-    way that led to one file is tried first for the next.
+    A file is searched under the given path, then in `AUDIO_FOLDERS` and with the suffixes of audio.
+    The rule that found the previous file is tried first.
 
     Args:
         table: path of the table; files are relative to its folder, or to `folder`.
@@ -154,7 +154,7 @@ class FileFinder:
         return base / f"{AUDIO_FOLDERS[0]}/{row.file}.wav" if row.is_id else path
 
     def _ways(self, bases: Sequence[Path]) -> Iterator[tuple[Path, str, str | None]]:
-        """Yield ways from the text in the table to a path: base, subfolder, suffix or None."""
+        """Yield rules from the text in the table to a path: base, subfolder, suffix or None."""
         if self._newest is not None and self._newest[0] in bases:
             yield self._newest
         for base in bases:
@@ -179,8 +179,8 @@ class FileFinder:
 def _detect_layout(first: str) -> tuple[str, bool]:
     """Return the separator of a table, and whether its first line is a heading.
 
-    A text between "|" or tabs may contain any word. A heading must begin with the column of file
-    names there, or contain two known names.
+    Between "|" or tabs, a text may contain any word: there, a heading must begin with the column of
+    file names, or contain two known names.
     """
     known = {normalise_name(name) for name in (*FILE_COLUMNS, *_OTHER_COLUMNS)}
     for separator in _LINE_SEPARATORS:
@@ -204,7 +204,7 @@ def _file_column(columns: tuple[str, ...]) -> str | None:
 
 
 def _split(line: str, separator: str) -> list[str]:
-    """Split a line without line ends in cells; remove the quotes around a whole cell."""
+    """Split a line without line end into cells; remove the quotes around a whole cell."""
     return [_unquote(cell.strip()) for cell in line.split(separator)]
 
 
@@ -267,7 +267,9 @@ def _rows_with_heading(
         names.pop()
     repeated = next((name for name in names if name and names.count(name) > 1), None)
     if repeated is not None:
-        raise DataError(f"the first line of {path} names the column {repeated!r} twice")
+        raise DataError(
+            f"the first line of {path} has the column {repeated!r} twice; rename one of them"
+        )
     column = _file_column(tuple(names))
     position = names.index(column) if column is not None else 0
     for number, (line, cells) in enumerate(rows, 1):

@@ -1,8 +1,8 @@
 """Patterns that read fields from the names of files and of their folders.
 
 Input: a pattern such as "{digit}_{speaker}_{index}" or "{label}/{take}", and a path. Output: the
-fields, or what does not fit. The time is linear in the length of the path, for any pattern. Called
-by `audio_metadata`.
+fields, or the reason why the path does not fit. The time is linear in the length of the path, for
+any pattern. Called by `audio_metadata`.
 """
 
 import re
@@ -57,12 +57,12 @@ class NamePattern:
         if len(self.fields) > MAX_FIELDS:
             raise DataError(
                 f"the pattern {text!r} has {len(self.fields)} fields; at most {MAX_FIELDS} are "
-                "possible, so leave out those that you do not need as labels"
+                "possible, so omit those that you do not need as labels"
             )
         if any("" in component.texts[1:-1] for component in self._components):
             raise DataError(
-                f"the pattern {text!r} has fields side by side, so that it is unknown where one "
-                "ends; write a text between them, as in {digit}_{speaker}"
+                f"the pattern {text!r} has two fields without a text between them, so their values "
+                "cannot be separated; write a text between them, as in {digit}_{speaker}"
             )
 
     def match(self, path: str) -> NameMatch:

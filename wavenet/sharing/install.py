@@ -121,7 +121,7 @@ def _move_into_place(folder: Path, target: Path, old: Path, overwrite: bool) -> 
     try:
         if overwrite and os.path.lexists(target):
             os.rename(target, old)
-        os.rename(folder, target)  # replaces an empty folder, and fails for any other
+        os.rename(folder, target)  # replaces an empty folder; fails for all others
     except OSError:
         if old.exists():
             os.rename(old, target)

@@ -57,8 +57,8 @@ from wavenet.training.segmentation import (
 )
 from wavenet.user_input.user_paths import expand_home
 
-# The recordings of a folder are in memory together, so the limit of one is large: 2 GiB as float32,
-# three hours at 48 kHz. `wavenet data prepare` reads recordings of any length.
+# Limit of a recording: 2 GiB as float32, three hours at 48 kHz. Training holds all recordings of a
+# folder in memory anyway; `wavenet data prepare` reads recordings of any length.
 MAX_RECORDING_SAMPLES = 2**29
 
 
@@ -74,7 +74,7 @@ class Dataset:
         left_out: the files of the folder that are not used, by reason.
         doubts: signs that the values of the model's labels are mistakes.
         levels: recordings beyond full scale, and recordings whose channels cancel; empty for a
-            prepared corpus, whose report has them.
+            prepared corpus, whose own report contains them.
         notices: sentences about the division that a user may not expect.
         data: the settings with which the clips were read.
         recordings: by path in the folder, a record of each; empty for a corpus.
@@ -155,7 +155,8 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
     candidates = [SplitInput(r.entry.fields, len(r.clips), r.number) for r in recordings]
     splits, notices = split_recordings(data, model, candidates, len(entries))
     for recording, split in zip(recordings, splits, strict=True):
-        if split.train_segments and not recording.perturbed:  # it was to be held out
+        # held out by a fraction, until the correction
+        if split.train_segments and not recording.perturbed:
             try:
                 recording.perturbed = _read_other_speeds(recording.entry, data, sample_rate, model)
             except (AudioError, ConditionError) as error:
@@ -211,7 +212,7 @@ def _read_other_speeds(
 
 
 def open_corpus(folder: Path, data: DataConfig, model: ModelConfig) -> Corpus:
-    """Open a corpus; its fields get the names that the model and the split use, if meant.
+    """Open a corpus; its fields are renamed as in `match_fields`.
 
     Raises:
         DataError: the corpus is damaged, or the spelling of a field is close to a wanted name.
@@ -265,7 +266,7 @@ def _wanted_fields(data: DataConfig, model: ModelConfig) -> set[str]:
 
 
 def list_recordings(folder: Path, data: DataConfig, model: ModelConfig) -> AudioListing:
-    """List a folder; fields get the names that the model and the split use, if meant.
+    """List a folder; fields are renamed as in `match_fields`.
 
     Raises:
         DataError: as `list_audio_files`, or the spelling of a field is close to a wanted name.

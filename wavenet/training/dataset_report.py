@@ -55,11 +55,11 @@ class DatasetReport:
         silent: fraction of the time in blocks of 10 ms whose RMS is below -60 dB re full scale.
         unreadable: a sentence for each of the first files that cannot be read.
         unreadable_count: number of all such files.
-        left_out: all files of the folder that training does not use, by reason; the unreadable
-            ones, too.
+        left_out: all files of the folder that training does not use, by reason, including the
+            unreadable ones.
         left_out_audio: number of those that a user may expect to be used.
         left_out_share: their fraction of all audio files.
-        doubts: for each field signs that its values are no labels.
+        doubts: for each field, signs that its values are not labels.
         suggested_pattern: a pattern that fits the paths, if there are no fields; or None.
         levels: readable files beyond full scale, and files whose channels nearly cancel.
     """

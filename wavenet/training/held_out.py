@@ -1,8 +1,8 @@
-"""The division of recordings into training and held-out, so that every label value is trained on.
+"""Divide recordings into training and held-out, so that every label value is trained on.
 
 Input: the fields of all recordings, and the settings of a recipe. Output: for each recording the
-number of segments to train on and the use of the others, and sentences about values that no
-recording for training has. Called by `dataset` and `corpus_dataset`.
+number of segments to train on and the use of the others; and sentences about values without a
+recording for training. Called by `dataset` and `corpus_dataset`.
 """
 
 from collections import Counter
@@ -51,9 +51,9 @@ def split_recordings(
 ) -> tuple[list[RecordingSplit], list[str]]:
     """Divide recordings by the settings, but train on each value of a label at least once.
 
-    A fraction holds out only recordings whose values others have. Where the settings name the
-    recordings to hold out, a value may remain untrained: then a model whose values come from the
-    data does not offer it, and recordings for validation with this value are unused.
+    A fraction holds out a recording only if others have its values. If the settings list the
+    recordings to hold out, a value may remain untrained: a model whose values come from the data
+    then does not offer it, and recordings for validation with this value are unused.
 
     Args:
         data: selects the held-out recordings.
@@ -91,13 +91,13 @@ def split_recordings(
     values = set().union(*untrained)
     if unused and unused == sum(is_validated):
         raise DataError(
-            f"no recording for training has {_list_values(values)}, but each that data.validation "
-            "holds out; hold out others, or train without this label"
+            f"no recording for training has {_list_values(values)}, which all recordings of "
+            "data.validation have; hold out others, or train without this label"
         )
     if values:
         notices.append(
-            f"not learned and not offered, because all recordings with it are held out: "
-            f"{_list_values(values)}; {unused} of them would be for validation and are not used"
+            f"the model does not offer {_list_values(values)}, because all recordings with it are "
+            f"held out; {unused} recordings for validation are therefore not used"
         )
     return splits, notices
 
@@ -108,9 +108,9 @@ def _keep_every_value(
     labels: Sequence[Sequence[LabelValue]],
     trained: Counter[LabelValue],
 ) -> list[str]:
-    """Train on a held-out recording if no other has one of its values; return a sentence if any.
+    """Train on held-out recordings that alone have a value; return a sentence about them, if any.
 
-    Instead, the nearest recording before it whose values others have is held out.
+    Instead of each, the nearest recording before it is held out whose values others have, too.
     """
     kept: set[LabelValue] = set()
     for n, own in enumerate(labels):
@@ -122,14 +122,14 @@ def _keep_every_value(
         kept.update(missing)
         for other in range(n - 1, -1, -1):
             if not splits[other].train_segments:
-                break  # the previous held-out one: held-out recordings stay spread over the files
+                break  # at the previous held-out recording: they stay distributed over the files
             if all(trained[value] > 1 for value in labels[other]):
                 splits[other] = RecordingSplit(0, "validation")
                 trained.subtract(labels[other])
                 break
     if not kept:
         return []
-    return [f"not held out, because no other recording has the label: {_list_values(kept)}"]
+    return [f"trained on, not held out, because no other recording has {_list_values(kept)}"]
 
 
 def _unmatched_values(data: DataConfig, candidates: Iterable[SplitInput]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Signs that the values of a field are no labels: mistakes in tables, patterns and file names.
+"""Detect fields whose values are not labels: mistakes in tables, patterns and file names.
 
 Input: for each field the number of recordings with each value. Output: a `LabelDoubt` for each
 sign, and sentences. Called by `dataset`, `dataset_report`, the command line and the studio.
@@ -21,7 +21,7 @@ EMPTY_VALUE = "empty"
 
 @dataclass(frozen=True)
 class LabelDoubt:
-    """A sign that the values of a field are no labels.
+    """A sign that the values of a field are not labels.
 
     Attributes:
         field: its name.
@@ -55,7 +55,7 @@ def find_label_doubts(counts: Mapping[str, Mapping[str, int]]) -> tuple[LabelDou
         found: dict[str, list[str]] = {}
         if len(values) > files * MAX_VALUES_PER_FILE:
             found[MANY_VALUES] = values
-        if len(values) < files:  # otherwise every value is met once
+        if len(values) < files:  # otherwise every value occurs once
             found[MET_ONCE] = [value for value in values if numbers[value] == 1]
         found[NOT_A_WORD] = [value for value in values if value and not _is_word(value)]
         found[ALIKE] = _values_alike(values)
@@ -71,7 +71,7 @@ def find_label_doubts(counts: Mapping[str, Mapping[str, int]]) -> tuple[LabelDou
 
 
 def describe_doubt(doubt: LabelDoubt) -> str:
-    """Return one line on a sign, with numbers and examples."""
+    """Describe a sign in one line, with numbers and examples."""
     examples = ", ".join(
         repr(v if len(v) <= _SHOWN_CHARACTERS else f"{v[:_SHOWN_CHARACTERS]}..")
         for v in doubt.examples

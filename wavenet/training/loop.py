@@ -112,7 +112,7 @@ def _open_run(
 
 
 def is_restarted(folder: Path, ranks: Ranks) -> bool:
-    """Return whether torchrun has restarted this training after it saved a snapshot."""
+    """Return whether torchrun restarted this training after a snapshot was saved."""
     return ranks.is_run_started() and snapshots.has_snapshot(folder)
 
 

@@ -1,7 +1,7 @@
 """Changes of a recipe by options: added labels, another sample rate, the model of a checkpoint.
 
-Input: a recipe and the values of options. Output: a checked recipe, in which everything else keeps
-its meaning: conditions stay, and settings in samples keep their length in time. Called by
+Input: a recipe and the values of options. Output: a checked recipe. All other settings keep their
+meaning: conditions stay, and settings in samples keep their length in time. Called by
 `wavenet train`, before any recording is read.
 """
 
@@ -27,7 +27,7 @@ from wavenet.training.recipe import RecipeConfig, TrainConfig
 
 
 def add_labels(recipe: RecipeConfig, names: Sequence[str]) -> RecipeConfig:
-    """Return the recipe with label conditions besides its own; one that it has stays as it is.
+    """Return the recipe with additional label conditions; existing ones are unchanged.
 
     Raises:
         ConfigError: an invalid name, or that of a condition of another kind.
@@ -38,7 +38,7 @@ def add_labels(recipe: RecipeConfig, names: Sequence[str]) -> RecipeConfig:
         if existing is not None and not isinstance(existing, LabelCondition):
             raise ConfigError(
                 f"--label {name}: the recipe {recipe.name} has a condition of that name, of kind "
-                f"{existing.kind}; give the field of the recordings another name"
+                f"{existing.kind}; rename the field of the recordings"
             )
         if existing is None:
             conditions[name] = make_config(LabelCondition, "--label", name=name)
@@ -86,7 +86,7 @@ def use_model_of(recipe: RecipeConfig, config: CheckpointConfig) -> RecipeConfig
 
 
 def describe_rate_change(before: RecipeConfig, after: RecipeConfig) -> str:
-    """Return what another sample rate changes in a recipe, with lengths in time."""
+    """Describe the changes of a recipe by another sample rate, with lengths in time."""
     old, new = before.audio.sample_rate, after.audio.sample_rate
     kept = [f"samples_per_step = {after.train.samples_per_step:,}"]
     if after.model.conditions:
@@ -96,7 +96,7 @@ def describe_rate_change(before: RecipeConfig, after: RecipeConfig) -> str:
         for c in after.model.locals
         if hasattr(c, "win_length")
     ]
-    text = f"{new:,} Hz instead of the recipe's {old:,}: {', '.join(kept)}, as long as before"
+    text = f"{new:,} Hz instead of the recipe's {old:,}: {', '.join(kept)}, all as long in time"
     field = after.model.receptive_field
     if field is not None:
         text += (

@@ -40,8 +40,8 @@ def resolve_config(
             label values of the recipe.
     Raises:
         DataError: a clip lacks a field that is a label condition of the model.
-        ConfigError: the data contain a label value that is not in the recipe, or the recipe one
-            that no clip for training has.
+        ConfigError: the data contain a label value that is not in the recipe, or the recipe
+            contains one that no clip for training has.
     """
     conditions = []
     for condition in recipe.model.conditions:
@@ -121,9 +121,10 @@ def check_fields(recipe: RecipeConfig) -> None:
                 close = find_equal_name(name, known) or find_close_name(name, known)
                 question = f" (did you mean {close}?)" if close else ""
                 raise DataError(
-                    f"data.{part} of the recipe {recipe.name} holds out recordings by their "
-                    f"{name}, which none has{question}; their fields: {', '.join(known) or 'none'};"
-                    f" name one of them {name} in --pattern, or remove data.{part} from the recipe"
+                    f"data.{part} of the recipe {recipe.name} holds out recordings by the field "
+                    f"{name}, but no recording has it{question}; found "
+                    f"{', '.join(known) or 'none'}; use the field {name} in --pattern, "
+                    f"or remove data.{part} from the recipe"
                 )
 
 
@@ -148,7 +149,7 @@ def label_values(clips: Iterable[TrainingClip], name: str) -> tuple[str, ...]:
 
 
 def describe_missing_field(source: str, name: str, fields: Iterable[str]) -> str:
-    """Return the message about a recording without a field that the model needs."""
+    """Describe in one sentence that a recording lacks a field of the model."""
     known = list(fields)
     close = find_equal_name(name, known) or find_close_name(name, known)
     question = f" (did you mean {close}?)" if close else ""

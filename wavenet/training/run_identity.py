@@ -39,7 +39,7 @@ class RecordingRecord(StrictConfig):
 
 
 class RunIdentity(StrictConfig):
-    """All that makes a run what it is, besides its model and its training settings.
+    """The properties that identify a run, besides its model and its training settings.
 
     Attributes:
         audio, codec: of the model.
@@ -98,7 +98,7 @@ class Difference(NamedTuple):
 def find_differences(saved: RunIdentity, current: RunIdentity) -> list[Difference]:
     """Compare the identity of a run with the saved one.
 
-    The folder may be another. Without `data` only rate and codec are known.
+    The path of the folder may differ. Without `data`, only rate and codec are compared.
     """
     found = []
     values: list[tuple[str, object, object]] = [
@@ -121,7 +121,7 @@ def find_differences(saved: RunIdentity, current: RunIdentity) -> list[Differenc
 def describe_changed_values(
     part: str, names: Iterable[str], before: StrictConfig, now: StrictConfig
 ) -> list[Difference]:
-    """Return one difference with all values of two configs that differ; none if all are equal."""
+    """Return one difference with all unequal values of two configs; none if all are equal."""
     pairs = ((name, getattr(before, name), getattr(now, name)) for name in names)
     texts = [f"{name} ({_describe(a)}, now {_describe(b)})" for name, a, b in pairs if a != b]
     text = f"other values of {', '.join(texts)} in [{part}]"

@@ -99,12 +99,12 @@ def open_run(
         state: new, with the identity of this run.
         settings: of this run.
         resume: continue from the newest snapshot.
-        accept_changes: continue although recordings or settings are not those of the snapshot. If
-            recordings or settings of the data are others, the best validation starts again.
+        accept_changes: continue although recordings or settings differ from those of the snapshot.
+            If recordings or settings of the data differ, the best validation starts again.
         report: receives sentences about the resumed run.
     Raises:
         TrainingError: a run exists but `resume` is false, there is no snapshot to resume from, or
-            it is of another run.
+            it belongs to another run.
     """
     path = find_snapshot(folder, resume)
     if path is not None:
@@ -206,11 +206,11 @@ def compare(
     if differences and not accept_changes:
         raise TrainingError(
             f"{path} was saved with {'; '.join(d.text for d in differences)}; resume with the "
-            "same, choose another folder, or add --accept-changes to continue with the new ones"
+            "same values, choose another folder, or add --accept-changes to use the new values"
         )
     if differences and info.step >= settings.steps:
         raise TrainingError(
-            f"{path} is complete: it has done all {settings.steps:,} steps; to continue with the "
+            f"{path} is complete after all {settings.steps:,} steps; to continue with the "
             "changes, add --steps with a larger number"
         )
     return differences
@@ -318,7 +318,7 @@ def _check_model(path: Path, info: SnapshotInfo, model: ModelConfig) -> None:
     )
     raise TrainingError(
         f"{path} belongs to another model, with other {', '.join(names)}{labels}; resume with "
-        "the same, or train a new run in another folder"
+        "the same values, or train a new run in another folder"
     )
 
 

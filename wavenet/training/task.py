@@ -66,7 +66,7 @@ class TrainingTask(Protocol):
         """
 
     def identity(self) -> RunIdentity | None:
-        """Return what a resumed run must have in common with the interrupted one, if known."""
+        """Return the identity that a resumed run must share with the interrupted one, if known."""
 
     def parameter_groups(self, model: AutoregressiveModel[Any]) -> ParameterGroups:
         """Return the parameters that Muon may update, and all others."""

@@ -1,4 +1,4 @@
-"""The app class of the studio: invalid inputs of an event are one sentence in the page.
+"""The app class of the studio, which reports invalid inputs of an event in one sentence.
 
 Gradio checks inputs before it calls a function of the studio. It reports its own errors with a
 traceback in the log, and without the name of the field. Input: the inputs of an event, of any type.
@@ -17,7 +17,7 @@ from wavenet.errors import ConditionError
 from wavenet.ui.page_text import convert_user_errors, error_sentence
 
 _MAX_SHOWN = 60  # characters of an invalid value in a message
-_MAX_WHOLE = 1 << 53  # a browser keeps larger integers only approximately
+_MAX_WHOLE = 1 << 53  # browsers store larger integers only approximately
 
 
 class CheckedBlocks(gr.Blocks):
@@ -37,7 +37,7 @@ class CheckedBlocks(gr.Blocks):
         """
         with convert_user_errors():
             for block, value in zip(block_fn.inputs, inputs, strict=False):
-                # A session has a copy of each field whose label or range an event has changed.
+                # If an event has changed a label or range, the session has a copy of the field.
                 is_copied = state is not None and block._id in state
                 check_input(state[block._id] if state and is_copied else block, value)
         try:
@@ -50,7 +50,7 @@ class CheckedBlocks(gr.Blocks):
 
 
 def check_input(field: Any, value: Any) -> None:
-    """Check the value of a number field, a slider or a choice; other and empty ones may be any.
+    """Check the value of a number field, a slider or a choice; others, and empty ones, pass.
 
     Raises:
         ConditionError: it is not a number or not in the range of the field, or it is not a text.

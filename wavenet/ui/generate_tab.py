@@ -532,7 +532,7 @@ def _describe_retry(job: GenerationJob, retry: Retry) -> str:
     start, end = retry.first / job.sample_rate, retry.last / job.sample_rate
     text = f"{clip} degenerated to {retry.reason} before {end:.2f} s"
     if retry.stopped:
-        return f"{text} once more; the guard stopped, as it had drawn so many windows again."
+        return f"{text} again; the guard stopped, because the clip had too many attempts."
     if not retry.attempts:
         return f"{text}."
     outcome = "" if retry.solved else ", without success; try another seed"

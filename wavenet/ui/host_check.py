@@ -1,7 +1,7 @@
-"""Check of every request to the studio: it must come from the studio's own page or from a program.
+"""Check that every request to the studio comes from the studio's own page or from a program.
 
-A page of another site can send requests to a server on the user's machine, and can read the
-answers if a DNS server gives its name the address of that machine (DNS rebinding). Input: the
+A page of another site can send requests to a server on the user's machine. It can also read the
+answers if a DNS server resolves its name to the address of that machine (DNS rebinding). Input: the
 address that the server listens on, and other names of the server. Output: an ASGI middleware that
 refuses requests with another Host or Origin. Called by `studio_app`.
 """
@@ -21,8 +21,8 @@ from wavenet.errors import ConfigError
 ALLOW_HOSTS = "WAVENET_ALLOW_HOSTS"  # variable: names of the server, separated by commas
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 SPACE_DOMAIN = ".hf.space"
-# Pages of the same machine, such as notebooks, may show the studio in a frame; other sites could
-# make a user press its buttons unseen.
+# Pages of the same machine, such as notebooks, may show the studio in a frame. Other sites may not:
+# a user could press hidden buttons.
 FRAME_POLICY = "frame-ancestors 'self' http://localhost:* http://127.0.0.1:*"
 _HOST = re.compile(r"([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _REMEDY = f"start the studio with --allow-host NAME, or with the variable {ALLOW_HOSTS}=NAME"
@@ -46,7 +46,7 @@ class HostCheck:
         Args:
             app: receives the requests that are not refused.
             address: that the server listens on.
-            allowed: other names of the server, in lower case; without a port, all ports are meant.
+            allowed: other names of the server, in lower case; one without a port is for all ports.
         """
         self.app = app
         self.address = bracketed(address).lower()
@@ -55,7 +55,7 @@ class HostCheck:
         self.is_space = "SPACE_ID" in os.environ
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with status 403 and one sentence."""
+        """Forward a request, or answer it with status 403 and one sentence."""
         reason = self._refusal(scope) if scope["type"] in ("http", "websocket") else None
         if reason is None:
             await self.app(scope, receive, send if self.is_space else partial(_add_policy, send))

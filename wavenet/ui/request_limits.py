@@ -1,8 +1,8 @@
-"""Requests that are too large or do not fit the page: limits of their size, and short reports.
+"""Limit the size of requests, and log failed requests in one line.
 
-Input: requests. Output: ASGI middlewares: one refuses requests that are too large before they are
-read, while Gradio limits only single files; the other logs a failed request in one line. Called by
-`studio_app`.
+Input: requests. Output: two ASGI middlewares. One refuses requests that are too large before they
+are read; Gradio itself limits only single files. The other logs a failed request in one line.
+Called by `studio_app`.
 """
 
 import logging
@@ -40,7 +40,7 @@ class RequestLimits:
         self.pending_bytes = 0  # of the uploads that are being received
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with status 411, 413 or 507 and one sentence."""
+        """Forward a request, or answer it with status 411, 413 or 507 and one sentence."""
         headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
         length = headers.get("content-length", "0")
         size = int(length) if length.isdecimal() else 0  # the server has refused other texts
@@ -63,21 +63,21 @@ class RequestLimits:
 
 
 class ShortReports:
-    """ASGI middleware that logs one line, not a traceback, if Gradio fails at a request.
+    """ASGI middleware that logs one line, not a traceback, if Gradio raises an error.
 
     Only requests that the page never sends fail here: functions of the studio run in the queue,
     which reports their errors.
     """
 
     def __init__(self, app: ASGIApp) -> None:
-        """Wrap an app, which has sent an answer with status 500 before it raises an error."""
+        """Wrap an app that sends an answer with status 500 before it raises an error."""
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Forward a request; log its error in one line."""
         try:
             await self.app(scope, receive, send)
-        except ClientDisconnect:  # a broken-off upload
+        except ClientDisconnect:  # an interrupted upload
             pass
         except Exception as error:
             if scope["type"] != "http":
@@ -87,12 +87,12 @@ class ShortReports:
 
 
 def _refuse(status: int, sentence: str) -> ASGIApp:
-    # The rest of the body is not read, so the connection cannot be used again.
+    # The rest of the body is not read, so the connection cannot be reused.
     return PlainTextResponse(sentence, status_code=status, headers={"connection": "close"})
 
 
 def _no_space(size: int, free: int) -> str:
     return (
-        f"The uploaded files have {size / 1e6:,.0f} MB, and the studio has space for "
+        f"The uploaded files have {size / 1e6:,.0f} MB, but the studio has space for "
         f"{max(free, 0) / 1e6:,.0f} MB; try again later, when old files have been deleted."
     )

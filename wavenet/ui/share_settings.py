@@ -1,8 +1,8 @@
 """The settings of a generated clip in three forms: JSON, a link to the page, a command line.
 
 Input: a job. Output: text, from which the same audio can be generated; the user must supply
-recordings again. A link is also read: its query is converted to values of controls, and what cannot
-be used is reported. Called by the Generate tab.
+recordings again. A link is also read: its query is converted to values of controls, and unusable
+parts are reported. Called by the Generate tab.
 """
 
 import json

@@ -40,7 +40,7 @@ from wavenet.user_input.typed_numbers import parse_number
 Function = Callable[..., dict[str, Any]]
 # Also the type in the schema of the API, in which "number" includes whole numbers.
 ConditionValues = dict[str, str | float]
-# Settings that may also be text, and that are whole if the type is int.
+# Numbers that may also be text; those of type int must be whole.
 NUMBERS = {"seconds": float, "seed": int, "temperature": float, "top_k": int, "top_p": float}
 
 

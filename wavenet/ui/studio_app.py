@@ -91,7 +91,7 @@ def launch_options(
 ) -> dict[str, Any]:
     """Return the arguments of `Blocks.launch`.
 
-    The studio is available only on this machine, except on a Space, or if the address is another.
+    Only this machine can reach the studio, except on a Space or by another address.
 
     Args:
         port: port of the server.
@@ -134,8 +134,8 @@ def launch_options(
 async def protect_server(app: App, address: str, hosts: Iterable[str]) -> AsyncIterator[None]:
     """Put the checks of requests around a starting server, and delete old files while it runs.
 
-    Not `add_middleware`: Gradio adds its own after it, which then would answer requests of other
-    sites first.
+    `add_middleware` is not used, because the middleware of Gradio would run first and answer
+    requests of other sites.
     """
     assert app.middleware_stack is not None
     folder = Path(app.uploaded_file_dir)

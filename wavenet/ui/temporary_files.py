@@ -33,9 +33,9 @@ _NEW_SECONDS = 5.0
 
 
 def use_private_folder() -> Path:
-    """Create a private folder for this process, and direct Gradio and `tempfile` to it.
+    """Create a private folder for this process, used by Gradio and `tempfile` from now on.
 
-    Folders of studios that no longer run are deleted. To be called before the studio is built.
+    Folders of studios that no longer run are deleted. Call this before the studio is built.
 
     Returns:
         The folder of uploads and results.
@@ -48,8 +48,8 @@ def use_private_folder() -> Path:
         folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=parent))  # mode 0700
     except OSError as error:
         raise FolderError(
-            f"there is no folder for temporary files: {os_error_reason(error)}; set the variable "
-            "TMPDIR to a folder that can be written"
+            f"no folder for temporary files can be created: {os_error_reason(error)}; set the "
+            "variable TMPDIR to a folder that can be written"
         ) from None
     lock = ExitStack()
     lock.enter_context(lock_folder(folder))
@@ -70,7 +70,7 @@ def is_private(folder: Path) -> bool:
 
 
 def delete_abandoned_folders(parent: Path) -> None:
-    """Delete the folders of this user's studios that have ended without deleting theirs."""
+    """Delete the folders that killed studios of this user have left."""
     for folder in parent.glob(f"{FOLDER_PREFIX}*"):
         with suppress(OSError):
             status = folder.lstat()
@@ -100,7 +100,7 @@ def delete_old_files(folder: Path, kept: set[str]) -> None:
         limit = UNFINISHED_SECONDS if Path(root) == folder else FILE_SECONDS
         for path in (Path(root, name) for name in names):
             with suppress(OSError):
-                # Not the modification time, which copies have from their originals.
+                # Not the modification time, which copies keep from their originals.
                 if str(path) not in kept and now - path.lstat().st_ctime > limit:
                     path.unlink()
         for path in (Path(root, name) for name in folders):

@@ -243,7 +243,7 @@ def disabled_reason(is_local: bool | None = None) -> str:
     """Return why training is disabled here; "" if it is enabled.
 
     Args:
-        is_local: whether only this machine can use the server; None: as the environment says.
+        is_local: whether only this machine can use the server; None: decided by the environment.
     """
     if os.environ.get(ALLOW_TRAIN) == "1":
         return ""

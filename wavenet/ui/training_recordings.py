@@ -104,7 +104,7 @@ def copy_uploads(uploads: Sequence[str], folder: Path) -> None:
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None and not set(names).isdisjoint(METADATA_NAMES):
         raise ConditionError(
-            f"two dropped files are named {repeated}, so that the table does not tell them apart; "
+            f"two dropped files are named {repeated}, so the table cannot distinguish them; "
             "rename one of them, or put all files into a folder and enter its path"
         )
     for path, name in zip(uploads, names, strict=True):
@@ -191,7 +191,7 @@ def describe_report(report: DatasetReport) -> str:
         return progress_bar(text, report.done, report.files) + fact_list(facts)
     notes = "".join(f"<li>{escape(warning)}</li>" for warning in report_warnings(report))
     notes += "".join(
-        f"<li>Doubtful as a label: {escape(describe_doubt(doubt))}</li>" for doubt in report.doubts
+        f"<li>Doubtful label: {escape(describe_doubt(doubt))}</li>" for doubt in report.doubts
     )
     notes += "".join(
         f"<li>Left out: {escape(line)}</li>" for line in describe_left_out(report.left_out)
@@ -213,7 +213,7 @@ def report_warnings(report: DatasetReport) -> list[str]:
         warnings.append(f"Warning: {large_share}.")
     if report.unreadable_count:
         warnings.append(
-            f"{_count_recordings(report.unreadable_count)} omitted: {report.unreadable[0]}"
+            f"{_count_recordings(report.unreadable_count)} skipped: {report.unreadable[0]}"
         )
     if report.readable and report.seconds < SHORT_SECONDS:
         warnings.append(

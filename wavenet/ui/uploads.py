@@ -49,9 +49,9 @@ def read_upload(
         AudioError: the file cannot be read, or is too long.
     """
     name = Path(path).name
-    # ffmpeg would read them; see audio_utils.ffmpeg.
+    # The studio must not start ffmpeg: see audio_utils.ffmpeg.
     if Path(path).suffix.lower() in FFMPEG_SUFFIXES:
-        raise AudioError(f"{name} is not in a format of the studio; convert it to WAV or FLAC.")
+        raise AudioError(f"{name} has a format that the studio does not read; convert it to WAV.")
     try:
         recording = io.read(path, sample_rate, max_seconds=max_seconds)
     except AudioError as error:
@@ -80,7 +80,7 @@ def is_stored_upload(path: str) -> bool:
 
 
 def valid_file_name(name: str, max_bytes: int = MAX_NAME_BYTES) -> str:
-    """Return the name of an uploaded file as the user's system shows it, if this system allows it.
+    """Return the name of an uploaded file, unchanged if this system allows it.
 
     Characters that are invalid here are replaced by "-", and a long name is shortened before its
     suffix. Otherwise the name must not change: tables and patterns refer to it.

@@ -1,4 +1,4 @@
-"""Find the known name that a user probably meant, when a name is unknown.
+"""Find the known name that a user probably meant by an unknown name.
 
 Input: a name from a table, a pattern, a recipe, an option or a link, and the known names. Output:
 the known name, or None. Called wherever names come from a person.

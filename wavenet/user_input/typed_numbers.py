@@ -1,4 +1,4 @@
-"""Numbers as people and programs write them: 7, 7.0, "7", " 7" and "−7".
+"""Read numbers as users and programs write them: 7, 7.0, "7", " 7" and "−7".
 
 Input: a value from a manifest, an option, a link or the API. Output: a number, or an error of one
 sentence. Called wherever a number is not read by typer or from a config file.
@@ -37,7 +37,7 @@ def parse_number(value: Any, name: str, kind: type = float) -> Any:
 
 
 def read_number(value: Any) -> int | float | None:
-    """Return the number that a value is or that its text writes; None if it is none."""
+    """Return a number, or the number in a text; None for all other values."""
     if isinstance(value, bool):
         return None
     if isinstance(value, Integral):  # NumPy's numbers are registered too
@@ -55,7 +55,7 @@ def read_number(value: Any) -> int | float | None:
 
 
 def suggest_point(value: Any) -> str:
-    """Return the part of a message that names the decimal point, if a text has a comma instead."""
+    """Return a hint for messages if a text has a decimal comma instead of a point, or ""."""
     text = value.strip().replace("\N{MINUS SIGN}", "-") if isinstance(value, str) else ""
     if not _DECIMAL_COMMA.fullmatch(text):
         return ""

@@ -1,6 +1,6 @@
-"""Paths that a person wrote, in which ~ is a home folder.
+"""Expand ~ in paths that a user writes.
 
-Input: the text of a path, from an option, a recipe or a text field, where no shell has expanded it.
+Input: the text of a path from an option, a recipe or a text field, not expanded by a shell.
 Output: a `Path`. Called by the command line, recipes and datasets.
 """
 

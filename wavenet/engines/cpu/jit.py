@@ -77,7 +77,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 def _ignore_failed_writes(cache: Any) -> None:
-    """Keep a compiled function although its machine code cannot be stored: the disk is full."""
+    """Return a compiled function although its machine code cannot be stored on a full disk."""
     save = cache.save_overload
 
     def save_if_possible(signature: Any, data: Any) -> None:
