@@ -6,13 +6,15 @@ found. A config class is in the file of the class that it configures. Called by 
 config class.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, ValidationError
 
-from wavenet.errors import ConfigError
+from wavenet.errors import ConfigError, DataError
 from wavenet.user_input.close_names import find_close_name, find_equal_name
+from wavenet.user_input.json_objects import unique_object
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -45,6 +47,12 @@ def parse_config(kind: type[ConfigT], text: str | bytes, source: str) -> ConfigT
     Raises:
         ConfigError: one sentence: the field, what is allowed, what was found.
     """
+    try:
+        json.loads(text, object_pairs_hook=unique_object)
+    except DataError as error:
+        raise ConfigError(f"{source}: an object {error}") from None
+    except (ValueError, RecursionError):
+        pass  # reported below, with the position
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:

@@ -24,7 +24,7 @@ class SamplingConfig(StrictConfig):
     """How each sample is drawn."""
 
     temperature: float = Field(default=1.0, ge=1e-6, le=100)  # below 1e-6 it overflows: use greedy
-    top_k: int | None = Field(default=None, ge=1)
+    top_k: int | None = Field(default=None, ge=1, le=65_536)  # the most classes of an output
     top_p: float | None = Field(default=None, gt=0, le=1)
     greedy: bool = False
     guidance: float = Field(default=1.0, ge=0, le=20)  # 1: off; needs conditions with dropout

@@ -14,6 +14,7 @@ REMEDY = "download the file again or export it again"
 MAX_ELEMENTS = 500_000
 # "TAG" and 125 bytes.
 _ID3V1_BYTES = 128
+_BLOCK_BYTES = 65_536
 
 
 class ContainerError(Exception):
@@ -190,7 +191,11 @@ def check_tail(
 def describe_trailing_bytes(handle: BinaryIO, position: int, size: int) -> Iterator[str]:
     """Yield a note on bytes after the audio, unless they are zeros or a known tag."""
     handle.seek(position)
-    first = handle.read(_ID3V1_BYTES)
-    is_tag = first.startswith((b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3"))
-    if not is_tag and (any(first) or size - position > _ID3V1_BYTES):
-        yield f"{size - position:,} bytes after the end of its audio were not read"
+    is_tag = handle.read(_ID3V1_BYTES).startswith((b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3"))
+    handle.seek(position)
+    if not is_tag and any(any(block) for block in iter(lambda: handle.read(_BLOCK_BYTES), b"")):
+        count = size - position
+        yield (
+            f"{count:,} {'byte' if count == 1 else 'bytes'} after the end of its audio "
+            f"{'was' if count == 1 else 'were'} not read"
+        )

@@ -265,11 +265,11 @@ def test_doubtful_labels_are_printed_before_the_first_step(run_command, tmp_path
     code, out, err = run_command(*command, "--out", tmp_path / "run")
     assert (code, out) == (1, "")
     for line in (
-        "doubtful label: voice: 3 values in 6 recordings: ' twice.', 'ann', 'bob'",
-        "doubtful label: voice: 1 value of 3 in only one recording: ' twice.'",
+        "doubtful label: voice: 3 values in 6 recordings: 'ann', 'bob', 'twice.'",
+        "doubtful label: voice: 1 value of 3 in only one recording: 'twice.'",
     ):
         assert line in err.splitlines()
-    assert "1 value with a space, a full stop or more than 40 letters: ' twice.'" in err
+    assert "1 value with a space, a full stop or more than 40 letters: 'twice.'" in err
 
 
 def _refuse(*arguments):

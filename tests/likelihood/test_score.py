@@ -11,7 +11,7 @@ from tests.conftest import RATE, sine, tiny_config
 from wavenet import checkpoint
 from wavenet.checkpoint import AudioConfig, Checkpoint, CheckpointConfig
 from wavenet.codec import MuLawCodec
-from wavenet.errors import ConditionError
+from wavenet.errors import CheckpointError, ConditionError
 from wavenet.likelihood import score as score_module
 from wavenet.likelihood.score import score, score_blocks, score_clip, score_windows
 from wavenet.model.conditions import LabelCondition, MelCondition, PositionCondition
@@ -257,3 +257,13 @@ def test_blocks_are_read_only_when_they_are_scored(waveform):
 def test_blocks_without_samples_are_refused():
     with pytest.raises(ConditionError, match="no samples"):
         list(score_blocks(make(8), iter([]), 0))
+
+
+def test_predictions_that_are_not_finite_are_an_error():
+    """The weights are finite, but their products overflow."""
+    loaded = make(gain=1)
+    with torch.no_grad():
+        for parameter in loaded.model.parameters():
+            parameter.mul_(1e25)
+    with pytest.raises(CheckpointError, match="not finite"):
+        score(loaded, sine(0.01))

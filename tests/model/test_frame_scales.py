@@ -191,3 +191,10 @@ def test_statistics_are_those_of_the_frames_in_their_unit(speech):
     assert mel.pooled[2] == pytest.approx(float(decibels.max()), abs=0.01)
     assert (own.name, own.low, own.high) == ("curve", (0.0, 1.0), (50.0, 1.0))
     assert own.std == (pytest.approx(math.sqrt((51**2 - 1) / 12), rel=1e-4), 0.0)
+
+
+def test_values_below_any_floor_are_refused():
+    frames = torch.linspace(-70, -10, 2000).reshape(100, 20)
+    read_scale(MEL, frames)
+    with pytest.raises(ConditionError, match="-700"):
+        read_scale(MEL, 10 * frames)

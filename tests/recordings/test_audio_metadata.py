@@ -376,7 +376,7 @@ def test_files_that_a_table_does_not_name_or_names_twice_are_counted(folder):
     assert [file.fields for file in listing.files] == [{"a": "1"}]
     assert by_reason(listing.left_out) == {
         NOT_IN_TABLE: ("2_x.mp3", "3_lucas_12.FLAC", "deep/er/1_a_b_3.ogg"),
-        REPEATED: ("metadata.csv row 2: ./7_theo_0.wav",),
+        REPEATED: ("metadata.csv row 2: ./7_theo_0.wav, with other fields",),
         NOT_AUDIO: ("metadata.csv", "notes.txt"),
     }
 

@@ -8,6 +8,7 @@ import pytest
 from wavenet.errors import DataError
 from wavenet.recordings.audio_metadata import find_audio_files, list_audio_files
 from wavenet.recordings.left_out_files import NOT_AUDIO, NOT_IN_TABLE, UNFIT_ROW
+from wavenet.recordings.metadata_tables import read_table
 
 
 def read(folder, name, text, paths=("a.wav", "b.wav"), metadata=None):
@@ -161,3 +162,20 @@ def test_a_row_that_does_not_fit_does_not_count_its_file_twice(tmp_path):
     read(tmp_path, "metadata.csv", "file_name,v\na.wav,1\nb.wav,2,3\n", ["a.wav", "b.wav", "c.wav"])
     groups = {group.reason: group.count for group in list_audio_files(tmp_path).left_out}
     assert groups == {UNFIT_ROW: 1, NOT_IN_TABLE: 1, NOT_AUDIO: 1}
+
+
+def test_the_separator_line_of_excel_is_no_heading(tmp_path):
+    for first, separator in (("sep=;", ";"), ('"sep=,"', ","), ("SEP=\t", "\t")):
+        row = separator.join(("a.wav", " ann "))
+        (tmp_path / "t.csv").write_text(f"{first}\nfile_name{separator}speaker\n{row}\n")
+        (found,) = read_table(tmp_path / "t.csv")
+        assert (found.file, found.fields) == ("a.wav", {"speaker": "ann"})
+
+
+def test_a_name_twice_in_a_json_line_and_utf_16_are_refused(tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"file_name": "a.wav", "speaker": "a", "speaker": "b"}\n')
+    with pytest.raises(DataError, match="line 1 has 'speaker' twice"):
+        list(read_table(tmp_path / "t.jsonl"))
+    (tmp_path / "t.csv").write_bytes("file_name,speaker\na.wav,b\n".encode("utf-16-be"))
+    with pytest.raises(DataError, match="UTF-8"):
+        list(read_table(tmp_path / "t.csv"))

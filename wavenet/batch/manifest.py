@@ -9,7 +9,6 @@ import csv
 import json
 import math
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from wavenet.errors import DataError
+from wavenet.user_input.json_objects import unique_object
 
 MAX_LINE_BYTES = 1 << 20
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
@@ -150,7 +150,7 @@ def _json_rows(
                 text,
                 parse_constant=_parse_float,
                 parse_float=_parse_float,
-                object_pairs_hook=_unique_object,
+                object_pairs_hook=unique_object,
             )
         except DataError as error:
             yield InvalidRow(number, str(error))
@@ -161,20 +161,6 @@ def _json_rows(
             yield ManifestRow(number, values)
         else:
             yield InvalidRow(number, "is not a JSON object; write {..} on one line")
-
-
-def _unique_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object whose names all differ; Python would keep the last of two equal ones.
-
-    Raises:
-        DataError: the end of a sentence that begins with "line 3".
-    """
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        counts = Counter(name for name, _ in pairs)
-        name = next(name for name, count in counts.items() if count > 1)
-        raise DataError(f"has {name[:100]!r} twice; keep one of them")
-    return values
 
 
 def _parse_float(text: str) -> float:

@@ -123,7 +123,10 @@ def make_task(row: ManifestRow, settings: BatchSettings) -> ClipTask:
         ConditionError, ConfigError, CheckpointError, AudioError: the clip cannot be generated.
     """
     values = read_settings(row.values)
-    named = str(values.get("checkpoint") or settings.checkpoint)
+    own = values.get("checkpoint")
+    if not isinstance(own, str | None):
+        raise ConditionError(f"checkpoint must be a folder or a name, found {own!r}")
+    named = own or settings.checkpoint
     folder = str(resolve_checkpoint(named, settings.base_folder))
     checkpoint, _ = load_checkpoint(folder)
     seed = values.get("seed")
@@ -163,7 +166,9 @@ def _output_name(
     """Return the path of the output file, from the row or else from the template."""
     given = values.get("output")
     if given is not None:
-        output = check_output_name(str(given))
+        if not isinstance(given, str):
+            raise ConditionError(f"output must be the name of a file, found {given!r}")
+        output = check_output_name(given)
     else:
         fields = {name: str(value) for name, value in task.conditions.items()}
         fields |= {"id": task.identity, "seed": str(task.seed), "ext": settings.file_format}

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from wavenet.generation.generate import GeneratedClip
     from wavenet.generation.request import GenerationRequest
 
+MAX_COUNT = 10_000  # clips of one command; a batch has no limit, and resumes
+
 
 def generate(
     checkpoint: CheckpointOption = DEFAULT_CHECKPOINT,
@@ -108,8 +110,8 @@ def generate(
     """Generate audio and print the path of each file written."""
     conditions = parse_condition_values(set_)
     arrays = parse_assignments("--frames", frames)
-    if count < 1:
-        raise ConfigError(f"--count must be at least 1, found {count}")
+    if not 1 <= count <= MAX_COUNT:
+        raise ConfigError(f"--count must be 1 to {MAX_COUNT:,}, found {count}; use `wavenet batch`")
     if beams is not None and count > 1:
         raise ConfigError("--beams does not use seeds and returns one clip; omit --count")
 

@@ -156,20 +156,25 @@ def list_entries(files: list[Path], pattern: str | None, csv: Path | None) -> "l
     Raises:
         DataError: a file name does not fit the pattern, or the table does not list a file.
     """
-    from wavenet.recordings.audio_metadata import AudioFile, list_audio_files, read_metadata
-    from wavenet.recordings.left_out_files import LeftOutCollector
+    from wavenet.recordings.audio_metadata import AudioFile, list_audio_files
     from wavenet.recordings.name_patterns import NamePattern
 
-    unfit = LeftOutCollector()
-    table = {entry.path: entry for entry in read_metadata(csv, unfit)} if csv else None
-    print_left_out(unfit.groups, len(table or ()))
     name_pattern = NamePattern(pattern) if pattern else None
+    table = str(csv.absolute()) if csv else None
+    rows: dict[Path, AudioFile] = {}  # of the single files
+    for parent in {path.absolute().parent for path in files if not path.is_dir()} if csv else ():
+        rows |= read_rows(Path(table or ""), parent)
     entries: list[AudioFile] = []
     for path in files:
         if path.is_dir():
-            listing = list_audio_files(path, pattern)
+            listing = list_audio_files(path, pattern, table)
             print_left_out(listing.left_out, len(listing.files))
             entries.extend(listing.files)
+            continue
+        if csv:
+            if path.resolve() not in rows:
+                raise DataError(f"{csv} does not list {path}")
+            entries.append(rows[path.resolve()])
             continue
         match = name_pattern.match(path.absolute().as_posix()) if name_pattern else None
         if match is not None and match.fields is None:
@@ -177,12 +182,20 @@ def list_entries(files: list[Path], pattern: str | None, csv: Path | None) -> "l
                 f"the file name {path.name} does not fit the pattern {pattern!r}: {match.problem}"
             )
         entries.append(AudioFile(path, match.fields or {} if match else {}))
-    if table is None:
-        return entries
-    for entry in entries:
-        if entry.path.resolve() not in table:
-            raise DataError(f"{csv} does not list {entry.path}")
-    return [table[entry.path.resolve()] for entry in entries]
+    return entries
+
+
+def read_rows(table: Path, folder: Path) -> "dict[Path, AudioFile]":
+    """Read a table for the files of a folder, by path; print the rows that do not fit."""
+    from wavenet.recordings.audio_metadata import read_metadata
+    from wavenet.recordings.left_out_files import LeftOutCollector
+
+    unfit = LeftOutCollector()
+    # the folder that contains both: rows are relative to the table or to the files
+    both = table.parent if folder.is_relative_to(table.parent) else folder
+    found = {entry.path: entry for entry in read_metadata(table, unfit, both)}
+    print_left_out(unfit.groups, len(found))
+    return found
 
 
 def rename_label_fields(entries: "list[AudioFile]", loaded: "Checkpoint") -> "list[AudioFile]":

@@ -180,6 +180,8 @@ def read_hparams(path: Path) -> R9y9Hparams:
             of range.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path} is not a file; expected hparams.json or a preset")
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{path} is larger than {MAX_BYTES:,} bytes, the limit of settings")
         text = path.read_bytes()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
 from wavenet.devices import device_errors
-from wavenet.errors import ConditionError
+from wavenet.errors import CheckpointError, ConditionError
 from wavenet.model.conditioning import Conditioning, ConditionValue
 from wavenet.model.frame_features import compute_frame_features
 
@@ -166,6 +166,11 @@ def _score_codes(
         with device_errors():
             nats = -checkpoint.model.distribution.log_prob(params, targets)[0]
             bits = nats.float().cpu() / math.log(2)
+        if bool(bits.isnan().any()):
+            raise CheckpointError(
+                f"{checkpoint.folder} predicts values that are not finite; its weights are damaged "
+                "or far too large"
+            )
         yield bits
 
 

@@ -32,6 +32,7 @@ MFCC_SPAN = 100.0  # dB
 LOUDNESS_MIDDLE, LOUDNESS_SPAN = -40.0, 20.0  # dB re full scale
 PITCH_REFERENCE = 100.0  # Hz
 FLOOR_DB = -100.0  # of silence, in `mel` and `loudness`
+LOWEST_DB = -300.0  # other programs have lower floors, but none as low as this
 HEADROOM_DB = 20.0  # above the loudest training frame
 # Frames of speech in another scale exceed this by far, those in dB have 0 (measured on 150
 # recordings). Loud white noise in dB exceeds it, too; then the user has to state the scale.
@@ -192,7 +193,9 @@ def _read_levels(
         )
     levels = convert(frames)
     looks_like = None if scale else _recognise(condition, frames, mean, std)
-    if looks_like is not None or float(levels.max()) > high + HEADROOM_DB:
+    is_level = scale is None and not isinstance(condition, MfccCondition)
+    is_too_low = is_level and float(levels.min()) < LOWEST_DB
+    if looks_like is not None or is_too_low or float(levels.max()) > high + HEADROOM_DB:
         lowest, highest = frames.aminmax()
         looks = f", which looks like {looks_like}" if looks_like else ""
         raise ConditionError(

@@ -235,16 +235,20 @@ def parse_file_name(pattern: str, stem: str) -> dict[str, str] | None:
     return NamePattern(pattern).match(f"{stem}.wav").fields
 
 
-def read_metadata(path: Path, left_out: LeftOutCollector | None = None) -> list[AudioFile]:
-    """Read a table whose files are in its folder; see `metadata_tables`.
+def read_metadata(
+    path: Path, left_out: LeftOutCollector | None = None, folder: Path | None = None
+) -> list[AudioFile]:
+    """Read a table; see `metadata_tables`.
 
     Args:
+        path: of the table.
         left_out: receives the rows that do not fit.
+        folder: of the files; by default that of the table.
     Raises:
         DataError: a row cannot be read or names a file outside the folder, or there are no rows.
     """
     left_out = LeftOutCollector() if left_out is None else left_out
-    return list(_iterate_rows(path, path.parent, left_out, set()))
+    return list(_iterate_rows(path, folder or path.parent, left_out, set()))
 
 
 def match_fields(found: Collection[str], wanted: Iterable[str], source: str) -> dict[str, str]:
@@ -312,6 +316,7 @@ def _iterate_rows(
     """
     finder = FileFinder(table, folder)
     first_problem, count = "", 0
+    fields: dict[str, Mapping[str, str]] = {}
     for row in read_table(table):
         if isinstance(row, UnfitRow):
             problem = f"{table.name} line {row.line} {row.reason}"
@@ -323,9 +328,13 @@ def _iterate_rows(
         count += 1
         path = finder.find(row)
         if str(path) in listed:
-            left_out.add(REPEATED, f"{table.name} row {row.number}: {row.file}", is_audio=False)
+            differs = fields.get(str(path), row.fields) != row.fields
+            other = ", with other fields" if differs else ""
+            name = f"{table.name} row {row.number}: {row.file}{other}"
+            left_out.add(REPEATED, name, is_audio=differs)
             continue
         listed.add(str(path))
+        fields[str(path)] = row.fields
         yield AudioFile(path, row.fields)
     if not count:
         raise DataError(

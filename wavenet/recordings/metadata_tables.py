@@ -9,6 +9,7 @@ Called by `audio_metadata`.
 import csv
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +21,7 @@ from audio_utils.audio_formats import AUDIO_SUFFIXES
 from wavenet.errors import DataError
 from wavenet.recordings.left_out_files import LFS_START
 from wavenet.user_input.close_names import find_close_name, find_equal_name, normalise_name
+from wavenet.user_input.json_objects import unique_object
 
 # Names of a column with file names, the preferred one first.
 FILE_COLUMNS = (
@@ -36,6 +38,8 @@ _OTHER_COLUMNS = (
 AUDIO_FOLDERS = ("wavs", "wav", "clips", "audio", "recordings")
 _LINE_SEPARATORS = ("\t", "|")  # of tables with one row per line
 _QUOTED_SEPARATORS = (";", ",")  # of tables with quoted cells, which may contain line ends
+# The first line of a table that Excel writes or reads.
+_SEPARATOR_LINE = re.compile(r'"?sep=([,;|]?)"?', re.IGNORECASE)
 _SAMPLED_ROWS = 200  # by which a layout without heading is recognised
 
 
@@ -81,6 +85,13 @@ def read_table(path: Path) -> Iterator[TableRow | UnfitRow]:
         # not splitlines, which also splits at U+2028 and other characters that a text may contain
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = next((line for line in file if line.strip()), "").strip()
+            if "\0" in first:
+                raise DataError(f"{path} is not UTF-8 text; save it as UTF-8")
+            chosen = _SEPARATOR_LINE.fullmatch(first)
+            if chosen:  # the rows begin after it; a tab at its end was stripped
+                separator = chosen[1] or "\t"
+                yield from _rows_with_heading(path, _read_cells(path, file, separator))
+                return
             file.seek(0)
             if first.startswith(LFS_START.decode()):
                 raise DataError(f"{path} is a Git LFS pointer, not the table; run `git lfs pull`")
@@ -221,7 +232,9 @@ def _read_json_lines(path: Path, file: TextIO) -> Iterator[TableRow]:
             continue
         number += 1
         try:
-            values = json.loads(line)
+            values = json.loads(line, object_pairs_hook=unique_object)
+        except DataError as error:
+            raise DataError(f"{path} line {line_number} {error}") from None
         except (ValueError, RecursionError):
             values = None
         if not isinstance(values, dict):
@@ -284,7 +297,7 @@ def _rows_with_heading(
         if not file:
             raise DataError(_no_file_message(path, number, (FILE_COLUMNS[0],)))
         pairs = zip(names, cells, strict=True)
-        yield TableRow(number, file, {n: cell for n, cell in pairs if n and n != column})
+        yield TableRow(number, file, {n: cell.strip() for n, cell in pairs if n and n != column})
 
 
 def _rows_without_heading(
