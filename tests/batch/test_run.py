@@ -262,3 +262,21 @@ def test_other_file_formats(tiny, tmp_path, file_format):
     (first,), (second,) = read_journal(tmp_path / "one"), read_journal(tmp_path / "two")
     assert first["audio_sha256"] == second["audio_sha256"]
     assert run_rows(tmp_path / "one", rows, tiny, settings=settings).already_done == 1
+
+
+def test_a_file_that_no_batch_wrote_is_kept_beside_a_journal(tiny, tmp_path):
+    """A file that a killed batch left is the clip itself, and is accepted."""
+    rows = make_rows(3)
+    run_rows(tmp_path / "all", rows, tiny)
+    out = tmp_path / "out"
+    run_rows(out, rows[:1], tiny)
+    names = sorted(file_hashes(tmp_path / "all"))
+    (out / names[1]).write_bytes(b"my own")
+    (out / names[2]).write_bytes((tmp_path / "all" / names[2]).read_bytes())
+    result = run_rows(out, rows, tiny)
+    assert (result.done, result.already_done, result.failed) == (1, 1, 1)
+    assert (out / names[1]).read_bytes() == b"my own"
+    (failed,) = [record for record in read_journal(out) if record["status"] == "failed"]
+    assert "--overwrite" in failed["error"]
+    run_rows(out, rows, tiny, overwrite=True)
+    assert file_hashes(out) == file_hashes(tmp_path / "all")

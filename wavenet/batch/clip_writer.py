@@ -5,7 +5,9 @@ threads.
 """
 
 import hashlib
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,9 +16,10 @@ from audio_utils import io
 from audio_utils.errors import AudioError
 from audio_utils.lufs import integrated_loudness
 from wavenet.batch.batch_config import BatchSettings, ExecutionConfig
+from wavenet.batch.journal import hash_file
 from wavenet.batch.tasks import ClipTask
 from wavenet.checkpoint import Checkpoint
-from wavenet.errors import FolderError
+from wavenet.errors import ConditionError, FolderError
 from wavenet.generation.generate import GeneratedClip
 from wavenet.generation.guard import Retry
 from wavenet.generation.request import GenerationRequest
@@ -51,6 +54,8 @@ def write_clip(
         waveform = torch.cat([request.prompt, waveform])
     seconds = waveform.numel() / rate
     normalized = normalize(waveform, rate, settings)
+    if task.has_unknown_file:
+        _check_unknown_file(execution, task, normalized, rate, settings.subtype)
     try:
         stored = execution.storage.write(
             task.output, lambda path: io.write(path, normalized, rate, settings.subtype)
@@ -81,6 +86,28 @@ def write_clip(
         "line": task.line,
         "extra": dict(task.extra),
     }
+
+
+def _check_unknown_file(
+    execution: ExecutionConfig, task: ClipTask, waveform: torch.Tensor, rate: int, subtype: str
+) -> None:
+    """Check that an existing file is the clip: then a killed batch wrote it.
+
+    Raises:
+        ConditionError: it is another file.
+    """
+    storage, suffix = execution.storage, Path(task.output).suffix
+    with tempfile.TemporaryDirectory(prefix="wavenet-") as folder:
+        path = Path(folder) / f"clip{suffix}"
+        io.write(path, waveform, rate, subtype)
+        size = path.stat().st_size
+        # the stream number of an Ogg file is random
+        is_clip = suffix == ".ogg" or storage.is_unchanged(task.output, hash_file(path), size)
+    if not is_clip:
+        raise ConditionError(
+            f"{task.output} exists and was not written by this batch; choose another output or add "
+            "--overwrite"
+        )
 
 
 def retry_warning(retry: Retry) -> str:

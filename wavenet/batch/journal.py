@@ -36,6 +36,7 @@ class Journal:
         self.path = folder / journal_name(shard)
         # by digest of the id: params hash, file hash and size; compact, as there may be a million
         self._finished: dict[bytes, bytes] = {}
+        self._files: set[bytes] = set()  # digests of the names of all output files
         self._invalid_rows: set[bytes] = set()  # digests of their lines
         self._synced_at = 0.0
         if self.path.is_symlink():
@@ -71,6 +72,10 @@ class Journal:
         if entry[:32] != bytes.fromhex(params_hash):
             return None
         return entry[32:64].hex(), int.from_bytes(entry[64:]) if entry[64:] else None
+
+    def has_file(self, name: str) -> bool:
+        """Return whether a record describes an output file of this name."""
+        return _id_digest(name) in self._files
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Append a record, except that of an invalid row (id None) if the journal has it.
@@ -124,6 +129,7 @@ class Journal:
                 return
             key = _id_digest(record["id"])
             if record["status"] == "done":
+                self._files.add(_id_digest(str(record.get("file"))))
                 hashes = bytes.fromhex(record["params_hash"] + record["sha256"])
                 size = record.get("bytes")
                 self._finished[key] = hashes + (b"" if size is None else size.to_bytes(8))

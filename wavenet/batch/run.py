@@ -8,7 +8,7 @@ or for Ray actors. The same command resumes an interrupted batch. Called by the 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -167,11 +167,15 @@ class BatchQueue(TaskQueue[ClipTask]):
             for row in rows:
                 if isinstance(row, InvalidRow):
                     self._record_invalid(row)
-                elif not self._options.overwrite and self._is_finished(row):
+                elif self._options.overwrite:
+                    tasks.append(row)
+                elif self._is_finished(row):
                     self.result.already_done += 1
                     self._progress.skip_clip(row)
                 else:
-                    tasks.append(row)
+                    has_file = self._storage.exists(row.output)
+                    unknown = has_file and not self._journal.has_file(row.output)
+                    tasks.append(replace(row, has_unknown_file=unknown))
             yield from sorted(tasks, key=lambda task: (task.group, -task.samples))
 
     def _is_finished(self, task: ClipTask) -> bool:

@@ -81,6 +81,8 @@ class ClipTask:
         frames_scale: of a `.npy` condition file, as for `compute_frame_features`.
         channel, normalize_inputs: as in `BatchSettings`.
         input_levels: levels of the recordings that the task reads.
+        has_unknown_file: whether the output file exists, but the journal does not describe it. It
+            is replaced only by an equal one, which a killed batch left.
     """
 
     line: int
@@ -99,6 +101,7 @@ class ClipTask:
     channel: Channel = "mix"
     normalize_inputs: bool = False
     input_levels: LevelSummary = field(default_factory=LevelSummary)
+    has_unknown_file: bool = False
 
     @property
     def key(self) -> int:

@@ -208,9 +208,12 @@ def print_dataset(dataset: "Dataset", seconds: float, report: Callable[[str], No
     for sentence in dataset.notices:
         report(f"note: {sentence}")
     speeds = f", at {dataset.n_speeds} speeds" if dataset.n_speeds > 1 else ""
+    test = f", {len(dataset.test)} kept for a test" if dataset.test else ""
+    # the files that a corpus lacks were counted when it was prepared
+    skipped = "" if dataset.corpus else f", {len(dataset.skipped)} files skipped"
     report(
         f"{len(dataset.train)} clips to train on ({seconds / 60:.1f} minutes{speeds}), "
-        f"{len(dataset.validation)} to validate, {len(dataset.skipped)} files skipped"
+        f"{len(dataset.validation)} to validate{test}{skipped}"
     )
 
 
