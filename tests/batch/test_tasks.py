@@ -296,6 +296,8 @@ def summary_of(tmp_path, batch_settings, rows, **options):
         ({"id": "\u00e9"}, {"id": "e\u0301"}, "same id"),
         ({"id": "x"}, {"id": "y", "output": "X_0.WAV"}, "same file as line 1: 'X_0.WAV'"),
         ({"output": "a/b"}, {"output": "a/B"}, "same file"),
+        ({"output": "a.wav/b"}, {"output": "a"}, "is a folder of line 1"),
+        ({"output": "a"}, {"output": "A.wav/b/c"}, "line 1 writes as a file"),
     ],
 )
 def test_rows_that_collide_are_reported_with_both_lines(

@@ -8,7 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from audio_utils.errors import AudioError
 from audio_utils.levels import LevelSummary
@@ -142,7 +142,8 @@ def _find_collision(task: ClipTask, folder: Path, seen: dict[bytes, int]) -> str
     """Return the collision of a task with an earlier row, or None; add its names to `seen`.
 
     Args:
-        seen: line by key: b"i" + key of an id, key of an output file, b"r" + key of an input file.
+        seen: line by key: b"i" + key of an id, key of an output file, b"d" + key of a folder of an
+            output file, b"r" + key of an input file.
     """
     file = collision_key(task.output)
     for what, name, key in (
@@ -152,6 +153,13 @@ def _find_collision(task: ClipTask, folder: Path, seen: dict[bytes, int]) -> str
         line = seen.setdefault(key, task.line)
         if line != task.line:
             return f"has the same {what} as line {line}: {name!r}"
+    for parent in PurePosixPath(task.output).parents:
+        folder_key = collision_key(str(parent))
+        seen.setdefault(b"d" + folder_key, task.line)
+        if folder_key in seen:
+            return f"writes into {parent}, which line {seen[folder_key]} writes as a file"
+    if b"d" + file in seen:
+        return f"writes {task.output}, which is a folder of line {seen[b'd' + file]}"
     for path in filter(None, (task.prompt_file, task.condition_file)):
         relative = os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
         input_key = collision_key(relative)
