@@ -111,6 +111,8 @@ def test_a_dry_run_writes_nothing_and_a_limit_applies(batch, tmp_path):
     code, out, err = batch(make_rows(5), "--dry-run", "--limit", 2)
     assert (code, out) == (0, "")
     assert "2 clips, " in err
+    document = json.loads(batch(make_rows(5), "--dry-run", "--limit", 2, "--json")[1])
+    assert (document["rows"], document["clips"], document["invalid"]) == (2, 2, 0)
     assert not (tmp_path / "out").exists()
     assert json.loads(batch(make_rows(5), "--limit", 2, "--json")[1])["done"] == 2
     assert json.loads(batch(make_rows(5), "--json")[1])["already_done"] == 2

@@ -419,3 +419,15 @@ def test_a_table_in_a_subfolder_is_found_again(folder, tmp_path):
         prepare_corpus(folder, tmp_path / "out", metadata="meta/t.csv", workers=1)
         corpus = Corpus(tmp_path / "out")
         assert (corpus.header.metadata, corpus.fields(0)) == ("meta/t.csv", {"v": "1"})
+
+
+def test_notes_on_containers_are_in_the_report_of_a_corpus(tmp_path):
+    """Regression: a recording with a wrong size in its header was read without a note."""
+    (tmp_path / "audio").mkdir()
+    for name in "ab":
+        soundfile.write(tmp_path / "audio" / f"{name}.wav", np.zeros(800), RATE)
+    content = bytearray((tmp_path / "audio/a.wav").read_bytes())
+    content[4:8] = content[40:44] = b"\xff" * 4  # no length, as in a file written to a pipe
+    (tmp_path / "audio/a.wav").write_bytes(content)
+    levels = prepare_corpus(tmp_path / "audio", tmp_path / "out", workers=1).levels
+    assert (levels.odd_count, [name[:6] for name in levels.odd]) == (1, ["a.wav:"])

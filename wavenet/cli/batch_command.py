@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -73,6 +73,8 @@ def batch(
         summary = check_manifest(path, settings, options, execution)
         _print_summary(summary, manifest, options.skip_invalid, options.shard.count)
         if rows.dry_run:
+            if output.json_:
+                print_json(_describe_dry_run(summary))
             if summary.invalid_count:
                 raise typer.Exit(SOME_FAILED)
             return
@@ -101,6 +103,18 @@ def _prepare_workers(count: int | None, cluster_address: str | None) -> None:
         from wavenet.batch.forkserver import start_forkserver
 
         start_forkserver()
+
+
+def _describe_dry_run(summary: "ManifestSummary") -> dict[str, Any]:
+    """Return the JSON document of a dry run."""
+    return {
+        "rows": summary.rows,
+        "clips": summary.valid_count,
+        "seconds": summary.seconds,
+        "invalid": summary.invalid_count,
+        "unknown_columns": dict(summary.unknown_columns),
+        "unlabelled": summary.unlabelled_count,
+    }
 
 
 def _print_summary(

@@ -8,7 +8,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -68,7 +68,7 @@ class _BlockStatistics:
         self.rates[stream.original_rate] += 1
         self.channels[stream.channels] += 1
         self.silent += samples.silent_seconds
-        levels = replace(stream.levels(), gain=gain)
+        levels = stream.measured(samples.samples, gain).levels
         self.levels = self.levels.with_file(escape_controls(name), levels)
 
 

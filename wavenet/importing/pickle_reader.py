@@ -100,7 +100,8 @@ def _explain(error: Exception) -> str:
     if "weights_only" in text:  # torch's own message advises to read the file unsafely
         return "cannot be read as a PyTorch file: it is damaged or was not written by torch.save"
     words = "".join(c if c.isprintable() else " " for c in text).strip()[:200]
-    if not re.search("[A-Za-z]", words):  # the byte at which the reader stopped
+    # the byte at which the reader stopped, or an error of the reader itself
+    if not re.search("[A-Za-z]", words) or "index out of range" in words:
         words = "it is damaged or was not written by torch.save"
     return f"cannot be read as a PyTorch file: {words}"
 
