@@ -53,7 +53,7 @@ class Result:
     def text(self) -> str:
         """The result in a few words."""
         total = self.passed + self.failed
-        words = f"{self.passed} of {total}" if total else "not run"
+        words = f"{self.passed} of {total}" if total else "none"
         return f"{words}, {self.skipped} skipped" if self.skipped else words
 
 
