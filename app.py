@@ -11,7 +11,7 @@ with contextlib.suppress(ImportError):
     import spaces  # noqa: F401
 
 from wavenet.ui.studio_app import build_studio, launch_options
-from wavenet.ui.temporary_files import use_private_folder
+from wavenet.ui.temporary_files import end_on_termination, use_private_folder
 from wavenet.ui.zerogpu import use_zerogpu
 
 use_zerogpu()
@@ -19,4 +19,5 @@ use_private_folder()
 demo = build_studio()
 
 if __name__ == "__main__":
+    end_on_termination()
     demo.launch(**launch_options())

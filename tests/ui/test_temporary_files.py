@@ -1,6 +1,7 @@
 """Temporary files of the studio: private, deleted by age, at the end, and after a kill."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 from wavenet.errors import FolderError
-from wavenet.folder_lock import lock_folder
+from wavenet.folder_lock import lock_folder, lock_holder
 from wavenet.ui import request_limits, temporary_files
 from wavenet.ui.request_limits import MAX_BODY_BYTES, RequestLimits
 from wavenet.ui.temporary_files import (
@@ -77,15 +78,19 @@ def test_a_timer_deletes_unfinished_and_old_uploads(root: Path, tmp_path: Path) 
 def test_the_next_start_deletes_what_a_killed_studio_left(root: Path, tmp_path: Path) -> None:
     with studio_process(root.parent, GRADIO_TEMP_DIR=str(tmp_path)) as running:
         httpx.post(f"{running}/gradio_api/upload", files={"files": ("b.wav", b"RIFF" * 1000)})
-        # The fixture ends a studio by a signal after which it cannot delete its folder.
+        before = set(tmp_path.glob(f"{FOLDER_PREFIX}*"))
         with studio_process(root.parent, GRADIO_TEMP_DIR=str(tmp_path)) as killed:
             break_off_upload(killed, tmp_path)
+            (left,) = set(tmp_path.glob(f"{FOLDER_PREFIX}*")) - before
+            os.kill(lock_holder(left) or 0, signal.SIGKILL)
         assert stored_bytes(tmp_path) > 100_000
         for folder in tmp_path.glob(f"{FOLDER_PREFIX}*"):
             os.utime(folder, (0, 0))
         with studio_process(root.parent, GRADIO_TEMP_DIR=str(tmp_path)):
             assert stored_bytes(tmp_path) == 4000  # of the studio that runs
             assert len(list(tmp_path.glob(f"{FOLDER_PREFIX}*"))) == 2
+    # SIGTERM, by which the fixture ends a studio, removes its folder
+    assert list(tmp_path.glob(f"{FOLDER_PREFIX}*")) == []
 
 
 def test_the_folder_is_private_and_removed_at_the_end(tmp_path: Path) -> None:

@@ -51,10 +51,11 @@ def ui(
     check_address(address, port)
     print_message(f"starting the studio at http://{bracketed(address)}:{port} (Ctrl-C stops it)")
     from wavenet.ui.studio_app import build_studio, launch_options
-    from wavenet.ui.temporary_files import use_private_folder
+    from wavenet.ui.temporary_files import end_on_termination, use_private_folder
 
     options = launch_options(port, mcp, address, names)
     use_private_folder()
+    end_on_termination()
     build_studio(address=address, allow_hosts=names).launch(**options)
 
 

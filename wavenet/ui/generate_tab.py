@@ -124,6 +124,7 @@ def tab(root: Path) -> None:
     """
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
+            problems = gr.HTML(visible=False, elem_id="link-problems")
             about = gr.HTML(elem_classes="about", render=False)
             controls, generate, stop = _controls(root, about)
         with gr.Column(scale=3, min_width=300):
@@ -157,11 +158,16 @@ def tab(root: Path) -> None:
     )
     outputs = [controls.checkpoint, *shown]
     chosen.then(partial(download_chosen, root), controls.checkpoint, outputs, **unqueued)
-    _wire_page_load(root, controls, about, shown, generate)
+    _wire_page_load(root, controls, about, shown, generate, problems)
 
 
 def _wire_page_load(
-    root: Path, controls: Controls, about: gr.HTML, shown: list[Any], generate: gr.Button
+    root: Path,
+    controls: Controls,
+    about: gr.HTML,
+    shown: list[Any],
+    generate: gr.Button,
+    problems: gr.HTML,
 ) -> None:
     """Fill the page when it opens: from its link, or with the first checkpoint."""
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -170,12 +176,12 @@ def _wire_page_load(
     link_widgets = [getattr(controls, name) for name in LINK_FIELDS]
 
     def show_link(request: gr.Request) -> list[Any]:
-        updates, problems = open_link(root, str(request.query_params))
-        if problems:
-            gr.Warning(describe_problems(problems), duration=None)
-        return updates
+        updates, found = open_link(root, str(request.query_params))
+        # not gr.Warning, which an event outside the queue prints on the server only
+        text = f"<p class='note' role='alert'>{describe_problems(found)}</p>" if found else ""
+        return [*updates, gr.update(value=text, visible=bool(found))]
 
-    outputs = [controls.checkpoint, *shown, *link_widgets]
+    outputs = [controls.checkpoint, *shown, *link_widgets, problems]
     loaded = page.load(show_link, None, outputs, queue=False, **private)
     # The button is enabled only now: before this event, the dropdowns have no labels.
     loaded.then(lambda: gr.update(interactive=True), None, generate, queue=False, **private)

@@ -6,17 +6,17 @@ parts are reported. Called by the Generate tab.
 """
 
 import json
-import math
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from wavenet.errors import ConditionError
+from wavenet.config import make_config
+from wavenet.errors import ConditionError, ConfigError
 from wavenet.model.condition_values import resolve_condition_values
 from wavenet.model.model_config import ModelConfig
-from wavenet.ui.generation_job import GenerationJob, default_sampling
+from wavenet.ui.generation_job import GenerateSettings, GenerationJob, default_sampling
 from wavenet.user_input.close_names import find_close_name, find_equal_name
 from wavenet.user_input.typed_numbers import parse_number
 
@@ -70,7 +70,7 @@ def format_link(job: GenerationJob) -> str:
 
 
 def read_link(query: str) -> tuple[dict[str, Any], dict[str, str], list[str]]:
-    """Read the query of a link; any text is accepted. Ranges are checked when the run starts.
+    """Read the query of a link; any text is accepted.
 
     Returns:
         Values of controls by name; condition values by name; one sentence for each part of the
@@ -123,12 +123,15 @@ def _read_number(name: str, text: str) -> Any:
     """Return a number of a link.
 
     Raises:
-        ConditionError: the text is no finite number, or has a fraction where none is possible.
+        ConditionError: the text is no finite number, is out of range, or has a fraction where none
+            is possible.
     """
     kind = int if name in ("seed", "variants", "top_k") else float
     number = parse_number(text[:40], name, kind)
-    if not math.isfinite(number):
-        raise ConditionError(f"{name} must be a finite number, found {text!r}")
+    try:
+        make_config(GenerateSettings, "the link", **{"seconds": 1.0, name: number})
+    except ConfigError as error:
+        raise ConditionError(str(error)) from None
     return number
 
 

@@ -84,7 +84,7 @@ def build_studio(
 
 
 def launch_options(
-    port: int = 7860,
+    port: int | None = None,
     with_mcp: bool = False,
     address: str | None = None,
     allow_hosts: Iterable[str] = (),
@@ -94,7 +94,7 @@ def launch_options(
     Only this machine can reach the studio, except on a Space or by another address.
 
     Args:
-        port: port of the server.
+        port: port of the server; None: GRADIO_SERVER_PORT, or the first free one from 7860 on.
         with_mcp: whether to serve the public functions also as tools of an MCP server.
         address: as in `server_address`.
         allow_hosts: other names of the server, as in `allowed_hosts`.

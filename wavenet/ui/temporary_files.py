@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 import time
 from contextlib import ExitStack, suppress
@@ -62,6 +63,17 @@ def use_private_folder() -> Path:
     os.environ["GRADIO_TEMP_DIR"] = str(files)
     tempfile.tempdir = str(work)
     return files
+
+
+def end_on_termination() -> None:
+    """Let SIGTERM and SIGHUP end this process like Ctrl-C, so that the private folder is removed.
+
+    A signal that is ignored, as under nohup, stays ignored.
+    """
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 def is_private(folder: Path) -> bool:
