@@ -66,7 +66,7 @@ def use_private_folder() -> Path:
 
 
 def end_on_termination() -> None:
-    """Let SIGTERM and SIGHUP end this process like Ctrl-C, so that the private folder is removed.
+    """Make SIGTERM and SIGHUP end this process like Ctrl-C, which removes the private folder.
 
     A signal that is ignored, as under nohup, stays ignored.
     """
