@@ -14,6 +14,7 @@ from gradio.block_function import BlockFunction
 from gradio.state_holder import SessionState
 
 from wavenet.errors import ConditionError
+from wavenet.ui.clip_history.clip_store import ClipStore
 from wavenet.ui.page_text import convert_user_errors, error_sentence
 
 _MAX_SHOWN = 60  # characters of an invalid value in a message
@@ -21,7 +22,16 @@ _MAX_WHOLE = 1 << 53  # browsers store larger integers only approximately
 
 
 class CheckedBlocks(gr.Blocks):
-    """Blocks that convert all errors in the inputs of an event to one sentence."""
+    """Blocks that convert all errors in the inputs of an event to one sentence.
+
+    Attributes:
+        clips: the clips of all visitors; the server deletes expired ones.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Create the blocks with an empty store of clips."""
+        super().__init__(*args, **options)
+        self.clips = ClipStore()
 
     async def preprocess_data(
         self,

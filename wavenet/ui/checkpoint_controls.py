@@ -22,8 +22,8 @@ from wavenet.model.conditions import (
 )
 from wavenet.model.model_config import ModelConfig
 from wavenet.ui.checkpoint_library import load_checkpoint
-from wavenet.ui.generation_job import default_sampling, default_seconds
-from wavenet.ui.live_player import rate_message
+from wavenet.ui.generate.generation_job import default_sampling, default_seconds
+from wavenet.ui.generate.live_player import rate_message
 from wavenet.ui.page_text import error_note
 
 # More label conditions than this make the page unusable. Use the command line for more.

@@ -1,20 +1,15 @@
 """Checkpoints of the Hugging Face Hub, downloaded by name into the folder of checkpoints.
 
 Input: OWNER/NAME, typed by the user. Output: the name of a new folder, or an error of one sentence.
-Called by the Models tab and the checkpoint dropdown of the Generate tab.
+Called by the model bar and the Models tab.
 """
 
 import os
 from pathlib import Path
-from typing import Any
-
-import gradio as gr
 
 from wavenet.errors import WaveNetError
 from wavenet.sharing import hub
 from wavenet.sharing.install import check_name_is_free
-from wavenet.ui.checkpoint_controls import UPDATE_COUNT, show_checkpoint
-from wavenet.ui.checkpoint_library import list_checkpoints
 from wavenet.ui.page_text import error_note, error_sentence, status_note
 
 # Variable that allows visitors of a Space to add checkpoints, which all visitors then see.
@@ -59,26 +54,3 @@ def checkpoint_error_note(root: Path, error: WaveNetError) -> str:
     """Return HTML of an error, without server paths, and with @REVISION instead of --revision."""
     text = error_sentence(error).replace(f"{root}{os.sep}", "").replace("--revision", "@REVISION")
     return error_note(text)
-
-
-def show_chosen(root: Path, name: str | None) -> list[Any]:
-    """Return the updates of `show_checkpoint` for a chosen name, or a note for a Hub name."""
-    if is_hub_name(name):
-        return [download_note(str(name)), *[gr.skip()] * (UPDATE_COUNT - 1)]
-    return show_checkpoint(root, name)
-
-
-def download_chosen(root: Path, name: str | None) -> list[Any]:
-    """Download the checkpoint if the chosen name is a repository of the Hub, and show it.
-
-    Returns:
-        The update of the dropdown, then those of `show_checkpoint`.
-    """
-    if not is_hub_name(name):
-        return [gr.skip()] * (1 + UPDATE_COUNT)
-    try:
-        folder, _ = download_checkpoint(root, str(name))
-    except WaveNetError as error:
-        return [gr.skip(), checkpoint_error_note(root, error), *[gr.skip()] * (UPDATE_COUNT - 1)]
-    dropdown = gr.update(choices=list_checkpoints(root), value=folder)
-    return [dropdown, *show_checkpoint(root, folder)]

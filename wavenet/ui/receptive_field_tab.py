@@ -45,7 +45,7 @@ from wavenet.ui.checkpoint_controls import (
 )
 from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint, move_to_device
 from wavenet.ui.event_handling import MODEL_QUEUE
-from wavenet.ui.generation_job import MAX_SECONDS
+from wavenet.ui.generate.generation_job import MAX_SECONDS
 from wavenet.ui.network_settings import (
     CHECKPOINT_PREFIX,
     NetworkSettings,

@@ -20,7 +20,7 @@ from wavenet.errors import ConditionError
 from wavenet.likelihood.score import score as score_waveform
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.event_handling import MODEL_QUEUE, SIGNAL_QUEUE
-from wavenet.ui.generation_job import (
+from wavenet.ui.generate.generation_job import (
     GenerateSettings,
     GenerationJob,
     make_generation_job,

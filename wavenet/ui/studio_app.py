@@ -21,18 +21,27 @@ from wavenet.checkpoint_folders import default_root
 from wavenet.errors import ConfigError
 from wavenet.ui import (
     analyse_tab,
-    generate_tab,
     models_tab,
     receptive_field_tab,
     train_tab,
     watch_tab,
 )
 from wavenet.ui.checked_blocks import CheckedBlocks
+from wavenet.ui.clip_history.clip_actions import wire_clip_actions
+from wavenet.ui.clip_history.clip_store import ClipStore
+from wavenet.ui.clip_history.history_panel import make_history
+from wavenet.ui.generate.generate_events import Start, start_here
+from wavenet.ui.generate.generate_tab import build_generate_tab
 from wavenet.ui.host_check import HostCheck, allowed_hosts, bracketed, is_only_local, server_address
+from wavenet.ui.model_bar.model_bar import build_model_bar, wire_model_bar
+from wavenet.ui.page import Page
+from wavenet.ui.page_load import wire_page_load
 from wavenet.ui.request_limits import RequestLimits, ShortReports
 from wavenet.ui.studio_api import register_api
 from wavenet.ui.temporary_files import delete_regularly, is_private
+from wavenet.ui.turns import Turns
 from wavenet.ui.uploads import block_remote_downloads, keep_upload_names
+from wavenet.ui.viewer.viewer import viewer_head
 
 HEADER = """
 <h1>WaveNet Studio</h1>
@@ -40,6 +49,7 @@ HEADER = """
 """
 # The value 1 enables MCP without a command line, for a Space.
 WITH_MCP = "WAVENET_MCP"
+STORAGE_SECRET = "wavenet-studio"  # the same after a restart, so that the browser's data are kept
 _HERE = Path(__file__).parent
 # Fonts of the user's system, so that the page requests nothing from other servers.
 _FONTS = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
@@ -47,14 +57,18 @@ _MONOSPACE = ["ui-monospace", "Menlo", "Consolas", "monospace"]
 
 
 def build_studio(
-    checkpoints: Path | None = None, address: str | None = None, allow_hosts: Iterable[str] = ()
-) -> gr.Blocks:
+    checkpoints: Path | None = None,
+    address: str | None = None,
+    allow_hosts: Iterable[str] = (),
+    start: Start = start_here,
+) -> CheckedBlocks:
     """Build the app.
 
     Args:
         checkpoints: folder of checkpoint folders; default: the folder of the project.
         address: that the server will listen on, as in `server_address`.
         allow_hosts: other names of the server, as in `allowed_hosts`.
+        start: generates the clips of a job; default: in this process.
     Raises:
         ConfigError: a name is invalid.
     """
@@ -65,9 +79,11 @@ def build_studio(
         title="WaveNet Studio", analytics_enabled=False, delete_cache=(300, 1800)
     ) as studio:
         gr.HTML(HEADER, elem_classes="header")
-        with gr.Tabs():
+        problems = gr.HTML(visible=False, elem_id="link-problems")
+        page = _build_page(root, studio.clips)
+        with page.tabs:
             with gr.Tab("Generate", id="generate"):
-                generate_tab.tab(root)
+                build_generate_tab(page, start)
             with gr.Tab("Analyse", id="analyse"):
                 analyse_tab.tab(root)
             with gr.Tab("Watch sampling", id="watch") as tab_item:
@@ -78,9 +94,32 @@ def build_studio(
                 train_tab.tab(root, tab_item, is_only_local(address, allow_hosts))
             with gr.Tab("Models", id="models"):
                 models_tab.tab(root)
+        wire_model_bar(page)
+        wire_clip_actions(page)
+        wire_page_load(page, studio, problems)
         register_api(root)
     studio.queue(max_size=16, default_concurrency_limit=1, api_open=False)
     return studio
+
+
+def _build_page(root: Path, clips: ClipStore) -> Page:
+    """Build what all tabs share: the list of clips, the model bar, and the empty tabs."""
+    with gr.Sidebar(position="right", width=320, elem_id="clips"):
+        history = make_history()
+    model, about, conditions = build_model_bar(root)
+    return Page(
+        root=root,
+        clips=clips,
+        turns=Turns(),
+        # The secret protects nothing here: the token is random, and the settings are not secret.
+        token=gr.BrowserState(None, storage_key="wavenet-visitor", secret=STORAGE_SECRET),
+        saved=gr.BrowserState(None, storage_key="wavenet-settings", secret=STORAGE_SECRET),
+        tabs=gr.Tabs(),
+        model=model,
+        about=about,
+        conditions=conditions,
+        history=history,
+    )
 
 
 def launch_options(
@@ -127,6 +166,7 @@ def launch_options(
         "footer_links": ["api", "settings"],
         "theme": _theme(),
         "css_paths": [_HERE / "studio_app.css"],
+        "head": viewer_head(),
     }
 
 

@@ -32,7 +32,7 @@ from wavenet.ui.checkpoint_controls import (
 )
 from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
 from wavenet.ui.event_handling import MODEL_QUEUE, pace_chunks
-from wavenet.ui.generation_job import MAX_SECONDS, MAX_SEED
+from wavenet.ui.generate.generation_job import MAX_SECONDS, MAX_SEED
 from wavenet.ui.page_text import convert_user_errors, error_sentence
 from wavenet.ui.step_viewer import (
     ELEMENT_ID,

@@ -16,7 +16,7 @@ from wavenet.config import make_config
 from wavenet.errors import ConditionError, ConfigError
 from wavenet.model.condition_values import resolve_condition_values
 from wavenet.model.model_config import ModelConfig
-from wavenet.ui.generation_job import GenerateSettings, GenerationJob, default_sampling
+from wavenet.ui.generate.generation_job import GenerateSettings, GenerationJob, default_sampling
 from wavenet.user_input.close_names import find_close_name, find_equal_name
 from wavenet.user_input.typed_numbers import parse_number
 

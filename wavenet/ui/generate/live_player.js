@@ -98,11 +98,18 @@ function enqueue(message) {
   state.speed = message.speed;
 }
 
+function showWaiting({ waiting, seconds }) {
+  state.lastMessage = performance.now();
+  const people = waiting === 1 ? '1 job' : `${waiting} jobs`;
+  showStatus('waiting', `Waiting: ${people} before you${seconds === null ? '' : `, about ${Math.ceil(seconds)} s`}.`);
+}
+
 function receive() {
   const message = props.value;
   if (!message || typeof message !== 'object') return;
   if (message.job === undefined) { rate = message.rate || rate; return; }
   if (job === null || message.job !== job || message.sequence < state.sequence || state.isGone) return;
+  if (message.waiting) { showWaiting(message); return; }
   state.lastMessage = performance.now();
   if (message.error) { endJob('idle', message.error); return; }
   state.lost += message.sequence - state.sequence;

@@ -5,7 +5,7 @@ Input: values from the page or the API. Output: a `GenerationJob` or an error of
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import SystemRandom
@@ -198,19 +198,27 @@ class GenerationResult:
         compute_seconds: compute time of the model so far, without waiting for the page.
         retries: degenerate windows that the guard found, with the index of their clip and the
             number of new draws; 0 if a window was only reported.
+        generated_samples: of the first clip so far, without its prefix.
+        sent_chunks: number of chunks that the page has received.
     """
 
-    def __init__(self, job: GenerationJob) -> None:
+    def __init__(
+        self,
+        job: GenerationJob,
+        start: Callable[[GenerationJob], Iterator[Chunk]] = GenerationJob.start,
+    ) -> None:
         self.job = job
         self.compute_seconds = 0.0
         self.retries: list[Retry] = []
-        self._generated_samples = 0
+        self.generated_samples = 0
+        self.sent_chunks = 0
+        self._start = start
         self._waveforms: list[list[Tensor]] = [[job.prefix] for _ in job.requests]
         self._codes: list[list[Tensor]] = [[] for _ in job.requests]
 
     def stream(self) -> Iterator[Tensor]:
         """Generate all clips, and yield the first one chunk by chunk, its prefix first."""
-        chunks = self.job.start()
+        chunks = self._start(self.job)
         if self.job.prefix.numel():
             yield self.job.prefix
         while True:
@@ -223,13 +231,13 @@ class GenerationResult:
             for n, waveform in enumerate(chunk.waveforms):
                 self._waveforms[n].append(waveform.cpu())
                 self._codes[n].append(chunk.codes[n].cpu())
-            self._generated_samples += chunk.waveforms[0].numel()
+            self.generated_samples += chunk.waveforms[0].numel()
             yield chunk.waveforms[0].cpu()
 
     @property
     def speed(self) -> float:
         """Generated duration of the first clip divided by compute time: a multiple of real time."""
-        generated_seconds = self._generated_samples / self.job.sample_rate
+        generated_seconds = self.generated_samples / self.job.sample_rate
         return generated_seconds / max(self.compute_seconds, 1e-9)
 
     def waveform(self, n: int = 0) -> Tensor:
@@ -245,7 +253,7 @@ class GenerationResult:
         score = score_clip(
             checkpoint, generated, codes, request.prompt, request.conditions, request.frame_features
         )
-        return score.surprise[-self.job.samples :]
+        return score.surprise[-self.waveform().numel() :]
 
 
 def match_mel(job: GenerationJob, waveform: Tensor) -> Tensor | None:

@@ -95,6 +95,17 @@ def rate_message(sample_rate: int) -> dict[str, Any]:
     return {"rate": sample_rate}
 
 
+def waiting_message(job_number: int, place: int, seconds: float | None) -> dict[str, Any]:
+    """Return the message that a job waits for its turn.
+
+    Args:
+        job_number: from the browser.
+        place: number of jobs before this one.
+        seconds: estimated time until the turn, s; None if it is not known.
+    """
+    return {"job": job_number, "waiting": place, "seconds": seconds}
+
+
 def end_message(job_number: int, chunks: int, error: str | None = None) -> dict[str, Any]:
     """Return the message that ends a job: all `chunks` were sent, or the error that ended it."""
     return {"job": job_number, "sequence": chunks, "end": True, "error": error}

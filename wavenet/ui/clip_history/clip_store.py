@@ -1,0 +1,206 @@
+"""The clips of all visitors, with their audio files, until they expire.
+
+A visitor is known by a random token, which the browser keeps: the clips survive a reload of the
+page. Input: waveforms with their facts. Output: `Clip` objects. Called by the tabs and by the
+history panel; `studio_app` deletes expired clips regularly.
+"""
+
+import secrets
+import shutil
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from gradio.utils import get_upload_folder
+from torch import Tensor
+
+from audio_utils import io
+from wavenet.errors import ConditionError
+
+CLIP_SECONDS = 2 * 3600.0  # after which an unpinned clip is deleted
+MAX_CLIPS = 60  # of a visitor; the oldest unpinned one is deleted first
+MAX_VISITORS = 500
+MAX_BYTES = 10**9  # of all clips; then the oldest unpinned clips of all visitors are deleted
+FOLDER = "clips"  # in the folder of uploads and results
+_TOKEN_BYTES = 24
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip.
+
+    Attributes:
+        clip_id: random; known only to its visitor.
+        path: of the audio file.
+        source: what made it: "generated", "recording", "matched", ...
+        title: one line for the list.
+        settings: of the Generate tab, by name; {} for a recording.
+        seconds: duration.
+        sample_rate: Hz.
+        rms: root mean square of the samples, for playback at equal levels.
+        created: time of creation, seconds since the epoch.
+        is_partial: whether generation ended early.
+        is_pinned: whether the clip is kept until the studio ends.
+    """
+
+    clip_id: str
+    path: Path
+    source: str
+    title: str
+    settings: dict[str, Any]
+    seconds: float
+    sample_rate: int
+    rms: float
+    created: float
+    is_partial: bool = False
+    is_pinned: bool = False
+
+    def expires(self) -> float | None:
+        """Return when the clip is deleted, seconds since the epoch; None if it is pinned."""
+        return None if self.is_pinned else self.created + CLIP_SECONDS
+
+
+@dataclass
+class _Visitor:
+    clips: OrderedDict[str, Clip] = field(default_factory=OrderedDict)  # the oldest first
+
+
+class ClipStore:
+    """Clips by visitor; safe to use from many threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = RLock()
+        self._visitors: OrderedDict[str, _Visitor] = OrderedDict()  # the longest unseen first
+
+    def visitor(self, token: Any) -> str:
+        """Return the token of a visitor: the given one if it is known, or a new one."""
+        with self._lock:
+            if not (isinstance(token, str) and token in self._visitors):
+                token = secrets.token_urlsafe(_TOKEN_BYTES)
+                self._visitors[token] = _Visitor()
+                while len(self._visitors) > MAX_VISITORS:
+                    self._remove_visitor(next(iter(self._visitors)))
+            self._visitors.move_to_end(token)
+            return token
+
+    def add(
+        self,
+        token: Any,
+        waveform: Tensor,
+        sample_rate: int,
+        name: str,
+        title: str,
+        source: str = "generated",
+        settings: dict[str, Any] | None = None,
+        is_partial: bool = False,
+    ) -> Clip:
+        """Store a clip as a WAV file.
+
+        Args:
+            token: of the visitor; a visitor without clips may be unknown.
+            waveform: (T,) float.
+            sample_rate: Hz.
+            name: of the file, with suffix.
+            title, source, settings, is_partial: as in `Clip`.
+        """
+        clip_id = secrets.token_urlsafe(_TOKEN_BYTES)
+        path = Path(get_upload_folder()) / FOLDER / clip_id / name
+        path.parent.mkdir(parents=True, mode=0o700)
+        io.write(path, waveform, sample_rate)
+        clip = Clip(
+            clip_id=clip_id,
+            path=path,
+            source=source,
+            title=title,
+            settings=settings or {},
+            seconds=waveform.numel() / sample_rate,
+            sample_rate=sample_rate,
+            rms=float(waveform.double().square().mean().sqrt()) if waveform.numel() else 0.0,
+            created=self._clock(),
+            is_partial=is_partial,
+        )
+        with self._lock:
+            visitor = self._visitors.setdefault(self.visitor(token), _Visitor())
+            visitor.clips[clip_id] = clip
+            while len(visitor.clips) > MAX_CLIPS:
+                self._delete(visitor, _oldest(visitor.clips.values()).clip_id)
+            self._keep_below_limit(clip_id)
+        return clip
+
+    def clips(self, token: Any) -> list[Clip]:
+        """Return the clips of a visitor whose files exist, the newest first."""
+        with self._lock:
+            visitor = self._visitors.get(token) if isinstance(token, str) else None
+            if visitor is None:
+                return []
+            for clip_id in [c.clip_id for c in visitor.clips.values() if not c.path.is_file()]:
+                del visitor.clips[clip_id]
+            return list(reversed(visitor.clips.values()))
+
+    def find(self, token: Any, clip_id: Any) -> Clip:
+        """Return a clip of a visitor.
+
+        Raises:
+            ConditionError: it does not exist; it may have expired.
+        """
+        for clip in self.clips(token):
+            if clip.clip_id == clip_id:
+                return clip
+        raise ConditionError("this clip has expired or was deleted; generate it again")
+
+    def pin(self, token: Any, clip_id: Any) -> None:
+        """Pin a clip, or unpin it."""
+        with self._lock:
+            clip = self.find(token, clip_id)
+            self._visitors[token].clips[clip.clip_id] = replace(clip, is_pinned=not clip.is_pinned)
+
+    def delete(self, token: Any, clip_id: Any) -> None:
+        """Delete a clip and its file."""
+        with self._lock:
+            self._delete(self._visitors[token], self.find(token, clip_id).clip_id)
+
+    def delete_expired(self) -> None:
+        """Delete the clips that have expired, of all visitors."""
+        now = self._clock()
+        with self._lock:
+            for visitor in self._visitors.values():
+                expired = [c for c in visitor.clips.values() if (c.expires() or now) < now]
+                for clip in expired:
+                    self._delete(visitor, clip.clip_id)
+
+    def paths(self) -> set[str]:
+        """Return the paths of all stored files."""
+        with self._lock:
+            visitors = self._visitors.values()
+            return {str(clip.path) for visitor in visitors for clip in visitor.clips.values()}
+
+    def _delete(self, visitor: _Visitor, clip_id: str) -> None:
+        clip = visitor.clips.pop(clip_id)
+        shutil.rmtree(clip.path.parent, ignore_errors=True)
+
+    def _remove_visitor(self, token: str) -> None:
+        visitor = self._visitors.pop(token)
+        for clip_id in list(visitor.clips):
+            self._delete(visitor, clip_id)
+
+    def _keep_below_limit(self, newest: str) -> None:
+        """Delete the oldest unpinned clips until all clips together need at most `MAX_BYTES`."""
+        stored = [(v, clip) for v in self._visitors.values() for clip in v.clips.values()]
+        total = sum(clip.path.stat().st_size for _, clip in stored if clip.path.is_file())
+        for visitor, clip in sorted(stored, key=lambda pair: (pair[1].is_pinned, pair[1].created)):
+            if total <= MAX_BYTES:
+                return
+            if clip.clip_id != newest:
+                total -= clip.path.stat().st_size if clip.path.is_file() else 0
+                self._delete(visitor, clip.clip_id)
+
+
+def _oldest(clips: Any) -> Clip:
+    """Return the oldest unpinned clip; the oldest of all if every clip is pinned."""
+    ordered: list[Clip] = sorted(clips, key=lambda clip: (clip.is_pinned, clip.created))
+    return ordered[0]

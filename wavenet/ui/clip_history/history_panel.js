@@ -1,0 +1,82 @@
+// Plays and compares the listed clips; all other actions are events for the server. `element`,
+// `watch` and `trigger` come from gr.HTML; history_panel.py builds the list.
+const PLAYED_HERE = ['play', 'mark-a', 'mark-b', 'switch'];
+const player = new Audio();
+let marked = { a: null, b: null }; // ids of the clips to compare
+let playing = null; // id
+let isComparing = false;
+
+const rows = () => [...element.querySelectorAll('[data-clip]')];
+const row = (id) => rows().find((item) => item.dataset.clip === id);
+
+function show() {
+  for (const item of rows()) {
+    const id = item.dataset.clip;
+    const isPlaying = playing === id && !player.paused;
+    item.classList.toggle('playing', isPlaying);
+    item.querySelector('[data-action="play"]').textContent = isPlaying ? '❚❚' : '▶';
+    for (const mark of ['a', 'b']) {
+      item.querySelector(`[data-action="mark-${mark}"]`).setAttribute('aria-pressed', String(marked[mark] === id));
+    }
+  }
+  const button = element.querySelector('[data-action="switch"]');
+  if (!button) return;
+  button.disabled = !(row(marked.a) && row(marked.b));
+  const which = playing === marked.a ? 'A' : 'B';
+  element.querySelector('.compare output').textContent = isComparing && !player.paused ? `playing ${which}` : '';
+  button.textContent = isComparing && !player.paused ? `Switch to ${which === 'A' ? 'B' : 'A'}` : 'Compare A and B';
+}
+
+function play(id, from = 0, volume = 1) {
+  const item = row(id);
+  if (!item) return;
+  playing = id;
+  player.src = item.dataset.url;
+  player.volume = volume;
+  player.currentTime = 0;
+  player.addEventListener('loadedmetadata', () => {
+    player.currentTime = Math.min(from, Math.max(0, player.duration - 0.05));
+    player.play();
+  }, { once: true });
+  player.load();
+}
+
+// The louder clip is played softer, so that both have the same RMS level.
+function volumeOf(id) {
+  const levels = [marked.a, marked.b].map((mark) => Number(row(mark).dataset.rms) || 1e-6);
+  return Math.min(...levels) / (Number(row(id).dataset.rms) || 1e-6);
+}
+
+const local = {
+  play: (id) => {
+    isComparing = false;
+    if (playing === id && !player.paused) player.pause(); else play(id);
+  },
+  'mark-a': (id) => { marked.a = marked.a === id ? null : id; },
+  'mark-b': (id) => { marked.b = marked.b === id ? null : id; },
+  // The other clip goes on at the same time.
+  switch: () => {
+    const isOn = isComparing && !player.paused;
+    const next = isOn && playing === marked.a ? marked.b : marked.a;
+    const from = isOn ? player.currentTime : 0;
+    isComparing = true;
+    play(next, from, volumeOf(next));
+  },
+};
+
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-action]');
+  if (!button) return;
+  const { action } = button.dataset;
+  const id = button.closest('[data-clip]')?.dataset.clip ?? null;
+  if (PLAYED_HERE.includes(action)) {
+    local[action](id);
+    show();
+  } else {
+    element.querySelector('.history').dataset.action = action; // read after the event has succeeded
+    trigger('click', { action, id });
+  }
+});
+for (const name of ['play', 'pause', 'ended']) player.addEventListener(name, show);
+watch('value', show);
+show();

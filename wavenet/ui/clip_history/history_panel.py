@@ -1,0 +1,68 @@
+"""The list of a visitor's clips: play, compare, download, pin, delete, and use in the tabs.
+
+Input: the clip store. Output: one component, whose value is the HTML of the list; a press triggers
+the event `click` with an action and the id of a clip. Called by `studio_app` and all tabs that
+make clips.
+"""
+
+import time
+from typing import Any
+from urllib.parse import quote
+
+import gradio as gr
+
+from wavenet.ui.clip_history.clip_store import Clip, ClipStore
+from wavenet.ui.page_text import format_duration
+from wavenet.ui.templates import render, scripted_html
+from wavenet.ui.uploads import FILE_ROUTE
+
+ELEMENT_ID = "history"
+# Actions that open another tab with the clip, with the text of their buttons.
+USES = {
+    "analyse": "Analyse",
+    "continue": "Continue",
+    "watch": "Watch",
+    "resynthesise": "Resynthesise",
+    "score": "Score",
+}
+# Actions that generate again with the settings of the clip.
+REPEATS = {"again": "Again", "next-seed": "Next seed"}
+
+
+def make_history() -> gr.HTML:
+    """Build the component."""
+    return scripted_html("clip_history/history_panel", ELEMENT_ID, history_html([]))
+
+
+def history_html(clips: list[Clip]) -> str:
+    """Return the HTML of the list, the newest clip first."""
+    rows = [describe_clip(clip) for clip in clips]
+    return render("clip_history/clip_list.html", clips=rows, uses=USES, repeats=REPEATS)
+
+
+def show_history(store: ClipStore, token: Any) -> dict[str, Any]:
+    """Return the list of a visitor as the output `history`."""
+    return {"history": history_html(store.clips(token))}
+
+
+def describe_clip(clip: Clip) -> dict[str, Any]:
+    """Return the values of one clip for the template."""
+    expires = clip.expires()
+    left = "" if expires is None else format_duration(max(0.0, expires - time.time()))
+    return {
+        "id": clip.clip_id,
+        "title": clip.title,
+        "name": clip.path.name,
+        "url": file_url(clip),
+        "seconds": f"{clip.seconds:.2f} s",
+        "rms": f"{clip.rms:.6f}",
+        "is_partial": clip.is_partial,
+        "is_pinned": clip.is_pinned,
+        "is_generated": bool(clip.settings),
+        "expires": f"kept for {left}" if left else "kept until the studio ends",
+    }
+
+
+def file_url(clip: Clip) -> str:
+    """Return the URL of a clip's file on this server, relative to the page."""
+    return FILE_ROUTE.lstrip("/") + quote(str(clip.path))

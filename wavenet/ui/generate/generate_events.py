@@ -1,0 +1,247 @@
+"""What one press of Generate does: check the settings, wait for a turn, stream, keep, draw.
+
+Input: the values of the widgets by name. Output: updates of the player, the history, the facts and
+the viewer. A clip that was stopped, or whose job failed, is kept as far as it was generated. Called
+by `generate_tab`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+from audio_utils.errors import AudioError
+from wavenet.config import make_config
+from wavenet.errors import WaveNetError
+from wavenet.generation.generate import Chunk
+from wavenet.generation.guard import Retry
+from wavenet.ui.checkpoint_library import load_checkpoint
+from wavenet.ui.clip_history.clip_store import Clip
+from wavenet.ui.clip_history.history_panel import file_url, history_html
+from wavenet.ui.event_handling import StopRequests, pace_chunks
+from wavenet.ui.generate.generation_job import (
+    GenerateSettings,
+    GenerationJob,
+    GenerationResult,
+    default_seconds,
+    make_generation_job,
+    match_mel,
+)
+from wavenet.ui.generate.live_player import (
+    FIRST_CHUNK_SECONDS,
+    chunk_message,
+    end_message,
+    waiting_message,
+)
+from wavenet.ui.generate.share_settings import (
+    format_command,
+    format_json,
+    format_link,
+    settings_of,
+)
+from wavenet.ui.model_bar.condition_form import form_values
+from wavenet.ui.page import Page
+from wavenet.ui.page_text import convert_user_errors, error_sentence
+from wavenet.ui.templates import render
+from wavenet.ui.viewer.panels import signal_panels, surprise_panel, viewer_message
+
+Start = Callable[[GenerationJob], Iterator[Chunk]]
+Values = dict[str, Any]
+
+
+def start_here(job: GenerationJob) -> Iterator[Chunk]:
+    """Generate the clips of a job in this process."""
+    return job.start()
+
+
+def run_generation(
+    page: Page,
+    start: Start,
+    stop_requests: StopRequests,
+    *,
+    job_number: int,
+    token: Any,
+    name: str | None,
+    form: Any,
+    engine: str,
+    prompt: str | None,
+    with_prompt: bool,
+    source: str | None,
+    **settings: Any,
+) -> Iterator[Values]:
+    """Generate clips from the values of the widgets.
+
+    Args:
+        page: what all tabs share.
+        start: generates the clips of a job.
+        stop_requests: checked between two chunks.
+        job_number: from the browser.
+        token: of the visitor.
+        name: of the checkpoint.
+        form: the message of the condition form.
+        engine, prompt, with_prompt, source: as in `make_generation_job`.
+        settings: those of `GenerateSettings` without the conditions.
+    Yields:
+        Values of the outputs by name.
+    Raises:
+        gr.Error: a setting is invalid; the last update shows the same sentence in the player.
+    """
+    try:
+        checkpoint = load_checkpoint(page.root, name)
+        model = checkpoint.config.model
+        if model.locals:
+            # The recording determines the length; the hidden length field may have any value.
+            settings["seconds"], prompt = default_seconds(checkpoint), None
+        conditions = form_values(model, form)
+        checked = make_config(GenerateSettings, "settings", **settings, conditions=conditions)
+        job = make_generation_job(checkpoint, checked, engine, prompt, with_prompt, source)
+        yield from run_job(page, start, stop_requests, job, job_number, token)
+    except (WaveNetError, AudioError) as error:
+        message = end_message(job_number, 0, error_sentence(error))
+        yield {"player": message, "history": history_html(page.clips.clips(token))}
+        with convert_user_errors():
+            raise
+
+
+def run_job(
+    page: Page,
+    start: Start,
+    stop_requests: StopRequests,
+    job: GenerationJob,
+    job_number: int,
+    token: Any,
+) -> Iterator[Values]:
+    """Wait for a turn, stream the audio of a job, keep its clips, then draw the first one."""
+    result, clips = GenerationResult(job, start), []
+    with page.turns.request() as turn:
+        for place, seconds in turn.wait():
+            if job_number in stop_requests:
+                return
+            yield {"player": waiting_message(job_number, place, seconds)}
+        try:
+            yield from _stream(result, stop_requests, job_number)
+        finally:  # also after an error, and if the page was closed
+            clips = keep_clips(page, token, result)
+    if not clips:
+        return
+    yield {
+        **_texts(result),
+        "history": history_html(page.clips.clips(token)),
+        "player": end_message(job_number, result.sent_chunks),
+    }
+    yield {"viewer": draw_clip(result, clips[0])}
+
+
+def _stream(
+    result: GenerationResult, stop_requests: StopRequests, job_number: int
+) -> Iterator[Values]:
+    job = result.job
+    first_samples = round(FIRST_CHUNK_SECONDS * job.sample_rate)
+
+    def until_stopped() -> Iterator[Any]:
+        for chunk in result.stream():
+            if job_number in stop_requests:
+                return
+            yield chunk
+
+    for chunk in pace_chunks(until_stopped(), first_samples=first_samples):
+        sequence, result.sent_chunks = result.sent_chunks, result.sent_chunks + 1
+        yield {
+            "player": chunk_message(
+                job_number, sequence, job.sample_rate, job.samples, result.speed, chunk
+            )
+        }
+
+
+def keep_clips(page: Page, token: Any, result: GenerationResult) -> list[Clip]:
+    """Store the clips of a job as far as they are generated, and the first one matched to its mel.
+
+    Returns:
+        The stored clips in the order of the requests; empty if nothing was generated.
+    """
+    job = result.job
+    if not result.generated_samples:
+        return []
+    is_partial = result.waveform().numel() < job.samples
+    clips = []
+    for n, (request, file_name) in enumerate(zip(job.requests, job.file_names, strict=True)):
+        settings = settings_of(job) | {"seed": request.seed, "variants": 1}
+        title = " · ".join(
+            [job.checkpoint.config.name, *map(str, request.conditions.values())]
+            + [f"seed {request.seed}"]
+        )
+        clip = page.clips.add(
+            token,
+            result.waveform(n),
+            job.sample_rate,
+            file_name,
+            title,
+            settings=settings,
+            is_partial=is_partial,
+        )
+        clips.append(clip)
+    matched = None if is_partial else _match_first_clip(result)
+    if matched is not None:
+        name = job.file_names[0].replace(".wav", "_matched.wav")
+        title = f"{clips[0].title} · filtered to match the mel spectrogram of the recording"
+        page.clips.add(token, matched, job.sample_rate, name, title, source="matched")
+    return clips
+
+
+def _match_first_clip(result: GenerationResult) -> Any:
+    """Return the first clip matched to its mel frames.
+
+    None if the model has no mel frames, or mel frames that are too coarse for matching.
+    """
+    with suppress(WaveNetError, AudioError):
+        return match_mel(result.job, result.waveform())
+    return None
+
+
+def draw_clip(result: GenerationResult, clip: Clip) -> Values:
+    """Return the message for the viewer: the pictures of the first clip, with its surprise."""
+    waveform, rate = result.waveform(), result.job.sample_rate
+    waveform_panel, *others = signal_panels(waveform, rate)
+    panels = [waveform_panel, surprise_panel(result.surprise(), rate), *others]
+    return viewer_message(
+        panels, clip.title, file_url(clip), waveform.numel(), rate, partial=clip.is_partial
+    )
+
+
+def _texts(result: GenerationResult) -> Values:
+    job = result.job
+    return {
+        "summary": summarise(result),
+        "command": format_command(job),
+        "settings": format_json(job),
+        "link": render("generate/share_link.html", link=format_link(job)),
+    }
+
+
+def summarise(result: GenerationResult) -> str:
+    """Return HTML with the facts of a job and the retries of the guard."""
+    job, speed = result.job, result.speed
+    facts = {
+        "Length": f"{result.waveform().numel() / job.sample_rate:.2f} s",
+        "Samples": f"{result.waveform().numel():,}",
+        "Sample rate": f"{job.sample_rate:,} Hz",
+        "Real-time factor": f"{1 / max(speed, 1e-9):.2f}",
+        "Speed": f"{speed:.1f} × real time",
+        "Engine": job.engine.name,
+        "Seed": str(job.settings.seed),
+        **{name: str(value) for name, value in job.settings.conditions.items()},
+    }
+    notes = [describe_retry(job, retry) for retry in result.retries]
+    return render("templates/facts.html", facts=facts, notes=notes)
+
+
+def describe_retry(job: GenerationJob, retry: Retry) -> str:
+    """Return a sentence about a window that degenerated."""
+    clip = "The clip" if len(job.requests) == 1 else f"Clip {retry.index + 1}"
+    start, end = retry.first / job.sample_rate, retry.last / job.sample_rate
+    text = f"{clip} degenerated to {retry.reason} before {end:.2f} s"
+    if retry.stopped:
+        return f"{text} again; the guard stopped, because the clip had too many attempts."
+    if not retry.attempts:
+        return f"{text}."
+    outcome = "" if retry.solved else ", without success; try another seed"
+    return f"{text} and was drawn again from {start:.2f} s{outcome}."

@@ -1,0 +1,120 @@
+"""The model bar above the tabs: choose a model, set its conditions; all tabs use both.
+
+Input: a folder of checkpoints, and the settings of the page. Output: the widgets, and the updates of
+all components that depend on the model. Called by `studio_app` and by actions that choose a model.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from wavenet.checkpoint import Checkpoint
+from wavenet.errors import WaveNetError
+from wavenet.model.conditions import FramesCondition, VectorCondition
+from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
+from wavenet.ui.hub_download import (
+    checkpoint_error_note,
+    download_checkpoint,
+    download_note,
+    import_allowed,
+    is_hub_name,
+)
+from wavenet.ui.model_bar.condition_form import form_message, make_condition_form
+from wavenet.ui.page import Page
+from wavenet.ui.page_text import error_note
+from wavenet.ui.templates import render
+from wavenet.ui.wiring import UNQUEUED, by_name
+
+Values = dict[str, Any]
+
+
+def build_model_bar(root: Path) -> tuple[gr.Dropdown, gr.HTML, gr.HTML]:
+    """Build the list of models, the description of the chosen one, and its condition form."""
+    names = list_checkpoints(root)
+    with gr.Row(equal_height=False, elem_id="model-bar"):
+        with gr.Column(scale=2, min_width=240):
+            model = gr.Dropdown(
+                names,
+                value=names[0] if names else None,
+                label="Model",
+                info="Or OWNER/NAME of the Hugging Face Hub." if import_allowed() else None,
+                allow_custom_value=import_allowed(),
+                elem_id="model",
+            )
+        with gr.Column(scale=5, min_width=300):
+            about = gr.HTML(elem_id="model-about")
+            conditions = make_condition_form()
+    return model, about, conditions
+
+
+def wire_model_bar(page: Page) -> None:
+    """Connect the events of the bar; call this after all tabs have added their dependents."""
+    page.add_dependents(
+        {"about": page.about, "conditions": page.conditions},
+        lambda checkpoint, settings: {
+            "about": describe_model(checkpoint),
+            "conditions": form_message(checkpoint.config.model, settings.get("conditions")),
+        },
+    )
+    page.dependents["model"] = page.model
+    page.model.input(
+        **by_name(partial(choose_model, page), {"name": page.model}, page.dependents), **UNQUEUED
+    )
+
+
+def choose_model(page: Page, name: str | None) -> Iterator[Values]:
+    """Show a model that the user chose; download it first if it is on the Hub."""
+    if is_hub_name(name):
+        yield {"about": download_note(str(name))}
+        try:
+            name, _ = download_checkpoint(page.root, str(name))
+        except WaveNetError as error:
+            yield {"about": checkpoint_error_note(page.root, error)}
+            return
+    yield show_settings(page, {"model": name})
+
+
+def show_settings(page: Page, settings: Mapping[str, Any]) -> Values:
+    """Return the updates of all components that depend on the model.
+
+    Args:
+        page: with the appliers of the tabs.
+        settings: "model", "conditions" and settings of the tabs by name; defaults of the model
+            replace missing ones.
+    """
+    names = list_checkpoints(page.root)
+    first = names[0] if names else None
+    name = settings.get("model", first)
+    try:
+        checkpoint = load_checkpoint(page.root, name)
+    except WaveNetError as error:
+        return {"about": error_note(error), "model": gr.update(choices=names)}
+    updates: Values = {"model": gr.update(choices=names, value=name)}
+    for applier in page.appliers:
+        updates |= applier(checkpoint, settings)
+    return updates
+
+
+def describe_model(checkpoint: Checkpoint) -> str:
+    """Return HTML with the size of a model, and the conditions that the page does not show."""
+    model, rate = checkpoint.model, checkpoint.config.audio.sample_rate
+    field = model.receptive_field
+    milliseconds = None if field is None else f"{1000 * model.seconds(field):.0f} ms"
+    hidden = {
+        where: [c.name for c in model.config.conditions if isinstance(c, kind)]
+        for kind, where in (
+            (FramesCondition, "only on the command line"),
+            (VectorCondition, "only from Python"),
+        )
+    }
+    return render(
+        "model_bar/model_about.html",
+        rate=f"{rate:,}",
+        parameters=f"{model.parameter_count:,}",
+        field=None if field is None else f"{field:,}",
+        milliseconds=milliseconds,
+        hidden={where: ", ".join(names) for where, names in hidden.items() if names},
+    )

@@ -1,0 +1,63 @@
+"""The parts of the page that all tabs share: the model, the clips, the turns, the settings.
+
+Input: a folder of checkpoints. Output: a `Page`, which each tab receives. A tab adds the components
+that depend on the model, and a function that computes their updates. Called by `studio_app`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from wavenet.checkpoint import Checkpoint
+from wavenet.ui.clip_history.clip_store import ClipStore
+from wavenet.ui.turns import Turns
+
+Settings = Mapping[str, Any]
+# Computes updates of components by name, from a checkpoint and settings of the page by name.
+Applier = Callable[[Checkpoint, Settings], dict[str, Any]]
+Start = Callable[[Any], Iterator[Any]]
+
+
+@dataclass
+class Page:
+    """What the tabs share.
+
+    Attributes:
+        root: folder of checkpoint folders.
+        clips: the clips of all visitors.
+        turns: jobs that run a model take turns.
+        token: names the visitor in `clips`; kept by the browser.
+        saved: the settings of the visitor by name; kept by the browser.
+        tabs: the tabs; an update of `selected` opens one.
+        model: the name of the chosen checkpoint.
+        about: HTML that describes it.
+        conditions: the values of its conditions, a message of `condition_form`.
+        history: HTML of the visitor's clips.
+        dependents: components that depend on the model and the settings, by name.
+        appliers: compute the updates of `dependents`.
+        recordings: audio inputs of the tabs, by the action that puts a clip into them.
+        kept: components whose values the browser keeps, by the name of the setting.
+    """
+
+    root: Path
+    clips: ClipStore
+    turns: Turns
+    token: gr.BrowserState
+    saved: gr.BrowserState
+    tabs: gr.Tabs
+    model: gr.Dropdown
+    about: gr.HTML
+    conditions: gr.HTML
+    history: gr.HTML
+    dependents: dict[str, Any] = field(default_factory=dict)
+    appliers: list[Applier] = field(default_factory=list)
+    recordings: dict[str, gr.Audio] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
+
+    def add_dependents(self, components: Mapping[str, Any], applier: Applier) -> None:
+        """Add components of a tab that depend on the model, and the function that updates them."""
+        self.dependents |= components
+        self.appliers.append(applier)

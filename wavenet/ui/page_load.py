@@ -1,0 +1,141 @@
+"""What a page shows when it opens: the settings of its link, or those of the visit before.
+
+Input: the query of the page's address, and what the browser has kept. Output: updates of the
+components that depend on the model, the visitor's clips, and the problems of the link. Called by
+`studio_app`.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from wavenet.errors import ConditionError, WaveNetError
+from wavenet.generation.generate import warm_up
+from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
+from wavenet.ui.clip_history.history_panel import show_history
+from wavenet.ui.generate.share_settings import (
+    read_link,
+    resolve_link_conditions,
+)
+from wavenet.ui.model_bar.model_bar import show_settings
+from wavenet.ui.page import Page
+from wavenet.ui.page_text import error_sentence
+from wavenet.ui.templates import render
+from wavenet.ui.wiring import UNQUEUED, by_name
+from wavenet.user_input.close_names import find_equal_name
+
+TAB_NAMES = ("generate", "analyse", "watch", "receptive-field", "train", "models")
+MAX_PROBLEMS = 5  # of a link that the page shows
+# Keeps the settings in the browser after each change.
+KEEP_JS = "(...values) => [Object.fromEntries(values.map((value, n) => [NAMES[n], value]))]"
+
+
+def wire_page_load(page: Page, studio: gr.Blocks, problems: gr.HTML) -> None:
+    """Fill the page when it opens, and keep its settings in the browser when they change."""
+    outputs = {**page.dependents, "tabs": page.tabs, "token": page.token}
+    outputs |= {"history": page.history, "problems": problems}
+    inputs = {"token": page.token, "saved": page.saved}
+    # Unqueued, because a full queue would reject this event.
+    loaded = studio.load(**by_name(partial(open_page, page), inputs, outputs, "request"), **UNQUEUED)
+    loaded.then(**by_name(partial(prepare_engine, page), {"name": page.model}, {}), **UNQUEUED)
+    kept = {"tab": page.tabs, "model": page.model, "form": page.conditions, **page.kept}
+    names = [name for name in kept if name != "tab"]
+    keep: dict[str, Any] = {
+        "fn": None,
+        "inputs": [kept[name] for name in names],
+        "outputs": page.saved,
+        "js": KEEP_JS.replace("NAMES", str(names)),
+    }
+    gr.on([kept[name].input for name in names], **keep, **UNQUEUED)
+    loaded.then(**keep, **UNQUEUED)
+
+
+def open_page(page: Page, request: gr.Request, token: Any, saved: Any) -> dict[str, Any]:
+    """Return the updates of a page that opens.
+
+    Args:
+        page: what all tabs share.
+        request: its query may be that of a link.
+        token: of the visitor, as the browser has kept it.
+        saved: settings by name, as the browser has kept them.
+    """
+    token = page.clips.visitor(token)
+    query = str(request.query_params)
+    settings, found = read_query(page, query)
+    if not settings and not found:
+        settings = read_saved(page, saved)
+    shown = problems_html(found)
+    return {
+        **show_settings(page, settings),
+        **show_history(page.clips, token),
+        "token": token,
+        "problems": gr.update(value=shown, visible=bool(shown)),
+    }
+
+
+def read_query(page: Page, query: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the settings of a link, and a sentence for each part of it that cannot be used."""
+    values, conditions, problems = read_link(query)
+    linked = values.pop("checkpoint", None)
+    if linked is None:
+        if conditions or values.keys() - {"seed", "variants"}:
+            problems.append("the link names no checkpoint, so its other settings are not used")
+            values = {k: v for k, v in values.items() if k in ("seed", "variants")}
+        return values, problems
+    names = list_checkpoints(page.root)
+    name = find_equal_name(linked, names)
+    if name is None:
+        known = ", ".join(names[:10]) or "none"
+        problems.append(
+            f"the link is for the checkpoint {linked[:40]!r}, which is not here; found {known}"
+        )
+        return {}, problems
+    resolved: dict[str, Any] = {}
+    try:
+        model = load_checkpoint(page.root, name).config.model
+        resolved, others = resolve_link_conditions(model, conditions)
+        problems += others
+    except WaveNetError:  # shown with the model
+        pass
+    return {"model": name, "conditions": resolved, **values}, problems
+
+
+def read_saved(page: Page, saved: Any) -> dict[str, Any]:
+    """Return the usable settings among those that the browser has kept, of any type."""
+    if not isinstance(saved, Mapping):
+        return {}
+    name = saved.get("model")
+    if name not in list_checkpoints(page.root):
+        return {}
+    settings: dict[str, Any] = {"model": name}
+    form = saved.get("form")
+    values = form.get("values") if isinstance(form, Mapping) else None
+    if isinstance(values, Mapping):
+        settings["conditions"] = values
+    for key in page.kept:
+        found, _, problems = read_link(f"{key}={saved.get(key)}")
+        if not problems:
+            settings |= found
+    return settings
+
+
+def problems_html(problems: list[str]) -> str:
+    """Return HTML of the first problems of a link; "" without problems."""
+    if not problems:
+        return ""
+    shown = [error_sentence(ConditionError(text)) for text in problems[:MAX_PROBLEMS]]
+    if len(problems) > len(shown):
+        shown.append(f"And {len(problems) - len(shown)} more.")
+    return render("templates/problems.html", problems=shown)
+
+
+def prepare_engine(page: Page, name: str | None) -> None:
+    """Compile the engine for a model when a page opens; the first time needs about 15 s."""
+    try:
+        warm_up(load_checkpoint(page.root, name))
+    except WaveNetError:
+        pass
+
+

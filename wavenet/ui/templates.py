@@ -1,0 +1,51 @@
+"""HTML of the page from templates, with all values escaped.
+
+Input: the name of a template in `templates/`, and values. Output: HTML. Called by the tabs.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+_UI = Path(__file__).parent
+
+
+@cache
+def _environment() -> Environment:
+    loader = FileSystemLoader(_UI)
+    return Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+
+
+def render(template: str, **values: Any) -> str:
+    """Return the HTML of a template.
+
+    Args:
+        template: path inside this package, for example "templates/facts.html".
+        values: the variables of the template.
+    """
+    return _environment().get_template(template).render(**values)
+
+
+def scripted_html(name: str, elem_id: str, value: Any = None, **values: Any) -> gr.HTML:
+    """Build a component from NAME.html, NAME.css and NAME.js.
+
+    Args:
+        name: path inside this package without a suffix, for example "viewer/viewer".
+        elem_id: of the component.
+        value: first value; the script receives each new one.
+        values: the variables of the template.
+    """
+    css = _UI / f"{name}.css"
+    return gr.HTML(
+        value,
+        html_template=render(f"{name}.html", **values),
+        css_template=css.read_text(encoding="utf-8") if css.is_file() else "",
+        js_on_load=(_UI / f"{name}.js").read_text(encoding="utf-8"),
+        elem_id=elem_id,
+    )

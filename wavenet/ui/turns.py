@@ -1,0 +1,88 @@
+"""One turn at a time for jobs that run a model, in the order of their requests.
+
+Gradio's own queue hides its state from the functions of the studio; here a waiting job knows its
+place and can tell the page. Input: requests for a turn. Output: the number of jobs before, and an
+estimate of the time. Called by all callbacks and API functions that run a model.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import fmean
+from threading import Condition
+
+UPDATE_SECONDS = 0.5  # between two reports of a waiting job
+_KEPT_DURATIONS = 8  # of the last jobs, for the estimate
+
+
+class Turn:
+    """The request of one job."""
+
+    def __init__(self, turns: "Turns") -> None:
+        self._turns = turns
+
+    def wait(self) -> Iterator[tuple[int, float | None]]:
+        """Wait for the turn.
+
+        Yields:
+            The number of jobs before this one, and the estimated seconds until the turn, None
+            before the first job has ended; at once and then every `UPDATE_SECONDS`.
+        """
+        yield from self._turns.wait_for(self)
+
+
+class Turns:
+    """Gives turns one after the other; safe to use from many threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._changed = Condition()
+        self._requests: list[Turn] = []  # the first has its turn
+        self._durations: deque[float] = deque(maxlen=_KEPT_DURATIONS)
+        self._began: float | None = None  # the current turn
+
+    @contextmanager
+    def request(self) -> Iterator[Turn]:
+        """Request a turn; it ends with the context, also if it was never reached."""
+        turn = Turn(self)
+        with self._changed:
+            self._requests.append(turn)
+        try:
+            yield turn
+        finally:
+            with self._changed:
+                if self._requests[0] is turn and self._began is not None:
+                    self._durations.append(self._clock() - self._began)
+                    self._began = None
+                self._requests.remove(turn)
+                self._changed.notify_all()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for a turn without reports, and hold it in the context."""
+        with self.request() as request:
+            for _ in request.wait():
+                pass
+            yield
+
+    def wait_for(self, turn: Turn) -> Iterator[tuple[int, float | None]]:
+        """Yield the place of a request until it has its turn, as in `Turn.wait`."""
+        while True:
+            with self._changed:
+                place = self._requests.index(turn)
+                if place == 0:
+                    self._began = self._clock()
+                    return
+                report = place, self._estimate(place)
+            yield report
+            with self._changed:
+                if self._requests[0] is not turn:
+                    self._changed.wait(UPDATE_SECONDS)
+
+    def _estimate(self, place: int) -> float | None:
+        if not self._durations:
+            return None
+        mean = fmean(self._durations)
+        elapsed = 0.0 if self._began is None else self._clock() - self._began
+        return max(0.0, mean - elapsed) + (place - 1) * mean

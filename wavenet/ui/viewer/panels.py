@@ -1,0 +1,232 @@
+"""The pictures of a clip as data: waveform, spectrogram, mel, MFCC, deltas, level, F0, surprise.
+
+Input: a waveform. Output: panels, each a curve or a grid of cells over time, ready for JSON. Called
+by the tabs, which send panels to the viewer.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audio_utils import analysis
+from audio_utils.features import (
+    FeatureConfig,
+    hz_to_mel,
+    log_mel,
+    mel_to_hz,
+    mfcc,
+    rms_level,
+    stft_magnitude,
+)
+
+MAX_COLUMNS = 1200  # of a grid: more than a screen shows; limits the message to about 1 MB
+MAX_ROWS = 256
+MAX_POINTS = 6000  # of a curve
+RANGE_DB = 100.0  # of the levels in a message, below the maximum
+FLOOR_POWER = 1e-10
+LOWEST_LEVEL_DB = -100.0
+_STEPS = 65_535  # of a value in a message; a curve uses the highest for "no value"
+_TICKS_HZ = (100, 250, 500, 1000, 2000, 4000, 8000, 16_000)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture.
+
+    Attributes:
+        title: shown above the picture.
+        kind: "waveform" (drawn from the audio), "line" or "heatmap".
+        values: (F,) for a line, NaN where it has no value; (rows, F) for a heatmap.
+        step: seconds from cell to cell.
+        start: time at the left edge of the first cell, s.
+        low, high: range of the values; other values are clipped.
+        unit: of the values.
+        row_names: of a heatmap, from the lowest row.
+        ticks: positions on the vertical axis, with their text.
+        signed: whether a heatmap has values of both signs, with zero in the middle of the colours.
+        hidden: whether the user must switch the picture on.
+    """
+
+    title: str
+    kind: str
+    values: Tensor
+    step: float = 0.0
+    start: float = 0.0
+    low: float = 0.0
+    high: float = 1.0
+    unit: str = ""
+    row_names: Sequence[str] = ()
+    ticks: Sequence[tuple[float, str]] = ()
+    signed: bool = False
+    hidden: bool = False
+
+    def message(self) -> dict[str, Any]:
+        """Return the panel for JSON; the values are 16-bit steps between `low` and `high`."""
+        scaled = (self.values.double() - self.low) / ((self.high - self.low) or 1) * (_STEPS - 1)
+        steps = np.where(torch.isnan(scaled), _STEPS, np.clip(np.rint(scaled), 0, _STEPS - 1))
+        return {
+            "title": self.title,
+            "kind": self.kind,
+            "rows": self.values.shape[0] if self.values.ndim == 2 else 0,
+            "step": self.step,
+            "start": self.start,
+            "low": self.low,
+            "high": self.high,
+            "unit": self.unit,
+            "rowNames": list(self.row_names),
+            "ticks": [list(tick) for tick in self.ticks],
+            "signed": self.signed,
+            "hidden": self.hidden,
+            "data": base64.b64encode(steps.astype("<u2").tobytes()).decode("ascii"),
+        }
+
+
+def signal_panels(waveform: Tensor, sample_rate: int) -> list[Panel]:
+    """Return waveform, spectrogram, mel spectrogram, MFCC with deltas and level.
+
+    Args:
+        waveform: (T,), floating point, finite, T >= 1.
+        sample_rate: Hz, 4,000 or more.
+    Raises:
+        AudioError: an invalid waveform or sample rate.
+    """
+    default = FeatureConfig.default_for(sample_rate)
+    config = default.with_hop(max(default.hop_length, -(-len(waveform) // MAX_COLUMNS)))
+    coefficients = mfcc(waveform, config)
+    slopes = analysis.deltas(coefficients)
+    return [
+        waveform_panel(waveform),
+        _spectrogram(waveform, config),
+        _mel(waveform, config),
+        _coefficients("MFCC", coefficients, config),
+        _coefficients("MFCC delta", slopes, config, unit="dB/frame", hidden=True),
+        _coefficients("MFCC delta-delta", analysis.deltas(slopes), config, "dB/frame²", True),
+    ]
+
+
+def waveform_panel(waveform: Tensor) -> Panel:
+    """Return the panel that the page draws from the audio itself."""
+    peak = max(0.01, 1.05 * float(waveform.abs().max()))
+    return Panel("Waveform", "waveform", torch.empty(0), low=-peak, high=peak)
+
+
+def surprise_panel(surprise: Tensor, sample_rate: int) -> Panel:
+    """Return the surprise of (T,) samples in bits; long clips as means of equal intervals."""
+    size = -(-len(surprise) // MAX_POINTS)
+    means = analysis.group_means(surprise, size)
+    high = max(1.0, 1.05 * float(means.max()))
+    step = size / sample_rate
+    return Panel("Surprise", "line", means, step, high=high, unit="bits/sample")
+
+
+def pitch_panel(hertz: Tensor, hop_seconds: float) -> Panel:
+    """Return the pitch; (F,) Hz, 0 where unvoiced, one value every `hop_seconds`."""
+    values = torch.where(hertz > 0, hertz, torch.nan)
+    low, high = analysis.PITCH_RANGE_HZ
+    start = -hop_seconds / 2
+    return Panel("Pitch (F0)", "line", values, hop_seconds, start, low, high, "Hz")
+
+
+def level_panel(title: str, waveform: Tensor, sample_rate: int, hidden: bool = False) -> Panel:
+    """Return the RMS level of a waveform (T,) over time."""
+    config = FeatureConfig.default_for(sample_rate)
+    hop = max(config.hop_length, -(-len(waveform) // MAX_COLUMNS))
+    levels = rms_level(waveform, config.win_length, hop)
+    step = hop / sample_rate
+    return Panel(
+        title, "line", levels, step, -step / 2, LOWEST_LEVEL_DB, 3.0, "dBFS", hidden=hidden
+    )
+
+
+def viewer_message(
+    panels: Sequence[Panel], name: str, url: str, samples: int, sample_rate: int, **facts: Any
+) -> dict[str, Any]:
+    """Return the message for `viewer.js`.
+
+    Args:
+        panels: from top to bottom.
+        name: of the clip; of the saved picture too.
+        url: of the audio file, on this server.
+        samples: length of the clip.
+        sample_rate: Hz.
+        facts: `partial`, whether the clip was stopped early.
+    """
+    return {
+        "name": name,
+        "url": url,
+        "samples": samples,
+        "rate": sample_rate,
+        "panels": [panel.message() for panel in panels],
+        **facts,
+    }
+
+
+def _spectrogram(waveform: Tensor, config: FeatureConfig) -> Panel:
+    power = stft_magnitude(waveform, config) ** 2
+    size = -(-power.shape[0] // MAX_ROWS)
+    # The maximum of neighbouring rows keeps narrow partials visible.
+    padded = torch.nn.functional.pad(power, (0, 0, 0, -power.shape[0] % size))
+    rows = padded.reshape(-1, size, power.shape[1]).amax(1)
+    hertz = size * config.sample_rate / config.n_fft  # per row
+    names = [f"{hertz * (n + 0.5 * (size > 1)):,.0f} Hz" for n in range(len(rows))]
+    ticks = [(hz / hertz, f"{hz:,}") for hz in _TICKS_HZ[3:] if hz <= config.sample_rate / 2]
+    levels = 10 * rows.clamp(min=FLOOR_POWER).log10()
+    return _levels("Spectrogram", levels, config, names, ticks)
+
+
+def _mel(waveform: Tensor, config: FeatureConfig) -> Panel:
+    edges = np.linspace(hz_to_mel(config.f_min), hz_to_mel(config.upper_edge_hz), config.n_mels + 2)
+    centres = edges[1:-1]
+    names = [f"{mel_to_hz(float(mel)):,.0f} Hz" for mel in centres]
+    rows: Mapping[int, float] = {
+        hz: float(np.interp(hz_to_mel(hz), centres, np.arange(config.n_mels))) + 0.5
+        for hz in _TICKS_HZ
+        if centres[0] <= hz_to_mel(hz) <= centres[-1]
+    }
+    ticks = [(row, f"{hz:,}") for hz, row in rows.items() if hz not in (100, 250)]
+    return _levels("Mel spectrogram", log_mel(waveform, config), config, names, ticks)
+
+
+def _levels(
+    title: str,
+    decibels: Tensor,
+    config: FeatureConfig,
+    names: Sequence[str],
+    ticks: Sequence[tuple[float, str]],
+) -> Panel:
+    """Return a heatmap of levels relative to their maximum."""
+    step = config.hop_length / config.sample_rate
+    relative = decibels - decibels.max()
+    return Panel(
+        title, "heatmap", relative, step, -step / 2, -RANGE_DB, 0.0, "dB", names, ticks
+    )
+
+
+def _coefficients(
+    title: str, values: Tensor, config: FeatureConfig, unit: str = "dB", hidden: bool = False
+) -> Panel:
+    """Return a heatmap of coefficients.
+
+    The colours ignore the first coefficient, which is the level and exceeds the others.
+    """
+    step = config.hop_length / config.sample_rate
+    limit = max(0.1, float(values[1:].abs().flatten().quantile(0.98)))
+    return Panel(
+        title,
+        "heatmap",
+        values,
+        step,
+        -step / 2,
+        -limit,
+        limit,
+        unit,
+        row_names=[f"coefficient {n}" for n in range(len(values))],
+        ticks=[(n + 0.5, str(n)) for n in range(0, len(values), 5)],
+        signed=True,
+        hidden=hidden,
+    )
