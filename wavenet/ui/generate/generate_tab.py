@@ -84,6 +84,7 @@ def _wire(
     job_number = gr.Number(0, precision=0, visible=False)
     used = {"job_number": job_number, "name": page.model, "form": page.conditions}
     used |= {"token": page.token, **inputs}
+    outputs = {**outputs, "history": page.history}
     event = button.click(
         **by_name(partial(run_generation, page, start, stop_requests), used, outputs),
         js=START_JS,
