@@ -12,11 +12,10 @@ with contextlib.suppress(ImportError):
 
 from wavenet.ui.studio_app import build_studio, launch_options
 from wavenet.ui.temporary_files import end_on_termination, use_private_folder
-from wavenet.ui.zerogpu import use_zerogpu
+from wavenet.ui.zerogpu import choose_start
 
-use_zerogpu()
 use_private_folder()
-demo = build_studio()
+demo = build_studio(start=choose_start())
 
 if __name__ == "__main__":
     end_on_termination()

@@ -24,9 +24,10 @@ from wavenet import checkpoint_folders
 from wavenet.codec import AnyCodec, Codec
 from wavenet.config import Name, StrictConfig, parse_config
 from wavenet.devices import device_errors
-from wavenet.errors import CheckpointError, ConfigError
+from wavenet.errors import CheckpointError, ConditionError, ConfigError
 from wavenet.model.architectures import AnyModelConfig, build_model
 from wavenet.model.autoregressive_model import AutoregressiveModel
+from wavenet.model.condition_values import resolve_condition_values
 from wavenet.model.frame_scales import FrameStatistics
 from wavenet.model.model_config import ModelConfig
 from wavenet.recordings.left_out_files import LFS_START
@@ -56,6 +57,40 @@ class WindowStatistics(StrictConfig):
     silent: Share
 
 
+class UsageExample(StrictConfig):
+    """Settings that show what a model can do.
+
+    Attributes:
+        title: a few words, for a button.
+        conditions: values by condition name.
+    """
+
+    title: str = Field(min_length=1, max_length=40)
+    conditions: dict[str, str | float]
+
+
+class Usage(StrictConfig):
+    """How a model is meant to be used, for people who choose among models.
+
+    Attributes:
+        summary: what it generates, in a few words, such as "one spoken digit".
+        shortest_seconds, longest_seconds: usual lengths of its clips; those of most recordings
+            that it was trained on.
+        examples: settings to try first.
+    """
+
+    summary: str = Field(default="", max_length=120)
+    shortest_seconds: float = Field(gt=0, le=600)
+    longest_seconds: float = Field(gt=0, le=600)
+    examples: tuple[UsageExample, ...] = Field(default=(), max_length=12)
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.shortest_seconds > self.longest_seconds:
+            raise ValueError("shortest_seconds must not exceed longest_seconds")
+        return self
+
+
 class CheckpointConfig(StrictConfig):
     """The content of `config.json`."""
 
@@ -70,6 +105,7 @@ class CheckpointConfig(StrictConfig):
     frame_statistics: tuple[FrameStatistics, ...] = Field(default=(), exclude_if=lambda f: not f)
 
     window_statistics: WindowStatistics | None = Field(default=None, exclude_if=lambda w: w is None)
+    usage: Usage | None = Field(default=None, exclude_if=lambda u: u is None)  # not of all models
 
     @model_validator(mode="after")
     def _check_frame_statistics(self) -> Self:
@@ -80,6 +116,15 @@ class CheckpointConfig(StrictConfig):
                     f"frame_statistics has {len(found.mean)} columns of {found.name}; expected "
                     f"those of the local conditions, {columns}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_usage(self) -> Self:
+        for example in self.usage.examples if self.usage else ():
+            try:
+                resolve_condition_values(self.model, example.conditions)
+            except ConditionError as error:
+                raise ValueError(f"the example {example.title!r}: {error}") from None
         return self
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ import torch
 from wavenet.errors import ConfigError, DeviceError, OutOfMemory
 
 AUTO = "auto"
+DEVICE_VARIABLE = "WAVENET_DEVICE"  # environment: the device that auto selects
 NAMED = re.compile(r"cpu|cuda(:\d{1,3})?")
 # Beginnings of messages from torch, its libraries and Triton that mean that a device is lost.
 LOST_PHRASES = (
@@ -40,12 +41,15 @@ def choose_device(name: str = AUTO, required_by: str = "") -> torch.device:
     """Return the device of a name.
 
     Args:
-        name: auto (a GPU if available, otherwise the CPU), cpu, cuda or cuda:N.
+        name: auto (the device of the variable WAVENET_DEVICE, or else a GPU if available,
+            otherwise the CPU), cpu, cuda or cuda:N.
         required_by: the subject of the error message if a GPU is required, such as "the engine
             gpu"; auto then never selects the CPU. "" if a CPU is allowed.
     Raises:
         ConfigError: the name is unknown, or there is no such GPU.
     """
+    if name == AUTO and not required_by:
+        name = os.environ.get(DEVICE_VARIABLE, AUTO)
     if name == AUTO and not required_by:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name != AUTO and not NAMED.fullmatch(name):

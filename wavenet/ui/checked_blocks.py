@@ -77,6 +77,8 @@ def check_input(field: Any, value: Any) -> None:
     is_whole = isinstance(value, int) or field.precision == 0
     limit = _MAX_WHOLE if is_whole else sys.float_info.max
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if field.precision == 0 and isinstance(value, float) and not value.is_integer():
+        raise ConditionError(f"{name}: expected a whole number, found {shown}")
     if is_number and abs(value) <= limit and low <= value <= high:  # not NaN
         return
     expected = "a number"

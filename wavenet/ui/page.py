@@ -4,7 +4,7 @@ Input: a folder of checkpoints. Output: a `Page`, which each tab receives. A tab
 that depend on the model, and a function that computes their updates. Called by `studio_app`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from wavenet.ui.turns import Turns
 Settings = Mapping[str, Any]
 # Computes updates of components by name, from a checkpoint and settings of the page by name.
 Applier = Callable[[Checkpoint, Settings], dict[str, Any]]
-Start = Callable[[Any], Iterator[Any]]
 
 
 @dataclass
@@ -39,6 +38,7 @@ class Page:
         dependents: components that depend on the model and the settings, by name.
         appliers: compute the updates of `dependents`.
         recordings: audio inputs of the tabs, by the action that puts a clip into them.
+        load_events: run in this order after the page has opened: arguments of event listeners.
         kept: components whose values the browser keeps, by the name of the setting.
     """
 
@@ -55,6 +55,7 @@ class Page:
     dependents: dict[str, Any] = field(default_factory=dict)
     appliers: list[Applier] = field(default_factory=list)
     recordings: dict[str, gr.Audio] = field(default_factory=dict)
+    load_events: list[dict[str, Any]] = field(default_factory=list)
     kept: dict[str, Any] = field(default_factory=dict)
 
     def add_dependents(self, components: Mapping[str, Any], applier: Applier) -> None:

@@ -5,6 +5,7 @@ components that depend on the model, the visitor's clips, and the problems of th
 `studio_app`.
 """
 
+import contextlib
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -38,8 +39,12 @@ def wire_page_load(page: Page, studio: gr.Blocks, problems: gr.HTML) -> None:
     outputs |= {"history": page.history, "problems": problems}
     inputs = {"token": page.token, "saved": page.saved}
     # Unqueued, because a full queue would reject this event.
-    loaded = studio.load(**by_name(partial(open_page, page), inputs, outputs, "request"), **UNQUEUED)
-    loaded.then(**by_name(partial(prepare_engine, page), {"name": page.model}, {}), **UNQUEUED)
+    loaded = studio.load(
+        **by_name(partial(open_page, page), inputs, outputs, "request"), **UNQUEUED
+    )
+    last = loaded.then(**by_name(partial(prepare_engine, page), {"name": page.model}), **UNQUEUED)
+    for event in page.load_events:
+        last = last.then(**event, **UNQUEUED)
     kept = {"tab": page.tabs, "model": page.model, "form": page.conditions, **page.kept}
     names = [name for name in kept if name != "tab"]
     keep: dict[str, Any] = {
@@ -133,9 +138,5 @@ def problems_html(problems: list[str]) -> str:
 
 def prepare_engine(page: Page, name: str | None) -> None:
     """Compile the engine for a model when a page opens; the first time needs about 15 s."""
-    try:
+    with contextlib.suppress(WaveNetError):
         warm_up(load_checkpoint(page.root, name))
-    except WaveNetError:
-        pass
-
-

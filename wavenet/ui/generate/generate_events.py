@@ -10,8 +10,9 @@ from contextlib import suppress
 from typing import Any
 
 from audio_utils.errors import AudioError
+from wavenet.checkpoint import Checkpoint
 from wavenet.config import make_config
-from wavenet.errors import WaveNetError
+from wavenet.errors import ConditionError, WaveNetError
 from wavenet.generation.generate import Chunk
 from wavenet.generation.guard import Retry
 from wavenet.ui.checkpoint_library import load_checkpoint
@@ -19,6 +20,7 @@ from wavenet.ui.clip_history.clip_store import Clip
 from wavenet.ui.clip_history.history_panel import file_url, history_html
 from wavenet.ui.event_handling import StopRequests, pace_chunks
 from wavenet.ui.generate.generation_job import (
+    MAX_SECONDS,
     GenerateSettings,
     GenerationJob,
     GenerationResult,
@@ -38,9 +40,9 @@ from wavenet.ui.generate.share_settings import (
     format_link,
     settings_of,
 )
-from wavenet.ui.model_bar.condition_form import form_values
+from wavenet.ui.model_bar.condition_form import form_message, form_values
 from wavenet.ui.page import Page
-from wavenet.ui.page_text import convert_user_errors, error_sentence
+from wavenet.ui.page_text import convert_user_errors, error_sentence, status_note
 from wavenet.ui.templates import render
 from wavenet.ui.viewer.panels import signal_panels, surprise_panel, viewer_message
 
@@ -91,6 +93,10 @@ def run_generation(
         if model.locals:
             # The recording determines the length; the hidden length field may have any value.
             settings["seconds"], prompt = default_seconds(checkpoint), None
+        if settings["seconds"] is None:
+            raise ConditionError(f"Length: expected 0.01 to {MAX_SECONDS:g} s, found nothing")
+        if settings["seed"] is None:
+            settings["seed"] = -1  # an empty field: any seed
         conditions = form_values(model, form)
         checked = make_config(GenerateSettings, "settings", **settings, conditions=conditions)
         job = make_generation_job(checkpoint, checked, engine, prompt, with_prompt, source)
@@ -100,6 +106,28 @@ def run_generation(
         yield {"player": message, "history": history_html(page.clips.clips(token))}
         with convert_user_errors():
             raise
+
+
+def check_length(page: Page, *, name: str | None, seconds: float | None) -> Values:
+    """Return a note if a length is outside the usual lengths of the model."""
+    try:
+        return {"length_note": length_note(load_checkpoint(page.root, name), seconds)}
+    except WaveNetError:
+        return {}
+
+
+def length_note(checkpoint: Checkpoint, seconds: float | None) -> str:
+    """Return HTML that names the usual lengths if `seconds` is outside; else ""."""
+    usage = checkpoint.config.usage
+    if usage is None or seconds is None:
+        return ""
+    if usage.shortest_seconds <= seconds <= usage.longest_seconds:
+        return ""
+    low, high = usage.shortest_seconds, usage.longest_seconds
+    about = f"generates {usage.summary}" if usage.summary else "was trained on short clips"
+    return status_note(
+        f"{checkpoint.config.name} {about}; it works best from {low:g} to {high:g} s."
+    )
 
 
 def run_job(
@@ -166,8 +194,11 @@ def keep_clips(page: Page, token: Any, result: GenerationResult) -> list[Clip]:
     for n, (request, file_name) in enumerate(zip(job.requests, job.file_names, strict=True)):
         settings = settings_of(job) | {"seed": request.seed, "variants": 1}
         title = " · ".join(
-            [job.checkpoint.config.name, *map(str, request.conditions.values())]
-            + [f"seed {request.seed}"]
+            [
+                job.checkpoint.config.name,
+                *map(str, request.conditions.values()),
+                f"seed {request.seed}",
+            ]
         )
         clip = page.clips.add(
             token,
@@ -185,6 +216,27 @@ def keep_clips(page: Page, token: Any, result: GenerationResult) -> list[Clip]:
         title = f"{clips[0].title} · filtered to match the mel spectrogram of the recording"
         page.clips.add(token, matched, job.sample_rate, name, title, source="matched")
     return clips
+
+
+def show_first_clip(page: Page, start: Start, *, token: Any, name: str | None) -> Values:
+    """Generate a clip with seed 0 for a visitor who has none, so that there is one to play."""
+    if page.clips.clips(token):
+        return {}
+    with suppress(WaveNetError, AudioError):
+        checkpoint = load_checkpoint(page.root, name)
+        if not checkpoint.config.model.locals:
+            conditions = form_message(checkpoint.config)["values"]
+            used = {k: v for k, v in conditions.items() if v != ""}
+            seconds = default_seconds(checkpoint)
+            settings = GenerateSettings(seconds=seconds, seed=0, conditions=used)
+            result = GenerationResult(make_generation_job(checkpoint, settings), start)
+            with page.turns.turn():
+                for _ in result.stream():
+                    pass
+            clip = keep_clips(page, token, result)[0]
+            shown = {"history": history_html(page.clips.clips(token))}
+            return {**shown, **_texts(result), "viewer": draw_clip(result, clip)}
+    return {}
 
 
 def _match_first_clip(result: GenerationResult) -> Any:

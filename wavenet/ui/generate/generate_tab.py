@@ -12,7 +12,13 @@ import gradio as gr
 from audio_utils.audio_formats import READABLE_FORMATS
 from wavenet.checkpoint import Checkpoint
 from wavenet.ui.event_handling import StopRequests
-from wavenet.ui.generate.generate_events import Start, run_generation
+from wavenet.ui.generate.generate_events import (
+    Start,
+    check_length,
+    length_note,
+    run_generation,
+    show_first_clip,
+)
 from wavenet.ui.generate.generation_job import (
     ENGINES,
     MAX_SECONDS,
@@ -28,10 +34,15 @@ from wavenet.ui.generate.live_player import (
     make_player,
     rate_message,
 )
+from wavenet.ui.generate.spoken_number import can_say_numbers, say_number
 from wavenet.ui.page import Page, Settings
 from wavenet.ui.viewer.viewer import make_viewer
 from wavenet.ui.wiring import PRIVATE, UNQUEUED, by_name
 
+# Options of the events that start a job. The player disables the button during a job; the default
+# trigger mode of Gradio would also ignore the first press after Stop, until the server has answered.
+# Jobs wait in `page.turns`, which tells them their place.
+_JOB: dict[str, Any] = {"trigger_mode": "multiple", "concurrency_limit": None, **PRIVATE}
 PLACEHOLDER = "The pictures of the finished clip appear here."
 
 
@@ -53,11 +64,13 @@ def build_generate_tab(page: Page, start: Start) -> GenerateWidgets:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             settings = _clip_settings()
+            note = gr.HTML(elem_id="length-note")
             with gr.Row():
                 button = gr.Button(
                     "Generate", variant="primary", elem_id="generate", interactive=False
                 )
                 stop = gr.Button("Stop", elem_id="stop")
+            number, say = _number_to_say()
             settings |= _sampling_settings()
             recordings = _recordings()
         with gr.Column(scale=3, min_width=300):
@@ -65,10 +78,35 @@ def build_generate_tab(page: Page, start: Start) -> GenerateWidgets:
     page.recordings |= {"continue": recordings["prompt"], "resynthesise": recordings["source"]}
     page.kept |= settings
     page.add_dependents(
-        {**settings, **recordings, "player": outputs["player"], "generate": button},
+        {
+            **settings,
+            **recordings,
+            "player": outputs["player"],
+            "generate": button,
+            "length_note": note,
+            "number": number,
+            "say": say,
+        },
         _apply_settings,
     )
-    _wire(page, start, button, stop, settings | recordings, outputs)
+    check = partial(check_length, page)
+    named = {"name": page.model, "seconds": settings["seconds"]}
+    settings["seconds"].input(**by_name(check, named, {"length_note": note}), **UNQUEUED)
+    for name in ("seconds", "seed"):
+        settings[name].submit(None, js="() => document.getElementById('generate').click()")
+    job_number = gr.Number(0, precision=0, visible=False)
+    common = {"job_number": job_number, "token": page.token, "name": page.model}
+    common |= {"form": page.conditions}
+    outputs |= {"history": page.history}
+    _wire(page, start, button, stop, common | settings | recordings, outputs)
+    first = {"token": page.token, "name": page.model}
+    page.load_events.append(by_name(partial(show_first_clip, page, start), first, outputs))
+    spoken = {**common, "number": number, "seed": settings["seed"], "engine": settings["engine"]}
+    for press in (say.click, number.submit):
+        said = press(
+            **by_name(partial(say_number, page, start), spoken, outputs), **_JOB, js=START_JS
+        )
+        said.failure(None, js=FAIL_JS, **UNQUEUED)
     return GenerateWidgets(button, settings)
 
 
@@ -81,20 +119,10 @@ def _wire(
     outputs: dict[str, Any],
 ) -> None:
     stop_requests = StopRequests()
-    job_number = gr.Number(0, precision=0, visible=False)
-    used = {"job_number": job_number, "name": page.model, "form": page.conditions}
-    used |= {"token": page.token, **inputs}
-    outputs = {**outputs, "history": page.history}
-    event = button.click(
-        **by_name(partial(run_generation, page, start, stop_requests), used, outputs),
-        js=START_JS,
-        # The player disables the button during a job. The default trigger mode of Gradio would also
-        # ignore the first press after Stop, until the server has answered.
-        trigger_mode="multiple",
-        concurrency_limit=None,  # jobs wait in `page.turns`, which tells them their place
-        **PRIVATE,
-    )
+    callback = partial(run_generation, page, start, stop_requests)
+    event = button.click(**by_name(callback, inputs, outputs), **_JOB, js=START_JS)
     event.failure(None, js=FAIL_JS, **UNQUEUED)
+    job_number = inputs["job_number"]
     stop.click(stop_requests.add, job_number, js=STOP_JS, trigger_mode="multiple", **UNQUEUED)
 
 
@@ -115,6 +143,9 @@ def _apply_settings(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any
         "with_prompt": gr.update(visible=not resynthesises),
         "player": rate_message(checkpoint.config.audio.sample_rate),
         "generate": gr.update(interactive=True),
+        "number": gr.update(visible=can_say_numbers(model)),
+        "say": gr.update(visible=can_say_numbers(model)),
+        "length_note": "" if resynthesises else length_note(checkpoint, values["seconds"]),
     }
 
 
@@ -139,6 +170,20 @@ def _clip_settings() -> dict[str, Any]:
             elem_id="seed",
         )
     return {"seconds": seconds, "seed": seed}
+
+
+def _number_to_say() -> tuple[gr.Textbox, gr.Button]:
+    with gr.Row(equal_height=True):
+        number = gr.Textbox(
+            label="Number to say",
+            placeholder="1984",
+            max_length=40,
+            visible=False,
+            min_width=120,
+            elem_id="number",
+        )
+        say = gr.Button("Say", visible=False, elem_id="say", min_width=90, scale=0)
+    return number, say
 
 
 def _sampling_settings() -> dict[str, Any]:

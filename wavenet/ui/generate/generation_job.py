@@ -77,6 +77,7 @@ class GenerationJob:
         prefix: (T,) the samples of the output before the generated ones: the prompt, or none.
         recording_name: file name of the prompt or of the recording to resynthesise; "" if there
             is none.
+        requested_engine: one of `ENGINES`.
     """
 
     checkpoint: Checkpoint
@@ -85,6 +86,7 @@ class GenerationJob:
     requests: tuple[GenerationRequest, ...]
     prefix: Tensor
     recording_name: str = ""
+    requested_engine: str = "auto"
 
     @property
     def sampling(self) -> SamplingConfig:
@@ -172,7 +174,8 @@ def make_generation_job(
     recording = source if frame_features is not None and source else prompt or ""
     on_device = move_to_device(checkpoint, device_for(engine))
     job_engine = make_engine(engine, on_device.model)
-    return GenerationJob(on_device, job_engine, settings, requests, prefix, Path(recording).name)
+    name = Path(recording).name
+    return GenerationJob(on_device, job_engine, settings, requests, prefix, name, engine)
 
 
 def default_seconds(checkpoint: Checkpoint) -> float:

@@ -242,6 +242,7 @@ const player = {
     job = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER); // unknown to other pages
     state = newState();
     updateButton();
+    document.getElementById('results')?.classList.add('old'); // until the new pictures arrive
     openContext(rate);
     showStatus('preparing', 'Preparing …');
     find('.player').scrollIntoView({ block: 'nearest', behavior: 'smooth' });

@@ -6,31 +6,18 @@ messages of a stopped job. Called by the Generate tab.
 """
 
 import base64
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import numpy as np
 from torch import Tensor
 
+from wavenet.ui.templates import scripted_html
+
 ELEMENT_ID = "live-player"
 # Length of the first chunk; the player needs this much audio to start (MIN_BUFFER_SECONDS in
 # live_player.js).
 FIRST_CHUNK_SECONDS = 0.2
-_HERE = Path(__file__).parent
-_TEMPLATE = """
-<div class="player" data-state="idle">
-  <canvas height="96" aria-hidden="true"></canvas>
-  <p class="status" role="status" aria-live="polite">Press Generate. Audio plays while it is
-  generated.</p>
-  <dl>
-    <div><dt>Buffered</dt><dd data-key="buffered">–</dd></div>
-    <div><dt>Speed</dt><dd data-key="speed">–</dd></div>
-    <div><dt>Gaps</dt><dd data-key="gaps">–</dd></div>
-    <div><dt>Lost chunks</dt><dd data-key="lost">–</dd></div>
-  </dl>
-</div>
-"""
 # Runs in the click handler, because Safari starts audio only there. The job number replaces the
 # first input. A slow page may show the button before the player exists: the script waits for it.
 START_JS = f"""async (job, ...rest) => {{
@@ -50,14 +37,7 @@ def make_player(sample_rate: int) -> gr.HTML:
     Args:
         sample_rate: Hz; the click handler opens the audio output with this rate.
     """
-    # Not a subclass, for which Gradio would write a stub file beside the source.
-    return gr.HTML(
-        rate_message(sample_rate),
-        html_template=_TEMPLATE,
-        css_template=(_HERE / "live_player.css").read_text(encoding="utf-8"),
-        js_on_load=(_HERE / "live_player.js").read_text(encoding="utf-8"),
-        elem_id=ELEMENT_ID,
-    )
+    return scripted_html("generate/live_player", ELEMENT_ID, rate_message(sample_rate))
 
 
 def encode_pcm16(waveform: Tensor) -> bytes:

@@ -55,14 +55,34 @@ function makeField(field) {
   return box;
 }
 
+// Each example sets several conditions at once.
+function makeExamples(examples) {
+  if (!examples.length) return [];
+  const buttons = examples.map((example) => {
+    const button = make('button', { type: 'button', textContent: example.title });
+    button.addEventListener('click', () => {
+      props.value = { ...props.value, values: { ...props.value.values, ...example.conditions } };
+      trigger('input');
+      draw();
+    });
+    return button;
+  });
+  const box = make('div', { className: 'field examples' }, make('span', { textContent: 'Try' }));
+  box.append(make('div', { className: 'chips' }, ...buttons));
+  return [box];
+}
+
+const isTyping = () => form.contains(document.activeElement) && document.activeElement.type === 'number';
+const isSameFields = (a, b) => JSON.stringify(a.fields) === JSON.stringify(b.fields);
+
 let shown = '';
 function draw() {
   const message = props.value && props.value.fields ? props.value : { fields: [], values: {} };
   const current = JSON.stringify(message);
-  const own = document.activeElement && form.contains(document.activeElement);
-  if (current === shown || (own && JSON.stringify(message.fields) === JSON.stringify(JSON.parse(shown || '{}').fields))) return;
+  // A number that is being typed must keep its cursor.
+  if (current === shown || (isTyping() && shown && isSameFields(message, JSON.parse(shown)))) return;
   shown = current;
-  form.replaceChildren(...message.fields.map(makeField));
+  form.replaceChildren(...message.fields.map(makeField), ...makeExamples(message.examples || []));
 }
 
 watch('value', draw);

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from wavenet.checkpoint import CheckpointConfig
 from wavenet.errors import ConditionError
 from wavenet.model.condition_values import resolve_condition_values
 from wavenet.model.conditioning import ConditionValue
@@ -17,6 +18,7 @@ from wavenet.model.model_config import ModelConfig
 from wavenet.ui.templates import scripted_html
 
 ELEMENT_ID = "conditions"
+EMPTY: dict[str, Any] = {"fields": [], "values": {}, "examples": []}
 MAX_CHIPS = 12  # a label with more values is a list
 # A good first clip, if the model has these labels: some speakers of the digits were recorded 20 dB
 # softer than others.
@@ -25,21 +27,25 @@ FIRST_LABELS = {"digit": "7", "speaker": "jackson"}
 
 def make_condition_form() -> gr.HTML:
     """Build the component; its value is a message of `form_message`."""
-    return scripted_html("model_bar/condition_form", ELEMENT_ID, {"fields": [], "values": {}})
+    return scripted_html("model_bar/condition_form", ELEMENT_ID, EMPTY)
 
 
-def form_message(model: ModelConfig, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the fields of a model with their values.
+def form_message(
+    config: CheckpointConfig, values: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the fields of a model with their values, and the examples that set several at once.
 
     Args:
-        model: the config that declares the conditions.
+        config: of the checkpoint.
         values: by condition name; defaults replace missing and unusable ones.
     """
+    model, usage = config.model, config.usage
     usable = _usable_values(model, values or {})
     fields = [_label_field(condition) for condition in model.labels]
     fields += [_number_field(c) for c in model.globals if isinstance(c, NumberCondition)]
     filled = {field["name"]: usable.get(field["name"], field.pop("first")) for field in fields}
-    return {"fields": fields, "values": filled}
+    examples = [example.model_dump() for example in (usage.examples if usage else ())]
+    return {"fields": fields, "values": filled, "examples": examples}
 
 
 def form_values(model: ModelConfig, form: Any) -> dict[str, ConditionValue]:

@@ -1,7 +1,7 @@
 """The model bar above the tabs: choose a model, set its conditions; all tabs use both.
 
-Input: a folder of checkpoints, and the settings of the page. Output: the widgets, and the updates of
-all components that depend on the model. Called by `studio_app` and by actions that choose a model.
+Input: a folder of checkpoints, and the settings of the page. Output: the widgets, and the updates
+of all components that depend on the model. Called by `studio_app` and by actions that choose a model.
 """
 
 from collections.abc import Iterator, Mapping
@@ -56,7 +56,7 @@ def wire_model_bar(page: Page) -> None:
         {"about": page.about, "conditions": page.conditions},
         lambda checkpoint, settings: {
             "about": describe_model(checkpoint),
-            "conditions": form_message(checkpoint.config.model, settings.get("conditions")),
+            "conditions": form_message(checkpoint.config, settings.get("conditions")),
         },
     )
     page.dependents["model"] = page.model
@@ -112,6 +112,7 @@ def describe_model(checkpoint: Checkpoint) -> str:
     }
     return render(
         "model_bar/model_about.html",
+        usage=checkpoint.config.usage,
         rate=f"{rate:,}",
         parameters=f"{model.parameter_count:,}",
         field=None if field is None else f"{field:,}",

@@ -202,9 +202,7 @@ def _levels(
     """Return a heatmap of levels relative to their maximum."""
     step = config.hop_length / config.sample_rate
     relative = decibels - decibels.max()
-    return Panel(
-        title, "heatmap", relative, step, -step / 2, -RANGE_DB, 0.0, "dB", names, ticks
-    )
+    return Panel(title, "heatmap", relative, step, -step / 2, -RANGE_DB, 0.0, "dB", names, ticks)
 
 
 def _coefficients(

@@ -456,6 +456,7 @@ function receive() {
   clip = message;
   if (!isSame) view = [0, duration()];
   find('.viewer').dataset.state = 'shown';
+  element.closest('.old')?.classList.remove('old');
   find('[data-value="name"]').textContent = clip.partial ? `${clip.name} (partial)` : clip.name;
   for (const panel of clip.panels) if (panel.hidden && !isSame) hidden.add(panel.title);
   listPanels();

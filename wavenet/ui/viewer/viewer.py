@@ -22,9 +22,7 @@ def make_viewer(elem_id: str, placeholder: str) -> gr.HTML:
         elem_id: of the component.
         placeholder: text before the first clip.
     """
-    return scripted_html(
-        "viewer/viewer", elem_id, placeholder=placeholder, colours=colour_tables()
-    )
+    return scripted_html("viewer/viewer", elem_id, placeholder=placeholder, colours=colour_tables())
 
 
 def colour_tables() -> dict[str, str]:
