@@ -39,14 +39,22 @@ from wavenet.ui.page_load import wire_page_load
 from wavenet.ui.request_limits import RequestLimits, ShortReports
 from wavenet.ui.studio_api import register_api
 from wavenet.ui.temporary_files import delete_regularly, is_private
+from wavenet.ui.templates import render
 from wavenet.ui.turns import Turns
 from wavenet.ui.uploads import block_remote_downloads, keep_upload_names
 from wavenet.ui.viewer.viewer import viewer_head
 
-HEADER = """
-<h1>WaveNet Studio</h1>
-<p>A neural network generates audio sample by sample, and you listen while it runs.</p>
-"""
+SHORTCUTS = (
+    ("Enter", "in Length or Seed: generate"),
+    ("Space", "play or pause"),
+    ("← →", "in the pictures: seek 0.1 s"),
+    ("+ −", "in the pictures: zoom"),
+    ("0", "in the pictures: whole clip"),
+    ("S", "in the pictures: zoom to the selection"),
+    ("L", "in the pictures: repeat"),
+    ("Esc", "in the pictures: clear the selection"),
+    ("?", "this list"),
+)
 # The value 1 enables MCP without a command line, for a Space.
 WITH_MCP = "WAVENET_MCP"
 STORAGE_SECRET = "wavenet-studio"  # the same after a restart, so that the browser's data are kept
@@ -78,7 +86,7 @@ def build_studio(
     with CheckedBlocks(
         title="WaveNet Studio", analytics_enabled=False, delete_cache=(300, 1800)
     ) as studio:
-        gr.HTML(HEADER, elem_classes="header")
+        gr.HTML(render("templates/header.html"), elem_classes="header")
         problems = gr.HTML(visible=False, elem_id="link-problems")
         page = _build_page(root, studio.clips)
         with page.tabs:
@@ -97,6 +105,7 @@ def build_studio(
         wire_model_bar(page)
         wire_clip_actions(page)
         wire_page_load(page, studio, problems)
+        gr.HTML(render("templates/shortcuts.html", shortcuts=SHORTCUTS), elem_classes="shortcuts")
         register_api(root)
     studio.queue(max_size=16, default_concurrency_limit=1, api_open=False)
     return studio
@@ -148,6 +157,7 @@ def launch_options(
             "serving MCP needs the package mcp, which is missing; install it with "
             f"`{install_command('mcp')}`"
         )
+    keys = (_HERE / "page_keys.js").read_text(encoding="utf-8")
     return {
         "server_name": bracketed(address),
         "server_port": port,
@@ -166,7 +176,7 @@ def launch_options(
         "footer_links": ["api", "settings"],
         "theme": _theme(),
         "css_paths": [_HERE / "studio_app.css"],
-        "head": viewer_head(),
+        "head": viewer_head() + f"<script>{keys}</script>",
     }
 
 

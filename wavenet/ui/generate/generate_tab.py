@@ -40,8 +40,8 @@ from wavenet.ui.viewer.viewer import make_viewer
 from wavenet.ui.wiring import PRIVATE, UNQUEUED, by_name
 
 # Options of the events that start a job. The player disables the button during a job; the default
-# trigger mode of Gradio would also ignore the first press after Stop, until the server has answered.
-# Jobs wait in `page.turns`, which tells them their place.
+# trigger mode of Gradio would also ignore the first press after Stop, until the server has
+# answered. Jobs wait in `page.turns`, which tells them their place.
 _JOB: dict[str, Any] = {"trigger_mode": "multiple", "concurrency_limit": None, **PRIVATE}
 PLACEHOLDER = "The pictures of the finished clip appear here."
 

@@ -1,7 +1,8 @@
 """The model bar above the tabs: choose a model, set its conditions; all tabs use both.
 
 Input: a folder of checkpoints, and the settings of the page. Output: the widgets, and the updates
-of all components that depend on the model. Called by `studio_app` and by actions that choose a model.
+of all components that depend on the model. Called by `studio_app` and by actions that choose a
+model.
 """
 
 from collections.abc import Iterator, Mapping
