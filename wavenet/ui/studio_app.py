@@ -38,8 +38,8 @@ from wavenet.ui.page import Page
 from wavenet.ui.page_load import wire_page_load
 from wavenet.ui.request_limits import RequestLimits, ShortReports
 from wavenet.ui.studio_api import register_api
-from wavenet.ui.temporary_files import delete_regularly, is_private
 from wavenet.ui.templates import render
+from wavenet.ui.temporary_files import delete_regularly, is_private
 from wavenet.ui.turns import Turns
 from wavenet.ui.uploads import block_remote_downloads, keep_upload_names
 from wavenet.ui.viewer.viewer import viewer_head
