@@ -1,0 +1,76 @@
+"""Turns: in order, with place and estimate, and given back in every case."""
+
+from threading import Event, Thread
+
+import pytest
+
+from wavenet.ui import turns as turns_module
+from wavenet.ui.turns import Turns
+
+
+def test_the_first_request_has_its_turn_at_once() -> None:
+    turns = Turns()
+    with turns.request() as turn:
+        assert list(turn.wait()) == []
+
+
+def test_a_waiting_request_knows_its_place_and_the_time() -> None:
+    now = [0.0]
+    turns = Turns(clock=lambda: now[0])
+    with turns.request() as done:
+        list(done.wait())
+        now[0] = 4.0
+    with turns.request() as first, turns.request() as second, turns.request() as third:
+        list(first.wait())
+        now[0] = 5.0  # the first turn has lasted 1 s; the job before needed 4 s
+        assert next(second.wait()) == (1, pytest.approx(3.0))
+        assert next(third.wait()) == (2, pytest.approx(7.0))
+
+
+def test_without_earlier_jobs_the_time_is_unknown() -> None:
+    turns = Turns()
+    with turns.request() as first, turns.request() as second:
+        list(first.wait())
+        assert next(second.wait()) == (1, None)
+
+
+def test_an_abandoned_request_lets_the_next_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns_module, "UPDATE_SECONDS", 0.01)
+    turns = Turns()
+    with turns.request() as last_to_end:
+        list(last_to_end.wait())
+        with turns.request() as abandoned:
+            assert next(abandoned.wait())[0] == 1
+        with turns.request() as waiting:
+            assert next(waiting.wait())[0] == 1, "the abandoned request still counts"
+
+
+def test_one_turn_at_a_time_in_many_threads() -> None:
+    turns = Turns()
+    holders: list[int] = []
+    overlaps: list[int] = []
+    release = Event()
+
+    def work(number: int) -> None:
+        release.wait()
+        with turns.turn():
+            holders.append(number)
+            if len(holders) != 1:
+                overlaps.append(number)
+            holders.remove(number)
+
+    threads = [Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert not overlaps
+
+
+def test_a_turn_ends_after_an_error() -> None:
+    turns = Turns()
+    with pytest.raises(RuntimeError), turns.turn():
+        raise RuntimeError
+    with turns.request() as turn:
+        assert list(turn.wait()) == []
