@@ -138,7 +138,7 @@ def test_a_run_in_a_warm_worker_is_paused_and_resumed_in_another(root, worker):
     assert paused.saved_step == paused.step > 0
     assert wait_for_end(pid)
     worker.ensure_started()
-    run_process.resume(folder, worker)
+    run_process.resume(folder, warm_worker=worker)
     assert run_process.read_control(folder).process_tag
     resumed = wait_for(folder, "running", saved_step=paused.saved_step + 2)
     assert resumed.step > paused.step

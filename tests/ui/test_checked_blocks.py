@@ -1,18 +1,27 @@
 """Invalid inputs of events cause one sentence in the page, and no traceback in the log."""
 
+import asyncio
 import json
 import math
 import socket
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import httpx
 import pytest
+from gradio.block_function import BlockFunction
+from gradio.state_holder import SessionState
 
-from wavenet.errors import ConditionError
+from wavenet.bench import configurations
+from wavenet.errors import ConditionError, EngineUnavailable
+from wavenet.training import run_process
+from wavenet.training.warm_worker import WarmWorker
+from wavenet.ui import checked_blocks
 from wavenet.ui.checked_blocks import check_input
+from wavenet.ui.studio_app import build_studio
 
 MALFORMED = [
     ("upload", b'--x\r\nContent-Disposition: form-data; name="files"\r\n\r\nno file\r\n--x--\r\n'),
@@ -151,4 +160,109 @@ def test_open_ranges_and_whole_numbers() -> None:
     with pytest.raises(ConditionError, match="one of its choices, found None"):
         check_input(gr.Radio(["a"]), None)
     check_input(gr.Dropdown(["a"]), None)
-    check_input(gr.Textbox(), 1)
+
+
+@pytest.mark.parametrize(
+    ("field", "valid", "invalid"),
+    [
+        (gr.Textbox(), ["", "a", "x" * 10_000, None], [1, [], True, "x" * 10_001, "\ud800"]),
+        (gr.Textbox(max_length=3), ["abc"], ["abcd"]),
+        (gr.Dropdown(["a"], allow_custom_value=True), ["a", "b", None], [1, ["a"], "\ud800"]),
+        (gr.Dropdown(["a"]), ["a", None], ["b", ["a"], {}]),
+        (gr.Radio(["a"]), ["a"], ["b", None]),
+        (gr.Checkbox(), [True, False], [None, 0, "true"]),
+        (gr.CheckboxGroup(["a", "b"]), [[], ["a"], ["a", "b"]], [None, "a", ["c"], [["a"]], {}]),
+    ],
+)
+def test_values_have_the_type_of_their_field(
+    field: Any, valid: list[Any], invalid: list[Any]
+) -> None:
+    for value in valid:
+        check_input(field, value)
+    for value in invalid:
+        with pytest.raises(ConditionError, match=": expected "):
+            check_input(field, value)
+
+
+HOSTILE = {
+    "null": None,
+    "list": [],
+    "object": {"\ud800": "\ud800"},
+    "file": {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}},
+    "infinite": math.inf,
+    "surrogate": "\ud800",
+    "nul": "\0",
+    "megabyte": "x" * 10**6,
+}
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gr.Blocks]:
+    """Return a studio without checkpoints, which starts no run and no engine."""
+    folder = tmp_path_factory.mktemp("empty")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("GRADIO_TEMP_DIR", str(folder / "uploads"))
+        patch.setattr(WarmWorker, "ensure_started", lambda _: None)
+        patch.setattr(run_process, "start", lambda plan, *_: None)
+        patch.setattr(configurations, "build_random_model", _raise_unavailable)
+        (folder / "checkpoints").mkdir()
+        yield build_studio(folder / "checkpoints")
+
+
+def _raise_unavailable(*_: Any) -> None:
+    raise EngineUnavailable("no engine in this test")
+
+
+def answer_in_process(studio: gr.Blocks, function: BlockFunction, inputs: list[Any]) -> str | None:
+    """Run the first step of an event; return the sentence of its error, or None.
+
+    All other errors would print a traceback.
+    """
+    request = gr.Request(query_params={}, session_hash="a")
+    state = SessionState(studio)
+    try:
+        answer = asyncio.run(studio.process_api(function, inputs, state, request))
+    except gr.Error as error:
+        assert not error.print_exception
+        return error.message
+    json.dumps(answer["data"], ensure_ascii=False).encode()
+    return None
+
+
+def fields_of_events(studio: gr.Blocks) -> Iterator[tuple[BlockFunction, list[Any], int]]:
+    """Yield each different event with its initial inputs, and the position of each field."""
+    seen = set()
+    for function in studio.fns.values():
+        if function.fn is None:
+            continue
+        inputs = [getattr(field, "value", None) for field in function.inputs]
+        inputs = [None if callable(value) else value for value in inputs]
+        for position, field in enumerate(function.inputs):
+            key = function.name, type(field), getattr(field, "label", None)
+            if key not in seen:
+                seen.add(key)
+                yield function, inputs, position
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_no_event_fails_with_a_traceback(studio: gr.Blocks, kind: str) -> None:
+    sentences = []
+    for function, inputs, position in fields_of_events(studio):
+        values = [*inputs[:position], HOSTILE[kind], *inputs[position + 1 :]]
+        sentences.append(answer_in_process(studio, function, values))
+    errors = [sentence for sentence in sentences if sentence is not None]
+    assert len(errors) > len(sentences) / 4
+    for sentence in errors:
+        assert len(sentence) < 1010
+        assert sentence.isprintable()
+        assert sentence.endswith(".")
+
+
+def test_events_without_a_function_answer_in_one_sentence(studio: gr.Blocks) -> None:
+    functions = [function for function in studio.fns.values() if function.fn is None]
+    assert functions
+    for function in functions:
+        for inputs in ([], [None], ["\ud800"]):
+            sentence = answer_in_process(studio, function, inputs)
+            assert sentence == checked_blocks.NO_FUNCTION

@@ -23,6 +23,7 @@ from wavenet.ui.studio_app import build_studio
 from wavenet.ui.train_tab import (
     RUN_OUTPUTS,
     disabled_reason,
+    inspect_recordings,
     show_recipe,
     show_run,
     start_example,
@@ -103,8 +104,8 @@ def shown(runs_dir: Path, root: Path, name: str | None, shown_view: Any = None) 
 def test_run_is_started_from_the_controls(
     notes: Path, runs_dir: Path, root: Path, started: list[RunPlan]
 ) -> None:
-    inspected = [str(notes), None, "{note}_{take}", True]
-    controls = [str(notes), None, "{note}_{take}", ["note"]]
+    inspected = [str(notes), None, "{note}_{take}", None, ["note"], ["note"]]
+    controls = [str(notes), None, "{note}_{take}", None, ["note"]]
     update = start_run(runs_dir, root, *controls, "small", 10, "mine", inspected)
     assert update["value"] == "mine"
     start_run(runs_dir, root, *controls, "vocoder", 10, "other", inspected)
@@ -116,7 +117,7 @@ def test_run_is_started_from_the_controls(
         recipe="small",
         steps=10,
     )
-    assert started[1].labels == (), "labels would replace the mel frames of the vocoder"
+    assert started[1].labels == ("note",), "besides the mel frames of the vocoder"
     assert 'name = "mine"' in (runs_dir / "mine" / run_process.RECIPE_FILE).read_text()
 
 
@@ -124,7 +125,7 @@ def test_run_is_started_from_the_controls(
     ("change", "words"),
     [
         ({"inspected": None}, "Inspect recordings"),
-        ({"inspected": ["/elsewhere", None, None, False]}, "Inspect recordings"),
+        ({"inspected": ["/elsewhere", None, None, None, [], []]}, "Inspect recordings"),
         ({"name": ""}, "a name for the run"),
         ({"name": "../up"}, "begins with a letter"),
         ({"name": "digits"}, "checkpoint digits exists"),
@@ -140,13 +141,55 @@ def test_invalid_run_is_an_error_and_writes_nothing(
     change: dict[str, Any],
     words: str,
 ) -> None:
-    inspected = [str(notes), None, None, 0]
+    inspected = [str(notes), None, None, None, [], []]
     valid = {"recipe": "tiny", "steps": 10, "name": "mine", "inspected": inspected}
     values = list((valid | change).values())
     with pytest.raises(gr.Error, match=words):
-        start_run(runs_dir, root, str(notes), None, None, [], *values)
+        start_run(runs_dir, root, str(notes), None, None, None, [], *values)
     assert started == []
     assert not runs_dir.exists()
+
+
+def test_labels_can_come_from_a_table(
+    notes: Path, runs_dir: Path, root: Path, tmp_path: Path, started: list[RunPlan]
+) -> None:
+    table = tmp_path / "labels.tsv"
+    table.write_text("file_name\tvoice\nc4_1.wav\tann\nc4_2.wav\tann\ne4_1.wav\tbob\n")
+    *_, (report, labels, _, inspected) = inspect_recordings(str(notes), None, "", str(table))
+    assert "labels.tsv" in report
+    assert labels["choices"] == [("voice (2)", "voice")]
+    source = [str(notes), None, "", str(table)]
+    start_run(runs_dir, root, *source, ["voice"], "tiny", 10, "mine", inspected)
+    table.unlink()
+    folder = runs_dir / "mine"
+    assert (started[0].metadata, started[0].pattern) == ("table.tsv", None)
+    assert (folder / "table.tsv").read_text().startswith("file_name\tvoice\n")
+    arguments = run_process.train_arguments(started[0], folder)
+    assert f"--metadata={folder / 'table.tsv'}" in arguments
+    with pytest.raises(gr.Error, match="both define the fields") as caught:
+        list(inspect_recordings(str(notes), None, "{note}_{take}", str(table)))
+    assert str(tmp_path) not in caught.value.message
+    with pytest.raises(gr.Error, match="Inspect recordings"):
+        start_run(runs_dir, root, *source[:3], None, [], "tiny", 10, "other", inspected)
+
+
+def test_changes_are_accepted_only_on_request(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_run(runs_dir, "first", 2)
+    options: list[list[str]] = []
+
+    def note_start(plan: RunPlan, folder: Path, worker: Any, accept_changes: bool) -> None:
+        options.append(run_process.train_arguments(plan, folder, accept_changes))
+
+    monkeypatch.setattr(run_process, "_start_process", note_start)
+    for accept_changes in (False, True):
+        train_tab.control_run(runs_dir, run_process.resume, "first", accept_changes)
+    assert options[0][-1] == "--resume"
+    assert options[1][-2:] == ["--resume", "--accept-changes"]
+    shutil.rmtree(folder / "step-000000002")
+    train_tab.control_run(runs_dir, run_process.resume, "first", True)
+    assert not {"--resume", "--accept-changes"} & set(options[2])
 
 
 def test_example_can_be_started_again(runs_dir: Path, root: Path, started: list[Any]) -> None:
@@ -156,14 +199,20 @@ def test_example_can_be_started_again(runs_dir: Path, root: Path, started: list[
 
 
 def test_recipe_is_described_with_its_measured_speed(runs_dir: Path) -> None:
-    about, steps, labels = show_recipe(runs_dir, "tiny", ["", None, None, True])
+    names = ["note", "digit"]
+    inspected = ["", None, None, None, names, ["note"]]
+    about, steps, labels = show_recipe(runs_dir, "tiny", inspected)
     assert "unknown" in about
     assert steps == read_recipe("tiny").train.steps
-    assert labels["visible"]
+    assert (labels["visible"], labels["value"]) == (True, ["note"])
     make_run(runs_dir, "first")
     assert "about 16.7 minutes" in show_recipe(runs_dir, "tiny", None)[0]
-    assert not show_recipe(runs_dir, "vocoder", ["", None, None, True])[2]["visible"]
-    assert not show_recipe(runs_dir, "tiny", ["", None, None, False])[2]["visible"]
+    # labels are added to the conditions of a recipe, as by --label
+    for recipe, selected in (("vocoder", []), ("digits", ["digit"])):
+        labels = show_recipe(runs_dir, recipe, inspected)[2]
+        assert (labels["visible"], labels["value"]) == (True, selected)
+    assert not show_recipe(runs_dir, "tiny", ["", None, None, None, [], []])[2]["visible"]
+    assert not show_recipe(runs_dir, "tiny", None)[2]["visible"]
 
 
 def test_recipes_are_listed_by_size_if_their_fields_exist() -> None:

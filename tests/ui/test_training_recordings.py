@@ -45,7 +45,8 @@ def test_report_shows_facts_labels_and_recipes(notes: Path) -> None:
         "strings",
         "vocoder",
     ]
-    assert inspected == [str(notes), None, "{note}_{take}", True]
+    names, suggested = ["note", "take"], ["note"]
+    assert inspected == [str(notes), None, "{note}_{take}", None, names, suggested]
 
 
 def test_pattern_is_suggested_for_similar_file_names(notes: Path) -> None:
@@ -109,7 +110,7 @@ def test_uploads_are_inspected_and_copied_to_the_run_under_safe_names(
     report, *_, inspected = last(inspect_recordings("", uploads, None))
     assert "3" in report
     assert str(Path(inspected[1][0]).parent) not in report
-    start_run(runs_dir, tmp_path, "", uploads, None, [], "tiny", 10, "mine", inspected)
+    start_run(runs_dir, tmp_path, "", uploads, None, None, [], "tiny", 10, "mine", inspected)
     (plan,) = started
     assert plan.data is None
     names = sorted(path.name for path in (runs_dir / "mine" / "recordings").iterdir())

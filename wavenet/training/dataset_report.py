@@ -119,13 +119,12 @@ def scan_dataset(
     report = DatasetReport(
         len(listing.files),
         source,
-        {name: tuple(sorted(numbers)) for name, numbers in counts.items()},
         unreadable=tuple(listing.folder_errors[:MAX_LISTED]),
         unreadable_count=len(listing.folder_errors),
-        doubts=find_label_doubts(counts),
         suggested_pattern=None if source else guess_pattern(paths),
     )
-    return _scan_files(folder, listing, report, channel, normalize)
+    report = _with_fields(report, counts)
+    return _scan_files(folder, listing, report, counts, channel, normalize)
 
 
 def _report_of_corpus(
@@ -152,6 +151,7 @@ def _scan_files(
     folder: Path,
     listing: AudioListing,
     report: DatasetReport,
+    counts: Mapping[str, Counter[str]],
     channel: Channel,
     normalize: bool,
 ) -> Iterator[DatasetReport]:
@@ -173,7 +173,9 @@ def _scan_files(
             )
             groups = merge_groups(listing.left_out, left_out.groups)
             report = _with_left_out(report, groups, report.files - report.done + len(durations))
-            yield report
+            for field_name, value in entry.fields.items():
+                counts[field_name][value] -= 1  # as in training, without the unreadable files
+            yield _with_fields(report, counts) if report.done == report.files else report
             continue
         seconds = measured.samples / measured.sample_rate
         name = relative_name(entry.path, folder)
@@ -197,7 +199,15 @@ def _scan_files(
                 clipped=(*report.clipped, name)[:MAX_LISTED],
                 clipped_count=report.clipped_count + 1,
             )
-        yield report
+        is_corrected = left_out.groups and report.done == report.files
+        yield _with_fields(report, counts) if is_corrected else report
+
+
+def _with_fields(report: DatasetReport, counts: Mapping[str, Counter[str]]) -> DatasetReport:
+    """Return a report with the values of all fields, and the doubts about them."""
+    known = {name: positive for name, numbers in counts.items() if (positive := +numbers)}
+    fields = {name: tuple(sorted(numbers)) for name, numbers in known.items()}
+    return replace(report, fields=fields, doubts=find_label_doubts(known))
 
 
 def _measure_file(

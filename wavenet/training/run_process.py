@@ -45,7 +45,9 @@ class RunPlan(StrictConfig):
     Attributes:
         name: of the run, its folder and its model.
         data: folder of audio; None: the run's own `recordings`.
-        labels: fields that become label conditions; only for a recipe without conditions.
+        metadata: name of a table in the run's folder; None: the fields come from the pattern, or
+            from a table in the folder of audio.
+        labels: fields that become label conditions, besides the conditions of the recipe.
         sample_seconds: length of the preview clip that is generated after every validation.
         threads: of the CPU; None: torch's default.
     """
@@ -53,6 +55,7 @@ class RunPlan(StrictConfig):
     name: Name
     data: str | None = None
     pattern: str | None = Field(default=None, min_length=1, max_length=200)
+    metadata: str | None = Field(default=None, pattern=r"^table\.[a-z]{3,5}$")
     labels: tuple[Name, ...] = Field(default=(), max_length=32)
     recipe: Name = "small"
     steps: int = Field(ge=1, le=100_000_000)
@@ -83,6 +86,7 @@ def start(
     root: Path,
     write_recordings: Callable[[Path], None] | None = None,
     warm_worker: WarmWorker | None = None,
+    table: Path | None = None,
 ) -> Path:
     """Create the folder of a run and start its process.
 
@@ -91,6 +95,7 @@ def start(
         write_recordings: writes audio into the run's own folder of recordings; for a plan without
             a folder of audio.
         warm_worker: its process, if one is ready, becomes the process of the run.
+        table: copied into the folder of the run as `plan.metadata`.
     Returns:
         The folder of the run.
     Raises:
@@ -117,6 +122,8 @@ def start(
         if write_recordings is not None:
             (folder / RECORDINGS_FOLDER).mkdir()
             write_recordings(folder / RECORDINGS_FOLDER)
+        if table is not None and plan.metadata is not None:
+            _copy(table, folder / plan.metadata)
         # a copy: the run does not change if the built-in recipe does
         text = recipe.read_text(encoding="utf-8")
         named = re.sub(r"(?m)^name = .*$", f'name = "{plan.name}"', text, count=1)
@@ -129,10 +136,13 @@ def start(
     return folder
 
 
-def resume(folder: Path, warm_worker: WarmWorker | None = None) -> None:
+def resume(
+    folder: Path, accept_changes: bool = False, warm_worker: WarmWorker | None = None
+) -> None:
     """Continue from the newest snapshot, or from the beginning if there is none.
 
     Args:
+        accept_changes: continue although recordings or settings have changed.
         warm_worker: as for `start`.
     Raises:
         TrainingError: the run is running already, or its plan is missing or damaged.
@@ -141,7 +151,7 @@ def resume(folder: Path, warm_worker: WarmWorker | None = None) -> None:
     plan = read_plan(folder)
     if folder_lock.lock_holder(folder) is not None or is_starting(folder):
         raise TrainingError(f"the run {plan.name} is running already")
-    _start_process(plan, folder, warm_worker)
+    _start_process(plan, folder, warm_worker, accept_changes)
 
 
 def pause(folder: Path) -> None:
@@ -222,10 +232,10 @@ def is_starting(folder: Path) -> bool:
     return os.fsencode(control.process_tag or _out_argument(folder.absolute())) in arguments
 
 
-def train_arguments(plan: RunPlan, folder: Path) -> list[str]:
+def train_arguments(plan: RunPlan, folder: Path, accept_changes: bool = False) -> list[str]:
     """Return the arguments of `wavenet train` for a run in an absolute folder.
 
-    `--resume` is included if there is a snapshot.
+    `--resume` is included if there is a snapshot, then with `--accept-changes` on request.
     """
     # joined by "=", because a value may begin with a dash
     arguments = [
@@ -236,17 +246,22 @@ def train_arguments(plan: RunPlan, folder: Path) -> list[str]:
         f"--sample-seconds={plan.sample_seconds:g}",
     ]
     arguments += [f"--pattern={plan.pattern}"] if plan.pattern else []
+    arguments += [f"--metadata={folder / plan.metadata}"] if plan.metadata else []
     arguments += [f"--label={name}" for name in plan.labels]
     arguments += [f"--threads={plan.threads}"] if plan.threads else []
-    return arguments + (["--resume"] if any(folder.glob("step-*[0-9]")) else [])
+    if any(folder.glob("step-*[0-9]")):
+        arguments += ["--resume", "--accept-changes"] if accept_changes else ["--resume"]
+    return arguments
 
 
 def _out_argument(folder: Path) -> str:
     return f"--out={folder}"
 
 
-def _start_process(plan: RunPlan, folder: Path, warm_worker: WarmWorker | None) -> None:
-    arguments = train_arguments(plan, folder.absolute())
+def _start_process(
+    plan: RunPlan, folder: Path, warm_worker: WarmWorker | None, accept_changes: bool = False
+) -> None:
+    arguments = train_arguments(plan, folder.absolute(), accept_changes)
     log_path = folder / LOG_FILE
     try:
         with log_path.open("wb") as log:
@@ -297,6 +312,13 @@ def _with_action(control: RunControl, action: RunAction) -> RunControl:
 
 def _write_control(folder: Path, control: RunControl) -> None:
     _write(folder / CONTROL_FILE, control.model_dump_json())
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise FolderError(f"{target} cannot be written: {os_error_reason(error)}") from None
 
 
 def _write(path: Path, text: str) -> None:

@@ -5,6 +5,7 @@ traceback in the log, and without the name of the field. Input: the inputs of an
 Output: the inputs that the function receives, or an error of one sentence. Called by `studio_app`.
 """
 
+import json
 import math
 import sys
 from typing import Any
@@ -19,6 +20,9 @@ from wavenet.ui.page_text import convert_user_errors, error_sentence
 
 _MAX_SHOWN = 60  # characters of an invalid value in a message
 _MAX_WHOLE = 1 << 53  # browsers store larger integers only approximately
+_MAX_TEXT = 10_000  # characters of a text field
+_CHOICES = (gr.Dropdown, gr.Radio, gr.CheckboxGroup)
+NO_FUNCTION = "This event runs only in the page; call one of the functions of the API."
 
 
 class CheckedBlocks(gr.Blocks):
@@ -43,8 +47,10 @@ class CheckedBlocks(gr.Blocks):
         """Check the inputs of an event, and convert them to arguments of its function.
 
         Raises:
-            gr.Error: an input is invalid.
+            gr.Error: an input is invalid, or the event has no function.
         """
+        if block_fn.fn is None:
+            raise gr.Error(NO_FUNCTION, print_exception=False)
         with convert_user_errors():
             for block, value in zip(block_fn.inputs, inputs, strict=False):
                 # If an event has changed a label or range, the session has a copy of the field.
@@ -60,18 +66,42 @@ class CheckedBlocks(gr.Blocks):
 
 
 def check_input(field: Any, value: Any) -> None:
-    """Check the value of a number field, a slider or a choice; others, and empty ones, pass.
+    """Check the type and the range of a value; files are checked later, by Gradio.
+
+    An empty field passes, except a choice that always has a value.
 
     Raises:
-        ConditionError: it is not a number or not in the range of the field, or it is not a text.
+        ConditionError: the field cannot have this value.
     """
-    if value is None and not isinstance(field, gr.Radio):
+    name = field.label or "a field"
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ConditionError(f"{name}: expected Unicode text, found {_shown(value)}") from None
+    except RecursionError:
+        raise ConditionError(f"{name}: expected a value, found lists in lists") from None
+    if value is None and not isinstance(field, gr.Radio | gr.Checkbox | gr.CheckboxGroup):
         return
-    name, shown = field.label or "a field", ascii(value)[:_MAX_SHOWN]
-    if isinstance(field, gr.Dropdown | gr.Radio) and not isinstance(value, str):
-        raise ConditionError(f"{name}: expected one of its choices, found {shown}")
-    if not isinstance(field, gr.Number | gr.Slider):
-        return
+    if isinstance(field, gr.Number | gr.Slider):
+        _check_number(field, name, value)
+    elif isinstance(field, gr.Textbox):
+        _check_text(field, name, value)
+    elif isinstance(field, gr.Checkbox) and not isinstance(value, bool):
+        raise ConditionError(f"{name}: expected true or false, found {_shown(value)}")
+    elif isinstance(field, _CHOICES) and not _is_chosen(field, value):
+        raise ConditionError(f"{name}: expected one of its choices, found {_shown(value)}")
+
+
+def _check_text(field: gr.Textbox, name: str, value: Any) -> None:
+    limit = field.max_length or _MAX_TEXT
+    expected = f"{name}: expected a text of at most {limit:,} characters"
+    if not isinstance(value, str):
+        raise ConditionError(f"{expected}, found {_shown(value)}")
+    if len(value) > limit:
+        raise ConditionError(f"{expected}, found {len(value):,}")
+
+
+def _check_number(field: gr.Number | gr.Slider, name: str, value: Any) -> None:
     low = -math.inf if field.minimum is None else field.minimum
     high = math.inf if field.maximum is None else field.maximum
     is_whole = isinstance(value, int) or field.precision == 0
@@ -86,4 +116,16 @@ def check_input(field: Any, value: Any) -> None:
         expected += f" from {low:g}" if field.maximum is not None else f" of at least {low:g}"
     if field.maximum is not None:
         expected += f" to {high:g}" if field.minimum is not None else f" of at most {high:g}"
-    raise ConditionError(f"{name}: expected {expected}, found {shown}")
+    raise ConditionError(f"{name}: expected {expected}, found {_shown(value)}")
+
+
+def _is_chosen(field: Any, value: Any) -> bool:
+    choices = [choice for _, choice in field.choices]
+    if isinstance(field, gr.CheckboxGroup):
+        return isinstance(value, list) and all(item in choices for item in value)
+    is_free = isinstance(field, gr.Dropdown) and field.allow_custom_value
+    return isinstance(value, str) and (is_free or value in choices)
+
+
+def _shown(value: Any) -> str:
+    return ascii(value)[:_MAX_SHOWN]

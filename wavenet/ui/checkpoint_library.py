@@ -32,7 +32,8 @@ def load_checkpoint(root: Path, name: str | None) -> Checkpoint:
             raise CheckpointError(
                 f"the folder {root.name} has no checkpoints; train one, or copy one into it"
             )
-        raise CheckpointError(f"{root.name} has no checkpoint {name!r}; it has {', '.join(known)}")
+        shown = name and name[:100]
+        raise CheckpointError(f"{root.name} has no checkpoint {shown!r}; it has {', '.join(known)}")
     return _load_cached(root / name, _modification_times(root / name), device_for("auto"))
 
 

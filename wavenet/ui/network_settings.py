@@ -109,7 +109,7 @@ def doubling_dilations(layers: int, cycles: int) -> str:
     return ", ".join(str(2**n) for _ in range(int(cycles)) for n in range(int(layers)))
 
 
-def control_values(root: Path, choice: str) -> list[Any]:
+def control_values(root: Path, choice: str | None) -> list[Any]:
     """Return the values of the controls for a preset or for a checkpoint's network.
 
     Returns:

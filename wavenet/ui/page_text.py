@@ -12,6 +12,9 @@ import gradio as gr
 
 from audio_utils.errors import AudioError
 from wavenet.errors import WaveNetError
+from wavenet.terminal import escape_controls
+
+_MAX_SENTENCE = 1000  # characters
 
 
 @contextlib.contextmanager
@@ -24,8 +27,13 @@ def convert_user_errors() -> Iterator[None]:
 
 
 def error_sentence(error: Exception) -> str:
-    """Return the message of an error as a sentence, with a capital letter and a full stop."""
-    text = str(error).strip().rstrip(".")
+    """Return the message of an error as a sentence, with a capital letter and a full stop.
+
+    Control characters are escaped, and a long message is shortened: it may contain any input.
+    """
+    text = escape_controls(str(error).strip()).rstrip(".")
+    if len(text) > _MAX_SENTENCE:
+        text = f"{text[:_MAX_SENTENCE]} …"
     # If the message begins with the name of a file or a setting, its spelling is kept.
     first = text.split(maxsplit=1)[0] if text else ""
     return (text[:1].upper() + text[1:] if first.rstrip(":").isalpha() else text) + "."

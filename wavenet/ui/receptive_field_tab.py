@@ -240,9 +240,9 @@ def show_page(root: Path) -> list[Any]:
     return [networks, gr.update(choices=found, value=first), *show_conditions(root, first)]
 
 
-def choose_network(root: Path, choice: str) -> list[Any]:
+def choose_network(root: Path, choice: str | None) -> list[Any]:
     """Set the controls to a network; if it is a checkpoint, also choose it for the influence."""
-    folder = choice.removeprefix(CHECKPOINT_PREFIX)
+    folder = str(choice).removeprefix(CHECKPOINT_PREFIX)
     is_checkpoint = folder != choice and folder in list_checkpoints(root)
     values = network_settings.control_values(root, choice)
     return [*values, folder if is_checkpoint else gr.skip()]

@@ -92,13 +92,13 @@ def tab(root: Path, tab_item: gr.Tab, is_local: bool) -> None:
     tab_item.select(warm_worker.ensure_started, None, None, **unqueued)
     _wire_inputs(runs_dir, root, inputs, shown["run"], show, warm_worker)
     resume = partial(run_process.resume, warm_worker=warm_worker)
-    for name, action in (
-        ("pause", run_process.pause),
-        ("resume", resume),
-        ("stop", run_process.stop),
+    for name, action, options in (
+        ("pause", run_process.pause, []),
+        ("resume", resume, [shown["accept"]]),
+        ("stop", run_process.stop, []),
     ):
-        act = partial(control_run, runs_dir, action)
-        shown[name].click(act, shown["run"], None, **RUN_QUEUE, **private).then(**show, **unqueued)
+        act, chosen = partial(control_run, runs_dir, action), [shown["run"], *options]
+        shown[name].click(act, chosen, None, **RUN_QUEUE, **private).then(**show, **unqueued)
     use = partial(use_run_checkpoint, runs_dir, root, len(dropdowns))
     copied = shown["use"].click(use, shown["run"], dropdowns, **RUN_QUEUE, **private)
     copied.success(**show, **unqueued)
@@ -118,7 +118,7 @@ def _wire_inputs(
 ) -> None:
     private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     unqueued: dict[str, Any] = {"queue": False, **private}
-    source = [inputs[name] for name in ("folder", "uploads", "pattern")]
+    source = [inputs[name] for name in ("folder", "uploads", "pattern", "table")]
     recipe_outputs = [inputs[name] for name in ("about", "steps", "labels")]
     describe: dict[str, Any] = {
         "fn": partial(show_recipe, runs_dir),
@@ -164,6 +164,13 @@ def _inputs(runs_dir: Path) -> dict[str, Any]:
         label="Labels in the file names (optional)",
         placeholder="{word}_{voice}_{take}",
         elem_id="train-pattern",
+    )
+    widgets["table"] = gr.File(
+        file_types=list(training_recordings.TABLE_SUFFIXES),
+        type="filepath",
+        label="Or a table of labels (optional)",
+        height=120,
+        elem_id="train-table",
     )
     widgets["inspect"] = gr.Button("Inspect recordings", elem_id="train-inspect")
     widgets["report"] = gr.HTML(REPORT_PLACEHOLDER, elem_id="train-report")
@@ -214,6 +221,11 @@ def _run() -> dict[str, Any]:
         widgets["use"] = gr.Button(
             "Use in other tabs", interactive=False, elem_id="train-use", min_width=120
         )
+    widgets["accept"] = gr.Checkbox(
+        False,
+        label="Resume also with changed recordings or settings (--accept-changes)",
+        elem_id="train-accept",
+    )
     widgets["curves"] = gr.LinePlot(
         x="step",
         y="bits",
@@ -263,16 +275,23 @@ def disabled_reason(is_local: bool | None = None) -> str:
 
 
 def inspect_recordings(
-    folder: str | None, uploads: list[str] | None, pattern: str | None
+    folder: str | None, uploads: list[str] | None, pattern: str | None, table: str | None = None
 ) -> Iterator[tuple[Any, ...]]:
     """Scan recordings, and show a report during the scan.
+
+    Args:
+        folder: path of a folder of recordings.
+        uploads: paths of dropped files, instead of a folder.
+        pattern: of the file names.
+        table: path of an uploaded table of labels, instead of a pattern.
 
     Yields:
         The report, the choices of labels, the recipes that fit, and the inspected recordings.
     """
-    with convert_user_errors(), training_recordings.collected_recordings(folder, uploads) as source:
+    collected = training_recordings.collected_recordings(folder, uploads, table is not None)
+    with convert_user_errors(), collected as source:
         next_time = 0.0
-        for found in _scan(source, pattern, bool(uploads)):
+        for found in _scan(source, pattern, table, bool(uploads)):
             if time.monotonic() > next_time and found.done < found.files:
                 report = training_recordings.describe_report(found)
                 yield report, gr.skip(), gr.skip(), None
@@ -282,14 +301,16 @@ def inspect_recordings(
         suggested = training_recordings.suggested_labels(found)
         labels = gr.update(choices=choices, value=suggested)
         recipes = gr.update(choices=recipe_choices(found.fields))
-        inspected = [folder, uploads, pattern, bool(choices)]
+        names = [name for _, name in choices]
+        inspected = [folder, uploads, pattern, table, names, suggested]
         yield report.replace(f"{source}{os.sep}", ""), labels, recipes, inspected
 
 
 def show_recipe(runs_dir: Path, name: str, inspected: list[Any] | None) -> tuple[Any, ...]:
     """Return the description of a recipe, its steps, and an update of the labels.
 
-    The labels are visible if the recordings have labels and the recipe itself has no conditions.
+    The labels are visible if the recordings have labels. Selected are those of a recipe with
+    conditions, otherwise the suggested ones.
 
     Args:
         runs_dir: folder of the runs.
@@ -297,8 +318,10 @@ def show_recipe(runs_dir: Path, name: str, inspected: list[Any] | None) -> tuple
         inspected: the newest value of `inspect_recordings`.
     """
     recipe = read_recipe(name)
-    can_learn_labels = bool(inspected and inspected[-1]) and not recipe.model.conditions
-    labels = gr.update(visible=can_learn_labels)
+    names, suggested = inspected[-2:] if inspected else ([], [])
+    if recipe.model.conditions:
+        suggested = [c.name for c in recipe.model.labels if c.name in names]
+    labels = gr.update(visible=bool(names), value=suggested)
     return describe_recipe(runs_dir, name), recipe.train.steps, labels
 
 
@@ -308,6 +331,7 @@ def start_run(
     folder: str | None,
     uploads: list[str] | None,
     pattern: str | None,
+    table: str | None,
     labels: list[str],
     recipe: str,
     steps: float | None,
@@ -317,21 +341,24 @@ def start_run(
 ) -> Any:
     """Start a run from the values of the controls, and choose it."""
     with convert_user_errors():
-        if not inspected or inspected[:3] != [folder, uploads, pattern]:
+        if not inspected or inspected[:4] != [folder, uploads, pattern, table]:
             raise ConditionError("press “Inspect recordings” before you start training")
-        has_conditions = bool(read_recipe(recipe).model.conditions)
         plan = make_config(
             run_process.RunPlan,
             "the run",
             name=check_name(root, name),
             data=None if uploads else str(training_recordings.check_folder(folder)),
             pattern=pattern or None,
-            labels=() if has_conditions else tuple(labels),
+            metadata=training_recordings.stored_table_name(table) if table else None,
+            labels=tuple(labels),
             recipe=recipe,
             steps=steps,
         )
-        copy = partial(training_recordings.copy_uploads, uploads) if uploads else None
-        run_process.start(plan, runs_dir, copy, warm_worker)
+        has_table = table is not None
+        copy = None
+        if uploads:
+            copy = partial(training_recordings.copy_uploads, uploads, has_table=has_table)
+        run_process.start(plan, runs_dir, copy, warm_worker, Path(table) if table else None)
         return gr.update(choices=list_runs(runs_dir), value=plan.name)
 
 
@@ -373,10 +400,12 @@ def check_name(root: Path, name: str | None) -> str:
     return text
 
 
-def control_run(runs_dir: Path, action: Callable[[Path], None], name: str | None) -> None:
-    """Pause, resume or stop the chosen run."""
+def control_run(
+    runs_dir: Path, action: Callable[..., None], name: str | None, *options: bool
+) -> None:
+    """Pause, resume or stop the chosen run; `options` follow its folder in the call."""
     with convert_user_errors():
-        action(_run_folder(runs_dir, name))
+        action(_run_folder(runs_dir, name), *options)
 
 
 def use_run_checkpoint(runs_dir: Path, root: Path, dropdowns: int, name: str | None) -> Any:
@@ -420,12 +449,15 @@ def show_runs(runs_dir: Path) -> Any:
     return gr.update(choices=names, value=names[0] if names else None)
 
 
-def _scan(source: Path, pattern: str | None, is_temporary: bool) -> Iterator[DatasetReport]:
+def _scan(
+    source: Path, pattern: str | None, table: str | None, is_temporary: bool
+) -> Iterator[DatasetReport]:
     """Scan a folder; errors contain no paths of the server."""
     try:
-        yield from scan_dataset(source, pattern or None)
+        yield from scan_dataset(source, pattern or None, table)
     except WaveNetError as error:
         text = str(error).replace(f"{source}{os.sep}", "")
+        text = text.replace(table, Path(table).name) if table else text
         text = text.replace(str(source), "the dropped files") if is_temporary else text
         raise type(error)(text) from None
 

@@ -25,6 +25,7 @@ from wavenet.ui.page_text import fact_list, format_duration, progress_bar
 from wavenet.ui.uploads import valid_file_name
 
 MAX_FILES = 500
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".json")
 MAX_MEGABYTES = 1000  # of all uploaded files together
 # Numbers of values of a field that can be a condition: a field with one value offers no choice, and
 # a field with more values is usually a text or an index.
@@ -44,9 +45,15 @@ NOTE_PATTERN = "{note}_{take}"
 
 
 @contextmanager
-def collected_recordings(folder: str | None, uploads: Sequence[str] | None) -> Iterator[Path]:
+def collected_recordings(
+    folder: str | None, uploads: Sequence[str] | None, has_table: bool = False
+) -> Iterator[Path]:
     """Yield the folder with the recordings; the folder of uploads is deleted afterwards.
 
+    Args:
+        folder: typed by the user.
+        uploads: paths of dropped files.
+        has_table: as in `copy_uploads`.
     Raises:
         ConditionError: no recordings, both a folder and uploads, or too many files.
     """
@@ -56,7 +63,7 @@ def collected_recordings(folder: str | None, uploads: Sequence[str] | None) -> I
     if folder and folder.strip():
         raise ConditionError("a folder and uploaded files are both given; remove one of them")
     with tempfile.TemporaryDirectory() as temporary:
-        copy_uploads(uploads, Path(temporary))
+        copy_uploads(uploads, Path(temporary), has_table)
         yield Path(temporary)
 
 
@@ -77,11 +84,15 @@ def check_folder(text: str | None) -> Path:
     raise ConditionError(f"{text.strip()[:200]} is not a folder on this machine")
 
 
-def copy_uploads(uploads: Sequence[str], folder: Path) -> None:
+def copy_uploads(uploads: Sequence[str], folder: Path, has_table: bool = False) -> None:
     """Copy or link uploaded files into a folder, under their own names.
 
     If there is no table, a name that occurs again receives a number.
 
+    Args:
+        uploads: paths of dropped files.
+        folder: receives them.
+        has_table: whether a table that is not one of them refers to the names.
     Raises:
         ConditionError: the files are too many, too large, deleted, or of an unsupported type.
         FolderError: the folder cannot be written.
@@ -102,7 +113,8 @@ def copy_uploads(uploads: Sequence[str], folder: Path) -> None:
         )
     names = [safe_name(path) for path in uploads]
     repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None and not set(names).isdisjoint(METADATA_NAMES):
+    has_table = has_table or not set(names).isdisjoint(METADATA_NAMES)
+    if repeated is not None and has_table:
         raise ConditionError(
             f"two dropped files are named {repeated}, so the table cannot distinguish them; "
             "rename one of them, or put all files into a folder and enter its path"
@@ -132,6 +144,11 @@ def safe_name(path: str) -> str:
             f"{name[:100]} is not supported; expected {types}, or a table {tables}"
         )
     return name
+
+
+def stored_table_name(path: str) -> str:
+    """Return the name of a table in the folder of a run: its layout depends on the suffix."""
+    return f"table{Path(path).suffix.lower()}"
 
 
 def _unused_path(folder: Path, name: str) -> Path:
