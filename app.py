@@ -10,8 +10,8 @@ import contextlib
 with contextlib.suppress(ImportError):
     import spaces  # noqa: F401
 
+from wavenet.ui.server.temporary_files import end_on_termination, use_private_folder
 from wavenet.ui.studio_app import build_studio, launch_options
-from wavenet.ui.temporary_files import end_on_termination, use_private_folder
 from wavenet.ui.zerogpu import choose_start
 
 use_private_folder()

@@ -3,7 +3,7 @@
 Input: a path whose suffix is one of `audio_formats.FFMPEG_SUFFIXES`. Output: a temporary WAV file.
 Called by `audio_utils.verified_file`. ffmpeg has many decoders written for speed, and malicious
 files have exploited errors in them. Therefore the studio, which reads files of other people, does
-not use it (`wavenet.ui.uploads`), and commands use it only for these suffixes.
+not use it (`wavenet.ui.server.uploads`), and commands use it only for these suffixes.
 """
 
 import contextlib

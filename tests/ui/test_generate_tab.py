@@ -30,8 +30,8 @@ from wavenet.ui.generation_job import (
     make_generation_job,
 )
 from wavenet.ui.live_player import encode_pcm16
+from wavenet.ui.server.uploads import read_upload
 from wavenet.ui.studio_app import build_studio, launch_options
-from wavenet.ui.uploads import read_upload
 
 from .conftest import RATE, SPEAKERS, save_checkpoint
 

@@ -13,7 +13,13 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from wavenet.errors import ConfigError
-from wavenet.ui.host_check import FRAME_POLICY, HostCheck, allowed_hosts, is_loopback, is_only_local
+from wavenet.ui.server.host_check import (
+    FRAME_POLICY,
+    HostCheck,
+    allowed_hosts,
+    is_loopback,
+    is_only_local,
+)
 
 FORM = (
     b'--x\r\nContent-Disposition: form-data; name="files"; filename="attack.wav"\r\n\r\nRIFF\r\n'

@@ -19,8 +19,8 @@ from starlette.testclient import TestClient
 from wavenet.errors import FolderError
 from wavenet.folder_lock import lock_folder, lock_holder
 from wavenet.ui import request_limits, temporary_files
-from wavenet.ui.request_limits import MAX_BODY_BYTES, RequestLimits
-from wavenet.ui.temporary_files import (
+from wavenet.ui.server.request_limits import MAX_BODY_BYTES, RequestLimits
+from wavenet.ui.server.temporary_files import (
     FOLDER_PREFIX,
     delete_abandoned_folders,
     delete_old_files,
@@ -98,7 +98,7 @@ def test_the_folder_is_private_and_removed_at_the_end(tmp_path: Path) -> None:
 import os, stat, tempfile
 from pathlib import Path
 from gradio.utils import get_upload_folder
-from wavenet.ui.temporary_files import use_private_folder
+from wavenet.ui.server.temporary_files import use_private_folder
 files = use_private_folder()
 assert str(files) == get_upload_folder()
 assert stat.S_IMODE(files.parent.stat().st_mode) == 0o700

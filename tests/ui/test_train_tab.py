@@ -16,9 +16,9 @@ from wavenet.training import run_process
 from wavenet.training.run_process import RunPlan
 from wavenet.ui import run_view, train_tab
 from wavenet.ui.checkpoint_library import load_checkpoint
-from wavenet.ui.host_check import ALLOW_HOSTS
 from wavenet.ui.recipe_choices import read_recipe, recipe_choices
 from wavenet.ui.run_view import checkpoint_digest
+from wavenet.ui.server.host_check import ALLOW_HOSTS
 from wavenet.ui.studio_app import build_studio
 from wavenet.ui.train_tab import (
     RUN_OUTPUTS,

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
-from wavenet.ui.uploads import valid_file_name
+from wavenet.ui.server.uploads import valid_file_name
 
 NAMES = [
     *("ZOOM0001.WAV", "it's 5:00!.wav", "a?b#c%41&$.wav", "<b>{x}|`y`.Wav", "Ä\u202f日本 .wav"),

@@ -42,7 +42,7 @@ def ui(
     ] = False,
 ) -> None:
     """Start the studio at http://127.0.0.1:PORT."""
-    from wavenet.ui.host_check import allowed_hosts, bracketed, server_address
+    from wavenet.ui.server.host_check import allowed_hosts, bracketed, server_address
 
     address = server_address(host)
     # Gradio would use it as an IPv4 address for a check of the port.
@@ -50,8 +50,8 @@ def ui(
     names = allowed_hosts(allow_host or ())
     check_address(address, port)
     print_message(f"starting the studio at http://{bracketed(address)}:{port} (Ctrl-C stops it)")
+    from wavenet.ui.server.temporary_files import end_on_termination, use_private_folder
     from wavenet.ui.studio_app import build_studio, launch_options
-    from wavenet.ui.temporary_files import end_on_termination, use_private_folder
 
     options = launch_options(port, mcp, address, names)
     use_private_folder()

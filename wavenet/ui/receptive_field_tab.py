@@ -54,7 +54,7 @@ from wavenet.ui.network_settings import (
     read_network,
 )
 from wavenet.ui.page_text import error_note, error_sentence, fact_list, status_note
-from wavenet.ui.uploads import read_upload
+from wavenet.ui.server.uploads import read_upload
 
 SPEED_RUNS = 3  # the median is shown
 RUN_SECONDS = 0.25

@@ -20,7 +20,7 @@ from wavenet.checkpoint import Checkpoint
 from wavenet.codec import MuLawCodec
 from wavenet.errors import ConditionError
 from wavenet.likelihood.score import Score
-from wavenet.ui.uploads import read_upload
+from wavenet.ui.server.uploads import read_upload
 
 MAX_SECONDS = 120.0
 EIGHT_BIT_CODEC = MuLawCodec()

@@ -34,7 +34,7 @@ from wavenet.ui.recording_measures import (
     signal_numbers,
     surprise_numbers,
 )
-from wavenet.ui.uploads import upload_path
+from wavenet.ui.server.uploads import upload_path
 from wavenet.user_input.typed_numbers import parse_number
 
 Function = Callable[..., dict[str, Any]]

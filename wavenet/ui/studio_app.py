@@ -26,22 +26,28 @@ from wavenet.ui import (
     train_tab,
     watch_tab,
 )
-from wavenet.ui.checked_blocks import CheckedBlocks
 from wavenet.ui.clip_history.clip_actions import wire_clip_actions
 from wavenet.ui.clip_history.clip_store import ClipStore
 from wavenet.ui.clip_history.history_panel import make_history
 from wavenet.ui.generate.generate_events import Start, start_here
 from wavenet.ui.generate.generate_tab import build_generate_tab
-from wavenet.ui.host_check import HostCheck, allowed_hosts, bracketed, is_only_local, server_address
 from wavenet.ui.model_bar.model_bar import build_model_bar, wire_model_bar
 from wavenet.ui.page import Page
 from wavenet.ui.page_load import wire_page_load
-from wavenet.ui.request_limits import RequestLimits, ShortReports
+from wavenet.ui.server.checked_blocks import CheckedBlocks
+from wavenet.ui.server.host_check import (
+    HostCheck,
+    allowed_hosts,
+    bracketed,
+    is_only_local,
+    server_address,
+)
+from wavenet.ui.server.request_limits import RequestLimits, ShortReports
+from wavenet.ui.server.temporary_files import delete_regularly, is_private
+from wavenet.ui.server.uploads import block_remote_downloads, keep_upload_names
 from wavenet.ui.studio_api import register_api
 from wavenet.ui.templates import render
-from wavenet.ui.temporary_files import delete_regularly, is_private
 from wavenet.ui.turns import Turns
-from wavenet.ui.uploads import block_remote_downloads, keep_upload_names
 from wavenet.ui.viewer.viewer import viewer_head
 
 SHORTCUTS = (

@@ -27,7 +27,6 @@ from wavenet.training.run_status import list_runs
 from wavenet.training.warm_worker import WarmWorker
 from wavenet.ui import run_view, training_recordings
 from wavenet.ui.checkpoint_library import list_checkpoints
-from wavenet.ui.host_check import is_only_local
 from wavenet.ui.page_text import convert_user_errors, error_sentence
 from wavenet.ui.recipe_choices import (
     DEFAULT_RECIPE,
@@ -36,6 +35,7 @@ from wavenet.ui.recipe_choices import (
     recipe_choices,
 )
 from wavenet.ui.run_view import RunView, copy_run_checkpoint, view_run, view_updates
+from wavenet.ui.server.host_check import is_only_local
 
 ALLOW_TRAIN = "WAVENET_TRAIN"
 # One scan at a time, because all scans use the same disk.

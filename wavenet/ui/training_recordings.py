@@ -22,7 +22,7 @@ from wavenet.recordings.left_out_files import describe_large_share, describe_lef
 from wavenet.training.dataset_report import DatasetReport
 from wavenet.training.label_checks import describe_doubt
 from wavenet.ui.page_text import fact_list, format_duration, progress_bar
-from wavenet.ui.uploads import valid_file_name
+from wavenet.ui.server.uploads import valid_file_name
 
 MAX_FILES = 500
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".json")

@@ -34,6 +34,7 @@ from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
 from wavenet.ui.event_handling import MODEL_QUEUE, pace_chunks
 from wavenet.ui.generate.generation_job import MAX_SECONDS, MAX_SEED
 from wavenet.ui.page_text import convert_user_errors, error_sentence
+from wavenet.ui.server.uploads import read_upload
 from wavenet.ui.step_viewer import (
     ELEMENT_ID,
     busy_message,
@@ -42,7 +43,6 @@ from wavenet.ui.step_viewer import (
     max_steps,
     steps_message,
 )
-from wavenet.ui.uploads import read_upload
 
 BUTTON_ID = "watch-button"
 # Presses the button when the tab is opened for the first time, to show an example.

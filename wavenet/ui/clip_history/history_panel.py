@@ -13,8 +13,8 @@ import gradio as gr
 
 from wavenet.ui.clip_history.clip_store import Clip, ClipStore
 from wavenet.ui.page_text import format_duration
+from wavenet.ui.server.uploads import FILE_ROUTE
 from wavenet.ui.templates import render, scripted_html
-from wavenet.ui.uploads import FILE_ROUTE
 
 ELEMENT_ID = "history"
 # Actions that open another tab with the clip, with the text of their buttons.

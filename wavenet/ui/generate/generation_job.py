@@ -34,7 +34,7 @@ from wavenet.model.condition_values import resolve_condition_values
 from wavenet.model.frame_features import compute_frame_features
 from wavenet.sampling import SamplingConfig
 from wavenet.ui.checkpoint_library import move_to_device
-from wavenet.ui.uploads import read_upload
+from wavenet.ui.server.uploads import read_upload
 
 # Without the reference engine, which recomputes the whole past for every sample.
 ENGINES = ("auto", *(name for name in NON_GPU_NAMES if name != "reference"))

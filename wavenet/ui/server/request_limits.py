@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from wavenet.ui.temporary_files import free_bytes
+from wavenet.ui.server.temporary_files import free_bytes
 
 UPLOAD_PATH = "/gradio_api/upload"
 _LOG = logging.getLogger(__name__)
