@@ -19,7 +19,7 @@ from wavenet.bench import configurations
 from wavenet.errors import ConditionError, EngineUnavailable
 from wavenet.training import run_process
 from wavenet.training.warm_worker import WarmWorker
-from wavenet.ui import checked_blocks
+from wavenet.ui.server import checked_blocks
 from wavenet.ui.server.checked_blocks import check_input
 from wavenet.ui.studio_app import build_studio
 

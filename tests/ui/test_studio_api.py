@@ -26,11 +26,13 @@ from wavenet.errors import ConfigError
 from wavenet.generation.clip_mel_matching import match_clip_mel
 from wavenet.likelihood.score import score
 from wavenet.model.conditions import FramesCondition, MelCondition
-from wavenet.ui import generate_tab, studio_app, uploads
+from wavenet.ui import studio_app
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.event_handling import StopRequests
+from wavenet.ui.generate import generate_tab
 from wavenet.ui.generation_job import GenerateSettings, make_generation_job
 from wavenet.ui.live_player import encode_pcm16
+from wavenet.ui.server import uploads
 from wavenet.ui.studio_api import (
     make_analyse,
     make_continue,

@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 from wavenet.errors import FolderError
 from wavenet.folder_lock import lock_folder, lock_holder
-from wavenet.ui import request_limits, temporary_files
+from wavenet.ui.server import request_limits, temporary_files
 from wavenet.ui.server.request_limits import MAX_BODY_BYTES, RequestLimits
 from wavenet.ui.server.temporary_files import (
     FOLDER_PREFIX,
@@ -32,7 +32,7 @@ from .studio_process import COMMAND, ROOT, studio_process
 
 # `wavenet ui`, except that files are old after seconds.
 SHORT_TIMER = """
-from wavenet.ui import temporary_files as files
+from wavenet.ui.server import temporary_files as files
 files.SWEEP_SECONDS, files.FILE_SECONDS, files.UNFINISHED_SECONDS = 0.1, 4, 1
 """
 MULTIPART = "multipart/form-data; boundary=x"

@@ -108,7 +108,7 @@ def _check_number(field: gr.Number | gr.Slider, name: str, value: Any) -> None:
     limit = _MAX_WHOLE if is_whole else sys.float_info.max
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if field.precision == 0 and isinstance(value, float) and not value.is_integer():
-        raise ConditionError(f"{name}: expected a whole number, found {shown}")
+        raise ConditionError(f"{name}: expected a whole number, found {_shown(value)}")
     if is_number and abs(value) <= limit and low <= value <= high:  # not NaN
         return
     expected = "a number"
