@@ -4,7 +4,6 @@ A `Target` writes its content where the reader expects it, and calls the reader.
 by the program itself, so that most damaged files are still read to a late stage.
 """
 
-import asyncio
 import io as memory
 import json
 import shutil
@@ -312,7 +311,7 @@ def _text_targets() -> dict[str, Target]:
         "link": _text_target(read_link, link),
         "repository": _text_target(hub._check_name, "owner/name"),
         "upload": _text_target(lambda text: upload_path({"path": text}), "/tmp/gradio/a/b.wav"),
-        "served file": _text_target(lambda text: asyncio.run(resolve_served_file(text, "")), url),
+        "served file": _text_target(lambda text: resolve_served_file(text), url),
         "dilations": _text_target(read_dilations, "1, 2, 4, 8"),
         "output name": _text_target(check_output_name, "folder/name.wav"),
         "template": _text_target(lambda text: fill_template(text, fields), "{id}_{seed}.{ext}"),

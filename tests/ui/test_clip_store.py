@@ -21,9 +21,7 @@ def now() -> list[float]:
 
 
 @pytest.fixture
-def store(
-    tmp_path: Path, now: list[float], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[ClipStore]:
+def store(tmp_path: Path, now: list[float], monkeypatch: pytest.MonkeyPatch) -> Iterator[ClipStore]:
     monkeypatch.setattr(clip_store, "get_upload_folder", lambda: str(tmp_path))
     yield ClipStore(clock=lambda: now[0])
 

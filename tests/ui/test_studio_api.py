@@ -22,7 +22,7 @@ from gradio_client.exceptions import AppError
 from torch import Tensor
 
 from audio_utils import io
-from wavenet.errors import ConfigError
+from wavenet.errors import ConditionError, ConfigError
 from wavenet.generation.clip_mel_matching import match_clip_mel
 from wavenet.likelihood.score import score
 from wavenet.model.conditions import FramesCondition, MelCondition
@@ -275,15 +275,15 @@ def test_too_long_recordings_are_an_error(home: Path, sine: dict[str, Any]) -> N
 
 def test_only_urls_of_own_files_are_resolved(sine: dict[str, Any]) -> None:
     url = f"http://127.0.0.1:7860/gradio_api/file={sine['path']}"
-    assert asyncio.run(uploads.resolve_served_file(url, "")) == sine["path"]
+    assert uploads.resolve_served_file(url) == sine["path"]
     for other in (
         "http://127.0.0.1:7860/gradio_api/file=/etc/passwd",
         f"http://127.0.0.1:7860/gradio_api/file={sine['path']}/../../../../etc/passwd",
         f"http://127.0.0.1:7860{sine['path']}",
         "https://example.com/sound.wav",
     ):
-        with pytest.raises(gr.Error, match="uploaded file"):
-            asyncio.run(uploads.resolve_served_file(other, ""))
+        with pytest.raises(ConditionError, match="uploaded file"):
+            uploads.resolve_served_file(other)
 
 
 class OtherServer(BaseHTTPRequestHandler):

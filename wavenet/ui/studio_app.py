@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 import gradio as gr
 from gradio.routes import App
 
@@ -35,6 +36,7 @@ from wavenet.ui.model_bar.model_bar import build_model_bar, wire_model_bar
 from wavenet.ui.page import Page
 from wavenet.ui.page_load import wire_page_load
 from wavenet.ui.server.checked_blocks import CheckedBlocks
+from wavenet.ui.server.gradio_compat import keep_upload_names, protect
 from wavenet.ui.server.host_check import (
     HostCheck,
     allowed_hosts,
@@ -43,8 +45,7 @@ from wavenet.ui.server.host_check import (
     server_address,
 )
 from wavenet.ui.server.request_limits import RequestLimits, ShortReports
-from wavenet.ui.server.temporary_files import delete_regularly, is_private
-from wavenet.ui.server.uploads import block_remote_downloads, keep_upload_names
+from wavenet.ui.server.temporary_files import SWEEP_SECONDS, delete_old_files, is_private
 from wavenet.ui.studio_api import register_api
 from wavenet.ui.templates import render
 from wavenet.ui.turns import Turns
@@ -87,7 +88,6 @@ def build_studio(
         ConfigError: a name is invalid.
     """
     root = checkpoints or default_root()
-    block_remote_downloads()
     keep_upload_names()
     with CheckedBlocks(
         title="WaveNet Studio", analytics_enabled=False, delete_cache=(300, 1800)
@@ -156,7 +156,7 @@ def launch_options(
         ConfigError: the package for MCP is missing, or a name is invalid.
     """
     address = server_address(address)
-    protect = partial(protect_server, address=address, hosts=allowed_hosts(allow_hosts))
+    lifespan = partial(protect_server, address=address, hosts=allowed_hosts(allow_hosts))
     with_mcp = with_mcp or os.environ.get(WITH_MCP) == "1"
     if with_mcp and importlib.util.find_spec("mcp") is None:
         raise ConfigError(
@@ -167,12 +167,12 @@ def launch_options(
     return {
         "server_name": bracketed(address),
         "server_port": port,
-        "app_kwargs": {"lifespan": protect},
+        "app_kwargs": {"lifespan": lifespan},
         "ssr_mode": False,
         "share": False,
         "mcp_server": with_mcp,
         "max_file_size": "20mb",
-        "max_threads": 8,
+        "max_threads": 40,  # jobs that wait for their turn hold one each
         "state_session_capacity": 200,
         "show_error": False,
         "allowed_paths": [],
@@ -188,23 +188,30 @@ def launch_options(
 
 @asynccontextmanager
 async def protect_server(app: App, address: str, hosts: Iterable[str]) -> AsyncIterator[None]:
-    """Put the checks of requests around a starting server, and delete old files while it runs.
-
-    `add_middleware` is not used, because the middleware of Gradio would run first and answer
-    requests of other sites.
-    """
-    assert app.middleware_stack is not None
+    """Put the checks of requests around a starting server, and delete old files while it runs."""
     folder = Path(app.uploaded_file_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    limited = RequestLimits(ShortReports(app.middleware_stack), folder)
-    app.middleware_stack = HostCheck(limited, address, hosts)
-    kept = {path for block in app.get_blocks().blocks.values() for path in block.keep_in_cache}
-    timer = asyncio.create_task(delete_regularly(folder, kept)) if is_private(folder) else None
+    protect(
+        app, lambda inner: HostCheck(RequestLimits(ShortReports(inner), folder), address, hosts)
+    )
+    studio = app.get_blocks()
+    assert isinstance(studio, CheckedBlocks)
+    timer = asyncio.create_task(sweep(folder, studio)) if is_private(folder) else None
     try:
         yield
     finally:
         if timer is not None:
             timer.cancel()
+
+
+async def sweep(folder: Path, studio: CheckedBlocks) -> None:
+    """Delete expired clips and other old files every `SWEEP_SECONDS`, until cancelled."""
+    first = {path for block in studio.blocks.values() for path in block.keep_in_cache}
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        studio.clips.delete_expired()
+        kept = first | studio.clips.paths()
+        await anyio.to_thread.run_sync(delete_old_files, folder, kept)
 
 
 def _theme() -> gr.themes.Base:

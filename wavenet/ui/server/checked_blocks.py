@@ -17,6 +17,7 @@ from gradio.state_holder import SessionState
 from wavenet.errors import ConditionError
 from wavenet.ui.clip_history.clip_store import ClipStore
 from wavenet.ui.page_text import convert_user_errors, error_sentence
+from wavenet.ui.server.gradio_compat import resolve_urls
 
 _MAX_SHOWN = 60  # characters of an invalid value in a message
 _MAX_WHOLE = 1 << 53  # browsers store larger integers only approximately
@@ -56,6 +57,7 @@ class CheckedBlocks(gr.Blocks):
                 # If an event has changed a label or range, the session has a copy of the field.
                 is_copied = state is not None and block._id in state
                 check_input(state[block._id] if state and is_copied else block, value)
+            inputs = [resolve_urls(value) for value in inputs]
         try:
             return await super().preprocess_data(block_fn, inputs, state, explicit_call)
         except gr.Error as error:

@@ -6,7 +6,6 @@ studio at the next start. Input: the system's temporary folder, or GRADIO_TEMP_D
 that only this user can read. Called by `app.py`, `wavenet ui` and `studio_app`.
 """
 
-import asyncio
 import atexit
 import os
 import shutil
@@ -15,8 +14,6 @@ import tempfile
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-
-import anyio.to_thread
 
 from audio_utils.atomic_files import os_error_reason
 from wavenet.errors import FolderError
@@ -90,13 +87,6 @@ def delete_abandoned_folders(parent: Path) -> None:
             is_new = time.time() - status.st_mtime < _NEW_SECONDS
             if is_own and not is_new and lock_holder(folder) is None:
                 shutil.rmtree(folder)  # it refuses a symbolic link
-
-
-async def delete_regularly(folder: Path, kept: set[str]) -> None:
-    """Call `delete_old_files` every `SWEEP_SECONDS`, until cancelled."""
-    while True:
-        await asyncio.sleep(SWEEP_SECONDS)
-        await anyio.to_thread.run_sync(delete_old_files, folder, kept)
 
 
 def delete_old_files(folder: Path, kept: set[str]) -> None:

@@ -1,7 +1,7 @@
 """Uploaded recordings: only files that this studio stores itself are accepted and read.
 
 Input: the value of a widget or of an API argument, of any type. Output: a path, or the recording
-at that path. Called by the tabs, by the public API, and by Gradio if a file is given as a URL.
+at that path. Called by the tabs, by the public API, and by `gradio_compat`.
 """
 
 import os
@@ -11,16 +11,13 @@ from unicodedata import category
 from urllib.parse import unquote, urlsplit
 
 import gradio as gr
-from gradio import processing_utils
 from gradio.utils import get_upload_folder
-from gradio_client import utils as client_utils  # type: ignore[import-untyped]
 
 from audio_utils import io
 from audio_utils.audio_formats import FFMPEG_SUFFIXES
 from audio_utils.errors import AudioError
 from audio_utils.levels import describe_levels
 from wavenet.errors import ConditionError
-from wavenet.ui.page_text import error_sentence
 
 # Of a file name, on all usual file systems.
 MAX_NAME_BYTES = 255
@@ -94,29 +91,16 @@ def valid_file_name(name: str, max_bytes: int = MAX_NAME_BYTES) -> str:
     return stem.decode(errors="ignore") + suffix or "recording"
 
 
-def keep_upload_names() -> None:
-    """Store uploads under their names; Gradio would remove letters such as "!" and ":"."""
-    client_utils.strip_invalid_filename_characters = valid_file_name
-
-
-def block_remote_downloads() -> None:
-    """Stop Gradio from downloading URLs that programs pass as files.
-
-    Otherwise every file input would download any public URL, of any size.
-    """
-    processing_utils.async_ssrf_protected_download = resolve_served_file
-
-
-async def resolve_served_file(url: str, cache_dir: str) -> str:
+def resolve_served_file(url: str) -> str:
     """Return the path of a file that this studio serves, from its URL.
 
     Raises:
-        gr.Error: any other URL.
+        ConditionError: any other URL.
     """
     try:
         _, found, path = unquote(urlsplit(url).path).partition(FILE_ROUTE)
     except ValueError:  # for example an invalid IPv6 address
         found, path = "", ""
     if not found or not is_stored_upload(path):
-        raise gr.Error(error_sentence(ConditionError(NOT_AN_UPLOAD)), print_exception=False)
+        raise ConditionError(NOT_AN_UPLOAD)
     return path
