@@ -13,6 +13,8 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, TypeVar
 
+import numpy as np
+
 from wavenet.errors import ConditionError
 from wavenet.model.conditioning import ConditionValue
 from wavenet.model.conditions import LabelCondition, NumberCondition
@@ -38,23 +40,27 @@ def resolve_condition_values(
     case and spaces, and a number stands for the equal text: 7 or 7.0 for "7".
 
     Raises:
-        ConditionError: a name or a label is unknown, a name occurs twice, or a value has the wrong
-            type.
+        ConditionError: a name or a label is unknown, a name has two different values, or a value
+            has the wrong type.
     """
     resolved: dict[str, ConditionValue] = {}
     conditions = {c.name: c for c in (*config.labels, *config.globals)}
-    for name, value in resolve_names(values, list(conditions), "condition").items():
+    for given, value in values.items():
+        name = _resolve_name(str(given), list(conditions), "condition")
         condition = conditions[name]
         if value is None:
             continue
         if isinstance(value, bool):
             raise ConditionError(f"{name} must be text or a number, found {value}")
         if isinstance(condition, LabelCondition):
-            resolved[name] = _resolve_label(condition, value)
+            value = _resolve_label(condition, value)
         elif isinstance(condition, NumberCondition):
-            resolved[name] = _resolve_number(condition, value)
-        else:
-            resolved[name] = value
+            value = _resolve_number(condition, value)
+        if name in resolved and not np.array_equal(resolved[name], value):
+            raise ConditionError(
+                f"the condition {name} is set twice, to different values; keep one"
+            )
+        resolved[name] = value
     return resolved
 
 
