@@ -19,10 +19,10 @@ from wavenet.batch.output_folder import has_journal
 from wavenet.batch.output_names import collision_key
 from wavenet.batch.tasks import ClipTask, load_checkpoint, make_task, noise_stream
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
+from wavenet.terminal import shorten_values
 from wavenet.user_input.separated_text import InvalidRow
 
 MAX_LISTED = 50  # invalid rows that a summary lists
-MAX_REASON_LENGTH = 500  # a reason may quote a cell, which may be very long
 
 
 @dataclass
@@ -137,7 +137,7 @@ def _check_row(
     except (WaveNetError, AudioError) as error:
         if isinstance(error, CheckpointError) and not has_column(row.values, "checkpoint"):
             raise  # the default checkpoint, without which all rows would fail
-        return InvalidRow(row.line, str(error)[:MAX_REASON_LENGTH])
+        return InvalidRow(row.line, shorten_values(str(error)))
     collision = _find_collision(task, folder, seen)
     return task if collision is None else InvalidRow(row.line, collision)
 

@@ -12,6 +12,7 @@ import gradio as gr
 
 from audio_utils.errors import AudioError
 from wavenet.errors import WaveNetError
+from wavenet.terminal import shorten_values
 
 
 @contextlib.contextmanager
@@ -24,8 +25,11 @@ def convert_user_errors() -> Iterator[None]:
 
 
 def error_sentence(error: Exception) -> str:
-    """Return the message of an error as a sentence, with a capital letter and a full stop."""
-    text = str(error).strip().rstrip(".")
+    """Return the message of an error as a sentence, with a capital letter and a full stop.
+
+    Long values are shortened.
+    """
+    text = shorten_values(str(error)).strip().rstrip(".")
     # If the message begins with the name of a file or a setting, its spelling is kept.
     first = text.split(maxsplit=1)[0] if text else ""
     return (text[:1].upper() + text[1:] if first.rstrip(":").isalpha() else text) + "."
