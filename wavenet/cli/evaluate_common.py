@@ -36,7 +36,7 @@ RecipeOption = Annotated[
 ]
 PatternOption = Annotated[
     str | None,
-    typer.Option(help="Pattern of names: {digit}_{speaker}_*, or {label}/{take}; * is ignored."),
+    typer.Option(help="Pattern of names: {digit}_{speaker}_* or {label}/{take}; * is ignored."),
 ]
 MetadataOption = Annotated[
     str | None,
