@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from wavenet.terminal import escape_controls, print_json, print_line, print_message
+from wavenet.terminal import (
+    MAX_MESSAGE_LENGTH,
+    escape_controls,
+    print_json,
+    print_line,
+    print_message,
+    shorten_values,
+)
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [
@@ -33,6 +40,40 @@ FUNCTIONS = {"print", "echo", "secho"}
 )
 def test_controls_and_surrogates_are_escaped_and_letters_are_not(text, shown):
     assert escape_controls(text) == shown
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x" * 100_000,
+        "a b/" * 25_000,
+        "it's " * 20_000,
+        "'\"" * 50_000,
+        "\\" * 100_000,
+        "\n" * 100_000,
+    ],
+)
+def test_a_long_value_is_shortened_and_the_rest_of_the_message_is_kept(value):
+    """Regression: a value of 100 kB was printed whole."""
+    message = f"the model's digit cannot be {value!r}; choose one of 'a', 'b'"
+    shown = shorten_values(message)
+    start, _, end = shown.partition("..")
+    assert message.startswith(start) and 80 < len(start) < 120
+    assert end.endswith(f" ({len(repr(value)) - 2:,} characters); choose one of 'a', 'b'")
+
+
+def test_unquoted_long_values_are_shortened_and_common_messages_are_not():
+    shown = shorten_values(f"the file {'x' * 100_000} does not exist")
+    assert shown == f"the file {'x' * 80}.. (100,000 characters) does not exist"
+    shown = shorten_values(f"the file {'x y/' * 25_000} does not exist")
+    assert len(shown) < MAX_MESSAGE_LENGTH + 50 and shown.endswith(" does not exist")
+    path = f"/{'a' * 255}/{'b' * 251}.wav"
+    for message in (
+        f"{path} exists",
+        f"'{'x' * 200}' is long",
+        "the model's values, " * 20 + "'a'",
+    ):
+        assert shorten_values(message) == message
 
 
 def test_every_call_prints_one_line(capsys):

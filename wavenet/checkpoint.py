@@ -30,8 +30,8 @@ from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.condition_values import resolve_condition_values
 from wavenet.model.frame_scales import FrameStatistics
 from wavenet.model.model_config import ModelConfig
-from wavenet.recordings.left_out_files import LFS_START
 from wavenet.sampling import SamplingConfig
+from wavenet.user_input.separated_text import LFS_START
 
 WEIGHTS = "model.safetensors"
 CONFIG = checkpoint_folders.CONFIG

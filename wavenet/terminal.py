@@ -8,6 +8,7 @@ text, or a document. Output: one line, in which such characters are escapes: ESC
 
 import json
 import logging
+import re
 import sys
 import traceback
 import unicodedata
@@ -21,6 +22,12 @@ from typing import Any
 _ESCAPED_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 # The joiners are format characters too, but several scripts need them to spell words.
 _JOINERS = "\u200c\u200d"
+SHOWN_LENGTH = 80  # characters of a long value
+MAX_MESSAGE_LENGTH = 3000  # characters
+# In quotes, as by repr, or without spaces and slashes. An apostrophe within a word opens no quotes.
+_LONG_VALUE = re.compile(
+    r"""(?<!\w)(?:(')(?:[^'\\]|\\.){201,}'|(")(?:[^"\\]|\\.){201,}")|[^\s/'"]{256,}""", re.DOTALL
+)
 
 
 def escape_controls(text: str) -> str:
@@ -33,6 +40,26 @@ def escape_controls(text: str) -> str:
         else c
         for c in text
     )
+
+
+def shorten_values(text: str) -> str:
+    """Return a message with every long value shortened to `SHOWN_LENGTH`, its length behind it.
+
+    A value is long if it is in quotes and has more than 200 characters, or if it is a word that no
+    file system allows as a name. Of any other long text, the beginning and the end are kept.
+    """
+    if len(text) > 200:
+        text = _LONG_VALUE.sub(_shorten_match, text)
+    if len(text) <= MAX_MESSAGE_LENGTH:
+        return text
+    half = MAX_MESSAGE_LENGTH // 2
+    return f"{text[:half]}.. ({len(text) - 2 * half:,} more characters) ..{text[-half:]}"
+
+
+def _shorten_match(match: re.Match[str]) -> str:
+    quote = match[1] or match[2] or ""
+    value = match[0].strip(quote) if quote else match[0]
+    return f"{quote}{value[:SHOWN_LENGTH]}..{quote} ({len(value):,} characters)"
 
 
 def print_line(*cells: object) -> None:
@@ -49,10 +76,13 @@ def print_json(document: Any) -> None:
 
 
 def print_message(text: object) -> None:
-    """Print a message for the user, one line, on stderr; do nothing if stderr cannot be written."""
+    """Print a message for the user, one line, on stderr; do nothing if stderr cannot be written.
+
+    Long values are shortened.
+    """
     if sys.stderr is not None:
         with suppress(OSError):
-            print(escape_controls(str(text)), file=sys.stderr, flush=True)
+            print(escape_controls(shorten_values(str(text))), file=sys.stderr, flush=True)
 
 
 def print_above_bar(console: Any, text: str) -> None:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavenet.batch.manifest import InvalidRow, ManifestRow, manifest_format, read_rows
+from wavenet.batch.manifest import ManifestRow, read_rows
 from wavenet.errors import DataError
+from wavenet.user_input.separated_text import InvalidRow
 
 
 def read(tmp_path, content, name="m.csv"):
@@ -27,16 +28,16 @@ def test_rows_of_a_table_have_their_line_numbers(tmp_path):
 
 
 def test_the_format_is_detected_by_suffix_or_content(tmp_path):
-    for name, content, kind in (
-        ("m.tsv", "id\tdigit\na\t7\n", "table"),
-        ("m", "id\tdigit\na\t7\n", "table"),
-        ("m", "id,digit\na,7\n", "table"),
-        ("m.JSONL", '{"id": "a", "digit": "7"}', "jsonl"),
-        ("m", '\ufeff\n {"id": "a", "digit": "7"}', "jsonl"),
+    for name, content in (
+        ("m.tsv", "id\tdigit\na\t7\n"),
+        ("m", "id\tdigit\na\t7\n"),
+        ("m", "id,digit\na,7\n"),
+        ("m", "id,digit\ra,7\r"),
+        ("m.JSONL", '{"id": "a", "digit": "7"}'),
+        ("m", '\ufeff\n {"id": "a", "digit": "7"}'),
     ):
         (row,) = read(tmp_path, content, name)
         assert row.values == {"id": "a", "digit": "7"}
-        assert manifest_format(tmp_path / name) == kind
 
 
 def test_a_row_with_line_ends_in_a_cell_has_the_line_of_its_beginning(tmp_path):
@@ -44,7 +45,7 @@ def test_a_row_with_line_ends_in_a_cell_has_the_line_of_its_beginning(tmp_path):
     assert found[0] == ManifestRow(2, {"id": "a", "text": "one\ntwo\nthree"})
     assert [row.line for row in found] == [2, 5, 6]
     assert isinstance(found[2], InvalidRow)
-    assert "1 cells" in found[2].reason and "has 2" in found[2].reason
+    assert found[2].reason == "has 1 cell, the heading has 2"
 
 
 def test_invalid_rows_are_reported_and_the_others_are_read(tmp_path):
@@ -61,19 +62,19 @@ def test_invalid_rows_are_reported_and_the_others_are_read(tmp_path):
 
 
 def test_a_header_in_latin_1_is_an_error_and_not_replaced_by_the_first_row(tmp_path):
-    with pytest.raises(DataError, match=r"line 1 of .* is not UTF-8"):
+    with pytest.raises(DataError, match=r"m.csv line 1 is not UTF-8"):
         read(tmp_path, "id,gr\xf6sse\na,1\nb,2\n".encode("latin-1"))
 
 
-@pytest.mark.parametrize("header", ["id,id", "id,,a", "id, id "])
+@pytest.mark.parametrize("header", ["id,id", "id,,a", "id, id ", ",id"])
 def test_column_names_must_be_unique_and_not_empty(tmp_path, header):
-    with pytest.raises(DataError, match="name each column once"):
+    with pytest.raises(DataError, match=r"must name each column|has the column 'id' twice"):
         read(tmp_path, header + "\na,b,c\n")
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", ",\n"])
 def test_an_empty_manifest_is_refused(tmp_path, content):
-    with pytest.raises(DataError, match=r"is empty|no header"):
+    with pytest.raises(DataError, match="no header"):
         read(tmp_path, content)
 
 
@@ -155,7 +156,7 @@ def test_the_separator_line_of_excel_is_no_header(tmp_path, first):
 
 
 def test_an_unknown_separator_line_is_refused(tmp_path):
-    with pytest.raises(DataError, match="expected a comma, a semicolon"):
+    with pytest.raises(DataError, match="expected a tab, a vertical bar, a semicolon, a comma as"):
         read(tmp_path, "sep=:\nid:digit\n")
 
 
@@ -179,9 +180,13 @@ def test_separators_in_quotes_or_beside_the_tabs_of_a_tsv_are_no_separators(tmp_
     [
         ("\ufeffid\tdigit\na\t7\n".encode("utf-16-le"), "UTF-16"),
         ("\ufeffid\tdigit\na\t7\n".encode("utf-16-be"), "UTF-16"),
+        ("id\tdigit\na\t7\n".encode("utf-16-le"), "UTF-16"),
+        ("id,digit\na,7\n".encode("utf-16-be"), "UTF-16"),
+        ("\n\nname,数\n".encode("utf-16-be"), "UTF-16"),
+        ("数,name\n".encode("utf-16-le"), "UTF-16"),
         (b"PK\x03\x04xl/workbook.xml", "workbook"),
         (b'[{"id": "a"}]', "one JSON array"),
-        (b"id,digit\ra,7\r", "CR line ends"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
     ],
 )
 def test_other_files_are_refused_by_name(tmp_path, content, words):

@@ -72,7 +72,7 @@ def test_a_number_keeps_its_spelling_and_its_hash(spoken):
         ({"seconds": 1, "duration": 2}, "'seconds' and 'duration' both set seconds"),
         ({"digit": "7", "Digit": "8"}, "'digit' and 'Digit' both set digit"),
         ({"output": "a", "path": "b"}, "both set output"),
-        ({"digit": "7", "labels": {"digit": "8"}}, "by a column and in labels"),
+        ({"digit": "7", "labels": {"digit": "8"}}, "'digit' and 'labels.digit' both set digit"),
         ({"seconds": "0,5"}, "such as 0.5"),
         ({"temperature": "0,9"}, "such as 0.9"),
         ({"level": "-20,5"}, "such as -20.5"),
@@ -88,6 +88,23 @@ def test_a_row_that_may_mean_something_else_is_refused(spoken, row, words):
 def test_equal_values_of_two_columns_do_not_contradict(spoken):
     task = task_of(spoken, digit="7", labels={"digit": "7"}, seconds=0.02, duration=0.02)
     assert (task.conditions, task.samples) == ({"digit": "7"}, 160)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"labels": {"digit": 7}, "digit": "7"},
+        {"labels": {"digit": 7.0, "Digit": " 7"}},
+        {"digit": 7, "Digit": "7.0"},
+        {"speaker": "theo", "Speaker": "THEO", "digit": "7"},
+        {"level": -20, "labels": {"level": "-20 dB"}, "digit": 7},
+        {"seconds": "0.02", "duration": 0.02, "digit": 7},
+    ],
+)
+def test_two_spellings_of_one_value_do_not_contradict(spoken, row):
+    """Regression: 7 and "7" were refused as two values."""
+    task = task_of(spoken, **({"seconds": 0.02} | row))
+    assert (task.conditions["digit"], task.samples) == ("7", 160)
 
 
 def test_close_columns_are_extra_if_chosen_or_if_the_known_one_is_set(spoken, tmp_path):

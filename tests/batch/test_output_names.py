@@ -119,5 +119,15 @@ def test_subfolders_are_made(tmp_path):
     assert prepare_output_path(tmp_path, "a/b/c.wav").parent.is_dir()
 
 
+@pytest.mark.parametrize(
+    "template", ["{id!r}", "{id:>99999}", "{id.__class__}", "{id[0]}", "{}", "{0}", "{id", "id}"]
+)
+def test_the_message_about_a_template_names_the_fields(template):
+    with pytest.raises(ConditionError) as caught:
+        fill_template(template, {"id": "a", "ext": "wav"})
+    assert "may contain only text and {id}, {ext}," in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
 def test_case_of_a_field_of_a_template_does_not_matter():
     assert fill_template("{Digit}_{ID}", {"digit": "7", "id": "x"}) == "7_x"

@@ -107,6 +107,19 @@ def test_a_manifest_without_rows_is_refused(batch, tmp_path):
     assert ".jsonl, .csv or .tsv" in err
 
 
+def test_a_shard_without_rows_is_no_error(batch, tmp_path):
+    """Regression: it exited with 2, so a script over all shards of a short manifest failed."""
+    codes, done = [], 0
+    for number in (1, 2, 3):
+        code, out, err = batch([{"id": "a", "digit": "a"}], "--shard", f"{number}/3", "--json")
+        codes.append(code)
+        count = json.loads(out)["done"]
+        assert ("no rows in this shard" in err) == (count == 0)
+        assert len(read_journal(tmp_path / "out", f"results-{number}-of-3.jsonl")) == count
+        done += count
+    assert (codes, done) == ([0, 0, 0], 1)
+
+
 def test_a_dry_run_writes_nothing_and_a_limit_applies(batch, tmp_path):
     code, out, err = batch(make_rows(5), "--dry-run", "--limit", 2)
     assert (code, out) == (0, "")

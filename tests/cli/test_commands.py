@@ -189,10 +189,14 @@ def test_score_reads_labels_from_a_pattern_or_a_table(run_command, tiny, tone):
     assert run_command("score", tone, "--checkpoint", tiny, "--pattern", pattern)[1] == expected
     table = tone.parent / "labels.csv"
     table.write_text(f"file_name,digit\n{tone.name},a\n")
-    assert run_command("score", tone, "--checkpoint", tiny, "--csv", table)[1] == expected
+    assert run_command("score", tone, "--checkpoint", tiny, "--metadata", table)[1] == expected
+    # relative to the folder of the files, as in the other commands
+    assert run_command("score", tone, "--checkpoint", tiny, "--metadata", table.name)[1] == expected
     table.write_text("file_name,digit\nother.wav,a\n")
     assert_refused(
-        run_command("score", tone, "--checkpoint", tiny, "--csv", table), "does not list", code=1
+        run_command("score", tone, "--checkpoint", tiny, "--metadata", table),
+        "does not list",
+        code=1,
     )
 
 
@@ -202,12 +206,12 @@ def test_columns_of_a_table_are_understood_in_any_case(run_command, tiny, tone, 
     expected = run_command("score", tone, "--checkpoint", tiny, "--set", "digit=a")[1]
     table = tone.parent / "labels.csv"
     table.write_text(f"file_name;{column}\n{tone.name};a\n")
-    assert run_command("score", tone, "--checkpoint", tiny, "--csv", table)[1] == expected
+    assert run_command("score", tone, "--checkpoint", tiny, "--metadata", table)[1] == expected
     table.write_text(f"file_name;digitt\n{tone.name};a\n")
-    result = run_command("score", tone, "--checkpoint", tiny, "--csv", table)
+    result = run_command("score", tone, "--checkpoint", tiny, "--metadata", table)
     assert_refused(result, "no field 'digit', but a field 'digitt'", code=1)
     table.write_text(f"file_name;colour\n{tone.name};a\n")
-    _, _, err = run_command("score", tone, "--checkpoint", tiny, "--csv", table)
+    _, _, err = run_command("score", tone, "--checkpoint", tiny, "--metadata", table)
     assert "no field is a label of the model: found colour; expected digit" in err
 
 

@@ -138,7 +138,7 @@ def test_a_long_name_is_one_sentence_in_every_command(run_command, tiny, tmp_pat
         ("vocode", f"{name}.npy"),
         ("batch", name),
         ("score", name, "--checkpoint", tiny, "--set", "digit=a"),
-        ("score", tmp_path, "--csv", name, "--checkpoint", tiny),
+        ("score", tmp_path, "--metadata", name, "--checkpoint", tiny),
         ("info", name),
         ("analyse", name),
         ("bench", "--checkpoint", name),

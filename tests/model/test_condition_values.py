@@ -89,6 +89,11 @@ def test_two_spellings_of_one_name_contradict() -> None:
         resolve_condition_values(CONFIG, {"digit": "7", "Digit": "8"})
 
 
+def test_two_spellings_of_one_name_and_value_are_one_value() -> None:
+    assert resolve_condition_values(CONFIG, {"digit": 7, "Digit": "7.0"}) == {"digit": "7"}
+    assert resolve_condition_values(CONFIG, {"level": -20, "Level": "-20 dB"}) == {"level": -20.0}
+
+
 def test_a_number_that_two_words_write_is_not_guessed() -> None:
     words = LabelCondition(name="take", values=("1", "01", "001"))
     config = CONFIG.model_copy(update={"conditions": (words,)})

@@ -194,13 +194,15 @@ def test_rows_with_another_number_of_cells_are_named_and_not_used(folder):
     assert [file.fields["voice"] for file in listing.files] == ["bob", "ann"]
     assert by_reason(listing.left_out) == {
         UNFIT_ROW: (
-            "metadata.csv line 3 has 4 cells, the heading has 3",
+            "metadata.csv line 3 has 4 cells, the heading has 3; quote cells that contain a comma",
             "metadata.csv line 7 has 2 cells, the heading has 3",
         ),
-        NOT_AUDIO: ("metadata.csv", "notes.txt"),
+        NOT_AUDIO: ("notes.txt",),
     }
     sentence = refusal(write_and_read, folder, "metadata.csv", "file_name,a\nx.wav,1,2\n")
-    assert sentence.endswith("metadata.csv line 2 has 3 cells, the heading has 2")
+    assert sentence.endswith(
+        "metadata.csv line 2 has 3 cells, the heading has 2; quote cells that contain a comma"
+    )
     # empty cells at the end, as spreadsheets write them
     (file,) = write_and_read(folder, "metadata.csv", "file_name,a,,\nx.wav,1,,\n")
     assert file.fields == {"a": "1"}
@@ -271,7 +273,18 @@ def test_a_file_outside_the_folder_is_refused(folder, tmp_path, kind, name):
     else:
         text = "\n".join(json.dumps({"file_name": n}) for n in (good, bad))
     sentence = refusal(write_and_read, folder, kind, text)
-    assert "row 2 names a file outside its folder" in sentence
+    line = 3 if kind == "metadata.csv" else 2
+    assert f"line {line} names a file outside its folder" in sentence
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "deep/labels.tsv", ".labels.csv"])
+def test_the_table_that_is_used_is_not_left_out(folder, name):
+    (folder / "other.csv").touch()
+    (folder / name).write_text("file_name,v\n7_theo_0.wav,1\n")
+    for metadata in (name, str(folder / name)):
+        left_out = by_reason(list_audio_files(folder, metadata=metadata).left_out)
+        assert left_out[NOT_AUDIO] == ("notes.txt", "other.csv")
+        assert HIDDEN not in left_out
 
 
 def test_an_id_of_ljspeech_cannot_leave_the_folder(folder):
@@ -283,7 +296,7 @@ def test_a_name_that_no_file_system_allows_is_refused(folder, name):
     """Regression: NUL and lone surrogates raised a ValueError of the os module."""
     (folder / "loop").symlink_to(folder / "loop")
     sentence = refusal(write_and_read, folder, "metadata.jsonl", json.dumps({"file_name": name}))
-    assert "row 1" in sentence
+    assert "line 1 has an invalid path" in sentence
 
 
 @pytest.mark.parametrize(
@@ -293,15 +306,15 @@ def test_a_name_that_no_file_system_allows_is_refused(folder, name):
         ("metadata.jsonl", '["a.wav"]', "line 1 is not a JSON object"),
         ("metadata.jsonl", "[" * 100_000, "line 1 is not a JSON object"),
         ("metadata.jsonl", '{"file_name": ' + "9" * 5000 + "}", "line 1 is not a JSON object"),
-        ("metadata.jsonl", '{"text": "a"}', "row 1 does not name a file; expected a column"),
-        ("metadata.jsonl", '{"file_name": ""}', "row 1 does not name a file"),
+        ("metadata.jsonl", '{"text": "a"}', "line 1 does not name a file; expected a column"),
+        ("metadata.jsonl", '{"file_name": ""}', "line 1 does not name a file"),
         ("metadata.jsonl", "", "has no rows"),
         ("metadata.csv", "", "has no rows"),
         ("metadata.csv", "file_name,a\n", "has no rows"),
-        ("metadata.csv", "name,a\nx.wav,1\n", "row 1 does not name a file"),
-        ("metadata.csv", "file_name,a\nx.wav,1\n,2\n", "row 2 does not name a file"),
-        ("metadata.csv", "file_name,a\nx.wav," + "y" * 200_000, "cannot be read as a table"),
-        ("metadata.csv", 'file_name,a\nx.wav,"1\ny.wav,2\n', "cannot be read as a table"),
+        ("metadata.csv", "name,a\nx.wav,1\n", "line 2 does not name a file"),
+        ("metadata.csv", "file_name,a\nx.wav,1\n,2\n", "line 3 does not name a file"),
+        ("metadata.csv", "file_name,a\nx.wav," + "y" * 200_000, "line 2 cannot be read as a row"),
+        ("metadata.csv", 'file_name,a\nx.wav,"1\ny.wav,2\n', "line 2 cannot be read as a row"),
         ("metadata.csv", b"file_name\n\xe9t\xe9.wav\n", "UTF-8"),
         ("metadata.csv", "file_name\na.wav\n".encode("utf-16"), "UTF-8"),
     ],
@@ -376,8 +389,8 @@ def test_files_that_a_table_does_not_name_or_names_twice_are_counted(folder):
     assert [file.fields for file in listing.files] == [{"a": "1"}]
     assert by_reason(listing.left_out) == {
         NOT_IN_TABLE: ("2_x.mp3", "3_lucas_12.FLAC", "deep/er/1_a_b_3.ogg"),
-        REPEATED: ("metadata.csv row 2: ./7_theo_0.wav, with other fields",),
-        NOT_AUDIO: ("metadata.csv", "notes.txt"),
+        REPEATED: ("metadata.csv line 3: ./7_theo_0.wav, with other fields",),
+        NOT_AUDIO: ("notes.txt",),
     }
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from wavenet.errors import DataError
 from wavenet.recordings.audio_metadata import find_audio_files, list_audio_files
-from wavenet.recordings.left_out_files import NOT_AUDIO, NOT_IN_TABLE, UNFIT_ROW
+from wavenet.recordings.left_out_files import NOT_IN_TABLE, UNFIT_ROW
 from wavenet.recordings.metadata_tables import read_table
 
 
@@ -42,7 +42,7 @@ def test_the_files_of_ljspeech_are_found_where_they_are(tmp_path, place, suffix,
         paths[0]: {"text": "In fourteen, so"},
         paths[1]: {"text": "one"},
     }
-    assert {g.reason for g in list_audio_files(tmp_path).left_out} == {NOT_AUDIO}
+    assert list_audio_files(tmp_path).left_out == ()
 
 
 def test_piper_tables_have_two_columns_or_a_speaker(tmp_path):
@@ -63,7 +63,7 @@ def test_a_row_without_heading_that_has_another_number_of_cells_is_left_out(tmp_
     assert read(tmp_path, "metadata.csv", text) == {
         "a.wav": {"speaker": "ann", "text": "Hello, you."}
     }
-    (group, _) = list_audio_files(tmp_path).left_out
+    (group,) = list_audio_files(tmp_path).left_out
     assert (group.reason, group.count) == (UNFIT_ROW, 1)
     assert group.names == ("metadata.csv line 2 has 4 cells, the first row has 3",)
     with pytest.raises(DataError, match=r"line 1 has 4 cells and is not a heading; expected id"):
@@ -76,7 +76,7 @@ def test_a_heading_between_bars_names_the_columns(tmp_path):
         "a.wav": {"text": 'He said "no', "speaker_name": "ann"},
         "b.wav": {"text": 'a "b" c', "speaker_name": "bob"},
     }
-    with pytest.raises(DataError, match="row 1 does not name a file"):
+    with pytest.raises(DataError, match=r"metadata.csv line 2 does not name a file"):
         read(tmp_path, "metadata.csv", "name|text\na.wav|x\n")
 
 
@@ -110,7 +110,7 @@ def test_a_manifest_of_nemo_is_read_with_relative_and_absolute_paths(tmp_path, n
         "wavs/b.wav": {"duration": "2", "text": "y", "n": "8"},
     }
     (tmp_path / name).write_text(json.dumps({"audio_filepath": "/other/machine/a.wav"}))
-    with pytest.raises(DataError, match="row 1 names a file outside its folder"):
+    with pytest.raises(DataError, match="line 1 names a file outside its folder"):
         find_audio_files(tmp_path, None, name)
 
 
@@ -125,7 +125,7 @@ def test_a_table_in_a_subfolder_or_elsewhere_is_read(tmp_path):
     outside.write_text("file_name,v\nwavs/a.wav,1\nb.wav,2\n")
     assert read(folder, "x.txt", "", paths, str(outside)) == expected
     outside.write_text("file_name,v\ndata/wavs/a.wav,1\n../t.csv,2\n")
-    with pytest.raises(DataError, match="row 2 names a file outside its folder"):
+    with pytest.raises(DataError, match="line 3 names a file outside its folder"):
         find_audio_files(folder, None, str(outside))
 
 
@@ -144,7 +144,7 @@ def test_notes_in_a_text_file_are_no_table(tmp_path):
     [
         (
             "file_nmae,v\na.wav,1\n",
-            "row 1 does not name a file; expected a column file_name; is it",
+            "line 2 does not name a file; expected a column file_name; is it",
         ),
         ("file_name,v,v\na.wav,1,2\n", "has the column 'v' twice"),
         (
@@ -161,7 +161,7 @@ def test_tables_that_cannot_be_used_are_refused(tmp_path, text, words):
 def test_a_row_that_does_not_fit_does_not_count_its_file_twice(tmp_path):
     read(tmp_path, "metadata.csv", "file_name,v\na.wav,1\nb.wav,2,3\n", ["a.wav", "b.wav", "c.wav"])
     groups = {group.reason: group.count for group in list_audio_files(tmp_path).left_out}
-    assert groups == {UNFIT_ROW: 1, NOT_IN_TABLE: 1, NOT_AUDIO: 1}
+    assert groups == {UNFIT_ROW: 1, NOT_IN_TABLE: 1}
 
 
 def test_the_separator_line_of_excel_is_no_heading(tmp_path):
@@ -176,6 +176,27 @@ def test_a_name_twice_in_a_json_line_and_utf_16_are_refused(tmp_path):
     (tmp_path / "t.jsonl").write_text('{"file_name": "a.wav", "speaker": "a", "speaker": "b"}\n')
     with pytest.raises(DataError, match="line 1 has 'speaker' twice"):
         list(read_table(tmp_path / "t.jsonl"))
-    (tmp_path / "t.csv").write_bytes("file_name,speaker\na.wav,b\n".encode("utf-16-be"))
-    with pytest.raises(DataError, match="UTF-8"):
+    for encoding in ("utf-16", "utf-16-be", "utf-16-le"):
+        (tmp_path / "t.csv").write_bytes("file_name,speaker\na.wav,b\n".encode(encoding))
+        with pytest.raises(DataError, match=r'UTF-16 .* save it as "CSV UTF-8"'):
+            list(read_table(tmp_path / "t.csv"))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_are_counted_from_the_first_line_of_the_file(tmp_path, end):
+    lines = ["sep=;", "", "file_name;text", 'a.wav;"one', 'two"', "", "b.wav;three"]
+    (tmp_path / "t.csv").write_text(end.join(lines), newline="")
+    assert [(row.line, row.file) for row in read_table(tmp_path / "t.csv")] == [
+        (4, "a.wav"),
+        (7, "b.wav"),
+    ]
+    (tmp_path / "t.csv").write_text(end.join([*lines, ";four"]), newline="")
+    with pytest.raises(DataError, match=r"t.csv line 8 does not name a file"):
         list(read_table(tmp_path / "t.csv"))
+
+
+def test_a_line_that_cannot_be_read_is_named(tmp_path):
+    for line, words in ((b"caf\xe9.wav,1", "is not UTF-8"), (b'"a"b,1', "cannot be read as a row")):
+        (tmp_path / "t.csv").write_bytes(b"file_name,v\na.wav,1\n" + line + b"\n")
+        with pytest.raises(DataError, match=f"t.csv line 3 {words}"):
+            list(read_table(tmp_path / "t.csv"))

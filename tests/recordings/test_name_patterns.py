@@ -60,6 +60,12 @@ def test_a_name_fits_if_there_is_exactly_one_division(between, first, last, text
         ("{digit}_{speaker}_{index}", "7_theo_x_y_3.wav", None),
         ("{digit}_{name}_{n}", "7_theo_0.wav", {"digit": "7", "name": "theo", "n": "0"}),
         ("{a}_{b}", "a__b.wav", None),
+        ("{digit}_*_{take}", "7_theo_0.wav", {"digit": "7", "take": "0"}),
+        ("*_{digit}_*", "a_7_0.wav", {"digit": "7"}),
+        ("*/{label}/*", "x/cat/1_2.wav", {"label": "cat"}),
+        ("take*-{label}.*", "take12-cat.v2.wav", {"label": "cat"}),
+        ("{digit}_*", "7_theo_0.wav", None),
+        ("{digit}_*", "7_.wav", None),
     ],
 )  # fmt: skip
 def test_the_end_of_a_path_is_matched(pattern, path, fields):
@@ -72,6 +78,7 @@ def test_the_end_of_a_path_is_matched(pattern, path, fields):
         ("{a}_{b}_{c}", "x/7_theo_x_y_3.wav", "5 parts separated by '_', expected 3"),
         ("{a}_{b}", "seven.wav", "1 part separated by '_', expected 2"),
         ("{a}_{b}-{c}", "x_y_z.wav", "'x_y_z' does not fit"),
+        ("{a}_*", "x_y_z.wav", "3 parts separated by '_', expected 2"),
         ("{a}_{b}", "_b.wav", "'_b' does not fit"),
         ("{a}/{b}/{c}", "x/y.wav", "1 folders above the name, expected 2"),
         ("{a}/{b}", "y.wav", "0 folders above the name, expected 1"),
@@ -85,11 +92,14 @@ def test_what_does_not_fit_is_described(pattern, path, problem):
 @pytest.mark.parametrize(
     "pattern, words",
     [
-        ("{a}{b}", "without a text between them"),
-        ("x_{a}{b}_{c}", "without a text between them"),
-        ("{a}{b}{c}{d}{e}{f}X", "without a text between them"),
+        ("{a}{b}", "without a text between"),
+        ("x_{a}{b}_{c}", "without a text between"),
+        ("{a}{b}{c}{d}{e}{f}X", "without a text between"),
         ("_".join(f"{{f{n}}}" for n in range(9)), "9 fields; at most 8"),
         ("{a}/{b}_{a}", "name each field once"),
+        ("*/*", "name each field once"),
+        ("{a}*", "without a text between"),
+        ("**_{a}", "without a text between"),
         ("wavs/x", "name each field once"),
     ],
 )
@@ -109,6 +119,7 @@ def test_no_pattern_needs_more_than_milliseconds():
     """
     letters = [chr(ord("a") + n) for n in range(MAX_FIELDS)]
     patterns = ["a".join(f"{{{c}}}" for c in letters) + end for end in ("", "X", "aX")]
+    patterns += ["a".join(["*"] * count + ["{b}", "X"]) for count in (7, 100)]
     patterns.append("aa".join(f"{{{c}}}" for c in letters) + "X")
     start = time.perf_counter()
     for pattern in patterns:

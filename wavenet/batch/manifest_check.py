@@ -13,15 +13,16 @@ from pathlib import Path, PurePosixPath
 from audio_utils.errors import AudioError
 from audio_utils.levels import LevelSummary
 from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
-from wavenet.batch.manifest import InvalidRow, ManifestRow, read_rows
+from wavenet.batch.manifest import ManifestRow, read_rows
 from wavenet.batch.manifest_columns import has_column
 from wavenet.batch.output_folder import has_journal
 from wavenet.batch.output_names import collision_key
 from wavenet.batch.tasks import ClipTask, load_checkpoint, make_task, noise_stream
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
+from wavenet.terminal import shorten_values
+from wavenet.user_input.separated_text import InvalidRow
 
 MAX_LISTED = 50  # invalid rows that a summary lists
-MAX_REASON_LENGTH = 500  # a reason may quote a cell, which may be very long
 
 
 @dataclass
@@ -30,6 +31,7 @@ class ManifestSummary:
 
     Attributes:
         rows: number of rows of the shard, up to the limit, including invalid rows.
+        is_empty: whether the manifest has no rows, in any shard.
         valid_count: number of rows that can be processed.
         seconds: total length of their clips.
         invalid_rows: the first invalid rows.
@@ -42,6 +44,7 @@ class ManifestSummary:
     """
 
     rows: int = 0
+    is_empty: bool = False
     valid_count: int = 0
     seconds: float = 0.0
     invalid_rows: list[InvalidRow] = field(default_factory=list)
@@ -97,6 +100,7 @@ def check_manifest(
                 f"written by a batch ({execution.folder} has no results.jsonl); choose another "
                 "--out-dir or add --overwrite"
             )
+    summary.is_empty = not summary.rows and next(read_rows(manifest), None) is None
     return summary
 
 
@@ -133,7 +137,7 @@ def _check_row(
     except (WaveNetError, AudioError) as error:
         if isinstance(error, CheckpointError) and not has_column(row.values, "checkpoint"):
             raise  # the default checkpoint, without which all rows would fail
-        return InvalidRow(row.line, str(error)[:MAX_REASON_LENGTH])
+        return InvalidRow(row.line, shorten_values(str(error)))
     collision = _find_collision(task, folder, seen)
     return task if collision is None else InvalidRow(row.line, collision)
 

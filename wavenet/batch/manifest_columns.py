@@ -8,7 +8,7 @@ error. Called by `tasks` and `manifest_check`.
 import os
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from wavenet.model.condition_values import (
 )
 from wavenet.model.model_config import ModelConfig
 from wavenet.user_input.close_names import find_close_name, find_equal_name
-from wavenet.user_input.typed_numbers import parse_number
+from wavenet.user_input.typed_numbers import parse_number, read_number
 
 # accepted names of a column; the first is the name in this project
 COLUMN_ALIASES = {
@@ -76,8 +76,8 @@ def read_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConditionError: two columns set different values for one setting.
     """
-    uses = {column: _column_use(column, ()).setting for column in values}
-    return _gather(values, uses)
+    columns = [(column, _column_use(column, ()).setting, value) for column, value in values.items()]
+    return _gather(columns, _is_same_setting)
 
 
 def read_conditions(
@@ -99,38 +99,54 @@ def read_conditions(
     """
     known = tuple(condition_names(model))
     uses = {column: _column_use(column, known) for column in values}
-    found = _gather(values, {column: use.condition for column, use in uses.items()})
+    columns = [(column, use.condition, values[column]) for column, use in uses.items()]
     nested = settings.get("labels", {})
     if not isinstance(nested, Mapping):
         raise ConditionError(f"labels must be an object of names and values, found {nested!r}")
-    for name, value in resolve_names(nested, known, "condition").items():
-        if found.get(name, value) != value:
-            raise ConditionError(f"{name} is set by a column and in labels; keep one of them")
-        if not _is_empty(value):
-            found[name] = value
+    for given, value in nested.items():
+        (name,) = resolve_names({given: value}, known, "condition")
+        columns.append((f"labels.{given}", name, value))
+
+    def is_same(name: str, *both: Any) -> bool:
+        first, second = (_as_text(model, {name: value}) for value in both)
+        return resolve_condition_values(model, first) == resolve_condition_values(model, second)
+
+    found = _gather(columns, is_same)
     extra = {c: values[c] for c, use in uses.items() if use[:2] == (None, None)}
     if extra and not ignore_unknown:
         _check_no_close_name(uses, extra, {*found, *settings})
     return _as_text(model, found), extra
 
 
-def _gather(values: Mapping[str, Any], names: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return the values that are not empty by the names of their columns.
+def _gather(
+    columns: Iterable[tuple[str, str | None, Any]], is_same: Callable[[str, Any, Any], bool]
+) -> dict[str, Any]:
+    """Return the values that are not empty, by name.
 
+    Args:
+        columns: the column, the name of what it sets or None, and the value.
+        is_same: whether two values of a name are the same, however they are written.
     Raises:
         ConditionError: two columns have the same name, and different values.
     """
     found: dict[str, Any] = {}
-    columns: dict[str, str] = {}
-    for column, name in names.items():
-        if name is None or _is_empty(values[column]):
+    first: dict[str, str] = {}  # column of each name
+    for column, name, value in columns:
+        if name is None or _is_empty(value):
             continue
-        if name in found and found[name] != values[column]:
+        if name in found and found[name] != value and not is_same(name, found[name], value):
             raise ConditionError(
-                f"the columns {columns[name]!r} and {column!r} both set {name}; keep one of them"
+                f"the columns {first[name]!r} and {column!r} both set {name}; keep one of them"
             )
-        found[name], columns[name] = values[column], column
+        found.setdefault(name, value)
+        first.setdefault(name, column)
     return found
+
+
+def _is_same_setting(name: str, first: Any, second: Any) -> bool:
+    """Return whether two values are the same text, or, except as ids, the same number."""
+    number = None if name == "id" else read_number(first)
+    return str(first) == str(second) or (number is not None and number == read_number(second))
 
 
 def _check_no_close_name(

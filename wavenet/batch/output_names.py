@@ -49,19 +49,17 @@ def fill_template(template: str, fields: Mapping[str, str]) -> str:
     A part of the path that is too long is shortened, and a hash is appended.
 
     Raises:
-        ConditionError: an unknown field, or a result that is not a safe name.
+        ConditionError: an unknown field, one with a conversion or a format, or a result that is
+            not a safe name.
     """
     parts = []
-    for literal, name, spec, conversion in _parse_template(template):
+    for literal, name, spec, conversion in _parse_template(template, fields):
         parts.append(literal)
         if name is None:
             continue
         field = find_equal_name(name, fields)
         if field is None or spec or conversion:
-            known = ", ".join(f"{{{known_field}}}" for known_field in fields)
-            raise ConditionError(
-                f"the name template {template!r} may contain {known}, found {f'{{{name}}}'!r}"
-            )
+            raise ConditionError(_template_message(template, fields))
         parts.append(slug(fields[field]))
     names = (shorten_name(part, MAX_FILLED_BYTES) for part in "".join(parts).split("/"))
     return check_output_name("/".join(names))
@@ -146,8 +144,18 @@ def _part_problem(part: str) -> str | None:
     return f"a part of it is longer than {MAX_NAME_BYTES} bytes" if too_long else None
 
 
-def _parse_template(template: str) -> list[tuple[str, str | None, str | None, str | None]]:
+def _parse_template(
+    template: str, fields: Mapping[str, str]
+) -> list[tuple[str, str | None, str | None, str | None]]:
     try:
         return list(string.Formatter().parse(template))
-    except ValueError as error:
-        raise ConditionError(f"the name template {template!r} cannot be parsed: {error}") from None
+    except ValueError:  # a single brace, or one that is not closed
+        raise ConditionError(_template_message(template, fields)) from None
+
+
+def _template_message(template: str, fields: Mapping[str, str]) -> str:
+    known = ", ".join(f"{{{name}}}" for name in fields)
+    return (
+        f"the name template {template!r} may contain only text and {known}, with nothing else "
+        "between the braces; write {{ and }} for braces in the text"
+    )

@@ -19,12 +19,13 @@ from wavenet.batch.clip_worker import ClipWorker
 from wavenet.batch.clip_writer import Record, failure_record
 from wavenet.batch.journal import Journal
 from wavenet.batch.local_workers import run_local_workers
-from wavenet.batch.manifest import WHOLE_MANIFEST, InvalidRow, ManifestShard
+from wavenet.batch.manifest import WHOLE_MANIFEST, ManifestShard
 from wavenet.batch.manifest_check import iterate_tasks
 from wavenet.batch.output_folder import lock_output_folder
 from wavenet.batch.ray_driver import run_ray_workers
 from wavenet.batch.tasks import ClipTask
 from wavenet.progress import NoProgress, Progress
+from wavenet.user_input.separated_text import InvalidRow
 from wavenet.worker_pool import TaskQueue
 
 # Rows that are sorted together, by group and length, the longest clips first.

@@ -71,7 +71,7 @@ def batch(
     make_config(SamplingConfig, "sampling", **settings.sampling)  # checks the options
     with _as_file(manifest) as path:
         summary = check_manifest(path, settings, options, execution)
-        _print_summary(summary, manifest, options.skip_invalid, options.shard.count)
+        _print_summary(summary, manifest, options.skip_invalid)
         if rows.dry_run:
             if output.json_:
                 print_json(_describe_dry_run(summary))
@@ -117,9 +117,7 @@ def _describe_dry_run(summary: "ManifestSummary") -> dict[str, Any]:
     }
 
 
-def _print_summary(
-    summary: "ManifestSummary", manifest: str, skip_invalid: bool, shard_count: int
-) -> None:
+def _print_summary(summary: "ManifestSummary", manifest: str, skip_invalid: bool) -> None:
     """Print the numbers of the manifest, and its invalid rows.
 
     Raises:
@@ -134,11 +132,12 @@ def _print_summary(
             f"{summary.invalid_count:,} of {summary.rows:,} rows of {manifest} are invalid, so "
             "nothing was generated; correct them, or add --skip-invalid"
         )
-    if not summary.rows:
-        part = " for this shard" if shard_count > 1 else ""
+    if summary.is_empty:
         raise ConditionError(
-            f"{manifest} has no rows{part}; expected .jsonl, .csv or .tsv with a row per clip"
+            f"{manifest} has no rows; expected .jsonl, .csv or .tsv with a row per clip"
         )
+    if not summary.rows:
+        print_message("no rows in this shard")
     for sentence in summary.input_levels.sentences(normalize_option="--normalize-inputs"):
         print_message(sentence)
     clips = "1 clip" if summary.valid_count == 1 else f"{summary.valid_count:,} clips"

@@ -24,7 +24,7 @@ app = typer.Typer(help="Report on recordings, or prepare them for training.", no
 PatternOption = Annotated[
     str | None,
     typer.Option(
-        "--pattern", help="Pattern of names: {digit}_{speaker}_{index}, or {label}/{take}."
+        "--pattern", help="Pattern of names: {digit}_{speaker}_* or {label}/{take}; * is ignored."
     ),
 ]
 MetadataOption = Annotated[

@@ -36,7 +36,7 @@ RecipeOption = Annotated[
 ]
 PatternOption = Annotated[
     str | None,
-    typer.Option(help="Pattern of names: {digit}_{speaker}_{index}, or {label}/{take}."),
+    typer.Option(help="Pattern of names: {digit}_{speaker}_* or {label}/{take}; * is ignored."),
 ]
 MetadataOption = Annotated[
     str | None,

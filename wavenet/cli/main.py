@@ -34,7 +34,6 @@ from wavenet.interrupts import redeliver_sigint
 from wavenet.terminal import print_line, print_message, protect_streams
 from wavenet.user_input.user_paths import expand_home
 
-MAX_NAME_LENGTH = 300  # of a file name in a message
 # Base class of the errors of typer on the command line; typer does not export it.
 _UsageError: type[Any] = typer.BadParameter.__bases__[0]
 
@@ -150,9 +149,7 @@ def _describe_os_error(error: OSError) -> str:
         return f"{reason}; set TMPDIR to a folder that can be written"
     if not isinstance(name, str | bytes):
         return reason
-    name = os.fsdecode(name)
-    short = name if len(name) <= MAX_NAME_LENGTH else f"{name[:MAX_NAME_LENGTH]}.."
-    return f"{short} cannot be used: {reason}"
+    return f"{os.fsdecode(name)} cannot be used: {reason}"
 
 
 def _open_standard_streams() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wavenet.cli.data_command import MetadataOption, PatternOption
 from wavenet.cli.options import (
     DEFAULT_CHECKPOINT,
     ChannelChoice,
@@ -40,14 +41,8 @@ def score(
     files: Annotated[list[Path], typer.Argument(help="Audio files or folders.")],
     checkpoint: CheckpointOption = DEFAULT_CHECKPOINT,
     set_: SetOption = None,
-    pattern: Annotated[
-        str | None,
-        typer.Option(help="Pattern of names: {digit}_{speaker}_{index}, or {label}/{take}."),
-    ] = None,
-    csv: Annotated[
-        Path | None,
-        typer.Option(help="Table with the labels: CSV, TSV, JSON lines and others."),
-    ] = None,
+    pattern: PatternOption = None,
+    metadata: MetadataOption = None,
     channel: ChannelOption = ChannelChoice.MIX,
     normalize: NormalizeOption = False,
     engine: EngineOption = "auto",
@@ -68,7 +63,7 @@ def score(
     from wavenet.model.condition_values import resolve_condition_values
 
     fixed = parse_condition_values(set_)
-    entries = list_entries(files, pattern, csv)
+    entries = list_entries(files, pattern, metadata)
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
     loaded = replace(loaded, model=make_engine(engine, loaded.model, precision).model)
     entries = rename_label_fields(entries, loaded)
@@ -144,7 +139,7 @@ def score_file(
     return FileScore(bits, measured.samples, measured.levels)
 
 
-def list_entries(files: list[Path], pattern: str | None, csv: Path | None) -> "list[AudioFile]":
+def list_entries(files: list[Path], pattern: str | None, metadata: str | None) -> "list[AudioFile]":
     """List the audio files of files and folders, with labels from a pattern or a table.
 
     Files of a folder that are left out are printed.
@@ -152,28 +147,30 @@ def list_entries(files: list[Path], pattern: str | None, csv: Path | None) -> "l
     Args:
         files: audio files, or folders of them.
         pattern: pattern of names, such as {digit}_{speaker}_{index}; None reads no labels.
-        csv: a table, as in `metadata_tables`; None reads no table.
+        metadata: a table, as in `list_audio_files`.
     Raises:
         DataError: a file name does not fit the pattern, or the table does not list a file.
     """
-    from wavenet.recordings.audio_metadata import AudioFile, list_audio_files
+    from wavenet.recordings.audio_metadata import AudioFile, find_metadata, list_audio_files
     from wavenet.recordings.name_patterns import NamePattern
 
     name_pattern = NamePattern(pattern) if pattern else None
-    table = str(csv.absolute()) if csv else None
     rows: dict[Path, AudioFile] = {}  # of the single files
-    for parent in {path.absolute().parent for path in files if not path.is_dir()} if csv else ():
-        rows |= read_rows(Path(table or ""), parent)
+    for parent in (
+        {path.absolute().parent for path in files if not path.is_dir()} if metadata else ()
+    ):
+        table = find_metadata(parent, metadata)
+        rows |= read_rows(table.absolute(), parent) if table else {}
     entries: list[AudioFile] = []
     for path in files:
         if path.is_dir():
-            listing = list_audio_files(path, pattern, table)
+            listing = list_audio_files(path, pattern, metadata)
             print_left_out(listing.left_out, len(listing.files))
             entries.extend(listing.files)
             continue
-        if csv:
+        if metadata:
             if path.resolve() not in rows:
-                raise DataError(f"{csv} does not list {path}")
+                raise DataError(f"{metadata} does not list {path}")
             entries.append(rows[path.resolve()])
             continue
         match = name_pattern.match(path.absolute().as_posix()) if name_pattern else None

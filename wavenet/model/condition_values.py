@@ -13,6 +13,8 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, TypeVar
 
+import numpy as np
+
 from wavenet.errors import ConditionError
 from wavenet.model.conditioning import ConditionValue
 from wavenet.model.conditions import LabelCondition, NumberCondition
@@ -21,7 +23,7 @@ from wavenet.user_input.close_names import find_close_name, find_equal_name
 from wavenet.user_input.typed_numbers import read_number, suggest_point
 
 ValueT = TypeVar("ValueT")
-MAX_SHOWN_VALUE = 100  # characters of a wrong value in a message
+MAX_NUMBER_LENGTH = 100  # characters
 
 
 def condition_names(config: ModelConfig) -> list[str]:
@@ -38,23 +40,27 @@ def resolve_condition_values(
     case and spaces, and a number stands for the equal text: 7 or 7.0 for "7".
 
     Raises:
-        ConditionError: a name or a label is unknown, a name occurs twice, or a value has the wrong
-            type.
+        ConditionError: a name or a label is unknown, a name has two different values, or a value
+            has the wrong type.
     """
     resolved: dict[str, ConditionValue] = {}
     conditions = {c.name: c for c in (*config.labels, *config.globals)}
-    for name, value in resolve_names(values, list(conditions), "condition").items():
+    for given, value in values.items():
+        name = _resolve_name(str(given), list(conditions), "condition")
         condition = conditions[name]
         if value is None:
             continue
         if isinstance(value, bool):
             raise ConditionError(f"{name} must be text or a number, found {value}")
         if isinstance(condition, LabelCondition):
-            resolved[name] = _resolve_label(condition, value)
+            value = _resolve_label(condition, value)
         elif isinstance(condition, NumberCondition):
-            resolved[name] = _resolve_number(condition, value)
-        else:
-            resolved[name] = value
+            value = _resolve_number(condition, value)
+        if name in resolved and not np.array_equal(resolved[name], value):
+            raise ConditionError(
+                f"the condition {name} is set twice, to different values; keep one"
+            )
+        resolved[name] = value
     return resolved
 
 
@@ -88,7 +94,7 @@ def _resolve_name(given: str, known: Sequence[str], what: str) -> str:
     hint = "" if close is None else f", did you mean {close!r}"
     none = "it has none that takes a value" if what == "condition" else f"it has no {what}s"
     has = f"it has {', '.join(known)}" if known else none
-    raise ConditionError(f"this model has no {what} {_shorten(given)!r}{hint}; {has}")
+    raise ConditionError(f"this model has no {what} {given!r}{hint}; {has}")
 
 
 def _resolve_label(condition: LabelCondition, value: Any) -> str:
@@ -104,8 +110,7 @@ def _resolve_label(condition: LabelCondition, value: Any) -> str:
     close = _find_close_word(text, condition.values)
     hint = "" if close is None else f", did you mean {close!r}"
     raise ConditionError(
-        f"{condition.name} cannot be {_shorten(text)!r}{hint}; choose one of "
-        f"{condition.choice_text}"
+        f"{condition.name} cannot be {text!r}{hint}; choose one of {condition.choice_text}"
     )
 
 
@@ -113,9 +118,7 @@ def _number_text(condition: LabelCondition, value: Any) -> str:
     """Return a number as text, a whole one without a fraction."""
     number = read_number(value)
     if number is None:
-        raise ConditionError(
-            f"{condition.name} must be text or a number, found {_shorten(repr(value))}"
-        )
+        raise ConditionError(f"{condition.name} must be text or a number, found {value!r}")
     is_whole = isinstance(number, float) and number.is_integer()
     return str(int(number) if is_whole else number)
 
@@ -128,7 +131,7 @@ def _resolve_number(condition: NumberCondition, value: Any) -> Any:
     if isinstance(value, str) and number is None:
         raise ConditionError(
             f"{condition.name}: expected a number from {condition.range_text}"
-            f"{suggest_point(value)}; found {_shorten(value)!r}"
+            f"{suggest_point(value)}; found {value!r}"
         )
     return value if number is None else float(number)
 
@@ -166,11 +169,7 @@ def _form(text: str) -> str:
 def _decimal(text: str) -> Decimal | None:
     """Return the exact number of a text of digits; None for any other text."""
     try:
-        number = Decimal(text.strip()) if len(text) <= MAX_SHOWN_VALUE else None
+        number = Decimal(text.strip()) if len(text) <= MAX_NUMBER_LENGTH else None
     except InvalidOperation:
         return None
     return number if number is not None and number.is_finite() else None
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= MAX_SHOWN_VALUE else text[:MAX_SHOWN_VALUE] + ".."

@@ -27,7 +27,7 @@ from wavenet.recordings.left_out_files import (
     LeftOutFiles,
     unread_reason,
 )
-from wavenet.recordings.metadata_tables import FileFinder, TableRow, UnfitRow, is_table, read_table
+from wavenet.recordings.metadata_tables import FileFinder, is_table, read_table
 from wavenet.recordings.name_patterns import NamePattern
 from wavenet.user_input.close_names import find_close_name, find_equal_name
 from wavenet.user_input.user_paths import expand_home
@@ -150,6 +150,7 @@ def list_audio_paths(
     folder: Path,
     on_error: Callable[[str], None] = _ignore_error,
     left_out: LeftOutCollector | None = None,
+    table: Path | None = None,
 ) -> list[str]:
     """Return the paths of the audio files of a folder, relative to it and sorted.
 
@@ -158,6 +159,7 @@ def list_audio_paths(
     Args:
         on_error: receives a message for each subfolder that cannot be read.
         left_out: receives all other files.
+        table: with the fields, which is not left out.
     Raises:
         DataError: the folder itself cannot be read.
     """
@@ -181,6 +183,8 @@ def list_audio_paths(
         # a folder with the name of a recording is listed, so that reading it reports an error
         named_like_audio = [name for name in folders if is_audio_name(name)]
         for name in (*named_like_audio, *sorted(files)):
+            if table and name == table.name and os.path.samefile(os.path.join(root, name), table):
+                continue
             if is_hidden or is_hidden_name(name):
                 left_out.add(HIDDEN, prefix + name, is_audio=False)
                 continue
@@ -300,7 +304,7 @@ def _iterate_table(
     listed: set[str] = set()
     yield from _iterate_rows(table, folder, left_out, listed)
     resolved = folder.resolve()
-    for name in list_audio_paths(folder, on_error, left_out):
+    for name in list_audio_paths(folder, on_error, left_out, table):
         path = resolved / name
         if str(path) not in listed and str(path.resolve()) not in listed:
             left_out.add(NOT_IN_TABLE, name)
@@ -318,19 +322,19 @@ def _iterate_rows(
     first_problem, count = "", 0
     fields: dict[str, Mapping[str, str]] = {}
     for row in read_table(table):
-        if isinstance(row, UnfitRow):
-            problem = f"{table.name} line {row.line} {row.reason}"
+        if row.problem:
+            problem = f"{table.name} line {row.line} {row.problem}"
             first_problem = first_problem or problem
             left_out.add(UNFIT_ROW, problem)
             with suppress(DataError):  # of a path that cannot be used either
-                listed.add(str(finder.find(TableRow(0, row.file, {}))))
+                listed.add(str(finder.find(row)))
             continue
         count += 1
         path = finder.find(row)
         if str(path) in listed:
             differs = fields.get(str(path), row.fields) != row.fields
             other = ", with other fields" if differs else ""
-            name = f"{table.name} row {row.number}: {row.file}{other}"
+            name = f"{table.name} line {row.line}: {row.file}{other}"
             left_out.add(REPEATED, name, is_audio=differs)
             continue
         listed.add(str(path))

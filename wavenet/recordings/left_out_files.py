@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audio_utils.audio_formats import AUDIO_SUFFIXES, FFMPEG_SUFFIXES
+from wavenet.user_input.separated_text import LFS_START
 
 MAX_NAMES = 10  # of one reason
 LARGE_SHARE = 0.1  # of the audio files; above this, a warning is shown
@@ -33,7 +34,6 @@ MISSING = "in the table, but missing"
 EMPTY = "empty"
 LFS_POINTER = "a Git LFS pointer; run `git lfs pull`"
 UNREADABLE = "cannot be read"
-LFS_START = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True)

@@ -2,26 +2,30 @@
 
 Input: JSON lines, or a table whose cells are separated by commas, semicolons, tabs or "|", with a
 heading or in the layouts of LJSpeech (`id|text|normalised text`) and Piper (`id|text`,
-`id|speaker|text`). Output: rows, and an `UnfitRow` for each row with another number of cells.
+`id|speaker|text`). Output: rows, and with the problem of each row that has another number of cells.
 Called by `audio_metadata`.
 """
 
-import csv
-import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
-from typing import TextIO
+from typing import TypeVar
 
 from audio_utils.audio_formats import AUDIO_SUFFIXES
 from wavenet.errors import DataError
-from wavenet.recordings.left_out_files import LFS_START
 from wavenet.user_input.close_names import find_close_name, find_equal_name, normalise_name
-from wavenet.user_input.json_objects import unique_object
+from wavenet.user_input.separated_text import (
+    InvalidRow,
+    Rows,
+    RowText,
+    describe_count,
+    find_separators,
+    open_rows,
+    split_cells,
+)
 
 # Names of a column with file names, the preferred one first.
 FILE_COLUMNS = (
@@ -38,9 +42,8 @@ _OTHER_COLUMNS = (
 AUDIO_FOLDERS = ("wavs", "wav", "clips", "audio", "recordings")
 _LINE_SEPARATORS = ("\t", "|")  # of tables with one row per line
 _QUOTED_SEPARATORS = (";", ",")  # of tables with quoted cells, which may contain line ends
-# The first line of a table that Excel writes or reads.
-_SEPARATOR_LINE = re.compile(r'"?sep=([,;|]?)"?', re.IGNORECASE)
 _SAMPLED_ROWS = 200  # by which a layout without heading is recognised
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True)
@@ -48,75 +51,50 @@ class TableRow:
     """A row of a table.
 
     Attributes:
-        number: of the row, from 1; the heading does not count.
-        file: as written in the table.
+        line: number of its first line, from 1; the heading counts.
+        file: as written in the table; possibly "", if there is a problem.
         fields: the other columns, by name.
         is_id: whether the table has no heading, so that `file` is usually a name without suffix.
-    """
-
-    number: int
-    file: str
-    fields: Mapping[str, str]
-    is_id: bool = False
-
-
-@dataclass(frozen=True)
-class UnfitRow:
-    """A row with another number of cells than the heading or the first row.
-
-    Attributes:
-        line: number of its first line, from 1.
-        reason: the end of a sentence that begins with "line 3".
-        file: its cell in the column of file names, possibly "".
+        problem: of a row with another number of cells than the heading or the first row: the end
+            of a sentence that begins with "line 3".
     """
 
     line: int
-    reason: str
     file: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    is_id: bool = False
+    problem: str = ""
 
 
-def read_table(path: Path) -> Iterator[TableRow | UnfitRow]:
+def read_table(path: Path) -> Iterator[TableRow]:
     """Read a table; empty rows are skipped.
 
     Raises:
         DataError: the table cannot be read, has no column of file names, or a row has no file name.
     """
-    try:
-        # not splitlines, which also splits at U+2028 and other characters that a text may contain
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = next((line for line in file if line.strip()), "").strip()
-            if "\0" in first:
-                raise DataError(f"{path} is not UTF-8 text; save it as UTF-8")
-            chosen = _SEPARATOR_LINE.fullmatch(first)
-            if chosen:  # the rows begin after it; a tab at its end was stripped
-                separator = chosen[1] or "\t"
-                yield from _rows_with_heading(path, _read_cells(path, file, separator))
-                return
-            file.seek(0)
-            if first.startswith(LFS_START.decode()):
-                raise DataError(f"{path} is a Git LFS pointer, not the table; run `git lfs pull`")
-            if path.suffix == ".jsonl" or first.startswith("{"):
-                yield from _read_json_lines(path, file)
-                return
-            separator, has_heading = _detect_layout(first)
-            rows = _read_cells(path, file, separator)
-            if has_heading or separator in _QUOTED_SEPARATORS:
-                yield from _rows_with_heading(path, rows)
-            else:
-                yield from _rows_without_heading(path, rows, separator)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from None
+    with open_rows(path) as text:
+        if text.is_json:
+            yield from _read_json_lines(path, text)
+            return
+        separator, has_heading = text.separator, True
+        if separator is None:
+            separator, has_heading = _detect_layout(text.first)
+        has_quotes = separator in _QUOTED_SEPARATORS
+        if has_heading or has_quotes:
+            yield from _rows_with_heading(path, *text.table(separator, has_quotes))
+        else:
+            rows = _readable_rows(path, text.cell_rows(separator, has_quotes))
+            yield from _rows_without_heading(path, rows, separator)
 
 
 def is_table(path: Path) -> bool:
     """Return whether the first line of a text file is that of a table."""
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            first = next((line for line in file if line.strip()), "").strip()
-    except (OSError, UnicodeDecodeError):
+        with open_rows(path) as text:
+            separator, has_heading = _detect_layout(text.first)
+            return text.is_json or has_heading or separator in _LINE_SEPARATORS
+    except DataError:
         return False
-    separator, has_heading = _detect_layout(first)
-    return first.startswith("{") or has_heading or separator in _LINE_SEPARATORS
 
 
 class FileFinder:
@@ -146,12 +124,12 @@ class FileFinder:
             plain = [(base, (base / row.file).resolve()) for base in self._bases]
         except (ValueError, OSError, RuntimeError):  # NUL, a lone surrogate, a loop of links
             raise DataError(
-                f"{self._table} row {row.number} has an invalid path: {row.file!r}"
+                f"{self._table} line {row.line} has an invalid path: {row.file!r}"
             ) from None
         inside = [(base, path) for base, path in plain if path.is_relative_to(self._folder)]
         if not inside:
             raise DataError(
-                f"{self._table} row {row.number} names a file outside its folder: {row.file!r}"
+                f"{self._table} line {row.line} names a file outside its folder: {row.file!r}"
             )
         for _, path in inside:
             if os.path.isfile(path):
@@ -194,15 +172,15 @@ def _detect_layout(first: str) -> tuple[str, bool]:
     file names, or contain two known names.
     """
     known = {normalise_name(name) for name in (*FILE_COLUMNS, *_OTHER_COLUMNS)}
-    for separator in _LINE_SEPARATORS:
-        if separator in first:
-            names = [normalise_name(cell) for cell in _split(first, separator)]
+    for separator in find_separators(first):
+        if separator in _LINE_SEPARATORS:
+            names = [normalise_name(cell) for cell in split_cells(first, separator)]
             if names[0] in FILE_COLUMNS or len(known.intersection(names)) > 1:
                 return separator, True
             if FILE_COLUMNS[0] not in first:
                 return separator, False
     for separator in _QUOTED_SEPARATORS:
-        if _file_column(tuple(_split(first, separator))) is not None:
+        if _file_column(tuple(split_cells(first, separator))) is not None:
             return separator, True
     return _QUOTED_SEPARATORS[-1], False
 
@@ -214,37 +192,14 @@ def _file_column(columns: tuple[str, ...]) -> str | None:
     return next((column for column in equal if column is not None), None)
 
 
-def _split(line: str, separator: str) -> list[str]:
-    """Split a line without line end into cells; remove the quotes around a whole cell."""
-    return [_unquote(cell.strip()) for cell in line.split(separator)]
-
-
-def _unquote(cell: str) -> str:
-    inner = cell[1:-1]
-    is_quoted = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
-    return inner.replace('""', '"') if is_quoted else cell
-
-
-def _read_json_lines(path: Path, file: TextIO) -> Iterator[TableRow]:
-    number = 0
-    for line_number, line in enumerate(file, 1):
-        if not line.strip():
-            continue
-        number += 1
-        try:
-            values = json.loads(line, object_pairs_hook=unique_object)
-        except DataError as error:
-            raise DataError(f"{path} line {line_number} {error}") from None
-        except (ValueError, RecursionError):
-            values = None
-        if not isinstance(values, dict):
-            raise DataError(f"{path} line {line_number} is not a JSON object")
+def _read_json_lines(path: Path, text: RowText) -> Iterator[TableRow]:
+    for line, values in _readable_rows(path, text.json_rows()):
         texts = {key: _to_text(value) for key, value in values.items() if value is not None}
         column = _file_column(tuple(key for key in texts if texts[key]))
         if column is None:
-            raise DataError(_no_file_message(path, number, tuple(texts)))
+            raise DataError(_no_file_message(path, line, tuple(texts)))
         file_name = texts.pop(column)
-        yield TableRow(number, file_name, {key: text for key, text in texts.items() if key})
+        yield TableRow(line, file_name, {key: cell for key, cell in texts.items() if key})
 
 
 def _to_text(value: object) -> str:
@@ -252,57 +207,36 @@ def _to_text(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _read_cells(path: Path, file: TextIO, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line number and the cells of each row that is not empty."""
-    if separator not in _QUOTED_SEPARATORS:
-        for number, text in enumerate(file, 1):
-            cells = _split(text.rstrip("\r\n"), separator)
-            if any(cells):
-                yield number, cells
-        return
-    reader = csv.reader(file, delimiter=separator, strict=True)
-    number = 1
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield number, cells
-            number = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"{path} cannot be read as a table: {error}") from None
+def _readable_rows(path: Path, rows: Iterator[_Row | InvalidRow]) -> Iterator[_Row]:
+    """Yield all rows; raise DataError at one that cannot be read."""
+    for row in rows:
+        if isinstance(row, InvalidRow):
+            raise DataError(f"{path} line {row.line} {row.reason}")
+        yield row
 
 
-def _rows_with_heading(
-    path: Path, rows: Iterator[tuple[int, list[str]]]
-) -> Iterator[TableRow | UnfitRow]:
-    _, names = next(rows, (0, []))
-    names = [name.strip() for name in names]
-    while names and not names[-1]:
-        names.pop()
-    repeated = next((name for name in names if name and names.count(name) > 1), None)
-    if repeated is not None:
-        raise DataError(
-            f"the first line of {path} has the column {repeated!r} twice; rename one of them"
-        )
+def _rows_with_heading(path: Path, names: Sequence[str], rows: Rows) -> Iterator[TableRow]:
     column = _file_column(tuple(names))
     position = names.index(column) if column is not None else 0
-    for number, (line, cells) in enumerate(rows, 1):
+    for row in rows:
+        if isinstance(row, InvalidRow) and not row.cells:
+            raise DataError(f"{path} line {row.line} {row.reason}")
+        line, cells = (row.line, row.cells) if isinstance(row, InvalidRow) else row
         if column is None:
-            raise DataError(_no_file_message(path, number, tuple(names)))
-        while len(cells) > len(names) and not cells[-1].strip():
-            cells = cells[:-1]
+            raise DataError(_no_file_message(path, line, names))
         file = cells[position].strip() if position < len(cells) else ""
-        if len(cells) != len(names):
-            yield _unfit_row(line, cells, len(names), "the heading", file)
+        if isinstance(row, InvalidRow):
+            yield TableRow(line, file, problem=row.reason)
             continue
         if not file:
-            raise DataError(_no_file_message(path, number, (FILE_COLUMNS[0],)))
+            raise DataError(_no_file_message(path, line, (FILE_COLUMNS[0],)))
         pairs = zip(names, cells, strict=True)
-        yield TableRow(number, file, {n: cell.strip() for n, cell in pairs if n and n != column})
+        yield TableRow(line, file, {n: cell.strip() for n, cell in pairs if n and n != column})
 
 
 def _rows_without_heading(
     path: Path, rows: Iterator[tuple[int, list[str]]], separator: str
-) -> Iterator[TableRow | UnfitRow]:
+) -> Iterator[TableRow]:
     """Read `id|text`, `id|text|normalised text` or `id|speaker|text`."""
     sample = list(islice(rows, _SAMPLED_ROWS))
     if not sample:
@@ -315,15 +249,16 @@ def _rows_without_heading(
             f"first line that names the columns, one of them {FILE_COLUMNS[0]}"
         )
     has_speaker = count == 3 and _has_speakers([cells for _, cells in sample if len(cells) == 3])
-    for number, (line, cells) in enumerate(chain(sample, rows), 1):
+    for line, cells in chain(sample, rows):
         if len(cells) != count:
-            yield _unfit_row(line, cells, count, "the first row", cells[0])
+            problem = describe_count(cells, count, "the first row")
+            yield TableRow(line, cells[0], problem=problem)
             continue
         if not cells[0]:
-            raise DataError(_no_file_message(path, number, (FILE_COLUMNS[0],)))
+            raise DataError(_no_file_message(path, line, (FILE_COLUMNS[0],)))
         fields = {"speaker": cells[1]} if has_speaker else {}
         fields["text"] = cells[-1] or cells[1]
-        yield TableRow(number, cells[0], fields, is_id=True)
+        yield TableRow(line, cells[0], fields, is_id=True)
 
 
 def _has_speakers(rows: Sequence[Sequence[str]]) -> bool:
@@ -340,12 +275,7 @@ def _has_speakers(rows: Sequence[Sequence[str]]) -> bool:
     return 2 * texts < len(rows)
 
 
-def _unfit_row(line: int, cells: Sequence[str], expected: int, model: str, file: str) -> UnfitRow:
-    found = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}"
-    return UnfitRow(line, f"has {found}, {model} has {expected}", file)
-
-
-def _no_file_message(path: Path, number: int, columns: Sequence[str]) -> str:
+def _no_file_message(path: Path, line: int, columns: Sequence[str]) -> str:
     close = next((c for c in columns if find_close_name(c, FILE_COLUMNS[:4])), None)
     hint = f"; is it the column {close!r}?" if close not in (None, *FILE_COLUMNS) else ""
-    return f"{path} row {number} does not name a file; expected a column {FILE_COLUMNS[0]}{hint}"
+    return f"{path} line {line} does not name a file; expected a column {FILE_COLUMNS[0]}{hint}"

@@ -1,8 +1,8 @@
 """Patterns that read fields from the names of files and of their folders.
 
-Input: a pattern such as "{digit}_{speaker}_{index}" or "{label}/{take}", and a path. Output: the
-fields, or the reason why the path does not fit. The time is linear in the length of the path, for
-any pattern. Called by `audio_metadata`.
+Input: a pattern such as "{digit}_{speaker}_*" or "{label}/{take}", and a path. Output: the fields,
+or the reason why the path does not fit. The time is linear in the length of the path, for any
+pattern. Called by `audio_metadata`.
 """
 
 import re
@@ -12,6 +12,7 @@ from audio_utils.audio_formats import AUDIO_SUFFIXES
 from wavenet.errors import DataError
 
 MAX_FIELDS = 8
+IGNORED = "*"  # a part that is not a field
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class NamePattern:
     """A pattern of the end of a path without its suffix; "/" separates folders.
 
     A path fits if there is exactly one way to divide it into the fields and the texts between them.
-    A field has at least one character, and none of them is "/".
+    A field has at least one character, and none of them is "/". The same holds for "*", whose text
+    is ignored.
 
     Attributes:
         text: the pattern.
@@ -49,7 +51,9 @@ class NamePattern:
         suffix = next((s for s in AUDIO_SUFFIXES if text.lower().endswith(s)), "")
         without_suffix = text[: len(text) - len(suffix)]
         self._components = [_PatternComponent(part) for part in without_suffix.split("/")]
-        self.fields = [name for component in self._components for name in component.names]
+        self.fields = [
+            name for component in self._components for name in component.names if name != IGNORED
+        ]
         if not self.fields or len(set(self.fields)) != len(self.fields):
             raise DataError(
                 f"the pattern {text!r} must name each field once, as in {{digit}}_{{speaker}}"
@@ -57,12 +61,12 @@ class NamePattern:
         if len(self.fields) > MAX_FIELDS:
             raise DataError(
                 f"the pattern {text!r} has {len(self.fields)} fields; at most {MAX_FIELDS} are "
-                "possible, so omit those that you do not need as labels"
+                "possible, so write * for those that you do not need as labels"
             )
         if any("" in component.texts[1:-1] for component in self._components):
             raise DataError(
-                f"the pattern {text!r} has two fields without a text between them, so their values "
-                "cannot be separated; write a text between them, as in {digit}_{speaker}"
+                f"the pattern {text!r} has two fields, or * and a field, without a text between "
+                "them, so they cannot be separated; write a text between, as in {digit}_{speaker}"
             )
 
     def match(self, path: str) -> NameMatch:
@@ -86,13 +90,13 @@ class _PatternComponent:
     """One component of a pattern, between two "/".
 
     Attributes:
-        names: of its fields.
+        names: of its fields; `IGNORED` for a part that is not one.
         texts: before, between and after the fields, so one more than `names`.
     """
 
     def __init__(self, pattern: str):
-        parts = re.split(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", pattern)
-        self.names, self.texts = parts[1::2], parts[::2]
+        parts = re.split(r"(\{[A-Za-z_][A-Za-z0-9_]*\}|\*)", pattern)
+        self.names, self.texts = [part.strip("{}") for part in parts[1::2]], parts[::2]
 
     def split(self, text: str) -> dict[str, str] | None:
         """Return the fields; None if there is no way to divide the text, or more than one.
@@ -123,7 +127,8 @@ class _PatternComponent:
         stops = [*starts, end]
         begins = [begin, *(s + len(t) for s, t in zip(starts, between, strict=True))]
         values = [text[a:b] for a, b in zip(begins, stops, strict=True)]
-        return dict(zip(self.names, values, strict=True))
+        named = zip(self.names, values, strict=True)
+        return {name: value for name, value in named if name != IGNORED}
 
     def describe_problem(self, text: str) -> str:
         """Return why a text that cannot be divided does not fit."""

@@ -12,7 +12,7 @@ import gradio as gr
 
 from audio_utils.errors import AudioError
 from wavenet.errors import WaveNetError
-from wavenet.terminal import escape_controls
+from wavenet.terminal import escape_controls, shorten_values
 
 _MAX_SENTENCE = 1000  # characters
 
@@ -29,9 +29,10 @@ def convert_user_errors() -> Iterator[None]:
 def error_sentence(error: Exception) -> str:
     """Return the message of an error as a sentence, with a capital letter and a full stop.
 
-    Control characters are escaped, and a long message is shortened: it may contain any input.
+    Control characters are escaped, long values and a long message are shortened: a message may
+    contain any input.
     """
-    text = escape_controls(str(error).strip()).rstrip(".")
+    text = escape_controls(shorten_values(str(error)).strip()).rstrip(".")
     if len(text) > _MAX_SENTENCE:
         text = f"{text[:_MAX_SENTENCE]} …"
     # If the message begins with the name of a file or a setting, its spelling is kept.

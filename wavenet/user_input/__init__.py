@@ -1,1 +1,1 @@
-"""Names, numbers and paths that a user writes."""
+"""Names, numbers, paths and tables that a user writes."""
