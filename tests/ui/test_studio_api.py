@@ -369,6 +369,23 @@ def test_mcp_tools_are_the_five_functions(address: str, home: Path) -> None:
     assert "no checkpoint 'none'" in failed.content[0].text
 
 
+@pytest.mark.parametrize(
+    ("samples", "reason"),
+    [
+        ([[1000.0], [0.5]], "expected -1 to 1; scale it and export it again."),
+        ([[0.5, -0.5], [-0.25, 0.25]], "cancel each other, so their mix is silence."),
+    ],
+)
+def test_errors_name_no_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: list[list[float]], reason: str
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    soundfile.write(tmp_path / "a.wav", np.tile(samples, (500, 1)), RATE, subtype="FLOAT")
+    with pytest.raises(gr.Error) as caught:
+        make_analyse()(upload(tmp_path / "a.wav"))
+    assert caught.value.message.endswith(reason)
+
+
 def test_descriptions_of_parameters_are_whole_sentences(home: Path) -> None:
     """Gradio reads the first line of a description only, for the page and for MCP."""
     with gr.Blocks() as studio:
