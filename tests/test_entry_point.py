@@ -44,8 +44,9 @@ def start(before: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("name", ["wavenet.interrupts", "wavenet.cli.main", "typer", "torch"])
-def test_an_interrupted_import_is_one_line(name: str) -> None:
-    child = start(INTERRUPT_IMPORT.replace("{name!r}", repr(name)), "generate", "--seconds", "9")
+def test_an_interrupted_import_is_one_line(name: str, tmp_path: Path) -> None:
+    before = INTERRUPT_IMPORT.replace("{name!r}", repr(name))
+    child = start(before, "generate", "--seconds", "9", "--out", str(tmp_path / "clip.wav"))
     _, err = child.communicate(timeout=120)
     assert (child.returncode, err) == (130, "wavenet: interrupted\n")
 
