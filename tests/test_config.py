@@ -51,6 +51,7 @@ def refusal(kind, content, limit_seconds=5.0):
     assert sentence.startswith("here.json: ")
     assert len(sentence.splitlines()) == 1
     assert sentence.isprintable()
+    assert " should " not in sentence  # the word of pydantic's messages
     return sentence.removeprefix("here.json: ")
 
 
@@ -83,6 +84,28 @@ def test_a_model_without_architecture_is_a_wavenet():
     assert plain == named
     assert isinstance(plain.model, WaveNetConfig)
     assert json.loads(plain.model_dump_json())["model"]["architecture"] == "wavenet"
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "expected"),
+    [
+        (SamplingConfig, {"temperature": "hot"}, "temperature: expected a number, found 'hot'"),
+        (
+            SamplingConfig,
+            {"temperature": 0},
+            "temperature: expected a number of at least 1e-06, found 0",
+        ),
+        (SamplingConfig, {"top_p": 2}, "top_p: expected a number of at most 1, found 2"),
+        (SamplingConfig, {"top_k": 1.5}, "top_k: expected a whole number, found 1.5"),
+        (SamplingConfig, {"greedy": "yes"}, "greedy: expected true or false, found 'yes'"),
+        (WaveNetConfig, {**MODEL, "dilations": 3}, "dilations: expected a list, found 3"),
+        (WaveNetConfig, {**MODEL, "dilations": []}, "dilations: expected 1 or more items, found 0"),
+        (CheckpointConfig, {**CHECKPOINT, "name": 7}, "name: expected a text, found 7"),
+        (CheckpointConfig, {**CHECKPOINT, "audio": 7}, "audio: expected an object, found 7"),
+    ],
+)
+def test_a_wrong_value_is_reported_in_the_words_of_this_project(kind, values, expected):
+    assert refusal(kind, values) == expected
 
 
 @pytest.mark.parametrize("kind", [CheckpointConfig, RecipeConfig])

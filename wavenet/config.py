@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from wavenet.errors import ConfigError, DataError
 from wavenet.user_input.close_names import find_close_name, find_equal_name
@@ -24,6 +25,38 @@ MAX_SHOWN_VALUE = 60  # characters of a wrong value in a message
 MAX_SHOWN_TEXT = 300
 # prefix of pydantic's error type if the key that selects a class has an unknown value
 UNKNOWN_PREFIX = "unknown_"
+# What was expected, by pydantic's error type; braces contain the details of the error.
+EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number of fewer digits",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "a number of at least {ge}",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "a number of at most {le}",
+    "multiple_of": "a multiple of {multiple_of}",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "none_required": "null",
+    "string_type": "a text",
+    "string_unicode": "a text in UTF-8",
+    "string_too_short": "a text of {min_length} or more characters",
+    "string_too_long": "a text of at most {max_length} characters",
+    "string_pattern_mismatch": "a text of the form {pattern}",
+    "literal_error": "{expected}",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "too_short": "{min_length} or more items, found {actual_length}",
+    "too_long": "at most {max_length} items, found {actual_length}",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "dataclass_type": "an object",
+    "invalid_key": "texts as keys",
+}
 
 
 class StrictConfig(BaseModel):
@@ -102,7 +135,7 @@ def describe_error(error: ValidationError, kind: type[BaseModel]) -> str:
     first = min(errors, key=lambda e: e["type"] != "extra_forbidden")
     is_unknown_key = first["type"] == "extra_forbidden"
     path, siblings = _resolve(kind, first["loc"], is_unknown_key)
-    value, message = first.get("input"), first["msg"].removeprefix("Value error, ")
+    value, message = first.get("input"), _expectation(first)
     selector = first["type"].removeprefix(UNKNOWN_PREFIX)
     if selector != first["type"] and isinstance(value, dict) and selector in value:
         path, value = [*path, selector], value[selector]
@@ -117,6 +150,17 @@ def describe_error(error: ValidationError, kind: type[BaseModel]) -> str:
     found = repr(value)
     is_complete = ", found " in message or len(found) > MAX_SHOWN_VALUE
     return f"{field}: {_shorten(message)}" + ("" if is_complete else f", found {found}")
+
+
+def _expectation(error: ErrorDetails) -> str:
+    """Return what was expected, in the words of this project."""
+    if error["type"] not in EXPECTED:
+        return error["msg"].removeprefix("Value error, ")
+    details = {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in error.get("ctx", {}).items()
+    }
+    return f"expected {EXPECTED[error['type']].format(**details)}"
 
 
 def _resolve(

@@ -52,6 +52,25 @@ def test_a_batch_is_generated_and_skipped_the_second_time(batch, tmp_path):
     assert json.loads(batch(make_rows(4), "--json", "--overwrite")[1])["done"] == 4
 
 
+def test_scores_of_finished_clips_are_not_silently_missing(batch, tmp_path):
+    assert batch(make_rows(1))[0] == 0
+    journal = (tmp_path / "out" / "results.jsonl").read_text()
+    code, out, err = batch(make_rows(1), "--score")
+    message = err.splitlines()[-1]
+    assert (code, (tmp_path / "out" / "results.jsonl").read_text()) == (2, journal)
+    assert message.startswith("wavenet: 1 finished clip has no score")
+    assert "--overwrite" in message and "wavenet score" in message
+    code, out, err = batch(make_rows(3), "--score", "--json")
+    counts = json.loads(out)
+    assert (code, counts["done"], counts["already_done"], counts["unscored"]) == (0, 2, 1, 1)
+    assert err.splitlines()[-1].startswith("WARNING: 1 finished clip has no score")
+    code, out, err = batch(make_rows(3), "--score", "--json", "--overwrite")
+    assert (code, json.loads(out)["unscored"]) == (0, 0)
+    code, out, err = batch(make_rows(3), "--score", "--json")  # nothing to do, and no score missing
+    counts = json.loads(out)
+    assert (code, counts["already_done"], counts["unscored"]) == (0, 3, 0)
+
+
 def test_a_table_stdin_and_a_pipe_give_the_same(batch, tmp_path, monkeypatch):
     batch(make_rows(2, temperature=1.0))
     before = file_hashes(tmp_path / "out")

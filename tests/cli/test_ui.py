@@ -1,12 +1,13 @@
 """`wavenet ui` checks its address, its port and its names before it starts."""
 
+import os
 import socket
 
 import pytest
 
 from wavenet.cli.main import run
-from wavenet.cli.ui_command import check_address
 from wavenet.errors import ConfigError
+from wavenet.ui.server.server_port import check_address, read_port
 
 
 def test_port_in_use_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,3 +46,18 @@ def test_the_variable_for_the_address_is_used(monkeypatch: pytest.MonkeyPatch) -
         from wavenet.cli.ui_command import ui
 
         ui()
+
+
+def test_variables_of_gradio_must_be_numbers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GRADIO_SERVER_PORT", "abc")
+    assert run(["ui"]) == 2
+    expected = "wavenet: the variable GRADIO_SERVER_PORT must be a whole number, found 'abc'\n"
+    assert capsys.readouterr().err == expected
+    monkeypatch.setenv("GRADIO_SERVER_PORT", " 7861.0 ")
+    assert read_port() == 7861
+    assert os.environ["GRADIO_SERVER_PORT"] == "7861"  # as gradio reads it
+    monkeypatch.setenv("GRADIO_SERVER_PORT", "")
+    assert read_port() is None
+    assert "GRADIO_SERVER_PORT" not in os.environ

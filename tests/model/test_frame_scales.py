@@ -87,6 +87,17 @@ def test_the_message_names_the_scale(energy, scale, words):
     assert f"looks like {'frames ' if scale == 'model' else ''}{words}" in str(caught.value)
 
 
+@pytest.mark.parametrize("scale", ["log10", "ln-amplitude"])
+def test_scales_that_are_too_similar_are_both_named(energy, scale):
+    with pytest.raises(ConditionError) as caught:
+        read_scale(MEL, SCALES[scale](energy))
+    looks = str(caught.value).partition("looks like ")[2].partition(";")[0]
+    assert set(looks.split(" or ")) == {
+        "logarithms to base 10 of power (log10)",
+        "natural logarithms of amplitude (ln-amplitude)",
+    }
+
+
 def test_frames_from_0_to_1_are_named(energy):
     decibels = 10 * energy.log10()
     scaled = (decibels + 100) / 130

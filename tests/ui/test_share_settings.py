@@ -184,7 +184,7 @@ def test_invalid_link_changes_nothing(checkpoints: Path, query: str) -> None:
         ("checkpoint=global&seed=1.5", "seed must be a whole number"),
         ("checkpoint=global&top_k=", "top_k must be a whole number"),
         ("checkpoint=global&temperature=0,5", "such as 0.5"),
-        ("checkpoint=global&temperature=nan", "temperature: Input should be a finite number"),
+        ("checkpoint=global&temperature=nan", "temperature: expected a finite number, found nan"),
         ("checkpoint=global&condition.tone=z", "tone cannot be 'z'"),
         ("checkpoint=global&condition.tones=a", "did you mean 'tone'"),
         ("checkpoint=global&condition.level=loud", "level: expected a number from -60 to 0 dB"),

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import importlib.util
+import inspect
 import json
 import threading
 import urllib.request
@@ -16,7 +17,7 @@ import gradio as gr
 import numpy as np
 import pytest
 import soundfile
-from gradio.utils import get_upload_folder
+from gradio.utils import get_function_description, get_upload_folder
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from torch import Tensor
@@ -39,6 +40,7 @@ from wavenet.ui.studio_api import (
     make_generate,
     make_score,
     make_vocode,
+    register_api,
 )
 
 from .conftest import RATE, SPEAKERS, save_checkpoint, tone
@@ -367,6 +369,41 @@ def test_mcp_tools_are_the_five_functions(address: str, home: Path) -> None:
     assert not generated.isError
     assert failed.isError
     assert "no checkpoint 'none'" in failed.content[0].text
+
+
+@pytest.mark.parametrize(
+    ("samples", "reason"),
+    [
+        ([[1000.0], [0.5]], "expected -1 to 1; scale it and export it again."),
+        ([[0.5, -0.5], [-0.25, 0.25]], "cancel each other, so their mix is silence."),
+    ],
+)
+def test_errors_name_no_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: list[list[float]], reason: str
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    soundfile.write(tmp_path / "a.wav", np.tile(samples, (500, 1)), RATE, subtype="FLOAT")
+    with pytest.raises(gr.Error) as caught:
+        make_analyse()(upload(tmp_path / "a.wav"))
+    assert caught.value.message.endswith(reason)
+
+
+def test_descriptions_of_parameters_are_whole_sentences(home: Path) -> None:
+    """Gradio reads the first line of a description only, for the page and for MCP."""
+    with gr.Blocks() as studio:
+        register_api(home / "checkpoints")
+    functions = {str(event.api_name): event.fn for event in studio.fns.values()}
+    assert sorted(functions) == sorted(NAMES)
+    for name, function in functions.items():
+        assert function is not None
+        description, parameters, returns = get_function_description(function)
+        texts = [description, *parameters.values(), *returns]
+        assert all(text.endswith(".") for text in texts), name
+        assert parameters.keys() == inspect.signature(function).parameters.keys()
+    assert get_function_description(functions["generate"])[1]["top_p"] == (
+        "sample from the smallest set of most likely codes whose total probability is at least p; "
+        "1 is off; default: the checkpoint's."
+    )
 
 
 @needs_mcp

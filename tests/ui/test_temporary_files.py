@@ -35,6 +35,12 @@ SHORT_TIMER = """
 from wavenet.ui.server import temporary_files as files
 files.SWEEP_SECONDS, files.FILE_SECONDS, files.UNFINISHED_SECONDS = 0.1, 4, 1
 """
+# `app.py` with the port of `wavenet ui --port PORT`.
+SPACE_COMMAND = f"""
+import os, runpy, sys
+os.environ["GRADIO_SERVER_PORT"] = sys.argv[-1]
+runpy.run_path({str(ROOT / "app.py")!r}, run_name="__main__")
+"""
 MULTIPART = "multipart/form-data; boundary=x"
 PART = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\n'
 
@@ -73,6 +79,15 @@ def test_a_timer_deletes_unfinished_and_old_uploads(root: Path, tmp_path: Path) 
         assert Path(stored).read_bytes() == b"RIFF" * 1000
         wait_for(lambda: not Path(stored).exists())
         wait_for(lambda: not Path(stored).parent.exists())
+
+
+@pytest.mark.parametrize("command", [COMMAND, SPACE_COMMAND], ids=["wavenet ui", "app.py"])
+def test_all_temporary_files_are_in_the_private_folder(
+    command: str, root: Path, tmp_path: Path
+) -> None:
+    with studio_process(root.parent, command, TMPDIR=str(tmp_path)):
+        (folder,) = tmp_path.iterdir()
+    assert folder.name.startswith(FOLDER_PREFIX)
 
 
 def test_the_next_start_deletes_what_a_killed_studio_left(root: Path, tmp_path: Path) -> None:

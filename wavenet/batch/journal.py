@@ -36,6 +36,7 @@ class Journal:
         self.path = folder / journal_name(shard)
         # by digest of the id: params hash, file hash and size; compact, as there may be a million
         self._finished: dict[bytes, bytes] = {}
+        self._scored: set[bytes] = set()  # digests of the ids of finished clips with a score
         self._files: set[bytes] = set()  # digests of the names of all output files
         self._invalid_rows: set[bytes] = set()  # digests of their lines
         self._synced_at = 0.0
@@ -72,6 +73,10 @@ class Journal:
         if entry[:32] != bytes.fromhex(params_hash):
             return None
         return entry[32:64].hex(), int.from_bytes(entry[64:]) if entry[64:] else None
+
+    def has_score(self, identity: str) -> bool:
+        """Return whether the record of a finished clip has bits per sample."""
+        return _id_digest(identity) in self._scored
 
     def has_file(self, name: str) -> bool:
         """Return whether a record describes an output file of this name."""
@@ -128,11 +133,14 @@ class Journal:
                 self._invalid_rows.add(_digest(line[:-1]))
                 return
             key = _id_digest(record["id"])
+            self._scored.discard(key)
             if record["status"] == "done":
                 self._files.add(_id_digest(str(record.get("file"))))
                 hashes = bytes.fromhex(record["params_hash"] + record["sha256"])
                 size = record.get("bytes")
                 self._finished[key] = hashes + (b"" if size is None else size.to_bytes(8))
+                if record.get("bits_per_sample") is not None:
+                    self._scored.add(key)
             else:
                 self._finished.pop(key, None)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):

@@ -88,6 +88,25 @@ def batch(
             raise typer.Exit(INTERRUPTED)
         if result.failed:
             raise typer.Exit(SOME_FAILED)
+        _check_scores(result)
+
+
+def _check_scores(result: "BatchResult") -> None:
+    """Report finished clips that --score leaves without a score.
+
+    Raises:
+        ConditionError: nothing else was to be done, so the option had no effect.
+    """
+    if result.unscored:
+        count = result.unscored
+        clips = "1 finished clip has" if count == 1 else f"{count:,} finished clips have"
+        text = (
+            f"{clips} no score, because --score is computed while a clip is generated; add "
+            "--overwrite to generate and score all clips, or use `wavenet score`"
+        )
+        if not result.done:
+            raise ConditionError(text)
+        print_message(f"WARNING: {text}")
 
 
 def _prepare_workers(count: int | None, cluster_address: str | None) -> None:

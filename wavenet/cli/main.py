@@ -2,12 +2,14 @@
 
 Input: command-line arguments. Output: data on stdout, messages on stderr, and an exit code: 0 done,
 1 failed, 2 wrong usage, 3 some items failed, 130 interrupted. No large package is imported here, so
-that `wavenet --help` is fast. Called by the script `wavenet` and by `python -m wavenet`.
+that `wavenet --help` is fast. Called by `wavenet.__main__`; `app.py` uses `exit_code`.
 """
 
 import errno
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import typer
@@ -29,11 +31,12 @@ from wavenet.cli import (
     ui_command,
     vocode_command,
 )
+from wavenet.cli.numeric_options import accept_typed_numbers
 from wavenet.errors import ConditionError, ConfigError, EngineUnavailable, WaveNetError
-from wavenet.interrupts import redeliver_sigint
 from wavenet.terminal import print_line, print_message, protect_streams
 from wavenet.user_input.user_paths import expand_home
 
+INTERRUPTED = "wavenet: interrupted"
 # Base class of the errors of typer on the command line; typer does not export it.
 _UsageError: type[Any] = typer.BadParameter.__bases__[0]
 
@@ -83,7 +86,6 @@ def main() -> None:
     _open_standard_streams()
     protect_streams()
     use_writable_caches()
-    sys.unraisablehook = redeliver_sigint
     code = run()
     sys.exit(_flush_stdout() or code)
 
@@ -91,16 +93,29 @@ def main() -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code.
 
-    Errors that a user can cause are printed on stderr as one sentence.
-
     Args:
         arguments: command-line arguments; by default those of this process.
     """
     # click expands the arguments of a process itself on Windows, where shells do not expand globs
     if arguments is not None or os.name != "nt":
         arguments = expand_home_arguments(sys.argv[1:] if arguments is None else arguments)
+    command: Any = typer.main.get_command(app)
+    accept_typed_numbers(command)
+    command.make_context = partial(_report_interrupt, command.make_context)
+    command.invoke = partial(_report_interrupt, command.invoke)
+    return exit_code(lambda: command(arguments, standalone_mode=False))
+
+
+def exit_code(action: Callable[[], object]) -> int:
+    """Call a function and return the exit code of the process.
+
+    Errors that a user can cause are printed on stderr as one sentence.
+
+    Args:
+        action: returns an exit code, or anything else for 0.
+    """
     try:
-        code = app(arguments, standalone_mode=False)
+        code = action()
         return code if isinstance(code, int) else 0
     except _UsageError as error:
         return _print_usage_error(error)
@@ -109,7 +124,7 @@ def run(arguments: list[str] | None = None) -> int:
         is_usage = isinstance(error, ConditionError | ConfigError | EngineUnavailable)
         return 2 if is_usage else 1
     except KeyboardInterrupt:
-        print_message("wavenet: interrupted")
+        print_message(INTERRUPTED)
         return 130
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -129,6 +144,15 @@ def run(arguments: list[str] | None = None) -> int:
             raise
         print_message(f"wavenet: {error}")
         return 1
+
+
+def _report_interrupt(call: Callable[..., Any], *values: Any, **named: Any) -> Any:
+    """Call a part of typer, which itself ends silently after Ctrl-C."""
+    try:
+        return call(*values, **named)
+    except KeyboardInterrupt:
+        print_message(INTERRUPTED)
+        raise typer.Exit(130) from None
 
 
 def _print_usage_error(error: Any) -> int:

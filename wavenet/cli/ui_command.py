@@ -3,16 +3,12 @@
 Input: an address and a port. The web server runs until it is interrupted. Called by `main`.
 """
 
-import errno
 import os
-import socket
 from typing import Annotated
 
 import typer
 
-from audio_utils.atomic_files import os_error_reason
 from wavenet.cli.options import print_message
-from wavenet.errors import ConfigError
 
 
 def ui(
@@ -43,41 +39,20 @@ def ui(
 ) -> None:
     """Start the studio at http://127.0.0.1:PORT."""
     from wavenet.ui.server.host_check import allowed_hosts, bracketed, server_address
+    from wavenet.ui.server.server_port import check_address, read_port
+    from wavenet.ui.server.temporary_files import end_on_termination, use_private_folder
 
     address = server_address(host)
     # Gradio would use it as an IPv4 address for a check of the port.
     os.environ.pop("GRADIO_SERVER_NAME", None)
     names = allowed_hosts(allow_host or ())
+    read_port()  # not used, but gradio would fail on a wrong one
     check_address(address, port)
     print_message(f"starting the studio at http://{bracketed(address)}:{port} (Ctrl-C stops it)")
-    from wavenet.ui.server.temporary_files import end_on_termination, use_private_folder
+    # Before gradio is imported, which stores the path of its folder.
+    use_private_folder()
+    end_on_termination()
     from wavenet.ui.studio_app import build_studio, launch_options
 
     options = launch_options(port, mcp, address, names)
-    use_private_folder()
-    end_on_termination()
     build_studio(address=address, allow_hosts=names).launch(**options)
-
-
-def check_address(address: str, port: int) -> None:
-    """Check the address and the port; called before the imports, which need seconds.
-
-    Raises:
-        ConfigError: this machine does not have the address, or the port is in use.
-    """
-    try:
-        found = socket.getaddrinfo(address.strip("[]"), port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, target = found[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(target)
-    except (OSError, UnicodeError) as error:
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            raise ConfigError(
-                f"the port {port} is in use; stop the program there, or choose another --port"
-            ) from None
-        reason = os_error_reason(error) if isinstance(error, OSError) else "it is not a name"
-        raise ConfigError(
-            f"the studio cannot listen on {address[:100]!r}, port {port}: {reason}; --host expects "
-            "an address of this machine"
-        ) from None

@@ -52,5 +52,5 @@ def download_checkpoint(root: Path, repository: str) -> tuple[str, hub.PulledChe
 
 def checkpoint_error_note(root: Path, error: WaveNetError) -> str:
     """Return HTML of an error, without server paths, and with @REVISION instead of --revision."""
-    text = error_sentence(error).replace(f"{root}{os.sep}", "").replace("--revision", "@REVISION")
-    return error_note(text)
+    text = str(error).replace(f"{root}{os.sep}", "").replace("--revision", "@REVISION")
+    return error_note(error_sentence(type(error)(text)))

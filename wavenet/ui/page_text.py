@@ -5,6 +5,7 @@ the public API.
 """
 
 import contextlib
+import re
 from collections.abc import Iterator
 from html import escape
 
@@ -15,6 +16,8 @@ from wavenet.errors import WaveNetError
 from wavenet.terminal import escape_controls, shorten_values
 
 _MAX_SENTENCE = 1000  # characters
+
+_OPTION = re.compile(r"(?<![\w-])--[a-z]")
 
 
 @contextlib.contextmanager
@@ -29,15 +32,26 @@ def convert_user_errors() -> Iterator[None]:
 def error_sentence(error: Exception) -> str:
     """Return the message of an error as a sentence, with a capital letter and a full stop.
 
-    Control characters are escaped, long values and a long message are shortened: a message may
-    contain any input.
+    Advice that only the command line can follow is omitted. Control characters are escaped, long
+    values and a long message are shortened: a message may contain any input.
     """
-    text = escape_controls(shorten_values(str(error)).strip()).rstrip(".")
+    text = without_options(str(error).strip().rstrip("."))
+    text = escape_controls(shorten_values(text))
     if len(text) > _MAX_SENTENCE:
         text = f"{text[:_MAX_SENTENCE]} …"
     # If the message begins with the name of a file or a setting, its spelling is kept.
     first = text.split(maxsplit=1)[0] if text else ""
     return (text[:1].upper() + text[1:] if first.rstrip(":").isalpha() else text) + "."
+
+
+def without_options(text: str) -> str:
+    """Omit the advice of a message that names options, because a page and the API have none.
+
+    Advice follows a semicolon, and its alternatives are separated by ", or".
+    """
+    found, *advice = text.split("; ")
+    ways = ([w for w in clause.split(", or ") if not _OPTION.search(w)] for clause in advice)
+    return "; ".join([found, *(", or ".join(way) for way in ways if way)])
 
 
 def status_note(text: str) -> str:

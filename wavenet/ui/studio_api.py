@@ -4,6 +4,8 @@ Input: arguments of any type. Output: a WAV file or numbers, or an error of one 
 `studio_app`. The docstrings of the inner functions are the documentation of the public API.
 """
 
+import inspect
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -80,7 +82,14 @@ def register_api(root: Path) -> None:
     ):
         # MCP names a tool after its function, and `continue` is a keyword of Python.
         function.__name__ = name
+        function.__doc__ = _one_line_per_argument(function)
         gr.api(function, api_name=name, **queue)  # type: ignore[attr-defined]
+
+
+def _one_line_per_argument(function: Function) -> str:
+    """Return a docstring without line breaks in descriptions; gradio reads only first lines."""
+    inside = r"\n {8,}|(?<!:)\n {4}(?!\w+: )"  # not before the next argument
+    return re.sub(inside, " ", inspect.getdoc(function) or "")
 
 
 def make_generate(root: Path) -> Function:

@@ -21,7 +21,7 @@ from wavenet.recordings.audio_metadata import METADATA_NAMES, is_audio_name
 from wavenet.recordings.left_out_files import describe_large_share, describe_left_out
 from wavenet.training.dataset_report import DatasetReport
 from wavenet.training.label_checks import describe_doubt
-from wavenet.ui.page_text import fact_list, format_duration, progress_bar
+from wavenet.ui.page_text import fact_list, format_duration, progress_bar, without_options
 from wavenet.ui.server.uploads import valid_file_name
 
 MAX_FILES = 500
@@ -229,9 +229,8 @@ def report_warnings(report: DatasetReport) -> list[str]:
     if large_share:
         warnings.append(f"Warning: {large_share}.")
     if report.unreadable_count:
-        warnings.append(
-            f"{_count_recordings(report.unreadable_count)} skipped: {report.unreadable[0]}"
-        )
+        reason = without_options(report.unreadable[0])
+        warnings.append(f"{_count_recordings(report.unreadable_count)} skipped: {reason}")
     if report.readable and report.seconds < SHORT_SECONDS:
         warnings.append(
             f"Only {format_duration(report.seconds)} of audio: a model will memorise it. Use "

@@ -28,8 +28,8 @@ def parse_number(value: Any, name: str, kind: type = float) -> Any:
     if fits and kind is int and isinstance(number, float):
         fits = number.is_integer()
     if not fits:
-        what = "a whole number" if kind is int else "a number"
-        raise ConditionError(f"{name} must be {what}{suggest_point(value)}, found {value!r}")
+        what = "a whole number" if kind is int else f"a number{suggest_point(value)}"
+        raise ConditionError(f"{name} must be {what}, found {value!r}")
     try:
         return kind(number)
     except (OverflowError, ValueError):

@@ -33,7 +33,8 @@ _NEW_SECONDS = 5.0
 def use_private_folder() -> Path:
     """Create a private folder for this process, used by Gradio and `tempfile` from now on.
 
-    Folders of studios that no longer run are deleted. Call this before the studio is built.
+    Folders of studios that no longer run are deleted. Call this before gradio is imported, because
+    it stores the path of its folder.
 
     Returns:
         The folder of uploads and results.
