@@ -38,11 +38,12 @@ def check_free_space(folder: Path, needed: float, what: str, option: str = "--ou
         FolderError: it has too little space.
     """
     try:
-        free = shutil.disk_usage(find_existing_folder(folder)).free
+        usage = shutil.disk_usage(find_existing_folder(folder))
     except OSError:  # some network file systems do not report it
         return
-    if needed > free:
+    # the size of a file system without a disk, such as /proc, is 0
+    if usage.total and needed > usage.free:
         raise FolderError(
             f"{what} need {needed / 1e6:,.2f} MB, and the disk of {folder} has "
-            f"{free / 1e6:,.2f} MB; free some space or choose another {option}"
+            f"{usage.free / 1e6:,.2f} MB; free some space or choose another {option}"
         )
