@@ -168,6 +168,14 @@ def make_checkpoint(tmp_path: Path) -> Callable[..., checkpoint.Checkpoint]:
     return make
 
 
+def overflow(folder: Path) -> None:
+    """Make the weights of a checkpoint so large that its predictions are not finite."""
+    loaded = checkpoint.load(folder)
+    for parameter in loaded.model.parameters():
+        parameter.mul_(1e25)
+    checkpoint.save(folder, loaded.config, loaded.model)
+
+
 def sine(seconds: float = 0.5, frequency: float = 440.0, rate: int = RATE) -> torch.Tensor:
     """Compute a sine at half of full scale: (T,)."""
     return 0.5 * torch.sin(2 * torch.pi * frequency * torch.arange(round(seconds * rate)) / rate)

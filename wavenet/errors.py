@@ -4,6 +4,7 @@ WaveNetError
 ├── ConfigError          a setting or option is out of range, unknown, or contradicts another
 ├── ConditionError       an input (condition value, name, file) is unknown, missing or invalid
 ├── CheckpointError      a checkpoint folder is missing, damaged or does not match its own config
+│   └── PredictionsNotFinite  the weights are so large that predictions overflow
 ├── EngineUnavailable    the requested engine is unknown or cannot run this model here
 │   └── ModelUnsupported an engine, a tab or a command does not support this architecture
 ├── DataError            a folder of audio, a corpus, a table or a manifest cannot be used
@@ -37,6 +38,20 @@ class ConditionError(WaveNetError):
 
 class CheckpointError(WaveNetError):
     """A checkpoint folder is missing, damaged or does not match its own config."""
+
+
+class PredictionsNotFinite(CheckpointError):
+    """The weights of a checkpoint are finite, but so large that its predictions are not.
+
+    Args:
+        name: of the checkpoint, or of its folder.
+    """
+
+    def __init__(self, name: object):
+        super().__init__(
+            f"{name} predicts values that are not finite; its weights are damaged or far too "
+            "large; use another checkpoint"
+        )
 
 
 class EngineUnavailable(WaveNetError):

@@ -16,6 +16,7 @@ from tests.batch.conftest import (
     run_rows,
     write_manifest,
 )
+from tests.conftest import overflow, tiny_config
 from wavenet.batch import clip_worker
 from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
 from wavenet.batch.clip_worker import default_batch_size
@@ -49,6 +50,24 @@ def test_a_clip_that_needs_too_much_memory_fails_alone(tiny, tmp_path, monkeypat
     assert {r["id"] for r in journal if r["status"] == "failed"} == too_long
     counts = (len(journal), result.done, result.failed)
     assert counts == (9, 9 - len(too_long), len(too_long))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_clips_of_weights_that_overflow_fail_alone(
+    tiny, make_checkpoint, tmp_path, workers, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    other = make_checkpoint(tiny_config(conditions="label"), name="other").folder
+    overflow(other)
+    rows = make_rows(6, temperature=1.0)
+    for row in rows[::2]:
+        row["checkpoint"] = str(other)
+    result = run_rows(tmp_path / "out", rows, tiny, workers)
+    assert (result.done, result.failed) == (3, 3)
+    failed = {r["id"]: r["error"] for r in read_journal(tmp_path / "out") if r["error"]}
+    assert failed.keys() == {row["id"] for row in rows[::2]}
+    assert all("not finite" in error for error in failed.values())
+    assert len(file_hashes(tmp_path / "out")) == 3
 
 
 def test_clips_that_are_not_finite_are_not_written(tiny, tmp_path, monkeypatch):

@@ -18,8 +18,7 @@ from audio_utils.atomic_files import atomic_file
 from audio_utils.errors import AudioError
 from tests.cli.conftest import assert_refused
 from tests.conftest import RATE, sine, tiny_config
-from wavenet import checkpoint
-from wavenet.cli import output_paths
+from wavenet import checkpoint, disk_space
 from wavenet.cli.output_paths import check_new_folder, check_outputs, check_space, is_writable
 from wavenet.errors import CheckpointError, ConditionError, ConfigError, FolderError
 from wavenet.sharing.install import staging_folder
@@ -88,12 +87,42 @@ def test_a_disk_with_too_little_space_is_refused_before_the_first_sample(
     run_command, tiny, tmp_path, no_sample, monkeypatch
 ):
     usage = namedtuple("usage", "total used free")(10**6, 0, 16_000)
-    monkeypatch.setattr(output_paths.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: usage)
     common = ("generate", "--checkpoint", tiny, "--set", "digit=a", "--seconds", 1.01)
     assert_refused(run_command(*common, "--out", tmp_path / "new" / "x.wav"), "free", code=1)
     check_space([tmp_path / "a.wav"], 8000)
     with pytest.raises(FolderError, match=r"need 0\.03 MB, .* has 0\.02 MB"):
         check_space([tmp_path / "a.wav", tmp_path / "b.wav"], 8000)
+
+
+def test_batch_and_prepare_refuse_a_disk_with_too_little_space(
+    run_command, tiny, tmp_path, no_sample, monkeypatch
+):
+    (tmp_path / "in").mkdir()
+    for n in range(3):
+        soundfile.write(tmp_path / f"in/{n}.flac", sine(1.0, rate=16_000).numpy(), 16_000)
+    rows = "".join(f'{{"id": "{n}", "digit": "a", "seconds": 2}}\n' for n in range(3))
+    (tmp_path / "rows.jsonl").write_text(rows)
+    out = tmp_path / "out"
+    batch = ("batch", tmp_path / "rows.jsonl", "--checkpoint", tiny, "--out-dir", out, "--quiet")
+    prepare = ("data", "prepare", tmp_path / "in", "--out", out, "--sample-rate", 8000)
+
+    def set_free(count):
+        usage = namedtuple("usage", "total used free")(10**9, 0, count)
+        monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: usage)
+
+    set_free(3 * 2 * 8000 * 2 - 1)
+    code, printed, err = run_command(*batch)
+    assert (code, printed) == (1, "")
+    assert err.splitlines()[-1].startswith("wavenet: the clips need 0.10 MB")
+    assert run_command(*batch, "--format", "flac", "--dry-run")[0] == 0
+    set_free(3 * 8000 * 2 - 1)
+    assert_refused(run_command(*prepare), "the shards need 0.05 MB", "has 0.05 MB", code=1)
+    assert not (out / "shards").exists()
+    set_free(3 * 8000 * 2)
+    assert run_command(*prepare)[0] == 0
+    set_free(0)  # the shards are written already
+    assert run_command(*prepare)[0] == 0
 
 
 def test_all_commands_with_an_output_folder_refuse_it_before_the_work(

@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 from tests.cli.conftest import assert_refused
-from tests.conftest import RATE, sine, tiny_config
+from tests.conftest import RATE, overflow, sine, tiny_config
 from wavenet import checkpoint
 from wavenet.model.conditions import FramesCondition, LabelCondition, MelCondition
 
@@ -55,6 +55,26 @@ def test_candidates_change_the_clip(run_command, vocoder, tone, tmp_path):
     common = ("vocode", tone, "--checkpoint", vocoder, "--out", tmp_path / "x.wav")
     assert_refused(run_command(*common, "--candidates", 99), "candidates must be 1 to 64, found 99")
     assert not (tmp_path / "x.wav").exists()
+
+
+def test_weights_that_overflow_are_refused_and_nothing_is_written(
+    run_command, vocoder, tiny, tone, tmp_path
+):
+    overflow(vocoder)
+    overflow(tiny)
+    out = tmp_path / "new/x.wav"
+    commands = [
+        ("vocode", tone, "--checkpoint", vocoder),
+        ("vocode", tone, "--checkpoint", vocoder, "--candidates", 2),
+        ("generate", "--checkpoint", tiny, "--set", "digit=a"),
+        ("generate", "--checkpoint", tiny, "--set", "digit=a", "--engine", "cached", "--no-guard"),
+        ("generate", "--checkpoint", tiny, "--set", "digit=a", "--beams", 2),
+    ]
+    for command in commands:
+        assert_refused(run_command(*command, "--out", out), "not finite", code=1)
+    common = ("--set", "digit=a", "--count", 2, "--out", out.parent)
+    assert_refused(run_command("generate", "--checkpoint", tiny, *common), "not finite", code=1)
+    assert not out.parent.exists()
 
 
 def test_mel_matching_is_on_by_default_and_can_be_turned_off(

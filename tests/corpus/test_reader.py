@@ -25,6 +25,21 @@ def prepared(tmp_path_factory):
     return place / "out"
 
 
+def test_a_shard_whose_content_changed_is_refused(corpus):
+    """The size is the same, so opening the corpus does not detect it."""
+    Corpus(corpus).check_content()  # control: undamaged
+    last = max((corpus / "shards").iterdir())
+    samples = bytearray(last.read_bytes())
+    samples[-1] ^= 1
+    last.write_bytes(samples)
+    with pytest.raises(DataError, match=rf"{last.name} has changed since .* --overwrite$"):
+        Corpus(corpus).check_content()
+    opened = Corpus(corpus)
+    last.unlink()
+    with pytest.raises(DataError, match=f"{last.name} cannot be read"):
+        opened.check_content()
+
+
 @pytest.fixture
 def corpus(prepared, tmp_path):
     """Return a copy of the corpus for tests that damage it."""

@@ -47,6 +47,12 @@ class PlacementEngine:
         self.rows.append(noise.shape[0])
         return torch.full(noise.shape, 100)
 
+    def clone(self, state):
+        return state
+
+    def predict(self, state):
+        return torch.zeros(len(state.position), 256)
+
     def select(self, state, rows):
         return SimpleNamespace(position=state.position[list(rows)])
 

@@ -14,7 +14,13 @@ from wavenet.codec import MuLawCodec
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.likelihood import score as score_module
 from wavenet.likelihood.score import score, score_blocks, score_clip, score_windows
-from wavenet.model.conditions import LabelCondition, MelCondition, PositionCondition
+from wavenet.model.conditions import (
+    LabelCondition,
+    LoudnessCondition,
+    MelCondition,
+    MfccCondition,
+    PositionCondition,
+)
 from wavenet.model.frame_features import compute_frame_features
 from wavenet.model.memory import RingMemory
 from wavenet.model.model_config import LogisticOutput
@@ -238,6 +244,47 @@ def test_a_recording_in_blocks_has_the_score_of_the_whole(
     windows = list(score_blocks(loaded, blocks, 700, values, window=128))
     assert [window.numel() for window in windows] == [128] * 5 + [60]
     assert torch.equal(torch.cat(windows), whole)
+
+
+MEL = MelCondition(n_mels=8, win_length=64, channels=4, context=2)
+LOUDNESS = LoudnessCondition(win_length=100, channels=3, context=1)
+WHOLE = [MfccCondition(n_mels=8, n_mfcc=4, win_length=64, channels=4)]
+
+
+@pytest.mark.parametrize(("block", "window"), [(33, 90), (3000, 128), (250, 700), (1, 4000)])
+@pytest.mark.parametrize("is_limited", [True, False])
+@pytest.mark.parametrize(
+    "locals_", [[MEL], [LOUDNESS], [MEL, LOUDNESS], WHOLE], ids=["mel", "loudness", "both", "mfcc"]
+)
+def test_the_frames_of_blocks_are_those_of_the_whole(
+    monkeypatch, block, window, is_limited, locals_
+):
+    loaded = make(8, (*CONDITIONS, *locals_), gain=2, kernel_size=3)
+    if not is_limited:
+        monkeypatch.setattr(type(loaded.model), "receptive_field", None)
+    samples = 2003
+    rng = np.random.default_rng(3)
+    loud = np.linspace(0.01, 0.9, samples)  # so that every frame differs
+    waveform = torch.from_numpy((loud * rng.uniform(-1, 1, samples)).astype(np.float32))
+    whole = score(loaded, waveform, {"digit": "1"}).surprise
+    parts = list(score_blocks(loaded, waveform.split(block), samples, {"digit": "1"}, window))
+    assert all(part.numel() == window for part in parts[:-1])
+    torch.testing.assert_close(torch.cat(parts), whole, atol=1e-4, rtol=0)
+    quieter = score(loaded, waveform / 2, {"digit": "1"}, codes=loaded.codec.encode(waveform))
+    assert (quieter.surprise - whole).abs().max() > 1e-3  # negative control: the frames count
+
+
+def test_blocks_are_read_only_when_their_frames_are_needed(waveform):
+    read = []
+
+    def blocks():
+        for part in waveform.repeat(10).split(100):
+            read.append(part)
+            yield part
+
+    windows = score_blocks(make(8, (MEL, LOUDNESS)), blocks(), 7000, window=200)
+    next(windows)
+    assert len(read) <= 6
 
 
 def test_blocks_are_read_only_when_they_are_scored(waveform):

@@ -2,15 +2,17 @@
 
 import os
 import pickle
+import re
 import socket
 import subprocess
 import sys
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import assert_refused
-from wavenet import checkpoint
+from wavenet import checkpoint, disk_space
 from wavenet.sharing import install
 
 from .conftest import COMMIT
@@ -65,6 +67,20 @@ def test_pull_downloads_only_the_files_of_a_checkpoint(
     assert out.stat().st_mode & 0o777 == out.parent.stat().st_mode & 0o777
     assert not [r for r in published.requests if "pytorch_model" in r or "b.py" in r]
     assert checkpoint.load(out).config.name == "tiny"
+
+
+def test_pull_refuses_a_disk_with_too_little_space(published, run_command, tmp_path, monkeypatch):
+    size = sum(len(published.files["them/tiny"][name]) for name in NAMES)
+    out = tmp_path / "new" / "theirs"
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: usage(10**9, 0, size - 1))
+    code, printed, err = run_command("hub", "pull", "them/tiny", "--out", out)
+    assert (code, printed) == (1, "")
+    assert re.fullmatch(r"wavenet: the files of them/tiny need .* MB, and the disk of .*\n", err)
+    assert not any("resolve" in request for request in published.requests)
+    assert not out.parent.exists()
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: usage(10**9, 0, size))
+    assert run_command("hub", "pull", "them/tiny", "--out", out)[0] == 0
 
 
 def test_pull_names_the_folder_after_the_repository(published, run_command, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """A corpus has the clips of the folder that it was prepared from, bit for bit, and keeps none."""
 
 import gc
+import shutil
 import weakref
 from itertools import islice
 
@@ -188,3 +189,14 @@ def test_a_corpus_has_the_channel_it_was_prepared_with(tmp_path):
     prepare_corpus(tmp_path / "audio", tmp_path / "mix", workers=1)
     with pytest.raises(ConfigError, match="prepared with normalize False, not True"):
         read_dataset(DataConfig(folder=str(tmp_path / "mix"), normalize=True), RATE, model)
+
+
+def test_a_corpus_with_a_changed_shard_is_not_trained_on(folders, tmp_path):
+    model = make_config().model
+    corpus = shutil.copytree(folders[1], tmp_path / "corpus")
+    data = DataConfig(folder=str(corpus), pattern=PATTERN)
+    assert read_dataset(data, RATE, model).train
+    shard = min((corpus / "shards").iterdir())
+    shard.write_bytes(bytes(shard.stat().st_size))
+    with pytest.raises(DataError, match="has changed since the corpus was prepared"):
+        read_dataset(data, RATE, model)

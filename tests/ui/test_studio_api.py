@@ -5,6 +5,7 @@ import base64
 import importlib.util
 import inspect
 import json
+import shutil
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from gradio_client.exceptions import AppError
 from torch import Tensor
 
 from audio_utils import io
+from tests.conftest import overflow
 from wavenet.errors import ConditionError, ConfigError
 from wavenet.generation.clip_mel_matching import match_clip_mel
 from wavenet.likelihood.score import score
@@ -265,6 +267,25 @@ def test_invalid_arguments_are_an_error_of_one_sentence(
     assert words in caught.value.message
     assert caught.value.message.endswith(".")
     assert str(home) not in caught.value.message
+
+
+def test_weights_that_overflow_are_an_error_of_one_sentence(
+    home: Path, sine: dict[str, Any], tmp_path: Path
+) -> None:
+    checkpoints = tmp_path / "checkpoints"
+    shutil.copytree(home / "checkpoints", checkpoints)
+    for name in ("digits", "vocoder"):
+        overflow(checkpoints / name)
+    calls: list[Callable[[], Any]] = [
+        lambda: make_generate(checkpoints)("digits", CONDITIONS, 0.1, 3),
+        lambda: make_continue(checkpoints)(sine, "digits", CONDITIONS, 0.1, 3),
+        lambda: make_vocode(checkpoints)(sine, "vocoder"),
+        lambda: make_score(checkpoints)(sine, "digits", CONDITIONS),
+    ]
+    for call in calls:
+        with pytest.raises(gr.Error, match="not finite") as caught:
+            call()
+        assert str(tmp_path) not in caught.value.message
 
 
 def test_too_long_recordings_are_an_error(home: Path, sine: dict[str, Any]) -> None:

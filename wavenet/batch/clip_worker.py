@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -22,7 +23,7 @@ from wavenet.batch.tasks import ClipTask, load_checkpoint, make_request
 from wavenet.checkpoint import Checkpoint
 from wavenet.engines.engine import Engine
 from wavenet.engines.registry import device_for, make_engine
-from wavenet.errors import FolderError, OutOfMemory, WaveNetError
+from wavenet.errors import FolderError, OutOfMemory, PredictionsNotFinite, WaveNetError
 from wavenet.generation.generate import (
     DEFAULT_GUARD,
     GeneratedClip,
@@ -94,7 +95,8 @@ class ClipWorker:
             engine = make_engine(
                 execution.engine, checkpoint.model, self.settings.precision, execution.threads
             )
-            warm_up(checkpoint, engine)
+            with suppress(PredictionsNotFinite):  # recorded for each clip
+                warm_up(checkpoint, engine)
             self._engines[folder] = checkpoint, engine
         return self._engines[folder]
 
@@ -152,16 +154,15 @@ class _ClipGeneration:
         )
         try:
             self._generate(self._read_requests(first.group), first, batch_size)
-        except OutOfMemory:
-            # one of the clips needs too much memory, and it is not known which: generate them one
-            # by one
+        except (OutOfMemory, PredictionsNotFinite):
+            # one of the clips fails, and it is not known which: generate them one by one
             if self._pending is None:
                 self._pending = self._tasks.next_task()
             for active in list(self._active.values()):
                 self._active = {0: active}
                 try:
                     self._generate([active.request], active.task, 1)
-                except OutOfMemory as error:
+                except (OutOfMemory, PredictionsNotFinite) as error:
                     self._tasks.finish_task(active.task, failure_record(active.task, error))
         while self._unwritten:
             self._finish_oldest()

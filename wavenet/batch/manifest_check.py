@@ -18,6 +18,7 @@ from wavenet.batch.manifest_columns import has_column
 from wavenet.batch.output_folder import has_journal
 from wavenet.batch.output_names import collision_key
 from wavenet.batch.tasks import ClipTask, load_checkpoint, make_task, noise_stream
+from wavenet.disk_space import audio_bytes
 from wavenet.errors import CheckpointError, ConditionError, WaveNetError
 from wavenet.terminal import shorten_values
 from wavenet.user_input.separated_text import InvalidRow
@@ -41,6 +42,7 @@ class ManifestSummary:
             they have unknown columns.
         labels: the names of these labels.
         input_levels: of the recordings that the valid rows read, once per row.
+        new_bytes: size of the files that do not exist yet, at least.
     """
 
     rows: int = 0
@@ -53,6 +55,7 @@ class ManifestSummary:
     unlabelled_count: int = 0
     labels: list[str] = field(default_factory=list)
     input_levels: LevelSummary = field(default_factory=LevelSummary)
+    new_bytes: int = 0
 
     def add(self, item: ClipTask | InvalidRow) -> None:
         """Count a row."""
@@ -94,7 +97,13 @@ def check_manifest(
     storage.refresh()
     for item in iterate_tasks(manifest, settings, options, execution.folder):
         summary.add(item)
-        if protects_files and isinstance(item, ClipTask) and storage.exists(item.output):
+        if not isinstance(item, ClipTask):
+            continue
+        exists = storage.exists(item.output)
+        if not exists:
+            suffix = PurePosixPath(item.output).suffix
+            summary.new_bytes += audio_bytes(suffix, item.samples, settings.subtype)
+        if protects_files and exists:
             raise ConditionError(
                 f"{execution.remote_url or execution.folder}/{item.output} exists and was not "
                 f"written by a batch ({execution.folder} has no results.jsonl); choose another "

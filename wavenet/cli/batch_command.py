@@ -65,12 +65,15 @@ def batch(
 
     from wavenet.batch.manifest_check import check_manifest
     from wavenet.batch.run import run_batch
+    from wavenet.cli.progress_bars import status_spinner
     from wavenet.config import make_config
+    from wavenet.disk_space import check_free_space
     from wavenet.sampling import SamplingConfig
 
     make_config(SamplingConfig, "sampling", **settings.sampling)  # checks the options
     with _as_file(manifest) as path:
-        summary = check_manifest(path, settings, options, execution)
+        with status_spinner("checking the manifest", output.quiet):
+            summary = check_manifest(path, settings, options, execution)
         _print_summary(summary, manifest, options.skip_invalid)
         if rows.dry_run:
             if output.json_:
@@ -78,6 +81,8 @@ def batch(
             if summary.invalid_count:
                 raise typer.Exit(SOME_FAILED)
             return
+        if execution.remote_url is None:
+            check_free_space(execution.folder, summary.new_bytes, "the clips", "--out-dir")
         start = time.perf_counter()
         progress = BatchProgressBar(summary.valid_count, summary.seconds, output.quiet)
         with set_event_on_interrupt() as stop, _exit_if_disk_fails(progress), progress:

@@ -12,6 +12,7 @@ from wavenet.cli.options import (
     ChannelChoice,
     ChannelOption,
     NormalizeOption,
+    QuietOption,
     print_message,
 )
 from wavenet.terminal import print_json, print_line
@@ -52,6 +53,7 @@ def report(
     metadata: MetadataOption = None,
     channel: ChannelOption = ChannelChoice.MIX,
     normalize: NormalizeOption = False,
+    quiet: QuietOption = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Report the number, lengths, sample rates and fields of recordings.
@@ -62,13 +64,14 @@ def report(
     reason, with the first names. A field is a doubtful label if its values seem to be texts or an
     index, or differ only in case or spaces.
     """
-    from wavenet.cli.progress_bars import ProgressBar
+    from wavenet.cli.progress_bars import ProgressBar, status_spinner
     from wavenet.recordings.left_out_files import describe_large_share
     from wavenet.training.dataset_report import scan_dataset
 
-    reports = scan_dataset(folder, pattern, metadata, channel.value, normalize)
-    result = next(reports)
-    with ProgressBar("files", result.files) as progress_bar:
+    with status_spinner(f"listing {folder}", quiet):
+        reports = scan_dataset(folder, pattern, metadata, channel.value, normalize)
+        result = next(reports)
+    with ProgressBar("files", result.files, quiet) as progress_bar:
         for newest in reports:
             result = newest
             progress_bar.advance(1)
@@ -108,6 +111,7 @@ def prepare(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a corpus that has other settings.")
     ] = False,
+    quiet: QuietOption = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Convert recordings to one format, so that training does not hold them in memory.
@@ -118,7 +122,7 @@ def prepare(
     `wavenet train --data OUT`: useful if the recordings do not fit into memory.
     """
     from wavenet.cli.options import print_left_out
-    from wavenet.cli.progress_bars import ProgressBar
+    from wavenet.cli.progress_bars import ProgressBar, status_spinner
     from wavenet.corpus.prepare import prepare_corpus
 
     try:
@@ -130,10 +134,11 @@ def prepare(
             metadata,
             workers,
             overwrite,
-            partial(ProgressBar, "files"),
+            partial(ProgressBar, "files", quiet=quiet),
             print_message,
             channel.value,
             normalize,
+            partial(status_spinner, f"listing {folder}", quiet),
         )
     except KeyboardInterrupt:
         print_message("stopped; the same command resumes")

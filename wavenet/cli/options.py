@@ -122,6 +122,7 @@ GuidanceOption = Annotated[
         "condition dropout.",
     ),
 ]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 
 

@@ -7,16 +7,13 @@ commands that write files for the user.
 """
 
 import os
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from audio_utils.atomic_files import find_existing_folder, is_writable
+from audio_utils.atomic_files import is_writable
 from audio_utils.file_names import MAX_NAME_BYTES, find_long_part
-from wavenet.errors import ConfigError, FolderError
-
-# Bytes of a sample, at least. Compressed files may be smaller than any estimate.
-_SAMPLE_BYTES = {".wav": 2}
+from wavenet.disk_space import audio_bytes, check_free_space
+from wavenet.errors import ConfigError
 
 
 def plan_output_paths(out: Path | None, names: list[str], overwrite: bool) -> list[Path]:
@@ -107,17 +104,8 @@ def check_space(paths: Sequence[Path], samples: int) -> None:
     Raises:
         FolderError: it has too little space.
     """
-    needed = samples * sum(_SAMPLE_BYTES.get(path.suffix.lower(), 0) for path in paths)
-    folder = paths[0].parent
-    try:
-        free = shutil.disk_usage(find_existing_folder(folder)).free
-    except OSError:  # some network file systems do not report it
-        return
-    if needed > free:
-        raise FolderError(
-            f"the clips need {needed / 1e6:,.2f} MB, and the disk of {folder} has "
-            f"{free / 1e6:,.2f} MB; free some space or choose another --out"
-        )
+    needed = sum(audio_bytes(path.suffix, samples) for path in paths)
+    check_free_space(paths[0].parent, needed, "the clips")
 
 
 def _check_suffix(path: Path) -> None:

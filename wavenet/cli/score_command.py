@@ -22,6 +22,7 @@ from wavenet.cli.options import (
     JsonLinesOption,
     NormalizeOption,
     PrecisionOption,
+    QuietOption,
     SetOption,
     parse_condition_values,
     print_left_out,
@@ -48,22 +49,25 @@ def score(
     engine: EngineOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
+    quiet: QuietOption = False,
     json_: JsonLinesOption = False,
 ) -> None:
     """Print the bits per sample of each file and of all files together (lower is better).
 
     Recordings are read and scored window by window, so the memory does not depend on their length,
-    except for models with local conditions. With --precision bf16, recordings are scored with the
-    rounded weights of that precision.
+    except for models conditioned on MFCC or F0. With --precision bf16, recordings are scored with
+    the rounded weights of that precision.
     """
     from audio_utils.errors import AudioError
     from audio_utils.levels import LevelSummary
     from wavenet import checkpoint as checkpoints
+    from wavenet.cli.progress_bars import status_spinner
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.model.condition_values import resolve_condition_values
 
     fixed = parse_condition_values(set_)
-    entries = list_entries(files, pattern, metadata)
+    with status_spinner("listing the files", quiet):
+        entries = list_entries(files, pattern, metadata)
     loaded = checkpoints.load(checkpoint, device_for(engine, device))
     loaded = replace(loaded, model=make_engine(engine, loaded.model, precision).model)
     entries = rename_label_fields(entries, loaded)
@@ -73,7 +77,8 @@ def score(
     for entry in entries:
         fields = {name: value for name, value in entry.fields.items() if name in label_names}
         try:
-            result = score_file(loaded, entry.path, {**fields, **chosen}, channel.value, normalize)
+            values = {**fields, **chosen}
+            result = score_file(loaded, entry.path, values, channel.value, normalize, quiet)
         except AudioError as error:
             print_message(f"skipped: {error}")
             failed += 1
@@ -113,6 +118,7 @@ def score_file(
     conditions: Mapping[str, "ConditionValue"],
     channel: "Channel",
     normalize: bool,
+    quiet: bool = False,
 ) -> FileScore:
     """Read and score a recording window by window, with a progress bar.
 
@@ -125,14 +131,15 @@ def score_file(
     import torch
 
     from audio_utils.decoding import iterate_blocks, measure_file
-    from wavenet.cli.progress_bars import ProgressBar
+    from wavenet.cli.progress_bars import ProgressBar, status_spinner
     from wavenet.likelihood.score import score_blocks
 
     rate = loaded.config.audio.sample_rate
-    measured = measure_file(path, rate, channel, normalize)
+    with status_spinner(f"reading {path}", quiet):
+        measured = measure_file(path, rate, channel, normalize)
     blocks = map(torch.from_numpy, iterate_blocks(path, rate, channel, measured.levels.gain))
     bits = 0.0
-    with ProgressBar("samples", measured.samples) as progress_bar:
+    with ProgressBar("samples", measured.samples, quiet) as progress_bar:
         for window in score_blocks(loaded, blocks, measured.samples, conditions):
             bits += float(window.double().sum())
             progress_bar.advance(window.numel())

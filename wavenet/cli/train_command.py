@@ -84,6 +84,9 @@ def train(
         float | None,
         typer.Option(help="After every validation, write a clip of this length to OUT/samples."),
     ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Show no progress while the recordings are read.")
+    ] = False,
 ) -> None:
     """Train a model; Ctrl-C stops after the current step and keeps the result.
 
@@ -123,7 +126,7 @@ def train(
             initial, chosen = load_initial_checkpoint(initial_checkpoint, chosen, model_is_changed)
         elif chosen.audio != original.audio and ranks.is_main:
             print_message(describe_rate_change(original, chosen))
-        options = (threads, device, sample_seconds, ranks)
+        options = (threads, device, sample_seconds, ranks, quiet)
         run(chosen, folder, resume, accept_changes, initial, *options)
 
 
@@ -137,10 +140,12 @@ def run(
     device_name: str,
     sample_seconds: float | None,
     ranks: "Ranks",
+    quiet: bool,
 ) -> None:
     """Read the recordings and train; if there are several processes, only the first prints."""
     import torch
 
+    from wavenet.cli.progress_bars import status_spinner
     from wavenet.cli.training_samples import with_preview_clips
     from wavenet.generation.request import samples_from_seconds
     from wavenet.training.dataset import read_dataset
@@ -161,7 +166,9 @@ def run(
         check_start(recipe, folder, resume or is_restarted(folder, ranks), accept_changes, initial)
     ranks.barrier()
     report("reading the recordings")
-    dataset = read_dataset(recipe.data, rate, recipe.model)
+    shows_progress = ranks.is_main and not quiet
+    with status_spinner("reading the recordings", not shows_progress):
+        dataset = read_dataset(recipe.data, rate, recipe.model)
     seconds = sum(c.samples - c.context for c in dataset.train) / rate
     print_dataset(dataset, seconds, report)
     settings = recipe.train

@@ -239,13 +239,17 @@ def read_shard_summary(
         path = folder / SHARD_FOLDER / summary.shard.name
         if path.stat().st_size != PCM_DTYPE.itemsize * summary.shard.samples:
             return None
-        if verify_hash:
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != summary.sha256:
-                    return None
+        if verify_hash and hash_shard(path) != summary.sha256:
+            return None
     except (OSError, ConfigError):
         return None
     return summary
+
+
+def hash_shard(path: Path) -> str:
+    """Return the SHA-256 of a shard, in hexadecimal; raise OSError if it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_corpus_report(folder: Path) -> CorpusReport:

@@ -28,6 +28,7 @@ from wavenet.corpus.file_listing import (
 )
 from wavenet.corpus.format import (
     INDEX_FOLDER,
+    PCM_DTYPE,
     SETTINGS_FILE,
     SHARD_FOLDER,
     SUMMARY_FOLDER,
@@ -38,12 +39,14 @@ from wavenet.corpus.format import (
 )
 from wavenet.corpus.index import clean_folder, write_index
 from wavenet.corpus.shard_workers import write_shards
+from wavenet.disk_space import check_free_space
 from wavenet.errors import ConfigError, DataError, FolderError
 from wavenet.folder_lock import LOCK_NAME, check_unlocked, lock_folder
 from wavenet.progress import NoProgress, Progress
 
 MAX_DEFAULT_WORKERS = 8
 MAX_EXAMINED_RATES = 10_000  # files
+MAX_EXAMINED_LENGTHS = 1_000  # files
 
 
 def _no_progress(files: int) -> AbstractContextManager[Progress]:
@@ -62,6 +65,7 @@ def prepare_corpus(
     on_message: Callable[[str], None] = lambda text: None,
     channel: Channel = "mix",
     normalize: bool = False,
+    open_listing: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> CorpusReport:
     """Prepare a corpus from the recordings of a folder.
 
@@ -75,6 +79,7 @@ def prepare_corpus(
         open_progress: called with the number of files; returns a progress that counts files.
         on_message: receives a sentence if the sample rates of the recordings differ.
         channel, normalize: as in `audio_utils.io.read`.
+        open_listing: the files are listed in a `with` block of its result.
     Raises:
         DataError: the folder has no recording that can be read.
         ConfigError: the existing corpus has other settings.
@@ -85,7 +90,8 @@ def prepare_corpus(
     check_unlocked(folder)  # before a long listing
     source = source.absolute().resolve() if source.is_dir() else source
     metadata = metadata_file_name(source, pattern, metadata)
-    listing = list_files(source, pattern, metadata)
+    with open_listing():
+        listing = list_files(source, pattern, metadata)
     with lock_folder(folder):
         before = None if overwrite else _read_settings(folder)
         if sample_rate is None:
@@ -104,11 +110,40 @@ def prepare_corpus(
         )
         if before is not None:
             _check_same_settings(folder, before, settings)
+        _check_space(folder, settings, listing)
         _prepare_folder(folder, settings, is_new=before is None)
         blocks = list(split_into_blocks(settings, listing.paths))
         with open_progress(len(listing.paths)) as progress:
             write_shards(folder, settings, blocks, workers or _default_workers(), progress)
         return write_index(folder, settings, listing, blocks)
+
+
+def _check_space(folder: Path, settings: CorpusSettings, listing: FileListing) -> None:
+    """Check that the disk has space for the shards; those of an earlier call are replaced or kept.
+
+    The lengths of some recordings, evenly distributed over the listing, are read from their
+    headers; the others are estimated from these. Recordings that only ffmpeg reads count as empty.
+
+    Raises:
+        FolderError: it has too little space.
+    """
+    count = len(listing.paths)
+    examined = min(count, MAX_EXAMINED_LENGTHS)
+    paths = (listing.paths[n * count // examined] for n in range(examined))
+    seconds = sum(_read_seconds(Path(settings.source, path)) for path in paths)
+    size = PCM_DTYPE.itemsize * settings.sample_rate * seconds * count / examined
+    written = sum(path.stat().st_size for path in (folder / SHARD_FOLDER).glob("*"))
+    check_free_space(folder, size - written, "the shards")
+
+
+def _read_seconds(path: Path) -> float:
+    """Return the length in the header of a file; 0 if it is unknown."""
+    try:
+        info = soundfile.info(os.fsencode(path)) if path.is_file() else None
+    except (soundfile.LibsndfileError, OSError):
+        return 0.0
+    # a stream of unknown length has the largest integer
+    return float(info.duration) if info and info.frames < 1 << 40 else 0.0
 
 
 def _check_folder(folder: Path) -> None:

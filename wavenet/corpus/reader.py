@@ -7,6 +7,7 @@ does not grow with the duration of the corpus. Called by training, and by report
 import hashlib
 import mmap
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from wavenet.corpus.format import (
     ShardSummary,
     TextArray,
     array_path,
+    hash_shard,
     summary_path,
 )
 from wavenet.errors import ConfigError, DataError
@@ -157,6 +159,26 @@ class Corpus:
                     f"omit {name}, or prepare the corpus again with it"
                 )
 
+    def check_content(self) -> None:
+        """Compare the hash of every shard with the hash that its preparation recorded.
+
+        Raises:
+            DataError: a shard has changed since, or it or its summary cannot be read.
+        """
+        shards = [self.folder / SHARD_FOLDER / shard.name for shard in self.header.shards]
+        with ThreadPoolExecutor() as pool:
+            jobs = [pool.submit(hash_shard, path) for path in shards]
+            try:
+                for number, (path, job) in enumerate(zip(shards, jobs, strict=True)):
+                    if job.result() != self._prepared_hash(number):
+                        raise DataError(
+                            f"{path} has changed since the corpus was prepared; {PREPARE_AGAIN}"
+                        )
+            except OSError as error:
+                raise DataError(f"{path} cannot be read: {os_error_reason(error)}") from None
+            finally:
+                pool.shutdown(cancel_futures=True)
+
     def content_digest(self) -> str:
         """Compute a digest of samples, names and fields, which does not depend on file times.
 
@@ -165,18 +187,21 @@ class Corpus:
         """
         digest = hashlib.sha256(f"{self.header.sample_rate} {self.header.files}".encode())
         for number in range(len(self.header.shards)):
-            path = summary_path(self.folder, number)
-            try:
-                summary = parse_config(ShardSummary, path.read_bytes(), str(path))
-            except (OSError, ConfigError):
-                raise DataError(f"{path} cannot be read; {PREPARE_AGAIN}") from None
-            digest.update(summary.sha256.encode())
+            digest.update(self._prepared_hash(number).encode())
         digest.update(self.records.tobytes())
         columns = ((name, codes, texts) for name, (codes, texts) in self._columns.items())
         for name, codes, texts in (("", np.zeros(0), self.names), *columns):
             for part in (name.encode(), *(a.tobytes() for a in (codes, texts.content, texts.ends))):
                 digest.update(hashlib.sha256(part).digest())
         return digest.hexdigest()
+
+    def _prepared_hash(self, number: int) -> str:
+        """Return the hash of a shard when it was prepared, from its summary."""
+        path = summary_path(self.folder, number)
+        try:
+            return parse_config(ShardSummary, path.read_bytes(), str(path)).sha256
+        except (OSError, ConfigError):
+            raise DataError(f"{path} cannot be read; {PREPARE_AGAIN}") from None
 
     def _load_texts(self, name: str, count: int | None = None) -> TextArray:
         ends = self._load_array(f"{name}.ends", np.dtype(np.int64), count)

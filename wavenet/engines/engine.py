@@ -113,6 +113,20 @@ class Engine(Protocol[StateT]):
         ...
 
 
+def has_finite_predictions(engine: Engine[StateT], state: StateT, codes: Tensor) -> bool:
+    """Return whether the predictions of a run were finite, as far as they can be checked cheaply.
+
+    A number that is not finite stays in the memory for about a receptive field, so the next
+    prediction is checked instead of all predictions.
+
+    Args:
+        state: after the run; not changed.
+        codes: (clips, n), the result of the run; engines return -1 for many predictions that are
+            not finite.
+    """
+    return bool((codes >= 0).all() and engine.predict(engine.clone(state)).isfinite().all())
+
+
 class BaseEngine:
     """Base of the engines: implements the protocol by `_step` and `_run` of a subclass.
 

@@ -99,6 +99,7 @@ def generate(
             support a sampling rule.
         EngineUnavailable: the engine is not available here.
         OutOfMemory, DeviceError: also while iterating; see `devices`.
+        PredictionsNotFinite: while iterating; a prediction overflowed.
     """
     if not requests:
         raise ConditionError("nothing to generate: at least one request is required")
@@ -139,6 +140,7 @@ def generate_many(
             iterating.
         OutOfMemory: the memory is too small even for one clip.
         DeviceError: the device is lost.
+        PredictionsNotFinite: a prediction overflowed.
     """
     if isinstance(requests, Sequence) and not requests:
         raise ConditionError("nothing to generate: at least one request is required")
@@ -237,7 +239,10 @@ class ContinuousBatch:
         window, rate = self.chunk_samples, self._checkpoint.sample_rate
         if self._guard is not None:
             window = self._guard.window_samples(rate)
-        return WindowSampler(self._engine, self._sampling, window, self._checkpoint.codec.decode)
+        checkpoint = self._checkpoint
+        return WindowSampler(
+            self._engine, self._sampling, window, checkpoint.codec.decode, checkpoint.config.name
+        )
 
 
 def _group_by_start(batch: ContinuousBatch) -> Iterator[tuple[int, list[CommittedWindow]]]:

@@ -21,6 +21,7 @@ its state. The result is not a sample of the model's distribution; it is selecte
 greedy limit of sequential importance resampling.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -30,9 +31,9 @@ from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
 from wavenet.devices import device_errors
-from wavenet.engines.engine import Engine, StateT
+from wavenet.engines.engine import Engine, StateT, has_finite_predictions
 from wavenet.engines.registry import make_engine
-from wavenet.errors import ConditionError
+from wavenet.errors import ConditionError, PredictionsNotFinite
 from wavenet.generation.generate import GeneratedClip
 from wavenet.generation.noise import uniform_noise
 from wavenet.generation.request import (
@@ -77,6 +78,7 @@ def beam_search(
     Raises:
         ConditionError: the number of beams, a length, condition value or prompt is invalid, or the
             output is not categorical.
+        PredictionsNotFinite: a prediction overflowed.
     """
     model, progress = checkpoint.model, progress or NoProgress()
     _check_beams(checkpoint, request, beams)
@@ -100,6 +102,8 @@ def beam_search(
         codes[made, : log_probs.numel()] = added
         made += 1
         progress.advance(1)
+        if not math.isfinite(log_probs[0]):
+            raise PredictionsNotFinite(checkpoint.config.name)
         if should_stop():
             break
     best = _trace_back(parents[:made], codes[:made])
@@ -128,6 +132,7 @@ def generate_with_candidates(
         progress: counts samples.
     Raises:
         ConditionError: a number, checkpoint, request or setting is invalid.
+        PredictionsNotFinite: a prediction overflowed.
     """
     sampling, progress = sampling or checkpoint.config.sampling, progress or NoProgress()
     requested = _check_candidates(checkpoint, request, candidates, sampling)
@@ -153,6 +158,8 @@ def generate_with_candidates(
         ]
         device_noise = torch.stack(noise).to(conditioning.device)
         drawn = runner.run(state, last - begin, sampling, device_noise).cpu()
+        if not has_finite_predictions(runner, state, drawn):
+            raise PredictionsNotFinite(checkpoint.config.name)
         best = 0
         if candidates > 1:
             since = max(0, span.start - requested.margin)

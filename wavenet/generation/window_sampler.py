@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wavenet.engines.engine import Engine
+from wavenet.engines.engine import Engine, has_finite_predictions
+from wavenet.errors import PredictionsNotFinite
 from wavenet.generation.guard import DegenerationDetector, Retry, Window
 from wavenet.model.conditioning import Conditioning
 from wavenet.sampling import SamplingConfig, rows_per_clip
@@ -104,6 +105,7 @@ class WindowSampler:
         sampling: how samples are drawn.
         window_samples: length of a window; the guard checks after each.
         decode: codes -> waveform.
+        name: of the checkpoint, for messages.
     """
 
     def __init__(
@@ -112,9 +114,10 @@ class WindowSampler:
         sampling: SamplingConfig,
         window_samples: int,
         decode: Callable[[Tensor], Tensor],
+        name: str,
     ):
         self._engine, self._sampling = engine, sampling
-        self._window_samples, self._decode = window_samples, decode
+        self._window_samples, self._decode, self._name = window_samples, decode, name
         self._rows = rows_per_clip(sampling)
         self._current: _BatchState | None = None
         # copies of the batch before each window that may be drawn again
@@ -139,6 +142,9 @@ class WindowSampler:
 
         Returned windows are never changed. So with a guard a window is returned only after the next
         one was drawn and checked: noise that begins late in a window is detected in the next one.
+
+        Raises:
+            PredictionsNotFinite: a prediction overflowed.
         """
         assert self._current is not None
         clips = self._current.clips
@@ -221,6 +227,8 @@ class WindowSampler:
                 [self._noise(batch.clips[k], places[k], made, n) for k in running]
             ).to(current.state.position.device)
             codes = self._engine.run(current.state, n, self._sampling, noise).cpu()
+            if not has_finite_predictions(self._engine, current.state, codes):
+                raise PredictionsNotFinite(self._name)
             for k, row in zip(running, codes, strict=True):
                 parts[k].append(row)
             made += n

@@ -8,6 +8,7 @@ Called by the command line, batches, the evaluation and the studio.
 """
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -16,9 +17,9 @@ from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
 from wavenet.devices import device_errors
-from wavenet.errors import CheckpointError, ConditionError
-from wavenet.model.conditioning import Conditioning, ConditionValue
-from wavenet.model.frame_features import compute_frame_features
+from wavenet.errors import ConditionError, PredictionsNotFinite
+from wavenet.model.conditioning import Conditioning, ConditionValue, max_context
+from wavenet.model.frame_features import compute_frame_features, frame_count, frame_reach
 
 WINDOW = 65_536  # samples predicted at a time
 
@@ -101,7 +102,8 @@ def score_windows(
             config, rate, waveform.cpu(), arrays, statistics=checkpoint.config.frame_statistics
         )
     conditioning = model.conditioning([conditions or {}], [codes.numel()], [frame_features])
-    yield from _score_codes(checkpoint, codes.split(window or WINDOW), conditioning)
+    windows = ((part, conditioning) for part in codes.split(window or WINDOW))
+    yield from _score_codes(checkpoint, windows)
 
 
 @torch.no_grad()
@@ -114,8 +116,8 @@ def score_blocks(
 ) -> Iterator[Tensor]:
     """Score a recording that is read block by block, as `score_windows` does, in constant memory.
 
-    The frames of local conditions need the whole waveform: for a model with local conditions, the
-    blocks are collected first.
+    MFCC and F0 depend on the whole recording: for a model with these local conditions, the blocks
+    are collected first.
 
     Args:
         blocks: (n,) float32 in [-1, 1], the recording in order, at the model's rate.
@@ -126,15 +128,57 @@ def score_blocks(
     Raises:
         ConditionError: as in `score`.
     """
-    if checkpoint.model.config.locals:
+    reach = frame_reach(checkpoint.model.config)
+    if reach is None:
         waveform = torch.cat([torch.zeros(0), *blocks])
         yield from score_windows(checkpoint, waveform, conditions, window=window)
         return
     if not samples:
         raise ConditionError("the recording has no samples and cannot be scored")
     conditioning = checkpoint.model.conditioning([conditions or {}], [samples], [torch.zeros(0, 0)])
-    windows = map(checkpoint.codec.encode, _regroup(blocks, window or WINDOW))
-    yield from _score_codes(checkpoint, windows, conditioning)
+    parts = _regroup(blocks, window or WINDOW)
+    if checkpoint.model.config.locals:
+        windows = _with_frames(checkpoint, parts, conditioning, reach)
+    else:
+        windows = ((part, conditioning) for part in parts)
+    encode = checkpoint.codec.encode
+    yield from _score_codes(checkpoint, ((encode(part), found) for part, found in windows))
+
+
+def _with_frames(
+    checkpoint: Checkpoint, windows: Iterable[Tensor], conditioning: Conditioning, reach: int
+) -> Iterator[tuple[Tensor, Conditioning]]:
+    """Yield each window (n,) of a recording with the conditioning of its frames.
+
+    Args:
+        conditioning: of the whole recording, without frames.
+        reach: see `frame_reach`.
+    """
+    config, samples = checkpoint.model.config, int(conditioning.total_samples)
+    hop, frames_around = config.condition_hop, max_context(config)
+    before = (config.receptive_field or 0) + frames_around * hop
+    waiting: deque[Tensor] = deque()
+    kept, start = torch.zeros(0), 0  # the waveform around the oldest waiting window
+    first = end = 0  # the first sample of that window, and the last one of `kept`, excluded
+    source = iter(windows)
+    while first < samples:
+        # frames after the window: one for the interpolation, and the context
+        while not waiting or end < min(
+            samples, first + waiting[0].numel() + (frames_around + 2) * hop + reach
+        ):
+            waiting.append(next(source))
+            kept = torch.cat([kept, waiting[-1]])
+            end += waiting[-1].numel()
+        window = waiting.popleft()
+        last = first + window.numel()
+        begin = max(0, first - before) // hop
+        frames = compute_frame_features(config, checkpoint.sample_rate, kept)
+        count = min(frame_count(samples, hop), -(-last // hop) + 1 + frames_around) - begin
+        yield window, conditioning.with_frames(frames[begin - start // hop :][:count], begin)
+        first = last
+        # a multiple of the hop, so that the frames of the rest are frames of the recording
+        next_start = max(0, (first - before) // hop * hop - reach) // hop * hop
+        kept, start = kept[next_start - start :].clone(), next_start
 
 
 def _regroup(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
@@ -155,33 +199,31 @@ def _regroup(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
         yield torch.cat(waiting)
 
 
-def _score_codes(
-    checkpoint: Checkpoint, windows: Iterable[Tensor], conditioning: Conditioning
-) -> Iterator[Tensor]:
+_CodeWindows = Iterable[tuple[Tensor, Conditioning]]  # codes, and their conditioning
+
+
+def _score_codes(checkpoint: Checkpoint, windows: _CodeWindows) -> Iterator[Tensor]:
     """Yield the surprise of each window of codes (n,)."""
     is_limited = checkpoint.model.receptive_field is not None
     predict = _predict_by_context if is_limited else _predict_by_memory
-    on_device = (codes[None].to(conditioning.device) for codes in windows)
-    for params, targets in predict(checkpoint, on_device, conditioning):
+    on_device = ((codes[None].to(found.device), found) for codes, found in windows)
+    for params, targets in predict(checkpoint, on_device):
         with device_errors():
             nats = -checkpoint.model.distribution.log_prob(params, targets)[0]
             bits = nats.float().cpu() / math.log(2)
         if bool(bits.isnan().any()):
-            raise CheckpointError(
-                f"{checkpoint.folder} predicts values that are not finite; its weights are damaged "
-                "or far too large"
-            )
+            raise PredictionsNotFinite(checkpoint.config.name)
         yield bits
 
 
 def _predict_by_context(
-    checkpoint: Checkpoint, windows: Iterable[Tensor], conditioning: Conditioning
+    checkpoint: Checkpoint, windows: _CodeWindows
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the params and codes of each window, computed from one receptive field of context."""
     model = checkpoint.model
     receptive_field, first = model.receptive_field or 0, 0
-    context = torch.zeros(1, 0, dtype=torch.int64, device=conditioning.device)
-    for codes in windows:
+    context = torch.zeros(1, 0, dtype=torch.int64, device=model.device)
+    for codes, conditioning in windows:
         before = context.shape[1]
         part = torch.cat([context, codes], dim=1)
         with device_errors():
@@ -192,13 +234,13 @@ def _predict_by_context(
 
 
 def _predict_by_memory(
-    checkpoint: Checkpoint, windows: Iterable[Tensor], conditioning: Conditioning
+    checkpoint: Checkpoint, windows: _CodeWindows
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the params and codes of each window, with the memory carried from window to window."""
     model = checkpoint.model
-    memory = model.initial_memory(1, conditioning.device)
-    previous, first = torch.full((1, 1), model.start_code, device=conditioning.device), 0
-    for codes in windows:
+    memory = model.initial_memory(1, model.device)
+    previous, first = torch.full((1, 1), model.start_code, device=model.device), 0
+    for codes, conditioning in windows:
         inputs = torch.cat([previous, codes[:, :-1]], dim=1)
         with device_errors():
             hidden = model.hidden_states(inputs, conditioning, torch.tensor([first]), memory)

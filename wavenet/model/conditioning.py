@@ -182,6 +182,22 @@ class Conditioning:
         rows = torch.arange(self.batch, device=first.device)[:, None]
         return computed[rows, skipped[:, None] + torch.arange(count, device=first.device)]
 
+    def with_frames(self, frame_features: Tensor, first_frame: int) -> "Conditioning":
+        """Return the conditioning of one clip with some of its frames (F, columns).
+
+        Args:
+            frame_features: all frames that the next requests for biases need.
+            first_frame: the frame of the clip at which they begin; before, it was 0.
+        """
+        last = self.global_features.shape[1] - 1
+        index = torch.arange(first_frame, first_frame + frame_features.shape[0]).clamp(max=last)
+        return replace(
+            self,
+            global_features=self.global_features[:, index.to(self.device)],
+            frame_features=frame_features[None].to(self.device),
+            first_frame=torch.full_like(self.first_frame, first_frame),
+        )
+
     def select(self, rows: Sequence[int]) -> "Conditioning":
         """Return some rows, in the given order."""
         index = torch.as_tensor(rows, dtype=torch.int64, device=self.device)

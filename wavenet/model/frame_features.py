@@ -133,6 +133,21 @@ def compute_condition_frames(
     return scale_frames(condition, frames).T.float().contiguous()
 
 
+def frame_reach(config: ModelConfig) -> int | None:
+    """Return how far from a frame its features depend on samples, on each side.
+
+    None if they depend on the whole recording: MFCC on its loudest frame, F0 on the path of the
+    pitch.
+    """
+    reach = 0
+    for condition in config.locals:
+        if not isinstance(condition, MelCondition | LoudnessCondition):
+            return None
+        # more than half of the transform, the next power of two
+        reach = max(reach, condition.win_length)
+    return reach
+
+
 def measure_loudness(waveform: Tensor, start: int, first: int, hop: int) -> Tensor:
     """Measure the loudness of a part of a recording around each of its frames.
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from audio_utils.atomic_files import os_error_reason
 from wavenet.checkpoint import CARD, load
 from wavenet.checkpoint_folders import resolve_checkpoint
+from wavenet.disk_space import check_free_space
 from wavenet.errors import CheckpointError, ConfigError, HubError
 from wavenet.sharing.card_reader import get_licence, read_card
 from wavenet.sharing.install import MAX_BYTES, REQUIRED, check_target, staging_folder
@@ -65,6 +66,7 @@ def pull(
         ConfigError: the name of the repository is invalid.
         ConditionError: `out` exists.
         HubError: the Hub cannot be reached or refuses.
+        FolderError: the disk has too little space.
         CheckpointError: the repository does not contain a checkpoint of this program.
     """
     _check_name(repository)
@@ -74,6 +76,8 @@ def pull(
         info = api.model_info(repository, revision=revision, files_metadata=True)
         sizes = {file.rfilename: file.size for file in info.siblings or ()}
         _check_sizes(repository, sizes)
+        needed = sum(sizes.get(name) or 0 for name in MAX_BYTES)
+        check_free_space(out, needed, f"the files of {repository}")
         with staging_folder(out, repository, overwrite) as folder:
             for name in MAX_BYTES:
                 if name in sizes:

@@ -101,7 +101,7 @@ def read_dataset(data: DataConfig, sample_rate: int, model: ModelConfig) -> Data
 
     Vectors, and frames that are not computed from the recording, are read from files beside it,
     `<recording>.<condition>.npy`. Unreadable files are skipped, each with a sentence in `skipped`.
-    Only the index of a prepared corpus is read.
+    The shards of a prepared corpus are only compared with the hashes of their preparation.
 
     Raises:
         DataError: there is no clip to train on, or the corpus is damaged or has another rate.
@@ -228,6 +228,7 @@ def _open_corpus_dataset(
     folder: Path, data: DataConfig, sample_rate: int, model: ModelConfig
 ) -> Dataset:
     corpus = open_corpus(folder, data, model)
+    corpus.check_content()
     opened = open_corpus_clips(data, corpus, sample_rate, model)
     dataset = Dataset(opened.train, opened.validation, opened.test)
     dataset.notices, dataset.corpus = opened.notices, opened.digest

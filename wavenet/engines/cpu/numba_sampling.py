@@ -46,6 +46,8 @@ def draw_class(logits, at, classes, uniform, rules, masses, block_sums):  # type
         uniform: in [0, 1).
         rules: `SamplingRules`.
         masses, block_sums: float32 buffers, one number per class and per block.
+    Returns:
+        0 to classes - 1; -1 if the largest logit is not finite.
     """
     blocks = (classes + BLOCK_WIDTH - 1) // BLOCK_WIDTH
     for n in range(at + classes, at + blocks * BLOCK_WIDTH):
@@ -57,7 +59,7 @@ def draw_class(logits, at, classes, uniform, rules, masses, block_sums):  # type
         for n in range(classes):
             if logits[at + n] == top:
                 return n
-        return 0  # only if every logit is NaN
+        return -1  # only if every logit is NaN
     minimum = np.float32(-np.inf)
     if 0 < rules.top_k < classes:
         minimum = _kth_largest(logits, at, classes, rules.top_k)
@@ -67,6 +69,8 @@ def draw_class(logits, at, classes, uniform, rules, masses, block_sums):  # type
         block = n * BLOCK_WIDTH
         block_sums[n] = exp_block(masses, block, logits, at + block, top, scale, minimum)
         total += block_sums[n]
+    if not total > 0:
+        return -1
     if rules.top_p < 1:
         total = _apply_top_p(masses, block_sums, blocks, np.float32(rules.top_p) * total)
     return _inverse_cdf(masses, block_sums, blocks, uniform * total)

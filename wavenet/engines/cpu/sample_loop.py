@@ -356,7 +356,7 @@ def _draw_codes(shape, workspace, last, noise, rules, codes, sample):  # type: i
             )  # fmt: skip
         codes[clip, sample] = code
         for row in range(clip * rows, (clip + 1) * rows):
-            last[row] = code
+            last[row] = max(code, 0)  # -1 is not a code
 
 
 @compiled
