@@ -40,13 +40,13 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
-# Coverage makes Python code about a third slower. It is therefore measured without these tests,
-# which need most of the time. The packages that only they test are omitted from the report
-# (pyproject.toml).
+# Coverage makes Python code a third to three times slower. It is therefore measured on request, and
+# without these tests, which need most of the time. The packages that only they test are omitted
+# from the report (pyproject.toml).
 UNMEASURED = ("batch", "corpus", "engines", "evaluation", "faults", "fuzz", "training", "ui")
 
-# Files of these folders have the longest tests. They run first, so that two processes which each
-# take one file at a time finish at about the same time.
+# Files of these folders have the longest tests. They run first, so that the processes, which each
+# take one file at a time, finish at about the same time.
 LONG_FOLDERS = ("ui", "training", "engines", "batch")
 
 
@@ -55,10 +55,22 @@ def _folder(item: pytest.Item) -> str:
     return item.path.relative_to(Path(__file__).parent).parts[0]
 
 
+def _group(item: pytest.Item) -> str:
+    """Return the tests that one process runs: those of a file, or all that share a studio.
+
+    The browser tests wait for audio most of the time. One process runs them all, with one studio,
+    while the others compute.
+    """
+    is_browser_test = item.get_closest_marker("browser") is not None
+    return "browser" if is_browser_test else item.path.name
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run long files first; turn coverage off for the tests of the folders in `UNMEASURED`."""
-    items.sort(key=lambda item: _folder(item) not in LONG_FOLDERS)  # stable: files stay together
+    """Group the tests, the longest first; turn coverage off for the folders in `UNMEASURED`."""
+    # stable: files stay together
+    items.sort(key=lambda item: (_group(item) != "browser", _folder(item) not in LONG_FOLDERS))
     for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
         if _folder(item) in UNMEASURED:
             item.add_marker(pytest.mark.no_cover)
 

@@ -1,4 +1,6 @@
-"""Helpers of the tests of engines: generation, tensors of a memory, a second core."""
+"""Helpers of the tests of engines: generation, combinations, tensors of a memory, a second core."""
+
+import itertools
 
 import pytest
 import torch
@@ -29,6 +31,23 @@ def run_in_chunks(engine, noise, prompts, chunk, sampling=None):
     parts = noise.split(chunk, dim=1)
     sampling = sampling or SamplingConfig()
     return torch.cat([engine.run(state, p.shape[1], sampling, p) for p in parts], dim=1)
+
+
+def pairwise(*factors):
+    """Return all combinations of the values of three factors, for `pytest.mark.parametrize`.
+
+    Faults depend on two values at most, as far as is known. Combinations in which no pair of values
+    is new are therefore marked slow: run all with -m "slow or not slow".
+    """
+    order = sorted(range(3), key=lambda n: -len(factors[n]))
+    combinations = []
+    for indices in itertools.product(*(range(len(values)) for values in factors)):
+        first, second, third = (indices[n] for n in order)
+        # the two larger factors are combined fully, the third in turn
+        is_new = (first + second) % len(factors[order[2]]) == third
+        values = [values[n] for values, n in zip(factors, indices, strict=True)]
+        combinations.append(pytest.param(*values, marks=() if is_new else pytest.mark.slow))
+    return combinations
 
 
 def memory_tensors(memory):

@@ -1,11 +1,13 @@
 """The engine cpu: both precisions, with one thread or two, against the reference."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
 from tests.conftest import tiny_config, tiny_model
-from tests.engines.conftest import LONG, generate, noise_for
+from tests.engines.conftest import LONG, generate, noise_for, pairwise
 from tests.engines.test_engines import SAMPLINGS, conditioning_for, prompts_of, step_through
 from wavenet.engines.cpu import workspace
 from wavenet.engines.cpu.cpu_engine import CpuEngine
@@ -17,14 +19,22 @@ from wavenet.sampling import SamplingConfig
 SETTINGS = [("fp32", 1), ("fp32", 2), ("bf16", 1), ("bf16", 2)]
 
 
-@pytest.mark.parametrize(("precision", "threads"), SETTINGS)
-@pytest.mark.parametrize("kernel_size", [1, 2, 3, 4, 16])
-@pytest.mark.parametrize("batch", [1, 2, 5])
-def test_every_setting_draws_the_codes_of_the_reference(
-    precision, threads, kernel_size, batch, two_cores
-):
+@pytest.mark.parametrize("sizes", [(4, 5, 3), (4, 4, 6), (2, 4, 2), (2, 6, 2)])
+def test_the_quick_combinations_have_every_pair_of_values(sizes):
+    params = pairwise(*map(range, sizes))
+    quick = [param.values for param in params if not param.marks]
+    assert {param.values for param in params} == set(itertools.product(*map(range, sizes)))
+    for a, b in itertools.combinations(range(3), 2):
+        pairs = {(values[a], values[b]) for values in quick}
+        assert pairs == set(itertools.product(range(sizes[a]), range(sizes[b])))
+
+
+@pytest.mark.parametrize(
+    ("setting", "kernel_size", "batch"), pairwise(SETTINGS, [1, 2, 3, 4, 16], [1, 2, 5])
+)
+def test_every_setting_draws_the_codes_of_the_reference(setting, kernel_size, batch, two_cores):
     model = tiny_model(tiny_config(kernel_size))
-    engine = CpuEngine(model, precision, threads)
+    engine = CpuEngine(model, *setting)
     noise, prompts = noise_for(batch), prompts_of(model, 0, 4, 50, 1, 7)[:batch]
     expected = generate(ReferenceEngine(engine.model), noise, prompts)
     assert torch.equal(generate(engine, noise, prompts), expected)
@@ -32,20 +42,22 @@ def test_every_setting_draws_the_codes_of_the_reference(
     assert not torch.equal(generate(engine, 1 - noise, prompts), expected)
 
 
-@pytest.mark.parametrize(("precision", "threads"), SETTINGS)
-@pytest.mark.parametrize("conditions", ["none", "label", "position", "all"])
-@pytest.mark.parametrize("kind", SAMPLINGS)
-def test_all_conditions_and_sampling_rules(precision, threads, conditions, kind, two_cores):
+@pytest.mark.parametrize(
+    ("setting", "conditions", "kind"),
+    pairwise(SETTINGS, ["none", "label", "position", "all"], list(SAMPLINGS)),
+)
+def test_all_conditions_and_sampling_rules(setting, conditions, kind, two_cores):
     model = tiny_model(tiny_config(3, conditions=conditions))
-    engine = CpuEngine(model, precision, threads)
+    engine = CpuEngine(model, *setting)
     noise, prompts = noise_for(2, seed=1), prompts_of(model, 3, 0)
     expected = generate(ReferenceEngine(engine.model), noise, prompts, SAMPLINGS[kind])
     assert torch.equal(generate(engine, noise, prompts, SAMPLINGS[kind]), expected)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("widths", [(1, 1, 1), (13, 7, 21), (33, 17, 65), (16, 48, 96)])
-@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize(
+    ("precision", "widths", "bits"),
+    pairwise(["fp32", "bf16"], [(1, 1, 1), (13, 7, 21), (33, 17, 65), (16, 48, 96)], [4, 8]),
+)
 def test_predictions_of_odd_widths_equal_the_reference(precision, widths, bits):
     model = tiny_model(tiny_config(3, dilations=(1, 9, 3, 16), widths=widths), bits)
     engine = CpuEngine(model, precision, 1)
@@ -57,9 +69,10 @@ def test_predictions_of_odd_widths_equal_the_reference(precision, widths, bits):
     torch.testing.assert_close(params, expected, atol=3e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("batch", [2, 3, 4, 5, 6, 7])
-@pytest.mark.parametrize("conditions", ["none", "all"])
+@pytest.mark.parametrize(
+    ("precision", "batch", "conditions"),
+    pairwise(["fp32", "bf16"], [2, 3, 4, 5, 6, 7], ["none", "all"]),
+)
 def test_rows_on_two_threads_equal_each_alone(precision, batch, conditions, two_cores):
     """Few rows: the threads share the layers. Many rows: an odd row is split in time."""
     model = tiny_model(tiny_config(3, conditions=conditions, widths=(40, 40, 96)), bits=8)

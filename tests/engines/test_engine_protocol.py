@@ -30,7 +30,7 @@ ENGINES = (*QUICK_ENGINES, pytest.param("gpu", marks=interpreted))
 # the engine gpu has the clone, select and join of all engines, and its interpreter is slow
 without_gpu = pytest.mark.parametrize("name", QUICK_ENGINES)
 CLIPS = 3
-SAMPLES = 10
+SAMPLES = 7  # few, because of that interpreter
 
 
 class Case(NamedTuple):

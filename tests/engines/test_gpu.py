@@ -66,7 +66,7 @@ def generate(engine, noise, prompts, sampling=None):
     [(1, "none"), (1, "all"), (2, "none"), (2, "both"), (3, "all"), (4, "none"), (4, "frames")],
 )
 def test_predictions_equal_the_reference(kernel_size, conditions):
-    model = tiny_model(tiny_config(kernel_size, conditions=conditions))
+    model = tiny_model(tiny_config(kernel_size, SHORT, conditions))
     codes = torch.randint(0, 32, (3, 10), generator=torch.Generator().manual_seed(2))
     prompts = prompts_of(model, 0, 4, 50)
     expected = teacher_forced("reference", model, codes, prompts)
@@ -80,7 +80,7 @@ def test_predictions_equal_the_reference(kernel_size, conditions):
 @interpreted
 @pytest.mark.parametrize("kind", SAMPLINGS)
 def test_the_same_noise_draws_the_same_codes(kind):
-    model = tiny_model()
+    model = tiny_model(tiny_config(2, SHORT, "both"))
     noise, prompts = noise_for(2), prompts_of(model, 0, 30)
     expected = draw("reference", model, noise, prompts, SAMPLINGS[kind])
     assert torch.equal(draw("gpu", model, noise, prompts, SAMPLINGS[kind]), expected)

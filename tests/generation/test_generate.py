@@ -135,7 +135,7 @@ def test_everything_is_checked_before_the_work_begins(make_checkpoint, function)
 GUIDED = tiny_config(conditions="all")
 
 
-def guided_requests(checkpoint, lengths=(300, 180)):
+def guided_requests(checkpoint, lengths=(120, 72)):
     return [
         GenerationRequest(
             samples,

@@ -91,12 +91,13 @@ def test_all_temporary_files_are_in_the_private_folder(
 
 
 def test_the_next_start_deletes_what_a_killed_studio_left(root: Path, tmp_path: Path) -> None:
-    with studio_process(root.parent, GRADIO_TEMP_DIR=str(tmp_path)) as running:
-        httpx.post(f"{running}/gradio_api/upload", files={"files": ("b.wav", b"RIFF" * 1000)})
-        before = set(tmp_path.glob(f"{FOLDER_PREFIX}*"))
+    running = tmp_path / f"{FOLDER_PREFIX}running"
+    (running / "files").mkdir(parents=True)
+    (running / "files" / "b.wav").write_bytes(b"RIFF" * 1000)
+    with lock_folder(running):  # as a studio does
         with studio_process(root.parent, GRADIO_TEMP_DIR=str(tmp_path)) as killed:
             break_off_upload(killed, tmp_path)
-            (left,) = set(tmp_path.glob(f"{FOLDER_PREFIX}*")) - before
+            (left,) = set(tmp_path.glob(f"{FOLDER_PREFIX}*")) - {running}
             os.kill(lock_holder(left) or 0, signal.SIGKILL)
         assert stored_bytes(tmp_path) > 100_000
         for folder in tmp_path.glob(f"{FOLDER_PREFIX}*"):
@@ -104,8 +105,8 @@ def test_the_next_start_deletes_what_a_killed_studio_left(root: Path, tmp_path: 
         with studio_process(root.parent, GRADIO_TEMP_DIR=str(tmp_path)):
             assert stored_bytes(tmp_path) == 4000  # of the studio that runs
             assert len(list(tmp_path.glob(f"{FOLDER_PREFIX}*"))) == 2
-    # SIGTERM, by which the fixture ends a studio, removes its folder
-    assert list(tmp_path.glob(f"{FOLDER_PREFIX}*")) == []
+        # SIGTERM, by which the fixture ends a studio, removes its folder
+        assert list(tmp_path.glob(f"{FOLDER_PREFIX}*")) == [running]
 
 
 def test_the_folder_is_private_and_removed_at_the_end(tmp_path: Path) -> None:
