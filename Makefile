@@ -38,10 +38,10 @@ FAST_TESTS := $(addprefix tests/,audio_utils bench importing likelihood model sh
   test_checkpoint.py test_codec.py test_config.py test_devices.py test_errors.py test_project_rules.py test_sampling.py)
 
 # Three processes for two cores, because the browser tests mostly wait; tests/conftest.py forms the groups.
-# PYTEST_ARGS="--durations 50" lists the slowest tests, PYTEST_ARGS=--cov the lines that no test runs.
+# PYTEST_ARGS="--durations 50" lists the slowest tests.
 test: lint browser
 	@echo "Running the tests"
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder --cov $(PYTEST_ARGS)
 
 test-fast: $(VENV)/.dev $(VENV)/.project
 	@$(BIN)/python -m pytest --numprocesses 2 --quiet $(FAST_TESTS) $(PYTEST_ARGS)
