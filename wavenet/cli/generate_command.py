@@ -31,12 +31,13 @@ from wavenet.cli.options import (
     NormalizeOption,
     OverwriteOption,
     PrecisionOption,
-    SeedOption,
+    RandomSeedOption,
     SetOption,
     TemperatureOption,
     ThreadsOption,
     TopKOption,
     TopPOption,
+    choose_seed,
     create_folder,
     folder_name,
     parse_assignments,
@@ -66,7 +67,7 @@ def generate(
             help="Length in seconds; default: that of the frames, otherwise that of the checkpoint."
         ),
     ] = None,
-    seed: SeedOption = 0,
+    seed: RandomSeedOption = 0,
     temperature: TemperatureOption = None,
     top_k: TopKOption = None,
     top_p: TopPOption = None,
@@ -122,6 +123,7 @@ def generate(
     from wavenet.model.condition_values import resolve_condition_values
     from wavenet.sampling import resolve_sampling
 
+    seed = choose_seed(seed)
     seeds = range(seed, seed + count)
     names = [clip_name(folder_name(checkpoint), conditions, s) for s in seeds]
     paths = plan_output_paths(out, names, overwrite)

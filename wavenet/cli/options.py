@@ -5,6 +5,7 @@ Called by the command files.
 """
 
 import os
+import secrets
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from wavenet.recordings.left_out_files import LeftOutFiles
 
 DEFAULT_CHECKPOINT = Path("checkpoints/digits")
+RANDOM_SEED = -1  # of an option, as in other audio programs
+MAX_RANDOM_SEED = 999_999
 
 
 class ChannelChoice(StrEnum):
@@ -75,6 +78,14 @@ ThreadsOption = Annotated[
 SeedOption = Annotated[
     int, typer.Option("--seed", help="Random seed; the same seed produces the same audio.")
 ]
+RandomSeedOption = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        help="Random seed; the same seed produces the same audio; -1: a new seed, which is "
+        "printed.",
+    ),
+]
 CandidatesOption = Annotated[
     int,
     typer.Option(help="Candidates per frame; the one closest to the target mel is kept."),
@@ -123,6 +134,11 @@ GuidanceOption = Annotated[
     ),
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
+
+
+def choose_seed(seed: int) -> int:
+    """Return the seed of an option, or for -1 a random one that is short enough to type."""
+    return secrets.randbelow(MAX_RANDOM_SEED + 1) if seed == RANDOM_SEED else seed
 
 
 def parse_condition_values(assignments: Sequence[str] | None) -> dict[str, str]:

@@ -32,12 +32,13 @@ from wavenet.cli.options import (
     NormalizeOption,
     OverwriteOption,
     PrecisionOption,
-    SeedOption,
+    RandomSeedOption,
     SetOption,
     TemperatureOption,
     ThreadsOption,
     TopKOption,
     TopPOption,
+    choose_seed,
     create_folder,
     folder_name,
     parse_condition_values,
@@ -64,7 +65,7 @@ def vocode(
     ] = Path("checkpoints/vocoder"),
     frames_scale: FramesScaleOption = None,
     set_: SetOption = None,
-    seed: SeedOption = 0,
+    seed: RandomSeedOption = 0,
     temperature: TemperatureOption = None,
     top_k: TopKOption = None,
     top_p: TopPOption = None,
@@ -100,6 +101,7 @@ def vocode(
     from wavenet.sampling import resolve_sampling
 
     stem = shorten_name(f"{source.stem}_{folder_name(checkpoint)}", MAX_STEM_BYTES)
+    seed = choose_seed(seed)
     paths = plan_output_paths(out, [f"{stem}_seed{seed}"], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
