@@ -118,3 +118,10 @@ def test_other_negative_seeds_and_random_seeds_of_a_batch_are_refused(run_comman
     )
     assert (code, out) == (2, "")
     assert "found -1" in err
+
+
+def test_short_options_are_the_long_ones(run_command, tiny, tmp_path):
+    options = ("-s", "digit=a", "-t", 0.02, "-n", 2, "-o", tmp_path / "short")
+    code, out, err = run_command("generate", "-c", tiny, *options)
+    assert code == 0, err
+    assert out.split() == [str(tmp_path / f"short/tiny_a_seed{seed}.wav") for seed in (0, 1)]

@@ -41,6 +41,8 @@ def test_every_command_has_help(run_command, name):
     code, out, _ = run_command(name, "--help")
     assert code == 0
     assert "--help" in out
+    assert "<bool>" not in out  # of an option without a value
+    assert run_command(name, "-h") == (0, out, "")
 
 
 def test_the_readme_names_every_command(request):

@@ -64,7 +64,10 @@ def generate(
     seconds: Annotated[
         float | None,
         typer.Option(
-            help="Length in seconds; default: that of the frames, otherwise that of the checkpoint."
+            "--seconds",
+            "-t",
+            help="Length in seconds; default: that of the frames, otherwise that of the "
+            "checkpoint.",
         ),
     ] = None,
     seed: RandomSeedOption = 0,
@@ -99,10 +102,11 @@ def generate(
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
     count: Annotated[
-        int, typer.Option(help="Number of clips; the seeds count up from --seed.")
+        int, typer.Option("--count", "-n", help="Number of clips; the seeds count up from --seed.")
     ] = 1,
     out: Annotated[
-        Path | None, typer.Option(help="Output file (.wav, .flac, .ogg, .mp3) or folder.")
+        Path | None,
+        typer.Option("--out", "-o", help="Output file (.wav, .flac, .ogg, .mp3) or folder."),
     ] = None,
     overwrite: OverwriteOption = False,
     guard: GuardOption = True,

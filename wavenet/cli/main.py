@@ -29,6 +29,7 @@ from wavenet.cli import (
     ui_command,
     vocode_command,
 )
+from wavenet.cli.command_classes import set_classes
 from wavenet.errors import ConditionError, ConfigError, EngineUnavailable, WaveNetError
 from wavenet.interrupts import redeliver_sigint
 from wavenet.terminal import print_line, print_message, protect_streams
@@ -42,7 +43,7 @@ app = typer.Typer(
     name="wavenet",
     help="Train, run and measure WaveNets.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 app.command("generate")(generate_command.generate)
@@ -58,6 +59,7 @@ app.command("ui")(ui_command.ui)
 app.add_typer(data_command.app, name="data")
 app.add_typer(evaluate_command.app, name="evaluate")
 app.add_typer(hub_command.app, name="hub")
+set_classes(app)
 
 
 def _print_version(requested: bool) -> None:
@@ -101,7 +103,7 @@ def run(arguments: list[str] | None = None) -> int:
     if arguments is not None or os.name != "nt":
         arguments = expand_home_arguments(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="wavenet", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except _UsageError as error:
         return _print_usage_error(error)

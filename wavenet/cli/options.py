@@ -47,11 +47,11 @@ ChannelOption = Annotated[ChannelChoice, typer.Option("--channel", help=CHANNEL_
 NormalizeOption = Annotated[bool, typer.Option("--normalize", help=NORMALIZE_HELP)]
 
 CheckpointOption = Annotated[
-    Path, typer.Option("--checkpoint", help="Checkpoint folder.", show_default=True)
+    Path, typer.Option("--checkpoint", "-c", help="Checkpoint folder.", show_default=True)
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Value of a condition, e.g. --set digit=7. Repeatable."),
+    typer.Option("--set", "-s", help="Value of a condition, e.g. --set digit=7. Repeatable."),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document instead of text.")

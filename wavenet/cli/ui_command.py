@@ -16,7 +16,9 @@ from wavenet.errors import ConfigError
 
 
 def ui(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the server.")] = 7860,
+    port: Annotated[
+        int, typer.Option("--port", "-p", min=1, max=65535, help="Port of the server.")
+    ] = 7860,
     host: Annotated[
         str | None,
         typer.Option(

@@ -61,7 +61,8 @@ if TYPE_CHECKING:
 def vocode(
     source: Annotated[Path, typer.Argument(help="A recording, or frames as .npy.")],
     checkpoint: Annotated[
-        Path, typer.Option("--checkpoint", help="Folder of a checkpoint conditioned on frames.")
+        Path,
+        typer.Option("--checkpoint", "-c", help="Folder of a checkpoint conditioned on frames."),
     ] = Path("checkpoints/vocoder"),
     frames_scale: FramesScaleOption = None,
     set_: SetOption = None,
@@ -80,7 +81,8 @@ def vocode(
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="Output file (.wav, .flac, .ogg, .mp3) or folder.")
+        Path | None,
+        typer.Option("--out", "-o", help="Output file (.wav, .flac, .ogg, .mp3) or folder."),
     ] = None,
     overwrite: OverwriteOption = False,
     guard: GuardOption = True,
