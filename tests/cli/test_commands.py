@@ -20,8 +20,8 @@ from wavenet.cli.options import ChannelChoice
 from wavenet.errors import DataError
 from wavenet.likelihood.score import score
 
-COMMANDS = ["generate", "batch", "vocode", "score", "train", "info", "analyse", "bench", "import"]
-COMMANDS += ["ui"]
+COMMANDS = ["generate", "batch", "vocode", "score", "train", "models", "info", "analyse", "bench"]
+COMMANDS += ["import", "ui"]
 GROUPS = ["data", "evaluate", "hub"]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wavenet.cli.options import DEFAULT_CHECKPOINT, JsonOption
+from wavenet.cli.options import CHECKPOINT_HELP, DEFAULT_CHECKPOINT, JsonOption
 from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def info(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")] = (DEFAULT_CHECKPOINT),
+    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)] = DEFAULT_CHECKPOINT,
     json_: JsonOption = False,
     engines: Annotated[
         bool,

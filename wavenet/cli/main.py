@@ -24,6 +24,7 @@ from wavenet.cli import (
     hub_command,
     import_command,
     info_command,
+    models_command,
     score_command,
     train_command,
     ui_command,
@@ -51,6 +52,7 @@ app.command("batch")(batch_command.batch)
 app.command("vocode")(vocode_command.vocode)
 app.command("score")(score_command.score)
 app.command("train")(train_command.train)
+app.command("models")(models_command.models)
 app.command("info")(info_command.info)
 app.command("analyse")(analyse_command.analyse)
 app.command("bench")(bench_command.bench)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from audio_utils.io import Recording
     from wavenet.recordings.left_out_files import LeftOutFiles
 
-DEFAULT_CHECKPOINT = Path("checkpoints/digits")
+DEFAULT_CHECKPOINT = Path("digits")
 RANDOM_SEED = -1  # of an option, as in other audio programs
 MAX_RANDOM_SEED = 999_999
 
@@ -46,8 +46,9 @@ NORMALIZE_HELP = (
 ChannelOption = Annotated[ChannelChoice, typer.Option("--channel", help=CHANNEL_HELP)]
 NormalizeOption = Annotated[bool, typer.Option("--normalize", help=NORMALIZE_HELP)]
 
+CHECKPOINT_HELP = "Checkpoint: a folder, or a name that `wavenet models` prints."
 CheckpointOption = Annotated[
-    Path, typer.Option("--checkpoint", "-c", help="Checkpoint folder.", show_default=True)
+    Path, typer.Option("--checkpoint", "-c", help=CHECKPOINT_HELP, show_default=True)
 ]
 SetOption = Annotated[
     list[str] | None,

@@ -62,8 +62,10 @@ def vocode(
     source: Annotated[Path, typer.Argument(help="A recording, or frames as .npy.")],
     checkpoint: Annotated[
         Path,
-        typer.Option("--checkpoint", "-c", help="Folder of a checkpoint conditioned on frames."),
-    ] = Path("checkpoints/vocoder"),
+        typer.Option(
+            "--checkpoint", "-c", help="Folder or name of a checkpoint conditioned on frames."
+        ),
+    ] = Path("vocoder"),
     frames_scale: FramesScaleOption = None,
     set_: SetOption = None,
     seed: RandomSeedOption = 0,
