@@ -20,7 +20,18 @@ from wavenet.cli.options import ChannelChoice
 from wavenet.errors import DataError
 from wavenet.likelihood.score import score
 
-COMMANDS = ["generate", "batch", "vocode", "score", "train", "models", "info", "analyse", "bench"]
+COMMANDS = [
+    "generate",
+    "batch",
+    "vocode",
+    "play",
+    "score",
+    "train",
+    "models",
+    "info",
+    "analyse",
+    "bench",
+]
 COMMANDS += ["import", "ui"]
 GROUPS = ["data", "evaluate", "hub"]
 

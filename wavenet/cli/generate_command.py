@@ -46,6 +46,7 @@ from wavenet.cli.options import (
     print_message,
 )
 from wavenet.cli.output_paths import check_space, plan_output_paths
+from wavenet.cli.play_command import PlayOption, play_files
 from wavenet.errors import ConditionError, ConfigError
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def generate(
         typer.Option("--out", "-o", help="Output file (.wav, .flac, .ogg, .mp3) or folder."),
     ] = None,
     overwrite: OverwriteOption = False,
+    play: PlayOption = False,
     guard: GuardOption = True,
     json_: JsonLinesOption = False,
 ) -> None:
@@ -121,12 +123,15 @@ def generate(
         raise ConfigError("--beams does not use seeds and returns one clip; omit --count")
 
     from audio_utils.io import check_format
+    from audio_utils.playback import check_player
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.generation.request import GenerationRequest, clip_name, samples_from_seconds
     from wavenet.model.condition_values import resolve_condition_values
     from wavenet.sampling import resolve_sampling
 
+    if play:
+        check_player()
     seed = choose_seed(seed)
     seeds = range(seed, seed + count)
     names = [clip_name(folder_name(checkpoint), conditions, s) for s in seeds]
@@ -158,6 +163,8 @@ def generate(
         engine = make_engine(engine_name, loaded.model, precision, threads)
         clips = generate_with_progress(loaded, requests, sampling, engine, guard)
     write_clips(loaded, paths, requests, clips, with_prompt, overwrite, json_)
+    if play:
+        play_files(paths)
 
 
 def write_clips(

@@ -25,6 +25,7 @@ from wavenet.cli import (
     import_command,
     info_command,
     models_command,
+    play_command,
     score_command,
     train_command,
     ui_command,
@@ -50,6 +51,7 @@ app = typer.Typer(
 app.command("generate")(generate_command.generate)
 app.command("batch")(batch_command.batch)
 app.command("vocode")(vocode_command.vocode)
+app.command("play")(play_command.play)
 app.command("score")(score_command.score)
 app.command("train")(train_command.train)
 app.command("models")(models_command.models)

@@ -6,6 +6,9 @@ Input: an address and a port. The web server runs until it is interrupted. Calle
 import errno
 import os
 import socket
+import sys
+import time
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -35,6 +38,12 @@ def ui(
             "repeated.",
         ),
     ] = None,
+    open_: Annotated[
+        bool,
+        typer.Option(
+            "--open/--no-open", help="Open the page in the browser, if this machine has a screen."
+        ),
+    ] = True,
     mcp: Annotated[
         bool,
         typer.Option(
@@ -43,8 +52,8 @@ def ui(
         ),
     ] = False,
 ) -> None:
-    """Start the studio at http://127.0.0.1:PORT."""
-    from wavenet.ui.host_check import allowed_hosts, bracketed, server_address
+    """Start the studio at http://127.0.0.1:PORT and open it in the browser."""
+    from wavenet.ui.host_check import allowed_hosts, bracketed, is_loopback, server_address
 
     address = server_address(host)
     # Gradio would use it as an IPv4 address for a check of the port.
@@ -52,13 +61,27 @@ def ui(
     names = allowed_hosts(allow_host or ())
     check_address(address, port)
     print_message(f"starting the studio at http://{bracketed(address)}:{port} (Ctrl-C stops it)")
+    if not is_loopback(address):
+        print_message("WARNING: other machines can use the studio without a password")
     from wavenet.ui.studio_app import build_studio, launch_options
     from wavenet.ui.temporary_files import end_on_termination, use_private_folder
 
     options = launch_options(port, mcp, address, names)
     use_private_folder()
     end_on_termination()
-    build_studio(address=address, allow_hosts=names).launch(**options)
+    studio = build_studio(address=address, allow_hosts=names)
+    options |= {"quiet": True, "inbrowser": open_ and has_screen(), "prevent_thread_lock": True}
+    with suppress(KeyboardInterrupt):
+        studio.launch(**options)
+        while studio.is_running:
+            time.sleep(0.1)
+    studio.close(verbose=False)
+
+
+def has_screen() -> bool:
+    """Return whether a browser has a window here; otherwise it would run in this terminal."""
+    variables = ("DISPLAY", "WAYLAND_DISPLAY")
+    return sys.platform in ("darwin", "win32") or any(map(os.environ.get, variables))
 
 
 def check_address(address: str, port: int) -> None:

@@ -46,6 +46,7 @@ from wavenet.cli.options import (
     print_message,
 )
 from wavenet.cli.output_paths import check_space, plan_output_paths
+from wavenet.cli.play_command import PlayOption, play_files
 from wavenet.errors import ConditionError
 
 MAX_STEM_BYTES = 200  # of the file name, without seed and suffix
@@ -87,6 +88,7 @@ def vocode(
         typer.Option("--out", "-o", help="Output file (.wav, .flac, .ogg, .mp3) or folder."),
     ] = None,
     overwrite: OverwriteOption = False,
+    play: PlayOption = False,
     guard: GuardOption = True,
     json_: JsonOption = False,
 ) -> None:
@@ -98,6 +100,7 @@ def vocode(
     """
     conditions = parse_condition_values(set_)
     from audio_utils.io import check_format
+    from audio_utils.playback import check_player
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.generation.request import GenerationRequest
@@ -105,6 +108,8 @@ def vocode(
     from wavenet.sampling import resolve_sampling
 
     stem = shorten_name(f"{source.stem}_{folder_name(checkpoint)}", MAX_STEM_BYTES)
+    if play:
+        check_player()
     seed = choose_seed(seed)
     paths = plan_output_paths(out, [f"{stem}_seed{seed}"], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
@@ -130,6 +135,8 @@ def vocode(
     print_message(
         f"{audio:.2f} s of audio in {elapsed:.2f} s, {audio / elapsed:.2f} times real time"
     )
+    if play:
+        play_files(paths)
 
 
 def choose_iterations(loaded: "Checkpoint", iterations: int | None) -> int:

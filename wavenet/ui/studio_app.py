@@ -127,6 +127,9 @@ def launch_options(
         "footer_links": ["api", "settings"],
         "theme": _theme(),
         "css_paths": [_HERE / "studio_app.css"],
+        # Browsers can install the page as an app, with this icon and the title of the page.
+        "favicon_path": str(_HERE / "icon.svg"),
+        "pwa": True,
     }
 
 
