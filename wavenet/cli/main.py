@@ -32,6 +32,7 @@ from wavenet.cli import (
     vocode_command,
 )
 from wavenet.cli.command_classes import set_classes
+from wavenet.cli.user_settings import read_defaults
 from wavenet.errors import ConditionError, ConfigError, EngineUnavailable, WaveNetError
 from wavenet.interrupts import redeliver_sigint
 from wavenet.terminal import print_line, print_message, protect_streams
@@ -74,6 +75,7 @@ def _print_version(requested: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: bool = typer.Option(
         False,
         "--version",
@@ -83,6 +85,7 @@ def options(
     ),
 ) -> None:
     """Train, run and measure WaveNets."""
+    context.default_map = read_defaults(context)
 
 
 def main() -> None:
