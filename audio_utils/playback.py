@@ -24,6 +24,8 @@ PLAYERS: dict[str, tuple[str, ...]] = {
     "afplay": (),
     "ffplay": ("-nodisp", "-autoexit", "-loglevel", "error"),
 }
+# ffplay prints it without a sound device, and exits with code 0; aplay prints "audio open error".
+_NO_DEVICE = "audio open "
 
 
 def check_player() -> None:
@@ -68,10 +70,12 @@ def _play_file(path: Path) -> None:
     for program in _find_players():
         command = [program, *PLAYERS[Path(program).stem], str(path)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        if done.returncode == 0:
+        lines = done.stderr.split("\n")
+        no_device = [line for line in lines if _NO_DEVICE in line]
+        if done.returncode == 0 and not no_device:
             return
-        lines = done.stderr.split("\n", 1)[0].strip() or f"exit code {done.returncode}"
-        reasons.append(f"{Path(program).stem}: {lines}")
+        last = next(filter(None, reversed(lines)), f"exit code {done.returncode}")
+        reasons.append(f"{Path(program).stem}: {no_device[0] if no_device else last}")
     raise AudioError(f"sound cannot be played ({'; '.join(reasons)}); connect a sound device")
 
 

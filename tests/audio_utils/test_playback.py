@@ -53,9 +53,16 @@ def test_the_next_player_is_used_if_one_has_no_server(players, tmp_path):
 
 
 def test_without_a_device_the_error_has_the_reasons(players):
-    players("paplay", "echo Connection refused >&2; echo more >&2; exit 1")
+    players("paplay", "echo first >&2; echo Connection refused >&2; exit 1")
     players("aplay", "exit 3")
     with pytest.raises(AudioError, match=r"\(paplay: Connection refused; aplay: exit code 3\)"):
+        play(WAVE, 8000)
+
+
+def test_the_player_that_succeeds_without_a_device_is_noticed(players):
+    """As ffplay does: on a machine without sound, a user would otherwise wait for it in vain."""
+    players("ffplay", "echo 'No more combinations, audio open failed' >&2; echo more >&2; exit 0")
+    with pytest.raises(AudioError, match=r"\(ffplay: No more combinations, audio open failed\)"):
         play(WAVE, 8000)
 
 
