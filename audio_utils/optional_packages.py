@@ -13,6 +13,7 @@ EXTRAS = {
     "eval": ("pesq>=0.0.4,<0.1", "pystoi>=0.4.1,<0.5"),
     "ray": ("ray>=2.52,<3", "fsspec>=2024.6"),
     "tensorboard": ("tensorboard>=2.20,<3",),
+    "live": ("sounddevice>=0.5,<0.6",),
     "mcp": ("mcp>=1.21,<2",),
 }
 

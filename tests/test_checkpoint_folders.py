@@ -1,13 +1,15 @@
 """Checkpoints by path and by name, from any folder."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from wavenet import checkpoint
-from wavenet.checkpoint_folders import default_root, resolve_checkpoint
+from wavenet.checkpoint_folders import default_root, list_known, resolve_checkpoint
 from wavenet.errors import CheckpointError
+from wavenet.user_input.user_folders import checkpoints_folder, settings_file
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
 
@@ -21,9 +23,10 @@ def make_folder(path, config=True):
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
-    """Work in an empty folder."""
+    """Work in an empty folder, as a user without checkpoints."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
 @pytest.mark.parametrize("name", ["checkpoints/digits", "digits", "digits/", SHIPPED / "digits"])
@@ -37,6 +40,28 @@ def test_own_folders_come_before_the_shipped_ones():
     make_folder(Path("digits"))
     assert resolve_checkpoint("digits") == Path("digits")
     assert resolve_checkpoint("strings") == SHIPPED / "strings"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other folders")
+def test_the_folder_of_the_user_comes_last(tmp_path):
+    own = tmp_path / "data/wavenet-studio/checkpoints"
+    for name in ("digits", "mine"):
+        make_folder(own / name)
+    assert resolve_checkpoint("digits") == SHIPPED / "digits"
+    assert resolve_checkpoint("mine") == own / "mine"
+    make_folder(Path("checkpoints/strings"))
+    expected = {"digits": SHIPPED / "digits", "mine": own / "mine"}
+    expected |= {"strings": Path("checkpoints/strings"), "vocoder": SHIPPED / "vocoder"}
+    assert list(list_known().items()) == list(expected.items())
+
+
+def test_without_a_home_folder_only_the_others_are_searched(monkeypatch):
+    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    assert (checkpoints_folder(), settings_file()) == (None, None)
+    assert resolve_checkpoint("digits") == SHIPPED / "digits"
+    assert list(list_known()) == ["digits", "strings", "vocoder"]
 
 
 def test_a_folder_of_recordings_does_not_hide_a_checkpoint_of_its_name():

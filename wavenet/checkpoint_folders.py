@@ -9,18 +9,19 @@ import os
 from pathlib import Path
 
 from wavenet.user_input.close_names import find_close_name
+from wavenet.user_input.user_folders import checkpoints_folder
 
 CONFIG = "config.json"
 _PROJECT = Path(__file__).parents[1]
-_FOLDER = "checkpoints"  # of the working folder, and of the project
+_FOLDER = "checkpoints"
 
 
 def resolve_checkpoint(name: str | Path, base_folder: str | Path = "") -> Path:
     """Return the folder of a checkpoint.
 
     A path is relative to the working folder, then to `base_folder`, then to the project. A name
-    without a folder is also looked up in the folders `checkpoints` of the working folder and of the
-    project.
+    without a folder is also looked up in the folders `checkpoints` of the working folder, of the
+    project and of the user.
 
     Args:
         name: a path or a name; `~` is the home folder.
@@ -39,13 +40,19 @@ def resolve_checkpoint(name: str | Path, base_folder: str | Path = "") -> Path:
 
 
 def default_root() -> Path:
-    """Return the folder of checkpoints of the studio: of the working folder, or of the project."""
+    """Return the folder of checkpoints of the studio: the first of `_roots` that exists."""
     return next(filter(os.path.isdir, _roots()), _roots()[-1]).absolute()
+
+
+def list_known() -> dict[str, Path]:
+    """Return the checkpoint folders that can be named, by name and in this order."""
+    folders = (path.parent for root in reversed(_roots()) for path in root.glob(f"*/{CONFIG}"))
+    return dict(sorted({folder.name: folder for folder in folders}.items()))
 
 
 def describe_known(name: str | Path) -> str:
     """Return the end of the message on a missing checkpoint: known names and the closest."""
-    known = sorted({path.parent.name for root in _roots() for path in root.glob(f"*/{CONFIG}")})
+    known = list(list_known())
     if not known:
         return ""
     close = find_close_name(Path(name).name, known)
@@ -57,8 +64,10 @@ def is_run(folder: Path) -> bool:
     return not _is_checkpoint(folder) and _is_checkpoint(folder / "checkpoint")
 
 
-def _roots() -> tuple[Path, Path]:
-    return Path(_FOLDER), _PROJECT / _FOLDER
+def _roots() -> list[Path]:
+    """Return the folders of named checkpoints: of the working folder, the project and the user."""
+    own = checkpoints_folder()
+    return [Path(_FOLDER), _PROJECT / _FOLDER, *([own] if own is not None else [])]
 
 
 def _is_checkpoint(folder: Path) -> bool:

@@ -1,13 +1,16 @@
 """The base of every config class, and functions that read a config from text or from values.
 
-A config is a frozen pydantic class with bounds. Input: JSON text, or values that a user typed.
+A config is a frozen pydantic class with bounds. Input: JSON text, a TOML file, or values of a user.
 Output: a config, or a `ConfigError` with one sentence: the field, what was expected, what was
 found. A config class is in the file of the class that it configures. Called by every module with a
 config class.
 """
 
 import json
+import re
+import tomllib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, ValidationError
@@ -20,6 +23,12 @@ from wavenet.user_input.json_objects import unique_object
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
 Width = Annotated[int, Field(ge=1, le=4096)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+MAX_TOML_BYTES = 1 << 20
+# Far above every key of a config. tomllib needs memory in proportion to the square of this number.
+MAX_KEY_PARTS = 8
+_KEY_PART = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+"""
+_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_KEY_PART}\.[ \t]*+){{{MAX_KEY_PARTS}}}")
 
 MAX_SHOWN_VALUE = 60  # characters of a wrong value in a message
 MAX_SHOWN_TEXT = 300
@@ -94,6 +103,34 @@ def parse_config(kind: type[ConfigT], text: str | bytes, source: str) -> ConfigT
         except RecursionError:  # while a value of the message is printed
             reason = "it is nested too deeply"
         raise ConfigError(f"{source}: {reason}") from None
+
+
+def load_toml(kind: type[ConfigT], path: Path) -> ConfigT:
+    """Read a config from a TOML file.
+
+    Raises:
+        ConfigError: the file cannot be read, or as `parse_config`.
+    """
+    try:
+        # through JSON: a strict config accepts a JSON list as a tuple, but not a Python list
+        text = json.dumps(_read_toml(path), default=str)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path} cannot be read as TOML: it is nested too deeply") from None
+    return parse_config(kind, text, str(path))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file of bounded size, whose keys have a bounded number of parts."""
+    with path.open("rb") as file:
+        content = file.read(MAX_TOML_BYTES + 1)
+    if len(content) > MAX_TOML_BYTES:
+        raise ValueError(f"it has more than {MAX_TOML_BYTES:,} bytes")
+    text = content.decode("utf-8-sig")
+    if _LONG_KEY.search(text):
+        raise ValueError(f"a key has more than {MAX_KEY_PARTS} parts between dots")
+    return tomllib.loads(text)
 
 
 def make_config(kind: type[ConfigT], source: str, /, **values: object) -> ConfigT:

@@ -20,8 +20,19 @@ from wavenet.cli.options import ChannelChoice
 from wavenet.errors import DataError
 from wavenet.likelihood.score import score
 
-COMMANDS = ["generate", "batch", "vocode", "score", "train", "info", "analyse", "bench", "import"]
-COMMANDS += ["ui"]
+COMMANDS = [
+    "generate",
+    "batch",
+    "vocode",
+    "play",
+    "score",
+    "train",
+    "models",
+    "info",
+    "analyse",
+    "bench",
+]
+COMMANDS += ["import", "ui"]
 GROUPS = ["data", "evaluate", "hub"]
 
 
@@ -41,6 +52,8 @@ def test_every_command_has_help(run_command, name):
     code, out, _ = run_command(name, "--help")
     assert code == 0
     assert "--help" in out
+    assert "<bool>" not in out  # of an option without a value
+    assert run_command(name, "-h") == (0, out, "")
 
 
 def test_the_readme_names_every_command(request):

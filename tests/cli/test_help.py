@@ -38,7 +38,8 @@ def render_help(name: str) -> str:
     """Render the help of a command as plain text, at a fixed width and without colours."""
     command = COMMANDS[name]
     command.rich_markup_mode = None
-    context = command.context_class(command, info_name=name, terminal_width=WIDTH)
+    settings = COMMANDS["wavenet"].context_settings  # which all commands inherit
+    context = command.context_class(command, info_name=name, terminal_width=WIDTH, **settings)
     text = command.get_help(context)
     return re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE).rstrip() + "\n"
 
@@ -61,4 +62,6 @@ def test_every_command_and_option_has_help(name):
     command = COMMANDS[name]
     assert command.help
     parameters = [p for p in command.params if p.name != "help"]
+    options = [o for p in parameters for o in (*p.opts, *p.secondary_opts)]
+    assert len(options) == len(set(options))
     assert [p.name for p in parameters if not getattr(p, "help", None)] == []

@@ -212,15 +212,16 @@ def test_a_file_name_of_any_length_gives_a_valid_output_name(
 def test_an_existing_file_is_kept_without_overwrite(run_command, tiny, tone, tmp_path):
     commands = [
         ("analyse", tone, "--out", tmp_path / "plots"),
-        ("generate", "--checkpoint", tiny, "--set", "digit=a", "--out", tmp_path / "clips"),
+        ("generate", "--checkpoint", tiny, "--set", "digit=a", "--out", tmp_path / "clip.wav"),
     ]
     for command in commands:
         assert run_command(*command)[0] == 0
-        files = {p: p.stat().st_mtime_ns for p in command[-1].iterdir()}
+        out = command[-1]
+        files = {p: p.stat().st_mtime_ns for p in (out.iterdir() if out.is_dir() else [out])}
         assert_refused(run_command(*command), "exists already", "--overwrite")
-        assert {p: p.stat().st_mtime_ns for p in command[-1].iterdir()} == files
+        assert {p: p.stat().st_mtime_ns for p in files} == files
         assert run_command(*command, "--overwrite")[0] == 0
-        assert {p: p.stat().st_mtime_ns for p in command[-1].iterdir()} != files
+        assert {p: p.stat().st_mtime_ns for p in files} != files
 
 
 def test_a_file_that_appears_during_the_work_is_kept(run_command, tiny, tmp_path, monkeypatch):

@@ -1,7 +1,9 @@
-"""`wavenet ui` checks its address, its port and its names before it starts."""
+"""`wavenet ui` checks its address, its port and its names before it starts, and opens the page."""
 
 import os
 import socket
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -33,10 +35,7 @@ def test_address_of_another_machine_is_an_error(
 
 
 def test_invalid_name_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    assert run(["ui", "--port", port, "--allow-host", "https://a.org"]) == 2
+    assert run(["ui", "--port", free_port(), "--allow-host", "https://a.org"]) == 2
     assert capsys.readouterr().err.startswith("wavenet: 'https://a.org' is not a name of a server")
 
 
@@ -61,3 +60,64 @@ def test_variables_of_gradio_must_be_numbers(
     monkeypatch.setenv("GRADIO_SERVER_PORT", "")
     assert read_port() is None
     assert "GRADIO_SERVER_PORT" not in os.environ
+
+
+class FakeStudio(SimpleNamespace):
+    """A studio that is interrupted as soon as it runs."""
+
+    @property
+    def is_running(self) -> bool:
+        raise KeyboardInterrupt
+
+    def launch(self, **options: Any) -> None:
+        self.options = options
+
+    def close(self, verbose: bool) -> None:
+        self.is_closed = not verbose
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> FakeStudio:
+    """Replace the studio, its private folder and its signal handlers."""
+    studio = FakeStudio()
+    monkeypatch.setattr("wavenet.ui.studio_app.build_studio", lambda **_: studio)
+    for name in ("use_private_folder", "end_on_termination"):
+        monkeypatch.setattr(f"wavenet.ui.server.temporary_files.{name}", lambda: None)
+    return studio
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "display", "opened"),
+    [([], ":0", True), (["--no-open"], ":0", False), ([], "", False)],
+)
+def test_the_page_is_opened_if_there_is_a_screen(
+    launched: FakeStudio,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    display: str,
+    opened: bool,
+) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    port = free_port()
+    assert run(["ui", "--port", port, *options]) == 0
+    assert launched.options["inbrowser"] is opened
+    assert launched.options["quiet"] is launched.is_closed is True
+    line = f"starting the studio at http://127.0.0.1:{port} (Ctrl-C stops it)\n"
+    assert capsys.readouterr() == ("", line)
+
+
+def test_an_address_for_other_machines_has_a_warning(
+    launched: FakeStudio, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["ui", "--no-open", "--port", free_port(), "--host", "0.0.0.0"]) == 0
+    _, warning = capsys.readouterr().err.splitlines()
+    assert warning.startswith("WARNING: other machines")

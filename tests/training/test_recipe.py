@@ -5,9 +5,10 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wavenet.config import MAX_TOML_BYTES
 from wavenet.errors import ConfigError
 from wavenet.training.dataset import read_dataset
-from wavenet.training.recipe import BUILT_IN, MAX_RECIPE_BYTES, RecipeConfig, load_recipe
+from wavenet.training.recipe import BUILT_IN, RecipeConfig, load_recipe
 
 from . import RATE, RULES, sine
 
@@ -37,7 +38,7 @@ def refusal(path, content):
         (b"a = " + b"[" * 100_000, "nested too deeply"),
         (b"a = " + b"{a=" * 5_000 + b"1" + b"}" * 5_000, "nested too deeply"),
         (b"a = " + b"9" * 5_000, "cannot be read as TOML"),
-        (b"#" * (MAX_RECIPE_BYTES + 1), "more than 1,048,576 bytes"),
+        (b"#" * (MAX_TOML_BYTES + 1), "more than 1,048,576 bytes"),
         (b"\xff\xfen", "cannot be read as TOML"),
         (b"\0", "cannot be read as TOML"),
         (b"name = 2020-01-01", "name"),

@@ -121,7 +121,7 @@ def studio_process(folder: Path, command: str = COMMAND, **variables: str) -> It
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
     with log.open("w") as output:
         server = subprocess.Popen(
-            [sys.executable, "-c", command, "ui", "--port", str(port)],
+            [sys.executable, "-c", command, "ui", "--no-open", "--port", str(port)],
             cwd=folder,
             env=environment,
             stdout=output,

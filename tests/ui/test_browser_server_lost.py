@@ -38,7 +38,7 @@ def start_studio(tmp_path: Path) -> Iterator[Callable[[int], subprocess.Popen[by
 
     def start(port: int) -> subprocess.Popen[bytes]:
         server = subprocess.Popen(
-            [sys.executable, "-c", COMMAND, "ui", "--port", str(port)],
+            [sys.executable, "-c", COMMAND, "ui", "--no-open", "--port", str(port)],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.DEVNULL,

@@ -20,7 +20,7 @@ from wavenet.terminal import print_json, print_line
 
 def analyse(
     file: Annotated[Path, typer.Argument(help="An audio file.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for the plots.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the plots.")] = None,
     channel: ChannelOption = ChannelChoice.MIX,
     normalize: NormalizeOption = False,
     overwrite: OverwriteOption = False,

@@ -53,7 +53,8 @@ class ClipOptions:
 
     checkpoint: CheckpointOption = DEFAULT_CHECKPOINT
     seconds: Annotated[
-        float | None, typer.Option(help="Length in seconds; default: that of the checkpoint.")
+        float | None,
+        typer.Option("--seconds", "-t", help="Length in seconds; default: that of the checkpoint."),
     ] = None
     seed: SeedOption = 0
     temperature: TemperatureOption = None
@@ -81,7 +82,12 @@ class FileOptions:
     """Files."""
 
     out_dir: Annotated[
-        str, typer.Option(help="Folder for clips and results.jsonl, or a URL (s3://bucket/clips).")
+        str,
+        typer.Option(
+            "--out-dir",
+            "-o",
+            help="Folder for clips and results.jsonl, or a URL (s3://bucket/clips).",
+        ),
     ] = "clips"
     journal_dir: Annotated[
         Path | None,
@@ -121,7 +127,9 @@ class FileOptions:
 class RowOptions:
     """Rows."""
 
-    dry_run: Annotated[bool, typer.Option(help="Check the rows and generate nothing.")] = False
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the rows and generate nothing.")
+    ] = False
     limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of rows.")] = None
     shard: Annotated[str, typer.Option(help="Process the i-th of n parts of the rows: 1/4.")] = (
         "1/1"
@@ -131,7 +139,8 @@ class RowOptions:
         typer.Option("--overwrite/--resume", help="Generate finished clips again or skip them."),
     ] = False
     skip_invalid: Annotated[
-        bool, typer.Option(help="Process the valid rows although some are invalid.")
+        bool,
+        typer.Option("--skip-invalid", help="Process the valid rows although some are invalid."),
     ] = False
     ignore_unknown_columns: Annotated[
         bool,
@@ -140,7 +149,9 @@ class RowOptions:
             help="Accept unknown columns whose names are close to known ones.",
         ),
     ] = False
-    fail_fast: Annotated[bool, typer.Option(help="Stop at the first clip that fails.")] = False
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first clip that fails.")
+    ] = False
     max_retries: Annotated[
         int, typer.Option(min=0, help="Retries of a clip after its worker died.")
     ] = 2
@@ -198,10 +209,11 @@ class OutputOptions:
     """Output."""
 
     score: Annotated[
-        bool, typer.Option(help="Score each clip by its model; adds about 50 % to the time.")
+        bool,
+        typer.Option("--score", help="Score each clip by its model; adds about 50 % to the time."),
     ] = False
     json_: JsonOption = False
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False
 
 
 def make_settings(

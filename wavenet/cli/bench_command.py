@@ -32,7 +32,8 @@ def bench(
         typer.Option(help="Named model: A, B, S, A-mel, A-logistic, A-gaussian. Repeatable."),
     ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Measure this checkpoint instead of named models.")
+        Path | None,
+        typer.Option("--checkpoint", "-c", help="Measure this checkpoint instead of named models."),
     ] = None,
     engine: Annotated[
         list[str] | None,

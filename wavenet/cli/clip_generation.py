@@ -7,6 +7,7 @@ requests and options. Output: audio files, and paths or JSON records on stdout. 
 
 import time
 from collections.abc import Iterator
+from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from wavenet.generation.generate import GeneratedClip
     from wavenet.generation.guard import Retry
     from wavenet.generation.request import GenerationRequest
+    from wavenet.model.conditioning import ConditionValue
     from wavenet.sampling import SamplingConfig
 
 GuardOption = Annotated[
@@ -154,12 +156,38 @@ def generate_with_progress(
     progress_bar = ProgressBar("samples", sum(request.samples for request in requests))
     # `generate_many` checks all requests immediately: an error is raised before `warm_up` compiles.
     clips = generate_many(loaded, requests, sampling, engine, guard, progress_bar)
+    print_choice(loaded, requests, f"engine {engine.name}")
     with status_spinner("preparing the engine (compiled once per machine, 10 to 20 seconds)"):
         warm_up(loaded, engine)
     start = time.perf_counter()
     with progress_bar:
         for clip in clips:
             yield clip, time.perf_counter() - start
+
+
+def print_choice(loaded: "Checkpoint", requests: "list[GenerationRequest]", method: str) -> None:
+    """Print on stderr what is generated: model, conditions, seeds, length and method.
+
+    Args:
+        loaded: the checkpoint.
+        requests: checked requests of equal length and conditions, with consecutive seeds.
+        method: the engine or the search.
+    """
+    from wavenet.generation.request import with_defaults
+
+    first, last = requests[0], requests[-1]
+    values = with_defaults(first, loaded.config.model).conditions
+    seeds = f"seed {first.seed}" + (f" to {last.seed}" if len(requests) > 1 else "")
+    seconds = f"{first.samples / loaded.sample_rate:.2f} s"
+    parts = [loaded.config.name, *starmap(_format_condition, values.items()), seeds, seconds]
+    print_message(", ".join([*parts, method]))
+
+
+def _format_condition(name: str, value: "ConditionValue") -> str:
+    """Return name=value; of a vector only its size."""
+    if isinstance(value, str):
+        return f"{name}={value}"
+    return f"{name}={value:g}" if isinstance(value, float) else f"{name} of {len(value)} numbers"
 
 
 def compute_bits_per_sample(
@@ -197,6 +225,7 @@ def draw_from_candidates(
     start = time.perf_counter()
     with ProgressBar("samples", request.samples) as progress_bar:
         clip = generate_with_candidates(loaded, request, candidates, sampling, engine, progress_bar)
+    print_choice(loaded, [request], f"{candidates} candidates, engine {engine.name}")
     return clip, time.perf_counter() - start
 
 
@@ -217,6 +246,7 @@ def run_beam_search(
     start = time.perf_counter()
     with ProgressBar("samples", request.samples) as progress_bar:
         clip = beam_search(loaded, request, beams, progress_bar)
+    print_choice(loaded, [request], f"{beams} beams")
     print_message(
         f"log-probability {clip.log_prob:.2f} nats, {clip.bits_per_sample:.4f} bits per sample"
     )

@@ -96,7 +96,9 @@ def report(
 @app.command()
 def prepare(
     folder: Annotated[Path, typer.Argument(help="Folder of audio.")],
-    out: Annotated[Path, typer.Option(help="Folder of the corpus: new, or an earlier corpus.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the corpus: new, or an earlier corpus.")
+    ],
     sample_rate: Annotated[
         int | None, typer.Option(help="Hz; default: that of most recordings.")
     ] = None,

@@ -56,7 +56,9 @@ RecordingNormalizeOption = Annotated[
     typer.Option("--normalize/--no-normalize", help=f"{NORMALIZE_HELP} Default: of the recipe."),
 ]
 METRICS_FILE = "metrics.json"
-OutOption = Annotated[Path | None, typer.Option(help="Folder for metrics.json and plots.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Folder for metrics.json and plots.")
+]
 
 
 def read_dataset_with_split(

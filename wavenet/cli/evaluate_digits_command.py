@@ -63,7 +63,9 @@ def digits(
     test: TestOption = None,
     channel: RecordingChannelOption = None,
     normalize: RecordingNormalizeOption = None,
-    count: Annotated[int, typer.Option(min=2, help="Number of clips to generate.")] = 300,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=2, help="Number of clips to generate.")
+    ] = 300,
     seed: SeedOption = 0,
     temperature: TemperatureOption = None,
     top_k: TopKOption = None,

@@ -46,7 +46,10 @@ def vocoder(
         list[Path], typer.Argument(help="Folders of recordings; each is a group of the table.")
     ],
     checkpoint: Annotated[
-        Path, typer.Option("--checkpoint", help="Folder of a checkpoint conditioned on mel.")
+        Path,
+        typer.Option(
+            "--checkpoint", "-c", help="Folder or name of a checkpoint conditioned on mel."
+        ),
     ] = Path("checkpoints/vocoder"),
     seed: SeedOption = 0,
     temperature: TemperatureOption = None,
@@ -63,7 +66,9 @@ def vocoder(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for metrics.json, and for audio and a plot of one clip per group."
+            "--out",
+            "-o",
+            help="Folder for metrics.json, and for audio and a plot of one clip per group.",
         ),
     ] = None,
     overwrite: OverwriteOption = False,

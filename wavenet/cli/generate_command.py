@@ -31,12 +31,13 @@ from wavenet.cli.options import (
     NormalizeOption,
     OverwriteOption,
     PrecisionOption,
-    SeedOption,
+    RandomSeedOption,
     SetOption,
     TemperatureOption,
     ThreadsOption,
     TopKOption,
     TopPOption,
+    choose_seed,
     create_folder,
     folder_name,
     parse_assignments,
@@ -45,6 +46,7 @@ from wavenet.cli.options import (
     print_message,
 )
 from wavenet.cli.output_paths import check_space, plan_output_paths
+from wavenet.cli.play_command import PlayOption, play_files
 from wavenet.errors import ConditionError, ConfigError
 
 if TYPE_CHECKING:
@@ -63,10 +65,13 @@ def generate(
     seconds: Annotated[
         float | None,
         typer.Option(
-            help="Length in seconds; default: that of the frames, otherwise that of the checkpoint."
+            "--seconds",
+            "-t",
+            help="Length in seconds; default: that of the frames, otherwise that of the "
+            "checkpoint.",
         ),
     ] = None,
-    seed: SeedOption = 0,
+    seed: RandomSeedOption = 0,
     temperature: TemperatureOption = None,
     top_k: TopKOption = None,
     top_p: TopPOption = None,
@@ -98,12 +103,14 @@ def generate(
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
     count: Annotated[
-        int, typer.Option(help="Number of clips; the seeds count up from --seed.")
+        int, typer.Option("--count", "-n", help="Number of clips; the seeds count up from --seed.")
     ] = 1,
     out: Annotated[
-        Path | None, typer.Option(help="Output file (.wav, .flac, .ogg, .mp3) or folder.")
+        Path | None,
+        typer.Option("--out", "-o", help="Output file (.wav, .flac, .ogg, .mp3) or folder."),
     ] = None,
     overwrite: OverwriteOption = False,
+    play: PlayOption = False,
     guard: GuardOption = True,
     json_: JsonLinesOption = False,
 ) -> None:
@@ -116,12 +123,16 @@ def generate(
         raise ConfigError("--beams does not use seeds and returns one clip; omit --count")
 
     from audio_utils.io import check_format
+    from audio_utils.playback import check_player
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.generation.request import GenerationRequest, clip_name, samples_from_seconds
     from wavenet.model.condition_values import resolve_condition_values
     from wavenet.sampling import resolve_sampling
 
+    if play:
+        check_player()
+    seed = choose_seed(seed)
     seeds = range(seed, seed + count)
     names = [clip_name(folder_name(checkpoint), conditions, s) for s in seeds]
     paths = plan_output_paths(out, names, overwrite)
@@ -152,6 +163,8 @@ def generate(
         engine = make_engine(engine_name, loaded.model, precision, threads)
         clips = generate_with_progress(loaded, requests, sampling, engine, guard)
     write_clips(loaded, paths, requests, clips, with_prompt, overwrite, json_)
+    if play:
+        play_files(paths)
 
 
 def write_clips(

@@ -26,7 +26,10 @@ def pull(
         str | None, typer.Option(help="Branch, tag or commit; by default the newest.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to create; by default NAME in the current folder.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder to create; by default NAME in the current folder."
+        ),
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:

@@ -25,7 +25,7 @@ def import_(
         str, typer.Argument(help="Program that wrote the file: r9y9 or vincentherrmann.")
     ],
     file: Annotated[Path, typer.Argument(help="Checkpoint of that program, a PyTorch file.")],
-    out: Annotated[Path, typer.Option("--out", help="Checkpoint folder to create.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint folder to create.")],
     trusted: Annotated[
         bool,
         typer.Option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wavenet.cli.options import DEFAULT_CHECKPOINT, JsonOption
+from wavenet.cli.options import CHECKPOINT_HELP, DEFAULT_CHECKPOINT, JsonOption, print_message
 from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def info(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")] = (DEFAULT_CHECKPOINT),
+    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)] = DEFAULT_CHECKPOINT,
     json_: JsonOption = False,
     engines: Annotated[
         bool,
@@ -28,12 +28,22 @@ def info(
     ] = False,
 ) -> None:
     """Print the sizes, conditions and receptive field of a checkpoint."""
+    from wavenet.user_input.user_folders import settings_file
+
     facts = describe_engines(checkpoint) if engines else checkpoint_facts(checkpoint)
     if json_:
         print_json(facts)
-        return
-    for name, value in facts.items():
-        print_line(f"{name.replace('_', ' '):22} {_format_value(value)}")
+    else:
+        for name, value in facts.items():
+            print_line(f"{name.replace('_', ' '):22} {_format_value(value)}")
+    print_message(describe_settings_file(settings_file()))
+
+
+def describe_settings_file(path: Path | None) -> str:
+    """Return one line on the file of the user's settings."""
+    if path is None:
+        return "no settings file, because this user has no home folder"
+    return f"settings file: {path}" + ("" if path.is_file() else ", which does not exist")
 
 
 def checkpoint_facts(checkpoint: Path) -> dict[str, Any]:

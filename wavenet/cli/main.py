@@ -26,12 +26,16 @@ from wavenet.cli import (
     hub_command,
     import_command,
     info_command,
+    models_command,
+    play_command,
     score_command,
     train_command,
     ui_command,
     vocode_command,
 )
+from wavenet.cli.command_classes import set_classes
 from wavenet.cli.numeric_options import accept_typed_numbers
+from wavenet.cli.user_settings import read_defaults
 from wavenet.errors import ConditionError, ConfigError, EngineUnavailable, WaveNetError
 from wavenet.terminal import print_line, print_message, protect_streams
 from wavenet.user_input.user_paths import expand_home
@@ -44,14 +48,16 @@ app = typer.Typer(
     name="wavenet",
     help="Train, run and measure WaveNets.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 app.command("generate")(generate_command.generate)
 app.command("batch")(batch_command.batch)
 app.command("vocode")(vocode_command.vocode)
+app.command("play")(play_command.play)
 app.command("score")(score_command.score)
 app.command("train")(train_command.train)
+app.command("models")(models_command.models)
 app.command("info")(info_command.info)
 app.command("analyse")(analyse_command.analyse)
 app.command("bench")(bench_command.bench)
@@ -60,6 +66,7 @@ app.command("ui")(ui_command.ui)
 app.add_typer(data_command.app, name="data")
 app.add_typer(evaluate_command.app, name="evaluate")
 app.add_typer(hub_command.app, name="hub")
+set_classes(app)
 
 
 def _print_version(requested: bool) -> None:
@@ -70,6 +77,7 @@ def _print_version(requested: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: bool = typer.Option(
         False,
         "--version",
@@ -79,6 +87,7 @@ def options(
     ),
 ) -> None:
     """Train, run and measure WaveNets."""
+    context.default_map = read_defaults(context)
 
 
 def main() -> None:
@@ -103,7 +112,7 @@ def run(arguments: list[str] | None = None) -> int:
     accept_typed_numbers(command)
     command.make_context = partial(_report_interrupt, command.make_context)
     command.invoke = partial(_report_interrupt, command.invoke)
-    return exit_code(lambda: command(arguments, standalone_mode=False))
+    return exit_code(lambda: command(arguments, prog_name="wavenet", standalone_mode=False))
 
 
 def exit_code(action: Callable[[], object]) -> int:

@@ -5,6 +5,7 @@ Called by the command files.
 """
 
 import os
+import secrets
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from audio_utils.io import Recording
     from wavenet.recordings.left_out_files import LeftOutFiles
 
-DEFAULT_CHECKPOINT = Path("checkpoints/digits")
+DEFAULT_CHECKPOINT = Path("digits")
+RANDOM_SEED = -1  # of an option, as in other audio programs
+MAX_RANDOM_SEED = 999_999
 
 
 class ChannelChoice(StrEnum):
@@ -43,12 +46,13 @@ NORMALIZE_HELP = (
 ChannelOption = Annotated[ChannelChoice, typer.Option("--channel", help=CHANNEL_HELP)]
 NormalizeOption = Annotated[bool, typer.Option("--normalize", help=NORMALIZE_HELP)]
 
+CHECKPOINT_HELP = "Checkpoint: a folder, or a name that `wavenet models` prints."
 CheckpointOption = Annotated[
-    Path, typer.Option("--checkpoint", help="Checkpoint folder.", show_default=True)
+    Path, typer.Option("--checkpoint", "-c", help=CHECKPOINT_HELP, show_default=True)
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Value of a condition, e.g. --set digit=7. Repeatable."),
+    typer.Option("--set", "-s", help="Value of a condition, e.g. --set digit=7. Repeatable."),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document instead of text.")
@@ -74,6 +78,14 @@ ThreadsOption = Annotated[
 ]
 SeedOption = Annotated[
     int, typer.Option("--seed", help="Random seed; the same seed produces the same audio.")
+]
+RandomSeedOption = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        help="Random seed; the same seed produces the same audio; -1: a new seed, which is "
+        "printed.",
+    ),
 ]
 CandidatesOption = Annotated[
     int,
@@ -124,6 +136,11 @@ GuidanceOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
+
+
+def choose_seed(seed: int) -> int:
+    """Return the seed of an option, or for -1 a random one that is short enough to type."""
+    return secrets.randbelow(MAX_RANDOM_SEED + 1) if seed == RANDOM_SEED else seed
 
 
 def parse_condition_values(assignments: Sequence[str] | None) -> dict[str, str]:

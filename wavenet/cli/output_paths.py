@@ -6,6 +6,7 @@ later: the files are written with `replace` false, so that its file is kept. Cal
 commands that write files for the user.
 """
 
+import itertools
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,13 +20,15 @@ from wavenet.errors import ConfigError
 def plan_output_paths(out: Path | None, names: list[str], overwrite: bool) -> list[Path]:
     """Return the audio files to write, after checking that they can be written.
 
+    In a folder, a name that is in use gets a number, unless it may be replaced.
+
     Args:
         out: a file, a folder, or None for the current folder.
         names: file names without suffix, one per clip, used if `out` is a folder.
         overwrite: whether existing files may be replaced.
     Raises:
-        ConfigError: a file exists, is no audio file by its name, or cannot be written, or `out` is
-            one file for several clips.
+        ConfigError: the file `out` exists, is no audio file by its name, or is one file for several
+            clips; or a file cannot be written.
     """
     if out is not None and out.suffix and not os.path.isdir(out):
         if len(names) > 1:
@@ -36,8 +39,19 @@ def plan_output_paths(out: Path | None, names: list[str], overwrite: bool) -> li
         _check_suffix(out)
     else:
         paths = [(out or Path()) / f"{name}.wav" for name in names]
+        if not overwrite:
+            paths = [_number_if_taken(path) for path in paths]
     check_outputs(paths, overwrite)
     return paths
+
+
+def _number_if_taken(path: Path) -> Path:
+    """Return the path, or the first of name_2.wav, name_3.wav, .. that does not exist."""
+    numbers = itertools.count(2)
+    free = path
+    while os.path.lexists(free):
+        free = path.with_name(f"{path.stem}_{next(numbers)}{path.suffix}")
+    return free
 
 
 def check_outputs(paths: Iterable[Path], overwrite: bool, option: str = "--out") -> None:

@@ -55,7 +55,7 @@ def train(
         typer.Option("--normalize/--no-normalize", help=f"{NORMALIZE_HELP} Overrides the recipe."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run; runs/NAME by default.")
+        Path | None, typer.Option("--out", "-o", help="Folder of the run; runs/NAME by default.")
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the newest snapshot.")

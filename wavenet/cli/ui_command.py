@@ -4,6 +4,9 @@ Input: an address and a port. The web server runs until it is interrupted. Calle
 """
 
 import os
+import sys
+import time
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -12,7 +15,9 @@ from wavenet.cli.options import print_message
 
 
 def ui(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the server.")] = 7860,
+    port: Annotated[
+        int, typer.Option("--port", "-p", min=1, max=65535, help="Port of the server.")
+    ] = 7860,
     host: Annotated[
         str | None,
         typer.Option(
@@ -29,6 +34,12 @@ def ui(
             "repeated.",
         ),
     ] = None,
+    open_: Annotated[
+        bool,
+        typer.Option(
+            "--open/--no-open", help="Open the page in the browser, if this machine has a screen."
+        ),
+    ] = True,
     mcp: Annotated[
         bool,
         typer.Option(
@@ -37,8 +48,8 @@ def ui(
         ),
     ] = False,
 ) -> None:
-    """Start the studio at http://127.0.0.1:PORT."""
-    from wavenet.ui.server.host_check import allowed_hosts, bracketed, server_address
+    """Start the studio at http://127.0.0.1:PORT and open it in the browser."""
+    from wavenet.ui.server.host_check import allowed_hosts, bracketed, is_loopback, server_address
     from wavenet.ui.server.server_port import check_address, read_port
     from wavenet.ui.server.temporary_files import end_on_termination, use_private_folder
 
@@ -49,10 +60,24 @@ def ui(
     read_port()  # not used, but gradio would fail on a wrong one
     check_address(address, port)
     print_message(f"starting the studio at http://{bracketed(address)}:{port} (Ctrl-C stops it)")
+    if not is_loopback(address):
+        print_message("WARNING: other machines can use the studio without a password")
     # Before gradio is imported, which stores the path of its folder.
     use_private_folder()
     end_on_termination()
     from wavenet.ui.studio_app import build_studio, launch_options
 
     options = launch_options(port, mcp, address, names)
-    build_studio(address=address, allow_hosts=names).launch(**options)
+    studio = build_studio(address=address, allow_hosts=names)
+    options |= {"quiet": True, "inbrowser": open_ and has_screen(), "prevent_thread_lock": True}
+    with suppress(KeyboardInterrupt):
+        studio.launch(**options)
+        while studio.is_running:
+            time.sleep(0.1)
+    studio.close(verbose=False)
+
+
+def has_screen() -> bool:
+    """Return whether a browser has a window here; otherwise it would run in this terminal."""
+    variables = ("DISPLAY", "WAYLAND_DISPLAY")
+    return sys.platform in ("darwin", "win32") or any(map(os.environ.get, variables))

@@ -32,12 +32,13 @@ from wavenet.cli.options import (
     NormalizeOption,
     OverwriteOption,
     PrecisionOption,
-    SeedOption,
+    RandomSeedOption,
     SetOption,
     TemperatureOption,
     ThreadsOption,
     TopKOption,
     TopPOption,
+    choose_seed,
     create_folder,
     folder_name,
     parse_condition_values,
@@ -45,6 +46,7 @@ from wavenet.cli.options import (
     print_message,
 )
 from wavenet.cli.output_paths import check_space, plan_output_paths
+from wavenet.cli.play_command import PlayOption, play_files
 from wavenet.errors import ConditionError
 
 MAX_STEM_BYTES = 200  # of the file name, without seed and suffix
@@ -60,11 +62,14 @@ if TYPE_CHECKING:
 def vocode(
     source: Annotated[Path, typer.Argument(help="A recording, or frames as .npy.")],
     checkpoint: Annotated[
-        Path, typer.Option("--checkpoint", help="Folder of a checkpoint conditioned on frames.")
-    ] = Path("checkpoints/vocoder"),
+        Path,
+        typer.Option(
+            "--checkpoint", "-c", help="Folder or name of a checkpoint conditioned on frames."
+        ),
+    ] = Path("vocoder"),
     frames_scale: FramesScaleOption = None,
     set_: SetOption = None,
-    seed: SeedOption = 0,
+    seed: RandomSeedOption = 0,
     temperature: TemperatureOption = None,
     top_k: TopKOption = None,
     top_p: TopPOption = None,
@@ -79,9 +84,11 @@ def vocode(
     precision: PrecisionOption = "fp32",
     threads: ThreadsOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="Output file (.wav, .flac, .ogg, .mp3) or folder.")
+        Path | None,
+        typer.Option("--out", "-o", help="Output file (.wav, .flac, .ogg, .mp3) or folder."),
     ] = None,
     overwrite: OverwriteOption = False,
+    play: PlayOption = False,
     guard: GuardOption = True,
     json_: JsonOption = False,
 ) -> None:
@@ -93,6 +100,7 @@ def vocode(
     """
     conditions = parse_condition_values(set_)
     from audio_utils.io import check_format
+    from audio_utils.playback import check_player
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for, make_engine
     from wavenet.generation.request import GenerationRequest
@@ -100,6 +108,9 @@ def vocode(
     from wavenet.sampling import resolve_sampling
 
     stem = shorten_name(f"{source.stem}_{folder_name(checkpoint)}", MAX_STEM_BYTES)
+    if play:
+        check_player()
+    seed = choose_seed(seed)
     paths = plan_output_paths(out, [f"{stem}_seed{seed}"], overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
@@ -124,6 +135,8 @@ def vocode(
     print_message(
         f"{audio:.2f} s of audio in {elapsed:.2f} s, {audio / elapsed:.2f} times real time"
     )
+    if play:
+        play_files(paths)
 
 
 def choose_iterations(loaded: "Checkpoint", iterations: int | None) -> int:

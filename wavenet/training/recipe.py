@@ -6,19 +6,16 @@ recipes are in `recipes/` beside this file. Called by the command line, the stud
 evaluations.
 """
 
-import json
 import os
-import re
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from audio_utils.levels import Channel
 from wavenet.checkpoint import AudioConfig, check_output
 from wavenet.codec import AnyCodec, MuLawCodec
-from wavenet.config import Fraction, Name, StrictConfig, parse_config
+from wavenet.config import Fraction, Name, StrictConfig, load_toml
 from wavenet.errors import ConfigError
 from wavenet.model.architectures import AnyModelConfig
 from wavenet.model.conditions import FramesCondition
@@ -26,11 +23,6 @@ from wavenet.user_input.close_names import find_close_name, find_equal_name
 from wavenet.user_input.user_paths import expand_home
 
 BUILT_IN = Path(__file__).parent / "recipes"
-MAX_RECIPE_BYTES = 1 << 20
-# Far above every key of a recipe. tomllib needs memory in proportion to the square of this number.
-MAX_KEY_PARTS = 8
-_KEY_PART = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+"""
-_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_KEY_PART}\.[ \t]*+){{{MAX_KEY_PARTS}}}")
 
 
 class DataConfig(StrictConfig):
@@ -155,23 +147,4 @@ def load_recipe(name: str) -> RecipeConfig:
             f"{name} is not a recipe file; expected a .toml file or one of {', '.join(known)}"
             f"{question}"
         )
-    try:
-        # through JSON: a strict config accepts a JSON list as a tuple, but not a Python list
-        text = json.dumps(_read_toml(path), default=str)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read as TOML: {error}") from None
-    except RecursionError:
-        raise ConfigError(f"{path} cannot be read as TOML: it is nested too deeply") from None
-    return parse_config(RecipeConfig, text, str(path))
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file of bounded size, whose keys have a bounded number of parts."""
-    with path.open("rb") as file:
-        content = file.read(MAX_RECIPE_BYTES + 1)
-    if len(content) > MAX_RECIPE_BYTES:
-        raise ValueError(f"it has more than {MAX_RECIPE_BYTES:,} bytes")
-    text = content.decode("utf-8-sig")
-    if _LONG_KEY.search(text):
-        raise ValueError(f"a key has more than {MAX_KEY_PARTS} parts between dots")
-    return tomllib.loads(text)
+    return load_toml(RecipeConfig, path)

@@ -183,6 +183,9 @@ def launch_options(
         "theme": _theme(),
         "css_paths": [_HERE / "studio_app.css"],
         "head": viewer_head() + f"<script>{keys}</script>",
+        # Browsers can install the page as an app, with this icon and the title of the page.
+        "favicon_path": str(_HERE / "icon.svg"),
+        "pwa": True,
     }
 
 
