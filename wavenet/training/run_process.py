@@ -47,7 +47,7 @@ class RunPlan(StrictConfig):
         data: folder of audio; None: the run's own `recordings`.
         labels: fields that become label conditions; only for a recipe without conditions.
         sample_seconds: length of the preview clip that is generated after every validation.
-        threads: of the CPU; None: torch's default.
+        threads: of the CPU; None: chosen by measurement.
     """
 
     name: Name
