@@ -30,7 +30,7 @@ RULES = settings(
 )
 
 CPU = torch.device("cpu")
-TIMING = "samples_per_second"
+TIMING = ("samples_per_second", "threads", "note")  # entries of a record
 
 
 def sine(samples, frequency=400.0, amplitude=0.5, noise=0.0, seed=0):
@@ -133,7 +133,7 @@ def read_metrics(folder):
     """Return the records of a run, without what depends on the clock."""
     text = (folder / "metrics.jsonl").read_text()
     records = [json.loads(line) for line in text.splitlines()]
-    return [{k: v for k, v in record.items() if k != TIMING} for record in records]
+    return [{k: v for k, v in record.items() if k not in TIMING} for record in records]
 
 
 def newest_snapshot(folder):

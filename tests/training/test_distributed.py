@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from wavenet import devices
 from wavenet.errors import ConfigError, TrainingError
 from wavenet.training import task
 from wavenet.training.batches import training_batches
@@ -220,11 +221,15 @@ def test_every_process_of_a_machine_has_its_own_gpu_or_none_has_one(monkeypatch)
         ranks.choose_device()
 
 
-def test_the_cores_of_a_machine_are_divided(monkeypatch):
+def test_the_cores_of_a_machine_are_divided(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(7)), raising=False)
+    quota = tmp_path / "cpu.max"
+    monkeypatch.setattr(devices, "CPU_QUOTA", quota)
     assert Ranks(world_size=3, local_world_size=3).choose_threads() == 2
     assert Ranks(world_size=9, local_world_size=9).choose_threads() == 1
     assert SINGLE_RANK.choose_threads() is None
+    quota.write_text("400000 100000")  # a container with four cores
+    assert Ranks(world_size=2, local_world_size=2).choose_threads() == 2
 
 
 def test_restarted_processes_use_nothing_of_the_ended_ones():

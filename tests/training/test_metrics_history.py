@@ -33,6 +33,17 @@ def test_curves_are_thinned_and_reading_continues_where_it_ended(tmp_path, monke
     assert history.validation_curve == [(5001, 3.75), (5002, 3.5)]
 
 
+def test_threads_and_the_newest_note_are_read(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(line(1) + line(2, threads=2, note="first") + line(3, threads=1))
+    history = MetricsHistory(path)
+    history.read()
+    assert (history.threads, history.note) == (1, "first")
+    path.write_text(line(1))
+    history.read()
+    assert (history.threads, history.note) == (None, "")
+
+
 def test_curves_restart_if_a_resumed_run_wrote_other_lines(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(line(n) for n in range(1, 9)))

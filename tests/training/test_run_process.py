@@ -1,5 +1,6 @@
 """Runs as folders and separate processes: real processes, with minimal models."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 import pytest
 
 from tests.training.minimal_runs import (
+    ENDLESS,
     make_plan,
     minimal_runs,
     wait_for,
@@ -17,7 +19,7 @@ from tests.training.minimal_runs import (
 )
 from wavenet import checkpoint, folder_lock
 from wavenet.errors import ConfigError, FolderError, TrainingError
-from wavenet.training import run_process
+from wavenet.training import run_process, run_status
 from wavenet.training.run_process import RunControl
 from wavenet.training.run_status import KILLED, list_runs, read_status
 
@@ -55,6 +57,7 @@ def test_a_run_is_paused_resumed_killed_and_stopped(root):
     assert running.is_active
     assert running.samples_per_second > 0
     assert running.seconds_left > 0
+    assert (running.threads, running.note) == (1, ""), "OMP_NUM_THREADS is 1: nothing to choose"
     first = folder_lock.lock_holder(folder)
     assert os.getpriority(os.PRIO_PROCESS, first) > os.getpriority(os.PRIO_PROCESS, 0)
     assert os.getsid(first) == first, "it would get the signals of our terminal"
@@ -125,6 +128,17 @@ def test_a_short_run_finishes_and_a_name_is_used_once(root):
     assert [step for step, _ in finished.loss_curve] == [1, 2, 3, 4]
     clips = [(step, path.exists()) for step, path in finished.preview_clips]
     assert clips == [(2, True), (4, True)]
+
+
+def test_threads_speed_and_time_left_are_those_of_the_last_minute(root, monkeypatch):
+    folder = create_folder(root)
+    record = {"step": 1, "loss_bits": 8.0, "samples": 400, "samples_per_second": 100.0}
+    changed = {**record, "step": 2, "samples_per_second": 50.0, "threads": 1, "note": "1, not 2"}
+    (folder / "metrics.jsonl").write_text(f"{json.dumps(record)}\n{json.dumps(changed)}\n")
+    monkeypatch.setattr(run_status, "_active_state", lambda folder: "running")
+    status = read_status(folder)
+    assert (status.threads, status.note, status.samples_per_second) == (1, "1, not 2", 50.0)
+    assert status.seconds_left == (ENDLESS - 2) * 400 / 50
 
 
 def test_a_run_without_audio_fails_with_a_message(root, tmp_path):

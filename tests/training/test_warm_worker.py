@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.training import TIMING
 from tests.training.minimal_runs import (
     make_plan,
     minimal_runs,
@@ -99,7 +100,7 @@ def wait_for_warm_up(folder, is_running):
 def read_results(folder):
     """Return metrics without times, sample clips and weights of a run."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    rows = [{k: v for k, v in row.items() if k != "samples_per_second"} for row in rows]
+    rows = [{k: v for k, v in row.items() if k not in TIMING} for row in rows]
     clips = [path.read_bytes() for path in sorted((folder / "samples").iterdir())]
     return rows, clips, (folder / "checkpoint" / "model.safetensors").read_bytes()
 

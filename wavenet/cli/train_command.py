@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from wavenet.training.dataset import Dataset
     from wavenet.training.distributed import Ranks
     from wavenet.training.recipe import RecipeConfig
+    from wavenet.training.thread_choice import ThreadChoice
 
 
 def train(
@@ -78,7 +79,10 @@ def train(
     accumulation_steps: Annotated[
         int | None, typer.Option(help="Micro-batches per step: less memory on a GPU.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads per process.")] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="CPU threads per process; default: the fastest number, measured."),
+    ] = None,
     device: DeviceOption = "auto",
     sample_seconds: Annotated[
         float | None,
@@ -106,6 +110,9 @@ def train(
     --nproc-per-node 2 -m wavenet train ...". A step has as many clips as with one process, divided
     among the processes. Use a private network: any process that reaches torchrun's port takes part.
     """
+    from wavenet.training.thread_choice import use_passive_waits
+
+    use_passive_waits()  # before torch is loaded
     from wavenet.training.distributed import init_ranks
 
     with init_ranks() as ranks:
@@ -143,8 +150,6 @@ def run(
     quiet: bool,
 ) -> None:
     """Read the recordings and train; if there are several processes, only the first prints."""
-    import torch
-
     from wavenet.cli.progress_bars import status_spinner
     from wavenet.cli.training_samples import with_preview_clips
     from wavenet.generation.request import samples_from_seconds
@@ -156,10 +161,8 @@ def run(
     from wavenet.training.task import CodeLikelihoodTask
 
     report = print_message if ranks.is_main else _print_nothing
-    threads = threads or ranks.choose_threads()
-    if threads is not None:
-        torch.set_num_threads(threads)
     # The options are checked before the recordings are read, which may need minutes.
+    choice = make_thread_choice(threads or ranks.choose_threads())
     device, rate = ranks.choose_device(device_name), recipe.audio.sample_rate
     samples = None if sample_seconds is None else samples_from_seconds(sample_seconds, rate)
     if ranks.is_main:
@@ -185,13 +188,31 @@ def run(
             on_record = with_preview_clips(
                 on_record, folder, settings, dataset, samples, device_name, should_stop, limit
             )
-        changes = (accept_changes, report)
-        state = train(task, folder, resume, on_record, should_stop, device, ranks, *changes)
+        how = (accept_changes, report, choice if device.type == "cpu" else None)
+        state = train(task, folder, resume, on_record, should_stop, device, ranks, *how)
     if state.step < settings.steps:
         report(f"stopped after step {state.step}; continue with the same command and --resume")
         raise typer.Exit(130)
     if ranks.is_main:
         print_line(folder / "checkpoint")
+
+
+def make_thread_choice(threads: int | None) -> "ThreadChoice":
+    """Return the choice of threads for all steps.
+
+    Args:
+        threads: this number only, which torch uses from now on; None: the fastest, up to the number
+            of cores and of OMP_NUM_THREADS.
+    """
+    import torch
+
+    from wavenet.devices import available_cores
+    from wavenet.training.thread_choice import ThreadChoice, thread_candidates
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+        return ThreadChoice((threads,))
+    return ThreadChoice(thread_candidates(min(torch.get_num_threads(), available_cores())))
 
 
 def print_dataset(dataset: "Dataset", seconds: float, report: Callable[[str], None]) -> None:

@@ -17,10 +17,12 @@ from typing import BinaryIO
 from wavenet.cli.main import run
 from wavenet.errors import ConfigError, WaveNetError
 from wavenet.terminal import print_message
+from wavenet.training.thread_choice import use_passive_waits
 
 
 def main() -> None:
     """Import the code, wait for a command, and run it."""
+    use_passive_waits()
     try:
         code = load_training_code() or run_next_command(sys.stdin.buffer)
     except WaveNetError as error:

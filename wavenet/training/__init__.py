@@ -9,7 +9,7 @@ The files in the order in which data flows:
 - `nll`, `fused_blocks`, `cpu_loss`: model and batch -> loss.
 - `task`: all of that behind one protocol, for `loop`.
 - `muon`, `schedule`, `state`: optimizer, learning rate, and the state that a step updates.
-- `loop`, `distributed`, `step_metrics`: the steps, in one or several processes.
+- `loop`, `distributed`, `step_metrics`, `thread_choice`: the steps, in one or several processes.
 - `snapshots`, `model_card`, `progress_report`: the files and messages of a run.
 - `warm_worker`, `run_process`, `run_status`, `metrics_history`: runs as processes, for the studio.
 """

@@ -33,7 +33,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from audio_utils.errors import AudioError
-from wavenet.devices import AUTO, choose_device
+from wavenet.devices import AUTO, available_cores, choose_device
 from wavenet.errors import ConfigError, TrainingError, WaveNetError
 
 # Longer than any expected wait for one process, such as for a snapshot on a slow disk or for a
@@ -153,9 +153,7 @@ class Ranks:
         """Return the share of this machine's cores for one process; None for a single process."""
         if self.local_world_size == 1:
             return None
-        known = hasattr(os, "sched_getaffinity")
-        cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
-        return max(1, cores // self.local_world_size)
+        return max(1, available_cores() // self.local_world_size)
 
     def mark_run_started(self) -> None:
         """Record that the run has started, for processes that torchrun may restart."""

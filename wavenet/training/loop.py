@@ -8,7 +8,7 @@ a batch (`distributed`); the first process writes all files. Called by the comma
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from wavenet.training.schedule import learning_rate, metrics_lag, uses_bf16
 from wavenet.training.state import TrainState, make_state, update_ema
 from wavenet.training.step_metrics import MetricsQueue, StepResult, check_finite
 from wavenet.training.task import TrainingTask
+from wavenet.training.thread_choice import RecentSpeed, ThreadChoice
 
 CHECKPOINT = "checkpoint"  # folder name in the folder of a run
 
@@ -40,6 +41,7 @@ def train(
     ranks: Ranks = SINGLE_RANK,
     accept_changes: bool = False,
     report: Callable[[str], None] = lambda text: None,
+    thread_choice: ThreadChoice | None = None,
 ) -> TrainState:
     """Train to the last step of the settings, or until `should_stop` returns true.
 
@@ -51,11 +53,13 @@ def train(
         folder: of this run.
         resume: continue from the newest `step-N/`.
         on_record: called with a record per step, which has `bits_per_sample` after a validation; on
-            a GPU with a lag of up to one step.
+            a GPU with a lag of up to one step. It has `note`, a sentence, if the number of threads
+            was chosen or has changed.
         should_stop: called after every step, in every process; true in one process stops all.
         device: of the model; by default a GPU if available.
         ranks: the processes that train together.
         accept_changes, report: as in `snapshots.open_run`.
+        thread_choice: of the CPU threads of each step; None: as many as torch uses now.
     Raises:
         TrainingError: a loss that is not finite (the weights are not changed), nothing to resume, a
             run that exists and is not to be resumed, a snapshot of another run, or another process
@@ -70,8 +74,10 @@ def train(
         state = make_state(task, device)
         metrics = _open_run(task, folder, state, resume, ranks, accept_changes, report)
         queue = MetricsQueue(metrics_lag(device))
-        with closing(task.batches(state.model, state.step, device, ranks)) as batches:
-            for records, actions in _run_steps(task, state, batches, queue, should_stop, ranks):
+        batches = task.batches(state.model, state.step, device, ranks)
+        with closing(batches), _restored_thread_count():
+            steps = _run_steps(task, state, batches, queue, should_stop, ranks, thread_choice)
+            for records, actions in steps:
                 if actions.validate:
                     records[-1] |= validate_and_keep_best(task, state, folder, ranks)
                 if metrics is None:
@@ -130,6 +136,7 @@ def _run_steps(
     queue: MetricsQueue,
     should_stop: Callable[[], bool],
     ranks: Ranks,
+    thread_choice: ThreadChoice | None,
 ) -> Iterator[tuple[list[dict[str, Any]], StepActions]]:
     """Do the steps up to the last.
 
@@ -137,17 +144,47 @@ def _run_steps(
     none), and the actions of the step.
     """
     settings = task.settings
-    start, samples, is_last = time.perf_counter(), 0, state.step >= settings.steps
+    recent_speed, is_last = RecentSpeed(time.perf_counter()), state.step >= settings.steps
     while not is_last:
-        queue.append(train_step(task, state, next(batches), ranks))
+        queue.append(_timed_step(task, state, next(batches), ranks, thread_choice))
         is_last = state.step == settings.steps or ranks.any(should_stop())
         actions = _actions_after(state.step, settings, is_last)
         # weights are kept only after finite steps, so all pending numbers are checked first
         records = queue.pop(flush=actions.validate or actions.save)
         for record in records:
-            samples += record["samples"]
-            record["samples_per_second"] = samples / (time.perf_counter() - start)
+            speed = recent_speed.record(time.perf_counter(), record["samples"])
+            record["samples_per_second"] = speed
         yield records, actions
+
+
+def _timed_step(
+    task: TrainingTask,
+    state: TrainState,
+    micro_batches: MicroBatches[Any],
+    ranks: Ranks,
+    thread_choice: ThreadChoice | None,
+) -> StepResult:
+    """Do one step with the chosen number of threads; add the number and the note to its record."""
+    if thread_choice is None:
+        return train_step(task, state, micro_batches, ranks)
+    threads, start = thread_choice.threads, time.perf_counter()
+    torch.set_num_threads(threads)
+    result = train_step(task, state, micro_batches, ranks)
+    result.record["threads"] = threads
+    note = thread_choice.record(micro_batches.step_targets, time.perf_counter() - start)
+    if note is not None:
+        result.record["note"] = note
+    return result
+
+
+@contextmanager
+def _restored_thread_count() -> Iterator[None]:
+    """Restore the number of torch's threads at the end."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _actions_after(step: int, settings: TrainConfig, is_last: bool) -> StepActions:

@@ -23,7 +23,9 @@ class MetricsHistory:
         step: the newest.
         loss_curve: bits per sample on training clips, smoothed as on the command line.
         validation_curve: bits per sample on held-out clips.
-        samples_per_second: None before the first step.
+        samples_per_second: of the last minute; None before the first step.
+        threads: CPU threads of the newest step; None if unknown.
+        note: the newest sentence about the number of threads; "" if there is none.
         step_samples: samples per step, smoothed.
     """
 
@@ -43,6 +45,8 @@ class MetricsHistory:
     def _reset(self) -> None:
         self.step, self.step_samples = 0, 0.0
         self.samples_per_second: float | None = None
+        self.threads: int | None = None
+        self.note = ""
         self.loss_curve: list[Point] = []
         self.validation_curve: list[Point] = []
         self._smoothed_loss: float | None = None
@@ -69,12 +73,16 @@ class MetricsHistory:
             samples, speed = float(record["samples"]), float(record["samples_per_second"])
             validation = record.get("bits_per_sample")
             bits = None if validation is None else float(validation)
+            threads = record.get("threads")
+            threads = None if threads is None else int(threads)
+            note = str(record.get("note") or self.note)
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return  # incomplete after a crash
         self._smoothed_loss = smooth_loss(self._smoothed_loss, loss)
         if self.step_samples:
             samples = self.step_samples + LOSS_WEIGHT * (samples - self.step_samples)
         self.step, self.step_samples, self.samples_per_second = step, samples, speed
+        self.threads, self.note = threads, note
         if step % self._stride == 0:
             self.loss_curve.append((step, self._smoothed_loss))
         if len(self.loss_curve) > MAX_POINTS:

@@ -7,6 +7,7 @@ Called by the command line.
 import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from rich.progress import (
 )
 
 from wavenet.terminal import print_above_bar
+from wavenet.training.thread_choice import SPEED_SECONDS
 
 TENSORBOARD_SCALARS = (
     *("loss_bits", "bits_per_sample", "gradient"),
@@ -32,6 +34,11 @@ LOSS_WEIGHT = 0.05  # of the newest step in the smoothed loss
 def smooth_loss(smoothed: float | None, newest: float) -> float:
     """Return the smoothed loss after one more step."""
     return newest if smoothed is None else smoothed + LOSS_WEIGHT * (newest - smoothed)
+
+
+def estimate_seconds_left(steps: int, step_samples: float, samples_per_second: float) -> float:
+    """Return the seconds that a number of steps needs at this speed."""
+    return steps * step_samples / samples_per_second
 
 
 @contextmanager
@@ -58,11 +65,17 @@ def show_progress(steps: int, folder: Path) -> Iterator[Callable[[dict[str, Any]
             progress.update(
                 task, completed=record["step"], loss=loss, speed=record["samples_per_second"]
             )
+            if "note" in record:
+                print_above_bar(console, record["note"])
             if "bits_per_sample" in record:
+                left = estimate_seconds_left(
+                    steps - record["step"], record["samples"], record["samples_per_second"]
+                )
                 line = (
                     f"step {record['step']}: {record['bits_per_sample']:.4f} bits per sample on "
                     f"held-out clips, {loss:.4f} on training clips, "
-                    f"{record['samples_per_second']:,.0f} samples/s"
+                    f"{record['samples_per_second']:,.0f} samples/s, "
+                    f"{timedelta(seconds=round(left))} left"
                 )
                 progress.update(task, bits=f"{record['bits_per_sample']:.3f}")
                 print_above_bar(console, line)
@@ -85,6 +98,7 @@ def _progress_bar(console: Console) -> Progress:
         TextColumn("remaining"),
         TimeRemainingColumn(),
         console=console,
+        speed_estimate_period=SPEED_SECONDS,
         disable=not console.is_terminal,
     )
 

@@ -49,7 +49,7 @@ class RunPlan(StrictConfig):
             from a table in the folder of audio.
         labels: fields that become label conditions, besides the conditions of the recipe.
         sample_seconds: length of the preview clip that is generated after every validation.
-        threads: of the CPU; None: torch's default.
+        threads: of the CPU; None: chosen by measurement.
     """
 
     name: Name

@@ -14,6 +14,7 @@ from typing import Literal
 
 from wavenet import folder_lock
 from wavenet.training.metrics_history import MetricsHistory, Point
+from wavenet.training.progress_report import estimate_seconds_left
 from wavenet.training.run_process import (
     LOG_FILE,
     PLAN_FILE,
@@ -38,8 +39,10 @@ class RunStatus:
 
     Attributes:
         step: the newest; 0 before the first.
-        loss_curve, validation_curve, samples_per_second: see `MetricsHistory`.
-        seconds_left: None if the run is not running, or its speed is unknown.
+        loss_curve, validation_curve, samples_per_second, threads, note: see
+            `MetricsHistory`.
+        seconds_left: at the speed of the last minute; None if the run is not running, or its speed
+            is unknown.
         preview_clips: (step, file) of the preview clips generated in training, the newest last.
         message: the newest line of the log; the error if the run failed.
         saved_step: the step from which the run can be resumed; 0: from the beginning.
@@ -53,6 +56,8 @@ class RunStatus:
     validation_curve: Sequence[Point]
     samples_per_second: float | None
     seconds_left: float | None
+    threads: int | None
+    note: str
     preview_clips: Sequence[tuple[int, Path]]
     message: str
     saved_step: int
@@ -82,8 +87,9 @@ def read_status(folder: Path) -> RunStatus:
     state = state or _ended_state(folder, error)
     seconds_left = None
     if state == "running" and history.samples_per_second:
-        samples_left = (plan.steps - history.step) * history.step_samples
-        seconds_left = samples_left / history.samples_per_second
+        seconds_left = estimate_seconds_left(
+            plan.steps - history.step, history.step_samples, history.samples_per_second
+        )
     return RunStatus(
         plan=plan,
         state=state,
@@ -92,6 +98,8 @@ def read_status(folder: Path) -> RunStatus:
         validation_curve=tuple(history.validation_curve),
         samples_per_second=history.samples_per_second,
         seconds_left=seconds_left,
+        threads=history.threads,
+        note=history.note,
         preview_clips=_numbered(folder / "samples", "step-*.wav"),
         message=(error or KILLED) if state == "failed" else last_line,
         saved_step=saved_step,

@@ -374,8 +374,6 @@ def start_example(runs_dir: Path, root: Path, warm_worker: WarmWorker | None = N
             recipe=EXAMPLE_RECIPE,
             steps=EXAMPLE_STEPS,
             sample_seconds=training_recordings.NOTE_SECONDS,
-            # A step has one short clip: a second thread would be idle most of the time.
-            threads=1,
         )
         run_process.start(plan, runs_dir, training_recordings.write_notes, warm_worker)
         return gr.update(choices=list_runs(runs_dir), value=name)
