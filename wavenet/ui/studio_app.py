@@ -23,9 +23,7 @@ from wavenet.errors import ConfigError
 from wavenet.ui import (
     analyse_tab,
     models_tab,
-    receptive_field_tab,
     train_tab,
-    watch_tab,
 )
 from wavenet.ui.clip_history.clip_actions import wire_clip_actions
 from wavenet.ui.clip_history.clip_store import ClipStore
@@ -35,6 +33,7 @@ from wavenet.ui.generate.generate_tab import build_generate_tab
 from wavenet.ui.model_bar.model_bar import build_model_bar, wire_model_bar
 from wavenet.ui.page import Page
 from wavenet.ui.page_load import wire_page_load
+from wavenet.ui.receptive_field.receptive_field_tab import build_receptive_field_tab
 from wavenet.ui.server.checked_blocks import CheckedBlocks
 from wavenet.ui.server.gradio_compat import keep_upload_names, protect
 from wavenet.ui.server.host_check import (
@@ -50,6 +49,7 @@ from wavenet.ui.studio_api import register_api
 from wavenet.ui.templates import render
 from wavenet.ui.turns import Turns
 from wavenet.ui.viewer.viewer import viewer_head
+from wavenet.ui.watch.watch_tab import build_watch_tab
 
 SHORTCUTS = (
     ("Enter", "in Length or Seed: generate"),
@@ -101,9 +101,9 @@ def build_studio(
             with gr.Tab("Analyse", id="analyse"):
                 analyse_tab.tab(root)
             with gr.Tab("Watch sampling", id="watch") as tab_item:
-                watch_tab.tab(root, tab_item)
+                build_watch_tab(page, tab_item)
             with gr.Tab("Receptive field", id="receptive-field"):
-                receptive_field_tab.tab(root)
+                build_receptive_field_tab(page)
             with gr.Tab("Train", id="train") as tab_item:
                 train_tab.tab(root, tab_item, is_only_local(address, allow_hosts))
             with gr.Tab("Models", id="models"):

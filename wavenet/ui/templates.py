@@ -3,6 +3,7 @@
 Input: the name of a template in `templates/`, and values. Output: HTML. Called by the tabs.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,16 @@ def render(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(**values)
 
 
-def scripted_html(name: str, elem_id: str, value: Any = None, **values: Any) -> gr.HTML:
+def scripted_html(
+    name: str, elem_id: str, value: Any = None, scripts: Sequence[str] = (), **values: Any
+) -> gr.HTML:
     """Build a component from NAME.html, NAME.css and NAME.js.
 
     Args:
         name: path inside this package without a suffix, for example "viewer/viewer".
         elem_id: of the component.
         value: first value; the script receives each new one.
+        scripts: names of scripts that are joined before NAME.js, so that it can call them.
         values: the variables of the template.
     """
     css = _UI / f"{name}.css"
@@ -46,6 +50,8 @@ def scripted_html(name: str, elem_id: str, value: Any = None, **values: Any) -> 
         value,
         html_template=render(f"{name}.html", **values),
         css_template=css.read_text(encoding="utf-8") if css.is_file() else "",
-        js_on_load=(_UI / f"{name}.js").read_text(encoding="utf-8"),
+        js_on_load="\n".join(
+            (_UI / f"{script}.js").read_text(encoding="utf-8") for script in (*scripts, name)
+        ),
         elem_id=elem_id,
     )

@@ -6,7 +6,6 @@ the steps. A slider therefore needs no request to the server. Called by the Watc
 """
 
 import base64
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -18,6 +17,7 @@ from wavenet.checkpoint import Checkpoint
 from wavenet.codec import Codec, MuLawCodec
 from wavenet.likelihood.step_view import StepView
 from wavenet.model.wavenet import require_wavenet
+from wavenet.ui.templates import scripted_html
 
 ELEMENT_ID = "step-viewer"
 # A mixture over 65,536 codes is shown as a histogram; its bins are the 256 codes of this codec.
@@ -26,83 +26,13 @@ MAX_VALUES = 320_000  # parameters of all predictions in a message: 0.86 MB in b
 MAX_ROWS = 64  # in a heat map; for deeper networks a row is the mean of neighbouring layers
 MAX_CONTEXT = 4000  # samples of the waveform before the first step
 MAX_LEVEL = (1 << 16) - 1  # highest level of quantised logits
-_HERE = Path(__file__).parent
-_TEMPLATE = """
-<div class="step-viewer" data-state="empty">
-  <p class="status" role="status" aria-live="polite">Press Watch. The model generates a clip at
-  temperature 1 without guidance, and this view shows its prediction before every sample.</p>
-  <p class="announcement" aria-live="polite"></p>
-  <div class="panel" tabindex="0" role="group" aria-label="Step view. Space plays and pauses, the
-  left and right arrow keys step, Home and End go to the first and last step.">
-    <div class="transport">
-      <div class="buttons">
-        <button type="button" data-action="back" aria-label="Step back" title="Step back (←)">
-          <svg class="icon" viewBox="0 0 16 16"><path d="M3 2h2v12H3zM13 2v12L5 8z"/></svg></button>
-        <button type="button" data-action="play" aria-label="Play" title="Play or pause (space)">
-          <svg class="icon" viewBox="0 0 16 16"><path class="play" d="M4 2v12l9-6z"/>
-          <path class="pause" d="M3 2h4v12H3zM9 2h4v12H9z"/></svg></button>
-        <button type="button" data-action="step" aria-label="Step forward"
-          title="Step forward (→)">
-          <svg class="icon" viewBox="0 0 16 16"><path d="M3 2v12l8-6zM11 2h2v12h-2z"/></svg>
-        </button>
-      </div>
-      <label class="scrub"><span>Step <output data-key="step"></output></span>
-        <input type="range" name="current" min="0" step="1" aria-label="Step"></label>
-      <label class="speed"><span>Speed <output data-key="speed"></output></span>
-        <input type="range" name="speed" min="1" max="60" step="1" value="8"
-          aria-label="Speed in steps per second"></label>
-    </div>
-    <figure><figcaption><span><b>Waveform so far</b> amplitude, <span data-key="time">
-      </span></span>
-      <span class="legend"><span><i class="key field"></i>receptive field</span></span>
-      </figcaption>
-      <svg class="waveform" role="img" aria-label="Waveform up to this step"></svg></figure>
-    <figure><figcaption><span><b>Prediction</b> probability of each
-      <span data-key="kind">class</span></span>
-      <span class="legend"><span><i class="key reshaped"></i>with these settings</span>
-      <span><i class="key original"></i>without</span>
-      <span><i class="key actual"></i><span data-key="origin">sampled</span></span>
-      <span class="resampled-key"><i class="key resampled"></i>sampled with these settings</span>
-      </span></figcaption>
-      <svg class="probabilities" role="img"></svg></figure>
-    <div class="settings">
-      <label><span>Temperature <output data-key="temperature"></output></span>
-        <input type="range" name="temperature" min="0.1" max="2" step="0.05" value="1"></label>
-      <label><span>Top-k <output data-key="topK"></output></span>
-        <input type="range" name="topK" min="0" step="1" value="0"></label>
-      <label><span>Top-p <output data-key="topP"></output></span>
-        <input type="range" name="topP" min="0.05" max="1" step="0.01" value="1"></label>
-      <label class="tick"><input type="checkbox" name="log"> Log scale</label>
-      <button type="button" data-action="reset">Reset</button>
-    </div>
-    <dl></dl>
-    <div class="maps">
-      <figure data-map="gates"><figcaption><span><b>Gated outputs</b> mean |output| of each layer
-        </span></figcaption>
-        <div class="map"><div class="layers"></div><div class="heat"><canvas role="img"></canvas>
-        <i class="cursor"></i></div></div><div class="scale"></div><p class="now"></p></figure>
-      <figure data-map="skips"><figcaption><span><b>Skip connections</b> RMS of each layer
-        </span></figcaption>
-        <div class="map"><div class="layers"></div><div class="heat"><canvas role="img"></canvas>
-        <i class="cursor"></i></div></div><div class="scale"></div><p class="now"></p></figure>
-    </div>
-  </div>
-</div>
-"""
-# Concatenated in this order: they share their top-level names.
-_SCRIPTS = ("sampling_rules.js", "heatmap.js", "step_charts.js", "step_viewer.js")
+# Joined with step_viewer.js into one script, whose top-level names they share.
+_SCRIPTS = ("svg_plots", "watch/sampling_rules", "watch/heatmap", "watch/step_charts")
 
 
 def make_step_viewer() -> gr.HTML:
     """Build the component; its value is one message for `step_viewer.js`, at first None."""
-    scripts = [(_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS]
-    return gr.HTML(
-        None,
-        html_template=_TEMPLATE,
-        css_template=(_HERE / "step_viewer.css").read_text(encoding="utf-8"),
-        js_on_load="\n".join(scripts),
-        elem_id=ELEMENT_ID,
-    )
+    return scripted_html("watch/step_viewer", ELEMENT_ID, scripts=_SCRIPTS)
 
 
 def busy_message(text: str) -> dict[str, Any]:

@@ -1,18 +1,10 @@
 // The waveform so far and the predicted probabilities, as SVG. `data`, `current`, `prediction` and
 // `settings` are those of step_viewer.js.
-const SVG = 'http://www.w3.org/2000/svg';
 const LEFT = 48; // width of the tick labels
 const RIGHT = 20;
 const TOP = 8;
 const FLOOR = 1e-6; // lowest probability of the log scale
 const POWERS = { 1: '1', 1e-2: '10⁻²', 1e-4: '10⁻⁴', 1e-6: '10⁻⁶' };
-
-function makeSvg(name, attributes, text) {
-  const node = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
 
 // Clears an SVG and sets its width to that of its parent, one unit per pixel.
 function resetSvg(selector, height) {
@@ -93,12 +85,12 @@ function drawProbabilities() {
       makeSvg('text', { class: 'middle', x: x(code + 0.5), y: bottom + 32 },
         Math.abs(data.amplitudes[code]) < 1e-3 ? '0' : formatSigned(data.amplitudes[code]))]),
     makeSvg('text', { class: 'middle', x: LEFT + inner / 2, y: height - 4 },
-      data.isMixture ? 'bin of 8-bit mu-law, and its amplitude' : 'class, and its amplitude'),
+      data.isMixture ? 'bin of 8-bit mu-law, and its amplitude' : 'code, and its amplitude'),
     makeSvg('path', { class: 'actual', d: `M${x(bin + 0.5)} ${TOP}V${bottom}` }),
     makeSvg('circle', { class: 'dot', cx: x(bin + 0.5), cy: y(p[bin]), r: 4.5 }),
   );
   if (resampled !== null && resampled !== bin) {
     svg.append(makeSvg('circle', { class: 'resampled', cx: x(resampled + 0.5), cy: y(p[resampled]), r: 4.5 }));
   }
-  svg.setAttribute('aria-label', `Probability of each of ${p.length} classes: ${describeStep()}`);
+  svg.setAttribute('aria-label', `Probability of each of ${p.length} ${data.isMixture ? 'bins' : 'codes'}: ${describeStep()}`);
 }

@@ -74,16 +74,16 @@ function facts() {
   const { p, bin, bits, resampled, value } = prediction;
   const possible = p.reduce((n, v) => n + (v > 0), 0);
   const entropyBits = entropy(p);
-  const kind = data.isMixture ? 'bin' : 'class';
+  const kind = data.isMixture ? 'bin' : 'code';
   const list = {
-    [data.noise ? 'Sampled' : 'Recorded']: `${kind} ${bin}`,
+    [data.noise ? 'Drawn' : 'Recorded']: `${kind} ${bin}`,
     Amplitude: formatSigned(value ?? data.amplitudes[bin]),
     Surprise: bits === Infinity ? 'infinite (excluded)' : `${formatNumber(bits)} bits`,
     [data.isMixture ? 'Entropy of bins' : 'Entropy']: `${formatNumber(entropyBits)} bits`,
     Perplexity: formatNumber(2 ** entropyBits, 1),
-    [data.isMixture ? 'Possible bins' : 'Possible classes']: `${possible} of ${p.length}`,
+    [data.isMixture ? 'Possible bins' : 'Possible codes']: `${possible} of ${p.length}`,
   };
-  if (data.noise) list['With these settings'] = resampled === bin ? 'the same' : `${kind} ${resampled}`;
+  if (data.noise) list['Drawn with these settings'] = resampled === bin ? 'the same' : `${kind} ${resampled}`;
   return list;
 }
 
@@ -101,7 +101,7 @@ function showFacts() {
     return row;
   }));
   setText('step', `${current + 1} of ${data.count}`);
-  setText('time', `to sample ${(data.first + current).toLocaleString('en')}, ${((data.first + current) / data.rate).toFixed(4)} s`);
+  setText('time', `to sample ${formatCount(data.first + current)}, ${((data.first + current) / data.rate).toFixed(4)} s`);
   setText('temperature', settings.temperature.toFixed(2));
   setText('topK', settings.topK ? String(settings.topK) : 'off');
   setText('topP', settings.topP < 1 ? settings.topP.toFixed(2) : 'off');
@@ -179,8 +179,8 @@ function receive() {
   for (const name of ['topK', 'topP']) input(name).disabled = data.isMixture;
   if (data.isMixture) Object.assign(settings, { topK: 0, topP: 1 });
   find('.resampled-key').hidden = !data.noise;
-  setText('kind', data.isMixture ? 'bin' : 'class');
-  setText('origin', data.noise ? 'sampled' : 'recorded');
+  setText('kind', data.isMixture ? 'bin' : 'code');
+  setText('origin', data.noise ? 'drawn' : 'recorded');
   showStatus('ready', data.title);
   const times = `${formatSeconds(data.first)} to ${formatSeconds(data.first + data.count)}`;
   for (const figure of all('[data-map]')) {

@@ -1,26 +1,19 @@
 // Plots the receptive field of one node as a cone: rows are layers, columns are samples. `element`,
-// `props` and `watch` come from gr.HTML; network_settings.py builds the value. All nodes share a few SVG
+// `props` and `watch` come from gr.HTML; network_facts.py builds the value. All nodes share a few SVG
 // paths, and the node under the pointer is computed, so that large networks stay fast.
-const SVG = 'http://www.w3.org/2000/svg';
 const MAX_ROWS = 64; // number of top layers that are drawn
 const MAX_DOTS = 3000; // a layer with more samples is drawn as one bar
 const LABELS = 88; // width of the row labels
 const AXIS = 26; // height of the text line below the plot
 
+const box = element.querySelector('.plot');
 let view = null; // see layout
 let node = null; // { layer, time } whose cone is highlighted
 let pinned = null;
 
-// Width of the box without its padding.
-function innerWidth() {
-  const box = element.querySelector('.plot');
-  const { paddingLeft, paddingRight } = getComputedStyle(box);
-  return Math.floor(box.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight));
-}
-
 function layout() {
   const { kernel, dilations, spans, rate, causal } = props.value;
-  const width = Math.max(280, innerWidth());
+  const width = Math.max(280, innerWidth(box));
   const [oldest, newest] = spans[spans.length - 1];
   const field = newest - oldest + 1;
   const layers = dilations.length;
@@ -45,13 +38,6 @@ function taps(time, layer) {
 const x = (time) => LABELS + (time + 0.5) * view.step;
 const y = (layer) => view.row * (view.layers - layer + 0.5);
 const lowest = () => view.layers - view.shown;
-
-function makeSvg(name, attributes, text) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
 
 // Nodes that the current node depends on, for each layer, from that of the node down to the lowest:
 // a sorted list of times, or [from, to] with isBar if there are too many.
@@ -130,21 +116,14 @@ function build() {
     makeSvg('text', { class: 'axis end', x: view.width - 12, y: view.height - 6 }, view.causal ? 'now' : 'future'),
   );
   const caption = document.createElement('p');
-  caption.setAttribute('aria-live', 'polite');
   const note = document.createElement('p');
   note.className = 'note';
   note.textContent = 'Row labels are dilations. Move the pointer over the plot or use the arrow keys; a click or Enter pins.'
     + (view.isCountable ? '' : ' Several samples share a point.')
     + (view.layers > MAX_ROWS ? ` Shows the top ${MAX_ROWS} of ${view.layers} layers.` : '');
-  element.querySelector('.plot').replaceChildren(svg, caption, note);
+  box.replaceChildren(svg, caption, note);
   node = { layer: view.layers, time: Math.max(0, view.columns - 1 - view.newest) };
   highlight();
-}
-
-function formatMilliseconds(samples) {
-  const milliseconds = 1000 * samples / view.rate;
-  return `${milliseconds.toLocaleString('en', milliseconds >= 1 ? { minimumFractionDigits: 1, maximumFractionDigits: 1 }
-    : { maximumSignificantDigits: 2 })} ms`;
 }
 
 function highlight() {
@@ -162,9 +141,8 @@ function highlight() {
   const size = newest - oldest + 1;
   const missing = -(node.time + oldest);
   const name = node.layer === 0 ? 'The input' : node.layer === view.layers ? 'The output' : `Layer ${node.layer}`;
-  const formatCount = (n) => n.toLocaleString('en');
   const text = `${name} at sample ${formatCount(node.time)} depends on ${formatCount(size)}`
-    + ` sample${size === 1 ? '' : 's'} (${formatMilliseconds(size)})`
+    + ` sample${size === 1 ? '' : 's'} (${formatMilliseconds(size, view.rate)})`
     + (newest > 0 ? `, ${formatCount(newest)} of them in the future: it cannot be generated in order of time` : '')
     + (missing > 0 ? `, ${formatCount(missing)} of them before the first sample` : '')
     + (pinned ? '; pinned.' : '.');
@@ -182,9 +160,9 @@ function select(layer, time) {
 }
 
 function selectAtPointer(event) {
-  const box = element.querySelector('svg').getBoundingClientRect();
-  select(view.layers - Math.floor((event.clientY - box.top) / view.row),
-    Math.floor((event.clientX - box.left - LABELS) / view.step));
+  const { left, top } = element.querySelector('svg').getBoundingClientRect();
+  select(view.layers - Math.floor((event.clientY - top) / view.row),
+    Math.floor((event.clientX - left - LABELS) / view.step));
 }
 
 const isInside = (event) => event.target.closest && event.target.closest('svg');
@@ -212,9 +190,4 @@ element.addEventListener('keydown', (event) => {
 });
 
 watch('value', build);
-let drawnWidth = 0;
-new ResizeObserver(() => {
-  const width = innerWidth();
-  if (width > 0 && width !== drawnWidth) { drawnWidth = width; build(); }
-}).observe(element.querySelector('.plot'));
-build();
+drawAtWidth(box, build);

@@ -1,6 +1,5 @@
 // Plots the influence of past samples on a prediction over the theoretical receptive field. The x axis
-// is logarithmic, with the newest sample at the right. receptive_field_tab.py builds the value.
-const SVG = 'http://www.w3.org/2000/svg';
+// is logarithmic, with the newest sample at the right. influence_measurement.py builds the value.
 const LEFT = 58; // width of the level labels
 const RIGHT = 50; // width of the share labels
 const TOP = 24;
@@ -14,31 +13,12 @@ let view = null;
 let current = 0; // index of the selected bin
 let pinned = false;
 
-function makeSvg(name, attributes, text) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
 function showText(text, isError) {
   const line = document.createElement('p');
   line.className = isError ? 'error' : 'note';
   line.setAttribute('role', isError ? 'alert' : 'status');
   line.textContent = text;
   box.replaceChildren(line);
-}
-
-// Width of the box without its padding.
-function innerWidth() {
-  const { paddingLeft, paddingRight } = getComputedStyle(box);
-  return Math.floor(box.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight));
-}
-
-const formatCount = (n) => n.toLocaleString('en');
-function formatMilliseconds(samples) {
-  const milliseconds = 1000 * samples / data.rate;
-  return `${milliseconds.toLocaleString('en', milliseconds >= 1 ? { maximumFractionDigits: 1 } : { maximumSignificantDigits: 2 })} ms`;
 }
 
 const oldest = () => Math.max(2, data.field * 1.5);
@@ -111,7 +91,7 @@ function build() {
     else showText('Press Measure influence: the model generates a few clips, and the curve appears here.', false);
     return;
   }
-  const width = Math.max(280, innerWidth());
+  const width = Math.max(280, innerWidth(box));
   const isNew = !view;
   view = { width, inner: width - LEFT - RIGHT };
   const bins = data.level.length;
@@ -135,7 +115,7 @@ function build() {
   for (const [name, samples] of facts) {
     const pair = document.createElement('div');
     for (const [tag, text] of [['dt', name], ['dd', `${formatCount(samples)} sample${samples === 1 ? '' : 's'}`],
-      ['dd', formatMilliseconds(samples)]]) {
+      ['dd', formatMilliseconds(samples, data.rate)]]) {
       const cell = document.createElement(tag);
       cell.textContent = text;
       pair.append(cell);
@@ -149,7 +129,6 @@ function build() {
     + '<span><i class="key theory"></i>receptive field</span>';
   const caption = document.createElement('p');
   caption.className = 'caption';
-  caption.setAttribute('aria-live', 'polite');
   const note = document.createElement('p');
   note.className = 'note';
   note.textContent = `${data.name}: mean of ${data.predictions} predictions`
@@ -173,7 +152,7 @@ function show() {
   dot.classList.toggle('pinned', pinned);
   const samples = first === last ? `Sample −${formatCount(first)}` : `Samples −${formatCount(first)} to −${formatCount(last)}`;
   const level = data.level[current] <= data.floor ? `below −${-data.floor} dB` : `${data.level[current].toFixed(1).replace('-', '−')} dB`;
-  const text = `${samples} (${formatMilliseconds(last)} before the prediction): ${level}. The newest ${formatCount(last)}`
+  const text = `${samples} (${formatMilliseconds(last, data.rate)} before the prediction): ${level}. The newest ${formatCount(last)}`
     + ` have ${(100 * data.cumulative[current]).toFixed(1)} % of all influence${pinned ? '; pinned.' : '.'}`;
   element.querySelector('.caption').textContent = text;
   const svg = element.querySelector('svg');
@@ -213,9 +192,4 @@ element.addEventListener('keydown', (event) => {
 });
 
 watch('value', build);
-let drawnWidth = 0;
-new ResizeObserver(() => {
-  const width = innerWidth();
-  if (width > 0 && width !== drawnWidth) { drawnWidth = width; build(); }
-}).observe(box);
-build();
+drawAtWidth(box, build);

@@ -1,0 +1,188 @@
+"""The widgets of the Receptive field tab, and which callback each of their events calls.
+
+Input: the page. Output: widgets with their events. Called by `studio_app`.
+"""
+
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from audio_utils.audio_formats import READABLE_FORMATS
+from wavenet.errors import WaveNetError
+from wavenet.ui.generate.generate_tab import make_recording_input
+from wavenet.ui.generate.generation_job import MAX_SECONDS
+from wavenet.ui.page import Page
+from wavenet.ui.page_text import error_note, status_note
+from wavenet.ui.receptive_field.influence_measurement import measure_influence
+from wavenet.ui.receptive_field.network_facts import (
+    CAUSAL_DILATED,
+    CONVOLUTIONS,
+    describe_network,
+)
+from wavenet.ui.receptive_field.network_settings import (
+    CHOICES,
+    CUSTOM,
+    FIRST_PRESET,
+    LIMITS,
+    PRESETS,
+    RATE,
+    WIDTHS,
+    choose_network,
+    doubling_dilations,
+    read_network,
+)
+from wavenet.ui.receptive_field.speed_measurement import measure_speed
+from wavenet.ui.templates import render, scripted_html
+from wavenet.ui.wiring import PRIVATE, UNQUEUED, by_name
+
+SPEED_PLACEHOLDER = status_note(
+    "Measures how fast the compiled CPU engine runs this network on this machine. This needs a few "
+    "seconds."
+)
+# A job that runs a model waits in `page.turns`.
+_JOB: dict[str, Any] = {"concurrency_limit": None, **PRIVATE}
+
+
+def build_receptive_field_tab(page: Page) -> None:
+    """Build the tab and connect its events."""
+    controls, sliders = _network_controls()
+    convolution = gr.Radio(
+        list(CONVOLUTIONS), value=CAUSAL_DILATED, label="Convolution", elem_id="convolution"
+    )
+    outputs = _network_outputs(page, controls)
+    network = {"name": page.model, **controls}
+    measure, outputs["speed"] = _speed()
+    measure.click(
+        **by_name(partial(measure_speed, page), network, {"speed": outputs["speed"]}), **_JOB
+    )
+    _wire_network(page, controls, sliders, convolution, outputs)
+    _build_influence(page)
+
+
+def show_network(page: Page, *, convolution: str, **controls: Any) -> dict[str, Any]:
+    """Update the plot and the numbers; remove the speed of the previous network.
+
+    Args:
+        page: what all tabs share.
+        convolution: one of `CONVOLUTIONS`.
+        controls: the arguments of `read_network`.
+    """
+    try:
+        facts, plot = describe_network(read_network(page.root, **controls), convolution)
+    except WaveNetError as error:
+        return {"facts": error_note(error), "speed": SPEED_PLACEHOLDER}
+    return {"plot": plot, "facts": facts, "speed": SPEED_PLACEHOLDER}
+
+
+def _wire_network(
+    page: Page,
+    controls: dict[str, Any],
+    sliders: dict[str, Any],
+    convolution: gr.Radio,
+    outputs: dict[str, Any],
+) -> None:
+    choice = controls["choice"]
+    values = {name: item for name, item in controls.items() if name != "choice"}
+    chosen = by_name(
+        partial(choose_network, page.root),
+        {"choice": choice, "name": page.model},
+        sliders | values,
+    )
+    gr.on([choice.input, page.model.change], **chosen, **UNQUEUED)
+    dilations = by_name(
+        lambda layers, cycles: {"dilations": doubling_dilations(layers, cycles)}, sliders, values
+    )
+    gr.on([item.input for item in sliders.values()], **dilations, **UNQUEUED)
+    edits = [*sliders.values(), *(item for name, item in values.items() if name != "sample_rate")]
+    custom = by_name(lambda: {"choice": CUSTOM}, {}, {"choice": choice})
+    gr.on([item.input for item in edits], **custom, **UNQUEUED)
+    # One press changes many controls; the plot shows their final values.
+    shown = by_name(
+        partial(show_network, page),
+        {"name": page.model, "convolution": convolution, **controls},
+        outputs,
+    )
+    changes = [item.change for item in (convolution, *controls.values(), page.model)]
+    gr.on(changes, **shown, trigger_mode="always_last", **UNQUEUED)
+
+
+def _network_controls() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Build the controls of a network.
+
+    Returns:
+        The inputs of `read_network` by name, without the model; layers per cycle and cycles.
+    """
+    kernel_size, layers, cycles = PRESETS[FIRST_PRESET]
+    controls: dict[str, Any] = {}
+    with gr.Row():
+        controls["choice"] = gr.Dropdown(
+            list(CHOICES), value=FIRST_PRESET, label="Network", elem_id="preset", scale=3,
+            min_width=260,
+        )  # fmt: skip
+        controls["sample_rate"] = _number("sample_rate", RATE, "field-rate", " (Hz)")
+    with gr.Row():
+        controls["kernel_size"] = gr.Slider(
+            1, 8, kernel_size, step=1, label="Kernel size", min_width=200, elem_id="field-kernel"
+        )
+        sliders = {
+            "layers": gr.Slider(1, 14, layers, step=1, label="Layers per cycle", min_width=200),
+            "cycles": gr.Slider(1, 6, cycles, step=1, label="Cycles", min_width=200),
+        }
+    with gr.Row():
+        controls["dilations"] = gr.Textbox(
+            doubling_dilations(layers, cycles),
+            label="Dilations, one per layer",
+            scale=3,
+            min_width=300,
+            elem_id="dilations",
+        )
+        for name, width in WIDTHS.items():
+            controls[name] = _number(name, width)
+    return controls, sliders
+
+
+def _number(name: str, value: int, elem_id: str | None = None, unit: str = "") -> gr.Number:
+    # No range of the component: an unqueued event shows errors only in the page.
+    label = LIMITS[name][0] + unit
+    return gr.Number(value, label=label, precision=0, min_width=110, elem_id=elem_id)
+
+
+def _network_outputs(page: Page, controls: dict[str, Any]) -> dict[str, Any]:
+    first = {name: item.value for name, item in controls.items()}
+    values = show_network(page, convolution=CAUSAL_DILATED, name=None, **first)
+    return {
+        "plot": scripted_html(
+            "receptive_field/receptive_field_plot", "field-plot", values["plot"], ("svg_plots",)
+        ),
+        "facts": gr.HTML(values["facts"], elem_id="field-facts"),
+    }
+
+
+def _speed() -> tuple[gr.Button, gr.HTML]:
+    with gr.Row(elem_classes="measurement"):
+        measure = gr.Button(
+            "Measure speed", elem_id="measure-speed", scale=0, min_width=210, size="md"
+        )
+        return measure, gr.HTML(SPEED_PLACEHOLDER, elem_id="field-speed")
+
+
+def _build_influence(page: Page) -> None:
+    """Build the widgets that measure the influence of past samples, with their events."""
+    gr.HTML(render("receptive_field/about_influence.html"), elem_classes="section")
+    with gr.Row(elem_classes="measurement"):
+        measure = gr.Button(
+            "Measure influence", variant="primary", elem_id="measure-influence", scale=0,
+            min_width=210,
+        )  # fmt: skip
+    curve = scripted_html(
+        "receptive_field/effective_field_plot", "influence-plot", {}, ("svg_plots",)
+    )
+    with gr.Accordion("Measure on a recording", open=False):
+        label = f"Recording: {READABLE_FORMATS}, up to {MAX_SECONDS:.0f} s"
+        recording = make_recording_input(label, "field-recording")
+    named = {"name": page.model, "form": page.conditions, "recording": recording}
+    outputs = {"influence": curve}
+    measure.click(**by_name(partial(measure_influence, page), named, outputs), **_JOB)
+    # The curve of another model would look like that of the model above.
+    page.model.change(**by_name(lambda: {"influence": {}}, {}, outputs), **UNQUEUED)
