@@ -8,6 +8,7 @@ WaveNetError
 ├── EngineUnavailable    the requested engine is unknown or cannot run this model here
 │   └── ModelUnsupported an engine, a tab or a command does not support this architecture
 ├── DataError            a folder of audio, a corpus, a table or a manifest cannot be used
+│   └── PatternMismatch  no file name fits a pattern
 ├── DeviceError          a GPU was lost during the work
 │   └── OutOfMemory      a device has too little memory
 ├── FolderError          an output folder cannot be created or used
@@ -68,6 +69,16 @@ class DataError(WaveNetError):
     Also raised if the content does not suffice: no clips, no field of that name, no such path on a
     machine of a cluster.
     """
+
+
+class PatternMismatch(DataError):
+    """No file name fits a pattern.
+
+    Attributes:
+        suggested_pattern: one that fits the names, or None.
+    """
+
+    suggested_pattern: str | None = None
 
 
 class DeviceError(WaveNetError):

@@ -70,7 +70,8 @@ def test_a_large_part_that_is_left_out_is_a_warning(run_command, folder):
     (folder / "ann_1_2.wav").touch()
     command = ("data", "report", folder, "--pattern", "{voice}_{take}")
     code, out, err = run_command(*command)
-    assert code == 0
+    assert code == 3
+    assert "1 of 6 names does not fit the pattern, for example ann_1_2.wav (3 parts" in err
     assert (
         "left out       in a format that is not read (.tta): 3 files: x0.tta, x1.tta, x2.tta" in out
     )
@@ -83,6 +84,22 @@ def test_a_large_part_that_is_left_out_is_a_warning(run_command, folder):
         "voice": "many values",
         "take": "many values",
     }
+
+
+def test_names_that_do_not_fit_the_pattern_get_another_one(run_command, folder):
+    for path in folder.glob("*.wav"):
+        voice, take = path.stem.split("_")
+        path.rename(folder / f"{voice}_la_{take}.wav")
+    command = ("data", "report", folder, "--pattern", "{voice}_{take}")
+    code, _, err = run_command(*command)
+    assert code == 1
+    assert "the names fit '{voice}_{take}_{field3}'" in err
+    (folder / "ann_la_0.wav").rename(folder / "ann_0.wav")
+    code, _out, err = run_command(*command)
+    assert code == 3
+    assert "4 of 5 names do not fit the pattern, for example ann_la_" in err
+    assert 'try --pattern "{voice}_{take}_{field3}" for them' in err
+    assert run_command("data", "report", folder, "--pattern", "{voice}_{take}_{field3}")[0] == 3
 
 
 def test_folders_that_group_recordings_are_suggested(run_command, folder):

@@ -9,7 +9,8 @@ import soundfile
 from audio_utils.levels import LevelSummary
 from wavenet.errors import DataError
 from wavenet.recordings.audio_metadata import parse_file_name
-from wavenet.training.dataset_report import MAX_LISTED, DatasetReport, guess_pattern, scan_dataset
+from wavenet.recordings.name_patterns import guess_pattern
+from wavenet.training.dataset_report import MAX_LISTED, DatasetReport, scan_dataset
 
 RATE = 8000
 

@@ -14,8 +14,9 @@ from wavenet.recordings.left_out_files import (
     NOT_IN_PATTERN,
     UNREADABLE,
 )
+from wavenet.recordings.name_patterns import guess_pattern
 from wavenet.training.dataset import read_dataset
-from wavenet.training.dataset_report import guess_pattern, scan_dataset
+from wavenet.training.dataset_report import scan_dataset
 from wavenet.training.label_checks import (
     ALIKE,
     EMPTY_VALUE,

@@ -60,13 +60,13 @@ def report(
 
     The folder is read as `wavenet train` reads it. A recording is clipped if three or more
     neighbouring samples are at full scale; silence is 10 ms below -60 dB. Files that cannot be read
-    are listed, and the exit code is then 3. All other files that are not used are counted by
-    reason, with the first names. A field is a doubtful label if its values seem to be texts or an
-    index, or differ only in case or spaces.
+    are listed. The exit code is 3 if there are such files, or names that do not fit the pattern.
+    All other files that are not used are counted by reason, with the first names. A field is a
+    doubtful label if its values seem to be texts or an index, or differ only in case or spaces.
     """
     from wavenet.cli.progress_bars import ProgressBar, status_spinner
     from wavenet.recordings.left_out_files import describe_large_share
-    from wavenet.training.dataset_report import scan_dataset
+    from wavenet.training.dataset_report import describe_misfits, scan_dataset
 
     with status_spinner(f"listing {folder}", quiet):
         reports = scan_dataset(folder, pattern, metadata, channel.value, normalize)
@@ -80,7 +80,12 @@ def report(
     else:
         for line in format_report(result):
             print_line(line)
-    if result.suggested_pattern:
+    misfits = describe_misfits(result)
+    if misfits:
+        print_message(misfits)
+    if result.suggested_pattern and misfits:
+        print_message(f'try --pattern "{result.suggested_pattern}" for them')
+    elif result.suggested_pattern:
         where = "names of files and folders" if "/" in result.suggested_pattern else "file names"
         print_message(
             f'the {where} contain fields: try --pattern "{result.suggested_pattern}", with your '
@@ -89,7 +94,7 @@ def report(
     warning = describe_large_share(result.left_out, result.readable)
     if warning:
         print_message(f"WARNING: {warning}")
-    if result.unreadable_count:
+    if result.unreadable_count or misfits:
         raise typer.Exit(SOME_UNREADABLE)
 
 

@@ -6,14 +6,14 @@ and the commands that read many files.
 """
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from audio_utils.atomic_files import os_error_reason
 from audio_utils.audio_formats import AUDIO_SUFFIXES, readable_suffixes
-from wavenet.errors import DataError
+from wavenet.errors import DataError, PatternMismatch
 from wavenet.recordings.left_out_files import (
     FOLDER_LINK,
     HIDDEN,
@@ -28,12 +28,13 @@ from wavenet.recordings.left_out_files import (
     unread_reason,
 )
 from wavenet.recordings.metadata_tables import FileFinder, is_table, read_table
-from wavenet.recordings.name_patterns import NamePattern
+from wavenet.recordings.name_patterns import NamePattern, guess_pattern
 from wavenet.user_input.close_names import find_close_name, find_equal_name
 from wavenet.user_input.user_paths import expand_home
 
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.tsv", "metadata.txt")
 _HIDDEN_FOLDERS = ("__MACOSX",)
+_REPORTED_FILES = 1000  # between two reports of the number of files
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,18 @@ class AudioListing:
         table: the metadata file with the fields, or None.
         left_out: the other files, by reason.
         folder_errors: a sentence for each subfolder that cannot be read.
+        suggested_pattern: one that fits the names that the pattern does not fit, or None.
     """
 
     files: list[AudioFile]
     table: Path | None
     left_out: tuple[LeftOutFiles, ...]
     folder_errors: list[str]
+    suggested_pattern: str | None = None
 
 
-def _ignore_error(message: str) -> None:
-    pass
+def ignore(value: object) -> None:
+    """Do nothing with a message or a count."""
 
 
 def find_audio_files(
@@ -73,7 +76,10 @@ def find_audio_files(
 
 
 def list_audio_files(
-    folder: Path, pattern: str | None = None, metadata: str | None = None
+    folder: Path,
+    pattern: str | None = None,
+    metadata: str | None = None,
+    on_found: Callable[[int], None] = ignore,
 ) -> AudioListing:
     """List a folder: the audio files with their fields, and all other files by reason.
 
@@ -82,31 +88,47 @@ def list_audio_files(
         pattern: of the end of the path without suffix, with {field} names.
         metadata: a metadata file in the folder; by default one of `METADATA_NAMES`, if there is no
             pattern. Without any of them the files have no fields.
+        on_found: receives the number of audio files found so far; it may raise an exception, which
+            ends the search.
     Raises:
         DataError: the folder is missing or has no audio, no file name fits the pattern, both a
             pattern and a metadata file are given, or the metadata file is damaged.
     """
     errors: list[str] = []
     left_out = LeftOutCollector()
-    files = list(iterate_audio_files(folder, pattern, metadata, errors.append, left_out))
+    misfits: list[str] = []
+    files: list[AudioFile] = []
+    found = iterate_audio_files(
+        folder, pattern, metadata, errors.append, left_out, on_found, misfits
+    )
+    for file in found:
+        files.append(file)
+        if len(files) % _REPORTED_FILES == 0:
+            on_found(len(files))
     table = find_metadata(folder, metadata) if pattern is None else None
-    return AudioListing(files, table, left_out.groups, errors)
+    suggested = _suggest_pattern(misfits, pattern)
+    return AudioListing(files, table, left_out.groups, errors, suggested)
 
 
 def iterate_audio_files(
     folder: Path,
     pattern: str | None = None,
     metadata: str | None = None,
-    on_error: Callable[[str], None] = _ignore_error,
+    on_error: Callable[[str], None] = ignore,
     left_out: LeftOutCollector | None = None,
+    on_found: Callable[[int], None] = ignore,
+    misfits: list[str] | None = None,
 ) -> Iterator[AudioFile]:
     """Yield the files of `list_audio_files` one by one, because there may be a million.
 
     Args:
         on_error: receives a message for each subfolder that cannot be read.
         left_out: receives the files that are not used.
+        on_found: as in `list_audio_files`.
+        misfits: receives the names that do not fit the pattern.
     """
     left_out = LeftOutCollector() if left_out is None else left_out
+    misfits = [] if misfits is None else misfits
     if pattern is not None and metadata is not None:
         raise DataError(
             f"the pattern {pattern!r} and the table {metadata} both define the fields; omit one "
@@ -119,7 +141,7 @@ def iterate_audio_files(
     if table is not None:
         yield from _iterate_table(table, folder, on_error, left_out)
         return
-    names = list_audio_paths(folder, on_error, left_out)
+    names = list_audio_paths(folder, on_error, left_out, on_found=on_found)
     if not names:
         raise DataError(_no_audio_message(folder, left_out))
     first_problem = ""
@@ -129,13 +151,26 @@ def iterate_audio_files(
         if match is not None and match.fields is None:
             first_problem = first_problem or f"{name}: {match.problem}"
             left_out.add(NOT_IN_PATTERN, f"{name} ({match.problem})")
+            misfits.append(name)
             continue
         has_match = True
         yield AudioFile(folder / name, match.fields or {} if match else {})
     if not has_match:
-        raise DataError(
+        suggested = _suggest_pattern(misfits, pattern)
+        other = f"; the names fit {suggested!r}" if suggested else ""
+        error = PatternMismatch(
             f"no file name in {folder} fits the pattern {pattern!r}; the first is {first_problem}"
+            f"{other}"
         )
+        error.suggested_pattern = suggested
+        raise error
+
+
+def _suggest_pattern(misfits: Sequence[str], pattern: str | None) -> str | None:
+    """Suggest another pattern for names that do not fit, with the names of its fields."""
+    if not misfits or pattern is None:
+        return None
+    return guess_pattern(misfits, NamePattern(pattern).fields)
 
 
 def _no_audio_message(folder: Path, left_out: LeftOutCollector) -> str:
@@ -148,9 +183,10 @@ def _no_audio_message(folder: Path, left_out: LeftOutCollector) -> str:
 
 def list_audio_paths(
     folder: Path,
-    on_error: Callable[[str], None] = _ignore_error,
+    on_error: Callable[[str], None] = ignore,
     left_out: LeftOutCollector | None = None,
     table: Path | None = None,
+    on_found: Callable[[int], None] = ignore,
 ) -> list[str]:
     """Return the paths of the audio files of a folder, relative to it and sorted.
 
@@ -160,6 +196,7 @@ def list_audio_paths(
         on_error: receives a message for each subfolder that cannot be read.
         left_out: receives all other files.
         table: with the fields, which is not left out.
+        on_found: as in `list_audio_files`.
     Raises:
         DataError: the folder itself cannot be read.
     """
@@ -171,8 +208,9 @@ def list_audio_paths(
             raise DataError(message)
         on_error(message)
 
-    paths = []
+    paths: list[str] = []
     for root, folders, files in os.walk(folder, onerror=handle):
+        on_found(len(paths))
         folders.sort()  # the order in which they are searched
         relative = os.path.relpath(root, folder).replace(os.sep, "/")
         prefix = "" if relative == "." else f"{relative}/"

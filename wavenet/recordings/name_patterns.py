@@ -2,13 +2,15 @@
 
 Input: a pattern such as "{digit}_{speaker}_*" or "{label}/{take}", and a path. Output: the fields,
 or the reason why the path does not fit. The time is linear in the length of the path, for any
-pattern. Called by `audio_metadata`.
+pattern. `guess_pattern` suggests a pattern for given paths. Called by `audio_metadata` and
+`dataset_report`.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audio_utils.audio_formats import AUDIO_SUFFIXES
+from audio_utils.audio_formats import AUDIO_SUFFIXES, readable_suffixes
 from wavenet.errors import DataError
 
 MAX_FIELDS = 8
@@ -141,3 +143,56 @@ class _PatternComponent:
         if found == expected:
             return f"{text!r} does not fit"
         return f"{parts}, expected {expected}"
+
+
+def guess_pattern(paths: Sequence[str], names: Sequence[str] = ()) -> str | None:
+    """Suggest a pattern of fields, such as "{field1}_{field2}" or "{label}/{take}".
+
+    Args:
+        paths: of files, relative to their folder, with or without suffix.
+        names: of the first fields of the file names, instead of field1, field2, ...
+    Returns:
+        None if no part of the names or of the folders has a value that several, but not all, files
+        share, or if the paths differ in their form.
+    """
+    files = [path.rpartition("/")[2] for path in paths]
+    stems = [_without_audio_suffix(file) for file in files]
+    in_name, in_folders = _guess_name_pattern(stems), _guess_folder_pattern(paths)
+    for n, name in enumerate(names, start=1):
+        in_name = in_name and in_name.replace(f"{{field{n}}}", f"{{{name}}}")
+    if in_folders is None:
+        return in_name
+    return f"{in_folders}/{in_name or '{take}'}"
+
+
+def _without_audio_suffix(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return stem if stem and f"{dot}{suffix}".lower() in readable_suffixes() else name
+
+
+def _guess_name_pattern(stems: Sequence[str]) -> str | None:
+    """Suggest a pattern of file names that all have the same separators."""
+    for separators in ("_-", "_", "-"):
+        shapes = {tuple(c for c in stem if c in separators) for stem in stems}
+        parts = [re.split(f"[{separators}]", stem) for stem in stems]
+        if len(shapes) != 1 or () in shapes or not all(map(all, parts)):
+            continue
+        columns = list(zip(*parts, strict=True))
+        if len(columns) <= MAX_FIELDS and any(1 < len(set(c)) < len(stems) for c in columns):
+            fields = [f"{{field{n}}}" for n in range(1, len(columns) + 1)]
+            return "".join(map("".join, zip(fields, (*shapes.pop(), ""), strict=True)))
+    return None
+
+
+def _guess_folder_pattern(paths: Sequence[str]) -> str | None:
+    """Suggest a pattern of the folders, if all files are at one depth below several folders."""
+    folders = [path.split("/")[:-1] for path in paths]
+    if len({len(parts) for parts in folders}) != 1:
+        return None
+    levels = list(zip(*folders, strict=True))
+    first = next((n for n, level in enumerate(levels) if 1 < len(set(level)) < len(paths)), None)
+    if first is None:
+        return None
+    count = len(levels) - first
+    names = ["label"] if count == 1 else [f"folder{n + 1}" for n in range(count)]
+    return "/".join(f"{{{name}}}" for name in names[:4])

@@ -9,6 +9,7 @@ on 64 kB of hostile text these raise some ten kinds of errors, return values tha
 (`license: no` is False) and recurse to the limit of the stack.
 """
 
+import itertools
 import re
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from wavenet.errors import CheckpointError
 
 MAX_CARD_BYTES = 1 << 16  # the slowest text of this size takes two seconds to render
 MAX_FIELDS = 100
+MAX_PARAGRAPH = 300  # characters of `first_paragraph`
 # The headings of a card are two levels below those of the page.
 HEADING_SHIFT = 2
 FENCE = "---"
@@ -76,6 +78,22 @@ def get_licence(text: str) -> str | None:
     fields, _ = split_front_matter(text)
     licence = fields.get("license") or None
     return (fields.get("license_name") or licence) if licence == "other" else licence
+
+
+def first_paragraph(text: str) -> str:
+    """Return the first paragraph of a card as plain text; "" if it has none."""
+    _, body = split_front_matter(text)
+    tokens = MarkdownIt("commonmark", {"html": False}).parse(body)
+    for before, token in itertools.pairwise(tokens):
+        if before.type == "paragraph_open" and before.level == 0:
+            words = [
+                " " if child.type in ("softbreak", "hardbreak") else child.content
+                for child in token.children or ()
+                if child.type != "image"
+            ]
+            if paragraph := "".join(words).strip():
+                return paragraph[:MAX_PARAGRAPH]
+    return ""
 
 
 def render_html(text: str) -> str:

@@ -32,6 +32,7 @@ MAX_BYTES = {
     CARD: MAX_CARD_BYTES,
 }
 REQUIRED = (CONFIG, WEIGHTS)
+ADDED = ".added"  # an empty file in a checkpoint folder that the studio has added
 
 
 @contextlib.contextmanager
@@ -80,7 +81,7 @@ def check_target(target: Path, overwrite: bool) -> None:
     if not overwrite:
         raise ConditionError(f"{target} exists already; choose another folder or add --overwrite")
     # The old folder is deleted, so a mistyped --out must not delete more than a checkpoint.
-    if names is None or not names <= set(MAX_BYTES):
+    if names is None or not names <= {*MAX_BYTES, ADDED}:
         raise ConditionError(
             f"{target} contains more than a checkpoint, and --overwrite replaces only checkpoints; "
             "choose another folder"

@@ -4,12 +4,11 @@ Input: a folder, read as in training. Output: a `DatasetReport` before the first
 each. A prepared corpus has its report already. Called by `wavenet data report` and the studio.
 """
 
-import re
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from audio_utils.decoding import MeasuredAudio, measure_file, open_stream
 from audio_utils.errors import AudioError
@@ -18,11 +17,12 @@ from wavenet.corpus.format import is_corpus, read_corpus_report
 from wavenet.corpus.reader import Corpus
 from wavenet.recordings.audio_metadata import (
     AudioListing,
-    is_audio_name,
+    ignore,
     list_audio_files,
     relative_name,
 )
 from wavenet.recordings.left_out_files import (
+    NOT_IN_PATTERN,
     LeftOutCollector,
     LeftOutFiles,
     count_left_out_audio,
@@ -30,7 +30,7 @@ from wavenet.recordings.left_out_files import (
     merge_groups,
     unreadable_reason,
 )
-from wavenet.recordings.name_patterns import MAX_FIELDS
+from wavenet.recordings.name_patterns import guess_pattern
 from wavenet.training.label_checks import LabelDoubt, find_label_doubts
 
 MAX_LISTED = 20  # names or sentences: enough to see the problem
@@ -60,7 +60,8 @@ class DatasetReport:
         left_out_audio: number of those that a user may expect to be used.
         left_out_share: their fraction of all audio files.
         doubts: for each field, signs that its values are not labels.
-        suggested_pattern: a pattern that fits the paths, if there are no fields; or None.
+        suggested_pattern: a pattern that fits the paths, if there are no fields; one that fits the
+            paths that the given pattern does not fit; or None.
         levels: readable files beyond full scale, and files whose channels nearly cancel.
     """
 
@@ -88,12 +89,23 @@ class DatasetReport:
     levels: LevelSummary = field(default_factory=LevelSummary)
 
 
+def describe_misfits(report: DatasetReport) -> str | None:
+    """Return a sentence on the names that do not fit the pattern; None if all fit."""
+    group = next((g for g in report.left_out if g.reason == NOT_IN_PATTERN), None)
+    if group is None:
+        return None
+    count, total = group.count, report.files + group.count
+    verb = "does" if count == 1 else "do"
+    return f"{count:,} of {total:,} names {verb} not fit the pattern, for example {group.names[0]}"
+
+
 def scan_dataset(
     folder: Path,
     pattern: str | None = None,
     metadata: str | None = None,
     channel: Channel = "mix",
     normalize: bool = False,
+    on_found: Callable[[int], None] = ignore,
 ) -> Iterator[DatasetReport]:
     """Read every recording of a folder; yield a report before the first one and after each.
 
@@ -103,13 +115,14 @@ def scan_dataset(
         folder, pattern, metadata: as in `audio_metadata.list_audio_files`; or a prepared corpus,
             and the pattern or metadata that it was prepared with.
         channel, normalize: as in `audio_utils.io.read`; a corpus has those of its preparation.
+        on_found: as in `audio_metadata.list_audio_files`.
     Raises:
         DataError: as `audio_metadata.list_audio_files`, or the corpus is damaged.
         ConfigError: the corpus was prepared with other fields.
     """
     if is_corpus(folder):
         return iter([_report_of_corpus(folder, pattern, metadata, channel, normalize)])
-    listing = list_audio_files(folder, pattern, metadata)
+    listing = list_audio_files(folder, pattern, metadata, on_found)
     counts: dict[str, Counter[str]] = {}
     for entry in listing.files:
         for name, value in entry.fields.items():
@@ -121,7 +134,7 @@ def scan_dataset(
         source,
         unreadable=tuple(listing.folder_errors[:MAX_LISTED]),
         unreadable_count=len(listing.folder_errors),
-        suggested_pattern=None if source else guess_pattern(paths),
+        suggested_pattern=listing.suggested_pattern if source else guess_pattern(paths),
     )
     report = _with_fields(report, counts)
     return _scan_files(folder, listing, report, counts, channel, normalize)
@@ -222,51 +235,6 @@ def _measure_file(
         for block in stream.limited_blocks(gain):
             statistics.add(block)
         return stream.measured(statistics.samples, gain), statistics
-
-
-def guess_pattern(paths: Sequence[str]) -> str | None:
-    """Suggest a pattern of fields, such as "{field1}_{field2}" or "{label}/{take}".
-
-    Args:
-        paths: of files, relative to their folder, with or without suffix.
-    Returns:
-        None if no part of the names or of the folders has a value that several, but not all, files
-        share, or if the paths differ in their form.
-    """
-    names = [path.rpartition("/")[2] for path in paths]
-    stems = [PurePosixPath(name).stem if is_audio_name(name) else name for name in names]
-    in_name, in_folders = _guess_name_pattern(stems), _guess_folder_pattern(paths)
-    if in_folders is None:
-        return in_name
-    return f"{in_folders}/{in_name or '{take}'}"
-
-
-def _guess_name_pattern(stems: Sequence[str]) -> str | None:
-    """Suggest a pattern of file names that all have the same separators."""
-    for separators in ("_-", "_", "-"):
-        shapes = {tuple(c for c in stem if c in separators) for stem in stems}
-        parts = [re.split(f"[{separators}]", stem) for stem in stems]
-        if len(shapes) != 1 or () in shapes or not all(map(all, parts)):
-            continue
-        columns = list(zip(*parts, strict=True))
-        if len(columns) <= MAX_FIELDS and any(1 < len(set(c)) < len(stems) for c in columns):
-            fields = [f"{{field{n}}}" for n in range(1, len(columns) + 1)]
-            return "".join(map("".join, zip(fields, (*shapes.pop(), ""), strict=True)))
-    return None
-
-
-def _guess_folder_pattern(paths: Sequence[str]) -> str | None:
-    """Suggest a pattern of the folders, if all files are at one depth below several folders."""
-    folders = [path.split("/")[:-1] for path in paths]
-    if len({len(parts) for parts in folders}) != 1:
-        return None
-    levels = list(zip(*folders, strict=True))
-    first = next((n for n, level in enumerate(levels) if 1 < len(set(level)) < len(paths)), None)
-    if first is None:
-        return None
-    count = len(levels) - first
-    names = ["label"] if count == 1 else [f"folder{n + 1}" for n in range(count)]
-    return "/".join(f"{{{name}}}" for name in names[:4])
 
 
 def _with_left_out(

@@ -22,6 +22,7 @@ from pydantic import Field
 
 from audio_utils.atomic_files import atomic_file, os_error_reason
 from wavenet import folder_lock
+from wavenet.checkpoint import CONFIG, WEIGHTS
 from wavenet.config import Name, StrictConfig, parse_config
 from wavenet.errors import ConfigError, FolderError, TrainingError
 from wavenet.training.recipe import BUILT_IN
@@ -32,6 +33,7 @@ CONTROL_FILE = "control.json"
 LOG_FILE = "run.log"
 RECIPE_FILE = "recipe.toml"
 RECORDINGS_FOLDER = "recordings"
+INITIAL_FOLDER = "initial"  # a copy of the checkpoint that the run starts from
 TRAIN_COMMAND = (sys.executable, "-m", "wavenet", "train")
 
 _PROC = Path("/proc/self")  # exists where a process can be identified by its command line
@@ -50,6 +52,8 @@ class RunPlan(StrictConfig):
         labels: fields that become label conditions, besides the conditions of the recipe.
         sample_seconds: length of the preview clip that is generated after every validation.
         threads: of the CPU; None: chosen by measurement.
+        initial: name of the checkpoint that the run starts from, which is copied into the run's
+            folder; None: random weights.
     """
 
     name: Name
@@ -61,6 +65,7 @@ class RunPlan(StrictConfig):
     steps: int = Field(ge=1, le=100_000_000)
     sample_seconds: float = Field(default=1.0, gt=0, le=30)
     threads: int | None = Field(default=None, ge=1, le=1024)
+    initial: str | None = Field(default=None, min_length=1, max_length=255)
 
 
 class RunControl(StrictConfig):
@@ -84,9 +89,10 @@ class RunControl(StrictConfig):
 def start(
     plan: RunPlan,
     root: Path,
-    write_recordings: Callable[[Path], None] | None = None,
+    write_recordings: Callable[[Path], object] | None = None,
     warm_worker: WarmWorker | None = None,
     table: Path | None = None,
+    initial: Path | None = None,
 ) -> Path:
     """Create the folder of a run and start its process.
 
@@ -96,6 +102,8 @@ def start(
             a folder of audio.
         warm_worker: its process, if one is ready, becomes the process of the run.
         table: copied into the folder of the run as `plan.metadata`.
+        initial: folder of the checkpoint `plan.initial`; copied, so that the run can be resumed
+            when that checkpoint is changed or deleted.
     Returns:
         The folder of the run.
     Raises:
@@ -124,6 +132,10 @@ def start(
             write_recordings(folder / RECORDINGS_FOLDER)
         if table is not None and plan.metadata is not None:
             _copy(table, folder / plan.metadata)
+        if initial is not None:
+            (folder / INITIAL_FOLDER).mkdir()
+            for name in (CONFIG, WEIGHTS):
+                _copy(initial / name, folder / INITIAL_FOLDER / name)
         # a copy: the run does not change if the built-in recipe does
         text = recipe.read_text(encoding="utf-8")
         named = re.sub(r"(?m)^name = .*$", f'name = "{plan.name}"', text, count=1)
@@ -249,6 +261,7 @@ def train_arguments(plan: RunPlan, folder: Path, accept_changes: bool = False) -
     arguments += [f"--metadata={folder / plan.metadata}"] if plan.metadata else []
     arguments += [f"--label={name}" for name in plan.labels]
     arguments += [f"--threads={plan.threads}"] if plan.threads else []
+    arguments += [f"--from={folder / INITIAL_FOLDER}"] if plan.initial else []
     if any(folder.glob("step-*[0-9]")):
         arguments += ["--resume", "--accept-changes"] if accept_changes else ["--resume"]
     return arguments

@@ -7,9 +7,9 @@ Called by the model bar and the Models tab.
 import os
 from pathlib import Path
 
-from wavenet.errors import WaveNetError
 from wavenet.sharing import hub
 from wavenet.sharing.install import check_name_is_free
+from wavenet.sharing.local_models import mark_added
 from wavenet.ui.page_text import error_note, error_sentence, status_note
 
 # Variable that allows visitors of a Space to add checkpoints, which all visitors then see.
@@ -47,10 +47,12 @@ def download_checkpoint(root: Path, repository: str) -> tuple[str, hub.PulledChe
     check_name_is_free(root, name)
     # On a Space all visitors see the result, so the owner's token must not be used.
     is_shared = "SPACE_ID" in os.environ
-    return name, hub.pull(repository, root / name, revision or None, anonymous=is_shared)
+    pulled = hub.pull(repository, root / name, revision or None, anonymous=is_shared)
+    mark_added(root / name)
+    return name, pulled
 
 
-def checkpoint_error_note(root: Path, error: WaveNetError) -> str:
+def checkpoint_error_note(root: Path, error: Exception) -> str:
     """Return HTML of an error, without server paths, and with @REVISION instead of --revision."""
     text = str(error).replace(f"{root}{os.sep}", "").replace("--revision", "@REVISION")
     return error_note(error_sentence(type(error)(text)))

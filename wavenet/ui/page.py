@@ -40,6 +40,8 @@ class Page:
         recordings: audio inputs of the tabs, by the action that puts a clip into them.
         load_events: run in this order after the page has opened: arguments of event listeners.
         kept: components whose values the browser keeps, by the name of the setting.
+        model_lists: components that list all models, by name.
+        list_updates: compute their updates.
     """
 
     root: Path
@@ -57,8 +59,15 @@ class Page:
     recordings: dict[str, gr.Audio] = field(default_factory=dict)
     load_events: list[dict[str, Any]] = field(default_factory=list)
     kept: dict[str, Any] = field(default_factory=dict)
+    model_lists: dict[str, Any] = field(default_factory=dict)
+    list_updates: dict[str, Callable[[], Any]] = field(default_factory=dict)
 
     def add_dependents(self, components: Mapping[str, Any], applier: Applier) -> None:
         """Add components of a tab that depend on the model, and the function that updates them."""
         self.dependents |= components
         self.appliers.append(applier)
+
+    def list_models_in(self, name: str, component: Any, update: Callable[[], Any]) -> None:
+        """Add a component that lists all models, and the function that computes its update."""
+        self.model_lists[name] = self.dependents[name] = component
+        self.list_updates[name] = update

@@ -20,17 +20,14 @@ from gradio.routes import App
 from audio_utils.optional_packages import install_command
 from wavenet.checkpoint_folders import default_root
 from wavenet.errors import ConfigError
-from wavenet.ui import (
-    analyse_tab,
-    models_tab,
-    train_tab,
-)
+from wavenet.ui import analyse_tab
 from wavenet.ui.clip_history.clip_actions import wire_clip_actions
 from wavenet.ui.clip_history.clip_store import ClipStore
 from wavenet.ui.clip_history.history_panel import make_history
 from wavenet.ui.generate.generate_events import Start, start_here
 from wavenet.ui.generate.generate_tab import build_generate_tab
 from wavenet.ui.model_bar.model_bar import build_model_bar, wire_model_bar
+from wavenet.ui.models.models_tab import build_models_tab, wire_models_tab
 from wavenet.ui.page import Page
 from wavenet.ui.page_load import wire_page_load
 from wavenet.ui.receptive_field.receptive_field_tab import build_receptive_field_tab
@@ -47,6 +44,7 @@ from wavenet.ui.server.request_limits import RequestLimits, ShortReports
 from wavenet.ui.server.temporary_files import SWEEP_SECONDS, delete_old_files, is_private
 from wavenet.ui.studio_api import register_api
 from wavenet.ui.templates import render
+from wavenet.ui.train.train_tab import build_train_tab, wire_train_tab
 from wavenet.ui.turns import Turns
 from wavenet.ui.viewer.viewer import viewer_head
 from wavenet.ui.watch.watch_tab import build_watch_tab
@@ -105,11 +103,13 @@ def build_studio(
             with gr.Tab("Receptive field", id="receptive-field"):
                 build_receptive_field_tab(page)
             with gr.Tab("Train", id="train") as tab_item:
-                train_tab.tab(root, tab_item, is_only_local(address, allow_hosts))
+                training = build_train_tab(page, tab_item, is_only_local(address, allow_hosts))
             with gr.Tab("Models", id="models"):
-                models_tab.tab(root)
+                models = build_models_tab(page)
         wire_model_bar(page)
         wire_clip_actions(page)
+        wire_train_tab(page, training)
+        wire_models_tab(page, models, start)
         wire_page_load(page, studio, problems)
         gr.HTML(render("templates/shortcuts.html", shortcuts=SHORTCUTS), elem_classes="shortcuts")
         register_api(root)

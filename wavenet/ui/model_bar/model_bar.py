@@ -60,7 +60,7 @@ def wire_model_bar(page: Page) -> None:
             "conditions": form_message(checkpoint.config, settings.get("conditions")),
         },
     )
-    page.dependents["model"] = page.model
+    page.list_models_in("model", page.model, lambda: gr.update(choices=list_checkpoints(page.root)))
     page.model.input(
         **by_name(partial(choose_model, page), {"name": page.model}, page.dependents), **UNQUEUED
     )
@@ -78,6 +78,11 @@ def choose_model(page: Page, name: str | None) -> Iterator[Values]:
     yield show_settings(page, {"model": name})
 
 
+def list_models(page: Page) -> Values:
+    """Return the updates of all components that list the models."""
+    return {name: update() for name, update in page.list_updates.items()}
+
+
 def show_settings(page: Page, settings: Mapping[str, Any]) -> Values:
     """Return the updates of all components that depend on the model.
 
@@ -92,8 +97,8 @@ def show_settings(page: Page, settings: Mapping[str, Any]) -> Values:
     try:
         checkpoint = load_checkpoint(page.root, name)
     except WaveNetError as error:
-        return {"about": error_note(error), "model": gr.update(choices=names)}
-    updates: Values = {"model": gr.update(choices=names, value=name)}
+        return {**list_models(page), "about": error_note(error)}
+    updates: Values = {**list_models(page), "model": gr.update(choices=names, value=name)}
     for applier in page.appliers:
         updates |= applier(checkpoint, settings)
     return updates

@@ -9,7 +9,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from html import escape
 from pathlib import Path
 
 from audio_utils import io
@@ -19,10 +18,11 @@ from audio_utils.example_sound import make_note
 from wavenet.errors import ConditionError, FolderError
 from wavenet.recordings.audio_metadata import METADATA_NAMES, is_audio_name
 from wavenet.recordings.left_out_files import describe_large_share, describe_left_out
-from wavenet.training.dataset_report import DatasetReport
+from wavenet.training.dataset_report import DatasetReport, describe_misfits
 from wavenet.training.label_checks import describe_doubt
-from wavenet.ui.page_text import fact_list, format_duration, progress_bar, without_options
+from wavenet.ui.page_text import format_duration, without_options
 from wavenet.ui.server.uploads import valid_file_name
+from wavenet.ui.templates import render
 
 MAX_FILES = 500
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".json")
@@ -47,8 +47,10 @@ NOTE_PATTERN = "{note}_{take}"
 @contextmanager
 def collected_recordings(
     folder: str | None, uploads: Sequence[str] | None, has_table: bool = False
-) -> Iterator[Path]:
+) -> Iterator[tuple[Path, list[str]]]:
     """Yield the folder with the recordings; the folder of uploads is deleted afterwards.
+
+    Also yield a phrase for each upload that is not used.
 
     Args:
         folder: typed by the user.
@@ -58,13 +60,13 @@ def collected_recordings(
         ConditionError: no recordings, both a folder and uploads, or too many files.
     """
     if not uploads:
-        yield check_folder(folder)
+        yield check_folder(folder), []
         return
     if folder and folder.strip():
         raise ConditionError("a folder and uploaded files are both given; remove one of them")
     with tempfile.TemporaryDirectory() as temporary:
-        copy_uploads(uploads, Path(temporary), has_table)
-        yield Path(temporary)
+        rejected = copy_uploads(uploads, Path(temporary), has_table)
+        yield Path(temporary), rejected
 
 
 def check_folder(text: str | None) -> Path:
@@ -84,17 +86,19 @@ def check_folder(text: str | None) -> Path:
     raise ConditionError(f"{text.strip()[:200]} is not a folder on this machine")
 
 
-def copy_uploads(uploads: Sequence[str], folder: Path, has_table: bool = False) -> None:
-    """Copy or link uploaded files into a folder, under their own names.
+def copy_uploads(uploads: Sequence[str], folder: Path, has_table: bool = False) -> list[str]:
+    """Copy or link uploaded recordings and tables into a folder, under their own names.
 
-    If there is no table, a name that occurs again receives a number.
+    If there is no table, a name that occurs again receives a number. Other files are left out.
 
     Args:
         uploads: paths of dropped files.
         folder: receives them.
         has_table: whether a table that is not one of them refers to the names.
+    Returns:
+        Name and reason of each file that is left out.
     Raises:
-        ConditionError: the files are too many, too large, deleted, or of an unsupported type.
+        ConditionError: the files are too many, too large or deleted, or none of them is used.
         FolderError: the folder cannot be written.
     """
     if len(uploads) > MAX_FILES:
@@ -102,8 +106,17 @@ def copy_uploads(uploads: Sequence[str], folder: Path, has_table: bool = False) 
             f"{len(uploads):,} files were dropped; at most {MAX_FILES:,} are accepted; put them "
             "into a folder and enter its path"
         )
+    rejected: list[str] = []
+    used: list[tuple[str, str]] = []
+    for path in uploads:
+        try:
+            used.append((path, safe_name(path)))
+        except ConditionError as error:
+            rejected.append(str(error))
+    if not used:
+        raise ConditionError(f"none of the dropped files is a recording: {rejected[0]}")
     try:
-        megabytes = sum(Path(path).stat().st_size for path in uploads) / 1e6
+        megabytes = sum(Path(path).stat().st_size for path, _ in used) / 1e6
     except OSError:  # uploads are deleted after half an hour
         raise ConditionError("the dropped files were deleted; drop them again") from None
     if megabytes > MAX_MEGABYTES:
@@ -111,7 +124,7 @@ def copy_uploads(uploads: Sequence[str], folder: Path, has_table: bool = False) 
             f"the dropped files have {megabytes:,.0f} MB; at most {MAX_MEGABYTES:,} MB are "
             "accepted; put them into a folder and enter its path"
         )
-    names = [safe_name(path) for path in uploads]
+    names = [name for _, name in used]
     repeated = next((name for name in names if names.count(name) > 1), None)
     has_table = has_table or not set(names).isdisjoint(METADATA_NAMES)
     if repeated is not None and has_table:
@@ -119,7 +132,7 @@ def copy_uploads(uploads: Sequence[str], folder: Path, has_table: bool = False) 
             f"two dropped files are named {repeated}, so the table cannot distinguish them; "
             "rename one of them, or put all files into a folder and enter its path"
         )
-    for path, name in zip(uploads, names, strict=True):
+    for path, name in used:
         target = _unused_path(folder, name)
         try:
             try:
@@ -128,6 +141,7 @@ def copy_uploads(uploads: Sequence[str], folder: Path, has_table: bool = False) 
                 shutil.copyfile(path, target)
         except OSError as error:
             raise FolderError(f"{target} cannot be written: {os_error_reason(error)}") from None
+    return rejected
 
 
 def safe_name(path: str) -> str:
@@ -167,11 +181,11 @@ def write_notes(folder: Path) -> None:
             io.write(folder / f"{name}_{take}.wav", waveform, NOTE_RATE)
 
 
-def label_choices(report: DatasetReport) -> list[tuple[str, str]]:
-    """Return the fields that a model can learn, as (text, name)."""
+def label_choices(fields: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """Return the fields that a model can learn, as (text, name), from their values by name."""
     return [
         (f"{name} ({len(values)})", name)
-        for name, values in report.fields.items()
+        for name, values in fields.items()
         if len(values) in LEARNABLE_VALUES
     ]
 
@@ -187,13 +201,59 @@ def suggested_labels(report: DatasetReport) -> list[str]:
     ]
 
 
-def describe_report(report: DatasetReport) -> str:
-    """Return HTML of a report: facts, fields, and warnings.
+def describe_progress(progress: int | DatasetReport, is_stopped: bool = False) -> str:
+    """Return HTML of a scan that has not ended.
 
     Args:
-        report: a complete report, or a partial one during the scan.
+        progress: number of files found so far, or the report on those that have been read.
+        is_stopped: whether the user stopped the scan.
     """
-    facts = {
+    verb = "Stopped after" if is_stopped else "Reading:"
+    if isinstance(progress, int):
+        text = f"{verb} {progress:,} recordings found"
+        return render("train/report.html", progress=text, total=0, facts=None, labels=(), notes=())
+    text = f"{verb} {progress.done:,} of {progress.files:,} recordings"
+    return render(
+        "train/report.html",
+        progress=text,
+        total=progress.files,
+        done=progress.done,
+        facts=_facts(progress),
+        labels=(),
+        notes=(),
+    )
+
+
+def describe_report(report: DatasetReport, rejected: Sequence[str] = ()) -> str:
+    """Return HTML of a complete report: facts, fields, and warnings.
+
+    Args:
+        report: on the recordings.
+        rejected: name and reason of each dropped file that is not used.
+    """
+    misfits = describe_misfits(report)
+    notes = [f"{misfits}."] if misfits else []
+    if report.suggested_pattern:
+        whose = "These names" if misfits else "The names"
+        notes.append(
+            f"{whose} fit the pattern {report.suggested_pattern}: press the button above, then "
+            "replace the names of the fields by your own."
+        )
+    notes += [f"Not used: {sentence}" for sentence in rejected]
+    notes += report_warnings(report)
+    notes += [f"Doubtful label: {describe_doubt(doubt)}" for doubt in report.doubts]
+    notes += [f"Left out: {line}" for line in describe_left_out(report.left_out)]
+    labels = [
+        (name, f"{len(values):,}", ", ".join(values[:VALUES_SHOWN]) + _more(values))
+        for name, values in report.fields.items()
+    ]
+    return render(
+        "train/report.html", progress=None, facts=_facts(report), labels=labels, notes=notes
+    )
+
+
+def _facts(report: DatasetReport) -> dict[str, str]:
+    return {
         "Recordings": f"{report.readable:,}",
         "Total length": format_duration(report.seconds),
         "Length of each": _length_range(report),
@@ -203,23 +263,10 @@ def describe_report(report: DatasetReport) -> str:
         "Silence": "–" if report.silent is None else f"{100 * report.silent:.0f} % of the time",
         "Source of fields": report.field_source or "none",
     }
-    if report.done < report.files:
-        text = f"Reading: {report.done:,} of {report.files:,} recordings"
-        return progress_bar(text, report.done, report.files) + fact_list(facts)
-    notes = "".join(f"<li>{escape(warning)}</li>" for warning in report_warnings(report))
-    notes += "".join(
-        f"<li>Doubtful label: {escape(describe_doubt(doubt))}</li>" for doubt in report.doubts
-    )
-    notes += "".join(
-        f"<li>Left out: {escape(line)}</li>" for line in describe_left_out(report.left_out)
-    )
-    if report.suggested_pattern:
-        notes += (
-            "<li>The names have a common pattern. To use labels, enter "
-            f"<code>{escape(report.suggested_pattern)}</code> with your own names as the "
-            "pattern, and inspect again.</li>"
-        )
-    return fact_list(facts) + _label_table(report) + (f"<ul class='notes'>{notes}</ul>")
+
+
+def _more(values: Sequence[str]) -> str:
+    return " …" if len(values) > VALUES_SHOWN else ""
 
 
 def report_warnings(report: DatasetReport) -> list[str]:
@@ -272,16 +319,3 @@ def _join_keys(counts: Mapping[int, int], unit: str = "") -> str:
 
 def _count_recordings(count: int) -> str:
     return "1 recording is" if count == 1 else f"{count:,} recordings are"
-
-
-def _label_table(report: DatasetReport) -> str:
-    rows = []
-    for name, values in report.fields.items():
-        shown = ", ".join(values[:VALUES_SHOWN]) + (" …" if len(values) > VALUES_SHOWN else "")
-        cells = f"<td>{len(values):,}</td><td>{escape(shown)}</td>"
-        rows.append(f"<tr><th scope='row'>{escape(name)}</th>{cells}</tr>")
-    if not rows:
-        return ""
-    head = "".join(f"<th scope='col'>{name}</th>" for name in ("Field", "Values", "Examples"))
-    body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
-    return f"<table class='compare labels'>{body}</table>"

@@ -1,14 +1,13 @@
 """The displayed data of a training run: state, facts, curves, clips, and the enabled buttons.
 
 Input: the folder of a run. Output: a `RunView`, and updates of the changed widgets. The module also
-copies the checkpoint of a run to the folder of the other tabs. Called by the Train tab.
+copies the checkpoint of a run to the models of the studio. Called by the Train tab.
 """
 
 import hashlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,10 @@ import gradio as gr
 
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.sharing.install import MAX_BYTES, REQUIRED, staging_folder
+from wavenet.sharing.local_models import mark_added
 from wavenet.training.run_status import RunStatus, read_status
-from wavenet.ui.page_text import error_sentence, fact_list, format_duration, progress_bar
+from wavenet.ui.page_text import error_sentence, format_duration
+from wavenet.ui.templates import render
 
 CLIPS = 3
 DIGEST_FILE = "published.txt"  # in the folder of a run: digest of the copied checkpoint
@@ -91,7 +92,7 @@ def view_updates(new: RunView, old: RunView | None) -> dict[str, Any]:
     updates["curves"] = gr.update(value=_plot_value(new), visible=bool(new.curves))
     for n in range(CLIPS):
         updates[f"clip{n + 1}"] = _clip_update(new.clips[n] if n < len(new.clips) else None)
-    for name in ("pause", "resume", "stop", "use"):
+    for name in ("pause", "resume", "stop", "use", "keep"):
         updates[name] = gr.update(interactive=name in new.actions)
     updates["timer"] = (
         gr.update(active=False)
@@ -106,7 +107,7 @@ def view_updates(new: RunView, old: RunView | None) -> dict[str, Any]:
     if new.clips == old.clips:
         same |= {f"clip{n + 1}" for n in range(CLIPS)}
     if new.actions == old.actions:
-        same |= {"pause", "resume", "stop", "use"}
+        same |= {"pause", "resume", "stop", "use", "keep"}
     if new.interval == old.interval:
         same.add("timer")
     return {name: gr.skip() if name in same else value for name, value in updates.items()}
@@ -145,12 +146,22 @@ def run_facts(status: RunStatus) -> str:
     ):
         if curve:
             facts[name] = f"{curve[-1][1]:.3f}"
-    bar = progress_bar(f"Step {status.step:,} of {steps:,}", status.step, steps)
-    return bar + fact_list(facts)
+    # fields that not every version of `RunStatus` has
+    threads, note = getattr(status, "threads", None), getattr(status, "note", None)
+    if threads:
+        facts["Threads"] = str(threads)
+    return render(
+        "train/run_facts.html",
+        label=f"Step {status.step:,} of {steps:,}",
+        step=status.step,
+        steps=steps,
+        facts=facts,
+        note=note,
+    )
 
 
 def copy_run_checkpoint(folder: Path, root: Path, replace_removed: bool = True) -> bool:
-    """Copy the checkpoint of a run, under the run's name, to the folder of the other tabs.
+    """Copy the checkpoint of a run, under the run's name, to the models of the studio.
 
     Args:
         folder: folder of the run.
@@ -177,12 +188,13 @@ def copy_run_checkpoint(folder: Path, root: Path, replace_removed: bool = True) 
     with staging_folder(target, f"the run {folder.name}", overwrite=True) as staging:
         for name in filter(lambda name: (source / name).is_file(), MAX_BYTES):
             shutil.copyfile(source / name, staging / name)
+        mark_added(staging)
         record.write_text(checkpoint_digest(staging), encoding="utf-8")
     return True
 
 
 def is_listed(folder: Path, root: Path) -> bool:
-    """Return whether the other tabs list the checkpoint of a run."""
+    """Return whether the models of the studio include the checkpoint of a run."""
     return (folder / DIGEST_FILE).is_file() and (root / folder.name).is_dir()
 
 
@@ -196,8 +208,7 @@ def checkpoint_digest(folder: Path) -> str:
 
 
 def _state_line(text: str, is_error: bool) -> str:
-    attributes = "class='error' role='alert'" if is_error else "role='status'"
-    return f"<p {attributes}>{escape(text.strip())}</p>"
+    return render("train/run_state.html", text=text.strip(), is_error=is_error)
 
 
 def _update_interval(status: RunStatus) -> float | None:
@@ -214,7 +225,9 @@ def _enabled_actions(status: RunStatus) -> frozenset[str]:
         "stopped": {"resume"},
         "failed": {"resume"},
     }.get(status.state, set())
-    return frozenset(actions | ({"use"} if status.has_checkpoint else set()))
+    if status.has_checkpoint:
+        actions |= {"use"}
+    return frozenset(actions | ({"keep"} if status.preview_clips else set()))
 
 
 def _plot_value(view: RunView) -> Mapping[str, Any]:
