@@ -171,8 +171,9 @@ def describe_error(error: ValidationError, kind: type[BaseModel]) -> str:
     errors = error.errors(include_url=False)
     first = min(errors, key=lambda e: e["type"] != "extra_forbidden")
     is_unknown_key = first["type"] == "extra_forbidden"
-    path, siblings = _resolve(kind, first["loc"], is_unknown_key)
-    value, message = first.get("input"), _expectation(first)
+    path, owner = _resolve(kind, first["loc"], is_unknown_key)
+    siblings = list(owner.model_fields)
+    value, message = first.get("input"), _expectation(first, owner)
     selector = first["type"].removeprefix(UNKNOWN_PREFIX)
     if selector != first["type"] and isinstance(value, dict) and selector in value:
         path, value = [*path, selector], value[selector]
@@ -189,21 +190,42 @@ def describe_error(error: ValidationError, kind: type[BaseModel]) -> str:
     return f"{field}: {_shorten(message)}" + ("" if is_complete else f", found {found}")
 
 
-def _expectation(error: ErrorDetails) -> str:
-    """Return what was expected, in the words of this project."""
+def _expectation(error: ErrorDetails, owner: type[BaseModel]) -> str:
+    """Return what was expected, in the words of this project.
+
+    Args:
+        error: as pydantic reports it.
+        owner: the class of the field.
+    """
     if error["type"] not in EXPECTED:
         return error["msg"].removeprefix("Value error, ")
+    found = error.get("ctx", {}) | _bounds(error, owner)
     details = {
         name: int(value) if isinstance(value, float) and value.is_integer() else value
-        for name, value in error.get("ctx", {}).items()
+        for name, value in found.items()
     }
+    if details.keys() >= {"ge", "le"}:
+        return "expected a number from {ge} to {le}".format(**details)
+    if details.keys() >= {"gt", "le"}:
+        return "expected a number above {gt}, at most {le}".format(**details)
     return f"expected {EXPECTED[error['type']].format(**details)}"
+
+
+def _bounds(error: ErrorDetails, owner: type[BaseModel]) -> dict[str, Any]:
+    """Return all bounds of a number by name if it is outside one of them; {} for other errors."""
+    field = owner.model_fields.get(str(error["loc"][-1])) if error["loc"] else None
+    names = ("gt", "ge", "lt", "le")
+    found = {
+        n: getattr(m, n) for m in (field.metadata if field else ()) for n in names if hasattr(m, n)
+    }
+    context = error.get("ctx", {})
+    return found if context and context.items() <= found.items() else {}
 
 
 def _resolve(
     kind: type[BaseModel], loc: tuple[int | str, ...], is_unknown_key: bool
-) -> tuple[list[str], list[str]]:
-    """Return the path of a field without the tags of unions, and the known keys at its level.
+) -> tuple[list[str], type[BaseModel]]:
+    """Return the path of a field without the tags of unions, and the class at its level.
 
     Args:
         kind: the class of the whole config.
@@ -226,7 +248,7 @@ def _resolve(
             fields = [c.model_fields[part] for c in classes if part in c.model_fields]
             inner = [c for f in fields for c in _config_classes(f.annotation)]
             classes, may_be_tag = inner or classes, bool(inner)
-    return path, list(classes[0].model_fields)
+    return path, classes[0]
 
 
 def _config_classes(annotation: Any) -> Iterator[type[BaseModel]]:

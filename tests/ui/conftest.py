@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 import soundfile
@@ -15,6 +16,10 @@ from wavenet.checkpoint import AudioConfig, CheckpointConfig
 from wavenet.codec import MuLawCodec
 from wavenet.model.conditions import Condition, LabelCondition, PositionCondition
 from wavenet.model.wavenet import WaveNetConfig
+from wavenet.ui import studio_app
+from wavenet.ui.clip_history.clip_store import ClipStore
+from wavenet.ui.page import Page
+from wavenet.ui.turns import Turns
 
 from .studio_process import (
     BROWSERS,
@@ -72,6 +77,43 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_checkpoint(folder, "digits", RATE, digits)
     save_checkpoint(folder, "notes", 2 * RATE, {"instrument": ("flute", "horn")})
     return folder
+
+
+@pytest.fixture
+def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of uploads and results, for one test."""
+    folder = tmp_path / "uploads"
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(folder))
+    return folder
+
+
+def bare_page(root: Path) -> Page:
+    """Return a page without components, for callbacks that need only its model, clips and turns."""
+    components = dict.fromkeys(
+        ("token", "saved", "tabs", "model", "about", "conditions", "history")
+    )
+    return Page(root=root, clips=ClipStore(), turns=Turns(), **components)  # type: ignore[arg-type]
+
+
+def build_page(root: Path) -> tuple[gr.Blocks, Page]:
+    """Build the studio; return it with its page."""
+    built: list[Page] = []
+    build = studio_app._build_page
+
+    def keep(*arguments: Any) -> Page:
+        built.append(build(*arguments))
+        return built[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(studio_app, "_build_page", keep)
+        studio = studio_app.build_studio(root)
+    return studio, built[0]
+
+
+@pytest.fixture(scope="session")
+def studio_page(root: Path) -> Page:
+    """The page of a studio with the checkpoints of `root`; its clips and turns are shared."""
+    return build_page(root)[1]
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """ZeroGPU with a fake of `spaces`, which pickles arguments and results, and never waits."""
 
+import os
 import pickle
 import sys
 import types
@@ -10,16 +11,18 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
-import soundfile
 import torch
 
-from audio_utils import io
+from wavenet.devices import DEVICE_VARIABLE
 from wavenet.errors import EngineUnavailable
-from wavenet.ui import checkpoint_library, generate_tab, zerogpu
+from wavenet.ui import zerogpu
 from wavenet.ui.event_handling import StopRequests
+from wavenet.ui.generate.generate_events import Start, start_here
 
-from .conftest import RATE
-from .test_generate_tab import SETTINGS, press_generate, save_conditioned
+from .conftest import bare_page
+from .test_generate_events import SETTINGS, press_generate, samples, save_prompt
+
+pytestmark = pytest.mark.usefixtures("uploads")
 
 REAL_IS_AVAILABLE = torch.cuda.is_available
 
@@ -68,125 +71,135 @@ class FakeSpaces(types.ModuleType):
 
 
 @pytest.fixture
-def spaces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeSpaces:
-    """A ZeroGPU Space on which the studio uses GPUs."""
+def spaces(monkeypatch: pytest.MonkeyPatch) -> FakeSpaces:
+    """A ZeroGPU Space on which the studio uses GPUs; torch reports one in every process."""
     module = FakeSpaces()
     monkeypatch.setitem(sys.modules, "spaces", module)
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(generate_tab, "run_generation", generate_tab.run_generation)
+    monkeypatch.delenv(DEVICE_VARIABLE, raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert zerogpu.use_zerogpu()
-    assert not torch.cuda.is_available(), "the main process reports a GPU"
     zerogpu.working_engine.cache_clear()
     return module
 
 
-def saved_samples(outputs: list[tuple[Any, ...]]) -> np.ndarray:
-    """Read the only WAV file of the last outputs."""
-    files = [
-        value["value"]
-        for value in outputs[-1]
-        if isinstance(value, dict) and str(value.get("value")).endswith(".wav")
-    ]
-    assert len(files) == 1
-    return soundfile.read(files[0], dtype="int16")[0]
+@pytest.fixture
+def start(spaces: FakeSpaces, monkeypatch: pytest.MonkeyPatch) -> Start:
+    """What starts a job on the Space."""
+    chosen = zerogpu.choose_start()
+    monkeypatch.setenv(DEVICE_VARIABLE, "cpu")  # so that the end of the test removes it
+    return chosen
+
+
+def generated(root: Path, start: Start, **changes: Any) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Return the samples of the saved clip and all outputs."""
+    page = bare_page(root)
+    token = page.clips.visitor(None)
+    outputs = list(press_generate(page, token, start=start, **changes))
+    (clip,) = page.clips.clips(token)
+    return samples(clip), outputs
 
 
 def test_worker_generates_the_same_audio_and_its_file_stays(
-    root: Path, spaces: FakeSpaces, monkeypatch: pytest.MonkeyPatch
+    root: Path, spaces: FakeSpaces, start: Start
 ) -> None:
-    local = []
-    with monkeypatch.context() as patch:
-        patch.setattr(generate_tab, "run_generation", zerogpu.run_locally)
-        for output in press_generate(root):
-            local.append(output)
-            if not output[0].get("pcm"):
-                expected = saved_samples(local)  # now, because the run deletes the file
+    expected, _ = generated(root, start_here)
     assert spaces.calls == 0
-    remote = list(press_generate(root))
+    remote, outputs = generated(root, start)
     assert spaces.calls == 1
-    assert np.array_equal(saved_samples(remote), expected)
-    assert remote[-1][0]["end"]
-    assert len(remote[-1]) == len(generate_tab.OUTPUTS)
+    assert np.array_equal(remote, expected)
+    assert [o["player"]["error"] for o in outputs if o.get("player", {}).get("end")] == [None]
+
+
+def test_the_main_process_uses_no_gpu(spaces: FakeSpaces, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DEVICE_VARIABLE, "cuda")
+    zerogpu.choose_start()
+    assert os.environ[DEVICE_VARIABLE] == "cpu"
 
 
 def test_other_machines_are_unaffected(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = generate_tab.run_generation, torch.cuda.is_available
+    monkeypatch.delenv(DEVICE_VARIABLE, raising=False)
+    before = torch.cuda.is_available
     monkeypatch.setitem(sys.modules, "spaces", FakeSpaces())
     monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
-    assert not zerogpu.use_zerogpu()
+    assert zerogpu.choose_start() is start_here
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     monkeypatch.setitem(sys.modules, "spaces", None)
-    assert not zerogpu.use_zerogpu()
-    assert (generate_tab.run_generation, torch.cuda.is_available) == before
+    assert zerogpu.choose_start() is start_here
+    assert torch.cuda.is_available is before
+    assert DEVICE_VARIABLE not in os.environ
 
 
 def test_cpu_is_used_if_no_gpu_is_available(
-    root: Path, spaces: FakeSpaces, capsys: pytest.CaptureFixture[str]
+    root: Path, spaces: FakeSpaces, start: Start, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spaces.error = gr.Error("You have used up your quota")
-    outputs = list(press_generate(root))
+    fallback, _ = generated(root, start)
     assert spaces.calls == 1
-    assert outputs[-1][0]["end"]
-    assert not outputs[-1][0]["error"]
     assert "quota" in capsys.readouterr().err
-    with pytest.raises(gr.Error, match="quota"):
-        list(press_generate(root, engine="gpu"))
+    assert np.array_equal(fallback, generated(root, start_here)[0])
 
 
-def test_cpu_engine_uses_no_gpu(root: Path, spaces: FakeSpaces) -> None:
-    assert list(press_generate(root, engine="cpu"))[-1][0]["end"]
+def test_an_error_after_the_first_chunk_does_not_generate_the_clip_again(root: Path) -> None:
+    def lose(*arguments: Any) -> Iterator[Any]:
+        yield next(zerogpu.run_in_worker(*arguments))
+        raise gr.Error("the worker died")
+
+    page = bare_page(root)
+    token = page.clips.visitor(None)
+    outputs = press_generate(page, token, start=zerogpu.with_local_fallback(lose), seconds=20)
+    with pytest.raises(gr.Error, match="the worker died"):
+        list(outputs)
+    (clip,) = page.clips.clips(token)
+    assert clip.is_partial
+
+
+def test_cpu_engine_uses_no_gpu(root: Path, spaces: FakeSpaces, start: Start) -> None:
+    generated(root, start, engine="cpu")
     assert spaces.calls == 0
 
 
-def test_invalid_setting_is_one_error_without_a_second_attempt(
-    root: Path, spaces: FakeSpaces
-) -> None:
-    outputs = press_generate(root, seconds=0)
-    assert "seconds" in next(outputs)[0]["error"]
+def test_invalid_setting_uses_no_gpu(root: Path, spaces: FakeSpaces, start: Start) -> None:
+    outputs = press_generate(bare_page(root), start=start, seconds=0)
+    assert "seconds" in next(outputs)["player"]["error"]
     with pytest.raises(gr.Error):
         next(outputs)
-    assert spaces.calls == 1
+    assert spaces.calls == 0
 
 
-def test_stop_request_ends_a_run_in_the_worker(root: Path, spaces: FakeSpaces) -> None:
-    stop_requests = StopRequests()
-    outputs = press_generate(root, stop_requests=stop_requests, seconds=2)
-    assert "pcm" in next(outputs)[0]
+def test_stop_request_ends_a_run_in_the_worker(
+    root: Path, spaces: FakeSpaces, start: Start
+) -> None:
+    page, stop_requests = bare_page(root), StopRequests()
+    token = page.clips.visitor(None)
+    outputs = press_generate(page, token, stop_requests, start, seconds=2)
+    assert "pcm" in next(outputs)["player"]
     stop_requests.add(SETTINGS["job_number"])
-    assert list(outputs) == []
+    assert not any("pcm" in output.get("player", {}) for output in outputs)
     assert spaces.closed == 1
+    assert page.clips.clips(token)[0].is_partial
 
 
 def test_requested_gpu_time_grows_with_the_length_up_to_a_limit(
-    root: Path, spaces: FakeSpaces
+    spaces: FakeSpaces, start: Start
 ) -> None:
-    def gpu_seconds(seconds: Any) -> int:
-        values = (SETTINGS | {"seconds": seconds}).values()
-        return int(spaces.duration(root, *values))
-
-    assert gpu_seconds(1) < gpu_seconds(10) <= zerogpu.MAX_GPU_SECONDS
-    assert gpu_seconds(1e30) == zerogpu.MAX_GPU_SECONDS
-    for invalid in (None, -5, float("nan")):
-        assert gpu_seconds(invalid) == zerogpu.START_SECONDS
+    assert spaces.duration(1, "x") < spaces.duration(10, "x") <= zerogpu.MAX_GPU_SECONDS
+    assert spaces.duration(1e30) == zerogpu.MAX_GPU_SECONDS
+    assert spaces.duration(0) == zerogpu.START_SECONDS
 
 
-def test_requested_gpu_time_of_a_vocoder_depends_on_its_recording(
-    tmp_path: Path, spaces: FakeSpaces
-) -> None:
-    save_conditioned(tmp_path)
+def test_the_worker_is_told_the_length_of_the_whole_output(root: Path, tmp_path: Path) -> None:
+    told = []
 
-    def gpu_seconds(source: Path | None) -> int:
-        changes = {"name": "vocoder", "seconds": 1000, "source": source and str(source)}
-        return int(spaces.duration(tmp_path, *(SETTINGS | changes).values()))
+    def record(seconds: float, *others: Any) -> Iterator[Any]:
+        told.append(seconds)
+        return zerogpu.run_in_worker(seconds, *others)
 
-    for seconds in (1, 5):
-        source = tmp_path / f"{seconds}.wav"
-        io.write(source, torch.zeros(seconds * RATE), RATE)
-        expected = zerogpu.START_SECONDS + seconds * zerogpu.COMPUTE_PER_AUDIO_SECOND
-        assert gpu_seconds(source) == expected
-    assert gpu_seconds(None) == gpu_seconds(tmp_path / "missing.wav") == zerogpu.START_SECONDS
+    def run(**changes: Any) -> None:
+        generated(root, zerogpu.with_local_fallback(record), **changes)
+
+    run()
+    run(prompt=save_prompt(tmp_path, "sine"))
+    assert told == [0.15, pytest.approx(0.15 + 0.5)]
 
 
 def test_engines_that_fail_on_this_gpu_are_skipped(
@@ -203,13 +216,13 @@ def test_engines_that_fail_on_this_gpu_are_skipped(
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(zerogpu, "warm_up", warm_up)
-    monkeypatch.setattr(zerogpu, "device_for", lambda _: torch.device("cpu"))
-    monkeypatch.setattr(checkpoint_library, "device_for", lambda _: torch.device("cpu"))
+    load = zerogpu.load
+    monkeypatch.setattr(zerogpu, "load", lambda folder, _: load(folder, torch.device("cpu")))
     zerogpu.working_engine.cache_clear()
-    assert zerogpu.working_engine(root, "digits") == "cached"
+    assert zerogpu.working_engine(root / "digits") == "cached"
     assert tried == ["gpu", "graph", "cached"]
     assert "sm_120" in capsys.readouterr().err
     zerogpu.working_engine.cache_clear()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert zerogpu.working_engine(root, "digits") == "auto"
+    assert zerogpu.working_engine(root / "digits") == "auto"
     zerogpu.working_engine.cache_clear()

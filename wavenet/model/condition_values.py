@@ -6,6 +6,7 @@ an error that suggests the nearest one. Called by `autoregressive_model` for eve
 earlier by all code that prints or stores condition values.
 """
 
+import math
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -124,7 +125,7 @@ def _number_text(condition: LabelCondition, value: Any) -> str:
 
 
 def _resolve_number(condition: NumberCondition, value: Any) -> Any:
-    """Return a float; values that are neither text nor a number are unchanged."""
+    """Return a float, infinity for a huge number; other values than text are unchanged."""
     number = read_number(value)
     if isinstance(value, str) and number is None:
         number = read_number(_remove_unit(value.strip(), condition.unit))
@@ -133,7 +134,10 @@ def _resolve_number(condition: NumberCondition, value: Any) -> Any:
             f"{condition.name}: expected a number from {condition.range_text}"
             f"{suggest_point(value)}; found {value!r}"
         )
-    return value if number is None else float(number)
+    try:
+        return value if number is None else float(number)
+    except OverflowError:
+        return math.inf  # out of every range
 
 
 def _remove_unit(text: str, unit: str) -> str:

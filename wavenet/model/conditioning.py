@@ -340,14 +340,20 @@ def encode_globals(config: ModelConfig, values: Mapping[str, ConditionValue]) ->
         if value is None:
             parts.append(torch.zeros(1, condition.feature_width))
         else:
-            parts.append(F.pad(_scale_value(condition, value), (0, 1), value=1.0))
+            parts.append(F.pad(scale_value(condition, value), (0, 1), value=1.0))
     index = torch.arange(max((part.shape[0] for part in parts), default=1))
     rows = [part[index.clamp(max=part.shape[0] - 1)] for part in parts]
     return torch.cat(rows, dim=1) if rows else torch.zeros(1, 0)
 
 
-def _scale_value(condition: GlobalCondition, value: ConditionValue) -> Tensor:
-    """Check and scale a value: (1, width), or (F, 1) of a derived number."""
+def scale_value(condition: GlobalCondition, value: ConditionValue) -> Tensor:
+    """Check and scale a value.
+
+    Returns:
+        (1, width), or (F, 1) of a derived number.
+    Raises:
+        ConditionError: the value is out of range or of another size.
+    """
     try:
         number = float(value) if isinstance(value, str) else value
         numbers = torch.as_tensor(number, dtype=torch.float32).reshape(-1)

@@ -6,6 +6,7 @@ components that depend on the model, the visitor's clips, and the problems of th
 """
 
 import contextlib
+import json
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -16,10 +17,9 @@ from wavenet.errors import ConditionError, WaveNetError
 from wavenet.generation.generate import warm_up
 from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
 from wavenet.ui.clip_history.history_panel import show_history
-from wavenet.ui.generate.share_settings import (
-    read_link,
-    resolve_link_conditions,
-)
+from wavenet.ui.generate.generation_job import ENGINES
+from wavenet.ui.generate.share_settings import LINK_NUMBERS, read_link, read_setting
+from wavenet.ui.model_bar.condition_form import resolve_each
 from wavenet.ui.model_bar.model_bar import show_settings
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import error_sentence
@@ -27,10 +27,12 @@ from wavenet.ui.templates import render
 from wavenet.ui.wiring import UNQUEUED, by_name
 from wavenet.user_input.close_names import find_equal_name
 
-TAB_NAMES = ("generate", "analyse", "watch", "receptive-field", "train", "models")
 MAX_PROBLEMS = 5  # of a link that the page shows
-# Keeps the settings in the browser after each change.
-KEEP_JS = "(...values) => [Object.fromEntries(values.map((value, n) => [NAMES[n], value]))]"
+# Keep the settings, and the chosen tab, in the browser after each change; the first value has those
+# that are kept already.
+KEEP_JS = """(kept, ...values) =>
+  [{ ...kept, ...Object.fromEntries(values.map((value, n) => [NAMES[n], value])) }]"""
+KEEP_TAB_JS = "(kept) => [{ ...kept, tab: TAB }]"
 
 
 def wire_page_load(page: Page, studio: gr.Blocks, problems: gr.HTML) -> None:
@@ -45,16 +47,18 @@ def wire_page_load(page: Page, studio: gr.Blocks, problems: gr.HTML) -> None:
     last = loaded.then(**by_name(partial(prepare_engine, page), {"name": page.model}), **UNQUEUED)
     for event in page.load_events:
         last = last.then(**event, **UNQUEUED)
-    kept = {"tab": page.tabs, "model": page.model, "form": page.conditions, **page.kept}
-    names = [name for name in kept if name != "tab"]
+    kept = {"model": page.model, "form": page.conditions, **page.kept}
     keep: dict[str, Any] = {
         "fn": None,
-        "inputs": [kept[name] for name in names],
+        "inputs": [page.saved, *kept.values()],
         "outputs": page.saved,
-        "js": KEEP_JS.replace("NAMES", str(names)),
+        "js": KEEP_JS.replace("NAMES", json.dumps(list(kept))),
     }
-    gr.on([kept[name].input for name in names], **keep, **UNQUEUED)
+    gr.on([component.input for component in kept.values()], **keep, **UNQUEUED)
     loaded.then(**keep, **UNQUEUED)
+    for tab in page.tabs.children:
+        js = KEEP_TAB_JS.replace("TAB", json.dumps(tab.id))
+        tab.select(None, page.saved, page.saved, js=js, **UNQUEUED)
 
 
 def open_page(page: Page, request: gr.Request, token: Any, saved: Any) -> dict[str, Any]:
@@ -69,10 +73,13 @@ def open_page(page: Page, request: gr.Request, token: Any, saved: Any) -> dict[s
     token = page.clips.visitor(token)
     query = str(request.query_params)
     settings, found = read_query(page, query)
+    tabs = {}
     if not settings and not found:
         settings = read_saved(page, saved)
+        tabs = read_tab(page, saved)
     shown = problems_html(found)
     return {
+        **tabs,
         **show_settings(page, settings),
         **show_history(page.clips, token),
         "token": token,
@@ -100,7 +107,7 @@ def read_query(page: Page, query: str) -> tuple[dict[str, Any], list[str]]:
     resolved: dict[str, Any] = {}
     try:
         model = load_checkpoint(page.root, name).config.model
-        resolved, others = resolve_link_conditions(model, conditions)
+        resolved, others = resolve_each(model, conditions)
         problems += others
     except WaveNetError:  # shown with the model
         pass
@@ -119,11 +126,19 @@ def read_saved(page: Page, saved: Any) -> dict[str, Any]:
     values = form.get("values") if isinstance(form, Mapping) else None
     if isinstance(values, Mapping):
         settings["conditions"] = values
-    for key in page.kept:
-        found, _, problems = read_link(f"{key}={saved.get(key)}")
-        if not problems:
-            settings |= found
+    if saved.get("engine") in ENGINES:
+        settings["engine"] = saved["engine"]
+    for key in LINK_NUMBERS:
+        with contextlib.suppress(ConditionError):
+            settings[key] = read_setting(key, str(saved.get(key)))
     return settings
+
+
+def read_tab(page: Page, saved: Any) -> dict[str, Any]:
+    """Return the update that opens the tab of the visit before, if the browser has kept one."""
+    tab = saved.get("tab") if isinstance(saved, Mapping) else None
+    known = [child.id for child in page.tabs.children]
+    return {"tabs": gr.update(selected=tab)} if tab in known else {}
 
 
 def problems_html(problems: list[str]) -> str:

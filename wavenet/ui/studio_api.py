@@ -21,13 +21,14 @@ from wavenet.config import StrictConfig, make_config
 from wavenet.errors import ConditionError
 from wavenet.likelihood.score import score as score_waveform
 from wavenet.ui.checkpoint_library import load_checkpoint
-from wavenet.ui.event_handling import MODEL_QUEUE, SIGNAL_QUEUE
+from wavenet.ui.event_handling import SIGNAL_QUEUE
 from wavenet.ui.generate.generation_job import (
     GenerateSettings,
     GenerationJob,
     make_generation_job,
     match_mel,
 )
+from wavenet.ui.page import Page
 from wavenet.ui.page_text import convert_user_errors
 from wavenet.ui.recording_measures import (
     pitch_numbers,
@@ -37,13 +38,23 @@ from wavenet.ui.recording_measures import (
     surprise_numbers,
 )
 from wavenet.ui.server.uploads import upload_path
+from wavenet.ui.turns import Turns
 from wavenet.user_input.typed_numbers import parse_number
 
 Function = Callable[..., dict[str, Any]]
 # Also the type in the schema of the API, in which "number" includes whole numbers.
 ConditionValues = dict[str, str | float]
 # Numbers that may also be text; those of type int must be whole.
-NUMBERS = {"seconds": float, "seed": int, "temperature": float, "top_k": int, "top_p": float}
+NUMBERS = {
+    "seconds": float,
+    "seed": int,
+    "temperature": float,
+    "top_k": int,
+    "top_p": float,
+    "guidance": float,
+}
+# Jobs wait in `Turns`, not in a queue of Gradio.
+IN_TURNS: dict[str, Any] = {"concurrency_limit": None}
 
 
 class ScoreSettings(StrictConfig):
@@ -67,18 +78,19 @@ class ApiSettings(GenerateSettings):
     mel_matching: bool = True
 
 
-def register_api(root: Path) -> None:
+def register_api(page: Page) -> None:
     """Add the public functions to the app that is being built.
 
     Args:
-        root: folder of checkpoint folders.
+        page: its folder of checkpoints, and the turns that jobs of the page and of programs take.
     """
+    shared = page.root, page.turns
     for name, function, queue in (
-        ("generate", make_generate(root), MODEL_QUEUE),
-        ("continue", make_continue(root), MODEL_QUEUE),
-        ("vocode", make_vocode(root), MODEL_QUEUE),
+        ("generate", make_generate(*shared), IN_TURNS),
+        ("continue", make_continue(*shared), IN_TURNS),
+        ("vocode", make_vocode(*shared), IN_TURNS),
         ("analyse", make_analyse(), SIGNAL_QUEUE),
-        ("score", make_score(root), MODEL_QUEUE),
+        ("score", make_score(*shared), IN_TURNS),
     ):
         # MCP names a tool after its function, and `continue` is a keyword of Python.
         function.__name__ = name
@@ -92,53 +104,60 @@ def _one_line_per_argument(function: Function) -> str:
     return re.sub(inside, " ", inspect.getdoc(function) or "")
 
 
-def make_generate(root: Path) -> Function:
+def make_generate(root: Path, turns: Turns) -> Function:
     """Return the function `generate` for a folder of checkpoints."""
 
     def generate(
         checkpoint: str = "digits",
         conditions: ConditionValues | None = None,
-        seconds: float | str = 1.0,
+        seconds: float | str | None = None,
         seed: int | str = -1,
         temperature: float | str | None = None,
         top_k: int | str | None = None,
         top_p: float | str | None = None,
+        guidance: float | str | None = None,
     ) -> dict[str, Any]:
         """Generate an audio clip with a WaveNet and return it as a lossless WAV file.
 
         Args:
             checkpoint: name of the checkpoint.
-            conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"}.
-            seconds: length of the clip, above 0, at most 30.
+            conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"};
+                optional ones may be omitted.
+            seconds: length of the clip, above 0, at most 30; default: the checkpoint's.
             seed: the same seed produces the same audio; -1 uses a random seed, which the name of
                 the returned file contains.
             temperature: above 0; below 1 is less random; default: the checkpoint's.
             top_k: sample from the k most likely codes; 0 is off; default: the checkpoint's.
             top_p: sample from the smallest set of most likely codes whose total probability is at
                 least p; 1 is off; default: the checkpoint's.
+            guidance: strength of the conditions, 1 is off; above 1 only if the checkpoint was
+                trained with condition dropout; default: the checkpoint's.
         Returns:
             The WAV file.
         """
         with convert_user_errors():
             sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+            sampling |= {"guidance": guidance}
             settings = _settings(checkpoint, conditions, seconds=seconds, seed=seed, **sampling)
-            return _save_clip(make_generation_job(_load_generator(root, settings), settings))
+            job = make_generation_job(_load_generator(root, settings), settings)
+            return _save_clip(job, turns)
 
     return generate
 
 
-def make_continue(root: Path) -> Function:
+def make_continue(root: Path, turns: Turns) -> Function:
     """Return the function `continue` for a folder of checkpoints."""
 
     def continue_recording(
         recording: gr.FileData,
         checkpoint: str = "digits",
         conditions: ConditionValues | None = None,
-        seconds: float | str = 1.0,
+        seconds: float | str | None = None,
         seed: int | str = -1,
         temperature: float | str | None = None,
         top_k: int | str | None = None,
         top_p: float | str | None = None,
+        guidance: float | str | None = None,
         with_prompt: bool = True,
     ) -> dict[str, Any]:
         """Continue a recording with a WaveNet and return the result as a lossless WAV file.
@@ -146,20 +165,25 @@ def make_continue(root: Path) -> Function:
         Args:
             recording: an audio file, at most 120 s; mixed to mono and resampled.
             checkpoint: name of the checkpoint.
-            conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"}.
-            seconds: length of the continuation, above 0, at most 30.
+            conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"};
+                optional ones may be omitted.
+            seconds: length of the continuation, above 0, at most 30; default: the
+                checkpoint's.
             seed: the same seed produces the same audio; -1 uses a random seed, which the name of
                 the returned file contains.
             temperature: above 0; below 1 is less random; default: the checkpoint's.
             top_k: sample from the k most likely codes; 0 is off; default: the checkpoint's.
             top_p: sample from the smallest set of most likely codes whose total probability is at
                 least p; 1 is off; default: the checkpoint's.
+            guidance: strength of the conditions, 1 is off; above 1 only if the checkpoint was
+                trained with condition dropout; default: the checkpoint's.
             with_prompt: whether the file begins with the recording.
         Returns:
             The WAV file.
         """
         with convert_user_errors():
             sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+            sampling |= {"guidance": guidance}
             others = {"seconds": seconds, "seed": seed, "with_prompt": with_prompt}
             settings = _settings(checkpoint, conditions, **others, **sampling)
             prompt = upload_path(recording)
@@ -167,12 +191,12 @@ def make_continue(root: Path) -> Function:
             job = make_generation_job(
                 loaded, settings, prompt=prompt, with_prompt=settings.with_prompt
             )
-            return _save_clip(job)
+            return _save_clip(job, turns)
 
     return continue_recording
 
 
-def make_vocode(root: Path) -> Function:
+def make_vocode(root: Path, turns: Turns) -> Function:
     """Return the function `vocode` for a folder of checkpoints."""
 
     def vocode(
@@ -183,6 +207,7 @@ def make_vocode(root: Path) -> Function:
         temperature: float | str | None = None,
         top_k: int | str | None = None,
         top_p: float | str | None = None,
+        guidance: float | str | None = None,
         mel_matching: bool = True,
     ) -> dict[str, Any]:
         """Resynthesise a recording from its frame features with a WaveNet vocoder, as a WAV file.
@@ -197,6 +222,8 @@ def make_vocode(root: Path) -> Function:
             top_k: sample from the k most likely codes; 0 is off; default: the checkpoint's.
             top_p: sample from the smallest set of most likely codes whose total probability is at
                 least p; 1 is off; default: the checkpoint's.
+            guidance: strength of the conditions, 1 is off; above 1 only if the checkpoint was
+                trained with condition dropout; default: the checkpoint's.
             mel_matching: whether the clip is filtered until its mel frames match those of the
                 recording.
         Returns:
@@ -204,8 +231,8 @@ def make_vocode(root: Path) -> Function:
         """
         with convert_user_errors():
             sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-            # The recording determines the length; `seconds` only has to be valid.
-            others = {"seconds": 1.0, "seed": seed, "mel_matching": mel_matching}
+            sampling |= {"guidance": guidance}
+            others = {"seed": seed, "mel_matching": mel_matching}
             settings = _settings(checkpoint, conditions, **others, **sampling)
             source = upload_path(recording)
             loaded = load_checkpoint(root, settings.checkpoint)
@@ -214,9 +241,8 @@ def make_vocode(root: Path) -> Function:
                     f"{settings.checkpoint} has no local conditions; vocode needs a checkpoint "
                     "with local conditions"
                 )
-            return _save_clip(
-                make_generation_job(loaded, settings, source=source), settings.mel_matching
-            )
+            job = make_generation_job(loaded, settings, source=source)
+            return _save_clip(job, turns, settings.mel_matching)
 
     return vocode
 
@@ -239,7 +265,7 @@ def make_analyse() -> Function:
     return analyse
 
 
-def make_score(root: Path) -> Function:
+def make_score(root: Path, turns: Turns) -> Function:
     """Return the function `score` for a folder of checkpoints."""
 
     def score(
@@ -252,7 +278,8 @@ def make_score(root: Path) -> Function:
         Args:
             recording: an audio file, at most 120 s; mixed to mono and resampled.
             checkpoint: name of the checkpoint.
-            conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"}.
+            conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"};
+                optional ones may be omitted.
         Returns:
             Numbers by name; "mean_surprise" lists the mean bits per sample of each 10 ms,
             "interval_seconds" is the exact length of these intervals.
@@ -263,7 +290,8 @@ def make_score(root: Path) -> Function:
             loaded = load_checkpoint(root, settings.checkpoint)
             rate = loaded.config.audio.sample_rate
             measured = read_recording(upload_path(recording), rate)
-            result = score_waveform(loaded, measured.waveform, settings.conditions)
+            with turns.turn():
+                result = score_waveform(loaded, measured.waveform, settings.conditions)
             return score_numbers(loaded, measured, result) | surprise_numbers(measured, result)
 
     return score
@@ -289,12 +317,12 @@ def _load_generator(root: Path, settings: ApiSettings) -> Checkpoint:
     return loaded
 
 
-def _save_clip(job: GenerationJob, mel_matching: bool = False) -> dict[str, Any]:
-    """Generate the first clip and save it in the folder that the app serves."""
-    waveform = job.first_waveform()
-    if mel_matching:
-        matched = match_mel(job, waveform)
-        waveform = waveform if matched is None else matched
+def _save_clip(job: GenerationJob, turns: Turns, mel_matching: bool = False) -> dict[str, Any]:
+    """Generate the first clip in its turn and save it in the folder that the app serves."""
+    with turns.turn():
+        waveform = job.first_waveform()
+        matched = match_mel(job, waveform) if mel_matching else None
+    waveform = waveform if matched is None else matched
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / job.file_names[0]
         io.write(path, waveform, job.sample_rate)

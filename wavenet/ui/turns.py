@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from statistics import fmean
 from threading import Condition
 
+from wavenet.errors import ConditionError
+
+MAX_WAITING = 16  # each job that waits holds a thread of the server
 UPDATE_SECONDS = 0.5  # between two reports of a waiting job
 _KEPT_DURATIONS = 8  # of the last jobs, for the estimate
 
@@ -44,9 +47,17 @@ class Turns:
 
     @contextmanager
     def request(self) -> Iterator[Turn]:
-        """Request a turn; it ends with the context, also if it was never reached."""
+        """Request a turn; it ends with the context, also if it was never reached.
+
+        Raises:
+            ConditionError: too many jobs wait.
+        """
         turn = Turn(self)
         with self._changed:
+            if len(self._requests) > MAX_WAITING:
+                raise ConditionError(
+                    f"the studio is busy: {MAX_WAITING} jobs wait for their turn; try again later"
+                )
             self._requests.append(turn)
         try:
             yield turn

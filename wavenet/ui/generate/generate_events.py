@@ -24,7 +24,6 @@ from wavenet.ui.generate.generation_job import (
     GenerateSettings,
     GenerationJob,
     GenerationResult,
-    default_seconds,
     make_generation_job,
     match_mel,
 )
@@ -92,8 +91,8 @@ def run_generation(
         model = checkpoint.config.model
         if model.locals:
             # The recording determines the length; the hidden length field may have any value.
-            settings["seconds"], prompt = default_seconds(checkpoint), None
-        if settings["seconds"] is None:
+            settings["seconds"], prompt = None, None
+        elif settings["seconds"] is None:
             raise ConditionError(f"Length: expected 0.01 to {MAX_SECONDS:g} s, found nothing")
         if settings["seed"] is None:
             settings["seed"] = -1  # an empty field: any seed
@@ -145,6 +144,8 @@ def run_job(
             if job_number in stop_requests:
                 return
             yield {"player": waiting_message(job_number, place, seconds)}
+        if job_number in stop_requests:
+            return
         try:
             yield from _stream(result, stop_requests, job_number)
         finally:  # also after an error, and if the page was closed
@@ -227,8 +228,7 @@ def show_first_clip(page: Page, start: Start, *, token: Any, name: str | None) -
         if not checkpoint.config.model.locals:
             conditions = form_message(checkpoint.config)["values"]
             used = {k: v for k, v in conditions.items() if v != ""}
-            seconds = default_seconds(checkpoint)
-            settings = GenerateSettings(seconds=seconds, seed=0, conditions=used)
+            settings = GenerateSettings(seed=0, conditions=used)
             result = GenerationResult(make_generation_job(checkpoint, settings), start)
             with page.turns.turn():
                 for _ in result.stream():

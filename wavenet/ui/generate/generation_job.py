@@ -49,14 +49,15 @@ class GenerateSettings(StrictConfig):
     """The settings of one to four clips.
 
     Seed -1 selects a random seed. The values top_k 0, top_p 1 and guidance 1 disable these
-    settings. None selects the checkpoint's default.
+    settings. None selects the checkpoint's default. A recording to resynthesise determines the
+    length.
 
     Attributes:
         variants: number of clips; their seeds count up.
         conditions: label or number by condition name; optional ones may be missing.
     """
 
-    seconds: float = Field(gt=0, le=MAX_SECONDS)
+    seconds: float | None = Field(default=None, gt=0, le=MAX_SECONDS)
     seed: int = Field(default=-1, ge=-1, le=MAX_SEED)
     temperature: float | None = Field(default=None, gt=0, le=10)
     top_k: int | None = Field(default=None, ge=0, le=1024)
@@ -71,8 +72,8 @@ class GenerationJob:
     """Clips that differ only in their seeds, checked and ready to generate.
 
     Attributes:
-        settings: the user's settings, with seed -1 and every None replaced, and the condition
-            values by the names and with the words of the model.
+        settings: the user's settings, with seed -1 and every None but the length replaced, and the
+            condition values by the names and with the words of the model.
         requests: one per clip.
         prefix: (T,) the samples of the output before the generated ones: the prompt, or none.
         recording_name: file name of the prompt or of the recording to resynthesise; "" if there
@@ -152,7 +153,8 @@ def make_generation_job(
     prompt_waveform = (
         None if prompt is None else read_upload(prompt, rate, MAX_PROMPT_SECONDS).waveform
     )
-    samples, frame_features = samples_from_seconds(settings.seconds, rate), None
+    seconds = default_seconds(checkpoint) if settings.seconds is None else settings.seconds
+    samples, frame_features = samples_from_seconds(seconds, rate), None
     if model.locals:
         if source is None:
             raise ConditionError(

@@ -7,15 +7,12 @@ parts are reported. Called by the Generate tab.
 
 import json
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from wavenet.config import make_config
 from wavenet.errors import ConditionError, ConfigError
-from wavenet.model.condition_values import resolve_condition_values
-from wavenet.model.model_config import ModelConfig
 from wavenet.ui.generate.generation_job import GenerateSettings, GenerationJob, default_sampling
 from wavenet.user_input.close_names import find_close_name, find_equal_name
 from wavenet.user_input.typed_numbers import parse_number
@@ -23,6 +20,7 @@ from wavenet.user_input.typed_numbers import parse_number
 # Numbers in a link, with the values that switch them off. A number is omitted if it and the default
 # of the checkpoint both have this value.
 NUMBERS = {"seconds": None, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "guidance": 1.0}
+LINK_NUMBERS = (*NUMBERS, "seed", "variants")
 CONDITION_PREFIX = "condition."  # begins the names of conditions in a link
 # Settings of the page itself, as are names that begin with two underscores.
 PAGE_PARAMETERS = ("view", "deep_link", "embed")
@@ -83,7 +81,7 @@ def read_link(query: str) -> tuple[dict[str, Any], dict[str, str], list[str]]:
         problems[f"the link is longer than {MAX_QUERY_LENGTH} characters; its end is ignored"] = (
             None
         )
-    known = ("checkpoint", *NUMBERS, "seed", "variants")
+    known = ("checkpoint", *LINK_NUMBERS)
     for given, text in parse_qsl(query[:MAX_QUERY_LENGTH], keep_blank_values=True):
         if given in PAGE_PARAMETERS or given.startswith("__"):
             continue
@@ -99,28 +97,14 @@ def read_link(query: str) -> tuple[dict[str, Any], dict[str, str], list[str]]:
             values[name] = text
         else:
             try:
-                values[name] = _read_number(name, text)
+                values[name] = read_setting(name, text)
             except ConditionError as error:
                 problems[str(error)] = None
     return values, conditions, list(problems)
 
 
-def resolve_link_conditions(
-    model: ModelConfig, conditions: Mapping[str, str]
-) -> tuple[dict[str, Any], list[str]]:
-    """Return the condition values of a link that fit a model, and a sentence for each other one."""
-    resolved: dict[str, Any] = {}
-    problems: list[str] = []
-    for name, text in conditions.items():
-        try:
-            resolved |= resolve_condition_values(model, {name: text})
-        except ConditionError as error:
-            problems.append(str(error))
-    return resolved, problems
-
-
-def _read_number(name: str, text: str) -> Any:
-    """Return a number of a link.
+def read_setting(name: str, text: str) -> Any:
+    """Return a number from a link, or from the settings that the browser has kept.
 
     Raises:
         ConditionError: the text is no finite number, is out of range, or has a fraction where none

@@ -12,7 +12,7 @@ import gradio as gr
 from wavenet.checkpoint import CheckpointConfig
 from wavenet.errors import ConditionError
 from wavenet.model.condition_values import resolve_condition_values
-from wavenet.model.conditioning import ConditionValue
+from wavenet.model.conditioning import ConditionValue, scale_value
 from wavenet.model.conditions import LabelCondition, NumberCondition
 from wavenet.model.model_config import ModelConfig
 from wavenet.ui.templates import scripted_html
@@ -40,7 +40,7 @@ def form_message(
         values: by condition name; defaults replace missing and unusable ones.
     """
     model, usage = config.model, config.usage
-    usable = _usable_values(model, values or {})
+    usable, _ = resolve_each(model, values or {})
     fields = [_label_field(condition) for condition in model.labels]
     fields += [_number_field(c) for c in model.globals if isinstance(c, NumberCondition)]
     filled = {field["name"]: usable.get(field["name"], field.pop("first")) for field in fields}
@@ -65,14 +65,27 @@ def form_values(model: ModelConfig, form: Any) -> dict[str, ConditionValue]:
     return resolve_condition_values(model, given)
 
 
-def _usable_values(model: ModelConfig, values: Mapping[str, Any]) -> dict[str, ConditionValue]:
+def resolve_each(
+    model: ModelConfig, values: Mapping[str, Any]
+) -> tuple[dict[str, ConditionValue], list[str]]:
+    """Return the values that fit the conditions of a model, and a sentence for each other one.
+
+    Args:
+        model: the config that declares the conditions.
+        values: by condition name, from a link or from the browser, of any type.
+    """
     usable: dict[str, ConditionValue] = {}
+    problems = []
     for name, value in values.items():
         try:
-            usable |= resolve_condition_values(model, {name: value})
-        except ConditionError:
-            continue
-    return usable
+            found = resolve_condition_values(model, {name: value})
+            for condition in model.globals:
+                if condition.name in found:
+                    scale_value(condition, found[condition.name])  # checks the range
+            usable |= found
+        except ConditionError as error:
+            problems.append(str(error))
+    return usable, problems
 
 
 def _label_field(condition: LabelCondition) -> dict[str, Any]:

@@ -67,8 +67,9 @@ class Panel:
 
     def message(self) -> dict[str, Any]:
         """Return the panel for JSON; the values are 16-bit steps between `low` and `high`."""
-        scaled = (self.values.double() - self.low) / ((self.high - self.low) or 1) * (_STEPS - 1)
-        steps = np.where(torch.isnan(scaled), _STEPS, np.clip(np.rint(scaled), 0, _STEPS - 1))
+        span = (self.high - self.low) or 1
+        scaled = ((self.values.double() - self.low) / span * (_STEPS - 1)).numpy()
+        steps = np.where(np.isnan(scaled), _STEPS, np.clip(np.rint(scaled), 0, _STEPS - 1))
         return {
             "title": self.title,
             "kind": self.kind,

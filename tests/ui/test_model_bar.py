@@ -1,0 +1,92 @@
+"""The model bar: what a chosen model changes on the page, and pages without a usable model."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wavenet.ui.model_bar.model_bar import choose_model, describe_model, show_settings
+from wavenet.ui.page import Page
+from wavenet.ui.page_load import prepare_engine
+
+from .conftest import RATE, build_page
+from .test_generate_events import save_conditioned
+
+
+@pytest.fixture(scope="module")
+def conditioned(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """The page of a studio with the checkpoints global and vocoder."""
+    folder = tmp_path_factory.mktemp("bar")
+    save_conditioned(folder)
+    return build_page(folder)[1]
+
+
+def visible(updates: dict[str, Any], *names: str) -> list[bool]:
+    return [updates[name]["visible"] for name in names]
+
+
+def test_controls_follow_the_model(studio_page: Page) -> None:
+    updates = show_settings(studio_page, {"model": "digits"})
+    assert "8,000 Hz" in updates["about"]
+    assert "receptive field 32 samples (4 ms)" in updates["about"].replace("\n", " ")
+    assert updates["model"]["value"] == "digits"
+    assert (updates["seconds"]["value"], updates["player"]) == (0.5, {"rate": RATE})
+    sampling = [updates[name] for name in ("temperature", "top_k", "top_p")]
+    assert sampling == [1.0, 0, 1.0]
+    assert (updates["seed"], updates["variants"], updates["engine"]) == (-1, 1, "auto")
+    shown = visible(updates, "seconds", "prompt", "number", "guidance", "source")
+    assert shown == [True, True, True, False, False]
+    assert updates["conditions"]["values"] == {"digit": "7", "speaker": "jackson"}
+    assert updates["generate"]["interactive"]
+    (other,) = choose_model(studio_page, "notes")
+    assert other["player"] == {"rate": 2 * RATE}
+    assert [field["name"] for field in other["conditions"]["fields"]] == ["instrument"]
+    assert visible(other, "number", "say") == [False, False]
+
+
+def test_guidance_and_recordings_follow_the_conditions(conditioned: Page) -> None:
+    updates = show_settings(conditioned, {"model": "global"})
+    assert visible(updates, "guidance", "source", "prompt", "seconds") == [True, False, True, True]
+    updates = show_settings(conditioned, {"model": "vocoder"})
+    assert visible(updates, "guidance", "source", "prompt", "seconds") == [True, True, False, False]
+
+
+def test_settings_replace_defaults(studio_page: Page) -> None:
+    settings = {"model": "notes", "conditions": {"instrument": "horn"}, "seconds": 2.0, "seed": 9}
+    updates = show_settings(studio_page, settings)
+    assert updates["conditions"]["values"] == {"instrument": "horn"}
+    assert (updates["seconds"]["value"], updates["seed"]) == (2.0, 9)
+
+
+def test_unknown_conditions_of_another_model_are_not_used(studio_page: Page) -> None:
+    updates = show_settings(studio_page, {"model": "notes", "conditions": {"digit": "7"}})
+    assert updates["conditions"]["values"] == {"instrument": "flute"}
+
+
+@pytest.mark.parametrize("name", ["none", None, "\ud800"])
+def test_an_unknown_model_is_a_sentence(studio_page: Page, name: str | None) -> None:
+    (updates,) = choose_model(studio_page, name)
+    assert updates.keys() == {"about", "model"}
+    assert "has no checkpoint" in updates["about"]
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_studio_opens_without_a_usable_checkpoint(tmp_path: Path, is_damaged: bool) -> None:
+    if is_damaged:
+        (tmp_path / "bad").mkdir()
+        (tmp_path / "bad" / "config.json").write_text("{}")
+    page = build_page(tmp_path)[1]
+    about = show_settings(page, {})["about"]
+    assert "role='alert'" in about
+    assert str(tmp_path) + "/" not in about
+    prepare_engine(page, "bad")
+
+
+def test_values_of_a_checkpoint_are_escaped(studio_page: Page) -> None:
+    from wavenet.ui.checkpoint_library import load_checkpoint
+
+    checkpoint = load_checkpoint(studio_page.root, "digits")
+    usage = {"summary": "<b>x", "shortest_seconds": 0.1, "longest_seconds": 0.2}
+    config = checkpoint.config.model_validate({**dict(checkpoint.config), "usage": usage})
+    object.__setattr__(checkpoint, "config", config)
+    assert "&lt;b&gt;x" in describe_model(checkpoint)
