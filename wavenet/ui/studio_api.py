@@ -27,7 +27,7 @@ from wavenet.ui.generate.generation_job import (
     match_mel,
 )
 from wavenet.ui.page_text import convert_user_errors
-from wavenet.ui.recording_measures import (
+from wavenet.ui.analyse.recording_measures import (
     pitch_numbers,
     read_recording,
     score_numbers,

@@ -20,12 +20,12 @@ from audio_utils.optional_packages import install_command
 from wavenet.checkpoint_folders import default_root
 from wavenet.errors import ConfigError
 from wavenet.ui import (
-    analyse_tab,
     models_tab,
     receptive_field_tab,
     train_tab,
     watch_tab,
 )
+from wavenet.ui.analyse.analyse_tab import build_analyse_tab
 from wavenet.ui.checked_blocks import CheckedBlocks
 from wavenet.ui.clip_history.clip_actions import wire_clip_actions
 from wavenet.ui.clip_history.clip_store import ClipStore
@@ -84,8 +84,8 @@ def build_studio(
         with page.tabs:
             with gr.Tab("Generate", id="generate"):
                 build_generate_tab(page, start)
-            with gr.Tab("Analyse", id="analyse"):
-                analyse_tab.tab(root)
+            with gr.Tab("Analyse", id="analyse") as tab_item:
+                build_analyse_tab(page, tab_item)
             with gr.Tab("Watch sampling", id="watch") as tab_item:
                 watch_tab.tab(root, tab_item)
             with gr.Tab("Receptive field", id="receptive-field"):

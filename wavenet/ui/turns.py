@@ -86,3 +86,10 @@ class Turns:
         mean = fmean(self._durations)
         elapsed = 0.0 if self._began is None else self._clock() - self._began
         return max(0.0, mean - elapsed) + (place - 1) * mean
+
+
+def describe_place(place: int, seconds: float | None) -> str:
+    """Return a sentence about a waiting job, from the numbers that `Turn.wait` yields."""
+    jobs = "1 job" if place == 1 else f"{place} jobs"
+    about = "" if seconds is None else f", about {max(1, round(seconds))} s"
+    return f"Waiting: {jobs} before you{about}."

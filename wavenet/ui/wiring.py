@@ -41,12 +41,13 @@ def by_name(
         names = [provided, *inputs] if provided else list(inputs)
         return dict(zip(names, values, strict=True))
 
-    def in_order(result: Values | None) -> list[Any]:
+    def in_order(result: Values | None) -> Any:
         found = result or {}
         unknown = found.keys() - outputs.keys()
         assert not unknown, f"no output is named {', '.join(sorted(unknown))}"
         # Copies, because Gradio removes the value from the update that it sends.
-        return [copy(found.get(name, gr.skip())) for name in outputs]
+        values = [copy(found.get(name, gr.skip())) for name in outputs]
+        return values[0] if len(values) == 1 else values
 
     if inspect.isgeneratorfunction(inspect.unwrap(_function(callback))):
 
