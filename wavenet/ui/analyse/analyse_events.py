@@ -314,7 +314,7 @@ def code_histogram(recording: MeasuredRecording) -> str:
     classes = recording_measures.EIGHT_BIT_CODEC.n_classes
     counts = torch.bincount(recording.codes, minlength=classes)
     total = len(recording.codes)
-    lowest = math.floor(math.log10(100 / total))  # decade of a code that occurs once
+    lowest = math.ceil(math.log10(100 / total)) - 1  # below the bar of a code that occurs once
     decades = 2 - lowest
     heights = (100 * counts / total).log10().sub(lowest).mul(100 / decades)
     bars = [(code, f"{heights[code]:.1f}") for code in counts.nonzero().flatten().tolist()]
@@ -324,7 +324,7 @@ def code_histogram(recording: MeasuredRecording) -> str:
         classes=classes,
         used=len(bars),
         mode=mode,
-        share=f"{100 * int(counts[mode]) / total:.2g} %",
+        share=f"{100 * int(counts[mode]) / total:.3g} %",
         bars=bars,
         levels=[(f"{10.0**n:g}", round(100 * (n - lowest) / decades, 2)) for n in range(lowest, 3)],
     )

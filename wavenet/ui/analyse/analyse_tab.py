@@ -57,10 +57,11 @@ def build_analyse_tab(page: Page, tab_item: gr.Tab) -> None:
                 analyse = gr.Button("Analyse", variant="primary", elem_id="analyse", min_width=90)
                 example = gr.Button("Example", elem_id="example", min_width=90)
                 stop = gr.Button("Stop", elem_id="analysis-stop", min_width=90)
-            outputs = _results()
+            outputs = _facts_and_files()
         with gr.Column(scale=3, min_width=300):
             outputs["viewer"] = make_viewer("analysis-viewer", PLACEHOLDER)
             outputs["histogram"] = gr.HTML(elem_id="code-histogram")
+            outputs |= _players()
     page.recordings["analyse"] = recording
     outputs["history"] = page.history
     _wire(page, recording, analyse, example, stop, outputs)
@@ -110,20 +111,31 @@ def _recording_input() -> gr.Audio:
     )
 
 
-def _results() -> dict[str, Any]:
+def _facts_and_files() -> dict[str, Any]:
     """Build what is below the buttons, by the names of the outputs."""
-    shown: dict[str, Any] = {"status": gr.HTML(elem_id="analysis-status")}
-    shown["facts"] = gr.HTML(elem_id="facts")
-    shown["score_facts"] = gr.HTML(elem_id="score-facts")
+    shown: dict[str, Any] = {
+        name: gr.HTML(elem_id=elem_id)
+        for name, elem_id in (
+            ("status", "analysis-status"),
+            ("facts", "facts"),
+            ("score_facts", "score-facts"),
+        )
+    }
     with gr.Row():
         shown["score"] = gr.Button(
-            "Score again", elem_id="score-again", interactive=False, min_width=90
+            "Score again", elem_id="score-again", interactive=False, size="md", min_width=90
         )
         for name, label in (("features", "Features (.npz)"), ("bits", "Surprise (.npz)")):
             shown[name] = gr.DownloadButton(
                 label, interactive=False, size="md", elem_id=name, min_width=120
             )
-    with gr.Column(visible=False) as shown["listen"]:
+    return shown
+
+
+def _players() -> dict[str, Any]:
+    """Build the players of the recording and of its 8-bit codes, to compare them."""
+    shown: dict[str, Any] = {}
+    with gr.Row(visible=False) as shown["listen"]:
         for name, label in (("original", "Recording, mono"), ("quantised", "8-bit mu-law")):
             shown[name] = gr.Audio(
                 type="filepath",
@@ -132,5 +144,6 @@ def _results() -> dict[str, Any]:
                 format=None,
                 label=label,
                 elem_id=f"sound-{name}",
+                min_width=240,
             )
     return shown

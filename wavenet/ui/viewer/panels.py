@@ -68,8 +68,9 @@ class Panel:
 
     def message(self) -> dict[str, Any]:
         """Return the panel for JSON; the values are 16-bit steps between `low` and `high`."""
-        scaled = (self.values.double() - self.low) / ((self.high - self.low) or 1) * (_STEPS - 1)
-        steps = np.where(torch.isnan(scaled), _STEPS, np.clip(np.rint(scaled), 0, _STEPS - 1))
+        values = self.values.numpy().astype(np.float64)
+        scaled = (values - self.low) / ((self.high - self.low) or 1) * (_STEPS - 1)
+        steps = np.where(np.isnan(scaled), _STEPS, np.clip(np.rint(scaled), 0, _STEPS - 1))
         return {
             "title": self.title,
             "kind": self.kind,
