@@ -2,6 +2,7 @@
 // loads it before viewer.js, which calls `window.panelDrawing`.
 window.panelDrawing = (() => {
   const AXIS_WIDTH = 56; // px, equal in all panels, so that their time axes are aligned
+  const RIGHT_PADDING = 8; // px
   const TIME_AXIS_HEIGHT = 26; // px, below the last panel
   const HEIGHTS = { waveform: 100, line: 100, heatmap: 140 }; // px
 
@@ -109,7 +110,7 @@ window.panelDrawing = (() => {
       height: HEIGHTS[spec.kind] + (isLast ? TIME_AXIS_HEIGHT : 0),
       pxAlign: 0,
       legend: { show: false },
-      padding: [6, 8, isLast ? 0 : 6, 0],
+      padding: [6, RIGHT_PADDING, isLast ? 0 : 6, 0],
       scales: {
         x: { time: false, range: () => state.view() },
         y: { range: () => (isHeatmap ? [0, spec.rows] : [spec.low, spec.high]) },
@@ -127,5 +128,5 @@ window.panelDrawing = (() => {
     return new uPlot(options, [times, ...(rows ? curves : [times.map(() => 0)])], holder);
   }
 
-  return { AXIS_WIDTH, decodeValues, paintHeatmap, makePlot };
+  return { AXIS_WIDTH, RIGHT_PADDING, decodeValues, paintHeatmap, makePlot };
 })();

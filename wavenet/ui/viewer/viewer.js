@@ -1,6 +1,6 @@
 // Pictures of one clip on a shared time axis, with its playback. `element`, `props` and `watch` come
 // from gr.HTML; panels.py builds the messages; panel_drawing.js draws; clip_files.js saves.
-const { AXIS_WIDTH, decodeValues, paintHeatmap, makePlot } = window.panelDrawing;
+const { AXIS_WIDTH, RIGHT_PADDING, decodeValues, paintHeatmap, makePlot } = window.panelDrawing;
 const MIN_SPAN_SAMPLES = 16; // shortest visible time range
 const KEY_SECONDS = 0.1; // of one press of an arrow key
 const DRAG_PX = 4; // a shorter movement is a click
@@ -122,8 +122,10 @@ function redraw() {
 
 // ---- Marks over the panels: selection, pointer, playhead ----
 
+// Not from the elements of uPlot, which has no sizes before the next task.
 function toPixel(seconds) {
-  return AXIS_WIDTH + ((seconds - view[0]) / (view[1] - view[0])) * panels[0].plot.over.clientWidth;
+  const width = drawnWidth - AXIS_WIDTH - RIGHT_PADDING;
+  return AXIS_WIDTH + ((seconds - view[0]) / (view[1] - view[0])) * width;
 }
 
 function setMark(holder, name, start, end = start) {
@@ -392,8 +394,9 @@ function onKey(event) {
   const key = event.key.toLowerCase();
   const name = (event.shiftKey && shiftKeys[key]) || keys[key];
   if (!clip || !isHere || !name || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (target.matches('input:not([data-control="position"]), select')) return;
-  if (key === ' ' && target.matches('button, summary, a')) return;
+  // Keys that change the control itself.
+  if (target.matches('select') || (key === ' ' && target.matches('button, summary, a, [type="checkbox"]'))) return;
+  if (/^(arrow|home|end)/.test(key) && target.matches('input:not([data-control="position"])')) return;
   actions[name]();
   event.preventDefault();
 }
