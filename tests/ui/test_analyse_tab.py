@@ -162,9 +162,7 @@ def test_first_pictures_do_not_wait_for_the_pitch(
     assert facts_of(shown["facts"])["Length"] == "1.00 s"
 
 
-def test_recording_is_added_to_the_history_once(
-    studio: Page, save_wav: Callable[..., str]
-) -> None:
+def test_recording_is_added_to_the_history_once(studio: Page, save_wav: Callable[..., str]) -> None:
     token = studio.clips.visitor(None)
     path = save_wav(tone(0.5))
     shown = final_values(run(studio, path, token=token))
@@ -307,9 +305,7 @@ def test_score_shows_the_bits_of_every_sample(studio: Page, save_wav: Callable[.
     assert not np.array_equal(other["bits"]["bits"], expected.surprise), "the label changed nothing"
 
 
-def test_score_again_updates_only_the_surprise(
-    studio: Page, save_wav: Callable[..., str]
-) -> None:
+def test_score_again_updates_only_the_surprise(studio: Page, save_wav: Callable[..., str]) -> None:
     path, token = save_wav(tone(0.5)), studio.clips.visitor(None)
     analysed = final_values(run(studio, path, token=token))
     first, *_, last = run(
@@ -442,7 +438,7 @@ def test_example_needs_no_recording(studio: Page) -> None:
 
 
 def test_updates_are_paced(studio: Page, save_wav: Callable[..., str]) -> None:
-    """Regression: of two updates at once the page lost one, and a picture or a player was missing."""
+    """Regression: of two updates at once the page lost one, and a picture was missing."""
     times = [time.monotonic() for _ in run(studio, save_wav(tone(0.1)))]
     assert len(times) >= 6
     assert np.diff(times).min() >= UPDATE_SECONDS

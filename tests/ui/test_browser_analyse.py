@@ -39,8 +39,9 @@ def press_download(page: Any, selector: str) -> Any:
 
 def values_of(page: Any, title: str) -> list[float]:
     """Return values of a panel, as the viewer shows them under the pointer from left to right."""
-    box = page.locator(f'#analysis-viewer [data-panel="{title}"] .u-over').bounding_box()
-    values = []
+    area = page.locator(f'#analysis-viewer [data-panel="{title}"] .u-over')
+    area.scroll_into_view_if_needed()
+    box, values = area.bounding_box(), []
     for share in np.linspace(0.1, 0.9, 9):
         page.mouse.move(box["x"] + share * box["width"], box["y"] + 10)
         text = page.inner_text(f'#analysis-viewer [data-panel="{title}"] output')

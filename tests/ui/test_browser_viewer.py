@@ -190,7 +190,7 @@ def test_marks_follow_a_change_of_the_width(viewer: Any) -> None:
     assert marked["width"] == pytest.approx(area["width"] / 2, abs=3)
     viewer.set_viewport_size({"width": 1280, "height": 900})
     viewer.wait_for_function(
-        f"document.querySelector('#analysis-viewer .u-over').clientWidth === {width}"
+        f"document.querySelector('#analysis-viewer .u-over').clientWidth > {width - 2}"
     )
 
 
@@ -396,7 +396,9 @@ def test_choices_of_the_display_survive_a_reload(page: Any, recording: Path) -> 
     viewer.click(f"{VIEWER} label:has-text('Surprise')")
     viewer.select_option(f"{VIEWER} [data-control=colours]", "gray")
     viewer.locator(f"{VIEWER} [data-control=range]").fill("40")
-    red, green, blue = viewer.evaluate(PIXEL_JS, ["Spectrogram", *point(viewer, "Spectrogram", 0.5)])
+    red, green, blue = viewer.evaluate(
+        PIXEL_JS, ["Spectrogram", *point(viewer, "Spectrogram", 0.5)]
+    )
     assert red == green == blue
     viewer.reload()
     wait_for_load(viewer)
@@ -442,7 +444,8 @@ CONTRAST_JS = """() => {
   const ground = luminance(style.backgroundColor);
   const texts = ['output', 'figcaption span', 'summary', 'strong'].map((name) => (
     getComputedStyle(viewer.querySelector(name)).color));
-  return [style.getPropertyValue('--text'), style.getPropertyValue('--line'), ...texts].map((colour) => {
+  const drawn = ['--text', '--line', '--line-2'].map((name) => style.getPropertyValue(name));
+  return [...drawn, ...texts].map((colour) => {
     const [dark, light] = [ground, luminance(colour)].sort((a, b) => a - b);
     return (light + 0.05) / (dark + 0.05);
   });
@@ -469,9 +472,9 @@ def test_phone_shows_all_and_a_finger_selects_or_scrolls(phone: Any) -> None:
     phone.click(f"{VIEWER} strong")
     assert not phone.locator(f"{VIEWER} details[open]").count()
     edges = phone.locator("#analysis-viewer canvas, #analysis-viewer button").evaluate_all(
-        "list => list.flatMap((e) => [e.getBoundingClientRect().left, e.getBoundingClientRect().right])"
+        "list => list.map((part) => part.getBoundingClientRect()).map((box) => [box.left, box.right])"
     )
-    assert min(edges) >= 0 and max(edges) <= 375
+    assert np.min(edges) >= 0 and np.max(edges) <= 375
     touch = phone.context.new_cdp_session(phone)
 
     def swipe(start: tuple[float, float], end: tuple[float, float]) -> None:

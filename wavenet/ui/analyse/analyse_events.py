@@ -49,7 +49,6 @@ EXAMPLE_RATE = 16_000
 # Number of samples that are scored together; a score can be stopped after each window.
 SCORE_WINDOW = 16_384
 Values = dict[str, Any]
-_DISABLED_FILE = {"value": None, "interactive": False}
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def run_score(
             return {"viewer": panel_update(panel, file_url(clip))}
 
         empty = pending(surprise_panel(torch.zeros(1), clip.sample_rate))
-        yield {**draw(empty), "score_facts": "", "bits": gr.update(**_DISABLED_FILE)}
+        yield {**draw(empty), "score_facts": "", "bits": _no_file()}
         yield from score_recording(page, path, name, form, draw)
 
     yield from _until_stopped(jobs, job_number, steps())
@@ -159,9 +158,9 @@ def clear_results() -> Values:
         "facts": "",
         "histogram": "",
         "listen": gr.update(visible=False),
-        "features": gr.update(**_DISABLED_FILE),
+        "features": _no_file(),
         "score_facts": "",
-        "bits": gr.update(**_DISABLED_FILE),
+        "bits": _no_file(),
         "score": gr.update(interactive=False),
     }
 
@@ -328,6 +327,10 @@ def code_histogram(recording: MeasuredRecording) -> str:
         bars=bars,
         levels=[(f"{10.0**n:g}", round(100 * (n - lowest) / decades, 2)) for n in range(lowest, 3)],
     )
+
+
+def _no_file() -> Any:
+    return gr.update(value=None, interactive=False)
 
 
 def _save_audio(folder: str, recording: MeasuredRecording, kind: str, waveform: Tensor) -> str:
