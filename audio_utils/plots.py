@@ -1,8 +1,7 @@
 """Plots of a recording over time, with aligned time axes.
 
-Input: a waveform (T,) and its sample rate, or values per frame and their time step. Output: a
-matplotlib Figure, created without pyplot and therefore without global state. Called by the command
-line, the studio and the evaluations.
+Input: a waveform (T,) and its sample rate. Output: a matplotlib Figure, created without pyplot and
+therefore without global state. Called by the command line and the evaluations.
 """
 
 import math
@@ -13,10 +12,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import FuncFormatter, NullLocator
 from torch import Tensor
 
-from audio_utils.analysis import PITCH_RANGE_HZ, deltas, group_means
 from audio_utils.atomic_files import atomic_file, os_error_reason
 from audio_utils.errors import AudioError
 from audio_utils.features import (
@@ -27,7 +24,6 @@ from audio_utils.features import (
     mfcc,
     stft_magnitude,
 )
-from audio_utils.levels import BLOCK_SECONDS
 
 FIGURE_SIZE_INCHES = (9.0, 2.6)
 # Fixed boxes (left, bottom, width, height): a layout engine would shift the time axis with the
@@ -38,8 +34,6 @@ _COLOURBAR_BOX = (0.9, 0.2, 0.014, 0.68)
 MAX_COLUMNS = 2000
 _RANGE_DB = 80.0
 _MEL_TICKS_HZ = (0, 250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000)
-_PITCH_TICKS_HZ = (65, 100, 200, 400, 800)
-_LOWEST_LEVEL_DB = -100.0
 _DPI = 150
 LINE_COLOUR = "#31688e"
 SECOND_COLOUR = "#b5367a"
@@ -148,34 +142,6 @@ def plot_mfcc(waveform: Tensor, sample_rate: int, config: FeatureConfig | None =
     return figure
 
 
-def plot_deltas(waveform: Tensor, sample_rate: int, order: int = 1) -> Figure:
-    """Draw the deltas of the cepstral coefficients, or the deltas of these deltas.
-
-    Args:
-        waveform: (T,), floating point, finite, T >= 1.
-        sample_rate: Hz.
-        order: 1 for the deltas, 2 for the deltas of the deltas.
-    Returns:
-        A figure of 9 x 2.6 inches.
-    Raises:
-        AudioError: an invalid waveform or sample rate.
-    """
-    samples, config = _prepare(waveform, sample_rate, None)
-    values = mfcc(samples, config)
-    for _ in range(order):
-        values = deltas(values)
-    name, unit = ("delta", "dB/frame") if order == 1 else ("delta-delta", "dB/frame²")
-    hop_milliseconds = 1000 * config.hop_length / config.sample_rate
-    title = f"MFCC {name}, one frame every {hop_milliseconds:.0f} ms"
-    figure, axes = _make_figure(title, "coefficient (index)", len(samples) / sample_rate)
-    image = _draw_frames(axes, values, config, (-0.5, config.n_mfcc - 0.5), "viridis")
-    limit = max(0.1, float(values[1:].abs().flatten().quantile(0.98)))
-    image.set_clim(-limit, limit)
-    bar_axes = figure.add_axes(_COLOURBAR_BOX)
-    figure.colorbar(image, cax=bar_axes, label=f"change ({unit})", extend="both")
-    return figure
-
-
 def plot_mel_comparison(
     waveforms: Mapping[str, Tensor], sample_rate: int, config: FeatureConfig | None = None
 ) -> Figure:
@@ -211,103 +177,6 @@ def plot_mel_comparison(
         else:
             axes.set_yticks([])
     _add_level_colourbar(figure, image)
-    return figure
-
-
-def plot_levels(levels: Mapping[str, Tensor], hop_seconds: float, duration: float) -> Figure:
-    """Draw levels over time.
-
-    Args:
-        levels: (F,) dB re full scale each, by the name for the legend; at most two.
-        hop_seconds: from frame to frame; the first frame is at 0.
-        duration: of the recording, seconds.
-    """
-    figure, axes = _make_figure("Level (RMS)", "level (dB re full scale)", duration)
-    for colour, (name, values) in zip((LINE_COLOUR, SECOND_COLOUR), levels.items(), strict=False):
-        seconds = torch.arange(len(values)) * hop_seconds
-        axes.plot(seconds.numpy(), values.numpy(), linewidth=1, color=colour, label=name)
-    axes.set_ylim(_LOWEST_LEVEL_DB, 3)
-    _add_grid(axes)
-    _add_legend(axes, len(levels))
-    return figure
-
-
-def plot_pitch(hertz: Tensor, hop_seconds: float, duration: float) -> Figure:
-    """Draw the pitch of the voiced frames, on a scale of octaves.
-
-    Args:
-        hertz: (F,), 0 for unvoiced frames.
-        hop_seconds, duration: as for `plot_levels`.
-    """
-    figure, axes = _make_figure("Pitch (F0)", "frequency (Hz)", duration)
-    is_voiced = hertz > 0
-    seconds = torch.arange(len(hertz)) * hop_seconds
-    axes.plot(
-        seconds[is_voiced].numpy(),
-        hertz[is_voiced].numpy(),
-        linestyle="",
-        marker=".",
-        markersize=3,
-        color=LINE_COLOUR,
-    )
-    axes.set_yscale("log", base=2)
-    axes.set_ylim(PITCH_RANGE_HZ[0] / 1.05, PITCH_RANGE_HZ[1] * 1.05)
-    axes.set_yticks(_PITCH_TICKS_HZ)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
-    _add_grid(axes)
-    if not is_voiced.any():
-        axes.text(0.5, 0.5, "no pitch found", transform=axes.transAxes, ha="center", color="0.4")
-    return figure
-
-
-def plot_surprise(
-    bits: Tensor, sample_rate: int, duration: float, marks: Mapping[str, float]
-) -> Figure:
-    """Draw bits per sample over time, averaged over 10 ms or more.
-
-    Args:
-        bits: (T,), -log2 of the probability of each sample.
-        sample_rate: Hz, of the scored samples.
-        duration: of the recording, seconds.
-        marks: bits per sample by name, at most two; drawn as horizontal lines.
-    """
-    group = max(round(BLOCK_SECONDS * sample_rate), math.ceil(len(bits) / MAX_COLUMNS))
-    means = group_means(bits, group)
-    title = f"Surprise (mean of {1000 * group / sample_rate:.0f} ms)"
-    figure, axes = _make_figure(title, "bits per sample", duration)
-    edges = torch.arange(len(means) + 1) * group / sample_rate
-    axes.stairs(means.numpy(), edges.numpy(), fill=True, color=LINE_COLOUR, alpha=0.25)
-    axes.stairs(means.numpy(), edges.numpy(), baseline=None, color=LINE_COLOUR, linewidth=1)
-    for style, (name, value) in zip(("-", "--"), marks.items(), strict=False):
-        label = f"{name} {value:.2f}"
-        axes.axhline(value, color=SECOND_COLOUR, linewidth=1, linestyle=style, label=label)
-    highest = max([float(means.max()), *marks.values(), 1.0])
-    axes.set_ylim(0, 1.25 * highest)
-    _add_grid(axes)
-    _add_legend(axes, len(marks))
-    return figure
-
-
-def plot_histogram(codes: Tensor, n_classes: int) -> Figure:
-    """Draw the frequency of every code, on a logarithmic scale because silence is so frequent.
-
-    Args:
-        codes: (T,) mu-law codes with the rounding "half-up", below n_classes, T >= 1.
-        n_classes: number of codes; the silence code is half of it.
-    """
-    percentages = 100 * torch.bincount(codes, minlength=n_classes) / len(codes)
-    figure, axes = _make_figure("Mu-law histogram", "samples (%)", n_classes)
-    edges = torch.arange(n_classes + 1) - 0.5
-    lowest = 80 / len(codes)  # below the bar of a code that occurs once
-    axes.stairs(percentages.numpy(), edges.numpy(), baseline=lowest, fill=True, color=LINE_COLOUR)
-    axes.set_yscale("log")
-    axes.set_ylim(lowest, 150)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_xlim(-0.5, n_classes - 0.5)
-    axes.set_xticks([*range(0, n_classes, n_classes // 8), n_classes - 1])
-    axes.set_xlabel(f"code (index; {n_classes // 2} is silence)")
-    _add_grid(axes)
     return figure
 
 
@@ -422,22 +291,3 @@ def _mel_row(frequency: float, config: FeatureConfig) -> float:
     """Return the position of a frequency among the filter centres, which are equidistant in mel."""
     low, high = hz_to_mel(config.f_min), hz_to_mel(config.upper_edge_hz)
     return (hz_to_mel(frequency) - low) / (high - low) * (config.n_mels + 1) - 1
-
-
-def _add_grid(axes: Axes) -> None:
-    axes.grid(axis="y", linewidth=0.4, color="0.85")
-    axes.set_axisbelow(True)
-
-
-def _add_legend(axes: Axes, columns: int) -> None:
-    """Add a legend above the axes, beside the title, where it covers no curve."""
-    if not columns:
-        return
-    axes.legend(
-        loc="lower right",
-        bbox_to_anchor=(1, 0.99),
-        ncols=columns,
-        frameon=False,
-        fontsize=9,
-        borderaxespad=0,
-    )

@@ -129,10 +129,7 @@ def fill_analyse(page: Any) -> None:
     """Analyse and score the example."""
     page.click("#example")
     page.wait_for_selector("#score-facts dl")
-    for name in ("surprise", "histogram"):
-        page.wait_for_selector(f"#plot-{name} img")
-    # An image is loaded when it becomes visible.
-    page.evaluate("document.querySelectorAll('.plots img').forEach((i) => i.scrollIntoView())")
+    page.wait_for_selector("#analysis-viewer .viewer[data-state=shown]")
 
 
 def fill_watch(page: Any) -> None:

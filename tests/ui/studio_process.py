@@ -32,10 +32,10 @@ FLAGS = (
 RECORDER_JS = """
 window.scheduled = [];
 const start = AudioBufferSourceNode.prototype.start;
-AudioBufferSourceNode.prototype.start = function (when) {
+AudioBufferSourceNode.prototype.start = function (when, ...rest) {
   const samples = Array.from(this.buffer.getChannelData(0), (x) => Math.round(x * 32768));
   window.scheduled.push({ when, rate: this.buffer.sampleRate, samples, at: performance.now() });
-  return start.call(this, when);
+  return start.call(this, when, ...rest);
 };
 const connect = AudioNode.prototype.connect;
 AudioNode.prototype.connect = function (target, ...rest) {

@@ -1,64 +1,102 @@
-"""The Analyse tab without a browser: its callbacks, called as Gradio calls them."""
+"""The Analyse tab without a browser: its callbacks, called by the names of their inputs."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from html import unescape
 from pathlib import Path
+from threading import Event, Thread
+from typing import Any
 
 import gradio as gr
 import numpy as np
 import pytest
 import soundfile
 import torch
-from gradio.blocks import postprocess_update_dict
-from PIL import Image
 
 from audio_utils import io
 from wavenet.likelihood.score import score
 from wavenet.model.conditions import FramesCondition, MelCondition
-from wavenet.ui import analyse_tab, recording_measures
-from wavenet.ui.analyse_tab import (
-    OUTPUTS,
-    PLOTS,
-    analyse_recording,
-    as_outputs,
+from wavenet.ui.analyse import analyse_events, recording_measures
+from wavenet.ui.analyse.analyse_events import (
+    AnalysisJobs,
     clear_results,
+    code_histogram,
     compile_pitch_tracker,
-    score_recording,
-    show_page,
-    stoppable,
+    run_analysis,
+    run_score,
     write_example,
 )
-from wavenet.ui.checkpoint_controls import MAX_NUMBERS, show_conditions
-from wavenet.ui.checkpoint_library import load_checkpoint
-from wavenet.ui.event_handling import UPDATE_SECONDS, StopRequests
-from wavenet.ui.recording_measures import (
+from wavenet.ui.analyse.recording_measures import (
     MAX_SECONDS,
     MeasuredRecording,
     read_recording,
     signal_facts,
     signal_numbers,
 )
+from wavenet.ui.checkpoint_library import load_checkpoint
+from wavenet.ui.clip_history.clip_store import ClipStore
+from wavenet.ui.event_handling import UPDATE_SECONDS
+from wavenet.ui.page import Page
+from wavenet.ui.turns import Turns
+from wavenet.ui.wiring import by_name
 
 from .conftest import RATE, save_checkpoint, tone
 
-NO_NUMBERS = [None] * MAX_NUMBERS  # values of the number fields, which these checkpoints do not use
-HIDDEN = [None] * 6
-PLOT_SIZE = (1350, 390)
+LABELS = {"digit": "7", "speaker": "jackson"}
+PANELS = ["Waveform", "Surprise", "Spectrogram", "Mel spectrogram", "MFCC", "MFCC delta"]
+PANELS += ["MFCC delta-delta", "Level", "Pitch (F0)"]
+Values = dict[str, Any]
 
 
-def final_values(updates: Iterator[analyse_tab.Update]) -> analyse_tab.Update:
+def make_page(root: Path) -> Page:
+    """Return the parts of a page that the callbacks use."""
+    clips, widgets = ClipStore(), dict.fromkeys(("token", "saved", "tabs", "model", "about"))
+    shared: dict[str, Any] = {**widgets, "conditions": None, "history": None}
+    return Page(root=root, clips=clips, turns=Turns(), **shared)
+
+
+@pytest.fixture
+def studio(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
+    """A page whose clips are stored in a folder of this test."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    return make_page(root)
+
+
+def run(
+    page: Page,
+    path: str | None,
+    name: str | None = "digits",
+    labels: Values | None = None,
+    callback: Callable[..., Iterator[Values]] = run_analysis,
+    jobs: AnalysisJobs | None = None,
+    job_number: int = 1,
+    previous_job: int | None = None,
+    token: str | None = None,
+) -> Iterator[Values]:
+    """Call a callback of the tab as the page does."""
+    form = {"values": LABELS if labels is None else labels}
+    return callback(
+        page,
+        jobs or AnalysisJobs(),
+        job_number=job_number,
+        previous_job=previous_job,
+        token=token,
+        path=path,
+        name=name,
+        form=form,
+    )
+
+
+def final_values(updates: Iterator[Values]) -> Values:
     """Return the last value of every output; files are read before they are deleted."""
-    shown: analyse_tab.Update = {}
+    shown: Values = {}
     for update in updates:
         for name, value in update.items():
             path = value.get("value") if isinstance(value, dict) else value
             if isinstance(path, str) and path.endswith(".npz"):
                 with np.load(path, allow_pickle=False) as arrays:
                     value = dict(arrays)
-            elif isinstance(path, str) and path.endswith(".png"):
-                with Image.open(path) as image:
-                    value = image.size
             elif isinstance(path, str) and path.endswith(".wav"):
                 value = soundfile.read(path, dtype="int16")
             shown[name] = value
@@ -66,14 +104,23 @@ def final_values(updates: Iterator[analyse_tab.Update]) -> analyse_tab.Update:
 
 
 def facts_of(html: str) -> dict[str, str]:
-    rows = html.removeprefix("<dl class='facts'><div><dt>").removesuffix("</dd></div></dl>")
-    pairs = [row.split("</dt><dd>") for row in rows.split("</dd></div><div><dt>")]
-    return {name: value for name, value in pairs}
+    pairs = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", html)
+    return {unescape(name): unescape(value) for name, value in pairs}
 
 
-def test_tone_is_measured_plotted_and_saved(save_wav: Callable[..., str]) -> None:
+def panel_of(message: Values, title: str) -> Values:
+    (found,) = [panel for panel in message["panels"] if panel["title"] == title]
+    return dict(found)
+
+
+def is_empty(panel: Values) -> bool:
+    """Return whether a panel has a place, but no value yet."""
+    return bool(panel["data"] == "//8=")  # one cell without a value
+
+
+def test_tone_is_measured_drawn_and_saved(studio: Page, save_wav: Callable[..., str]) -> None:
     samples = tone()
-    shown = final_values(analyse_recording(save_wav(samples)))
+    shown = final_values(run(studio, save_wav(samples)))
     facts = facts_of(shown["facts"])
     assert (facts["Length"], facts["Sample rate"], facts["Channels"]) == ("1.00 s", "8,000 Hz", "1")
     levels = (facts["Peak"], facts["RMS"], facts["Crest factor"])
@@ -82,7 +129,11 @@ def test_tone_is_measured_plotted_and_saved(save_wav: Callable[..., str]) -> Non
     assert facts["Below −60 dBFS"] == "0.0 %"
     assert float(facts["Pitch"].removesuffix(" Hz")) == pytest.approx(440, rel=0.01)
     assert shown["status"] == ""
-    assert {shown[name] for name in PLOTS} == {PLOT_SIZE}
+    message = shown["viewer"]
+    assert [panel["title"] for panel in message["panels"]] == PANELS
+    assert not any(is_empty(panel) for panel in message["panels"])
+    assert (message["name"], message["samples"], message["rate"]) == ("tone.wav", RATE, RATE)
+    assert "<svg" in shown["histogram"]
     original, rate = shown["original"]
     assert rate == RATE
     assert np.abs(original - samples * 32768).max() <= 1
@@ -98,23 +149,41 @@ def test_tone_is_measured_plotted_and_saved(save_wav: Callable[..., str]) -> Non
     assert len(features["pitch_hz"]) == len(features["pitch_seconds"])
 
 
-def test_first_plots_do_not_wait_for_the_pitch(
-    save_wav: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+def test_first_pictures_do_not_wait_for_the_pitch(
+    studio: Page, save_wav: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recording_measures.analysis, "recording_f0", None)
-    seen: list[str] = []
-    updates = analyse_recording(save_wav(tone()))
-    next(updates)  # clears earlier results
+    shown: Values = {}
     with pytest.raises(TypeError):
-        for update in updates:
-            seen.extend(update)
-    assert {"facts", "waveform", "spectrogram", "mel", "mfcc", "loudness"} <= set(seen)
+        for update in run(studio, save_wav(tone())):
+            shown |= update
+    empty = [panel["title"] for panel in shown["viewer"]["panels"] if is_empty(panel)]
+    assert empty == ["Surprise", "Pitch (F0)"]
+    assert facts_of(shown["facts"])["Length"] == "1.00 s"
+
+
+def test_recording_is_added_to_the_history_once(studio: Page, save_wav: Callable[..., str]) -> None:
+    token = studio.clips.visitor(None)
+    path = save_wav(tone(0.5))
+    shown = final_values(run(studio, path, token=token))
+    (clip,) = studio.clips.clips(token)
+    assert (clip.source, clip.title, clip.settings) == ("recording", "tone.wav", {})
+    assert (clip.seconds, clip.sample_rate) == (0.5, RATE)
+    assert "tone.wav" in shown["history"]
+    assert shown["viewer"]["url"].endswith(f"{clip.clip_id}/tone.wav")
+    final_values(run(studio, path, token=token))
+    generated = studio.clips.add(
+        token, torch.zeros(RATE), RATE, "a.wav", "digits · 7", settings={"seed": 1}
+    )
+    # An action on a clip analyses the file of the clip.
+    shown = final_values(run(studio, str(generated.path), token=token))
+    assert shown["viewer"]["name"] == "digits · 7"
+    assert studio.clips.clips(token) == [generated, clip]
 
 
 def test_clipped_samples_are_counted_and_channels_are_mixed(save_wav: Callable[..., str]) -> None:
     loud = np.clip(tone(hertz=100, rate=44_100, peak=2), -1, 32767 / 32768)
-    shown = final_values(analyse_recording(save_wav(np.stack([loud, loud], 1), 44_100)))
-    facts = facts_of(shown["facts"])
+    facts = signal_facts(read_recording(save_wav(np.stack([loud, loud], 1), 44_100)))
     assert (facts["Channels"], facts["Sample rate"]) == ("2 → 1", "44,100 Hz")
     assert facts["At full scale"] == f"{np.count_nonzero(np.abs(loud) >= 32767 / 32768):,} samples"
 
@@ -144,25 +213,35 @@ def test_channels_that_nearly_cancel_are_reported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("samples", [1, 2, 100])
 def test_very_short_recordings_are_analysed_and_scored(
-    root: Path, save_wav: Callable[..., str], samples: int
+    studio: Page, save_wav: Callable[..., str], samples: int
 ) -> None:
-    path = save_wav(0.5 * np.ones(samples))
-    shown = final_values(analyse_recording(path))
-    assert {shown[name] for name in PLOTS} == {PLOT_SIZE}
-    scored = final_values(
-        score_recording(root, path, "digits", *NO_NUMBERS, "7", "jackson", *HIDDEN)
-    )
-    assert len(scored["bits"]["bits"]) == samples
+    shown = final_values(run(studio, save_wav(0.5 * np.ones(samples))))
+    assert [panel["title"] for panel in shown["viewer"]["panels"]] == PANELS
+    assert not is_empty(panel_of(shown["viewer"], "Surprise"))
+    assert len(shown["bits"]["bits"]) == samples
 
 
-def test_silence_has_no_level_and_no_pitch(root: Path, save_wav: Callable[..., str]) -> None:
-    path = save_wav(np.zeros(RATE))
-    facts = facts_of(final_values(analyse_recording(path))["facts"])
+def test_silence_has_no_level_and_no_pitch(studio: Page, save_wav: Callable[..., str]) -> None:
+    shown = final_values(run(studio, save_wav(np.zeros(RATE))))
+    facts = facts_of(shown["facts"])
     levels = (facts["Peak"], facts["Crest factor"], facts["SNR of 8-bit mu-law"])
     assert levels == ("−∞ dBFS", "–", "–")
     assert (facts["Below −60 dBFS"], facts["Pitch"]) == ("100.0 %", "–")
-    scored = final_values(score_recording(root, path, "digits", *NO_NUMBERS, "7", "jackson"))
-    assert facts_of(scored["score_facts"])["Histogram alone"] == "0.00 bits"
+    assert facts_of(shown["score_facts"])["Histogram alone"] == "0.00 bits"
+    assert "1 of 256 codes occur. The most frequent is 128, 100 %" in shown["histogram"]
+
+
+def test_histogram_has_a_bar_for_each_code_that_occurs() -> None:
+    codec = recording_measures.EIGHT_BIT_CODEC
+    codes = torch.tensor([0] * 10 + [100] * 89 + [255])
+    recording = io.Recording(codec.decode(codes), RATE, RATE, 1, 0)
+    html = code_histogram(MeasuredRecording(recording, "x"))
+    bars = dict(re.findall(r"M(\d+) 100v-([\d.]+)h1", html))
+    # Of the three decades from 0.1 to 100 %.
+    expected = {"0": 200 / 3, "100": 100 * (1 + np.log10(89)) / 3, "255": 100 / 3}
+    assert {code: float(height) for code, height in bars.items()} == pytest.approx(
+        expected, abs=0.05
+    )
 
 
 def save_invalid(folder: Path, kind: str) -> str | None:
@@ -191,164 +270,209 @@ def save_invalid(folder: Path, kind: str) -> str | None:
         ("long", "121 s; at most 120 s"),
     ],
 )
-@pytest.mark.parametrize("is_scored", [False, True])
+@pytest.mark.parametrize("callback", [run_analysis, run_score])
 def test_invalid_recording_is_an_error_without_server_paths(
-    root: Path, tmp_path: Path, kind: str, words: str, is_scored: bool
+    studio: Page, tmp_path: Path, kind: str, words: str, callback: Any
 ) -> None:
     path = save_invalid(tmp_path, kind)
-    updates = analyse_recording(path)
-    if is_scored:
-        updates = score_recording(root, path, "digits", *NO_NUMBERS, "7", "jackson")
-    shown: analyse_tab.Update = {}
+    shown: Values = {}
+    token = studio.clips.visitor(None)
     with pytest.raises(gr.Error) as caught:
-        for update in updates:
+        for update in run(studio, path, callback=callback, token=token):
             shown |= update
-    html = shown["score" if is_scored else "status"]["value"]
-    assert "role='alert'" in html
+    assert 'role="alert"' in shown["status"].replace("'", '"')
     assert words in caught.value.message
-    assert str(tmp_path) not in caught.value.message + html
+    assert str(tmp_path) not in caught.value.message + shown["status"]
     assert caught.value.message.endswith(".")
+    assert not studio.clips.clips(token)
 
 
-def test_score_shows_the_bits_of_every_sample(root: Path, save_wav: Callable[..., str]) -> None:
+def test_score_shows_the_bits_of_every_sample(studio: Page, save_wav: Callable[..., str]) -> None:
     path = save_wav(tone(1.0, 16_000), 16_000)
-    arguments = (root, path, "digits", *NO_NUMBERS, "7", "jackson", *HIDDEN)
-    updates = list(score_recording(*arguments))
-    assert "digits: 100%" in updates[-2]["score"]["value"]
-    shown = final_values(score_recording(*arguments))
+    *_, before, last = run(studio, path)
+    assert "digits: 100%" in before["status"]
+    shown = final_values(run(studio, path))
     waveform = io.read(path, RATE).waveform
-    conditions = {"digit": "7", "speaker": "jackson"}
-    expected = score(load_checkpoint(root, "digits"), waveform, conditions)
+    expected = score(load_checkpoint(studio.root, "digits"), waveform, LABELS)
     assert np.array_equal(shown["bits"]["bits"], expected.surprise)
     assert int(shown["bits"]["sample_rate"]) == RATE
-    assert shown["surprise"] == PLOT_SIZE
+    panel = panel_of(last["viewer"], "Surprise")
+    assert panel["step"] == 2 / RATE  # 8,000 samples as 4,000 means
     facts = facts_of(shown["score_facts"])
     assert facts["Bits per sample"] == f"{expected.bits_per_sample:.2f} bits"
     assert (facts["Scored with"], facts["Scored at"]) == ("digits", "8,000 Hz")
-    other = final_values(
-        score_recording(root, path, "digits", *NO_NUMBERS, "8", "jackson", *HIDDEN)
-    )
+    other = final_values(run(studio, path, labels=LABELS | {"digit": "8"}))
     assert not np.array_equal(other["bits"]["bits"], expected.surprise), "the label changed nothing"
 
 
+def test_score_again_updates_only_the_surprise(studio: Page, save_wav: Callable[..., str]) -> None:
+    path, token = save_wav(tone(0.5)), studio.clips.visitor(None)
+    analysed = final_values(run(studio, path, token=token))
+    first, *_, last = run(
+        studio, path, "notes", {"instrument": "horn"}, callback=run_score, token=token
+    )
+    assert is_empty(first["viewer"]["update"])
+    assert (first["score_facts"], first["bits"]["interactive"]) == ("", False)
+    assert last["viewer"]["url"] == analysed["viewer"]["url"]
+    assert last["viewer"]["update"]["title"] == "Surprise"
+    assert not is_empty(last["viewer"]["update"])
+    assert facts_of(last["score_facts"])["Scored with"] == "notes"
+    assert "facts" not in last
+
+
 def test_stopped_score_ends_at_its_next_window(
-    root: Path, save_wav: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    studio: Page, save_wav: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(analyse_tab, "SCORE_WINDOW", 1000)
-    arguments = (save_wav(tone(2.0)), "digits", *NO_NUMBERS, "7", "jackson", *HIDDEN)
-    stop_requests = StopRequests()
-    run_score = stoppable(partial(score_recording, root), stop_requests)
-    shares = [str(update["score"]["value"]) for update in list(run_score(3, *arguments))[1:-1]]
-    assert [share.rpartition(" ")[2][:2] for share in shares[:3]] == ["6%", "12", "19"]
-    stop_requests.add(4)
-    updates = run_score(3, *arguments)
-    first_two = [next(updates), next(updates)]
-    assert "6%" in first_two[1]["score"]["value"], "the stop of another job ended this one"
-    stop_requests.add(3)
+    monkeypatch.setattr(analyse_events, "SCORE_WINDOW", 1000)
+    jobs, path = AnalysisJobs(), save_wav(tone(2.0))
+
+    def start(job_number: int, previous: int | None = None) -> Iterator[Values]:
+        """Return the updates after the first share."""
+        updates = run(studio, path, jobs=jobs, job_number=job_number, previous_job=previous)
+        for update in updates:
+            if "6%" in update["status"]:
+                return updates
+        raise AssertionError("no share was reported")
+
+    shares = [update["status"] for update in start(1) if "Scoring" in update["status"]]
+    assert [re.findall(r"\d+%", share)[0] for share in shares[:2]] == ["12%", "19%"]
+    updates = start(3)
+    jobs.stopped.add(4)
+    assert "12%" in next(updates)["status"], "the stop of another job ended this one"
+    jobs.stopped.add(3)
     (last,) = updates
-    assert "Stopped." in last["score"]["value"]
-    first = next(run_score(3, *arguments))
-    assert "Stopped." in first["score"]["value"], "a job stopped before its start was started"
+    assert "Stopped." in last["status"]
+    (first,) = run(studio, path, jobs=jobs, job_number=3)
+    assert "Stopped." in first["status"], "a job stopped before its start was started"
+
+
+def test_new_job_of_a_page_ends_the_one_before(studio: Page, save_wav: Callable[..., str]) -> None:
+    jobs, path = AnalysisJobs(), save_wav(tone(0.5))
+    updates = run(studio, path, jobs=jobs, job_number=1)
+    next(updates)
+    other = run(studio, path, jobs=jobs, job_number=2, previous_job=1)
+    next(other)
+    assert list(updates) == [], "the replaced job changed the page"
+    assert "Scored with" in final_values(other)["score_facts"]
+
+
+def test_waiting_score_shows_its_place_and_can_be_stopped(
+    studio: Page, save_wav: Callable[..., str]
+) -> None:
+    jobs, path = AnalysisJobs(), save_wav(tone(0.5))
+    is_held, release = Event(), Event()
+
+    def hold() -> None:
+        with studio.turns.turn():
+            is_held.set()
+            release.wait(60)
+
+    thread = Thread(target=hold)
+    thread.start()
+    assert is_held.wait(60)
+    try:
+        updates = run(studio, path, jobs=jobs)
+        statuses = (update["status"] for update in updates)
+        assert "Waiting: 1 job before you." in next(s for s in statuses if "Waiting" in s)
+        jobs.stopped.add(1)
+        assert "Stopped." in next(statuses)
+        # The request has ended, so the next job does not wait for it.
+        updates = run(studio, path, jobs=jobs, job_number=2)
+        statuses = (update["status"] for update in updates)
+        assert "Waiting: 1 job before you" in next(s for s in statuses if "Waiting" in s)
+    finally:
+        release.set()
+        thread.join()
+    assert list(statuses)[-1] == ""
 
 
 def test_score_computes_the_frames_that_a_model_needs(
-    tmp_path: Path, save_wav: Callable[..., str]
+    studio: Page, tmp_path: Path, save_wav: Callable[..., str]
 ) -> None:
-    save_checkpoint(tmp_path, "vocoder", RATE, {}, MelCondition(n_mels=8))
+    root = tmp_path / "other"
+    save_checkpoint(root, "vocoder", RATE, {}, MelCondition(n_mels=8))
     path = save_wav(tone())
-    shown = final_values(score_recording(tmp_path, path, "vocoder", *HIDDEN))
-    expected = score(load_checkpoint(tmp_path, "vocoder"), io.read(path, RATE).waveform)
+    shown = final_values(run(make_page(root), path, "vocoder", {}))
+    expected = score(load_checkpoint(root, "vocoder"), io.read(path, RATE).waveform)
     assert np.array_equal(shown["bits"]["bits"], expected.surprise)
 
 
 @pytest.mark.parametrize(
     ("name", "labels", "words"),
     [
-        ("digits", ("x", "jackson"), "Digit"),
-        ("digits", (), "digit"),
-        ("../digits", ("7", "jackson"), "no checkpoint"),
-        (None, (), "no checkpoint"),
-        ("curves", (), "'curve'"),
+        ("digits", {"digit": "x", "speaker": "jackson"}, "Digit"),
+        ("digits", {}, "digit"),
+        ("../digits", LABELS, "no checkpoint"),
+        (None, {}, "no checkpoint"),
+        ("curves", {}, "'curve'"),
     ],
 )
-def test_invalid_conditions_are_an_error(
-    root: Path,
+def test_recording_that_cannot_be_scored_is_still_shown(
+    studio: Page,
     tmp_path: Path,
     save_wav: Callable[..., str],
     name: str | None,
-    labels: tuple[str, ...],
+    labels: Values,
     words: str,
 ) -> None:
+    page = studio
     if name == "curves":
-        root = tmp_path
-        save_checkpoint(root, "curves", RATE, {}, FramesCondition(name="curve", columns=2))
-    updates = score_recording(root, save_wav(tone(0.1)), name, *NO_NUMBERS, *labels, *HIDDEN)
+        page = make_page(tmp_path / "curves")
+        save_checkpoint(page.root, "curves", RATE, {}, FramesCondition(name="curve", columns=2))
+    shown: Values = {}
     with pytest.raises(gr.Error, match=words):
-        list(updates)
+        for update in run(page, save_wav(tone(0.1)), name, labels):
+            shown |= update
+    assert words in unescape(shown["status"])
+    assert is_empty(panel_of(shown["viewer"], "Surprise"))
+    assert not is_empty(panel_of(shown["viewer"], "Pitch (F0)"))
 
 
-def test_example_needs_no_recording(root: Path) -> None:
-    for path in write_example():
-        shown = final_values(analyse_recording(path))
+def test_example_needs_no_recording(studio: Page) -> None:
+    for update in write_example():
+        path = update["recording"]
+        shown = final_values(run(studio, path, "notes", {"instrument": "flute"}))
         assert facts_of(shown["facts"])["Length"] == "3.00 s"
-        scored = final_values(score_recording(root, path, "notes", *NO_NUMBERS, "flute", *HIDDEN))
-        assert len(scored["bits"]["bits"]) == 3 * 2 * RATE
+        assert len(shown["bits"]["bits"]) == 3 * 2 * RATE
     assert not Path(path).exists(), "the temporary file was not deleted"
 
 
-def test_dropdowns_show_the_conditions_of_the_checkpoint(root: Path, tmp_path: Path) -> None:
-    assert show_page(root)[0]["choices"] == ["digits", "notes"]
-    updates = show_conditions(root, "notes")
-    assert updates[MAX_NUMBERS]["choices"] == [("flute", "flute"), ("horn", "horn")]
-    visible = [update["visible"] for update in updates]
-    assert visible == [False] * MAX_NUMBERS + [True] + [False] * 7
-    assert not any(update["visible"] for update in show_conditions(tmp_path, None))
-
-
-def test_updates_reach_the_outputs_by_their_names() -> None:
-    def callback(value: int) -> Iterator[analyse_tab.Update]:
-        yield {"facts": value, "bits": "last"}
-
-    (row,) = as_outputs(callback)(3)
-    assert len(row) == len(OUTPUTS) == len(set(OUTPUTS))
-    assert row[OUTPUTS.index("facts")] == 3
-    assert row[OUTPUTS.index("bits")] == "last"
-    assert row.count(gr.skip()) == len(row) - 2
-
-
-def test_updates_are_paced() -> None:
-    """Regression: of two updates at once the page lost one, and a plot or a player was missing."""
-
-    def callback() -> Iterator[analyse_tab.Update]:
-        yield from ({"facts": n} for n in range(3))
-
-    times = [time.monotonic() for _ in as_outputs(callback)()]
+def test_updates_are_paced(studio: Page, save_wav: Callable[..., str]) -> None:
+    """Regression: of two updates at once the page lost one, and a picture was missing."""
+    times = [time.monotonic() for _ in run(studio, save_wav(tone(0.1)))]
+    assert len(times) >= 6
     assert np.diff(times).min() >= UPDATE_SECONDS
 
 
-def test_last_update_repeats_all_results(save_wav: Callable[..., str]) -> None:
-    *_, last = analyse_recording(save_wav(tone(0.1)))
-    repeated = {"facts", "listen", "original", "quantised", "plots", "features"}
-    repeated.add("score_again_button")
-    assert repeated | set(PLOTS) <= set(last)
+def test_last_update_repeats_all_results(studio: Page, save_wav: Callable[..., str]) -> None:
+    *_, last = run(studio, save_wav(tone(0.1)))
+    assert set(last) >= set(clear_results()) | {"original", "quantised", "history"}
+    assert not any(is_empty(panel) for panel in last["viewer"]["panels"])
 
 
-def test_repeated_updates_keep_their_values(save_wav: Callable[..., str]) -> None:
-    """Regression: Gradio removes the value of each update it sends; slow pages had no plots."""
-    image, sent = gr.Image(type="filepath"), {}
-    for row in as_outputs(analyse_recording)(save_wav(tone(0.1))):
-        updates = dict(zip(OUTPUTS, row, strict=True))
-        sent = {name: postprocess_update_dict(image, updates[name]) for name in PLOTS}
-    assert all(update["value"]["path"].endswith(".png") for update in sent.values())
+def test_repeated_updates_keep_their_values(studio: Page, save_wav: Callable[..., str]) -> None:
+    """Regression: Gradio removes the value of each update it sends; slow pages had no files."""
+    with gr.Blocks():
+        outputs = {name: gr.HTML() for name in [*clear_results(), "original", "quantised"]}
+    outputs["history"] = outputs["status"]
+
+    def callback() -> Iterator[Values]:
+        yield from run(studio, save_wav(tone(0.1)))
+
+    names, sent = list(outputs), []
+    for row in by_name(callback, {}, outputs)["fn"]():
+        features = row[names.index("features")]
+        if "value" in features:
+            sent.append(features.pop("value"))
+    assert [str(path).endswith(".npz") for path in sent] == [False, True, True]
 
 
 def test_new_recording_clears_earlier_results() -> None:
-    (row,) = as_outputs(clear_results)()
-    updates = dict(zip(OUTPUTS, row, strict=True))
-    unchanged = {"original", "quantised", "score"}  # inside a hidden column
-    assert {name for name, value in updates.items() if value == gr.skip()} == unchanged
-    hidden = (*PLOTS, "surprise", "plots", "listen")
-    assert all(not updates[name]["visible"] for name in hidden)
+    cleared = clear_results()
+    assert cleared["viewer"] == {"dim": True}
+    assert [cleared[name] for name in ("status", "facts", "histogram", "score_facts")] == [""] * 4
+    assert not cleared["listen"]["visible"]
+    assert not any(cleared[name]["interactive"] for name in ("features", "bits", "score"))
 
 
 def test_file_names_of_uploads_are_safe_and_short(save_wav: Callable[..., str]) -> None:

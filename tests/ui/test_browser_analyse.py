@@ -1,4 +1,4 @@
-"""The Analyse tab in a real browser: an example, an upload, and a file that is not audio."""
+"""The Analyse tab in a real browser: an example, an upload, a clip of the history, an error."""
 
 from io import BytesIO
 from pathlib import Path
@@ -10,11 +10,10 @@ import soundfile
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from wavenet.ui.analyse_tab import PLOTS
-
 from .conftest import RATE
 
 pytestmark = pytest.mark.browser
+VIEWER = "#analysis-viewer .viewer"
 
 
 @pytest.fixture
@@ -24,18 +23,11 @@ def tab(page: Any) -> Any:
     return page
 
 
-def wait_for_plots(page: Any) -> None:
-    """Wait until all plots are loaded and laid out."""
-    for name in ("surprise", *PLOTS):
-        page.wait_for_function(
-            f"document.querySelector('#plot-{name} img')?.getBoundingClientRect().width > 400",
-            polling=100,
-        )
-        page.locator(f"#plot-{name}").scroll_into_view_if_needed()
-        page.wait_for_function(
-            f"document.querySelector('#plot-{name} img').naturalWidth === 1350",
-            polling=100,
-        )
+def wait_for_end(page: Any) -> None:
+    """Wait until the recording is analysed and scored."""
+    page.wait_for_selector("#score-facts dl")
+    page.wait_for_function("document.querySelector('#analysis-status p') === null")
+    page.wait_for_selector(f"{VIEWER}[data-state=shown]")
 
 
 def press_download(page: Any, selector: str) -> Any:
@@ -45,22 +37,38 @@ def press_download(page: Any, selector: str) -> Any:
     return download.value
 
 
+def values_of(page: Any, title: str) -> list[float]:
+    """Return values of a panel, as the viewer shows them under the pointer from left to right."""
+    area = page.locator(f'#analysis-viewer [data-panel="{title}"] .u-over')
+    area.scroll_into_view_if_needed()
+    box, values = area.bounding_box(), []
+    for share in np.linspace(0.1, 0.9, 9):
+        page.mouse.move(box["x"] + share * box["width"], box["y"] + 10)
+        text = page.inner_text(f'#analysis-viewer [data-panel="{title}"] output')
+        values.append(text.split(" · ")[1].split(" ")[0])
+    return [float(value) if value != "none" else np.nan for value in values]
+
+
 def test_example_is_analysed_scored_and_downloaded(tab: Any) -> None:
     """The processor is slowed down by a factor of eight, so that the page loses some updates."""
     slow = tab.context.new_cdp_session(tab)
     slow.send("Emulation.setCPUThrottlingRate", {"rate": 8})
-    assert tab.is_visible("text=appear here on one time axis")
+    assert "appear here" in tab.inner_text(f"{VIEWER} .placeholder")
     assert tab.is_disabled("#score-again")
     tab.click("#example")
-    wait_for_plots(tab)
+    wait_for_end(tab)
     slow.send("Emulation.setCPUThrottlingRate", {"rate": 1})
     assert "3.00 s" in tab.inner_text("#facts")
     assert "digits" in tab.inner_text("#score-facts")
-    positions = {tab.locator(f"#plot-{name} img").bounding_box()["x"] for name in PLOTS}
-    assert len(positions) == 1, "the plots are not aligned"
-    assert all(
-        tab.locator("#plot-surprise img, #plot-pitch img").evaluate_all("i => i.map(x => x.alt)")
+    edges = tab.locator("#analysis-viewer .u-over").evaluate_all(
+        "list => list.map((area) => area.getBoundingClientRect().left)"
     )
+    assert len(edges) == 7 and len(set(edges)) == 1, "the time axes are not aligned"
+    names = tab.locator("#analysis-viewer .plot").evaluate_all(
+        "list => list.map((plot) => plot.getAttribute('aria-label'))"
+    )
+    assert "Spectrogram (dB), 3.00 seconds" in names
+    assert tab.locator("#code-histogram svg path").count() == 1
     for kind in ("original", "quantised"):
         tab.wait_for_selector(f"#sound-{kind} >> text=0:03")
         link = tab.wait_for_selector(f"#sound-{kind} a[download]", state="attached")
@@ -72,17 +80,47 @@ def test_example_is_analysed_scored_and_downloaded(tab: Any) -> None:
         assert download.suggested_filename == f"example_{name}.npz"
         with np.load(download.path(), allow_pickle=False) as arrays:
             assert array in arrays
-    assert press_download(tab, "#plot-mel a[download]").suggested_filename == "example_mel.png"
-    tab.click("#score-checkpoint input")
+
+
+def test_score_again_uses_the_model_above_and_changes_the_surprise(tab: Any) -> None:
+    tab.click("#example")
+    wait_for_end(tab)
+    before = values_of(tab, "Surprise")
+    assert not np.isnan(before).any()
+    tab.click("#model input")
     tab.click("[role=option]:has-text('notes')")
     # Otherwise the score would use the labels of digits.
-    tab.wait_for_selector("text=Instrument >> visible=true")
+    tab.wait_for_selector("#conditions >> text=Instrument")
     tab.click("#score-again")
     tab.wait_for_selector("#score-facts >> text=notes")
+    wait_for_end(tab)
+    after = values_of(tab, "Surprise")
+    assert not np.isnan(after).any()
+    assert not np.array_equal(before, after)
+    assert tab.locator("#history [data-clip]").count() == 1
 
 
-def test_upload_is_analysed_on_a_phone_and_text_is_an_error(tab: Any, tmp_path: Path) -> None:
-    tab.set_viewport_size({"width": 390, "height": 844})
+def test_clip_of_the_history_is_analysed(tab: Any) -> None:
+    tab.get_by_role("tab", name="Generate").click()
+    tab.click("#generate")
+    tab.wait_for_selector("#viewer .viewer[data-state=shown]")
+    tab.click("#history [data-clip] summary")
+    tab.click("#history [data-clip] [data-action=analyse]")
+    wait_for_end(tab)
+    assert tab.is_visible(VIEWER)
+    assert tab.inner_text(f"{VIEWER} strong").startswith("digits · 7 · jackson")
+    assert "0.50 s" in tab.inner_text("#facts")
+    assert tab.locator("#history [data-clip]").count() == 1, "the clip was added again"
+    # Only one of the two viewers plays.
+    tab.click(f"{VIEWER} [data-action=loop]")
+    tab.click(f"{VIEWER} [data-action=play]")
+    tab.wait_for_function("level() > 0")
+    tab.get_by_role("tab", name="Generate").click()
+    tab.click("#viewer .viewer [data-action=play]")
+    assert tab.locator(f"{VIEWER} [data-action=play]").text_content() == "Play"
+
+
+def test_upload_is_analysed_and_text_is_an_error(tab: Any, tmp_path: Path) -> None:
     (tmp_path / "notes.wav").write_text("not audio")
     samples = 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
     soundfile.write(tmp_path / "tone.wav", samples, RATE)
@@ -93,14 +131,16 @@ def test_upload_is_analysed_on_a_phone_and_text_is_an_error(tab: Any, tmp_path: 
     tab.wait_for_selector("#analysis-status [role=alert]", state="detached")
     tab.click("#analyse")
     tab.wait_for_selector("#analysis-status [role=alert] >> text=notes.wav is not audio")
+    tab.wait_for_selector("[data-testid=toast-body] >> text=notes.wav is not audio")
+    assert tab.get_attribute(VIEWER, "data-state") == "empty"
     tab.click("#recording [aria-label='Clear']")
     tab.set_input_files("#recording input[type=file]", tmp_path / "tone.wav")
     tab.wait_for_selector("#analysis-status [role=alert]", state="detached")
     tab.click("#analyse")
-    wait_for_plots(tab)
+    wait_for_end(tab)
     pitch = tab.inner_text("#facts div:has(> dt:text-is('Pitch')) dd")
     assert float(pitch.removesuffix(" Hz")) == pytest.approx(440, rel=0.01)
-    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    assert np.allclose(values_of(tab, "Pitch (F0)"), 440, rtol=0.01)
 
 
 def test_client_analyses_and_scores_only_uploads(url: str, tmp_path: Path) -> None:

@@ -20,6 +20,13 @@ from wavenet.checkpoint import Checkpoint
 from wavenet.config import StrictConfig, make_config
 from wavenet.errors import ConditionError
 from wavenet.likelihood.score import score as score_waveform
+from wavenet.ui.analyse.recording_measures import (
+    pitch_numbers,
+    read_recording,
+    score_numbers,
+    signal_numbers,
+    surprise_numbers,
+)
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.event_handling import SIGNAL_QUEUE
 from wavenet.ui.generate.generation_job import (
@@ -30,13 +37,6 @@ from wavenet.ui.generate.generation_job import (
 )
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import convert_user_errors
-from wavenet.ui.recording_measures import (
-    pitch_numbers,
-    read_recording,
-    score_numbers,
-    signal_numbers,
-    surprise_numbers,
-)
 from wavenet.ui.server.uploads import upload_path
 from wavenet.ui.turns import Turns
 from wavenet.user_input.typed_numbers import parse_number

@@ -20,7 +20,7 @@ from gradio.routes import App
 from audio_utils.optional_packages import install_command
 from wavenet.checkpoint_folders import default_root
 from wavenet.errors import ConfigError
-from wavenet.ui import analyse_tab
+from wavenet.ui.analyse.analyse_tab import build_analyse_tab
 from wavenet.ui.clip_history.clip_actions import wire_clip_actions
 from wavenet.ui.clip_history.clip_store import ClipStore
 from wavenet.ui.clip_history.history_panel import make_history
@@ -96,8 +96,8 @@ def build_studio(
         with page.tabs:
             with gr.Tab("Generate", id="generate"):
                 build_generate_tab(page, start)
-            with gr.Tab("Analyse", id="analyse"):
-                analyse_tab.tab(root)
+            with gr.Tab("Analyse", id="analyse") as tab_item:
+                build_analyse_tab(page, tab_item)
             with gr.Tab("Watch sampling", id="watch") as tab_item:
                 build_watch_tab(page, tab_item)
             with gr.Tab("Receptive field", id="receptive-field"):

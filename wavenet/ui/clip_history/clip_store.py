@@ -45,6 +45,7 @@ class Clip:
         created: time of creation, seconds since the epoch.
         is_partial: whether generation ended early.
         is_pinned: whether the clip is kept until the studio ends.
+        upload: path of the upload that it is a copy of; "" if it was made here.
     """
 
     clip_id: str
@@ -58,6 +59,7 @@ class Clip:
     created: float
     is_partial: bool = False
     is_pinned: bool = False
+    upload: str = ""
 
     def expires(self) -> float | None:
         """Return when the clip is deleted, seconds since the epoch; None if it is pinned."""
@@ -98,6 +100,7 @@ class ClipStore:
         source: str = "generated",
         settings: dict[str, Any] | None = None,
         is_partial: bool = False,
+        upload: str = "",
     ) -> Clip:
         """Store a clip as a WAV file.
 
@@ -106,7 +109,7 @@ class ClipStore:
             waveform: (T,) float.
             sample_rate: Hz.
             name: of the file, with suffix.
-            title, source, settings, is_partial: as in `Clip`.
+            title, source, settings, is_partial, upload: as in `Clip`.
         """
         clip_id = secrets.token_urlsafe(_TOKEN_BYTES)
         path = Path(get_upload_folder()) / FOLDER / clip_id / name
@@ -123,6 +126,7 @@ class ClipStore:
             rms=float(waveform.double().square().mean().sqrt()) if waveform.numel() else 0.0,
             created=self._clock(),
             is_partial=is_partial,
+            upload=upload,
         )
         with self._lock:
             visitor = self._visitors.setdefault(self.visitor(token), _Visitor())
@@ -131,6 +135,22 @@ class ClipStore:
                 self._delete(visitor, _oldest(visitor.clips.values()).clip_id)
             self._keep_below_limit(clip_id)
         return clip
+
+    def add_upload(
+        self, token: Any, path: str, waveform: Tensor, sample_rate: int, name: str
+    ) -> Clip:
+        """Store a recording that a visitor uploaded, unless it is one of the visitor's clips.
+
+        Args:
+            token: of the visitor.
+            path: of the upload, or of a clip.
+            waveform, sample_rate, name: as in `add`.
+        """
+        for clip in self.clips(token):
+            if path in (clip.upload, str(clip.path)):
+                return clip
+        title = Path(path).name
+        return self.add(token, waveform, sample_rate, name, title, "recording", upload=path)
 
     def clips(self, token: Any) -> list[Clip]:
         """Return the clips of a visitor whose files exist, the newest first."""

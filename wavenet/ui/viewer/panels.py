@@ -6,7 +6,7 @@ by the tabs, which send panels to the viewer.
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,14 +41,15 @@ class Panel:
     Attributes:
         title: shown above the picture.
         kind: "waveform" (drawn from the audio), "line" or "heatmap".
-        values: (F,) for a line, NaN where it has no value; (rows, F) for a heatmap.
+        values: (rows, F), NaN where there is no value; a line has a curve per row.
         step: seconds from cell to cell.
         start: time at the left edge of the first cell, s.
         low, high: range of the values; other values are clipped.
         unit: of the values.
-        row_names: of a heatmap, from the lowest row.
+        row_names: of a heatmap, from the lowest row; of the curves, if there are several.
         ticks: positions on the vertical axis, with their text.
-        signed: whether a heatmap has values of both signs, with zero in the middle of the colours.
+        colour_limit: of a heatmap with values of both signs: the colours range from -colour_limit
+            to colour_limit; 0 if all values have one sign.
         hidden: whether the user must switch the picture on.
     """
 
@@ -62,18 +63,18 @@ class Panel:
     unit: str = ""
     row_names: Sequence[str] = ()
     ticks: Sequence[tuple[float, str]] = ()
-    signed: bool = False
+    colour_limit: float = 0.0
     hidden: bool = False
 
     def message(self) -> dict[str, Any]:
         """Return the panel for JSON; the values are 16-bit steps between `low` and `high`."""
-        span = (self.high - self.low) or 1
-        scaled = ((self.values.double() - self.low) / span * (_STEPS - 1)).numpy()
+        values = self.values.numpy().astype(np.float64)
+        scaled = (values - self.low) / ((self.high - self.low) or 1) * (_STEPS - 1)
         steps = np.where(np.isnan(scaled), _STEPS, np.clip(np.rint(scaled), 0, _STEPS - 1))
         return {
             "title": self.title,
             "kind": self.kind,
-            "rows": self.values.shape[0] if self.values.ndim == 2 else 0,
+            "rows": self.values.shape[0],
             "step": self.step,
             "start": self.start,
             "low": self.low,
@@ -81,14 +82,14 @@ class Panel:
             "unit": self.unit,
             "rowNames": list(self.row_names),
             "ticks": [list(tick) for tick in self.ticks],
-            "signed": self.signed,
+            "colourLimit": self.colour_limit,
             "hidden": self.hidden,
             "data": base64.b64encode(steps.astype("<u2").tobytes()).decode("ascii"),
         }
 
 
 def signal_panels(waveform: Tensor, sample_rate: int) -> list[Panel]:
-    """Return waveform, spectrogram, mel spectrogram, MFCC with deltas and level.
+    """Return waveform, spectrogram, mel spectrogram, and MFCC with deltas.
 
     Args:
         waveform: (T,), floating point, finite, T >= 1.
@@ -113,34 +114,46 @@ def signal_panels(waveform: Tensor, sample_rate: int) -> list[Panel]:
 def waveform_panel(waveform: Tensor) -> Panel:
     """Return the panel that the page draws from the audio itself."""
     peak = max(0.01, 1.05 * float(waveform.abs().max()))
-    return Panel("Waveform", "waveform", torch.empty(0), low=-peak, high=peak)
+    return Panel("Waveform", "waveform", torch.empty(0, 0), low=-peak, high=peak)
 
 
 def surprise_panel(surprise: Tensor, sample_rate: int) -> Panel:
     """Return the surprise of (T,) samples in bits; long clips as means of equal intervals."""
     size = -(-len(surprise) // MAX_POINTS)
     means = analysis.group_means(surprise, size)
-    high = max(1.0, 1.05 * float(means.max()))
+    high = max(1.0, 1.05 * float(means.nan_to_num().max()))
     step = size / sample_rate
-    return Panel("Surprise", "line", means, step, high=high, unit="bits/sample")
+    return Panel("Surprise", "line", means[None], step, high=high, unit="bits/sample")
 
 
 def pitch_panel(hertz: Tensor, hop_seconds: float) -> Panel:
     """Return the pitch; (F,) Hz, 0 where unvoiced, one value every `hop_seconds`."""
-    values = torch.where(hertz > 0, hertz, torch.nan)
+    values = torch.where(hertz > 0, hertz, torch.nan)[None]
     low, high = analysis.PITCH_RANGE_HZ
-    start = -hop_seconds / 2
-    return Panel("Pitch (F0)", "line", values, hop_seconds, start, low, high, "Hz")
+    return Panel("Pitch (F0)", "line", values, hop_seconds, -hop_seconds / 2, low, high, "Hz")
 
 
-def level_panel(title: str, waveform: Tensor, sample_rate: int, hidden: bool = False) -> Panel:
-    """Return the RMS level of a waveform (T,) over time."""
+def pending(panel: Panel) -> Panel:
+    """Return a panel without values, which keeps the place of one that is computed later."""
+    return replace(panel, values=torch.full((1, 1), torch.nan))
+
+
+def level_panel(waveforms: Mapping[str, Tensor], sample_rate: int) -> Panel:
+    """Return the RMS levels of waveforms (T,) of one length, by name."""
     config = FeatureConfig.default_for(sample_rate)
-    hop = max(config.hop_length, -(-len(waveform) // MAX_COLUMNS))
-    levels = rms_level(waveform, config.win_length, hop)
-    step = hop / sample_rate
+    samples = max(map(len, waveforms.values()))
+    hop = max(config.hop_length, -(-samples // MAX_COLUMNS))
+    levels = torch.stack([rms_level(x, config.win_length, hop) for x in waveforms.values()])
     return Panel(
-        title, "line", levels, step, -step / 2, LOWEST_LEVEL_DB, 3.0, "dBFS", hidden=hidden
+        "Level",
+        "line",
+        levels,
+        hop / sample_rate,
+        -hop / sample_rate / 2,
+        LOWEST_LEVEL_DB,
+        3.0,
+        "dBFS",
+        row_names=list(waveforms),
     )
 
 
@@ -167,15 +180,25 @@ def viewer_message(
     }
 
 
+def panel_update(panel: Panel, url: str) -> dict[str, Any]:
+    """Return the message that replaces the panel of this title, if the viewer shows this file."""
+    return {"update": panel.message(), "url": url}
+
+
 def _spectrogram(waveform: Tensor, config: FeatureConfig) -> Panel:
     power = stft_magnitude(waveform, config) ** 2
     size = -(-power.shape[0] // MAX_ROWS)
     # The maximum of neighbouring rows keeps narrow partials visible.
     padded = torch.nn.functional.pad(power, (0, 0, 0, -power.shape[0] % size))
     rows = padded.reshape(-1, size, power.shape[1]).amax(1)
-    hertz = size * config.sample_rate / config.n_fft  # per row
-    names = [f"{hertz * (n + 0.5 * (size > 1)):,.0f} Hz" for n in range(len(rows))]
-    ticks = [(hz / hertz, f"{hz:,}") for hz in _TICKS_HZ[3:] if hz <= config.sample_rate / 2]
+    bin_hz = config.sample_rate / config.n_fft
+    names = [f"{bin_hz * (size * n + (size - 1) / 2):,.0f} Hz" for n in range(len(rows))]
+    # The middle of the lowest bin is at 0.5 / size.
+    ticks = [
+        ((hz / bin_hz + 0.5) / size, f"{hz:,}")
+        for hz in _TICKS_HZ[3:]
+        if hz <= config.sample_rate / 2
+    ]
     levels = 10 * rows.clamp(min=FLOOR_POWER).log10()
     return _levels("Spectrogram", levels, config, names, ticks)
 
@@ -214,18 +237,17 @@ def _coefficients(
     The colours ignore the first coefficient, which is the level and exceeds the others.
     """
     step = config.hop_length / config.sample_rate
-    limit = max(0.1, float(values[1:].abs().flatten().quantile(0.98)))
     return Panel(
         title,
         "heatmap",
         values,
         step,
         -step / 2,
-        -limit,
-        limit,
+        float(values.min()),
+        float(values.max()),
         unit,
         row_names=[f"coefficient {n}" for n in range(len(values))],
         ticks=[(n + 0.5, str(n)) for n in range(0, len(values), 5)],
-        signed=True,
+        colour_limit=max(0.1, float(values[1:].abs().flatten().quantile(0.98))),
         hidden=hidden,
     )

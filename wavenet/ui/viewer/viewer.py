@@ -1,4 +1,4 @@
-"""The component of the viewer, and the part of the page's head that loads uPlot.
+"""The component of the viewer, and the part of the page's head that loads its scripts.
 
 Output: a `gr.HTML` whose value is a message of `panels.viewer_message`. Called by the tabs.
 """
@@ -11,8 +11,22 @@ from matplotlib.colors import to_hex
 
 from wavenet.ui.templates import scripted_html
 
-_VENDOR = Path(__file__).parents[1] / "vendor" / "uplot"
+_HERE = Path(__file__).parent
+_VENDOR = _HERE.parent / "vendor" / "uplot"
+_SCRIPTS = (_VENDOR / "uPlot.iife.min.js", _HERE / "panel_drawing.js", _HERE / "clip_files.js")
 COLOUR_MAPS = ("magma", "viridis", "gray", "coolwarm")
+KEYS = {
+    "space": "play or pause",
+    "← →": "move by 0.1 s",
+    "shift ← →": "select",
+    "home, end": "move to the start or the end",
+    "L": "loop the selection, or the clip",
+    "+ −": "zoom in or out",
+    "0": "show the whole clip",
+    "S": "zoom to the selection",
+    "escape": "clear the selection",
+    "?": "show these keys",
+}
 
 
 def make_viewer(elem_id: str, placeholder: str) -> gr.HTML:
@@ -22,7 +36,9 @@ def make_viewer(elem_id: str, placeholder: str) -> gr.HTML:
         elem_id: of the component.
         placeholder: text before the first clip.
     """
-    return scripted_html("viewer/viewer", elem_id, placeholder=placeholder, colours=colour_tables())
+    return scripted_html(
+        "viewer/viewer", elem_id, placeholder=placeholder, colours=colour_tables(), keys=KEYS
+    )
 
 
 def colour_tables() -> dict[str, str]:
@@ -33,7 +49,7 @@ def colour_tables() -> dict[str, str]:
 
 
 def viewer_head() -> str:
-    """Return the HTML that loads uPlot with the page; no file of another server is needed."""
-    script = (_VENDOR / "uPlot.iife.min.js").read_text(encoding="utf-8")
+    """Return the HTML that loads uPlot and the drawing with the page, not from another server."""
     style = (_VENDOR / "uPlot.min.css").read_text(encoding="utf-8")
-    return f"<style>{style}</style><script>{script}</script>"
+    scripts = "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in _SCRIPTS)
+    return f"<style>{style}</style>{scripts}"

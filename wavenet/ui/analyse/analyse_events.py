@@ -1,0 +1,347 @@
+"""What Analyse and Score do: read a recording, measure it, send its pictures, score it.
+
+Input: the values of the widgets by name. Output: updates of the viewer, the facts, the files and
+the history. Called by `analyse_tab`.
+"""
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import torch
+from torch import Tensor
+
+from audio_utils import analysis, io
+from audio_utils.errors import AudioError
+from audio_utils.example_sound import make_example_sound
+from wavenet.errors import WaveNetError
+from wavenet.likelihood.score import Score, score_windows
+from wavenet.ui.analyse import recording_measures
+from wavenet.ui.analyse.recording_measures import MeasuredRecording, read_recording
+from wavenet.ui.checkpoint_library import load_checkpoint
+from wavenet.ui.clip_history.clip_store import Clip
+from wavenet.ui.clip_history.history_panel import file_url, show_history
+from wavenet.ui.event_handling import UPDATE_SECONDS, StopRequests
+from wavenet.ui.model_bar.condition_form import form_values
+from wavenet.ui.page import Page
+from wavenet.ui.page_text import convert_user_errors, error_note, status_note
+from wavenet.ui.templates import render
+from wavenet.ui.turns import Turn, Turns, describe_place
+from wavenet.ui.viewer.panels import (
+    Panel,
+    level_panel,
+    panel_update,
+    pending,
+    pitch_panel,
+    signal_panels,
+    surprise_panel,
+    viewer_message,
+)
+
+EXAMPLE_RATE = 16_000
+# Number of samples that are scored together; a score can be stopped after each window.
+SCORE_WINDOW = 16_384
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class AnalysisJobs:
+    """What the jobs of all visitors share.
+
+    Attributes:
+        turns: one signal analysis at a time; it does not wait for a model.
+        stopped: jobs that a visitor stopped.
+        replaced: jobs whose visitor has started another one.
+    """
+
+    turns: Turns = field(default_factory=Turns)
+    stopped: StopRequests = field(default_factory=StopRequests)
+    replaced: StopRequests = field(default_factory=StopRequests)
+
+
+def run_analysis(
+    page: Page,
+    jobs: AnalysisJobs,
+    *,
+    job_number: int,
+    previous_job: int | None,
+    token: Any,
+    path: str | None,
+    name: str | None,
+    form: Any,
+) -> Iterator[Values]:
+    """Measure a recording, send its pictures, then score it.
+
+    Args:
+        page: what all tabs share.
+        jobs: the jobs of this tab.
+        job_number, previous_job: from the browser.
+        token: of the visitor.
+        path: of an upload, or None.
+        name: of the checkpoint.
+        form: the message of the condition form.
+    Yields:
+        Values of the outputs by name.
+    Raises:
+        gr.Error: the recording cannot be analysed; the last update shows the same sentence.
+    """
+    jobs.replaced.add(previous_job)
+    steps = analyse_recording(page, jobs, token, path, name, form)
+    yield from _until_stopped(jobs, job_number, steps)
+
+
+def run_score(
+    page: Page,
+    jobs: AnalysisJobs,
+    *,
+    job_number: int,
+    previous_job: int | None,
+    token: Any,
+    path: str | None,
+    name: str | None,
+    form: Any,
+) -> Iterator[Values]:
+    """Score the shown recording again; the arguments are those of `run_analysis`."""
+    jobs.replaced.add(previous_job)
+
+    def steps() -> Iterator[Values]:
+        recording = read_recording(path)
+        clip = keep_recording(page, token, path, recording)
+
+        def draw(panel: Panel) -> Values:
+            return {"viewer": panel_update(panel, file_url(clip))}
+
+        empty = pending(surprise_panel(torch.zeros(1), clip.sample_rate))
+        yield {**draw(empty), "score_facts": "", "bits": _no_file()}
+        yield from score_recording(page, path, name, form, draw)
+
+    yield from _until_stopped(jobs, job_number, steps())
+
+
+def _until_stopped(
+    jobs: AnalysisJobs, job_number: int, steps: Iterator[Values]
+) -> Iterator[Values]:
+    """Yield the updates of a job, at least `UPDATE_SECONDS` apart, until it is stopped.
+
+    Of two updates at once, the page may lose the first.
+    """
+    next_time = 0.0
+    with closing(steps):  # type: ignore[type-var]
+        try:
+            for values in steps:
+                time.sleep(max(0.0, next_time - time.monotonic()))
+                if job_number in jobs.replaced:
+                    return
+                if job_number in jobs.stopped:
+                    yield {"status": status_note("Stopped.")}
+                    return
+                yield values
+                next_time = time.monotonic() + UPDATE_SECONDS
+        except (WaveNetError, AudioError) as error:
+            yield {"status": error_note(error)}
+            with convert_user_errors():
+                raise
+
+
+def clear_results() -> Values:
+    """Remove the results of the previous recording; its pictures are dimmed."""
+    return {
+        "status": "",
+        "viewer": {"dim": True},
+        "facts": "",
+        "histogram": "",
+        "listen": gr.update(visible=False),
+        "features": _no_file(),
+        "score_facts": "",
+        "bits": _no_file(),
+        "score": gr.update(interactive=False),
+    }
+
+
+def write_example() -> Iterator[Values]:
+    """Yield the path of the example recording; the page keeps a copy."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "example.wav"
+        io.write(path, make_example_sound(EXAMPLE_RATE), EXAMPLE_RATE)
+        yield {"recording": str(path)}
+
+
+@cache
+def compile_pitch_tracker() -> None:
+    """Compile the pitch tracker once; on a new machine this needs two seconds."""
+    waveform = make_example_sound(EXAMPLE_RATE)[:EXAMPLE_RATE]
+    analysis.measure_recording(waveform, EXAMPLE_RATE)
+    analysis.recording_f0(waveform, EXAMPLE_RATE)
+
+
+def analyse_recording(
+    page: Page, jobs: AnalysisJobs, token: Any, path: str | None, name: str | None, form: Any
+) -> Iterator[Values]:
+    """Measure a recording and send its pictures; then pitch and features; then its score.
+
+    The arguments are those of `run_analysis`.
+
+    Raises:
+        WaveNetError, AudioError: the recording cannot be analysed or scored.
+    """
+    yield {**clear_results(), "status": status_note("Reading the recording …")}
+    recording = read_recording(path)
+    clip = keep_recording(page, token, path, recording)
+    with tempfile.TemporaryDirectory() as folder:
+        with jobs.turns.request() as turn:
+            yield from _wait(turn)
+            panels = recording_panels(recording)
+            shown: Values = {
+                "viewer": _message(clip, panels),
+                "facts": _facts(recording_measures.signal_facts(recording)),
+                "histogram": code_histogram(recording),
+                "listen": gr.update(visible=True),
+                "original": _save_audio(folder, recording, "original", recording.waveform),
+                "quantised": _save_audio(folder, recording, "8-bit", recording.quantised),
+                **show_history(page.clips, token),
+            }
+            yield {**shown, "status": status_note("Computing pitch and features …")}
+            panels["pitch"] = pitch_panel(*recording.pitch)
+            facts = recording_measures.signal_facts(recording)
+            facts |= recording_measures.pitch_facts(recording)
+            features = analysis.feature_arrays(recording.waveform, recording.sample_rate)
+            features |= recording_measures.pitch_arrays(recording)
+            # All values again, because a slow page loses some of many updates, but never the last.
+            shown |= {
+                "viewer": _message(clip, panels),
+                "facts": _facts(facts),
+                "features": _save_arrays(folder, recording, "features", features),
+                "score": gr.update(interactive=True),
+            }
+            yield {**shown, "status": status_note("The surprise follows.")}
+
+        def draw(panel: Panel) -> Values:
+            return {**shown, "viewer": _message(clip, panels | {"surprise": panel})}
+
+        yield from score_recording(page, path, name, form, draw)
+
+
+def keep_recording(page: Page, token: Any, path: str | None, recording: MeasuredRecording) -> Clip:
+    """Return the clip of a recording in the history; store it at the first time."""
+    name, rate = f"{recording.name}.wav", recording.sample_rate
+    return page.clips.add_upload(token, str(path), recording.waveform, rate, name)
+
+
+def recording_panels(recording: MeasuredRecording) -> dict[str, Panel]:
+    """Return the panels by name; "surprise" and "pitch" have no values yet."""
+    waveform, rate = recording.waveform, recording.sample_rate
+    first, *others = signal_panels(waveform, rate)
+    levels = {"recording": waveform, "8-bit quantisation error": waveform - recording.quantised}
+    return {
+        "waveform": first,
+        "surprise": pending(surprise_panel(torch.zeros(1), rate)),
+        **{panel.title: panel for panel in others},
+        "level": level_panel(levels, rate),
+        "pitch": pending(pitch_panel(torch.zeros(1), 0.01)),
+    }
+
+
+def score_recording(
+    page: Page,
+    path: str | None,
+    name: str | None,
+    form: Any,
+    draw: Callable[[Panel], Values],
+) -> Iterator[Values]:
+    """Score a recording with a checkpoint when it is its turn, and draw the surprise.
+
+    Args:
+        page: what all tabs share.
+        path: of an upload, or None.
+        name: of the checkpoint.
+        form: the message of the condition form.
+        draw: returns the values that show the panel of the surprise.
+    Raises:
+        WaveNetError, AudioError: the recording cannot be scored.
+    """
+    yield {"status": status_note(f"Scoring with {name} …")}
+    checkpoint = load_checkpoint(page.root, name)
+    conditions = form_values(checkpoint.config.model, form)
+    recording = read_recording(path, checkpoint.config.audio.sample_rate)
+    parts: list[Tensor] = []
+    with page.turns.request() as turn:
+        yield from _wait(turn)
+        windows = score_windows(checkpoint, recording.waveform, conditions, window=SCORE_WINDOW)
+        for part in windows:
+            parts.append(part)
+            share = sum(map(len, parts)) / recording.waveform.numel()
+            yield {"status": status_note(f"Scoring with {name}: {share:.0%}")}
+    score = Score(torch.cat(parts))
+    numbers = recording_measures.score_numbers(checkpoint, recording, score)
+    rate = torch.tensor(recording.sample_rate)
+    with tempfile.TemporaryDirectory() as folder:
+        arrays = {"bits": score.surprise, "sample_rate": rate}
+        yield {
+            **draw(surprise_panel(score.surprise, recording.sample_rate)),
+            "status": "",
+            "score_facts": _facts(recording_measures.score_facts(checkpoint.config.name, numbers)),
+            "bits": _save_arrays(folder, recording, "bits", arrays),
+        }
+
+
+def _wait(turn: Turn) -> Iterator[Values]:
+    for place, seconds in turn.wait():
+        yield {"status": status_note(describe_place(place, seconds))}
+
+
+def _message(clip: Clip, panels: dict[str, Panel]) -> Values:
+    samples = round(clip.seconds * clip.sample_rate)
+    shown = list(panels.values())
+    return viewer_message(
+        shown, clip.title, file_url(clip), samples, clip.sample_rate, partial=clip.is_partial
+    )
+
+
+def _facts(facts: dict[str, str]) -> str:
+    return render("templates/facts.html", facts=facts, notes=[])
+
+
+def code_histogram(recording: MeasuredRecording) -> str:
+    """Return the histogram of the 8-bit mu-law codes as an SVG drawing, on a logarithmic axis."""
+    classes = recording_measures.EIGHT_BIT_CODEC.n_classes
+    counts = torch.bincount(recording.codes, minlength=classes)
+    total = len(recording.codes)
+    lowest = math.ceil(math.log10(100 / total)) - 1  # below the bar of a code that occurs once
+    decades = 2 - lowest
+    heights = (100 * counts / total).log10().sub(lowest).mul(100 / decades)
+    bars = [(code, f"{heights[code]:.1f}") for code in counts.nonzero().flatten().tolist()]
+    mode = int(counts.argmax())
+    return render(
+        "analyse/code_histogram.html",
+        classes=classes,
+        used=len(bars),
+        mode=mode,
+        share=f"{100 * int(counts[mode]) / total:.3g} %",
+        bars=bars,
+        levels=[(f"{10.0**n:g}", round(100 * (n - lowest) / decades, 2)) for n in range(lowest, 3)],
+    )
+
+
+def _no_file() -> Any:
+    return gr.update(value=None, interactive=False)
+
+
+def _save_audio(folder: str, recording: MeasuredRecording, kind: str, waveform: Tensor) -> str:
+    path = Path(folder) / f"{recording.name}_{kind}.wav"
+    io.write(path, waveform, recording.sample_rate)
+    return str(path)
+
+
+def _save_arrays(
+    folder: str, recording: MeasuredRecording, kind: str, arrays: dict[str, Tensor]
+) -> Any:
+    path = Path(folder) / f"{recording.name}_{kind}.npz"
+    analysis.save_arrays(path, arrays)
+    return gr.update(value=str(path), interactive=True)

@@ -1,0 +1,149 @@
+"""The widgets of the Analyse tab, and which callback each of their events calls.
+
+Input: the page. Output: widgets with their events. Called by `studio_app`.
+"""
+
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from audio_utils.audio_formats import READABLE_FORMATS
+from wavenet.ui.analyse.analyse_events import (
+    AnalysisJobs,
+    clear_results,
+    compile_pitch_tracker,
+    run_analysis,
+    run_score,
+    write_example,
+)
+from wavenet.ui.analyse.recording_measures import MAX_SECONDS
+from wavenet.ui.page import Page
+from wavenet.ui.viewer.viewer import make_viewer
+from wavenet.ui.wiring import PRIVATE, UNQUEUED, by_name
+
+PLACEHOLDER = (
+    f"Upload or record a sound ({READABLE_FORMATS}) and press Analyse, or press Example. Its "
+    "waveform, spectrogram, mel spectrogram, MFCC, level and pitch appear here, with its surprise "
+    "under the model above: how many bits the model needs for each sample."
+)
+# Numbers the jobs, so that each can be stopped; the numbers of this job and of the one before
+# replace the first two inputs.
+START_JS = """(job, previous, ...rest) => {
+  const stop = document.getElementById('analysis-stop');
+  const last = stop.job ?? null;
+  stop.job = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER); // unknown to other pages
+  return [stop.job, last, ...rest];
+}"""
+# The next step may need a second; meanwhile the page confirms the press.
+STOP_JS = """() => {
+  const note = document.querySelector('#analysis-status .note[role="status"]');
+  if (note && note.textContent !== 'Stopped.') note.textContent = 'Stopping …';
+  return document.getElementById('analysis-stop').job ?? null;
+}"""
+
+
+def build_analyse_tab(page: Page, tab_item: gr.Tab) -> None:
+    """Build the tab and connect its events.
+
+    Args:
+        page: what all tabs share.
+        tab_item: the tab, whose first opening compiles the pitch tracker.
+    """
+    with gr.Row():
+        with gr.Column(scale=2, min_width=300):
+            recording = _recording_input()
+            with gr.Row():
+                analyse = gr.Button("Analyse", variant="primary", elem_id="analyse", min_width=90)
+                example = gr.Button("Example", elem_id="example", min_width=90)
+                stop = gr.Button("Stop", elem_id="analysis-stop", min_width=90)
+            outputs = _facts_and_files()
+        with gr.Column(scale=3, min_width=300):
+            outputs["viewer"] = make_viewer("analysis-viewer", PLACEHOLDER)
+            outputs["histogram"] = gr.HTML(elem_id="code-histogram")
+            outputs |= _players()
+    page.recordings["analyse"] = recording
+    outputs["history"] = page.history
+    _wire(page, recording, analyse, example, stop, outputs)
+    tab_item.select(compile_pitch_tracker, **UNQUEUED)
+
+
+def _wire(
+    page: Page,
+    recording: gr.Audio,
+    analyse: gr.Button,
+    example: gr.Button,
+    stop: gr.Button,
+    outputs: dict[str, Any],
+) -> None:
+    jobs = AnalysisJobs()
+    numbers = {
+        name: gr.Number(None, precision=0, visible=False) for name in ("job_number", "previous_job")
+    }
+    inputs = {**numbers, "token": page.token, "path": recording, "name": page.model}
+    inputs["form"] = page.conditions
+    # A press during a job starts another one. Jobs wait for their turns, which the page shows.
+    job: dict[str, Any] = {"js": START_JS, "trigger_mode": "multiple", "concurrency_limit": None}
+    run = by_name(partial(run_analysis, page, jobs), inputs, outputs)
+    loaded = example.click(
+        **by_name(write_example, {}, {"recording": recording}), concurrency_limit=None, **PRIVATE
+    )
+    analyse.click(**run, **job, **PRIVATE)
+    loaded.success(**run, **job, **PRIVATE)
+    score = by_name(partial(run_score, page, jobs), inputs, outputs)
+    outputs["score"].click(**score, **job, **PRIVATE)
+    stop.click(
+        jobs.stopped.add, numbers["job_number"], js=STOP_JS, trigger_mode="multiple", **UNQUEUED
+    )
+    # Not `change`, which the example and the clip actions would trigger as well.
+    changes = [recording.upload, recording.clear, recording.stop_recording]
+    gr.on(changes, **by_name(clear_results, {}, outputs), **UNQUEUED)
+
+
+def _recording_input() -> gr.Audio:
+    return gr.Audio(
+        type="filepath",
+        sources=["upload", "microphone"],
+        format=None,
+        buttons=["download"],
+        label=f"Recording, up to {MAX_SECONDS:.0f} s",
+        elem_id="recording",
+    )
+
+
+def _facts_and_files() -> dict[str, Any]:
+    """Build what is below the buttons, by the names of the outputs."""
+    shown: dict[str, Any] = {
+        name: gr.HTML(elem_id=elem_id)
+        for name, elem_id in (
+            ("status", "analysis-status"),
+            ("facts", "facts"),
+            ("score_facts", "score-facts"),
+        )
+    }
+    with gr.Row():
+        shown["score"] = gr.Button(
+            "Score again", elem_id="score-again", interactive=False, size="md", min_width=90
+        )
+        for name, label in (("features", "Features (.npz)"), ("bits", "Surprise (.npz)")):
+            shown[name] = gr.DownloadButton(
+                label, interactive=False, size="md", elem_id=name, min_width=120
+            )
+    return shown
+
+
+def _players() -> dict[str, Any]:
+    """Build the players of the recording and of its 8-bit codes, to compare them."""
+    shown: dict[str, Any] = {}
+    with gr.Row(visible=False) as shown["listen"]:
+        for name, label in (("original", "Recording, mono"), ("quantised", "8-bit mu-law")):
+            shown[name] = gr.Audio(
+                type="filepath",
+                interactive=False,
+                buttons=["download"],
+                format=None,
+                label=label,
+                elem_id=f"sound-{name}",
+                min_width=240,
+            )
+    return shown
