@@ -472,7 +472,7 @@ def test_phone_shows_all_and_a_finger_selects_or_scrolls(phone: Any) -> None:
     phone.click(f"{VIEWER} strong")
     assert not phone.locator(f"{VIEWER} details[open]").count()
     edges = phone.locator("#analysis-viewer canvas, #analysis-viewer button").evaluate_all(
-        "list => list.map((part) => part.getBoundingClientRect()).map((box) => [box.left, box.right])"
+        "list => list.map((e) => e.getBoundingClientRect()).map((box) => [box.left, box.right])"
     )
     assert np.min(edges) >= 0 and np.max(edges) <= 375
     touch = phone.context.new_cdp_session(phone)

@@ -264,7 +264,7 @@ function pause() {
 function play(from = position) {
   if (!audio) { isRequested = true; return; }
   pause();
-  window.dispatchEvent(new CustomEvent('viewer-play', { detail: element }));
+  window.dispatchEvent(new CustomEvent('studio-play', { detail: element }));
   const output = openOutput(audio.sampleRate);
   const [start, end] = selection || [0, duration()];
   const first = from < start || from >= end - 1e-3 ? start : from;
@@ -469,7 +469,7 @@ window.addEventListener('pointercancel', onCancel);
 area.addEventListener('dblclick', actions.fit);
 area.addEventListener('wheel', onWheel, { passive: false });
 document.addEventListener('keydown', onKey);
-window.addEventListener('viewer-play', (event) => { if (event.detail !== element) pause(); });
+window.addEventListener('studio-play', (event) => { if (event.detail !== element) pause(); });
 new ResizeObserver(() => { if (clip && area.clientWidth !== drawnWidth) build(); }).observe(area);
 // Gradio switches between light and dark with a class of the body.
 new MutationObserver(() => { if (clip) build(); }).observe(document.body, { attributeFilter: ['class'] });
