@@ -18,6 +18,13 @@ from wavenet.checkpoint import Checkpoint
 from wavenet.config import StrictConfig, make_config
 from wavenet.errors import ConditionError
 from wavenet.likelihood.score import score as score_waveform
+from wavenet.ui.analyse.recording_measures import (
+    pitch_numbers,
+    read_recording,
+    score_numbers,
+    signal_numbers,
+    surprise_numbers,
+)
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.event_handling import MODEL_QUEUE, SIGNAL_QUEUE
 from wavenet.ui.generate.generation_job import (
@@ -27,13 +34,6 @@ from wavenet.ui.generate.generation_job import (
     match_mel,
 )
 from wavenet.ui.page_text import convert_user_errors
-from wavenet.ui.analyse.recording_measures import (
-    pitch_numbers,
-    read_recording,
-    score_numbers,
-    signal_numbers,
-    surprise_numbers,
-)
 from wavenet.ui.uploads import upload_path
 from wavenet.user_input.typed_numbers import parse_number
 
