@@ -3,6 +3,7 @@
 const { AXIS_WIDTH, RIGHT_PADDING, decodeValues, paintHeatmap, makePlot } = window.panelDrawing;
 const MIN_SPAN_SAMPLES = 16; // shortest visible time range
 const KEY_SECONDS = 0.1; // of one press of an arrow key
+const START_DELAY_SECONDS = 0.05; // so that the output starts at the scheduled time, not after it
 const DRAG_PX = 4; // a shorter movement is a click
 const STORED = 'wavenet-viewer'; // choices that the browser keeps
 
@@ -271,12 +272,12 @@ function play(from = position) {
   const started = output.createBufferSource();
   started.buffer = audio;
   started.connect(output.destination);
-  const startedAt = output.currentTime;
+  const startedAt = output.currentTime + START_DELAY_SECONDS;
   if (isLooping) {
     [started.loop, started.loopStart, started.loopEnd] = [true, start, end];
-    started.start(0, first);
+    started.start(startedAt, first);
   } else {
-    started.start(0, first, end - first);
+    started.start(startedAt, first, end - first);
   }
   [source, position] = [started, first];
   started.onended = () => { if (source === started) { [source, position] = [null, start]; place(); } };
