@@ -30,6 +30,7 @@ function show() {
 function play(id, from = 0, volume = 1) {
   const item = row(id);
   if (!item) return;
+  window.dispatchEvent(new CustomEvent('studio-play', { detail: element })); // pauses the viewers
   playing = id;
   player.src = item.dataset.url;
   player.volume = volume;
@@ -78,5 +79,6 @@ element.addEventListener('click', (event) => {
   }
 });
 for (const name of ['play', 'pause', 'ended']) player.addEventListener(name, show);
+window.addEventListener('studio-play', (event) => { if (event.detail !== element) player.pause(); });
 watch('value', show);
 show();

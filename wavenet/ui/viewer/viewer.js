@@ -3,6 +3,7 @@
 const { AXIS_WIDTH, RIGHT_PADDING, decodeValues, paintHeatmap, makePlot } = window.panelDrawing;
 const MIN_SPAN_SAMPLES = 16; // shortest visible time range
 const KEY_SECONDS = 0.1; // of one press of an arrow key
+const START_DELAY_SECONDS = 0.05; // so that the output starts at the scheduled time, not after it
 const DRAG_PX = 4; // a shorter movement is a click
 const STORED = 'wavenet-viewer'; // choices that the browser keeps
 
@@ -264,19 +265,19 @@ function pause() {
 function play(from = position) {
   if (!audio) { isRequested = true; return; }
   pause();
-  window.dispatchEvent(new CustomEvent('viewer-play', { detail: element }));
+  window.dispatchEvent(new CustomEvent('studio-play', { detail: element }));
   const output = openOutput(audio.sampleRate);
   const [start, end] = selection || [0, duration()];
   const first = from < start || from >= end - 1e-3 ? start : from;
   const started = output.createBufferSource();
   started.buffer = audio;
   started.connect(output.destination);
-  const startedAt = output.currentTime;
+  const startedAt = output.currentTime + START_DELAY_SECONDS;
   if (isLooping) {
     [started.loop, started.loopStart, started.loopEnd] = [true, start, end];
-    started.start(0, first);
+    started.start(startedAt, first);
   } else {
-    started.start(0, first, end - first);
+    started.start(startedAt, first, end - first);
   }
   [source, position] = [started, first];
   started.onended = () => { if (source === started) { [source, position] = [null, start]; place(); } };
@@ -470,7 +471,7 @@ window.addEventListener('pointercancel', onCancel);
 area.addEventListener('dblclick', actions.fit);
 area.addEventListener('wheel', onWheel, { passive: false });
 document.addEventListener('keydown', onKey);
-window.addEventListener('viewer-play', (event) => { if (event.detail !== element) pause(); });
+window.addEventListener('studio-play', (event) => { if (event.detail !== element) pause(); });
 new ResizeObserver(() => { if (clip && area.clientWidth !== drawnWidth) build(); }).observe(area);
 // Gradio switches between light and dark with a class of the body.
 new MutationObserver(() => { if (clip) build(); }).observe(document.body, { attributeFilter: ['class'] });
