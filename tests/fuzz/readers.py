@@ -48,9 +48,9 @@ from wavenet.training import run_process, snapshots
 from wavenet.training.metrics_history import MetricsHistory
 from wavenet.training.recipe import load_recipe
 from wavenet.training.run_status import read_status
-from wavenet.ui.network_settings import read_dilations
-from wavenet.ui.server.uploads import resolve_served_file, upload_path
 from wavenet.ui.generate.share_settings import read_link
+from wavenet.ui.receptive_field.network_settings import read_dilations
+from wavenet.ui.server.uploads import resolve_served_file, upload_path
 
 # those of these formats that the project reads
 FORMATS = ("wav", "flac", "ogg", "mp3", "aiff", "au", "caf", "w64")

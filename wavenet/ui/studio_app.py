@@ -60,6 +60,7 @@ SHORTCUTS = (
     ("S", "in the pictures: zoom to the selection"),
     ("L", "in the pictures: repeat"),
     ("Esc", "in the pictures: clear the selection"),
+    ("← → Home End", "in Watch sampling: move through the steps"),
     ("?", "this list"),
 )
 # The value 1 enables MCP without a command line, for a Space.
