@@ -85,7 +85,7 @@ class NetworkSettings:
 
 def doubling_dilations(layers: int, cycles: int) -> str:
     """Return the dilations 1, 2, 4, .. of all cycles as text."""
-    return ", ".join(str(2**n) for _ in range(cycles) for n in range(layers))
+    return ", ".join(str(2**n) for _ in range(int(cycles)) for n in range(int(layers)))
 
 
 def choose_network(root: Path, *, choice: str | None, name: str | None) -> dict[str, Any]:
