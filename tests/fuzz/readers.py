@@ -49,7 +49,7 @@ from wavenet.training.metrics_history import MetricsHistory
 from wavenet.training.recipe import load_recipe
 from wavenet.training.run_status import read_status
 from wavenet.ui.generate.share_settings import read_link
-from wavenet.ui.network_settings import read_dilations
+from wavenet.ui.receptive_field.network_settings import read_dilations
 from wavenet.ui.server.uploads import resolve_served_file, upload_path
 
 # those of these formats that the project reads

@@ -96,20 +96,25 @@ def test_other_convolutions_highlight_other_samples(tab: Any) -> None:
 
 def test_speed_and_influence_of_a_checkpoint_are_measured(tab: Any) -> None:
     tab.click("#preset input")
-    tab.click("[role=option]:has-text('Checkpoint: notes')")
-    tab.wait_for_selector("#field-facts >> text=the network of the checkpoint")
-    tab.wait_for_selector("#field-facts >> text=32 samples")
+    tab.click("[role=option]:has-text('The model above')")
+    tab.wait_for_selector("#field-facts >> text=Computed for the model above")
+    tab.wait_for_selector("#field-facts >> text=32 samples (4.0 ms)")
+    tab.click("#model input")
+    tab.click("[role=option]:has-text('notes')")
+    tab.wait_for_selector("#field-facts >> text=32 samples (2.0 ms)")
+    assert tab.input_value("#field-rate input") == "16000"
     tab.click("#measure-speed")
     tab.wait_for_selector("#field-speed >> text=real time")
-    assert tab.input_value("#field-checkpoint input") == "notes"
     tab.click("#measure-influence")
     tab.wait_for_selector("#influence-plot svg")
-    tab.wait_for_selector("#influence-plot >> text=mean of 96 predictions in 4 generated clips")
+    tab.wait_for_selector(
+        "#influence-plot >> text=notes: mean of 96 predictions in 4 generated clips"
+    )
     plot = tab.locator("#influence-plot svg")
     plot.focus()
     tab.keyboard.press("End")
     caption_text = tab.inner_text("#influence-plot .caption")
-    assert caption_text.startswith("Sample −32 (2 ms") and "100.0 %" in caption_text
+    assert caption_text.startswith("Sample −32 (2.0 ms") and "100.0 %" in caption_text
     tab.keyboard.press("Home")
     tab.keyboard.press("ArrowLeft")
     assert plot.get_attribute("aria-valuenow") == "2"
@@ -122,16 +127,20 @@ def test_speed_and_influence_of_a_checkpoint_are_measured(tab: Any) -> None:
     assert plot.get_attribute("aria-valuenow") == "32"
     tab.fill("#dilations input, #dilations textarea", "1, 2, x")
     tab.wait_for_selector("#field-facts [role=alert]")
+    # The curve of another model is removed.
+    tab.click("#model input")
+    tab.click("[role=option]:has-text('digits')")
+    tab.wait_for_selector("#influence-plot >> text=Press Measure influence")
 
 
 def test_tab_fits_on_a_phone(tab: Any) -> None:
-    tab.set_viewport_size({"width": 390, "height": 844})
+    tab.set_viewport_size({"width": 375, "height": 812})
     tab.click("#measure-influence")
     tab.wait_for_selector("#influence-plot svg")
-    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    assert tab.evaluate("document.documentElement.scrollWidth") == 375
     for name in ("field", "influence"):
         box = tab.locator(f"#{name}-plot svg").bounding_box()
         width = tab.locator(f"#{name}-plot svg").get_attribute("width")
         # One unit per pixel; otherwise the pointer would select other nodes.
         assert box["width"] == pytest.approx(float(width), abs=0.5)
-        assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 375

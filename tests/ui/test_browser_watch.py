@@ -14,8 +14,8 @@ from wavenet.generation.request import GenerationRequest
 from wavenet.likelihood.step_view import view_steps
 from wavenet.model.mixtures import GaussianMixture, LogisticMixture
 from wavenet.sampling import SamplingConfig, inverse_cdf, probabilities
-from wavenet.ui import step_viewer
 from wavenet.ui.checkpoint_library import load_checkpoint
+from wavenet.ui.watch import step_viewer
 
 from .studio_process import TIMEOUT_MS
 from .test_watch_tab import unpack
@@ -140,18 +140,18 @@ def test_shown_prediction_is_that_of_the_model(watched: Any, root: Path) -> None
 def test_sliders_act_at_once_without_the_server(watched: Any) -> None:
     requests: list[str] = []
     watched.on("request", lambda request: requests.append(request.url))
-    assert fact(watched, "Possible classes") == "256 of 256"
-    assert fact(watched, "With these settings") == "the same"
+    assert fact(watched, "Possible codes") == "256 of 256"
+    assert fact(watched, "Drawn with these settings") == "the same"
     before = float(fact(watched, "Entropy").split()[0])
     move_slider(watched, "temperature", 0.3)
     assert float(fact(watched, "Entropy").split()[0]) < before
     move_slider(watched, "topK", 4)
-    assert fact(watched, "Possible classes") == "4 of 256"
+    assert fact(watched, "Possible codes") == "4 of 256"
     assert float(fact(watched, "Perplexity")) <= 4
     move_slider(watched, "topK", 1)
     assert fact(watched, "Entropy") == "0.00 bits"
     watched.click("#step-viewer [data-action=reset]")
-    assert fact(watched, "Possible classes") == "256 of 256"
+    assert fact(watched, "Possible codes") == "256 of 256"
     # The events of a page that opens may still run.
     assert [url for url in requests if "/run/predict" not in url] == []
 
@@ -163,7 +163,7 @@ def test_keys_step_and_play_and_playing_is_not_announced(watched: Any) -> None:
     watched.keyboard.press("ArrowRight")
     watched.keyboard.press("ArrowLeft")
     assert step(watched) == "2 of 200"
-    wait_for_announcement(watched, "step 2 of 200, sampled")
+    wait_for_announcement(watched, "step 2 of 200, drawn")
     move_slider(watched, "speed", 2)
     watched.keyboard.press(" ")
     # Two steps, each shown so long that it is announced.
@@ -198,32 +198,49 @@ def test_error_replaces_the_steps_and_labels_are_escaped(watched: Any) -> None:
             watched.press(f"#{name} input", "Tab")
         watched.click("#watch-button")
 
-    press_watch(**{"watch-steps": "401"})
+    press_watch(**{"watch-start": "0.6"})
     watched.wait_for_selector('#step-viewer [data-state="error"]')
-    assert "400" in watched.inner_text("#step-viewer .status")
+    assert "end of the clip at 0.5 s" in watched.inner_text("#step-viewer .status")
     assert not watched.is_visible("#step-viewer .panel")
-    watched.get_by_label("Speaker").last.click()
-    watched.click("[role=option]:has-text('onerror')")
-    press_watch(**{"watch-steps": "20"})
+    watched.click("#conditions label:has-text('onerror')")
+    press_watch(**{"watch-start": "0.05", "watch-steps": "20"})
     watched.wait_for_selector('#step-viewer [data-state="ready"]')
     assert "speaker <img src=x onerror=alert(1)>" in watched.inner_text("#step-viewer .status")
     assert watched.locator("#step-viewer img").count() == 0
     assert step(watched) == "1 of 20"
 
 
+def test_a_clip_of_the_history_is_predicted(page: Any) -> None:
+    """The action opens the tab, whose first opening must not start a second job."""
+    page.wait_for_selector("#history li")
+    page.evaluate("""() => {
+      window.titles = [];
+      new MutationObserver(() => {
+        titles.push(document.querySelector('#step-viewer .status')?.textContent ?? '');
+      }).observe(document.body, { childList: true, subtree: true });
+    }""")
+    page.click("#history li summary")
+    page.click("#history li [data-action=watch]")
+    page.wait_for_selector('#step-viewer [data-state="ready"]')
+    assert "recording digits_" in page.inner_text("#step-viewer .status")
+    assert page.is_visible("#watch-recording")
+    assert page.inner_text('#step-viewer [data-key="origin"]') == "recorded"
+    assert not any(title.startswith("Generating") for title in page.evaluate("titles"))
+
+
 def test_tab_fits_on_a_phone(url: str, browser: Any) -> None:
-    page = browser.new_page(viewport={"width": 390, "height": 844}, reduced_motion="reduce")
+    page = browser.new_page(viewport={"width": 375, "height": 812}, reduced_motion="reduce")
     page.set_default_timeout(TIMEOUT_MS)
     page.goto(url)
     page.click(".overflow-menu > button")
     page.click(".overflow-dropdown >> text=Watch sampling")
     page.wait_for_selector('#step-viewer [data-state="ready"]')
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
     for part in page.locator(
         "#step-viewer :is(.probabilities, .waveform, .heat, dl, .settings)"
     ).all():
         box = part.bounding_box()
-        assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 375
     # With reduced motion it is slow, and plays only on a press.
     assert re.match("2 steps/s", page.inner_text('#step-viewer [data-key="speed"]'))
     page.close()

@@ -7,11 +7,15 @@ import gradio as gr
 import pytest
 
 from wavenet.model.gru import GRUConfig
-from wavenet.ui import watch_tab
-from wavenet.ui.checkpoint_controls import MAX_LABELS, MAX_NUMBERS
 from wavenet.ui.models_tab import show_model
-from wavenet.ui.network_settings import network_choices
-from wavenet.ui.watch_tab import run_watch
+from wavenet.ui.receptive_field.influence_measurement import measure_influence
+from wavenet.ui.receptive_field.network_facts import CAUSAL_DILATED
+from wavenet.ui.receptive_field.network_settings import MODEL_ABOVE, choose_network
+from wavenet.ui.receptive_field.receptive_field_tab import show_network
+from wavenet.ui.watch import watch_events
+from wavenet.ui.watch.watch_events import run_watch
+
+from .test_watch_tab import SETTINGS, make_page
 
 
 @pytest.fixture
@@ -24,19 +28,24 @@ def gru_root(make_checkpoint: Any) -> Path:
 
 
 def test_watch_refuses_before_it_generates(gru_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_tab, "draw_first_codes", None)  # a call would be a TypeError
-    values = [0.2, 5, 0.05, 30, None, *[None] * (MAX_NUMBERS + MAX_LABELS)]
-    messages = []
+    monkeypatch.setattr(watch_events, "draw_first_codes", None)  # a call would be a TypeError
+    updates = []
     with pytest.raises(gr.Error, match="needs a WaveNet"):
-        for message in run_watch(gru_root, "gru", *values):
-            messages.append(message)
-    assert [list(message) for message in messages] == [["error"]]
+        for update in run_watch(make_page(gru_root), name="gru", form={"values": {}}, **SETTINGS):
+            updates.append(update["step_view"])
+    assert [list(message) for message in updates] == [["error"]]
 
 
-def test_the_receptive_field_lists_wavenets_only(gru_root: Path) -> None:
-    choices = network_choices(gru_root)
-    assert "Checkpoint: tiny" in choices
-    assert "Checkpoint: gru" not in choices
+def test_the_receptive_field_refuses_and_the_controls_stay(gru_root: Path) -> None:
+    page = make_page(gru_root)
+    assert choose_network(gru_root, choice=MODEL_ABOVE, name="gru") == {}
+    controls = dict(choice=MODEL_ABOVE, name="gru", dilations="1, 2", kernel_size=2)
+    controls |= dict(residual=8, gate=8, skip=8, sample_rate=8000)
+    shown = show_network(page, convolution=CAUSAL_DILATED, **controls)
+    assert "needs a WaveNet" in shown["facts"]
+    assert "plot" not in shown
+    *_, last = measure_influence(page, name="gru", form={"values": {}}, recording=None)
+    assert "needs a WaveNet" in last["influence"]["error"]
 
 
 def test_the_models_tab_shows_the_architecture(gru_root: Path) -> None:

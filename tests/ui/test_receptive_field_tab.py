@@ -14,48 +14,54 @@ from audio_utils.example_sound import make_example_sound
 from wavenet import checkpoint
 from wavenet.likelihood.effective_field import EffectiveField
 from wavenet.model.conditions import MelCondition
-from wavenet.ui import network_settings, receptive_field_tab
-from wavenet.ui.checkpoint_controls import MAX_NUMBERS
 from wavenet.ui.checkpoint_library import load_checkpoint
-from wavenet.ui.network_settings import (
-    CAUSAL_DILATED,
-    CHECKPOINT_PREFIX,
+from wavenet.ui.receptive_field import influence_measurement, speed_measurement
+from wavenet.ui.receptive_field.influence_measurement import (
+    bin_edges,
+    influence_message,
+    measure_influence,
+)
+from wavenet.ui.receptive_field.network_facts import CAUSAL_DILATED, format_bytes
+from wavenet.ui.receptive_field.network_settings import (
     CUSTOM,
+    FIRST_PRESET,
+    MODEL_ABOVE,
     PRESETS,
+    WIDTHS,
+    choose_network,
     doubling_dilations,
-    format_bytes,
     read_network,
     slider_values,
 )
-from wavenet.ui.receptive_field_tab import (
-    bin_edges,
-    choose_network,
-    influence_message,
-    measure_influence,
-    measure_speed,
-    speed_facts,
+from wavenet.ui.receptive_field.receptive_field_tab import (
+    SPEED_PLACEHOLDER,
+    build_receptive_field_tab,
+    show_network,
 )
+from wavenet.ui.receptive_field.speed_measurement import measure_speed, speed_facts
 
 from ..conftest import tiny_config
 from .conftest import RATE
+from .test_watch_tab import LABELS, make_page
 
 NO_ROOT = Path("nowhere")
+SMALL = {"residual": 8, "gate": 8, "skip": 8}
+
+
+def controls(dilations: str, **changes: Any) -> dict[str, Any]:
+    """Return the values of the controls for a custom network, some of them changed."""
+    values = {"choice": CUSTOM, "name": None, "kernel_size": 2, "sample_rate": RATE, **SMALL}
+    return values | {"dilations": dilations} | changes
 
 
 def describe(
-    kernel_size: Any,
-    dilations: str,
-    rate: Any,
-    widths: tuple[Any, ...] = (8, 8, 8),
-    convolution: str = CAUSAL_DILATED,
-    root: Path = NO_ROOT,
-    choice: str = CUSTOM,
+    dilations: str, convolution: str = CAUSAL_DILATED, root: Path = NO_ROOT, **changes: Any
 ) -> tuple[str, Any]:
-    """Return the outputs after a change: HTML of the numbers, value of the plot."""
-    values = (choice, kernel_size, dilations, *widths, rate)
-    plot, facts, speed = receptive_field_tab.show_network(root, convolution, *values)
-    assert speed == receptive_field_tab.SPEED_PLACEHOLDER
-    return facts, plot
+    """Return the outputs after a change: HTML of the numbers, value of the plot or None."""
+    values = controls(dilations, **changes)
+    shown = show_network(make_page(root), convolution=convolution, **values)
+    assert shown["speed"] == SPEED_PLACEHOLDER
+    return shown["facts"], shown.get("plot")
 
 
 def fact(html: str, name: str) -> str:
@@ -70,9 +76,9 @@ def sizes(value: Any) -> list[int]:
 
 def test_textbook_network_has_2047_samples() -> None:
     kernel_size, layers, cycles = PRESETS["Textbook: kernel 3, dilations 1 to 512"]
-    facts, value = describe(kernel_size, doubling_dilations(layers, cycles), 16_000)
-    assert fact(facts, "Receptive field") == "2,047 samples"
-    assert fact(facts, "At 16,000 Hz") == "127.9 ms"
+    dilations = doubling_dilations(layers, cycles)
+    facts, value = describe(dilations, kernel_size=kernel_size, sample_rate=16_000)
+    assert fact(facts, "Receptive field") == "2,047 samples (127.9 ms)"
     assert fact(facts, "Uncached / cached") == "2,047"
     assert value["dilations"] == [2**n for n in range(10)]
     assert sizes(value) == [2 ** (n + 1) - 1 for n in range(11)]
@@ -81,111 +87,124 @@ def test_textbook_network_has_2047_samples() -> None:
 
 
 def test_thirteen_doubling_layers_reach_one_second() -> None:
-    facts, value = describe(3, doubling_dilations(13, 1), 16_000)
+    dilations = doubling_dilations(13, 1)
+    facts, value = describe(dilations, kernel_size=3, sample_rate=16_000)
     assert sizes(value)[-1] == 16_383
     assert "1,023.9 ms" in facts
-    assert "Layers for 1 s at 44,100 Hz" in (facts := describe(3, "1", 44_100)[0])
+    facts, _ = describe("1", kernel_size=3, sample_rate=44_100)
+    assert "Layers for 1 s at 44,100 Hz" in facts
     assert re.findall(r"<td>(.*?)</td>", facts)[3] == "15"
 
 
 def test_cycles_add_their_receptive_fields() -> None:
     assert doubling_dilations(3, 2) == "1, 2, 4, 1, 2, 4"
-    assert sizes(describe(2, doubling_dilations(3, 2), 8000)[1])[-1] == 15
+    assert sizes(describe(doubling_dilations(3, 2))[1])[-1] == 15
 
 
 def test_undilated_and_non_causal_networks_have_their_own_numbers() -> None:
     text = "1, 2, 4, 8"
-    undilated, value = describe(3, text, 8000, convolution="Causal, undilated")
-    assert fact(undilated, "Receptive field") == "9 samples"
+    undilated, value = describe(text, "Causal, undilated", kernel_size=3)
+    assert fact(undilated, "Receptive field") == "9 samples (1.1 ms)"
     assert fact(undilated, "Uncached / cached") == "9"
     assert (value["dilations"], value["causal"]) == ([1, 1, 1, 1], True)
-    non_causal, value = describe(3, text, 8000, convolution="Non-causal, dilated")
-    assert fact(non_causal, "Receptive field") == "31 samples"
+    non_causal, value = describe(text, "Non-causal, dilated", kernel_size=3)
+    assert fact(non_causal, "Receptive field") == "31 samples (3.9 ms)"
     assert fact(non_causal, "Future samples used") == "15 samples"
     assert "Cache" not in non_causal
     assert value["spans"][-1] == (-15, 15)
-    facts, value = describe(3, text, 8000)
+    facts, value = describe(text, kernel_size=3)
     assert "future" not in facts
     assert value["spans"][-1] == (-30, 0)
 
 
 @pytest.mark.parametrize(
-    ("kernel_size", "dilations", "rate", "widths", "words"),
+    ("dilations", "changes", "words"),
     [
-        (2, "", 8000, (8, 8, 8), "dilations"),
-        (2, "1, x", 8000, (8, 8, 8), "&#x27;x&#x27;"),
-        (2, "<b>", 8000, (8, 8, 8), "&lt;b&gt;"),
-        (2, "1, 0", 8000, (8, 8, 8), "dilations"),
-        (2, "-1", 8000, (8, 8, 8), "whole number"),
-        (0, "1, 2", 8000, (8, 8, 8), "kernel_size"),
-        (-3, "1, 2", 8000, (8, 8, 8), "kernel_size"),
-        (10**6, "1, 2", 8000, (8, 8, 8), "kernel_size"),
-        (None, "1, 2", 8000, (8, 8, 8), "kernel_size"),
-        (2, "1 " * 1001, 8000, (8, 8, 8), "1001"),
-        (2, "999999999", 8000, (8, 8, 8), "65536"),
-        (64, "65536 " * 1000, 8000, (8, 8, 8), "limit"),
-        (2, "1, 2", 0, (8, 8, 8), "sample rate"),
-        (2, "1, 2", None, (8, 8, 8), "sample rate"),
-        (2, "1, 2", 10**9, (8, 8, 8), "sample rate"),
-        (2, "1, 2", 8000, (0, 8, 8), "residual_channels"),
-        (2, "1, 2", 8000, (8, -1, 8), "gate_channels"),
-        (2, "1, 2", 8000, (8, 8, None), "skip_channels"),
-        (2, "1, 2", 8000, (8, 8, 10**7), "skip_channels"),
+        ("", {}, "Dilations: expected 1 to 1,000 numbers such as 1, 2, 4; found 0"),
+        (None, {}, "Dilations: expected 1 to 1,000 numbers"),
+        ("1, x", {}, "&#x27;x&#x27;"),
+        ("<b>", {}, "&lt;b&gt;"),
+        ("1, 0", {}, "whole numbers from 1 to 65,536"),
+        ("-1", {}, "whole numbers from 1 to 65,536"),
+        ("1, 2", {"kernel_size": 0}, "Kernel size: expected a number from 1 to 64, found 0"),
+        ("1, 2", {"kernel_size": -3}, "Kernel size"),
+        ("1, 2", {"kernel_size": 10**6}, "Kernel size"),
+        ("1, 2", {"kernel_size": None}, "found nothing"),
+        ("1 " * 1001, {}, "1,001"),
+        ("999999999", {}, "65,536"),
+        ("65536 " * 1000, {"kernel_size": 64}, "limit"),
+        ("1, 2", {"sample_rate": 0}, "Sample rate: expected a number from 1 to 192,000"),
+        ("1, 2", {"sample_rate": None}, "Sample rate"),
+        ("1, 2", {"sample_rate": 10**9}, "Sample rate"),
+        ("1, 2", {"residual": 0}, "Residual channels"),
+        ("1, 2", {"gate": -1}, "Gate channels: expected a number from 1 to 4,096, found -1"),
+        ("1, 2", {"skip": None}, "Skip channels"),
+        ("1, 2", {"skip": 10**7}, "Skip channels"),
     ],
 )
 def test_invalid_network_is_an_error_and_the_plot_stays(
-    kernel_size: Any, dilations: str, rate: Any, widths: Any, words: str
+    dilations: Any, changes: dict[str, Any], words: str
 ) -> None:
-    facts, value = describe(kernel_size, dilations, rate, widths)
+    facts, value = describe(dilations, **changes)
     assert "role='alert'" in facts
     assert words in facts
-    assert value == gr.skip()
-    values = (CUSTOM, kernel_size, dilations, *widths, rate)
-    *_, last = measure_speed(NO_ROOT, *values)
-    assert "role='alert'" in last
-    assert words in last
+    assert value is None
+    *_, last = measure_speed(make_page(NO_ROOT), **controls(dilations, **changes))
+    assert "role='alert'" in last["speed"]
+    assert words in last["speed"]
 
 
 def test_thousand_layers_are_supported() -> None:
-    facts, value = describe(2, "1 " * 1000, 8000)
-    assert fact(facts, "Receptive field") == "1,001 samples"
+    facts, value = describe("1 " * 1000)
+    assert fact(facts, "Receptive field") == "1,001 samples (125.1 ms)"
     assert len(value["spans"]) == 1001
 
 
-def test_checkpoint_sets_all_controls_of_its_network(root: Path) -> None:
-    chosen = choose_network(root, CHECKPOINT_PREFIX + "digits")
-    assert chosen == [5, 1, 2, "1, 2, 4, 8, 16", 8, 8, 16, RATE, "digits"]
-    assert choose_network(root, CHECKPOINT_PREFIX + "../digits") == [gr.skip()] * 9
-    preset = choose_network(root, network_settings.FIRST_PRESET)
-    widths = network_settings.WIDTHS
-    assert preset == [4, 1, 2, "1, 2, 4, 8", *widths, gr.skip(), gr.skip()]
+def test_the_model_above_and_presets_set_the_controls(root: Path) -> None:
+    assert choose_network(root, choice=MODEL_ABOVE, name="digits") == {
+        "layers": 5,
+        "cycles": 1,
+        "kernel_size": 2,
+        "dilations": "1, 2, 4, 8, 16",
+        "residual": 8,
+        "gate": 8,
+        "skip": 16,
+        "sample_rate": RATE,
+    }
+    for name in ("../digits", "missing", None):
+        assert choose_network(root, choice=MODEL_ABOVE, name=name) == {}
+    assert choose_network(root, choice=CUSTOM, name="digits") == {}
+    preset = choose_network(root, choice=FIRST_PRESET, name="digits")
+    first = {"layers": 4, "cycles": 1, "kernel_size": 2, "dilations": "1, 2, 4, 8"}
+    assert preset == first | WIDTHS
 
 
 def test_sliders_show_cycles_and_ignore_other_dilations() -> None:
-    assert slider_values((1, 2, 4) * 3) == [3, 3]
+    assert slider_values((1, 2, 4) * 3) == {"layers": 3, "cycles": 3}
     for other in ((1, 2, 4, 1, 2), (1, 3), (2, 4), (1, 2, 2)):
-        assert slider_values(other) == [gr.skip()] * 2
+        assert slider_values(other) == {}
 
 
 @pytest.mark.parametrize("name", ["digits", "notes"])
-def test_numbers_of_a_checkpoint_are_those_of_its_model(root: Path, name: str) -> None:
-    _, _, kernel_size, dilations, *widths, rate, _ = choose_network(root, CHECKPOINT_PREFIX + name)
-    settings = (kernel_size, dilations, rate, tuple(widths))
-    facts, value = describe(*settings, root=root, choice=CHECKPOINT_PREFIX + name)
+def test_numbers_of_the_model_above_are_those_of_its_weights(root: Path, name: str) -> None:
+    chosen = choose_network(root, choice=MODEL_ABOVE, name=name)
+    values = {key: value for key, value in chosen.items() if key not in ("layers", "cycles")}
+    values |= {"choice": MODEL_ABOVE, "name": name}
+    facts, value = describe(root=root, **values)
     model = checkpoint.load(root / name).model
     rings = model.initial_memory(1).rings
-    assert "the network of the checkpoint" in facts
+    assert "Computed for the model above" in facts
     assert fact(facts, "Parameters") == f"{model.parameter_count:,}"
-    assert fact(facts, "Receptive field") == f"{model.receptive_field:,} samples"
+    milliseconds = 1000 * model.receptive_field / model.sample_rate
+    field = f"{model.receptive_field:,} samples ({milliseconds:.1f} ms)"
+    assert fact(facts, "Receptive field") == field
     assert fact(facts, "Cache per stream") == format_bytes(rings.nbytes)
     assert fact(facts, "Per sample, cached") == f"{model.macs_per_sample:,} MACs"
     uncached = model.macs_per_sample * model.receptive_field
     assert fact(facts, "Per sample, uncached") == f"{uncached:,} MACs"
     assert sizes(value)[-1] == model.receptive_field
     # With one control changed it is a custom network without conditions.
-    other, _ = describe(
-        kernel_size, dilations, rate, (8, 8, 17), root=root, choice=CHECKPOINT_PREFIX + name
-    )
+    other, _ = describe(root=root, **values | {"skip": 17})
     assert fact(other, "Parameters") != fact(facts, "Parameters")
     assert "without conditions" in other
 
@@ -193,29 +212,36 @@ def test_numbers_of_a_checkpoint_are_those_of_its_model(root: Path, name: str) -
 def test_damaged_checkpoint_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "config.json").write_text("{")
-    with pytest.raises(gr.Error) as caught:
-        choose_network(tmp_path, CHECKPOINT_PREFIX + "bad")
-    assert caught.value.message.startswith("bad/config.json")
-    facts, _ = describe(2, "1", 8000, root=tmp_path, choice=CHECKPOINT_PREFIX + "bad")
-    assert "role='alert'" in facts
+    assert choose_network(tmp_path, choice=MODEL_ABOVE, name="bad") == {}
+    facts, _ = describe("1", root=tmp_path, choice=MODEL_ABOVE, name="bad")
+    assert "role='alert'>bad/config.json" in facts
     assert str(tmp_path) not in facts
+
+
+def test_the_first_plot_is_drawn_without_an_event(root: Path) -> None:
+    with gr.Blocks() as blocks:
+        build_receptive_field_tab(make_page(root))
+    values = {block.elem_id: getattr(block, "value", None) for block in blocks.blocks.values()}
+    assert fact(values["field-facts"], "Receptive field") == "16 samples (1.0 ms)"
+    assert sizes(values["field-plot"])[-1] == 16
 
 
 def test_speed_of_the_chosen_network_is_measured(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receptive_field_tab, "RUN_SECONDS", 0.005)
-    monkeypatch.setattr(receptive_field_tab, "_thread_counts", lambda: (1,))
-    values = (CHECKPOINT_PREFIX + "digits", 2, "1, 2, 4, 8, 16", 8, 8, 16, RATE)
-    *busy, last = measure_speed(root, *values)
-    assert len(busy) == 1 + receptive_field_tab.SPEED_RUNS
-    assert all("role='status'" in part for part in busy)
-    assert float(fact(last, "Speed").removesuffix(" samples/s").replace(",", "")) > 100
+    monkeypatch.setattr(speed_measurement, "RUN_SECONDS", 0.005)
+    monkeypatch.setattr(speed_measurement, "_thread_counts", lambda: (1,))
+    values = controls("1, 2, 4, 8, 16", skip=16, choice=MODEL_ABOVE, name="digits")
+    *busy, end = measure_speed(make_page(root), **values)
+    assert len(busy) == 1 + speed_measurement.RUNS
+    assert all("role='status'" in part["speed"] for part in busy)
+    last = end["speed"]
+    assert float(fact(last, "Speed").removesuffix(" samples/s").replace(",", "")) > 0
     assert "kernel 2, layers 5, channels 8 · 8 · 16" in last
 
 
 def test_facts_of_a_speed_follow_from_the_network() -> None:
-    network = read_network(NO_ROOT, CUSTOM, 3, "1, 2, 4", 8, 8, 16, 8000)
+    network = read_network(NO_ROOT, **controls("1, 2, 4", kernel_size=3, skip=16))
     facts = speed_facts(network, {1: 10_000.0, 2: 16_000.0})
     assert fact(facts, "Speed") == "16,000 samples/s"
     assert fact(facts, "At 8,000 Hz") == "2.00 × real time"
@@ -227,23 +253,40 @@ def test_facts_of_a_speed_follow_from_the_network() -> None:
 
 
 def test_speed_of_a_too_large_network_is_not_measured() -> None:
-    *_, last = measure_speed(NO_ROOT, CUSTOM, 3, "1 " * 8, 1024, 1024, 256, 8000)
-    assert "role='alert'" in last
-    assert "100.0 MB" in last
+    values = controls("1 " * 8, kernel_size=3, residual=1024, gate=1024, skip=256)
+    *_, last = measure_speed(make_page(NO_ROOT), **values)
+    assert "role='alert'" in last["speed"]
+    assert "100.0 MB" in last["speed"]
+
+
+def test_measurements_wait_for_their_turn(root: Path) -> None:
+    page = make_page(root)
+    form = {"values": LABELS}
+    with page.turns.turn():
+        speed = measure_speed(page, **controls("1, 2"))
+        assert "Waiting: 1 job before you." in next(speed)["speed"]
+        influence = measure_influence(page, name="digits", form=form, recording=None)
+        assert next(influence) == {"influence": {"busy": "Waiting: 2 jobs before you."}}
+        speed.close()
+    assert next(influence)["influence"]["busy"].startswith("Generating 4 clips")
+    influence.close()
+    with page.turns.request() as turn:
+        assert list(turn.wait()) == []
 
 
 def influence_messages(root: Path, name: str | None, recording: Path | None = None) -> Any:
     """Measure the influence; return all messages."""
     path = None if recording is None else str(recording)
-    conditions = [None] * MAX_NUMBERS + ["3", "george"]
-    return list(measure_influence(root, name, path, *conditions))
+    form = {"values": LABELS}
+    updates = measure_influence(make_page(root), name=name, form=form, recording=path)
+    return [update["influence"] for update in updates]
 
 
 def test_influence_is_measured_on_generated_clips_and_on_a_recording(
     root: Path, tmp_path: Path
 ) -> None:
     messages = influence_messages(root, "digits")
-    assert [list(part) for part in messages[:2]] == [["busy"]] * 2
+    assert list(messages[0]) == ["busy"]
     last = messages[-1]
     assert (last["name"], last["rate"], last["field"]) == ("digits", RATE, 32)
     assert last["edges"] == list(range(1, 34))
@@ -294,7 +337,7 @@ def test_bins_of_the_curve_keep_all_influence(root: Path) -> None:
     message = influence_message(checkpoint, field, "x")
     edges = message["edges"]
     assert (edges[0], edges[-1]) == (1, 5001)
-    assert 100 < len(edges) <= receptive_field_tab.BINS + 2
+    assert 100 < len(edges) <= influence_measurement.BINS + 2
     for n in (0, 7, len(edges) - 2):
         part = field.influence[edges[n] - 1 : edges[n + 1] - 1]
         level = float(20 * (part.mean() / field.influence.max()).log10())

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,37 +14,56 @@ import torch
 
 from audio_utils import io
 from wavenet.codec import MuLawCodec
+from wavenet.errors import ConditionError
 from wavenet.generation.generate import generate
 from wavenet.generation.request import GenerationRequest
 from wavenet.likelihood.step_view import StepView, view_steps
 from wavenet.model.conditions import MelCondition
 from wavenet.model.model_config import LogisticOutput
 from wavenet.sampling import SamplingConfig, draw_codes, probabilities
-from wavenet.ui.checkpoint_controls import MAX_LABELS, MAX_NUMBERS
 from wavenet.ui.checkpoint_library import load_checkpoint
-from wavenet.ui.step_viewer import MAX_VALUES, max_steps, quantise_rows, steps_message
-from wavenet.ui.watch_tab import run_watch, show_page
+from wavenet.ui.clip_history.clip_store import ClipStore
+from wavenet.ui.page import Page
+from wavenet.ui.server.checked_blocks import check_input
+from wavenet.ui.turns import Turns
+from wavenet.ui.watch.step_viewer import MAX_VALUES, max_steps, quantise_rows, steps_message
+from wavenet.ui.watch.watch_events import run_watch, show_recording
+from wavenet.ui.watch.watch_tab import build_watch_tab
 
 from ..conftest import tiny_config
 from .conftest import RATE
 
-NO_NUMBERS = [None] * MAX_NUMBERS
+LABELS = {"digit": "3", "speaker": "george"}
 SETTINGS = {"seconds": 0.2, "seed": 5, "start": 0.05, "steps": 30, "recording": None}
 
 
-def watch(root: Path, name: str = "digits", labels: Any = ("3", "george"), **changes: Any) -> Any:
+def make_page(root: Path) -> Page:
+    """Return what all tabs share, for callbacks, and inside `gr.Blocks` for a tab."""
+    widgets: dict[str, Any] = {name: gr.HTML() for name in ("about", "conditions", "history")}
+    states: dict[str, Any] = {name: gr.BrowserState() for name in ("token", "saved")}
+    tabs, model = gr.Tabs(), gr.Dropdown()
+    common: dict[str, Any] = {"root": root, "clips": ClipStore(), "turns": Turns()}
+    return Page(**common, **states, **widgets, tabs=tabs, model=model)
+
+
+def watch(
+    root: Path, name: str | None = "digits", labels: dict[str, str] | None = None, **changes: Any
+) -> list[dict[str, Any]]:
     """Run with `SETTINGS`, some of them changed; return all messages."""
-    values = list((SETTINGS | changes).values())
-    return list(run_watch(root, name, *values, *NO_NUMBERS, *labels))
+    form = {"values": LABELS if labels is None else labels}
+    values = SETTINGS | changes
+    found = list(run_watch(make_page(root), name=name, form=form, **values))
+    assert all(list(update) == ["step_view"] for update in found)
+    return [update["step_view"] for update in found]
 
 
-def check_error(root: Path, words: str, name: str = "digits", **changes: Any) -> None:
+def check_error(root: Path, words: str, name: str | None = "digits", **changes: Any) -> None:
     """Check that invalid settings are an error of one sentence, in the page and in the toast."""
-    values = list((SETTINGS | changes).values())
     messages = []
     with pytest.raises(gr.Error) as caught:
-        for message in run_watch(root, name, *values, *NO_NUMBERS, "3", "george"):
-            messages.append(message)
+        form = {"values": LABELS}
+        for update in run_watch(make_page(root), name=name, form=form, **(SETTINGS | changes)):
+            messages.append(update["step_view"])
     assert words in str(caught.value.message)
     assert messages[-1] == {"error": caught.value.message}
 
@@ -166,16 +186,10 @@ def test_vocoder_requires_and_predicts_a_recording(
     [
         ({"name": "../digits"}, "no checkpoint"),
         ({"name": None}, "no checkpoint"),
-        ({"steps": 401}, "steps"),
-        ({"steps": 0}, "steps"),
-        ({"steps": None}, "steps"),
-        ({"start": float("nan")}, "start"),
-        ({"start": -1.0}, "start"),
-        ({"start": 0.2}, "end at 0.2 s"),
-        ({"seconds": float("inf")}, "seconds"),
-        ({"seconds": 31.0}, "seconds"),
-        ({"seed": -1}, "seed"),
-        ({"seed": 1 << 53}, "seed"),
+        ({"steps": None}, "Steps: expected a number, found nothing"),
+        ({"start": None}, "First step: expected a number, found nothing"),
+        ({"seconds": None}, "Length: expected a number, found nothing"),
+        ({"start": 0.2}, "end of the clip at 0.2 s, found 0.2 s"),
         ({"recording": "nowhere.wav"}, "nowhere.wav"),
     ],
 )
@@ -183,6 +197,36 @@ def test_invalid_setting_is_an_error_of_one_sentence(
     root: Path, changes: dict[str, Any], words: str
 ) -> None:
     check_error(root, words, **changes)
+
+
+@pytest.fixture
+def built(root: Path) -> tuple[Page, dict[str, Any]]:
+    """A page with the built tab, and its components by elem_id."""
+    with gr.Blocks() as blocks:
+        page = make_page(root)
+        build_watch_tab(page, gr.Tab())
+    return page, {block.elem_id: block for block in blocks.blocks.values() if block.elem_id}
+
+
+@pytest.mark.parametrize(
+    ("elem_id", "value", "words"),
+    [
+        ("watch-steps", 401, "Steps (1 to 400): expected a number from 1 to 400, found 401"),
+        ("watch-steps", 0, "from 1 to 400"),
+        ("watch-steps", 2.5, "whole number"),
+        ("watch-start", float("nan"), "First step at (s)"),
+        ("watch-start", -1.0, "from 0 to 30"),
+        ("watch-seconds", float("inf"), "Length (s)"),
+        ("watch-seconds", 0.0, "from 0.01 to 30"),
+        ("watch-seconds", 31.0, "from 0.01 to 30"),
+        ("watch-seed", -1, "Seed"),
+        ("watch-seed", 1 << 53, "Seed"),
+    ],
+)
+def test_fields_state_their_range(built: Any, elem_id: str, value: Any, words: str) -> None:
+    _, fields = built
+    with pytest.raises(ConditionError, match=re.escape(words)):
+        check_input(fields[elem_id], value)
 
 
 def test_steps_end_at_the_end_of_the_clip(root: Path) -> None:
@@ -195,18 +239,51 @@ def test_too_many_steps_of_many_classes_are_an_error(
     make_checkpoint: Callable[..., Any], tmp_path: Path
 ) -> None:
     make_checkpoint(tiny_config(conditions="none"), bits=10, name="wide")
-    check_error(tmp_path, "at most 312 steps", "wide", steps=400)
+    check_error(tmp_path, "Steps: expected 1 to 312", "wide", steps=400)
 
 
 def test_unknown_label_is_an_error(root: Path) -> None:
-    with pytest.raises(gr.Error, match="Digit"):
-        watch(root, labels=("x", "george"))
+    with pytest.raises(gr.Error, match="Digit cannot be 'x'"):
+        watch(root, labels=LABELS | {"digit": "x"})
 
 
-def test_controls_follow_the_checkpoint(root: Path) -> None:
-    names, about, seconds, *others = show_page(root)
-    assert names["value"] == "digits"
-    assert "8,000 Hz" in about
-    assert seconds["value"] == 0.5
-    assert len(others) == MAX_NUMBERS + MAX_LABELS
-    assert [update["visible"] for update in others].count(True) == 2
+def test_empty_seed_is_random_and_the_title_names_it(root: Path) -> None:
+    titles = {watch(root, seed=None)[-1]["title"] for _ in range(2)}
+    assert len(titles) == 2  # equal seeds have a probability of 2**-31
+    seeds = {title.partition("seed ")[2] for title in titles}
+    assert all(0 <= int(seed) < 1 << 31 for seed in seeds)
+
+
+def test_a_waiting_job_shows_its_place_and_ends_its_turn(root: Path) -> None:
+    page = make_page(root)
+    with page.turns.turn():
+        job = run_watch(page, name="digits", form={"values": LABELS}, **SETTINGS)
+        assert next(job) == {"step_view": {"busy": "Waiting: 1 job before you."}}
+    assert next(job) == {"step_view": {"busy": "Generating the clip …"}}
+    with page.turns.request() as turn:
+        assert next(turn.wait())[0] == 1  # the job has its turn
+        job.close()
+        assert list(turn.wait()) == []
+
+
+def test_the_widgets_follow_the_model_and_the_settings(
+    built: Any, make_checkpoint: Callable[..., Any]
+) -> None:
+    page, _ = built
+    (apply,) = page.appliers
+    digits = load_checkpoint(page.root, "digits")
+    updates = apply(digits, {})
+    assert updates.keys() == page.dependents.keys()
+    assert updates["watch"]["interactive"]
+    assert updates["watch_seconds"]["value"] == 0.5
+    assert updates["watch_seconds"]["visible"] and updates["watch_seed"]["visible"]
+    assert apply(digits, {"seconds": 0.3})["watch_seconds"]["value"] == 0.3
+    mel = MelCondition(n_mels=8, win_length=64)
+    config = tiny_config(conditions="none").model_copy(update={"conditions": (mel,)})
+    vocoder = apply(make_checkpoint(config, name="vocoder"), {})
+    assert not vocoder["watch_seconds"]["visible"] and not vocoder["watch_seed"]["visible"]
+
+
+def test_a_recording_is_shown_because_it_is_predicted() -> None:
+    assert show_recording(path="a.wav")["recording_box"]["open"] is True
+    assert show_recording(path=None) == {}

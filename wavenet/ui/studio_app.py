@@ -32,6 +32,7 @@ from wavenet.ui.page import Page
 from wavenet.ui.page_load import wire_page_load
 from wavenet.ui.receptive_field.receptive_field_tab import build_receptive_field_tab
 from wavenet.ui.server.checked_blocks import CheckedBlocks
+from wavenet.ui.server.free_memory import limit_heaps
 from wavenet.ui.server.gradio_compat import keep_upload_names, protect
 from wavenet.ui.server.host_check import (
     HostCheck,
@@ -58,6 +59,7 @@ SHORTCUTS = (
     ("S", "in the pictures: zoom to the selection"),
     ("L", "in the pictures: repeat"),
     ("Esc", "in the pictures: clear the selection"),
+    ("← → Home End", "in Watch sampling: move through the steps"),
     ("?", "this list"),
 )
 # The value 1 enables MCP without a command line, for a Space.
@@ -87,6 +89,7 @@ def build_studio(
     """
     root = checkpoints or default_root()
     keep_upload_names()
+    limit_heaps()
     with CheckedBlocks(
         title="WaveNet Studio", analytics_enabled=False, delete_cache=(300, 1800)
     ) as studio:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from statistics import fmean
 from threading import Condition
 
+from wavenet.ui.server.free_memory import release_memory
+
 from wavenet.errors import ConditionError
 
 MAX_WAITING = 16  # each job that waits holds a thread of the server
@@ -68,6 +70,7 @@ class Turns:
                     self._began = None
                 self._requests.remove(turn)
                 self._changed.notify_all()
+            release_memory()
 
     @contextmanager
     def turn(self) -> Iterator[None]:

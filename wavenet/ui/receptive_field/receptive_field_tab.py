@@ -75,6 +75,11 @@ def show_network(page: Page, *, convolution: str, **controls: Any) -> dict[str, 
     return {"plot": plot, "facts": facts, "speed": SPEED_PLACEHOLDER}
 
 
+def set_dilations(*, layers: int | None, cycles: int | None) -> dict[str, str]:
+    """Set the dilations from the sliders; without a number they stay."""
+    return {"dilations": doubling_dilations(layers, cycles)} if layers and cycles else {}
+
+
 def _wire_network(
     page: Page,
     controls: dict[str, Any],
@@ -90,9 +95,7 @@ def _wire_network(
         sliders | values,
     )
     gr.on([choice.input, page.model.change], **chosen, **UNQUEUED)
-    dilations = by_name(
-        lambda layers, cycles: {"dilations": doubling_dilations(layers, cycles)}, sliders, values
-    )
+    dilations = by_name(set_dilations, sliders, values)
     gr.on([item.input for item in sliders.values()], **dilations, **UNQUEUED)
     edits = [*sliders.values(), *(item for name, item in values.items() if name != "sample_rate")]
     custom = by_name(lambda: {"choice": CUSTOM}, {}, {"choice": choice})
