@@ -9,7 +9,7 @@ import pytest
 from wavenet.model.gru import GRUConfig
 from wavenet.ui import watch_tab
 from wavenet.ui.checkpoint_controls import MAX_LABELS, MAX_NUMBERS
-from wavenet.ui.models_tab import show_model
+from wavenet.ui.models.model_shelf import shelf_html
 from wavenet.ui.network_settings import network_choices
 from wavenet.ui.watch_tab import run_watch
 
@@ -40,6 +40,6 @@ def test_the_receptive_field_lists_wavenets_only(gru_root: Path) -> None:
 
 
 def test_the_models_tab_shows_the_architecture(gru_root: Path) -> None:
-    facts, _ = show_model(gru_root, "gru")
-    assert "gru" in facts
-    assert "unlimited" in facts
+    card = shelf_html(gru_root, True).partition('data-model="gru"')[2].partition("<li")[0]
+    assert "<dd>gru</dd>" in card
+    assert "unlimited" in card
