@@ -13,8 +13,8 @@ import pytest
 from wavenet import folder_lock
 from wavenet.training.run_process import read_control
 from wavenet.training.run_status import list_runs, read_status
-from wavenet.ui.train_tab import EXAMPLE_NAME, EXAMPLE_STEPS
-from wavenet.ui.training_recordings import write_notes
+from wavenet.ui.train.train_events import EXAMPLE_NAME, EXAMPLE_STEPS
+from wavenet.ui.train.training_recordings import write_notes
 
 from .conftest import RATE, save_checkpoint, visit
 from .studio_process import TIMEOUT_MS, responds, studio_process
@@ -51,7 +51,6 @@ def wait_for_state(page: Any, text: str) -> None:
 
 def inspect_notes(page: Any) -> None:
     page.fill("#train-pattern :is(input, textarea)", "{note}_{take}")
-    page.click("#train-inspect")
     page.wait_for_selector("#train-report >> text=c4, c5, e4, g4")
 
 
@@ -90,27 +89,43 @@ def test_example_trains_to_its_end_in_the_waiting_process(page: Any, root: Path)
     page.wait_for_selector("#train-curves >> text=validation clips")
     page.wait_for_selector(f"#train-clip-1 >> text=Step {EXAMPLE_STEPS}")
     page.wait_for_selector("#train-clip-2 >> text=Step ")
-    page.wait_for_selector(f"#train-state >> text=list its checkpoint as {EXAMPLE_NAME}")
+    page.wait_for_selector(f"#train-state >> text=has its checkpoint as {EXAMPLE_NAME}")
+    page.click("#train-keep")
+    page.wait_for_selector(f"#history >> text=preview after step {EXAMPLE_STEPS}")
+    page.click("#train-use")
+    page.wait_for_function(
+        "name => document.querySelector('#model input').value === name", arg=EXAMPLE_NAME
+    )
+    page.wait_for_selector("#generate", state="visible")
     control = read_control(root.parent / "runs" / EXAMPLE_NAME)
     assert control
     assert control.process_tag, "no process waited for a run when the tab was opened"
 
 
-def test_uploads_must_be_inspected_before_training(page: Any, root: Path, tmp_path: Path) -> None:
+def test_uploads_are_inspected_by_themselves_and_trained_on(
+    page: Any, root: Path, tmp_path: Path
+) -> None:
     write_notes(tmp_path)
+    (tmp_path / "cover.jpg").write_bytes(b"no audio")
     open_tab(page)
-    page.set_input_files("#train-uploads input[type=file]", sorted(tmp_path.glob("*.wav")))
-    page.wait_for_selector("#train-uploads >> text=c4_1")
+    dropped = [*sorted(tmp_path.glob("*.wav")), tmp_path / "cover.jpg"]
+    page.set_input_files("#train-uploads input[type=file]", dropped)
+    page.wait_for_selector("#train-report >> text=Not used: cover.jpg is not supported")
+    page.click("#train-suggestion >> text={field1}_{field2}")
+    page.wait_for_selector("#train-labels >> text=field1 (4)")
+    small = "#train-recipe label:has-text('small')"
+    size = page.inner_text(small)
+    page.click("#train-labels label:has-text('field1') input")
+    page.wait_for_function(
+        "size => !document.querySelector(`#train-recipe`).innerText.includes(size)", arg=size
+    )
     page.fill("#train-name :is(input, textarea)", "mine")
-    page.click("#train-start")
-    page.wait_for_selector("[data-testid=toast-body] >> text=Inspect recordings")
     inspect_notes(page)
     page.wait_for_selector("#train-labels >> text=note (4)")
     assert page.is_checked("#train-labels label:has-text('note') input")
     assert not page.is_checked("#train-labels label:has-text('take') input")
     page.click("#train-recipe label:has-text('vocoder')")
-    page.wait_for_selector("#train-labels", state="hidden")
-    assert page.input_value("#train-steps input") == "12000"
+    page.wait_for_function("document.querySelector('#train-steps input').value === '12000'")
     choose_tiny(page)
     page.fill("#train-steps input", "1")
     page.click("#train-start")
@@ -141,13 +156,38 @@ def test_run_is_watched_paused_resumed_stopped_and_used(
         wait_for_state(other, "Training.")
         other.click("#train-stop")
         wait_for_state(other, "Stopped after step")
-        other.wait_for_selector("#train-state >> text=list its checkpoint as sung")
+        other.wait_for_selector("#train-state >> text=has its checkpoint as sung")
         assert read_status(run).step > paused
-        other.get_by_role("tab", name="Generate").click()
-        other.click("#checkpoint input")
+        other.click("#model input")
         other.click("[role=option]:has-text('" + run.name + "')")
-        other.get_by_label("Note", exact=True).first.wait_for()
-        assert other.get_by_label("Note", exact=True).first.input_value() == "c4"
+        other.wait_for_selector("#conditions >> text=c4")
+
+
+def test_pattern_that_fits_no_name_is_told_with_another_one(page: Any, tmp_path: Path) -> None:
+    write_notes(tmp_path)
+    open_tab(page)
+    page.fill("#train-folder :is(input, textarea)", str(tmp_path))
+    page.wait_for_selector("#train-report >> text=8,000 Hz")
+    page.fill("#train-pattern :is(input, textarea)", "{note}-{take}")
+    page.wait_for_selector("#train-report [role=alert] >> text=no file name")
+    page.click("#train-suggestion >> text={note}_{take}")
+    page.wait_for_selector("#train-labels >> text=note (4)")
+    assert page.input_value("#train-pattern :is(input, textarea)") == "{note}_{take}"
+    page.fill("#train-folder :is(input, textarea)", "")
+    page.wait_for_selector("#train-report >> text=appear here")
+
+
+def test_inspection_can_be_stopped(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "many").mkdir()
+    write_notes(tmp_path)
+    for n in range(4000):
+        os.link(tmp_path / "c4_1.wav", tmp_path / "many" / f"{n}.wav")
+    open_tab(page)
+    page.fill("#train-folder :is(input, textarea)", str(tmp_path / "many"))
+    page.wait_for_selector("#train-report >> text=of 4,000 recordings")
+    page.click("#train-stop-scan")
+    page.wait_for_selector("#train-report >> text=Stopped after")
+    page.wait_for_selector("#train-stop-scan[disabled]")
 
 
 def test_dropped_files_keep_the_names_in_their_table(page: Any, tmp_path: Path) -> None:
@@ -159,8 +199,6 @@ def test_dropped_files_keep_the_names_in_their_table(page: Any, tmp_path: Path) 
     open_tab(page)
     dropped = [tmp_path / name for name in (*names, "metadata.csv")]
     page.set_input_files("#train-uploads input[type=file]", dropped)
-    page.wait_for_selector("#train-uploads >> text=metadata")
-    page.click("#train-inspect")
     page.wait_for_selector("#train-report >> text=one, two")
     facts = page.inner_text("#train-report dl.facts")
     assert "Recordings\n2" in facts

@@ -6,9 +6,14 @@ import gradio as gr
 import pytest
 
 from tests.sharing.conftest import COMMIT, FakeHub, hub  # noqa: F401
-from wavenet.ui.hub_download import ALLOW_IMPORT, download_chosen, show_chosen
-from wavenet.ui.models_tab import IMPORT_DISABLED, import_from_hub, show_model, tab
+from wavenet.sharing.local_models import is_added
+from wavenet.ui.hub_download import ALLOW_IMPORT
+from wavenet.ui.model_bar.model_bar import choose_model
+from wavenet.ui.models.models_events import IMPORT_DISABLED, import_from_hub
+from wavenet.ui.page import Page
+from wavenet.ui.studio_app import build_studio
 
+from .bare_page import Values, bare_page, merge
 from .conftest import RATE, save_checkpoint
 
 CARD = "---\nlicense: cc0-1.0\n---\n# Brass\n"
@@ -32,49 +37,58 @@ def published(hub: FakeHub, tmp_path: Path) -> FakeHub:  # noqa: F811
     return hub
 
 
-def test_models_tab_downloads_a_checkpoint_by_name(folder: Path, published: FakeHub) -> None:
-    updates = import_from_hub(folder, " them/Brass ")
-    first, unchanged = next(updates)
-    assert "Downloading them/Brass" in first
-    assert unchanged == gr.skip()
+@pytest.fixture
+def page(folder: Path) -> Page:
+    return bare_page(folder)
+
+
+def download(page: Page, repository: str | None) -> Values:
+    """Return the newest outputs of a download."""
+    return merge(import_from_hub(page, repository=repository))
+
+
+def test_models_tab_downloads_a_checkpoint_by_name(page: Page, published: FakeHub) -> None:
+    updates = import_from_hub(page, repository=" them/Brass ")
+    first = next(updates)
+    assert list(first) == ["message"]
+    assert "Downloading them/Brass" in first["message"]
     assert published.requests == [], "the download started before it was announced"
-    ((message, choices),) = list(updates)
-    assert "role='status'" in message
-    assert f"Commit {COMMIT[:12]}; licence: cc0-1.0." in message
-    assert "<a href='?checkpoint=Brass'>" in message
-    assert (choices["choices"], choices["value"]) == (["digits", "Brass"], "Brass")
-    assert "cc0-1.0" in show_model(folder, "Brass")[0]
-    repeated, _ = list(import_from_hub(folder, "them/brass"))[-1]
-    assert "role='alert'" in repeated and "brass" in repeated
+    (shown,) = updates
+    assert "role='status'" in shown["message"]
+    assert f"Commit {COMMIT[:12]}; licence: cc0-1.0." in shown["message"]
+    assert shown["model"]["choices"] == ["digits", "Brass"]
+    assert 'data-model="Brass"' in shown["shelf"]
+    assert "Licence: cc0-1.0" in shown["shelf"]
+    assert is_added(page.root / "Brass")
+    repeated = download(page, "them/brass")
+    assert "role='alert'" in repeated["message"] and "brass" in repeated["message"]
+    assert "model" not in repeated
 
 
-def test_dropdown_of_the_generate_tab_downloads_a_checkpoint_by_name(
-    folder: Path, published: FakeHub, monkeypatch: pytest.MonkeyPatch
+def test_model_bar_downloads_a_checkpoint_by_name(
+    page: Page, published: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    message, *others = show_chosen(folder, "them/Brass")
-    assert "Downloading them/Brass" in message
-    assert set(map(str, others)) == {str(gr.skip())}
+    updates = choose_model(page, "them/Brass")
+    first = next(updates)
+    assert list(first) == ["about"]
+    assert "Downloading them/Brass" in first["about"]
     assert published.requests == [], "the download started before it was announced"
-    names, about, seconds, *_ = download_chosen(folder, "them/Brass")
-    assert (names["choices"], names["value"]) == (["digits", "Brass"], "Brass")
-    assert "8,000 Hz" in about
-    assert seconds["value"] == 0.5
+    assert merge(updates)["model"] == gr.update(choices=["digits", "Brass"], value="Brass")
     requests = len(published.requests)
-    assert show_chosen(folder, "Brass")[0] == about
-    assert set(map(str, download_chosen(folder, "Brass"))) == {str(gr.skip())}
-    unchanged, error, *_ = download_chosen(folder, "them/<Brass>")
-    assert "role='alert'" in error and "OWNER/NAME" in error and "<Brass>" not in error
-    assert unchanged == gr.skip()
+    assert merge(choose_model(page, "Brass"))["model"]["value"] == "Brass"
+    refused = merge(choose_model(page, "them/<Brass>"))
+    assert "role='alert'" in refused["about"] and "OWNER/NAME" in refused["about"]
+    assert "<Brass>" not in refused["about"]
+    assert "model" not in refused
     monkeypatch.setenv("SPACE_ID", "me/studio")
-    assert "role='alert'" in show_chosen(folder, "them/Horn")[0]
-    assert set(map(str, download_chosen(folder, "them/Horn"))) == {str(gr.skip())}
+    assert "role='alert'" in merge(choose_model(page, "them/Horn"))["about"]
     assert len(published.requests) == requests
 
 
-def test_revision_follows_an_at_sign(folder: Path, published: FakeHub) -> None:
-    message, _ = list(import_from_hub(folder, "them/Brass@v9"))[-1]
+def test_revision_follows_an_at_sign(page: Page, published: FakeHub) -> None:
+    message = download(page, "them/Brass@v9")["message"]
     assert "v9" in message and "@REVISION" in message
-    assert list(import_from_hub(folder, f"them/Brass@{COMMIT}"))[-1][1]["value"] == "Brass"
+    assert "Brass" in download(page, f"them/Brass@{COMMIT}")["model"]["choices"]
 
 
 @pytest.mark.parametrize(
@@ -82,46 +96,45 @@ def test_revision_follows_an_at_sign(folder: Path, published: FakeHub) -> None:
     [None, "", "brass", "../x", "a/..", "<img src=x>/y", "https://x/y", "them/Brass/@x"],
 )
 def test_invalid_name_sends_no_request(
-    folder: Path, published: FakeHub, repository: str | None
+    page: Page, published: FakeHub, repository: str | None
 ) -> None:
-    first, last = import_from_hub(folder, repository)
-    assert "role='alert'" in last[0]
-    assert "OWNER/NAME" in last[0]
-    assert "<img" not in first[0] + last[0]
+    first, last = (update["message"] for update in import_from_hub(page, repository=repository))
+    assert "role='alert'" in last
+    assert "OWNER/NAME" in last
+    assert "<img" not in first + last
     assert published.requests == []
 
 
 def test_offline_is_an_error_without_server_paths(
-    folder: Path, published: FakeHub, monkeypatch: pytest.MonkeyPatch
+    page: Page, published: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    message, choices = list(import_from_hub(folder, "them/Brass"))[-1]
-    assert "HF_HUB_OFFLINE" in message
-    assert choices == gr.skip()
+    found = download(page, "them/Brass")
+    assert "HF_HUB_OFFLINE" in found["message"]
+    assert list(found) == ["message"]
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    message, _ = list(import_from_hub(folder, "them/Brass"))[-1]
-    assert "cannot be reached" in message and str(folder) not in message
-    assert [path.name for path in folder.iterdir()] == ["digits"]
+    message = download(page, "them/Brass")["message"]
+    assert "cannot be reached" in message and str(page.root) not in message
+    assert [path.name for path in page.root.iterdir()] == ["digits"]
 
 
 def test_space_downloads_only_if_allowed_and_without_its_token(
-    folder: Path, published: FakeHub, monkeypatch: pytest.MonkeyPatch
+    page: Page, published: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def has_field() -> bool:
-        with gr.Blocks() as page:
-            tab(folder)
-        return any(block.elem_id == "model-repository" for block in page.blocks.values())
+        blocks = build_studio(page.root).blocks.values()
+        return any(block.elem_id == "model-repository" for block in blocks)
 
     assert has_field()
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("SPACE_ID", "me/studio")
     assert not has_field()
-    assert list(import_from_hub(folder, "them/Brass")) == [(IMPORT_DISABLED, gr.skip())]
+    assert IMPORT_DISABLED in download(page, "them/Brass")["message"]
     assert published.requests == []
     monkeypatch.setenv(ALLOW_IMPORT, "1")
     assert has_field()
-    assert list(import_from_hub(folder, "them/Brass"))[-1][1]["value"] == "Brass"
+    assert "Brass" in download(page, "them/Brass")["model"]["choices"]
     assert published.tokens == {None}

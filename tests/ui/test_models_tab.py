@@ -1,4 +1,4 @@
-"""The Models tab without a browser: its callbacks, called as Gradio calls them."""
+"""The Models tab without a browser: its callbacks, called by the names of their inputs."""
 
 import shutil
 import zipfile
@@ -7,24 +7,31 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from starlette.datastructures import QueryParams
 
+from audio_utils import io
+from wavenet.model.conditions import MelCondition
 from wavenet.sharing import zip_archive
+from wavenet.sharing.local_models import is_added, mark_added
 from wavenet.ui.checkpoint_library import load_checkpoint
+from wavenet.ui.generate.generate_events import start_here
 from wavenet.ui.hub_download import ALLOW_IMPORT
-from wavenet.ui.models_tab import (
+from wavenet.ui.models.model_sample import make_sample, sample_path
+from wavenet.ui.models.model_shelf import describe_values, shelf_html
+from wavenet.ui.models.models_events import (
+    CHANGE_DISABLED,
     IMPORT_DISABLED,
-    NO_CARD,
-    describe_values,
     import_archive,
-    pack_model,
-    show_model,
+    run_model_action,
 )
+from wavenet.ui.page import Page
 from wavenet.ui.studio_app import build_studio
 
+from .bare_page import bare_page, event_of, merge
 from .conftest import RATE, save_checkpoint
 
-CARD = "---\nlicense: cc0-1.0\n---\n# Notes <img src=x onerror=alert(1)>\n"
+CARD = (
+    "---\nlicense: cc0-1.0\n---\n# Notes <img src=x onerror=alert(1)>\n\nTwo\n*notes*.\n\nMore.\n"
+)
 
 
 @pytest.fixture
@@ -44,22 +51,109 @@ def brass(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+def at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("SPACE_ID", raising=False)
     monkeypatch.delenv(ALLOW_IMPORT, raising=False)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
 
 
-def test_checkpoint_is_shown_with_facts_and_card(folder: Path) -> None:
-    facts, card = show_model(folder, "digits")
+@pytest.fixture
+def page(folder: Path) -> Page:
+    return bare_page(folder)
+
+
+def act(page: Page, action: Any, name: Any, text: Any = "", chosen: str = "digits") -> Any:
+    """Return the newest outputs of an action of a card."""
+    event = event_of(action=action, name=name, text=text)
+    return merge(run_model_action(page, start_here, event=event, chosen=chosen))
+
+
+def test_card_of_a_model_has_facts_summary_and_licence(folder: Path) -> None:
+    shelf = shelf_html(folder, True)
     for text in ("cc0-1.0", "8,000 Hz", "32 samples", "4.0 ms", "Condition: digit", "0, 1"):
-        assert text in facts
+        assert text in shelf
     model = load_checkpoint(folder, "digits").model
-    assert f"{model.parameter_count:,}" in facts
-    assert "<h3>Notes &lt;img" in card
+    assert f"{model.parameter_count:,}" in shelf
+    assert "<h3>Notes &lt;img" in shelf
+    assert '<p class="summary">Two notes.</p>' in shelf
     (folder / "digits" / "README.md").unlink()
-    facts, card = show_model(folder, "digits")
-    assert "not stated" in facts
-    assert card == NO_CARD
+    shelf = shelf_html(folder, True)
+    assert "not stated" in shelf
+    assert "no card" in shelf
+
+
+def test_only_added_models_can_be_renamed_and_deleted(folder: Path) -> None:
+    assert 'data-action="rename"' not in shelf_html(folder, True)
+    mark_added(folder / "digits")
+    shelf = shelf_html(folder, True)
+    assert 'data-action="rename"' in shelf and 'data-action="delete"' in shelf
+    assert 'data-action="train"' in shelf
+    assert 'data-action="train"' not in shelf_html(folder, False)
+
+
+def test_sample_is_generated_once_and_always_the_same(folder: Path, page: Page) -> None:
+    assert 'data-sample=""' in shelf_html(folder, True)
+    updates = act(page, "sample", "digits")
+    path = sample_path(folder / "digits")
+    assert f'data-sample="gradio_api/file={path}"' in updates["shelf"]
+    assert updates["message"] == ""
+    first = path.read_bytes()
+    assert make_sample(load_checkpoint(folder, "digits"), start_here) == path
+    assert path.read_bytes() == first
+    save_checkpoint(folder, "digits", 2 * RATE, {"digit": ("0", "1")})
+    assert sample_path(folder / "digits") != path, "the model has changed"
+
+
+def test_vocoder_has_a_sample_too(folder: Path, page: Page) -> None:
+    mel = MelCondition(name="mel", n_mels=8)
+    save_checkpoint(folder, "speech", RATE, {}, mel)
+    act(page, "sample", "speech")
+    assert io.read(sample_path(folder / "speech")).samples == 2 * RATE
+
+
+def test_sample_waits_for_its_turn(folder: Path, page: Page) -> None:
+    event = event_of(action="sample", name="digits", text="")
+    with page.turns.turn():
+        updates = run_model_action(page, start_here, event=event, chosen="digits")
+        assert "1 job before the sample of digits" in next(updates)["message"]
+    assert "data-sample" in merge(updates)["shelf"]
+
+
+def test_use_chooses_the_model_and_opens_generate(folder: Path, page: Page) -> None:
+    save_checkpoint(folder, "brass", RATE, {"instrument": ("horn",)})
+    used = act(page, "use", "brass")
+    assert used["model"]["value"] == "brass"
+    assert used["tabs"] == gr.update(selected="generate")
+    trained = act(page, "train", "brass")
+    assert trained["start_from"]["value"] == "brass"
+    assert ("brass", "brass") in trained["start_from"]["choices"]
+    assert trained["tabs"] == gr.update(selected="train")
+    del page.model_lists["start_from"]  # training is disabled
+    assert "unknown action" in act(page, "train", "brass")["message"]
+
+
+def test_rename_and_delete_update_the_page(folder: Path, page: Page) -> None:
+    save_checkpoint(folder, "brass", RATE, {"instrument": ("horn",)})
+    assert "stays" in act(page, "rename", "brass", "horn")["message"]
+    mark_added(folder / "brass")
+    renamed = act(page, "rename", "brass", "horn", chosen="brass")
+    assert renamed["model"]["value"] == "horn"
+    assert "brass is now horn" in renamed["message"]
+    deleted = act(page, "delete", "horn", chosen="horn")
+    assert deleted["model"] == gr.update(choices=["digits"], value="digits")
+    assert "horn" not in deleted["shelf"]
+    assert "value" not in act(page, "delete", "digits")["model"]
+
+
+@pytest.mark.parametrize("action", ["use", "sample", "download", "rename", "delete", "x", None])
+@pytest.mark.parametrize("name", ["none", "../all/digits", "", None, ["digits"]])
+def test_invalid_events_are_an_error_without_server_paths(
+    folder: Path, page: Page, action: Any, name: Any
+) -> None:
+    message = act(page, action, name, "new")["message"]
+    assert "role='alert'" in message
+    assert str(folder) not in message
+    assert [path.name for path in folder.iterdir()] == ["digits"]
 
 
 def test_values_of_every_kind_of_condition_are_described() -> None:
@@ -79,67 +173,33 @@ def test_values_of_every_kind_of_condition_are_described() -> None:
     assert describe_values(many).endswith("19, and 1,214 more")
 
 
-@pytest.mark.parametrize("name", [None, "none", "../all/digits", ""])
-def test_missing_checkpoint_is_an_error_without_server_paths(
-    folder: Path, name: str | None
-) -> None:
-    facts, card = show_model(folder, name)
-    assert "role='alert'" in facts
-    assert str(folder) not in facts
-    assert card == ""
-    with pytest.raises(gr.Error):
-        next(pack_model(folder, name))
-
-
-def test_damaged_card_is_an_error(folder: Path) -> None:
+def test_damaged_model_or_card_is_an_error(folder: Path) -> None:
     (folder / "digits" / "README.md").write_bytes(b"\xff")
-    facts, _ = show_model(folder, "digits")
-    assert "role='alert'" in facts and "README.md" in facts
-    assert str(folder) not in facts
+    shelf = shelf_html(folder, True)
+    assert 'role="alert"' in shelf and "README.md" in shelf
+    (folder / "digits" / "config.json").write_bytes(b"{}")
+    shelf = shelf_html(folder, True)
+    assert 'role="alert"' in shelf and "config.json" in shelf
+    assert str(folder) not in shelf
 
 
-def test_download_can_be_imported_again(folder: Path, tmp_path: Path) -> None:
+def test_download_can_be_imported_again(folder: Path, page: Page, tmp_path: Path) -> None:
     (folder / "digits" / "private.txt").write_text("must not be packed")
-    packed = pack_model(folder, "digits")
-    path = Path(next(packed))
+    event = event_of(action="download", name="digits", text="")
+    packed = run_model_action(page, start_here, event=event, chosen="digits")
+    path = Path(next(packed)["package"])
     with zipfile.ZipFile(path) as file:
         names = ["digits/config.json", "digits/model.safetensors", "digits/README.md"]
         assert file.namelist() == names
-    (tmp_path / "other").mkdir()
-    _, message, choices = import_archive(tmp_path / "other", str(path))
-    assert "role='status'" in message
-    assert (choices["choices"], choices["value"]) == (["digits"], "digits")
+    other = tmp_path / "other"
+    other.mkdir()
+    updates = import_archive(bare_page(other), upload=str(path))
+    assert "digits is imported" in updates["message"]
+    assert updates["model"]["choices"] == ["digits"]
+    assert 'data-model="digits"' in updates["shelf"]
+    assert is_added(other / "digits")
     assert list(packed) == []
     assert not path.exists(), "the temporary file was not deleted"
-
-
-def test_imported_checkpoint_is_in_all_dropdowns_after_reload(folder: Path, brass: Path) -> None:
-    page = build_studio(folder)
-    dropdowns = {
-        block._id: str(block.elem_id)
-        for block in page.blocks.values()
-        if isinstance(block, gr.Dropdown) and "digits" in str(block.choices)
-    }
-    assert {"checkpoint", "score-checkpoint", "preset", "model-choice"} <= set(dropdowns.values())
-    import_archive(folder, str(brass))
-    for load in page.fns.values():
-        if (page._id, "load") in load.targets and not load.inputs and load.outputs:
-            for block, update in zip(load.outputs, as_list(call(load.fn)), strict=True):
-                if isinstance(update, dict) and "brass" in str(update.get("choices")):
-                    dropdowns.pop(block._id, None)
-    assert dropdowns == {}
-
-
-def call(fn: Any) -> Any:
-    """Call a callback of a page load, with a request if it needs one."""
-    try:
-        return fn()
-    except TypeError:
-        return fn(gr.Request(query_params=QueryParams("")))
-
-
-def as_list(result: Any) -> list[Any]:
-    return list(result) if isinstance(result, list | tuple) else [result]
 
 
 @pytest.mark.parametrize(
@@ -147,31 +207,31 @@ def as_list(result: Any) -> list[Any]:
     [(b"no zip", "zip"), (None, "brass")],
 )
 def test_invalid_archive_is_an_error(
-    folder: Path, brass: Path, content: bytes | None, words: str
+    folder: Path, page: Page, brass: Path, content: bytes | None, words: str
 ) -> None:
     if content is not None:
         brass.write_bytes(content)
     else:
         shutil.copytree(folder / "digits", folder / "brass")
-    upload, message, choices = import_archive(folder, str(brass))
-    assert upload is None
-    assert "role='alert'" in message
-    assert words in message
-    assert str(folder) not in message
-    assert choices == gr.skip()
+    updates = import_archive(page, upload=str(brass))
+    assert updates.keys() == {"upload", "message"}
+    assert updates["upload"] is None
+    assert "role='alert'" in updates["message"]
+    assert words in updates["message"]
+    assert str(folder) not in updates["message"]
 
 
-def test_names_in_an_archive_are_escaped(folder: Path, tmp_path: Path) -> None:
+def test_names_in_an_archive_are_escaped(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("<img src=x onerror=alert(1)>", b"")
-    message = import_archive(folder, str(path))[1]
+    message = import_archive(page, upload=str(path))["message"]
     assert "&lt;img" in message
     assert "<img" not in message
 
 
-def test_space_imports_only_if_allowed(
-    folder: Path, brass: Path, monkeypatch: pytest.MonkeyPatch
+def test_space_imports_and_changes_models_only_if_allowed(
+    folder: Path, page: Page, brass: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def has_upload() -> bool:
         blocks = build_studio(folder).blocks.values()
@@ -180,10 +240,13 @@ def test_space_imports_only_if_allowed(
     assert has_upload()
     monkeypatch.setenv("SPACE_ID", "me/studio")
     assert not has_upload()
-    assert import_archive(folder, str(brass))[1] == IMPORT_DISABLED
+    assert IMPORT_DISABLED in import_archive(page, upload=str(brass))["message"]
     assert not (folder / "brass").exists()
+    mark_added(folder / "digits")
+    assert CHANGE_DISABLED in act(page, "delete", "digits")["message"]
+    assert (folder / "digits").exists()
     monkeypatch.setenv(ALLOW_IMPORT, "1")
     assert has_upload()
-    import_archive(folder, str(brass))
+    import_archive(page, upload=str(brass))
     assert (folder / "brass").exists()
-    assert import_archive(folder, None)[1] == ""
+    assert import_archive(page, upload=None) == {}

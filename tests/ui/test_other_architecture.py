@@ -7,7 +7,7 @@ import gradio as gr
 import pytest
 
 from wavenet.model.gru import GRUConfig
-from wavenet.ui.models_tab import show_model
+from wavenet.ui.models.model_shelf import shelf_html
 from wavenet.ui.receptive_field.influence_measurement import measure_influence
 from wavenet.ui.receptive_field.network_facts import CAUSAL_DILATED
 from wavenet.ui.receptive_field.network_settings import MODEL_ABOVE, choose_network
@@ -49,6 +49,6 @@ def test_the_receptive_field_refuses_and_the_controls_stay(gru_root: Path) -> No
 
 
 def test_the_models_tab_shows_the_architecture(gru_root: Path) -> None:
-    facts, _ = show_model(gru_root, "gru")
-    assert "gru" in facts
-    assert "unlimited" in facts
+    card = shelf_html(gru_root, True).partition('data-model="gru"')[2].partition("<li")[0]
+    assert "<dd>gru</dd>" in card
+    assert "unlimited" in card

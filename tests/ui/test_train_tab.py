@@ -1,9 +1,9 @@
-"""The Train tab without a browser: its callbacks, called as Gradio calls them."""
+"""The Train tab without a browser: its callbacks, called by the names of their inputs."""
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -11,27 +11,35 @@ import pytest
 import torch
 
 from audio_utils import io
-from wavenet import folder_lock
+from wavenet import checkpoint, folder_lock
+from wavenet.sharing.local_models import delete_model
 from wavenet.training import run_process
 from wavenet.training.run_process import RunPlan
-from wavenet.ui import run_view, train_tab
+from wavenet.training.run_status import read_status
 from wavenet.ui.checkpoint_library import load_checkpoint
-from wavenet.ui.recipe_choices import read_recipe, recipe_choices
-from wavenet.ui.run_view import checkpoint_digest
 from wavenet.ui.server.host_check import ALLOW_HOSTS
 from wavenet.ui.studio_app import build_studio
-from wavenet.ui.train_tab import (
-    RUN_OUTPUTS,
-    disabled_reason,
+from wavenet.ui.train import run_view, train_tab
+from wavenet.ui.train.recipe_choices import RunModel, read_recipe, recipe_choices
+from wavenet.ui.train.run_view import checkpoint_digest
+from wavenet.ui.train.train_events import (
+    Inspected,
+    TrainSetup,
+    control_run,
     inspect_recordings,
+    keep_previews,
+    show_labels,
     show_recipe,
     show_run,
+    show_runs,
     start_example,
     start_run,
     use_run_checkpoint,
 )
-from wavenet.ui.training_recordings import write_notes
+from wavenet.ui.train.train_tab import RUN_OUTPUTS, disabled_reason
+from wavenet.ui.train.training_recordings import write_notes
 
+from .bare_page import bare_page, merge, request_of
 from .conftest import RATE, save_checkpoint
 
 INJECTION = "<img src=x onerror=alert(1)>"
@@ -91,24 +99,50 @@ def make_run(runs_dir: Path, name: str, saved: int = 0, action: str = "run") -> 
     return folder
 
 
-def last(updates: Iterator[tuple[Any, ...]]) -> tuple[Any, ...]:
-    return list(updates)[-1]
+@pytest.fixture
+def setup(runs_dir: Path, root: Path) -> TrainSetup:
+    """What the callbacks of the tab use."""
+    return TrainSetup(bare_page(root), runs_dir)
 
 
-def shown(runs_dir: Path, root: Path, name: str | None, shown_view: Any = None) -> dict[str, Any]:
-    """Return the updates of the page by name."""
-    values = show_run(runs_dir, root, 1, name, shown_view)
-    return dict(zip((*RUN_OUTPUTS, "shown_view", "dropdown"), values, strict=True))
+PLAN: dict[str, Any] = {
+    "folder": None,
+    "uploads": None,
+    "pattern": None,
+    "table": None,
+    "labels": [],
+    "start_from": "",
+    "recipe": "tiny",
+    "steps": 10,
+    "name": "mine",
+}
+CHOSEN: dict[str, Any] = {"recipe": "small", "start_from": "", "inspected": None}
 
 
-def test_run_is_started_from_the_controls(
-    notes: Path, runs_dir: Path, root: Path, started: list[RunPlan]
+def inspect(setup: TrainSetup, only_if_changed: bool = False, **values: Any) -> dict[str, Any]:
+    """Return the newest outputs of an inspection."""
+    sources = {name: PLAN[name] for name in ("folder", "uploads", "pattern", "table")}
+    inputs = sources | CHOSEN | values
+    return merge(inspect_recordings(setup, only_if_changed, request=request_of(), **inputs))
+
+
+def shown(setup: TrainSetup, name: str | None, shown_view: Any = None) -> dict[str, Any]:
+    """Return the updates of the page for a run."""
+    return show_run(setup, run=name, shown_view=shown_view)
+
+
+def changed(updates: dict[str, Any]) -> set[str]:
+    """Return the names of the outputs that change."""
+    return {name for name, value in updates.items() if value != gr.skip()} - {"shown_view"}
+
+
+def test_run_is_started_from_the_widgets(
+    notes: Path, setup: TrainSetup, started: list[RunPlan]
 ) -> None:
-    inspected = [str(notes), None, "{note}_{take}", None, ["note"], ["note"]]
-    controls = [str(notes), None, "{note}_{take}", None, ["note"]]
-    update = start_run(runs_dir, root, *controls, "small", 10, "mine", inspected)
-    assert update["value"] == "mine"
-    start_run(runs_dir, root, *controls, "vocoder", 10, "other", inspected)
+    source = {"folder": str(notes), "pattern": "{note}_{take}", "labels": ["note"]}
+    update = start_run(setup, **PLAN | source | {"recipe": "small"})
+    assert update["run"]["value"] == "mine"
+    start_run(setup, **PLAN | source | {"recipe": "vocoder", "name": "other"})
     assert started[0] == RunPlan(
         name="mine",
         data=str(notes),
@@ -118,65 +152,87 @@ def test_run_is_started_from_the_controls(
         steps=10,
     )
     assert started[1].labels == ("note",), "besides the mel frames of the vocoder"
-    assert 'name = "mine"' in (runs_dir / "mine" / run_process.RECIPE_FILE).read_text()
+    recipe = setup.runs_dir / "mine" / run_process.RECIPE_FILE
+    assert 'name = "mine"' in recipe.read_text()
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"inspected": None}, "Inspect recordings"),
-        ({"inspected": ["/elsewhere", None, None, None, [], []]}, "Inspect recordings"),
+        ({"folder": ""}, "no recordings"),
+        ({"folder": "/no/such"}, "is not a folder"),
         ({"name": ""}, "a name for the run"),
         ({"name": "../up"}, "begins with a letter"),
         ({"name": "digits"}, "checkpoint digits exists"),
+        ({"name": "Digits"}, "checkpoint Digits exists"),
         ({"steps": 0}, "steps"),
         ({"steps": None}, "steps"),
+        ({"start_from": "../digits"}, "expected a model here"),
     ],
 )
 def test_invalid_run_is_an_error_and_writes_nothing(
-    notes: Path,
-    runs_dir: Path,
-    root: Path,
-    started: list[RunPlan],
-    change: dict[str, Any],
-    words: str,
+    notes: Path, setup: TrainSetup, started: list[RunPlan], change: dict[str, Any], words: str
 ) -> None:
-    inspected = [str(notes), None, None, None, [], []]
-    valid = {"recipe": "tiny", "steps": 10, "name": "mine", "inspected": inspected}
-    values = list((valid | change).values())
     with pytest.raises(gr.Error, match=words):
-        start_run(runs_dir, root, str(notes), None, None, None, [], *values)
+        start_run(setup, **PLAN | {"folder": str(notes)} | change)
     assert started == []
-    assert not runs_dir.exists()
+    assert not setup.runs_dir.exists()
+
+
+def test_start_inspects_only_what_is_not_inspected_yet(notes: Path, setup: TrainSetup) -> None:
+    found = inspect(setup, True, folder=str(notes), pattern="{note}_{take}")
+    assert found["labels"]["value"] == ["note"]
+    inputs = {"folder": str(notes), "pattern": "{note}_{take}", "inspected": found["inspected"]}
+    assert inspect(setup, True, **inputs) == {}
+    assert inspect(setup, True, **inputs | {"pattern": ""})["inspected"].fields == {}
+    assert "20" in inspect(setup, False, **inputs)["report"], "on request it looks again"
+    for source in ({"folder": "/no/such"}, {}):
+        with pytest.raises(gr.Error):
+            inspect(setup, True, **source)
+
+
+def test_run_can_start_from_a_model(notes: Path, setup: TrainSetup, started: list[RunPlan]) -> None:
+    """The run keeps its own copy, so that it can be resumed after the model is deleted."""
+    found = inspect(setup, folder=str(notes), pattern="{note}_{take}", start_from="digits")
+    assert found["labels"] == gr.update(choices=[], value=[], visible=False)
+    assert "Continues the model digits" in found["about"]
+    assert "need the labels digit" in found["about"]
+    parameters = load_checkpoint(setup.page.root, "digits").model.parameter_count
+    assert f"{parameters:,} parameters, with digit" in found["about"]
+    assert {name for _, name in found["recipe"]["choices"]} == {"tiny", "small"}
+    source = {"folder": str(notes), "pattern": "{digit}_{take}", "start_from": "digits"}
+    start_run(setup, **PLAN | source)
+    shutil.rmtree(setup.page.root / "digits")
+    folder = setup.runs_dir / "mine"
+    assert started[0].initial == "digits"
+    assert f"--from={folder / 'initial'}" in run_process.train_arguments(started[0], folder)
+    assert checkpoint.load(folder / "initial").model.parameter_count == parameters
 
 
 def test_labels_can_come_from_a_table(
-    notes: Path, runs_dir: Path, root: Path, tmp_path: Path, started: list[RunPlan]
+    notes: Path, setup: TrainSetup, tmp_path: Path, started: list[RunPlan]
 ) -> None:
     table = tmp_path / "labels.tsv"
     table.write_text("file_name\tvoice\nc4_1.wav\tann\nc4_2.wav\tann\ne4_1.wav\tbob\n")
-    *_, (report, labels, _, inspected) = inspect_recordings(str(notes), None, "", str(table))
-    assert "labels.tsv" in report
-    assert labels["choices"] == [("voice (2)", "voice")]
-    source = [str(notes), None, "", str(table)]
-    start_run(runs_dir, root, *source, ["voice"], "tiny", 10, "mine", inspected)
+    found = inspect(setup, folder=str(notes), table=str(table))
+    assert "labels.tsv" in found["report"]
+    assert found["labels"]["choices"] == [("voice (2)", "voice")]
+    start_run(setup, **PLAN | {"folder": str(notes), "table": str(table), "labels": ["voice"]})
+    folder = setup.runs_dir / "mine"
+    both = inspect(setup, folder=str(notes), pattern="{note}_{take}", table=str(table))["report"]
     table.unlink()
-    folder = runs_dir / "mine"
     assert (started[0].metadata, started[0].pattern) == ("table.tsv", None)
     assert (folder / "table.tsv").read_text().startswith("file_name\tvoice\n")
     arguments = run_process.train_arguments(started[0], folder)
     assert f"--metadata={folder / 'table.tsv'}" in arguments
-    with pytest.raises(gr.Error, match="both define the fields") as caught:
-        list(inspect_recordings(str(notes), None, "{note}_{take}", str(table)))
-    assert str(tmp_path) not in caught.value.message
-    with pytest.raises(gr.Error, match="Inspect recordings"):
-        start_run(runs_dir, root, *source[:3], None, [], "tiny", 10, "other", inspected)
+    assert "both define the fields" in both
+    assert str(tmp_path) not in both
 
 
 def test_changes_are_accepted_only_on_request(
-    runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+    setup: TrainSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = make_run(runs_dir, "first", 2)
+    folder = make_run(setup.runs_dir, "first", 2)
     options: list[list[str]] = []
 
     def note_start(plan: RunPlan, folder: Path, worker: Any, accept_changes: bool) -> None:
@@ -184,139 +240,173 @@ def test_changes_are_accepted_only_on_request(
 
     monkeypatch.setattr(run_process, "_start_process", note_start)
     for accept_changes in (False, True):
-        train_tab.control_run(runs_dir, run_process.resume, "first", accept_changes)
+        control_run(setup, run_process.resume, run="first", accept_changes=accept_changes)
     assert options[0][-1] == "--resume"
     assert options[1][-2:] == ["--resume", "--accept-changes"]
     shutil.rmtree(folder / "step-000000002")
-    train_tab.control_run(runs_dir, run_process.resume, "first", True)
+    control_run(setup, run_process.resume, run="first", accept_changes=True)
     assert not {"--resume", "--accept-changes"} & set(options[2])
 
 
-def test_example_can_be_started_again(runs_dir: Path, root: Path, started: list[Any]) -> None:
-    assert start_example(runs_dir, root)["value"] == "notes"
-    assert start_example(runs_dir, root)["value"] == "notes-2"
-    assert len(list((runs_dir / "notes-2" / "recordings").iterdir())) == 20
+def test_example_can_be_started_again(setup: TrainSetup, started: list[Any]) -> None:
+    assert start_example(setup)["run"]["value"] == "notes"
+    assert start_example(setup)["run"]["value"] == "notes-2"
+    assert len(list((setup.runs_dir / "notes-2" / "recordings").iterdir())) == 20
 
 
-def test_recipe_is_described_with_its_measured_speed(runs_dir: Path) -> None:
-    names = ["note", "digit"]
-    inspected = ["", None, None, None, names, ["note"]]
-    about, steps, labels = show_recipe(runs_dir, "tiny", inspected)
-    assert "unknown" in about
-    assert steps == read_recipe("tiny").train.steps
-    assert (labels["visible"], labels["value"]) == (True, ["note"])
-    make_run(runs_dir, "first")
-    assert "about 16.7 minutes" in show_recipe(runs_dir, "tiny", None)[0]
+def test_recipe_is_described_with_its_measured_speed(setup: TrainSetup) -> None:
+    fields = {"note": ("a", "b"), "digit": ("0", "1")}
+    inspected = Inspected(("notes",), fields, ["note"])
+    new = show_recipe(setup, recipe="tiny", start_from="", inspected=inspected)
+    assert "unknown" in new["about"]
+    assert new["steps"] == read_recipe("tiny").train.steps
+    assert (new["labels"]["visible"], new["labels"]["value"]) == (True, ["note"])
+    make_run(setup.runs_dir, "first")
+    again = show_recipe(setup, recipe="tiny", start_from=None, inspected=None)
+    assert "about 16.7 minutes" in again["about"]
     # labels are added to the conditions of a recipe, as by --label
-    for recipe, selected in (("vocoder", []), ("digits", ["digit"])):
-        labels = show_recipe(runs_dir, recipe, inspected)[2]
-        assert (labels["visible"], labels["value"]) == (True, selected)
-    assert not show_recipe(runs_dir, "tiny", ["", None, None, None, [], []])[2]["visible"]
-    assert not show_recipe(runs_dir, "tiny", None)[2]["visible"]
+    labels = show_recipe(setup, recipe="vocoder", start_from="", inspected=inspected)["labels"]
+    assert (labels["visible"], labels["value"]) == (True, [])
+    nothing = Inspected(("notes",), {}, [])
+    for found in (nothing, None):
+        hidden = show_recipe(setup, recipe="tiny", start_from="", inspected=found)["labels"]
+        assert not hidden["visible"]
+
+
+def test_parameters_are_those_of_the_run(setup: TrainSetup) -> None:
+    """Labels add parameters, and each value adds more."""
+    fields = {"note": ("a", "b"), "voice": tuple("abcdef")}
+    inspected = Inspected(("notes",), fields, [])
+    sizes = []
+    for labels in ([], ["note"], ["voice"], ["note", "voice"]):
+        chosen = {"recipe": "tiny", "start_from": "", "inspected": inspected}
+        updates = show_labels(setup, labels=labels, **chosen)
+        text = next(text for text, name in updates["recipe"]["choices"] if name == "tiny")
+        size = text.split()[1]
+        assert f"<strong>{size} parameters" in updates["about"]
+        sizes.append(int(size.replace(",", "")))
+    assert sizes[0] == 29_920
+    assert sizes == sorted(set(sizes))
 
 
 def test_recipes_are_listed_by_size_if_their_fields_exist() -> None:
     """The recipe digits has two labels, and holds out recordings by their index."""
-    assert recipe_choices()[0] == ("tiny: 29,920 parameters, 8,000 Hz", "tiny")
-    assert "digits" not in dict(map(reversed, recipe_choices(["digit", "index"])))
-    assert "digits" not in dict(map(reversed, recipe_choices(["digit", "speaker"])))
-    assert "digits" in dict(map(reversed, recipe_choices(["digit", "speaker", "index"])))
+    none = RunModel()
+    assert recipe_choices(none)[0] == ("tiny: 29,920 parameters, 8,000 Hz", "tiny")
+    for fields in (["digit", "index"], ["digit", "speaker"]):
+        assert "digits" not in {name for _, name in recipe_choices(none, fields)}
+    fields = ["digit", "speaker", "index"]
+    assert "digits" in {name for _, name in recipe_choices(none, fields)}
 
 
-def test_only_changes_of_a_run_are_sent_again(runs_dir: Path, root: Path) -> None:
-    folder = make_run(runs_dir, "first")
-    first = shown(runs_dir, root, "first")
+def test_only_changes_of_a_run_are_sent_again(setup: TrainSetup) -> None:
+    folder = make_run(setup.runs_dir, "first")
+    first = shown(setup, "first")
     assert "ended without a message" in first["state"]
     assert "from the beginning" in first["state"]
     assert "7.250<" in first["facts"]
     assert [first[f"clip{n}"]["label"] for n in (1, 2, 3)] == ["Step 4", "Step 3", "Step 2"]
-    assert [name for name in RUN_OUTPUTS[6:10] if first[name]["interactive"]] == [
-        "resume",
-        "use",
-    ]
+    buttons = train_tab.BUTTONS
+    assert [name for name in buttons if first[name]["interactive"]] == ["resume", "use", "keep"]
     assert first["timer"] == gr.update(active=False)
-    second = shown(runs_dir, root, "first", first["shown_view"])
-    assert all(value == gr.skip() for name, value in second.items() if name != "shown_view")
+    assert first.keys() == {*RUN_OUTPUTS, "shown_view"}
+    second = shown(setup, "first", first["shown_view"])
+    assert changed(second) == set()
     with (folder / "metrics.jsonl").open("a") as file:
         row = {"step": 2, "loss_bits": 7.0, "samples": 4000, "samples_per_second": 2000.0}
         file.write(json.dumps(row) + "\n")
-    third = shown(runs_dir, root, "first", second["shown_view"])
-    assert {name for name, value in third.items() if value != gr.skip()} == {
-        "facts",
-        "curves",
-        "shown_view",
-    }
+    third = shown(setup, "first", second["shown_view"])
+    assert changed(third) == {"facts", "curves"}
     assert [2, pytest.approx(7.475), run_view.TRAINING] in third["curves"]["value"]["data"]
 
 
-def test_missing_runs_are_shown_or_an_error(runs_dir: Path, root: Path) -> None:
-    assert train_tab.show_runs(runs_dir) == gr.update(choices=[], value=None)
-    assert shown(runs_dir, root, None)["state"] == run_view.PLACEHOLDER
-    assert "role='alert'" in shown(runs_dir, root, "gone")["state"]
+def test_missing_runs_are_shown_or_an_error(setup: TrainSetup) -> None:
+    assert show_runs(setup) == {"run": gr.update(choices=[], value=None)}
+    assert shown(setup, None)["state"] == run_view.PLACEHOLDER
+    assert 'role="alert"' in shown(setup, "gone")["state"]
     for name in ("gone", "../checkpoints", None):
         with pytest.raises(gr.Error, match="no longer exists"):
-            train_tab.control_run(runs_dir, run_process.stop, name)
+            control_run(setup, run_process.stop, run=name)
 
 
-def test_text_of_a_log_is_escaped(runs_dir: Path, root: Path) -> None:
-    folder = make_run(runs_dir, "first", 2, "pause")  # and then saving failed
+def test_text_of_a_log_is_escaped(setup: TrainSetup) -> None:
+    folder = make_run(setup.runs_dir, "first", 2, "pause")  # and then saving failed
     (folder / run_process.LOG_FILE).write_text(f"wavenet: {INJECTION}\n")
-    state = shown(runs_dir, root, "first")["state"]
+    state = shown(setup, "first")["state"]
     assert "<img" not in state
     assert "&lt;img" in state
 
 
 @pytest.mark.parametrize(("saved", "action"), [(4, "run"), (2, "stop")])
-def test_complete_run_copies_its_checkpoint_once(
-    runs_dir: Path, root: Path, saved: int, action: str
-) -> None:
-    make_run(runs_dir, "first", saved, action)
-    first = shown(runs_dir, root, "first")
-    assert first["dropdown"]["choices"] == ["digits", "first"]
-    assert "list its checkpoint as first" in first["state"]
+def test_complete_run_adds_its_checkpoint_once(setup: TrainSetup, saved: int, action: str) -> None:
+    root = setup.page.root
+    make_run(setup.runs_dir, "first", saved, action)
+    first = shown(setup, "first")
+    assert first["model"]["choices"] == ["digits", "first"]
+    assert ("first", "first") in first["start_from"]["choices"]
+    assert 'data-model="first"' in first["shelf"]
+    assert "The list of models has its checkpoint as first" in first["state"]
     assert load_checkpoint(root, "first").config.name == "checkpoint"
-    assert shown(runs_dir, root, "first", first["shown_view"])["dropdown"] == gr.skip()
-    shutil.rmtree(root / "first")
-    assert shown(runs_dir, root, "first")["dropdown"] == gr.skip(), "the user had removed it"
+    assert "model" not in shown(setup, "first", first["shown_view"])
+    delete_model(root, "first")
+    assert "model" not in shown(setup, "first"), "the user had deleted it"
     assert not (root / "first").exists()
-    use_run_checkpoint(runs_dir, root, 1, "first")
+    used = use_run_checkpoint(setup, run="first")
     assert (root / "first").exists()
+    assert used["model"]["value"] == "first"
+    assert used["tabs"] == gr.update(selected="generate")
 
 
-def test_paused_run_copies_nothing_by_itself(runs_dir: Path, root: Path) -> None:
-    make_run(runs_dir, "first", 2, "pause")
-    assert shown(runs_dir, root, "first")["dropdown"] == gr.skip()
-    assert not (root / "first").exists()
+def test_paused_run_adds_nothing_by_itself(setup: TrainSetup) -> None:
+    make_run(setup.runs_dir, "first", 2, "pause")
+    assert "model" not in shown(setup, "first")
+    assert not (setup.page.root / "first").exists()
 
 
-def test_only_a_checkpoint_of_the_same_run_is_replaced(runs_dir: Path, root: Path) -> None:
-    folder = make_run(runs_dir, "first", 4)
-    use_run_checkpoint(runs_dir, root, 1, "first")
+def test_only_a_checkpoint_of_the_same_run_is_replaced(setup: TrainSetup) -> None:
+    root = setup.page.root
+    folder = make_run(setup.runs_dir, "first", 4)
+    use_run_checkpoint(setup, run="first")
     save_checkpoint(folder, "checkpoint", 2 * RATE, {"note": ("a", "b")})
-    use_run_checkpoint(runs_dir, root, 1, "first")
+    use_run_checkpoint(setup, run="first")
     assert load_checkpoint(root, "first").config.audio.sample_rate == 2 * RATE
     save_checkpoint(root, "first", RATE, {"word": ("x", "y")})
     before = checkpoint_digest(root / "first")
     with pytest.raises(gr.Error, match="not from this run"):
-        use_run_checkpoint(runs_dir, root, 1, "first")
+        use_run_checkpoint(setup, run="first")
     assert checkpoint_digest(root / "first") == before
-    make_run(runs_dir, "digits", 4)
-    assert "not from this run" in shown(runs_dir, root, "digits")["state"]
+    make_run(setup.runs_dir, "digits", 4)
+    assert "not from this run" in shown(setup, "digits")["state"]
 
 
-def test_run_without_a_checkpoint_copies_none(runs_dir: Path, root: Path) -> None:
-    shutil.rmtree(make_run(runs_dir, "first") / "checkpoint")
-    assert not shown(runs_dir, root, "first")["use"]["interactive"]
+def test_run_without_a_checkpoint_adds_none(setup: TrainSetup) -> None:
+    shutil.rmtree(make_run(setup.runs_dir, "first") / "checkpoint")
+    assert not shown(setup, "first")["use"]["interactive"]
     with pytest.raises(gr.Error, match="no checkpoint yet"):
-        use_run_checkpoint(runs_dir, root, 1, "first")
+        use_run_checkpoint(setup, run="first")
+
+
+def test_previews_are_added_to_the_clips_once(
+    setup: TrainSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    make_run(setup.runs_dir, "first")
+    token = setup.page.clips.visitor(None)
+    for _ in range(2):
+        history = keep_previews(setup, token=token, run="first")["history"]
+    titles = [clip.title for clip in setup.page.clips.clips(token)]
+    assert titles == [f"first · preview after step {step}" for step in (4, 3, 2)]
+    assert titles[0] in history
+    with pytest.raises(gr.Error, match="no longer exists"):
+        keep_previews(setup, token=token, run="gone")
 
 
 def test_page_updates_while_the_run_is_alive(
-    runs_dir: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+    setup: TrainSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = make_run(runs_dir, "first", 2)
+    folder = make_run(setup.runs_dir, "first", 2)
     monkeypatch.setattr(folder_lock, "lock_holder", lambda folder: 2**22 + 1)
-    alive = shown(runs_dir, root, "first")
+    alive = shown(setup, "first")
     assert alive["timer"] == gr.update(active=True, value=run_view.SHORT_INTERVAL)
     assert "Training." in alive["state"]
     assert "6.0 s" in alive["facts"]
@@ -324,8 +414,18 @@ def test_page_updates_while_the_run_is_alive(
     assert [alive[name]["interactive"] for name in names] == [True, False, True, True]
     long = RunPlan(name="first", recipe="tiny", steps=400)
     (folder / run_process.PLAN_FILE).write_text(long.model_dump_json())
-    later = shown(runs_dir, root, "first", alive["shown_view"])
+    later = shown(setup, "first", alive["shown_view"])
     assert later["timer"] == gr.update(active=True, value=run_view.LONG_INTERVAL)
+
+
+def test_threads_and_notes_of_a_run_are_shown(setup: TrainSetup) -> None:
+    make_run(setup.runs_dir, "first")
+    status = read_status(setup.runs_dir / "first")
+    reported = SimpleNamespace(**vars(status), threads=1, note=f"another program {INJECTION}")
+    facts = run_view.run_facts(reported)  # type: ignore[arg-type]
+    assert "<dt>Threads</dt><dd>1</dd>" in facts
+    assert "another program &lt;img" in facts
+    assert "Threads" not in run_view.run_facts(status)
 
 
 @pytest.mark.parametrize(
@@ -353,15 +453,13 @@ def test_training_is_disabled_for_other_machines_unless_allowed(
 
 def test_disabled_training_has_no_events(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def of_the_tab(page: gr.Blocks) -> tuple[set[str], set[str]]:
-        names = {str(block.elem_id) for block in page.blocks.values()}
-        work = [getattr(event.fn, "func", event.fn) for event in page.fns.values()]
-        events = zip(page.fns.values(), work, strict=True)
-        found = {e.api_visibility for e, f in events if getattr(f, "__module__", "") == module}
-        return {name for name in names if name.startswith("train-")}, found
+        names = {str(b.elem_id) for b in page.blocks.values() if str(b.elem_id)[:6] == "train-"}
+        ids = {b._id for b in page.blocks.values() if str(b.elem_id) in names}
+        events = [e for e in page.fns.values() if ids & {target for target, _ in e.targets}]
+        return names, {event.api_visibility for event in events}
 
-    module = train_tab.__name__
     names, visibilities = of_the_tab(build_studio(root))
-    assert {"train-start", "train-inspect", "train-curves"} <= names
+    assert {"train-start", "train-inspect", "train-curves", "train-start-from"} <= names
     assert visibilities == {"private"}
     monkeypatch.setenv("SPACE_ID", "me/studio")
     assert of_the_tab(build_studio(root)) == ({"train-disabled"}, set())

@@ -54,6 +54,8 @@ class CheckedBlocks(gr.Blocks):
             raise gr.Error(NO_FUNCTION, print_exception=False)
         with convert_user_errors():
             for block, value in zip(block_fn.inputs, inputs, strict=False):
+                if isinstance(block, gr.State):  # its value stays on the server
+                    continue
                 # If an event has changed a label or range, the session has a copy of the field.
                 is_copied = state is not None and block._id in state
                 check_input(state[block._id] if state and is_copied else block, value)

@@ -109,24 +109,21 @@ def wire_train_tab(page: Page, widgets: dict[str, Any]) -> None:
 
 def _wire_recordings(setup: TrainSetup, widgets: dict[str, Any]) -> None:
     """Look at recordings when they change, and describe the run when its settings change."""
-    for change in (
-        *(widgets[name].input for name in ("folder", "pattern")),
-        *(widgets[name].change for name in ("uploads", "table")),
-    ):
-        change(None, js=_INSPECT_SOON_JS, **UNQUEUED)
+    # Gradio 6.31: a text box does not trigger `input` for its first change, such as a pasted path.
+    changes = [widgets[name].change for name in SOURCE]
+    gr.on(changes, None, js=_INSPECT_SOON_JS, **UNQUEUED)
     widgets["inspect"].click(**_inspection(setup, widgets, only_if_changed=False), **_SCAN_QUEUE)
     stop = by_name(partial(stop_scan, setup), {}, {}, "request")
     widgets["stop_scan"].click(**stop, **UNQUEUED)
     used = {name: widgets[name] for name in ("pattern", "suggestion")}
     use = by_name(use_suggestion, {"suggested": widgets["suggested"]}, used)
-    pressed = widgets["suggestion"].click(**use, **UNQUEUED)
-    pressed.then(None, js=_INSPECT_SOON_JS, **UNQUEUED)
+    widgets["suggestion"].click(**use, **UNQUEUED)
     described = {name: widgets[name] for name in ("recipe", "about", "steps", "labels")}
     chosen = {name: widgets[name] for name in ("recipe", "start_from", "inspected")}
     describe = by_name(partial(show_recipe, setup), chosen, described)
     gr.on([widgets["recipe"].input, widgets["start_from"].change], **describe, **UNQUEUED)
-    chosen |= {"labels": widgets["labels"]}
-    relabel = by_name(partial(show_labels, setup), chosen, described)
+    labelled = {**chosen, "labels": widgets["labels"]}
+    relabel = by_name(partial(show_labels, setup), labelled, described)
     widgets["labels"].input(**relabel, **UNQUEUED)
 
 
