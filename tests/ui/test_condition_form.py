@@ -66,7 +66,19 @@ def test_more_conditions_than_any_fixed_number_of_widgets(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "value", [None, "x", 3, math.nan, ["7"], {"a": 1}, True, "\ud800", pytest.param("9" * 100_000, id="long"), [[[]]]]
+    "value",
+    [
+        None,
+        "x",
+        3,
+        math.nan,
+        ["7"],
+        {"a": 1},
+        True,
+        "\ud800",
+        pytest.param("9" * 100_000, id="long"),
+        [[[]]],
+    ],
 )
 def test_unusable_kept_values_are_replaced_by_defaults(root: Path, value: Any) -> None:
     shown = message(root, "digits", digit=value, speaker="george")
@@ -82,7 +94,19 @@ def test_a_message_without_values_is_an_error(root: Path, form: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["x", 30, math.nan, math.inf, ["7"], {"a": 1}, True, "\ud800", pytest.param("9" * 100_000, id="long"), pytest.param(10**400, id="huge")]
+    "value",
+    [
+        "x",
+        30,
+        math.nan,
+        math.inf,
+        ["7"],
+        {"a": 1},
+        True,
+        "\ud800",
+        pytest.param("9" * 100_000, id="long"),
+        pytest.param(10**400, id="huge"),
+    ],
 )
 def test_an_invalid_value_is_an_error_of_one_sentence(root: Path, value: Any) -> None:
     model = load_checkpoint(root, "digits").config.model
@@ -94,7 +118,19 @@ def test_an_invalid_value_is_an_error_of_one_sentence(root: Path, value: Any) ->
 
 @pytest.mark.parametrize(
     "value",
-    ["loud", 3, "3", math.nan, math.inf, [[1], [2, 3]], {"a": 1}, "\ud800", pytest.param(10**400, id="huge"), True, None],
+    [
+        "loud",
+        3,
+        "3",
+        math.nan,
+        math.inf,
+        [[1], [2, 3]],
+        {"a": 1},
+        "\ud800",
+        pytest.param(10**400, id="huge"),
+        True,
+        None,
+    ],
 )
 def test_a_number_that_does_not_fit_is_replaced_by_the_default(tmp_path: Path, value: Any) -> None:
     save_conditioned(tmp_path)

@@ -261,9 +261,7 @@ def test_a_waiting_job_can_be_stopped(root: Path) -> None:
         assert list(waiting) == []
 
 
-def test_too_many_waiting_jobs_are_refused(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_waiting_jobs_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns_module, "MAX_WAITING", 1)
     page = bare_page(root)
     with page.turns.request() as turn:

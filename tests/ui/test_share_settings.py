@@ -196,7 +196,10 @@ def test_invalid_link_changes_nothing(page: Page, query: str) -> None:
         ("checkpoint=global&top_k=", "top_k must be a whole number"),
         ("checkpoint=global&temperature=0,5", "such as 0.5"),
         ("checkpoint=global&temperature=nan", "temperature: expected a finite number, found nan"),
-        ("checkpoint=global&seconds=99", "seconds: expected a number above 0, at most 30, found 99"),
+        (
+            "checkpoint=global&seconds=99",
+            "seconds: expected a number above 0, at most 30, found 99",
+        ),
         ("checkpoint=global&condition.tone=z", "tone cannot be 'z'"),
         ("checkpoint=global&condition.tones=a", "did you mean 'tone'"),
         ("checkpoint=global&condition.level=loud", "level: expected a number from -60 to 0 dB"),
