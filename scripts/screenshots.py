@@ -82,7 +82,7 @@ def open_page(browser: Any, url: str, scheme: str, width: str) -> Any:
     page.set_default_timeout(120_000)
     page.goto(f"{url}/?__theme={scheme}")
     page.wait_for_selector("#generate:not([disabled])")
-    page.wait_for_selector("text=Preparing the engine", state="detached")
+    page.wait_for_selector('#viewer .viewer[data-state="shown"]')  # the first clip is ready
     return page
 
 
@@ -122,7 +122,7 @@ def fill_generate(page: Any) -> None:
     page.wait_for_function(
         "document.querySelector('#live-player .status').textContent.startsWith('Finished')"
     )
-    page.wait_for_selector("#surprise img")
+    page.wait_for_selector('#results:not(.old) #viewer .viewer[data-state="shown"]')
 
 
 def fill_analyse(page: Any) -> None:

@@ -183,6 +183,7 @@ def visit(browser: Any, url: str) -> Iterator[Any]:
     page.add_init_script(RECORDER_JS)
     page.goto(url)
     wait_for_load(page)
+    page.wait_for_selector("#history li", state="attached")  # the first clip is ready
     yield page
     external = [r for r in requests if not r.startswith((url, "blob:", "data:"))]
     page.close()

@@ -1,4 +1,4 @@
-"""The Generate tab and the cone of the Receptive field tab in a real browser.
+"""The Generate tab in a real browser.
 
 `wavenet ui` runs in a child process. The audio output of the page is recorded, so that a lost,
 changed or late chunk is detected.
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from .conftest import RATE, wait_for_load
+from .conftest import RATE, visit, wait_for_load
 from .studio_process import TIMEOUT_MS
 
 pytestmark = pytest.mark.browser
@@ -53,14 +53,26 @@ def wait_for_speed(page: Any) -> None:
 
 def choose_engine(page: Any, name: str) -> None:
     if not page.is_visible("#engine input"):
-        page.click('text="Sampling"')
+        page.click("#sampling button")
     page.click("#engine input")
     page.click(f"[role=option]:has-text('{name}')")
 
 
-def download(page: Any, selector: str) -> bytes:
-    """Return the file behind the download link of an audio component."""
-    link = page.wait_for_selector(f"{selector} a[download]")
+def wait_for_clips(page: Any, count: int) -> None:
+    """Wait until the history lists this number of clips."""
+    page.wait_for_function(
+        "count => document.querySelectorAll('#history li').length === count", arg=count
+    )
+
+
+def wait_for_pictures(page: Any) -> None:
+    """Wait until the viewer shows the clip of the last job."""
+    page.wait_for_selector('#results:not(.old) #viewer .viewer[data-state="shown"]')
+
+
+def download(page: Any, n: int = 0) -> bytes:
+    """Return the file of clip `n` of the history; 0 is the newest."""
+    link = page.locator("#history a[download]").nth(n)
     return bytes(page.request.get(link.evaluate("link => link.href")).body())
 
 
@@ -86,20 +98,19 @@ def test_page_plays_the_saved_file_without_gaps(page: Any) -> None:
     assert {chunk["rate"] for chunk in chunks} == {RATE}
     played = np.concatenate([chunk["samples"] for chunk in chunks])
     assert len(played) == 0.5 * RATE
-    link = page.wait_for_selector("#result a[download]")
+    wait_for_clips(page, 2)  # the first one was ready
+    link = page.locator("#history a[download]").first
     assert link.get_attribute("download") == "digits_7_jackson_seed11.wav"
-    saved, rate = soundfile.read(BytesIO(download(page, "#result")), dtype="int16")
+    saved, rate = soundfile.read(BytesIO(download(page)), dtype="int16")
     assert rate == RATE
     assert np.array_equal(saved, played)
-    assert page.inner_text('[data-key="lost"]') == "0"
-    if page.inner_text('[data-key="gaps"]') == "0":
+    assert page.text_content('[data-key="lost"]') == "0"
+    if page.text_content('[data-key="gaps"]') == "0":
         ends = [chunk["when"] + len(chunk["samples"]) / RATE for chunk in chunks]
         assert np.allclose([chunk["when"] for chunk in chunks[1:]], ends[:-1], atol=1e-6)
-    assert page.input_value("#used-seed input") == "11"
-    for name in ("waveform", "mel", "mfcc"):
-        page.wait_for_function(
-            f"document.querySelector('#{name} img')?.naturalWidth > 400", polling=100
-        )
+    wait_for_pictures(page)
+    assert page.inner_text('#viewer [data-value="name"]') == "digits · 7 · jackson · seed 11"
+    assert page.locator("#viewer figure").count() >= 4
 
 
 def test_stop_silences_the_page_and_frees_the_model(page: Any) -> None:
@@ -108,6 +119,10 @@ def test_stop_silences_the_page_and_frees_the_model(page: Any) -> None:
     wait_for_buffered(page, 9)
     page.click("#stop")
     assert wait_for_status(page, "Stopped")
+    wait_for_clips(page, 2)
+    assert ", partial" in page.inner_text("#history li >> nth=0")
+    wait_for_pictures(page)
+    assert page.inner_text('#viewer [data-value="name"]').endswith("(partial)")
     # Before the buffer would have ended.
     page.wait_for_function("level() === 0", timeout=8000)
     # With this slow engine the clip would take minutes, so the server has to stop too.
@@ -144,12 +159,13 @@ def test_late_stop_request_does_not_end_the_next_run(page: Any) -> None:
 
 def test_link_opens_the_page_with_the_same_settings(page: Any, url: str) -> None:
     page.goto(f"{url}/?checkpoint=digits&variants=2")
-    page.click('text="Sampling"')
+    page.click("#sampling button")
     page.wait_for_function("document.querySelector('#variants input')?.value === '2'")
     page.wait_for_selector("#generate:not([disabled])")
     generate(page, seconds=0.25, seed=7)
     assert wait_for_status(page, "Finished")
-    before = [download(page, selector) for selector in ("#result", "#result-2")]
+    wait_for_clips(page, 3)
+    before = [download(page, n) for n in (0, 1)]
     assert before[0] != before[1]
     page.click("text=Reproduce this clip")
     assert "--seed 7 --count 2" in page.input_value("#command textarea")
@@ -160,7 +176,8 @@ def test_link_opens_the_page_with_the_same_settings(page: Any, url: str) -> None
     page.wait_for_function("document.querySelector('#generate')?.disabled === false")
     page.click("#generate")
     assert wait_for_status(page, "Finished")
-    assert download(page, "#result-2") == before[1]
+    wait_for_clips(page, 5)
+    assert [download(page, n) for n in (0, 1)] == before
 
 
 def test_invalid_prompt_shows_an_error(page: Any, tmp_path: Path) -> None:
@@ -175,96 +192,15 @@ def test_invalid_prompt_shows_an_error(page: Any, tmp_path: Path) -> None:
 
 
 def test_other_checkpoint_sets_labels_and_sample_rate(page: Any) -> None:
-    page.click("#checkpoint input")
+    page.click("#model input")
     page.click("[role=option]:has-text('notes')")
-    page.wait_for_selector("text=Instrument")
-    assert not page.is_visible("label:has-text('Speaker')")
+    page.wait_for_selector('[data-condition="instrument"]')
+    assert not page.is_visible('[data-condition="speaker"]')
     generate(page)
     wait_for_status(page, "Finished")
     chunks = page.evaluate("scheduled")
     assert {chunk["rate"] for chunk in chunks} == {2 * RATE}
     assert sum(len(chunk["samples"]) for chunk in chunks) == 0.5 * 2 * RATE
-
-
-def cone_nodes(page: Any) -> int:
-    """Count the highlighted nodes that are drawn as dots."""
-    return int(page.get_attribute("#field-plot .cone", "d").count("M"))
-
-
-def test_cone_follows_pointer_and_keys_and_can_be_pinned(page: Any) -> None:
-    page.get_by_role("tab", name="Receptive field").click()
-    plot = page.wait_for_selector("#field-plot svg")
-    # Kernel 2, dilations 1 to 8: one output, 2, 4 and 8 nodes, 16 inputs.
-    assert cone_nodes(page) == 1 + 2 + 4 + 8 + 16
-    box = plot.bounding_box()
-    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 1.5 * 46)
-    assert cone_nodes(page) == 1 + 2 + 4 + 8
-    page.mouse.down()
-    page.mouse.up()
-    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 2.5 * 46)
-    assert "pinned" in page.inner_text("#field-plot p >> nth=0")
-    assert cone_nodes(page) == 1 + 2 + 4 + 8
-    plot.focus()
-    before = int(plot.get_attribute("aria-valuenow"))
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("ArrowDown")
-    assert int(plot.get_attribute("aria-valuenow")) == before - 1
-    assert cone_nodes(page) == 1 + 2 + 4
-
-
-def test_textbook_network_is_plotted_and_counted(page: Any) -> None:
-    page.get_by_role("tab", name="Receptive field").click()
-    page.click("#preset input")
-    page.click("[role=option]:has-text('Textbook')")
-    page.wait_for_selector("text=2,047 samples")
-    assert "127.9 ms" in page.inner_text("#field-facts")
-    page.wait_for_function(
-        "document.querySelector('#field-plot p').textContent.includes('on 2,047 samples')"
-    )
-    page.fill("#dilations input, #dilations textarea", "1, 2, x")
-    page.wait_for_selector("#field-facts [role=alert]")
-
-
-def test_description_after_preparing_is_that_of_the_last_choice(url: str, browser: Any) -> None:
-    """Regression: the page described the first checkpoint when its engine was ready."""
-    page = browser.new_page()
-    page.set_default_timeout(TIMEOUT_MS)
-    held: list[Any] = []
-    announced: list[int] = []  # the event that shows "Preparing"; the next one prepares the engine
-
-    def intercept(route: Any) -> None:
-        number = route.request.post_data_json["fn_index"]
-        if announced == [number - 1] and not held:
-            held.append(route)
-        elif announced:
-            route.continue_()
-        else:
-            response = route.fetch()
-            if "Preparing" in response.text():
-                announced.append(number)
-            route.fulfill(response=response)
-
-    page.route("**/run/predict*", intercept)
-    page.goto(url)
-    about = "document.querySelector('.about')?.textContent"
-    page.wait_for_function(f"{about}?.includes('Preparing')")
-    while not held:
-        page.wait_for_timeout(50)  # handles events
-    page.click("#checkpoint input")
-    page.click("[role=option]:has-text('notes')")
-    page.wait_for_function(f"{about}?.includes('16,000 Hz')")
-
-    def is_description(response: Any) -> bool:
-        body = response.request.post_data_json or {}
-        return "/run/predict" in response.url and body.get("fn_index") == announced[0] + 2
-
-    with page.expect_response(is_description) as described:
-        held[0].continue_()
-    assert described.value.request.post_data_json["data"] == ["notes"]
-    text = described.value.text()
-    assert "16,000 Hz" in text and "Preparing" not in text
-    page.unroute_all(behavior="ignoreErrors")
-    page.close()
 
 
 def test_press_right_after_loading_works_on_a_slow_connection(url: str, browser: Any) -> None:
@@ -281,3 +217,102 @@ def test_press_right_after_loading_works_on_a_slow_connection(url: str, browser:
     page.click("#generate")  # as soon as it is enabled
     assert wait_for_status(page, "Finished") == "Finished: 0.50 s."
     page.close()
+
+
+def test_a_stop_of_a_waiting_job_and_its_place(page: Any, browser: Any, url: str) -> None:
+    with visit(browser, url) as other:
+        choose_engine(page, "cached")
+        generate(page, seconds=30)
+        wait_for_speed(page)
+        generate(other, seed=5)
+        place = "Waiting: 1 job before you"
+        assert re.fullmatch(rf"{place}(, about \d+ s)?\.", wait_for_status(other, place))
+        other.click("#stop")
+        wait_for_status(other, "Stopped after 0.00 s")
+        generate(other, seed=6)
+        wait_for_status(other, place)
+        page.click("#stop")
+        assert wait_for_status(other, "Finished") == "Finished: 0.50 s."
+        wait_for_clips(other, 2)
+
+
+def test_old_results_never_look_current(page: Any) -> None:
+    wait_for_pictures(page)
+    name = page.inner_text('#viewer [data-value="name"]')
+    generate(page, seed=21)
+    assert "old" in page.get_attribute("#results", "class").split(), "not dimmed at the click"
+    wait_for_pictures(page)
+    assert page.inner_text('#viewer [data-value="name"]') != name
+    # After an error the pictures are still those of another clip.
+    page.fill("#seconds input", "99")
+    page.press("#seconds input", "Tab")
+    page.click("#generate")
+    page.wait_for_selector("[data-testid=toast-body] >> text=Length (s): expected a number from")
+    wait_for_status(page, "Failed")
+    assert "old" in page.get_attribute("#results", "class").split()
+    opacity = "getComputedStyle(document.querySelector('#results')).opacity"
+    page.wait_for_function(f"Number({opacity}) < 0.7")
+
+
+def test_a_ready_clip_is_shown_and_plays_at_a_press_of_space(page: Any) -> None:
+    wait_for_pictures(page)
+    assert page.locator("#history li").count() == 1
+    assert page.evaluate("scheduled.length") == 0, "it plays without being asked"
+    page.evaluate("document.activeElement.blur()")
+    page.wait_for_function(
+        """() => {
+          if (!window.scheduled.length) document.body.dispatchEvent(
+            new KeyboardEvent('keydown', { key: ' ', bubbles: true }));
+          return window.level() > 0.01;
+        }"""
+    )
+    (played,) = page.evaluate("scheduled")
+    saved, _ = soundfile.read(BytesIO(download(page)), dtype="int16")
+    assert np.abs(np.array(played["samples"]) - saved).max() <= 1
+
+
+def test_keys_generate_and_list_the_shortcuts(page: Any) -> None:
+    wait_for_pictures(page)
+    page.fill("#seed input", "31")
+    page.press("#seed input", "Enter")
+    wait_for_status(page, "Finished")
+    page.fill("#seconds input", "0.25")
+    page.press("#seconds input", "Enter")
+    assert wait_for_status(page, "Finished: 0.25 s.")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("?")
+    page.wait_for_selector("#shortcuts-dialog[open] >> text=generate")
+    assert page.locator("#shortcuts-dialog kbd").count() >= 8
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#shortcuts-dialog", state="hidden")
+    page.focus("#seed input")
+    page.keyboard.press("?")
+    assert not page.is_visible("#shortcuts-dialog"), "it opens while the user types"
+
+
+def test_an_empty_seed_is_any_and_a_fraction_is_refused(page: Any) -> None:
+    wait_for_pictures(page)
+    page.fill("#seed input", "")
+    page.press("#seed input", "Tab")
+    page.click("#generate")
+    wait_for_status(page, "Finished")
+    wait_for_clips(page, 2)
+    page.fill("#seed input", "1.5")
+    page.press("#seed input", "Tab")
+    page.click("#generate")
+    page.wait_for_selector("[data-testid=toast-body] >> text=expected a whole number, found 1.5")
+    wait_for_status(page, "Failed")
+    assert page.locator("#history li").count() == 2
+
+
+def test_a_number_is_said(page: Any) -> None:
+    wait_for_pictures(page)
+    page.fill("#number input, #number textarea", "1984")
+    page.press("#number input, #number textarea", "Enter")
+    wait_for_status(page, "Finished")
+    wait_for_clips(page, 2)
+    assert "1984" in page.inner_text("#history li >> nth=0")
+    page.fill("#number input, #number textarea", "19x4")
+    page.click("#say")
+    sentence = "Number to say: expected 1 to 12 digits, found '19x4'."
+    assert wait_for_status(page, "Number to say") == sentence

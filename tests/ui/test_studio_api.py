@@ -28,13 +28,11 @@ from tests.conftest import overflow
 from wavenet.errors import ConditionError, ConfigError
 from wavenet.generation.clip_mel_matching import match_clip_mel
 from wavenet.likelihood.score import score
-from wavenet.model.conditions import FramesCondition, MelCondition
+from wavenet.model.conditions import FramesCondition, LabelCondition, MelCondition
 from wavenet.ui import studio_app
 from wavenet.ui.checkpoint_library import load_checkpoint
-from wavenet.ui.event_handling import StopRequests
-from wavenet.ui.generate import generate_tab
-from wavenet.ui.generation_job import GenerateSettings, make_generation_job
-from wavenet.ui.live_player import encode_pcm16
+from wavenet.ui.generate.generation_job import GenerateSettings, make_generation_job
+from wavenet.ui.generate.live_player import encode_pcm16
 from wavenet.ui.server import uploads
 from wavenet.ui.studio_api import (
     make_analyse,
@@ -44,8 +42,9 @@ from wavenet.ui.studio_api import (
     make_vocode,
     register_api,
 )
+from wavenet.ui.turns import Turns
 
-from .conftest import RATE, SPEAKERS, save_checkpoint, tone
+from .conftest import RATE, SPEAKERS, bare_page, save_checkpoint, tone
 from .studio_process import studio_process
 
 CONDITIONS = {"digit": "7", "speaker": "jackson"}
@@ -56,11 +55,13 @@ needs_mcp = pytest.mark.skipif(not HAS_MCP, reason='mcp is not installed: pip in
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working folder with three checkpoints: with labels, mel frames, and the caller's frames."""
+    """A working folder with checkpoints of labels, optional labels, mel frames, and own frames."""
     folder = tmp_path_factory.mktemp("api")
     checkpoints = folder / "checkpoints"
     save_checkpoint(checkpoints, "digits", RATE, {"digit": ("6", "7"), "speaker": SPEAKERS})
     save_checkpoint(checkpoints, "vocoder", RATE, {}, MelCondition(n_mels=4, win_length=256))
+    tone = LabelCondition(name="tone", values=("a", "b"), dropout=0.1)
+    save_checkpoint(checkpoints, "optional", RATE, {}, tone)
     save_checkpoint(checkpoints, "curves", RATE, {}, FramesCondition(name="curve", columns=2))
     sine = 0.5 * np.sin(0.2 * np.arange(2000))
     soundfile.write(folder / "sine.wav", sine, RATE)
@@ -107,7 +108,10 @@ def test_exactly_five_functions_are_public(address: str) -> None:
     parameters = {
         name: [p["parameter_name"] for p in endpoints[f"/{name}"]["parameters"]] for name in NAMES
     }
-    model, sampling = ["checkpoint", "conditions"], ["seed", "temperature", "top_k", "top_p"]
+    model, sampling = (
+        ["checkpoint", "conditions"],
+        ["seed", "temperature", "top_k", "top_p", "guidance"],
+    )
     assert parameters == {
         "generate": [*model, "seconds", *sampling],
         "continue": ["recording", *model, "seconds", *sampling, "with_prompt"],
@@ -118,7 +122,7 @@ def test_exactly_five_functions_are_public(address: str) -> None:
 
 
 def test_generate_returns_the_clip_of_the_page(root: Path) -> None:
-    answer = make_generate(root)("digits", CONDITIONS, seconds=0.15, seed=3)
+    answer = make_generate(root, Turns())("digits", CONDITIONS, seconds=0.15, seed=3)
     settings = GenerateSettings(seconds=0.15, seed=3, conditions=CONDITIONS)
     job = make_generation_job(load_checkpoint(root, "digits"), settings)
     assert np.array_equal(read_samples(answer["path"]), quantised(job.first_waveform()))
@@ -128,7 +132,7 @@ def test_generate_returns_the_clip_of_the_page(root: Path) -> None:
 @pytest.mark.parametrize("seed", [3, 3.0, "3"])
 def test_one_meaning_has_several_spellings(root: Path, digit: Any, seed: Any) -> None:
     """Regression: 7 was converted to 7.0 and refused."""
-    generate = make_generate(root)
+    generate = make_generate(root, Turns())
     conditions = {"Digit": digit, "speaker": "Jackson"}
     answer = generate("digits", conditions, "0.02", seed, temperature="0.5", top_k=5.0)
     assert Path(answer["path"]).name == "digits_7_jackson_seed3.wav"
@@ -137,7 +141,7 @@ def test_one_meaning_has_several_spellings(root: Path, digit: Any, seed: Any) ->
 
 
 def test_continue_starts_with_the_recording(home: Path, sine: dict[str, Any]) -> None:
-    continue_recording = make_continue(home / "checkpoints")
+    continue_recording = make_continue(home / "checkpoints", Turns())
     request: dict[str, Any] = {"conditions": CONDITIONS, "seconds": 0.1, "seed": 3}
     answer = continue_recording(sine, **request)
     assert Path(answer["path"]).name == "digits_7_jackson_seed3.wav"
@@ -153,7 +157,7 @@ def test_continue_starts_with_the_recording(home: Path, sine: dict[str, Any]) ->
 
 
 def test_vocode_matches_the_mel_by_default(home: Path, sine: dict[str, Any]) -> None:
-    vocode = make_vocode(home / "checkpoints")
+    vocode = make_vocode(home / "checkpoints", Turns())
     unmatched = read_samples(vocode(sine, seed=3, mel_matching=False)["path"])
     checkpoint = load_checkpoint(home / "checkpoints", "vocoder")
     settings = GenerateSettings(seconds=1.0, seed=3)
@@ -166,17 +170,59 @@ def test_vocode_matches_the_mel_by_default(home: Path, sine: dict[str, Any]) -> 
     matched = read_samples(vocode(sine, seed=3)["path"])
     assert np.array_equal(matched, quantised(match_clip_mel(checkpoint, expected, frame_features)))
     assert not np.array_equal(matched, unmatched)
-    # The page offers both files if there is a mel to match.
-    for output in generate_tab.stream_job(job, 1, StopRequests()):
-        values = dict(zip(generate_tab.OUTPUTS, output, strict=True))
-        if "value" in values["audio1"]:
-            assert np.array_equal(read_samples(values["audio1"]["value"]), unmatched)
-            assert np.array_equal(read_samples(values["matched"]["value"]), matched)
-    assert values["matched"]["visible"]
-    digits = load_checkpoint(home / "checkpoints", "digits")
-    settings = GenerateSettings(seconds=0.1, seed=3, conditions=CONDITIONS)
-    *_, last = generate_tab.stream_job(make_generation_job(digits, settings), 1, StopRequests())
-    assert not dict(zip(generate_tab.OUTPUTS, last, strict=True))["matched"]["visible"]
+
+
+def test_defaults_are_those_of_the_checkpoint(root: Path) -> None:
+    answer = make_generate(root, Turns())("digits", CONDITIONS, seed=3)
+    assert len(read_samples(answer["path"])) == 0.5 * RATE
+
+
+def test_guidance_reaches_the_model(home: Path, sine: dict[str, Any]) -> None:
+    turns, folder = Turns(), home / "checkpoints"
+    request: dict[str, Any] = {"checkpoint": "optional", "conditions": {"tone": "a"}, "seed": 3}
+    generate = partial(make_generate(folder, turns), **request, seconds=0.1)
+    continue_recording = partial(make_continue(folder, turns), sine, **request, seconds=0.1)
+    for function in (generate, continue_recording):
+        plain = read_samples(function()["path"])
+        assert np.array_equal(plain, read_samples(function(guidance=1)["path"]))
+        assert not np.array_equal(plain, read_samples(function(guidance="3")["path"]))
+    with pytest.raises(gr.Error, match="guidance"):
+        make_vocode(folder, turns)(sine, guidance=2.0)
+
+
+@pytest.mark.parametrize("name", ["generate", "continue", "vocode", "score"])
+def test_programs_wait_for_the_turn_of_the_page(
+    home: Path, sine: dict[str, Any], name: str
+) -> None:
+    page = bare_page(home / "checkpoints")
+    makers = {"continue": make_continue, "vocode": make_vocode, "score": make_score}
+    make_function: Callable[..., Any] = makers.get(name, make_generate)
+    arguments: dict[str, Any] = {} if name == "generate" else {"recording": sine}
+    arguments |= {} if name == "vocode" else {"conditions": CONDITIONS}
+    answers: list[Any] = []
+
+    def call() -> None:
+        answers.append(make_function(page.root, page.turns)(**arguments))
+
+    with page.turns.request() as first:
+        list(first.wait())
+        thread = threading.Thread(target=call)
+        thread.start()
+        while page.turns.waiting() < 2 and thread.is_alive():
+            thread.join(0.01)
+        assert thread.is_alive()
+        assert answers == []
+    thread.join(60)
+    assert len(answers) == 1
+
+
+def test_too_many_waiting_programs_are_refused_in_one_sentence(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wavenet.ui.turns.MAX_WAITING", 0)
+    page = bare_page(root)
+    with page.turns.request(), pytest.raises(gr.Error, match="The studio is busy"):
+        make_generate(page.root, page.turns)("digits", CONDITIONS)
 
 
 def test_analyse_and_score_return_plain_numbers(
@@ -189,7 +235,7 @@ def test_analyse_and_score_return_plain_numbers(
     assert numbers["peak_db"] == pytest.approx(-6.02, abs=0.01)
     assert numbers["crest_db"] == pytest.approx(3.01, abs=0.01)
     assert numbers["mu_law_snr_db"] > 30
-    answer = make_score(root)(upload(path), "digits", CONDITIONS)
+    answer = make_score(root, Turns())(upload(path), "digits", CONDITIONS)
     answer = json.loads(json.dumps(answer, allow_nan=False))
     expected = score(load_checkpoint(root, "digits"), io.read(path, RATE).waveform, CONDITIONS)
     assert answer["bits_per_sample"] == pytest.approx(expected.bits_per_sample)
@@ -207,7 +253,7 @@ def test_only_uploads_are_read(
     root: Path, recording: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    score_function = partial(make_score(root), checkpoint="digits", conditions=CONDITIONS)
+    score_function = partial(make_score(root, Turns()), checkpoint="digits", conditions=CONDITIONS)
     for function in (make_analyse(), score_function):
         with pytest.raises(gr.Error, match="uploaded file"):
             function(recording)
@@ -232,7 +278,10 @@ def test_only_uploads_are_read(
         ("continue", {"conditions": {}}, "'digit'"),
         ("continue", {"conditions": 3}, "conditions"),
         ("continue", {"seconds": 30.1}, "seconds"),
-        ("continue", {"seconds": None}, "seconds"),
+        ("continue", {"seconds": 0}, "seconds: expected a number above 0, at most 30, found 0"),
+        ("continue", {"guidance": 11}, "guidance: expected a number from 0 to 10"),
+        ("generate", {"guidance": "strong"}, "guidance must be a number"),
+        ("generate", {"guidance": 2}, "dropout"),
         ("continue", {"with_prompt": 1}, "with_prompt"),
         ("continue", {"seed": 0.5}, "seed"),
         ("continue", {"top_k": -1}, "top_k"),
@@ -260,7 +309,7 @@ def test_invalid_arguments_are_an_error_of_one_sentence(
     valid |= {} if name == "generate" else {"recording": sine}
     valid |= {} if name == "vocode" else {"conditions": CONDITIONS}
     valid |= {"seconds": 0.01} if name in ("generate", "continue") else {}
-    function = makers[name](home / "checkpoints")
+    function = makers[name](home / "checkpoints", Turns())
     function(**valid)
     with pytest.raises(gr.Error) as caught:
         function(**(valid | changes))
@@ -293,7 +342,7 @@ def test_too_long_recordings_are_an_error(home: Path, sine: dict[str, Any]) -> N
         soundfile.write(sine["path"], np.zeros((limit + 1) * RATE), RATE)
         conditions = CONDITIONS if limit == 120 else None
         with pytest.raises(gr.Error, match=f"at most {limit} s"):
-            make_function(home / "checkpoints")(sine, conditions=conditions)
+            make_function(home / "checkpoints", Turns())(sine, conditions=conditions)
 
 
 def test_only_urls_of_own_files_are_resolved(sine: dict[str, Any]) -> None:
@@ -412,7 +461,7 @@ def test_errors_name_no_options(
 def test_descriptions_of_parameters_are_whole_sentences(home: Path) -> None:
     """Gradio reads the first line of a description only, for the page and for MCP."""
     with gr.Blocks() as studio:
-        register_api(home / "checkpoints")
+        register_api(bare_page(home / "checkpoints"))
     functions = {str(event.api_name): event.fn for event in studio.fns.values()}
     assert sorted(functions) == sorted(NAMES)
     for name, function in functions.items():
@@ -454,7 +503,9 @@ def test_an_upload_never_reaches_ffmpeg(
     path = Path(sine["path"]).with_suffix(".m4a")
     path.write_bytes(b"\x00\x00\x00\x20ftypM4A " + bytes(99))
     with pytest.raises(gr.Error, match=r"m4a has a format that the studio does not read"):
-        make_continue(home / "checkpoints")(sine | {"path": str(path)}, conditions=CONDITIONS)
+        make_continue(home / "checkpoints", Turns())(
+            sine | {"path": str(path)}, conditions=CONDITIONS
+        )
 
 
 def test_a_long_recording_is_refused_before_it_is_decoded(
@@ -469,4 +520,4 @@ def test_a_long_recording_is_refused_before_it_is_decoded(
     for make_function in (make_continue, make_score, make_vocode):
         conditions = None if make_function is make_vocode else CONDITIONS
         with pytest.raises(gr.Error, match="lasts 1,740 s"):
-            make_function(home / "checkpoints")(sine, conditions=conditions)
+            make_function(home / "checkpoints", Turns())(sine, conditions=conditions)

@@ -116,7 +116,7 @@ def build_studio(
         wire_page_load(page, studio, problems)
         gr.HTML(render("templates/shortcuts.html", shortcuts=SHORTCUTS), elem_classes="shortcuts")
         register_api(page)
-    studio.queue(max_size=16, default_concurrency_limit=1, api_open=False)
+    studio.queue(max_size=64, default_concurrency_limit=1, api_open=False)
     return studio
 
 

@@ -72,6 +72,11 @@ class Turns:
                 self._changed.notify_all()
             release_memory()
 
+    def waiting(self) -> int:
+        """Return the number of jobs that wait or have their turn."""
+        with self._changed:
+            return len(self._requests)
+
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Wait for a turn without reports, and hold it in the context."""

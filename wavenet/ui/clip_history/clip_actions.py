@@ -62,7 +62,7 @@ def run_clip_action(page: Page, event: gr.EventData, token: Any) -> dict[str, An
         gr.Error: the clip or the action does not exist.
     """
     data = event._data if isinstance(event._data, dict) else {}
-    action = data.get("action")
+    action = str(data.get("action"))
     with convert_user_errors():
         clip = page.clips.find(token, data.get("id"))
         if action == "pin":
@@ -72,7 +72,7 @@ def run_clip_action(page: Page, event: gr.EventData, token: Any) -> dict[str, An
         elif action in REPEATS:
             return repeat_clip(page, clip, is_next=action == "next-seed")
         elif action in USES:
-            return use_clip(page, clip, str(action))
+            return use_clip(page, clip, action)
         else:
             raise ConditionError("the page asked for an unknown action; reload the page")
         return show_history(page.clips, token)

@@ -193,7 +193,7 @@ def _number_to_say() -> tuple[gr.Textbox, gr.Button]:
 
 def _sampling_settings() -> dict[str, Any]:
     """Build the widgets that few users change."""
-    with gr.Accordion("Sampling", open=False):
+    with gr.Accordion("Sampling", open=False, elem_id="sampling"):
         return {
             "guidance": gr.Slider(
                 1,

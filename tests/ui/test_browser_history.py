@@ -1,0 +1,153 @@
+"""The history of clips and the kept settings in a real browser: reload, actions, comparison."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from .conftest import wait_for_load
+from .test_browser_generate import (
+    download,
+    generate,
+    wait_for_clips,
+    wait_for_pictures,
+    wait_for_status,
+)
+
+pytestmark = pytest.mark.browser
+# Records the volumes at which the history plays clips; headless Chromium has no sound card.
+PLAYS_JS = """
+window.plays = [];
+const play = HTMLMediaElement.prototype.play;
+HTMLMediaElement.prototype.play = function () {
+  window.plays.push({ src: this.src, volume: this.volume });
+  return play.call(this);
+};
+"""
+
+
+def press(page: Any, action: str, n: int = 0) -> None:
+    """Press a button of clip `n`; 0 is the newest. Those of the menu need not be visible."""
+    page.locator("#history li").nth(n).locator(f'[data-action="{action}"]').dispatch_event("click")
+
+
+def titles(page: Any) -> list[str]:
+    return list(page.locator("#history li strong").all_inner_texts())
+
+
+def kept(page: Any, words: str) -> None:
+    """Wait until the browser has kept a text; it is encrypted, so any change counts."""
+    page.wait_for_function(
+        "words => (localStorage.getItem('wavenet-settings') ?? '') !== words", arg=words
+    )
+
+
+def test_a_reload_keeps_settings_tab_and_clips(page: Any) -> None:
+    generate(page, seconds=0.25, seed=41)
+    wait_for_status(page, "Finished")
+    wait_for_clips(page, 2)
+    before = titles(page)
+    page.click('[data-condition="digit"] label:has-text("3")')
+    page.click("#model input")
+    page.click("[role=option]:has-text('notes')")
+    page.wait_for_selector('[data-condition="instrument"]')
+    page.click('[data-condition="instrument"] label:has-text("horn")')
+    page.fill("#seconds input", "0.75")
+    page.fill("#seed input", "42")
+    stored = page.evaluate("localStorage.getItem('wavenet-settings') ?? ''")
+    page.get_by_role("tab", name="Receptive field").click()
+    kept(page, stored)
+    page.reload()
+    page.wait_for_selector(
+        '[data-condition="instrument"] input:checked[value="horn"]', state="attached"
+    )
+    page.wait_for_function("document.querySelector('#model input').value === 'notes'")
+    page.wait_for_selector('[role=tab][aria-selected=true]:has-text("Receptive field")')
+    page.get_by_role("tab", name="Generate").click()
+    page.wait_for_function("document.querySelector('#seconds input')?.value === '0.75'")
+    assert page.input_value("#seed input") == "42"
+    wait_for_clips(page, 2)
+    assert titles(page) == before
+    assert len(download(page)) > 1000
+
+
+def test_another_visitor_sees_no_clips_of_this_one(page: Any, browser: Any, url: str) -> None:
+    generate(page, seed=43)
+    wait_for_clips(page, 2)
+    other = browser.new_page()
+    other.goto(url)
+    wait_for_load(other)
+    wait_for_clips(other, 1)
+    assert not any("seed 43" in title for title in titles(other))
+    other.close()
+
+
+def test_next_seed_and_again_generate(page: Any) -> None:
+    generate(page, seconds=0.25, seed=51)
+    wait_for_clips(page, 2)
+    press(page, "next-seed")
+    wait_for_clips(page, 3)
+    assert titles(page)[0].endswith("seed 52")
+    wait_for_status(page, "Finished: 0.25 s.")
+    press(page, "again", 1)
+    wait_for_clips(page, 4)
+    assert titles(page)[0].endswith("seed 51")
+    assert download(page) == download(page, 2)
+
+
+def test_continue_puts_the_clip_into_the_prompt(page: Any) -> None:
+    wait_for_pictures(page)
+    press(page, "continue")
+    page.click("text=Continue a recording")
+    page.wait_for_selector("#prompt a[download]", state="attached")
+    generate(page, seconds=0.25, seed=5)
+    wait_for_clips(page, 2)
+    whole, rate = soundfile.read(BytesIO(download(page)), dtype="int16")
+    first, _ = soundfile.read(BytesIO(download(page, 1)), dtype="int16")
+    assert len(whole) == len(first) + 0.25 * rate
+    assert np.array_equal(whole[: len(first)], first)
+
+
+def test_pin_and_delete(page: Any) -> None:
+    wait_for_pictures(page)
+    press(page, "pin")
+    page.wait_for_selector('#history [data-action="pin"]:text-is("Unpin")', state="attached")
+    press(page, "delete")
+    wait_for_clips(page, 0)
+
+
+def test_an_action_on_a_clip_that_is_gone_is_a_sentence(page: Any) -> None:
+    wait_for_pictures(page)
+    page.evaluate("document.querySelector('#history li').dataset.clip = 'gone'")
+    press(page, "pin")
+    page.wait_for_selector("[data-testid=toast-body] >> text=This clip has expired or was deleted")
+
+
+def test_a_and_b_are_compared_at_equal_level(page: Any, tmp_path: Path) -> None:
+    page.evaluate(PLAYS_JS)
+    generate(page, seconds=0.5, seed=61)
+    wait_for_clips(page, 2)
+    levels = []
+    for n in (0, 1):
+        samples, _ = soundfile.read(BytesIO(download(page, n)))
+        levels.append(float(np.sqrt(np.mean(samples**2))))
+    assert page.is_disabled('#history [data-action="switch"]')
+    press(page, "mark-a", 0)
+    press(page, "mark-b", 1)
+    page.click('#history [data-action="switch"]')
+    page.wait_for_function("window.plays.length === 1")
+    press(page, "mark-a", 0)  # the marks are exchanged, so that the other clip is played first
+    press(page, "mark-b", 1)
+    press(page, "mark-a", 1)
+    press(page, "mark-b", 0)
+    page.wait_for_function("document.querySelector('#history .compare output').textContent === ''")
+    page.click('#history [data-action="switch"]')
+    page.wait_for_function("window.plays.length === 2")
+    first, second = page.evaluate("window.plays")
+    assert first["src"] != second["src"]
+    assert max(first["volume"], second["volume"]) == 1
+    ratio = first["volume"] / second["volume"]
+    assert ratio == pytest.approx(levels[1] / levels[0], rel=0.01)

@@ -1,0 +1,169 @@
+"""The actions of a listed clip: each one's updates, expired clips, hostile events."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+import torch
+
+from wavenet.model.conditions import MelCondition
+from wavenet.ui.clip_history.clip_actions import run_clip_action
+from wavenet.ui.clip_history.clip_store import Clip
+from wavenet.ui.generate.generate_events import start_here
+from wavenet.ui.generate.generation_job import MAX_SEED
+from wavenet.ui.page import Page
+
+from .conftest import RATE, build_page, save_checkpoint
+from .test_generate_events import LABELS, press_generate
+
+ACTIONS = (
+    "analyse", "continue", "watch", "resynthesise", "score", "again", "next-seed", "pin", "delete",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """The page of a studio with a model of digits and a vocoder."""
+    folder = tmp_path_factory.mktemp("actions")
+    digits = {"digit": tuple("0123456789"), "speaker": ("george", "jackson")}
+    save_checkpoint(folder, "digits", RATE, digits)
+    save_checkpoint(folder, "vocoder", RATE, {}, MelCondition(n_mels=4, win_length=64))
+    return build_page(folder)[1]
+
+
+@pytest.fixture
+def clip(page: Page, uploads: Path) -> Iterator[tuple[str, Clip]]:
+    """The token of a visitor, and a clip that the visitor generated."""
+    token = page.clips.visitor(None)
+    list(press_generate(page, token, start=start_here, seconds=0.02, temperature=0.5))
+    yield token, page.clips.clips(token)[0]
+
+
+def act(page: Page, token: Any, data: Any) -> dict[str, Any]:
+    return run_clip_action(page, gr.EventData(None, data), token)
+
+
+@pytest.mark.parametrize(
+    ("action", "target", "tab"),
+    [
+        ("analyse", "analyse", "analyse"),
+        ("score", "analyse", "analyse"),
+        ("watch", "watch", "watch"),
+        ("continue", "continue", "generate"),
+        ("resynthesise", "resynthesise", "generate"),
+    ],
+)
+def test_a_use_puts_the_clip_into_a_tab_and_opens_it(
+    page: Page, clip: tuple[str, Clip], action: str, target: str, tab: str
+) -> None:
+    page.recordings.setdefault(target, gr.Audio())
+    token, used = clip
+    updates = act(page, token, {"action": action, "id": used.clip_id})
+    assert updates[f"recording:{target}"]["value"] == str(used.path)
+    assert updates["tabs"]["selected"] == tab
+    model = updates.get("model")
+    assert (model and model["value"]) == ("vocoder" if action == "resynthesise" else None)
+
+
+def test_resynthesise_without_a_vocoder_is_a_sentence(
+    root: Path, studio_page: Page, uploads: Path
+) -> None:
+    token = studio_page.clips.visitor(None)
+    waveform = torch.ones(RATE) / 2
+    added = studio_page.clips.add(token, waveform, RATE, "a.wav", "a", source="recording")
+    with pytest.raises(gr.Error, match="No model here resynthesises recordings"):
+        act(studio_page, token, {"action": "resynthesise", "id": added.clip_id})
+
+
+@pytest.mark.parametrize(("action", "seed"), [("again", 3), ("next-seed", 4)])
+def test_repeats_show_the_settings_of_the_clip(
+    page: Page, clip: tuple[str, Clip], action: str, seed: int
+) -> None:
+    token, used = clip
+    updates = act(page, token, {"action": action, "id": used.clip_id})
+    assert (updates["seed"], updates["temperature"], updates["variants"]) == (seed, 0.5, 1)
+    assert updates["seconds"]["value"] == 0.02
+    assert updates["conditions"]["values"] == LABELS
+    assert updates["model"]["value"] == "digits"
+    assert updates["tabs"]["selected"] == "generate"
+
+
+def test_again_makes_the_same_samples(page: Page, clip: tuple[str, Clip]) -> None:
+    token, used = clip
+    updates = act(page, token, {"action": "again", "id": used.clip_id})
+    names = ("seed", "variants", "temperature", "top_k", "top_p", "engine")
+    settings = {name: updates[name] for name in names} | {
+        "seconds": updates["seconds"]["value"],
+        "guidance": updates["guidance"]["value"],
+        "name": updates["model"]["value"],
+        "form": updates["conditions"],
+    }
+    list(press_generate(page, token, **settings))
+    again = page.clips.clips(token)[0]
+    assert again.clip_id != used.clip_id
+    assert again.path.read_bytes() == used.path.read_bytes()
+
+
+def test_the_last_seed_has_no_next_one(page: Page, uploads: Path) -> None:
+    token = page.clips.visitor(None)
+    list(press_generate(page, token, seconds=0.02, seed=MAX_SEED))
+    updates = act(page, token, {"action": "next-seed", "id": page.clips.clips(token)[0].clip_id})
+    assert updates["seed"] == MAX_SEED
+
+
+def test_pin_and_delete(page: Page, clip: tuple[str, Clip]) -> None:
+    token, used = clip
+    data = {"action": "pin", "id": used.clip_id}
+    assert "kept until the studio ends" in act(page, token, data)["history"]
+    assert "kept for" in act(page, token, data)["history"]
+    shown = act(page, token, {"action": "delete", "id": used.clip_id})
+    assert used.clip_id not in shown["history"]
+    assert not used.path.exists()
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_an_expired_clip_is_a_sentence(page: Page, clip: tuple[str, Clip], action: str) -> None:
+    token, used = clip
+    used.path.unlink()
+    with pytest.raises(gr.Error, match="This clip has expired or was deleted"):
+        act(page, token, {"action": action, "id": used.clip_id})
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_the_clip_of_another_visitor_is_unknown(
+    page: Page, clip: tuple[str, Clip], action: str
+) -> None:
+    with pytest.raises(gr.Error, match="expired"):
+        act(page, page.clips.visitor(None), {"action": action, "id": clip[1].clip_id})
+
+
+@pytest.mark.parametrize("action", ["again", "next-seed"])
+def test_a_recording_cannot_be_repeated(page: Page, uploads: Path, action: str) -> None:
+    token = page.clips.visitor(None)
+    waveform = torch.ones(RATE) / 2
+    added = page.clips.add(token, waveform, RATE, "a.wav", "a", source="recording")
+    with pytest.raises(gr.Error, match="no settings to repeat"):
+        act(page, token, {"action": action, "id": added.clip_id})
+
+
+VALUES: list[Any] = [
+    None, True, 3, math.nan, 10**400, "", "x", "\ud800", "9" * 100_000, [], [[]], {}, {"a": [1]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES, ids=range(len(VALUES)))
+def test_hostile_events_are_one_sentence(page: Page, clip: tuple[str, Clip], value: Any) -> None:
+    token, used = clip
+    events = [(token, value), (token, {"action": value, "id": used.clip_id})]
+    events += [(token, {"action": "pin", "id": value}), (value, {"action": "pin", "id": "x"})]
+    for given, data in events:
+        with pytest.raises(gr.Error) as caught:
+            act(page, given, data)
+        assert caught.value.message.endswith("generate it again.") or caught.value.message.endswith(
+            "reload the page."
+        )
+        assert len(caught.value.message) < 200
+    assert not page.clips.clips(token)[0].is_pinned
