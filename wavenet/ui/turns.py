@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from statistics import fmean
 from threading import Condition
 
-from wavenet.ui.server.free_memory import release_memory
-
 from wavenet.errors import ConditionError
+from wavenet.ui.server.free_memory import release_memory
 
 MAX_WAITING = 16  # each job that waits holds a thread of the server
 UPDATE_SECONDS = 0.5  # between two reports of a waiting job
