@@ -38,7 +38,7 @@ def choose_model(page: Any, name: str) -> None:
     """Choose a model above the tabs, and wait until the page shows it."""
     page.click("#model input")
     page.get_by_role("option", name=name, exact=True).click()
-    page.wait_for_function(
+    page.wait_for_function("n => document.querySelector('#model input').value === n", arg=name)
         "name => document.querySelector('#model input').value === name", arg=name
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from .studio_process import NETWORK_GUARD
-from .test_browser_analyse import wait_for_plots
+from .test_browser_analyse import wait_for_end
 from .test_browser_generate import generate, wait_for_status
 
 pytestmark = pytest.mark.browser
@@ -35,7 +35,7 @@ def test_process_connects_to_no_other_machine(page: Any, root: Path) -> None:
         page.wait_for_selector(selector)
     page.get_by_role("tab", name="Analyse").click()
     page.click("#example")
-    wait_for_plots(page)
+    wait_for_end(page)
     page.wait_for_selector("#score-facts >> text=digits")
     connections = (root.parent / "connections.txt").read_text().splitlines()
     assert any(line.startswith("inside") for line in connections), "the guard was not active"
