@@ -39,8 +39,6 @@ def choose_model(page: Any, name: str) -> None:
     page.click("#model input")
     page.get_by_role("option", name=name, exact=True).click()
     page.wait_for_function("n => document.querySelector('#model input').value === n", arg=name)
-        "name => document.querySelector('#model input').value === name", arg=name
-    )
 
 
 def wait_for_clip(page: Any, before: int) -> None:

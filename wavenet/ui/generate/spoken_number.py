@@ -36,7 +36,8 @@ DIGITS = "0123456789"
 MAX_DIGITS = 12
 DIGIT_SECONDS = 0.5  # of each clip before its silence is cut
 SILENCE_DB = 35.0  # below the maximum of a clip
-FRAMES: dict[str, Any] = {"frame_length": 512, "hop_length": 128}  # samples, of the level that finds silence
+# Of the level that finds silence, samples.
+FRAMES: dict[str, Any] = {"frame_length": 512, "hop_length": 128}
 FADE_SECONDS = 0.03
 Values = dict[str, Any]
 
