@@ -137,7 +137,7 @@ def studio_process(folder: Path, command: str = COMMAND, **variables: str) -> It
         yield address
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(60)
 
 
 def responds(address: str) -> bool:
