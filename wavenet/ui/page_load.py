@@ -56,7 +56,7 @@ def wire_page_load(page: Page, studio: gr.Blocks, problems: gr.HTML) -> None:
     }
     gr.on([component.input for component in kept.values()], **keep, **UNQUEUED)
     loaded.then(**keep, **UNQUEUED)
-    for tab in tab_items(page):
+    for tab in tabs_of(page):
         js = KEEP_TAB_JS.replace("TAB", json.dumps(tab.id))
         tab.select(None, page.saved, page.saved, js=js, **UNQUEUED)
 
@@ -134,16 +134,16 @@ def read_saved(page: Page, saved: Any) -> dict[str, Any]:
     return settings
 
 
-def tab_items(page: Page) -> list[gr.Tab]:
-    """Return the tabs of the page."""
-    return [child for child in page.tabs.children if isinstance(child, gr.Tab)]
-
-
 def read_tab(page: Page, saved: Any) -> dict[str, Any]:
     """Return the update that opens the tab of the visit before, if the browser has kept one."""
-    tab = saved.get("tab") if isinstance(saved, Mapping) else None
-    known = [tab_item.id for tab_item in tab_items(page)]
-    return {"tabs": gr.update(selected=tab)} if tab in known else {}
+    name = saved.get("tab") if isinstance(saved, Mapping) else None
+    is_known = name in [tab.id for tab in tabs_of(page)]
+    return {"tabs": gr.update(selected=name)} if is_known else {}
+
+
+def tabs_of(page: Page) -> list[gr.Tab]:
+    """Return the tabs of the page in order."""
+    return [child for child in page.tabs.children if isinstance(child, gr.Tab)]
 
 
 def problems_html(problems: list[str]) -> str:

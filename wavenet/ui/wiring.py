@@ -60,6 +60,7 @@ def by_name(
         def call(*values: Any) -> Any:
             return in_order(callback(**arguments(values)))
 
+    call.__name__ = getattr(_function(callback), "__name__", "call")  # in logs and tests
     if provided:
         _declare_provided(call, provided)
     return {"fn": call, "inputs": list(inputs.values()), "outputs": list(outputs.values())}

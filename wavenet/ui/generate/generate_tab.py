@@ -129,12 +129,8 @@ def _wire(
 def _apply_settings(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any]:
     """Return the updates of the widgets for a checkpoint and settings."""
     model = checkpoint.config.model
-    values: dict[str, Any] = {
-        "seconds": default_seconds(checkpoint),
-        "seed": -1,
-        "variants": 1,
-        "engine": "auto",
-    }
+    values: dict[str, Any] = {"seconds": default_seconds(checkpoint), "seed": -1}
+    values |= {"variants": 1, "engine": "auto"}
     values |= default_sampling(checkpoint)
     values |= {name: settings[name] for name in values if name in settings}
     has_optional = any(condition.dropout for condition in (*model.labels, *model.globals))

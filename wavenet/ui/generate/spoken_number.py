@@ -36,8 +36,7 @@ DIGITS = "0123456789"
 MAX_DIGITS = 12
 DIGIT_SECONDS = 0.5  # of each clip before its silence is cut
 SILENCE_DB = 35.0  # below the maximum of a clip
-# Of the level that finds silence, samples.
-FRAMES: dict[str, Any] = {"frame_length": 512, "hop_length": 128}
+FRAME = 512  # samples, of the level that finds silence
 FADE_SECONDS = 0.03
 Values = dict[str, Any]
 
@@ -132,7 +131,9 @@ def join_clips(waveforms: Sequence[Tensor], sample_rate: int) -> Tensor:
     fade = round(FADE_SECONDS * sample_rate)
     joined = torch.zeros(0)
     for waveform in waveforms:
-        _, (first, last) = librosa.effects.trim(waveform.numpy(), top_db=SILENCE_DB, **FRAMES)
+        _, (first, last) = librosa.effects.trim(
+            waveform.numpy(), top_db=SILENCE_DB, frame_length=FRAME, hop_length=FRAME // 4
+        )
         clip = waveform[max(0, first - fade) : last + fade]
         size = min(fade, len(joined), len(clip))
         ramp = torch.linspace(0, 1, size)
