@@ -38,7 +38,7 @@ def ui(
     ] = False,
 ) -> None:
     """Start the studio at http://127.0.0.1:PORT."""
-    from wavenet.ui.server.host_check import allowed_hosts, bracketed, server_address
+    from wavenet.ui.server.host_check import allowed_hosts, bracketed, is_only_local, server_address
     from wavenet.ui.server.server_port import check_address, read_port
     from wavenet.ui.server.temporary_files import end_on_termination, use_private_folder
 
@@ -52,7 +52,10 @@ def ui(
     # Before gradio is imported, which stores the path of its folder.
     use_private_folder()
     end_on_termination()
+    from wavenet.ui.server.uploads import ALLOW_FFMPEG
     from wavenet.ui.studio_app import build_studio, launch_options
 
+    if not is_only_local(address, names):
+        os.environ.setdefault(ALLOW_FFMPEG, "0")
     options = launch_options(port, mcp, address, names)
     build_studio(address=address, allow_hosts=names).launch(**options)
