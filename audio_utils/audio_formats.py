@@ -65,9 +65,13 @@ FORMATS = (
     AudioFormat("SPHERE", (".sph", ".nist"), lambda head: head[:7] == b"NIST_1A", check_nist),
 )
 AUDIO_SUFFIXES = tuple(suffix for form in FORMATS for suffix in form.suffixes)
-# Read by the program ffmpeg if it is installed, only from files with these suffixes.
-FFMPEG_SUFFIXES = (".m4a", ".m4b", ".mp4", ".aac", ".wma", ".webm", ".amr", ".ape", ".wv")
+# Of files that the program ffmpeg reads if it is installed; of a video, its sound.
+FFMPEG_SUFFIXES = (
+    *(".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".3gp", ".aac", ".wma", ".wmv", ".webm", ".mka"),
+    *(".mkv", ".amr", ".ape", ".wv"),
+)
 READABLE_FORMATS = ", ".join(form.name for form in FORMATS[:-1]) + f" or {FORMATS[-1].name}"
+FFMPEG_FORMATS = "M4A, AAC, WMA, WebM or the sound of a video"
 
 
 def check_container(handle: BinaryIO, size: int) -> ContainerReport:
@@ -87,11 +91,21 @@ def check_container(handle: BinaryIO, size: int) -> ContainerReport:
         raise ContainerError(f"is cut short: its header is not complete; {REMEDY}") from None
 
 
-def has_known_format(handle: BinaryIO) -> bool:
-    """Return whether the first bytes are of a format that libsndfile reads."""
+def check_beginning(handle: BinaryIO) -> None:
+    """Check the first bytes of a file.
+
+    Raises:
+        ContainerError: they are not of a format that libsndfile reads.
+    """
     handle.seek(0)
-    head = handle.read(_HEAD_BYTES)
-    return head[:3] == b"ID3" or any(form.begins(head) for form in FORMATS)
+    _find_check(handle, handle.read(_HEAD_BYTES))
+
+
+def readable_formats() -> str:
+    """Return the names of the formats for labels; those for ffmpeg only if it is installed."""
+    if not find_ffmpeg():
+        return READABLE_FORMATS
+    return f"{', '.join(form.name for form in FORMATS)}, {FFMPEG_FORMATS}"
 
 
 def readable_suffixes() -> tuple[str, ...]:
@@ -115,10 +129,4 @@ def _find_check(handle: BinaryIO, head: bytes) -> Callable[[BinaryIO, int], Cont
 def _describe_unknown_format(head: bytes) -> str:
     if head.startswith(b"version https://git-lfs"):
         return "is a Git LFS pointer, not the recording; fetch the files with git lfs pull"
-    is_adts = head[0] == 0xFF and len(head) > 1 and head[1] & 0xF6 == 0xF0
-    if head[4:8] == b"ftyp" or head[:4] == b"ADIF" or is_adts:
-        return (
-            "is AAC or MP4 (m4a), which only ffmpeg reads, and only from a name such as a.m4a; "
-            "rename it, or convert it to WAV or FLAC"
-        )
     return f"is not audio in a known format; expected {READABLE_FORMATS}, so convert it first"

@@ -17,10 +17,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from audio_utils.audio_formats import FFMPEG_SUFFIXES, check_container, has_known_format
+from audio_utils.audio_formats import check_container
 from audio_utils.containers.declared_sizes import REMEDY, ContainerError, ContainerReport
 from audio_utils.errors import AudioError
-from audio_utils.ffmpeg import decode_with_ffmpeg
+from audio_utils.ffmpeg import DECODED_BY_FFMPEG, decode_with_ffmpeg, find_demuxer
 
 # libsndfile: SF_COUNT_MAX
 _UNKNOWN_FRAMES = 2**62
@@ -37,7 +37,8 @@ def open_verified(
     Args:
         path: for messages.
         handle: the open file.
-        max_seconds: stop counting the frames of a file that does not declare them.
+        max_seconds: longest accepted duration; here it only limits the decoding of files that do
+            not declare their length.
     Raises:
         AudioError: the container is damaged, or of a format that neither libsndfile nor an
             installed ffmpeg reads; or, while reading, the decoded samples are not those that the
@@ -45,13 +46,17 @@ def open_verified(
         soundfile.LibsndfileError: libsndfile cannot decode it.
     """
     try:
-        if Path(path).suffix.lower() in FFMPEG_SUFFIXES and not has_known_format(handle):
-            with decode_with_ffmpeg(path) as decoded, _open(decoded, max_seconds) as file:
-                file.notes = ("decoded by ffmpeg",)
-                yield file
-        else:
+        demuxer = find_demuxer(handle)
+        if demuxer is None:
             with _open(handle, max_seconds) as file:
                 yield file
+            return
+        decoding = decode_with_ffmpeg(path, handle, demuxer, max_seconds)
+        with decoding as decoded, _open(decoded, max_seconds) as file:
+            if max_seconds is not None and file.frames > max_seconds * file.samplerate:
+                raise AudioError(f"{path} lasts more than {max_seconds:g} s; trim it.")
+            file.notes = (DECODED_BY_FFMPEG,)
+            yield file
     except ContainerError as error:
         raise AudioError(f"{path} {error}.") from None
 

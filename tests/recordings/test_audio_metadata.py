@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audio_utils.audio_formats import AUDIO_SUFFIXES
+from audio_utils.audio_formats import AUDIO_SUFFIXES, FFMPEG_SUFFIXES
 from wavenet.errors import DataError
 from wavenet.recordings.audio_metadata import (
     AudioFile,
@@ -423,5 +423,7 @@ def test_a_similar_field_name_is_refused_with_both_names():
 
 def test_the_page_on_recordings_lists_every_suffix_that_is_read():
     page = (Path(__file__).parents[2] / "docs/recordings.md").read_text(encoding="utf-8")
-    paragraph = page.partition("## Formats\n\n")[2].partition("If the program")[0]
-    assert tuple(re.findall(r"`(\.\w+)`", paragraph)) == AUDIO_SUFFIXES
+    section = page.partition("## Formats\n\n")[2].partition("Without it")[0]
+    always, _, with_ffmpeg = section.partition("If the program")
+    assert tuple(re.findall(r"`(\.\w+)`", always)) == AUDIO_SUFFIXES
+    assert sorted(re.findall(r"`(\.\w+)`", with_ffmpeg)) == sorted(FFMPEG_SUFFIXES)

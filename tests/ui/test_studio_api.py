@@ -494,20 +494,6 @@ def test_mcp_is_served_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
         studio_app.launch_options()
 
 
-def test_an_upload_never_reaches_ffmpeg(
-    home: Path, sine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        "audio_utils.verified_file.decode_with_ffmpeg", lambda _: pytest.fail("called ffmpeg")
-    )
-    path = Path(sine["path"]).with_suffix(".m4a")
-    path.write_bytes(b"\x00\x00\x00\x20ftypM4A " + bytes(99))
-    with pytest.raises(gr.Error, match=r"m4a has a format that the studio does not read"):
-        make_continue(home / "checkpoints", Turns())(
-            sine | {"path": str(path)}, conditions=CONDITIONS
-        )
-
-
 def test_a_long_recording_is_refused_before_it_is_decoded(
     home: Path, sine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,7 +49,13 @@ def ui(
     ] = False,
 ) -> None:
     """Start the studio at http://127.0.0.1:PORT and open it in the browser."""
-    from wavenet.ui.server.host_check import allowed_hosts, bracketed, is_loopback, server_address
+    from wavenet.ui.server.host_check import (
+        allowed_hosts,
+        bracketed,
+        is_loopback,
+        is_only_local,
+        server_address,
+    )
     from wavenet.ui.server.server_port import check_address, read_port
     from wavenet.ui.server.temporary_files import end_on_termination, use_private_folder
 
@@ -65,8 +71,11 @@ def ui(
     # Before gradio is imported, which stores the path of its folder.
     use_private_folder()
     end_on_termination()
+    from wavenet.ui.server.uploads import ALLOW_FFMPEG
     from wavenet.ui.studio_app import build_studio, launch_options
 
+    if not is_only_local(address, names):
+        os.environ.setdefault(ALLOW_FFMPEG, "0")
     options = launch_options(port, mcp, address, names)
     studio = build_studio(address=address, allow_hosts=names)
     options |= {"quiet": True, "inbrowser": open_ and has_screen(), "prevent_thread_lock": True}

@@ -16,7 +16,7 @@ MAX_NAMES = 10  # of one reason
 LARGE_SHARE = 0.1  # of the audio files; above this, a warning is shown
 # Suffixes of audio: a user expects that such files are read.
 _OTHER_AUDIO_SUFFIXES = (
-    *(".3gp", ".aax", ".ac3", ".adts", ".dff", ".dsf", ".dts", ".gsm", ".m4r", ".mka", ".mp2"),
+    *(".aax", ".ac3", ".adts", ".dff", ".dsf", ".dts", ".gsm", ".m4r", ".mp2"),
     *(".mpc", ".mpga", ".ra", ".raw", ".rm", ".shn", ".spx", ".tta", ".voc"),
 )
 UNREAD_SUFFIXES = tuple(

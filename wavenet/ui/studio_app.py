@@ -6,6 +6,7 @@ Input: a folder of checkpoints. Output: the Gradio app, and the options to launc
 
 import asyncio
 import importlib.util
+import json
 import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ import anyio.to_thread
 import gradio as gr
 from gradio.routes import App
 
+from audio_utils.audio_formats import AUDIO_SUFFIXES, FFMPEG_SUFFIXES
 from audio_utils.optional_packages import install_command
 from wavenet.checkpoint_folders import default_root
 from wavenet.errors import ConfigError
@@ -166,7 +168,6 @@ def launch_options(
             "serving MCP needs the package mcp, which is missing; install it with "
             f"`{install_command('mcp')}`"
         )
-    keys = (_HERE / "page_keys.js").read_text(encoding="utf-8")
     return {
         "server_name": bracketed(address),
         "server_port": port,
@@ -185,11 +186,20 @@ def launch_options(
         "footer_links": ["api", "settings"],
         "theme": _theme(),
         "css_paths": [_HERE / "studio_app.css"],
-        "head": viewer_head() + f"<script>{keys}</script>",
+        "head": viewer_head() + _page_scripts(),
         # Browsers can install the page as an app, with this icon and the title of the page.
         "favicon_path": str(_HERE / "icon.svg"),
         "pwa": True,
     }
+
+
+def _page_scripts() -> str:
+    suffixes = f"const AUDIO_SUFFIXES = {json.dumps(AUDIO_SUFFIXES + FFMPEG_SUFFIXES)};"
+    keys, types = (
+        (_HERE / f"{name}.js").read_text(encoding="utf-8")
+        for name in ("page_keys", "audio_file_types")
+    )
+    return f"<script>{keys}</script><script>{{\n{suffixes}\n{types}}}</script>"
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from audio_utils.audio_formats import READABLE_FORMATS
+from audio_utils.audio_formats import readable_formats
 from wavenet.checkpoint import Checkpoint
 from wavenet.ui.event_handling import StopRequests
 from wavenet.ui.generate.generate_events import (
@@ -228,10 +228,10 @@ def _sampling_settings() -> dict[str, Any]:
 
 def _recordings() -> dict[str, Any]:
     source = make_recording_input(
-        f"Recording to resynthesise: {READABLE_FORMATS}", "source", visible=False
+        f"Recording to resynthesise: {readable_formats()}", "source", visible=False
     )
     with gr.Accordion("Continue a recording", open=False):
-        prompt = make_recording_input(f"Prompt: {READABLE_FORMATS}", "prompt")
+        prompt = make_recording_input(f"Prompt: {readable_formats()}", "prompt")
         with_prompt = gr.Checkbox(True, label="Include the prompt in the output")
     return {"source": source, "prompt": prompt, "with_prompt": with_prompt}
 

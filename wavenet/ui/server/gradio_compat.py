@@ -14,6 +14,7 @@ Checked with Gradio 6.31. Called by `studio_app`, `checked_blocks` and the tabs.
 - Stop: if the answer of `cancels` is late, the page mistakes the next job for the stopped one, and
   `.then` is not called (issue 10432); `event_handling.StopRequests` is used instead.
 - Line plots draw only curves that existed in the first value; `run_view` adds an empty point.
+- Audio inputs refuse files whose type is not audio, such as videos; see `audio_file_types.js`.
 - Run history, statistics and flagging are switched off in `wavenet.ui`, before Gradio is imported.
 """
 

@@ -14,15 +14,31 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from audio_utils import io
-from audio_utils.audio_formats import FFMPEG_SUFFIXES
+from audio_utils.atomic_files import os_error_reason
+from audio_utils.audio_formats import check_beginning, readable_suffixes
+from audio_utils.containers.declared_sizes import ContainerError
 from audio_utils.errors import AudioError
+from audio_utils.ffmpeg import (
+    DECODED_BY_FFMPEG,
+    FFMPEG_IS_MISSING,
+    find_demuxer,
+    find_ffmpeg,
+)
 from audio_utils.levels import describe_levels
+from audio_utils.limited_process import CAN_LIMIT
 from wavenet.errors import ConditionError
+from wavenet.ui.server.host_check import is_only_local
 
 # Of a file name, on all usual file systems.
 MAX_NAME_BYTES = 255
 _MAX_SUFFIX_BYTES = 20
 _RESERVED = '<>:"/\\|?*' if os.name == "nt" else "/"
+# Variable that allows or forbids ffmpeg in the studio; see `allows_ffmpeg`.
+ALLOW_FFMPEG = "WAVENET_FFMPEG"
+FFMPEG_IS_OFF = (
+    "can be read only by the program ffmpeg, which this studio does not start; convert the file to "
+    f"WAV or FLAC, or set {ALLOW_FFMPEG}=1 if all who upload files are trusted"
+)
 FILE_ROUTE = "/gradio_api/file="
 NOT_AN_UPLOAD = (
     'recording must be an uploaded file, made with handle_file("sound.wav"), or the URL of '
@@ -46,16 +62,54 @@ def read_upload(
         AudioError: the file cannot be read, or is too long.
     """
     name = Path(path).name
-    # The studio must not start ffmpeg: see audio_utils.ffmpeg.
-    if Path(path).suffix.lower() in FFMPEG_SUFFIXES:
-        raise AudioError(f"{name} has a format that the studio does not read; convert it to WAV.")
+    if not allows_ffmpeg() and _needs_ffmpeg(path):
+        raise AudioError(f"{name} {FFMPEG_IS_OFF}.")
     try:
         recording = io.read(path, sample_rate, max_seconds=max_seconds)
     except AudioError as error:
         raise AudioError(str(error).replace(path, name)) from None
     for phrase in describe_levels(recording.levels, advise=False) if warn else ():
-        gr.Warning(f"{name}: {phrase}.")
+        if phrase != DECODED_BY_FFMPEG:
+            gr.Warning(f"{name}: {phrase}.")
     return recording
+
+
+def refusal_reason(path: str) -> str | None:
+    """Return why a dropped file cannot be a recording, to follow its name; None if it can.
+
+    Only its name and its first bytes are examined: reading it may still fail.
+    """
+    try:
+        if _needs_ffmpeg(path):
+            is_missing = find_ffmpeg() is None
+            return FFMPEG_IS_MISSING if is_missing else None if allows_ffmpeg() else FFMPEG_IS_OFF
+        with Path(path).open("rb") as handle:
+            check_beginning(handle)
+    except ContainerError as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot be read: {os_error_reason(error)}"
+    if Path(path).name.lower().endswith(readable_suffixes()):
+        return None
+    return "is audio, but its name has no suffix of audio; rename it, for example to end in .wav"
+
+
+def allows_ffmpeg() -> bool:
+    """Return whether the studio may start ffmpeg to read uploads.
+
+    By default only for users of this machine: the limits of its process do not take away the rights
+    of the studio, which can read the uploads of other visitors and the secrets of a Space.
+    """
+    setting = os.environ.get(ALLOW_FFMPEG)
+    return setting == "1" or (setting != "0" and CAN_LIMIT and is_only_local())
+
+
+def _needs_ffmpeg(path: str) -> bool:
+    try:
+        with Path(path).open("rb") as handle:
+            return find_demuxer(handle) is not None
+    except OSError:  # reported when it is read
+        return False
 
 
 def upload_path(recording: Any) -> str:
