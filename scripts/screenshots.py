@@ -152,8 +152,8 @@ def fill_receptive_field(page: Any) -> None:
 
 
 def fill_models(page: Any) -> None:
-    """Wait for the card."""
-    page.wait_for_selector("#model-card h3")
+    """Wait for the cards."""
+    page.wait_for_selector("#model-shelf h3")
 
 
 def fill_train(page: Any) -> None:

@@ -9,6 +9,8 @@ import pytest
 from wavenet.errors import CheckpointError
 from wavenet.sharing.card_reader import (
     MAX_CARD_BYTES,
+    MAX_PARAGRAPH,
+    first_paragraph,
     get_licence,
     read_card,
     render_html,
@@ -150,3 +152,18 @@ def test_no_card_takes_long_to_render(pattern):
     check_harmless(render_html(text))
     check_harmless(render_html(text.replace(pattern, pattern + "\n", len(text) // 20)))
     assert time.process_time() - start < 30  # the slowest takes 2 s on an idle machine
+
+
+@pytest.mark.parametrize(
+    ("text", "paragraph"),
+    [
+        ("---\nlicense: mit\n---\n# Title\n\nTwo *short*\n[lines](https://x.org).\n\nMore.", None),
+        ("# Title\n\n![picture](x.png)\n\nTwo short lines.", None),
+        ("- a list\n\nTwo short lines.", None),
+        ("# Title only", ""),
+        ("", ""),
+        ("x" * 1000, "x" * MAX_PARAGRAPH),
+    ],
+)
+def test_first_paragraph_is_plain_text(text, paragraph):
+    assert first_paragraph(text) == ("Two short lines." if paragraph is None else paragraph)

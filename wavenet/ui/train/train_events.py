@@ -106,12 +106,9 @@ def inspect_recordings(
         setup: of the tab.
         only_if_changed: before a start: do nothing if `inspected` is up to date, and raise errors.
         request: names the page, so that it has one scan at a time.
-        folder: path of a folder of recordings.
-        uploads: paths of dropped files, instead of a folder.
-        pattern: of the file names.
-        table: path of an uploaded table of labels, instead of a pattern.
-        recipe, start_from: the chosen ones.
-        inspected: the newest value of this output.
+        folder, uploads: path of a folder of recordings, or paths of dropped files.
+        pattern, table: pattern of the file names, or path of a table of labels.
+        recipe, start_from, inspected: the newest values.
     Yields:
         The report, a suggested pattern, and the choices that depend on the recordings.
     Raises:
@@ -147,15 +144,13 @@ def inspect_recordings(
             return
         assert isinstance(progress, DatasetReport)
         report = training_recordings.describe_report(progress, rejected)
-        report = report.replace(f"{path}{os.sep}", "")
-        suggested = training_recordings.suggested_labels(progress)
         fields = {name: tuple(values) for name, values in progress.fields.items()}
-        found = Inspected(source, fields, suggested)
+        found = Inspected(source, fields, training_recordings.suggested_labels(progress))
         yield {
             **_suggest(progress.suggested_pattern),
             **ended,
             **_fit_to_recordings(setup, found, recipe, start_from),
-            "report": report,
+            "report": report.replace(f"{path}{os.sep}", ""),
             "inspected": found,
         }
     except (WaveNetError, AudioError) as error:

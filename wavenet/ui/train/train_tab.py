@@ -25,7 +25,6 @@ from wavenet.ui.train.recipe_choices import (
     recipe_choices,
 )
 from wavenet.ui.train.train_events import (
-    NEW_MODEL,
     REPORT_PLACEHOLDER,
     TrainSetup,
     control_run,
@@ -223,7 +222,7 @@ def _run_settings(page: Page) -> dict[str, Any]:
     widgets["start_from"] = gr.Dropdown(
         initial_choices(page.root)["choices"],
         value="",
-        label=f"Start from {NEW_MODEL}, or from the weights of a model here",
+        label="Start from",
         elem_id="train-start-from",
     )
     widgets["recipe"] = gr.Radio(
