@@ -32,7 +32,9 @@ MAX_PROBLEMS = 5  # of a link that the page shows
 # that are kept already.
 KEEP_JS = """(kept, ...values) =>
   [{ ...kept, ...Object.fromEntries(values.map((value, n) => [NAMES[n], value])) }]"""
-KEEP_TAB_JS = "(kept) => [{ ...kept, tab: TAB }]"
+# Gradio 6.31 also triggers `select` for the first tab of a page that opens; the user has not
+# pressed anything yet.
+KEEP_TAB_JS = "(kept) => [navigator.userActivation.hasBeenActive ? { ...kept, tab: TAB } : kept]"
 
 
 def wire_page_load(page: Page, studio: gr.Blocks, problems: gr.HTML) -> None:
