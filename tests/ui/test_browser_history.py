@@ -43,7 +43,8 @@ def wait_for_kept(page: Any) -> None:
     page.wait_for_function(
         """() => {
           const text = localStorage.getItem('wavenet-settings') ?? '';
-          if (window.keptText !== text) [window.keptText, window.keptSince] = [text, performance.now()];
+          if (window.keptText !== text) window.keptSince = performance.now();
+          window.keptText = text;
           return text && performance.now() - window.keptSince > 1000;
         }"""
     )
