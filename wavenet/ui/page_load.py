@@ -32,7 +32,7 @@ MAX_PROBLEMS = 5  # of a link that the page shows
 # that are kept already.
 KEEP_JS = """(kept, ...values) =>
   [{ ...kept, ...Object.fromEntries(values.map((value, n) => [NAMES[n], value])) }]"""
-# Gradio 6.31 also triggers `select` for the first tab, of a page that opens or changes, so the tab is
+# Gradio 6.31 also triggers `select` for the first tab when a page opens or changes, so the tab is
 # read from the page itself.
 KEEP_TAB_JS = """(kept) => {
   const title = document.querySelector('[role=tab][aria-selected=true]')?.textContent.trim();
