@@ -38,10 +38,15 @@ def titles(page: Any) -> list[str]:
     return list(page.locator("#history li strong").all_inner_texts())
 
 
-def kept(page: Any, words: str) -> None:
-    """Wait until the browser has kept a text; it is encrypted, so any change counts."""
+def wait_for_kept(page: Any) -> None:
+    """Wait until the browser's storage, which is encrypted, has not changed for a second."""
     page.wait_for_function(
-        "words => (localStorage.getItem('wavenet-settings') ?? '') !== words", arg=words
+        """() => {
+          const text = localStorage.getItem('wavenet-settings') ?? '';
+          if (window.keptText !== text) window.keptSince = performance.now();
+          window.keptText = text;
+          return text && performance.now() - window.keptSince > 1000;
+        }"""
     )
 
 
@@ -57,9 +62,9 @@ def test_a_reload_keeps_settings_tab_and_clips(page: Any) -> None:
     page.click('[data-condition="instrument"] label:has-text("horn")')
     page.fill("#seconds input", "0.75")
     page.fill("#seed input", "42")
-    stored = page.evaluate("localStorage.getItem('wavenet-settings') ?? ''")
+    page.press("#seed input", "Tab")
     page.get_by_role("tab", name="Receptive field").click()
-    kept(page, stored)
+    wait_for_kept(page)
     page.reload()
     page.wait_for_selector(
         '[data-condition="instrument"] input:checked[value="horn"]', state="attached"
@@ -127,7 +132,7 @@ def test_an_action_on_a_clip_that_is_gone_is_a_sentence(page: Any) -> None:
 
 
 def test_a_and_b_are_compared_at_equal_level(page: Any, tmp_path: Path) -> None:
-    page.evaluate(PLAYS_JS)
+    page.evaluate(f"() => {{ {PLAYS_JS} }}")
     generate(page, seconds=0.5, seed=61)
     wait_for_clips(page, 2)
     levels = []

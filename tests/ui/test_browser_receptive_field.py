@@ -144,3 +144,42 @@ def test_tab_fits_on_a_phone(tab: Any) -> None:
         # One unit per pixel; otherwise the pointer would select other nodes.
         assert box["width"] == pytest.approx(float(width), abs=0.5)
         assert box["x"] >= 0 and box["x"] + box["width"] <= 375
+
+
+def cone_nodes(page: Any) -> int:
+    """Count the highlighted nodes that are drawn as dots."""
+    return int(page.get_attribute("#field-plot .cone", "d").count("M"))
+
+
+def test_cone_follows_pointer_and_keys_and_can_be_pinned(page: Any) -> None:
+    page.get_by_role("tab", name="Receptive field").click()
+    plot = page.wait_for_selector("#field-plot svg")
+    # Kernel 2, dilations 1 to 8: one output, 2, 4 and 8 nodes, 16 inputs.
+    assert cone_nodes(page) == 1 + 2 + 4 + 8 + 16
+    box = plot.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 1.5 * 46)
+    assert cone_nodes(page) == 1 + 2 + 4 + 8
+    page.mouse.down()
+    page.mouse.up()
+    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 2.5 * 46)
+    assert "pinned" in page.inner_text("#field-plot p >> nth=0")
+    assert cone_nodes(page) == 1 + 2 + 4 + 8
+    plot.focus()
+    before = int(plot.get_attribute("aria-valuenow"))
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowDown")
+    assert int(plot.get_attribute("aria-valuenow")) == before - 1
+    assert cone_nodes(page) == 1 + 2 + 4
+
+
+def test_textbook_network_is_plotted_and_counted(page: Any) -> None:
+    page.get_by_role("tab", name="Receptive field").click()
+    page.click("#preset input")
+    page.click("[role=option]:has-text('Textbook')")
+    page.wait_for_selector("text=2,047 samples")
+    assert "127.9 ms" in page.inner_text("#field-facts")
+    page.wait_for_function(
+        "document.querySelector('#field-plot p').textContent.includes('on 2,047 samples')"
+    )
+    page.fill("#dilations input, #dilations textarea", "1, 2, x")
+    page.wait_for_selector("#field-facts [role=alert]")

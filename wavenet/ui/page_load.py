@@ -32,7 +32,13 @@ MAX_PROBLEMS = 5  # of a link that the page shows
 # that are kept already.
 KEEP_JS = """(kept, ...values) =>
   [{ ...kept, ...Object.fromEntries(values.map((value, n) => [NAMES[n], value])) }]"""
-KEEP_TAB_JS = "(kept) => [{ ...kept, tab: TAB }]"
+# Gradio 6.31 also triggers `select` for the first tab when a page opens or changes, so the tab is
+# read from the page itself.
+KEEP_TAB_JS = """(kept) => {
+  const title = document.querySelector('[role=tab][aria-selected=true]')?.textContent.trim();
+  const isChosen = navigator.userActivation.hasBeenActive && title in TABS;
+  return [isChosen ? { ...kept, tab: TABS[title] } : kept];
+}"""
 
 
 def wire_page_load(page: Page, studio: gr.Blocks, problems: gr.HTML) -> None:
@@ -56,8 +62,9 @@ def wire_page_load(page: Page, studio: gr.Blocks, problems: gr.HTML) -> None:
     }
     gr.on([component.input for component in kept.values()], **keep, **UNQUEUED)
     loaded.then(**keep, **UNQUEUED)
+    titles = {str(tab.label): tab.id for tab in tabs_of(page)}
+    js = KEEP_TAB_JS.replace("TABS", json.dumps(titles))
     for tab in tabs_of(page):
-        js = KEEP_TAB_JS.replace("TAB", json.dumps(tab.id))
         tab.select(None, page.saved, page.saved, js=js, **UNQUEUED)
 
 
