@@ -65,9 +65,9 @@ def recording(tmp_path):
     return path
 
 
-def write_float_wav(tmp_path):
+def write_float_wav(tmp_path, samples=SAMPLES):
     """Return code that writes what ffmpeg sends to a pipe: a header without sizes."""
-    whole = bytearray(float_wav(SAMPLES))
+    whole = bytearray(float_wav(samples))
     whole[4:8] = whole[40:44] = b"\xff" * 4
     (tmp_path / "out").write_bytes(whole)
     return f"sys.stdout.buffer.write(open({str(tmp_path / 'out')!r}, 'rb').read())"
@@ -205,6 +205,9 @@ def test_pictures_that_are_not_decoded_are_no_error(tmp_path, install_ffmpeg, re
 def test_a_too_long_result_is_an_error(tmp_path, install_ffmpeg, recording, monkeypatch):
     install_ffmpeg(write_float_wav(tmp_path))
     assert_read_error(recording, "lasts more than 0.0001 s; trim it", max_seconds=0.0001)
+    install_ffmpeg(write_float_wav(tmp_path, np.zeros(40_000)))
+    assert_read_error(recording, "lasts more than 0.5 s; trim it", max_seconds=0.5)
+    install_ffmpeg(write_float_wav(tmp_path))
     monkeypatch.setattr(ffmpeg, "MAX_BYTES", 40)
     assert_read_error(recording, "too long")
     monkeypatch.setattr(ffmpeg, "MAX_BYTES", 10**6)
