@@ -59,5 +59,5 @@ if __name__ == "__main__":
         _set_limits(int(sys.argv[1]), int(sys.argv[2]))
         os.execv(sys.argv[3], sys.argv[3:])
     except (OSError, ValueError) as error:
-        print(getattr(error, "strerror", None) or error, file=sys.stderr)
+        os.write(2, f"{getattr(error, 'strerror', None) or error}\n".encode())
         sys.exit(CANNOT_START)

@@ -23,7 +23,7 @@ FOLDERS = ("wavenet", "audio_utils", "checkpoints")
 FILES = ("app.py", "requirements.txt", "README.md", "LICENSE")
 OPTIONAL = ("packages.txt",)
 # Files of the program, of recipes and of checkpoints; no temporary files.
-SUFFIXES = {".py", ".js", ".css", ".svg", ".cu", ".cuh", ".toml", ".json", ".safetensors", ".md"}
+SUFFIXES = {".py", ".js", ".css", ".svg", ".html", ".cu", ".cuh", ".toml", ".json", ".safetensors", ".md"}
 VERSION = (3, 12)
 PORT = 7860
 START_SECONDS = 170
@@ -42,13 +42,18 @@ def assemble(target: Path, source: Path = ROOT) -> list[str]:
     if missing:
         raise SystemExit(f"{source} has no {', '.join(missing)}, which a Space needs")
     for folder in FOLDERS:
-        found += [p for p in sorted((source / folder).rglob("*")) if p.suffix in SUFFIXES]
+        found += [p for p in sorted((source / folder).rglob("*")) if is_program_file(p)]
     names = [path.relative_to(source) for path in found]
     names = [name for name in names if not any(part[0] == "." for part in name.parts)]
     for name in names:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, target / name)
     return sorted(map(str, names))
+
+
+def is_program_file(path: Path) -> bool:
+    """Return whether a file belongs to the program, a recipe, a checkpoint or a licence."""
+    return path.suffix in SUFFIXES or path.name == "LICENSE"
 
 
 def front_matter(readme: Path) -> dict[str, str]:

@@ -65,6 +65,7 @@ def _group(item: pytest.Item) -> str:
     return "browser" if is_browser_test else item.path.name
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group the tests, the longest first; turn coverage off for the folders in `UNMEASURED`."""
     # stable: files stay together

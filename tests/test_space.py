@@ -35,7 +35,7 @@ def test_the_space_contains_the_program_and_its_checkpoints(script, tmp_path):
     }
     assert code <= found
     for name in (
-        "wavenet/ui/live_player.js",
+        "wavenet/ui/generate/live_player.js",
         "wavenet/ui/studio_app.css",
         "checkpoints/digits/README.md",
     ):
@@ -50,7 +50,7 @@ def test_the_space_contains_every_other_file_of_the_packages(script, tmp_path):
     if listed.returncode:
         pytest.skip("not a clone of the repository")
     names = set(script.assemble(tmp_path / "space"))
-    assert names >= {"wavenet/engines/gpu/cluster_device.cuh", "wavenet/ui/heatmap.js"}
+    assert names >= {"wavenet/engines/gpu/cluster_device.cuh", "wavenet/ui/watch/heatmap.js"}
     assert set(listed.stdout.split()) <= names
 
 

@@ -16,7 +16,9 @@ def main() -> None:
 
         run_command()
     except KeyboardInterrupt:
-        print("wavenet: interrupted", file=sys.stderr)
+        from wavenet.terminal import print_message
+
+        print_message("wavenet: interrupted")
         sys.exit(130)
 
 

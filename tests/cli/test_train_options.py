@@ -76,6 +76,7 @@ OPTIONS = {
     "--threads": ("1", same),
     "--device": ("cpu", same),
     "--sample-seconds": ("0.5", same),
+    "--quiet": (None, same),
     "--help": None,
 }
 

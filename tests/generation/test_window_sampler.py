@@ -336,6 +336,9 @@ class OpaqueEngine:
     def run(self, state, n, sampling, noise):
         return self.inner.run(state.hidden["state"], n, sampling, noise)
 
+    def predict(self, state):
+        return self.inner.predict(state.hidden["state"])
+
     def select(self, state, rows):
         return self._wrap(self.inner.select(state.hidden["state"], rows))
 
