@@ -23,7 +23,19 @@ FOLDERS = ("wavenet", "audio_utils", "checkpoints")
 FILES = ("app.py", "requirements.txt", "README.md", "LICENSE")
 OPTIONAL = ("packages.txt",)
 # Files of the program, of recipes and of checkpoints; no temporary files.
-SUFFIXES = {".py", ".js", ".css", ".svg", ".html", ".cu", ".cuh", ".toml", ".json", ".safetensors", ".md"}
+SUFFIXES = {
+    ".py",
+    ".js",
+    ".css",
+    ".svg",
+    ".html",
+    ".cu",
+    ".cuh",
+    ".toml",
+    ".json",
+    ".safetensors",
+    ".md",
+}
 VERSION = (3, 12)
 PORT = 7860
 START_SECONDS = 170

@@ -5,6 +5,10 @@ import urllib.request
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
+from wavenet.ui.studio_app import launch_options
+
 from .studio_process import studio_process
 
 ICON = Path(__file__).parents[2] / "wavenet/ui/icon.svg"
@@ -31,3 +35,16 @@ def test_the_studio_prints_one_line_and_ends_without_another(root: Path, tmp_pat
         pass
     expected = f"starting the studio at {address} (Ctrl-C stops it)\n"
     assert (tmp_path / "studio.log").read_text() == expected
+
+
+def test_studio_serves_only_this_machine_except_on_a_space(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    monkeypatch.delenv("GRADIO_SERVER_NAME", raising=False)
+    options = launch_options(8000)
+    assert (options["server_name"], options["server_port"]) == ("127.0.0.1", 8000)
+    assert not options["share"]
+    assert not options["show_error"]
+    monkeypatch.setenv("SPACE_ID", "me/studio")
+    assert launch_options()["server_name"] == "0.0.0.0"

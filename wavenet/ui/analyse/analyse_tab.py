@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from audio_utils.audio_formats import READABLE_FORMATS
+from audio_utils.audio_formats import readable_formats
 from wavenet.ui.analyse.analyse_events import (
     AnalysisJobs,
     clear_results,
@@ -23,7 +23,7 @@ from wavenet.ui.viewer.viewer import make_viewer
 from wavenet.ui.wiring import PRIVATE, UNQUEUED, by_name
 
 PLACEHOLDER = (
-    f"Upload or record a sound ({READABLE_FORMATS}) and press Analyse, or press Example. Its "
+    f"Upload or record a sound ({readable_formats()}) and press Analyse, or press Example. Its "
     "waveform, spectrogram, mel spectrogram, MFCC, level and pitch appear here, with its surprise "
     "under the model above: how many bits the model needs for each sample."
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from audio_utils.audio_formats import READABLE_FORMATS
+from audio_utils.audio_formats import readable_formats
 from wavenet.errors import WaveNetError
 from wavenet.ui.generate.generate_tab import make_recording_input
 from wavenet.ui.generate.generation_job import MAX_SECONDS
@@ -182,7 +182,7 @@ def _build_influence(page: Page) -> None:
         "receptive_field/effective_field_plot", "influence-plot", {}, ("svg_plots",)
     )
     with gr.Accordion("Measure on a recording", open=False):
-        label = f"Recording: {READABLE_FORMATS}, up to {MAX_SECONDS:.0f} s"
+        label = f"Recording: {readable_formats()}, up to {MAX_SECONDS:.0f} s"
         recording = make_recording_input(label, "field-recording")
     named = {"name": page.model, "form": page.conditions, "recording": recording}
     outputs = {"influence": curve}
