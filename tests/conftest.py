@@ -65,15 +65,19 @@ def _group(item: pytest.Item) -> str:
     return "browser" if is_browser_test else item.path.name
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Group a test; turn coverage off for the folders in `UNMEASURED`.
+
+    Not in `pytest_collection_modifyitems`, where xdist reads the groups before.
+    """
+    item.add_marker(pytest.mark.xdist_group(_group(item)))
+    if _folder(item) in UNMEASURED:
+        item.add_marker(pytest.mark.no_cover)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests, the longest first; turn coverage off for the folders in `UNMEASURED`."""
-    # stable: files stay together
+    """Move the longest tests to the beginning; the sort is stable, so files stay together."""
     items.sort(key=lambda item: (_group(item) != "browser", _folder(item) not in LONG_FOLDERS))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-        if _folder(item) in UNMEASURED:
-            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture(autouse=True, scope="session")
