@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from wavenet import checkpoint
 from wavenet.checkpoint import AudioConfig, CheckpointConfig
@@ -55,29 +56,38 @@ def _folder(item: pytest.Item) -> str:
     return item.path.relative_to(Path(__file__).parent).parts[0]
 
 
-def _group(item: pytest.Item) -> str:
-    """Return the tests that one process runs: those of a file, or all that share a studio.
+class FileScheduling(LoadScopeScheduling):
+    """Gives each process the tests of one file at a time, and one process all browser tests.
 
     The browser tests wait for audio most of the time. One process runs them all, with one studio,
-    while the others compute.
+    while the others compute. (`--dist loadgroup` of xdist 3.8 ignores the groups with pytest 9.2.)
     """
-    is_browser_test = item.get_closest_marker("browser") is not None
-    return "browser" if is_browser_test else item.path.name
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "browser" if _is_browser_file(file) else file
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Group a test; turn coverage off for the folders in `UNMEASURED`.
+def _is_browser_file(file: str) -> bool:
+    return Path(file).name.startswith("test_browser")
 
-    Not in `pytest_collection_modifyitems`, where xdist reads the groups before.
-    """
-    item.add_marker(pytest.mark.xdist_group(_group(item)))
-    if _folder(item) in UNMEASURED:
-        item.add_marker(pytest.mark.no_cover)
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduling:
+    """Return the scheduler of the tests."""
+    return FileScheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move the longest tests to the beginning; the sort is stable, so files stay together."""
-    items.sort(key=lambda item: (_group(item) != "browser", _folder(item) not in LONG_FOLDERS))
+    """Move the longest tests to the beginning; turn coverage off for the folders in `UNMEASURED`.
+
+    The sort is stable, so the tests of a file stay together.
+    """
+    items.sort(
+        key=lambda item: (not _is_browser_file(item.path.name), _folder(item) not in LONG_FOLDERS)
+    )
+    for item in items:
+        if _folder(item) in UNMEASURED:
+            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture(autouse=True, scope="session")
