@@ -39,6 +39,8 @@ def by_name(
 
     def arguments(values: tuple[Any, ...]) -> Values:
         names = [provided, *inputs] if provided else list(inputs)
+        if provided == "event" and len(values) == len(inputs):  # a request without event data
+            values = (gr.EventData(None, None), *values)
         return dict(zip(names, values, strict=True))
 
     def in_order(result: Values | None) -> Any:
