@@ -40,7 +40,8 @@ from .crafted_files import RATE, SUFFIXES, assert_read_error, float_wav, wav_byt
         (wav_bytes(b"\x00\x10" * 7, channels=2), "ends inside a frame"),
     ],
 )
-def test_files_that_are_not_audio_raise(tmp_path, content, words):
+def test_files_that_are_not_audio_raise(tmp_path, content, words, monkeypatch):
+    monkeypatch.setenv("PATH", "")  # no ffmpeg, which would give its own reasons
     (tmp_path / "a.wav").write_bytes(content)
     assert_read_error(tmp_path / "a.wav", words)
 

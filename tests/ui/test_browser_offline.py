@@ -22,7 +22,7 @@ TABS = {
     "Watch sampling": '#step-viewer [data-state="ready"]',
     "Receptive field": "#field-plot svg",
     "Train": "#train-example",
-    "Models": "#model-facts dl",
+    "Models": "[data-model]",
 }
 
 

@@ -99,12 +99,17 @@ def test_the_option_for_other_hosts_forbids_ffmpeg(monkeypatch: pytest.MonkeyPat
         lambda **_: found.append(allows_ffmpeg()) or Launched(),
     )
     for options in ([], ["--allow-host", "studio.example.org"]):
-        run(["ui", "--port", str(free_port()), *options])
+        run(["ui", "--no-open", "--port", str(free_port()), *options])
     assert found == [True, False]
 
 
 class Launched:
     """Instead of a studio."""
+
+    is_running = False
+
+    def close(self, verbose: bool) -> None:
+        """Do nothing."""
 
     def launch(self, **options: Any) -> None:
         """Do nothing."""

@@ -326,10 +326,10 @@ def test_weights_that_overflow_are_an_error_of_one_sentence(
     for name in ("digits", "vocoder"):
         overflow(checkpoints / name)
     calls: list[Callable[[], Any]] = [
-        lambda: make_generate(checkpoints)("digits", CONDITIONS, 0.1, 3),
-        lambda: make_continue(checkpoints)(sine, "digits", CONDITIONS, 0.1, 3),
-        lambda: make_vocode(checkpoints)(sine, "vocoder"),
-        lambda: make_score(checkpoints)(sine, "digits", CONDITIONS),
+        lambda: make_generate(checkpoints, Turns())("digits", CONDITIONS, 0.1, 3),
+        lambda: make_continue(checkpoints, Turns())(sine, "digits", CONDITIONS, 0.1, 3),
+        lambda: make_vocode(checkpoints, Turns())(sine, "vocoder"),
+        lambda: make_score(checkpoints, Turns())(sine, "digits", CONDITIONS),
     ]
     for call in calls:
         with pytest.raises(gr.Error, match="not finite") as caught:

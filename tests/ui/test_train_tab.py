@@ -1,9 +1,10 @@
+from dataclasses import replace
+
 """The Train tab without a browser: its callbacks, called by the names of their inputs."""
 
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -421,8 +422,8 @@ def test_page_updates_while_the_run_is_alive(
 def test_threads_and_notes_of_a_run_are_shown(setup: TrainSetup) -> None:
     make_run(setup.runs_dir, "first")
     status = read_status(setup.runs_dir / "first")
-    reported = SimpleNamespace(**vars(status), threads=1, note=f"another program {INJECTION}")
-    facts = run_view.run_facts(reported)  # type: ignore[arg-type]
+    reported = replace(status, threads=1, note=f"another program {INJECTION}")
+    facts = run_view.run_facts(reported)
     assert "<dt>Threads</dt><dd>1</dd>" in facts
     assert "another program &lt;img" in facts
     assert "Threads" not in run_view.run_facts(status)
