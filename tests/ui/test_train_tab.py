@@ -1,9 +1,8 @@
-from dataclasses import replace
-
 """The Train tab without a browser: its callbacks, called by the names of their inputs."""
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
