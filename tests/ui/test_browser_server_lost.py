@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import RATE, save_checkpoint, visit, wait_for_load
+from .conftest import RATE, save_checkpoint, visit
 from .studio_process import COMMAND, ROOT, TIMEOUT_MS, free_port, responds
 from .test_browser_generate import (
     hold_requests,
@@ -87,7 +87,10 @@ def test_page_reports_a_killed_studio_and_uses_a_restarted_one(
         page.wait_for_function("document.querySelector('#generate').disabled === false")
         with page.expect_navigation():  # Gradio reloads once a server responds
             start_studio(port)
-        wait_for_load(page)
+        # The settings survive the reload.
+        page.wait_for_function("document.querySelector('#seconds input')?.value === '30'")
+        page.fill("#seconds input", "0.5")
+        page.press("#seconds input", "Tab")
         page.click("#generate")
         wait_for_status(page, "Finished: 0.50 s.")
 
