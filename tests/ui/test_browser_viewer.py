@@ -117,9 +117,14 @@ def state(page: Any, name: str) -> Any:
 
 def box_of(page: Any, title: str, part: str = ".u-over") -> Any:
     """Return the box of a part of a panel on the screen."""
-    selector = f'#analysis-viewer [data-panel="{title}"] {part}'
-    page.locator(selector).scroll_into_view_if_needed()
-    return page.locator(selector).bounding_box()
+    # In one step, because a change of the width replaces the elements.
+    return page.locator(f'#analysis-viewer [data-panel="{title}"] {part}').evaluate(
+        """(node) => {
+          node.scrollIntoView({ block: 'nearest' });
+          const { x, y, width, height } = node.getBoundingClientRect();
+          return { x, y, width, height };
+        }"""
+    )
 
 
 def point(page: Any, title: str, seconds: float, height: float = 0.5) -> tuple[float, float]:
