@@ -380,12 +380,11 @@ const actions = {
   longer: () => extendSelection(KEY_SECONDS),
   start: () => seek(0),
   end: () => seek(duration()),
-  keys: () => find('[data-menu="keys"]').toggleAttribute('open'),
   png: () => window.clipFiles.savePng(fileName(), panels, themeColours()),
   npz: () => window.clipFiles.saveNpz(fileName(), panels, audio),
 };
 const keys = { ' ': 'play', l: 'loop', '+': 'in', '=': 'in', '-': 'out', 0: 'fit', s: 'selection', escape: 'clear',
-  arrowleft: 'back', arrowright: 'forwards', home: 'start', end: 'end', '?': 'keys' };
+  arrowleft: 'back', arrowright: 'forwards', home: 'start', end: 'end' };
 const shiftKeys = { arrowleft: 'shorter', arrowright: 'longer' };
 
 // Keys work in the viewer, and while nothing on the page has the focus.

@@ -25,7 +25,6 @@ KEYS = {
     "0": "show the whole clip",
     "S": "zoom to the selection",
     "escape": "clear the selection",
-    "?": "show these keys",
 }
 
 
