@@ -80,6 +80,7 @@ def shown(shared_url: str, browser: Any, recording: Path) -> Iterator[Any]:
 @pytest.fixture
 def viewer(shown: Any) -> Any:
     """The page of `shown`, paused at the start, without a selection, not zoomed."""
+    shown.get_by_role("tab", name="Analyse").click()  # a test may have opened another tab
     shown.evaluate("document.activeElement.blur()")
     if shown.inner_text(f"{VIEWER} [data-action=play]") == "Pause":
         shown.keyboard.press(" ")
