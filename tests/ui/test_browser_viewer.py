@@ -385,6 +385,9 @@ def test_png_contains_all_visible_panels(viewer: Any) -> None:
 
 
 def test_values_and_audio_can_be_saved(viewer: Any, samples: Any) -> None:
+    viewer.click(f"{VIEWER} [data-menu=display] summary")
+    viewer.check(f"{VIEWER} label:has-text('Waveform') input")  # another test may have hidden it
+    viewer.click(f"{VIEWER} strong")
     with np.load(BytesIO(save(viewer, "[data-action=npz]")), allow_pickle=False) as arrays:
         saved = dict(arrays)
     assert np.allclose(saved["waveform"], samples / 32768, atol=1e-4)
