@@ -24,7 +24,7 @@ MAX_MEASURED_SHARE, MAX_SHARE_AFTER_FALL = 0.05, 0.2
 
 
 def use_passive_waits() -> None:
-    """Let OpenMP threads sleep while they wait, unless the user has chosen otherwise.
+    """Set OpenMP threads to sleep while they wait, unless the user has chosen otherwise.
 
     By default a waiting thread occupies its core. If another program needs that core, a step is up
     to 20 times slower. Without effect if torch is loaded already.

@@ -107,7 +107,7 @@ def wire_train_tab(page: Page, widgets: dict[str, Any]) -> None:
 
 
 def _wire_recordings(setup: TrainSetup, widgets: dict[str, Any]) -> None:
-    """Look at recordings when they change, and describe the run when its settings change."""
+    """Inspect recordings when they change, and describe the run when its settings change."""
     # Gradio 6.31: a text box does not trigger `input` for its first change, such as a pasted path.
     changes = [widgets[name].change for name in SOURCE]
     gr.on(changes, None, js=_INSPECT_SOON_JS, **UNQUEUED)
