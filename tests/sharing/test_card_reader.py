@@ -167,3 +167,9 @@ def test_no_card_takes_long_to_render(pattern):
 )
 def test_first_paragraph_is_plain_text(text, paragraph):
     assert first_paragraph(text) == ("Two short lines." if paragraph is None else paragraph)
+
+
+def test_a_comment_is_not_the_first_paragraph():
+    comment = "<!-- Written by a program. Remove this line to keep your changes. -->"
+    assert first_paragraph(f"{comment}\n\n# Name\n\nA model.\n") == "A model."
+    assert first_paragraph(f"{comment}\n") == ""

@@ -91,7 +91,8 @@ def first_paragraph(text: str) -> str:
                 for child in token.children or ()
                 if child.type != "image"
             ]
-            if paragraph := "".join(words).strip():
+            paragraph = "".join(words).strip()
+            if paragraph and not paragraph.startswith("<!--"):  # a comment of the program
                 return paragraph[:MAX_PARAGRAPH]
     return ""
 
