@@ -93,9 +93,9 @@ def test_a_model_without_architecture_is_a_wavenet():
         (
             SamplingConfig,
             {"temperature": 0},
-            "temperature: expected a number of at least 1e-06, found 0",
+            "temperature: expected a number from 1e-06 to 100, found 0",
         ),
-        (SamplingConfig, {"top_p": 2}, "top_p: expected a number of at most 1, found 2"),
+        (SamplingConfig, {"top_p": 2}, "top_p: expected a number above 0, at most 1, found 2"),
         (SamplingConfig, {"top_k": 1.5}, "top_k: expected a whole number, found 1.5"),
         (SamplingConfig, {"greedy": "yes"}, "greedy: expected true or false, found 'yes'"),
         (WaveNetConfig, {**MODEL, "dilations": 3}, "dilations: expected a list, found 3"),

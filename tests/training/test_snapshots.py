@@ -3,10 +3,12 @@
 import json
 import os
 import shutil
+from collections import namedtuple
 
 import pytest
 import torch
 
+from wavenet import disk_space
 from wavenet.errors import FolderError, TrainingError
 from wavenet.training import loop, snapshots
 from wavenet.training.step_metrics import StepResult
@@ -56,6 +58,21 @@ def test_an_existing_run_is_not_overwritten(run):
     before = content(run)
     assert "already contains a run" in refused_message(run, resume=False)
     assert content(run) == before
+
+
+@pytest.mark.parametrize(("resume", "copies"), [(False, 13), (True, 5)])
+def test_a_run_needs_space_for_its_snapshots(run, tmp_path, monkeypatch, resume, copies):
+    """A new run has three snapshots at once, a resumed run writes one more; both a checkpoint."""
+    folder, before = (run, content(run)) if resume else (tmp_path / "new", {})
+    model = initial_state().ema_model
+    needed = copies * sum(4 * p.numel() for p in model.parameters())
+    free = [needed - 1]
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: usage(10**9, 0, free[0]))
+    assert "free some space" in refused_message(folder, resume=resume)
+    assert folder.exists() == resume and (not resume or content(run) == before)
+    free[0] = needed
+    train(make_config(), make_settings(), make_dataset(), folder, resume)
 
 
 @pytest.mark.parametrize("make", [False, True])

@@ -138,6 +138,16 @@ def test_stop_silences_the_page_and_frees_the_model(page: Any) -> None:
     assert wait_for_status(page, "Finished") == "Finished: 0.50 s."
 
 
+def test_another_clip_silences_the_generated_one(page: Any) -> None:
+    generate(page, seconds=30, seed=1)
+    page.wait_for_function("level() > 0.01")
+    wait_for_buffered(page, 9)
+    page.click("#history li summary")
+    page.click("#history li [data-action=play]")
+    page.wait_for_function("level() === 0", timeout=8000)  # before the buffer would have ended
+    wait_for_status(page, "Finished")
+
+
 def test_late_stop_request_does_not_end_the_next_run(page: Any) -> None:
     """Regression: if the server answered late, the page ended the run after the stopped one."""
     stop = re.compile("/run/predict|/cancel")

@@ -103,8 +103,6 @@ def phone(url: str, browser: Any, recording: Path) -> Iterator[Any]:
     page.add_init_script(RECORDER_JS)
     page.goto(url)
     wait_for_load(page)
-    if page.locator("#clips.open").count():
-        page.click("#clips .toggle-button")
     analyse(page, recording)
     yield page
     context.close()
@@ -481,7 +479,25 @@ def test_texts_have_contrast(page: Any, url: str, recording: Path, theme: str) -
     assert min(page.evaluate(CONTRAST_JS)) >= 4.5
 
 
-def test_phone_shows_all_and_a_finger_selects_or_scrolls(phone: Any) -> None:
+def swipe(page: Any, *paths: tuple[tuple[float, float], tuple[float, float]]) -> None:
+    """Move one finger or several on the screen, each from a start to an end."""
+    session = page.context.new_cdp_session(page)
+
+    def send(kind: str, share: float) -> None:
+        points = [
+            {"x": a[0] + (b[0] - a[0]) * share, "y": a[1] + (b[1] - a[1]) * share, "id": n}
+            for n, (a, b) in enumerate(paths)
+        ]
+        touched = {"type": kind, "touchPoints": points if kind != "touchEnd" else []}
+        session.send("Input.dispatchTouchEvent", touched)
+
+    send("touchStart", 0.0)
+    for share in np.linspace(0.1, 1, 10):
+        send("touchMove", float(share))
+    send("touchEnd", 1.0)
+
+
+def test_phone_shows_all_and_fingers_select_scroll_and_zoom(phone: Any) -> None:
     assert phone.evaluate("document.documentElement.scrollWidth") == 375
     for menu in ("display", "save", "keys"):
         phone.click(f"{VIEWER} [data-menu={menu}] summary")
@@ -492,26 +508,18 @@ def test_phone_shows_all_and_a_finger_selects_or_scrolls(phone: Any) -> None:
         "list => list.map((e) => e.getBoundingClientRect()).map((box) => [box.left, box.right])"
     )
     assert np.min(edges) >= 0 and np.max(edges) <= 375
-    touch = phone.context.new_cdp_session(phone)
-
-    def swipe(start: tuple[float, float], end: tuple[float, float]) -> None:
-        touch.send(
-            "Input.dispatchTouchEvent",
-            {"type": "touchStart", "touchPoints": [{"x": start[0], "y": start[1]}]},
-        )
-        for share in np.linspace(0.1, 1, 10):
-            x, y = (a + (b - a) * float(share) for a, b in zip(start, end, strict=True))
-            touch.send(
-                "Input.dispatchTouchEvent",
-                {"type": "touchMove", "touchPoints": [{"x": x, "y": y}]},
-            )
-        touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-
-    swipe(point(phone, "MFCC", 0.5), point(phone, "MFCC", 1.5))
+    swipe(phone, (point(phone, "MFCC", 0.5), point(phone, "MFCC", 1.5)))
     pixel = SECONDS / box_of(phone, "MFCC")["width"]
     assert state(phone, "selection") == pytest.approx([0.5, 1.5], abs=3 * pixel)
     before = phone.evaluate("scrollY")
     x, y = point(phone, "MFCC", 1.0)
-    swipe((x, y), (x, y - 150))
+    swipe(phone, ((x, y), (x, y - 150)))
     phone.wait_for_function(f"scrollY > {before} + 50")
+    assert state(phone, "selection") == pytest.approx([0.5, 1.5], abs=3 * pixel)
+    # Two fingers zoom: the times under them stay under them.
+    left, right, far_left, far_right = (point(phone, "MFCC", t) for t in (0.9, 1.1, 0.4, 1.6))
+    swipe(phone, (left, far_left), (right, far_right))
+    start, end = state(phone, "view")
+    assert end - start == pytest.approx(SECONDS / 6, rel=0.1)
+    assert (start + end) / 2 == pytest.approx(1.0, abs=0.02)
     assert state(phone, "selection") == pytest.approx([0.5, 1.5], abs=3 * pixel)

@@ -21,6 +21,10 @@ SAVED: dict[str, Any] = {
     "top_p": 0.9,
     "guidance": 1.5,
     "engine": "cpu",
+    "watch_seconds": 0.7,
+    "watch_seed": 3,
+    "watch_start": 0.1,
+    "watch_steps": 50,
     "tab": "analyse",
 }
 # As JSON from the browser: any type, nested, huge, not finite, and text that is not Unicode.
@@ -48,6 +52,8 @@ def test_the_settings_of_the_visit_before_are_shown(studio_page: Page) -> None:
     assert updates["guidance"]["value"] == 1.5
     names = ("seed", "variants", "temperature", "top_k", "top_p", "engine")
     assert [updates[name] for name in names] == [12, 2, 0.8, 9, 0.9, "cpu"]
+    watched = [updates[f"watch_{name}"]["value"] for name in ("seconds", "seed", "start", "steps")]
+    assert watched == [0.7, 3, 0.1, 50]
     assert updates["tabs"]["selected"] == "analyse"
     assert not updates["problems"]["visible"]
 
@@ -82,8 +88,9 @@ def test_hostile_conditions_of_the_browser_are_ignored(studio_page: Page, value:
 
 
 def test_a_number_out_of_range_is_not_restored(studio_page: Page) -> None:
-    found = read_saved(studio_page, SAVED | {"seconds": 31, "seed": 0.5, "top_p": 0})
-    assert found.keys() == {*SAVED, "conditions"} - {"form", "tab", "seconds", "seed", "top_p"}
+    wrong = {"seconds": 31, "seed": 0.5, "top_p": 0, "watch_start": -1, "watch_steps": 2.5}
+    found = read_saved(studio_page, SAVED | wrong)
+    assert found.keys() == {*SAVED, "conditions"} - {"form", "tab", *wrong}
 
 
 def test_a_known_visitor_sees_the_clips_of_before(studio_page: Page) -> None:

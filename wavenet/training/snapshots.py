@@ -20,6 +20,7 @@ from torch import Tensor
 
 from wavenet.checkpoint import load_config
 from wavenet.config import StrictConfig, parse_config
+from wavenet.disk_space import check_free_space
 from wavenet.errors import CheckpointError, ConfigError, TrainingError
 from wavenet.model.architectures import AnyModelConfig
 from wavenet.model.model_config import ModelConfig
@@ -35,6 +36,7 @@ from wavenet.training.run_identity import (
 from wavenet.training.state import TrainState
 
 MAX_SNAPSHOTS = 2
+COPIES = 4  # of the weights in a snapshot: model, EMA and at most two moments of the optimizers
 CHANGEABLE = ("accumulation_steps",)  # settings that a resumed run may change: same results
 
 
@@ -105,8 +107,10 @@ def open_run(
     Raises:
         TrainingError: a run exists but `resume` is false, there is no snapshot to resume from, or
             it belongs to another run.
+        FolderError: the disk has too little space.
     """
     path = find_snapshot(folder, resume)
+    _check_space(folder, state, is_new=path is None)
     if path is not None:
         info = read_info(path)
         if info.identity is None:
@@ -133,6 +137,13 @@ def open_run(
         return MetricsFile(folder / "metrics.jsonl", state.step)
     except OSError as error:
         raise TrainingError(f"the folder {folder} cannot be written: {error}") from None
+
+
+def _check_space(folder: Path, state: TrainState, is_new: bool) -> None:
+    """Check that the disk has space for all snapshots that will exist at once, and a checkpoint."""
+    weights = sum(p.numel() * p.element_size() for p in state.ema_model.parameters())
+    more = MAX_SNAPSHOTS + 1 if is_new else 1  # one is complete before the oldest is deleted
+    check_free_space(folder, (more * COPIES + 1) * weights, "the snapshots of this run")
 
 
 def find_snapshot(folder: Path, resume: bool) -> Path | None:

@@ -138,7 +138,18 @@ def read_saved(page: Page, saved: Any) -> dict[str, Any]:
     for key in LINK_NUMBERS:
         with contextlib.suppress(ConditionError):
             settings[key] = read_setting(key, str(saved.get(key)))
+    for key, component in page.kept.items():
+        if key not in LINK_NUMBERS and is_number_for(component, saved.get(key)):
+            settings[key] = saved[key]
     return settings
+
+
+def is_number_for(component: Any, value: Any) -> bool:
+    """Return whether a value of any type is a number that a number field accepts."""
+    if not isinstance(component, gr.Number) or type(value) not in (int, float):
+        return False
+    is_in_range = component.minimum <= value <= component.maximum  # False for NaN
+    return bool(is_in_range and (component.precision != 0 or value == int(value)))
 
 
 def read_tab(page: Page, saved: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ let state = newState();
 
 function newState() {
   return { sequence: 0, generated: 0, total: 0, speed: 0, queue: [], sources: [], peaks: [],
-    nextStart: 0, firstStart: null, gaps: 0, lost: 0, ended: false, isPlaying: false, isGone: false,
+    nextStart: 0, firstStart: null, gaps: 0, lost: 0, ended: false, isPlaying: false, isSilent: false, isGone: false,
     lastMessage: performance.now() };
 }
 
@@ -84,7 +84,7 @@ function enqueue(message) {
   for (let i = 0; i < samples.length; i += 1) samples[i] = view.getInt16(2 * i, true) / 32768;
   const buffer = context.createBuffer(1, samples.length, message.rate);
   buffer.copyToChannel(samples, 0);
-  state.queue.push(buffer);
+  if (!state.isSilent) state.queue.push(buffer);
   const step = Math.max(1, Math.ceil(message.total / 600));
   for (let i = 0; i < samples.length; i += step) {
     let peak = 0;
@@ -129,7 +129,9 @@ function receive() {
 
 function describe() {
   if (state.isGone) return; // the message about the server stays
-  if (context && context.state !== 'running' && state.queue.length + state.sources.length) {
+  if (state.isSilent && !isComplete()) {
+    showStatus('waiting', 'Generating without sound, because another clip plays.');
+  } else if (context && context.state !== 'running' && state.queue.length + state.sources.length) {
     showStatus('waiting', 'The browser blocks audio. Press Generate again to allow it.');
   } else if (isComplete() && !state.sources.length && !state.queue.length) {
     showStatus('waiting', 'Generated. Drawing plots …');
@@ -243,6 +245,7 @@ const player = {
     state = newState();
     updateButton();
     document.getElementById('results')?.classList.add('old'); // until the new pictures arrive
+    window.dispatchEvent(new CustomEvent('studio-play', { detail: element })); // pauses other clips
     openContext(rate);
     showStatus('preparing', 'Preparing …');
     find('.player').scrollIntoView({ block: 'nearest', behavior: 'smooth' });
@@ -264,6 +267,12 @@ const player = {
   },
 };
 element.closest('#live-player').player = player;
+window.addEventListener('studio-play', (event) => {
+  if (job === null || event.detail === element) return;
+  state.isSilent = true;
+  state.isPlaying = false;
+  stopAudio();
+});
 watch('value', receive);
 new ResizeObserver(draw).observe(find('canvas'));
 draw();

@@ -113,7 +113,7 @@ window.panelDrawing = (() => {
       padding: [6, RIGHT_PADDING, isLast ? 0 : 6, 0],
       scales: {
         x: { time: false, range: () => state.view() },
-        y: { range: () => (isHeatmap ? [0, spec.rows] : [spec.low, spec.high]) },
+        y: { range: () => (isHeatmap ? [0, spec.rows] : [spec.low, spec.high]), distr: spec.log ? 3 : 1 },
       },
       axes: [
         { ...axis, size: isLast ? TIME_AXIS_HEIGHT : 0,

@@ -32,6 +32,7 @@ FLOOR_POWER = 1e-10
 LOWEST_LEVEL_DB = -100.0
 _STEPS = 65_535  # of a value in a message; a curve uses the highest for "no value"
 _TICKS_HZ = (100, 250, 500, 1000, 2000, 4000, 8000, 16_000)
+_PITCH_TICKS_HZ = (100, 200, 400, 800)  # octaves
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Panel:
         colour_limit: of a heatmap with values of both signs: the colours range from -colour_limit
             to colour_limit; 0 if all values have one sign.
         hidden: whether the user must switch the picture on.
+        log: of a line, whether the vertical axis is logarithmic.
     """
 
     title: str
@@ -65,6 +67,7 @@ class Panel:
     ticks: Sequence[tuple[float, str]] = ()
     colour_limit: float = 0.0
     hidden: bool = False
+    log: bool = False
 
     def message(self) -> dict[str, Any]:
         """Return the panel for JSON; the values are 16-bit steps between `low` and `high`."""
@@ -84,6 +87,7 @@ class Panel:
             "ticks": [list(tick) for tick in self.ticks],
             "colourLimit": self.colour_limit,
             "hidden": self.hidden,
+            "log": self.log,
             "data": base64.b64encode(steps.astype("<u2").tobytes()).decode("ascii"),
         }
 
@@ -130,7 +134,18 @@ def pitch_panel(hertz: Tensor, hop_seconds: float) -> Panel:
     """Return the pitch; (F,) Hz, 0 where unvoiced, one value every `hop_seconds`."""
     values = torch.where(hertz > 0, hertz, torch.nan)[None]
     low, high = analysis.PITCH_RANGE_HZ
-    return Panel("Pitch (F0)", "line", values, hop_seconds, -hop_seconds / 2, low, high, "Hz")
+    return Panel(
+        "Pitch (F0)",
+        "line",
+        values,
+        hop_seconds,
+        -hop_seconds / 2,
+        low,
+        high,
+        "Hz",
+        ticks=[(float(hz), str(hz)) for hz in _PITCH_TICKS_HZ],
+        log=True,
+    )
 
 
 def pending(panel: Panel) -> Panel:

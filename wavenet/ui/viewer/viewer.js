@@ -14,6 +14,8 @@ let view = [0, 1]; // visible time range, s
 let selection = null; // [start, end], s
 let pointer = null; // s, under the pointer
 let drag = null; // {x, seconds, before}
+const fingers = new Map(); // px on the screen, by pointer
+let pinch = null; // the times under two fingers, s, the left one first
 let audio = null; // AudioBuffer of the clip
 let source = null; // the playing AudioBufferSourceNode
 let position = 0; // s, of the playhead
@@ -310,12 +312,29 @@ function secondsAt(event) {
   return view[0] + share * (view[1] - view[0]);
 }
 
+// Keeps the times under two fingers where the fingers are.
+function zoomByPinch() {
+  const box = panels[0].plot.over.getBoundingClientRect();
+  const [left, right] = [...fingers.values()].sort((a, b) => a - b);
+  const secondsPerPixel = (pinch[1] - pinch[0]) / Math.max(1, right - left);
+  const start = pinch[0] - (left - box.left) * secondsPerPixel;
+  setView(start, start + box.width * secondsPerPixel);
+}
+
 function onDown(event) {
-  if (panels.length && event.button === 0) drag = { x: event.clientX, seconds: secondsAt(event), before: selection };
+  if (!panels.length) return;
+  if (event.pointerType === 'touch') fingers.set(event.pointerId, event.clientX);
+  if (fingers.size === 2) {
+    onCancel();
+    pinch = [...fingers.values()].sort((a, b) => a - b).map((clientX) => secondsAt({ clientX }));
+  }
+  if (event.button === 0 && fingers.size < 2) drag = { x: event.clientX, seconds: secondsAt(event), before: selection };
 }
 
 function onMove(event) {
   if (!panels.length) return;
+  if (fingers.has(event.pointerId)) fingers.set(event.pointerId, event.clientX);
+  if (pinch) { zoomByPinch(); return; }
   pointer = secondsAt(event);
   if (drag && Math.abs(event.clientX - drag.x) > DRAG_PX) {
     selection = [drag.seconds, pointer].sort((a, b) => a - b);
@@ -324,7 +343,13 @@ function onMove(event) {
   describePointer(event);
 }
 
+function liftFinger(event) {
+  fingers.delete(event.pointerId);
+  if (!fingers.size) pinch = null;
+}
+
 function onUp(event) {
+  liftFinger(event);
   if (!drag) return;
   const isDrag = Math.abs(event.clientX - drag.x) > DRAG_PX;
   drag = null;
@@ -466,7 +491,7 @@ area.addEventListener('pointerdown', onDown);
 area.addEventListener('pointermove', onMove);
 area.addEventListener('pointerleave', onLeave);
 window.addEventListener('pointerup', onUp);
-window.addEventListener('pointercancel', onCancel);
+window.addEventListener('pointercancel', (event) => { liftFinger(event); onCancel(); });
 area.addEventListener('dblclick', actions.fit);
 area.addEventListener('wheel', onWheel, { passive: false });
 document.addEventListener('keydown', onKey);

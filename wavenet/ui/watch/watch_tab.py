@@ -55,10 +55,9 @@ def build_watch_tab(page: Page, tab_item: gr.Tab) -> None:
         with gr.Column(scale=4, min_width=300):
             step_view = make_step_viewer()
     page.recordings["watch"] = inputs["recording"]
-    page.add_dependents(
-        {"watch": watch, "watch_seconds": inputs["seconds"], "watch_seed": inputs["seed"]},
-        _apply_settings,
-    )
+    numbers = {f"watch_{name}": inputs[name] for name in ("seconds", "seed", "start", "steps")}
+    page.kept |= numbers
+    page.add_dependents({"watch": watch, **numbers}, _apply_settings)
     named = {"name": page.model, "form": page.conditions, **inputs}
     event = watch.click(
         **by_name(partial(run_watch, page), named, {"step_view": step_view}),
@@ -77,10 +76,18 @@ def _apply_settings(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any
     """Return the updates of the widgets for a checkpoint and settings."""
     is_generated = not checkpoint.config.model.locals
     seconds = settings.get("seconds", default_seconds(checkpoint))
+    kept = {
+        name: gr.update(value=settings[name])
+        for name in ("watch_seed", "watch_start", "watch_steps")
+        if name in settings
+    }
+    kept["watch_seed"] = {**kept.get("watch_seed", gr.update()), "visible": is_generated}
     return {
+        **kept,
         "watch": gr.update(interactive=True),
-        "watch_seconds": gr.update(value=seconds, visible=is_generated),
-        "watch_seed": gr.update(visible=is_generated),
+        "watch_seconds": gr.update(
+            value=settings.get("watch_seconds", seconds), visible=is_generated
+        ),
     }
 
 
