@@ -41,7 +41,7 @@ FAST_TESTS := $(addprefix tests/,audio_utils bench importing likelihood model sh
 # PYTEST_ARGS="--durations 50" lists the slowest tests.
 test: lint browser
 	@echo "Running the tests"
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --cov $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-fast: $(VENV)/.dev $(VENV)/.project
 	@$(BIN)/python -m pytest --numprocesses 2 --quiet $(FAST_TESTS) $(PYTEST_ARGS)
