@@ -61,7 +61,7 @@ def test_a_second_thread_needs_a_second_core(monkeypatch):
     ("change", "error", "words"),
     [
         ({"engines": ["tpu"]}, EngineUnavailable, "'tpu'.*reference, cached, cpu"),
-        ({"precisions": ["int8"]}, EngineUnavailable, "'int8'.*fp32, bf16"),
+        ({"precisions": ["int4"]}, EngineUnavailable, "'int4'.*fp32, bf16, int8"),
         ({"streams": [1, 0]}, ConfigError, "--streams must be 1 to 1,024, found 0"),
         ({"streams": [2000]}, ConfigError, "found 2,000"),
         ({"threads": [3]}, ConfigError, "--threads must be 1 to 2, found 3"),

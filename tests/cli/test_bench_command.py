@@ -83,7 +83,7 @@ def test_with_json_only_the_document_is_printed(bench, make_checkpoint):
         ),
         (("--engine", "gpu"), "the engine gpu needs a CUDA GPU"),
         (("--engine", "cpu", "--engine", "graph"), "the engine graph needs a CUDA GPU"),
-        (("--precision", "int8"), "unknown precision 'int8'"),
+        (("--precision", "int4"), "unknown precision 'int4'"),
         (("--streams", 0), "--streams must be 1 to"),
         (("--threads", 3), "--threads must be 1 to 2"),
         (("--engine", "cached", "--precision", "bf16"), "nothing to measure"),

@@ -10,7 +10,8 @@ from scipy import stats
 from tests.conftest import tiny_model
 from wavenet.engines.cpu import jit
 from wavenet.engines.cpu.jit import compiled
-from wavenet.engines.cpu.llvm_kernels import BLOCK_WIDTH, exp_block, gate_block
+from wavenet.engines.cpu.llvm_kernels import exp_block, gate_block
+from wavenet.engines.cpu.llvm_vectors import BLOCK_WIDTH
 from wavenet.engines.cpu.numba_sampling import draw_class
 from wavenet.engines.cpu.packed_weights import pack_panels, round_cpu_weights, unpack_panels
 from wavenet.engines.kernel_inputs import make_sampling_rules

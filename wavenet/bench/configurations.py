@@ -23,7 +23,7 @@ from wavenet.model.wavenet import WaveNet, WaveNetConfig
 SAMPLE_RATE = 16_000  # Hz
 BITS = 8
 SEED = 0
-BYTES_PER_WEIGHT = {"fp32": 4, "bf16": 2}
+BYTES_PER_WEIGHT = {"fp32": 4, "bf16": 2, "int8": 1}
 
 # Without conditions and with a categorical output; `VARIANTS` measure the cost of others.
 CONFIGURATIONS: Mapping[str, WaveNetConfig] = {

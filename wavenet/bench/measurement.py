@@ -23,7 +23,14 @@ from wavenet.bench.machine import (
 )
 from wavenet.devices import available_cores, device_errors
 from wavenet.engines.cpu.threads import TWO_THREADS_SUPPORTED
-from wavenet.engines.registry import GPU_NAMES, NON_GPU_NAMES, PRECISIONS, device_for, make_engine
+from wavenet.engines.registry import (
+    GPU_NAMES,
+    NON_GPU_NAMES,
+    PRECISIONS,
+    ROUNDING_NAMES,
+    device_for,
+    make_engine,
+)
 from wavenet.errors import ConfigError, EngineUnavailable
 from wavenet.model.frame_features import example_conditions
 from wavenet.model.memory import RingMemory
@@ -44,7 +51,7 @@ class BenchmarkCase:
         engine: one of `registry.NON_GPU_NAMES` or `registry.GPU_NAMES`.
         configuration: name of the model.
         streams: number of clips generated at once.
-        precision: how the engine stores weights, fp32 or bf16.
+        precision: how the engine stores weights, one of `PRECISIONS`.
         threads: of the engine.
     """
 
@@ -118,8 +125,8 @@ def plan_cases(
         raise EngineUnavailable(
             f"nothing to measure: {', '.join(ordered)} cannot run in {', '.join(precisions)} on "
             f"{' or '.join(map(str, threads))} threads here; cached, reference and graph support "
-            f"fp32 and one thread, gpu one thread, cpu as many threads as there are cores, "
-            f"at most {MAX_THREADS}"
+            f"fp32 and one thread, gpu fp32 and bf16 and one thread, cpu as many threads as there "
+            f"are cores, at most {MAX_THREADS}"
         )
     return supported
 
@@ -134,7 +141,8 @@ def _check_names(kind: str, names: Iterable[str], expected: Sequence[str]) -> No
 
 def _is_supported(case: BenchmarkCase) -> bool:
     if case.engine != "cpu":
-        return case.threads == 1 and (case.precision == "fp32" or case.engine == "gpu")
+        known = ROUNDING_NAMES.get(case.precision, (case.engine,))
+        return case.threads == 1 and case.engine in known
     return case.threads == 1 or (TWO_THREADS_SUPPORTED and available_cores() >= case.threads)
 
 

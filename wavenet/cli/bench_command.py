@@ -43,7 +43,8 @@ def bench(
         list[int] | None, typer.Option(help="Number of clips generated at once. Repeatable.")
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option(help="fp32, bf16 (engines cpu and gpu only). Repeatable.")
+        list[str] | None,
+        typer.Option(help="fp32, bf16 (engines cpu and gpu), int8 (engine cpu). Repeatable."),
     ] = None,
     threads: Annotated[
         list[int] | None, typer.Option(help="1, 2 (engine cpu only). Repeatable.")

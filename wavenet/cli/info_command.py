@@ -70,17 +70,20 @@ def describe_engines(checkpoint: Path) -> dict[str, Any]:
 
     Returns:
         "selected" for the engine that "auto" selects; "available"; or why the engine cannot run
-        this model.
+        this model. "cpu, int8" also has the instructions of this machine for int8.
     """
     from wavenet import checkpoint as checkpoints
-    from wavenet.engines.registry import device_for, explain_auto
+    from wavenet.engines.registry import device_for, explain_auto, explain_int8
 
-    reasons = explain_auto(checkpoints.load(checkpoint, device_for("auto")).model)
+    model = checkpoints.load(checkpoint, device_for("auto")).model
+    reasons = explain_auto(model)
     selected = next(name for name, reason in reasons if not reason)
-    return {
+    found = {
         name: reason or ("selected" if name == selected else "available")
         for name, reason in reasons
     }
+    refusal, instructions = explain_int8(model)
+    return found | {"cpu, int8": refusal or f"available ({instructions})"}
 
 
 def describe_conditions(model: "ModelConfig") -> dict[str, Any]:

@@ -68,7 +68,10 @@ DeviceOption = Annotated[
 ]
 PrecisionOption = Annotated[
     str,
-    typer.Option("--precision", help="Stored weights: fp32, or bf16 (16 bits, faster on a CPU)."),
+    typer.Option(
+        "--precision",
+        help="Stored weights: fp32, bf16 (faster on a CPU), or int8 (twice as fast again).",
+    ),
 ]
 ThreadsOption = Annotated[
     int | None,

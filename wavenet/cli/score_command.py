@@ -55,7 +55,7 @@ def score(
     """Print the bits per sample of each file and of all files together (lower is better).
 
     Recordings are read and scored window by window, so the memory does not depend on their length,
-    except for models conditioned on MFCC or F0. With --precision bf16, recordings are scored with
+    except for models conditioned on MFCC or F0. With --precision bf16 or int8, they are scored with
     the rounded weights of that precision.
     """
     from audio_utils.errors import AudioError

@@ -16,8 +16,9 @@ from wavenet.model.autoregressive_model import AutoregressiveModel
 
 NON_GPU_NAMES = ("reference", "cached", "cpu")  # engines that can run without a GPU
 GPU_NAMES = ("gpu", "graph")
-PRECISIONS = ("fp32", "bf16")
-BF16_NAMES = ("cpu", "gpu")  # engines that can store weights in bf16
+PRECISIONS = ("fp32", "bf16", "int8")
+# engines that can store weights in other precisions
+ROUNDING_NAMES = {"bf16": ("cpu", "gpu"), "int8": ("cpu",)}
 
 
 def make_engine(
@@ -32,7 +33,7 @@ def make_engine(
         name: one of `NON_GPU_NAMES` or `GPU_NAMES`, or "auto": the fastest engine that supports the
             model on its device.
         precision: one of `PRECISIONS`, how the weights are stored; bf16 needs the engine cpu or
-            gpu.
+            gpu, int8 the engine cpu.
         threads: of the engine cpu, 1 or 2; None: 1 or 2, whichever is measured to be faster; 1 on
             a machine with one core.
     Raises:
@@ -46,10 +47,11 @@ def make_engine(
     if name not in (*NON_GPU_NAMES, *GPU_NAMES):
         known = ", ".join(("auto", *NON_GPU_NAMES, *GPU_NAMES))
         raise EngineUnavailable(f"the engine {name!r} is not known; choose one of {known}")
-    if precision != "fp32" and name not in BF16_NAMES:
+    engines = ROUNDING_NAMES.get(precision)
+    if engines and name not in engines:
         raise EngineUnavailable(
-            f"the engine {name} keeps weights in fp32 only; {precision} is for WaveNets on the "
-            f"engines {' and '.join(BF16_NAMES)}"
+            f"the engine {name} does not keep weights in {precision}; it is for WaveNets on the "
+            f"engine {' or '.join(engines)}"
         )
     # imported here, because the imports of numba and triton take a second each
     match name:
@@ -98,6 +100,17 @@ def explain_auto(model: AutoregressiveModel[Any], precision: str = "fp32") -> li
         if name == "gpu" and not problem:
             reasons.append(("gpu, few streams", getattr(engine, "cluster_reason", "")))
     return reasons
+
+
+def explain_int8(model: AutoregressiveModel[Any]) -> tuple[str, str]:
+    """Return why the engine cpu cannot run a model in int8, or ""; and the instructions it uses."""
+    from wavenet.engines.cpu.int8_kernels import INSTRUCTIONS, SCHEME
+
+    try:
+        make_engine("cpu", model, "int8")
+    except EngineUnavailable as error:
+        return str(error), INSTRUCTIONS[SCHEME]
+    return "", INSTRUCTIONS[SCHEME]
 
 
 def device_for(engine: str, device: str = AUTO) -> torch.device:

@@ -5,6 +5,7 @@ Input: the conditions of each clip. Output: biases (B, frames, layers, bias widt
 engine runs this network per sample. Called by `autoregressive_model`, engines and requests.
 """
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -103,10 +104,12 @@ class ConditionNetwork(nn.Module):
 
     def _position(self, samples: Tensor, total_samples: Tensor, harmonics: int) -> Tensor:
         """Return (B, F, 3 + 4 * harmonics): fraction of the clip, seconds, length, sinusoids."""
-        fraction = (samples / total_samples[:, None]).clamp(0, 1)
-        seconds = samples / self.sample_rate
-        length = (total_samples[:, None] / self.sample_rate).log1p().expand_as(fraction)
-        angle = math.pi * 2.0 ** torch.arange(harmonics, device=samples.device)
+        dtype = self.project.weight.dtype
+        place, total = samples.to(dtype), total_samples[:, None].to(dtype)
+        fraction = (place / total).clamp(0, 1)
+        seconds = place / self.sample_rate
+        length = (total / self.sample_rate).log1p().expand_as(fraction)
+        angle = math.pi * 2.0 ** torch.arange(harmonics, device=samples.device, dtype=dtype)
         waves = [
             wave(value[..., None] * angle)
             for value in (fraction, seconds)
@@ -181,6 +184,16 @@ class Conditioning:
         )
         rows = torch.arange(self.batch, device=first.device)[:, None]
         return computed[rows, skipped[:, None] + torch.arange(count, device=first.device)]
+
+    def in_double(self) -> "Conditioning":
+        """Return this conditioning with a copy of the network, both in float64."""
+        network = None if self.network is None else copy.deepcopy(self.network).double()
+        return replace(
+            self,
+            network=network,
+            global_features=self.global_features.double(),
+            frame_features=self.frame_features.double(),
+        )
 
     def with_frames(self, frame_features: Tensor, first_frame: int) -> "Conditioning":
         """Return the conditioning of one clip with some of its frames (F, columns).

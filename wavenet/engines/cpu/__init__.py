@@ -1,4 +1,4 @@
-"""The engine `cpu`: WaveNet on one core or two, compiled by numba, float32 arithmetic.
+"""The engine `cpu`: WaveNet on one core or two, compiled by numba.
 
 It has the protocol and the results of the engine `cached`. `cached` computes each sample by many
 small torch operations; for one stream it reaches 1 to 7 % of the speed that the machine allows.
@@ -52,6 +52,16 @@ afterwards. Every sum is computed by one thread, in an order that depends on nei
 batch, so the codes are the same in every case. `ThreadCountTuner` measures whether two threads are
 faster, since that depends on the network and on other programs.
 
+Weights in int8 (`int8_loop`). A weight is an integer of 8 bits times the scale of its output, the
+output layer has 16 bits. The inputs of a product are rounded to 16 bits, with one step per row.
+Sums of products are exact in 32 bits, so they have no order. The floating point operations between
+them (scales, biases, gates by powers of two, the draw) are written one by one, in one order, with
+explicit fused multiply-adds. Biases of conditions are computed in float64 and rounded to multiples
+of 2^-14. Therefore one thread and two, any batch and any instruction set give the same codes;
+prompts and frames computed from audio come from other libraries and are not covered. The second
+thread computes all skips, the output layers and the draw: the two threads meet once per group of
+layers, when its gate outputs are complete, and once per code.
+
 Noise. Uniforms are an argument of the loop, one per clip and sample. They are used only for the
 draw, which thread 0 computes by the inverse CDF.
 
@@ -71,6 +81,11 @@ Files, in reading order:
     workspace       buffers of the loop
     numba_sampling  the draw: guidance, temperature, top-k, top-p, greedy, mixtures
     llvm_kernels    the innermost operations as LLVM vector code: panel products, gate, exp
+    llvm_vectors    helpers that write such code
+    int8_loop       the compiled loop with int8 weights
+    int8_kernels    its innermost operations: exact products, rounding, gate
+    int8_weights    rounding and layout of the weights
+    int8_memory     rings of rounded inputs
     jit             compilation and the cache of machine code
 
 `../kernel_inputs.py` contains what the engine gpu shares.

@@ -19,8 +19,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wavenet.devices import available_cores
-from wavenet.engines.cpu import sample_loop
+from wavenet.engines.cpu import int8_loop, sample_loop
+from wavenet.engines.cpu.int8_kernels import row_bytes
+from wavenet.engines.cpu.int8_memory import Int8RingMemory
+from wavenet.engines.cpu.int8_weights import (
+    Int8Weights,
+    pack_int8_weights,
+    round_biases,
+    round_int8_weights,
+)
 from wavenet.engines.cpu.packed_weights import (
+    CpuWeights,
     interleave_gates,
     make_cpu_shape,
     pack_cpu_weights,
@@ -34,7 +43,14 @@ from wavenet.engines.cpu.threads import (
     make_partition,
     run_in_parallel,
 )
-from wavenet.engines.cpu.workspace import BiasFrames, Workspace, make_workspace, share_workspace
+from wavenet.engines.cpu.workspace import (
+    BiasFrames,
+    Int8Workspace,
+    Workspace,
+    make_int8_workspace,
+    make_workspace,
+    share_workspace,
+)
 from wavenet.engines.engine import BaseEngine, State
 from wavenet.engines.kernel_inputs import make_sampling_rules
 from wavenet.errors import EngineUnavailable, ModelUnsupported
@@ -47,10 +63,10 @@ from wavenet.sampling import SamplingConfig, rows_per_clip
 MAX_THREADS = 2
 # panels that a row reads together on two threads; each half of the weights then fits into L2
 PANELS_AT_ONCE = {"fp32": 1, "bf16": 2}
-MAX_SHARED_STREAMS = {"fp32": 3, "bf16": 1}  # streams that two threads process together
+MAX_SHARED_STREAMS = {"fp32": 3, "bf16": 1, "int8": 1}  # streams that two threads process together
 # from this number of streams on, an odd stream is split in time between the threads; with fewer
 # streams in fp32, reading memory is the limit, and one more stream costs little
-MIN_STREAMS_TO_SPLIT = {"fp32": 7, "bf16": 3}
+MIN_STREAMS_TO_SPLIT = {"fp32": 7, "bf16": 3, "int8": 3}
 MIN_SAMPLES_FOR_TWO = 64  # of all rows; for fewer, the start of a second thread takes too long
 MIN_PAUSE, MAX_PAUSE = 1.0, 30.0  # seconds on one thread after two threads slept often
 
@@ -100,18 +116,26 @@ class CpuEngine(BaseEngine):
         self.precision = precision
         cores = available_cores()
         self.threads = min(threads or MAX_THREADS, cores) if TWO_THREADS_SUPPORTED else 1
-        self.model = round_cpu_weights(model, precision)
         self._shape = make_cpu_shape(model)
-        self._weights = pack_cpu_weights(self.model, precision)
+        self._weights: CpuWeights | Int8Weights
+        if precision == "int8":
+            self.model = round_int8_weights(model)
+            self._weights = pack_int8_weights(model)
+        else:
+            self.model = round_cpu_weights(model, precision)
+            self._weights = pack_cpu_weights(self.model, precision)
         self._one_thread_until, self._pause = 0.0, MIN_PAUSE
         # key: rows, and the bit length of the samples per row
         self._tuners: defaultdict[tuple[int, int], ThreadCountTuner] = defaultdict(ThreadCountTuner)
 
     def _initial_memory(self, conditioning: Conditioning) -> RingMemory:
         """Return ring buffers whose channels are padded to whole vectors."""
-        edges = self.model.config.ring_edges
-        rings = torch.zeros(conditioning.batch, edges[-1], self._shape.ring_width)
-        return RingMemory(rings, edges)
+        edges, width = self.model.config.ring_edges, self._shape.ring_width
+        shape = (conditioning.batch, edges[-1])
+        if self.precision == "int8":
+            rings = torch.zeros(*shape, row_bytes(width), dtype=torch.uint8)
+            return Int8RingMemory(rings, edges, width=width)
+        return RingMemory(torch.zeros(*shape, width), edges)
 
     @property
     def _memory_values(self) -> int:
@@ -120,7 +144,7 @@ class CpuEngine(BaseEngine):
     def _step(self, state: State) -> Tensor:
         """Generate one sample and return its params; the code is not used."""
         shape, batch = self._shape, state.position.shape[0]
-        workspace = make_workspace(shape, batch)
+        workspace = self._make_workspace(batch)
         inputs = _RunInputs.of(state, SamplingConfig(), torch.zeros(batch, 1))
         self._make_call(inputs, range(batch), range(1), workspace)()
         state.memory.move_cursor(1)
@@ -180,7 +204,7 @@ class CpuEngine(BaseEngine):
     ) -> list[Callable[[], int]]:
         """Return the calls of two threads that compute all streams together."""
         clips, samples = range(inputs.clips), range(inputs.samples)
-        workspace = make_workspace(self._shape, inputs.rows, PANELS_AT_ONCE[self.precision])
+        workspace = self._make_workspace(inputs.rows, PANELS_AT_ONCE.get(self.precision, 1))
         workspaces = (workspace, share_workspace(workspace, self._shape))
         partitions = (make_partition(self._shape, thread, 2, counters) for thread in range(2))
         return [
@@ -225,7 +249,7 @@ class CpuEngine(BaseEngine):
         inputs: "_RunInputs",
         clips: range,
         samples: range,
-        workspace: Workspace | None = None,
+        workspace: Workspace | Int8Workspace | None = None,
         partition: ThreadPartition | None = None,
     ) -> Callable[[], int]:
         """Return the compiled call for some clips and samples, on one thread by default."""
@@ -238,7 +262,7 @@ class CpuEngine(BaseEngine):
             self._weights,
             self._shape,
             inputs.memory.rings[row_slice].numpy().reshape(-1),
-            workspace or make_workspace(self._shape, len(rows)),
+            workspace or self._make_workspace(len(rows)),
             # only thread 0 reads biases
             self._bias_frames(inputs.state, samples if partition.thread == 0 else range(0), rows),
             inputs.memory.cursor + samples.start,
@@ -248,7 +272,14 @@ class CpuEngine(BaseEngine):
             partition,
             inputs.codes[clip_slice, sample_slice].numpy(),
         )
+        if self.precision == "int8":
+            return lambda: int(int8_loop.generate_int8_samples(*arguments))
         return lambda: int(sample_loop.generate_samples(*arguments))
+
+    def _make_workspace(self, rows: int, panels_at_once: int = 1) -> Workspace | Int8Workspace:
+        if self.precision == "int8":
+            return make_int8_workspace(self._shape, rows)
+        return make_workspace(self._shape, rows, panels_at_once)
 
     @torch.no_grad()
     def _bias_frames(self, state: State, samples: range, rows: range) -> BiasFrames:
@@ -257,11 +288,16 @@ class CpuEngine(BaseEngine):
         position = state.position[rows.start : rows.stop] + samples.start
         hop = conditioning.hop_length
         count = frames_needed(int((position % hop).max()), len(samples), hop)
+        if self.precision == "int8":
+            conditioning = conditioning.in_double()
         frames = conditioning.biases(position // hop, count)
         if frames is None:
             zeros = np.zeros(len(rows) * shape.layers * 2 * shape.gate_width, np.float32)
             return BiasFrames(zeros, 1, np.zeros(len(rows), np.int64), 0)
-        biases = interleave_gates(frames.numpy(), shape).reshape(-1)
+        biases = interleave_gates(frames.numpy(), shape)
+        if self.precision == "int8":
+            biases = round_biases(biases, shape)
+        biases = biases.reshape(-1)
         return BiasFrames(biases, count, (position % hop).numpy(), hop)
 
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
 from numba import extending
 
@@ -56,6 +57,18 @@ if not _IS_CACHED:
 intrinsic: Any = extending.intrinsic
 _njit: Any = numba.njit
 _config: Any = numba.config
+
+
+def target_features() -> dict[str, bool]:
+    """Return the instruction sets for which numba compiles: those of this machine, or as set.
+
+    NUMBA_CPU_NAME and NUMBA_CPU_FEATURES select fewer.
+    """
+    text = _config.CPU_FEATURES
+    if _config.CPU_NAME is None and text is None:
+        return dict(llvm.get_host_cpu_features())
+    parts = [part.strip() for part in (text or "").split(",") if part.strip()]
+    return {part[1:]: part[0] == "+" for part in parts}
 
 
 def compiled(function: Callable[..., Any]) -> Any:

@@ -17,12 +17,12 @@ import numpy as np
 
 from wavenet.engines.cpu.jit import compiled, inlined
 from wavenet.engines.cpu.llvm_kernels import (
-    BLOCK_WIDTH,
     bits_to_float,
     exp_block,
     max_of_block,
     sum_above,
 )
+from wavenet.engines.cpu.llvm_vectors import BLOCK_WIDTH
 from wavenet.engines.kernel_inputs import GAUSSIAN, LOGISTIC
 from wavenet.model.mixtures import HALF_CELL, LOG_SCALE_FLOOR
 

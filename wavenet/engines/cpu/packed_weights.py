@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wavenet.engines.cpu.llvm_kernels import BLOCK_WIDTH, PANEL_WIDTH
+from wavenet.engines.cpu.llvm_kernels import PANEL_WIDTH
+from wavenet.engines.cpu.llvm_vectors import BLOCK_WIDTH
 from wavenet.engines.kernel_inputs import embedding_rows, output_family
 from wavenet.model.wavenet import WaveNet
 

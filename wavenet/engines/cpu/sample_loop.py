@@ -17,7 +17,6 @@ import numpy as np
 
 from wavenet.engines.cpu.jit import compiled, inlined
 from wavenet.engines.cpu.llvm_kernels import (
-    BLOCK_WIDTH,
     HAS_AVX512,
     MAX_ROWS,
     PANEL_WIDTH,
@@ -33,6 +32,7 @@ from wavenet.engines.cpu.llvm_kernels import (
     unpack_block,
     words_per_pair,
 )
+from wavenet.engines.cpu.llvm_vectors import BLOCK_WIDTH
 from wavenet.engines.cpu.numba_sampling import draw_class, draw_mixture, merge_guidance
 from wavenet.engines.cpu.threads import is_last_sample, mark_reached, stop_if_slow, wait
 
@@ -340,7 +340,7 @@ def _run_output_layers(w, shape, workspace, sample, partition):  # type: ignore[
 
 
 @inlined
-def _draw_codes(shape, workspace, last, noise, rules, codes, sample):  # type: ignore[no-untyped-def]
+def draw_codes(shape, workspace, last, noise, rules, codes, sample):  # type: ignore[no-untyped-def]
     """Draw the code of each clip and write it to all rows of the clip."""
     rows = workspace.batch // codes.shape[0]
     for clip in range(codes.shape[0]):
@@ -424,7 +424,7 @@ def generate_samples(  # type: ignore[no-untyped-def]
             )
         mark_reached(partition, layers + 3, n + 1)
         if partition.thread == 0:
-            _draw_codes(shape, workspace, last, noise, rules, codes, n)
+            draw_codes(shape, workspace, last, noise, rules, codes, n)
         if is_last_sample(partition, n):
             return n + 1
     return samples
