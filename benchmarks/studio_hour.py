@@ -112,7 +112,7 @@ def watch(page: Any, choice: random.Random) -> None:
     page.fill("#watch-seed input", str(choice.randrange(1000)))
     page.press("#watch-seed input", "Tab")
     page.click("#watch-button")
-    page.wait_for_selector("[data-state='shown']")
+    page.wait_for_selector("#step-viewer [data-state='ready']")
 
 
 def again(page: Any, choice: random.Random) -> None:

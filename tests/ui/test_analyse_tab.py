@@ -323,7 +323,7 @@ def test_score_again_updates_only_the_surprise(studio: Page, save_wav: Callable[
 def test_stopped_score_ends_at_its_next_window(
     studio: Page, save_wav: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(analyse_events, "SCORE_WINDOW", 1000)
+    monkeypatch.setattr(analyse_events, "SMALL_WINDOW", 1000)
     jobs, path = AnalysisJobs(), save_wav(tone(2.0))
 
     def start(job_number: int, previous: int | None = None) -> Iterator[Values]:

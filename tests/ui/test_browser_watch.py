@@ -228,9 +228,15 @@ def test_a_clip_of_the_history_is_predicted(page: Any) -> None:
     assert not any(title.startswith("Generating") for title in page.evaluate("titles"))
 
 
-def test_tab_fits_on_a_phone(url: str, browser: Any) -> None:
+def test_tab_stays_open_while_the_page_loads_and_fits_on_a_phone(url: str, browser: Any) -> None:
     page = browser.new_page(viewport={"width": 375, "height": 812}, reduced_motion="reduce")
     page.set_default_timeout(TIMEOUT_MS)
+
+    def delay(route: Any) -> None:
+        page.wait_for_timeout(1000)
+        route.continue_()
+
+    page.route("**/run/predict", delay, times=2)  # among them, the event that fills the page
     page.goto(url)
     page.click(".overflow-menu > button")
     page.click(".overflow-dropdown >> text=Watch sampling")

@@ -38,7 +38,7 @@ def opened(page: Page, query: str = "", token: Any = None, saved: Any = None) ->
     """Open the page as Gradio does; the updates must be JSON."""
     request: Any = SimpleNamespace(query_params=query)
     updates = open_page(page, request, token, saved)
-    assert updates.keys() <= {*page.dependents, "tabs", "token", "history", "problems"}
+    assert updates.keys() <= {*page.dependents, "token", "history", "problems"}
     json.dumps(updates, allow_nan=False).encode()
     return updates
 
@@ -54,7 +54,6 @@ def test_the_settings_of_the_visit_before_are_shown(studio_page: Page) -> None:
     assert [updates[name] for name in names] == [12, 2, 0.8, 9, 0.9, "cpu"]
     watched = [updates[f"watch_{name}"]["value"] for name in ("seconds", "seed", "start", "steps")]
     assert watched == [0.7, 3, 0.1, 50]
-    assert updates["tabs"]["selected"] == "analyse"
     assert not updates["problems"]["visible"]
 
 
@@ -63,7 +62,6 @@ def test_a_link_replaces_the_settings_of_the_visit_before(studio_page: Page) -> 
     assert updates["model"]["value"] == "digits"
     assert updates["conditions"]["values"]["digit"] == "3"
     assert (updates["seed"], updates["variants"], updates["engine"]) == (4, 1, "auto")
-    assert "tabs" not in updates
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=range(len(HOSTILE)))
@@ -75,8 +73,6 @@ def test_hostile_settings_of_the_browser_are_ignored(
     updates = opened(studio_page, token=value if name == "token" else None, saved=saved)
     assert updates["token"] != value
     assert updates["model"]["value"] == ("digits" if name in ("model", "all") else "notes")
-    if name == "tab":
-        assert "tabs" not in updates
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=range(len(HOSTILE)))

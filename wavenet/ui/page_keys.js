@@ -5,3 +5,7 @@ document.addEventListener('keydown', (event) => {
   document.getElementById('shortcuts-dialog')?.showModal();
   event.preventDefault();
 });
+// Whether the user has pressed anything on this page; `navigator.userActivation` survives a reload.
+for (const kind of ['pointerdown', 'keydown']) {
+  document.addEventListener(kind, () => { window.hasBeenUsed = true; }, { capture: true });
+}

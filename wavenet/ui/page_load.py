@@ -18,7 +18,12 @@ from wavenet.generation.generate import warm_up
 from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
 from wavenet.ui.clip_history.history_panel import show_history
 from wavenet.ui.generate.generation_job import ENGINES
-from wavenet.ui.generate.share_settings import LINK_NUMBERS, read_link, read_setting
+from wavenet.ui.generate.share_settings import (
+    LINK_NUMBERS,
+    PAGE_PARAMETERS,
+    read_link,
+    read_setting,
+)
 from wavenet.ui.model_bar.condition_form import resolve_each
 from wavenet.ui.model_bar.model_bar import show_settings
 from wavenet.ui.page import Page
@@ -36,14 +41,27 @@ KEEP_JS = """(kept, ...values) =>
 # read from the page itself.
 KEEP_TAB_JS = """(kept) => {
   const title = document.querySelector('[role=tab][aria-selected=true]')?.textContent.trim();
-  const isChosen = navigator.userActivation.hasBeenActive && title in TABS;
+  const isChosen = window.hasBeenUsed && title in TABS;
   return [isChosen ? { ...kept, tab: TABS[title] } : kept];
+}"""
+
+# Open the tab of the visit before, unless the page was opened by a link with settings or the user
+# has pressed something already. An update of gr.Tabs would select the first tab again, even without
+# a value.
+OPEN_TAB_JS = """(kept) => {
+  const tabs = TABS;
+  const title = Object.keys(tabs).find((name) => tabs[name] === kept?.tab);
+  const others = [...new URLSearchParams(location.search).keys()]
+    .filter((name) => !name.startsWith('__') && !PAGE_PARAMETERS.includes(name));
+  if (!title || others.length || window.hasBeenUsed) return;
+  [...document.querySelectorAll('[role=tab], .overflow-dropdown button')]
+    .find((tab) => tab.textContent.trim() === title)?.click();
 }"""
 
 
 def wire_page_load(page: Page, studio: gr.Blocks, problems: gr.HTML) -> None:
     """Fill the page when it opens, and keep its settings in the browser when they change."""
-    outputs = {**page.dependents, "tabs": page.tabs, "token": page.token}
+    outputs = {**page.dependents, "token": page.token}
     outputs |= {"history": page.history, "problems": problems}
     inputs = {"token": page.token, "saved": page.saved}
     # Unqueued, because a full queue would reject this event.
@@ -62,8 +80,11 @@ def wire_page_load(page: Page, studio: gr.Blocks, problems: gr.HTML) -> None:
     }
     gr.on([component.input for component in kept.values()], **keep, **UNQUEUED)
     loaded.then(**keep, **UNQUEUED)
-    titles = {str(tab.label): tab.id for tab in tabs_of(page)}
-    js = KEEP_TAB_JS.replace("TABS", json.dumps(titles))
+    titles = json.dumps({str(tab.label): tab.id for tab in tabs_of(page)})
+    js = OPEN_TAB_JS.replace("TABS", titles)
+    js = js.replace("PAGE_PARAMETERS", json.dumps(PAGE_PARAMETERS))
+    loaded.then(None, page.saved, None, js=js, **UNQUEUED)
+    js = KEEP_TAB_JS.replace("TABS", titles)
     for tab in tabs_of(page):
         tab.select(None, page.saved, page.saved, js=js, **UNQUEUED)
 
@@ -80,13 +101,10 @@ def open_page(page: Page, request: gr.Request, token: Any, saved: Any) -> dict[s
     token = page.clips.visitor(token)
     query = str(request.query_params)
     settings, found = read_query(page, query)
-    tabs = {}
     if not settings and not found:
         settings = read_saved(page, saved)
-        tabs = read_tab(page, saved)
     shown = problems_html(found)
     return {
-        **tabs,
         **show_settings(page, settings),
         **show_history(page.clips, token),
         "token": token,
@@ -150,13 +168,6 @@ def is_number_for(component: Any, value: Any) -> bool:
         return False
     is_in_range = component.minimum <= value <= component.maximum  # False for NaN
     return bool(is_in_range and (component.precision != 0 or value == int(value)))
-
-
-def read_tab(page: Page, saved: Any) -> dict[str, Any]:
-    """Return the update that opens the tab of the visit before, if the browser has kept one."""
-    name = saved.get("tab") if isinstance(saved, Mapping) else None
-    is_known = name in [tab.id for tab in tabs_of(page)]
-    return {"tabs": gr.update(selected=name)} if is_known else {}
 
 
 def tabs_of(page: Page) -> list[gr.Tab]:

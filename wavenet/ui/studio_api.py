@@ -19,6 +19,7 @@ from audio_utils import io
 from wavenet.checkpoint import Checkpoint
 from wavenet.config import StrictConfig, make_config
 from wavenet.errors import ConditionError
+from wavenet.likelihood.score import SMALL_WINDOW
 from wavenet.likelihood.score import score as score_waveform
 from wavenet.ui.analyse.recording_measures import (
     pitch_numbers,
@@ -291,7 +292,9 @@ def make_score(root: Path, turns: Turns) -> Function:
             rate = loaded.config.audio.sample_rate
             measured = read_recording(upload_path(recording), rate)
             with turns.turn():
-                result = score_waveform(loaded, measured.waveform, settings.conditions)
+                result = score_waveform(
+                    loaded, measured.waveform, settings.conditions, window=SMALL_WINDOW
+                )
             return score_numbers(loaded, measured, result) | surprise_numbers(measured, result)
 
     return score

@@ -22,7 +22,7 @@ from audio_utils import analysis, io
 from audio_utils.errors import AudioError
 from audio_utils.example_sound import make_example_sound
 from wavenet.errors import WaveNetError
-from wavenet.likelihood.score import Score, score_windows
+from wavenet.likelihood.score import SMALL_WINDOW, Score, score_windows
 from wavenet.ui.analyse import recording_measures
 from wavenet.ui.analyse.recording_measures import MeasuredRecording, read_recording
 from wavenet.ui.checkpoint_library import load_checkpoint
@@ -46,8 +46,6 @@ from wavenet.ui.viewer.panels import (
 )
 
 EXAMPLE_RATE = 16_000
-# Number of samples that are scored together; a score can be stopped after each window.
-SCORE_WINDOW = 16_384
 Values = dict[str, Any]
 
 
@@ -273,7 +271,7 @@ def score_recording(
     parts: list[Tensor] = []
     with page.turns.request() as turn:
         yield from _wait(turn)
-        windows = score_windows(checkpoint, recording.waveform, conditions, window=SCORE_WINDOW)
+        windows = score_windows(checkpoint, recording.waveform, conditions, window=SMALL_WINDOW)
         for part in windows:
             parts.append(part)
             share = sum(map(len, parts)) / recording.waveform.numel()

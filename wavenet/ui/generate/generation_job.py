@@ -29,7 +29,7 @@ from wavenet.generation.request import (
     samples_from_seconds,
     with_defaults,
 )
-from wavenet.likelihood.score import score_clip
+from wavenet.likelihood.score import SMALL_WINDOW, score_clip
 from wavenet.model.condition_values import resolve_condition_values
 from wavenet.model.frame_features import compute_frame_features
 from wavenet.sampling import SamplingConfig
@@ -256,7 +256,13 @@ class GenerationResult:
         generated = self.waveform()[self.job.prefix.numel() :]
         codes = torch.cat(self._codes[0])
         score = score_clip(
-            checkpoint, generated, codes, request.prompt, request.conditions, request.frame_features
+            checkpoint,
+            generated,
+            codes,
+            request.prompt,
+            request.conditions,
+            request.frame_features,
+            SMALL_WINDOW,
         )
         return score.surprise[-self.waveform().numel() :]
 

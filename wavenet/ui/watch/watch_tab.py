@@ -62,6 +62,7 @@ def build_watch_tab(page: Page, tab_item: gr.Tab) -> None:
     event = watch.click(
         **by_name(partial(run_watch, page), named, {"step_view": step_view}),
         concurrency_limit=None,
+        trigger_mode="always_last",  # a press right after a result is not lost
         **PRIVATE,
     )
     event.failure(None, js=FAIL_JS, **UNQUEUED)
