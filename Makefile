@@ -40,6 +40,8 @@ FAST_TESTS := $(addprefix tests/,audio_utils bench importing likelihood model sh
 # Three processes for two cores, because the browser tests mostly wait; tests/conftest.py forms the groups.
 # PYTEST_ARGS="--durations 50" lists the slowest tests.
 test: lint browser
+	@echo "Compiling the engine cpu"
+	@$(BIN)/python -m tests.compile_kernels
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 

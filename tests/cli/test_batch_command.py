@@ -275,7 +275,9 @@ def wait_for_results(process, tmp_path):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(("workers", "times"), [(1, 1), (1, 2), (2, 1)])
+@pytest.mark.parametrize(
+    ("workers", "times"), [(2, 1), *(pytest.param(1, n, marks=pytest.mark.slow) for n in (1, 2))]
+)
 def test_ctrl_c_stops_a_batch_that_the_same_command_resumes(batch, tiny, tmp_path, workers, times):
     rows = [{**row, "seconds": 0.2} for row in make_rows(400, temperature=1.0)]
     process = start_batch(tmp_path, tiny, rows, "--workers", workers, "--batch-size", 2)

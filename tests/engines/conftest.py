@@ -50,6 +50,11 @@ def pairwise(*factors):
     return combinations
 
 
+def slow(*values):
+    """Return a parameter that repeats the proof of others; it is tested only with -m slow."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def memory_tensors(memory):
     """Return all tensors of a memory, also those in lists."""
     return [leaf for leaf in tree_leaves(list(vars(memory).values())) if torch.is_tensor(leaf)]

@@ -147,11 +147,11 @@ def test_missing_and_invalid_cards(tmp_path):
     "pattern", ["[", "![", "*a_", "> ", "- ", "`", "<a", "|", "&#", "[a](", "~~"]
 )
 def test_no_card_takes_long_to_render(pattern):
-    text = pattern * (MAX_CARD_BYTES // len(pattern))
+    text = pattern * (MAX_CARD_BYTES // 4 // len(pattern))
     start = time.process_time()
     check_harmless(render_html(text))
     check_harmless(render_html(text.replace(pattern, pattern + "\n", len(text) // 20)))
-    assert time.process_time() - start < 30  # the slowest takes 2 s on an idle machine
+    assert time.process_time() - start < 10  # the slowest takes 0.5 s on an idle machine
 
 
 @pytest.mark.parametrize(

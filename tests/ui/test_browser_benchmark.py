@@ -72,6 +72,7 @@ def test_first_audio_is_measured_with_its_latency(bench: Any, measured_page: Any
     assert bench.measure_start(measured_page, 0.5, 3)["first_sound_s"] >= 1
 
 
+@pytest.mark.slow  # other tests check its parts
 def test_silence_and_free_model_after_stop_are_measured(
     bench: Any, measured_page: Any, url: str
 ) -> None:

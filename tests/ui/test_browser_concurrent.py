@@ -108,6 +108,7 @@ def read_clip(text: str) -> tuple[str, Any]:
     return Path(file["path"]).name, samples
 
 
+@pytest.mark.slow  # other tests check its parts
 def test_full_queue_refuses_and_all_others_get_their_own_clips(
     page: Any, browser: Any, url: str, root: Path
 ) -> None:

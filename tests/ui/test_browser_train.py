@@ -102,6 +102,7 @@ def test_example_trains_to_its_end_in_the_waiting_process(page: Any, root: Path)
     assert control.process_tag, "no process waited for a run when the tab was opened"
 
 
+@pytest.mark.slow  # other tests check its parts
 def test_uploads_are_inspected_by_themselves_and_trained_on(
     page: Any, root: Path, tmp_path: Path
 ) -> None:
@@ -163,6 +164,7 @@ def test_run_is_watched_paused_resumed_stopped_and_used(
         other.wait_for_selector("#conditions >> text=c4")
 
 
+@pytest.mark.slow  # other tests check its parts
 def test_pattern_that_fits_no_name_is_told_with_another_one(page: Any, tmp_path: Path) -> None:
     write_notes(tmp_path)
     open_tab(page)

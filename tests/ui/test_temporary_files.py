@@ -81,7 +81,11 @@ def test_a_timer_deletes_unfinished_and_old_uploads(root: Path, tmp_path: Path) 
         wait_for(lambda: not Path(stored).parent.exists())
 
 
-@pytest.mark.parametrize("command", [COMMAND, SPACE_COMMAND], ids=["wavenet ui", "app.py"])
+@pytest.mark.parametrize(
+    "command",
+    [COMMAND, pytest.param(SPACE_COMMAND, marks=pytest.mark.slow)],
+    ids=["wavenet ui", "app.py"],
+)
 def test_all_temporary_files_are_in_the_private_folder(
     command: str, root: Path, tmp_path: Path
 ) -> None:
