@@ -79,6 +79,13 @@ def test_a_reload_keeps_settings_tab_and_clips(page: Any) -> None:
     assert len(download(page)) > 1000
 
 
+def test_an_action_starts_its_job_in_a_tab_that_opens_slowly(page: Any) -> None:
+    page.click("#history li summary")
+    page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": 8})
+    page.click("#history li [data-action=analyse]")
+    page.wait_for_selector("#analysis-viewer .viewer[data-state=shown]")
+
+
 def test_another_visitor_sees_no_clips_of_this_one(page: Any, browser: Any, url: str) -> None:
     generate(page, seed=43)
     wait_for_clips(page, 2)

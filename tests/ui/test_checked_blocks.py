@@ -153,6 +153,8 @@ def test_open_ranges_and_whole_numbers() -> None:
         check_input(gr.Number(precision=0), 1e300)
     with pytest.raises(ConditionError, match="a number of at least 1, found 0"):
         check_input(gr.Number(minimum=1), 0)
+    with pytest.raises(ConditionError, match="a number from -1 to 9,007,199,254,740,991, found -3"):
+        check_input(gr.Number(minimum=-1, maximum=2**53 - 1, precision=0), -3)
     with pytest.raises(ConditionError, match="a number of at most 1, found 2"):
         check_input(gr.Number(maximum=1), 2)
     with pytest.raises(ConditionError, match="one of its choices"):

@@ -21,8 +21,8 @@ from wavenet.errors import ConditionError, PredictionsNotFinite
 from wavenet.model.conditioning import Conditioning, ConditionValue, max_context
 from wavenet.model.frame_features import compute_frame_features, frame_count, frame_reach
 
-WINDOW = 65_536  # samples predicted at a time
-# For a program that has other work: an eighth of the memory, 0.2 GB for the shipped models. The
+WINDOW = 32_768  # samples predicted at a time
+# For a program that has other work: a quarter of the memory, 0.2 GB for the shipped models. The
 # receptive field is read again before each window, so scores need up to a third more time.
 SMALL_WINDOW = 8_192
 

@@ -27,14 +27,22 @@ TABS = {
     "continue": "generate",
     "resynthesise": "generate",
 }
-# Presses the button that starts the job of an action, after its updates have arrived.
-PRESS_JS = """() => {
+# Presses the button that starts the job of an action, after its updates have arrived. On a busy
+# machine, a tab that is opened for the first time needs some seconds.
+PRESS_JS = """async () => {
   const buttons = { again: 'generate', 'next-seed': 'generate', resynthesise: 'generate',
     analyse: 'analyse', score: 'analyse', watch: 'watch-button' };
   const list = document.querySelector('#history .history');
-  const button = document.getElementById(buttons[list.dataset.action]);
+  const id = buttons[list.dataset.action];
   delete list.dataset.action;
-  if (button) setTimeout(() => button.click(), 100);
+  for (let n = 0; id && n < 600; n += 1) {
+    await new Promise((done) => setTimeout(done, 100));
+    const button = document.getElementById(id);
+    if (button?.offsetParent && !button.disabled) {
+      button.click();
+      return;
+    }
+  }
 }"""
 
 

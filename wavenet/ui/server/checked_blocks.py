@@ -115,11 +115,12 @@ def _check_number(field: gr.Number | gr.Slider, name: str, value: Any) -> None:
         raise ConditionError(f"{name}: expected a whole number, found {_shown(value)}")
     if is_number and abs(value) <= limit and low <= value <= high:  # not NaN
         return
+    least, most = (f"{bound:,g}" if abs(bound) < 1e6 else f"{bound:,.0f}" for bound in (low, high))
     expected = "a number"
     if field.minimum is not None:
-        expected += f" from {low:g}" if field.maximum is not None else f" of at least {low:g}"
+        expected += f" from {least}" if field.maximum is not None else f" of at least {least}"
     if field.maximum is not None:
-        expected += f" to {high:g}" if field.minimum is not None else f" of at most {high:g}"
+        expected += f" to {most}" if field.minimum is not None else f" of at most {most}"
     raise ConditionError(f"{name}: expected {expected}, found {_shown(value)}")
 
 
