@@ -126,7 +126,6 @@ def test_a_run_in_a_warm_worker_equals_one_in_a_new_process(root, temporary, wor
     assert len(first[1]) == 2
 
 
-@pytest.mark.slow  # other tests check its parts
 def test_a_run_in_a_warm_worker_is_paused_and_resumed_in_another(root, worker):
     folder = run_process.start(make_plan(), root, write_recordings, worker)
     pid = run_process.read_control(folder).pid
