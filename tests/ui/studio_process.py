@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 # Long, because other tests may use the cores or the disk: tests check results, not durations.
-TIMEOUT_MS = 60_000
+TIMEOUT_MS = 120_000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox",

@@ -76,18 +76,17 @@ def spaces(monkeypatch: pytest.MonkeyPatch) -> FakeSpaces:
     module = FakeSpaces()
     monkeypatch.setitem(sys.modules, "spaces", module)
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
-    monkeypatch.delenv(DEVICE_VARIABLE, raising=False)
+    monkeypatch.setenv(DEVICE_VARIABLE, "")  # so that the end of the test removes what it sets
+    monkeypatch.delenv(DEVICE_VARIABLE)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     zerogpu.working_engine.cache_clear()
     return module
 
 
 @pytest.fixture
-def start(spaces: FakeSpaces, monkeypatch: pytest.MonkeyPatch) -> Start:
+def start(spaces: FakeSpaces) -> Start:
     """What starts a job on the Space."""
-    chosen = zerogpu.choose_start()
-    monkeypatch.setenv(DEVICE_VARIABLE, "cpu")  # so that the end of the test removes it
-    return chosen
+    return zerogpu.choose_start()
 
 
 def generated(root: Path, start: Start, **changes: Any) -> tuple[np.ndarray, list[dict[str, Any]]]:
