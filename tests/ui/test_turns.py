@@ -1,5 +1,6 @@
 """Turns: in order, with place and estimate, and given back in every case."""
 
+import time
 from threading import Event, Thread
 
 import pytest
@@ -74,3 +75,24 @@ def test_a_turn_ends_after_an_error() -> None:
         raise RuntimeError
     with turns.request() as turn:
         assert list(turn.wait()) == []
+
+
+def test_memory_is_released_once_after_the_last_of_several_jobs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns_module, "IDLE_SECONDS", 0.2)
+    released = Event()
+    calls: list[float] = []
+
+    def release() -> None:
+        calls.append(time.monotonic())
+        released.set()
+
+    monkeypatch.setattr(turns_module, "release_memory", release)
+    turns = Turns()
+    for _ in range(5):
+        with turns.turn():
+            ended = time.monotonic()
+    assert not calls
+    assert released.wait(30)
+    assert len(calls) == 1 and calls[0] - ended > 0.19

@@ -10,13 +10,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import fmean
-from threading import Condition
+from threading import Condition, Timer
 
 from wavenet.errors import ConditionError
 from wavenet.ui.server.free_memory import release_memory
 
 MAX_WAITING = 16  # each job that waits holds a thread of the server
 UPDATE_SECONDS = 0.5  # between two reports of a waiting job
+IDLE_SECONDS = 2.0  # after a job, until memory is returned to the system
 _KEPT_DURATIONS = 8  # of the last jobs, for the estimate
 
 
@@ -45,6 +46,7 @@ class Turns:
         self._requests: list[Turn] = []  # the first has its turn
         self._durations: deque[float] = deque(maxlen=_KEPT_DURATIONS)
         self._began: float | None = None  # the current turn
+        self._release: Timer | None = None
 
     @contextmanager
     def request(self) -> Iterator[Turn]:
@@ -69,7 +71,19 @@ class Turns:
                     self._began = None
                 self._requests.remove(turn)
                 self._changed.notify_all()
-            release_memory()
+            self._release_memory_later()
+
+    def _release_memory_later(self) -> None:
+        """Return memory to the system when no job has followed for a while.
+
+        This needs most of a second, for which the next job would wait.
+        """
+        with self._changed:
+            if self._release is not None:
+                self._release.cancel()
+            self._release = Timer(IDLE_SECONDS, release_memory)
+            self._release.daemon = True
+            self._release.start()
 
     def waiting(self) -> int:
         """Return the number of jobs that wait or have their turn."""
