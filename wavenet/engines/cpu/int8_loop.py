@@ -34,6 +34,7 @@ from wavenet.engines.cpu.llvm_vectors import BLOCK_WIDTH
 from wavenet.engines.cpu.sample_loop import (
     draw_codes,
     embed_codes,
+    find_biases,
     gate_offset,
 )
 from wavenet.engines.cpu.threads import is_last_sample, mark_reached, stop_if_slow, wait
@@ -196,14 +197,7 @@ def apply_gates(w, shape, workspace, frames, layer, slot, sample):  # type: igno
         workspace.x_q, ZERO, inputs, inputs, workspace.batch
     )  # fmt: skip
     for row in range(workspace.batch):
-        frame, fraction = 0, np.float32(0)
-        if frames.hop_length > 0:
-            offset = frames.offsets[row] + sample
-            frame = offset // frames.hop_length
-            fraction = np.float32(offset - frame * frames.hop_length)
-            fraction = fraction / np.float32(frames.hop_length)
-        left = ((row * frames.frame_count + frame) * shape.layers + layer) * width
-        right = left + shape.layers * width if frames.hop_length > 0 else left
+        left, right, fraction = find_biases(shape, frames, row, layer, sample)
         at = base + row * width
         for n in range(shape.gate_width // BLOCK_WIDTH):
             more = 2 * n * BLOCK_WIDTH

@@ -193,6 +193,21 @@ def accumulate_past_taps(w, shape, rings, workspace, layer, slot, cursor, count,
 
 
 @inlined
+def find_biases(shape, frames, row, layer, sample):  # type: ignore[no-untyped-def]
+    """Return the offsets of a row's condition biases in two frames, and the fraction between."""
+    width = 2 * shape.gate_width
+    frame, fraction = 0, np.float32(0)
+    if frames.hop_length > 0:
+        offset = frames.offsets[row] + sample
+        frame = offset // frames.hop_length
+        fraction = np.float32(offset - frame * frames.hop_length)
+        fraction = fraction / np.float32(frames.hop_length)
+    left = ((row * frames.frame_count + frame) * shape.layers + layer) * width
+    right = left + shape.layers * width if frames.hop_length > 0 else left
+    return left, right, fraction
+
+
+@inlined
 def apply_gates(w, shape, workspace, frames, layer, slot, sample):  # type: ignore[no-untyped-def]
     """Add the current tap and the condition biases to the gate sums, and compute z."""
     width = 2 * shape.gate_width
@@ -204,14 +219,7 @@ def apply_gates(w, shape, workspace, frames, layer, slot, sample):  # type: igno
         0, width // PANEL_WIDTH, workspace
     )  # fmt: skip
     for row in range(workspace.batch):
-        frame, fraction = 0, np.float32(0)
-        if frames.hop_length > 0:
-            offset = frames.offsets[row] + sample
-            frame = offset // frames.hop_length
-            fraction = np.float32(offset - frame * frames.hop_length)
-            fraction = fraction / np.float32(frames.hop_length)
-        left = ((row * frames.frame_count + frame) * shape.layers + layer) * width
-        right = left + shape.layers * width if frames.hop_length > 0 else left
+        left, right, fraction = find_biases(shape, frames, row, layer, sample)
         at = base + row * width
         out = (layer * workspace.batch + row) * shape.gate_width
         for n in range(width // PANEL_WIDTH):
