@@ -30,6 +30,7 @@ from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.condition_values import resolve_condition_values
 from wavenet.model.frame_scales import FrameStatistics
 from wavenet.model.model_config import ModelConfig
+from wavenet.rounding_costs import RoundingCosts
 from wavenet.sampling import SamplingConfig
 from wavenet.user_input.separated_text import LFS_START
 
@@ -106,6 +107,8 @@ class CheckpointConfig(StrictConfig):
 
     window_statistics: WindowStatistics | None = Field(default=None, exclude_if=lambda w: w is None)
     usage: Usage | None = Field(default=None, exclude_if=lambda u: u is None)  # not of all models
+    # None: not measured, so that the precision "auto" does not round the weights
+    rounding: RoundingCosts | None = Field(default=None, exclude_if=lambda r: r is None)
 
     @model_validator(mode="after")
     def _check_frame_statistics(self) -> Self:
@@ -221,12 +224,26 @@ def save(
         CheckpointError: the folder cannot be written.
     """
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_config(folder, config, replace)
+    try:
+        with atomic_file(folder / WEIGHTS, replace) as path:
+            path.write_bytes(save_tensors(tensors))
+    except OSError as error:
+        raise CheckpointError(
+            f"the checkpoint {folder} cannot be written: {os_error_reason(error)}"
+        ) from None
+
+
+def save_config(folder: Path, config: CheckpointConfig, replace: bool = True) -> None:
+    """Write the config only, completely or not at all.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_file(folder / CONFIG, replace) as path:
             path.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        with atomic_file(folder / WEIGHTS, replace) as path:
-            path.write_bytes(save_tensors(tensors))
     except OSError as error:
         raise CheckpointError(
             f"the checkpoint {folder} cannot be written: {os_error_reason(error)}"

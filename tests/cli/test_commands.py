@@ -311,6 +311,8 @@ def test_a_model_is_trained_and_generates_from_the_command_line(run_command, tmp
     code, out, err = run_command("train", recipe, "--data", data)
     assert code == 0, err
     assert out == "runs/tones/checkpoint\n"
+    # one clip for validation: no interval, so no costs of rounded weights
+    assert checkpoint.load_config("runs/tones/checkpoint").rounding is None
     assert "5 clips to train on" in err
     assert "left out: cannot be read: 1 file: broken_9.wav" in err
     assert "WARNING: 1 of 7 audio files (14%) is left out: cannot be read: 1" in err
@@ -330,9 +332,11 @@ def test_a_model_is_trained_and_generates_from_the_command_line(run_command, tmp
     code, _, err = run_command(*more)
     assert code == 0, err
     assert "from the weights of `tones`" in Path("runs/more/checkpoint/README.md").read_text()
-    assert (
-        run_command("generate", "--checkpoint", "runs/more/checkpoint", "--set", "tone=b")[0] == 0
+    code, out, err = run_command(
+        *("generate", "--checkpoint", "runs/more/checkpoint", "--set", "tone=b", "--json")
     )
+    assert code == 0, err
+    assert json.loads(out)["precision"] == "fp32"
     assert_refused(run_command(*more, "--label", "tone"), "--from", "--label")
     again = run_command(*more, "--resume")  # as after an interruption
     assert again[0] == 0, again[2]

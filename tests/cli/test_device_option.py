@@ -9,7 +9,7 @@ import torch
 from tests.cli.conftest import assert_refused
 from tests.generation import LimitedEngine
 from wavenet import checkpoint as checkpoints
-from wavenet.engines import registry
+from wavenet.generation import checkpoint_engine
 
 LABEL = ["--set", "digit=a"]
 
@@ -84,7 +84,7 @@ def limit_engine(monkeypatch):
         def make(name, model, precision="fp32", threads=None):
             return LimitedEngine(model, **limits)
 
-        monkeypatch.setattr(registry, "make_engine", make)
+        monkeypatch.setattr(checkpoint_engine, "make_engine", make)
 
     return limit
 
@@ -131,7 +131,7 @@ def test_too_little_memory_for_one_clip_is_an_error(run_command, tiny, tmp_path,
         return WarmUpEngine(model)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "make_engine", make)
+        patch.setattr(checkpoint_engine, "make_engine", make)
         result = run_command("generate", "--checkpoint", tiny, *LABEL, "--out", tmp_path / "a.wav")
     assert_failed(result, "there is too little memory (CUDA out of memory")
     assert not list(tmp_path.glob("*.wav"))

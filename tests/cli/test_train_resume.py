@@ -14,6 +14,7 @@ import soundfile
 from tests.cli.conftest import assert_refused
 from tests.conftest import RATE, sine
 from wavenet import checkpoint
+from wavenet.checkpoint import load_config
 from wavenet.corpus.prepare import prepare_corpus
 from wavenet.model.conditions import LabelCondition, VectorCondition
 from wavenet.model.wavenet import WaveNetConfig
@@ -289,3 +290,14 @@ def test_a_change_with_a_table_sign_is_one_cell_of_the_card(run):
     card = (run.folder / "checkpoint" / "README.md").read_text()
     (line,) = [line for line in card.splitlines() if line.startswith("| changed |")]
     assert line.replace(r"\|", "").count("|") == 3
+
+
+def test_a_finished_training_stores_the_rounding_costs_of_its_best_weights(run, tmp_path):
+    stored = load_config(tmp_path / "runs/tones/checkpoint").rounding
+    assert stored.costs.keys() == {"int8", "bf16"}
+    assert stored.measured_on == "2 clips of the validation set"
+    code, _, err = run("--accept-changes", "--steps", "8")
+    assert code == 0, err
+    longer = load_config(tmp_path / "runs/tones/checkpoint").rounding
+    # the control: these are other weights
+    assert longer.costs.keys() == {"int8", "bf16"} and longer != stored

@@ -29,6 +29,7 @@ class PlacementEngine:
     """
 
     name = "placement"
+    precision = "fp32"
 
     def __init__(self, model):
         self.model = model

@@ -30,8 +30,9 @@ class BatchSettings:
         normalize: none, peak or lufs.
         target_lufs: loudness for "lufs".
         ignore_unknown_columns: accept unknown columns whose names are close to known ones.
-        precision, guard, frames_scale: as in `wavenet generate`.
-        precision, guard: as in `wavenet generate`.
+        precision: of the weights, one of `PRECISIONS`; "auto", if all workers run the engine cpu:
+            the fastest one of each checkpoint whose rounding cost is low.
+        guard, frames_scale: as in `wavenet generate`.
         channel, normalize_inputs: for prompts and recordings of conditions; as `channel` and
             `normalize` in `audio_utils.io.read`.
     """

@@ -22,8 +22,9 @@ from wavenet.batch.clip_writer import Record, failure_record, write_clip
 from wavenet.batch.tasks import ClipTask, load_checkpoint, make_request
 from wavenet.checkpoint import Checkpoint
 from wavenet.engines.engine import Engine
-from wavenet.engines.registry import device_for, make_engine
+from wavenet.engines.registry import device_for
 from wavenet.errors import FolderError, OutOfMemory, PredictionsNotFinite, WaveNetError
+from wavenet.generation.checkpoint_engine import make_checkpoint_engine
 from wavenet.generation.generate import (
     DEFAULT_GUARD,
     GeneratedClip,
@@ -92,8 +93,8 @@ class ClipWorker:
                 # a copy, because rows are checked with the model on the CPU
                 model = copy.deepcopy(checkpoint.model).to(device)
                 checkpoint = Checkpoint(checkpoint.config, model, checkpoint.folder)
-            engine = make_engine(
-                execution.engine, checkpoint.model, self.settings.precision, execution.threads
+            engine = make_checkpoint_engine(
+                execution.engine, checkpoint, self.settings.precision, execution.threads
             )
             with suppress(PredictionsNotFinite):  # recorded for each clip
                 warm_up(checkpoint, engine)

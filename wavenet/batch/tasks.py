@@ -31,7 +31,9 @@ from wavenet.batch.manifest_columns import (
 from wavenet.batch.output_names import check_output_name, fill_template
 from wavenet.checkpoint import CONFIG, WEIGHTS, Checkpoint, load
 from wavenet.checkpoint_folders import resolve_checkpoint
+from wavenet.devices import AUTO
 from wavenet.errors import ConditionError
+from wavenet.generation.checkpoint_engine import auto_precisions
 from wavenet.generation.generate import DEFAULT_GUARD
 from wavenet.generation.request import (
     GenerationRequest,
@@ -297,9 +299,13 @@ def _hash_params(task: ClipTask, settings: BatchSettings) -> str:
     )
     reading = (settings.channel, settings.normalize_inputs)
     has_inputs = task.prompt_file is not None or task.condition_file is not None
+    checkpoint, checkpoint_hash = load_checkpoint(task.checkpoint)
+    precision = settings.precision
+    if precision == AUTO:
+        precision = auto_precisions(AUTO, checkpoint.config, checkpoint.model.device)[0]
     content = {
         "version": _HASH_VERSION,
-        "checkpoint": load_checkpoint(task.checkpoint)[1],
+        "checkpoint": checkpoint_hash,
         "id": task.identity,
         "labels": dict(task.conditions),
         "samples": task.samples,
@@ -308,7 +314,7 @@ def _hash_params(task: ClipTask, settings: BatchSettings) -> str:
         "sampling": task.sampling.model_dump(),
         "output": task.output,
         "guard": guard,
-        "file": [settings.subtype, settings.normalize, settings.target_lufs, settings.precision],
+        "file": [settings.subtype, settings.normalize, settings.target_lufs, precision],
     }
     if task.frames_scale is not None:  # without it, the hash is that of earlier versions
         content["frames_scale"] = task.frames_scale

@@ -54,8 +54,8 @@ def batch(
     """
     files.check()
     options = rows.to_batch_options()
-    settings = make_settings(manifest, clips, files, rows)
     execution = make_execution(manifest, files, workers, output.score)
+    settings = make_settings(manifest, clips, files, rows, execution)
 
     from wavenet.batch.journal import journal_name
     from wavenet.batch.output_folder import check_output_folder

@@ -17,6 +17,7 @@ from wavenet.cli.clip_generation import GuardOption
 from wavenet.cli.options import (
     DEFAULT_CHECKPOINT,
     NORMALIZE_HELP,
+    AutoPrecisionOption,
     ChannelChoice,
     ChannelOption,
     CheckpointOption,
@@ -26,7 +27,6 @@ from wavenet.cli.options import (
     GreedyOption,
     GuidanceOption,
     JsonOption,
-    PrecisionOption,
     SeedOption,
     TemperatureOption,
     ThreadsOption,
@@ -63,7 +63,7 @@ class ClipOptions:
     greedy: GreedyOption = None
     guidance: GuidanceOption = None
     frames_scale: FramesScaleOption = None
-    precision: PrecisionOption = "fp32"
+    precision: AutoPrecisionOption = "auto"
     guard: GuardOption = True
     channel: ChannelOption = ChannelChoice.MIX
     normalize_inputs: Annotated[bool, typer.Option("--normalize-inputs", help=NORMALIZE_HELP)] = (
@@ -217,7 +217,11 @@ class OutputOptions:
 
 
 def make_settings(
-    manifest: str, clips: ClipOptions, files: FileOptions, rows: RowOptions
+    manifest: str,
+    clips: ClipOptions,
+    files: FileOptions,
+    rows: RowOptions,
+    execution: "ExecutionConfig",
 ) -> "BatchSettings":
     """Return the settings of all clips."""
     from wavenet.batch.batch_config import BatchSettings
@@ -233,13 +237,31 @@ def make_settings(
         subtype=files.subtype,
         normalize=files.normalize,
         target_lufs=files.target_lufs,
-        precision=clips.precision,
+        precision=choose_precision(clips.precision, execution),
         guard=clips.guard,
         ignore_unknown_columns=rows.ignore_unknown_columns,
         frames_scale=clips.frames_scale,
         channel=clips.channel.value,
         normalize_inputs=clips.normalize_inputs,
     )
+
+
+def choose_precision(precision: str, execution: "ExecutionConfig") -> str:
+    """Return fp32 instead of auto, unless every worker runs the engine cpu.
+
+    The precision determines the audio, so it must not depend on the worker.
+    """
+    from wavenet.devices import AUTO
+    from wavenet.engines.registry import device_for
+
+    if precision != AUTO:
+        return precision
+    on_cpu = (
+        execution.cluster_address is None
+        and execution.engine in (AUTO, "cpu")
+        and device_for(execution.engine, execution.device).type == "cpu"
+    )
+    return AUTO if on_cpu else "fp32"
 
 
 def make_execution(

@@ -98,6 +98,7 @@ def print_clip(
         "bits_per_sample": compute_bits_per_sample(loaded, request, clip) if scored else None,
         "sample_rate": rate,
         "seed": request.seed,
+        "precision": clip.precision,
         "labels": conditions,
         "rtf": rtf,
         "retries": [
@@ -156,7 +157,7 @@ def generate_with_progress(
     progress_bar = ProgressBar("samples", sum(request.samples for request in requests))
     # `generate_many` checks all requests immediately: an error is raised before `warm_up` compiles.
     clips = generate_many(loaded, requests, sampling, engine, guard, progress_bar)
-    print_choice(loaded, requests, f"engine {engine.name}")
+    print_choice(loaded, requests, f"engine {engine.name} in {engine.precision}")
     with status_spinner("preparing the engine (compiled once per machine, 10 to 20 seconds)"):
         warm_up(loaded, engine)
     start = time.perf_counter()
@@ -225,7 +226,9 @@ def draw_from_candidates(
     start = time.perf_counter()
     with ProgressBar("samples", request.samples) as progress_bar:
         clip = generate_with_candidates(loaded, request, candidates, sampling, engine, progress_bar)
-    print_choice(loaded, [request], f"{candidates} candidates, engine {engine.name}")
+    print_choice(
+        loaded, [request], f"{candidates} candidates, engine {engine.name} in {engine.precision}"
+    )
     return clip, time.perf_counter() - start
 
 

@@ -4,12 +4,14 @@ import typer
 
 from wavenet.cli.evaluate_digits_command import digits
 from wavenet.cli.evaluate_likelihood_command import likelihood
+from wavenet.cli.evaluate_rounding_command import rounding
 from wavenet.cli.evaluate_vocoder_command import vocoder
 
 app = typer.Typer(
     help="Measure the quality of a model, in comparison with baselines.", no_args_is_help=True
 )
 app.command()(likelihood)
+app.command()(rounding)
 app.command()(digits)
 app.command()(vocoder)
 

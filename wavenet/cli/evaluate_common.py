@@ -1,11 +1,12 @@
 """Options, held-out recordings and reports that the `wavenet evaluate` commands share.
 
-Called by `evaluate_digits_command`, `evaluate_likelihood_command` and `evaluate_vocoder_command`.
+Called by the commands `evaluate_*_command`.
 """
 
 import json
 import shlex
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,6 +60,13 @@ METRICS_FILE = "metrics.json"
 OutOption = Annotated[
     Path | None, typer.Option("--out", "-o", help="Folder for metrics.json and plots.")
 ]
+
+
+class Split(StrEnum):
+    """The recordings to evaluate on."""
+
+    TEST = "test"
+    VALIDATION = "validation"
 
 
 def read_dataset_with_split(

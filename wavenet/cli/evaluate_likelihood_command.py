@@ -1,6 +1,5 @@
 """`wavenet evaluate likelihood`: bits per sample by label, with intervals and baselines."""
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +13,7 @@ from wavenet.cli.evaluate_common import (
     RecipeOption,
     RecordingChannelOption,
     RecordingNormalizeOption,
+    Split,
     TestOption,
     command_line,
     read_dataset_with_split,
@@ -31,13 +31,6 @@ from wavenet.cli.options import (
 )
 from wavenet.cli.output_paths import check_output_folder
 from wavenet.terminal import print_json, print_line
-
-
-class Split(StrEnum):
-    """The recordings to evaluate on."""
-
-    TEST = "test"
-    VALIDATION = "validation"
 
 
 def likelihood(

@@ -19,6 +19,7 @@ from wavenet.cli.clip_generation import (
 )
 from wavenet.cli.options import (
     DEFAULT_CHECKPOINT,
+    AutoPrecisionOption,
     ChannelChoice,
     ChannelOption,
     CheckpointOption,
@@ -30,7 +31,6 @@ from wavenet.cli.options import (
     JsonLinesOption,
     NormalizeOption,
     OverwriteOption,
-    PrecisionOption,
     RandomSeedOption,
     SetOption,
     TemperatureOption,
@@ -100,7 +100,7 @@ def generate(
     normalize: NormalizeOption = False,
     engine_name: EngineOption = "auto",
     device: DeviceOption = "auto",
-    precision: PrecisionOption = "fp32",
+    precision: AutoPrecisionOption = "auto",
     threads: ThreadsOption = None,
     count: Annotated[
         int, typer.Option("--count", "-n", help="Number of clips; the seeds count up from --seed.")
@@ -125,7 +125,8 @@ def generate(
     from audio_utils.io import check_format
     from audio_utils.playback import check_player
     from wavenet import checkpoint as checkpoints
-    from wavenet.engines.registry import device_for, make_engine
+    from wavenet.engines.registry import device_for
+    from wavenet.generation.checkpoint_engine import make_checkpoint_engine
     from wavenet.generation.request import GenerationRequest, clip_name, samples_from_seconds
     from wavenet.model.condition_values import resolve_condition_values
     from wavenet.sampling import resolve_sampling
@@ -160,7 +161,7 @@ def generate(
     if beams is not None:
         clips = iter([run_beam_search(loaded, requests[0], beams)])
     else:
-        engine = make_engine(engine_name, loaded.model, precision, threads)
+        engine = make_checkpoint_engine(engine_name, loaded, precision, threads)
         clips = generate_with_progress(loaded, requests, sampling, engine, guard)
     write_clips(loaded, paths, requests, clips, with_prompt, overwrite, json_)
     if play:

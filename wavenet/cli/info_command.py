@@ -13,6 +13,7 @@ from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from wavenet.model.model_config import ModelConfig
+    from wavenet.rounding_costs import RoundingCosts
 
 
 def info(
@@ -61,8 +62,18 @@ def checkpoint_facts(checkpoint: Path) -> dict[str, Any]:
         "conditions": describe_conditions(config.model),
         "position": any(c.kind == "position" for c in config.model.conditions),
         "default_seconds": config.default_seconds,
+        "rounding": describe_rounding(config.rounding),
         "sampling": {name: f"{value:g}" for name, value in sampling.items()},
     }
+
+
+def describe_rounding(costs: "RoundingCosts | None") -> str:
+    """Return the cost of rounded weights, and what the precision auto selects on a CPU."""
+    if costs is None:
+        return "not measured; on a CPU, auto uses fp32"
+    parts = [f"{name} {cost.bits:+.5f} bits" for name, cost in costs.costs.items()]
+    chosen = next(iter(costs.accepted_precisions()), "fp32")
+    return f"{', '.join(parts)} per sample; on a CPU, auto uses {chosen}"
 
 
 def describe_engines(checkpoint: Path) -> dict[str, Any]:

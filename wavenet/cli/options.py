@@ -73,6 +73,14 @@ PrecisionOption = Annotated[
         help="Stored weights: fp32, bf16 (faster on a CPU), or int8 (twice as fast again).",
     ),
 ]
+AutoPrecisionOption = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        help="Stored weights: fp32, bf16, int8, or auto: on a CPU the fastest whose measured cost "
+        "is below 0.002 bits per sample.",
+    ),
+]
 ThreadsOption = Annotated[
     int | None,
     typer.Option(

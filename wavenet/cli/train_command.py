@@ -194,7 +194,29 @@ def run(
         report(f"stopped after step {state.step}; continue with the same command and --resume")
         raise typer.Exit(130)
     if ranks.is_main:
+        store_rounding_costs(folder / "checkpoint", dataset, quiet)
         print_line(folder / "checkpoint")
+
+
+def store_rounding_costs(folder: Path, dataset: "Dataset", quiet: bool) -> None:
+    """Measure what rounded weights cost on the validation set, and store it in the checkpoint.
+
+    Args:
+        folder: of the checkpoint.
+        dataset: of the training.
+        quiet: show no progress.
+    """
+    from wavenet import checkpoint as checkpoints
+    from wavenet.cli.progress_bars import status_spinner
+    from wavenet.evaluation.rounding import describe_costs, measure_rounding_costs
+
+    loaded = checkpoints.load(folder)
+    with status_spinner("measuring the cost of rounded weights", quiet):
+        costs = measure_rounding_costs(loaded, dataset.validation)
+    if costs is not None:
+        config = loaded.config.model_copy(update={"rounding": costs})
+        checkpoints.save_config(folder, config)
+        print_message(describe_costs(costs))
 
 
 def make_thread_choice(threads: int | None) -> "ThreadChoice":

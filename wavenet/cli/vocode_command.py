@@ -19,6 +19,7 @@ from wavenet.cli.clip_generation import (
     save_clip,
 )
 from wavenet.cli.options import (
+    AutoPrecisionOption,
     CandidatesOption,
     ChannelChoice,
     ChannelOption,
@@ -31,7 +32,6 @@ from wavenet.cli.options import (
     MelMatchingOption,
     NormalizeOption,
     OverwriteOption,
-    PrecisionOption,
     RandomSeedOption,
     SetOption,
     TemperatureOption,
@@ -81,7 +81,7 @@ def vocode(
     normalize: NormalizeOption = False,
     engine_name: EngineOption = "auto",
     device: DeviceOption = "auto",
-    precision: PrecisionOption = "fp32",
+    precision: AutoPrecisionOption = "auto",
     threads: ThreadsOption = None,
     out: Annotated[
         Path | None,
@@ -102,7 +102,8 @@ def vocode(
     from audio_utils.io import check_format
     from audio_utils.playback import check_player
     from wavenet import checkpoint as checkpoints
-    from wavenet.engines.registry import device_for, make_engine
+    from wavenet.engines.registry import device_for
+    from wavenet.generation.checkpoint_engine import make_checkpoint_engine
     from wavenet.generation.request import GenerationRequest
     from wavenet.model.condition_values import resolve_condition_values
     from wavenet.sampling import resolve_sampling
@@ -122,7 +123,7 @@ def vocode(
     frame_features, samples = read_source(loaded, source, frames_scale, channel, normalize)
     check_space(paths, samples)
     request = GenerationRequest(samples, chosen, seed, frame_features=frame_features)
-    engine = make_engine(engine_name, loaded.model, precision, threads)
+    engine = make_checkpoint_engine(engine_name, loaded, precision, threads)
     if candidates == 1:
         ((clip, elapsed),) = generate_with_progress(loaded, [request], sampling, engine, guard)
     else:

@@ -53,6 +53,7 @@ class Engine(Protocol[StateT]):
     """
 
     name: str
+    precision: str  # of the stored weights, one of `registry.PRECISIONS`
 
     @property
     def model(self) -> AutoregressiveModel[Any]:
@@ -135,6 +136,7 @@ class BaseEngine:
     """
 
     name: str
+    precision = "fp32"
 
     def __init__(self, model: AutoregressiveModel[Any]):
         self.model = model

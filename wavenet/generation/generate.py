@@ -9,7 +9,7 @@ command line, the studio, batches and Python.
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -19,8 +19,8 @@ from torch import Tensor
 from wavenet.checkpoint import Checkpoint
 from wavenet.devices import device_errors, release_cached_memory
 from wavenet.engines.engine import Engine
-from wavenet.engines.registry import make_engine
 from wavenet.errors import ConditionError, OutOfMemory
+from wavenet.generation.checkpoint_engine import make_checkpoint_engine
 from wavenet.generation.guard import GuardConfig, Retry
 from wavenet.generation.request import GenerationRequest, example_request, prepare_clips
 from wavenet.generation.window_sampler import ActiveClip, CommittedWindow, WindowSampler
@@ -57,6 +57,7 @@ class GeneratedClip:
         codes: (samples,) int64, without the prompt; waveform: the same, float32.
         retries: the degenerate windows, and the attempts to draw them again.
         log_prob: of all codes, nats; only beam search computes it.
+        precision: of the weights that generated it.
     """
 
     index: int
@@ -64,6 +65,7 @@ class GeneratedClip:
     waveform: Tensor
     retries: Sequence[Retry] = ()
     log_prob: float | None = None
+    precision: str = "fp32"
 
     @property
     def bits_per_sample(self) -> float | None:
@@ -201,10 +203,17 @@ class ContinuousBatch:
         self.chunk_samples = chunk_samples or default_chunk_samples(checkpoint)
         model = checkpoint.model
         self._checkpoint, self._guard = checkpoint, guard
-        self._engine = make_engine(engine, model) if isinstance(engine, str) else engine
+        self._engine = (
+            make_checkpoint_engine(engine, checkpoint) if isinstance(engine, str) else engine
+        )
         self._sampling = sampling or checkpoint.config.sampling
         model.distribution.check(self._sampling)
         self._sampler = self._make_sampler()
+
+    @property
+    def precision(self) -> str:
+        """The precision of the weights."""
+        return self._engine.precision
 
     @property
     def clips(self) -> list[ActiveClip]:
@@ -328,7 +337,8 @@ def _generate_until_complete(
             progress.advance(committed.window.codes.numel())
             if committed.window.last == committed.clip.samples:
                 del active[n]
-                complete.append(_join_windows(n, parts.pop(n)))
+                clip = _join_windows(n, parts.pop(n))
+                complete.append(replace(clip, precision=batch.precision))
         yield from complete
 
 

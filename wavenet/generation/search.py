@@ -169,7 +169,7 @@ def generate_with_candidates(
             state = runner.select(state, [best] * candidates)
         kept = torch.cat([kept, drawn[best]])
         progress.advance(last - begin)
-    return GeneratedClip(0, kept, codec.decode(kept))
+    return GeneratedClip(0, kept, codec.decode(kept), precision=runner.precision)
 
 
 def _check_beams(checkpoint: Checkpoint, request: GenerationRequest, beams: int) -> None:

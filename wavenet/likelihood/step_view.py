@@ -16,6 +16,7 @@ from torch import Tensor
 from wavenet.checkpoint import Checkpoint
 from wavenet.devices import device_errors
 from wavenet.engines.engine import Engine
+from wavenet.engines.registry import make_engine
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.generation.generate import generate
 from wavenet.generation.request import (
@@ -58,15 +59,17 @@ def draw_first_codes(
 ) -> Iterator[Tensor]:
     """Draw the first `count` samples of a clip by plain sampling, chunk by chunk.
 
-    Each code is drawn from the prediction that `view_steps` returns: without guidance and at
-    temperature 1, whatever the defaults of the checkpoint. No guard is used, so that degeneration
-    is visible.
+    Each code is drawn from the prediction that `view_steps` returns: without guidance, at
+    temperature 1 and with weights in fp32, whatever the defaults of the checkpoint. No guard is
+    used, so that degeneration is visible.
 
     Yields:
         (n,) int64, on the CPU.
     Raises:
         ConditionError, EngineUnavailable: as in `generate`, before the first chunk.
     """
+    if isinstance(engine, str):
+        engine = make_engine(engine, checkpoint.model)
     chunks = generate(checkpoint, [request], SamplingConfig(), engine, guard=None)
 
     def codes() -> Iterator[Tensor]:

@@ -16,8 +16,9 @@ import torch
 
 from wavenet.checkpoint import load
 from wavenet.devices import DEVICE_VARIABLE
-from wavenet.engines.registry import GPU_NAMES, make_engine
+from wavenet.engines.registry import GPU_NAMES
 from wavenet.errors import WaveNetError
+from wavenet.generation.checkpoint_engine import make_checkpoint_engine
 from wavenet.generation.generate import Chunk, generate, warm_up
 from wavenet.generation.request import GenerationRequest
 from wavenet.sampling import SamplingConfig
@@ -94,7 +95,8 @@ def run_in_worker(
     name = working_engine(folder) if engine == "auto" else engine
     has_gpu = torch.cuda.is_available() and name != "cpu"
     checkpoint = load(folder, torch.device("cuda" if has_gpu else "cpu"))
-    for chunk in generate(checkpoint, requests, sampling, make_engine(name, checkpoint.model)):
+    job_engine = make_checkpoint_engine(name, checkpoint)
+    for chunk in generate(checkpoint, requests, sampling, job_engine):
         codes = [codes.cpu() for codes in chunk.codes]
         waveforms = [waveform.cpu() for waveform in chunk.waveforms]
         yield Chunk(chunk.first, codes, waveforms, chunk.retries)

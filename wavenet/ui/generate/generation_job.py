@@ -18,8 +18,9 @@ from torch import Tensor
 from wavenet.checkpoint import Checkpoint
 from wavenet.config import StrictConfig, make_config
 from wavenet.engines.engine import Engine
-from wavenet.engines.registry import NON_GPU_NAMES, device_for, make_engine
+from wavenet.engines.registry import NON_GPU_NAMES, device_for
 from wavenet.errors import ConditionError
+from wavenet.generation.checkpoint_engine import make_checkpoint_engine
 from wavenet.generation.clip_mel_matching import match_clip_mel
 from wavenet.generation.generate import Chunk, generate
 from wavenet.generation.guard import Retry
@@ -175,7 +176,7 @@ def make_generation_job(
     prefix = prompt_waveform if with_prompt and prompt_waveform is not None else torch.empty(0)
     recording = source if frame_features is not None and source else prompt or ""
     on_device = move_to_device(checkpoint, device_for(engine))
-    job_engine = make_engine(engine, on_device.model)
+    job_engine = make_checkpoint_engine(engine, on_device)
     name = Path(recording).name
     return GenerationJob(on_device, job_engine, settings, requests, prefix, name, engine)
 
