@@ -278,7 +278,7 @@ def summarise(result: GenerationResult) -> str:
         "Sample rate": f"{job.sample_rate:,} Hz",
         "Real-time factor": f"{1 / max(speed, 1e-9):.2f}",
         "Speed": f"{speed:.1f} × real time",
-        "Engine": job.engine.name,
+        "Engine": f"{job.engine.name}, weights in {job.engine.precision}",
         "Seed": str(job.settings.seed),
         **{name: str(value) for name, value in job.settings.conditions.items()},
     }

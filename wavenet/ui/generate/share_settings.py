@@ -43,6 +43,7 @@ def settings_of(job: GenerationJob) -> dict[str, Any]:
         "recording": job.recording_name or None,
         "with_prompt": job.prefix.numel() > 0,
         "engine": job.engine.name,
+        "precision": job.engine.precision,
     }
 
 
