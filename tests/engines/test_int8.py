@@ -5,6 +5,7 @@ import itertools
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import llvmlite.binding as llvm
@@ -19,6 +20,7 @@ from tests.engines.conftest import generate, noise_for, pairwise
 from tests.engines.test_engines import SAMPLINGS, conditioning_for, prompts_of, step_through
 from tests.engines.test_guidance import noise_for as guided_noise
 from tests.engines.test_guidance import run_guided
+from wavenet.checkpoint import load
 from wavenet.engines.cpu import int8_kernels, int8_loop
 from wavenet.engines.cpu.cpu_engine import CpuEngine
 from wavenet.engines.cpu.int8_kernels import (
@@ -37,9 +39,13 @@ from wavenet.engines.cpu.int8_weights import (
     split_int16,
 )
 from wavenet.engines.cpu.llvm_vectors import store
+from wavenet.engines.cpu.packed_weights import make_cpu_shape
+from wavenet.engines.cpu.threads import make_counters, make_partition
 from wavenet.engines.reference import ReferenceEngine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import EngineUnavailable, ModelUnsupported
+from wavenet.generation.generate import generate_many
+from wavenet.generation.request import example_request
 from wavenet.model.model_config import CategoricalOutput, GaussianOutput, LogisticOutput
 from wavenet.sampling import SamplingConfig
 
@@ -349,9 +355,15 @@ def test_a_joined_stream_continues_unchanged():
     assert torch.equal(both[:1], expected)
 
 
-def test_two_threads_equal_one_at_a_real_size(two_cores):
-    config = tiny_config(2, tuple(2**n for n in range(8)) * 2, "none", widths=(64, 64, 256))
-    model = tiny_model(config, bits=8)
+@pytest.mark.parametrize(
+    ("kernel_size", "widths", "shares"), [(2, (64, 64, 256), False), (3, (64, 64, 64), True)]
+)
+def test_two_threads_equal_one_at_a_real_size(kernel_size, widths, shares, two_cores):
+    """With many past taps, the follower computes some of them."""
+    dilations = tuple(2**n for n in range(8)) * 2
+    model = tiny_model(tiny_config(kernel_size, dilations, "none", widths=widths), bits=8)
+    partition = make_partition(make_cpu_shape(model), 1, 2, make_counters(0))
+    assert (partition.shared_from < len(dilations)) == shares
     noise = noise_for(1, n=3000)
     one, two = (
         generate(CpuEngine(model, "int8", threads), noise, prompts_of(model, 0))
@@ -363,8 +375,8 @@ def test_two_threads_equal_one_at_a_real_size(two_cores):
     assert not torch.equal(generate(CpuEngine(model, "int8", 2), noise, prompts_of(model, 0)), two)
 
 
-def hash_clips():
-    """Return the hash of long clips with every kind of condition."""
+def hash_clips(more=0.0):
+    """Return the hash of long clips with every kind of condition; `more` is added to weights."""
     hashes = hashlib.sha256()
     for output in OUTPUTS.values():
         config = tiny_config(3, (1, 2, 4, 8, 16), "all", widths=(40, 40, 70), output=output)
@@ -374,7 +386,7 @@ def hash_clips():
         for parameter in model.parameters():
             bound = 2 / parameter.shape[-1] ** 0.5
             values = generator.uniform(-bound, bound, parameter.shape)
-            parameter.copy_(torch.from_numpy(values).float())
+            parameter.copy_(torch.from_numpy(values + more).float())
         engine = CpuEngine(model, "int8", 1)
         rows, n = 3, 4000
         values = [make_condition_values(model, row) for row in range(rows)]
@@ -391,23 +403,78 @@ def hash_clips():
     return hashes.hexdigest()
 
 
-@pytest.mark.slow  # each child compiles the whole loop
-@pytest.mark.parametrize("scheme", ["maddwd", "portable"])
-def test_machines_with_and_without_avx512_draw_the_same_codes(scheme, tmp_path):
-    if not IS_AVX512:
-        pytest.skip("this machine has no AVX-512 VNNI")
+def hash_shipped_clips(seconds=10.0):
+    """Return the hash of the codes of one clip of every shipped checkpoint."""
+    hashes = hashlib.sha256()
+    for name in ("digits", "strings", "vocoder"):
+        loaded = load(name)
+        samples, frames = round(seconds * loaded.sample_rate), None
+        if loaded.config.model.locals:
+            count = 1 + samples // loaded.config.model.condition_hop
+            columns = loaded.config.model.columns
+            waves = np.sin(np.arange(count)[:, None] / 9 + np.arange(columns))
+            frames = torch.from_numpy(waves.astype(np.float32)) / 2
+        request = replace(example_request(loaded.config.model), samples=samples, seed=5)
+        request = replace(request, frame_features=frames)
+        engine = CpuEngine(loaded.model, "int8", 1)
+        (clip,) = generate_many(loaded, [request], engine=engine, guard=None)
+        hashes.update(clip.codes.numpy())
+    return hashes.hexdigest()
+
+
+def run_on_older_machine(scheme, code, cache):
+    """Run code in a process that compiles for a machine without AVX-512, and return its words."""
     name, features = {"maddwd": ("haswell", "+avx,+avx2,+fma"), "portable": ("x86-64", "")}[scheme]
     less = {
         "NUMBA_CPU_NAME": name,
         "NUMBA_CPU_FEATURES": features,
-        "NUMBA_CACHE_DIR": str(tmp_path),
+        "NUMBA_CACHE_DIR": str(cache),
         "ATEN_CPU_CAPABILITY": "avx2" if scheme == "maddwd" else "default",
         "ONEDNN_MAX_CPU_ISA": "AVX2" if scheme == "maddwd" else "SSE41",
         "PYTHONPATH": str(ROOT),
     }
-    code = "from tests.engines.test_int8 import *; print(int8_kernels.SCHEME, hash_clips())"
+    start = "from tests.engines.test_int8 import *; print(int8_kernels.SCHEME)\n"
     done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | less, capture_output=True, text=True
+        [sys.executable, "-c", start + code], env=os.environ | less, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [scheme, hash_clips()]
+    return done.stdout.split()
+
+
+@pytest.mark.slow  # each child compiles the whole loop
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("scheme", ["maddwd", "portable"])
+def test_machines_with_and_without_avx512_draw_the_same_codes(scheme, tmp_path):
+    if not IS_AVX512:
+        pytest.skip("this machine has no AVX-512 VNNI")
+    code = "print(hash_clips(), hash_clips(1e-3), hash_shipped_clips())"
+    found = run_on_older_machine(scheme, code, tmp_path)
+    own = hash_clips()
+    assert found == [scheme, own, hash_clips(1e-3), hash_shipped_clips()]
+    assert found[2] != own  # negative control: slightly other weights draw other codes
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ten_million_samples_end_where_the_definition_ends():
+    """Nothing accumulates: the last prediction depends on one receptive field only."""
+    config = tiny_config(2, (1, 2, 4, 8, 16, 32), "none", widths=(16, 16, 32))
+    model = tiny_model(config, bits=8)
+    engine = CpuEngine(model, "int8", 1)
+    state = engine.start(conditioning_for(model, 1, 200))
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(100):
+        noise = torch.rand(1, 100_000, generator=generator)
+        codes = engine.run(state, 100_000, SamplingConfig(), noise)
+    assert state.position.item() == 10_000_000
+    last = codes[:, -2 * model.receptive_field :]
+    expected = ReferenceEngine(engine.model)
+    fresh = expected.start(conditioning_for(model, 1, 200))
+    expected.prefill(fresh, [last[0]])
+    wanted = expected.predict(fresh)
+    assert (engine.predict(state) - wanted).abs().max() < 1e-3 * wanted.abs().max()
+    # negative control: another past code is noticed
+    other = last.clone()
+    other[0, -1] = (other[0, -1] + 7) % 256
+    expected.prefill(fresh := expected.start(conditioning_for(model, 1, 200)), [other[0]])
+    assert (expected.predict(fresh) - wanted).abs().max() > 0.1 * wanted.abs().max()

@@ -256,5 +256,6 @@ def test_json_holds_all_settings(checkpoints: Path) -> None:
     assert json.loads(share_settings.format_json(job)) == {
         "checkpoint": "global", "conditions": CONDITIONS, "seed": 4, "seconds": 0.1,
         "temperature": 0.7, "top_k": 0, "top_p": 1.0, "guidance": 1.0, "variants": 1,
-        "recording": "my recording.wav", "with_prompt": True, "engine": job.engine.name, "precision": job.engine.precision,
+        "recording": "my recording.wav", "with_prompt": True, "engine": job.engine.name,
+        "precision": job.engine.precision,
     }  # fmt: skip

@@ -140,7 +140,7 @@ def measure_core_latency() -> float:
     def run(repetitions: int) -> float:
         counters = make_counters(1)
         parts = (
-            ThreadPartition(part, 2, counters, empty, empty, empty, empty) for part in range(2)
+            ThreadPartition(part, 2, counters, empty, empty, empty, empty, 0) for part in range(2)
         )
         first, second = (partial(_ping_pong, part, repetitions) for part in parts)
         start = time.perf_counter()

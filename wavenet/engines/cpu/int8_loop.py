@@ -7,9 +7,10 @@ The order of work in one sample: the leader embeds the code and computes the cha
 rounds the input of each layer, adds the current tap to the gate sums, applies the gates and adds
 the residual. The follower adds the skips, group by group, as soon as their layers are complete,
 then computes the output layers and draws the code. Meanwhile, the leader accumulates the past taps
-of later samples. On one thread the leader's work comes first. Integer sums have no order, and the
-floating point operations around them always have the same one, so one thread and two, any batch
-and any machine give the same codes.
+of later samples. If they are much work, the follower accumulates those of the last layers, before
+the skips (`shared_from` of the partition). On one thread the leader's work comes first. Integer
+sums have no order, and the floating point operations around them always have the same one, so one
+thread and two, any batch and any machine give the same codes.
 """
 
 import numpy as np
@@ -237,13 +238,28 @@ def _accumulate_ahead(w, shape, rings, workspace, layer, cursor, n, samples):  #
 
 
 @inlined
+def _accumulate_shared(w, shape, rings, workspace, cursor, n, samples, partition):  # type: ignore[no-untyped-def]
+    """Accumulate the past taps of the follower's layers; mark each layer that is complete."""
+    taps_point = w.skip_edges.shape[0]
+    for layer in range(partition.shared_from, shape.layers):
+        _accumulate_ahead(w, shape, rings, workspace, layer, cursor, n - 1, samples)
+        mark_reached(partition, taps_point, n * shape.layers + layer)
+
+
+@inlined
 def _run_chain(w, shape, rings, workspace, frames, cursor, n, partition):  # type: ignore[no-untyped-def]
-    """Compute the gate outputs of all layers; mark each group of layers that is complete."""
-    group = ZERO
+    """Compute the gate outputs of all layers; mark each group of layers that is complete.
+
+    Returns False after an abort.
+    """
+    group, taps_point = ZERO, w.skip_edges.shape[0]
     for layer in range(shape.layers):
         if workspace.samples_ahead == 1:
             accumulate_past_taps(w, shape, rings, workspace, layer, ZERO, cursor + n, ONE)
         slot = (n + layer) % min(w.dilations[layer], workspace.samples_ahead)
+        is_new = layer >= partition.shared_from and (slot == 0 or n == 0)
+        if is_new and not wait(partition, taps_point, n * shape.layers + layer):
+            return False
         apply_gates(w, shape, workspace, frames, layer, slot, n)
         push_to_ring(w, shape, rings, workspace, layer, cursor + n)
         if w.skip_edges[group + 1] == layer + 1:
@@ -251,6 +267,7 @@ def _run_chain(w, shape, rings, workspace, frames, cursor, n, partition):  # typ
             group += ONE
         if layer < shape.layers - 1:
             add_residual(w, shape, workspace, layer)
+    return True
 
 
 @inlined
@@ -298,25 +315,27 @@ def generate_int8_samples(  # type: ignore[no-untyped-def]
     w, shape, rings, workspace, frames, cursor, last, noise, rules, partition, codes
 ):
     """Generate samples of streams; the arguments and the result are those of `generate_samples`."""
-    samples, layers = noise.shape[1], shape.layers
+    samples = noise.shape[1]
     code_point = w.skip_edges.shape[0] - 1
     is_leader, is_follower = partition.thread == 0, partition.thread == partition.threads - 1
     if is_leader:
-        for layer in range(layers):
+        for layer in range(partition.shared_from):
             _accumulate_ahead(w, shape, rings, workspace, layer, cursor, -ONE, samples)
     for n in range(samples):
         stop_if_slow(partition, n)
         if is_leader:
             embed_codes(w, shape, workspace, last)
-            _run_chain(w, shape, rings, workspace, frames, cursor, n, partition)
+            if not _run_chain(w, shape, rings, workspace, frames, cursor, n, partition):
+                return -1
         if is_follower:
+            _accumulate_shared(w, shape, rings, workspace, cursor, n, samples, partition)
             if not _add_skips(w, shape, workspace, n, partition):
                 return -1
             _run_output_layers(w, shape, workspace)
             draw_codes(shape, workspace, last, noise, rules, codes, n)
             mark_reached(partition, code_point, n)
         if is_leader:
-            for layer in range(layers):
+            for layer in range(partition.shared_from):
                 _accumulate_ahead(w, shape, rings, workspace, layer, cursor, n, samples)
             if not is_follower and not wait(partition, code_point, n):
                 return -1

@@ -75,6 +75,7 @@ class ThreadPartition(NamedTuple):
     skip: PanelRange
     hidden: PanelRange
     output: PanelRange
+    shared_from: int  # in int8, the first layer whose past taps the follower computes
 
 
 def make_partition(
@@ -89,7 +90,8 @@ def make_partition(
     splits = [(past, gates), (skip, skips), (-(-skips // threads), skips)]
     splits.append((-(-outputs // threads), outputs))
     ranges = [(0, split) if thread == 0 else (split, end) for split, end in splits]
-    return ThreadPartition(thread, threads, counters, *ranges)
+    shared_from = shape.layers if threads == 1 else _first_shared_layer(shape)
+    return ThreadPartition(thread, threads, counters, *ranges, shared_from)
 
 
 def _leader_panels(shape: CpuShape) -> tuple[int, int]:
@@ -108,6 +110,26 @@ def _leader_panels(shape: CpuShape) -> tuple[int, int]:
     left = moved - skip * shape.gate_pairs
     past = min(gates, round(left / shape.past_pairs)) if shape.past_pairs and skip == skips else 0
     return past, skip
+
+
+def _first_shared_layer(shape: CpuShape) -> int:
+    """Return from which layer on the follower computes past taps in int8.
+
+    The work is estimated by multiplications. The leader computes the chain, then its past taps
+    while the follower computes the output layers. The follower computes its past taps and the skips
+    during the chain.
+    """
+    gates = 2 * shape.gate_width
+    past = (shape.kernel_size - 1) * shape.ring_width * gates
+    chain = shape.layers * (shape.ring_width * gates + shape.gate_width * shape.residual_width)
+    skips = shape.layers * shape.gate_width * shape.skip_width
+    tail = shape.skip_width * (shape.skip_width + 2 * shape.params_width)
+
+    def sample_work(first: int) -> int:
+        leader = chain + max(tail, first * past)
+        return max(leader, (shape.layers - first) * past + skips + tail)
+
+    return min(range(shape.layers, -1, -1), key=sample_work)
 
 
 def make_counters(sync_points: int) -> NDArray[np.int64]:

@@ -52,7 +52,7 @@ class BiasFrames(NamedTuple):
 
 
 class Int8Workspace(NamedTuple):
-    """Buffers of the int8 loop for B rows; two threads share all of them.
+    """Buffers of the int8 loop for B rows; two threads share all of them but past_q.
 
     `int8_kernels` describes rows of activations.
     """
@@ -100,9 +100,9 @@ def make_workspace(shape: CpuShape, batch: int, panels_at_once: int = 1) -> Work
 def share_workspace(
     workspace: Workspace | Int8Workspace, shape: CpuShape
 ) -> Workspace | Int8Workspace:
-    """Return the second thread's workspace: all buffers shared but past_inputs and unpacked."""
+    """Return the second thread's workspace: all buffers shared but those for past taps."""
     if isinstance(workspace, Int8Workspace):
-        return workspace
+        return workspace._replace(past_q=align_to_cache_line(np.zeros_like(workspace.past_q)))
     own = make_workspace(shape, workspace.batch, workspace.panels_at_once)
     return workspace._replace(past_inputs=own.past_inputs, unpacked=own.unpacked)
 
