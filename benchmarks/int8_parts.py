@@ -65,7 +65,7 @@ def run_head(w, shape, rings, workspace, frames, cursor, last, noise, rules, par
 def run_draw(w, shape, rings, workspace, frames, cursor, last, noise, rules, partition, codes):  # type: ignore[no-untyped-def]
     """Softmax and draw."""
     for n in range(noise.shape[1]):
-        loop.draw_codes(shape, workspace, last, noise, rules, codes, n)
+        loop.draw_codes(shape, workspace, last, noise, rules, codes, n, 1)
     return noise.shape[1]
 
 

@@ -140,7 +140,8 @@ def measure_core_latency() -> float:
     def run(repetitions: int) -> float:
         counters = make_counters(1)
         parts = (
-            ThreadPartition(part, 2, counters, empty, empty, empty, empty, 0) for part in range(2)
+            ThreadPartition(part, 2, counters, empty, empty, empty, empty, 0, False)
+            for part in range(2)
         )
         first, second = (partial(_ping_pong, part, repetitions) for part in parts)
         start = time.perf_counter()

@@ -5,7 +5,6 @@ Input: the conditions of each clip. Output: biases (B, frames, layers, bias widt
 engine runs this network per sample. Called by `autoregressive_model`, engines and requests.
 """
 
-import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -155,25 +154,29 @@ class Conditioning:
         """Device of the tensors."""
         return self.total_samples.device
 
-    def biases(self, first: Tensor, count: int) -> Tensor | None:
+    def biases(
+        self, first: Tensor, count: int, frames_per_pass: int = FRAMES_PER_PASS
+    ) -> Tensor | None:
         """Compute the biases of frames first, first + 1, ..; None without conditions.
 
         A frame has exactly the same biases in every call. For this, frames are computed in groups
-        of `FRAMES_PER_PASS`, because the order of the sums in a matrix product depends on the
+        of `frames_per_pass`, because the order of the sums in a matrix product depends on the
         number of its rows.
 
         Args:
             first: (B,) int64, the first frame per row.
             count: number of frames.
+            frames_per_pass: 1 computes the requested frames only; for a caller that rounds the
+                biases.
         Returns:
             (B, count, layers, bias width).
         """
         if self.network is None:
             return None
-        skipped = first % FRAMES_PER_PASS
+        skipped = first % frames_per_pass
         # enough for every row, because reading the largest of `skipped` would wait for the device
-        groups = -(-(FRAMES_PER_PASS - 1 + count) // FRAMES_PER_PASS)
-        offsets = torch.arange(groups * FRAMES_PER_PASS, device=first.device)
+        groups = -(-(frames_per_pass - 1 + count) // frames_per_pass)
+        offsets = torch.arange(groups * frames_per_pass, device=first.device)
         index = (first - skipped)[:, None] + offsets
         computed: Tensor = self.network(
             self.labels,
@@ -185,9 +188,8 @@ class Conditioning:
         rows = torch.arange(self.batch, device=first.device)[:, None]
         return computed[rows, skipped[:, None] + torch.arange(count, device=first.device)]
 
-    def in_double(self) -> "Conditioning":
-        """Return this conditioning with a copy of the network, both in float64."""
-        network = None if self.network is None else copy.deepcopy(self.network).double()
+    def in_double(self, network: ConditionNetwork | None) -> "Conditioning":
+        """Return this conditioning in float64, with a copy of its network in float64."""
         return replace(
             self,
             network=network,

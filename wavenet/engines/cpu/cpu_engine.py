@@ -6,6 +6,7 @@ process few streams together and split many streams. The loop is in `sample_loop
 docstring describes the plan. Called by `registry.make_engine`.
 """
 
+import copy
 import threading
 import time
 from collections import defaultdict
@@ -121,6 +122,8 @@ class CpuEngine(BaseEngine):
         if precision == "int8":
             self.model = round_int8_weights(model)
             self._weights = pack_int8_weights(model)
+            network = model.condition
+            self._double_network = network and copy.deepcopy(network).double()
         else:
             self.model = round_cpu_weights(model, precision)
             self._weights = pack_cpu_weights(self.model, precision)
@@ -193,10 +196,12 @@ class CpuEngine(BaseEngine):
     def _run_on_two_threads(self, inputs: "_RunInputs") -> int:
         """Process few streams together, or split many; return the number of generated samples."""
         counters = make_counters(self._shape.layers + 4)
-        few = inputs.clips == 1 or inputs.rows <= MAX_SHARED_STREAMS[self.precision]
-        first_call, second_call = (
-            self._process_together(inputs, counters) if few else self._split_streams(inputs)
-        )
+        if self.precision == "int8" and (inputs.clips, inputs.rows) == (1, 2):
+            first_call, second_call = self._process_rows_apart(inputs, counters)
+        elif inputs.clips == 1 or inputs.rows <= MAX_SHARED_STREAMS[self.precision]:
+            first_call, second_call = self._process_together(inputs, counters)
+        else:
+            first_call, second_call = self._split_streams(inputs)
         return min(run_in_parallel(first_call, second_call, counters))
 
     def _process_together(
@@ -211,6 +216,24 @@ class CpuEngine(BaseEngine):
             self._make_call(inputs, clips, samples, *of_thread)
             for of_thread in zip(workspaces, partitions, strict=True)
         ]
+
+    def _process_rows_apart(
+        self, inputs: "_RunInputs", counters: NDArray[np.int64]
+    ) -> list[Callable[[], int]]:
+        """Return the calls of two threads that each compute one row of a guided clip.
+
+        The first thread draws the codes; the workspace of the second writes its params behind those
+        of the first.
+        """
+        both = self._make_workspace(2)
+        width, calls = self._shape.params_width, []
+        for thread in range(2):
+            params = both.params[thread * width :]
+            workspace = self._make_workspace(1)._replace(params=params)
+            partition = make_partition(self._shape, thread, 2, counters, has_own_row=True)
+            arguments = (range(1), range(inputs.samples), workspace, partition)
+            calls.append(self._make_call(inputs, *arguments, range(thread, thread + 1)))
+        return calls
 
     def _split_streams(self, inputs: "_RunInputs") -> tuple[Callable[[], int], Callable[[], int]]:
         """Return the calls of two threads, each with half of the streams.
@@ -251,22 +274,30 @@ class CpuEngine(BaseEngine):
         samples: range,
         workspace: Workspace | Int8Workspace | None = None,
         partition: ThreadPartition | None = None,
+        rows: range | None = None,
     ) -> Callable[[], int]:
-        """Return the compiled call for some clips and samples, on one thread by default."""
+        """Return the compiled call for some clips and samples, on one thread by default.
+
+        Args:
+            rows: of this thread; by default all rows of the clips.
+        """
         partition = partition or make_partition(self._shape, 0, 1, make_counters(0))
         per_clip = rows_per_clip(inputs.sampling)
-        rows = range(clips.start * per_clip, clips.stop * per_clip)
+        all_rows = range(clips.start * per_clip, clips.stop * per_clip)
+        rows = rows or all_rows
         clip_slice, row_slice = slice(clips.start, clips.stop), slice(rows.start, rows.stop)
         sample_slice = slice(samples.start, samples.stop)
+        computes_gates = partition.thread == 0 or partition.has_own_row
         arguments = (
             self._weights,
             self._shape,
             inputs.memory.rings[row_slice].numpy().reshape(-1),
             workspace or self._make_workspace(len(rows)),
-            # only thread 0 reads biases
-            self._bias_frames(inputs.state, samples if partition.thread == 0 else range(0), rows),
+            # a follower reads no biases
+            self._bias_frames(inputs.state, samples if computes_gates else range(0), rows),
             inputs.memory.cursor + samples.start,
-            inputs.last[row_slice],
+            # the thread that draws writes the codes of all rows
+            inputs.last[rows.start : all_rows.stop],
             inputs.noise[clip_slice, sample_slice].numpy(),
             make_sampling_rules(inputs.sampling),
             partition,
@@ -289,8 +320,12 @@ class CpuEngine(BaseEngine):
         hop = conditioning.hop_length
         count = frames_needed(int((position % hop).max()), len(samples), hop)
         if self.precision == "int8":
-            conditioning = conditioning.in_double()
-        frames = conditioning.biases(position // hop, count)
+            # sums in float64 differ so little from machine to machine, and with the number of
+            # frames, that rounding makes them equal
+            conditioning = conditioning.in_double(self._double_network)
+            frames = conditioning.biases(position // hop, count, frames_per_pass=1)
+        else:
+            frames = conditioning.biases(position // hop, count)
         if frames is None:
             zeros = np.zeros(len(rows) * shape.layers * 2 * shape.gate_width, np.float32)
             return BiasFrames(zeros, 1, np.zeros(len(rows), np.int64), 0)

@@ -278,7 +278,7 @@ def _add_skips(w, shape, workspace, n, partition):  # type: ignore[no-untyped-de
     at = ZERO
     for group in range(w.skip_edges.shape[0] - 1):
         first, end = w.skip_edges[group], w.skip_edges[group + 1]
-        if not wait(partition, group, n):
+        if not partition.has_own_row and not wait(partition, group, n):
             return False
         inputs = (end - first) * gates
         add_product(
@@ -315,9 +315,12 @@ def generate_int8_samples(  # type: ignore[no-untyped-def]
     w, shape, rings, workspace, frames, cursor, last, noise, rules, partition, codes
 ):
     """Generate samples of streams; the arguments and the result are those of `generate_samples`."""
-    samples = noise.shape[1]
-    code_point = w.skip_edges.shape[0] - 1
-    is_leader, is_follower = partition.thread == 0, partition.thread == partition.threads - 1
+    samples, code_point = noise.shape[1], w.skip_edges.shape[0] - 1
+    params_point = code_point + 2  # the point between them is that of the shared past taps
+    is_leader = partition.thread == 0 or partition.has_own_row
+    is_follower = partition.thread == partition.threads - 1 or partition.has_own_row
+    draws = partition.thread == 0 if partition.has_own_row else is_follower
+    rows_per_clip = 2 if partition.has_own_row else workspace.batch // codes.shape[0]
     if is_leader:
         for layer in range(partition.shared_from):
             _accumulate_ahead(w, shape, rings, workspace, layer, cursor, -ONE, samples)
@@ -332,13 +335,18 @@ def generate_int8_samples(  # type: ignore[no-untyped-def]
             if not _add_skips(w, shape, workspace, n, partition):
                 return -1
             _run_output_layers(w, shape, workspace)
-            draw_codes(shape, workspace, last, noise, rules, codes, n)
+        if partition.has_own_row:
+            mark_reached(partition, params_point, n)
+        if draws:
+            if partition.has_own_row and not wait(partition, params_point, n):
+                return -1
+            draw_codes(shape, workspace, last, noise, rules, codes, n, rows_per_clip)
             mark_reached(partition, code_point, n)
         if is_leader:
             for layer in range(partition.shared_from):
                 _accumulate_ahead(w, shape, rings, workspace, layer, cursor, n, samples)
-            if not is_follower and not wait(partition, code_point, n):
-                return -1
+        if not draws and not wait(partition, code_point, n):
+            return -1
         if is_last_sample(partition, n):
             return n + 1
     return samples

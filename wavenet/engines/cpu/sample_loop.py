@@ -348,9 +348,8 @@ def _run_output_layers(w, shape, workspace, sample, partition):  # type: ignore[
 
 
 @inlined
-def draw_codes(shape, workspace, last, noise, rules, codes, sample):  # type: ignore[no-untyped-def]
+def draw_codes(shape, workspace, last, noise, rules, codes, sample, rows):  # type: ignore[no-untyped-def]
     """Draw the code of each clip and write it to all rows of the clip."""
-    rows = workspace.batch // codes.shape[0]
     for clip in range(codes.shape[0]):
         at, uniform = clip * rows * shape.params_width, noise[clip, sample]
         if rows > 1:
@@ -432,7 +431,8 @@ def generate_samples(  # type: ignore[no-untyped-def]
             )
         mark_reached(partition, layers + 3, n + 1)
         if partition.thread == 0:
-            draw_codes(shape, workspace, last, noise, rules, codes, n)
+            rows_per_clip = workspace.batch // codes.shape[0]
+            draw_codes(shape, workspace, last, noise, rules, codes, n, rows_per_clip)
         if is_last_sample(partition, n):
             return n + 1
     return samples

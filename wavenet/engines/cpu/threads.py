@@ -76,10 +76,15 @@ class ThreadPartition(NamedTuple):
     hidden: PanelRange
     output: PanelRange
     shared_from: int  # in int8, the first layer whose past taps the follower computes
+    has_own_row: bool  # in int8: each thread computes one of the two rows of a guided clip
 
 
 def make_partition(
-    shape: CpuShape, thread: int, threads: int, counters: NDArray[np.int64]
+    shape: CpuShape,
+    thread: int,
+    threads: int,
+    counters: NDArray[np.int64],
+    has_own_row: bool = False,
 ) -> ThreadPartition:
     """Return the work of thread `thread` of `threads` (1 or 2)."""
     gates, skips, outputs = (
@@ -89,9 +94,15 @@ def make_partition(
     past, skip = (gates, skips) if threads == 1 else _leader_panels(shape)
     splits = [(past, gates), (skip, skips), (-(-skips // threads), skips)]
     splits.append((-(-outputs // threads), outputs))
-    ranges = [(0, split) if thread == 0 else (split, end) for split, end in splits]
-    shared_from = shape.layers if threads == 1 else _first_shared_layer(shape)
-    return ThreadPartition(thread, threads, counters, *ranges, shared_from)
+    ranges = ((0, split) if thread == 0 else (split, end) for split, end in splits)
+    own_past, own_skip, hidden, output = ranges
+    is_shared = threads > 1 and not has_own_row
+    shared_from = _first_shared_layer(shape) if is_shared else shape.layers
+    return ThreadPartition(
+        *(thread, threads, counters, own_past, own_skip, hidden, output),
+        shared_from,
+        has_own_row,
+    )
 
 
 def _leader_panels(shape: CpuShape) -> tuple[int, int]:
