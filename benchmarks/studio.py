@@ -8,7 +8,8 @@ median of --clicks clicks:
 - first sound: from the click to the first nonzero sample that is sent to the sound card;
 - gaps: how often the player ran out of samples before the end of a clip; lost: chunks that did not
   arrive;
-- silence: from a click on Stop, during generation, to the last nonzero sample;
+- silence: from a click on Stop, during generation, to the last nonzero sample; 0 if it was played
+  within the 4 ms between two checks;
 - next clip: from that click until the clip of the next request, of 0.01 s, is complete.
 The first click after opening the page is the warm-up and is not counted. The last line is one JSON
 document.

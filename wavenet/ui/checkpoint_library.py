@@ -6,12 +6,15 @@ the public API.
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from wavenet.checkpoint import CONFIG, WEIGHTS, Checkpoint, load
+from wavenet.engines.engine import Engine
 from wavenet.engines.registry import device_for
 from wavenet.errors import CheckpointError
+from wavenet.generation.checkpoint_engine import make_checkpoint_engine
 
 
 def list_checkpoints(root: Path) -> list[str]:
@@ -45,6 +48,18 @@ def move_to_device(checkpoint: Checkpoint, device: torch.device) -> Checkpoint:
     return _load_cached(folder, _modification_times(folder), device)
 
 
+def load_engine(checkpoint: Checkpoint, name: str) -> Engine[Any]:
+    """Return the engine of a checkpoint of this library, on its device; it is kept.
+
+    Packing the weights needs up to 50 ms, which would delay the first sound of every clip.
+
+    Raises:
+        EngineUnavailable: as `make_checkpoint_engine`.
+    """
+    folder, device = checkpoint.folder, checkpoint.model.device
+    return _load_engine_cached(name, folder, _modification_times(folder), device)
+
+
 def _modification_times(folder: Path) -> tuple[int, ...]:
     files = (folder / CONFIG, folder / WEIGHTS)
     return tuple(file.stat().st_mtime_ns for file in files if file.exists())
@@ -60,3 +75,10 @@ def _load_cached(
         return load(folder, device)
     except CheckpointError as error:
         raise CheckpointError(str(error).replace(str(folder), folder.name)) from None
+
+
+@lru_cache(maxsize=4)
+def _load_engine_cached(
+    name: str, folder: Path, modification_times: tuple[int, ...], device: torch.device
+) -> Engine[Any]:
+    return make_checkpoint_engine(name, _load_cached(folder, modification_times, device))

@@ -42,6 +42,7 @@ from wavenet.ui.generate.share_settings import (
 from wavenet.ui.model_bar.condition_form import form_message, form_values
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import convert_user_errors, error_sentence, status_note
+from wavenet.ui.server.low_priority import run_with_low_priority
 from wavenet.ui.templates import render
 from wavenet.ui.viewer.panels import signal_panels, surprise_panel, viewer_message
 
@@ -253,7 +254,8 @@ def draw_clip(result: GenerationResult, clip: Clip) -> Values:
     """Return the message for the viewer: the pictures of the first clip, with its surprise."""
     waveform, rate = result.waveform(), result.job.sample_rate
     waveform_panel, *others = signal_panels(waveform, rate)
-    panels = [waveform_panel, surprise_panel(result.surprise(), rate), *others]
+    surprise = run_with_low_priority(result.surprise)
+    panels = [waveform_panel, surprise_panel(surprise, rate), *others]
     return viewer_message(
         panels, clip.title, file_url(clip), waveform.numel(), rate, partial=clip.is_partial
     )

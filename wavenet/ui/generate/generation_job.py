@@ -20,7 +20,6 @@ from wavenet.config import StrictConfig, make_config
 from wavenet.engines.engine import Engine
 from wavenet.engines.registry import NON_GPU_NAMES, device_for
 from wavenet.errors import ConditionError
-from wavenet.generation.checkpoint_engine import make_checkpoint_engine
 from wavenet.generation.clip_mel_matching import match_clip_mel
 from wavenet.generation.generate import Chunk, generate
 from wavenet.generation.guard import Retry
@@ -34,7 +33,7 @@ from wavenet.likelihood.score import SMALL_WINDOW, score_clip
 from wavenet.model.condition_values import resolve_condition_values
 from wavenet.model.frame_features import compute_frame_features
 from wavenet.sampling import SamplingConfig
-from wavenet.ui.checkpoint_library import move_to_device
+from wavenet.ui.checkpoint_library import load_engine, move_to_device
 from wavenet.ui.server.uploads import read_upload
 
 # Without the reference engine, which recomputes the whole past for every sample.
@@ -176,7 +175,7 @@ def make_generation_job(
     prefix = prompt_waveform if with_prompt and prompt_waveform is not None else torch.empty(0)
     recording = source if frame_features is not None and source else prompt or ""
     on_device = move_to_device(checkpoint, device_for(engine))
-    job_engine = make_checkpoint_engine(engine, on_device)
+    job_engine = load_engine(on_device, engine)
     name = Path(recording).name
     return GenerationJob(on_device, job_engine, settings, requests, prefix, name, engine)
 
