@@ -7,8 +7,8 @@ The peer is the package wavenet_vocoder 0.1.1 from PyPI (MIT licence), used as i
 classes, random weights. It runs in its own environment, with the torch and numpy of our
 requirements: in FOLDER, which is kept and reused, or in a temporary folder (several GB on Linux).
 Models and numbers of threads are those of `wavenet bench`; this project runs the engine cpu in
-float32. If the peer cannot be installed or run, one sentence says why. The last line is one JSON
-document.
+float32, as the peer does, and in int8. If the peer cannot be installed or run, one sentence says
+why. The last line is one JSON document.
 """
 
 import argparse
@@ -26,6 +26,7 @@ PEER = "wavenet_vocoder==0.1.1"
 ROOT = Path(__file__).parents[1]
 SECONDS = 1.0  # duration of one run of the peer
 THREADS = (1, 2)
+PRECISIONS = ("fp32", "int8")  # of this project
 PROBE = 50  # samples of the run that determines the length of the others
 
 
@@ -115,25 +116,27 @@ def compare(name: str, python: str, runs: int) -> list[dict[str, Any]]:
     from wavenet.bench.measurement import measure_case, plan_cases
 
     subject, rows = build_named_model(name), []
-    for case in plan_cases([name], ["cpu"], [1], ["fp32"], THREADS):
-        task = [peer_sizes(subject.model.config), case.threads, runs]
+    for threads in THREADS:
+        task = [peer_sizes(subject.model.config), threads, runs]
         child = [python, "-W", "ignore", __file__, "--task", json.dumps(task)]
         peer = json.loads(run_program(child, f"measuring {PEER}"))
-        ours, _ = measure_case(case, subject, runs)
-        rows.append(
-            {
-                "configuration": name,
-                "threads": case.threads,
-                "peer_samples_per_second": peer["samples_per_second"],
-                "peer_torch": peer["torch"],
-                "cpu_samples_per_second": ours,
-                "ratio": ours / peer["samples_per_second"],
-            }
-        )
-        print(
-            f"{name:13} {case.threads:7} {peer['samples_per_second']:14,.0f} {ours:14,.0f} "
-            f"{rows[-1]['ratio']:7.1f}"
-        )
+        for case in plan_cases([name], ["cpu"], [1], PRECISIONS, [threads]):
+            ours, _ = measure_case(case, subject, runs)
+            rows.append(
+                {
+                    "configuration": name,
+                    "precision": case.precision,
+                    "threads": threads,
+                    "peer_samples_per_second": peer["samples_per_second"],
+                    "peer_torch": peer["torch"],
+                    "cpu_samples_per_second": ours,
+                    "ratio": ours / peer["samples_per_second"],
+                }
+            )
+            print(
+                f"{name:13} {case.precision:7} {threads:7} {peer['samples_per_second']:14,.0f} "
+                f"{ours:14,.0f} {rows[-1]['ratio']:7.1f}"
+            )
     return rows
 
 
@@ -144,7 +147,8 @@ def run(names: list[str], folder: Path, runs: int) -> dict[str, Any]:
     result: dict[str, Any] = {"peer": PEER, "machine": describe_machine(), "runs": runs}
     try:
         python = prepare(folder)
-        print(f"{'model':13} {'threads':>7} {'peer samples/s':>14} {'our samples/s':>14}   ratio")
+        speeds = f"{'peer samples/s':>14} {'our samples/s':>14}"
+        print(f"{'model':13} {'weights':7} {'threads':>7} {speeds}   ratio")
         rows = [row for name in names for row in compare(name, python, runs)]
     except PeerUnavailable as error:
         print(f"cannot measure the peer: {error}", file=sys.stderr)
@@ -153,13 +157,14 @@ def run(names: list[str], folder: Path, runs: int) -> dict[str, Any]:
 
 
 def best_ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Return per configuration the ratio of the speeds, each with its faster number of threads."""
+    """Return the ratio of the speeds per case, each with its faster number of threads."""
     ratios = {}
-    for name in dict.fromkeys(row["configuration"] for row in rows):
-        own = [row for row in rows if row["configuration"] == name]
+    for case in dict.fromkeys((row["configuration"], row["precision"]) for row in rows):
+        own = [row for row in rows if (row["configuration"], row["precision"]) == case]
         ours, peers = (
             max(row[f"{side}_samples_per_second"] for row in own) for side in ("cpu", "peer")
         )
+        name = " ".join(case)
         ratios[name] = ours / peers
         print(f"{name}: {ratios[name]:.1f} times as fast, each with its faster number of threads")
     return ratios
