@@ -2,6 +2,7 @@
 
 import math
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -239,3 +240,27 @@ def test_bf16_weights_hardly_change_the_score(rng):
         for m in (model, round_cpu_weights(model, "bf16"))
     ]
     assert 0 < abs(bits[0] - bits[1]) < 0.05
+
+
+def observe_compilation():
+    """Do nothing; numba calls its overload while it compiles a caller."""
+
+
+LEVELS = []
+
+
+@numba.extending.overload(observe_compilation)
+def _observe():
+    LEVELS.append(int(numba.config.OPT))
+    return lambda: None
+
+
+def test_only_the_compilation_of_the_engine_uses_few_passes():
+    before = int(numba.config.OPT)
+
+    def call():
+        observe_compilation()
+
+    jit.compiled(call)()
+    assert set(LEVELS) == {jit.OPTIMISATION} != {before}
+    assert numba.config.OPT == before

@@ -240,7 +240,8 @@ def test_a_stop_of_a_waiting_job_and_its_place(page: Any, browser: Any, url: str
         place = "Waiting: 1 job before you"
         assert re.fullmatch(rf"{place}(, about \d+ s)?\.", wait_for_status(other, place))
         other.click("#stop")
-        wait_for_status(other, "Stopped after 0.00 s")
+        wait_for_status(other, "Stopped.")
+        assert "clips" not in other.text_content("#live-player .status")
         generate(other, seed=6)
         wait_for_status(other, place)
         page.click("#stop")

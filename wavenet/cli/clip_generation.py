@@ -158,7 +158,7 @@ def generate_with_progress(
     # `generate_many` checks all requests immediately: an error is raised before `warm_up` compiles.
     clips = generate_many(loaded, requests, sampling, engine, guard, progress_bar)
     print_choice(loaded, requests, f"engine {engine.name} in {engine.precision}")
-    with status_spinner("preparing the engine (compiled once per machine, 10 to 20 seconds)"):
+    with status_spinner("preparing the engine (compiled once per machine, 10 to 15 seconds)"):
         warm_up(loaded, engine)
     start = time.perf_counter()
     with progress_bar:

@@ -53,6 +53,8 @@ if not _IS_CACHED:
         _FOLDER,
     )
 
+OPTIMISATION = 1  # level of LLVM, 0 to 3
+
 # numba has no types for these
 intrinsic: Any = extending.intrinsic
 _njit: Any = numba.njit
@@ -86,7 +88,26 @@ def compiled(function: Callable[..., Any]) -> Any:
     finally:
         _config.CACHE_DIR = previous
     _ignore_failed_writes(dispatcher._cache)
+    _optimise_little(dispatcher)
     return dispatcher
+
+
+def _optimise_little(dispatcher: Any) -> None:
+    """Compile with fewer passes of LLVM: the inner loops are vector instructions already.
+
+    All passes need 19 s instead of 14 s for the int8 loop, and the code is not faster.
+    """
+    compile_with_passes = dispatcher.compile
+
+    def compile_with_few_passes(signature: Any) -> Any:
+        previous = _config.OPT
+        _config.OPT = type(previous)(OPTIMISATION)
+        try:
+            return compile_with_passes(signature)
+        finally:
+            _config.OPT = previous
+
+    dispatcher.compile = compile_with_few_passes
 
 
 def _ignore_failed_writes(cache: Any) -> None:

@@ -256,7 +256,8 @@ const player = {
   // Stops the job and returns its number, or null.
   stop() {
     const stopped = job;
-    if (job !== null) endJob('idle', `Stopped after ${(state.generated / rate).toFixed(2)} s.`);
+    // without a length: the server keeps what it generated until the request arrives, a little more
+    if (job !== null) endJob('idle', state.generated ? 'Stopped. The clips have what was generated.' : 'Stopped.');
     return stopped;
   },
   // Ends the job after an error of the server that sent no message.
