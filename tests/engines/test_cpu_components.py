@@ -263,4 +263,4 @@ def test_only_the_compilation_of_the_engine_uses_few_passes():
 
     jit.compiled(call)()
     assert set(LEVELS) == {jit.OPTIMISATION} != {before}
-    assert numba.config.OPT == before
+    assert before == numba.config.OPT
