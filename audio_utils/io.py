@@ -38,6 +38,7 @@ _FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".ogg": ("OGG", ("VORBIS",)),
     ".mp3": ("MP3", ("MPEG_LAYER_III",)),
 }
+WRITTEN_SUFFIXES = tuple(_FORMATS)
 _BITS = {"PCM_16": 16, "PCM_24": 24}
 
 

@@ -1,7 +1,12 @@
 """Integrated loudness of a recording in LUFS, the broadcast standard ITU-R BS.1770.
 
 Input: a waveform (T,) and its sample rate. Output: LUFS. Called by `analysis` and by the loudness
-normalisation of batches.
+normalization of batches.
+
+Clips shorter than a gating block of 0.4 s have no gated loudness. `clip_loudness` measures them by
+the loudness of an interval, which the standard defines without gates, over the whole clip. It is
+not padded with silence, which would lower its loudness by 3 dB at half a block: the same sound then
+has the same loudness in clips of 0.2 s and of 0.5 s, and at 0.4 s both measures are equal.
 
 Why no library (BS.1770 allows an error of 0.1 LU):
     torchaudio 2.11   its filter is not that of the standard: 0.27 LU off at 997 Hz.
@@ -41,8 +46,29 @@ def integrated_loudness(waveform: Tensor, sample_rate: int) -> float | None:
     Source: ITU-R BS.1770-4; coefficients for any rate as in libebur128.
     """
     block = round(_BLOCK_SECONDS * sample_rate)
-    if len(waveform) < block:
-        return None
+    return None if len(waveform) < block else _gated_loudness(waveform, sample_rate, block)
+
+
+def clip_loudness(waveform: Tensor, sample_rate: int) -> float | None:
+    """Return the loudness of a clip of any length.
+
+    From 0.4 s on it is the integrated loudness. A shorter clip is measured as one block of its own
+    length; the absolute gate applies to it.
+
+    Args:
+        waveform: (T,) in [-1, 1].
+        sample_rate: Hz, 4,000 or more.
+    Returns:
+        LUFS; None if empty, or if every block is below -70 LUFS.
+    Raises:
+        AudioError: torchaudio cannot be loaded.
+    """
+    block = min(round(_BLOCK_SECONDS * sample_rate), len(waveform))
+    return _gated_loudness(waveform, sample_rate, block) if block else None
+
+
+def _gated_loudness(waveform: Tensor, sample_rate: int, block: int) -> float | None:
+    """Return the loudness over the blocks of this number of samples that pass both gates."""
     power = _k_weight(waveform.double(), sample_rate).square()
     blocks = power.unfold(0, block, round(_STEP_SECONDS * sample_rate)).mean(1)
     audible = blocks[_lufs(blocks) > _ABSOLUTE_GATE_LUFS]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from audio_utils.lufs import integrated_loudness
+from audio_utils.lufs import clip_loudness, integrated_loudness
 
 RATE = 48_000
 
@@ -42,3 +42,23 @@ def test_an_incomplete_last_block_is_excluded(make_sine):
     assert integrated_loudness(torch.cat([loud, quiet]), RATE) == integrated_loudness(loud, RATE)
     step = 0.5 * make_sine(1000, RATE, round(0.1 * RATE))
     assert integrated_loudness(torch.cat([loud, step]), RATE) < integrated_loudness(loud, RATE)
+
+
+@pytest.mark.parametrize("rate", [8000, 48_000])
+@pytest.mark.parametrize("seconds", [0.05, 0.1, 0.39])
+def test_a_clip_shorter_than_a_block_is_one_block_of_its_length(make_sine, rate, seconds):
+    """ITU-R BS.1770-4, annex 1: the loudness of an interval, -3.01 LUFS as in a longer sine."""
+    clip = make_sine(997, rate, round(seconds * rate), 1.0)
+    assert integrated_loudness(clip, rate) is None
+    assert clip_loudness(clip, rate) == pytest.approx(-3.01, abs=0.1)
+    assert clip_loudness(0.1 * clip, rate) == pytest.approx(-23.01, abs=0.1)
+    assert clip_loudness(1e-4 * clip, rate) is None  # below the absolute gate
+
+
+def test_a_clip_as_long_as_a_block_has_its_integrated_loudness(make_sine):
+    for samples in (round(0.4 * RATE), RATE):
+        clip = make_sine(1000, RATE, samples)
+        assert clip_loudness(clip, RATE) == integrated_loudness(clip, RATE)
+    with_silence = torch.cat([make_sine(1000, RATE, RATE), torch.zeros(9 * RATE)])
+    assert clip_loudness(with_silence, RATE) == integrated_loudness(with_silence, RATE)
+    assert clip_loudness(torch.zeros(0), RATE) is None

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 import torch
 
+from audio_utils.lufs import clip_loudness
 from tests.batch.conftest import (
     CallbackBatchProgress,
     file_hashes,
@@ -20,7 +21,7 @@ from tests.conftest import overflow, tiny_config
 from wavenet.batch import clip_worker
 from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
 from wavenet.batch.clip_worker import default_batch_size
-from wavenet.batch.clip_writer import PEAK_CEILING, normalize, retry_warning
+from wavenet.batch.clip_writer import retry_warning
 from wavenet.batch.run import run_batch
 from wavenet.batch.tasks import load_checkpoint
 from wavenet.engines.registry import make_engine
@@ -142,23 +143,31 @@ def test_the_warning_about_a_retry_states_its_outcome():
     assert warning(3, False) == "white noise, drawn again 3 times without success"
 
 
-def test_normalization_to_peak_and_loudness():
-    wave = 0.1 * torch.sin(torch.arange(16000) * 0.3)
-    none, peak, lufs = (
-        BatchSettings("", normalize=how, target_lufs=-30) for how in ("none", "peak", "lufs")
-    )
-    assert normalize(wave, 16000, none) is wave
-    assert float(normalize(wave, 16000, peak).abs().max()) == pytest.approx(PEAK_CEILING)
-    quiet = normalize(wave, 16000, lufs)
-    assert 0 < float(quiet.abs().max()) < PEAK_CEILING
-    loud = normalize(wave, 16000, BatchSettings("", normalize="lufs", target_lufs=40))
-    assert float(loud.abs().max()) == pytest.approx(PEAK_CEILING)
-    short = normalize(wave[:100], 16000, lufs)
-    assert float(short.abs().max()) == pytest.approx(PEAK_CEILING)
-    almost_silent = normalize(1e-5 * wave, 16000, lufs)  # below -70 LUFS
-    assert float(almost_silent.abs().max()) == pytest.approx(PEAK_CEILING)
-    silent = torch.zeros(100)
-    assert normalize(silent, 16000, peak) is silent
+def test_clips_below_the_target_loudness_are_a_warning_and_are_counted(tiny, tmp_path, monkeypatch):
+    """Also clips shorter than 0.4 s; they had a peak of -1 dBFS, whatever the target."""
+
+    def generate_a_sine_and_a_click(loaded, requests, *rest):
+        for n, request in enumerate(requests):
+            wave = 0.01 * torch.sin(torch.arange(request.samples) * 0.5)
+            if n % 2:
+                wave[0] = 1.0
+            yield GeneratedClip(n, torch.zeros(request.samples).long(), wave)
+
+    monkeypatch.setattr(clip_worker, "generate_many", generate_a_sine_and_a_click)
+    rows = [{"id": n, "digit": "a", "seconds": 0.2} for n in range(4)]
+    settings = BatchSettings(tiny, normalize="lufs", target_lufs=-25)
+    result = run_rows(tmp_path / "out", rows, tiny, settings=settings)
+    assert (result.done, result.below_target) == (4, 2)
+    for record in read_journal(tmp_path / "out"):
+        wave = torch.from_numpy(soundfile.read(tmp_path / "out" / record["file"])[0])
+        loudness = clip_loudness(wave, 8000)
+        if record["below_target"]:
+            assert loudness < -30
+            (warning,) = record["warnings"]
+            assert warning.startswith(f"{loudness:.1f} LUFS instead of -25 LUFS")
+        else:
+            assert loudness == pytest.approx(-25, abs=0.01)
+            assert record["warnings"] == []
 
 
 def test_float_files_keep_all_bits(tiny, tmp_path):

@@ -59,7 +59,42 @@ def test_a_row_without_settings_has_those_of_the_batch(batch_settings):
 def test_column_names_of_other_programs_are_known(batch_settings, alias):
     task = task_of(batch_settings, **{alias: "sub/take.WAV", "duration": "0.02"})
     assert (task.output, task.samples, task.extra) == ("sub/take.WAV", 160, {})
-    assert task_of(batch_settings, **{alias: "take.flac"}).output == "take.flac.wav"
+    assert task_of(batch_settings, **{alias: "take.2"}).output == "take.2.wav"
+
+
+@pytest.mark.parametrize("name", ["k/a.mp3", "k/a.FLAC", "k/a.opus", "k/a.m4a"])
+def test_the_suffix_of_a_name_from_another_data_set_is_replaced(batch_settings, name):
+    """Regression: k/a.mp3 became k/a.mp3.wav."""
+    task = task_of(batch_settings, audio_filepath=name)
+    assert (task.output, task.suffix_column) == ("k/a.wav", "audio_filepath")
+    task = task_of(batch_settings, Audio_Filepath="k/a.wav")
+    assert (task.output, task.suffix_column) == ("k/a.wav", None)
+    with pytest.raises(ConditionError, match="cannot be used"):
+        task_of(batch_settings, audio_filepath=".mp3")
+
+
+@pytest.mark.parametrize("column", ["output", "OUTPUT"])
+def test_an_output_with_the_suffix_of_another_format_is_refused(batch_settings, column):
+    """Regression: c.flac became c.flac.wav."""
+    words = "'c.flac' ends in .flac, but --format is wav; use --format flac or another name"
+    with pytest.raises(ConditionError, match=words):
+        task_of(batch_settings, **{column: "c.flac"})
+    with pytest.raises(
+        ConditionError, match=r"ends in \.m4a, but --format is wav; use another name"
+    ):
+        task_of(batch_settings, **{column: "c.m4a"})
+    flac = replace(batch_settings, file_format="flac")
+    assert task_of(flac, **{column: "c.flac"}).output == "c.flac"
+    with pytest.raises(ConditionError, match="but --format is flac; use --format wav or"):
+        task_of(flac, **{column: "c.wav"})
+
+
+def test_an_id_with_the_suffix_of_another_format_is_refused_by_its_template(batch_settings):
+    plain = replace(batch_settings, name_template="{id}")
+    assert task_of(plain, id="a.wav").output == "a.wav"
+    with pytest.raises(ConditionError, match=r"the template 'a\.mp3' ends in \.mp3"):
+        task_of(plain, id="a.mp3")
+    assert task_of(batch_settings, id="a.mp3").output == "a.mp3_0.wav"
 
 
 def test_an_output_may_have_as_many_bytes_as_file_systems_allow(batch_settings):
@@ -213,6 +248,13 @@ def test_the_params_hash_is_that_of_earlier_versions(batch_settings, tmp_path):
     }  # fmt: skip
     text = json.dumps(content, sort_keys=True)
     assert task.params_hash == hashlib.sha256(text.encode()).hexdigest()
+    # earlier versions scaled short clips to the peak ceiling, so these are generated again
+    scaled = replace(batch_settings, normalize="lufs")
+    task = task_of(scaled, id="x", prompt="tone.wav", temperature=0.5)
+    content["file"] = ["PCM_16", "lufs", -23.0, "fp32"]
+    for more, is_equal in (({}, False), ({"loudness": 2}, True)):
+        text = json.dumps({**content, **more}, sort_keys=True)
+        assert (task.params_hash == hashlib.sha256(text.encode()).hexdigest()) == is_equal
 
 
 def test_the_params_hash_does_not_depend_on_file_times(batch_settings, tmp_path):
@@ -338,6 +380,15 @@ def test_files_that_no_batch_wrote_are_not_replaced(tmp_path, batch_settings):
         summary_of(tmp_path, batch_settings, [{"id": "x", "digit": "a"}])
     rows = [{"id": "x", "digit": "a"}]
     assert summary_of(tmp_path, batch_settings, rows, overwrite=True).valid_count == 1
+
+
+def test_replaced_suffixes_are_counted_and_may_collide(tmp_path, batch_settings):
+    rows = [{"id": n, "digit": "a", "path": f"k{n}.mp3"} for n in range(3)]
+    rows += [{"id": 3, "digit": "a", "path": "k3.wav"}, {"id": 4, "digit": "a", "path": "K0.flac"}]
+    summary = summary_of(tmp_path, batch_settings, rows)
+    assert summary.replaced_suffixes == {"path": 3}
+    assert [row.line for row in summary.invalid_rows] == [5]
+    assert "same file as line 1" in summary.invalid_rows[0].reason
 
 
 def test_a_damaged_default_checkpoint_is_one_error(tmp_path):

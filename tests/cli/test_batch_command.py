@@ -174,10 +174,49 @@ def test_fail_fast_stops_at_the_first_failure(batch, tmp_path):
         (("--format", "flac", "--subtype", "FLOAT"), "needs --format wav"),
         (("--normalize", "rms"), "--normalize must be none"),
         (("--temperature", "0"), "temperature"),
+        *(
+            (("--normalize", "lufs", "--target-lufs", value), "--target-lufs must be -70 to 0")
+            for value in ("nan", "inf", "-inf", "500", "0.1", "-70.1")
+        ),
+        (("--target-lufs", "-20"), "--target-lufs is for --normalize lufs, found"),
+        (("--target-lufs", "-23", "--normalize", "peak"), "found --normalize peak"),
+        (("--format", "ogg", "--subtype", "PCM_24"), "needs --format wav or flac"),
+        (
+            ("--name-template", "{id}.mp3"),
+            "'{id}.mp3' ends in .mp3, but --format is wav; use --format mp3 or another name",
+        ),
     ],
 )
-def test_invalid_options_are_refused(batch, options, words):
-    assert_refused(batch(make_rows(1), *options), words)
+@pytest.mark.parametrize("mode", [(), ("--dry-run",)])
+def test_invalid_options_are_refused(batch, tmp_path, options, words, mode):
+    assert_refused(batch(make_rows(1), *options, *mode), words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_summary_counts_clips_below_the_target_loudness(batch):
+    rows = make_rows(3)
+    code, out, err = batch(rows, "--normalize", "lufs", "--target-lufs", 0, "--json")
+    assert (code, json.loads(out)["below_target"]) == (0, 3)
+    assert err.splitlines()[-1] == (
+        "WARNING: 3 clips are quieter than --target-lufs; the warnings of results.jsonl say why"
+    )
+    code, out, err = batch(rows, "--normalize", "lufs", "--target-lufs", -60, "--json")
+    assert (code, json.loads(out)["below_target"]) == (0, 0)
+    assert "WARNING" not in err
+
+
+def test_replaced_suffixes_are_told_once(batch, tmp_path):
+    rows = [{**row, "audio_filepath": f"k/{n}.mp3"} for n, row in enumerate(make_rows(3))]
+    code, _, err = batch(rows)
+    assert code == 0
+    assert err.count("audio_filepath") == 1
+    assert (
+        "'audio_filepath' has the suffix of another format in 3 of 3 rows; it is replaced by .wav"
+        in err.splitlines()
+    )
+    assert sorted(p.name for p in (tmp_path / "out/k").iterdir()) == ["0.wav", "1.wav", "2.wav"]
+    document = json.loads(batch(rows, "--dry-run", "--json")[1])
+    assert document["replaced_suffixes"] == {"audio_filepath": 3}
 
 
 def test_missing_files_are_one_sentence(batch, tmp_path):

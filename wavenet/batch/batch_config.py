@@ -13,6 +13,8 @@ from audio_utils.levels import Channel
 from wavenet.batch.clip_storage import ClipStorage, LocalStorage, open_remote_storage
 from wavenet.batch.manifest import WHOLE_MANIFEST, ManifestShard
 
+DEFAULT_TARGET_LUFS = -23.0  # of the broadcast recommendation EBU R 128
+
 
 @dataclass(frozen=True)
 class BatchSettings:
@@ -28,7 +30,7 @@ class BatchSettings:
         file_format: wav, flac, ogg or mp3.
         subtype: PCM_16, PCM_24 or FLOAT.
         normalize: none, peak or lufs.
-        target_lufs: loudness for "lufs".
+        target_lufs: loudness for "lufs", -70 to 0.
         ignore_unknown_columns: accept unknown columns whose names are close to known ones.
         precision: of the weights, one of `PRECISIONS`; "auto", if all workers run the engine cpu:
             the fastest one of each checkpoint whose rounding cost is low.
@@ -46,7 +48,7 @@ class BatchSettings:
     file_format: str = "wav"
     subtype: str = "PCM_16"
     normalize: str = "none"
-    target_lufs: float = -23.0
+    target_lufs: float = DEFAULT_TARGET_LUFS
     precision: str = "fp32"
     guard: bool = True
     ignore_unknown_columns: bool = False

@@ -14,8 +14,8 @@ import torch
 
 from audio_utils import io
 from audio_utils.errors import AudioError
-from audio_utils.lufs import integrated_loudness
 from wavenet.batch.batch_config import BatchSettings, ExecutionConfig
+from wavenet.batch.clip_levels import normalize
 from wavenet.batch.journal import hash_file
 from wavenet.batch.tasks import ClipTask
 from wavenet.checkpoint import Checkpoint
@@ -26,7 +26,6 @@ from wavenet.generation.request import GenerationRequest
 from wavenet.likelihood.score import score_clip
 
 Record = Mapping[str, Any]  # one line of results.jsonl
-PEAK_CEILING = 10 ** (-1 / 20)  # -1 dBFS, the highest peak after normalization
 
 
 def write_clip(
@@ -41,6 +40,7 @@ def write_clip(
     """Write the prompt, if any, followed by the clip, to one file; return the record of the clip.
 
     The record's "seconds" is the length of the file; its "rtf" is the time per second of the file.
+    Its "below_target" is whether the file is quieter than the target loudness.
 
     Args:
         elapsed: duration of the generation in seconds.
@@ -55,16 +55,17 @@ def write_clip(
     seconds = waveform.numel() / rate
     normalized = normalize(waveform, rate, settings)
     if task.has_unknown_file:
-        _check_unknown_file(execution, task, normalized, rate, settings.subtype)
+        _check_unknown_file(execution, task, normalized.waveform, rate, settings.subtype)
     try:
         stored = execution.storage.write(
-            task.output, lambda path: io.write(path, normalized, rate, settings.subtype)
+            task.output, lambda path: io.write(path, normalized.waveform, rate, settings.subtype)
         )
     except (AudioError, OSError) as error:
         if isinstance(error, OSError) or isinstance(error.__cause__, OSError):
             raise FolderError(str(error)) from None
         raise
     warnings = [f"{stored.clipped_samples} samples clipped"] if stored.clipped_samples else []
+    warnings += [] if normalized.warning is None else [normalized.warning]
     warnings += task.input_levels.sentences(advise=False)
     warnings += map(retry_warning, clip.retries)
     bits = _bits_per_sample(checkpoint, request, clip) if execution.score else None
@@ -82,6 +83,7 @@ def write_clip(
         "params_hash": task.params_hash,
         "bits_per_sample": bits,
         "warnings": warnings,
+        "below_target": normalized.warning is not None,
         "error": None,
         "line": task.line,
         "extra": dict(task.extra),
@@ -133,23 +135,6 @@ def _bits_per_sample(
         request.frame_features,
     )
     return float(score.surprise[-clip.codes.numel() :].double().mean())
-
-
-def normalize(waveform: torch.Tensor, rate: int, settings: BatchSettings) -> torch.Tensor:
-    """Scale a clip to the peak ceiling or to a loudness.
-
-    A clip without a loudness (shorter than 0.4 s, or below -70 LUFS) is scaled to the peak ceiling.
-    A clip of zeros is unchanged.
-    """
-    peak = float(waveform.abs().max())
-    if settings.normalize == "none" or peak == 0:
-        return waveform
-    gain = PEAK_CEILING / peak
-    if settings.normalize == "lufs":
-        loudness = integrated_loudness(waveform, rate)
-        if loudness is not None:
-            gain = min(gain, 10 ** ((settings.target_lufs - loudness) / 20))
-    return waveform * gain
 
 
 def failure_record(task: ClipTask, error: Exception | str) -> Record:

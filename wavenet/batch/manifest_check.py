@@ -14,7 +14,7 @@ from audio_utils.errors import AudioError
 from audio_utils.levels import LevelSummary
 from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
 from wavenet.batch.manifest import ManifestRow, read_rows
-from wavenet.batch.manifest_columns import has_column
+from wavenet.batch.manifest_columns import find_column
 from wavenet.batch.output_folder import has_journal
 from wavenet.batch.output_names import collision_key
 from wavenet.batch.tasks import ClipTask, load_checkpoint, make_task, noise_stream
@@ -41,6 +41,8 @@ class ManifestSummary:
         unlabelled_count: number of valid rows that set none of the labels of their model, although
             they have unknown columns.
         labels: the names of these labels.
+        replaced_suffixes: by the name of a column with names from another data set, the number of
+            valid rows whose name has the suffix of another audio format, which is replaced.
         input_levels: of the recordings that the valid rows read, once per row.
         new_bytes: size of the files that do not exist yet, at least.
     """
@@ -54,6 +56,7 @@ class ManifestSummary:
     unknown_columns: Counter[str] = field(default_factory=Counter)
     unlabelled_count: int = 0
     labels: list[str] = field(default_factory=list)
+    replaced_suffixes: Counter[str] = field(default_factory=Counter)
     input_levels: LevelSummary = field(default_factory=LevelSummary)
     new_bytes: int = 0
 
@@ -64,6 +67,8 @@ class ManifestSummary:
             self.valid_count += 1
             self.seconds += item.seconds
             self._add_columns(item)
+            if item.suffix_column is not None:
+                self.replaced_suffixes[item.suffix_column] += 1
             self.input_levels = self.input_levels.merged(item.input_levels)
             return
         self.invalid_count += 1
@@ -144,7 +149,7 @@ def _check_row(
     try:
         task = make_task(row, settings)
     except (WaveNetError, AudioError) as error:
-        if isinstance(error, CheckpointError) and not has_column(row.values, "checkpoint"):
+        if isinstance(error, CheckpointError) and find_column(row.values, "checkpoint") is None:
             raise  # the default checkpoint, without which all rows would fail
         return InvalidRow(row.line, shorten_values(str(error)))
     collision = _find_collision(task, folder, seen)

@@ -187,12 +187,19 @@ def row_id(settings: Mapping[str, Any], line: int) -> str:
     return f"{line:06d}" if value is None else str(value)
 
 
-def has_column(values: Mapping[str, Any], name: str) -> bool:
-    """Return whether a row sets a setting of the batch."""
-    return any(
-        _column_use(column, ()).setting == name and not _is_empty(value)
+def find_column(values: Mapping[str, Any], name: str) -> str | None:
+    """Return the first column of a row that sets a setting of the batch, or None."""
+    columns = (
+        column
         for column, value in values.items()
+        if _column_use(column, ()).setting == name and not _is_empty(value)
     )
+    return next(columns, None)
+
+
+def is_own_name(column: str, name: str) -> bool:
+    """Return whether a column has the name of a setting in this project, not one of its aliases."""
+    return find_equal_name(column, _NAMES) == name
 
 
 def sampling_options(settings: Mapping[str, Any]) -> dict[str, Any]:

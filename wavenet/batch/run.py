@@ -61,6 +61,7 @@ class BatchResult:
         already_done: clips finished by earlier calls.
         unscored: those of them without a score, if scores are requested.
         failed: clips that failed, and invalid rows.
+        below_target: clips of this call that are quieter than the target loudness.
         seconds: of audio in the files that this call wrote, prompts included.
     """
 
@@ -68,6 +69,7 @@ class BatchResult:
     already_done: int = 0
     unscored: int = 0
     failed: int = 0
+    below_target: int = 0
     seconds: float = 0.0
 
 
@@ -147,6 +149,7 @@ class BatchQueue(TaskQueue[ClipTask]):
         if record["status"] == "done":
             self.result.done += 1
             self.result.seconds += record["seconds"]
+            self.result.below_target += record["below_target"]
         else:
             self.result.failed += 1
             if self._options.fail_fast:

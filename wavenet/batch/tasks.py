@@ -22,13 +22,21 @@ from wavenet.batch.batch_config import BatchSettings
 from wavenet.batch.journal import hash_file
 from wavenet.batch.manifest import ManifestRow
 from wavenet.batch.manifest_columns import (
+    find_column,
     input_path,
+    is_own_name,
     read_conditions,
     read_settings,
     row_id,
     sampling_options,
 )
 from wavenet.batch.output_names import check_output_name, fill_template
+from wavenet.batch.output_suffix import (
+    add_suffix,
+    check_suffix,
+    find_other_suffix,
+    replace_suffix,
+)
 from wavenet.checkpoint import CONFIG, WEIGHTS, Checkpoint, load
 from wavenet.checkpoint_folders import resolve_checkpoint
 from wavenet.devices import AUTO
@@ -85,6 +93,7 @@ class ClipTask:
         input_levels: levels of the recordings that the task reads.
         has_unknown_file: whether the output file exists, but the journal does not describe it. It
             is replaced only by an equal one, which a killed batch left.
+        suffix_column: the column whose name has the suffix of another format, which is replaced.
     """
 
     line: int
@@ -104,6 +113,7 @@ class ClipTask:
     normalize_inputs: bool = False
     input_levels: LevelSummary = field(default_factory=LevelSummary)
     has_unknown_file: bool = False
+    suffix_column: str | None = None
 
     @property
     def key(self) -> int:
@@ -159,28 +169,44 @@ def make_task(row: ManifestRow, settings: BatchSettings) -> ClipTask:
         channel=settings.channel,
         normalize_inputs=settings.normalize_inputs,
     )
-    task = replace(task, output=_output_name(values, task, checkpoint, settings))
+    column = find_column(row.values, "output")
+    output, suffix_column = _output_name(values, column, task, checkpoint, settings)
+    task = replace(task, output=output, suffix_column=suffix_column)
     _check_format(settings.file_format, checkpoint.config.audio.sample_rate, settings.subtype)
     levels = _check(task, checkpoint)
     return replace(task, params_hash=_hash_params(task, settings), input_levels=levels)
 
 
 def _output_name(
-    values: Mapping[str, Any], task: ClipTask, checkpoint: Checkpoint, settings: BatchSettings
-) -> str:
-    """Return the path of the output file, from the row or else from the template."""
-    given = values.get("output")
-    if given is not None:
+    values: Mapping[str, Any],
+    column: str | None,
+    task: ClipTask,
+    checkpoint: Checkpoint,
+    settings: BatchSettings,
+) -> tuple[str, str | None]:
+    """Return the attributes `output` and `suffix_column`, from the row or else from the template.
+
+    A column with another name than "output" comes from another data set, whose names have the
+    suffixes of its recordings.
+
+    Args:
+        column: of the row that sets the output, or None.
+    """
+    file_format = settings.file_format
+    if column is None:
+        fields = {name: str(value) for name, value in task.conditions.items()}
+        fields |= {"id": task.identity, "seed": str(task.seed), "ext": file_format}
+        fields |= {"line": str(task.line), "checkpoint": checkpoint.config.name}
+        given, what = fill_template(settings.name_template, fields), "the name from the template"
+    else:
+        given, what = values["output"], column
         if not isinstance(given, str):
             raise ConditionError(f"output must be the name of a file, found {given!r}")
-        output = check_output_name(given)
-    else:
-        fields = {name: str(value) for name, value in task.conditions.items()}
-        fields |= {"id": task.identity, "seed": str(task.seed), "ext": settings.file_format}
-        fields |= {"line": str(task.line), "checkpoint": checkpoint.config.name}
-        output = fill_template(settings.name_template, fields)
-    suffix = f".{settings.file_format}"
-    return output if output.lower().endswith(suffix) else check_output_name(output + suffix)
+        check_output_name(given)
+        if not is_own_name(column, "output") and find_other_suffix(given, file_format):
+            return check_output_name(replace_suffix(given, file_format)), column
+    check_suffix(given, file_format, what)
+    return check_output_name(add_suffix(given, file_format)), None
 
 
 def make_request(task: ClipTask) -> GenerationRequest:
@@ -316,6 +342,9 @@ def _hash_params(task: ClipTask, settings: BatchSettings) -> str:
         "guard": guard,
         "file": [settings.subtype, settings.normalize, settings.target_lufs, precision],
     }
+    if settings.normalize == "lufs":
+        # Earlier versions scaled clips without a loudness to the peak ceiling.
+        content["loudness"] = 2
     if task.frames_scale is not None:  # without it, the hash is that of earlier versions
         content["frames_scale"] = task.frames_scale
     if has_inputs and reading != ("mix", False):

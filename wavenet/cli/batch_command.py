@@ -74,7 +74,7 @@ def batch(
     with _as_file(manifest) as path:
         with status_spinner("checking the manifest", output.quiet):
             summary = check_manifest(path, settings, options, execution)
-        _print_summary(summary, manifest, options.skip_invalid)
+        _print_summary(summary, manifest, options.skip_invalid, files.format_)
         if rows.dry_run:
             if output.json_:
                 print_json(_describe_dry_run(summary))
@@ -138,10 +138,13 @@ def _describe_dry_run(summary: "ManifestSummary") -> dict[str, Any]:
         "invalid": summary.invalid_count,
         "unknown_columns": dict(summary.unknown_columns),
         "unlabelled": summary.unlabelled_count,
+        "replaced_suffixes": dict(summary.replaced_suffixes),
     }
 
 
-def _print_summary(summary: "ManifestSummary", manifest: str, skip_invalid: bool) -> None:
+def _print_summary(
+    summary: "ManifestSummary", manifest: str, skip_invalid: bool, file_format: str
+) -> None:
     """Print the numbers of the manifest, and its invalid rows.
 
     Raises:
@@ -166,6 +169,11 @@ def _print_summary(summary: "ManifestSummary", manifest: str, skip_invalid: bool
         print_message(sentence)
     clips = "1 clip" if summary.valid_count == 1 else f"{summary.valid_count:,} clips"
     print_message(f"{clips}, {summary.seconds:,.1f} s of audio")
+    for column, count in summary.replaced_suffixes.items():
+        print_message(
+            f"{column[:100]!r} has the suffix of another format in {count:,} of "
+            f"{summary.valid_count:,} rows; it is replaced by .{file_format}"
+        )
     _print_unknown_columns(summary)
 
 
@@ -207,6 +215,11 @@ def _print_result(
         if count > 0:
             parts.append(f"{count:,} {text}")
     print_message(", ".join(parts))
+    if result.below_target:
+        clips = "1 clip is" if result.below_target == 1 else f"{result.below_target:,} clips are"
+        print_message(
+            f"WARNING: {clips} quieter than --target-lufs; the warnings of results.jsonl say why"
+        )
     if not output.json_:
         print_line(results)
         return

@@ -104,13 +104,17 @@ class FileOptions:
     format_: Annotated[str, typer.Option("--format", help="wav, flac, ogg or mp3.")] = "wav"
     subtype: Annotated[str, typer.Option(help="PCM_16, PCM_24, or FLOAT (wav only).")] = "PCM_16"
     normalize: Annotated[str, typer.Option(help="Loudness: none, peak (-1 dBFS) or lufs.")] = "none"
-    target_lufs: Annotated[float, typer.Option(help="Target of --normalize lufs.")] = -23.0
+    target_lufs: Annotated[
+        float | None,
+        typer.Option(min=-70, max=0, help="Loudness for --normalize lufs, in LUFS; default: -23."),
+    ] = None
 
     def check(self) -> None:
-        """Check the options that have a fixed set of values.
+        """Check the options before any work.
 
         Raises:
             ConfigError: an unknown value, or two that contradict each other.
+            ConditionError: the template ends in the suffix of another format.
         """
         for option, value, choices in (
             ("--format", self.format_, FORMATS),
@@ -121,6 +125,16 @@ class FileOptions:
                 raise ConfigError(f"{option} must be {', '.join(choices)}; found {value!r}")
         if self.subtype == "FLOAT" and self.format_ != "wav":
             raise ConfigError(f"--subtype FLOAT needs --format wav, found {self.format_}")
+        if self.subtype == "PCM_24" and self.format_ not in ("wav", "flac"):
+            raise ConfigError(f"--subtype PCM_24 needs --format wav or flac, found {self.format_}")
+        if self.target_lufs is not None and self.normalize != "lufs":
+            raise ConfigError(
+                f"--target-lufs is for --normalize lufs, found --normalize {self.normalize}; add "
+                "--normalize lufs, or omit --target-lufs"
+            )
+        from wavenet.batch.output_suffix import check_suffix
+
+        check_suffix(self.name_template, self.format_, "--name-template")
 
 
 @dataclass(frozen=True)
@@ -224,7 +238,7 @@ def make_settings(
     execution: "ExecutionConfig",
 ) -> "BatchSettings":
     """Return the settings of all clips."""
-    from wavenet.batch.batch_config import BatchSettings
+    from wavenet.batch.batch_config import DEFAULT_TARGET_LUFS, BatchSettings
 
     return BatchSettings(
         checkpoint=str(clips.checkpoint),
@@ -236,7 +250,7 @@ def make_settings(
         file_format=files.format_,
         subtype=files.subtype,
         normalize=files.normalize,
-        target_lufs=files.target_lufs,
+        target_lufs=DEFAULT_TARGET_LUFS if files.target_lufs is None else files.target_lufs,
         precision=choose_precision(clips.precision, execution),
         guard=clips.guard,
         ignore_unknown_columns=rows.ignore_unknown_columns,

@@ -50,7 +50,8 @@ def _parse(name: str, kind: type, low: float | None, high: float | None, value: 
     if not isinstance(value, str):
         return value
     number = parse_number(value, name, kind)
-    if (low is not None and number < low) or (high is not None and number > high):
+    # not (number < low), which NaN would pass
+    if not ((low is None or low <= number) and (high is None or number <= high)):
         bounds = f"at least {low}" if high is None else f"{low} to {high}"
         raise ConditionError(f"{name} must be {bounds}, found {value}")
     return number
