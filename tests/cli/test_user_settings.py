@@ -35,10 +35,10 @@ def test_settings_are_the_defaults_and_options_override_them(run_command, tiny, 
     common = ("generate", "-s", "digit=a", "-t", 0.02, "--json")
     code, out, err = run_command(*common)
     assert (code, json.loads(out)["file"]) == (0, "clips/tiny_a_seed7.wav")
-    assert err.splitlines()[0].endswith("engine cached")
+    assert err.splitlines()[0].endswith("engine cached in fp32")
     code, out, err = run_command(*common, "--seed", 3, "-o", "x.wav", "--engine", "cpu")
     assert (code, json.loads(out)["file"], json.loads(out)["seed"]) == (0, "x.wav", 3)
-    assert err.splitlines()[0].endswith("engine cpu")
+    assert err.splitlines()[0].endswith("engine cpu in fp32")
     assert json.loads(run_command("info", "--json")[1])["name"] == "tiny"
 
 
