@@ -79,9 +79,10 @@ def test_vocode_numbers_its_files_as_well(run_command, make_checkpoint, tmp_path
 def test_what_was_chosen_is_one_line_on_stderr(generate):
     records, err = generate("--seed", 7, "--count", 3, "--engine", "cached")
     assert [r["seed"] for r in records] == [7, 8, 9]
-    assert err.splitlines()[0] == "tiny, digit=a, seed 7 to 9, 0.02 s, engine cached"
-    _, err = generate("--beams", 2)
-    assert "tiny, digit=a, seed 0, 0.02 s, 2 beams" in err.splitlines()
+    assert err.splitlines()[0] == "tiny, digit=a, seed 7 to 9, 0.02 s, engine cached in fp32"
+    records, err = generate("--beams", 2)
+    assert (records[0]["seed"], records[0]["file"]) == (None, "tiny_a_beams2.wav")
+    assert "tiny, digit=a, 0.02 s, 2 beams" in err.splitlines()
 
 
 def test_defaults_of_conditions_are_printed_too(make_checkpoint, capsys):

@@ -65,3 +65,13 @@ def test_every_command_and_option_has_help(name):
     options = [o for p in parameters for o in (*p.opts, *p.secondary_opts)]
     assert len(options) == len(set(options))
     assert [p.name for p in parameters if not getattr(p, "help", None)] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_short_forms_are_the_same_in_every_command(name):
+    """Those of the README: a command that has the long option has the short one."""
+    short = {"--checkpoint": "-c", "--set": "-s", "--seconds": "-t", "--count": "-n"}
+    short |= {"--out": "-o", "--out-dir": "-o", "--quiet": "-q", "--port": "-p"}
+    for option in COMMANDS[name].params:
+        for long in set(option.opts) & set(short):
+            assert short[long] in option.opts, f"{name} {long}"

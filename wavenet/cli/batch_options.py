@@ -27,6 +27,7 @@ from wavenet.cli.options import (
     GreedyOption,
     GuidanceOption,
     JsonOption,
+    QuietOption,
     SeedOption,
     TemperatureOption,
     ThreadsOption,
@@ -227,7 +228,7 @@ class OutputOptions:
         typer.Option("--score", help="Score each clip by its model; adds about 50 % to the time."),
     ] = False
     json_: JsonOption = False
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False
+    quiet: QuietOption = False
 
 
 def make_settings(

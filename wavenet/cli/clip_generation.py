@@ -97,7 +97,8 @@ def print_clip(
         "seconds": (prompt_samples + clip.waveform.numel()) / rate,
         "bits_per_sample": compute_bits_per_sample(loaded, request, clip) if scored else None,
         "sample_rate": rate,
-        "seed": request.seed,
+        # Only beam search computes the probability, and it does not use the seed.
+        "seed": request.seed if clip.log_prob is None else None,
         "precision": clip.precision,
         "labels": conditions,
         "rtf": rtf,
@@ -166,13 +167,16 @@ def generate_with_progress(
             yield clip, time.perf_counter() - start
 
 
-def print_choice(loaded: "Checkpoint", requests: "list[GenerationRequest]", method: str) -> None:
+def print_choice(
+    loaded: "Checkpoint", requests: "list[GenerationRequest]", method: str, uses_seeds: bool = True
+) -> None:
     """Print on stderr what is generated: model, conditions, seeds, length and method.
 
     Args:
         loaded: the checkpoint.
         requests: checked requests of equal length and conditions, with consecutive seeds.
         method: the engine or the search.
+        uses_seeds: whether the clips depend on the seeds.
     """
     from wavenet.generation.request import with_defaults
 
@@ -180,8 +184,8 @@ def print_choice(loaded: "Checkpoint", requests: "list[GenerationRequest]", meth
     values = with_defaults(first, loaded.config.model).conditions
     seeds = f"seed {first.seed}" + (f" to {last.seed}" if len(requests) > 1 else "")
     seconds = f"{first.samples / loaded.sample_rate:.2f} s"
-    parts = [loaded.config.name, *starmap(_format_condition, values.items()), seeds, seconds]
-    print_message(", ".join([*parts, method]))
+    parts = [loaded.config.name, *starmap(_format_condition, values.items())]
+    print_message(", ".join([*parts, *([seeds] if uses_seeds else []), seconds, method]))
 
 
 def _format_condition(name: str, value: "ConditionValue") -> str:
@@ -249,7 +253,7 @@ def run_beam_search(
     start = time.perf_counter()
     with ProgressBar("samples", request.samples) as progress_bar:
         clip = beam_search(loaded, request, beams, progress_bar)
-    print_choice(loaded, [request], f"{beams} beams")
+    print_choice(loaded, [request], f"{beams} beams", uses_seeds=False)
     print_message(
         f"log-probability {clip.log_prob:.2f} nats, {clip.bits_per_sample:.4f} bits per sample"
     )

@@ -47,6 +47,7 @@ from wavenet.cli.options import (
 )
 from wavenet.cli.output_paths import check_space, plan_output_paths
 from wavenet.cli.play_command import PlayOption, play_files
+from wavenet.cli.unused_options import SAMPLING, refuse_unused, refuse_unused_settings
 from wavenet.errors import ConditionError, ConfigError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ MAX_COUNT = 10_000  # clips of one command; a batch has no limit, and resumes
 
 
 def generate(
+    context: typer.Context,
     checkpoint: CheckpointOption = DEFAULT_CHECKPOINT,
     set_: SetOption = None,
     seconds: Annotated[
@@ -119,8 +121,7 @@ def generate(
     arrays = parse_assignments("--frames", frames)
     if not 1 <= count <= MAX_COUNT:
         raise ConfigError(f"--count must be 1 to {MAX_COUNT:,}, found {count}; use `wavenet batch`")
-    if beams is not None and count > 1:
-        raise ConfigError("--beams does not use seeds and returns one clip; omit --count")
+    refuse_options_without_effect(context)
 
     from audio_utils.io import check_format
     from audio_utils.playback import check_player
@@ -135,7 +136,8 @@ def generate(
         check_player()
     seed = choose_seed(seed)
     seeds = range(seed, seed + count)
-    names = [clip_name(folder_name(checkpoint), conditions, s) for s in seeds]
+    methods = list(seeds) if beams is None else [f"beams{beams}"]
+    names = [clip_name(folder_name(checkpoint), conditions, method) for method in methods]
     paths = plan_output_paths(out, names, overwrite)
     values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "greedy": greedy}
     loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
@@ -166,6 +168,29 @@ def generate(
     write_clips(loaded, paths, requests, clips, with_prompt, overwrite, json_)
     if play:
         play_files(paths)
+
+
+def refuse_options_without_effect(context: typer.Context) -> None:
+    """Refuse options of `generate` that have no effect together with the others.
+
+    Raises:
+        ConfigError: such an option is given.
+    """
+    values = context.params
+    for option in ("beams", "greedy"):
+        if values[option] and values["count"] > 1:
+            raise ConfigError(f"--{option} does not use seeds and returns one clip; omit --count")
+    if not values["frames"]:
+        reason = "is for frames; add --frames NAME=FILE.npy, or omit it"
+        refuse_unused(context, ("frames_scale",), reason)
+    if values["prompt"] is None:
+        reason = "is for the recording of --prompt; add --prompt, or omit it"
+        refuse_unused(context, ("with_prompt", "channel", "normalize"), reason)
+    if values["beams"] is not None:
+        names = [*SAMPLING, "greedy", "guidance", "seed", "engine_name", "precision", "threads"]
+        names += ["guard"] if values["guard"] else []  # --no-guard says what happens
+        refuse_unused(context, names, "has no effect with --beams; omit one of them")
+    refuse_unused_settings(context)
 
 
 def write_clips(

@@ -89,7 +89,7 @@ def train(
         typer.Option(help="After every validation, write a clip of this length to OUT/samples."),
     ] = None,
     quiet: Annotated[
-        bool, typer.Option("--quiet", help="Show no progress while the recordings are read.")
+        bool, typer.Option("--quiet", "-q", help="Show no progress while the recordings are read.")
     ] = False,
 ) -> None:
     """Train a model; Ctrl-C stops after the current step and keeps the result.

@@ -47,6 +47,7 @@ from wavenet.cli.options import (
 )
 from wavenet.cli.output_paths import check_space, plan_output_paths
 from wavenet.cli.play_command import PlayOption, play_files
+from wavenet.cli.unused_options import refuse_unused, refuse_unused_settings
 from wavenet.errors import ConditionError
 
 MAX_STEM_BYTES = 200  # of the file name, without seed and suffix
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 
 
 def vocode(
+    context: typer.Context,
     source: Annotated[Path, typer.Argument(help="A recording, or frames as .npy.")],
     checkpoint: Annotated[
         Path,
@@ -99,6 +101,8 @@ def vocode(
     mel frames match them. With --candidates above 1, the clip is drawn without the guard.
     """
     conditions = parse_condition_values(set_)
+    refuse_options_without_effect(context)
+
     from audio_utils.io import check_format
     from audio_utils.playback import check_player
     from wavenet import checkpoint as checkpoints
@@ -138,6 +142,22 @@ def vocode(
     )
     if play:
         play_files(paths)
+
+
+def refuse_options_without_effect(context: typer.Context) -> None:
+    """Refuse options of `vocode` that have no effect together with the others.
+
+    Raises:
+        ConfigError: such an option is given.
+    """
+    source = context.params["source"]
+    if source.suffix.lower() == ".npy":
+        reason = f"is for recordings; {source} contains frames, so omit it"
+        refuse_unused(context, ("channel", "normalize"), reason)
+    if context.params["candidates"] > 1 and context.params["guard"]:
+        reason = "has no effect with --candidates, which are drawn without the guard; omit it"
+        refuse_unused(context, ("guard",), reason)
+    refuse_unused_settings(context)
 
 
 def choose_iterations(loaded: "Checkpoint", iterations: int | None) -> int:

@@ -178,12 +178,17 @@ def samples_from_seconds(seconds: float, sample_rate: int) -> int:
     return max(1, round(seconds * sample_rate))
 
 
-def clip_name(name: str, conditions: Mapping[str, ConditionValue], seed: int) -> str:
-    """Return a file name without suffix: checkpoint_values_seed, valid on every system."""
+def clip_name(name: str, conditions: Mapping[str, ConditionValue], method: int | str) -> str:
+    """Return a file name without suffix: checkpoint_values_seed, valid on every system.
+
+    Args:
+        method: the seed; or, for a clip that does not depend on a seed, a word in its place.
+    """
+    last = method if isinstance(method, str) else f"seed{method}"
     values = [value for value in conditions.values() if not isinstance(value, Tensor)]
     words = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
     stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in "_".join([name, *words]))
-    return shorten_name(stem, MAX_STEM_BYTES) + f"_seed{seed}"
+    return shorten_name(stem, MAX_STEM_BYTES) + f"_{last}"
 
 
 def example_request(model: ModelConfig) -> GenerationRequest:
