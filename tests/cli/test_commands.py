@@ -228,6 +228,40 @@ def test_columns_of_a_table_are_understood_in_any_case(run_command, tiny, tone, 
     assert "no field is a label of the model: found colour; expected digit" in err
 
 
+def test_score_counts_a_file_that_is_given_in_several_ways_once(
+    run_command, tiny, tone, tmp_path, monkeypatch
+):
+    """Regression: each of them counted in the total."""
+    other, link = tmp_path / "b_other_0.wav", tmp_path / "links" / "b_link_0.wav"
+    soundfile.write(other, sine(0.1).numpy(), RATE)
+    link.parent.mkdir()
+    link.symlink_to(other)
+    monkeypatch.chdir(tmp_path)
+    common = ("--checkpoint", tiny, "--set", "digit=a")
+    expected = run_command("score", tone, other, *common)
+    assert "more than once" not in expected[2]
+    ways = (tone.name, tone, f"./links/../{tone.name}", other, link, tmp_path)
+    code, out, err = run_command("score", *ways, *common)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == [
+        line.split()[0] for line in expected[1].splitlines()
+    ]
+    assert out.splitlines()[-1] == expected[1].splitlines()[-1]
+    assert "2 files were given more than once and scored once, for example" in err
+    _, _, err = run_command("score", tone, tone.name, *common)
+    assert f"1 file was given more than once and scored once, for example {tone.name}\n" in err
+
+
+def test_score_takes_the_fields_of_a_repeated_file_from_the_folder_with_a_table(
+    run_command, tiny, tone
+):
+    (tone.parent / "metadata.csv").write_text(f"file_name,digit\n{tone.name},b\n")
+    expected = run_command("score", tone.parent, "--checkpoint", tiny)[1].splitlines()
+    for files in ((tone, tone.parent), (tone.parent, tone)):
+        code, out, _ = run_command("score", *files, "--checkpoint", tiny)
+        assert (code, out.splitlines()[-1]) == (0, expected[-1])
+
+
 def test_score_counts_the_files_of_a_folder_that_it_leaves_out(run_command, tiny, tone):
     (tone.parent / "b.tta").touch()
     (tone.parent / "a_b.wav").touch()

@@ -206,3 +206,14 @@ def test_invalid_folders_print_one_sentence(tiny_vocoder, tmp_path, capsys, fold
     stdout, stderr = capsys.readouterr()
     assert code != 0 and stdout == "" and stderr.count("\n") == 1
     assert stderr.startswith("wavenet: ") and folder in stderr
+
+
+def test_folders_that_would_be_one_group_print_one_sentence(tiny_vocoder, tmp_path, capsys):
+    """A folder that was given twice counted twice."""
+    checkpoint = str(tiny_vocoder.folder)
+    for folders in (("a", "a"), ("a", "b/../a"), ("a", "b/a")):
+        paths = [str(tmp_path / folder) for folder in folders]
+        assert run(["evaluate", "vocoder", *paths, "--checkpoint", checkpoint]) == 2
+        stdout, stderr = capsys.readouterr()
+        assert (stdout, stderr.count("\n")) == ("", 1)
+        assert "have the same name, which would be one group" in stderr

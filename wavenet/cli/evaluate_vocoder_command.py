@@ -28,7 +28,7 @@ from wavenet.cli.options import (
     print_message,
 )
 from wavenet.cli.output_paths import check_output_folder
-from wavenet.errors import DataError
+from wavenet.errors import ConfigError, DataError
 from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def vocoder(
     from wavenet.sampling import resolve_sampling
 
     endings = (".png", *(f"_{name}.wav" for name in ("original", *METHODS)))
+    check_group_names(folders)
     names = [f"{folder_name(folder)}{ending}" for folder in folders for ending in endings]
     check_output_folder(out, [METRICS_FILE, *names], overwrite)
     loaded = checkpoints.load(checkpoint, device_for(engine_name, device))
@@ -129,6 +130,22 @@ def vocoder(
     print_line(HEADER)
     for row in rows:
         print_row(row)
+
+
+def check_group_names(folders: list[Path]) -> None:
+    """Check that the folders have different names, which are those of the groups.
+
+    Raises:
+        ConfigError: two have the same name; their recordings would be one group.
+    """
+    first: dict[str, Path] = {}
+    for folder in folders:
+        other = first.setdefault(folder_name(folder), folder)
+        if other is not folder:
+            raise ConfigError(
+                f"{other} and {folder} have the same name, which would be one group of the table; "
+                "give each folder once, and rename one of two different ones"
+            )
 
 
 def read_group(

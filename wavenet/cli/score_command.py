@@ -4,6 +4,7 @@ Input: audio files and condition values. Output: one line per file, and a total,
 by `main`.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -149,7 +150,7 @@ def score_file(
 def list_entries(files: list[Path], pattern: str | None, metadata: str | None) -> "list[AudioFile]":
     """List the audio files of files and folders, with labels from a pattern or a table.
 
-    Files of a folder that are left out are printed.
+    Files of a folder that are left out are printed, and files that are given more than once.
 
     Args:
         files: audio files, or folders of them.
@@ -186,7 +187,30 @@ def list_entries(files: list[Path], pattern: str | None, metadata: str | None) -
                 f"the file name {path.name} does not fit the pattern {pattern!r}: {match.problem}"
             )
         entries.append(AudioFile(path, match.fields or {} if match else {}))
-    return entries
+    return remove_repeated(entries)
+
+
+def remove_repeated(entries: "list[AudioFile]") -> "list[AudioFile]":
+    """Return each file once, at its first place; print how many were given more than once.
+
+    Two paths are the same file if they are equal after links are followed. Of several entries of a
+    file, the first one with fields is used: a folder may have a table, which a single file lacks.
+    """
+    from wavenet.terminal import shorten_values
+
+    found: dict[str, AudioFile] = {}
+    repeated: dict[str, Path] = {}
+    for entry in entries:
+        file = os.path.realpath(entry.path)
+        if file in found:
+            repeated[file] = entry.path
+        if file not in found or not found[file].fields:
+            found[file] = entry
+    if repeated:
+        example = shorten_values(str(next(iter(repeated.values()))))
+        files = "1 file was" if len(repeated) == 1 else f"{len(repeated):,} files were"
+        print_message(f"{files} given more than once and scored once, for example {example}")
+    return list(found.values())
 
 
 def read_rows(table: Path, folder: Path) -> "dict[Path, AudioFile]":
