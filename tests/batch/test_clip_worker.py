@@ -20,11 +20,8 @@ from tests.batch.conftest import (
 from tests.conftest import overflow, tiny_config
 from wavenet.batch import clip_worker
 from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
-from wavenet.batch.clip_worker import default_batch_size
 from wavenet.batch.clip_writer import retry_warning
 from wavenet.batch.run import run_batch
-from wavenet.batch.tasks import load_checkpoint
-from wavenet.engines.registry import make_engine
 from wavenet.errors import FolderError, OutOfMemory
 from wavenet.generation.generate import GeneratedClip, generate_many
 from wavenet.generation.guard import Retry
@@ -175,10 +172,3 @@ def test_float_files_keep_all_bits(tiny, tmp_path):
     run_rows(tmp_path / "out", make_rows(1), tiny, settings=settings)
     (name,) = file_hashes(tmp_path / "out")
     assert soundfile.info(tmp_path / "out" / name).subtype == "FLOAT"
-
-
-def test_the_default_batch_size_is_limited_by_memory(tiny):
-    checkpoint, _ = load_checkpoint(tiny)
-    engine = make_engine("cached", checkpoint.model)
-    assert default_batch_size(checkpoint, engine, 1) == clip_worker.MAX_BATCH_CPU
-    assert default_batch_size(checkpoint, engine, 1 << 40) == 1

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +20,13 @@ from audio_utils.errors import AudioError
 from tests.cli.conftest import assert_refused
 from tests.conftest import RATE, sine, tiny_config
 from wavenet import checkpoint, disk_space
-from wavenet.cli.output_paths import check_new_folder, check_outputs, check_space, is_writable
+from wavenet.cli.output_paths import (
+    check_new_folder,
+    check_outputs,
+    check_space,
+    is_writable,
+    write_to_free_name,
+)
 from wavenet.errors import CheckpointError, ConditionError, ConfigError, FolderError
 from wavenet.sharing.install import staging_folder
 
@@ -224,41 +231,112 @@ def test_an_existing_file_is_kept_without_overwrite(run_command, tiny, tone, tmp
         assert {p: p.stat().st_mtime_ns for p in files} != files
 
 
-def test_a_file_that_appears_during_the_work_is_kept(run_command, tiny, tmp_path, monkeypatch):
-    out = tmp_path / "same.wav"
+def create_during_the_work(monkeypatch, command, *names):
+    """Create files as another process would do between the checks and the first sample."""
 
     def another_process_is_faster(paths, samples):
-        out.write_text("theirs")
+        for name in names:
+            name.parent.mkdir(exist_ok=True)
+            name.write_text("theirs")
 
-    monkeypatch.setattr("wavenet.cli.generate_command.check_space", another_process_is_faster)
-    common = ("generate", "--checkpoint", tiny, "--set", "digit=a", "--out", out)
-    code, printed, err = run_command(*common)
-    assert (code, printed) == (1, "")
-    assert "it exists already" in err
+    monkeypatch.setattr(f"wavenet.cli.{command}_command.check_space", another_process_is_faster)
+
+
+def test_a_file_that_appears_during_the_work_is_kept_and_the_clip_too(
+    run_command, tiny, tmp_path, monkeypatch
+):
+    """Regression: the generated clip was lost."""
+    out, other, alone = (tmp_path / name for name in ("same.wav", "same_2.wav", "alone.wav"))
+    common = ("generate", "--checkpoint", tiny, "--set", "digit=a", "--out")
+    assert run_command(*common, alone)[0] == 0
+    create_during_the_work(monkeypatch, "generate", out)
+    code, printed, err = run_command(*common, out)
+    assert (code, printed) == (1, f"{other}\n")
+    assert err.splitlines()[-1] == (
+        f"wavenet: {out} was created by another process in the meantime, so the clip is in {other}"
+    )
     assert out.read_text() == "theirs"
-    assert run_command(*common, "--overwrite")[0] == 0
-    assert sorted(tmp_path.iterdir()) == [out, tiny]
+    assert other.read_bytes() == alone.read_bytes()
+    assert run_command(*common, out, "--overwrite")[0] == 0
+    assert out.read_bytes() == alone.read_bytes()
+    assert sorted(tmp_path.iterdir()) == [alone, out, other, tiny]
 
 
-def test_of_two_processes_with_the_same_output_only_one_succeeds(run_command, tiny, tmp_path):
-    out, alone = tmp_path / "same.wav", tmp_path / "alone.wav"
+def test_in_a_folder_a_clip_has_the_next_number_if_its_name_is_taken_meanwhile(
+    run_command, tiny, make_checkpoint, tmp_path, monkeypatch
+):
+    out = tmp_path / "clips"
+    names = [out / f"tiny_a_seed0{number}.wav" for number in ("", "_2", "_3", "_4")]
+    common = ("generate", "--checkpoint", tiny, "--set", "digit=a", "--out", out)
+    create_during_the_work(monkeypatch, "generate", names[0])
+    assert run_command(*common)[:2] == (0, f"{names[1]}\n")
+    create_during_the_work(monkeypatch, "generate", names[2])
+    assert run_command(*common)[:2] == (0, f"{names[3]}\n")
+    assert {name.read_text() for name in names[::2]} == {"theirs"}
+    assert names[1].read_bytes() == names[3].read_bytes()
+    curve = make_checkpoint(tiny_config(conditions="frames"), name="curve").folder
+    np.save(tmp_path / "c.npy", np.zeros((5, 3), np.float32))
+    create_during_the_work(monkeypatch, "vocode", out / "c_curve_seed0.wav")
+    code, printed, err = run_command(
+        "vocode", tmp_path / "c.npy", "--checkpoint", curve, "--out", out
+    )
+    assert (code, printed) == (0, f"{out / 'c_curve_seed0_2.wav'}\n"), err
+
+
+def test_other_errors_of_a_file_are_not_repeated_under_another_name(tmp_path):
+    calls = []
+
+    def fail(path):
+        calls.append(path)
+        raise AudioError("the disk is full") from OSError(errno.ENOSPC, "full")
+
+    with pytest.raises(AudioError, match="disk is full"):
+        write_to_free_name(tmp_path / "a.wav", fail)
+    assert calls == [tmp_path / "a.wav"]
+
+
+def test_the_longest_name_gets_a_number_too(tmp_path):
+    path = tmp_path / f"{'x' * 251}.wav"
+    path.touch()
+    written = write_to_free_name(path, lambda name: io.write(name, sine(0.1), RATE, replace=False))
+    assert written.is_file()
+    assert (written.name[:200], written.name[-6:]) == ("x" * 200, "_2.wav")
+
+
+@pytest.mark.parametrize(
+    ("name", "second", "code"),
+    [("same.wav", "same_2.wav", 1), ("clips", "clips/tiny_a_seed0_2.wav", 0)],
+)
+def test_two_processes_with_the_same_output_lose_no_clip(
+    run_command, tiny, tmp_path, name, second, code
+):
+    """Into a folder both succeed; of a named file, the later one reports its other name."""
+    out, second = tmp_path / name, tmp_path / second
+    if code == 0:
+        out.mkdir()
     # without the guard, which draws most of a clip of random weights several times
     command = ["generate", "--checkpoint", tiny, "--set", "digit=a", "--engine", "cached"]
     command += ["--no-guard", "--seconds", "0.3"]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "wavenet", *map(str, [*command, "--seed", seed, "--out", out])],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        for seed in (1, 2)
-    ]
-    errors = [process.communicate(timeout=120)[1].decode() for process in processes]
-    codes = [process.returncode for process in processes]
-    assert sorted(code == 0 for code in codes) == [False, True], errors
-    seed = 1 + codes.index(0)
-    assert run_command(*command, "--seed", seed, "--out", alone)[0] == 0
-    assert out.read_bytes() == alone.read_bytes()
+    slow = [*command, "--temperature", "1.1"]  # the name depends on the seed only
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wavenet", *map(str, slow), "--out", out],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr.readline().startswith("tiny, digit=a")  # its paths are checked
+        process.send_signal(signal.SIGSTOP)
+        fast = run_command(*command, "--out", out)
+        process.send_signal(signal.SIGCONT)
+        printed, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert (fast[0], process.returncode, printed) == (0, code, f"{second}\n"), err
+    for written, options in ((Path(fast[1].strip()), command), (second, slow)):
+        alone = tmp_path / "alone.wav"
+        assert run_command(*options, "--out", alone, "--overwrite")[0] == 0
+        assert written.read_bytes() == alone.read_bytes()
 
 
 @pytest.mark.parametrize("has_links", [True, False])

@@ -24,6 +24,7 @@ from wavenet.checkpoint import Checkpoint
 from wavenet.engines.engine import Engine
 from wavenet.engines.registry import device_for
 from wavenet.errors import FolderError, OutOfMemory, PredictionsNotFinite, WaveNetError
+from wavenet.generation.batch_size import default_batch_size
 from wavenet.generation.checkpoint_engine import make_checkpoint_engine
 from wavenet.generation.generate import (
     DEFAULT_GUARD,
@@ -35,9 +36,6 @@ from wavenet.generation.request import GenerationRequest, prepare_clips
 from wavenet.progress import CallbackProgress, Progress
 from wavenet.sampling import rows_per_clip
 
-MAX_BATCH_CPU, MAX_BATCH_GPU = 64, 1024
-MAX_STATE_BYTES = 1 << 30  # for the memory of all clips of a batch, copies included
-STATE_COPIES = 4
 WRITER_THREADS = 2
 MAX_UNWRITTEN = 128  # clips that wait for a writer
 
@@ -100,17 +98,6 @@ class ClipWorker:
                 warm_up(checkpoint, engine)
             self._engines[folder] = checkpoint, engine
         return self._engines[folder]
-
-
-def default_batch_size(checkpoint: Checkpoint, engine: Engine[Any], rows: int) -> int:
-    """Return the number of clips whose states fit into `MAX_STATE_BYTES`, at most `MAX_BATCH_*`.
-
-    Args:
-        rows: number of rows of the engine's batch per clip.
-    """
-    on_cpu = checkpoint.model.device.type == "cpu"
-    largest = MAX_BATCH_CPU if on_cpu else MAX_BATCH_GPU
-    return max(1, min(largest, MAX_STATE_BYTES // (engine.state_bytes(rows) * STATE_COPIES)))
 
 
 class _ClipInProgress(NamedTuple):

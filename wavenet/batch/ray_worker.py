@@ -19,10 +19,11 @@ import torch
 
 import wavenet
 from wavenet.batch.batch_config import BatchSettings, ExecutionConfig
-from wavenet.batch.clip_worker import MAX_BATCH_CPU, MAX_BATCH_GPU, ClipWorker
+from wavenet.batch.clip_worker import ClipWorker
 from wavenet.batch.clip_writer import Record, failure_record
 from wavenet.batch.tasks import ClipTask
 from wavenet.errors import ConfigError, DataError, DeviceError, WaveNetError
+from wavenet.generation.batch_size import MAX_BATCH_CPU, MAX_BATCH_GPU
 from wavenet.worker_pool import WorkerEvent
 
 REPLY_SECONDS = 0.5  # maximum time until a call returns

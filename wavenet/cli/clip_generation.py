@@ -6,7 +6,8 @@ requests and options. Output: audio files, and paths or JSON records on stdout. 
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wavenet.cli.options import print_message
+from wavenet.cli.output_paths import write_to_free_name
 from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
@@ -41,11 +43,15 @@ def save_clip(
     clip: "GeneratedClip",
     with_prompt: bool,
     overwrite: bool,
-) -> None:
+) -> Path:
     """Write a clip to a file atomically; the prompt comes first if `with_prompt` is true.
 
+    Args:
+        path: the planned file; if it exists and `overwrite` is false, the next number is used.
+    Returns:
+        The file that was written.
     Raises:
-        AudioError: the file cannot be written, or it exists and `overwrite` is false.
+        AudioError: the file cannot be written.
     """
     import torch
 
@@ -54,7 +60,24 @@ def save_clip(
     waveform = clip.waveform
     if request.prompt is not None and with_prompt:
         waveform = torch.cat([request.prompt, waveform])
-    io.write(path, waveform, loaded.config.audio.sample_rate, replace=overwrite)
+    rate = loaded.config.audio.sample_rate
+    return write_to_free_name(path, lambda to: io.write(to, waveform, rate, replace=overwrite))
+
+
+@contextmanager
+def count_written_on_interrupt(written: Collection[object], total: int) -> Iterator[None]:
+    """Add to a KeyboardInterrupt how many of all clips were written.
+
+    Args:
+        written: the clips that are written when the block ends.
+        total: number of clips of the command.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        count = len(written)
+        clips = "1 clip was" if count == total == 1 else f"{count:,} of {total:,} clips were"
+        raise KeyboardInterrupt(f"{clips} written" if count else "nothing was written") from None
 
 
 def print_clip(
@@ -150,14 +173,17 @@ def generate_with_progress(
     import torch
 
     from wavenet.cli.progress_bars import ProgressBar, status_spinner
+    from wavenet.generation.batch_size import default_batch_size
     from wavenet.generation.generate import DEFAULT_GUARD, generate_many, warm_up
+    from wavenet.sampling import rows_per_clip
 
     if engine.name == "cached":
         torch.set_num_threads(1)  # The products are small: a second thread makes them slower.
     guard = DEFAULT_GUARD if guarded else None
     progress_bar = ProgressBar("samples", sum(request.samples for request in requests))
     # `generate_many` checks all requests immediately: an error is raised before `warm_up` compiles.
-    clips = generate_many(loaded, requests, sampling, engine, guard, progress_bar)
+    together = default_batch_size(loaded, engine, rows_per_clip(sampling))
+    clips = generate_many(loaded, requests, sampling, engine, guard, progress_bar, together)
     print_choice(loaded, requests, f"engine {engine.name} in {engine.precision}")
     with status_spinner("preparing the engine (compiled once per machine, 10 to 15 seconds)"):
         warm_up(loaded, engine)
@@ -238,11 +264,11 @@ def draw_from_candidates(
 
 def run_beam_search(
     loaded: "Checkpoint", request: "GenerationRequest", beams: int
-) -> "tuple[GeneratedClip, float]":
+) -> "Iterator[tuple[GeneratedClip, float]]":
     """Search for the most likely clip with a progress bar; print its log-probability.
 
-    Returns:
-        The clip and the seconds that it took.
+    Yields:
+        The only clip, and the seconds that it took.
     """
     import torch
 
@@ -257,4 +283,4 @@ def run_beam_search(
     print_message(
         f"log-probability {clip.log_prob:.2f} nats, {clip.bits_per_sample:.4f} bits per sample"
     )
-    return clip, time.perf_counter() - start
+    yield clip, time.perf_counter() - start

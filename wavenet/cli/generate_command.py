@@ -12,6 +12,7 @@ import typer
 
 from wavenet.cli.clip_generation import (
     GuardOption,
+    count_written_on_interrupt,
     generate_with_progress,
     print_clip,
     run_beam_search,
@@ -45,7 +46,7 @@ from wavenet.cli.options import (
     print_conversions,
     print_message,
 )
-from wavenet.cli.output_paths import check_space, plan_output_paths
+from wavenet.cli.output_paths import check_space, check_written_name, plan_output_paths
 from wavenet.cli.play_command import PlayOption, play_files
 from wavenet.cli.unused_options import SAMPLING, refuse_unused, refuse_unused_settings
 from wavenet.errors import ConditionError, ConfigError
@@ -161,13 +162,14 @@ def generate(
     kept = 0 if prompt_waveform is None or not with_prompt else prompt_waveform.numel()
     check_space(paths, kept + samples)
     if beams is not None:
-        clips = iter([run_beam_search(loaded, requests[0], beams)])
+        clips = run_beam_search(loaded, requests[0], beams)
     else:
         engine = make_checkpoint_engine(engine_name, loaded, precision, threads)
         clips = generate_with_progress(loaded, requests, sampling, engine, guard)
-    write_clips(loaded, paths, requests, clips, with_prompt, overwrite, json_)
+    written = write_clips(loaded, paths, requests, clips, with_prompt, overwrite, json_)
     if play:
-        play_files(paths)
+        play_files(written)
+    check_written_name(out, paths[0], written[0])
 
 
 def refuse_options_without_effect(context: typer.Context) -> None:
@@ -201,10 +203,10 @@ def write_clips(
     with_prompt: bool,
     overwrite: bool,
     as_json: bool,
-) -> None:
+) -> list[Path]:
     """Write each clip as soon as it is complete; then print all written clips.
 
-    The clips that were complete before an error are written and printed as well.
+    The clips that were complete before an error, or before Ctrl-C, are written and printed as well.
 
     Args:
         loaded: the checkpoint.
@@ -213,28 +215,34 @@ def write_clips(
         with_prompt: whether the files begin with the prompt.
         overwrite: whether existing files may be replaced.
         as_json: whether to print records instead of paths.
+    Returns:
+        The written files, in the order of the requests.
     """
-    written: dict[int, GeneratedClip] = {}
+    written: dict[int, tuple[Path, GeneratedClip]] = {}
     elapsed = 0.0
-    try:
-        for clip, seconds in clips:
-            n, elapsed = clip.index, seconds
-            create_folder(paths[n].parent)
-            save_clip(loaded, paths[n], requests[n], clip, with_prompt, overwrite)
-            written[n] = clip
-    finally:
-        complete = len(written) == len(requests)
-        samples = sum(clip.waveform.numel() for clip in written.values())
-        audio = samples / loaded.config.audio.sample_rate
-        for n, clip in sorted(written.items()):
-            # After an error the device may be lost, so the clips are not scored.
-            rtf = elapsed / audio
-            print_clip(loaded, paths[n], requests[n], clip, with_prompt, rtf, as_json, complete)
-        if written and not complete:
-            print_message(f"{len(written)} of {len(requests)} clips were generated")
+    with count_written_on_interrupt(written, len(requests)):
+        try:
+            for clip, seconds in clips:
+                n, elapsed = clip.index, seconds
+                create_folder(paths[n].parent)
+                path = save_clip(loaded, paths[n], requests[n], clip, with_prompt, overwrite)
+                written[n] = path, clip
+        except Exception:
+            if written:
+                print_message(f"{len(written)} of {len(requests)} clips were generated")
+            raise
+        finally:
+            complete = len(written) == len(requests)
+            samples = sum(clip.waveform.numel() for _, clip in written.values())
+            audio = samples / loaded.config.audio.sample_rate
+            for n, (path, clip) in sorted(written.items()):
+                # After an error the device may be lost, so the clips are not scored.
+                rtf = elapsed / audio
+                print_clip(loaded, path, requests[n], clip, with_prompt, rtf, as_json, complete)
     print_message(
         f"{audio:.2f} s of audio in {elapsed:.2f} s, {audio / elapsed:.2f} times real time"
     )
+    return [written[n][0] for n in range(len(requests))]
 
 
 def read_prompt(

@@ -132,8 +132,8 @@ def exit_code(action: Callable[[], object]) -> int:
         print_message(f"wavenet: {error}")
         is_usage = isinstance(error, ConditionError | ConfigError | EngineUnavailable)
         return 2 if is_usage else 1
-    except KeyboardInterrupt:
-        print_message(INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        print_message(_describe_interrupt(stop))
         return 130
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -159,9 +159,14 @@ def _report_interrupt(call: Callable[..., Any], *values: Any, **named: Any) -> A
     """Call a part of typer, which itself ends silently after Ctrl-C."""
     try:
         return call(*values, **named)
-    except KeyboardInterrupt:
-        print_message(INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        print_message(_describe_interrupt(stop))
         raise typer.Exit(130) from None
+
+
+def _describe_interrupt(stop: KeyboardInterrupt) -> str:
+    """Return one line: that the command was interrupted, and the result that the error names."""
+    return f"{INTERRUPTED}; {stop}" if str(stop) else INTERRUPTED
 
 
 def _print_usage_error(error: Any) -> int:

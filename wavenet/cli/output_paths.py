@@ -2,19 +2,24 @@
 
 Input: the value of --out, and the names of the files that the command will write. Output: their
 paths, or one sentence. The checks create nothing. Another process may still create such a file
-later: the files are written with `replace` false, so that its file is kept. Called by all
-commands that write files for the user.
+later: the files are written with `replace` false, so that its file is kept, and an audio file is
+then written under the next free name by `write_to_free_name`. So a process that is killed leaves
+no file, and no work is lost. Called by all commands that write files for the user.
 """
 
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from audio_utils.atomic_files import is_writable
-from audio_utils.file_names import MAX_NAME_BYTES, find_long_part
+from audio_utils.file_names import MAX_NAME_BYTES, find_long_part, shorten_name
 from wavenet.disk_space import audio_bytes, check_free_space
-from wavenet.errors import ConfigError
+from wavenet.errors import ConfigError, FolderError
+
+_NUMBER = re.compile(r"_[0-9]+$")  # at the end of a stem
+_NUMBER_BYTES = 8
 
 
 def plan_output_paths(out: Path | None, names: list[str], overwrite: bool) -> list[Path]:
@@ -47,11 +52,55 @@ def plan_output_paths(out: Path | None, names: list[str], overwrite: bool) -> li
 
 def _number_if_taken(path: Path) -> Path:
     """Return the path, or the first of name_2.wav, name_3.wav, .. that does not exist."""
-    numbers = itertools.count(2)
-    free = path
-    while os.path.lexists(free):
-        free = path.with_name(f"{path.stem}_{next(numbers)}{path.suffix}")
-    return free
+    return _next_free_name(path) if os.path.lexists(path) else path
+
+
+def _next_free_name(path: Path) -> Path:
+    """Return the first of name_2.wav, name_3.wav, .. that does not exist.
+
+    Args:
+        path: name.wav, or the same with a number.
+    """
+    longest = MAX_NAME_BYTES - len(path.suffix) - _NUMBER_BYTES
+    stem = shorten_name(_NUMBER.sub("", path.stem), longest)
+    names = (path.with_name(f"{stem}_{n}{path.suffix}") for n in itertools.count(2))
+    return next(name for name in names if not os.path.lexists(name))
+
+
+def write_to_free_name(path: Path, write: Callable[[Path], object]) -> Path:
+    """Write an audio file under its planned name, or under the next number if that was taken.
+
+    Args:
+        path: the planned file.
+        write: writes a new file to a path; raises AudioError.
+    Returns:
+        The file that was written.
+    Raises:
+        AudioError: the file cannot be written.
+    """
+    from audio_utils.errors import AudioError
+
+    while True:
+        try:
+            write(path)
+        except AudioError as error:
+            if not isinstance(error.__cause__, FileExistsError):
+                raise
+            path = _next_free_name(path)
+        else:
+            return path
+
+
+def check_written_name(out: Path | None, planned: Path, written: Path) -> None:
+    """Check that a clip has the name that --out gives; in a folder it may have another number.
+
+    Raises:
+        FolderError: another process created a file of this name, so the clip has another one.
+    """
+    if planned == out and written != planned:
+        raise FolderError(
+            f"{planned} was created by another process in the meantime, so the clip is in {written}"
+        )
 
 
 def check_outputs(paths: Iterable[Path], overwrite: bool, option: str = "--out") -> None:

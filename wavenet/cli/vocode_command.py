@@ -13,6 +13,7 @@ import typer
 from audio_utils.file_names import shorten_name
 from wavenet.cli.clip_generation import (
     GuardOption,
+    count_written_on_interrupt,
     draw_from_candidates,
     generate_with_progress,
     print_clip,
@@ -45,7 +46,7 @@ from wavenet.cli.options import (
     print_conversions,
     print_message,
 )
-from wavenet.cli.output_paths import check_space, plan_output_paths
+from wavenet.cli.output_paths import check_space, check_written_name, plan_output_paths
 from wavenet.cli.play_command import PlayOption, play_files
 from wavenet.cli.unused_options import refuse_unused, refuse_unused_settings
 from wavenet.errors import ConditionError
@@ -128,20 +129,23 @@ def vocode(
     check_space(paths, samples)
     request = GenerationRequest(samples, chosen, seed, frame_features=frame_features)
     engine = make_checkpoint_engine(engine_name, loaded, precision, threads)
-    if candidates == 1:
-        ((clip, elapsed),) = generate_with_progress(loaded, [request], sampling, engine, guard)
-    else:
-        clip, elapsed = draw_from_candidates(loaded, request, candidates, sampling, engine)
-    clip = apply_mel_matching(loaded, clip, request, iterations)
-    audio = samples / audio_rate
-    create_folder(paths[0].parent)
-    save_clip(loaded, paths[0], request, clip, False, overwrite)
-    print_clip(loaded, paths[0], request, clip, False, elapsed / audio, json_)
+    written: list[Path] = []
+    with count_written_on_interrupt(written, 1):
+        if candidates == 1:
+            ((clip, elapsed),) = generate_with_progress(loaded, [request], sampling, engine, guard)
+        else:
+            clip, elapsed = draw_from_candidates(loaded, request, candidates, sampling, engine)
+        clip = apply_mel_matching(loaded, clip, request, iterations)
+        audio = samples / audio_rate
+        create_folder(paths[0].parent)
+        written.append(save_clip(loaded, paths[0], request, clip, False, overwrite))
+        print_clip(loaded, written[0], request, clip, False, elapsed / audio, json_)
     print_message(
         f"{audio:.2f} s of audio in {elapsed:.2f} s, {audio / elapsed:.2f} times real time"
     )
     if play:
-        play_files(paths)
+        play_files(written)
+    check_written_name(out, paths[0], written[0])
 
 
 def refuse_options_without_effect(context: typer.Context) -> None:
