@@ -283,6 +283,24 @@ def test_in_a_folder_a_clip_has_the_next_number_if_its_name_is_taken_meanwhile(
     assert (code, printed) == (0, f"{out / 'c_curve_seed0_2.wav'}\n"), err
 
 
+@pytest.mark.parametrize(
+    ("name", "free"),
+    [
+        ("take_2024.wav", "take_2024_2.wav"),
+        ("x_seed7.wav", "x_seed7_3.wav"),
+        ("x_seed7_2.wav", "x_seed7_3.wav"),
+        ("x_beams8_2.wav", "x_beams8_3.wav"),
+    ],
+)
+def test_a_number_in_a_name_of_the_user_is_kept(tmp_path, name, free):
+    for taken in (name, "x_seed7_2.wav"):
+        (tmp_path / taken).touch()
+    written = write_to_free_name(
+        tmp_path / name, lambda path: io.write(path, sine(0.1), RATE, replace=False)
+    )
+    assert written == tmp_path / free
+
+
 def test_other_errors_of_a_file_are_not_repeated_under_another_name(tmp_path):
     calls = []
 

@@ -83,10 +83,10 @@ def write_clip(
         "params_hash": task.params_hash,
         "bits_per_sample": bits,
         "warnings": warnings,
-        "below_target": normalized.warning is not None,
         "error": None,
         "line": task.line,
         "extra": dict(task.extra),
+        "below_target": normalized.warning is not None,
     }
 
 

@@ -18,7 +18,8 @@ from audio_utils.file_names import MAX_NAME_BYTES, find_long_part, shorten_name
 from wavenet.disk_space import audio_bytes, check_free_space
 from wavenet.errors import ConfigError, FolderError
 
-_NUMBER = re.compile(r"_[0-9]+$")  # at the end of a stem
+# A name that this program chose, with a number; the numbers in names of the user are kept.
+_NUMBERED = re.compile(r"(.*_(?:seed|beams)[0-9]+)_[0-9]+")
 _NUMBER_BYTES = 8
 
 
@@ -62,7 +63,8 @@ def _next_free_name(path: Path) -> Path:
         path: name.wav, or the same with a number.
     """
     longest = MAX_NAME_BYTES - len(path.suffix) - _NUMBER_BYTES
-    stem = shorten_name(_NUMBER.sub("", path.stem), longest)
+    numbered = _NUMBERED.fullmatch(path.stem)
+    stem = shorten_name(numbered[1] if numbered else path.stem, longest)
     names = (path.with_name(f"{stem}_{n}{path.suffix}") for n in itertools.count(2))
     return next(name for name in names if not os.path.lexists(name))
 
