@@ -102,4 +102,10 @@ def test_defaults_from_the_settings_file_are_never_refused(
     assert "seed" not in err
     code, out, err = run_command(*common)
     assert (code, json.loads(out)["seed"]) == (0, 7), err
-    assert_refused(run_command(*common, "--threads", 1), "--threads is for the engine cpu")
+    words = "--threads is for the engine cpu, found cached"
+    assert_refused(run_command(*common, "--threads", 1), words)
+    (tmp_path / "m.jsonl").write_text('{"id": "x", "digit": "a", "seconds": 0.01}\n')
+    batch = ("batch", tmp_path / "m.jsonl", "-c", tiny, "-o", tmp_path / "clips", "--dry-run")
+    assert run_command(*batch)[0] == 0
+    assert_refused(run_command(*batch, "--threads", 1), words)
+    assert run_command(*batch, "--threads", 1, "--engine", "cpu")[0] == 0

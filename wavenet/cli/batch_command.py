@@ -24,6 +24,7 @@ from wavenet.cli.batch_options import (
 from wavenet.cli.batch_progress import BatchProgressBar, set_event_on_interrupt
 from wavenet.cli.option_groups import expand_option_groups
 from wavenet.cli.options import print_message
+from wavenet.cli.unused_options import refuse_unused_threads
 from wavenet.errors import ConditionError, DataError, FolderError
 from wavenet.terminal import print_json, print_line
 
@@ -37,6 +38,7 @@ INTERRUPTED = 130  # exit code
 
 @expand_option_groups
 def batch(
+    context: typer.Context,
     manifest: Annotated[
         str, typer.Argument(help="A .jsonl, .csv or .tsv file with a row per clip; - is stdin.")
     ],
@@ -53,6 +55,7 @@ def batch(
     a clip depends only on its row and the settings, not on other clips, workers or machines.
     """
     files.check()
+    refuse_unused_threads(context, workers.engine)
     options = rows.to_batch_options()
     execution = make_execution(manifest, files, workers, output.score)
     settings = make_settings(manifest, clips, files, rows, execution)

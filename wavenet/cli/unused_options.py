@@ -44,7 +44,15 @@ def refuse_unused_settings(context: typer.Context) -> None:
     if context.params["greedy"]:
         reason = "has no effect with --greedy, which selects the most likely code; omit one of them"
         refuse_unused(context, SAMPLING, reason)
-    engine = context.params["engine_name"]
+    refuse_unused_threads(context, context.params["engine_name"])
+
+
+def refuse_unused_threads(context: typer.Context, engine: str) -> None:
+    """Refuse --threads for an engine that ignores it.
+
+    Raises:
+        ConfigError: --threads is given.
+    """
     if engine not in ("auto", "cpu"):
         refuse_unused(context, ("threads",), f"is for the engine cpu, found {engine}; omit it")
 
