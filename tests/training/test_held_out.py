@@ -15,14 +15,12 @@ from wavenet.corpus.prepare import prepare_corpus
 from wavenet.errors import ConfigError, DataError
 from wavenet.model.conditions import LabelCondition
 from wavenet.training.dataset import read_dataset
-from wavenet.training.held_out import SplitInput, split_recordings
+from wavenet.training.held_out import SplitInput, match_held_out, split_recordings
 from wavenet.training.recipe import BUILT_IN, DataConfig, load_recipe
 from wavenet.training.resolve_config import check_fields, resolve_config
 from wavenet.training.segmentation import split_point
 
 from . import RATE, RULES, make_config
-
-PATTERN = "{digit}_{speaker}_{take}"
 
 
 def with_conditions(*conditions):
@@ -209,3 +207,79 @@ def test_missing_fields_are_named_before_a_recording_is_read(folders, kind, monk
     assert "has no field 'speeker', but a field 'speaker'" in message
     message = refusal(folders[kind], recipe_with(), pattern=pattern, test={"index": ("1",)})
     assert "data.test" in message and "number, speaker, take" in message
+
+
+PATTERN_OF_FOLDERS = "{number}_{speaker}_{take}"
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["folder", "corpus"])
+def test_held_out_values_are_compared_as_labels_are(folders, kind):
+    """Regression: BOB for bob, or 02 for 2, held out nothing, and the rest was trained on."""
+    exact = read(folders[kind], test={"speaker": ("bob",)}, validation={"take": ("2",)})
+    loose = read(folders[kind], test={"speaker": (" BOB",)}, validation={"take": ("02", "2.0")})
+    for part in ("train", "validation", "test"):
+        sources = [[clip.source for clip in getattr(each, part)] for each in (exact, loose)]
+        assert sources[0] == sources[1]
+    assert (len(loose.test), len(loose.validation)) == (1, 5)
+    assert loose.notices == exact.notices
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["folder", "corpus"])
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_a_misspelt_value_is_refused_and_the_known_one_named(folders, kind, part):
+    """Regression: the value was not mentioned if another one of its list was found."""
+    held_out = {part: {"speaker": ("bob", "teo"), "take": ("0",)}}
+    for call in (
+        lambda: read(folders[kind], **held_out),
+        lambda: refuse(folders[kind], recipe_with(), held_out),
+    ):
+        with pytest.raises(DataError, match=r"speaker 'teo' \(did you mean 'theo'\?\)"):
+            call()
+
+
+def refuse(folder, recipe, held_out):
+    data = DataConfig(folder=str(folder), pattern=PATTERN_OF_FOLDERS, **held_out)
+    check_fields(recipe.model_copy(update={"data": data}))
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["folder", "corpus"])
+def test_other_values_without_a_recording_are_named_in_a_notice(folders, kind):
+    take = {"take": ("0", "9", "33")}
+    dataset = read(folders[kind], validation=take, test={"speaker": ("bob", "eve")})
+    missing = [text for text in dataset.notices if text.startswith("no recording has ")]
+    assert missing == [
+        "no recording has take '33', take '9', held out by data.validation; the values are 0, 1, "
+        "2, 3",
+        "no recording has speaker 'eve', held out by data.test; the values are bob, theo",
+    ]
+    refuse(folders[kind], recipe_with(), {"validation": take})
+
+
+def test_a_number_in_a_name_is_no_mistake():
+    """spk13 may be held out although only spk12 is here; spk012 is a mistake."""
+    known = {"speaker": ["spk1", "spk12"], "take": ["100"]}
+    lists = {"speaker": ("spk1", "spk13"), "take": ("10", "100")}
+    _, notices = match_held_out(DataConfig(test=lists), known)
+    assert len(notices) == 2 and "'spk13'" in notices[0] and "'10'" in notices[1]
+    with pytest.raises(DataError, match="did you mean 'spk12'"):
+        match_held_out(DataConfig(test={"speaker": ("spk1", "spk012")}), known)
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["folder", "corpus"])
+def test_lists_that_hold_out_nothing_at_all_are_refused(folders, kind):
+    held_out = {"validation": {"take": ("7",)}, "test": {"speaker": ("eve",)}}
+    with pytest.raises(DataError) as caught:
+        refuse(folders[kind], recipe_with(), held_out)
+    assert "data.validation (take '7') or data.test (speaker 'eve')" in str(caught.value)
+    refuse(folders[kind], recipe_with(), {**held_out, "test": {"speaker": ("bob",)}})
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["folder", "corpus"])
+def test_a_validation_that_the_test_contains_is_refused(folders, kind):
+    """Regression: no recording was left to validate, without a word."""
+    both = {"validation": {"take": ("2",)}, "test": {"take": ("1", "2.0")}}
+    with pytest.raises(DataError, match=r"all 5 recordings of data\.validation are also in data"):
+        refuse(folders[kind], recipe_with(), both)
+    notices = read(folders[kind], **both).notices
+    assert any("none is left to validate" in text for text in notices)
+    refuse(folders[kind], recipe_with(), {**both, "test": {"number": ("02",)}})

@@ -62,7 +62,8 @@ def report(
     neighbouring samples are at full scale; silence is 10 ms below -60 dB. Files that cannot be read
     are listed. The exit code is 3 if there are such files, or names that do not fit the pattern.
     All other files that are not used are counted by reason, with the first names. A field is a
-    doubtful label if its values seem to be texts or an index, or differ only in case or spaces.
+    doubtful label if its values seem to be texts or an index, or differ only in case, spaces or the
+    spelling of a number. The spellings 3 and 3.0 of one field are merged to 3, in training too.
     """
     from wavenet.cli.progress_bars import ProgressBar, status_spinner
     from wavenet.recordings.left_out_files import describe_large_share
@@ -131,6 +132,7 @@ def prepare(
     from wavenet.cli.options import print_left_out
     from wavenet.cli.progress_bars import ProgressBar, status_spinner
     from wavenet.corpus.prepare import prepare_corpus
+    from wavenet.user_input.equal_values import describe_merged
 
     try:
         result = prepare_corpus(
@@ -157,6 +159,8 @@ def prepare(
     print_left_out(result.left_out, result.readable)
     for sentence in result.levels.sentences():
         print_message(sentence)
+    for name, merged in result.merged.items():
+        print_message(f"note: {describe_merged(name, merged)}")
     print_message(format_summary(result))
     if json_:
         print_json({"corpus": str(out), **result.model_dump()})
@@ -180,6 +184,7 @@ def format_report(report: "DatasetReport") -> list[str]:
     """Return the lines of a report on recordings."""
     from wavenet.recordings.left_out_files import describe_left_out
     from wavenet.training.label_checks import describe_doubt
+    from wavenet.user_input.equal_values import describe_merged
 
     rows = [("recordings", f"{report.files:,}, {report.readable:,} of them readable")]
     if report.readable:
@@ -199,6 +204,8 @@ def format_report(report: "DatasetReport") -> list[str]:
         more = " .." if len(values) > MAX_VALUES else ""
         shown = " ".join(value[:MAX_VALUE_LENGTH] for value in values[:MAX_VALUES])
         rows.append((f"  {name}", f"{len(values):,}: {shown}{more}"))
+    merged = [describe_merged(name, pairs) for name, pairs in report.merged.items()]
+    rows += list_rows("merged", merged)
     rows += list_rows("doubtful", [describe_doubt(doubt) for doubt in report.doubts])
     rows += list_rows("left out", describe_left_out(report.left_out))
     if report.unreadable_count:

@@ -15,6 +15,7 @@ from pathlib import Path
 from wavenet.corpus.format import NO_VALUE, CorpusSettings
 from wavenet.recordings.audio_metadata import find_metadata, iterate_audio_files
 from wavenet.recordings.left_out_files import LeftOutCollector, LeftOutFiles
+from wavenet.user_input.equal_values import merge_number_spellings
 
 # A block ends at the limit that is reached first. Bytes are those of the audio files; the shard
 # has the size of the decoded audio.
@@ -43,6 +44,17 @@ class FieldColumn:
         """Extend the column to `rows` files, without values."""
         self.value_indices.extend([NO_VALUE] * (rows - len(self.value_indices)))
 
+    def merge_numbers(self) -> dict[str, str]:
+        """Write equal whole numbers in one spelling; return the replaced and plain spellings."""
+        merged = merge_number_spellings(self.values)
+        if merged:
+            before, self.values = list(self.values), {}
+            plain = [merged.get(value, value) for value in before]
+            new = [self.values.setdefault(value, len(self.values)) for value in plain]
+            indices = (i if i == NO_VALUE else new[i] for i in self.value_indices)
+            self.value_indices = array("i", indices)
+        return merged
+
 
 @dataclass
 class FileListing:
@@ -53,12 +65,14 @@ class FileListing:
         columns: by field.
         folder_errors: a message for each subfolder that could not be read.
         left_out: the files that are not listed, by reason.
+        merged: as in `audio_metadata.AudioListing`.
     """
 
     paths: list[str] = field(default_factory=list)
     columns: dict[str, FieldColumn] = field(default_factory=dict)
     folder_errors: list[str] = field(default_factory=list)
     left_out: tuple[LeftOutFiles, ...] = ()
+    merged: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,8 +108,10 @@ def list_files(source: Path, pattern: str | None, metadata: str | None) -> FileL
         listing.paths.append(file.path.relative_to(source).as_posix())
         for name, value in file.fields.items():
             listing.columns.setdefault(name, FieldColumn()).append(row, value)
-    for column in listing.columns.values():
+    for name, column in listing.columns.items():
         column.fill(len(listing.paths))
+        if merged := column.merge_numbers():
+            listing.merged[name] = merged
     listing.left_out = left_out.groups
     return listing
 

@@ -152,6 +152,7 @@ class CorpusReport(StrictConfig):
         unreadable_count: number of all messages.
         left_out: all files that are not in the corpus, by reason.
         levels: of the readable files.
+        merged: as in `audio_metadata.AudioListing`.
     """
 
     files: Count
@@ -169,6 +170,7 @@ class CorpusReport(StrictConfig):
     unreadable_count: Count
     left_out: tuple[LeftOutFiles, ...] = ()
     levels: LevelSummary = LevelSummary()
+    merged: dict[str, dict[str, str]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)

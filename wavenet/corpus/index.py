@@ -44,7 +44,7 @@ from wavenet.corpus.format import (
     write_text,
 )
 from wavenet.errors import DataError, FolderError
-from wavenet.recordings.left_out_files import LeftOutCollector, LeftOutFiles, merge_groups
+from wavenet.recordings.left_out_files import LeftOutCollector, merge_groups
 from wavenet.terminal import escape_controls
 
 MAX_LISTED = 20  # names and messages in the report
@@ -103,20 +103,17 @@ class _CorpusTotals:
         for n, reason in zip(unread, summary.reasons, strict=False):  # none in older summaries
             self.left_out.add(reason, block.paths[n])
 
-    def to_report(
-        self, files: int, seconds: NDArray[np.float64], left_out: tuple[LeftOutFiles, ...]
-    ) -> CorpusReport:
+    def to_report(self, listing: FileListing, seconds: NDArray[np.float64]) -> CorpusReport:
         """Return the report.
 
         Args:
-            files: number of listed files.
+            listing: the files of the corpus, and what was found in their table or names.
             seconds: (recordings,), length of each.
-            left_out: files that are not listed.
         """
         total = float(seconds.sum())
-        groups = merge_groups(left_out, self.left_out.groups)
+        groups = merge_groups(listing.left_out, self.left_out.groups)
         return CorpusReport(
-            files=files,
+            files=len(listing.paths),
             readable=len(seconds),
             seconds=total,
             shortest=float(seconds.min()),
@@ -133,6 +130,7 @@ class _CorpusTotals:
                 replace(group, names=tuple(map(escape_controls, group.names))) for group in groups
             ),
             levels=self.levels,
+            merged={escape_controls(name): merged for name, merged in listing.merged.items()},
         )
 
 
@@ -159,7 +157,7 @@ def write_index(
         _write_texts(folder, f"field-{n}", TextArray.from_texts(column.values))
     write_array(array_path(folder, "records"), records)
     seconds = records["samples"] / settings.sample_rate
-    report = totals.to_report(len(listing.paths), seconds, listing.left_out)
+    report = totals.to_report(listing, seconds)
     write_text(folder / REPORT_FILE, report.model_dump_json(indent=2) + "\n")
     header = make_config(
         CorpusHeader,

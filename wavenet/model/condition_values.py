@@ -7,10 +7,7 @@ earlier by all code that prints or stores condition values.
 """
 
 import math
-import unicodedata
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -21,10 +18,10 @@ from wavenet.model.conditioning import ConditionValue
 from wavenet.model.conditions import LabelCondition, NumberCondition
 from wavenet.model.model_config import ModelConfig
 from wavenet.user_input.close_names import find_close_name, find_equal_name
+from wavenet.user_input.equal_values import find_equal_value
 from wavenet.user_input.typed_numbers import read_number, suggest_point
 
 ValueT = TypeVar("ValueT")
-MAX_NUMBER_LENGTH = 100  # characters
 
 
 def condition_names(config: ModelConfig) -> list[str]:
@@ -101,13 +98,9 @@ def _resolve_name(given: str, known: Sequence[str], what: str) -> str:
 def _resolve_label(condition: LabelCondition, value: Any) -> str:
     """Return the value of a label."""
     text = value if isinstance(value, str) else _number_text(condition, value)
-    if text in condition.values:
-        return str(text)
-    by_text, by_number = _words_by_form(condition.values)
-    amount = _decimal(text)
-    for words in (by_text.get(_form(text)), None if amount is None else by_number.get(amount)):
-        if words is not None and len(words) == 1:
-            return words[0]
+    equal = find_equal_value(text, condition.values)
+    if equal is not None:
+        return equal
     close = _find_close_word(text, condition.values)
     hint = "" if close is None else f", did you mean {close!r}"
     raise ConditionError(
@@ -145,35 +138,7 @@ def _remove_unit(text: str, unit: str) -> str:
     return text[: -len(unit)] if has_unit else text
 
 
-@lru_cache(maxsize=64)
-def _words_by_form(
-    words: tuple[str, ...],
-) -> tuple[Mapping[str, list[str]], Mapping[Decimal, list[str]]]:
-    """Return the values of a label by their form without case and spaces, and by their number."""
-    by_text: defaultdict[str, list[str]] = defaultdict(list)
-    by_number: defaultdict[Decimal, list[str]] = defaultdict(list)
-    for word in words:
-        by_text[_form(word)].append(word)
-        if (number := _decimal(word)) is not None:
-            by_number[number].append(word)
-    return dict(by_text), dict(by_number)
-
-
 @lru_cache(maxsize=4096)
 def _find_close_word(text: str, words: tuple[str, ...]) -> str | None:
     """Return the most similar value; cached, because many rows may have the same wrong value."""
     return find_close_name(text, words)
-
-
-def _form(text: str) -> str:
-    composed = unicodedata.normalize("NFC", " ".join(text.split()))
-    return unicodedata.normalize("NFC", composed.casefold())
-
-
-def _decimal(text: str) -> Decimal | None:
-    """Return the exact number of a text of digits; None for any other text."""
-    try:
-        number = Decimal(text.strip()) if len(text) <= MAX_NUMBER_LENGTH else None
-    except InvalidOperation:
-        return None
-    return number if number is not None and number.is_finite() else None

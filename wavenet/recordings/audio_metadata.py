@@ -6,10 +6,12 @@ and the commands that read many files.
 """
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
+from typing import TypeVar
 
 from audio_utils.atomic_files import os_error_reason
 from audio_utils.audio_formats import AUDIO_SUFFIXES, readable_suffixes
@@ -30,19 +32,28 @@ from wavenet.recordings.left_out_files import (
 from wavenet.recordings.metadata_tables import FileFinder, is_table, read_table
 from wavenet.recordings.name_patterns import NamePattern, guess_pattern
 from wavenet.user_input.close_names import find_close_name, find_equal_name
+from wavenet.user_input.equal_values import merge_number_spellings
 from wavenet.user_input.user_paths import expand_home
 
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.tsv", "metadata.txt")
 _HIDDEN_FOLDERS = ("__MACOSX",)
 _REPORTED_FILES = 1000  # between two reports of the number of files
+_ValueT = TypeVar("_ValueT")
 
 
 @dataclass(frozen=True)
 class AudioFile:
-    """An audio file and its fields, such as {"digit": "7", "speaker": "theo"}."""
+    """An audio file and its fields, such as {"digit": "7", "speaker": "theo"}.
+
+    Attributes:
+        path: of the file.
+        fields: by name.
+        line: of its row in the table, from 1; None without a table.
+    """
 
     path: Path
     fields: Mapping[str, str] = field(default_factory=dict)
+    line: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,8 @@ class AudioListing:
         left_out: the other files, by reason.
         folder_errors: a sentence for each subfolder that cannot be read.
         suggested_pattern: one that fits the names that the pattern does not fit, or None.
+        merged: by field, the spellings of numbers that were replaced, and the plain ones; see
+            `merge_number_spellings`.
     """
 
     files: list[AudioFile]
@@ -62,6 +75,7 @@ class AudioListing:
     left_out: tuple[LeftOutFiles, ...]
     folder_errors: list[str]
     suggested_pattern: str | None = None
+    merged: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def ignore(value: object) -> None:
@@ -107,7 +121,8 @@ def list_audio_files(
             on_found(len(files))
     table = find_metadata(folder, metadata) if pattern is None else None
     suggested = _suggest_pattern(misfits, pattern)
-    return AudioListing(files, table, left_out.groups, errors, suggested)
+    files, merged = _merge_numbers(files)
+    return AudioListing(files, table, left_out.groups, errors, suggested, merged)
 
 
 def iterate_audio_files(
@@ -164,6 +179,23 @@ def iterate_audio_files(
         )
         error.suggested_pattern = suggested
         raise error
+
+
+def _merge_numbers(
+    files: list[AudioFile],
+) -> tuple[list[AudioFile], dict[str, dict[str, str]]]:
+    """Write equal whole numbers of a field in one spelling; return the files and what changed."""
+    found = {name: merge_number_spellings(some) for name, some in field_values(files).items()}
+    merged = {name: spellings for name, spellings in found.items() if spellings}
+    if not merged:
+        return files, merged
+    return [replace(file, fields=_plain_fields(file.fields, merged)) for file in files], merged
+
+
+def _plain_fields(
+    fields: Mapping[str, str], merged: Mapping[str, Mapping[str, str]]
+) -> dict[str, str]:
+    return {name: merged.get(name, {}).get(value, value) for name, value in fields.items()}
 
 
 def _suggest_pattern(misfits: Sequence[str], pattern: str | None) -> str | None:
@@ -321,10 +353,21 @@ def match_fields(found: Collection[str], wanted: Iterable[str], source: str) -> 
     return renamed
 
 
-def rename_fields(fields: Mapping[str, str], renamed: Mapping[str, str]) -> Mapping[str, str]:
+def rename_fields(
+    fields: Mapping[str, _ValueT], renamed: Mapping[str, str]
+) -> Mapping[str, _ValueT]:
     """Return fields with the names of `match_fields`."""
     names = {found: name for name, found in renamed.items()}
     return {names.get(name, name): value for name, value in fields.items()} if names else fields
+
+
+def field_values(files: Iterable[AudioFile]) -> dict[str, set[str]]:
+    """Return all values of each field."""
+    values: defaultdict[str, set[str]] = defaultdict(set)
+    for file in files:
+        for name, value in file.fields.items():
+            values[name].add(value)
+    return dict(values)
 
 
 def relative_name(path: Path, folder: Path) -> str:
@@ -377,7 +420,7 @@ def _iterate_rows(
             continue
         listed.add(str(path))
         fields[str(path)] = row.fields
-        yield AudioFile(path, row.fields)
+        yield AudioFile(path, row.fields, row.line)
     if not count:
         raise DataError(
             f"no row of {table} can be used: {first_problem}"

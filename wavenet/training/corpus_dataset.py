@@ -20,7 +20,7 @@ from wavenet.model.conditioning import ConditionValue
 from wavenet.model.conditions import FramesCondition, VectorCondition
 from wavenet.model.frame_features import compute_frame_features
 from wavenet.model.model_config import ModelConfig
-from wavenet.training.held_out import SplitInput, split_recordings
+from wavenet.training.held_out import SplitInput, match_held_out, split_recordings
 from wavenet.training.recipe import DataConfig
 from wavenet.training.segmentation import (
     SegmentBounds,
@@ -158,6 +158,7 @@ def open_corpus_clips(
         ConditionError: settings of a condition that are impossible at this rate.
     """
     _check_corpus(data, corpus, sample_rate, model)
+    data, matched = match_held_out(data, corpus.field_values)
     recordings = CorpusRecordings(corpus, model, max_clip_targets(data, sample_rate))
     recordings.frame_features(0)  # settings that fail for one recording fail for all
     segments = -(-corpus.records["samples"] // recordings.max_targets)
@@ -177,7 +178,7 @@ def open_corpus_clips(
     is_train = segment < train_segments[recording]
     masks = [is_train, *(~is_train & (rest[recording] == part) for part in ("validation", "test"))]
     train, validation, test = (CorpusClips(recordings, index[mask]) for mask in masks)
-    return OpenedCorpus(train, validation, test, notices, corpus.content_digest())
+    return OpenedCorpus(train, validation, test, [*matched, *notices], corpus.content_digest())
 
 
 def _check_corpus(data: DataConfig, corpus: Corpus, sample_rate: int, model: ModelConfig) -> None:

@@ -20,17 +20,13 @@ from wavenet.corpus.format import is_corpus, read_corpus_report
 from wavenet.corpus.reader import Corpus
 from wavenet.errors import ConditionError, DataError
 from wavenet.model.conditioning import ConditionValue
-from wavenet.model.conditions import (
-    Condition,
-    FramesCondition,
-    NumberCondition,
-    VectorCondition,
-)
+from wavenet.model.conditions import Condition, FramesCondition, VectorCondition
 from wavenet.model.frame_features import compute_frame_features, read_array
 from wavenet.model.model_config import ModelConfig
 from wavenet.recordings.audio_metadata import (
     AudioFile,
     AudioListing,
+    field_values,
     list_audio_files,
     match_fields,
     relative_name,
@@ -44,8 +40,14 @@ from wavenet.recordings.left_out_files import (
 )
 from wavenet.terminal import escape_controls
 from wavenet.training.corpus_dataset import open_corpus_clips
-from wavenet.training.held_out import RecordingSplit, SplitInput, split_recordings
+from wavenet.training.held_out import (
+    RecordingSplit,
+    SplitInput,
+    match_held_out,
+    split_recordings,
+)
 from wavenet.training.label_checks import LabelDoubt, find_label_doubts
+from wavenet.training.number_checks import check_numbers, numbers_from_fields
 from wavenet.training.recipe import DataConfig
 from wavenet.training.run_identity import RecordingRecord, hash_recording
 from wavenet.training.segmentation import (
@@ -55,6 +57,7 @@ from wavenet.training.segmentation import (
     segment_bounds,
     split_point,
 )
+from wavenet.user_input.equal_values import describe_merged
 from wavenet.user_input.user_paths import expand_home
 
 # Limit of a recording: 2 GiB as float32, three hours at 48 kHz. Training holds all recordings of a
@@ -138,6 +141,7 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
     listing = list_recordings(folder, data, model)
     entries, skipped, levels = listing.files, listing.folder_errors, LevelSummary()
     left_out, counts = LeftOutCollector(), _ValueCounts(model)
+    data, matched = match_held_out(data, field_values(entries))
     recordings: list[_FolderRecording] = []
     for number, entry in enumerate(entries):
         try:
@@ -162,7 +166,8 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
             except (AudioError, ConditionError) as error:
                 notices.append(f"used at its own speed only: {error}")
     dataset = _join_parts(recordings, splits)
-    dataset.skipped, dataset.notices, dataset.levels = skipped, notices, levels
+    dataset.skipped, dataset.levels = skipped, levels
+    dataset.notices = [*_describe_merged(listing.merged, data, model), *matched, *notices]
     dataset.n_speeds = 1 + len(data.speed_perturbation)
     dataset.recording_count = counts.recordings
     dataset.left_out = merge_groups(listing.left_out, left_out.groups)
@@ -215,12 +220,18 @@ def open_corpus(folder: Path, data: DataConfig, model: ModelConfig) -> Corpus:
     """Open a corpus; its fields are renamed as in `match_fields`.
 
     Raises:
-        DataError: the corpus is damaged, or the spelling of a field is close to a wanted name.
+        DataError: the corpus is damaged, the spelling of a field is close to a wanted name, or the
+            number of a recording is wrong.
     """
     corpus = Corpus(folder)
-    corpus.rename_fields(
-        match_fields(corpus.header.fields, _wanted_fields(data, model), f"the corpus {folder}")
+    renamed = match_fields(
+        corpus.header.fields, _wanted_fields(data, model), f"the corpus {folder}"
     )
+    corpus.rename_fields(renamed)
+    if numbers_from_fields(model):
+        rows = ((corpus.names[n], corpus.fields(n)) for n in range(len(corpus)))
+        source = corpus.header.metadata or "the names of the recordings"
+        check_numbers(model, rows, f"{source}, and prepare the corpus again")
     return corpus
 
 
@@ -231,11 +242,15 @@ def _open_corpus_dataset(
     corpus.check_content()
     opened = open_corpus_clips(data, corpus, sample_rate, model)
     dataset = Dataset(opened.train, opened.validation, opened.test)
-    dataset.notices, dataset.corpus = opened.notices, opened.digest
+    dataset.corpus = opened.digest
     names = {condition.name for condition in model.labels}
     counts = {name: numbers for name, numbers in corpus.count_values().items() if name in names}
     dataset.recording_count = len(corpus)
-    dataset.left_out = read_corpus_report(folder).left_out
+    report = read_corpus_report(folder)
+    dataset.left_out = report.left_out
+    renamed = match_fields(corpus.header.fields, _wanted_fields(data, model), str(folder))
+    merged = rename_fields(report.merged, renamed)
+    dataset.notices = [*_describe_merged(merged, data, model), *opened.notices]
     dataset.doubts = find_label_doubts(counts)
     return dataset
 
@@ -257,11 +272,7 @@ class _ValueCounts:
 
 def _wanted_fields(data: DataConfig, model: ModelConfig) -> set[str]:
     """Return the names of the fields that the model and the split use."""
-    numbers = [
-        condition.name
-        for condition in model.globals
-        if isinstance(condition, NumberCondition) and condition.derived_from is None
-    ]
+    numbers = (condition.name for condition in numbers_from_fields(model))
     labels = (condition.name for condition in model.labels)
     return {*labels, *numbers, *data.validation, *data.test}
 
@@ -270,15 +281,33 @@ def list_recordings(folder: Path, data: DataConfig, model: ModelConfig) -> Audio
     """List a folder; fields are renamed as in `match_fields`.
 
     Raises:
-        DataError: as `list_audio_files`, or the spelling of a field is close to a wanted name.
+        DataError: as `list_audio_files`, the spelling of a field is close to a wanted name, or the
+            number of a recording is wrong.
     """
     listing = list_audio_files(folder, data.pattern, data.metadata)
     found = {name for entry in listing.files for name in entry.fields}
     renamed = match_fields(found, _wanted_fields(data, model), str(data.folder))
-    if not renamed:
-        return listing
-    files = [AudioFile(e.path, rename_fields(e.fields, renamed)) for e in listing.files]
-    return replace(listing, files=files)
+    if renamed:
+        files = [replace(e, fields=rename_fields(e.fields, renamed)) for e in listing.files]
+        listing = replace(listing, files=files, merged=rename_fields(listing.merged, renamed))
+    table = listing.table.name if listing.table else None
+    rows = ((_name_in_table(entry, folder, table), entry.fields) for entry in listing.files)
+    check_numbers(model, rows, table or "the names of the recordings")
+    return listing
+
+
+def _name_in_table(entry: AudioFile, folder: Path, table: str | None) -> str:
+    """Return the name of a recording, and the row of its fields if they are from a table."""
+    name = relative_name(entry.path, folder)
+    return name if entry.line is None else f"{table} line {entry.line} ({name})"
+
+
+def _describe_merged(
+    merged: Mapping[str, Mapping[str, str]], data: DataConfig, model: ModelConfig
+) -> list[str]:
+    """Return a sentence for each label, or field that holds out recordings, with merged values."""
+    used = {*(c.name for c in model.labels), *data.validation, *data.test}
+    return [describe_merged(name, pairs) for name, pairs in merged.items() if name in used]
 
 
 def _read_clips(

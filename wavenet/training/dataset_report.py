@@ -63,6 +63,7 @@ class DatasetReport:
         suggested_pattern: a pattern that fits the paths, if there are no fields; one that fits the
             paths that the given pattern does not fit; or None.
         levels: readable files beyond full scale, and files whose channels nearly cancel.
+        merged: as in `audio_metadata.AudioListing`.
     """
 
     files: int
@@ -87,6 +88,7 @@ class DatasetReport:
     doubts: Sequence[LabelDoubt] = ()
     suggested_pattern: str | None = None
     levels: LevelSummary = field(default_factory=LevelSummary)
+    merged: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def describe_misfits(report: DatasetReport) -> str | None:
@@ -135,6 +137,7 @@ def scan_dataset(
         unreadable=tuple(listing.folder_errors[:MAX_LISTED]),
         unreadable_count=len(listing.folder_errors),
         suggested_pattern=listing.suggested_pattern if source else guess_pattern(paths),
+        merged=listing.merged,
     )
     report = _with_fields(report, counts)
     return _scan_files(folder, listing, report, counts, channel, normalize)

@@ -2,17 +2,21 @@
 
 Input: the fields of all recordings, and the settings of a recipe. Output: for each recording the
 number of segments to train on and the use of the others; and sentences about values without a
-recording for training. Called by `dataset` and `corpus_dataset`.
+recording for training. Called by `dataset` and `corpus_dataset`; `resolve_config` calls the checks
+before any recording is read.
 """
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from wavenet.errors import DataError
 from wavenet.model.model_config import ModelConfig
 from wavenet.training.recipe import DataConfig
-from wavenet.training.segmentation import split_point
+from wavenet.training.segmentation import is_selected, split_point
+from wavenet.user_input.close_names import find_close_name
+from wavenet.user_input.equal_values import exact_number, find_equal_value
 
 MAX_NAMED = 10  # values that a sentence names
 
@@ -44,6 +48,98 @@ class RecordingSplit(NamedTuple):
 
     train_segments: int
     rest: Literal["validation", "test", "unused"]
+
+
+def match_held_out(
+    data: DataConfig, known: Mapping[str, Collection[str]]
+) -> tuple[DataConfig, list[str]]:
+    """Write the held-out values of the settings as the recordings spell them.
+
+    A value stands for one that differs in case, spaces or the spelling of a number, as the labels
+    of requests do.
+
+    Args:
+        data: selects the held-out recordings.
+        known: for each field all values of the recordings.
+    Returns:
+        The changed settings, and a sentence for each list with values that no recording has. A list
+        without any value of a recording is left to `split_recordings`.
+    Raises:
+        DataError: no recording has a value, but a similar one.
+    """
+    notices, close = [], []
+    changes: dict[str, dict[str, tuple[str, ...]]] = {"validation": {}, "test": {}}
+    for part, chosen in _parts(data).items():
+        for name, values in chosen.items():
+            words = tuple(sorted(known.get(name, ())))
+            found = {value: find_equal_value(value, words) for value in values}
+            missing = [value for value, equal in found.items() if equal is None]
+            others = [word for word in words if word not in found.values()]
+            similar = {value: _find_typo(value, others) for value in missing}
+            close += [
+                f"{name} {value!r} (did you mean {word!r}?)"
+                for value, word in similar.items()
+                if word is not None
+            ]
+            changes[part][name] = tuple(found[value] or value for value in values)
+            if missing and len(missing) < len(values):
+                notices.append(
+                    f"no recording has {_list_values((name, value) for value in missing)}, held "
+                    f"out by data.{part}; the values are {_list_texts(words)}"
+                )
+    if close:
+        raise DataError(
+            f"no recording has {', '.join(close)}, to be held out by data.validation, data.test or "
+            "--test; correct the values, because otherwise these recordings are trained on"
+        )
+    return data.model_copy(update=changes), notices
+
+
+def check_held_out(data: DataConfig, recordings: Iterable[Mapping[str, str]]) -> None:
+    """Check that the lists of the settings hold out recordings, before any of them is read.
+
+    Args:
+        data: from `match_held_out`.
+        recordings: the fields of all recordings.
+    Raises:
+        DataError: the settings list values, but no recording has any of them; or all recordings of
+            data.validation are also in data.test.
+    """
+    if not (data.validation or data.test):
+        return
+    pairs = [(is_selected(data.validation, f), is_selected(data.test, f)) for f in recordings]
+    validated, tested = (sum(column) for column in zip(*pairs, strict=True)) if pairs else (0, 0)
+    if not validated and not tested:
+        listed = [
+            f"data.{part} ({_list_values((name, v) for name in chosen for v in chosen[name])})"
+            for part, chosen in _parts(data).items()
+            if chosen
+        ]
+        raise DataError(
+            f"no recording has a value of {' or '.join(listed)}, so nothing is held out; correct "
+            "the values, or remove them to hold out data.validation_fraction of the recordings"
+        )
+    if validated and all(is_test for is_validation, is_test in pairs if is_validation):
+        raise DataError(f"{_ALL_TESTED.format(validated)}; hold out others for validation")
+
+
+_ALL_TESTED = (
+    "all {:,} recordings of data.validation are also in data.test, so that none is left to validate"
+)
+
+
+def _parts(data: DataConfig) -> dict[str, dict[str, tuple[str, ...]]]:
+    return {"validation": data.validation, "test": data.test}
+
+
+def _find_typo(value: str, words: Sequence[str]) -> str | None:
+    """Return the word that a user probably meant; other numbers are other values, not mistakes."""
+    close = None if exact_number(value) is not None else find_close_name(value, words)
+    return close if close is not None and _numbers_in(close) == _numbers_in(value) else None
+
+
+def _numbers_in(text: str) -> list[int]:
+    return [int(digits) for digits in re.findall("[0-9]+", text)]
 
 
 def split_recordings(
@@ -132,18 +228,22 @@ def _keep_every_value(
     return [f"trained on, not held out, because no other recording has {_list_values(kept)}"]
 
 
-def _unmatched_values(data: DataConfig, candidates: Iterable[SplitInput]) -> list[str]:
-    """Return a sentence for each list of the settings that selects no recording."""
+def _unmatched_values(data: DataConfig, candidates: Sequence[SplitInput]) -> list[str]:
+    """Return a sentence for each list of the settings that selects no recording of its own."""
     found = {
         name: {candidate.fields.get(name) for candidate in candidates}
         for name in (*data.validation, *data.test)
     }
-    return [
+    notices = [
         f"data.{part} holds out nothing: no recording has {name} {' or '.join(values)}"
-        for part, chosen in (("validation", data.validation), ("test", data.test))
+        for part, chosen in _parts(data).items()
         for name, values in chosen.items()
         if not found[name] & set(values)
     ]
+    validated = [c.fields for c in candidates if is_selected(data.validation, c.fields)]
+    if validated and all(is_selected(data.test, fields) for fields in validated):
+        notices.append(_ALL_TESTED.format(len(validated)))
+    return notices
 
 
 def _label_values(model: ModelConfig, fields: Mapping[str, str]) -> list[LabelValue]:
@@ -151,6 +251,9 @@ def _label_values(model: ModelConfig, fields: Mapping[str, str]) -> list[LabelVa
 
 
 def _list_values(values: Iterable[LabelValue]) -> str:
-    texts = [f"{name} {value!r}" for name, value in sorted(values)]
+    return _list_texts([f"{name} {value!r}" for name, value in sorted(values)])
+
+
+def _list_texts(texts: Sequence[str]) -> str:
     more = f" and {len(texts) - MAX_NAMED:,} more" if len(texts) > MAX_NAMED else ""
     return ", ".join(texts[:MAX_NAMED]) + more

@@ -6,6 +6,9 @@ sign, and sentences. Called by `dataset`, `dataset_report`, the command line and
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+
+from wavenet.user_input.equal_values import exact_number
 
 MAX_EXAMPLES = 5
 MAX_VALUE_LENGTH = 40
@@ -82,7 +85,7 @@ def describe_doubt(doubt: LabelDoubt) -> str:
         MANY_VALUES: f"{doubt.values:,} values in {doubt.files:,} recordings",
         MET_ONCE: f"{number} of {doubt.values:,} in only one recording",
         NOT_A_WORD: f"{number} with a space, a full stop or more than {MAX_VALUE_LENGTH} letters",
-        ALIKE: f"{number} that differ only in case or spaces",
+        ALIKE: f"{number} that differ only in case, spaces or the spelling of a number",
         EMPTY_VALUE: f"the value is empty in {doubt.count:,} of {doubt.files:,} recordings",
     }[doubt.kind]
     return f"{doubt.field}: {text}" + (f": {examples}{more}" if doubt.kind != EMPTY_VALUE else "")
@@ -104,8 +107,11 @@ def _is_number(value: str) -> bool:
 
 
 def _values_alike(values: list[str]) -> list[str]:
-    """Return the values that equal another one, apart from case and spaces."""
-    groups: dict[str, list[str]] = {}
+    """Return the values that equal another one, apart from case, spaces and spelled numbers."""
+    groups: dict[str | Decimal, set[str]] = {}
     for value in values:
-        groups.setdefault("".join(value.split()).casefold(), []).append(value)
-    return [value for group in groups.values() if len(group) > 1 for value in group]
+        groups.setdefault("".join(value.split()).casefold(), set()).add(value)
+        if (number := exact_number(value)) is not None:
+            groups.setdefault(number, set()).add(value)
+    alike = {value for group in groups.values() if len(group) > 1 for value in group}
+    return [value for value in values if value in alike]

@@ -6,7 +6,7 @@ the statistics of frames and windows. Called by the command line, before `loop`.
 """
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import torch
 
@@ -18,7 +18,9 @@ from wavenet.generation.guard import GuardConfig, measure_windows
 from wavenet.model.conditions import LabelCondition, NumberCondition
 from wavenet.model.frame_scales import FrameStatistics, measure_statistics
 from wavenet.model.model_config import ModelConfig
+from wavenet.recordings.audio_metadata import field_values
 from wavenet.training.dataset import Dataset, list_recordings, open_corpus
+from wavenet.training.held_out import check_held_out, match_held_out
 from wavenet.training.recipe import RecipeConfig
 from wavenet.training.segmentation import TrainingClip
 from wavenet.user_input.close_names import find_close_name, find_equal_name
@@ -95,17 +97,23 @@ def check_fields(recipe: RecipeConfig) -> None:
     """Check that the recordings have the fields of the recipe, before any of them is read.
 
     Raises:
-        DataError: a recording lacks a label or number of the model, no recording has a field that
-            selects held-out recordings, or the folder cannot be used.
+        DataError: a recording lacks a label or number of the model or has a wrong number, no
+            recording has a field or a value that selects held-out recordings, all recordings for
+            validation are also for the test, or the folder cannot be used.
     """
     data, model = recipe.data, recipe.model
     if data.folder is None:
         return  # `read_dataset` reports it
     folder = expand_home(data.folder)
+    values: Mapping[str, Collection[str]]
+    recordings: Iterable[Mapping[str, str]]
     if is_corpus(folder):
-        sources = {str(folder): tuple(open_corpus(folder, data, model).field_values)}
+        corpus = open_corpus(folder, data, model)
+        values, recordings = corpus.field_values, map(corpus.fields, range(len(corpus)))
+        sources = {str(folder): tuple(values)}
     else:
         entries = list_recordings(folder, data, model).files
+        values, recordings = field_values(entries), (entry.fields for entry in entries)
         sources = {entry.path.name: tuple(entry.fields) for entry in entries}
     numbers = [c for c in model.globals if isinstance(c, NumberCondition)]
     required = [c.name for c in model.labels]
@@ -126,6 +134,7 @@ def check_fields(recipe: RecipeConfig) -> None:
                     f"{', '.join(known) or 'none'}; use the field {name} in --pattern, "
                     f"or remove data.{part} from the recipe"
                 )
+    check_held_out(match_held_out(data, values)[0], recordings)
 
 
 def some_clips(clips: Sequence[TrainingClip]) -> Sequence[TrainingClip]:

@@ -116,17 +116,21 @@ def split_point(
         files: number of all files.
     """
     fraction = data.validation_fraction
-    if any(fields.get(name) in values for name, values in data.test.items()):
+    if is_selected(data.test, fields):
         return None
     if data.validation:
-        held_out = any(fields.get(name) in values for name, values in data.validation.items())
-        return 0 if held_out else segments
+        return 0 if is_selected(data.validation, fields) else segments
     if _whole_files(files * fraction):
         # a file is held out where floor(index * fraction) increases: evenly spread over the files
         before, after = (_whole_files(n * fraction) for n in (file_index, file_index + 1))
         return segments if after == before else 0
     # too few files to hold one out: hold out the end of each that has several segments
     return max(1, segments - math.ceil(segments * fraction))
+
+
+def is_selected(chosen: Mapping[str, tuple[str, ...]], fields: Mapping[str, str]) -> bool:
+    """Return whether a recording has one of the chosen values of any field."""
+    return any(fields.get(name) in values for name, values in chosen.items())
 
 
 def _whole_files(count: float) -> int:

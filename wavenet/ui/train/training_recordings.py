@@ -23,6 +23,7 @@ from wavenet.training.label_checks import describe_doubt
 from wavenet.ui.page_text import format_duration, without_options
 from wavenet.ui.server.uploads import valid_file_name
 from wavenet.ui.templates import render
+from wavenet.user_input.equal_values import describe_merged
 
 MAX_FILES = 500
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".json")
@@ -241,6 +242,7 @@ def describe_report(report: DatasetReport, rejected: Sequence[str] = ()) -> str:
         )
     notes += [f"Not used: {sentence}" for sentence in rejected]
     notes += report_warnings(report)
+    notes += [f"Merged: {describe_merged(name, pairs)}" for name, pairs in report.merged.items()]
     notes += [f"Doubtful label: {describe_doubt(doubt)}" for doubt in report.doubts]
     notes += [f"Left out: {line}" for line in describe_left_out(report.left_out)]
     labels = [
