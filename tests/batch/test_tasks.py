@@ -311,6 +311,12 @@ def test_mel_frames_of_a_row_are_in_decibels(make_checkpoint, tmp_path, rng):
         assert task.samples == 800
     torch.testing.assert_close(made["ln"], torch.from_numpy((decibels + 30) / 30))
     torch.testing.assert_close(made["model"], made["ln"])
+    np.save(tmp_path / "mel.npy", decibels)
+    with pytest.raises(ConditionError, match="in ln, which looks like decibels"):
+        make_task(
+            ManifestRow(1, {"condition": "mel.npy"}),
+            BatchSettings(folder, str(tmp_path), frames_scale="ln"),
+        )
 
 
 def test_the_scale_enters_the_params_hash_of_rows_with_frames(make_checkpoint, tmp_path):

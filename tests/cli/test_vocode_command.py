@@ -154,6 +154,12 @@ def test_frames_in_another_scale_are_refused_unless_it_is_stated(run_command, vo
             made[command, scale] = soundfile.read(out)[0]
             difference = np.abs(made[command, scale] - made[command, "db"]).max()
             assert difference < 1e-3, (command, scale)
+        np.save(array, scales["db"])
+        for scale in ("ln", "log10", "model"):
+            out = tmp_path / f"{command}-decibels-as-{scale}.wav"
+            common = (command, *given, "--checkpoint", vocoder, "--out", out)
+            result = run_command(*common, "--frames-scale", scale)
+            assert_refused(result, f"in {scale}, which looks like decibels")
     np.save(array, scales["db"] - 40)
     out = tmp_path / "other.wav"
     assert run_command("vocode", array, "--checkpoint", vocoder, "--out", out, "--greedy")[0] == 0

@@ -209,3 +209,42 @@ def test_values_below_any_floor_are_refused():
     read_scale(MEL, frames)
     with pytest.raises(ConditionError, match="-700"):
         read_scale(MEL, 10 * frames)
+
+
+@pytest.mark.parametrize("level", [1.0, 0.2, 0.02])
+@pytest.mark.parametrize("scale", ["ln", "log10", "ln-amplitude", "log10-amplitude", "model"])
+def test_decibels_with_another_stated_scale_are_refused(speech, scale, level):
+    """Regression: they were converted again, to levels far below silence, without a word."""
+    decibels = log_mel(speech * level, mel_settings(MEL, RATE, HOP)).T
+    statistics = measure_statistics((MEL,), compute_condition_frames(MEL, speech, RATE, HOP))[0]
+    for known in (None, statistics):
+        with pytest.raises(ConditionError) as caught:
+            read_scale(MEL, decibels, scale, known)
+        assert f" in {scale}, which looks like decibels (db); " in str(caught.value)
+        read_scale(MEL, decibels, "db", known)
+
+
+@pytest.mark.parametrize("scale", ["ln", "log10", "ln-amplitude", "log10-amplitude"])
+@pytest.mark.parametrize("level", [1.0, 0.03, 1e-3])
+def test_stated_scales_with_quiet_sounds_and_low_floors_pass(speech, scale, level):
+    """Quiet recordings, long pauses of very low noise, and silence with a floor of 1e-20."""
+    power = mel_spectrogram(speech * level, mel_settings(MEL, RATE, HOP)).T.double()
+    pauses = power.clone()
+    pauses[: power.shape[0] // 3] *= 1e-12
+    floor = power.clone()
+    floor[: power.shape[0] * 2 // 3] = 1e-20
+    for each in (power, pauses, floor, torch.full_like(power, 1e-20)):
+        found = read_scale(MEL, SCALES[scale](each).float(), scale)
+        decibels = (10 * each.log10()).clamp(min=-100)
+        torch.testing.assert_close(found * 30 - 30, decibels.float(), atol=1e-3, rtol=1e-3)
+
+
+def test_loudness_and_mfcc_in_decibels_are_not_of_another_stated_scale(speech):
+    decibels = compute_condition_frames(LOUDNESS, speech, RATE, HOP) * 20 - 40
+    for scale in ("ln", "log10", "model"):
+        with pytest.raises(ConditionError, match="looks like decibels"):
+            read_scale(LOUDNESS, decibels, scale)
+    condition = MfccCondition(n_mels=20)
+    coefficients = compute_condition_frames(condition, speech, RATE, HOP) * 100
+    with pytest.raises(ConditionError, match="in model, which looks like decibels"):
+        read_scale(condition, coefficients, "model")

@@ -42,6 +42,11 @@ MAX_DIVERGENCE = 0.6  # nats
 MIN_DIFFERENCE = 0.4  # nats
 MIN_DEVIATION_DB = 3.0
 FEW_VALUES = 8  # too few to recognise a scale
+# Most levels that a wrong scale converts are this far below silence, as if dB are read as natural
+# logarithms. Pauses with very low noise are, too, so fewer of them matter only if the frames are
+# like dB. The lowest value does not count: some programs have a lower floor.
+DEEP_DB = FLOOR_DB - HEADROOM_DB
+MAX_DEEP_SHARE, MAX_DEEP_SHARE_LIKE_DB = 0.9, 0.4
 
 DB_PER_NEPER = 10 / math.log(10)
 LEVELS: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
@@ -148,7 +153,8 @@ def read_scale(
 
     Args:
         frames: (F, columns), finite.
-        scale: one of `SCALES`; None: the unit of the condition, and a check that it is.
+        scale: one of `SCALES`; None: the unit of the condition, and a check that it is. Levels are
+            also refused if a stated scale converts them to values far outside the training.
         statistics: of the training frames of this condition, if known.
     Raises:
         ConditionError: the scale is unknown or not for this condition, or the frames are far from
@@ -159,7 +165,10 @@ def read_scale(
         raise ConditionError(
             f"the frames of {condition.name} can have the scale {', '.join(known)}; found {scale!r}"
         )
+    is_level = isinstance(condition, MelCondition | LoudnessCondition | MfccCondition)
     if scale == MODEL:
+        if is_level:
+            _read_levels(condition, frames, scale, statistics)  # only the check
         return frames
     if isinstance(condition, F0Condition):
         _check_pitch(condition, frames)
@@ -188,17 +197,24 @@ def _read_levels(
 ) -> Tensor:
     """Convert levels to dB, and check that they are like those of the training."""
     mean, std, high = statistics.pooled if statistics else TYPICAL[condition.kind]
-    description, convert = LEVELS[scale or "db"]
     if scale in LINEAR and float(frames.min()) < 0:
         raise ConditionError(
-            f"the frames of {condition.name} contain {float(frames.min()):g}, but {description} is "
-            "never negative; choose another --frames-scale"
+            f"the frames of {condition.name} contain {float(frames.min()):g}, but "
+            f"{LEVELS[scale][0]} is never negative; choose another --frames-scale"
         )
-    levels = convert(frames)
-    looks_like = None if scale else _recognise(condition, frames, mean, std)
-    is_level = scale is None and not isinstance(condition, MfccCondition)
-    is_too_low = is_level and float(levels.min()) < LOWEST_DB
-    if looks_like is not None or is_too_low or float(levels.max()) > high + HEADROOM_DB:
+    levels = _to_levels(condition, frames, scale or "db")
+    divergences = _measure_divergences(condition, frames, mean, std)
+    looks_like = _recognise(frames, divergences, scale or "db")
+    is_far = float(levels.max()) > high + HEADROOM_DB
+    if scale is None:
+        is_far |= looks_like is not None
+    if not isinstance(condition, MfccCondition):
+        if scale is None:
+            is_far |= float(levels.min()) < LOWEST_DB
+        else:
+            is_like_db = divergences.get("db", math.inf) <= MAX_DIVERGENCE
+            is_far |= _is_deep(levels, is_like_db)
+    if is_far:
         lowest, highest = frames.aminmax()
         looks = f", which looks like {looks_like}" if looks_like else ""
         raise ConditionError(
@@ -210,30 +226,58 @@ def _read_levels(
     return levels if isinstance(condition, MfccCondition) else levels.clamp(min=FLOOR_DB)
 
 
-def _recognise(condition: LocalCondition, frames: Tensor, mean: float, std: float) -> str | None:
-    """Return the names of the scales that explain the frames much better than dB, or None.
+def _to_levels(condition: LocalCondition, frames: Tensor, scale: str) -> Tensor:
+    """Convert frames of a scale to dB."""
+    return _unscale(condition, frames) if scale == MODEL else LEVELS[scale][1](frames)
 
-    Under each scale, the values in dB have a mean and a deviation; their divergence from those of
-    the training, as normal distributions, is compared.
+
+def _is_deep(levels: Tensor, is_like_db: bool) -> bool:
+    """Return whether too many levels are far below silence.
+
+    Args:
+        levels: dB, converted from the scale that the user states.
+        is_like_db: whether the frames, before this conversion, are like those of the training.
+    """
+    varied = levels[levels > levels.min()]
+    if varied.numel() < FEW_VALUES:
+        return False  # silence with the floor of another program
+    share = float((varied < DEEP_DB).double().mean())
+    return share > (MAX_DEEP_SHARE_LIKE_DB if is_like_db else MAX_DEEP_SHARE)
+
+
+def _measure_divergences(
+    condition: LocalCondition, frames: Tensor, mean: float, std: float
+) -> dict[str, float]:
+    """Return, by scale, how much worse than the training it explains the frames; {} if too few.
+
+    Under each scale, the values in dB have a mean and a deviation; the result is their divergence
+    from those of the training, as normal distributions, in nats.
     """
     if frames.numel() < FEW_VALUES:
-        return None
+        return {}
     values = frames.double()
     is_negative = float(values.min()) < 0
     divergences = {}
     for scale in _scales_of(condition):
         if scale in LINEAR and is_negative:
             continue
-        levels = _unscale(condition, values) if scale == MODEL else LEVELS[scale][1](values)
+        levels = _to_levels(condition, values, scale)
         deviation = max(float(levels.std(correction=0)), MIN_DEVIATION_DB)
         distance = float(levels.mean()) - mean
         spread = max(std, MIN_DEVIATION_DB)
         divergences[scale] = (
             math.log(spread / deviation) + (deviation**2 + distance**2) / (2 * spread**2) - 0.5
         )
-    best = min(divergences.values())
-    if divergences["db"] - best <= MAX_DIVERGENCE:
+    return divergences
+
+
+def _recognise(frames: Tensor, divergences: dict[str, float], stated: str) -> str | None:
+    """Return the names of the scales that explain the frames much better than the stated one."""
+    best = min(divergences.values(), default=math.inf)
+    if not divergences or divergences[stated] - best <= MAX_DIVERGENCE:
         return None
+    values = frames.double()
+    is_negative = float(values.min()) < 0
     if not is_negative and float(values.max()) <= 1.001 and float(values.median()) > 0.05:
         return "values normalised to 0 to 1; undo this first"
     names = sorted(divergences, key=lambda scale: divergences[scale])
