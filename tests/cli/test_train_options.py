@@ -211,8 +211,82 @@ def test_the_model_of_a_checkpoint_replaces_that_of_a_recipe_whose_conditions_it
     assert chosen.data == load_recipe(recipe).data
 
 
+OWN_RECIPE = """
+name = "mine"
+[audio]
+sample_rate = {rate}
+{codec}
+[model]
+residual_channels = 12
+gate_channels = 12
+skip_channels = 10
+dilations = [1, 2]
+[train]
+steps = 4
+"""
+
+
+def write_recipe(tmp_path, rate=8000, codec=""):
+    path = tmp_path / "mine.toml"
+    path.write_text(OWN_RECIPE.format(rate=rate, codec=codec))
+    return path
+
+
+def test_replaced_settings_of_a_recipe_are_named_in_one_line(resolve, tiny, tmp_path):
+    """Regression: the settings of the recipe were ignored without a word."""
+    model = checkpoint.load_config(tiny).model
+    path = write_recipe(tmp_path)
+    chosen, (code, _, err) = resolve(path, "--from", tiny)
+    assert (code, chosen.model) == (0, model)
+    (line,) = err.splitlines()
+    assert "note: --from uses rate, codec and model of the checkpoint tiny" in line
+    assert "model.residual_channels 12 → 8" in line
+    assert f"model.dilations of 2 values → of {len(model.dilations)} values" in line
+    assert "audio" not in line and "codec." not in line, "these are equal"
+    assert "conditions" not in line, "the recipe omits them"
+    text = path.read_text().replace("channels = 12\ngate", "channels = 8\ngate")
+    path.write_text(text.replace("[1, 2]", str(list(model.dilations))))
+    assert resolve(path, "--from", tiny)[1][2] == "", "nothing is replaced"
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ({"rate": 16000}, "audio.sample_rate 16,000 → 8,000"),
+        ({"codec": '[codec]\nlaw = "mu-law"\nbits = 7'}, "codec.bits 7 → 8"),
+    ],
+)
+def test_another_rate_or_codec_of_an_own_recipe_is_refused(resolve, tiny, tmp_path, values, words):
+    path = write_recipe(tmp_path, **values)
+    chosen, result = resolve(path, "--from", tiny)
+    assert chosen is None
+    assert_refused(result, words, "write the values of the checkpoint in the recipe")
+    chosen, (code, _, err) = resolve(path, "--from", tiny, "--resume")
+    assert code == 0 and words in err, "a run that has started can be resumed"
+    assert chosen.audio == checkpoint.load_config(tiny).audio
+
+
+def test_a_built_in_recipe_may_have_another_rate(resolve, tiny, tmp_path):
+    """The studio trains with copies of the built-in recipes under the name of the run."""
+    text = (BUILT_IN / "small.toml").read_text()
+    copy = tmp_path / "recipe.toml"
+    copy.write_text(text.replace('name = "small"', 'name = "run7"'))
+    for recipe in ("small", copy):
+        chosen, (code, _, err) = resolve(recipe, "--from", tiny)
+        assert code == 0 and chosen.audio == checkpoint.load_config(tiny).audio
+        (line,) = err.splitlines()
+        assert "model.residual_channels" in line
+        assert "audio.sample_rate 16,000 → 8,000" in line
+        assert line.endswith("a step has 8,000 samples, as long in time")
+    copy.write_text(text.replace("max_seconds = 1.0", "max_seconds = 2.0"))
+    assert_refused(resolve(copy, "--from", tiny)[1], "audio.sample_rate 16,000 → 8,000")
+
+
+VOCODER = Path(__file__).parents[2] / "checkpoints/vocoder"
+
+
 def test_the_shipped_vocoder_can_be_continued(resolve):
-    chosen, _ = resolve("vocoder", "--from", Path(__file__).parents[2] / "checkpoints/vocoder")
+    chosen, _ = resolve("vocoder", "--from", VOCODER)
     assert chosen.model.conditions[0].name == "mel"
     assert chosen.train == load_recipe("vocoder").train
 

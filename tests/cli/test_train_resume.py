@@ -169,6 +169,23 @@ def test_other_recordings_are_refused_or_accepted_by_the_option(run, kind):
     assert run("--steps", "6")[0] == 0, "the new recordings are now those of the run"
 
 
+def test_all_changes_are_named_in_one_refusal(run):
+    """Regression: only other settings were named; the change of the recordings was accepted, too.
+
+    It was printed when the training had begun.
+    """
+    write_tone(run.audio / "a_9.wav")
+    before = sorted(run.folder.iterdir())
+    message = refusal(
+        run("--steps", "6", replace=("[data]", "[data]\nmax_seconds = 2.0")),
+    )
+    assert "other values of max_seconds (4.0, now 2.0) in [data]" in message
+    assert "other recordings: 1 added (a_9.wav)" in message
+    assert "other values of steps (4, now 6) in [train]" in message
+    assert sorted(run.folder.iterdir()) == before
+    assert newest_info(run.folder).step == 4
+
+
 def test_the_best_validation_starts_again_only_if_the_validation_can_change(run):
     def best_after(*options, **changes):
         state = run.folder / "step-000000004" / "state.json"

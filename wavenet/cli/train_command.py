@@ -100,8 +100,10 @@ def train(
     validation again. The card of the checkpoint lists the changes.
 
     With --from, training starts from the weights of a checkpoint, for example to learn another
-    voice. The model of the checkpoint replaces that of the recipe, and must have its conditions;
-    data and optimisation come from the recipe. Combine it with --resume to continue such a run.
+    voice. Rate, codec and model of the checkpoint replace those of the recipe, and a line names the
+    replaced settings; data and optimisation come from the recipe. The model must have the recipe's
+    conditions. A recipe of your own must not state another rate or codec. Combine --from with
+    --resume to continue such a run.
     With --sample-seconds, clips are generated from the best weights so far, always with the same
     seed and the first value of every label; a vocoder resynthesises a held-out clip, or a training
     clip if none is held out.
@@ -130,7 +132,11 @@ def train(
         initial = None
         if initial_checkpoint is not None:
             model_is_changed = bool(label) or sample_rate is not None
-            initial, chosen = load_initial_checkpoint(initial_checkpoint, chosen, model_is_changed)
+            initial, chosen, replaced = load_initial_checkpoint(
+                initial_checkpoint, original, chosen, model_is_changed, resume
+            )
+            if replaced and ranks.is_main:
+                print_message(f"note: {replaced}")
         elif chosen.audio != original.audio and ranks.is_main:
             print_message(describe_rate_change(original, chosen))
         options = (threads, device, sample_seconds, ranks, quiet)
@@ -298,6 +304,9 @@ def check_start(
 ) -> None:
     """Check everything about a run that starts or resumes, except its recordings.
 
+    Changes of a resumed run that can be accepted are not refused yet: the recordings may have
+    changed, too, and a user must know all changes to accept them.
+
     Raises:
         ConfigError, ConditionError: a setting of the model is impossible.
         DataError: the recordings lack fields, or their folder cannot be used.
@@ -325,7 +334,10 @@ def check_start(
             corpus=info.identity.corpus if info.identity else None,
             initial_checkpoint=None if initial is None else describe_checkpoint(initial),
         )
-        snapshots.compare(path, info, recipe.train, known, accept_changes)
+        if accept_changes:
+            snapshots.compare(path, info, recipe.train, known, accept_changes)
+        else:  # `snapshots.open_run` names other settings together with other recordings
+            snapshots.find_changes(path, info, recipe.train, known)
     check_conditions(recipe.model, recipe.audio.sample_rate)
     check_fields(recipe)
 
@@ -380,25 +392,45 @@ def apply_channel(
 
 
 def load_initial_checkpoint(
-    folder: Path, recipe: "RecipeConfig", model_is_changed: bool
-) -> tuple["Checkpoint", "RecipeConfig"]:
-    """Load the initial checkpoint of a run; return it, and the recipe with its model.
+    folder: Path,
+    original: "RecipeConfig",
+    recipe: "RecipeConfig",
+    model_is_changed: bool,
+    is_resumed: bool,
+) -> tuple["Checkpoint", "RecipeConfig", str | None]:
+    """Load the initial checkpoint of a run.
 
     Args:
+        folder: of the checkpoint.
+        original: the recipe as it was read. A built-in one, whose rate the user did not choose, may
+            have another rate or codec.
+        recipe: with the values of the options.
         model_is_changed: whether an option changes the model of the recipe.
+        is_resumed: whether the run has started already, with the model of this checkpoint.
+    Returns:
+        The checkpoint, the recipe with its model, and a sentence on the replaced settings, if any.
     Raises:
-        ConfigError: an option changes the model, or the recipe has a condition that it lacks.
+        ConfigError: an option changes the model, the recipe states another rate or codec, or it has
+            a condition that the checkpoint lacks.
         CheckpointError: the checkpoint cannot be used.
     """
     from wavenet import checkpoint
-    from wavenet.training.recipe_options import use_model_of
+    from wavenet.training.recipe import is_built_in
+    from wavenet.training.recipe_options import (
+        check_same_codes,
+        describe_replaced,
+        use_model_of,
+    )
 
     if model_is_changed:
         raise ConfigError(
             "--from uses the model of a checkpoint as it is; omit --label and --sample-rate"
         )
     loaded = checkpoint.load(folder)
-    return loaded, use_model_of(recipe, loaded.config)
+    chosen = use_model_of(recipe, loaded.config)
+    if not is_resumed and not is_built_in(original):
+        check_same_codes(original, loaded.config)
+    return loaded, chosen, describe_replaced(original, loaded.config, chosen)
 
 
 @contextmanager

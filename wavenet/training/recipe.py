@@ -148,3 +148,9 @@ def load_recipe(name: str) -> RecipeConfig:
             f"{question}"
         )
     return load_toml(RecipeConfig, path)
+
+
+def is_built_in(recipe: RecipeConfig) -> bool:
+    """Return whether a recipe has all settings of a built-in one, under any name."""
+    known = (load_toml(RecipeConfig, path) for path in BUILT_IN.glob("*.toml"))
+    return any(recipe.model_copy(update={"name": other.name}) == other for other in known)

@@ -85,6 +85,74 @@ def use_model_of(recipe: RecipeConfig, config: CheckpointConfig) -> RecipeConfig
     return make_config(type(recipe), recipe.name, **{**dict(recipe), **changes, "train": train})
 
 
+def check_same_codes(recipe: RecipeConfig, config: CheckpointConfig) -> None:
+    """Check that a recipe states no other rate or codec than a checkpoint.
+
+    Args:
+        recipe: as it was read; settings that it omits are not compared.
+        config: of the checkpoint whose model replaces that of the recipe.
+    Raises:
+        ConfigError: it states another rate or codec.
+    """
+    differences = _differences(recipe, config, ("audio", "codec"))
+    if differences:
+        raise ConfigError(
+            f"--from uses rate, codec and model of the checkpoint {config.name}, but the recipe "
+            f"{recipe.name} states others ({', '.join(differences)}); write the values of the "
+            "checkpoint in the recipe, or train without --from"
+        )
+
+
+def describe_replaced(
+    recipe: RecipeConfig, config: CheckpointConfig, chosen: RecipeConfig
+) -> str | None:
+    """Describe the settings of a recipe that a checkpoint replaces; None if there are none.
+
+    Args:
+        recipe: as it was read; settings that it omits are not compared.
+        config: of the checkpoint.
+        chosen: from `use_model_of`.
+    """
+    replaced = _differences(recipe, config, ("audio", "codec", "model"))
+    if not replaced:
+        return None
+    text = (
+        f"--from uses rate, codec and model of the checkpoint {config.name} instead of the "
+        f"recipe's: {', '.join(replaced)}"
+    )
+    if chosen.audio == recipe.audio:
+        return text
+    return f"{text}; a step has {chosen.train.samples_per_step:,} samples, as long in time"
+
+
+def _differences(recipe: RecipeConfig, config: CheckpointConfig, parts: Sequence[str]) -> list[str]:
+    """Return "model.residual_channels 12 → 8" for each stated setting that differs."""
+    texts = []
+    for part in parts:
+        before, now = getattr(recipe, part), getattr(config, part)
+        stated = before.model_fields_set if part in recipe.model_fields_set else ()
+        for name in type(before).model_fields:
+            if name not in stated or not hasattr(now, name):
+                continue
+            old, new = getattr(before, name), getattr(now, name)
+            if old != new:
+                shown, replacement = _summarise(old), _summarise(new)
+                other = "others" if shown == replacement else replacement
+                texts.append(f"{part}.{name} {shown} → {other}")
+    return texts
+
+
+def _summarise(value: Any) -> str:
+    """Return a setting in a few words: a long list by its length, a config class by its kind."""
+    if isinstance(value, tuple):
+        if value and hasattr(value[0], "kind"):
+            return " ".join(_name(condition) for condition in value)
+        return f"of {len(value)} values" if value else "none"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(getattr(value, "kind", value))
+
+
 def describe_rate_change(before: RecipeConfig, after: RecipeConfig) -> str:
     """Describe the changes of a recipe by another sample rate, with lengths in time."""
     old, new = before.audio.sample_rate, after.audio.sample_rate

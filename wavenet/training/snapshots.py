@@ -197,6 +197,28 @@ def compare(
     Raises:
         TrainingError: differences that are not accepted, or with which no run can continue.
     """
+    differences = find_changes(path, info, settings, identity)
+    if differences and not accept_changes:
+        raise TrainingError(
+            f"{path} was saved with {'; '.join(d.text for d in differences)}; resume with the "
+            "same values, choose another folder, or add --accept-changes to use the new values"
+        )
+    if differences and info.step >= settings.steps:
+        raise TrainingError(
+            f"{path} is complete after all {settings.steps:,} steps; to continue with the "
+            "changes, add --steps with a larger number"
+        )
+    return differences
+
+
+def find_changes(
+    path: Path, info: SnapshotInfo, settings: TrainConfig, identity: RunIdentity | None
+) -> list[Difference]:
+    """Return the differences between a run and a snapshot that a user can accept.
+
+    Raises:
+        TrainingError: differences with which no run can continue.
+    """
     differences = []
     saved = saved_identity(path, info)
     if saved is not None and identity is not None:
@@ -213,16 +235,6 @@ def compare(
         raise TrainingError(
             f"{path} was saved with {'; '.join(fixed)}; resume with the same values, or train a "
             "new run in another folder"
-        )
-    if differences and not accept_changes:
-        raise TrainingError(
-            f"{path} was saved with {'; '.join(d.text for d in differences)}; resume with the "
-            "same values, choose another folder, or add --accept-changes to use the new values"
-        )
-    if differences and info.step >= settings.steps:
-        raise TrainingError(
-            f"{path} is complete after all {settings.steps:,} steps; to continue with the "
-            "changes, add --steps with a larger number"
         )
     return differences
 
