@@ -54,6 +54,20 @@ def test_a_report_for_programs_is_one_json_document(run_command, folder):
     assert facts["done"] == facts["files"] == 5
 
 
+def test_merged_numbers_are_told_in_one_line(run_command, folder, tmp_path):
+    for n, path in enumerate(sorted(folder.glob("*.wav"))):
+        path.rename(folder / f"{'3' if n % 2 else '3.0'}_{n}.wav")
+    code, out, err = run_command("data", "report", folder, "--pattern", "{digit}_{take}")
+    line = "digit has equal numbers in several spellings: '3.0' is used as '3'"
+    assert (code, err) == (0, "")
+    assert f"merged         {line}\n" in out and "digit        1: 3\n" in out
+    corpus = ("--out", tmp_path / "corpus", "--workers", "1", "--pattern", "{digit}_{take}")
+    code, _, err = run_command("data", "prepare", folder, *corpus)
+    assert code == 0 and f"note: {line}\n" in err
+    _, out, _ = run_command("data", "report", tmp_path / "corpus", "--json")
+    assert json.loads(out)["merged"] == {"digit": {"3.0": "3"}}
+
+
 def test_a_folder_without_fields_gets_a_suggestion(run_command, folder):
     code, out, err = run_command("data", "report", folder)
     assert code == 0

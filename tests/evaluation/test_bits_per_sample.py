@@ -220,6 +220,22 @@ def test_labels_come_from_a_table_with_columns_in_any_case(
     assert "has no field 'indeex', but a field 'Index'" in capsys.readouterr().err
 
 
+def test_held_out_values_without_a_recording_are_named(make_checkpoint, words, capsys):
+    """Regression: they were not mentioned if another value of the option had recordings."""
+    folder, reports = make_checkpoint(labelled_config()).folder, []
+    for test in ("index=0,1", "index=00, 1.0", "index=0,1,77"):
+        options = ("--pattern", PATTERN, "--test", test, "--json")
+        assert evaluate(words, folder, *options) == 0
+        out, err = capsys.readouterr()
+        reports.append(json.loads(out)["rows"])
+        assert ("note: no recording has index '77'" in err) == ("77" in test)
+    assert reports[0] == reports[1] == reports[2]
+    misspelt = f"speaker={SPEAKERS[0].upper()},{SPEAKERS[1]}x"
+    assert evaluate(words, folder, "--pattern", PATTERN, "--test", misspelt) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and f"(did you mean '{SPEAKERS[1]}'?)" in err
+
+
 @pytest.mark.parametrize("window", [1, 100, 999])
 def test_bits_of_baselines_in_pieces_are_those_of_the_whole(make_checkpoint, window):
     config = make_checkpoint(labelled_config()).config

@@ -124,12 +124,12 @@ def read_dataset_with_split(
     print_left_out(dataset.left_out, dataset.recording_count)
     for sentence in dataset.levels.sentences():
         print_message(sentence)
-    for sentence in dataset.notices:
-        print_message(f"note: {sentence}")
     if not getattr(dataset, split):
         chosen = {"test": data.test, "validation": data.validation}.get(split, {})
         fields = " and ".join(f"{name} {', '.join(values)}" for name, values in chosen.items())
         raise DataError(f"no recording of {folder} is held out for {split} ({fields or split})")
+    for sentence in dataset.notices:
+        print_message(f"note: {sentence}")
     return dataset
 
 
