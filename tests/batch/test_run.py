@@ -118,7 +118,7 @@ def test_the_keys_of_records_are_those_that_programs_read(tiny, tmp_path):
     assert list(done) == [
         "id", "status", "file", "seconds", "rtf", "seed", "labels", "bytes", "sha256",
         "audio_sha256", "params_hash", "bits_per_sample", "warnings", "error", "line", "extra",
-        "below_target",
+        "below_target", "precision",
     ]  # fmt: skip
     assert list(invalid) == ["id", "status", "line", "error"]
 

@@ -87,6 +87,7 @@ def write_clip(
         "line": task.line,
         "extra": dict(task.extra),
         "below_target": normalized.warning is not None,
+        "precision": clip.precision,
     }
 
 
