@@ -1,9 +1,11 @@
 """The cost of rounded weights: bits of the rounded model minus bits of the model itself."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from tests.evaluation import PATTERN, labelled_config, make_word, write_words
 from wavenet import checkpoint
@@ -64,6 +66,16 @@ def test_a_weight_that_int8_refuses_leaves_bf16(make_checkpoint):
     loaded = make_checkpoint(labelled_config())
     loaded.model.blocks[0].conv.linear.bias[0] = 2 * LARGEST_PARAMETER
     assert list(measure_rounding_costs(loaded, make_clips(2)).costs) == ["bf16"]
+
+
+def test_clips_without_targets_and_predictions_that_overflow_give_no_costs(make_checkpoint):
+    loaded = make_checkpoint(labelled_config())
+    clips = make_clips(3)
+    empty = [replace(clip, context=clip.samples) for clip in clips]
+    assert measure_rounding_costs(loaded, empty) is None
+    assert measure_rounding_costs(loaded, [*clips, *empty]).samples == sum(c.samples for c in clips)
+    loaded.model.output.bias[:] = torch.inf
+    assert measure_rounding_costs(loaded, clips) is None
 
 
 def test_the_command_prints_and_stores_the_costs(make_checkpoint, tmp_path, capsys):

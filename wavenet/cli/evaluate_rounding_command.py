@@ -64,7 +64,7 @@ def rounding(
     from wavenet.cli.progress_bars import status_spinner
     from wavenet.evaluation.labelled_clips import UNLIMITED_SECONDS
     from wavenet.evaluation.provenance import describe_provenance
-    from wavenet.evaluation.rounding import measure_rounding_costs
+    from wavenet.evaluation.rounding import measure_rounding_costs, store_costs
 
     check_output_folder(out, (METRICS_FILE,), overwrite)
     if out is not None:
@@ -79,12 +79,11 @@ def rounding(
         costs = measure_rounding_costs(loaded, clips, split.value)
     if costs is None:
         raise DataError(
-            "the costs need a WaveNet and two held-out recordings or more; found "
-            f"{type(loaded.model).__name__} and {len(clips)}"
+            "the costs need a WaveNet with finite predictions and two held-out recordings or more; "
+            f"found {type(loaded.model).__name__} and {len(clips)}"
         )
     if store:
-        config = loaded.config.model_copy(update={"rounding": costs})
-        checkpoints.save_config(loaded.folder, config)
+        store_costs(loaded, costs)
     report = describe_provenance(loaded, {"split": split.value}, command_line(context))
     report |= {"rounding": costs.model_dump()}
     write_report(out, report, {}, overwrite)

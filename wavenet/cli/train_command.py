@@ -214,14 +214,15 @@ def store_rounding_costs(folder: Path, dataset: "Dataset", quiet: bool) -> None:
     """
     from wavenet import checkpoint as checkpoints
     from wavenet.cli.progress_bars import status_spinner
-    from wavenet.evaluation.rounding import describe_costs, measure_rounding_costs
+    from wavenet.evaluation.rounding import describe_costs, measure_rounding_costs, store_costs
 
+    if not (folder / checkpoints.WEIGHTS).exists():
+        return  # no validation had a finite result
     loaded = checkpoints.load(folder)
     with status_spinner("measuring the cost of rounded weights", quiet):
         costs = measure_rounding_costs(loaded, dataset.validation)
     if costs is not None:
-        config = loaded.config.model_copy(update={"rounding": costs})
-        checkpoints.save_config(folder, config)
+        store_costs(loaded, costs)
         print_message(describe_costs(costs))
 
 

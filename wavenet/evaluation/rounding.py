@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from wavenet.checkpoint import Checkpoint
+from wavenet.checkpoint import Checkpoint, save_config
 from wavenet.engines.registry import make_engine
 from wavenet.errors import EngineUnavailable
 from wavenet.evaluation.baselines import select_evenly
@@ -38,12 +38,13 @@ def measure_rounding_costs(
         split: name of the clips' part of the data.
         progress: in clips, each counted once per model.
     Returns:
-        the costs; None if there are too few clips for an interval, or if the engine cpu does not
-        run this model.
+        the costs; None if there are too few clips for an interval, if the engine cpu does not run
+        this model, or if its predictions overflow.
     Raises:
         ConditionError: a clip lacks a condition of the model.
     """
     progress = progress or NoProgress()
+    clips = [clip for clip in clips if clip.samples > clip.context]
     targets = [clip.samples - clip.context for clip in clips]
     chosen = [clips[n] for n in select_evenly(targets, MAX_SAMPLES)] if clips else []
     models = _rounded_models(checkpoint.model)
@@ -62,6 +63,8 @@ def measure_rounding_costs(
     costs = {}
     for precision, model in models.items():
         more = measure(model) - exact
+        if not np.isfinite(more).all():
+            continue  # weights that overflow cost too much
         interval = bootstrap_interval(more, samples)
         assert interval is not None  # there are two clips or more
         costs[precision] = RoundingCost(
@@ -69,11 +72,23 @@ def measure_rounding_costs(
             low=round(interval[0], 6),
             high=round(interval[1], 6),
         )
+    if not costs:
+        return None
     return RoundingCosts(
         measured_on=f"{len(chosen)} clips of the {split} set",
         samples=int(samples.sum()),
         costs=costs,
     )
+
+
+def store_costs(checkpoint: Checkpoint, costs: RoundingCosts) -> None:
+    """Write the costs to the config of a checkpoint.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    config = checkpoint.config.model_copy(update={"rounding": costs})
+    save_config(checkpoint.folder, config)
 
 
 def describe_costs(costs: RoundingCosts) -> str:
