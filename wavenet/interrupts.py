@@ -1,16 +1,20 @@
-"""SIGINT (Ctrl-C) handling for commands with worker processes.
+"""SIGINT (Ctrl-C) handling for long work and for commands with worker processes.
 
-A terminal sends SIGINT to all processes of a command. `ignore_sigint` protects the processes that
-are started inside it, so that only the parent process reacts. `redeliver_sigint` prevents the loss
-of a SIGINT. Called by the command line and by everything that starts processes.
+`stop_on_interrupt` turns SIGINT into a request to stop. A terminal sends SIGINT to all processes of
+a command: `ignore_sigint` protects the processes that are started inside it, so that only the
+parent process reacts. `redeliver_sigint` prevents the loss of a SIGINT. Called by the command line,
+by `wavenet.train` and by everything that starts processes.
 """
 
 import _thread
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+
+from wavenet.terminal import print_message
 
 REDELIVERY_SECONDS = 0.01
 
@@ -29,6 +33,43 @@ def ignore_sigint() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def stop_on_interrupt(
+    report: Callable[[str], None] = print_message, is_distributed: bool = False
+) -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether Ctrl-C was pressed; a second Ctrl-C ends at once.
+
+    Outside the main thread, where Python cannot set signal handlers, nothing changes.
+
+    Args:
+        report: prints a message.
+        is_distributed: whether this is one of several processes. When one process has ended,
+            torchrun sends SIGTERM to the others. That is treated as a request to stop; the next
+            communication with the others shows whether they have ended.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    requested = False
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal requested
+        if requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        requested = True
+        if number == signal.SIGINT:
+            report("stopping after this step; Ctrl-C again to end at once")
+
+    previous = signal.signal(signal.SIGINT, on_signal)
+    if is_distributed:
+        # Not restored: torchrun's SIGTERM may arrive while the error is being printed.
+        signal.signal(signal.SIGTERM, on_signal)
+    try:
+        yield lambda: requested
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def redeliver_sigint(unraisable: "sys.UnraisableHookArgs") -> None:

@@ -14,8 +14,8 @@ import soundfile
 import torch
 
 from tests.conftest import RATE, sine
-from wavenet.cli.train_command import stop_on_interrupt
 from wavenet.errors import TrainingError
+from wavenet.interrupts import stop_on_interrupt
 
 from .conftest import assert_refused
 

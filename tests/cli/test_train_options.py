@@ -15,6 +15,7 @@ from wavenet import checkpoint
 from wavenet.cli import train_command
 from wavenet.cli.main import app
 from wavenet.training.recipe import BUILT_IN, load_recipe
+from wavenet.training.training_setup import describe_short_training
 
 RECIPES = sorted(path.stem for path in BUILT_IN.glob("*.toml"))
 TRAIN = typer.main.get_command(app).commands["train"]
@@ -101,7 +102,9 @@ def settings(recipe):
 def resolve(monkeypatch, run_command):
     """Return a function that resolves a command without training."""
     seen = SimpleNamespace()
-    monkeypatch.setattr(train_command, "run", lambda recipe, *rest: vars(seen).update(r=recipe))
+    monkeypatch.setattr(
+        train_command, "run", lambda setup, *rest: vars(seen).update(r=setup.recipe)
+    )
 
     def call(recipe, *arguments):
         seen.r = None
@@ -333,7 +336,7 @@ def test_what_is_known_without_the_recordings_is_said_before_they_are_read(
 )
 def test_too_few_steps_are_noted(resolve, recipe, steps, has_initial_weights, words):
     chosen, _ = resolve(recipe, "--steps", steps)
-    notes = train_command.describe_short_training(chosen, 1_000.0, has_initial_weights)
+    notes = describe_short_training(chosen, 1_000.0, has_initial_weights)
     assert len(notes) == len(words)
     for note, word in zip(notes, words, strict=True):
         assert word in note

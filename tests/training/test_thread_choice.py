@@ -8,10 +8,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from wavenet import devices
-from wavenet.cli.train_command import make_thread_choice
-from wavenet.training import loop, thread_choice
+from wavenet.training import loop, thread_choice, training_setup
 from wavenet.training.thread_choice import RecentSpeed, ThreadChoice, thread_candidates
+from wavenet.training.training_setup import choose_threads
 
 from . import make_config, make_dataset, make_settings, train
 
@@ -166,13 +165,13 @@ def test_the_command_measures_up_to_the_cores_unless_a_number_is_set(
     monkeypatch, threads, expected
 ):
     before = torch.get_num_threads()
-    monkeypatch.setattr(devices, "available_cores", lambda: 3)
+    monkeypatch.setattr(training_setup, "available_cores", lambda: 3)
     try:
         torch.set_num_threads(4)
-        choice = make_thread_choice(threads)
+        choice = choose_threads(threads)
         assert torch.get_num_threads() == (threads or 4)
         torch.set_num_threads(1)  # as OMP_NUM_THREADS=1
-        assert set(run(make_thread_choice(None), {1: 100}, 100)[0]) == {1}
+        assert set(run(choose_threads(None), {1: 100}, 100)[0]) == {1}
     finally:
         torch.set_num_threads(before)
     assert set(run(choice, dict.fromkeys(range(1, 6), 1000), 100)[0]) == expected

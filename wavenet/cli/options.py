@@ -6,7 +6,7 @@ Called by the command files.
 
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -187,23 +187,17 @@ def print_message(text: str) -> None:
     terminal.print_message(text)
 
 
-def print_left_out(
-    groups: "Sequence[LeftOutFiles]", used: int, report: Callable[[str], None] = print_message
-) -> None:
+def print_left_out(groups: "Sequence[LeftOutFiles]", used: int) -> None:
     """Print the files of a folder that are not used, and a warning if they are a large part.
 
     Args:
         groups: the files by reason.
         used: number of recordings that are used.
-        report: prints a message.
     """
-    from wavenet.recordings.left_out_files import describe_large_share, describe_left_out
+    from wavenet.recordings.left_out_files import describe_left_out_files
 
-    for line in describe_left_out(groups):
-        report(f"left out: {line}")
-    warning = describe_large_share(groups, used)
-    if warning:
-        report(f"WARNING: {warning}")
+    for line in describe_left_out_files(groups, used):
+        print_message(line)
 
 
 def print_conversions(

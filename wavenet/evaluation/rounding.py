@@ -6,11 +6,12 @@ measured here. Called by `wavenet train` after the last step and by `wavenet eva
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from wavenet.checkpoint import Checkpoint, save_config
+from wavenet.checkpoint import WEIGHTS, Checkpoint, load, save_config
 from wavenet.engines.registry import make_engine
 from wavenet.errors import EngineUnavailable
 from wavenet.evaluation.baselines import select_evenly
@@ -89,6 +90,25 @@ def store_costs(checkpoint: Checkpoint, costs: RoundingCosts) -> None:
     """
     config = checkpoint.config.model_copy(update={"rounding": costs})
     save_config(checkpoint.folder, config)
+
+
+def store_rounding_costs(folder: Path, clips: Sequence[TrainingClip]) -> str | None:
+    """Measure what rounded weights cost on the validation clips of a training, and store it.
+
+    Args:
+        folder: of the checkpoint; without weights, if no validation had a finite result, nothing is
+            measured.
+    Returns:
+        The costs as one sentence; None if they cannot be measured.
+    """
+    if not (folder / WEIGHTS).exists():
+        return None
+    checkpoint = load(folder)
+    costs = measure_rounding_costs(checkpoint, clips)
+    if costs is None:
+        return None
+    store_costs(checkpoint, costs)
+    return describe_costs(costs)
 
 
 def describe_costs(costs: RoundingCosts) -> str:

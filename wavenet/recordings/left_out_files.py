@@ -142,6 +142,13 @@ def describe_large_share(groups: Sequence[LeftOutFiles], used: int) -> str | Non
     )
 
 
+def describe_left_out_files(groups: Sequence[LeftOutFiles], used: int) -> list[str]:
+    """Return the lines of `describe_left_out` for a log, and a warning if the part is large."""
+    warning = describe_large_share(groups, used)
+    lines = [f"left out: {line}" for line in describe_left_out(groups)]
+    return [*lines, *([f"WARNING: {warning}"] if warning else [])]
+
+
 def shorten_list(sentences: Sequence[str]) -> list[str]:
     """Return the first sentences, and the number of the others, if any."""
     more = len(sentences) - MAX_NAMES
