@@ -138,6 +138,19 @@ def write(
     return clipped
 
 
+def encode_wav(waveform: Tensor | NDArray[Any], sample_rate: int) -> bytes:
+    """Return the bytes of a WAV file (PCM_16); values beyond +-1 are clipped.
+
+    Args:
+        waveform, sample_rate: as in `write`.
+    Raises:
+        AudioError: the waveform is empty, not finite or of the wrong shape.
+    """
+    check_sample_rate(sample_rate, "the sample rate")
+    samples = np.clip(_as_array("the clip", waveform), -1, 1)
+    return _encode("the clip", samples, sample_rate, "WAV", "PCM_16")
+
+
 def check_format(path: str | Path, sample_rate: int | None, subtype: str = "PCM_16") -> None:
     """Check before long work that `write` can store a mono waveform under this name.
 

@@ -9,10 +9,10 @@ import torch
 from tests.cli.conftest import assert_refused
 from tests.conftest import tiny_config
 from wavenet.cli.clip_generation import print_choice
-from wavenet.cli.options import MAX_RANDOM_SEED, choose_seed
+from wavenet.cli.options import choose_seed
 from wavenet.cli.output_paths import plan_output_paths
 from wavenet.errors import ConfigError
-from wavenet.generation.request import GenerationRequest
+from wavenet.generation.request import MAX_RANDOM_SEED, GenerationRequest
 from wavenet.model.conditions import NumberCondition, VectorCondition
 
 

@@ -311,7 +311,7 @@ def test_doubtful_labels_are_printed_before_the_first_step(run_command, tmp_path
         rows.append(f"{n}.wav,{voice}")
     (tmp_path / "list.csv").write_text("\n".join(rows))
     monkeypatch.setattr("wavenet.training.loop.train", lambda *arguments: pytest.fail("trained"))
-    monkeypatch.setattr("wavenet.training.task.CodeLikelihoodTask", _refuse)
+    monkeypatch.setattr("wavenet.training.training_setup.CodeLikelihoodTask", _refuse)
     command = ("train", "tiny", "--data", tmp_path, "--metadata", "list.csv", "--label", "voice")
     code, out, err = run_command(*command, "--out", tmp_path / "run")
     assert (code, out) == (1, "")

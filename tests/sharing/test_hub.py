@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+import wavenet
 from tests.cli.conftest import assert_refused
 from wavenet import checkpoint, disk_space
+from wavenet.errors import CheckpointError
 from wavenet.sharing import install
 
 from .conftest import COMMIT
@@ -67,6 +69,28 @@ def test_pull_downloads_only_the_files_of_a_checkpoint(
     assert out.stat().st_mode & 0o777 == out.parent.stat().st_mode & 0o777
     assert not [r for r in published.requests if "pytorch_model" in r or "b.py" in r]
     assert checkpoint.load(out).config.name == "tiny"
+
+
+def test_load_downloads_a_model_once(published, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    model = wavenet.load("them/tiny", engine="cached")
+    assert model.checkpoint.folder == tmp_path / "data/wavenet-studio/checkpoints/them--tiny"
+    before = len(published.requests)
+    assert wavenet.load("them/tiny", engine="cached").name == model.name
+    assert "them--tiny" in wavenet.list_models()
+    assert len(published.requests) == before > 0, "the second load sends no request"
+
+
+def test_load_never_asks_the_hub_for_a_local_path(published, tmp_path, monkeypatch):
+    """A mistyped path such as runs/mine is no name of a repository."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "them").mkdir()
+    with pytest.raises(CheckpointError):
+        wavenet.load("them/tiny")
+    with pytest.raises(CheckpointError):
+        wavenet.load("tiny-model")
+    assert not published.requests
 
 
 def test_pull_refuses_a_disk_with_too_little_space(published, run_command, tmp_path, monkeypatch):

@@ -129,7 +129,7 @@ def generate(
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for
     from wavenet.generation.checkpoint_engine import make_checkpoint_engine
-    from wavenet.generation.request import GenerationRequest, clip_name, samples_from_seconds
+    from wavenet.generation.request import GenerationRequest, choose_samples, clip_name
     from wavenet.model.condition_values import resolve_condition_values
     from wavenet.sampling import resolve_sampling
 
@@ -148,13 +148,7 @@ def generate(
     check_format(paths[0], rate)
     prompt_waveform = read_prompt(prompt, rate, channel, normalize)
     frame_features = read_frames(loaded, arrays, frames_scale)
-    if seconds is None and frame_features is not None:
-        before = 0 if prompt_waveform is None else prompt_waveform.numel()
-        samples = max(1, (frame_features.shape[0] - 1) * loaded.config.model.condition_hop - before)
-    else:
-        samples = samples_from_seconds(
-            loaded.config.default_seconds if seconds is None else seconds, rate
-        )
+    samples = choose_samples(loaded, seconds, prompt_waveform, frame_features)
     requests = [
         GenerationRequest(samples, chosen, s, prompt=prompt_waveform, frame_features=frame_features)
         for s in seeds

@@ -12,7 +12,6 @@ from wavenet.cli.options import CHECKPOINT_HELP, DEFAULT_CHECKPOINT, JsonOption,
 from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
-    from wavenet.model.model_config import ModelConfig
     from wavenet.rounding_costs import RoundingCosts
 
 
@@ -50,6 +49,7 @@ def describe_settings_file(path: Path | None) -> str:
 def checkpoint_facts(checkpoint: Path) -> dict[str, Any]:
     """Return the facts of a checkpoint by name, all computed from its config and weights."""
     from wavenet import checkpoint as checkpoints
+    from wavenet.model.condition_values import describe_conditions
 
     loaded = checkpoints.load(checkpoint)
     config, model = loaded.config, loaded.model
@@ -95,21 +95,6 @@ def describe_engines(checkpoint: Path) -> dict[str, Any]:
     }
     refusal, instructions = explain_int8(model)
     return found | {"cpu, int8": refusal or f"available ({instructions})"}
-
-
-def describe_conditions(model: "ModelConfig") -> dict[str, Any]:
-    """Return, by name, the values of label conditions, and the range or shape of the others."""
-    from wavenet.model.conditions import NumberCondition
-
-    facts: dict[str, Any] = {c.name: list(c.values) for c in model.labels}
-    for condition in model.globals:
-        if isinstance(condition, NumberCondition):
-            facts[condition.name] = condition.choice_text
-        else:
-            facts[condition.name] = f"{condition.size} numbers"
-    for local in model.locals:
-        facts[local.name] = f"frames x {local.columns}, one every {model.condition_hop} samples"
-    return facts
 
 
 def _format_value(value: object) -> str:

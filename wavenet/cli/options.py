@@ -5,7 +5,6 @@ Called by the command files.
 """
 
 import os
-import secrets
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 DEFAULT_CHECKPOINT = Path("digits")
 RANDOM_SEED = -1  # of an option, as in other audio programs
-MAX_RANDOM_SEED = 999_999
 
 
 class ChannelChoice(StrEnum):
@@ -151,7 +149,9 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace exis
 
 def choose_seed(seed: int) -> int:
     """Return the seed of an option, or for -1 a random one that is short enough to type."""
-    return secrets.randbelow(MAX_RANDOM_SEED + 1) if seed == RANDOM_SEED else seed
+    from wavenet.generation.request import random_seed
+
+    return random_seed() if seed == RANDOM_SEED else seed
 
 
 def parse_condition_values(assignments: Sequence[str] | None) -> dict[str, str]:

@@ -109,6 +109,7 @@ def vocode(
     from wavenet import checkpoint as checkpoints
     from wavenet.engines.registry import device_for
     from wavenet.generation.checkpoint_engine import make_checkpoint_engine
+    from wavenet.generation.clip_mel_matching import choose_iterations
     from wavenet.generation.request import GenerationRequest
     from wavenet.model.condition_values import resolve_condition_values
     from wavenet.sampling import resolve_sampling
@@ -162,23 +163,6 @@ def refuse_options_without_effect(context: typer.Context) -> None:
         reason = "has no effect with --candidates, which are drawn without the guard; omit it"
         refuse_unused(context, ("guard",), reason)
     refuse_unused_settings(context)
-
-
-def choose_iterations(loaded: "Checkpoint", iterations: int | None) -> int:
-    """Return the number of iterations of mel matching, by default 0 without a mel condition.
-
-    Raises:
-        ConditionError: iterations above 0, but the model is not conditioned on mel.
-    """
-    from audio_utils.mel_matching import DEFAULT_ITERATIONS
-
-    if any(condition.kind == "mel" for condition in loaded.config.model.locals):
-        return DEFAULT_ITERATIONS if iterations is None else iterations
-    if iterations:
-        raise ConditionError(
-            f"{loaded.folder} has no mel condition, which --mel-matching-iterations needs; omit it"
-        )
-    return 0
 
 
 def apply_mel_matching(

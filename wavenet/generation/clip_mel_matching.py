@@ -10,7 +10,24 @@ from torch import Tensor
 
 from audio_utils.mel_matching import DEFAULT_ITERATIONS, match_mel
 from wavenet.checkpoint import Checkpoint
+from wavenet.errors import ConditionError
 from wavenet.model.frame_features import mel_energies, mel_settings, select_mel
+
+
+def choose_iterations(checkpoint: Checkpoint, iterations: int | None) -> int:
+    """Return the number of filter passes, by default 0 without a mel condition.
+
+    Raises:
+        ConditionError: passes above 0, but the model is not conditioned on mel.
+    """
+    if any(condition.kind == "mel" for condition in checkpoint.config.model.locals):
+        return DEFAULT_ITERATIONS if iterations is None else iterations
+    if iterations:
+        raise ConditionError(
+            f"{checkpoint.folder} has no mel condition, which mel matching needs; omit "
+            "--mel-matching-iterations (mel_matching_iterations in Python)"
+        )
+    return 0
 
 
 def match_clip_mel(

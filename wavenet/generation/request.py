@@ -6,6 +6,7 @@ studio.
 """
 
 import math
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -28,6 +29,7 @@ from wavenet.sampling import SamplingConfig, rows_per_clip
 
 MAX_SECONDS = 600.0  # of one clip; longer clips are probably typing errors
 MAX_SEED = (1 << 63) - 1
+MAX_RANDOM_SEED = 999_999
 MIN_PROMPT_SECONDS = 0.01
 MAX_STEM_BYTES = 100  # of a file name, without seed and suffix
 SILENCE_PEAK = 1e-3  # a prompt with a lower peak is silent and cannot be continued
@@ -176,6 +178,32 @@ def samples_from_seconds(seconds: float, sample_rate: int) -> int:
             f"the length must be above 0 and at most {MAX_SECONDS:g} seconds, found {seconds:g}"
         )
     return max(1, round(seconds * sample_rate))
+
+
+def choose_samples(
+    checkpoint: Checkpoint, seconds: float | None, prompt: Tensor | None, frames: Tensor | None
+) -> int:
+    """Return the number of samples to generate.
+
+    Args:
+        seconds: if given, this length.
+        prompt: (P,), which the frames cover, too.
+        frames: (F, columns); without `seconds` the clip ends with them. Without frames, it has the
+            default length of the checkpoint.
+    Raises:
+        ConditionError: as in `samples_from_seconds`.
+    """
+    config = checkpoint.config
+    if seconds is None and frames is not None:
+        before = 0 if prompt is None else prompt.numel()
+        return max(1, (frames.shape[0] - 1) * config.model.condition_hop - before)
+    chosen = config.default_seconds if seconds is None else seconds
+    return samples_from_seconds(chosen, checkpoint.sample_rate)
+
+
+def random_seed() -> int:
+    """Return a random seed that is short enough to type."""
+    return secrets.randbelow(MAX_RANDOM_SEED + 1)
 
 
 def clip_name(name: str, conditions: Mapping[str, ConditionValue], method: int | str) -> str:

@@ -29,6 +29,19 @@ def condition_names(config: ModelConfig) -> list[str]:
     return [condition.name for condition in (*config.labels, *config.globals)]
 
 
+def describe_conditions(config: ModelConfig) -> dict[str, Any]:
+    """Return, by name, the values of label conditions, and the range or shape of the others."""
+    facts: dict[str, Any] = {c.name: list(c.values) for c in config.labels}
+    for condition in config.globals:
+        if isinstance(condition, NumberCondition):
+            facts[condition.name] = condition.choice_text
+        else:
+            facts[condition.name] = f"{condition.size} numbers"
+    for local in config.locals:
+        facts[local.name] = f"frames x {local.columns}, one every {config.condition_hop} samples"
+    return facts
+
+
 def resolve_condition_values(
     config: ModelConfig, values: Mapping[str, Any]
 ) -> dict[str, ConditionValue]:

@@ -22,6 +22,7 @@ from wavenet.disk_space import check_free_space
 from wavenet.errors import CheckpointError, ConfigError, HubError
 from wavenet.sharing.card_reader import get_licence, read_card
 from wavenet.sharing.install import MAX_BYTES, REQUIRED, check_target, staging_folder
+from wavenet.user_input.user_folders import checkpoints_folder
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -87,6 +88,31 @@ def pull(
             # The library stores its download records there.
             shutil.rmtree(folder / ".cache", ignore_errors=True)
     return PulledCheckpoint(out, str(info.sha), get_licence(read_card(out)))
+
+
+def find_or_pull(name: str, revision: str | None = None) -> Path:
+    """Return the folder of a checkpoint; download one of the Hub if this machine lacks it.
+
+    Args:
+        name: a name or a folder, or OWNER/NAME of the Hub if there is neither such a folder nor a
+            folder OWNER. A download is kept in the user's folder of checkpoints, and the next call
+            uses it without a request.
+        revision: a branch, tag or commit of the Hub.
+    Raises:
+        CheckpointError: there is no such checkpoint, or the user has no folder to keep it in.
+        HubError: the Hub cannot be reached or refuses.
+    """
+    folder = resolve_checkpoint(name)
+    if folder.is_dir() or not REPOSITORY.fullmatch(name) or Path(name).parent.is_dir():
+        return folder
+    root = checkpoints_folder()
+    if root is None:
+        raise CheckpointError(
+            "there is no home folder to keep a download in; use `wavenet hub pull` with --out"
+        )
+    at_revision = f"@{revision.replace('/', '-')}" if revision else ""
+    folder = root / (name.replace("/", "--") + at_revision)
+    return folder if folder.is_dir() else pull(name, folder, revision).folder
 
 
 def push(folder: Path, repository: str, private: bool = False) -> str:

@@ -42,14 +42,17 @@ def estimate_seconds_left(steps: int, step_samples: float, samples_per_second: f
 
 
 @contextmanager
-def show_progress(steps: int, folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
+def show_progress(
+    steps: int, folder: Path, quiet: bool = False
+) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Yield the function that `loop.train` calls with each record.
 
     Args:
         steps: of the whole training.
         folder: of the run, for TensorBoard's files.
+        quiet: print nothing.
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=quiet)
     with ExitStack() as stack:
         progress = stack.enter_context(_progress_bar(console))
         task = progress.add_task("", total=steps, loss=float("nan"), bits="-", speed=0.0)

@@ -1,0 +1,1 @@
+"""The public Python interface, which `import wavenet` offers lazily; see `wavenet/__init__.py`."""

@@ -1,0 +1,411 @@
+"""A loaded model: generate, stream, continue, resynthesise and score from Python.
+
+Input: the name of a checkpoint, then condition values and settings as Python values. Output: clips
+and scores. Called by Python programs and notebooks through `wavenet.load`.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from audio_utils.levels import Channel
+from wavenet import checkpoint as checkpoints
+from wavenet.cache_folders import use_writable_caches
+from wavenet.checkpoint import Checkpoint
+from wavenet.checkpoint_folders import list_known
+from wavenet.engines.engine import Engine
+from wavenet.engines.registry import device_for
+from wavenet.errors import ConditionError
+from wavenet.generation.batch_size import default_batch_size
+from wavenet.generation.checkpoint_engine import make_checkpoint_engine
+from wavenet.generation.clip_mel_matching import choose_iterations, match_clip_mel
+from wavenet.generation.generate import DEFAULT_GUARD, generate, generate_many
+from wavenet.generation.request import GenerationRequest, choose_samples, random_seed
+from wavenet.interface.audio_clip import AudioClip, make_clip
+from wavenet.interface.audio_input import AudioInput, read_input
+from wavenet.likelihood.score import Score, score
+from wavenet.model.condition_values import describe_conditions, resolve_condition_values
+from wavenet.model.conditioning import ConditionValue
+from wavenet.model.frame_features import compute_frame_features, read_array
+from wavenet.sampling import SamplingConfig, resolve_sampling, rows_per_clip
+from wavenet.sharing.hub import find_or_pull
+
+Frames = str | os.PathLike[str] | NDArray[Any] | torch.Tensor
+
+
+def load(
+    name: str | os.PathLike[str] = "digits",
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    revision: str | None = None,
+) -> "Model":
+    """Load a model.
+
+    Args:
+        name: a shipped model (`list_models`), the folder of a checkpoint, or OWNER/NAME of the
+            Hugging Face Hub, which is downloaded once into the user's folder of checkpoints.
+        engine: "auto", "cpu", "gpu", "graph", "cached" or "reference".
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        precision: of the weights: "auto", "fp32", "bf16" or "int8".
+        threads: of the engine cpu, 1 or 2; None: measured.
+        revision: branch, tag or commit of a model of the Hub.
+    Raises:
+        CheckpointError: there is no such checkpoint, or it is damaged.
+        HubError: the Hub cannot be reached or refuses.
+        EngineUnavailable: the engine is not available here or does not support the model.
+    """
+    use_writable_caches()
+    folder = find_or_pull(os.fspath(name), revision)
+    loaded = checkpoints.load(folder, device_for(engine, device))
+    return Model(loaded, make_checkpoint_engine(engine, loaded, precision, threads))
+
+
+def list_models() -> dict[str, Path]:
+    """Return the folders of all models that `load` finds by name, by name."""
+    return list_known()
+
+
+class Model:
+    """A model that is ready to run; made by `load`.
+
+    Condition values are keyword arguments, as in `model.generate(digit=7)`; those whose name is
+    also that of another argument are given in the mapping `conditions`.
+
+    Attributes:
+        checkpoint: config, weights and folder.
+        engine: generates the samples.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, engine: Engine[Any]):
+        self.checkpoint = checkpoint
+        self.engine = engine
+
+    @property
+    def name(self) -> str:
+        """Name in the config of the checkpoint."""
+        return self.checkpoint.config.name
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.checkpoint.sample_rate
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """By name: the values of a label, the range of a number, or the shape of frames."""
+        return describe_conditions(self.checkpoint.config.model)
+
+    @property
+    def receptive_field(self) -> int | None:
+        """Number of past samples that a prediction depends on; None: all."""
+        return self.checkpoint.model.receptive_field
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.conditions) or "no conditions"
+        return f"<Model {self.name}: {self.sample_rate} Hz, {names}; engine {self.engine.name}>"
+
+    def generate(
+        self,
+        *,
+        seconds: float | None = None,
+        seed: int | None = 0,
+        prompt: AudioInput | None = None,
+        keep_prompt: bool = True,
+        sample_rate: int | None = None,
+        frames: Mapping[str, Frames] | None = None,
+        frames_scale: str | None = None,
+        conditions: Mapping[str, ConditionValue] | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        greedy: bool | None = None,
+        guidance: float | None = None,
+        guard: bool = True,
+        **values: ConditionValue | int,
+    ) -> AudioClip:
+        """Generate a clip.
+
+        Args:
+            seconds: length; None: that of the frames, otherwise the default of the model.
+            seed: 0 to 2**63 - 1; None: a random one, which the clip states.
+            prompt: audio to continue.
+            keep_prompt: whether the clip begins with the prompt.
+            sample_rate: of a prompt that is an array, Hz; None: that of the model.
+            frames: of local conditions, (F, columns) or `.npy` files by name.
+            frames_scale: of the frames; None: dB, which is checked.
+            conditions, values: the condition values, by name.
+            temperature, top_k, top_p, greedy, guidance: how a code is drawn; None: the default of
+                the model.
+            guard: whether a window of only noise or silence is drawn again.
+        Raises:
+            ConditionError: a value, a length or a prompt is invalid.
+            AudioError: the prompt cannot be read.
+        """
+        request = self._make_request(
+            {**(conditions or {}), **values},
+            seconds=seconds,
+            seed=seed,
+            prompt=prompt,
+            sample_rate=sample_rate,
+            frames=frames,
+            frames_scale=frames_scale,
+        )
+        sampling = self._resolve_sampling(temperature, top_k, top_p, greedy, guidance)
+        (clip,) = generate_many(
+            self.checkpoint, [request], sampling, self.engine, DEFAULT_GUARD if guard else None
+        )
+        return make_clip(self.checkpoint, request, clip, keep_prompt)
+
+    def generate_many(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        greedy: bool | None = None,
+        guidance: float | None = None,
+        guard: bool = True,
+    ) -> list[AudioClip]:
+        """Generate many clips side by side, which is several times as fast as one by one.
+
+        Each clip is the same as from `generate`.
+
+        Args:
+            rows: for each clip the arguments of `generate` except those listed here, such as
+                `{"digit": 7, "seed": 3}`.
+            temperature, top_k, top_p, greedy, guidance, guard: as in `generate`, for all clips.
+        Returns:
+            The clips in the order of the rows.
+        Raises:
+            ConditionError, AudioError: as in `generate`, before the first clip is generated.
+        """
+        requests, kept = [], []
+        for row in rows:
+            kept.append(bool(row.get("keep_prompt", True)))
+            requests.append(self._row_request(row))
+        if not requests:
+            return []
+        sampling = self._resolve_sampling(temperature, top_k, top_p, greedy, guidance)
+        together = default_batch_size(self.checkpoint, self.engine, rows_per_clip(sampling))
+        found = generate_many(
+            self.checkpoint,
+            requests,
+            sampling,
+            self.engine,
+            DEFAULT_GUARD if guard else None,
+            max_active=together,
+        )
+        by_index = {clip.index: clip for clip in found}
+        return [
+            make_clip(self.checkpoint, request, by_index[n], kept[n])
+            for n, request in enumerate(requests)
+        ]
+
+    def stream(
+        self,
+        *,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        greedy: bool | None = None,
+        guidance: float | None = None,
+        guard: bool = True,
+        chunk_seconds: float | None = None,
+        **settings: Any,
+    ) -> Iterator[NDArray[np.float32]]:
+        """Generate a clip and yield its samples while it is generated, without the prompt.
+
+        All arguments are checked before this function returns. Closing the iterator stops the work.
+
+        Args:
+            temperature, top_k, top_p, greedy, guidance, guard: as in `generate`.
+            chunk_seconds: longest chunk; None: 0.1 s. It has no effect on the audio.
+            settings: the other arguments of `generate`, condition values included.
+        Yields:
+            (n,) float32, the next samples.
+        Raises:
+            ConditionError, AudioError: as in `generate`.
+        """
+        request = self._row_request(settings)
+        sampling = self._resolve_sampling(temperature, top_k, top_p, greedy, guidance)
+        longest = None if chunk_seconds is None else max(1, round(chunk_seconds * self.sample_rate))
+        chunks = generate(
+            self.checkpoint,
+            [request],
+            sampling,
+            self.engine,
+            longest,
+            DEFAULT_GUARD if guard else None,
+        )
+        return (chunk.waveforms[0].cpu().numpy() for chunk in chunks)
+
+    def continue_(
+        self, prompt: AudioInput, seconds: float | None = None, **settings: Any
+    ) -> AudioClip:
+        """Continue a recording; the clip begins with it.
+
+        Args:
+            prompt: a file, an array at `sample_rate`, or a clip.
+            seconds: length of the continuation; None: the default of the model.
+            settings: the other arguments of `generate`.
+        Raises:
+            ConditionError, AudioError: as in `generate`.
+        """
+        return self.generate(prompt=prompt, seconds=seconds, **settings)
+
+    def vocode(
+        self,
+        recording: AudioInput,
+        *,
+        sample_rate: int | None = None,
+        channel: Channel = "mix",
+        normalize: bool = False,
+        seed: int | None = 0,
+        mel_matching_iterations: int | None = None,
+        conditions: Mapping[str, ConditionValue] | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        greedy: bool | None = None,
+        guidance: float | None = None,
+        guard: bool = True,
+        **values: ConditionValue | int,
+    ) -> AudioClip:
+        """Resynthesise a recording from its frames, such as mel; the model has local conditions.
+
+        Args:
+            recording: a file, an array or a clip.
+            sample_rate: of an array, Hz; None: that of the model.
+            channel, normalize: how a file is read, as in `audio_utils.io.read`.
+            mel_matching_iterations: passes of the filter that moves the mel frames of the clip
+                towards those of the recording; None: the default; 0: none.
+            seed, conditions, temperature, top_k, top_p, greedy, guidance, guard, values: as in
+                `generate`.
+        Raises:
+            ConditionError: the model has no local conditions, or a value is invalid.
+            AudioError: the recording cannot be read.
+        """
+        loaded = self.checkpoint
+        config = loaded.config.model
+        if not config.locals:
+            raise ConditionError(
+                f"{self.name} is not conditioned on frames; use a vocoder, such as "
+                "wavenet.load('vocoder')"
+            )
+        iterations = choose_iterations(loaded, mel_matching_iterations)
+        waveform = read_input(recording, self.sample_rate, sample_rate, channel, normalize)
+        frame_features = compute_frame_features(config, self.sample_rate, waveform)
+        chosen = resolve_condition_values(config, {**(conditions or {}), **values})
+        request = GenerationRequest(
+            waveform.numel(), chosen, _choose_seed(seed), frame_features=frame_features
+        )
+        sampling = self._resolve_sampling(temperature, top_k, top_p, greedy, guidance)
+        (clip,) = generate_many(
+            loaded, [request], sampling, self.engine, DEFAULT_GUARD if guard else None
+        )
+        matched = None
+        if iterations:
+            matched = match_clip_mel(loaded, clip.waveform.cpu(), frame_features, iterations)
+            matched = matched.clamp(-1, 1)
+        return make_clip(loaded, request, clip, waveform=matched)
+
+    def score(
+        self,
+        recording: AudioInput,
+        *,
+        sample_rate: int | None = None,
+        channel: Channel = "mix",
+        normalize: bool = False,
+        conditions: Mapping[str, ConditionValue] | None = None,
+        **values: ConditionValue | int,
+    ) -> Score:
+        """Compute how likely a recording is: `bits_per_sample`, and `surprise` of every sample.
+
+        Args:
+            recording: a file, an array or a clip.
+            sample_rate, channel, normalize: as in `vocode`.
+            conditions, values: the condition values, by name.
+        Raises:
+            ConditionError: a condition value is missing or unknown.
+            AudioError: the recording cannot be read.
+        """
+        waveform = read_input(recording, self.sample_rate, sample_rate, channel, normalize)
+        config = self.checkpoint.config.model
+        chosen = resolve_condition_values(config, {**(conditions or {}), **values})
+        return score(self.checkpoint, waveform, chosen)
+
+    def _row_request(self, row: Mapping[str, Any]) -> GenerationRequest:
+        """Build the request of a row: the arguments of `generate`, condition values included."""
+        names = ("seconds", "seed", "prompt", "sample_rate", "frames", "frames_scale")
+        settings = {name: row[name] for name in names if name in row}
+        others = {*names, "keep_prompt", "conditions"}
+        values = {name: value for name, value in row.items() if name not in others}
+        return self._make_request({**(row.get("conditions") or {}), **values}, **settings)
+
+    def _make_request(
+        self,
+        values: Mapping[str, Any],
+        *,
+        seconds: float | None = None,
+        seed: int | None = 0,
+        prompt: AudioInput | None = None,
+        sample_rate: int | None = None,
+        frames: Mapping[str, Frames] | None = None,
+        frames_scale: str | None = None,
+    ) -> GenerationRequest:
+        config, rate = self.checkpoint.config, self.sample_rate
+        if seconds is not None and not isinstance(seconds, Real):
+            raise ConditionError(f"the length must be a number of seconds, found {seconds!r}")
+        chosen = resolve_condition_values(config.model, values)
+        waveform = None if prompt is None else read_input(prompt, rate, sample_rate)
+        arrays = {name: _read_frames(given) for name, given in (frames or {}).items()}
+        frame_features = compute_frame_features(
+            config.model, rate, None, arrays, frames_scale, config.frame_statistics
+        )
+        found = frame_features if frame_features.numel() else None
+        samples = choose_samples(self.checkpoint, seconds, waveform, found)
+        return GenerationRequest(
+            samples, chosen, _choose_seed(seed), prompt=waveform, frame_features=found
+        )
+
+    def _resolve_sampling(
+        self,
+        temperature: float | None,
+        top_k: int | None,
+        top_p: float | None,
+        greedy: bool | None,
+        guidance: float | None,
+    ) -> SamplingConfig:
+        return resolve_sampling(
+            self.checkpoint.config.sampling,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            greedy=greedy,
+            guidance=guidance,
+        )
+
+
+def _choose_seed(seed: int | None) -> int:
+    if seed is None:
+        return random_seed()
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise ConditionError(f"the seed must be a whole number or None, found {seed!r}")
+    return int(seed)
+
+
+def _read_frames(frames: Frames) -> torch.Tensor:
+    """Return frames (F, columns) from a `.npy` file or an array."""
+    if isinstance(frames, str | os.PathLike):
+        return read_array(Path(frames))
+    return torch.as_tensor(frames, dtype=torch.float32)
