@@ -59,8 +59,8 @@ lint: $(VENV)/.dev $(VENV)/.project
 
 # All packages with versions and hashes, for every system and Python version of the project.
 lock: $(VENV)/.dev
-	@$(LOCK) requirements.txt --output-file requirements.lock
-	@$(LOCK) requirements.txt requirements-dev.txt --output-file requirements-dev.lock
+	@$(LOCK) requirements.txt requirements-build.txt --output-file requirements.lock
+	@$(LOCK) requirements.txt requirements-build.txt requirements-dev.txt --output-file requirements-dev.lock
 
 reliability: $(VENV)/.dev $(VENV)/.project browser
 	@$(BIN)/python scripts/reliability.py

@@ -32,6 +32,7 @@ SUFFIXES = {
     ".cu",
     ".cuh",
     ".toml",
+    ".typed",
     ".json",
     ".safetensors",
     ".md",

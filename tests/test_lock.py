@@ -11,8 +11,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 LOCKS = {
-    "requirements.lock": ("requirements.txt",),
-    "requirements-dev.lock": ("requirements.txt", "requirements-dev.txt"),
+    "requirements.lock": ("requirements.txt", "requirements-build.txt"),
+    "requirements-dev.lock": ("requirements.txt", "requirements-build.txt", "requirements-dev.txt"),
 }
 
 
@@ -72,7 +72,7 @@ def test_make_installs_only_packages_with_hashes():
     packages = [c for c in commands if "--editable ." not in c]
     assert len(packages) == 2
     assert all(c.startswith("--require-hashes --requirement requirements") for c in packages)
-    # without isolation, so that the build uses the locked setuptools and downloads nothing
+    # without isolation, so that the build uses the locked hatchling and downloads nothing
     (project,) = set(commands) - set(packages)
     assert "--no-deps" in project and "--no-build-isolation" in project
 

@@ -36,6 +36,15 @@ def test_pinned_requirements_match_the_dependencies_and_their_ranges():
         assert wanted.specifier.contains(pin.version), wanted
 
 
+def test_the_pinned_build_backend_is_in_the_range_of_the_project():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (wanted,) = map(Requirement, tomllib.loads(text)["build-system"]["requires"])
+    (pin,) = requirements("requirements-build.txt").values()
+    (version,) = pin.specifier
+    assert (pin.name, version.operator) == (wanted.name, "==")
+    assert wanted.specifier.contains(version.version)
+
+
 def test_messages_install_the_packages_of_the_extras_and_not_the_project():
     """The project is not published: `pip install wavenet-studio` would install nothing or other."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -90,7 +99,7 @@ def test_the_readme_map_lists_exactly_the_existing_parts():
 
 def test_the_architecture_page_lists_exactly_the_existing_files():
     page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").partition("## Files")[2]
-    listed = set(re.findall(r"[\w.]+\.(?:py|js|css|html|svg|toml|cuh?)\b", page))
+    listed = set(re.findall(r"[\w.]+\.(?:py|typed|js|css|html|svg|toml|cuh?)\b", page))
     # "live_player.py, .js, .css"
     for first, others in re.findall(r"(\w+)\.\w+((?:, \.\w+)+)", page):
         listed |= {first + suffix for suffix in re.findall(r"\.\w+", others)}

@@ -1,12 +1,11 @@
 """The folder of a Hugging Face Space: all necessary files, no others, and valid settings."""
 
 import importlib.util
-import subprocess
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from .repository import ROOT, tracked_files
+
 SDK_PIN = "gradio=="
 # The colours that Hugging Face accepts, from its documentation.
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
@@ -44,14 +43,12 @@ def test_the_space_contains_the_program_and_its_checkpoints(script, tmp_path):
 
 def test_the_space_contains_every_other_file_of_the_packages(script, tmp_path):
     """Such as CUDA sources, recipes, style sheets and scripts, which the packages read."""
-    listed = subprocess.run(
-        ["git", "ls-files", *script.FOLDERS], cwd=ROOT, capture_output=True, text=True
-    )
-    if listed.returncode:
+    tracked = tracked_files(*script.FOLDERS)
+    if tracked is None:
         pytest.skip("not a clone of the repository")
     names = set(script.assemble(tmp_path / "space"))
     assert names >= {"wavenet/engines/gpu/cluster_device.cuh", "wavenet/ui/watch/heatmap.js"}
-    assert set(listed.stdout.split()) <= names
+    assert set(tracked) <= names
 
 
 def test_temporary_and_private_files_are_not_copied(script, tmp_path):

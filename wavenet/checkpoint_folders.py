@@ -2,26 +2,27 @@
 
 Input: text of a user, such as `runs/a/checkpoint`, `checkpoints/digits` or `digits`. Output: a
 folder, or the known names for an error. Called by `checkpoint.load`, which all commands use, and by
-code that needs the folder before it is loaded. No large package is imported here.
+code that needs the folder before it is loaded. The studio reads and adds checkpoints in one folder,
+and also reads the shipped ones. No large package is imported here.
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
+from wavenet.program_folders import CHECKPOINTS, is_installed, program_folder
 from wavenet.user_input.close_names import find_close_name
 from wavenet.user_input.user_folders import checkpoints_folder
 
 CONFIG = "config.json"
-_PROJECT = Path(__file__).parents[1]
-_FOLDER = "checkpoints"
 
 
 def resolve_checkpoint(name: str | Path, base_folder: str | Path = "") -> Path:
     """Return the folder of a checkpoint.
 
-    A path is relative to the working folder, then to `base_folder`, then to the project. A name
+    A path is relative to the working folder, then to `base_folder`, then to the program. A name
     without a folder is also looked up in the folders `checkpoints` of the working folder, of the
-    project and of the user.
+    program and of the user.
 
     Args:
         name: a path or a name; `~` is the home folder.
@@ -30,7 +31,7 @@ def resolve_checkpoint(name: str | Path, base_folder: str | Path = "") -> Path:
         The first folder that exists; if none does, the path itself.
     """
     given = Path(os.path.expanduser(name))
-    places = [given, base_folder / given, _PROJECT / given]
+    places = [given, base_folder / given, program_folder() / given]
     if len(given.parts) == 1:
         places += [folder / given for folder in _roots()]
         # A folder of recordings may have the name of a checkpoint.
@@ -40,14 +41,30 @@ def resolve_checkpoint(name: str | Path, base_folder: str | Path = "") -> Path:
 
 
 def default_root() -> Path:
-    """Return the folder of checkpoints of the studio: the first of `_roots` that exists."""
-    return next(filter(os.path.isdir, _roots()), _roots()[-1]).absolute()
+    """Return the folder to which the studio adds checkpoints.
+
+    Returns:
+        The first of `_roots` that exists, or else the last one; never that of an installed package.
+    """
+    roots = [root for root in _roots() if not (is_installed() and root == _shipped())]
+    return next(filter(os.path.isdir, roots), roots[-1]).absolute()
 
 
 def list_known() -> dict[str, Path]:
     """Return the checkpoint folders that can be named, by name and in this order."""
-    folders = (path.parent for root in reversed(_roots()) for path in root.glob(f"*/{CONFIG}"))
-    return dict(sorted({folder.name: folder for folder in folders}.items()))
+    return _list_in(_roots())
+
+
+def list_in_studio(root: Path) -> dict[str, Path]:
+    """Return the checkpoint folders of a studio, by name and in this order.
+
+    Args:
+        root: folder of checkpoint folders. An installed package adds the shipped ones.
+    """
+    if not is_installed():
+        return _list_in([root])
+    # of equal names the same one counts as on the command line
+    return _list_in([_shipped(), root] if root == checkpoints_folder() else [root, _shipped()])
 
 
 def describe_known(name: str | Path) -> str:
@@ -65,9 +82,21 @@ def is_run(folder: Path) -> bool:
 
 
 def _roots() -> list[Path]:
-    """Return the folders of named checkpoints: of the working folder, the project and the user."""
+    """Return the folders of named checkpoints: of the working folder, the program and the user."""
     own = checkpoints_folder()
-    return [Path(_FOLDER), _PROJECT / _FOLDER, *([own] if own is not None else [])]
+    return [Path(CHECKPOINTS), _shipped(), *([own] if own is not None else [])]
+
+
+def _shipped() -> Path:
+    return program_folder() / CHECKPOINTS
+
+
+def _list_in(roots: Iterable[Path]) -> dict[str, Path]:
+    """Return the checkpoint folders in some folders, sorted; of equal names the first counts."""
+    found: dict[str, Path] = {}
+    for path in (path for root in roots for path in root.glob(f"*/{CONFIG}")):
+        found.setdefault(path.parent.name, path.parent)
+    return dict(sorted(found.items()))
 
 
 def _is_checkpoint(folder: Path) -> bool:

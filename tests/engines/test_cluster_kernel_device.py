@@ -3,9 +3,6 @@
 Compilation for a GPU is tested without a GPU. The tests marked `gpu` compare on a device.
 """
 
-import tomllib
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -35,8 +32,6 @@ from wavenet.engines.gpu.gpu_engine import GpuEngine
 from wavenet.engines.registry import explain_auto, make_engine
 from wavenet.model.model_config import GaussianOutput
 from wavenet.sampling import SamplingConfig
-
-ROOT = Path(__file__).parents[2]
 
 
 @interpreted
@@ -93,13 +88,6 @@ def test_the_chain_uses_the_fewest_possible_blocks():
     wide = tile_weights.make_tile_shape(tiny_model(B, 8), "fp32")
     with pytest.raises(EngineUnavailable, match=r"of 16 blocks, 227 KiB each, .* KiB each in fp32"):
         make_plan(wide, "fp32")
-
-
-def test_the_kernel_is_installed_with_the_package():
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
-    patterns = settings["setuptools"]["package-data"]["wavenet.engines.gpu"]
-    for path in cluster_kernel.SOURCES:
-        assert any(path.match(pattern) for pattern in patterns)
 
 
 @pytest.mark.parametrize("architecture", ["sm_90", "sm_90a"])

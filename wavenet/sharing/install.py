@@ -21,6 +21,7 @@ from wavenet.checkpoint import (
     WEIGHTS,
     load,
 )
+from wavenet.checkpoint_folders import list_in_studio
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.model.model_config import MAX_PARAMETERS
 from wavenet.sharing.card_reader import MAX_CARD_BYTES
@@ -89,13 +90,14 @@ def check_target(target: Path, overwrite: bool) -> None:
 
 
 def check_name_is_free(root: Path, name: str) -> None:
-    """Check that a folder of checkpoints has no entry of this name.
+    """Check that a folder of checkpoints has no entry of this name, nor the program itself.
 
     Raises:
         ConditionError: the name is in use.
     """
     # Case is ignored, because some file systems ignore it.
-    if name.lower() in {path.name.lower() for path in root.glob("*")}:
+    taken = [*list_in_studio(root), *(path.name for path in root.glob("*"))]
+    if name.lower() in map(str.lower, taken):
         raise ConditionError(f"a checkpoint {name} exists already; rename or remove it first")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from audio_utils.atomic_files import TEMPORARY_PREFIX, atomic_file, os_error_reason
 from wavenet.checkpoint import CONFIG, load_config
+from wavenet.checkpoint_folders import list_in_studio
 from wavenet.errors import ConditionError
 from wavenet.folder_lock import check_unlocked, lock_folder
 from wavenet.sharing.install import ADDED, MAX_BYTES, check_name_is_free
@@ -96,12 +97,13 @@ def delete_model(root: Path, name: str) -> None:
 
 def _changeable(root: Path, name: str) -> Path:
     """Return the folder of a checkpoint that may be renamed and deleted."""
-    if name not in {path.parent.name for path in root.glob(f"*/{CONFIG}")}:
+    folder = list_in_studio(root).get(name)
+    if folder is None:
         raise ConditionError(f"there is no model {name[:100]!r}; reload the page")
-    if not is_added(root / name):
+    if not is_added(folder):
         raise ConditionError(
             f"{name} was not trained or imported in this studio, so it stays; change its folder "
             "yourself"
         )
-    check_unlocked(root / name)
-    return root / name
+    check_unlocked(folder)
+    return folder

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from wavenet.checkpoint import CONFIG, WEIGHTS, Checkpoint, load
+from wavenet.checkpoint_folders import list_in_studio
 from wavenet.engines.engine import Engine
 from wavenet.engines.registry import device_for
 from wavenet.errors import CheckpointError
@@ -18,9 +19,8 @@ from wavenet.generation.checkpoint_engine import make_checkpoint_engine
 
 
 def list_checkpoints(root: Path) -> list[str]:
-    """Return the names of the folders with a config; the shipped checkpoint digits comes first."""
-    found = [path.parent.name for path in root.glob(f"*/{CONFIG}")]
-    return sorted(found, key=lambda name: (name != "digits", name))
+    """Return the names of the checkpoints; the shipped checkpoint digits comes first."""
+    return sorted(list_in_studio(root), key=lambda name: (name != "digits", name))
 
 
 def load_checkpoint(root: Path, name: str | None) -> Checkpoint:
@@ -37,7 +37,8 @@ def load_checkpoint(root: Path, name: str | None) -> Checkpoint:
             )
         shown = name and name[:100]
         raise CheckpointError(f"{root.name} has no checkpoint {shown!r}; it has {', '.join(known)}")
-    return _load_cached(root / name, _modification_times(root / name), device_for("auto"))
+    folder = list_in_studio(root)[str(name)]
+    return _load_cached(folder, _modification_times(folder), device_for("auto"))
 
 
 def move_to_device(checkpoint: Checkpoint, device: torch.device) -> Checkpoint:

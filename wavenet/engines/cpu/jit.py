@@ -22,6 +22,7 @@ from audio_utils.atomic_files import is_writable
 from wavenet.cache_folders import use_writable_caches, user_cache
 from wavenet.engines import kernel_inputs
 from wavenet.model import mixtures
+from wavenet.program_folders import is_installed
 
 _HERE = Path(__file__).parent
 # compiled code contains constants of these files
@@ -29,14 +30,14 @@ _CONSTANTS = (Path(kernel_inputs.__file__), Path(mixtures.__file__))
 
 
 def kernels_folder() -> Path:
-    """Return the folder for machine code of this version, in the package or the user's cache."""
+    """Return the folder for machine code of this version, in the project or the user's cache."""
     digest = hashlib.sha256()
     for path in (*sorted(_HERE.glob("*.py")), *_CONSTANTS):
         digest.update(path.read_bytes())
     chosen, cache = os.environ.get("NUMBA_CACHE_DIR"), user_cache()
     if chosen:
         base = Path(chosen)
-    elif os.access(_HERE, os.W_OK) or cache is None:
+    elif cache is None or (os.access(_HERE, os.W_OK) and not is_installed()):
         base = _HERE / "__pycache__"
     else:
         base = cache / "wavenet-studio"

@@ -16,6 +16,7 @@ import torch
 from markupsafe import Markup
 
 from wavenet.checkpoint import CARD, CONFIG, WEIGHTS, CheckpointConfig, load_config
+from wavenet.checkpoint_folders import list_in_studio
 from wavenet.errors import WaveNetError
 from wavenet.model.architectures import build_model
 from wavenet.model.autoregressive_model import Fact
@@ -46,7 +47,8 @@ def make_shelf(root: Path, can_train: bool) -> gr.HTML:
 
 def shelf_html(root: Path, can_train: bool) -> str:
     """Return the HTML of all cards."""
-    cards = [describe_model_folder(root / name) for name in list_checkpoints(root)]
+    folders = list_in_studio(root)
+    cards = [describe_model_folder(folders[name]) for name in list_checkpoints(root)]
     return render("models/model_cards.html", models=cards, can_train=can_train)
 
 

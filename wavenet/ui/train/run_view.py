@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 
+from wavenet.checkpoint_folders import list_in_studio
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.sharing.install import MAX_BYTES, REQUIRED, staging_folder
 from wavenet.sharing.local_models import mark_added
@@ -180,7 +181,8 @@ def copy_run_checkpoint(folder: Path, root: Path, replace_removed: bool = True) 
     copied_digest = record.read_text(encoding="utf-8") if record.is_file() else ""
     if checkpoint_digest(source) == copied_digest and not replace_removed:
         return False
-    if target.exists() and checkpoint_digest(target) != copied_digest:
+    existing = list_in_studio(root).get(folder.name, target)
+    if existing.exists() and checkpoint_digest(existing) != copied_digest:
         raise ConditionError(
             f"the checkpoint {folder.name} exists and is not from this run, or was changed; move "
             "the existing folder, or copy the checkpoint of the run under another name"

@@ -17,6 +17,7 @@ import gradio as gr
 
 from audio_utils import io
 from audio_utils.errors import AudioError
+from wavenet.checkpoint_folders import list_in_studio
 from wavenet.config import make_config
 from wavenet.errors import ConditionError, PatternMismatch, WaveNetError
 from wavenet.sharing.local_models import check_model_name
@@ -269,7 +270,9 @@ def start_run(
 def start_example(setup: TrainSetup) -> Values:
     """Start a short run on synthetic notes, and choose it."""
     with convert_user_errors():
-        used = {path.name for path in (*setup.runs_dir.glob("*"), *setup.page.root.glob("*"))}
+        root = setup.page.root
+        used = {path.name for path in (*setup.runs_dir.glob("*"), *root.glob("*"))}
+        used |= set(list_checkpoints(root))
         names = (EXAMPLE_NAME if n == 1 else f"{EXAMPLE_NAME}-{n}" for n in count(1))
         plan = run_process.RunPlan(
             name=next(name for name in names if name not in used),
@@ -382,9 +385,10 @@ def _scan(
 def _initial_folder(setup: TrainSetup, name: str | None) -> Path | None:
     if not name:
         return None
-    if name not in list_checkpoints(setup.page.root):
+    folder = list_in_studio(setup.page.root).get(name)
+    if folder is None:
         raise ConditionError(f"Start from: expected a model here, found {name[:100]!r}")
-    return setup.page.root / name
+    return folder
 
 
 def _run_folder(setup: TrainSetup, name: str | None) -> Path:
