@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help app test test-fast fuzz lint lock golden reliability space screenshots clean browser FORCE
+.PHONY: help app test test-fast fuzz lint lock golden reliability space wheel screenshots clean browser FORCE
 
 PORT ?= 7860
 PYTHON ?=
@@ -26,6 +26,7 @@ help:
 	@echo "make lock         write requirements.lock and requirements-dev.lock again, after a change of requirements*.txt"
 	@echo "make golden       write the help texts of tests/golden/help again"
 	@echo "make space        assemble build/space, the folder of a Hugging Face Space, and test it"
+	@echo "make wheel        build the wheel and the source distribution into dist/, and test the wheel"
 	@echo "make screenshots  take screenshots of every tab, into docs/screenshots"
 	@echo "make clean        remove the environment and the files of the tools"
 	@echo "Each target first creates $(VENV) if necessary; PYTHON=/path/to/python3.12 selects its Python."
@@ -70,6 +71,9 @@ golden: $(VENV)/.dev $(VENV)/.project
 
 space: $(VENV)/.project
 	@PYTHON="$(PYTHON)" $(BIN)/python scripts/space.py build/space --run
+
+wheel: $(VENV)/.project
+	@$(BIN)/python scripts/wheel.py
 
 screenshots: $(VENV)/.dev $(VENV)/.project browser
 	@$(BIN)/python scripts/screenshots.py

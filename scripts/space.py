@@ -15,8 +15,9 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
+
+from studio_server import running_server
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("wavenet", "audio_utils", "checkpoints")
@@ -39,7 +40,6 @@ SUFFIXES = {
 }
 VERSION = (3, 12)
 PORT = 7860
-START_SECONDS = 170
 
 
 def assemble(target: Path, source: Path = ROOT) -> list[str]:
@@ -120,34 +120,14 @@ def run(space: Path, python: str) -> None:
     environment = {name: os.environ[name] for name in inherited if name in os.environ}
     environment |= {"SYSTEM": "spaces", "SPACE_ID": "me/studio", "GRADIO_SSR_MODE": "true"}
     environment |= {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(PORT)}
-    log = space.parent / "space.log"
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            [python, "app.py"], cwd=space, env=environment, stdout=output, stderr=output
-        )
-    try:
-        check_space(server, f"http://127.0.0.1:{PORT}")
-    except BaseException:
-        print(f"--- {log}\n{log.read_text()}", file=sys.stderr)
-        raise
-    finally:
-        server.terminate()
-        server.wait(20)
+    log, url = space.parent / "space.log", f"http://127.0.0.1:{PORT}"
+    with running_server([python, "app.py"], space, environment, log, url) as page:
+        check_space(page, url)
     print("the Space has been stopped")
 
 
-def check_space(server: "subprocess.Popen[bytes]", url: str) -> None:
-    """Fetch the page as a visitor does, and generate a clip as a program does."""
-    start = time.monotonic()
-    page = b""
-    while not page:
-        if server.poll() is not None or time.monotonic() - start > START_SECONDS:
-            raise SystemExit(f"the Space did not start (exit code {server.poll()})")
-        try:
-            page = urllib.request.urlopen(url, timeout=5).read()
-        except OSError:
-            time.sleep(0.5)
-    print(f"page: {len(page):,} bytes after {time.monotonic() - start:.1f} s")
+def check_space(page: bytes, url: str) -> None:
+    """Check the page that a visitor sees, and generate a clip as a program does."""
     assert b"WaveNet Studio" in page
     assert b"model-upload" not in page, "a public Space must not accept uploaded checkpoints"
     import soundfile

@@ -1,6 +1,6 @@
 """The folder of a Hugging Face Space: all necessary files, no others, and valid settings."""
 
-import importlib.util
+import importlib
 
 import pytest
 
@@ -13,11 +13,10 @@ COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 
 @pytest.fixture(scope="module")
 def script():
-    """Import scripts/space.py."""
-    spec = importlib.util.spec_from_file_location("space", ROOT / "scripts" / "space.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """Import scripts/space.py, which finds its neighbours as when it is run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "scripts")
+        yield importlib.import_module("space")
 
 
 def test_the_space_contains_the_program_and_its_checkpoints(script, tmp_path):
