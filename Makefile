@@ -29,6 +29,7 @@ help:
 	@echo "make wheel        build the wheel and the source distribution into dist/, and test the wheel"
 	@echo "make screenshots  take screenshots of every tab, into docs/screenshots"
 	@echo "make clean        remove the environment and the files of the tools"
+	@echo "TORCH_INDEX=URL with the first of these targets installs PyTorch from an index of CPU builds, without CUDA"
 	@echo "Each target first creates $(VENV) if necessary; PYTHON=/path/to/python3.12 selects its Python."
 
 app: $(VENV)/.project
@@ -89,8 +90,12 @@ SUITABLE := import ensurepip, ssl, sys, venv; sys.exit(sys.version_info[:2] not 
 
 # .made contains the path of the project; an environment that was copied, moved or damaged is created again.
 MADE_IN := $(shell $(BIN)/python -c "" 2>/dev/null && cat $(VENV)/.made 2>/dev/null)
+# TORCH_INDEX is a package index with PyTorch for CPUs only. An environment keeps its index; with another it is created
+# again. The locks have no hashes for the files of that index; pip compares them with those that the index states.
+MADE_FROM := $(shell cat $(VENV)/.torch-index 2>/dev/null)
+TORCH_INDEX ?= $(MADE_FROM)
 
-$(VENV)/.made: $(if $(filter $(CURDIR),$(MADE_IN)),,FORCE)
+$(VENV)/.made: $(if $(and $(filter $(CURDIR),$(MADE_IN)),$(filter x$(TORCH_INDEX),x$(MADE_FROM))),,FORCE)
 	@python=; \
 	for candidate in $(or $(PYTHON),python3.12 python3.11 python3); do \
 	  if "$$candidate" -c '$(SUITABLE)' >/dev/null 2>&1 </dev/null; then python=$$candidate; break; fi; \
@@ -102,11 +107,20 @@ $(VENV)/.made: $(if $(filter $(CURDIR),$(MADE_IN)),,FORCE)
 	  exit 1; \
 	fi; \
 	echo "Creating the environment $(VENV) with $$("$$python" --version)"; \
-	rm -rf $(VENV) && "$$python" -m venv $(VENV) && echo "$(CURDIR)" > $@
+	rm -rf $(VENV) && "$$python" -m venv $(VENV) && echo "$(TORCH_INDEX)" > $(VENV)/.torch-index && \
+	echo "$(CURDIR)" > $@
+
+WITHOUT_CUDA := awk '/^[a-z]/ { keep = !/^(torch|torchaudio|triton|nvidia-[^=]*|cuda-[^=]*)==/ } keep'
+SELECT := $(if $(TORCH_INDEX),$(WITHOUT_CUDA),cat)
 
 $(VENV)/.runtime: requirements.lock $(VENV)/.made
-	@echo "Installing the packages of requirements.lock (on Linux several GB, because PyTorch contains CUDA: this takes minutes)"
-	@$(PIP) install --require-hashes --requirement requirements.lock
+ifneq ($(TORCH_INDEX),)
+	@echo "Installing PyTorch from $(TORCH_INDEX)"
+	@$(PIP) install --no-deps --index-url "$(TORCH_INDEX)" $$(grep -E '^torch(audio)?==' requirements.txt)
+endif
+	@echo "Installing the packages of requirements.lock ($(if $(TORCH_INDEX),without CUDA,on Linux 5.8 GB with CUDA: this takes minutes))"
+	@$(SELECT) requirements.lock > $(VENV)/requirements.lock
+	@$(PIP) install --require-hashes --requirement $(VENV)/requirements.lock
 	@touch $@
 
 $(VENV)/.project: pyproject.toml $(VENV)/.runtime
@@ -116,7 +130,8 @@ $(VENV)/.project: pyproject.toml $(VENV)/.runtime
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@echo "Installing the tools of requirements-dev.lock"
-	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@$(SELECT) requirements-dev.lock > $(VENV)/requirements-dev.lock
+	@$(PIP) install --require-hashes --requirement $(VENV)/requirements-dev.lock
 	@touch $@
 
 # Some tests need a browser and are skipped without one. If this process may install one, it does.
