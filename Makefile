@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help app test test-fast fuzz lint lock golden reliability space wheel screenshots clean browser FORCE
+.PHONY: help app test test-fast fuzz lint docs lock golden reliability space wheel screenshots clean browser FORCE
 
 PORT ?= 7860
 PYTHON ?=
@@ -22,7 +22,8 @@ help:
 	@echo "make test-fast    run the fast tests, for use while working (about a minute)"
 	@echo "make fuzz         test every file reader with damaged files, for some minutes   (FUZZ_EXAMPLES=5000)"
 	@echo "make lint         check style, types and imports"
-	@echo "make reliability  run the reliability tests and write docs/reliability.md"
+	@echo "make docs         build the documentation site: build/docs/index.html"
+	@echo "make reliability  run the reliability tests and write docs/development/reliability.md"
 	@echo "make lock         write requirements.lock and requirements-dev.lock again, after a change of requirements*.txt"
 	@echo "make golden       write the help texts of tests/golden/help again"
 	@echo "make space        assemble build/space, the folder of a Hugging Face Space, and test it"
@@ -58,6 +59,11 @@ lint: $(VENV)/.dev $(VENV)/.project
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+# --strict: a broken link or reference is an error. The variable hides a message about later versions of mkdocs.
+docs: $(VENV)/.dev $(VENV)/.project
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "build/docs/index.html"
 
 # All packages with versions and hashes, for every system and Python version of the project.
 lock: $(VENV)/.dev

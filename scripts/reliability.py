@@ -1,4 +1,4 @@
-"""Run the reliability tests row by row and write the report card docs/reliability.md.
+"""Run the reliability tests row by row and write the report card docs/development/reliability.md.
 
 python scripts/reliability.py                  # all groups, then the mutations
 python scripts/reliability.py --groups A C     # some groups; the card is printed, not written
@@ -27,7 +27,7 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[1]
 ROWS = Path(__file__).with_suffix(".toml")
-CARD = ROOT / "docs" / "reliability.md"
+CARD = ROOT / "docs" / "development" / "reliability.md"
 COPIED = ("app.py", "audio_utils", "checkpoints", "pyproject.toml", "scripts", "tests", "wavenet")
 MUTATION_SECONDS = 300
 # Tests marked gpu or network are not run; slow ones are.

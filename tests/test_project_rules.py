@@ -1,4 +1,4 @@
-"""Rules of the whole project: requirements, file sizes, links, safe reading of files."""
+"""Rules of the whole project: requirements, file sizes, safe reading of files."""
 
 import ast
 import re
@@ -48,11 +48,13 @@ def test_the_pinned_build_backend_is_in_the_range_of_the_project():
 def test_messages_install_the_packages_of_the_extras_and_not_the_project():
     """The project is not published: `pip install wavenet-studio` would install nothing or other."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = {n: tuple(p) for n, p in project["optional-dependencies"].items() if n != "dev"}
+    tools = ("dev", "docs")
+    options = project["optional-dependencies"]
+    extras = {name: tuple(p) for name, p in options.items() if name not in tools}
     assert extras == EXTRAS
     assert shlex.split(install_command("ray"))[1:] == ["-m", "pip", "install", *extras["ray"]]
     name = re.compile(r"pip install [\"'`]*" + project["name"].replace("-", "[-_]"))
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "Makefile"]
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Makefile"]
     texts = {p: p.read_text(encoding="utf-8") for p in [*SOURCES, *pages]}
     changes = ROOT / "CHANGELOG.md"  # history
     assert [p.name for p, text in texts.items() if p != changes and name.search(text)] == []
@@ -105,13 +107,6 @@ def test_the_architecture_page_lists_exactly_the_existing_files():
         listed |= {first + suffix for suffix in re.findall(r"\.\w+", others)}
     files = [p for folder in ("audio_utils", "wavenet") for p in (ROOT / folder).rglob("*.*")]
     assert {p.name for p in files if "__pycache__" not in p.parts} == listed
-
-
-def test_links_in_the_readme_have_targets():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", readme) if "://" not in link]
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 def test_only_the_importer_reads_pickles_and_only_their_tensors():

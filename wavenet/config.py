@@ -246,17 +246,17 @@ def _resolve(
         path.append(part)
         if not is_last:
             fields = [c.model_fields[part] for c in classes if part in c.model_fields]
-            inner = [c for f in fields for c in _config_classes(f.annotation)]
+            inner = [c for f in fields for c in config_classes(f.annotation)]
             classes, may_be_tag = inner or classes, bool(inner)
     return path, classes[0]
 
 
-def _config_classes(annotation: Any) -> Iterator[type[BaseModel]]:
+def config_classes(annotation: Any) -> Iterator[type[BaseModel]]:
     """Yield the config classes inside an annotation, such as those of a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in get_args(annotation):
-        yield from _config_classes(inner)
+        yield from config_classes(inner)
 
 
 def _tags(kind: type[BaseModel]) -> set[Any]:

@@ -422,7 +422,7 @@ def test_a_similar_field_name_is_refused_with_both_names():
 
 
 def test_the_page_on_recordings_lists_every_suffix_that_is_read():
-    page = (Path(__file__).parents[2] / "docs/recordings.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs/reference/recordings.md").read_text(encoding="utf-8")
     section = page.partition("## Formats\n\n")[2].partition("Without it")[0]
     always, _, with_ffmpeg = section.partition("If the program")
     assert tuple(re.findall(r"`(\.\w+)`", always)) == AUDIO_SUFFIXES

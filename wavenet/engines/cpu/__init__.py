@@ -62,7 +62,8 @@ prompts and frames computed from audio come from other libraries and are not cov
 thread computes all skips, the output layers and the draw: the two threads meet once per group of
 layers, when its gate outputs are complete, and once per code. If past taps are much work, it also
 computes those of the last layers. With guidance, each thread computes one row of the clip.
-docs/cpu-engine.md has the rounding rules, the rule for floating point, and the time of each part.
+docs/development/cpu-engine.md has the rounding rules, the rule for floating point, and the time of
+each part.
 
 Noise. Uniforms are an argument of the loop, one per clip and sample. They are used only for the
 draw, which thread 0 computes by the inverse CDF.
