@@ -42,7 +42,11 @@ MAX_HEADER_BYTES = 1 << 20
 
 
 class AudioConfig(StrictConfig):
-    """The rate of the waveform, in Hz."""
+    """The rate of the waveform.
+
+    Attributes:
+        sample_rate: Hz.
+    """
 
     sample_rate: int = Field(ge=4_000, le=192_000)
 
@@ -51,7 +55,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class WindowStatistics(StrictConfig):
-    """Fractions of the training windows that the guard would find noisy, saturated or silent."""
+    """Fractions of the training windows in which the guard would find noise or silence.
+
+    Attributes:
+        noisy: fraction with white noise.
+        saturated: fraction with noise at full scale.
+        silent: fraction with silence.
+    """
 
     noisy: Share
     saturated: Share
@@ -93,7 +103,23 @@ class Usage(StrictConfig):
 
 
 class CheckpointConfig(StrictConfig):
-    """The content of `config.json`."""
+    """The content of `config.json`.
+
+    Attributes:
+        format_version: of this file.
+        name: of the model.
+        audio: the sample rate.
+        codec: the rule between waveform and codes.
+        model: the network, its conditions and its output.
+        default_seconds: length of a clip if the request has none.
+        sampling: the default of all clips that the model generates.
+        frame_statistics: of the training frames, one per local condition; older checkpoints have
+            none.
+        window_statistics: what was frequent in the training; None: not measured.
+        usage: what the model is for; None: unknown.
+        rounding: what rounded weights cost; None: not measured, so that the precision "auto" does
+            not round the weights.
+    """
 
     format_version: Literal[1] = 1
     name: Name
@@ -101,13 +127,10 @@ class CheckpointConfig(StrictConfig):
     codec: AnyCodec
     model: AnyModelConfig
     default_seconds: float = Field(default=1.0, gt=0, le=600)
-    sampling: SamplingConfig = SamplingConfig()  # the default of all clips that the model generates
-    # of the training frames, per local condition; older checkpoints have none
+    sampling: SamplingConfig = SamplingConfig()
     frame_statistics: tuple[FrameStatistics, ...] = Field(default=(), exclude_if=lambda f: not f)
-
     window_statistics: WindowStatistics | None = Field(default=None, exclude_if=lambda w: w is None)
-    usage: Usage | None = Field(default=None, exclude_if=lambda u: u is None)  # not of all models
-    # None: not measured, so that the precision "auto" does not round the weights
+    usage: Usage | None = Field(default=None, exclude_if=lambda u: u is None)
     rounding: RoundingCosts | None = Field(default=None, exclude_if=lambda r: r is None)
 
     @model_validator(mode="after")

@@ -21,13 +21,24 @@ from wavenet.config import StrictConfig, make_config
 
 
 class SamplingConfig(StrictConfig):
-    """How each sample is drawn."""
+    """How each sample is drawn.
 
-    temperature: float = Field(default=1.0, ge=1e-6, le=100)  # below 1e-6 it overflows: use greedy
-    top_k: int | None = Field(default=None, ge=1, le=65_536)  # the most classes of an output
+    Attributes:
+        temperature: the logits are divided by it: below 1 less random; below 1e-6 it would
+            overflow, use `greedy`.
+        top_k: draw only from the k most likely codes; None: from all.
+        top_p: draw from the smallest set of most likely codes whose total probability is at least
+            this; None: from all.
+        greedy: select the most likely code.
+        guidance: above 1 strengthens the conditions, 1 switches it off; needs conditions with
+            dropout.
+    """
+
+    temperature: float = Field(default=1.0, ge=1e-6, le=100)
+    top_k: int | None = Field(default=None, ge=1, le=65_536)
     top_p: float | None = Field(default=None, gt=0, le=1)
     greedy: bool = False
-    guidance: float = Field(default=1.0, ge=0, le=20)  # 1: off; needs conditions with dropout
+    guidance: float = Field(default=1.0, ge=0, le=20)
 
 
 def resolve_sampling(defaults: SamplingConfig, **settings: Any) -> SamplingConfig:

@@ -5,16 +5,17 @@ types, ranges and defaults; descriptions are in the docstrings, under `Attribute
 by `hook`.
 """
 
+import inspect
 import json
+import re
 from typing import Any
 
-import griffe
 from markdown_text import code, escape, table
 from pydantic import BaseModel
 
 from wavenet.checkpoint import CheckpointConfig
 from wavenet.cli.settings_config import UserSettings
-from wavenet.config import config_classes
+from wavenet.config import StrictConfig, config_classes
 from wavenet.training.recipe import RecipeConfig
 
 ROOTS: dict[type[BaseModel], str] = {
@@ -78,24 +79,31 @@ def describe_fields(kind: type[BaseModel]) -> dict[str, str]:
     """Return the descriptions of fields from the docstrings of a class and of its bases."""
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__):
-        for section in _sections(base, "attributes"):
-            for attribute in section.value:
-                for name in attribute.name.split(", "):
-                    found[name] = attribute.description
+        if issubclass(base, StrictConfig):
+            found |= _read_docstring(base)[1]
     return found
 
 
-def _sections(kind: type, name: str) -> list[Any]:
-    text = kind.__dict__.get("__doc__") or ""
-    sections = griffe.Docstring(text).parse("google", warnings=False)
-    return [section for section in sections if section.kind.value == name]
+def _read_docstring(kind: type) -> tuple[str, dict[str, str]]:
+    """Return the text of a docstring, and the descriptions under `Attributes` by name.
+
+    A description can belong to several names: "low, high: ..".
+    """
+    text, _, attributes = inspect.cleandoc(kind.__dict__.get("__doc__") or "").partition(
+        "Attributes:\n"
+    )
+    found: dict[str, str] = {}
+    for entry in re.split(r"\n {4}(?=\w)", f"\n{attributes}"):
+        names, colon, description = " ".join(entry.split()).partition(": ")
+        if colon:
+            found |= dict.fromkeys(names.split(", "), description)
+    return text, found
 
 
 def render_class(kind: type[BaseModel], users: list[str]) -> list[str]:
     """Return the lines of one class: its docstring and a table of its keys."""
     schema = kind.model_json_schema()
-    texts = [section.value for section in _sections(kind, "text")]
-    lines = [f"## {title_of(kind)}", "", *"\n\n".join(texts).splitlines(), ""]
+    lines = [f"## {title_of(kind)}", "", *_read_docstring(kind)[0].splitlines(), ""]
     if users:
         lines += [f"Value of {', '.join(users)}.", ""]
     descriptions = describe_fields(kind)

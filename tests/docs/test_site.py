@@ -24,6 +24,14 @@ LOADED = {
     "use": ("href",),
 }
 HOME = "# Home\n\n[a](a.md#b)\n\n```console exit=3\n$ wavenet\n```\n"
+# Prints the keys without a description.
+DESCRIBE = """
+import config_pages
+for kind in config_pages.find_classes():
+    described = config_pages.describe_fields(kind)
+    keys = kind.model_json_schema().get("properties", {})
+    print(*(f"{kind.__name__}.{key}" for key in keys if not described.get(key)))
+"""
 NOT_LOADED = {"canonical", "next", "prev", "edit"}  # values of rel
 
 
@@ -165,3 +173,15 @@ def test_links_to_source_files_need_the_address_of_the_repository(tree, tmp_path
     assert '<span class="gp">$ </span>' in home and "exit=3" not in home
     link = '<a href="https://repository.example/x/blob/main/LICENSE">the licence</a>'
     assert (link if address else "the licence (<code>LICENSE</code>)") in page
+
+
+def test_every_key_of_a_file_has_a_description():
+    done = subprocess.run(
+        [sys.executable, "-c", DESCRIBE],
+        cwd=ROOT / "scripts/docs_site",
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        check=True,
+    )
+    assert done.stdout.split() == []

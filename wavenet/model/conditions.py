@@ -25,15 +25,20 @@ def _renamed(new: str, old: str, **options: Any) -> Any:
 
 
 class LabelCondition(StrictConfig):
-    """A condition whose value is one of a set of words, such as digit or speaker."""
+    """A condition whose value is one of a set of words, such as digit or speaker.
+
+    Attributes:
+        kind: selects this class.
+        name: of the condition, and of the field of the recordings.
+        values: the words; a recipe may leave them empty: those of the recordings.
+        channels: width of the embedding of a word.
+        dropout: fraction of training clips without this condition; above 0, a request may omit it.
+    """
 
     kind: Literal["label"] = "label"
     name: Name
-    values: tuple[LabelValue, ...] = Field(
-        default=(), max_length=10_000
-    )  # a recipe may leave it empty
+    values: tuple[LabelValue, ...] = Field(default=(), max_length=10_000)
     channels: int = Field(default=16, ge=1, le=512)
-    # Fraction of training clips without this condition. Above 0, a request may omit it.
     dropout: Fraction = 0.0
 
     @model_validator(mode="after")
@@ -55,7 +60,19 @@ class LabelCondition(StrictConfig):
 
 
 class NumberCondition(StrictConfig):
-    """A number per clip, such as a loudness in dB, from `low` to `high`."""
+    """A number per clip, such as a loudness in dB, from `low` to `high`.
+
+    Attributes:
+        kind: selects this class.
+        name: of the condition, and of the field of the recordings.
+        low, high: lowest and highest value.
+        unit: for messages, such as dB.
+        dropout: fraction of training clips without this condition; above 0, a request may omit it.
+        derived_from: "loudness": in training, the level of the recording around each frame, dB re
+            full scale; None: read from the fields of the recording.
+        default: used if the request has no value; a derived number is computed from the prompt, if
+            any.
+    """
 
     kind: Literal["number"] = "number"
     name: Name
@@ -63,10 +80,7 @@ class NumberCondition(StrictConfig):
     high: float
     unit: str = Field(default="", max_length=20)
     dropout: Fraction = 0.0
-    # "loudness": in training, the level of the recording around each frame, dB re full scale.
-    # None: read from the fields of the recording.
     derived_from: Literal["loudness"] | None = _renamed("derived_from", "measured", default=None)
-    # Used if the request has no value. A derived number is computed from the prompt, if any.
     default: float | None = _renamed("default", "usual", default=None)
 
     @model_validator(mode="after")
@@ -100,7 +114,14 @@ class NumberCondition(StrictConfig):
 
 
 class VectorCondition(StrictConfig):
-    """A vector per clip that the caller computes, such as a speaker embedding."""
+    """A vector per clip that the caller computes, such as a speaker embedding.
+
+    Attributes:
+        kind: selects this class.
+        name: of the condition; in training, the vector of a recording is in RECORDING.NAME.npy.
+        size: numbers in the vector.
+        dropout: fraction of training clips without this condition; above 0, a request may omit it.
+    """
 
     kind: Literal["vector"] = "vector"
     name: Name
@@ -119,7 +140,12 @@ class VectorCondition(StrictConfig):
 
 
 class PositionCondition(StrictConfig):
-    """Position of a sample in its clip: fraction of the length, time, and length of the clip."""
+    """Position of a sample in its clip: fraction of the length, time, and length of the clip.
+
+    Attributes:
+        kind: selects this class.
+        harmonics: pairs of sine and cosine of the fraction, and of the time.
+    """
 
     kind: Literal["position"] = "position"
     harmonics: int = Field(default=6, ge=0, le=16)
@@ -135,9 +161,18 @@ class _LocalCondition(StrictConfig):
 
     Each has a linear layer over the frames from `context` before to `context` after the current
     frame, so that a prediction can depend on later frames.
+
+    Attributes:
+        kind: selects the class.
+        name: of the condition.
+        channels: outputs of the linear layer.
+        context: frames on each side of the current one.
+        win_length: samples of the window of one frame.
+        f_min, f_max: lowest and highest frequency, Hz.
+        n_mels: number of mel bands.
     """
 
-    channels: Width = 64  # outputs of the linear layer
+    channels: Width = 64
     context: Context = 2
 
     @property
@@ -147,14 +182,17 @@ class _LocalCondition(StrictConfig):
 
 
 class MelCondition(_LocalCondition):
-    """Log-mel energies in dB: the input of a vocoder."""
+    """Log-mel energies in dB: the input of a vocoder.
+
+    Attributes:
+        f_max: highest frequency, Hz; None: half the sample rate.
+    """
 
     kind: Literal["mel"] = "mel"
     name: Name = "mel"
     n_mels: int = _renamed("n_mels", "bands", default=64, ge=2, le=512)
     win_length: WindowLength = _renamed("win_length", "window", default=256)
     f_min: float = _renamed("f_min", "low_hz", default=0.0, ge=0)
-    # None: half the sample rate
     f_max: float | None = _renamed("f_max", "high_hz", default=None, gt=0)
 
     @property
@@ -164,7 +202,11 @@ class MelCondition(_LocalCondition):
 
 
 class MfccCondition(_LocalCondition):
-    """Mel-frequency cepstral coefficients: timbre without fine structure."""
+    """Mel-frequency cepstral coefficients: timbre without fine structure.
+
+    Attributes:
+        n_mfcc: number of coefficients.
+    """
 
     kind: Literal["mfcc"] = "mfcc"
     name: Name = "mfcc"
@@ -212,7 +254,11 @@ class LoudnessCondition(_LocalCondition):
 
 
 class FramesCondition(_LocalCondition):
-    """Frames that the caller computes and passes as an array, best between about -1 and 1."""
+    """Frames that the caller computes and passes as an array, best between about -1 and 1.
+
+    Attributes:
+        columns: numbers per frame.
+    """
 
     kind: Literal["frames"] = "frames"
     name: Name

@@ -68,7 +68,13 @@ Column = Annotated[float, Field(ge=-1e30, le=1e30)]
 
 
 class FrameStatistics(StrictConfig):
-    """The training frames of a local condition, per column, in the unit of frames from files."""
+    """The training frames of a local condition, per column, in the unit of frames from files.
+
+    Attributes:
+        name: of the condition.
+        mean, std: mean and standard deviation, one number per column.
+        low, high: lowest and highest value, one number per column.
+    """
 
     name: Name
     mean: tuple[Column, ...] = Field(min_length=1, max_length=4096)

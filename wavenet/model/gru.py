@@ -32,13 +32,20 @@ from wavenet.model.model_config import ModelConfig
 
 
 class GRUConfig(ModelConfig):
-    """Config of a GRU: an embedding, stacked GRU layers, a hidden layer, the output layer."""
+    """Config of a GRU: an embedding, stacked GRU layers, a hidden layer, the output layer.
+
+    Attributes:
+        embedding_channels: width of the embedding of a code.
+        hidden_channels: width of the state of each GRU layer.
+        layers: number of GRU layers.
+        output_channels: width of the hidden layer before the output layer.
+    """
 
     architecture: Literal["gru"] = "gru"
     embedding_channels: Width = 64
     hidden_channels: Width = 256
     layers: int = Field(default=1, ge=1, le=16)
-    output_channels: Width = 128  # width of the hidden layer before the output layer
+    output_channels: Width = 128
 
     @property
     def bias_layers(self) -> int:

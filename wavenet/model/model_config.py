@@ -23,20 +23,34 @@ MAX_MEMORY_VALUES = 50_000_000  # 200 MB of float32 memory for one stream
 
 
 class CategoricalOutput(StrictConfig):
-    """One logit per code of a mu-law codec."""
+    """One logit per code of a mu-law codec.
+
+    Attributes:
+        kind: selects this class.
+    """
 
     kind: Literal["categorical"] = "categorical"
 
 
 class LogisticOutput(StrictConfig):
-    """A mixture of logistics over 16-bit codes."""
+    """A mixture of logistics over 16-bit codes.
+
+    Attributes:
+        kind: selects this class.
+        components: number of logistics.
+    """
 
     kind: Literal["logistic-mixture"] = "logistic-mixture"
     components: int = Field(default=10, ge=1, le=64)
 
 
 class GaussianOutput(StrictConfig):
-    """A mixture of Gaussians over 16-bit codes; one component is the single Gaussian."""
+    """A mixture of Gaussians over 16-bit codes; one component is the single Gaussian.
+
+    Attributes:
+        kind: selects this class.
+        components: number of Gaussians.
+    """
 
     kind: Literal["gaussian-mixture"] = "gaussian-mixture"
     components: int = Field(default=1, ge=1, le=64)
@@ -46,13 +60,21 @@ Output = Annotated[CategoricalOutput | LogisticOutput | GaussianOutput, Field(di
 
 
 class ModelConfig(StrictConfig, ABC):
-    """Base of the model configs; the key `architecture` selects the class."""
+    """Base of the model configs; the key `architecture` selects the class.
+
+    Attributes:
+        architecture: the kind of network.
+        output: the distribution over the next code.
+        conditions: inputs besides past codes.
+        condition_channels: hidden width of the condition network.
+        condition_hop: samples from one condition frame to the next.
+    """
 
     architecture: str
     output: Output = CategoricalOutput()
     conditions: tuple[Condition, ...] = Field(default=(), max_length=32)
-    condition_channels: Width = 64  # hidden width of the condition network
-    condition_hop: int = Field(default=80, ge=1, le=65_536)  # samples between condition frames
+    condition_channels: Width = 64
+    condition_hop: int = Field(default=80, ge=1, le=65_536)
 
     @model_validator(mode="after")
     def _check_conditions(self) -> Self:

@@ -23,11 +23,19 @@ from wavenet.model.model_config import ModelConfig
 
 
 class WaveNetConfig(ModelConfig):
-    """Config of a WaveNet. The length of `dilations`, one per layer, is the depth."""
+    """Config of a WaveNet. The length of `dilations`, one per layer, is the depth.
+
+    Attributes:
+        residual_channels: width of the input and of the output of each block.
+        gate_channels: width of EACH half of the gate.
+        skip_channels: width of the sum of the skip outputs, and of the layers after it.
+        kernel_size: number of taps of each dilated convolution.
+        dilations: samples between the taps, per layer.
+    """
 
     architecture: Literal["wavenet"] = "wavenet"
     residual_channels: Width
-    gate_channels: Width  # of EACH half of the gate
+    gate_channels: Width
     skip_channels: Width
     kernel_size: int = Field(default=2, ge=1, le=64)
     dilations: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(

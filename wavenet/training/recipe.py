@@ -71,16 +71,27 @@ class TrainConfig(StrictConfig):
     """The settings of the steps and of the optimizer.
 
     Attributes:
+        steps: number of updates of the weights.
         samples_per_step: largest padded size of a step, over all processes; a step has at least one
             clip.
         accumulation_steps: micro-batches per step: more need less memory on a GPU; the training is
             the same, up to rounding.
+        learning_rate: the highest, after the warm-up.
+        final_learning_rate: at the last step.
+        warmup_steps: steps in which the learning rate rises from 0.
         stable_fraction: fraction of the steps after the warm-up with a constant learning rate.
         muon_learning_rate: of Muon, for the hidden matrices (see `task.ParameterGroups`), in a
             fixed ratio to `learning_rate`; None: AdamW for all parameters.
+        weight_decay: of the optimizer, decoupled from the gradient.
+        betas: decay of the two averages of AdamW.
+        gradient_clip: largest norm of the gradient.
+        ema_decay: per step, of the average of the weights that the checkpoint contains.
         gain_db: each clip gets a random gain from -gain_db to gain_db.
         input_noise: largest standard deviation, in codes, of the noise on input codes, so that the
             model tolerates its own errors.
+        precision: of matrix products; auto: bf16 where it is fast.
+        seed: of the first weights, the order of the clips, and all noise.
+        validate_every, save_every: steps between two validations, and between two snapshots.
     """
 
     steps: int = Field(ge=1, le=100_000_000)
@@ -104,7 +115,16 @@ class TrainConfig(StrictConfig):
 
 
 class RecipeConfig(StrictConfig):
-    """A recipe. Label conditions without values receive their values from the data."""
+    """A recipe. Label conditions without values receive their values from the data.
+
+    Attributes:
+        name: of the model and, without --out, of the folder in runs.
+        audio: the sample rate.
+        codec: the rule between waveform and codes.
+        model: the network, its conditions and its output.
+        data: the recordings, and those that are held out.
+        train: the steps and the optimizer.
+    """
 
     name: Name
     audio: AudioConfig
