@@ -14,6 +14,7 @@ from pathlib import Path
 from audio_utils.atomic_files import is_writable
 
 _CACHE = "XDG_CACHE_HOME"
+_PREFIX = "wavenet-studio-"  # of temporary folders
 _SUBFOLDERS = {
     "NUMBA_CACHE_DIR": "numba",
     "MPLCONFIGDIR": "matplotlib",
@@ -46,6 +47,11 @@ def use_writable_caches() -> None:
         os.environ.setdefault(name, str(folder / subfolder))
 
 
+def is_private_temporary(folder: Path) -> bool:
+    """Return whether a folder is one of `private_temporary_folder`."""
+    return folder.parent == Path(tempfile.gettempdir()) and folder.name.startswith(_PREFIX)
+
+
 def private_temporary_folder() -> Path | None:
     """Return a temporary folder that only this user can write, or None if there is none.
 
@@ -53,7 +59,7 @@ def private_temporary_folder() -> Path | None:
     """
     try:
         user = os.getuid() if hasattr(os, "getuid") else 0
-        folder = Path(tempfile.gettempdir()) / f"wavenet-studio-{user}"
+        folder = Path(tempfile.gettempdir()) / f"{_PREFIX}{user}"
         if not os.path.lexists(folder):
             folder.mkdir(mode=0o700, exist_ok=True)
         status = os.lstat(folder)
@@ -61,6 +67,6 @@ def private_temporary_folder() -> Path | None:
         is_private = stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o077
         if is_private and status.st_uid == user and is_writable(folder):
             return folder
-        return Path(tempfile.mkdtemp(prefix="wavenet-studio-"))
+        return Path(tempfile.mkdtemp(prefix=_PREFIX))
     except OSError:
         return None

@@ -7,6 +7,7 @@ these rules: `Ranks.choose_device`, `device_for` of the engines, and the Ray dri
 """
 
 import os
+import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,6 +118,15 @@ def available_cores() -> int:
         return min(cores, max(1, int(quota) // int(period)))
     except (OSError, ValueError):  # no such file, or no limit
         return cores
+
+
+def processor_name() -> str:
+    """Return the name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def _contains_any(error: Exception, phrases: tuple[str, ...]) -> bool:

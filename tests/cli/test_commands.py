@@ -32,7 +32,7 @@ COMMANDS = [
     "analyse",
     "bench",
 ]
-COMMANDS += ["import", "ui"]
+COMMANDS += ["import", "ui", "doctor"]
 GROUPS = ["data", "evaluate", "hub"]
 
 

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import accumulate
-from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -26,6 +25,7 @@ import numba
 import numpy as np
 import torch
 
+from wavenet.devices import processor_name
 from wavenet.engines.cpu.threads import (
     ThreadPartition,
     make_counters,
@@ -206,7 +206,7 @@ def torch_threads(number: int) -> Iterator[None]:
 def describe_machine() -> dict[str, Any]:
     """Return the hardware, the versions, the load and the date of a measurement."""
     return {
-        "processor": _processor_name(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         # Load average of the last minute: other programs that ran before the measurement.
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
@@ -216,14 +216,6 @@ def describe_machine() -> dict[str, Any]:
         "numba": numba.__version__,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _processor_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 _njit: Any = numba.njit  # numba.njit has no type annotations

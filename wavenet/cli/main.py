@@ -21,6 +21,7 @@ from wavenet.cli import (
     batch_command,
     bench_command,
     data_command,
+    doctor_command,
     evaluate_command,
     generate_command,
     hub_command,
@@ -63,6 +64,7 @@ app.command("analyse")(analyse_command.analyse)
 app.command("bench")(bench_command.bench)
 app.command("import")(import_command.import_)
 app.command("ui")(ui_command.ui)
+app.command("doctor")(doctor_command.doctor)
 app.add_typer(data_command.app, name="data")
 app.add_typer(evaluate_command.app, name="evaluate")
 app.add_typer(hub_command.app, name="hub")

@@ -1,0 +1,1 @@
+"""The installation on this machine, and what is wrong with it. Changes nothing."""
