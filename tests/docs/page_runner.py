@@ -27,6 +27,9 @@ from tests.docs.shown_output import clean_output, find_difference
 from wavenet.cli.main import run
 
 ROOT = Path(__file__).parents[2]
+# Shown in pages instead of the folders of this machine.
+HOME = "/home/me"
+USER_FOLDERS = {"XDG_DATA_HOME": ".local/share", "XDG_CONFIG_HOME": ".config"}
 RUN = ("python", "console", "output")
 SHELL = re.compile(r"[|<>;&$`]")
 
@@ -56,7 +59,10 @@ class PageRun:
 
     def clean(self, text: str) -> str:
         """Return output with the folders that a page shows."""
-        folders = {str(self.folder): "/home/me/audio", str(ROOT): "/home/me/wavenet-studio"}
+        folders = {str(self.folder): f"{HOME}/audio", str(ROOT): f"{HOME}/wavenet-studio"}
+        for name, shown in USER_FOLDERS.items():
+            if name in os.environ:
+                folders[os.environ[name]] = f"{HOME}/{shown}"
         return clean_output(text, folders)
 
 

@@ -144,7 +144,8 @@ class PositionCondition(StrictConfig):
 
     Attributes:
         kind: selects this class.
-        harmonics: pairs of sine and cosine of the fraction, and of the time.
+        harmonics: number of frequencies, each twice the one before, whose sine and cosine are
+            computed for the fraction and for the time.
     """
 
     kind: Literal["position"] = "position"

@@ -89,7 +89,7 @@ class TrainConfig(StrictConfig):
         gain_db: each clip gets a random gain from -gain_db to gain_db.
         input_noise: largest standard deviation, in codes, of the noise on input codes, so that the
             model tolerates its own errors.
-        precision: of matrix products; auto: bf16 where it is fast.
+        precision: of matrix products; auto: bf16 on a GPU, and on a CPU with bf16 arithmetic.
         seed: of the first weights, the order of the clips, and all noise.
         validate_every, save_every: steps between two validations, and between two snapshots.
     """
