@@ -33,6 +33,8 @@ def replace_source_links(text: str, source: Path, docs_dir: str, repo_url: str |
         if repo_url:
             kind = "tree" if path.is_dir() else "blob"
             return f"[{label}]({repo_url.rstrip('/')}/{kind}/main/{name}{fragment})"
+        if label.strip("`") == name:
+            return f"`{name}`"
         return label if name in label else f"{label} (`{name}`)"
 
     lines, is_code = [], False
