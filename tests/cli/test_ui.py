@@ -2,6 +2,8 @@
 
 import os
 import socket
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -121,3 +123,69 @@ def test_an_address_for_other_machines_has_a_warning(
     assert run(["ui", "--no-open", "--port", free_port(), "--host", "0.0.0.0"]) == 0
     _, warning = capsys.readouterr().err.splitlines()
     assert warning.startswith("WARNING: other machines")
+
+
+class FakeWebview(SimpleNamespace):
+    """The package pywebview, whose window the user closes at once."""
+
+    WebViewException = type("WebViewException", (Exception,), {})
+
+    def __init__(self, error: str = "") -> None:
+        super().__init__(settings={}, windows=[], started=[], error=error)
+
+    def create_window(self, title: str, url: str, **options: Any) -> SimpleNamespace:
+        self.windows.append((title, url))
+        return SimpleNamespace(destroy=lambda: None)
+
+    def start(self, **options: Any) -> None:
+        if self.error:
+            raise self.WebViewException(self.error)
+        self.started.append(options)
+
+
+@pytest.fixture
+def screen(launched: FakeStudio, monkeypatch: pytest.MonkeyPatch) -> FakeStudio:
+    """The fake studio on a machine with a screen; signal handlers are restored."""
+    launched.local_url = "http://127.0.0.1:7860/"
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr("wavenet.ui.window.signal.signal", lambda *_: None)
+    return launched
+
+
+def test_a_window_shows_the_studio_and_ends_it_when_it_is_closed(
+    screen: FakeStudio, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    webview = FakeWebview()
+    monkeypatch.setitem(sys.modules, "webview", webview)
+    assert run(["ui", "--window", "--port", free_port()]) == 0
+    assert webview.windows == [("WaveNet Studio", screen.local_url)]
+    (started,) = webview.started
+    assert started["private_mode"] is False
+    assert Path(started["icon"]).is_file()
+    assert webview.settings["ALLOW_DOWNLOADS"] is True
+    assert screen.options["inbrowser"] is False
+    assert screen.is_closed
+
+
+def test_without_the_package_or_a_screen_the_studio_does_not_start(
+    screen: FakeStudio, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "webview", None)
+    assert run(["ui", "--window", "--port", free_port()]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("wavenet: a window needs the package pywebview, which is missing")
+    assert message.count("\n") == 1 and "pip install 'pywebview" in message
+    monkeypatch.setattr("wavenet.cli.ui_command.has_screen", lambda: False)
+    assert run(["ui", "--window", "--port", free_port()]) == 2
+    assert "needs a screen" in capsys.readouterr().err
+    assert not hasattr(screen, "options")
+
+
+def test_a_window_that_cannot_be_opened_ends_the_studio(
+    screen: FakeStudio, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "webview", FakeWebview("QT cannot be loaded"))
+    assert run(["ui", "--window", "--port", free_port()]) == 2
+    assert "no window can be opened (QT cannot be loaded)" in capsys.readouterr().err
+    assert screen.is_closed

@@ -40,6 +40,14 @@ def ui(
             "--open/--no-open", help="Open the page in the browser, if this machine has a screen."
         ),
     ] = True,
+    window: Annotated[
+        bool,
+        typer.Option(
+            "--window",
+            help="Open the page in a window of its own, which ends the studio when it is closed. "
+            "Needs the extra desktop.",
+        ),
+    ] = False,
     mcp: Annotated[
         bool,
         typer.Option(
@@ -65,6 +73,10 @@ def ui(
     names = allowed_hosts(allow_host or ())
     read_port()  # not used, but gradio would fail on a wrong one
     check_address(address, port)
+    if window:
+        from wavenet.ui.window import check_window
+
+        check_window(has_screen())
     print_message(f"starting the studio at http://{bracketed(address)}:{port} (Ctrl-C stops it)")
     if not is_loopback(address):
         print_message("WARNING: other machines can use the studio without a password")
@@ -78,12 +90,26 @@ def ui(
         os.environ.setdefault(ALLOW_FFMPEG, "0")
     options = launch_options(port, mcp, address, names)
     studio = build_studio(address=address, allow_hosts=names)
-    options |= {"quiet": True, "inbrowser": open_ and has_screen(), "prevent_thread_lock": True}
-    with suppress(KeyboardInterrupt):
-        studio.launch(**options)
-        while studio.is_running:
-            time.sleep(0.1)
-    studio.close(verbose=False)
+    opens_browser = open_ and not window and has_screen()
+    options |= {"quiet": True, "inbrowser": opens_browser, "prevent_thread_lock": True}
+    try:
+        with suppress(KeyboardInterrupt):
+            studio.launch(**options)
+            if window:
+                show_studio_window(str(studio.local_url))
+            else:
+                while studio.is_running:
+                    time.sleep(0.1)
+    finally:
+        studio.close(verbose=False)
+
+
+def show_studio_window(url: str) -> None:
+    """Show the studio in a window until the user closes it; the page's settings are kept."""
+    from wavenet.ui.window import show_window
+    from wavenet.user_input.user_folders import window_folder
+
+    show_window(url, "WaveNet Studio", window_folder())
 
 
 def has_screen() -> bool:

@@ -23,6 +23,12 @@ def checkpoints_folder() -> Path | None:
     return folder and folder / "checkpoints"
 
 
+def window_folder() -> Path | None:
+    """Return the folder in which a window keeps the page's settings; None without a home folder."""
+    folder = _find(platformdirs.user_data_path)
+    return folder and folder / "window"
+
+
 def _find(user_path: Callable[..., Path]) -> Path | None:
     try:
         folder = user_path(_NAME, appauthor=False)
