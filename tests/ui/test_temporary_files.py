@@ -81,15 +81,11 @@ def test_a_timer_deletes_unfinished_and_old_uploads(root: Path, tmp_path: Path) 
         wait_for(lambda: not Path(stored).parent.exists())
 
 
-@pytest.mark.parametrize(
-    "command",
-    [COMMAND, pytest.param(SPACE_COMMAND, marks=pytest.mark.slow)],
-    ids=["wavenet ui", "app.py"],
-)
-def test_all_temporary_files_are_in_the_private_folder(
-    command: str, root: Path, tmp_path: Path
+@pytest.mark.slow  # test_launch.py checks the same of `wavenet ui`
+def test_all_temporary_files_of_a_space_are_in_the_private_folder(
+    root: Path, tmp_path: Path
 ) -> None:
-    with studio_process(root.parent, command, TMPDIR=str(tmp_path)):
+    with studio_process(root.parent, SPACE_COMMAND, TMPDIR=str(tmp_path)):
         (folder,) = tmp_path.iterdir()
     assert folder.name.startswith(FOLDER_PREFIX)
 
