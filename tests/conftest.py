@@ -50,6 +50,9 @@ UNMEASURED = ("batch", "corpus", "engines", "evaluation", "faults", "fuzz", "tra
 # take one file at a time, finish at about the same time.
 LONG_FOLDERS = ("ui", "training", "engines", "batch")
 
+# Files that use the studio of the browser tests. A start needs ten seconds.
+STUDIO_FILES = ("test_checked_blocks.py", "test_host_check.py", "test_upload_names.py")
+
 
 def _folder(item: pytest.Item) -> str:
     """Return the first folder of a test below tests/."""
@@ -57,7 +60,7 @@ def _folder(item: pytest.Item) -> str:
 
 
 class FileScheduling(LoadScopeScheduling):
-    """Gives each process the tests of one file at a time, and one process all browser tests.
+    """Gives each process the tests of one file at a time, and one process all tests of the studio.
 
     The browser tests wait for audio most of the time. One process runs them all, with one studio,
     while the others compute. (`--dist loadgroup` of xdist 3.8 ignores the groups with pytest 9.2.)
@@ -65,11 +68,13 @@ class FileScheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "browser" if _is_browser_file(file) else file
+        return "studio" if _is_studio_file(file) else file
 
 
-def _is_browser_file(file: str) -> bool:
-    return Path(file).name.startswith("test_browser")
+def _is_studio_file(file: str) -> bool:
+    """Return whether the tests of a file use a browser or the shared studio."""
+    name = Path(file).name
+    return name.startswith("test_browser") or name in STUDIO_FILES
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduling:
@@ -83,7 +88,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     The sort is stable, so the tests of a file stay together.
     """
     items.sort(
-        key=lambda item: (not _is_browser_file(item.path.name), _folder(item) not in LONG_FOLDERS)
+        key=lambda item: (not _is_studio_file(item.path.name), _folder(item) not in LONG_FOLDERS)
     )
     for item in items:
         if _folder(item) in UNMEASURED:
