@@ -1,7 +1,7 @@
 """Fixtures of the studio tests: small random checkpoints, recordings, and a real browser."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from .studio_process import (
 )
 
 RATE = 8000
+VIEWPORT = {"width": 1280, "height": 900}  # px
 # Variables that keep programs offline on some machines; here the studio itself must stay offline.
 OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "GRADIO_ANALYTICS_ENABLED", "DO_NOT_TRACK")
 SPEAKERS = ("george", "jackson", "<img src=x onerror=alert(1)>")
@@ -172,28 +173,73 @@ def wait_for_load(page: Any) -> None:
 
 
 @contextmanager
-def visit(browser: Any, url: str) -> Iterator[Any]:
-    """Open the studio as another user; check that all requests stay here and no script fails."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+def checked_visit(page: Any, url: str, query: str = "") -> Iterator[Any]:
+    """Load the studio in an empty tab; check that all requests stay here and no script fails."""
     page.set_default_timeout(TIMEOUT_MS)
     requests: list[str] = []
     errors: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.add_init_script(RECORDER_JS)
-    page.goto(url)
-    wait_for_load(page)
-    page.wait_for_selector("#history li", state="attached")  # the first clip is ready
-    yield page
+    with closing(page):
+        page.goto(url + query)
+        wait_for_load(page)
+        page.wait_for_selector("#history li", state="attached")  # the first clip is ready
+        yield page
     external = [r for r in requests if not r.startswith((url, "blob:", "data:"))]
-    page.close()
     assert requests
     assert not external
     assert not errors
 
 
+@contextmanager
+def visit(browser: Any, url: str) -> Iterator[Any]:
+    """Open the studio as another user, whose browser shares nothing with that of `page`."""
+    page = browser.new_page(viewport=VIEWPORT)
+    page.add_init_script(RECORDER_JS)
+    with checked_visit(page, url) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def profile(browser: Any) -> Iterator[Any]:
+    """A browser context of the tests of a module, which load the studio from its cache."""
+    context = browser.new_context(viewport=VIEWPORT)
+    context.add_init_script(RECORDER_JS)
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def page(url: str, browser: Any) -> Iterator[Any]:
+def opener(profile: Any, url: str) -> Any:
+    """A small page of the studio, which opens tabs in its own process.
+
+    The first tab of `profile` is kept for that. A new process would load the studio again from its
+    sources: with cache and process a visit needs half of the processor time.
+    """
+    first = profile.pages[0] if profile.pages else profile.new_page()
+    address = f"{url}/robots.txt"
+    if first.url != address:
+        first.goto(address)
+    return first
+
+
+@contextmanager
+def fresh_visit(opener: Any, url: str, query: str = "") -> Iterator[Any]:
+    """Open the studio in a new tab as a user who has never been here.
+
+    A new tab has its own viewport, emulation, handlers of requests and session storage. What the
+    tabs of a context share is deleted.
+    """
+    opener.context.clear_cookies()
+    opener.evaluate("localStorage.clear()")
+    with opener.context.expect_page() as tab:
+        opener.evaluate("() => { window.open('about:blank'); }")
+    with checked_visit(tab.value, url, query) as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(opener: Any, url: str) -> Iterator[Any]:
     """A page with the open studio."""
-    with visit(browser, url) as opened:
+    with fresh_visit(opener, url) as opened:
         yield opened

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from .conftest import RATE, visit, wait_for_load
+from .conftest import RATE, fresh_visit, visit, wait_for_load
 from .studio_process import TIMEOUT_MS
 
 pytestmark = pytest.mark.browser
@@ -169,27 +169,27 @@ def test_late_stop_request_does_not_end_the_next_run(page: Any) -> None:
     assert wait_for_status(page, "Finished") == "Finished: 0.50 s."
 
 
-def test_link_opens_the_page_with_the_same_settings(page: Any, url: str) -> None:
-    page.goto(f"{url}/?checkpoint=digits&variants=2")
-    page.click("#sampling button")
-    page.wait_for_function("document.querySelector('#variants input')?.value === '2'")
-    page.wait_for_selector("#generate:not([disabled])")
-    generate(page, seconds=0.25, seed=7)
-    assert wait_for_status(page, "Finished")
-    wait_for_clips(page, 3)
-    before = [download(page, n) for n in (0, 1)]
-    assert before[0] != before[1]
-    page.click("text=Reproduce this clip")
-    assert "--seed 7 --count 2" in page.input_value("#command textarea")
-    with page.expect_navigation():  # the page before has the same values
-        page.click("#link a")
-    page.wait_for_function("document.querySelector('#seconds input')?.value === '0.25'")
-    page.wait_for_function("document.querySelector('#seed input')?.value === '7'")
-    page.wait_for_function("document.querySelector('#generate')?.disabled === false")
-    page.click("#generate")
-    assert wait_for_status(page, "Finished")
-    wait_for_clips(page, 5)
-    assert [download(page, n) for n in (0, 1)] == before
+def test_link_opens_the_page_with_the_same_settings(opener: Any, url: str) -> None:
+    with fresh_visit(opener, url, "/?checkpoint=digits&variants=2") as page:
+        page.click("#sampling button")
+        page.wait_for_function("document.querySelector('#variants input')?.value === '2'")
+        page.wait_for_selector("#generate:not([disabled])")
+        generate(page, seconds=0.25, seed=7)
+        assert wait_for_status(page, "Finished")
+        wait_for_clips(page, 3)
+        before = [download(page, n) for n in (0, 1)]
+        assert before[0] != before[1]
+        page.click("text=Reproduce this clip")
+        assert "--seed 7 --count 2" in page.input_value("#command textarea")
+        with page.expect_navigation():  # the page before has the same values
+            page.click("#link a")
+        page.wait_for_function("document.querySelector('#seconds input')?.value === '0.25'")
+        page.wait_for_function("document.querySelector('#seed input')?.value === '7'")
+        page.wait_for_function("document.querySelector('#generate')?.disabled === false")
+        page.click("#generate")
+        assert wait_for_status(page, "Finished")
+        wait_for_clips(page, 5)
+        assert [download(page, n) for n in (0, 1)] == before
 
 
 def test_invalid_prompt_shows_an_error(page: Any, tmp_path: Path) -> None:

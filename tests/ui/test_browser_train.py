@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,24 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def url(root: Path) -> Iterator[str]:
-    """The address of a separate studio, because a test kills it."""
-    with studio_process(root.parent, OMP_NUM_THREADS="1") as address:
-        yield address
+def start_studio(root: Path) -> Iterator[Callable[[], str]]:
+    """Return a function that starts a separate studio, because a test kills it."""
+    with ExitStack() as studios:
+        yield lambda: studios.enter_context(studio_process(root.parent, OMP_NUM_THREADS="1"))
+
+
+@pytest.fixture(scope="module")
+def addresses() -> list[str]:
+    """The addresses of the studios of this module; the last one may respond."""
+    return []
+
+
+@pytest.fixture
+def url(start_studio: Callable[[], str], addresses: list[str]) -> str:
+    """The address of a studio; the first test, and one after a killed studio, start it."""
+    if not addresses or not responds(addresses[-1]):
+        addresses.append(start_studio())
+    return addresses[-1]
 
 
 def open_tab(page: Any) -> None:
@@ -207,7 +222,7 @@ def test_dropped_files_keep_the_names_in_their_table(page: Any, tmp_path: Path) 
 
 
 def test_run_continues_when_its_studio_is_killed(url: str, browser: Any, root: Path) -> None:
-    """Must be the last test of this file: it kills the studio."""
+    """The next test, if there is one, starts another studio."""
     with visit(browser, url) as page:
         open_tab(page)
         folder = start_long(page, root, "left")
@@ -222,3 +237,4 @@ def test_run_continues_when_its_studio_is_killed(url: str, browser: Any, root: P
         time.sleep(0.1)
     assert not responds(url)
     assert folder_lock.lock_holder(folder) == holder
+    os.kill(holder, signal.SIGKILL)

@@ -18,7 +18,7 @@ from PIL import Image
 from wavenet.ui.viewer.panels import Panel, signal_panels
 from wavenet.ui.viewer.viewer import KEYS, colour_tables
 
-from .conftest import RATE, tone, visit, wait_for_load
+from .conftest import RATE, VIEWPORT, fresh_visit, tone, visit, wait_for_load
 from .studio_process import RECORDER_JS, TIMEOUT_MS
 
 pytestmark = pytest.mark.browser
@@ -33,6 +33,8 @@ HEARD_JS = """() => new Promise((done) => requestAnimationFrame(() => {
   done({ samples: Array.from(samples), latency: window.meter.context.outputLatency || 0,
     share: (mark.left + mark.width / 2 - plot.left) / plot.width });
 }))"""
+# The check boxes of the panels.
+LISTED_JS = "[...document.querySelectorAll('#analysis-viewer [data-list=panels] input')]"
 PIXEL_JS = """([title, x, y]) => {
   const figure = document.querySelector(`#analysis-viewer [data-panel="${title}"]`);
   const canvas = figure.querySelector('canvas');
@@ -74,13 +76,17 @@ def shown(shared_url: str, browser: Any, recording: Path) -> Iterator[Any]:
     """A page that shows the recording in the viewer."""
     with visit(browser, shared_url) as page:
         analyse(page, recording)
+        page.evaluate(f"window.listed = {LISTED_JS}.map((box) => box.checked)")
         yield page
 
 
 @pytest.fixture
 def viewer(shown: Any) -> Any:
     """The page of `shown`, paused at the start, without a selection, not zoomed."""
+    shown.set_viewport_size(VIEWPORT)
+    shown.emulate_media(reduced_motion="no-preference")
     shown.get_by_role("tab", name="Analyse").click()  # a test may have opened another tab
+    shown.evaluate(f"{LISTED_JS}.forEach((box, n) => box.checked === listed[n] || box.click())")
     shown.evaluate("document.activeElement.blur()")
     if shown.inner_text(f"{VIEWER} [data-action=play]") == "Pause":
         shown.keyboard.press(" ")
@@ -197,7 +203,7 @@ def test_marks_follow_a_change_of_the_width(viewer: Any) -> None:
         viewer.wait_for_timeout(100)
     assert marked["x"] == pytest.approx(area["x"] + area["width"] / 4, abs=2)
     assert marked["width"] == pytest.approx(area["width"] / 2, abs=3)
-    viewer.set_viewport_size({"width": 1280, "height": 900})
+    viewer.set_viewport_size(VIEWPORT)
     viewer.wait_for_function(
         f"document.querySelector('#analysis-viewer .u-over').clientWidth > {width - 2}"
     )
@@ -383,9 +389,6 @@ def test_png_contains_all_visible_panels(viewer: Any) -> None:
 
 
 def test_values_and_audio_can_be_saved(viewer: Any, samples: Any) -> None:
-    viewer.click(f"{VIEWER} [data-menu=display] summary")
-    viewer.check(f"{VIEWER} label:has-text('Waveform') input")  # another test may have hidden it
-    viewer.click(f"{VIEWER} strong")
     with np.load(BytesIO(save(viewer, "[data-action=npz]")), allow_pickle=False) as arrays:
         saved = dict(arrays)
     assert np.allclose(saved["waveform"], samples / 32768, atol=1e-4)
@@ -472,15 +475,14 @@ CONTRAST_JS = """() => {
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_texts_have_contrast(page: Any, url: str, recording: Path, theme: str) -> None:
-    page.goto(f"{url}/?__theme={theme}")
-    wait_for_load(page)
-    analyse(page, recording)
-    ground = page.evaluate(
-        "getComputedStyle(document.querySelector('#analysis-viewer .viewer')).backgroundColor"
-    )
-    assert (ground == "rgb(255, 255, 255)") == (theme == "light")
-    assert min(page.evaluate(CONTRAST_JS)) >= 4.5
+def test_texts_have_contrast(opener: Any, url: str, recording: Path, theme: str) -> None:
+    with fresh_visit(opener, url, f"/?__theme={theme}") as page:
+        analyse(page, recording)
+        ground = page.evaluate(
+            "getComputedStyle(document.querySelector('#analysis-viewer .viewer')).backgroundColor"
+        )
+        assert (ground == "rgb(255, 255, 255)") == (theme == "light")
+        assert min(page.evaluate(CONTRAST_JS)) >= 4.5
 
 
 def swipe(page: Any, *paths: tuple[tuple[float, float], tuple[float, float]]) -> None:
