@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import wavenet
+
 ROOT = Path(__file__).parents[2]
 # Elements whose address a browser requests when it shows a page; of links only those of <link>.
 LOADED = {
@@ -96,6 +98,10 @@ def test_the_site_has_every_page_and_the_generated_reference(site):
     assert 'id="wavenet-evaluate-vocoder"' in commands and "--frames-scale" in commands
     config = (site / "reference/config.html").read_text(encoding="utf-8")
     assert "muon_learning_rate" in config and 'id="melcondition"' in config
+    python = (site / "reference/python.html").read_text(encoding="utf-8")
+    assert [name for name in wavenet.__all__ if f'id="wavenet.{name}"' not in python] == []
+    # of a docstring with one description for "temperature, top_k, .."
+    assert "<b><code>top_k</code></b>" in python
 
 
 def test_no_page_loads_anything_from_another_server(site):
