@@ -38,6 +38,7 @@ app: $(VENV)/.project
 
 # Without training, browsers, compiled engines and worker processes.
 FAST_TESTS := $(addprefix tests/,audio_utils bench importing likelihood model sharing cli/test_help.py \
+  docs/test_links.py docs/test_page_runner.py docs/test_shown_commands.py \
   test_checkpoint.py test_codec.py test_config.py test_devices.py test_errors.py test_project_rules.py test_sampling.py)
 
 # Three processes for two cores, because the browser tests mostly wait; tests/conftest.py forms the groups.
