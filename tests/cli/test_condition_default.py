@@ -1,5 +1,7 @@
 """A number condition with a default, on the command line."""
 
+import json
+
 import torch
 
 from audio_utils import io
@@ -25,3 +27,12 @@ def test_commands_apply_the_default_and_info_prints_it(make_checkpoint, run_comm
     assert done[0] == 0, done[2]
     assert len(file_hashes(tmp_path / "out")) == 2
     assert "-40 to 0 dB, default -10" in run_command("info", folder)[1]
+
+
+def test_the_record_of_a_clip_has_the_default(make_checkpoint, run_command, tmp_path):
+    config = tiny_config().model_copy(update={"conditions": (LEVEL,)})
+    folder = make_checkpoint(config).folder
+    arguments = ("--checkpoint", folder, "--engine", "reference", "--out", tmp_path / "a.wav")
+    code, printed, messages = run_command("generate", *arguments, "--json")
+    assert code == 0, messages
+    assert json.loads(printed)["labels"] == {"level": -10.0}

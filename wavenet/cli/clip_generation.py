@@ -104,6 +104,8 @@ def print_clip(
     """
     import torch
 
+    from wavenet.generation.request import with_defaults
+
     rate = loaded.config.audio.sample_rate
     for retry in clip.retries:
         print_message(f"{path}: {describe_retry(retry, rate)}")
@@ -111,9 +113,10 @@ def print_clip(
         print_line(path)
         return
     prompt_samples = 0 if request.prompt is None or not with_prompt else request.prompt.numel()
+    used = with_defaults(request, loaded.config.model).conditions
     conditions = {
         name: value.tolist() if isinstance(value, torch.Tensor) else value
-        for name, value in request.conditions.items()
+        for name, value in used.items()
     }
     record = {
         "file": str(path),
