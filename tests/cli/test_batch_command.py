@@ -52,6 +52,10 @@ def test_a_batch_is_generated_and_skipped_the_second_time(batch, tmp_path):
     assert json.loads(batch(make_rows(4), "--json", "--overwrite")[1])["done"] == 4
 
 
+def test_one_clip_is_counted_in_the_singular(batch):
+    assert "\n1 clip generated (" in batch(make_rows(1))[2]
+
+
 def test_scores_of_finished_clips_are_not_silently_missing(batch, tmp_path):
     assert batch(make_rows(1))[0] == 0
     journal = (tmp_path / "out" / "results.jsonl").read_text()

@@ -206,7 +206,8 @@ def _print_result(
 ) -> None:
     """Print the counts of a batch on stderr, and the path of its journal or a JSON document."""
     remaining = summary.rows - result.done - result.already_done - result.failed
-    parts = [f"{result.done:,} clips generated"]
+    plural = "" if result.done == 1 else "s"
+    parts = [f"{result.done:,} clip{plural} generated"]
     if result.done:
         parts[0] += f" ({result.seconds:,.1f} s of audio in {elapsed:,.1f} s, "
         parts[0] += f"{result.seconds / elapsed:,.1f} times real time)"
