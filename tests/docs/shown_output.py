@@ -11,7 +11,9 @@ from collections.abc import Mapping
 
 COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # Printed only if the work takes long.
-PROGRESS = re.compile(r"^(preparing the engine|[\d,]+ of [\d,]+ samples$)")
+PROGRESS = re.compile(
+    r"^(preparing the engine|[\d,]+ of [\d,]+ (samples$|clips, [\d.,]+ times real time$))"
+)
 PATH = re.compile(r"(?<![\w./])~?(?:/[\w.@+-]+)+/?")
 HASH = re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,64}\b")
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?![\w]*_)")

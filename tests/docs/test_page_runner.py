@@ -103,7 +103,8 @@ def test_other_differences_are_reported(shown, found):
 
 
 def test_output_is_cleaned():
-    text = "\x1b[1m/tmp/x/a.wav\x1b[0m\tb\n800 of 3,360 samples\n\n"
+    text = "\x1b[1m/tmp/x/a.wav\x1b[0m\tb\n800 of 3,360 samples\n"
+    text += "0 of 1 clips, 0.0 times real time\n\n"
     assert clean_output(text, {"/tmp/x": "/home/me"}) == "/home/me/a.wav  b\n"
 
 
