@@ -15,8 +15,10 @@ from wavenet import checkpoint
 from wavenet.cli import train_command
 from wavenet.cli.main import app
 from wavenet.training.recipe import BUILT_IN, load_recipe
+from wavenet.training.recipe_options import describe_replaced, use_model_of
 from wavenet.training.training_setup import describe_short_training
 
+SHIPPED = Path(__file__).parents[2] / "checkpoints"
 RECIPES = sorted(path.stem for path in BUILT_IN.glob("*.toml"))
 TRAIN = typer.main.get_command(app).commands["train"]
 AT_22050 = {
@@ -250,6 +252,15 @@ def test_replaced_settings_of_a_recipe_are_named_in_one_line(resolve, tiny, tmp_
     text = path.read_text().replace("channels = 12\ngate", "channels = 8\ngate")
     path.write_text(text.replace("[1, 2]", str(list(model.dilations))))
     assert resolve(path, "--from", tiny)[1][2] == "", "nothing is replaced"
+
+
+def test_labels_that_take_their_values_from_the_recordings_are_not_replaced():
+    """Regression: the note said "model.conditions digit speaker .. → others"."""
+    recipe, config = load_recipe("digits"), checkpoint.load_config(SHIPPED / "digits")
+    assert describe_replaced(recipe, config, use_model_of(recipe, config)) is None
+    other = recipe.model.model_copy(update={"conditions": recipe.model.conditions[::-1]})
+    text = describe_replaced(recipe.model_copy(update={"model": other}), config, recipe)
+    assert "model.conditions position speaker digit → digit speaker position" in text
 
 
 @pytest.mark.parametrize(

@@ -135,11 +135,26 @@ def _differences(recipe: RecipeConfig, config: CheckpointConfig, parts: Sequence
             if name not in stated or not hasattr(now, name):
                 continue
             old, new = getattr(before, name), getattr(now, name)
+            if name == "conditions":
+                old = _add_values(old, new)
             if old != new:
                 shown, replacement = _summarise(old), _summarise(new)
                 other = "others" if shown == replacement else replacement
                 texts.append(f"{part}.{name} {shown} → {other}")
     return texts
+
+
+def _add_values(
+    conditions: Sequence[Condition], others: Sequence[Condition]
+) -> tuple[Condition, ...]:
+    """Return conditions whose labels without values have those of the others."""
+    values = {c.name: c.values for c in others if isinstance(c, LabelCondition)}
+    return tuple(
+        c.model_copy(update={"values": values.get(c.name, ())})
+        if isinstance(c, LabelCondition) and not c.values
+        else c
+        for c in conditions
+    )
 
 
 def _summarise(value: Any) -> str:
