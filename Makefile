@@ -63,7 +63,7 @@ lint: $(VENV)/.dev $(VENV)/.project
 
 # --strict: a broken link or reference is an error. The variable hides a message about later versions of mkdocs.
 docs: $(VENV)/.dev $(VENV)/.project
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "build/docs/index.html"
 
 # All packages with versions and hashes, for every system and Python version of the project.
