@@ -15,8 +15,8 @@ EXTRAS = {
     "tensorboard": ("tensorboard>=2.20,<3",),
     "live": ("sounddevice>=0.5,<0.6",),
     "desktop": (
-        "pywebview>=6,<7; sys_platform != 'linux'",
-        "pywebview[qt]>=6,<7; sys_platform == 'linux'",
+        'pywebview>=6,<7; sys_platform != "linux"',
+        'pywebview[qt]>=6,<7; sys_platform == "linux"',
     ),
     "mcp": ("mcp>=1.21,<2",),
 }
