@@ -42,7 +42,7 @@ def running_server(
         raise
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(60)
 
 
 def _wait_for_page(server: "subprocess.Popen[bytes]", url: str) -> bytes:
