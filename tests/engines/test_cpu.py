@@ -14,7 +14,7 @@ from wavenet.engines.cpu.cpu_engine import CpuEngine
 from wavenet.engines.reference import ReferenceEngine
 from wavenet.engines.registry import make_engine
 from wavenet.errors import EngineUnavailable
-from wavenet.sampling import SamplingConfig
+from wavenet.sampling import SamplingConfig, apply_guidance, rows_per_clip
 
 SETTINGS = [("fp32", 1), ("fp32", 2), ("bf16", 1), ("bf16", 2)]
 
@@ -120,6 +120,29 @@ def test_a_row_of_many_equals_the_clip_alone_to_the_bit(two_cores):
             engine.prefill(alone, prompts[row : row + 1])
             engine.accept(alone, codes[row : row + 1])
             assert torch.equal(engine.predict(alone)[0], together[row])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize(("batch", "guidance"), [(1, 1.0), (3, 1.0), (1, 2.0), (2, 2.0)])
+def test_a_run_returns_its_last_prediction(precision, batch, guidance, two_cores):
+    """It is checked for numbers that are not finite, so it must be that of the newest code."""
+    model = tiny_model(tiny_config(3, conditions="none"))
+    sampling = SamplingConfig(guidance=guidance)
+    rows, noise = batch * rows_per_clip(sampling), noise_for(batch)
+    for threads in (1, 2):
+        engine = CpuEngine(model, precision, threads)
+        state = engine.start(conditioning_for(model, rows, 200))
+        engine.prefill(state, prompts_of(model, *range(rows)))
+        before = engine.clone(state)
+        engine.run(state, LONG, sampling, noise)
+        engine.run(before, LONG - 1, sampling, noise[:, :-1])
+        expected = engine.predict(before)
+        guided = expected.clone()
+        guided[:: rows_per_clip(sampling)] = apply_guidance(expected[:, :, None], sampling)[..., 0]
+        torch.testing.assert_close(state.drawn_params, guided, atol=1e-5, rtol=1e-5)
+        assert engine.clone(state).drawn_params is None
+        # negative control: the prediction of the next code differs
+        assert not torch.allclose(engine.predict(state), guided, atol=1e-2)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

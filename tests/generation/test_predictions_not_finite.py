@@ -9,6 +9,7 @@ import torch
 from tests.conftest import RATE, overflow, tiny_config
 from wavenet import checkpoint
 from wavenet.engines.cached import CachedEngine
+from wavenet.engines.cpu.cpu_engine import CpuEngine
 from wavenet.engines.registry import NON_GPU_NAMES, make_engine
 from wavenet.errors import CheckpointError, PredictionsNotFinite
 from wavenet.generation.generate import generate, generate_many
@@ -41,6 +42,14 @@ def test_every_engine_refuses_a_prediction_that_is_not_finite(overflowing, engin
     with pytest.raises(PredictionsNotFinite):
         next(generate_many(overflowing, requests, sampling, engine, **more))
     assert issubclass(PredictionsNotFinite, CheckpointError)
+
+
+def test_the_compiled_engine_computes_no_further_prediction(make_checkpoint, monkeypatch):
+    """Before, every window cost one more sample, a tenth of the time of a short window."""
+    loaded = make_checkpoint(tiny_config(conditions="none"))
+    monkeypatch.setattr(CpuEngine, "predict", None)
+    (chunk,) = generate(loaded, [GenerationRequest(50)], engine="cpu", chunk_samples=50)
+    assert chunk.codes[0].numel() == 50
 
 
 class LateEngine(CachedEngine):

@@ -34,6 +34,8 @@ class State:
             not read it yet, unless `params` is set.
         memory: of the codes that the network has read; `predict` adds `last` to it.
         params: (B, P), the prediction of the next sample, if `predict` has computed it.
+        drawn_params: (B, P), the prediction from which the newest code was drawn, if the last
+            operation was a run of an engine that returns it; guidance may be applied.
     """
 
     conditioning: Conditioning
@@ -41,6 +43,7 @@ class State:
     last: Tensor
     memory: Memory
     params: Tensor | None = None
+    drawn_params: Tensor | None = None
 
 
 StateT = TypeVar("StateT", bound=State)
@@ -117,15 +120,21 @@ class Engine(Protocol[StateT]):
 def has_finite_predictions(engine: Engine[StateT], state: StateT, codes: Tensor) -> bool:
     """Return whether the predictions of a run were finite, as far as they can be checked cheaply.
 
-    A number that is not finite stays in the memory for about a receptive field, so the next
-    prediction is checked instead of all predictions.
+    A number that is not finite stays in the memory for about a receptive field, so one prediction
+    is checked instead of all predictions: the last one of the run, or the next one if the engine
+    does not return the last one. The next one costs a sample and the biases of its conditions.
 
     Args:
         state: after the run; not changed.
         codes: (clips, n), the result of the run; engines return -1 for many predictions that are
             not finite.
     """
-    return bool((codes >= 0).all() and engine.predict(engine.clone(state)).isfinite().all())
+    if not (codes >= 0).all():
+        return False
+    params = state.drawn_params
+    if params is None:
+        params = engine.predict(engine.clone(state))
+    return bool(params.isfinite().all())
 
 
 class BaseEngine:
@@ -175,7 +184,7 @@ class BaseEngine:
     def accept(self, state: State, codes: Tensor) -> None:
         """Append codes, after the network has read the code before them."""
         self.predict(state)
-        state.params = None
+        state.params = state.drawn_params = None
         state.last = codes.clone()
         state.position = state.position + 1
 
@@ -199,6 +208,7 @@ class BaseEngine:
             last=state.last[index],
             memory=state.memory.select(rows),
             params=None if state.params is None else state.params[index],
+            drawn_params=None,
         )
 
     def join(self, state: State, other: State) -> State:
@@ -213,6 +223,7 @@ class BaseEngine:
             last=torch.cat([state.last, other.last]),
             memory=state.memory.join(other.memory),
             params=params,
+            drawn_params=None,
         )
 
     def clone(self, state: State) -> State:
@@ -223,6 +234,7 @@ class BaseEngine:
             last=state.last.clone(),
             memory=state.memory.clone(),
             params=None if state.params is None else state.params.clone(),
+            drawn_params=None,
         )
 
     def state_bytes(self, batch: int) -> int:

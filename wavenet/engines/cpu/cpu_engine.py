@@ -30,6 +30,7 @@ from wavenet.engines.cpu.int8_weights import (
     round_int8_weights,
 )
 from wavenet.engines.cpu.packed_weights import (
+    CpuShape,
     CpuWeights,
     interleave_gates,
     make_cpu_shape,
@@ -49,6 +50,7 @@ from wavenet.engines.cpu.workspace import (
     Int8Workspace,
     Workspace,
     make_int8_workspace,
+    make_params,
     make_workspace,
     share_workspace,
 )
@@ -147,11 +149,10 @@ class CpuEngine(BaseEngine):
     def _step(self, state: State) -> Tensor:
         """Generate one sample and return its params; the code is not used."""
         shape, batch = self._shape, state.position.shape[0]
-        workspace = self._make_workspace(batch)
-        inputs = _RunInputs.of(state, SamplingConfig(), torch.zeros(batch, 1))
-        self._make_call(inputs, range(batch), range(1), workspace)()
+        inputs = _RunInputs.of(state, SamplingConfig(), torch.zeros(batch, 1), shape)
+        self._make_call(inputs, range(batch), range(1))()
         state.memory.move_cursor(1)
-        return torch.from_numpy(workspace.params.reshape(batch, -1)[:, : shape.n_params].copy())
+        return inputs.params
 
     def _run(self, state: State, n: int, sampling: SamplingConfig, noise: Tensor) -> Tensor:
         """Generate n samples of each clip by the compiled loop."""
@@ -164,7 +165,7 @@ class CpuEngine(BaseEngine):
 
     def _run_some(self, state: State, sampling: SamplingConfig, noise: Tensor) -> Tensor:
         """Generate one sample per uniform, or fewer if two threads stopped early."""
-        inputs = _RunInputs.of(state, sampling, noise)
+        inputs = _RunInputs.of(state, sampling, noise, self._shape)
         n = inputs.samples
         may_use_two = self.threads > 1 and inputs.rows * n >= MIN_SAMPLES_FOR_TWO
         is_paused = time.monotonic() < self._one_thread_until
@@ -183,6 +184,7 @@ class CpuEngine(BaseEngine):
             done = n
         if may_use_two:
             tuner.record(two, (time.perf_counter() - began) / done)
+        state.drawn_params = inputs.params
         return inputs.codes[:, :done]
 
     def _update_pause(self, finished: bool) -> None:
@@ -222,14 +224,11 @@ class CpuEngine(BaseEngine):
     ) -> list[Callable[[], int]]:
         """Return the calls of two threads that each compute one row of a guided clip.
 
-        The first thread draws the codes; the workspace of the second writes its params behind those
-        of the first.
+        The first thread draws the codes from the params of both.
         """
-        both = self._make_workspace(2)
-        width, calls = self._shape.params_width, []
+        calls = []
         for thread in range(2):
-            params = both.params[thread * width :]
-            workspace = self._make_workspace(1)._replace(params=params)
+            workspace = self._make_workspace(1)
             partition = make_partition(self._shape, thread, 2, counters, has_own_row=True)
             arguments = (range(1), range(inputs.samples), workspace, partition)
             calls.append(self._make_call(inputs, *arguments, range(thread, thread + 1)))
@@ -287,17 +286,20 @@ class CpuEngine(BaseEngine):
         rows = rows or all_rows
         clip_slice, row_slice = slice(clips.start, clips.stop), slice(rows.start, rows.stop)
         sample_slice = slice(samples.start, samples.stop)
+        workspace = workspace or self._make_workspace(len(rows))
+        # the thread that draws reads the params and writes the codes of all rows
+        drawn_rows = slice(rows.start, all_rows.stop)
+        params = inputs.params_by_row[drawn_rows].reshape(-1)
         computes_gates = partition.thread == 0 or partition.has_own_row
         arguments = (
             self._weights,
             self._shape,
             inputs.memory.rings[row_slice].numpy().reshape(-1),
-            workspace or self._make_workspace(len(rows)),
+            workspace._replace(params=params),
             # a follower reads no biases
             self._bias_frames(inputs.state, samples if computes_gates else range(0), rows),
             inputs.memory.cursor + samples.start,
-            # the thread that draws writes the codes of all rows
-            inputs.last[rows.start : all_rows.stop],
+            inputs.last[drawn_rows],
             inputs.noise[clip_slice, sample_slice].numpy(),
             make_sampling_rules(inputs.sampling),
             partition,
@@ -338,24 +340,38 @@ class CpuEngine(BaseEngine):
 
 @dataclass(frozen=True)
 class _RunInputs:
-    """The inputs of one run, and its outputs: codes (clips, samples) and last (rows,)."""
+    """The inputs of one run, and its outputs.
+
+    The outputs are codes (clips, samples), last (rows,), and params_by_row (rows, padded P), the
+    last prediction.
+    """
 
     state: State
     sampling: SamplingConfig
     noise: Tensor
     codes: Tensor
     last: NDArray[np.int64]
+    params_by_row: NDArray[np.float32]
+    n_params: int
 
     @classmethod
-    def of(cls, state: State, sampling: SamplingConfig, noise: Tensor) -> "_RunInputs":
+    def of(
+        cls, state: State, sampling: SamplingConfig, noise: Tensor, shape: CpuShape
+    ) -> "_RunInputs":
         """Return the inputs for noise (clips, samples); the state is not changed."""
-        codes = torch.empty(noise.shape, dtype=torch.int64)
-        return cls(state, sampling, noise, codes, state.last.numpy().copy())
+        codes, last = torch.empty(noise.shape, dtype=torch.int64), state.last.numpy().copy()
+        params = make_params(shape, len(last)).reshape(len(last), -1)
+        return cls(state, sampling, noise, codes, last, params, shape.n_params)
 
     @property
     def memory(self) -> RingMemory:
         assert isinstance(self.state.memory, RingMemory)
         return self.state.memory
+
+    @property
+    def params(self) -> Tensor:
+        """The last prediction, (rows, P)."""
+        return torch.from_numpy(self.params_by_row[:, : self.n_params])
 
     @property
     def clips(self) -> int:

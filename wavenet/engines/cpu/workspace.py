@@ -90,7 +90,7 @@ def make_workspace(shape: CpuShape, batch: int, panels_at_once: int = 1) -> Work
         z=_zeros(shape.layers * batch * shape.gate_width),
         skip_sums=_zeros(batch * shape.skip_width),
         hidden=_zeros(batch * shape.skip_width),
-        params=_zeros(batch * shape.params_width),
+        params=make_params(shape, batch),
         masses=_zeros(shape.params_width),
         block_sums=_zeros(shape.params_width // BLOCK_WIDTH),
         mixture=np.zeros(2 * shape.components),
@@ -122,11 +122,16 @@ def make_int8_workspace(shape: CpuShape, batch: int) -> Int8Workspace:
         skip_sums=_zeros(batch * shape.skip_width),
         head_q=make_rows(batch, shape.skip_width),
         hidden=_zeros(batch * shape.skip_width),
-        params=_zeros(batch * shape.params_width),
+        params=make_params(shape, batch),
         masses=_zeros(shape.params_width),
         block_sums=_zeros(shape.params_width // BLOCK_WIDTH),
         mixture=np.zeros(2 * shape.components),
     )
+
+
+def make_params(shape: CpuShape, batch: int) -> Floats:
+    """Allocate the params of a number of rows, (batch * params_width,)."""
+    return _zeros(batch * shape.params_width)
 
 
 def make_rows(count: int, width: int, step: float = 0.0) -> Bytes:
