@@ -37,6 +37,11 @@ def test_auto_is_the_fastest_precision_with_a_low_cost(make_checkpoint, costs, e
     assert make_checkpoint_engine(name, loaded).precision == expected
 
 
+def test_an_unknown_precision_is_refused_with_all_choices(make_checkpoint):
+    with pytest.raises(EngineUnavailable, match=r"'int4' .* choose one of auto, fp32, bf16, int8"):
+        make_checkpoint_engine("cpu", make_checkpoint(), "int4")
+
+
 def test_without_costs_auto_is_exact(make_checkpoint):
     assert make_checkpoint_engine("auto", make_checkpoint()).precision == "fp32"
 

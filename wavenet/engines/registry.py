@@ -4,6 +4,7 @@ Input: a name and a model. Output: an engine; if it is not available, EngineUnav
 Called by generation, searches, the command line, benchmarks, batches and the studio.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -39,9 +40,7 @@ def make_engine(
     Raises:
         EngineUnavailable: the name is unknown, or the engine cannot run this model here.
     """
-    if precision not in PRECISIONS:
-        known = ", ".join(PRECISIONS)
-        raise EngineUnavailable(f"the precision {precision!r} is not known; choose one of {known}")
+    check_precision(precision, PRECISIONS)
     if name == "auto":
         return _make_fastest(model, precision, threads)
     if name not in (*NON_GPU_NAMES, *GPU_NAMES):
@@ -75,6 +74,19 @@ def make_engine(
             from wavenet.engines.reference import ReferenceEngine
 
             return ReferenceEngine(model)
+
+
+def check_precision(precision: str, known: Sequence[str]) -> None:
+    """Check that a precision is one of those that the caller accepts.
+
+    Raises:
+        EngineUnavailable: it is not.
+    """
+    if precision not in known:
+        choices = ", ".join(known)
+        raise EngineUnavailable(
+            f"the precision {precision!r} is not known; choose one of {choices}"
+        )
 
 
 def explain_auto(model: AutoregressiveModel[Any], precision: str = "fp32") -> list[tuple[str, str]]:

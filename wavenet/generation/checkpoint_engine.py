@@ -11,7 +11,7 @@ import torch
 from wavenet.checkpoint import Checkpoint, CheckpointConfig
 from wavenet.devices import AUTO
 from wavenet.engines.engine import Engine
-from wavenet.engines.registry import make_engine
+from wavenet.engines.registry import PRECISIONS, check_precision, make_engine
 from wavenet.errors import EngineUnavailable
 
 
@@ -27,6 +27,7 @@ def make_checkpoint_engine(
     Raises:
         EngineUnavailable: as `make_engine`.
     """
+    check_precision(precision, (AUTO, *PRECISIONS))
     model = checkpoint.model
     if precision != AUTO:
         return make_engine(name, model, precision, threads)

@@ -13,6 +13,8 @@ sums have no order, and the floating point operations around them always have th
 thread and two, any batch and any machine give the same codes.
 """
 
+from typing import Any
+
 import numpy as np
 
 from wavenet.engines.cpu.int8_kernels import (
@@ -94,45 +96,42 @@ def _add_slab_1_row(y, y_at, outputs, w, w_at, q, first, inputs, width):  # type
             n += STRIP_WIDTH // 2
 
 
+def _make_rows_product(product_1_row: Any, product_2_rows: Any, product_3_rows: Any) -> Any:
+    """Return the product of all rows with one strip, as many rows at once as possible."""
+
+    @inlined
+    def multiply_rows(y, y_at, outputs, w, w_at, q, first, inputs, width, rows):  # type: ignore[no-untyped-def]
+        row, fours = ZERO, inputs // 4
+        while rows - row >= 3 and rows - row != 4:
+            product_3_rows(y, y_at + row * outputs, outputs, w, w_at, q, row, first, width, fours)
+            row += 3
+        while rows - row >= 2:
+            product_2_rows(y, y_at + row * outputs, outputs, w, w_at, q, row, first, width, fours)
+            row += 2
+        if rows > row:
+            product_1_row(y, y_at + row * outputs, outputs, w, w_at, q, row, first, width, fours)
+
+    return multiply_rows
+
+
+_multiply_by_strip = _make_rows_product(
+    strip_product_1_row, strip_product_2_rows, strip_product_3_rows
+)
+_multiply_by_half_strip = _make_rows_product(
+    half_strip_product_1_row, half_strip_product_2_rows, half_strip_product_3_rows
+)
+
+
 @compiled
 def _add_slab(y, y_at, outputs, w, w_at, q, first, inputs, width, rows):  # type: ignore[no-untyped-def]
     """Multiply all rows by a strip while it is in the cache."""
-    n, fours = ZERO, inputs // 4
-    while n < outputs:
-        row, at = ZERO, y_at + n
-        if outputs - n >= STRIP_WIDTH:
-            while rows - row >= 3 and rows - row != 4:
-                strip_product_3_rows(
-                    y, at + row * outputs, outputs, w, w_at, q, row, first, width, fours
-                )
-                row += 3
-            while rows - row >= 2:
-                strip_product_2_rows(
-                    y, at + row * outputs, outputs, w, w_at, q, row, first, width, fours
-                )
-                row += 2
-            if rows > row:
-                strip_product_1_row(
-                    y, at + row * outputs, outputs, w, w_at, q, row, first, width, fours
-                )
-            w_at += slab_bytes(inputs, STRIP_WIDTH)
-            n += STRIP_WIDTH
-        else:
-            while rows - row >= 3 and rows - row != 4:
-                half_strip_product_3_rows(
-                    y, at + row * outputs, outputs, w, w_at, q, row, first, width, fours
-                )
-                row += 3
-            while rows - row >= 2:
-                half_strip_product_2_rows(
-                    y, at + row * outputs, outputs, w, w_at, q, row, first, width, fours
-                )
-                row += 2
-            if rows > row:
-                half_strip_product_1_row(
-                    y, at + row * outputs, outputs, w, w_at, q, row, first, width, fours
-                )
-            n += STRIP_WIDTH // 2
+    n = ZERO
+    while outputs - n >= STRIP_WIDTH:
+        _multiply_by_strip(y, y_at + n, outputs, w, w_at, q, first, inputs, width, rows)
+        w_at += slab_bytes(inputs, STRIP_WIDTH)
+        n += STRIP_WIDTH
+    if n < outputs:
+        _multiply_by_half_strip(y, y_at + n, outputs, w, w_at, q, first, inputs, width, rows)
 
 
 @inlined
