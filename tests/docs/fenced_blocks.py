@@ -2,6 +2,7 @@
 
     <!-- not run: REASON -->       before a block: the block is not run
     <!-- slow page: REASON -->     anywhere: the page is run only by `pytest -m slow`
+    <!-- with a studio -->         anywhere: a studio runs while the page is run
 
 Called by `page_runner` and by the tests of the pages.
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 OPENING = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,}) *(?P<info>[^`]*)$")
 NOT_RUN = re.compile(r"^ *<!-- not run: *(.*\S) *-->$")
 SLOW_PAGE = re.compile(r"^ *<!-- slow page: *(.*\S) *-->$", re.MULTILINE)
+WITH_STUDIO = re.compile(r"^ *<!-- with a studio -->$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,11 @@ def slow_reason(text: str) -> str | None:
     """Return why a page is slow, or None."""
     mark = SLOW_PAGE.search(text)
     return mark[1] if mark else None
+
+
+def needs_studio(text: str) -> bool:
+    """Return whether the blocks of a page call a running studio."""
+    return bool(WITH_STUDIO.search(text))
 
 
 def replace_blocks(path: Path, contents: dict[int, str]) -> None:

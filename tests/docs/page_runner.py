@@ -7,7 +7,8 @@
     ```output exact      (or `console exact`) numbers, paths and spaces must be equal too
 
 Commands of wavenet run in this process; other commands, and those with pipes or redirections, run
-in a shell. Called by the tests.
+in a shell. A page with the mark `<!-- with a studio -->` runs beside a studio of its own, whose
+address replaces STUDIO in all blocks. Called by the tests.
 """
 
 import os
@@ -22,14 +23,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.docs.fenced_blocks import Block, read_blocks
+from tests.docs.fenced_blocks import Block, needs_studio, read_blocks
 from tests.docs.shown_output import clean_output, find_difference
+from tests.ui.studio_process import studio_process
 from wavenet.cli.main import run
 
 ROOT = Path(__file__).parents[2]
 # Shown in pages instead of the folders of this machine.
 HOME = "/home/me"
 USER_FOLDERS = {"XDG_DATA_HOME": ".local/share", "XDG_CONFIG_HOME": ".config"}
+STUDIO = "http://127.0.0.1:7860"  # as a page shows it
 RUN = ("python", "console", "output")
 SHELL = re.compile(r"[|<>;&$`]")
 
@@ -48,6 +51,7 @@ class PageRun:
         contents: those new contents, by the line of the block.
         printed: by the last Python block.
         last: the last block that was run.
+        studio: address of the studio that runs for this page.
     """
 
     folder: Path
@@ -56,6 +60,7 @@ class PageRun:
     contents: dict[int, str] = field(default_factory=dict)
     printed: str = ""
     last: Block | None = None
+    studio: str = STUDIO
 
     def clean(self, text: str) -> str:
         """Return output with the folders that a page shows."""
@@ -63,7 +68,11 @@ class PageRun:
         for name, shown in USER_FOLDERS.items():
             if name in os.environ:
                 folders[os.environ[name]] = f"{HOME}/{shown}"
-        return clean_output(text, folders)
+        return clean_output(text.replace(self.studio, STUDIO), folders)
+
+    def with_address(self, text: str) -> str:
+        """Return code with the address of the studio."""
+        return text.replace(STUDIO, self.studio)
 
 
 def run_page(text: str, folder: Path, rewrite: bool = False) -> dict[int, str]:
@@ -80,16 +89,31 @@ def run_page(text: str, folder: Path, rewrite: bool = False) -> dict[int, str]:
         PageError: with the line of the block.
     """
     page = PageRun(folder, rewrite)
-    for block in read_blocks(text):
-        if block.language in RUN and block.not_run is None:
-            _RUNNERS[block.language](page, block)
-            page.last = block
+    with start_studio(text) as page.studio:
+        for block in read_blocks(text):
+            if block.language in RUN and block.not_run is None:
+                _RUNNERS[block.language](page, block)
+                page.last = block
     return page.contents
+
+
+@contextmanager
+def start_studio(text: str) -> Iterator[str]:
+    """Run a studio if a page needs one, in a folder of its own.
+
+    Yields:
+        its address, or STUDIO if the page needs none.
+    """
+    if not needs_studio(text):
+        yield STUDIO
+        return
+    with tempfile.TemporaryDirectory() as folder, studio_process(Path(folder)) as address:
+        yield address
 
 
 def _run_python(page: PageRun, block: Block) -> None:
     # empty lines before the code, so that a traceback has the line of the page
-    code = compile("\n" * block.line + block.text, "page", "exec")
+    code = compile("\n" * block.line + page.with_address(block.text), "page", "exec")
     with capture_output() as read:
         try:
             exec(code, page.namespace)
@@ -114,7 +138,7 @@ def _run_console(page: PageRun, block: Block) -> None:
     codes = [int(o.removeprefix("exit=")) for o in block.options if o.startswith("exit=")]
     lines, is_as_shown = [], True
     for number, (command, shown) in enumerate(commands, start=1):
-        code, printed = run_command(command.replace("\\\n", " "), page.folder)
+        code, printed = run_command(page.with_address(command.replace("\\\n", " ")), page.folder)
         found = page.clean(printed)
         expected = codes[0] if codes and number == len(commands) else 0
         if code != expected:

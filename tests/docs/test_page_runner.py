@@ -56,6 +56,17 @@ def test_a_command_can_continue_on_the_next_line(run):
     run("```console\n$ echo a \\\n> b\na b\n```\n")
 
 
+def test_a_page_runs_beside_a_studio_of_its_own(run):
+    run(
+        "<!-- with a studio -->\n\n"
+        "```console\n$ curl -sf -o page.html http://127.0.0.1:7860 && echo http://127.0.0.1:7860\n"
+        "http://127.0.0.1:7860\n```\n"
+        "```python\nimport pathlib\ntext = pathlib.Path('page.html').read_text()\n"
+        "print('WaveNet Studio' in text, 'http://127.0.0.1:7860')\n"
+        "```\n```output exact\nTrue http://127.0.0.1:7860\n```\n"
+    )
+
+
 def test_a_marked_block_is_not_run(run):
     run("<!-- not run: needs a GPU -->\n\n```python\n1 / 0\n```\n")
     (block,) = read_blocks("<!-- not run: needs a GPU -->\n```python\n1 / 0\n```\n")
