@@ -85,18 +85,33 @@ def register_api(page: Page) -> None:
     Args:
         page: its folder of checkpoints, and the turns that jobs of the page and of programs take.
     """
-    shared = page.root, page.turns
-    for name, function, queue in (
-        ("generate", make_generate(*shared), IN_TURNS),
-        ("continue", make_continue(*shared), IN_TURNS),
-        ("vocode", make_vocode(*shared), IN_TURNS),
-        ("analyse", make_analyse(), SIGNAL_QUEUE),
-        ("score", make_score(*shared), IN_TURNS),
-    ):
+    for name, function in make_functions(page.root, page.turns).items():
+        queue = SIGNAL_QUEUE if name == "analyse" else IN_TURNS
+        gr.api(function, api_name=name, **queue)  # type: ignore[attr-defined]
+
+
+def make_functions(root: Path, turns: Turns) -> dict[str, Function]:
+    """Return the public functions by name.
+
+    Each has its name, and a docstring without line breaks inside the description of an argument.
+
+    Args:
+        root: folder of checkpoints.
+        turns: of the jobs that run a model.
+    """
+    shared = root, turns
+    functions = {
+        "generate": make_generate(*shared),
+        "continue": make_continue(*shared),
+        "vocode": make_vocode(*shared),
+        "analyse": make_analyse(),
+        "score": make_score(*shared),
+    }
+    for name, function in functions.items():
         # MCP names a tool after its function, and `continue` is a keyword of Python.
         function.__name__ = name
         function.__doc__ = _one_line_per_argument(function)
-        gr.api(function, api_name=name, **queue)  # type: ignore[attr-defined]
+    return functions
 
 
 def _one_line_per_argument(function: Function) -> str:
