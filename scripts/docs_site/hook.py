@@ -13,6 +13,7 @@ for folder in (Path(__file__).parent, ROOT):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
+import api_functions  # noqa: E402
 import command_pages  # noqa: E402
 import config_pages  # noqa: E402
 import source_links  # noqa: E402
@@ -26,6 +27,8 @@ GENERATED = {
     "reference/commands.md": command_pages.render_page,
     "reference/config.md": config_pages.render_page,
 }
+# In a page that is otherwise written by hand.
+API_FUNCTIONS = "<!-- insert: functions of the studio -->"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -36,7 +39,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Replace the links to files outside docs/; remove the options of blocks."""
+    """Insert generated parts, replace the links to files outside docs/, remove block options."""
+    if API_FUNCTIONS in markdown:
+        markdown = markdown.replace(API_FUNCTIONS, api_functions.render_functions())
     markdown = OPTIONS.sub(r"\1", markdown)
     source = Path(config.docs_dir) / page.file.src_uri
     return source_links.replace_source_links(markdown, source, config.docs_dir, config.repo_url)

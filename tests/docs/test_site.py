@@ -102,6 +102,8 @@ def test_the_site_has_every_page_and_the_generated_reference(site):
     assert [name for name in wavenet.__all__ if f'id="wavenet.{name}"' not in python] == []
     # of a docstring with one description for "temperature, top_k, .."
     assert "<b><code>top_k</code></b>" in python
+    functions = (site / "reference/http-api.html").read_text(encoding="utf-8")
+    assert 'id="continue"' in functions and "<code>with_prompt</code>" in functions
 
 
 def test_no_page_loads_anything_from_another_server(site):
