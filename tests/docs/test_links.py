@@ -60,7 +60,7 @@ def test_links_to_files_have_targets(path):
         ("```\n[a](missing.md)\n```\n![b](docs/missing.png)", ["docs/missing.png"]),
         ('[a](https://example.org) <img src="missing.png">', ["missing.png"]),
         ("# One two\n\n[a](#one-two) [b](#three)", ["#three"]),
-        ("[a](README.md#from-python) [b](README.md#none)", ["README.md#none"]),
+        ("[a](README.md#in-python) [b](README.md#none)", ["README.md#none"]),
         ("[a](../outside.md)", ["../outside.md"]),
     ],
 )
