@@ -17,6 +17,7 @@ from audio_utils.atomic_files import os_error_reason
 from audio_utils.audio_formats import AUDIO_SUFFIXES, readable_suffixes
 from wavenet.errors import DataError, PatternMismatch
 from wavenet.recordings.left_out_files import (
+    ARRAY,
     FOLDER_LINK,
     HIDDEN,
     NOT_AUDIO,
@@ -265,7 +266,8 @@ def list_audio_paths(
             if suffix in UNREAD_SUFFIXES:
                 left_out.add(unread_reason(suffix), prefix + name)
             else:
-                left_out.add(NOT_AUDIO, prefix + name, is_audio=False)
+                reason = ARRAY if suffix == ".npy" else NOT_AUDIO
+                left_out.add(reason, prefix + name, is_audio=False)
     return sorted(paths, key=lambda path: path.replace("/", "\0"))
 
 

@@ -25,6 +25,7 @@ UNREAD_SUFFIXES = tuple(
 
 HIDDEN = "hidden"
 NOT_AUDIO = "not audio"
+ARRAY = "an array, which is read if a condition has its name"
 NOT_IN_PATTERN = "the name does not fit the pattern"
 NOT_IN_TABLE = "not in the table"
 UNFIT_ROW = "the row of the table does not fit"
