@@ -91,16 +91,6 @@ def check_container(handle: BinaryIO, size: int) -> ContainerReport:
         raise ContainerError(f"is cut short: its header is not complete; {REMEDY}") from None
 
 
-def check_beginning(handle: BinaryIO) -> None:
-    """Check the first bytes of a file.
-
-    Raises:
-        ContainerError: they are not of a format that libsndfile reads.
-    """
-    handle.seek(0)
-    _find_check(handle, handle.read(_HEAD_BYTES))
-
-
 def readable_formats() -> str:
     """Return the names of the formats for labels; those for ffmpeg only if it is installed."""
     if not find_ffmpeg():

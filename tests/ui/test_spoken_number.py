@@ -11,15 +11,10 @@ import soundfile
 import torch
 
 from wavenet.generation.generate import Chunk
+from wavenet.generation.spoken_number import FADE_SECONDS, can_say_numbers, join_clips
 from wavenet.ui.checkpoint_library import load_checkpoint
-from wavenet.ui.generate.generate_events import start_here
+from wavenet.ui.generate.generate_events import say_number, start_here
 from wavenet.ui.generate.generation_job import GenerationJob
-from wavenet.ui.generate.spoken_number import (
-    FADE_SECONDS,
-    can_say_numbers,
-    join_clips,
-    say_number,
-)
 from wavenet.ui.page import Page
 
 from .conftest import RATE, bare_page

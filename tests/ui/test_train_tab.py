@@ -13,21 +13,23 @@ import torch
 from audio_utils import io
 from wavenet import checkpoint, folder_lock
 from wavenet.sharing.local_models import delete_model
+from wavenet.sharing.run_checkpoint import checkpoint_digest
 from wavenet.training import run_process
 from wavenet.training.run_process import RunPlan
+from wavenet.training.run_recipe import RunModel, read_recipe
 from wavenet.training.run_status import read_status
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.server.host_check import ALLOW_HOSTS
 from wavenet.ui.studio_app import build_studio
 from wavenet.ui.train import run_view, train_tab
-from wavenet.ui.train.recipe_choices import RunModel, read_recipe, recipe_choices
-from wavenet.ui.train.run_view import checkpoint_digest
+from wavenet.ui.train.recipe_choices import recipe_choices
 from wavenet.ui.train.train_events import (
     Inspected,
     TrainSetup,
     control_run,
     inspect_recordings,
     keep_previews,
+    resume_run,
     show_labels,
     show_recipe,
     show_run,
@@ -36,7 +38,7 @@ from wavenet.ui.train.train_events import (
     start_run,
     use_run_checkpoint,
 )
-from wavenet.ui.train.train_tab import RUN_OUTPUTS, disabled_reason
+from wavenet.ui.train.train_tab import disabled_reason
 from wavenet.ui.train.training_recordings import write_notes
 
 from .bare_page import bare_page, merge, request_of
@@ -240,11 +242,11 @@ def test_changes_are_accepted_only_on_request(
 
     monkeypatch.setattr(run_process, "_start_process", note_start)
     for accept_changes in (False, True):
-        control_run(setup, run_process.resume, run="first", accept_changes=accept_changes)
+        resume_run(setup, run="first", accept=accept_changes)
     assert options[0][-1] == "--resume"
     assert options[1][-2:] == ["--resume", "--accept-changes"]
     shutil.rmtree(folder / "step-000000002")
-    control_run(setup, run_process.resume, run="first", accept_changes=True)
+    resume_run(setup, run="first", accept=True)
     assert not {"--resume", "--accept-changes"} & set(options[2])
 
 
@@ -306,10 +308,10 @@ def test_only_changes_of_a_run_are_sent_again(setup: TrainSetup) -> None:
     assert "from the beginning" in first["state"]
     assert "7.250<" in first["facts"]
     assert [first[f"clip{n}"]["label"] for n in (1, 2, 3)] == ["Step 4", "Step 3", "Step 2"]
-    buttons = train_tab.BUTTONS
+    buttons = run_view.BUTTONS
     assert [name for name in buttons if first[name]["interactive"]] == ["resume", "use", "keep"]
     assert first["timer"] == gr.update(active=False)
-    assert first.keys() == {*RUN_OUTPUTS, "shown_view"}
+    assert first.keys() == {*run_view.OUTPUTS, "shown_view"}
     second = shown(setup, "first", first["shown_view"])
     assert changed(second) == set()
     with (folder / "metrics.jsonl").open("a") as file:

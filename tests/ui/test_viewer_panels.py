@@ -2,6 +2,7 @@
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from audio_utils import analysis
 from audio_utils.features import FeatureConfig, log_mel, mfcc, rms_level, stft_magnitude
 from wavenet.codec import MuLawCodec
+from wavenet.ui.clip_history.clip_store import Clip
 from wavenet.ui.viewer.panels import (
     MAX_COLUMNS,
     MAX_POINTS,
@@ -145,6 +147,10 @@ def test_panel_that_is_computed_later_has_no_values_yet() -> None:
     assert update["update"]["title"] == "Surprise"
 
 
+def make_clip(samples: int, rate: int) -> Clip:
+    return Clip("id", Path("/a.wav"), "recording", "a", {}, samples / rate, rate, 0.1, 0.0)
+
+
 @pytest.mark.parametrize("samples", [1, 2, 100])
 @pytest.mark.parametrize("value", [0.0, 0.5])
 def test_very_short_and_silent_clips_have_finite_panels(samples: int, value: float) -> None:
@@ -152,7 +158,7 @@ def test_very_short_and_silent_clips_have_finite_panels(samples: int, value: flo
     panels = signal_panels(waveform, RATE)
     panels.append(level_panel({"recording": waveform}, RATE))
     assert not any(np.isnan(decoded(panel)).any() for panel in panels[1:])
-    json.dumps(viewer_message(panels, "a", "file=a.wav", samples, RATE), allow_nan=False)
+    json.dumps(viewer_message(panels, make_clip(samples, RATE)), allow_nan=False)
 
 
 def test_message_of_the_longest_recording_stays_small() -> None:
@@ -161,7 +167,7 @@ def test_message_of_the_longest_recording_stays_small() -> None:
     panels = signal_panels(waveform, rate)
     panels += [level_panel({"recording": waveform, "error": waveform}, rate)]
     panels += [surprise_panel(waveform.abs(), rate)]
-    message = viewer_message(panels, "long", "file=long.wav", len(waveform), rate)
+    message = viewer_message(panels, make_clip(len(waveform), rate))
     assert len(json.dumps(message)) < 1_500_000
     for panel in panels[1:]:
         rows, columns = panel.values.shape

@@ -288,5 +288,5 @@ def test_the_widgets_follow_the_model_and_the_settings(
 
 
 def test_a_recording_is_shown_because_it_is_predicted() -> None:
-    assert show_recording(path="a.wav")["recording_box"]["open"] is True
-    assert show_recording(path=None) == {}
+    assert show_recording(recording="a.wav")["recording_box"]["open"] is True
+    assert show_recording(recording=None) == {}

@@ -35,6 +35,14 @@ def test_generators_yield_in_order() -> None:
     assert list(event["fn"]()) == [1, SKIPPED]  # Gradio expects no list of one value
 
 
+def test_a_callback_receives_the_inputs_that_it_has_parameters_for() -> None:
+    components = {"other": "O", "right": "R", "left": "L"}
+    assert by_name(partial(add, 1), components, {})["inputs"] == ["R", "L"]
+    assert by_name(lambda **values: values, components, {})["inputs"] == ["O", "R", "L"]
+    with pytest.raises(AssertionError, match="right"):
+        by_name(partial(add, 1), {"left": "L"}, {})
+
+
 def test_wrong_number_of_values_and_unknown_outputs_are_errors() -> None:
     event = by_name(partial(add, 1), {"left": "L", "right": "R"}, {"other": "O"})
     with pytest.raises(ValueError, match="argument"):
@@ -59,10 +67,14 @@ def test_each_update_is_a_new_object() -> None:
 def test_gradio_provides_request_and_event(name: str) -> None:
     found: dict[str, Any] = {}
 
-    def callback(**values: Any) -> None:
-        found.update(values)
+    def with_request(request: gr.Request, token: str) -> None:
+        found.update(request=request, token=token)
 
-    event = by_name(callback, {"token": "T"}, {}, name)
+    def with_event(event: gr.EventData, token: str) -> None:
+        found.update(event=event, token=token)
+
+    callback = with_event if name == "event" else with_request
+    event = by_name(callback, {"token": "T"}, {})
     provided = gr.EventData(None, {"action": "pin"}) if name == "event" else gr.Request()
     values, _, event_index, _ = special_args(
         event["fn"], ["token"], request=provided, event_data=provided

@@ -1,20 +1,15 @@
-"""Events of the page: their queues, the interval between updates, and requests to stop a job.
+"""Events of the page: the interval between updates, and requests to stop a job.
 
-The tabs pass the queue settings to their event listeners. `pace_chunks` joins chunks of audio.
-`StopRequests` stores the numbers of jobs that must stop. Called by the tabs and the public API.
+`pace_chunks` joins chunks of audio. `StopRequests` stores the numbers of jobs that must stop.
+Called by the tabs.
 """
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
 
-# One event at a time runs a model. Signal analysis has a separate queue, so that its plots do not
-# wait for another user's model.
-MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
-SIGNAL_QUEUE: dict[str, Any] = {"concurrency_id": "signal", "concurrency_limit": 1}
 # Seconds between two updates; the page processes about twenty per second, and would lose others.
 UPDATE_SECONDS = 0.08
 

@@ -62,6 +62,11 @@ class Page:
     model_lists: dict[str, Any] = field(default_factory=dict)
     list_updates: dict[str, Callable[[], Any]] = field(default_factory=dict)
 
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The visitor, the model and its conditions, by the names of parameters of callbacks."""
+        return {"token": self.token, "name": self.model, "form": self.conditions}
+
     def add_dependents(self, components: Mapping[str, Any], applier: Applier) -> None:
         """Add components of a tab that depend on the model, and the function that updates them."""
         self.dependents |= components

@@ -17,13 +17,8 @@ from wavenet.errors import ConditionError, WaveNetError
 from wavenet.generation.generate import warm_up
 from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
 from wavenet.ui.clip_history.history_panel import show_history
-from wavenet.ui.generate.generation_job import ENGINES
-from wavenet.ui.generate.share_settings import (
-    LINK_NUMBERS,
-    PAGE_PARAMETERS,
-    read_link,
-    read_setting,
-)
+from wavenet.ui.generate.generation_job import ENGINES, NUMBER_TYPES
+from wavenet.ui.generate.share_settings import PAGE_PARAMETERS, read_link, read_setting
 from wavenet.ui.model_bar.condition_form import resolve_each
 from wavenet.ui.model_bar.model_bar import show_settings
 from wavenet.ui.page import Page
@@ -33,30 +28,6 @@ from wavenet.ui.wiring import UNQUEUED, by_name
 from wavenet.user_input.close_names import find_equal_name
 
 MAX_PROBLEMS = 5  # of a link that the page shows
-# Keep the settings, and the chosen tab, in the browser after each change; the first value has those
-# that are kept already.
-KEEP_JS = """(kept, ...values) =>
-  [{ ...kept, ...Object.fromEntries(values.map((value, n) => [NAMES[n], value])) }]"""
-# Gradio 6.31 also triggers `select` for the first tab when a page opens or changes, so the tab is
-# read from the page itself.
-KEEP_TAB_JS = """(kept) => {
-  const title = document.querySelector('[role=tab][aria-selected=true]')?.textContent.trim();
-  const isChosen = window.hasBeenUsed && title in TABS;
-  return [isChosen ? { ...kept, tab: TABS[title] } : kept];
-}"""
-
-# Open the tab of the visit before, unless the page was opened by a link with settings or the user
-# has pressed something already. An update of gr.Tabs would select the first tab again, even without
-# a value.
-OPEN_TAB_JS = """(kept) => {
-  const tabs = TABS;
-  const title = Object.keys(tabs).find((name) => tabs[name] === kept?.tab);
-  const others = [...new URLSearchParams(location.search).keys()]
-    .filter((name) => !name.startsWith('__') && !PAGE_PARAMETERS.includes(name));
-  if (!title || others.length || window.hasBeenUsed) return;
-  [...document.querySelectorAll('[role=tab], .overflow-dropdown button')]
-    .find((tab) => tab.textContent.trim() === title)?.click();
-}"""
 
 
 def wire_page_load(page: Page, studio: gr.Blocks, problems: gr.HTML) -> None:
@@ -65,10 +36,8 @@ def wire_page_load(page: Page, studio: gr.Blocks, problems: gr.HTML) -> None:
     outputs |= {"history": page.history, "problems": problems}
     inputs = {"token": page.token, "saved": page.saved}
     # Unqueued, because a full queue would reject this event.
-    loaded = studio.load(
-        **by_name(partial(open_page, page), inputs, outputs, "request"), **UNQUEUED
-    )
-    last = loaded.then(**by_name(partial(prepare_engine, page), {"name": page.model}), **UNQUEUED)
+    loaded = studio.load(**by_name(partial(open_page, page), inputs, outputs), **UNQUEUED)
+    last = loaded.then(**by_name(partial(prepare_engine, page), page.inputs), **UNQUEUED)
     for event in page.load_events:
         last = last.then(**event, **UNQUEUED)
     kept = {"model": page.model, "form": page.conditions, **page.kept}
@@ -76,16 +45,16 @@ def wire_page_load(page: Page, studio: gr.Blocks, problems: gr.HTML) -> None:
         "fn": None,
         "inputs": [page.saved, *kept.values()],
         "outputs": page.saved,
-        "js": KEEP_JS.replace("NAMES", json.dumps(list(kept))),
+        "js": f"(...values) => pageEvents.keepSettings({json.dumps(list(kept))}, ...values)",
     }
     gr.on([component.input for component in kept.values()], **keep, **UNQUEUED)
     loaded.then(**keep, **UNQUEUED)
-    titles = json.dumps({str(tab.label): tab.id for tab in tabs_of(page)})
-    js = OPEN_TAB_JS.replace("TABS", titles)
-    js = js.replace("PAGE_PARAMETERS", json.dumps(PAGE_PARAMETERS))
+    tabs = [child for child in page.tabs.children if isinstance(child, gr.Tab)]
+    titles = json.dumps({str(tab.label): tab.id for tab in tabs})
+    js = f"(kept) => pageEvents.openTab({titles}, {json.dumps(PAGE_PARAMETERS)}, kept)"
     loaded.then(None, page.saved, None, js=js, **UNQUEUED)
-    js = KEEP_TAB_JS.replace("TABS", titles)
-    for tab in tabs_of(page):
+    js = f"(kept) => pageEvents.keepTab({titles}, kept)"
+    for tab in tabs:
         tab.select(None, page.saved, page.saved, js=js, **UNQUEUED)
 
 
@@ -153,11 +122,11 @@ def read_saved(page: Page, saved: Any) -> dict[str, Any]:
         settings["conditions"] = values
     if saved.get("engine") in ENGINES:
         settings["engine"] = saved["engine"]
-    for key in LINK_NUMBERS:
+    for key in NUMBER_TYPES:
         with contextlib.suppress(ConditionError):
             settings[key] = read_setting(key, str(saved.get(key)))
     for key, component in page.kept.items():
-        if key not in LINK_NUMBERS and is_number_for(component, saved.get(key)):
+        if key not in NUMBER_TYPES and is_number_for(component, saved.get(key)):
             settings[key] = saved[key]
     return settings
 
@@ -168,11 +137,6 @@ def is_number_for(component: Any, value: Any) -> bool:
         return False
     is_in_range = component.minimum <= value <= component.maximum  # False for NaN
     return bool(is_in_range and (component.precision != 0 or value == int(value)))
-
-
-def tabs_of(page: Page) -> list[gr.Tab]:
-    """Return the tabs of the page in order."""
-    return [child for child in page.tabs.children if isinstance(child, gr.Tab)]
 
 
 def problems_html(problems: list[str]) -> str:

@@ -6,7 +6,7 @@ the public API.
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 
 import gradio as gr
@@ -14,6 +14,7 @@ import gradio as gr
 from audio_utils.errors import AudioError
 from wavenet.errors import WaveNetError
 from wavenet.terminal import escape_controls, shorten_values
+from wavenet.ui.templates import render
 
 _MAX_SENTENCE = 1000  # characters
 
@@ -65,19 +66,9 @@ def error_note(error: Exception | str) -> str:
     return f"<p class='note' role='alert'>{escape(text)}</p>"
 
 
-def fact_list(facts: dict[str, str], css_class: str = "facts") -> str:
-    """Return names and values as an HTML list, escaped because some come from checkpoints."""
-    rows = "".join(
-        f"<div><dt>{escape(name[:1].upper() + name[1:])}</dt><dd>{escape(value)}</dd></div>"
-        for name, value in facts.items()
-    )
-    return f"<dl class='{css_class}'>{rows}</dl>"
-
-
-def progress_bar(label: str, done: int, total: int) -> str:
-    """Return HTML of a progress bar under a label."""
-    bar = f"<progress max='{total}' value='{done}'></progress>"
-    return f"<label class='bar'><span>{escape(label)}</span>{bar}</label>"
+def facts_html(facts: Mapping[str, str], notes: Iterable[str] = ()) -> str:
+    """Return HTML of names with their values, and of notes below them."""
+    return render("templates/facts.html", facts=facts, notes=notes)
 
 
 def format_duration(seconds: float) -> str:

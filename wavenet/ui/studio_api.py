@@ -29,8 +29,8 @@ from wavenet.ui.analyse.recording_measures import (
     surprise_numbers,
 )
 from wavenet.ui.checkpoint_library import load_checkpoint
-from wavenet.ui.event_handling import SIGNAL_QUEUE
 from wavenet.ui.generate.generation_job import (
+    NUMBER_TYPES,
     GenerateSettings,
     GenerationJob,
     make_generation_job,
@@ -45,17 +45,6 @@ from wavenet.user_input.typed_numbers import parse_number
 Function = Callable[..., dict[str, Any]]
 # Also the type in the schema of the API, in which "number" includes whole numbers.
 ConditionValues = dict[str, str | float]
-# Numbers that may also be text; those of type int must be whole.
-NUMBERS = {
-    "seconds": float,
-    "seed": int,
-    "temperature": float,
-    "top_k": int,
-    "top_p": float,
-    "guidance": float,
-}
-# Jobs wait in `Turns`, not in a queue of Gradio.
-IN_TURNS: dict[str, Any] = {"concurrency_limit": None}
 
 
 class ScoreSettings(StrictConfig):
@@ -86,8 +75,9 @@ def register_api(page: Page) -> None:
         page: its folder of checkpoints, and the turns that jobs of the page and of programs take.
     """
     for name, function in make_functions(page.root, page.turns).items():
-        queue = SIGNAL_QUEUE if name == "analyse" else IN_TURNS
-        gr.api(function, api_name=name, **queue)  # type: ignore[attr-defined]
+        # Jobs of a model wait in `Turns`, not in a queue of Gradio.
+        limit = 1 if name == "analyse" else None
+        gr.api(function, api_name=name, concurrency_limit=limit)  # type: ignore[attr-defined]
 
 
 def make_functions(root: Path, turns: Turns) -> dict[str, Function]:
@@ -152,9 +142,8 @@ def make_generate(root: Path, turns: Turns) -> Function:
             The WAV file.
         """
         with convert_user_errors():
-            sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-            sampling |= {"guidance": guidance}
-            settings = _settings(checkpoint, conditions, seconds=seconds, seed=seed, **sampling)
+            sampling = temperature, top_k, top_p, guidance
+            settings = _settings(checkpoint, conditions, sampling, seconds=seconds, seed=seed)
             job = make_generation_job(_load_generator(root, settings), settings)
             return _save_clip(job, turns)
 
@@ -198,15 +187,12 @@ def make_continue(root: Path, turns: Turns) -> Function:
             The WAV file.
         """
         with convert_user_errors():
-            sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-            sampling |= {"guidance": guidance}
+            sampling = temperature, top_k, top_p, guidance
             others = {"seconds": seconds, "seed": seed, "with_prompt": with_prompt}
-            settings = _settings(checkpoint, conditions, **others, **sampling)
-            prompt = upload_path(recording)
+            settings = _settings(checkpoint, conditions, sampling, **others)
+            prompt, with_prompt = upload_path(recording), settings.with_prompt
             loaded = _load_generator(root, settings)
-            job = make_generation_job(
-                loaded, settings, prompt=prompt, with_prompt=settings.with_prompt
-            )
+            job = make_generation_job(loaded, settings, "auto", prompt, with_prompt)
             return _save_clip(job, turns)
 
     return continue_recording
@@ -246,10 +232,9 @@ def make_vocode(root: Path, turns: Turns) -> Function:
             The WAV file; it has the length of the recording.
         """
         with convert_user_errors():
-            sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-            sampling |= {"guidance": guidance}
+            sampling = temperature, top_k, top_p, guidance
             others = {"seed": seed, "mel_matching": mel_matching}
-            settings = _settings(checkpoint, conditions, **others, **sampling)
+            settings = _settings(checkpoint, conditions, sampling, **others)
             source = upload_path(recording)
             loaded = load_checkpoint(root, settings.checkpoint)
             if not loaded.config.model.locals:
@@ -315,14 +300,17 @@ def make_score(root: Path, turns: Turns) -> Function:
     return score
 
 
-def _settings(checkpoint: Any, conditions: Any, **others: Any) -> ApiSettings:
-    """Check the settings of one clip; a number may be text or, if it is whole, end in .0."""
-    for name in NUMBERS.keys() & others.keys():
+def _settings(checkpoint: Any, conditions: Any, sampling: Any, **others: Any) -> ApiSettings:
+    """Check the settings of one clip; a number may be text or, if it is whole, end in .0.
+
+    `sampling` are temperature, top_k, top_p and guidance.
+    """
+    others |= zip(("temperature", "top_k", "top_p", "guidance"), sampling, strict=True)
+    for name in NUMBER_TYPES.keys() & others.keys():
         if others[name] is not None:
-            others[name] = parse_number(others[name], f"settings: {name}", NUMBERS[name])
-    return make_config(
-        ApiSettings, "settings", checkpoint=checkpoint, conditions=conditions or {}, **others
-    )
+            others[name] = parse_number(others[name], f"settings: {name}", NUMBER_TYPES[name])
+    others |= {"checkpoint": checkpoint, "conditions": conditions or {}}
+    return make_config(ApiSettings, "settings", **others)
 
 
 def _load_generator(root: Path, settings: ApiSettings) -> Checkpoint:

@@ -195,11 +195,10 @@ def launch_options(
 
 def _page_scripts() -> str:
     suffixes = f"const AUDIO_SUFFIXES = {json.dumps(AUDIO_SUFFIXES + FFMPEG_SUFFIXES)};"
-    keys, types = (
-        (_HERE / f"{name}.js").read_text(encoding="utf-8")
-        for name in ("page_keys", "audio_file_types")
-    )
-    return f"<script>{keys}</script><script>{{\n{suffixes}\n{types}}}</script>"
+    names = ("page_keys", "page_events", "audio_file_types")
+    keys, events, types = ((_HERE / f"{n}.js").read_text(encoding="utf-8") for n in names)
+    scripts = (keys, events, f"{{\n{suffixes}\n{types}}}")
+    return "".join(f"<script>{script}</script>" for script in scripts)
 
 
 @asynccontextmanager

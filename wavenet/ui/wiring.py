@@ -12,30 +12,44 @@ from typing import Any
 
 import gradio as gr
 
+Values = dict[str, Any]
 # Options of event listeners. An event of the page is not part of the public API.
-PRIVATE: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-UNQUEUED: dict[str, Any] = {"queue": False, **PRIVATE}
+PRIVATE: Values = {"show_progress": "hidden", "api_visibility": "private"}
+UNQUEUED: Values = {"queue": False, **PRIVATE}
+# Queued, because Gradio shows errors only of queued events; many at once, because jobs that need a
+# model wait in `Page.turns`, which tells them their place.
+MANY: Values = {"concurrency_limit": None, **PRIVATE}
+# A press during a job starts another one; Gradio would ignore it by default.
+REPEATABLE: Values = {"trigger_mode": "multiple", **MANY}
 # Arguments that Gradio itself provides, by the name of the parameter that receives them.
 _PROVIDED: dict[str, type] = {"request": gr.Request, "event": gr.EventData}
-Values = dict[str, Any]
 
 
 def by_name(
     callback: Callable[..., Any],
     inputs: Mapping[str, Any] | None = None,
     outputs: Mapping[str, Any] | None = None,
-    provided: str | None = None,
 ) -> dict[str, Any]:
     """Return the arguments `fn`, `inputs` and `outputs` of an event listener.
 
     Args:
         callback: a function or a generator function; it returns or yields dicts of outputs by name,
-            or None. Outputs that it does not name stay unchanged.
-        inputs: components by the names of the parameters of the callback.
+            or None. Outputs that it does not name stay unchanged. Gradio provides its parameter
+            "request" or "event".
+        inputs: components by name; the callback receives those that it has a parameter for.
         outputs: components by name.
-        provided: a parameter of the callback that Gradio provides: "request" or "event".
     """
-    inputs, outputs = inputs or {}, outputs or {}
+    named = inspect.signature(callback).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in named.values())
+    inputs = {k: v for k, v in (inputs or {}).items() if takes_all or k in named}
+    outputs = outputs or {}
+    provided = next((name for name in _PROVIDED if name in named), None)
+    missing = [
+        name
+        for name, p in named.items()
+        if p.default is p.empty and p.kind is not p.VAR_KEYWORD and name not in (*inputs, provided)
+    ]
+    assert not missing, f"no input is named {', '.join(missing)}"
 
     def arguments(values: tuple[Any, ...]) -> Values:
         names = [provided, *inputs] if provided else list(inputs)
@@ -66,6 +80,11 @@ def by_name(
     if provided:
         _declare_provided(call, provided)
     return {"fn": call, "inputs": list(inputs.values()), "outputs": list(outputs.values())}
+
+
+def pick(components: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return some of the components by name."""
+    return {name: components[name] for name in names}
 
 
 def _function(callback: Callable[..., Any]) -> Callable[..., Any]:

@@ -27,11 +27,11 @@ from wavenet.ui.analyse import recording_measures
 from wavenet.ui.analyse.recording_measures import MeasuredRecording, read_recording
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.clip_history.clip_store import Clip
-from wavenet.ui.clip_history.history_panel import file_url, show_history
+from wavenet.ui.clip_history.history_panel import show_history
 from wavenet.ui.event_handling import UPDATE_SECONDS, StopRequests
 from wavenet.ui.model_bar.condition_form import form_values
 from wavenet.ui.page import Page
-from wavenet.ui.page_text import convert_user_errors, error_note, status_note
+from wavenet.ui.page_text import convert_user_errors, error_note, facts_html, status_note
 from wavenet.ui.templates import render
 from wavenet.ui.turns import Turn, Turns, describe_place
 from wavenet.ui.viewer.panels import (
@@ -64,16 +64,121 @@ class AnalysisJobs:
     replaced: StopRequests = field(default_factory=StopRequests)
 
 
+@dataclass(frozen=True)
+class AnalysisJob:
+    """One press of Analyse or Score.
+
+    Attributes:
+        page: what all tabs share.
+        jobs: the jobs of this tab.
+        token: of the visitor.
+        path: of an upload, or None.
+        name: of the checkpoint.
+        form: the message of the condition form.
+    """
+
+    page: Page
+    jobs: AnalysisJobs
+    token: Any
+    path: str | None
+    name: str | None
+    form: Any
+
+    def analyse(self) -> Iterator[Values]:
+        """Measure a recording and send its pictures; then pitch and features; then its score.
+
+        Raises:
+            WaveNetError, AudioError: the recording cannot be analysed or scored.
+        """
+        yield {**clear_results(), "status": status_note("Reading the recording …")}
+        recording = read_recording(self.path)
+        clip = self._keep(recording)
+        with tempfile.TemporaryDirectory() as folder:
+            with self.jobs.turns.request() as turn:
+                yield from _wait(turn)
+                panels = recording_panels(recording)
+                facts = recording_measures.signal_facts(recording)
+                shown: Values = {
+                    "viewer": viewer_message(panels.values(), clip),
+                    "facts": facts_html(facts),
+                    "histogram": code_histogram(recording),
+                    "listen": gr.update(visible=True),
+                    "original": _save_audio(folder, recording, "original", recording.waveform),
+                    "quantised": _save_audio(folder, recording, "8-bit", recording.quantised),
+                    **show_history(self.page.clips, self.token),
+                }
+                yield {**shown, "status": status_note("Computing pitch and features …")}
+                panels["pitch"] = pitch_panel(*recording.pitch)
+                facts |= recording_measures.pitch_facts(recording)
+                features = analysis.feature_arrays(recording.waveform, recording.sample_rate)
+                features |= recording_measures.pitch_arrays(recording)
+                # All values again, because a slow page loses some of many updates, but never the
+                # last.
+                shown |= {
+                    "viewer": viewer_message(panels.values(), clip),
+                    "facts": facts_html(facts),
+                    "features": _save_arrays(folder, recording, "features", features),
+                    "score": gr.update(interactive=True),
+                }
+                yield {**shown, "status": status_note("The surprise follows.")}
+
+            def draw(panel: Panel) -> Values:
+                drawn = viewer_message((panels | {"surprise": panel}).values(), clip)
+                return {**shown, "viewer": drawn}
+
+            yield from self._score(draw)
+
+    def score_again(self) -> Iterator[Values]:
+        """Score the shown recording.
+
+        Raises:
+            WaveNetError, AudioError: the recording cannot be scored.
+        """
+        clip = self._keep(read_recording(self.path))
+
+        def draw(panel: Panel) -> Values:
+            return {"viewer": panel_update(panel, clip.url)}
+
+        empty = pending(surprise_panel(torch.zeros(1), clip.sample_rate))
+        yield {**draw(empty), "score_facts": "", "bits": _no_file()}
+        yield from self._score(draw)
+
+    def _keep(self, recording: MeasuredRecording) -> Clip:
+        """Return the clip of the recording in the history; store it at the first time."""
+        name, rate = f"{recording.name}.wav", recording.sample_rate
+        clips, path = self.page.clips, str(self.path)
+        return clips.add_upload(self.token, path, recording.waveform, rate, name)
+
+    def _score(self, draw: Callable[[Panel], Values]) -> Iterator[Values]:
+        """Score the recording when it is its turn; `draw` shows the panel of the surprise."""
+        yield {"status": status_note(f"Scoring with {self.name} …")}
+        checkpoint = load_checkpoint(self.page.root, self.name)
+        conditions = form_values(checkpoint.config.model, self.form)
+        recording = read_recording(self.path, checkpoint.config.audio.sample_rate)
+        parts: list[Tensor] = []
+        with self.page.turns.request() as turn:
+            yield from _wait(turn)
+            windows = score_windows(checkpoint, recording.waveform, conditions, window=SMALL_WINDOW)
+            for part in windows:
+                parts.append(part)
+                share = sum(map(len, parts)) / recording.waveform.numel()
+                yield {"status": status_note(f"Scoring with {self.name}: {share:.0%}")}
+        score = Score(torch.cat(parts))
+        numbers = recording_measures.score_numbers(checkpoint, recording, score)
+        facts = recording_measures.score_facts(checkpoint.config.name, numbers)
+        rate = torch.tensor(recording.sample_rate)
+        with tempfile.TemporaryDirectory() as folder:
+            arrays = {"bits": score.surprise, "sample_rate": rate}
+            yield {
+                **draw(surprise_panel(score.surprise, recording.sample_rate)),
+                "status": "",
+                "score_facts": facts_html(facts),
+                "bits": _save_arrays(folder, recording, "bits", arrays),
+            }
+
+
 def run_analysis(
-    page: Page,
-    jobs: AnalysisJobs,
-    *,
-    job_number: int,
-    previous_job: int | None,
-    token: Any,
-    path: str | None,
-    name: str | None,
-    form: Any,
+    page: Page, jobs: AnalysisJobs, *, job_number: int, previous_job: int | None, **inputs: Any
 ) -> Iterator[Values]:
     """Measure a recording, send its pictures, then score it.
 
@@ -81,46 +186,22 @@ def run_analysis(
         page: what all tabs share.
         jobs: the jobs of this tab.
         job_number, previous_job: from the browser.
-        token: of the visitor.
-        path: of an upload, or None.
-        name: of the checkpoint.
-        form: the message of the condition form.
+        inputs: as in `AnalysisJob`.
     Yields:
         Values of the outputs by name.
     Raises:
         gr.Error: the recording cannot be analysed; the last update shows the same sentence.
     """
     jobs.replaced.add(previous_job)
-    steps = analyse_recording(page, jobs, token, path, name, form)
-    yield from _until_stopped(jobs, job_number, steps)
+    yield from _until_stopped(jobs, job_number, AnalysisJob(page, jobs, **inputs).analyse())
 
 
 def run_score(
-    page: Page,
-    jobs: AnalysisJobs,
-    *,
-    job_number: int,
-    previous_job: int | None,
-    token: Any,
-    path: str | None,
-    name: str | None,
-    form: Any,
+    page: Page, jobs: AnalysisJobs, *, job_number: int, previous_job: int | None, **inputs: Any
 ) -> Iterator[Values]:
     """Score the shown recording again; the arguments are those of `run_analysis`."""
     jobs.replaced.add(previous_job)
-
-    def steps() -> Iterator[Values]:
-        recording = read_recording(path)
-        clip = keep_recording(page, token, path, recording)
-
-        def draw(panel: Panel) -> Values:
-            return {"viewer": panel_update(panel, file_url(clip))}
-
-        empty = pending(surprise_panel(torch.zeros(1), clip.sample_rate))
-        yield {**draw(empty), "score_facts": "", "bits": _no_file()}
-        yield from score_recording(page, path, name, form, draw)
-
-    yield from _until_stopped(jobs, job_number, steps())
+    yield from _until_stopped(jobs, job_number, AnalysisJob(page, jobs, **inputs).score_again())
 
 
 def _until_stopped(
@@ -179,59 +260,6 @@ def compile_pitch_tracker() -> None:
     analysis.recording_f0(waveform, EXAMPLE_RATE)
 
 
-def analyse_recording(
-    page: Page, jobs: AnalysisJobs, token: Any, path: str | None, name: str | None, form: Any
-) -> Iterator[Values]:
-    """Measure a recording and send its pictures; then pitch and features; then its score.
-
-    The arguments are those of `run_analysis`.
-
-    Raises:
-        WaveNetError, AudioError: the recording cannot be analysed or scored.
-    """
-    yield {**clear_results(), "status": status_note("Reading the recording …")}
-    recording = read_recording(path)
-    clip = keep_recording(page, token, path, recording)
-    with tempfile.TemporaryDirectory() as folder:
-        with jobs.turns.request() as turn:
-            yield from _wait(turn)
-            panels = recording_panels(recording)
-            shown: Values = {
-                "viewer": _message(clip, panels),
-                "facts": _facts(recording_measures.signal_facts(recording)),
-                "histogram": code_histogram(recording),
-                "listen": gr.update(visible=True),
-                "original": _save_audio(folder, recording, "original", recording.waveform),
-                "quantised": _save_audio(folder, recording, "8-bit", recording.quantised),
-                **show_history(page.clips, token),
-            }
-            yield {**shown, "status": status_note("Computing pitch and features …")}
-            panels["pitch"] = pitch_panel(*recording.pitch)
-            facts = recording_measures.signal_facts(recording)
-            facts |= recording_measures.pitch_facts(recording)
-            features = analysis.feature_arrays(recording.waveform, recording.sample_rate)
-            features |= recording_measures.pitch_arrays(recording)
-            # All values again, because a slow page loses some of many updates, but never the last.
-            shown |= {
-                "viewer": _message(clip, panels),
-                "facts": _facts(facts),
-                "features": _save_arrays(folder, recording, "features", features),
-                "score": gr.update(interactive=True),
-            }
-            yield {**shown, "status": status_note("The surprise follows.")}
-
-        def draw(panel: Panel) -> Values:
-            return {**shown, "viewer": _message(clip, panels | {"surprise": panel})}
-
-        yield from score_recording(page, path, name, form, draw)
-
-
-def keep_recording(page: Page, token: Any, path: str | None, recording: MeasuredRecording) -> Clip:
-    """Return the clip of a recording in the history; store it at the first time."""
-    name, rate = f"{recording.name}.wav", recording.sample_rate
-    return page.clips.add_upload(token, str(path), recording.waveform, rate, name)
-
-
 def recording_panels(recording: MeasuredRecording) -> dict[str, Panel]:
     """Return the panels by name; "surprise" and "pitch" have no values yet."""
     waveform, rate = recording.waveform, recording.sample_rate
@@ -246,64 +274,9 @@ def recording_panels(recording: MeasuredRecording) -> dict[str, Panel]:
     }
 
 
-def score_recording(
-    page: Page,
-    path: str | None,
-    name: str | None,
-    form: Any,
-    draw: Callable[[Panel], Values],
-) -> Iterator[Values]:
-    """Score a recording with a checkpoint when it is its turn, and draw the surprise.
-
-    Args:
-        page: what all tabs share.
-        path: of an upload, or None.
-        name: of the checkpoint.
-        form: the message of the condition form.
-        draw: returns the values that show the panel of the surprise.
-    Raises:
-        WaveNetError, AudioError: the recording cannot be scored.
-    """
-    yield {"status": status_note(f"Scoring with {name} …")}
-    checkpoint = load_checkpoint(page.root, name)
-    conditions = form_values(checkpoint.config.model, form)
-    recording = read_recording(path, checkpoint.config.audio.sample_rate)
-    parts: list[Tensor] = []
-    with page.turns.request() as turn:
-        yield from _wait(turn)
-        windows = score_windows(checkpoint, recording.waveform, conditions, window=SMALL_WINDOW)
-        for part in windows:
-            parts.append(part)
-            share = sum(map(len, parts)) / recording.waveform.numel()
-            yield {"status": status_note(f"Scoring with {name}: {share:.0%}")}
-    score = Score(torch.cat(parts))
-    numbers = recording_measures.score_numbers(checkpoint, recording, score)
-    rate = torch.tensor(recording.sample_rate)
-    with tempfile.TemporaryDirectory() as folder:
-        arrays = {"bits": score.surprise, "sample_rate": rate}
-        yield {
-            **draw(surprise_panel(score.surprise, recording.sample_rate)),
-            "status": "",
-            "score_facts": _facts(recording_measures.score_facts(checkpoint.config.name, numbers)),
-            "bits": _save_arrays(folder, recording, "bits", arrays),
-        }
-
-
 def _wait(turn: Turn) -> Iterator[Values]:
     for place, seconds in turn.wait():
         yield {"status": status_note(describe_place(place, seconds))}
-
-
-def _message(clip: Clip, panels: dict[str, Panel]) -> Values:
-    samples = round(clip.seconds * clip.sample_rate)
-    shown = list(panels.values())
-    return viewer_message(
-        shown, clip.title, file_url(clip), samples, clip.sample_rate, partial=clip.is_partial
-    )
-
-
-def _facts(facts: dict[str, str]) -> str:
-    return render("templates/facts.html", facts=facts, notes=[])
 
 
 def code_histogram(recording: MeasuredRecording) -> str:

@@ -19,28 +19,15 @@ from wavenet.ui.analyse.analyse_events import (
 )
 from wavenet.ui.analyse.recording_measures import MAX_SECONDS
 from wavenet.ui.page import Page
+from wavenet.ui.page_widgets import make_audio_output, make_recording_input
 from wavenet.ui.viewer.viewer import make_viewer
-from wavenet.ui.wiring import PRIVATE, UNQUEUED, by_name
+from wavenet.ui.wiring import MANY, REPEATABLE, UNQUEUED, by_name
 
 PLACEHOLDER = (
     f"Upload or record a sound ({readable_formats()}) and press Analyse, or press Example. Its "
     "waveform, spectrogram, mel spectrogram, MFCC, level and pitch appear here, with its surprise "
     "under the model above: how many bits the model needs for each sample."
 )
-# Numbers the jobs, so that each can be stopped; the numbers of this job and of the one before
-# replace the first two inputs.
-START_JS = """(job, previous, ...rest) => {
-  const stop = document.getElementById('analysis-stop');
-  const last = stop.job ?? null;
-  stop.job = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER); // unknown to other pages
-  return [stop.job, last, ...rest];
-}"""
-# The next step may need a second; meanwhile the page confirms the press.
-STOP_JS = """() => {
-  const note = document.querySelector('#analysis-status .note[role="status"]');
-  if (note && note.textContent !== 'Stopped.') note.textContent = 'Stopping …';
-  return document.getElementById('analysis-stop').job ?? null;
-}"""
 
 
 def build_analyse_tab(page: Page, tab_item: gr.Tab) -> None:
@@ -52,7 +39,8 @@ def build_analyse_tab(page: Page, tab_item: gr.Tab) -> None:
     """
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            recording = _recording_input()
+            label = f"Recording, up to {MAX_SECONDS:.0f} s"
+            recording = page.recordings["analyse"] = make_recording_input(label, "recording")
             with gr.Row():
                 analyse = gr.Button("Analyse", variant="primary", elem_id="analyse", min_width=90)
                 example = gr.Button("Example", elem_id="example", min_width=90)
@@ -62,65 +50,33 @@ def build_analyse_tab(page: Page, tab_item: gr.Tab) -> None:
             outputs["viewer"] = make_viewer("analysis-viewer", PLACEHOLDER)
             outputs["histogram"] = gr.HTML(elem_id="code-histogram")
             outputs |= _players()
-    page.recordings["analyse"] = recording
     outputs["history"] = page.history
-    _wire(page, recording, analyse, example, stop, outputs)
-    tab_item.select(compile_pitch_tracker, **UNQUEUED)
-
-
-def _wire(
-    page: Page,
-    recording: gr.Audio,
-    analyse: gr.Button,
-    example: gr.Button,
-    stop: gr.Button,
-    outputs: dict[str, Any],
-) -> None:
     jobs = AnalysisJobs()
-    numbers = {
-        name: gr.Number(None, precision=0, visible=False) for name in ("job_number", "previous_job")
-    }
-    inputs = {**numbers, "token": page.token, "path": recording, "name": page.model}
-    inputs["form"] = page.conditions
-    # A press during a job starts another one. Jobs wait for their turns, which the page shows.
-    job: dict[str, Any] = {"js": START_JS, "trigger_mode": "multiple", "concurrency_limit": None}
+    inputs = {**page.inputs, "path": recording}
+    # The page numbers the jobs, so that each can be stopped.
+    for name in ("job_number", "previous_job"):
+        inputs[name] = gr.Number(None, precision=0, visible=False)
     run = by_name(partial(run_analysis, page, jobs), inputs, outputs)
-    loaded = example.click(
-        **by_name(write_example, {}, {"recording": recording}), concurrency_limit=None, **PRIVATE
-    )
-    analyse.click(**run, **job, **PRIVATE)
-    loaded.success(**run, **job, **PRIVATE)
     score = by_name(partial(run_score, page, jobs), inputs, outputs)
-    outputs["score"].click(**score, **job, **PRIVATE)
-    stop.click(
-        jobs.stopped.add, numbers["job_number"], js=STOP_JS, trigger_mode="multiple", **UNQUEUED
-    )
+    loaded = example.click(**by_name(write_example, {}, {"recording": recording}), **MANY)
+    for press, job in (
+        (analyse.click, run),
+        (loaded.success, run),
+        (outputs["score"].click, score),
+    ):
+        press(**job, **REPEATABLE, js="pageEvents.startAnalysis")
+    end = {"js": "pageEvents.stopAnalysis", "trigger_mode": "multiple", **UNQUEUED}
+    stop.click(jobs.stopped.add, inputs["job_number"], **end)
     # Not `change`, which the example and the clip actions would trigger as well.
     changes = [recording.upload, recording.clear, recording.stop_recording]
     gr.on(changes, **by_name(clear_results, {}, outputs), **UNQUEUED)
-
-
-def _recording_input() -> gr.Audio:
-    return gr.Audio(
-        type="filepath",
-        sources=["upload", "microphone"],
-        format=None,
-        buttons=["download"],
-        label=f"Recording, up to {MAX_SECONDS:.0f} s",
-        elem_id="recording",
-    )
+    tab_item.select(compile_pitch_tracker, **UNQUEUED)
 
 
 def _facts_and_files() -> dict[str, Any]:
     """Build what is below the buttons, by the names of the outputs."""
-    shown: dict[str, Any] = {
-        name: gr.HTML(elem_id=elem_id)
-        for name, elem_id in (
-            ("status", "analysis-status"),
-            ("facts", "facts"),
-            ("score_facts", "score-facts"),
-        )
-    }
+    ids = {"status": "analysis-status", "facts": "facts", "score_facts": "score-facts"}
+    shown: dict[str, Any] = {name: gr.HTML(elem_id=elem_id) for name, elem_id in ids.items()}
     with gr.Row():
         shown["score"] = gr.Button(
             "Score again", elem_id="score-again", interactive=False, size="md", min_width=90
@@ -137,13 +93,5 @@ def _players() -> dict[str, Any]:
     shown: dict[str, Any] = {}
     with gr.Row(visible=False) as shown["listen"]:
         for name, label in (("original", "Recording, mono"), ("quantised", "8-bit mu-law")):
-            shown[name] = gr.Audio(
-                type="filepath",
-                interactive=False,
-                buttons=["download"],
-                format=None,
-                label=label,
-                elem_id=f"sound-{name}",
-                min_width=240,
-            )
+            shown[name] = make_audio_output(f"sound-{name}", label=label, min_width=240)
     return shown

@@ -17,7 +17,7 @@ from wavenet.ui.generate.generation_job import MAX_SEED
 from wavenet.ui.model_bar.model_bar import show_settings
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import convert_user_errors
-from wavenet.ui.wiring import PRIVATE, UNQUEUED, by_name
+from wavenet.ui.wiring import MANY, UNQUEUED, by_name
 
 # The tab that each use opens.
 TABS = {
@@ -27,23 +27,6 @@ TABS = {
     "continue": "generate",
     "resynthesise": "generate",
 }
-# Presses the button that starts the job of an action, after its updates have arrived. On a busy
-# machine, a tab that is opened for the first time needs some seconds.
-PRESS_JS = """async () => {
-  const buttons = { again: 'generate', 'next-seed': 'generate', resynthesise: 'generate',
-    analyse: 'analyse', score: 'analyse', watch: 'watch-button' };
-  const list = document.querySelector('#history .history');
-  const id = buttons[list.dataset.action];
-  delete list.dataset.action;
-  for (let n = 0; id && n < 600; n += 1) {
-    await new Promise((done) => setTimeout(done, 100));
-    const button = document.getElementById(id);
-    if (button?.offsetParent && !button.disabled) {
-      button.click();
-      return;
-    }
-  }
-}"""
 
 
 def wire_clip_actions(page: Page) -> None:
@@ -51,12 +34,9 @@ def wire_clip_actions(page: Page) -> None:
     recordings = {f"recording:{name}": widget for name, widget in page.recordings.items()}
     outputs = {**page.dependents, **recordings, "tabs": page.tabs, "history": page.history}
     acted = page.history.click(
-        **by_name(partial(run_clip_action, page), {"token": page.token}, outputs, "event"),
-        # Queued, because Gradio shows errors only of queued events.
-        concurrency_limit=None,
-        **PRIVATE,
+        **by_name(partial(run_clip_action, page), page.inputs, outputs), **MANY
     )
-    acted.success(None, js=PRESS_JS, **UNQUEUED)
+    acted.success(None, js="pageEvents.pressActionButton", **UNQUEUED)
 
 
 def run_clip_action(page: Page, event: gr.EventData, token: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from audio_utils import io
 from wavenet.errors import ConditionError
+from wavenet.ui.server.uploads import served_url
 
 CLIP_SECONDS = 2 * 3600.0  # after which an unpinned clip is deleted
 MAX_CLIPS = 60  # of a visitor; the oldest unpinned one is deleted first
@@ -60,6 +61,11 @@ class Clip:
     is_partial: bool = False
     is_pinned: bool = False
     upload: str = ""
+
+    @property
+    def url(self) -> str:
+        """URL of the file on this server, relative to the page."""
+        return served_url(self.path)
 
     def expires(self) -> float | None:
         """Return when the clip is deleted, seconds since the epoch; None if it is pinned."""

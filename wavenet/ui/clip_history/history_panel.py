@@ -7,13 +7,11 @@ make clips.
 
 import time
 from typing import Any
-from urllib.parse import quote
 
 import gradio as gr
 
 from wavenet.ui.clip_history.clip_store import Clip, ClipStore
 from wavenet.ui.page_text import format_duration
-from wavenet.ui.server.uploads import FILE_ROUTE
 from wavenet.ui.templates import render, scripted_html
 
 ELEMENT_ID = "history"
@@ -53,7 +51,7 @@ def describe_clip(clip: Clip) -> dict[str, Any]:
         "id": clip.clip_id,
         "title": clip.title,
         "name": clip.path.name,
-        "url": file_url(clip),
+        "url": clip.url,
         "seconds": f"{clip.seconds:.2f} s",
         "rms": f"{clip.rms:.6f}",
         "is_partial": clip.is_partial,
@@ -61,8 +59,3 @@ def describe_clip(clip: Clip) -> dict[str, Any]:
         "is_generated": bool(clip.settings),
         "expires": f"kept for {left}" if left else "kept until the studio ends",
     }
-
-
-def file_url(clip: Clip) -> str:
-    """Return the URL of a clip's file on this server, relative to the page."""
-    return FILE_ROUTE.lstrip("/") + quote(str(clip.path))

@@ -1,4 +1,4 @@
-"""What one press of Generate does: check the settings, wait for a turn, stream, keep, draw.
+"""What one press of Generate or Say does: check the settings, wait for a turn, stream, keep, draw.
 
 Input: the values of the widgets by name. Output: updates of the player, the history, the facts and
 the viewer. A clip that was stopped, or whose job failed, is kept as far as it was generated. Called
@@ -7,17 +7,19 @@ by `generate_tab`.
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from audio_utils.errors import AudioError
 from wavenet.checkpoint import Checkpoint
 from wavenet.config import make_config
 from wavenet.errors import ConditionError, WaveNetError
+from wavenet.generation import spoken_number
 from wavenet.generation.generate import Chunk
 from wavenet.generation.guard import Retry
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.clip_history.clip_store import Clip
-from wavenet.ui.clip_history.history_panel import file_url, history_html
+from wavenet.ui.clip_history.history_panel import show_history
 from wavenet.ui.event_handling import StopRequests, pace_chunks
 from wavenet.ui.generate.generation_job import (
     MAX_SECONDS,
@@ -39,13 +41,14 @@ from wavenet.ui.generate.share_settings import (
     format_link,
     settings_of,
 )
-from wavenet.ui.model_bar.condition_form import form_message, form_values
+from wavenet.ui.model_bar.condition_form import first_values, form_values
 from wavenet.ui.page import Page
-from wavenet.ui.page_text import convert_user_errors, error_sentence, status_note
+from wavenet.ui.page_text import convert_user_errors, error_sentence, facts_html, status_note
 from wavenet.ui.server.low_priority import run_with_low_priority
 from wavenet.ui.templates import render
 from wavenet.ui.viewer.panels import signal_panels, surprise_panel, viewer_message
 
+DIGIT_SECONDS = 0.5  # of each clip of a spoken number before its silence is cut
 Start = Callable[[GenerationJob], Iterator[Chunk]]
 Values = dict[str, Any]
 
@@ -103,7 +106,7 @@ def run_generation(
         yield from run_job(page, start, stop_requests, job, job_number, token)
     except (WaveNetError, AudioError) as error:
         message = end_message(job_number, 0, error_sentence(error))
-        yield {"player": message, "history": history_html(page.clips.clips(token))}
+        yield {"player": message, **show_history(page.clips, token)}
         with convert_user_errors():
             raise
 
@@ -155,7 +158,7 @@ def run_job(
         return
     yield {
         **_texts(result),
-        "history": history_html(page.clips.clips(token)),
+        **show_history(page.clips, token),
         "player": end_message(job_number, result.sent_chunks),
     }
     yield {"viewer": draw_clip(result, clips[0])}
@@ -195,29 +198,80 @@ def keep_clips(page: Page, token: Any, result: GenerationResult) -> list[Clip]:
     clips = []
     for n, (request, file_name) in enumerate(zip(job.requests, job.file_names, strict=True)):
         settings = settings_of(job) | {"seed": request.seed, "variants": 1}
-        title = " · ".join(
-            [
-                job.checkpoint.config.name,
-                *map(str, request.conditions.values()),
-                f"seed {request.seed}",
-            ]
-        )
-        clip = page.clips.add(
-            token,
-            result.waveform(n),
-            job.sample_rate,
-            file_name,
-            title,
-            settings=settings,
-            is_partial=is_partial,
-        )
-        clips.append(clip)
+        values = map(str, request.conditions.values())
+        title = " · ".join([job.checkpoint.config.name, *values, f"seed {request.seed}"])
+        facts: Values = {"settings": settings, "is_partial": is_partial}
+        waveform = result.waveform(n)
+        clips.append(page.clips.add(token, waveform, job.sample_rate, file_name, title, **facts))
     matched = None if is_partial else _match_first_clip(result)
     if matched is not None:
         name = job.file_names[0].replace(".wav", "_matched.wav")
         title = f"{clips[0].title} · filtered to match the mel spectrogram of the recording"
         page.clips.add(token, matched, job.sample_rate, name, title, source="matched")
     return clips
+
+
+def say_number(
+    page: Page,
+    start: Start,
+    *,
+    job_number: int,
+    token: Any,
+    name: str | None,
+    form: Any,
+    number: str | None,
+    seed: int | None,
+    engine: str,
+) -> Iterator[Values]:
+    """Generate the digits of a number together, and join them.
+
+    Args:
+        page: what all tabs share.
+        start: generates the clips of a job.
+        job_number: from the browser.
+        token: of the visitor.
+        name: of the checkpoint.
+        form: the message of the condition form; its digit is not used.
+        number: up to `MAX_DIGITS` digits, as the user typed them.
+        seed: of the first digit; the others count up.
+        engine: as in `make_generation_job`.
+    Yields:
+        Values of the outputs by name.
+    Raises:
+        gr.Error: a setting is invalid; the last update shows the same sentence in the player.
+    """
+    try:
+        digits = spoken_number.read_digits(number)
+        checkpoint = load_checkpoint(page.root, name)
+        conditions = form_values(checkpoint.config.model, form) | {spoken_number.LABEL: digits[0]}
+        values = {"seed": -1 if seed is None else seed, "conditions": conditions}
+        settings = make_config(GenerateSettings, "settings", seconds=DIGIT_SECONDS, **values)
+        job = make_generation_job(checkpoint, settings, engine)
+        job = replace(job, requests=spoken_number.spell(job.requests[0], digits))
+        with page.turns.request() as turn:
+            for place, seconds in turn.wait():
+                yield {"player": waiting_message(job_number, place, seconds)}
+            result = GenerationResult(job, start).complete()
+        yield from _show_number(page, token, job_number, result, digits)
+    except (WaveNetError, AudioError) as error:
+        yield {"player": end_message(job_number, 0, error_sentence(error))}
+        with convert_user_errors():
+            raise
+
+
+def _show_number(
+    page: Page, token: Any, job_number: int, result: GenerationResult, digits: str
+) -> Iterator[Values]:
+    job, rate = result.job, result.job.sample_rate
+    waveforms = [result.waveform(n) for n in range(len(digits))]
+    waveform = spoken_number.join_clips(waveforms, rate)
+    conditions = job.settings.conditions.items()
+    others = [str(value) for label, value in conditions if label != spoken_number.LABEL]
+    title = " · ".join([job.checkpoint.config.name, digits, *others, f"seed {job.settings.seed}"])
+    clip = page.clips.add(token, waveform, rate, f"{digits}_seed{job.settings.seed}.wav", title)
+    yield {"player": chunk_message(job_number, 0, rate, waveform.numel(), result.speed, waveform)}
+    yield {"player": end_message(job_number, 1), **show_history(page.clips, token)}
+    yield {"viewer": viewer_message(signal_panels(waveform, rate), clip)}
 
 
 def show_first_clip(page: Page, start: Start, *, token: Any, name: str | None) -> Values:
@@ -227,15 +281,12 @@ def show_first_clip(page: Page, start: Start, *, token: Any, name: str | None) -
     with suppress(WaveNetError, AudioError):
         checkpoint = load_checkpoint(page.root, name)
         if not checkpoint.config.model.locals:
-            conditions = form_message(checkpoint.config)["values"]
-            used = {k: v for k, v in conditions.items() if v != ""}
-            settings = GenerateSettings(seed=0, conditions=used)
-            result = GenerationResult(make_generation_job(checkpoint, settings), start)
+            settings = GenerateSettings(seed=0, conditions=first_values(checkpoint.config))
+            job = make_generation_job(checkpoint, settings)
             with page.turns.turn():
-                for _ in result.stream():
-                    pass
+                result = GenerationResult(job, start).complete()
             clip = keep_clips(page, token, result)[0]
-            shown = {"history": history_html(page.clips.clips(token))}
+            shown = show_history(page.clips, token)
             return {**shown, **_texts(result), "viewer": draw_clip(result, clip)}
     return {}
 
@@ -256,9 +307,7 @@ def draw_clip(result: GenerationResult, clip: Clip) -> Values:
     waveform_panel, *others = signal_panels(waveform, rate)
     surprise = run_with_low_priority(result.surprise)
     panels = [waveform_panel, surprise_panel(surprise, rate), *others]
-    return viewer_message(
-        panels, clip.title, file_url(clip), waveform.numel(), rate, partial=clip.is_partial
-    )
+    return viewer_message(panels, clip)
 
 
 def _texts(result: GenerationResult) -> Values:
@@ -285,7 +334,7 @@ def summarise(result: GenerationResult) -> str:
         **{name: str(value) for name, value in job.settings.conditions.items()},
     }
     notes = [describe_retry(job, retry) for retry in result.retries]
-    return render("templates/facts.html", facts=facts, notes=notes)
+    return facts_html(facts, notes)
 
 
 def describe_retry(job: GenerationJob, retry: Retry) -> str:

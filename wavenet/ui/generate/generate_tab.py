@@ -3,7 +3,6 @@
 Input: the page. Output: widgets with their events. Called by `studio_app`.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,14 +10,9 @@ import gradio as gr
 
 from audio_utils.audio_formats import readable_formats
 from wavenet.checkpoint import Checkpoint
+from wavenet.generation.spoken_number import can_say_numbers
 from wavenet.ui.event_handling import StopRequests
-from wavenet.ui.generate.generate_events import (
-    Start,
-    check_length,
-    length_note,
-    run_generation,
-    show_first_clip,
-)
+from wavenet.ui.generate import generate_events
 from wavenet.ui.generate.generation_job import (
     ENGINES,
     MAX_SECONDS,
@@ -27,34 +21,28 @@ from wavenet.ui.generate.generation_job import (
     default_sampling,
     default_seconds,
 )
-from wavenet.ui.generate.live_player import (
-    FAIL_JS,
-    START_JS,
-    STOP_JS,
-    make_player,
-    rate_message,
-)
-from wavenet.ui.generate.spoken_number import can_say_numbers, say_number
+from wavenet.ui.generate.live_player import make_player, rate_message
 from wavenet.ui.page import Page, Settings
+from wavenet.ui.page_widgets import make_number, make_recording_input
 from wavenet.ui.viewer.viewer import make_viewer
-from wavenet.ui.wiring import PRIVATE, UNQUEUED, by_name
+from wavenet.ui.wiring import REPEATABLE, UNQUEUED, by_name, pick
 
-# Options of the events that start a job. The player disables the button during a job; the default
-# trigger mode of Gradio would also ignore the first press after Stop, until the server has
-# answered. Jobs wait in `page.turns`, which tells them their place.
-_JOB: dict[str, Any] = {"trigger_mode": "multiple", "concurrency_limit": None, **PRIVATE}
 PLACEHOLDER = "The pictures of the finished clip appear here."
+_TOP_P = (
+    "Top-p: sample from the smallest set of most likely codes whose total probability is at least "
+    "p (1: off)"
+)
+# Name -> lowest value, highest value, first value, step, label.
+SLIDERS = {
+    "guidance": (1, 4, 1, 0.1, "Guidance: strength of the conditions (1: off)"),
+    "variants": (1, MAX_VARIANTS, 1, 1, "Variants: number of clips"),
+    "temperature": (0.1, 2, 1, 0.05, "Temperature (below 1: less random)"),
+    "top_k": (0, 256, 0, 1, "Top-k: sample from the k most likely codes (0: off)"),
+    "top_p": (0.05, 1, 1, 0.01, _TOP_P),
+}
 
 
-@dataclass(frozen=True)
-class GenerateWidgets:
-    """What other parts of the page use: the button, and the settings by name."""
-
-    button: gr.Button
-    settings: dict[str, Any]
-
-
-def build_generate_tab(page: Page, start: Start) -> GenerateWidgets:
+def build_generate_tab(page: Page, start: generate_events.Start) -> None:
     """Build the tab and connect its events.
 
     Args:
@@ -63,190 +51,113 @@ def build_generate_tab(page: Page, start: Start) -> GenerateWidgets:
     """
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            settings = _clip_settings()
-            note = gr.HTML(elem_id="length-note")
-            with gr.Row():
-                button = gr.Button(
-                    "Generate", variant="primary", elem_id="generate", interactive=False
-                )
-                stop = gr.Button("Stop", elem_id="stop")
-            number, say = _number_to_say()
+            settings, controls = _settings(), _buttons()
             settings |= _sampling_settings()
-            recordings = _recordings()
+            controls |= _recordings()
         with gr.Column(scale=3, min_width=300):
             outputs = _results()
-    page.recordings |= {"continue": recordings["prompt"], "resynthesise": recordings["source"]}
+    stop = controls.pop("stop")
+    page.recordings |= {"continue": controls["prompt"], "resynthesise": controls["source"]}
     page.kept |= settings
-    page.add_dependents(
-        {
-            **settings,
-            **recordings,
-            "player": outputs["player"],
-            "generate": button,
-            "length_note": note,
-            "number": number,
-            "say": say,
-        },
-        _apply_settings,
-    )
-    check = partial(check_length, page)
-    named = {"name": page.model, "seconds": settings["seconds"]}
-    settings["seconds"].input(**by_name(check, named, {"length_note": note}), **UNQUEUED)
-    for name in ("seconds", "seed"):
-        settings[name].submit(None, js="() => document.getElementById('generate').click()")
+    page.add_dependents({**settings, **controls, **pick(outputs, "player")}, _apply_settings)
+    outputs["history"] = page.history
     job_number = gr.Number(0, precision=0, visible=False)
-    common = {"job_number": job_number, "token": page.token, "name": page.model}
-    common |= {"form": page.conditions}
-    outputs |= {"history": page.history}
-    _wire(page, start, button, stop, common | settings | recordings, outputs)
-    first = {"token": page.token, "name": page.model}
-    page.load_events.append(by_name(partial(show_first_clip, page, start), first, outputs))
-    spoken = {**common, "number": number, "seed": settings["seed"], "engine": settings["engine"]}
-    for press in (say.click, number.submit):
-        said = press(
-            **by_name(partial(say_number, page, start), spoken, outputs), **_JOB, js=START_JS
-        )
-        said.failure(None, js=FAIL_JS, **UNQUEUED)
-    return GenerateWidgets(button, settings)
-
-
-def _wire(
-    page: Page,
-    start: Start,
-    button: gr.Button,
-    stop: gr.Button,
-    inputs: dict[str, Any],
-    outputs: dict[str, Any],
-) -> None:
+    inputs = {**page.inputs, "job_number": job_number, **settings}
     stop_requests = StopRequests()
-    callback = partial(run_generation, page, start, stop_requests)
-    event = button.click(**by_name(callback, inputs, outputs), **_JOB, js=START_JS)
-    event.failure(None, js=FAIL_JS, **UNQUEUED)
-    job_number = inputs["job_number"]
-    stop.click(stop_requests.add, job_number, js=STOP_JS, trigger_mode="multiple", **UNQUEUED)
+    generate = by_name(
+        partial(generate_events.run_generation, page, start, stop_requests),
+        inputs | pick(controls, "prompt", "with_prompt", "source"),
+        outputs,
+    )
+    say_number = partial(generate_events.say_number, page, start)
+    say = by_name(say_number, inputs | pick(controls, "number"), outputs)
+    presses = ((controls["generate"].click, generate), (controls["say"].click, say))
+    for press, job in (*presses, (controls["number"].submit, say)):
+        started = press(**job, **REPEATABLE, js="pageEvents.startPlayer")
+        started.failure(None, js="pageEvents.failPlayer", **UNQUEUED)
+    end = {"js": "pageEvents.stopPlayer", "trigger_mode": "multiple", **UNQUEUED}
+    stop.click(stop_requests.add, job_number, **end)
+    check = by_name(
+        partial(generate_events.check_length, page), inputs, pick(controls, "length_note")
+    )
+    settings["seconds"].input(**check, **UNQUEUED)
+    for name in ("seconds", "seed"):
+        settings[name].submit(None, js="() => pageEvents.press('generate')")
+    first = partial(generate_events.show_first_clip, page, start)
+    page.load_events.append(by_name(first, page.inputs, outputs))
 
 
 def _apply_settings(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any]:
     """Return the updates of the widgets for a checkpoint and settings."""
     model = checkpoint.config.model
-    values: dict[str, Any] = {"seconds": default_seconds(checkpoint), "seed": -1}
-    values |= {"variants": 1, "engine": "auto"}
-    values |= default_sampling(checkpoint)
+    values: dict[str, Any] = {"seconds": default_seconds(checkpoint), "seed": -1, "variants": 1}
+    values |= {"engine": "auto", **default_sampling(checkpoint)}
     values |= {name: settings[name] for name in values if name in settings}
     has_optional = any(condition.dropout for condition in (*model.labels, *model.globals))
-    resynthesises = bool(model.locals)
+    needs_recording = bool(model.locals)
     return {
         **values,
-        "seconds": gr.update(value=values["seconds"], visible=not resynthesises),
+        "seconds": gr.update(value=values["seconds"], visible=not needs_recording),
         "guidance": gr.update(value=values["guidance"], visible=has_optional),
-        "source": gr.update(value=None, visible=resynthesises),
-        "prompt": gr.update(visible=not resynthesises),
-        "with_prompt": gr.update(visible=not resynthesises),
+        "source": gr.update(value=None, visible=needs_recording),
+        "prompt": gr.update(visible=not needs_recording),
+        "with_prompt": gr.update(visible=not needs_recording),
         "player": rate_message(checkpoint.config.audio.sample_rate),
         "generate": gr.update(interactive=True),
         "number": gr.update(visible=can_say_numbers(model)),
         "say": gr.update(visible=can_say_numbers(model)),
-        "length_note": "" if resynthesises else length_note(checkpoint, values["seconds"]),
+        "length_note": (
+            "" if needs_recording else generate_events.length_note(checkpoint, values["seconds"])
+        ),
     }
 
 
-def _clip_settings() -> dict[str, Any]:
+def _settings() -> dict[str, Any]:
     with gr.Row():
-        seconds = gr.Number(
-            1.0,
-            label="Length (s)",
-            minimum=0.01,
-            maximum=MAX_SECONDS,
-            step=0.1,
-            min_width=120,
-            elem_id="seconds",
-        )
-        seed = gr.Number(
-            -1,
-            label="Seed (−1: random)",
-            precision=0,
-            minimum=-1,
-            maximum=MAX_SEED,
-            min_width=120,
-            elem_id="seed",
-        )
-    return {"seconds": seconds, "seed": seed}
+        return {
+            "seconds": make_number("Length (s)", 1.0, "seconds", 0.01, MAX_SECONDS, step=0.1),
+            "seed": make_number("Seed (−1: random)", -1, "seed", -1, MAX_SEED, precision=0),
+        }
 
 
-def _number_to_say() -> tuple[gr.Textbox, gr.Button]:
+def _buttons() -> dict[str, Any]:
+    """Build the note on the length, the buttons, and the field of a number to say."""
+    widgets: dict[str, Any] = {"length_note": gr.HTML(elem_id="length-note")}
+    with gr.Row():
+        widgets["generate"] = gr.Button(
+            "Generate", variant="primary", elem_id="generate", interactive=False
+        )
+        widgets["stop"] = gr.Button("Stop", elem_id="stop")
     with gr.Row(equal_height=True):
-        number = gr.Textbox(
-            label="Number to say",
-            placeholder="1984",
-            max_length=40,
-            visible=False,
-            min_width=120,
-            elem_id="number",
+        size: dict[str, Any] = {"max_length": 40, "min_width": 120}
+        widgets["number"] = gr.Textbox(
+            label="Number to say", placeholder="1984", visible=False, elem_id="number", **size
         )
-        say = gr.Button("Say", visible=False, elem_id="say", min_width=90, scale=0)
-    return number, say
+        widgets["say"] = gr.Button("Say", visible=False, elem_id="say", min_width=90, scale=0)
+    return widgets
 
 
 def _sampling_settings() -> dict[str, Any]:
     """Build the widgets that few users change."""
     with gr.Accordion("Sampling", open=False, elem_id="sampling"):
-        return {
-            "guidance": gr.Slider(
-                1,
-                4,
-                1,
-                step=0.1,
-                label="Guidance: strength of the conditions (1: off)",
-                visible=False,
-                elem_id="guidance",
-            ),
-            "variants": gr.Slider(
-                1, MAX_VARIANTS, 1, step=1, label="Variants: number of clips", elem_id="variants"
-            ),
-            "temperature": gr.Slider(
-                0.1,
-                2,
-                1,
-                step=0.05,
-                label="Temperature (below 1: less random)",
-                elem_id="temperature",
-            ),
-            "top_k": gr.Slider(
-                0, 256, 0, step=1, label="Top-k: sample from the k most likely codes (0: off)"
-            ),
-            "top_p": gr.Slider(
-                0.05,
-                1,
-                1,
-                step=0.01,
-                label="Top-p: sample from the smallest set of most likely codes whose total "
-                "probability is at least p (1: off)",
-            ),
-            "engine": gr.Dropdown(list(ENGINES), value="auto", label="Engine", elem_id="engine"),
+        widgets: dict[str, Any] = {
+            name: gr.Slider(
+                low, high, value, step=step, label=label, visible=name != "guidance", elem_id=name
+            )
+            for name, (low, high, value, step, label) in SLIDERS.items()
         }
+        engines = list(ENGINES)
+        widgets["engine"] = gr.Dropdown(engines, value="auto", label="Engine", elem_id="engine")
+    return widgets
 
 
 def _recordings() -> dict[str, Any]:
-    source = make_recording_input(
-        f"Recording to resynthesise: {readable_formats()}", "source", visible=False
-    )
+    formats = readable_formats()
+    source = make_recording_input(f"Recording to resynthesise: {formats}", "source", visible=False)
     with gr.Accordion("Continue a recording", open=False):
-        prompt = make_recording_input(f"Prompt: {readable_formats()}", "prompt")
+        prompt = make_recording_input(f"Prompt: {formats}", "prompt")
         with_prompt = gr.Checkbox(True, label="Include the prompt in the output")
     return {"source": source, "prompt": prompt, "with_prompt": with_prompt}
-
-
-def make_recording_input(label: str, elem_id: str, visible: bool = True) -> gr.Audio:
-    """Build an input for a recording: a file, or the microphone."""
-    return gr.Audio(
-        type="filepath",
-        sources=["upload", "microphone"],
-        format=None,
-        buttons=["download"],
-        label=label,
-        elem_id=elem_id,
-        visible=visible,
-    )
 
 
 def _results() -> dict[str, Any]:

@@ -43,6 +43,11 @@ MAX_PROMPT_SECONDS = 120.0
 MAX_VARIANTS = 4
 MAX_SEED = (1 << 53) - 1  # the largest integer that a browser keeps exactly
 RANDOM_SEEDS = 1 << 31  # random seeds are 0 to this number - 1
+# The numbers of `GenerateSettings`, which may also come as text; those of type int are whole.
+NUMBER_TYPES: dict[str, type] = {
+    **dict.fromkeys(("seconds", "temperature", "top_p", "guidance"), float),
+    **dict.fromkeys(("seed", "top_k", "variants"), int),
+}
 
 
 class GenerateSettings(StrictConfig):
@@ -164,13 +169,8 @@ def make_generation_job(
         waveform = read_upload(source, rate, MAX_SECONDS).waveform
         frame_features, samples = compute_frame_features(model, rate, waveform), waveform.numel()
     settings = _with_defaults(settings, checkpoint)
-    first = GenerationRequest(
-        samples,
-        settings.conditions,
-        settings.seed,
-        prompt=prompt_waveform,
-        frame_features=frame_features,
-    )
+    recordings: dict[str, Any] = {"prompt": prompt_waveform, "frame_features": frame_features}
+    first = GenerationRequest(samples, settings.conditions, settings.seed, **recordings)
     requests = tuple(replace(first, seed=settings.seed + n) for n in range(settings.variants))
     prefix = prompt_waveform if with_prompt and prompt_waveform is not None else torch.empty(0)
     recording = source if frame_features is not None and source else prompt or ""
@@ -239,6 +239,12 @@ class GenerationResult:
             self.generated_samples += chunk.waveforms[0].numel()
             yield chunk.waveforms[0].cpu()
 
+    def complete(self) -> "GenerationResult":
+        """Generate all clips to their end, and return this result."""
+        for _ in self.stream():
+            pass
+        return self
+
     @property
     def speed(self) -> float:
         """Generated duration of the first clip divided by compute time: a multiple of real time."""
@@ -255,15 +261,8 @@ class GenerationResult:
         request = with_defaults(self.job.requests[0], checkpoint.config.model)
         generated = self.waveform()[self.job.prefix.numel() :]
         codes = torch.cat(self._codes[0])
-        score = score_clip(
-            checkpoint,
-            generated,
-            codes,
-            request.prompt,
-            request.conditions,
-            request.frame_features,
-            SMALL_WINDOW,
-        )
+        given = request.prompt, request.conditions, request.frame_features
+        score = score_clip(checkpoint, generated, codes, *given, SMALL_WINDOW)
         return score.surprise[-self.waveform().numel() :]
 
 

@@ -18,17 +18,6 @@ ELEMENT_ID = "live-player"
 # Length of the first chunk; the player needs this much audio to start (MIN_BUFFER_SECONDS in
 # live_player.js).
 FIRST_CHUNK_SECONDS = 0.2
-# Runs in the click handler, because Safari starts audio only there. The job number replaces the
-# first input. A slow page may show the button before the player exists: the script waits for it.
-START_JS = f"""async (job, ...rest) => {{
-  const player = () => document.getElementById('{ELEMENT_ID}')?.player;
-  while (!player()) await new Promise((done) => setTimeout(done, 50));
-  return [player().start(), ...rest];
-}}"""
-# Sends the number of the stopped job, or null, to the server.
-STOP_JS = f"() => document.getElementById('{ELEMENT_ID}').player.stop()"
-# Ends a job whose event failed on the server.
-FAIL_JS = f"() => document.getElementById('{ELEMENT_ID}').player.fail()"
 
 
 def make_player(sample_rate: int) -> gr.HTML:

@@ -13,14 +13,18 @@ from urllib.parse import parse_qsl, urlencode
 
 from wavenet.config import make_config
 from wavenet.errors import ConditionError, ConfigError
-from wavenet.ui.generate.generation_job import GenerateSettings, GenerationJob, default_sampling
+from wavenet.ui.generate.generation_job import (
+    NUMBER_TYPES,
+    GenerateSettings,
+    GenerationJob,
+    default_sampling,
+)
 from wavenet.user_input.close_names import find_close_name, find_equal_name
 from wavenet.user_input.typed_numbers import parse_number
 
-# Numbers in a link, with the values that switch them off. A number is omitted if it and the default
-# of the checkpoint both have this value.
-NUMBERS = {"seconds": None, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "guidance": 1.0}
-LINK_NUMBERS = (*NUMBERS, "seed", "variants")
+# The values that switch numbers of a link off. A number is omitted if it and the default of the
+# checkpoint both have this value.
+OFF_VALUES = {"seconds": None, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "guidance": 1.0}
 CONDITION_PREFIX = "condition."  # begins the names of conditions in a link
 # Settings of the page itself, as are names that begin with two underscores.
 PAGE_PARAMETERS = ("view", "deep_link", "embed")
@@ -29,17 +33,10 @@ MAX_QUERY_LENGTH = 4000  # characters; the rest of a longer query is ignored
 
 def settings_of(job: GenerationJob) -> dict[str, Any]:
     """Return all settings that determine the saved audio, and the name of the engine."""
-    settings = job.settings
     return {
         "checkpoint": job.checkpoint.folder.name,
-        "conditions": dict(settings.conditions),
-        "seed": settings.seed,
+        **job.settings.model_dump(),
         "seconds": job.requests[0].samples / job.sample_rate,
-        "temperature": settings.temperature,
-        "top_k": settings.top_k,
-        "top_p": settings.top_p,
-        "guidance": settings.guidance,
-        "variants": settings.variants,
         "recording": job.recording_name or None,
         "with_prompt": job.prefix.numel() > 0,
         "engine": job.engine.name,
@@ -59,7 +56,7 @@ def format_link(job: GenerationJob) -> str:
     default = default_sampling(job.checkpoint)
     query |= {
         name: settings[name]
-        for name, off in NUMBERS.items()
+        for name, off in OFF_VALUES.items()
         if settings[name] != off or default.get(name, off) != off
     }
     if job.settings.variants > 1:
@@ -82,7 +79,7 @@ def read_link(query: str) -> tuple[dict[str, Any], dict[str, str], list[str]]:
         problems[f"the link is longer than {MAX_QUERY_LENGTH} characters; its end is ignored"] = (
             None
         )
-    known = ("checkpoint", *LINK_NUMBERS)
+    known = ("checkpoint", *NUMBER_TYPES)
     for given, text in parse_qsl(query[:MAX_QUERY_LENGTH], keep_blank_values=True):
         if given in PAGE_PARAMETERS or given.startswith("__"):
             continue
@@ -111,8 +108,7 @@ def read_setting(name: str, text: str) -> Any:
         ConditionError: the text is no finite number, is out of range, or has a fraction where none
             is possible.
     """
-    kind = int if name in ("seed", "variants", "top_k") else float
-    number = parse_number(text[:40], name, kind)
+    number = parse_number(text[:40], name, NUMBER_TYPES[name])
     try:
         make_config(GenerateSettings, "the link", **{"seconds": 1.0, name: number})
     except ConfigError as error:

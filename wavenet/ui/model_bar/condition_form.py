@@ -48,6 +48,11 @@ def form_message(
     return {"fields": fields, "values": filled, "examples": examples}
 
 
+def first_values(config: CheckpointConfig) -> dict[str, str | float]:
+    """Return the first value of each condition that is not empty, by name."""
+    return {k: v for k, v in form_message(config)["values"].items() if v != ""}
+
+
 def form_values(model: ModelConfig, form: Any) -> dict[str, ConditionValue]:
     """Return the values of a form by condition name, without empty ones.
 

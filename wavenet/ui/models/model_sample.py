@@ -21,7 +21,7 @@ from wavenet.ui.generate.generation_job import (
     default_seconds,
     make_generation_job,
 )
-from wavenet.ui.model_bar.condition_form import form_message
+from wavenet.ui.model_bar.condition_form import first_values
 
 SAMPLE_SEED = 0
 SAMPLE_SECONDS = 2.0  # at most
@@ -52,16 +52,13 @@ def make_sample(checkpoint: Checkpoint, start: Start) -> Path:
     if checkpoint.config.model.locals:
         source = path.with_name("source.wav")
         io.write(source, make_example_sound(rate)[: round(SAMPLE_SECONDS * rate)], rate)
-    values = form_message(checkpoint.config)["values"]
     settings = GenerateSettings(
         seconds=min(default_seconds(checkpoint), SAMPLE_SECONDS),
         seed=SAMPLE_SEED,
-        conditions={name: value for name, value in values.items() if value != ""},
+        conditions=first_values(checkpoint.config),
     )
-    source_path = None if source is None else str(source)
-    result = GenerationResult(make_generation_job(checkpoint, settings, source=source_path), start)
-    for _ in result.stream():
-        pass
+    job = make_generation_job(checkpoint, settings, source=str(source) if source else None)
+    result = GenerationResult(job, start).complete()
     with atomic_file(path) as temporary:
         io.write(temporary, result.waveform(), rate)
     return path

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import gradio as gr
 import torch
@@ -26,7 +25,7 @@ from wavenet.sharing.local_models import is_added
 from wavenet.ui.checkpoint_library import list_checkpoints
 from wavenet.ui.models.model_sample import sample_path
 from wavenet.ui.page_text import error_sentence
-from wavenet.ui.server.uploads import FILE_ROUTE
+from wavenet.ui.server.uploads import served_url
 from wavenet.ui.templates import render, scripted_html
 
 ELEMENT_ID = "model-shelf"
@@ -64,9 +63,7 @@ def describe_model_folder(folder: Path) -> dict[str, Any]:
         **found,
         "name": folder.name,
         "is_added": is_added(folder),
-        "sample": FILE_ROUTE.lstrip("/") + quote(str(sample))
-        if sample is not None and sample.is_file()
-        else "",
+        "sample": served_url(sample) if sample is not None and sample.is_file() else "",
     }
 
 

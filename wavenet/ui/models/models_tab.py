@@ -20,14 +20,7 @@ from wavenet.ui.models.models_events import (
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import status_note
 from wavenet.ui.templates import render
-from wavenet.ui.wiring import PRIVATE, UNQUEUED, by_name
-
-# The zip is created on request; then the page presses the hidden button itself.
-_OPEN_DOWNLOAD_JS = """() => {
-  const shelf = document.querySelector('#model-shelf .shelf');
-  if (shelf.dataset.action === 'download') document.querySelector('#package').click();
-  delete shelf.dataset.action;
-}"""
+from wavenet.ui.wiring import PRIVATE, REPEATABLE, UNQUEUED, by_name
 
 
 def build_models_tab(page: Page) -> dict[str, Any]:
@@ -55,12 +48,10 @@ def wire_models_tab(page: Page, widgets: dict[str, Any], start: Start) -> None:
     shown = {"message": widgets["message"], **page.model_lists}
     outputs = {**page.dependents, **shown, "tabs": page.tabs, "package": widgets["package"]}
     acted = widgets["shelf"].click(
-        **by_name(partial(run_model_action, page, start), {"chosen": page.model}, outputs, "event"),
-        trigger_mode="multiple",
-        concurrency_limit=None,
-        **PRIVATE,
+        **by_name(partial(run_model_action, page, start), {"chosen": page.model}, outputs),
+        **REPEATABLE,
     )
-    acted.success(None, js=_OPEN_DOWNLOAD_JS, **UNQUEUED)
+    acted.success(None, js="pageEvents.openDownload", **UNQUEUED)
     listed = by_name(lambda: {"shelf": page.list_updates["shelf"]()}, {}, shown)
     page.load_events.append(listed)
     if "upload" not in widgets:

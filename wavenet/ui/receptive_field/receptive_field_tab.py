@@ -10,10 +10,10 @@ import gradio as gr
 
 from audio_utils.audio_formats import readable_formats
 from wavenet.errors import WaveNetError
-from wavenet.ui.generate.generate_tab import make_recording_input
 from wavenet.ui.generate.generation_job import MAX_SECONDS
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import error_note, status_note
+from wavenet.ui.page_widgets import make_recording_input
 from wavenet.ui.receptive_field.influence_measurement import measure_influence
 from wavenet.ui.receptive_field.network_facts import (
     CAUSAL_DILATED,
@@ -34,14 +34,12 @@ from wavenet.ui.receptive_field.network_settings import (
 )
 from wavenet.ui.receptive_field.speed_measurement import measure_speed
 from wavenet.ui.templates import render, scripted_html
-from wavenet.ui.wiring import PRIVATE, UNQUEUED, by_name
+from wavenet.ui.wiring import MANY, UNQUEUED, by_name, pick
 
 SPEED_PLACEHOLDER = status_note(
     "Measures how fast the compiled CPU engine runs this network on this machine. This needs a few "
     "seconds."
 )
-# A job that runs a model waits in `page.turns`.
-_JOB: dict[str, Any] = {"concurrency_limit": None, **PRIVATE}
 
 
 def build_receptive_field_tab(page: Page) -> None:
@@ -50,13 +48,15 @@ def build_receptive_field_tab(page: Page) -> None:
     convolution = gr.Radio(
         list(CONVOLUTIONS), value=CAUSAL_DILATED, label="Convolution", elem_id="convolution"
     )
-    outputs = _network_outputs(page, controls)
-    network = {"name": page.model, **controls}
-    measure, outputs["speed"] = _speed()
-    measure.click(
-        **by_name(partial(measure_speed, page), network, {"speed": outputs["speed"]}), **_JOB
-    )
-    _wire_network(page, controls, sliders, convolution, outputs)
+    inputs = {"name": page.model, "convolution": convolution, **controls}
+    shown = _network_outputs(page, controls)
+    with gr.Row(elem_classes="measurement"):
+        measure = _measure_button("Measure speed", "measure-speed", size="md")
+        shown["speed"] = gr.HTML(SPEED_PLACEHOLDER, elem_id="field-speed")
+    numbers = {name: inputs[name] for name in inputs if name != "convolution"}
+    speed = by_name(partial(measure_speed, page), numbers, pick(shown, "speed"))
+    measure.click(**speed, **MANY)
+    _wire_network(page, inputs, sliders, shown)
     _build_influence(page)
 
 
@@ -81,33 +81,21 @@ def set_dilations(*, layers: int | None, cycles: int | None) -> dict[str, str]:
 
 
 def _wire_network(
-    page: Page,
-    controls: dict[str, Any],
-    sliders: dict[str, Any],
-    convolution: gr.Radio,
-    outputs: dict[str, Any],
+    page: Page, inputs: dict[str, Any], sliders: dict[str, Any], shown: dict[str, Any]
 ) -> None:
-    choice = controls["choice"]
-    values = {name: item for name, item in controls.items() if name != "choice"}
-    chosen = by_name(
-        partial(choose_network, page.root),
-        {"choice": choice, "name": page.model},
-        sliders | values,
-    )
+    """Connect the controls: `inputs` are those of `show_network`, `shown` are its outputs."""
+    choice, fixed = inputs["choice"], ("choice", "name", "convolution")
+    values = sliders | {name: item for name, item in inputs.items() if name not in fixed}
+    chosen = by_name(partial(choose_network, page.root), inputs, values)
     gr.on([choice.input, page.model.change], **chosen, **UNQUEUED)
-    dilations = by_name(set_dilations, sliders, values)
+    dilations = by_name(set_dilations, sliders, pick(inputs, "dilations"))
     gr.on([item.input for item in sliders.values()], **dilations, **UNQUEUED)
-    edits = [*sliders.values(), *(item for name, item in values.items() if name != "sample_rate")]
-    custom = by_name(lambda: {"choice": CUSTOM}, {}, {"choice": choice})
-    gr.on([item.input for item in edits], **custom, **UNQUEUED)
+    edits = [item.input for name, item in values.items() if name != "sample_rate"]
+    gr.on(edits, **by_name(lambda: {"choice": CUSTOM}, {}, {"choice": choice}), **UNQUEUED)
     # One press changes many controls; the plot shows their final values.
-    shown = by_name(
-        partial(show_network, page),
-        {"name": page.model, "convolution": convolution, **controls},
-        outputs,
-    )
-    changes = [item.change for item in (convolution, *controls.values(), page.model)]
-    gr.on(changes, **shown, trigger_mode="always_last", **UNQUEUED)
+    show = by_name(partial(show_network, page), inputs, shown)
+    changes = [item.change for item in inputs.values()]
+    gr.on(changes, **show, trigger_mode="always_last", **UNQUEUED)
 
 
 def _network_controls() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -162,30 +150,22 @@ def _network_outputs(page: Page, controls: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _speed() -> tuple[gr.Button, gr.HTML]:
-    with gr.Row(elem_classes="measurement"):
-        measure = gr.Button(
-            "Measure speed", elem_id="measure-speed", scale=0, min_width=210, size="md"
-        )
-        return measure, gr.HTML(SPEED_PLACEHOLDER, elem_id="field-speed")
+def _measure_button(label: str, elem_id: str, **options: Any) -> gr.Button:
+    return gr.Button(label, elem_id=elem_id, scale=0, min_width=210, **options)
 
 
 def _build_influence(page: Page) -> None:
     """Build the widgets that measure the influence of past samples, with their events."""
     gr.HTML(render("receptive_field/about_influence.html"), elem_classes="section")
     with gr.Row(elem_classes="measurement"):
-        measure = gr.Button(
-            "Measure influence", variant="primary", elem_id="measure-influence", scale=0,
-            min_width=210,
-        )  # fmt: skip
+        measure = _measure_button("Measure influence", "measure-influence", variant="primary")
     curve = scripted_html(
         "receptive_field/effective_field_plot", "influence-plot", {}, ("svg_plots",)
     )
     with gr.Accordion("Measure on a recording", open=False):
         label = f"Recording: {readable_formats()}, up to {MAX_SECONDS:.0f} s"
         recording = make_recording_input(label, "field-recording")
-    named = {"name": page.model, "form": page.conditions, "recording": recording}
-    outputs = {"influence": curve}
-    measure.click(**by_name(partial(measure_influence, page), named, outputs), **_JOB)
+    inputs, outputs = {**page.inputs, "recording": recording}, {"influence": curve}
+    measure.click(**by_name(partial(measure_influence, page), inputs, outputs), **MANY)
     # The curve of another model would look like that of the model above.
     page.model.change(**by_name(lambda: {"influence": {}}, {}, outputs), **UNQUEUED)

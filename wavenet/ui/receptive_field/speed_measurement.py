@@ -17,10 +17,9 @@ from wavenet.engines.cpu.threads import TWO_THREADS_SUPPORTED
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.ui.checkpoint_library import load_checkpoint, move_to_device
 from wavenet.ui.page import Page
-from wavenet.ui.page_text import error_note, status_note
+from wavenet.ui.page_text import error_note, facts_html, status_note
 from wavenet.ui.receptive_field.network_facts import count, format_bytes
 from wavenet.ui.receptive_field.network_settings import NetworkSettings, read_network
-from wavenet.ui.templates import render
 from wavenet.ui.turns import describe_place
 
 RUNS = 3  # the median is shown
@@ -80,7 +79,7 @@ def speed_facts(network: NetworkSettings, speeds: dict[int, float]) -> str:
         f"{count(threads, 'thread')}{f' ({others})' if others else ''}, median of {RUNS} runs. "
         "The estimate without cache assumes the same MACs per second."
     )
-    return render("templates/facts.html", facts=facts, notes=[]) + status_note(note)
+    return facts_html(facts) + status_note(note)
 
 
 def _benchmark_model(root: Path, network: NetworkSettings) -> configurations.BenchmarkModel:

@@ -8,21 +8,16 @@ import os
 from pathlib import Path, PurePath
 from typing import Any
 from unicodedata import category
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 
 from audio_utils import io
-from audio_utils.atomic_files import os_error_reason
-from audio_utils.audio_formats import check_beginning, readable_suffixes
-from audio_utils.containers.declared_sizes import ContainerError
 from audio_utils.errors import AudioError
 from audio_utils.ffmpeg import (
     DECODED_BY_FFMPEG,
-    FFMPEG_IS_MISSING,
     find_demuxer,
-    find_ffmpeg,
 )
 from audio_utils.levels import describe_levels
 from audio_utils.limited_process import CAN_LIMIT
@@ -74,26 +69,6 @@ def read_upload(
     return recording
 
 
-def refusal_reason(path: str) -> str | None:
-    """Return why a dropped file cannot be a recording, to follow its name; None if it can.
-
-    Only its name and its first bytes are examined: reading it may still fail.
-    """
-    try:
-        if _needs_ffmpeg(path):
-            is_missing = find_ffmpeg() is None
-            return FFMPEG_IS_MISSING if is_missing else None if allows_ffmpeg() else FFMPEG_IS_OFF
-        with Path(path).open("rb") as handle:
-            check_beginning(handle)
-    except ContainerError as error:
-        return str(error)
-    except OSError as error:
-        return f"cannot be read: {os_error_reason(error)}"
-    if Path(path).name.lower().endswith(readable_suffixes()):
-        return None
-    return "is audio, but its name has no suffix of audio; rename it, for example to end in .wav"
-
-
 def allows_ffmpeg() -> bool:
     """Return whether the studio may start ffmpeg to read uploads.
 
@@ -128,6 +103,11 @@ def is_stored_upload(path: str) -> bool:
     """Return whether a path is inside the folder of uploads and results."""
     folder = Path(get_upload_folder()).resolve()
     return "\0" not in path and Path(path).resolve().is_relative_to(folder)
+
+
+def served_url(path: Path) -> str:
+    """Return the URL of a stored file on this server, relative to the page."""
+    return FILE_ROUTE.lstrip("/") + quote(str(path))
 
 
 def valid_file_name(name: str, max_bytes: int = MAX_NAME_BYTES) -> str:

@@ -1,28 +1,27 @@
 """The displayed data of a training run: state, facts, curves, clips, and the enabled buttons.
 
-Input: the folder of a run. Output: a `RunView`, and updates of the changed widgets. The module also
-copies the checkpoint of a run to the models of the studio. Called by the Train tab.
+Input: the folder of a run. Output: a `RunView`, and updates of the changed widgets. Called by the
+Train tab.
 """
 
-import hashlib
-import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from wavenet.checkpoint_folders import list_in_studio
-from wavenet.errors import ConditionError, WaveNetError
-from wavenet.sharing.install import MAX_BYTES, REQUIRED, staging_folder
-from wavenet.sharing.local_models import mark_added
+from wavenet.errors import WaveNetError
+from wavenet.training.metrics_history import Point
 from wavenet.training.run_status import RunStatus, read_status
 from wavenet.ui.page_text import error_sentence, format_duration
 from wavenet.ui.templates import render
 
 CLIPS = 3
-DIGEST_FILE = "published.txt"  # in the folder of a run: digest of the copied checkpoint
+# Widgets of a run, by name.
+CLIP_NAMES = tuple(f"clip{n + 1}" for n in range(CLIPS))
+BUTTONS = ("pause", "resume", "stop", "use", "keep")
+OUTPUTS = ("state", "facts", "curves", *CLIP_NAMES, *BUTTONS, "timer")
 COLUMNS = ["step", "bits", "clips"]
 TRAINING, VALIDATION = "training clips, smoothed", "validation clips"
 TYPES = {"step": "quantitative", "bits": "quantitative", "clips": "nominal"}
@@ -89,29 +88,23 @@ def view_run(runs_dir: Path, name: str | None, message: str = "") -> RunView:
 
 def view_updates(new: RunView, old: RunView | None) -> dict[str, Any]:
     """Return updates by widget; unchanged widgets are skipped, so that a playing clip continues."""
-    updates: dict[str, Any] = {"state": new.state, "facts": new.facts}
-    updates["curves"] = gr.update(value=_plot_value(new), visible=bool(new.curves))
-    for n in range(CLIPS):
-        updates[f"clip{n + 1}"] = _clip_update(new.clips[n] if n < len(new.clips) else None)
-    for name in ("pause", "resume", "stop", "use", "keep"):
-        updates[name] = gr.update(interactive=name in new.actions)
-    updates["timer"] = (
-        gr.update(active=False)
-        if new.interval is None
-        else gr.update(active=True, value=new.interval)
-    )
-    if old is None:
-        return updates
-    same = {
-        name for name in ("state", "facts", "curves") if getattr(new, name) == getattr(old, name)
+    updates, before = _all_updates(new), {} if old is None else _all_updates(old)
+    return {
+        name: gr.skip() if before.get(name) == update else update
+        for name, update in updates.items()
     }
-    if new.clips == old.clips:
-        same |= {f"clip{n + 1}" for n in range(CLIPS)}
-    if new.actions == old.actions:
-        same |= {"pause", "resume", "stop", "use", "keep"}
-    if new.interval == old.interval:
-        same.add("timer")
-    return {name: gr.skip() if name in same else value for name, value in updates.items()}
+
+
+def _all_updates(view: RunView) -> dict[str, Any]:
+    curves = gr.update(value=_plot_value(view), visible=bool(view.curves))
+    updates: dict[str, Any] = {"state": view.state, "facts": view.facts, "curves": curves}
+    for n, name in enumerate(CLIP_NAMES):
+        updates[name] = _clip_update(view.clips[n] if n < len(view.clips) else None)
+    for name in BUTTONS:
+        updates[name] = gr.update(interactive=name in view.actions)
+    # Without an interval, the timer keeps its value.
+    interval: dict[str, Any] = {} if view.interval is None else {"value": view.interval}
+    return updates | {"timer": gr.update(active=view.interval is not None, **interval)}
 
 
 def describe_state(status: RunStatus) -> str:
@@ -134,79 +127,27 @@ def describe_state(status: RunStatus) -> str:
 
 def run_facts(status: RunStatus) -> str:
     """Return HTML of the progress and the facts of a run."""
-    steps = status.plan.steps
-    facts = {"Time left": "–", "Speed": "–"}
-    facts |= {"Training, bits per sample": "–", "Validation, bits per sample": "–"}
-    if status.seconds_left is not None:
-        facts["Time left"] = format_duration(status.seconds_left)
-    if status.samples_per_second is not None:
-        facts["Speed"] = f"{status.samples_per_second:,.0f} samples/s"
-    for name, curve in (
-        ("Training, bits per sample", status.loss_curve),
-        ("Validation, bits per sample", status.validation_curve),
-    ):
-        if curve:
-            facts[name] = f"{curve[-1][1]:.3f}"
-    # fields that not every version of `RunStatus` has
-    threads, note = getattr(status, "threads", None), getattr(status, "note", None)
-    if threads:
-        facts["Threads"] = str(threads)
+    speed, left = status.samples_per_second, status.seconds_left
+    facts = {
+        "Time left": "–" if left is None else format_duration(left),
+        "Speed": "–" if speed is None else f"{speed:,.0f} samples/s",
+        "Training, bits per sample": _newest(status.loss_curve),
+        "Validation, bits per sample": _newest(status.validation_curve),
+    }
+    if status.threads:
+        facts["Threads"] = str(status.threads)
     return render(
         "train/run_facts.html",
-        label=f"Step {status.step:,} of {steps:,}",
+        label=f"Step {status.step:,} of {status.plan.steps:,}",
         step=status.step,
-        steps=steps,
+        steps=status.plan.steps,
         facts=facts,
-        note=note,
+        note=status.note,
     )
 
 
-def copy_run_checkpoint(folder: Path, root: Path, replace_removed: bool = True) -> bool:
-    """Copy the checkpoint of a run, under the run's name, to the models of the studio.
-
-    Args:
-        folder: folder of the run.
-        root: folder of checkpoint folders.
-        replace_removed: whether to copy a checkpoint again if it was copied before and has not
-            changed since; a user may have removed the copy.
-    Returns:
-        Whether the checkpoint was copied.
-    Raises:
-        ConditionError: the run has no checkpoint, or another checkpoint has the name of the run.
-        CheckpointError: the checkpoint cannot be loaded.
-    """
-    source, target, record = folder / "checkpoint", root / folder.name, folder / DIGEST_FILE
-    if not all((source / name).is_file() for name in REQUIRED):
-        raise ConditionError(f"the run {folder.name} has no checkpoint yet; wait for a validation")
-    copied_digest = record.read_text(encoding="utf-8") if record.is_file() else ""
-    if checkpoint_digest(source) == copied_digest and not replace_removed:
-        return False
-    existing = list_in_studio(root).get(folder.name, target)
-    if existing.exists() and checkpoint_digest(existing) != copied_digest:
-        raise ConditionError(
-            f"the checkpoint {folder.name} exists and is not from this run, or was changed; move "
-            "the existing folder, or copy the checkpoint of the run under another name"
-        )
-    with staging_folder(target, f"the run {folder.name}", overwrite=True) as staging:
-        for name in filter(lambda name: (source / name).is_file(), MAX_BYTES):
-            shutil.copyfile(source / name, staging / name)
-        mark_added(staging)
-        record.write_text(checkpoint_digest(staging), encoding="utf-8")
-    return True
-
-
-def is_listed(folder: Path, root: Path) -> bool:
-    """Return whether the models of the studio include the checkpoint of a run."""
-    return (folder / DIGEST_FILE).is_file() and (root / folder.name).is_dir()
-
-
-def checkpoint_digest(folder: Path) -> str:
-    """Compute the SHA-256 hash of a checkpoint from the hashes of its files."""
-    digest = hashlib.sha256()
-    for name in MAX_BYTES:
-        if (folder / name).is_file():
-            digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
-    return digest.hexdigest()
+def _newest(curve: Sequence[Point]) -> str:
+    return f"{curve[-1][1]:.3f}" if curve else "–"
 
 
 def _state_line(text: str, is_error: bool) -> str:

@@ -21,8 +21,10 @@ from wavenet.checkpoint_folders import list_in_studio
 from wavenet.config import make_config
 from wavenet.errors import ConditionError, PatternMismatch, WaveNetError
 from wavenet.sharing.local_models import check_model_name
+from wavenet.sharing.run_checkpoint import copy_run_checkpoint, is_listed
 from wavenet.training import run_process
 from wavenet.training.dataset_report import DatasetReport, scan_dataset
+from wavenet.training.run_recipe import RunModel, read_recipe
 from wavenet.training.run_status import list_runs, read_status
 from wavenet.training.warm_worker import WarmWorker
 from wavenet.ui.checkpoint_library import list_checkpoints
@@ -31,15 +33,9 @@ from wavenet.ui.model_bar.model_bar import list_models, show_settings
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import convert_user_errors, error_note, error_sentence, status_note
 from wavenet.ui.train import run_view, training_recordings
-from wavenet.ui.train.recipe_choices import (
-    DEFAULT_RECIPE,
-    RunModel,
-    describe_recipe,
-    read_recipe,
-    recipe_choices,
-)
+from wavenet.ui.train.recipe_choices import DEFAULT_RECIPE, describe_recipe, recipe_choices
 from wavenet.ui.train.recording_scan import Progress, ScanRequests, run_scan
-from wavenet.ui.train.run_view import RunView, copy_run_checkpoint, view_run, view_updates
+from wavenet.ui.train.run_view import RunView, view_run, view_updates
 
 EXAMPLE_NAME = "notes"
 EXAMPLE_RECIPE, EXAMPLE_STEPS = "tiny", 100
@@ -176,12 +172,8 @@ def show_recipe(
     setup: TrainSetup, *, recipe: str, start_from: str | None, inspected: Inspected | None
 ) -> Values:
     """Return the description of a recipe or of an initial model, with its steps and labels."""
-    found = inspected or Inspected((), {}, [])
-    steps = read_recipe(recipe).train.steps
-    return {
-        **_fit_to_recordings(setup, found, recipe, start_from),
-        "steps": steps,
-    }
+    shown = _fit_to_recordings(setup, inspected or Inspected((), {}, []), recipe, start_from)
+    return {**shown, "steps": read_recipe(recipe).train.steps}
 
 
 def show_labels(
@@ -195,10 +187,8 @@ def show_labels(
     """Return the recipes and the description of the run with the chosen labels."""
     fields = inspected.fields if inspected else {}
     with convert_user_errors():
-        model = RunModel(
-            {name: fields[name] for name in labels if name in fields},
-            _initial_folder(setup, start_from),
-        )
+        values = {name: fields[name] for name in labels if name in fields}
+        model = RunModel(values, _initial_folder(setup, start_from))
         choices = recipe_choices(model, fields)
         names = [name for _, name in choices]
         if recipe not in names:
@@ -287,22 +277,23 @@ def start_example(setup: TrainSetup) -> Values:
         return {"run": gr.update(choices=list_runs(setup.runs_dir), value=plan.name)}
 
 
-def control_run(
-    setup: TrainSetup, action: Callable[..., None], *, run: str | None, **options: bool
-) -> None:
-    """Pause, resume or stop the chosen run; `options` are those of the action."""
+def control_run(setup: TrainSetup, action: Callable[[Path], None], *, run: str | None) -> None:
+    """Pause or stop the chosen run."""
     with convert_user_errors():
-        action(_run_folder(setup, run), **options)
+        action(_run_folder(setup, run))
+
+
+def resume_run(setup: TrainSetup, *, run: str | None, accept: bool) -> None:
+    """Resume the chosen run, also with changed recordings or settings if `accept`."""
+    with convert_user_errors():
+        run_process.resume(_run_folder(setup, run), accept, setup.warm_worker)
 
 
 def use_run_checkpoint(setup: TrainSetup, *, run: str | None) -> Values:
     """Add the newest checkpoint of a run to the models, choose it, and open the Generate tab."""
     with convert_user_errors():
         copy_run_checkpoint(_run_folder(setup, run), setup.page.root)
-    return {
-        **show_settings(setup.page, {"model": run}),
-        "tabs": gr.update(selected="generate"),
-    }
+    return {**show_settings(setup.page, {"model": run}), "tabs": gr.update(selected="generate")}
 
 
 def keep_previews(setup: TrainSetup, *, token: Any, run: str | None) -> Values:
@@ -335,7 +326,7 @@ def show_run(setup: TrainSetup, *, run: str | None, shown_view: RunView | None) 
             is_new = copy_run_checkpoint(setup.runs_dir / run, root, replace_removed=False)
         except WaveNetError as error:
             message = error_sentence(error)
-    if run and (is_new or run_view.is_listed(setup.runs_dir / run, root)):
+    if run and (is_new or is_listed(setup.runs_dir / run, root)):
         message = f"The list of models has its checkpoint as {run}."
     new = view_run(setup.runs_dir, run, message) if message else new
     models = list_models(setup.page) if is_new else {}

@@ -5,7 +5,7 @@ by the tabs, which send panels to the viewer.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from audio_utils.features import (
     rms_level,
     stft_magnitude,
 )
+from wavenet.ui.clip_history.clip_store import Clip
 
 MAX_COLUMNS = 1200  # of a grid: more than a screen shows; limits the message to about 1 MB
 MAX_ROWS = 256
@@ -172,26 +173,15 @@ def level_panel(waveforms: Mapping[str, Tensor], sample_rate: int) -> Panel:
     )
 
 
-def viewer_message(
-    panels: Sequence[Panel], name: str, url: str, samples: int, sample_rate: int, **facts: Any
-) -> dict[str, Any]:
-    """Return the message for `viewer.js`.
-
-    Args:
-        panels: from top to bottom.
-        name: of the clip; of the saved picture too.
-        url: of the audio file, on this server.
-        samples: length of the clip.
-        sample_rate: Hz.
-        facts: `partial`, whether the clip was stopped early.
-    """
+def viewer_message(panels: Iterable[Panel], clip: Clip) -> dict[str, Any]:
+    """Return the message for `viewer.js`: the panels of a clip, from top to bottom."""
     return {
-        "name": name,
-        "url": url,
-        "samples": samples,
-        "rate": sample_rate,
+        "name": clip.title,
+        "url": clip.url,
+        "samples": round(clip.seconds * clip.sample_rate),
+        "rate": clip.sample_rate,
         "panels": [panel.message() for panel in panels],
-        **facts,
+        "partial": clip.is_partial,
     }
 
 

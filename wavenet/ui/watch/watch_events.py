@@ -37,9 +37,9 @@ Steps = tuple[float, int]
 Conditions = Mapping[str, ConditionValue]
 
 
-def show_recording(*, path: str | None) -> dict[str, Any]:
+def show_recording(*, recording: str | None) -> dict[str, Any]:
     """Open the box of the recording if it has one, because the recording is then predicted."""
-    return {"recording_box": gr.update(open=True)} if path else {}
+    return {"recording_box": gr.update(open=True)} if recording else {}
 
 
 def run_watch(

@@ -10,31 +10,19 @@ import gradio as gr
 
 from wavenet.checkpoint import Checkpoint
 from wavenet.likelihood.step_view import MAX_STEPS
-from wavenet.ui.generate.generate_tab import make_recording_input
 from wavenet.ui.generate.generation_job import MAX_SECONDS, MAX_SEED, default_seconds
 from wavenet.ui.page import Page, Settings
 from wavenet.ui.page_text import status_note
-from wavenet.ui.watch.step_viewer import ELEMENT_ID, make_step_viewer
+from wavenet.ui.page_widgets import make_number, make_recording_input
+from wavenet.ui.watch.step_viewer import make_step_viewer
 from wavenet.ui.watch.watch_events import run_watch, show_recording
-from wavenet.ui.wiring import PRIVATE, UNQUEUED, by_name
+from wavenet.ui.wiring import MANY, PRIVATE, UNQUEUED, by_name
 
 BUTTON_ID = "watch-button"
-# Presses the button when the tab is opened for the first time, to show an example.
-OPEN_JS = f"""async () => {{
-  const button = () => document.getElementById('{BUTTON_ID}');
-  const isEmpty = () => document.querySelector('#{ELEMENT_ID} [data-state="empty"]');
-  for (let n = 0; n < 400 && !(isEmpty() && button() && !button().disabled); n += 1) {{
-    if (document.querySelector('#{ELEMENT_ID} .step-viewer') && !isEmpty()) return;
-    await new Promise((done) => setTimeout(done, 50));
-  }}
-  if (isEmpty() && button() && !button().disabled) button().click();
-}}"""
 RECORDING_NOTE = status_note(
     "The model predicts each sample of the recording from the samples before it. Without a "
     "recording, it generates a clip."
 )
-# Reports that an event failed on the server.
-FAIL_JS = f"() => document.getElementById('{ELEMENT_ID}').stepViewer.fail()"
 
 
 def build_watch_tab(page: Page, tab_item: gr.Tab) -> None:
@@ -55,22 +43,19 @@ def build_watch_tab(page: Page, tab_item: gr.Tab) -> None:
         with gr.Column(scale=4, min_width=300):
             step_view = make_step_viewer()
     page.recordings["watch"] = inputs["recording"]
-    numbers = {f"watch_{name}": inputs[name] for name in ("seconds", "seed", "start", "steps")}
+    names = ("seconds", "seed", "start", "steps")
+    numbers = {f"watch_{name}": inputs[name] for name in names}
     page.kept |= numbers
     page.add_dependents({"watch": watch, **numbers}, _apply_settings)
-    named = {"name": page.model, "form": page.conditions, **inputs}
-    event = watch.click(
-        **by_name(partial(run_watch, page), named, {"step_view": step_view}),
-        concurrency_limit=None,
-        trigger_mode="always_last",  # a press right after a result is not lost
-        **PRIVATE,
-    )
-    event.failure(None, js=FAIL_JS, **UNQUEUED)
-    for name in ("seconds", "seed", "start", "steps"):
-        inputs[name].submit(None, js=f"() => document.getElementById('{BUTTON_ID}').click()")
-    shown = by_name(show_recording, {"path": inputs["recording"]}, {"recording_box": recording_box})
+    run = by_name(partial(run_watch, page), page.inputs | inputs, {"step_view": step_view})
+    # A press right after a result is not lost.
+    event = watch.click(**run, **MANY, trigger_mode="always_last")
+    event.failure(None, js="pageEvents.failWatch", **UNQUEUED)
+    for name in names:
+        inputs[name].submit(None, js=f"() => pageEvents.press('{BUTTON_ID}')")
+    shown = by_name(show_recording, inputs, {"recording_box": recording_box})
     inputs["recording"].change(**shown, **UNQUEUED)
-    tab_item.select(None, js=OPEN_JS, **PRIVATE)
+    tab_item.select(None, js="pageEvents.openWatch", **PRIVATE)
 
 
 def _apply_settings(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any]:
@@ -95,18 +80,11 @@ def _apply_settings(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any
 def _inputs() -> dict[str, Any]:
     """Build the length and the seed of a generated clip, and which of its steps are shown."""
     with gr.Row():
-        seconds = _number("Length (s)", 1.0, "watch-seconds", 0.01, MAX_SECONDS, step=0.1)
-        seed = _number("Seed", 0, "watch-seed", 0, MAX_SEED, precision=0, placeholder="random")
+        seconds = make_number("Length (s)", 1.0, "watch-seconds", 0.01, MAX_SECONDS, step=0.1)
+        chosen: dict[str, Any] = {"precision": 0, "placeholder": "random"}
+        seed = make_number("Seed", 0, "watch-seed", 0, MAX_SEED, **chosen)
     with gr.Row():
-        start = _number("First step at (s)", 0.05, "watch-start", 0, MAX_SECONDS, step=0.01)
+        start = make_number("First step at (s)", 0.05, "watch-start", 0, MAX_SECONDS, step=0.01)
         label = f"Steps (1 to {MAX_STEPS})"
-        steps = _number(label, 200, "watch-steps", 1, MAX_STEPS, precision=0)
+        steps = make_number(label, 200, "watch-steps", 1, MAX_STEPS, precision=0)
     return {"seconds": seconds, "seed": seed, "start": start, "steps": steps}
-
-
-def _number(
-    label: str, value: float, elem_id: str, low: float, high: float, **options: Any
-) -> gr.Number:
-    return gr.Number(
-        value, label=label, minimum=low, maximum=high, min_width=120, elem_id=elem_id, **options
-    )

@@ -1,0 +1,112 @@
+// What the events of the page do in the browser. Python names these functions in `js=`.
+window.pageEvents = (() => {
+  const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+  const press = (id) => document.getElementById(id)?.click();
+
+  // Press the button that starts the job of an action on a clip, after its updates have arrived. On
+  // a busy machine, a tab that is opened for the first time needs some seconds.
+  async function pressActionButton() {
+    const buttons = { again: 'generate', 'next-seed': 'generate', resynthesise: 'generate',
+      analyse: 'analyse', score: 'analyse', watch: 'watch-button' };
+    const list = document.querySelector('#history .history');
+    const id = buttons[list.dataset.action];
+    delete list.dataset.action;
+    for (let n = 0; id && n < 600; n += 1) {
+      await pause(100);
+      const button = document.getElementById(id);
+      if (button?.offsetParent && !button.disabled) {
+        button.click();
+        return;
+      }
+    }
+  }
+
+  // Keep settings in the browser; the first value has those that are kept already.
+  function keepSettings(names, kept, ...values) {
+    return [{ ...kept, ...Object.fromEntries(values.map((value, n) => [names[n], value])) }];
+  }
+
+  // Keep the chosen tab in the browser. Gradio 6.31 also triggers `select` for the first tab when a
+  // page opens or changes, so the tab is read from the page itself.
+  function keepTab(tabs, kept) {
+    const title = document.querySelector('[role=tab][aria-selected=true]')?.textContent.trim();
+    const isChosen = window.hasBeenUsed && title in tabs;
+    return [isChosen ? { ...kept, tab: tabs[title] } : kept];
+  }
+
+  // Open the tab of the visit before, unless the page was opened by a link with settings or the
+  // user has pressed something already. An update of gr.Tabs would select the first tab again, even
+  // without a value.
+  function openTab(tabs, pageParameters, kept) {
+    const title = Object.keys(tabs).find((name) => tabs[name] === kept?.tab);
+    const others = [...new URLSearchParams(location.search).keys()]
+      .filter((name) => !name.startsWith('__') && !pageParameters.includes(name));
+    if (!title || others.length || window.hasBeenUsed) return;
+    [...document.querySelectorAll('[role=tab], .overflow-dropdown button')]
+      .find((tab) => tab.textContent.trim() === title)?.click();
+  }
+
+  // Number an analysis, so that it can be stopped; its number and that of the one before replace
+  // the first two inputs.
+  function startAnalysis(job, previous, ...rest) {
+    const stop = document.getElementById('analysis-stop');
+    const last = stop.job ?? null;
+    stop.job = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER); // unknown to other pages
+    return [stop.job, last, ...rest];
+  }
+
+  // Return the number of the analysis to stop. Its next step may need a second; meanwhile the page
+  // confirms the press.
+  function stopAnalysis() {
+    const note = document.querySelector('#analysis-status .note[role="status"]');
+    if (note && note.textContent !== 'Stopped.') note.textContent = 'Stopping …';
+    return document.getElementById('analysis-stop').job ?? null;
+  }
+
+  const player = () => document.getElementById('live-player')?.player;
+
+  // Start a job of the live player; its number replaces the first input. This runs in the click
+  // handler, because Safari starts audio only there. A slow page may show the button before the
+  // player exists.
+  async function startPlayer(job, ...rest) {
+    while (!player()) await pause(50);
+    return [player().start(), ...rest];
+  }
+
+  // Return the number of the stopped job of the live player, or null.
+  const stopPlayer = () => player().stop();
+  // End a job of the live player whose event failed on the server.
+  const failPlayer = () => player().fail();
+
+  // Press Watch when its tab is opened for the first time, to show an example.
+  async function openWatch() {
+    const button = () => document.getElementById('watch-button');
+    const isReady = () => button() && !button().disabled;
+    const isEmpty = () => document.querySelector('#step-viewer [data-state="empty"]');
+    for (let n = 0; n < 400 && !(isEmpty() && isReady()); n += 1) {
+      if (document.querySelector('#step-viewer .step-viewer') && !isEmpty()) return;
+      await pause(50);
+    }
+    if (isEmpty() && isReady()) button().click();
+  }
+
+  // Report that an event of Watch failed on the server.
+  const failWatch = () => document.getElementById('step-viewer').stepViewer.fail();
+
+  // Look at the recordings of a run when a setting has not changed for a short time.
+  let inspection;
+  function inspectSoon() {
+    clearTimeout(inspection);
+    inspection = setTimeout(() => press('train-inspect'), 700);
+  }
+
+  // Download the zip of a model once it has been created: press the hidden button.
+  function openDownload() {
+    const shelf = document.querySelector('#model-shelf .shelf');
+    if (shelf.dataset.action === 'download') press('package');
+    delete shelf.dataset.action;
+  }
+
+  return { failPlayer, failWatch, inspectSoon, keepSettings, keepTab, openDownload, openTab,
+    openWatch, press, pressActionButton, startAnalysis, startPlayer, stopAnalysis, stopPlayer };
+})();
