@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -26,11 +25,6 @@ def bare_page(root: Path) -> Page:
     page.list_models_in("start_from", None, partial(initial_choices, root))
     page.list_models_in("shelf", None, partial(shelf_html, root, True))
     return page
-
-
-def request_of(session: str = "page") -> Any:
-    """Return what Gradio provides as the request of a page."""
-    return SimpleNamespace(session_hash=session)
 
 
 def event_of(**data: Any) -> Any:

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from wavenet import folder_lock
+from wavenet.training.example_run import NAME, STEPS, write_notes
 from wavenet.training.run_process import read_control
 from wavenet.training.run_status import list_runs, read_status
-from wavenet.ui.train.train_events import EXAMPLE_NAME, EXAMPLE_STEPS
-from wavenet.ui.train.training_recordings import write_notes
 
 from .conftest import RATE, save_checkpoint, visit
 from .studio_process import TIMEOUT_MS, responds, studio_process
@@ -100,19 +99,19 @@ def start_long(page: Any, root: Path, name: str) -> Path:
 def test_example_trains_to_its_end_in_the_waiting_process(page: Any, root: Path) -> None:
     open_tab(page)
     page.click("#train-example")
-    wait_for_state(page, f"Finished after step {EXAMPLE_STEPS}")
+    wait_for_state(page, f"Finished after step {STEPS}")
     page.wait_for_selector("#train-curves >> text=validation clips")
-    page.wait_for_selector(f"#train-clip-1 >> text=Step {EXAMPLE_STEPS}")
+    page.wait_for_selector(f"#train-clip-1 >> text=Step {STEPS}")
     page.wait_for_selector("#train-clip-2 >> text=Step ")
-    page.wait_for_selector(f"#train-state >> text=has its checkpoint as {EXAMPLE_NAME}")
+    page.wait_for_selector(f"#train-state >> text=has its checkpoint as {NAME}")
     page.click("#train-keep")
-    page.wait_for_selector(f"#history >> text=preview after step {EXAMPLE_STEPS}")
+    page.wait_for_selector(f"#history >> text=preview after step {STEPS}")
     page.click("#train-use")
     page.wait_for_function(
-        "name => document.querySelector('#model input').value === name", arg=EXAMPLE_NAME
+        "name => document.querySelector('#model input').value === name", arg=NAME
     )
     page.wait_for_selector("#generate", state="visible")
-    control = read_control(root.parent / "runs" / EXAMPLE_NAME)
+    control = read_control(root.parent / "runs" / NAME)
     assert control
     assert control.process_tag, "no process waited for a run when the tab was opened"
 

@@ -12,12 +12,11 @@ import torch
 
 from audio_utils.example_sound import make_example_sound
 from wavenet import checkpoint
-from wavenet.likelihood.effective_field import EffectiveField
+from wavenet.likelihood.effective_field import EffectiveField, bin_edges
 from wavenet.model.conditions import MelCondition
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.receptive_field import influence_measurement, speed_measurement
 from wavenet.ui.receptive_field.influence_measurement import (
-    bin_edges,
     influence_message,
     measure_influence,
 )
@@ -351,6 +350,6 @@ def test_bins_of_the_curve_keep_all_influence(root: Path) -> None:
 
 @pytest.mark.parametrize("samples", [1, 2, 5, 241, 100_000])
 def test_bin_edges_increase_and_cover_every_sample(samples: int) -> None:
-    edges = bin_edges(samples)
+    edges = bin_edges(samples, influence_measurement.BINS)
     assert edges == sorted(set(edges))
     assert (edges[0], edges[-1]) == (1, samples + 1)

@@ -15,6 +15,7 @@ from wavenet import checkpoint, folder_lock
 from wavenet.sharing.local_models import delete_model
 from wavenet.sharing.run_checkpoint import checkpoint_digest
 from wavenet.training import run_process
+from wavenet.training.example_run import write_notes
 from wavenet.training.run_process import RunPlan
 from wavenet.training.run_recipe import RunModel, read_recipe
 from wavenet.training.run_status import read_status
@@ -39,9 +40,8 @@ from wavenet.ui.train.train_events import (
     use_run_checkpoint,
 )
 from wavenet.ui.train.train_tab import disabled_reason
-from wavenet.ui.train.training_recordings import write_notes
 
-from .bare_page import bare_page, merge, request_of
+from .bare_page import bare_page, merge
 from .conftest import RATE, save_checkpoint
 
 INJECTION = "<img src=x onerror=alert(1)>"
@@ -125,7 +125,8 @@ def inspect(setup: TrainSetup, only_if_changed: bool = False, **values: Any) -> 
     """Return the newest outputs of an inspection."""
     sources = {name: PLAN[name] for name in ("folder", "uploads", "pattern", "table")}
     inputs = sources | CHOSEN | values
-    return merge(inspect_recordings(setup, only_if_changed, request=request_of(), **inputs))
+    job: dict[str, Any] = {"job_number": 1, "previous_job": None}
+    return merge(inspect_recordings(setup, only_if_changed, **job, **inputs))
 
 
 def shown(setup: TrainSetup, name: str | None, shown_view: Any = None) -> dict[str, Any]:

@@ -15,18 +15,19 @@ from wavenet.errors import ConditionError
 from wavenet.recordings.audio_metadata import find_audio_files
 from wavenet.training import run_process
 from wavenet.training.dataset_report import DatasetReport
+from wavenet.training.example_run import write_notes
 from wavenet.training.run_process import RunPlan
+from wavenet.ui.event_handling import PageJobs
 from wavenet.ui.train import training_recordings
-from wavenet.ui.train.recording_scan import ScanRequests, run_scan
-from wavenet.ui.train.train_events import TrainSetup, inspect_recordings, start_run, stop_scan
+from wavenet.ui.train.recording_scan import run_scan
+from wavenet.ui.train.train_events import TrainSetup, inspect_recordings, start_run
 from wavenet.ui.train.training_recordings import (
     copy_uploads,
     report_warnings,
     safe_name,
-    write_notes,
 )
 
-from .bare_page import bare_page, merge, request_of
+from .bare_page import bare_page, merge
 
 INJECTION = "<img src=x onerror=alert(1)>"
 
@@ -47,6 +48,9 @@ def setup(tmp_path: Path) -> TrainSetup:
     return TrainSetup(bare_page(tmp_path / "checkpoints"), tmp_path / "runs")
 
 
+JOB: dict[str, Any] = {"job_number": 1, "previous_job": None}
+
+
 def inspect(
     setup: TrainSetup,
     folder: Path | str | None = None,
@@ -57,7 +61,7 @@ def inspect(
     """Return the newest outputs of an inspection."""
     path = folder and str(folder)
     source = {"folder": path, "uploads": uploads, "pattern": pattern, "table": table}
-    return merge(inspect_recordings(setup, False, request=request_of(), **source, **CHOSEN))
+    return merge(inspect_recordings(setup, False, **JOB, **source, **CHOSEN))
 
 
 def report_of(*args: Any, **values: Any) -> str:
@@ -147,18 +151,17 @@ def test_a_scan_reports_while_it_searches_and_reads() -> None:
 
 @pytest.mark.parametrize("how", ["stopped", "closed"])
 def test_a_scan_ends_when_it_is_stopped_or_its_page_is_closed(how: str) -> None:
-    before, requests = threading.active_count(), ScanRequests()
-    number = requests.begin("page")
+    before, jobs = threading.active_count(), PageJobs()
     reports = run_scan(
         many_reports(10**6, lambda: time.sleep(0.001)),
-        lambda: requests.is_wanted("page", number),
+        lambda: jobs.is_wanted(1),
         seconds=0.01,
     )
     next(reports)
     if how == "closed":
         reports.close()  # type: ignore[attr-defined]
     else:
-        requests.stop("page")
+        jobs.stopped.add(1)
         assert len(list(reports)) <= 1
     assert threading.active_count() == before
 
@@ -181,18 +184,19 @@ def test_a_stopped_inspection_says_so_and_another_one_replaces_it(
     )
     source = {"folder": str(notes), "uploads": None, "pattern": None, "table": None}
 
-    def begin() -> Any:
-        updates = inspect_recordings(setup, False, request=request_of(), **source, **CHOSEN)
+    def begin(number: int) -> Any:
+        job = {"job_number": number, "previous_job": number - 1}
+        updates = inspect_recordings(setup, False, **job, **source, **CHOSEN)
         assert next(updates)["stop_scan"] == gr.update(interactive=True)
         assert "of 1,000,000 recordings" in next(updates)["report"]
         return updates
 
-    first = begin()
-    stop_scan(setup, request=request_of("another page"))
+    first = begin(1)
+    setup.scans.stopped.add(7)  # another page
     assert "Reading" in next(first)["report"]
-    stop_scan(setup, request=request_of())
+    setup.scans.stopped.add(1)
     assert "Stopped after" in merge(first)["report"]
-    second, third = begin(), begin()
+    second, third = begin(2), begin(3)
     assert merge(second) == {}, "its page shows the report of the third one"
     third.close()
 
@@ -323,7 +327,7 @@ def test_missing_recordings_are_an_error(
 ) -> None:
     source = {"folder": folder, "uploads": uploads, "pattern": None, "table": None}
     with pytest.raises(gr.Error, match=words):
-        merge(inspect_recordings(setup, True, request=request_of(), **source, **CHOSEN))
+        merge(inspect_recordings(setup, True, **JOB, **source, **CHOSEN))
 
 
 def test_home_folder_is_expanded(

@@ -74,7 +74,7 @@ def test_values_are_those_of_the_features() -> None:
         rounding = (panel.high - panel.low) / STEPS / 2
         assert decoded(panel).shape[1] == values.shape[1]
         if title == "Spectrogram":
-            assert panel.values.shape[0] == 129 and len(panel.row_names) == 129
+            assert panel.values.shape[0] == 129 and len(panel.names) == 129
         error = np.abs(decoded(panel) - values.numpy()).max()
         assert error <= 1.01 * rounding + 1e-4, title
 
@@ -100,7 +100,7 @@ def test_tick_of_a_frequency_is_at_the_peak_of_its_tone(rate: int, hertz: int, t
     peak = int(panel.values[:, panel.values.shape[1] // 2].argmax())
     (position,) = [row for row, text in panel.ticks if text == f"{hertz:,}"]
     assert position == pytest.approx(peak + 0.5, abs=1.0)
-    name = float(panel.row_names[peak].removesuffix(" Hz").replace(",", ""))
+    name = float(panel.names[peak].removesuffix(" Hz").replace(",", ""))
     assert name == pytest.approx(hertz, rel=0.05)
 
 
@@ -112,7 +112,7 @@ def test_levels_are_those_of_the_recording_and_of_its_quantisation_error() -> No
     config = FeatureConfig.default_for(RATE)
     expected = [rms_level(x, config.win_length, config.hop_length) for x in (waveform, error)]
     assert np.allclose(decoded(panel), torch.stack(expected), atol=0.002)
-    assert panel.message()["rowNames"] == ["recording", "error"]
+    assert panel.message()["names"] == ["recording", "error"]
     # The widest interval of 8-bit mu-law is 4.4 % of full scale; half of it bounds the error.
     assert decoded(panel)[1].max() < 20 * np.log10(0.022)
     assert decoded(panel)[0, 30] == pytest.approx(-9.03, abs=0.1)

@@ -14,6 +14,7 @@ from torch import Tensor
 from wavenet.checkpoint import Checkpoint
 from wavenet.devices import device_errors
 from wavenet.errors import CheckpointError, ConditionError
+from wavenet.generation.request import GenerationRequest, example_request
 from wavenet.model.conditioning import Conditioning, ConditionValue
 from wavenet.model.wavenet import WaveNet, require_wavenet
 
@@ -35,6 +36,22 @@ class ClipInput:
     codes: Tensor
     conditions: Mapping[str, ConditionValue] = field(default_factory=dict)
     frame_features: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+
+
+@dataclass(frozen=True)
+class BinnedField:
+    """The influence of past samples in bins.
+
+    Attributes:
+        edges: (n + 1), bin k holds the samples edges[k] to edges[k + 1] - 1 before the prediction.
+        level: (n,) mean influence of a sample in each bin, dB relative to the strongest sample.
+        cumulative: (n,) fraction of all influence that the newest samples have, up to the end of
+            each bin.
+    """
+
+    edges: list[int]
+    level: Tensor
+    cumulative: Tensor
 
 
 @dataclass(frozen=True)
@@ -66,6 +83,31 @@ class EffectiveField:
         """Return the number of newest samples with at least this fraction of the influence."""
         # a sum of a thousand numbers may end just below 1
         return int((self.cumulative() < fraction - 1e-9).sum()) + 1
+
+    def binned(self, bins: int, floor_db: float) -> BinnedField:
+        """Return the influence in bins of equal ratio, for a logarithmic axis.
+
+        Args:
+            bins: largest number of bins.
+            floor_db: lowest level.
+        """
+        edges = bin_edges(self.influence.numel(), bins)
+        sums = torch.cat([torch.zeros(1), self.influence.cumsum(0)]).double()
+        ends = torch.tensor(edges) - 1
+        means = (sums[ends[1:]] - sums[ends[:-1]]) / (ends[1:] - ends[:-1])
+        level = 20 * (means / self.influence.max()).clamp(min=10 ** (floor_db / 20)).log10()
+        return BinnedField(edges, level, self.cumulative()[ends[1:] - 1])
+
+
+def bin_edges(samples: int, bins: int) -> list[int]:
+    """Divide the samples 1 to `samples` before a prediction into bins of equal ratio.
+
+    Returns:
+        Rising edges from 1 to samples + 1 of at most `bins` + 1 bins, each with at least one
+        sample.
+    """
+    ratio = math.log(samples + 1) / bins
+    return sorted({round(math.exp(ratio * n)) for n in range(bins)} | {1, samples + 1})
 
 
 def measure_effective_field(
@@ -136,6 +178,29 @@ def prediction_gradients(
     (gradient,) = torch.autograd.grad(log_prob, embedded)
     sizes: Tensor = gradient.double().norm(dim=2).flip(1).cpu()
     return sizes
+
+
+def request_clips(
+    checkpoint: Checkpoint, clips: int, max_seconds: float
+) -> list[GenerationRequest]:
+    """Return requests of clips to measure, with labels spread over their lists of values.
+
+    Args:
+        checkpoint: of a WaveNet.
+        clips: number of clips.
+        max_seconds: longest duration of a clip, unless the receptive field needs more.
+    """
+    config, model = checkpoint.config, checkpoint.config.model
+    rate = config.audio.sample_rate
+    least = min_samples(require_wavenet(checkpoint.model, "the effective receptive field"))
+    desired = max(round(config.default_seconds * rate), 2 * least)
+    samples = max(min(desired, round(max_seconds * rate)), least)
+    common = example_request(model).conditions
+    requests = []
+    for n in range(clips):
+        labels = {c.name: c.values[n * len(c.values) // clips] for c in model.labels}
+        requests.append(GenerationRequest(samples, {**common, **labels}, seed=n))
+    return requests
 
 
 def min_samples(model: WaveNet) -> int:

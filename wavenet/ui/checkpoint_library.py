@@ -61,9 +61,14 @@ def load_engine(checkpoint: Checkpoint, name: str) -> Engine[Any]:
     return _load_engine_cached(name, folder, _modification_times(folder), device)
 
 
+def modification_times(folder: Path, *names: str) -> tuple[int, ...]:
+    """Return when files of a folder were changed, ns; 0 for a file that does not exist."""
+    files = [folder / name for name in names]
+    return tuple(file.stat().st_mtime_ns if file.is_file() else 0 for file in files)
+
+
 def _modification_times(folder: Path) -> tuple[int, ...]:
-    files = (folder / CONFIG, folder / WEIGHTS)
-    return tuple(file.stat().st_mtime_ns for file in files if file.exists())
+    return modification_times(folder, CONFIG, WEIGHTS)
 
 
 # Space for two checkpoints, each on a GPU and on the CPU (engine `cpu`). The modification times are

@@ -6,6 +6,7 @@ Called by the tabs.
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -62,3 +63,20 @@ class StopRequests:
 
     def __contains__(self, job_number: int) -> bool:
         return job_number in self._numbers
+
+
+@dataclass(frozen=True)
+class PageJobs:
+    """The jobs of a tab; each page has one at a time, which it can stop or replace.
+
+    Attributes:
+        stopped: jobs that a visitor stopped.
+        replaced: jobs whose visitor has started another one.
+    """
+
+    stopped: StopRequests = field(default_factory=StopRequests)
+    replaced: StopRequests = field(default_factory=StopRequests)
+
+    def is_wanted(self, job_number: int) -> bool:
+        """Return whether a job must continue."""
+        return job_number not in self.stopped and job_number not in self.replaced

@@ -6,11 +6,9 @@ window.pageEvents = (() => {
   // Press the button that starts the job of an action on a clip, after its updates have arrived. On
   // a busy machine, a tab that is opened for the first time needs some seconds.
   async function pressActionButton() {
-    const buttons = { again: 'generate', 'next-seed': 'generate', resynthesise: 'generate',
-      analyse: 'analyse', score: 'analyse', watch: 'watch-button' };
     const list = document.querySelector('#history .history');
-    const id = buttons[list.dataset.action];
-    delete list.dataset.action;
+    const id = list.dataset.press;
+    delete list.dataset.press;
     for (let n = 0; id && n < 600; n += 1) {
       await pause(100);
       const button = document.getElementById(id);
@@ -46,10 +44,10 @@ window.pageEvents = (() => {
       .find((tab) => tab.textContent.trim() === title)?.click();
   }
 
-  // Number an analysis, so that it can be stopped; its number and that of the one before replace
-  // the first two inputs.
-  function startAnalysis(job, previous, ...rest) {
-    const stop = document.getElementById('analysis-stop');
+  // Number a job, so that the button with this id can stop it; its number and that of the one before
+  // replace the first two inputs.
+  function startJob(stopId, job, previous, ...rest) {
+    const stop = document.getElementById(stopId);
     const last = stop.job ?? null;
     stop.job = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER); // unknown to other pages
     return [stop.job, last, ...rest];
@@ -62,6 +60,9 @@ window.pageEvents = (() => {
     if (note && note.textContent !== 'Stopped.') note.textContent = 'Stopping …';
     return document.getElementById('analysis-stop').job ?? null;
   }
+
+  // Return the number of the scan of recordings to stop.
+  const stopScan = () => document.getElementById('train-stop-scan').job ?? null;
 
   const player = () => document.getElementById('live-player')?.player;
 
@@ -108,5 +109,6 @@ window.pageEvents = (() => {
   }
 
   return { failPlayer, failWatch, inspectSoon, keepSettings, keepTab, openDownload, openTab,
-    openWatch, press, pressActionButton, startAnalysis, startPlayer, stopAnalysis, stopPlayer };
+    openWatch, press, pressActionButton, startJob, startPlayer, stopAnalysis, stopPlayer,
+    stopScan };
 })();

@@ -17,12 +17,12 @@ from wavenet.errors import ConditionError, WaveNetError
 from wavenet.generation.generate import warm_up
 from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
 from wavenet.ui.clip_history.history_panel import show_history
-from wavenet.ui.generate.generation_job import ENGINES, NUMBER_TYPES
-from wavenet.ui.generate.share_settings import PAGE_PARAMETERS, read_link, read_setting
+from wavenet.ui.generate.share_settings import PAGE_PARAMETERS, read_link
 from wavenet.ui.model_bar.condition_form import resolve_each
 from wavenet.ui.model_bar.model_bar import show_settings
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import error_sentence
+from wavenet.ui.server.checked_blocks import check_input
 from wavenet.ui.templates import render
 from wavenet.ui.wiring import UNQUEUED, by_name
 from wavenet.user_input.close_names import find_equal_name
@@ -120,23 +120,12 @@ def read_saved(page: Page, saved: Any) -> dict[str, Any]:
     values = form.get("values") if isinstance(form, Mapping) else None
     if isinstance(values, Mapping):
         settings["conditions"] = values
-    if saved.get("engine") in ENGINES:
-        settings["engine"] = saved["engine"]
-    for key in NUMBER_TYPES:
-        with contextlib.suppress(ConditionError):
-            settings[key] = read_setting(key, str(saved.get(key)))
     for key, component in page.kept.items():
-        if key not in NUMBER_TYPES and is_number_for(component, saved.get(key)):
-            settings[key] = saved[key]
+        with contextlib.suppress(ConditionError):
+            check_input(component, saved.get(key))
+            if saved.get(key) is not None:
+                settings[key] = saved[key]
     return settings
-
-
-def is_number_for(component: Any, value: Any) -> bool:
-    """Return whether a value of any type is a number that a number field accepts."""
-    if not isinstance(component, gr.Number) or type(value) not in (int, float):
-        return False
-    is_in_range = component.minimum <= value <= component.maximum  # False for NaN
-    return bool(is_in_range and (component.precision != 0 or value == int(value)))
 
 
 def problems_html(problems: list[str]) -> str:

@@ -20,6 +20,12 @@ def make_number(
     )
 
 
+def make_job_numbers() -> dict[str, gr.Number]:
+    """Build hidden fields: the first inputs of an event, which `pageEvents.startJob` sets."""
+    names = ("job_number", "previous_job")
+    return {name: gr.Number(None, precision=0, visible=False) for name in names}
+
+
 def make_recording_input(label: str, elem_id: str, visible: bool = True) -> gr.Audio:
     """Build an input for a recording: a file, or the microphone."""
     options: dict[str, Any] = {"sources": ["upload", "microphone"], "visible": visible}

@@ -52,18 +52,6 @@ from wavenet.ui.turns import Turns
 from wavenet.ui.viewer.viewer import viewer_head
 from wavenet.ui.watch.watch_tab import build_watch_tab
 
-SHORTCUTS = (
-    ("Enter", "in Length or Seed: generate"),
-    ("Space", "play or pause"),
-    ("← →", "in the pictures: seek 0.1 s"),
-    ("+ −", "in the pictures: zoom"),
-    ("0", "in the pictures: whole clip"),
-    ("S", "in the pictures: zoom to the selection"),
-    ("L", "in the pictures: repeat"),
-    ("Esc", "in the pictures: clear the selection"),
-    ("← → Home End", "in Watch sampling: move through the steps"),
-    ("?", "this list"),
-)
 # The value 1 enables MCP without a command line, for a Space.
 WITH_MCP = "WAVENET_MCP"
 STORAGE_SECRET = "wavenet-studio"  # the same after a restart, so that the browser's data are kept
@@ -116,7 +104,7 @@ def build_studio(
         wire_train_tab(page, training)
         wire_models_tab(page, models, start)
         wire_page_load(page, studio, problems)
-        gr.HTML(render("templates/shortcuts.html", shortcuts=SHORTCUTS), elem_classes="shortcuts")
+        gr.HTML(render("templates/shortcuts.html"), elem_classes="shortcuts")
         register_api(page)
     studio.queue(max_size=64, default_concurrency_limit=1, api_open=False)
     return studio

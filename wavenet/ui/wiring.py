@@ -82,6 +82,15 @@ def by_name(
     return {"fn": call, "inputs": list(inputs.values()), "outputs": list(outputs.values())}
 
 
+def numbered_job(stop_id: str) -> dict[str, Any]:
+    """Return the options of an event that starts a job, which the button with an id stops.
+
+    The first two inputs are those of `page_widgets.make_job_numbers`.
+    """
+    js = f"(...values) => pageEvents.startJob('{stop_id}', ...values)"
+    return {"js": js, **REPEATABLE}
+
+
 def pick(components: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """Return some of the components by name."""
     return {name: components[name] for name in names}

@@ -28,7 +28,7 @@ from wavenet.ui.analyse.recording_measures import MeasuredRecording, read_record
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.clip_history.clip_store import Clip
 from wavenet.ui.clip_history.history_panel import show_history
-from wavenet.ui.event_handling import UPDATE_SECONDS, StopRequests
+from wavenet.ui.event_handling import UPDATE_SECONDS, PageJobs
 from wavenet.ui.model_bar.condition_form import form_values
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import convert_user_errors, error_note, facts_html, status_note
@@ -50,18 +50,14 @@ Values = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class AnalysisJobs:
-    """What the jobs of all visitors share.
+class AnalysisJobs(PageJobs):
+    """The jobs of the tab.
 
     Attributes:
         turns: one signal analysis at a time; it does not wait for a model.
-        stopped: jobs that a visitor stopped.
-        replaced: jobs whose visitor has started another one.
     """
 
     turns: Turns = field(default_factory=Turns)
-    stopped: StopRequests = field(default_factory=StopRequests)
-    replaced: StopRequests = field(default_factory=StopRequests)
 
 
 @dataclass(frozen=True)

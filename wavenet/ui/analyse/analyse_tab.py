@@ -9,19 +9,12 @@ from typing import Any
 import gradio as gr
 
 from audio_utils.audio_formats import readable_formats
-from wavenet.ui.analyse.analyse_events import (
-    AnalysisJobs,
-    clear_results,
-    compile_pitch_tracker,
-    run_analysis,
-    run_score,
-    write_example,
-)
+from wavenet.ui.analyse import analyse_events
 from wavenet.ui.analyse.recording_measures import MAX_SECONDS
 from wavenet.ui.page import Page
-from wavenet.ui.page_widgets import make_audio_output, make_recording_input
+from wavenet.ui.page_widgets import make_audio_output, make_job_numbers, make_recording_input
 from wavenet.ui.viewer.viewer import make_viewer
-from wavenet.ui.wiring import MANY, REPEATABLE, UNQUEUED, by_name
+from wavenet.ui.wiring import MANY, UNQUEUED, by_name, numbered_job
 
 PLACEHOLDER = (
     f"Upload or record a sound ({readable_formats()}) and press Analyse, or press Example. Its "
@@ -51,26 +44,22 @@ def build_analyse_tab(page: Page, tab_item: gr.Tab) -> None:
             outputs["histogram"] = gr.HTML(elem_id="code-histogram")
             outputs |= _players()
     outputs["history"] = page.history
-    jobs = AnalysisJobs()
-    inputs = {**page.inputs, "path": recording}
-    # The page numbers the jobs, so that each can be stopped.
-    for name in ("job_number", "previous_job"):
-        inputs[name] = gr.Number(None, precision=0, visible=False)
-    run = by_name(partial(run_analysis, page, jobs), inputs, outputs)
-    score = by_name(partial(run_score, page, jobs), inputs, outputs)
-    loaded = example.click(**by_name(write_example, {}, {"recording": recording}), **MANY)
-    for press, job in (
-        (analyse.click, run),
-        (loaded.success, run),
-        (outputs["score"].click, score),
-    ):
-        press(**job, **REPEATABLE, js="pageEvents.startAnalysis")
+    jobs = analyse_events.AnalysisJobs()
+    inputs = {**make_job_numbers(), **page.inputs, "path": recording}
+    run = by_name(partial(analyse_events.run_analysis, page, jobs), inputs, outputs)
+    score = by_name(partial(analyse_events.run_score, page, jobs), inputs, outputs)
+    write = by_name(analyse_events.write_example, {}, {"recording": recording})
+    loaded = example.click(**write, **MANY)
+    start = numbered_job("analysis-stop")
+    presses = ((analyse.click, run), (loaded.success, run), (outputs["score"].click, score))
+    for press, job in presses:
+        press(**job, **start)
     end = {"js": "pageEvents.stopAnalysis", "trigger_mode": "multiple", **UNQUEUED}
     stop.click(jobs.stopped.add, inputs["job_number"], **end)
     # Not `change`, which the example and the clip actions would trigger as well.
     changes = [recording.upload, recording.clear, recording.stop_recording]
-    gr.on(changes, **by_name(clear_results, {}, outputs), **UNQUEUED)
-    tab_item.select(compile_pitch_tracker, **UNQUEUED)
+    gr.on(changes, **by_name(analyse_events.clear_results, {}, outputs), **UNQUEUED)
+    tab_item.select(analyse_events.compile_pitch_tracker, **UNQUEUED)
 
 
 def _facts_and_files() -> dict[str, Any]:

@@ -19,15 +19,6 @@ from wavenet.ui.page import Page
 from wavenet.ui.page_text import convert_user_errors
 from wavenet.ui.wiring import MANY, UNQUEUED, by_name
 
-# The tab that each use opens.
-TABS = {
-    "analyse": "analyse",
-    "score": "analyse",
-    "watch": "watch",
-    "continue": "generate",
-    "resynthesise": "generate",
-}
-
 
 def wire_clip_actions(page: Page) -> None:
     """Connect the events of the history panel."""
@@ -84,7 +75,7 @@ def use_clip(page: Page, clip: Clip, action: str) -> dict[str, Any]:
     updates[f"recording:{target}"] = gr.update(value=str(clip.path))
     # The same component, by its name among the dependents: one update only.
     updates.pop("source" if action == "resynthesise" else "", None)
-    return {**updates, "tabs": gr.update(selected=TABS[action])}
+    return {**updates, "tabs": gr.update(selected=USES[action][1])}
 
 
 def vocoder_name(page: Page) -> str:

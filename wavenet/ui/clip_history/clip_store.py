@@ -10,7 +10,7 @@ import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -72,25 +72,21 @@ class Clip:
         return None if self.is_pinned else self.created + CLIP_SECONDS
 
 
-@dataclass
-class _Visitor:
-    clips: OrderedDict[str, Clip] = field(default_factory=OrderedDict)  # the oldest first
-
-
 class ClipStore:
     """Clips by visitor; safe to use from many threads."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lock = RLock()
-        self._visitors: OrderedDict[str, _Visitor] = OrderedDict()  # the longest unseen first
+        # The longest unseen visitor first; of each, the clips by id, the oldest first.
+        self._visitors: OrderedDict[str, dict[str, Clip]] = OrderedDict()
 
     def visitor(self, token: Any) -> str:
         """Return the token of a visitor: the given one if it is known, or a new one."""
         with self._lock:
             if not (isinstance(token, str) and token in self._visitors):
                 token = secrets.token_urlsafe(_TOKEN_BYTES)
-                self._visitors[token] = _Visitor()
+                self._visitors[token] = {}
                 while len(self._visitors) > MAX_VISITORS:
                     self._remove_visitor(next(iter(self._visitors)))
             self._visitors.move_to_end(token)
@@ -135,10 +131,10 @@ class ClipStore:
             upload=upload,
         )
         with self._lock:
-            visitor = self._visitors.setdefault(self.visitor(token), _Visitor())
-            visitor.clips[clip_id] = clip
-            while len(visitor.clips) > MAX_CLIPS:
-                self._delete(visitor, _oldest(visitor.clips.values()).clip_id)
+            visitor = self._visitors[self.visitor(token)]
+            visitor[clip_id] = clip
+            while len(visitor) > MAX_CLIPS:
+                self._delete(visitor, _oldest(visitor.values()).clip_id)
             self._keep_below_limit(clip_id)
         return clip
 
@@ -164,9 +160,9 @@ class ClipStore:
             visitor = self._visitors.get(token) if isinstance(token, str) else None
             if visitor is None:
                 return []
-            for clip_id in [c.clip_id for c in visitor.clips.values() if not c.path.is_file()]:
-                del visitor.clips[clip_id]
-            return list(reversed(visitor.clips.values()))
+            for clip_id in [c.clip_id for c in visitor.values() if not c.path.is_file()]:
+                del visitor[clip_id]
+            return list(reversed(visitor.values()))
 
     def find(self, token: Any, clip_id: Any) -> Clip:
         """Return a clip of a visitor.
@@ -183,7 +179,7 @@ class ClipStore:
         """Pin a clip, or unpin it."""
         with self._lock:
             clip = self.find(token, clip_id)
-            self._visitors[token].clips[clip.clip_id] = replace(clip, is_pinned=not clip.is_pinned)
+            self._visitors[token][clip.clip_id] = replace(clip, is_pinned=not clip.is_pinned)
 
     def delete(self, token: Any, clip_id: Any) -> None:
         """Delete a clip and its file."""
@@ -195,7 +191,7 @@ class ClipStore:
         now = self._clock()
         with self._lock:
             for visitor in self._visitors.values():
-                expired = [c for c in visitor.clips.values() if (c.expires() or now) < now]
+                expired = [c for c in visitor.values() if (c.expires() or now) < now]
                 for clip in expired:
                     self._delete(visitor, clip.clip_id)
 
@@ -203,20 +199,20 @@ class ClipStore:
         """Return the paths of all stored files."""
         with self._lock:
             visitors = self._visitors.values()
-            return {str(clip.path) for visitor in visitors for clip in visitor.clips.values()}
+            return {str(clip.path) for visitor in visitors for clip in visitor.values()}
 
-    def _delete(self, visitor: _Visitor, clip_id: str) -> None:
-        clip = visitor.clips.pop(clip_id)
+    def _delete(self, visitor: dict[str, Clip], clip_id: str) -> None:
+        clip = visitor.pop(clip_id)
         shutil.rmtree(clip.path.parent, ignore_errors=True)
 
     def _remove_visitor(self, token: str) -> None:
         visitor = self._visitors.pop(token)
-        for clip_id in list(visitor.clips):
+        for clip_id in list(visitor):
             self._delete(visitor, clip_id)
 
     def _keep_below_limit(self, newest: str) -> None:
         """Delete the oldest unpinned clips until all clips together need at most `MAX_BYTES`."""
-        stored = [(v, clip) for v in self._visitors.values() for clip in v.clips.values()]
+        stored = [(v, clip) for v in self._visitors.values() for clip in v.values()]
         total = sum(clip.path.stat().st_size for _, clip in stored if clip.path.is_file())
         for visitor, clip in sorted(stored, key=lambda pair: (pair[1].is_pinned, pair[1].created)):
             if total <= MAX_BYTES:

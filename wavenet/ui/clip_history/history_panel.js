@@ -74,7 +74,8 @@ element.addEventListener('click', (event) => {
     local[action](id);
     show();
   } else {
-    element.querySelector('.history').dataset.action = action; // read after the event has succeeded
+    // read after the event has succeeded
+    element.querySelector('.history').dataset.press = button.dataset.press ?? '';
     trigger('click', { action, id });
   }
 });

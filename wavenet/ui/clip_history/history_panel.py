@@ -15,16 +15,19 @@ from wavenet.ui.page_text import format_duration
 from wavenet.ui.templates import render, scripted_html
 
 ELEMENT_ID = "history"
-# Actions that open another tab with the clip, with the text of their buttons.
+# Actions of a clip: text of the button; the tab that it opens; the button there that it presses.
 USES = {
-    "analyse": "Analyse",
-    "continue": "Continue",
-    "watch": "Watch",
-    "resynthesise": "Resynthesise",
-    "score": "Score",
+    "analyse": ("Analyse", "analyse", "analyse"),
+    "continue": ("Continue", "generate", ""),
+    "watch": ("Watch", "watch", "watch-button"),
+    "resynthesise": ("Resynthesise", "generate", "generate"),
+    "score": ("Score", "analyse", "analyse"),
 }
-# Actions that generate again with the settings of the clip.
-REPEATS = {"again": "Again", "next-seed": "Next seed"}
+# The same for actions that generate again with the settings of the clip.
+REPEATS = {
+    "again": ("Again", "generate", "generate"),
+    "next-seed": ("Next seed", "generate", "generate"),
+}
 
 
 def make_history() -> gr.HTML:

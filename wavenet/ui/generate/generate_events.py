@@ -21,6 +21,7 @@ from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.clip_history.clip_store import Clip
 from wavenet.ui.clip_history.history_panel import show_history
 from wavenet.ui.event_handling import StopRequests, pace_chunks
+from wavenet.ui.generate import live_player, share_settings
 from wavenet.ui.generate.generation_job import (
     MAX_SECONDS,
     GenerateSettings,
@@ -28,18 +29,6 @@ from wavenet.ui.generate.generation_job import (
     GenerationResult,
     make_generation_job,
     match_mel,
-)
-from wavenet.ui.generate.live_player import (
-    FIRST_CHUNK_SECONDS,
-    chunk_message,
-    end_message,
-    waiting_message,
-)
-from wavenet.ui.generate.share_settings import (
-    format_command,
-    format_json,
-    format_link,
-    settings_of,
 )
 from wavenet.ui.model_bar.condition_form import first_values, form_values
 from wavenet.ui.page import Page
@@ -105,7 +94,7 @@ def run_generation(
         job = make_generation_job(checkpoint, checked, engine, prompt, with_prompt, source)
         yield from run_job(page, start, stop_requests, job, job_number, token)
     except (WaveNetError, AudioError) as error:
-        message = end_message(job_number, 0, error_sentence(error))
+        message = live_player.end_message(job_number, 0, error_sentence(error))
         yield {"player": message, **show_history(page.clips, token)}
         with convert_user_errors():
             raise
@@ -147,7 +136,7 @@ def run_job(
         for place, seconds in turn.wait():
             if job_number in stop_requests:
                 return
-            yield {"player": waiting_message(job_number, place, seconds)}
+            yield {"player": live_player.waiting_message(job_number, place, seconds)}
         if job_number in stop_requests:
             return
         try:
@@ -159,7 +148,7 @@ def run_job(
     yield {
         **_texts(result),
         **show_history(page.clips, token),
-        "player": end_message(job_number, result.sent_chunks),
+        "player": live_player.end_message(job_number, result.sent_chunks),
     }
     yield {"viewer": draw_clip(result, clips[0])}
 
@@ -168,7 +157,7 @@ def _stream(
     result: GenerationResult, stop_requests: StopRequests, job_number: int
 ) -> Iterator[Values]:
     job = result.job
-    first_samples = round(FIRST_CHUNK_SECONDS * job.sample_rate)
+    first_samples = round(live_player.FIRST_CHUNK_SECONDS * job.sample_rate)
 
     def until_stopped() -> Iterator[Any]:
         for chunk in result.stream():
@@ -179,7 +168,7 @@ def _stream(
     for chunk in pace_chunks(until_stopped(), first_samples=first_samples):
         sequence, result.sent_chunks = result.sent_chunks, result.sent_chunks + 1
         yield {
-            "player": chunk_message(
+            "player": live_player.chunk_message(
                 job_number, sequence, job.sample_rate, job.samples, result.speed, chunk
             )
         }
@@ -197,7 +186,7 @@ def keep_clips(page: Page, token: Any, result: GenerationResult) -> list[Clip]:
     is_partial = result.waveform().numel() < job.samples
     clips = []
     for n, (request, file_name) in enumerate(zip(job.requests, job.file_names, strict=True)):
-        settings = settings_of(job) | {"seed": request.seed, "variants": 1}
+        settings = share_settings.settings_of(job) | {"seed": request.seed, "variants": 1}
         values = map(str, request.conditions.values())
         title = " · ".join([job.checkpoint.config.name, *values, f"seed {request.seed}"])
         facts: Values = {"settings": settings, "is_partial": is_partial}
@@ -250,11 +239,11 @@ def say_number(
         job = replace(job, requests=spoken_number.spell(job.requests[0], digits))
         with page.turns.request() as turn:
             for place, seconds in turn.wait():
-                yield {"player": waiting_message(job_number, place, seconds)}
+                yield {"player": live_player.waiting_message(job_number, place, seconds)}
             result = GenerationResult(job, start).complete()
         yield from _show_number(page, token, job_number, result, digits)
     except (WaveNetError, AudioError) as error:
-        yield {"player": end_message(job_number, 0, error_sentence(error))}
+        yield {"player": live_player.end_message(job_number, 0, error_sentence(error))}
         with convert_user_errors():
             raise
 
@@ -269,8 +258,9 @@ def _show_number(
     others = [str(value) for label, value in conditions if label != spoken_number.LABEL]
     title = " · ".join([job.checkpoint.config.name, digits, *others, f"seed {job.settings.seed}"])
     clip = page.clips.add(token, waveform, rate, f"{digits}_seed{job.settings.seed}.wav", title)
-    yield {"player": chunk_message(job_number, 0, rate, waveform.numel(), result.speed, waveform)}
-    yield {"player": end_message(job_number, 1), **show_history(page.clips, token)}
+    facts = rate, waveform.numel(), result.speed
+    yield {"player": live_player.chunk_message(job_number, 0, *facts, waveform)}
+    yield {"player": live_player.end_message(job_number, 1), **show_history(page.clips, token)}
     yield {"viewer": viewer_message(signal_panels(waveform, rate), clip)}
 
 
@@ -314,9 +304,9 @@ def _texts(result: GenerationResult) -> Values:
     job = result.job
     return {
         "summary": summarise(result),
-        "command": format_command(job),
-        "settings": format_json(job),
-        "link": render("generate/share_link.html", link=format_link(job)),
+        "command": share_settings.format_command(job),
+        "settings": share_settings.format_json(job),
+        "link": render("generate/share_link.html", link=share_settings.format_link(job)),
     }
 
 

@@ -62,7 +62,7 @@ def build_generate_tab(page: Page, start: generate_events.Start) -> None:
     page.add_dependents({**settings, **controls, **pick(outputs, "player")}, _apply_settings)
     outputs["history"] = page.history
     job_number = gr.Number(0, precision=0, visible=False)
-    inputs = {**page.inputs, "job_number": job_number, **settings}
+    inputs = {"job_number": job_number, **page.inputs, **settings}  # `startPlayer` sets the first
     stop_requests = StopRequests()
     generate = by_name(
         partial(generate_events.run_generation, page, start, stop_requests),

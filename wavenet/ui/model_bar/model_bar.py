@@ -15,14 +15,8 @@ import gradio as gr
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import WaveNetError
 from wavenet.model.conditions import FramesCondition, VectorCondition
+from wavenet.ui import hub_download
 from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
-from wavenet.ui.hub_download import (
-    checkpoint_error_note,
-    download_checkpoint,
-    download_note,
-    import_allowed,
-    is_hub_name,
-)
 from wavenet.ui.model_bar.condition_form import form_message, make_condition_form
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import error_note
@@ -34,15 +28,15 @@ Values = dict[str, Any]
 
 def build_model_bar(root: Path) -> tuple[gr.Dropdown, gr.HTML, gr.HTML]:
     """Build the list of models, the description of the chosen one, and its condition form."""
-    names = list_checkpoints(root)
+    names, has_hub = list_checkpoints(root), hub_download.import_allowed()
     with gr.Row(equal_height=False, elem_id="model-bar"):
         with gr.Column(scale=2, min_width=240):
             model = gr.Dropdown(
                 names,
                 value=names[0] if names else None,
                 label="Model",
-                info="Or OWNER/NAME of the Hugging Face Hub." if import_allowed() else None,
-                allow_custom_value=import_allowed(),
+                info="Or OWNER/NAME of the Hugging Face Hub." if has_hub else None,
+                allow_custom_value=has_hub,
                 elem_id="model",
             )
         with gr.Column(scale=5, min_width=300):
@@ -68,12 +62,12 @@ def wire_model_bar(page: Page) -> None:
 
 def choose_model(page: Page, name: str | None) -> Iterator[Values]:
     """Show a model that the user chose; download it first if it is on the Hub."""
-    if is_hub_name(name):
-        yield {"about": download_note(str(name))}
+    if hub_download.is_hub_name(name):
+        yield {"about": hub_download.download_note(str(name))}
         try:
-            name, _ = download_checkpoint(page.root, str(name))
+            name, _ = hub_download.download_checkpoint(page.root, str(name))
         except WaveNetError as error:
-            yield {"about": checkpoint_error_note(page.root, error)}
+            yield {"about": hub_download.checkpoint_error_note(page.root, error)}
             return
     yield show_settings(page, {"model": name})
 

@@ -22,7 +22,7 @@ from wavenet.model.autoregressive_model import Fact
 from wavenet.model.conditions import Condition, LabelCondition, NumberCondition, PositionCondition
 from wavenet.sharing import card_reader
 from wavenet.sharing.local_models import is_added
-from wavenet.ui.checkpoint_library import list_checkpoints
+from wavenet.ui.checkpoint_library import list_checkpoints, modification_times
 from wavenet.ui.models.model_sample import sample_path
 from wavenet.ui.page_text import error_sentence
 from wavenet.ui.server.uploads import served_url
@@ -54,7 +54,10 @@ def shelf_html(root: Path, can_train: bool) -> str:
 def describe_model_folder(folder: Path) -> dict[str, Any]:
     """Return the values of one card for the template; `error` if the model cannot be used."""
     try:
-        found = {"error": None, **_describe(folder, _modification_times(folder))}
+        found = {
+            "error": None,
+            **_describe(folder, modification_times(folder, CONFIG, WEIGHTS, CARD)),
+        }
     except (WaveNetError, OSError) as error:
         sentence = error_sentence(error).replace(f"{folder.parent}/", "")
         found = {"error": sentence, "summary": "", "licence": "", "facts": {}, "card": ""}
@@ -65,13 +68,6 @@ def describe_model_folder(folder: Path) -> dict[str, Any]:
         "is_added": is_added(folder),
         "sample": served_url(sample) if sample is not None and sample.is_file() else "",
     }
-
-
-def _modification_times(folder: Path) -> tuple[int, ...]:
-    return tuple(
-        (folder / name).stat().st_mtime_ns if (folder / name).is_file() else 0
-        for name in (CONFIG, WEIGHTS, CARD)
-    )
 
 
 @lru_cache(maxsize=200)

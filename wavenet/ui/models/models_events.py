@@ -15,15 +15,9 @@ from audio_utils.errors import AudioError
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.sharing import zip_archive
 from wavenet.sharing.local_models import delete_model, mark_added, rename_model
+from wavenet.ui import hub_download
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.generate.generate_events import Start
-from wavenet.ui.hub_download import (
-    ALLOW_IMPORT,
-    checkpoint_error_note,
-    download_checkpoint,
-    download_note,
-    import_allowed,
-)
 from wavenet.ui.model_bar.model_bar import list_models, show_settings
 from wavenet.ui.models.model_sample import make_sample
 from wavenet.ui.models.model_shelf import NO_LICENCE
@@ -32,7 +26,7 @@ from wavenet.ui.page_text import status_note
 
 IMPORT_DISABLED = (
     "Import is disabled on this public Space: all visitors would see the imported model. Run the "
-    f"studio on your own machine, or set {ALLOW_IMPORT}=1 in your own Space."
+    f"studio on your own machine, or set {hub_download.ALLOW_IMPORT}=1 in your own Space."
 )
 CHANGE_DISABLED = (
     "Models of this public Space cannot be renamed or deleted. Run the studio on your own machine."
@@ -101,7 +95,7 @@ def pack_model(page: Page, name: str) -> Iterator[Values]:
 
 def change_model(page: Page, action: str, name: str, text: str, chosen: str | None) -> Values:
     """Rename or delete a model; if the page uses it, choose the new name or the first model."""
-    if not import_allowed():
+    if not hub_download.import_allowed():
         raise ConditionError(CHANGE_DISABLED)
     if action == "rename":
         new_name = rename_model(page.root, name, text)
@@ -117,7 +111,7 @@ def import_archive(page: Page, *, upload: str | None) -> Values:
     """Import an uploaded archive as a model."""
     if upload is None:
         return {}
-    if not import_allowed():
+    if not hub_download.import_allowed():
         return {"upload": None, "message": status_note(IMPORT_DISABLED)}
     try:
         folder = zip_archive.unpack(Path(upload), page.root)
@@ -136,12 +130,12 @@ def import_from_hub(page: Page, *, repository: str | None) -> Iterator[Values]:
     Yields:
         A message, and the lists with the new model.
     """
-    if not import_allowed():
+    if not hub_download.import_allowed():
         yield {"message": status_note(IMPORT_DISABLED)}
         return
-    yield {"message": download_note(repository or "")}
+    yield {"message": hub_download.download_note(repository or "")}
     try:
-        name, downloaded = download_checkpoint(page.root, repository or "")
+        name, downloaded = hub_download.download_checkpoint(page.root, repository or "")
     except WaveNetError as error:
         yield {"message": _error_note(page, error)}
         return
@@ -159,4 +153,4 @@ def _open(tab: str) -> Values:
 
 
 def _error_note(page: Page, error: WaveNetError | AudioError) -> str:
-    return checkpoint_error_note(page.root, error)
+    return hub_download.checkpoint_error_note(page.root, error)

@@ -4,7 +4,6 @@ Input: a model, and a recording or nothing. Output: messages for `effective_fiel
 by `receptive_field_tab`.
 """
 
-import math
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -18,12 +17,11 @@ from audio_utils.example_sound import make_example_sound
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import WaveNetError
 from wavenet.generation.generate import generate
-from wavenet.generation.request import GenerationRequest, example_request
 from wavenet.likelihood.effective_field import (
     ClipInput,
     EffectiveField,
     measure_effective_field,
-    min_samples,
+    request_clips,
 )
 from wavenet.model.frame_features import compute_frame_features
 from wavenet.model.wavenet import require_wavenet
@@ -97,25 +95,19 @@ def influence_message(
         source: text that names the clips of the predictions.
         is_early_end: whether the measurement ends before all planned predictions.
     Returns:
-        edges: (n + 1), bin k holds the samples edges[k] to edges[k + 1] - 1 before the prediction;
-        level: (n,) mean influence of a sample in each bin, dB relative to the strongest sample;
-        cumulative: (n,) fraction of all influence that the newest samples have, up to the end of
-        each bin; lag_by_fraction: pairs of a fraction of all influence, and the number of newest
-        samples that have it; predictions and planned: their numbers.
+        edges, level, cumulative: as in `BinnedField`; lag_by_fraction: pairs of a fraction of all
+        influence, and the number of newest samples that have it; predictions and planned: their
+        numbers.
     """
-    edges = bin_edges(field.influence.numel())
-    sums = torch.cat([torch.zeros(1), field.influence.cumsum(0)]).double()
-    ends = torch.tensor(edges) - 1
-    means = (sums[ends[1:]] - sums[ends[:-1]]) / (ends[1:] - ends[:-1])
-    level = 20 * (means / field.influence.max()).clamp(min=10 ** (FLOOR_DB / 20)).log10()
+    shown = field.binned(BINS, FLOOR_DB)
     return {
         "name": checkpoint.config.name,
         "rate": checkpoint.config.audio.sample_rate,
         "field": checkpoint.model.receptive_field,
         "floor": FLOOR_DB,
-        "edges": edges,
-        "level": [round(x, 2) for x in level.tolist()],
-        "cumulative": [round(x, 6) for x in field.cumulative()[ends[1:] - 1].tolist()],
+        "edges": shown.edges,
+        "level": [round(x, 2) for x in shown.level.tolist()],
+        "cumulative": [round(x, 6) for x in shown.cumulative.tolist()],
         "lag_by_fraction": [[share, field.span(share)] for share in SHARES],
         "predictions": field.predictions,
         "planned": field.predictions if is_early_end else field.planned,
@@ -123,40 +115,20 @@ def influence_message(
     }
 
 
-def bin_edges(samples: int, bins: int = BINS) -> list[int]:
-    """Divide the samples 1 to `samples` before a prediction into bins of equal ratio.
-
-    Returns:
-        Rising edges from 1 to samples + 1 of at most `bins` + 1 bins, each with at least one
-        sample.
-    """
-    ratio = math.log(samples + 1) / bins
-    return sorted({round(math.exp(ratio * n)) for n in range(bins)} | {1, samples + 1})
-
-
 def _generate_clips(checkpoint: Checkpoint) -> Generator[Message, None, list[ClipInput]]:
-    """Generate clips, with labels spread over their lists of values.
+    """Generate clips with different labels.
 
     Yields:
         Messages about the progress.
     Returns:
         The clips.
     """
-    config, model = checkpoint.config, checkpoint.config.model
-    rate = config.audio.sample_rate
-    least = min_samples(require_wavenet(checkpoint.model, "the effective receptive field"))
-    desired = max(round(config.default_seconds * rate), 2 * least)
-    samples = max(min(desired, round(MAX_CLIP_SECONDS * rate)), least)
-    common = example_request(model)
-    requests = []
-    for n in range(CLIPS):
-        labels = {c.name: c.values[n * len(c.values) // CLIPS] for c in model.labels}
-        requests.append(GenerationRequest(samples, {**common.conditions, **labels}, seed=n))
+    requests = request_clips(checkpoint, CLIPS, MAX_CLIP_SECONDS)
     parts: list[list[Tensor]] = [[] for _ in requests]
     for chunk in generate(checkpoint, requests):
         for part, codes in zip(parts, chunk.codes, strict=True):
             part.append(codes.cpu())
-        share = (chunk.first + len(chunk.codes[0])) / samples
+        share = (chunk.first + len(chunk.codes[0])) / requests[0].samples
         yield {"busy": f"Generating {CLIPS} clips: {share:.0%}"}
     pairs = zip(parts, requests, strict=True)
     return [ClipInput(torch.cat(part), request.conditions) for part, request in pairs]

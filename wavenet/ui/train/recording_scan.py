@@ -6,7 +6,7 @@ ends if its page is closed, if its user presses Stop, or if the page starts anot
 """
 
 from collections.abc import Callable, Iterator
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 
 from wavenet.training.dataset_report import DatasetReport
 
@@ -15,35 +15,6 @@ REPORT_SECONDS = 0.3  # between two reports
 Progress = int | DatasetReport
 Scan = Callable[[Callable[[int], None]], Iterator[DatasetReport]]
 _END_SECONDS = 5.0  # that a stopped thread has for its current file
-
-
-class ScanRequests:
-    """The newest scan of each page; safe to use from many threads."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._newest: dict[str, int] = {}
-        self._count = 0
-
-    def begin(self, page_id: str) -> int:
-        """Return the number of a new scan; earlier scans of the page must end."""
-        with self._lock:
-            self._count += 1
-            self._newest[page_id] = self._count
-            return self._count
-
-    def stop(self, page_id: str) -> None:
-        """Request that the scan of a page ends."""
-        with self._lock:
-            self._newest.pop(page_id, None)
-
-    def is_wanted(self, page_id: str, number: int) -> bool:
-        """Return whether a scan must continue."""
-        return self._newest.get(page_id) == number
-
-    def is_replaced(self, page_id: str, number: int) -> bool:
-        """Return whether the page has started another scan."""
-        return self._newest.get(page_id, number) != number
 
 
 class _Stopped(Exception):

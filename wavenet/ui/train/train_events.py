@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +21,22 @@ from wavenet.config import make_config
 from wavenet.errors import ConditionError, PatternMismatch, WaveNetError
 from wavenet.sharing.local_models import check_model_name
 from wavenet.sharing.run_checkpoint import copy_run_checkpoint, is_listed
-from wavenet.training import run_process
+from wavenet.training import example_run, run_process
 from wavenet.training.dataset_report import DatasetReport, scan_dataset
 from wavenet.training.run_recipe import RunModel, read_recipe
 from wavenet.training.run_status import list_runs, read_status
 from wavenet.training.warm_worker import WarmWorker
 from wavenet.ui.checkpoint_library import list_checkpoints
 from wavenet.ui.clip_history.history_panel import show_history
+from wavenet.ui.event_handling import PageJobs
 from wavenet.ui.model_bar.model_bar import list_models, show_settings
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import convert_user_errors, error_note, error_sentence, status_note
 from wavenet.ui.train import run_view, training_recordings
 from wavenet.ui.train.recipe_choices import DEFAULT_RECIPE, describe_recipe, recipe_choices
-from wavenet.ui.train.recording_scan import Progress, ScanRequests, run_scan
+from wavenet.ui.train.recording_scan import Progress, run_scan
 from wavenet.ui.train.run_view import RunView, view_run, view_updates
 
-EXAMPLE_NAME = "notes"
-EXAMPLE_RECIPE, EXAMPLE_STEPS = "tiny", 100
 REPORT_PLACEHOLDER = (
     "<p class='empty'>Lengths, sample rates, clipping, silence and labels of the recordings appear "
     "here.</p>"
@@ -55,13 +53,13 @@ class TrainSetup:
         page: what all tabs share.
         runs_dir: folder of the runs.
         warm_worker: a process that waits for a run; None: none.
-        scans: the newest scan of each page.
+        scans: the scans of recordings.
     """
 
     page: Page
     runs_dir: Path
     warm_worker: WarmWorker | None = None
-    scans: ScanRequests = field(default_factory=ScanRequests)
+    scans: PageJobs = field(default_factory=PageJobs)
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,8 @@ def inspect_recordings(
     setup: TrainSetup,
     only_if_changed: bool,
     *,
-    request: gr.Request,
+    job_number: int,
+    previous_job: int | None,
     folder: str | None,
     uploads: list[str] | None,
     pattern: str | None,
@@ -102,7 +101,7 @@ def inspect_recordings(
     Args:
         setup: of the tab.
         only_if_changed: before a start: do nothing if `inspected` is up to date, and raise errors.
-        request: names the page, so that it has one scan at a time.
+        job_number, previous_job: from the browser; a page has one scan at a time.
         folder, uploads: path of a folder of recordings, or paths of dropped files.
         pattern, table: pattern of the file names, or path of a table of labels.
         recipe, start_from, inspected: the newest values.
@@ -115,15 +114,14 @@ def inspect_recordings(
     if only_if_changed and inspected is not None and inspected.source == source:
         yield {}
         return
-    page_id = str(request.session_hash)
-    number = setup.scans.begin(page_id)
+    setup.scans.replaced.add(previous_job)
     nothing = {"suggested": None, "suggestion": gr.update(visible=False), "inspected": None}
     ended = {"stop_scan": gr.update(interactive=False)}
     if not only_if_changed and not uploads and not (folder or "").strip():
         yield {**nothing, **ended, "report": REPORT_PLACEHOLDER}
         return
     yield {**nothing, "stop_scan": gr.update(interactive=True), "report": status_note("Reading …")}
-    is_wanted = partial(setup.scans.is_wanted, page_id, number)
+    is_wanted = partial(setup.scans.is_wanted, job_number)
     try:
         collected = training_recordings.collected_recordings(folder, uploads, table is not None)
         with collected as (path, rejected):
@@ -131,7 +129,7 @@ def inspect_recordings(
             for progress in _scan(path, pattern, table, bool(uploads), is_wanted):
                 if isinstance(progress, int) or progress.done < progress.files:
                     yield {"report": training_recordings.describe_progress(progress)}
-        if setup.scans.is_replaced(page_id, number):
+        if job_number in setup.scans.replaced:
             return  # the other scan shows its own report
         if not is_wanted():
             text = training_recordings.describe_progress(progress, is_stopped=True)
@@ -156,11 +154,6 @@ def inspect_recordings(
         if only_if_changed:
             with convert_user_errors():
                 raise
-
-
-def stop_scan(setup: TrainSetup, *, request: gr.Request) -> None:
-    """Stop the scan of a page."""
-    setup.scans.stop(str(request.session_hash))
 
 
 def use_suggestion(*, suggested: str | None) -> Values:
@@ -263,17 +256,8 @@ def start_example(setup: TrainSetup) -> Values:
         root = setup.page.root
         used = {path.name for path in (*setup.runs_dir.glob("*"), *root.glob("*"))}
         used |= set(list_checkpoints(root))
-        names = (EXAMPLE_NAME if n == 1 else f"{EXAMPLE_NAME}-{n}" for n in count(1))
-        plan = run_process.RunPlan(
-            name=next(name for name in names if name not in used),
-            pattern=training_recordings.NOTE_PATTERN,
-            labels=("note",),
-            recipe=EXAMPLE_RECIPE,
-            steps=EXAMPLE_STEPS,
-            sample_seconds=training_recordings.NOTE_SECONDS,
-        )
-        write = training_recordings.write_notes
-        run_process.start(plan, setup.runs_dir, write, setup.warm_worker)
+        plan = example_run.example_plan(used)
+        run_process.start(plan, setup.runs_dir, example_run.write_notes, setup.warm_worker)
         return {"run": gr.update(choices=list_runs(setup.runs_dir), value=plan.name)}
 
 

@@ -17,15 +17,16 @@ from wavenet.training.run_recipe import RunModel, read_recipe
 from wavenet.training.warm_worker import WarmWorker
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import status_note
-from wavenet.ui.page_widgets import make_audio_output
+from wavenet.ui.page_widgets import make_audio_output, make_job_numbers
 from wavenet.ui.server.host_check import is_only_local
 from wavenet.ui.train import run_view, train_events, training_recordings
 from wavenet.ui.train.recipe_choices import DEFAULT_RECIPE, describe_recipe, recipe_choices
-from wavenet.ui.wiring import PRIVATE, REPEATABLE, UNQUEUED, by_name, pick
+from wavenet.ui.wiring import PRIVATE, UNQUEUED, by_name, numbered_job, pick
 
 ALLOW_TRAIN = "WAVENET_TRAIN"
 # One action on runs at a time. It is queued because Gradio shows errors only of queued events.
 _RUN_QUEUE: dict[str, Any] = {"concurrency_id": "run", "concurrency_limit": 1, **PRIVATE}
+_SCAN = numbered_job("train-stop-scan")
 COLOURS = {run_view.TRAINING: "#0d9488", run_view.VALIDATION: "#ea580c"}
 SOURCE = ("folder", "uploads", "pattern", "table")
 # What changes when recordings are inspected, and when the settings of a run change.
@@ -98,8 +99,9 @@ def _wire_recordings(setup: train_events.TrainSetup, widgets: TrainWidgets) -> N
     gr.on(changes, None, js="pageEvents.inspectSoon", **UNQUEUED)
     # A new scan ends the earlier one of its page, so both run for a short time.
     inspect = partial(train_events.inspect_recordings, only_if_changed=False)
-    widgets["inspect"].click(**connect(inspect, *INSPECTION, *DESCRIPTION), **REPEATABLE)
-    widgets["stop_scan"].click(**connect(train_events.stop_scan), **UNQUEUED)
+    widgets["inspect"].click(**connect(inspect, *INSPECTION, *DESCRIPTION), **_SCAN)
+    end: dict[str, Any] = {"js": "pageEvents.stopScan", "trigger_mode": "multiple", **UNQUEUED}
+    widgets["stop_scan"].click(setup.scans.stopped.add, widgets["job_number"], **end)
     use = by_name(train_events.use_suggestion, widgets, pick(widgets, "pattern", "suggestion"))
     widgets["suggestion"].click(**use, **UNQUEUED)
     describe = connect(train_events.show_recipe, "steps", *DESCRIPTION)
@@ -117,7 +119,7 @@ def _wire_runs(setup: train_events.TrainSetup, widgets: TrainWidgets, show: dict
 
     inspect = partial(train_events.inspect_recordings, setup, only_if_changed=True)
     inspected = by_name(inspect, widgets, pick(widgets, *INSPECTION, *DESCRIPTION))
-    ready = widgets["start"].click(**inspected, **REPEATABLE)
+    ready = widgets["start"].click(**inspected, **_SCAN)
     ready.success(**connect(train_events.start_run, run)).success(**show)
     widgets["example"].click(**connect(train_events.start_example, run)).success(**show)
     for name, action in (("pause", run_process.pause), ("stop", run_process.stop)):
@@ -133,7 +135,7 @@ def _wire_runs(setup: train_events.TrainSetup, widgets: TrainWidgets, show: dict
 
 def _add_recordings(widgets: TrainWidgets) -> None:
     """Build the widgets that choose and describe recordings."""
-    widgets |= {"inspected": gr.State(None), "suggested": gr.State(None)}
+    widgets |= {**make_job_numbers(), "inspected": gr.State(None), "suggested": gr.State(None)}
     label = "Folder of recordings on this machine"
     widgets.add(gr.Textbox, "folder", label=label, placeholder="~/recordings")
     # Any type of file: those that are not recordings are listed by name.

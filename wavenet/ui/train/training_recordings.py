@@ -11,10 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from audio_utils import io
 from audio_utils.atomic_files import os_error_reason
 from audio_utils.audio_formats import AUDIO_SUFFIXES
-from audio_utils.example_sound import make_note
 from wavenet.errors import ConditionError, FolderError
 from wavenet.recordings.audio_metadata import METADATA_NAMES, is_audio_name
 from wavenet.recordings.left_out_files import describe_large_share, describe_left_out
@@ -37,12 +35,6 @@ INDEX_NAMES = ("take", "index", "number", "id")
 SHORT_SECONDS = 60  # below this a warning is shown
 HIGH_SILENCE = 0.3  # above this a warning is shown
 VALUES_SHOWN = 8
-
-NOTES = {"c4": 261.6, "e4": 329.6, "g4": 392.0, "c5": 523.3}
-NOTE_TAKES = 5
-NOTE_SECONDS = 0.5
-NOTE_RATE = 8_000
-NOTE_PATTERN = "{note}_{take}"
 
 
 @contextmanager
@@ -174,14 +166,6 @@ def _unused_path(folder: Path, name: str) -> Path:
     return target
 
 
-def write_notes(folder: Path) -> None:
-    """Write 20 short notes, named by `NOTE_PATTERN`: the example of the tab."""
-    for name, hertz in NOTES.items():
-        for take in range(1, NOTE_TAKES + 1):
-            waveform = make_note(hertz, NOTE_SECONDS, NOTE_RATE, peak=0.3 + 0.1 * take)
-            io.write(folder / f"{name}_{take}.wav", waveform, NOTE_RATE)
-
-
 def label_choices(fields: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
     """Return the fields that a model can learn, as (text, name), from their values by name."""
     return [
@@ -210,16 +194,16 @@ def describe_progress(progress: int | DatasetReport, is_stopped: bool = False) -
         is_stopped: whether the user stopped the scan.
     """
     verb = "Stopped after" if is_stopped else "Reading:"
-    if isinstance(progress, int):
-        text = f"{verb} {progress:,} recordings found"
-        return render("train/report.html", progress=text, total=0, facts=None, labels=(), notes=())
-    text = f"{verb} {progress.done:,} of {progress.files:,} recordings"
+    is_search = isinstance(progress, int)
+    report = DatasetReport(progress) if isinstance(progress, int) else progress
+    found = f"{report.files:,} recordings found"
+    read = f"{report.done:,} of {report.files:,} recordings"
     return render(
         "train/report.html",
-        progress=text,
-        total=progress.files,
-        done=progress.done,
-        facts=_facts(progress),
+        progress=f"{verb} {found if is_search else read}",
+        total=0 if is_search else report.files,
+        done=report.done,
+        facts=None if is_search else _facts(report),
         labels=(),
         notes=(),
     )

@@ -109,7 +109,7 @@ window.clipFiles = (() => {
       arrays[key] = { data: values, shape: spec.rows === 1 ? [columns] : [spec.rows, columns] };
       const seconds = Float32Array.from({ length: columns }, (_, k) => spec.start + (k + 0.5) * spec.step);
       arrays[`${key}_seconds`] = { data: seconds, shape: [columns] };
-      if (spec.rowNames.length) arrays[`${key}_rows`] = { data: spec.rowNames, shape: [spec.rows] };
+      if (spec.names.length) arrays[`${key}_rows`] = { data: spec.names, shape: [spec.rows] };
     }
     const files = Object.fromEntries(Object.entries(arrays).map(([key, array]) => [`${key}.npy`, toNpy(array)]));
     save(new Blob([toZip(files)]), `${name}.npz`);

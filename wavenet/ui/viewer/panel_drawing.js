@@ -26,7 +26,7 @@ window.panelDrawing = (() => {
   function paintHeatmap({ spec, values }, digits, rangeDb) {
     const columns = values.length / spec.rows;
     const table = colourTable(digits);
-    const [low, high] = spec.colourLimit ? [-spec.colourLimit, spec.colourLimit] : [spec.high - rangeDb, spec.high];
+    const [low, high] = spec.limit ? [-spec.limit, spec.limit] : [spec.high - rangeDb, spec.high];
     const pixels = new Uint32Array(values.length);
     for (let row = 0; row < spec.rows; row += 1) {
       const top = (spec.rows - 1 - row) * columns;

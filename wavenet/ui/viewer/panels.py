@@ -6,7 +6,7 @@ by the tabs, which send panels to the viewer.
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -48,10 +48,10 @@ class Panel:
         start: time at the left edge of the first cell, s.
         low, high: range of the values; other values are clipped.
         unit: of the values.
-        row_names: of a heatmap, from the lowest row; of the curves, if there are several.
+        names: of a heatmap, from the lowest row; of the curves, if there are several.
         ticks: positions on the vertical axis, with their text.
-        colour_limit: of a heatmap with values of both signs: the colours range from -colour_limit
-            to colour_limit; 0 if all values have one sign.
+        limit: of a heatmap with values of both signs: the colours range from -limit
+            to limit; 0 if all values have one sign.
         hidden: whether the user must switch the picture on.
         log: of a line, whether the vertical axis is logarithmic.
     """
@@ -64,9 +64,9 @@ class Panel:
     low: float = 0.0
     high: float = 1.0
     unit: str = ""
-    row_names: Sequence[str] = ()
+    names: Sequence[str] = ()
     ticks: Sequence[tuple[float, str]] = ()
-    colour_limit: float = 0.0
+    limit: float = 0.0
     hidden: bool = False
     log: bool = False
 
@@ -75,22 +75,9 @@ class Panel:
         values = self.values.numpy().astype(np.float64)
         scaled = (values - self.low) / ((self.high - self.low) or 1) * (_STEPS - 1)
         steps = np.where(np.isnan(scaled), _STEPS, np.clip(np.rint(scaled), 0, _STEPS - 1))
-        return {
-            "title": self.title,
-            "kind": self.kind,
-            "rows": self.values.shape[0],
-            "step": self.step,
-            "start": self.start,
-            "low": self.low,
-            "high": self.high,
-            "unit": self.unit,
-            "rowNames": list(self.row_names),
-            "ticks": [list(tick) for tick in self.ticks],
-            "colourLimit": self.colour_limit,
-            "hidden": self.hidden,
-            "log": self.log,
-            "data": base64.b64encode(steps.astype("<u2").tobytes()).decode("ascii"),
-        }
+        shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "values"}
+        data = base64.b64encode(steps.astype("<u2").tobytes()).decode("ascii")
+        return {**shown, "rows": self.values.shape[0], "data": data}
 
 
 def signal_panels(waveform: Tensor, sample_rate: int) -> list[Panel]:
@@ -169,7 +156,7 @@ def level_panel(waveforms: Mapping[str, Tensor], sample_rate: int) -> Panel:
         LOWEST_LEVEL_DB,
         3.0,
         "dBFS",
-        row_names=list(waveforms),
+        names=list(waveforms),
     )
 
 
@@ -251,8 +238,8 @@ def _coefficients(
         float(values.min()),
         float(values.max()),
         unit,
-        row_names=[f"coefficient {n}" for n in range(len(values))],
+        names=[f"coefficient {n}" for n in range(len(values))],
         ticks=[(n + 0.5, str(n)) for n in range(0, len(values), 5)],
-        colour_limit=max(0.1, float(values[1:].abs().flatten().quantile(0.98))),
+        limit=max(0.1, float(values[1:].abs().flatten().quantile(0.98))),
         hidden=hidden,
     )

@@ -75,7 +75,7 @@ function themeColours() {
 
 function paint(panel) {
   if (panel.spec.kind !== 'heatmap') return;
-  const name = panel.spec.colourLimit ? 'coolwarm' : control('colours').value;
+  const name = panel.spec.limit ? 'coolwarm' : control('colours').value;
   panel.image = paintHeatmap(panel, find(`[data-colours="${name}"]`).value, Number(control('range').value));
 }
 
@@ -86,7 +86,7 @@ function makeHolder(spec, caption, colours) {
     + '<div class="plot" role="img"><i class="selection"></i><i class="pointer"></i><i class="playhead"></i></div>';
   holder.querySelector('span').textContent = caption;
   if (spec.kind === 'line' && spec.rows > 1) {
-    spec.rowNames.forEach((name, n) => {
+    spec.names.forEach((name, n) => {
       const mark = document.createElement('i');
       mark.style.background = colours.lines[n];
       holder.querySelector('span').append(mark, name);
@@ -169,7 +169,7 @@ function placeControls() {
 }
 
 function describeValue({ spec, values }, row) {
-  const range = spec.colourLimit ? 2 * spec.colourLimit : spec.high - spec.low;
+  const range = spec.limit ? 2 * spec.limit : spec.high - spec.low;
   const digits = Math.max(0, 3 - Math.floor(Math.log10(range || 1)));
   if (spec.kind === 'waveform') {
     const k = Math.min(audio ? audio.length - 1 : 0, Math.floor(pointer * (audio ? audio.sampleRate : 1)));
@@ -181,9 +181,9 @@ function describeValue({ spec, values }, row) {
     const value = values[n * columns + column];
     return Number.isNaN(value) ? 'none' : `${value.toFixed(digits)} ${spec.unit}`;
   };
-  if (spec.kind === 'heatmap') return row === null ? '' : `${spec.rowNames[row]} · ${describe(row)}`;
+  if (spec.kind === 'heatmap') return row === null ? '' : `${spec.names[row]} · ${describe(row)}`;
   if (spec.rows === 1) return describe(0);
-  return spec.rowNames.map((name, n) => `${name} ${describe(n)}`).join(' · ');
+  return spec.names.map((name, n) => `${name} ${describe(n)}`).join(' · ');
 }
 
 function describePointer(event) {

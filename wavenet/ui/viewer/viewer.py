@@ -15,17 +15,6 @@ _HERE = Path(__file__).parent
 _VENDOR = _HERE.parent / "vendor" / "uplot"
 _SCRIPTS = (_VENDOR / "uPlot.iife.min.js", _HERE / "panel_drawing.js", _HERE / "clip_files.js")
 COLOUR_MAPS = ("magma", "viridis", "gray", "coolwarm")
-KEYS = {
-    "space": "play or pause",
-    "← →": "move by 0.1 s",
-    "shift ← →": "select",
-    "home, end": "move to the start or the end",
-    "L": "loop the selection, or the clip",
-    "+ −": "zoom in or out",
-    "0": "show the whole clip",
-    "S": "zoom to the selection",
-    "escape": "clear the selection",
-}
 
 
 def make_viewer(elem_id: str, placeholder: str) -> gr.HTML:
@@ -35,9 +24,8 @@ def make_viewer(elem_id: str, placeholder: str) -> gr.HTML:
         elem_id: of the component.
         placeholder: text before the first clip.
     """
-    return scripted_html(
-        "viewer/viewer", elem_id, placeholder=placeholder, colours=colour_tables(), keys=KEYS
-    )
+    colours = colour_tables()
+    return scripted_html("viewer/viewer", elem_id, placeholder=placeholder, colours=colours)
 
 
 def colour_tables() -> dict[str, str]:
