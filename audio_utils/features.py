@@ -116,6 +116,12 @@ def mel_to_hz(mel: float) -> float:
     return mel * 200 / 3 if mel < 15 else 1000 * math.exp((mel - 15) * math.log(6.4) / 27)
 
 
+def mel_row(frequency: float, config: FeatureConfig) -> float:
+    """Return the position of a frequency among the filter centres, which are equidistant in mel."""
+    low, high = hz_to_mel(config.f_min), hz_to_mel(config.upper_edge_hz)
+    return (hz_to_mel(frequency) - low) / (high - low) * (config.n_mels + 1) - 1
+
+
 def stft_magnitude(waveform: Tensor, config: FeatureConfig) -> Tensor:
     """Return the magnitude of the short-time Fourier transform.
 

@@ -19,8 +19,8 @@ from audio_utils.errors import AudioError
 from audio_utils.features import (
     FLOOR_POWER,
     FeatureConfig,
-    hz_to_mel,
     log_mel,
+    mel_row,
     mfcc,
     stft_magnitude,
 )
@@ -110,7 +110,7 @@ def plot_mel(waveform: Tensor, sample_rate: int, config: FeatureConfig | None = 
     values = _relative_to_maximum(log_mel(samples, config))
     figure, axes = _make_figure("Mel spectrogram", "mel frequency (Hz)", len(samples) / sample_rate)
     image = _draw_frames(axes, values, config, (-0.5, config.n_mels - 0.5), "magma")
-    rows = {hz: _mel_row(hz, config) for hz in _MEL_TICKS_HZ}
+    rows = {hz: mel_row(hz, config) for hz in _MEL_TICKS_HZ}
     visible = {hz: row for hz, row in rows.items() if -0.5 <= row <= config.n_mels - 0.5}
     axes.set_yticks(list(visible.values()), [str(hz) for hz in visible])
     _add_level_colourbar(figure, image)
@@ -285,9 +285,3 @@ def _add_level_colourbar(figure: Figure, image: AxesImage) -> None:
     image.set_clim(-_RANGE_DB, 0)
     bar_axes = figure.add_axes(_COLOURBAR_BOX)
     figure.colorbar(image, cax=bar_axes, label="level (dB re maximum)")
-
-
-def _mel_row(frequency: float, config: FeatureConfig) -> float:
-    """Return the position of a frequency among the filter centres, which are equidistant in mel."""
-    low, high = hz_to_mel(config.f_min), hz_to_mel(config.upper_edge_hz)
-    return (hz_to_mel(frequency) - low) / (high - low) * (config.n_mels + 1) - 1

@@ -15,9 +15,11 @@ from torch import Tensor
 
 from audio_utils import analysis
 from audio_utils.features import (
+    FLOOR_POWER,
     FeatureConfig,
     hz_to_mel,
     log_mel,
+    mel_row,
     mel_to_hz,
     mfcc,
     rms_level,
@@ -29,10 +31,9 @@ MAX_COLUMNS = 1200  # of a grid: more than a screen shows; limits the message to
 MAX_ROWS = 256
 MAX_POINTS = 6000  # of a curve
 RANGE_DB = 100.0  # of the levels in a message, below the maximum
-FLOOR_POWER = 1e-10
 LOWEST_LEVEL_DB = -100.0
 _STEPS = 65_535  # of a value in a message; a curve uses the highest for "no value"
-_TICKS_HZ = (100, 250, 500, 1000, 2000, 4000, 8000, 16_000)
+_TICKS_HZ = (500, 1000, 2000, 4000, 8000, 16_000)
 _PITCH_TICKS_HZ = (100, 200, 400, 800)  # octaves
 
 
@@ -122,17 +123,9 @@ def pitch_panel(hertz: Tensor, hop_seconds: float) -> Panel:
     """Return the pitch; (F,) Hz, 0 where unvoiced, one value every `hop_seconds`."""
     values = torch.where(hertz > 0, hertz, torch.nan)[None]
     low, high = analysis.PITCH_RANGE_HZ
-    return Panel(
-        "Pitch (F0)",
-        "line",
-        values,
-        hop_seconds,
-        -hop_seconds / 2,
-        low,
-        high,
-        "Hz",
-        ticks=[(float(hz), str(hz)) for hz in _PITCH_TICKS_HZ],
-        log=True,
+    ticks = [(float(hz), str(hz)) for hz in _PITCH_TICKS_HZ]
+    return _frames(
+        "Pitch (F0)", "line", values, hop_seconds, (low, high), "Hz", ticks=ticks, log=True
     )
 
 
@@ -147,17 +140,8 @@ def level_panel(waveforms: Mapping[str, Tensor], sample_rate: int) -> Panel:
     samples = max(map(len, waveforms.values()))
     hop = max(config.hop_length, -(-samples // MAX_COLUMNS))
     levels = torch.stack([rms_level(x, config.win_length, hop) for x in waveforms.values()])
-    return Panel(
-        "Level",
-        "line",
-        levels,
-        hop / sample_rate,
-        -hop / sample_rate / 2,
-        LOWEST_LEVEL_DB,
-        3.0,
-        "dBFS",
-        names=list(waveforms),
-    )
+    step, bounds = hop / sample_rate, (LOWEST_LEVEL_DB, 3.0)
+    return _frames("Level", "line", levels, step, bounds, "dBFS", names=list(waveforms))
 
 
 def viewer_message(panels: Iterable[Panel], clip: Clip) -> dict[str, Any]:
@@ -188,7 +172,7 @@ def _spectrogram(waveform: Tensor, config: FeatureConfig) -> Panel:
     # The middle of the lowest bin is at 0.5 / size.
     ticks = [
         ((hz / bin_hz + 0.5) / size, f"{hz:,}")
-        for hz in _TICKS_HZ[3:]
+        for hz in _TICKS_HZ[1:]
         if hz <= config.sample_rate / 2
     ]
     levels = 10 * rows.clamp(min=FLOOR_POWER).log10()
@@ -197,14 +181,12 @@ def _spectrogram(waveform: Tensor, config: FeatureConfig) -> Panel:
 
 def _mel(waveform: Tensor, config: FeatureConfig) -> Panel:
     edges = np.linspace(hz_to_mel(config.f_min), hz_to_mel(config.upper_edge_hz), config.n_mels + 2)
-    centres = edges[1:-1]
-    names = [f"{mel_to_hz(float(mel)):,.0f} Hz" for mel in centres]
-    rows: Mapping[int, float] = {
-        hz: float(np.interp(hz_to_mel(hz), centres, np.arange(config.n_mels))) + 0.5
+    names = [f"{mel_to_hz(float(mel)):,.0f} Hz" for mel in edges[1:-1]]
+    ticks = [
+        (mel_row(hz, config) + 0.5, f"{hz:,}")
         for hz in _TICKS_HZ
-        if centres[0] <= hz_to_mel(hz) <= centres[-1]
-    }
-    ticks = [(row, f"{hz:,}") for hz, row in rows.items() if hz not in (100, 250)]
+        if 0 <= mel_row(hz, config) <= config.n_mels - 1
+    ]
     return _levels("Mel spectrogram", log_mel(waveform, config), config, names, ticks)
 
 
@@ -216,9 +198,9 @@ def _levels(
     ticks: Sequence[tuple[float, str]],
 ) -> Panel:
     """Return a heatmap of levels relative to their maximum."""
-    step = config.hop_length / config.sample_rate
-    relative = decibels - decibels.max()
-    return Panel(title, "heatmap", relative, step, -step / 2, -RANGE_DB, 0.0, "dB", names, ticks)
+    step, relative = config.hop_length / config.sample_rate, decibels - decibels.max()
+    bounds = (-RANGE_DB, 0.0)
+    return _frames(title, "heatmap", relative, step, bounds, "dB", names=names, ticks=ticks)
 
 
 def _coefficients(
@@ -228,18 +210,28 @@ def _coefficients(
 
     The colours ignore the first coefficient, which is the level and exceeds the others.
     """
-    step = config.hop_length / config.sample_rate
-    return Panel(
+    return _frames(
         title,
         "heatmap",
         values,
-        step,
-        -step / 2,
-        float(values.min()),
-        float(values.max()),
+        config.hop_length / config.sample_rate,
+        (float(values.min()), float(values.max())),
         unit,
         names=[f"coefficient {n}" for n in range(len(values))],
         ticks=[(n + 0.5, str(n)) for n in range(0, len(values), 5)],
         limit=max(0.1, float(values[1:].abs().flatten().quantile(0.98))),
         hidden=hidden,
     )
+
+
+def _frames(
+    title: str,
+    kind: str,
+    values: Tensor,
+    step: float,
+    bounds: tuple[float, float],
+    unit: str,
+    **more: Any,
+) -> Panel:
+    """Return a panel of frames, each at the middle of its cell; `bounds` are low and high."""
+    return Panel(title, kind, values, step, -step / 2, *bounds, unit, **more)
