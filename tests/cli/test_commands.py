@@ -56,13 +56,15 @@ def test_every_command_has_help(run_command, name):
     assert run_command(name, "-h") == (0, out, "")
 
 
-def test_the_readme_names_every_command(request):
-    readme = (request.config.rootpath / "README.md").read_text(encoding="utf-8")
+def test_a_page_for_users_names_every_command(request):
+    docs = request.config.rootpath / "docs"
+    pages = [docs / "installation.md", *(docs / "guides").glob("*.md")]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
     names = [command.name for command in app.registered_commands]
     assert names == COMMANDS
     groups = [group.name for group in app.registered_groups]
     assert groups == GROUPS
-    assert [name for name in names + groups if f"wavenet {name}" not in readme] == []
+    assert [name for name in names + groups if f"wavenet {name}" not in text] == []
 
 
 def test_generate_writes_the_same_file_for_the_same_seed(run_command, tiny, tmp_path):
