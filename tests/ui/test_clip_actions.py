@@ -1,6 +1,7 @@
 """The actions of a listed clip: each one's updates, expired clips, hostile events."""
 
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     folder = tmp_path_factory.mktemp("actions")
     digits = {"digit": tuple("0123456789"), "speaker": ("george", "jackson")}
     save_checkpoint(folder, "digits", RATE, digits)
+    save_checkpoint(folder, "notes", RATE, {"instrument": ("flute", "horn")})
     save_checkpoint(folder, "vocoder", RATE, {}, MelCondition(n_mels=4, win_length=64))
     return build_page(folder)[1]
 
@@ -89,6 +91,28 @@ def test_repeats_show_the_settings_of_the_clip(
     assert updates["conditions"]["values"] == LABELS
     assert updates["model"]["value"] == "digits"
     assert updates["tabs"]["selected"] == "generate"
+
+
+@pytest.mark.parametrize("action", ["again", "next-seed"])
+def test_a_repeat_uses_the_model_of_the_clip(page: Page, uploads: Path, action: str) -> None:
+    """A clip of the second model came back with the first one."""
+    token, horn = page.clips.visitor(None), {"instrument": "horn"}
+    list(press_generate(page, token, name="notes", conditions=horn, seconds=0.02))
+    updates = act(page, token, {"action": action, "id": page.clips.clips(token)[0].clip_id})
+    assert updates["model"]["value"] == "notes"
+    assert updates["conditions"]["values"] == horn
+
+
+def test_a_repeat_without_its_model_is_a_sentence(
+    page: Page, uploads: Path, tmp_path: Path
+) -> None:
+    token = page.clips.visitor(None)
+    removed = page.root / "removed"
+    shutil.copytree(page.root / "notes", removed)
+    list(press_generate(page, token, name="removed", conditions={"instrument": "horn"}))
+    shutil.rmtree(removed)
+    with pytest.raises(gr.Error, match="has no checkpoint 'removed'"):
+        act(page, token, {"action": "again", "id": page.clips.clips(token)[0].clip_id})
 
 
 def test_again_makes_the_same_samples(page: Page, clip: tuple[str, Clip]) -> None:

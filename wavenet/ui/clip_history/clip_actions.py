@@ -61,6 +61,7 @@ def repeat_clip(page: Page, clip: Clip, is_next: bool) -> dict[str, Any]:
     """Show the settings of a clip on the Generate tab, with the next seed if `is_next`."""
     if not clip.settings:
         raise ConditionError("this clip was not generated, so it has no settings to repeat")
+    load_checkpoint(page.root, clip.settings["model"])  # reports a model that is no longer here
     seed = min(MAX_SEED, clip.settings["seed"] + is_next)
     updates = show_settings(page, clip.settings | {"seed": seed})
     return {**updates, "tabs": gr.update(selected="generate")}

@@ -186,7 +186,7 @@ def keep_clips(page: Page, token: Any, result: GenerationResult) -> list[Clip]:
     is_partial = result.waveform().numel() < job.samples
     clips = []
     for n, (request, file_name) in enumerate(zip(job.requests, job.file_names, strict=True)):
-        settings = share_settings.settings_of(job) | {"seed": request.seed, "variants": 1}
+        settings = share_settings.page_settings(job) | {"seed": request.seed, "variants": 1}
         values = map(str, request.conditions.values())
         title = " · ".join([job.checkpoint.config.name, *values, f"seed {request.seed}"])
         facts: Values = {"settings": settings, "is_partial": is_partial}

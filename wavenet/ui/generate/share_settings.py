@@ -44,6 +44,12 @@ def settings_of(job: GenerationJob) -> dict[str, Any]:
     }
 
 
+def page_settings(job: GenerationJob) -> dict[str, Any]:
+    """Return the settings by the names that the page gives them."""
+    names = {"model": job.checkpoint.folder.name, "engine": job.requested_engine}
+    return {**settings_of(job), **names}
+
+
 def format_json(job: GenerationJob) -> str:
     """Return the settings as JSON."""
     return json.dumps(settings_of(job), indent=2, ensure_ascii=False)
