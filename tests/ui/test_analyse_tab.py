@@ -300,7 +300,8 @@ def test_score_shows_the_bits_of_every_sample(studio: Page, save_wav: Callable[.
     assert panel["step"] == 2 / RATE  # 8,000 samples as 4,000 means
     facts = facts_of(shown["score_facts"])
     assert facts["Bits per sample"] == f"{expected.bits_per_sample:.2f} bits"
-    assert (facts["Scored with"], facts["Scored at"]) == ("digits", "8,000 Hz")
+    assert facts["Scored with"] == "digits, digit 7, speaker jackson"
+    assert facts["Scored at"] == "8,000 Hz"
     other = final_values(run(studio, path, labels=LABELS | {"digit": "8"}))
     assert not np.array_equal(other["bits"]["bits"], expected.surprise), "the label changed nothing"
 
@@ -316,7 +317,7 @@ def test_score_again_updates_only_the_surprise(studio: Page, save_wav: Callable[
     assert last["viewer"]["url"] == analysed["viewer"]["url"]
     assert last["viewer"]["update"]["title"] == "Surprise"
     assert not is_empty(last["viewer"]["update"])
-    assert facts_of(last["score_facts"])["Scored with"] == "notes"
+    assert facts_of(last["score_facts"])["Scored with"] == "notes, instrument horn"
     assert "facts" not in last
 
 

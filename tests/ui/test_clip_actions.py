@@ -10,10 +10,11 @@ import gradio as gr
 import pytest
 import torch
 
-from wavenet.model.conditions import MelCondition
+from audio_utils import io
+from wavenet.model.conditions import LabelCondition, MelCondition
 from wavenet.ui.clip_history.clip_actions import run_clip_action
 from wavenet.ui.clip_history.clip_store import Clip
-from wavenet.ui.generate.generate_events import start_here
+from wavenet.ui.generate.generate_events import say_number, start_here
 from wavenet.ui.generate.generation_job import MAX_SEED
 from wavenet.ui.page import Page
 
@@ -44,6 +45,12 @@ def clip(page: Page, uploads: Path) -> Iterator[tuple[str, Clip]]:
     yield token, page.clips.clips(token)[0]
 
 
+def press_say(page: Page, token: Any, number: str, seed: int) -> Iterator[dict[str, Any]]:
+    values: dict[str, Any] = {"job_number": 5, "name": "digits", "form": {"values": LABELS}}
+    values |= {"number": number, "seed": seed, "engine": "auto"}
+    return say_number(page, start_here, token=token, **values)
+
+
 def act(page: Page, token: Any, data: Any) -> dict[str, Any]:
     return run_clip_action(page, gr.EventData(None, data), token)
 
@@ -52,7 +59,7 @@ def act(page: Page, token: Any, data: Any) -> dict[str, Any]:
     ("action", "target", "tab"),
     [
         ("analyse", "analyse", "analyse"),
-        ("score", "analyse", "analyse"),
+        ("score", "score", "analyse"),
         ("watch", "watch", "watch"),
         ("continue", "continue", "generate"),
         ("resynthesise", "resynthesise", "generate"),
@@ -61,13 +68,38 @@ def act(page: Page, token: Any, data: Any) -> dict[str, Any]:
 def test_a_use_puts_the_clip_into_a_tab_and_opens_it(
     page: Page, clip: tuple[str, Clip], action: str, target: str, tab: str
 ) -> None:
-    page.recordings.setdefault(target, gr.Audio())
     token, used = clip
     updates = act(page, token, {"action": action, "id": used.clip_id})
-    assert updates[f"recording:{target}"]["value"] == str(used.path)
+    recording = updates[page.recordings[target]]
+    assert (recording["value"], recording.get("visible", True)) == (str(used.path), True)
     assert updates["tabs"]["selected"] == tab
-    model = updates.get("model")
-    assert (model and model["value"]) == ("vocoder" if action == "resynthesise" else None)
+    assert updates["model"]["value"] == ("vocoder" if action == "resynthesise" else "digits")
+    assert ("open" in updates["prompt_box"]) == (action == "continue")
+
+
+@pytest.mark.parametrize("action", ["analyse", "score", "watch", "continue"])
+def test_a_use_shows_the_model_and_the_conditions_of_the_clip(
+    page: Page, clip: tuple[str, Clip], action: str
+) -> None:
+    """A clip of digit 7 was scored with the digit that the page showed."""
+    token, used = clip
+    shown = {"form": {"model": "notes", "values": {"instrument": "horn"}}, "name": "notes"}
+    shown |= {"seconds": 0.7, "seed": 9}
+    data = gr.EventData(None, {"action": action, "id": used.clip_id})
+    updates = run_clip_action(page, data, token, **shown)
+    assert updates["model"]["value"] == "digits"
+    assert updates["conditions"]["values"] == LABELS
+    assert (updates["seconds"]["value"], updates["seed"]) == (0.7, 9)
+
+
+def test_a_recording_is_continued_by_a_model_that_can(page: Page, uploads: Path) -> None:
+    token = page.clips.visitor(None)
+    added = page.clips.add(token, torch.ones(RATE) / 2, RATE, "a.wav", "a", source="recording")
+    event = gr.EventData(None, {"action": "continue", "id": added.clip_id})
+    for name, expected in (("vocoder", "digits"), ("notes", "notes")):
+        updates = run_clip_action(page, event, token, name, {"model": name, "values": {}})
+        assert updates["model"]["value"] == expected
+        assert updates["prompt"]["visible"]
 
 
 def test_resynthesise_without_a_vocoder_is_a_sentence(
@@ -113,6 +145,69 @@ def test_a_repeat_without_its_model_is_a_sentence(
     shutil.rmtree(removed)
     with pytest.raises(gr.Error, match="has no checkpoint 'removed'"):
         act(page, token, {"action": "again", "id": page.clips.clips(token)[0].clip_id})
+
+
+@pytest.fixture
+def continued(page: Page, uploads: Path) -> tuple[str, Clip, Path]:
+    """The token of a visitor, a clip that continues a prompt, and the prompt."""
+    token = page.clips.visitor(None)
+    prompt = uploads / "x" / "my prompt.wav"
+    prompt.parent.mkdir(parents=True)
+    io.write(prompt, torch.ones(RATE // 10) / 2, RATE)
+    list(press_generate(page, token, seconds=0.02, prompt=str(prompt), with_prompt=False))
+    return token, page.clips.clips(token)[0], prompt
+
+
+def test_a_continued_clip_continues_its_prompt_again(
+    page: Page, continued: tuple[str, Clip, Path]
+) -> None:
+    token, used, prompt = continued
+    assert used.title.endswith(" · continues my prompt.wav")
+    assert str(prompt) in page.clips.paths(), "the prompt may be deleted before the clip"
+    updates = act(page, token, {"action": "again", "id": used.clip_id})
+    assert updates["prompt"]["value"] == str(prompt)
+    assert updates["with_prompt"]["value"] is False
+    assert updates["prompt_box"]["open"]
+
+
+def test_a_plain_clip_does_not_use_the_loaded_prompt_again(
+    page: Page, clip: tuple[str, Clip]
+) -> None:
+    updates = act(page, clip[0], {"action": "again", "id": clip[1].clip_id})
+    assert updates["prompt"]["value"] is None
+
+
+def test_a_clip_whose_prompt_is_gone_is_a_sentence(
+    page: Page, continued: tuple[str, Clip, Path]
+) -> None:
+    token, used, prompt = continued
+    prompt.unlink()
+    with pytest.raises(gr.Error, match=r"The recording 'my prompt\.wav' is no longer stored"):
+        act(page, token, {"action": "next-seed", "id": used.clip_id})
+
+
+def test_an_omitted_label_stays_omitted(tmp_path: Path, uploads: Path) -> None:
+    tone = LabelCondition(name="tone", values=("a", "b"), dropout=0.1)
+    save_checkpoint(tmp_path, "optional", RATE, {}, tone)
+    page = build_page(tmp_path)[1]
+    token = page.clips.visitor(None)
+    list(press_generate(page, token, name="optional", conditions={"tone": ""}, seconds=0.02))
+    updates = act(page, token, {"action": "again", "id": page.clips.clips(token)[0].clip_id})
+    assert updates["conditions"]["values"] == {"tone": ""}
+
+
+def test_a_spoken_number_is_said_again(page: Page, uploads: Path) -> None:
+    token = page.clips.visitor(None)
+    outputs = list(press_say(page, token, number="42", seed=6))
+    said = page.clips.clips(token)[0]
+    shown = {name: value for output in outputs for name, value in output.items()}
+    assert "42" in shown["settings"]
+    assert (shown["command"], "No command" in shown["link"]) == ("", True)
+    assert f"{round(said.seconds * RATE):,}" in shown["summary"]
+    updates = act(page, token, {"action": "next-seed", "id": said.clip_id})
+    assert (updates["number"]["value"], updates["seed"]) == ("42", 7)
+    assert updates["conditions"]["values"]["speaker"] == "jackson"
+    assert 'data-press="say"' in outputs[-2]["history"]
 
 
 def test_again_makes_the_same_samples(page: Page, clip: tuple[str, Clip]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -85,8 +86,26 @@ def test_hostile_conditions_of_the_browser_are_ignored(studio_page: Page, value:
 
 def test_a_number_out_of_range_is_not_restored(studio_page: Page) -> None:
     wrong = {"seconds": 31, "seed": 0.5, "top_p": 0, "watch_start": -1, "watch_steps": 2.5}
-    found = read_saved(studio_page, SAVED | wrong)
+    found, _ = read_saved(studio_page, SAVED | wrong)
     assert found.keys() == {*SAVED, "conditions"} - {"form", "tab", *wrong}
+
+
+def test_recordings_of_the_visit_before_are_restored_or_named(
+    studio_page: Page, uploads: Path
+) -> None:
+    """The prompt was lost without a word, and Generate made another clip."""
+    kept = uploads / "x" / "kept.wav"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    saved = SAVED | {"prompt": {"path": str(kept)}}
+    saved["watch_recording"] = {"path": str(uploads / "gone.wav"), "orig_name": "<gone>.wav"}
+    updates = opened(studio_page, saved=saved)
+    assert (updates["prompt"]["value"], updates["prompt_box"]["open"]) == (str(kept), True)
+    assert updates["problems"]["visible"]
+    assert "&lt;gone&gt;.wav&#39; is no longer stored" in updates["problems"]["value"]
+    for foreign in ("/etc/passwd", 3, "\0", None):
+        updates = opened(studio_page, saved=SAVED | {"prompt": {"path": foreign}})
+        assert "value" not in updates["prompt"]
 
 
 def test_a_known_visitor_sees_the_clips_of_before(studio_page: Page) -> None:

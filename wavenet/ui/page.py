@@ -4,6 +4,7 @@ Input: a folder of checkpoints. Output: a `Page`, which each tab receives. A tab
 that depend on the model, and a function that computes their updates. Called by `studio_app`.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,11 @@ from wavenet.ui.turns import Turns
 Settings = Mapping[str, Any]
 # Computes updates of components by name, from a checkpoint and settings of the page by name.
 Applier = Callable[[Checkpoint, Settings], dict[str, Any]]
+
+
+def given_value(settings: Settings, name: str) -> Any:
+    """Return the update of a component whose value stays unless a setting gives one."""
+    return gr.update(value=settings[name]) if name in settings else gr.update()
 
 
 @dataclass
@@ -37,7 +43,8 @@ class Page:
         history: HTML of the visitor's clips.
         dependents: components that depend on the model and the settings, by name.
         appliers: compute the updates of `dependents`.
-        recordings: audio inputs of the tabs, by the action that puts a clip into them.
+        recordings: names of the audio inputs among `dependents`, by the action that puts a clip
+            into them.
         load_events: run in this order after the page has opened: arguments of event listeners.
         kept: components whose values the browser keeps, by the name of the setting.
         model_lists: components that list all models, by name.
@@ -56,7 +63,7 @@ class Page:
     history: gr.HTML
     dependents: dict[str, Any] = field(default_factory=dict)
     appliers: list[Applier] = field(default_factory=list)
-    recordings: dict[str, gr.Audio] = field(default_factory=dict)
+    recordings: dict[str, str] = field(default_factory=dict)
     load_events: list[dict[str, Any]] = field(default_factory=list)
     kept: dict[str, Any] = field(default_factory=dict)
     model_lists: dict[str, Any] = field(default_factory=dict)
@@ -66,6 +73,14 @@ class Page:
     def inputs(self) -> dict[str, Any]:
         """The visitor, the model and its conditions, by the names of parameters of callbacks."""
         return {"token": self.token, "name": self.model, "form": self.conditions}
+
+    def keep_event(self) -> dict[str, Any]:
+        """Return the arguments of an event listener that keeps the settings in the browser."""
+        names = self.recordings.values()
+        kept = {"model": self.model, "form": self.conditions, **self.kept}
+        kept |= {name: self.dependents[name] for name in names}
+        js = f"(...values) => pageEvents.keepSettings({json.dumps(list(kept))}, ...values)"
+        return {"fn": None, "inputs": [self.saved, *kept.values()], "outputs": self.saved, "js": js}
 
     def add_dependents(self, components: Mapping[str, Any], applier: Applier) -> None:
         """Add components of a tab that depend on the model, and the function that updates them."""

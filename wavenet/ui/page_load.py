@@ -23,6 +23,7 @@ from wavenet.ui.model_bar.model_bar import show_settings
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import error_sentence
 from wavenet.ui.server.checked_blocks import check_input
+from wavenet.ui.server.uploads import find_upload
 from wavenet.ui.templates import render
 from wavenet.ui.wiring import UNQUEUED, by_name
 from wavenet.user_input.close_names import find_equal_name
@@ -40,15 +41,11 @@ def wire_page_load(page: Page, studio: gr.Blocks, problems: gr.HTML) -> None:
     last = loaded.then(**by_name(partial(prepare_engine, page), page.inputs), **UNQUEUED)
     for event in page.load_events:
         last = last.then(**event, **UNQUEUED)
-    kept = {"model": page.model, "form": page.conditions, **page.kept}
-    keep: dict[str, Any] = {
-        "fn": None,
-        "inputs": [page.saved, *kept.values()],
-        "outputs": page.saved,
-        "js": f"(...values) => pageEvents.keepSettings({json.dumps(list(kept))}, ...values)",
-    }
-    gr.on([component.input for component in kept.values()], **keep, **UNQUEUED)
-    loaded.then(**keep, **UNQUEUED)
+    recordings = [page.dependents[name] for name in set(page.recordings.values())]
+    changed = [component.input for component in (page.model, page.conditions, *page.kept.values())]
+    changed += [recording.change for recording in recordings]
+    gr.on(changed, **page.keep_event(), **UNQUEUED)
+    loaded.then(**page.keep_event(), **UNQUEUED)
     tabs = [child for child in page.tabs.children if isinstance(child, gr.Tab)]
     titles = json.dumps({str(tab.label): tab.id for tab in tabs})
     js = f"(kept) => pageEvents.openTab({titles}, {json.dumps(PAGE_PARAMETERS)}, kept)"
@@ -71,7 +68,7 @@ def open_page(page: Page, request: gr.Request, token: Any, saved: Any) -> dict[s
     query = str(request.query_params)
     settings, found = read_query(page, query)
     if not settings and not found:
-        settings = read_saved(page, saved)
+        settings, found = read_saved(page, saved)
     shown = problems_html(found)
     return {
         **show_settings(page, settings),
@@ -108,13 +105,17 @@ def read_query(page: Page, query: str) -> tuple[dict[str, Any], list[str]]:
     return {"model": name, "conditions": resolved, **values}, problems
 
 
-def read_saved(page: Page, saved: Any) -> dict[str, Any]:
-    """Return the usable settings among those that the browser has kept, of any type."""
+def read_saved(page: Page, saved: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the usable settings among those that the browser has kept, of any type.
+
+    Returns:
+        Settings by name; a sentence for each recording that is no longer stored.
+    """
     if not isinstance(saved, Mapping):
-        return {}
+        return {}, []
     name = saved.get("model")
     if name not in list_checkpoints(page.root):
-        return {}
+        return {}, []
     settings: dict[str, Any] = {"model": name}
     form = saved.get("form")
     values = form.get("values") if isinstance(form, Mapping) else None
@@ -125,7 +126,14 @@ def read_saved(page: Page, saved: Any) -> dict[str, Any]:
             check_input(component, saved.get(key))
             if saved.get(key) is not None:
                 settings[key] = saved[key]
-    return settings
+    recordings = {key: saved[key] for key in page.recordings.values() if saved.get(key)}
+    problems = []
+    for key, value in recordings.items():
+        try:
+            settings[key] = find_upload(value)
+        except ConditionError as error:
+            problems.append(str(error))
+    return settings, problems
 
 
 def problems_html(problems: list[str]) -> str:

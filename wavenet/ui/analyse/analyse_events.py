@@ -161,7 +161,7 @@ class AnalysisJob:
                 yield {"status": status_note(f"Scoring with {self.name}: {share:.0%}")}
         score = Score(torch.cat(parts))
         numbers = recording_measures.score_numbers(checkpoint, recording, score)
-        facts = recording_measures.score_facts(checkpoint.config.name, numbers)
+        facts = recording_measures.score_facts(checkpoint.config.name, conditions, numbers)
         rate = torch.tensor(recording.sample_rate)
         with tempfile.TemporaryDirectory() as folder:
             arrays = {"bits": score.surprise, "sample_rate": rate}

@@ -11,7 +11,7 @@ import gradio as gr
 from audio_utils.audio_formats import readable_formats
 from wavenet.ui.analyse import analyse_events
 from wavenet.ui.analyse.recording_measures import MAX_SECONDS
-from wavenet.ui.page import Page
+from wavenet.ui.page import Page, given_value
 from wavenet.ui.page_widgets import make_audio_output, make_job_numbers, make_recording_input
 from wavenet.ui.viewer.viewer import make_viewer
 from wavenet.ui.wiring import MANY, UNQUEUED, by_name, numbered_job
@@ -33,7 +33,7 @@ def build_analyse_tab(page: Page, tab_item: gr.Tab) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             label = f"Recording, up to {MAX_SECONDS:.0f} s"
-            recording = page.recordings["analyse"] = make_recording_input(label, "recording")
+            recording = make_recording_input(label, "recording")
             with gr.Row():
                 analyse = gr.Button("Analyse", variant="primary", elem_id="analyse", min_width=90)
                 example = gr.Button("Example", elem_id="example", min_width=90)
@@ -44,6 +44,11 @@ def build_analyse_tab(page: Page, tab_item: gr.Tab) -> None:
             outputs["histogram"] = gr.HTML(elem_id="code-histogram")
             outputs |= _players()
     outputs["history"] = page.history
+    page.recordings |= dict.fromkeys(("analyse", "score"), "recording")
+    page.add_dependents(
+        {"recording": recording},
+        lambda _, settings: {"recording": given_value(settings, "recording")},
+    )
     jobs = analyse_events.AnalysisJobs()
     inputs = {**make_job_numbers(), **page.inputs, "path": recording}
     run = by_name(partial(analyse_events.run_analysis, page, jobs), inputs, outputs)

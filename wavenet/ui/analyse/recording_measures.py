@@ -5,6 +5,7 @@ name, facts to show, and arrays to save. Called by the Analyse tab and the publi
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from wavenet.checkpoint import Checkpoint
 from wavenet.codec import MuLawCodec
 from wavenet.errors import ConditionError
 from wavenet.likelihood.score import Score
+from wavenet.model.conditioning import ConditionValue
 from wavenet.ui.server.uploads import read_upload
 
 MAX_SECONDS = 120.0
@@ -190,10 +192,18 @@ def surprise_numbers(recording: MeasuredRecording, score: Score) -> dict[str, An
     }
 
 
-def score_facts(name: str, numbers: dict[str, Any]) -> dict[str, str]:
-    """Return `score_numbers` as text with units; `name` is the name of the checkpoint."""
+def score_facts(
+    name: str, conditions: Mapping[str, ConditionValue], numbers: dict[str, Any]
+) -> dict[str, str]:
+    """Return `score_numbers` as text with units, and what the recording was scored with.
+
+    Args:
+        name: of the checkpoint.
+        conditions: values by condition name.
+        numbers: as returned by `score_numbers`.
+    """
     return {
-        "Scored with": name,
+        "Scored with": ", ".join([name, *(f"{key} {value}" for key, value in conditions.items())]),
         "Bits per sample": _format_number(numbers["bits_per_sample"], " bits", 2),
         "Histogram alone": _format_number(numbers["histogram_bits"], " bits", 2),
         "Code length": f"{numbers['bits'] / 8000:,.1f} kB",

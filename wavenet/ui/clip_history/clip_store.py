@@ -67,6 +67,12 @@ class Clip:
         """URL of the file on this server, relative to the page."""
         return served_url(self.path)
 
+    @property
+    def recordings(self) -> list[str]:
+        """Paths of the recordings that it was generated from."""
+        used = (self.settings.get(name) for name in ("prompt", "source"))
+        return [path for path in used if path]
+
     def expires(self) -> float | None:
         """Return when the clip is deleted, seconds since the epoch; None if it is pinned."""
         return None if self.is_pinned else self.created + CLIP_SECONDS
@@ -196,10 +202,11 @@ class ClipStore:
                     self._delete(visitor, clip.clip_id)
 
     def paths(self) -> set[str]:
-        """Return the paths of all stored files."""
+        """Return the paths of all stored files, and of the recordings that clips are made from."""
         with self._lock:
             visitors = self._visitors.values()
-            return {str(clip.path) for visitor in visitors for clip in visitor.values()}
+            clips = [clip for visitor in visitors for clip in visitor.values()]
+            return {path for clip in clips for path in (str(clip.path), *clip.recordings)}
 
     def _delete(self, visitor: dict[str, Clip], clip_id: str) -> None:
         clip = visitor.pop(clip_id)

@@ -23,11 +23,8 @@ USES = {
     "resynthesise": ("Resynthesise", "generate", "generate"),
     "score": ("Score", "analyse", "analyse"),
 }
-# The same for actions that generate again with the settings of the clip.
-REPEATS = {
-    "again": ("Again", "generate", "generate"),
-    "next-seed": ("Next seed", "generate", "generate"),
-}
+# Actions that generate again with the settings of the clip, with the text of their buttons.
+REPEATS = {"again": "Again", "next-seed": "Next seed"}
 
 
 def make_history() -> gr.HTML:
@@ -60,5 +57,6 @@ def describe_clip(clip: Clip) -> dict[str, Any]:
         "is_partial": clip.is_partial,
         "is_pinned": clip.is_pinned,
         "is_generated": bool(clip.settings),
+        "repeat_button": "say" if "number" in clip.settings else "generate",
         "expires": f"kept for {left}" if left else "kept until the studio ends",
     }

@@ -5,10 +5,13 @@ the viewer. A clip that was stopped, or whose job failed, is kept as far as it w
 by `generate_tab`.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+
+from torch import Tensor
 
 from audio_utils.errors import AudioError
 from wavenet.checkpoint import Checkpoint
@@ -37,6 +40,7 @@ from wavenet.ui.server.low_priority import run_with_low_priority
 from wavenet.ui.templates import render
 from wavenet.ui.viewer.panels import signal_panels, surprise_panel, viewer_message
 
+NO_COMMAND = "No command or link repeats a spoken number; press Again beside the clip in the list."
 DIGIT_SECONDS = 0.5  # of each clip of a spoken number before its silence is cut
 Start = Callable[[GenerationJob], Iterator[Chunk]]
 Values = dict[str, Any]
@@ -187,8 +191,10 @@ def keep_clips(page: Page, token: Any, result: GenerationResult) -> list[Clip]:
     clips = []
     for n, (request, file_name) in enumerate(zip(job.requests, job.file_names, strict=True)):
         settings = share_settings.page_settings(job) | {"seed": request.seed, "variants": 1}
-        values = map(str, request.conditions.values())
-        title = " · ".join([job.checkpoint.config.name, *values, f"seed {request.seed}"])
+        values = [*map(str, request.conditions.values()), f"seed {request.seed}"]
+        if job.recording:
+            values.append(f"{'continues' if settings['prompt'] else 'from'} {job.recording_name}")
+        title = " · ".join([job.checkpoint.config.name, *values])
         facts: Values = {"settings": settings, "is_partial": is_partial}
         waveform = result.waveform(n)
         clips.append(page.clips.add(token, waveform, job.sample_rate, file_name, title, **facts))
@@ -257,11 +263,29 @@ def _show_number(
     conditions = job.settings.conditions.items()
     others = [str(value) for label, value in conditions if label != spoken_number.LABEL]
     title = " · ".join([job.checkpoint.config.name, digits, *others, f"seed {job.settings.seed}"])
-    clip = page.clips.add(token, waveform, rate, f"{digits}_seed{job.settings.seed}.wav", title)
-    facts = rate, waveform.numel(), result.speed
-    yield {"player": live_player.chunk_message(job_number, 0, *facts, waveform)}
-    yield {"player": live_player.end_message(job_number, 1), **show_history(page.clips, token)}
+    given = share_settings.page_settings(job)
+    settings = {name: given[name] for name in ("model", "seed", "conditions", "engine")}
+    settings["number"] = digits
+    name = f"{digits}_seed{job.settings.seed}.wav"
+    clip = page.clips.add(token, waveform, rate, name, title, settings=settings)
+    numbers = rate, waveform.numel(), result.speed
+    yield {"player": live_player.chunk_message(job_number, 0, *numbers, waveform)}
+    shown = _number_texts(result, waveform, digits) | show_history(page.clips, token)
+    yield {**shown, "player": live_player.end_message(job_number, 1)}
     yield {"viewer": viewer_message(signal_panels(waveform, rate), clip)}
+
+
+def _number_texts(result: GenerationResult, waveform: Tensor, digits: str) -> Values:
+    job = result.job
+    settings = share_settings.settings_of(job)
+    names = ("checkpoint", "seed", "seconds", "conditions", "engine", "precision")
+    kept = {"number": digits, **{name: settings[name] for name in names}}
+    return {
+        "summary": summarise(result, waveform) + status_note(f"One clip for each of {digits}."),
+        "command": "",
+        "settings": json.dumps(kept, indent=2, ensure_ascii=False),
+        "link": status_note(NO_COMMAND),
+    }
 
 
 def show_first_clip(page: Page, start: Start, *, token: Any, name: str | None) -> Values:
@@ -310,12 +334,18 @@ def _texts(result: GenerationResult) -> Values:
     }
 
 
-def summarise(result: GenerationResult) -> str:
-    """Return HTML with the facts of a job and the retries of the guard."""
+def summarise(result: GenerationResult, waveform: Tensor | None = None) -> str:
+    """Return HTML with the facts of a job and the retries of the guard.
+
+    Args:
+        result: the clips of the job.
+        waveform: (T,), the clip of the visitor; None: the first one of the job.
+    """
     job, speed = result.job, result.speed
+    waveform = result.waveform() if waveform is None else waveform
     facts = {
-        "Length": f"{result.waveform().numel() / job.sample_rate:.2f} s",
-        "Samples": f"{result.waveform().numel():,}",
+        "Length": f"{waveform.numel() / job.sample_rate:.2f} s",
+        "Samples": f"{waveform.numel():,}",
         "Sample rate": f"{job.sample_rate:,} Hz",
         "Real-time factor": f"{1 / max(speed, 1e-9):.2f}",
         "Speed": f"{speed:.1f} × real time",

@@ -22,7 +22,7 @@ from wavenet.ui.generate.generation_job import (
     default_seconds,
 )
 from wavenet.ui.generate.live_player import make_player, rate_message
-from wavenet.ui.page import Page, Settings
+from wavenet.ui.page import Page, Settings, given_value
 from wavenet.ui.page_widgets import make_number, make_recording_input
 from wavenet.ui.viewer.viewer import make_viewer
 from wavenet.ui.wiring import REPEATABLE, UNQUEUED, by_name, pick
@@ -32,6 +32,8 @@ _TOP_P = (
     "Top-p: sample from the smallest set of most likely codes whose total probability is at least "
     "p (1: off)"
 )
+# Settings that a change of the model keeps, unless they are given.
+_GIVEN = ("prompt", "with_prompt", "source", "number")
 # Name -> lowest value, highest value, first value, step, label.
 SLIDERS = {
     "guidance": (1, 4, 1, 0.1, "Guidance: strength of the conditions (1: off)"),
@@ -57,7 +59,7 @@ def build_generate_tab(page: Page, start: generate_events.Start) -> None:
         with gr.Column(scale=3, min_width=300):
             outputs = _results()
     stop = controls.pop("stop")
-    page.recordings |= {"continue": controls["prompt"], "resynthesise": controls["source"]}
+    page.recordings |= {"continue": "prompt", "resynthesise": "source"}
     page.kept |= settings
     page.add_dependents({**settings, **controls, **pick(outputs, "player")}, _apply_settings)
     outputs["history"] = page.history
@@ -95,21 +97,28 @@ def _apply_settings(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any
     values |= {name: settings[name] for name in values if name in settings}
     has_optional = any(condition.dropout for condition in (*model.labels, *model.globals))
     needs_recording = bool(model.locals)
+    given = {name: given_value(settings, name) for name in _GIVEN}
     return {
         **values,
         "seconds": gr.update(value=values["seconds"], visible=not needs_recording),
         "guidance": gr.update(value=values["guidance"], visible=has_optional),
-        "source": gr.update(value=None, visible=needs_recording),
-        "prompt": gr.update(visible=not needs_recording),
-        "with_prompt": gr.update(visible=not needs_recording),
+        "source": {**given["source"], "visible": needs_recording},
+        "prompt": {**given["prompt"], "visible": not needs_recording},
+        "with_prompt": {**given["with_prompt"], "visible": not needs_recording},
+        "prompt_box": open_prompt(settings.get("prompt")),
         "player": rate_message(checkpoint.config.audio.sample_rate),
         "generate": gr.update(interactive=True),
-        "number": gr.update(visible=can_say_numbers(model)),
+        "number": {**given["number"], "visible": can_say_numbers(model)},
         "say": gr.update(visible=can_say_numbers(model)),
         "length_note": (
             "" if needs_recording else generate_events.length_note(checkpoint, values["seconds"])
         ),
     }
+
+
+def open_prompt(prompt: str | None) -> Any:
+    """Return the update of the box of the prompt: it is open if there is one."""
+    return gr.update(open=True) if prompt else gr.update()
 
 
 def _settings() -> dict[str, Any]:
@@ -154,10 +163,11 @@ def _sampling_settings() -> dict[str, Any]:
 def _recordings() -> dict[str, Any]:
     formats = readable_formats()
     source = make_recording_input(f"Recording to resynthesise: {formats}", "source", visible=False)
-    with gr.Accordion("Continue a recording", open=False):
+    with gr.Accordion("Continue a recording", open=False, elem_id="prompt-box") as prompt_box:
         prompt = make_recording_input(f"Prompt: {formats}", "prompt")
         with_prompt = gr.Checkbox(True, label="Include the prompt in the output")
-    return {"source": source, "prompt": prompt, "with_prompt": with_prompt}
+    controls = {"source": source, "prompt": prompt, "with_prompt": with_prompt}
+    return {**controls, "prompt_box": prompt_box}
 
 
 def _results() -> dict[str, Any]:

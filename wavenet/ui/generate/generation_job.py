@@ -81,8 +81,7 @@ class GenerationJob:
             condition values by the names and with the words of the model.
         requests: one per clip.
         prefix: (T,) the samples of the output before the generated ones: the prompt, or none.
-        recording_name: file name of the prompt or of the recording to resynthesise; "" if there
-            is none.
+        recording: path of the prompt or of the recording to resynthesise; "" if there is none.
         requested_engine: one of `ENGINES`.
     """
 
@@ -91,8 +90,13 @@ class GenerationJob:
     settings: GenerateSettings
     requests: tuple[GenerationRequest, ...]
     prefix: Tensor
-    recording_name: str = ""
+    recording: str = ""
     requested_engine: str = "auto"
+
+    @property
+    def recording_name(self) -> str:
+        """File name of the recording; "" if there is none."""
+        return Path(self.recording).name
 
     @property
     def sampling(self) -> SamplingConfig:
@@ -176,8 +180,7 @@ def make_generation_job(
     recording = source if frame_features is not None and source else prompt or ""
     on_device = move_to_device(checkpoint, device_for(engine))
     job_engine = load_engine(on_device, engine)
-    name = Path(recording).name
-    return GenerationJob(on_device, job_engine, settings, requests, prefix, name, engine)
+    return GenerationJob(on_device, job_engine, settings, requests, prefix, recording, engine)
 
 
 def default_seconds(checkpoint: Checkpoint) -> float:

@@ -45,9 +45,14 @@ def settings_of(job: GenerationJob) -> dict[str, Any]:
 
 
 def page_settings(job: GenerationJob) -> dict[str, Any]:
-    """Return the settings by the names that the page gives them."""
-    names = {"model": job.checkpoint.folder.name, "engine": job.requested_engine}
-    return {**settings_of(job), **names}
+    """Return the settings by the names that the page gives them, with the paths of recordings."""
+    settings = settings_of(job) | {"engine": job.requested_engine, "prompt": None, "source": None}
+    settings["model"] = settings.pop("checkpoint")
+    is_prompt = job.requests[0].frame_features is None
+    settings["prompt" if is_prompt else "source"] = job.recording or None
+    if not settings["prompt"]:
+        del settings["with_prompt"]
+    return settings
 
 
 def format_json(job: GenerationJob) -> str:

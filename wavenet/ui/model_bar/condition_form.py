@@ -37,10 +37,13 @@ def form_message(
 
     Args:
         config: of the checkpoint.
-        values: by condition name; defaults replace missing and unusable ones.
+        values: by condition name; "" omits an optional label; defaults replace missing and
+            unusable ones.
     """
     model, usage = config.model, config.usage
-    usable, _ = resolve_each(model, values or {})
+    values = values or {}
+    usable, _ = resolve_each(model, values)
+    usable |= {c.name: "" for c in model.labels if c.dropout and values.get(c.name) == ""}
     fields = [_label_field(condition) for condition in model.labels]
     fields += [_number_field(c) for c in model.globals if isinstance(c, NumberCondition)]
     filled = {field["name"]: usable.get(field["name"], field.pop("first")) for field in fields}

@@ -51,17 +51,33 @@ def wire_model_bar(page: Page) -> None:
         {"about": page.about, "conditions": page.conditions},
         lambda checkpoint, settings: {
             "about": describe_model(checkpoint),
-            "conditions": form_message(checkpoint.config, settings.get("conditions")),
+            "conditions": {
+                **form_message(checkpoint.config, settings.get("conditions")),
+                "model": checkpoint.folder.name,
+                "others": settings.get("others", {}),
+            },
         },
     )
     page.list_models_in("model", page.model, lambda: gr.update(choices=list_checkpoints(page.root)))
-    page.model.input(
-        **by_name(partial(choose_model, page), {"name": page.model}, page.dependents), **UNQUEUED
+    inputs = {"name": page.model, "form": page.conditions, **page.kept}
+    chosen = page.model.input(
+        **by_name(partial(choose_model, page), inputs, page.dependents), **UNQUEUED
     )
+    chosen.then(**page.keep_event(), **UNQUEUED)
 
 
-def choose_model(page: Page, name: str | None) -> Iterator[Values]:
-    """Show a model that the user chose; download it first if it is on the Hub."""
+def choose_model(
+    page: Page, name: str | None, form: Any = None, **current: Any
+) -> Iterator[Values]:
+    """Show a model that the user chose; download it first if it is on the Hub.
+
+    Args:
+        page: what all tabs share.
+        name: of the checkpoint, or of a repository.
+        form, current: as in `changed_settings`; these settings stay.
+    Yields:
+        Updates of the page.
+    """
     if hub_download.is_hub_name(name):
         yield {"about": hub_download.download_note(str(name))}
         try:
@@ -69,7 +85,37 @@ def choose_model(page: Page, name: str | None) -> Iterator[Values]:
         except WaveNetError as error:
             yield {"about": hub_download.checkpoint_error_note(page.root, error)}
             return
-    yield show_settings(page, {"model": name})
+    yield show_settings(page, {**changed_settings(page, form, current), "model": name})
+
+
+def changed_settings(page: Page, form: Any, current: Mapping[str, Any]) -> Values:
+    """Return the settings that differ from the defaults of the shown model, and its conditions.
+
+    Args:
+        page: what all tabs share.
+        form: the message of the condition form, of any type; it names the shown model.
+        current: values of the page by name.
+    """
+    form = form if isinstance(form, Mapping) else {}
+    given: dict[str, Any] = {}  # also those that the shown model does not have
+    for values in (form.get("others"), form.get("values")):
+        given |= values if isinstance(values, Mapping) else {}
+    shown = form.get("model")
+    try:
+        checkpoint = load_checkpoint(page.root, shown if isinstance(shown, str) else None)
+    except WaveNetError:
+        return {}
+    defaults: Values = {}
+    for applier in page.appliers:
+        defaults |= applier(checkpoint, {})
+    changed = {name: v for name, v in current.items() if v != _shown_value(defaults, name)}
+    others = {k: v for k, v in given.items() if isinstance(v, str)}
+    return {**changed, "conditions": given, "others": others}
+
+
+def _shown_value(updates: Values, name: str) -> Any:
+    update = updates.get(name)
+    return update.get("value") if isinstance(update, dict) else update
 
 
 def list_models(page: Page) -> Values:

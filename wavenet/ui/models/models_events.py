@@ -18,7 +18,7 @@ from wavenet.sharing.local_models import delete_model, mark_added, rename_model
 from wavenet.ui import hub_download
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.generate.generate_events import Start
-from wavenet.ui.model_bar.model_bar import list_models, show_settings
+from wavenet.ui.model_bar.model_bar import changed_settings, list_models, show_settings
 from wavenet.ui.models.model_sample import make_sample
 from wavenet.ui.models.model_shelf import NO_LICENCE
 from wavenet.ui.page import Page
@@ -35,7 +35,13 @@ Values = dict[str, Any]
 
 
 def run_model_action(
-    page: Page, start: Start, *, event: gr.EventData, chosen: str | None
+    page: Page,
+    start: Start,
+    *,
+    event: gr.EventData,
+    chosen: str | None,
+    form: Any = None,
+    **current: Any,
 ) -> Iterator[Values]:
     """Run an action of a card.
 
@@ -44,6 +50,7 @@ def run_model_action(
         start: generates the clips of a job.
         event: its data are the action, the name of the model and a text, as the page sent them.
         chosen: the model that the page uses now.
+        form, current: as in `changed_settings`; these settings stay.
     Yields:
         Updates of the page.
     """
@@ -56,7 +63,8 @@ def run_model_action(
             yield from play_sample(page, start, name)
         elif action == "use":
             load_checkpoint(page.root, name)
-            yield {**show_settings(page, {"model": name}), **_open("generate"), "message": ""}
+            settings = {**changed_settings(page, form, current), "model": name}
+            yield {**show_settings(page, settings), **_open("generate"), "message": ""}
         elif action == "train" and "start_from" in page.model_lists:
             load_checkpoint(page.root, name)
             choices = page.list_updates["start_from"]()

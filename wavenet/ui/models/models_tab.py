@@ -47,10 +47,11 @@ def wire_models_tab(page: Page, widgets: dict[str, Any], start: Start) -> None:
     """
     shown = {"message": widgets["message"], **page.model_lists}
     outputs = {**page.dependents, **shown, "tabs": page.tabs, "package": widgets["package"]}
+    inputs = {"chosen": page.model, "form": page.conditions, **page.kept}
     acted = widgets["shelf"].click(
-        **by_name(partial(run_model_action, page, start), {"chosen": page.model}, outputs),
-        **REPEATABLE,
+        **by_name(partial(run_model_action, page, start), inputs, outputs), **REPEATABLE
     )
+    acted.success(**page.keep_event(), **UNQUEUED)
     acted.success(None, js="pageEvents.openDownload", **UNQUEUED)
     listed = by_name(lambda: {"shelf": page.list_updates["shelf"]()}, {}, shown)
     page.load_events.append(listed)

@@ -5,6 +5,7 @@ at that path. Called by the tabs, by the public API, and by `gradio_compat`.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
 from unicodedata import category
@@ -97,6 +98,21 @@ def upload_path(recording: Any) -> str:
     if not isinstance(path, str) or not is_stored_upload(path):
         raise ConditionError(NOT_AN_UPLOAD)
     return path
+
+
+def find_upload(recording: Any) -> str:
+    """Return the path of an upload of an earlier visit, as the browser has kept it.
+
+    Raises:
+        ConditionError: it is no longer stored.
+    """
+    with suppress(ConditionError):
+        path = upload_path(recording)
+        if os.path.isfile(path):
+            return path
+    name = recording.get("orig_name") if isinstance(recording, dict) else None
+    shown = f"the recording {name[:100]!r}" if isinstance(name, str) else "a recording"
+    raise ConditionError(f"{shown} is no longer stored; upload it again to use it")
 
 
 def is_stored_upload(path: str) -> bool:

@@ -11,7 +11,7 @@ import gradio as gr
 from wavenet.checkpoint import Checkpoint
 from wavenet.likelihood.step_view import MAX_STEPS
 from wavenet.ui.generate.generation_job import MAX_SECONDS, MAX_SEED, default_seconds
-from wavenet.ui.page import Page, Settings
+from wavenet.ui.page import Page, Settings, given_value
 from wavenet.ui.page_text import status_note
 from wavenet.ui.page_widgets import make_number, make_recording_input
 from wavenet.ui.watch.step_viewer import make_step_viewer
@@ -42,11 +42,12 @@ def build_watch_tab(page: Page, tab_item: gr.Tab) -> None:
                 gr.HTML(RECORDING_NOTE)
         with gr.Column(scale=4, min_width=300):
             step_view = make_step_viewer()
-    page.recordings["watch"] = inputs["recording"]
+    page.recordings["watch"] = "watch_recording"
     names = ("seconds", "seed", "start", "steps")
     numbers = {f"watch_{name}": inputs[name] for name in names}
     page.kept |= numbers
-    page.add_dependents({"watch": watch, **numbers}, _apply_settings)
+    dependents = {"watch": watch, **numbers, "watch_recording": inputs["recording"]}
+    page.add_dependents(dependents, _apply_settings)
     run = by_name(partial(run_watch, page), page.inputs | inputs, {"step_view": step_view})
     # A press right after a result is not lost.
     event = watch.click(**run, **MANY, trigger_mode="always_last")
@@ -62,12 +63,9 @@ def _apply_settings(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any
     """Return the updates of the widgets for a checkpoint and settings."""
     is_generated = not checkpoint.config.model.locals
     seconds = settings.get("seconds", default_seconds(checkpoint))
-    kept = {
-        name: gr.update(value=settings[name])
-        for name in ("watch_seed", "watch_start", "watch_steps")
-        if name in settings
-    }
-    kept["watch_seed"] = {**kept.get("watch_seed", gr.update()), "visible": is_generated}
+    names = ("watch_seed", "watch_start", "watch_steps", "watch_recording")
+    kept = {name: given_value(settings, name) for name in names}
+    kept["watch_seed"]["visible"] = is_generated
     return {
         **kept,
         "watch": gr.update(interactive=True),
