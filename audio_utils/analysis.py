@@ -32,6 +32,8 @@ PITCH_RANGE_HZ = (65.0, 1000.0)
 # recordings.
 _PITCH_RATE = 16_000
 _MAX_PITCH_FRAMES = 2000
+_LIMIT_MARGIN = 1.01  # a pitch outside the range is found within 1 % of its limit
+_MIN_PERIODS = 2  # of the lowest pitch, in the shortest recording that has a pitch
 _DELTA_FRAMES = 9
 
 
@@ -152,7 +154,9 @@ def recording_f0(waveform: Tensor, sample_rate: int) -> tuple[Tensor, float]:
         waveform: (T,) float32, T >= 1.
         sample_rate: Hz, 4,000 or more.
     Returns:
-        (F,) Hz from 65 to 1000, 0 for unvoiced frames; and the seconds from frame to frame.
+        (F,) Hz from 65 to 1000, 0 for unvoiced frames, frames at a limit of this range, whose
+        pitch may be outside, and frames of a recording that is too short to have a pitch; and the
+        seconds from frame to frame.
     Raises:
         AudioError: an invalid waveform or sample rate.
     """
@@ -160,7 +164,12 @@ def recording_f0(waveform: Tensor, sample_rate: int) -> tuple[Tensor, float]:
         waveform = import_torchaudio_functional().resample(waveform, sample_rate, _PITCH_RATE)
         sample_rate = _PITCH_RATE
     hop = max(round(BLOCK_SECONDS * sample_rate), math.ceil(len(waveform) / _MAX_PITCH_FRAMES))
-    return f0(scale_to_peak(waveform), sample_rate, hop, *PITCH_RANGE_HZ), hop / sample_rate
+    hertz = f0(scale_to_peak(waveform), sample_rate, hop, *PITCH_RANGE_HZ)
+    low, high = PITCH_RANGE_HZ
+    is_inside = (hertz > low * _LIMIT_MARGIN) & (hertz < high / _LIMIT_MARGIN)
+    if len(waveform) < _MIN_PERIODS * sample_rate / low:
+        is_inside[:] = False
+    return torch.where(is_inside, hertz, 0.0), hop / sample_rate
 
 
 def feature_arrays(waveform: Tensor, sample_rate: int) -> dict[str, Tensor]:

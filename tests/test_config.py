@@ -118,7 +118,7 @@ def test_an_unknown_architecture_is_refused_with_the_known_names(kind, name):
     sentence = refusal(kind, values)
     assert field_of(sentence) == "model.architecture"
     assert all(known in sentence for known in ARCHITECTURES)
-    assert f"found {name!r}" in sentence
+    assert f"found {'nothing' if name is None else repr(name)}" in sentence
     values["model"] = {**MODEL, "architecture": "wavenet"}  # control: a known one
     assert parse(kind, values).model.architecture == "wavenet"
 

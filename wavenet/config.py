@@ -185,7 +185,7 @@ def describe_error(error: ValidationError, kind: type[BaseModel]) -> str:
         return f"the key {field} is not known (known keys: {', '.join(siblings)}){question}"
     if first["type"] == "missing":
         return f"the key {field} is missing"
-    found = repr(value)
+    found = "nothing" if value is None else repr(value)
     is_complete = ", found " in message or len(found) > MAX_SHOWN_VALUE
     return f"{field}: {_shorten(message)}" + ("" if is_complete else f", found {found}")
 

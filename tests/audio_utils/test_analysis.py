@@ -85,6 +85,19 @@ def test_concert_pitch_is_440_hertz(make_sine, rate):
     assert middle.tolist() == pytest.approx([440] * len(middle), rel=0.01)
 
 
+@pytest.mark.parametrize("hertz", [40, 1900])
+def test_a_tone_outside_the_range_has_no_pitch_at_its_limit(make_sine, hertz):
+    """The limit of the search was shown as the pitch."""
+    found = analysis.recording_f0(make_sine(hertz, RATE, RATE), RATE)[0]
+    low, high = analysis.PITCH_RANGE_HZ
+    assert not ((found > 0) & ((found < 1.01 * low) | (found > high / 1.01))).any()
+
+
+@pytest.mark.parametrize("samples", [1, 5, 200])
+def test_a_recording_of_a_few_samples_has_no_pitch(make_sine, samples):
+    assert not analysis.recording_f0(make_sine(440, RATE, RATE)[:samples], RATE)[0].any()
+
+
 def test_noise_has_almost_no_pitch_and_silence_none(rng):
     noise = torch.from_numpy(rng.standard_normal(RATE).astype(np.float32)) * 0.1
     assert (analysis.recording_f0(noise, RATE)[0] > 0).float().mean() < 0.1

@@ -189,3 +189,13 @@ def test_a_window_that_cannot_be_opened_ends_the_studio(
     assert run(["ui", "--window", "--port", free_port()]) == 2
     assert "no window can be opened (QT cannot be loaded)" in capsys.readouterr().err
     assert screen.is_closed
+
+
+def test_the_package_for_mcp_is_checked_before_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert run(["ui", "--mcp", "--port", free_port()]) == 2
+    error = capsys.readouterr().err
+    assert "needs the package mcp" in error
+    assert "starting" not in error

@@ -173,3 +173,11 @@ def test_a_comment_is_not_the_first_paragraph():
     comment = "<!-- Written by a program. Remove this line to keep your changes. -->"
     assert first_paragraph(f"{comment}\n\n# Name\n\nA model.\n") == "A model."
     assert first_paragraph(f"{comment}\n") == ""
+
+
+def test_comments_are_not_rendered():
+    comment = "<!-- Written by a program. -->"
+    shown = render_html(f"{comment}\n\n{comment}\n\n# Name\n\nA model.\n")
+    assert "program" not in shown
+    assert "<p>" in shown
+    assert shown.count("<p>") == 1

@@ -403,8 +403,8 @@ def test_score_computes_the_frames_that_a_model_needs(
     [
         ("digits", {"digit": "x", "speaker": "jackson"}, "Digit"),
         ("digits", {}, "digit"),
-        ("../digits", LABELS, "no checkpoint"),
-        (None, {}, "no checkpoint"),
+        ("../digits", LABELS, "Expected a model here"),
+        (None, {}, "found nothing"),
         ("curves", {}, "'curve'"),
     ],
 )

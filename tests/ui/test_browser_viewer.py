@@ -360,6 +360,17 @@ def test_keys_work_without_a_focus_and_are_listed(viewer: Any) -> None:
     assert state(viewer, "position") == position
 
 
+def test_escape_and_a_press_elsewhere_close_the_menus(viewer: Any) -> None:
+    menu = f"{VIEWER} [data-menu=save]"
+    viewer.click(f"{menu} summary")
+    viewer.keyboard.press("Escape")
+    assert viewer.get_attribute(menu, "open") is None
+    assert viewer.evaluate("document.activeElement.tagName") == "SUMMARY"
+    viewer.click(f"{menu} summary")
+    viewer.click("h1")  # outside the viewer
+    assert viewer.get_attribute(menu, "open") is None
+
+
 def test_png_contains_all_visible_panels(viewer: Any) -> None:
     def strips(data: bytes) -> list[int]:
         """Return the number of drawn pixels in each strip of 60 pixels."""
@@ -371,7 +382,18 @@ def test_png_contains_all_visible_panels(viewer: Any) -> None:
         "figures => figures.map((figure) => figure.dataset.panel)"
     )
     assert len(titles) == 7
+    viewer.evaluate(
+        """() => {
+          window.written = [];
+          const write = CanvasRenderingContext2D.prototype.fillText;
+          CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
+            window.written.push(text);
+            return write.call(this, text, ...rest);
+          };
+        }"""
+    )
     data = save(viewer, "[data-action=png]")
+    assert {"recording", "8-bit quantisation error"} <= set(viewer.evaluate("window.written"))
     height = Image.open(BytesIO(data)).height
     heights = viewer.locator("#analysis-viewer canvas").evaluate_all(
         "list => list.map((canvas) => canvas.height)"
@@ -430,8 +452,9 @@ def test_choices_of_the_display_survive_a_reload(page: Any, recording: Path) -> 
 def test_pictures_of_the_recording_before_are_dimmed(viewer: Any, recording: Path) -> None:
     viewer.click("#recording [aria-label='Clear']")
     viewer.wait_for_selector(f"{VIEWER}[data-state=old]")
-    opacity = "getComputedStyle(document.querySelector('#analysis-viewer .content')).opacity"
+    opacity = "getComputedStyle(document.querySelector('#analysis-viewer .panels')).opacity"
     assert float(viewer.evaluate(opacity)) < 0.5
+    assert "recording before" in viewer.inner_text(f"{VIEWER} .stale")
     analyse(viewer, recording)
     assert float(viewer.evaluate(opacity)) == 1
 

@@ -159,7 +159,7 @@ def test_open_ranges_and_whole_numbers() -> None:
         check_input(gr.Number(maximum=1), 2)
     with pytest.raises(ConditionError, match="one of its choices"):
         check_input(gr.Dropdown(["a"]), 1)
-    with pytest.raises(ConditionError, match="one of its choices, found None"):
+    with pytest.raises(ConditionError, match="one of its choices, found nothing"):
         check_input(gr.Radio(["a"]), None)
     check_input(gr.Dropdown(["a"]), None)
 

@@ -143,7 +143,7 @@ def test_a_repeat_without_its_model_is_a_sentence(
     shutil.copytree(page.root / "notes", removed)
     list(press_generate(page, token, name="removed", conditions={"instrument": "horn"}))
     shutil.rmtree(removed)
-    with pytest.raises(gr.Error, match="has no checkpoint 'removed'"):
+    with pytest.raises(gr.Error, match="found 'removed'"):
         act(page, token, {"action": "again", "id": page.clips.clips(token)[0].clip_id})
 
 

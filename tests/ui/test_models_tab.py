@@ -27,7 +27,7 @@ from wavenet.ui.page import Page
 from wavenet.ui.studio_app import build_studio
 
 from .bare_page import bare_page, event_of, merge
-from .conftest import RATE, save_checkpoint
+from .conftest import RATE, build_page, save_checkpoint
 
 CARD = (
     "---\nlicense: cc0-1.0\n---\n# Notes <img src=x onerror=alert(1)>\n\nTwo\n*notes*.\n\nMore.\n"
@@ -115,7 +115,7 @@ def test_sample_waits_for_its_turn(folder: Path, page: Page) -> None:
     event = event_of(action="sample", name="digits", text="")
     with page.turns.turn():
         updates = run_model_action(page, start_here, event=event, chosen="digits")
-        assert "1 job before the sample of digits" in next(updates)["message"]
+        assert "Sample of digits: Waiting: 1 job before you" in next(updates)["message"]
     assert "data-sample" in merge(updates)["shelf"]
 
 
@@ -129,12 +129,12 @@ def test_use_chooses_the_model_and_opens_generate(folder: Path, page: Page) -> N
     assert ("brass", "brass") in trained["start_from"]["choices"]
     assert trained["tabs"] == gr.update(selected="train")
     del page.model_lists["start_from"]  # training is disabled
-    assert "unknown action" in act(page, "train", "brass")["message"]
+    assert "unknown action" in error_at(act(page, "train", "brass"), "brass")
 
 
 def test_rename_and_delete_update_the_page(folder: Path, page: Page) -> None:
     save_checkpoint(folder, "brass", RATE, {"instrument": ("horn",)})
-    assert "stays" in act(page, "rename", "brass", "horn")["message"]
+    assert "stays" in error_at(act(page, "rename", "brass", "horn"), "brass")
     mark_added(folder / "brass")
     renamed = act(page, "rename", "brass", "horn", chosen="brass")
     assert renamed["model"]["value"] == "horn"
@@ -150,10 +150,28 @@ def test_rename_and_delete_update_the_page(folder: Path, page: Page) -> None:
 def test_invalid_events_are_an_error_without_server_paths(
     folder: Path, page: Page, action: Any, name: Any
 ) -> None:
-    message = act(page, action, name, "new")["message"]
+    updates = act(page, action, name, "new")
+    message = updates["message"]
     assert "role='alert'" in message
     assert str(folder) not in message
     assert [path.name for path in folder.iterdir()] == ["digits"]
+
+
+def error_at(updates: dict[str, Any], name: str) -> str:
+    """Return the message in the card of a model; the message above all cards is empty."""
+    assert updates["message"] == ""
+    cards = {card.split('"')[0]: card for card in updates["shelf"].split('data-model="')[1:]}
+    assert [other for other, card in cards.items() if "role='alert'" in card] == [name]
+    return cards[name]
+
+
+def test_messages_of_an_import_are_beside_its_buttons(folder: Path) -> None:
+    studio, _ = build_page(folder)
+    for name in ("import_archive", "import_from_hub"):
+        (event,) = (event for event in studio.fns.values() if event.name == name)
+        ids = [output.elem_id for output in event.outputs]
+        assert "model-import-message" in ids
+        assert "model-message" not in ids
 
 
 def test_values_of_every_kind_of_condition_are_described() -> None:
@@ -243,7 +261,7 @@ def test_space_imports_and_changes_models_only_if_allowed(
     assert IMPORT_DISABLED in import_archive(page, upload=str(brass))["message"]
     assert not (folder / "brass").exists()
     mark_added(folder / "digits")
-    assert CHANGE_DISABLED in act(page, "delete", "digits")["message"]
+    assert CHANGE_DISABLED in error_at(act(page, "delete", "digits"), "digits")
     assert (folder / "digits").exists()
     monkeypatch.setenv(ALLOW_IMPORT, "1")
     assert has_upload()

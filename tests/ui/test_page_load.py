@@ -26,6 +26,11 @@ SAVED: dict[str, Any] = {
     "watch_seed": 3,
     "watch_start": 0.1,
     "watch_steps": 50,
+    "train_recipe": "small",
+    "train_folder": "~/voices",
+    "train_pattern": "{word}_{take}",
+    "train_name": "mine",
+    "train_steps": 70,
     "tab": "analyse",
 }
 # As JSON from the browser: any type, nested, huge, not finite, and text that is not Unicode.
@@ -55,6 +60,8 @@ def test_the_settings_of_the_visit_before_are_shown(studio_page: Page) -> None:
     assert [updates[name] for name in names] == [12, 2, 0.8, 9, 0.9, "cpu"]
     watched = [updates[f"watch_{name}"]["value"] for name in ("seconds", "seed", "start", "steps")]
     assert watched == [0.7, 3, 0.1, 50]
+    kept = [updates[name]["value"] for name in SAVED if name.startswith("train_")]
+    assert kept == ["small", "~/voices", "{word}_{take}", "mine", 70]
     assert not updates["problems"]["visible"]
 
 

@@ -317,9 +317,9 @@ def test_influence_with_an_invalid_model_or_recording_is_an_error(
     (tmp_path / "notes.wav").write_text("not audio")
     soundfile.write(tmp_path / "short.wav", torch.zeros(32).numpy(), RATE)
     for name, recording, words in (
-        ("missing", None, "no checkpoint 'missing'"),
-        (None, None, "no checkpoint"),
-        ("../digits", None, "no checkpoint"),
+        ("missing", None, "found 'missing'"),
+        (None, None, "found nothing"),
+        ("../digits", None, "expected a model here"),
         ("digits", tmp_path / "notes.wav", "notes.wav is not audio"),
         ("digits", tmp_path / "short.wav", "at least 33 samples"),
     ):

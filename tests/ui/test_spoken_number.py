@@ -63,6 +63,7 @@ def test_what_is_no_number_is_a_sentence(root: Path, number: Any) -> None:
     outputs = say(page, number)
     shown = next(outputs)["player"]["error"]
     assert shown.startswith("Number to say: expected 1 to 12 digits, found ")
+    assert shown.endswith("found nothing.") == (not (number or "").strip())
     with pytest.raises(gr.Error) as caught:
         next(outputs)
     assert caught.value.message == shown
@@ -76,7 +77,7 @@ def test_what_is_no_number_is_a_sentence(root: Path, number: Any) -> None:
         ({"form": None}, "reload the page"),
         ({"engine": "warp"}, "'warp'"),
         ({"name": "notes"}, "no condition 'digit'"),
-        ({"name": "none"}, "no checkpoint 'none'"),
+        ({"name": "none"}, "found 'none'"),
     ],
 )
 def test_invalid_settings_are_a_sentence(root: Path, changes: dict[str, Any], words: str) -> None:

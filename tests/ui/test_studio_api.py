@@ -280,7 +280,7 @@ def checked_names() -> set[str]:
         ("continue", {"recording": "sine.wav"}, "uploaded file"),
         ("continue", {"checkpoint": "vocoder"}, "call vocode"),
         ("continue", {"checkpoint": ["digits"]}, "checkpoint"),
-        ("continue", {"checkpoint": "../digits"}, "no checkpoint"),
+        ("continue", {"checkpoint": "../digits"}, "xpected a model here"),
         ("continue", {"conditions": {}}, "'digit'"),
         ("continue", {"conditions": 3}, "conditions"),
         ("continue", {"seconds": 30.1}, "seconds"),
@@ -298,7 +298,7 @@ def checked_names() -> set[str]:
         ("vocode", {"top_p": 2.0}, "top_p"),
         ("vocode", {"conditions": {"digit": "7"}}, "digit"),
         ("score", {"checkpoint": ["digits"]}, "checkpoint"),
-        ("score", {"checkpoint": "../digits"}, "no checkpoint"),
+        ("score", {"checkpoint": "../digits"}, "xpected a model here"),
         ("score", {"conditions": 3}, "conditions"),
     ],
 )
@@ -451,7 +451,7 @@ def test_mcp_tools_are_the_five_functions(address: str, home: Path) -> None:
     assert "'samples': 2800" in analysed.content[0].text
     assert not generated.isError
     assert failed.isError
-    assert "no checkpoint 'none'" in failed.content[0].text
+    assert "found 'none'" in failed.content[0].text
 
 
 @pytest.mark.parametrize(

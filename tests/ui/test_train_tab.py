@@ -12,7 +12,7 @@ import torch
 
 from audio_utils import io
 from wavenet import checkpoint, folder_lock
-from wavenet.sharing.local_models import delete_model
+from wavenet.sharing.local_models import delete_model, rename_model
 from wavenet.sharing.run_checkpoint import checkpoint_digest
 from wavenet.training import run_process
 from wavenet.training.example_run import write_notes
@@ -30,6 +30,7 @@ from wavenet.ui.train.train_events import (
     control_run,
     inspect_recordings,
     keep_previews,
+    list_other_runs,
     resume_run,
     show_labels,
     show_recipe,
@@ -358,6 +359,23 @@ def test_complete_run_adds_its_checkpoint_once(setup: TrainSetup, saved: int, ac
     assert (root / "first").exists()
     assert used["model"]["value"] == "first"
     assert used["tabs"] == gr.update(selected="generate")
+
+
+def test_a_renamed_model_is_named_by_its_new_name(setup: TrainSetup) -> None:
+    make_run(setup.runs_dir, "first", 4)
+    shown(setup, "first")
+    rename_model(setup.page.root, "first", "second")
+    assert "The list of models has its checkpoint as second" in shown(setup, "first")["state"]
+    delete_model(setup.page.root, "second")
+    assert "list of models" not in shown(setup, "first")["state"]
+
+
+def test_an_opened_tab_lists_the_runs_of_others(setup: TrainSetup) -> None:
+    make_run(setup.runs_dir, "first")
+    assert list_other_runs(setup, run=None)["run"]["value"] == "first"
+    make_run(setup.runs_dir, "second")
+    listed = list_other_runs(setup, run="first")["run"]
+    assert (set(listed["choices"]), listed["value"]) == ({"first", "second"}, "first")
 
 
 def test_paused_run_adds_nothing_by_itself(setup: TrainSetup) -> None:

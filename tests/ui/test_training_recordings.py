@@ -394,3 +394,8 @@ def test_readable_uploads_are_used_and_the_others_are_named(
     assert "<dt>Recordings</dt><dd>1</dd>" in report
     assert "Not used: cover.jpg is not supported" in report
     assert "1 recording is skipped: broken.wav" in report
+
+
+def test_a_broken_file_is_listed_once(setup: TrainSetup, notes: Path) -> None:
+    (notes / "broken.wav").write_bytes(b"no audio")
+    assert report_of(setup, notes).count("broken.wav") == 1

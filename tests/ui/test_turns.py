@@ -28,6 +28,19 @@ def test_a_waiting_request_knows_its_place_and_the_time() -> None:
         assert next(third.wait()) == (2, pytest.approx(7.0))
 
 
+def test_the_time_is_unknown_while_a_turn_lasts_longer_than_the_others() -> None:
+    """The page said "about 0 s" for as long as the turn lasted."""
+    now = [0.0]
+    turns = Turns(clock=lambda: now[0])
+    with turns.request() as done:
+        list(done.wait())
+        now[0] = 4.0
+    with turns.request() as first, turns.request() as second:
+        list(first.wait())
+        now[0] = 9.0
+        assert next(second.wait()) == (1, None)
+
+
 def test_without_earlier_jobs_the_time_is_unknown() -> None:
     turns = Turns()
     with turns.request() as first, turns.request() as second:

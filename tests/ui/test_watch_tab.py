@@ -184,8 +184,8 @@ def test_vocoder_requires_and_predicts_a_recording(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"name": "../digits"}, "no checkpoint"),
-        ({"name": None}, "no checkpoint"),
+        ({"name": "../digits"}, "Expected a model here"),
+        ({"name": None}, "found nothing"),
         ({"steps": None}, "Steps: expected a number, found nothing"),
         ({"start": None}, "First step: expected a number, found nothing"),
         ({"seconds": None}, "Length: expected a number, found nothing"),

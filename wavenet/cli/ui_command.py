@@ -64,7 +64,7 @@ def ui(
         is_only_local,
         server_address,
     )
-    from wavenet.ui.server.server_port import check_address, read_port
+    from wavenet.ui.server.server_port import check_address, check_mcp, read_port
     from wavenet.ui.server.temporary_files import end_on_termination, use_private_folder
 
     address = server_address(host)
@@ -77,6 +77,8 @@ def ui(
         from wavenet.ui.window import check_window
 
         check_window(has_screen())
+    if mcp:
+        check_mcp()
     print_message(f"starting the studio at http://{bracketed(address)}:{port} (Ctrl-C stops it)")
     if not is_loopback(address):
         print_message("WARNING: other machines can use the studio without a password")

@@ -36,7 +36,8 @@ def read_digits(number: str | None) -> str:
     digits = "".join((number or "").split())
     if not digits or set(digits) - set(DIGITS) or len(digits) > MAX_DIGITS:
         raise ConditionError(
-            f"Number to say: expected 1 to {MAX_DIGITS} digits, found {(number or '')[:40]!r}"
+            f"Number to say: expected 1 to {MAX_DIGITS} digits, "
+            f"found {repr((number or '')[:40]) if digits else 'nothing'}"
         )
     return digits
 

@@ -92,7 +92,7 @@ def first_paragraph(text: str) -> str:
                 if child.type != "image"
             ]
             paragraph = "".join(words).strip()
-            if paragraph and not paragraph.startswith("<!--"):  # a comment of the program
+            if paragraph and not _is_comment(paragraph):
                 return paragraph[:MAX_PARAGRAPH]
     return ""
 
@@ -100,18 +100,25 @@ def first_paragraph(text: str) -> str:
 def render_html(text: str) -> str:
     """Render the Markdown of a card as HTML, without its front matter.
 
-    Raw HTML is shown as text, and images as their description. Links lead only to web pages and
-    open in a new window.
+    Raw HTML is shown as text, except comments, and images as their description. Links lead only to
+    web pages and open in a new window.
     """
     _, body = split_front_matter(text)
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(body)
+    for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if token.type == "inline" and _is_comment(token.content):
+            before.hidden, token.children, after.hidden = True, [], True
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(6, int(token.tag[1]) + HEADING_SHIFT)}"
         if token.children:
             token.children = _remove_addresses(token.children)
     return str(parser.renderer.render(tokens, parser.options, {}))
+
+
+def _is_comment(paragraph: str) -> bool:
+    return paragraph.startswith("<!--") and paragraph.find("-->") in (-1, len(paragraph) - 3)
 
 
 def _remove_addresses(tokens: list[Token]) -> list[Token]:

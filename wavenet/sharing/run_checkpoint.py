@@ -4,10 +4,12 @@ A checkpoint that is not from this run, or that was changed, is never replaced. 
 a run, and the folder of checkpoints. Output: a new folder. Called by the studio.
 """
 
+import filecmp
 import hashlib
 import shutil
 from pathlib import Path
 
+from wavenet.checkpoint import WEIGHTS
 from wavenet.checkpoint_folders import list_in_studio
 from wavenet.errors import ConditionError
 from wavenet.sharing.install import MAX_BYTES, REQUIRED, staging_folder
@@ -50,9 +52,17 @@ def copy_run_checkpoint(folder: Path, root: Path, replace_removed: bool = True) 
     return True
 
 
-def is_listed(folder: Path, root: Path) -> bool:
-    """Return whether a folder of checkpoints includes the checkpoint of a run."""
-    return (folder / DIGEST_FILE).is_file() and (root / folder.name).is_dir()
+def listed_name(folder: Path, root: Path) -> str | None:
+    """Return the name of the checkpoint of a run in a folder of checkpoints; None: it is not there.
+
+    A checkpoint that was renamed has the weights of the run, but another config.
+    """
+    record, weights = folder / DIGEST_FILE, folder / "checkpoint" / WEIGHTS
+    if not (record.is_file() and weights.is_file()):
+        return None
+    names = sorted(path.parent.name for path in root.glob(f"*/{WEIGHTS}"))
+    found = [n for n in names if filecmp.cmp(root / n / WEIGHTS, weights)]
+    return min(found, key=lambda name: name != folder.name, default=None)
 
 
 def checkpoint_digest(folder: Path) -> str:

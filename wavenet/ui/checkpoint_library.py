@@ -35,8 +35,8 @@ def load_checkpoint(root: Path, name: str | None) -> Checkpoint:
             raise CheckpointError(
                 f"the folder {root.name} has no checkpoints; train one, or copy one into it"
             )
-        shown = name and name[:100]
-        raise CheckpointError(f"{root.name} has no checkpoint {shown!r}; it has {', '.join(known)}")
+        found = "nothing" if name is None else repr(name[:100])
+        raise CheckpointError(f"expected a model here ({', '.join(known)}), found {found}")
     folder = list_in_studio(root)[str(name)]
     return _load_cached(folder, _modification_times(folder), device_for("auto"))
 

@@ -108,7 +108,12 @@ window.pageEvents = (() => {
     delete shelf.dataset.action;
   }
 
+  // Show the run that has started; on a phone it is below its settings.
+  function showRun() {
+    document.getElementById('train-state')?.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+  }
+
   return { failPlayer, failWatch, inspectSoon, keepSettings, keepTab, openDownload, openTab,
-    openWatch, press, pressActionButton, startJob, startPlayer, stopAnalysis, stopPlayer,
+    openWatch, press, pressActionButton, showRun, startJob, startPlayer, stopAnalysis, stopPlayer,
     stopScan };
 })();

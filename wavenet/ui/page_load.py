@@ -42,7 +42,11 @@ def wire_page_load(page: Page, studio: gr.Blocks, problems: gr.HTML) -> None:
     for event in page.load_events:
         last = last.then(**event, **UNQUEUED)
     recordings = [page.dependents[name] for name in set(page.recordings.values())]
-    changed = [component.input for component in (page.model, page.conditions, *page.kept.values())]
+    changed = [
+        # Gradio 6.31: a text box does not trigger `input` for its first change.
+        component.change if isinstance(component, gr.Textbox) else component.input
+        for component in (page.model, page.conditions, *page.kept.values())
+    ]
     changed += [recording.change for recording in recordings]
     gr.on(changed, **page.keep_event(), **UNQUEUED)
     loaded.then(**page.keep_event(), **UNQUEUED)

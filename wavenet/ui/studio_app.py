@@ -5,7 +5,6 @@ Input: a folder of checkpoints. Output: the Gradio app, and the options to launc
 """
 
 import asyncio
-import importlib.util
 import json
 import os
 from collections.abc import AsyncIterator, Iterable
@@ -19,9 +18,7 @@ import gradio as gr
 from gradio.routes import App
 
 from audio_utils.audio_formats import AUDIO_SUFFIXES, FFMPEG_SUFFIXES
-from audio_utils.optional_packages import install_command
 from wavenet.checkpoint_folders import default_root
-from wavenet.errors import ConfigError
 from wavenet.ui.analyse.analyse_tab import build_analyse_tab
 from wavenet.ui.clip_history.clip_actions import wire_clip_actions
 from wavenet.ui.clip_history.clip_store import ClipStore
@@ -44,6 +41,7 @@ from wavenet.ui.server.host_check import (
     server_address,
 )
 from wavenet.ui.server.request_limits import RequestLimits, ShortReports
+from wavenet.ui.server.server_port import check_mcp
 from wavenet.ui.server.temporary_files import SWEEP_SECONDS, delete_old_files, is_private
 from wavenet.ui.studio_api import register_api
 from wavenet.ui.templates import render
@@ -151,11 +149,8 @@ def launch_options(
     address = server_address(address)
     lifespan = partial(protect_server, address=address, hosts=allowed_hosts(allow_hosts))
     with_mcp = with_mcp or os.environ.get(WITH_MCP) == "1"
-    if with_mcp and importlib.util.find_spec("mcp") is None:
-        raise ConfigError(
-            "serving MCP needs the package mcp, which is missing; install it with "
-            f"`{install_command('mcp')}`"
-        )
+    if with_mcp:
+        check_mcp()
     return {
         "server_name": bracketed(address),
         "server_port": port,

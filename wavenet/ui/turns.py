@@ -31,8 +31,9 @@ class Turn:
         """Wait for the turn.
 
         Yields:
-            The number of jobs before this one, and the estimated seconds until the turn, None
-            before the first job has ended; at once and then every `UPDATE_SECONDS`.
+            The number of jobs before this one, and the estimated seconds until the turn, None if
+            they are unknown: before the first job has ended, or if the current one lasts longer;
+            at once and then every `UPDATE_SECONDS`.
         """
         yield from self._turns.wait_for(self)
 
@@ -117,7 +118,9 @@ class Turns:
             return None
         mean = fmean(self._durations)
         elapsed = 0.0 if self._began is None else self._clock() - self._began
-        return max(0.0, mean - elapsed) + (place - 1) * mean
+        if elapsed >= mean:  # the current turn lasts longer than the others
+            return None
+        return mean - elapsed + (place - 1) * mean
 
 
 def describe_place(place: int, seconds: float | None) -> str:

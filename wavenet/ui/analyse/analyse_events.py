@@ -229,7 +229,7 @@ def clear_results() -> Values:
     """Remove the results of the previous recording; its pictures are dimmed."""
     return {
         "status": "",
-        "viewer": {"dim": True},
+        "viewer": {"dim": "These are the pictures of the recording before."},
         "facts": "",
         "histogram": "",
         "listen": gr.update(visible=False),

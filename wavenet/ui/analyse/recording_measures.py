@@ -167,7 +167,12 @@ def pitch_facts(recording: MeasuredRecording) -> dict[str, str]:
     numbers = pitch_numbers(recording)
     voiced = 100 * (numbers["voiced"] or 0)
     pitch = _format_number(numbers["pitch_hz"], " Hz")
-    return {"Pitch": pitch, "Voiced": _format_number(voiced, " %")}
+    low, high = analysis.PITCH_RANGE_HZ
+    return {
+        "Pitch": pitch,
+        "Pitch searched": f"{low:,.0f} to {high:,.0f} Hz",
+        "Voiced": _format_number(voiced, " %"),
+    }
 
 
 def pitch_arrays(recording: MeasuredRecording) -> dict[str, Tensor]:

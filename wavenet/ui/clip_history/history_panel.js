@@ -2,6 +2,7 @@
 // `watch` and `trigger` come from gr.HTML; history_panel.py builds the list.
 const PLAYED_HERE = ['play', 'mark-a', 'mark-b', 'switch'];
 const player = new Audio();
+const LOWEST_VOLUME = 0.1; // −20 dB, of the louder of two clips that are compared
 let marked = { a: null, b: null }; // ids of the clips to compare
 let playing = null; // id
 let isComparing = false;
@@ -23,7 +24,7 @@ function show() {
   if (!button) return;
   button.disabled = !(row(marked.a) && row(marked.b));
   const which = playing === marked.a ? 'A' : 'B';
-  element.querySelector('.compare output').textContent = isComparing && !player.paused ? `playing ${which}` : '';
+  element.querySelector('.compare output').textContent = isComparing && !player.paused ? `playing ${which}${describeLevels()}` : '';
   button.textContent = isComparing && !player.paused ? `Switch to ${which === 'A' ? 'B' : 'A'}` : 'Compare A and B';
 }
 
@@ -42,10 +43,29 @@ function play(id, from = 0, volume = 1) {
   player.load();
 }
 
-// The louder clip is played softer, so that both have the same RMS level.
+const levelOf = (id) => Number(row(id)?.dataset.rms) || 1e-6;
+
+// The louder clip is played softer, so that both have the same RMS level, but stays audible.
 function volumeOf(id) {
-  const levels = [marked.a, marked.b].map((mark) => Number(row(mark).dataset.rms) || 1e-6);
-  return Math.min(...levels) / (Number(row(id).dataset.rms) || 1e-6);
+  const equal = Math.min(levelOf(marked.a), levelOf(marked.b)) / levelOf(id);
+  return Math.max(equal, LOWEST_VOLUME);
+}
+
+function describeLevels() {
+  const louder = Math.max(levelOf(marked.a), levelOf(marked.b));
+  const isLimited = Math.min(levelOf(marked.a), levelOf(marked.b)) / louder < LOWEST_VOLUME;
+  return isLimited ? ', not at equal level: they differ by more than 20 dB' : '';
+}
+
+function compare(id, from = 0) {
+  isComparing = true;
+  play(id, from, volumeOf(id));
+}
+
+function mark(name, other, id) {
+  marked[name] = marked[name] === id ? null : id;
+  if (marked[other] === id) marked[other] = null;
+  isComparing = false;
 }
 
 const local = {
@@ -53,15 +73,12 @@ const local = {
     isComparing = false;
     if (playing === id && !player.paused) player.pause(); else play(id);
   },
-  'mark-a': (id) => { marked.a = marked.a === id ? null : id; },
-  'mark-b': (id) => { marked.b = marked.b === id ? null : id; },
+  'mark-a': (id) => mark('a', 'b', id),
+  'mark-b': (id) => mark('b', 'a', id),
   // The other clip goes on at the same time.
   switch: () => {
     const isOn = isComparing && !player.paused;
-    const next = isOn && playing === marked.a ? marked.b : marked.a;
-    const from = isOn ? player.currentTime : 0;
-    isComparing = true;
-    play(next, from, volumeOf(next));
+    compare(isOn && playing === marked.a ? marked.b : marked.a, isOn ? player.currentTime : 0);
   },
 };
 
@@ -78,6 +95,10 @@ element.addEventListener('click', (event) => {
     element.querySelector('.history').dataset.press = button.dataset.press ?? '';
     trigger('click', { action, id });
   }
+});
+// B follows A.
+player.addEventListener('ended', () => {
+  if (isComparing && playing === marked.a && row(marked.b)) compare(marked.b);
 });
 for (const name of ['play', 'pause', 'ended']) player.addEventListener(name, show);
 window.addEventListener('studio-play', (event) => { if (event.detail !== element) player.pause(); });

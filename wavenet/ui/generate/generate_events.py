@@ -41,6 +41,7 @@ from wavenet.ui.templates import render
 from wavenet.ui.viewer.panels import signal_panels, surprise_panel, viewer_message
 
 NO_COMMAND = "No command or link repeats a spoken number; press Again beside the clip in the list."
+DRAWING = {"dim": "The pictures of the new clip are being drawn …"}  # for the viewer
 DIGIT_SECONDS = 0.5  # of each clip of a spoken number before its silence is cut
 Start = Callable[[GenerationJob], Iterator[Chunk]]
 Values = dict[str, Any]
@@ -153,6 +154,7 @@ def run_job(
         **_texts(result),
         **show_history(page.clips, token),
         "player": live_player.end_message(job_number, result.sent_chunks),
+        "viewer": DRAWING,
     }
     yield {"viewer": draw_clip(result, clips[0])}
 
@@ -271,7 +273,7 @@ def _show_number(
     numbers = rate, waveform.numel(), result.speed
     yield {"player": live_player.chunk_message(job_number, 0, *numbers, waveform)}
     shown = _number_texts(result, waveform, digits) | show_history(page.clips, token)
-    yield {**shown, "player": live_player.end_message(job_number, 1)}
+    yield {**shown, "player": live_player.end_message(job_number, 1), "viewer": DRAWING}
     yield {"viewer": viewer_message(signal_panels(waveform, rate), clip)}
 
 

@@ -139,8 +139,9 @@ def _buttons() -> dict[str, Any]:
         widgets["stop"] = gr.Button("Stop", elem_id="stop")
     with gr.Row(equal_height=True):
         size: dict[str, Any] = {"max_length": 40, "min_width": 120}
+        size["placeholder"] = "for example 1984"
         widgets["number"] = gr.Textbox(
-            label="Number to say", placeholder="1984", visible=False, elem_id="number", **size
+            label="Number to say", visible=False, elem_id="number", **size
         )
         widgets["say"] = gr.Button("Say", visible=False, elem_id="say", min_width=90, scale=0)
     return widgets

@@ -10,6 +10,7 @@ const NO_RESPONSE = 'The studio does not respond. Restart it.';
 let context = null;
 let rate = (props.value && props.value.rate) || 16000;
 let job = null; // null: ignore messages, they belong to a stopped job
+let starts = 0; // number of jobs so far
 let state = newState();
 
 function newState() {
@@ -101,7 +102,7 @@ function enqueue(message) {
 function showWaiting({ waiting, seconds }) {
   state.lastMessage = performance.now();
   const people = waiting === 1 ? '1 job' : `${waiting} jobs`;
-  showStatus('waiting', `Waiting: ${people} before you${seconds === null ? '' : `, about ${Math.ceil(seconds)} s`}.`);
+  showStatus('waiting', `Waiting: ${people} before you${seconds === null ? '' : `, about ${Math.max(1, Math.round(seconds))} s`}.`);
 }
 
 function receive() {
@@ -230,6 +231,14 @@ async function loseServer(lost) {
   finishIfPlayed();
 }
 
+// Without a server, Gradio may ignore a press; the status of the job before would look current.
+async function reportIgnoredPress(event) {
+  if (!event.target.closest?.('#generate, #say')) return;
+  const before = starts;
+  await sleep(1000);
+  if (starts === before && job === null && !await serverResponds()) showStatus('gone', NO_RESPONSE);
+}
+
 function animate() {
   if (job === null) return;
   if (context) { schedule(); describe(); }
@@ -241,6 +250,7 @@ const player = {
   // Starts a job and returns its number.
   start() {
     stopAudio();
+    starts += 1;
     job = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER); // unknown to other pages
     state = newState();
     updateButton();
@@ -257,7 +267,8 @@ const player = {
   stop() {
     const stopped = job;
     // without a length: the server keeps what it generated until the request arrives, a little more
-    if (job !== null) endJob('idle', state.generated ? 'Stopped. The clips have what was generated.' : 'Stopped.');
+    if (job !== null) endJob('idle', isComplete() ? `Finished: ${(state.generated / rate).toFixed(2)} s; playback stopped.`
+      : state.generated ? 'Stopped. The clips have what was generated.' : 'Stopped.');
     return stopped;
   },
   // Ends the job after an error of the server that sent no message.
@@ -274,6 +285,7 @@ window.addEventListener('studio-play', (event) => {
   state.isPlaying = false;
   stopAudio();
 });
+document.addEventListener('click', reportIgnoredPress);
 watch('value', receive);
 new ResizeObserver(draw).observe(find('canvas'));
 draw();

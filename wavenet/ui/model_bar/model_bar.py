@@ -91,6 +91,8 @@ def choose_model(
 def changed_settings(page: Page, form: Any, current: Mapping[str, Any]) -> Values:
     """Return the settings that differ from the defaults of the shown model, and its conditions.
 
+    Settings without a default stay as they are in the page.
+
     Args:
         page: what all tabs share.
         form: the message of the condition form, of any type; it names the shown model.
@@ -108,13 +110,13 @@ def changed_settings(page: Page, form: Any, current: Mapping[str, Any]) -> Value
     defaults: Values = {}
     for applier in page.appliers:
         defaults |= applier(checkpoint, {})
-    changed = {name: v for name, v in current.items() if v != _shown_value(defaults, name)}
+    values = {name: _shown_value(update) for name, update in defaults.items()}
+    changed = {k: v for k, v in current.items() if values.get(k) not in (None, v)}
     others = {k: v for k, v in given.items() if isinstance(v, str)}
     return {**changed, "conditions": given, "others": others}
 
 
-def _shown_value(updates: Values, name: str) -> Any:
-    update = updates.get(name)
+def _shown_value(update: Any) -> Any:
     return update.get("value") if isinstance(update, dict) else update
 
 

@@ -44,10 +44,19 @@ def make_shelf(root: Path, can_train: bool) -> gr.HTML:
     return scripted_html("models/model_shelf", ELEMENT_ID, shelf_html(root, can_train))
 
 
-def shelf_html(root: Path, can_train: bool) -> str:
-    """Return the HTML of all cards."""
-    folders = list_in_studio(root)
-    cards = [describe_model_folder(folders[name]) for name in list_checkpoints(root)]
+def shelf_html(root: Path, can_train: bool, notes: Mapping[str, str] | None = None) -> str:
+    """Return the HTML of all cards.
+
+    Args:
+        root: folder of checkpoint folders.
+        can_train: whether a run can start from a model.
+        notes: HTML of a message about an action, by the name of its model.
+    """
+    notes, folders = notes or {}, list_in_studio(root)
+    cards = [
+        {**describe_model_folder(folders[name]), "note": Markup(notes.get(name, ""))}
+        for name in list_checkpoints(root)
+    ]
     return render("models/model_cards.html", models=cards, can_train=can_train)
 
 

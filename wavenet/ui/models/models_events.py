@@ -16,13 +16,14 @@ from wavenet.errors import ConditionError, WaveNetError
 from wavenet.sharing import zip_archive
 from wavenet.sharing.local_models import delete_model, mark_added, rename_model
 from wavenet.ui import hub_download
-from wavenet.ui.checkpoint_library import load_checkpoint
+from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
 from wavenet.ui.generate.generate_events import Start
 from wavenet.ui.model_bar.model_bar import changed_settings, list_models, show_settings
 from wavenet.ui.models.model_sample import make_sample
-from wavenet.ui.models.model_shelf import NO_LICENCE
+from wavenet.ui.models.model_shelf import NO_LICENCE, shelf_html
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import status_note
+from wavenet.ui.turns import describe_place
 
 IMPORT_DISABLED = (
     "Import is disabled on this public Space: all visitors would see the imported model. Run the "
@@ -59,11 +60,12 @@ def run_model_action(
     try:
         if not (isinstance(name, str) and isinstance(text, str)):
             raise ConditionError("the page named no model; reload the page")
+        kept = changed_settings(page, form, current)
         if action == "sample":
             yield from play_sample(page, start, name)
         elif action == "use":
             load_checkpoint(page.root, name)
-            settings = {**changed_settings(page, form, current), "model": name}
+            settings = {**kept, "model": name}
             yield {**show_settings(page, settings), **_open("generate"), "message": ""}
         elif action == "train" and "start_from" in page.model_lists:
             load_checkpoint(page.root, name)
@@ -72,11 +74,16 @@ def run_model_action(
         elif action == "download":
             yield from pack_model(page, name)
         elif action in ("rename", "delete"):
-            yield change_model(page, str(action), name, text, chosen)
+            yield change_model(page, str(action), name, text, chosen, kept)
         else:
             raise ConditionError("the page asked for an unknown action; reload the page")
     except (WaveNetError, AudioError) as error:
-        yield {**list_models(page), "message": _error_note(page, error)}
+        note = _error_note(page, error)
+        if name not in list_checkpoints(page.root):
+            yield {**list_models(page), "message": note}
+            return
+        cards = shelf_html(page.root, "start_from" in page.model_lists, {name: note})
+        yield {**list_models(page), "message": "", "shelf": cards}
 
 
 def play_sample(page: Page, start: Start, name: str) -> Iterator[Values]:
@@ -84,9 +91,7 @@ def play_sample(page: Page, start: Start, name: str) -> Iterator[Values]:
     checkpoint = load_checkpoint(page.root, name)
     with page.turns.request() as turn:
         for place, seconds in turn.wait():
-            about = "" if seconds is None else f", about {seconds:.0f} s"
-            jobs = "1 job" if place == 1 else f"{place} jobs"
-            yield {"message": status_note(f"{jobs} before the sample of {name}{about}.")}
+            yield {"message": status_note(f"Sample of {name}: {describe_place(place, seconds)}")}
         yield {"message": status_note(f"Generating the sample of {name} …")}
         make_sample(checkpoint, start)
     yield {"shelf": page.list_updates["shelf"](), "message": ""}
@@ -101,13 +106,15 @@ def pack_model(page: Page, name: str) -> Iterator[Values]:
         yield {"package": str(path), "message": ""}
 
 
-def change_model(page: Page, action: str, name: str, text: str, chosen: str | None) -> Values:
+def change_model(
+    page: Page, action: str, name: str, text: str, chosen: str | None, kept: Values
+) -> Values:
     """Rename or delete a model; if the page uses it, choose the new name or the first model."""
     if not hub_download.import_allowed():
         raise ConditionError(CHANGE_DISABLED)
     if action == "rename":
         new_name = rename_model(page.root, name, text)
-        message, settings = f"{name} is now {new_name}.", {"model": new_name}
+        message, settings = f"{name} is now {new_name}.", {**kept, "model": new_name}
     else:
         delete_model(page.root, name)
         message, settings = f"{name} is deleted.", {}

@@ -58,11 +58,12 @@ def wire_models_tab(page: Page, widgets: dict[str, Any], start: Start) -> None:
     if "upload" not in widgets:
         return
     upload, repository = widgets["upload"], widgets["repository"]
+    imports = {**page.model_lists, "message": widgets["import_message"]}
     imported = by_name(
-        partial(import_archive, page), {"upload": upload}, {"upload": upload, **shown}
+        partial(import_archive, page), {"upload": upload}, {"upload": upload, **imports}
     )
     upload.upload(**imported, **PRIVATE)
-    fetched = by_name(partial(import_from_hub, page), {"repository": repository}, shown)
+    fetched = by_name(partial(import_from_hub, page), {"repository": repository}, imports)
     gr.on([widgets["fetch"].click, repository.submit], **fetched, **PRIVATE)
 
 
@@ -93,4 +94,6 @@ def _import() -> dict[str, Any]:
             elem_id="model-repository",
         )
         fetch = gr.Button("Download from Hub", elem_id="model-fetch")
-    return {"upload": upload, "repository": repository, "fetch": fetch}
+        message = gr.HTML(elem_id="model-import-message")
+    widgets = {"upload": upload, "repository": repository, "fetch": fetch}
+    return {**widgets, "import_message": message}

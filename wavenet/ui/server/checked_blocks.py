@@ -133,4 +133,4 @@ def _is_chosen(field: Any, value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return ascii(value)[:_MAX_SHOWN]
+    return "nothing" if value is None else ascii(value)[:_MAX_SHOWN]

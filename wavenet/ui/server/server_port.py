@@ -1,14 +1,16 @@
-"""Check the address and the port of the studio before gradio is imported, which needs seconds.
+"""Check address, port and the package for MCP before gradio is imported, which needs seconds.
 
 Input: an address and a port, and the numbers in the variables of gradio. Output: the port, or an
 error of one sentence. Called by `app.py` and `wavenet ui`.
 """
 
 import errno
+import importlib.util
 import os
 import socket
 
 from audio_utils.atomic_files import os_error_reason
+from audio_utils.optional_packages import install_command
 from wavenet.errors import ConfigError
 from wavenet.user_input.typed_numbers import parse_number
 
@@ -23,6 +25,19 @@ _NUMBERS = {
     "GRADIO_ANALYTICS_MAX_EVENTS": 0,
     "GRADIO_DEBUG": 0,
 }
+
+
+def check_mcp() -> None:
+    """Check that the package for MCP is installed.
+
+    Raises:
+        ConfigError: it is missing.
+    """
+    if importlib.util.find_spec("mcp") is None:
+        raise ConfigError(
+            "serving MCP needs the package mcp, which is missing; install it with "
+            f"`{install_command('mcp')}`"
+        )
 
 
 def read_port() -> int | None:

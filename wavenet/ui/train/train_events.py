@@ -20,7 +20,7 @@ from wavenet.checkpoint_folders import list_in_studio
 from wavenet.config import make_config
 from wavenet.errors import ConditionError, PatternMismatch, WaveNetError
 from wavenet.sharing.local_models import check_model_name
-from wavenet.sharing.run_checkpoint import copy_run_checkpoint, is_listed
+from wavenet.sharing.run_checkpoint import copy_run_checkpoint, listed_name
 from wavenet.training import example_run, run_process
 from wavenet.training.dataset_report import DatasetReport, scan_dataset
 from wavenet.training.run_recipe import RunModel, read_recipe
@@ -310,8 +310,9 @@ def show_run(setup: TrainSetup, *, run: str | None, shown_view: RunView | None) 
             is_new = copy_run_checkpoint(setup.runs_dir / run, root, replace_removed=False)
         except WaveNetError as error:
             message = error_sentence(error)
-    if run and (is_new or is_listed(setup.runs_dir / run, root)):
-        message = f"The list of models has its checkpoint as {run}."
+    listed = listed_name(setup.runs_dir / run, root) if run else None
+    if listed:
+        message = f"The list of models has its checkpoint as {listed}."
     new = view_run(setup.runs_dir, run, message) if message else new
     models = list_models(setup.page) if is_new else {}
     return {**view_updates(new, shown_view), **models, "shown_view": new}
@@ -321,6 +322,12 @@ def show_runs(setup: TrainSetup) -> Values:
     """List the current runs, and choose the newest."""
     names = list_runs(setup.runs_dir)
     return {"run": gr.update(choices=names, value=names[0] if names else None)}
+
+
+def list_other_runs(setup: TrainSetup, *, run: str | None) -> Values:
+    """List the current runs; choose the newest if the chosen one is not among them."""
+    names = list_runs(setup.runs_dir)
+    return {"run": gr.update(choices=names, value=run if run in names else next(iter(names), None))}
 
 
 def initial_choices(root: Path) -> Any:

@@ -15,7 +15,7 @@ import gradio as gr
 from wavenet.training import run_process
 from wavenet.training.run_recipe import RunModel, read_recipe
 from wavenet.training.warm_worker import WarmWorker
-from wavenet.ui.page import Page
+from wavenet.ui.page import Page, given_value
 from wavenet.ui.page_text import status_note
 from wavenet.ui.page_widgets import make_audio_output, make_job_numbers
 from wavenet.ui.server.host_check import is_only_local
@@ -28,6 +28,8 @@ ALLOW_TRAIN = "WAVENET_TRAIN"
 _RUN_QUEUE: dict[str, Any] = {"concurrency_id": "run", "concurrency_limit": 1, **PRIVATE}
 _SCAN = numbered_job("train-stop-scan")
 COLOURS = {run_view.TRAINING: "#0d9488", run_view.VALIDATION: "#ea580c"}
+# Fields whose values the browser keeps; the recipe first, because it sets the steps.
+KEPT = ("recipe", "folder", "pattern", "name", "steps")
 SOURCE = ("folder", "uploads", "pattern", "table")
 # What changes when recordings are inspected, and when the settings of a run change.
 INSPECTION = ("report", "suggested", "suggestion", "stop_scan", "inspected")
@@ -70,6 +72,9 @@ def build_train_tab(page: Page, tab_item: gr.Tab, is_local: bool) -> TrainWidget
             _add_run(widgets)
     choices = partial(train_events.initial_choices, page.root)
     page.list_models_in("start_from", widgets["start_from"], choices)
+    kept = {f"train_{name}": widgets[name] for name in KEPT}
+    page.kept |= kept
+    page.add_dependents(kept, lambda _, settings: {k: given_value(settings, k) for k in kept})
     return widgets
 
 
@@ -86,6 +91,9 @@ def wire_train_tab(page: Page, widgets: TrainWidgets) -> None:
     _wire_runs(setup, widgets, {**show, **UNQUEUED})
     listed = by_name(partial(train_events.show_runs, setup), {}, pick(widgets, "run"))
     page.load_events += [listed, show]
+    # Also runs of the command line, and those of before a restart of the studio.
+    relist = by_name(partial(train_events.list_other_runs, setup), widgets, pick(widgets, "run"))
+    widgets["tab"].select(**relist, **UNQUEUED).then(**show, **UNQUEUED)
 
 
 def _wire_recordings(setup: train_events.TrainSetup, widgets: TrainWidgets) -> None:
@@ -120,8 +128,10 @@ def _wire_runs(setup: train_events.TrainSetup, widgets: TrainWidgets, show: dict
     inspect = partial(train_events.inspect_recordings, setup, only_if_changed=True)
     inspected = by_name(inspect, widgets, pick(widgets, *INSPECTION, *DESCRIPTION))
     ready = widgets["start"].click(**inspected, **_SCAN)
-    ready.success(**connect(train_events.start_run, run)).success(**show)
-    widgets["example"].click(**connect(train_events.start_example, run)).success(**show)
+    started = ready.success(**connect(train_events.start_run, run))
+    example = widgets["example"].click(**connect(train_events.start_example, run))
+    for event in (started, example):
+        event.success(**show).success(None, js="pageEvents.showRun", **UNQUEUED)
     for name, action in (("pause", run_process.pause), ("stop", run_process.stop)):
         act = partial(train_events.control_run, action=action)
         widgets[name].click(**connect(act, {})).then(**show)

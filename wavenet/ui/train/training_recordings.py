@@ -15,7 +15,11 @@ from audio_utils.atomic_files import os_error_reason
 from audio_utils.audio_formats import AUDIO_SUFFIXES
 from wavenet.errors import ConditionError, FolderError
 from wavenet.recordings.audio_metadata import METADATA_NAMES, is_audio_name
-from wavenet.recordings.left_out_files import describe_large_share, describe_left_out
+from wavenet.recordings.left_out_files import (
+    LeftOutFiles,
+    describe_large_share,
+    describe_left_out,
+)
 from wavenet.training.dataset_report import DatasetReport, describe_misfits
 from wavenet.training.label_checks import describe_doubt
 from wavenet.ui.page_text import format_duration, without_options
@@ -228,7 +232,7 @@ def describe_report(report: DatasetReport, rejected: Sequence[str] = ()) -> str:
     notes += report_warnings(report)
     notes += [f"Merged: {describe_merged(name, pairs)}" for name, pairs in report.merged.items()]
     notes += [f"Doubtful label: {describe_doubt(doubt)}" for doubt in report.doubts]
-    notes += [f"Left out: {line}" for line in describe_left_out(report.left_out)]
+    notes += [f"Left out: {line}" for line in describe_left_out(_others_left_out(report))]
     labels = [
         (name, f"{len(values):,}", ", ".join(values[:VALUES_SHOWN]) + _more(values))
         for name, values in report.fields.items()
@@ -236,6 +240,14 @@ def describe_report(report: DatasetReport, rejected: Sequence[str] = ()) -> str:
     return render(
         "train/report.html", progress=None, facts=_facts(report), labels=labels, notes=notes
     )
+
+
+def _others_left_out(report: DatasetReport) -> list[LeftOutFiles]:
+    """Return the files that are left out, without a single one that a warning names."""
+    if report.unreadable_count != 1:
+        return list(report.left_out)
+    named = report.unreadable[0]
+    return [g for g in report.left_out if g.count != 1 or g.names[0] not in named]
 
 
 def _facts(report: DatasetReport) -> dict[str, str]:

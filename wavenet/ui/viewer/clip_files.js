@@ -11,7 +11,20 @@ window.clipFiles = (() => {
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   }
 
-  // `panels` have a plot and a caption; `colours` has text and background.
+  // Writes the names of the curves of a panel after its caption, each after a line of its colour.
+  function drawLegend(drawing, { spec, caption }, colours, top, line) {
+    if (spec.kind !== 'line' || spec.rows < 2) return;
+    let left = GAP + drawing.measureText(caption).width + line;
+    spec.names.forEach((name, n) => {
+      drawing.fillStyle = colours.lines[n];
+      drawing.fillRect(left, top + 0.45 * line, line, line / 9);
+      drawing.fillStyle = colours.text;
+      drawing.fillText(name, left + 1.3 * line, top + 0.75 * line);
+      left += drawing.measureText(name).width + 2.3 * line;
+    });
+  }
+
+  // `panels` have a plot and a caption; `colours` has lines, text and background.
   function savePng(name, panels, colours) {
     const line = 18 * devicePixelRatio;
     const canvases = panels.map(({ plot }) => plot.ctx.canvas);
@@ -27,6 +40,7 @@ window.clipFiles = (() => {
     let top = 2 * line;
     canvases.forEach((canvas, n) => {
       drawing.fillText(panels[n].caption, GAP, top + 0.75 * line);
+      drawLegend(drawing, panels[n], colours, top, line);
       drawing.drawImage(canvas, 0, top + line);
       top += canvas.height + line + GAP;
     });

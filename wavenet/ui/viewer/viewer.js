@@ -437,6 +437,7 @@ function receive() {
   } else if (message.dim) {
     pause();
     viewer.dataset.state = clip ? 'old' : 'empty';
+    find('.stale').textContent = message.dim;
   } else if (message.update) {
     if (clip?.url !== message.url) return;
     clip.panels = clip.panels.map((spec) => (spec.title === message.update.title ? { ...message.update } : spec));
@@ -455,6 +456,7 @@ function showClip(message) {
     view = [0, duration()];
   }
   viewer.dataset.state = 'shown';
+  find('.stale').textContent = '';
   element.closest('.old')?.classList.remove('old');
   find('[data-value="name"]').textContent = clip.partial ? `${clip.name} (partial)` : clip.name;
   find('[data-value="link"]').href = clip.url;
@@ -466,10 +468,22 @@ function showClip(message) {
 element.addEventListener('click', (event) => {
   const button = event.target.closest('[data-action]');
   if (button && clip) actions[button.dataset.action]();
-  for (const menu of element.querySelectorAll('details[open]')) {
-    if (!menu.contains(event.target)) menu.open = false;
-  }
 });
+
+function closeMenus(target) {
+  for (const menu of element.querySelectorAll('details[open]')) {
+    if (!menu.contains(target)) menu.open = false;
+  }
+}
+document.addEventListener('click', (event) => closeMenus(event.target));
+// Before `onKey`: the first press of Escape closes a menu.
+document.addEventListener('keydown', (event) => {
+  const open = event.key === 'Escape' && element.querySelector('details[open]');
+  if (!open) return;
+  closeMenus(null);
+  open.querySelector('summary').focus();
+  event.stopPropagation();
+}, { capture: true });
 control('position').addEventListener('input', (event) => seek(Number(event.target.value)));
 control('scroll').addEventListener('input', (event) => {
   const span = view[1] - view[0];

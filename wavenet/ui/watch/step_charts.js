@@ -1,7 +1,7 @@
 // The waveform so far and the predicted probabilities, as SVG. `data`, `current`, `prediction` and
 // `settings` are those of step_viewer.js.
-const LEFT = 48; // width of the tick labels
-const RIGHT = 20;
+const LEFT = 64; // width of the tick labels
+const RIGHT = 24;
 const TOP = 8;
 const FLOOR = 1e-6; // lowest probability of the log scale
 const POWERS = { 1: '1', 1e-2: '10⁻²', 1e-4: '10⁻⁴', 1e-6: '10⁻⁶' };
