@@ -138,6 +138,14 @@ def test_stop_silences_the_page_and_frees_the_model(page: Any) -> None:
     assert wait_for_status(page, "Finished") == "Finished: 0.50 s."
 
 
+def test_a_stop_after_the_last_sample_ends_the_playback_of_a_complete_clip(page: Any) -> None:
+    generate(page, seconds=10, seed=1)
+    page.wait_for_function("level() > 0.01")
+    page.wait_for_function("!document.querySelector('#generate').disabled")  # all is generated
+    page.click("#stop")
+    assert wait_for_status(page, "Finished") == "Finished: 10.00 s; playback stopped."
+
+
 def test_another_clip_silences_the_generated_one(page: Any) -> None:
     generate(page, seconds=30, seed=1)
     page.wait_for_function("level() > 0.01")
@@ -253,7 +261,8 @@ def test_old_results_never_look_current(page: Any) -> None:
     wait_for_pictures(page)
     name = page.inner_text('#viewer [data-value="name"]')
     generate(page, seed=21)
-    assert "old" in page.get_attribute("#results", "class").split(), "not dimmed at the click"
+    dimmed = "#results.old, #viewer .viewer[data-state=old]"
+    assert page.locator(dimmed).count(), "not dimmed at the click"
     wait_for_pictures(page)
     assert page.inner_text('#viewer [data-value="name"]') != name
     # After an error the pictures are still those of another clip.

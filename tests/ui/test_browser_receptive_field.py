@@ -32,8 +32,8 @@ def node(
     """Return the position of a node on the page; `columns` fits a field of 16 samples."""
     box = page.locator("#field-plot svg").bounding_box()
     assert box["width"] > 600
-    step = (box["width"] - 88 - 12) / columns
-    return box["x"] + 88 + (time + 0.5) * step, box["y"] + 46 * (layers - layer + 0.5)
+    step = (box["width"] - 104 - 12) / columns
+    return box["x"] + 104 + (time + 0.5) * step, box["y"] + 46 * (layers - layer + 0.5)
 
 
 def choose_convolution(page: Any, name: str, text: str) -> None:
@@ -49,13 +49,18 @@ def test_pointer_highlights_exactly_the_receptive_field_of_a_node(tab: Any) -> N
     assert len(inputs) == 16
     assert "sample 20 depends on 16 samples (1.0 ms)" in caption(tab)
     step = (inputs[-1] - inputs[0]) / 15
-    assert inputs[-1] == pytest.approx(88 + 20.5 * step, abs=0.2)
+    assert inputs[-1] == pytest.approx(104 + 20.5 * step, abs=0.2)
     # Fewer for a node of a lower layer, and for one near the first sample.
     tab.mouse.move(*node(tab, 3, 20))
     assert len(highlighted_inputs(tab)) == 8
     tab.mouse.move(*node(tab, 4, 6))
     assert len(highlighted_inputs(tab)) == 7
     assert "9 of them before the first sample" in caption(tab)
+
+
+def test_a_long_row_label_is_not_clipped(tab: Any) -> None:
+    left = "label => { label.textContent = 'output, 16,384'; return label.getBBox().x; }"
+    assert tab.locator("#field-plot svg .name").last.evaluate(left) >= 0
 
 
 def test_click_and_keys_pin_a_node(tab: Any) -> None:

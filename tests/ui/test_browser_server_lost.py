@@ -18,6 +18,7 @@ from .test_browser_generate import (
     wait_for_buffered,
     wait_for_status,
 )
+from .test_train_tab import make_run
 
 pytestmark = pytest.mark.browser
 DILATIONS = tuple(2**n for n in range(9)) * 2
@@ -93,6 +94,25 @@ def test_page_reports_a_killed_studio_and_uses_a_restarted_one(
         page.press("#seconds input", "Tab")
         page.click("#generate")
         wait_for_status(page, "Finished: 0.50 s.")
+
+
+def test_an_idle_page_reports_a_killed_studio_and_lists_the_runs_of_a_new_one(
+    browser: Any, start_studio: Callable[[int], subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    """A press was ignored while the status said "Finished"; the runs were missing."""
+    port = free_port()
+    server = start_studio(port)
+    with visit(browser, f"http://127.0.0.1:{port}") as page:
+        page.click("#generate")
+        wait_for_status(page, "Finished")
+        server.kill()
+        server.wait(10)
+        page.click("#generate")
+        wait_for_status(page, NO_RESPONSE)
+        make_run(tmp_path / "runs", "earlier")
+        start_studio(port)
+        page.get_by_role("tab", name="Train").click()
+        page.wait_for_function("document.querySelector('#train-run input')?.value === 'earlier'")
 
 
 def test_page_waits_for_a_busy_server(url: str, browser: Any) -> None:

@@ -191,6 +191,12 @@ def test_keys_step_and_play_and_playing_is_not_announced(watched: Any) -> None:
     assert step(watched) == "1 of 200"
 
 
+def test_the_longest_amplitude_is_not_clipped(watched: Any) -> None:
+    """The + of a clipped label looked like a -."""
+    left = "label => { label.textContent = '+0.0050'; return label.getBBox().x; }"
+    assert watched.locator("#step-viewer .waveform .end").first.evaluate(left) >= 0
+
+
 def test_error_replaces_the_steps_and_labels_are_escaped(watched: Any) -> None:
     def press_watch(**numbers: str) -> None:
         for name, value in numbers.items():

@@ -3,7 +3,7 @@
 // paths, and the node under the pointer is computed, so that large networks stay fast.
 const MAX_ROWS = 64; // number of top layers that are drawn
 const MAX_DOTS = 3000; // a layer with more samples is drawn as one bar
-const LABELS = 88; // width of the row labels
+const LABELS = 104; // width of the row labels
 const AXIS = 26; // height of the text line below the plot
 
 const box = element.querySelector('.plot');

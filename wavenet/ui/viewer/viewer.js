@@ -438,6 +438,7 @@ function receive() {
     pause();
     viewer.dataset.state = clip ? 'old' : 'empty';
     find('.stale').textContent = message.dim;
+    element.closest('.old')?.classList.remove('old'); // the texts around the pictures are new
   } else if (message.update) {
     if (clip?.url !== message.url) return;
     clip.panels = clip.panels.map((spec) => (spec.title === message.update.title ? { ...message.update } : spec));
