@@ -202,6 +202,8 @@ def test_a_spoken_number_is_said_again(page: Page, uploads: Path) -> None:
     said = page.clips.clips(token)[0]
     shown = {name: value for output in outputs for name, value in output.items()}
     assert "42" in shown["settings"]
+    assert "digit" not in shown["settings"].replace("digits", "")
+    assert "<dt>Number</dt><dd>42</dd>" in shown["summary"]
     assert (shown["command"], "No command" in shown["link"]) == ("", True)
     assert f"{round(said.seconds * RATE):,}" in shown["summary"]
     updates = act(page, token, {"action": "next-seed", "id": said.clip_id})

@@ -319,7 +319,7 @@ def test_influence_with_an_invalid_model_or_recording_is_an_error(
     for name, recording, words in (
         ("missing", None, "found 'missing'"),
         (None, None, "found nothing"),
-        ("../digits", None, "expected a model here"),
+        ("../digits", None, "Expected a model here"),
         ("digits", tmp_path / "notes.wav", "notes.wav is not audio"),
         ("digits", tmp_path / "short.wav", "at least 33 samples"),
     ):

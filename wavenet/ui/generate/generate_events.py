@@ -280,10 +280,12 @@ def _show_number(
 def _number_texts(result: GenerationResult, waveform: Tensor, digits: str) -> Values:
     job = result.job
     settings = share_settings.settings_of(job)
-    names = ("checkpoint", "seed", "seconds", "conditions", "engine", "precision")
-    kept = {"number": digits, **{name: settings[name] for name in names}}
+    names = ("checkpoint", "seed", "seconds", "engine", "precision")
+    conditions = {k: v for k, v in job.settings.conditions.items() if k != spoken_number.LABEL}
+    kept: Values = {"number": digits, **{name: settings[name] for name in names}}
+    kept["conditions"] = conditions
     return {
-        "summary": summarise(result, waveform) + status_note(f"One clip for each of {digits}."),
+        "summary": summarise(result, waveform, {"number": digits, **conditions}),
         "command": "",
         "settings": json.dumps(kept, indent=2, ensure_ascii=False),
         "link": status_note(NO_COMMAND),
@@ -336,12 +338,15 @@ def _texts(result: GenerationResult) -> Values:
     }
 
 
-def summarise(result: GenerationResult, waveform: Tensor | None = None) -> str:
+def summarise(
+    result: GenerationResult, waveform: Tensor | None = None, conditions: Values | None = None
+) -> str:
     """Return HTML with the facts of a job and the retries of the guard.
 
     Args:
         result: the clips of the job.
         waveform: (T,), the clip of the visitor; None: the first one of the job.
+        conditions: values by name; None: those of the job.
     """
     job, speed = result.job, result.speed
     waveform = result.waveform() if waveform is None else waveform
@@ -353,7 +358,7 @@ def summarise(result: GenerationResult, waveform: Tensor | None = None) -> str:
         "Speed": f"{speed:.1f} × real time",
         "Engine": f"{job.engine.name}, weights in {job.engine.precision}",
         "Seed": str(job.settings.seed),
-        **{name: str(value) for name, value in job.settings.conditions.items()},
+        **{name: str(value) for name, value in (conditions or job.settings.conditions).items()},
     }
     notes = [describe_retry(job, retry) for retry in result.retries]
     return facts_html(facts, notes)
