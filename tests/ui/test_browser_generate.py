@@ -156,6 +156,18 @@ def test_another_clip_silences_the_generated_one(page: Any) -> None:
     wait_for_status(page, "Finished")
 
 
+def test_a_clip_that_is_played_after_the_generation_ends_the_job(page: Any) -> None:
+    """Regression: the end had arrived, the rest of the audio was dropped, and the job never ended."""
+    clips = page.locator("#history li").count()
+    generate(page, seconds=25, seed=1)
+    page.wait_for_function("level() > 0.01")
+    wait_for_clips(page, clips + 1)  # the end of the generation has arrived
+    assert page.evaluate("level()") > 0, "the test must play the other clip before the end"
+    page.click("#history li summary")
+    page.click("#history li [data-action=play]")
+    assert wait_for_status(page, "Finished") == "Finished: 25.00 s."
+
+
 def test_late_stop_request_does_not_end_the_next_run(page: Any) -> None:
     """Regression: if the server answered late, the page ended the run after the stopped one."""
     stop = re.compile("/run/predict|/cancel")

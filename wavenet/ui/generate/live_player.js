@@ -284,6 +284,7 @@ window.addEventListener('studio-play', (event) => {
   state.isSilent = true;
   state.isPlaying = false;
   stopAudio();
+  finishIfPlayed(); // the end may have arrived
 });
 document.addEventListener('click', reportIgnoredPress);
 watch('value', receive);
