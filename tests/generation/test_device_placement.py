@@ -38,7 +38,9 @@ class PlacementEngine:
     def start(self, conditioning):
         parts = [part for part in vars(conditioning).values() if isinstance(part, torch.Tensor)]
         assert len(parts) == 5 and {part.device for part in parts} == {META}
-        return SimpleNamespace(position=torch.zeros(conditioning.batch, device=META))
+        return SimpleNamespace(
+            position=torch.zeros(conditioning.batch, device=META), drawn_params=None
+        )
 
     def prefill(self, state, prompts):
         assert {prompt.device for prompt in prompts} == {META}
@@ -55,7 +57,7 @@ class PlacementEngine:
         return torch.zeros(len(state.position), 256)
 
     def select(self, state, rows):
-        return SimpleNamespace(position=state.position[list(rows)])
+        return SimpleNamespace(position=state.position[list(rows)], drawn_params=None)
 
 
 @pytest.fixture

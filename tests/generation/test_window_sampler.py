@@ -352,7 +352,7 @@ class OpaqueEngine:
 
     @staticmethod
     def _wrap(state):
-        return SimpleNamespace(position=state.position, hidden={"state": state})
+        return SimpleNamespace(position=state.position, hidden={"state": state}, drawn_params=None)
 
 
 def test_states_are_copied_by_their_engine_only(flat, monkeypatch):

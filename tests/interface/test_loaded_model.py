@@ -188,6 +188,18 @@ def test_frames_determine_the_length(vocoder):
         ({"digit": "a", "seconds": math.nan}, ConditionError),
         ({"digit": "a", "seed": 1.5}, ConditionError),
         ({"digit": "a", "seed": True}, ConditionError),
+        ({"digit": "a", "seconds": True}, ConditionError),
+        ({"digit": "a", "conditions": ["digit"]}, ConditionError),
+        ({"digit": "a", "conditions": {"Digit": "b"}}, ConditionError),
+        ({"digit": "a", "temprature": 1}, ConditionError),
+        ({"digit": "a", "frames": np.zeros((2, 2))}, ConditionError),
+        ({"digit": "a", "sample_rate": 8000}, ConditionError),
+        ({"digit": "a", "keep_prompt": False}, ConditionError),
+        ({"digit": "a", "guard": "no"}, ConfigError),
+        ({"digit": "a", "greedy": True, "top_k": 3}, ConfigError),
+        ({"digit": "a", "prompt": np.zeros(400, np.float32), "sample_rate": "8k"}, ConfigError),
+        ({"digit": "a", "prompt": np.array(["a"] * 400)}, AudioError),
+        ({"digit": "a", "prompt": "none.wav", "sample_rate": 8000}, ConfigError),
         ({"digit": "a", "seed": -1}, ConditionError),
         ({"digit": "a", "temperature": "hot"}, ConfigError),
         ({"digit": "a", "top_k": 0}, ConfigError),
@@ -201,6 +213,42 @@ def test_invalid_arguments_are_one_sentence(model, arguments, error):
     with pytest.raises(error) as caught:
         model.generate(**arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rows", [None, "abc", {"digit": "a"}, [1, 2], ["digit"]])
+def test_rows_that_are_no_list_of_mappings_are_refused(model, rows):
+    with pytest.raises(ConditionError):
+        model.generate_many(rows)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, math.nan, math.inf, "a", True])
+def test_the_length_of_a_chunk_is_checked(model, seconds):
+    with pytest.raises(ConditionError):
+        model.stream(digit="a", chunk_seconds=seconds)
+
+
+def test_there_must_be_a_prompt_to_continue(model):
+    with pytest.raises(ConditionError):
+        model.continue_(None, digit="a")
+
+
+def test_an_array_far_beyond_full_scale_is_refused_or_normalised(model):
+    loud = 100 * sine(0.05).numpy()
+    with pytest.raises(AudioError, match="normalize"):
+        model.score(loud, digit="a")
+    scaled = model.score(loud, normalize=True, digit="a").bits_per_sample
+    assert scaled == model.score(2 * sine(0.05).numpy(), digit="a").bits_per_sample
+
+
+def test_a_clip_needs_the_name_of_a_file(model):
+    with pytest.raises(ConfigError):
+        model.generate(digit="a", seconds=0.01).save(None)
+
+
+def test_the_passes_of_the_filter_are_a_whole_number(vocoder):
+    for passes in ("x", -1, 1.5):
+        with pytest.raises(ConfigError):
+            vocoder.vocode(sine(0.1), mel_matching_iterations=passes)
 
 
 def test_a_model_without_frames_does_not_resynthesise(model):
@@ -229,6 +277,10 @@ def test_shipped_models_are_loaded_by_name_in_any_folder(tmp_path, monkeypatch):
         ("digits", {"device": "tpu"}, ConfigError),
         ("digits", {"precision": "fp8"}, EngineUnavailable),
         ("digits", {"threads": 7}, EngineUnavailable),
+        ("digits", {"threads": "2"}, ConfigError),
+        ("digits", {"revision": "v1"}, ConfigError),
+        (None, {}, ConfigError),
+        (["digits"], {}, ConfigError),
     ],
 )
 def test_what_cannot_be_loaded_is_refused(name, settings, error):

@@ -98,6 +98,18 @@ def test_what_cannot_be_trained_is_refused(recordings, tmp_path):
         wavenet.train("no-such-recipe", folder, quiet=True)
     with pytest.raises(ConfigError):
         train(recordings, tmp_path / "run", accept_changes=True)
+    for wrong in (
+        {"threads": 0},
+        {"labels": "voice"},
+        {"on_record": 3},
+        {"resume": "yes"},
+        {"initial_checkpoint": 3},
+    ):
+        with pytest.raises(ConfigError):
+            wavenet.train(recipe, folder, **({"out": tmp_path / "run", "quiet": True} | wrong))
+    with pytest.raises(ConfigError):
+        wavenet.train(None, folder, quiet=True)
+    assert not (tmp_path / "run").exists()
     with pytest.raises(DataError):
         wavenet.train(recipe, tmp_path / "none", out=tmp_path / "run", quiet=True)
     with pytest.raises(TrainingError):

@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 from collections import namedtuple
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -301,6 +303,37 @@ def test_a_token_without_permission_is_one_sentence(hub, run_command, folder, mo
     assert_refused(run_command("hub", "push", folder, "them/tiny"), "no permission", code=1)
     hub.error = (401, "")
     assert_refused(run_command("hub", "push", folder, "them/tiny"), "hf auth login", code=1)
+
+
+@pytest.mark.parametrize("answer", [b"<html>log in</html>", b"{}", b"[]"])
+def test_an_answer_that_is_not_of_the_hub_is_one_sentence(tmp_path, answer):
+    """Regression: a login page of the network in place of the Hub ended with a traceback."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        code = "from wavenet.cli.main import run; raise SystemExit(run(['hub', 'pull', 'a/b']))"
+        address = f"http://127.0.0.1:{server.server_port}"
+        environment = {"PATH": "", "HOME": str(tmp_path), "HF_ENDPOINT": address}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+        )
+        server.shutdown()
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "HF_ENDPOINT" in done.stderr
 
 
 def test_a_missing_package_is_named(run_command, folder, monkeypatch):

@@ -14,7 +14,7 @@ def screen(monkeypatch):
     """Return what is printed to a terminal."""
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=200)
-    monkeypatch.setattr(progress_report, "Console", lambda stderr: console)
+    monkeypatch.setattr(progress_report, "Console", lambda stderr, quiet: console)
     monkeypatch.setattr(progress_report, "_tensorboard_writer", lambda folder, stack: None)
     return screen
 

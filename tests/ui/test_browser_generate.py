@@ -157,7 +157,7 @@ def test_another_clip_silences_the_generated_one(page: Any) -> None:
 
 
 def test_a_clip_that_is_played_after_the_generation_ends_the_job(page: Any) -> None:
-    """Regression: the end had arrived, the rest of the audio was dropped, and the job never ended."""
+    """Regression: its audio was dropped after the last chunk, and the job never ended."""
     clips = page.locator("#history li").count()
     generate(page, seconds=25, seed=1)
     page.wait_for_function("level() > 0.01")

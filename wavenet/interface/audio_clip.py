@@ -22,6 +22,7 @@ from audio_utils.errors import AudioError
 from wavenet.checkpoint import Checkpoint
 from wavenet.generation.generate import GeneratedClip
 from wavenet.generation.request import GenerationRequest, with_defaults
+from wavenet.interface.argument_checks import check_path
 from wavenet.likelihood.score import score_clip
 from wavenet.model.conditioning import ConditionValue
 
@@ -84,7 +85,7 @@ class AudioClip:
         Raises:
             AudioError: the file cannot be written.
         """
-        path = Path(path)
+        path = Path(check_path("the name of the file", path))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -6,7 +6,7 @@ and scores. Called by Python programs and notebooks through `wavenet.load`.
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,21 @@ from wavenet.checkpoint import Checkpoint
 from wavenet.checkpoint_folders import list_known
 from wavenet.engines.engine import Engine
 from wavenet.engines.registry import device_for
-from wavenet.errors import ConditionError
+from wavenet.errors import ConditionError, ConfigError
 from wavenet.generation.batch_size import default_batch_size
 from wavenet.generation.checkpoint_engine import make_checkpoint_engine
 from wavenet.generation.clip_mel_matching import choose_iterations, match_clip_mel
 from wavenet.generation.generate import DEFAULT_GUARD, generate, generate_many
 from wavenet.generation.request import GenerationRequest, choose_samples, random_seed
+from wavenet.interface.argument_checks import (
+    check_count,
+    check_flags,
+    check_mapping,
+    check_path,
+    check_seconds,
+    list_rows,
+    merge_values,
+)
 from wavenet.interface.audio_clip import AudioClip, make_clip
 from wavenet.interface.audio_input import AudioInput, read_input
 from wavenet.likelihood.score import Score, score
@@ -64,7 +73,8 @@ def load(
         EngineUnavailable: the engine is not available here or does not support the model.
     """
     use_writable_caches()
-    folder = find_or_pull(os.fspath(name), revision)
+    check_count("threads", threads, 1)
+    folder = find_or_pull(check_path("the name of a model", name), revision)
     loaded = checkpoints.load(folder, device_for(engine, device))
     return Model(loaded, make_checkpoint_engine(engine, loaded, precision, threads))
 
@@ -151,14 +161,17 @@ class Model:
             AudioError: the prompt cannot be read.
         """
         request = self._make_request(
-            {**(conditions or {}), **values},
+            conditions,
+            values,
             seconds=seconds,
             seed=seed,
             prompt=prompt,
+            keep_prompt=keep_prompt,
             sample_rate=sample_rate,
             frames=frames,
             frames_scale=frames_scale,
         )
+        check_flags(guard=guard)
         sampling = self._resolve_sampling(temperature, top_k, top_p, greedy, guidance)
         (clip,) = generate_many(
             self.checkpoint, [request], sampling, self.engine, DEFAULT_GUARD if guard else None
@@ -190,7 +203,8 @@ class Model:
             ConditionError, AudioError: as in `generate`, before the first clip is generated.
         """
         requests, kept = [], []
-        for row in rows:
+        check_flags(guard=guard)
+        for row in list_rows(rows):
             kept.append(bool(row.get("keep_prompt", True)))
             requests.append(self._row_request(row))
         if not requests:
@@ -236,6 +250,8 @@ class Model:
         Raises:
             ConditionError, AudioError: as in `generate`.
         """
+        check_flags(guard=guard)
+        check_seconds("chunk_seconds", chunk_seconds)
         request = self._row_request(settings)
         sampling = self._resolve_sampling(temperature, top_k, top_p, greedy, guidance)
         longest = None if chunk_seconds is None else max(1, round(chunk_seconds * self.sample_rate))
@@ -261,6 +277,8 @@ class Model:
         Raises:
             ConditionError, AudioError: as in `generate`.
         """
+        if prompt is None:
+            raise ConditionError("there is no prompt to continue; use generate without one")
         return self.generate(prompt=prompt, seconds=seconds, **settings)
 
     def vocode(
@@ -302,10 +320,12 @@ class Model:
                 f"{self.name} is not conditioned on frames; use a vocoder, such as "
                 "wavenet.load('vocoder')"
             )
+        check_flags(guard=guard)
+        check_count("mel_matching_iterations", mel_matching_iterations, 0)
         iterations = choose_iterations(loaded, mel_matching_iterations)
         waveform = read_input(recording, self.sample_rate, sample_rate, channel, normalize)
         frame_features = compute_frame_features(config, self.sample_rate, waveform)
-        chosen = resolve_condition_values(config, {**(conditions or {}), **values})
+        chosen = resolve_condition_values(config, merge_values(config, conditions, values))
         request = GenerationRequest(
             waveform.numel(), chosen, _choose_seed(seed), frame_features=frame_features
         )
@@ -341,34 +361,42 @@ class Model:
         """
         waveform = read_input(recording, self.sample_rate, sample_rate, channel, normalize)
         config = self.checkpoint.config.model
-        chosen = resolve_condition_values(config, {**(conditions or {}), **values})
+        chosen = resolve_condition_values(config, merge_values(config, conditions, values))
         return score(self.checkpoint, waveform, chosen)
 
     def _row_request(self, row: Mapping[str, Any]) -> GenerationRequest:
         """Build the request of a row: the arguments of `generate`, condition values included."""
-        names = ("seconds", "seed", "prompt", "sample_rate", "frames", "frames_scale")
+        names = ["seconds", "seed", "prompt", "keep_prompt"]
+        names += ["sample_rate", "frames", "frames_scale"]
         settings = {name: row[name] for name in names if name in row}
-        others = {*names, "keep_prompt", "conditions"}
+        others = {*names, "conditions"}
         values = {name: value for name, value in row.items() if name not in others}
-        return self._make_request({**(row.get("conditions") or {}), **values}, **settings)
+        return self._make_request(row.get("conditions"), values, **settings)
 
     def _make_request(
         self,
+        conditions: Mapping[str, ConditionValue] | None,
         values: Mapping[str, Any],
         *,
         seconds: float | None = None,
         seed: int | None = 0,
         prompt: AudioInput | None = None,
+        keep_prompt: bool = True,
         sample_rate: int | None = None,
         frames: Mapping[str, Frames] | None = None,
         frames_scale: str | None = None,
     ) -> GenerationRequest:
         config, rate = self.checkpoint.config, self.sample_rate
-        if seconds is not None and not isinstance(seconds, Real):
-            raise ConditionError(f"the length must be a number of seconds, found {seconds!r}")
-        chosen = resolve_condition_values(config.model, values)
+        check_seconds("seconds", seconds)
+        check_flags(keep_prompt=keep_prompt)
+        if prompt is None and (sample_rate is not None or not keep_prompt):
+            raise ConditionError("sample_rate and keep_prompt are for a prompt; omit them")
+        chosen = resolve_condition_values(
+            config.model, merge_values(config.model, conditions, values)
+        )
         waveform = None if prompt is None else read_input(prompt, rate, sample_rate)
-        arrays = {name: _read_frames(given) for name, given in (frames or {}).items()}
+        given = check_mapping("frames", frames, "{'mel': array}")
+        arrays = {name: _read_frames(name, found) for name, found in given.items()}
         frame_features = compute_frame_features(
             config.model, rate, None, arrays, frames_scale, config.frame_statistics
         )
@@ -386,6 +414,11 @@ class Model:
         greedy: bool | None,
         guidance: float | None,
     ) -> SamplingConfig:
+        if greedy and any(value is not None for value in (temperature, top_k, top_p)):
+            raise ConfigError(
+                "temperature, top_k and top_p have no effect with greedy, which selects the most "
+                "likely code; omit them"
+            )
         return resolve_sampling(
             self.checkpoint.config.sampling,
             temperature=temperature,
@@ -404,8 +437,18 @@ def _choose_seed(seed: int | None) -> int:
     return int(seed)
 
 
-def _read_frames(frames: Frames) -> torch.Tensor:
-    """Return frames (F, columns) from a `.npy` file or an array."""
+def _read_frames(name: str, frames: Frames) -> torch.Tensor:
+    """Return frames (F, columns) from a `.npy` file or an array.
+
+    Raises:
+        ConditionError: it is neither, or cannot be read.
+    """
     if isinstance(frames, str | os.PathLike):
         return read_array(Path(frames))
-    return torch.as_tensor(frames, dtype=torch.float32)
+    try:
+        return torch.as_tensor(frames, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        raise ConditionError(
+            f"the frames of {name} must be an array of numbers or a .npy file, found "
+            f"{type(frames).__name__}"
+        ) from None

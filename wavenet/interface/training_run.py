@@ -13,6 +13,7 @@ from audio_utils.levels import Channel
 from wavenet.devices import choose_device
 from wavenet.errors import ConfigError, TrainingError
 from wavenet.evaluation.rounding import store_rounding_costs
+from wavenet.interface.argument_checks import check_count, check_flags, check_path
 from wavenet.interface.loaded_model import Model, load
 from wavenet.interrupts import stop_on_interrupt
 from wavenet.terminal import print_message
@@ -75,10 +76,25 @@ def train(
         TrainingError: the run exists, cannot be resumed, has a loss that is not finite, or was
             interrupted before the first validation.
     """
+    check_flags(resume=resume, accept_changes=accept_changes, quiet=quiet)
+    check_count("threads", threads, 1)
+    recipe = check_path("recipe", recipe)
+    data, out, initial = (
+        None if path is None else check_path(name, path)
+        for name, path in (
+            ("data", data),
+            ("out", out),
+            ("initial_checkpoint", initial_checkpoint),
+        )
+    )
+    if isinstance(labels, str):
+        raise ConfigError(f"labels must be a list of names, found the text {labels!r}")
+    if on_record is not None and not callable(on_record):
+        raise ConfigError(f"on_record must be a function, found {on_record!r:.100}")
     if accept_changes and not resume:
         raise ConfigError("accept_changes continues a run; add resume=True")
     options = RecipeOptions(
-        data=None if data is None else os.fspath(data),
+        data=data,
         pattern=pattern,
         metadata=metadata,
         labels=labels,
@@ -88,8 +104,7 @@ def train(
         sample_rate=sample_rate,
         accumulation_steps=accumulation_steps,
     )
-    initial = None if initial_checkpoint is None else os.fspath(initial_checkpoint)
-    setup = set_up_training(os.fspath(recipe), options, initial, resume)
+    setup = set_up_training(recipe, options, initial, resume)
     folder = Path(out) if out is not None else Path("runs") / setup.recipe.name
     report = _say_nothing if quiet else print_message
     chosen = choose_device(device)

@@ -100,9 +100,12 @@ def find_or_pull(name: str, revision: str | None = None) -> Path:
         revision: a branch, tag or commit of the Hub.
     Raises:
         CheckpointError: there is no such checkpoint, or the user has no folder to keep it in.
+        ConfigError: a revision of a checkpoint that is not of the Hub.
         HubError: the Hub cannot be reached or refuses.
     """
     folder = resolve_checkpoint(name)
+    if folder.is_dir() and revision:
+        raise ConfigError(f"{folder} is on this machine and has no revisions; omit the revision")
     if folder.is_dir() or not REPOSITORY.fullmatch(name) or Path(name).parent.is_dir():
         return folder
     root = checkpoints_folder()
@@ -209,6 +212,11 @@ def _hub_errors(repository: str, revision: str | None = None) -> Iterator[None]:
         text = _describe_status(repository, error.response.status_code)
     except (http_error, ConnectionError, TimeoutError, errors.LocalEntryNotFoundError):
         text = "the Hub cannot be reached; check the connection and try again"
+    except (KeyError, TypeError, ValueError):
+        text = (
+            "the answer is not one of the Hub; check HF_ENDPOINT, and whether a proxy or a login "
+            "page of the network answers in its place"
+        )
     except OSError as error:
         text = f"cannot transfer {repository}: {os_error_reason(error)}"
     else:

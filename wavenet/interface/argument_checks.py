@@ -1,0 +1,121 @@
+"""Check the arguments of the public Python interface, which a program may pass with any type.
+
+Input: values as they were passed. Output: the same values, or an error of one sentence. Called by
+`loaded_model`, `audio_clip` and `training_run`.
+"""
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
+from typing import Any
+
+from wavenet.errors import ConditionError, ConfigError
+from wavenet.model.condition_values import condition_names
+from wavenet.model.model_config import ModelConfig
+from wavenet.user_input.close_names import find_close_name, find_equal_name
+
+# of `Model.generate`, for the message on a misspelt one
+ARGUMENTS = (
+    *("seconds", "seed", "prompt", "keep_prompt", "sample_rate", "frames", "frames_scale"),
+    *("conditions", "temperature", "top_k", "top_p", "greedy", "guidance", "guard"),
+)
+
+
+def check_path(what: str, value: Any) -> str:
+    """Return a path as text.
+
+    Raises:
+        ConfigError: it is neither text nor a path.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise ConfigError(f"{what} must be text or a path, found {value!r:.100}")
+    return str(os.fspath(value))
+
+
+def check_flags(**values: Any) -> None:
+    """Check that values are True or False.
+
+    Raises:
+        ConfigError: one is something else.
+    """
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise ConfigError(f"{name} must be True or False, found {value!r:.100}")
+
+
+def check_count(name: str, value: Any, least: int) -> None:
+    """Check that a value is None or a whole number.
+
+    Raises:
+        ConfigError: it is something else, or too small.
+    """
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if value is not None and (not is_whole or value < least):
+        raise ConfigError(
+            f"{name} must be a whole number of at least {least}, found {value!r:.100}"
+        )
+
+
+def check_seconds(name: str, value: Any) -> None:
+    """Check that a duration is None or a number above 0.
+
+    Raises:
+        ConditionError: it is something else.
+    """
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if value is not None and not (is_number and math.isfinite(value) and value > 0):
+        raise ConditionError(f"{name} must be a number of seconds above 0, found {value!r:.100}")
+
+
+def check_mapping(name: str, value: Any, example: str) -> Mapping[str, Any]:
+    """Return a mapping; for None an empty one.
+
+    Raises:
+        ConditionError: it is no mapping.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ConditionError(
+            f"{name} must be a mapping such as {example}, found {type(value).__name__}"
+        )
+    return value
+
+
+def list_rows(rows: Any) -> list[Mapping[str, Any]]:
+    """Return the rows of a batch as a list.
+
+    Raises:
+        ConditionError: they are no list of mappings.
+    """
+    if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
+        raise ConditionError(
+            f"the rows must be a list of mappings such as {{'digit': 7, 'seed': 3}}, found "
+            f"{type(rows).__name__}"
+        )
+    return [check_mapping("a row", row, "{'digit': 7, 'seed': 3}") for row in rows]
+
+
+def merge_values(config: ModelConfig, conditions: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the condition values of both sources.
+
+    Args:
+        conditions: a mapping or None.
+        values: further keyword arguments.
+    Raises:
+        ConditionError: both have a value for one name, or a keyword is probably another argument
+            that is misspelt.
+    """
+    known = condition_names(config)
+    for name in values:
+        close = find_close_name(name, ARGUMENTS)
+        if close and find_equal_name(name, known) is None and not find_close_name(name, known):
+            raise ConditionError(f"there is no argument {name!r}; did you mean {close}?")
+    given = check_mapping("conditions", conditions, "{'digit': 7}")
+    twice = [name for name in given if find_equal_name(str(name), list(values)) is not None]
+    if twice:
+        raise ConditionError(
+            f"the condition {twice[0]} is set twice, as an argument and in conditions; omit one"
+        )
+    return {**given, **values}
