@@ -84,12 +84,22 @@ def test_a_use_shows_the_model_and_the_conditions_of_the_clip(
     """A clip of digit 7 was scored with the digit that the page showed."""
     token, used = clip
     shown = {"form": {"model": "notes", "values": {"instrument": "horn"}}, "name": "notes"}
-    shown |= {"seconds": 0.7, "seed": 9}
+    shown["saved"] = {"seconds": 0.7, "seed": 9}
     data = gr.EventData(None, {"action": action, "id": used.clip_id})
     updates = run_clip_action(page, data, token, **shown)
     assert updates["model"]["value"] == "digits"
     assert updates["conditions"]["values"] == LABELS
     assert (updates["seconds"]["value"], updates["seed"]) == (0.7, 9)
+
+
+def test_an_invalid_field_is_not_kept(page: Page, clip: tuple[str, Clip]) -> None:
+    """It must not end the action, so it is no input of the event."""
+    token, used = clip
+    data = gr.EventData(None, {"action": "score", "id": used.clip_id})
+    form = {"model": "digits", "values": LABELS}
+    for saved in ({"seconds": 99, "seed": "x"}, 3, None, [], {"seconds": math.nan}):
+        updates = run_clip_action(page, data, token, "digits", form, saved)
+        assert (updates["seconds"]["value"], updates["seed"]) == (0.5, -1)
 
 
 def test_a_recording_is_continued_by_a_model_that_can(page: Page, uploads: Path) -> None:

@@ -61,16 +61,16 @@ def test_settings_replace_defaults(studio_page: Page) -> None:
 def test_another_model_keeps_what_the_user_has_set(studio_page: Page) -> None:
     form = {"model": "digits", "values": {"digit": "3", "speaker": "george"}}
     current = {"seconds": 0.7, "seed": 9, "temperature": 1.0, "engine": "auto"}
-    (there,) = choose_model(studio_page, "notes", form, **current)
+    (there,) = choose_model(studio_page, "notes", form, current)
     assert (there["seconds"]["value"], there["seed"]) == (0.7, 9)
-    (back,) = choose_model(studio_page, "digits", there["conditions"], **current)
+    (back,) = choose_model(studio_page, "digits", there["conditions"], current)
     assert back["conditions"]["values"] == form["values"]
     assert (back["seconds"]["value"], back["seed"]) == (0.7, 9)
 
 
 @pytest.mark.parametrize("form", [None, 3, {"model": {}}, {"model": "x", "values": [1]}])
 def test_hostile_forms_keep_nothing(studio_page: Page, form: Any) -> None:
-    (updates,) = choose_model(studio_page, "notes", form, seconds=0.7)
+    (updates,) = choose_model(studio_page, "notes", form, {"seconds": 0.7})
     assert updates["seconds"]["value"] == 0.5
 
 

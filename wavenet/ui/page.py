@@ -6,6 +6,7 @@ that depend on the model, and a function that computes their updates. Called by 
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 import gradio as gr
 
 from wavenet.checkpoint import Checkpoint
+from wavenet.errors import ConditionError
 from wavenet.ui.clip_history.clip_store import ClipStore
+from wavenet.ui.server.checked_blocks import check_input
 from wavenet.ui.turns import Turns
 
 Settings = Mapping[str, Any]
@@ -68,6 +71,17 @@ class Page:
     kept: dict[str, Any] = field(default_factory=dict)
     model_lists: dict[str, Any] = field(default_factory=dict)
     list_updates: dict[str, Callable[[], Any]] = field(default_factory=dict)
+
+    def read_kept(self, saved: Any) -> dict[str, Any]:
+        """Return the values of `kept` by name that the browser has kept and that are usable."""
+        usable: dict[str, Any] = {}
+        saved = saved if isinstance(saved, Mapping) else {}
+        for name, component in self.kept.items():
+            with suppress(ConditionError):
+                check_input(component, saved.get(name))
+                if saved.get(name) is not None:
+                    usable[name] = saved[name]
+        return usable
 
     @property
     def inputs(self) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from wavenet.ui.model_bar.condition_form import resolve_each
 from wavenet.ui.model_bar.model_bar import show_settings
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import error_sentence
-from wavenet.ui.server.checked_blocks import check_input
 from wavenet.ui.server.uploads import find_upload
 from wavenet.ui.templates import render
 from wavenet.ui.wiring import UNQUEUED, by_name
@@ -125,11 +124,7 @@ def read_saved(page: Page, saved: Any) -> tuple[dict[str, Any], list[str]]:
     values = form.get("values") if isinstance(form, Mapping) else None
     if isinstance(values, Mapping):
         settings["conditions"] = values
-    for key, component in page.kept.items():
-        with contextlib.suppress(ConditionError):
-            check_input(component, saved.get(key))
-            if saved.get(key) is not None:
-                settings[key] = saved[key]
+    settings |= page.read_kept(saved)
     recordings = {key: saved[key] for key in page.recordings.values() if saved.get(key)}
     problems = []
     for key, value in recordings.items():

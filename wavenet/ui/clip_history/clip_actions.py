@@ -26,7 +26,7 @@ from wavenet.ui.wiring import MANY, UNQUEUED, by_name
 def wire_clip_actions(page: Page) -> None:
     """Connect the events of the history panel."""
     outputs = {**page.dependents, "tabs": page.tabs, "history": page.history}
-    inputs = {**page.inputs, **page.kept}
+    inputs = {**page.inputs, "saved": page.saved}
     acted = page.history.click(**by_name(partial(run_clip_action, page), inputs, outputs), **MANY)
     acted.success(None, js="pageEvents.pressActionButton", **UNQUEUED)
     acted.success(**page.keep_event(), **UNQUEUED)
@@ -38,7 +38,7 @@ def run_clip_action(
     token: Any,
     name: str | None = None,
     form: Any = None,
-    **current: Any,
+    saved: Any = None,
 ) -> dict[str, Any]:
     """Run an action on a clip.
 
@@ -47,7 +47,7 @@ def run_clip_action(
         event: its data are the action and the id of the clip, as the page sent them.
         token: of the visitor.
         name: of the shown model.
-        form, current: as in `changed_settings`.
+        form, saved: as in `changed_settings`.
     Raises:
         gr.Error: the clip or the action does not exist.
     """
@@ -62,7 +62,7 @@ def run_clip_action(
         elif action in REPEATS:
             return repeat_clip(page, clip, is_next=action == "next-seed")
         elif action in USES:
-            shown = changed_settings(page, form, current) | ({"model": name} if name else {})
+            shown = changed_settings(page, form, saved) | ({"model": name} if name else {})
             return use_clip(page, clip, action, shown)
         else:
             raise ConditionError("the page asked for an unknown action; reload the page")

@@ -59,7 +59,7 @@ def wire_model_bar(page: Page) -> None:
         },
     )
     page.list_models_in("model", page.model, lambda: gr.update(choices=list_checkpoints(page.root)))
-    inputs = {"name": page.model, "form": page.conditions, **page.kept}
+    inputs = {"name": page.model, "form": page.conditions, "saved": page.saved}
     chosen = page.model.input(
         **by_name(partial(choose_model, page), inputs, page.dependents), **UNQUEUED
     )
@@ -67,14 +67,14 @@ def wire_model_bar(page: Page) -> None:
 
 
 def choose_model(
-    page: Page, name: str | None, form: Any = None, **current: Any
+    page: Page, name: str | None, form: Any = None, saved: Any = None
 ) -> Iterator[Values]:
     """Show a model that the user chose; download it first if it is on the Hub.
 
     Args:
         page: what all tabs share.
         name: of the checkpoint, or of a repository.
-        form, current: as in `changed_settings`; these settings stay.
+        form, saved: as in `changed_settings`; these settings stay.
     Yields:
         Updates of the page.
     """
@@ -85,10 +85,10 @@ def choose_model(
         except WaveNetError as error:
             yield {"about": hub_download.checkpoint_error_note(page.root, error)}
             return
-    yield show_settings(page, {**changed_settings(page, form, current), "model": name})
+    yield show_settings(page, {**changed_settings(page, form, saved), "model": name})
 
 
-def changed_settings(page: Page, form: Any, current: Mapping[str, Any]) -> Values:
+def changed_settings(page: Page, form: Any, saved: Any) -> Values:
     """Return the settings that differ from the defaults of the shown model, and its conditions.
 
     Settings without a default stay as they are in the page.
@@ -96,7 +96,8 @@ def changed_settings(page: Page, form: Any, current: Mapping[str, Any]) -> Value
     Args:
         page: what all tabs share.
         form: the message of the condition form, of any type; it names the shown model.
-        current: values of the page by name.
+        saved: values of the page by name, of any type. They are not inputs of the event: an invalid
+            field would end it.
     """
     form = form if isinstance(form, Mapping) else {}
     given: dict[str, Any] = {}  # also those that the shown model does not have
@@ -111,6 +112,7 @@ def changed_settings(page: Page, form: Any, current: Mapping[str, Any]) -> Value
     for applier in page.appliers:
         defaults |= applier(checkpoint, {})
     values = {name: _shown_value(update) for name, update in defaults.items()}
+    current = page.read_kept(saved)
     changed = {k: v for k, v in current.items() if values.get(k) not in (None, v)}
     others = {k: v for k, v in given.items() if isinstance(v, str)}
     return {**changed, "conditions": given, "others": others}

@@ -42,7 +42,7 @@ def run_model_action(
     event: gr.EventData,
     chosen: str | None,
     form: Any = None,
-    **current: Any,
+    saved: Any = None,
 ) -> Iterator[Values]:
     """Run an action of a card.
 
@@ -51,7 +51,7 @@ def run_model_action(
         start: generates the clips of a job.
         event: its data are the action, the name of the model and a text, as the page sent them.
         chosen: the model that the page uses now.
-        form, current: as in `changed_settings`; these settings stay.
+        form, saved: as in `changed_settings`; these settings stay.
     Yields:
         Updates of the page.
     """
@@ -60,7 +60,7 @@ def run_model_action(
     try:
         if not (isinstance(name, str) and isinstance(text, str)):
             raise ConditionError("the page named no model; reload the page")
-        kept = changed_settings(page, form, current)
+        kept = changed_settings(page, form, saved)
         if action == "sample":
             yield from play_sample(page, start, name)
         elif action == "use":

@@ -47,7 +47,7 @@ def wire_models_tab(page: Page, widgets: dict[str, Any], start: Start) -> None:
     """
     shown = {"message": widgets["message"], **page.model_lists}
     outputs = {**page.dependents, **shown, "tabs": page.tabs, "package": widgets["package"]}
-    inputs = {"chosen": page.model, "form": page.conditions, **page.kept}
+    inputs = {"chosen": page.model, "form": page.conditions, "saved": page.saved}
     acted = widgets["shelf"].click(
         **by_name(partial(run_model_action, page, start), inputs, outputs), **REPEATABLE
     )
