@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import RATE, save_checkpoint, visit
+from .conftest import RATE, save_checkpoint, visit, wait_for_load
 from .studio_process import COMMAND, ROOT, TIMEOUT_MS, free_port, responds
 from .test_browser_generate import (
     hold_requests,
@@ -110,9 +110,16 @@ def test_an_idle_page_reports_a_killed_studio_and_lists_the_runs_of_a_new_one(
         page.click("#generate")
         wait_for_status(page, NO_RESPONSE)
         make_run(tmp_path / "runs", "earlier")
-        start_studio(port)
+        with page.expect_navigation():  # Gradio reloads, because it has seen the lost connection
+            server = start_studio(port)
+        wait_for_load(page)
         page.get_by_role("tab", name="Train").click()
         page.wait_for_function("document.querySelector('#train-run input')?.value === 'earlier'")
+        server.kill()
+        server.wait(10)
+        start_studio(port)
+        with page.expect_navigation():  # at the first press of a tab, also if Gradio saw nothing
+            page.get_by_role("tab", name="Models").click()
 
 
 def test_page_waits_for_a_busy_server(url: str, browser: Any) -> None:

@@ -10,7 +10,9 @@ document.addEventListener('keydown', (event) => {
 async function reloadAfterRestart() {
   try {
     const answer = await fetch(new URL('gradio_api/app_id', document.baseURI), { cache: 'no-store' });
-    if (answer.ok && (await answer.json()).app_id !== window.gradio_config.app_id) location.reload();
+    if (answer.ok && (await answer.json()).app_id !== window.gradio_config.app_id) {
+      setTimeout(() => location.reload(), 500); // the chosen tab is kept first
+    }
   } catch { /* no server */ }
 }
 window.addEventListener('focus', reloadAfterRestart);
