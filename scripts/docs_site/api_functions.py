@@ -48,12 +48,8 @@ def split_docstring(text: str) -> tuple[str, dict[str, str], str]:
 
 def _kind(parameter: inspect.Parameter) -> str:
     """Return the kind of value; a number may also be text."""
-    from wavenet.ui.generate.generation_job import NUMBER_TYPES
-
-    if parameter.name in NUMBER_TYPES:
-        return WORDS[NUMBER_TYPES[parameter.name]]
     annotation = parameter.annotation
-    if isinstance(annotation, types.UnionType):  # with None
+    if isinstance(annotation, types.UnionType):  # with text, None or both, which follow
         annotation = typing.get_args(annotation)[0]
     return WORDS.get(typing.get_origin(annotation) or annotation, "upload")
 
