@@ -80,8 +80,9 @@ plots.plot_mfcc(waveform, seven.sample_rate)
 # %% [markdown]
 # ## The receptive field
 #
-# Every prediction depends on the samples of one *receptive field* before it, and on nothing else:
-# 1 plus the sum of (kernel size - 1) times the dilation of each layer.
+# Of the past samples, a prediction depends on those of one *receptive field* and on no others. It
+# also depends on the conditions (here digit and speaker) and, in this model, on the position in the
+# clip. The receptive field is 1 plus the sum of (kernel size - 1) times the dilation of each layer.
 
 # %%
 config = model.checkpoint.config.model
@@ -134,12 +135,17 @@ above.set_ylabel("amplitude")
 below.plot(seconds, smooth)
 below.set_ylabel("surprise, bits")
 below.set_xlabel("seconds")
+plt.show()
+
 # %% [markdown]
 # ## Train a model
 #
 # A tiny model learns one voice within a minute. Its recordings are clips of the model above; a
 # folder of your own audio files works the same way. What it says is no word yet: a useful model
 # needs an hour, see the guide *Train on your recordings*.
+#
+# The next cell deletes the folder `first-steps` of the working folder, if there is one, and writes
+# the recordings and the training into a new one.
 
 # %%
 import shutil
@@ -165,6 +171,8 @@ plt.figure(figsize=(9, 2.6))
 plt.plot(losses)
 plt.xlabel("step")
 plt.ylabel("loss, bits per sample")
+plt.show()
+
 # %%
 tiny.generate(seconds=1, seed=1)
 
