@@ -60,7 +60,7 @@ def train(
         data: a folder of audio, or a prepared corpus; None: that of the recipe.
         out: folder of the run; None: runs/NAME.
         labels: fields of the recordings to add to the conditions.
-        pattern: of the names of files, such as "{digit}_{speaker}_*"; metadata: a table.
+        pattern: of the names of files, such as `"{digit}_{speaker}_*"`; metadata: a table.
         channel, normalize: how recordings are read; None: as in the recipe.
         steps, sample_rate, accumulation_steps: replace those of the recipe.
         initial_checkpoint: start from the weights of this checkpoint.
