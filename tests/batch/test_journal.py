@@ -91,6 +91,16 @@ def test_an_invalid_row_is_recorded_once(tmp_path):
     assert [json.loads(line)["line"] for line in lines] == [3, 4]
 
 
+def test_a_failure_is_recorded_again_only_after_another_record_of_its_id(tmp_path):
+    failure = {"id": "a", "status": "failed", "line": 3, "error": "no"}
+    append(tmp_path, failure)
+    append(tmp_path, failure, write_item(tmp_path), failure)
+    append(tmp_path, failure, {**failure, "error": "another"})
+    lines = (tmp_path / "results.jsonl").read_text().splitlines()
+    found = [(record["status"], record.get("error")) for record in map(json.loads, lines)]
+    assert found == [("failed", "no"), ("done", None), ("failed", "no"), ("failed", "another")]
+
+
 def test_a_full_disk_leaves_complete_lines(tmp_path):
     append(tmp_path, write_item(tmp_path))
     path = tmp_path / "results.jsonl"

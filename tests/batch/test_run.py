@@ -1,5 +1,6 @@
 """Whole batches: the bits do not depend on the workers, and a stopped batch resumes."""
 
+import json
 import threading
 
 import pytest
@@ -130,6 +131,36 @@ def test_a_skipped_invalid_row_is_recorded_once(tiny, tmp_path):
         assert (result.done, result.already_done, result.failed) == (done, already_done, 1)
     failed = [r for r in read_journal(tmp_path / "out") if r["status"] == "failed"]
     assert [r["line"] for r in failed] == [4]
+
+
+def test_the_record_of_a_corrected_row_replaces_that_of_the_invalid_one(tiny, tmp_path):
+    rows = [{"id": 7, "digit": "?"}, {"digit": "?"}]
+    run_rows(tmp_path / "out", rows, tiny, skip_invalid=True)
+    run_rows(tmp_path / "out", [{**row, "digit": "a"} for row in rows], tiny)
+    found = [(record["id"], record["status"]) for record in read_journal(tmp_path / "out")]
+    assert found[:2] == [("7", "failed"), ("000002", "failed")]
+    assert dict(found) == {"7": "done", "000002": "done"}
+
+
+def test_an_invalid_row_has_no_id_that_is_invalid_or_of_another_row(tiny, tmp_path):
+    rows = [{"id": "x", "digit": "?"}, {"id": "x", "digit": "a"}, {"id": [1], "digit": "a"}]
+    for _ in range(2):
+        run_rows(tmp_path / "out", rows, tiny, skip_invalid=True)
+    found = [(record["id"], record["line"]) for record in read_journal(tmp_path / "out")]
+    assert found == [("x", 1), (None, 2), (None, 3)]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_invalid_row_is_in_the_same_shard_after_its_correction(tiny, tmp_path, number):
+    shard = ManifestShard(number, 2)
+    rows = [{"id": f"clip {n}", "digit": "?"} for n in range(8)]
+    lines = []
+    for digit in "?a":
+        rows = [{**row, "digit": digit} for row in rows]
+        run_rows(tmp_path / digit, rows, tiny, skip_invalid=True, shard=shard)
+        journal = tmp_path / digit / f"results-{number}-of-2.jsonl"
+        lines.append({json.loads(line)["id"] for line in journal.read_text().splitlines()})
+    assert lines[0] == lines[1] != set()
 
 
 def test_a_link_in_the_output_folder_fails_one_clip_and_is_not_followed(tiny, tmp_path):

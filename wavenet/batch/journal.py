@@ -38,7 +38,8 @@ class Journal:
         self._finished: dict[bytes, bytes] = {}
         self._scored: set[bytes] = set()  # digests of the ids of finished clips with a score
         self._files: set[bytes] = set()  # digests of the names of all output files
-        self._invalid_rows: set[bytes] = set()  # digests of their lines
+        # digests of the lines of failed clips and invalid rows, by digest of the id or of the line
+        self._failed: dict[bytes, bytes] = {}
         self._synced_at = 0.0
         if self.path.is_symlink():
             raise FolderError(f"{self.path} is a link; remove it or choose another folder")
@@ -83,17 +84,17 @@ class Journal:
         return _id_digest(name) in self._files
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Append a record, except that of an invalid row (id None) if the journal has it.
+        """Append a record, except a failure that the last record of its id describes equally.
+
+        An invalid row may have no id (None): its record is compared with all of these.
 
         Raises:
             FolderError: the disk is full, or the file was removed.
         """
         # a lone surrogate, which JSON may contain, is written as its JSON escape
         text = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace")
-        if record["id"] is None:
-            if _digest(text) in self._invalid_rows:
-                return
-            self._invalid_rows.add(_digest(text))
+        if self._has_failure(record, text):
+            return
         try:
             self._write(text + b"\n")
             if time.monotonic() - self._synced_at > SYNC_SECONDS:
@@ -101,6 +102,20 @@ class Journal:
                 self._synced_at = time.monotonic()
         except OSError as error:
             raise FolderError(f"{self.path} cannot be written: {os_error_reason(error)}") from None
+
+    def _has_failure(self, record: Mapping[str, Any], line: bytes) -> bool:
+        """Return whether the journal has this record of a failure; note it as the last one.
+
+        Args:
+            line: the record as it is written.
+        """
+        identity, digest = record["id"], _digest(line)
+        key = digest if identity is None else _id_digest(identity)
+        previous = self._failed.pop(key, None)
+        if record["status"] == "done":
+            return False
+        self._failed[key] = digest
+        return previous == digest
 
     def _write(self, line: bytes) -> None:
         """Write a complete line, or nothing."""
@@ -129,8 +144,8 @@ class Journal:
     def _add_line(self, line: bytes) -> None:
         try:
             record = json.loads(line)
+            self._has_failure(record, line[:-1])
             if record["id"] is None:
-                self._invalid_rows.add(_digest(line[:-1]))
                 return
             key = _id_digest(record["id"])
             self._scored.discard(key)

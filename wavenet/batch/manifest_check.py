@@ -14,7 +14,7 @@ from audio_utils.errors import AudioError
 from audio_utils.levels import LevelSummary
 from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
 from wavenet.batch.manifest import ManifestRow, read_rows
-from wavenet.batch.manifest_columns import find_column
+from wavenet.batch.manifest_columns import find_column, find_row_id
 from wavenet.batch.output_folder import has_journal
 from wavenet.batch.output_names import collision_key
 from wavenet.batch.tasks import ClipTask, load_checkpoint, make_task, noise_stream
@@ -24,6 +24,18 @@ from wavenet.terminal import shorten_values
 from wavenet.user_input.separated_text import InvalidRow
 
 MAX_LISTED = 50  # invalid rows that a summary lists
+
+
+@dataclass(frozen=True)
+class InvalidManifestRow(InvalidRow):
+    """A row that describes no clip.
+
+    Attributes:
+        identity: the id of the row; None if the line cannot be read, if the id is invalid, or if an
+            earlier row has the same one.
+    """
+
+    identity: str | None = None
 
 
 @dataclass
@@ -60,7 +72,7 @@ class ManifestSummary:
     input_levels: LevelSummary = field(default_factory=LevelSummary)
     new_bytes: int = 0
 
-    def add(self, item: ClipTask | InvalidRow) -> None:
+    def add(self, item: ClipTask | InvalidManifestRow) -> None:
         """Count a row."""
         self.rows += 1
         if isinstance(item, ClipTask):
@@ -120,8 +132,8 @@ def check_manifest(
 
 def iterate_tasks(
     manifest: Path, settings: BatchSettings, options: BatchOptions, folder: Path
-) -> Iterator[ClipTask | InvalidRow]:
-    """Yield a `ClipTask` or an `InvalidRow` for each row of a shard.
+) -> Iterator[ClipTask | InvalidManifestRow]:
+    """Yield a `ClipTask` or an `InvalidManifestRow` for each row of a shard.
 
     The id of a row selects its shard. Collisions are detected between rows of all shards.
 
@@ -132,8 +144,7 @@ def iterate_tasks(
     seen: dict[bytes, int] = {}
     for row in read_rows(manifest):
         item = _check_row(row, settings, folder, seen)
-        identity = str(row.line) if isinstance(item, InvalidRow) else item.identity
-        if noise_stream(identity) % shard.count != shard.number - 1:
+        if noise_stream(item.identity or str(row.line)) % shard.count != shard.number - 1:
             continue
         if options.limit is not None and count >= options.limit:
             return
@@ -143,34 +154,37 @@ def iterate_tasks(
 
 def _check_row(
     row: ManifestRow | InvalidRow, settings: BatchSettings, folder: Path, seen: dict[bytes, int]
-) -> ClipTask | InvalidRow:
+) -> ClipTask | InvalidManifestRow:
     if isinstance(row, InvalidRow):
-        return row
+        return InvalidManifestRow(row.line, row.reason)
+    identity = find_row_id(row.values, row.line)
+    if identity is not None:
+        line = seen.setdefault(b"i" + collision_key(identity), row.line)
+        if line != row.line:
+            return InvalidManifestRow(row.line, f"has the same id as line {line}: {identity!r}")
     try:
         task = make_task(row, settings)
     except (WaveNetError, AudioError) as error:
         if isinstance(error, CheckpointError) and find_column(row.values, "checkpoint") is None:
             raise  # the default checkpoint, without which all rows would fail
-        return InvalidRow(row.line, shorten_values(str(error)))
+        return InvalidManifestRow(row.line, shorten_values(str(error)), identity=identity)
     collision = _find_collision(task, folder, seen)
-    return task if collision is None else InvalidRow(row.line, collision)
+    if collision is not None:
+        return InvalidManifestRow(row.line, collision, identity=identity)
+    return task
 
 
 def _find_collision(task: ClipTask, folder: Path, seen: dict[bytes, int]) -> str | None:
-    """Return the collision of a task with an earlier row, or None; add its names to `seen`.
+    """Return the collision of a task's files with an earlier row, or None; add them to `seen`.
 
     Args:
         seen: line by key: b"i" + key of an id, key of an output file, b"d" + key of a folder of an
             output file, b"r" + key of an input file.
     """
     file = collision_key(task.output)
-    for what, name, key in (
-        ("id", task.identity, b"i" + collision_key(task.identity)),
-        ("file", task.output, file),
-    ):
-        line = seen.setdefault(key, task.line)
-        if line != task.line:
-            return f"has the same {what} as line {line}: {name!r}"
+    line = seen.setdefault(file, task.line)
+    if line != task.line:
+        return f"has the same file as line {line}: {task.output!r}"
     for parent in PurePosixPath(task.output).parents:
         folder_key = collision_key(str(parent))
         seen.setdefault(b"d" + folder_key, task.line)

@@ -187,6 +187,15 @@ def row_id(settings: Mapping[str, Any], line: int) -> str:
     return f"{line:06d}" if value is None else str(value)
 
 
+def find_row_id(values: Mapping[str, Any], line: int) -> str | None:
+    """Return the id of a row whose other columns may be invalid; None if the id is invalid."""
+    column = find_column(values, "id")
+    try:
+        return row_id({} if column is None else {"id": values[column]}, line)
+    except ConditionError:
+        return None
+
+
 def find_column(values: Mapping[str, Any], name: str) -> str | None:
     """Return the first column of a row that sets a setting of the batch, or None."""
     columns = (

@@ -20,12 +20,11 @@ from wavenet.batch.clip_writer import Record, failure_record
 from wavenet.batch.journal import Journal
 from wavenet.batch.local_workers import run_local_workers
 from wavenet.batch.manifest import WHOLE_MANIFEST, ManifestShard
-from wavenet.batch.manifest_check import iterate_tasks
+from wavenet.batch.manifest_check import InvalidManifestRow, iterate_tasks
 from wavenet.batch.output_folder import lock_output_folder
 from wavenet.batch.ray_driver import run_ray_workers
 from wavenet.batch.tasks import ClipTask
 from wavenet.progress import NoProgress, Progress
-from wavenet.user_input.separated_text import InvalidRow
 from wavenet.worker_pool import TaskQueue
 
 # Rows that are sorted together, by group and length, the longest clips first.
@@ -171,7 +170,7 @@ class BatchQueue(TaskQueue[ClipTask]):
         while rows := list(islice(self._rows, ROWS_SORTED_TOGETHER)):
             tasks = []
             for row in rows:
-                if isinstance(row, InvalidRow):
+                if isinstance(row, InvalidManifestRow):
                     self._record_invalid(row)
                 elif self._options.overwrite:
                     tasks.append(row)
@@ -191,10 +190,10 @@ class BatchQueue(TaskQueue[ClipTask]):
         stored = self._journal.find_finished(task.identity, task.params_hash)
         return stored is not None and self._storage.is_unchanged(task.output, *stored)
 
-    def _record_invalid(self, row: InvalidRow) -> None:
+    def _record_invalid(self, row: InvalidManifestRow) -> None:
         self.result.failed += 1
         self._journal.append(
-            {"id": None, "status": "failed", "line": row.line, "error": row.reason}
+            {"id": row.identity, "status": "failed", "line": row.line, "error": row.reason}
         )
 
 
