@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from wavenet import checkpoint
-from wavenet.checkpoint_folders import default_root, list_known, resolve_checkpoint
+from wavenet.checkpoint_folders import (
+    default_root,
+    list_in_studio,
+    list_known,
+    resolve_checkpoint,
+)
 from wavenet.errors import CheckpointError
 from wavenet.user_input.user_folders import checkpoints_folder, settings_file
 
@@ -115,9 +120,30 @@ def test_the_studio_uses_the_same_folders(tmp_path):
     assert default_root() == tmp_path / "work/checkpoints"
 
 
+@pytest.mark.parametrize("has_working_folder", [True, False])
+def test_the_studio_lists_the_models_of_the_command_line(has_working_folder):
+    own = checkpoints_folder()
+    for name in ("digits", "mine"):
+        make_folder(own / name)
+    if has_working_folder:
+        make_folder(Path("checkpoints/strings"))
+    root = default_root()
+    assert root == (Path("checkpoints").absolute() if has_working_folder else SHIPPED)
+    expected = {name: path.absolute() for name, path in list_known().items()}
+    assert list_in_studio(root) == expected
+    assert list(expected) == ["digits", "mine", "strings", "vocoder"]
+
+
+def test_a_studio_with_another_folder_lists_only_its_models(tmp_path):
+    make_folder(Path("checkpoints/strings"))
+    make_folder(tmp_path / "others/brass")
+    assert list_in_studio(tmp_path / "others") == {"brass": tmp_path / "others/brass"}
+
+
 def test_the_shipped_checkpoints_are_found_from_a_deleted_folder(tmp_path):
     (tmp_path / "gone").mkdir()
     os.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     assert resolve_checkpoint("digits") == SHIPPED / "digits"
     assert default_root() == SHIPPED
+    assert list(list_in_studio(SHIPPED)) == ["digits", "strings", "vocoder"]

@@ -14,9 +14,10 @@ from wavenet.checkpoint_folders import (
 from wavenet.engines.cpu import jit
 from wavenet.errors import ConditionError
 from wavenet.sharing.install import check_name_is_free
-from wavenet.sharing.local_models import delete_model
-from wavenet.ui.checkpoint_library import list_checkpoints
-from wavenet.ui.train.run_view import copy_run_checkpoint
+from wavenet.sharing.local_models import delete_model, mark_added, rename_model
+from wavenet.sharing.run_checkpoint import copy_run_checkpoint, listed_name
+from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
+from wavenet.ui.models.model_shelf import shelf_html
 from wavenet.user_input.user_folders import checkpoints_folder
 
 from .ui.conftest import RATE, save_checkpoint
@@ -75,6 +76,31 @@ def test_a_checkpoint_of_the_package_cannot_be_deleted(package: Path) -> None:
     with pytest.raises(ConditionError, match="was not trained or imported in this studio"):
         delete_model(default_root(), "digits")
     assert (package / "checkpoints/digits/config.json").is_file()
+
+
+def test_a_model_that_a_studio_added_to_another_folder_is_listed_and_stays(package: Path) -> None:
+    own = default_root()
+    save_checkpoint(own, "brass", RATE, {"digit": ("0", "1")})
+    mark_added(own / "brass")
+    Path("checkpoints").mkdir()
+    root = default_root()
+    assert root == Path("checkpoints").absolute()
+    assert list_checkpoints(root) == ["digits", "brass"]
+    assert load_checkpoint(root, "digits").folder == package / "checkpoints/digits"
+    assert shelf_html(root, True).count('data-action="delete"') == 0
+    assert shelf_html(own, True).count('data-action="delete"') == 1
+    for change in (delete_model, lambda *given: rename_model(*given, "horn")):
+        with pytest.raises(ConditionError, match="was not trained or imported in this studio"):
+            change(root, "brass")
+    assert list_in_studio(root)["brass"] == own / "brass"
+
+
+def test_a_checkpoint_of_a_run_is_found_in_all_listed_folders(package: Path) -> None:
+    own, run = default_root(), Path("runs/brass")
+    save_checkpoint(run, "checkpoint", RATE, {"digit": ("0", "1")})
+    assert copy_run_checkpoint(run, own)
+    Path("checkpoints").mkdir()
+    assert listed_name(run, default_root()) == "brass"
 
 
 def test_compiled_code_is_stored_in_the_cache_of_the_user(

@@ -2,8 +2,8 @@
 
 Input: text of a user, such as `runs/a/checkpoint`, `checkpoints/digits` or `digits`. Output: a
 folder, or the known names for an error. Called by `checkpoint.load`, which all commands use, and by
-code that needs the folder before it is loaded. The studio reads and adds checkpoints in one folder,
-and also reads the shipped ones. No large package is imported here.
+code that needs the folder before it is loaded. The studio adds checkpoints to one of the folders of
+named checkpoints, and reads all of them. No large package is imported here.
 """
 
 import os
@@ -59,12 +59,14 @@ def list_in_studio(root: Path) -> dict[str, Path]:
     """Return the checkpoint folders of a studio, by name and in this order.
 
     Args:
-        root: folder of checkpoint folders. An installed package adds the shipped ones.
+        root: the folder to which the studio adds checkpoints, absolute. If it is one of the folders
+            of named checkpoints, all of these are listed, as on the command line; or else only it.
+    Returns:
+        Absolute paths, if `root` is one.
     """
-    if not is_installed():
-        return _list_in([root])
-    # of equal names the same one counts as on the command line
-    return _list_in([_shipped(), root] if root == checkpoints_folder() else [root, _shipped()])
+    # a deleted working folder has no absolute path
+    roots = [path.absolute() for path in _roots() if path.is_absolute() or path.is_dir()]
+    return _list_in(roots if root in roots else [root])
 
 
 def describe_known(name: str | Path) -> str:

@@ -38,7 +38,7 @@ def test_an_added_model_is_renamed_with_its_config(root: Path) -> None:
     after = load(root / "horn")
     assert after.config.name == "horn"
     assert after.config.model == before.config.model
-    assert is_added(root / "horn")
+    assert is_added(root, root / "horn")
 
 
 def test_an_added_model_is_deleted_completely(root: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_link_to_a_model_is_not_an_added_one(root: Path) -> None:
     (root / "link").symlink_to(root / "brass")
     with pytest.raises(ConditionError, match="stays"):
         delete_model(root, "link")
-    assert is_added(root / "brass")
+    assert is_added(root, root / "brass")
 
 
 def test_a_folder_with_other_files_is_not_deleted(root: Path) -> None:

@@ -59,7 +59,7 @@ def test_models_tab_downloads_a_checkpoint_by_name(page: Page, published: FakeHu
     assert shown["model"]["choices"] == ["digits", "Brass"]
     assert 'data-model="Brass"' in shown["shelf"]
     assert "Licence: cc0-1.0" in shown["shelf"]
-    assert is_added(page.root / "Brass")
+    assert is_added(page.root, page.root / "Brass")
     repeated = download(page, "them/brass")
     assert "role='alert'" in repeated["message"] and "brass" in repeated["message"]
     assert "model" not in repeated

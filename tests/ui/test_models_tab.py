@@ -215,7 +215,7 @@ def test_download_can_be_imported_again(folder: Path, page: Page, tmp_path: Path
     assert "digits is imported" in updates["message"]
     assert updates["model"]["choices"] == ["digits"]
     assert 'data-model="digits"' in updates["shelf"]
-    assert is_added(other / "digits")
+    assert is_added(other, other / "digits")
     assert list(packed) == []
     assert not path.exists(), "the temporary file was not deleted"
 

@@ -26,9 +26,9 @@ def mark_added(folder: Path) -> None:
     (folder / ADDED).touch()
 
 
-def is_added(folder: Path) -> bool:
-    """Return whether the studio has added a checkpoint."""
-    return (folder / ADDED).is_file() and not folder.is_symlink()
+def is_added(root: Path, folder: Path) -> bool:
+    """Return whether the studio has added a checkpoint to its folder of checkpoints."""
+    return folder.parent == root and (folder / ADDED).is_file() and not folder.is_symlink()
 
 
 def check_model_name(root: Path, name: str | None) -> str:
@@ -100,7 +100,7 @@ def _changeable(root: Path, name: str) -> Path:
     folder = list_in_studio(root).get(name)
     if folder is None:
         raise ConditionError(f"there is no model {name[:100]!r}; reload the page")
-    if not is_added(folder):
+    if not is_added(root, folder):
         raise ConditionError(
             f"{name} was not trained or imported in this studio, so it stays; change its folder "
             "yourself"

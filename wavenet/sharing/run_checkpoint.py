@@ -53,15 +53,15 @@ def copy_run_checkpoint(folder: Path, root: Path, replace_removed: bool = True) 
 
 
 def listed_name(folder: Path, root: Path) -> str | None:
-    """Return the name of the checkpoint of a run in a folder of checkpoints; None: it is not there.
+    """Return the name of the checkpoint of a run in the list of the studio; None: it is not there.
 
     A checkpoint that was renamed has the weights of the run, but another config.
     """
     record, weights = folder / DIGEST_FILE, folder / "checkpoint" / WEIGHTS
     if not (record.is_file() and weights.is_file()):
         return None
-    names = sorted(path.parent.name for path in root.glob(f"*/{WEIGHTS}"))
-    found = [n for n in names if filecmp.cmp(root / n / WEIGHTS, weights)]
+    files = {name: path / WEIGHTS for name, path in list_in_studio(root).items()}
+    found = [n for n, file in files.items() if file.is_file() and filecmp.cmp(file, weights)]
     return min(found, key=lambda name: name != folder.name, default=None)
 
 

@@ -34,7 +34,7 @@ class Page:
     """What the tabs share.
 
     Attributes:
-        root: folder of checkpoint folders.
+        root: folder of checkpoint folders, to which the studio adds; see `list_in_studio`.
         clips: the clips of all visitors.
         turns: jobs that run a model take turns.
         token: names the visitor in `clips`; kept by the browser.

@@ -68,7 +68,8 @@ def build_studio(
     """Build the app.
 
     Args:
-        checkpoints: folder of checkpoint folders; default: the folder of the project.
+        checkpoints: folder of checkpoint folders, which alone is listed; default: all checkpoints
+            that the command line finds by name, and `default_root` for new ones.
         address: that the server will listen on, as in `server_address`.
         allow_hosts: other names of the server, as in `allowed_hosts`.
         start: generates the clips of a job; default: in this process.

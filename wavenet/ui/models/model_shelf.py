@@ -54,14 +54,19 @@ def shelf_html(root: Path, can_train: bool, notes: Mapping[str, str] | None = No
     """
     notes, folders = notes or {}, list_in_studio(root)
     cards = [
-        {**describe_model_folder(folders[name]), "note": Markup(notes.get(name, ""))}
+        {**describe_model_folder(root, folders[name]), "note": Markup(notes.get(name, ""))}
         for name in list_checkpoints(root)
     ]
     return render("models/model_cards.html", models=cards, can_train=can_train)
 
 
-def describe_model_folder(folder: Path) -> dict[str, Any]:
-    """Return the values of one card for the template; `error` if the model cannot be used."""
+def describe_model_folder(root: Path, folder: Path) -> dict[str, Any]:
+    """Return the values of one card for the template; `error` if the model cannot be used.
+
+    Args:
+        root: folder of checkpoint folders, to which the studio adds.
+        folder: of the model.
+    """
     try:
         found = {
             "error": None,
@@ -74,7 +79,7 @@ def describe_model_folder(folder: Path) -> dict[str, Any]:
     return {
         **found,
         "name": folder.name,
-        "is_added": is_added(folder),
+        "is_added": is_added(root, folder),
         "sample": served_url(sample) if sample is not None and sample.is_file() else "",
     }
 
