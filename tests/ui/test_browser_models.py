@@ -84,7 +84,7 @@ def test_checkpoint_is_downloaded_and_another_imported(
         file.writestr("../evil.py", b"1/0")
     page.click("text=Import a model")
     page.set_input_files("#model-upload input[type=file]", bad)
-    page.wait_for_selector("#model-message [role=alert] >> text=bad.zip")
+    page.wait_for_selector("#model-import-message [role=alert] >> text=bad.zip")
     import_brass(page, tmp_path)
     page.click("#model input")
     page.wait_for_selector("[role=option]:has-text('brass')")
@@ -94,7 +94,7 @@ def import_brass(page: Any, tmp_path: Path) -> None:
     save_checkpoint(tmp_path, "brass", 2 * RATE, {"instrument": ("horn",)})
     zip_archive.pack(tmp_path / "brass", tmp_path / "brass.zip")
     page.set_input_files("#model-upload input[type=file]", tmp_path / "brass.zip")
-    page.wait_for_selector("#model-message [role=status] >> text=brass is imported")
+    page.wait_for_selector("#model-import-message [role=status] >> text=brass is imported")
     page.wait_for_selector("[data-model=brass]")
 
 
@@ -118,7 +118,7 @@ def test_imported_model_is_used_renamed_and_deleted(
     page.click("[data-model=brass] summary:has-text('Rename')")
     page.fill("[data-model=brass] input", "digits")
     page.press("[data-model=brass] input", "Enter")
-    page.wait_for_selector("#model-message [role=alert] >> text=digits exists already")
+    page.wait_for_selector("[data-model=brass] [role=alert] >> text=digits exists already")
     page.fill("[data-model=brass] input", "horn")
     page.press("[data-model=brass] input", "Enter")
     page.wait_for_selector("#model-message >> text=brass is now horn")
