@@ -202,12 +202,12 @@ def unpack_panels(panels: Panels, inputs: int, outputs: int) -> Floats:
 
 def interleave_gates(gates: Floats, shape: CpuShape) -> Floats:
     """Reorder the last axis from (all tanh, all sigmoid) to panels of 16 and 16, padded."""
-    half = gates.shape[-1] // 2
-    a, b = (_pad(part, shape.gate_width) for part in (gates[..., :half], gates[..., half:]))
-    blocks = (*gates.shape[:-1], shape.gate_width // BLOCK_WIDTH, BLOCK_WIDTH)
-    return np.concatenate([a.reshape(blocks), b.reshape(blocks)], axis=-1).reshape(
-        *gates.shape[:-1], 2 * shape.gate_width
-    )
+    half, shape_before = gates.shape[-1] // 2, gates.shape[:-1]
+    # written in place, because np.pad costs three times as much per window of samples
+    halves = np.zeros((*shape_before, 2, shape.gate_width), gates.dtype)
+    halves[..., :half] = gates.reshape(*shape_before, 2, half)
+    blocks = (*shape_before, 2, shape.gate_width // BLOCK_WIDTH, BLOCK_WIDTH)
+    return halves.reshape(blocks).swapaxes(-3, -2).reshape(*shape_before, -1)
 
 
 def align_to_cache_line(values: NDArray[Any]) -> Any:
