@@ -348,3 +348,13 @@ def test_a_number_is_said(page: Any) -> None:
     page.click("#say")
     sentence = "Number to say: expected 1 to 12 digits, found '19x4'."
     assert wait_for_status(page, "Number to say") == sentence
+
+
+def test_no_divider_begins_the_footer(page: Any) -> None:
+    """Regression: on a phone Gradio hides the link before the divider, but not the divider."""
+    for width, expected in {390: 1, 640: 1, 641: 3, 1280: 3}.items():
+        page.set_viewport_size({"width": width, "height": 844})
+        parts = page.locator("footer > *").evaluate_all(
+            "list => list.filter((e) => e.checkVisibility()).map((e) => e.textContent.trim())"
+        )
+        assert parts == ["Use via API", "·", "Settings"][-expected:], width

@@ -96,6 +96,29 @@ def start_long(page: Any, root: Path, name: str) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_labels_of_the_areas_for_files_cover_nothing(page: Any, width: int) -> None:
+    """Regression: they covered the icon and touched the text."""
+    page.set_viewport_size({"width": width, "height": 900})
+    tab = page.get_by_role("tab", name="Train")
+    if not tab.is_visible():
+        page.click(".overflow-menu > button")
+        tab = page.locator(".overflow-dropdown button", has_text="Train")
+    tab.click()
+    for name in ("uploads", "table"):
+        area = page.locator(f"#train-{name}")
+        label = area.locator("[data-testid=block-label]").bounding_box()
+        top = area.locator("[data-testid=upload-text]").evaluate(
+            """(text) => {
+              const range = document.createRange();
+              range.selectNodeContents(text);
+              const boxes = [...range.getClientRects()].filter((box) => box.height);
+              return Math.min(...boxes.map((box) => box.top));
+            }"""
+        )
+        assert top >= label["y"] + label["height"], name
+
+
 def test_example_trains_to_its_end_in_the_waiting_process(page: Any, root: Path) -> None:
     open_tab(page)
     page.click("#train-example")

@@ -510,6 +510,36 @@ def test_texts_have_contrast(opener: Any, url: str, recording: Path, theme: str)
         assert min(page.evaluate(CONTRAST_JS)) >= 4.5
 
 
+def luminance(rgb: Any) -> Any:
+    """Return the relative luminance of colours of 8 bits per channel, (..., 3) -> (...)."""
+    share = np.asarray(rgb, float) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def contrast(one: Any, other: Any) -> Any:
+    """Return the contrast of colours as WCAG defines it."""
+    ratio = (luminance(one) + 0.05) / (luminance(other) + 0.05)
+    return np.maximum(ratio, 1 / ratio)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_sliders_suit_the_theme(opener: Any, url: str, recording: Path, theme: str) -> None:
+    """Regression: in the dark theme, the browser drew a white track."""
+    with fresh_visit(opener, url, f"/?__theme={theme}") as page:
+        analyse(page, recording)
+        slider = page.locator(f"{VIEWER} [data-control=position]")
+        picture = np.asarray(Image.open(BytesIO(slider.screenshot())).convert("RGB"))
+        ground = picture[0, 0]
+        middle = len(picture) // 2
+        thumb, track = picture[middle, 8], picture[:, len(picture[0]) // 2]
+        assert contrast(thumb, ground) >= 3
+        # the track is darker or lighter than the background only a little
+        assert contrast(track[middle], ground) < 2
+        if theme == "dark":
+            assert contrast(track, ground).max() >= 3  # its outline
+
+
 def swipe(page: Any, *paths: tuple[tuple[float, float], tuple[float, float]]) -> None:
     """Move one finger or several on the screen, each from a start to an end."""
     session = page.context.new_cdp_session(page)

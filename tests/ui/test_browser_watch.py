@@ -1,12 +1,14 @@
 """The Watch sampling tab in a real browser: its rules equal Python's; sliders and keys work."""
 
 import re
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from wavenet.codec import LinearCodec
 from wavenet.generation.generate import generate
@@ -17,6 +19,7 @@ from wavenet.sampling import SamplingConfig, inverse_cdf, probabilities
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.watch import step_viewer
 
+from .conftest import fresh_visit
 from .studio_process import TIMEOUT_MS
 from .test_watch_tab import unpack
 
@@ -70,6 +73,19 @@ def move_slider(page: Any, name: str, value: float) -> None:
         " slider.dispatchEvent(new Event('input', { bubbles: true })); }",
         value,
     )
+
+
+@pytest.mark.parametrize(("theme", "levels"), [("light", (200, 256)), ("dark", (0, 100))])
+def test_box_of_the_log_scale_suits_the_theme(
+    opener: Any, url: str, theme: str, levels: tuple[int, int]
+) -> None:
+    """Regression: in the dark theme, the browser drew a white box."""
+    with fresh_visit(opener, url, f"/?__theme={theme}") as page:
+        page.get_by_role("tab", name="Watch sampling").click()
+        page.wait_for_selector('#step-viewer [data-state="ready"]')
+        picture = page.locator("#step-viewer input[name=log]").screenshot()
+        box = np.asarray(Image.open(BytesIO(picture)).convert("L"))
+        assert levels[0] <= box[len(box) // 2, len(box[0]) // 2] < levels[1]
 
 
 def test_sliders_reshape_as_python_does(watched: Any) -> None:
