@@ -52,10 +52,16 @@ def test_requests_out_of_range_are_rejected_with_the_limit(request_, words):
         check_request(request_, RATE)
 
 
-@pytest.mark.parametrize("seconds", [0.0, -1.0, 3600.0, float("nan")])
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 3600.0, float("nan"), float("inf"), 1e-9, 0.0009])
 def test_lengths_out_of_range_are_rejected(seconds):
-    with pytest.raises(ConditionError, match=f"found {seconds:g}"):
+    with pytest.raises(ConditionError, match=f"at least 0.001 and .* found {seconds:g}"):
         samples_from_seconds(seconds, RATE)
+
+
+def test_the_shortest_length_is_accepted_again_after_rounding():
+    assert samples_from_seconds(0.001, RATE) == RATE // 1000
+    assert samples_from_seconds(0.001, 22_050) == 22
+    assert samples_from_seconds(22 / 22_050, 22_050) == 22  # a little less than a millisecond
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])

@@ -215,6 +215,13 @@ def test_invalid_arguments_are_one_sentence(model, arguments, error):
     assert "\n" not in str(caught.value)
 
 
+def test_a_length_below_a_millisecond_is_refused(model):
+    """Regression: the clip had one sample."""
+    with pytest.raises(ConditionError, match=r"at least 0.001 .* found 1e-09"):
+        model.generate(digit="a", seconds=1e-9)
+    assert len(model.generate(digit="a", seconds=0.001).waveform) == RATE // 1000
+
+
 @pytest.mark.parametrize("rows", [None, "abc", {"digit": "a"}, [1, 2], ["digit"]])
 def test_rows_that_are_no_list_of_mappings_are_refused(model, rows):
     with pytest.raises(ConditionError):

@@ -27,6 +27,7 @@ from wavenet.model.frame_features import describe_missing, example_conditions, f
 from wavenet.model.model_config import ModelConfig
 from wavenet.sampling import SamplingConfig, rows_per_clip
 
+MIN_SECONDS = 0.001  # of a length that a user states; no shorter clip is audible
 MAX_SECONDS = 600.0  # of one clip; longer clips are probably typing errors
 MAX_SEED = (1 << 63) - 1
 MAX_RANDOM_SEED = 999_999
@@ -122,7 +123,7 @@ def check_request(request: GenerationRequest, sample_rate: int) -> None:
     Raises:
         ConditionError: a value is out of range; the message has the limit and the value.
     """
-    samples_from_seconds(request.samples / sample_rate, sample_rate)
+    _check_samples(request.samples, sample_rate)
     if not 0 <= request.seed <= MAX_SEED:
         raise ConditionError(f"the seed must be 0 to {MAX_SEED}, found {request.seed}")
     prompt = request.prompt
@@ -136,7 +137,7 @@ def check_request(request: GenerationRequest, sample_rate: int) -> None:
         )
     if not float(prompt.abs().max()) >= SILENCE_PEAK:
         raise ConditionError("the prompt is silent; use audio that can be continued")
-    samples_from_seconds(prompt.numel() / sample_rate, sample_rate)
+    _check_samples(prompt.numel(), sample_rate)
 
 
 def check_frame_features(checkpoint: Checkpoint, request: GenerationRequest, total: int) -> Tensor:
@@ -171,13 +172,24 @@ def samples_from_seconds(seconds: float, sample_rate: int) -> int:
     """Convert the length of a clip to samples.
 
     Raises:
-        ConditionError: not above 0, or above `MAX_SECONDS`.
+        ConditionError: below `MIN_SECONDS` or above `MAX_SECONDS`.
     """
-    if not 0 < seconds <= MAX_SECONDS:
+    # compared in samples, so that the exact length of a clip of `MIN_SECONDS` is accepted again
+    least = max(1, round(MIN_SECONDS * sample_rate))
+    if not 0 < seconds <= MAX_SECONDS or round(seconds * sample_rate) < least:
         raise ConditionError(
-            f"the length must be above 0 and at most {MAX_SECONDS:g} seconds, found {seconds:g}"
+            f"the length must be at least {MIN_SECONDS:g} and at most {MAX_SECONDS:g} seconds, "
+            f"found {seconds:g}"
         )
-    return max(1, round(seconds * sample_rate))
+    return round(seconds * sample_rate)
+
+
+def _check_samples(samples: int, sample_rate: int) -> None:
+    if not 0 < samples <= MAX_SECONDS * sample_rate:
+        raise ConditionError(
+            f"the length must be above 0 and at most {MAX_SECONDS:g} seconds, found "
+            f"{samples / sample_rate:g}"
+        )
 
 
 def choose_samples(

@@ -145,7 +145,8 @@ class Model:
         """Generate a clip.
 
         Args:
-            seconds: length; None: that of the frames, otherwise the default of the model.
+            seconds: length, 0.001 to 600; None: that of the frames, otherwise the default of the
+                model.
             seed: 0 to 2**63 - 1; None: a random one, which the clip states.
             prompt: audio to continue.
             keep_prompt: whether the clip begins with the prompt.

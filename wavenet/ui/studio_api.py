@@ -129,7 +129,7 @@ def make_generate(root: Path, turns: Turns) -> Function:
             checkpoint: name of the checkpoint.
             conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"};
                 optional ones may be omitted.
-            seconds: length of the clip, above 0, at most 30; default: the checkpoint's.
+            seconds: length of the clip, at least 0.001, at most 30; default: the checkpoint's.
             seed: the same seed produces the same audio; -1 uses a random seed, which the name of
                 the returned file contains.
             temperature: above 0; below 1 is less random; default: the checkpoint's.
@@ -172,7 +172,7 @@ def make_continue(root: Path, turns: Turns) -> Function:
             checkpoint: name of the checkpoint.
             conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"};
                 optional ones may be omitted.
-            seconds: length of the continuation, above 0, at most 30; default: the
+            seconds: length of the continuation, at least 0.001, at most 30; default: the
                 checkpoint's.
             seed: the same seed produces the same audio; -1 uses a random seed, which the name of
                 the returned file contains.
