@@ -3,6 +3,8 @@
 import json
 import os
 import pickle
+import re
+import shutil
 import struct
 from pathlib import Path
 
@@ -266,6 +268,29 @@ def test_an_old_key_is_valid_for_its_condition_only_and_not_with_the_new_key():
 def test_a_missing_folder_is_named(tmp_path):
     for folder in (tmp_path / "nowhere", tmp_path / ("x" * 200) / "\0"):
         assert f"{CONFIG} and {WEIGHTS}" in refusal(folder)
+
+
+def test_a_zip_is_named_with_the_command_that_unpacks_it(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.make_archive("my digits", "zip", folder)
+    Path("other.zip").write_bytes(b"not a zip file")
+    command = "`python -m zipfile -e 'my digits.zip' FOLDER`"
+    with pytest.raises(CheckpointError, match=re.escape(command)):
+        checkpoint.load("my digits.zip")
+    assert "zipfile" not in refusal("other.zip")
+    assert "zipfile" not in refusal("missing.zip")
+
+
+def test_the_name_of_a_repository_is_named_with_the_command_that_downloads_it(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    with pytest.raises(CheckpointError, match=r"use `wavenet hub pull me/my-digits`$"):
+        checkpoint.load("me/my-digits")
+    # paths of this machine: the folder runs is here, the folder checkpoints is in the program
+    for name in ("digits2", "runs/nosuch", "checkpoints/nosuch", "a/b/c", str(tmp_path / "x")):
+        assert "hub pull" not in refusal(name), name
 
 
 def test_a_name_that_no_file_system_accepts_is_refused(tmp_path):

@@ -99,7 +99,7 @@ def test_an_unknown_checkpoint_is_the_given_path(name):
     [
         ("digit", "one of digits, strings, vocoder; did you mean digits?"),
         ("checkpoints/Vocodr", "did you mean vocoder?"),
-        ("quite/other", "one of digits, strings, vocoder"),
+        ("quite/other/name", "one of digits, strings, vocoder"),
     ],
 )
 def test_the_error_names_the_known_checkpoints(name, words):

@@ -307,9 +307,10 @@ def load_config(folder: str | Path) -> CheckpointConfig:
         raise CheckpointError(f"{path.parent} cannot be read: {error.strerror}") from None
     if not found:
         known = checkpoint_folders.describe_known(folder)
+        remedy = checkpoint_folders.describe_remedy(path.parent)
         raise CheckpointError(
             f"{path.parent} is not a checkpoint; expected a folder with {CONFIG} and "
-            f"{WEIGHTS}{known}"
+            f"{WEIGHTS}{known}{remedy}"
         )
     if checkpoint_folders.is_run(path.parent):
         raise CheckpointError(

@@ -7,6 +7,9 @@ named checkpoints, and reads all of them. No large package is imported here.
 """
 
 import os
+import re
+import shlex
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from wavenet.user_input.close_names import find_close_name
 from wavenet.user_input.user_folders import checkpoints_folder
 
 CONFIG = "config.json"
+# OWNER/NAME of the Hugging Face Hub
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
 
 def resolve_checkpoint(name: str | Path, base_folder: str | Path = "") -> Path:
@@ -76,6 +81,25 @@ def describe_known(name: str | Path) -> str:
         return ""
     close = find_close_name(Path(name).name, known)
     return f", or one of {', '.join(known)}" + (f"; did you mean {close}?" if close else "")
+
+
+def describe_remedy(path: Path) -> str:
+    """Return what to do with a zip file or the name of a repository; "" for any other path.
+
+    Args:
+        path: of a checkpoint that was not found.
+    """
+    if os.path.isfile(path) and zipfile.is_zipfile(path):
+        return (
+            f"; this is a zip file: unpack it with `python -m zipfile -e {shlex.quote(str(path))} "
+            "FOLDER` and name the folder of the checkpoint in FOLDER"
+        )
+    name = path.as_posix()
+    # a path in an existing folder is probably misspelt
+    is_local = any(os.path.isdir(base / path.parent) for base in (Path(), program_folder()))
+    if REPOSITORY.fullmatch(name) and not is_local:
+        return f"; to download it from the Hugging Face Hub, use `wavenet hub pull {name}`"
+    return ""
 
 
 def is_run(folder: Path) -> bool:

@@ -129,7 +129,8 @@ def test_generate_does_not_replace_a_file(run_command, tiny, tone, tmp_path):
         (["--set", "digit"], ["NAME=VALUE", "'digit'"]),
         (["--set", "digit=a", "--set", "digit=b"], ["twice"]),
         (["--set", "digit=a", "--set", "x=1"], ["no condition 'x'"]),
-        (["--set", "digit=a", "--seconds", "0"], ["above 0", "found 0"]),
+        (["--set", "digit=a", "--seconds", "0"], ["at least 0.001", "found 0"]),
+        (["--set", "digit=a", "--seconds", "1e-9"], ["at least 0.001", "found 1e-09"]),
         (["--set", "digit=a", "--seconds", "3600"], ["at most 600", "found 3600"]),
         (["--set", "digit=a", "--temperature", "0"], ["temperature", "found 0"]),
         (["--set", "digit=a", "--temperature", "-1"], ["temperature", "found -1"]),
@@ -147,6 +148,26 @@ def test_generate_refuses_invalid_options(run_command, tiny, tmp_path, options, 
     result = run_command("generate", "--checkpoint", tiny, "--out", out, *options)
     assert_refused(result, *words)
     assert not out.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "example"),
+    [
+        (["7"], "`--set digit=7`"),
+        (["7", "theo"], "`--set digit=7`"),
+        (["seven"], "`--set digit=7`"),
+        (["speaker=theo"], "`--set speaker=theo`"),
+    ],
+)
+def test_generate_tells_how_to_set_a_condition(run_command, words, example):
+    assert_refused(run_command("generate", *words), f"({' '.join(words)})", example)
+
+
+@pytest.mark.parametrize("words", [["models", "7"], ["vocode", "a.wav", "7"]])
+def test_other_commands_do_not_tell_how_to_set_a_condition(run_command, words):
+    result = run_command(*words)
+    assert_refused(result, "(7); see", f"`wavenet {words[0]} --help`")
+    assert "--set" not in result[2]
 
 
 def test_generate_refuses_invalid_prompts(run_command, tiny, tmp_path):

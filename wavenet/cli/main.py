@@ -7,6 +7,7 @@ that `wavenet --help` is fast. Called by `wavenet.__main__`; `app.py` uses `exit
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -176,8 +177,23 @@ def _print_usage_error(error: Any) -> int:
     if type(error).__name__ != "NoArgsIsHelpError":
         text = error.format_message().rstrip(".")
         command = error.ctx.command_path if error.ctx else "wavenet"
-        print_message(f"wavenet: {text[:1].lower()}{text[1:]}; see `{command} --help`")
+        hint = _condition_hint(text, error)
+        print_message(f"wavenet: {text[:1].lower()}{text[1:]}{hint}; see `{command} --help`")
     return int(error.exit_code)
+
+
+def _condition_hint(text: str, error: Any) -> str:
+    """Return how to set a condition, if an unexpected argument may be the value of one."""
+    match = re.match(r"Got unexpected extra argument\S* \((\S*)", text)
+    if not match:
+        return ""
+    parameters = error.ctx.command.params
+    has_conditions = any(parameter.name == "set_" for parameter in parameters)
+    if not has_conditions or any(p.param_type_name == "argument" for p in parameters):
+        return ""  # a further argument of `wavenet vocode` is probably a file
+    word = match[1].rstrip(")")
+    example = word if "=" in word else f"digit={word if word.isdecimal() else 7}"
+    return f"; conditions are set with an option, such as `--set {example}`"
 
 
 def _describe_os_error(error: OSError) -> str:

@@ -7,7 +7,6 @@ Called by the command line and the studio.
 
 import contextlib
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from audio_utils.atomic_files import os_error_reason
 from wavenet.checkpoint import CARD, load
-from wavenet.checkpoint_folders import resolve_checkpoint
+from wavenet.checkpoint_folders import REPOSITORY, resolve_checkpoint
 from wavenet.disk_space import check_free_space
 from wavenet.errors import CheckpointError, ConfigError, HubError
 from wavenet.sharing.card_reader import get_licence, read_card
@@ -27,7 +26,6 @@ from wavenet.user_input.user_folders import checkpoints_folder
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
