@@ -8,7 +8,7 @@ import torch
 
 from tests.cli.conftest import assert_refused
 from wavenet.model.conditions import LabelCondition
-from wavenet.model.gru import GRUConfig
+from wavenet.model.recurrent import GRUConfig
 
 
 @pytest.fixture
@@ -52,5 +52,5 @@ def test_a_gru_generates_and_scores(run_command, gru, tmp_path):
 def test_an_engine_for_wavenets_refuses_a_gru(run_command, gru, tmp_path, engine):
     path = tmp_path / "b.wav"
     options = ("--checkpoint", gru, "--set", "digit=b", "--engine", engine, "--out", path)
-    assert_refused(run_command("generate", *options), "found GRU", "use the engine cached")
+    assert_refused(run_command("generate", *options), "found gru", "use the engine cached")
     assert not path.exists()

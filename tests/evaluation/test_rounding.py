@@ -13,7 +13,7 @@ from wavenet.cli.main import run
 from wavenet.engines.cpu.int8_weights import LARGEST_PARAMETER, round_int8_weights
 from wavenet.evaluation.rounding import MAX_SAMPLES, measure_rounding_costs
 from wavenet.likelihood.score import score
-from wavenet.model.gru import GRUConfig
+from wavenet.model.recurrent import GRUConfig
 from wavenet.training.segmentation import TrainingClip
 
 

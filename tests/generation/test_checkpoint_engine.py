@@ -11,7 +11,7 @@ from wavenet.errors import EngineUnavailable
 from wavenet.generation.checkpoint_engine import auto_precisions, make_checkpoint_engine
 from wavenet.generation.generate import generate_many
 from wavenet.generation.request import GenerationRequest
-from wavenet.model.gru import GRUConfig
+from wavenet.model.recurrent import GRUConfig
 from wavenet.rounding_costs import RoundingCost, RoundingCosts
 
 LOW = RoundingCost(bits=0.0, low=0.0, high=0.001)

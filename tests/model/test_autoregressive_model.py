@@ -10,19 +10,19 @@ from wavenet.codec import MuLawCodec, Pcm16Codec
 from wavenet.model.architectures import ARCHITECTURES, build_model
 from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.conditioning import interpolate
-from wavenet.model.gru import GRUConfig
 from wavenet.model.model_config import LogisticOutput, ModelConfig
+from wavenet.model.recurrent import RecurrentConfig
 from wavenet.model.wavenet import WaveNetConfig
 
 SAMPLES = 60
 ROWS = 3
 
 
-def gru_config(wavenet: WaveNetConfig, layers: int = 1) -> GRUConfig:
-    """Return a small GRU with the conditions and the output of a WaveNet."""
-    shared = {name: getattr(wavenet, name) for name in ModelConfig.model_fields}
+def recurrent_config(name: str, wavenet: WaveNetConfig, layers: int = 1) -> RecurrentConfig:
+    """Return a small recurrent model with the conditions and the output of a WaveNet."""
+    shared = {key: getattr(wavenet, key) for key in ModelConfig.model_fields}
     del shared["architecture"]
-    return GRUConfig(
+    return ARCHITECTURES[name].config(
         **shared, embedding_channels=6, hidden_channels=12, layers=layers, output_channels=10
     )
 
@@ -39,10 +39,13 @@ CONFIGS = {
         "kernel 3": tiny_config(kernel_size=3, dilations=(1, 2, 4), conditions="all"),
         "mixture": MIXTURE,
     },
-    "gru": {
-        "plain": gru_config(PLAIN),
-        "layers": gru_config(CONDITIONED, layers=3),
-        "mixture": gru_config(MIXTURE),
+    **{
+        name: {
+            "plain": recurrent_config(name, PLAIN),
+            "layers": recurrent_config(name, CONDITIONED, layers=3),
+            "mixture": recurrent_config(name, MIXTURE),
+        }
+        for name in ("rnn", "gru", "lstm")
     },
 }
 CASES = [(name, case) for name, configs in CONFIGS.items() for case in configs]
@@ -282,6 +285,29 @@ def test_a_step_keeps_the_tensors_of_its_memory(case):
     run_steps(model, inputs, sample_biases(model, conditioning), memory)
     assert all(a is b for a, b in zip(tensors_of(memory), before, strict=True))
     assert sum(tensor[0].numel() for tensor in before) == model.config.memory_values
+
+
+@every_case
+def test_a_memory_has_no_gradient_and_keeps_that_of_its_chunk(case):
+    """Truncated backpropagation carries a memory from one chunk to the next."""
+    model = build(case).requires_grad_()
+    inputs, conditioning = make_batch(model)
+    memory = model.initial_memory(ROWS)
+    run_chunks(model, inputs[:, :20], conditioning, [20], memory)
+    assert not any(tensor.requires_grad for tensor in tensors_of(memory))
+    copy = memory.clone()  # a gradient from values that were not replaced before it is computed
+
+    def gradient(stored, replaced):
+        hidden = model.hidden_states(inputs[:, 20:], conditioning, torch.full((ROWS,), 20), stored)
+        for tensor in tensors_of(stored) if replaced else ():
+            tensor.zero_()
+        loss = model.output_params(hidden).square().sum()
+        return torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+
+    found, expected = gradient(memory, True), gradient(copy, False)
+    assert sum(g is not None for g in found) >= len(model.hidden_matrices())
+    for a, b in zip(found, expected, strict=True):
+        assert a is b is None or torch.equal(a, b)
 
 
 @every_case

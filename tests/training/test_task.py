@@ -6,8 +6,8 @@ import torch
 from wavenet import checkpoint
 from wavenet.checkpoint import CheckpointConfig
 from wavenet.codec import Pcm16Codec
-from wavenet.model.gru import GRUConfig
 from wavenet.model.model_config import GaussianOutput
+from wavenet.model.recurrent import GRUConfig
 from wavenet.training import cpu_loss, loop
 from wavenet.training.batches import collate
 from wavenet.training.dataset import Dataset, cut_recording

@@ -14,8 +14,8 @@ from pydantic import Tag
 from wavenet.codec import Codec
 from wavenet.config import select_by
 from wavenet.model.autoregressive_model import AutoregressiveModel
-from wavenet.model.gru import GRU, GRUConfig
 from wavenet.model.model_config import ModelConfig
+from wavenet.model.recurrent import GRUConfig, LSTMConfig, RecurrentNetwork, RNNConfig
 from wavenet.model.wavenet import WaveNet, WaveNetConfig
 
 
@@ -28,7 +28,9 @@ class Architecture(NamedTuple):
 
 ARCHITECTURES = {
     "wavenet": Architecture(WaveNetConfig, WaveNet),
-    "gru": Architecture(GRUConfig, GRU),
+    "rnn": Architecture(RNNConfig, RecurrentNetwork),
+    "gru": Architecture(GRUConfig, RecurrentNetwork),
+    "lstm": Architecture(LSTMConfig, RecurrentNetwork),
 }
 DEFAULT_ARCHITECTURE = "wavenet"  # of configs without the key `architecture`
 

@@ -87,9 +87,9 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
             conditioning: of the whole clips.
             start: (B,) int64, the sample of its clip at which each row begins; None: 0 for all
                 rows. Its values are read, so a CPU tensor avoids a wait for the GPU.
-            memory: of the earlier inputs, updated in place. None: nothing is known of them, so a
-                row that does not begin at sample 0 must begin with one receptive field of context,
-                whose predictions are invalid.
+            memory: of the earlier inputs, updated in place, by values without gradient. None:
+                nothing is known of them, so a row that does not begin at sample 0 must begin with
+                one receptive field of context, whose predictions are invalid.
         Returns:
             (B, T, H), the input of the output layers.
         """

@@ -120,7 +120,7 @@ class RingMemory(Memory):
         if kept:
             first = self.cursor + samples - kept
             slots = torch.arange(first, first + kept, device=ring.device) % length
-            ring[:, slots, : inputs.shape[2]] = inputs[:, -kept:].to(ring.dtype)
+            ring[:, slots, : inputs.shape[2]] = inputs[:, -kept:].detach().to(ring.dtype)
 
     def taps(self, layer: int, dilation: int, count: int) -> list[Tensor]:
         """Return the inputs of a layer's past taps, the oldest first: count x (B, width)."""

@@ -101,8 +101,8 @@ class CpuEngine(BaseEngine):
     ):
         if not isinstance(model, WaveNet):
             raise ModelUnsupported(
-                f"the engine cpu runs WaveNets only, found {type(model).__name__}; use the engine "
-                "cached"
+                f"the engine cpu runs WaveNets only, found {model.config.architecture}; use "
+                "the engine cached"
             )
         if model.device.type != "cpu":
             raise EngineUnavailable(

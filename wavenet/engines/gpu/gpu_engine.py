@@ -71,8 +71,8 @@ class GpuEngine(BaseEngine):
     def __init__(self, model: AutoregressiveModel[Any], precision: str = "fp32"):
         if not isinstance(model, WaveNet):
             raise ModelUnsupported(
-                f"the engine gpu runs WaveNets only, found {type(model).__name__}; use the engine "
-                "graph"
+                f"the engine gpu runs WaveNets only, found {model.config.architecture}; use "
+                "the engine graph"
             )
         device = model.device
         shape = make_tile_shape(model, precision)
