@@ -7,52 +7,29 @@ because the gradient of a clip is computed with its loss, before the next clip. 
 for the models that `supports` accepts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from wavenet.model.conditioning import Conditioning
 from wavenet.model.wavenet import WaveNet
 from wavenet.training.fused_blocks import cast_blocks, fused_hidden_states
 from wavenet.training.nll import sum_nll
+from wavenet.training.summed_loss import Gradients, sum_losses
 
 # Clip lengths are rounded up to a multiple of this: the first product of each new size is slow.
 SAMPLE_MULTIPLE = 128
 
-Gradients = Sequence[Tensor | None]
 ClipLoss = Callable[[int], tuple[Tensor, Gradients]]  # index of a clip -> its loss and gradient
 
 
 def supports(model: nn.Module) -> TypeGuard[WaveNet]:
     """Return whether `clipwise_nll` can compute the loss of this kind of model."""
     return isinstance(model, WaveNet)
-
-
-class _SummedLoss(torch.autograd.Function):
-    """Sum the losses of all clips; their gradients are computed in the forward pass."""
-
-    @staticmethod
-    def forward(ctx: Any, clip_loss: ClipLoss, clips: int, *parameters: Tensor) -> Tensor:
-        total = torch.zeros(())
-        grads: list[Tensor | None] = [None] * len(parameters)
-        for loss, clip_grads in _compute_clips(clip_loss, clips):
-            total = total + loss
-            for n, grad in enumerate(clip_grads):
-                if grad is not None:
-                    summed = grads[n]
-                    grads[n] = grad if summed is None else summed.add_(grad)
-        ctx.grads = grads
-        return total
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, factor: Tensor) -> tuple[Any, ...]:
-        return (None, None, *(None if g is None else g * factor for g in ctx.grads))
 
 
 def clipwise_nll(
@@ -100,8 +77,7 @@ def clipwise_nll(
             return loss, []
         return loss.detach(), torch.autograd.grad(loss, parameters, allow_unused=True)
 
-    total: Tensor = _SummedLoss.apply(clip_loss, len(codes), *parameters)  # type: ignore[no-untyped-call]
-    return total
+    return sum_losses(_compute_clips(clip_loss, len(codes)), parameters)
 
 
 def _compute_clips(clip_loss: ClipLoss, clips: int) -> list[tuple[Tensor, Gradients]]:

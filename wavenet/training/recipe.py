@@ -76,6 +76,9 @@ class TrainConfig(StrictConfig):
             clip.
         accumulation_steps: micro-batches per step: more need less memory on a GPU; the training is
             the same, up to rounding.
+        truncation: largest number of samples through which the gradient goes back, for models with
+            an unlimited receptive field: a clip is computed in chunks of this size, whose
+            activations are freed one after the other; None: the whole clip.
         learning_rate: the highest, after the warm-up.
         final_learning_rate: at the last step.
         warmup_steps: steps in which the learning rate rises from 0.
@@ -97,6 +100,7 @@ class TrainConfig(StrictConfig):
     steps: int = Field(ge=1, le=100_000_000)
     samples_per_step: int = Field(default=8_000, ge=1)
     accumulation_steps: int = Field(default=1, ge=1, le=10_000)
+    truncation: int | None = Field(default=None, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0, le=1)
     final_learning_rate: float = Field(default=2e-5, ge=0, le=1)
     warmup_steps: int = Field(default=200, ge=0)
@@ -145,6 +149,19 @@ class RecipeConfig(StrictConfig):
             raise ValueError(
                 f"data.speed_perturbation cannot be used with {from_files[0]!r}: its frames are "
                 "read from files, and fit a recording at its original speed only"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _truncation_fits_the_model(self) -> Self:
+        field = self.model.receptive_field
+        if self.train.truncation is not None and field is not None:
+            # segments of long recordings have one receptive field of context: their gradient is
+            # exact, and max_seconds limits the memory for activations
+            raise ValueError(
+                "train.truncation is for models with an unlimited receptive field; found a model "
+                f"with {field:,} samples: remove truncation, and use data.max_seconds to shorten "
+                "the clips"
             )
         return self
 

@@ -28,6 +28,7 @@ from wavenet.training.prefetch import EncodedBatch, encode_batch, prefetch_batch
 from wavenet.training.recipe import TrainConfig
 from wavenet.training.run_identity import RunIdentity
 from wavenet.training.segmentation import TrainingClip
+from wavenet.training.truncated_loss import truncated_nll
 
 VALIDATION_SAMPLES = 40_000  # largest padded size of a validation batch
 
@@ -175,7 +176,7 @@ class CodeLikelihoodTask:
 
     def loss(self, model: AutoregressiveModel[Any], batch: EncodedBatch) -> Tensor:
         """Compute the negative log-likelihood of a batch, averaged over its targets, in nats."""
-        return mean_nll(model, batch)
+        return mean_nll(model, batch, self.settings.truncation)
 
     def validate(self, model: AutoregressiveModel[Any], ranks: Ranks = SINGLE_RANK) -> float | None:
         """Compute bits per sample on the validation clips; None if there are none."""
@@ -211,10 +212,18 @@ def describe_checkpoint(loaded: Checkpoint) -> str:
     return f"{loaded.config.name} {digest.hexdigest()[:16]}"
 
 
-def mean_nll(model: AutoregressiveModel[Any], batch: EncodedBatch) -> Tensor:
-    """Compute the negative log-likelihood, averaged over the targets of a batch, in nats."""
+def mean_nll(
+    model: AutoregressiveModel[Any], batch: EncodedBatch, truncation: int | None = None
+) -> Tensor:
+    """Compute the negative log-likelihood, averaged over the targets of a batch, in nats.
+
+    Args:
+        truncation: as in `TrainConfig`.
+    """
     input_codes = batch.codes if batch.input_codes is None else batch.input_codes
-    if batch.codes.device.type == "cpu" and cpu_loss.supports(model):
+    if truncation is not None:
+        total = truncated_nll(model, batch, input_codes, truncation)
+    elif batch.codes.device.type == "cpu" and cpu_loss.supports(model):
         total = cpu_loss.clipwise_nll(
             model, batch.codes, batch.mask, batch.start, batch.conditioning, input_codes
         )
