@@ -29,7 +29,15 @@ SIZES = {
         "kernel_size": 3,
         "dilations": [1, 2, 4],
     },
-    "gru": {"embedding_channels": 6, "hidden_channels": 16, "layers": 2, "output_channels": 10},
+    **{
+        name: {
+            "embedding_channels": 6,
+            "hidden_channels": 16,
+            "layers": 2,
+            "output_channels": 10,
+        }
+        for name in ("rnn", "gru", "lstm")
+    },
 }
 CONDITIONS = [
     {"kind": "label", "name": "digit", "values": ["a", "b"], "dropout": 0.1},
@@ -194,10 +202,8 @@ def test_auto_finds_an_engine_and_a_description_is_there(loaded):
 
 def test_views_of_a_wavenet_refuse_the_others(loaded):
     codes, _ = recording(loaded)
-    clip = ClipInput(codes[0], VALUES, request_of().frame_features)
     calls = [
         lambda: view_steps(loaded, request_of(), codes[0], 250),
-        lambda: next(measure_effective_field(loaded, [clip], 1)),
         lambda: make_engine("cpu", loaded.model),
     ]
     for call in calls:
@@ -206,6 +212,17 @@ def test_views_of_a_wavenet_refuse_the_others(loaded):
         else:
             with pytest.raises(ModelUnsupported, match="WaveNet"):
                 call()
+
+
+def test_the_influence_of_past_samples_is_measured(loaded):
+    codes, _ = recording(loaded)
+    clip = ClipInput(codes[0], VALUES, request_of().frame_features)
+    *_, field = measure_effective_field(loaded, [clip], 3)
+    assert field.predictions == 3
+    # half of the clip if the receptive field is unlimited
+    assert field.influence.numel() == (loaded.model.receptive_field or SAMPLES // 2)
+    assert field.influence[0] > 0
+    assert all(parameter.grad is None for parameter in loaded.model.parameters())
 
 
 def test_weights_of_another_architecture_do_not_load(loaded):

@@ -6,7 +6,8 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from wavenet.model.gru import GRUConfig
+from wavenet.likelihood import effective_field
+from wavenet.model.recurrent import GRUConfig
 from wavenet.ui.models.model_shelf import shelf_html
 from wavenet.ui.receptive_field.influence_measurement import measure_influence
 from wavenet.ui.receptive_field.network_facts import CAUSAL_DILATED
@@ -36,7 +37,10 @@ def test_watch_refuses_before_it_generates(gru_root: Path, monkeypatch: pytest.M
     assert [list(message) for message in updates] == [["error"]]
 
 
-def test_the_receptive_field_refuses_and_the_controls_stay(gru_root: Path) -> None:
+def test_the_receptive_field_measures_influence_only(
+    gru_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cone of a recurrent model is not drawn: the controls stay."""
     page = make_page(gru_root)
     assert choose_network(gru_root, choice=MODEL_ABOVE, name="gru") == {}
     controls = dict(choice=MODEL_ABOVE, name="gru", dilations="1, 2", kernel_size=2)
@@ -44,8 +48,14 @@ def test_the_receptive_field_refuses_and_the_controls_stay(gru_root: Path) -> No
     shown = show_network(page, convolution=CAUSAL_DILATED, **controls)
     assert "needs a WaveNet" in shown["facts"]
     assert "plot" not in shown
+    monkeypatch.setattr(effective_field, "HORIZON", 100)
     *_, last = measure_influence(page, name="gru", form={"values": {}}, recording=None)
-    assert "needs a WaveNet" in last["influence"]["error"]
+    message = last["influence"]
+    assert (message["field"], message["limited"]) == (100, False)
+    assert max(message["level"]) == 0
+    assert message["cumulative"][-1] == 1
+    *_, other = measure_influence(page, name="tiny", form={"values": {}}, recording=None)
+    assert (other["influence"]["field"], other["influence"]["limited"]) == (11, True)
 
 
 def test_the_models_tab_shows_the_architecture(gru_root: Path) -> None:

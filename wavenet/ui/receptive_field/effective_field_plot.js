@@ -1,5 +1,6 @@
 // Plots the influence of past samples on a prediction over the theoretical receptive field. The x axis
-// is logarithmic, with the newest sample at the right. influence_measurement.py builds the value.
+// is logarithmic, with the newest sample at the right. influence_measurement.py builds the value. If
+// the receptive field is unlimited, the samples up to a horizon are plotted.
 const LEFT = 58; // width of the level labels
 const RIGHT = 50; // width of the share labels
 const TOP = 24;
@@ -21,6 +22,7 @@ function showText(text, isError) {
   box.replaceChildren(line);
 }
 
+const limitName = () => (data.limited ? 'receptive field' : 'horizon');
 const oldest = () => Math.max(2, data.field * 1.5);
 const x = (lag) => LEFT + view.inner * Math.log(oldest() / lag) / Math.log(oldest() / NEWEST);
 const yLevel = (level) => TOP + (BOTTOM - TOP) * level / data.floor;
@@ -68,7 +70,7 @@ function drawAxes() {
 function drawMarkers() {
   const parts = [];
   const wanted = [...data.lag_by_fraction.slice(1).map(([share, lag]) => [`${Math.round(share * 100)} %`, lag, 'mark']),
-    [view.inner > 400 ? 'receptive field' : 'field', data.field, 'field-end']];
+    [view.inner > 400 || !data.limited ? limitName() : 'field', data.field, 'field-end']];
   let free = Infinity; // right end of the free space; a label without space is omitted
   for (const [label, lag, kind] of wanted) {
     const position = x(lag + 0.5);
@@ -111,7 +113,7 @@ function build() {
     makeSvg('path', { class: 'shares', d: shares }), ...drawMarkers(), makeSvg('path', { class: 'cursor' }),
     makeSvg('circle', { class: 'dot', r: 4 }));
   const list = document.createElement('dl');
-  const facts = [['Receptive field', data.field], ...data.lag_by_fraction.map(([share, lag]) => [`${Math.round(share * 100)} % of influence`, lag])];
+  const facts = [[data.limited ? 'Receptive field' : 'Horizon', data.field], ...data.lag_by_fraction.map(([share, lag]) => [`${Math.round(share * 100)} % of influence`, lag])];
   for (const [name, samples] of facts) {
     const pair = document.createElement('div');
     for (const [tag, text] of [['dt', name], ['dd', `${formatCount(samples)} sample${samples === 1 ? '' : 's'}`],
@@ -126,7 +128,7 @@ function build() {
   legend.className = 'legend';
   legend.innerHTML = '<span><i class="key level"></i>influence of a sample</span>'
     + '<span><i class="key cumulative"></i>cumulative fraction of all influence</span>'
-    + '<span><i class="key theory"></i>receptive field</span>';
+    + `<span><i class="key theory"></i>${limitName()}</span>`;
   const caption = document.createElement('p');
   caption.className = 'caption';
   const note = document.createElement('p');

@@ -24,7 +24,6 @@ from wavenet.likelihood.effective_field import (
     request_clips,
 )
 from wavenet.model.frame_features import compute_frame_features
-from wavenet.model.wavenet import require_wavenet
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.generate.generation_job import MAX_SECONDS
 from wavenet.ui.model_bar.condition_form import form_values
@@ -58,7 +57,6 @@ def measure_influence(
     """
     try:
         checkpoint = load_checkpoint(page.root, name)
-        require_wavenet(checkpoint.model, "the effective receptive field")
         with page.turns.request() as turn:
             for place, seconds in turn.wait():
                 yield {"influence": {"busy": describe_place(place, seconds)}}
@@ -76,6 +74,7 @@ def _measure(checkpoint: Checkpoint, form: Any, recording: str | None) -> Iterat
     else:
         source = "the example recording" if recording is None else Path(recording).name
         clips = [_read_clip(checkpoint, form, recording)]
+    yield {"busy": "Measuring the influence of past samples"}
     began = time.monotonic()
     for field in measure_effective_field(checkpoint, clips):
         is_late = time.monotonic() - began > TIME_LIMIT
@@ -95,15 +94,17 @@ def influence_message(
         source: text that names the clips of the predictions.
         is_early_end: whether the measurement ends before all planned predictions.
     Returns:
-        edges, level, cumulative: as in `BinnedField`; lag_by_fraction: pairs of a fraction of all
-        influence, and the number of newest samples that have it; predictions and planned: their
-        numbers.
+        field: number of measured samples, the receptive field or, if it is not `limited`, the
+        horizon; edges, level, cumulative: as in `BinnedField`; lag_by_fraction: pairs of a fraction
+        of all influence, and the number of newest samples that have it; predictions and planned:
+        their numbers.
     """
     shown = field.binned(BINS, FLOOR_DB)
     return {
         "name": checkpoint.config.name,
         "rate": checkpoint.config.audio.sample_rate,
-        "field": checkpoint.model.receptive_field,
+        "field": field.influence.numel(),
+        "limited": checkpoint.model.receptive_field is not None,
         "floor": FLOOR_DB,
         "edges": shown.edges,
         "level": [round(x, 2) for x in shown.level.tolist()],
