@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from audio_utils.example_sound import make_example_sound
 from audio_utils.features import FeatureConfig, log_mel
 from wavenet import checkpoint
 from wavenet.codec import MuLawCodec
@@ -26,9 +27,14 @@ from wavenet.engines.registry import make_engine
 from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.noise import uniform_noise
 from wavenet.generation.request import GenerationRequest
+from wavenet.likelihood.effective_field import ClipInput, prediction_gradients
 from wavenet.likelihood.score import score
 from wavenet.likelihood.step_view import draw_first_codes, view_steps
+from wavenet.model.architectures import build_model
 from wavenet.model.convolution_geometry import ConvolutionStack
+from wavenet.model.model_config import ModelConfig
+from wavenet.model.recurrent import GRUConfig, LSTMConfig, RNNConfig
+from wavenet.model.wavenet import WaveNetConfig
 from wavenet.sampling import SamplingConfig, probabilities
 
 FOLDER = Path(__file__).parents[1] / "docs" / "figures"
@@ -228,6 +234,57 @@ def draw_engines() -> Figure:
     return figure
 
 
+def measure_gradients(config: ModelConfig, span: int, forget_bias: float = 0.0) -> torch.Tensor:
+    """Return gradient norms of a model with random weights, relative to the newest: (span,).
+
+    Args:
+        config: of a model without conditions.
+        span: samples before the prediction.
+        forget_bias: added to the forget gates of an LSTM.
+    """
+    torch.manual_seed(0)
+    codec = MuLawCodec()
+    # in float32, small gradients would be zero
+    model = build_model(config, codec, 8000).double().requires_grad_(False).eval()
+    if isinstance(config, LSTMConfig):
+        hidden = config.hidden_channels
+        model.get_parameter("recurrent.bias_ih_l0")[hidden : 2 * hidden] += forget_bias
+    clip = ClipInput(codec.encode(make_example_sound(8000)))
+    places = [span + 500 * n for n in range(4)]
+    norms = prediction_gradients(model, [clip] * len(places), places, span).mean(0)
+    return norms / norms[0]
+
+
+def draw_recurrence() -> Figure:
+    """Draw gradient norms over time for random weights: three recurrent models and a WaveNet."""
+    digits = load_digits().config.model
+    assert isinstance(digits, WaveNetConfig)
+    wavenet = WaveNetConfig(**{**dict(digits), "conditions": ()})
+    span = wavenet.receptive_field
+    curves: dict[str, tuple[ModelConfig, float, str]] = {
+        "RNN": (RNNConfig(), 0, GREY),
+        "GRU": (GRUConfig(), 0, ORANGE),
+        "LSTM": (LSTMConfig(), 0, GREEN),
+        "LSTM, forget bias 5": (LSTMConfig(), 5, "black"),
+        "WaveNet digits": (wavenet, 0, BLUE),
+    }
+    figure = make_figure(9, 4.2)
+    axes = figure.subplots()
+    for name, (config, bias, colour) in curves.items():
+        norms = measure_gradients(config, span, bias)
+        axes.loglog(range(1, span + 1), norms, color=colour, linewidth=1.3, label=name)
+    axes.set(
+        xlabel="samples before the prediction",
+        ylabel="gradient norm / that of the newest sample",
+        title="Random weights: how far back a gradient reaches",
+        xlim=(1, 2 * span),
+        ylim=(1e-12, 1e4),
+    )
+    axes.invert_xaxis()
+    axes.legend(frameon=False)
+    return figure
+
+
 def draw_noise() -> Figure:
     """Draw clips of three seeds, and the first seed again in other chunks by another engine."""
     model = load_digits()
@@ -256,6 +313,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "sampling": draw_sampling,
     "engines": draw_engines,
     "noise": draw_noise,
+    "recurrence": draw_recurrence,
 }
 
 
