@@ -47,9 +47,9 @@ def make(make_checkpoint):
         (GenerationRequest(10, prompt=torch.ones(3)), "3 samples; at least 80"),
     ],
 )
-def test_requests_out_of_range_are_rejected_with_the_limit(request_, words):
+def test_requests_out_of_range_are_rejected_with_the_limit(make, request_, words):
     with pytest.raises(ConditionError, match=words):
-        check_request(request_, RATE)
+        check_request(request_, make().config)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 3600.0, float("nan"), float("inf"), 1e-9, 0.0009])

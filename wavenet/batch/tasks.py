@@ -265,7 +265,7 @@ def _check(task: ClipTask, checkpoint: Checkpoint) -> LevelSummary:
     request, levels = _read_request(task)
     checkpoint.model.distribution.check(task.sampling)
     if request.prompt is None and request.frame_features is None:
-        check_request(request, checkpoint.config.audio.sample_rate)
+        check_request(request, checkpoint.config)
         _check_conditions(task.checkpoint, tuple(task.conditions.items()), task.sampling)
     else:
         prepare_clips(checkpoint, [request], task.sampling, None)

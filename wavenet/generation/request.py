@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from audio_utils.file_names import shorten_name
-from wavenet.checkpoint import Checkpoint
+from wavenet.checkpoint import Checkpoint, CheckpointConfig
 from wavenet.errors import ConditionError
 from wavenet.generation.guard import DegenerationDetector, GuardConfig
 from wavenet.generation.noise import uniform_noise
@@ -24,7 +24,7 @@ from wavenet.model.condition_values import resolve_condition_values
 from wavenet.model.conditioning import Conditioning, ConditionValue
 from wavenet.model.conditions import NumberCondition
 from wavenet.model.frame_features import describe_missing, example_conditions, frame_count
-from wavenet.model.model_config import ModelConfig
+from wavenet.model.model_config import ModelConfig, check_clip_length
 from wavenet.sampling import SamplingConfig, rows_per_clip
 
 MIN_SECONDS = 0.001  # of a length that a user states; no shorter clip is audible
@@ -73,7 +73,7 @@ def prepare_clips(
         ConditionError: a length, condition value, prompt or frame features are invalid.
     """
     for request in requests:
-        check_request(request, checkpoint.sample_rate)
+        check_request(request, checkpoint.config)
     requests = [with_defaults(request, checkpoint.config.model) for request in requests]
     prompts = [_encode_prompt(checkpoint, request) for request in requests]
     totals = [p.numel() + request.samples for p, request in zip(prompts, requests, strict=True)]
@@ -117,16 +117,20 @@ def with_defaults(request: GenerationRequest, model: ModelConfig) -> GenerationR
     return replace(request, conditions=values)
 
 
-def check_request(request: GenerationRequest, sample_rate: int) -> None:
+def check_request(request: GenerationRequest, config: CheckpointConfig) -> None:
     """Check the length, the seed and the prompt of a request.
 
+    Args:
+        config: of the checkpoint that will generate the clip.
     Raises:
         ConditionError: a value is out of range; the message has the limit and the value.
     """
+    sample_rate, prompt = config.audio.sample_rate, request.prompt
     _check_samples(request.samples, sample_rate)
     if not 0 <= request.seed <= MAX_SEED:
         raise ConditionError(f"the seed must be 0 to {MAX_SEED}, found {request.seed}")
-    prompt = request.prompt
+    total = request.samples + (0 if prompt is None else prompt.numel())
+    check_clip_length(config.model, total, sample_rate)
     if prompt is None:
         return
     least = max(1, round(MIN_PROMPT_SECONDS * sample_rate))

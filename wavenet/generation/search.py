@@ -181,7 +181,7 @@ def _check_beams(checkpoint: Checkpoint, request: GenerationRequest, beams: int)
             "beam search needs a model with a categorical output, "
             f"found {type(distribution).__name__}; generate without beams"
         )
-    check_request(request, checkpoint.sample_rate)
+    check_request(request, checkpoint.config)
 
 
 def _extend_beams(
@@ -259,7 +259,7 @@ def _check_candidates(
         raise ConditionError("candidates and guidance exclude each other; omit one of them")
     if request.prompt is not None:
         raise ConditionError("candidates do not support prompts; omit the prompt")
-    check_request(request, rate)
+    check_request(request, checkpoint.config)
     checkpoint.model.distribution.check(sampling)
     frames = check_frame_features(checkpoint, request, request.samples)
     condition, mel = select_mel(config, frames, request.samples)

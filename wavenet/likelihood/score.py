@@ -20,6 +20,7 @@ from wavenet.devices import device_errors
 from wavenet.errors import ConditionError, PredictionsNotFinite
 from wavenet.model.conditioning import Conditioning, ConditionValue, max_context
 from wavenet.model.frame_features import compute_frame_features, frame_count, frame_reach
+from wavenet.model.model_config import check_clip_length
 
 WINDOW = 32_768  # samples predicted at a time
 # For a program that has other work: a quarter of the memory, 0.2 GB for the shipped models. The
@@ -71,7 +72,8 @@ def score(
             change them. None: encoded from the waveform.
         window: samples predicted at a time, `WINDOW` by default.
     Raises:
-        ConditionError: the recording is empty, or a condition value is missing or unknown.
+        ConditionError: the recording is empty or too long for the model, or a condition value is
+            missing or unknown.
     """
     windows = score_windows(checkpoint, waveform, conditions, arrays, frame_features, codes, window)
     return Score(torch.cat(list(windows)))
@@ -99,6 +101,7 @@ def score_windows(
     if waveform.ndim != 1 or not waveform.numel():
         raise ConditionError("the recording has no samples and cannot be scored")
     model = checkpoint.model
+    check_clip_length(model.config, waveform.numel(), model.sample_rate)
     if codes is None:
         codes = checkpoint.codec.encode(waveform)
     if frame_features is None:
@@ -140,6 +143,7 @@ def score_blocks(
         return
     if not samples:
         raise ConditionError("the recording has no samples and cannot be scored")
+    check_clip_length(checkpoint.model.config, samples, checkpoint.sample_rate)
     conditioning = checkpoint.model.conditioning([conditions or {}], [samples], [torch.zeros(0, 0)])
     parts = _regroup(blocks, window or WINDOW)
     if checkpoint.model.config.locals:

@@ -102,7 +102,7 @@ def view_steps(
         OutOfMemory, DeviceError: see `devices`.
     """
     model, last = require_wavenet(checkpoint.model, "Watch sampling"), codes.numel()
-    check_request(request, model.sample_rate)
+    check_request(request, checkpoint.config)
     if not 0 <= first < last <= request.samples:
         raise ConditionError(
             f"{last - first} samples from sample {first} on are not inside a clip of "

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from wavenet.config import StrictConfig, Width
+from wavenet.errors import ConditionError
 from wavenet.model.conditions import (
     Condition,
     GlobalCondition,
@@ -103,6 +104,11 @@ class ModelConfig(StrictConfig, ABC):
         return None
 
     @property
+    def longest_clip(self) -> int | None:
+        """Largest number of samples of a clip, its prompt included; None: any number."""
+        return None
+
+    @property
     @abstractmethod
     def bias_layers(self) -> int:
         """Number of layers with a bias from the condition network."""
@@ -158,3 +164,21 @@ class ModelConfig(StrictConfig, ABC):
             total += sum((len(c.values) + 1) * c.channels for c in self.labels)
             total += sum((2 * c.context + 1) * c.columns * c.channels for c in self.locals)
         return total
+
+
+def check_clip_length(config: ModelConfig, samples: int, sample_rate: int) -> None:
+    """Check that a model can generate or score a clip.
+
+    Args:
+        samples: of the clip, its prompt included.
+        sample_rate: Hz.
+    Raises:
+        ConditionError: the clip is longer than `longest_clip`.
+    """
+    longest = config.longest_clip
+    if longest is not None and samples > longest:
+        raise ConditionError(
+            f"this model reads clips of at most {longest:,} samples ({longest / sample_rate:g} s), "
+            f"its context; found {samples:,} samples; use a shorter clip, or a model with "
+            "sliding attention"
+        )

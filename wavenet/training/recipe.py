@@ -165,6 +165,17 @@ class RecipeConfig(StrictConfig):
             )
         return self
 
+    @model_validator(mode=\"after\")
+    def _segments_fit_the_model(self) -> Self:
+        longest, rate = self.model.longest_clip, self.audio.sample_rate
+        if longest is not None and round(self.data.max_seconds * rate) > longest:
+            raise ValueError(
+                f"data.max_seconds must be at most {longest / rate:g}, because this model reads "
+                f"clips of at most {longest:,} samples, its context; found "
+                f"{self.data.max_seconds:g}; use shorter segments or sliding attention"
+            )
+        return self
+
 
 def load_recipe(name: str) -> RecipeConfig:
     """Read a recipe file, or a built-in recipe by its name.

@@ -75,12 +75,18 @@ def resolve_config(
         audio=recipe.audio,
         codec=recipe.codec,
         model=type(recipe.model)(**model),
-        default_seconds=round(min(median, MAX_DEFAULT_SECONDS), 3),
+        default_seconds=_default_seconds(median, recipe.model.longest_clip, rate),
         frame_statistics=measure_frames(dataset.train, recipe.model),
         window_statistics=measure_windows(
             (clip.waveform for clip in some_clips(dataset.train)), rate, GuardConfig()
         ),
     )
+
+
+def _default_seconds(median: float, longest_clip: int | None, sample_rate: int) -> float:
+    """Return the default length of a clip: that of most recordings, if the model can read it."""
+    default = round(min(median, MAX_DEFAULT_SECONDS), 3)
+    return default if longest_clip is None else min(default, longest_clip / sample_rate)
 
 
 def measure_frames(
