@@ -38,6 +38,14 @@ SIZES = {
         }
         for name in ("rnn", "gru", "lstm")
     },
+    "transformer": {
+        "channels": 12,
+        "heads": 3,
+        "layers": 2,
+        "feedforward_channels": 10,
+        "context": 20,
+    },
+    "linear-attention": {"channels": 12, "heads": 3, "layers": 2, "feedforward_channels": 10},
 }
 CONDITIONS = [
     {"kind": "label", "name": "digit", "values": ["a", "b"], "dropout": 0.1},
@@ -171,8 +179,10 @@ def test_engines_draw_the_same_codes(loaded, engine):
     ]
     cached = generate_waveforms(loaded, requests, engine="cached")
     other = generate_waveforms(loaded, requests, engine=engine)
-    assert all(torch.equal(a, b) for a, b in zip(cached, other, strict=True))
-    assert not torch.equal(cached[1], cached[2])
+    # one of 65,536 codes of a mixture is so narrow that rounding can select its neighbour
+    most = 0.0 if loaded.config.model.output.kind == "categorical" else 1.5 / 32768
+    assert all(float((a - b).abs().max()) <= most for a, b in zip(cached, other, strict=True))
+    assert float((cached[1] - cached[2]).abs().max()) > 0.1
 
 
 def test_a_clip_does_not_depend_on_its_neighbours(loaded):

@@ -10,8 +10,10 @@ from wavenet.codec import MuLawCodec, Pcm16Codec
 from wavenet.model.architectures import ARCHITECTURES, build_model
 from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.conditioning import interpolate
+from wavenet.model.linear_attention import LinearAttentionConfig
 from wavenet.model.model_config import LogisticOutput, ModelConfig
 from wavenet.model.recurrent import RecurrentConfig
+from wavenet.model.transformer import TransformerConfig
 from wavenet.model.wavenet import WaveNetConfig
 
 SAMPLES = 60
@@ -25,6 +27,14 @@ def recurrent_config(name: str, wavenet: WaveNetConfig, layers: int = 1) -> Recu
     return ARCHITECTURES[name].config(
         **shared, embedding_channels=6, hidden_channels=12, layers=layers, output_channels=10
     )
+
+
+def attention_config(config_class, wavenet: WaveNetConfig, **sizes):
+    """Return a small model with attention, with the conditions and the output of a WaveNet."""
+    shared = {name: getattr(wavenet, name) for name in ModelConfig.model_fields}
+    del shared["architecture"]
+    widths = {"channels": 12, "heads": 2, "layers": 2, "feedforward_channels": 10}
+    return config_class(**shared, **{**widths, **sizes})
 
 
 # some small configs of every registered architecture
@@ -46,6 +56,17 @@ CONFIGS = {
             "mixture": recurrent_config(name, MIXTURE),
         }
         for name in ("rnn", "gru", "lstm")
+    },
+    "transformer": {
+        "full": attention_config(TransformerConfig, PLAIN, context=200, sliding=False),
+        "sliding": attention_config(TransformerConfig, CONDITIONED, context=7),
+        "context 1": attention_config(TransformerConfig, PLAIN, context=1),
+        "mixture": attention_config(TransformerConfig, MIXTURE, context=16, layers=3),
+    },
+    "linear-attention": {
+        "plain": attention_config(LinearAttentionConfig, PLAIN),
+        "heads": attention_config(LinearAttentionConfig, CONDITIONED, heads=3, layers=3),
+        "mixture": attention_config(LinearAttentionConfig, MIXTURE),
     },
 }
 CASES = [(name, case) for name, configs in CONFIGS.items() for case in configs]
@@ -140,7 +161,8 @@ def test_the_facts_of_a_model_are_those_of_its_config(case):
     assert facts["architecture"] == model.config.architecture == case[0]
     assert facts["receptive_field"] == model.receptive_field == model.config.receptive_field
     assert facts["parameters"] == sum(p.numel() for p in model.parameters())
-    assert 0 < facts["macs_per_sample"] < facts["parameters"]
+    # a weight is in one product, a number of a memory in at most two: it is changed and read
+    assert 0 < facts["macs_per_sample"] < facts["parameters"] + 2 * model.config.memory_values
     assert (model.device.type, model.dtype) == ("cpu", torch.float32)
     matrices = {id(p) for p in model.hidden_matrices()}
     assert matrices

@@ -14,8 +14,10 @@ from pydantic import Tag
 from wavenet.codec import Codec
 from wavenet.config import select_by
 from wavenet.model.autoregressive_model import AutoregressiveModel
+from wavenet.model.linear_attention import LinearAttention, LinearAttentionConfig
 from wavenet.model.model_config import ModelConfig
 from wavenet.model.recurrent import GRUConfig, LSTMConfig, RecurrentNetwork, RNNConfig
+from wavenet.model.transformer import Transformer, TransformerConfig
 from wavenet.model.wavenet import WaveNet, WaveNetConfig
 
 
@@ -31,6 +33,8 @@ ARCHITECTURES = {
     "rnn": Architecture(RNNConfig, RecurrentNetwork),
     "gru": Architecture(GRUConfig, RecurrentNetwork),
     "lstm": Architecture(LSTMConfig, RecurrentNetwork),
+    "transformer": Architecture(TransformerConfig, Transformer),
+    "linear-attention": Architecture(LinearAttentionConfig, LinearAttention),
 }
 DEFAULT_ARCHITECTURE = "wavenet"  # of configs without the key `architecture`
 

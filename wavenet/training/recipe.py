@@ -165,7 +165,7 @@ class RecipeConfig(StrictConfig):
             )
         return self
 
-    @model_validator(mode=\"after\")
+    @model_validator(mode="after")
     def _segments_fit_the_model(self) -> Self:
         longest, rate = self.model.longest_clip, self.audio.sample_rate
         if longest is not None and round(self.data.max_seconds * rate) > longest:
