@@ -10,10 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.test_fused_blocks import make_batch, make_model
 from wavenet.model.model_config import GaussianOutput, LogisticOutput
+from wavenet.model.nll import sum_nll
 from wavenet.training import cpu_loss, loop
 from wavenet.training.batches import MicroBatches
 from wavenet.training.dataset import Dataset
-from wavenet.training.nll import sum_nll
 from wavenet.training.prefetch import encode_batch
 from wavenet.training.state import make_state
 from wavenet.training.step_metrics import MetricsQueue

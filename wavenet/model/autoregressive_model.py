@@ -34,6 +34,7 @@ from wavenet.model.frame_features import describe_missing
 from wavenet.model.layers import ScalarInput
 from wavenet.model.memory import Memory
 from wavenet.model.model_config import ModelConfig
+from wavenet.model.nll import sum_nll
 
 # Initial logits are small: a categorical model begins at about log2(n_classes) bits per sample.
 OUTPUT_INIT_SCALE = 0.1
@@ -154,6 +155,48 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
         """
         inputs = F.pad(codes[:, :-1], (1, 0), value=self.start_code)
         return self.output_params(self.hidden_states(inputs, conditioning, start)).transpose(1, 2)
+
+    def nll(
+        self,
+        codes: Tensor,
+        mask: Tensor,
+        start: Tensor | None,
+        conditioning: Conditioning,
+        input_codes: Tensor,
+    ) -> Tensor:
+        """Sum the negative log-likelihood, in nats, of the targets given the codes before them.
+
+        Args:
+            codes: (B, T) int64; mask: (B, T) bool, true where a sample is a target.
+            start, conditioning: as in `hidden_states`.
+            input_codes: (B, T) int64, the input of the model: the codes, or the codes with noise.
+        """
+        params = self(input_codes, conditioning, start)  # (B, P, T)
+        return sum_nll(
+            self.distribution,
+            params.transpose(1, 2).flatten(0, 1),
+            codes.flatten(),
+            mask.flatten(),
+            mask_only=True,
+        )
+
+    def training_nll(
+        self,
+        codes: Tensor,
+        mask: Tensor,
+        start: Tensor | None,
+        conditioning: Conditioning,
+        input_codes: Tensor,
+    ) -> Tensor:
+        """Compute the objective of the training, in nats summed over the targets.
+
+        It is `nll`, unless the architecture has another objective. It draws no random numbers, so
+        that a resumed training continues exactly.
+
+        Args:
+            codes, mask, start, conditioning, input_codes: as in `nll`.
+        """
+        return self.nll(codes, mask, start, conditioning, input_codes)
 
     def conditioning(
         self,

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wavenet.model.conditioning import Conditioning
+from wavenet.model.nll import sum_nll
 from wavenet.model.wavenet import WaveNet
 from wavenet.training.fused_blocks import cast_blocks, fused_hidden_states
-from wavenet.training.nll import sum_nll
 from wavenet.training.summed_loss import Gradients, sum_losses
 
 # Clip lengths are rounded up to a multiple of this: the first product of each new size is slow.

@@ -23,7 +23,6 @@ from wavenet.training.batches import MicroBatches, collate, plan_epoch, training
 from wavenet.training.dataset import Dataset
 from wavenet.training.distributed import SINGLE_RANK, Ranks
 from wavenet.training.model_card import write_card
-from wavenet.training.nll import sum_nll
 from wavenet.training.prefetch import EncodedBatch, encode_batch, prefetch_batches
 from wavenet.training.recipe import TrainConfig
 from wavenet.training.run_identity import RunIdentity
@@ -217,6 +216,8 @@ def mean_nll(
 ) -> Tensor:
     """Compute the negative log-likelihood, averaged over the targets of a batch, in nats.
 
+    With gradients, it is the training objective of the architecture (`training_nll`).
+
     Args:
         truncation: as in `TrainConfig`.
     """
@@ -228,14 +229,9 @@ def mean_nll(
             model, batch.codes, batch.mask, batch.start, batch.conditioning, input_codes
         )
     else:
-        params = model(input_codes, batch.conditioning, batch.start)  # (B, P, T)
-        total = sum_nll(
-            model.distribution,
-            params.transpose(1, 2).flatten(0, 1),
-            batch.codes.flatten(),
-            batch.mask.flatten(),
-            mask_only=True,
-        )
+        # a validation measures the predictions as they are used
+        compute_nll = model.training_nll if torch.is_grad_enabled() else model.nll
+        total = compute_nll(batch.codes, batch.mask, batch.start, batch.conditioning, input_codes)
     return total / batch.targets
 
 

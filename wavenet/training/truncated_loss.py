@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wavenet.model.autoregressive_model import AutoregressiveModel
-from wavenet.training.nll import sum_nll
+from wavenet.model.nll import sum_nll
 from wavenet.training.prefetch import EncodedBatch
 from wavenet.training.summed_loss import Gradients, sum_losses
 

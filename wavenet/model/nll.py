@@ -1,7 +1,7 @@
 """The negative log-likelihood of codes under predicted distributions, summed over targets.
 
-Input: params, codes and a mask. Output: nats. Called by `cpu_loss` for each clip and by `task` for
-a whole batch.
+Input: params, codes and a mask. Output: nats. Called by `training.cpu_loss` for each clip, and by
+models for a whole batch.
 """
 
 import torch.nn.functional as F
