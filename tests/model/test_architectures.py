@@ -46,6 +46,15 @@ SIZES = {
         "context": 20,
     },
     "linear-attention": {"channels": 12, "heads": 3, "layers": 2, "feedforward_channels": 10},
+    "made": {
+        "window": 12,
+        "embedding_channels": 4,
+        "hidden_channels": 16,
+        "output_channels": 10,
+        "masks": 2,
+        "orderings": 2,
+    },
+    "state-space": {"channels": 8, "states": 4, "layers": 2, "output_channels": 10},
 }
 CONDITIONS = [
     {"kind": "label", "name": "digit", "values": ["a", "b"], "dropout": 0.1},

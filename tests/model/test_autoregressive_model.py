@@ -11,8 +11,10 @@ from wavenet.model.architectures import ARCHITECTURES, build_model
 from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.conditioning import interpolate
 from wavenet.model.linear_attention import LinearAttentionConfig
+from wavenet.model.made import MADEConfig
 from wavenet.model.model_config import LogisticOutput, ModelConfig
 from wavenet.model.recurrent import RecurrentConfig
+from wavenet.model.state_space import StateSpaceConfig
 from wavenet.model.transformer import TransformerConfig
 from wavenet.model.wavenet import WaveNetConfig
 
@@ -22,10 +24,39 @@ ROWS = 3
 
 def recurrent_config(name: str, wavenet: WaveNetConfig, layers: int = 1) -> RecurrentConfig:
     """Return a small recurrent model with the conditions and the output of a WaveNet."""
-    shared = {key: getattr(wavenet, key) for key in ModelConfig.model_fields}
-    del shared["architecture"]
     return ARCHITECTURES[name].config(
-        **shared, embedding_channels=6, hidden_channels=12, layers=layers, output_channels=10
+        **shared_settings(wavenet),
+        embedding_channels=6,
+        hidden_channels=12,
+        layers=layers,
+        output_channels=10,
+    )
+
+
+def shared_settings(wavenet: WaveNetConfig) -> dict[str, object]:
+    """Return the settings that all architectures have, such as conditions and output."""
+    names = [name for name in ModelConfig.model_fields if name != "architecture"]
+    return {name: getattr(wavenet, name) for name in names}
+
+
+def made_config(wavenet: WaveNetConfig, window: int = 8, layers: int = 1) -> MADEConfig:
+    """Return a small MADE with the conditions and the output of a WaveNet."""
+    return MADEConfig(
+        **shared_settings(wavenet),
+        window=window,
+        embedding_channels=4,
+        hidden_channels=12,
+        layers=layers,
+        output_channels=10,
+        masks=2,
+        orderings=2,
+    )
+
+
+def state_space_config(wavenet: WaveNetConfig, layers: int = 2) -> StateSpaceConfig:
+    """Return a small state-space model with the conditions and the output of a WaveNet."""
+    return StateSpaceConfig(
+        **shared_settings(wavenet), channels=12, states=8, layers=layers, output_channels=10
     )
 
 
@@ -67,6 +98,17 @@ CONFIGS = {
         "plain": attention_config(LinearAttentionConfig, PLAIN),
         "heads": attention_config(LinearAttentionConfig, CONDITIONED, heads=3, layers=3),
         "mixture": attention_config(LinearAttentionConfig, MIXTURE),
+    },
+    "made": {
+        "plain": made_config(PLAIN, layers=2),
+        "window 2": made_config(CONDITIONED, window=2),
+        "window 8": made_config(CONDITIONED),
+        "mixture": made_config(MIXTURE),
+    },
+    "state-space": {
+        "plain": state_space_config(PLAIN),
+        "one layer": state_space_config(CONDITIONED, layers=1),
+        "mixture": state_space_config(MIXTURE),
     },
 }
 CASES = [(name, case) for name, configs in CONFIGS.items() for case in configs]

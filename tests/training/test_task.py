@@ -6,9 +6,10 @@ import torch
 from wavenet import checkpoint
 from wavenet.checkpoint import CheckpointConfig
 from wavenet.codec import Pcm16Codec
+from wavenet.model.made import MADEConfig
 from wavenet.model.model_config import GaussianOutput
 from wavenet.model.recurrent import GRUConfig
-from wavenet.training import cpu_loss, loop
+from wavenet.training import cpu_loss, loop, snapshots
 from wavenet.training.batches import collate
 from wavenet.training.dataset import Dataset, cut_recording
 from wavenet.training.prefetch import encode_batch
@@ -50,6 +51,44 @@ def test_a_recurrent_model_trains_with_the_generic_loss(tmp_path, recurrent):
     card = (tmp_path / "checkpoint" / "README.md").read_text()
     assert "| receptive field | unlimited |" in card
     assert loop.train(task, tmp_path, resume=True, device=CPU).step == 60
+
+
+@pytest.fixture
+def masked():
+    """Return the config of a tiny MADE, which has its own training objective."""
+    sizes = {"window": 8, "hidden_channels": 21, "output_channels": 8, "masks": 3, "orderings": 2}
+    model = MADEConfig(**sizes, condition_hop=10)
+    return CheckpointConfig(**dict(make_config()) | {"model": model})
+
+
+def test_the_objective_of_the_architecture_is_used_with_gradients_only(masked):
+    model = build_model(masked)
+    clips = [make_clip(60, 0), make_clip(90, 1, context=20, start=50)]
+    batch = encode_batch(collate(clips, CODEC, masked.model, [1.0, 1.0]), model)
+    arguments = (batch.codes, batch.mask, batch.start, batch.conditioning, batch.codes)
+    objective, nll = (f(*arguments).item() / 130 for f in (model.training_nll, model.nll))
+    assert mean_nll(model, batch).item() == pytest.approx(objective)
+    with torch.no_grad():
+        assert mean_nll(model, batch).item() == pytest.approx(nll)
+    assert nll != pytest.approx(objective, rel=1e-3)
+
+
+def test_training_windows_improves_the_predictions_and_resumes_exactly(tmp_path, masked):
+    settings = make_settings(
+        steps=40, samples_per_step=400, learning_rate=0.02, validate_every=20, save_every=20
+    )
+    clips = [make_clip(200, 0)] * 3
+    task = CodeLikelihoodTask(masked, settings, Dataset(train=clips, validation=clips[:1]))
+    whole = loop.train(task, tmp_path / "whole", device=CPU)
+    assert whole.best_bits < 7
+    best = checkpoint.load(tmp_path / "whole" / "checkpoint").model
+    assert bits_per_sample(best, masked, clips[:1]) == pytest.approx(whole.best_bits)
+    calls = iter(range(100))
+    loop.train(task, tmp_path / "parts", device=CPU, should_stop=lambda: next(calls) == 7)
+    parts = loop.train(task, tmp_path / "parts", resume=True, device=CPU)
+    one, other = snapshots.state_tensors(whole), snapshots.state_tensors(parts)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_segments_for_a_recurrent_model_have_no_context(recurrent):

@@ -15,8 +15,10 @@ from wavenet.codec import Codec
 from wavenet.config import select_by
 from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.linear_attention import LinearAttention, LinearAttentionConfig
+from wavenet.model.made import MADE, MADEConfig
 from wavenet.model.model_config import ModelConfig
 from wavenet.model.recurrent import GRUConfig, LSTMConfig, RecurrentNetwork, RNNConfig
+from wavenet.model.state_space import StateSpace, StateSpaceConfig
 from wavenet.model.transformer import Transformer, TransformerConfig
 from wavenet.model.wavenet import WaveNet, WaveNetConfig
 
@@ -35,6 +37,8 @@ ARCHITECTURES = {
     "lstm": Architecture(LSTMConfig, RecurrentNetwork),
     "transformer": Architecture(TransformerConfig, Transformer),
     "linear-attention": Architecture(LinearAttentionConfig, LinearAttention),
+    "made": Architecture(MADEConfig, MADE),
+    "state-space": Architecture(StateSpaceConfig, StateSpace),
 }
 DEFAULT_ARCHITECTURE = "wavenet"  # of configs without the key `architecture`
 
