@@ -269,6 +269,8 @@ def _recorded_embeddings(model: AutoregressiveModel[Any]) -> Iterator[list[Tenso
     recorded: list[Tensor] = []
 
     def record(module: Any, inputs: Any, output: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():  # an initial memory, which has no gradient
+            return output
         recorded.append(output.detach().requires_grad_())
         return recorded[-1]
 

@@ -144,7 +144,9 @@ class MADE(AutoregressiveModel[MADEConfig]):
     def initial_memory(self, batch: int, device: torch.device | None = None) -> TensorMemory:
         """Return the embeddings of D - 2 start codes: (B, D - 2, embedding_channels)."""
         codes = torch.full((batch, self.config.window - 2), self.start_code, device=self.device)
-        return TensorMemory([self.embedding(codes).detach().to(device or self.device)])
+        with torch.no_grad():
+            embedded = self.embedding(codes)
+        return TensorMemory([embedded.to(device or self.device)])
 
     def step(self, memory: Memory, codes: Tensor, bias: Tensor | None) -> Tensor:
         """Predict the last code of the window that ends with the next sample."""
