@@ -54,7 +54,7 @@ def test_linear_prediction_of_16_bits_is_a_distribution():
     # The probabilities of adjacent codes add up to a difference of the CDF.
     some = np.arange(32768 - 2000, 32768 + 2000)
     probability = sum(2.0 ** -bits(np.array([code]))[0] for code in some)
-    edges = (prediction.upper[some[-1]], prediction.lower[some[0]])
+    edges = prediction.intervals.edges[[some[-1] + 1, some[0]]].tolist()
     high, low = (1 / (1 + math.exp(-edge / prediction.floor)) for edge in edges)
     assert probability == pytest.approx(high - low, abs=1e-9)
     assert np.isfinite(bits(np.array([0, 65535, 0, 65535] * 20))).all()

@@ -19,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from wavenet.codec import MAX_MU_LAW_BITS, Codec
+from wavenet.model.code_intervals import CodeIntervals
+from wavenet.model.least_squares import normal_equations, solve_equations
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -93,11 +95,9 @@ class LinearPrediction:
     """
 
     def __init__(self, recordings: Sequence[Codes], codec: Codec):
-        levels = codec.decode(torch.arange(codec.n_classes))
-        self.levels = levels.double().numpy()  # (n_classes,) amplitude of each code
-        midpoints = (self.levels[1:] + self.levels[:-1]) / 2
-        self.lower = np.concatenate([[-np.inf], midpoints])
-        self.upper = np.concatenate([midpoints, [np.inf]])
+        levels = codec.decode(torch.arange(codec.n_classes)).double()
+        self.levels = levels.numpy()  # (n_classes,) amplitude of each code
+        self.intervals = CodeIntervals(levels, "logistic")
         self.coefficients = _least_squares([self.levels[codes] for codes in recordings])
         lengths = [len(codes) for codes in recordings]
         chosen = select_evenly(lengths, SEARCH_SAMPLES)
@@ -115,10 +115,8 @@ class LinearPrediction:
         predicted = self.predict(codes)
         residuals = np.abs(self.levels[codes] - predicted)
         scale = floor + gain * trailing_mean(residuals, window)
-        lower = (self.lower[codes] - predicted) / scale
-        upper = (self.upper[codes] - predicted) / scale
-        # F(upper) - F(lower) = F(upper) F(-lower) (1 - exp(lower - upper)), without cancellation
-        nats = np.logaddexp(0, -upper) + np.logaddexp(0, lower) - np.log(-np.expm1(lower - upper))
+        tensors = (torch.from_numpy(values) for values in (predicted, scale, codes))
+        nats = -self.intervals.log_probs(*tensors).numpy()
         return np.asarray(nats / np.log(2), np.float64)
 
     def predict(self, codes: Codes) -> Floats:
@@ -149,19 +147,18 @@ def select_evenly(lengths: Sequence[int], samples: int) -> list[int]:
 
 def _least_squares(waveforms: Sequence[Floats]) -> Floats:
     """Return the coefficients (ORDER,); the first is that of the latest sample."""
-    products, targets = np.zeros((ORDER, ORDER)), np.zeros(ORDER)
+    products = torch.zeros(ORDER, ORDER, dtype=torch.float64)
+    targets = torch.zeros(ORDER, dtype=torch.float64)
     for waveform in waveforms:
         padded = np.concatenate([np.zeros(ORDER), waveform])
         past = np.lib.stride_tricks.sliding_window_view(padded, ORDER)[: len(waveform), ::-1]
         for begin in range(0, len(waveform), BLOCK_SAMPLES):
             block = slice(begin, begin + BLOCK_SAMPLES)
-            rows, target = past[block], waveform[block]
-            weighted = rows / (np.square(rows).mean(1, keepdims=True) + 1e-6)
-            products += weighted.T @ rows
-            targets += weighted.T @ target
-    # A small ridge: silence and pure tones have no unique solution.
-    ridge = 1e-9 * np.trace(products) + 1e-12
-    return np.asarray(np.linalg.solve(products + ridge * np.eye(ORDER), targets), np.float64)
+            rows = torch.from_numpy(past[block].copy())
+            sums = normal_equations(rows, torch.from_numpy(waveform[block]), is_weighted=True)
+            products += sums[0]
+            targets += sums[1]
+    return np.asarray(solve_equations(products, targets).numpy(), np.float64)
 
 
 def trailing_mean(values: Floats, window: int) -> Floats:
