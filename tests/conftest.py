@@ -1,5 +1,6 @@
 """Fixtures of all tests: tiny models, tiny checkpoints, computed sounds, a single thread."""
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from wavenet.checkpoint import AudioConfig, CheckpointConfig
 from wavenet.codec import LinearCodec, MuLawCodec
 from wavenet.model.architectures import ARCHITECTURES
 from wavenet.model.autoregressive_model import AutoregressiveModel
+from wavenet.model.conditioning import Conditioning
 from wavenet.model.conditions import (
     FramesCondition,
     LabelCondition,
@@ -24,6 +26,7 @@ from wavenet.model.conditions import (
     VectorCondition,
 )
 from wavenet.model.model_config import CategoricalOutput, ModelConfig, Output
+from wavenet.model.statistics_model import StatisticsModel, uses_statistics
 from wavenet.model.wavenet import WaveNetConfig
 
 RATE = 8000
@@ -178,6 +181,10 @@ def tiny_model(config: ModelConfig | None = None, bits: int = 5, seed: int = 0) 
     torch.manual_seed(seed)
     model = ARCHITECTURES[config.architecture].model(config, bits, RATE)
     model.requires_grad_(False).eval()
+    if isinstance(model, StatisticsModel):
+        if uses_statistics(model):
+            observe_noise(model)
+        return model
     for parameter in model.parameters():
         parameter.mul_(2)
     if model.config.output.kind == "categorical":
@@ -186,6 +193,19 @@ def tiny_model(config: ModelConfig | None = None, bits: int = 5, seed: int = 0) 
         components = model.config.output.components
         model.output.bias[-components:] -= 4
     return model
+
+
+def observe_noise(model: StatisticsModel[Any], seed: int = 0) -> None:
+    """Add clips of a filtered noise to the statistics; the clips of a label have their own seed."""
+    counts = [len(label.values) for label in model.config.labels]
+    rows = torch.tensor(list(itertools.product(*map(range, counts))))
+    noise = torch.randn(len(rows), 3000, generator=torch.Generator().manual_seed(seed))
+    steps = (noise.cumsum(1) + 0.7 * noise) * model.n_classes / 16
+    codes = (steps.long() % model.n_classes).contiguous()
+    empty, samples = torch.zeros(len(rows), 1, 0), torch.full((len(rows),), codes.shape[1])
+    first = torch.zeros_like(samples)
+    conditioning = Conditioning(model.condition, rows, empty, empty, first, samples, 80)
+    model.observe(codes, torch.ones_like(codes, dtype=torch.bool), conditioning)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from wavenet.errors import CheckpointError, ConditionError, ModelUnsupported
 from wavenet.generation.request import GenerationRequest, example_request
 from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.conditioning import Conditioning, ConditionValue
+from wavenet.model.statistics_model import StatisticsModel
 
 HORIZON = 4_000  # samples before a prediction that are measured if the receptive field is unlimited
 PREDICTIONS = 96  # more predictions hardly change the result
@@ -138,6 +139,8 @@ def measure_effective_field(
         OutOfMemory, DeviceError: see `devices`.
     """
     model, per_clip = checkpoint.model, predictions // len(clips)
+    if isinstance(model, StatisticsModel):
+        raise _without_embedding(model)
     span = measured_samples(model, clips)
     positions = [_choose_positions(clip, span, per_clip, seed + n) for n, clip in enumerate(clips)]
     with device_errors():
@@ -158,6 +161,13 @@ def measure_effective_field(
             yield EffectiveField(total / done, done, len(pairs))
 
     return averages()
+
+
+def _without_embedding(model: AutoregressiveModel[Any]) -> ModelUnsupported:
+    return ModelUnsupported(
+        "the influence of past samples needs a model that embeds each sample once; the "
+        f"architecture {model.config.architecture!r} does not"
+    )
 
 
 @torch.enable_grad()
@@ -189,10 +199,7 @@ def prediction_gradients(
         hidden = model.hidden_states(windows.to(model.device), _conditioning(model, clips), start)
         params = model.output_params(hidden[:, -1:]).transpose(1, 2)  # (B, P, 1)
         if [embedded.shape[:2] for embedded in recorded] != [windows.shape]:
-            raise ModelUnsupported(
-                "the influence of past samples needs a model that embeds each sample once; the "
-                f"architecture {model.config.architecture!r} does not"
-            )
+            raise _without_embedding(model)
         log_prob = model.distribution.log_prob(params, targets.to(model.device)).sum()
         # each output depends on one row only, so the gradient of the sum is that of each row
         (gradient,) = torch.autograd.grad(log_prob, recorded)

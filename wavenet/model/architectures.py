@@ -15,8 +15,10 @@ from wavenet.codec import Codec
 from wavenet.config import select_by
 from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.linear_attention import LinearAttention, LinearAttentionConfig
+from wavenet.model.linear_prediction import LinearPredictionConfig, LinearPredictor
 from wavenet.model.made import MADE, MADEConfig
 from wavenet.model.model_config import ModelConfig
+from wavenet.model.ngram import NGram, NGramConfig
 from wavenet.model.recurrent import GRUConfig, LSTMConfig, RecurrentNetwork, RNNConfig
 from wavenet.model.state_space import StateSpace, StateSpaceConfig
 from wavenet.model.transformer import Transformer, TransformerConfig
@@ -39,6 +41,8 @@ ARCHITECTURES = {
     "linear-attention": Architecture(LinearAttentionConfig, LinearAttention),
     "made": Architecture(MADEConfig, MADE),
     "state-space": Architecture(StateSpaceConfig, StateSpace),
+    "ngram": Architecture(NGramConfig, NGram),
+    "linear-prediction": Architecture(LinearPredictionConfig, LinearPredictor),
 }
 DEFAULT_ARCHITECTURE = "wavenet"  # of configs without the key `architecture`
 

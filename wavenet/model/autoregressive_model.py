@@ -12,6 +12,7 @@ Code for one architecture is in the file of that architecture.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Generic, TypeVar
 
 import torch
@@ -22,6 +23,7 @@ from wavenet.errors import ConditionError
 from wavenet.model.condition_values import resolve_condition_values
 from wavenet.model.conditioning import (
     Conditioning,
+    ConditionModule,
     ConditionNetwork,
     ConditionValue,
     encode_globals,
@@ -47,8 +49,8 @@ ConfigT = TypeVar("ConfigT", bound=ModelConfig)
 class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
     """Base of all models.
 
-    The `__init__` of a subclass builds the layers in any order, sets `output` and ends with
-    `_finish_init`.
+    The `__init__` of a network builds the layers in any order, sets `output` and ends with
+    `_finish_init`. A model without such layers extends `StatisticsModel`.
 
     Args:
         config: of the architecture.
@@ -71,7 +73,7 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
         self.n_classes = 1 << bits
         self.start_code = self.n_classes // 2 if start_code is None else start_code
         self.distribution = make_distribution(config.output, bits)
-        self.condition: ConditionNetwork | None = None
+        self.condition: ConditionModule | None = None
 
     @abstractmethod
     def hidden_states(
@@ -243,12 +245,12 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
     @property
     def device(self) -> torch.device:
         """Device of the weights."""
-        return self.output.weight.device
+        return self._first_tensor().device
 
     @property
     def dtype(self) -> torch.dtype:
         """Type of the weights."""
-        return self.output.weight.dtype
+        return self._first_tensor().dtype
 
     @property
     def receptive_field(self) -> int | None:
@@ -265,6 +267,10 @@ class AutoregressiveModel(nn.Module, ABC, Generic[ConfigT]):
         tables = [m for m in self.modules() if isinstance(m, nn.Embedding | ScalarInput)]
         outer = {id(p) for module in (*tables, self.output) for p in module.parameters()}
         return [p for p in self.parameters() if p.ndim == 2 and id(p) not in outer]
+
+    def _first_tensor(self) -> Tensor:
+        """Return a weight, or of a model without weights a buffer."""
+        return next(chain(self.parameters(), self.buffers()))
 
     def _add_embedding(self, channels: int) -> None:
         """Create the embedding of codes, or of their values if the output is not categorical."""

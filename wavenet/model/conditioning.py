@@ -6,6 +6,7 @@ engine runs this network per sample. Called by `autoregressive_model`, engines a
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -28,7 +29,40 @@ FRAMES_PER_PASS = 16  # frames computed together, counted from the first frame o
 ConditionValue = str | float | Tensor
 
 
-class ConditionNetwork(nn.Module):
+class ConditionModule(nn.Module, ABC):
+    """Base of the modules that convert the conditions of a model to biases.
+
+    Args:
+        config: of the model; `config.conditions` lists the conditions.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+
+    @abstractmethod
+    def forward(
+        self,
+        labels: Tensor,
+        global_features: Tensor,
+        neighbours: Tensor,
+        samples: Tensor,
+        total_samples: Tensor,
+    ) -> Tensor:
+        """Compute the biases of some frames of each clip.
+
+        Args:
+            labels: (B, number of label conditions) int64, in the order of the config.
+            global_features: (B, F, features of the global conditions), see `encode_globals`.
+            neighbours: (B, F, 2 * max_context + 1, columns), the frames around each frame.
+            samples: (B, F) int64, the sample index of each frame.
+            total_samples: (B,) int64, length of each clip.
+        Returns:
+            (B, F, layers, bias width).
+        """
+
+
+class ConditionNetwork(ConditionModule):
     """The network from all conditions of a model to biases, with two hidden layers.
 
     A label has an embedding. The features of a number, scaled to -1 .. 1, or of a vector are its
@@ -41,8 +75,7 @@ class ConditionNetwork(nn.Module):
     """
 
     def __init__(self, config: ModelConfig, sample_rate: int):
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.sample_rate = sample_rate
         self.embeddings = nn.ModuleDict(
             {
@@ -69,17 +102,7 @@ class ConditionNetwork(nn.Module):
         samples: Tensor,
         total_samples: Tensor,
     ) -> Tensor:
-        """Compute the biases of some frames of each clip.
-
-        Args:
-            labels: (B, number of label conditions) int64, in the order of the config.
-            global_features: (B, F, features of the global conditions), see `encode_globals`.
-            neighbours: (B, F, 2 * max_context + 1, columns), the frames around each frame.
-            samples: (B, F) int64, the sample index of each frame.
-            total_samples: (B,) int64, length of each clip.
-        Returns:
-            (B, F, layers, bias width).
-        """
+        """Compute the biases of some frames of each clip; see the base class."""
         frames = samples.shape[1]
         features, label, place, column = [], 0, 0, 0
         for condition in self.config.conditions:
@@ -136,7 +159,7 @@ class Conditioning:
         hop_length: samples between frames.
     """
 
-    network: ConditionNetwork | None
+    network: ConditionModule | None
     labels: Tensor
     global_features: Tensor
     frame_features: Tensor
@@ -188,7 +211,7 @@ class Conditioning:
         rows = torch.arange(self.batch, device=first.device)[:, None]
         return computed[rows, skipped[:, None] + torch.arange(count, device=first.device)]
 
-    def in_double(self, network: ConditionNetwork | None) -> "Conditioning":
+    def in_double(self, network: ConditionModule | None) -> "Conditioning":
         """Return this conditioning in float64, with a copy of its network in float64."""
         return replace(
             self,

@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 import torch
 
 from wavenet.devices import choose_device, device_errors
+from wavenet.errors import TrainingError
 from wavenet.folder_lock import lock_folder
+from wavenet.model.statistics_model import StatisticsModel, uses_statistics
 from wavenet.training import snapshots
 from wavenet.training.batches import MicroBatches
 from wavenet.training.distributed import SINGLE_RANK, Ranks
@@ -62,8 +64,8 @@ def train(
         thread_choice: of the CPU threads of each step; None: as many as torch uses now.
     Raises:
         TrainingError: a loss that is not finite (the weights are not changed), nothing to resume, a
-            run that exists and is not to be resumed, a snapshot of another run, or another process
-            of this training has ended.
+            run that exists and is not to be resumed, a snapshot of another run, another process
+            of this training has ended, or several processes for a model of statistics.
         FolderInUse: another process trains into the folder; FolderError: it cannot be written.
         DeviceError: the device is lost or its memory is too small; the folder stays as it is.
     """
@@ -72,6 +74,11 @@ def train(
     memory = "lower samples_per_step in the recipe, or use --device cpu"
     with lock_folder(folder) if ranks.is_main else nullcontext(), device_errors(advice, memory):
         state = make_state(task, device)
+        if ranks.world_size > 1 and uses_statistics(state.model):
+            raise TrainingError(
+                f"a model of the architecture {state.model.config.architecture} is trained by one "
+                f"process, found {ranks.world_size}; start the command without torchrun"
+            )
         metrics = _open_run(task, folder, state, resume, ranks, accept_changes, report)
         queue = MetricsQueue(metrics_lag(device))
         batches = task.batches(state.model, state.step, device, ranks)
@@ -223,13 +230,15 @@ def train_step(
 
     On a CPU that is checked here. On a GPU a check here would wait for all its work: instead
     `found_inf` keeps the weights unchanged in this and all later steps, and `MetricsQueue` raises
-    the error.
+    the error. The step of a model of statistics is `observe_step`.
 
     Args:
         micro_batches: of this process.
     Raises:
         TrainingError: on a CPU, loss or gradient is not finite.
     """
+    if uses_statistics(state.model):
+        return observe_step(task, state, state.model, micro_batches)
     settings, device = task.settings, state.found_inf.device
     rate = learning_rate(settings, state.step)
     state.set_learning_rate(rate)
@@ -263,4 +272,31 @@ def train_step(
     state.step += 1
     update_ema(state, settings.ema_decay)
     record = {"step": state.step, "learning_rate": rate, "samples": micro_batches.step_targets}
+    return StepResult(record, values)
+
+
+@torch.no_grad()
+def observe_step(
+    task: TrainingTask,
+    state: TrainState,
+    model: StatisticsModel[Any],
+    micro_batches: MicroBatches[Any],
+) -> StepResult:
+    """Do one step of a model of statistics: compute the loss, then add the recordings.
+
+    The loss is that of recordings which the model has not seen, in the first pass over the data
+    (the prequential likelihood). Learning rate and gradient norm of the record are 0.
+
+    Raises:
+        TrainingError: on a CPU, the loss is not finite.
+    """
+    values = torch.zeros(2, device=state.found_inf.device)
+    for batch in micro_batches.batches:
+        values[0] += task.loss(model, batch) * (batch.targets / micro_batches.step_targets)
+    if not metrics_lag(values.device):
+        check_finite(values, state.step + 1)
+    for batch in micro_batches.batches:
+        task.observe(model, batch)
+    state.step += 1
+    record = {"step": state.step, "learning_rate": 0.0, "samples": micro_batches.step_targets}
     return StepResult(record, values)

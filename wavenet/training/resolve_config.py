@@ -74,7 +74,7 @@ def resolve_config(
         name=recipe.name,
         audio=recipe.audio,
         codec=recipe.codec,
-        model=type(recipe.model)(**model),
+        model=make_config(type(recipe.model), recipe.name, **model),
         default_seconds=_default_seconds(median, recipe.model.longest_clip, rate),
         frame_statistics=measure_frames(dataset.train, recipe.model),
         window_statistics=measure_windows(

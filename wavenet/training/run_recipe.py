@@ -52,7 +52,8 @@ class RunModel:
             else c
             for c in labelled.model.conditions
         )
-        model = type(labelled.model)(**{**dict(labelled.model), "conditions": conditions})
+        values = {**dict(labelled.model), "conditions": conditions}
+        model = make_config(type(labelled.model), recipe.name, **values)
         return make_config(RecipeConfig, recipe.name, **{**dict(labelled), "model": model})
 
 

@@ -141,7 +141,7 @@ def open_run(
 
 def _check_space(folder: Path, state: TrainState, is_new: bool) -> None:
     """Check that the disk has space for all snapshots that will exist at once, and a checkpoint."""
-    weights = sum(p.numel() * p.element_size() for p in state.ema_model.parameters())
+    weights = sum(t.numel() * t.element_size() for t in state.ema_model.state_dict().values())
     more = MAX_SNAPSHOTS + 1 if is_new else 1  # one is complete before the oldest is deleted
     check_free_space(folder, (more * COPIES + 1) * weights, "the snapshots of this run")
 
@@ -318,7 +318,8 @@ def has_snapshot(folder: Path) -> bool:
 def state_tensors(state: TrainState) -> dict[str, Tensor]:
     """Return all tensors of the state by their names in the file, not copied."""
     tensors = {f"model.{n}": t for n, t in state.model.state_dict().items()}
-    tensors |= {f"average.{n}": t for n, t in state.ema_model.state_dict().items()}
+    if state.ema_model is not state.model:
+        tensors |= {f"average.{n}": t for n, t in state.ema_model.state_dict().items()}
     for name, parameter in state.model.named_parameters():
         for optimizer in state.optimizers:
             for key, value in optimizer.state.get(parameter, {}).items():

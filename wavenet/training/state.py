@@ -16,6 +16,7 @@ from torch.optim import AdamW
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from wavenet.model.autoregressive_model import AutoregressiveModel
+from wavenet.model.statistics_model import uses_statistics
 from wavenet.training.muon import Muon
 from wavenet.training.recipe import TrainConfig
 from wavenet.training.run_identity import RunIdentity
@@ -31,8 +32,9 @@ class TrainState:
 
     Attributes:
         model: being trained.
-        ema_model: its weights are the exponential moving average of the model's.
-        optimizers: AdamW, and Muon if it is enabled.
+        ema_model: its weights are the exponential moving average of the model's; the model itself
+            if it is estimated from statistics.
+        optimizers: AdamW, and Muon if it is enabled; none for statistics.
         found_inf: 1 on a GPU after a loss or gradient that is not finite: the weights no longer
             change; otherwise 0.
         step: number of steps done.
@@ -80,9 +82,12 @@ def make_state(task: TrainingTask, device: torch.device = CPU) -> TrainState:
     """
     torch.manual_seed(task.settings.seed)
     model = task.build_model().to(device)
+    found_inf = torch.zeros((), device=device)
+    if uses_statistics(model):
+        model.requires_grad_(False).eval()
+        return TrainState(model, model, [], found_inf, identity=task.identity())
     optimizers = _make_optimizers(model, task.parameter_groups(model), task.settings, device)
     ema_model = copy.deepcopy(model).requires_grad_(False).eval()
-    found_inf = torch.zeros((), device=device)
     return TrainState(model, ema_model, optimizers, found_inf, identity=task.identity())
 
 
@@ -101,7 +106,7 @@ def _make_optimizers(
         {"params": [p for p in adamw_parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     adamw = AdamW(adamw_groups, lr=rate, betas=settings.betas, fused=True)
-    if muon_rate is None:
+    if muon_rate is None or not groups.hidden_matrices:
         return [adamw]
     dtype = torch.bfloat16 if uses_bf16(settings.precision, device) else torch.float32
     muon = Muon(groups.hidden_matrices, muon_rate, decay, dtype)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from wavenet import checkpoint
 from wavenet.checkpoint import Checkpoint, CheckpointConfig
 from wavenet.model.autoregressive_model import AutoregressiveModel
+from wavenet.model.statistics_model import StatisticsModel
 from wavenet.training import cpu_loss
 from wavenet.training.batches import MicroBatches, collate, plan_epoch, training_batches
 from wavenet.training.dataset import Dataset
@@ -83,6 +84,9 @@ class TrainingTask(Protocol):
 
     def loss(self, model: AutoregressiveModel[Any], batch: Any) -> Tensor:
         """Compute the loss of a batch, averaged over its targets, in nats."""
+
+    def observe(self, model: StatisticsModel[Any], batch: Any) -> None:
+        """Add a batch to the statistics of a model."""
 
     def validate(self, model: AutoregressiveModel[Any], ranks: Ranks) -> float | None:
         """Compute bits per sample on held-out clips; None if no clips are held out."""
@@ -176,6 +180,10 @@ class CodeLikelihoodTask:
     def loss(self, model: AutoregressiveModel[Any], batch: EncodedBatch) -> Tensor:
         """Compute the negative log-likelihood of a batch, averaged over its targets, in nats."""
         return mean_nll(model, batch, self.settings.truncation)
+
+    def observe(self, model: StatisticsModel[Any], batch: EncodedBatch) -> None:
+        """Add the targets of a batch to the statistics; noise is in the past only."""
+        model.observe(batch.codes, batch.mask, batch.conditioning, batch.start, batch.input_codes)
 
     def validate(self, model: AutoregressiveModel[Any], ranks: Ranks = SINGLE_RANK) -> float | None:
         """Compute bits per sample on the validation clips; None if there are none."""
