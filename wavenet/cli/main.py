@@ -21,6 +21,7 @@ from wavenet.cli import (
     analyse_command,
     batch_command,
     bench_command,
+    compare_command,
     data_command,
     doctor_command,
     evaluate_command,
@@ -68,6 +69,7 @@ app.command("ui")(ui_command.ui)
 app.command("doctor")(doctor_command.doctor)
 app.add_typer(data_command.app, name="data")
 app.add_typer(evaluate_command.app, name="evaluate")
+app.add_typer(compare_command.app, name="compare")
 app.add_typer(hub_command.app, name="hub")
 set_classes(app)
 

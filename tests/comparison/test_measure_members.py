@@ -1,0 +1,69 @@
+"""Measures, rows and the table of trained members."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import soundfile
+
+from tests.conftest import RATE
+from wavenet.comparison import measure_members, train_members
+from wavenet.comparison.comparison_table import (
+    format_table,
+    plot_bits_against_parameters,
+    plot_bits_against_speed,
+    plot_training,
+    read_rows,
+)
+from wavenet.comparison.measure_members import make_evaluator, measure_entry
+from wavenet.comparison.train_members import train_entry
+
+from .conftest import TINY
+
+
+@pytest.fixture
+def measured(entry, source, monkeypatch):
+    """Return an entry with all measures; the classifiers are those of two notes."""
+    monkeypatch.setattr(train_members, "measure_speed", lambda *arguments: 100.0)
+    monkeypatch.setattr(measure_members, "CLIPS", 4)
+    monkeypatch.setattr(measure_members, "SPEED_SECONDS", 0.01)
+    monkeypatch.setattr("wavenet.evaluation.classifiers.CNN_STEPS", 5)
+    train_entry(entry, source)
+    measure_entry(entry, source, make_evaluator(source))
+    return entry
+
+
+def test_measures_are_complete(measured):
+    row = json.loads(measured.measures_file.read_text())
+    assert 0 < row["interval"][0] <= row["bits_per_sample"] <= row["interval"][1] < 12
+    assert row["perplexity"] == pytest.approx(2 ** row["bits_per_sample"])
+    speeds = row["samples_per_second"]
+    assert all(speeds[name] > 0 for name in ("naive", "cached"))
+    assert row["clips"]["count"] == 4
+    assert 0 <= row["clips"]["accuracy"]["note"]["fraction"] <= 1
+    files = sorted(measured.clips.glob("*.wav"))
+    assert len(files) == 4
+    assert soundfile.info(files[0]).samplerate == RATE
+
+
+def test_measures_that_exist_are_kept(measured, source):
+    before = measured.measures_file.stat().st_mtime_ns
+    measure_entry(measured, source, None)
+    assert measured.measures_file.stat().st_mtime_ns == before
+
+
+def test_the_table_has_a_line_per_member_with_the_best_first(measured):
+    (row,) = read_rows([measured, replace(measured, member=replace(TINY, name="absent"))])
+    worse = {**row, "title": "worse", "bits_per_sample": row["bits_per_sample"] + 1}
+    lines = format_table([worse, row])
+    members = [line for line in lines if line.startswith("| w") or line.startswith("| W")]
+    assert [line.split("|")[1].strip() for line in members] == ["WaveNet", "worse"]
+    assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
+
+
+def test_figures(measured):
+    rows = read_rows([measured])
+    for figure in (plot_bits_against_speed(rows), plot_bits_against_parameters(rows)):
+        assert figure.axes[0].get_legend_handles_labels()[1] == ["WaveNet"]
+    (line,) = plot_training([measured]).axes[0].get_lines()
+    assert len(line.get_xdata()) >= 3

@@ -1,0 +1,74 @@
+"""Members: sizes for a budget, and names."""
+
+import math
+
+import pytest
+
+from wavenet.codec import MuLawCodec
+from wavenet.comparison.members import (
+    BY_NAME,
+    MEMBERS,
+    choose_size,
+    count_parameters,
+    find_members,
+)
+from wavenet.comparison.plan import BUDGETS, Budget, find_budgets
+from wavenet.errors import ConfigError
+from wavenet.model.architectures import ARCHITECTURES
+from wavenet.model.conditions import LabelCondition
+
+CODEC = MuLawCodec()
+LABELS = (LabelCondition(name="digit", values=("a", "b"), dropout=0.1),)
+FIXED = {"histogram", "linear-prediction"}  # members of one size
+SIZED = [member for member in MEMBERS if member.name not in FIXED]
+
+
+def size_of(name, parameters):
+    config = choose_size(BY_NAME[name], parameters, LABELS, CODEC, 8000)
+    return config, count_parameters(config, CODEC, 8000)
+
+
+def test_every_architecture_is_a_member():
+    assert {member.architecture for member in MEMBERS} == set(ARCHITECTURES)
+    assert len(BY_NAME) == len(MEMBERS)
+
+
+@pytest.mark.parametrize("budget", BUDGETS, ids=lambda b: b.name)
+@pytest.mark.parametrize("member", SIZED, ids=lambda m: m.name)
+def test_a_member_has_about_the_parameters_of_its_budget(member, budget):
+    config, count = size_of(member.name, budget.parameters)
+    # tables grow by a factor of two; widths in small steps
+    limit = 1.45 if member.architecture == "ngram" else 1.15
+    assert max(count / budget.parameters, budget.parameters / count) < limit
+    assert config.architecture == member.architecture
+
+
+def test_the_size_closest_in_ratio_is_chosen():
+    """Negative control: the size for another budget is farther from this one."""
+    _, count = size_of("gru", 60_000)
+    _, other = size_of("gru", 75_000)
+    assert abs(math.log(count / 60_000)) < abs(math.log(other / 60_000))
+
+
+def test_convolutions_and_wavenet_differ_in_the_receptive_field_only():
+    plain, count = size_of("convolutions", 50_000)
+    dilated, other = size_of("wavenet", 50_000)
+    assert count == other
+    assert plain.model_copy(update={"dilations": dilated.dilations}) == dilated
+    assert plain.receptive_field == 19 < dilated.receptive_field == 1023
+
+
+def test_names():
+    assert find_members([]) == list(MEMBERS)
+    assert [m.name for m in find_members(["wavenet", "gru"])] == ["gru", "wavenet"]
+    with pytest.raises(ConfigError, match="did you mean gru"):
+        find_members(["gruu"])
+
+
+def test_budgets():
+    assert find_budgets([]) == list(BUDGETS)
+    assert find_budgets(["large"]) == [BUDGETS[2]]
+    assert find_budgets([], 1000, 2.0) == [Budget("own", 1000, 2.0)]
+    for arguments in (["huge"], None, None), ([], 1000, None), (["small"], 1000, 2.0):
+        with pytest.raises(ConfigError):
+            find_budgets(*arguments)
