@@ -20,7 +20,7 @@ from wavenet.model.conditions import Condition, LabelCondition, PositionConditio
 from wavenet.model.model_config import ModelConfig
 from wavenet.user_input.close_names import find_close_name
 
-WIDTHS = tuple(range(4, 516, 4))
+WIDTHS = tuple(range(4, 1028, 4))
 DILATIONS = tuple(1 << n for n in range(9)) * 2
 # Of all members with a condition network; a small one, because the budgets are small.
 CONDITION_CHANNELS = 32
@@ -90,8 +90,8 @@ def _attention(name: str, title: str, **more: Any) -> Member:
         lambda width: {
             "channels": width,
             "heads": 4,
-            "layers": 4,
-            "feedforward_channels": 2 * width,
+            "layers": 3,
+            "feedforward_channels": 4 * width,
             **more,
         }
     )
@@ -116,8 +116,8 @@ MEMBERS = (
         "linear-prediction",
         "linear prediction",
         "linear-prediction",
-        [{"order": 16, "residual": "logistic", "scale_window": 16, "estimation": "gradient"}],
-        12_000,
+        [{"order": 16, "residual": "logistic", "scale_window": 16}],
+        0,
         uses_position=False,
         uses_labels=False,
     ),
@@ -125,7 +125,16 @@ MEMBERS = (
         "made",
         "MADE",
         "made",
-        _widths(lambda width: {"window": 64, "embedding_channels": 8, "hidden_channels": (width,)}),
+        _widths(
+            lambda width: {
+                "window": 32,
+                "embedding_channels": 8,
+                "hidden_channels": width,
+                "layers": 2,
+                "output_channels": 16,
+                "masks": 1,
+            }
+        ),
         12_000,
     ),
     _recurrent("rnn", "RNN"),
@@ -145,7 +154,9 @@ MEMBERS = (
         "state-space",
         "state space",
         "state-space",
-        _widths(lambda width: {"channels": width, "states": 16, "layers": 4}),
+        _widths(
+            lambda width: {"channels": width, "states": 16, "layers": 4, "output_channels": 64}
+        ),
         12_000,
     ),
 )
@@ -192,8 +203,8 @@ def choose_size(
 
 
 def count_parameters(config: ModelConfig, codec: Codec, rate: int) -> int:
-    """Return the number of parameters of a model without allocating memory for them."""
-    with torch.device("meta"):
+    """Return the number of parameters of a model; the random numbers of torch stay as they are."""
+    with torch.random.fork_rng(devices=[]):
         return build_model(config, codec, rate).parameter_count
 
 

@@ -43,6 +43,7 @@ MAX_RATE = 0.1
 SEARCH_SHARE = 0.08  # of the seconds of the budget, per learning rate
 SPEED_SECONDS = 2.0  # of the measurement of the speed
 MIN_STEPS = 10
+VALIDATIONS = 6  # of a training, evenly spaced
 STATISTICS_SAMPLES = 1 << 18  # per step of a model of counts
 GAIN_DB = 1.5
 
@@ -81,7 +82,8 @@ def train_entry(
     search: dict[str, Any] = {"steps": _epoch_steps(source), "learning_rate": None}
     if member.has_gradients:
         search = _search(entry, source, model, report, should_stop)
-    task = _make_task(entry, source, model, search["steps"], search["learning_rate"])
+    plan = (search["steps"], search["learning_rate"], VALIDATIONS)
+    task = _make_task(entry, source, model, *plan)
 
     def report_validation(record: dict[str, Any]) -> None:
         if "bits_per_sample" in record:
@@ -194,17 +196,23 @@ def measure_speed(entry: Entry, source: Source, model: ModelConfig) -> float:
 
 
 def _make_task(
-    entry: Entry, source: Source, model: ModelConfig, steps: int, rate: float | None
+    entry: Entry,
+    source: Source,
+    model: ModelConfig,
+    steps: int,
+    rate: float | None,
+    validations: int = 1,
 ) -> CodeLikelihoodTask:
     """Return the task of a training of `steps` steps; without a rate for a model of counts."""
+    every = math.ceil(steps / validations)
     settings: dict[str, Any] = {
         "steps": steps,
         "samples_per_step": entry.member.samples_per_step or STATISTICS_SAMPLES,
         "warmup_steps": min(50, steps // 10),
         "stable_fraction": 0.3,
         "ema_decay": 0.99,
-        "validate_every": max(1, math.ceil(steps / 4)),
-        "save_every": max(1, math.ceil(steps / 4)),
+        "validate_every": every,
+        "save_every": every,
         "precision": "fp32",
     }
     if rate is not None:
