@@ -42,6 +42,9 @@ class Member:
             by gradients, whose steps only divide the recordings.
         uses_position: whether it has the position within the clip as a condition, besides labels.
         uses_labels: whether it has labels as conditions.
+        segment_seconds: length of the segments into which the recordings for training are cut;
+            None: whole recordings. A recurrent network computes one sample after the other, so many
+            short segments side by side allow many more steps in the same time.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Member:
     samples_per_step: int
     uses_position: bool = True
     uses_labels: bool = True
+    segment_seconds: float | None = None
 
     @property
     def has_gradients(self) -> bool:
@@ -82,7 +86,7 @@ def _recurrent(name: str, title: str) -> Member:
             "output_channels": 64,
         }
     )
-    return Member(name, title, name, sizes, 32_000)
+    return Member(name, title, name, sizes, 16_000, segment_seconds=0.1)
 
 
 def _attention(name: str, title: str, **more: Any) -> Member:

@@ -14,6 +14,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from wavenet.errors import TrainingError
 from wavenet.model.model_config import ModelConfig
 from wavenet.training import loop
 from wavenet.training.batches import plan_epoch
+from wavenet.training.dataset import Dataset, cut_recording
 from wavenet.training.distributed import SINGLE_RANK
 from wavenet.training.recipe import RecipeConfig, TrainConfig
 from wavenet.training.resolve_config import resolve_config
@@ -227,7 +229,21 @@ def _make_task(
         data=source.recipe.data,
         train=make_config(TrainConfig, entry.member.name, **settings),
     )
-    return CodeLikelihoodTask(resolve_config(recipe, source.dataset), recipe.train, source.dataset)
+    dataset = source.dataset
+    if entry.member.segment_seconds is not None:
+        dataset = _cut(
+            dataset, round(entry.member.segment_seconds * recipe.audio.sample_rate), model
+        )
+    return CodeLikelihoodTask(resolve_config(recipe, source.dataset), recipe.train, dataset)
+
+
+def _cut(dataset: Dataset, samples: int, model: ModelConfig) -> Dataset:
+    """Return the dataset with its clips for training cut into segments of at most `samples`."""
+    clips = []
+    for clip in dataset.train:
+        frames = clip.frame_features
+        clips += cut_recording(clip.waveform, clip.fields, samples, model, clip.source, frames)
+    return replace(dataset, train=clips)
 
 
 def _epoch_steps(source: Source) -> int:

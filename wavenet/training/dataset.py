@@ -336,7 +336,7 @@ def _read_clips(
 
 def cut_recording(
     waveform: Tensor,
-    fields: dict[str, ConditionValue],
+    fields: Mapping[str, ConditionValue],
     max_targets: int,
     model: ModelConfig,
     source: str,
